@@ -1,0 +1,1 @@
+"""The operator's side: the `fedyard` command line, private servers, `make up`, the embedded process."""
