@@ -1,0 +1,112 @@
+"""What a task is: five hooks, called in a process of their own at the site.
+
+Write a class with these hooks (subclass `Task`; only `train` is a must), hand over numpy arrays or bytes, and
+never think of networks, retries or restarts. The hooks of one task run are called one after the other. After a
+crash the agent calls `prepare` again and repeats the hook whose result was not yet on disk: a hook may run twice,
+so it must leave nothing behind but its return value and files in `context.folder`.
+
+    validate(parameters)            the task's parameters as the project has them; raise TaskError for what is wrong
+    prepare(context)                read and check this site's data; TaskError if it cannot be used
+    train(context, model)           -> Result: the update for the coordinator; model is None where there is none yet
+    aggregate(context, updates)     -> Result: the new global model (coordinator only, perhaps without data)
+    evaluate(context, model)        -> metrics of a global model, {} where there is nothing to test it on
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+Content: TypeAlias = Arrays | bytes
+Metrics: TypeAlias = Mapping[str, float]
+
+METRICS_AT_MOST = 64
+METRIC_NAME_AT_MOST = 64
+
+
+class TaskError(Exception):
+    """The task cannot go on. Its sentence travels to the coordinator: facts, counts and names, never data."""
+
+
+class Stopped(Exception):
+    """Raised by a hook that saw `context.stopping()`; its result is not wanted any more."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a hook hands over. content: arrays (numbers or text, no objects) or bytes. metrics: finite numbers."""
+
+    content: Content
+    metrics: Metrics = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Update:
+    """A site's submission as the coordinator gets it; the agent hands them over sorted by site id."""
+
+    site_id: str
+    content: Content
+    metrics: Metrics
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a hook runs. data: name -> file, from the site's configuration. folder: private, kept for the run.
+
+    seed: the same for the same task, round and site, however often it is repeated.
+    stopping: True once the result is not wanted; ask it in every loop and raise `Stopped`.
+    """
+
+    site_id: str
+    run_id: str
+    task: str
+    round: int
+    rounds: int
+    parameters: Mapping[str, object]
+    data: Mapping[str, Path]
+    folder: Path
+    seed: int = 0
+    stopping: Callable[[], bool] = _never
+
+
+class Task(ABC):
+    """A task's hooks. One instance for each task run and process."""
+
+    def validate(self, parameters: Mapping[str, object]) -> None:  # noqa: B027 - a hook that may be left out
+        """Raise `TaskError` for parameters that the task cannot work with."""
+
+    def prepare(self, context: Context) -> None:  # noqa: B027 - a hook that may be left out
+        """Read and check this site's data."""
+
+    @abstractmethod
+    def train(self, context: Context, model: Content | None) -> Result:
+        """Train from `model` on this site's data; the update."""
+
+    def aggregate(self, context: Context, updates: Sequence[Update]) -> Result:
+        """The new global model out of at least one update."""
+        raise TaskError(f"{type(self).__name__} does not aggregate: set aggregate to false in the task")
+
+    def evaluate(self, context: Context, model: Content) -> Metrics:
+        """Metrics of a global model on this site's test data."""
+        return {}
+
+
+def finite(metrics: Metrics) -> dict[str, float]:
+    """`metrics` as the hub takes them: at most 64 finite numbers. Raises `TaskError`."""
+    if len(metrics) > METRICS_AT_MOST:
+        raise TaskError(f"{len(metrics)} metrics; the hub takes {METRICS_AT_MOST}")
+    for name, value in metrics.items():
+        if not 1 <= len(name) <= METRIC_NAME_AT_MOST or not np.isfinite(value):
+            raise TaskError(f"metric {name[:METRIC_NAME_AT_MOST]!r} is not a finite number with a short name")
+    return {name: float(value) for name, value in metrics.items()}
