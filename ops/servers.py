@@ -52,18 +52,20 @@ def install_missing() -> None:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise ServerError(f"{' and '.join(missing)} not found on this machine; {remedy}")
     _apt_get("update")
-    with _no_services():
+    with _NoServices():
         _apt_get("install", "--yes", "--no-install-recommends", *missing)
     if not all(_found()):
         raise ServerError(f"installing {' and '.join(missing)} did not help; {remedy}")
 
 
 def _found() -> tuple[bool, bool]:
-    return bool(_newest("/usr/lib/rabbitmq/lib", "rabbitmq_server-*/sbin")), bool(_newest("/usr/lib/postgresql", "*/bin"))
+    rabbitmq = _newest("/usr/lib/rabbitmq/lib", "rabbitmq_server-*/sbin")
+    return rabbitmq is not None, _newest("/usr/lib/postgresql", "*/bin") is not None
 
 
 def _newest(folder: str, pattern: str) -> Path | None:
     """The folder of the highest version."""
+
     def version(path: Path) -> list[int]:
         return [int(part) for part in path.parent.name.rpartition("-")[2].split(".") if part.isdigit()]
 
@@ -73,7 +75,7 @@ def _newest(folder: str, pattern: str) -> Path | None:
 def _programs(folder: str, pattern: str, package: str) -> Path:
     found = _newest(folder, pattern)
     if found is None:
-        raise ServerError(f"{package} is not installed; install with: apt-get install --no-install-recommends {package}")
+        raise ServerError(f"{package} is not installed; install it: apt-get install --no-install-recommends {package}")
     return found
 
 
@@ -81,11 +83,11 @@ def _apt_get(*arguments: str) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(["apt-get", "-qq", *arguments], env=environment, stdin=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
-        raise ServerError(f"apt-get {' '.join(arguments)} failed with exit code {done.returncode}: see its output above")
+        raise ServerError(f"apt-get {' '.join(arguments)} failed (exit code {done.returncode}): see its output above")
 
 
-class _no_services:
-    """Debian's way to keep a package from starting its service: a policy that says 101, unless there is one already."""
+class _NoServices:
+    """Debian's way to keep a package from starting its service: a policy that says 101, if there is none yet."""
 
     PATH = Path("/usr/sbin/policy-rc.d")
 
@@ -495,9 +497,7 @@ class PrivatePostgres:
 
     def _child(self, argv: Sequence[str]) -> _Child:
         environment = self._environment()
-        return _Child(
-            [*_as(self._account), *argv], folder=self.folder, log=self._log, env=environment, on_orphan="INT"
-        )
+        return _Child([*_as(self._account), *argv], folder=self.folder, log=self._log, env=environment, on_orphan="INT")
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -575,3 +575,10 @@ def temporary_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="fedyard-"))
     folder.chmod(0o755)
     return folder
+
+
+if __name__ == "__main__":
+    try:
+        install_missing()
+    except ServerError as error:
+        raise SystemExit(f"fedyard: {error}") from None

@@ -1,0 +1,60 @@
+# `make` alone lists what there is. Every target sets up what it needs.
+
+BROKER ?= embedded
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check format clean
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/ready-to-run ## three hospitals train one model: embedded, or BROKER=rabbitmq
+	@$(PY) -m demo --broker $(BROKER)
+
+up: $(VENV)/ready-to-run ## the hub on RabbitMQ and PostgreSQL, private ones in ./var unless FEDYARD_*_URL name others
+	@./fedyard up
+
+test: $(VENV)/ready-to-test ## every test, on the embedded parts and on real RabbitMQ and PostgreSQL
+	@$(PY) -m ops.servers
+	@$(PY) -m pytest
+
+check: $(VENV)/ready-to-test ## format, lint, types, who imports whom, docs
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(PY) -m pytest -q tests/test_docs.py tests/test_architecture.py
+
+format: $(VENV)/ready-to-test ## put the code into its form
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## forget the virtual environment and all caches; ./var with its data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# Debian keeps ensurepip in a package of its own (python3-venv); without it the environment is made bare and
+# filled from outside by the system's pip.
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Fedyard needs Python 3.11 or later as $(PYTHON); or say make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m venv --clear --without-pip $(VENV)
+
+define install
+	@if $(PY) -m pip --version >/dev/null 2>&1; then pip="$(PY) -m pip"; else pip="$(PYTHON) -m pip --python $(PY)"; fi; \
+	  $$pip install --quiet --disable-pip-version-check -r $(1) || \
+	  { echo "could not install $(1): is there a network, and pip (apt-get install python3-venv python3-pip)?" >&2; exit 1; }
+	@touch $@
+endef
+
+$(VENV)/ready-to-run: requirements.txt | $(PY)
+	@echo "installing requirements.txt into $(VENV)"
+	$(call install,requirements.txt)
+
+$(VENV)/ready-to-test: requirements.txt requirements-dev.txt | $(PY)
+	@echo "installing requirements-dev.txt into $(VENV)"
+	$(call install,requirements-dev.txt)
