@@ -1,0 +1,323 @@
+"""The batch: one shell around every decision, and the worker thread that forms it.
+
+Whatever waits in the work queue is decided together, in one transaction. Nobody waits for company: an idle
+hub decides one command at a time, a busy one hundreds. A batch that fails goes through one by one, so that a
+poison command harms only itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from dramatiq.errors import Retry
+from dramatiq.worker import Worker, WorkerThread
+
+from actors.decisions.decide import Rules, decide
+from actors.decisions.draft import Decision, State, TooEarly
+from actors.decisions.needs import needs_of
+from broker.messages import envelope_in
+from broker.port import BrokerUnavailable, Publisher
+from broker.protocol import codec
+from broker.protocol import records as r
+from broker.protocol.commands import Envelope, Micros, RecordHeartbeats
+from broker.protocol.ids import Id
+from broker.protocol.records import Record, key_of
+from broker.protocol.sweeps import RevokeTokensOf, Sweep
+from config.clock import Clock
+from config.logs import unit
+from storage.database import DatabaseUnavailable
+from storage.signals import Announcement, Decided
+from storage.store import Changes, Store
+
+if TYPE_CHECKING:
+    from dramatiq import Broker
+    from dramatiq.broker import MessageProxy
+
+EARLY_AGAIN_MS = 200
+"""An early report is tried again after this."""
+EARLY_TRIES = 5
+"""So often; then it is rejected: what it waits for is not coming."""
+DATABASE_AGAIN_S = 0.5
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Batch:
+    """What became of a batch: outcomes by command id, those to be tried again, and follow-ups to publish."""
+
+    outcomes: dict[Id, r.Outcome] = field(default_factory=dict)
+    early: dict[Id, TooEarly] = field(default_factory=dict)
+    follow_ups: list[Envelope] = field(default_factory=list)
+
+
+class Refolder:
+    """Gathers what accepted decisions changed: the newest version of each row, sweeps in order."""
+
+    def __init__(self) -> None:
+        self.rows: dict[type[Record], dict[tuple[object, ...], Record]] = {kind: {} for kind in r.RECORDS}
+        self.sweeps: list[Sweep] = []
+
+    def take(self, decision: Decision) -> None:
+        for record in decision.records:
+            self.rows[type(record)][key_of(record)] = record
+        self.sweeps.extend(decision.sweeps)  # type: ignore[arg-type]
+
+    def changes(self, batch: Batch, waited: set[Id], now: Micros) -> Changes:
+        """Everything to be written and announced."""
+        rows = {kind: list(found.values()) for kind, found in self.rows.items() if found}
+        fresh = [outcome for outcome in batch.outcomes.values() if outcome.decided_at == now]
+        rows[r.Outcome] = list(fresh)
+        rows[r.OutboxRow] = [
+            r.OutboxRow(id=e.id, envelope_json=codec.encode(e), created_at=now) for e in batch.follow_ups
+        ]
+        return Changes(rows=rows, sweeps=self.sweeps, announcement=self._announcement(batch, waited))
+
+    def _announcement(self, batch: Batch, waited: set[Id]) -> Announcement:
+        mailboxes = self.rows[r.Mailbox].values()
+        runs = self.rows[r.Run].values()
+        rights = any(isinstance(sweep, RevokeTokensOf) for sweep in self.sweeps) or any(
+            token.revoked_at is not None for token in self.rows[r.Token].values() if isinstance(token, r.Token)
+        )
+        return Announcement(
+            decided=[
+                Decided(o.id, o.state, o.status, o.answer_json, o.digest)
+                for o in batch.outcomes.values()
+                if o.id in waited
+            ],
+            inboxes={box.site_id: box.last_seq for box in mailboxes if isinstance(box, r.Mailbox)},
+            runs={run.id: run.version for run in runs if isinstance(run, r.Run)},
+            tokens=rights,
+        )
+
+
+def decide_batch(
+    store: Store, envelopes: Sequence[Envelope], now: Micros, rules: Rules, last_try: frozenset[Id] = frozenset()
+) -> Batch:
+    """Decide these commands in one transaction, in their order; committed when this returns.
+
+    A command that is decided already answers with its first outcome. last_try: those that shall be rejected, not
+    postponed, if they are too early. Raises `DatabaseUnavailable` (nothing is decided) or whatever a bug raises.
+    """
+    batch = Batch()
+    gathered = Refolder()
+    with store.deciding() as transaction:
+        batch.outcomes.update(transaction.outcomes(e.id for e in envelopes))
+        fresh = [e for e in envelopes if e.id not in batch.outcomes]
+        loaded = transaction.load(needs_of(fresh))
+        state = State(loaded.records, loaded.seated)
+        waiting = fresh
+        while waiting:
+            for envelope in waiting:
+                if envelope.id not in batch.outcomes:
+                    _decide_one(state, envelope, now, rules, batch, gathered, last=envelope.id in last_try)
+            still = [e for e in waiting if e.id in batch.early]
+            waiting = still if len(still) < len(waiting) else []
+        changes = gathered.changes(batch, {e.id for e in envelopes if e.waited}, now)
+        transaction.write(changes)
+    store.announce(changes.announcement)
+    return batch
+
+
+def _decide_one(
+    state: State, envelope: Envelope, now: Micros, rules: Rules, batch: Batch, gathered: Refolder, *, last: bool
+) -> None:
+    try:
+        decision = decide(state, envelope, now, rules)
+    except TooEarly as early:
+        if not last:
+            batch.early[envelope.id] = early
+            return
+        decision = _came_too_early(early)
+    batch.early.pop(envelope.id, None)
+    state.apply(decision)
+    gathered.take(decision)
+    batch.follow_ups.extend(decision.follow_ups)
+    batch.outcomes[envelope.id] = r.Outcome(
+        id=envelope.id,
+        kind=type(envelope.command).__struct_config__.tag,  # type: ignore[arg-type]
+        subject_kind=envelope.by.kind,
+        subject_id=envelope.by.id,
+        state="accepted" if decision.accepted else "rejected",
+        status=decision.status,
+        answer_json=_encoder.encode(decision.answer).decode(),
+        digest=envelope.digest,
+        decided_at=now,
+    )
+
+
+def _came_too_early(early: TooEarly) -> Decision:
+    detail = f"{early.detail}, which never came; send that first"
+    problem = {"type": "/problems/too_early", "title": "Too early", "status": 409, "detail": detail}
+    return Decision(accepted=False, status=409, answer=problem)
+
+
+def decide_now(store: Store, envelopes: Sequence[Envelope], now: Micros, rules: Rules | None = None) -> list[r.Outcome]:
+    """Decide in this process and answer with the outcomes, in order; follow-ups are left to the relay."""
+    batch = decide_batch(store, envelopes, now, rules or Rules(), frozenset(e.id for e in envelopes))
+    return [batch.outcomes[e.id] for e in envelopes]
+
+
+class Decider:
+    """Decides what a worker hands it: commands in batches, heartbeats by the lean lane, follow-ups published."""
+
+    def __init__(self, store: Store, publisher: Publisher, clock: Clock, rules: Rules) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._clock = clock
+        self._rules = rules
+
+    def decide(self, envelopes: Sequence[Envelope], last_try: frozenset[Id]) -> dict[Id, TooEarly]:
+        """Decide; those to be tried again. Raises `DatabaseUnavailable`, or what a bug raises."""
+        beats = [e.command for e in envelopes if isinstance(e.command, RecordHeartbeats)]
+        commands = [e for e in envelopes if not isinstance(e.command, RecordHeartbeats)]
+        if beats:
+            self._store.record_heartbeats(
+                [beat for packed in beats for beat in packed.beats],
+                [use for packed in beats for use in packed.token_uses],
+            )
+        if not commands:
+            return {}
+        started = self._clock.monotonic()
+        now = self._clock.now()
+        batch = decide_batch(self._store, commands, now, self._rules, last_try)
+        self._publish(batch.follow_ups)
+        spent_ms = round((self._clock.monotonic() - started) * 1000, 2)
+        for envelope in commands:
+            _log_command(envelope, batch, len(commands), spent_ms, now)
+        return batch.early
+
+    def _publish(self, follow_ups: list[Envelope]) -> None:
+        """After the commit. What cannot be published now lies in the outbox, and the relay will."""
+        if not follow_ups:
+            return
+        try:
+            self._publisher.send(follow_ups)
+            self._store.forget_outbox(e.id for e in follow_ups)
+        except (BrokerUnavailable, DatabaseUnavailable) as error:
+            _log.warning("follow-ups left to the relay", extra=unit(count=len(follow_ups), error=type(error).__name__))
+
+
+def _log_command(envelope: Envelope, batch: Batch, size: int, spent_ms: float, now: Micros) -> None:
+    outcome = batch.outcomes.get(envelope.id)
+    _log.info(
+        "decided" if outcome else "postponed",
+        extra=unit(
+            actor=type(envelope.command).__struct_config__.tag,
+            command=envelope.id,
+            by=envelope.by.id,
+            outcome=f"{outcome.state} {outcome.status}" if outcome else "too early",
+            batch=size,
+            waited_ms=round((now - envelope.at) / 1000, 1),
+            ms=spent_ms,
+        ),
+    )
+
+
+class DecidingWorker(Worker):
+    """A Dramatiq worker with one deciding thread in place of many that each run an actor."""
+
+    def __init__(self, broker: Broker, decider: Decider, clock: Clock, *, at_most: int) -> None:
+        super().__init__(broker, worker_threads=1, worker_timeout=100)
+        self._decider = decider
+        self._clock = clock
+        self._at_most = at_most
+
+    def _add_worker(self) -> None:
+        thread = DecidingThread(self, self._decider, self._clock, self._at_most)
+        thread.start()
+        self.workers.append(thread)
+
+
+class DecidingThread(WorkerThread):
+    """Takes what waits, decides it in one transaction, then settles each message by itself."""
+
+    def __init__(self, worker: Worker, decider: Decider, clock: Clock, at_most: int) -> None:
+        super().__init__(
+            broker=worker.broker,
+            consumers=worker.consumers,
+            work_queue=worker.work_queue,
+            worker_timeout=worker.worker_timeout,
+        )
+        self.name = "fedyard-deciding"
+        self._decider = decider
+        self._clock = clock
+        self._at_most = at_most
+
+    def process_message(self, message: MessageProxy) -> None:
+        """Called by the base class with the first message; takes the others that wait behind it."""
+        messages = [message]
+        while len(messages) < self._at_most:
+            try:
+                messages.append(self.work_queue.get_nowait().message)
+            except Empty:
+                break
+        self._process(messages)
+
+    def _process(self, messages: list[MessageProxy]) -> None:
+        readable: list[tuple[MessageProxy, Envelope]] = []
+        for message in messages:
+            self.broker.emit_before("process_message", message)
+            try:
+                readable.append((message, envelope_in(message)))
+            except codec.Undecodable as error:
+                self._settle(message, error)
+        if readable:
+            self._decide(readable)
+
+    def _decide(self, readable: list[tuple[MessageProxy, Envelope]]) -> None:
+        """All at once, or one by one if that fails; waits while the database is away."""
+        while self.running:
+            try:
+                early = self._decider.decide([e for _, e in readable], _on_last_try(readable))
+            except DatabaseUnavailable as error:
+                _log.warning("the database is away; commands wait", extra=unit(error=str(error), waiting=len(readable)))
+                self._clock.sleep(DATABASE_AGAIN_S)
+                continue
+            except Exception as error:  # noqa: BLE001 - our bug: it must not take its neighbours along
+                if len(readable) > 1:
+                    _log.warning(
+                        "a batch failed; one by one", extra=unit(batch=len(readable), error=type(error).__name__)
+                    )
+                    for pair in readable:
+                        self._decide([pair])
+                else:
+                    _log.error("a command failed", extra=unit(command=readable[0][1].id, error=type(error).__name__))
+                    self._settle(readable[0][0], error)
+                return
+            for message, envelope in readable:
+                self._settle(message, _again(early.get(envelope.id)))
+            return
+        for message, _ in readable:
+            self._give_back(message)
+
+    def _settle(self, message: MessageProxy, error: BaseException | None) -> None:
+        """Acknowledge, retry or bury, by the broker's middleware; then on to the consumer."""
+        try:
+            self.broker.emit_after("process_message", message, exception=error)
+        finally:
+            self.consumers[message.queue_name].post_process_message(message)
+            self.work_queue.task_done()
+
+    def _give_back(self, message: MessageProxy) -> None:
+        """Stopping with the database away: back to the queue, untouched."""
+        self.consumers[message.queue_name].requeue_messages([message])
+        self.work_queue.task_done()
+
+
+def _again(early: TooEarly | None) -> Retry | None:
+    return None if early is None else Retry(early.detail, delay=EARLY_AGAIN_MS)
+
+
+def _on_last_try(readable: list[tuple[MessageProxy, Envelope]]) -> frozenset[Id]:
+    return frozenset(envelope.id for message, envelope in readable if _tries(message.options) >= EARLY_TRIES)
+
+
+def _tries(options: dict[str, Any]) -> int:
+    return int(options.get("retries") or 0)

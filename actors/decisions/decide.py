@@ -1,0 +1,118 @@
+"""One command, one decision: the table of who decides what."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from actors.decisions import messages, people, projects, runs, seats, sites
+from actors.decisions.access import forbidden
+from actors.decisions.draft import Decision, Draft, Refused, State
+from broker.protocol import commands as c
+from broker.protocol import records as r
+from broker.protocol.commands import Envelope, Micros
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What the operator's settings say about decisions."""
+
+    message_ttl_s: float = 604_800.0
+
+
+def decide(state: State, envelope: Envelope, now: Micros, rules: Rules) -> Decision:
+    """The decision on one command, given the state. Pure: nothing is read, sent or written.
+
+    Raises `TooEarly` where the same command may well be accepted in a moment.
+    """
+    draft = Draft(state, envelope, now)
+    try:
+        _check_subject(draft)
+        return _decide(draft, envelope.command, rules)
+    except Refused as refused:
+        problem = {
+            "type": f"/problems/{refused.slug}",
+            "title": refused.title,
+            "status": refused.status,
+            "detail": refused.detail,
+        }
+        return Decision(accepted=False, status=refused.status, answer=problem)
+
+
+def _check_subject(draft: Draft) -> None:
+    """Rights may have been lost between the web's check and now."""
+    by = draft.by
+    if by.kind == "site":
+        site = draft.get(r.Site, by.id)
+        if site is None or site.state == "retired":
+            raise forbidden(f"site {by.id} has retired")
+    elif by.kind == "account":
+        account = draft.get(r.Account, by.id)
+        if account is None or account.disabled_at is not None:
+            raise forbidden(f"account {by.id} is disabled")
+        if account.role == "auditor":
+            raise forbidden(f"account {by.id} is an auditor; auditors change nothing")
+
+
+def _decide(draft: Draft, command: c.AnyCommand, rules: Rules) -> Decision:  # noqa: C901, PLR0911, PLR0912 - a flat table
+    match command:
+        case c.CreateOrganisation():
+            return people.create_organisation(draft, command)
+        case c.CreateAccount():
+            return people.create_account(draft, command)
+        case c.DisableAccount():
+            return people.disable_account(draft, command)
+        case c.IssueToken():
+            return people.issue_token(draft, command)
+        case c.RevokeToken():
+            return people.revoke_token(draft, command)
+        case c.CreateEnrolment():
+            return sites.create_enrolment(draft, command)
+        case c.EnrolSite():
+            return sites.enrol_site(draft, command)
+        case c.UpdateSite():
+            return sites.update_site(draft, command)
+        case c.RetireSite():
+            return sites.retire_site(draft, command)
+        case c.MarkSitesSilent():
+            return sites.mark_sites_silent(draft, command)
+        case c.MarkSitesReturned():
+            return sites.mark_sites_returned(draft, command)
+        case c.CreateProject():
+            return projects.create_project(draft, command)
+        case c.UpdateProject():
+            return projects.update_project(draft, command)
+        case c.ArchiveProject():
+            return projects.archive_project(draft, command)
+        case c.PutMember():
+            return projects.put_member(draft, command)
+        case c.RemoveMember():
+            return projects.remove_member(draft, command)
+        case c.StartRun():
+            return runs.start_run(draft, command)
+        case c.BeginRun():
+            return runs.begin_run(draft, command)
+        case c.StopRun():
+            return runs.stop_run(draft, command)
+        case c.RestartRun():
+            return runs.restart_run(draft, command)
+        case c.ReportSeat():
+            return seats.report_seat(draft, command)
+        case c.ReportAggregated():
+            return seats.report_aggregated(draft, command)
+        case c.DropSeats():
+            return seats.drop_seats(draft, command)
+        case c.PassDeadline():
+            return seats.pass_deadline(draft, command)
+        case c.PostMessages():
+            return messages.post_messages(draft, command, rules.message_ttl_s)
+        case c.AcknowledgeInbox():
+            return messages.acknowledge_inbox(draft, command)
+        case c.ExpireMessages():
+            return messages.expire_messages(draft, command)
+        case c.ForgetHistory():
+            return messages.forget_history(draft, command)
+        case c.RecordHeartbeats():
+            raise AssertionError("heartbeats take the lean lane and are never decided")
+        case _:
+            assert_never(command)

@@ -1,0 +1,247 @@
+"""The state that decisions are made on, and the draft that one decision writes.
+
+`State` holds what the store loaded, folded forward decision by decision. A `Draft` sees that state through
+what its own decision has changed so far; nothing of it reaches the state unless the decision is accepted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import msgspec
+
+from broker.protocol import codec
+from broker.protocol import records as r
+from broker.protocol.commands import AnyCommand, Envelope, Micros
+from broker.protocol.events import EventKind, Notice
+from broker.protocol.ids import Id, derive, sha256_hex
+from broker.protocol.records import Record, key_of
+from broker.protocol.states import DeliveryState
+
+R = TypeVar("R", bound=Record)
+Key = tuple[object, ...]
+
+_GROUPS: dict[type[Record], str] = {
+    r.TaskRun: "run_id",
+    r.Seat: "task_run_id",
+    r.Membership: "project_id",
+    r.Run: "project_id",
+    r.InboxEntry: "message_id",
+}
+"""By what a kind of record is looked up besides its key."""
+
+_OWNERS: dict[str, type[Record]] = {"organisation": r.Organisation, "site": r.Site, "project": r.Project}
+"""A stream begins in the decision that makes its owner."""
+
+_TOUCHES_RUN = (r.TaskRun, r.Round, r.Seat, r.Run)
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+class Refused(Exception):
+    """The command is rejected: by the caller's fault or because it may not happen now. Becomes its outcome.
+
+    slug: names the problem for machines. detail: the fact, the ids and the remedy, for people.
+    """
+
+    def __init__(self, status: int, slug: str, title: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.slug, self.title, self.detail = status, slug, title, detail
+
+
+class TooEarly(Exception):
+    """Not now, but probably in a moment: an earlier report is still on its way. Try again after a short delay."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What became of a command: its answer, the rows that it changes, the sweeps and the follow-up commands."""
+
+    accepted: bool
+    status: int
+    answer: dict[str, Any]
+    records: tuple[Record, ...] = ()
+    sweeps: tuple[object, ...] = ()
+    follow_ups: tuple[Envelope, ...] = ()
+
+
+class State:
+    """Rows by kind and key. Absent means: not there, or not loaded because no decision of the batch needs it."""
+
+    def __init__(self, records: Iterable[Record] = (), seated: Iterable[tuple[Id, Id]] = ()) -> None:
+        self.rows: dict[type[Record], dict[Key, Record]] = defaultdict(dict)
+        self.groups: dict[type[Record], dict[object, dict[Key, None]]] = {kind: defaultdict(dict) for kind in _GROUPS}
+        self.seated = list(seated)
+        for record in records:
+            self.put(record)
+
+    def put(self, record: Record) -> None:
+        """Add a row, or replace the one of its key."""
+        kind, key = type(record), key_of(record)
+        self.rows[kind][key] = record
+        if kind in _GROUPS:
+            self.groups[kind][getattr(record, _GROUPS[kind])][key] = None
+
+    def apply(self, decision: Decision) -> None:
+        """Fold an accepted decision in, so that the next command of the batch sees it."""
+        for record in decision.records:
+            self.put(record)
+
+
+class Draft:
+    """One decision in the making."""
+
+    def __init__(self, state: State, envelope: Envelope, now: Micros) -> None:
+        self.state = state
+        self.envelope = envelope
+        self.by = envelope.by
+        self.now = now
+        self._rows: dict[type[Record], dict[Key, Record]] = defaultdict(dict)
+        self._sweeps: list[object] = []
+        self._follow_ups: list[Envelope] = []
+
+    # reading
+
+    def get(self, kind: type[R], *key: object) -> R | None:
+        """The row of this key, or None."""
+        found = self._rows[kind].get(key) or self.state.rows[kind].get(key)
+        return found  # type: ignore[return-value]
+
+    def have(self, kind: type[R], *key: object) -> R:
+        """The row of this key, which must be there: its absence would be a bug of ours."""
+        found = self.get(kind, *key)
+        assert found is not None, f"{kind.__name__} was not loaded"
+        return found
+
+    def group(self, kind: type[R], value: object) -> list[R]:
+        """The rows of a kind that hang on `value` (seats of a task run, members of a project, ...), in key order."""
+        name = _GROUPS[kind]
+        keys = dict(self.state.groups[kind][value])
+        keys.update((key, None) for key, row in self._rows[kind].items() if getattr(row, name) == value)
+        return [self.have(kind, *key) for key in sorted(keys)]
+
+    def every(self, kind: type[R]) -> list[R]:
+        """All known rows of a kind."""
+        return list({**self.state.rows[kind], **self._rows[kind]}.values())  # type: ignore[arg-type]
+
+    # writing
+
+    def put(self, record: Record) -> None:
+        """Write a row."""
+        self._rows[type(record)][key_of(record)] = record
+
+    def change(self, record: R, **fields: Any) -> R:
+        """Write a row with other values in some fields; the new row."""
+        changed = msgspec.structs.replace(record, **fields)
+        self.put(changed)
+        return changed
+
+    def sweep(self, sweep: object) -> None:
+        """A change to many rows that need not be loaded."""
+        self._sweeps.append(sweep)
+
+    def follow_up(self, command: AnyCommand, *names: str | int) -> None:
+        """A command to be sent once this decision is committed; its id derives from this command's."""
+        self._follow_ups.append(
+            codec.envelope_of(command, id=self.derive("follow-up", *names), by=codec.THE_HUB, at=self.now)
+        )
+
+    def derive(self, *names: str | int) -> Id:
+        """The id of a consequence of this command."""
+        return derive(self.envelope.id, *names)
+
+    def event(
+        self,
+        stream: tuple[str, Id],
+        kind: EventKind,
+        facts: dict[str, Any] | None = None,
+        *,
+        run_id: Id | None = None,
+        site_id: Id | None = None,
+    ) -> None:
+        """Append to a stream (kind of its owner, id of its owner); chained by hash to the event before it."""
+        stream_kind, stream_id = stream
+        head = self.get(r.Stream, stream_id)
+        if head is None:
+            assert (stream_id,) in self._rows[_OWNERS[stream_kind]], f"the stream of a {stream_kind} was not loaded"
+            head = r.Stream(id=stream_id, kind=stream_kind, last_seq=0, last_hash="")
+        event = r.Event(
+            stream_id=stream_id,
+            seq=head.last_seq + 1,
+            kind=kind,
+            at=self.now,
+            command_id=self.envelope.id,
+            subject_kind=self.by.kind,
+            subject_id=self.by.id,
+            run_id=run_id,
+            site_id=site_id,
+            facts_json=_encoder.encode(facts or {}).decode(),
+            hash="",
+        )
+        event = msgspec.structs.replace(event, hash=hash_of(event, head.last_hash))
+        self.put(event)
+        self.change(head, last_seq=event.seq, last_hash=event.hash)
+
+    def notify(
+        self,
+        site_id: Id,
+        kind: Notice,
+        facts: dict[str, Any] | None = None,
+        *,
+        project_id: Id | None = None,
+        run_id: Id | None = None,
+        task_seq: int | None = None,
+        round: int | None = None,  # noqa: A002 - the field's own word
+        message_id: Id | None = None,
+    ) -> None:
+        """Put an entry at the end of a site's inbox, under the next number of its mailbox."""
+        box = self.have(r.Mailbox, site_id)
+        box = self.change(box, last_seq=box.last_seq + 1)
+        self.put(
+            r.InboxEntry(
+                site_id=site_id,
+                seq=box.last_seq,
+                kind=kind,
+                state=DeliveryState.QUEUED,
+                created_at=self.now,
+                message_id=message_id,
+                project_id=project_id,
+                run_id=run_id,
+                task_seq=task_seq,
+                round=round,
+                facts_json=_encoder.encode(facts or {}).decode(),
+            )
+        )
+
+    # ending
+
+    def accept(self, answer: dict[str, Any], status: int = 200) -> Decision:
+        """The decision, whole. Every run that it touched counts one version up."""
+        touched = {row.run_id if not isinstance(row, r.Run) else row.id for row in self._runs_rows()}
+        for run_id in touched:
+            run = self.get(r.Run, run_id)
+            before = self.state.rows[r.Run].get((run_id,))
+            if run is not None and isinstance(before, r.Run):
+                self.change(run, version=before.version + 1)
+        return Decision(
+            accepted=True,
+            status=status,
+            answer=answer,
+            records=tuple(row for rows in self._rows.values() for row in rows.values()),
+            sweeps=tuple(self._sweeps),
+            follow_ups=tuple(self._follow_ups),
+        )
+
+    def _runs_rows(self) -> list[Any]:
+        return [row for kind in _TOUCHES_RUN for row in self._rows[kind].values()]
+
+
+def hash_of(event: r.Event, previous: str) -> str:
+    """The chain: SHA-256 (hex) over the hash before and every field of the event but its own hash, as JSON text."""
+    fields = msgspec.structs.astuple(msgspec.structs.replace(event, hash=previous))
+    return sha256_hex(_encoder.encode(fields))

@@ -1,0 +1,166 @@
+"""Messages between sites, acknowledgements, expiry, retention."""
+
+from __future__ import annotations
+
+from actors.decisions.access import missing, need_hub, own_site
+from actors.decisions.draft import Decision, Draft, Refused
+from broker.protocol import commands as c
+from broker.protocol import records as r
+from broker.protocol.events import EventKind, Notice
+from broker.protocol.ids import Id, sha256_hex
+from broker.protocol.states import DELIVERY, DeliveryState, MemberState, Step, follow
+from broker.protocol.sweeps import AcknowledgeEntries, ForgetBefore
+
+SECOND = 1_000_000
+RESERVED_KINDS = ("update", "model")
+"""Payloads that the hub itself posts in a run."""
+_NAMED_AT_MOST = 100
+"""Recipients named in one notice of expiry; the rest are counted."""
+
+
+def post_messages(draft: Draft, command: c.PostMessages, default_ttl_s: float) -> Decision:
+    """All of them or none: each body once, one inbox entry for each recipient."""
+    site = own_site(draft, command.sender_site_id)
+    ids = [_post(draft, site, index, message, default_ttl_s) for index, message in enumerate(command.messages)]
+    return draft.accept({"ids": ids}, 201)
+
+
+def _post(draft: Draft, sender: r.Site, index: int, new: c.NewMessage, default_ttl_s: float) -> Id:
+    project = draft.get(r.Project, new.project_id)
+    membership = draft.get(r.Membership, new.project_id, sender.id)
+    if project is None or membership is None or membership.state != MemberState.ACTIVE:
+        raise missing("project", new.project_id)
+    if project.archived_at is not None:
+        raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
+    if new.kind in RESERVED_KINDS:
+        raise Refused(
+            422,
+            "kind_reserved",
+            "Kind reserved",
+            f"messages of kind {new.kind!r} come from runs alone; choose another kind",
+        )
+    if new.run_id is not None:
+        run = draft.get(r.Run, new.run_id)
+        if run is None or run.project_id != project.id:
+            raise missing("run", f"{new.run_id} in project {project.id}")
+    recipients = _recipients(draft, project, sender, new)
+    message_id = draft.derive("message", index)
+    ttl_s = new.ttl_s if new.ttl_s is not None else default_ttl_s
+    draft.put(
+        r.Message(
+            id=message_id,
+            sender_site_id=sender.id,
+            project_id=project.id,
+            run_id=new.run_id,
+            task_seq=None,
+            round=None,
+            kind=new.kind,
+            body=new.body,
+            size_bytes=len(new.body),
+            sha256=sha256_hex(new.body),
+            recipient_count=len(recipients),
+            sent_at=draft.now,
+            expires_at=draft.now + int(ttl_s * SECOND),
+        )
+    )
+    for site_id in recipients:
+        draft.notify(site_id, Notice.MESSAGE, project_id=project.id, run_id=new.run_id, message_id=message_id)
+    return message_id
+
+
+def _recipients(draft: Draft, project: r.Project, sender: r.Site, new: c.NewMessage) -> list[Id]:
+    """Participant <-> coordinator; coordinator -> all or some. Never participant to participant."""
+    active = [m.site_id for m in draft.group(r.Membership, project.id) if m.state == MemberState.ACTIVE]
+    coordinator = project.coordinator_site_id
+    if new.to == "coordinator":
+        return [coordinator]
+    if sender.id != coordinator:
+        if isinstance(new.to, list) and set(new.to) == {coordinator}:
+            return [coordinator]
+        raise Refused(
+            403,
+            "coordinator_only",
+            "To the coordinator only",
+            f"site {sender.id} is a participant of project {project.id} and may write to its coordinator only",
+        )
+    if new.to == "participants":
+        recipients = [site_id for site_id in active if site_id != coordinator]
+    else:
+        recipients = sorted(set(new.to))
+        strangers = sorted(set(recipients) - set(active))
+        if strangers:
+            raise Refused(
+                422,
+                "not_a_member",
+                "Not a member",
+                f"site {strangers[0]} is no active member of project {project.id}; nothing was sent to anybody",
+            )
+    if not recipients:
+        raise Refused(422, "no_recipients", "No recipients", f"project {project.id} has no participants yet")
+    return recipients
+
+
+def acknowledge_inbox(draft: Draft, command: c.AcknowledgeInbox) -> Decision:
+    """Everything up to `through` has had its effect at the site; a smaller number than before changes nothing."""
+    site = own_site(draft, command.site_id)
+    box = draft.have(r.Mailbox, site.id)
+    if command.through > box.last_seq:
+        raise Refused(
+            409,
+            "not_yet_there",
+            "Not yet there",
+            f"the inbox of site {site.id} ends at {box.last_seq}; {command.through} cannot be acknowledged",
+        )
+    if command.through > box.acknowledged_seq:
+        box = draft.change(box, acknowledged_seq=command.through)
+        draft.sweep(AcknowledgeEntries(site.id, command.through, draft.now))
+    return draft.accept({"acknowledged_seq": box.acknowledged_seq})
+
+
+def expire_messages(draft: Draft, command: c.ExpireMessages) -> Decision:
+    """Who has not acknowledged by now will not get it; the sender is told who. Global models keep their body."""
+    need_hub(draft.by)
+    expired = []
+    for message in filter(None, (draft.get(r.Message, message_id) for message_id in command.message_ids)):
+        if message.expired_at is not None or message.expires_at > draft.now:
+            continue
+        expired.append(message.id)
+        unread = [e for e in draft.group(r.InboxEntry, message.id) if e.state == DeliveryState.QUEUED]
+        draft.change(message, expired_at=draft.now, body=None)
+        for entry in unread:
+            box = draft.have(r.Mailbox, entry.site_id)
+            assert entry.seq <= box.last_seq, "an entry lies beyond its mailbox"
+            draft.change(
+                entry,
+                kind=Notice.EXPIRED,
+                state=follow(DELIVERY, DeliveryState.QUEUED, Step.EXPIRE),
+                state_at=draft.now,
+                facts_json=f'{{"message_id":"{message.id}"}}',
+            )
+        if unread:
+            _tell_sender(draft, message, [entry.site_id for entry in unread])
+    return draft.accept({"expired": expired})
+
+
+def _tell_sender(draft: Draft, message: r.Message, unread: list[Id]) -> None:
+    facts = {"message_id": message.id, "recipients": unread[:_NAMED_AT_MOST], "recipient_count": len(unread)}
+    draft.event(
+        ("project", message.project_id),
+        EventKind.MESSAGE_EXPIRED,
+        facts,
+        run_id=message.run_id,
+        site_id=message.sender_site_id,
+    )
+    draft.notify(
+        message.sender_site_id,
+        Notice.MESSAGE_EXPIRED,
+        facts,
+        project_id=message.project_id,
+        run_id=message.run_id,
+    )
+
+
+def forget_history(draft: Draft, command: c.ForgetHistory) -> Decision:
+    need_hub(draft.by)
+    draft.sweep(ForgetBefore(command.commands_before, command.inbox_before))
+    return draft.accept({})

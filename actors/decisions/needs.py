@@ -1,0 +1,91 @@
+"""What each command needs to be known before it can be decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from actors.decisions.runs import next_attempt
+from broker.protocol import commands as c
+from broker.protocol.commands import Envelope
+from broker.protocol.needs import Needs
+
+
+def needs_of(envelopes: Iterable[Envelope]) -> Needs:
+    """The needs of a batch together."""
+    together = Needs()
+    for envelope in envelopes:
+        together.add(_of(envelope.command))
+        by = envelope.by
+        if by.kind == "site":
+            together.sites.add(by.id)
+        elif by.kind == "enrolment":
+            together.enrolments.add(by.id)
+        elif by.kind == "account":
+            together.accounts.add(by.id)
+    return together
+
+
+def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one branch for each command, flat
+    match command:
+        case c.CreateOrganisation(name=name):
+            return Needs(organisation_names={name})
+        case c.CreateAccount(organisation_id=organisation, token_sha256=sha256):
+            return Needs(organisations={organisation}, token_hashes={sha256})
+        case c.DisableAccount(account_id=account):
+            return Needs(accounts={account})
+        case c.IssueToken(owner_kind=kind, owner_id=owner, sha256=sha256):
+            owners = Needs(accounts={owner}) if kind == "account" else Needs(sites={owner})
+            owners.token_hashes = {sha256}
+            return owners
+        case c.RevokeToken(token_id=token):
+            return Needs(tokens={token})
+        case c.CreateEnrolment(organisation_id=organisation, sha256=sha256):
+            return Needs(organisations={organisation}, token_hashes={sha256})
+        case c.EnrolSite(name=name, token_sha256=sha256):
+            return Needs(site_names={name}, token_hashes={sha256})
+        case c.UpdateSite(site_id=site):
+            return Needs(sites={site})
+        case c.RetireSite(site_id=site):
+            return Needs(retiring={site})
+        case c.MarkSitesSilent(site_ids=sites) | c.MarkSitesReturned(site_ids=sites):
+            return Needs(sites=set(sites))
+        case c.RecordHeartbeats():
+            return Needs()
+        case c.CreateProject(coordinator_site_id=site, name=name):
+            return Needs(sites={site}, project_names={name})
+        case c.UpdateProject(project_id=project, name=name):
+            return Needs(members_of={project}, project_names={name} if name else set())
+        case c.ArchiveProject(project_id=project):
+            return Needs(members_of={project}, live_runs_of={project})
+        case c.PutMember(project_id=project, site_id=site):
+            return Needs(members_of={project}, sites={site})
+        case c.RemoveMember(project_id=project, site_id=site):
+            return Needs(members_of={project}, sites={site}, live_runs_of={project})
+        case c.StartRun(project_id=project):
+            return Needs(members_of={project}, live_runs_of={project})
+        case c.BeginRun(project_id=project):
+            return Needs(members_of={project}, live_runs_of={project}, begin_in={project})
+        case c.StopRun(run_id=run):
+            return Needs(runs={run})
+        case c.RestartRun(run_id=run):
+            return Needs(runs={run, next_attempt(run)}, restarting={run})
+        case (
+            c.ReportSeat(run_id=run)
+            | c.ReportAggregated(run_id=run)
+            | c.DropSeats(run_id=run)
+            | c.PassDeadline(run_id=run)
+        ):
+            return Needs(runs={run})
+        case c.PostMessages(sender_site_id=site, messages=messages):
+            projects = {message.project_id for message in messages}
+            runs = {message.run_id for message in messages if message.run_id is not None}
+            return Needs(sites={site}, members_of=projects, mentioned_runs=runs)
+        case c.AcknowledgeInbox(site_id=site):
+            return Needs(sites={site})
+        case c.ExpireMessages(message_ids=messages):
+            return Needs(messages=set(messages))
+        case c.ForgetHistory():
+            return Needs()
+        case _:
+            assert_never(command)

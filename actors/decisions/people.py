@@ -1,0 +1,121 @@
+"""Organisations, accounts, tokens."""
+
+from __future__ import annotations
+
+from actors.decisions.access import acts_for, find, forbidden, is_admin, missing, need_admin
+from actors.decisions.draft import Decision, Draft, Refused
+from broker.protocol import commands as c
+from broker.protocol import records as r
+from broker.protocol.events import EventKind
+from broker.protocol.sweeps import RevokeTokensOf
+
+
+def create_organisation(draft: Draft, command: c.CreateOrganisation) -> Decision:
+    need_admin(draft.by)
+    if any(o.name == command.name for o in draft.every(r.Organisation)):
+        raise Refused(
+            409, "name_taken", "Name taken", f"an organisation named {command.name!r} exists; choose another name"
+        )
+    made = r.Organisation(id=draft.derive("organisation"), name=command.name, created_at=draft.now)
+    draft.put(made)
+    draft.event(("organisation", made.id), EventKind.ORGANISATION_CREATED, {"name": made.name})
+    return draft.accept({"id": made.id}, 201)
+
+
+def create_account(draft: Draft, command: c.CreateAccount) -> Decision:
+    need_admin(draft.by)
+    find(draft, r.Organisation, "organisation", command.organisation_id)
+    made = r.Account(
+        id=draft.derive("account"),
+        organisation_id=command.organisation_id,
+        name=command.name,
+        role=command.role,
+        created_at=draft.now,
+    )
+    draft.put(made)
+    token = add_token(draft, "account", made.id, command.token_sha256, "first", "read write", command.token_expires_at)
+    draft.event(
+        ("organisation", command.organisation_id),
+        EventKind.ACCOUNT_CREATED,
+        {"account_id": made.id, "name": made.name, "role": made.role},
+    )
+    return draft.accept({"id": made.id, "token_id": token.id}, 201)
+
+
+def secret_known(draft: Draft, sha256: str) -> bool:
+    """Is this the hash of a token or of an enrolment already?"""
+    tokens = any(token.sha256 == sha256 for token in draft.every(r.Token))
+    return tokens or any(enrolment.sha256 == sha256 for enrolment in draft.every(r.Enrolment))
+
+
+def add_token(
+    draft: Draft, owner_kind: str, owner_id: str, sha256: str, label: str, scopes: str, expires_at: int | None
+) -> r.Token:
+    """A new token by its hash. 409 if the hash is known: a secret belongs to one token."""
+    if secret_known(draft, sha256):
+        raise Refused(409, "token_taken", "Token known", "this token's hash is registered already; draw a new secret")
+    if expires_at is not None and expires_at <= draft.now:
+        raise Refused(422, "already_expired", "Expires in the past", "expires_at lies in the past; choose a later time")
+    token = r.Token(
+        id=draft.derive("token"),
+        owner_kind=owner_kind,
+        owner_id=owner_id,
+        sha256=sha256,
+        label=label,
+        scopes=scopes,
+        created_at=draft.now,
+        expires_at=expires_at,
+    )
+    draft.put(token)
+    return token
+
+
+def disable_account(draft: Draft, command: c.DisableAccount) -> Decision:
+    need_admin(draft.by)
+    account = find(draft, r.Account, "account", command.account_id)
+    if account.disabled_at is None:
+        draft.change(account, disabled_at=draft.now)
+        draft.sweep(RevokeTokensOf(account.id, draft.now))
+        draft.event(("organisation", account.organisation_id), EventKind.ACCOUNT_DISABLED, {"account_id": account.id})
+    return draft.accept({"id": account.id})
+
+
+def issue_token(draft: Draft, command: c.IssueToken) -> Decision:
+    owner, organisation_id = _owner(draft, command.owner_kind, command.owner_id)
+    scopes = " ".join(scope for scope in ("read", "write") if scope in command.scopes)
+    token = add_token(draft, command.owner_kind, owner, command.sha256, command.label, scopes, command.expires_at)
+    draft.event(
+        ("organisation", organisation_id),
+        EventKind.TOKEN_ISSUED,
+        {"token_id": token.id, "owner_id": owner, "scopes": scopes},
+    )
+    return draft.accept({"id": token.id}, 201)
+
+
+def revoke_token(draft: Draft, command: c.RevokeToken) -> Decision:
+    token = find(draft, r.Token, "token", command.token_id)
+    try:
+        _, organisation_id = _owner(draft, token.owner_kind, token.owner_id)
+    except Refused:
+        raise missing("token", command.token_id) from None
+    if token.revoked_at is None:
+        draft.change(token, revoked_at=draft.now)
+        draft.event(("organisation", organisation_id), EventKind.TOKEN_REVOKED, {"token_id": token.id})
+    return draft.accept({"id": token.id})
+
+
+def _owner(draft: Draft, kind: str, key: str) -> tuple[str, str]:
+    """The owner of a token and its organisation, if the caller may give it tokens or take them."""
+    if kind == "account":
+        account = find(draft, r.Account, "account", key)
+        if account.disabled_at is not None:
+            raise Refused(409, "account_disabled", "Account disabled", f"account {key} is disabled")
+        if not (is_admin(draft.by) or (draft.by.kind == "account" and draft.by.id == key)):
+            raise forbidden("only the account itself or an admin may issue or revoke its tokens")
+        return account.id, account.organisation_id
+    site = find(draft, r.Site, "site", key)
+    if site.state == "retired":
+        raise Refused(409, "site_retired", "Site retired", f"site {key} has retired")
+    if not (is_admin(draft.by) or acts_for(draft.by, site)):
+        raise forbidden(f"only site {key}, a member of its organisation or an admin may issue or revoke its tokens")
+    return site.id, site.organisation_id

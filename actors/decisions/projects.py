@@ -1,0 +1,233 @@
+"""Projects, their tasks, and who belongs to them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from actors.decisions.access import acts_for, find, forbidden, is_coordinator, missing, need_coordinator, own_site, sees
+from actors.decisions.draft import Decision, Draft, Refused
+from broker.protocol import commands as c
+from broker.protocol import records as r
+from broker.protocol.events import EventKind, Notice
+from broker.protocol.states import MEMBER, RUN_FINAL, MemberState, RunState, Step
+
+_tasks_decoder = msgspec.json.Decoder(list[c.TaskSpec])
+_PLAIN_FIELDS = ("name", "description", "data_format", "client_image", "joining", "max_live_runs")
+
+
+def tasks_of(project: r.Project) -> list[c.TaskSpec]:
+    """The project's tasks as values."""
+    return _tasks_decoder.decode(project.tasks_json)
+
+
+def predecessors(tasks: list[c.TaskSpec]) -> dict[str, list[str]]:
+    """For each task the names of those that must have succeeded before it; by default the one listed before it."""
+    names = [task.name for task in tasks]
+    return {
+        task.name: list(task.after) if task.after is not None else names[max(0, place - 1) : place]
+        for place, task in enumerate(tasks)
+    }
+
+
+def _check_tasks(tasks: list[c.TaskSpec]) -> None:
+    """422 unless names are unique, `after` names tasks, there is no circle, and quorums can be met."""
+    names = [task.name for task in tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise _bad_tasks(f"two tasks are named {name!r}; give each its own name")
+    after = predecessors(tasks)
+    for name, wanted in after.items():
+        for other in wanted:
+            if other not in after:
+                raise _bad_tasks(f"task {name!r} comes after {other!r}, which is no task of this project")
+    done: set[str] = set()
+    while len(done) < len(names):
+        ready = [name for name in names if name not in done and done.issuperset(after[name])]
+        if not ready:
+            raise _bad_tasks(f"tasks {sorted(set(names) - done)} wait for each other in a circle; break it")
+        done.update(ready)
+    for task in tasks:
+        quorum = task.contract.quorum
+        if task.contract.quorum_of == "fraction" and quorum > 1:
+            raise _bad_tasks(
+                f"task {task.name!r}: a quorum of {quorum} is no fraction; use at most 1, or quorum_of count"
+            )
+        if task.contract.quorum_of == "count" and quorum != int(quorum):
+            raise _bad_tasks(f"task {task.name!r}: a quorum of {quorum} seats is no whole number")
+
+
+def _bad_tasks(detail: str) -> Refused:
+    return Refused(422, "tasks_impossible", "Impossible tasks", detail)
+
+
+def create_project(draft: Draft, command: c.CreateProject) -> Decision:
+    site = own_site(draft, command.coordinator_site_id)
+    _check_name(draft, command.name)
+    _check_tasks(command.tasks)
+    project = r.Project(
+        id=draft.derive("project"),
+        organisation_id=site.organisation_id,
+        coordinator_site_id=site.id,
+        tasks_json=msgspec.json.encode(command.tasks).decode(),
+        last_run_number=0,
+        created_at=draft.now,
+        **{name: getattr(command, name) for name in _PLAIN_FIELDS},
+    )
+    draft.put(project)
+    draft.put(
+        r.Membership(
+            project_id=project.id,
+            site_id=site.id,
+            role="coordinator",
+            state=MemberState.ACTIVE,
+            notes="",
+            created_at=draft.now,
+            state_at=draft.now,
+        )
+    )
+    draft.event(("project", project.id), EventKind.PROJECT_CREATED, {"name": project.name, "coordinator": site.id})
+    return draft.accept({"id": project.id}, 201)
+
+
+def _check_name(draft: Draft, name: str) -> None:
+    if any(p.name == name for p in draft.every(r.Project)):
+        raise Refused(409, "name_taken", "Name taken", f"a project named {name!r} exists; choose another name")
+
+
+def _live_project(draft: Draft, project_id: str) -> r.Project:
+    project = find(draft, r.Project, "project", project_id)
+    if project.archived_at is not None and sees(draft, project):
+        raise Refused(
+            409, "project_archived", "Project archived", f"project {project_id} is archived; create a new one"
+        )
+    return project
+
+
+def update_project(draft: Draft, command: c.UpdateProject) -> Decision:
+    project = _live_project(draft, command.project_id)
+    need_coordinator(draft, project)
+    if command.name is not None and command.name != project.name:
+        _check_name(draft, command.name)
+    fields = {name: getattr(command, name) for name in _PLAIN_FIELDS if getattr(command, name) is not None}
+    if command.tasks is not None:
+        _check_tasks(command.tasks)
+        fields["tasks_json"] = msgspec.json.encode(command.tasks).decode()
+    project = draft.change(project, version=project.version + 1, **fields)
+    draft.event(("project", project.id), EventKind.PROJECT_UPDATED, {"fields": sorted(fields)})
+    return draft.accept({"id": project.id, "version": project.version})
+
+
+def archive_project(draft: Draft, command: c.ArchiveProject) -> Decision:
+    project = find(draft, r.Project, "project", command.project_id)
+    need_coordinator(draft, project)
+    live = [run for run in draft.group(r.Run, project.id) if RunState(run.state) not in RUN_FINAL]
+    if live:
+        raise Refused(
+            409,
+            "run_live",
+            "A run lives",
+            f"run {live[0].id} of project {project.id} is {live[0].state}; stop it or wait for its end",
+        )
+    if project.archived_at is None:
+        draft.change(project, archived_at=draft.now, version=project.version + 1)
+        draft.event(("project", project.id), EventKind.PROJECT_ARCHIVED)
+    return draft.accept({"id": project.id})
+
+
+def put_member(draft: Draft, command: c.PutMember) -> Decision:
+    """The site joins, asks to, or accepts; the coordinator invites or approves. A repeat changes nothing."""
+    project = find(draft, r.Project, "project", command.project_id)
+    site = find(draft, r.Site, "site", command.site_id)
+    invited_or_open = project.joining != "invitation" or sees(draft, project)
+    if not invited_or_open:
+        raise missing("project", project.id)
+    if project.archived_at is not None:
+        raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
+    if site.state == "retired":
+        raise Refused(409, "site_retired", "Site retired", f"site {site.id} has retired")
+    membership = draft.get(r.Membership, project.id, site.id)
+    state = MemberState(membership.state) if membership else None
+    if state == MemberState.ACTIVE:
+        if not (acts_for(draft.by, site) or is_coordinator(draft, project)):
+            raise forbidden(f"only site {site.id} or the coordinator of project {project.id} may do this")
+        return draft.accept({"project_id": project.id, "site_id": site.id, "state": state})
+    step = _joining_step(draft, project, site, state)
+    target = MEMBER[state, step]
+    if membership is None:
+        membership = r.Membership(
+            project_id=project.id,
+            site_id=site.id,
+            role="participant",
+            state=target,
+            notes=command.notes,
+            created_at=draft.now,
+            state_at=draft.now,
+        )
+        draft.put(membership)
+    elif target != state:
+        draft.change(membership, state=target, notes=command.notes or membership.notes, state_at=draft.now)
+    if target != state:
+        _tell_membership(draft, project, site, step)
+    return draft.accept({"project_id": project.id, "site_id": site.id, "state": target})
+
+
+def _joining_step(draft: Draft, project: r.Project, site: r.Site, state: MemberState | None) -> Step:
+    """What the caller's PUT means, given who it is and how one joins this project."""
+    if acts_for(draft.by, site) and is_coordinator(draft, project):
+        return Step.ADMIT
+    if acts_for(draft.by, site):
+        if state == MemberState.INVITED or project.joining == "open":
+            return Step.ADMIT
+        if project.joining == "approval":
+            return Step.REQUEST
+        raise forbidden(f"project {project.id} is joined by invitation; ask its coordinator")
+    if is_coordinator(draft, project):
+        return Step.ADMIT if state == MemberState.REQUESTED else Step.INVITE
+    raise forbidden(f"only site {site.id} itself may join, and only the coordinator may invite it")
+
+
+_MEMBERSHIP_EVENTS = {
+    Step.INVITE: (EventKind.MEMBER_INVITED, Notice.MEMBER_INVITED),
+    Step.REQUEST: (EventKind.MEMBER_REQUESTED, Notice.MEMBER_REQUESTED),
+    Step.ADMIT: (EventKind.MEMBER_ADMITTED, Notice.MEMBER_ADMITTED),
+    Step.DECLINE: (EventKind.MEMBER_DECLINED, Notice.MEMBER_DECLINED),
+    Step.LEAVE: (EventKind.MEMBER_LEFT, Notice.MEMBER_LEFT),
+}
+
+
+def _tell_membership(draft: Draft, project: r.Project, site: r.Site, step: Step, reason: str = "") -> None:
+    """The event, a notice to the site and one to the coordinator."""
+    event, notice = _MEMBERSHIP_EVENTS[step]
+    facts = {"site_id": site.id, "reason": reason}
+    draft.event(("project", project.id), event, facts, site_id=site.id)
+    for site_id in sorted({site.id, project.coordinator_site_id}):
+        draft.notify(site_id, notice, facts, project_id=project.id)
+
+
+def remove_member(draft: Draft, command: c.RemoveMember) -> Decision:
+    """The site leaves or declines; the coordinator removes or declines. Live seats are dropped."""
+    project = find(draft, r.Project, "project", command.project_id)
+    site = find(draft, r.Site, "site", command.site_id)
+    membership = draft.get(r.Membership, project.id, site.id)
+    if membership is None or not sees(draft, project):
+        raise missing("member", f"{site.id} of project {project.id}")
+    if not (acts_for(draft.by, site) or is_coordinator(draft, project)):
+        raise forbidden(f"only site {site.id} or the coordinator of project {project.id} may do this")
+    if membership.role == "coordinator":
+        raise Refused(
+            409, "is_coordinator", "Is the coordinator", f"site {site.id} coordinates project {project.id}: archive it"
+        )
+    state = MemberState(membership.state)
+    step = Step.LEAVE if (state, Step.LEAVE) in MEMBER else Step.DECLINE
+    if (state, step) not in MEMBER:
+        return draft.accept({"project_id": project.id, "site_id": site.id, "state": state})
+    target = MEMBER[state, step]
+    draft.change(membership, state=target, state_at=draft.now)
+    _tell_membership(draft, project, site, step, command.reason)
+    for run in draft.group(r.Run, project.id):
+        if run.state == RunState.RUNNING:
+            detail = command.reason or "the site left the project"
+            draft.follow_up(
+                c.DropSeats(run_id=run.id, site_id=site.id, reason="member_left", detail=detail), run.id, site.id
+            )
+    return draft.accept({"project_id": project.id, "site_id": site.id, "state": target})

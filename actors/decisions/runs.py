@@ -1,0 +1,214 @@
+"""Runs: start, queue, stop, restart."""
+
+from __future__ import annotations
+
+import msgspec
+
+from actors.decisions.access import find, need_coordinator, need_hub
+from actors.decisions.draft import Decision, Draft, Refused
+from actors.decisions.progress import begin, end, quorum_of, run_event, seats_of, spec_of
+from actors.decisions.projects import tasks_of
+from broker.protocol import commands as c
+from broker.protocol import records as r
+from broker.protocol.events import EventKind
+from broker.protocol.ids import Id, derive
+from broker.protocol.states import RUN_FINAL, TASK_RUN, RoundState, RunState, Step, TaskRunState, follow
+
+SECOND = 1_000_000
+
+
+def start_run(draft: Draft, command: c.StartRun) -> Decision:
+    project = find(draft, r.Project, "project", command.project_id)
+    need_coordinator(draft, project, admin_too=False)
+    if project.archived_at is not None:
+        raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
+    room = _has_room(draft, project)
+    if not room and not command.queue:
+        live = _live(draft, project)[0]
+        raise Refused(
+            409,
+            "run_live",
+            "A run lives",
+            f"run {live.id} of project {project.id} is {live.state} and the project allows {project.max_live_runs} at "
+            "a time; stop it, wait for its end, or start with queue: true",
+        )
+    tasks = tasks_of(project)
+    _check_seats(draft, project, tasks)
+    number = project.last_run_number + 1
+    draft.change(project, last_run_number=number)
+    run = r.Run(
+        id=draft.derive("run"),
+        project_id=project.id,
+        coordinator_site_id=project.coordinator_site_id,
+        number=number,
+        attempt=1,
+        state=RunState.CREATED,
+        reason="",
+        detail="",
+        created_by=draft.by.id,
+        created_at=draft.now,
+        deadline_at=draft.now + int(command.finish_within_s * SECOND),
+    )
+    draft.put(run)
+    run_event(draft, run, EventKind.RUN_CREATED, {"number": number, "attempt": 1})
+    for seq, task in enumerate(tasks, start=1):
+        draft.put(_task_run(run, seq, task))
+    if room:
+        begin(draft, run)
+    return draft.accept(_answer(draft.have(r.Run, run.id)), 201)
+
+
+def _answer(run: r.Run) -> dict[str, object]:
+    return {
+        "id": run.id,
+        "project_id": run.project_id,
+        "number": run.number,
+        "attempt": run.attempt,
+        "state": run.state,
+    }
+
+
+def _task_run(run: r.Run, seq: int, task: c.TaskSpec) -> r.TaskRun:
+    return r.TaskRun(
+        id=derive(run.id, "task", seq),
+        run_id=run.id,
+        seq=seq,
+        name=task.name,
+        spec_json=msgspec.json.encode(task).decode(),
+        state=TaskRunState.WAITING,
+        reason="",
+        round=0,
+        first_round=1,
+    )
+
+
+def _live(draft: Draft, project: r.Project) -> list[r.Run]:
+    runs = [run for run in draft.group(r.Run, project.id) if RunState(run.state) not in RUN_FINAL]
+    return sorted(runs, key=lambda run: (run.number, run.attempt))
+
+
+def _has_room(draft: Draft, project: r.Project) -> bool:
+    return len(_live(draft, project)) < project.max_live_runs
+
+
+def _check_seats(draft: Draft, project: r.Project, tasks: list[c.TaskSpec]) -> None:
+    """422 where a task would have nobody, names a site that is no member, or could never reach its quorum."""
+    for task in tasks:
+        seats = seats_of(draft, project, task)
+        if isinstance(task.who, list):
+            strangers = sorted(set(task.who) - set(seats))
+            if strangers:
+                raise Refused(
+                    422,
+                    "not_a_member",
+                    "Not a member",
+                    f"task {task.name!r} names site {strangers[0]}, which is no active member of project {project.id}",
+                )
+        needed = quorum_of(task.contract, len(seats))
+        if not seats or needed > len(seats):
+            raise Refused(
+                422,
+                "quorum_impossible",
+                "Quorum impossible",
+                f"task {task.name!r} needs {max(needed, 1)} seats but project {project.id} has {len(seats)} active members "
+                "for it; let more sites join or change its quorum",
+            )
+
+
+def begin_run(draft: Draft, command: c.BeginRun) -> Decision:
+    """A run of the project has ended: the oldest queued one may begin."""
+    need_hub(draft.by)
+    project = find(draft, r.Project, "project", command.project_id)
+    live = _live(draft, project)
+    queued = [run for run in live if run.state == RunState.CREATED]
+    running = len(live) - len(queued)
+    if not queued or running >= project.max_live_runs:
+        return draft.accept({"begun": None})
+    begin(draft, queued[0])
+    return draft.accept({"begun": queued[0].id})
+
+
+def stop_run(draft: Draft, command: c.StopRun) -> Decision:
+    run = find(draft, r.Run, "run", command.run_id)
+    need_coordinator(draft, draft.have(r.Project, run.project_id))
+    if RunState(run.state) in RUN_FINAL:
+        raise _finished(run, "stop")
+    end(draft, run, Step.CANCEL, "stopped", command.reason or "stopped by its coordinator")
+    return draft.accept({"id": run.id, "state": draft.have(r.Run, run.id).state})
+
+
+def _finished(run: r.Run, verb: str) -> Refused:
+    return Refused(
+        409,
+        "run_finished",
+        "Run finished",
+        f"run {run.id} has {run.state}; a finished run cannot {verb}: start a new one, or restart this one",
+    )
+
+
+def restart_run(draft: Draft, command: c.RestartRun) -> Decision:
+    """A new attempt: a run of its own under the same number. What had succeeded is carried over."""
+    old = find(draft, r.Run, "run", command.run_id)
+    project = draft.have(r.Project, old.project_id)
+    need_coordinator(draft, project, admin_too=False)
+    if project.archived_at is not None:
+        raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
+    later = draft.get(r.Run, next_attempt(old.id))
+    if later is not None:
+        raise Refused(
+            409, "restarted_already", "Restarted already", f"run {old.id} was restarted as run {later.id}; restart that"
+        )
+    others = [run for run in _live(draft, project) if run.id != old.id and run.state == RunState.RUNNING]
+    if len(others) >= project.max_live_runs:
+        raise Refused(
+            409, "run_live", "A run lives", f"run {others[0].id} of project {project.id} is running; stop it first"
+        )
+    old_tasks = {t.seq: t for t in draft.group(r.TaskRun, old.id)}
+    _check_seats(draft, project, [spec_of(t) for t in old_tasks.values() if t.state != TaskRunState.SUCCEEDED])
+    reached = {seq: _reached(draft, task) for seq, task in old_tasks.items()}
+    if RunState(old.state) not in RUN_FINAL:
+        end(draft, old, Step.CANCEL, "restarted", "its coordinator restarted it", next_too=False)
+    run = r.Run(
+        id=next_attempt(old.id),
+        project_id=project.id,
+        coordinator_site_id=project.coordinator_site_id,
+        number=old.number,
+        attempt=old.attempt + 1,
+        state=RunState.CREATED,
+        reason="",
+        detail="",
+        created_by=draft.by.id,
+        created_at=draft.now,
+        deadline_at=draft.now + int(command.finish_within_s * SECOND),
+        restart_of=old.id,
+    )
+    draft.put(run)
+    run_event(draft, run, EventKind.RUN_CREATED, {"number": run.number, "attempt": run.attempt, "restart_of": old.id})
+    for seq, old_task in sorted(old_tasks.items()):
+        task = _task_run(run, seq, spec_of(old_task))
+        if command.start_from == "reached":
+            completed, model = reached[seq]
+            task = msgspec.structs.replace(task, first_round=completed + 1, model_message_id=model)
+            if old_task.state == TaskRunState.SUCCEEDED:
+                state = follow(TASK_RUN, TaskRunState.WAITING, Step.CARRY)
+                task = msgspec.structs.replace(
+                    task, state=state, reason="carried", round=completed, first_round=old_task.first_round
+                )
+                run_event(draft, run, EventKind.TASK_CARRIED, {"task": task.name, "from_run": old.id})
+        draft.put(task)
+    begin(draft, run)
+    return draft.accept(_answer(draft.have(r.Run, run.id)), 201)
+
+
+def next_attempt(run_id: Id) -> Id:
+    """The id of the run that restarts this one: there can be only one."""
+    return derive(run_id, "next attempt")
+
+
+def _reached(draft: Draft, task: r.TaskRun) -> tuple[int, str | None]:
+    """How many rounds of a task were completed, and its newest global model."""
+    current = draft.get(r.Round, task.id, task.round)
+    completed = task.round if current is not None and current.state == RoundState.COMPLETED else max(0, task.round - 1)
+    if task.state == TaskRunState.SUCCEEDED:
+        completed = task.round
+    return max(completed, task.first_round - 1), task.model_message_id

@@ -1,0 +1,292 @@
+"""What sites, the coordinator and the ticker report on a round: seats, aggregation, deadlines, silence."""
+
+from __future__ import annotations
+
+import msgspec
+
+from actors.decisions import progress
+from actors.decisions.access import acts_for, find, forbidden, is_coordinator, is_member, missing, need_hub
+from actors.decisions.draft import Decision, Draft, Refused, TooEarly
+from broker.protocol import commands as c
+from broker.protocol import records as r
+from broker.protocol.events import EventKind, Notice
+from broker.protocol.ids import sha256_hex
+from broker.protocol.states import (
+    RUN_FINAL,
+    SEAT,
+    SEAT_LIVE,
+    TASK_RUN_FINAL,
+    Report,
+    RoundState,
+    RunState,
+    SeatState,
+    Step,
+    TaskRunState,
+)
+
+_EVENTS = {
+    Report.ACCEPT: EventKind.SEAT_ACCEPTED,
+    Report.READY: EventKind.SEAT_READY,
+    Report.TRAINED: EventKind.SEAT_TRAINED,
+    Report.SUBMIT: EventKind.SEAT_SUBMITTED,
+    Report.FAIL: EventKind.SEAT_FAILED,
+    Report.REJOIN: EventKind.SEAT_REJOINED,
+}
+
+
+def report_seat(draft: Draft, command: c.ReportSeat) -> Decision:
+    """A site's report on its own seat. Early ones wait for those before them, late ones are duplicates."""
+    run, task = _active_task(draft, command.run_id, command.task_seq)
+    site = draft.get(r.Site, command.site_id)
+    if site is None or not acts_for(draft.by, site):
+        raise forbidden(f"only site {command.site_id} itself may report on its seat in run {run.id}")
+    seat = draft.get(r.Seat, task.id, command.site_id)
+    if seat is None:
+        raise missing("seat", f"of site {command.site_id} in task {task.seq} of run {run.id}")
+    if command.seq <= seat.report_seq:
+        return _answer(draft, seat, duplicate=True)
+    if command.seq > seat.report_seq + 1:
+        raise TooEarly(
+            f"report {command.seq} of site {seat.site_id} in run {run.id} came before report {seat.report_seq + 1}"
+        )
+    here = draft.have(r.Round, task.id, task.round)
+    _check_round(run, task, seat, here, command)
+    seat = draft.change(seat, report_seq=command.seq)
+    match command.event:
+        case Report.SUBMIT:
+            seat = _submit(draft, run, task, seat, here, command)
+        case Report.REJOIN:
+            seat = _rejoin(draft, run, task, seat, here)
+        case Report.FAIL:
+            seat = _move(draft, seat, command.event, reason="site_failed")
+        case _:
+            seat = _move(draft, seat, command.event)
+    facts: dict[str, object] = {"task": task.name, "round": command.round, "seq": command.seq}
+    if command.reason:
+        facts["reason"] = command.reason
+    progress.run_event(draft, run, _EVENTS[command.event], facts, seat.site_id)
+    if command.event == Report.REJOIN and here.state == RoundState.SELECTING:
+        progress.invite(draft, run, task, here, seat)
+    progress.settle(draft, run, task)
+    return _answer(draft, seat)
+
+
+def _answer(draft: Draft, seat: r.Seat, *, duplicate: bool = False) -> Decision:
+    return draft.accept(
+        {"state": seat.state, "round": seat.round, "report_seq": seat.report_seq, "duplicate": duplicate}
+    )
+
+
+def _active_task(draft: Draft, run_id: str, task_seq: int) -> tuple[r.Run, r.TaskRun]:
+    """A live run and its active task, visible to the caller. 404 or 409 otherwise."""
+    run = find(draft, r.Run, "run", run_id)
+    project = draft.have(r.Project, run.project_id)
+    if not (draft.by.kind == "hub" or is_coordinator(draft, project) or is_member(draft, project)):
+        raise missing("run", run_id)
+    task = next((t for t in draft.group(r.TaskRun, run.id) if t.seq == task_seq), None)
+    if task is None:
+        raise missing("task", f"{task_seq} of run {run_id}")
+    if RunState(run.state) in RUN_FINAL:
+        raise Refused(
+            409,
+            "run_finished",
+            "Run finished",
+            f"run {run.id} has {run.state} ({run.reason}); no report counts any more",
+        )
+    if task.state != TaskRunState.ACTIVE:
+        ended = TaskRunState(task.state) in TASK_RUN_FINAL
+        raise Refused(
+            409,
+            "task_finished" if ended else "task_waiting",
+            "Task finished" if ended else "Task waits",
+            f"task {task.seq} of run {run.id} is {task.state}; reports count while it is active",
+        )
+    return run, task
+
+
+def _check_round(run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Round, command: c.ReportSeat) -> None:
+    if command.event != Report.REJOIN and seat.state == SeatState.DROPPED:
+        way = "report rejoin to come back" if progress.may_rejoin(task, here, seat.reason) else "it cannot come back"
+        raise Refused(
+            409,
+            "seat_dropped",
+            "Seat dropped",
+            f"the seat of site {seat.site_id} in run {run.id} was dropped ({seat.reason}); {way}",
+        )
+    if command.event == Report.REJOIN or command.round == seat.round:
+        return
+    if command.round < seat.round:
+        raise Refused(
+            409,
+            "round_over",
+            "Round over",
+            f"round {command.round} of task {task.seq} in run {run.id} is over for site {seat.site_id}: its seat is in "
+            f"round {seat.round}",
+        )
+    raise Refused(
+        409,
+        "round_ahead",
+        "Round ahead",
+        f"round {command.round} of task {task.seq} in run {run.id} has not begun for site {seat.site_id}: its seat is in "
+        f"round {seat.round}",
+    )
+
+
+def _move(draft: Draft, seat: r.Seat, event: Report, **fields: object) -> r.Seat:
+    """One step by the table, or 409 with where the seat stands."""
+    state = SeatState(seat.state)
+    target = SEAT.get((state, Step(event.value)))
+    if target is None:
+        raise Refused(
+            409,
+            "not_now",
+            "Not now",
+            f"the seat of site {seat.site_id} in run {seat.run_id} is {state} in round {seat.round}; {event} may not "
+            "follow that",
+        )
+    return draft.change(seat, state=target, state_at=draft.now, **fields)
+
+
+def _submit(draft: Draft, run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Round, command: c.ReportSeat) -> r.Seat:
+    """The update goes to the coordinator's inbox in this same decision."""
+    metrics = msgspec.json.encode(command.metrics).decode()
+    message_id = None
+    if command.update is not None:
+        message_id = draft.derive("update")
+        put_payload(draft, run, task, here, message_id, seat.site_id, "update", command.update, recipients=1)
+        draft.notify(
+            run.coordinator_site_id,
+            Notice.MESSAGE,
+            project_id=run.project_id,
+            run_id=run.id,
+            task_seq=task.seq,
+            round=here.number,
+            message_id=message_id,
+        )
+    seat = _move(draft, seat, command.event, metrics_json=metrics, update_message_id=message_id)
+    draft.put(
+        r.Submission(
+            task_run_id=task.id,
+            round=here.number,
+            site_id=seat.site_id,
+            run_id=run.id,
+            metrics_json=metrics,
+            update_message_id=message_id,
+            started_at=here.stage_at,
+            submitted_at=draft.now,
+        )
+    )
+    return seat
+
+
+def put_payload(
+    draft: Draft,
+    run: r.Run,
+    task: r.TaskRun,
+    here: r.Round,
+    message_id: str,
+    sender: str,
+    kind: str,
+    body: bytes,
+    *,
+    recipients: int,
+) -> None:
+    """A payload of a run (update or global model), stored once; it lives as long as its run may, and a week at least."""
+    week = 7 * 86_400 * progress.SECOND
+    draft.put(
+        r.Message(
+            id=message_id,
+            sender_site_id=sender,
+            project_id=run.project_id,
+            run_id=run.id,
+            task_seq=task.seq,
+            round=here.number,
+            kind=kind,
+            body=body,
+            size_bytes=len(body),
+            sha256=sha256_hex(body),
+            recipient_count=recipients,
+            sent_at=draft.now,
+            expires_at=max(run.deadline_at, draft.now + week),
+        )
+    )
+
+
+def _rejoin(draft: Draft, run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Round) -> r.Seat:
+    if seat.state == SeatState.DROPPED and not progress.may_rejoin(task, here, seat.reason):
+        raise Refused(
+            409,
+            "no_way_back",
+            "No way back",
+            f"the seat of site {seat.site_id} in run {run.id} was dropped ({seat.reason}) and its contract, or the lack of "
+            "a further round, lets it not come back",
+        )
+    number = here.number if here.state == RoundState.SELECTING else here.number + 1
+    return _move(draft, seat, Report.REJOIN, round=number, reason="")
+
+
+def report_aggregated(draft: Draft, command: c.ReportAggregated) -> Decision:
+    """The coordinator has made the new global model of a round, or says why it could not."""
+    run, task = _active_task(draft, command.run_id, command.task_seq)
+    coordinator = draft.have(r.Site, run.coordinator_site_id)
+    if not acts_for(draft.by, coordinator):
+        raise forbidden(f"only site {run.coordinator_site_id} coordinates run {run.id} and may report a global model")
+    here = draft.get(r.Round, task.id, command.round)
+    if here is None or command.round != task.round or here.state != RoundState.AGGREGATING:
+        current = draft.have(r.Round, task.id, task.round)
+        raise Refused(
+            409,
+            "not_aggregating",
+            "Not aggregating",
+            f"round {command.round} of task {task.seq} in run {run.id} is not aggregating: the task is in round "
+            f"{current.number}, {current.state}",
+        )
+    if command.failure:
+        progress.fail_round(draft, run, task, here, "aggregation_failed", command.failure)
+    else:
+        model = None
+        if command.model is not None:
+            model = draft.derive("model")
+            recipients = len(draft.group(r.Seat, task.id))
+            put_payload(
+                draft, run, task, here, model, run.coordinator_site_id, "model", command.model, recipients=recipients
+            )
+        progress.complete_round(draft, run, task, here, model, command.metrics)
+    return draft.accept({"state": draft.have(r.Round, task.id, command.round).state, "round": command.round})
+
+
+def drop_seats(draft: Draft, command: c.DropSeats) -> Decision:
+    """The hub's own: a site was silent for too long, left the project, or retired."""
+    need_hub(draft.by)
+    run = draft.get(r.Run, command.run_id)
+    dropped = []
+    if run is not None and run.state == RunState.RUNNING:
+        waited = SEAT_LIVE if command.reason != "site_silent" else SEAT_LIVE[:-1]
+        for task in draft.group(r.TaskRun, run.id):
+            seat = draft.get(r.Seat, task.id, command.site_id)
+            if task.state == TaskRunState.ACTIVE and seat is not None and seat.state in waited:
+                progress.drop_seat(draft, run, task, seat, command.reason, command.detail)
+                dropped.append(task.seq)
+                progress.settle(draft, run, task)
+    return draft.accept({"dropped": dropped})
+
+
+def pass_deadline(draft: Draft, command: c.PassDeadline) -> Decision:
+    """The ticker's finding; stale ones (the stage has moved on) change nothing."""
+    need_hub(draft.by)
+    if command.deadline_at > draft.now:
+        raise TooEarly(f"the deadline of run {command.run_id} has not passed yet")
+    run = draft.get(r.Run, command.run_id)
+    passed = False
+    if run is not None and RunState(run.state) not in RUN_FINAL:
+        if command.task_seq is None:
+            if run.deadline_at == command.deadline_at:
+                progress.pass_run_deadline(draft, run)
+                passed = True
+        else:
+            task = next((t for t in draft.group(r.TaskRun, run.id) if t.seq == command.task_seq), None)
+            here = draft.get(r.Round, task.id, command.round) if task is not None else None
+            if task is not None and here is not None and here.deadline_at == command.deadline_at:
+                progress.pass_round_deadline(draft, run, task, here)
+                passed = True
+    return draft.accept({"passed": passed})

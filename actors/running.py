@@ -1,0 +1,122 @@
+"""Wires the three worker roles and runs each until told to stop; the same in a process of its own or in a thread."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from actors.deciding import Decider, DecidingWorker
+from actors.decisions.decide import Rules
+from actors.registry import register
+from actors.relay import Relay
+from actors.ticker import Ticker
+from broker.opening import open_publisher, open_worker_broker
+from config.clock import SystemClock, wait_for
+from config.logs import set_up_logs, unit
+from config.settings import Settings
+from storage.database import DatabaseUnavailable, open_database
+from storage.due import Due
+from storage.migrate import missing
+from storage.signals import Announcement
+from storage.store import Store
+
+Announce = Callable[[Announcement], None]
+Role = Callable[[Settings, threading.Event], None]
+
+_STOP_WITHIN_MS = 20_000
+_log = logging.getLogger(__name__)
+
+
+def run_decider(settings: Settings, stop: threading.Event, announce: Announce | None = None) -> None:
+    """Decide until `stop`. announce: in embedded mode, who hears of commits."""
+    clock = SystemClock()
+    database = open_database(settings.database_url, pool=2, name="fedyard decider")
+    broker = open_worker_broker(settings, "decider", settings.decide_at_most)
+    publisher = open_publisher(settings, "decider")
+    decider = Decider(Store(database, announce), publisher, clock, Rules(message_ttl_s=settings.message_ttl_s))
+    actors = register(broker, decider)
+    worker = DecidingWorker(broker, decider, clock, at_most=settings.decide_at_most)
+    worker.start()
+    _log.info("decides", extra=unit(actors=len(actors)))
+    stop.wait()
+    worker.stop(timeout=_STOP_WITHIN_MS)
+    if not settings.embedded:
+        publisher.close()
+        broker.close()
+    database.close()
+
+
+def run_relay(settings: Settings, stop: threading.Event) -> None:
+    """Sweep the outbox until `stop`."""
+    database = open_database(settings.database_url, pool=1, name="fedyard relay")
+    publisher = open_publisher(settings, "relay")
+    relay = Relay(Store(database), publisher, SystemClock(), settings.relay_after_s)
+    while not wait_for(stop, settings.relay_after_s):
+        relay.sweep()
+    if not settings.embedded:
+        publisher.close()
+    database.close()
+
+
+def run_ticker(settings: Settings, stop: threading.Event) -> None:
+    """Tick until `stop`."""
+    database = open_database(settings.database_url, pool=1, name="fedyard ticker")
+    publisher = open_publisher(settings, "ticker")
+    ticker = Ticker(
+        Due(database),
+        publisher,
+        SystemClock(),
+        silent_after_s=settings.silent_after_s,
+        keep_commands_s=settings.keep_commands_s,
+        keep_inbox_s=settings.keep_inbox_s,
+    )
+    while not wait_for(stop, settings.tick_every_s):
+        ticker.tick()
+    ticker.stop()
+    if not settings.embedded:
+        publisher.close()
+    database.close()
+
+
+def main(name: str, role: Role) -> None:
+    """The process of one role: settings from the environment, logs, signals, and a schema that is up to date."""
+    settings = Settings.read()
+    set_up_logs(name, settings.log_level)
+    stop = threading.Event()
+
+    def stopping(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, stopping)
+    signal.signal(signal.SIGINT, stopping)
+    _await_schema(settings, stop)
+    if not stop.is_set():
+        role(settings, stop)
+
+
+def _await_schema(settings: Settings, stop: threading.Event) -> None:
+    """Wait for the database and its migrations: somebody else may be starting or applying them."""
+    database = open_database(settings.database_url, pool=1)
+    while not stop.is_set():
+        try:
+            wanted = missing(database)
+            if not wanted:
+                break
+            _log.warning("waits for migrations: run ./fedyard migrate", extra=unit(missing=wanted))
+        except DatabaseUnavailable as error:
+            _log.warning("waits for the database", extra=unit(error=str(error)))
+        stop.wait(1.0)
+    database.close()
+
+
+ROLES: dict[str, Role] = {"decider": run_decider, "relay": run_relay, "ticker": run_ticker}
+
+if __name__ == "__main__":
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    if name not in ROLES:
+        sys.exit(f"usage: python -m actors.running {'|'.join(ROLES)}")
+    main(name, ROLES[name])

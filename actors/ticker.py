@@ -1,0 +1,129 @@
+"""The ticker: turns time into commands. Deadlines, silence, expiry, retention.
+
+It decides nothing: each finding becomes a command whose id derives from what was found, so that two tickers, or one
+that is killed in between, do no harm. Several may run; the one that holds the lock acts.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from broker.port import BrokerUnavailable, Publisher
+from broker.protocol import codec
+from broker.protocol import commands as c
+from broker.protocol.commands import AnyCommand, Envelope, Micros
+from broker.protocol.ids import derive
+from config.clock import SECOND, Clock
+from config.logs import unit
+from storage.database import DatabaseUnavailable
+from storage.due import Due
+
+RETENTION_EVERY_S = 600
+_MESSAGES_AT_ONCE = 100
+
+_log = logging.getLogger(__name__)
+_spec_decoder = msgspec.json.Decoder(c.TaskSpec)
+
+
+class Ticker:
+    """silent_after_s: from when a site counts as silent; keep_*: retention, in seconds."""
+
+    def __init__(
+        self,
+        due: Due,
+        publisher: Publisher,
+        clock: Clock,
+        *,
+        silent_after_s: float,
+        keep_commands_s: float,
+        keep_inbox_s: float,
+    ) -> None:
+        self._due = due
+        self._publisher = publisher
+        self._clock = clock
+        self._silent_after = int(silent_after_s * SECOND)
+        self._keep_commands = int(keep_commands_s * SECOND)
+        self._keep_inbox = int(keep_inbox_s * SECOND)
+        self._led_since: Micros | None = None
+        self._last_span = -1
+
+    def tick(self) -> int:
+        """Look once and send what is due; how many commands. Raises nothing: the next tick looks again."""
+        try:
+            if not self._due.lead():
+                self._led_since = None
+                return 0
+            now = self._clock.now()
+            if self._led_since is None:
+                self._led_since = now
+                _log.info("leads", extra=unit())
+            envelopes = [self._envelope(command, names, now) for command, names in self._found(now)]
+            if envelopes:
+                self._publisher.send(envelopes)
+                _log.info("ticked", extra=unit(count=len(envelopes)))
+            return len(envelopes)
+        except (BrokerUnavailable, DatabaseUnavailable) as error:
+            _log.warning("time waits", extra=unit(error=str(error)))
+            if isinstance(error, DatabaseUnavailable):
+                self._due.step_down()
+                self._led_since = None
+            return 0
+
+    def stop(self) -> None:
+        """Let another ticker lead."""
+        self._due.step_down()
+
+    def _envelope(self, command: AnyCommand, names: tuple[str | int, ...], now: Micros) -> Envelope:
+        kind = str(type(command).__struct_config__.tag)
+        return codec.envelope_of(command, id=derive(kind, *names), by=codec.THE_HUB, at=now)
+
+    def _found(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:
+        """Commands, each with the names that its id derives from."""
+        return [*self._deadlines(now), *self._silence(now), *self._expiry(now), *self._retention(now)]
+
+    def _deadlines(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:
+        return [
+            (
+                c.PassDeadline(run_id=run_id, deadline_at=deadline_at, task_seq=task_seq, round=number),
+                (run_id, task_seq or 0, number or 0, deadline_at),
+            )
+            for run_id, task_seq, number, deadline_at in self._due.deadlines(now)
+        ]
+
+    def _silence(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:
+        found: list[tuple[AnyCommand, tuple[str | int, ...]]] = []
+        horizon = now - self._silent_after
+        assert self._led_since is not None
+        if self._led_since < horizon:  # a hub that was down itself has heard of nobody: give the sites time to call
+            found += [
+                (c.MarkSitesSilent(site_ids=[site_id]), (site_id, since))
+                for site_id, since in self._due.gone_silent(horizon)
+            ]
+        found += [
+            (c.MarkSitesReturned(site_ids=[site_id]), (site_id, since))
+            for site_id, since in self._due.returned(horizon)
+        ]
+        for seat in self._due.silent_seats():
+            contract = _spec_decoder.decode(seat.spec_json).contract
+            if now - seat.seen_at >= int(contract.silent_within_s * SECOND):
+                silent_s = (now - seat.seen_at) // SECOND
+                detail = f"the site was not heard of for {silent_s} s; the task allows {contract.silent_within_s:g}"
+                drop = c.DropSeats(run_id=seat.run_id, site_id=seat.site_id, reason="site_silent", detail=detail)
+                found.append((drop, (seat.task_run_id, seat.site_id, seat.round, seat.seen_at)))
+        return found
+
+    def _expiry(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:
+        ids = self._due.expired_messages(now)
+        slices = [ids[start : start + _MESSAGES_AT_ONCE] for start in range(0, len(ids), _MESSAGES_AT_ONCE)]
+        return [(c.ExpireMessages(message_ids=part), tuple(part)) for part in slices]
+
+    def _retention(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:
+        """Once for each span of time: the id derives from the span's number."""
+        span = now // (RETENTION_EVERY_S * SECOND)
+        if span == self._last_span:
+            return []
+        self._last_span = span
+        command = c.ForgetHistory(commands_before=now - self._keep_commands, inbox_before=now - self._keep_inbox)
+        return [(command, (span,))]

@@ -1,0 +1,37 @@
+"""What the rest of the hub may ask of a broker, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from broker.protocol.commands import Envelope
+
+
+class BrokerUnavailable(Exception):
+    """The broker did not confirm in time. The command may have been enqueued all the same: its id makes a repeat harmless."""
+
+    def __init__(self, detail: str, retry_after_s: int = 2) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class TooLarge(Exception):
+    """The envelope is larger than its route allows."""
+
+
+class Publisher(Protocol):
+    """Sends commands by their routes. Safe to use from many threads."""
+
+    def send(self, envelopes: Sequence[Envelope]) -> None:
+        """Returns when the broker has every durable one safely (publisher-confirmed or on disk).
+
+        Heartbeats (routes that are not durable) are sent without waiting. Raises `BrokerUnavailable` within
+        about two seconds, whatever the network does, and `TooLarge`.
+        """
+
+    def ready(self) -> str | None:
+        """None, or one sentence on what is wrong."""
+
+    def close(self) -> None:
+        """Send what was accepted, then let go of the connection."""

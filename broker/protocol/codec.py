@@ -1,0 +1,48 @@
+"""Commands as bytes and back: JSON, versioned, strict. Unknown kinds, versions and fields are refused."""
+
+from __future__ import annotations
+
+import msgspec
+
+from broker.protocol.commands import AnyCommand, Command, Envelope, Micros, Subject
+from broker.protocol.ids import HUB, Id, sha256_hex
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_decoder = msgspec.json.Decoder(Envelope)
+
+
+class Undecodable(Exception):
+    """The bytes are no command of this version. Carries the place and the rule, never the content."""
+
+
+def encode(envelope: Envelope) -> str:
+    """The wire form: JSON text."""
+    return _encoder.encode(envelope).decode()
+
+
+def decode(text: str | bytes) -> Envelope:
+    """The envelope back. Raises `Undecodable` without quoting the content (it may be a payload)."""
+    try:
+        return _decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Undecodable(_without_content(error)) from None
+
+
+def _without_content(error: Exception) -> str:
+    """msgspec names the path and the rule; an unknown tag is quoted by it, so that part is cut off."""
+    text = str(error)
+    return text.split("Invalid value")[0] + "unknown kind or value" if "Invalid value" in text else text[:300]
+
+
+def envelope_of(command: AnyCommand, *, id: Id, by: Subject, at: Micros, waited: bool = False) -> Envelope:
+    """An envelope with the digest of its command."""
+    return Envelope(id=id, at=at, by=by, command=command, waited=waited, digest=digest_of(command))
+
+
+def digest_of(command: Command) -> str:
+    """SHA-256 (hex) of the command's deterministic wire form."""
+    return sha256_hex(_encoder.encode(command))
+
+
+THE_HUB = Subject(kind="hub", id=HUB)
+"""The subject of commands that the hub sends itself."""

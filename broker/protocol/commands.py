@@ -1,0 +1,384 @@
+"""Every command: what a caller asks for, in the imperative. One class, one actor, one route.
+
+A command travels in an `Envelope`. Ids inside are canonical UUID text, times are microseconds since
+the epoch (UTC), sizes are bytes, spans are seconds. Secrets never travel: only their SHA-256 does.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+from broker.protocol.ids import Id
+from broker.protocol.states import Report
+
+Micros: TypeAlias = int
+
+# Text columns cannot hold NUL, so it is refused at the edge.
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
+Text = Annotated[str, msgspec.Meta(max_length=4000, pattern=r"^[^\x00]*$")]
+Reason = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[^\x00]*$")]
+Image = Annotated[str, msgspec.Meta(max_length=500, pattern=r"^[^\x00-\x20]*$")]
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Key32 = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9+/]{43}=$")]
+Slug = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_.-]{0,63}$")]
+Span = Annotated[float, msgspec.Meta(ge=1, le=7_776_000)]
+Metrics = Annotated[dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], float], msgspec.Meta(max_length=64)]
+Joining = Literal["open", "approval", "invitation"]
+Role = Literal["admin", "member", "auditor"]
+SubjectKind = Literal["account", "site", "enrolment", "hub"]
+
+
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a command."""
+
+
+class Subject(Value, frozen=True):
+    """Who asks. `role` is set for accounts; `organisation_id` is None for the hub itself."""
+
+    kind: SubjectKind
+    id: Id
+    organisation_id: Id | None = None
+    role: Role | None = None
+
+
+class Contract(Value, frozen=True):
+    """What a round promises and how long each stage may take.
+
+    quorum: a whole number counts seats, a fraction in (0, 1) is of the seats invited, rounded up; 1.0 is written as 1.0.
+    late: a seat that missed a deadline or fell silent is out of the task (drop) or may come back with the next round.
+    too_few: under quorum at a deadline the round fails, or waits for another such span (until the run's own deadline).
+    silent_within_s: a seat that the round waits for is dropped when its site was not heard of for so long.
+    """
+
+    quorum: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 1.0
+    quorum_of: Literal["fraction", "count"] = "fraction"
+    select_within_s: Span = 3600.0
+    train_within_s: Span = 86_400.0
+    aggregate_within_s: Span = 3600.0
+    silent_within_s: Span = 600.0
+    late: Literal["drop", "next_round"] = "next_round"
+    too_few: Literal["fail", "wait"] = "fail"
+
+
+class TaskSpec(Value, frozen=True):
+    """One task of a project.
+
+    after: names of the tasks that must have succeeded first; None means the task listed before it.
+    who: all members, the participants without the coordinator, or the ids of named sites.
+    rounds: how many; `aggregate`: whether the coordinator aggregates after each.
+    parameters: handed to the sites unread.
+    """
+
+    name: Slug
+    model: Name
+    parameters: dict[str, object] = {}
+    rounds: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1
+    aggregate: bool = True
+    who: Literal["all", "participants"] | Annotated[list[Id], msgspec.Meta(min_length=1, max_length=1000)] = "all"
+    after: Annotated[list[Slug], msgspec.Meta(max_length=100)] | None = None
+    contract: Contract = Contract()
+
+
+Tasks = Annotated[list[TaskSpec], msgspec.Meta(min_length=1, max_length=100)]
+
+
+class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    """What somebody asks the hub to do."""
+
+
+# organisations, accounts, tokens
+
+
+class CreateOrganisation(Command, frozen=True, tag="create_organisation"):
+    name: Name
+
+
+class CreateAccount(Command, frozen=True, tag="create_account"):
+    organisation_id: Id
+    name: Name
+    role: Role
+    token_sha256: Sha256
+    token_expires_at: Micros | None = None
+
+
+class DisableAccount(Command, frozen=True, tag="disable_account"):
+    account_id: Id
+
+
+class IssueToken(Command, frozen=True, tag="issue_token"):
+    """A further token for an account or a site; `scopes` can only narrow what its owner may do."""
+
+    owner_kind: Literal["account", "site"]
+    owner_id: Id
+    sha256: Sha256
+    label: Name
+    scopes: Annotated[list[Literal["read", "write"]], msgspec.Meta(min_length=1, max_length=2)]
+    expires_at: Micros | None = None
+
+
+class RevokeToken(Command, frozen=True, tag="revoke_token"):
+    token_id: Id
+
+
+# sites
+
+
+class CreateEnrolment(Command, frozen=True, tag="create_enrolment"):
+    organisation_id: Id
+    sha256: Sha256
+    note: Text
+    expires_at: Micros
+
+
+class EnrolSite(Command, frozen=True, tag="enrol_site"):
+    """The subject is the enrolment whose token the site showed."""
+
+    name: Name
+    description: Text
+    identity_key: Key32
+    token_sha256: Sha256
+
+
+class UpdateSite(Command, frozen=True, tag="update_site"):
+    site_id: Id
+    description: Text
+
+
+class RetireSite(Command, frozen=True, tag="retire_site"):
+    site_id: Id
+
+
+class MarkSitesSilent(Command, frozen=True, tag="mark_sites_silent"):
+    site_ids: list[Id]
+
+
+class MarkSitesReturned(Command, frozen=True, tag="mark_sites_returned"):
+    site_ids: list[Id]
+
+
+class Beat(Value, frozen=True):
+    """A site was heard of at `seen_at`; its inbox was handed out up to `handed_out`."""
+
+    site_id: Id
+    seen_at: Micros
+    handed_out: int = 0
+
+
+class TokenUse(Value, frozen=True):
+    token_id: Id
+    used_at: Micros
+
+
+class RecordHeartbeats(Command, frozen=True, tag="record_heartbeats"):
+    """The lean lane: only moves times forward, is transient, has no outcome and no events."""
+
+    beats: list[Beat]
+    token_uses: list[TokenUse]
+
+
+# projects
+
+
+class CreateProject(Command, frozen=True, tag="create_project"):
+    coordinator_site_id: Id
+    name: Name
+    tasks: Tasks
+    description: Text = ""
+    data_format: Text = ""
+    client_image: Image = ""
+    joining: Joining = "approval"
+    max_live_runs: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
+
+
+class UpdateProject(Command, frozen=True, tag="update_project"):
+    """None leaves a field as it is. Live runs keep the tasks that they started with."""
+
+    project_id: Id
+    name: Name | None = None
+    tasks: Tasks | None = None
+    description: Text | None = None
+    data_format: Text | None = None
+    client_image: Image | None = None
+    joining: Joining | None = None
+    max_live_runs: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
+
+
+class ArchiveProject(Command, frozen=True, tag="archive_project"):
+    project_id: Id
+
+
+class PutMember(Command, frozen=True, tag="put_member"):
+    """From the site: join (or accept an invitation). From the coordinator: invite (or approve a request)."""
+
+    project_id: Id
+    site_id: Id
+    notes: Text = ""
+
+
+class RemoveMember(Command, frozen=True, tag="remove_member"):
+    """From the site: leave or decline. From the coordinator: remove, or decline a request."""
+
+    project_id: Id
+    site_id: Id
+    reason: Reason = ""
+
+
+# runs
+
+
+class StartRun(Command, frozen=True, tag="start_run"):
+    """queue: if the project has as many live runs as it allows, wait as `created` instead of being refused."""
+
+    project_id: Id
+    queue: bool = False
+    finish_within_s: Span = 604_800.0
+
+
+class BeginRun(Command, frozen=True, tag="begin_run"):
+    """A run has ended: the hub starts the project's oldest queued run, if there is one and room for it."""
+
+    project_id: Id
+
+
+class StopRun(Command, frozen=True, tag="stop_run"):
+    run_id: Id
+    reason: Reason = ""
+
+
+class RestartRun(Command, frozen=True, tag="restart_run"):
+    """A new attempt, from the round that was reached or from the start; a live run is cancelled first."""
+
+    run_id: Id
+    start_from: Literal["reached", "start"] = "reached"
+    finish_within_s: Span = 604_800.0
+
+
+class ReportSeat(Command, frozen=True, tag="report_seat"):
+    """A site's report. `seq` counts a seat's reports from 1; `update` is the (sealed) model update of a submit."""
+
+    run_id: Id
+    task_seq: int
+    site_id: Id
+    event: Report
+    seq: Annotated[int, msgspec.Meta(ge=1)]
+    round: Annotated[int, msgspec.Meta(ge=1)]
+    metrics: Metrics = {}
+    reason: Reason = ""
+    update: bytes | None = None
+
+
+class ReportAggregated(Command, frozen=True, tag="report_aggregated"):
+    """The coordinator's report: the new global model (sealed) and its metrics, or why there is none."""
+
+    run_id: Id
+    task_seq: int
+    round: int
+    metrics: Metrics = {}
+    model: bytes | None = None
+    failure: Reason = ""
+
+
+class DropSeats(Command, frozen=True, tag="drop_seats"):
+    """The hub drops a site's live seats in a run."""
+
+    run_id: Id
+    site_id: Id
+    reason: Literal["site_silent", "member_left", "site_retired"]
+    detail: Text
+
+
+class PassDeadline(Command, frozen=True, tag="pass_deadline"):
+    """The ticker found a deadline in the past. task_seq and round are None for the run's own."""
+
+    run_id: Id
+    deadline_at: Micros
+    task_seq: int | None = None
+    round: int | None = None
+
+
+# messages
+
+
+class NewMessage(Value, frozen=True):
+    """to: ids of sites, or everybody's coordinator, or all participants of the project."""
+
+    project_id: Id
+    to: Literal["coordinator", "participants"] | Annotated[list[Id], msgspec.Meta(min_length=1, max_length=10_000)]
+    body: bytes
+    kind: Slug = "message"
+    run_id: Id | None = None
+    ttl_s: Annotated[float, msgspec.Meta(ge=1, le=7_776_000)] | None = None
+
+
+class PostMessages(Command, frozen=True, tag="post_messages"):
+    sender_site_id: Id
+    messages: Annotated[list[NewMessage], msgspec.Meta(min_length=1, max_length=100)]
+
+
+class AcknowledgeInbox(Command, frozen=True, tag="acknowledge_inbox"):
+    site_id: Id
+    through: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class ExpireMessages(Command, frozen=True, tag="expire_messages"):
+    """The ticker found these messages past their time; who has not acknowledged will not get them."""
+
+    message_ids: list[Id]
+
+
+class ForgetHistory(Command, frozen=True, tag="forget_history"):
+    """Retention: outcomes and acknowledged inbox entries older than these times go."""
+
+    commands_before: Micros
+    inbox_before: Micros
+
+
+AnyCommand: TypeAlias = (
+    CreateOrganisation
+    | CreateAccount
+    | DisableAccount
+    | IssueToken
+    | RevokeToken
+    | CreateEnrolment
+    | EnrolSite
+    | UpdateSite
+    | RetireSite
+    | MarkSitesSilent
+    | MarkSitesReturned
+    | RecordHeartbeats
+    | CreateProject
+    | UpdateProject
+    | ArchiveProject
+    | PutMember
+    | RemoveMember
+    | StartRun
+    | BeginRun
+    | StopRun
+    | RestartRun
+    | ReportSeat
+    | ReportAggregated
+    | DropSeats
+    | PassDeadline
+    | PostMessages
+    | AcknowledgeInbox
+    | ExpireMessages
+    | ForgetHistory
+)
+
+
+class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A command on its way. `id` is the same however often it is sent.
+
+    waited: somebody waits for the outcome, so the decider announces it.
+    digest: SHA-256 of the command's wire form, to tell a repeat from another request under the same id.
+    """
+
+    id: Id
+    at: Micros
+    by: Subject
+    command: AnyCommand
+    waited: bool = False
+    digest: str = ""
+    version: Literal[1] = 1

@@ -1,0 +1,44 @@
+"""What a decision has to know: which rows the store loads before it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from broker.protocol.ids import Id
+
+
+@dataclass
+class Needs:
+    """Ids (or names, or hashes) by what they are of. The store adds what hangs on them:
+
+    runs: their project with its members, task runs, present rounds, seats of active tasks, and those seats' sites and mailboxes.
+    members_of: projects whose memberships (with sites and mailboxes) are needed.
+    live_runs_of: projects whose created and running runs are needed; begin_in: with all that hangs on the queued ones.
+    restarting: runs whose project's live runs are needed. mentioned_runs: only the row itself.
+    retiring: sites whose memberships, coordinated projects and live seats are needed.
+    Whatever project, site or organisation is loaded comes with the head of its event stream.
+    """
+
+    organisations: set[Id] = field(default_factory=set)
+    organisation_names: set[str] = field(default_factory=set)
+    accounts: set[Id] = field(default_factory=set)
+    tokens: set[Id] = field(default_factory=set)
+    token_hashes: set[str] = field(default_factory=set)
+    enrolments: set[Id] = field(default_factory=set)
+    sites: set[Id] = field(default_factory=set)
+    site_names: set[str] = field(default_factory=set)
+    projects: set[Id] = field(default_factory=set)
+    project_names: set[str] = field(default_factory=set)
+    members_of: set[Id] = field(default_factory=set)
+    live_runs_of: set[Id] = field(default_factory=set)
+    runs: set[Id] = field(default_factory=set)
+    begin_in: set[Id] = field(default_factory=set)
+    restarting: set[Id] = field(default_factory=set)
+    mentioned_runs: set[Id] = field(default_factory=set)
+    retiring: set[Id] = field(default_factory=set)
+    messages: set[Id] = field(default_factory=set)
+
+    def add(self, other: Needs) -> None:
+        """Take over all that `other` needs."""
+        for name, wanted in vars(other).items():
+            getattr(self, name).update(wanted)

@@ -1,0 +1,335 @@
+"""What the store keeps, as frozen values: one class for each table, fields in the order of its columns.
+
+`KEY` names the primary key. Times are microseconds since the epoch (UTC), ids canonical UUID text;
+fields ending in `_json` hold JSON text.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from broker.protocol.commands import Micros
+from broker.protocol.ids import Id
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A row."""
+
+    TABLE: ClassVar[str]
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+
+
+class Organisation(Record, frozen=True):
+    TABLE = "organisations"
+    id: Id
+    name: str
+    created_at: Micros
+
+
+class Account(Record, frozen=True):
+    TABLE = "accounts"
+    id: Id
+    organisation_id: Id
+    name: str
+    role: str
+    created_at: Micros
+    disabled_at: Micros | None = None
+
+
+class Token(Record, frozen=True):
+    """A bearer token's hash. `scopes` is "read" or "read write"."""
+
+    TABLE = "tokens"
+    id: Id
+    owner_kind: str
+    owner_id: Id
+    sha256: str
+    label: str
+    scopes: str
+    created_at: Micros
+    expires_at: Micros | None = None
+    revoked_at: Micros | None = None
+
+
+class Enrolment(Record, frozen=True):
+    TABLE = "enrolments"
+    id: Id
+    organisation_id: Id
+    sha256: str
+    note: str
+    created_by: Id
+    created_at: Micros
+    expires_at: Micros
+    used_at: Micros | None = None
+    site_id: Id | None = None
+
+
+class Site(Record, frozen=True):
+    TABLE = "sites"
+    id: Id
+    organisation_id: Id
+    name: str
+    description: str
+    identity_key: str
+    state: str
+    state_at: Micros
+    created_at: Micros
+
+
+class Mailbox(Record, frozen=True):
+    """The head of a site's inbox: entries are numbered 1..last_seq without gaps."""
+
+    TABLE = "mailboxes"
+    KEY = ("site_id",)
+    site_id: Id
+    last_seq: int = 0
+    acknowledged_seq: int = 0
+
+
+class Project(Record, frozen=True):
+    """tasks_json: list of `TaskSpec`. last_run_number: of the newest run; numbers have no gaps or doubles."""
+
+    TABLE = "projects"
+    id: Id
+    organisation_id: Id
+    coordinator_site_id: Id
+    name: str
+    description: str
+    data_format: str
+    client_image: str
+    joining: str
+    max_live_runs: int
+    tasks_json: str
+    last_run_number: int
+    created_at: Micros
+    archived_at: Micros | None = None
+    version: int = 1
+
+
+class Membership(Record, frozen=True):
+    TABLE = "memberships"
+    KEY = ("project_id", "site_id")
+    project_id: Id
+    site_id: Id
+    role: str
+    state: str
+    notes: str
+    created_at: Micros
+    state_at: Micros
+
+
+class Run(Record, frozen=True):
+    """One attempt of one numbered run. version: counts the commands that changed it."""
+
+    TABLE = "runs"
+    id: Id
+    project_id: Id
+    coordinator_site_id: Id
+    number: int
+    attempt: int
+    state: str
+    reason: str
+    detail: str
+    created_by: Id
+    created_at: Micros
+    deadline_at: Micros
+    started_at: Micros | None = None
+    ended_at: Micros | None = None
+    restart_of: Id | None = None
+    version: int = 1
+
+
+class TaskRun(Record, frozen=True):
+    """spec_json: its `TaskSpec` as the run started. model_message_id: the newest global model."""
+
+    TABLE = "task_runs"
+    id: Id
+    run_id: Id
+    seq: int
+    name: str
+    spec_json: str
+    state: str
+    reason: str
+    round: int
+    first_round: int
+    model_message_id: Id | None = None
+    started_at: Micros | None = None
+    ended_at: Micros | None = None
+
+
+class Round(Record, frozen=True):
+    """quorum: seats needed. deadline_at: of its present stage. metrics_json: the coordinator's, once aggregated."""
+
+    TABLE = "rounds"
+    KEY = ("task_run_id", "number")
+    task_run_id: Id
+    number: int
+    run_id: Id
+    state: str
+    reason: str
+    quorum: int
+    deadline_at: Micros
+    started_at: Micros
+    stage_at: Micros
+    ended_at: Micros | None = None
+    metrics_json: str = "{}"
+    model_message_id: Id | None = None
+
+
+class Seat(Record, frozen=True):
+    """A site's place in a task run. round: the one it takes part in (the next one after a rejoin).
+
+    report_seq: its last report. metrics_json and update_message_id: of its last submit.
+    """
+
+    TABLE = "seats"
+    KEY = ("task_run_id", "site_id")
+    task_run_id: Id
+    site_id: Id
+    run_id: Id
+    round: int
+    state: str
+    reason: str
+    report_seq: int
+    state_at: Micros
+    metrics_json: str = "{}"
+    update_message_id: Id | None = None
+
+
+class Submission(Record, frozen=True):
+    """What a site submitted in a round; kept for the history when its seat moves on."""
+
+    TABLE = "submissions"
+    KEY = ("task_run_id", "round", "site_id")
+    task_run_id: Id
+    round: int
+    site_id: Id
+    run_id: Id
+    metrics_json: str
+    update_message_id: Id | None
+    started_at: Micros
+    submitted_at: Micros
+
+
+class Message(Record, frozen=True):
+    """A payload, stored once however many recipients. sender_site_id is None for none but the hub's own."""
+
+    TABLE = "messages"
+    id: Id
+    sender_site_id: Id
+    project_id: Id
+    run_id: Id | None
+    task_seq: int | None
+    round: int | None
+    kind: str
+    body: bytes | None
+    size_bytes: int
+    sha256: str
+    recipient_count: int
+    sent_at: Micros
+    expires_at: Micros
+    expired_at: Micros | None = None
+
+
+class InboxEntry(Record, frozen=True):
+    """One numbered entry of a site's inbox: a message, or a notice of the hub (which may point at a message)."""
+
+    TABLE = "inbox"
+    KEY = ("site_id", "seq")
+    site_id: Id
+    seq: int
+    kind: str
+    state: str
+    created_at: Micros
+    message_id: Id | None = None
+    project_id: Id | None = None
+    run_id: Id | None = None
+    task_seq: int | None = None
+    round: int | None = None
+    facts_json: str = "{}"
+    state_at: Micros | None = None
+
+
+class Stream(Record, frozen=True):
+    """The head of a chain of events: of a project, a site or an organisation."""
+
+    TABLE = "streams"
+    id: Id
+    kind: str
+    last_seq: int
+    last_hash: str
+
+
+class Event(Record, frozen=True):
+    """What happened. hash: SHA-256 over the previous event's hash and this one's content.
+
+    site_id: the site that it concerns; a participant of a run sees those of its own and those of nobody.
+    """
+
+    TABLE = "events"
+    KEY = ("stream_id", "seq")
+    stream_id: Id
+    seq: int
+    kind: str
+    at: Micros
+    command_id: Id
+    subject_kind: str
+    subject_id: Id
+    run_id: Id | None
+    site_id: Id | None
+    facts_json: str
+    hash: str
+
+
+class Outcome(Record, frozen=True):
+    """What became of a command. state: accepted or rejected; result_json or problem_json is its answer."""
+
+    TABLE = "commands"
+    id: Id
+    kind: str
+    subject_kind: str
+    subject_id: Id
+    state: str
+    status: int
+    answer_json: str
+    digest: str
+    decided_at: Micros
+
+
+class OutboxRow(Record, frozen=True):
+    """A follow-up command, committed with its cause and published after it."""
+
+    TABLE = "outbox"
+    id: Id
+    envelope_json: str
+    created_at: Micros
+
+
+RECORDS: tuple[type[Record], ...] = (
+    Organisation,
+    Account,
+    Token,
+    Enrolment,
+    Site,
+    Mailbox,
+    Project,
+    Membership,
+    Run,
+    TaskRun,
+    Round,
+    Seat,
+    Submission,
+    Message,
+    InboxEntry,
+    Stream,
+    Event,
+    Outcome,
+    OutboxRow,
+)
+
+
+def key_of(record: Record) -> tuple[object, ...]:
+    """The primary key's values."""
+    return tuple(getattr(record, name) for name in record.KEY)

@@ -1,0 +1,230 @@
+"""What may follow what. One table for each living thing; a missing row is the prohibition.
+
+The diagrams in docs/states.md are drawn from these tables, and a test walks every cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class Forbidden(Exception):
+    """The table has no row for this state and event: a bug of ours if it gets past a decision."""
+
+
+class RunState(StrEnum):
+    CREATED = "created"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class TaskRunState(StrEnum):
+    WAITING = "waiting"
+    ACTIVE = "active"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+
+class RoundState(StrEnum):
+    SELECTING = "selecting"
+    TRAINING = "training"
+    AGGREGATING = "aggregating"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class SeatState(StrEnum):
+    INVITED = "invited"
+    PREPARING = "preparing"
+    READY = "ready"
+    TRAINING = "training"
+    UPLOADING = "uploading"
+    SUBMITTED = "submitted"
+    DONE = "done"
+    FAILED = "failed"
+    DROPPED = "dropped"
+    CANCELLED = "cancelled"
+
+
+class SiteState(StrEnum):
+    ONLINE = "online"
+    SILENT = "silent"
+    RETIRED = "retired"
+
+
+class MemberState(StrEnum):
+    INVITED = "invited"
+    REQUESTED = "requested"
+    ACTIVE = "active"
+    DECLINED = "declined"
+    LEFT = "left"
+
+
+class DeliveryState(StrEnum):
+    QUEUED = "queued"
+    ACKNOWLEDGED = "acknowledged"
+    EXPIRED = "expired"
+
+
+class Step(StrEnum):
+    """What can happen to a run, a task run, a round, a seat, a site, a membership or a delivery."""
+
+    # run, task run, round
+    START = "start"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    CANCEL = "cancel"
+    SKIP = "skip"
+    CARRY = "carry"
+    SELECTED = "selected"
+    REPORTED = "reported"
+    COMPLETE = "complete"
+    # seat
+    ACCEPT = "accept"
+    READY = "ready"
+    ROUND_STARTED = "round_started"
+    TRAINED = "trained"
+    SUBMIT = "submit"
+    NEXT_ROUND = "next_round"
+    TASK_DONE = "task_done"
+    DROP = "drop"
+    REJOIN = "rejoin"
+    # site
+    FALL_SILENT = "fall_silent"
+    RETURN = "return"
+    RETIRE = "retire"
+    # membership
+    INVITE = "invite"
+    REQUEST = "request"
+    ADMIT = "admit"
+    DECLINE = "decline"
+    LEAVE = "leave"
+    # delivery
+    ACKNOWLEDGE = "acknowledge"
+    EXPIRE = "expire"
+
+
+RUN: dict[tuple[RunState, Step], RunState] = {
+    (RunState.CREATED, Step.START): RunState.RUNNING,
+    (RunState.CREATED, Step.FAIL): RunState.FAILED,
+    (RunState.CREATED, Step.CANCEL): RunState.CANCELLED,
+    (RunState.RUNNING, Step.SUCCEED): RunState.SUCCEEDED,
+    (RunState.RUNNING, Step.FAIL): RunState.FAILED,
+    (RunState.RUNNING, Step.CANCEL): RunState.CANCELLED,
+}
+
+TASK_RUN: dict[tuple[TaskRunState, Step], TaskRunState] = {
+    (TaskRunState.WAITING, Step.START): TaskRunState.ACTIVE,
+    (TaskRunState.WAITING, Step.CARRY): TaskRunState.SUCCEEDED,
+    (TaskRunState.WAITING, Step.SKIP): TaskRunState.SKIPPED,
+    (TaskRunState.WAITING, Step.CANCEL): TaskRunState.CANCELLED,
+    (TaskRunState.ACTIVE, Step.SUCCEED): TaskRunState.SUCCEEDED,
+    (TaskRunState.ACTIVE, Step.FAIL): TaskRunState.FAILED,
+    (TaskRunState.ACTIVE, Step.CANCEL): TaskRunState.CANCELLED,
+}
+
+ROUND: dict[tuple[RoundState, Step], RoundState] = {
+    (RoundState.SELECTING, Step.SELECTED): RoundState.TRAINING,
+    (RoundState.TRAINING, Step.REPORTED): RoundState.AGGREGATING,
+    (RoundState.TRAINING, Step.COMPLETE): RoundState.COMPLETED,
+    (RoundState.AGGREGATING, Step.COMPLETE): RoundState.COMPLETED,
+    (RoundState.SELECTING, Step.FAIL): RoundState.FAILED,
+    (RoundState.TRAINING, Step.FAIL): RoundState.FAILED,
+    (RoundState.AGGREGATING, Step.FAIL): RoundState.FAILED,
+    (RoundState.SELECTING, Step.CANCEL): RoundState.CANCELLED,
+    (RoundState.TRAINING, Step.CANCEL): RoundState.CANCELLED,
+    (RoundState.AGGREGATING, Step.CANCEL): RoundState.CANCELLED,
+}
+
+SEAT_LIVE = (
+    SeatState.INVITED,
+    SeatState.PREPARING,
+    SeatState.READY,
+    SeatState.TRAINING,
+    SeatState.UPLOADING,
+    SeatState.SUBMITTED,
+)
+
+SEAT: dict[tuple[SeatState, Step], SeatState] = {
+    (SeatState.INVITED, Step.ACCEPT): SeatState.PREPARING,
+    (SeatState.INVITED, Step.READY): SeatState.READY,
+    (SeatState.PREPARING, Step.READY): SeatState.READY,
+    (SeatState.READY, Step.ROUND_STARTED): SeatState.TRAINING,
+    (SeatState.TRAINING, Step.TRAINED): SeatState.UPLOADING,
+    (SeatState.TRAINING, Step.SUBMIT): SeatState.SUBMITTED,
+    (SeatState.UPLOADING, Step.SUBMIT): SeatState.SUBMITTED,
+    (SeatState.SUBMITTED, Step.NEXT_ROUND): SeatState.INVITED,
+    (SeatState.SUBMITTED, Step.TASK_DONE): SeatState.DONE,
+    (SeatState.DROPPED, Step.REJOIN): SeatState.INVITED,
+    **{(state, Step.FAIL): SeatState.FAILED for state in SEAT_LIVE},
+    **{(state, Step.DROP): SeatState.DROPPED for state in SEAT_LIVE},
+    **{(state, Step.CANCEL): SeatState.CANCELLED for state in SEAT_LIVE},
+}
+
+SITE: dict[tuple[SiteState, Step], SiteState] = {
+    (SiteState.ONLINE, Step.FALL_SILENT): SiteState.SILENT,
+    (SiteState.SILENT, Step.RETURN): SiteState.ONLINE,
+    (SiteState.ONLINE, Step.RETIRE): SiteState.RETIRED,
+    (SiteState.SILENT, Step.RETIRE): SiteState.RETIRED,
+}
+
+MEMBER: dict[tuple[MemberState | None, Step], MemberState] = {
+    (None, Step.INVITE): MemberState.INVITED,
+    (None, Step.REQUEST): MemberState.REQUESTED,
+    (None, Step.ADMIT): MemberState.ACTIVE,
+    (MemberState.INVITED, Step.ADMIT): MemberState.ACTIVE,
+    (MemberState.INVITED, Step.INVITE): MemberState.INVITED,
+    (MemberState.INVITED, Step.DECLINE): MemberState.DECLINED,
+    (MemberState.REQUESTED, Step.REQUEST): MemberState.REQUESTED,
+    (MemberState.REQUESTED, Step.ADMIT): MemberState.ACTIVE,
+    (MemberState.REQUESTED, Step.DECLINE): MemberState.DECLINED,
+    (MemberState.REQUESTED, Step.LEAVE): MemberState.LEFT,
+    (MemberState.ACTIVE, Step.LEAVE): MemberState.LEFT,
+    **{
+        (state, step): target
+        for state in (MemberState.DECLINED, MemberState.LEFT)
+        for step, target in (
+            (Step.INVITE, MemberState.INVITED),
+            (Step.REQUEST, MemberState.REQUESTED),
+            (Step.ADMIT, MemberState.ACTIVE),
+        )
+    },
+}
+
+DELIVERY: dict[tuple[DeliveryState, Step], DeliveryState] = {
+    (DeliveryState.QUEUED, Step.ACKNOWLEDGE): DeliveryState.ACKNOWLEDGED,
+    (DeliveryState.QUEUED, Step.EXPIRE): DeliveryState.EXPIRED,
+}
+
+RUN_FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
+TASK_RUN_FINAL = frozenset({TaskRunState.SUCCEEDED, TaskRunState.FAILED, TaskRunState.CANCELLED, TaskRunState.SKIPPED})
+ROUND_FINAL = frozenset({RoundState.COMPLETED, RoundState.FAILED, RoundState.CANCELLED})
+
+
+class Report(StrEnum):
+    """The steps that a site itself may report on its seat."""
+
+    ACCEPT = Step.ACCEPT
+    READY = Step.READY
+    TRAINED = Step.TRAINED
+    SUBMIT = Step.SUBMIT
+    FAIL = Step.FAIL
+    REJOIN = Step.REJOIN
+
+
+def follow(table: Mapping[tuple[S, Step], T], state: S, step: Step) -> T:
+    """The state after `step`. Raises `Forbidden` where the table has no such row."""
+    try:
+        return table[state, step]
+    except KeyError:
+        raise Forbidden(f"{step} may not follow {state}") from None

@@ -1,0 +1,35 @@
+"""Changes to many rows at once, which no decision needs to load."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from broker.protocol.commands import Micros
+from broker.protocol.ids import Id
+
+
+class AcknowledgeEntries(msgspec.Struct, frozen=True):
+    """Every queued entry of a site's inbox up to `through` becomes acknowledged."""
+
+    site_id: Id
+    through: int
+    at: Micros
+
+
+class RevokeTokensOf(msgspec.Struct, frozen=True):
+    """Every token of this account or site stops working."""
+
+    owner_id: Id
+    at: Micros
+
+
+class ForgetBefore(msgspec.Struct, frozen=True):
+    """Retention: outcomes decided, and inbox entries settled, before these times go; then bodies nobody refers to."""
+
+    commands_before: Micros
+    inbox_before: Micros
+
+
+Sweep: TypeAlias = AcknowledgeEntries | RevokeTokensOf | ForgetBefore

@@ -1,0 +1,47 @@
+"""One JSON line for each unit of work, on standard error. Values are ids, states, counts and times, never payloads."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+_FIELDS = "unit"
+
+
+def unit(**facts: object) -> dict[str, Any]:
+    """The `extra` of a log call: `log.info("decided", extra=unit(command=..., ms=...))`."""
+    return {_FIELDS: facts}
+
+
+class JsonLines(logging.Formatter):
+    """Time (seconds, UTC), level, role of the process, where from, what, and the unit's facts."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "at": round(record.created, 6),
+            "level": record.levelname,
+            "role": self._role,
+            "from": record.name,
+            "what": record.getMessage(),
+            **getattr(record, _FIELDS, {}),
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            line["exception"] = record.exc_info[0].__name__
+        return json.dumps(line, default=str)
+
+
+def set_up_logs(role: str, level: str) -> None:
+    """Log to standard error as JSON lines; the libraries' own chatter only from WARNING on."""
+    out = logging.StreamHandler(sys.stderr)
+    out.setFormatter(JsonLines(role))
+    root = logging.getLogger()
+    root.handlers[:] = [out]
+    root.setLevel(logging.WARNING)
+    for ours in ("actors", "broker", "storage", "web", "ops", "config"):
+        logging.getLogger(ours).setLevel(level)

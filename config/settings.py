@@ -1,0 +1,127 @@
+"""Every FEDYARD_ environment variable, read once into one frozen value.
+
+A missing or odd value raises `SettingsError` at start, naming the variable and the remedy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+
+class SettingsError(Exception):
+    """An environment variable is missing or odd."""
+
+
+def _option(default: Any, about: str, low: float | None = None, high: float | None = None) -> Any:  # noqa: ANN401 - as `field`
+    return field(default=default, metadata={"about": about, "low": low, "high": high})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the operator chose. Field `x_y` is the variable FEDYARD_X_Y; docs/operations.md lists them."""
+
+    broker_url: str = _option(
+        "embedded:///var/fedyard/journal.sqlite",
+        "amqp://user:password@host:port/vhost, or embedded:///path of the journal file",
+    )
+    database_url: str = _option(
+        "sqlite:///var/fedyard/store.sqlite", "postgresql://user:password@host:port/name, or sqlite:///path"
+    )
+    web_host: str = _option("127.0.0.1", "address that the web listens on")
+    web_port: int = _option(8080, "port that the web listens on; 0 lets the system choose (embedded only)", 0, 65535)
+    web_threads: int = _option(512, "threads of the web process; every waiting poll holds one", 8, 4096)
+    waiting_polls: int = _option(
+        448, "polls, streams and waits held open at once; beyond it 503 with Retry-After", 4, 4032
+    )
+    database_pool: int = _option(8, "database connections of the web process", 1, 64)
+    decide_at_most: int = _option(500, "commands decided in one transaction", 1, 5000)
+    heartbeat_every_s: float = _option(30.0, "how often a site shall call; silent after three of these", 0.2, 3600)
+    tick_every_s: float = _option(1.0, "how often the ticker looks for deadlines, silence and expiry", 0.05, 60)
+    relay_after_s: float = _option(
+        2.0, "age from which the relay publishes an outbox row that its decider left behind", 0.05, 600
+    )
+    request_limit_bytes: int = _option(1_048_576, "largest request body", 1024, 16_777_216)
+    inline_limit_bytes: int = _option(
+        262_144, "largest message body, update or model that travels inline", 1024, 1_048_576
+    )
+    message_ttl_s: float = _option(
+        604_800.0, "how long a message waits for its recipients if its sender says nothing", 1, 7_776_000
+    )
+    keep_commands_s: float = _option(
+        604_800.0, "how long outcomes of commands are kept: the window of exactly-once", 60, 31_536_000
+    )
+    keep_inbox_s: float = _option(
+        604_800.0, "how long acknowledged and expired inbox entries and their bodies are kept", 60, 31_536_000
+    )
+    log_level: str = _option("INFO", "DEBUG, INFO, WARNING or ERROR")
+
+    def __post_init__(self) -> None:
+        broker, database = urlsplit(self.broker_url).scheme, urlsplit(self.database_url).scheme
+        if broker not in ("amqp", "amqps", "embedded"):
+            raise SettingsError(
+                f"FEDYARD_BROKER_URL starts with {broker!r}; it must be amqp://, amqps:// or embedded:///path"
+            )
+        if database not in ("postgresql", "sqlite"):
+            raise SettingsError(
+                f"FEDYARD_DATABASE_URL starts with {database!r}; it must be postgresql:// or sqlite:///path"
+            )
+        if broker != "embedded" and database == "sqlite":
+            raise SettingsError(
+                "FEDYARD_BROKER_URL names RabbitMQ but FEDYARD_DATABASE_URL an SQLite file, which several "
+                "processes would share: use a postgresql:// URL"
+            )
+        if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise SettingsError(f"FEDYARD_LOG_LEVEL is {self.log_level!r}; it must be DEBUG, INFO, WARNING or ERROR")
+        if self.waiting_polls + 4 > self.web_threads:
+            raise SettingsError(
+                f"FEDYARD_WAITING_POLLS is {self.waiting_polls} and FEDYARD_WEB_THREADS {self.web_threads}: waiting "
+                "polls would take every thread; leave at least 4 (better 64) threads for other requests"
+            )
+
+    @property
+    def embedded(self) -> bool:
+        """True if web, decider, relay and ticker share one process."""
+        return self.broker_url.startswith("embedded:")
+
+    @property
+    def silent_after_s(self) -> float:
+        """A site is silent when it was last seen longer ago than this."""
+        return 3 * self.heartbeat_every_s
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Settings from the environment. Raises `SettingsError` for an unknown or odd variable."""
+        options = {f"FEDYARD_{f.name.upper()}": f for f in dataclasses.fields(cls)}
+        unknown = sorted(name for name in environment if name.startswith("FEDYARD_") and name not in options)
+        if unknown:
+            raise SettingsError(f"unknown variable {', '.join(unknown)}; the known ones are {', '.join(options)}")
+        chosen: dict[str, Any] = {
+            f.name: _parse(name, environment[name], f.metadata, type(f.default))
+            for name, f in options.items()
+            if name in environment
+        }
+        return cls(**chosen)
+
+
+def _parse(name: str, text: str, metadata: Mapping[str, object], kind: Callable[[str], object]) -> object:
+    try:
+        value = kind(text)
+    except ValueError:
+        raise SettingsError(f"{name} is {text!r}; it must be a number: {metadata['about']}") from None
+    low, high = metadata["low"], metadata["high"]
+    if isinstance(low, (int, float)) and isinstance(high, (int, float)) and not low <= value <= high:  # type: ignore[operator]
+        raise SettingsError(f"{name} is {text}; it must lie between {low} and {high}: {metadata['about']}")
+    return value
+
+
+def url_path(url: str) -> str:
+    """The file that an embedded:/// or sqlite:/// URL names; three slashes relative, four absolute."""
+    path = urlsplit(url).path.removeprefix("/")
+    if not path:
+        raise SettingsError(f"{url} names no file; write e.g. sqlite:///var/fedyard/store.sqlite")
+    return path

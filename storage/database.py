@@ -1,0 +1,141 @@
+"""A database, PostgreSQL or SQLite, behind one small surface: constant SQL in, tuples out.
+
+SQL is written with `%s` for a parameter and `{any}` after a column that shall equal one of many ids
+(`WHERE id {any}`), whose parameter is made by `Database.many`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import peewee
+from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
+
+from config.settings import url_path
+
+Row = tuple[Any, ...]
+
+STATEMENT_TIMEOUT_MS = 15_000
+IDLE_IN_TRANSACTION_MS = 10_000
+"""A decider that is frozen inside its transaction loses it, so that a stand-by can go on."""
+
+
+_LOST = (peewee.OperationalError, peewee.InterfaceError)
+
+
+class DatabaseUnavailable(Exception):
+    """The database cannot be reached, or went away; trying again later helps."""
+
+
+class Database:
+    """One database. Connections belong to threads; `connection()` gives this thread one."""
+
+    def __init__(self, inner: peewee.Database, *, postgres: bool) -> None:
+        self.peewee = inner
+        self.postgres = postgres
+
+    @contextmanager
+    def connection(self) -> Iterator[None]:
+        """Hold this thread's connection for the block; nests. Raises `DatabaseUnavailable`."""
+        if not self.peewee.is_closed():
+            yield
+            return
+        self.hold()
+        try:
+            yield
+        except DatabaseUnavailable:
+            self.drop_connection()
+            raise
+        finally:
+            self.peewee.close()
+
+    def hold(self) -> None:
+        """Open this thread's connection, to be kept (for the deciding thread). Raises `DatabaseUnavailable`."""
+        try:
+            self.peewee.connect(reuse_if_open=True)
+        except (*_LOST, MaxConnectionsExceeded) as error:
+            raise DatabaseUnavailable(_first_line(error)) from error
+
+    def drop_connection(self) -> None:
+        """Close this thread's connection for good; a broken one must not go back into a pool."""
+        if self.peewee.is_closed():
+            return
+        if isinstance(self.peewee, PooledPostgresqlDatabase):
+            self.peewee.manual_close()
+        else:
+            self.peewee.close()
+
+    def all(self, sql: str, *params: object) -> list[Row]:
+        """The rows of a query."""
+        cursor = self.execute(sql, params)
+        return [tuple(row) for row in cursor.fetchall()]
+
+    def one(self, sql: str, *params: object) -> Row | None:
+        """The first row of a query, or None."""
+        row = self.execute(sql, params).fetchone()
+        return None if row is None else tuple(row)
+
+    def execute(self, sql: str, params: Sequence[object] = ()) -> Any:
+        """Run one statement on this thread's connection; the cursor. Raises `DatabaseUnavailable` or peewee's errors."""
+        try:
+            return self.peewee.execute_sql(_dialect(sql, self.postgres), params)
+        except _LOST as error:
+            raise DatabaseUnavailable(_first_line(error)) from error
+
+    def many(self, ids: Iterable[object]) -> object:
+        """The parameter for `{any}`: sorted, without repeats."""
+        wanted = sorted(set(ids))  # type: ignore[type-var]
+        return wanted if self.postgres else json.dumps(wanted)
+
+    def close(self) -> None:
+        """Close every idle connection of the pool, and this thread's."""
+        self.drop_connection()
+        if isinstance(self.peewee, PooledPostgresqlDatabase):
+            self.peewee.close_all()
+
+
+@functools.cache
+def _dialect(sql: str, postgres: bool) -> str:
+    if postgres:
+        return sql.replace("{any}", "= ANY(%s)").replace("{any:uuid}", "= ANY(%s::uuid[])")
+    listed = "IN (SELECT value FROM json_each(?))"
+    return sql.replace("%s", "?").replace("{any}", listed).replace("{any:uuid}", listed)
+
+
+def _first_line(error: BaseException) -> str:
+    """What the driver said, without the statement and its parameters."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def open_database(url: str, *, pool: int = 4, name: str = "fedyard") -> Database:
+    """The database that FEDYARD_DATABASE_URL names. Connects lazily."""
+    if urlsplit(url).scheme == "sqlite":
+        return _open_sqlite(Path(url_path(url)))
+    inner = PooledPostgresqlDatabase(
+        url,
+        max_connections=pool,
+        timeout=5,
+        stale_timeout=300,
+        connect_timeout=3,
+        application_name=name,
+        keepalives=1,
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        tcp_user_timeout=10_000,
+        options=f"-c statement_timeout={STATEMENT_TIMEOUT_MS} "
+        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c timezone=UTC",
+    )
+    return Database(inner, postgres=True)
+
+
+def _open_sqlite(path: Path) -> Database:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pragmas = {"journal_mode": "wal", "synchronous": "full", "busy_timeout": 10_000, "foreign_keys": 1}
+    return Database(peewee.SqliteDatabase(str(path), pragmas=pragmas, timeout=10), postgres=False)

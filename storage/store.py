@@ -1,0 +1,248 @@
+"""The only writer. A deciding transaction: one lock, load what the decisions need, write what they changed.
+
+One batch decides at a time (PostgreSQL: an advisory lock held to the end of the transaction; SQLite: BEGIN
+IMMEDIATE), so neither lost updates nor deadlocks can occur, and both databases behave alike. Everything of a
+batch is committed or nothing is; the announcement follows the commit. docs/adr/0003 says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+
+from broker.protocol import records as r
+from broker.protocol.commands import Beat, TokenUse
+from broker.protocol.ids import Id
+from broker.protocol.needs import Needs
+from broker.protocol.records import Record
+from broker.protocol.sweeps import AcknowledgeEntries, ForgetBefore, RevokeTokensOf, Sweep
+from storage.database import Database, Row
+from storage.loading import Loaded, load
+from storage.signals import Announcement, payloads
+from storage.tables import COLUMNS
+
+_DECIDING = 4_207_412
+"""The advisory lock under which batches decide; any constant that no one else uses."""
+
+_PG_TYPES = {"Id": "uuid", "str": "text", "int": "bigint", "Micros": "bigint", "bytes": "bytea"}
+_ONCE: frozenset[type[Record]] = frozenset({r.Outcome, r.Event, r.Submission})
+"""Written once: a clash of their keys is an error, and the last net against deciding twice."""
+
+
+@dataclass
+class Changes:
+    """What a batch changed: whole rows (the newest version of each), sweeps in order, follow-ups in the outbox."""
+
+    rows: dict[type[Record], list[Record]] = field(default_factory=dict)
+    sweeps: list[Sweep] = field(default_factory=list)
+    announcement: Announcement = field(default_factory=Announcement)
+
+
+class Transaction:
+    """One deciding transaction, open and under the lock."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._written = False
+
+    def outcomes(self, ids: Iterable[Id]) -> dict[Id, r.Outcome]:
+        """Those of these commands that are decided already."""
+        rows = self._database.all(_OUTCOMES, self._database.many(ids))
+        return {row[0]: r.Outcome(*row) for row in rows}
+
+    def load(self, needs: Needs) -> Loaded:
+        """The rows that these decisions need, in a fixed number of queries however many they are."""
+        return load(self._database, needs)
+
+    def write(self, changes: Changes) -> None:
+        """Write and commit, in one round trip on PostgreSQL; announce on the way."""
+        assert not self._written, "a transaction writes once"
+        self._written = True
+        if self._database.postgres:
+            self._write_postgres(changes)
+        else:
+            self._write_sqlite(changes)
+
+    def _write_postgres(self, changes: Changes) -> None:
+        parts: list[str] = []
+        params: list[object] = []
+        for kind, rows in changes.rows.items():
+            if rows:
+                parts.append(_POSTGRES[kind])
+                params.extend(map(list, zip(*map(msgspec.structs.astuple, rows), strict=True)))
+        for sweep in changes.sweeps:
+            for sql, values in _sweep(sweep):
+                parts.append(sql)
+                params.extend(values)
+        parts.append("COMMIT")
+        for payload in payloads(changes.announcement):
+            parts.append("SELECT pg_notify('fedyard', %s)")
+            params.append(payload)
+        self._database.execute(";\n".join(parts), params)
+
+    def _write_sqlite(self, changes: Changes) -> None:
+        connection = self._database.peewee.connection()
+        for kind, rows in changes.rows.items():
+            if rows:
+                connection.executemany(_SQLITE[kind], list(map(msgspec.structs.astuple, rows)))
+        for sweep in changes.sweeps:
+            for sql, values in _sweep(sweep):
+                self._database.execute(sql, values)
+        self._database.execute("COMMIT")
+
+
+class Store:
+    """Writes of the deciding actors and of the lean lane."""
+
+    def __init__(self, database: Database, announce: Callable[[Announcement], None] | None = None) -> None:
+        """announce: called after each commit in embedded mode; PostgreSQL announces by NOTIFY."""
+        self.database = database
+        self._announce = announce
+
+    @contextmanager
+    def deciding(self) -> Iterator[Transaction]:
+        """A deciding transaction; rolled back unless `write` was called. Raises `DatabaseUnavailable`."""
+        with self.database.connection():
+            self.database.execute(
+                f"BEGIN; SELECT pg_advisory_xact_lock({_DECIDING})" if self.database.postgres else "BEGIN IMMEDIATE"
+            )
+            transaction = Transaction(self.database)
+            try:
+                yield transaction
+            except BaseException:
+                self._roll_back()
+                raise
+            if not transaction._written:
+                self._roll_back()
+
+    def _roll_back(self) -> None:
+        """Undo; where even that fails the connection is thrown away, which undoes as well."""
+        try:
+            self.database.execute("ROLLBACK")
+        except Exception:  # noqa: BLE001 - whatever it was: without its connection the transaction is gone
+            self.database.drop_connection()
+
+    def announce(self, announcement: Announcement) -> None:
+        """Tell this process's listeners, in embedded mode."""
+        if self._announce is not None:
+            self._announce(announcement)
+
+    def record_heartbeats(self, beats: Sequence[Beat], uses: Sequence[TokenUse]) -> None:
+        """The lean lane: times and hand-out marks only move forward. Losing these is harmless, so no fsync is awaited."""
+        seen = _newest((beat.site_id, (beat.seen_at, beat.handed_out)) for beat in beats)
+        used = _newest((use.token_id, (use.used_at,)) for use in uses)
+        with self.database.connection():
+            if self.database.postgres:
+                self.database.execute(
+                    f"BEGIN; SET LOCAL synchronous_commit = off;{_BEATS_POSTGRES};{_USES_POSTGRES};COMMIT",
+                    [*_transposed(seen, 3), *_transposed(used, 2)],
+                )
+                return
+            connection = self.database.peewee.connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                connection.executemany(_BEATS_SQLITE, seen)
+                connection.executemany(_USES_SQLITE, used)
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+
+    def outbox(self, older_than: int, at_most: int) -> list[r.OutboxRow]:
+        """The oldest follow-ups committed before `older_than`."""
+        with self.database.connection():
+            rows = self.database.all(_OUTBOX, older_than, at_most)
+        return [r.OutboxRow(*row) for row in rows]
+
+    def forget_outbox(self, ids: Iterable[Id]) -> None:
+        """These were published (confirmed by the broker)."""
+        with self.database.connection():
+            self.database.execute("DELETE FROM outbox WHERE id {any:uuid}", (self.database.many(ids),))
+
+
+def _newest(pairs: Iterable[tuple[Id, tuple[int, ...]]]) -> list[Row]:
+    """One row for each id, each value the largest seen; in id order, so that writers cannot deadlock."""
+    newest: dict[Id, tuple[int, ...]] = {}
+    for key, values in pairs:
+        newest[key] = tuple(map(max, newest.get(key, values), values))
+    return [(key, *newest[key]) for key in sorted(newest)]
+
+
+def _transposed(rows: list[Row], width: int) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
+    match sweep:
+        case AcknowledgeEntries(site_id, through, at):
+            return [
+                (
+                    "UPDATE inbox SET state = 'acknowledged', state_at = %s "
+                    "WHERE site_id = %s AND seq <= %s AND state = 'queued'",
+                    [at, site_id, through],
+                )
+            ]
+        case RevokeTokensOf(owner_id, at):
+            return [("UPDATE tokens SET revoked_at = %s WHERE owner_id = %s AND revoked_at IS NULL", [at, owner_id])]
+        case ForgetBefore(commands_before, inbox_before):
+            return [
+                ("DELETE FROM commands WHERE decided_at < %s", [commands_before]),
+                ("DELETE FROM inbox WHERE state <> 'queued' AND state_at < %s", [inbox_before]),
+                (
+                    "DELETE FROM messages WHERE sent_at < %s"
+                    " AND NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.message_id = messages.id)"
+                    " AND NOT EXISTS (SELECT 1 FROM rounds WHERE rounds.model_message_id = messages.id)",
+                    [inbox_before],
+                ),
+            ]
+
+
+def _columns(kind: type[Record]) -> str:
+    return ", ".join(COLUMNS[kind])
+
+
+def _on_clash(kind: type[Record]) -> str:
+    if kind in _ONCE:
+        return ""
+    moved = [name for name in COLUMNS[kind] if name not in kind.KEY]
+    assignments = ", ".join(f"{name} = EXCLUDED.{name}" for name in moved)
+    return f" ON CONFLICT ({', '.join(kind.KEY)}) DO UPDATE SET {assignments}"
+
+
+def _postgres_write(kind: type[Record]) -> str:
+    arrays = ", ".join(f"%s::{_PG_TYPES[plain]}[]" for plain, _ in COLUMNS[kind].values())
+    return f"INSERT INTO {kind.TABLE} ({_columns(kind)}) SELECT * FROM unnest({arrays}){_on_clash(kind)}"
+
+
+def _sqlite_write(kind: type[Record]) -> str:
+    marks = ", ".join("?" for _ in COLUMNS[kind])
+    return f"INSERT INTO {kind.TABLE} ({_columns(kind)}) VALUES ({marks}){_on_clash(kind)}"
+
+
+_POSTGRES = {kind: _postgres_write(kind) for kind in r.RECORDS}
+_SQLITE = {kind: _sqlite_write(kind) for kind in r.RECORDS}
+_OUTCOMES = f"SELECT {_columns(r.Outcome)} FROM commands WHERE id {{any:uuid}}"
+_OUTBOX = f"SELECT {_columns(r.OutboxRow)} FROM outbox WHERE created_at < %s ORDER BY created_at LIMIT %s"
+
+_BEATS_POSTGRES = (
+    "INSERT INTO site_beats (site_id, seen_at, handed_out)"
+    " SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[])"
+    " ON CONFLICT (site_id) DO UPDATE SET seen_at = greatest(site_beats.seen_at, EXCLUDED.seen_at),"
+    " handed_out = greatest(site_beats.handed_out, EXCLUDED.handed_out)"
+)
+_BEATS_SQLITE = (
+    "INSERT INTO site_beats (site_id, seen_at, handed_out) VALUES (?, ?, ?)"
+    " ON CONFLICT (site_id) DO UPDATE SET seen_at = max(site_beats.seen_at, EXCLUDED.seen_at),"
+    " handed_out = max(site_beats.handed_out, EXCLUDED.handed_out)"
+)
+_USES_POSTGRES = (
+    "INSERT INTO token_uses (token_id, used_at) SELECT * FROM unnest(%s::uuid[], %s::bigint[])"
+    " ON CONFLICT (token_id) DO UPDATE SET used_at = greatest(token_uses.used_at, EXCLUDED.used_at)"
+)
+_USES_SQLITE = (
+    "INSERT INTO token_uses (token_id, used_at) VALUES (?, ?)"
+    " ON CONFLICT (token_id) DO UPDATE SET used_at = max(token_uses.used_at, EXCLUDED.used_at)"
+)
