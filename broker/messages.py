@@ -1,0 +1,153 @@
+"""Between our envelopes, Dramatiq's messages and the bytes in a queue.
+
+The bytes are what Dramatiq's own JSON encoder writes. Reading is strict, and neither a broken body
+nor a message that is printed ever shows what it carries.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+from dramatiq import Message
+from dramatiq.broker import MessageProxy
+from dramatiq.errors import Retry
+
+from broker.port import TooLarge
+from broker.protocol import codec
+from broker.protocol.commands import Envelope
+from broker.protocol.ids import sha256_hex
+from broker.protocol.routes import Route, route_of
+
+Option: TypeAlias = int | float | str | None
+DramatiqMessage: TypeAlias = "Message[None]"
+
+REASON_LIMIT = 300
+
+
+class Unreadable(Exception):
+    """The body is no message for this queue. Says its size, its digest and the rule it breaks, never the content."""
+
+
+class _Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """eta: not before (ms since the epoch). retries: failures so far. reason, failed_at (ms): of the last one.
+
+    journal: the row of the embedded journal that holds it.
+    """
+
+    eta: float | None = None
+    retries: Annotated[int, msgspec.Meta(ge=0)] = 0
+    reason: Annotated[str, msgspec.Meta(max_length=REASON_LIMIT)] = ""
+    failed_at: int = 0
+    journal: int = 0
+
+
+class _Wire(msgspec.Struct, forbid_unknown_fields=True):
+    queue_name: str
+    actor_name: str
+    args: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1)]
+    kwargs: Annotated[dict[str, str], msgspec.Meta(max_length=0)]
+    options: _Options
+    message_id: str
+    message_timestamp: int
+
+
+_wire = msgspec.json.Decoder(_Wire)
+_encode = msgspec.json.Encoder().encode
+
+
+def message_of(envelope: Envelope) -> DramatiqMessage:
+    """The Dramatiq message of a command: its route's queue and actor, the encoded envelope as the one argument.
+
+    Raises `TooLarge`, naming the limit, if the encoded envelope is larger than its route allows.
+    """
+    route = route_of(envelope.command)
+    text = codec.encode(envelope)
+    _check_size(envelope, route, len(text.encode()))
+    return Message(
+        queue_name=route.queue,
+        actor_name=route.actor,
+        args=(text,),
+        kwargs={},
+        options={},
+        message_id=envelope.id,
+        message_timestamp=envelope.at // 1000,
+    )
+
+
+def envelope_in(message: DramatiqMessage | MessageProxy) -> Envelope:
+    """The envelope that a message carries. Raises `codec.Undecodable`."""
+    return codec.decode(message.args[0])
+
+
+def wire_of(message: DramatiqMessage) -> bytes:
+    """The bytes that go into a queue."""
+    return _encode(message.asdict())
+
+
+def message_in(body: bytes, queue: str) -> DramatiqMessage:
+    """The message in `body`, which came out of `queue` (or its delay queue). Raises `Unreadable`."""
+    try:
+        wire = _wire.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unreadable(f"{describe(body)}: {_rule(error)}") from None
+    if wire.queue_name != queue:
+        raise Unreadable(f"{describe(body)}: it says that it belongs to another queue")
+    return Message(
+        queue_name=wire.queue_name,
+        actor_name=wire.actor_name,
+        args=tuple(wire.args),
+        kwargs={},
+        options=msgspec.to_builtins(wire.options),
+        message_id=wire.message_id,
+        message_timestamp=wire.message_timestamp,
+    )
+
+
+def describe(body: bytes) -> str:
+    """What may be said of a body in a log: its size and digest."""
+    return f"{len(body)} bytes, sha256 {sha256_hex(body)[:16]}"
+
+
+def reason_of(error: BaseException) -> str:
+    """The name of the error's class and our own words, if it has any: a `Retry`'s text or a `fact` attribute.
+
+    Nobody else's text is taken: a database's error may quote a row.
+    """
+    fact = error.message if isinstance(error, Retry) else getattr(error, "fact", "")
+    name = type(error).__name__
+    return f"{name}: {fact}"[:REASON_LIMIT] if isinstance(fact, str) and fact else name
+
+
+class Delivery(MessageProxy):
+    """A message as a worker gets it. It prints without its payload, since Dramatiq prints messages.
+
+    to_return: its retry could not be published, so acknowledging it means giving it back to its queue.
+    reason: why it failed, for the dead-letter queue.
+    """
+
+    def __init__(self, message: DramatiqMessage) -> None:
+        super().__init__(message)
+        self.to_return = False
+        self.reason = ""
+
+    def __str__(self) -> str:
+        return f"{self.actor_name} {self.message_id}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
+
+def _check_size(envelope: Envelope, route: Route, size: int) -> None:
+    if size > route.limit_bytes:
+        raise TooLarge(
+            f"{route.actor} {envelope.id} takes {size} bytes, {route.limit_bytes} are allowed: send less at once"
+        )
+
+
+def _rule(error: Exception) -> str:
+    """msgspec quotes the content only after 'Invalid value' and in unknown field names; both are cut off."""
+    text = str(error)
+    for mark in ("Invalid value", "unknown field"):
+        text = text.split(mark)[0]
+    return text[:100] or "malformed"

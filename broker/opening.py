@@ -1,0 +1,38 @@
+"""From settings to a broker: RabbitMQ, or the embedded one that a whole process shares."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from dramatiq import Broker
+
+from broker.embedded import EmbeddedBroker
+from broker.port import Publisher
+from config.settings import Settings, url_path
+
+_lock = threading.Lock()
+_embedded: dict[Path, EmbeddedBroker] = {}
+
+
+def open_publisher(settings: Settings, role: str) -> Publisher:
+    """What the web, the relay and the ticker send with. `role` names the connection, e.g. "web"."""
+    return open_embedded(settings)
+
+
+def open_worker_broker(settings: Settings, role: str, prefetch: int) -> Broker:
+    """What a Dramatiq worker consumes from. `prefetch`: messages in hand for each queue."""
+    return open_embedded(settings)
+
+
+def open_embedded(settings: Settings) -> EmbeddedBroker:
+    """The embedded broker of this process: publisher and Dramatiq broker in one, the same for every caller.
+
+    Raises `JournalLocked` if another process has the journal.
+    """
+    path = Path(url_path(settings.broker_url)).absolute()
+    with _lock:
+        broker = _embedded.get(path)
+        if broker is None or broker.closed:
+            broker = _embedded[path] = EmbeddedBroker(path)
+        return broker
