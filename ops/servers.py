@@ -7,8 +7,6 @@ the kernel ties them to the thread that started them.
 
 from __future__ import annotations
 
-import base64
-import http.client
 import json
 import os
 import pwd
@@ -17,15 +15,13 @@ import signal
 import socket
 import subprocess
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from urllib.parse import quote
 from uuid import UUID
 
 from config.clock import SystemClock, draw_id, draw_secret
+from ops.management import Management, ManagementError, part
 
 CLOCK = SystemClock()
 PACKAGES = ("rabbitmq-server", "postgresql")
@@ -178,7 +174,7 @@ def _remembered(path: Path, draw: Mapping[str, int | None]) -> dict[str, int]:
     return ports
 
 
-def _secret(path: Path) -> str:
+def kept_secret(path: Path) -> str:
     """The secret that the file holds; drawn and kept, readable by its owner only, if there is none."""
     if not path.exists():
         path.touch(mode=0o600)
@@ -199,9 +195,9 @@ def _end_orphan(pid: int, folder: Path, how: signal.Signals) -> None:
 
 def _runs_in(pid: int, folder: Path) -> bool:
     """True if that process names the folder, in its arguments (PostgreSQL) or its environment (RabbitMQ)."""
-    for part in ("cmdline", "environ"):
+    for file in ("cmdline", "environ"):
         try:
-            if str(folder).encode() in Path(f"/proc/{pid}/{part}").read_bytes():
+            if str(folder).encode() in Path(f"/proc/{pid}/{file}").read_bytes():
                 return True
         except OSError:
             continue
@@ -216,17 +212,17 @@ class PrivateRabbitmq:
 
     def __init__(self, folder: Path, *, management_port: int | None = None) -> None:
         self._programs = _programs("/usr/lib/rabbitmq/lib", "rabbitmq_server-*/sbin", "rabbitmq-server")
-        self._folder = folder.resolve()
-        for part in ("home", "conf", "schema", "generated", "data", "log"):
-            (self._folder / part).mkdir(parents=True, exist_ok=True)
-        self._home = self._folder / "home"
-        self._log = self._folder / "log" / "output.log"
+        self.folder = folder.resolve()
+        for name in ("home", "conf", "schema", "generated", "data", "log"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self._home = self.folder / "home"
+        self._log = self.folder / "log" / "output.log"
         self._draw = {"amqp": None, "management": management_port, "prometheus": None, "dist": None, "epmd": None}
         self._ports: dict[str, int] = {}
         self._node: _Child | None = None
         self._epmd: _Child | None = None
         self.user = "fedyard"
-        self.password = _secret(self._home / "password")
+        self.password = kept_secret(self._home / "password")
 
     @property
     def url(self) -> str:
@@ -257,7 +253,7 @@ class PrivateRabbitmq:
         """Returns when AMQP and the management API answer. Raises `ServerError`."""
         self._end_orphans()
         if not self._ports:
-            self._ports = _remembered(self._folder / "ports.json", self._draw)
+            self._ports = _remembered(self.folder / "ports.json", self._draw)
         self._configure()
         self._spawn()
         node = self._node
@@ -268,7 +264,7 @@ class PrivateRabbitmq:
                 return
             CLOCK.sleep(0.1)
         self.stop()
-        raise ServerError(f"RabbitMQ in {self._folder} did not start; its last words:\n{_tail(self._log)}")
+        raise ServerError(f"RabbitMQ in {self.folder} did not start; its last words:\n{_tail(self._log)}")
 
     def stop(self) -> None:
         """Stop the node, then its name server. Queues and durable messages stay in the folder."""
@@ -293,33 +289,20 @@ class PrivateRabbitmq:
     def vhost(self, name: str | None = None) -> str:
         """The AMQP URL of a vhost, made if there is none of that name; a fresh one without a name."""
         chosen = name or f"v{draw_id()[:13]}"
-        self.api("PUT", f"/vhosts/{quote(chosen, safe='')}", {})
-        everything = {"configure": ".*", "write": ".*", "read": ".*"}
-        self.api("PUT", f"/permissions/{quote(chosen, safe='')}/{self.user}", everything)
-        return f"{self.url}/{quote(chosen, safe='')}"
+        self.management.put_vhost(chosen)
+        return f"{self.url}/{part(chosen)}"
 
-    def api(self, method: str, path: str, body: object = None) -> object:
-        """A call of the management API; `path` after /api. None for an empty answer. Raises `ServerError`."""
-        login = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
-        request = urllib.request.Request(  # noqa: S310 - our own http:// URL
-            f"{self.management_url}/api{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"authorization": f"Basic {login}", "content-type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
-                text = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise ServerError(f"RabbitMQ's management API: {method} {path}: {error}") from error
-        return json.loads(text) if text else None
+    @property
+    def management(self) -> Management:
+        """The management API, with the administrator's login."""
+        return Management(self.management_url, self.user, self.password)
 
     def ctl(self, *arguments: str) -> str:
         """What `rabbitmqctl` with these arguments prints. Raises `ServerError` if it fails."""
         done = subprocess.run(
             [str(self._programs / "rabbitmqctl"), *arguments],
             env=self._environment(),
-            cwd=self._folder,
+            cwd=self.folder,
             capture_output=True,
             text=True,
             timeout=START_WITHIN_S,
@@ -331,8 +314,8 @@ class PrivateRabbitmq:
 
     def _answers(self) -> bool:
         try:
-            self.api("GET", "/overview")
-        except ServerError:
+            self.management.call("GET", "/overview")
+        except ManagementError:
             return False
         return True
 
@@ -340,21 +323,21 @@ class PrivateRabbitmq:
         environment, port = self._environment(), str(self._ports["epmd"])
         epmd = [shutil.which("epmd") or "epmd", "-port", port, "-address", "127.0.0.1"]
         server = [str(self._programs / "rabbitmq-server")]
-        self._epmd = _Child(epmd, folder=self._folder, log=self._log, env=environment, on_orphan="TERM")
+        self._epmd = _Child(epmd, folder=self.folder, log=self._log, env=environment, on_orphan="TERM")
         for _ in range(200):
             if listens(self._ports["epmd"]) or not self._epmd.alive:
                 break
             CLOCK.sleep(0.05)
-        self._node = _Child(server, folder=self._folder, log=self._log, env=environment, on_orphan="TERM")
-        (self._folder / "pid").write_text(str(self._node.pid))
+        self._node = _Child(server, folder=self.folder, log=self._log, env=environment, on_orphan="TERM")
+        (self.folder / "pid").write_text(str(self._node.pid))
 
     def _end_orphans(self) -> None:
-        pid = self._folder / "pid"
+        pid = self.folder / "pid"
         if pid.exists() and self._node is None:
-            _end_orphan(int(pid.read_text()), self._folder, signal.SIGTERM)
+            _end_orphan(int(pid.read_text()), self.folder, signal.SIGTERM)
 
     def _configure(self) -> None:
-        ports, conf = self._ports, self._folder / "conf"
+        ports, conf = self._ports, self.folder / "conf"
         (conf / "rabbitmq.conf").write_text(
             f"""listeners.tcp.1 = 127.0.0.1:{ports["amqp"]}
 management.tcp.ip = 127.0.0.1
@@ -365,7 +348,7 @@ default_user = {self.user}
 default_pass = {self.password}
 vm_memory_high_watermark.absolute = 1GB
 disk_free_limit.absolute = 50MB
-log.file = {self._folder / "log" / "rabbitmq.log"}
+log.file = {self.folder / "log" / "rabbitmq.log"}
 log.file.level = info
 """
         )
@@ -375,7 +358,7 @@ log.file.level = info
         (conf / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
 
     def _environment(self) -> dict[str, str]:
-        folder, ports = self._folder, self._ports
+        folder, ports = self.folder, self._ports
         conf = folder / "conf"
         return {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -419,7 +402,7 @@ class PrivatePostgres:
         self._ports: dict[str, int] = {}
         self._server: _Child | None = None
         self.user = "fedyard"
-        self.password = _secret(self.folder / "password")
+        self.password = kept_secret(self.folder / "password")
         self._give_away()
 
     @property

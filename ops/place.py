@@ -1,0 +1,58 @@
+"""The folder of a hub on this machine (./var): one hub at a time, and what the other commands need to find it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+DEFAULT = CHECKOUT / "var"
+
+
+class InUse(Exception):
+    """Another hub has this folder."""
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """How the hub in a folder was started last.
+
+    environment: its FEDYARD_ variables. management: RabbitMQ's management URL, with login, if it was private.
+    """
+
+    environment: Mapping[str, str]
+    api: str
+    management: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Whereabouts({self.api})"
+
+
+@contextmanager
+def only_hub_in(folder: Path) -> Iterator[None]:
+    """Hold the folder for the block; the kernel lets go of it however we end. Raises `InUse`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InUse(f"another hub runs on {folder}: stop it first, or choose another folder with --data") from None
+        yield
+
+
+def remember(folder: Path, whereabouts: Whereabouts) -> None:
+    """Keep them for the other commands, readable by the owner only: the URLs carry passwords."""
+    path = folder / "hub.json"
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(json.dumps(asdict(whereabouts), indent=2) + "\n")
+
+
+def recall(folder: Path) -> Whereabouts | None:
+    """What was remembered there, if anything was."""
+    path = folder / "hub.json"
+    return Whereabouts(**json.loads(path.read_text())) if path.exists() else None
