@@ -274,9 +274,7 @@ class Client:
 
     # how
 
-    def _read(
-        self, path: str, kind: type[T], query: Mapping[str, object] | None = None, *, wait_s: float = 0.0
-    ) -> T:
+    def _read(self, path: str, kind: type[T], query: Mapping[str, object] | None = None, *, wait_s: float = 0.0) -> T:
         _, content, _ = self._call("GET", _with_query(path, query or {}), wait_s=wait_s)
         return self._decoded(content, kind)
 

@@ -93,11 +93,11 @@ class Task(ABC):
     def train(self, context: Context, model: Content | None) -> Result:
         """Train from `model` on this site's data; the update."""
 
-    def aggregate(self, context: Context, updates: Sequence[Update]) -> Result:
+    def aggregate(self, context: Context, updates: Sequence[Update]) -> Result:  # noqa: ARG002
         """The new global model out of at least one update."""
         raise TaskError(f"{type(self).__name__} does not aggregate: set aggregate to false in the task")
 
-    def evaluate(self, context: Context, model: Content) -> Metrics:
+    def evaluate(self, context: Context, model: Content) -> Metrics:  # noqa: ARG002 - a hook that may be left out
         """Metrics of a global model on this site's test data."""
         return {}
 

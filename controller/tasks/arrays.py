@@ -44,6 +44,8 @@ def pack(content: Content, limit_bytes: int = PACKED_LIMIT_BYTES) -> bytes:
 
 def unpack(packed: bytes, limit_bytes: int = UNPACKED_LIMIT_BYTES) -> Content:
     """The content back. Raises `TaskError` for what `pack` would not make."""
+    if not packed:
+        raise TaskError("a model or an update is gone: it expired, or was never stored")
     tag, rest = packed[:_TAG], packed[_TAG:]
     if tag == _BYTES:
         return rest

@@ -1,0 +1,228 @@
+"""One process for a site: it follows the site's inbox and does what the notices ask for.
+
+    inbox thread      long poll -> State.take (on disk) -> acknowledge -> wake the run's worker
+    worker threads    one for each run with something to do: the oldest entry first, one after the other
+    child processes   one for each task run: the hooks compute there (child.py)
+    heartbeat, join   two more threads
+
+What an entry leads to is in steps.py. An entry is on disk before it is acknowledged, and a report before it is sent,
+so a kill at any moment is followed by the same requests under the same keys.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sys
+import threading
+from collections.abc import Callable
+from typing import TextIO
+
+from controller.answers import Entry
+from controller.client import LONG_POLL_AT_MOST_S, Client, Refused, Unavailable
+from controller.clock import Clock, SystemClock, jitter, utc_now
+from controller.site import Folder, Settings, SiteError
+from controller.state import State
+from controller.steps import NOT_NOW, Halted, Steps
+
+WORKERS_AT_MOST = 64
+PATIENCE_S = 30.0
+"""How long a request is repeated before it is asked whether its result is still wanted; then it goes on."""
+FINISH_WITHIN_S = 10.0
+"""How long hooks may go on after SIGTERM; what is not finished then is repeated at the next start."""
+JOIN_FIRST_S = 1.0
+JOIN_AT_MOST_S = 30.0
+
+
+class Agent:
+    """A site at work. `run` returns after `stop`, or raises `Refused` when the hub no longer knows the site."""
+
+    def __init__(self, folder: Folder, *, log: TextIO = sys.stderr, clock: Clock | None = None) -> None:
+        self.folder = folder
+        self.settings: Settings = folder.settings()
+        self._log_to = log
+        self._clock = clock or SystemClock()
+        self._closing = threading.Event()
+        self._halting = threading.Event()
+        self._ended = threading.Event()
+        self._failure: BaseException | None = None
+        self._caught_up = False
+        self._lock = threading.Lock()
+        self._workers: dict[str | None, threading.Thread] = {}
+
+    def stop(self) -> None:
+        """Take up nothing new and end soon. Safe to call from a signal's handler."""
+        self._closing.set()
+        self._ended.set()
+
+    def run(self) -> None:
+        """Enrol if need be, then work until `stop`. Raises `SiteError` or `Refused` if the site cannot work at all."""
+        lock = self._only_one()
+        self.site_id = self._enrolled()
+        self.state = State(self.folder.path / "state.sqlite")
+        self.client = Client(
+            self.settings.hub,
+            self.folder.token(),
+            give_up_s=PATIENCE_S,
+            closing=self._halting,
+            ca_file=self.settings.ca_file,
+        )
+        self.steps = Steps(
+            self.site_id,
+            self.folder,
+            self.settings,
+            self.state,
+            self.client,
+            halting=self._halting.is_set,
+            log=self._log,
+        )
+        self._log("started", hub=self.settings.hub, id=self.site_id)
+        for name, body in (("inbox", self._follow), ("heartbeat", self._beat), ("join", self._join)):
+            threading.Thread(target=self._guarded, args=(body,), name=name, daemon=True).start()
+        self._ended.wait()
+        self._close()
+        lock.close()
+        if self._failure is not None:
+            raise self._failure
+
+    # threads
+
+    def _only_one(self) -> TextIO:
+        """A lock on the folder that ends with this process."""
+        lock = (self.folder.path / "agent.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise SiteError(f"another agent works in {self.folder.path}: one site has one agent") from None
+        return lock
+
+    def _enrolled(self) -> str:
+        """Known to the hub, also if the hub comes up later than the site."""
+        while True:
+            try:
+                return self.folder.enrol(self.settings, self._closing)
+            except Unavailable as error:
+                self._log("hub unavailable", detail=str(error))
+                if self._closing.is_set():
+                    raise SiteError("stopped before the hub could be reached") from None
+
+    def _guarded(self, body: Callable[[], None]) -> None:
+        """What ends a thread ends the agent, but for its own stop."""
+        try:
+            body()
+        except BaseException as error:  # noqa: BLE001 - carried to run()
+            if not self._closing.is_set():
+                self._failure = error
+                self._ended.set()
+
+    def _follow(self) -> None:
+        """The inbox: first what is there already, so that nothing overtaken is begun; then what comes."""
+        failures = 0
+        while not self._closing.is_set():
+            try:
+                taken = self.state.taken()
+                inbox = self.client.inbox(after=taken or None, wait=LONG_POLL_AT_MOST_S if self._caught_up else 0)
+                if inbox.items:
+                    self._take(inbox.items, taken)
+                else:
+                    self._caught_up = True
+                    self._wake()
+                failures = 0
+            except Unavailable as error:
+                failures += 1
+                self._log("hub unavailable", detail=str(error))
+                self._clock.wait(self._closing, jitter(min(2.0**failures, JOIN_AT_MOST_S)))
+
+    def _take(self, entries: list[Entry], taken: int) -> None:
+        if entries[0].seq > taken + 1 and taken:
+            self._log("gap", missing_from=taken + 1, missing_to=entries[0].seq - 1)
+        self.state.take(entries)
+        if self._caught_up:
+            self._wake()
+        self.client.acknowledge(entries[-1].seq)
+
+    def _beat(self) -> None:
+        pause = 1.0
+        while not self._closing.is_set():
+            try:
+                pause = self.client.heartbeat(self.site_id)
+            except Unavailable as error:
+                self._log("heartbeat lost", detail=str(error))
+            self._clock.wait(self._closing, jitter(pause, 0.1))
+
+    def _join(self) -> None:
+        """Ask to join the configured projects, which may not exist yet, until each is joined or asked for."""
+        wanted, pause = set(self.settings.join.projects), JOIN_FIRST_S
+        while wanted and not self._closing.is_set():
+            wanted -= {name for name in sorted(wanted) if self._joined(name)}
+            self._clock.wait(self._closing, jitter(pause))
+            pause = min(2 * pause, JOIN_AT_MOST_S)
+
+    def _joined(self, name: str) -> bool:
+        try:
+            found = [p for p in self.client.projects(name=name) if p.name == name and p.archived_at is None]
+            if not found:
+                return False
+            self.steps.join(found[0])
+        except Unavailable:
+            return False
+        except Refused as error:
+            if error.status not in NOT_NOW:
+                raise
+            self._log("not joined", project=name, detail=error.detail)
+            return False
+        return True
+
+    def _wake(self) -> None:
+        """See that every run with something to do has a worker."""
+        waiting: list[str | None] = [None, *self.state.waiting_runs()]
+        with self._lock:
+            for run_id in waiting[:WORKERS_AT_MOST]:
+                if run_id not in self._workers and not self._closing.is_set():
+                    thread = threading.Thread(target=self._guarded, args=(lambda r=run_id: self._work(r),), daemon=True)
+                    self._workers[run_id] = thread
+                    thread.start()
+
+    def _work(self, run_id: str | None) -> None:
+        """A run's entries, until none waits."""
+        try:
+            while not self._closing.is_set():
+                entry = self.state.waiting(run_id)
+                if entry is None:
+                    with self._lock:
+                        if self.state.waiting(run_id) is None:
+                            del self._workers[run_id]
+                            return
+                    continue
+                self._handle(entry)
+        except Halted:
+            return
+
+    def _handle(self, entry: Entry) -> None:
+        start = self._clock.monotonic()
+        outcome = self.steps.take(entry)
+        self.state.done(entry.seq)
+        took = round((self._clock.monotonic() - start) * 1000)
+        self._log(entry.kind, entry=entry.seq, run=entry.run_id, round=entry.round, outcome=outcome, ms=took)
+
+    def _close(self) -> None:
+        """Let hooks and reports finish for a while, then interrupt them; children end with their connections."""
+        self._closing.set()
+        with self._lock:
+            workers = list(self._workers.values())
+        end = self._clock.monotonic() + FINISH_WITHIN_S
+        for worker in workers:
+            worker.join(max(0.0, end - self._clock.monotonic()))
+        self._halting.set()
+        end = self._clock.monotonic() + self.settings.tasks.stop_within_s + 1.0
+        for worker in workers:
+            worker.join(max(0.0, end - self._clock.monotonic()))
+        self.steps.children.end_all()
+        self._log("stopped")
+
+    def _log(self, what: str, **facts: object) -> None:
+        """One JSON line; facts are ids, kinds and counts."""
+        line = {"at": utc_now().isoformat(), "site": self.settings.name, "what": what, **facts}
+        self._log_to.write(json.dumps({k: v for k, v in line.items() if v is not None}) + "\n")
+        self._log_to.flush()

@@ -1,0 +1,220 @@
+"""A site's folder: its configuration, its secrets and how it becomes known to the hub.
+
+    site.toml          what people edit
+    enrolment.token    one-time, deleted once the site is enrolled          (0600)
+    token              the site's bearer token, drawn here                  (0600)
+    identity.key       its Ed25519 private key, raw, base64                 (0600)
+    site.id            its id, written when the hub has answered
+    state.sqlite       the agent's memory (state.py)
+    models/, runs/     global models received; private folders of tasks
+
+Everything is written before it is used on the network, so a lost answer is harmless: the same token, key and
+idempotency key are shown again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import tempfile
+import threading
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from controller.client import Client, Refused
+from controller.clock import draw_secret
+
+PRIVATE = 0o600
+_DOTTED = "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"
+
+
+class SiteError(Exception):
+    """The site's folder cannot be used as it is; the sentence says what to do."""
+
+
+class Join(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """projects: names to join as soon as they exist. notes: shown to the coordinator."""
+
+    projects: list[str] = []
+    notes: str = ""
+
+
+class Tasks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """allow: models of the form package.module:Class that a project may run here, besides the built-in ones.
+
+    threads: cores for numerical libraries. stop_within_s: how long a hook may take to notice that it is not wanted
+    before its process is ended. at_once: task runs that compute at the same time, further ones wait.
+    """
+
+    allow: list[Annotated[str, msgspec.Meta(pattern=_DOTTED)]] = []
+    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
+    stop_within_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 5.0
+    at_once: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """site.toml. data: name -> file, relative to the folder. rejoin: take part again after having been dropped."""
+
+    hub: Annotated[str, msgspec.Meta(pattern="^https?://[^@]+$")]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    description: str = ""
+    ca_file: str | None = None
+    rejoin: bool = True
+    join: Join = Join()
+    data: dict[str, str] = {}
+    tasks: Tasks = Tasks()
+
+
+_TEMPLATE = """# A Fedyard site. docs/sites.md explains every line.
+hub = {hub}
+name = {name}
+description = {description}
+# ca_file = "ca.pem"             # certificates to trust, for a hub behind https with a private authority
+rejoin = true                    # take part again after having been dropped
+
+[join]
+projects = {projects}            # names of projects to join as soon as they exist
+notes = ""
+
+[data]                           # never leaves this site; paths relative to this folder
+{data}
+[tasks]
+allow = []                       # "package.module:Class" that a project may run here, besides the built-in models
+threads = 1                      # cores for numerical libraries
+at_once = 2                      # task runs that compute at the same time
+stop_within_s = 5.0              # how long a stopped task may go on before its process is ended
+"""
+
+
+class Folder:
+    """The files of one site."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+
+    def create(self, settings: Settings, enrolment_token: str) -> None:
+        """Write site.toml and the enrolment token. Raises `SiteError` if there is a site here already."""
+        if (self.path / "site.toml").exists():
+            raise SiteError(f"{self.path} holds a site already: choose another folder")
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.chmod(0o700)
+        self._write("enrolment.token", enrolment_token)
+        self._write("site.toml", _toml(settings))
+
+    def settings(self) -> Settings:
+        """site.toml, checked. Raises `SiteError`."""
+        path = self.path / "site.toml"
+        try:
+            return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Settings)
+        except FileNotFoundError:
+            raise SiteError(f"{path} does not exist: create a site with `fedyard-site init`") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+            raise SiteError(f"{path}: {error}") from None
+
+    def data(self, settings: Settings) -> dict[str, Path]:
+        """The site's data files by name."""
+        return {name: self.path / file for name, file in settings.data.items()}
+
+    def site_id(self) -> str:
+        """Raises `SiteError` if the site is not enrolled yet."""
+        found = self._read("site.id")
+        if found is None:
+            raise SiteError(f"{self.path} is not enrolled yet: `fedyard-site run` does it")
+        return found
+
+    def token(self) -> str:
+        """The site's bearer token, drawn at the first call."""
+        return self._read("token") or self._write("token", draw_secret())
+
+    def identity(self) -> Ed25519PrivateKey:
+        """The site's identity key, drawn at the first call."""
+        text = self._read("identity.key")
+        if text is None:
+            raw = Ed25519PrivateKey.generate().private_bytes_raw()
+            text = self._write("identity.key", base64.b64encode(raw).decode())
+        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(text))
+
+    def enrol(self, settings: Settings, closing: threading.Event | None = None) -> str:
+        """The site's id; makes the site known to the hub if it is not yet. May be repeated whatever happened before.
+
+        Raises `SiteError` without an enrolment token, `Refused`, and `Unavailable`, at once if `closing` is set.
+        """
+        known = self._read("site.id")
+        if known is not None:
+            return known
+        token, identity = self.token(), self.identity()
+        enrolment = self._read("enrolment.token")
+        if enrolment is None:
+            raise SiteError(f"{self.path} has no enrolment token: ask the hub's admin for one")
+        hashed = hashlib.sha256(token.encode()).hexdigest()
+        public = base64.b64encode(identity.public_key().public_bytes_raw()).decode()
+        asking = Client(settings.hub, enrolment, ca_file=settings.ca_file, closing=closing)
+        site_id: str | None
+        try:
+            site_id = asking.enrol(settings.name, public, hashed, settings.description, key=f"enrol-{hashed[:32]}").id
+        except Refused:
+            site_id = self._enrolled_before(Client(settings.hub, token, ca_file=settings.ca_file, closing=closing))
+            if site_id is None:
+                raise
+        self._write("site.id", site_id)
+        (self.path / "enrolment.token").unlink(missing_ok=True)
+        return site_id
+
+    @staticmethod
+    def _enrolled_before(client: Client) -> str | None:
+        """The id, if an earlier request was accepted whose answer was lost, and its token works."""
+        try:
+            return client.me().id
+        except Refused:
+            return None
+
+    def _read(self, name: str) -> str | None:
+        try:
+            return (self.path / name).read_text("utf-8").strip() or None
+        except FileNotFoundError:
+            return None
+
+    def _write(self, name: str, text: str) -> str:
+        write_whole(self.path / name, text.encode())
+        return text
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file's content in one step, readable by its owner only, and durably."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            os.fchmod(stream.fileno(), PRIVATE)
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _toml(settings: Settings) -> str:
+    return _TEMPLATE.format(
+        hub=_quoted(settings.hub),
+        name=_quoted(settings.name),
+        description=_quoted(settings.description),
+        projects=f"[{', '.join(map(_quoted, settings.join.projects))}]",
+        data="".join(f"{_quoted(name)} = {_quoted(file)}\n" for name, file in settings.data.items()),
+    )
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string: JSON's escapes are a subset of TOML's once surrogates are ruled out."""
+    return re.sub("\x7f", "\\\\u007f", msgspec.json.encode(text).decode())
