@@ -1,0 +1,54 @@
+"""What happened: of a project, a site, or a run."""
+
+from __future__ import annotations
+
+import msgspec
+
+from broker.protocol.commands import Subject
+from broker.protocol.ids import Id
+from storage.database import Database, Row
+from storage.views.resources import Event, EventSubject, Facts, time_text
+from storage.views.runs import sees_whole
+from storage.views.sight import Clause, Listed, own, rows
+
+_EVENT = (
+    "SELECT stream_id, seq, kind, at, command_id, subject_kind, subject_id, run_id, site_id, facts_json, hash "
+    "FROM events"
+)
+_facts = msgspec.json.Decoder(Facts)
+
+
+def of_stream(database: Database, stream: Id, *, after: int, limit: int) -> Listed[Event]:
+    """A project's or site's events behind `after`; who may read them was asked before."""
+    return _listed(database, [Clause("stream_id = %s", (stream,))], after, limit)
+
+
+def of_run(database: Database, subject: Subject, run: Id, *, after: int, limit: int) -> Listed[Event]:
+    """A run's events behind `after`; a participant sees its own and nobody's. Who may read the run was asked before."""
+    where = [Clause("run_id = %s", (run,))]
+    if not sees_whole(database, subject, run):
+        mine = own("site_id", subject)
+        where.append(Clause(f"(site_id IS NULL OR {mine.sql})", mine.params))
+    return _listed(database, where, after, limit)
+
+
+def _listed(database: Database, where: list[Clause], after: int, limit: int) -> Listed[Event]:
+    found = rows(database, _EVENT, [*where, Clause("seq > %s", (after,))], "ORDER BY seq LIMIT %s", limit + 1)
+    shown = found[:limit]
+    return Listed(items=[_event(one) for one in shown], next=str(shown[-1][1]) if len(found) > limit else None)
+
+
+def _event(one: Row) -> Event:
+    stream, seq, kind, at, command, subject_kind, subject_id, run, site, facts, digest = one
+    return Event(
+        stream_id=stream,
+        seq=seq,
+        kind=kind,
+        at=time_text(at),
+        command_id=command,
+        subject=EventSubject(kind=subject_kind, id=subject_id),
+        run_id=run,
+        site_id=site,
+        facts=_facts.decode(facts),
+        hash=digest,
+    )

@@ -1,0 +1,147 @@
+"""Messages, and the inbox of a site."""
+
+from __future__ import annotations
+
+import msgspec
+
+from broker.protocol.commands import Subject
+from broker.protocol.ids import Id
+from storage.database import Database, Row
+from storage.views.resources import (
+    Delivery,
+    DeliveryShown,
+    Facts,
+    Inbox,
+    InboxEntry,
+    InboxMessage,
+    Message,
+    time_or_none,
+    time_text,
+)
+from storage.views.sight import Clause, own, row, rows
+
+BODIES_AT_ONCE_BYTES = 4 * 1024 * 1024
+"""An inbox answer ends before its bodies get larger than this, but carries one entry at least."""
+
+_MESSAGE = (
+    "SELECT id, sender_site_id, project_id, run_id, task_seq, round, kind, body, size_bytes, sha256, sent_at, "
+    "expires_at, expired_at FROM messages"
+)
+_DELIVERY = (
+    "SELECT inbox.site_id, inbox.state, inbox.state_at, inbox.seq, site_beats.handed_out FROM inbox "
+    "LEFT JOIN site_beats ON site_beats.site_id = inbox.site_id"
+)
+_ENTRY = (
+    "SELECT inbox.seq, inbox.kind, inbox.state, inbox.created_at, inbox.project_id, inbox.run_id, inbox.task_seq, "
+    "inbox.round, inbox.facts_json, messages.id, messages.sender_site_id, messages.kind, messages.size_bytes, "
+    "messages.sha256, messages.sent_at, messages.expires_at FROM inbox "
+    "LEFT JOIN messages ON messages.id = inbox.message_id"
+)
+_facts = msgspec.json.Decoder(Facts)
+
+
+def message(database: Database, subject: Subject, ident: Id) -> Message | None:
+    """For its sender and its recipients; the sender also sees what became of it at each recipient."""
+    by_id = Clause("messages.id = %s", (ident,))
+    with database.connection():
+        found = row(database, _MESSAGE, [by_id])
+        if found is None:
+            return None
+        sent = row(database, "SELECT 1 FROM messages", [by_id, own("messages.sender_site_id", subject)])
+        if sent is not None:
+            carrying = [Clause("inbox.message_id = %s", (ident,)), Clause("inbox.kind <> 'message_expired'")]
+            entries = rows(database, _DELIVERY, carrying, "ORDER BY inbox.site_id, inbox.seq")
+            return _message(found, [_delivery(one) for one in {one[0]: one for one in entries}.values()])
+        received = [Clause("inbox.message_id = %s", (ident,)), own("inbox.site_id", subject)]
+        if row(database, "SELECT 1 FROM inbox", received) is None:
+            return None
+    return _message(found, None)
+
+
+def inbox(database: Database, site: Id, *, after: int | None, limit: int) -> Inbox | None:
+    """Entries behind `after` (by default behind what is acknowledged); None if the site has no mailbox."""
+    with database.connection():
+        head = row(database, "SELECT last_seq, acknowledged_seq FROM mailboxes", [Clause("site_id = %s", (site,))])
+        if head is None:
+            return None
+        last_seq, acknowledged_seq = head
+        start = acknowledged_seq if after is None else after
+        found: list[Row] = []
+        if start < last_seq:
+            where = [Clause("inbox.site_id = %s", (site,)), Clause("inbox.seq > %s", (start,))]
+            found = _within_bounds(rows(database, _ENTRY, where, "ORDER BY inbox.seq LIMIT %s", limit))
+        bodies = _bodies(database, [one[9] for one in found if one[9] is not None])
+    items = [_entry(one, bodies) for one in found]
+    newest = max([last_seq, *(item.seq for item in items)])
+    return Inbox(items=items, last_seq=newest, acknowledged_seq=acknowledged_seq)
+
+
+def _within_bounds(found: list[Row]) -> list[Row]:
+    total = 0
+    for count, one in enumerate(found):
+        total += one[12] or 0
+        if total > BODIES_AT_ONCE_BYTES and count:
+            return found[:count]
+    return found
+
+
+def _bodies(database: Database, messages: list[Id]) -> dict[Id, bytes | None]:
+    if not messages:
+        return {}
+    found = database.all("SELECT id, body FROM messages WHERE id {any:uuid}", database.many(messages))
+    return {ident: None if body is None else bytes(body) for ident, body in found}
+
+
+def _entry(one: Row, bodies: dict[Id, bytes | None]) -> InboxEntry:
+    seq, kind, state, created_at, project, run, task_seq, number, facts, ident, *about = one
+    carried = None
+    if ident is not None:
+        sender, of, size, sha256, sent, expires = about
+        carried = InboxMessage(
+            id=ident,
+            sender_site_id=sender,
+            kind=of,
+            body=bodies.get(ident),
+            size_bytes=size,
+            sha256=sha256,
+            sent_at=time_text(sent),
+            expires_at=time_text(expires),
+        )
+    return InboxEntry(
+        seq=seq,
+        kind=kind,
+        state=state,
+        created_at=time_text(created_at),
+        project_id=project,
+        run_id=run,
+        task_seq=task_seq,
+        round=number,
+        facts=_facts.decode(facts),
+        message=carried,
+    )
+
+
+def _message(one: Row, deliveries: list[Delivery] | None) -> Message:
+    (ident, sender, project, run, task_seq, number, kind, body, size, sha256, sent, expires, expired) = one
+    return Message(
+        id=ident,
+        sender_site_id=sender,
+        project_id=project,
+        run_id=run,
+        task_seq=task_seq,
+        round=number,
+        kind=kind,
+        body=None if body is None else bytes(body),
+        size_bytes=size,
+        sha256=sha256,
+        sent_at=time_text(sent),
+        expires_at=time_text(expires),
+        expired_at=time_or_none(expired),
+        deliveries=deliveries,
+    )
+
+
+def _delivery(one: Row) -> Delivery:
+    site_id, state, state_at, seq, handed_out = one
+    shown: DeliveryShown = "delivered" if state == "queued" and seq <= (handed_out or 0) else state
+    return Delivery(site_id=site_id, state=shown, state_at=time_or_none(state_at))

@@ -1,0 +1,206 @@
+"""Organisations, accounts, tokens, enrolments; and whose token it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from broker.protocol.commands import Micros, Subject
+from broker.protocol.ids import Id
+from storage.database import Database, Row
+from storage.views.resources import Account, Enrolment, Organisation, Token, time_or_none, time_text
+from storage.views.sight import Clause, Cursor, Listed, Paging, page, row, sees_everything
+
+_ORGANISATION = "SELECT id, name, created_at FROM organisations"
+_ACCOUNT = "SELECT id, organisation_id, name, role, created_at, disabled_at FROM accounts"
+_TOKENS = (
+    "SELECT tokens.id, tokens.owner_kind, tokens.owner_id, tokens.label, tokens.scopes, tokens.created_at, "
+    "tokens.expires_at, tokens.revoked_at, token_uses.used_at FROM tokens "
+    "LEFT JOIN token_uses ON token_uses.token_id = tokens.id"
+)
+_ENROLMENT = "SELECT id, organisation_id, note, created_by, created_at, expires_at, used_at, site_id FROM enrolments"
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """Whose token it is, and until when. token_id is None for an enrolment's."""
+
+    subject: Subject
+    scopes: frozenset[str]
+    token_id: Id | None
+    expires_at: Micros | None
+
+
+def bearer(database: Database, sha256: str) -> Bearer | None:
+    """The owner of the token with this hash; None if it is unknown, revoked, or its owner is gone."""
+    with database.connection():
+        found = database.one(
+            "SELECT tokens.id, tokens.owner_kind, tokens.owner_id, tokens.scopes, tokens.expires_at, "
+            "accounts.organisation_id, accounts.role, sites.organisation_id FROM tokens "
+            "LEFT JOIN accounts ON accounts.id = tokens.owner_id AND accounts.disabled_at IS NULL "
+            "LEFT JOIN sites ON sites.id = tokens.owner_id AND sites.state <> 'retired' "
+            "WHERE tokens.sha256 = %s AND tokens.revoked_at IS NULL",
+            sha256,
+        )
+        if found is None:
+            return _enrolling(database, sha256)
+    token_id, kind, owner, scopes, expires_at, of_account, role, of_site = found
+    organisation = of_account or of_site
+    if organisation is None:
+        return None
+    subject = Subject(kind=kind, id=owner, organisation_id=organisation, role=role)
+    return Bearer(subject, frozenset(scopes.split()), token_id, expires_at)
+
+
+def _enrolling(database: Database, sha256: str) -> Bearer | None:
+    found = database.one("SELECT id, organisation_id, expires_at FROM enrolments WHERE sha256 = %s", sha256)
+    if found is None:
+        return None
+    ident, organisation, expires_at = found
+    subject = Subject(kind="enrolment", id=ident, organisation_id=organisation)
+    return Bearer(subject, frozenset({"write"}), None, expires_at)
+
+
+def holds(database: Database, sha256: str) -> bool:
+    """True if a token or an enrolment has this hash."""
+    with database.connection():
+        return (
+            database.one(
+                "SELECT 1 FROM tokens WHERE sha256 = %s UNION ALL SELECT 1 FROM enrolments WHERE sha256 = %s",
+                sha256,
+                sha256,
+            )
+            is not None
+        )
+
+
+def name_of(database: Database, subject: Subject) -> str | None:
+    """The account's or site's name."""
+    table = {"account": "SELECT name FROM accounts", "site": "SELECT name FROM sites"}[subject.kind]
+    found = row(database, table, [Clause("id = %s", (subject.id,))])
+    return None if found is None else str(found[0])
+
+
+def organisations(database: Database, subject: Subject, paging: Paging) -> Listed[Organisation]:
+    return page(
+        database,
+        _ORGANISATION,
+        _organisations_seen(subject),
+        paging,
+        _organisation,
+        order=("created_at", "id"),
+        cursor_of=lambda one: Cursor(one[2], one[0]),
+    )
+
+
+def organisation(database: Database, subject: Subject, ident: Id) -> Organisation | None:
+    found = row(database, _ORGANISATION, [*_organisations_seen(subject), Clause("id = %s", (ident,))])
+    return None if found is None else _organisation(found)
+
+
+def accounts(database: Database, subject: Subject, paging: Paging) -> Listed[Account]:
+    return page(
+        database,
+        _ACCOUNT,
+        _accounts_seen(subject),
+        paging,
+        _account,
+        order=("created_at", "id"),
+        cursor_of=lambda one: Cursor(one[4], one[0]),
+    )
+
+
+def account(database: Database, subject: Subject, ident: Id) -> Account | None:
+    found = row(database, _ACCOUNT, [*_accounts_seen(subject), Clause("id = %s", (ident,))])
+    return None if found is None else _account(found)
+
+
+def tokens(database: Database, subject: Subject, paging: Paging, owner: Id | None) -> Listed[Token]:
+    """One's own; a member's also its sites'; all for admin and auditor."""
+    where = _tokens_seen(subject)
+    if owner is not None:
+        where = [*where, Clause("tokens.owner_id = %s", (owner,))]
+    return page(
+        database,
+        _TOKENS,
+        where,
+        paging,
+        _token,
+        order=("tokens.created_at", "tokens.id"),
+        cursor_of=lambda one: Cursor(one[5], one[0]),
+    )
+
+
+def enrolments(database: Database, paging: Paging) -> Listed[Enrolment]:
+    """All of them: only admins and auditors ask."""
+    return page(
+        database,
+        _ENROLMENT,
+        [],
+        paging,
+        _enrolment,
+        order=("created_at", "id"),
+        cursor_of=lambda one: Cursor(one[4], one[0]),
+    )
+
+
+def _organisations_seen(subject: Subject) -> Sequence[Clause]:
+    return [] if sees_everything(subject) else [Clause("id = %s", (subject.organisation_id,))]
+
+
+def _accounts_seen(subject: Subject) -> Sequence[Clause]:
+    return [] if sees_everything(subject) else [Clause("organisation_id = %s", (subject.organisation_id,))]
+
+
+def _tokens_seen(subject: Subject) -> Sequence[Clause]:
+    if sees_everything(subject):
+        return []
+    if subject.kind == "site":
+        return [Clause("tokens.owner_id = %s", (subject.id,))]
+    of_sites = "tokens.owner_id IN (SELECT id FROM sites WHERE organisation_id = %s)"
+    return [Clause(f"(tokens.owner_id = %s OR {of_sites})", (subject.id, subject.organisation_id))]
+
+
+def _organisation(one: Row) -> Organisation:
+    return Organisation(id=one[0], name=one[1], created_at=time_text(one[2]))
+
+
+def _account(one: Row) -> Account:
+    ident, of, name, role, created_at, disabled_at = one
+    return Account(
+        id=ident,
+        organisation_id=of,
+        name=name,
+        role=role,
+        created_at=time_text(created_at),
+        disabled_at=time_or_none(disabled_at),
+    )
+
+
+def _token(one: Row) -> Token:
+    ident, kind, owner, label, scopes, created_at, expires_at, revoked_at, used_at = one
+    return Token(
+        id=ident,
+        owner_kind=kind,
+        owner_id=owner,
+        label=label,
+        scopes=scopes.split(),
+        created_at=time_text(created_at),
+        expires_at=time_or_none(expires_at),
+        revoked_at=time_or_none(revoked_at),
+        used_at=time_or_none(used_at),
+    )
+
+
+def _enrolment(one: Row) -> Enrolment:
+    ident, of, note, created_by, created_at, expires_at, used_at, site_id = one
+    return Enrolment(
+        id=ident,
+        organisation_id=of,
+        note=note,
+        created_by=created_by,
+        created_at=time_text(created_at),
+        expires_at=time_text(expires_at),
+        used_at=time_or_none(used_at),
+        site_id=site_id,
+    )

@@ -1,0 +1,130 @@
+"""Projects and their members."""
+
+from __future__ import annotations
+
+import msgspec
+
+from broker.protocol.commands import Subject, TaskSpec
+from broker.protocol.ids import Id
+from storage.database import Database, Row
+from storage.views.resources import Membership, Project, time_or_none, time_text
+from storage.views.sight import (
+    Clause,
+    Cursor,
+    Listed,
+    Paging,
+    member_of,
+    own,
+    page,
+    projects_seen,
+    row,
+    sees_everything,
+)
+
+_PROJECT = (
+    "SELECT id, organisation_id, coordinator_site_id, name, description, data_format, client_image, joining, "
+    "max_live_runs, tasks_json, last_run_number, created_at, archived_at, version FROM projects"
+)
+_MEMBERSHIP = (
+    "SELECT memberships.project_id, memberships.site_id, sites.name, memberships.role, memberships.state, "
+    "memberships.notes, memberships.created_at, memberships.state_at FROM memberships "
+    "JOIN sites ON sites.id = memberships.site_id"
+)
+
+
+def projects(
+    database: Database,
+    subject: Subject,
+    paging: Paging,
+    *,
+    name: str | None,
+    coordinator: Id | None,
+    member: Id | None,
+) -> Listed[Project]:
+    """member: only of sites whose membership the subject may know, which are its own and those beside it."""
+    where = projects_seen(subject)
+    if name is not None:
+        where.append(Clause("projects.name = %s", (name,)))
+    if coordinator is not None:
+        where.append(Clause("projects.coordinator_site_id = %s", (coordinator,)))
+    if member is not None:
+        has = "SELECT project_id FROM memberships WHERE state = 'active' AND site_id = %s"
+        where.append(Clause(f"projects.id IN ({has})", (member,)))
+        where.extend(member_of("projects.id", subject))
+    return page(
+        database,
+        _PROJECT,
+        where,
+        paging,
+        _project,
+        order=("created_at", "id"),
+        cursor_of=lambda one: Cursor(one[11], one[0]),
+    )
+
+
+def project(database: Database, subject: Subject, ident: Id) -> Project | None:
+    found = row(database, _PROJECT, [*projects_seen(subject), Clause("projects.id = %s", (ident,))])
+    return None if found is None else _project(found)
+
+
+def members(database: Database, subject: Subject, project_id: Id, paging: Paging) -> Listed[Membership] | None:
+    """None unless the subject is a member (or may see everything)."""
+    seen = [*member_of("projects.id", subject), Clause("projects.id = %s", (project_id,))]
+    if row(database, "SELECT 1 FROM projects", seen) is None:
+        return None
+    return page(
+        database,
+        _MEMBERSHIP,
+        [Clause("memberships.project_id = %s", (project_id,))],
+        paging,
+        _membership,
+        order=("memberships.created_at", "memberships.site_id"),
+        cursor_of=lambda one: Cursor(one[6], one[1]),
+    )
+
+
+def may_see_project_events(database: Database, subject: Subject, ident: Id) -> bool:
+    """The coordinator, admins and auditors."""
+    mine = [] if sees_everything(subject) else [own("projects.coordinator_site_id", subject)]
+    return row(database, "SELECT 1 FROM projects", [*mine, Clause("projects.id = %s", (ident,))]) is not None
+
+
+def may_see_members(database: Database, subject: Subject, ident: Id) -> bool:
+    """The members, admins and auditors."""
+    seen = [*member_of("projects.id", subject), Clause("projects.id = %s", (ident,))]
+    return row(database, "SELECT 1 FROM projects", seen) is not None
+
+
+def _project(one: Row) -> Project:
+    ident, of, coordinator, name, description, data_format, image, joining, live, *rest = one
+    tasks, last, at, archived, version = rest
+    return Project(
+        id=ident,
+        organisation_id=of,
+        coordinator_site_id=coordinator,
+        name=name,
+        description=description,
+        data_format=data_format,
+        client_image=image,
+        joining=joining,
+        max_live_runs=live,
+        tasks=msgspec.json.decode(tasks, type=list[TaskSpec]),
+        last_run_number=last,
+        created_at=time_text(at),
+        archived_at=time_or_none(archived),
+        version=version,
+    )
+
+
+def _membership(one: Row) -> Membership:
+    project_id, site_id, site_name, role, state, notes, created_at, state_at = one
+    return Membership(
+        project_id=project_id,
+        site_id=site_id,
+        site_name=site_name,
+        role=role,
+        state=state,
+        notes=notes,
+        created_at=time_text(created_at),
+        state_at=time_text(state_at),
+    )

@@ -1,0 +1,278 @@
+"""What the web shows: one class for each resource of docs/api.md, ready to be written as JSON.
+
+Times are RFC 3339 text in UTC with microseconds, ids canonical UUID text, sizes bytes; `body` becomes base64.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+
+from broker.protocol.commands import Joining, Micros, Role, TaskSpec
+from broker.protocol.states import (
+    DeliveryState,
+    MemberState,
+    RoundState,
+    RunState,
+    SeatState,
+    SiteState,
+    TaskRunState,
+)
+
+Time: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+Uuid: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
+Facts: TypeAlias = dict[str, Any]
+DeliveryShown: TypeAlias = Literal["queued", "delivered", "acknowledged", "expired"]
+
+_SECOND = 1_000_000
+
+
+def time_text(micros: Micros) -> str:
+    """Microseconds since the epoch as RFC 3339 in UTC."""
+    seconds, rest = divmod(micros, _SECOND)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:06d}Z"
+
+
+def time_or_none(micros: Micros | None) -> str | None:
+    """The same for a time that may be missing."""
+    return None if micros is None else time_text(micros)
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """Something to read."""
+
+
+class Organisation(Resource, frozen=True):
+    id: Uuid
+    name: str
+    created_at: Time
+
+
+class Account(Resource, frozen=True):
+    id: Uuid
+    organisation_id: Uuid
+    name: str
+    role: Role
+    created_at: Time
+    disabled_at: Time | None
+
+
+class Token(Resource, frozen=True):
+    """A token without its secret, which nobody keeps."""
+
+    id: Uuid
+    owner_kind: Literal["account", "site"]
+    owner_id: Uuid
+    label: str
+    scopes: list[Literal["read", "write"]]
+    created_at: Time
+    expires_at: Time | None
+    revoked_at: Time | None
+    used_at: Time | None
+
+
+class Enrolment(Resource, frozen=True):
+    id: Uuid
+    organisation_id: Uuid
+    note: str
+    created_by: Uuid
+    created_at: Time
+    expires_at: Time
+    used_at: Time | None
+    site_id: Uuid | None
+
+
+class Site(Resource, frozen=True):
+    id: Uuid
+    organisation_id: Uuid
+    name: str
+    description: str
+    identity_key: str
+    state: SiteState
+    state_at: Time
+    seen_at: Time | None
+    created_at: Time
+
+
+class Project(Resource, frozen=True):
+    id: Uuid
+    organisation_id: Uuid
+    coordinator_site_id: Uuid
+    name: str
+    description: str
+    data_format: str
+    client_image: str
+    joining: Joining
+    max_live_runs: int
+    tasks: list[TaskSpec]
+    last_run_number: int
+    created_at: Time
+    archived_at: Time | None
+    version: int
+
+
+class Membership(Resource, frozen=True):
+    project_id: Uuid
+    site_id: Uuid
+    site_name: str
+    role: Literal["coordinator", "participant"]
+    state: MemberState
+    notes: str
+    created_at: Time
+    state_at: Time
+
+
+class Submission(Resource, frozen=True):
+    site_id: Uuid
+    metrics: dict[str, float]
+    update_message_id: Uuid | None
+    started_at: Time
+    submitted_at: Time
+
+
+class Round(Resource, frozen=True):
+    number: int
+    state: RoundState
+    reason: str
+    quorum: int
+    deadline_at: Time
+    started_at: Time
+    stage_at: Time
+    ended_at: Time | None
+    metrics: dict[str, float]
+    model_message_id: Uuid | None
+    submissions: list[Submission]
+
+
+class Seat(Resource, frozen=True):
+    site_id: Uuid
+    site_name: str
+    round: int
+    state: SeatState
+    reason: str
+    report_seq: int
+    state_at: Time
+    metrics: dict[str, float]
+    update_message_id: Uuid | None
+
+
+class TaskRun(Resource, frozen=True):
+    seq: int
+    name: str
+    spec: TaskSpec
+    state: TaskRunState
+    reason: str
+    round: int
+    first_round: int
+    model_message_id: Uuid | None
+    started_at: Time | None
+    ended_at: Time | None
+    seats: list[Seat]
+    rounds: list[Round]
+
+
+class RunHead(Resource, frozen=True):
+    """A run without its tasks, as lists show it."""
+
+    id: Uuid
+    project_id: Uuid
+    number: int
+    attempt: int
+    state: RunState
+    reason: str
+    detail: str
+    coordinator_site_id: Uuid
+    created_by: Uuid
+    created_at: Time
+    started_at: Time | None
+    ended_at: Time | None
+    deadline_at: Time
+    restart_of: Uuid | None
+    version: int
+
+
+class Run(RunHead, frozen=True):
+    tasks: list[TaskRun]
+
+
+class EventSubject(Resource, frozen=True):
+    kind: Literal["account", "site", "enrolment", "hub"]
+    id: Uuid
+
+
+class Event(Resource, frozen=True):
+    stream_id: Uuid
+    seq: int
+    kind: str
+    at: Time
+    command_id: Uuid
+    subject: EventSubject
+    run_id: Uuid | None
+    site_id: Uuid | None
+    facts: Facts
+    hash: str
+
+
+class Delivery(Resource, frozen=True):
+    site_id: Uuid
+    state: DeliveryShown
+    state_at: Time | None
+
+
+class Message(Resource, frozen=True):
+    """`body` is None once the message has expired; `deliveries` is None to all but the sender."""
+
+    id: Uuid
+    sender_site_id: Uuid
+    project_id: Uuid
+    run_id: Uuid | None
+    task_seq: int | None
+    round: int | None
+    kind: str
+    body: bytes | None
+    size_bytes: int
+    sha256: str
+    sent_at: Time
+    expires_at: Time
+    expired_at: Time | None
+    deliveries: list[Delivery] | None
+
+    def __repr__(self) -> str:
+        return f"Message({self.id}, {self.size_bytes} bytes, sha256 {self.sha256})"
+
+
+class InboxMessage(Resource, frozen=True):
+    id: Uuid
+    sender_site_id: Uuid
+    kind: str
+    body: bytes | None
+    size_bytes: int
+    sha256: str
+    sent_at: Time
+    expires_at: Time
+
+    def __repr__(self) -> str:
+        return f"InboxMessage({self.id}, {self.size_bytes} bytes, sha256 {self.sha256})"
+
+
+class InboxEntry(Resource, frozen=True):
+    seq: int
+    kind: str
+    state: DeliveryState
+    created_at: Time
+    project_id: Uuid | None
+    run_id: Uuid | None
+    task_seq: int | None
+    round: int | None
+    facts: Facts
+    message: InboxMessage | None
+
+
+class Inbox(Resource, frozen=True):
+    """`last_seq`: of the newest entry. `acknowledged_seq` may lag a few seconds behind when nothing is new."""
+
+    items: list[InboxEntry]
+    last_seq: int
+    acknowledged_seq: int

@@ -1,0 +1,192 @@
+"""Runs with everything in them: six queries, however many seats."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import msgspec
+
+from broker.protocol.commands import Subject, TaskSpec
+from broker.protocol.ids import Id
+from storage.database import Database, Row
+from storage.views.resources import Round, Run, RunHead, Seat, Submission, TaskRun, time_or_none, time_text
+from storage.views.sight import Clause, Cursor, Listed, Paging, member_of, own, page, row, rows, sees_everything
+
+_RUN = (
+    "SELECT id, project_id, number, attempt, state, reason, detail, coordinator_site_id, created_by, created_at, "
+    "started_at, ended_at, deadline_at, restart_of, version FROM runs"
+)
+_TASK_RUN = (
+    "SELECT id, seq, name, spec_json, state, reason, round, first_round, model_message_id, started_at, ended_at "
+    "FROM task_runs"
+)
+_ROUND = (
+    "SELECT task_run_id, number, state, reason, quorum, deadline_at, started_at, stage_at, ended_at, metrics_json, "
+    "model_message_id FROM rounds"
+)
+_SEAT = (
+    "SELECT seats.task_run_id, seats.site_id, sites.name, seats.round, seats.state, seats.reason, seats.report_seq, "
+    "seats.state_at, seats.metrics_json, seats.update_message_id FROM seats JOIN sites ON sites.id = seats.site_id"
+)
+_SUBMISSION = (
+    "SELECT task_run_id, round, site_id, metrics_json, update_message_id, started_at, submitted_at FROM submissions"
+)
+_metrics = msgspec.json.Decoder(dict[str, float])
+_spec = msgspec.json.Decoder(TaskSpec)
+
+
+def runs(
+    database: Database, subject: Subject, paging: Paging, *, state: str | None, project: Id | None
+) -> Listed[RunHead]:
+    where = member_of("runs.project_id", subject)
+    if state is not None:
+        where.append(Clause("runs.state = %s", (state,)))
+    if project is not None:
+        where.append(Clause("runs.project_id = %s", (project,)))
+    return page(
+        database,
+        _RUN,
+        where,
+        paging,
+        _head,
+        order=("created_at", "id"),
+        cursor_of=lambda one: Cursor(one[9], one[0]),
+    )
+
+
+def progress_of(database: Database, subject: Subject, ident: Id) -> tuple[int, str] | None:
+    """The run's version and state, or None where the subject may not see it: the cheap look of a long poll."""
+    seen = [*member_of("runs.project_id", subject), Clause("runs.id = %s", (ident,))]
+    found = row(database, "SELECT version, state FROM runs", seen)
+    return None if found is None else (int(found[0]), str(found[1]))
+
+
+def run(database: Database, subject: Subject, ident: Id) -> Run | None:
+    """The run; a participant sees its own seat and submissions only.
+
+    The run's own row is read first, so what hangs on it is at least as new as its version says.
+    """
+    with database.connection():
+        found = row(database, _RUN, [*member_of("runs.project_id", subject), Clause("runs.id = %s", (ident,))])
+        if found is None:
+            return None
+        in_run = Clause("run_id = %s", (ident,))
+        tasks = rows(database, _TASK_RUN, [in_run], "ORDER BY seq")
+        mine = [] if _sees_whole(database, subject, ident) else [own("site_id", subject)]
+        seats = _grouped(rows(database, _SEAT, [in_run, *mine], "ORDER BY sites.name"))
+        rounds = _grouped(rows(database, _ROUND, [in_run], "ORDER BY number"))
+        submissions = _grouped(rows(database, _SUBMISSION, [in_run, *mine], "ORDER BY submitted_at, site_id"))
+    head = _head(found)
+    shown = [
+        _task_run(
+            one,
+            [_seat(seat) for seat in seats[one[0]]],
+            [_round(each, [s for s in submissions[one[0]] if s[1] == each[1]]) for each in rounds[one[0]]],
+        )
+        for one in tasks
+    ]
+    return Run(**msgspec.structs.asdict(head), tasks=shown)
+
+
+def sees_whole(database: Database, subject: Subject, ident: Id) -> bool:
+    """True if the subject may see everything of this run: its coordinator, admins and auditors."""
+    with database.connection():
+        return _sees_whole(database, subject, ident)
+
+
+def _sees_whole(database: Database, subject: Subject, ident: Id) -> bool:
+    if sees_everything(subject):
+        return True
+    mine = own("runs.coordinator_site_id", subject)
+    return row(database, "SELECT 1 FROM runs", [Clause("runs.id = %s", (ident,)), mine]) is not None
+
+
+def _grouped(found: list[Row]) -> dict[Id, list[Row]]:
+    """Rows by their task run, which is their first column."""
+    groups: dict[Id, list[Row]] = defaultdict(list)
+    for one in found:
+        groups[one[0]].append(one)
+    return groups
+
+
+def _head(one: Row) -> RunHead:
+    ident, project, number, attempt, state, reason, detail, coordinator, by, *rest = one
+    at, started, ended, deadline, of, version = rest
+    return RunHead(
+        id=ident,
+        project_id=project,
+        number=number,
+        attempt=attempt,
+        state=state,
+        reason=reason,
+        detail=detail,
+        coordinator_site_id=coordinator,
+        created_by=by,
+        created_at=time_text(at),
+        started_at=time_or_none(started),
+        ended_at=time_or_none(ended),
+        deadline_at=time_text(deadline),
+        restart_of=of,
+        version=version,
+    )
+
+
+def _task_run(one: Row, seats: list[Seat], rounds: list[Round]) -> TaskRun:
+    _, seq, name, spec, state, reason, number, first, model, started, ended = one
+    return TaskRun(
+        seq=seq,
+        name=name,
+        spec=_spec.decode(spec),
+        state=state,
+        reason=reason,
+        round=number,
+        first_round=first,
+        model_message_id=model,
+        started_at=time_or_none(started),
+        ended_at=time_or_none(ended),
+        seats=seats,
+        rounds=rounds,
+    )
+
+
+def _round(one: Row, submissions: list[Row]) -> Round:
+    _, number, state, reason, quorum, deadline, started, stage, ended, metrics, model = one
+    return Round(
+        number=number,
+        state=state,
+        reason=reason,
+        quorum=quorum,
+        deadline_at=time_text(deadline),
+        started_at=time_text(started),
+        stage_at=time_text(stage),
+        ended_at=time_or_none(ended),
+        metrics=_metrics.decode(metrics),
+        model_message_id=model,
+        submissions=[_submission(each) for each in submissions],
+    )
+
+
+def _seat(one: Row) -> Seat:
+    _, site_id, site_name, number, state, reason, report_seq, state_at, metrics, update = one
+    return Seat(
+        site_id=site_id,
+        site_name=site_name,
+        round=number,
+        state=state,
+        reason=reason,
+        report_seq=report_seq,
+        state_at=time_text(state_at),
+        metrics=_metrics.decode(metrics),
+        update_message_id=update,
+    )
+
+
+def _submission(one: Row) -> Submission:
+    _, _, site_id, metrics, update, started, submitted = one
+    return Submission(
+        site_id=site_id,
+        metrics=_metrics.decode(metrics),
+        update_message_id=update,
+        started_at=time_text(started),
+        submitted_at=time_text(submitted),
+    )

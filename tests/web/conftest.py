@@ -1,0 +1,34 @@
+"""The same hub over both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.web.network import Network, network
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def make_net(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Network]]:
+    """Makes hubs with settings of the test's choice."""
+    made: list[Network] = []
+
+    def make(**options: Any) -> Network:
+        if request.param == "postgres":
+            url = request.getfixturevalue("postgres").database()
+        else:
+            url = f"sqlite:///{tmp_path}/store{len(made)}.sqlite"
+        made.append(network(url, tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def net(make_net: Callable[..., Network]) -> Network:
+    return make_net()

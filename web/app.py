@@ -1,0 +1,187 @@
+"""The Flask app: every operation of the table, routed, and the parts that live as long as it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from types import ModuleType
+from typing import Any
+
+from flask import Blueprint, Flask, Request, Response, g, request
+from flask.globals import request_ctx
+from werkzeug.routing import BaseConverter
+
+from storage.signals import Announcement
+from storage.views import people
+from web import (
+    accounts,
+    commands,
+    enrolments,
+    errors,
+    inbox,
+    me,
+    messages,
+    openapi,
+    operators,
+    organisations,
+    projects,
+    runs,
+    sites,
+    tokens,
+)
+from web.auth import Tokens
+from web.beats import Beats
+from web.calls import Web, endpoint
+from web.hub import Hub
+from web.metrics import Counts, Metrics
+from web.operations import Operation
+from web.parsing import PATH_COUNT, PATH_ID
+from web.waiting import Newest, Undecided, Waiting
+
+log = logging.getLogger("fedyard.web")
+
+NOUNS: tuple[ModuleType, ...] = (
+    me,
+    organisations,
+    accounts,
+    tokens,
+    enrolments,
+    sites,
+    projects,
+    runs,
+    messages,
+    inbox,
+    commands,
+    operators,
+    openapi,
+)
+
+
+def operations() -> list[Operation]:
+    """Every call of the API."""
+    return [operation for noun in NOUNS for operation in noun.OPERATIONS]
+
+
+class IdConverter(BaseConverter):
+    """An id in canonical form; anything else is no path of ours: 404."""
+
+    regex = PATH_ID
+
+
+class CountConverter(BaseConverter):
+    """A whole number without sign or leading zeros."""
+
+    regex = PATH_COUNT
+
+    def to_python(self, value: str) -> int:
+        return int(value)
+
+
+def create_app(hub: Hub) -> Flask:
+    """The app over a hub's parts. Call `release` when the server begins to stop and `close` when it has stopped."""
+    web = _assemble(hub)
+    app = Flask("fedyard", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = hub.settings.request_limit_bytes
+    app.url_map.converters.update(id=IdConverter, count=CountConverter)
+    app.url_map.strict_slashes = True
+    app.url_map.redirect_defaults = False
+    app.url_map.merge_slashes = False
+    app.extensions["fedyard"] = web
+    for noun in NOUNS:
+        app.register_blueprint(_blueprint(web, noun))
+    errors.install(app)
+    app.after_request(_finish)
+    if log.isEnabledFor(logging.DEBUG):
+        _log_requests(app, hub)
+    return app
+
+
+def release(app: Flask) -> None:
+    """Every open poll answers at once, and no new one waits: the server can stop quickly."""
+    web_of(app).waiting.release()
+
+
+def close(app: Flask) -> None:
+    """Send the last heartbeats. The hub's own parts belong to who made them."""
+    web_of(app).waiting.release()
+    web_of(app).beats.close()
+
+
+def web_of(app: Flask) -> Web:
+    web: Web = app.extensions["fedyard"]
+    return web
+
+
+def _assemble(hub: Hub) -> Web:
+    clock = hub.clock
+    beats = Beats(hub.publisher, clock)
+    waiting = Waiting(hub.settings.waiting_polls, clock)
+    metrics = Metrics()
+    metrics.registry.register(Counts(hub.database, clock, waiting, beats))
+    web = Web(
+        hub=hub,
+        tokens=Tokens(functools.partial(people.bearer, hub.database), clock),
+        beats=beats,
+        waiting=waiting,
+        newest=Newest(clock),
+        undecided=Undecided(clock),
+        metrics=metrics,
+    )
+    hub.signals.subscribe(functools.partial(_heard, web), functools.partial(_lost, web))
+    beats.start()
+    return web
+
+
+def _heard(web: Web, announcement: Announcement) -> None:
+    """What is remembered first, then who waits."""
+    if announcement.tokens:
+        web.tokens.void()
+    web.newest.heard(announcement)
+    web.undecided.heard(announcement)
+    web.waiting.heard(announcement)
+
+
+def _lost(web: Web) -> None:
+    web.tokens.void()
+    web.newest.void()
+    web.waiting.wake_all()
+
+
+def _blueprint(web: Web, noun: ModuleType) -> Blueprint:
+    blueprint = Blueprint(noun.__name__.rpartition(".")[2], noun.__name__)
+    for operation in noun.OPERATIONS:
+        blueprint.add_url_rule(
+            operation.rule,
+            endpoint=operation.name,
+            view_func=endpoint(web, operation, _current),
+            methods=[operation.method],
+            provide_automatic_options=False,
+        )
+    return blueprint
+
+
+def _current() -> Request:
+    """The request itself, not Flask's stand-in for it, which a stream would outlive."""
+    return request_ctx.request
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _log_requests(app: Flask, hub: Hub) -> None:
+    """One line for each request, without query, headers and bodies."""
+
+    @app.before_request
+    def begin() -> None:
+        g.began = hub.clock.monotonic()
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        ms = round((hub.clock.monotonic() - g.began) * 1000, 1)
+        line: dict[str, Any] = {"event": "request", "method": request.method, "path": request.path}
+        log.debug(json.dumps({**line, "status": response.status_code, "ms": ms}))
+        return response

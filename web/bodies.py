@@ -1,0 +1,241 @@
+"""What a request may carry: bodies and queries, stricter than the commands they become.
+
+Patterns end in `(?!\\n)$` because `$` alone lets a closing line break through. Text may not hold U+0000,
+which PostgreSQL cannot store.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from broker.protocol.commands import Joining, Metrics, Role, Span, TaskSpec
+from broker.protocol.states import Report, RunState, SiteState
+
+UUID_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+
+Uuid: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^{UUID_PATTERN}(?!\n)$", max_length=36)]
+Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]+(?!\n)$", min_length=1, max_length=100)]
+Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=4000)]
+Reason: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=1000)]
+Image: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=500)]
+Slug: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_.-]{0,63}(?!\n)$", max_length=64)]
+Sha256: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}(?!\n)$", max_length=64)]
+Key32: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9+/]{43}=(?!\n)$", max_length=44)]
+Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+Place: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
+Wait: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=30)]
+CursorText: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^[0-9]{{1,17}}-{UUID_PATTERN}(?!\n)$", max_length=54)]
+Scopes: TypeAlias = Annotated[list[Literal["read", "write"]], msgspec.Meta(min_length=1, max_length=2)]
+Payload: TypeAlias = Annotated[
+    bytes,
+    msgspec.Meta(extra_json_schema={"pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}),
+]
+"""Base64 in JSON."""
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request body; its repr shows no content."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+
+class NewOrganisation(Body, frozen=True):
+    name: Name
+
+
+class NewAccount(Body, frozen=True):
+    organisation_id: Uuid
+    name: Name
+    role: Role
+    token_expires_at: Time | None = None
+    token_sha256: Sha256 | None = None
+
+
+class NewToken(Body, frozen=True):
+    """Without an owner, a further token for oneself."""
+
+    label: Name
+    owner_kind: Literal["account", "site"] | None = None
+    owner_id: Uuid | None = None
+    scopes: Scopes = msgspec.field(default_factory=lambda: ["read", "write"])
+    expires_at: Time | None = None
+    sha256: Sha256 | None = None
+
+
+class NewEnrolment(Body, frozen=True):
+    organisation_id: Uuid
+    note: Text = ""
+    expires_in_s: Span = 86_400.0
+
+
+class NewSite(Body, frozen=True):
+    """identity_key: the site's public Ed25519 key, 32 bytes in base64."""
+
+    name: Name
+    identity_key: Key32
+    description: Text = ""
+    token_sha256: Sha256 | None = None
+
+
+class SiteChange(Body, frozen=True):
+    description: Text
+
+
+class Nothing(Body, frozen=True):
+    """`{}`, or no body at all."""
+
+
+class NewTask(TaskSpec, frozen=True, forbid_unknown_fields=True):
+    """A task as a caller writes it: names and ids are checked."""
+
+    name: Slug
+    model: Name
+    who: Literal["all", "participants"] | Annotated[list[Uuid], msgspec.Meta(min_length=1, max_length=1000)] = "all"
+    after: Annotated[list[Slug], msgspec.Meta(max_length=100)] | None = None
+
+
+Tasks: TypeAlias = Annotated[list[NewTask], msgspec.Meta(min_length=1, max_length=100)]
+LiveRuns: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=100)]
+
+
+class NewProject(Body, frozen=True):
+    """coordinator_site_id: left out by a site, which then is the coordinator itself."""
+
+    name: Name
+    tasks: Tasks
+    coordinator_site_id: Uuid | None = None
+    description: Text = ""
+    data_format: Text = ""
+    client_image: Image = ""
+    joining: Joining = "approval"
+    max_live_runs: LiveRuns = 1
+
+
+class ProjectChange(Body, frozen=True):
+    """What is left out (or null) stays."""
+
+    name: Name | None = None
+    tasks: Tasks | None = None
+    description: Text | None = None
+    data_format: Text | None = None
+    client_image: Image | None = None
+    joining: Joining | None = None
+    max_live_runs: LiveRuns | None = None
+
+
+class NewMember(Body, frozen=True):
+    notes: Text = ""
+
+
+class NewRun(Body, frozen=True):
+    queue: bool = False
+    finish_within_s: Span = 604_800.0
+
+
+class Stop(Body, frozen=True):
+    reason: Reason = ""
+
+
+class Restart(Body, frozen=True):
+    start_from: Literal["reached", "start"] = "reached"
+    finish_within_s: Span = 604_800.0
+
+
+class SeatReport(Body, frozen=True):
+    """seq: 1, 2, 3, ... over all reports of this seat. update: the model update of a submit."""
+
+    event: Report
+    seq: Count
+    round: Count
+    metrics: Metrics = {}
+    reason: Reason = ""
+    update: Payload | None = None
+
+
+class Aggregated(Body, frozen=True):
+    metrics: Metrics = {}
+    model: Payload | None = None
+
+
+class OneMessage(Body, frozen=True):
+    project_id: Uuid
+    to: Literal["coordinator", "participants"] | Annotated[list[Uuid], msgspec.Meta(min_length=1, max_length=10_000)]
+    body: Payload
+    kind: Slug = "message"
+    run_id: Uuid | None = None
+    ttl_s: Span | None = None
+
+
+class NewMessages(Body, frozen=True):
+    messages: Annotated[list[OneMessage], msgspec.Meta(min_length=1, max_length=100)]
+
+
+class Acknowledged(Body, frozen=True):
+    through: Place
+
+
+class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A call without query parameters."""
+
+
+class PageQuery(Query, frozen=True):
+    """after: the `next` of the page before."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
+    after: CursorText | UnsetType = UNSET
+
+
+class TokensQuery(PageQuery, frozen=True):
+    owner: Uuid | UnsetType = UNSET
+
+
+class SitesQuery(PageQuery, frozen=True):
+    state: SiteState | UnsetType = UNSET
+    organisation: Uuid | UnsetType = UNSET
+    project: Uuid | UnsetType = UNSET
+
+
+class ProjectsQuery(PageQuery, frozen=True):
+    name: Name | UnsetType = UNSET
+    coordinator: Uuid | UnsetType = UNSET
+    member: Uuid | UnsetType = UNSET
+
+
+class ProjectRunsQuery(PageQuery, frozen=True):
+    state: RunState | UnsetType = UNSET
+
+
+class RunsQuery(ProjectRunsQuery, frozen=True):
+    project: Uuid | UnsetType = UNSET
+
+
+class RunQuery(Query, frozen=True):
+    """after: answer once the run's version is above it, or after `wait` seconds."""
+
+    after: Place | UnsetType = UNSET
+    wait: Wait = 0.0
+
+
+class EventsQuery(Query, frozen=True):
+    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
+    after: Place = 0
+
+
+class RunEventsQuery(EventsQuery, frozen=True):
+    wait: Wait = 0.0
+
+
+class InboxQuery(Query, frozen=True):
+    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
+    after: Place | UnsetType = UNSET
+    wait: Wait = 0.0
+
+
+class WaitQuery(Query, frozen=True):
+    wait: Wait = 0.0

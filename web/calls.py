@@ -1,0 +1,100 @@
+"""One request on its way through: authenticated, allowed, parsed; and how an answer is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from flask import Request, Response
+
+from broker.protocol.commands import Subject
+from broker.protocol.ids import HUB
+from storage.database import Database
+from storage.views.people import Bearer
+from storage.views.sight import Cursor, Paging
+from web.auth import Tokens, allow
+from web.beats import Beats
+from web.bodies import PageQuery
+from web.hub import Hub
+from web.metrics import Metrics
+from web.operations import Operation
+from web.parsing import body_of, query_of
+from web.waiting import Newest, Undecided, Waiting
+
+_json = msgspec.json.Encoder()
+
+NO_ONE = Bearer(subject=Subject(kind="enrolment", id=HUB), scopes=frozenset(), token_id=None, expires_at=None)
+"""The caller of an open operation: may do nothing."""
+
+
+@dataclass(frozen=True)
+class Web:
+    """What lives as long as the app."""
+
+    hub: Hub
+    tokens: Tokens
+    beats: Beats
+    waiting: Waiting
+    newest: Newest
+    undecided: Undecided
+    metrics: Metrics
+
+    @property
+    def database(self) -> Database:
+        return self.hub.database
+
+
+@dataclass(frozen=True)
+class Call:
+    """path: ids as text, counts as int. query and body: of the types that the operation names."""
+
+    web: Web
+    request: Request
+    caller: Bearer
+    path: Mapping[str, Any]
+    query: Any
+    body: Any
+
+    def id(self, name: str) -> str:
+        return str(self.path[name])
+
+    def count(self, name: str) -> int:
+        return int(self.path[name])
+
+    @property
+    def paging(self) -> Paging:
+        assert isinstance(self.query, PageQuery), "only lists have pages"
+        after = given(self.query.after)
+        return Paging(limit=self.query.limit, after=None if after is None else Cursor.of(after))
+
+
+def given(value: Any) -> Any:
+    """A query parameter, or None if it was left out."""
+    return None if value is msgspec.UNSET else value
+
+
+def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A resource as JSON."""
+    return Response(_json.encode(value), status, headers, content_type="application/json")
+
+
+def endpoint(web: Web, operation: Operation, request_of: Callable[[], Request]) -> Callable[..., Response]:
+    """The Flask view of an operation."""
+    limit = web.hub.settings.request_limit_bytes
+
+    def view(**path: Any) -> Response:
+        request = request_of()
+        caller = NO_ONE
+        if operation.who:
+            caller = web.tokens.caller(request.headers.get("Authorization"))
+            web.beats.note(caller)
+            allow(caller, operation.who, operation.scope)
+        query = query_of(request, operation.query)
+        body = None
+        if operation.body is not None:
+            body = body_of(request, operation.body, limit, optional=operation.optional)
+        return operation.does(Call(web, request, caller, path, query, body))
+
+    return view

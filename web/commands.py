@@ -1,0 +1,59 @@
+"""What became of a command."""
+
+from __future__ import annotations
+
+import msgspec
+from flask import Response
+
+from broker.protocol.records import Outcome
+from storage.views import commands as views
+from storage.views.resources import time_text
+from web.bodies import WaitQuery
+from web.calls import Call, answer
+from web.errors import not_found
+from web.operations import Operation
+from web.results import CommandView
+
+UNANNOUNCED_S = 0.2
+"""How often a wait here looks by itself: only commands that were waited for from the start are announced."""
+
+
+def read(call: Call) -> Response:
+    web, ident = call.web, call.id("command_id")
+    outcome = web.waiting.until(
+        ("command", ident), call.query.wait, lambda: views.outcome(web.database, ident), UNANNOUNCED_S
+    )
+    if outcome is None:
+        return answer(CommandView(id=ident, state="pending"))
+    subject = call.caller.subject
+    if outcome.subject_id != subject.id and subject.role != "admin":
+        raise not_found("command", ident)
+    return answer(_shown(outcome))
+
+
+def _shown(outcome: Outcome) -> CommandView:
+    said = msgspec.json.decode(outcome.answer_json, type=dict[str, object])
+    accepted = outcome.state == "accepted"
+    return CommandView(
+        id=outcome.id,
+        state="accepted" if accepted else "rejected",
+        kind=outcome.kind,
+        status=outcome.status,
+        result=said if accepted else None,
+        problem=None if accepted else said,
+        decided_at=time_text(outcome.decided_at),
+    )
+
+
+OPERATIONS = (
+    Operation(
+        method="GET",
+        path="/v1/commands/{command_id}",
+        name="read_command",
+        about="What became of a command (who sent it, admin); pending also for an id that nobody sent",
+        does=read,
+        query=WaitQuery,
+        long=True,
+        answers={200: CommandView},
+    ),
+)

@@ -1,0 +1,126 @@
+"""Every error that the web answers: application/problem+json, and never HTML.
+
+`Refused` is raised anywhere below a request; its type is whose fault it is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+
+import msgspec
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from broker.port import BrokerUnavailable, TooLarge
+from config.clock import jitter
+from storage.database import DatabaseUnavailable
+
+log = logging.getLogger("fedyard.web")
+
+PROBLEM_TYPE = "application/problem+json"
+
+TITLES = {
+    "malformed": "The request is malformed",
+    "no_token": "A bearer token is needed",
+    "token_not_valid": "The token is not valid",
+    "scope_missing": "The token's scopes do not allow this",
+    "not_yours": "This is not yours to do",
+    "not_found": "There is no such thing",
+    "method_not_allowed": "The method is not allowed here",
+    "too_large": "The request is too large",
+    "not_json": "The body is not JSON",
+    "impossible": "The request cannot be done",
+    "idempotency_key_reused": "The idempotency key was used for another request",
+    "too_many_polls": "Too many polls are open",
+    "broker_unavailable": "The broker cannot be reached",
+    "database_unavailable": "The database cannot be reached",
+    "internal": "The hub made a mistake",
+}
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """RFC 9457. `detail` says the fact, the ids and the remedy."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class Refused(Exception):
+    """The request is answered with this problem."""
+
+    def __init__(self, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.problem = Problem(type=f"/problems/{slug}", title=TITLES[slug], status=status, detail=detail)
+        self.headers = dict(headers or {})
+
+    def response(self) -> Response:
+        return Response(msgspec.json.encode(self.problem), self.problem.status, self.headers, content_type=PROBLEM_TYPE)
+
+
+def not_found(what: str, ident: object) -> Refused:
+    """404, the same whether it is not there or not for the caller's eyes."""
+    return Refused(404, "not_found", f"there is no {what} {ident}, or it is not for you to see")
+
+
+def busy(slug: str, detail: str, seconds: float) -> Refused:
+    """503 with a Retry-After that is moved by chance, so that a crowd does not return at once."""
+    return Refused(503, slug, detail, {"Retry-After": str(max(1, round(jitter(seconds, 0.5))))})
+
+
+def install(app: Flask) -> None:
+    """Answer every exception with a problem."""
+
+    @app.errorhandler(Refused)
+    def refused(error: Refused) -> Response:
+        return error.response()
+
+    @app.errorhandler(BrokerUnavailable)
+    def broker_unavailable(error: BrokerUnavailable) -> Response:
+        detail = f"{error}; try again, with the same Idempotency-Key"
+        return busy("broker_unavailable", detail, error.retry_after_s).response()
+
+    @app.errorhandler(TooLarge)
+    def too_large(_: TooLarge) -> Response:
+        return Refused(413, "too_large", "the command is larger than its queue takes; send less at once").response()
+
+    @app.errorhandler(DatabaseUnavailable)
+    def database_unavailable(error: DatabaseUnavailable) -> Response:
+        log.warning(json.dumps({"event": "database_unavailable", "detail": str(error)}))
+        return busy("database_unavailable", "the database cannot be reached; try again", 3).response()
+
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException) -> Response:
+        return _of_http(error).response()
+
+    @app.errorhandler(Exception)
+    def internal(error: Exception) -> Response:
+        log.error(json.dumps({"event": "internal_error", "error": type(error).__name__, "at": _place(error)}))
+        return Refused(500, "internal", "this is a bug of the hub; its log says more").response()
+
+
+def _of_http(error: HTTPException) -> Refused:
+    headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+    match error.code:
+        case 404:
+            return Refused(404, "not_found", "there is no such path; ids are UUIDs in lower case, see /openapi.json")
+        case 405:
+            return Refused(405, "method_not_allowed", f"only {headers.get('Allow', 'other methods')} here", headers)
+        case 413:
+            return Refused(413, "too_large", "the body is larger than the hub takes")
+        case _:
+            return Refused(400, "malformed", "the request cannot be read")
+
+
+def _place(error: Exception) -> list[str]:
+    """Where it was raised: files and lines, without values."""
+    places = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_filename}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return places[-6:]

@@ -1,0 +1,22 @@
+"""What the web is given: the hub's parts behind their ports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broker.port import Publisher
+from config.clock import Clock
+from config.settings import Settings
+from storage.database import Database
+from storage.signals import Signals
+
+
+@dataclass(frozen=True)
+class Hub:
+    """settings.web_threads and settings.waiting_polls must be those of the server that serves the app."""
+
+    settings: Settings
+    database: Database
+    publisher: Publisher
+    signals: Signals
+    clock: Clock

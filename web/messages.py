@@ -1,0 +1,70 @@
+"""Messages between sites."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from broker.protocol.commands import NewMessage, PostMessages
+from storage.views import messages as views
+from storage.views.resources import Message
+from web.bodies import NewMessages
+from web.calls import Call, answer
+from web.errors import not_found
+from web.operations import SITES, Operation
+from web.parsing import within_inline_limit
+from web.results import Sent
+from web.writing import write
+
+
+def post(call: Call) -> Response:
+    body: NewMessages = call.body
+    for number, message in enumerate(body.messages):
+        within_inline_limit(len(message.body), call.web.hub.settings.inline_limit_bytes, f"messages[{number}].body")
+    return write(
+        call,
+        PostMessages(
+            sender_site_id=call.caller.subject.id,
+            messages=[
+                NewMessage(
+                    project_id=message.project_id,
+                    to=message.to,
+                    body=message.body,
+                    kind=message.kind,
+                    run_id=message.run_id,
+                    ttl_s=message.ttl_s,
+                )
+                for message in body.messages
+            ],
+        ),
+    )
+
+
+def read(call: Call) -> Response:
+    found = views.message(call.web.database, call.caller.subject, call.id("message_id"))
+    if found is None:
+        raise not_found("message", call.id("message_id"))
+    return answer(found)
+
+
+OPERATIONS = (
+    Operation(
+        method="POST",
+        path="/v1/messages",
+        name="post_messages",
+        about="Send one or many messages to the coordinator, the participants, or some of them",
+        does=post,
+        who=SITES,
+        scope="write",
+        body=NewMessages,
+        write=True,
+        answers={201: Sent},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/messages/{message_id}",
+        name="read_message",
+        about="A message (its sender, its recipients); to the sender with its deliveries",
+        does=read,
+        answers={200: Message},
+    ),
+)

@@ -1,0 +1,106 @@
+"""What Prometheus reads: counted in this process, or read from the store at scrape time where that is cheap."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from broker.protocol.commands import Micros
+from config.clock import SECOND, Clock
+from storage.database import Database
+from storage.views import commands
+
+if TYPE_CHECKING:
+    from web.beats import Beats
+    from web.waiting import Waiting
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SPANS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SETTLED = 2 * SECOND
+"""Decisions younger than this are counted at the next scrape: their transactions may still be open."""
+
+
+class Metrics:
+    """The registry and what the web itself measures."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.publishing = Histogram(
+            "fedyard_publish_seconds",
+            "From handing a command to the broker to its confirmation",
+            registry=self.registry,
+            buckets=_SPANS,
+        )
+        self._decisions = Histogram(
+            "fedyard_decision_seconds",
+            "From a waited-for request to its decision: publishing, waiting in the queue, deciding, committing",
+            ["kind"],
+            registry=self.registry,
+            buckets=_SPANS,
+        )
+
+    def decided(self, kind: str, seconds: float) -> None:
+        self._decisions.labels(kind).observe(max(0.0, seconds))
+
+    def text(self) -> bytes:
+        """Raises `DatabaseUnavailable`."""
+        return generate_latest(self.registry)
+
+
+@dataclass(frozen=True)
+class _Decided:
+    kind: str
+    state: str
+
+
+class Counts(Collector):
+    """Reads the store at scrape time. Commands are counted from this process's start."""
+
+    def __init__(self, database: Database, clock: Clock, waiting: Waiting, beats: Beats) -> None:
+        self._database = database
+        self._clock = clock
+        self._waiting = waiting
+        self._beats = beats
+        self._until: Micros = clock.now()
+        self._commands: Tally[_Decided] = Tally()
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._count_commands()
+        live, sites = commands.live_runs(self._database), commands.sites_by_state(self._database)
+        yield _by_state("fedyard_runs_live", "Live runs by state", ("created", "running"), live)
+        yield _by_state("fedyard_sites", "Sites by state", ("online", "silent"), sites)
+        backlog, oldest = commands.outbox_backlog(self._database)
+        age = 0 if oldest is None else max(0, self._clock.now() - oldest) / SECOND
+        yield GaugeMetricFamily("fedyard_outbox_rows", "Follow-up commands not yet published", backlog)
+        yield GaugeMetricFamily("fedyard_outbox_oldest_seconds", "Age of the oldest of them", age)
+        yield GaugeMetricFamily("fedyard_polls_waiting", "Polls, streams and waits held open", self._waiting.open)
+        yield CounterMetricFamily("fedyard_polls_refused", "Polls refused: all places taken", self._waiting.refused)
+        yield CounterMetricFamily("fedyard_beats_lost", "Packs of heartbeats not taken", self._beats.lost)
+
+    def _count_commands(self) -> Metric:
+        until = self._clock.now() - _SETTLED
+        if until > self._until:
+            for kind, state, count in commands.decided_between(self._database, self._until, until):
+                self._commands[_Decided(kind, state)] += count
+            self._until = until
+        about = "Commands decided, by kind and outcome"
+        metric = CounterMetricFamily("fedyard_commands", about, labels=["kind", "outcome"])
+        for decided, count in sorted(self._commands.items(), key=lambda item: (item[0].kind, item[0].state)):
+            metric.add_metric([decided.kind, decided.state], count)
+        return metric
+
+
+def _by_state(name: str, about: str, states: tuple[str, ...], counts: dict[str, int]) -> Metric:
+    metric = GaugeMetricFamily(name, about, labels=["state"])
+    for state in states:
+        metric.add_metric([state], counts.get(state, 0))
+    return metric

@@ -1,0 +1,126 @@
+"""What a decided write answers, as docs/api.md has it; the decisions make them, this is for /openapi.json."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from broker.protocol.states import MemberState, RoundState, RunState, SeatState
+from storage.views.resources import Time, Uuid
+
+
+class Result(msgspec.Struct, frozen=True):
+    """The answer of an accepted command."""
+
+
+class Made(Result, frozen=True):
+    id: Uuid
+
+
+class Shown(Result, frozen=True):
+    """token: the secret, if the hub drew it and this request's is the one in force."""
+
+    id: Uuid
+    token: str | None
+
+    def __repr__(self) -> str:
+        return f"Shown({self.id})"
+
+
+class Enrolled(Result, frozen=True):
+    id: Uuid
+    token_id: Uuid
+    token: str | None
+
+    def __repr__(self) -> str:
+        return f"Enrolled({self.id})"
+
+
+class Retired(Result, frozen=True):
+    id: Uuid
+    state: Literal["retired"]
+
+
+class Changed(Result, frozen=True):
+    id: Uuid
+    version: int
+
+
+class MemberResult(Result, frozen=True):
+    project_id: Uuid
+    site_id: Uuid
+    state: MemberState
+
+
+class RunResult(Result, frozen=True):
+    id: Uuid
+    project_id: Uuid
+    number: int
+    attempt: int
+    state: RunState
+
+
+class Stopped(Result, frozen=True):
+    id: Uuid
+    state: RunState
+
+
+class SeatResult(Result, frozen=True):
+    """duplicate: the report was known already and changed nothing."""
+
+    state: SeatState
+    round: int
+    report_seq: int
+    duplicate: bool
+
+
+class RoundResult(Result, frozen=True):
+    state: RoundState
+    round: int
+
+
+class Sent(Result, frozen=True):
+    ids: list[Uuid]
+
+
+class AcknowledgedResult(Result, frozen=True):
+    acknowledged_seq: int
+
+
+class HeartbeatResult(Result, frozen=True):
+    """How often a site shall be heard of."""
+
+    heartbeat_every_s: float
+
+
+class Me(Result, frozen=True):
+    kind: Literal["account", "site"]
+    id: Uuid
+    name: str
+    organisation_id: Uuid
+    role: Literal["admin", "member", "auditor"] | None
+    scopes: list[Literal["read", "write"]]
+
+
+class CommandView(Result, frozen=True):
+    """kind, status and decided_at are None while it is pending; then `result` or `problem` is there."""
+
+    id: Uuid
+    state: Literal["pending", "accepted", "rejected"]
+    kind: str | None = None
+    status: int | None = None
+    result: dict[str, object] | None = None
+    problem: dict[str, object] | None = None
+    decided_at: Time | None = None
+
+
+class Health(Result, frozen=True):
+    status: Literal["ok"]
+
+
+class Readiness(Result, frozen=True):
+    """Each part with "ok", or one sentence on what is wrong."""
+
+    status: Literal["ready", "not ready"]
+    parts: dict[str, str]

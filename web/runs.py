@@ -1,0 +1,196 @@
+"""Runs: their records, the reports of sites on their seats, and their events."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from broker.protocol.commands import ReportAggregated, ReportSeat, RestartRun, StopRun
+from storage.views import events
+from storage.views import runs as views
+from storage.views.resources import Event, Run, RunHead
+from storage.views.sight import Listed
+from web.bodies import Aggregated, Restart, RunEventsQuery, RunQuery, RunsQuery, SeatReport, Stop
+from web.calls import Call, answer, given
+from web.errors import not_found
+from web.operations import Operation
+from web.parsing import within_inline_limit
+from web.results import RoundResult, RunResult, SeatResult, Stopped
+from web.streaming import stream, wants_stream
+from web.writing import write
+
+
+def listed(call: Call) -> Response:
+    return answer(
+        views.runs(
+            call.web.database,
+            call.caller.subject,
+            call.paging,
+            state=given(call.query.state),
+            project=given(call.query.project),
+        )
+    )
+
+
+def read(call: Call) -> Response:
+    """The run; with `after` and `wait` once its version is above, or as it is when the wait is over."""
+    web, subject, ident = call.web, call.caller.subject, call.id("run_id")
+    after = given(call.query.after)
+
+    def newer() -> int | None:
+        progress = views.progress_of(web.database, subject, ident)
+        if progress is None:
+            raise not_found("run", ident)
+        return progress[0] if progress[0] > after else None
+
+    if after is not None and call.query.wait > 0:
+        web.waiting.until(("run", ident), call.query.wait, newer)
+        web.beats.note(call.caller)
+    found = views.run(web.database, subject, ident)
+    if found is None:
+        raise not_found("run", ident)
+    return answer(found)
+
+
+def stop(call: Call) -> Response:
+    return write(call, StopRun(run_id=call.id("run_id"), reason=call.body.reason))
+
+
+def restart(call: Call) -> Response:
+    body: Restart = call.body
+    return write(
+        call,
+        RestartRun(run_id=call.id("run_id"), start_from=body.start_from, finish_within_s=body.finish_within_s),
+        made="/v1/runs/{id}",
+    )
+
+
+def read_events(call: Call) -> Response:
+    web, subject, ident = call.web, call.caller.subject, call.id("run_id")
+    if views.progress_of(web.database, subject, ident) is None:
+        raise not_found("run", ident)
+    if wants_stream(call.request):
+        return stream(call, ident)
+    after, limit = call.query.after, call.query.limit
+
+    def some() -> Listed[Event] | None:
+        found = events.of_run(web.database, subject, ident, after=after, limit=limit)
+        return found if found.items else None
+
+    found = web.waiting.until(("run", ident), call.query.wait, some)
+    return answer(found or Listed[Event](items=[], next=None))
+
+
+def report(call: Call) -> Response:
+    body: SeatReport = call.body
+    within_inline_limit(len(body.update or b""), call.web.hub.settings.inline_limit_bytes, "the update")
+    return write(
+        call,
+        ReportSeat(
+            run_id=call.id("run_id"),
+            task_seq=call.count("task_seq"),
+            site_id=call.id("site_id"),
+            event=body.event,
+            seq=body.seq,
+            round=body.round,
+            metrics=body.metrics,
+            reason=body.reason,
+            update=body.update,
+        ),
+    )
+
+
+def aggregated(call: Call) -> Response:
+    body: Aggregated = call.body
+    within_inline_limit(len(body.model or b""), call.web.hub.settings.inline_limit_bytes, "the model")
+    return write(
+        call,
+        ReportAggregated(
+            run_id=call.id("run_id"),
+            task_seq=call.count("task_seq"),
+            round=call.count("round"),
+            metrics=body.metrics,
+            model=body.model,
+        ),
+    )
+
+
+OPERATIONS = (
+    Operation(
+        method="GET",
+        path="/v1/runs",
+        name="list_runs",
+        about="Runs of the projects that one is a member of; all for admin and auditor",
+        does=listed,
+        query=RunsQuery,
+        answers={200: Listed[RunHead]},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/runs/{run_id}",
+        name="read_run",
+        about="A run with its tasks, rounds, seats; a participant sees its own seat only",
+        does=read,
+        query=RunQuery,
+        long=True,
+        answers={200: Run},
+    ),
+    Operation(
+        method="POST",
+        path="/v1/runs/{run_id}/stop",
+        name="stop_run",
+        about="Cancel a run (coordinator, admin)",
+        does=stop,
+        scope="write",
+        body=Stop,
+        optional=True,
+        write=True,
+        answers={200: Stopped},
+    ),
+    Operation(
+        method="POST",
+        path="/v1/runs/{run_id}/restart",
+        name="restart_run",
+        about="Start the next attempt of a run (coordinator)",
+        does=restart,
+        scope="write",
+        body=Restart,
+        optional=True,
+        write=True,
+        answers={201: RunResult},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/runs/{run_id}/events",
+        name="list_run_events",
+        about="What happened in a run; with Accept: text/event-stream as a stream that ends with the run",
+        does=read_events,
+        query=RunEventsQuery,
+        long=True,
+        answers={200: Listed[Event]},
+        media={"text/event-stream": "Server-sent events: id is the seq, event the kind, data the event as JSON"},
+        nothing="The run is over and its last event was seen: do not connect again",
+    ),
+    Operation(
+        method="PUT",
+        path="/v1/runs/{run_id}/tasks/{task_seq}/seats/{site_id}",
+        name="report_seat",
+        about="A site's report on its seat",
+        does=report,
+        scope="write",
+        body=SeatReport,
+        write=True,
+        answers={200: SeatResult},
+    ),
+    Operation(
+        method="POST",
+        path="/v1/runs/{run_id}/tasks/{task_seq}/rounds/{round}/aggregated",
+        name="report_aggregated",
+        about="The coordinator has aggregated: the new global model and its metrics",
+        does=aggregated,
+        scope="write",
+        body=Aggregated,
+        optional=True,
+        write=True,
+        answers={200: RoundResult},
+    ),
+)

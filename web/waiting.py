@@ -1,0 +1,224 @@
+"""Waiting without asking: one plain lock for each waiter, released when what it waits for has changed.
+
+The signals' thread releases; nothing is read on behalf of a waiter until it is awake. A waiter takes its place
+before it reads (or publishes), so that no announcement falls between. Should one be lost all the same, every
+waiter looks by itself every few seconds. docs/adr/0005-waiting.md says why it is built so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeAlias, TypeVar
+
+from broker.protocol.ids import Id
+from config.clock import Clock
+from storage.signals import Announcement, Decided
+from web.errors import busy
+
+T = TypeVar("T")
+Key: TypeAlias = tuple[Literal["command", "inbox", "run"], Id]
+
+SLICE = 32
+BETWEEN_SLICES_S = 0.004
+"""Many threads that wake at once hinder each other; a slice every few milliseconds is done sooner."""
+LOOK_AGAIN_S = 5.0
+"""How long a lost announcement can hold up a waiter."""
+MOST_REMEMBERED = 50_000
+SILENT_DECIDER_S = 10.0
+
+
+class Place:
+    """One waiter's place. `woken` is guarded by the room's lock."""
+
+    __slots__ = ("_lock", "decided", "woken")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self.woken = False
+        self.decided: Decided | None = None
+
+    def wake(self) -> None:
+        self._lock.release()
+
+    def wait(self, seconds: float) -> bool:
+        """True if woken within `seconds`."""
+        return self._lock.acquire(timeout=max(0.0, seconds))
+
+
+class Waiting:
+    """All waiters of this process. Over the cap the answer is 503."""
+
+    def __init__(self, cap: int, clock: Clock) -> None:
+        self._cap = cap
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._places: dict[Key, set[Place]] = defaultdict(set)
+        self.open = 0
+        self.refused = 0
+        self.closing = False
+
+    @contextmanager
+    def place(self, key: Key) -> Iterator[Place]:
+        """A place to wait for `key`. Raises 503 if none is free."""
+        place = Place()
+        with self._lock:
+            if self.open >= self._cap:
+                self.refused += 1
+                raise busy("too_many_polls", f"{self._cap} polls are open already; try again, or ask without wait", 4)
+            self.open += 1
+            self._places[key].add(place)
+        try:
+            yield place
+        finally:
+            with self._lock:
+                self.open -= 1
+                self._places[key].discard(place)
+                if not self._places[key]:
+                    del self._places[key]
+
+    def sleep(self, place: Place, seconds: float, again_s: float = LOOK_AGAIN_S) -> None:
+        """Until woken, released, or `seconds` are over; `again_s` at most. Read afterwards."""
+        if self.closing:
+            return
+        if place.wait(min(seconds, again_s)):
+            with self._lock:
+                place.woken = False
+
+    def until(self, key: Key, seconds: float, look: Callable[[], T | None], again_s: float = LOOK_AGAIN_S) -> T | None:
+        """The first that `look` finds, looked for at once and whenever `key` changed, for `seconds`; else None."""
+        found = look()
+        if found is not None or seconds <= 0 or self.closing:
+            return found
+        end = self._clock.monotonic() + seconds
+        with self.place(key) as place:
+            while (found := look()) is None:
+                left = end - self._clock.monotonic()
+                if left <= 0 or self.closing:
+                    return None
+                self.sleep(place, left, again_s)
+        return found
+
+    def heard(self, announcement: Announcement) -> None:
+        """Wake who waits for what changed."""
+        with self._lock:
+            asleep: list[Place] = []
+            for decided in announcement.decided:
+                for place in self._places.get(("command", decided.id), ()):
+                    place.decided = decided
+                    asleep.append(place)
+            for site in announcement.inboxes:
+                asleep.extend(self._places.get(("inbox", site), ()))
+            for run in announcement.runs:
+                asleep.extend(self._places.get(("run", run), ()))
+        self._wake(asleep)
+
+    def wake_all(self) -> None:
+        """After a gap in the announcements: everybody looks."""
+        with self._lock:
+            everybody = [place for places in self._places.values() for place in places]
+        self._wake(everybody)
+
+    def release(self) -> None:
+        """The server stops: whoever waits answers what it has, and nobody waits any more."""
+        self.closing = True
+        self.wake_all()
+
+    def _wake(self, places: list[Place]) -> None:
+        for start in range(0, len(places), SLICE):
+            if start:
+                self._clock.sleep(BETWEEN_SLICES_S)
+            with self._lock:
+                for place in places[start : start + SLICE]:
+                    if not place.woken:
+                        place.woken = True
+                        place.wake()
+
+
+class Newest:
+    """The newest sequence numbers of inboxes, so that "nothing new" costs no query.
+
+    What was read or heard of is trusted for a few seconds; a read that began before a gap is not taken in.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._generation = 0
+        self._known: dict[Id, tuple[int, int | None, float]] = {}
+
+    @property
+    def generation(self) -> int:
+        """To be taken before a read, and handed to `learn` with what it found."""
+        return self._generation
+
+    def known(self, site: Id) -> tuple[int, int] | None:
+        """The newest seq and the acknowledged one as last read, if both are known and fresh."""
+        last_seq, acknowledged_seq, until = self._known.get(site, (0, None, 0.0))
+        if acknowledged_seq is None or until < self._clock.monotonic():
+            return None
+        return last_seq, acknowledged_seq
+
+    def learn(self, site: Id, last_seq: int, acknowledged_seq: int, generation: int) -> None:
+        """Take in what was read, unless there was a gap since."""
+        with self._lock:
+            if generation == self._generation:
+                self._put(site, last_seq, acknowledged_seq)
+
+    def heard(self, announcement: Announcement) -> None:
+        with self._lock:
+            for site, seq in announcement.inboxes.items():
+                self._put(site, seq, None)
+
+    def void(self) -> None:
+        with self._lock:
+            self._clear()
+
+    def _put(self, site: Id, last_seq: int, acknowledged_seq: int | None) -> None:
+        if len(self._known) >= MOST_REMEMBERED:
+            self._clear()
+        before, acknowledged, _ = self._known.get(site, (0, None, 0.0))
+        known = max((seq for seq in (acknowledged, acknowledged_seq) if seq is not None), default=None)
+        self._known[site] = (max(before, last_seq), known, self._clock.monotonic() + LOOK_AGAIN_S)
+
+    def _clear(self) -> None:
+        self._generation += 1
+        self._known.clear()
+
+
+class Undecided:
+    """The waited-for commands that no outcome was heard of: how the web notices that nobody decides."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._asked: dict[Id, float] = {}
+        self._heard_at = 0.0
+
+    def asked(self, command: Id) -> None:
+        with self._lock:
+            if len(self._asked) < MOST_REMEMBERED:
+                self._asked.setdefault(command, self._clock.monotonic())
+
+    def answered(self, command: Id) -> None:
+        with self._lock:
+            self._asked.pop(command, None)
+
+    def heard(self, announcement: Announcement) -> None:
+        with self._lock:
+            self._heard_at = self._clock.monotonic()
+            for decided in announcement.decided:
+                self._asked.pop(decided.id, None)
+
+    def trouble(self) -> str | None:
+        """One sentence if a command waits for long and nothing at all was decided since it was sent."""
+        with self._lock:
+            now = self._clock.monotonic()
+            self._asked = {command: at for command, at in self._asked.items() if now - at < 30 * SILENT_DECIDER_S}
+            oldest = min(self._asked.values(), default=now)
+            if now - oldest > SILENT_DECIDER_S and self._heard_at < oldest:
+                return f"a command waits for its decision since {now - oldest:.0f} s and none was decided meanwhile"
+            return None

@@ -1,0 +1,113 @@
+"""The web as its own process: one granian worker with many blocking threads over the hub's services.
+
+`python -m web.wsgi` serves until SIGTERM or SIGINT; then every poll is released, running requests end, the last
+heartbeats go out.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+
+from flask import Flask
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, RuntimeModes
+from granian.log import LogLevels
+
+from broker.opening import open_publisher
+from config.clock import SystemClock
+from config.logs import set_up_logs
+from config.settings import Settings, SettingsError
+from storage.database import open_database
+from storage.migrate import missing
+from storage.signals import PostgresSignals
+from web.app import close, create_app, release
+from web.hub import Hub
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted; it also bounds how many requests granian takes in at once."""
+STOP_WITHIN_S = 20
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop. Raises `SettingsError` for the embedded mode, which is one process of its own."""
+    if settings.embedded:
+        raise SettingsError("FEDYARD_BROKER_URL is embedded: that hub is one process, ./fedyard serve starts it")
+    absent = missing(open_database(settings.database_url, pool=1, name="fedyard web"))
+    if absent:
+        raise SettingsError(f"the schema lacks {', '.join(absent)}: run ./fedyard migrate")
+    Granian(
+        "web.wsgi",
+        address=settings.web_host,
+        port=settings.web_port,
+        interface=Interfaces.WSGI,
+        workers=1,
+        blocking_threads=settings.web_threads,
+        blocking_threads_idle_timeout=60,
+        runtime_mode=RuntimeModes.st,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=BACKLOG,
+        backpressure=BACKLOG,
+        log_level=LogLevels.warning,
+        log_access=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=STOP_WITHIN_S,
+    ).serve(target_loader=lambda: _load(settings), wrap_loader=False)
+
+
+def _load(settings: Settings) -> Flask:
+    """The app over the hub's services; in granian's worker, on its main thread."""
+    set_up_logs("web", settings.log_level)
+    database = open_database(settings.database_url, pool=settings.database_pool, name="fedyard web")
+    hub = Hub(
+        settings=settings,
+        database=database,
+        publisher=open_publisher(settings, "web"),
+        signals=PostgresSignals(settings.database_url),
+        clock=SystemClock(),
+    )
+    app = create_app(hub)
+    _when_told_to_stop(app, hub)
+    return app
+
+
+def _when_told_to_stop(app: Flask, hub: Hub) -> None:
+    """Release the polls as soon as a signal comes, and let go of everything after the server has ended.
+
+    granian sets its own signal handlers; the wake-up descriptor hears of a signal beside them.
+    """
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+
+    def stop() -> None:
+        with heard, told:
+            while heard.recv(1)[0] not in (signal.SIGTERM, signal.SIGINT):
+                pass
+            release(app)
+            threading.main_thread().join()
+        close(app)
+        hub.publisher.close()
+        hub.signals.close()
+        hub.database.close()
+
+    threading.Thread(target=stop, name="fedyard-stop").start()
+
+
+def main() -> int:
+    """Check what can be checked before serving; the exit code."""
+    try:
+        settings = Settings.read()
+        set_up_logs("web", settings.log_level)
+        serve(settings)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
