@@ -1,0 +1,76 @@
+"""The first accounts: decided in this process, so that it works whether the hub runs or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from actors.deciding import decide_now
+from broker.protocol import codec
+from broker.protocol import commands as c
+from broker.protocol.commands import AnyCommand, Role, Subject
+from broker.protocol.ids import HUB, Id, sha256_hex
+from config.clock import Clock, draw_id, draw_secret
+from storage.database import Database
+from storage.store import Store
+from storage.views import people
+from storage.views.resources import Organisation
+from storage.views.sight import Cursor, Paging
+
+OPERATOR = Subject(kind="account", id=HUB, role="admin")
+"""Who runs this program has the database, and may see everything."""
+AT_ONCE = 200
+
+
+class Rejected(Exception):
+    """The hub decided against it; says why."""
+
+
+@dataclass(frozen=True)
+class NewAccount:
+    """The token is shown once and kept nowhere."""
+
+    id: Id
+    organisation_id: Id
+    token: str
+
+    def __repr__(self) -> str:
+        return f"NewAccount({self.id})"
+
+
+def create_account(database: Database, clock: Clock, *, name: str, organisation: str, role: Role) -> NewAccount:
+    """An account with its first token; its organisation is created if there is none of that name. Raises `Rejected`."""
+    store = Store(database)
+    of = next((found.id for found in organisations(database) if found.name == organisation), None)
+    if of is None:
+        of = _decided(store, clock, c.CreateOrganisation(name=organisation))
+    token = draw_secret()
+    command = c.CreateAccount(organisation_id=of, name=name, role=role, token_sha256=sha256_hex(token.encode()))
+    return NewAccount(_decided(store, clock, command), of, token)
+
+
+def organisations(database: Database) -> list[Organisation]:
+    """All of them, from old to new."""
+    found: list[Organisation] = []
+    after: Cursor | None = None
+    while True:
+        page = people.organisations(database, OPERATOR, Paging(AT_ONCE, after))
+        found += page.items
+        if page.next is None:
+            return found
+        after = Cursor.of(page.next)
+
+
+def _decided(store: Store, clock: Clock, command: AnyCommand) -> Id:
+    """The id of what the command made."""
+    now = clock.now()
+    try:  # as strict with the operator's words as with a stranger's
+        envelope = codec.decode(codec.encode(codec.envelope_of(command, id=draw_id(), by=codec.THE_HUB, at=now)))
+    except codec.Undecodable as error:
+        raise Rejected(str(error)) from None
+    outcome = decide_now(store, [envelope], now)[0]
+    answer = msgspec.json.decode(outcome.answer_json, type=dict[str, object])
+    if outcome.state != "accepted":
+        raise Rejected(str(answer["detail"]))
+    return str(answer["id"])

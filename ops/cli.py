@@ -1,0 +1,202 @@
+"""The operator's command line: ./fedyard ..."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from broker.port import BrokerUnavailable
+from config.clock import SystemClock
+from config.settings import Settings, SettingsError
+from ops import accounts, policies, runs
+from ops.embedded import run_embedded
+from ops.management import Management, ManagementError
+from ops.place import DEFAULT, InUse, recall
+from ops.servers import ServerError
+from ops.up import run_up
+from storage.database import Database, DatabaseUnavailable, open_database
+from storage.migrate import migrate, missing
+
+Does = Callable[[argparse.Namespace], int]
+
+
+class Unfit(Exception):
+    """The command cannot be carried out as things are; says what to do."""
+
+
+EXPECTED = (
+    SettingsError,
+    ServerError,
+    ManagementError,
+    InUse,
+    Unfit,
+    accounts.Rejected,
+    BrokerUnavailable,
+    DatabaseUnavailable,
+)
+"""Not our bugs: one line for the operator and exit code 2."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. 0 done, 1 found wanting, 2 not possible."""
+    chosen = _parser().parse_args(arguments)
+    does: Does = chosen.does
+    try:
+        return does(chosen)
+    except EXPECTED as error:
+        print(f"fedyard: {error}{_hint(error)}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+
+
+def _hint(error: Exception) -> str:
+    if isinstance(error, DatabaseUnavailable):
+        return "\nIs PostgreSQL running (make up), and is FEDYARD_DATABASE_URL right?"
+    if isinstance(error, BrokerUnavailable):
+        return "\nIs RabbitMQ running (make up), and is FEDYARD_BROKER_URL right?"
+    return ""
+
+
+# what it was told
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="./fedyard", description="Run and look after a Fedyard hub.")
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument(
+        "--data", type=Path, default=DEFAULT, metavar="DIR", help="folder of the hub on this machine (./var)"
+    )
+    nouns = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    up = nouns.add_parser("up", parents=[place], help="RabbitMQ, PostgreSQL and the Procfile's processes")
+    up.set_defaults(does=_up)
+    embedded = nouns.add_parser("embedded", parents=[place], help="the whole hub in one process, on SQLite")
+    embedded.add_argument("--port", type=int, help="0 lets the system choose (FEDYARD_WEB_PORT, 8080)")
+    embedded.set_defaults(does=_embedded)
+    nouns.add_parser("migrate", parents=[place], help="bring the database's schema up to date").set_defaults(
+        does=_migrate
+    )
+
+    account = _verbs(nouns, "account", "people and programs of organisations")
+    create = account.add_parser("create", parents=[place], help="an account; shows its token, once")
+    create.add_argument("--name", required=True)
+    create.add_argument("--organisation", required=True, metavar="NAME", help="created if there is none of that name")
+    create.add_argument("--role", required=True, choices=("admin", "member", "auditor"))
+    create.set_defaults(does=_create_account)
+
+    organisation = _verbs(nouns, "organisation", "organisations of the network")
+    organisation.add_parser("list", parents=[place], help="all of them").set_defaults(does=_list_organisations)
+
+    run = _verbs(nouns, "runs", "runs of all projects")
+    listing = run.add_parser("list", parents=[place], help="all of them, or those in one state")
+    listing.add_argument("--state", choices=("created", "running", "succeeded", "failed", "cancelled"))
+    listing.set_defaults(does=_list_runs)
+    why = nouns.add_parser("why", parents=[place], help="what a run waits for")
+    why.add_argument("run", metavar="RUN_ID")
+    why.set_defaults(does=_why)
+
+    policy = _verbs(nouns, "policies", "limits of RabbitMQ's queues")
+    applying = policy.add_parser("apply", parents=[place], help="set them")
+    applying.add_argument("--management", metavar="URL", help="http://user:password@host:15672 of an administrator")
+    applying.add_argument("--vhost", help="the one in FEDYARD_BROKER_URL unless said otherwise")
+    applying.set_defaults(does=_apply_policies)
+    return parser
+
+
+def _verbs(
+    nouns: argparse._SubParsersAction[argparse.ArgumentParser], noun: str, about: str
+) -> argparse._SubParsersAction[argparse.ArgumentParser]:
+    return nouns.add_parser(noun, help=about).add_subparsers(required=True, metavar="VERB")
+
+
+# what it does
+
+
+def _up(chosen: argparse.Namespace) -> int:
+    return run_up(chosen.data, os.environ)
+
+
+def _embedded(chosen: argparse.Namespace) -> int:
+    return run_embedded(chosen.data, chosen.port, os.environ)
+
+
+def _migrate(chosen: argparse.Namespace) -> int:
+    database = open_database(_settings(chosen).database_url, pool=1)
+    applied = migrate(database)
+    print("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
+    return 0
+
+
+def _create_account(chosen: argparse.Namespace) -> int:
+    made = accounts.create_account(
+        _database(chosen), SystemClock(), name=chosen.name, organisation=chosen.organisation, role=chosen.role
+    )
+    print(f"account       {made.id}")
+    print(f"organisation  {made.organisation_id}")
+    print(f"token         {made.token}")
+    print("The token is not kept anywhere and cannot be shown again.", file=sys.stderr)
+    return 0
+
+
+def _list_organisations(chosen: argparse.Namespace) -> int:
+    for organisation in accounts.organisations(_database(chosen)):
+        print(f"{organisation.id}  {organisation.name}")
+    return 0
+
+
+def _list_runs(chosen: argparse.Namespace) -> int:
+    database = _database(chosen)
+    for run in runs.listed(database, state=chosen.state):
+        print(runs.line(database, run))
+    return 0
+
+
+def _why(chosen: argparse.Namespace) -> int:
+    lines = runs.why(_database(chosen), chosen.run, SystemClock().now())
+    if lines is None:
+        raise Unfit(f"there is no run {chosen.run}; see ./fedyard runs list")
+    print("\n".join(lines))
+    return 0
+
+
+def _apply_policies(chosen: argparse.Namespace) -> int:
+    there = recall(chosen.data)
+    url = chosen.management or (there.management if there else None)
+    if url is None:
+        raise Unfit("say where RabbitMQ's management is: --management http://user:password@host:15672")
+    vhost = chosen.vhost or unquote(urlsplit(_settings(chosen).broker_url).path.removeprefix("/")) or "/"
+    policies.apply(Management.of(url), vhost)
+    print(f"applied {', '.join(policy.name for policy in policies.POLICIES)} to vhost {vhost}")
+    return 0
+
+
+# where the hub is
+
+
+def _settings(chosen: argparse.Namespace) -> Settings:
+    """The environment's, on top of how the hub in the folder was started last."""
+    there = recall(chosen.data)
+    ours = {name: value for name, value in os.environ.items() if name.startswith("FEDYARD_")}
+    if there is None and "FEDYARD_DATABASE_URL" not in ours:
+        raise Unfit(
+            f"no hub was started on {chosen.data} yet: make up, or ./fedyard embedded, or set FEDYARD_DATABASE_URL"
+        )
+    return Settings.read({**(there.environment if there else {}), **ours})
+
+
+def _database(chosen: argparse.Namespace) -> Database:
+    """The hub's database, with the schema that this program knows."""
+    database = open_database(_settings(chosen).database_url, pool=1, name="fedyard cli")
+    wanted = missing(database)
+    if wanted:
+        raise Unfit(f"the schema lacks {', '.join(wanted)}: run ./fedyard migrate")
+    return database
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""The whole hub in one process: web, decider, relay and ticker as threads over SQLite and the embedded broker.
+
+For trying out, for tests, and for a small network on one machine. A kill -9 loses nothing that was answered.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from waitress import wasyncore
+from waitress.server import create_server
+
+from actors.running import run_decider, run_relay, run_ticker
+from broker.opening import open_embedded
+from config.clock import Clock, SystemClock
+from config.logs import set_up_logs, unit
+from config.settings import Settings, SettingsError
+from ops.place import Whereabouts, only_hub_in, remember
+from storage.database import open_database
+from storage.migrate import migrate
+from storage.signals import DirectSignals
+from web.app import close, create_app, release
+from web.hub import Hub
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+ANSWERS_WITHIN_S = 5.0
+BODY_LIMIT_BYTES = 33_554_432
+"""What waitress takes in at most before it hangs up; below, the app itself answers 413 with a problem."""
+
+_log = logging.getLogger(__name__)
+
+
+def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str]) -> int:
+    """Run until SIGINT or SIGTERM; the exit code. Raises `InUse`, `SettingsError`."""
+    settings = _settings(folder, port, environment)
+    set_up_logs("embedded", settings.log_level)
+    stop = threading.Event()
+    failed = threading.Event()
+    with ExitStack() as stack:
+        stack.enter_context(only_hub_in(folder))
+        clock = SystemClock()
+        database = open_database(settings.database_url)
+        migrate(database)
+        broker = open_embedded(settings)
+        stack.callback(broker.close)
+        signals = DirectSignals()
+        stack.callback(signals.close)
+        app = create_app(Hub(settings, database, broker, signals, clock))
+        decider = partial(run_decider, announce=signals.announce)
+        # Last in, first out: the web stops before the ticker, the decider last of the three.
+        for name, role in (("decider", decider), ("relay", run_relay), ("ticker", run_ticker)):
+            stack.enter_context(_running(name, partial(role, settings), stop, failed))
+        stack.callback(close, app)
+        server = _server(app, settings)
+        stack.callback(server.task_dispatcher.shutdown)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, partial(_on_signal, stop, server))
+        api = f"http://{settings.web_host}:{server.effective_port}"
+        remember(folder, Whereabouts(_variables(settings, server.effective_port), api))
+        print(f"ready {api}", flush=True)
+        _serve(server, app, stop, clock)
+    return 1 if failed.is_set() else 0
+
+
+def _settings(folder: Path, port: int | None, environment: Mapping[str, str]) -> Settings:
+    here = folder.resolve()
+    chosen = {name: value for name, value in environment.items() if name.startswith("FEDYARD_")}
+    chosen.setdefault("FEDYARD_BROKER_URL", f"embedded:///{here / 'journal.sqlite'}")
+    chosen.setdefault("FEDYARD_DATABASE_URL", f"sqlite:///{here / 'store.sqlite'}")
+    if port is not None:
+        chosen["FEDYARD_WEB_PORT"] = str(port)
+    settings = Settings.read(chosen)
+    if not settings.embedded:
+        raise SettingsError("FEDYARD_BROKER_URL names RabbitMQ: run ./fedyard up, or unset it to run embedded")
+    return settings
+
+
+def _variables(settings: Settings, port: int) -> dict[str, str]:
+    return {
+        "FEDYARD_BROKER_URL": settings.broker_url,
+        "FEDYARD_DATABASE_URL": settings.database_url,
+        "FEDYARD_WEB_PORT": str(port),
+    }
+
+
+@contextmanager
+def _running(
+    name: str, role: Callable[[threading.Event], None], stop: threading.Event, failed: threading.Event
+) -> Iterator[None]:
+    """A thread that runs the role for the block. If it ends by itself, the whole process stops with exit code 1."""
+    ended = threading.Event()
+
+    def run() -> None:
+        try:
+            role(ended)
+        except Exception:  # noqa: BLE001 - whatever it is, the hub must not go on without this part
+            _log.exception("a part failed; the hub stops", extra=unit(part=name))
+        if not ended.is_set():
+            failed.set()
+            stop.set()
+
+    thread = threading.Thread(target=run, name=f"fedyard-{name}")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _server(app: Flask, settings: Settings) -> Any:
+    return create_server(
+        app,
+        host=settings.web_host,
+        port=settings.web_port,
+        threads=settings.web_threads,
+        connection_limit=2 * settings.web_threads,
+        backlog=1024,
+        asyncore_use_poll=True,
+        asyncore_loop_timeout=1,
+        channel_timeout=120,
+        max_request_body_size=BODY_LIMIT_BYTES,
+        ident="fedyard",
+    )
+
+
+def _on_signal(stop: threading.Event, server: Any, _signal: int, _frame: FrameType | None) -> None:
+    stop.set()
+    server.pull_trigger()
+
+
+def _serve(server: Any, app: Flask, stop: threading.Event, clock: Clock) -> None:
+    """Serve until `stop`; then let open requests end."""
+    while not stop.is_set():
+        _turn(server, 1.0)
+    release(app)
+    end = clock.monotonic() + ANSWERS_WITHIN_S
+    while server.task_dispatcher.active_count and clock.monotonic() < end:
+        _turn(server, 0.05)
+
+
+def _turn(server: Any, seconds: float) -> None:
+    wasyncore.loop(timeout=seconds, use_poll=True, map=server._map, count=1)  # noqa: SLF001 - waitress has no other way

@@ -1,0 +1,135 @@
+"""For people called at night: which runs live, and what one of them waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import TypeVar
+
+from broker.protocol.commands import Micros
+from broker.protocol.ids import Id
+from broker.protocol.states import RUN_FINAL, RoundState, SeatState
+from config.clock import SECOND
+from ops.accounts import AT_ONCE, OPERATOR
+from storage.database import Database
+from storage.views import projects, runs, sites
+from storage.views.resources import Round, Run, RunHead, Seat, Site, TaskRun, Time
+from storage.views.sight import Cursor, Listed, Paging
+
+T = TypeVar("T")
+
+_REACHED: dict[RoundState, frozenset[SeatState]] = {
+    RoundState.SELECTING: frozenset({SeatState.READY, SeatState.TRAINING, SeatState.UPLOADING, SeatState.SUBMITTED}),
+    RoundState.TRAINING: frozenset({SeatState.SUBMITTED}),
+}
+"""What a round's stage waits for its seats to reach."""
+_OUT = frozenset({SeatState.DONE, SeatState.FAILED, SeatState.DROPPED, SeatState.CANCELLED})
+_WANTED = {RoundState.SELECTING: "ready", RoundState.TRAINING: "submitted"}
+
+
+def listed(database: Database, *, state: str | None) -> list[RunHead]:
+    """Runs in a state, or all of them, from old to new."""
+    return _every(lambda paging: runs.runs(database, OPERATOR, paging, state=state, project=None))
+
+
+def line(database: Database, run: RunHead) -> str:
+    """One run in one line."""
+    project = projects.project(database, OPERATOR, run.project_id)
+    name = project.name if project else run.project_id
+    ended = f"{run.state} ({run.reason})" if run.reason else run.state
+    return f"{run.id}  {name} #{run.number}.{run.attempt}  {ended}  since {run.started_at or run.created_at}"
+
+
+def why(database: Database, ident: Id, now: Micros) -> list[str] | None:
+    """What the run waits for, in lines of text; None if there is no such run."""
+    run = runs.run(database, OPERATOR, ident)
+    if run is None:
+        return None
+    return [line(database, run), *_why(database, run, now)]
+
+
+def _why(database: Database, run: Run, now: Micros) -> Iterator[str]:
+    if run.state in RUN_FINAL:
+        reason = f"{run.reason or 'no reason given'}. {run.detail}".rstrip()
+        yield f"It ended {_ago(run.ended_at, now)}: {run.state}. {reason}"
+        return
+    yield f"It must end {_until(run.deadline_at, now)}, or it fails."
+    active = [task for task in run.tasks if task.state == "active"]
+    if not active:
+        yield "No task is active: it waits for the decider to begin (is it running? see ./fedyard dead-letters list)."
+    for task in active:
+        yield from _task(database, run, task, now)
+    waiting = [task.name for task in run.tasks if task.state == "waiting"]
+    if waiting:
+        yield f"Tasks that come later: {', '.join(waiting)}."
+
+
+def _task(database: Database, run: Run, task: TaskRun, now: Micros) -> Iterator[str]:
+    current = next((each for each in task.rounds if each.number == task.round), None)
+    if current is None:
+        yield f"Task {task.name}: round {task.round} of {task.spec.rounds} was not opened yet."
+        return
+    yield (
+        f"Task {task.name}, round {current.number} of {task.spec.rounds}: {current.state} since "
+        f"{_ago(current.stage_at, now)}, deadline {_until(current.deadline_at, now)}."
+    )
+    if current.state == RoundState.AGGREGATING:
+        yield f"  waits for the coordinator's model: {_site(database, run.coordinator_site_id, now)}"
+        return
+    yield from _seats(database, task, current, now)
+
+
+def _seats(database: Database, task: TaskRun, current: Round, now: Micros) -> Iterator[str]:
+    there = [seat for seat in task.seats if seat.state in _REACHED.get(current.state, ())]
+    missing = [seat for seat in task.seats if seat not in there and seat.state not in _OUT]
+    out = [seat for seat in task.seats if seat.state in _OUT]
+    wanted = _WANTED.get(current.state, "there")
+    yield f"  {len(there)} {wanted} of {len(there) + len(missing)}, quorum {current.quorum}"
+    for seat in missing:
+        yield f"  waits for {_seat(seat, now)}; {_site(database, seat.site_id, now)}"
+    for seat in out:
+        yield f"  out: {_seat(seat, now)}{f', {seat.reason}' if seat.reason else ''}"
+
+
+def _seat(seat: Seat, now: Micros) -> str:
+    return f"{seat.site_name}: {seat.state} since {_ago(seat.state_at, now)}"
+
+
+def _site(database: Database, ident: Id, now: Micros) -> str:
+    site: Site | None = sites.site(database, OPERATOR, ident)
+    if site is None:
+        return f"site {ident}, which is gone"
+    heard = f"last heard of {_ago(site.seen_at, now)}" if site.seen_at else "never heard of"
+    return f"site {site.name} is {site.state}, {heard}"
+
+
+def _ago(time: Time | None, now: Micros) -> str:
+    return "never" if time is None else f"{_span(now - _micros(time))} ago"
+
+
+def _until(time: Time, now: Micros) -> str:
+    left = _micros(time) - now
+    return f"in {_span(left)} ({time})" if left > 0 else f"{_span(-left)} ago ({time}; is the ticker running?)"
+
+
+def _micros(time: Time) -> Micros:
+    return round(datetime.fromisoformat(time).timestamp() * SECOND)
+
+
+def _span(micros: Micros) -> str:
+    seconds = max(0, micros) // SECOND
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _every(page: Callable[[Paging], Listed[T]]) -> list[T]:
+    found: list[T] = []
+    after: Cursor | None = None
+    while True:
+        listed = page(Paging(AT_ONCE, after))
+        found += listed.items
+        if listed.next is None:
+            return found
+        after = Cursor.of(listed.next)

@@ -1,0 +1,184 @@
+"""`make up`: the hub as its users run it. RabbitMQ, PostgreSQL, migrations, then the Procfile's processes.
+
+Ctrl-C or SIGTERM stops all of it in order: first the web, so that nothing new comes in, then the others, then the
+servers. What was accepted lies in RabbitMQ or PostgreSQL and goes on at the next start.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+from broker.protocol.routes import QUEUES
+from config.clock import SystemClock
+from config.settings import Settings, SettingsError
+from ops import policies
+from ops.place import CHECKOUT, Whereabouts, only_hub_in, remember
+from ops.servers import PrivatePostgres, PrivateRabbitmq, free_port, install_missing, kept_secret
+from ops.supervisor import Supervisor, read_procfile
+from storage.database import open_database
+from storage.migrate import migrate
+
+VHOST = "fedyard"
+HUB_USER = "hub"
+OPERATOR_USER = "operator"
+ASK_EVERY_S = 0.5
+COMPLAIN_AFTER_S = 20.0
+
+
+class _Asked:
+    """How often we were asked to stop. The second time nobody waits any more."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.supervisor: Supervisor | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._again)
+
+    def _again(self, _signal: int, _frame: FrameType | None) -> None:
+        self.times += 1
+        if self.times > 1 and self.supervisor is not None:
+            self.supervisor.kill()
+
+
+def run_up(folder: Path, environment: Mapping[str, str]) -> int:
+    """Run until SIGINT or SIGTERM; the exit code.
+
+    Raises `InUse`, `ServerError`, `ManagementError`, `SettingsError`, `DatabaseUnavailable`.
+    """
+    asked = _Asked()
+    with ExitStack() as stack:
+        stack.enter_context(only_hub_in(folder))
+        whereabouts = _servers(folder, environment, stack)
+        settings = Settings.read(_ours(whereabouts.environment))
+        if settings.embedded:
+            raise SettingsError("FEDYARD_BROKER_URL names the embedded broker: run ./fedyard embedded")
+        _bring_up_to_date(settings)
+        remember(folder, whereabouts)
+        processes = {**environment, **whereabouts.environment}
+        supervisor = Supervisor(read_procfile(CHECKOUT / "Procfile"), CHECKOUT, processes, SystemClock())
+        asked.supervisor = supervisor
+        stack.callback(supervisor.stop)
+        if not asked.times:
+            supervisor.start()
+            _watch(supervisor, asked, folder, whereabouts)
+        supervisor.say("stopping: first the web, then the others, then the servers")
+    return 0
+
+
+def _ours(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith("FEDYARD_")}
+
+
+def _servers(folder: Path, environment: Mapping[str, str], stack: ExitStack) -> Whereabouts:
+    """The servers that the environment names, or private ones, which stop with the stack."""
+    ours, management = _ours(environment), None
+    wanted = {"FEDYARD_BROKER_URL", "FEDYARD_DATABASE_URL"} - set(ours)
+    if wanted:
+        install_missing()
+    if "FEDYARD_DATABASE_URL" in wanted:
+        print(f"starting a private PostgreSQL in {folder / 'postgres'}", flush=True)
+        postgres = PrivatePostgres(folder / "postgres")
+        postgres.start()
+        stack.callback(postgres.stop)
+        ours["FEDYARD_DATABASE_URL"] = postgres.database("fedyard")
+    if "FEDYARD_BROKER_URL" in wanted:
+        print(f"starting a private RabbitMQ in {folder / 'rabbitmq'} (about ten seconds)", flush=True)
+        rabbitmq = PrivateRabbitmq(folder / "rabbitmq", management_port=15672)
+        rabbitmq.start()
+        stack.callback(rabbitmq.stop)
+        ours["FEDYARD_BROKER_URL"], management = _users(rabbitmq)
+    if "FEDYARD_WEB_PORT" not in ours:
+        ours["FEDYARD_WEB_PORT"] = str(free_port(8080))
+    host = ours.get("FEDYARD_WEB_HOST", "127.0.0.1").replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - asked on loopback
+    return Whereabouts(ours, f"http://{host}:{ours['FEDYARD_WEB_PORT']}", management)
+
+
+def _users(rabbitmq: PrivateRabbitmq) -> tuple[str, str]:
+    """The hub's own AMQP URL and the administrator's management URL. Also a login that may only look."""
+    rabbitmq.vhost(VHOST)
+    for user, tags in ((HUB_USER, ""), (OPERATOR_USER, "monitoring")):
+        rabbitmq.management.put_user(user, kept_secret(rabbitmq.folder / f"password-{user}"), tags)
+    rabbitmq.management.put_permission(VHOST, HUB_USER)
+    rabbitmq.management.put_permission(VHOST, OPERATOR_USER, write="^$", configure="^$")
+    policies.apply(rabbitmq.management, VHOST)
+    address = rabbitmq.management_url.removeprefix("http://")
+    password = kept_secret(rabbitmq.folder / f"password-{HUB_USER}")
+    return (
+        f"amqp://{HUB_USER}:{password}@127.0.0.1:{rabbitmq.port}/{VHOST}",
+        f"http://{rabbitmq.user}:{rabbitmq.password}@{address}",
+    )
+
+
+def _bring_up_to_date(settings: Settings) -> None:
+    database = open_database(settings.database_url, pool=1, name="fedyard migrate")
+    for name in migrate(database):
+        print(f"applied migration {name}", flush=True)
+    database.close()
+
+
+def _watch(supervisor: Supervisor, asked: _Asked, folder: Path, whereabouts: Whereabouts) -> None:
+    """Keep them running until asked to stop; say when the hub is ready, and what is wrong if it isn't soon."""
+    clock = SystemClock()
+    ready, complain_at = False, clock.monotonic() + COMPLAIN_AFTER_S
+    while not asked.times:
+        supervisor.turn(ASK_EVERY_S)
+        if ready:
+            continue
+        trouble = _trouble(whereabouts.api)
+        if trouble is None:
+            ready = True
+            print(_addresses(folder, whereabouts), flush=True)
+            print(f"ready {whereabouts.api}", flush=True)
+        elif clock.monotonic() > complain_at:
+            supervisor.say(f"not ready yet: {trouble}")
+            complain_at = clock.monotonic() + COMPLAIN_AFTER_S
+
+
+def _trouble(api: str) -> str | None:
+    """None if the hub is ready, else what it says is missing."""
+    try:
+        with urllib.request.urlopen(f"{api}/readyz", timeout=1):  # noqa: S310 - our own web's address
+            return None
+    except urllib.error.HTTPError as error:
+        return _parts(error.read())
+    except (OSError, http.client.HTTPException) as error:
+        return f"the web does not answer ({type(error).__name__})"
+
+
+def _parts(answer: bytes) -> str:
+    try:
+        parts = json.loads(answer)["parts"]
+    except (ValueError, KeyError):
+        return "the web answers, but not as ours"
+    return "; ".join(f"{name}: {state}" for name, state in parts.items() if state != "ok")
+
+
+def _addresses(folder: Path, whereabouts: Whereabouts) -> str:
+    lines = [
+        "",
+        "Fedyard is up.",
+        f"  API          {whereabouts.api}   (described by /openapi.json; /readyz, /metrics)",
+    ]
+    if whereabouts.management:
+        ui = whereabouts.management.rpartition("@")[2]
+        password = kept_secret(folder / "rabbitmq" / f"password-{OPERATOR_USER}")
+        lines.append(f"  RabbitMQ     http://{ui}   log in as {OPERATOR_USER} / {password}")
+    lines += ["", "  What RabbitMQ's queues mean:"]
+    lines += [f"    {queue.name:<15} {queue.meaning}" for queue in QUEUES]
+    lines += [
+        "    <queue>.DQ      waits before another try",
+        "    <queue>.XQ      dead letters: ./fedyard dead-letters list",
+        "",
+        "  The first account (its token is shown once):",
+        '    ./fedyard account create --organisation "Our hospital" --name ada --role admin',
+        "",
+    ]
+    return "\n".join(lines)
