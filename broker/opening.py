@@ -9,6 +9,8 @@ from dramatiq import Broker
 
 from broker.embedded import EmbeddedBroker
 from broker.port import Publisher
+from broker.publisher import GroupPublisher
+from broker.rabbitmq import RabbitBroker
 from config.settings import Settings, url_path
 
 _lock = threading.Lock()
@@ -17,12 +19,16 @@ _embedded: dict[Path, EmbeddedBroker] = {}
 
 def open_publisher(settings: Settings, role: str) -> Publisher:
     """What the web, the relay and the ticker send with. `role` names the connection, e.g. "web"."""
-    return open_embedded(settings)
+    return open_embedded(settings) if settings.embedded else GroupPublisher(settings.broker_url, role)
 
 
 def open_worker_broker(settings: Settings, role: str, prefetch: int) -> Broker:
     """What a Dramatiq worker consumes from. `prefetch`: messages in hand for each queue."""
-    return open_embedded(settings)
+    if not settings.embedded:
+        return RabbitBroker(settings.broker_url, role, prefetch=prefetch)
+    broker = open_embedded(settings)
+    broker.prefetch = prefetch
+    return broker
 
 
 def open_embedded(settings: Settings) -> EmbeddedBroker:

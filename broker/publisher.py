@@ -1,0 +1,431 @@
+"""Many threads send, one thread owns one connection to RabbitMQ; publisher confirms come back in a window.
+
+What is sent at the same time shares round trips and fsyncs. Nobody waits longer than `SEND_WITHIN_S`: two
+attempts, each bounded, then `BrokerUnavailable`; for a second after that everybody is told so at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pika
+from dramatiq.common import q_name
+from pika.adapters.select_connection import IOLoop
+
+from broker.messages import DramatiqMessage, message_of, wire_of
+from broker.port import BrokerUnavailable
+from broker.protocol.commands import Envelope
+from broker.topology import TRANSIENT, declarations, parameters_of
+from config.clock import Clock, SystemClock
+
+SEND_WITHIN_S = 2.0
+ATTEMPTS = 2
+ATTEMPT_S = 0.95
+"""From connecting to a usable channel, and from publishing to its confirm."""
+
+REFUSED_PAUSE_S = 0.1
+BREAKER_S = 1.0
+WINDOW = 1_000
+WINDOW_BYTES = 16_777_216
+TRANSIENT_WAITING = 1_000
+
+BLOCKED = "RabbitMQ accepts nothing at the moment: a memory or disk alarm is on"
+
+logger = logging.getLogger(__name__)
+
+
+class _Batch:
+    """What one call sends. Only the publishing thread counts down."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.error: str | None = None
+        self.abandoned = False
+        self.done = threading.Event()
+
+
+@dataclass(slots=True, eq=False)
+class _Parcel:
+    """One message on its way. batch is None if nobody waits for it."""
+
+    queue: str
+    id: str
+    body: bytes
+    batch: _Batch | None
+    attempts: int = 0
+    published_at: float = 0.0
+
+    @property
+    def unwanted(self) -> bool:
+        return self.batch is not None and (self.batch.abandoned or self.batch.error is not None)
+
+
+class GroupPublisher:
+    """`broker.port.Publisher` for RabbitMQ. Connects when first asked to send; starts anew in a forked child."""
+
+    def __init__(self, url: str, role: str, clock: Clock | None = None) -> None:
+        self.parameters = parameters_of(url, role)
+        self.parameters.blocked_connection_timeout = None  # a blocked connection is kept, to hear when it may go on
+        self.url, self.role = url, role
+        self.clock = clock or SystemClock()
+        self._start_afresh()
+        _publishers.add(self)
+
+    def send(self, envelopes: Sequence[Envelope]) -> None:
+        """See `Publisher.send`."""
+        self.publish([message_of(envelope) for envelope in envelopes])
+
+    def publish(self, messages: Sequence[DramatiqMessage]) -> None:
+        """Like `send`, for messages that are made already, each to the queue that it names."""
+        self.deliver([(message.queue_name, message.message_id, wire_of(message)) for message in messages])
+
+    def deliver(self, parcels: Sequence[tuple[str, str, bytes]]) -> None:
+        """The same for (queue, id, body)."""
+        batch = _Batch(sum(1 for queue, _, _ in parcels if queue not in TRANSIENT))
+        with self._changed:
+            trouble = "the publisher is closed" if self._closing else self._trouble_now()
+            if trouble is None:
+                for queue, id, body in parcels:
+                    self._waiting.append(_Parcel(queue, id, body, None if queue in TRANSIENT else batch))
+                self._wake()
+        if batch.left == 0 and trouble is None:
+            return
+        if trouble is not None:
+            if batch.left:
+                raise BrokerUnavailable(trouble)
+            return
+        if not batch.done.wait(SEND_WITHIN_S):
+            batch.abandoned = True
+            raise BrokerUnavailable(f"{self._place} did not confirm within {SEND_WITHIN_S} s")
+        if batch.error is not None:
+            raise BrokerUnavailable(batch.error)
+
+    def ready(self) -> str | None:
+        """See `Publisher.ready`. Connects if there is no connection; takes a second at most."""
+        with self._changed:
+            trouble = "the publisher is closed" if self._closing else self._trouble_now()
+            if trouble is None and self._channel is None:
+                self._asked = True
+                self._wake()
+                self._changed.wait_for(lambda: self._channel or self._trouble_now(), ATTEMPT_S)
+                trouble = self._trouble_now()
+                if trouble is None and self._channel is None:
+                    trouble = f"{self._place} does not answer"
+            return trouble
+
+    def close(self) -> None:
+        """Send what was accepted, then let go of the connection."""
+        with self._changed:
+            self._closing = True
+            thread = self._thread
+            self._wake()
+        if thread is not None:
+            thread.join(2 * SEND_WITHIN_S)
+
+    # shared by all threads, under _changed
+
+    def _start_afresh(self) -> None:
+        self.parameters.client_properties = parameters_of(self.url, self.role).client_properties
+        self._place = f"RabbitMQ at {self.parameters.host}:{self.parameters.port}"
+        self._changed = threading.Condition()
+        self._waiting: deque[_Parcel] = deque()
+        self._thread: threading.Thread | None = None
+        self._loop: IOLoop | None = None
+        self._closing = self._asked = self._woken = self._blocked = False
+        self._trouble = ""
+        self._broken_until = 0.0
+        self._connection: Any = None
+        self._channel: Any = None
+        self._unconfirmed: dict[int, _Parcel] = {}
+        self._unconfirmed_bytes = 0
+        self._returned: set[str] = set()
+        self._undeclared: dict[str, list[_Parcel]] = {}
+        self._tag = 0
+        self._watching = False
+
+    def _trouble_now(self) -> str | None:
+        if self._blocked:
+            return BLOCKED
+        return self._trouble if self.clock.monotonic() < self._broken_until else None
+
+    def _wake(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            if self._closing and not self._waiting:
+                return
+            self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+            self._thread.start()
+        if self._loop is None:
+            self._changed.notify_all()
+        elif not self._woken:
+            self._woken = True
+            self._loop.add_callback_threadsafe(self._drain)
+
+    # the publishing thread
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not (self._waiting or self._asked or self._closing):
+                    self._changed.wait()
+                if self._closing and not self._waiting:
+                    return
+            try:
+                self._hold_connection()
+            except Exception as error:  # noqa: BLE001 - the thread must outlive it, and tells whoever waits
+                self._trouble = f"{self._place}: {type(error).__name__}"
+                logger.exception("the publishing thread starts anew")
+            self._connection_gone()
+
+    def _hold_connection(self) -> None:
+        """One connection, from connecting to its end."""
+        loop = IOLoop()
+        self._trouble = f"{self._place} closed the connection"
+        pika.SelectConnection(
+            self.parameters,
+            on_open_callback=self._on_open,
+            on_open_error_callback=self._on_no_connection,
+            on_close_callback=self._on_closed,
+            custom_ioloop=loop,
+        )
+        with self._changed:
+            self._loop = loop
+        loop.call_later(2 * ATTEMPT_S, self._give_up_opening)
+        try:
+            loop.start()
+        finally:
+            with self._changed:
+                self._loop = None
+                self._woken = False
+            loop.close()
+
+    def _connection_gone(self) -> None:
+        """Whatever was not confirmed gets another attempt, or its sender is told."""
+        with self._changed:
+            undeclared = [parcel for parcels in self._undeclared.values() for parcel in parcels]
+            left = [*self._unconfirmed.values(), *undeclared, *self._waiting]
+            self._connection = self._channel = None
+            self._blocked = self._watching = False
+            self._unconfirmed.clear()
+            self._unconfirmed_bytes = self._tag = 0
+            self._returned.clear()
+            self._undeclared.clear()
+            self._waiting.clear()
+            for parcel in left:
+                parcel.attempts += 1
+                if parcel.batch is not None and not parcel.unwanted and parcel.attempts < ATTEMPTS:
+                    self._waiting.append(parcel)
+                else:
+                    _fail(parcel, self._trouble)
+            if self._asked or (left and not self._waiting):
+                self._broken_until = self.clock.monotonic() + BREAKER_S
+                self._asked = False
+                logger.warning("%s", self._trouble)
+            self._changed.notify_all()
+
+    def _on_open(self, connection: Any) -> None:
+        self._connection = connection
+        connection.add_on_connection_blocked_callback(self._on_blocked)
+        connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        connection.channel(on_open_callback=self._on_channel)
+
+    def _on_no_connection(self, _connection: Any, error: BaseException) -> None:
+        self._trouble = f"{self._place} cannot be reached: {_name_of(error)}"
+        self._stop()
+
+    def _on_closed(self, _connection: Any, error: BaseException) -> None:
+        self._trouble = f"{self._place} closed the connection: {_name_of(error)}"
+        self._stop()
+
+    def _on_channel(self, channel: Any) -> None:
+        channel.add_on_return_callback(self._on_return)
+        channel.add_on_close_callback(self._on_channel_closed)
+        channel.confirm_delivery(self._on_confirm, callback=lambda _frame: self._on_usable(channel))
+
+    def _on_usable(self, channel: Any) -> None:
+        with self._changed:
+            self._channel = channel
+            self._asked = False
+            self._changed.notify_all()
+        self._drain()
+
+    def _on_channel_closed(self, _channel: Any, error: Exception) -> None:
+        if self._connection is not None and self._connection.is_open:
+            self._abort(f"{self._place} closed the channel: {_name_of(error)}")
+
+    def _on_blocked(self, _connection: Any, _frame: Any) -> None:
+        """Whatever is in the socket may still get through later; its senders need not wait for it."""
+        with self._changed:
+            self._blocked = True
+            for parcel in (*self._unconfirmed.values(), *self._waiting):
+                _fail(parcel, BLOCKED)
+            self._unconfirmed.clear()
+            self._unconfirmed_bytes = 0
+            self._waiting.clear()
+            self._changed.notify_all()
+        logger.warning("%s", BLOCKED)
+
+    def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
+        with self._changed:
+            self._blocked = False
+        logger.info("RabbitMQ accepts messages again")
+        self._drain()
+
+    def _drain(self) -> None:
+        """Publish what waits, as far as the window allows."""
+        with self._changed:
+            self._woken = False
+            room = WINDOW - len(self._unconfirmed)
+            ready = self._channel is not None and not self._blocked
+            parcels: list[_Parcel] = []
+            while ready and self._waiting and len(parcels) < room and self._unconfirmed_bytes < WINDOW_BYTES:
+                parcel = self._waiting.popleft()
+                if not parcel.unwanted:
+                    parcels.append(parcel)
+                    self._unconfirmed_bytes += len(parcel.body)
+            finished = self._closing and not (parcels or self._waiting or self._unconfirmed or self._undeclared)
+        now = self.clock.monotonic()
+        for parcel in parcels:
+            self._tag += 1
+            parcel.published_at = now
+            self._unconfirmed[self._tag] = parcel
+            self._channel.basic_publish("", parcel.queue, parcel.body, _properties(parcel), mandatory=True)
+        if self._unconfirmed and not self._watching:
+            self._watch()
+        if finished:
+            self._say_goodbye()
+
+    def _watch(self) -> None:
+        """Confirms that do not come are the sign of a silent host."""
+        oldest = next(iter(self._unconfirmed.values()), None)
+        self._watching = oldest is not None
+        if oldest is None or self._loop is None:
+            return
+        left = oldest.published_at + ATTEMPT_S - self.clock.monotonic()
+        if left <= 0:
+            self._abort(f"{self._place} did not confirm within {ATTEMPT_S} s")
+        else:
+            self._loop.call_later(left, self._watch)
+
+    def _on_return(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
+        self._returned.add(properties.message_id)
+
+    def _on_confirm(self, frame: Any) -> None:
+        refused = isinstance(frame.method, pika.spec.Basic.Nack)
+        tag = frame.method.delivery_tag
+        tags = [tag]
+        if frame.method.multiple:
+            tags = [known for known in self._unconfirmed if known <= tag]
+        for known in tags:
+            parcel = self._unconfirmed.pop(known, None)
+            if parcel is not None:
+                self._unconfirmed_bytes -= len(parcel.body)
+                self._settle(parcel, refused=refused)
+        self._drain()
+
+    def _settle(self, parcel: _Parcel, *, refused: bool) -> None:
+        returned = parcel.id in self._returned
+        self._returned.discard(parcel.id)
+        if not (refused or returned):
+            _confirm(parcel)
+            return
+        parcel.attempts += 1
+        if parcel.attempts >= ATTEMPTS:
+            _fail(parcel, f"queue {parcel.queue} " + ("does not exist" if returned else "takes nothing: it is full"))
+        elif returned:
+            self._declare(parcel)
+        elif self._loop is not None:
+            self._loop.call_later(REFUSED_PAUSE_S, lambda: self._again([parcel]))
+
+    def _declare(self, parcel: _Parcel) -> None:
+        """The queue is missing: declare it, then publish again what came back."""
+        queue = q_name(parcel.queue)
+        if queue in self._undeclared:
+            self._undeclared[queue].append(parcel)
+            return
+        self._undeclared[queue] = [parcel]
+        *before, last = declarations(queue)
+        for each in before:
+            self._channel.queue_declare(each.name, durable=True, arguments=each.arguments, callback=_ignore)
+        self._channel.queue_declare(
+            last.name,
+            durable=True,
+            arguments=last.arguments,
+            callback=lambda _frame: self._again(self._undeclared.pop(queue, [])),
+        )
+
+    def _again(self, parcels: Sequence[_Parcel]) -> None:
+        with self._changed:
+            self._waiting.extendleft(reversed(parcels))
+        self._drain()
+
+    def _give_up_opening(self) -> None:
+        if self._channel is None:
+            self._abort(f"{self._place} does not answer")
+
+    def _abort(self, trouble: str) -> None:
+        """End the connection without waiting for the other side. Pika has no public way to do that."""
+        self._trouble = trouble
+        if self._connection is not None and not self._connection.is_closed:
+            self._connection._terminate_stream(pika.exceptions.ConnectionOpenAborted(trouble))  # noqa: SLF001
+            self._trouble = trouble
+        else:
+            self._stop()
+
+    def _say_goodbye(self) -> None:
+        if self._connection is not None and self._connection.is_open:
+            self._connection.close()
+            if self._loop is not None:
+                self._loop.call_later(ATTEMPT_S, self._stop)
+
+    def _stop(self) -> None:
+        if self._loop is not None:
+            self._loop.stop()
+
+
+def _properties(parcel: _Parcel) -> pika.BasicProperties:
+    mode = pika.DeliveryMode.Transient if parcel.batch is None else pika.DeliveryMode.Persistent
+    return pika.BasicProperties(delivery_mode=mode.value, message_id=parcel.id, content_type="application/json")
+
+
+def _confirm(parcel: _Parcel) -> None:
+    batch = parcel.batch
+    if batch is not None:
+        batch.left -= 1
+        if batch.left == 0:
+            batch.done.set()
+
+
+def _fail(parcel: _Parcel, error: str) -> None:
+    if parcel.batch is not None:
+        parcel.batch.error = error
+        parcel.batch.done.set()
+
+
+def _name_of(error: BaseException) -> str:
+    """pika wraps the cause; its class says enough, and quotes neither URL nor password."""
+    wrapped = getattr(error, "exceptions", None) or getattr(error, "args", None)
+    inner = wrapped[-1] if wrapped else None
+    return _name_of(inner) if isinstance(inner, BaseException) else type(error).__name__
+
+
+def _ignore(_frame: Any) -> None:
+    """A callback for an answer of which only the order matters."""
+
+
+_publishers: weakref.WeakSet[GroupPublisher] = weakref.WeakSet()
+
+
+def _forget_connections() -> None:
+    """In a forked child: the parent's thread is not here, and its connection is not ours."""
+    for publisher in list(_publishers):
+        publisher._start_afresh()  # noqa: SLF001 - this module's own
+
+
+os.register_at_fork(after_in_child=_forget_connections)

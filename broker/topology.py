@@ -1,0 +1,85 @@
+"""What is declared in RabbitMQ, and how we connect to it. Every argument here is known to RabbitMQ 3.10 and to 4.
+
+A queue's arguments cannot change later, so only what must not change is an argument; limits are policies
+(broker/policies.py).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+
+import pika
+from dramatiq.common import dq_name, q_name, xq_name
+
+from broker.protocol.routes import QUEUES
+
+TRANSIENT = frozenset(queue.name for queue in QUEUES if not queue.durable)
+
+DELIVERY_LIMIT = 20
+"""Deliveries that end without a word (a worker died) until a message is a dead letter. A crash counts for all prefetched."""
+
+NO_LIMIT = 1_000_000_000
+"""Looking at a dead letter counts as a delivery, and RabbitMQ 4 would throw it away after 20 by default."""
+
+HEARTBEATS_KEPT = 10_000
+HEARTBEATS_TTL_MS = 30_000
+
+CONNECT_WITHIN_S = 0.9
+HEARTBEAT_S = 20
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A durable queue and its arguments."""
+
+    name: str
+    arguments: dict[str, str | int]
+
+
+def declarations(queue: str) -> tuple[Declaration, ...]:
+    """The queues behind the name of one: itself, its delays and retries (.DQ), its dead letters (.XQ).
+
+    Order matters: a queue's dead-letter queue is there before it.
+    """
+    queue = q_name(queue)
+    if queue in TRANSIENT:
+        return (Declaration(queue, _transient()),)
+    return (
+        Declaration(xq_name(queue), {"x-queue-type": "quorum", "x-delivery-limit": NO_LIMIT}),
+        Declaration(dq_name(queue), _commands(queue)),
+        Declaration(queue, _commands(queue)),
+    )
+
+
+def parameters_of(url: str, role: str) -> pika.URLParameters:
+    """Connection parameters with every wait bounded. `role` is shown in the management UI with host and pid."""
+    parameters = pika.URLParameters(url)
+    parameters.connection_attempts = 1
+    parameters.socket_timeout = CONNECT_WITHIN_S
+    parameters.stack_timeout = CONNECT_WITHIN_S
+    parameters.blocked_connection_timeout = 2.0
+    parameters.heartbeat = HEARTBEAT_S
+    parameters.client_properties = {"connection_name": f"fedyard {role}@{socket.gethostname()}:{os.getpid()}"}
+    return parameters
+
+
+def _commands(queue: str) -> dict[str, str | int]:
+    return {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": DELIVERY_LIMIT,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": xq_name(queue),
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+
+
+def _transient() -> dict[str, str | int]:
+    return {
+        "x-queue-type": "classic",
+        "x-message-ttl": HEARTBEATS_TTL_MS,
+        "x-max-length": HEARTBEATS_KEPT,
+        "x-overflow": "drop-head",
+    }
