@@ -18,8 +18,8 @@ from dramatiq.brokers.stub import StubBroker
 from dramatiq.common import dq_name, q_name
 from dramatiq.errors import QueueNotFound
 
-from broker.journal import Entry, Journal
-from broker.messages import Delivery, DramatiqMessage, Unreadable, message_in, message_of, wire_of
+from broker.journal import Entry, Journal, entry_of
+from broker.messages import Delivery, DramatiqMessage, Unreadable, message_in, message_of
 from broker.port import BrokerUnavailable
 from broker.protocol.commands import Envelope
 from broker.protocol.routes import QUEUES, Route
@@ -94,7 +94,7 @@ class EmbeddedBroker(StubBroker):
         self.emit_after("enqueue", message, delay)
         return message
 
-    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 100) -> Consumer:
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 100) -> Consumer:  # noqa: ARG002
         """A consumer with this broker's own prefetch; Dramatiq's argument is not used."""
         if queue_name not in self.queues:
             raise QueueNotFound(queue_name)
@@ -113,9 +113,11 @@ class EmbeddedBroker(StubBroker):
     def bury(self, delivery: Delivery) -> None:
         """Rejected: a dead letter. A heartbeat is just gone."""
         row = delivery.options.get("journal", 0)
+        if not delivery.reason and delivery.error is not None:
+            delivery.note_failure(delivery.error, self.clock.now() // 1000)
         if row:
             failures = delivery.options.get("retries", 0)
-            self.journal.bury(row, _entry(delivery.copy()), failures, delivery.reason or "rejected")
+            self.journal.bury(row, entry_of(delivery.copy()), failures, delivery.reason or "rejected")
 
     # inside
 
@@ -123,9 +125,9 @@ class EmbeddedBroker(StubBroker):
         for row, id, queue, body in self.journal.live():
             self.declare_queue(q_name(queue))
             try:
-                self._put(row, message_in(body, queue))
+                self.put(row, message_in(body, queue))
             except Unreadable as error:
-                logger.error("journal row %d: %s; dead letter", row, error)
+                logger.error("journal row %d: %s; dead letter", row, error)  # noqa: TRY400 - the text says it all
                 self.journal.bury(row, Entry(id, queue, "unreadable", body, 0), 0, str(error))
 
     def _keep(self, messages: Sequence[DramatiqMessage]) -> None:
@@ -137,9 +139,9 @@ class EmbeddedBroker(StubBroker):
 
         def on_disk(rows: Sequence[int]) -> None:
             for row, message in zip(rows, messages, strict=True):
-                self._put(row, message)
+                self.put(row, message)
 
-        kept = self.journal.add([_entry(message) for message in messages], on_disk)
+        kept = self.journal.add([entry_of(message) for message in messages], on_disk)
         try:
             kept.result(SEND_WITHIN_S)
         except NotInTime:
@@ -149,10 +151,11 @@ class EmbeddedBroker(StubBroker):
         with self._moving:
             self._moved.add(row)
         if write:
-            self.journal.replace(row, _entry(message))
-        self._put(row, message)
+            self.journal.replace(row, entry_of(message))
+        self.put(row, message)
 
-    def _put(self, row: int, message: DramatiqMessage) -> None:
+    def put(self, row: int, message: DramatiqMessage) -> None:
+        """Hand a message that lies in the journal to the consumers of its queue."""
         self.queues[message.queue_name].put(message.copy(options={"journal": row}))
 
     def _put_transient(self, message: DramatiqMessage) -> None:
@@ -201,10 +204,6 @@ class EmbeddedConsumer(Consumer):
     def _done(self) -> None:
         self.queue.task_done()
         self.slots.release()
-
-
-def _entry(message: DramatiqMessage) -> Entry:
-    return Entry(message.message_id, message.queue_name, message.actor_name, wire_of(message), len(message.args[0]))
 
 
 def _drop_oldest(queue: Queue[DramatiqMessage]) -> None:

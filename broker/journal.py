@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
+from broker.messages import DramatiqMessage, wire_of
 from broker.port import BrokerUnavailable
 from config.clock import Clock
 
@@ -39,7 +40,10 @@ class JournalLocked(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A message to be kept. queue: where it lies now (a delay queue's name ends in .DQ). size_bytes: of its argument."""
+    """A message to be kept.
+
+    queue: where it lies now (a delay queue's name ends in .DQ). size_bytes: of its argument.
+    """
 
     id: str
     queue: str
@@ -135,6 +139,24 @@ class Journal:
         query = "SELECT seq, id, queue, body FROM journal WHERE dead_at IS NULL ORDER BY seq"
         return self.run(lambda db: db.execute(query).fetchall()).result()
 
+    def dead(self) -> list[tuple[int, str, str, bytes, int, int, str]]:
+        """(row, id, queue, body, dead_at, failures, reason) of every dead letter, oldest first."""
+        query = (
+            "SELECT seq, id, queue, body, dead_at, failures, reason FROM journal WHERE dead_at IS NOT NULL ORDER BY seq"
+        )
+        return self.run(lambda db: db.execute(query).fetchall()).result()
+
+    def revive(self, row: int, entry: Entry) -> None:
+        """A dead letter lives again; on disk when this returns."""
+        update = "UPDATE journal SET queue = ?, body = ?, dead_at = NULL, failures = 0, reason = '' WHERE seq = ?"
+        self.run(lambda db: db.execute(update, (entry.queue, entry.body, row)).rowcount).result()
+        self._count(1, entry.size_bytes)
+
+    def forget(self, rows: Sequence[int]) -> None:
+        """Dead letters are thrown away; from the disk when this returns."""
+        delete = "DELETE FROM journal WHERE seq = ? AND dead_at IS NOT NULL"
+        self.run(lambda db: db.executemany(delete, [(row,) for row in rows]).rowcount).result()
+
     def run(self, work: Work[T], then: Callable[[T], None] | None = None) -> Future[T]:
         """Have the writing thread do `work` in its next transaction; `then(result)` follows the commit."""
         future: Future[T] = Future()
@@ -221,6 +243,11 @@ class Journal:
                 future.set_exception(BrokerUnavailable(f"the journal cannot be written: {type(error).__name__}"))
 
 
+def entry_of(message: DramatiqMessage) -> Entry:
+    """What is kept of a message."""
+    return Entry(message.message_id, message.queue_name, message.actor_name, wire_of(message), len(message.args[0]))
+
+
 def _inserted(db: sqlite3.Connection, entry: Entry) -> int:
     row = db.execute(
         "INSERT INTO journal (id, queue, kind, body, size_bytes) VALUES (?, ?, ?, ?, ?)",
@@ -240,7 +267,7 @@ def _forget_oldest_dead(db: sqlite3.Connection) -> None:
         logger.warning("%d dead letters forgotten: only the newest %d are kept", forgotten, DEAD_LIMIT)
 
 
-def _locked(path: Path) -> Any:  # noqa: ANN401 - an open file
+def _locked(path: Path) -> IO[str]:
     lock = path.with_name(path.name + ".lock").open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -131,6 +131,18 @@ class Delivery(MessageProxy):
         self.to_return = False
         self.reason = ""
 
+    @property
+    def error(self) -> BaseException | None:
+        """What Dramatiq stuffed into it."""
+        return self._exception
+
+    def note_failure(self, error: BaseException, now_ms: int) -> int:
+        """Write down in its options why it failed; how often it has by now."""
+        self.reason = reason_of(error)
+        failures = int(self.options.get("retries", 0)) + 1
+        self.options.update(retries=failures, reason=self.reason, failed_at=now_ms)
+        return failures
+
     def __str__(self) -> str:
         return f"{self.actor_name} {self.message_id}"
 
@@ -149,5 +161,5 @@ def _rule(error: Exception) -> str:
     """msgspec quotes the content only after 'Invalid value' and in unknown field names; both are cut off."""
     text = str(error)
     for mark in ("Invalid value", "unknown field"):
-        text = text.split(mark)[0]
+        text = text.split(mark, maxsplit=1)[0]
     return text[:100] or "malformed"

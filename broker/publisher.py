@@ -13,6 +13,7 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import pika
@@ -89,18 +90,12 @@ class GroupPublisher:
     def deliver(self, parcels: Sequence[tuple[str, str, bytes]]) -> None:
         """The same for (queue, id, body)."""
         batch = _Batch(sum(1 for queue, _, _ in parcels if queue not in TRANSIENT))
-        with self._changed:
-            trouble = "the publisher is closed" if self._closing else self._trouble_now()
-            if trouble is None:
-                for queue, id, body in parcels:
-                    self._waiting.append(_Parcel(queue, id, body, None if queue in TRANSIENT else batch))
-                self._wake()
-        if batch.left == 0 and trouble is None:
+        expected = batch.left
+        trouble = self._submit(parcels, batch)
+        if not expected:
             return
         if trouble is not None:
-            if batch.left:
-                raise BrokerUnavailable(trouble)
-            return
+            raise BrokerUnavailable(trouble)
         if not batch.done.wait(SEND_WITHIN_S):
             batch.abandoned = True
             raise BrokerUnavailable(f"{self._place} did not confirm within {SEND_WITHIN_S} s")
@@ -128,6 +123,19 @@ class GroupPublisher:
             self._wake()
         if thread is not None:
             thread.join(2 * SEND_WITHIN_S)
+
+    def _submit(self, parcels: Sequence[tuple[str, str, bytes]], batch: _Batch) -> str | None:
+        """Hand them to the publishing thread, or say at once why that is useless. Heartbeats over a limit are dropped."""
+        with self._changed:
+            trouble = "the publisher is closed" if self._closing else self._trouble_now()
+            if trouble is None:
+                for queue, id, body in parcels:
+                    if queue not in TRANSIENT:
+                        self._waiting.append(_Parcel(queue, id, body, batch))
+                    elif len(self._waiting) < TRANSIENT_WAITING:
+                        self._waiting.append(_Parcel(queue, id, body, None))
+                self._wake()
+            return trouble
 
     # shared by all threads, under _changed
 
@@ -178,7 +186,8 @@ class GroupPublisher:
                     return
             try:
                 self._hold_connection()
-            except Exception as error:  # noqa: BLE001 - the thread must outlive it, and tells whoever waits
+            except Exception as error:
+                # The thread must outlive it, and whoever waits is told.
                 self._trouble = f"{self._place}: {type(error).__name__}"
                 logger.exception("the publishing thread starts anew")
             self._connection_gone()
@@ -321,7 +330,7 @@ class GroupPublisher:
         tag = frame.method.delivery_tag
         tags = [tag]
         if frame.method.multiple:
-            tags = [known for known in self._unconfirmed if known <= tag]
+            tags = list(takewhile(lambda known: known <= tag, self._unconfirmed))
         for known in tags:
             parcel = self._unconfirmed.pop(known, None)
             if parcel is not None:

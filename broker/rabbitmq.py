@@ -59,7 +59,7 @@ class RabbitBroker(RabbitmqBroker):
         self.publisher = GroupPublisher(url, f"{role} publisher", self.clock)
         self.add_middleware(SafeRetries(routes, self.clock))
 
-    def declare_queue(self, queue_name: str, *, ensure: bool = False) -> None:
+    def declare_queue(self, queue_name: str, *, ensure: bool = False) -> None:  # noqa: ARG002 - Dramatiq's signature
         """Take note of a queue; RabbitMQ hears of it from the consumer, or when a message for it comes back.
 
         A queue of heartbeats has no delay queue: they are not retried.
@@ -88,14 +88,19 @@ class RabbitBroker(RabbitmqBroker):
         return message
 
     def bury(self, delivery: Delivery) -> bool:
-        """Put a copy that says why into the dead-letter queue; False if that was not confirmed."""
+        """Put a copy that says why into the dead-letter queue; False if that was not confirmed, or nobody knows why."""
+        error = delivery.error
+        if not delivery.reason and error is not None:
+            delivery.note_failure(error, self.clock.now() // 1000)
+        if not delivery.reason:
+            return False
         try:
             self.publisher.deliver([(xq_name(delivery.queue_name), delivery.message_id, wire_of(delivery.copy()))])
         except BrokerUnavailable:
             return False
         return True
 
-    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:  # noqa: ARG002
         """A consumer with this broker's own prefetch; Dramatiq's argument is not used."""
         self.declare_queue(queue_name)
         delayed = queue_name != q_name(queue_name)
@@ -142,13 +147,13 @@ class RabbitConsumer(Consumer):
         try:
             message = message_in(body, self.queue_name)
         except Unreadable as error:
-            logger.error("%s: %s; dead letter", self.queue_name, error)
+            logger.error("%s: %s; dead letter", self.queue_name, error)  # noqa: TRY400 - the text says it all
             self._nack(method.delivery_tag, requeue=False)
             return None
         return _RabbitDelivery(message, self, method.delivery_tag)
 
     def ack(self, message: MessageProxy) -> None:
-        """Acknowledge, or give back what could not be retried. A delivery of a lost connection comes again by itself."""
+        """Acknowledge, or give back what could not be retried. What a lost connection delivered comes again anyway."""
         assert isinstance(message, _RabbitDelivery)
         if message.consumer is not self:
             return
@@ -166,7 +171,7 @@ class RabbitConsumer(Consumer):
         assert isinstance(message, _RabbitDelivery)
         if message.consumer is not self:
             return
-        if message.reason and self.queue_name not in TRANSIENT and self.broker.bury(message):
+        if self.queue_name not in TRANSIENT and self.broker.bury(message):
             self.ack(message)
         else:
             self._do(lambda: self._nack(message.tag, requeue=False))

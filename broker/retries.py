@@ -16,7 +16,7 @@ from dramatiq.broker import MessageProxy
 from dramatiq.errors import Retry
 from dramatiq.middleware import Middleware
 
-from broker.messages import Delivery, reason_of
+from broker.messages import Delivery
 from broker.protocol.codec import Undecodable
 from broker.protocol.routes import ROUTES, Route
 from config.clock import Clock, SystemClock, jitter
@@ -45,16 +45,14 @@ class SafeRetries(Middleware):
         broker: Broker,
         message: MessageProxy,
         *,
-        result: Any = None,  # noqa: ANN401 - Dramatiq's signature
+        result: Any = None,  # noqa: ARG002 - Dramatiq's signature
         exception: BaseException | None = None,
     ) -> None:
         if exception is None:
             return
         assert isinstance(message, Delivery)
         route = self.routes.get(message.actor_name)
-        message.reason = reason_of(exception)
-        failures = message.options.get("retries", 0) + 1
-        message.options.update(retries=failures, reason=message.reason, failed_at=self.clock.now() // 1000)
+        failures = message.note_failure(exception, self.clock.now() // 1000)
         if route is None or failures > route.retries or isinstance(exception, Undecodable):
             logger.warning("%s failed %d times, last by %s: dead letter", message, failures, message.reason)
             message.fail()

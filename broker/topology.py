@@ -18,7 +18,7 @@ from broker.protocol.routes import QUEUES
 TRANSIENT = frozenset(queue.name for queue in QUEUES if not queue.durable)
 
 DELIVERY_LIMIT = 20
-"""Deliveries that end without a word (a worker died) until a message is a dead letter. A crash counts for all prefetched."""
+"""Deliveries without an answer (a worker died) until a message is a dead letter; a crash counts for all in hand."""
 
 NO_LIMIT = 1_000_000_000
 """Looking at a dead letter counts as a delivery, and RabbitMQ 4 would throw it away after 20 by default."""
