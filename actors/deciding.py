@@ -50,9 +50,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Batch:
-    """What became of a batch: outcomes by command id, those to be tried again, and follow-ups to publish."""
+    """What became of a batch: outcomes by command id (the repeated ones' too), those decided just now, those to be tried
+    again, and follow-ups to publish."""
 
     outcomes: dict[Id, r.Outcome] = field(default_factory=dict)
+    decided: list[r.Outcome] = field(default_factory=list)
     early: dict[Id, TooEarly] = field(default_factory=dict)
     follow_ups: list[Envelope] = field(default_factory=list)
 
@@ -72,8 +74,7 @@ class Refolder:
     def changes(self, batch: Batch, waited: set[Id], now: Micros) -> Changes:
         """Everything to be written and announced."""
         rows = {kind: list(found.values()) for kind, found in self.rows.items() if found}
-        fresh = [outcome for outcome in batch.outcomes.values() if outcome.decided_at == now]
-        rows[r.Outcome] = list(fresh)
+        rows[r.Outcome] = list(batch.decided)
         rows[r.OutboxRow] = [
             r.OutboxRow(id=e.id, envelope_json=codec.encode(e), created_at=now) for e in batch.follow_ups
         ]
@@ -139,7 +140,7 @@ def _decide_one(
     state.apply(decision)
     gathered.take(decision)
     batch.follow_ups.extend(decision.follow_ups)
-    batch.outcomes[envelope.id] = r.Outcome(
+    outcome = r.Outcome(
         id=envelope.id,
         kind=type(envelope.command).__struct_config__.tag,  # type: ignore[arg-type]
         subject_kind=envelope.by.kind,
@@ -150,6 +151,8 @@ def _decide_one(
         digest=envelope.digest,
         decided_at=now,
     )
+    batch.outcomes[envelope.id] = outcome
+    batch.decided.append(outcome)
 
 
 def _came_too_early(early: TooEarly) -> Decision:

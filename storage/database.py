@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import peewee
+import psycopg2.extensions
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 
 from config.settings import url_path
@@ -27,6 +28,20 @@ IDLE_IN_TRANSACTION_MS = 10_000
 
 
 _LOST = (peewee.OperationalError, peewee.InterfaceError)
+
+
+_ID = psycopg2.extensions.new_type((2950,), "ID", lambda value, cursor: value)
+_IDS = psycopg2.extensions.new_array_type((2951,), "IDS", _ID)
+
+
+class _TextIds(PooledPostgresqlDatabase):
+    """Ids stay canonical text, as in SQLite."""
+
+    def _connect(self) -> Any:
+        connection = super()._connect()
+        psycopg2.extensions.register_type(_ID, connection)
+        psycopg2.extensions.register_type(_IDS, connection)
+        return connection
 
 
 class DatabaseUnavailable(Exception):
@@ -117,7 +132,7 @@ def open_database(url: str, *, pool: int = 4, name: str = "fedyard") -> Database
     """The database that FEDYARD_DATABASE_URL names. Connects lazily."""
     if urlsplit(url).scheme == "sqlite":
         return _open_sqlite(Path(url_path(url)))
-    inner = PooledPostgresqlDatabase(
+    inner = _TextIds(
         url,
         max_connections=pool,
         timeout=5,

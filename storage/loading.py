@@ -57,7 +57,7 @@ def load(database: Database, needs: Needs) -> Loaded:
 
     tokens = reader.rows(r.Token, f"{_TOKENS} WHERE id {{any:uuid}}", needs.tokens)
     tokens += reader.rows(r.Token, f"{_TOKENS} WHERE sha256 {{any}}", needs.token_hashes)
-    reader.rows(r.Enrolment, f"{_ENROLMENTS} WHERE id {{any:uuid}}", needs.enrolments)
+    enrolments = reader.rows(r.Enrolment, f"{_ENROLMENTS} WHERE id {{any:uuid}}", needs.enrolments)
     reader.rows(r.Enrolment, f"{_ENROLMENTS} WHERE sha256 {{any}}", needs.token_hashes)
     owners = {t.owner_kind: {o.owner_id for o in tokens if o.owner_kind == t.owner_kind} for t in tokens}
     account_ids = needs.accounts | owners.get("account", set())
@@ -71,6 +71,7 @@ def load(database: Database, needs: Needs) -> Loaded:
     reader.rows(r.Mailbox, f"{_MAILBOXES} WHERE site_id {{any:uuid}}", concerned)
 
     organisations = needs.organisations | {a.organisation_id for a in accounts}
+    organisations |= {e.organisation_id for e in enrolments}
     organisations |= {s.organisation_id for s in sites if s.id in named}
     reader.rows(r.Organisation, f"{_ORGANISATIONS} WHERE id {{any:uuid}}", organisations)
     reader.rows(r.Organisation, f"{_ORGANISATIONS} WHERE name {{any}}", needs.organisation_names)
@@ -129,9 +130,10 @@ _ACCOUNTS = _select(r.Account)
 _TOKENS = _select(r.Token)
 _ENROLMENTS = _select(r.Enrolment)
 _STREAMS = _select(r.Stream)
+_BODY = "CASE WHEN kind = 'model' THEN body END"
 _MESSAGES = (
-    f"SELECT {', '.join('NULL' if name == 'body' else name for name in COLUMNS[r.Message])} FROM messages"
+    f"SELECT {', '.join(_BODY if name == 'body' else name for name in COLUMNS[r.Message])} FROM messages"
     " WHERE id {any:uuid}"
 )
-"""Without the body: a decision never needs it."""
+"""Without the body, which no decision needs; that of a global model outlives its message's expiry, so it is kept."""
 _QUEUED = f"{_select(r.InboxEntry)} WHERE message_id {{any:uuid}} AND state = 'queued'"

@@ -14,9 +14,10 @@ import msgspec
 
 from broker.protocol import codec
 from broker.protocol import records as r
+from broker.protocol.chain import hash_of
 from broker.protocol.commands import AnyCommand, Envelope, Micros
 from broker.protocol.events import EventKind, Notice
-from broker.protocol.ids import Id, derive, sha256_hex
+from broker.protocol.ids import Id, derive
 from broker.protocol.records import Record, key_of
 from broker.protocol.states import DeliveryState
 
@@ -239,9 +240,3 @@ class Draft:
 
     def _runs_rows(self) -> list[Any]:
         return [row for kind in _TOUCHES_RUN for row in self._rows[kind].values()]
-
-
-def hash_of(event: r.Event, previous: str) -> str:
-    """The chain: SHA-256 (hex) over the hash before and every field of the event but its own hash, as JSON text."""
-    fields = msgspec.structs.astuple(msgspec.structs.replace(event, hash=previous))
-    return sha256_hex(_encoder.encode(fields))

@@ -1,0 +1,248 @@
+"""Quorum, deadlines, silence, dropping and coming back, aggregation."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from broker.protocol import commands as c
+from broker.protocol import records as r
+from broker.protocol.commands import Subject
+from broker.protocol.events import EventKind, Notice
+from broker.protocol.states import Report
+from tests.hub import QUICK, Hub
+
+HALF = {"quorum": 0.5, "select_within_s": 60.0, "train_within_s": 600.0, "aggregate_within_s": 120.0}
+
+
+def started(hub: Hub, count: int = 4, rounds: int = 2, **contract: Any) -> tuple[list[Subject], str]:
+    sites = hub.sites(count)
+    task = c.TaskSpec(name="train", model="m", rounds=rounds, contract=c.Contract(**{**HALF, **contract}))
+    project = hub.project(sites, tasks=[task])
+    return sites, hub.start(project, sites[0])
+
+
+def last(hub: Hub, site: Subject, kind: Notice) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads([e for e in hub.inbox(site) if e.kind == kind][-1].facts_json)
+    return facts
+
+
+def test_a_round_starts_when_all_are_ready_not_before(hub: Hub) -> None:
+    sites, run = started(hub)
+    hub.ready_all(run, sites[:3])
+    assert hub.round(run, 1).state == "selecting"
+    hub.report(run, sites[3], Report.READY)
+    assert hub.round(run, 1).state == "training"
+    assert {hub.seat(run, site).state for site in sites} == {"training"}
+
+
+def test_at_the_deadline_the_quorum_goes_on_without_the_others(hub: Hub) -> None:
+    sites, run = started(hub)
+    hub.ready_all(run, sites[:2])
+    hub.pass_time(61)
+    assert hub.round(run, 1).state == "training"
+    assert [hub.seat(run, site).state for site in sites] == ["training", "training", "dropped", "dropped"]
+    assert hub.seat(run, sites[3]).reason == "deadline_missed"
+    assert last(hub, sites[3], Notice.SEAT_DROPPED)["may_rejoin"] is True
+
+
+def test_under_quorum_at_the_deadline_the_run_fails_and_says_why(hub: Hub) -> None:
+    sites, run = started(hub)
+    hub.ready_all(run, sites[:1])
+    hub.pass_time(61)
+    ended = hub.run(run)
+    assert (ended.state, ended.reason) == ("failed", "quorum_not_met")
+    assert hub.round(run, 1).state == "failed"
+    assert hub.task(run).state == "failed"
+    assert {hub.seat(run, site).state for site in sites} == {"cancelled"}
+    assert last(hub, sites[2], Notice.RUN_ENDED)["state"] == "failed"
+
+
+def test_a_contract_that_waits_extends_the_deadline_until_the_runs_own(hub: Hub) -> None:
+    sites, run = started(hub, too_few="wait")
+    hub.ready_all(run, sites[:1])
+    hub.pass_time(61)
+    assert hub.round(run, 1).state == "selecting"
+    hub.report(run, sites[1], Report.READY)
+    hub.pass_time(61)
+    assert hub.round(run, 1).state == "training"
+
+
+def test_a_quorum_that_can_no_longer_be_had_fails_at_once(hub: Hub) -> None:
+    sites, run = started(hub)
+    for site in sites[:2]:
+        hub.report(run, site, Report.FAIL, reason="disk full")
+    assert hub.run(run).state == "running"
+    hub.report(run, sites[2], Report.FAIL, reason="disk full")
+    assert (hub.run(run).state, hub.run(run).reason) == ("failed", "quorum_not_met")
+    assert "site_failed" in hub.rows(r.Event, "kind = %s", EventKind.ROUND_FAILED)[0].facts_json
+
+
+def test_training_ends_with_the_quorum_at_its_deadline(hub: Hub) -> None:
+    sites, run = started(hub)
+    hub.ready_all(run, sites)
+    hub.submit_all(run, sites[:3])
+    hub.pass_time(601)
+    assert hub.round(run, 1).state == "aggregating"
+    submissions = last(hub, sites[0], Notice.AGGREGATE)["submissions"]
+    assert sorted(s["site_id"] for s in submissions) == sorted(site.id for site in sites[:3])
+
+
+def test_a_late_update_is_refused_with_what_comes_next(hub: Hub) -> None:
+    sites, run = started(hub)
+    hub.ready_all(run, sites)
+    hub.submit_all(run, sites[:3])
+    late = hub.reporting(run, sites[3], Report.SUBMIT, update=b"late")
+    hub.pass_time(601)
+    assert hub.refused(late, sites[3]) == (409, "seat_dropped")
+
+
+def test_an_update_for_a_past_round_is_refused(hub: Hub) -> None:
+    sites, run = started(hub)
+    hub.whole_round(run, sites, 1)
+    again = hub.reporting(run, sites[1], Report.SUBMIT, number=1, update=b"old")
+    assert hub.refused(again, sites[1]) == (409, "round_over")
+    ahead = hub.reporting(run, sites[1], Report.READY, number=3)
+    assert hub.refused(ahead, sites[1]) == (409, "round_ahead")
+
+
+def test_a_dropped_seat_comes_back_with_the_next_round(hub: Hub) -> None:
+    sites, run = started(hub)
+    hub.ready_all(run, sites[:3])
+    hub.pass_time(61)
+    answer = hub.report(run, sites[3], Report.REJOIN)
+    assert (answer["state"], answer["round"]) == ("invited", 2)
+    hub.submit_all(run, sites[:3])
+    hub.aggregate(run, sites[0], 1)
+    assert hub.round(run, 2).state == "selecting"
+    assert last(hub, sites[3], Notice.INVITED)["report_seq"] == 1
+    hub.whole_round(run, sites, 2)
+    assert hub.run(run).state == "succeeded"
+
+
+def test_a_contract_without_second_chance_lets_nobody_back(hub: Hub) -> None:
+    sites, run = started(hub, late="drop")
+    hub.ready_all(run, sites[:3])
+    hub.pass_time(61)
+    assert last(hub, sites[3], Notice.SEAT_DROPPED)["may_rejoin"] is False
+    assert hub.refused(hub.reporting(run, sites[3], Report.REJOIN), sites[3]) == (409, "no_way_back")
+
+
+def test_while_a_round_still_selects_a_dropped_seat_comes_back_into_it(hub: Hub) -> None:
+    sites, run = started(hub)
+    hub.ok(c.DropSeats(run_id=run, site_id=sites[3].id, reason="site_silent", detail="silent"))
+    answer = hub.report(run, sites[3], Report.REJOIN)
+    assert (answer["state"], answer["round"]) == ("invited", 1)
+    hub.ready_all(run, sites)
+    assert hub.round(run, 1).state == "training"
+
+
+def test_silence_drops_who_is_waited_for_and_spares_who_has_submitted(hub: Hub) -> None:
+    sites, run = started(hub)
+    hub.ready_all(run, sites)
+    hub.submit_all(run, sites[:1])
+    for site in sites[:2]:
+        hub.ok(c.DropSeats(run_id=run, site_id=site.id, reason="site_silent", detail="silent for 10 min"))
+    assert [hub.seat(run, site).state for site in sites[:2]] == ["submitted", "dropped"]
+
+
+def test_losing_the_last_one_waited_for_moves_the_round_on(hub: Hub) -> None:
+    sites, run = started(hub)
+    hub.ready_all(run, sites)
+    hub.submit_all(run, sites[:3])
+    hub.ok(c.DropSeats(run_id=run, site_id=sites[3].id, reason="site_silent", detail="silent"))
+    assert hub.round(run, 1).state == "aggregating"
+
+
+def test_a_coordinator_that_does_not_aggregate_in_time_fails_the_run(hub: Hub) -> None:
+    sites, run = started(hub)
+    hub.ready_all(run, sites)
+    hub.submit_all(run, sites)
+    hub.pass_time(121)
+    assert (hub.run(run).state, hub.run(run).reason) == ("failed", "aggregate_deadline")
+
+
+def test_a_coordinator_that_cannot_aggregate_says_so(hub: Hub) -> None:
+    sites, run = started(hub)
+    hub.ready_all(run, sites)
+    hub.submit_all(run, sites)
+    hub.ok(c.ReportAggregated(run_id=run, task_seq=1, round=1, failure="shapes differ"), sites[0])
+    assert (hub.run(run).state, hub.run(run).reason) == ("failed", "aggregation_failed")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_aggregating_what_is_not_aggregating_is_refused(hub: Hub, number: int) -> None:
+    sites, run = started(hub)
+    command = c.ReportAggregated(run_id=run, task_seq=1, round=number, model=b"x")
+    assert hub.refused(command, sites[0]) == (409, "not_aggregating")
+
+
+def test_only_the_coordinator_aggregates(hub: Hub) -> None:
+    sites, run = started(hub)
+    hub.ready_all(run, sites)
+    hub.submit_all(run, sites)
+    command = c.ReportAggregated(run_id=run, task_seq=1, round=1, model=b"x")
+    assert hub.refused(command, sites[1]) == (403, "forbidden")
+
+
+def test_a_task_without_aggregation_completes_with_its_submissions(hub: Hub) -> None:
+    sites = hub.sites(3)
+    task = c.TaskSpec(name="survey", model="m", aggregate=False, who="participants", contract=QUICK)
+    run = hub.start(hub.project(sites, tasks=[task]), sites[0])
+    hub.ready_all(run, sites[1:])
+    hub.submit_all(run, sites[1:])
+    assert hub.run(run).state == "succeeded"
+    assert len([e for e in hub.inbox(sites[0]) if e.kind == Notice.MESSAGE]) == 2
+
+
+def test_reports_are_counted_and_a_late_one_is_a_duplicate(hub: Hub) -> None:
+    sites, run = started(hub)
+    first = hub.reporting(run, sites[1], Report.ACCEPT)
+    assert hub.ok(first, sites[1])["duplicate"] is False
+    version = hub.run(run).version
+    assert hub.ok(first, sites[1])["duplicate"] is True
+    assert hub.run(run).version == version
+
+
+def test_an_event_out_of_order_is_refused_by_the_table(hub: Hub) -> None:
+    sites, run = started(hub)
+    assert hub.refused(hub.reporting(run, sites[1], Report.TRAINED), sites[1]) == (409, "not_now")
+    assert hub.seat(run, sites[1]).report_seq == 0
+
+
+def test_a_report_on_somebody_elses_seat_is_refused(hub: Hub) -> None:
+    sites, run = started(hub)
+    stranger = hub.site("stranger")
+    report = hub.reporting(run, sites[1], Report.READY)
+    assert hub.refused(report, sites[2]) == (403, "forbidden")
+    assert hub.refused(report, stranger) == (404, "not_found")
+
+
+def test_leaving_in_mid_run_drops_the_seat_for_good(hub: Hub) -> None:
+    sites, run = started(hub)
+    hub.ready_all(run, sites)
+    project = hub.run(run).project_id
+    hub.ok(c.RemoveMember(project_id=project, site_id=sites[3].id), sites[3])
+    assert (hub.seat(run, sites[3]).state, hub.seat(run, sites[3]).reason) == ("dropped", "member_left")
+    assert hub.refused(hub.reporting(run, sites[3], Report.REJOIN), sites[3])[0] in (404, 409)
+
+
+def test_the_deadline_of_a_stage_that_is_over_changes_nothing(hub: Hub) -> None:
+    sites, run = started(hub)
+    selecting = hub.round(run, 1)
+    hub.ready_all(run, sites)
+    hub.clock.micros += 61_000_000
+    command = c.PassDeadline(run_id=run, task_seq=1, round=1, deadline_at=selecting.deadline_at)
+    assert hub.ok(command) == {"passed": False}
+    assert hub.round(run, 1).state == "training"
+
+
+def test_the_runs_own_deadline_ends_whatever_it_does(hub: Hub) -> None:
+    sites = hub.sites(2)
+    run = hub.start(hub.project(sites), sites[0], finish_within_s=30)
+    hub.pass_time(31)
+    assert (hub.run(run).state, hub.run(run).reason) == ("failed", "run_deadline")
+    assert hub.round(run, 1).state == "cancelled"
+    assert hub.task(run).state == "cancelled"

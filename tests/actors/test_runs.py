@@ -1,0 +1,185 @@
+"""Starting, queueing, stopping and restarting runs; tasks that follow each other."""
+
+from __future__ import annotations
+
+from broker.protocol import commands as c
+from broker.protocol import records as r
+from broker.protocol.events import EventKind
+from broker.protocol.states import Report
+from storage.audit import verify
+from tests.hub import QUICK, Hub
+
+
+def test_two_starts_make_one_run(hub: Hub) -> None:
+    sites = hub.sites(2)
+    project = hub.project(sites)
+    hub.start(project, sites[0])
+    assert hub.refused(c.StartRun(project_id=project), sites[0]) == (409, "run_live")
+    assert [run.number for run in hub.rows(r.Run)] == [1]
+
+
+def test_a_queued_run_begins_when_the_live_one_ends(hub: Hub) -> None:
+    sites = hub.sites(2)
+    project = hub.project(sites)
+    first = hub.start(project, sites[0])
+    second = hub.start(project, sites[0], queue=True)
+    assert hub.run(second).state == "created"
+    hub.ok(c.StopRun(run_id=first), sites[0])
+    assert hub.run(second).state == "running"
+    assert [run.number for run in hub.rows(r.Run, "1 = 1 ORDER BY number")] == [1, 2]
+
+
+def test_a_queued_run_can_be_cancelled_before_it_begins(hub: Hub) -> None:
+    sites = hub.sites(2)
+    project = hub.project(sites)
+    hub.start(project, sites[0])
+    second = hub.start(project, sites[0], queue=True)
+    hub.ok(c.StopRun(run_id=second), sites[0])
+    assert hub.run(second).state == "cancelled"
+    assert {task.state for task in hub.rows(r.TaskRun, "run_id = %s", second)} == {"cancelled"}
+
+
+def test_a_project_may_allow_more_live_runs(hub: Hub) -> None:
+    sites = hub.sites(2)
+    project = hub.project(sites, max_live_runs=2)
+    runs = [hub.start(project, sites[0]) for _ in range(2)]
+    assert {hub.run(run).state for run in runs} == {"running"}
+    assert hub.refused(c.StartRun(project_id=project), sites[0]) == (409, "run_live")
+
+
+def test_only_the_coordinator_starts_and_stops(hub: Hub) -> None:
+    sites = hub.sites(2)
+    project = hub.project(sites)
+    stranger = hub.site("stranger")
+    assert hub.refused(c.StartRun(project_id=project), sites[1]) == (403, "forbidden")
+    assert hub.refused(c.StartRun(project_id=project), stranger) == (404, "not_found")
+    run = hub.start(project, sites[0])
+    for verb in (c.StopRun(run_id=run), c.RestartRun(run_id=run)):
+        assert hub.refused(verb, sites[1]) == (403, "forbidden")
+        assert hub.refused(verb, stranger) == (404, "not_found")
+
+
+def test_members_of_the_coordinators_organisation_coordinate(hub: Hub) -> None:
+    sites = hub.sites(2)
+    project = hub.project(sites)
+    person = hub.account(sites[0].organisation_id or "", "member")
+    run = hub.ok(c.StartRun(project_id=project), person)["id"]
+    assert hub.run(run).created_by == person.id
+
+
+def test_a_finished_run_cannot_be_stopped(hub: Hub) -> None:
+    sites = hub.sites(2)
+    run = hub.start(hub.project(sites), sites[0])
+    hub.ok(c.StopRun(run_id=run, reason="wrong data"), sites[0])
+    assert (hub.run(run).state, hub.run(run).detail) == ("cancelled", "wrong data")
+    assert hub.refused(c.StopRun(run_id=run), sites[0]) == (409, "run_finished")
+    assert hub.refused(hub.reporting(run, sites[1], Report.READY), sites[1]) == (409, "run_finished")
+
+
+def test_a_restart_carries_on_from_the_round_that_was_reached(hub: Hub) -> None:
+    sites = hub.sites(2)
+    task = c.TaskSpec(name="train", model="m", rounds=3, contract=QUICK)
+    run = hub.start(hub.project(sites, tasks=[task]), sites[0])
+    hub.whole_round(run, sites, 1)
+    hub.ok(c.StopRun(run_id=run), sites[0])
+
+    again = hub.ok(c.RestartRun(run_id=run), sites[0])
+    assert (again["number"], again["attempt"], again["state"]) == (1, 2, "running")
+    new = again["id"]
+    assert hub.run(run).state == "cancelled"
+    assert hub.task(new).first_round == 2
+    assert hub.task(new).model_message_id == hub.round(run, 1).model_message_id
+    hub.whole_round(new, sites, 2)
+    hub.whole_round(new, sites, 3)
+    assert hub.run(new).state == "succeeded"
+    assert hub.refused(c.RestartRun(run_id=run), sites[0]) == (409, "restarted_already")
+
+
+def test_a_restart_from_the_start_forgets_what_was_reached(hub: Hub) -> None:
+    sites = hub.sites(2)
+    run = hub.start(hub.project(sites), sites[0])
+    hub.whole_round(run, sites, 1)
+    new = hub.ok(c.RestartRun(run_id=run, start_from="start"), sites[0])["id"]
+    assert (hub.run(run).state, hub.run(run).reason) == ("cancelled", "restarted")
+    assert (hub.task(new).first_round, hub.task(new).model_message_id) == (1, None)
+
+
+def test_a_restart_carries_succeeded_tasks_over(hub: Hub) -> None:
+    sites = hub.sites(2)
+    tasks = [c.TaskSpec(name="first", model="m", contract=QUICK), c.TaskSpec(name="second", model="m", contract=QUICK)]
+    run = hub.start(hub.project(sites, tasks=tasks), sites[0])
+    hub.whole_round(run, sites, 1)
+    assert (hub.task(run, 1).state, hub.task(run, 2).state) == ("succeeded", "active")
+    hub.ok(c.StopRun(run_id=run), sites[0])
+    new = hub.ok(c.RestartRun(run_id=run), sites[0])["id"]
+    assert (hub.task(new, 1).state, hub.task(new, 1).reason) == ("succeeded", "carried")
+    assert hub.task(new, 2).state == "active"
+    hub.whole_round(new, sites, 1, task=2)
+    assert hub.run(new).state == "succeeded"
+    third = hub.ok(c.RestartRun(run_id=new), sites[0])
+    assert third["state"] == "succeeded"
+
+
+def test_tasks_follow_each_other_by_their_graph(hub: Hub) -> None:
+    sites = hub.sites(2)
+    tasks = [
+        c.TaskSpec(name="a", model="m", contract=QUICK),
+        c.TaskSpec(name="b", model="m", after=["a"], contract=QUICK),
+        c.TaskSpec(name="c", model="m", after=["a"], who=[sites[1].id], contract=QUICK),
+        c.TaskSpec(name="d", model="m", after=["b", "c"], contract=QUICK),
+    ]
+    run = hub.start(hub.project(sites, tasks=tasks), sites[0])
+    assert [hub.task(run, seq).state for seq in (1, 2, 3, 4)] == ["active", "waiting", "waiting", "waiting"]
+    hub.whole_round(run, sites, 1, task=1)
+    assert [hub.task(run, seq).state for seq in (2, 3, 4)] == ["active", "active", "waiting"]
+    hub.ready_all(run, [sites[1]], task=3)
+    hub.submit_all(run, [sites[1]], task=3)
+    hub.aggregate(run, sites[0], 1, task=3)
+    hub.whole_round(run, sites, 1, task=2)
+    assert hub.task(run, 4).state == "active"
+    hub.whole_round(run, sites, 1, task=4)
+    assert hub.run(run).state == "succeeded"
+
+
+def test_a_failed_task_skips_its_descendants_and_lets_the_others_finish(hub: Hub) -> None:
+    sites = hub.sites(2)
+    tasks = [
+        c.TaskSpec(name="a", model="m", after=[], contract=QUICK),
+        c.TaskSpec(name="b", model="m", after=["a"], contract=QUICK),
+        c.TaskSpec(name="alone", model="m", after=[], contract=QUICK),
+    ]
+    run = hub.start(hub.project(sites, tasks=tasks), sites[0])
+    hub.report(run, sites[1], Report.FAIL, task=1)
+    assert [hub.task(run, seq).state for seq in (1, 2, 3)] == ["failed", "skipped", "active"]
+    assert hub.run(run).state == "running"
+    hub.whole_round(run, sites, 1, task=3)
+    assert (hub.run(run).state, hub.run(run).reason) == ("failed", "quorum_not_met")
+
+
+def test_a_task_for_nobody_is_impossible(hub: Hub) -> None:
+    sites = hub.sites(1)
+    task = c.TaskSpec(name="t", model="m", who="participants")
+    project = hub.project(sites, tasks=[task])
+    assert hub.refused(c.StartRun(project_id=project), sites[0]) == (422, "quorum_impossible")
+    assert hub.rows(r.Project)[0].last_run_number == 0
+
+
+def test_a_task_for_a_stranger_is_impossible(hub: Hub) -> None:
+    sites = hub.sites(2)
+    stranger = hub.site("stranger")
+    task = c.TaskSpec(name="t", model="m", who=[sites[1].id, stranger.id])
+    project = hub.project(sites, tasks=[task])
+    assert hub.refused(c.StartRun(project_id=project), sites[0]) == (422, "not_a_member")
+
+
+def test_the_history_is_whole_and_a_change_to_it_shows(hub: Hub) -> None:
+    sites = hub.sites(2)
+    run = hub.start(hub.project(sites), sites[0])
+    hub.whole_round(run, sites, 1)
+    hub.whole_round(run, sites, 2)
+    assert list(verify(hub.database)) == []
+    kinds = [e.kind for e in sorted(hub.rows(r.Event, "run_id = %s", run), key=lambda e: e.seq)]
+    assert (kinds[0], kinds[1], kinds[-1]) == (EventKind.RUN_CREATED, EventKind.RUN_STARTED, EventKind.RUN_SUCCEEDED)
+    with hub.database.connection():
+        hub.database.execute("UPDATE events SET facts_json = '{}' WHERE kind = 'round_completed'")
+    assert any("was changed" in finding for finding in verify(hub.database))
