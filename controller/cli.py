@@ -21,8 +21,8 @@ from controller.show import lines_of, plain, run_table
 from controller.site import Folder, Join, Settings, SiteError
 from controller.state import State
 
-FOLDER_VARIABLE = "FEDYARD_SITE"
-TOKEN_VARIABLE = "FEDYARD_ENROLMENT_TOKEN"  # noqa: S105 - a name, no secret
+FOLDER_VARIABLE = "SITE_FOLDER"
+TOKEN_VARIABLE = "SITE_ENROLMENT_TOKEN"  # noqa: S105 - a name, no secret
 
 
 class UsageError(Exception):

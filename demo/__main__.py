@@ -1,0 +1,59 @@
+"""`python -m demo [--broker embedded|rabbitmq] [--rounds R]`: tell the story; exit code 0 if it ended well."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from controller.client import HubError
+from demo.processes import ROOT, DemoError, Processes
+from demo.story import Chosen, Demo
+
+DEFAULT_ROUNDS = 10
+
+
+def main() -> int:
+    """0 if the run succeeded and the federated model beats the mean local-only one; 1 if not; 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description="Three hospitals train one model.")
+    parser.add_argument("--broker", choices=("embedded", "rabbitmq"), default="embedded")
+    parser.add_argument("--rounds", type=int, default=DEFAULT_ROUNDS, help="2 at least: the first finds the scale")
+    parser.add_argument("--data", type=Path, default=ROOT / "var" / "demo", help="folder, emptied first")
+    chosen = parser.parse_args()
+    if chosen.rounds < 2:
+        parser.error("--rounds: 2 at least, since the first one only finds the common scale")
+    signal.signal(signal.SIGTERM, _terminated)
+    folder: Path = chosen.data.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another demo runs in {folder}", file=sys.stderr)
+            return 1
+        return _told(Chosen(broker=chosen.broker, rounds=chosen.rounds, folder=folder))
+
+
+def _told(chosen: Chosen) -> int:
+    try:
+        with Processes() as processes:
+            return 0 if Demo(chosen, processes, Console()).tell() else 1
+    except (DemoError, HubError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; nothing is left running", file=sys.stderr)
+        return 130
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,269 @@
+"""The demo's story, from an empty folder to the comparison."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from rich.console import Console
+from rich.table import Table as Rows
+
+from controller.answers import Run
+from controller.cli import watch
+from controller.client import Client
+from controller.clock import Clock, SystemClock
+from controller.site import Folder, Join, Settings, write_whole
+from controller.tasks.arrays import unpack
+from demo import alone
+from demo.hospitals import LABEL, Records, split, write
+from demo.processes import ROOT, DemoError, Processes
+
+T = TypeVar("T")
+
+FEDYARD = str(ROOT / "fedyard")
+ORGANISATION = "The demo's hospitals"
+PROJECT = "breast-cancer"
+COORDINATOR = "north"
+READY_WITHIN_S = 90.0
+SOON_S = 30.0
+LOOK_EVERY_S = 0.1
+RUN_WITHIN_S = 300.0
+STAGE_WITHIN_S = 60.0
+PARAMETERS: dict[str, object] = {"label": LABEL, "local_epochs": 10, "learning_rate": 0.5, "l2": 0.001}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the caller wants. folder: emptied first; everything of the demo lies in it."""
+
+    broker: str
+    rounds: int
+    folder: Path
+
+
+class Demo:
+    """One telling of the story."""
+
+    def __init__(self, chosen: Chosen, processes: Processes, console: Console, clock: Clock | None = None) -> None:
+        self.chosen = chosen
+        self.processes = processes
+        self.console = console
+        self.clock = clock or SystemClock()
+        self.hub_folder = chosen.folder / "hub"
+        self.token_file = chosen.folder / "admin.token"
+
+    def tell(self) -> bool:
+        """True if the run succeeded and the federated model beats the mean local-only one."""
+        start = self.clock.monotonic()
+        shutil.rmtree(self.chosen.folder, ignore_errors=True)
+        self.chosen.folder.mkdir(parents=True, mode=0o700)
+        self._start_hub()
+        records = split()
+        self._say_records(records)
+        self.hub = self._address()
+        admin = self._admin()
+        self._say(f"hub        {self.hub} ({self.chosen.broker})")
+        project_id = self._gathered(admin, records)
+        self._say(f"project    {PROJECT}: {COORDINATOR} coordinates and trains, the others asked and were let in\n")
+        run = self._trained(project_id)
+        good = run.state == "succeeded" and self._compared(run, records)
+        self._say_where(run)
+        took = self.clock.monotonic() - start
+        self._say(f"\n{'Done' if good else 'NOT as it should be: exit code 1'}, after {took:.0f} s.")
+        return good
+
+    # the hub
+
+    def _start_hub(self) -> None:
+        verb = ["embedded", "--port", "0"] if self.chosen.broker == "embedded" else ["up"]
+        command = [FEDYARD, *verb, "--data", str(self.hub_folder)]
+        self.processes.start("the hub", command, self.chosen.folder / "hub.log")
+
+    def _address(self) -> str:
+        """The hub's, as soon as it is ready."""
+        log = self.chosen.folder / "hub.log"
+
+        def ready() -> str:
+            lines = log.read_text(errors="replace").splitlines()
+            return next((line.removeprefix("ready ") for line in lines if line.startswith("ready http")), "")
+
+        return self._waited("the hub is ready", ready, READY_WITHIN_S)
+
+    def _admin(self) -> Client:
+        """An admin's account; its token lies in a file that only its owner can read."""
+        asked = ["account", "create", "--data", str(self.hub_folder), "--name", "demo", "--organisation", ORGANISATION]
+        made = subprocess.run(  # noqa: S603 - the operator's own program
+            [FEDYARD, *asked, "--role", "admin"], cwd=ROOT, capture_output=True, text=True, timeout=SOON_S, check=False
+        )
+        facts = dict(line.split(None, 1) for line in made.stdout.splitlines() if " " in line)
+        if made.returncode or "token" not in facts:
+            raise DemoError(f"no account could be created: {made.stderr.strip()[-500:]}")
+        write_whole(self.token_file, facts["token"].encode())
+        self.organisation_id = facts["organisation"]
+        return Client(self.hub, facts["token"])
+
+    # the sites
+
+    def _gathered(self, admin: Client, records: Records) -> str:
+        """The project's id, once every hospital is enrolled and a member."""
+        self.folders = {name: Folder(self.chosen.folder / name) for name in records.training}
+        for name, folder in self.folders.items():
+            self._prepare(admin, name, folder, records)
+        self._start_agent(COORDINATOR)
+        self.coordinator = self._client_of(COORDINATOR)
+        project_id = self.coordinator.create_project(
+            PROJECT, [self._task()], description="Is a tumour malignant?", data_format="CSV, 30 measurements, label"
+        )
+        others = [name for name in self.folders if name != COORDINATOR]
+        for name in others:
+            self._start_agent(name)
+        self._approve(project_id, len(others))
+        return project_id
+
+    def _prepare(self, admin: Client, name: str, folder: Folder, records: Records) -> None:
+        """A folder as `fedyard-site init` makes it, with the hospital's own records beside it."""
+        enrolment = admin.create_enrolment(self.organisation_id, note=f"hospital {name}")
+        assert enrolment.token is not None
+        settings = Settings(
+            hub=self.hub,
+            name=name,
+            description=f"hospital {name} of the demo",
+            join=Join(projects=[PROJECT]),
+            data={"train": "train.csv", "test": "test.csv"},
+        )
+        folder.create(settings, enrolment.token)
+        write(records.training[name], folder.path / "train.csv")
+        write(records.test, folder.path / "test.csv")
+
+    def _start_agent(self, name: str) -> None:
+        command = [str(ROOT / "fedyard-site"), "--folder", str(self.folders[name].path), "run"]
+        self.processes.start(f"the agent of {name}", command, self.chosen.folder / f"{name}.log")
+
+    def _client_of(self, name: str) -> Client:
+        folder = self.folders[name]
+        self._waited(f"{name} is enrolled", (folder.path / "site.id").exists, SOON_S)
+        return Client(self.hub, folder.token())
+
+    def _approve(self, project_id: str, count: int) -> None:
+        """The coordinator lets in who asks, until so many are in."""
+
+        def approved() -> bool:
+            members = self.coordinator.members(project_id)
+            for member in members:
+                if member.state == "requested":
+                    self.coordinator.put_member(project_id, member.site_id)
+            return sum(member.state == "active" and member.role != "coordinator" for member in members) == count
+
+        self._waited("the other hospitals have joined", approved, SOON_S)
+
+    def _task(self) -> dict[str, object]:
+        return {
+            "name": "train",
+            "model": "logistic_regression",
+            "rounds": self.chosen.rounds,
+            "parameters": PARAMETERS,
+            "contract": {
+                "select_within_s": STAGE_WITHIN_S,
+                "train_within_s": STAGE_WITHIN_S,
+                "aggregate_within_s": STAGE_WITHIN_S,
+            },
+        }
+
+    # the run
+
+    def _trained(self, project_id: str) -> Run:
+        started = self.coordinator.start_run(project_id, finish_within_s=RUN_WITHIN_S)
+        names = {site.id: site.name for site in self.coordinator.sites()}
+        run = watch(self.coordinator, started.id, names, self.console)
+        if run.state != "succeeded":
+            self._say(f"run {run.number} {run.state}: {run.reason}. {run.detail}")
+        return run
+
+    def _compared(self, run: Run, records: Records) -> bool:
+        """Federated against alone and against all in one place; True if it beats the mean of those alone."""
+        message_id = run.tasks[0].model_message_id
+        body = self.coordinator.message(message_id).body if message_id else None
+        if body is None:
+            raise DemoError(f"run {run.id} has succeeded without a model")
+        federated = alone.accuracy(unpack(body), records.test, PARAMETERS)
+        local = {
+            name: alone.trained(table, records.test, PARAMETERS, self.chosen.rounds)
+            for name, table in records.training.items()
+        }
+        mean = sum(local.values()) / len(local)
+        pooled = alone.trained(records.pooled(), records.test, PARAMETERS, self.chosen.rounds)
+        table = Rows(title=f"accuracy on the {len(records.test.rows)} patients held out", title_justify="left")
+        table.add_column("model")
+        table.add_column("accuracy", justify="right")
+        for name, value in local.items():
+            table.add_row(f"{name} alone", f"{value:.3f}")
+        table.add_row("mean of those alone", f"{mean:.3f}", style="bold")
+        table.add_row("federated, records stay where they are", f"{federated:.3f}", style="bold")
+        table.add_row("all records in one place", f"{pooled:.3f}", style="bold")
+        self._say("")
+        self.console.print(table)
+        return federated > mean
+
+    # what it says
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def _say_records(self, records: Records) -> None:
+        for name, table in records.training.items():
+            share = 100 * table.labels.mean()
+            self._say(f"{name:10s} {len(table.rows):3d} patients to train on, {share:2.0f} % malignant")
+        self._say(f"held out   {len(records.test.rows):3d} patients, for everybody to test on")
+
+    def _say_where(self, run: Run) -> None:
+        """Where everything lies, and lines that work: they are run here, before they are believed."""
+        token = f'-H "Authorization: Bearer $(cat {self.token_file})"'
+        lines = [
+            f"curl -s {token} {self.hub}/v1/runs/{run.id}",
+            f"curl -s {token} '{self.hub}/v1/runs/{run.id}/events?limit=5'",
+            f"curl -s {token} {self.hub}/v1/sites",
+        ]
+        port = urlsplit(self.hub).port
+        if self.chosen.broker == "embedded":
+            again = f"{FEDYARD} embedded --data {self.hub_folder} --port {port}"
+            store = f"{self.hub_folder / 'store.sqlite'} (SQLite)"
+        else:
+            again = f"FEDYARD_WEB_PORT={port} {FEDYARD} up --data {self.hub_folder}"
+            store = f"{self.hub_folder / 'postgres'} (PostgreSQL)"
+        self._say(f"\nThe store is {store}; each hospital's folder and logs lie in {self.chosen.folder}.")
+        self._say(f"The hub stops with the demo. Start it again on the same store:\n\n  {again}\n\nand look at it:\n")
+        for line in lines:
+            self._say(f"  {line}")
+        self._prove(lines)
+
+    def _prove(self, lines: list[str]) -> None:
+        """Run the very lines while the hub is up; each must answer with JSON and no problem."""
+        if shutil.which("curl") is None:
+            self._say("\n(there is no curl here, so these lines were not tried)")
+            return
+        for line in lines:
+            ran = subprocess.run(  # noqa: S602 - the line as it was printed
+                f"{line} --fail", shell=True, cwd=Path.cwd(), capture_output=True, timeout=SOON_S, check=False
+            )
+            try:
+                msgspec.json.decode(ran.stdout)
+            except msgspec.DecodeError:
+                raise DemoError(f"this line does not work (curl's code {ran.returncode}): {line}") from None
+
+    def _waited(self, what: str, fact: Callable[[], T], within_s: float) -> T:
+        """The fact, once it is true; `DemoError` if it takes too long or a process has ended."""
+        end, never = self.clock.monotonic() + within_s, threading.Event()
+        while self.clock.monotonic() < end:
+            found = fact()
+            if found:
+                return found
+            self.processes.check()
+            self.clock.wait(never, LOOK_EVERY_S)
+        raise DemoError(f"waited {within_s:.0f} s in vain until {what}; the logs lie in {self.chosen.folder}")
