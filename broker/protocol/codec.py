@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from broker.protocol.commands import AnyCommand, Command, Envelope, Micros, Subject
@@ -29,9 +31,11 @@ def decode(text: str | bytes) -> Envelope:
 
 
 def _without_content(error: Exception) -> str:
-    """msgspec names the path and the rule; an unknown tag is quoted by it, so that part is cut off."""
+    """msgspec's rule and path; what it quotes of the content is cut off."""
     text = str(error)
-    return text.split("Invalid value")[0] + "unknown kind or value" if "Invalid value" in text else text[:300]
+    path = re.search(r"at `(\$[\w.\[\]]*)`", text)
+    rule = re.split("['`]", text)[0].strip()[:200]
+    return f"{rule} at {path.group(1)}" if path else rule
 
 
 def envelope_of(command: AnyCommand, *, id: Id, by: Subject, at: Micros, waited: bool = False) -> Envelope:

@@ -1,0 +1,54 @@
+"""Migrations: from empty and from the version before, on both databases; the tables are what the records say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from broker.protocol.records import RECORDS
+from storage.database import Database
+from storage.migrate import MIGRATIONS, migrate, missing
+from storage.tables import EVERY_TABLE
+
+NAMES = sorted(path.stem for path in Path(MIGRATIONS).glob("[0-9]*.py"))
+
+
+def columns_of(database: Database, table: str) -> list[tuple[str, bool]]:
+    with database.connection():
+        return [(column.name, column.null) for column in database.peewee.get_columns(table)]
+
+
+def test_numbers_run_without_gaps() -> None:
+    assert [int(name[:4]) for name in NAMES] == list(range(1, len(NAMES) + 1))
+
+
+def test_an_empty_database_is_brought_up_to_date_once(empty: Database) -> None:
+    assert missing(empty) == NAMES
+    assert migrate(empty) == NAMES
+    assert migrate(empty) == []
+    assert missing(empty) == []
+
+
+def test_the_tables_are_what_the_records_say(empty: Database) -> None:
+    migrate(empty)
+    for model in EVERY_TABLE:
+        wanted = [(name, field.null) for name, field in model._meta.fields.items()]
+        assert columns_of(empty, model._meta.table_name) == wanted
+
+
+@pytest.mark.parametrize("before", NAMES[:-1])
+def test_rows_of_an_earlier_version_survive(empty: Database, before: str) -> None:
+    migrate(empty, before)
+    with empty.connection():
+        empty.execute(
+            "INSERT INTO organisations (id, name, created_at) VALUES (%s, 'old', 1)",
+            ("5f1d6a52-0c0e-5e0f-9c54-f3d7a6d7a4b1",),
+        )
+    assert migrate(empty) == NAMES[NAMES.index(before) + 1 :]
+    with empty.connection():
+        assert empty.all("SELECT name FROM organisations") == [("old",)]
+
+
+def test_every_record_has_a_table() -> None:
+    assert {record.TABLE for record in RECORDS} <= {model._meta.table_name for model in EVERY_TABLE}
