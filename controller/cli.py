@@ -11,13 +11,12 @@ from pathlib import Path
 
 import msgspec
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from controller.agent import Agent
 from controller.answers import Project, Run
-from controller.client import LONG_POLL_AT_MOST_S, Client, HubError, Refused
-from controller.show import lines_of, plain, run_table
+from controller.client import Client, HubError, Refused
+from controller.show import run_table, watch
 from controller.site import Folder, Join, Settings, SiteError
 from controller.state import State
 
@@ -213,27 +212,6 @@ def _watched(client: Client, run_id: str) -> int:
     """Show a run until it is finished; 0 if it succeeded."""
     run = watch(client, run_id, _names(client), Console())
     return 0 if run.state == "succeeded" else 1
-
-
-def watch(client: Client, run_id: str, names: dict[str, str], console: Console) -> Run:
-    """Show a run as it moves, by long polls on its version; the finished run. Plain lines without a terminal."""
-    run = client.run(run_id)
-    if not console.is_terminal:
-        said: set[str] = set()
-        while True:
-            for line in map(plain, lines_of(run, names)):
-                if line not in said:
-                    said.add(line)
-                    console.print(line, highlight=False, soft_wrap=True)
-            if run.finished:
-                console.print(f"run {run.number}: {run.state} ({run.reason})", highlight=False, soft_wrap=True)
-                return run
-            run = client.run(run_id, after=run.version, wait=LONG_POLL_AT_MOST_S)
-    with Live(run_table(run, names), console=console, auto_refresh=False, vertical_overflow="visible") as live:
-        while not run.finished:
-            run = client.run(run_id, after=run.version, wait=LONG_POLL_AT_MOST_S)
-            live.update(run_table(run, names), refresh=True)
-    return run
 
 
 # how

@@ -1,1 +1,1 @@
-"""`make demo`: three hospitals train one model on real patients' records. A user like any other: HTTP and files only."""
+"""`make demo`: three hospitals train one model on real patients' records. It knows the hub by HTTP only."""

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_WITHIN_S = 45.0
@@ -27,7 +28,7 @@ class Processes:
     def __init__(self) -> None:
         self._running: list[tuple[str, subprocess.Popen[bytes], Path]] = []
 
-    def __enter__(self) -> Processes:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table as Rows
 
 from controller.answers import Run
-from controller.cli import watch
 from controller.client import Client
 from controller.clock import Clock, SystemClock
+from controller.show import watch
 from controller.site import Folder, Join, Settings, write_whole
 from controller.tasks.arrays import unpack
 from demo import alone
@@ -224,7 +224,11 @@ class Demo:
 
     def _say_where(self, run: Run) -> None:
         """Where everything lies, and lines that work: they are run here, before they are believed."""
-        token = f'-H "Authorization: Bearer $(cat {self.token_file})"'
+        folder, fedyard = (
+            _short(self.chosen.folder),
+            f"./{_short(ROOT / 'fedyard')}" if ROOT.is_relative_to(Path.cwd()) else FEDYARD,
+        )
+        token = f'-H "Authorization: Bearer $(cat {folder / "admin.token"})"'
         lines = [
             f"curl -s {token} {self.hub}/v1/runs/{run.id}",
             f"curl -s {token} '{self.hub}/v1/runs/{run.id}/events?limit=5'",
@@ -232,12 +236,12 @@ class Demo:
         ]
         port = urlsplit(self.hub).port
         if self.chosen.broker == "embedded":
-            again = f"{FEDYARD} embedded --data {self.hub_folder} --port {port}"
-            store = f"{self.hub_folder / 'store.sqlite'} (SQLite)"
+            again = f"{fedyard} embedded --data {folder / 'hub'} --port {port}"
+            store = f"{folder / 'hub' / 'store.sqlite'} (SQLite)"
         else:
-            again = f"FEDYARD_WEB_PORT={port} {FEDYARD} up --data {self.hub_folder}"
-            store = f"{self.hub_folder / 'postgres'} (PostgreSQL)"
-        self._say(f"\nThe store is {store}; each hospital's folder and logs lie in {self.chosen.folder}.")
+            again = f"FEDYARD_WEB_PORT={port} {fedyard} up --data {folder / 'hub'}"
+            store = f"PostgreSQL in {folder / 'hub' / 'postgres'}"
+        self._say(f"\nThe store is {store}; each hospital's folder and log lie in {folder}.")
         self._say(f"The hub stops with the demo. Start it again on the same store:\n\n  {again}\n\nand look at it:\n")
         for line in lines:
             self._say(f"  {line}")
@@ -250,7 +254,7 @@ class Demo:
             return
         for line in lines:
             ran = subprocess.run(  # noqa: S602 - the line as it was printed
-                f"{line} --fail", shell=True, cwd=Path.cwd(), capture_output=True, timeout=SOON_S, check=False
+                f"{line} --fail", shell=True, capture_output=True, timeout=SOON_S, check=False
             )
             try:
                 msgspec.json.decode(ran.stdout)
@@ -267,3 +271,9 @@ class Demo:
             self.processes.check()
             self.clock.wait(never, LOOK_EVERY_S)
         raise DemoError(f"waited {within_s:.0f} s in vain until {what}; the logs lie in {self.chosen.folder}")
+
+
+def _short(path: Path) -> Path:
+    """As people type it here: relative to where they are, if it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
