@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from broker.port import BrokerUnavailable
+from broker.protocol.ids import is_id
 from config.clock import SystemClock
 from config.settings import Settings, SettingsError
 from ops import accounts, policies, runs
@@ -18,6 +19,7 @@ from ops.management import Management, ManagementError
 from ops.place import DEFAULT, InUse, recall
 from ops.servers import ServerError
 from ops.up import run_up
+from storage.audit import verify
 from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import migrate, missing
 
@@ -100,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     why.add_argument("run", metavar="RUN_ID")
     why.set_defaults(does=_why)
 
+    event = _verbs(nouns, "events", "what happened")
+    event.add_parser("verify", parents=[place], help="walk every stream's chain of hashes").set_defaults(
+        does=_verify_events
+    )
+
     policy = _verbs(nouns, "policies", "limits of RabbitMQ's queues")
     applying = policy.add_parser("apply", parents=[place], help="set them")
     applying.add_argument("--management", metavar="URL", help="http://user:password@host:15672 of an administrator")
@@ -157,11 +164,21 @@ def _list_runs(chosen: argparse.Namespace) -> int:
 
 
 def _why(chosen: argparse.Namespace) -> int:
-    lines = runs.why(_database(chosen), chosen.run, SystemClock().now())
+    lines = runs.why(_database(chosen), chosen.run, SystemClock().now()) if is_id(chosen.run) else None
     if lines is None:
         raise Unfit(f"there is no run {chosen.run}; see ./fedyard runs list")
     print("\n".join(lines))
     return 0
+
+
+def _verify_events(chosen: argparse.Namespace) -> int:
+    """1 if a chain is broken."""
+    broken = 0
+    for fault in verify(_database(chosen)):
+        print(fault)
+        broken += 1
+    print(f"{broken} faults" if broken else "every stream is whole: nothing was changed, removed or put in between")
+    return 1 if broken else 0
 
 
 def _apply_policies(chosen: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -39,7 +40,7 @@ class Supervisor:
         """commands: name -> shell command, run in `folder`."""
         self._clock = clock
         self._lines: Queue[Message] = Queue()
-        self._printer = Printer()
+        self._printer = Printer(sys.stdout)
         self._printer.width = max(map(len, [*commands, "fedyard"]))
         colours: Iterator[str] = get_colours()
         self._yard = yard = _Yard(folder, environment, self._lines, clock)

@@ -1,0 +1,88 @@
+"""Draws docs/states.md from the tables of broker/protocol/states.py: `python -m ops.diagrams`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from broker.protocol import states as s
+
+PAGE = Path(__file__).parent.parent / "docs" / "states.md"
+
+_HEAD = """# States
+
+Drawn from `broker/protocol/states.py` by `python -m ops.diagrams`; a test holds that this page is up to date. A step that
+a diagram does not show is forbidden.
+"""
+
+_CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any]], ...] = (
+    (
+        "Run",
+        "One attempt of one numbered run. A queued run is `created` until its turn has come. `RestartRun` makes a new run, the "
+        "next attempt; it never rewrites this one.",
+        s.RUN,
+        s.RUN_FINAL,
+    ),
+    (
+        "Task run",
+        "A task of a run. It becomes active when all tasks that it comes after have succeeded, and is skipped when one of them "
+        "has ended otherwise. `carry` brings a succeeded task into the next attempt.",
+        s.TASK_RUN,
+        s.TASK_RUN_FINAL,
+    ),
+    (
+        "Round",
+        "A round of an active task. The hub moves it on when all seats, or at the deadline the quorum, have done their part. "
+        "`complete` out of training is for tasks that aggregate nothing.",
+        s.ROUND,
+        s.ROUND_FINAL,
+    ),
+    (
+        "Seat",
+        "A site's place in a task run. The site reports accept, ready, trained, submit, fail and rejoin; the rest is the hub's.",
+        s.SEAT,
+        frozenset({s.SeatState.DONE, s.SeatState.FAILED, s.SeatState.CANCELLED}),
+    ),
+    ("Site", "Silent after three missed heartbeats.", s.SITE, frozenset({s.SiteState.RETIRED})),
+    ("Membership", "Of a site in a project.", s.MEMBER, frozenset()),
+    (
+        "Delivery",
+        "Of an inbox entry. `delivered`, which the API shows in between, means handed out and is no state of its own.",
+        s.DELIVERY,
+        frozenset({s.DeliveryState.ACKNOWLEDGED, s.DeliveryState.EXPIRED}),
+    ),
+)
+
+
+def page() -> str:
+    """The whole page, as Markdown with Mermaid diagrams and the same as tables."""
+    return _HEAD + "".join(_chapter(*chapter) for chapter in _CHAPTERS)
+
+
+def _chapter(name: str, about: str, table: Mapping[tuple[Any, s.Step], Any], final: frozenset[Any]) -> str:
+    arrows: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for (state, step), target in table.items():
+        arrows[_name(state), _name(target)].append(str(step))
+    lines = [f"    {a} --> {b}: {', '.join(steps)}" for (a, b), steps in arrows.items()]
+    first = next((_name(state) for state, _ in table), "")
+    start = [] if first == "[*]" else [f"    [*] --> {first}"]
+    ends = [f"    {state} --> [*]" for state in sorted(map(_name, final))]
+    rows = [f"| {_cell(state)} | {step} | {target} |" for (state, step), target in table.items()]
+    diagram = ["```mermaid", "stateDiagram-v2", *start, *lines, *ends, "```"]
+    grid = ["| from | step | to |", "|---|---|---|", *rows]
+    return "\n".join(["", f"## {name}", "", about, "", *diagram, "", *grid, ""])
+
+
+def _name(state: StrEnum | None) -> str:
+    return "[*]" if state is None else str(state)
+
+
+def _cell(state: StrEnum | None) -> str:
+    return "(none)" if state is None else str(state)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

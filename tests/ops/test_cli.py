@@ -1,0 +1,170 @@
+"""The operator's commands: what they say, and what they say when something is wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from broker.protocol import commands as c
+from broker.protocol.ids import sha256_hex
+from broker.protocol.states import Report
+from ops import accounts, runs
+from ops.place import Whereabouts, remember
+from storage.database import Database, open_database
+from storage.migrate import migrate
+from storage.views import people
+from tests.hub import Hub
+from tests.ops.program import ROOT, create_account, fedyard
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A hub's folder with an empty store, as if one had been started there."""
+    urls = {"FEDYARD_BROKER_URL": f"embedded:///{tmp_path}/j", "FEDYARD_DATABASE_URL": f"sqlite:///{tmp_path}/store"}
+    remember(tmp_path, Whereabouts(urls, "http://127.0.0.1:1"))
+    migrate(store(tmp_path))
+    return tmp_path
+
+
+def store(folder: Path) -> Database:
+    return open_database(f"sqlite:///{folder}/store")
+
+
+def test_the_first_account_works_and_its_token_is_not_kept(folder: Path) -> None:
+    token = create_account(folder)
+    bearer = people.bearer(store(folder), sha256_hex(token.encode()))
+    assert bearer is not None
+    assert bearer.subject.role == "admin"
+    assert not any(token.encode() in path.read_bytes() for path in folder.iterdir() if path.is_file())
+
+
+def test_an_organisation_is_created_once(folder: Path) -> None:
+    create_account(folder, "ada")
+    create_account(folder, "grace", "auditor")
+    listed = fedyard("organisation", "list", "--data", folder)
+    assert [line.split("  ")[1] for line in listed.stdout.splitlines()] == ["Ours"]
+
+
+def test_an_odd_name_is_refused_without_a_trace(folder: Path) -> None:
+    done = fedyard(
+        "account", "create", "--data", folder, "--name", "a" * 101, "--organisation", "Ours", "--role", "member"
+    )
+    assert_told(done, "name")
+
+
+def test_events_verify_finds_a_change(folder: Path) -> None:
+    create_account(folder)
+    assert fedyard("events", "verify", "--data", folder).returncode == 0
+    database = store(folder)
+    with database.connection():
+        database.execute("UPDATE events SET facts_json = '{}' WHERE seq = 1")
+    done = fedyard("events", "verify", "--data", folder)
+    assert done.returncode == 1
+    assert "event 1 was changed" in done.stdout
+
+
+def test_why_names_who_is_missing(folder: Path) -> None:
+    hub = Hub(store(folder))
+    sites = hub.sites(3)
+    run = hub.start(hub.project(sites), sites[0])
+    hub.report(run, sites[1], Report.READY)
+    told = runs.why(hub.database, run, hub.clock.now())
+    assert told is not None
+    text = "\n".join(told)
+    assert "round 1 of 2: selecting" in text
+    assert "1 ready of 3, quorum 3" in text
+    assert re.findall(r"waits for (site \d)", text) == ["site 0", "site 2"]
+    hub.ready_all(run, [sites[0], sites[2]])
+    hub.submit_all(run, sites)
+    text = "\n".join(runs.why(hub.database, run, hub.clock.now()) or [])
+    assert "waits for the coordinator's model: site site 0" in text
+    hub.ok(c.StopRun(run_id=run), sites[0])
+    text = "\n".join(runs.why(hub.database, run, hub.clock.now()) or [])
+    assert "It ended" in text
+    assert "cancelled" in text
+
+
+def test_runs_are_listed_by_state(folder: Path) -> None:
+    hub = Hub(store(folder))
+    sites = hub.sites(2)
+    run = hub.start(hub.project(sites, name="hearts"), sites[0])
+    done = fedyard("runs", "list", "--data", folder)
+    assert done.stdout.startswith(f"{run}  hearts #1.1  running")
+    assert fedyard("runs", "list", "--data", folder, "--state", "failed").stdout == ""
+    assert fedyard("why", run, "--data", folder).returncode == 0
+
+
+def test_many_organisations_are_all_listed(folder: Path) -> None:
+    hub = Hub(store(folder))
+    names = [f"o{number}" for number in range(accounts.AT_ONCE + 5)]
+    for name in names:
+        hub.organisation(name)
+    assert [one.name for one in accounts.organisations(hub.database)] == names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "said"),
+    [
+        (("why", "no-such-run"), {}, "there is no run"),
+        (("runs", "list"), {"FEDYARD_HEARTBEAT": "1"}, "unknown variable FEDYARD_HEARTBEAT"),
+        (("runs", "list"), {"FEDYARD_TICK_EVERY_S": "soon"}, "must be a number"),
+        (("policies", "apply"), {}, "--management"),
+        (("policies", "apply", "--management", "http://a:b@127.0.0.1:1"), {}, "management API"),
+        (("policies", "apply", "--management", "http://127.0.0.1:1"), {}, "user:password"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(
+    folder: Path, arguments: tuple[str, ...], variables: dict[str, str], said: str
+) -> None:
+    assert_told(fedyard(*arguments, "--data", folder, **variables), said)
+
+
+def test_a_folder_without_a_hub_is_told(tmp_path: Path) -> None:
+    assert_told(fedyard("runs", "list", "--data", tmp_path / "nothing"), "no hub was started")
+
+
+def test_a_schema_that_is_behind_is_told(tmp_path: Path) -> None:
+    urls = {"FEDYARD_BROKER_URL": "embedded:///j", "FEDYARD_DATABASE_URL": f"sqlite:///{tmp_path}/empty"}
+    assert_told(fedyard("runs", "list", "--data", tmp_path, **urls), "./fedyard migrate")
+    assert fedyard("migrate", "--data", tmp_path, **urls).stdout.startswith("applied")
+    assert fedyard("migrate", "--data", tmp_path, **urls).stdout == "the schema is up to date\n"
+    assert fedyard("runs", "list", "--data", tmp_path, **urls).returncode == 0
+
+
+def test_a_database_that_is_down_is_told(tmp_path: Path) -> None:
+    urls = {
+        "FEDYARD_BROKER_URL": "amqp://a:b@127.0.0.1:1/x",
+        "FEDYARD_DATABASE_URL": "postgresql://a:hush@127.0.0.1:1/x",
+    }
+    done = fedyard("runs", "list", "--data", tmp_path, **urls)
+    assert done.returncode == 2
+    assert "Is PostgreSQL running" in done.stderr
+    assert "hush" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_secrets_stay_out_of_reprs() -> None:
+    there = Whereabouts({"FEDYARD_BROKER_URL": "amqp://a:hush@h/v"}, "http://h", "http://a:hush@h")
+    made = accounts.NewAccount("1", "2", "hush")
+    assert "hush" not in f"{there!r} {made!r}"
+
+
+def test_what_is_remembered_is_the_owners_only(folder: Path) -> None:
+    assert (folder / "hub.json").stat().st_mode & 0o077 == 0
+
+
+def test_make_lists_its_targets() -> None:
+    done = subprocess.run(["make", "-C", str(ROOT)], capture_output=True, text=True, check=True, env=dict(os.environ))
+    for target in ("demo", "up", "test", "check"):
+        assert re.search(rf"^ +make {target} ", done.stdout, re.MULTILINE)
+
+
+def assert_told(done: subprocess.CompletedProcess[str], said: str) -> None:
+    assert done.returncode == 2, done.stdout
+    assert said in done.stderr
+    assert done.stderr.startswith("fedyard: ")
+    assert len(done.stderr.splitlines()) == 1, done.stderr

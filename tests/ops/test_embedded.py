@@ -1,0 +1,96 @@
+"""./fedyard embedded: one process, one folder."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ops.program import Program, call, create_account, fedyard, gone, until
+
+Start = Callable[..., Program]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts hubs on one folder; none survives the test."""
+    programs: list[Program] = []
+
+    def begin(**more: str) -> Program:
+        log = tmp_path / f"log{len(programs)}"
+        programs.append(Program(log, "embedded", "--data", tmp_path / "hub", "--port", "0", **more))
+        return programs[-1]
+
+    yield begin
+    for program in programs:
+        program.end(signal.SIGKILL)
+
+
+def test_it_serves_decides_and_stops_cleanly(start: Start, tmp_path: Path) -> None:
+    hub = start()
+    api = hub.ready()
+    assert call(api, "/readyz")[0] == 200
+    token = create_account(tmp_path / "hub")
+    status, made = call(api, "/v1/organisations", token, {"name": "Theirs"}, wait=20)
+    assert status == 201, made
+    family = hub.family()
+    assert hub.end(signal.SIGTERM) == 0, hub.output
+    assert gone(family)
+
+
+def test_what_was_accepted_is_decided_after_a_kill(start: Start, tmp_path: Path) -> None:
+    hub = start()
+    api = hub.ready()
+    token = create_account(tmp_path / "hub")
+    accepted = [call(api, "/v1/organisations", token, {"name": f"Number {n}"}) for n in range(20)]
+    hub.end(signal.SIGKILL)
+    assert {status for status, _ in accepted} == {202}
+    again = start()
+    api = again.ready()
+    for _, body in accepted:
+        status, command = call(api, f"{body['command']['href']}?wait=30", token)
+        assert (status, command["state"]) == (200, "accepted")
+    assert again.end() == 0
+
+
+def test_a_stop_answers_open_polls(start: Start, tmp_path: Path) -> None:
+    hub = start()
+    api = hub.ready()
+    token = create_account(tmp_path / "hub")
+    unknown = "00000000-0000-4000-8000-000000000000"
+    answers: list[tuple[int, dict[str, Any]]] = []
+    poll = threading.Thread(target=lambda: answers.append(call(api, f"/v1/commands/{unknown}?wait=30", token)))
+    poll.start()
+    until(lambda: "fedyard_polls_waiting 1" in metrics(api) or not poll.is_alive())
+    assert hub.end() == 0
+    poll.join()
+    assert [(status, body["state"]) for status, body in answers] == [(200, "pending")]
+
+
+def test_a_folder_has_one_hub(start: Start, tmp_path: Path) -> None:
+    start().ready()
+    second = fedyard("embedded", "--data", tmp_path / "hub", "--port", "0")
+    assert second.returncode == 2
+    assert "another hub runs" in second.stderr
+    assert len(second.stderr.splitlines()) == 1
+
+
+def test_rabbitmq_is_refused(tmp_path: Path) -> None:
+    done = fedyard(
+        "embedded",
+        "--data",
+        tmp_path,
+        FEDYARD_BROKER_URL="amqp://a:b@127.0.0.1:1/x",
+        FEDYARD_DATABASE_URL="postgresql://a:b@127.0.0.1:1/x",
+    )
+    assert (done.returncode, "./fedyard up" in done.stderr) == (2, True)
+
+
+def metrics(api: str) -> str:
+    with urllib.request.urlopen(f"{api}/metrics", timeout=10) as answer:
+        return answer.read().decode()

@@ -1,0 +1,131 @@
+"""Private servers: they keep what they were given, and leave nothing behind."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pika
+import psutil
+import psycopg2
+import pytest
+
+from ops.servers import PORTS, PrivatePostgres, PrivateRabbitmq, ServerError, free_port, listens
+from tests.ops.program import ROOT, environment, gone, until
+
+
+@pytest.fixture
+def own_postgres(servers_folder: Path, request: pytest.FixtureRequest) -> Iterator[PrivatePostgres]:
+    server = PrivatePostgres(servers_folder / request.node.name, durable=False)
+    server.start()
+    yield server
+    server.stop()
+
+
+def rows_of(url: str) -> list[tuple[int, ...]]:
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT number FROM kept")
+        found = cursor.fetchall()
+    connection.close()
+    return found
+
+
+def test_postgres_keeps_what_was_committed_through_a_kill(own_postgres: PrivatePostgres) -> None:
+    url = own_postgres.database()
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE kept (number int); INSERT INTO kept VALUES (7)")
+    own_postgres.kill()
+    assert own_postgres.pids == []
+    own_postgres.start()
+    assert rows_of(url) == [(7,)]
+    own_postgres.restart()
+    assert rows_of(url) == [(7,)]
+
+
+def test_postgres_wants_a_password(own_postgres: PrivatePostgres) -> None:
+    url = own_postgres.database()
+    with pytest.raises(psycopg2.OperationalError):
+        psycopg2.connect(url.replace(own_postgres.password, "wrong"))
+
+
+def test_a_database_of_a_name_is_made_once(own_postgres: PrivatePostgres) -> None:
+    assert own_postgres.database("ours") == own_postgres.database("ours")
+    assert own_postgres.database() != own_postgres.database()
+    with pytest.raises(ServerError, match="cannot be called"):
+        own_postgres.database('x"; DROP DATABASE ours; --')
+
+
+def test_a_stopped_postgres_leaves_no_process(own_postgres: PrivatePostgres) -> None:
+    family = [psutil.Process(pid) for pid in own_postgres.pids]
+    family += [child for process in family for child in process.children(recursive=True)]
+    assert len(family) > 1
+    own_postgres.stop()
+    assert until(lambda: gone(family))
+    assert not listens(own_postgres.port)
+
+
+def test_servers_end_when_their_owner_is_killed(servers_folder: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from ops.servers import PrivatePostgres\n"
+        "server = PrivatePostgres(Path(sys.argv[1]), durable=False); server.start()\n"
+        "print(*server.pids, flush=True); sys.stdin.read()"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", program, str(servers_folder / "orphan")],
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert owner.stdin
+    assert owner.stdout
+    server = psutil.Process(int(owner.stdout.readline()))
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    assert until(lambda: gone([server]))
+    owner.stdin.close()
+    owner.stdout.close()
+
+
+def test_rabbitmq_keeps_durable_messages_through_a_kill(rabbitmq: PrivateRabbitmq) -> None:
+    url = rabbitmq.vhost()
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    channel = connection.channel()
+    channel.confirm_delivery()
+    channel.queue_declare("kept", durable=True)
+    channel.basic_publish("", "kept", b"7", pika.BasicProperties(delivery_mode=2), mandatory=True)
+    nodes = [psutil.Process(pid) for pid in rabbitmq.pids]
+    rabbitmq.kill()
+    assert gone(nodes)
+    assert rabbitmq.pids == []
+    rabbitmq.start()
+    again = pika.BlockingConnection(pika.URLParameters(url))
+    assert again.channel().basic_get("kept", auto_ack=True)[2] == b"7"
+    again.close()
+
+
+def test_rabbitmq_has_no_guest(rabbitmq: PrivateRabbitmq) -> None:
+    assert "guest" not in rabbitmq.ctl("list_users")
+    guest = rabbitmq.vhost().replace(f"{rabbitmq.user}:{rabbitmq.password}", "guest:guest")
+    with pytest.raises(pika.exceptions.AMQPError):
+        pika.BlockingConnection(pika.URLParameters(guest))
+
+
+def test_an_error_of_rabbitmqctl_is_told(rabbitmq: PrivateRabbitmq) -> None:
+    with pytest.raises(ServerError, match="rabbitmqctl"):
+        rabbitmq.ctl("no_such_command")
+
+
+def test_ports_are_free_and_below_those_of_outgoing_connections() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = free_port(taken.getsockname()[1])
+    assert port in PORTS
+    assert free_port(port) == port

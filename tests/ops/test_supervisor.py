@@ -1,0 +1,95 @@
+"""Who ends is started again; a stop is orderly."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from config.clock import SystemClock
+from ops.supervisor import LONGEST_PAUSE_S, Supervisor, _Member, _Yard, read_procfile
+from tests.hub import TestClock
+from tests.ops.program import ROOT, environment, gone
+
+LIVES = f"exec {sys.executable} -c \"import time; print('here', flush=True); time.sleep(1000)\""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def supervise(folder: Path, **commands: str) -> Supervisor:
+    return Supervisor(commands, folder, environment(), SystemClock())
+
+
+@pytest.fixture
+def two(folder: Path) -> Iterator[Supervisor]:
+    supervisor = supervise(folder, web=LIVES, decider=LIVES)
+    supervisor.start()
+    yield supervisor
+    supervisor.kill()
+
+
+def test_a_killed_process_is_started_again_and_the_other_goes_on(two: Supervisor) -> None:
+    before = two.pids()
+    os.kill(before["decider"], signal.SIGKILL)
+    while two.pids().get("decider", before["decider"]) == before["decider"]:
+        two.turn(0.1)
+    assert two.pids()["web"] == before["web"]
+
+
+def test_what_they_say_is_printed_and_a_stop_ends_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    two = supervise(folder, web=LIVES, decider=LIVES)
+    two.start()
+    said = ""
+    while said.count("| here") < 2:
+        two.turn(0.1)
+        said += capsys.readouterr().out
+    family = [psutil.Process(pid) for pid in two.pids().values()]
+    two.stop()
+    assert gone(family)
+    assert two.pids() == {}
+
+
+def test_the_web_stops_before_the_others(folder: Path) -> None:
+    """Each writes its name into one file when it is told to stop."""
+    program = (
+        "import signal, sys, time\n"
+        "def leave(*_):\n"
+        "    open('left', 'a').write(sys.argv[1] + ' ')\n"
+        "    sys.exit()\n"
+        "signal.signal(15, leave)\n"
+        "open(sys.argv[1], 'w').close()\n"
+        "time.sleep(1000)\n"
+    )
+    (folder / "program.py").write_text(program)
+    supervisor = supervise(folder, **{name: f"{sys.executable} program.py {name}" for name in ("decider", "web")})
+    supervisor.start()
+    while not ((folder / "decider").exists() and (folder / "web").exists()):
+        supervisor.turn(0.05)
+    supervisor.stop()
+    assert (folder / "left").read_text().split() == ["web", "decider"]
+
+
+def test_the_pause_grows_and_has_an_end(folder: Path) -> None:
+    clock = TestClock()
+    member = _Member("poor", "false", "31", _Yard(folder, environment(), queue.Queue(), clock))
+    pauses = []
+    for _ in range(10):
+        member.start()
+        assert member.process
+        member.process.wait()
+        pauses.append(member.retire())
+    assert pauses[:3] == [0.5, 1.0, 2.0]
+    assert max(pauses) == LONGEST_PAUSE_S
+
+
+def test_the_procfile_names_the_hubs_processes() -> None:
+    assert list(read_procfile(ROOT / "Procfile")) == ["web", "decider", "relay", "ticker"]

@@ -1,0 +1,125 @@
+"""./fedyard up: the whole hub as its users run it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ops.servers import PrivatePostgres, PrivateRabbitmq, free_port
+from tests.ops.program import Program, call, create_account, fedyard, gone, until
+
+Start = Callable[..., Program]
+
+
+@pytest.fixture
+def start(servers_folder: Path, tmp_path: Path) -> Iterator[Start]:
+    """Starts hubs on a folder that PostgreSQL's account may enter; none survives the test."""
+    programs: list[Program] = []
+
+    def begin(**more: str) -> Program:
+        log = tmp_path / f"log{len(programs)}"
+        more.setdefault("FEDYARD_WEB_PORT", str(free_port()))
+        programs.append(Program(log, "up", "--data", servers_folder / "hub", **more))
+        return programs[-1]
+
+    yield begin
+    for program in programs:
+        family = program.family() if program.runs() else []
+        program.end(signal.SIGKILL)
+        until(lambda family=family: gone(family))
+
+
+@pytest.fixture
+def given(rabbitmq: PrivateRabbitmq, postgres: PrivatePostgres) -> dict[str, str]:
+    """The run's own servers, as an operator would name existing ones."""
+    return {"FEDYARD_BROKER_URL": rabbitmq.vhost(), "FEDYARD_DATABASE_URL": postgres.database()}
+
+
+@pytest.mark.timeout(400)
+def test_it_works_survives_its_own_kill_and_leaves_nothing(start: Start, servers_folder: Path) -> None:
+    """Private servers; killed like a crash; started again on the same folder; stopped with Ctrl-C."""
+    hub = start()
+    api = hub.ready()
+    assert call(api, "/readyz")[0] == 200
+    for text in ("runs.v1", "log in as operator", "account create"):
+        assert text in hub.output
+    token = create_account(servers_folder / "hub")
+    assert call(api, "/v1/organisations", token, {"name": "Theirs"}, wait=20)[0] == 201
+    accepted = [call(api, "/v1/organisations", token, {"name": f"Number {n}"}) for n in range(10)]
+    assert {status for status, _ in accepted} == {202}
+    family = hub.family()
+    assert len(family) > 6
+    hub.end(signal.SIGKILL)
+    assert until(lambda: gone(family))
+
+    again = start()
+    api = again.ready()
+    for _, body in accepted:
+        assert call(api, f"{body['command']['href']}?wait=30", token)[1]["state"] == "accepted"
+    family = again.family()
+    assert again.end(signal.SIGINT) == 0, again.output
+    assert gone(family)
+
+
+@pytest.mark.timeout(400)
+def test_a_killed_process_comes_back_and_nothing_is_lost(
+    start: Start, given: dict[str, str], servers_folder: Path
+) -> None:
+    hub = start(**given)
+    api = hub.ready()
+    token = create_account(servers_folder / "hub")
+    for name in ("decider", "web", "ticker"):
+        victim = process(hub, name)
+        victim.send_signal(signal.SIGKILL)
+        until(lambda name=name, victim=victim: process(hub, name) not in (None, victim))
+        until(lambda: answers(api))
+        status, made = call(api, "/v1/organisations", token, {"name": f"After {name}"}, wait=30)
+        assert status == 201, made
+    assert hub.end(signal.SIGTERM) == 0, hub.output
+
+
+def test_the_embedded_broker_is_refused(tmp_path: Path) -> None:
+    done = fedyard(
+        "up",
+        "--data",
+        tmp_path,
+        FEDYARD_BROKER_URL="embedded:///j.sqlite",
+        FEDYARD_DATABASE_URL="postgresql://a:b@127.0.0.1:1/x",
+    )
+    assert (done.returncode, "./fedyard embedded" in done.stderr) == (2, True)
+
+
+def test_a_database_that_is_down_is_told_in_one_line(tmp_path: Path) -> None:
+    done = fedyard(
+        "up",
+        "--data",
+        tmp_path,
+        FEDYARD_BROKER_URL="amqp://a:b@127.0.0.1:1/x",
+        FEDYARD_DATABASE_URL="postgresql://a:secret@127.0.0.1:1/x",
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("fedyard: ")
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
+
+
+def process(hub: Program, name: str) -> psutil.Process | None:
+    """The Procfile's process of this name."""
+    for one in hub.family():
+        try:
+            if one.ppid() == hub.pid and one.environ().get("HONCHO_PROCESS_NAME") == name:
+                return one
+        except psutil.Error:
+            continue
+    return None
+
+
+def answers(api: str) -> bool:
+    try:
+        return call(api, "/readyz")[0] == 200
+    except OSError:
+        return False
