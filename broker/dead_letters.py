@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-import msgspec
 import pika
 from dramatiq.common import dq_name, q_name, xq_name
 
@@ -102,9 +101,10 @@ class EmbeddedDeadLetters:
         replayed = 0
         for row, _, message in self._found(_wanted(id, queue)):
             if message is not None:
-                self.journal.revive(row, entry_of(message))
+                fresh = _anew(message)
+                self.journal.revive(row, entry_of(fresh))
                 if self.requeue is not None:
-                    self.requeue(row, message)
+                    self.requeue(row, fresh)
                 replayed += 1
         return replayed
 
@@ -152,7 +152,7 @@ class RabbitDeadLetters:
         with self._walk(queue) as letters:
             for letter, message, acknowledge in letters:
                 if wanted(letter) and message is not None:
-                    self.publisher.publish([message])
+                    self.publisher.publish([_anew(message)])
                     acknowledge()
                     replayed += 1
         return replayed
@@ -198,27 +198,15 @@ class RabbitDeadLetters:
                 yield _rabbit_letter(message, queue, body, properties), message, acknowledge
 
 
-class _Noted(msgspec.Struct):
-    """What our own options say of a failure."""
-
-    retries: int = 0
-    reason: str = ""
-    failed_at: int = 0
-
-
-class _Options(msgspec.Struct):
-    options: _Noted = _Noted()
-
-
 def _rabbit_letter(message: DramatiqMessage | None, queue: str, body: bytes, properties: Any) -> DeadLetter:
     """Our own note if there is one; else what RabbitMQ noted when it moved the message."""
-    noted = msgspec.json.decode(body, type=_Options).options if message is not None else _Noted()
+    noted = message.options if message is not None else {}
     deaths = (properties.headers or {}).get("x-death") or [{}]
     died = deaths[0].get("time")
-    at = noted.failed_at * 1000 if noted.failed_at else int(died.timestamp() * 1_000_000) if died else 0
-    reason = noted.reason or str(deaths[0].get("reason", "unknown"))
+    at = noted["failed_at"] * 1000 if "failed_at" in noted else int(died.timestamp() * 1_000_000) if died else 0
+    reason = noted.get("reason") or str(deaths[0].get("reason", "unknown"))
     id = sha256_hex(body)[:32]
-    return _letter(message, body, queue=queue, id=id, at=at, failures=noted.retries, reason=reason)
+    return _letter(message, body, queue=queue, id=id, at=at, failures=noted.get("retries", 0), reason=reason)
 
 
 def _letter(
@@ -239,10 +227,15 @@ def _letter(
 
 
 def _readable(body: bytes, queue: str) -> DramatiqMessage | None:
-    """The message as it was before it failed, for its own queue; None if it is none."""
+    """The message in a body that lay in the queue or in its delay queue; None if it is none."""
     for name in (q_name(queue), dq_name(queue)):
         try:
-            return replace(message_in(body, name), queue_name=q_name(queue), options={})
+            return message_in(body, name)
         except Unreadable:
             continue
     return None
+
+
+def _anew(message: DramatiqMessage) -> DramatiqMessage:
+    """As it was before it failed, for its own queue."""
+    return replace(message, queue_name=q_name(message.queue_name), options={})

@@ -20,7 +20,7 @@ from broker.protocol.ids import sha256_hex
 from broker.protocol.routes import Route, route_of
 
 Option: TypeAlias = int | float | str | None
-DramatiqMessage: TypeAlias = "Message[None]"
+DramatiqMessage: TypeAlias = Message[None]
 
 REASON_LIMIT = 300
 

@@ -1,0 +1,293 @@
+"""The two brokers as one suite sees them, and a small batching worker of the shape that the decider has."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import Empty
+from typing import Protocol
+
+import pika
+from dramatiq import Actor, Broker, Worker
+from dramatiq.worker import WorkerThread
+
+from broker.dead_letters import DeadLetters, EmbeddedDeadLetters, RabbitDeadLetters
+from broker.embedded import EmbeddedBroker
+from broker.messages import envelope_in
+from broker.port import Publisher
+from broker.protocol import codec
+from broker.protocol import commands as c
+from broker.protocol.commands import Envelope
+from broker.protocol.routes import ROUTES, Route
+from broker.publisher import GroupPublisher
+from broker.rabbitmq import RabbitBroker
+from config.clock import SystemClock, draw_id
+
+CLOCK = SystemClock()
+RUNS = "runs.v1"
+HEARTBEATS = "heartbeats.v1"
+
+QUICK: dict[str, Route] = {
+    route.actor: dataclasses.replace(route, retries=min(route.retries, 2), min_backoff_ms=50, max_backoff_ms=80)
+    for route in ROUTES.values()
+}
+"""The real routes with short back-offs."""
+
+
+def stop_run(reason: str = "") -> Envelope:
+    return envelope(c.StopRun(run_id=draw_id(), reason=reason))
+
+
+def heartbeats() -> Envelope:
+    return envelope(c.RecordHeartbeats(beats=[], token_uses=[]))
+
+
+def envelope(command: c.AnyCommand) -> Envelope:
+    return codec.envelope_of(command, id=draw_id(), by=codec.THE_HUB, at=CLOCK.now())
+
+
+def until(true: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait until it is; a test that waits in vain fails."""
+    for _ in range(int(seconds / 0.01)):
+        if true():
+            return
+        CLOCK.sleep(0.01)
+    raise AssertionError("it did not happen in time")
+
+
+class Decided:
+    """What a worker did: ids in order, one for each time that the body ran through."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.batches: list[int] = []
+        self.tries: dict[str, int] = {}
+        self.failing: Callable[[Envelope], BaseException | None] = lambda _: None
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, text: str) -> None:
+        envelope = codec.decode(text)
+        self.tries[envelope.id] = self.tries.get(envelope.id, 0) + 1
+        self.gate.wait(30)
+        error = self.failing(envelope)
+        if error is not None:
+            raise error
+        self.ids.append(envelope.id)
+
+
+class BatchingThread(WorkerThread):
+    """Takes what waits, runs it as one batch, then settles each message by itself."""
+
+    decided: Decided
+
+    def process_message(self, message):
+        messages = [message]
+        while len(messages) < 500:
+            try:
+                messages.append(self.work_queue.get_nowait().message)
+            except Empty:
+                break
+        self.decided.batches.append(len(messages))
+        for each in messages:
+            self.broker.emit_before("process_message", each)
+            error: BaseException | None = None
+            try:
+                envelope_in(each)
+                self.decided(each.args[0])
+            except Exception as raised:  # noqa: BLE001 - what an actor raises
+                error = raised
+            self.broker.emit_after("process_message", each, exception=error)
+            self.consumers[each.queue_name].post_process_message(each)
+            self.work_queue.task_done()
+
+
+class BatchingWorker(Worker):
+    def __init__(self, broker: Broker, decided: Decided) -> None:
+        super().__init__(broker, worker_threads=1, worker_timeout=100)
+        self.decided = decided
+
+    def _add_worker(self) -> None:
+        thread = BatchingThread(
+            broker=self.broker,
+            consumers=self.consumers,
+            work_queue=self.work_queue,
+            worker_timeout=self.worker_timeout,
+        )
+        thread.decided = self.decided
+        thread.start()
+        self.workers.append(thread)
+
+
+class Working(Protocol):
+    def stop(self, timeout: int = ...) -> None: ...
+
+
+class World(ABC):
+    """One broker with what a hub does to it."""
+
+    def __init__(self) -> None:
+        self.decided = Decided()
+        self.workers: list[Worker] = []
+        self.routes: dict[str, Route] = QUICK
+
+    publisher: Publisher
+
+    def work(self, *, threads: int = 0, actors: Sequence[str] = ("stop_run", "record_heartbeats")) -> Worker:
+        """A batching worker; with `threads`, a stock one with so many."""
+        broker = self.worker_broker()
+        for route in ROUTES.values():
+            if route.actor in actors:
+                Actor(self.decided, actor_name=route.actor, queue_name=route.queue, broker=broker, priority=0, options={})
+        worker = (
+            Worker(broker, worker_threads=threads, worker_timeout=100)
+            if threads
+            else BatchingWorker(broker, self.decided)
+        )
+        worker.start()
+        self.workers.append(worker)
+        return worker
+
+    def rest(self) -> None:
+        """Stop the workers in good order."""
+        for worker in self.workers:
+            worker.stop(5000)
+            self.put_down(worker.broker)
+        self.workers.clear()
+
+    @abstractmethod
+    def worker_broker(self) -> Broker: ...
+
+    @abstractmethod
+    def put_down(self, broker: Broker) -> None: ...
+
+    @abstractmethod
+    def dead_letters(self) -> DeadLetters: ...
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """What was delivered and not acknowledged loses its way back."""
+
+    @abstractmethod
+    def put_raw(self, queue: str, body: bytes) -> None: ...
+
+    @abstractmethod
+    def left(self, queue: str) -> int:
+        """Messages in the queue and its delay queue, delivered or not."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class EmbeddedWorld(World):
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.path = folder / "journal.sqlite"
+        self.broker = self._open()
+
+    def _open(self) -> EmbeddedBroker:
+        self.publisher = EmbeddedBroker(self.path, routes=self.routes)
+        return self.publisher
+
+    def worker_broker(self) -> Broker:
+        self.broker.middleware = [m for m in self.broker.middleware if type(m).__name__ != "_WorkerMiddleware"]
+        return self.broker
+
+    def put_down(self, broker: Broker) -> None:
+        """The broker goes on: it is the publisher as well."""
+
+    def dead_letters(self) -> DeadLetters:
+        return EmbeddedDeadLetters(self.broker.journal, self.broker.put)
+
+    def interrupt(self) -> None:
+        """As if the process had died: what is on disk is what a new one finds. Its worker works on, in vain."""
+        old, workers = self.broker, list(self.workers)
+        old.closed = True
+        old.journal.close()
+        self.workers.clear()
+        self.broker = self._open()
+        self.decided.gate.set()
+        for worker in workers:
+            worker.stop(5000)
+        self.work()
+
+    def put_raw(self, queue: str, body: bytes) -> None:
+        self.broker.close()
+        import sqlite3
+
+        with sqlite3.connect(self.path) as db:
+            db.execute(
+                "INSERT INTO journal (id, queue, kind, body, size_bytes) VALUES ('x', ?, 'x', ?, 1)", (queue, body)
+            )
+        db.close()
+        self.broker = self._open()
+
+    def left(self, queue: str) -> int:
+        return sum(1 for _, _, name, _ in self.broker.journal.live() if name.removesuffix(".DQ") == queue)
+
+    def close(self) -> None:
+        self.decided.gate.set()
+        self.rest()
+        self.broker.close()
+
+
+class RabbitWorld(World):
+    def __init__(self, url: str, ctl: Callable[..., str], management: object) -> None:
+        super().__init__()
+        self.url, self.ctl, self.management = url, ctl, management
+        self.vhost = url.rsplit("/", 1)[1]
+        self.publisher = GroupPublisher(url, "web")
+
+    def worker_broker(self) -> Broker:
+        return RabbitBroker(self.url, "decider", prefetch=500, routes=self.routes)
+
+    def put_down(self, broker: Broker) -> None:
+        broker.close()
+
+    def dead_letters(self) -> DeadLetters:
+        return RabbitDeadLetters(self.url)
+
+    def interrupt(self) -> None:
+        self.close_connections()
+        self.decided.gate.set()
+
+    def close_connections(self) -> None:
+        self.ctl("close_all_connections", "--vhost", self.vhost, "a test")
+
+    def put_raw(self, queue: str, body: bytes) -> None:
+        with self.channel() as channel:
+            channel.basic_publish("", queue, body)
+
+    def channel(self) -> pika.adapters.blocking_connection.BlockingChannel:
+        connection = pika.BlockingConnection(pika.URLParameters(self.url))
+        channel = connection.channel()
+        channel.confirm_delivery()
+        return _Closing(connection, channel)
+
+    def left(self, queue: str) -> int:
+        """By rabbitmqctl, which counts what is delivered and not yet acknowledged as well."""
+        listed = self.ctl("-q", "list_queues", "-p", self.vhost, "--no-table-headers", "name", "messages")
+        counts = dict(line.split() for line in listed.splitlines() if line)
+        return sum(int(counts.get(name, 0)) for name in (queue, f"{queue}.DQ"))
+
+    def close(self) -> None:
+        self.decided.gate.set()
+        self.rest()
+        self.publisher.close()
+
+
+class _Closing:
+    """A channel that takes its connection along."""
+
+    def __init__(self, connection, channel) -> None:
+        self.connection, self.channel = connection, channel
+
+    def __enter__(self):
+        return self.channel
+
+    def __exit__(self, *_):
+        if self.connection.is_open:
+            self.connection.close()
