@@ -9,11 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from broker.journal import JournalLocked
+from broker.policies import apply_policies, policies
 from broker.port import BrokerUnavailable
 from broker.protocol.ids import is_id
+from broker.protocol.routes import QUEUES
 from config.clock import SystemClock
 from config.settings import Settings, SettingsError
-from ops import accounts, policies, runs
+from ops import accounts, dead_letters, runs
 from ops.embedded import run_embedded
 from ops.management import Management, ManagementError
 from ops.place import DEFAULT, InUse, recall
@@ -35,6 +38,7 @@ EXPECTED = (
     ServerError,
     ManagementError,
     InUse,
+    JournalLocked,
     Unfit,
     accounts.Rejected,
     BrokerUnavailable,
@@ -102,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     why.add_argument("run", metavar="RUN_ID")
     why.set_defaults(does=_why)
 
+    _add_dead_letters(_verbs(nouns, "dead-letters", "commands that could not be decided"), place)
+
     event = _verbs(nouns, "events", "what happened")
     event.add_parser("verify", parents=[place], help="walk every stream's chain of hashes").set_defaults(
         does=_verify_events
@@ -113,6 +119,25 @@ def _parser() -> argparse.ArgumentParser:
     applying.add_argument("--vhost", help="the one in FEDYARD_BROKER_URL unless said otherwise")
     applying.set_defaults(does=_apply_policies)
     return parser
+
+
+def _add_dead_letters(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], place: argparse.ArgumentParser
+) -> None:
+    which = argparse.ArgumentParser(add_help=False)
+    some = which.add_mutually_exclusive_group(required=True)
+    some.add_argument("id", nargs="?", metavar="ID")
+    some.add_argument("--queue", choices=[queue.name for queue in QUEUES if queue.durable])
+    listing = verbs.add_parser("list", parents=[place], help="what lies there")
+    listing.add_argument("--queue", choices=[queue.name for queue in QUEUES if queue.durable])
+    listing.set_defaults(does=_list_dead_letters)
+    show = verbs.add_parser("show", parents=[place], help="all that is known of one")
+    show.add_argument("id", metavar="ID")
+    show.set_defaults(does=_show_dead_letter)
+    verbs.add_parser("replay", parents=[place, which], help="back to their queues, to be tried again").set_defaults(
+        does=_replay_dead_letters
+    )
+    verbs.add_parser("purge", parents=[place, which], help="throw them away").set_defaults(does=_purge_dead_letters)
 
 
 def _verbs(
@@ -171,6 +196,41 @@ def _why(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _list_dead_letters(chosen: argparse.Namespace) -> int:
+    with dead_letters.opened(_settings(chosen)) as letters:
+        found = letters.list(chosen.queue)
+    print("\n".join(map(dead_letters.line, found)) or "there are no dead letters")
+    return 0
+
+
+def _show_dead_letter(chosen: argparse.Namespace) -> int:
+    with dead_letters.opened(_settings(chosen)) as letters:
+        letter = letters.show(chosen.id)
+    if letter is None:
+        raise Unfit(f"there is no dead letter {chosen.id}; see ./fedyard dead-letters list")
+    print("\n".join(dead_letters.page(letter)))
+    return 0
+
+
+def _replay_dead_letters(chosen: argparse.Namespace) -> int:
+    with dead_letters.opened(_settings(chosen)) as letters:
+        count = letters.replay(chosen.id, chosen.queue)
+    return _counted(count, "given back to their queues", chosen)
+
+
+def _purge_dead_letters(chosen: argparse.Namespace) -> int:
+    with dead_letters.opened(_settings(chosen)) as letters:
+        count = letters.purge(chosen.id, chosen.queue)
+    return _counted(count, "thrown away", chosen)
+
+
+def _counted(count: int, what: str, chosen: argparse.Namespace) -> int:
+    if chosen.id and not count:
+        raise Unfit(f"there is no dead letter {chosen.id} that can be; see ./fedyard dead-letters list")
+    print(f"{count} {what}")
+    return 0
+
+
 def _verify_events(chosen: argparse.Namespace) -> int:
     """1 if a chain is broken."""
     broken = 0
@@ -187,8 +247,8 @@ def _apply_policies(chosen: argparse.Namespace) -> int:
     if url is None:
         raise Unfit("say where RabbitMQ's management is: --management http://user:password@host:15672")
     vhost = chosen.vhost or unquote(urlsplit(_settings(chosen).broker_url).path.removeprefix("/")) or "/"
-    policies.apply(Management.of(url), vhost)
-    print(f"applied {', '.join(policy.name for policy in policies.POLICIES)} to vhost {vhost}")
+    apply_policies(Management.of(url).call, vhost)
+    print(f"applied {', '.join(policy['name'] for policy in policies())} to vhost {vhost}")
     return 0
 
 

@@ -548,6 +548,8 @@ def _reachable(folder: Path, account: pwd.struct_passwd | None) -> Path:
     if subprocess.run(probe, check=False).returncode == 0:
         return folder
     elsewhere = Path("/var/lib/fedyard") / sha256(str(folder).encode()).hexdigest()[:12]
+    if not (folder / "moved").exists():  # the folder is new, or was emptied: so is what belongs to it
+        shutil.rmtree(elsewhere, ignore_errors=True)
     elsewhere.mkdir(parents=True, exist_ok=True)
     (folder / "moved").write_text(f"{elsewhere}\n")
     return elsewhere

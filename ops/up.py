@@ -16,10 +16,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
+from broker.policies import apply_policies
 from broker.protocol.routes import QUEUES
 from config.clock import SystemClock
 from config.settings import Settings, SettingsError
-from ops import policies
 from ops.place import CHECKOUT, Whereabouts, only_hub_in, remember
 from ops.servers import PrivatePostgres, PrivateRabbitmq, free_port, install_missing, kept_secret
 from ops.supervisor import Supervisor, read_procfile
@@ -108,7 +108,7 @@ def _users(rabbitmq: PrivateRabbitmq) -> tuple[str, str]:
         rabbitmq.management.put_user(user, kept_secret(rabbitmq.folder / f"password-{user}"), tags)
     rabbitmq.management.put_permission(VHOST, HUB_USER)
     rabbitmq.management.put_permission(VHOST, OPERATOR_USER, write="^$", configure="^$")
-    policies.apply(rabbitmq.management, VHOST)
+    apply_policies(rabbitmq.management.call, VHOST)
     address = rabbitmq.management_url.removeprefix("http://")
     password = kept_secret(rabbitmq.folder / f"password-{HUB_USER}")
     return (
