@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from controller.tasks import TaskError
+from controller.tasks.arrays import PACKED_LIMIT_BYTES, file_form, pack, unpack
+
+NAMES = st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_size=1, max_size=20)
+KINDS = st.one_of(
+    hnp.boolean_dtypes(),
+    hnp.integer_dtypes(),
+    hnp.unsigned_integer_dtypes(),
+    hnp.floating_dtypes(sizes=(32, 64)),
+    hnp.complex_number_dtypes(),
+    hnp.unicode_string_dtypes(min_len=1, max_len=8),
+    hnp.byte_string_dtypes(min_len=1, max_len=8),
+)
+ARRAYS = st.dictionaries(NAMES, hnp.arrays(KINDS, hnp.array_shapes(min_dims=0, max_side=4, min_side=0)), max_size=4)
+
+
+@given(ARRAYS)
+def test_arrays_come_back_as_they_were(arrays: dict[str, np.ndarray]) -> None:
+    packed = pack(arrays)
+    back = unpack(packed)
+    assert not isinstance(back, bytes)
+    assert sorted(back) == sorted(arrays)
+    for name, array in arrays.items():
+        assert back[name].dtype == array.dtype
+        np.testing.assert_array_equal(back[name], array)
+    assert pack(back) == packed
+
+
+@given(st.binary(max_size=1000))
+def test_bytes_come_back_as_they_were(content: bytes) -> None:
+    assert unpack(pack(content)) == content
+
+
+@given(st.binary(max_size=400))
+def test_anything_else_is_a_task_error(content: bytes) -> None:
+    for packed in (content, b"FYa1" + content):
+        if packed[:4] != b"FYb1":
+            with pytest.raises(TaskError):
+                unpack(packed)
+
+
+@given(ARRAYS.filter(bool), st.data())
+def test_broken_arrays_are_arrays_or_a_task_error(arrays: dict[str, np.ndarray], data: st.DataObject) -> None:
+    packed = bytearray(pack(arrays))
+    place = data.draw(st.integers(4, len(packed) - 1))
+    packed[place] ^= data.draw(st.integers(1, 255))
+    try:
+        assert isinstance(unpack(bytes(packed)), dict)
+    except TaskError:
+        pass
+
+
+def archive(**files: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name, content in files.items():
+            zipped.writestr(f"{name}.npy", content)
+    return b"FYa1" + out.getvalue()
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, ...]:
+        return pytest.fail, ("a pickle was opened",)
+
+
+def npy(array: np.ndarray, *, objects: bool = False) -> bytes:
+    out = io.BytesIO()
+    np.lib.format.write_array(out, array, allow_pickle=objects)
+    return out.getvalue()
+
+
+def header(text: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        npy(np.array([Bomb()], dtype=object), objects=True),
+        pickle.dumps(Bomb()),
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }"),
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }"),
+        header("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }") + pickle.dumps(Bomb()),
+        header("{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (1,), }") + bytes(8),
+        npy(np.zeros(3))[:-1],
+        npy(np.zeros(3)) + b"more",
+    ],
+)
+def test_nothing_is_unpickled_and_no_promise_is_believed(content: bytes) -> None:
+    with pytest.raises(TaskError):
+        unpack(archive(a=content))
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    with pytest.raises(TaskError, match="more than 1000000 bytes"):
+        unpack(archive(a=npy(np.zeros(10_000_000))), limit_bytes=1_000_000)
+
+
+def test_what_the_hub_would_not_carry_is_not_packed() -> None:
+    random = np.random.default_rng(1).normal(size=PACKED_LIMIT_BYTES // 8)
+    with pytest.raises(TaskError, match="too many"):
+        pack({"weights": random})
+    with pytest.raises(TaskError, match="too many"):
+        pack(bytes(PACKED_LIMIT_BYTES))
+
+
+@pytest.mark.parametrize("arrays", [{"": np.zeros(1)}, {"a\nb": np.zeros(1)}, {"a": np.array([object()])}])
+def test_odd_names_and_objects_are_not_packed(arrays: dict[str, np.ndarray]) -> None:
+    with pytest.raises(TaskError):
+        pack(arrays)
+
+
+def test_a_file_can_be_opened_by_numpy(tmp_path) -> None:
+    suffix, content = file_form(pack({"weights": np.arange(3.0)}))
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(content)
+    with np.load(path, allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["weights"], np.arange(3.0))
+
+
+def test_an_update_that_is_gone_says_so() -> None:
+    with pytest.raises(TaskError, match="gone"):
+        unpack(b"")
