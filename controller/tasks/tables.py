@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,11 @@ def _csv(path: Path, label: str) -> tuple[list[str], Floats]:
         names = next(csv.reader(stream), [])
         if label not in names or len(set(names)) != len(names):
             raise TaskError(f"{path.name} needs a first line with different column names, {label} among them")
+        first = stream.readline()
+        if not first.strip():
+            raise TaskError(f"{path.name} has no rows below its first line")
         try:
-            columns = np.loadtxt(stream, delimiter=",", ndmin=2, dtype=np.float64)
+            columns = np.loadtxt(chain([first], stream), delimiter=",", ndmin=2, dtype=np.float64)
         except ValueError:
             raise TaskError(f"{path.name} holds something that is no number, or rows of different length") from None
     if columns.shape[1:] != (len(names),):

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import stat
+import threading
+
+import pytest
+
+from controller.client import Refused, Unavailable
+from controller.site import Folder, Join, Settings, SiteError, Tasks
+from tests.controller.rude import DROP, Answer, rude_hub
+
+CREATED = Answer(201, {"id": "site-1", "token_id": "t", "token": None})
+USED = Answer(401, {"type": "/problems/unauthorized", "title": "No", "status": 401, "detail": "used"})
+ME = Answer(body={"kind": "site", "id": "site-1", "name": "north"})
+
+
+def folder(tmp_path, hub: str = "http://127.0.0.1:1") -> Folder:
+    made = Folder(tmp_path / "north")
+    made.create(Settings(hub=hub, name="north", data={"train": "t.csv"}, join=Join(projects=["p"])), "one-time")
+    return made
+
+
+def test_settings_come_back_as_they_were_written(tmp_path) -> None:
+    odd = Settings(hub="https://hub.example", name='nor"th\\', description="a\nb\x7f #", join=Join(projects=['"p"']))
+    made = Folder(tmp_path / "x")
+    made.create(odd, "one-time")
+    assert made.settings() == odd
+
+
+def test_secrets_are_private(tmp_path) -> None:
+    made = folder(tmp_path)
+    made.token()
+    made.identity()
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in made.path.iterdir()}
+    assert modes == dict.fromkeys(("site.toml", "enrolment.token", "token", "identity.key"), 0o600)
+    assert stat.S_IMODE(made.path.stat().st_mode) == 0o700
+
+
+def test_a_folder_holds_one_site(tmp_path) -> None:
+    folder(tmp_path)
+    with pytest.raises(SiteError, match="holds a site already"):
+        folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hub = 3",
+        'hub = "http://h"\nname = "n"\nunknown = 1',
+        'hub = "ftp://h"\nname = "n"',
+        'hub = "http://user:password@h"\nname = "n"',
+        'hub = "http://h"\nname = "n"\n[tasks]\nallow = ["os"]',
+        "[",
+    ],
+)
+def test_an_odd_configuration_is_named(tmp_path, text: str) -> None:
+    (tmp_path / "site.toml").write_text(text)
+    with pytest.raises(SiteError, match=r"site\.toml"):
+        Folder(tmp_path).settings()
+
+
+def test_only_dotted_classes_can_be_allowed() -> None:
+    assert Tasks(allow=["my.tasks:Mine"]).allow == ["my.tasks:Mine"]
+
+
+def test_a_lost_answer_is_harmless(tmp_path) -> None:
+    with rude_hub(DROP, CREATED) as hub:
+        made = folder(tmp_path, hub.url)
+        assert made.enrol(made.settings()) == "site-1"
+    first, second = hub.seen
+    assert (first.body, first.headers["idempotency-key"]) == (second.body, second.headers["idempotency-key"])
+    assert made.token().encode() not in first.body
+    assert not (made.path / "enrolment.token").exists()
+
+
+def test_enrolling_again_after_a_crash_finds_itself_enrolled(tmp_path) -> None:
+    """The first request was accepted, its answer lost, and the enrolment counts as used by now."""
+    with rude_hub(USED, ME) as hub:
+        made = folder(tmp_path, hub.url)
+        token = made.token()
+        assert made.enrol(made.settings()) == "site-1"
+        assert made.site_id() == "site-1"
+    assert hub.seen[0].headers["authorization"] == "Bearer one-time"
+    assert hub.seen[1].headers["authorization"] == f"Bearer {token}"
+
+
+def test_an_enrolment_that_is_not_ours_is_refused(tmp_path) -> None:
+    with rude_hub(USED) as hub:
+        made = folder(tmp_path, hub.url)
+        with pytest.raises(Refused):
+            made.enrol(made.settings())
+    assert (made.path / "enrolment.token").exists()
+
+
+def test_an_enrolled_site_asks_nobody(tmp_path) -> None:
+    made = folder(tmp_path)
+    (made.path / "site.id").write_text("site-1")
+    assert made.enrol(made.settings()) == "site-1"
+
+
+def test_no_token_is_a_clear_error(tmp_path) -> None:
+    made = folder(tmp_path)
+    (made.path / "enrolment.token").unlink()
+    with pytest.raises(SiteError, match="enrolment token"):
+        made.enrol(made.settings())
+    with pytest.raises(SiteError, match="not enrolled"):
+        made.site_id()
+
+
+def test_the_identity_stays_the_same(tmp_path) -> None:
+    made = folder(tmp_path)
+    assert made.identity().public_key() == Folder(made.path).identity().public_key()
+    assert made.token() == Folder(made.path).token()
+
+
+def test_unavailable_is_told_as_such(tmp_path) -> None:
+    closing = threading.Event()
+    closing.set()
+    with rude_hub(DROP) as hub:
+        made = folder(tmp_path, hub.url)
+        with pytest.raises(Unavailable):
+            made.enrol(made.settings(), closing)
