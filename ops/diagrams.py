@@ -14,35 +14,44 @@ PAGE = Path(__file__).parent.parent / "docs" / "states.md"
 
 _HEAD = """# States
 
-Drawn from `broker/protocol/states.py` by `python -m ops.diagrams`; a test holds that this page is up to date. A step that
-a diagram does not show is forbidden.
+Drawn from `broker/protocol/states.py` by `python -m ops.diagrams`; a test holds that this page is up to date. A step
+that a diagram does not show is forbidden.
 """
 
 _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any]], ...] = (
     (
         "Run",
-        "One attempt of one numbered run. A queued run is `created` until its turn has come. `RestartRun` makes a new run, the "
-        "next attempt; it never rewrites this one.",
+        (
+            "One attempt of one numbered run. A queued run is `created` until its turn has come. `RestartRun` makes a "
+            "new run, the next attempt; it never rewrites this one."
+        ),
         s.RUN,
         s.RUN_FINAL,
     ),
     (
         "Task run",
-        "A task of a run. It becomes active when all tasks that it comes after have succeeded, and is skipped when one of them "
-        "has ended otherwise. `carry` brings a succeeded task into the next attempt.",
+        (
+            "A task of a run. It becomes active when all tasks that it comes after have succeeded, and is skipped "
+            "when one of them has ended otherwise. `carry` brings a succeeded task into the next attempt."
+        ),
         s.TASK_RUN,
         s.TASK_RUN_FINAL,
     ),
     (
         "Round",
-        "A round of an active task. The hub moves it on when all seats, or at the deadline the quorum, have done their part. "
-        "`complete` out of training is for tasks that aggregate nothing.",
+        (
+            "A round of an active task. The hub moves it on when all seats, or at the deadline the quorum, have done "
+            "their part. `complete` out of training is for tasks that aggregate nothing."
+        ),
         s.ROUND,
         s.ROUND_FINAL,
     ),
     (
         "Seat",
-        "A site's place in a task run. The site reports accept, ready, trained, submit, fail and rejoin; the rest is the hub's.",
+        (
+            "A site's place in a task run. The site reports accept, ready, trained, submit, fail and rejoin; "
+            "the rest is the hub's."
+        ),
         s.SEAT,
         frozenset({s.SeatState.DONE, s.SeatState.FAILED, s.SeatState.CANCELLED}),
     ),

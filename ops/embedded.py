@@ -37,6 +37,9 @@ ANSWERS_WITHIN_S = 5.0
 BODY_LIMIT_BYTES = 33_554_432
 """What waitress takes in at most before it hangs up; below, the app itself answers 413 with a problem."""
 
+EMBEDDED_DEFAULTS = {"FEDYARD_WEB_THREADS": "128", "FEDYARD_WAITING_POLLS": "112"}
+"""One process with all parts in it waits for fewer clients than a web process of its own."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -77,6 +80,8 @@ def _settings(folder: Path, port: int | None, environment: Mapping[str, str]) ->
     chosen = {name: value for name, value in environment.items() if name.startswith("FEDYARD_")}
     chosen.setdefault("FEDYARD_BROKER_URL", f"embedded:///{here / 'journal.sqlite'}")
     chosen.setdefault("FEDYARD_DATABASE_URL", f"sqlite:///{here / 'store.sqlite'}")
+    for name, value in EMBEDDED_DEFAULTS.items():
+        chosen.setdefault(name, value)
     if port is not None:
         chosen["FEDYARD_WEB_PORT"] = str(port)
     settings = Settings.read(chosen)

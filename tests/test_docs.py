@@ -1,48 +1,70 @@
-"""The documents keep up with the code."""
+"""The docs say what the code does: every variable, every queue, every command of the operator, every link."""
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import re
-from dataclasses import fields
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from broker.protocol.events import Notice
 from broker.protocol.routes import QUEUES
 from config.settings import Settings
-from ops.diagrams import PAGE, page
+from ops.cli import _parser
 
-ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-
-
-def test_the_diagrams_of_states_are_up_to_date() -> None:
-    assert PAGE.read_text() == page(), "run: python -m ops.diagrams"
+ROOT = Path(__file__).resolve().parent.parent
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+PAGES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
-@pytest.mark.parametrize("name", [f"FEDYARD_{field.name.upper()}" for field in fields(Settings)])
-def test_every_variable_is_documented(name: str) -> None:
-    assert f"`{name}`" in (ROOT / "docs/operations.md").read_text()
+@pytest.mark.parametrize("field", dataclasses.fields(Settings), ids=lambda field: field.name)
+def test_every_variable_is_documented_with_its_default_and_meaning(field: dataclasses.Field[object]) -> None:
+    row = f"| `FEDYARD_{field.name.upper()}` | `{field.default}` | {field.metadata['about']}"
+    assert row in OPERATIONS
 
 
-@pytest.mark.parametrize("queue", [queue.name for queue in QUEUES])
-def test_every_queue_is_documented(queue: str) -> None:
-    assert f"`{queue}`" in (ROOT / "docs/operations.md").read_text()
+def test_no_variable_is_documented_that_is_none() -> None:
+    documented = set(re.findall(r"^\| `(FEDYARD_\w+)` \|", OPERATIONS, re.MULTILINE))
+    assert documented == {f"FEDYARD_{field.name.upper()}" for field in dataclasses.fields(Settings)}
 
 
-@pytest.mark.parametrize("notice", list(Notice))
-def test_every_notice_is_documented(notice: Notice) -> None:
-    assert f"`{notice}`" in (ROOT / "docs/api.md").read_text()
+@pytest.mark.parametrize("queue", QUEUES, ids=lambda queue: queue.name)
+def test_every_queue_is_explained(queue) -> None:
+    assert f"| `{queue.name}` | {queue.meaning} |" in OPERATIONS
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_every_link_leads_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
-        assert (path.parent / target).exists(), f"{path.name} links to {target}"
+def test_metrics_that_are_named_exist() -> None:
+    known = (ROOT / "web" / "metrics.py").read_text()
+    named = re.findall(r"`(fedyard_\w+)`", OPERATIONS)
+    assert named
+    assert [name for name in named if f'"{name}"' not in known] == []
 
 
-def test_the_glossary_is_in_order_and_has_every_word_once() -> None:
-    words = re.findall(r"^\| ([a-z -]+) \| (?!meaning)", (ROOT / "docs/glossary.md").read_text(), re.M)
-    words = [word for word in words if word != "word"]
-    assert words == sorted(set(words))
+def commands(parser: argparse.ArgumentParser, name: str = "") -> Iterator[str]:
+    """Every command of the command line, with its verbs."""
+    nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not nested:
+        yield name.strip()
+    for action in nested:
+        for word, below in action.choices.items():
+            yield from commands(below, f"{name} {word}")
+
+
+@pytest.mark.parametrize("command", sorted(commands(_parser())))
+def test_every_command_of_the_operator_is_documented(command: str) -> None:
+    words = command.split()
+    assert any(all(word in line for word in words) and words[0] in line for line in OPERATIONS.splitlines())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
+    missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+    assert missing == []
+
+
+def test_decisions_are_numbered_once() -> None:
+    numbers = [path.name[:4] for path in (ROOT / "docs" / "adr").glob("*.md")]
+    assert len(numbers) == len(set(numbers))

@@ -1,0 +1,52 @@
+"""The checks of pyproject.toml cover everything that there is. (`make check` runs the import contracts themselves.)"""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
+HUB = PACKAGES - {"controller", "demo"}
+
+
+def contract(name: str) -> dict[str, list[str]]:
+    return next(one for one in PROJECT["tool"]["importlinter"]["contracts"] if one["id"] == name)
+
+
+def test_every_package_is_type_checked_and_under_the_contract() -> None:
+    assert set(PROJECT["tool"]["mypy"]["packages"]) == PACKAGES
+    assert set(PROJECT["tool"]["importlinter"]["root_packages"]) == PACKAGES
+
+
+def test_no_package_of_the_hub_is_left_out_of_a_contract() -> None:
+    layers = {name.strip() for layer in contract("layers")["layers"] for name in layer.split("|")}
+    assert layers == HUB
+    assert set(contract("controller")["forbidden_modules"]) == HUB | {"demo"}
+    assert set(contract("hub")["source_modules"]) == HUB
+    assert set(contract("demo")["forbidden_modules"]) == HUB
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_every_module_says_what_it_is(package: str) -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / package).rglob("*.py")
+        if path.read_text().strip() and ast.get_docstring(ast.parse(path.read_text())) is None
+    ]
+    assert silent == []
+
+
+def test_no_test_is_skipped_or_mocked() -> None:
+    words = ("pytest.mark." + "skip", "pytest." + "skip", "mark." + "xfail", "unittest." + "mock", "monkey" + "patch")
+    found = [
+        f"{path.relative_to(ROOT)}: {word}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for word in words
+        if word in path.read_text()
+    ]
+    assert found == []
