@@ -82,7 +82,7 @@ def create_app(hub: Hub) -> Flask:
     """The app over a hub's parts. Call `release` when the server begins to stop and `close` when it has stopped."""
     web = _assemble(hub)
     app = Flask("fedyard", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = hub.settings.request_limit_bytes
+    app.config["MAX_CONTENT_LENGTH"] = hub.settings.request_limit_bytes + 1  # a body of unknown length is cut off here
     app.url_map.converters.update(id=IdConverter, count=CountConverter)
     app.url_map.strict_slashes = True
     app.url_map.redirect_defaults = False

@@ -27,6 +27,8 @@ def body_of(request: Request, kind: type[Any], limit_bytes: int, *, optional: bo
         content = request.get_data(cache=False)
     except RequestEntityTooLarge:
         raise _too_large(limit_bytes) from None
+    if len(content) > limit_bytes:
+        raise _too_large(limit_bytes)
     if not content and optional:
         return kind()
     if request.mimetype != "application/json":

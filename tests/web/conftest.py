@@ -29,6 +29,16 @@ def make_net(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callabl
         one.close()
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """One hub for the tests of a file that leave nothing behind which the others would mind."""
+    folder = tmp_path_factory.mktemp("shared")
+    sqlite = f"sqlite:///{folder}/store.sqlite"
+    made = network(request.getfixturevalue("postgres").database() if request.param == "postgres" else sqlite, folder)
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def net(make_net: Callable[..., Network]) -> Network:
     return make_net()

@@ -13,8 +13,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from actors.decisions.decide import Rules
 from actors.deciding import decide_batch
+from actors.decisions.decide import Rules
 from broker.port import BrokerUnavailable
 from broker.protocol import commands as c
 from broker.protocol.codec import THE_HUB, decode, encode, envelope_of
@@ -122,9 +122,12 @@ class Network:
     publisher: DecidingPublisher
     signals: Signals
     admin: Caller
+    made: int = 0
 
     def organisation(self, name: str) -> str:
-        return self.admin.ok("POST", "/v1/organisations", {"name": name})["id"]
+        """A number is added to the name, so that a hub may be shared by tests."""
+        self.made += 1
+        return self.admin.ok("POST", "/v1/organisations", {"name": f"{name} {self.made}"})["id"]
 
     def account(self, organisation: str, role: str, name: str = "somebody") -> Caller:
         body = {"organisation_id": organisation, "name": name, "role": role}
