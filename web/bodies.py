@@ -161,6 +161,7 @@ class SeatReport(Body, frozen=True):
 class Aggregated(Body, frozen=True):
     metrics: Metrics = {}
     model: Payload | None = None
+    failure: Reason = ""
 
 
 class OneMessage(Body, frozen=True):

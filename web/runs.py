@@ -110,6 +110,7 @@ def aggregated(call: Call) -> Response:
             round=call.count("round"),
             metrics=body.metrics,
             model=body.model,
+            failure=body.failure,
         ),
     )
 
