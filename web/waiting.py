@@ -219,6 +219,6 @@ class Undecided:
             now = self._clock.monotonic()
             self._asked = {command: at for command, at in self._asked.items() if now - at < 30 * SILENT_DECIDER_S}
             oldest = min(self._asked.values(), default=now)
-            if now - oldest > SILENT_DECIDER_S and self._heard_at < oldest:
+            if now - oldest > SILENT_DECIDER_S and self._heard_at <= oldest:
                 return f"a command waits for its decision since {now - oldest:.0f} s and none was decided meanwhile"
             return None

@@ -20,7 +20,7 @@ from broker.protocol import commands as c
 from broker.protocol.codec import THE_HUB, decode, encode, envelope_of
 from broker.protocol.commands import Envelope, RecordHeartbeats
 from broker.protocol.ids import sha256_hex
-from config.clock import SystemClock, draw_id
+from config.clock import Clock, SystemClock, draw_id
 from config.settings import Settings
 from storage.database import Database, open_database
 from storage.migrate import migrate
@@ -166,15 +166,15 @@ class Network:
         self.database.close()
 
 
-def network(url: str, folder: Path, **options: Any) -> Network:
-    """A hub over this database, with an admin."""
+def network(url: str, folder: Path, clock: Clock | None = None, **options: Any) -> Network:
+    """A hub over this database, with an admin. clock: the web's."""
     settings = Settings(broker_url=f"embedded://{folder}/journal.sqlite", database_url=url, **options)
     database = open_database(url, pool=16, name="tests")
     migrate(database)
     signals: Any = PostgresSignals(url) if database.postgres else DirectSignals()
     store = Store(database, None if database.postgres else signals.announce)
     publisher = DecidingPublisher(store)
-    app = create_app(Hub(settings, database, publisher, signals, SystemClock()))
+    app = create_app(Hub(settings, database, publisher, signals, clock or SystemClock()))
     made = _first_admin(publisher)
     return Network(app, database, publisher, signals, Caller(app, ADMIN, made))
 

@@ -1,0 +1,228 @@
+"""Who sees what: a participant never another's seat, submissions or messages; strangers nothing."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.web.network import Caller, Network
+from tests.web.test_refusals import slug
+
+BODY = base64.b64encode(b"payload").decode()
+
+
+@dataclass
+class World:
+    """A project by invitation: oslo coordinates, bergen and tromso take part, a round is submitted. bodo is outside."""
+
+    net: Network
+    people: dict[str, Caller]
+    project: str
+    run: str
+    to_bergen: str
+    from_bergen: str
+
+    def __getitem__(self, name: str) -> Caller:
+        return self.people[name]
+
+
+EVERYBODY = (
+    "admin",
+    "auditor",
+    "oslo",
+    "member of oslo",
+    "bergen",
+    "member of bergen",
+    "tromso",
+    "member of tromso",
+    "bodo",
+    "member of bodo",
+)
+COORDINATOR = {"oslo", "member of oslo"}
+BERGEN = {"bergen", "member of bergen"}
+TROMSO = {"tromso", "member of tromso"}
+BODO = {"bodo", "member of bodo"}
+OPERATORS = {"admin", "auditor"}
+MEMBERS = COORDINATOR | BERGEN | TROMSO
+
+
+def build(net: Network) -> World:
+    people = {"admin": net.admin, "auditor": net.account(net.organisation("audit"), "auditor")}
+    for name in ("oslo", "bergen", "tromso", "bodo"):
+        organisation = net.organisation(name)
+        people[name] = net.site(name, organisation)
+        people[f"member of {name}"] = net.account(organisation, "member")
+    oslo, bergen, tromso = people["oslo"], people["bergen"], people["tromso"]
+    project = net.project(oslo, joining="invitation")
+    for site in (bergen, tromso):
+        oslo.ok("PUT", f"/v1/projects/{project}/members/{site.id}", {})
+        site.ok("PUT", f"/v1/projects/{project}/members/{site.id}", {})
+    run = net.run(oslo, project)
+    for site in (oslo, bergen, tromso):
+        assert net.report(site, run, "ready", 1).status_code == 200
+    for site in (oslo, bergen, tromso):
+        assert net.report(site, run, "submit", 2, update=BODY, metrics={"loss": 0.5}).status_code == 200
+    to_bergen = {"project_id": project, "to": [bergen.id], "body": BODY}
+    from_bergen = {"project_id": project, "to": "coordinator", "body": BODY}
+    sent = oslo.ok("POST", "/v1/messages", {"messages": [to_bergen]})["ids"][0]
+    received = bergen.ok("POST", "/v1/messages", {"messages": [from_bergen]})["ids"][0]
+    return World(net, people, project, run, sent, received)
+
+
+@pytest.fixture(scope="module")
+def world(shared: Network) -> World:
+    return build(shared)
+
+
+def who_gets(world: World, path: str) -> set[str]:
+    """Those to whom the path is there."""
+    seen = set()
+    for name in EVERYBODY:
+        response = world[name].get(path)
+        assert response.status_code in (200, 403, 404), response.get_data(as_text=True)
+        if response.status_code == 200:
+            seen.add(name)
+    return seen
+
+
+def who_lists(world: World, path: str, ident: str) -> set[str]:
+    """Those in whose list it is."""
+    seen = set()
+    for name in EVERYBODY:
+        response = world[name].get(f"{path}{'&' if '?' in path else '?'}limit=200")
+        if response.status_code == 200 and ident in [item["id"] for item in response.get_json()["items"]]:
+            seen.add(name)
+    return seen
+
+
+def test_organisations(world: World) -> None:
+    organisation = world["bergen"].ok("GET", "/v1/me")["organisation_id"]
+    assert who_gets(world, f"/v1/organisations/{organisation}") == OPERATORS | BERGEN
+    assert who_lists(world, "/v1/organisations", organisation) == OPERATORS | BERGEN
+
+
+def test_accounts(world: World) -> None:
+    account = world["member of bergen"].id
+    assert who_gets(world, f"/v1/accounts/{account}") == OPERATORS | {"member of bergen"}
+    assert who_lists(world, "/v1/accounts", account) == OPERATORS | {"member of bergen"}
+
+
+def test_tokens(world: World) -> None:
+    issued = world["bergen"].ok("POST", "/v1/tokens", {"label": "second", "sha256": "b" * 64})["id"]
+    assert who_lists(world, "/v1/tokens", issued) == OPERATORS | BERGEN
+    of_account = world["member of bergen"].ok("POST", "/v1/tokens", {"label": "mine", "sha256": "c" * 64})["id"]
+    assert who_lists(world, "/v1/tokens", of_account) == OPERATORS | {"member of bergen"}
+    listed = world["admin"].ok("GET", f"/v1/tokens?owner={world['bergen'].id}")["items"]
+    assert {token["owner_id"] for token in listed} == {world["bergen"].id}
+    assert len(listed) == 2
+    assert all("sha256" not in token for token in listed)
+
+
+def test_sites(world: World) -> None:
+    assert who_gets(world, f"/v1/sites/{world['bergen'].id}") == OPERATORS | MEMBERS
+    assert who_lists(world, "/v1/sites", world["bergen"].id) == OPERATORS | MEMBERS
+    assert who_gets(world, f"/v1/sites/{world['bodo'].id}") == OPERATORS | BODO
+    assert who_gets(world, f"/v1/sites/{world['bergen'].id}/events") == OPERATORS | BERGEN
+
+
+def test_the_coordinator_sees_who_asks_to_join(world: World) -> None:
+    oslo, bodo = world["oslo"], world["bodo"]
+    project = world.net.project(oslo, joining="approval", name="by approval")
+    assert bodo.ok("PUT", f"/v1/projects/{project}/members/{bodo.id}", {"notes": "please"})["state"] == "requested"
+    assert oslo.get(f"/v1/sites/{bodo.id}").status_code == 200
+    assert bodo.get(f"/v1/sites/{oslo.id}").status_code == 404
+    asking = [m for m in oslo.ok("GET", f"/v1/projects/{project}/members")["items"] if m["state"] == "requested"]
+    assert [(m["site_name"], m["notes"], m["role"]) for m in asking] == [("bodo", "please", "participant")]
+    assert slug(bodo.get(f"/v1/projects/{project}/members"), 404) == "not_found"
+    bodo.ok("DELETE", f"/v1/projects/{project}/members/{bodo.id}")
+
+
+def test_projects(world: World) -> None:
+    path = f"/v1/projects/{world.project}"
+    assert who_gets(world, path) == OPERATORS | MEMBERS
+    assert who_lists(world, "/v1/projects", world.project) == OPERATORS | MEMBERS
+    assert who_gets(world, f"{path}/members") == OPERATORS | MEMBERS
+    assert who_gets(world, f"{path}/events") == OPERATORS | COORDINATOR
+    assert who_gets(world, f"{path}/runs") == OPERATORS | MEMBERS
+    by_member = f"/v1/projects?member={world['bergen'].id}"
+    assert who_lists(world, by_member, world.project) == OPERATORS | MEMBERS
+
+
+def test_open_projects_are_for_all(world: World) -> None:
+    project = world.net.project(world["oslo"], joining="open", name="an open one")
+    assert who_gets(world, f"/v1/projects/{project}") == set(EVERYBODY)
+    assert who_gets(world, f"/v1/projects/{project}/members") == OPERATORS | COORDINATOR
+
+
+def test_runs(world: World) -> None:
+    path = f"/v1/runs/{world.run}"
+    assert who_gets(world, path) == OPERATORS | MEMBERS
+    assert who_lists(world, "/v1/runs", world.run) == OPERATORS | MEMBERS
+    assert who_lists(world, f"/v1/projects/{world.project}/runs", world.run) == OPERATORS | MEMBERS
+    assert who_gets(world, f"{path}/events") == OPERATORS | MEMBERS
+
+
+@pytest.mark.parametrize("name", EVERYBODY)
+def test_seats_and_submissions(world: World, name: str) -> None:
+    if name in BODO:
+        assert world[name].get(f"/v1/runs/{world.run}").status_code == 404
+        return
+    task = world[name].ok("GET", f"/v1/runs/{world.run}")["tasks"][0]
+    everything = {world[site].id for site in ("oslo", "bergen", "tromso")}
+    own = {world[name.removeprefix("member of ")].id} if name in BERGEN | TROMSO else everything
+    assert {seat["site_id"] for seat in task["seats"]} == own
+    assert {each["site_id"] for each in task["rounds"][0]["submissions"]} == own
+
+
+@pytest.mark.parametrize("name", sorted(MEMBERS | OPERATORS))
+def test_events_of_a_run(world: World, name: str) -> None:
+    events = world[name].ok("GET", f"/v1/runs/{world.run}/events?limit=200")["items"]
+    concerned = {event["site_id"] for event in events} - {None}
+    everything = {world[site].id for site in ("oslo", "bergen", "tromso")}
+    own = {world[name.removeprefix("member of ")].id} if name in BERGEN | TROMSO else everything
+    assert concerned == own
+
+
+def test_messages(world: World) -> None:
+    assert who_gets(world, f"/v1/messages/{world.to_bergen}") == COORDINATOR | BERGEN
+    assert who_gets(world, f"/v1/messages/{world.from_bergen}") == COORDINATOR | BERGEN
+    task = world["oslo"].ok("GET", f"/v1/runs/{world.run}")["tasks"][0]
+    updates = {seat["site_id"]: seat["update_message_id"] for seat in task["seats"]}
+    assert who_gets(world, f"/v1/messages/{updates[world['bergen'].id]}") == COORDINATOR | BERGEN
+    assert who_gets(world, f"/v1/messages/{updates[world['tromso'].id]}") == COORDINATOR | TROMSO
+
+
+def test_deliveries_are_the_senders(world: World) -> None:
+    path = f"/v1/messages/{world.to_bergen}"
+    sent = world["oslo"].ok("GET", path)
+    assert [each["site_id"] for each in sent["deliveries"]] == [world["bergen"].id]
+    assert world["bergen"].ok("GET", path)["deliveries"] is None
+    assert base64.b64decode(sent["body"]) == b"payload"
+
+
+def test_inboxes_hold_ones_own(world: World) -> None:
+    def senders(name: str) -> set[Any]:
+        items = world[name].ok("GET", "/v1/inbox?after=0&limit=200")["items"]
+        return {entry["message"]["sender_site_id"] for entry in items if entry["kind"] == "message"}
+
+    sites = {name: world[name].id for name in ("oslo", "bergen", "tromso")}
+    assert senders("bergen") == {sites["oslo"]}
+    assert senders("tromso") == set()
+    assert senders("oslo") == set(sites.values())
+
+
+def test_commands(world: World) -> None:
+    sent = world["bergen"].call("POST", "/v1/tokens", {"label": "x", "sha256": "d" * 64})
+    path = f"/v1/commands/{sent.headers['Fedyard-Command']}"
+    assert who_gets(world, path) == {"admin", "bergen"}
+
+
+def test_me(world: World) -> None:
+    me = world["member of oslo"].ok("GET", "/v1/me")
+    assert (me["kind"], me["role"], me["scopes"]) == ("account", "member", ["read", "write"])
+    site = world["oslo"].ok("GET", "/v1/me")
+    assert (site["kind"], site["name"], site["role"]) == ("site", "oslo", None)
+    assert site["organisation_id"] == me["organisation_id"]
