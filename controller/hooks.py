@@ -91,7 +91,8 @@ class Hooks:
 def reason_of(error: BaseException, hook: str) -> str:
     """What may leave the site: a TaskError's own sentence; of anything else its class and where it was raised."""
     if isinstance(error, TaskError):
-        return f"{hook}: {error}"[:REASON_AT_MOST]
+        told = "".join(c if c.isprintable() else "?" for c in str(error))
+        return f"{hook}: {told}"[:REASON_AT_MOST]
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return f"{hook}: {type(error).__name__}{place}"[:REASON_AT_MOST]

@@ -80,7 +80,7 @@ rejoin = true                    # take part again after having been dropped
 
 [join]
 projects = {projects}            # names of projects to join as soon as they exist
-notes = ""
+notes = {notes}
 
 [data]                           # never leaves this site; paths relative to this folder
 {data}
@@ -210,6 +210,7 @@ def _toml(settings: Settings) -> str:
         hub=_quoted(settings.hub),
         name=_quoted(settings.name),
         description=_quoted(settings.description),
+        notes=_quoted(settings.join.notes),
         projects=f"[{', '.join(map(_quoted, settings.join.projects))}]",
         data="".join(f"{_quoted(name)} = {_quoted(file)}\n" for name, file in settings.data.items()),
     )

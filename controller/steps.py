@@ -29,6 +29,9 @@ NOT_NOW = (403, 404, 409)
 
 T = TypeVar("T")
 
+_MODEL, _NO_MODEL = "aggregated", "aggregation_failed"
+"""What a coordinator reports; everything else is about its own seat and counted there."""
+
 _OVER = ("task_ended", "run_ended", "round_completed")
 _ENDS_SEAT_WORK = (*_OVER, "seat_dropped", "invited")
 
@@ -181,14 +184,20 @@ class Steps:
 
     def _aggregate(self, entry: Entry) -> None:
         """The coordinator's part; updates sorted by site, since sums of floats depend on the order."""
-        if self.state.report(entry.seq, "aggregated") is None:
+        if not self.state.reports(entry.seq):
             finished = self._aggregated(entry)
             if finished.error:
-                self._keep(entry, "aggregated", {"failure": finished.error})
+                self._keep(entry, _NO_MODEL, {"failure": finished.error})
             else:
-                self._keep(entry, "aggregated", {"metrics": finished.metrics, "model": finished.packed})
-        for report in self.state.reports(entry.seq):
-            self._send(entry, report)
+                self._keep(entry, _MODEL, {"metrics": finished.metrics, "model": finished.packed})
+        failed = self.state.report(entry.seq, _NO_MODEL)
+        try:
+            for report in [failed] if failed else self.state.reports(entry.seq):
+                self._send(entry, report)
+        except Refused as error:
+            if failed or error.status in (*NOT_NOW, UNAUTHORIZED):
+                raise
+            self._send(entry, self._keep(entry, _NO_MODEL, {"failure": f"the hub refused the model: {error.slug}"}))
 
     def _aggregated(self, entry: Entry) -> jobs.Finished:
         run_id, task_seq = _task(entry)
@@ -336,7 +345,7 @@ class Steps:
         if before is not None:
             return before
         seq, body = 0, more
-        if event != "aggregated":
+        if event not in (_MODEL, _NO_MODEL):
             seq = self._seat(entry).report_seq + 1
             body = {"event": event, "seq": seq, "round": entry.round, **more}
         report = Report(
@@ -359,7 +368,7 @@ class Steps:
         if report.outcome == "refused":
             raise _Overtaken
         try:
-            if report.event == "aggregated":
+            if report.event in (_MODEL, _NO_MODEL):
                 self._asked(
                     entry,
                     lambda: self.client.aggregated(

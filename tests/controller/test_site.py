@@ -21,7 +21,9 @@ def folder(tmp_path, hub: str = "http://127.0.0.1:1") -> Folder:
 
 
 def test_settings_come_back_as_they_were_written(tmp_path) -> None:
-    odd = Settings(hub="https://hub.example", name='nor"th\\', description="a\nb\x7f #", join=Join(projects=['"p"']))
+    odd = Settings(
+        hub="https://hub.example", name='nor"th\\', description="a\nb\x7f #", join=Join(projects=['"p"'], notes="n")
+    )
     made = Folder(tmp_path / "x")
     made.create(odd, "one-time")
     assert made.settings() == odd

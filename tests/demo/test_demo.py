@@ -1,0 +1,114 @@
+"""The demo as a newcomer runs it: a program, watched from outside."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from demo.hospitals import SHARES, split
+from tests.ops.program import ROOT, environment, gone, until
+
+
+class Telling:
+    """`python -m demo` on a folder of the test."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        self.log = folder.parent / "demo.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "demo", "--data", str(folder), *arguments],
+                cwd=ROOT,
+                env=environment(),
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def family(self, count: int) -> list[psutil.Process]:
+        """The demo's children and theirs, once there are so many."""
+
+        def children() -> list[psutil.Process] | None:
+            assert self.process.poll() is None, self.output
+            found = psutil.Process(self.process.pid).children(recursive=True)
+            return found if len(found) >= count else None
+
+        return until(children)
+
+
+def test_the_split_is_uneven_skewed_and_always_the_same() -> None:
+    records = split()
+    sizes = {name: len(table.rows) for name, table in records.training.items()}
+    malignant = {name: table.labels.mean() for name, table in records.training.items()}
+    assert list(sizes) == list(SHARES)
+    assert sum(sizes.values()) + len(records.test.rows) == 569
+    assert max(sizes.values()) > 1.4 * min(sizes.values())
+    assert malignant["north"] < 0.15
+    assert malignant["east"] > 0.75
+    again = split()
+    assert all((again.training[n].rows == t.rows).all() for n, t in records.training.items())
+
+
+def test_it_tells_its_story_and_the_lines_that_it_prints_work_afterwards(tmp_path) -> None:
+    telling = Telling(tmp_path / "demo", "--rounds", "4")
+    assert telling.process.wait() == 0, telling.output
+    assert "train round  4  all          completed   global accuracy" in telling.output
+    assert "run 1, attempt 1: succeeded (completed)" in telling.output
+    again = re.search(r"^  (\S+ embedded --data \S+ --port \d+)$", telling.output, re.MULTILINE)
+    assert again, telling.output
+    log = tmp_path / "again.log"
+    with log.open("wb") as output:
+        hub = subprocess.Popen(["/bin/sh", "-c", f"exec {again[1]}"], cwd=ROOT, env=environment(), stdout=output)
+    try:
+        until(lambda: "ready http" in log.read_text())
+        lines = re.findall(r"^  (curl .*)$", telling.output, re.MULTILINE)
+        assert len(lines) == 3
+        shown = [subprocess.run(x, shell=True, cwd=ROOT, capture_output=True, check=True).stdout for x in lines]  # noqa: S602
+        assert b'"succeeded"' in shown[0]
+        assert b'"run_created"' in shown[1] or b'"items"' in shown[1]
+        assert all(name.encode() in shown[2] for name in SHARES)
+    finally:
+        hub.terminate()
+        hub.wait()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_child_is_left_however_it_ends(tmp_path, how: signal.Signals) -> None:
+    telling = Telling(tmp_path / "demo", "--rounds", "2000")
+    until(lambda: "train round  2  all" in telling.output)
+    family = telling.family(7)  # the hub, three agents, three that compute
+    telling.process.send_signal(how)
+    assert telling.process.wait() == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    until(lambda: gone(family))
+
+
+def test_a_hub_that_does_not_start_is_told_and_nothing_is_left(tmp_path) -> None:
+    (tmp_path / "demo").parent.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "demo", "--data", str(tmp_path / "demo")],
+        cwd=ROOT,
+        env=environment(FEDYARD_NONSENSE="1"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "FEDYARD_NONSENSE" in done.stderr
+
+
+@pytest.mark.parametrize("rounds", ["0", "1"])
+def test_too_few_rounds_are_refused(rounds: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "demo", "--rounds", rounds], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "2 at least" in done.stderr
