@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 from types import ModuleType
-from typing import Any
 
 from flask import Blueprint, Flask, Request, Response, g, request
 from flask.globals import request_ctx
 from werkzeug.routing import BaseConverter
 
+from config.logs import unit
 from storage.signals import Announcement
 from storage.views import people
 from web import (
@@ -39,7 +38,7 @@ from web.operations import Operation
 from web.parsing import PATH_COUNT, PATH_ID
 from web.waiting import Newest, Undecided, Waiting
 
-log = logging.getLogger("fedyard.web")
+log = logging.getLogger(__name__)
 
 NOUNS: tuple[ModuleType, ...] = (
     me,
@@ -182,6 +181,5 @@ def _log_requests(app: Flask, hub: Hub) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         ms = round((hub.clock.monotonic() - g.began) * 1000, 1)
-        line: dict[str, Any] = {"event": "request", "method": request.method, "path": request.path}
-        log.debug(json.dumps({**line, "status": response.status_code, "ms": ms}))
+        log.debug("request", extra=unit(method=request.method, path=request.path, status=response.status_code, ms=ms))
         return response

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 
@@ -15,9 +14,10 @@ from werkzeug.exceptions import HTTPException
 
 from broker.port import BrokerUnavailable, TooLarge
 from config.clock import jitter
+from config.logs import unit
 from storage.database import DatabaseUnavailable
 
-log = logging.getLogger("fedyard.web")
+log = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -89,7 +89,7 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(DatabaseUnavailable)
     def database_unavailable(error: DatabaseUnavailable) -> Response:
-        log.warning(json.dumps({"event": "database_unavailable", "detail": str(error)}))
+        log.warning("database unavailable", extra=unit(detail=str(error)))
         return busy("database_unavailable", "the database cannot be reached; try again", 3).response()
 
     @app.errorhandler(HTTPException)
@@ -98,7 +98,7 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def internal(error: Exception) -> Response:
-        log.error(json.dumps({"event": "internal_error", "error": type(error).__name__, "at": _place(error)}))
+        log.error("internal error", extra=unit(error=type(error).__name__, at=_place(error)))
         return Refused(500, "internal", "this is a bug of the hub; its log says more").response()
 
 

@@ -6,6 +6,7 @@ heartbeats go out.
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import sys
@@ -18,13 +19,15 @@ from granian.log import LogLevels
 
 from broker.opening import open_publisher
 from config.clock import SystemClock
-from config.logs import set_up_logs
+from config.logs import set_up_logs, unit
 from config.settings import Settings, SettingsError
-from storage.database import open_database
+from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import missing
 from storage.signals import PostgresSignals
 from web.app import close, create_app, release
 from web.hub import Hub
+
+log = logging.getLogger(__name__)
 
 BACKLOG = 4096
 """Connections that may wait to be accepted; it also bounds how many requests granian takes in at once."""
@@ -35,9 +38,7 @@ def serve(settings: Settings) -> None:
     """Serve until told to stop. Raises `SettingsError` for the embedded mode, which is one process of its own."""
     if settings.embedded:
         raise SettingsError("FEDYARD_BROKER_URL is embedded: that hub is one process, ./fedyard serve starts it")
-    absent = missing(open_database(settings.database_url, pool=1, name="fedyard web"))
-    if absent:
-        raise SettingsError(f"the schema lacks {', '.join(absent)}: run ./fedyard migrate")
+    _await_schema(settings)
     Granian(
         "web.wsgi",
         address=settings.web_host,
@@ -56,6 +57,24 @@ def serve(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_WITHIN_S,
     ).serve(target_loader=lambda: _load(settings), wrap_loader=False)
+
+
+def _await_schema(settings: Settings) -> None:
+    """Wait for the database and its migrations: somebody else may be starting or applying them."""
+    database = open_database(settings.database_url, pool=1, name="fedyard web")
+    clock = SystemClock()
+    while trouble := _schema_trouble(database):
+        log.warning("waits for the database", extra=unit(trouble=trouble))
+        clock.sleep(1.0)
+    database.close()
+
+
+def _schema_trouble(database: Database) -> str | None:
+    try:
+        absent = missing(database)
+    except DatabaseUnavailable as error:
+        return str(error)
+    return f"the schema lacks {', '.join(absent)}: run ./fedyard migrate" if absent else None
 
 
 def _load(settings: Settings) -> Flask:

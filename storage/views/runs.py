@@ -20,16 +20,22 @@ _TASK_RUN = (
     "SELECT id, seq, name, spec_json, state, reason, round, first_round, model_message_id, started_at, ended_at "
     "FROM task_runs"
 )
+ROUNDS_SHOWN = 100
+"""Of each task, the newest; what happened in older ones is among the run's events."""
+
 _ROUND = (
-    "SELECT task_run_id, number, state, reason, quorum, deadline_at, started_at, stage_at, ended_at, metrics_json, "
-    "model_message_id FROM rounds"
+    "SELECT rounds.task_run_id, rounds.number, rounds.state, rounds.reason, rounds.quorum, rounds.deadline_at, "
+    "rounds.started_at, rounds.stage_at, rounds.ended_at, rounds.metrics_json, rounds.model_message_id FROM rounds "
+    "JOIN task_runs ON task_runs.id = rounds.task_run_id"
 )
 _SEAT = (
     "SELECT seats.task_run_id, seats.site_id, sites.name, seats.round, seats.state, seats.reason, seats.report_seq, "
     "seats.state_at, seats.metrics_json, seats.update_message_id FROM seats JOIN sites ON sites.id = seats.site_id"
 )
 _SUBMISSION = (
-    "SELECT task_run_id, round, site_id, metrics_json, update_message_id, started_at, submitted_at FROM submissions"
+    "SELECT submissions.task_run_id, submissions.round, submissions.site_id, submissions.metrics_json, "
+    "submissions.update_message_id, submissions.started_at, submissions.submitted_at FROM submissions "
+    "JOIN task_runs ON task_runs.id = submissions.task_run_id"
 )
 _metrics = msgspec.json.Decoder(dict[str, float])
 _spec = msgspec.json.Decoder(TaskSpec)
@@ -70,12 +76,13 @@ def run(database: Database, subject: Subject, ident: Id) -> Run | None:
         found = row(database, _RUN, [*member_of("runs.project_id", subject), Clause("runs.id = %s", (ident,))])
         if found is None:
             return None
-        in_run = Clause("run_id = %s", (ident,))
-        tasks = rows(database, _TASK_RUN, [in_run], "ORDER BY seq")
         mine = [] if _sees_whole(database, subject, ident) else [own("site_id", subject)]
-        seats = _grouped(rows(database, _SEAT, [in_run, *mine], "ORDER BY sites.name"))
-        rounds = _grouped(rows(database, _ROUND, [in_run], "ORDER BY number"))
-        submissions = _grouped(rows(database, _SUBMISSION, [in_run, *mine], "ORDER BY submitted_at, site_id"))
+        tasks = rows(database, _TASK_RUN, [Clause("run_id = %s", (ident,))], "ORDER BY seq")
+        seats = _grouped(rows(database, _SEAT, [Clause("seats.run_id = %s", (ident,)), *mine], "ORDER BY sites.name"))
+        newest = Clause("rounds.run_id = %s AND rounds.number > task_runs.round - %s", (ident, ROUNDS_SHOWN))
+        rounds = _grouped(rows(database, _ROUND, [newest], "ORDER BY rounds.number"))
+        newest = Clause("submissions.run_id = %s AND submissions.round > task_runs.round - %s", (ident, ROUNDS_SHOWN))
+        submissions = _grouped(rows(database, _SUBMISSION, [newest, *mine], "ORDER BY submitted_at, site_id"))
     head = _head(found)
     shown = [
         _task_run(

@@ -29,10 +29,10 @@ def threads() -> Any:
         yield pool
 
 
-def until(true: Callable[[], bool]) -> None:
-    """Wait for what other threads do; fails after ten seconds."""
+def until(true: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for what others do; fails when it takes too long."""
     clock = SystemClock()
-    end = clock.monotonic() + 10
+    end = clock.monotonic() + seconds
     while not true():
         assert clock.monotonic() < end, "it never happened"
         clock.sleep(0.005)
