@@ -88,7 +88,7 @@ class Refolder:
         )
         return Announcement(
             decided=[
-                Decided(o.id, o.state, o.status, o.answer_json, o.digest)
+                Decided(o.id, o.state, o.status, o.answer_json, o.digest, o.decided_at)
                 for o in batch.outcomes.values()
                 if o.id in waited
             ],

@@ -17,13 +17,14 @@ from broker.protocol.ids import Id
 
 
 class Decided(msgspec.Struct, frozen=True, array_like=True):
-    """The outcome of a command that somebody waits for."""
+    """The outcome of a command that somebody waits for. decided_at: when its deciding began, microseconds."""
 
     id: Id
     state: str
     status: int
     answer_json: str
     digest: str
+    decided_at: int = 0
 
 
 class Announcement(msgspec.Struct, frozen=True):

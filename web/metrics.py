@@ -37,16 +37,27 @@ class Metrics:
             registry=self.registry,
             buckets=_SPANS,
         )
+        self._queued = Histogram(
+            "fedyard_queue_wait_seconds",
+            "From a waited-for request to the start of its deciding: publishing and waiting in the queue",
+            ["kind"],
+            registry=self.registry,
+            buckets=_SPANS,
+        )
         self._decisions = Histogram(
             "fedyard_decision_seconds",
-            "From a waited-for request to its decision: publishing, waiting in the queue, deciding, committing",
+            "From the start of its deciding until the web has heard of it: deciding, committing, announcing",
             ["kind"],
             registry=self.registry,
             buckets=_SPANS,
         )
 
-    def decided(self, kind: str, seconds: float) -> None:
-        self._decisions.labels(kind).observe(max(0.0, seconds))
+    def decided(self, kind: str, asked_at: Micros, decided_at: Micros, heard_at: Micros) -> None:
+        """A waited-for command's outcome was heard of. A repeat was decided before it was asked for: not counted."""
+        if decided_at < asked_at:
+            return
+        self._queued.labels(kind).observe((decided_at - asked_at) / SECOND)
+        self._decisions.labels(kind).observe(max(0, heard_at - decided_at) / SECOND)
 
     def text(self) -> bytes:
         """Raises `DatabaseUnavailable`."""

@@ -128,7 +128,7 @@ def _outcome(call: Call, envelope: Envelope, place: Place, patience: float) -> O
         found = _announced(envelope, place) or outcomes.outcome(web.database, envelope.id)
         if found is not None:
             web.undecided.answered(envelope.id)
-            web.metrics.decided(found.kind, (clock.now() - envelope.at) / 1_000_000)
+            web.metrics.decided(found.kind, envelope.at, found.decided_at, clock.now())
             return found
     return None
 
@@ -147,7 +147,7 @@ def _announced(envelope: Envelope, place: Place) -> Outcome | None:
         status=decided.status,
         answer_json=decided.answer_json,
         digest=decided.digest,
-        decided_at=0,
+        decided_at=decided.decided_at,
     )
 
 

@@ -236,6 +236,7 @@ def test_operators_see_how_it_goes(net: Network) -> None:
     assert "fedyard_polls_waiting 0.0" in text
     assert "fedyard_polls_refused_total 0.0" in text
     assert 'fedyard_decision_seconds_count{kind="start_run"} 1.0' in text
+    assert 'fedyard_queue_wait_seconds_count{kind="start_run"} 1.0' in text
     assert net.stranger(None).get("/healthz").get_json() == {"status": "ok"}
     ready = net.stranger(None).get("/readyz")
     until(lambda: net.stranger(None).get("/readyz").status_code == 200)
