@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import os
 import signal
 import sys
 from pathlib import Path
@@ -28,6 +29,9 @@ def main() -> int:
     if chosen.rounds < 2:
         parser.error("--rounds: 2 at least, since the first one only finds the common scale")
     signal.signal(signal.SIGTERM, _terminated)
+    if chosen.broker == "embedded":
+        for name in ("FEDYARD_BROKER_URL", "FEDYARD_DATABASE_URL"):  # of another hub; the demo's has its own store
+            os.environ.pop(name, None)
     folder: Path = chosen.data.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f".{folder.name}.lock").open("w") as lock:

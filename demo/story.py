@@ -17,7 +17,7 @@ from rich.table import Table as Rows
 
 from controller.answers import Run
 from controller.client import Client
-from controller.clock import Clock, SystemClock
+from controller.clock import Clock, SystemClock, utc_now
 from controller.show import watch
 from controller.site import Folder, Join, Settings, write_whole
 from controller.tasks.arrays import unpack
@@ -69,9 +69,12 @@ class Demo:
         self._say_records(records)
         self.hub = self._address()
         admin = self._admin()
+        self.mark = self._mark(admin)
         self._say(f"hub        {self.hub} ({self.chosen.broker})")
         project_id = self._gathered(admin, records)
-        self._say(f"project    {PROJECT}: {COORDINATOR} coordinates and trains, the others asked and were let in\n")
+        self._say(
+            f"project    {PROJECT}{self.mark}: {COORDINATOR} coordinates and trains, the others asked and were let in\n"
+        )
         run = self._trained(project_id)
         good = run.state == "succeeded" and self._compared(run, records)
         self._say_where(run)
@@ -109,6 +112,12 @@ class Demo:
         self.organisation_id = facts["organisation"]
         return Client(self.hub, facts["token"])
 
+    @staticmethod
+    def _mark(admin: Client) -> str:
+        """Names are unique in a network: in one that has seen a demo before, this one's get a mark."""
+        taken = any(site.name == COORDINATOR for site in admin.sites()) or admin.projects(name=PROJECT)
+        return f"-{utc_now():%m%d-%H%M%S}" if taken else ""
+
     # the sites
 
     def _gathered(self, admin: Client, records: Records) -> str:
@@ -119,7 +128,10 @@ class Demo:
         self._start_agent(COORDINATOR)
         self.coordinator = self._client_of(COORDINATOR)
         project_id = self.coordinator.create_project(
-            PROJECT, [self._task()], description="Is a tumour malignant?", data_format="CSV, 30 measurements, label"
+            PROJECT + self.mark,
+            [self._task()],
+            description="Is a tumour malignant?",
+            data_format="CSV, 30 measurements, label",
         )
         others = [name for name in self.folders if name != COORDINATOR]
         for name in others:
@@ -133,9 +145,9 @@ class Demo:
         assert enrolment.token is not None
         settings = Settings(
             hub=self.hub,
-            name=name,
+            name=name + self.mark,
             description=f"hospital {name} of the demo",
-            join=Join(projects=[PROJECT]),
+            join=Join(projects=[PROJECT + self.mark]),
             data={"train": "train.csv", "test": "test.csv"},
         )
         folder.create(settings, enrolment.token)

@@ -1,0 +1,110 @@
+"""`fedyard-site` against a real hub, as people type it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from controller.cli import main
+from tests.controller.world import ALLOWED, World
+from tests.ops.program import ROOT, environment, until
+
+
+@pytest.fixture
+def site(world: World, tmp_path, capsys):
+    """A new site by `init`; a function that runs a command as it and gives (exit code, output, complaints)."""
+
+    def made(name: str):
+        token = tmp_path / f"{name}.token"
+        token.write_text(world.admin.create_enrolment(world.organisation_id).token or "")
+        folder = str(tmp_path / name)
+        full = f"{tmp_path.name}-{name}"
+
+        def run(*arguments: str) -> tuple[int, str, str]:
+            code = main(["--folder", folder, *arguments])
+            said = capsys.readouterr()
+            return code, said.out, said.err
+
+        code, out, _ = run("init", "--hub", world.hub, "--name", full, "--token-file", str(token))
+        assert code == 0
+        assert "enrolled as site" in out
+        return run, full
+
+    return made
+
+
+def tasks_file(tmp_path, **more: object) -> str:
+    path = tmp_path / "tasks.json"
+    path.write_text(json.dumps([{"name": "train", "model": ALLOWED[0], "rounds": 2, **more}]))
+    return str(path)
+
+
+def test_from_init_to_a_stopped_and_restarted_run(site, tmp_path) -> None:
+    (north, north_name), (east, east_name) = site("north"), site("east")
+    project = f"p {tmp_path.name}"
+    assert north("whoami")[1].startswith(f"site {north_name} (")
+    assert north("project", "create", project, "--tasks", tasks_file(tmp_path))[0] == 0
+    assert east("project", "join", project, "--notes", "please") == (0, f"{project}: requested\n", "")
+    assert north("project", "approve", project, east_name) == (0, f"{east_name}: active\n", "")
+    assert "participant" in north("project", "members", project)[1]
+    code, out, _ = north("run", "start", project)
+    assert (code, out.startswith(f"run {project}/1 is running")) == (0, True)
+    assert north("run", "show", f"{project}/1")[0] == 0
+    assert "running" in east("run", "show")[1]
+    assert north("run", "stop", f"{project}/1", "--reason", "lunch") == (0, f"run {project}/1 is cancelled\n", "")
+    assert "attempt 2 of run 1 is running" in north("run", "restart", f"{project}/1")[1]
+    assert north("run", "stop", f"{project}/1")[0] == 0
+    code, out, _ = north("run", "watch", f"{project}/1")
+    assert (code, "run 1, attempt 2: cancelled (stopped)" in out) == (1, True)
+    assert east("project", "leave", project) == (0, f"{project}: left\n", "")
+
+
+def test_errors_are_one_line(site, tmp_path) -> None:
+    north, _ = site("north")
+    for arguments, code, told in [
+        (("project", "join", "no such project"), 2, "there is no project"),
+        (("run", "show", "no such project/1"), 2, "there is no project"),
+        (("run", "stop", "0b6f6f0e-3a0f-4e39-9d0e-3b0f3a1f6f0e"), 1, "404"),
+        (("project", "create", "p", "--tasks", str(tmp_path / "absent.json")), 2, "absent.json"),
+        (("init", "--hub", "http://127.0.0.1:1", "--name", "x"), 2, "enrolment token"),
+        (("inbox",), 2, "has not run here yet"),
+    ]:
+        found, _, complaint = north(*arguments)
+        assert (found, complaint.count("\n")) == (code, 1), complaint
+        assert told in complaint
+
+
+def test_a_participant_cannot_start_a_run(site, tmp_path) -> None:
+    (north, _), (east, _) = site("north"), site("east")
+    project = f"q {tmp_path.name}"
+    north("project", "create", project, "--tasks", tasks_file(tmp_path), "--joining", "open")
+    assert east("project", "join", project)[1] == f"{project}: active\n"
+    code, _, complaint = east("run", "start", project)
+    assert code == 1
+    assert "403" in complaint
+
+
+def test_a_folder_without_a_site_says_how_to_make_one(tmp_path, capsys) -> None:
+    assert main(["--folder", str(tmp_path), "whoami"]) == 2
+    assert "fedyard-site init" in capsys.readouterr().err
+
+
+def test_the_inbox_shows_what_came(site, tmp_path) -> None:
+    north, name = site("north")
+    project = f"r {tmp_path.name}"
+    north("project", "create", project, "--tasks", tasks_file(tmp_path), "--joining", "open")
+    program = [str(ROOT / "fedyard-site"), "--folder", str(tmp_path / "north")]
+    log = tmp_path / "agent.log"
+    with log.open("wb") as output:
+        agent = subprocess.Popen([*program, "run"], env=environment(), stdout=output, stderr=output)
+    try:
+        north("run", "start", project)
+        until(lambda: "run_ended" in log.read_text())
+    finally:
+        agent.terminate()
+        assert agent.wait() == 0
+    assert "invited" in north("inbox")[1]
+    assert "failed" in north("run", "show")[1]  # this site allows no dotted models
+    assert name in log.read_text()
