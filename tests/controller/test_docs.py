@@ -1,0 +1,56 @@
+"""What docs/sites.md shows is what works."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from controller.answers import TaskSpec
+from controller.site import Folder, Join, Settings, Tasks
+from controller.tasks.registry import task_of
+from tests.controller.world import World
+from tests.ops.program import ROOT, until
+
+PAGE = (ROOT / "docs" / "sites.md").read_text()
+
+
+def block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    assert found
+    return found[1]
+
+
+def test_its_task_runs_at_a_site_that_allows_it(world: World, tmp_path) -> None:
+    (north,) = world.sites(tmp_path, "north")
+    (north.path / "mean_dose.py").write_text(block("python"))
+    (north.path / "train.csv").write_text("1,10\n2,20\n3,60\n")
+    settings = (north.path / "site.toml").read_text()
+    settings = re.sub(r"allow = .*", block("toml").splitlines()[1], settings)
+    (north.path / "site.toml").write_text(settings.replace("[data]", '[data]\ntrain = "train.csv"'))
+    try:
+        north.start()
+        task = {"name": "mean", "model": "mean_dose:MeanDose", "parameters": {"column": 1}}
+        project = north.client.create_project(f"docs {tmp_path.name}", [task])
+        run_id = north.client.start_run(project).id
+        run = until(lambda: (r := north.client.run(run_id)).finished and r)
+        assert run.state == "succeeded", (north.path / "agent.log").read_text()
+        assert run.tasks[0].rounds[0].metrics == {"mean": 30.0}
+    finally:
+        north.kill()
+
+
+def test_its_tasks_file_is_one() -> None:
+    (spec,) = msgspec.json.decode(block("json"), type=list[TaskSpec])
+    task_of(spec.model, []).validate(spec.parameters)
+    assert spec.contract.quorum == 0.8
+
+
+def test_it_names_every_setting(tmp_path) -> None:
+    names = [*Settings.__struct_fields__]
+    names += [f"join.{name}" for name in Join.__struct_fields__] + [f"tasks.{name}" for name in Tasks.__struct_fields__]
+    missing = [name for name in names if name not in ("join", "tasks") and f"`{name}`" not in PAGE]
+    assert missing == []
+    made = Folder(tmp_path / "x")
+    made.create(Settings(hub="http://hub.example", name="x"), "one-time")
+    assert made.settings().tasks == Tasks()
