@@ -35,7 +35,7 @@ def create(call: Call) -> Response:
 
 def listed(call: Call) -> Response:
     if not sees_everything(call.caller.subject):
-        raise Refused(403, "not_yours", "enrolments are for admins and auditors to see")
+        raise Refused(403, "forbidden", "enrolments are for admins and auditors to see")
     return answer(people.enrolments(call.web.database, call.paging))
 
 

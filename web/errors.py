@@ -26,7 +26,7 @@ TITLES = {
     "no_token": "A bearer token is needed",
     "token_not_valid": "The token is not valid",
     "scope_missing": "The token's scopes do not allow this",
-    "not_yours": "This is not yours to do",
+    "forbidden": "This is not yours to do",
     "not_found": "There is no such thing",
     "method_not_allowed": "The method is not allowed here",
     "too_large": "The request is too large",

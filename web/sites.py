@@ -60,7 +60,7 @@ def retire(call: Call) -> Response:
 def heartbeat(call: Call) -> Response:
     """The call itself was the beat: whoever authenticates as a site was heard of."""
     if call.id("site_id") != call.caller.subject.id:
-        raise Refused(403, "not_yours", f"the token is of site {call.caller.subject.id}; a site beats for itself only")
+        raise Refused(403, "forbidden", f"the token is of site {call.caller.subject.id}; a site beats for itself only")
     return answer(HeartbeatResult(heartbeat_every_s=call.web.hub.settings.heartbeat_every_s), 202)
 
 
