@@ -11,6 +11,7 @@ from broker.embedded import EmbeddedBroker
 from broker.port import Publisher
 from broker.publisher import GroupPublisher
 from broker.rabbitmq import RabbitBroker
+from broker.topology import declare_all
 from config.settings import Settings, url_path
 
 _lock = threading.Lock()
@@ -29,6 +30,12 @@ def open_worker_broker(settings: Settings, role: str, prefetch: int) -> Broker:
     broker = open_embedded(settings)
     broker.prefetch = prefetch
     return broker
+
+
+def prepare_broker(settings: Settings, role: str) -> None:
+    """Have every queue declared before anybody uses one. Raises `BrokerUnavailable`; try again later."""
+    if not settings.embedded:
+        declare_all(settings.broker_url, role)
 
 
 def open_embedded(settings: Settings) -> EmbeddedBroker:

@@ -42,6 +42,10 @@ BLOCKED = "RabbitMQ accepts nothing at the moment: a memory or disk alarm is on"
 logger = logging.getLogger(__name__)
 
 
+class _Aborted(Exception):
+    """We ended the connection ourselves."""
+
+
 class _Batch:
     """What one call sends. Only the publishing thread counts down."""
 
@@ -249,7 +253,8 @@ class GroupPublisher:
         self._stop()
 
     def _on_closed(self, _connection: Any, error: BaseException) -> None:
-        self._trouble = f"{self._place} closed the connection: {_name_of(error)}"
+        if not isinstance(error, _Aborted):
+            self._trouble = f"{self._place} closed the connection: {_name_of(error)}"
         self._stop()
 
     def _on_channel(self, channel: Any) -> None:
@@ -382,8 +387,7 @@ class GroupPublisher:
         """End the connection without waiting for the other side. Pika has no public way to do that."""
         self._trouble = trouble
         if self._connection is not None and not self._connection.is_closed:
-            self._connection._terminate_stream(pika.exceptions.ConnectionOpenAborted(trouble))  # noqa: SLF001
-            self._trouble = trouble
+            self._connection._terminate_stream(_Aborted(trouble))  # noqa: SLF001
         else:
             self._stop()
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pika
 from dramatiq.common import dq_name, q_name, xq_name
 
+from broker.port import BrokerUnavailable
 from broker.protocol.routes import QUEUES
 
 TRANSIENT = frozenset(queue.name for queue in QUEUES if not queue.durable)
@@ -51,6 +52,26 @@ def declarations(queue: str) -> tuple[Declaration, ...]:
         Declaration(dq_name(queue), _commands(queue)),
         Declaration(queue, _commands(queue)),
     )
+
+
+def declare_all(url: str, role: str) -> None:
+    """Declare every queue, one after the other on one connection; what exists stays as it is.
+
+    RabbitMQ 3.10 answers 541 or refuses messages when one connection uses a quorum queue that another is just
+    declaring, so this comes before anybody consumes or publishes. Raises `BrokerUnavailable`; try again later.
+    """
+    try:
+        connection = pika.BlockingConnection(parameters_of(url, f"{role} declares"))
+        try:
+            channel = connection.channel()
+            for queue in QUEUES:
+                for each in declarations(queue.name):
+                    channel.queue_declare(each.name, durable=True, arguments=each.arguments)
+        finally:
+            if connection.is_open:
+                connection.close()
+    except Exception as error:  # noqa: BLE001 - pika raises more than it documents
+        raise BrokerUnavailable(f"the queues cannot be declared: {type(error).__name__}") from None
 
 
 def parameters_of(url: str, role: str) -> pika.URLParameters:
