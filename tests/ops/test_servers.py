@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -129,3 +130,22 @@ def test_ports_are_free_and_below_those_of_outgoing_connections() -> None:
         port = free_port(taken.getsockname()[1])
     assert port in PORTS
     assert free_port(port) == port
+
+
+def test_postgres_finds_a_place_where_its_account_cannot_enter(tmp_path: Path) -> None:
+    """As root, PostgreSQL runs as another account, which may not enter a folder of ours; its data go elsewhere then."""
+    folder = tmp_path / "postgres"
+    server = PrivatePostgres(folder, durable=False)
+    server.start()
+    server.database("kept")
+    server.stop()
+    again = PrivatePostgres(folder, durable=False)
+    again.start()
+    assert "kept" in again.sql("postgres", "SELECT datname FROM pg_database")
+    again.stop()
+    shutil.rmtree(folder)
+    emptied = PrivatePostgres(folder, durable=False)
+    emptied.start()
+    assert "kept" not in emptied.sql("postgres", "SELECT datname FROM pg_database")
+    emptied.stop()
+    shutil.rmtree(emptied.folder)
