@@ -14,7 +14,8 @@ from actors.decisions.decide import Rules
 from actors.registry import register
 from actors.relay import Relay
 from actors.ticker import Ticker
-from broker.opening import open_publisher, open_worker_broker
+from broker.opening import open_publisher, open_worker_broker, prepare_broker
+from broker.port import BrokerUnavailable
 from config.clock import SystemClock, wait_for
 from config.logs import set_up_logs, unit
 from config.settings import Settings
@@ -34,6 +35,7 @@ _log = logging.getLogger(__name__)
 def run_decider(settings: Settings, stop: threading.Event, announce: Announce | None = None) -> None:
     """Decide until `stop`. announce: in embedded mode, who hears of commits."""
     clock = SystemClock()
+    _await_broker(settings, stop)
     database = open_database(settings.database_url, pool=2, name="fedyard decider")
     broker = open_worker_broker(settings, "decider", settings.decide_at_most)
     publisher = open_publisher(settings, "decider")
@@ -111,6 +113,17 @@ def _await_schema(settings: Settings, stop: threading.Event) -> None:
             _log.warning("waits for the database", extra=unit(error=str(error)))
         stop.wait(1.0)
     database.close()
+
+
+def _await_broker(settings: Settings, stop: threading.Event) -> None:
+    """Wait until every queue is declared."""
+    while not stop.is_set():
+        try:
+            prepare_broker(settings, "decider")
+            return
+        except BrokerUnavailable as error:
+            _log.warning("waits for the broker", extra=unit(error=str(error)))
+            stop.wait(1.0)
 
 
 ROLES: dict[str, Role] = {"decider": run_decider, "relay": run_relay, "ticker": run_ticker}

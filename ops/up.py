@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
+from broker.opening import prepare_broker
 from broker.policies import apply_policies
 from broker.protocol.routes import QUEUES
 from config.clock import SystemClock
@@ -122,6 +123,7 @@ def _bring_up_to_date(settings: Settings) -> None:
     for name in migrate(database):
         print(f"applied migration {name}", flush=True)
     database.close()
+    prepare_broker(settings, "up")
 
 
 def _watch(supervisor: Supervisor, asked: _Asked, folder: Path, whereabouts: Whereabouts) -> None:

@@ -14,6 +14,7 @@ from broker.protocol.commands import AnyCommand, Envelope, Subject
 from broker.protocol.ids import Id, derive, sha256_hex
 from broker.protocol.states import Report
 from storage.database import Database
+from storage.due import Due
 from storage.signals import Announcement
 from storage.store import Store
 
@@ -60,13 +61,13 @@ class Hub:
 
     def send(self, command: AnyCommand, by: Subject = codec.THE_HUB, *, key: str | None = None) -> r.Outcome:
         """Decide one command; then whatever it leaves in the outbox, as the relay would."""
-        self.clock.micros += 1000
+        self.clock.sleep(0.001)
         outcome = decide_now(self.store, [self.envelope(command, by, key=key)], self.clock.now())[0]
         self.drain()
         return outcome
 
     def batch(self, envelopes: list[Envelope]) -> Batch:
-        self.clock.micros += 1000
+        self.clock.sleep(0.001)
         return decide_batch(self.store, envelopes, self.clock.now(), Rules())
 
     def drain(self) -> None:
@@ -162,9 +163,7 @@ class Hub:
     ) -> c.ReportSeat:
         seat = self.seat(run, site, task)
         more.setdefault("seq", seat.report_seq + 1)
-        return c.ReportSeat(
-            run_id=run, task_seq=task, site_id=site.id, event=event, round=number or seat.round, **more
-        )
+        return c.ReportSeat(run_id=run, task_seq=task, site_id=site.id, event=event, round=number or seat.round, **more)
 
     def ready_all(self, run: Id, sites: list[Subject], task: int = 1) -> None:
         for site in sites:
@@ -186,8 +185,6 @@ class Hub:
     def pass_time(self, seconds: float) -> None:
         """Let time pass and hand over what a ticker would find about deadlines."""
         self.clock.micros += int(seconds * SECOND)
-        from storage.due import Due
-
         with self.database.connection():
             due = Due(self.database).deadlines(self.clock.now())
         for deadline in due:

@@ -50,9 +50,7 @@ class Yard(RuleBasedStateMachine):
     # the shell that a deciding transaction would be
 
     def send(self, command: AnyCommand, by: Subject = codec.THE_HUB, key: str | None = None) -> Decision | None:
-        envelope = codec.envelope_of(
-            command, id=derive(by.id, key or f"command {len(self.sent)}"), by=by, at=self.now
-        )
+        envelope = codec.envelope_of(command, id=derive(by.id, key or f"command {len(self.sent)}"), by=by, at=self.now)
         self.sent.append(envelope)
         return self.deliver(envelope)
 
@@ -91,9 +89,7 @@ class Yard(RuleBasedStateMachine):
             secret = sha256_hex(f"enrolment {number}".encode())
             expires = self.now + SECOND * 60
             made = self.send(
-                c.CreateEnrolment(
-                    organisation_id=organisation.answer["id"], sha256=secret, note="", expires_at=expires
-                )
+                c.CreateEnrolment(organisation_id=organisation.answer["id"], sha256=secret, note="", expires_at=expires)
             )
             assert made is not None
             by = Subject(kind="enrolment", id=made.answer["id"], organisation_id=organisation.answer["id"])
@@ -208,9 +204,7 @@ class Yard(RuleBasedStateMachine):
         for here in [x for x in rounds if RoundState(x.state) not in ROUND_FINAL and x.deadline_at <= self.now]:
             task: Any = self.state.rows[r.TaskRun][(here.task_run_id,)]
             self.send(
-                c.PassDeadline(
-                    run_id=here.run_id, task_seq=task.seq, round=here.number, deadline_at=here.deadline_at
-                ),
+                c.PassDeadline(run_id=here.run_id, task_seq=task.seq, round=here.number, deadline_at=here.deadline_at),
                 key=f"deadline {here.task_run_id} {here.number} {here.deadline_at}",
             )
 

@@ -16,7 +16,9 @@ from tests.hub import SECOND, Hub
 
 
 def post(sender: Subject, project: str, to: Any, body: bytes = b"sealed", **more: Any) -> c.PostMessages:
-    return c.PostMessages(sender_site_id=sender.id, messages=[c.NewMessage(project_id=project, to=to, body=body, **more)])
+    return c.PostMessages(
+        sender_site_id=sender.id, messages=[c.NewMessage(project_id=project, to=to, body=body, **more)]
+    )
 
 
 def messages(hub: Hub, site: Subject) -> list[r.InboxEntry]:

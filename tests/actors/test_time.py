@@ -43,9 +43,7 @@ class Kept:
 
 
 def ticker_of(hub: Hub, publisher: Kept) -> Ticker:
-    ticker = Ticker(
-        Due(hub.database), publisher, hub.clock, silent_after_s=90, keep_commands_s=1000, keep_inbox_s=1000
-    )
+    ticker = Ticker(Due(hub.database), publisher, hub.clock, silent_after_s=90, keep_commands_s=1000, keep_inbox_s=1000)
     ticker.tick()
     publisher.take()
     return ticker
