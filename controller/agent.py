@@ -26,7 +26,7 @@ from controller.state import State
 from controller.steps import NOT_NOW, Halted, Steps
 
 WORKERS_AT_MOST = 64
-PATIENCE_S = 30.0
+PATIENCE_S = 10.0
 """How long a request is repeated before it is asked whether its result is still wanted; then it goes on."""
 FINISH_WITHIN_S = 10.0
 """How long hooks may go on after SIGTERM; what is not finished then is repeated at the next start."""
@@ -73,7 +73,8 @@ class Agent:
             self.settings,
             self.state,
             self.client,
-            halting=self._halting.is_set,
+            halting=self._halting,
+            clock=self._clock,
             log=self._log,
         )
         self._log("started", hub=self.settings.hub, id=self.site_id)
@@ -132,7 +133,8 @@ class Agent:
             except Unavailable as error:
                 failures += 1
                 self._log("hub unavailable", detail=str(error))
-                self._clock.wait(self._closing, jitter(min(2.0**failures, JOIN_AT_MOST_S)))
+                pause = max(min(2.0**failures, JOIN_AT_MOST_S), error.retry_after_s)
+                self._clock.wait(self._closing, jitter(pause))
 
     def _take(self, entries: list[Entry], taken: int) -> None:
         if entries[0].seq > taken + 1 and taken:

@@ -32,6 +32,7 @@ ANSWER_WITHIN_S = 15.0
 """Beyond what the hub was asked to wait."""
 PAUSE_FIRST_S = 0.2
 PAUSE_AT_MOST_S = 10.0
+RETRY_AFTER_AT_MOST_S = 300.0
 ANSWER_LIMIT_BYTES = 67_108_864
 POOL_SIZE = 16
 WORTH_READING = range(200, 300)
@@ -56,7 +57,14 @@ class Refused(HubError):
 
 
 class Unavailable(HubError):
-    """Gave up after a stated time; the write may have been done all the same, its key makes a repeat harmless."""
+    """Gave up after a stated time; the write may have been done all the same, its key makes a repeat harmless.
+
+    retry_after_s: what the hub asked for, if that was more than there was patience for.
+    """
+
+    def __init__(self, fact: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(fact)
+        self.retry_after_s = retry_after_s
 
 
 class _Passing(Exception):
@@ -335,7 +343,7 @@ class Client:
                 left = end - self._clock.monotonic()
                 if rest > left or self._clock.wait(self._closing, jitter(rest)):
                     fact = f"{request}: {passing}; gave up after {tries} tries (allowed: {patience:g} s)"
-                    raise Unavailable(fact) from None
+                    raise Unavailable(fact, passing.pause_s or 0.0) from None
                 pause = min(2 * pause, PAUSE_AT_MOST_S)
 
     def _once(self, request: _Request) -> tuple[int, bytes, str]:
@@ -396,7 +404,8 @@ def _problem(content: bytes) -> a.Problem:
 
 def _seconds(text: str | None) -> float | None:
     """Retry-After in seconds; its other form, a date, is not used by the hub and counts as unsaid."""
-    return float(text) if text is not None and text.isascii() and text.isdigit() else None
+    said = text is not None and text.isascii() and text.isdigit()
+    return min(float(text or 0), RETRY_AFTER_AT_MOST_S) if said else None
 
 
 def _encoded(body: object) -> bytes:

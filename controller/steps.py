@@ -8,6 +8,7 @@ round went on) is interrupted or skipped.
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +19,7 @@ from controller import jobs
 from controller.answers import Entry, Project, TaskSpec
 from controller.child import Children
 from controller.client import Client, Refused, Unavailable
-from controller.clock import draw_key
+from controller.clock import Clock, draw_key, jitter
 from controller.site import Folder, Settings, write_whole
 from controller.state import Report, Seat, State
 from controller.tasks.arrays import file_form
@@ -26,6 +27,9 @@ from controller.tasks.arrays import file_form
 UNAUTHORIZED = 401
 NOT_NOW = (403, 404, 409)
 """The hub's view has moved on; its notices say how."""
+PAUSE_FIRST_S = 1.0
+PAUSE_AT_MOST_S = 15.0
+"""Between one request's last try and its next first one."""
 
 T = TypeVar("T")
 
@@ -81,7 +85,7 @@ class _Overtaken(Exception):
 
 
 class Steps:
-    """The effects of entries for one site. halting: True once the agent does not wait for anything any more."""
+    """The effects of entries for one site. halting: set once the agent does not wait for anything any more."""
 
     def __init__(
         self,
@@ -91,13 +95,15 @@ class Steps:
         state: State,
         client: Client,
         *,
-        halting: Callable[[], bool],
+        halting: threading.Event,
+        clock: Clock,
         log: Callable[..., None],
     ) -> None:
         self.site_id, self.folder, self.settings = site_id, folder, settings
         self.state, self.client = state, client
         self.children = Children(folder.path, settings.tasks)
         self._halting = halting
+        self._clock = clock
         self._log = log
         self._steps: dict[str, Callable[[Entry], None]] = {
             "invited": self._invited,
@@ -263,13 +269,13 @@ class Steps:
 
     def _unwanted(self, entry: Entry) -> bool:
         """True once the entry's result is not wanted any more, or the agent stops."""
-        return self._halting() or self._is_overtaken(entry)
+        return self._halting.is_set() or self._is_overtaken(entry)
 
     def _is_overtaken(self, entry: Entry) -> bool:
         return self.state.overtaken(entry, _OVERTAKERS.get(entry.kind, ()))
 
     def _go_on(self, entry: Entry) -> None:
-        if self._halting():
+        if self._halting.is_set():
             raise Halted
         if self._is_overtaken(entry):
             raise _Overtaken
@@ -326,12 +332,15 @@ class Steps:
 
     def _asked(self, entry: Entry, question: Callable[[], T]) -> T:
         """The hub's answer, however long it takes, while it is wanted."""
+        pause = PAUSE_FIRST_S
         while True:
             self._go_on(entry)
             try:
                 return question()
             except Unavailable as error:
                 self._log("hub unavailable", detail=str(error))
+                self._clock.wait(self._halting, jitter(max(pause, error.retry_after_s)))
+                pause = min(2 * pause, PAUSE_AT_MOST_S)
 
     def _report(self, entry: Entry, event: str, *, reason: str = "") -> None:
         """Report an event of the seat once, however often this is called for the same entry."""

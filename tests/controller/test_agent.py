@@ -12,7 +12,7 @@ import pytest
 from controller.answers import Run
 from controller.tasks.arrays import unpack
 from tests.controller.world import Project, SiteProcess, World, joining, project_of, wire_to
-from tests.ops.program import gone, until
+from tests.ops.program import Program, create_account, gone, until
 
 
 def model_of(project: Project, run: Run) -> float:
@@ -363,3 +363,34 @@ def test_an_agent_whose_site_was_retired_ends_and_says_so(world: World, tmp_path
         assert "the hub does not take this site" in (north.path / "agent.log").read_text()
     finally:
         north.kill()
+
+
+def test_a_hub_that_is_killed_and_comes_back_finds_its_sites_at_work(tmp_path) -> None:
+    first = Program(tmp_path / "hub.log", "embedded", "--data", tmp_path / "hub", "--port", "0")
+    hub = first.ready()
+    world = World(hub, create_account(tmp_path / "hub"))
+    sites = world.sites(tmp_path, "north", "east")
+    second = None
+    try:
+        for site in sites:
+            site.hold("train")
+            site.start()
+        project = project_of(sites)
+        run_id = project.start()
+        for site in sites:
+            until(lambda s=site: "train 1" in s.calls())
+        first.end(signal.SIGKILL)
+        for site in sites:
+            site.release("train")
+        until(lambda: all("hub unavailable" in (site.path / "agent.log").read_text() for site in sites))
+        port = hub.rpartition(":")[2]
+        second = Program(tmp_path / "again.log", "embedded", "--data", tmp_path / "hub", "--port", port)
+        second.ready()
+        trained(project, run_id)
+        assert all(Counter(site.calls())["train 1"] == 1 for site in sites)
+    finally:
+        for site in sites:
+            site.kill()
+        first.end(signal.SIGKILL)
+        if second is not None:
+            second.end()

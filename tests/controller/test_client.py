@@ -82,9 +82,10 @@ def test_pauses_grow_and_then_it_gives_up() -> None:
 
 def test_gives_up_at_once_if_the_hub_asks_for_more_patience_than_there_is() -> None:
     clock = QuickClock()
-    with rude_hub(problem(503, "busy", **{"Retry-After": "100"})) as hub, pytest.raises(Unavailable):
+    with rude_hub(problem(503, "busy", **{"Retry-After": "100"})) as hub, pytest.raises(Unavailable) as caught:
         client_of(hub, clock, give_up_s=30.0).me()
     assert clock.pauses == []
+    assert caught.value.retry_after_s == 100
 
 
 def test_no_hub_at_all_is_unavailable() -> None:
