@@ -149,18 +149,22 @@ class Steps:
         run_id, task_seq = _task(entry)
         facts = msgspec.json.decode(entry.facts, type=Invited)
         known = self.state.seat(run_id, task_seq)
-        again = bool(self.state.reports(entry.seq))
+        made = self.state.reports(entry.seq)
         seat = Seat(
             run_id=run_id,
             task_seq=task_seq,
-            report_seq=known.report_seq if known and again else facts.report_seq,
+            report_seq=known.report_seq if known and made else facts.report_seq,
             task_json=msgspec.json.encode(facts.task),
             number=facts.number,
             attempt=facts.attempt,
             model_id=entry.message.id if entry.message else (known.model_id if known else None),
         )
         self.state.keep_seat(seat)
-        if not self.children.known(run_id, task_seq):
+        for report in made:  # before a crash; nothing may come in between their numbers
+            self._send(entry, report)
+            if report.event != "accept":
+                return
+        if not made and not self.children.known(run_id, task_seq):
             self._report(entry, "accept")
         finished = self._computed(entry, "prepare", facts.task, seat)
         if finished.error:

@@ -85,23 +85,34 @@ def test_an_agent_killed_in_any_state_comes_back(sites, state: str) -> None:
     assert Counter(east.calls())["train 2"] == 1
 
 
-def test_an_agent_killed_while_uploading_does_not_train_again(world: World, tmp_path) -> None:
-    """The wire holds the submission back; after the kill, the same update goes under the same key."""
+@pytest.mark.parametrize(
+    ("held", "seat"),
+    [
+        ((b'"accept"', b'"round":1'), "invited 1"),
+        ((b'"ready"', b'"round":1'), "preparing 1"),
+        ((b'"trained"', b'"round":1'), "training 1"),
+        ((b'"submit"', b'"round":1'), "uploading 1"),
+        ((b'"ready"', b'"round":2'), "invited 2"),
+        ((b'"submit"', b'"round":2'), "uploading 2"),
+    ],
+)
+def test_an_agent_killed_before_its_report_went_out_repeats_it(world: World, tmp_path, held, seat) -> None:
+    """The wire holds a report back; after the kill, the very same goes under the same key and nothing is done twice."""
     with wire_to(world.hub) as wire:
         sites = [*world.sites(tmp_path, "north"), *world.sites(tmp_path, "east", hub=wire.url)]
         for site in sites:
             site.start()
         try:
-            wire.hold = lambda path, body: "/seats/" in path and b'"submit"' in body
+            wire.hold = lambda path, body: "/seats/" in path and all(part in body for part in held)
             project = project_of(sites)
             run_id = project.start()
             wire.held.wait()
-            project.stands(run_id, sites[1], "uploading 1")
+            project.stands(run_id, sites[1], seat)
             sites[1].kill()
             wire.hold = lambda _path, _body: False
             sites[1].start()
             trained(project, run_id)
-            assert Counter(sites[1].calls())["train 1"] == 1
+            assert Counter(call for call in sites[1].calls() if "train" in call) == {"train 1": 1, "train 2": 1}
         finally:
             for site in sites:
                 site.kill()
