@@ -39,6 +39,7 @@ class Supervisor:
     def __init__(self, commands: Mapping[str, str], folder: Path, environment: Mapping[str, str], clock: Clock) -> None:
         """commands: name -> shell command, run in `folder`."""
         self._clock = clock
+        self.hurried = False
         self._lines: Queue[Message] = Queue()
         self._printer = Printer(sys.stdout)
         self._printer.width = max(map(len, [*commands, "fedyard"]))
@@ -64,15 +65,18 @@ class Supervisor:
                 self._start(member)
 
     def stop(self, first: Sequence[str] = ("web",)) -> None:
-        """Stop those named first, so that nothing new comes in, then the others; kill who takes too long."""
+        """Stop those named first, so that nothing new comes in, then the others; kill who takes too long.
+
+        Once `hurried` is set (a signal handler may), nobody is waited for any more.
+        """
         for group in ([m for m in self._members if m.name in first], [m for m in self._members if m.name not in first]):
             for member in group:
                 member.signal(signal.SIGTERM)
             end = self._clock.monotonic() + STOP_WITHIN_S
-            while any(member.runs() for member in group) and self._clock.monotonic() < end:
+            while any(member.runs() for member in group) and self._clock.monotonic() < end and not self.hurried:
                 self._print(0.05)
             for member in group:
-                if member.runs():
+                if member.runs() and not self.hurried:
                     self.say(f"{member.name} did not stop within {STOP_WITHIN_S:.0f} s; killed")
                 member.kill()
         while not self._lines.empty():

@@ -46,7 +46,7 @@ class _Asked:
     def _again(self, _signal: int, _frame: FrameType | None) -> None:
         self.times += 1
         if self.times > 1 and self.supervisor is not None:
-            self.supervisor.kill()
+            self.supervisor.hurried = True
 
 
 def run_up(folder: Path, environment: Mapping[str, str]) -> int:

@@ -78,6 +78,18 @@ def test_the_web_stops_before_the_others(folder: Path) -> None:
     assert (folder / "left").read_text().split() == ["web", "decider"]
 
 
+def test_who_is_in_a_hurry_waits_for_nobody(folder: Path) -> None:
+    deaf = f"{sys.executable} -c \"import signal, time; signal.signal(15, 1); open('deaf', 'w').close(); time.sleep(1000)\""
+    supervisor = supervise(folder, web=deaf)
+    supervisor.start()
+    while not (folder / "deaf").exists():
+        supervisor.turn(0.05)
+    family = [psutil.Process(pid) for pid in supervisor.pids().values()]
+    supervisor.hurried = True
+    supervisor.stop()
+    assert gone(family)
+
+
 def test_the_pause_grows_and_has_an_end(folder: Path) -> None:
     clock = TestClock()
     member = _Member("poor", "false", "31", _Yard(folder, environment(), queue.Queue(), clock))
