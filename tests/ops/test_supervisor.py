@@ -79,8 +79,8 @@ def test_the_web_stops_before_the_others(folder: Path) -> None:
 
 
 def test_who_is_in_a_hurry_waits_for_nobody(folder: Path) -> None:
-    deaf = f"{sys.executable} -c \"import signal, time; signal.signal(15, 1); open('deaf', 'w').close(); time.sleep(1000)\""
-    supervisor = supervise(folder, web=deaf)
+    program = "import signal, time; signal.signal(15, signal.SIG_IGN); open('deaf', 'w').close(); time.sleep(1000)"
+    supervisor = supervise(folder, web=f'{sys.executable} -c "{program}"')
     supervisor.start()
     while not (folder / "deaf").exists():
         supervisor.turn(0.05)
