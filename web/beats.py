@@ -5,6 +5,7 @@ Nothing waits for it and losing it is harmless: the next call of a site counts a
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 
@@ -14,6 +15,8 @@ from broker.protocol.commands import Beat, Micros, RecordHeartbeats, TokenUse
 from broker.protocol.ids import Id
 from config.clock import Clock, draw_id, wait_for
 from storage.views.people import Bearer
+
+log = logging.getLogger(__name__)
 
 COLLECT_S = 0.25
 PACK = 2_000
@@ -60,6 +63,9 @@ class Beats:
                 self._publisher.send([envelope_of(pack, id=draw_id(), by=THE_HUB, at=now)])
             except BrokerUnavailable:
                 self.lost += 1
+            except Exception:  # noqa: BLE001 - a bug must not end the thread: all sites would fall silent
+                self.lost += 1
+                log.exception("heartbeats lost")
 
     def close(self) -> None:
         """Send what is left and stop."""

@@ -11,7 +11,7 @@ from storage.views.resources import time_text
 from web.bodies import WaitQuery
 from web.calls import Call, answer
 from web.errors import not_found
-from web.operations import Operation
+from web.operations import ENROLMENTS, EVERYBODY, Operation
 from web.results import CommandView
 
 UNANNOUNCED_S = 0.2
@@ -52,6 +52,7 @@ OPERATIONS = (
         name="read_command",
         about="What became of a command (who sent it, admin); pending also for an id that nobody sent",
         does=read,
+        who=EVERYBODY | ENROLMENTS,
         query=WaitQuery,
         long=True,
         answers={200: CommandView},

@@ -58,7 +58,7 @@ def _enrolling(database: Database, sha256: str) -> Bearer | None:
         return None
     ident, organisation, expires_at = found
     subject = Subject(kind="enrolment", id=ident, organisation_id=organisation)
-    return Bearer(subject, frozenset({"write"}), None, expires_at)
+    return Bearer(subject, frozenset({"read", "write"}), None, expires_at)
 
 
 def holds(database: Database, sha256: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from broker.protocol.commands import Envelope, RecordHeartbeats
 from broker.protocol.ids import sha256_hex
 from config.clock import Clock, SystemClock, draw_id
 from config.settings import Settings
-from storage.database import Database, open_database
+from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import migrate
 from storage.signals import DirectSignals, PostgresSignals, Signals
 from storage.store import Store
@@ -56,7 +57,8 @@ class DecidingPublisher:
         for envelope in (decode(encode(one)) for one in envelopes):
             if isinstance(envelope.command, RecordHeartbeats):
                 self.beats.append(envelope.command)
-                self._store.record_heartbeats(envelope.command.beats, envelope.command.token_uses)
+                with suppress(DatabaseUnavailable):
+                    self._store.record_heartbeats(envelope.command.beats, envelope.command.token_uses)
                 continue
             self.sent.append(envelope)
             if self.held:

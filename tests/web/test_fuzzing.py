@@ -44,7 +44,7 @@ class World:
     def caller(self, case: schemathesis.Case) -> Caller:
         """Who may do it at all, by the operation's own words."""
         said = str(case.operation.definition.raw.get("description", ""))
-        if "enrolment" in said:
+        if said.startswith("For tokens of: enrolment;"):
             return self.enrolment
         return self.site if "site" in said else self.net.admin
 

@@ -233,7 +233,10 @@ class TestTokens:
         assert slug(enrolment.get("/v1/me"), 403) == "forbidden"
         assert slug(enrolment.get("/v1/sites"), 403) == "forbidden"
         body = {"name": "oslo", "identity_key": KEY}
-        assert enrolment.call("POST", "/v1/sites", body).status_code == 201
+        made = enrolment.call("POST", "/v1/sites", body)
+        assert made.status_code == 201
+        command = enrolment.ok("GET", f"/v1/commands/{made.headers['Fedyard-Command']}")
+        assert (command["state"], command["result"]["id"]) == ("accepted", made.get_json()["id"])
         assert slug(enrolment.call("POST", "/v1/sites", {**body, "name": "two"}), 409) == "enrolment_used"
 
     def test_kinds_of_subjects(self, net: Network) -> None:

@@ -6,15 +6,17 @@ import base64
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from werkzeug.test import TestResponse
 
 from config.clock import SystemClock
+from ops.servers import PrivatePostgres
 from storage.signals import Announcement, Decided
 from tests.hub import TestClock
-from tests.web.network import KEY, Caller, Network
+from tests.web.network import KEY, Caller, Network, network
 from tests.web.test_refusals import slug
 from web.app import release, web_of
 from web.errors import Refused
@@ -391,3 +393,32 @@ class TestIdempotency:
         first, second = (net.report(bergen, run, "ready", 1).get_json() for _ in range(2))
         assert (first["duplicate"], second["duplicate"]) == (False, True)
         assert first["report_seq"] == second["report_seq"] == 1
+
+
+def test_without_the_database_reads_are_503_until_it_is_back(
+    postgres: PrivatePostgres, tmp_path: Path, threads: ThreadPoolExecutor
+) -> None:
+    net = network(postgres.database(), tmp_path)
+    oslo, bergen = net.site("oslo"), net.site("bergen")
+    project = net.project(oslo, bergen)
+    postgres.kill()
+    try:
+        refused = oslo.get("/v1/inbox")
+        assert slug(refused, 503) == "database_unavailable"
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert slug(net.stranger("unknown").get("/v1/me"), 503) == "database_unavailable"
+        until(lambda: oslo.get("/readyz").get_json()["parts"]["signals"] != "ok")
+        ready = oslo.get("/readyz")
+        assert ready.status_code == 503
+        assert ready.get_json()["parts"]["database"] != "ok"
+        assert oslo.get("/healthz").status_code == 200
+        assert oslo.get("/metrics").status_code == 503
+    finally:
+        postgres.start()
+    until(lambda: oslo.get("/readyz").status_code == 200, 30)
+    last = bergen.ok("GET", "/v1/inbox")["last_seq"]
+    poll = threads.submit(bergen.get, f"/v1/inbox?after={last}&wait=30")
+    until(lambda: web_of(net.app).waiting.open == 1)
+    oslo.ok("POST", "/v1/messages", message(project))
+    assert len(poll.result(20).get_json()["items"]) == 1
+    net.close()
