@@ -63,7 +63,7 @@ class Beats:
                 self._publisher.send([envelope_of(pack, id=draw_id(), by=THE_HUB, at=now)])
             except BrokerUnavailable:
                 self.lost += 1
-            except Exception:  # noqa: BLE001 - a bug must not end the thread: all sites would fall silent
+            except Exception:  # a bug must not end the thread: all sites would fall silent
                 self.lost += 1
                 log.exception("heartbeats lost")
 
