@@ -37,7 +37,7 @@ STOP_WITHIN_S = 20
 def serve(settings: Settings) -> None:
     """Serve until told to stop. Raises `SettingsError` for the embedded mode, which is one process of its own."""
     if settings.embedded:
-        raise SettingsError("FEDYARD_BROKER_URL is embedded: that hub is one process, ./fedyard serve starts it")
+        raise SettingsError("FEDYARD_BROKER_URL is embedded: that hub is one process, ./fedyard embedded starts it")
     _await_schema(settings)
     Granian(
         "web.wsgi",
