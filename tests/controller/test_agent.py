@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 from collections import Counter
 
@@ -147,6 +148,23 @@ def test_a_coordinator_that_was_away_finds_every_update(sites) -> None:
     project.stands(run_id, south, "submitted 1")
     north.start()
     trained(project, run_id)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_agents_killed_again_and_again_finish_their_run(sites, seed: int) -> None:
+    """Whoever it hits, coordinator included, a few steps of the run after the last kill."""
+    chance = random.Random(seed)
+    project = project_of(sites, rounds=4)
+    run_id = project.start()
+    for _ in range(8):
+        version = project.run(run_id).version + chance.randint(1, 6)
+        run = until(lambda v=version: ((r := project.run(run_id)).finished and r) or (r.version >= v and r))
+        if run.finished:
+            break
+        site = chance.choice(sites)
+        site.kill()
+        site.start()
+    trained(project, run_id, rounds=4)
 
 
 @pytest.mark.parametrize("answers_too", [False, True])
