@@ -50,8 +50,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Batch:
-    """What became of a batch: outcomes by command id (the repeated ones' too), those decided just now, those to be tried
-    again, and follow-ups to publish."""
+    """What became of a batch.
+
+    outcomes: by command id, the repeated ones' too. decided: those made just now. early: to be tried again.
+    """
 
     outcomes: dict[Id, r.Outcome] = field(default_factory=dict)
     decided: list[r.Outcome] = field(default_factory=list)

@@ -26,7 +26,7 @@ class Relay:
         self._after_s = after_s
 
     def sweep(self) -> int:
-        """Publish what is old enough, forget it once confirmed; how many. Raises nothing: the next sweep tries again."""
+        """Publish what is old enough, forget it once confirmed; how many. Raises nothing: the next sweep tries."""
         try:
             rows = self._store.outbox(self._clock.now() - int(self._after_s * SECOND), AT_MOST)
             if rows:

@@ -29,7 +29,7 @@ Announce = Callable[[Announcement], None]
 Role = Callable[[Settings, threading.Event], None]
 
 _STOP_WITHIN_MS = 20_000
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("actors.running")  # also when it runs as __main__
 
 
 def run_decider(settings: Settings, stop: threading.Event, announce: Announce | None = None) -> None:

@@ -9,7 +9,7 @@ from broker.protocol.commands import Envelope
 
 
 class BrokerUnavailable(Exception):
-    """The broker did not confirm in time. The command may have been enqueued all the same: its id makes a repeat harmless."""
+    """The broker did not confirm in time. The command may lie there all the same: its id makes a repeat harmless."""
 
     def __init__(self, detail: str, retry_after_s: int = 2) -> None:
         super().__init__(detail)

@@ -30,7 +30,7 @@ IDLE_IN_TRANSACTION_MS = 10_000
 _LOST = (peewee.OperationalError, peewee.InterfaceError)
 
 
-_ID = psycopg2.extensions.new_type((2950,), "ID", lambda value, cursor: value)
+_ID = psycopg2.extensions.new_type((2950,), "ID", lambda value, _cursor: value)
 _IDS = psycopg2.extensions.new_array_type((2951,), "IDS", _ID)
 
 
@@ -97,7 +97,7 @@ class Database:
         return None if row is None else tuple(row)
 
     def execute(self, sql: str, params: Sequence[object] = ()) -> Any:
-        """Run one statement on this thread's connection; the cursor. Raises `DatabaseUnavailable` or peewee's errors."""
+        """One statement on this thread's connection; the cursor. Raises `DatabaseUnavailable` or what peewee does."""
         try:
             return self.peewee.execute_sql(_dialect(sql, self.postgres), params)
         except _LOST as error:

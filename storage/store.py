@@ -46,7 +46,7 @@ class Transaction:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._written = False
+        self.written = False
 
     def outcomes(self, ids: Iterable[Id]) -> dict[Id, r.Outcome]:
         """Those of these commands that are decided already."""
@@ -59,8 +59,8 @@ class Transaction:
 
     def write(self, changes: Changes) -> None:
         """Write and commit, in one round trip on PostgreSQL; announce on the way."""
-        assert not self._written, "a transaction writes once"
-        self._written = True
+        assert not self.written, "a transaction writes once"
+        self.written = True
         if self._database.postgres:
             self._write_postgres(changes)
         else:
@@ -115,7 +115,7 @@ class Store:
             except BaseException:
                 self._roll_back()
                 raise
-            if not transaction._written:
+            if not transaction.written:
                 self._roll_back()
 
     def _roll_back(self) -> None:
@@ -131,7 +131,7 @@ class Store:
             self._announce(announcement)
 
     def record_heartbeats(self, beats: Sequence[Beat], uses: Sequence[TokenUse]) -> None:
-        """The lean lane: times and hand-out marks only move forward. Losing these is harmless, so no fsync is awaited."""
+        """The lean lane: times and hand-out marks only move forward. Losing these is harmless: no fsync is awaited."""
         seen = _newest((beat.site_id, (beat.seen_at, beat.handed_out)) for beat in beats)
         used = _newest((use.token_id, (use.used_at,)) for use in uses)
         with self.database.connection():
@@ -178,25 +178,14 @@ def _transposed(rows: list[Row], width: int) -> list[list[object]]:
 def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
     match sweep:
         case AcknowledgeEntries(site_id, through, at):
-            return [
-                (
-                    "UPDATE inbox SET state = 'acknowledged', state_at = %s "
-                    "WHERE site_id = %s AND seq <= %s AND state = 'queued'",
-                    [at, site_id, through],
-                )
-            ]
+            return [(_ACKNOWLEDGE, [at, site_id, through])]
         case RevokeTokensOf(owner_id, at):
             return [("UPDATE tokens SET revoked_at = %s WHERE owner_id = %s AND revoked_at IS NULL", [at, owner_id])]
         case ForgetBefore(commands_before, inbox_before):
             return [
                 ("DELETE FROM commands WHERE decided_at < %s", [commands_before]),
                 ("DELETE FROM inbox WHERE state <> 'queued' AND state_at < %s", [inbox_before]),
-                (
-                    "DELETE FROM messages WHERE sent_at < %s"
-                    " AND NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.message_id = messages.id)"
-                    " AND NOT EXISTS (SELECT 1 FROM rounds WHERE rounds.model_message_id = messages.id)",
-                    [inbox_before],
-                ),
+                (_FORGET_MESSAGES, [inbox_before]),
             ]
 
 
@@ -227,6 +216,14 @@ _SQLITE = {kind: _sqlite_write(kind) for kind in r.RECORDS}
 _OUTCOMES = f"SELECT {_columns(r.Outcome)} FROM commands WHERE id {{any:uuid}}"
 _OUTBOX = f"SELECT {_columns(r.OutboxRow)} FROM outbox WHERE created_at < %s ORDER BY created_at LIMIT %s"
 
+_ACKNOWLEDGE = (
+    "UPDATE inbox SET state = 'acknowledged', state_at = %s WHERE site_id = %s AND seq <= %s AND state = 'queued'"
+)
+_FORGET_MESSAGES = (
+    "DELETE FROM messages WHERE sent_at < %s"
+    " AND NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.message_id = messages.id)"
+    " AND NOT EXISTS (SELECT 1 FROM rounds WHERE rounds.model_message_id = messages.id)"
+)
 _BEATS_POSTGRES = (
     "INSERT INTO site_beats (site_id, seen_at, handed_out)"
     " SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[])"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from actors.decisions.decide import Rules
 from actors.deciding import Batch, decide_batch, decide_now
+from actors.decisions.decide import Rules
 from broker.protocol import codec
 from broker.protocol import commands as c
 from broker.protocol import records as r
@@ -141,7 +141,7 @@ class Hub:
         return [self.site(f"site {number}", organisation_id) for number in range(count)]
 
     def project(self, sites: list[Subject], **options: Any) -> Id:
-        """A project coordinated by the first site, joined by the others; one task of two rounds unless said otherwise."""
+        """A project coordinated by the first site, joined by the others; one task of two rounds by default."""
         options.setdefault("tasks", [c.TaskSpec(name="train", model="logistic", rounds=2, contract=QUICK)])
         options.setdefault("name", f"project {self.sent}")
         options.setdefault("joining", "open")

@@ -110,8 +110,7 @@ class Draft:
 
     def get(self, kind: type[R], *key: object) -> R | None:
         """The row of this key, or None."""
-        found = self._rows[kind].get(key) or self.state.rows[kind].get(key)
-        return found  # type: ignore[return-value]
+        return self._rows[kind].get(key) or self.state.rows[kind].get(key)  # type: ignore[return-value]
 
     def have(self, kind: type[R], *key: object) -> R:
         """The row of this key, which must be there: its absence would be a bug of ours."""
@@ -197,7 +196,7 @@ class Draft:
         project_id: Id | None = None,
         run_id: Id | None = None,
         task_seq: int | None = None,
-        round: int | None = None,  # noqa: A002 - the field's own word
+        round: int | None = None,
         message_id: Id | None = None,
     ) -> None:
         """Put an entry at the end of a site's inbox, under the next number of its mailbox."""

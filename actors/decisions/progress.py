@@ -263,10 +263,10 @@ def open_round(draft: Draft, run: r.Run, task: r.TaskRun, number: int) -> None:
     draft.put(here)
     run_event(draft, run, EventKind.ROUND_OPENED, {"task": task.name, "round": number, "quorum": here.quorum})
     for seat in seats:
-        if seat.state == SeatState.SUBMITTED:
-            seat = _step(draft, seat, Step.NEXT_ROUND, round=number)
-        if seat.state == SeatState.INVITED and seat.round == number:
-            invite(draft, run, task, here, seat)
+        again = seat.state == SeatState.SUBMITTED
+        invited = _step(draft, seat, Step.NEXT_ROUND, round=number) if again else seat
+        if invited.state == SeatState.INVITED and invited.round == number:
+            invite(draft, run, task, here, invited)
     settle(draft, run, task)
 
 

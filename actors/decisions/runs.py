@@ -110,8 +110,8 @@ def _check_seats(draft: Draft, project: r.Project, tasks: list[c.TaskSpec]) -> N
                 422,
                 "quorum_impossible",
                 "Quorum impossible",
-                f"task {task.name!r} needs {max(needed, 1)} seats but project {project.id} has {len(seats)} active members "
-                "for it; let more sites join or change its quorum",
+                f"task {task.name!r} needs {max(needed, 1)} seats but project {project.id} has {len(seats)} active "
+                "members for it; let more sites join or change its quorum",
             )
 
 

@@ -127,8 +127,8 @@ def _check_round(run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Round, comma
         409,
         "round_ahead",
         "Round ahead",
-        f"round {command.round} of task {task.seq} in run {run.id} has not begun for site {seat.site_id}: its seat is in "
-        f"round {seat.round}",
+        f"round {command.round} of task {task.seq} in run {run.id} has not begun for site {seat.site_id}: its seat is "
+        f"in round {seat.round}",
     )
 
 
@@ -191,7 +191,7 @@ def put_payload(
     *,
     recipients: int,
 ) -> None:
-    """A payload of a run (update or global model), stored once; it lives as long as its run may, and a week at least."""
+    """A payload of a run (update or global model), stored once; it lives as long as its run, and a week at least."""
     week = 7 * 86_400 * progress.SECOND
     draft.put(
         r.Message(
@@ -218,8 +218,8 @@ def _rejoin(draft: Draft, run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Rou
             409,
             "no_way_back",
             "No way back",
-            f"the seat of site {seat.site_id} in run {run.id} was dropped ({seat.reason}) and its contract, or the lack of "
-            "a further round, lets it not come back",
+            f"the seat of site {seat.site_id} in run {run.id} was dropped ({seat.reason}) and its contract, or the "
+            "lack of a further round, lets it not come back",
         )
     number = here.number if here.state == RoundState.SELECTING else here.number + 1
     return _move(draft, seat, Report.REJOIN, round=number, reason="")

@@ -1,4 +1,4 @@
-"""The chain of events: each carries the hash of the one before it in its stream, so that the log can be verified offline."""
+"""The chain of events: each carries the hash of the one before it in its stream, so that a change shows."""
 
 from __future__ import annotations
 

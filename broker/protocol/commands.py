@@ -46,7 +46,7 @@ class Subject(Value, frozen=True):
 class Contract(Value, frozen=True):
     """What a round promises and how long each stage may take.
 
-    quorum: a whole number counts seats, a fraction in (0, 1) is of the seats invited, rounded up; 1.0 is written as 1.0.
+    quorum: of the seats of the task, a fraction (rounded up) or a count, as `quorum_of` says.
     late: a seat that missed a deadline or fell silent is out of the task (drop) or may come back with the next round.
     too_few: under quorum at a deadline the round fails, or waits for another such span (until the run's own deadline).
     silent_within_s: a seat that the round waits for is dropped when its site was not heard of for so long.

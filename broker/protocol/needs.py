@@ -11,7 +11,8 @@ from broker.protocol.ids import Id
 class Needs:
     """Ids (or names, or hashes) by what they are of. The store adds what hangs on them:
 
-    runs: their project with its members, task runs, present rounds, seats of active tasks, and those seats' sites and mailboxes.
+    runs: their project with its members, task runs, present rounds, and the seats of active tasks with their sites and
+        mailboxes.
     members_of: projects whose memberships (with sites and mailboxes) are needed.
     live_runs_of: projects whose created and running runs are needed; begin_in: with all that hangs on the queued ones.
     restarting: runs whose project's live runs are needed. mentioned_runs: only the row itself.

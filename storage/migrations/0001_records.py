@@ -285,8 +285,10 @@ INDEXES = (
     "CREATE INDEX rounds_run ON rounds (run_id)",
     "CREATE INDEX rounds_live ON rounds (deadline_at) WHERE state IN ('selecting', 'training', 'aggregating')",
     "CREATE INDEX seats_run ON seats (run_id)",
-    "CREATE INDEX seats_live ON seats (site_id) "
-    "WHERE state IN ('invited', 'preparing', 'ready', 'training', 'uploading', 'submitted')",
+    """
+    CREATE INDEX seats_live ON seats (site_id)
+    WHERE state IN ('invited', 'preparing', 'ready', 'training', 'uploading', 'submitted')
+    """,
     "CREATE INDEX submissions_run ON submissions (run_id)",
     "CREATE INDEX messages_expiry ON messages (expires_at) WHERE expired_at IS NULL",
     "CREATE INDEX inbox_message ON inbox (message_id)",

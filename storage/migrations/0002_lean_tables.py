@@ -8,6 +8,4 @@ def up(migrator, db):
         f"CREATE TABLE site_beats (site_id {kind} NOT NULL PRIMARY KEY, seen_at BIGINT NOT NULL, "
         f"handed_out BIGINT NOT NULL){room}"
     )
-    db.execute_sql(
-        f"CREATE TABLE token_uses (token_id {kind} NOT NULL PRIMARY KEY, used_at BIGINT NOT NULL){room}"
-    )
+    db.execute_sql(f"CREATE TABLE token_uses (token_id {kind} NOT NULL PRIMARY KEY, used_at BIGINT NOT NULL){room}")

@@ -1,4 +1,4 @@
-"""The deciding worker over its brokers: embedded with SQLite, and RabbitMQ with PostgreSQL; killed, cut off, poisoned."""
+"""The deciding worker over its brokers: embedded with SQLite, RabbitMQ with PostgreSQL; killed, cut off, poisoned."""
 
 from __future__ import annotations
 

@@ -19,7 +19,9 @@ from broker.protocol.routes import QUEUES, ROUTES, every_command
 from broker.protocol.states import Report
 
 ids = st.uuids().map(str)
-metrics = st.dictionaries(st.text("abc_", min_size=1, max_size=8), st.floats(allow_nan=False, allow_infinity=False), max_size=5)
+metrics = st.dictionaries(
+    st.text("abc_", min_size=1, max_size=8), st.floats(allow_nan=False, allow_infinity=False), max_size=5
+)
 reports = st.builds(
     c.ReportSeat,
     run_id=ids,
@@ -118,7 +120,9 @@ def test_ids_are_derived_and_canonical(cause: str, names: list[str | int]) -> No
     assert is_id(derive(cause, *names))
 
 
-@pytest.mark.parametrize("text", ["", "x", "5F1D6A52-0C0E-5E0F-9C54-F3D7A6D7A4B1", "{5f1d6a52-0c0e-5e0f-9c54-f3d7a6d7a4b1}"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "5F1D6A52-0C0E-5E0F-9C54-F3D7A6D7A4B1", "{5f1d6a52-0c0e-5e0f-9c54-f3d7a6d7a4b1}"]
+)
 def test_what_is_no_id(text: str) -> None:
     assert not is_id(text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,8 +25,6 @@ announcements = st.builds(
 
 @given(announcements)
 def test_payloads_fit_and_say_the_same(whole: Announcement) -> None:
-    import msgspec
-
     texts = payloads(whole)
     assert all(len(text.encode()) < 8000 for text in texts)
     again = msgspec.json.decode(_joined([msgspec.json.decode(t, type=Announcement) for t in texts]), type=Announcement)
@@ -52,7 +51,9 @@ def test_an_announcement_is_heard_and_a_cut_is_a_reset(postgres: PrivatePostgres
     with database.connection():
         database.execute("SELECT pg_notify('fedyard', %s)", (payloads(said)[0],))
         assert heard.get(timeout=10) == said
-        database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'fedyard listen'")
+        database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'fedyard listen'"
+        )
     resets.get(timeout=10)
     assert signals.ready() is None
     with database.connection():
