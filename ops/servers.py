@@ -449,12 +449,15 @@ class PrivatePostgres:
         self.stop()
         self.start()
 
-    def database(self, name: str | None = None) -> str:
-        """The postgresql:// URL of a database, made if there is none of that name; a fresh one without a name."""
+    def database(self, name: str | None = None, *, template: str = "template0") -> str:
+        """The postgresql:// URL of a database, made if there is none of that name; a fresh one without a name.
+
+        template: what a new one is copied from; nobody may be connected to that.
+        """
         chosen = name or f"d_{draw_id().replace('-', '')[:16]}"
-        exists = self.sql("postgres", f"SELECT 1 FROM pg_database WHERE datname = '{_plain(chosen)}'")  # noqa: S608
-        if not exists.strip():
-            self.sql("postgres", f'CREATE DATABASE "{_plain(chosen)}" TEMPLATE template0')
+        exists = name and self.sql("postgres", f"SELECT 1 FROM pg_database WHERE datname = '{_plain(name)}'")  # noqa: S608
+        if not exists:
+            self.sql("postgres", f'CREATE DATABASE "{_plain(chosen)}" TEMPLATE "{_plain(template)}"')
         return f"postgresql://{self.user}:{self.password}@127.0.0.1:{self.port}/{chosen}"
 
     def sql(self, database: str, statement: str) -> str:

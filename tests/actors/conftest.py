@@ -7,6 +7,7 @@ import pytest
 
 from storage.database import Database, open_database
 from storage.migrate import migrate
+from tests.databases import fresh_postgres
 from tests.hub import Hub
 
 
@@ -15,7 +16,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     url = (
         f"sqlite:///{tmp_path}/store.sqlite"
         if request.param == "sqlite"
-        else request.getfixturevalue("postgres").database()
+        else fresh_postgres(request.getfixturevalue("postgres"))
     )
     opened = open_database(url)
     migrate(opened)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.databases import fresh_postgres
 from tests.web.network import Network, network
 
 
@@ -18,7 +19,7 @@ def make_net(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callabl
 
     def make(**options: Any) -> Network:
         if request.param == "postgres":
-            url = request.getfixturevalue("postgres").database()
+            url = fresh_postgres(request.getfixturevalue("postgres"))
         else:
             url = f"sqlite:///{tmp_path}/store{len(made)}.sqlite"
         made.append(network(url, tmp_path, **options))
@@ -34,7 +35,9 @@ def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """One hub for the tests of a file that leave nothing behind which the others would mind."""
     folder = tmp_path_factory.mktemp("shared")
     sqlite = f"sqlite:///{folder}/store.sqlite"
-    made = network(request.getfixturevalue("postgres").database() if request.param == "postgres" else sqlite, folder)
+    made = network(
+        fresh_postgres(request.getfixturevalue("postgres")) if request.param == "postgres" else sqlite, folder
+    )
     yield made
     made.close()
 
