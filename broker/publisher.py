@@ -1,7 +1,8 @@
 """Many threads send, one thread owns one connection to RabbitMQ; publisher confirms come back in a window.
 
 What is sent at the same time shares round trips and fsyncs. Nobody waits longer than `SEND_WITHIN_S`: two
-attempts, each bounded, then `BrokerUnavailable`; for a second after that everybody is told so at once.
+attempts, each bounded, then `BrokerUnavailable`; for a second after that everybody is told so at once. A queue that
+refuses is asked a few times more, since asking costs little.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ ATTEMPTS = 2
 ATTEMPT_S = 0.95
 """From connecting to a usable channel, and from publishing to its confirm."""
 
-REFUSED_PAUSE_S = 0.1
+REFUSED_PAUSES_S = (0.1, 0.2, 0.4, 0.8)
+"""RabbitMQ also refuses while a quorum queue has no leader: just declared, or after its node died."""
+
 BREAKER_S = 1.0
 WINDOW = 1_000
 WINDOW_BYTES = 16_777_216
@@ -65,6 +68,7 @@ class _Parcel:
     body: bytes
     batch: _Batch | None
     attempts: int = 0
+    refusals: int = 0
     published_at: float = 0.0
 
     @property
@@ -88,7 +92,10 @@ class GroupPublisher:
         self.publish([message_of(envelope) for envelope in envelopes])
 
     def publish(self, messages: Sequence[DramatiqMessage]) -> None:
-        """Like `send`, for messages that are made already, each to the queue that it names."""
+        """Like `send`, for messages that are made already, each to the queue that it names.
+
+        A few thousand at once at most: what is not confirmed in time counts as failed.
+        """
         self.deliver([(message.queue_name, message.message_id, wire_of(message)) for message in messages])
 
     def deliver(self, parcels: Sequence[tuple[str, str, bytes]]) -> None:
@@ -129,9 +136,10 @@ class GroupPublisher:
             thread.join(2 * SEND_WITHIN_S)
 
     def _submit(self, parcels: Sequence[tuple[str, str, bytes]], batch: _Batch) -> str | None:
-        """Hand them to the publishing thread, or say at once why that is useless. Heartbeats over a limit are dropped."""
+        """Hand them to the publishing thread, or say at once why not. Heartbeats over a limit are dropped."""
         with self._changed:
             trouble = "the publisher is closed" if self._closing else self._trouble_now()
+            trouble = trouble or self._refusal_now(parcels)
             if trouble is None:
                 for queue, id, body in parcels:
                     if queue not in TRANSIENT:
@@ -159,6 +167,7 @@ class GroupPublisher:
         self._unconfirmed_bytes = 0
         self._returned: set[str] = set()
         self._undeclared: dict[str, list[_Parcel]] = {}
+        self._refusing: dict[str, float] = {}
         self._tag = 0
         self._watching = False
 
@@ -166,6 +175,10 @@ class GroupPublisher:
         if self._blocked:
             return BLOCKED
         return self._trouble if self.clock.monotonic() < self._broken_until else None
+
+    def _refusal_now(self, parcels: Sequence[tuple[str, str, bytes]]) -> str | None:
+        now = self.clock.monotonic()
+        return next((_refusal(queue) for queue, _, _ in parcels if now < self._refusing.get(queue, 0.0)), None)
 
     def _wake(self) -> None:
         if self._thread is None or not self._thread.is_alive():
@@ -270,6 +283,8 @@ class GroupPublisher:
         self._drain()
 
     def _on_channel_closed(self, _channel: Any, error: Exception) -> None:
+        with self._changed:
+            self._channel = None
         if self._connection is not None and self._connection.is_open:
             self._abort(f"{self._place} closed the channel: {_name_of(error)}")
 
@@ -346,16 +361,25 @@ class GroupPublisher:
     def _settle(self, parcel: _Parcel, *, refused: bool) -> None:
         returned = parcel.id in self._returned
         self._returned.discard(parcel.id)
-        if not (refused or returned):
+        if refused:
+            self._refused(parcel)
+        elif not returned:
             _confirm(parcel)
-            return
-        parcel.attempts += 1
-        if parcel.attempts >= ATTEMPTS:
-            _fail(parcel, f"queue {parcel.queue} " + ("does not exist" if returned else "takes nothing: it is full"))
-        elif returned:
+        elif parcel.attempts + 1 < ATTEMPTS:
+            parcel.attempts += 1
             self._declare(parcel)
-        elif self._loop is not None:
-            self._loop.call_later(REFUSED_PAUSE_S, lambda: self._again([parcel]))
+        else:
+            _fail(parcel, f"queue {parcel.queue} does not exist")
+
+    def _refused(self, parcel: _Parcel) -> None:
+        if parcel.refusals < len(REFUSED_PAUSES_S) and parcel.batch is not None and self._loop is not None:
+            pause = REFUSED_PAUSES_S[parcel.refusals]
+            parcel.refusals += 1
+            self._loop.call_later(pause, lambda: self._again([parcel]))
+            return
+        with self._changed:
+            self._refusing[parcel.queue] = self.clock.monotonic() + BREAKER_S
+        _fail(parcel, _refusal(parcel.queue))
 
     def _declare(self, parcel: _Parcel) -> None:
         """The queue is missing: declare it, then publish again what came back."""
@@ -405,6 +429,10 @@ class GroupPublisher:
 def _properties(parcel: _Parcel) -> pika.BasicProperties:
     mode = pika.DeliveryMode.Transient if parcel.batch is None else pika.DeliveryMode.Persistent
     return pika.BasicProperties(delivery_mode=mode.value, message_id=parcel.id, content_type="application/json")
+
+
+def _refusal(queue: str) -> str:
+    return f"queue {queue} takes nothing: it is full, or has no leader at the moment"
 
 
 def _confirm(parcel: _Parcel) -> None:

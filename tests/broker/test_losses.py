@@ -80,7 +80,7 @@ def test_stock_dramatiq_loses_a_message_whose_retry_cannot_be_published(rabbit, 
     actor, broker = Failing(), stock(rabbit)
     start(broker, actor, actors, threads=1)
     broker.enqueue(message_of(stop_run()))
-    until(lambda: actor.tries and rabbit.left(RUNS) == 0)
+    until(lambda: actor.tries and rabbit.unfinished(RUNS) == 0)
     assert actor.done == []
     assert dead(rabbit) == 0, "neither decided, nor waiting, nor dead: lost"
 
@@ -94,10 +94,10 @@ def test_ours_gives_a_message_back_whose_retry_cannot_be_published(rabbit, actor
     refuse_delays(rabbit)
     broker.enqueue(message_of(sent))
     until(lambda: actor.tries >= 5)
-    assert rabbit.left(RUNS) == filling + 1
+    assert rabbit.unfinished(RUNS) == filling + 1
     actor.broken = False
     until(lambda: actor.done == [sent.id])
-    until(lambda: rabbit.left(RUNS) == filling)
+    until(lambda: rabbit.unfinished(RUNS) == filling)
     assert dead(rabbit) == 0
 
 
@@ -128,13 +128,13 @@ def lose_the_connection_while_two_of_three_are_in_hand(world: RabbitWorld, broke
     worker = start(broker, actor, actors, threads=2)
     consumer = worker.consumers[RUNS]
     world.publisher.send(sent)
-    until(lambda: set(actor.begun) == {first, second, third} and world.left(RUNS) == 2)
+    until(lambda: set(actor.begun) == {first, second, third} and world.unfinished(RUNS) == 2)
     before = consumer.consumer
     world.close_connections()
     until(lambda: consumer.consumer is not before and worker.work_queue.qsize() == 2, 30)
     actor.gates[second].set()
     until(lambda: actor.done.count(second) == 2)
-    return actor, third
+    return actor, third, worker
 
 
 def test_stock_dramatiq_acknowledges_another_message_after_a_reconnect(rabbit, actors):
@@ -143,17 +143,21 @@ def test_stock_dramatiq_acknowledges_another_message_after_a_reconnect(rabbit, a
         with rabbit.channel() as channel:
             dead_letters = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "runs.v1.XQ"}
             channel.queue_declare(name, durable=True, arguments=arguments | dead_letters)
-    actor, third = lose_the_connection_while_two_of_three_are_in_hand(rabbit, broker, actors)
-    until(lambda: rabbit.left(RUNS) == 0)
+    actor, third, _ = lose_the_connection_while_two_of_three_are_in_hand(rabbit, broker, actors)
+    until(lambda: rabbit.unfinished(RUNS) == 0)
     assert third not in actor.done, "RabbitMQ has forgotten it, nobody has done it: a kill -9 now and it is lost"
     actor.gates[third].set()
 
 
 def test_ours_acknowledges_only_what_its_own_channel_delivered(rabbit, actors):
-    actor, third = lose_the_connection_while_two_of_three_are_in_hand(rabbit, ours(rabbit), actors)
-    until(lambda: rabbit.left(RUNS) == 1)
+    actor, third, worker = lose_the_connection_while_two_of_three_are_in_hand(rabbit, ours(rabbit), actors)
     assert third not in actor.done
-    assert rabbit.left(RUNS) == 1
+    until(lambda: actor.begun.count(third) == 2 and worker.work_queue.qsize() == 0)
+    before = worker.consumers[RUNS].consumer
+    rabbit.close_connections()
+    until(lambda: worker.consumers[RUNS].consumer is not before and worker.work_queue.qsize() == 1, 30)
+    (again,) = worker.work_queue.queue
+    assert again.message.message_id == third, "the process may die now: RabbitMQ still has it"
     actor.gates[third].set()
-    until(lambda: rabbit.left(RUNS) == 0)
-    assert third in actor.done
+    until(lambda: actor.done.count(third) == 3)
+    until(lambda: rabbit.unfinished(RUNS) == 0)

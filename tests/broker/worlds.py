@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -141,7 +142,9 @@ class World(ABC):
         broker = self.worker_broker()
         for route in ROUTES.values():
             if route.actor in actors:
-                Actor(self.decided, actor_name=route.actor, queue_name=route.queue, broker=broker, priority=0, options={})
+                Actor(
+                    self.decided, actor_name=route.actor, queue_name=route.queue, broker=broker, priority=0, options={}
+                )
         worker = (
             Worker(broker, worker_threads=threads, worker_timeout=100)
             if threads
@@ -150,6 +153,15 @@ class World(ABC):
         worker.start()
         self.workers.append(worker)
         return worker
+
+    def settled(self, queue: str) -> bool:
+        """Whether nothing is left, once the workers rest; else they go on."""
+        self.rest()
+        if self.left(queue) == 0:
+            return True
+        self.work()
+        CLOCK.sleep(0.2)
+        return False
 
     def rest(self) -> None:
         """Stop the workers in good order."""
@@ -176,7 +188,7 @@ class World(ABC):
 
     @abstractmethod
     def left(self, queue: str) -> int:
-        """Messages in the queue and its delay queue, delivered or not."""
+        """Messages in the queue and its delay queue. Let the workers rest first: what they hold is not counted."""
 
     @abstractmethod
     def close(self) -> None: ...
@@ -194,6 +206,7 @@ class EmbeddedWorld(World):
 
     def worker_broker(self) -> Broker:
         self.broker.middleware = [m for m in self.broker.middleware if type(m).__name__ != "_WorkerMiddleware"]
+        self.broker.actors.clear()
         return self.broker
 
     def put_down(self, broker: Broker) -> None:
@@ -216,8 +229,6 @@ class EmbeddedWorld(World):
 
     def put_raw(self, queue: str, body: bytes) -> None:
         self.broker.close()
-        import sqlite3
-
         with sqlite3.connect(self.path) as db:
             db.execute(
                 "INSERT INTO journal (id, queue, kind, body, size_bytes) VALUES ('x', ?, 'x', ?, 1)", (queue, body)
@@ -268,7 +279,11 @@ class RabbitWorld(World):
         return _Closing(connection, channel)
 
     def left(self, queue: str) -> int:
-        """By rabbitmqctl, which counts what is delivered and not yet acknowledged as well."""
+        with self.channel() as channel:
+            return sum(channel.queue_declare(n, passive=True).method.message_count for n in (queue, f"{queue}.DQ"))
+
+    def unfinished(self, queue: str) -> int:
+        """By rabbitmqctl: with what is delivered and not yet acknowledged, but up to five seconds old."""
         listed = self.ctl("-q", "list_queues", "-p", self.vhost, "--no-table-headers", "name", "messages")
         counts = dict(line.split() for line in listed.splitlines() if line)
         return sum(int(counts.get(name, 0)) for name in (queue, f"{queue}.DQ"))
