@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 DEFINITIONS = Path(__file__).with_name("policies.json")
-"""Can also be imported by hand on the management UI's overview page."""
+"""Can also be imported by hand on the management UI's overview page (choose the vhost there)."""
 
 Call = Callable[[str, str, object], object]
 """method, path after /api, body."""

@@ -272,7 +272,7 @@ class RabbitWorld(World):
         with self.channel() as channel:
             channel.basic_publish("", queue, body)
 
-    def channel(self) -> pika.adapters.blocking_connection.BlockingChannel:
+    def channel(self) -> _Closing:
         connection = pika.BlockingConnection(pika.URLParameters(self.url))
         channel = connection.channel()
         channel.confirm_delivery()
