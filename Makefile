@@ -21,7 +21,7 @@ up: $(VENV)/ready-to-run ## the hub on RabbitMQ and PostgreSQL, private ones in 
 
 test: $(VENV)/ready-to-test ## every test, on the embedded parts and on real RabbitMQ and PostgreSQL
 	@$(PY) -m ops.servers
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 3 --dist loadfile
 
 check: $(VENV)/ready-to-test ## format, lint, types, who imports whom, docs
 	@$(BIN)/ruff format --check .
