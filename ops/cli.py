@@ -93,6 +93,12 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--name", required=True)
     create.add_argument("--organisation", required=True, metavar="NAME", help="created if there is none of that name")
     create.add_argument("--role", required=True, choices=("admin", "member", "auditor"))
+    create.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="write the token there, for its owner only, in place of showing it",
+    )
     create.set_defaults(does=_create_account)
 
     organisation = _verbs(nouns, "organisation", "organisations of the network")
@@ -165,14 +171,37 @@ def _migrate(chosen: argparse.Namespace) -> int:
 
 
 def _create_account(chosen: argparse.Namespace) -> int:
-    made = accounts.create_account(
-        _database(chosen), SystemClock(), name=chosen.name, organisation=chosen.organisation, role=chosen.role
-    )
+    file: Path | None = chosen.token_file
+    database = _database(chosen)
+    if file is not None:
+        _claim(file)  # first: an account whose token could not be written would be of no use
+    try:
+        made = accounts.create_account(
+            database, SystemClock(), name=chosen.name, organisation=chosen.organisation, role=chosen.role
+        )
+    except BaseException:
+        if file is not None:
+            file.unlink()
+        raise
     print(f"account       {made.id}")
     print(f"organisation  {made.organisation_id}")
+    if file is not None:
+        file.write_text(made.token + "\n")
+        print(f"token         in {file}")
+        return 0
     print(f"token         {made.token}")
     print("The token is not kept anywhere and cannot be shown again.", file=sys.stderr)
     return 0
+
+
+def _claim(file: Path) -> None:
+    """Make the file, empty and for its owner only. Raises `Unfit` if there is one, or none can be."""
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        raise Unfit(f"{file} exists already: remove it, or choose another file with --token-file") from None
+    except OSError as error:
+        raise Unfit(f"{file} cannot be written ({error.strerror}): choose another file with --token-file") from None
 
 
 def _list_organisations(chosen: argparse.Namespace) -> int:

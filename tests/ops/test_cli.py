@@ -42,6 +42,25 @@ def test_the_first_account_works_and_its_token_is_not_kept(folder: Path) -> None
     assert not any(token.encode() in path.read_bytes() for path in folder.iterdir() if path.is_file())
 
 
+def test_a_token_goes_into_a_file_of_its_owner(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "admin.token"
+    asked = ["account", "create", "--data", folder, "--organisation", "Ours", "--name", "ada", "--token-file", file]
+    done = fedyard(*asked, "--role", "admin")
+    token = file.read_text().strip()
+    assert (done.returncode, token in done.stdout, file.stat().st_mode & 0o777) == (0, False, 0o600)
+    assert people.bearer(store(folder), sha256_hex(token.encode())) is not None
+    assert_told(fedyard(*asked, "--role", "admin"), "exists already")
+    assert file.read_text().strip() == token
+
+
+def test_no_token_file_is_left_by_an_account_that_was_refused(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "admin.token"
+    asked = ["account", "create", "--data", folder, "--organisation", "Ours", "--name", "a" * 101, "--role", "admin"]
+    assert_told(fedyard(*asked, "--token-file", file), "name")
+    assert not file.exists()
+    assert_told(fedyard(*asked, "--token-file", tmp_path / "nowhere" / "token"), "cannot be written")
+
+
 def test_an_organisation_is_created_once(folder: Path) -> None:
     create_account(folder, "ada")
     create_account(folder, "grace", "auditor")
