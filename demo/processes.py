@@ -36,6 +36,7 @@ class Processes:
 
     def start(self, name: str, command: Sequence[str], log: Path) -> None:
         """Start a program; what it says goes to `log`."""
+        log.touch(mode=0o600)  # a hub prints a login for RabbitMQ's management
         with log.open("ab") as said:
             process = subprocess.Popen(  # noqa: S603 - our own programs
                 [sys.executable, "-m", "demo.leash", str(os.getpid()), *command],

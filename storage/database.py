@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,6 +152,10 @@ def open_database(url: str, *, pool: int = 4, name: str = "fedyard") -> Database
 
 
 def _open_sqlite(path: Path) -> Database:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # it holds payloads; its -wal and -shm take its mode
+    except OSError as error:
+        raise DatabaseUnavailable(f"{path} cannot be opened ({error.strerror})") from None
     pragmas = {"journal_mode": "wal", "synchronous": "full", "busy_timeout": 10_000, "foreign_keys": 1}
     return Database(peewee.SqliteDatabase(str(path), pragmas=pragmas, timeout=10), postgres=False)

@@ -61,6 +61,9 @@ def test_the_split_is_uneven_skewed_and_always_the_same() -> None:
 def test_it_tells_its_story_and_the_lines_that_it_prints_work_afterwards(tmp_path) -> None:
     telling = Telling(tmp_path / "demo", "--rounds", "4")
     assert telling.process.wait() == 0, telling.output
+    secret = ("admin.token", "hub.log", "hub/store.sqlite")
+    modes = {name: (telling.folder / name).stat().st_mode & 0o777 for name in (".", *secret)}
+    assert modes == {".": 0o711, **dict.fromkeys(secret, 0o600)}  # PostgreSQL's account may pass through
     assert "train round  4  all          completed   global accuracy" in telling.output
     assert "run 1, attempt 1: succeeded (completed)" in telling.output
     again = re.search(r"^  (\S+ embedded --data \S+ --port \d+)$", telling.output, re.MULTILINE)

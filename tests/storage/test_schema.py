@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from broker.protocol.records import RECORDS
-from storage.database import Database
+from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import MIGRATIONS, migrate, missing
 from storage.tables import EVERY_TABLE
 
@@ -21,6 +21,20 @@ def columns_of(database: Database, table: str) -> list[tuple[str, bool]]:
 
 def test_numbers_run_without_gaps() -> None:
     assert [int(name[:4]) for name in NAMES] == list(range(1, len(NAMES) + 1))
+
+
+def test_a_store_is_for_its_owner_only(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/store.sqlite")
+    migrate(database)
+    files = list(tmp_path.glob("store.sqlite*"))
+    assert {file.name: file.stat().st_mode & 0o777 for file in files} == {file.name: 0o600 for file in files}
+    database.close()
+
+
+def test_a_place_where_no_store_can_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DatabaseUnavailable, match="cannot be opened"):
+        open_database(f"sqlite:///{tmp_path}/file/store.sqlite")
 
 
 def test_an_empty_database_is_brought_up_to_date_once(empty: Database) -> None:
