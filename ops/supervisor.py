@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, Queue
+from typing import TextIO
 
 from honcho.colour import get_colours
 from honcho.environ import parse_procfile
@@ -36,12 +37,19 @@ STOP_WITHIN_S = 30.0
 class Supervisor:
     """The processes of one hub. Not for use from several threads."""
 
-    def __init__(self, commands: Mapping[str, str], folder: Path, environment: Mapping[str, str], clock: Clock) -> None:
-        """commands: name -> shell command, run in `folder`."""
+    def __init__(
+        self,
+        commands: Mapping[str, str],
+        folder: Path,
+        environment: Mapping[str, str],
+        clock: Clock,
+        output: TextIO | None = None,
+    ) -> None:
+        """commands: name -> shell command, run in `folder`. output: where their lines go; None: standard output."""
         self._clock = clock
         self.hurried = False
         self._lines: Queue[Message] = Queue()
-        self._printer = Printer(sys.stdout)
+        self._printer = Printer(output or sys.stdout)
         self._printer.width = max(map(len, [*commands, "fedyard"]))
         colours: Iterator[str] = get_colours()
         self._yard = yard = _Yard(folder, environment, self._lines, clock)

@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
-HUB = PACKAGES - {"controller", "demo"}
+PROOFS = {"chaos"}
+HUB = PACKAGES - {"controller", "demo"} - PROOFS
 
 
 def contract(name: str) -> dict[str, list[str]]:
@@ -29,6 +30,8 @@ def test_no_package_of_the_hub_is_left_out_of_a_contract() -> None:
     assert set(contract("controller")["forbidden_modules"]) == HUB | {"demo"}
     assert set(contract("hub")["source_modules"]) == HUB
     assert set(contract("demo")["forbidden_modules"]) == HUB
+    assert set(contract("proofs")["source_modules"]) == PACKAGES - PROOFS
+    assert set(contract("proofs")["forbidden_modules"]) == PROOFS
 
 
 @pytest.mark.parametrize("package", sorted(PACKAGES))

@@ -1,0 +1,156 @@
+"""Who takes part: projects of reduced sites for the load, and two real agents who train a real model."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from chaos.links import Link
+from chaos.plan import Plan, PlannedSite, Starter
+from chaos.stack import CLOCK, HEARTBEAT_EVERY_S, ChaosError, Running, Stack
+from config.clock import draw_secret
+from controller.client import Client
+from controller.site import Folder, Join, Settings
+from demo.hospitals import LABEL, split, write
+from ops.accounts import create_account
+from ops.place import CHECKOUT
+from storage.database import open_database
+
+SITES_OF_PROJECT = 5
+"""Its coordinator among them."""
+RUN_WITHIN_S = 240.0
+STAGE_WITHIN_S = 45.0
+MESSAGE_EVERY_S = 0.5
+SOON_S = 60.0
+SLOW_DELAY_S = 0.3
+SLOW_CUT_EVERY_S = 20.0
+
+PARAMETERS: dict[str, object] = {"label": LABEL, "local_epochs": 5, "learning_rate": 0.5, "l2": 0.001}
+_CONTRACT: dict[str, object] = {
+    "quorum": 0.5,
+    "select_within_s": STAGE_WITHIN_S,
+    "train_within_s": STAGE_WITHIN_S,
+    "aggregate_within_s": STAGE_WITHIN_S,
+    "silent_within_s": 60.0,
+}
+AGENTS = ("north", "east")
+
+
+class Cast:
+    """Everybody, enrolled and in their projects."""
+
+    def __init__(self, stack: Stack, folder: Path, *, sites: int, seed: int) -> None:
+        self.stack, self.folder, self.seed = stack, folder, seed
+        database = open_database(stack.database_url, pool=1, name="chaos setup")
+        account = create_account(database, CLOCK, name="chaos", organisation="The test", role="admin")
+        database.close()
+        self._organisation = account.organisation_id
+        self._admin = Client(stack.api, account.token)
+        self.slow = stack.link("slow site > hub", _port(stack.api), delay_s=SLOW_DELAY_S, cut_every_s=SLOW_CUT_EVERY_S)
+        stack.links.pop("slow site > hub")  # it is bad enough as it is
+        self.site_links: list[tuple[str, Link]] = []
+        self.planned = [one for number in range(max(1, sites // SITES_OF_PROJECT)) for one in self._project(number)]
+        self.agents = self._agents()
+
+    def plan(self) -> Plan:
+        """What the load process is told."""
+        north = self._folders["north"]
+        starter = Starter(
+            id=self.agent_sites["coordinator's agent"],
+            token=north.token(),
+            hub=self.stack.api,
+            project_id=self.agents_project,
+        )
+        return Plan(
+            seed=self.seed,
+            sites=self.planned,
+            starter=starter,
+            message_every_s=MESSAGE_EVERY_S,
+            heartbeat_every_s=HEARTBEAT_EVERY_S,
+            run_within_s=RUN_WITHIN_S,
+        )
+
+    def _project(self, number: int) -> list[PlannedSite]:
+        """A coordinator and its participants. The second and third site of the first project have a slow network."""
+        project = ""
+        made: list[PlannedSite] = []
+        for place in range(SITES_OF_PROJECT):
+            name = f"site-{number}-{place}"
+            id, token = self._enrolled(name)
+            client = Client(self.stack.api, token)
+            if place == 0:
+                task = {"name": "train", "model": "reduced", "rounds": 2, "contract": _CONTRACT}
+                project = client.create_project(f"load-{number}", [task], joining="open")
+            else:
+                client.put_member(project, id)
+            client.close()
+            slow = number == 0 and place in (1, 2)
+            hub = f"http://127.0.0.1:{self.slow.port}" if slow else self.stack.api
+            made.append(PlannedSite(id=id, name=name, token=token, hub=hub, project_id=project, coordinates=place == 0))
+        return made
+
+    def _enrolled(self, name: str) -> tuple[str, str]:
+        enrolment = self._admin.create_enrolment(self._organisation, note=name)
+        assert enrolment.token is not None
+        token = draw_secret()
+        key = base64.b64encode(hashlib.sha256(name.encode()).digest()).decode()
+        client = Client(self.stack.api, enrolment.token)
+        made = client.enrol(name, key, hashlib.sha256(token.encode()).hexdigest(), "", key=f"enrol-{name}")
+        client.close()
+        return made.id, token
+
+    def _agents(self) -> Running:
+        """Two hospitals as the demo has them; north coordinates and trains, east's network can be cut."""
+        records = split()
+        link = self.stack.link("east > hub", _port(self.stack.api))
+        self.site_links.append(("east", self.stack.links.pop("east > hub")))
+        hubs = {"north": self.stack.api, "east": f"http://127.0.0.1:{link.port}"}
+        self._folders = {name: Folder(self.folder / "agents" / name) for name in AGENTS}
+        for name, folder in self._folders.items():
+            enrolment = self._admin.create_enrolment(self._organisation, note=name)
+            assert enrolment.token is not None
+            data = {"train": "train.csv", "test": "test.csv"}
+            join = Join(projects=["agents"])
+            folder.create(Settings(hub=hubs[name], name=name, join=join, data=data), enrolment.token)
+            write(records.training[name], folder.path / "train.csv")
+            write(records.test, folder.path / "test.csv")
+        program = shlex.quote(str(CHECKOUT / "fedyard-site"))
+        lines = {
+            name: f"{program} --folder {shlex.quote(str(folder.path))} run" for name, folder in self._folders.items()
+        }
+        agents = Running(lines, self.folder / "agents.log", self.stack.environment)
+        self.stack.at_end(agents.stop)
+        agents.start()
+        self._gather()
+        return agents
+
+    def _gather(self) -> None:
+        for name, folder in self._folders.items():
+            _until(f"{name} is enrolled", (folder.path / "site.id").exists)
+        ids = {name: (folder.path / "site.id").read_text().strip() for name, folder in self._folders.items()}
+        self.agent_sites = {"coordinator's agent": ids["north"], "site agent": ids["east"]}
+        north = Client(self.stack.api, self._folders["north"].token())
+        task = {"name": "train", "model": "logistic_regression", "rounds": 3, "parameters": PARAMETERS}
+        self.agents_project = north.create_project("agents", [task | {"contract": _CONTRACT}], joining="open")
+        _until(
+            "east is a member",
+            lambda: any(
+                one.site_id == ids["east"] and one.state == "active" for one in north.members(self.agents_project)
+            ),
+        )
+        north.close()
+
+
+def _until(what: str, fact: Callable[[], bool]) -> None:
+    end = CLOCK.monotonic() + SOON_S
+    while not fact():
+        if CLOCK.monotonic() > end:
+            raise ChaosError(f"waited {SOON_S:.0f} s in vain until {what}")
+        CLOCK.sleep(0.2)
+
+
+def _port(api: str) -> int:
+    return int(api.rpartition(":")[2])

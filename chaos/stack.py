@@ -1,0 +1,244 @@
+"""What is killed: RabbitMQ, PostgreSQL and the hub's processes, each on links of its own, as `make up` runs them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from broker.policies import apply_policies
+from broker.topology import declare_all
+from chaos.disk import NoDisk, SmallDisk
+from chaos.links import Link, Links
+from config.clock import SystemClock
+from ops.management import Management
+from ops.place import CHECKOUT
+from ops.servers import PrivatePostgres, PrivateRabbitmq, free_port
+from ops.supervisor import Supervisor, read_procfile
+from storage.database import open_database
+from storage.migrate import migrate
+
+T = TypeVar("T")
+
+VHOST = "fedyard"
+READY_WITHIN_S = 120.0
+TURN_S = 0.1
+STAND_BYS = ("decider", "ticker")
+HEARTBEAT_EVERY_S = 5.0
+CLOCK = SystemClock()
+
+
+class ChaosError(Exception):
+    """The test itself cannot go on; says what to look at."""
+
+
+class Running:
+    """A supervisor on a thread of its own: the kernel ends its processes when that thread ends."""
+
+    def __init__(self, commands: Mapping[str, str], log: Path, environment: Mapping[str, str]) -> None:
+        self._commands, self._log, self._environment = commands, log, environment
+        self._ending = threading.Event()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"supervisor of {log.stem}")
+        self.supervisor: Supervisor | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+        self._started.wait(30)
+
+    def stop(self) -> None:
+        self._ending.set()
+        self._thread.join(120)
+
+    def pid(self, name: str) -> int | None:
+        """The leader of that process's session, if it runs."""
+        return self.supervisor.pids().get(name) if self.supervisor is not None else None
+
+    def _run(self) -> None:
+        with self._log.open("a") as said:
+            supervisor = Supervisor(self._commands, CHECKOUT, self._environment, CLOCK, said)
+            try:
+                supervisor.start()
+                self.supervisor = supervisor
+                self._started.set()
+                while not self._ending.is_set():
+                    supervisor.turn(TURN_S)
+            finally:
+                supervisor.stop()
+
+
+@dataclass(frozen=True)
+class Server:
+    """A thread that starts and restarts one server: the kernel ends the server with the thread."""
+
+    worker: ThreadPoolExecutor
+
+    def do(self, work: Callable[[], T]) -> T:
+        """On that thread; waits for it."""
+        return self.worker.submit(work).result()
+
+
+class Stack:
+    """The whole hub. folder: logs and secrets of the processes; servers: folder of RabbitMQ and PostgreSQL."""
+
+    def __init__(self, folder: Path, servers: Path, *, nodes: int = 1) -> None:
+        self.folder, self._servers_folder, self._node_count = folder, servers, nodes
+        self.disk: SmallDisk | None = None
+        self.no_disk = ""
+        self.links: dict[str, Link] = {}
+        self.rabbitmq: list[PrivateRabbitmq] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.close()
+
+    @property
+    def direct_broker_url(self) -> str:
+        """Past all links."""
+        return ",".join(f"{node.url}/{VHOST}" for node in self.rabbitmq)
+
+    @property
+    def management(self) -> Management:
+        """Of a node that runs."""
+        return next((node for node in self.rabbitmq if node.pids), self.rabbitmq[0]).management
+
+    @property
+    def names(self) -> list[str]:
+        """The hub's processes."""
+        return list(self._commands)
+
+    def at_end(self, work: Callable[[], None]) -> None:
+        """Do it before the hub stops."""
+        self._stack.callback(work)
+
+    def link(self, name: str, port: int, *, delay_s: float = 0.0, cut_every_s: float = 0.0) -> Link:
+        """A new link under that name."""
+        self.links[name] = link = self._net.open(port, delay_s=delay_s, cut_every_s=cut_every_s)
+        return link
+
+    def await_ready(self) -> None:
+        """Until the hub says that it is. Raises `ChaosError` when it takes too long."""
+        end = CLOCK.monotonic() + READY_WITHIN_S
+        trouble = ""
+        while CLOCK.monotonic() < end:
+            try:
+                with urllib.request.urlopen(f"{self.api}/readyz", timeout=5):  # noqa: S310 - our own web
+                    return
+            except urllib.error.HTTPError as error:
+                trouble = error.read().decode(errors="replace")
+            except (OSError, HTTPException) as error:
+                trouble = type(error).__name__
+            CLOCK.sleep(0.2)
+        raise ChaosError(f"the hub is not ready after {READY_WITHIN_S:.0f} s: {trouble}; see {self.folder}/hub.log")
+
+    def _start(self) -> None:
+        self._net = self._stack.enter_context(Links())
+        self.postgres_thread = self._server_thread("postgres")
+        self.rabbitmq_thread = self._server_thread("rabbitmq")
+        self._start_postgres()
+        self._start_rabbitmq()
+        database = open_database(self.database_url, pool=1, name="chaos migrate")
+        migrate(database)
+        database.close()
+        apply_policies(self.rabbitmq[0].management.call, VHOST)
+        declare_all(self.direct_broker_url, "chaos")
+        port = free_port()
+        self.api = f"http://127.0.0.1:{port}"
+        procfile = read_procfile(CHECKOUT / "Procfile")
+        lines = procfile | {f"{name}-2": procfile[name] for name in STAND_BYS}
+        self._commands = {name: self._command(name, line, port) for name, line in lines.items()}
+        self.environment = _without_ours()
+        self.hub = Running(self._commands, self.folder / "hub.log", self.environment)
+        self._stack.callback(self.hub.stop)
+        self.hub.start()
+        self.await_ready()
+
+    def _server_thread(self, name: str) -> Server:
+        worker = self._stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix=name))
+        return Server(worker)
+
+    def _start_postgres(self) -> None:
+        folder = self._servers_folder
+        try:
+            self.disk = SmallDisk(folder)
+            self._stack.callback(self.disk.close)
+            folder = self.disk.path
+        except NoDisk as error:
+            self.no_disk = str(error)
+        self.postgres = PrivatePostgres(folder / "postgres")
+        self._stack.callback(self.postgres.stop)
+        self.postgres_thread.do(self.postgres.start)
+        self.database_url = self.postgres.database("fedyard")
+
+    def _start_rabbitmq(self) -> None:
+        if self._node_count > 1:
+            raise ChaosError("one node only")
+        node = PrivateRabbitmq(self._servers_folder / "rabbitmq")
+        self.rabbitmq = [node]
+        self._stack.callback(node.stop)
+        self.rabbitmq_thread.do(node.start)
+        node.vhost(VHOST)
+
+    def _command(self, name: str, line: str, port: int) -> str:
+        """The Procfile's line with an environment of its own, from a file that only we can read."""
+        brokers = []
+        for number, node in enumerate(self.rabbitmq, 1):
+            to = "rabbitmq" if len(self.rabbitmq) == 1 else f"rabbitmq-{number}"
+            link = self.link(f"{name} > {to}", node.port)
+            brokers.append(f"{node.url}/{VHOST}".replace(f":{node.port}/", f":{link.port}/"))
+        database = self.link(f"{name} > postgres", self.postgres.port)
+        environment = {
+            "FEDYARD_BROKER_URL": ",".join(brokers),
+            "FEDYARD_DATABASE_URL": self.database_url.replace(f":{self.postgres.port}/", f":{database.port}/"),
+            "FEDYARD_WEB_PORT": str(port),
+            "FEDYARD_HEARTBEAT_EVERY_S": str(HEARTBEAT_EVERY_S),
+        }
+        file = self.folder / f"{name}.environment"
+        file.touch(mode=0o600)
+        file.write_text("".join(f"export {key}={shlex.quote(value)}\n" for key, value in environment.items()))
+        return f". {shlex.quote(str(file))} && exec {line}"
+
+
+def group_of(leader: int) -> list[int]:
+    """The processes of a session that we started, its leader first."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError, IndexError):
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[2]) == leader:  # its process group
+                    found.append(int(folder.name))
+    return sorted(found, key=lambda pid: (pid != leader, pid))
+
+
+def children_of(parent: int) -> list[int]:
+    """The direct children of a process."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError, IndexError):
+                if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                    found.append(int(folder.name))
+    return found
+
+
+def _without_ours() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("FEDYARD_", "SITE_"))}
