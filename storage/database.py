@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,6 +103,13 @@ class Database:
         try:
             return self.peewee.execute_sql(_dialect(sql, self.postgres), params)
         except _LOST as error:
+            raise DatabaseUnavailable(_first_line(error)) from error
+
+    def execute_each(self, sql: str, rows: Iterable[Row]) -> None:
+        """One statement for each row (SQLite; `?` for a parameter). Raises as `execute` does."""
+        try:
+            self.peewee.connection().executemany(sql, rows)
+        except (sqlite3.OperationalError, sqlite3.InterfaceError) as error:
             raise DatabaseUnavailable(_first_line(error)) from error
 
     def many(self, ids: Iterable[object]) -> object:

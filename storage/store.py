@@ -84,10 +84,9 @@ class Transaction:
         self._database.execute(";\n".join(parts), params)
 
     def _write_sqlite(self, changes: Changes) -> None:
-        connection = self._database.peewee.connection()
         for kind, rows in changes.rows.items():
             if rows:
-                connection.executemany(_SQLITE[kind], list(map(msgspec.structs.astuple, rows)))
+                self._database.execute_each(_SQLITE[kind], map(msgspec.structs.astuple, rows))
         for sweep in changes.sweeps:
             for sql, values in _sweep(sweep):
                 self._database.execute(sql, values)
@@ -141,14 +140,13 @@ class Store:
                     [*_transposed(seen, 3), *_transposed(used, 2)],
                 )
                 return
-            connection = self.database.peewee.connection()
-            connection.execute("BEGIN IMMEDIATE")
+            self.database.execute("BEGIN IMMEDIATE")
             try:
-                connection.executemany(_BEATS_SQLITE, seen)
-                connection.executemany(_USES_SQLITE, used)
-                connection.execute("COMMIT")
+                self.database.execute_each(_BEATS_SQLITE, seen)
+                self.database.execute_each(_USES_SQLITE, used)
+                self.database.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                self._roll_back()
                 raise
 
     def outbox(self, older_than: int, at_most: int) -> list[r.OutboxRow]:

@@ -1,0 +1,49 @@
+"""Writes that the database cannot take: nothing of them stays, and who wrote knows that trying again helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.protocol import records as r
+from broker.protocol.commands import Beat
+from broker.protocol.ids import derive
+from storage.database import Database, DatabaseUnavailable, open_database
+from storage.migrate import migrate
+from storage.store import Changes, Store
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Any:
+    """An SQLite store whose disk is full."""
+    database = open_database(f"sqlite:///{tmp_path}/store.sqlite")
+    migrate(database)
+    database.hold()
+    database.execute(f"PRAGMA max_page_count = {database.execute('PRAGMA page_count').fetchone()[0]}")
+    yield database
+    database.close()
+
+
+def organisations(count: int) -> list[r.Record]:
+    return [
+        r.Organisation(id=derive("organisation", n), name=f"organisation {n} " * 40, created_at=n) for n in range(count)
+    ]
+
+
+def test_a_batch_on_a_full_disk_is_to_be_tried_again(full: Database) -> None:
+    store = Store(full)
+    with pytest.raises(DatabaseUnavailable, match="full"), store.deciding() as transaction:
+        transaction.write(Changes(rows={r.Organisation: organisations(200)}))
+    with full.connection():
+        assert full.one("SELECT count(*) FROM organisations") == (0,)
+
+
+def test_heartbeats_on_a_full_disk_are_to_be_tried_again(full: Database) -> None:
+    store = Store(full)
+    beats = [Beat(site_id=derive("site", n), seen_at=n) for n in range(2000)]
+    with pytest.raises(DatabaseUnavailable, match="full"):
+        store.record_heartbeats(beats, [])
+    with full.connection():
+        assert full.one("SELECT count(*) FROM site_beats") == (0,)
