@@ -1,0 +1,83 @@
+"""`python -m benchmarks [NAME ...]`: the whole board, or the figures of these names."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import uvloop
+
+from benchmarks.board import TINY, Board, Sizes
+from benchmarks.cases import deciding, growth, heartbeats, messages, parts, polling, runs, starting, waiting
+from benchmarks.figures import write_figures
+from benchmarks.report import write_report
+from benchmarks.yard import Yard
+from ops.place import CHECKOUT
+from ops.servers import install_missing
+
+FIGURES = CHECKOUT / "var" / "bench.jsonl"
+
+CASES: dict[str, Callable[[Board], None]] = {
+    "part_per_s": parts.measure,
+    "rss_mb idle": partial(starting.measure_memory, when="idle"),
+    "decided_per_s": deciding.measure_decided,
+    "reports_per_s": deciding.measure_reports,
+    "decision_ms": deciding.measure_decision,
+    "trip_ms": messages.measure_trips,
+    "forwards_per_s": messages.measure_forwards,
+    "run_s": runs.measure,
+    "heartbeats_per_s": heartbeats.measure,
+    "polls_per_s": polling.measure,
+    "waiting_polls": waiting.measure,
+    "rss_mb after": partial(starting.measure_memory, when="after"),
+    "growth": growth.measure,
+    "start_s": starting.measure,
+}
+
+
+def chosen(names: list[str]) -> dict[str, Callable[[Board], None]]:
+    """The cases whose names begin so, in the board's order; all of them without names."""
+    wanted = {case: does for case, does in CASES.items() if not names or any(case.startswith(n) for n in names)}
+    if not wanted:
+        raise SystemExit(f"no such figure: {', '.join(names)}; there are {', '.join(CASES)}")
+    return wanted
+
+
+def run_board(folder: Path, names: list[str], sizes: Sizes) -> Board:
+    """Servers, a hub, the chosen cases; everything is stopped at the end."""
+    cases = chosen(names)
+    with Yard.open(folder) as yard, yard.hub().running() as hub:
+        board = Board(yard, hub, sizes)
+        for case, does in cases.items():
+            begun = time.perf_counter()
+            does(board)
+            sys.stdout.write(f"{case}: {time.perf_counter() - begun:.0f} s\n")
+    return board
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of these: {', '.join(CASES)}")
+    parser.add_argument("--tiny", action="store_true", help="small sizes, to see that everything works; not kept")
+    parser.add_argument("--folder", type=Path, default=CHECKOUT / "var" / "bench", help="for servers and logs; emptied")
+    options = parser.parse_args()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 16_384)), hard))
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    install_missing()
+    shutil.rmtree(options.folder, ignore_errors=True)
+    board = run_board(options.folder, options.names, TINY if options.tiny else Sizes())
+    if not options.tiny:
+        write_figures(FIGURES, board.figures)
+        write_report(FIGURES)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What every case is given: the servers, a shared hub, sizes, and where its figures go."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from benchmarks import scenes
+from benchmarks.figures import Figure, median_figure
+from benchmarks.scenes import Site
+from benchmarks.yard import Hub, Watch, Yard
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much each case does; the board's own are the defaults, tests take tiny ones."""
+
+    runs: int = 3
+    seconds: float = 3.0
+    sites: int = 10_000
+    reports: int = 8_000
+    live_runs: tuple[int, ...] = (10, 50, 500)
+    seats: int = 50
+    polls: tuple[int, ...] = (1_000, 3_000)
+    trips: int = 150
+    messages: int = 4_000
+    recipients: int = 1_000
+    broadcasts: int = 20
+    run_sites: tuple[int, ...] = (2, 10, 50, 200)
+    old_runs: int = 100_000
+    old_events: int = 1_000_000
+    rows: int = 20_000
+
+
+TINY = Sizes(
+    runs=1,
+    seconds=0.3,
+    sites=20,
+    reports=40,
+    live_runs=(2,),
+    seats=5,
+    polls=(12,),
+    trips=4,
+    messages=40,
+    recipients=12,
+    broadcasts=3,
+    run_sites=(2,),
+    old_runs=50,
+    old_events=500,
+    rows=2_000,
+)
+
+
+@dataclass
+class Board:
+    """Cases read `hub`, which runs, and call `add`."""
+
+    yard: Yard
+    hub: Hub
+    sizes: Sizes
+    figures: list[Figure] = field(default_factory=list)
+    _sites: list[Site] = field(default_factory=list)
+
+    def add(
+        self, name: str, case: str, values: Sequence[float], watch: Watch | None = None, unit: str | None = None
+    ) -> None:
+        """The figure of these runs, also said aloud."""
+        figure = median_figure(name, case, values, watch.shares if watch else None, unit)
+        self.figures.append(figure)
+        range_ = f"[{figure.min:g}..{figure.max:g}]"
+        sys.stdout.write(f"  {name:<18} {case:<26} {figure.value:>9g} {figure.unit:<5} {range_}\n")
+        sys.stdout.flush()
+
+    def value(self, name: str, case: str) -> float | None:
+        """A figure measured earlier in this run of the board."""
+        return next((one.value for one in self.figures if (one.name, one.case) == (name, case)), None)
+
+    def sites(self, count: int) -> list[Site]:
+        """Sites that cases may share; at least one."""
+        if len(self._sites) < count:
+            self._sites += scenes.sites(self.hub, count - len(self._sites))
+        return self._sites[:count]

@@ -1,0 +1,118 @@
+"""decided_per_s, reports_per_s, decision_ms: seat reports, from the queue alone and over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from benchmarks import crew
+from benchmarks.board import Board
+from benchmarks.client import Pool
+from benchmarks.crew import Crew
+from benchmarks.figures import percentile
+from benchmarks.load import Pace
+from benchmarks.yard import Hub, Watch
+from broker.protocol.commands import Envelope, ReportSeat
+from broker.publisher import GroupPublisher
+
+SHAPES = {"10x5": (10, 5), "1x50": (1, 50), "200x5": (200, 5)}
+OVER_HTTP = ("10x5", "1x50")
+IDLE_PER_S = 40
+_DECIDED = "SELECT count(*), min(decided_at) FROM commands WHERE id {any:uuid}"
+_LAST = "SELECT decided_at FROM commands WHERE id = %s"
+
+
+def measure_decided(board: Board) -> None:
+    for case, (runs, seats) in SHAPES.items():
+        watch = Watch(board.hub)
+        rates = [_drained(board, watch, *_small(board, runs, seats)) for _ in range(board.sizes.runs)]
+        board.add("decided_per_s", case, rates, watch)
+
+
+def _small(board: Board, runs: int, seats: int) -> tuple[int, int]:
+    """Tests have fewer reports than 200 runs of 5 seats need."""
+    return max(1, min(runs, board.sizes.reports // (4 * seats))), seats
+
+
+def _drained(board: Board, watch: Watch, runs: int, seats: int) -> float:
+    """Reports a second: the decider starts on a full queue; from its first decision to the last commit."""
+    hub = board.hub
+    rounds = max(1, board.sizes.reports // (4 * runs * seats))
+    started = crew.runs(hub, runs, seats)
+    envelopes = [one for number in range(1, rounds + 1) for row in _side_by_side(started, number) for one in row]
+    hub.stop("decider")
+    publisher = GroupPublisher(hub.settings.broker_url, "bench")
+    for first in range(0, len(envelopes), 1_000):
+        publisher.send(envelopes[first : first + 1_000])
+    publisher.close()
+    with watch.on():
+        hub.start("decider")
+        _await(hub, envelopes[-1])
+        ended_at = time.time()
+    with hub.database.connection():
+        found = hub.database.one(_DECIDED, hub.database.many(one.id for one in envelopes))
+    assert found is not None
+    assert found[0] == len(envelopes), "every report is decided when the last one is"
+    reports = sum(isinstance(one.command, ReportSeat) for one in envelopes)
+    return float(reports / (ended_at - found[1] / 1_000_000))
+
+
+def _side_by_side(started: list[crew.Run], number: int) -> list[tuple[Envelope, ...]]:
+    """One round of all runs, report by report, as it would come from sites that work at the same speed."""
+    return list(zip(*(crew.round_of(run, number) for run in started), strict=True))
+
+
+def _await(hub: Hub, last: Envelope) -> None:
+    with hub.database.connection():
+        while hub.database.one(_LAST, last.id) is None:
+            time.sleep(0.005)
+
+
+def measure_reports(board: Board) -> None:
+    asyncio.run(_reports(board, OVER_HTTP))
+
+
+async def _reports(board: Board, cases: tuple[str, ...]) -> None:
+    for case in cases:
+        watch = Watch(board.hub)
+        rates = await rates_over_http(board, board.hub, *SHAPES[case], watch)
+        board.add("reports_per_s", case, rates, watch)
+
+
+async def rates_over_http(board: Board, hub: Hub, runs: int, seats: int, watch: Watch) -> list[float]:
+    """Reports a second, each waited for; one connection for each seat."""
+    started = crew.runs(hub, runs, seats)
+    async with Pool(hub.url, runs * seats) as connections:
+        crowd = Crew(started, connections)
+        await crowd.drive(min(0.5, board.sizes.seconds))
+        rates = []
+        for _ in range(board.sizes.runs):
+            with watch.on():
+                await crowd.drive(board.sizes.seconds)
+            rates.append(len(crowd.spans) / crowd.seconds)
+        return rates
+
+
+def measure_decision(board: Board) -> None:
+    asyncio.run(_decision(board))
+
+
+async def _decision(board: Board) -> None:
+    full = board.value("reports_per_s", "10x5")
+    if full is None:
+        full = max(await rates_over_http(board, board.hub, *SHAPES["10x5"], Watch(board.hub)))
+    for case, per_s, seconds in (
+        ("idle", IDLE_PER_S, 2 * board.sizes.seconds),
+        ("half load", full / 2, board.sizes.seconds),
+    ):
+        middle, worst, watch = [], [], Watch(board.hub)
+        async with Pool(board.hub.url, 50) as connections:
+            crowd = Crew(crew.runs(board.hub, 10, 5), connections)
+            await crowd.drive(0.1)
+            for number in range(board.sizes.runs):
+                with watch.on():
+                    await crowd.drive(seconds, Pace(per_s, number))
+                middle.append(1000 * percentile(crowd.spans, 0.5))
+                worst.append(1000 * percentile(crowd.spans, 0.99))
+        board.add("decision_ms", f"{case} p50", middle, watch)
+        board.add("decision_ms", f"{case} p99", worst, watch)

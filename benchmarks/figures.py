@@ -1,0 +1,145 @@
+"""What the board says: figures with their reaches, one JSON line each."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """The median of some runs, with the least and the largest. `where` says who used the processors meanwhile."""
+
+    name: str
+    case: str
+    value: float
+    unit: str
+    runs: int
+    min: float
+    max: float
+    where: dict[str, float] = {}
+    """CPU seconds per second of measuring, by part: web, decider, rabbitmq, postgres, generator, other."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What we want. higher: more is better. none: measured for the record."""
+
+    unit: str
+    reach: float | None
+    higher: bool = True
+    about: str = ""
+
+    def ratio(self, value: float) -> float | None:
+        """How far: 1 or more holds the reach."""
+        if self.reach is None:
+            return None
+        if self.higher:
+            return value / self.reach
+        return 2.0 if value <= 0 else self.reach / value if self.reach else (1.0 if value < 1 else 1 / value)
+
+
+_RATE = "1/s"
+
+REACHES: dict[tuple[str, str], Reach] = {
+    ("heartbeats_per_s", "10000 sites"): Reach(_RATE, 3000, about="PUT heartbeat of 10,000 sites, stored"),
+    ("heartbeats_per_s", "10000 sites, stored p99"): Reach("ms", None, higher=False, about="from request to stored"),
+    ("decided_per_s", "10x5"): Reach(_RATE, 5000, about="seat reports drained from a preloaded queue"),
+    ("decided_per_s", "1x50"): Reach(_RATE, 5000, about="the same, one run of 50 seats"),
+    ("decided_per_s", "200x5"): Reach(_RATE, 5000, about="the same, 200 runs of 5 seats"),
+    ("reports_per_s", "10x5"): Reach(_RATE, 1200, about="seat reports over HTTP, each waits for its decision"),
+    ("reports_per_s", "1x50"): Reach(_RATE, 1200, about="the same, one run of 50 seats"),
+    ("decision_ms", "idle p50"): Reach("ms", 6, higher=False, about="request to waited-for answer"),
+    ("decision_ms", "idle p99"): Reach("ms", 20, higher=False),
+    ("decision_ms", "half load p50"): Reach("ms", 25, higher=False, about="at half of reports_per_s"),
+    ("decision_ms", "half load p99"): Reach("ms", 80, higher=False),
+    ("polls_per_s", "inbox"): Reach(_RATE, 3500, about="GET inbox, nothing new"),
+    ("polls_per_s", "run@10"): Reach(_RATE, 800, about="GET a run with 50 seats, 10 live runs"),
+    ("polls_per_s", "run@50"): Reach(_RATE, 800, about="the same, 50 live runs"),
+    ("polls_per_s", "run@500"): Reach(_RATE, 800, about="the same, 500 live runs"),
+    ("waiting_polls", "1000 rss"): Reach("MB", 400, higher=False, about="memory of the web, 1,000 long polls waiting"),
+    ("waiting_polls", "1000 idle cpu"): Reach("%", 0, higher=False, about="of the web; below 1 % counts as none"),
+    ("waiting_polls", "1000 others p99"): Reach("ms", 10, higher=False, about="other requests, 100 a second"),
+    ("waiting_polls", "1000 wake half p99"): Reach("ms", 150, higher=False, about="500 inboxes get a message at once"),
+    ("waiting_polls", "3000 rss"): Reach("MB", 400, higher=False, about="memory of the web, 3,000 long polls waiting"),
+    ("waiting_polls", "3000 idle cpu"): Reach("%", 0, higher=False),
+    ("waiting_polls", "3000 others p99"): Reach("ms", 10, higher=False),
+    ("waiting_polls", "3000 wake half p99"): Reach("ms", 400, higher=False, about="1,500 inboxes at once"),
+    ("trip_ms", "1KiB p50"): Reach("ms", 9, higher=False, about="POST to the other's long poll returning"),
+    ("trip_ms", "1KiB p99"): Reach("ms", 30, higher=False),
+    ("trip_ms", "100KiB p50"): Reach("ms", None, higher=False),
+    ("trip_ms", "100KiB p99"): Reach("ms", None, higher=False),
+    ("forwards_per_s", "8to1"): Reach(_RATE, 1200, about="1 KiB messages of 8 senders, durable, read by the recipient"),
+    ("forwards_per_s", "1to1000"): Reach(_RATE, 10_000, about="deliveries of a broadcast, read by 1,000 recipients"),
+    ("run_s", "2"): Reach("s", 0.3, higher=False, about="a whole run, 2 rounds, 100 KiB updates and model"),
+    ("run_s", "10"): Reach("s", 0.4, higher=False),
+    ("run_s", "50"): Reach("s", 1.0, higher=False),
+    ("run_s", "200"): Reach("s", 3.5, higher=False),
+    ("start_s", "embedded"): Reach("s", 3, higher=False, about="cold start to ready"),
+    ("start_s", "full"): Reach("s", 3, higher=False, about="servers up, a fresh database"),
+    ("rss_mb", "web idle"): Reach("MB", None, higher=False),
+    ("rss_mb", "decider idle"): Reach("MB", None, higher=False),
+    ("rss_mb", "relay idle"): Reach("MB", None, higher=False),
+    ("rss_mb", "ticker idle"): Reach("MB", None, higher=False),
+    ("rss_mb", "all idle"): Reach("MB", 400, higher=False, about="memory of the hub's processes"),
+    ("rss_mb", "web after"): Reach("MB", None, higher=False),
+    ("rss_mb", "decider after"): Reach("MB", None, higher=False),
+    ("rss_mb", "relay after"): Reach("MB", None, higher=False),
+    ("rss_mb", "ticker after"): Reach("MB", None, higher=False),
+    ("rss_mb", "all after"): Reach("MB", 400, higher=False, about="after the board's load"),
+    ("growth", "reports"): Reach("ratio", 0.9, about="with 100,000 runs and 1,000,000 events in the store"),
+    ("growth", "polls"): Reach("ratio", 0.9, about="GET a run, to the empty store"),
+    ("part_per_s", "confirmed publish"): Reach(_RATE, None, about="pika, one message at a time, quorum queue"),
+    ("part_per_s", "confirmed publish, window"): Reach(_RATE, None, about="pika, 1,000 unconfirmed at most"),
+    ("part_per_s", "batch insert"): Reach(_RATE, None, about="PostgreSQL rows, 1,000 in a transaction"),
+    ("part_per_s", "commits"): Reach(_RATE, None, about="PostgreSQL transactions of one row"),
+    ("part_per_s", "empty reply"): Reach(_RATE, None, about="a WSGI function that answers {}, through granian"),
+}
+
+
+def median_figure(
+    name: str, case: str, values: Sequence[float], where: dict[str, float] | None = None, unit: str | None = None
+) -> Figure:
+    """The figure of some runs."""
+    unit = unit or REACHES[name, case].unit
+    return Figure(
+        name=name,
+        case=case,
+        value=_short(statistics.median(values)),
+        unit=unit,
+        runs=len(values),
+        min=_short(min(values)),
+        max=_short(max(values)),
+        where=where or {},
+    )
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which that share of them lies; the largest for few."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def write_figures(path: Path, figures: Sequence[Figure]) -> None:
+    """One JSON line each; figures of other cases that the file holds stay."""
+    kept = {(one.name, one.case): one for one in read_figures(path)}
+    kept |= {(one.name, one.case): one for one in figures}
+    order = list(REACHES)
+    known = sorted((key for key in kept if key in REACHES), key=order.index)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(msgspec.json.encode(kept[key]) + b"\n" for key in known))
+
+
+def read_figures(path: Path) -> list[Figure]:
+    """The figures of a file; none if it is not there."""
+    if not path.exists():
+        return []
+    return [msgspec.json.decode(line, type=Figure) for line in path.read_bytes().splitlines() if line]
+
+
+def _short(value: float) -> float:
+    """Three digits that mean something."""
+    return round(value) if abs(value) >= 1000 else float(f"{value:.3g}")
