@@ -1,7 +1,7 @@
-"""What a request may carry: bodies and queries, stricter than the commands they become.
+"""What a request may carry: bodies and queries.
 
-Patterns end in `(?!\\n)$` because `$` alone lets a closing line break through. Text may not hold U+0000,
-which PostgreSQL cannot store.
+They are made of the commands' own types, so that what is let in is what a decider can read. Only ids are
+stricter here: a command's have been checked when it is read.
 """
 
 from __future__ import annotations
@@ -12,19 +12,25 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from broker.protocol.commands import Joining, Metrics, Role, Span, TaskSpec
+from broker.protocol.commands import (
+    Image,
+    Joining,
+    Key32,
+    Metrics,
+    Name,
+    Reason,
+    Role,
+    Sha256,
+    Slug,
+    Span,
+    TaskSpec,
+    Text,
+)
 from broker.protocol.states import Report, RunState, SiteState
 
 UUID_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 Uuid: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^{UUID_PATTERN}(?!\n)$", max_length=36)]
-Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]+(?!\n)$", min_length=1, max_length=100)]
-Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=4000)]
-Reason: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=1000)]
-Image: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=500)]
-Slug: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_.-]{0,63}(?!\n)$", max_length=64)]
-Sha256: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}(?!\n)$", max_length=64)]
-Key32: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9+/]{43}=(?!\n)$", max_length=44)]
 Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 Place: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
@@ -92,12 +98,9 @@ class Nothing(Body, frozen=True):
 
 
 class NewTask(TaskSpec, frozen=True, forbid_unknown_fields=True):
-    """A task as a caller writes it: names and ids are checked."""
+    """A task as a caller writes it: ids are checked."""
 
-    name: Slug
-    model: Name
     who: Literal["all", "participants"] | Annotated[list[Uuid], msgspec.Meta(min_length=1, max_length=1000)] = "all"
-    after: Annotated[list[Slug], msgspec.Meta(max_length=100)] | None = None
 
 
 Tasks: TypeAlias = Annotated[list[NewTask], msgspec.Meta(min_length=1, max_length=100)]

@@ -26,7 +26,7 @@ def decode(text: str | bytes) -> Envelope:
     """The envelope back. Raises `Undecodable` without quoting the content (it may be a payload)."""
     try:
         return _decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Undecodable(_without_content(error)) from None
 
 

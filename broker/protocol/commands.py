@@ -6,6 +6,7 @@ the epoch (UTC), sizes are bytes, spans are seconds. Secrets never travel: only 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
@@ -15,18 +16,29 @@ from broker.protocol.states import Report
 
 Micros: TypeAlias = int
 
-# Text columns cannot hold NUL, so it is refused at the edge.
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
+# Text columns cannot hold U+0000. Patterns end in `(?!\n)$` because `$` alone lets a closing line break through.
+# What the web lets in is made of these very types: what it accepts, the decider can read.
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?(?!\n)$",
+        description="No control characters, no space at either end",
+    ),
+]
 Text = Annotated[str, msgspec.Meta(max_length=4000, pattern=r"^[^\x00]*$")]
 Reason = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[^\x00]*$")]
-Image = Annotated[str, msgspec.Meta(max_length=500, pattern=r"^[^\x00-\x20]*$")]
-Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-Key32 = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9+/]{43}=$")]
-Slug = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_.-]{0,63}$")]
+Image = Annotated[str, msgspec.Meta(max_length=500, pattern=r"^[^\x00-\x20]*(?!\n)$")]
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}(?!\n)$", max_length=64)]
+Key32 = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9+/]{43}=(?!\n)$", max_length=44)]
+Slug = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_.-]{0,63}(?!\n)$", max_length=64)]
 Span = Annotated[float, msgspec.Meta(ge=1, le=7_776_000)]
 Metrics = Annotated[dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], float], msgspec.Meta(max_length=64)]
 Joining = Literal["open", "approval", "invitation"]
 Role = Literal["admin", "member", "auditor"]
+MOST_NESTED = 32
+"""Levels of a task's parameters: far above anybody's need, far below what a parser's stack holds."""
 SubjectKind = Literal["account", "site", "enrolment", "hub"]
 
 
@@ -79,6 +91,20 @@ class TaskSpec(Value, frozen=True):
     who: Literal["all", "participants"] | Annotated[list[Id], msgspec.Meta(min_length=1, max_length=1000)] = "all"
     after: Annotated[list[Slug], msgspec.Meta(max_length=100)] | None = None
     contract: Contract = Contract()
+
+    def __post_init__(self) -> None:
+        level: list[object] = [self.parameters]
+        for _ in range(MOST_NESTED + 1):
+            level = [part for whole in level for part in _parts(whole)]
+        if level:
+            raise ValueError(f"parameters may be nested {MOST_NESTED} levels deep")
+
+
+def _parts(whole: object) -> Iterable[object]:
+    """What an array or an object holds."""
+    if isinstance(whole, dict):
+        return whole.values()
+    return whole if isinstance(whole, list) else ()
 
 
 Tasks = Annotated[list[TaskSpec], msgspec.Meta(min_length=1, max_length=100)]

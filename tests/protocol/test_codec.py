@@ -90,6 +90,48 @@ def test_what_is_no_command_is_refused_and_not_quoted(body: bytes) -> None:
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (
+            c.Name,
+            ["a", "St. Olav's", "a b", "\u00e5"],
+            ["", " ", " a", "a ", "a\n", "\na", "a\tb", "\x7f", "a\x7f", "a" * 101],
+        ),
+        (c.Text, ["", "a\nb\n"], ["a\x00", "a" * 4001]),
+        (c.Reason, ["", "a\nb\n"], ["\x00", "a" * 1001]),
+        (c.Image, ["", "registry.example/x:1"], ["a b", "a\n", "\n", "a" * 501]),
+        (c.Sha256, ["0" * 64], ["0" * 64 + "\n", "0" * 63, "A" * 64]),
+        (c.Key32, ["A" * 43 + "="], ["A" * 43 + "=\n", "A" * 44]),
+        (c.Slug, ["a", "a" * 64], ["a\n", "A", "", "a" * 65]),
+    ],
+)
+def test_words_are_strict_to_their_last_sign(kind: object, good: list[str], bad: list[str]) -> None:
+    assert [msgspec.convert(text, kind) for text in good] == good
+    for text in bad:
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(text, kind)
+
+
+def nested(levels: int) -> dict[str, object]:
+    inner: object = 1
+    for _ in range(levels - 1):
+        inner = [inner]
+    return {"x": inner}
+
+
+def test_parameters_have_a_depth_that_every_reader_stands() -> None:
+    deepest = c.TaskSpec(name="t", model="m", parameters=nested(c.MOST_NESTED))
+    assert msgspec.json.decode(msgspec.json.encode(deepest), type=c.TaskSpec) == deepest
+    with pytest.raises(ValueError, match="32 levels"):
+        c.TaskSpec(name="t", model="m", parameters=nested(c.MOST_NESTED + 1))
+
+
+def test_a_body_nested_beyond_reading_is_undecodable() -> None:
+    with pytest.raises(codec.Undecodable):
+        codec.decode(b'{"x":' * 100_000)
+
+
 def test_the_digest_tells_a_repeat_from_another_request() -> None:
     one, same, other = (c.StopRun(run_id=derive("r"), reason=reason) for reason in ("a", "a", "b"))
     assert codec.digest_of(one) == codec.digest_of(same) != codec.digest_of(other)

@@ -52,6 +52,30 @@ def test_a_malformed_body_is_400_with_the_place(shared: Network, body: bytes, sa
     assert said in response.get_json()["detail"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"client_image": "a b"},
+        {"client_image": "a\n"},
+        {"name": "a "},
+        {"tasks": [{"name": "t\n", "model": "m"}]},
+    ],
+)
+def test_what_no_decider_could_read_is_refused_at_the_edge(shared: Network, change: dict[str, Any]) -> None:
+    """What came through here as 202 would be a dead letter, and its caller would wait for ever."""
+    response = shared.admin.call("POST", "/v1/projects", {"name": "p", "tasks": TASKS, **change})
+    assert slug(response, 400) == "malformed"
+
+
+@pytest.mark.parametrize("levels", [40, 950, 975, 985, 5_000])
+def test_a_body_is_not_nested_deeper_than_the_hub_can_write_it_again(shared: Network, levels: int) -> None:
+    task = b'{"name": "t", "model": "m", "parameters": {"x": ' + b"[" * levels + b"]" * levels + b"}}"
+    body = b'{"name": "p", "tasks": [' + task + b"]}"
+    response = shared.admin.call("POST", "/v1/projects", data=body, content_type="application/json")
+    assert slug(response, 400) == "malformed"
+    assert "nested" in response.get_json()["detail"]
+
+
 def test_a_wrong_value_is_not_repeated(shared: Network) -> None:
     organisation = shared.organisation("oslo")
     body = {"organisation_id": organisation, "name": "x", "role": "s3cret"}
