@@ -80,8 +80,6 @@ class GroupPublisher:
     """`broker.port.Publisher` for RabbitMQ. Connects when first asked to send; starts anew in a forked child."""
 
     def __init__(self, url: str, role: str, clock: Clock | None = None) -> None:
-        self.parameters = parameters_of(url, role)
-        self.parameters.blocked_connection_timeout = None  # a blocked connection is kept, to hear when it may go on
         self.url, self.role = url, role
         self.clock = clock or SystemClock()
         self._start_afresh()
@@ -152,8 +150,10 @@ class GroupPublisher:
     # shared by all threads, under _changed
 
     def _start_afresh(self) -> None:
-        self.parameters.client_properties = parameters_of(self.url, self.role).client_properties
-        self._place = f"RabbitMQ at {self.parameters.host}:{self.parameters.port}"
+        self._nodes = parameters_of(self.url, self.role)
+        for node in self._nodes:
+            node.blocked_connection_timeout = None  # a blocked connection is kept, to hear when it may go on
+        self._at = 0
         self._changed = threading.Condition()
         self._waiting: deque[_Parcel] = deque()
         self._thread: threading.Thread | None = None
@@ -170,6 +170,12 @@ class GroupPublisher:
         self._refusing: dict[str, float] = {}
         self._tag = 0
         self._watching = False
+
+    @property
+    def _place(self) -> str:
+        """The node that we talk to, or try next."""
+        node = self._nodes[self._at]
+        return f"RabbitMQ at {node.host}:{node.port}"
 
     def _trouble_now(self) -> str | None:
         if self._blocked:
@@ -214,7 +220,7 @@ class GroupPublisher:
         loop = IOLoop()
         self._trouble = f"{self._place} closed the connection"
         pika.SelectConnection(
-            self.parameters,
+            self._nodes[self._at],
             on_open_callback=self._on_open,
             on_open_error_callback=self._on_no_connection,
             on_close_callback=self._on_closed,
@@ -237,6 +243,7 @@ class GroupPublisher:
             undeclared = [parcel for parcels in self._undeclared.values() for parcel in parcels]
             left = [*self._unconfirmed.values(), *undeclared, *self._waiting]
             self._connection = self._channel = None
+            self._at = (self._at + 1) % len(self._nodes)
             self._blocked = self._watching = False
             self._unconfirmed.clear()
             self._unconfirmed_bytes = self._tag = 0

@@ -51,7 +51,7 @@ class RabbitBroker(RabbitmqBroker):
         routes: Mapping[str, Route] = ROUTE_OF_ACTOR,
         clock: Clock | None = None,
     ) -> None:
-        super().__init__(url=url, confirm_delivery=True, middleware=[])
+        super().__init__(url=url.split(","), confirm_delivery=True, middleware=[])
         self.url, self.role = url, role
         self.parameters = parameters_of(url, role)
         self.prefetch = prefetch

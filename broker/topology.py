@@ -74,8 +74,15 @@ def declare_all(url: str, role: str) -> None:
         raise BrokerUnavailable(f"the queues cannot be declared: {type(error).__name__}") from None
 
 
-def parameters_of(url: str, role: str) -> pika.URLParameters:
-    """Connection parameters with every wait bounded. `role` is shown in the management UI with host and pid."""
+def parameters_of(url: str, role: str) -> list[pika.URLParameters]:
+    """Connection parameters with every wait bounded, one for each node that the URL names, to be tried in turn.
+
+    `role` is shown in the management UI with host and pid.
+    """
+    return [_of_node(node, role) for node in url.split(",")]
+
+
+def _of_node(url: str, role: str) -> pika.URLParameters:
     parameters = pika.URLParameters(url)
     parameters.connection_attempts = 1
     parameters.socket_timeout = CONNECT_WITHIN_S

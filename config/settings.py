@@ -17,7 +17,7 @@ class SettingsError(Exception):
     """An environment variable is missing or odd."""
 
 
-def _option(default: Any, about: str, low: float | None = None, high: float | None = None) -> Any:  # noqa: ANN401 - as `field`
+def _option(default: Any, about: str, low: float | None = None, high: float | None = None) -> Any:
     return field(default=default, metadata={"about": about, "low": low, "high": high})
 
 
@@ -27,7 +27,8 @@ class Settings:
 
     broker_url: str = _option(
         "embedded:///var/fedyard/journal.sqlite",
-        "amqp://user:password@host:port/vhost, or embedded:///path of the journal file",
+        "amqp://user:password@host:port/vhost (of a cluster: every node's, separated by commas), "
+        "or embedded:///path of the journal file",
     )
     database_url: str = _option(
         "sqlite:///var/fedyard/store.sqlite", "postgresql://user:password@host:port/name, or sqlite:///path"
@@ -65,6 +66,12 @@ class Settings:
         if broker not in ("amqp", "amqps", "embedded"):
             raise SettingsError(
                 f"FEDYARD_BROKER_URL starts with {broker!r}; it must be amqp://, amqps:// or embedded:///path"
+            )
+        nodes = [urlsplit(url) for url in self.broker_url.split(",")]
+        if broker != "embedded" and len({(node.scheme, node.path) for node in nodes}) > 1:
+            raise SettingsError(
+                "FEDYARD_BROKER_URL names several nodes that differ in scheme or vhost: write the whole "
+                "amqp://user:password@host:port/vhost for each, with commas in between; a comma in a password is %2C"
             )
         if database not in ("postgresql", "sqlite"):
             raise SettingsError(

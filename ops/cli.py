@@ -275,7 +275,7 @@ def _apply_policies(chosen: argparse.Namespace) -> int:
     url = chosen.management or (there.management if there else None)
     if url is None:
         raise Unfit("say where RabbitMQ's management is: --management http://user:password@host:15672")
-    vhost = chosen.vhost or unquote(urlsplit(_settings(chosen).broker_url).path.removeprefix("/")) or "/"
+    vhost = chosen.vhost or unquote(urlsplit(_settings(chosen).broker_url.split(",")[0]).path.removeprefix("/")) or "/"
     apply_policies(Management.of(url).call, vhost)
     print(f"applied {', '.join(policy['name'] for policy in policies())} to vhost {vhost}")
     return 0
