@@ -8,7 +8,7 @@ PY := $(BIN)/python
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check chaos format clean
+.PHONY: help demo up test check chaos bench format clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ up: $(VENV)/ready-to-run ## the hub on RabbitMQ and PostgreSQL, private ones in 
 	@./fedyard up
 
 test: $(VENV)/ready-to-test ## every test, on the embedded parts and on real RabbitMQ and PostgreSQL
-	@$(PY) -m ops.servers
+	@$(PY) -m ops.servers curl
 	@$(PY) -m pytest -n 3 --dist loadfile
 
 check: $(VENV)/ready-to-test ## format, lint, types, who imports whom, docs
@@ -32,6 +32,10 @@ check: $(VENV)/ready-to-test ## format, lint, types, who imports whom, docs
 
 chaos: $(VENV)/ready-to-test ## kill everything under load for MINUTES=10, then compare; SEED=, CLUSTER=1: three RabbitMQs
 	@$(PY) -m chaos --minutes $(or $(MINUTES),10) --cluster $(or $(CLUSTER),0) $(if $(SEED),--seed $(SEED))
+
+bench: $(VENV)/ready-to-test ## measure the hub, about ten minutes on a quiet machine; CASE=run_s for one figure
+	@$(PY) -m ops.servers curl
+	@$(PY) -m benchmarks $(CASE)
 
 format: $(VENV)/ready-to-test ## put the code into its form
 	@$(BIN)/ruff format .

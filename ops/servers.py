@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -36,12 +37,13 @@ class ServerError(Exception):
     """A private server cannot be installed, started or asked; says what to do about it."""
 
 
-def install_missing() -> None:
+def install_missing(*tools: str) -> None:
     """Install the Debian packages that are missing if we are root. Raises `ServerError` saying what to install.
 
-    The system's own services are kept from starting: we only want the programs.
+    tools: programs besides the servers whose package is named as they are. The system's own services are kept from
+    starting: we only want the programs.
     """
-    missing = [package for package, found in zip(PACKAGES, _found(), strict=True) if not found]
+    missing = _missing(tools)
     if not missing:
         return
     remedy = f"install with: apt-get install --no-install-recommends {' '.join(missing)}"
@@ -50,13 +52,15 @@ def install_missing() -> None:
     _apt_get("update")
     with _NoServices():
         _apt_get("install", "--yes", "--no-install-recommends", *missing)
-    if not all(_found()):
+    if _missing(tools):
         raise ServerError(f"installing {' and '.join(missing)} did not help; {remedy}")
 
 
-def _found() -> tuple[bool, bool]:
+def _missing(tools: Sequence[str]) -> list[str]:
     rabbitmq = _newest("/usr/lib/rabbitmq/lib", "rabbitmq_server-*/sbin")
-    return rabbitmq is not None, _newest("/usr/lib/postgresql", "*/bin") is not None
+    found = (rabbitmq is not None, _newest("/usr/lib/postgresql", "*/bin") is not None)
+    servers = [package for package, there in zip(PACKAGES, found, strict=True) if not there]
+    return servers + [tool for tool in tools if shutil.which(tool) is None]
 
 
 def _newest(folder: str, pattern: str) -> Path | None:
@@ -565,8 +569,8 @@ def temporary_folder() -> Path:
     return folder
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # python -m ops.servers [TOOL ...]
     try:
-        install_missing()
+        install_missing(*sys.argv[1:])
     except ServerError as error:
         raise SystemExit(f"fedyard: {error}") from None
