@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from queue import Empty
+from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -158,7 +158,7 @@ def _decide_one(
 
 
 def _came_too_early(early: TooEarly) -> Decision:
-    detail = f"{early.detail}, which never came; send that first"
+    detail = f"{early.detail}; it was waited for, and did not come"
     problem = {"type": "/problems/too_early", "title": "Too early", "status": 409, "detail": detail}
     return Decision(accepted=False, status=409, answer=problem)
 
@@ -230,6 +230,7 @@ class DecidingWorker(Worker):
 
     def __init__(self, broker: Broker, decider: Decider, clock: Clock, *, at_most: int) -> None:
         super().__init__(broker, worker_threads=1, worker_timeout=100)
+        self.work_queue = Queue()  # first come, first decided: no actor has priority over another
         self._decider = decider
         self._clock = clock
         self._at_most = at_most

@@ -81,6 +81,9 @@ def is_coordinator(draft: Draft, project: r.Project) -> bool:
 def is_member(draft: Draft, project: r.Project) -> bool:
     """A site (or somebody who acts for one) that belongs to the project, or is invited or has asked to."""
     states = (MemberState.ACTIVE, MemberState.INVITED, MemberState.REQUESTED)
+    if draft.by.kind == "site":
+        own = draft.get(r.Membership, project.id, draft.by.id)
+        return own is not None and own.state in states
     sites = (draft.get(r.Site, m.site_id) for m in draft.group(r.Membership, project.id) if m.state in states)
     return any(site is not None and acts_for(draft.by, site) for site in sites)
 
@@ -91,11 +94,16 @@ def sees(draft: Draft, project: r.Project) -> bool:
     return auditor or is_admin(draft.by) or is_coordinator(draft, project) or is_member(draft, project)
 
 
-def need_coordinator(draft: Draft, project: r.Project, *, admin_too: bool = True) -> None:
-    """Raises unless the caller coordinates the project (or, where that is enough, runs the network)."""
+def need_coordinator(draft: Draft, project: r.Project, *, run: r.Run | None = None, admin_too: bool = True) -> None:
+    """Raises unless the caller coordinates the project (or, where that is enough, runs the network).
+
+    run: what it asked for, if that was a run: its members know of it, everybody knows of a project that one may join.
+    """
     if is_coordinator(draft, project) or (admin_too and is_admin(draft.by)):
         return
-    if not sees(draft, project):
+    if run is not None and not sees(draft, project):
+        raise missing("run", run.id)
+    if project.joining == "invitation" and not sees(draft, project):
         raise missing("project", project.id)
     raise forbidden(
         f"only the coordinator of project {project.id} (site {project.coordinator_site_id} or a member of its "

@@ -130,7 +130,7 @@ def begin_run(draft: Draft, command: c.BeginRun) -> Decision:
 
 def stop_run(draft: Draft, command: c.StopRun) -> Decision:
     run = find(draft, r.Run, "run", command.run_id)
-    need_coordinator(draft, draft.have(r.Project, run.project_id))
+    need_coordinator(draft, draft.have(r.Project, run.project_id), run=run)
     if RunState(run.state) in RUN_FINAL:
         raise _finished(run, "stop")
     end(draft, run, Step.CANCEL, "stopped", command.reason or "stopped by its coordinator")
@@ -142,7 +142,7 @@ def _finished(run: r.Run, verb: str) -> Refused:
         409,
         "run_finished",
         "Run finished",
-        f"run {run.id} has {run.state}; a finished run cannot {verb}: start a new one, or restart this one",
+        f"run {run.id} is finished: {run.state} ({run.reason}); it cannot {verb} again: start a new one, or restart it",
     )
 
 
@@ -150,7 +150,7 @@ def restart_run(draft: Draft, command: c.RestartRun) -> Decision:
     """A new attempt: a run of its own under the same number. What had succeeded is carried over."""
     old = find(draft, r.Run, "run", command.run_id)
     project = draft.have(r.Project, old.project_id)
-    need_coordinator(draft, project, admin_too=False)
+    need_coordinator(draft, project, run=old, admin_too=False)
     if project.archived_at is not None:
         raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
     later = draft.get(r.Run, next_attempt(old.id))

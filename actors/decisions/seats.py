@@ -47,7 +47,8 @@ def report_seat(draft: Draft, command: c.ReportSeat) -> Decision:
         return _answer(draft, seat, duplicate=True)
     if command.seq > seat.report_seq + 1:
         raise TooEarly(
-            f"report {command.seq} of site {seat.site_id} in run {run.id} came before report {seat.report_seq + 1}"
+            f"report {command.seq} of site {seat.site_id} in task {task.seq} of run {run.id} came too early: the next "
+            f"one has seq {seat.report_seq + 1} (its seat's report_seq is {seat.report_seq})"
         )
     here = draft.have(r.Round, task.id, task.round)
     _check_round(run, task, seat, here, command)
@@ -91,7 +92,7 @@ def _active_task(draft: Draft, run_id: str, task_seq: int) -> tuple[r.Run, r.Tas
             409,
             "run_finished",
             "Run finished",
-            f"run {run.id} has {run.state} ({run.reason}); no report counts any more",
+            f"run {run.id} is finished: {run.state} ({run.reason}); no report counts any more",
         )
     if task.state != TaskRunState.ACTIVE:
         ended = TaskRunState(task.state) in TASK_RUN_FINAL

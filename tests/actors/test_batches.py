@@ -60,11 +60,13 @@ def test_reports_that_arrive_out_of_order_in_a_batch_are_put_in_order(hub: Hub) 
 def test_an_early_report_is_postponed_and_on_its_last_try_rejected(hub: Hub) -> None:
     sites = hub.sites(2)
     run = hub.start(hub.project(sites), sites[0])
-    early = hub.envelope(hub.reporting(run, sites[1], Report.READY, seq=2), sites[1])
+    hub.report(run, sites[1], Report.ACCEPT)
+    early = hub.envelope(hub.reporting(run, sites[1], Report.READY, seq=5), sites[1])
     assert list(hub.batch([early]).early) == [early.id]
     assert hub.rows(r.Outcome, "id = %s", early.id) == []
     batch = decide_batch(hub.store, [early], hub.clock.now(), Rules(), frozenset([early.id]))
     assert (batch.outcomes[early.id].state, batch.outcomes[early.id].status) == ("rejected", 409)
+    assert "the next one has seq 2 (its seat's report_seq is 1)" in batch.outcomes[early.id].answer_json
 
 
 def test_a_decision_that_breaks_leaves_nothing_behind(hub: Hub) -> None:

@@ -52,11 +52,14 @@ def test_only_the_coordinator_starts_and_stops(hub: Hub) -> None:
     project = hub.project(sites)
     stranger = hub.site("stranger")
     assert hub.refused(c.StartRun(project_id=project), sites[1]) == (403, "forbidden")
-    assert hub.refused(c.StartRun(project_id=project), stranger) == (404, "not_found")
+    assert hub.refused(c.StartRun(project_id=project), stranger) == (403, "forbidden")  # it may see an open project
+    closed = hub.project(sites[:1], joining="invitation")
+    assert hub.refused(c.StartRun(project_id=closed), stranger) == (404, "not_found")
     run = hub.start(project, sites[0])
     for verb in (c.StopRun(run_id=run), c.RestartRun(run_id=run)):
         assert hub.refused(verb, sites[1]) == (403, "forbidden")
         assert hub.refused(verb, stranger) == (404, "not_found")
+        assert project not in hub.send(verb, stranger).answer_json  # nor may it learn where a run belongs
 
 
 def test_members_of_the_coordinators_organisation_coordinate(hub: Hub) -> None:
