@@ -254,7 +254,8 @@ def _rabbitmq(stack: Stack) -> Iterator[Fault]:
     thread = stack.rabbitmq_thread
 
     def one(chance: random.Random) -> PrivateRabbitmq:
-        return chance.choice(stack.rabbitmq)
+        """In a cluster the node that leads the queue of runs or of messages."""
+        return stack.leader_of(chance.choice(("runs.v1", "messages.v1")))
 
     def kill(chance: random.Random) -> Undo:
         node = one(chance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 import threading
 import urllib.error
 import urllib.request
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 from broker.policies import apply_policies
 from broker.topology import declare_all
@@ -23,7 +24,7 @@ from chaos.links import Link, Links
 from config.clock import SystemClock
 from ops.management import Management
 from ops.place import CHECKOUT
-from ops.servers import PrivatePostgres, PrivateRabbitmq, free_port
+from ops.servers import PrivatePostgres, PrivateRabbitmq, free_port, kept_secret, listens
 from ops.supervisor import Supervisor, read_procfile
 from storage.database import open_database
 from storage.migrate import migrate
@@ -125,6 +126,14 @@ class Stack:
         """The hub's processes."""
         return list(self._commands)
 
+    def leader_of(self, queue: str) -> PrivateRabbitmq:
+        """The node that leads a queue's members; the only one, if there is one."""
+        if len(self.rabbitmq) == 1:
+            return self.rabbitmq[0]
+        found = cast("dict[str, object]", self.management.call("GET", f"/queues/{VHOST}/{queue}"))
+        name = str(found.get("leader") or found.get("node"))
+        return self.rabbitmq[int(name.partition("@")[0].rpartition("-")[2]) - 1]
+
     def at_end(self, work: Callable[[], None]) -> None:
         """Do it before the hub stops."""
         self._stack.callback(work)
@@ -189,13 +198,43 @@ class Stack:
         self.database_url = self.postgres.database("fedyard")
 
     def _start_rabbitmq(self) -> None:
-        if self._node_count > 1:
-            raise ChaosError("one node only")
-        node = PrivateRabbitmq(self._servers_folder / "rabbitmq")
-        self.rabbitmq = [node]
-        self._stack.callback(node.stop)
-        self.rabbitmq_thread.do(node.start)
-        node.vhost(VHOST)
+        """One node, or a cluster: several with one cookie, one password and one name server."""
+        folder = self._servers_folder / "rabbitmq"
+        if self._node_count == 1:
+            self.rabbitmq = [PrivateRabbitmq(folder)]
+        else:
+            port = self._start_epmd()
+            for number in range(1, self._node_count + 1):
+                home = folder / f"node-{number}" / "home"
+                home.mkdir(parents=True)
+                for secret in ("password", ".erlang.cookie"):
+                    (home / secret).touch(mode=0o600)
+                    (home / secret).write_text(kept_secret(self.folder / f"rabbitmq{secret}"))
+                (home / ".erlang.cookie").chmod(0o400)
+                self.rabbitmq.append(PrivateRabbitmq(home.parent, node=f"node-{number}", epmd_port=port))
+        for node in self.rabbitmq:
+            self._stack.callback(node.stop)
+            self.rabbitmq_thread.do(node.start)
+        for node in self.rabbitmq[1:]:
+            node.ctl("stop_app")
+            node.ctl("join_cluster", "node-1@localhost")
+            node.ctl("start_app")
+        self.rabbitmq[0].vhost(VHOST)
+
+    def _start_epmd(self) -> int:
+        """Erlang's name server, which outlives every node; its port. It ends with the thread of RabbitMQ."""
+        port = free_port()
+        command = ["setpriv", "--pdeathsig", "TERM", "epmd", "-port", str(port), "-address", "127.0.0.1"]
+
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+
+        epmd = self.rabbitmq_thread.do(start)
+        self._stack.callback(epmd.wait)
+        self._stack.callback(epmd.terminate)
+        while not listens(port) and epmd.poll() is None:
+            CLOCK.sleep(0.05)
+        return port
 
     def _command(self, name: str, line: str, port: int) -> str:
         """The Procfile's line with an environment of its own, from a file that only we can read."""

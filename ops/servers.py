@@ -214,7 +214,11 @@ class PrivateRabbitmq:
     `url` has no vhost: use `vhost()`. The user is an administrator with a password of its own; there is no guest.
     """
 
-    def __init__(self, folder: Path, *, management_port: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, management_port: int | None = None, node: str = "fedyard", epmd_port: int | None = None
+    ) -> None:
+        """epmd_port: of a name server that somebody else runs, for the nodes of a cluster, each with its own name."""
+        self._name, self._shared_epmd = node, epmd_port
         self._programs = _programs("/usr/lib/rabbitmq/lib", "rabbitmq_server-*/sbin", "rabbitmq-server")
         self.folder = folder.resolve()
         for name in ("home", "conf", "schema", "generated", "data", "log"):
@@ -324,16 +328,20 @@ class PrivateRabbitmq:
         return True
 
     def _spawn(self) -> None:
-        environment, port = self._environment(), str(self._ports["epmd"])
-        epmd = [shutil.which("epmd") or "epmd", "-port", port, "-address", "127.0.0.1"]
+        environment = self._environment()
         server = [str(self._programs / "rabbitmq-server")]
-        self._epmd = _Child(epmd, folder=self.folder, log=self._log, env=environment, on_orphan="TERM")
+        if self._shared_epmd is None:
+            self._spawn_epmd(environment)
+        self._node = _Child(server, folder=self.folder, log=self._log, env=environment, on_orphan="TERM")
+        (self.folder / "pid").write_text(str(self._node.pid))
+
+    def _spawn_epmd(self, environment: Mapping[str, str]) -> None:
+        command = [shutil.which("epmd") or "epmd", "-port", str(self._ports["epmd"]), "-address", "127.0.0.1"]
+        self._epmd = _Child(command, folder=self.folder, log=self._log, env=environment, on_orphan="TERM")
         for _ in range(200):
             if listens(self._ports["epmd"]) or not self._epmd.alive:
                 break
             CLOCK.sleep(0.05)
-        self._node = _Child(server, folder=self.folder, log=self._log, env=environment, on_orphan="TERM")
-        (self.folder / "pid").write_text(str(self._node.pid))
 
     def _end_orphans(self) -> None:
         pid = self.folder / "pid"
@@ -370,9 +378,9 @@ log.file.level = info
             "HOME": str(self._home),
             # The launcher becomes the node itself (no shell in between), so that its pid is the node's.
             "RUNNING_UNDER_SYSTEMD": "true",
-            "ERL_EPMD_PORT": str(ports["epmd"]),
+            "ERL_EPMD_PORT": str(self._shared_epmd or ports["epmd"]),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": "fedyard@localhost",
+            "RABBITMQ_NODENAME": f"{self._name}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(ports["amqp"]),
             "RABBITMQ_DIST_PORT": str(ports["dist"]),
