@@ -75,7 +75,7 @@ def allow(caller: Bearer, kinds: Collection[str], scope: str) -> None:
     """Raises 403 unless such a subject with such a scope may call this at all."""
     if caller.subject.kind not in kinds:
         wanted = " or ".join(sorted(kinds))
-        raise Refused(403, "forbidden", f"this call is for the token of a {wanted}, not of a {caller.subject.kind}")
+        raise Refused(403, "forbidden", f"this call is for tokens of kind {wanted}, not {caller.subject.kind}")
     if scope not in caller.scopes:
         raise Refused(403, "scope_missing", f"the token lacks the scope {scope!r}; use one that has it")
 

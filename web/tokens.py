@@ -23,6 +23,8 @@ def issue(call: Call) -> Response:
     subject = call.caller.subject
     if (body.owner_kind is None) != (body.owner_id is None):
         raise Refused(422, "impossible", "owner_kind and owner_id belong together: give both, or none for yourself")
+    if beyond := set(body.scopes) - call.caller.scopes:
+        raise Refused(403, "scope_missing", f"this token lacks the scope {min(beyond)!r} and cannot hand it on")
     sha256, secret = drawn_unless(body.sha256)
     command = IssueToken(
         owner_kind=body.owner_kind or ("site" if subject.kind == "site" else "account"),

@@ -68,7 +68,11 @@ class Waiting:
         with self._lock:
             if self.open >= self._cap:
                 self.refused += 1
-                raise busy("too_many_polls", f"{self._cap} polls are open already; try again, or ask without wait", 4)
+                raise busy(
+                    "too_many_polls",
+                    f"all {self._cap} places to wait are taken; try again later, or read without wait",
+                    4,
+                )
             self.open += 1
             self._places[key].add(place)
         try:

@@ -252,6 +252,12 @@ class TestTokens:
         assert slug(writer.get("/v1/inbox"), 403) == "scope_missing"
         assert writer.call("PUT", "/v1/inbox/acknowledged", {"through": 0}).status_code == 200
 
+    def test_a_token_hands_on_no_more_than_it_has(self, net: Network) -> None:
+        site = net.site("oslo")
+        writer = net.stranger(site.ok("POST", "/v1/tokens", {"label": "w", "scopes": ["write"]})["token"])
+        assert slug(writer.call("POST", "/v1/tokens", {"label": "all"}), 403) == "scope_missing"
+        assert writer.call("POST", "/v1/tokens", {"label": "w", "scopes": ["write"]}).status_code == 201
+
     def test_an_enrolments_is_good_for_one_thing(self, net: Network) -> None:
         enrolment = net.enrolment(net.organisation("oslo"))
         assert slug(enrolment.get("/v1/me"), 403) == "forbidden"
