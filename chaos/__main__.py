@@ -158,7 +158,7 @@ class _Test:
             plan = cast.plan()
             (self.folder / "plan.json").touch(mode=0o600)
             (self.folder / "plan.json").write_bytes(msgspec.json.encode(plan))
-            watch = Watch(stack.database_url, cast.agent_sites, CLOCK)
+            watch = Watch(stack.database_url, cast.agent_sites)
             ending.callback(watch.stop)
             watch.start()
             load = _Load(self.folder)

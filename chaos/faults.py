@@ -115,7 +115,7 @@ class Conductor:
         happened = Injected(fault.kind, fault.part, fault.component, self.clock.now())
         try:
             undo = fault.does(chance)
-            self.say(str(fault))
+            self.say(f"{fault}")
             self.history.append(happened)
             try:
                 wait_for(self._ending, fault.seconds)

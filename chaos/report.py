@@ -7,6 +7,8 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +24,36 @@ SEEN_BY_ALL = ("web", "decider", "rabbitmq", "postgres")
 SHOWN = 10
 
 
+class Progress(Protocol):
+    """Of one component."""
+
+    def after(self, at: Micros) -> Micros | None:
+        """When it did something for the first time after that."""
+
+    def silence(self, begin: Micros, end: Micros) -> Micros | None:
+        """The longest time without a sign of life that touches that span."""
+
+
+def longest_gap(times: Sequence[Micros], begin: Micros, end: Micros) -> Micros | None:
+    """Of the gaps between two neighbours in `times` (ascending) that touch the span; None if there is none."""
+    first, last = max(bisect_right(times, begin) - 1, 0), bisect_right(times, end)
+    return max((after - before for before, after in pairwise(times[first : last + 1])), default=None)
+
+
+class Signs:
+    """The progress of one that the watch looks at. times: ascending."""
+
+    def __init__(self, times: Sequence[Micros]) -> None:
+        self._times = times
+
+    def after(self, at: Micros) -> Micros | None:
+        place = bisect_right(self._times, at)
+        return self._times[place] if place < len(self._times) else None
+
+    def silence(self, begin: Micros, end: Micros) -> Micros | None:
+        return longest_gap(self._times, begin, end)
+
+
 class Decisions:
     """When commands were asked for and when their decision was with the client."""
 
@@ -33,6 +65,7 @@ class Decisions:
             if id in book.answered and book.answered[id].decided
         )
         self.count = len(pairs)
+        self._answered = sorted(answered for _, answered in pairs)
         self._asked = [asked for asked, _ in pairs]
         self._first: list[Micros] = []
         earliest: Micros | None = None
@@ -46,14 +79,22 @@ class Decisions:
         place = bisect_right(self._asked, at)
         return self._first[place] if place < len(self._first) else None
 
+    def silence(self, begin: Micros, end: Micros) -> Micros | None:
+        """The longest time without a decision that touches that span."""
+        return longest_gap(self._answered, begin, end)
+
 
 @dataclass(frozen=True)
 class Recovery:
-    """How long it took from the fault to the next progress, in seconds, each time."""
+    """Seconds, each time: from a kill to the next progress; of what lasts, the longest silence that it brought."""
 
     component: str
     kind: str
     seconds: Sequence[float]
+
+    @property
+    def what(self) -> str:
+        return "to the next progress" if self.kind == "kill" else "longest silence"
 
 
 def recoveries(history: Sequence[Injected], decisions: Decisions, watch: Watch) -> list[Recovery]:
@@ -62,10 +103,18 @@ def recoveries(history: Sequence[Injected], decisions: Decisions, watch: Watch) 
     for one in history:
         if not one.component:
             continue
-        progress = decisions.after(one.at) if one.component in SEEN_BY_ALL else watch.after(one.component, one.at)
-        if progress is not None:
-            found[one.component, one.kind].append((progress - one.at) / SECOND)
+        seconds = _seconds(one, decisions if one.component in SEEN_BY_ALL else Signs(watch.times(one.component)))
+        if seconds is not None:
+            found[one.component, one.kind].append(seconds)
     return [Recovery(component, kind, seconds) for (component, kind), seconds in sorted(found.items())]
+
+
+def _seconds(one: Injected, progress: Progress) -> float | None:
+    if one.kind == "kill":
+        next_ = progress.after(one.at)
+        return None if next_ is None else (next_ - one.at) / SECOND
+    silence = progress.silence(one.at, one.ended_at)
+    return None if silence is None else silence / SECOND
 
 
 @dataclass(frozen=True)
@@ -102,7 +151,7 @@ def show(outcome: Outcome, console: Console) -> None:
     for one in outcome.recoveries:
         p50, worst = statistics.median(one.seconds), max(one.seconds)
         name = f"{one.component} after: {one.kind}"
-        table.add_row("to the next progress", name, str(len(one.seconds)), f"{p50:.2f}", f"{worst:.2f}")
+        table.add_row(one.what, name, str(len(one.seconds)), f"{p50:.2f}", f"{worst:.2f}")
     table.add_section()
     for name, figure in _load(outcome):
         table.add_row("load held", name, figure)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import psycopg2
 
-from config.clock import Clock, Micros, wait_for
+from config.clock import Micros, wait_for
 
 EVERY_S = 0.2
 
@@ -23,18 +23,17 @@ _BEATS = "SELECT site_id::text, seen_at FROM site_beats WHERE site_id = ANY(%s::
 
 
 class Sign(NamedTuple):
-    """component did something at `done_at`; it was seen at `at`."""
+    """component did something at that time."""
 
-    at: Micros
     component: str
-    done_at: Micros
+    at: Micros
 
 
 class Watch:
     """A thread that collects signs. sites: component -> the site whose calls are its signs."""
 
-    def __init__(self, database_url: str, sites: Mapping[str, str], clock: Clock) -> None:
-        self._url, self._sites, self._clock = database_url, sites, clock
+    def __init__(self, database_url: str, sites: Mapping[str, str]) -> None:
+        self._url, self._sites = database_url, sites
         self.signs: list[Sign] = []
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -46,9 +45,9 @@ class Watch:
         self._ending.set()
         self._thread.join(30)
 
-    def after(self, component: str, at: Micros) -> Micros | None:
-        """When it was first seen to have done something after that."""
-        return next((sign.at for sign in self.signs if sign.component == component and sign.done_at > at), None)
+    def times(self, component: str) -> list[Micros]:
+        """When it was seen to have done something, ascending."""
+        return sorted({sign.at for sign in self.signs if sign.component == component})
 
     def _run(self) -> None:
         while not self._ending.is_set():
@@ -68,7 +67,6 @@ class Watch:
                 cursor.execute(_BEATS, (list(self._sites.values()),))
                 beats = {str(site): int(seen_at) for site, seen_at in cursor.fetchall()}
                 found |= {name: beats[site] for name, site in self._sites.items() if site in beats}
-                now = self._clock.now()
-                self.signs += [Sign(now, name, at) for name, at in found.items()]
+                self.signs += [Sign(name, at) for name, at in found.items()]
         finally:
             connection.close()
