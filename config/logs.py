@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from typing import Any
 
+import msgspec
+
 _FIELDS = "unit"
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def unit(**facts: object) -> dict[str, Any]:
@@ -33,13 +35,15 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = record.exc_info[0].__name__
-        return json.dumps(line, default=str)
+        return _encode(line).decode()
 
 
 def set_up_logs(role: str, level: str) -> None:
     """Log to standard error as JSON lines; the libraries' own chatter only from WARNING on."""
     out = logging.StreamHandler(sys.stderr)
     out.setFormatter(JsonLines(role))
+    # A unit says what it is about; where in the code, by which thread and process it was said nobody asks.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers[:] = [out]
     root.setLevel(logging.WARNING)

@@ -120,10 +120,10 @@ class Draft:
 
     def group(self, kind: type[R], value: object) -> list[R]:
         """The rows of a kind that hang on `value` (seats of a task run, members of a project, ...), in key order."""
-        name = _GROUPS[kind]
-        keys = dict(self.state.groups[kind][value])
-        keys.update((key, None) for key, row in self._rows[kind].items() if getattr(row, name) == value)
-        return [self.have(kind, *key) for key in sorted(keys)]
+        name, known = _GROUPS[kind], self.state.rows[kind]
+        found = {key: known[key] for key in self.state.groups[kind][value]}
+        found.update((key, row) for key, row in self._rows[kind].items() if getattr(row, name) == value)
+        return [found[key] for key in sorted(found)]  # type: ignore[misc]
 
     def every(self, kind: type[R]) -> list[R]:
         """All known rows of a kind."""

@@ -6,6 +6,8 @@ fields ending in `_json` hold JSON text.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import ClassVar
 
 import msgspec
@@ -330,6 +332,15 @@ RECORDS: tuple[type[Record], ...] = (
 )
 
 
+def _keys_of(kind: type[Record]) -> Callable[[Record], tuple[object, ...]]:
+    """Reads the key of such records; asked for several times in every decision."""
+    values = attrgetter(*kind.KEY)
+    return values if len(kind.KEY) > 1 else lambda record: (values(record),)
+
+
+_KEYS = {kind: _keys_of(kind) for kind in RECORDS}
+
+
 def key_of(record: Record) -> tuple[object, ...]:
     """The primary key's values."""
-    return tuple(getattr(record, name) for name in record.KEY)
+    return _KEYS[type(record)](record)
