@@ -39,6 +39,7 @@ def serve(settings: Settings) -> None:
     if settings.embedded:
         raise SettingsError("FEDYARD_BROKER_URL is embedded: that hub is one process, ./fedyard embedded starts it")
     _await_schema(settings)
+    logging.getLogger("_granian").addFilter(_not_about_threads)
     Granian(
         "web.wsgi",
         address=settings.web_host,
@@ -57,6 +58,11 @@ def serve(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_WITHIN_S,
     ).serve(target_loader=lambda: _load(settings), wrap_loader=False)
+
+
+def _not_about_threads(record: logging.LogRecord) -> bool:
+    """granian warns at every start of more threads than cores. Ours wait (docs/adr/0005-waiting.md)."""
+    return "Python threads" not in record.getMessage()
 
 
 def _await_schema(settings: Settings) -> None:

@@ -29,6 +29,7 @@ ROOT = Path(__file__).parent.parent.parent
 @dataclass
 class Hub:
     url: str
+    log: Path
     web: subprocess.Popen[bytes]
     pool: urllib3.PoolManager
 
@@ -75,7 +76,7 @@ def hub(rabbitmq: PrivateRabbitmq, postgres: PrivatePostgres, tmp_path: Path) ->
             subprocess.Popen([sys.executable, "-m", *role], cwd=ROOT, env=environment, stdout=log, stderr=log)
             for role in roles
         ]
-    made = Hub(f"http://127.0.0.1:{port}", processes[0], urllib3.PoolManager(maxsize=50))
+    made = Hub(f"http://127.0.0.1:{port}", tmp_path / "log", processes[0], urllib3.PoolManager(maxsize=50))
     try:
         until(lambda: _ready(made), 60)
         yield made
@@ -92,6 +93,10 @@ def _ready(hub: Hub) -> bool:
         return hub.call("GET", "/readyz")[0] == 200
     except urllib3.exceptions.HTTPError:
         return False
+
+
+def test_a_healthy_start_warns_of_nothing(hub: Hub) -> None:
+    assert "WARNING" not in hub.log.read_text()
 
 
 def test_a_command_goes_round_and_a_poll_wakes(hub: Hub) -> None:
