@@ -178,16 +178,19 @@ class _Test:
             trouble = [one.error for one in conductor.history if one.error]
             if drained is None:
                 trouble.append(f"not everything had drained after {DRAIN_WITHIN_S:.0f} s")
+            held = load.held()
+            findings = compare(ledgers, books.store_of(database, stack), _started(ledgers, projects))
+            bugs = held.statuses.get("500", 0)
             return Outcome(
                 seconds=self.asked.minutes * 60,
                 seed=self.seed,
                 history=conductor.history,
                 recoveries=recoveries(conductor.history, decisions, watch),
-                held=load.held(),
+                held=held,
                 decided=decisions.count,
                 runs=list(books.run_reasons(database)),
                 drained_s=drained,
-                findings=compare(ledgers, books.store_of(database, stack), _started(ledgers, projects)),
+                findings={**findings, "requests answered 500": [f"{bugs} of them: see hub.log"] if bugs else []},
                 trouble=trouble,
                 left_out=[f"disk full for PostgreSQL: {stack.no_disk}"] if stack.no_disk else [],
             )

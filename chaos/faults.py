@@ -136,7 +136,11 @@ class Conductor:
 
 
 def deck_of(stack: Stack, agents: Running, site_links: Sequence[tuple[str, Link]]) -> list[Fault]:
-    """Everything that is asked for, each once."""
+    """Every fault once; of a cluster those that are about it, the kill of a queue's leader most of all."""
+    if len(stack.rabbitmq) > 1:
+        leader = [fault for fault in _rabbitmq(stack) for _ in range(3 if fault.kind == "kill" else 1)]
+        hub = _processes(stack.hub, {name: name for name in ("web", "decider", "decider-2", "relay")})
+        return [*leader, *hub, *(cut for cut in _cuts(stack) if cut.component in ("web", "decider"))]
     return [
         *_processes(stack.hub, {name: name for name in stack.names}),
         *_processes(agents, {"east": "site agent", "north": "coordinator's agent"}),

@@ -227,7 +227,8 @@ class Stack:
         command = ["setpriv", "--pdeathsig", "TERM", "epmd", "-port", str(port), "-address", "127.0.0.1"]
 
         def start() -> subprocess.Popen[bytes]:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+            quiet = subprocess.DEVNULL
+            return subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
 
         epmd = self.rabbitmq_thread.do(start)
         self._stack.callback(epmd.wait)
