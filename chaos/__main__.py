@@ -34,7 +34,7 @@ DRAIN_WITHIN_S = 300.0
 FIGURES_AGE_S = 6.0
 """RabbitMQ's management API tells what was true five seconds ago."""
 LOAD_ENDS_WITHIN_S = 90.0
-WARM_UP_S = 10.0
+WARM_UP_S = 6.0
 
 
 def main() -> int:
