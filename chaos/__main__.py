@@ -35,13 +35,14 @@ FIGURES_AGE_S = 6.0
 """RabbitMQ's management API tells what was true five seconds ago."""
 LOAD_ENDS_WITHIN_S = 90.0
 WARM_UP_S = 6.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
     """From an empty folder to the table."""
     asked = _arguments()
     console = Console(width=110 if not sys.stdout.isatty() else None)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, _ended)
     try:
         with only_hub_in(asked.folder):
@@ -68,6 +69,9 @@ def _arguments() -> argparse.Namespace:
 
 
 def _ended(_signal: int, _frame: FrameType | None) -> None:
+    """End everything in order, once; whoever is impatient must not leave processes behind."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
