@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import pika
 from dramatiq.common import dq_name, q_name, xq_name
 
+from broker.causes import cause_of
 from broker.journal import Journal, entry_of
 from broker.messages import DramatiqMessage, Unreadable, message_in
 from broker.port import BrokerUnavailable
@@ -176,11 +177,11 @@ class RabbitDeadLetters:
         try:
             connection = pika.BlockingConnection(parameters_of(self.url, "dead-letters"))
         except Exception as error:  # noqa: BLE001 - pika raises more than it documents
-            raise BrokerUnavailable(f"RabbitMQ cannot be reached: {type(error).__name__}") from None
+            raise BrokerUnavailable(f"RabbitMQ cannot be reached: {cause_of(error)}") from None
         try:
             yield self._letters(connection.channel(), [queue] if queue else [q.name for q in QUEUES if q.durable])
         except pika.exceptions.AMQPError as error:
-            raise BrokerUnavailable(f"RabbitMQ went away: {type(error).__name__}") from None
+            raise BrokerUnavailable(f"RabbitMQ went away: {cause_of(error)}") from None
         finally:
             if connection.is_open:
                 connection.close()

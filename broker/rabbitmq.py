@@ -19,6 +19,7 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.common import dq_name, q_name, xq_name
 from dramatiq.errors import ConnectionClosed
 
+from broker.causes import cause_of
 from broker.messages import Delivery, DramatiqMessage, Unreadable, message_in, wire_of
 from broker.port import BrokerUnavailable
 from broker.protocol.routes import Route
@@ -57,6 +58,7 @@ class RabbitBroker(RabbitmqBroker):
         self.prefetch = prefetch
         self.clock = clock or SystemClock()
         self.publisher = GroupPublisher(url, f"{role} publisher", self.clock)
+        self.outage = Outage()
         self.add_middleware(SafeRetries(routes, self.clock))
 
     def declare_queue(self, queue_name: str, *, ensure: bool = False) -> None:  # noqa: ARG002 - Dramatiq's signature
@@ -112,6 +114,32 @@ class RabbitBroker(RabbitmqBroker):
         super().close()
 
 
+class Outage:
+    """Says once that queues cannot be consumed, and once that all can again: each has a connection of its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._away: set[str] = set()
+
+    def begins(self, queue: str, cause: str) -> None:
+        """Nothing can be consumed from the queue."""
+        with self._lock:
+            first = not self._away
+            self._away.add(queue)
+        if first:
+            logger.warning(
+                "RabbitMQ is away (%s): commands wait there; trying again every %s s", cause, RESTART_DELAY_S
+            )
+
+    def ends(self, queue: str) -> None:
+        """The queue is consumed (again)."""
+        with self._lock:
+            last = self._away == {queue}
+            self._away.discard(queue)
+        if last:
+            logger.warning("RabbitMQ is back: every queue is consumed again")
+
+
 class RabbitConsumer(Consumer):
     """One connection, one channel, one queue. Deliveries know it, and are settled here or nowhere."""
 
@@ -126,7 +154,7 @@ class RabbitConsumer(Consumer):
             parameters = parameters_of(broker.url, f"{broker.role} {queue_name}")
             self.connection = pika.BlockingConnection(parameters)
         except Exception as error:  # noqa: BLE001 - pika raises more than it documents; Dramatiq knows this one
-            raise ConnectionClosed(type(error).__name__) from None
+            raise self._lost(error) from None
         try:
             self.channel = self.connection.channel()
             for each in declarations(queue_name):
@@ -135,13 +163,14 @@ class RabbitConsumer(Consumer):
             self.iterator = self.channel.consume(queue_name, inactivity_timeout=timeout / 1000)
         except Exception as error:  # noqa: BLE001 - as above
             self.close()
-            raise ConnectionClosed(error) from None
+            raise self._lost(error) from None
+        broker.outage.ends(queue_name)
 
     def __next__(self) -> Delivery | None:
         try:
             method, _, body = next(self.iterator)
         except Exception as error:  # noqa: BLE001 - also StopIteration: the queue was deleted
-            raise ConnectionClosed(f"{self.queue_name}: {type(error).__name__}") from None
+            raise self._lost(error) from None
         if method is None:
             return None
         try:
@@ -184,6 +213,11 @@ class RabbitConsumer(Consumer):
                 self.connection.close()
         except Exception as error:  # noqa: BLE001 - see above
             logger.info("%s: closing: %s", self.queue_name, type(error).__name__)
+
+    def _lost(self, error: Exception) -> ConnectionClosed:
+        cause = "the queue was deleted" if isinstance(error, StopIteration) else cause_of(error)
+        self.broker.outage.begins(self.queue_name, cause)
+        return ConnectionClosed(f"{self.queue_name}: {cause}")
 
     def _do(self, work: object) -> None:
         """Have the connection's own thread do it. If the connection is gone the message comes again by itself."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pika
 from dramatiq.common import dq_name, q_name, xq_name
 
+from broker.causes import cause_of
 from broker.port import BrokerUnavailable
 from broker.protocol.routes import QUEUES
 
@@ -71,7 +72,7 @@ def declare_all(url: str, role: str) -> None:
             if connection.is_open:
                 connection.close()
     except Exception as error:  # noqa: BLE001 - pika raises more than it documents
-        raise BrokerUnavailable(f"the queues cannot be declared: {type(error).__name__}") from None
+        raise BrokerUnavailable(f"RabbitMQ cannot be asked for its queues: {cause_of(error)}") from None
 
 
 def parameters_of(url: str, role: str) -> list[pika.URLParameters]:

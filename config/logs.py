@@ -41,10 +41,12 @@ class JsonLines(logging.Formatter):
 def set_up_logs(role: str, level: str) -> None:
     """Log to standard error as JSON lines; the libraries' own chatter only from WARNING on.
 
-    pika says each lost connection in a dozen ERROR lines with tracebacks; who uses it says it in one.
+    pika says each lost connection in a dozen ERROR lines with tracebacks, and Dramatiq in one for each queue and try;
+    who uses them says it in one.
     """
     out = logging.StreamHandler(sys.stderr)
     out.setFormatter(JsonLines(role))
+    out.addFilter(lambda record: not str(record.msg).startswith("Consumer encountered a connection error"))
     # A unit says what it is about; where in the code, by which thread and process it was said nobody asks.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
