@@ -33,6 +33,7 @@ from web.auth import Tokens
 from web.beats import Beats
 from web.calls import Web, endpoint
 from web.hub import Hub
+from web.kept import Kept
 from web.metrics import Counts, Metrics
 from web.operations import Operation
 from web.parsing import PATH_COUNT, PATH_ID
@@ -126,6 +127,7 @@ def _assemble(hub: Hub) -> Web:
         newest=Newest(clock),
         undecided=Undecided(clock),
         metrics=metrics,
+        kept=Kept(),
     )
     hub.signals.subscribe(functools.partial(_heard, web), functools.partial(_lost, web))
     beats.start()

@@ -18,6 +18,7 @@ from web.auth import Tokens, allow
 from web.beats import Beats
 from web.bodies import PageQuery
 from web.hub import Hub
+from web.kept import Kept
 from web.metrics import Metrics
 from web.operations import Operation
 from web.parsing import body_of, query_of
@@ -40,6 +41,7 @@ class Web:
     newest: Newest
     undecided: Undecided
     metrics: Metrics
+    kept: Kept
 
     @property
     def database(self) -> Database:
@@ -77,7 +79,12 @@ def given(value: Any) -> Any:
 
 def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A resource as JSON."""
-    return Response(_json.encode(value), status, headers, content_type="application/json")
+    return Response(written(value), status, headers, content_type="application/json")
+
+
+def written(value: object) -> bytes:
+    """A resource as the bytes of its JSON."""
+    return _json.encode(value)
 
 
 def endpoint(web: Web, operation: Operation, request_of: Callable[[], Request]) -> Callable[..., Response]:
