@@ -230,7 +230,7 @@ class DecidingWorker(Worker):
 
     def __init__(self, broker: Broker, decider: Decider, clock: Clock, *, at_most: int) -> None:
         super().__init__(broker, worker_threads=1, worker_timeout=100)
-        self.work_queue = Queue()  # first come, first decided: no actor has priority over another
+        self.work_queue = Queue()  # type: ignore[assignment] # first come, first decided: no actor has priority over another
         self._decider = decider
         self._clock = clock
         self._at_most = at_most

@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 import json
 import os
+import select
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import peewee
 import psycopg2.extensions
@@ -45,6 +47,15 @@ class _TextIds(PooledPostgresqlDatabase):
         psycopg2.extensions.register_type(_IDS, connection)
         return connection
 
+    def _is_closed(self, conn: Any) -> bool:
+        """A silent socket is a healthy one. Only where the server has said something unasked (a farewell, as a rule)
+        is it asked: that is a round trip, and under the pool's lock."""
+        if conn.closed:
+            return True
+        heard = select.poll()
+        heard.register(conn.fileno(), select.POLLIN)
+        return bool(heard.poll(0)) and super()._is_closed(conn)
+
 
 class DatabaseUnavailable(Exception):
     """The database cannot be reached, or went away; trying again later helps."""
@@ -56,6 +67,7 @@ class Database:
     def __init__(self, inner: peewee.Database, *, postgres: bool) -> None:
         self.peewee = inner
         self.postgres = postgres
+        self._prepared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
     @contextmanager
     def connection(self) -> Iterator[None]:
@@ -111,6 +123,14 @@ class Database:
             self.peewee.connection().executemany(sql, rows)
         except (sqlite3.OperationalError, sqlite3.InterfaceError) as error:
             raise DatabaseUnavailable(_first_line(error)) from error
+
+    def prepared(self, name: str, sql: str, types: Sequence[str], *params: object) -> Any:
+        """A long statement of PostgreSQL (`$1`, `$2`, ...), which each connection parses and plans once; the cursor."""
+        known = self._prepared.setdefault(self.peewee.connection(), set())
+        if name not in known:
+            self.execute(f"PREPARE {name} ({', '.join(types)}) AS {sql}")
+            known.add(name)
+        return self.execute(f"EXECUTE {name} ({', '.join(f'%s::{each}' for each in types)})", params)
 
     def many(self, ids: Iterable[object]) -> object:
         """The parameter for `{any}`: sorted, without repeats."""

@@ -1,10 +1,16 @@
-"""Reads what a batch of decisions needs: a fixed number of queries, each over all ids at once."""
+"""Reads what a batch of decisions needs: a fixed number of queries, each over all ids at once.
+
+What most commands need (runs, projects with their members, sites) is one query in PostgreSQL: the round trips are
+most of the price of a small batch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from broker.protocol import records as r
 from broker.protocol.ids import Id
@@ -27,6 +33,39 @@ class Loaded:
 
 def load(database: Database, needs: Needs) -> Loaded:
     """Everything that `needs` names and what hangs on it. Reads under the deciding lock, so nothing moves meanwhile."""
+    if database.postgres and _is_common(needs):
+        return _load_at_once(database, needs)
+    return _load_one_by_one(database, needs)
+
+
+def _is_common(needs: Needs) -> bool:
+    return not any(wanted for name, wanted in vars(needs).items() if name not in _COMMON)
+
+
+def _load_at_once(database: Database, needs: Needs) -> Loaded:
+    """The same rows as one by one, as JSON, which comes faster into records than rows do."""
+    runs, named = database.many(needs.runs), database.many(needs.sites)
+    row = database.prepared(
+        "fedyard_load",
+        _AT_ONCE,
+        ("uuid[]",) * 8,
+        runs,
+        database.many(needs.members_of),
+        database.many(needs.projects),
+        runs,
+        named,
+        named,
+        named,
+        database.many(needs.runs | needs.mentioned_runs),
+    ).fetchone()
+    records: list[Record] = []
+    for decode, text in zip(_DECODERS, row, strict=True):
+        if text is not None:
+            records.extend(decode(text))
+    return Loaded(records)
+
+
+def _load_one_by_one(database: Database, needs: Needs) -> Loaded:
     reader = _Reader(database)
 
     messages = reader.rows(r.Message, _MESSAGES, needs.messages)
@@ -137,3 +176,63 @@ _MESSAGES = (
 )
 """Without the body, which no decision needs; that of a global model outlives its message's expiry, so it is kept."""
 _QUEUED = f"{_select(r.InboxEntry)} WHERE message_id {{any:uuid}} AND state = 'queued'"
+
+_COMMON = frozenset({"runs", "mentioned_runs", "members_of", "projects", "sites"})
+
+
+def _named(kind: type[Record], table: str) -> str:
+    return ", ".join(f"{table}.{name}" for name in COLUMNS[kind])
+
+
+_PARTS: dict[str, type[Record]] = {
+    "owned": r.Project,
+    "members": r.Membership,
+    "tasks": r.TaskRun,
+    "stages": r.Round,
+    "places_taken": r.Seat,
+    "concerned_sites": r.Site,
+    "boxes": r.Mailbox,
+    "houses": r.Organisation,
+    "heads": r.Stream,
+    "mentioned": r.Run,
+}
+
+_AT_ONCE = f"""
+WITH ours AS (SELECT project_id, coordinator_site_id FROM runs WHERE id = ANY($1)),
+homes AS (SELECT unnest($2) AS id UNION SELECT project_id FROM ours),
+owned AS (
+  {_PROJECTS} WHERE id = ANY(ARRAY(SELECT id FROM homes UNION SELECT unnest($3)))
+),
+members AS ({_MEMBERS} WHERE project_id = ANY(ARRAY(SELECT id FROM homes))),
+tasks AS ({_TASK_RUNS} WHERE run_id = ANY($4)),
+stages AS (
+  SELECT {_named(r.Round, "rounds")} FROM tasks
+  JOIN rounds ON rounds.task_run_id = tasks.id AND rounds.number = tasks.round
+),
+places_taken AS (
+  SELECT {_named(r.Seat, "seats")} FROM seats
+  WHERE seats.task_run_id = ANY(ARRAY(SELECT id FROM tasks WHERE state = 'active'))
+),
+concerned AS (
+  SELECT unnest($5) AS id UNION SELECT site_id FROM members UNION SELECT site_id FROM places_taken
+  UNION SELECT coordinator_site_id FROM ours UNION SELECT coordinator_site_id FROM owned
+),
+concerned_sites AS ({_SITES} WHERE id = ANY(ARRAY(SELECT id FROM concerned))),
+boxes AS ({_MAILBOXES} WHERE site_id = ANY(ARRAY(SELECT id FROM concerned))),
+houses AS (
+  {_ORGANISATIONS} WHERE id = ANY(ARRAY(SELECT organisation_id FROM concerned_sites WHERE id = ANY($6)))
+),
+heads AS (
+  {_STREAMS} WHERE id = ANY(ARRAY(SELECT id FROM owned UNION SELECT unnest($7) UNION SELECT id FROM houses))
+),
+mentioned AS ({_RUNS} WHERE id = ANY($8))
+SELECT {", ".join(f"(SELECT json_agg({name}) FROM {name})::text" for name in _PARTS)}
+"""
+"""Arrays of ids rather than joins: every row is found by its key, however large the tables have become."""
+
+
+def _decoder(kind: type[Record]) -> Callable[[str], list[Any]]:
+    return msgspec.json.Decoder(list[kind]).decode  # type: ignore[valid-type]
+
+
+_DECODERS = tuple(_decoder(kind) for kind in _PARTS.values())

@@ -27,6 +27,9 @@ from storage.tables import COLUMNS
 _DECIDING = 4_207_412
 """The advisory lock under which batches decide; any constant that no one else uses."""
 
+_BEGIN = f"BEGIN; SET LOCAL enable_seqscan = off; SELECT pg_advisory_xact_lock({_DECIDING})"
+"""Decisions find their rows by key. A plan that was made while a table was small must not scan it when it has grown."""
+
 _PG_TYPES = {"Id": "uuid", "str": "text", "int": "bigint", "Micros": "bigint", "bytes": "bytea"}
 _ONCE: frozenset[type[Record]] = frozenset({r.Outcome, r.Event, r.Submission})
 """Written once: a clash of their keys is an error, and the last net against deciding twice."""
@@ -105,9 +108,7 @@ class Store:
     def deciding(self) -> Iterator[Transaction]:
         """A deciding transaction; rolled back unless `write` was called. Raises `DatabaseUnavailable`."""
         with self.database.connection():
-            self.database.execute(
-                f"BEGIN; SELECT pg_advisory_xact_lock({_DECIDING})" if self.database.postgres else "BEGIN IMMEDIATE"
-            )
+            self.database.execute(_BEGIN if self.database.postgres else "BEGIN IMMEDIATE")
             transaction = Transaction(self.database)
             try:
                 yield transaction
