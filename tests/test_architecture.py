@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
-PROOFS = {"chaos"}
+PROOFS = {"benchmarks", "chaos"}
 HUB = PACKAGES - {"controller", "demo"} - PROOFS
 
 
