@@ -21,7 +21,7 @@ from chaos.compare import Books, compare
 from chaos.disk import unmount
 from chaos.faults import Conductor, deck_of
 from chaos.plan import Held
-from chaos.report import Decisions, Outcome, recoveries, show
+from chaos.report import Outcome, decided, recoveries, show
 from chaos.setup import Cast
 from chaos.stack import CLOCK, ChaosError, Stack
 from chaos.watch import Watch
@@ -177,7 +177,7 @@ class _Test:
             ending.callback(database.close)
             drained = self._drain(stack, load, database, [site.id for site in plan.sites])
             ledgers = books.ledgers_in(self.folder / "ledgers")
-            decisions = Decisions(ledgers)
+            decisions = decided(ledgers)
             projects = {site.id: site.project_id for site in plan.sites} | {"starter": plan.starter.project_id}
             trouble = [one.error for one in conductor.history if one.error]
             if drained is None:
@@ -191,7 +191,7 @@ class _Test:
                 history=conductor.history,
                 recoveries=recoveries(conductor.history, decisions, watch),
                 held=held,
-                decided=decisions.count,
+                decided=len(decisions),
                 runs=list(books.run_reasons(database)),
                 drained_s=drained,
                 findings={**findings, "requests answered 500": [f"{bugs} of them: see hub.log"] if bugs else []},

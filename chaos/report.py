@@ -8,7 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -20,18 +19,25 @@ from chaos.watch import Watch
 from config.clock import SECOND, Micros
 
 SEEN_BY_ALL = ("web", "decider", "rabbitmq", "postgres")
-"""Their progress is the next command that is asked for and decided."""
+"""Their progress is a decision that a client gets to know."""
+UNDER_WAY: Micros = SECOND
 SHOWN = 10
 
 
-class Progress(Protocol):
-    """Of one component."""
+class Progress:
+    """When one component was seen to do something. times: ascending."""
 
-    def after(self, at: Micros) -> Micros | None:
-        """When it did something for the first time after that."""
+    def __init__(self, times: Sequence[Micros]) -> None:
+        self._times = times
+
+    def after_kill(self, at: Micros) -> Micros | None:
+        """From the kill to the next progress. What was under way gets a second: its progress is none."""
+        later = self._times[bisect_right(self._times, at) :]
+        return longest_gap([at, *later], at, at + UNDER_WAY) if later else None
 
     def silence(self, begin: Micros, end: Micros) -> Micros | None:
         """The longest time without a sign of life that touches that span."""
+        return longest_gap(self._times, begin, end)
 
 
 def longest_gap(times: Sequence[Micros], begin: Micros, end: Micros) -> Micros | None:
@@ -40,48 +46,9 @@ def longest_gap(times: Sequence[Micros], begin: Micros, end: Micros) -> Micros |
     return max((after - before for before, after in pairwise(times[first : last + 1])), default=None)
 
 
-class Signs:
-    """The progress of one that the watch looks at. times: ascending."""
-
-    def __init__(self, times: Sequence[Micros]) -> None:
-        self._times = times
-
-    def after(self, at: Micros) -> Micros | None:
-        place = bisect_right(self._times, at)
-        return self._times[place] if place < len(self._times) else None
-
-    def silence(self, begin: Micros, end: Micros) -> Micros | None:
-        return longest_gap(self._times, begin, end)
-
-
-class Decisions:
-    """When commands were asked for and when their decision was with the client."""
-
-    def __init__(self, books: Mapping[str, Books]) -> None:
-        pairs = sorted(
-            (asked.at, book.answered[id].at)
-            for book in books.values()
-            for id, asked in book.asked.items()
-            if id in book.answered and book.answered[id].decided
-        )
-        self.count = len(pairs)
-        self._answered = sorted(answered for _, answered in pairs)
-        self._asked = [asked for asked, _ in pairs]
-        self._first: list[Micros] = []
-        earliest: Micros | None = None
-        for _, answered in reversed(pairs):
-            earliest = answered if earliest is None else min(earliest, answered)
-            self._first.append(earliest)
-        self._first.reverse()
-
-    def after(self, at: Micros) -> Micros | None:
-        """When the first command that was asked for after that had its decision."""
-        place = bisect_right(self._asked, at)
-        return self._first[place] if place < len(self._first) else None
-
-    def silence(self, begin: Micros, end: Micros) -> Micros | None:
-        """The longest time without a decision that touches that span."""
-        return longest_gap(self._answered, begin, end)
+def decided(books: Mapping[str, Books]) -> list[Micros]:
+    """When clients got to know decisions, ascending."""
+    return sorted(line.at for book in books.values() for line in book.answered.values() if line.decided)
 
 
 @dataclass(frozen=True)
@@ -97,24 +64,16 @@ class Recovery:
         return "to the next progress" if self.kind == "kill" else "longest silence"
 
 
-def recoveries(history: Sequence[Injected], decisions: Decisions, watch: Watch) -> list[Recovery]:
+def recoveries(history: Sequence[Injected], decisions: Sequence[Micros], watch: Watch) -> list[Recovery]:
     """By component and kind of fault."""
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for one in history:
-        if not one.component:
-            continue
-        seconds = _seconds(one, decisions if one.component in SEEN_BY_ALL else Signs(watch.times(one.component)))
-        if seconds is not None:
-            found[one.component, one.kind].append(seconds)
+        progress = Progress(decisions if one.component in SEEN_BY_ALL else watch.times(one.component))
+        kill = one.kind == "kill"
+        span = progress.after_kill(one.at) if kill else progress.silence(one.at, one.ended_at)
+        if span is not None:
+            found[one.component, one.kind].append(span / SECOND)
     return [Recovery(component, kind, seconds) for (component, kind), seconds in sorted(found.items())]
-
-
-def _seconds(one: Injected, progress: Progress) -> float | None:
-    if one.kind == "kill":
-        next_ = progress.after(one.at)
-        return None if next_ is None else (next_ - one.at) / SECOND
-    silence = progress.silence(one.at, one.ended_at)
-    return None if silence is None else silence / SECOND
 
 
 @dataclass(frozen=True)

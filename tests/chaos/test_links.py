@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from chaos.links import Links
-from chaos.report import Signs, longest_gap
+from chaos.report import Progress, longest_gap
 
 
 @pytest.fixture
@@ -100,5 +100,12 @@ def test_silence_is_the_longest_gap_that_touches_the_span():
     assert longest_gap(times, 2, 12) == 20
     assert longest_gap(times, 0, 1) == 1
     assert longest_gap([], 0, 1) is None
-    signs = Signs(times)
-    assert (signs.after(2), signs.after(30), signs.silence(9, 9)) == (9, None, 1)
+    assert Progress(times).silence(9, 9) == 1
+
+
+def test_what_was_under_way_at_a_kill_is_no_progress():
+    second = 1_000_000
+    assert Progress([0, second, 5 * second]).after_kill(second) == 4 * second
+    assert Progress([0, second, 5 * second]).after_kill(second - 10) == 4 * second
+    assert Progress([0, 3 * second, 4 * second]).after_kill(second) == 2 * second
+    assert Progress([0]).after_kill(second) is None
