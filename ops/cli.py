@@ -19,7 +19,7 @@ from config.settings import Settings, SettingsError
 from ops import accounts, dead_letters, runs
 from ops.embedded import run_embedded
 from ops.management import Management, ManagementError
-from ops.place import DEFAULT, InUse, recall
+from ops.place import DEFAULT, InUse, Unusable, recall
 from ops.servers import ServerError
 from ops.up import run_up
 from storage.audit import verify
@@ -38,6 +38,7 @@ EXPECTED = (
     ServerError,
     ManagementError,
     InUse,
+    Unusable,
     JournalLocked,
     Unfit,
     accounts.Rejected,

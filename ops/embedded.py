@@ -23,7 +23,7 @@ from broker.opening import open_embedded
 from config.clock import Clock, SystemClock
 from config.logs import set_up_logs, unit
 from config.settings import Settings, SettingsError
-from ops.place import Whereabouts, only_hub_in, remember
+from ops.place import Unusable, Whereabouts, only_hub_in, remember
 from storage.database import open_database
 from storage.migrate import migrate
 from storage.signals import DirectSignals
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str]) -> int:
-    """Run until SIGINT or SIGTERM; the exit code. Raises `InUse`, `SettingsError`."""
+    """Run until SIGINT or SIGTERM; the exit code. Raises `InUse`, `Unusable`, `SettingsError`."""
     settings = _settings(folder, port, environment)
     set_up_logs("embedded", settings.log_level)
     stop = threading.Event()
@@ -124,6 +124,14 @@ def _running(
 
 
 def _server(app: Flask, settings: Settings) -> Any:
+    try:
+        return _listening(app, settings)
+    except OSError as error:
+        address = f"{settings.web_host}:{settings.web_port}"
+        raise Unusable(f"cannot listen on {address} ({error.strerror}): choose another port with --port") from None
+
+
+def _listening(app: Flask, settings: Settings) -> Any:
     return create_server(
         app,
         host=settings.web_host,

@@ -61,9 +61,9 @@ class Management:
         """A user; tags: "" for a program, "monitoring" for somebody who looks."""
         self.call("PUT", f"/users/{part(name)}", {"password": password, "tags": tags})
 
-    def put_permission(self, vhost: str, user: str, *, write: str = ".*", configure: str = ".*") -> None:
-        """What the user may do there; patterns of names."""
-        permission = {"configure": configure, "write": write, "read": ".*"}
+    def put_permission(self, vhost: str, user: str, *, names: str = ".*") -> None:
+        """The user may do everything there with what has such a name. RabbitMQ lets who may read take and purge."""
+        permission = {"configure": names, "write": names, "read": names}
         self.call("PUT", f"/permissions/{part(vhost)}/{part(user)}", permission)
 
 

@@ -17,6 +17,10 @@ class InUse(Exception):
     """Another hub has this folder."""
 
 
+class Unusable(Exception):
+    """The folder, or the address, cannot be used as it is; says what to do."""
+
+
 @dataclass(frozen=True)
 class Whereabouts:
     """How the hub in a folder was started last.
@@ -34,9 +38,13 @@ class Whereabouts:
 
 @contextmanager
 def only_hub_in(folder: Path) -> Iterator[None]:
-    """Hold the folder for the block; the kernel lets go of it however we end. Raises `InUse`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as lock:
+    """Hold the folder for the block; the kernel lets go of it however we end. Raises `InUse`, `Unusable`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("a")
+    except OSError as error:
+        raise Unusable(f"{folder} cannot be a hub's folder ({error.strerror}): choose another with --data") from None
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -46,13 +54,21 @@ def only_hub_in(folder: Path) -> Iterator[None]:
 
 def remember(folder: Path, whereabouts: Whereabouts) -> None:
     """Keep them for the other commands, readable by the owner only: the URLs carry passwords."""
-    path = folder / "hub.json"
+    path = folder / "hub.json.new"
+    path.unlink(missing_ok=True)
     path.touch(mode=0o600)
-    path.chmod(0o600)
     path.write_text(json.dumps(asdict(whereabouts), indent=2) + "\n")
+    path.rename(folder / "hub.json")  # whole or not at all, also after a kill
 
 
 def recall(folder: Path) -> Whereabouts | None:
-    """What was remembered there, if anything was."""
+    """What was remembered there, if anything was. Raises `Unusable`."""
     path = folder / "hub.json"
-    return Whereabouts(**json.loads(path.read_text())) if path.exists() else None
+    try:
+        return Whereabouts(**json.loads(path.read_text()))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise Unusable(f"{path} cannot be read ({error.strerror}): only who started the hub may") from None
+    except (ValueError, TypeError):
+        raise Unusable(f"{path} was not written by a hub: remove it and start the hub again") from None

@@ -21,7 +21,7 @@ from broker.policies import apply_policies
 from broker.protocol.routes import QUEUES
 from config.clock import SystemClock
 from config.settings import Settings, SettingsError
-from ops.place import CHECKOUT, Whereabouts, only_hub_in, remember
+from ops.place import CHECKOUT, DEFAULT, Whereabouts, only_hub_in, remember
 from ops.servers import PrivatePostgres, PrivateRabbitmq, free_port, install_missing, kept_secret
 from ops.supervisor import Supervisor, read_procfile
 from storage.database import open_database
@@ -52,7 +52,7 @@ class _Asked:
 def run_up(folder: Path, environment: Mapping[str, str]) -> int:
     """Run until SIGINT or SIGTERM; the exit code.
 
-    Raises `InUse`, `ServerError`, `ManagementError`, `SettingsError`, `DatabaseUnavailable`.
+    Raises `InUse`, `Unusable`, `ServerError`, `ManagementError`, `SettingsError`, `DatabaseUnavailable`.
     """
     asked = _Asked()
     with ExitStack() as stack:
@@ -108,7 +108,7 @@ def _users(rabbitmq: PrivateRabbitmq) -> tuple[str, str]:
     for user, tags in ((HUB_USER, ""), (OPERATOR_USER, "monitoring")):
         rabbitmq.management.put_user(user, kept_secret(rabbitmq.folder / f"password-{user}"), tags)
     rabbitmq.management.put_permission(VHOST, HUB_USER)
-    rabbitmq.management.put_permission(VHOST, OPERATOR_USER, write="^$", configure="^$")
+    rabbitmq.management.put_permission(VHOST, OPERATOR_USER, names="^$")
     apply_policies(rabbitmq.management.call, VHOST)
     address = rabbitmq.management_url.removeprefix("http://")
     password = kept_secret(rabbitmq.folder / f"password-{HUB_USER}")
@@ -164,6 +164,7 @@ def _parts(answer: bytes) -> str:
 
 
 def _addresses(folder: Path, whereabouts: Whereabouts) -> str:
+    data = "" if folder.resolve() == DEFAULT else f" --data {folder}"
     lines = [
         "",
         "Fedyard is up.",
@@ -177,10 +178,10 @@ def _addresses(folder: Path, whereabouts: Whereabouts) -> str:
     lines += [f"    {queue.name:<15} {queue.meaning}" for queue in QUEUES]
     lines += [
         "    <queue>.DQ      waits before another try",
-        "    <queue>.XQ      dead letters: ./fedyard dead-letters list",
+        f"    <queue>.XQ      dead letters: ./fedyard dead-letters list{data}",
         "",
         "  The first account (its token is shown once):",
-        '    ./fedyard account create --organisation "Our hospital" --name ada --role admin',
+        f'    ./fedyard account create{data} --organisation "Our hospital" --name ada --role admin',
         "",
     ]
     return "\n".join(lines)

@@ -142,7 +142,8 @@ class PostgresSignals:
             try:
                 self._listen()
             except psycopg2.Error as error:
-                self._trouble = f"the database does not announce decisions: {type(error).__name__}"
+                said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                self._trouble = f"the database does not announce decisions: {said[:200]}"
                 self._stopping.wait(self._retry_s)
 
     def _listen(self) -> None:

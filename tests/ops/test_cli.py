@@ -142,6 +142,11 @@ def test_what_is_wrong_is_told_in_one_line(
     assert_told(fedyard(*arguments, "--data", folder, **variables), said)
 
 
+def test_an_odd_note_of_the_hub_is_told(folder: Path) -> None:
+    (folder / "hub.json").write_text('{"env')
+    assert_told(fedyard("runs", "list", "--data", folder), "was not written by a hub")
+
+
 def test_a_folder_without_a_hub_is_told(tmp_path: Path) -> None:
     assert_told(fedyard("runs", "list", "--data", tmp_path / "nothing"), "no hub was started")
 

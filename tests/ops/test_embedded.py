@@ -80,6 +80,21 @@ def test_a_folder_has_one_hub(start: Start, tmp_path: Path) -> None:
     assert len(second.stderr.splitlines()) == 1
 
 
+def test_a_port_that_is_taken_is_told_in_one_line(start: Start, tmp_path: Path) -> None:
+    taken = start().ready().rpartition(":")[2]
+    second = fedyard("embedded", "--data", tmp_path / "second", "--port", taken)
+    assert (second.returncode, "Traceback" in second.stderr) == (2, False), second.stderr
+    assert f"fedyard: cannot listen on 127.0.0.1:{taken}" in second.stderr
+
+
+def test_a_place_where_no_hub_can_be_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = fedyard("embedded", "--data", tmp_path / "file", "--port", "0")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "choose another with --data" in done.stderr
+    assert fedyard("runs", "list", "--data", tmp_path / "file").returncode == 2
+
+
 def test_rabbitmq_is_refused(tmp_path: Path) -> None:
     done = fedyard(
         "embedded",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ops.management import Management, ManagementError
 from ops.servers import PrivatePostgres, PrivateRabbitmq, free_port
 from tests.ops.program import Program, call, create_account, fedyard, gone, until
 
@@ -47,6 +49,7 @@ def test_it_works_survives_its_own_kill_and_leaves_nothing(start: Start, servers
     assert call(api, "/readyz")[0] == 200
     for text in ("runs.v1", "log in as operator", "account create"):
         assert text in hub.output
+    looks_but_does_not_touch(hub.output)
     token = create_account(servers_folder / "hub")
     assert call(api, "/v1/organisations", token, {"name": "Theirs"}, wait=20)[0] == 201
     accepted = [call(api, "/v1/organisations", token, {"name": f"Number {n}"}) for n in range(10)]
@@ -105,6 +108,24 @@ def test_a_database_that_is_down_is_told_in_one_line(tmp_path: Path) -> None:
     assert done.stderr.startswith("fedyard: ")
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr
+
+
+def looks_but_does_not_touch(output: str) -> None:
+    """The printed login for the management UI lists the queues; it neither takes from one nor empties it."""
+    found = re.search(r"http://(\S+) +log in as (\S+) / (\S+)$", output, re.MULTILINE)
+    assert found, output
+    operator = Management(f"http://{found[1]}", found[2], found[3])
+    queues = operator.call("GET", "/queues")
+    assert isinstance(queues, list)
+    assert "runs.v1" in {queue["name"] for queue in queues}
+    take = {"count": 1, "ackmode": "ack_requeue_false", "encoding": "auto"}
+    for method, path, body in (
+        ("DELETE", "/queues/fedyard/runs.v1/contents", None),
+        ("DELETE", "/queues/fedyard/runs.v1", None),
+        ("POST", "/queues/fedyard/runs.v1/get", take),
+    ):
+        with pytest.raises(ManagementError):
+            operator.call(method, path, body)
 
 
 def process(hub: Program, name: str) -> psutil.Process | None:

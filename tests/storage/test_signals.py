@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ops.servers import PrivatePostgres
 from storage.database import open_database
 from storage.signals import Announcement, Decided, PostgresSignals, _joined, payloads
+from tests.ops.program import until
 
 ids = st.uuids().map(str)
 decided = st.builds(Decided, ids, st.just("accepted"), st.just(200), st.text("ab", max_size=9000), st.just("d" * 64))
@@ -37,6 +38,14 @@ def test_payloads_fit_and_say_the_same(whole: Announcement) -> None:
 
 def test_nothing_to_tell_sends_nothing() -> None:
     assert payloads(Announcement()) == []
+
+
+def test_a_database_that_is_away_is_told_in_words(postgres: PrivatePostgres) -> None:
+    signals = PostgresSignals(postgres.database().replace(str(postgres.port), "1"), retry_s=0.1)
+    signals.subscribe(lambda _: None, lambda: None)
+    until(lambda: "Connection refused" in (signals.ready() or ""))
+    assert postgres.password not in (signals.ready() or "")
+    signals.close()
 
 
 def test_an_announcement_is_heard_and_a_cut_is_a_reset(postgres: PrivatePostgres) -> None:
