@@ -12,6 +12,7 @@ from werkzeug.routing import BaseConverter
 
 from config.logs import unit
 from storage.signals import Announcement
+from storage.views import messages as views
 from storage.views import people
 from web import (
     accounts,
@@ -32,6 +33,7 @@ from web import (
 from web.auth import Tokens
 from web.beats import Beats
 from web.calls import Web, endpoint
+from web.gathering import Gathering
 from web.hub import Hub
 from web.kept import Kept
 from web.metrics import Counts, Metrics
@@ -128,6 +130,7 @@ def _assemble(hub: Hub) -> Web:
         undecided=Undecided(clock),
         metrics=metrics,
         kept=Kept(),
+        inboxes=Gathering(functools.partial(views.inboxes, hub.database)),
     )
     hub.signals.subscribe(functools.partial(_heard, web), functools.partial(_lost, web))
     beats.start()

@@ -12,11 +12,14 @@ from flask import Request, Response
 from broker.protocol.commands import Subject
 from broker.protocol.ids import HUB
 from storage.database import Database
+from storage.views.messages import Wanted
 from storage.views.people import Bearer
+from storage.views.resources import Inbox
 from storage.views.sight import Cursor, Paging
 from web.auth import Tokens, allow
 from web.beats import Beats
 from web.bodies import PageQuery
+from web.gathering import Gathering
 from web.hub import Hub
 from web.kept import Kept
 from web.metrics import Metrics
@@ -42,6 +45,7 @@ class Web:
     undecided: Undecided
     metrics: Metrics
     kept: Kept
+    inboxes: Gathering[Wanted, Inbox | None]
 
     @property
     def database(self) -> Database:

@@ -45,7 +45,7 @@ def _remembered(call: Call, after: int) -> Inbox | None:
 def _read(call: Call, after: int | None) -> Inbox:
     site, newest = call.caller.subject.id, call.web.newest
     generation = newest.generation
-    found = views.inbox(call.web.database, site, after=after, limit=call.query.limit)
+    found = call.web.inboxes.read(views.Wanted(site, after, call.query.limit))
     if found is None:
         raise not_found("mailbox of site", site)
     newest.learn(site, found.last_seq, found.acknowledged_seq, generation)

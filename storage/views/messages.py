@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import msgspec
 
 from broker.protocol.commands import Subject
@@ -33,10 +36,20 @@ _DELIVERY = (
 )
 _ENTRY = (
     "SELECT inbox.seq, inbox.kind, inbox.state, inbox.created_at, inbox.project_id, inbox.run_id, inbox.task_seq, "
-    "inbox.round, inbox.facts_json, messages.id, messages.sender_site_id, messages.kind, messages.size_bytes, "
-    "messages.sha256, messages.sent_at, messages.expires_at FROM inbox "
+    "inbox.round, inbox.facts_json, messages.id, messages.sender_site_id, messages.kind AS of_kind, "
+    "messages.size_bytes, messages.sha256, messages.sent_at, messages.expires_at FROM inbox "
     "LEFT JOIN messages ON messages.id = inbox.message_id"
 )
+_ENTRIES_OF_MANY = f"""
+SELECT wanted.place, mailboxes.last_seq, mailboxes.acknowledged_seq, entries.*
+FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[]) WITH ORDINALITY AS wanted (site_id, after, at_most, place)
+JOIN mailboxes ON mailboxes.site_id = wanted.site_id
+LEFT JOIN LATERAL (
+  {_ENTRY} WHERE inbox.site_id = wanted.site_id AND inbox.seq > coalesce(wanted.after, mailboxes.acknowledged_seq)
+  ORDER BY inbox.seq LIMIT wanted.at_most
+) entries ON TRUE
+ORDER BY wanted.place, entries.seq
+"""
 _facts = msgspec.json.Decoder(Facts)
 
 
@@ -58,6 +71,40 @@ def message(database: Database, subject: Subject, ident: Id) -> Message | None:
     return _message(found, None)
 
 
+class Wanted(NamedTuple):
+    """A part of a site's inbox: entries behind `after` (None: behind what is acknowledged), `limit` at most."""
+
+    site: Id
+    after: int | None
+    limit: int
+
+
+def inboxes(database: Database, wanted: Sequence[Wanted]) -> list[Inbox | None]:
+    """Parts of inboxes, in their order, None where the site has no mailbox; in PostgreSQL two queries for all."""
+    if not database.postgres:
+        return [inbox(database, site, after=after, limit=limit) for site, after, limit in wanted]
+    with database.connection():
+        found = database.all(_ENTRIES_OF_MANY, *map(list, zip(*wanted, strict=True)))
+        parts: dict[int, list[Row]] = {}
+        for one in found:
+            parts.setdefault(one[0], []).append(one)
+        shown = {
+            place: _within_bounds([one[3:] for one in part if one[3] is not None]) for place, part in parts.items()
+        }
+        bodies = _bodies(database, list({one[9] for part in shown.values() for one in part if one[9] is not None}))
+    return [
+        _inbox(parts[place][0][1:3], shown[place], bodies) if place in parts else None
+        for place in range(1, len(wanted) + 1)
+    ]
+
+
+def _inbox(head: Row, found: list[Row], bodies: dict[Id, bytes | None]) -> Inbox:
+    last_seq, acknowledged_seq = head
+    items = [_entry(one, bodies) for one in found]
+    newest = max([last_seq, *(item.seq for item in items)])
+    return Inbox(items=items, last_seq=newest, acknowledged_seq=acknowledged_seq)
+
+
 def inbox(database: Database, site: Id, *, after: int | None, limit: int) -> Inbox | None:
     """Entries behind `after` (by default behind what is acknowledged); None if the site has no mailbox."""
     with database.connection():
@@ -71,9 +118,7 @@ def inbox(database: Database, site: Id, *, after: int | None, limit: int) -> Inb
             where = [Clause("inbox.site_id = %s", (site,)), Clause("inbox.seq > %s", (start,))]
             found = _within_bounds(rows(database, _ENTRY, where, "ORDER BY inbox.seq LIMIT %s", limit))
         bodies = _bodies(database, [one[9] for one in found if one[9] is not None])
-    items = [_entry(one, bodies) for one in found]
-    newest = max([last_seq, *(item.seq for item in items)])
-    return Inbox(items=items, last_seq=newest, acknowledged_seq=acknowledged_seq)
+    return _inbox(head, found, bodies)
 
 
 def _within_bounds(found: list[Row]) -> list[Row]:

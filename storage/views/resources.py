@@ -5,6 +5,7 @@ Times are RFC 3339 text in UTC with microseconds, ids canonical UUID text, sizes
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -32,7 +33,13 @@ _SECOND = 1_000_000
 def time_text(micros: Micros) -> str:
     """Microseconds since the epoch as RFC 3339 in UTC."""
     seconds, rest = divmod(micros, _SECOND)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:06d}Z"
+    return f"{_second_text(seconds)}.{rest:06d}Z"
+
+
+@functools.lru_cache(maxsize=4096)
+def _second_text(seconds: int) -> str:
+    """What is shown together mostly happened together."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def time_or_none(micros: Micros | None) -> str | None:
