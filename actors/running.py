@@ -28,6 +28,8 @@ from storage.store import Store
 Announce = Callable[[Announcement], None]
 Role = Callable[[Settings, threading.Event], None]
 
+WAKE_EVERY_S = 1.0
+"""The kernel may give a signal to any thread, and only the main one runs its handler: it must not sleep for ever."""
 _STOP_WITHIN_MS = 20_000
 _log = logging.getLogger("actors.running")  # also when it runs as __main__
 
@@ -44,7 +46,8 @@ def run_decider(settings: Settings, stop: threading.Event, announce: Announce | 
     worker = DecidingWorker(broker, decider, clock, at_most=settings.decide_at_most)
     worker.start()
     _log.info("decides", extra=unit(actors=len(actors)))
-    stop.wait()
+    while not wait_for(stop, WAKE_EVERY_S):
+        pass
     worker.stop(timeout=_STOP_WITHIN_MS)
     if not settings.embedded:
         publisher.close()

@@ -26,6 +26,7 @@ from controller.state import State
 from controller.steps import NOT_NOW, Halted, Steps
 
 WORKERS_AT_MOST = 64
+WAKE_EVERY_S = 1.0
 PATIENCE_S = 10.0
 """How long a request is repeated before it is asked whether its result is still wanted; then it goes on."""
 FINISH_WITHIN_S = 10.0
@@ -80,7 +81,8 @@ class Agent:
         self._log("started", hub=self.settings.hub, id=self.site_id)
         for name, body in (("inbox", self._follow), ("heartbeat", self._beat), ("join", self._join)):
             threading.Thread(target=self._guarded, args=(body,), name=name, daemon=True).start()
-        self._ended.wait()
+        while not self._ended.wait(WAKE_EVERY_S):  # a signal that another thread got is handled when this one wakes
+            pass
         self._close()
         lock.close()
         if self._failure is not None:

@@ -14,6 +14,7 @@ from controller.answers import Run
 from controller.tasks.arrays import unpack
 from tests.controller.world import Project, SiteProcess, World, joining, project_of, wire_to
 from tests.ops.program import Program, create_account, gone, until
+from tests.signals import to_another_thread
 
 
 def model_of(project: Project, run: Run) -> float:
@@ -335,6 +336,15 @@ def test_a_model_that_a_site_does_not_allow_is_not_run_there(world: World, tmp_p
         assert (run.state, north.calls()) == ("failed", [])
     finally:
         north.kill()
+
+
+def test_an_agent_stops_whichever_of_its_threads_is_told(sites) -> None:
+    """After a freeze the kernel may give SIGTERM to any of them."""
+    east = sites[1]
+    until(lambda: '"started"' in (east.path / "agent.log").read_text())
+    to_another_thread(east.pid, signal.SIGTERM)
+    until(lambda: not east.runs())
+    assert east.end() == 0
 
 
 def test_sigterm_finishes_the_report_and_a_second_start_goes_on(sites) -> None:

@@ -1,0 +1,32 @@
+"""The roles as processes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from ops.servers import PrivatePostgres, PrivateRabbitmq
+from storage.database import open_database
+from storage.migrate import migrate
+from tests.databases import fresh_postgres
+from tests.ops.program import ROOT, environment, until
+from tests.signals import to_another_thread
+
+
+def test_a_decider_stops_whichever_thread_is_told(
+    rabbitmq: PrivateRabbitmq, postgres: PrivatePostgres, tmp_path: Path
+) -> None:
+    """After a freeze (SIGSTOP, SIGCONT) the kernel gives SIGTERM to any thread; the main one must notice."""
+    urls = {"FEDYARD_BROKER_URL": rabbitmq.vhost(), "FEDYARD_DATABASE_URL": fresh_postgres(postgres)}
+    migrate(open_database(urls["FEDYARD_DATABASE_URL"]))
+    decider, log = [sys.executable, "-m", "actors.running", "decider"], tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(decider, cwd=ROOT, env=environment(**urls), stdout=output, stderr=output)
+    until(lambda: '"decides"' in log.read_text())
+    to_another_thread(process.pid, signal.SIGTERM)
+    try:
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
