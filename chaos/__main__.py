@@ -64,6 +64,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--cluster", type=int, choices=(0, 1), default=0, help="1: RabbitMQ as a cluster of three nodes"
     )
+    parser.add_argument("--only", default="", help="only faults with these words, e.g. 'kill decider'")
     parser.add_argument("--folder", type=Path, default=CHECKOUT / "var" / "chaos", help="for ledgers and logs")
     return parser.parse_args()
 
@@ -169,7 +170,7 @@ class _Test:
             ending.callback(load.end)
             self.say(f"{len(plan.sites)} sites and two agents are at work")
             CLOCK.sleep(WARM_UP_S)
-            deck = deck_of(stack, cast.agents, cast.site_links)
+            deck = [fault for fault in deck_of(stack, cast.agents, cast.site_links) if self.asked.only in str(fault)]
             conductor = Conductor(deck, random.Random(self.seed), CLOCK, self.say)
             conductor.run(self.asked.minutes * 60)
             self.say("no more faults")

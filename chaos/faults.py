@@ -22,6 +22,8 @@ CUT_S = 10.0
 FULL_S = 10.0
 LIFE_S = 10.0
 """RabbitMQ 3.10 that is killed sooner after it came up can lose a queue (docs/limits.md)."""
+FILL_S = 4.0
+"""So long a decider takes commands in without being able to decide one, until it is killed with all of them."""
 AT_ONCE = 2
 EVERY_S = (1.5, 5.0)
 """From one fault's beginning to the next one's, if there is room for it."""
@@ -140,9 +142,15 @@ def deck_of(stack: Stack, agents: Running, site_links: Sequence[tuple[str, Link]
     if len(stack.rabbitmq) > 1:
         leader = [fault for fault in _rabbitmq(stack) for _ in range(3 if fault.kind == "kill" else 1)]
         hub = _processes(stack.hub, {name: name for name in ("web", "decider", "decider-2", "relay")})
-        return [*leader, *hub, *(cut for cut in _cuts(stack) if cut.component in ("web", "decider"))]
+        return [
+            *leader,
+            *hub,
+            *_full_hands(stack),
+            *(cut for cut in _cuts(stack) if cut.component in ("web", "decider")),
+        ]
     return [
         *_processes(stack.hub, {name: name for name in stack.names}),
+        *_full_hands(stack),
         *_processes(agents, {"east": "site agent", "north": "coordinator's agent"}),
         *_postgres(stack),
         *_rabbitmq(stack),
@@ -156,6 +164,31 @@ def _processes(running: Running, components: dict[str, str]) -> Iterator[Fault]:
         component = component.removesuffix("-2")  # noqa: PLW2901 - a stand-by does the same
         yield Fault("kill", name, component, _killing(running, name, any_of_them=component == "web"))
         yield Fault("freeze", name, component, _freezing(partial(_group, running, name)), FREEZE_S)
+
+
+def _full_hands(stack: Stack) -> Iterator[Fault]:
+    """A decider that is killed when it has nothing to do, as mostly, has nothing to lose: let it gather something."""
+    for name in ("decider", "decider-2"):
+        yield Fault("kill, hands full", name, "decider", _filling(stack, name), FILL_S)
+
+
+def _filling(stack: Stack, name: str) -> Callable[[random.Random], Undo]:
+    link, kill = stack.links[f"{name} > postgres"], _killing(stack.hub, name, any_of_them=False)
+
+    def fill(chance: random.Random) -> Undo:
+        _pid(stack.hub, name)
+        link.silence()
+
+        def undo() -> None:
+            try:
+                kill(chance)
+            finally:
+                link.cut()
+                link.resume()
+
+        return undo
+
+    return fill
 
 
 def _group(running: Running, name: str) -> Sequence[int]:

@@ -22,6 +22,8 @@ ENTRIES = 50
 AFTER_RUN_S = 1.0
 STARTER = "starter"
 """Whose ledger that of `Starting` is: no site of the load."""
+RUNS_TOGETHER = 2
+"""The second is queued: that it begins when the first has ended is a command out of the outbox."""
 UNWAITED = 0.3
 """Share of the messages that are sent without waiting for their decision."""
 
@@ -50,6 +52,7 @@ class Site:
         )
         self._seats: dict[tuple[str, int], int] = {}
         self._made = 0
+        self._live_runs = 0
         self._start_at: float | None = 0.0 if planned.coordinates else None
         self._settled = threading.Event()
         work: list[Callable[[], None]] = [self._follow, self._talk, self._beat]
@@ -84,7 +87,7 @@ class Site:
         commander = Commander(caller, self.ledger, self.clock, chance)
         after = 0
         while not self.endings.over.is_set():
-            self._start_run_if_due(commander)
+            self._start_runs_if_due(commander)
             wait = 1 if self._start_at is not None else POLL_S
             answer = caller.once("GET", f"/v1/inbox?after={after}&wait={wait}&limit={ENTRIES}", None, {}, wait)
             if answer.status != 200:
@@ -138,6 +141,7 @@ class Site:
             case "seat_dropped" if entry["facts"]["may_rejoin"]:
                 self._rejoin(commander, entry)
             case "run_ended" if self.planned.coordinates:
+                self._live_runs -= 1
                 self._start_at = self.clock.monotonic() + AFTER_RUN_S
 
     def _report(self, commander: Commander, entry: dict[str, Any], event: str) -> None:
@@ -176,19 +180,25 @@ class Site:
                 self._seats[_seat(entry)] = seat["report_seq"]
                 self._report(commander, entry, "rejoin")
 
-    def _start_run_if_due(self, commander: Commander) -> None:
+    def _start_runs_if_due(self, commander: Commander) -> None:
         if self._start_at is None or self.endings.quiet.is_set() or self.clock.monotonic() < self._start_at:
             return
-        self._made += 1
-        key = f"run-{self._made}"
-        asked = self._asked(commander, key, "start_run")
-        path = f"/v1/projects/{self.planned.project_id}/runs"
-        body = _body({"finish_within_s": self.plan.run_within_s})
-        try:
-            answered, _ = commander.send("POST", path, body, key, asked, made="id")
-        except Gone:
+        self._start_at = None
+        if self._live_runs > 0:
             return
-        self._start_at = None if answered.status == 201 else self.clock.monotonic() + AFTER_RUN_S
+        for _ in range(RUNS_TOGETHER):
+            self._made += 1
+            key = f"run-{self._made}"
+            asked = self._asked(commander, key, "start_run")
+            path = f"/v1/projects/{self.planned.project_id}/runs"
+            body = _body({"queue": True, "finish_within_s": self.plan.run_within_s})
+            try:
+                answered, _ = commander.send("POST", path, body, key, asked, made="id")
+            except Gone:
+                return
+            self._live_runs += answered.status == 201
+        if not self._live_runs:
+            self._start_at = self.clock.monotonic() + AFTER_RUN_S
 
     # messages
 
