@@ -111,10 +111,8 @@ def table(figures: Sequence[Figure], about: str) -> str:
         verdict = "" if ratio is None else ("holds" if ratio >= 1 else f"{ratio:.0%} of it")
         where = " / ".join(f"{100 * figure.where.get(part, 0.0):.0f}" for part in PARTS) if figure.where else ""
         about = f" ({reach.about})" if reach.about else ""
-        lines.append(
-            f"| {figure.name} | {figure.case}{about} | **{figure.value:g} {figure.unit}** [{figure.min:g}..{figure.max:g}] "
-            f"| {wanted} | {verdict} | {where} |"
-        )
+        value = f"**{figure.value:g} {figure.unit}** [{figure.min:g}..{figure.max:g}]"
+        lines.append(f"| {figure.name} | {figure.case}{about} | {value} | {wanted} | {verdict} | {where} |")
     return "\n".join(lines) + "\n"
 
 
