@@ -110,8 +110,8 @@ def decide_batch(
     """
     batch = Batch()
     gathered = Refolder()
-    with store.deciding() as transaction:
-        batch.outcomes.update(transaction.outcomes(e.id for e in envelopes))
+    with store.deciding(e.id for e in envelopes) as transaction:
+        batch.outcomes.update(transaction.decided)
         fresh = [e for e in envelopes if e.id not in batch.outcomes]
         loaded = transaction.load(needs_of(fresh))
         state = State(loaded.records, loaded.seated)

@@ -82,7 +82,17 @@ def envelope_in(message: DramatiqMessage | MessageProxy) -> Envelope:
 
 def wire_of(message: DramatiqMessage) -> bytes:
     """The bytes that go into a queue."""
-    return _encode(message.asdict())
+    return _encode(
+        {
+            "queue_name": message.queue_name,
+            "actor_name": message.actor_name,
+            "args": message.args,
+            "kwargs": message.kwargs,
+            "options": message.options,
+            "message_id": message.message_id,
+            "message_timestamp": message.message_timestamp,
+        }
+    )
 
 
 def message_in(body: bytes, queue: str) -> DramatiqMessage:

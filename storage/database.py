@@ -124,13 +124,13 @@ class Database:
         except (sqlite3.OperationalError, sqlite3.InterfaceError) as error:
             raise DatabaseUnavailable(_first_line(error)) from error
 
-    def prepared(self, name: str, sql: str, types: Sequence[str], *params: object) -> Any:
-        """A long statement of PostgreSQL (`$1`, `$2`, ...), which each connection parses and plans once; the cursor."""
+    def prepared(self, name: str, sql: str, types: Sequence[str]) -> str:
+        """How to run a statement of PostgreSQL (`$1`, ...) that this thread's connection parses and plans only once."""
         known = self._prepared.setdefault(self.peewee.connection(), set())
         if name not in known:
             self.execute(f"PREPARE {name} ({', '.join(types)}) AS {sql}")
             known.add(name)
-        return self.execute(f"EXECUTE {name} ({', '.join(f'%s::{each}' for each in types)})", params)
+        return f"EXECUTE {name} ({', '.join(f'%s::{each}' for each in types)})"
 
     def many(self, ids: Iterable[object]) -> object:
         """The parameter for `{any}`: sorted, without repeats."""

@@ -45,16 +45,20 @@ class Changes:
 
 
 class Transaction:
-    """One deciding transaction, open and under the lock."""
+    """One deciding transaction, open and under the lock. decided: the asked-for commands that are decided already."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ids: Iterable[Id]) -> None:
         self._database = database
         self.written = False
+        known = self._begin(database.many(ids))
+        self.decided = {row[0]: r.Outcome(*row) for row in known}
 
-    def outcomes(self, ids: Iterable[Id]) -> dict[Id, r.Outcome]:
-        """Those of these commands that are decided already."""
-        rows = self._database.all(_OUTCOMES, self._database.many(ids))
-        return {row[0]: r.Outcome(*row) for row in rows}
+    def _begin(self, ids: object) -> list[Row]:
+        """On PostgreSQL one round trip: each statement of it sees what was committed before it began."""
+        if self._database.postgres:
+            return self._database.all(f"{_BEGIN}; {_OUTCOMES}", ids)
+        self._database.execute("BEGIN IMMEDIATE")
+        return self._database.all(_OUTCOMES, ids)
 
     def load(self, needs: Needs) -> Loaded:
         """The rows that these decisions need, in a fixed number of queries however many they are."""
@@ -74,7 +78,7 @@ class Transaction:
         params: list[object] = []
         for kind, rows in changes.rows.items():
             if rows:
-                parts.append(_POSTGRES[kind])
+                parts.append(self._database.prepared(f"fedyard_write_{kind.TABLE}", _POSTGRES[kind], _ARRAYS[kind]))
                 params.extend(map(list, zip(*map(msgspec.structs.astuple, rows), strict=True)))
         for sweep in changes.sweeps:
             for sql, values in _sweep(sweep):
@@ -105,12 +109,14 @@ class Store:
         self._announce = announce
 
     @contextmanager
-    def deciding(self) -> Iterator[Transaction]:
-        """A deciding transaction; rolled back unless `write` was called. Raises `DatabaseUnavailable`."""
+    def deciding(self, ids: Iterable[Id] = ()) -> Iterator[Transaction]:
+        """A deciding transaction on the commands of these ids; rolled back unless `write` was called.
+
+        Raises `DatabaseUnavailable`.
+        """
         with self.database.connection():
-            self.database.execute(_BEGIN if self.database.postgres else "BEGIN IMMEDIATE")
-            transaction = Transaction(self.database)
             try:
+                transaction = Transaction(self.database, ids)
                 yield transaction
             except BaseException:
                 self._roll_back()
@@ -201,7 +207,7 @@ def _on_clash(kind: type[Record]) -> str:
 
 
 def _postgres_write(kind: type[Record]) -> str:
-    arrays = ", ".join(f"%s::{_PG_TYPES[plain]}[]" for plain, _ in COLUMNS[kind].values())
+    arrays = ", ".join(f"${place}" for place, _ in enumerate(_ARRAYS[kind], start=1))
     return f"INSERT INTO {kind.TABLE} ({_columns(kind)}) SELECT * FROM unnest({arrays}){_on_clash(kind)}"
 
 
@@ -210,6 +216,7 @@ def _sqlite_write(kind: type[Record]) -> str:
     return f"INSERT INTO {kind.TABLE} ({_columns(kind)}) VALUES ({marks}){_on_clash(kind)}"
 
 
+_ARRAYS = {kind: tuple(f"{_PG_TYPES[plain]}[]" for plain, _ in COLUMNS[kind].values()) for kind in r.RECORDS}
 _POSTGRES = {kind: _postgres_write(kind) for kind in r.RECORDS}
 _SQLITE = {kind: _sqlite_write(kind) for kind in r.RECORDS}
 _OUTCOMES = f"SELECT {_columns(r.Outcome)} FROM commands WHERE id {{any:uuid}}"
