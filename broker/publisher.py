@@ -21,6 +21,7 @@ import pika
 from dramatiq.common import q_name
 from pika.adapters.select_connection import IOLoop
 
+from broker.causes import cause_of
 from broker.messages import DramatiqMessage, message_of, wire_of
 from broker.port import BrokerUnavailable
 from broker.protocol.commands import Envelope
@@ -269,12 +270,12 @@ class GroupPublisher:
         connection.channel(on_open_callback=self._on_channel)
 
     def _on_no_connection(self, _connection: Any, error: BaseException) -> None:
-        self._trouble = f"{self._place} cannot be reached: {_name_of(error)}"
+        self._trouble = f"{self._place} cannot be reached: {cause_of(error)}"
         self._stop()
 
     def _on_closed(self, _connection: Any, error: BaseException) -> None:
         if not isinstance(error, _Aborted):
-            self._trouble = f"{self._place} closed the connection: {_name_of(error)}"
+            self._trouble = f"{self._place} closed the connection: {cause_of(error)}"
         self._stop()
 
     def _on_channel(self, channel: Any) -> None:
@@ -293,7 +294,7 @@ class GroupPublisher:
         with self._changed:
             self._channel = None
         if self._connection is not None and self._connection.is_open:
-            self._abort(f"{self._place} closed the channel: {_name_of(error)}")
+            self._abort(f"{self._place} closed the channel: {cause_of(error)}")
 
     def _on_blocked(self, _connection: Any, _frame: Any) -> None:
         """Whatever is in the socket may still get through later; its senders need not wait for it."""
@@ -454,13 +455,6 @@ def _fail(parcel: _Parcel, error: str) -> None:
     if parcel.batch is not None:
         parcel.batch.error = error
         parcel.batch.done.set()
-
-
-def _name_of(error: BaseException) -> str:
-    """pika wraps the cause; its class says enough, and quotes neither URL nor password."""
-    wrapped = getattr(error, "exceptions", None) or getattr(error, "args", None)
-    inner = wrapped[-1] if wrapped else None
-    return _name_of(inner) if isinstance(inner, BaseException) else type(error).__name__
 
 
 def _ignore(_frame: Any) -> None:
