@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -79,7 +80,8 @@ class Transaction:
         for kind, rows in changes.rows.items():
             if rows:
                 parts.append(self._database.prepared(f"fedyard_write_{kind.TABLE}", _POSTGRES[kind], _ARRAYS[kind]))
-                params.extend(map(list, zip(*map(msgspec.structs.astuple, rows), strict=True)))
+                columns = zip(*map(msgspec.structs.astuple, rows), strict=True)
+                params.extend(map(_array, columns, COLUMNS[kind].values()))
         for sweep in changes.sweeps:
             for sql, values in _sweep(sweep):
                 parts.append(sql)
@@ -192,6 +194,26 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
                 ("DELETE FROM inbox WHERE state <> 'queued' AND state_at < %s", [inbox_before]),
                 (_FORGET_MESSAGES, [inbox_before]),
             ]
+
+
+def _array(values: Sequence[Any], column: tuple[str, bool]) -> object:
+    """A column as PostgreSQL's array text, which is made faster than psycopg2 adapts value by value."""
+    match column[0]:
+        case "bytes":
+            return list(values)
+        case "str":
+            quoted = ("NULL" if v is None else _quoted(v) for v in values)
+        case "Id":
+            quoted = ("NULL" if v is None else v for v in values)
+        case _:
+            quoted = ("NULL" if v is None else str(v) for v in values)
+    return "{" + ",".join(quoted) + "}"
+
+
+def _quoted(text: str) -> str:
+    if "\\" in text:
+        text = text.replace("\\", "\\\\")
+    return '"' + text.replace('"', '\\"') + '"'
 
 
 def _columns(kind: type[Record]) -> str:

@@ -47,3 +47,32 @@ def test_heartbeats_on_a_full_disk_are_to_be_tried_again(full: Database) -> None
         store.record_heartbeats(beats, [])
     with full.connection():
         assert full.one("SELECT count(*) FROM site_beats") == (0,)
+
+
+ODD = ("NULL", "", 'a "quoted" name', "a\\backslash\\", "{x,y}", "it's", "ü€😀", "line\nline\ttab", "%s $1 {any}")
+
+
+def test_text_comes_back_as_it_was(empty: Database) -> None:
+    migrate(empty)
+    made: list[r.Record] = [
+        r.Organisation(id=derive("organisation", n), name=name, created_at=n) for n, name in enumerate(ODD)
+    ]
+    tokens: list[r.Record] = [
+        r.Token(
+            id=derive("token", n),
+            owner_kind="site",
+            owner_id=derive("owner", n),
+            sha256=str(n),
+            label=label,
+            scopes="read",
+            created_at=-n,
+            expires_at=None if n % 2 else n,
+        )
+        for n, label in enumerate(ODD)
+    ]
+    with Store(empty).deciding() as transaction:
+        transaction.write(Changes(rows={r.Organisation: made, r.Token: tokens}))
+    with empty.connection():
+        for kind, records in ((r.Organisation, made), (r.Token, tokens)):
+            found = empty.all(f"SELECT {', '.join(kind.__struct_fields__)} FROM {kind.TABLE}")
+            assert {kind(*row) for row in found} == set(records)
