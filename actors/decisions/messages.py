@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.decisions.access import missing, need_hub, own_site
-from actors.decisions.draft import Decision, Draft, Refused
+from actors.decisions.draft import Decision, Draft, Refused, TooEarly
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind, Notice
@@ -118,12 +118,18 @@ def acknowledge_inbox(draft: Draft, command: c.AcknowledgeInbox) -> Decision:
 
 
 def expire_messages(draft: Draft, command: c.ExpireMessages) -> Decision:
-    """Who has not acknowledged by now will not get it; the sender is told who. Global models keep their body."""
+    """Who has not acknowledged by now will not get it; the sender is told who. Global models keep their body.
+
+    The ticker's clock may be ahead of this one. Then the command comes again: its id is the same at every tick, so an
+    outcome that leaves a message alone would leave it alone for ever.
+    """
     need_hub(draft.by)
     expired = []
     for message in filter(None, (draft.get(r.Message, message_id) for message_id in command.message_ids)):
-        if message.expired_at is not None or message.expires_at > draft.now:
+        if message.expired_at is not None:
             continue
+        if message.expires_at > draft.now:
+            raise TooEarly(f"message {message.id} has not expired yet")
         expired.append(message.id)
         unread = [e for e in draft.group(r.InboxEntry, message.id) if e.state == DeliveryState.QUEUED]
         draft.change(message, expired_at=draft.now)

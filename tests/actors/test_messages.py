@@ -125,6 +125,17 @@ def test_an_expired_message_leaves_a_mark_and_its_sender_is_told(hub: Hub) -> No
     assert hub.rows(r.Message)[0].body is None
 
 
+def test_a_ticker_ahead_of_the_deciders_clock_is_asked_again_and_not_given_an_outcome_for_ever(hub: Hub) -> None:
+    sites = hub.sites(2)
+    project = hub.project(sites)
+    sent = hub.ok(post(sites[0], project, "participants", ttl_s=60), sites[0])["ids"][0]
+    hub.clock.micros += int(59.9 * SECOND)
+    ticked = hub.envelope(c.ExpireMessages(message_ids=[sent]))
+    assert set(hub.batch([ticked]).early) == {ticked.id}
+    hub.clock.micros += SECOND // 5
+    assert hub.batch([ticked]).outcomes[ticked.id].answer_json == json.dumps({"expired": [sent]}, separators=(",", ":"))
+
+
 def test_a_message_that_all_have_acknowledged_expires_in_silence(hub: Hub) -> None:
     sites = hub.sites(2)
     project = hub.project(sites)
