@@ -8,7 +8,7 @@ PY := $(BIN)/python
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check chaos bench format clean
+.PHONY: help demo up test check sim chaos bench format clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ check: $(VENV)/ready-to-test ## format, lint, types, who imports whom, docs
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(PY) -m pytest -q tests/test_docs.py tests/test_architecture.py
+
+sim: $(VENV)/ready-to-test ## COUNT=100 histories full of faults, from SEED=1 on; BUGS=1: how many each planted bug survives
+	@$(PY) -m tests.simulation --seed $(or $(SEED),1) --count $(or $(COUNT),100) $(if $(BUGS),--bugs)
 
 chaos: $(VENV)/ready-to-test ## kill everything under load for MINUTES=10, then compare; SEED=, CLUSTER=1: three RabbitMQs
 	@$(PY) -m chaos --minutes $(or $(MINUTES),10) --cluster $(or $(CLUSTER),0) $(if $(SEED),--seed $(SEED))

@@ -1,0 +1,323 @@
+"""What must hold after every step, and when everything has drained.
+
+The checker keeps a copy of the store, made from the notes that the store's triggers took of each committed change, and
+compares it with the story that the events tell.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from broker.protocol import records as r
+from broker.protocol.chain import hash_of
+from broker.protocol.records import Record, key_of
+from broker.protocol.states import (
+    DELIVERY,
+    ROUND_FINAL,
+    RUN_FINAL,
+    SITE,
+    TASK_RUN_FINAL,
+    DeliveryState,
+    SiteState,
+)
+from config.clock import SECOND
+from storage.audit import verify
+from tests.simulation.story import NoticeKey, Story, Task
+from tests.simulation.world import Broken, World
+
+if TYPE_CHECKING:
+    from storage.database import Database
+
+R = TypeVar("R", bound=Record)
+KINDS: dict[str, type[Record]] = {kind.TABLE: kind for kind in r.RECORDS}
+FINAL: dict[type[Record], frozenset[Any]] = {r.Run: RUN_FINAL, r.TaskRun: TASK_RUN_FINAL, r.Round: ROUND_FINAL}
+_WRITTEN_ONCE = (r.Outcome, r.Event, r.Submission, r.Organisation)
+_SITE_MOVES = {(before, after) for (before, _), after in dict(SITE).items()}
+_DELIVERY_MOVES = {(before, after) for (before, _), after in dict(DELIVERY).items()}
+_chain = hash_of
+"""As it was before anybody planted a bug."""
+
+
+class Checker:
+    """See the module. `promised`: commands that the hub answered for, with what was asked."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._connection = sqlite3.connect(world.path, isolation_level=None)
+        self._noted = 0
+        self.rows: dict[type[Record], dict[tuple[object, ...], Any]] = {kind: {} for kind in r.RECORDS}
+        self.story = Story(world.broker.sent)
+        self.promised: dict[str, str] = {}
+        self.follow_ups: dict[str, r.OutboxRow] = {}
+        self.messages_of: dict[str, list[r.InboxEntry]] = defaultdict(list)
+        self.seen_at: dict[tuple[str, int], int] = {}
+        """When an inbox entry was first there for everybody to see."""
+        self._fresh: dict[type[Record], list[Any]] = defaultdict(list)
+        self._notices: Counter[NoticeKey] = Counter()
+        self._touched: set[str] = set()
+        self._given = True
+        self.check()
+        self._given = False
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def every(self, kind: type[R]) -> list[R]:
+        return list(self.rows[kind].values())
+
+    def have(self, kind: type[R], *key: object) -> R | None:
+        return self.rows[kind].get(key)
+
+    def mailboxes(self) -> list[r.Mailbox]:
+        return self.every(r.Mailbox)
+
+    def inbox_of(self, site_id: str) -> list[r.InboxEntry]:
+        entries = [entry for entry in self.every(r.InboxEntry) if entry.site_id == site_id]
+        return sorted(entries, key=lambda entry: entry.seq)
+
+    def concerned(self, message_id: str) -> set[str]:
+        """The sender of a message and everybody who has it in the inbox."""
+        message = self.have(r.Message, message_id)
+        recipients = {entry.site_id for entry in self.every(r.InboxEntry) if entry.message_id == message_id}
+        return recipients | ({message.sender_site_id} if message else set())
+
+    # after every step
+
+    def check(self) -> None:
+        """Take in what was committed since; it must be whole."""
+        notes = self._connection.execute(
+            "SELECT n, kind, old, new FROM noted WHERE n > ? ORDER BY n", (self._noted,)
+        ).fetchall()
+        if not notes:
+            return
+        self._noted = notes[-1][0]
+        self._fresh.clear()
+        self._notices.clear()
+        self._touched.clear()
+        self.story.look_again()
+        for _, table, old, new in notes:
+            if table == "site_beats":
+                self._beat(msgspec.json.decode(old), msgspec.json.decode(new))
+            else:
+                self._take(KINDS[table], _record(table, old), _record(table, new))
+        for kind, tell in ((r.Project, self.story.project), (r.Run, self.story.run), (r.TaskRun, self.story.task)):
+            for row in self._fresh[kind]:
+                tell(row)
+        for row in self._fresh[r.Seat]:
+            self.story.seat(row)
+        for event in self._fresh[r.Event]:
+            self._event(event)
+        self._compare()
+
+    def _take(self, kind: type[Record], old: Any, new: Any) -> None:
+        if new is None:
+            if kind is not r.OutboxRow:
+                raise Broken(f"a row of {kind.TABLE} was deleted: {key_of(old)}")
+            self._forgotten(old)
+            del self.rows[kind][key_of(old)]
+            return
+        if old is None:
+            self._fresh[kind].append(new)
+            if kind is r.InboxEntry:
+                self._entry(new)
+            elif kind is r.OutboxRow:
+                self.follow_ups[new.id] = new
+        elif old != new:
+            self._changed(kind, old, new)
+        run_id = new.id if kind is r.Run else getattr(new, "run_id", None)
+        if run_id is not None and kind in (r.Run, r.TaskRun, r.Round, r.Seat):
+            self._touched.add(run_id)
+        self.rows[kind][key_of(new)] = new
+
+    def _changed(self, kind: type[Record], old: Any, new: Any) -> None:
+        if kind in _WRITTEN_ONCE:
+            raise Broken(f"a row of {kind.TABLE} was written twice: {key_of(new)}")
+        if kind in FINAL and old.state in FINAL[kind]:
+            raise Broken(f"{kind.__name__} {key_of(old)} was {old.state}, which is final, and is {new.state} now")
+        if kind is r.Site and old.state != new.state and (SiteState(old.state), new.state) not in _SITE_MOVES:
+            raise Broken(f"illegal transition: site {old.id} went from {old.state} to {new.state}")
+        if kind is r.InboxEntry:
+            kept = msgspec.structs.replace(
+                new, state=old.state, state_at=old.state_at, kind=old.kind, facts_json=old.facts_json
+            )
+            expired = new.state == DeliveryState.EXPIRED
+            if kept != old or (not expired and (new.kind, new.facts_json) != (old.kind, old.facts_json)):
+                raise Broken(f"entry {old.seq} of the inbox of site {old.site_id} was overwritten")
+            if (DeliveryState(old.state), new.state) not in _DELIVERY_MOVES:
+                raise Broken(f"illegal transition: entry {old.seq} went from {old.state} to {new.state}")
+        if kind is r.Mailbox and (new.last_seq < old.last_seq or new.acknowledged_seq < old.acknowledged_seq):
+            raise Broken(f"the mailbox of site {new.site_id} went back")
+
+    def _beat(self, old: list[Any], new: list[Any]) -> None:
+        if new[1] < old[1] or new[2] < old[2]:
+            raise Broken(f"the last sign of life of site {new[0]} went back in time")
+
+    def _entry(self, entry: r.InboxEntry) -> None:
+        if entry.seq > 1 and (entry.site_id, entry.seq - 1) not in self.rows[r.InboxEntry]:
+            raise Broken(f"the inbox of site {entry.site_id} has a gap before entry {entry.seq}")
+        self.seen_at[entry.site_id, entry.seq] = self._world.micros
+        if str(entry.kind) == "message":
+            self.messages_of[entry.message_id or ""].append(entry)
+        else:
+            self._notices[entry.site_id, str(entry.kind), entry.run_id, entry.task_seq, entry.round] += 1
+
+    def _forgotten(self, row: r.OutboxRow) -> None:
+        """The outbox may forget what the broker has confirmed."""
+        if row.id not in self._world.broker.confirmed:
+            raise Broken(f"follow-up {row.id} was forgotten before it was published")
+
+    def _event(self, event: r.Event) -> None:
+        before = self.have(r.Event, event.stream_id, event.seq - 1)
+        if event.seq > 1 and before is None:
+            raise Broken(f"stream {event.stream_id} has a gap before event {event.seq}")
+        if event.hash != _chain(event, before.hash if before else ""):
+            raise Broken(f"event {event.seq} of stream {event.stream_id} does not carry on its chain")
+        if not self._given:
+            outcome = self.have(r.Outcome, event.command_id)
+            if outcome is None or outcome.state != "accepted":
+                raise Broken(f"event {event.kind} of command {event.command_id}, which was not accepted")
+        self.story.take(event)
+
+    def _compare(self) -> None:
+        """Rows, inboxes and events must say the same."""
+        for outcome in self._fresh[r.Outcome]:
+            self._decided(outcome)
+        for run_id in sorted(self._touched | {e.run_id for e in self._fresh[r.Event] if e.run_id is not None}):
+            self._run(run_id)
+        missing, extra = self.story.expected - self._notices, self._notices - self.story.expected
+        if missing or extra:
+            raise Broken(f"notices missing: {sorted(missing, key=str)}; without a cause: {sorted(extra, key=str)}")
+        self._heads()
+        posted = {message.id for message in self._fresh[r.Message]}
+        for message in self._fresh[r.Message]:
+            self._message(message)
+        for entry in self._fresh[r.InboxEntry]:
+            if str(entry.kind) == "message" and entry.message_id not in posted:
+                raise Broken(f"message {entry.message_id} was put into an inbox a second time")
+
+    def _heads(self) -> None:
+        """Mailboxes, streams and projects say where their entries, events and runs end."""
+        for box in self.every(r.Mailbox):
+            if (box.site_id, box.last_seq + 1) in self.rows[r.InboxEntry] or (
+                box.last_seq and (box.site_id, box.last_seq) not in self.rows[r.InboxEntry]
+            ):
+                raise Broken(f"the mailbox of site {box.site_id} says {box.last_seq}, which is not its last entry")
+            if box.acknowledged_seq > box.last_seq:
+                raise Broken(f"the mailbox of site {box.site_id} is acknowledged beyond its end")
+        for stream in self.every(r.Stream):
+            if (stream.id, stream.last_seq) not in self.rows[r.Event] or (
+                (stream.id, stream.last_seq + 1) in self.rows[r.Event]
+            ):
+                raise Broken(f"stream {stream.id} says {stream.last_seq}, which is not its last event")
+        for project in self.every(r.Project):
+            firsts = [run for run in self.every(r.Run) if run.project_id == project.id and run.attempt == 1]
+            if sorted(run.number for run in firsts) != list(range(1, project.last_run_number + 1)):
+                raise Broken(f"the runs of project {project.id} are not numbered without gaps and doubles")
+
+    def _decided(self, outcome: r.Outcome) -> None:
+        if self._given:
+            return
+        sent = self._world.broker.sent.get(outcome.id)
+        if sent is None or outcome.id not in self._world.broker.has_had:
+            raise Broken(f"command {outcome.id} was decided, but nobody sent it")
+        kind = sent.command.__struct_config__.tag
+        known = (outcome.id, outcome.digest) in self._world.broker.digests
+        if not known or (outcome.kind, outcome.subject_id) != (kind, sent.by.id):
+            raise Broken(f"command {outcome.id} was decided as another one")
+        if self._world.broker.senders[outcome.id] in ("decider", "relay") and outcome.id not in self.follow_ups:
+            raise Broken(f"{kind} {outcome.id} was decided, but its cause was never committed")
+        if kind == "post_messages" and outcome.state == "accepted":
+            for message_id in msgspec.json.decode(outcome.answer_json)["ids"]:
+                if self.have(r.Message, message_id) is None:
+                    raise Broken(f"message {message_id} was accepted, but it is not there")
+
+    def _run(self, run_id: str) -> None:
+        run, told = self.have(r.Run, run_id), self.story.runs.get(run_id)
+        if run is None or told is None:
+            raise Broken(f"run {run_id} has parts, but no row")
+        if run.state != told.state:
+            raise Broken(f"run {run_id} is {run.state}, its events say {told.state}")
+        if run.version != len(told.commands):
+            raise Broken(f"run {run_id} has version {run.version}, but {len(told.commands)} commands changed it")
+        for task in told.tasks.values():
+            self._task(run_id, task)
+        if run.state in RUN_FINAL:
+            self._ended(run)
+        attempts = [
+            one.attempt for one in self.every(r.Run) if (one.project_id, one.number) == (run.project_id, run.number)
+        ]
+        if sorted(attempts) != list(range(1, len(attempts) + 1)):
+            raise Broken(f"run {run.number} of project {run.project_id} has attempts {sorted(attempts)}")
+
+    def _task(self, run_id: str, task: Task) -> None:
+        row = self.have(r.TaskRun, task.id)
+        if row is None or row.state != task.state:
+            raise Broken(f"task {task.seq} of run {run_id} is {row and row.state}, its events say {task.state}")
+        for number, state in task.rounds.items():
+            here = self.have(r.Round, task.id, number)
+            if here is None or here.state != state:
+                raise Broken(f"round {number} of run {run_id} is {here and here.state}, its events say {state}")
+            if state not in ROUND_FINAL and here.deadline_at != task.deadline_at:
+                raise Broken(f"round {number} of run {run_id} has another deadline than its events say")
+        for seat in task.seats.values():
+            there = self.have(r.Seat, task.id, seat.site_id)
+            facts = there and (there.state, there.round, there.report_seq)
+            if facts != (seat.state, seat.round, seat.reports):
+                raise Broken(f"the seat of site {seat.site_id} in run {run_id} is {facts}, its events say {seat}")
+
+    def _ended(self, run: r.Run) -> None:
+        if not run.reason or run.ended_at is None:
+            raise Broken(f"run {run.id} is {run.state} without a reason or a time")
+        told = self.story.runs[run.id]
+        alive = [task.seq for task in told.tasks.values() if task.state not in TASK_RUN_FINAL]
+        if alive:
+            raise Broken(f"run {run.id} is {run.state}, but its tasks {alive} are not over")
+
+    def _message(self, message: r.Message) -> None:
+        recipients = [entry.site_id for entry in self.messages_of[message.id]]
+        coordinator = self.story.coordinators[message.project_id]
+        kind = str(message.kind)
+        wanted = 0 if kind == "model" else message.recipient_count
+        if len(recipients) != wanted or len(set(recipients)) != wanted:
+            raise Broken(f"message {message.id} has {wanted} recipients, but lies in the inboxes of {recipients}")
+        members = self.story.present[message.project_id]
+        strangers = set(recipients) - members - {coordinator}
+        if message.sender_site_id != coordinator:
+            strangers = set(recipients) - {coordinator}
+        if strangers:
+            raise Broken(f"message {message.id} went to {strangers}, whom it does not concern")
+
+    # at the end
+
+    def undone(self) -> str | None:
+        """What has not drained yet, or None."""
+        live = [run.id for run in self.every(r.Run) if run.state not in RUN_FINAL]
+        if live:
+            return f"runs {live} are not final"
+        late = self._world.micros - 5 * SECOND
+        kept = [one.id for one in self.every(r.Message) if one.expired_at is None and one.expires_at < late]
+        if kept:
+            return f"messages {kept} have not expired"
+        if self.rows[r.OutboxRow]:
+            return f"the outbox holds {[row.id for row in self.every(r.OutboxRow)]}"
+        if self._world.broker.waiting():
+            return f"the broker holds {self._world.broker.waiting()} commands"
+        undecided = [what for command, what in self.promised.items() if self.have(r.Outcome, command) is None]
+        if undecided:
+            return f"never decided: {undecided}"
+        lost = [row.envelope_json[:300] for id, row in self.follow_ups.items() if self.have(r.Outcome, id) is None]
+        return f"follow-ups were lost: {lost}" if lost else None
+
+    def audit(self, database: Database) -> None:
+        """The hub's own look at its chains agrees."""
+        breaks = list(verify(database))
+        if breaks:
+            raise Broken(f"the audit found {breaks}")
+
+
+def _record(table: str, noted: str | None) -> Record | None:
+    return None if noted is None else KINDS[table](*msgspec.json.decode(noted))

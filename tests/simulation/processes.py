@@ -1,0 +1,249 @@
+"""The hub's processes, each made of production parts over this world's database, broker and clock."""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+import web.app
+from actors.deciding import Decider, DecidingThread
+from actors.decisions.decide import Rules
+from actors.relay import Relay
+from actors.ticker import Ticker
+from config.settings import Settings
+from storage.due import Due
+from storage.signals import Announcement
+from storage.store import Store
+from tests.simulation.broker import SimulatedPublisher, WorkersBroker
+from tests.simulation.world import Broken, Killed, Process, World
+from web.beats import Beats
+from web.hub import Hub
+
+RELAY_AFTER_S = 2.0
+TICK_EVERY_S = 1.0
+HEARTBEAT_EVERY_S = 3.0
+
+
+class DecidingProcess(Process):
+    """A worker process with its one deciding thread; there are two of them."""
+
+    def start(self) -> None:
+        database = self.open()
+        store = Store(database, self.world.web.announced)
+        decider = Decider(store, SimulatedPublisher(self.world, self), self, Rules(message_ttl_s=600.0))
+        self.broker = WorkersBroker(self.world, self)
+        worker: Any = _Worker(self.broker)
+        self.thread = DecidingThread(worker, decider, self, at_most=self.world.chance.choice((1, 3, 20, 500)))
+
+    def step(self) -> float:
+        assert self.database is not None
+        self.database.hold()
+        self.broker.inbox = self.world.broker.take(self, self.world.chance.choice((1, 2, 5, 40)))
+        if not self.broker.inbox:
+            return self.world.chance.uniform(0.02, 0.15)
+        self.thread.running = True
+        while self.broker.inbox:
+            self.thread.process_message(self.broker.inbox.pop(0))
+        return self.world.chance.uniform(0.01, 0.1)
+
+    def sleep(self, seconds: float) -> None:
+        """The database is away: in one thread it cannot come back meanwhile, so the messages go back to the queue."""
+        self.thread.running = False
+
+    def die(self) -> None:
+        self.world.broker.lost(self)
+
+
+class _Worker:
+    """What a deciding thread wants to know of its worker."""
+
+    worker_timeout = 100
+
+    def __init__(self, broker: WorkersBroker) -> None:
+        self.broker = self.consumers = self.work_queue = broker
+
+
+class RelayProcess(Process):
+    def start(self) -> None:
+        self.relay = Relay(Store(self.open()), SimulatedPublisher(self.world, self), self, RELAY_AFTER_S)
+
+    def step(self) -> float:
+        assert self.database is not None
+        self.database.hold()
+        self.relay.sweep()
+        return RELAY_AFTER_S
+
+
+class TickerProcess(Process):
+    """There are two, and both lead: leading is only there to save work."""
+
+    def start(self) -> None:
+        self.ticker = Ticker(
+            Due(self.open()),
+            SimulatedPublisher(self.world, self),
+            self,
+            silent_after_s=3 * HEARTBEAT_EVERY_S,
+            keep_commands_s=604_800.0,
+            keep_inbox_s=604_800.0,
+        )
+
+    def step(self) -> float:
+        self.ticker.tick()
+        return TICK_EVERY_S
+
+
+class StillBeats(Beats):
+    """Heartbeats are flushed in the web's turns, not by a thread."""
+
+    def start(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+class Lost(Exception):
+    """No answer. Whether the request was carried out, its sender cannot know."""
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    token: str
+    body: Any = None
+    key: str | None = None
+
+
+class Web(Process):
+    """The Flask app, its memory, and the network before it. Its turns flush heartbeats and hear announcements."""
+
+    def __init__(self, world: World, settings: Settings) -> None:
+        super().__init__(world, "web")
+        self._settings = settings
+        self._announcements: deque[Announcement] = deque()
+        self._hear: list[Callable[[Announcement], None]] = []
+        self._forget: list[Callable[[], None]] = []
+        self._late: list[tuple[int, Request]] = []
+        self.slowest = 0
+        """Microseconds that a request has taken at most: it may have stood still on its way."""
+
+    def start(self) -> None:
+        self._announcements.clear()
+        self._hear, self._forget = [], []
+        publisher = SimulatedPublisher(self.world, self)
+        self.app = web.app.create_app(Hub(self._settings, self.open(), publisher, self, self))
+
+    def step(self) -> float:
+        """The connection that announcements come over may break: then some are lost, and the web is told."""
+        if self.world.befalls("lost announcements"):
+            self._announcements.clear()
+            for forget in self._forget:
+                forget()
+        while self._announcements:
+            announcement = self._announcements.popleft()
+            for hear in self._hear:
+                hear(announcement)
+        web.app.web_of(self.app).beats.flush()
+        for late in [one for one in self._late if one[0] <= self.world.micros]:
+            self._late.remove(late)
+            self.answer(late[1])
+        return self.world.chance.uniform(0.05, 0.4)
+
+    # signals
+
+    def subscribe(self, heard: Callable[[Announcement], None], reset: Callable[[], None]) -> None:
+        self._hear.append(heard)
+        self._forget.append(reset)
+
+    def announced(self, announcement: Announcement) -> None:
+        """By a decider, after its commit; to be heard in a later turn."""
+        if not self.world.befalls("unheard announcement"):
+            self._announcements.append(announcement)
+
+    def ready(self) -> str | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+    # the network
+
+    def ask(self, request: Request) -> Answer:
+        """What a client gets. Raises `Lost`."""
+        if not self.alive or self.world.befalls("lost request"):
+            raise Lost
+        if self.world.befalls("late request"):
+            self._late.append((self.world.micros + int(self.world.chance.uniform(0.5, 10) * 1_000_000), request))
+            raise Lost
+        fuse, cutting = self.fuse, self.cutting
+        self.world.light_fuse(self)
+        try:
+            answer = self.answer(request)
+        except Killed as killed:
+            if killed.process is not self:
+                raise
+            raise Lost from None
+        self.fuse, self.cutting = fuse, cutting
+        if not self.alive or self.world.befalls("lost answer"):
+            raise Lost
+        return answer
+
+    def answer(self, request: Request) -> Answer:
+        """Carry a request out."""
+        assert self.database is not None
+        self.database.hold()
+        life = self.life
+        content = b"" if request.body is None else msgspec.json.encode(request.body)
+        url = urlsplit(request.path)
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": request.method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": url.path,
+            "QUERY_STRING": url.query,
+            "SERVER_NAME": "hub",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "CONTENT_TYPE": "application/json" if content else "",
+            "CONTENT_LENGTH": str(len(content)),
+            "HTTP_AUTHORIZATION": f"Bearer {request.token}",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(content),
+            "wsgi.errors": io.StringIO(),
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+        }
+        if request.key is not None:
+            environ["HTTP_IDEMPOTENCY_KEY"] = request.key
+        began: dict[str, Any] = {}
+
+        def start_response(status: str, headers: list[tuple[str, str]], _: Any = None, /) -> Callable[[bytes], object]:
+            began.update(status=int(status[:3]), headers=dict(headers))
+            return io.BytesIO().write
+
+        began_at = self.world.micros
+        parts = self.app.wsgi_app(environ, start_response)
+        said = b"".join(parts)
+        parts.close()  # type: ignore[attr-defined]
+        if life != self.life or not self.alive:
+            raise Killed(self)
+        self.slowest = max(self.slowest, self.world.micros - began_at)
+        answer = Answer(began["status"], began["headers"], msgspec.json.decode(said) if said else None)
+        if answer.status == 500:
+            raise Broken(f"{request.method} {request.path} was answered with 500")
+        command = answer.headers.get("Fedyard-Command")
+        if command is not None:
+            self.world.checker.promised[command] = f"{request.method} {request.path}"
+        return answer

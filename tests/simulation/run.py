@@ -1,0 +1,185 @@
+"""One seed from its beginning to its end."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import random
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import config.clock
+import web.app
+from actors.deciding import decide_now
+from broker.protocol import commands as c
+from broker.protocol import records as r
+from broker.protocol.codec import THE_HUB, envelope_of
+from broker.protocol.commands import AnyCommand, Subject
+from broker.protocol.ids import derive, sha256_hex
+from config.settings import Settings
+from storage.database import open_database
+from storage.store import Store
+from tests.simulation.broker import Broker
+from tests.simulation.bugs import Bug, planted, replaced
+from tests.simulation.checks import Checker
+from tests.simulation.database import copy, prepare
+from tests.simulation.processes import DecidingProcess, RelayProcess, StillBeats, TickerProcess, Web
+from tests.simulation.sites import KEY, Site
+from tests.simulation.world import START, Broken, World
+
+KNOWN_SITES = ("Aarau", "Bergen", "Cadiz", "Delft")
+NEWCOMER = "Elba"
+
+
+@dataclass
+class Result:
+    """What became of a seed. broken: the invariant that did not hold, or None."""
+
+    seed: int
+    broken: str | None = None
+    story: list[str] = field(default_factory=list)
+    happened: Counter[str] = field(default_factory=Counter)
+    places: Counter[str] = field(default_factory=Counter)
+    died_at: Counter[str] = field(default_factory=Counter)
+    commands: int = 0
+    runs: Counter[str] = field(default_factory=Counter)
+    digest: str = ""
+
+
+class Chance:
+    """In place of the modules that `config/clock.py` draws from: everything drawn comes from the seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self.uniform = self._random.uniform
+
+    def uuid4(self) -> uuid.UUID:
+        return uuid.UUID(int=self._random.getrandbits(128), version=4)
+
+    def token_urlsafe(self, size: int) -> str:
+        return self._random.randbytes(size).hex()
+
+
+def simulate(seed: int, bug: Bug | None = None) -> Result:
+    """Run one seed, with a bug planted or without. The same seed is the same history."""
+    folder, template, sites, enrolment = _ground()
+    path = folder / "store.sqlite"
+    copy(template, path)
+    with ExitStack() as stack:
+        chance = Chance(seed)
+        for name in ("random", "uuid", "secrets"):
+            stack.enter_context(replaced(config.clock, name, chance))
+        stack.enter_context(replaced(web.app, "Beats", StillBeats))
+        stack.enter_context(_quiet())
+        world = World(seed, path)
+        stack.callback(_end, world)
+        settings = Settings(broker_url=f"embedded://{folder}/none", database_url=f"sqlite:///{path}")
+        world.broker = Broker(world)
+        world.checker = Checker(world)
+        stack.callback(world.checker.close)
+        world.web = Web(world, settings)
+        folk = [Site(world, name, ident=sites[name], boss=name in KNOWN_SITES[:2]) for name in KNOWN_SITES]
+        folk.append(Site(world, NEWCOMER, enrolment=enrolment))
+        world.processes = [
+            world.web,
+            world.broker,
+            DecidingProcess(world, "decider 1"),
+            DecidingProcess(world, "decider 2"),
+            RelayProcess(world, "relay"),
+            TickerProcess(world, "ticker 1"),
+            TickerProcess(world, "ticker 2"),
+            *folk,
+        ]
+        result = Result(seed)
+        if bug is not None:
+            stack.enter_context(planted(bug, world))
+        try:
+            world.run(functools.partial(_undone, world, folk))
+            for site in folk:
+                site.compare()
+            assert world.web.database is not None
+            world.checker.audit(world.web.database)
+        except Broken as broken:
+            result.broken, result.story = str(broken), list(world.story)
+        return _told(result, world)
+
+
+def _undone(world: World, folk: list[Site]) -> str | None:
+    return world.checker.undone() or next(filter(None, (site.undone() for site in folk)), None)
+
+
+def _end(world: World) -> None:
+    for process in world.processes:
+        process.end()
+
+
+def _told(result: Result, world: World) -> Result:
+    result.happened, result.places, result.died_at = world.happened, world.places, world.died_at
+    result.commands = len(world.checker.rows[r.Outcome])
+    result.runs = Counter(str(run.state) for run in world.checker.every(r.Run))
+    outcomes = sorted((o.id, o.state, o.decided_at) for o in world.checker.every(r.Outcome))
+    result.digest = sha256_hex(repr((outcomes, sorted(result.places.items()), result.broken)).encode())
+    return result
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """A world full of faults is full of warnings."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@functools.cache
+def _ground() -> tuple[Path, Path, dict[str, str], str]:
+    """The store that every seed starts from: organisations, four sites, an enrolment for a fifth."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made below it
+    holder = tempfile.TemporaryDirectory(prefix="fedyard-sim-", dir=memory if memory.is_dir() else None)
+    folder = Path(holder.name)
+    _holders.append(holder)
+    template = folder / "template.sqlite"
+    prepare(template)
+    database = open_database(f"sqlite:///{template}")
+    store = Store(database)
+    sites = {}
+    made = 0
+
+    def ok(command: AnyCommand, by: Subject = THE_HUB) -> dict[str, Any]:
+        nonlocal made
+        made += 1
+        envelope = envelope_of(command, id=derive("ground", made), by=by, at=START - 1_000_000)
+        outcome = decide_now(store, [envelope], START - 1_000_000)[0]
+        assert outcome.state == "accepted", outcome.answer_json
+        said: dict[str, Any] = msgspec.json.decode(outcome.answer_json)
+        return said
+
+    def enrolment_of(name: str) -> tuple[str, Subject]:
+        organisation = ok(c.CreateOrganisation(name=f"hospital of {name}"))["id"]
+        token = f"enrolment of {name}"
+        new = c.CreateEnrolment(
+            organisation_id=organisation, sha256=sha256_hex(token.encode()), note="", expires_at=START + 10**12
+        )
+        return token, Subject(kind="enrolment", id=ok(new)["id"], organisation_id=organisation)
+
+    for name in KNOWN_SITES:
+        _, by = enrolment_of(name)
+        secret = sha256_hex(f"token of {name}".encode())
+        sites[name] = ok(c.EnrolSite(name=name, description="", identity_key=KEY, token_sha256=secret), by)["id"]
+    token, _ = enrolment_of(NEWCOMER)
+    database.close()
+    return folder, template, sites, token
+
+
+_holders: list[tempfile.TemporaryDirectory[str]] = []
+"""Folders that go when the interpreter does."""

@@ -1,0 +1,453 @@
+"""Sites reduced to their protocol: they follow their inbox over HTTP, report, aggregate, acknowledge, write letters.
+
+A site's disk survives its death; what it was about to do does not. Whatever it sends is on its disk first and is
+repeated under the same key until the hub has said what became of it. Its ledger is every inbox entry that it ever kept.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.protocol.ids import sha256_hex
+from config.clock import SECOND
+from tests.simulation.processes import Answer, Lost, Request
+from tests.simulation.world import Broken, Process, World
+
+KEY = "A" * 43 + "="
+ASK_FOR_S = 4.0
+"""How long a site asks what became of a command before it sends it again."""
+MEMORY_FADES_S = 6.0
+"""Five seconds, and the web's turn in which it hears of something."""
+_AT_ONCE = (400, 404, 405, 413, 415, 422, 500)
+_SEAT_OVER = ("round_completed", "seat_dropped", "task_ended", "run_ended")
+
+
+@dataclass
+class Out:
+    """Something to be sent until the hub has said what became of it. key: None where a report's number is enough."""
+
+    what: str
+    method: str
+    path: str
+    body: Any
+    key: str | None
+    seat: tuple[str, int] | None = None
+    seq: int = 0
+    after: Out | None = None
+    command: str | None = None
+    asking_since: int = 0
+    outcome: dict[str, Any] | None = None
+
+
+@dataclass
+class Disk:
+    """What a site has written, so that it is there after its death."""
+
+    ledger: list[dict[str, Any]] = field(default_factory=list)
+    handled: int = 0
+    outgoing: list[Out] = field(default_factory=list)
+    reports: dict[tuple[str, int], int] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    bodies: set[str] = field(default_factory=set)
+    versions: dict[str, int] = field(default_factory=dict)
+    wrote: int = 0
+    project: str | None = None
+
+
+class Site(Process):
+    """A site. enrolment: the token to enrol with, for one that is not known yet. boss: it coordinates a project."""
+
+    returns_within_s = (0.5, 25.0)
+
+    def __init__(self, world: World, name: str, *, ident: str = "", enrolment: str = "", boss: bool = False) -> None:
+        super().__init__(world, name)
+        self.kind = "site"
+        self.token = f"token of {name}"
+        self.id = ident
+        self.enrolment = enrolment
+        self.boss = boss
+        self.disk = Disk()
+        self.keyless = world.chance.random() < 0.4
+        self.says_after = world.chance.choice((0.0, 0.5, 1.0, 1.0))
+        self.acknowledged = 0
+
+    def start(self) -> None:
+        """A new life: nothing is remembered but the disk."""
+        self.acknowledged = 0
+
+    # turns
+
+    def step(self) -> float:
+        if self.world.befalls("site dies"):
+            self.world.kill(self)
+            return 1.0
+        try:
+            self._act()
+        except Lost:
+            return self.world.chance.uniform(0.2, 1.0)
+        busy = bool(self.disk.outgoing) or self.disk.handled < len(self.disk.ledger)
+        return self.world.chance.expovariate(1 / (0.15 if busy else 0.6))
+
+    def _act(self) -> None:
+        chance, disk = self.world.chance, self.disk
+        roll = chance.random()
+        sendable = [
+            out for out in disk.outgoing if out.after is None or out.after not in disk.outgoing or chance.random() < 0.5
+        ]
+        if roll < 0.12 and self.id:
+            self.ask("PUT", f"/v1/sites/{self.id}/heartbeat", {})
+        elif sendable and roll < 0.65:
+            self.push(chance.choice(sendable))
+        elif not self.id:
+            self._enrol()
+        elif disk.handled < len(disk.ledger) and roll < 0.9:
+            self._handle()
+        elif roll < 0.8:
+            self._poll()
+        elif roll < 0.87:
+            self._look_around()
+        elif not self.world.calm:
+            self._begin_something()
+        else:
+            self._poll()
+
+    def ask(self, method: str, path: str, body: Any = None, key: str | None = None, token: str = "") -> Answer:
+        """One request. Raises `Lost` without an answer, also where the hub says that it cannot right now."""
+        self.world.place(self, "before a request")
+        answer = self.world.web.ask(Request(method, path, token or self.token, body, key))
+        self.world.place(self, "after a request")
+        if answer.status == 503:
+            raise Lost
+        return answer
+
+    # what it sends
+
+    def send(self, what: str, method: str, path: str, body: Any, **more: Any) -> Out:
+        """Onto the disk; the sending begins in a later turn."""
+        key = None if what == "report" and self.keyless else self.draw_key()
+        out = Out(what, method, path, body, key, **more)
+        self.disk.outgoing.append(out)
+        return out
+
+    def draw_key(self) -> str:
+        return f"{self.name.replace(' ', '-')}-{self.world.chance.getrandbits(64):x}"
+
+    def key_of(self, out: Out) -> str | None:
+        """The same for every repetition."""
+        return out.key
+
+    def push(self, out: Out) -> None:
+        """Send it, or ask what became of it."""
+        token = self.enrolment if out.what == "enrol" else ""
+        if out.command is not None:
+            answer = self.ask("GET", f"/v1/commands/{out.command}", token=token)
+            self._expect(answer, 200)
+            if answer.body["state"] != "pending":
+                self._answered(out, answer.body)
+            elif self.world.micros - out.asking_since > ASK_FOR_S * SECOND:
+                out.command = None
+            return
+        answer = self.ask(out.method, out.path, out.body, self.key_of(out), token)
+        if answer.status in _AT_ONCE:
+            raise Broken(f"{self.name}: {out.method} {out.path} was answered {answer.status}: {answer.body}")
+        self._expect(answer, 202)
+        out.command, out.asking_since = answer.body["command"]["id"], self.world.micros
+
+    def _answered(self, out: Out, said: dict[str, Any]) -> None:
+        accepted = said["state"] == "accepted"
+        self.world.tell(f"{self.name}: {out.what} {said['kind']} {said['state']} {said['status']}")
+        if said["status"] >= 500 or said["status"] in (400, 401, 405, 413, 415):
+            raise Broken(f"{self.name}: {out.method} {out.path} became {said}")
+        if out.seat is not None and accepted:
+            self.disk.reports[out.seat] = max(self.disk.reports.get(out.seat, 0), out.seq)
+        if out.what == "enrol":
+            if not accepted:
+                raise Broken(f"{self.name} was not enrolled: {said}")
+            self.id = said["result"]["id"]
+        elif out.what == "project":
+            if not accepted:
+                raise Broken(f"{self.name} could not create its project: {said}")
+            self.disk.project = said["result"]["id"]
+            self.world.projects[self.disk.project] = self.id
+        elif out.what in ("start", "restart") and accepted:
+            self.world.known_runs.append((said["result"]["id"], self.id))
+        self.disk.outgoing.remove(out)
+
+    def _expect(self, answer: Answer, status: int) -> None:
+        if answer.status != status:
+            raise Broken(f"{self.name} was answered {answer.status}: {answer.body}")
+
+    # its inbox
+
+    def _poll(self) -> None:
+        """Ask behind what it has kept, or behind what it has acknowledged; keep, then acknowledge."""
+        disk = self.disk
+        after = f"&after={len(disk.ledger)}" if self.world.chance.random() < self.says_after else ""
+        limit = self.world.chance.choice((1, 3, 50))
+        answer = self.ask("GET", f"/v1/inbox?limit={limit}{after}")
+        self._expect(answer, 200)
+        if after and not answer.body["items"]:
+            self._nothing_new()
+        self.take(answer.body["items"])
+        if self.acknowledged < len(disk.ledger):
+            self.acknowledge(len(disk.ledger))
+
+    def _nothing_new(self) -> None:
+        """The hub may answer so from memory, but only for a few seconds after the announcement that it did not hear."""
+        seen_at = self.world.checker.seen_at.get((self.id, len(self.disk.ledger) + 1))
+        late = 0 if seen_at is None else self.world.micros - seen_at - self.world.web.slowest
+        if late > MEMORY_FADES_S * SECOND:
+            raise Broken(f"{self.name} was told that nothing is new, {late / SECOND:.1f} s after it was not")
+
+    def take(self, entries: list[dict[str, Any]]) -> None:
+        """Keep what is new; what is known must be the same as ever."""
+        self.world.place(self, "before keeping entries")
+        for entry in entries:
+            self._keep(entry)
+        self.world.place(self, "after keeping entries")
+
+    def acknowledge(self, through: int) -> None:
+        answer = self.ask("PUT", "/v1/inbox/acknowledged", {"through": through})
+        self._expect(answer, 202)
+        self.acknowledged = through
+
+    def _keep(self, entry: dict[str, Any]) -> None:
+        ledger, seq = self.disk.ledger, entry["seq"]
+        if seq <= len(ledger):
+            before = ledger[seq - 1]
+            if entry["kind"] not in (before["kind"], "expired") or entry["run_id"] != before["run_id"]:
+                raise Broken(f"{self.name}: entry {seq} of its inbox was {before['kind']}, now it is {entry['kind']}")
+            return
+        if seq != len(ledger) + 1:
+            raise Broken(f"{self.name}: entry {seq} of its inbox came after entry {len(ledger)}: some were lost")
+        message = entry["message"]
+        if entry["kind"] == "message" and message["body"] is not None:
+            if message["body"] in self.disk.bodies:
+                raise Broken(f"{self.name}: the same message came twice")
+            if sha256_hex(base64.b64decode(message["body"])) != message["sha256"]:
+                raise Broken(f"{self.name}: a message came with another body")
+            self.disk.bodies.add(message["body"])
+            self._may_be_mine(entry)
+        if entry["run_id"] in self.disk.ended and entry["kind"] != "message_expired":
+            raise Broken(f"{self.name}: {entry['kind']} of run {entry['run_id']} came after its end")
+        if entry["kind"] == "run_ended":
+            self.disk.ended.add(entry["run_id"])
+        if entry["kind"] == "aggregate":
+            came = {one["message"]["id"] for one in ledger if one["kind"] == "message"}
+            missing = {one["message_id"] for one in entry["facts"]["submissions"]} - came - {None}
+            if missing:
+                raise Broken(f"{self.name} is to aggregate updates that it never got: {missing}")
+        ledger.append(entry)
+        self.world.tell(f"{self.name}: {seq} {entry['kind']} {entry['round'] or ''}")
+
+    def _may_be_mine(self, entry: dict[str, Any]) -> None:
+        coordinator = self.world.projects[entry["project_id"]]
+        if self.id != coordinator and entry["message"]["sender_site_id"] != coordinator:
+            raise Broken(f"{self.name} got a message of another participant")
+
+    def _handle(self) -> None:
+        """Do what the next entry asks for, once the run's earlier reports are answered or overtaken."""
+        disk = self.disk
+        entry = disk.ledger[disk.handled]
+        later = disk.ledger[disk.handled + 1 :]
+        over = any(one["run_id"] == entry["run_id"] and one["kind"] in _SEAT_OVER for one in later)
+        mine = [out for out in disk.outgoing if out.seat is not None and out.seat[0] == entry["run_id"]]
+        if mine:
+            if not over and entry["kind"] not in _SEAT_OVER:
+                self.push(mine[0])
+                return
+            for out in mine:
+                if self.world.chance.random() < 0.5:
+                    disk.outgoing.remove(out)
+        do = getattr(self, f"_on_{entry['kind']}", None)
+        self.world.place(self, "before an effect")
+        if do is not None and not over:
+            do(entry)
+        self.world.place(self, "between effect and report")
+        disk.handled += 1
+
+    def _report(self, entry: dict[str, Any], event: str, after: Out | None = None, **more: Any) -> Out:
+        """A report on its seat, with its next number."""
+        seat = (entry["run_id"], entry["task_seq"])
+        waiting = [out.seq for out in self.disk.outgoing if out.seat == seat and out.seq]
+        seq = max([self.disk.reports.get(seat, 0), *waiting]) + 1
+        path = f"/v1/runs/{seat[0]}/tasks/{seat[1]}/seats/{self.id}"
+        body = {"event": event, "seq": seq, "round": entry["round"], **more}
+        return self.send("report", "PUT", path, body, seat=seat, seq=seq, after=after)
+
+    def _on_invited(self, entry: dict[str, Any]) -> None:
+        chance, seat = self.world.chance, (entry["run_id"], entry["task_seq"])
+        self.disk.reports[seat] = entry["facts"]["report_seq"]
+        accept = self._report(entry, "accept") if chance.random() < 0.5 else None
+        roll = 1.0 if self.world.calm else chance.random()
+        if roll < 0.05:
+            self._report(entry, "fail", accept, reason="no data")
+        elif roll > 0.1:
+            self._report(entry, "ready", accept)
+
+    def _on_round_started(self, entry: dict[str, Any]) -> None:
+        chance = self.world.chance
+        roll = 1.0 if self.world.calm else chance.random()
+        if roll < 0.05:
+            self._report(entry, "fail", reason="out of memory")
+        elif roll > 0.1:
+            trained = self._report(entry, "trained") if chance.random() < 0.5 else None
+            update = f"update of {self.name} in round {entry['round']} of {entry['run_id']} {chance.getrandbits(32)}"
+            self._report(entry, "submit", trained, metrics={"loss": 0.5}, update=_base64(update))
+
+    def _on_aggregate(self, entry: dict[str, Any]) -> None:
+        path = f"/v1/runs/{entry['run_id']}/tasks/{entry['task_seq']}/rounds/{entry['round']}/aggregated"
+        roll = 1.0 if self.world.calm else self.world.chance.random()
+        if roll < 0.05:
+            self.send("aggregated", "POST", path, {"failure": "bad shapes"}, seat=(entry["run_id"], 0))
+        elif roll > 0.1:
+            model = f"model of round {entry['round']} of {entry['run_id']}"
+            self.send("aggregated", "POST", path, {"model": _base64(model)}, seat=(entry["run_id"], 0))
+
+    def _on_seat_dropped(self, entry: dict[str, Any]) -> None:
+        if not entry["facts"]["may_rejoin"] or self.world.chance.random() < 0.2:
+            return
+        answer = self.ask("GET", f"/v1/runs/{entry['run_id']}")
+        if answer.status == 404:  # it has left the project
+            return
+        self._expect(answer, 200)
+        seats = [one for one in answer.body["tasks"][entry["task_seq"] - 1]["seats"] if one["site_id"] == self.id]
+        if seats and seats[0]["state"] == "dropped":
+            self.disk.reports[entry["run_id"], entry["task_seq"]] = seats[0]["report_seq"]
+            self._report(entry, "rejoin")
+
+    # what it begins by itself
+
+    def _enrol(self) -> None:
+        if not self.disk.outgoing:
+            body = {"name": self.name, "identity_key": KEY, "token_sha256": sha256_hex(self.token.encode())}
+            self.send("enrol", "POST", "/v1/sites", body)
+
+    def _begin_something(self) -> None:
+        chance = self.world.chance
+        if self.boss and self.disk.project is None:
+            if not any(out.what == "project" for out in self.disk.outgoing):
+                body = {"name": f"project of {self.name}", "joining": "open", "tasks": self.world.tasks(self.name)}
+                self.send("project", "POST", "/v1/projects", {**body, "max_live_runs": chance.choice((1, 1, 2, 3))})
+        elif self.boss and chance.random() < 0.7:
+            self._rule()
+        elif chance.random() < 0.25:
+            self._report_late()
+        elif self.world.projects:
+            project = chance.choice(sorted(self.world.projects))
+            if self.world.projects[project] != self.id and chance.random() < 0.6:
+                self._belong(project)
+            else:
+                self._write(project)
+
+    def _report_late(self) -> None:
+        """As a site does that lost track: a report that its seat no longer waits for, or not yet."""
+        live = sorted(seat for seat in self.disk.reports if seat[0] not in self.disk.ended)
+        if live:
+            run_id, task_seq = self.world.chance.choice(live)
+            event = self.world.chance.choice(("accept", "ready", "trained", "submit", "rejoin"))
+            entry = {"run_id": run_id, "task_seq": task_seq, "round": self.world.chance.randint(1, 3)}
+            self._report(entry, event)
+
+    def _rule(self) -> None:
+        """The coordinator starts, stops and restarts runs; two people at once if it comes to that."""
+        chance = self.world.chance
+        mine = [run for run, coordinator in self.world.known_runs if coordinator == self.id]
+        finish: dict[str, Any] = {"finish_within_s": float(chance.choice((5, 15, 30, 60)))}
+        roll = chance.random()
+        if roll < 0.5 or not mine:
+            body = {"queue": chance.random() < 0.7, **finish}
+            self.send("start", "POST", f"/v1/projects/{self.disk.project}/runs", body)
+        elif roll < 0.65:
+            self.send("stop", "POST", f"/v1/runs/{mine[-1]}/stop", {"reason": "enough"})
+        elif roll < 0.8:
+            for _ in range(chance.randint(1, 2)):
+                body = {"start_from": chance.choice(("reached", "start")), **finish}
+                self.send("restart", "POST", f"/v1/runs/{chance.choice(mine[-2:])}/restart", body)
+        else:
+            self._write(self.disk.project or "")
+
+    def _belong(self, project: str) -> None:
+        """Join; now and then leave."""
+        member = f"/v1/projects/{project}/members/{self.id}"
+        if self.world.chance.random() < 0.85:
+            self.send("join", "PUT", member, {})
+        else:
+            self.send("leave", "DELETE", member, None)
+
+    def _write(self, project: str) -> None:
+        self.disk.wrote += 1
+        chance = self.world.chance
+        coordinates = self.world.projects.get(project) == self.id
+        bodies = [
+            _base64(f"{self.name} writes letter {self.disk.wrote}, page {n}") for n in range(chance.randint(1, 2))
+        ]
+        messages = [
+            {
+                "project_id": project,
+                "to": "participants" if coordinates else "coordinator",
+                "body": body,
+                "ttl_s": float(chance.choice((3, 20, 600))),
+            }
+            for body in bodies
+        ]
+        self.send("message", "POST", "/v1/messages", {"messages": messages})
+
+    def _look_around(self) -> None:
+        """See what it may see, and try to see what it may not."""
+        if self.world.known_runs and self.world.chance.random() < 0.7:
+            run, coordinator = self.world.chance.choice(self.world.known_runs)
+            self._look_at_run(run, coordinator)
+        elif letters := sorted(self.world.checker.messages_of):
+            letter = self.world.chance.choice(letters)
+            answer = self.ask("GET", f"/v1/messages/{letter}")
+            if answer.status == 200 and self.id not in self.world.checker.concerned(letter):
+                raise Broken(f"{self.name} could read message {letter}, which does not concern it")
+
+    def _look_at_run(self, run: str, coordinator: str) -> None:
+        answer = self.ask("GET", f"/v1/runs/{run}")
+        if answer.status == 404:
+            return
+        self._expect(answer, 200)
+        if answer.body["version"] < self.disk.versions.get(run, 0):
+            raise Broken(f"{self.name} saw run {run} go back to version {answer.body['version']}")
+        self.disk.versions[run] = answer.body["version"]
+        if self.id == coordinator:
+            return
+        seen = {seat["site_id"] for task in answer.body["tasks"] for seat in task["seats"]}
+        seen |= {
+            one["site_id"] for task in answer.body["tasks"] for here in task["rounds"] for one in here["submissions"]
+        }
+        events = self.ask("GET", f"/v1/runs/{run}/events?limit=200")
+        if events.status == 200:
+            seen |= {one["site_id"] for one in events.body["items"]}
+        if seen - {self.id, None}:
+            raise Broken(f"{self.name} saw what concerns {seen - {self.id, None}} in run {run}")
+
+    # at the end
+
+    def undone(self) -> str | None:
+        """What it is still about to do."""
+        if self.disk.outgoing:
+            return f"{self.name} waits for the outcome of {[out.path for out in self.disk.outgoing]}"
+        if self.disk.handled < len(self.disk.ledger):
+            return f"{self.name} has entries to handle"
+        box = [one for one in self.world.checker.mailboxes() if one.site_id == self.id]
+        kept, acknowledged = len(self.disk.ledger), box[0].acknowledged_seq if box else 0
+        if box and (kept < box[0].last_seq or acknowledged < box[0].last_seq):
+            return f"{self.name} kept {kept} and acknowledged {acknowledged} of {box[0].last_seq} entries"
+        return None
+
+    def compare(self) -> None:
+        """Its ledger is its inbox, entry for entry."""
+        for kept, there in zip(self.disk.ledger, self.world.checker.inbox_of(self.id), strict=True):
+            message = kept["message"] and kept["message"]["id"]
+            facts = (there.seq, there.run_id, there.task_seq, there.round, there.message_id)
+            if (kept["seq"], kept["run_id"], kept["task_seq"], kept["round"], message) != facts:
+                raise Broken(f"{self.name}: entry {there.seq} is not what it kept")
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

@@ -1,0 +1,267 @@
+"""Events, told again: what the rows and the inboxes must be if the events of a project are true.
+
+A second, small account of how runs move, over the tables of `broker/protocol/states.py` as they were when this module
+was loaded. Every transition is made step by step, also those that one commit made together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
+
+from broker.protocol import records as r
+from broker.protocol import states
+from broker.protocol.commands import Contract, Envelope, PassDeadline, TaskSpec
+from broker.protocol.states import RoundState, RunState, SeatState, Step, TaskRunState
+from config.clock import SECOND
+from tests.simulation.world import Broken
+
+S = TypeVar("S", bound=StrEnum)
+
+RUN, TASK_RUN, ROUND, SEAT = dict(states.RUN), dict(states.TASK_RUN), dict(states.ROUND), dict(states.SEAT)
+SEAT_LIVE = frozenset(states.SEAT_LIVE)
+
+NoticeKey = tuple[str, str, str | None, int | None, int | None]
+"""Site, kind, run, task, round."""
+
+_SEAT_STEPS = {
+    "seat_accepted": Step.ACCEPT,
+    "seat_ready": Step.READY,
+    "seat_trained": Step.TRAINED,
+    "seat_submitted": Step.SUBMIT,
+    "seat_failed": Step.FAIL,
+    "seat_dropped": Step.DROP,
+    "seat_rejoined": Step.REJOIN,
+}
+_RUN_STEPS = {
+    "run_started": Step.START,
+    "run_succeeded": Step.SUCCEED,
+    "run_failed": Step.FAIL,
+    "run_cancelled": Step.CANCEL,
+}
+_TASK_STEPS = {
+    "task_started": Step.START,
+    "task_carried": Step.CARRY,
+    "task_skipped": Step.SKIP,
+    "task_succeeded": Step.SUCCEED,
+    "task_failed": Step.FAIL,
+    "task_cancelled": Step.CANCEL,
+}
+_ROUND_STEPS = {
+    "round_started": Step.SELECTED,
+    "round_reported": Step.REPORTED,
+    "round_completed": Step.COMPLETE,
+    "round_failed": Step.FAIL,
+    "round_cancelled": Step.CANCEL,
+}
+_SPANS = {
+    "round_opened": "select_within_s",
+    "round_started": "train_within_s",
+    "round_reported": "aggregate_within_s",
+    "round_extended": "",
+}
+"""What an event gives its round time for; extended is the stage that it is in."""
+_STAGES = {RoundState.SELECTING: "select_within_s", RoundState.TRAINING: "train_within_s"}
+_MEMBER_KINDS = ("member_invited", "member_requested", "member_admitted", "member_declined", "member_left")
+
+
+def follow(table: Mapping[tuple[S, Step], S], state: S, step: Step, what: str) -> S:
+    """The next state, or the end of the simulation."""
+    if (state, step) not in table:
+        raise Broken(f"illegal transition: {step} of {what}, which is {state}")
+    return table[state, step]
+
+
+@dataclass
+class Seat:
+    site_id: str
+    round: int
+    state: SeatState = SeatState.INVITED
+    reports: int = 0
+
+
+@dataclass
+class Task:
+    id: str
+    seq: int
+    state: TaskRunState = TaskRunState.WAITING
+    round: int = 0
+    deadline_at: int = 0
+    contract: Contract = field(default_factory=Contract)
+    rounds: dict[int, RoundState] = field(default_factory=dict)
+    seats: dict[str, Seat] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    project_id: str
+    coordinator: str
+    deadline_at: int
+    state: RunState = RunState.CREATED
+    tasks: dict[str, Task] = field(default_factory=dict)
+    commands: set[str] = field(default_factory=set)
+
+
+class Story:
+    """All runs as their events tell them, and the notices that must be in the inboxes."""
+
+    def __init__(self, sent: Mapping[str, Envelope]) -> None:
+        self._sent = sent
+        self._last_command = ""
+        self.runs: dict[str, Run] = {}
+        self.members: dict[str, set[str]] = {}
+        self.present: dict[str, set[str]] = {}
+        """Who was a member at some time since the last look."""
+        self.coordinators: dict[str, str] = {}
+        self.expected: Counter[NoticeKey] = Counter()
+
+    def look_again(self) -> None:
+        """What comes now is a new commit, or several."""
+        self.expected.clear()
+        self.present = {project: set(members) for project, members in self.members.items()}
+
+    # rows that events refer to
+
+    def project(self, row: r.Project) -> None:
+        self.coordinators[row.id] = row.coordinator_site_id
+        self.members[row.id] = {row.coordinator_site_id}
+        self.present[row.id] = set(self.members[row.id])
+
+    def run(self, row: r.Run) -> None:
+        self.runs[row.id] = Run(row.project_id, row.coordinator_site_id, row.deadline_at)
+
+    def task(self, row: r.TaskRun) -> None:
+        self.runs[row.run_id].tasks[row.name] = Task(
+            row.id, row.seq, contract=msgspec.json.decode(row.spec_json, type=TaskSpec).contract
+        )
+
+    def seat(self, row: r.Seat) -> None:
+        """A new seat; its first round is that of its task."""
+        task = next(task for task in self.runs[row.run_id].tasks.values() if task.id == row.task_run_id)
+        task.seats[row.site_id] = Seat(row.site_id, 0)
+
+    # events
+
+    def take(self, event: r.Event) -> None:
+        facts = msgspec.json.decode(event.facts_json)
+        kind = str(event.kind)
+        if kind in _MEMBER_KINDS:
+            self._member(event, kind, facts)
+        elif kind == "message_expired":
+            self.expected[event.site_id or "", kind, event.run_id, None, None] += 1
+        elif event.run_id is not None:
+            self._of_run(event, kind, facts)
+
+    def _member(self, event: r.Event, kind: str, facts: dict[str, Any]) -> None:
+        project, site = event.stream_id, facts["site_id"]
+        if kind == "member_admitted":
+            self.members[project].add(site)
+            self.present[project].add(site)
+        elif kind == "member_left":
+            self.members[project].discard(site)
+        told = {self.coordinators[project], *([] if facts["reason"] == "the site has retired" else [site])}
+        for one in told:
+            self.expected[one, kind, None, None, None] += 1
+
+    def _of_run(self, event: r.Event, kind: str, facts: dict[str, Any]) -> None:
+        assert event.run_id is not None
+        run = self.runs[event.run_id]
+        run.commands.add(event.command_id)
+        if kind in _RUN_STEPS:
+            run.state = follow(RUN, run.state, _RUN_STEPS[kind], f"run {event.run_id}")
+            if kind != "run_started":
+                for site in self.members[run.project_id]:
+                    self.expected[site, "run_ended", event.run_id, None, None] += 1
+        first, self._last_command = event.command_id != self._last_command, event.command_id
+        if "task" not in facts:
+            if first and self._by_deadline(event) and event.at < run.deadline_at:
+                raise Broken(f"run {event.run_id} was ended before its deadline")
+            return
+        task = run.tasks[facts["task"]]
+        if first and self._by_deadline(event) and event.at < min(task.deadline_at, run.deadline_at):
+            raise Broken(f"round {task.round} of run {event.run_id} was moved on before its deadline")
+        if kind in _SPANS:
+            self._set_deadline(event, run, task, kind)
+        if kind in _TASK_STEPS:
+            self._of_task(event.run_id, task, kind, facts)
+        elif kind in _ROUND_STEPS or kind == "round_opened":
+            self._of_round(event.run_id, run, task, kind, facts)
+        elif kind in _SEAT_STEPS:
+            self._of_seat(event.run_id, task, task.seats[event.site_id or ""], kind, facts)
+
+    def _by_deadline(self, event: r.Event) -> bool:
+        sent = self._sent.get(event.command_id)
+        return sent is not None and isinstance(sent.command, PassDeadline)
+
+    def _set_deadline(self, event: r.Event, run: Run, task: Task, kind: str) -> None:
+        stage = _SPANS[kind] or _STAGES[task.rounds[task.round]]
+        span = int(getattr(task.contract, stage) * SECOND)
+        task.deadline_at = min(run.deadline_at, event.at + span)
+
+    def _of_task(self, run_id: str, task: Task, kind: str, facts: dict[str, Any]) -> None:
+        step = _TASK_STEPS[kind]
+        task.state = follow(TASK_RUN, task.state, step, f"task {task.seq} of run {run_id}")
+        if kind == "task_started":
+            for seat in task.seats.values():
+                seat.round = facts["first_round"]
+        if kind in ("task_succeeded", "task_failed", "task_cancelled"):
+            for seat in task.seats.values():
+                if seat.state in SEAT_LIVE:
+                    done = step == Step.SUCCEED and seat.state == SeatState.SUBMITTED
+                    self._move(run_id, task, seat, Step.TASK_DONE if done else Step.CANCEL)
+                self.expected[seat.site_id, "task_ended", run_id, task.seq, None] += 1
+
+    def _of_round(self, run_id: str, run: Run, task: Task, kind: str, facts: dict[str, Any]) -> None:
+        number = facts["round"]
+        name = f"round {number} of task {task.seq} of run {run_id}"
+        if kind == "round_opened":
+            if number in task.rounds:
+                raise Broken(f"{name} opened twice")
+            task.rounds[number], task.round = RoundState.SELECTING, number
+        else:
+            task.rounds[number] = follow(ROUND, task.rounds[number], _ROUND_STEPS[kind], name)
+        if kind == "round_reported":
+            self.expected[run.coordinator, "aggregate", run_id, task.seq, number] += 1
+        for seat in task.seats.values():
+            told = kind if kind == "round_completed" else ""
+            if kind == "round_opened":
+                if seat.state == SeatState.SUBMITTED:
+                    self._move(run_id, task, seat, Step.NEXT_ROUND)
+                    seat.round = number
+                told = "invited" if (seat.state, seat.round) == (SeatState.INVITED, number) else ""
+            elif kind == "round_started" and (seat.state, seat.round) == (SeatState.READY, number):
+                self._move(run_id, task, seat, Step.ROUND_STARTED)
+                told = "round_started"
+            if told:
+                self.expected[seat.site_id, told, run_id, task.seq, number] += 1
+
+    def _of_seat(self, run_id: str, task: Task, seat: Seat, kind: str, facts: dict[str, Any]) -> None:
+        here = task.rounds[task.round]
+        if kind == "seat_dropped":
+            self._move(run_id, task, seat, Step.DROP)
+            self.expected[seat.site_id, "seat_dropped", run_id, task.seq, task.round] += 1
+            return
+        if facts["seq"] != seat.reports + 1:
+            raise Broken(
+                f"report {facts['seq']} of site {seat.site_id} in task {task.seq} of run {run_id} followed report "
+                f"{seat.reports}"
+            )
+        seat.reports += 1
+        self._move(run_id, task, seat, _SEAT_STEPS[kind])
+        if kind == "seat_rejoined":
+            selecting = here == RoundState.SELECTING
+            seat.round = task.round if selecting else task.round + 1
+            if selecting:
+                self.expected[seat.site_id, "invited", run_id, task.seq, task.round] += 1
+        elif facts["round"] != seat.round:
+            raise Broken(f"a report on round {facts['round']} was accepted for round {seat.round} of run {run_id}")
+        elif kind == "seat_submitted" and here != RoundState.TRAINING:
+            raise Broken(f"an update was accepted while round {task.round} of run {run_id} was {here}")
+
+    def _move(self, run_id: str, task: Task, seat: Seat, step: Step) -> None:
+        seat.state = follow(SEAT, seat.state, step, f"the seat of site {seat.site_id} in task {task.seq} of {run_id}")

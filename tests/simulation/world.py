@@ -1,0 +1,342 @@
+"""The world: time, chance, and what can go wrong. One thread, one seed; a seed is a whole history.
+
+Processes take turns. A turn can be interrupted at any statement: the process dies there, loses its database, or
+stands still while others take their turns. What dies comes back later with nothing but what it had written.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+import sqlite3
+import zlib
+from collections import Counter, deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from config.clock import SECOND
+from storage.database import Database
+from tests.simulation.database import cut_off, place_of, watched
+
+if TYPE_CHECKING:
+    from tests.simulation.broker import Broker
+    from tests.simulation.checks import Checker
+    from tests.simulation.processes import Web
+
+START = 1_800_000_000 * SECOND
+STORM_S = 60.0
+"""How long things go wrong; then the world is calm."""
+CALM_S = 150.0
+"""Within this after the storm everything must have drained."""
+DEADLY = 6
+"""How often a bad place kills in one seed: the rest of its history shall go on."""
+LONGEST_STILL_S = 1.5
+DEEPEST = 2
+"""A turn may stand still inside a turn that stands still; not more."""
+
+
+class Broken(BaseException):
+    """An invariant does not hold. No production code may catch it, so it is no Exception."""
+
+
+class Killed(BaseException):
+    """A process is gone at this very place. Like a kill -9 it cannot be caught: whatever runs on does nothing."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(process.name)
+        self.process = process
+
+
+MOST = {
+    "crash": 0.10,  # a turn ends in the death of its process, at a place drawn by chance
+    "bad place": 0.30,  # the same at a few places of each seed, so that each place has seeds in which it is deadly
+    "cut": 0.05,  # a turn loses its database at a place drawn by chance, perhaps after a COMMIT that was done
+    "stand still": 0.02,  # at a statement, while others take a turn
+    "twice": 0.25,  # a delivery comes again
+    "late": 0.25,  # by seconds, so that others overtake it
+    "refuse": 0.35,  # the broker does not confirm, and has the message all the same or not
+    "lost acknowledgement": 0.15,
+    "broker restart": 0.02,  # of its turns: what is transient is gone, what was not acknowledged comes again
+    "lost request": 0.10,
+    "lost answer": 0.15,
+    "late request": 0.10,  # its sender has given up; it arrives all the same
+    "lost announcements": 0.10,  # the web's connection for them breaks, and it knows
+    "unheard announcement": 0.30,  # lost between a commit and its announcement, and nobody knows
+    "site dies": 0.01,  # of its turns; it returns after seconds or much later, with its disk
+}
+"""The largest rate of each kind of fault. A seed draws its own below that, and leaves some kinds out altogether."""
+
+
+class Process:
+    """Something that runs, dies and returns. `life` counts its lives: what an earlier one left behind is void."""
+
+    returns_within_s = (0.05, 4.0)
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.kind = name.rstrip("0123456789 ")
+        self.life = 0
+        self.alive = False
+        self.busy = False
+        self.fuse: int | None = None
+        self.cutting = False
+        self.database: Database | None = None
+
+    def begin(self) -> None:
+        """A new life."""
+        self.life += 1
+        self.alive = True
+        self.skew = round(self.world.chance.uniform(-0.25, 0.25) * SECOND) if self.world.skewed else 0
+        self.start()
+        self.world.after(self.world.chance.uniform(0, 0.3), self)
+
+    def open(self) -> Database:
+        """This life's database, watched."""
+        life = self.life
+
+        def watch(when: str, sql: str) -> None:
+            if life != self.life or not self.alive:
+                raise Killed(self)
+            self.world.at_statement(self, when, sql)
+
+        self.database = watched(self.world.path, watch)
+        return self.database
+
+    def end(self) -> None:
+        """Die: nothing of this life has any effect from now on."""
+        self.alive = False
+        self.fuse = None
+        if self.database is not None:
+            cut_off(self.database)
+        self.die()
+
+    # for the kinds of processes to say
+
+    def start(self) -> None:
+        """Build this life's parts."""
+
+    def step(self) -> float:
+        """One turn; seconds until the next."""
+        raise NotImplementedError
+
+    def die(self) -> None:
+        """What its death means to others."""
+
+    # Clock, for production code
+
+    def now(self) -> int:
+        return self.world.micros + self.skew
+
+    def monotonic(self) -> float:
+        return self.world.micros / SECOND
+
+    def sleep(self, seconds: float) -> None:
+        """Nobody waits in one thread; who wanted to tries again in its next turn."""
+
+
+class World:
+    """Everything of one seed."""
+
+    checker: Checker
+    broker: Broker
+    web: Web
+
+    def __init__(self, seed: int, path: Path) -> None:
+        self.seed = seed
+        self.path = path
+        self.chance = random.Random(seed)
+        self.micros = START
+        self.calm = False
+        self.skewed = self.chance.random() < 0.5
+        self.rates = {
+            name: 0.0 if self.chance.random() < 0.35 else self.chance.uniform(0.1, 1.0) * most
+            for name, most in MOST.items()
+        }
+        self.processes: list[Process] = []
+        self.projects: dict[str, str] = {}
+        """Project -> its coordinator, as people tell each other."""
+        self.known_runs: list[tuple[str, str]] = []
+        """(run, its coordinator)"""
+        self.happened: Counter[str] = Counter()
+        self.places: Counter[str] = Counter()
+        self.died_at: Counter[str] = Counter()
+        self.story: deque[str] = deque(maxlen=80)
+        self._due: list[tuple[int, int, Process, int]] = []
+        self._count = itertools.count()
+        self._depth = 0
+        self._bad: dict[str, bool] = {}
+
+    def tasks(self, name: str) -> list[dict[str, Any]]:
+        """What the project of this site is to do; short spans, so that a storm sees many ends."""
+        chance = self.chance
+
+        def task(task: str, **more: Any) -> dict[str, Any]:
+            contract = {
+                "quorum": chance.choice((0.3, 0.5, 1.0)),
+                "late": chance.choice(("drop", "next_round")),
+                "too_few": chance.choice(("fail", "wait")),
+                **{
+                    f"{stage}_within_s": float(chance.randint(5, 20))
+                    for stage in ("select", "train", "aggregate", "silent")
+                },
+            }
+            return {"name": task, "model": "m", "contract": contract, **more}
+
+        train = task("train", rounds=chance.randint(1, 3))
+        check = task("check", aggregate=False, who="participants")
+        self.tell(f"{name} has a plan")
+        return [train, check] if chance.random() < 0.5 else [train]
+
+    # chance
+
+    def befalls(self, fault: str) -> bool:
+        """Does this fault happen here and now?"""
+        if self.calm or self.chance.random() >= self.rates[fault]:
+            return False
+        self.happened[fault] += 1
+        return True
+
+    def tell(self, text: str) -> None:
+        """A line of the story that a failure prints."""
+        self.story.append(f"{(self.micros - START) / SECOND:9.4f} {text}")
+
+    # time
+
+    def after(self, seconds: float, process: Process) -> None:
+        """The process's next turn."""
+        at = self.micros + max(1, int(seconds * SECOND))
+        heapq.heappush(self._due, (at, next(self._count), process, process.life))
+
+    def run(self, drained: Any) -> None:
+        """The storm, then the calm until `drained` says None instead of what is left."""
+        for process in self.processes:
+            process.begin()
+        self._until(START + int(STORM_S * SECOND))
+        self.calm = True
+        self.tell("the storm is over")
+        for process in self.processes:
+            if not process.alive:
+                process.begin()
+        end = self.micros + int(CALM_S * SECOND)
+        left: str | None = "everything"
+        while left is not None:
+            self._until(self.micros + SECOND)
+            left = drained()
+            if left is not None and self.micros > end:
+                raise Broken(f"not drained {CALM_S:.0f} s after the last fault: {left}")
+
+    def _until(self, end: int) -> None:
+        while self._due and self._due[0][0] <= end:
+            self._turn(self._next())
+        self.micros = max(self.micros, end)
+
+    def _next(self) -> tuple[Process, int]:
+        at, _, process, life = heapq.heappop(self._due)
+        self.micros = max(self.micros, at)
+        return process, life
+
+    def _turn(self, whose: tuple[Process, int]) -> None:
+        process, life = whose
+        if life != process.life:
+            return
+        if not process.alive:
+            process.begin()
+            return
+        if process.busy:
+            self.after(0.1, process)
+            return
+        process.busy = True
+        self.light_fuse(process)
+        try:
+            pause = process.step()
+        except Killed as killed:
+            if killed.process is not process:
+                raise
+            pause = None
+        finally:
+            process.busy = False
+            process.fuse = None
+        if pause is not None and process.alive and process.life == life:
+            self.after(pause, process)
+        self.checker.check()
+
+    # faults
+
+    def light_fuse(self, process: Process) -> None:
+        """This turn may end in death, or with its database cut off, at one of its next places."""
+        process.fuse = None
+        for fault in ("crash", "cut"):
+            if self.befalls(fault):
+                process.cutting = fault == "cut"
+                process.fuse = self.chance.randint(1, self.chance.choice((4, 16, 64, 160)))
+                return
+
+    def kill(self, process: Process) -> None:
+        """It dies, and comes back in a while."""
+        self.tell(f"{process.name} dies")
+        process.end()
+        process.life += 1
+        self.after(self.chance.uniform(*process.returns_within_s), process)
+
+    def place(self, process: Process, name: str, *, cuttable: bool = False) -> None:
+        """A place where a process can die. Raises `Killed`; at a statement, also what a lost database raises."""
+        self.micros += 20
+        name = f"{process.kind}: {name}"
+        self.places[name] += 1
+        if self._is_bad(name) and self.died_at[name] < DEADLY and self.befalls("bad place"):
+            self._die(process, name)
+        if process.fuse is None:
+            return
+        process.fuse -= 1
+        if process.fuse > 0:
+            return
+        if process.cutting and not cuttable:
+            return
+        process.fuse = None
+        if process.cutting:
+            self.tell(f"{process.name} loses its database, {name}")
+            assert process.database is not None
+            process.database.peewee.connection().rollback()
+            raise sqlite3.OperationalError("the connection was lost")
+        self._die(process, name)
+
+    def _die(self, process: Process, name: str) -> NoReturn:
+        self.died_at[name] += 1
+        self.tell(f"{name}:")
+        self.kill(process)
+        raise Killed(process)
+
+    def _is_bad(self, name: str) -> bool:
+        """A few places of each seed are bad: who comes by often dies there. Over many seeds, each place is."""
+        if name not in self._bad:
+            self._bad[name] = zlib.crc32(f"{self.seed} {name}".encode()) % 12 == 0
+        return self._bad[name]
+
+    def at_statement(self, process: Process, when: str, sql: str) -> None:
+        """Before and after every statement of every process."""
+        place = place_of(sql)
+        if place:
+            self.place(process, f"{when} {place}", cuttable=place != "ROLLBACK")
+        elif process.fuse is not None and process.cutting:
+            self.place(process, "reading", cuttable=True)
+        if when == "before" and self._depth < DEEPEST and self.befalls("stand still"):
+            self._stand_still(process)
+
+    def _stand_still(self, process: Process) -> None:
+        """Others take their turns while this one is in the midst of a statement."""
+        turns = self.chance.choice((1, 3, 10, 40))
+        self.tell(f"{process.name} stands still for {turns} turns")
+        life, fuse, cutting = process.life, process.fuse, process.cutting
+        self._depth += 1
+        try:
+            began = self.micros
+            for _ in range(turns):
+                if self._due and self.micros - began < LONGEST_STILL_S * SECOND:
+                    self._turn(self._next())
+        finally:
+            self._depth -= 1
+        if process.life != life or not process.alive:
+            raise Killed(process)
+        process.fuse, process.cutting = fuse, cutting
