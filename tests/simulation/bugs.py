@@ -41,6 +41,7 @@ from storage.views.sight import Clause
 from tests.simulation.broker import SimulatedPublisher
 from tests.simulation.sites import Site
 from tests.simulation.world import World
+from web.kept import Kept
 
 Swap = tuple[Any, Any, Any]
 """Owner, attribute (or key of a table), the value that it has for the time of the simulation."""
@@ -200,7 +201,7 @@ def drawn_ids_of_commands(_: World) -> list[Swap]:
     return [(web.writing, "derive", _drawn)]
 
 
-@bug("a restarted run gets a drawn id, so that a run can be restarted twice")
+@bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=3)
 def drawn_ids_of_attempts(_: World) -> list[Swap]:
     return [(actors.decisions.runs, "next_attempt", _drawn), (actors.decisions.needs, "next_attempt", _drawn)]
 
@@ -217,7 +218,7 @@ def acknowledged_before_effect(_: World) -> list[Swap]:
     return [(DecidingThread, "_decide", hasty)]
 
 
-@bug("a retry that could not be published is acknowledged all the same", shown_by=18)
+@bug("a retry that could not be published is acknowledged all the same", shown_by=6)
 def failed_retry_acknowledged(_: World) -> list[Swap]:
     return [(Delivery, "to_return", property(lambda _: False, lambda *_: None))]
 
@@ -225,7 +226,7 @@ def failed_retry_acknowledged(_: World) -> list[Swap]:
 # the outbox
 
 
-@bug("follow-ups are published before the commit", shown_by=6)
+@bug("follow-ups are published before the commit", shown_by=3)
 def published_before_commit(world: World) -> list[Swap]:
     def write(self: Transaction, changes: Changes) -> None:
         process = next(one for one in world.processes if one.database is self._database)
@@ -236,7 +237,7 @@ def published_before_commit(world: World) -> list[Swap]:
     return [(Transaction, "write", write)]
 
 
-@bug("the relay never sweeps")
+@bug("the relay never sweeps", shown_by=4)
 def relay_never_sweeps(_: World) -> list[Swap]:
     return [(Relay, "sweep", lambda _: 0)]
 
@@ -268,12 +269,12 @@ def relay_forgets_first(_: World) -> list[Swap]:
 # time
 
 
-@bug("the ticker sees no deadlines", shown_by=4)
+@bug("the ticker sees no deadlines", shown_by=1)
 def ticker_without_deadlines(_: World) -> list[Swap]:
     return [(Due, "deadlines", lambda *_: [])]
 
 
-@bug("a deadline is passed without asking whether it is still the one")
+@bug("a deadline is passed without asking whether it is still the one", shown_by=9)
 def stale_deadlines_passed(_: World) -> list[Swap]:
     decide = actors.decisions.seats.pass_deadline
 
@@ -313,7 +314,7 @@ def cursor_from_memory(_: World) -> list[Swap]:
     return [(Draft, "notify", remembered)]
 
 
-@bug("an acknowledgement that was overtaken takes the later one back")
+@bug("an acknowledgement that was overtaken takes the later one back", shown_by=4)
 def acknowledgements_go_back(_: World) -> list[Swap]:
     decide = actors.decisions.messages.acknowledge_inbox
 
@@ -324,7 +325,7 @@ def acknowledgements_go_back(_: World) -> list[Swap]:
     return [(actors.decisions.messages, "acknowledge_inbox", lowered)]
 
 
-@bug("the web trusts for ever what it remembers of inboxes", shown_by=18)
+@bug("the web trusts for ever what it remembers of inboxes", shown_by=10)
 def memory_never_fades(_: World) -> list[Swap]:
     return [(web.waiting, "LOOK_AGAIN_S", 1e9)]
 
@@ -373,7 +374,7 @@ def reports_on_any_round(_: World) -> list[Swap]:
     return [(actors.decisions.seats, "_check_round", lambda *_: None)]
 
 
-@bug("the update of a dropped seat is taken: neither is the seat looked at nor does the table forbid it", shown_by=13)
+@bug("the update of a dropped seat is taken: neither is the seat looked at nor does the table forbid it", shown_by=6)
 def late_update_accepted(_: World) -> list[Swap]:
     check = actors.decisions.seats._check_round
 
@@ -421,6 +422,15 @@ def chain_broken(_: World) -> list[Swap]:
 @bug("a participant is shown a run as its coordinator is")
 def participants_see_every_seat(_: World) -> list[Swap]:
     return [(storage.views.runs, "_sees_whole", lambda *_: True)]
+
+
+@bug("the run that was shown to one is shown from memory to everybody")
+def answers_kept_for_all(_: World) -> list[Swap]:
+    get, put = Kept.get, Kept.put
+    return [
+        (Kept, "get", lambda self, key, version: get(self, (key[0], None), version)),
+        (Kept, "put", lambda self, key, version, answer: put(self, (key[0], None), version, answer)),
+    ]
 
 
 @bug("whoever knows a message's id may read it")

@@ -131,12 +131,12 @@ class Web(Process):
     def __init__(self, world: World, settings: Settings) -> None:
         super().__init__(world, "web")
         self._settings = settings
-        self._announcements: deque[Announcement] = deque()
+        self._announcements: deque[tuple[int, Announcement]] = deque()
         self._hear: list[Callable[[Announcement], None]] = []
         self._forget: list[Callable[[], None]] = []
         self._late: list[tuple[int, Request]] = []
         self.slowest = 0
-        """Microseconds that a request has taken at most: it may have stood still on its way."""
+        """Microseconds that a request or an announcement has taken at most: it may have stood still on its way."""
 
     def start(self) -> None:
         self._announcements.clear()
@@ -151,7 +151,8 @@ class Web(Process):
             for forget in self._forget:
                 forget()
         while self._announcements:
-            announcement = self._announcements.popleft()
+            told_at, announcement = self._announcements.popleft()
+            self.slowest = max(self.slowest, self.world.micros - told_at)
             for hear in self._hear:
                 hear(announcement)
         web.app.web_of(self.app).beats.flush()
@@ -169,7 +170,7 @@ class Web(Process):
     def announced(self, announcement: Announcement) -> None:
         """By a decider, after its commit; to be heard in a later turn."""
         if not self.world.befalls("unheard announcement"):
-            self._announcements.append(announcement)
+            self._announcements.append((self.world.micros, announcement))
 
     def ready(self) -> str | None:
         return None

@@ -18,6 +18,7 @@ import msgspec
 
 import config.clock
 import web.app
+import web.gathering
 from actors.deciding import decide_now
 from broker.protocol import commands as c
 from broker.protocol import records as r
@@ -78,6 +79,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         for name in ("random", "uuid", "secrets"):
             stack.enter_context(replaced(config.clock, name, chance))
         stack.enter_context(replaced(web.app, "Beats", StillBeats))
+        stack.enter_context(replaced(web.gathering, "READERS", 100))  # one thread cannot wait for another's read
         stack.enter_context(_quiet())
         world = World(seed, path)
         stack.callback(_end, world)

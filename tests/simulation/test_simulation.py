@@ -14,7 +14,7 @@ from tests.simulation.run import simulate
 ROOT = Path(__file__).resolve().parent.parent.parent
 SEEDS = range(1, 27)
 FOUND_SOMETHING = {
-    60: "a message never expired where the ticker's clock was ahead of the decider's: the first outcome of its command stood",
+    60: "a message never expired where the ticker's clock was ahead of the decider's: its first outcome stood",
     0: "SQLite's own errors passed as bugs of the command: heartbeats and commands were buried, not kept waiting",
 }
 """What a seed showed when it first failed. Its history may be another one by now."""
