@@ -35,8 +35,8 @@ CASES: dict[str, Callable[[Board], None]] = {
     "run_s": runs.measure,
     "heartbeats_per_s": heartbeats.measure,
     "polls_per_s": polling.measure,
-    "waiting_polls": waiting.measure,
     "rss_mb after": partial(starting.measure_memory, when="after"),
+    "waiting_polls": waiting.measure,
     "growth": growth.measure,
     "start_s": starting.measure,
 }
