@@ -135,6 +135,7 @@ class Web(Process):
         self._hear: list[Callable[[Announcement], None]] = []
         self._forget: list[Callable[[], None]] = []
         self._late: list[tuple[int, Request]] = []
+        self.under_way = 0
         self.slowest = 0
         """Microseconds that a request or an announcement has taken at most: it may have stood still on its way."""
 
@@ -160,6 +161,10 @@ class Web(Process):
             self._late.remove(late)
             self.answer(late[1])
         return self.world.chance.uniform(0.05, 0.4)
+
+    def has_its_database_to_itself(self) -> bool:
+        """Requests have connections of their own; here they share one, which must not be cut below another's feet."""
+        return not self.under_way
 
     # signals
 
@@ -235,9 +240,13 @@ class Web(Process):
             return io.BytesIO().write
 
         began_at = self.world.micros
-        parts = self.app.wsgi_app(environ, start_response)
-        said = b"".join(parts)
-        parts.close()  # type: ignore[attr-defined]
+        self.under_way += 1
+        try:
+            parts = self.app.wsgi_app(environ, start_response)
+            said = b"".join(parts)
+            parts.close()  # type: ignore[attr-defined]
+        finally:
+            self.under_way -= 1
         if life != self.life or not self.alive:
             raise Killed(self)
         self.slowest = max(self.slowest, self.world.micros - began_at)

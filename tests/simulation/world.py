@@ -114,6 +114,10 @@ class Process:
 
     # for the kinds of processes to say
 
+    def has_its_database_to_itself(self) -> bool:
+        """May its database be cut off now?"""
+        return True
+
     def start(self) -> None:
         """Build this life's parts."""
 
@@ -268,7 +272,7 @@ class World:
         """This turn may end in death, or with its database cut off, at one of its next places."""
         process.fuse = None
         for fault in ("crash", "cut"):
-            if self.befalls(fault):
+            if self.befalls(fault) and (fault == "crash" or process.has_its_database_to_itself()):
                 process.cutting = fault == "cut"
                 process.fuse = self.chance.randint(1, self.chance.choice((4, 16, 64, 160)))
                 return
@@ -298,7 +302,7 @@ class World:
         if process.cutting:
             self.tell(f"{process.name} loses its database, {name}")
             assert process.database is not None
-            process.database.peewee.connection().rollback()
+            cut_off(process.database)
             raise sqlite3.OperationalError("the connection was lost")
         self._die(process, name)
 
