@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
-import tempfile
 import threading
 import tomllib
 from pathlib import Path
@@ -29,8 +27,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from controller.client import Client, Refused
 from controller.clock import draw_secret
+from controller.durable import write_whole
 
-PRIVATE = 0o600
 _DOTTED = "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -183,26 +181,6 @@ class Folder:
     def _write(self, name: str, text: str) -> str:
         write_whole(self.path / name, text.encode())
         return text
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file's content in one step, readable by its owner only, and durably."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            os.fchmod(stream.fileno(), PRIVATE)
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _toml(settings: Settings) -> str:

@@ -20,7 +20,8 @@ from controller.answers import Entry, Project, TaskSpec
 from controller.child import Children
 from controller.client import Client, Refused, Unavailable
 from controller.clock import Clock, draw_key, jitter
-from controller.site import Folder, Settings, write_whole
+from controller.durable import write_whole
+from controller.site import Folder, Settings
 from controller.state import Report, Seat, State
 from controller.tasks.arrays import file_form
 

@@ -18,8 +18,9 @@ from rich.table import Table as Rows
 from controller.answers import Run
 from controller.client import Client
 from controller.clock import Clock, SystemClock, utc_now
+from controller.durable import write_whole
 from controller.show import watch
-from controller.site import Folder, Join, Settings, write_whole
+from controller.site import Folder, Join, Settings
 from controller.tasks.arrays import unpack
 from demo import alone
 from demo.hospitals import LABEL, Records, split, write

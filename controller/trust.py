@@ -1,0 +1,199 @@
+"""Whom a site trusts: the identity keys that it has pinned, and what of the hub's directory holds against them.
+
+The hub says who is in a project and with which keys. It could lie: so every identity is pinned when it is first seen,
+durably, and never replaced by the hub's word; a sealing key counts only if the pinned identity has signed it, and an
+older epoch than one seen before is refused. With `pin = "fingerprint"` an identity counts only once a person has
+compared its fingerprint. Pins lie in pins.json in the site's folder; agent and command line may both write there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from controller.durable import write_whole
+from controller.keys import Key, fingerprint, hex_groups, parse_fingerprint
+from controller.seal_errors import BadSignature, Expired, IdentityChanged, KeyRevoked, NoKey, RolledBack, Unverified
+
+How = Literal["first_sight", "fingerprint"]
+
+
+class TrustSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """pin: whether the first sight of an identity is enough. fingerprints: site's name or id -> words or hex digits.
+
+    unsealed: send and take payloads that are not sealed, where a project allows it. The hub says what a project
+    allows, so this is for those who trust it.
+    """
+
+    pin: How = "first_sight"
+    fingerprints: dict[str, str] = {}
+    unsealed: bool = False
+
+
+class Pin(msgspec.Struct, frozen=True, kw_only=True):
+    """An identity as this site knows it. identity: raw public key. at: microseconds. epoch: the newest one seen."""
+
+    site_id: str
+    name: str
+    identity: bytes
+    at: int
+    how: How
+    epoch: int = 0
+
+    @property
+    def finger(self) -> bytes:
+        return fingerprint(self.identity)
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """What the hub says of a site in a project: its identity, and its newest usable key or None."""
+
+    site_id: str
+    name: str
+    role: str
+    identity: bytes
+    key: Key | None = None
+    key_state: str = ""
+
+
+class Changed(IdentityChanged):
+    """A pinned site shows another identity: the agent stops. pinned and seen are raw identity keys."""
+
+    def __init__(self, member: Member, pinned: bytes) -> None:
+        self.site_id = member.site_id
+        self.pinned = pinned
+        self.seen = member.identity
+        super().__init__(
+            f"site {member.name} ({member.site_id}) was pinned as {hex_groups(fingerprint(pinned))} and the hub now "
+            f"shows {hex_groups(fingerprint(member.identity))}"
+        )
+
+
+class Trust:
+    """The pins of one site. `configured` is what site.toml says; raises `ValueError` for a fingerprint that is none."""
+
+    def __init__(self, folder: Path, settings: TrustSettings) -> None:
+        self._path = folder / "pins.json"
+        self._settings = settings
+        self._fingers = {site: _configured(site, text) for site, text in settings.fingerprints.items()}
+
+    def pins(self) -> dict[str, Pin]:
+        """Every pin, by site id."""
+        try:
+            found = msgspec.json.decode(self._path.read_bytes(), type=list[Pin])
+        except FileNotFoundError:
+            return {}
+        return {pin.site_id: pin for pin in found}
+
+    def signers(self) -> dict[str, bytes]:
+        """Identity keys of the sites whose payloads may be opened."""
+        strict = self._settings.pin == "fingerprint"
+        return {pin.site_id: pin.identity for pin in self.pins().values() if pin.how == "fingerprint" or not strict}
+
+    def meet(self, members: Iterable[Member], now: int) -> None:
+        """Pin who is new, and see that nobody has changed. Raises `Changed`, having pinned nothing."""
+
+        def met(pins: dict[str, Pin]) -> None:
+            for member in members:
+                pins[member.site_id] = self._met(pins.get(member.site_id), member, now)
+
+        self._change(met)
+
+    def usable(self, member: Member, now: int) -> Key:
+        """The key to seal to, if everything about it is as it should be; its epoch is remembered.
+
+        The member was met before. Raises `NoKey`, `Unverified`, `BadSignature`, `KeyRevoked`, `Expired`, `RolledBack`.
+        """
+        pin = self.pins()[member.site_id]
+        if pin.how != "fingerprint" and self._settings.pin == "fingerprint":
+            raise Unverified(f"nobody has compared the fingerprint of site {pin.name} ({pin.site_id})")
+        key = member.key
+        if key is None:
+            raise NoKey(f"site {member.name} ({member.site_id}) has no current key")
+        if key.site_id != member.site_id:
+            raise BadSignature(f"the hub shows a key of site {key.site_id} for site {member.site_id}")
+        key.check(pin.identity)
+        if member.key_state == "revoked":
+            raise KeyRevoked(f"{key} was revoked")
+        if key.expires <= now:
+            raise Expired(f"{key} was good until {key.expires}; it is {now}")
+        if key.epoch < pin.epoch:
+            raise RolledBack(f"the hub shows epoch {key.epoch} of site {pin.name} ({pin.site_id}) after {pin.epoch}")
+        if key.epoch > pin.epoch:
+            self._change(lambda pins: _advance(pins, key))
+        return key
+
+    def confirm(self, member: Member, text: str, now: int, *, replace: bool = False) -> Pin:
+        """A person has compared: pin `member` by this fingerprint. Raises `ValueError` for a fingerprint that is none.
+
+        Raises `Changed` if it is not the fingerprint of what the hub shows, or, without `replace`, of what was pinned.
+        """
+        finger = parse_fingerprint(text)
+        before = self.pins().get(member.site_id)
+        if fingerprint(member.identity) != finger:
+            raise IdentityChanged(
+                f"site {member.name} ({member.site_id}) shows {hex_groups(fingerprint(member.identity))}, "
+                f"and you were told {hex_groups(finger)}"
+            )
+        if before is not None and before.identity != member.identity and not replace:
+            raise Changed(member, before.identity)
+        same = before is not None and before.identity == member.identity
+        pin = Pin(
+            site_id=member.site_id,
+            name=member.name,
+            identity=member.identity,
+            at=now,
+            how="fingerprint",
+            epoch=before.epoch if before is not None and same else 0,
+        )
+        self._change(lambda pins: pins.update({pin.site_id: pin}))
+        return pin
+
+    def _met(self, before: Pin | None, member: Member, now: int) -> Pin:
+        wanted = [self._fingers[name] for name in (member.site_id, member.name) if name in self._fingers]
+        finger = fingerprint(member.identity)
+        if any(one != finger for one in wanted):
+            raise IdentityChanged(
+                f"site {member.name} ({member.site_id}) shows {hex_groups(finger)}, and site.toml says "
+                f"{hex_groups(wanted[0])}"
+            )
+        if before is not None and before.identity != member.identity:
+            raise Changed(member, before.identity)
+        compared = finger in self._fingers.values()
+        if before is None:
+            how: How = "fingerprint" if compared else "first_sight"
+            return Pin(site_id=member.site_id, name=member.name, identity=member.identity, at=now, how=how)
+        if compared and before.how == "first_sight":
+            return msgspec.structs.replace(before, how="fingerprint", at=now)
+        return before
+
+    def _change(self, change: Callable[[dict[str, Pin]], None]) -> None:
+        """Read, change and write under a lock; nothing is written if nothing changed or something is raised."""
+        with self._path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            before = self.pins()
+            after = dict(before)
+            change(after)
+            if after != before:
+                write_whole(self._path, msgspec.json.encode(sorted(after.values(), key=lambda pin: pin.site_id)))
+
+
+def _advance(pins: dict[str, Pin], key: Key) -> None:
+    pin = pins[key.site_id]
+    pins[key.site_id] = msgspec.structs.replace(pin, epoch=max(pin.epoch, key.epoch))
+
+
+def _configured(site: str, text: str) -> bytes:
+    try:
+        return parse_fingerprint(text)
+    except ValueError as error:
+        raise ValueError(f"trust.fingerprints of {site!r}: {error}") from None
+
+
+def named(pins: Mapping[str, Pin], site: str) -> list[Pin]:
+    """The pins that a person means by a name or an id."""
+    return [pin for pin in pins.values() if site in (pin.site_id, pin.name)]
