@@ -45,8 +45,8 @@ Uuid: TypeAlias = Annotated[
 ]
 _Time: TypeAlias = Annotated[Micros, msgspec.Meta(ge=0, le=9_000_000_000_000_000_000)]
 _Size: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
+_Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=4_294_967_295)]
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
-Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=4_294_967_295)]
 
 
 class SealMalformed(Exception):
@@ -61,7 +61,7 @@ class Recipient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who can open it, and with which of its keys."""
 
     site: Uuid
-    epoch: Epoch
+    epoch: _Epoch
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
