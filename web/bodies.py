@@ -47,6 +47,8 @@ Payload: TypeAlias = Annotated[
     msgspec.Meta(extra_json_schema={"pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}),
 ]
 """Base64 in JSON."""
+PublicKeyText: TypeAlias = Annotated[PublicKey, msgspec.Meta(extra_json_schema={"pattern": "^[A-Za-z0-9+/]{1622}==$"})]
+SignatureText: TypeAlias = Annotated[Signature, msgspec.Meta(extra_json_schema={"pattern": "^[A-Za-z0-9+/]{86}==$"})]
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,11 +106,11 @@ class NewKey(Body, frozen=True):
     signature: Ed25519 by the site's identity key. grace_s: how long the key before it is taken for.
     """
 
-    public_key: PublicKey
+    public_key: PublicKeyText
     suite: Literal[1]
     created_at: Moment
     expires_at: Moment
-    signature: Signature
+    signature: SignatureText
     grace_s: Grace = 604_800.0
 
 
