@@ -4,6 +4,7 @@
     worker threads    one for each run with something to do: the oldest entry first, one after the other
     child processes   one for each task run: the hooks compute there (child.py)
     heartbeat, join   two more threads
+    keys, logs        keep the sealing keys as they should be; send what hooks say
 
 What an entry leads to is in steps.py. An entry is on disk before it is acknowledged, and a report before it is sent,
 so a kill at any moment is followed by the same requests under the same keys.
@@ -20,10 +21,16 @@ from typing import TextIO
 
 from controller.answers import Entry
 from controller.client import LONG_POLL_AT_MOST_S, Client, Refused, Unavailable
-from controller.clock import Clock, SystemClock, jitter, utc_now
+from controller.clock import Clock, SystemClock, jitter, micros_now, utc_now
+from controller.courier import Courier
+from controller.logs import FLUSH_EVERY_S
+from controller.patience import Halted
 from controller.site import Folder, Settings, SiteError
 from controller.state import State
-from controller.steps import NOT_NOW, Halted, Steps
+from controller.steps import NOT_NOW, Steps
+from controller.transfer import Transfer
+from controller.trust import Changed
+from controller.upkeep import due, tend
 
 WORKERS_AT_MOST = 64
 WAKE_EVERY_S = 1.0
@@ -31,12 +38,19 @@ PATIENCE_S = 10.0
 """How long a request is repeated before it is asked whether its result is still wanted; then it goes on."""
 FINISH_WITHIN_S = 10.0
 """How long hooks may go on after SIGTERM; what is not finished then is repeated at the next start."""
+TEND_EVERY_S = 5.0
+"""How often it is looked whether a sealing key is due."""
+KEYS_CHANGE = ("key_changed", "member_admitted", "member_left", "member_declined", "member_invited")
+"""Notices after which a project's directory is asked for again."""
+KEY_WITHIN_S = 10.0
+"""How long joining waits for the first key, so that a new member can be sealed to at once."""
+UNAUTHORIZED = 401
 JOIN_FIRST_S = 1.0
 JOIN_AT_MOST_S = 30.0
 
 
 class Agent:
-    """A site at work. `run` returns after `stop`, or raises `Refused` when the hub no longer knows the site."""
+    """A site at work. `run` returns after `stop`, or raises what made it impossible to go on."""
 
     def __init__(self, folder: Folder, *, log: TextIO = sys.stderr, clock: Clock | None = None) -> None:
         self.folder = folder
@@ -46,6 +60,8 @@ class Agent:
         self._closing = threading.Event()
         self._halting = threading.Event()
         self._ended = threading.Event()
+        self._poked = threading.Event()
+        self._keyed = threading.Event()
         self._failure: BaseException | None = None
         self._caught_up = False
         self._lock = threading.Lock()
@@ -55,10 +71,15 @@ class Agent:
         """Take up nothing new and end soon. Safe to call from a signal's handler."""
         self._closing.set()
         self._ended.set()
+        self._poked.set()
 
     def run(self) -> None:
-        """Enrol if need be, then work until `stop`. Raises `SiteError` or `Refused` if the site cannot work at all."""
+        """Enrol if need be, then work until `stop`. Raises `SiteError` or `Refused` if the site cannot work at all.
+
+        Raises `trust.Changed` if another site's identity was swapped.
+        """
         lock = self._only_one()
+        trust = self.folder.trust(self.settings)
         self.site_id = self._enrolled()
         self.state = State(self.folder.path / "state.sqlite")
         self.client = Client(
@@ -68,18 +89,38 @@ class Agent:
             closing=self._halting,
             ca_file=self.settings.ca_file,
         )
+        self.keyring = self.folder.keyring()
+        self.courier = Courier(
+            self.folder.path,
+            self.settings,
+            self.keyring,
+            trust,
+            self.state,
+            self.client,
+            Transfer(self.client),
+            monotonic=self._clock.monotonic,
+            log=self._log,
+        )
         self.steps = Steps(
             self.site_id,
             self.folder,
             self.settings,
             self.state,
             self.client,
+            self.courier,
             halting=self._halting,
             clock=self._clock,
             log=self._log,
         )
         self._log("started", hub=self.settings.hub, id=self.site_id)
-        for name, body in (("inbox", self._follow), ("heartbeat", self._beat), ("join", self._join)):
+        threads = {
+            "keys": self._tend,
+            "inbox": self._follow,
+            "heartbeat": self._beat,
+            "join": self._join,
+            "logs": self._send_logs,
+        }
+        for name, body in threads.items():
             threading.Thread(target=self._guarded, args=(body,), name=name, daemon=True).start()
         while not self._ended.wait(WAKE_EVERY_S):  # a signal that another thread got is handled when this one wakes
             pass
@@ -142,6 +183,10 @@ class Agent:
         if entries[0].seq > taken + 1 and taken:
             self._log("gap", missing_from=taken + 1, missing_to=entries[0].seq - 1)
         self.state.take(entries)
+        for entry in entries:
+            if entry.kind in KEYS_CHANGE:
+                self.courier.forget(entry.project_id)
+                self._poked.set()
         if self._caught_up:
             self._wake()
         self.client.acknowledge(entries[-1].seq)
@@ -155,8 +200,39 @@ class Agent:
                 self._log("heartbeat lost", detail=str(error))
             self._clock.wait(self._closing, jitter(pause, 0.1))
 
+    def _tend(self) -> None:
+        """The sealing keys: one is published before anything else is asked of the hub, and renewed in time."""
+        ask = True
+        while not self._closing.is_set():
+            try:
+                for number in self.keyring.expire(micros_now()):
+                    self._log("key gone", epoch=number)
+                if ask or due(self.keyring, self.settings.keys, micros_now()):
+                    tend(self.keyring, self.settings.keys, self.client, micros_now(), log=self._log)
+                self._keyed.set()
+                self.state.forget_opened(micros_now())
+            except Unavailable as error:
+                self._log("hub unavailable", detail=str(error))
+            except Refused as error:
+                if error.status == UNAUTHORIZED:
+                    raise
+                self._log("keys refused", reason=error.slug, detail=error.detail)
+            ask = self._clock.wait(self._poked, TEND_EVERY_S)
+            self._poked.clear()
+
+    def _send_logs(self) -> None:
+        while not self._clock.wait(self._closing, FLUSH_EVERY_S):
+            try:
+                self.steps.logs.flush()
+            except Unavailable as error:
+                self._log("hub unavailable", detail=str(error))
+            except Changed as changed:
+                self.courier.record_conflict(changed)
+                raise
+
     def _join(self) -> None:
         """Ask to join the configured projects, which may not exist yet, until each is joined or asked for."""
+        self._clock.wait(self._keyed, KEY_WITHIN_S)
         wanted, pause = set(self.settings.join.projects), JOIN_FIRST_S
         while wanted and not self._closing.is_set():
             wanted -= {name for name in sorted(wanted) if self._joined(name)}

@@ -100,6 +100,7 @@ class Project(Answer, frozen=True, kw_only=True):
     joining: str = ""
     tasks: list[TaskSpec] = []
     last_run_number: int = 0
+    sealed: str = "optional"
     archived_at: datetime | None = None
 
 
@@ -204,6 +205,57 @@ class Posted(Answer, frozen=True, kw_only=True):
     ids: list[str]
 
 
+class SealingKey(Answer, frozen=True, kw_only=True):
+    """A site's sealing key as the hub keeps it; these times are microseconds, as they were signed."""
+
+    site_id: str
+    epoch: int
+    suite: int
+    public_key: bytes
+    created_at: int
+    expires_at: int
+    signature: bytes
+    state: str = "current"
+
+    def __repr__(self) -> str:
+        return f"SealingKey({self.site_id} epoch {self.epoch} {self.state})"
+
+
+class MemberKey(Answer, frozen=True, kw_only=True):
+    """An active member of a project: its identity, and the key to seal to it with, None where it has none."""
+
+    site_id: str
+    site_name: str
+    role: str
+    identity_key: bytes
+    key: SealingKey | None = None
+
+
+class KeyChanged(Answer, frozen=True, kw_only=True):
+    site_id: str
+    epoch: int
+    state: str
+
+
+class LogPiece(Answer, frozen=True, kw_only=True):
+    """A piece of a site's log of a task run. seq: counted from 1 by its site; at: the cursor."""
+
+    site_id: str
+    task_seq: int
+    seq: int
+    created_at: datetime
+    body: bytes
+    at: int = 0
+    round: int | None = None
+
+    def __repr__(self) -> str:
+        return f"LogPiece({self.site_id}/{self.task_seq} {self.seq}, {len(self.body)} bytes)"
+
+
+class Written(Answer, frozen=True, kw_only=True):
+    """What became of a piece of log; fields are not needed."""
+
+
 class Message(Answer, frozen=True, kw_only=True):
     """A payload; its repr shows size and digest only."""
 
@@ -213,6 +265,11 @@ class Message(Answer, frozen=True, kw_only=True):
     size_bytes: int = 0
     sha256: str = ""
     sender_site_id: str | None = None
+    project_id: str | None = None
+    run_id: str | None = None
+    task_seq: int | None = None
+    round: int | None = None
+    artifact_id: str | None = None
 
     def __repr__(self) -> str:
         return f"Message(id={self.id!r}, kind={self.kind!r}, size_bytes={self.size_bytes}, sha256={self.sha256!r})"

@@ -9,14 +9,23 @@ import threading
 from collections.abc import Callable
 from multiprocessing import Pipe
 from pathlib import Path
+from typing import TypeAlias
 
 from controller import jobs
+from controller.clock import SystemClock
 from controller.site import Tasks
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOK_EVERY_S = 0.1
 """How often a waiting agent asks whether the result is still wanted; a question to its own memory."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+Logged: TypeAlias = Callable[[str], None]
+
+
+def _nowhere(_text: str) -> None:
+    """Let what a hook says go."""
 
 
 class ChildDied(Exception):
@@ -30,21 +39,23 @@ class Child:
         self._folder = folder
         self._threads = threads
         self._stop_within_s = stop_within_s
+        self._clock = SystemClock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def call(self, job: jobs.Job, unwanted: Callable[[], bool]) -> jobs.Finished | None:
+    def call(self, job: jobs.Job, unwanted: Callable[[], bool], logged: Logged = _nowhere) -> jobs.Finished | None:
         """The outcome, or None once `unwanted` says so: the hook is asked to stop, and ended if it does not.
 
-        Raises `ChildDied`; the next call starts a new process.
+        `logged` is called with what the hook says meanwhile. Raises `ChildDied`; the next call starts a new process.
         """
         self._start()
         try:
             self._connection.send_bytes(jobs.encode(job))
-            while not self._connection.poll(LOOK_EVERY_S):
+            finished = self._next(LOOK_EVERY_S, logged)
+            while finished is None:
                 if unwanted():
                     self._stop()
                     return None
-            finished = jobs.decode_for_agent(self._connection.recv_bytes(jobs.FRAME_LIMIT_BYTES))
+                finished = self._next(LOOK_EVERY_S, logged)
         except (EOFError, OSError):
             code = self.end()
             raise ChildDied(f"{job.hook}: its process ended with code {code}") from None
@@ -85,12 +96,23 @@ class Child:
     def _stop(self) -> None:
         """Ask, wait, and end it if it does not answer: a hook that ignores `stopping()` takes its process with it."""
         self._connection.send_bytes(jobs.encode(jobs.Stop()))
-        if not self._connection.poll(self._stop_within_s):
-            assert self._process is not None
-            self._process.kill()
-            self.end()
-            return
-        self._connection.recv_bytes(jobs.FRAME_LIMIT_BYTES)
+        end = self._clock.monotonic() + self._stop_within_s
+        while self._next(max(0.0, end - self._clock.monotonic()), _nowhere) is None:
+            if self._clock.monotonic() >= end:
+                assert self._process is not None
+                self._process.kill()
+                self.end()
+                return
+
+    def _next(self, wait_s: float, logged: Logged) -> jobs.Finished | None:
+        """How the job ended, if that comes within `wait_s`; what the hook says on the way goes to `logged`."""
+        if not self._connection.poll(wait_s):
+            return None
+        frame = jobs.decode_for_agent(self._connection.recv_bytes(jobs.FRAME_LIMIT_BYTES))
+        if isinstance(frame, jobs.Logged):
+            logged(frame.text)
+            return None
+        return frame
 
 
 class Children:
@@ -107,7 +129,7 @@ class Children:
         """True if the task run's hooks have been called since the agent started."""
         return (run_id, task_seq) in self._children
 
-    def call(self, job: jobs.Job, unwanted: Callable[[], bool]) -> jobs.Finished | None:
+    def call(self, job: jobs.Job, unwanted: Callable[[], bool], logged: Logged = _nowhere) -> jobs.Finished | None:
         """As `Child.call`, in its turn; a process that died is an error like any other."""
         with self._lock:
             child = self._children.get((job.run_id, job.task_seq))
@@ -118,7 +140,7 @@ class Children:
             if unwanted():
                 return None
         try:
-            return None if unwanted() else child.call(job, unwanted)
+            return None if unwanted() else child.call(job, unwanted, logged)
         except ChildDied as died:
             if unwanted():
                 return None

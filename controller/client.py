@@ -242,21 +242,76 @@ class Client:
         path = f"/v1/runs/{_part(run_id)}/tasks/{task_seq}/rounds/{round_}/aggregated"
         return self._written("POST", path, body, a.Reported, key)
 
+    # keys
+
+    def put_key(self, site_id: str, epoch: int, body: Mapping[str, object], *, key: str | None = None) -> a.KeyChanged:
+        """Publish the site's sealing key of an epoch; the same key again changes nothing."""
+        return self._write("PUT", f"/v1/sites/{_part(site_id)}/keys/{epoch}", body, a.KeyChanged, key=key)
+
+    def revoke_key(self, site_id: str, epoch: int, reason: str = "", *, key: str | None = None) -> a.KeyChanged:
+        path = f"/v1/sites/{_part(site_id)}/keys/{epoch}"
+        return self._write("DELETE", path, {"reason": reason}, a.KeyChanged, key=key)
+
+    def site_keys(self, site_id: str) -> list[a.SealingKey]:
+        """Every sealing key that the hub has of a site."""
+        return list(self._every(f"/v1/sites/{_part(site_id)}/keys", {}, a.SealingKey))
+
+    def project_keys(self, project_id: str) -> list[a.MemberKey]:
+        """The active members of a project with their identities and keys, as the hub says."""
+        return list(self._every(f"/v1/projects/{_part(project_id)}/keys", {}, a.MemberKey))
+
+    def report_conflict(self, site_id: str, about_site_id: str, pinned: str, seen: str) -> None:
+        """Put on record that `about_site_id` shows another identity than it was pinned with (hashes of both)."""
+        path = f"/v1/sites/{_part(site_id)}/conflicts/{_part(about_site_id)}"
+        self._write("PUT", path, {"pinned": pinned, "seen": seen}, dict, key=None)
+
+    # logs
+
+    def write_log(
+        self, run_id: str, task_seq: int, site_id: str, seq: int, pieces: Sequence[bytes], *, key: str | None = None
+    ) -> None:
+        """Pieces of the site's own log of a task run, numbered from `seq`; what the hub has stays as it is."""
+        path = f"/v1/runs/{_part(run_id)}/tasks/{task_seq}/logs/{_part(site_id)}"
+        self._write("POST", path, {"seq": seq, "pieces": list(pieces)}, dict, key=key)
+
+    def logs(
+        self,
+        run_id: str,
+        *,
+        site_id: str | None = None,
+        task_seq: int | None = None,
+        after: int = 0,
+        wait: int = 0,
+        limit: int = 100,
+    ) -> list[a.LogPiece]:
+        """Pieces after the cursor `after`, oldest first; waits `wait` seconds for one."""
+        query = {
+            "site": site_id,
+            "task": task_seq,
+            "after": after,
+            "wait": min(wait, LONG_POLL_AT_MOST_S) or None,
+            "limit": limit,
+        }
+        return self._read(f"/v1/runs/{_part(run_id)}/logs", _page(a.LogPiece), query, wait_s=wait).items
+
     # messages
 
     def post_message(
         self,
         project_id: str,
         to: Literal["coordinator", "participants"] | Sequence[str],
-        content: bytes,
+        content: bytes | None,
         *,
         kind: str = "message",
         run_id: str | None = None,
         ttl_s: float | None = None,
+        artifact_id: str | None = None,
         key: str | None = None,
     ) -> str:
-        """Send a message; its id."""
+        """Send a message; its id. With `artifact_id` the body lies there, and `content` is its seal."""
         message: dict[str, object] = {"project_id": project_id, "to": to, "body": content, "kind": kind}
+        if artifact_id is not None:
+            message["artifact_id"] = artifact_id
         if run_id is not None:
             message["run_id"] = run_id
         if ttl_s is not None:

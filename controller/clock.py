@@ -36,6 +36,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def micros_now() -> int:
+    """The wall clock as seals and keys have it: whole microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
 def draw_key() -> str:
     """A random idempotency key."""
     return str(uuid.uuid4())

@@ -13,23 +13,26 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from controller import jobs
 from controller.clock import SystemClock
-from controller.tasks import Context, Result, Stopped, Task, TaskError, Update, finite
-from controller.tasks.arrays import pack, unpack
+from controller.tasks import Context, Result, Stopped, Task, TaskError, finite
+from controller.tasks.arrays import Updates, pack, unpack
 from controller.tasks.registry import task_of
 
 REASON_AT_MOST = 500
+LARGE_SUFFIX = ".packed"
 
 
 class Hooks:
     """The hooks of one task run; the task is made and prepared when it is first needed."""
 
-    def __init__(self, stopping: threading.Event) -> None:
+    def __init__(self, stopping: threading.Event, log: Callable[[str], None] = lambda _text: None) -> None:
         self._stopping = stopping
+        self._log = log
         self._task: Task | None = None
         self._prepared = False
 
@@ -45,23 +48,30 @@ class Hooks:
             return jobs.Finished(error=reason_of(error, job.hook))
         return jobs.Finished(packed=packed, metrics=metrics, seconds=clock.monotonic() - start)
 
-    def _call(self, job: jobs.Job) -> tuple[bytes | None, dict[str, float]]:
+    def _call(self, job: jobs.Job) -> tuple[jobs.Packed | None, dict[str, float]]:
         context = self._context(job)
         task = self._made(job)
         if job.hook == "aggregate":
-            updates = [Update(u.site_id, unpack(u.packed), u.metrics) for u in job.updates]
+            parts = [(u.site_id, u.packed.where, u.metrics) for u in job.updates]
+            updates = Updates(parts, job.limit_bytes)
             result = task.aggregate(context, updates)
             metrics = {**result.metrics, **task.evaluate(context, result.content)}
-            return pack(result.content), finite(metrics)
+            return self._packed(job, context, result), finite(metrics)
         if not self._prepared:
             task.prepare(context)
             self._prepared = True
         if job.hook == "prepare":
             return None, {}
-        result = task.train(context, None if job.model is None else unpack(job.model))
+        result = task.train(context, None if job.model is None else unpack(job.model.where, job.limit_bytes))
         if not isinstance(result, Result):
             raise TaskError(f"train gave a {type(result).__name__}, not a Result")
-        return pack(result.content), finite(result.metrics)
+        return self._packed(job, context, result), finite(result.metrics)
+
+    @staticmethod
+    def _packed(job: jobs.Job, context: Context, result: Result) -> jobs.Packed:
+        """What a hook hands over; large content lies in the task's folder until the agent has sent it."""
+        large = context.folder / f"{job.hook}-{job.round}{LARGE_SUFFIX}"
+        return jobs.packed(pack(result.content, job.limit_bytes, large))
 
     def _made(self, job: jobs.Job) -> Task:
         if self._task is None:
@@ -85,6 +95,7 @@ class Hooks:
             folder=folder,
             seed=int.from_bytes(hashlib.sha256(cause.encode()).digest()[:4]),
             stopping=self._stopping.is_set,
+            log=self._log,
         )
 
 
@@ -100,13 +111,19 @@ def reason_of(error: BaseException, hook: str) -> str:
 
 def serve(connection: Connection) -> None:
     """Do jobs one after the other until the agent closes the connection."""
-    stopping = threading.Event()
+    stopping, sending = threading.Event(), threading.Lock()
+
+    def log(text: str) -> None:
+        with sending:
+            connection.send_bytes(jobs.encode(jobs.Logged(str(text)[: jobs.LOG_AT_MOST])))
+
     waiting: queue.Queue[jobs.Job] = queue.Queue(maxsize=1)
     threading.Thread(target=_listen, args=(connection, waiting, stopping), name="listen", daemon=True).start()
-    hooks = Hooks(stopping)
+    hooks = Hooks(stopping, log)
     while True:
         finished = hooks.run(waiting.get())
-        connection.send_bytes(jobs.encode(finished))
+        with sending:
+            connection.send_bytes(jobs.encode(finished))
 
 
 def _listen(connection: Connection, waiting: queue.Queue[jobs.Job], stopping: threading.Event) -> None:

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
 FRAME_LIMIT_BYTES = 536_870_912
+LOG_AT_MOST = 16_384
+"""Characters of one call to `context.log`; the rest of it is cut off."""
+
+
+class Packed(msgspec.Struct, frozen=True):
+    """Packed content: the bytes, or, if it is large, the name of the file that holds them."""
+
+    content: bytes = b""
+    file: str = ""
+
+    def __repr__(self) -> str:
+        return f"Packed({len(self.content)} bytes, file={self.file!r})"
+
+    @property
+    def where(self) -> bytes | Path:
+        """As the tasks' arrays take it."""
+        return Path(self.file) if self.file else self.content
+
+
+def packed(where: bytes | Path) -> Packed:
+    """As it travels."""
+    return Packed(where) if isinstance(where, bytes) else Packed(file=str(where))
 
 
 class Submitted(msgspec.Struct, frozen=True, tag=True):
     """A site's update, packed."""
 
     site_id: str
-    packed: bytes
+    packed: Packed
     metrics: dict[str, float]
 
 
 class Job(msgspec.Struct, frozen=True, tag=True):
-    """Call one hook. hook: prepare, train or aggregate (which evaluates too). Everything a child needs is in here."""
+    """Call one hook. hook: prepare, train or aggregate (which evaluates too). Everything a child needs is in here.
+
+    limit_bytes: what content may have, packed and unpacked.
+    """
 
     hook: str
     model_name: str
@@ -32,8 +58,9 @@ class Job(msgspec.Struct, frozen=True, tag=True):
     parameters: dict[str, object]
     data: dict[str, str]
     folder: str
-    model: bytes | None = None
+    model: Packed | None = None
     updates: list[Submitted] = []
+    limit_bytes: int = 1_073_741_824
 
     def __repr__(self) -> str:
         return f"Job({self.hook} {self.run_id}/{self.task_seq} round {self.round})"
@@ -46,7 +73,7 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
 class Finished(msgspec.Struct, frozen=True, tag=True):
     """How a job ended: `error` is empty if well; `stopped` if the hook saw that it was not wanted."""
 
-    packed: bytes | None = None
+    packed: Packed | None = None
     metrics: dict[str, float] = {}
     error: str = ""
     stopped: bool = False
@@ -56,13 +83,23 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
         return f"Finished(error={self.error!r}, stopped={self.stopped}, seconds={self.seconds:.3f})"
 
 
+class Logged(msgspec.Struct, frozen=True, tag=True):
+    """What a hook has to say while it works."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return f"Logged({len(self.text)} characters)"
+
+
 ToChild: TypeAlias = Job | Stop
+ToAgent: TypeAlias = Finished | Logged
 
 _to_child = msgspec.msgpack.Decoder(ToChild)
-_to_agent = msgspec.msgpack.Decoder(Finished)
+_to_agent = msgspec.msgpack.Decoder(ToAgent)
 
 
-def encode(frame: ToChild | Finished) -> bytes:
+def encode(frame: ToChild | ToAgent) -> bytes:
     return msgspec.msgpack.encode(frame)
 
 
@@ -71,5 +108,6 @@ def decode_for_child(content: bytes) -> ToChild:
     return frame
 
 
-def decode_for_agent(content: bytes) -> Finished:
-    return _to_agent.decode(content)
+def decode_for_agent(content: bytes) -> ToAgent:
+    frame: ToAgent = _to_agent.decode(content)
+    return frame

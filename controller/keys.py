@@ -234,6 +234,11 @@ class Keyring:
                 raise WrongEpoch(f"site {self.site_id} has no epoch {number}")
             self._write(msgspec.structs.replace(epoch, private=None, revoked=epoch.revoked or now))
 
+    def discard(self, number: int) -> None:
+        """Forget an epoch that was never published; its number is free again."""
+        with self._locked():
+            (self._folder / f"{number}.json").unlink(missing_ok=True)
+
     def withdrawn(self, number: int) -> None:
         """The hub knows that the epoch is revoked."""
         with self._locked():

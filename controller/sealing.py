@@ -259,6 +259,14 @@ def open(sealed: bytes, expected: Address, opener: Opener) -> bytes:
     return bytes(content)
 
 
+def check(detached: bytes, expected: Address, opener: Opener, *, at_most: int) -> Header:
+    """All that a detached seal can tell before its body is fetched: whether it is worth it. Raises `SealError`."""
+    found, _ = read_seal(detached)
+    _verified(found, expected, opener)
+    _fits(found, at_most)
+    return found.header
+
+
 def open_file(
     detached: bytes, source: Path | segments.Source, target: Path, expected: Address, opener: Opener, *, at_most: int
 ) -> Header:
@@ -270,8 +278,7 @@ def open_file(
     if rest:
         raise Malformed(f"{found} is detached, but {len(rest)} bytes follow it")
     content_key = _verified(found, expected, opener)
-    if found.header.plain_bytes > at_most:
-        raise Malformed(f"{found} holds {found.header.plain_bytes} bytes; this site takes {at_most} here")
+    _fits(found, at_most)
     with whole(target) as handle:
         if isinstance(source, Path):
             with source.open("rb", buffering=0) as stream:
@@ -327,6 +334,8 @@ def _header(text: bytes) -> Header:
     sites = [recipient.site for recipient in header.recipients]
     if msgspec.json.encode(header) != text or sites != sorted(set(sites)):
         raise Malformed("a header that is not in its one form, or whose recipients are not sorted")
+    if header.expires <= header.created:
+        raise Malformed("a header that says that it expired before it was made")
     if header.body_bytes != segments.body_bytes(header.plain_bytes) or header.body_bytes > _BODY_AT_MOST_BYTES:
         raise Malformed(f"a body of {header.body_bytes} bytes for {header.plain_bytes} bytes of content")
     return header
@@ -349,6 +358,11 @@ def _verified(found: Seal, expected: Address, opener: Opener) -> bytes:
     if header.expires <= opener.now:
         raise Expired(f"{found} was good until {header.expires}; it is {opener.now}")
     return _content_key(found, opener.keys)
+
+
+def _fits(found: Seal, at_most: int) -> None:
+    if found.header.plain_bytes > at_most:
+        raise Malformed(f"{found} holds {found.header.plain_bytes} bytes; this site takes {at_most} here")
 
 
 def _differences(sealed: Address, expected: Address) -> str:

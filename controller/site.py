@@ -4,6 +4,8 @@
     enrolment.token    one-time, deleted once the site is enrolled          (0600)
     token              the site's bearer token, drawn here                  (0600)
     identity.key       its Ed25519 private key, raw, base64                 (0600)
+    keys/              its sealing keys, by epoch (keys.py)                 (0600)
+    pins.json          the identities of other sites (trust.py)
     site.id            its id, written when the hub has answered
     state.sqlite       the agent's memory (state.py)
     models/, runs/     global models received; private folders of tasks
@@ -28,6 +30,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from controller.client import Client, Refused
 from controller.clock import draw_secret
 from controller.durable import write_whole
+from controller.keys import Keyring
+from controller.trust import Trust, TrustSettings
 
 _DOTTED = "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"
 
@@ -48,12 +52,21 @@ class Tasks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     threads: cores for numerical libraries. stop_within_s: how long a hook may take to notice that it is not wanted
     before its process is ended. at_once: task runs that compute at the same time, further ones wait.
+    content_limit_bytes: what an update or a model may have, made here or received.
     """
 
     allow: list[Annotated[str, msgspec.Meta(pattern=_DOTTED)]] = []
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
     stop_within_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 5.0
     at_once: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+    content_limit_bytes: Annotated[int, msgspec.Meta(ge=1, le=2**40)] = 1_073_741_824
+
+
+class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """rotate_every_days: how long a sealing key is the newest. grace_days: how long an older one still opens."""
+
+    rotate_every_days: Annotated[float, msgspec.Meta(gt=0, le=3650)] = 30.0
+    grace_days: Annotated[float, msgspec.Meta(gt=0, le=365)] = 7.0
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,6 +80,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     join: Join = Join()
     data: dict[str, str] = {}
     tasks: Tasks = Tasks()
+    trust: TrustSettings = TrustSettings()
+    keys: Keys = Keys()
 
 
 _TEMPLATE = """# A Fedyard site. docs/sites.md explains every line.
@@ -87,6 +102,15 @@ allow = []                       # "package.module:Class" that a project may run
 threads = 1                      # cores for numerical libraries
 at_once = 2                      # task runs that compute at the same time
 stop_within_s = 5.0              # how long a stopped task may go on before its process is ended
+content_limit_bytes = 1073741824 # what an update or a model may have
+
+[trust]
+pin = "first_sight"              # or "fingerprint": nothing for or from a site whose fingerprint nobody has compared
+fingerprints = {{}}                # "name or id of a site" = "its twelve words, or hex digits"
+
+[keys]
+rotate_every_days = 30           # a new sealing key
+grace_days = 7                   # how long the one before it still opens what was sealed to it
 """
 
 
@@ -137,6 +161,17 @@ class Folder:
             raw = Ed25519PrivateKey.generate().private_bytes_raw()
             text = self._write("identity.key", base64.b64encode(raw).decode())
         return Ed25519PrivateKey.from_private_bytes(base64.b64decode(text))
+
+    def keyring(self) -> Keyring:
+        """The site's sealing keys. Raises `SiteError` if the site is not enrolled yet."""
+        return Keyring(self.path, self.site_id(), self.identity())
+
+    def trust(self, settings: Settings) -> Trust:
+        """Whom the site trusts. Raises `SiteError` if site.toml names a fingerprint that is none."""
+        try:
+            return Trust(self.path, settings.trust)
+        except ValueError as error:
+            raise SiteError(f"{self.path / 'site.toml'}: {error}") from None
 
     def enrol(self, settings: Settings, closing: threading.Event | None = None) -> str:
         """The site's id; makes the site known to the hub if it is not yet. May be repeated whatever happened before.

@@ -3,6 +3,9 @@
 An inbox entry is acknowledged to the hub once it is in here; from then on this file owes its effect. An entry is
 done once everything that follows from it has been reported. A report is in here, to the byte, before it is first
 sent, under a key of its own: after a crash the very same request is repeated and the hub sees one.
+
+What comes in lies here sealed until it is first opened, and then opened, since the key that opens it will be gone one
+day; large content lies in files beside. What a hook has made lies here until the hub has it.
 """
 
 from __future__ import annotations
@@ -27,7 +30,20 @@ CREATE TABLE IF NOT EXISTS entries (
 CREATE INDEX IF NOT EXISTS entries_of_run ON entries (run_id, seq);
 CREATE TABLE IF NOT EXISTS bodies (
     message_id TEXT PRIMARY KEY, kind TEXT NOT NULL, entry_seq INTEGER NOT NULL,
-    run_id TEXT, task_seq INTEGER, round INTEGER, body BLOB NOT NULL);
+    run_id TEXT, task_seq INTEGER, round INTEGER, body BLOB NOT NULL,
+    sender TEXT, artifact_id TEXT, opened INTEGER NOT NULL DEFAULT 0, file TEXT NOT NULL DEFAULT '');
+CREATE TABLE IF NOT EXISTS opened_seals (id TEXT PRIMARY KEY, place TEXT NOT NULL, expires INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS results (
+    entry_seq INTEGER PRIMARY KEY, run_id TEXT NOT NULL, packed BLOB NOT NULL, file TEXT NOT NULL,
+    metrics_json BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS outgoing (
+    entry_seq INTEGER PRIMARY KEY, run_id TEXT NOT NULL, seal BLOB, file TEXT NOT NULL, artifact_id TEXT);
+CREATE TABLE IF NOT EXISTS coordinators (project_id TEXT PRIMARY KEY, site_id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS log_counts (
+    run_id TEXT NOT NULL, task_seq INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run_id, task_seq));
+CREATE TABLE IF NOT EXISTS log_pieces (
+    run_id TEXT NOT NULL, task_seq INTEGER NOT NULL, seq INTEGER NOT NULL, project_id TEXT NOT NULL,
+    round INTEGER NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (run_id, task_seq, seq));
 CREATE TABLE IF NOT EXISTS reports (
     entry_seq INTEGER NOT NULL, event TEXT NOT NULL, run_id TEXT NOT NULL, task_seq INTEGER NOT NULL,
     round INTEGER NOT NULL, seq INTEGER NOT NULL, key TEXT NOT NULL, body_json BLOB NOT NULL,
@@ -39,6 +55,13 @@ CREATE TABLE IF NOT EXISTS seats (
 CREATE TABLE IF NOT EXISTS position (one INTEGER PRIMARY KEY CHECK (one = 1), taken_seq INTEGER NOT NULL);
 INSERT OR IGNORE INTO position VALUES (1, 0);
 """
+_LATER = (
+    ("bodies", "sender", "TEXT"),
+    ("bodies", "artifact_id", "TEXT"),
+    ("bodies", "opened", "INTEGER NOT NULL DEFAULT 0"),
+    ("bodies", "file", "TEXT NOT NULL DEFAULT ''"),
+)
+"""Columns that a file of an older agent lacks."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -59,6 +82,72 @@ class Report(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Report({self.event} {self.run_id}/{self.task_seq} round {self.round} seq {self.seq} {self.outcome})"
+
+
+class Body(msgspec.Struct, frozen=True):
+    """A message's body: as it arrived, or opened. artifact_id: where the ciphertext lies, if not in `body`.
+
+    file: where large opened content lies.
+    """
+
+    message_id: str
+    kind: str
+    body: bytes
+    sender: str | None
+    artifact_id: str | None
+    opened: bool
+    file: str
+
+    def __repr__(self) -> str:
+        return f"Body({self.kind} {self.message_id}, {len(self.body)} bytes, opened={self.opened})"
+
+
+class Made(msgspec.Struct, frozen=True):
+    """What a hook has made because of an entry: packed content, or the file that holds it."""
+
+    entry_seq: int
+    run_id: str
+    packed: bytes
+    file: str
+    metrics: dict[str, float]
+
+    def __repr__(self) -> str:
+        return f"Made(entry={self.entry_seq}, {len(self.packed)} bytes, file={self.file!r})"
+
+    @property
+    def content(self) -> bytes | Path:
+        return Path(self.file) if self.file else self.packed
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """A large payload on its way: its detached seal (None if it is not sealed), the file with its body.
+
+    artifact_id: where it lies at the hub, once it does.
+    """
+
+    entry_seq: int
+    run_id: str
+    seal: bytes | None
+    file: str
+    artifact_id: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Outgoing(entry={self.entry_seq}, file={self.file!r}, artifact_id={self.artifact_id!r})"
+
+
+class LogPiece(msgspec.Struct, frozen=True):
+    """A piece of a task run's log that the hub does not have yet. at: microseconds, when it was begun."""
+
+    run_id: str
+    task_seq: int
+    seq: int
+    project_id: str
+    round: int
+    at: int
+    text: str
+
+    def __repr__(self) -> str:
+        return f"LogPiece({self.run_id}/{self.task_seq} {self.seq}, {len(self.text)} characters)"
 
 
 class Seat(msgspec.Struct, frozen=True):
@@ -83,6 +172,10 @@ class State:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.executescript(_SCHEMA)
+        for table, column, kind in _LATER:
+            known = {row[1] for row in self._db.execute(f"PRAGMA table_info({table})")}
+            if column not in known:
+                self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
         for beside in ("-wal", "-shm"):
             if Path(f"{path}{beside}").exists():
                 os.chmod(f"{path}{beside}", PRIVATE)  # noqa: PTH101 - a name beside the file
@@ -101,9 +194,9 @@ class State:
         """Keep entries; what is here already stays as it is."""
         rows = [(e.seq, e.run_id, e.task_seq, e.round, e.kind, msgspec.json.encode(_without_body(e))) for e in entries]
         bodies = [
-            (e.message.id, e.message.kind, e.seq, e.run_id, e.task_seq, e.round, e.message.body)
+            (*_place(e.message, e), e.message.body or b"", e.message.sender_site_id, e.message.artifact_id)
             for e in entries
-            if e.message is not None and e.message.body is not None
+            if e.message is not None and (e.message.body is not None or e.message.artifact_id is not None)
         ]
         newest = max(e.seq for e in entries)
         with self._lock, _Transaction(self._db):
@@ -111,7 +204,11 @@ class State:
                 "INSERT OR IGNORE INTO entries (seq, run_id, task_seq, round, kind, entry_json) VALUES (?,?,?,?,?,?)",
                 rows,
             )
-            self._db.executemany("INSERT OR IGNORE INTO bodies VALUES (?,?,?,?,?,?,?)", bodies)
+            self._db.executemany(
+                "INSERT OR IGNORE INTO bodies (message_id, kind, entry_seq, run_id, task_seq, round, body, sender,"
+                " artifact_id) VALUES (?,?,?,?,?,?,?,?,?)",
+                bodies,
+            )
             self._db.execute("UPDATE position SET taken_seq = max(taken_seq, ?)", (newest,))
             self._db.execute("DELETE FROM entries WHERE done AND seq < ?", (newest - KEEP_ENTRIES,))
             self._db.execute(
@@ -151,19 +248,59 @@ class State:
 
     # messages
 
-    def body(self, message_id: str) -> bytes | None:
+    def body(self, message_id: str) -> Body | None:
         with self._lock:
-            row = self._db.execute("SELECT body FROM bodies WHERE message_id = ?", (message_id,)).fetchone()
-        return None if row is None else bytes(row[0])
+            row = self._db.execute(
+                "SELECT message_id, kind, body, sender, artifact_id, opened, file FROM bodies WHERE message_id = ?",
+                (message_id,),
+            ).fetchone()
+        if row is None:
+            return None
+        id, kind, body, sender, artifact_id, opened, file = row
+        return Body(id, kind, bytes(body), sender, artifact_id, bool(opened), file)
 
-    def forget_round(self, entry: Entry) -> None:
-        """A completed round: its updates and earlier models go, the model that came with `entry` stays."""
+    def keep_opened(self, message: Message, entry: Entry, content: bytes | Path) -> None:
+        """Keep what a message holds, in place of its sealed body; of the entry that needed it first."""
+        body, file = (content, "") if isinstance(content, bytes) else (b"", str(content))
+        place = _place(message, entry)
+        with self._lock, _Transaction(self._db):
+            self._db.execute(
+                "INSERT INTO bodies VALUES (?,?,?,?,?,?,?,?,?,1,?) ON CONFLICT (message_id)"
+                " DO UPDATE SET body = excluded.body, opened = 1, file = excluded.file",
+                (*place, body, message.sender_site_id, message.artifact_id, file),
+            )
+
+    def first_opened(self, seal_id: str, place: str, expires: int) -> bool:
+        """True if the sealed payload was never opened before, or only in this very place."""
+        with self._lock, _Transaction(self._db):
+            self._db.execute("INSERT OR IGNORE INTO opened_seals VALUES (?,?,?)", (seal_id, place, expires))
+            row = self._db.execute("SELECT place FROM opened_seals WHERE id = ?", (seal_id,)).fetchone()
+        return bool(row[0] == place)
+
+    def forget_opened(self, now: int) -> None:
+        """What has expired cannot be shown again."""
+        self._write("DELETE FROM opened_seals WHERE expires <= ?", (now,))
+
+    def coordinator(self, project_id: str, site_id: str) -> str:
+        """Who coordinates a project: whom this site was told first."""
+        with self._lock, _Transaction(self._db):
+            self._db.execute("INSERT OR IGNORE INTO coordinators VALUES (?,?)", (project_id, site_id))
+            row = self._db.execute("SELECT site_id FROM coordinators WHERE project_id = ?", (project_id,)).fetchone()
+        return str(row[0])
+
+    def forget_round(self, entry: Entry) -> list[str]:
+        """A completed round: its updates and earlier models go, the model that came with `entry` stays.
+
+        The files that held some of them.
+        """
         kept = "" if entry.message is None else entry.message.id
-        self._write(
-            "DELETE FROM bodies WHERE run_id = ? AND task_seq = ? AND round <= ? AND message_id != ?"
-            " AND kind IN ('update', 'model')",
-            (entry.run_id, entry.task_seq, entry.round, kept),
-        )
+        where = "run_id = ? AND task_seq = ? AND round <= ? AND message_id != ? AND kind IN ('update', 'model')"
+        with self._lock, _Transaction(self._db):
+            found = self._db.execute(
+                f"DELETE FROM bodies WHERE {where} RETURNING file",  # noqa: S608 - our own words
+                (entry.run_id, entry.task_seq, entry.round, kept),
+            ).fetchall()
+        return [row[0] for row in found if row[0]]
 
     def latest(self, count: int) -> list[Entry]:
         """The newest entries, oldest first, for people."""
@@ -211,11 +348,72 @@ class State:
             if outcome == "refused" and report.seq:
                 self._count(report, report.seq - 1)
 
+    # what hooks made
+
+    def made(self, entry_seq: int) -> Made | None:
+        with self._lock:
+            row = self._db.execute("SELECT * FROM results WHERE entry_seq = ?", (entry_seq,)).fetchone()
+        if row is None:
+            return None
+        seq, run_id, packed, file, metrics = row
+        return Made(seq, run_id, bytes(packed), file, msgspec.json.decode(metrics, type=dict[str, float]))
+
+    def keep_made(self, made: Made) -> None:
+        row = (made.entry_seq, made.run_id, made.packed, made.file, msgspec.json.encode(made.metrics))
+        self._write("INSERT OR REPLACE INTO results VALUES (?,?,?,?,?)", row)
+
+    def outgoing(self, entry_seq: int) -> Outgoing | None:
+        with self._lock:
+            row = self._db.execute("SELECT * FROM outgoing WHERE entry_seq = ?", (entry_seq,)).fetchone()
+        return None if row is None else Outgoing(*row)
+
+    def keep_outgoing(self, outgoing: Outgoing) -> None:
+        self._write("INSERT OR REPLACE INTO outgoing VALUES (?,?,?,?,?)", msgspec.structs.astuple(outgoing))
+
+    def seal_anew(self, report: Report) -> None:
+        """A refused report goes, with the payload that was sealed for it; what the hook made stays."""
+        with self._lock, _Transaction(self._db):
+            self._db.execute("DELETE FROM reports WHERE entry_seq = ? AND event = ?", (report.entry_seq, report.event))
+            self._db.execute("DELETE FROM outgoing WHERE entry_seq = ?", (report.entry_seq,))
+            if report.seq:
+                self._count(report, report.seq - 1)
+
+    def forget_made(self, entry_seq: int) -> None:
+        """The hub has it."""
+        with self._lock, _Transaction(self._db):
+            self._db.execute("DELETE FROM results WHERE entry_seq = ?", (entry_seq,))
+            self._db.execute("DELETE FROM outgoing WHERE entry_seq = ?", (entry_seq,))
+
+    # logs
+
+    def keep_piece(self, piece: LogPiece) -> None:
+        """A new piece, under the next number of its task run; its own `seq` does not count."""
+        with self._lock, _Transaction(self._db):
+            row = self._db.execute(
+                "INSERT INTO log_counts VALUES (?,?,1) ON CONFLICT DO UPDATE SET seq = seq + 1 RETURNING seq",
+                (piece.run_id, piece.task_seq),
+            ).fetchone()
+            numbered = msgspec.structs.replace(piece, seq=row[0])
+            self._db.execute("INSERT INTO log_pieces VALUES (?,?,?,?,?,?,?)", msgspec.structs.astuple(numbered))
+
+    def next_piece(self) -> LogPiece | None:
+        """The oldest piece that waits."""
+        with self._lock:
+            row = self._db.execute("SELECT * FROM log_pieces ORDER BY rowid LIMIT 1").fetchone()
+        return None if row is None else LogPiece(*row)
+
+    def forget_pieces(self, run_id: str, task_seq: int, through: int) -> None:
+        """The hub has them, or does not want them."""
+        self._write(
+            "DELETE FROM log_pieces WHERE run_id = ? AND task_seq = ? AND seq <= ?", (run_id, task_seq, through)
+        )
+
     def forget_run(self, run_id: str) -> None:
         """A finished run: what its entries, updates, models and reports held goes; the entries' numbers stay."""
         with self._lock, _Transaction(self._db):
             self._db.execute("DELETE FROM bodies WHERE run_id = ? AND kind IN ('update', 'model')", (run_id,))
-            self._db.execute("DELETE FROM reports WHERE run_id = ?", (run_id,))
+            for table in ("reports", "results", "outgoing"):
+                self._db.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608 - our own names
             self._db.execute("DELETE FROM seats WHERE run_id = ?", (run_id,))
             self._db.execute("UPDATE entries SET done = 1 WHERE run_id = ?", (run_id,))
 
@@ -244,6 +442,11 @@ class _Transaction:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def _place(message: Message, entry: Entry) -> tuple[object, ...]:
+    """Where a body belongs."""
+    return message.id, message.kind, entry.seq, entry.run_id, entry.task_seq, entry.round
 
 
 def _without_body(entry: Entry) -> Entry:

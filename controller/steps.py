@@ -11,42 +11,33 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
 from controller import jobs
 from controller.answers import Entry, Project, TaskSpec
 from controller.child import Children
-from controller.client import Client, Refused, Unavailable
-from controller.clock import Clock, draw_key, jitter
-from controller.durable import write_whole
+from controller.client import Client, Refused
+from controller.clock import Clock, draw_key
+from controller.courier import SEAL_ANEW, Courier
+from controller.logs import Logs
+from controller.patience import Overtaken, Patience
+from controller.payloads import Payloads, Submission
+from controller.seal_errors import SealError
 from controller.site import Folder, Settings
-from controller.state import Report, Seat, State
-from controller.tasks.arrays import file_form
+from controller.state import Made, Report, Seat, State
+from controller.tasks.arrays import save
+from controller.trust import Changed
 
 UNAUTHORIZED = 401
 NOT_NOW = (403, 404, 409)
 """The hub's view has moved on; its notices say how."""
-PAUSE_FIRST_S = 1.0
-PAUSE_AT_MOST_S = 15.0
-"""Between one request's last try and its next first one."""
-
-T = TypeVar("T")
+SEAL_TRIES = 5
+"""How often a payload is sealed anew because a key changed in between."""
+REASON_AT_MOST = 500
 
 _MODEL, _NO_MODEL = "aggregated", "aggregation_failed"
 """What a coordinator reports; everything else is about its own seat and counted there."""
-
-_OVER = ("task_ended", "run_ended", "round_completed")
-_ENDS_SEAT_WORK = (*_OVER, "seat_dropped", "invited")
-
-_OVERTAKERS: dict[str, tuple[str, ...]] = {
-    "invited": _ENDS_SEAT_WORK,
-    "round_started": _ENDS_SEAT_WORK,
-    "aggregate": _OVER,
-    "seat_dropped": ("invited", "seat_dropped", "task_ended", "run_ended"),
-}
-"""Which later entries (of the same run and task, of this round or a later one) take away an entry's reason."""
 
 
 class Invited(msgspec.Struct, frozen=True):
@@ -56,12 +47,6 @@ class Invited(msgspec.Struct, frozen=True):
     number: int
     report_seq: int
     task: TaskSpec
-
-
-class Submission(msgspec.Struct, frozen=True):
-    site_id: str
-    message_id: str | None = None
-    metrics: dict[str, float] = {}
 
 
 class Aggregate(msgspec.Struct, frozen=True):
@@ -77,14 +62,6 @@ class Dropped(msgspec.Struct, frozen=True):
     may_rejoin: bool = False
 
 
-class Halted(Exception):
-    """The agent stops; the entry is taken up again at the next start."""
-
-
-class _Overtaken(Exception):
-    """Nobody wants the rest of this entry any more; it is done."""
-
-
 class Steps:
     """The effects of entries for one site. halting: set once the agent does not wait for anything any more."""
 
@@ -95,16 +72,18 @@ class Steps:
         settings: Settings,
         state: State,
         client: Client,
+        courier: Courier,
         *,
         halting: threading.Event,
         clock: Clock,
         log: Callable[..., None],
     ) -> None:
         self.site_id, self.folder, self.settings = site_id, folder, settings
-        self.state, self.client = state, client
+        self.state, self.client, self.courier = state, client, courier
         self.children = Children(folder.path, settings.tasks)
-        self._halting = halting
-        self._clock = clock
+        self.logs = Logs(courier, state, client, log)
+        self._patience = Patience(state, halting=halting, clock=clock, log=log)
+        self._payloads = Payloads(folder.path, state, client, courier, self._patience, log)
         self._log = log
         self._steps: dict[str, Callable[[Entry], None]] = {
             "invited": self._invited,
@@ -115,20 +94,28 @@ class Steps:
             "task_ended": self._task_ended,
             "run_ended": self._run_ended,
             "member_invited": self._member_invited,
+            "message": self._message,
         }
 
     def take(self, entry: Entry) -> str:
         """Do what follows from an entry; one word or two on how it went. Then the entry is done, whatever the word.
 
-        Raises `Halted` when the agent stops first, and `Refused` (401) when the hub no longer knows the site.
+        Raises `Halted` when the agent stops first, `Refused` (401) when the hub no longer knows the site, and
+        `trust.Changed` when another site's identity was swapped: the agent must not go on then.
         """
         step = self._steps.get(entry.kind)
         if step is None:
             return "kept"
         try:
             step(entry)
-        except _Overtaken:
+        except Overtaken:
             return "overtaken"
+        except Changed as changed:
+            self.courier.record_conflict(changed)
+            raise
+        except SealError as error:
+            self._log("not opened", entry=entry.seq, reason=error.slug, detail=error.fact)
+            return f"not opened: {error.slug}"
         except Refused as error:
             if error.status == UNAUTHORIZED:
                 raise
@@ -167,6 +154,12 @@ class Steps:
                 return
         if not made and not self.children.known(run_id, task_seq):
             self._report(entry, "accept")
+        try:
+            if entry.message is not None:
+                self._payloads.model(entry, entry.message.id, start=True)
+        except SealError as error:
+            self._refuse_payload(entry, error)
+            return
         finished = self._computed(entry, "prepare", facts.task, seat)
         if finished.error:
             self._report(entry, "fail", reason=finished.error)
@@ -176,67 +169,72 @@ class Steps:
     def _round_started(self, entry: Entry) -> None:
         """Train; the update is on disk before its first report, so a crash does not train twice once it is there."""
         seat = self._seat(entry)
-        if self.state.report(entry.seq, "submit") is None and self.state.report(entry.seq, "fail") is None:
-            finished = self._computed(entry, "train", msgspec.json.decode(seat.task_json, type=TaskSpec), seat)
-            if finished.error:
-                self._keep(entry, "fail", {"reason": finished.error})
-            else:
-                metrics = {**finished.metrics, "seconds": round(finished.seconds, 6)}
-                self._keep(entry, "trained", {})
-                self._keep(entry, "submit", {"metrics": metrics, "update": finished.packed})
-        failed = self.state.report(entry.seq, "fail")
+        begun = self.state.reports(entry.seq)
         try:
-            for report in [failed] if failed else self.state.reports(entry.seq):
-                self._send(entry, report)
+            if not begun and self.state.made(entry.seq) is None:
+                finished = self._computed(entry, "train", msgspec.json.decode(seat.task_json, type=TaskSpec), seat)
+                if finished.error:
+                    self._report(entry, "fail", reason=finished.error)
+                    return
+                self._keep_made(entry, finished, seconds=round(finished.seconds, 6))
+            for report in begun:  # before a crash
+                if report.event == "fail":
+                    self._send(entry, report)
+                    return
+            self._report(entry, "trained")
+            self._deliver(entry, "submit", self._payloads.sealed_update)
+        except SealError as error:
+            self._refuse_payload(entry, error)
         except Refused as error:
             if error.status in (*NOT_NOW, UNAUTHORIZED):
                 raise
             self._report(entry, "fail", reason=f"the hub refused the update: {error.slug}")
 
     def _aggregate(self, entry: Entry) -> None:
-        """The coordinator's part; updates sorted by site, since sums of floats depend on the order."""
-        if not self.state.reports(entry.seq):
-            finished = self._aggregated(entry)
-            if finished.error:
-                self._keep(entry, _NO_MODEL, {"failure": finished.error})
-            else:
-                self._keep(entry, _MODEL, {"metrics": finished.metrics, "model": finished.packed})
-        failed = self.state.report(entry.seq, _NO_MODEL)
+        """The coordinator's part."""
+        failure = ""
         try:
-            for report in [failed] if failed else self.state.reports(entry.seq):
-                self._send(entry, report)
-        except Refused as error:
-            if failed or error.status in (*NOT_NOW, UNAUTHORIZED):
+            if not self.state.reports(entry.seq) and self.state.made(entry.seq) is None:
+                finished = self._aggregated(entry)
+                failure = finished.error
+                if not failure:
+                    self._keep_made(entry, finished)
+            if not failure and self.state.report(entry.seq, _NO_MODEL) is None:
+                self._deliver(entry, _MODEL, self._payloads.sealed_model)
+                return
+        except SealError as error:
+            failure = _reason(error)
+            if isinstance(error, Changed):
                 raise
-            self._send(entry, self._keep(entry, _NO_MODEL, {"failure": f"the hub refused the model: {error.slug}"}))
+        except Refused as error:
+            if error.status in (*NOT_NOW, UNAUTHORIZED):
+                raise
+            failure = f"the hub refused the model: {error.slug}"
+        self._send(entry, self._keep(entry, _NO_MODEL, {"failure": failure}))
 
     def _aggregated(self, entry: Entry) -> jobs.Finished:
         run_id, task_seq = _task(entry)
         facts = msgspec.json.decode(entry.facts, type=Aggregate)
-        updates = [
-            jobs.Submitted(s.site_id, self._body(entry, s.message_id), s.metrics)
-            for s in sorted(facts.submissions, key=lambda s: s.site_id)
-            if s.message_id is not None
-        ]
+        updates = self._payloads.updates(entry, facts.submissions)
         seat = self.state.seat(run_id, task_seq)
         if seat is not None:
             spec = msgspec.json.decode(seat.task_json, type=TaskSpec)
         else:  # it coordinates without taking part, so nobody told it the task
-            spec = self._asked(entry, lambda: self.client.run(run_id)).tasks[task_seq - 1].spec
+            spec = self._patience.asked(entry, lambda: self.client.run(run_id)).tasks[task_seq - 1].spec
         return self._computed(entry, "aggregate", spec, seat, updates)
 
     def _round_completed(self, entry: Entry) -> None:
         """Keep the new global model: for the next round, and as a file for people."""
         seat = self.state.seat(*_task(entry))
         if entry.message is not None and seat is not None:
-            content = self._body(entry, entry.message.id)
             self.state.keep_seat(msgspec.structs.replace(seat, model_id=entry.message.id))
             spec = msgspec.json.decode(seat.task_json, type=TaskSpec)
-            suffix, file = file_form(content)
+            content = self._payloads.model(entry, entry.message.id)
             folder = self.folder.path / "models"
             folder.mkdir(mode=0o700, exist_ok=True)
-            write_whole(folder / f"run-{seat.number}.{seat.attempt}-{spec.name}-{seat.run_id[:8]}{suffix}", file)
-        self.state.forget_round(entry)
+            save(content, folder / f"run-{seat.number}.{seat.attempt}-{spec.name}-{seat.run_id[:8]}")
+        for file in self.state.forget_round(entry):
+            Path(file).unlink(missing_ok=True)
 
     def _seat_dropped(self, entry: Entry) -> None:
         """Come back if that is allowed and wanted; the hub is asked how many reports it has counted."""
@@ -245,7 +243,7 @@ class Steps:
         if not (facts.may_rejoin and self.settings.rejoin):
             return
         if self.state.report(entry.seq, "rejoin") is None:
-            run = self._asked(entry, lambda: self.client.run(seat.run_id))
+            run = self._patience.asked(entry, lambda: self.client.run(seat.run_id))
             ours = [s for s in run.tasks[seat.task_seq - 1].seats if s.site_id == self.site_id]
             if not ours or ours[0].state != "dropped":
                 return
@@ -266,32 +264,58 @@ class Steps:
         """Accept an invitation to a project that the site's configuration names."""
         project_id = entry.project_id
         assert project_id is not None
-        project = self._asked(entry, lambda: self.client.project(project_id))
+        project = self._patience.asked(entry, lambda: self.client.project(project_id))
         if project.name in self.settings.join.projects:
-            self._asked(entry, lambda: self.join(project))
+            self._patience.asked(entry, lambda: self.join(project))
 
     # how
 
-    def _unwanted(self, entry: Entry) -> bool:
-        """True once the entry's result is not wanted any more, or the agent stops."""
-        return self._halting.is_set() or self._is_overtaken(entry)
+    def _message(self, entry: Entry) -> None:
+        """Open what another site has sent, while the key is there; people read it with `fedyard-site inbox`."""
+        self._payloads.arrived(entry)
 
-    def _is_overtaken(self, entry: Entry) -> bool:
-        return self.state.overtaken(entry, _OVERTAKERS.get(entry.kind, ()))
+    def _keep_made(self, entry: Entry, finished: jobs.Finished, **more: float) -> None:
+        """What a hook made, on disk until the hub has it."""
+        packed = finished.packed
+        assert packed is not None
+        assert entry.run_id is not None
+        self.state.keep_made(Made(entry.seq, entry.run_id, packed.content, packed.file, {**finished.metrics, **more}))
 
-    def _go_on(self, entry: Entry) -> None:
-        if self._halting.is_set():
-            raise Halted
-        if self._is_overtaken(entry):
-            raise _Overtaken
+    def _deliver(self, entry: Entry, event: str, seal: Callable[[Entry, Made], dict[str, object]]) -> None:
+        """Seal and report what was made; sealed anew if a key was revoked or superseded on the way."""
+        for last in (*[False] * (SEAL_TRIES - 1), True):
+            report = self.state.report(entry.seq, event)
+            if report is None:
+                made = self.state.made(entry.seq)
+                if made is None:  # the agent of before knew no such rows
+                    raise Overtaken
+                report = self._keep(entry, event, {"metrics": made.metrics, **seal(entry, made)})
+            try:
+                self._send(entry, report)
+            except Refused as error:
+                if error.slug not in SEAL_ANEW or last:
+                    raise
+                self._log("sealed anew", entry=entry.seq, reason=error.slug, detail=error.detail)
+                self._payloads.renew(entry)
+                continue
+            self._payloads.forget(entry)
+            return
+
+    def _refuse_payload(self, entry: Entry, error: SealError) -> None:
+        """A payload that cannot be opened or sealed fails the seat, with its reason."""
+        if isinstance(error, Changed):
+            raise error
+        self._report(entry, "fail", reason=_reason(error))
 
     def _computed(
         self, entry: Entry, hook: str, spec: TaskSpec, seat: Seat | None, updates: list[jobs.Submitted] | None = None
     ) -> jobs.Finished:
-        """A hook's outcome; a crash of its process is one, too. Raises `_Overtaken` or `Halted` if it is not wanted."""
+        """A hook's outcome; a crash of its process is one, too. Raises `Overtaken` or `Halted` if it is not wanted."""
         run_id, task_seq = _task(entry)
-        self._go_on(entry)
-        model = self._body(entry, seat.model_id) if hook == "train" and seat and seat.model_id else None
+        self._patience.go_on(entry)
+        model = None
+        if hook == "train" and seat and seat.model_id:
+            model = jobs.packed(self._payloads.model(entry, seat.model_id, start=True))
         job = jobs.Job(
             hook=hook,
             model_name=spec.model,
@@ -307,11 +331,17 @@ class Steps:
             folder=str(self._runs() / run_id / str(task_seq)),
             model=model,
             updates=updates or [],
+            limit_bytes=self.settings.tasks.content_limit_bytes,
         )
-        finished = self.children.call(job, lambda: self._unwanted(entry))
+        project_id, number = entry.project_id or "", entry.round or 1
+        finished = self.children.call(
+            job,
+            lambda: self._patience.unwanted(entry),
+            lambda text: self.logs.add(project_id, run_id, task_seq, number, text),
+        )
         if finished is None:
-            self._go_on(entry)
-            raise _Overtaken
+            self._patience.go_on(entry)
+            raise Overtaken
         return finished
 
     def _runs(self) -> Path:
@@ -320,32 +350,8 @@ class Steps:
     def _seat(self, entry: Entry) -> Seat:
         seat = self.state.seat(*_task(entry))
         if seat is None:  # the site's memory was lost after the invitation; the hub will find the seat silent or late
-            raise _Overtaken
+            raise Overtaken
         return seat
-
-    def _body(self, entry: Entry, message_id: str) -> bytes:
-        """A model or an update: from disk, or from the hub; empty if it is gone there, too, which no hook accepts."""
-        found = self.state.body(message_id)
-        if found is not None:
-            return found
-        try:
-            return self._asked(entry, lambda: self.client.message(message_id)).body or b""
-        except Refused as error:
-            if error.status == UNAUTHORIZED:
-                raise
-            return b""
-
-    def _asked(self, entry: Entry, question: Callable[[], T]) -> T:
-        """The hub's answer, however long it takes, while it is wanted."""
-        pause = PAUSE_FIRST_S
-        while True:
-            self._go_on(entry)
-            try:
-                return question()
-            except Unavailable as error:
-                self._log("hub unavailable", detail=str(error))
-                self._clock.wait(self._halting, jitter(max(pause, error.retry_after_s)))
-                pause = min(2 * pause, PAUSE_AT_MOST_S)
 
     def _report(self, entry: Entry, event: str, *, reason: str = "") -> None:
         """Report an event of the seat once, however often this is called for the same entry."""
@@ -380,24 +386,27 @@ class Steps:
         if report.outcome == "ok":
             return
         if report.outcome == "refused":
-            raise _Overtaken
+            raise Overtaken
         try:
             if report.event in (_MODEL, _NO_MODEL):
-                self._asked(
+                self._patience.asked(
                     entry,
                     lambda: self.client.aggregated(
                         report.run_id, report.task_seq, report.round, report.body, key=report.key
                     ),
                 )
             else:
-                self._asked(
+                self._patience.asked(
                     entry,
                     lambda: self.client.report(
                         report.run_id, report.task_seq, self.site_id, report.body, key=report.key
                     ),
                 )
-        except Refused:
-            self.state.answered(report, "refused")
+        except Refused as error:
+            if error.slug in SEAL_ANEW:
+                self.state.seal_anew(report)
+            else:
+                self.state.answered(report, "refused")
             raise
         self.state.answered(report, "ok")
 
@@ -407,3 +416,8 @@ def _task(entry: Entry) -> tuple[str, int]:
     assert entry.run_id is not None
     assert entry.task_seq is not None
     return entry.run_id, entry.task_seq
+
+
+def _reason(error: SealError) -> str:
+    """What the coordinator is told of a payload that could not be sealed or opened: a code, and the fact."""
+    return f"seal_{error.slug}: {error.fact}"[:REASON_AT_MOST]

@@ -17,7 +17,16 @@ import msgspec
 
 from controller.durable import write_whole
 from controller.keys import Key, fingerprint, hex_groups, parse_fingerprint
-from controller.seal_errors import BadSignature, Expired, IdentityChanged, KeyRevoked, NoKey, RolledBack, Unverified
+from controller.seal_errors import (
+    BadSignature,
+    Expired,
+    IdentityChanged,
+    KeyRevoked,
+    NoKey,
+    RolledBack,
+    SealError,
+    Unverified,
+)
 
 How = Literal["first_sight", "fingerprint"]
 
@@ -89,26 +98,42 @@ class Trust:
             return {}
         return {pin.site_id: pin for pin in found}
 
+    def changed_at(self) -> int:
+        """When the pins were written last, in nanoseconds; 0 if there are none."""
+        try:
+            return self._path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def signers(self) -> dict[str, bytes]:
         """Identity keys of the sites whose payloads may be opened."""
         strict = self._settings.pin == "fingerprint"
         return {pin.site_id: pin.identity for pin in self.pins().values() if pin.how == "fingerprint" or not strict}
 
-    def meet(self, members: Iterable[Member], now: int) -> None:
-        """Pin who is new, and see that nobody has changed. Raises `Changed`, having pinned nothing."""
+    def verify(self, members: Iterable[Member], now: int) -> dict[str, Key | SealError]:
+        """The key to seal to for every member, or why there is none. Who is new is pinned, who is known must agree.
 
-        def met(pins: dict[str, Pin]) -> None:
-            for member in members:
-                pins[member.site_id] = self._met(pins.get(member.site_id), member, now)
-
-        self._change(met)
-
-    def usable(self, member: Member, now: int) -> Key:
-        """The key to seal to, if everything about it is as it should be; its epoch is remembered.
-
-        The member was met before. Raises `NoKey`, `Unverified`, `BadSignature`, `KeyRevoked`, `Expired`, `RolledBack`.
+        Raises `Changed` if somebody has another identity than before, and `IdentityChanged` if it is not the one that
+        site.toml asks for; then nothing was pinned.
         """
-        pin = self.pins()[member.site_id]
+        found: dict[str, Key | SealError] = {}
+
+        def verified(pins: dict[str, Pin]) -> None:
+            for member in members:
+                pin = self._met(pins.get(member.site_id), member, now)
+                try:
+                    key = self._usable(pin, member, now)
+                except SealError as error:
+                    found[member.site_id] = error
+                else:
+                    found[member.site_id] = key
+                    pin = msgspec.structs.replace(pin, epoch=key.epoch)
+                pins[member.site_id] = pin
+
+        self._change(verified)
+        return found
+
+    def _usable(self, pin: Pin, member: Member, now: int) -> Key:
         if pin.how != "fingerprint" and self._settings.pin == "fingerprint":
             raise Unverified(f"nobody has compared the fingerprint of site {pin.name} ({pin.site_id})")
         key = member.key
@@ -123,8 +148,6 @@ class Trust:
             raise Expired(f"{key} was good until {key.expires}; it is {now}")
         if key.epoch < pin.epoch:
             raise RolledBack(f"the hub shows epoch {key.epoch} of site {pin.name} ({pin.site_id}) after {pin.epoch}")
-        if key.epoch > pin.epoch:
-            self._change(lambda pins: _advance(pins, key))
         return key
 
     def confirm(self, member: Member, text: str, now: int, *, replace: bool = False) -> Pin:
@@ -180,11 +203,6 @@ class Trust:
             change(after)
             if after != before:
                 write_whole(self._path, msgspec.json.encode(sorted(after.values(), key=lambda pin: pin.site_id)))
-
-
-def _advance(pins: dict[str, Pin], key: Key) -> None:
-    pin = pins[key.site_id]
-    pins[key.site_id] = msgspec.structs.replace(pin, epoch=max(pin.epoch, key.epoch))
 
 
 def _configured(site: str, text: str) -> bytes:

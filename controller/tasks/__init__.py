@@ -60,12 +60,17 @@ def _never() -> bool:
     return False
 
 
+def _nowhere(_text: str) -> None:
+    """Log nothing."""
+
+
 @dataclass(frozen=True)
 class Context:
     """Where a hook runs. data: name -> file, from the site's configuration. folder: private, kept for the run.
 
     seed: the same for the same task, round and site, however often it is repeated.
     stopping: True once the result is not wanted; ask it in every loop and raise `Stopped`.
+    log: say something to the coordinator and to this site's people; it is sealed and sent while the hook works.
     """
 
     site_id: str
@@ -78,6 +83,7 @@ class Context:
     folder: Path
     seed: int = 0
     stopping: Callable[[], bool] = _never
+    log: Callable[[str], None] = _nowhere
 
 
 class Task(ABC):

@@ -1,29 +1,40 @@
 """Updates and models as bytes: four bytes that say what it is, then numpy's npz or the task's own bytes.
 
 What arrives comes from another site, so nothing in it is trusted: no pickle, no objects, and every declared size
-is checked before memory is taken for it. The npz form is numpy.lib.format, version 1 to 3.
+is checked before memory is taken for it. The npz form is numpy.lib.format, version 1 to 3. Small content is bytes
+in memory; large content goes straight to a file and is read straight from it, one array after the other.
 """
 
 from __future__ import annotations
 
 import io
 import math
+import shutil
 import zipfile
 import zlib
-from typing import IO, Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any, TypeAlias, overload
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from controller.tasks import Arrays, Content, TaskError
+from controller.durable import whole
+from controller.tasks import Content, TaskError, Update
 
-PACKED_LIMIT_BYTES = 262_144
-"""What the hub carries inline; a larger update or model is refused here already."""
-UNPACKED_LIMIT_BYTES = 16_777_216
+CONTENT_LIMIT_BYTES = 1_073_741_824
+"""What an update or a model may have by default, packed and unpacked."""
+FILE_FROM_BYTES = 1_048_576
+"""Larger content is packed into a file, and its arrays are not compressed: weights gain nothing from it."""
+TOGETHER_AT_MOST_BYTES = 67_108_864
+"""Updates that have no more in all are unpacked once; larger ones one by one, each time they are asked for."""
 ARRAYS_AT_MOST = 256
 NAME_AT_MOST = 200
 KINDS = "biufcUS"
+
+Packed: TypeAlias = bytes | Path
+"""The packed form, or the file that holds it."""
 
 UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, EOFError, OSError)
 """What zipfile and numpy raise for broken content; RuntimeError is for an encrypted entry."""
@@ -34,77 +45,163 @@ _TAG = len(_ARRAYS)
 _SUFFIX = ".npy"
 
 
-def pack(content: Content, limit_bytes: int = PACKED_LIMIT_BYTES) -> bytes:
-    """The wire form; the same content gives the same bytes. Raises `TaskError`."""
-    packed = _BYTES + content if isinstance(content, bytes) else _ARRAYS + _npz(content)
-    if len(packed) > limit_bytes:
-        raise TaskError(f"{len(packed)} bytes are too many: the hub carries {limit_bytes}; send less or smaller arrays")
-    return packed
+def pack(content: Content, limit_bytes: int = CONTENT_LIMIT_BYTES, large: Path | None = None) -> Packed:
+    """The wire form; the same content gives the same bytes. `large` is where large content goes, if it is given.
+
+    Raises `TaskError` for more than `limit_bytes`, and for what is neither arrays nor bytes.
+    """
+    size = _size(content)
+    if size > limit_bytes:
+        raise TaskError(f"{size} bytes are too many: this site's tasks.content_limit_bytes is {limit_bytes}")
+    if large is None or size <= FILE_FROM_BYTES:
+        out = io.BytesIO()
+        _write(out, content, size)
+        return out.getvalue()
+    with whole(large) as handle, open(handle, "wb", closefd=False) as stream:
+        _write(stream, content, size)
+    return large
 
 
-def unpack(packed: bytes, limit_bytes: int = UNPACKED_LIMIT_BYTES) -> Content:
+def unpack(packed: Packed, limit_bytes: int = CONTENT_LIMIT_BYTES) -> Content:
     """The content back. Raises `TaskError` for what `pack` would not make."""
-    if not packed:
+    if isinstance(packed, bytes):
+        return _unpacked(io.BytesIO(packed), len(packed), limit_bytes)
+    with packed.open("rb") as stream:
+        return _unpacked(stream, packed.stat().st_size, limit_bytes)
+
+
+class Updates(Sequence[Update]):
+    """Updates of (site, packed, metrics), unpacked when they are asked for, so that large ones need not fit at once."""
+
+    def __init__(self, parts: Sequence[tuple[str, Packed, dict[str, float]]], limit_bytes: int) -> None:
+        self._parts = parts
+        self._limit = limit_bytes
+        together = sum(_length(packed) for _, packed, _ in parts)
+        self._ready = [self._update(part) for part in parts] if together <= TOGETHER_AT_MOST_BYTES else None
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @overload
+    def __getitem__(self, place: int) -> Update: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Update]: ...
+    def __getitem__(self, place: int | slice) -> Update | Sequence[Update]:
+        if self._ready is not None:
+            return self._ready[place]
+        if isinstance(place, slice):
+            return Updates(self._parts[place], self._limit)
+        return self._update(self._parts[place])
+
+    def _update(self, part: tuple[str, Packed, dict[str, float]]) -> Update:
+        site_id, packed, metrics = part
+        return Update(site_id, unpack(packed, self._limit), metrics)
+
+
+def save(packed: Packed, name: Path) -> Path:
+    """Write a file that other tools can open: `name` with .npz or .bin. Its path."""
+    with io.BytesIO(packed) if isinstance(packed, bytes) else packed.open("rb") as source:
+        path = name.with_name(name.name + (".npz" if source.read(_TAG) == _ARRAYS else ".bin"))
+        with whole(path) as handle, open(handle, "wb", closefd=False) as out:
+            shutil.copyfileobj(source, out, 1_048_576)
+    return path
+
+
+def _length(packed: Packed) -> int:
+    return len(packed) if isinstance(packed, bytes) else packed.stat().st_size
+
+
+def _size(content: Content) -> int:
+    """Bytes of the content itself. Raises `TaskError` for what cannot be packed."""
+    if isinstance(content, bytes):
+        return len(content)
+    if len(content) > ARRAYS_AT_MOST:
+        raise TaskError(f"{len(content)} arrays; {ARRAYS_AT_MOST} at most")
+    arrays = {name: np.asarray(array) for name, array in content.items()}
+    for name, array in arrays.items():
+        _check(name, array.dtype)
+    return sum(array.nbytes for array in arrays.values())
+
+
+def _write(out: IO[bytes], content: Content, size: int) -> None:
+    if isinstance(content, bytes):
+        out.write(_BYTES)
+        out.write(content)
+        return
+    out.write(_ARRAYS)
+    how = zipfile.ZIP_DEFLATED if size <= FILE_FROM_BYTES else zipfile.ZIP_STORED
+    with zipfile.ZipFile(_After(out), "w", compression=how, compresslevel=6) as archive:  # type: ignore[call-overload]
+        for name in sorted(content):
+            array = np.asarray(content[name])
+            with archive.open(zipfile.ZipInfo(name + _SUFFIX), "w", force_zip64=size > FILE_FROM_BYTES) as entry:
+                npy.write_array(entry, array, allow_pickle=False)
+
+
+class _After:
+    """A file that begins behind the tag, so that what follows the tag is a file of its own."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.write: Callable[[bytes], int] = stream.write
+        self.flush = stream.flush
+
+    def tell(self) -> int:
+        return self._stream.tell() - _TAG
+
+    def seek(self, place: int, how: int = io.SEEK_SET) -> int:
+        return self._stream.seek(place + _TAG if how == io.SEEK_SET else place, how) - _TAG
+
+
+def _unpacked(stream: IO[bytes], size: int, limit_bytes: int) -> Content:
+    tag = stream.read(_TAG)
+    if not tag:
         raise TaskError("a model or an update is gone: it expired, or was never stored")
-    tag, rest = packed[:_TAG], packed[_TAG:]
     if tag == _BYTES:
-        return rest
+        if size - _TAG > limit_bytes:
+            raise TaskError(f"more than {limit_bytes} bytes when unpacked")
+        return stream.read()
     if tag != _ARRAYS:
         raise TaskError("neither arrays nor bytes of a task: it was not packed by a site's agent")
     try:
-        return _arrays(rest, limit_bytes)
+        return _arrays(stream, limit_bytes)
     except UNREADABLE as error:
         raise TaskError(f"the arrays cannot be read ({type(error).__name__})") from None
 
 
-def file_form(packed: bytes) -> tuple[str, bytes]:
-    """Suffix and content for a file that other tools can open: .npz or .bin."""
-    return (".npz" if packed[:_TAG] == _ARRAYS else ".bin"), packed[_TAG:]
-
-
-def _npz(arrays: Arrays) -> bytes:
-    if len(arrays) > ARRAYS_AT_MOST:
-        raise TaskError(f"{len(arrays)} arrays; {ARRAYS_AT_MOST} at most")
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", compression=zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        for name in sorted(arrays):
-            array = np.asarray(arrays[name])
-            _check(name, array.dtype)
-            with archive.open(zipfile.ZipInfo(name + _SUFFIX), "w") as entry:
-                npy.write_array(entry, array, allow_pickle=False)
-    return out.getvalue()
-
-
-def _arrays(content: bytes, limit_bytes: int) -> dict[str, NDArray[Any]]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+def _arrays(stream: IO[bytes], limit_bytes: int) -> dict[str, NDArray[Any]]:
+    with zipfile.ZipFile(stream) as archive:
         entries = archive.infolist()
         if len(entries) > ARRAYS_AT_MOST:
             raise TaskError(f"{len(entries)} arrays; {ARRAYS_AT_MOST} at most")
-        if sum(entry.file_size for entry in entries) > limit_bytes:
+        if sum(entry.file_size for entry in entries) > limit_bytes + len(entries) * _HEADER_AT_MOST_BYTES:
             raise TaskError(f"more than {limit_bytes} bytes when unpacked")
         names = [entry.filename.removesuffix(_SUFFIX) for entry in entries]
         if len(set(names)) != len(names):
             raise TaskError("two arrays have the same name")
         arrays = {}
         for name, entry in zip(names, entries, strict=True):
-            with archive.open(entry) as stream:
-                arrays[name] = _array(name, io.BytesIO(stream.read(limit_bytes)))
+            with archive.open(entry) as content:
+                _check_header(name, content, entry.file_size)
+            with archive.open(entry) as content:
+                arrays[name] = npy.read_array(content, allow_pickle=False)
+                if content.read(1):
+                    raise TaskError(f"array {name[:NAME_AT_MOST]!r} is not as large as its header says")
         return arrays
 
 
-def _array(name: str, stream: IO[bytes]) -> NDArray[Any]:
-    """One array, after its header promised no more than is there: numpy takes the memory first."""
+_HEADER_AT_MOST_BYTES = 1024
+"""Of one array; numpy's own take 128 bytes, and more with many dimensions."""
+
+
+def _check_header(name: str, stream: IO[bytes], size: int) -> None:
+    """A header promises no more than is there, before numpy takes the memory for it."""
     version = npy.read_magic(stream)
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read_header(stream)
     _check(name, dtype)
-    start = stream.tell()
-    size = stream.seek(0, io.SEEK_END) - start
-    if math.prod(shape) * dtype.itemsize != size or any(length < 0 for length in shape):
+    promised = math.prod(shape) * dtype.itemsize
+    if promised != size - stream.tell() or any(length < 0 for length in shape):
         raise TaskError(f"array {name[:NAME_AT_MOST]!r} is not as large as its header says")
-    stream.seek(0)
-    array: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
-    return array
 
 
 def _check(name: str, dtype: np.dtype[Any]) -> None:

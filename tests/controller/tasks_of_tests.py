@@ -38,6 +38,8 @@ class Gated(Task):
         self._gate(context, "prepare")
 
     def train(self, context: Context, model: object) -> Result:
+        context.log("training begins")
+        context.log("loss is fine")
         self._gate(context, "train")
         start = 0.0 if model is None else float(model["total"][0])  # type: ignore[index]
         return Result({"total": np.array([start + 1.0])}, {"samples": 1.0, "started_from": start})
@@ -66,6 +68,11 @@ class Failing(Task):
         match context.parameters["how"]:
             case "raise":
                 float("patient Smith")
+            case "talk":
+                while True:
+                    context.log("and another thing")
+                    if context.stopping():
+                        raise Stopped
             case "die":
                 os._exit(9)
             case "large":

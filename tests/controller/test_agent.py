@@ -20,9 +20,7 @@ from tests.signals import to_another_thread
 def model_of(project: Project, run: Run) -> float:
     message_id = run.tasks[0].model_message_id
     assert message_id is not None
-    body = project.coordinator.message(message_id).body
-    assert body is not None
-    content = unpack(body)
+    content = unpack(project.sites[0].opened(message_id))
     assert not isinstance(content, bytes)
     return float(content["total"][0])
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from controller.tasks import TaskError
-from controller.tasks.arrays import PACKED_LIMIT_BYTES, file_form, pack, unpack
+from controller.tasks import TaskError, Update
+from controller.tasks.arrays import FILE_FROM_BYTES, TOGETHER_AT_MOST_BYTES, Updates, pack, save, unpack
 
 NAMES = st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_size=1, max_size=20)
 KINDS = st.one_of(
@@ -107,12 +107,54 @@ def test_a_bomb_is_not_unpacked() -> None:
         unpack(archive(a=npy(np.zeros(10_000_000))), limit_bytes=1_000_000)
 
 
-def test_what_the_hub_would_not_carry_is_not_packed() -> None:
-    random = np.random.default_rng(1).normal(size=PACKED_LIMIT_BYTES // 8)
+def test_what_is_over_the_limit_is_not_packed_and_not_unpacked() -> None:
+    weights = np.zeros(1000)
+    with pytest.raises(TaskError, match="8000 bytes are too many"):
+        pack({"weights": weights}, limit_bytes=7999)
     with pytest.raises(TaskError, match="too many"):
-        pack({"weights": random})
-    with pytest.raises(TaskError, match="too many"):
-        pack(bytes(PACKED_LIMIT_BYTES))
+        pack(bytes(8000), limit_bytes=7999)
+    unpack(pack({"weights": weights}, limit_bytes=8000), limit_bytes=8000)
+    with pytest.raises(TaskError, match="more than 7999 bytes"):
+        unpack(pack(bytes(8000)), limit_bytes=7999)
+
+
+@pytest.mark.parametrize("count", [FILE_FROM_BYTES // 8, FILE_FROM_BYTES // 8 + 1, 500_000])
+def test_large_content_goes_to_a_file_and_comes_back_from_it(tmp_path, count: int) -> None:
+    arrays = {"weights": np.arange(float(count)).reshape(1, -1).T, "scale": np.ones((3, 2), dtype="f4", order="F")}
+    packed = pack(arrays, large=tmp_path / "large")
+    assert packed == tmp_path / "large"
+    assert (tmp_path / "large").read_bytes() == pack(arrays)
+    back = unpack(packed)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(back[name], array)
+        assert back[name].dtype == array.dtype
+    with np.load(save(packed, tmp_path / "model"), allow_pickle=False) as opened:
+        np.testing.assert_array_equal(opened["weights"], arrays["weights"])
+    assert pack({"few": np.ones(3)}, large=tmp_path / "none") == pack({"few": np.ones(3)})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["large", "model.npz"]
+
+
+def test_large_bytes_go_to_a_file(tmp_path) -> None:
+    content = bytes(range(256)) * 5000
+    packed = pack(content, large=tmp_path / "large")
+    assert packed == tmp_path / "large"
+    assert unpack(packed) == content
+    assert save(packed, tmp_path / "model").read_bytes() == content
+
+
+def test_large_updates_are_unpacked_one_by_one(tmp_path) -> None:
+    parts = []
+    for number in range(3):
+        packed = pack({"w": np.full(TOGETHER_AT_MOST_BYTES // 16, float(number))}, large=tmp_path / str(number))
+        parts.append((f"site {number}", packed, {"samples": 1.0}))
+    updates = Updates(parts, 2**30)
+    assert updates[1] is not updates[1]
+    assert [float(update.content["w"][0]) for update in updates] == [0.0, 1.0, 2.0]
+    assert [update.site_id for update in updates[1:]] == ["site 1", "site 2"]
+    assert len(updates) == 3
+    small = Updates([("a", pack(b"x"), {})], 10)
+    assert small[0] is small[0]
+    assert list(small) == [Update("a", b"x", {})]
 
 
 @pytest.mark.parametrize("arrays", [{"": np.zeros(1)}, {"a\nb": np.zeros(1)}, {"a": np.array([object()])}])
@@ -122,9 +164,8 @@ def test_odd_names_and_objects_are_not_packed(arrays: dict[str, np.ndarray]) -> 
 
 
 def test_a_file_can_be_opened_by_numpy(tmp_path) -> None:
-    suffix, content = file_form(pack({"weights": np.arange(3.0)}))
-    path = tmp_path / f"model{suffix}"
-    path.write_bytes(content)
+    path = save(pack({"weights": np.arange(3.0)}), tmp_path / "model-1.2")
+    assert path.name == "model-1.2.npz"
     with np.load(path, allow_pickle=False) as arrays:
         np.testing.assert_array_equal(arrays["weights"], np.arange(3.0))
 

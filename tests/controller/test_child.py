@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from controller.child import ROOT, Child, ChildDied, Children
-from controller.jobs import Job, Submitted
+from controller.jobs import Job, Packed, Submitted
 from controller.site import Tasks
 from controller.tasks.arrays import pack, unpack
 from tests.controller import tasks_of_tests
@@ -33,6 +33,7 @@ def job(folder: Path, hook: str, name: str = "Gated", **parameters: object) -> J
         parameters=parameters,
         data={},
         folder=str(folder / "runs" / "r"),
+        limit_bytes=1_000_000,
     )
 
 
@@ -55,7 +56,7 @@ def calls(folder: Path) -> list[str]:
 def test_hooks_run_in_one_process_that_prepares_once(tmp_path, child) -> None:
     assert child.call(job(tmp_path, "prepare"), never).error == ""
     trained = child.call(job(tmp_path, "train"), never)
-    assert float(unpack(trained.packed)["total"][0]) == 1.0
+    assert float(unpack(trained.packed.where)["total"][0]) == 1.0
     assert trained.metrics == {"samples": 1.0, "started_from": 0.0}
     assert calls(tmp_path) == ["prepare 1", "train 1"]
 
@@ -67,11 +68,11 @@ def test_a_new_process_prepares_by_itself(tmp_path, child) -> None:
 
 def test_aggregates_without_data(tmp_path, child) -> None:
     updates = [
-        Submitted(name, pack({"total": tasks_of_tests.np.array([value])}), {})
+        Submitted(name, Packed(pack({"total": tasks_of_tests.np.array([value])})), {})
         for name, value in (("a", 1.0), ("b", 3.0))
     ]
     done = child.call(msgspec.structs.replace(job(tmp_path, "aggregate"), updates=updates), never)
-    assert float(unpack(done.packed)["total"][0]) == 2.0
+    assert float(unpack(done.packed.where)["total"][0]) == 2.0
     assert calls(tmp_path) == ["aggregate 1", "aggregated a,b"]
 
 
@@ -97,7 +98,7 @@ def test_a_polite_hook_keeps_its_process(tmp_path, child) -> None:
     [
         ("prepare", "train: the data of this site are too few"),
         ("raise", "train: ValueError at tasks_of_tests.py"),
-        ("large", "train: 10000004 bytes are too many"),
+        ("large", "train: 10000000 bytes are too many"),
         ("nan", "train: metric 'loss' is not a finite number"),
     ],
 )
@@ -105,6 +106,34 @@ def test_a_failure_tells_a_fact_and_no_data(tmp_path, child, how, reason) -> Non
     finished = child.call(job(tmp_path, "train", "Failing", how=how), never)
     assert finished.error.startswith(reason)
     assert "Smith" not in finished.error
+
+
+def test_what_a_hook_says_comes_while_it_works(tmp_path, child) -> None:
+    said: list[str] = []
+    (tmp_path / "hold-train").touch()
+
+    def unwanted() -> bool:
+        if "loss" in "".join(said):
+            (tmp_path / "hold-train").unlink(missing_ok=True)
+        return False
+
+    finished = child.call(job(tmp_path, "train"), unwanted, said.append)
+    assert finished.error == ""
+    assert said == ["training begins", "loss is fine"]
+
+
+def test_a_hook_that_never_stops_talking_can_be_stopped(tmp_path, child) -> None:
+    said: list[str] = []
+    assert child.call(job(tmp_path, "train", "Failing", how="talk"), lambda: len(said) > 20, said.append) is None
+
+
+def test_a_large_result_comes_as_a_file(tmp_path, child) -> None:
+    asked = msgspec.structs.replace(job(tmp_path, "train", "Failing", how="large"), limit_bytes=20_000_000)
+    finished = child.call(asked, never)
+    assert finished.packed == Packed(file=str(tmp_path / "runs" / "r" / "train-1.packed"))
+    assert unpack(finished.packed.where) == bytes(10_000_000)
+    again = msgspec.structs.replace(asked, hook="train", model=finished.packed)
+    assert child.call(again, never).packed == finished.packed
 
 
 def test_a_model_that_is_not_allowed_is_not_imported(tmp_path, child) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 import stat
 from datetime import UTC, datetime
 
@@ -7,7 +8,7 @@ import msgspec
 import pytest
 
 from controller.answers import Entry, Message
-from controller.state import Report, Seat, State
+from controller.state import LogPiece, Made, Outgoing, Report, Seat, State
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -22,6 +23,11 @@ def message(name: str, kind: str = "update") -> Message:
 
 def report(event: str, seq: int, at: int = 1) -> Report:
     return Report(at, event, "r", 1, 1, seq, f"key-{at}-{event}", b"{}")
+
+
+def body(state: State, name: str) -> bytes | None:
+    found = state.body(name)
+    return None if found is None else found.body
 
 
 @pytest.fixture
@@ -57,17 +63,17 @@ def test_bodies_lie_apart_and_go_with_their_round(state) -> None:
     assert kept is not None
     assert kept.message is not None
     assert kept.message.body is None
-    assert state.body("u1") == b"u1"
+    assert body(state, "u1") == b"u1"
     completed = entry(3, "round_completed", message=message("m1", "model"))
     state.take([completed, entry(4, "message", number=2, message=message("u3"))])
     state.forget_round(completed)
-    assert [state.body(name) for name in ("u1", "u2", "m1", "u3")] == [None, None, b"m1", b"u3"]
+    assert [body(state, name) for name in ("u1", "u2", "m1", "u3")] == [None, None, b"m1", b"u3"]
 
 
 def test_a_plain_message_outlives_its_run(state) -> None:
     state.take([entry(1, "message", message=message("hello", "message"))])
     state.forget_run("r")
-    assert state.body("hello") == b"hello"
+    assert body(state, "hello") == b"hello"
     assert state.waiting("r") is None
 
 
@@ -121,6 +127,74 @@ def test_a_finished_run_leaves_nothing_to_do(state) -> None:
     assert state.waiting_runs() == []
     assert (state.seat("r", 1), state.reports(1), state.body("u1")) == (None, [], None)
     assert state.taken() == 3
+
+
+def test_what_was_opened_stays_opened(tmp_path, state) -> None:
+    """Also the same message again does not put the sealed form back; large content lies in a file."""
+    first = entry(1, "message", message=message("m1", "model"))
+    state.take([first])
+    state.keep_opened(first.message, first, b"content")
+    state.take([entry(2, "round_completed", message=message("m1", "model"))])
+    found = State(tmp_path / "state.sqlite").body("m1")
+    assert (found.body, found.opened, found.file) == (b"content", True, "")
+    state.keep_opened(message("m2", "model"), first, tmp_path / "large")
+    assert state.body("m2").file == str(tmp_path / "large")
+    assert state.forget_round(entry(9, "round_completed")) == [str(tmp_path / "large")]
+
+
+def test_a_seal_is_opened_in_one_place(tmp_path, state) -> None:
+    assert state.first_opened("s1", "message 1", expires=5)
+    assert State(tmp_path / "state.sqlite").first_opened("s1", "message 1", expires=5)
+    assert not state.first_opened("s1", "message 2", expires=5)
+    state.forget_opened(now=4)
+    assert not state.first_opened("s1", "message 2", expires=5)
+    state.forget_opened(now=5)
+    assert state.first_opened("s1", "message 2", expires=5)
+
+
+def test_the_first_coordinator_is_remembered(tmp_path, state) -> None:
+    assert state.coordinator("p", "north") == "north"
+    assert State(tmp_path / "state.sqlite").coordinator("p", "mallory") == "north"
+
+
+def test_what_was_made_stays_while_its_report_is_sealed_anew(tmp_path, state) -> None:
+    state.keep_seat(Seat("r", 1, 0, b"{}", 1, 1))
+    made = Made(1, "r", b"packed", "", {"loss": 0.5})
+    state.keep_made(made)
+    state.keep_outgoing(Outgoing(1, "r", b"seal", "file", "artifact"))
+    state.keep_report(report("submit", 1))
+    state.seal_anew(report("submit", 1))
+    again = State(tmp_path / "state.sqlite")
+    assert (again.made(1), again.outgoing(1), again.reports(1)) == (made, None, [])
+    assert again.seat("r", 1).report_seq == 0
+    state.forget_made(1)
+    assert state.made(1) is None
+
+
+def test_pieces_of_a_log_are_numbered_without_gaps(tmp_path, state) -> None:
+    for text in ("one", "two"):
+        state.keep_piece(LogPiece("r", 1, 0, "p", 1, 7, text))
+    assert state.next_piece() == LogPiece("r", 1, 1, "p", 1, 7, "one")
+    state.forget_pieces("r", 1, 1)
+    again = State(tmp_path / "state.sqlite")
+    again.keep_piece(LogPiece("r", 1, 0, "p", 1, 7, "three"))
+    assert again.next_piece() == LogPiece("r", 1, 2, "p", 1, 7, "two")
+    again.forget_pieces("r", 1, 2)
+    assert again.next_piece() == LogPiece("r", 1, 3, "p", 1, 7, "three")
+
+
+def test_a_file_of_an_older_agent_is_brought_up_to_date(tmp_path) -> None:
+    with sqlite3.connect(tmp_path / "old.sqlite") as db:
+        db.execute(
+            "CREATE TABLE bodies (message_id TEXT PRIMARY KEY, kind TEXT NOT NULL, entry_seq INTEGER NOT NULL,"
+            " run_id TEXT, task_seq INTEGER, round INTEGER, body BLOB NOT NULL)"
+        )
+        db.execute("INSERT INTO bodies VALUES ('m', 'model', 1, 'r', 1, 1, x'00')")
+    db.close()
+    state = State(tmp_path / "old.sqlite")
+    found = state.body("m")
+    assert (found.body, found.opened, found.artifact_id) == (b"\0", False, None)
+    State(tmp_path / "old.sqlite")
 
 
 def test_reprs_show_no_payload(state) -> None:

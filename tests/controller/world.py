@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from controller import sealing
 from controller.answers import Entry, Run, TaskRun
 from controller.client import Client
+from controller.clock import micros_now
 from controller.site import Folder, Join, Settings, Tasks
 from tests.ops.program import ROOT, environment, until
 
@@ -49,7 +51,11 @@ class SiteProcess:
         settings.setdefault("tasks", Tasks(allow=ALLOWED))
         self.folder.create(Settings(hub=hub, name=self.name, **settings), token)
         text = (path / "site.toml").read_text()
-        (path / "site.toml").write_text(text.replace("allow = []", f"allow = {ALLOWED!r}").replace("= 5.0", "= 0.5"))
+        (path / "site.toml").write_text(
+            text.replace("allow = []", f"allow = {ALLOWED!r}")
+            .replace("= 5.0", "= 0.5")
+            .replace("1073741824", "8388608")
+        )
         self.site_id = self.folder.enrol(Settings(hub=world.hub, name=self.name))
         self.client = Client(world.hub, self.folder.token())
 
@@ -93,6 +99,16 @@ class SiteProcess:
     def calls(self) -> list[str]:
         log = self.path / "calls.log"
         return log.read_text().splitlines() if log.exists() else []
+
+    def opened(self, message_id: str) -> bytes:
+        """A message as this site reads it, wherever it was sealed for; it must be sealed."""
+        body = self.client.message(message_id).body
+        assert body is not None
+        ring, trust = self.folder.keyring(), self.folder.trust(self.folder.settings())
+        found, _ = sealing.read_seal(body)
+        signers = {**trust.signers(), ring.site_id: ring.identity_key}
+        opener = sealing.Opener(ring, signers, micros_now(), lambda _id, _expires: True)
+        return sealing.open(body, found.address(), opener)
 
     def entries(self) -> list[Entry]:
         """Everything that the hub has put into the site's inbox."""
@@ -162,6 +178,8 @@ class Wire:
     url: str = ""
     fault: Fault = lambda _method, _path, _body: ""
     hold: Callable[[str, bytes], bool] = lambda _path, _body: False
+    rewrite: Callable[[str, str, bytes], bytes] = lambda _method, _path, content: content
+    """(method, path, what the hub answers) -> what the site gets: a hub that lies."""
     passed: list[tuple[str, str, str, bytes]] = field(default_factory=list)
     """What the hub has seen: method, path, key, body."""
     held: threading.Event = field(default_factory=threading.Event)
@@ -193,6 +211,7 @@ def wire_to(hub: str) -> Iterator[Wire]:
             answer = connection.getresponse()
             content = answer.read()
             connection.close()
+            content = wire.rewrite(self.command, self.path, content)
             wire.passed.append((self.command, self.path, self.headers.get("Idempotency-Key", ""), body))
             if fault == "after":
                 self._cut()

@@ -1,0 +1,211 @@
+"""What the entries of a run carry, opened and checked against their entry; and what the hooks made, sealed.
+
+Opened content is kept in place of its sealed form, since the key that opens it will be gone one day. Large content
+lies in the run's private folder and goes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from controller import jobs
+from controller.answers import Entry, Message
+from controller.client import Client, Refused
+from controller.courier import Courier, Packed, Parcel
+from controller.patience import Patience
+from controller.seal_errors import Malformed, NoKey, Readdressed
+from controller.sealing import Address
+from controller.state import Made, Outgoing, State
+
+UNAUTHORIZED = 401
+KEY_TRIES = 15
+KEY_PAUSE_S = 2.0
+"""How often, and after which pause, a missing key is asked for again: its agent may just be starting."""
+
+
+class Submission(msgspec.Struct, frozen=True):
+    site_id: str
+    message_id: str | None = None
+    metrics: dict[str, float] = {}
+
+
+class Payloads:
+    """The payloads of one site's runs. Raises `SealError` for what cannot be sealed or opened."""
+
+    def __init__(
+        self, folder: Path, state: State, client: Client, courier: Courier, patience: Patience, log: Callable[..., None]
+    ) -> None:
+        self._folder = folder
+        self._state, self._client, self._courier, self._patience = state, client, courier, patience
+        self._log = log
+
+    # in
+
+    def model(self, entry: Entry, message_id: str, *, start: bool = False) -> Packed:
+        """A global model: the one of the entry's round, or, with `start`, the one that its seat begins with."""
+        run_id, task_seq, project_id = _of(entry)
+        coordinator = self._patience.asked(entry, lambda: self._courier.directory(project_id)).coordinator
+        expected = Address(coordinator, project_id, "model", run_id, task_seq, entry.round)
+        return self._opened(entry, message_id, expected, anywhere=start)
+
+    def updates(self, entry: Entry, submissions: Sequence[Submission]) -> list[jobs.Submitted]:
+        """What the sites have submitted, sorted by site, since sums of floats depend on the order."""
+        run_id, task_seq, project_id = _of(entry)
+        sites = [s.site_id for s in submissions]
+        if len(set(sites)) != len(sites):
+            raise Malformed("the hub shows two submissions of one site")
+        found = []
+        for s in sorted(submissions, key=lambda s: s.site_id):
+            if s.message_id is not None:
+                expected = Address(s.site_id, project_id, "update", run_id, task_seq, entry.round)
+                content = self._opened(entry, s.message_id, expected)
+                found.append(jobs.Submitted(s.site_id, jobs.packed(content), s.metrics))
+        return found
+
+    def arrived(self, entry: Entry) -> Packed:
+        """A message of another site, or an update for a round that this site coordinates.
+
+        Large messages lie in the folder `messages`.
+        """
+        message = entry.message
+        assert message is not None
+        if message.kind == "update":
+            return self.updates(entry, [Submission(message.sender_site_id or "", message.id)])[0].packed.where
+        sender, project_id = message.sender_site_id, entry.project_id
+        if sender is None or project_id is None:
+            raise Malformed(f"message {message.id} comes without its sender or its project")
+        expected = Address(sender, project_id, message.kind, entry.run_id)
+        target = self._folder / "messages" / message.id
+        return self._opened(entry, message.id, expected, place=f"entry {entry.seq}", target=target)
+
+    def _opened(
+        self,
+        entry: Entry,
+        message_id: str,
+        expected: Address,
+        *,
+        anywhere: bool = False,
+        place: str = "",
+        target: Path | None = None,
+    ) -> Packed:
+        """A message's content: as it was opened before, or opened now; empty if it is gone from the hub, too."""
+        known = self._state.body(message_id)
+        if known is not None and known.opened:
+            if not known.file:
+                return known.body
+            if Path(known.file).exists():
+                return Path(known.file)
+        message = self._fetched(entry, message_id)
+        if message is None or (message.body is None and message.artifact_id is None):
+            return b""
+        target = target or self._work(entry) / f"in-{message_id}"
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        content = self._patience.asked(
+            entry,
+            lambda: self._courier.unpack(
+                message.body,
+                expected,
+                place=place or f"message {message_id}",
+                target=target,
+                artifact_id=message.artifact_id,
+                anywhere=anywhere,
+            ),
+        )
+        self._state.keep_opened(message, entry, content)
+        return content
+
+    def _fetched(self, entry: Entry, message_id: str) -> Message | None:
+        """A message from disk or from the hub."""
+        known = self._state.body(message_id)
+        if known is not None and not known.opened:
+            return Message(
+                id=message_id,
+                kind=known.kind,
+                body=known.body or None,
+                sender_site_id=known.sender,
+                artifact_id=known.artifact_id,
+            )
+        try:
+            return self._patience.asked(entry, lambda: self._client.message(message_id))
+        except Refused as error:
+            if error.status == UNAUTHORIZED:
+                raise
+            return None
+
+    # out
+
+    def sealed_update(self, entry: Entry, made: Made) -> dict[str, object]:
+        """The fields of a report that carry an update, sealed to the coordinator."""
+        return self._sent(entry, made, "update", lambda: [self._coordinator(entry)])
+
+    def sealed_model(self, entry: Entry, made: Made) -> dict[str, object]:
+        """The fields of a report that carry a model, sealed to every member that has a key, this site among them."""
+        return self._sent(entry, made, "model", lambda: self._everybody(entry))
+
+    def forget(self, entry: Entry) -> None:
+        """The hub has what was made: files and rows of it go."""
+        out, made = self._state.outgoing(entry.seq), self._state.made(entry.seq)
+        self._state.forget_made(entry.seq)
+        for file in {out.file if out else "", made.file if made else ""} - {""}:
+            Path(file).unlink(missing_ok=True)
+
+    def renew(self, entry: Entry) -> None:
+        """The directory has changed: ask for it before anything is sealed again."""
+        self._courier.forget(entry.project_id)
+
+    def _coordinator(self, entry: Entry) -> str:
+        return self._courier.directory(_of(entry)[2]).coordinator
+
+    def _everybody(self, entry: Entry) -> list[str]:
+        directory = self._courier.directory(_of(entry)[2])
+        if directory.problems:
+            left_out = {site_id: error.slug for site_id, error in sorted(directory.problems.items())}
+            self._log("model not sealed to", run=entry.run_id, round=entry.round, sites=left_out)
+        return sorted({*directory.keys, self._courier.site_id})
+
+    def _sent(self, entry: Entry, made: Made, kind: str, to: Callable[[], list[str]]) -> dict[str, object]:
+        run_id, task_seq, project_id = _of(entry)
+        address = Address(self._courier.site_id, project_id, kind, run_id, task_seq, entry.round)
+        out = self._state.outgoing(entry.seq)
+        if out is None:
+            parcel = self._packed(entry, made, address, to)
+            if parcel.file is None:
+                return {kind: parcel.body}
+            out = Outgoing(entry.seq, run_id, parcel.body, str(parcel.file))
+            self._state.keep_outgoing(out)
+        if out.artifact_id is None:
+            parcel = Parcel(out.seal, Path(out.file))
+            key = f"artifact-{run_id}-{entry.seq}-{Path(out.file).stat().st_mtime_ns}"
+            artifact_id = self._patience.asked(entry, lambda: self._courier.upload(parcel, address, key))
+            out = msgspec.structs.replace(out, artifact_id=artifact_id)
+            self._state.keep_outgoing(out)
+        return {kind: out.seal, f"{kind}_artifact_id": out.artifact_id}
+
+    def _packed(self, entry: Entry, made: Made, address: Address, to: Callable[[], list[str]]) -> Parcel:
+        """Sealed, after a while of patience with a recipient whose agent is only just starting."""
+        spool = self._work(entry) / f"out-{entry.seq}"
+        spool.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for last in (*[False] * KEY_TRIES, True):
+            try:
+                return self._patience.asked(entry, lambda: self._courier.pack(made.content, address, to(), spool))
+            except NoKey:
+                if last:
+                    raise
+                self._patience.pause(entry, KEY_PAUSE_S)
+                self._courier.forget(address.project)
+        raise AssertionError
+
+    def _work(self, entry: Entry) -> Path:
+        """The private folder of the entry's task run."""
+        run_id, task_seq, _ = _of(entry)
+        return self._folder / "runs" / run_id / str(task_seq)
+
+
+def _of(entry: Entry) -> tuple[str, int, str]:
+    """Run, task and project that an entry is about."""
+    if entry.run_id is None or entry.task_seq is None or entry.project_id is None:
+        raise Readdressed(f"entry {entry.seq} ({entry.kind}) names no run, task or project")
+    return entry.run_id, entry.task_seq, entry.project_id
