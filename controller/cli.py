@@ -4,39 +4,58 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
+from controller import cli_sealed
 from controller.agent import Agent
-from controller.answers import Project, Run
+from controller.cli_common import (
+    UsageError,
+    client_of,
+    command,
+    folder_of,
+    names_of,
+    project_named,
+    run_named,
+    silent,
+    table_of,
+)
 from controller.client import Client, HubError, Refused
+from controller.clock import micros_now
+from controller.keys import fingerprint, words
+from controller.seal_errors import IdentityChanged, SealError
 from controller.show import run_table, watch
-from controller.site import Folder, Join, Settings, SiteError
-from controller.state import State
+from controller.site import Join, Settings, SiteError
+from controller.state import KEEP_ENTRIES, State
+from controller.trust import Changed
+from controller.upkeep import tend
 
 FOLDER_VARIABLE = "SITE_FOLDER"
 TOKEN_VARIABLE = "SITE_ENROLMENT_TOKEN"  # noqa: S105 - a name, no secret
 
 
-class UsageError(Exception):
-    """What was asked for cannot be done so; the sentence says how."""
+IDENTITY_CHANGED = 3
+"""Exit code of an agent that stopped because another site's identity is not the one that was pinned."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 done; 1 refused or unavailable; 2 asked wrongly; 130 interrupted."""
+    """0 done; 1 refused or unavailable; 2 asked wrongly; 3 an identity changed; 130 interrupted."""
     chosen = _parser().parse_args(arguments)
     try:
         code: int = chosen.do(chosen) or 0
     except (UsageError, SiteError) as error:
         print(f"fedyard-site: {error}", file=sys.stderr)
         return 2
-    except HubError as error:
+    except IdentityChanged as error:
+        print(f"fedyard-site: IDENTITY CHANGED: {error}", file=sys.stderr)
+        return IDENTITY_CHANGED
+    except (HubError, SealError) as error:
         print(f"fedyard-site: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -62,11 +81,13 @@ def _init(chosen: argparse.Namespace) -> None:
         msgspec.convert(msgspec.to_builtins(settings), Settings)
     except msgspec.ValidationError as error:
         raise UsageError(str(error)) from None
-    folder = Folder(_folder(chosen))
+    folder = folder_of(chosen)
     folder.create(settings, token)
     print(f"wrote {folder.path / 'site.toml'}")
     if not chosen.later:
         print(f"enrolled as site {folder.enrol(settings)}; now: fedyard-site --folder {chosen.folder} run")
+        tend(folder.keyring(), settings.keys, client_of(folder), micros_now(), log=silent)
+        print(f"its fingerprint, to tell others: {words(fingerprint(folder.keyring().identity_key))}")
 
 
 def _named(text: str) -> tuple[str, str]:
@@ -77,7 +98,7 @@ def _named(text: str) -> tuple[str, str]:
 
 
 def _run_agent(chosen: argparse.Namespace) -> int:
-    agent = Agent(Folder(_folder(chosen)))
+    agent = Agent(folder_of(chosen))
     for asked in (signal.SIGTERM, signal.SIGINT):
         signal.signal(asked, lambda *_: agent.stop())
     try:
@@ -85,27 +106,46 @@ def _run_agent(chosen: argparse.Namespace) -> int:
     except Refused as error:
         print(f"fedyard-site: the hub does not take this site: {error}", file=sys.stderr)
         return 1
+    except Changed as changed:
+        print(f"fedyard-site: STOPPED, IDENTITY CHANGED: {changed}", file=sys.stderr)
+        return IDENTITY_CHANGED
     return 0
 
 
 def _whoami(chosen: argparse.Namespace) -> None:
-    folder = Folder(_folder(chosen))
-    me = _client(folder).me()
+    folder = folder_of(chosen)
+    me = client_of(folder).me()
     print(f"{me.kind} {me.name} ({me.id}) at {folder.settings().hub}")
 
 
 def _inbox(chosen: argparse.Namespace) -> None:
-    path = _folder(chosen) / "state.sqlite"
+    path = folder_of(chosen).path / "state.sqlite"
     if not path.exists():
         raise SiteError(f"{path} does not exist: the agent has not run here yet")
     state = State(path)
-    table = _table("seq", "at", "kind", "run", "round", "message")
+    if chosen.read is not None:
+        _read(state, chosen.read)
+        return
+    table = table_of("seq", "at", "kind", "run", "round", "message")
     for entry in state.latest(chosen.count):
         message = "" if entry.message is None else f"{entry.message.kind}, {entry.message.size_bytes} bytes"
         at = entry.created_at.isoformat(timespec="seconds")
         table.add_row(str(entry.seq), at, entry.kind, (entry.run_id or "")[:8], str(entry.round or ""), message)
     state.close()
     Console().print(table)
+
+
+def _read(state: State, seq: int) -> None:
+    """What a message holds, as the agent has opened it."""
+    found = [e for e in state.latest(KEEP_ENTRIES) if e.seq == seq and e.message is not None]
+    body = state.body(found[0].message.id) if found and found[0].message is not None else None
+    if body is None or not body.opened:
+        raise UsageError(f"entry {seq} holds no message that this site has opened")
+    if not body.file:
+        sys.stdout.buffer.write(body.body)
+        return
+    with Path(body.file).open("rb") as stream:
+        shutil.copyfileobj(stream, sys.stdout.buffer)
 
 
 # projects
@@ -116,15 +156,15 @@ def _project_create(chosen: argparse.Namespace) -> None:
         tasks = msgspec.json.decode(Path(chosen.tasks).read_bytes(), type=list[dict[str, object]])
     except (OSError, msgspec.DecodeError) as error:
         raise UsageError(f"--tasks {chosen.tasks}: {error}") from None
-    client = _client(Folder(_folder(chosen)))
+    client = client_of(folder_of(chosen))
     made = client.create_project(chosen.name, tasks, description=chosen.description, joining=chosen.joining)
     print(f"project {made}")
 
 
 def _project_list(chosen: argparse.Namespace) -> None:
-    client = _client(Folder(_folder(chosen)))
-    names = _names(client)
-    table = _table("project", "coordinator", "joining", "tasks", "runs", "id")
+    client = client_of(folder_of(chosen))
+    names = names_of(client)
+    table = table_of("project", "coordinator", "joining", "tasks", "runs", "id")
     for project in client.projects():
         coordinator = names.get(project.coordinator_site_id, project.coordinator_site_id)
         tasks = ", ".join(f"{task.name} ({task.model}, {task.rounds} rounds)" for task in project.tasks)
@@ -133,30 +173,30 @@ def _project_list(chosen: argparse.Namespace) -> None:
 
 
 def _project_join(chosen: argparse.Namespace) -> None:
-    folder = Folder(_folder(chosen))
-    client = _client(folder)
-    membership = client.put_member(_project(client, chosen.name).id, folder.site_id(), chosen.notes)
+    folder = folder_of(chosen)
+    client = client_of(folder)
+    membership = client.put_member(project_named(client, chosen.name).id, folder.site_id(), chosen.notes)
     print(f"{chosen.name}: {membership.state}")
 
 
 def _project_leave(chosen: argparse.Namespace) -> None:
-    folder = Folder(_folder(chosen))
-    client = _client(folder)
-    membership = client.remove_member(_project(client, chosen.name).id, folder.site_id())
+    folder = folder_of(chosen)
+    client = client_of(folder)
+    membership = client.remove_member(project_named(client, chosen.name).id, folder.site_id())
     print(f"{chosen.name}: {membership.state}")
 
 
 def _project_members(chosen: argparse.Namespace) -> None:
-    client = _client(Folder(_folder(chosen)))
-    table = _table("site", "role", "state", "notes", "id")
-    for member in client.members(_project(client, chosen.name).id):
+    client = client_of(folder_of(chosen))
+    table = table_of("site", "role", "state", "notes", "id")
+    for member in client.members(project_named(client, chosen.name).id):
         table.add_row(member.site_name or "", member.role or "", member.state, member.notes, member.site_id)
     Console().print(table)
 
 
 def _project_approve(chosen: argparse.Namespace) -> None:
-    client = _client(Folder(_folder(chosen)))
-    project = _project(client, chosen.name)
+    client = client_of(folder_of(chosen))
+    project = project_named(client, chosen.name)
     found = [m for m in client.members(project.id) if chosen.site in (m.site_id, m.site_name)]
     if not found:
         raise UsageError(f"no site {chosen.site!r} has asked to join {chosen.name}")
@@ -168,35 +208,35 @@ def _project_approve(chosen: argparse.Namespace) -> None:
 
 
 def _run_start(chosen: argparse.Namespace) -> int:
-    client = _client(Folder(_folder(chosen)))
-    run = client.start_run(_project(client, chosen.project).id, queue=chosen.queue)
+    client = client_of(folder_of(chosen))
+    run = client.start_run(project_named(client, chosen.project).id, queue=chosen.queue)
     print(f"run {chosen.project}/{run.number} is {run.state} ({run.id})")
     return _watched(client, run.id) if chosen.watch else 0
 
 
 def _run_stop(chosen: argparse.Namespace) -> None:
-    client = _client(Folder(_folder(chosen)))
-    changed = client.stop_run(_run(client, chosen.run).id, chosen.reason)
+    client = client_of(folder_of(chosen))
+    changed = client.stop_run(run_named(client, chosen.run).id, chosen.reason)
     print(f"run {chosen.run} is {changed.state}")
 
 
 def _run_restart(chosen: argparse.Namespace) -> int:
-    client = _client(Folder(_folder(chosen)))
-    run = client.restart_run(_run(client, chosen.run).id, chosen.start_from)
+    client = client_of(folder_of(chosen))
+    run = client.restart_run(run_named(client, chosen.run).id, chosen.start_from)
     print(f"attempt {run.attempt} of run {run.number} is {run.state} ({run.id})")
     return _watched(client, run.id) if chosen.watch else 0
 
 
 def _run_show(chosen: argparse.Namespace) -> None:
-    client = _client(Folder(_folder(chosen)))
+    client = client_of(folder_of(chosen))
     if chosen.run:
-        run = client.run(_run(client, chosen.run).id)
-        Console().print(run_table(run, _names(client)))
+        run = client.run(run_named(client, chosen.run).id)
+        Console().print(run_table(run, names_of(client)))
         if run.detail:
             print(run.detail)
         return
     projects = {project.id: project.name for project in client.projects()}
-    table = _table("run", "attempt", "state", "reason", "id")
+    table = table_of("run", "attempt", "state", "reason", "id")
     for run in client.runs():
         name = f"{projects.get(run.project_id, run.project_id)}/{run.number}"
         table.add_row(name, str(run.attempt), run.state, run.reason, run.id)
@@ -204,56 +244,14 @@ def _run_show(chosen: argparse.Namespace) -> None:
 
 
 def _run_watch(chosen: argparse.Namespace) -> int:
-    client = _client(Folder(_folder(chosen)))
-    return _watched(client, _run(client, chosen.run).id)
+    client = client_of(folder_of(chosen))
+    return _watched(client, run_named(client, chosen.run).id)
 
 
 def _watched(client: Client, run_id: str) -> int:
     """Show a run until it is finished; 0 if it succeeded."""
-    run = watch(client, run_id, _names(client), Console())
+    run = watch(client, run_id, names_of(client), Console())
     return 0 if run.state == "succeeded" else 1
-
-
-# how
-
-
-def _folder(chosen: argparse.Namespace) -> Path:
-    return Path(chosen.folder)
-
-
-def _client(folder: Folder) -> Client:
-    settings = folder.settings()
-    folder.site_id()
-    return Client(settings.hub, folder.token(), give_up_s=15.0, ca_file=settings.ca_file)
-
-
-def _names(client: Client) -> dict[str, str]:
-    return {site.id: site.name for site in client.sites()}
-
-
-def _project(client: Client, name: str) -> Project:
-    found = [p for p in client.projects(name=name) if p.name == name]
-    if not found:
-        raise UsageError(f"there is no project {name!r}, or this site may not see it")
-    return next((p for p in found if p.archived_at is None), found[0])
-
-
-def _run(client: Client, text: str) -> Run:
-    """A run by its id, or by its project and number; then its last attempt."""
-    name, slash, number = text.rpartition("/")
-    if not slash:
-        return client.run(text)
-    runs = [r for r in client.runs(project_id=_project(client, name).id) if str(r.number) == number]
-    if not runs:
-        raise UsageError(f"project {name!r} has no run {number}")
-    return max(runs, key=lambda run: run.attempt)
-
-
-def _table(*headings: str) -> Table:
-    table = Table()
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    return table
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -262,7 +260,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", default=default, help=f"the site's folder (default: ${FOLDER_VARIABLE} or here)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    init = _command(commands, "init", "make a folder for a new site and enrol it", _init)
+    init = command(commands, "init", "make a folder for a new site and enrol it", _init)
     init.add_argument("--hub", required=True, help="address of the hub, e.g. https://hub.example")
     init.add_argument("--name", required=True)
     init.add_argument("--description", default="")
@@ -271,56 +269,47 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--join", action="append", default=[], metavar="PROJECT", help="join it as soon as it exists")
     init.add_argument("--later", action="store_true", help="enrol at the first `run`")
 
-    _command(commands, "whoami", "who the hub takes this site for", _whoami)
-    inbox = _command(commands, "inbox", "what came in lately", _inbox)
+    command(commands, "whoami", "who the hub takes this site for", _whoami)
+    inbox = command(commands, "inbox", "what came in lately", _inbox)
     inbox.add_argument("--count", type=int, default=20)
+    inbox.add_argument("--read", type=int, metavar="SEQ", help="write what this message holds to standard output")
+    cli_sealed.add(commands)
 
     project = commands.add_parser("project", help="create, join, leave, list; members, approve")
     projects = project.add_subparsers(required=True, metavar="COMMAND")
-    create = _command(projects, "create", "a project with this site as its coordinator", _project_create)
+    create = command(projects, "create", "a project with this site as its coordinator", _project_create)
     create.add_argument("name")
     create.add_argument("--tasks", required=True, help="JSON file with a list of tasks (docs/sites.md)")
     create.add_argument("--description", default="")
     create.add_argument("--joining", choices=("open", "approval", "invitation"), default="approval")
-    _command(projects, "list", "the projects that this site may see", _project_list)
-    join = _command(projects, "join", "join, or ask to", _project_join)
+    command(projects, "list", "the projects that this site may see", _project_list)
+    join = command(projects, "join", "join, or ask to", _project_join)
     join.add_argument("name")
     join.add_argument("--notes", default="")
-    _command(projects, "leave", "leave, or decline an invitation", _project_leave).add_argument("name")
-    _command(projects, "members", "who takes part", _project_members).add_argument("name")
-    approve = _command(projects, "approve", "let a site in that has asked", _project_approve)
+    command(projects, "leave", "leave, or decline an invitation", _project_leave).add_argument("name")
+    command(projects, "members", "who takes part", _project_members).add_argument("name")
+    approve = command(projects, "approve", "let a site in that has asked", _project_approve)
     approve.add_argument("name")
     approve.add_argument("site", help="its name or id")
 
-    run = _command(
+    run = command(
         commands, "run", "without more: be this site's agent. Or: start, stop, restart, show, watch", _run_agent
     )
     runs = run.add_subparsers(metavar="COMMAND")
-    start = _command(runs, "start", "start a run of a project", _run_start)
+    start = command(runs, "start", "start a run of a project", _run_start)
     start.add_argument("project")
     start.add_argument("--queue", action="store_true", help="wait if another run lives")
     start.add_argument("--watch", action="store_true")
-    stop = _command(runs, "stop", "stop a run", _run_stop)
+    stop = command(runs, "stop", "stop a run", _run_stop)
     stop.add_argument("run", metavar="RUN", help="PROJECT/NUMBER or the run's id")
     stop.add_argument("--reason", default="")
-    restart = _command(runs, "restart", "a new attempt of a run", _run_restart)
+    restart = command(runs, "restart", "a new attempt of a run", _run_restart)
     restart.add_argument("run", metavar="RUN", help="PROJECT/NUMBER or the run's id")
     restart.add_argument("--from", dest="start_from", choices=("reached", "start"), default="reached")
     restart.add_argument("--watch", action="store_true")
-    show = _command(runs, "show", "a run, or all of them", _run_show)
+    show = command(runs, "show", "a run, or all of them", _run_show)
     show.add_argument("run", metavar="RUN", nargs="?", help="PROJECT/NUMBER or the run's id")
-    _command(runs, "watch", "follow a run until it is finished", _run_watch).add_argument("run", metavar="RUN")
-    return parser
-
-
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    about: str,
-    do: Callable[[argparse.Namespace], int | None],
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=about, description=about)
-    parser.set_defaults(do=do)
+    command(runs, "watch", "follow a run until it is finished", _run_watch).add_argument("run", metavar="RUN")
     return parser
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table as Rows
 
 from controller.answers import Run
+from controller.cli_common import model_of
 from controller.client import Client
 from controller.clock import Clock, SystemClock, utc_now
 from controller.durable import write_whole
@@ -204,10 +205,11 @@ class Demo:
     def _compared(self, run: Run, records: Records) -> bool:
         """Federated against alone and against all in one place; True if it beats the mean of those alone."""
         message_id = run.tasks[0].model_message_id
-        body = self.coordinator.message(message_id).body if message_id else None
-        if body is None:
+        if message_id is None:
             raise DemoError(f"run {run.id} has succeeded without a model")
-        federated = alone.accuracy(unpack(body), records.test, PARAMETERS)
+        folder = self.folders[COORDINATOR]
+        model = model_of(folder, self.coordinator, run.project_id, message_id, folder.path / "compared.packed")
+        federated = alone.accuracy(unpack(model), records.test, PARAMETERS)
         local = {
             name: alone.trained(table, records.test, PARAMETERS, self.chosen.rounds)
             for name, table in records.training.items()

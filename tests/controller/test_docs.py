@@ -6,9 +6,11 @@ import re
 
 import msgspec
 
+from controller import seal_errors
 from controller.answers import TaskSpec
-from controller.site import Folder, Join, Settings, Tasks
+from controller.site import Folder, Join, Keys, Settings, Tasks
 from controller.tasks.registry import task_of
+from controller.trust import TrustSettings
 from tests.controller.world import World
 from tests.ops.program import ROOT, until
 
@@ -48,9 +50,16 @@ def test_its_tasks_file_is_one() -> None:
 
 def test_it_names_every_setting(tmp_path) -> None:
     names = [*Settings.__struct_fields__]
-    names += [f"join.{name}" for name in Join.__struct_fields__] + [f"tasks.{name}" for name in Tasks.__struct_fields__]
-    missing = [name for name in names if name not in ("join", "tasks") and f"`{name}`" not in PAGE]
+    parts = {"join": Join, "tasks": Tasks, "trust": TrustSettings, "keys": Keys}
+    names += [f"{part}.{name}" for part, kind in parts.items() for name in kind.__struct_fields__]
+    missing = [name for name in names if name not in parts and f"`{name}`" not in PAGE]
     assert missing == []
     made = Folder(tmp_path / "x")
     made.create(Settings(hub="http://hub.example", name="x"), "one-time")
-    assert made.settings().tasks == Tasks()
+    assert made.settings() == Settings(hub="http://hub.example", name="x")
+
+
+def test_every_code_of_a_payload_that_is_refused_is_explained() -> None:
+    page = (ROOT / "docs" / "sealing.md").read_text()
+    codes = {kind.slug for kind in vars(seal_errors).values() if isinstance(kind, type)} - {"seal"}
+    assert [code for code in sorted(codes) if f"`{code}`" not in page] == []

@@ -1,0 +1,109 @@
+"""What the commands of the command line have in common."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.table import Table
+
+from controller.answers import Project, Run
+from controller.client import Client
+from controller.clock import SystemClock
+from controller.courier import Courier
+from controller.sealing import Address
+from controller.site import Folder
+from controller.state import State
+from controller.transfer import Transfer
+
+NOWHERE = Path()
+
+
+class UsageError(Exception):
+    """What was asked for cannot be done so; the sentence says how."""
+
+
+def folder_of(chosen: argparse.Namespace) -> Folder:
+    return Folder(Path(chosen.folder))
+
+
+def client_of(folder: Folder) -> Client:
+    settings = folder.settings()
+    folder.site_id()
+    return Client(settings.hub, folder.token(), give_up_s=15.0, ca_file=settings.ca_file)
+
+
+def courier_of(folder: Folder, client: Client) -> Courier:
+    """The site's courier, beside the one of an agent that may be running."""
+    settings = folder.settings()
+    return Courier(
+        folder.path,
+        settings,
+        folder.keyring(),
+        folder.trust(settings),
+        State(folder.path / "state.sqlite"),
+        client,
+        Transfer(client),
+        monotonic=SystemClock().monotonic,
+        log=silent,
+    )
+
+
+def model_of(folder: Folder, client: Client, project_id: str, message_id: str, target: Path) -> bytes | Path:
+    """A global model of a project as its coordinator sealed it; a large one is put into the file `target`."""
+    courier = courier_of(folder, client)
+    message = client.message(message_id)
+    return courier.unpack(
+        message.body,
+        Address(courier.directory(project_id).coordinator, project_id, "model"),
+        place=f"message {message_id}",
+        target=target,
+        artifact_id=message.artifact_id,
+        anywhere=True,
+    )
+
+
+def silent(_what: str, **_facts: object) -> None:
+    """For people it is the outcome that counts."""
+
+
+def names_of(client: Client) -> dict[str, str]:
+    """Sites' names by id."""
+    return {site.id: site.name for site in client.sites()}
+
+
+def project_named(client: Client, name: str) -> Project:
+    found = [p for p in client.projects(name=name) if p.name == name]
+    if not found:
+        raise UsageError(f"there is no project {name!r}, or this site may not see it")
+    return next((p for p in found if p.archived_at is None), found[0])
+
+
+def run_named(client: Client, text: str) -> Run:
+    """A run by its id, or by its project and number; then its last attempt."""
+    name, slash, number = text.rpartition("/")
+    if not slash:
+        return client.run(text)
+    runs = [r for r in client.runs(project_id=project_named(client, name).id) if str(r.number) == number]
+    if not runs:
+        raise UsageError(f"project {name!r} has no run {number}")
+    return max(runs, key=lambda run: run.attempt)
+
+
+def table_of(*headings: str) -> Table:
+    table = Table()
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    about: str,
+    do: Callable[[argparse.Namespace], int | None],
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=about, description=about)
+    parser.set_defaults(do=do)
+    return parser
