@@ -120,6 +120,10 @@ class Waiting:
                 asleep.extend(self._places.get(("run", run), ()))
         self._wake(asleep)
 
+    def wake(self, place: Place) -> None:
+        """Wake one waiter, for a reason of its own."""
+        self._wake([place])
+
     def wake_all(self) -> None:
         """After a gap in the announcements: everybody looks."""
         with self._lock:
