@@ -22,6 +22,8 @@ class Figure(msgspec.Struct, frozen=True):
     max: float
     where: dict[str, float] = {}
     """CPU seconds per second of measuring, by part: web, decider, rabbitmq, postgres, generator, other."""
+    machine: float = 0.0
+    """Millions of empty Python loops a second on all cores at once, just before and after it was measured."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Reach:
 
 
 _RATE = "1/s"
+_LOOPS = "M/s"
 
 REACHES: dict[tuple[str, str], Reach] = {
     ("heartbeats_per_s", "10000 sites"): Reach(_RATE, 3000, about="PUT heartbeat of 10,000 sites, stored"),
@@ -92,6 +95,7 @@ REACHES: dict[tuple[str, str], Reach] = {
     ("rss_mb", "all after"): Reach("MB", 400, higher=False, about="after the board's load"),
     ("growth", "reports"): Reach("ratio", 0.9, about="with 100,000 runs and 1,000,000 events in the store"),
     ("growth", "polls"): Reach("ratio", 0.9, about="GET a run, to the empty store"),
+    ("part_per_s", "python loops"): Reach(_LOOPS, None, about="all cores at once, before and after each case"),
     ("part_per_s", "confirmed publish"): Reach(_RATE, None, about="pika, one message at a time, quorum queue"),
     ("part_per_s", "confirmed publish, window"): Reach(_RATE, None, about="pika, 1,000 unconfirmed at most"),
     ("part_per_s", "batch insert"): Reach(_RATE, None, about="PostgreSQL rows, 1,000 in a transaction"),

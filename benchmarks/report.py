@@ -101,8 +101,8 @@ def table(figures: Sequence[Figure], about: str) -> str:
     lines = [
         about,
         "",
-        f"| figure | case | median [min..max] | reach | | {' / '.join(PARTS)} |",
-        "|---|---|---|---|---|---|",
+        f"| figure | case | median [min..max] | reach | | {' / '.join(PARTS)} | machine |",
+        "|---|---|---|---|---|---|---|",
     ]
     for figure in figures:
         reach = REACHES[figure.name, figure.case]
@@ -112,7 +112,8 @@ def table(figures: Sequence[Figure], about: str) -> str:
         where = " / ".join(f"{100 * figure.where.get(part, 0.0):.0f}" for part in PARTS) if figure.where else ""
         about = f" ({reach.about})" if reach.about else ""
         value = f"**{figure.value:g} {figure.unit}** [{figure.min:g}..{figure.max:g}]"
-        lines.append(f"| {figure.name} | {figure.case}{about} | {value} | {wanted} | {verdict} | {where} |")
+        speed = f"{figure.machine:g}" if figure.machine else ""
+        lines.append(f"| {figure.name} | {figure.case}{about} | {value} | {wanted} | {verdict} | {where} | {speed} |")
     return "\n".join(lines) + "\n"
 
 

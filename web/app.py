@@ -130,7 +130,7 @@ def _assemble(hub: Hub) -> Web:
     metrics.registry.register(Counts(hub.database, clock, waiting, beats))
     web = Web(
         hub=hub,
-        tokens=Tokens(functools.partial(people.bearer, hub.database), clock),
+        tokens=Tokens(Gathering(functools.partial(people.bearers, hub.database)).read, clock),
         beats=beats,
         waiting=waiting,
         newest=Newest(clock),

@@ -26,6 +26,8 @@ from web.waiting import Place
 
 CONFIRM_WITHIN_S = 2.0
 """A decision that takes longer is waited for once the broker has confirmed the command."""
+LOOK_AGAIN_S = 5.0
+"""How long a lost announcement can hold up a writer."""
 SECRET_WAIT_S = 10.0
 """How long a request for a secret waits by itself: the answer is the only place where the secret is shown."""
 
@@ -144,7 +146,7 @@ def _outcome(call: Call, envelope: Envelope, place: Place, end: float) -> Outcom
     """The outcome, if there is one by `end`."""
     web, clock = call.web, call.web.hub.clock
     while (left := end - clock.monotonic()) > 0 and not web.waiting.closing:
-        found = _look(call, envelope, place, left)
+        found = _look(call, envelope, place, min(left, LOOK_AGAIN_S))
         if found is not None:
             return found
     return None
