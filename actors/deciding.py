@@ -29,7 +29,7 @@ from broker.protocol.ids import Id
 from broker.protocol.records import Record, key_of
 from broker.protocol.sweeps import RevokeTokensOf, Sweep
 from config.clock import Clock
-from config.logs import unit
+from config.logs import info_each, unit
 from storage.database import DatabaseUnavailable
 from storage.signals import Announcement, Decided
 from storage.store import Changes, Store
@@ -194,8 +194,7 @@ class Decider:
         batch = decide_batch(self._store, commands, now, self._rules, last_try)
         self._publish(batch.follow_ups)
         spent_ms = round((self._clock.monotonic() - started) * 1000, 2)
-        for envelope in commands:
-            _log_command(envelope, batch, len(commands), spent_ms, now)
+        info_each(_log, lambda envelope: _told(envelope, batch, len(commands), spent_ms, now), commands)
         return batch.early
 
     def _publish(self, follow_ups: list[Envelope]) -> None:
@@ -209,20 +208,18 @@ class Decider:
             _log.warning("follow-ups left to the relay", extra=unit(count=len(follow_ups), error=type(error).__name__))
 
 
-def _log_command(envelope: Envelope, batch: Batch, size: int, spent_ms: float, now: Micros) -> None:
+def _told(envelope: Envelope, batch: Batch, size: int, spent_ms: float, now: Micros) -> tuple[str, dict[str, object]]:
+    """What the log says of a command."""
     outcome = batch.outcomes.get(envelope.id)
-    _log.info(
-        "decided" if outcome else "postponed",
-        extra=unit(
-            actor=type(envelope.command).__struct_config__.tag,
-            command=envelope.id,
-            by=envelope.by.id,
-            outcome=f"{outcome.state} {outcome.status}" if outcome else "too early",
-            batch=size,
-            waited_ms=round((now - envelope.at) / 1000, 1),
-            ms=spent_ms,
-        ),
-    )
+    return "decided" if outcome else "postponed", {
+        "actor": type(envelope.command).__struct_config__.tag,
+        "command": envelope.id,
+        "by": envelope.by.id,
+        "outcome": f"{outcome.state} {outcome.status}" if outcome else "too early",
+        "batch": size,
+        "waited_ms": round((now - envelope.at) / 1000, 1),
+        "ms": spent_ms,
+    }
 
 
 class DecidingWorker(Worker):

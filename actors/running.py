@@ -18,6 +18,7 @@ from broker.opening import open_publisher, open_worker_broker, prepare_broker
 from broker.port import BrokerUnavailable
 from config.clock import SystemClock, wait_for
 from config.logs import set_up_logs, unit
+from config.memory import keep_giving_back
 from config.settings import Settings
 from storage.database import DatabaseUnavailable, open_database
 from storage.due import Due
@@ -45,6 +46,7 @@ def run_decider(settings: Settings, stop: threading.Event, announce: Announce | 
     actors = register(broker, decider)
     worker = DecidingWorker(broker, decider, clock, at_most=settings.decide_at_most)
     worker.start()
+    keep_giving_back(stop)
     _log.info("decides", extra=unit(actors=len(actors)))
     while not wait_for(stop, WAKE_EVERY_S):
         pass

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+import msgspec
 
 from benchmarks import scenes
 from benchmarks.figures import Figure, median_figure
+from benchmarks.machine import LOOPS, loops_per_s
 from benchmarks.scenes import Site
 from benchmarks.yard import Hub, Watch, Yard
 
@@ -31,6 +34,8 @@ class Sizes:
     old_runs: int = 100_000
     old_events: int = 1_000_000
     rows: int = 20_000
+    settle_s: float = 25.0
+    loops: int = LOOPS
 
 
 TINY = Sizes(
@@ -49,6 +54,8 @@ TINY = Sizes(
     old_runs=50,
     old_events=500,
     rows=2_000,
+    settle_s=0.0,
+    loops=10_000,
 )
 
 
@@ -60,6 +67,7 @@ class Board:
     hub: Hub
     sizes: Sizes
     figures: list[Figure] = field(default_factory=list)
+    speeds: list[float] = field(default_factory=list)
     _sites: list[Site] = field(default_factory=list)
 
     def add(
@@ -71,6 +79,15 @@ class Board:
         range_ = f"[{figure.min:g}..{figure.max:g}]"
         sys.stdout.write(f"  {name:<18} {case:<26} {figure.value:>9g} {figure.unit:<5} {range_}\n")
         sys.stdout.flush()
+
+    def measuring(self, does: Callable[[Board], None]) -> None:
+        """One case, its figures marked with how fast the machine was around it."""
+        first, before = len(self.figures), loops_per_s(self.sizes.loops)
+        does(self)
+        after = loops_per_s(self.sizes.loops)
+        self.speeds += [before, after]
+        speed = round((before + after) / 2, 1)
+        self.figures[first:] = [msgspec.structs.replace(one, machine=speed) for one in self.figures[first:]]
 
     def value(self, name: str, case: str) -> float | None:
         """A figure measured earlier in this run of the board."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -22,29 +23,47 @@ class Figure(msgspec.Struct, frozen=True):
     max: float
     where: dict[str, float] = {}
     """CPU seconds per second of measuring, by part: web, decider, rabbitmq, postgres, generator, other."""
+    machine: float = 0.0
+    """Millions of empty Python loops a second on all cores at once, just before and after it was measured."""
+
+
+Key: TypeAlias = tuple[str, str]
+"""Name and case of a figure."""
 
 
 @dataclass(frozen=True)
 class Reach:
-    """What we want. higher: more is better. none: measured for the record."""
+    """What we want. higher: more is better. none: measured for the record.
+
+    of: another figure of the same board of which `reach` is a share, where no number of its own is wanted.
+    """
 
     unit: str
     reach: float | None
     higher: bool = True
     about: str = ""
+    of: Key | None = None
 
-    def ratio(self, value: float) -> float | None:
-        """How far: 1 or more holds the reach."""
-        if self.reach is None:
+    def wanted(self, board: Mapping[Key, float]) -> float | None:
+        """The value to be reached; None if there is none, or the figure that it is a share of was not measured."""
+        if self.reach is None or self.of is None:
+            return self.reach
+        return self.reach * board[self.of] if self.of in board else None
+
+    def ratio(self, value: float, board: Mapping[Key, float]) -> float | None:
+        """How far: 1 or more holds the reach. board: every figure's value."""
+        wanted = self.wanted(board)
+        if wanted is None:
             return None
         if self.higher:
-            return value / self.reach
-        return 2.0 if value <= 0 else self.reach / value if self.reach else (1.0 if value < 1 else 1 / value)
+            return value / wanted
+        return 2.0 if value <= 0 else wanted / value if wanted else (1.0 if value < 1 else 1 / value)
 
 
 _RATE = "1/s"
+_LOOPS = "M/s"
 
-REACHES: dict[tuple[str, str], Reach] = {
+REACHES: dict[Key, Reach] = {
     ("heartbeats_per_s", "10000 sites"): Reach(_RATE, 3000, about="PUT heartbeat of 10,000 sites, stored"),
     ("heartbeats_per_s", "10000 sites, stored p99"): Reach("ms", None, higher=False, about="from request to stored"),
     ("decided_per_s", "10x5"): Reach(_RATE, 5000, about="seat reports drained from a preloaded queue"),
@@ -92,6 +111,7 @@ REACHES: dict[tuple[str, str], Reach] = {
     ("rss_mb", "all after"): Reach("MB", 400, higher=False, about="after the board's load"),
     ("growth", "reports"): Reach("ratio", 0.9, about="with 100,000 runs and 1,000,000 events in the store"),
     ("growth", "polls"): Reach("ratio", 0.9, about="GET a run, to the empty store"),
+    ("part_per_s", "python loops"): Reach(_LOOPS, None, about="all cores at once, before and after each case"),
     ("part_per_s", "confirmed publish"): Reach(_RATE, None, about="pika, one message at a time, quorum queue"),
     ("part_per_s", "confirmed publish, window"): Reach(_RATE, None, about="pika, 1,000 unconfirmed at most"),
     ("part_per_s", "batch insert"): Reach(_RATE, None, about="PostgreSQL rows, 1,000 in a transaction"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from benchmarks.figures import REACHES, Figure, read_figures
+from benchmarks.figures import REACHES, Figure, Key, read_figures
 from config.clock import SECOND, SystemClock
 from ops.place import CHECKOUT
 
@@ -47,14 +47,25 @@ def write_report(figures_path: Path) -> None:
 
 def score(figures: Sequence[Figure]) -> tuple[int, int]:
     """(reaches that hold, reaches)"""
-    ratios = [ratio for ratio in map(ratio_of, figures) if ratio is not None]
+    ratios = [ratio for one in figures if (ratio := ratio_of(one, figures)) is not None]
     return sum(ratio >= 1 for ratio in ratios), len(ratios)
 
 
-def ratio_of(figure: Figure) -> float | None:
+def ratio_of(figure: Figure, board: Sequence[Figure]) -> float | None:
     """How far a figure is: 1 or more holds its reach; None if it has none."""
     reach = REACHES.get((figure.name, figure.case))
-    return None if reach is None else reach.ratio(figure.value)
+    return None if reach is None else reach.ratio(figure.value, values(board))
+
+
+def values(board: Sequence[Figure]) -> dict[Key, float]:
+    """Every figure's value."""
+    return {(one.name, one.case): one.value for one in board}
+
+
+def _reach_text(figure: Figure, board: Sequence[Figure]) -> str:
+    reach = REACHES[figure.name, figure.case]
+    wanted = reach.wanted(values(board))
+    return "" if wanted is None else f"{wanted:.3g}" if reach.of else f"{wanted:g}"
 
 
 def circumstances() -> str:
@@ -101,24 +112,25 @@ def table(figures: Sequence[Figure], about: str) -> str:
     lines = [
         about,
         "",
-        f"| figure | case | median [min..max] | reach | | {' / '.join(PARTS)} |",
-        "|---|---|---|---|---|---|",
+        f"| figure | case | median [min..max] | reach | | {' / '.join(PARTS)} | machine |",
+        "|---|---|---|---|---|---|---|",
     ]
     for figure in figures:
         reach = REACHES[figure.name, figure.case]
-        wanted = "" if reach.reach is None else f"{reach.reach:g}"
-        ratio = ratio_of(figure)
+        wanted = _reach_text(figure, figures)
+        ratio = ratio_of(figure, figures)
         verdict = "" if ratio is None else ("holds" if ratio >= 1 else f"{ratio:.0%} of it")
         where = " / ".join(f"{100 * figure.where.get(part, 0.0):.0f}" for part in PARTS) if figure.where else ""
         about = f" ({reach.about})" if reach.about else ""
         value = f"**{figure.value:g} {figure.unit}** [{figure.min:g}..{figure.max:g}]"
-        lines.append(f"| {figure.name} | {figure.case}{about} | {value} | {wanted} | {verdict} | {where} |")
+        speed = f"{figure.machine:g}" if figure.machine else ""
+        lines.append(f"| {figure.name} | {figure.case}{about} | {value} | {wanted} | {verdict} | {where} | {speed} |")
     return "\n".join(lines) + "\n"
 
 
 def draw(figures: Sequence[Figure], path: Path) -> None:
     """Bars from the reach: to the right it holds, to the left it is missed; a step is a factor of two."""
-    shown = [(figure, ratio) for figure in figures if (ratio := ratio_of(figure)) is not None]
+    shown = [(figure, ratio) for figure in figures if (ratio := ratio_of(figure, figures)) is not None]
     shown.reverse()
     plt.rcParams.update({"font.family": "DejaVu Sans", "font.size": 9})
     picture, axes = plt.subplots(figsize=(11, 0.29 * len(shown) + 1.7))
@@ -126,8 +138,7 @@ def draw(figures: Sequence[Figure], path: Path) -> None:
         end = max(1 / _MOST, min(_MOST, ratio))
         colour = _HOLDS if ratio >= 1 else _CLOSE if ratio >= 0.8 else _MISSED
         axes.barh(row, end - 1, left=1, height=0.66, color=colour)
-        reach = REACHES[figure.name, figure.case]
-        said = f"{figure.value:g} {figure.unit}  (reach {reach.reach:g})"
+        said = f"{figure.value:g} {figure.unit}  (reach {_reach_text(figure, figures)})"
         axes.text(max(end, 1) * 1.04, row, said, va="center", ha="left", color=_INK, fontsize=8.5)
     axes.set_yticks(range(len(shown)), [f"{figure.name}  {figure.case}" for figure, _ in shown])
     axes.set_xscale("log", base=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from broker.protocol.commands import Envelope
@@ -20,8 +20,29 @@ class TooLarge(Exception):
     """The envelope is larger than its route allows."""
 
 
+class Sending(Protocol):
+    """Commands on their way to the broker."""
+
+    def wait(self) -> None:
+        """Returns when the broker has them safely. Raises `BrokerUnavailable`, as `Publisher.send` does."""
+
+
+class Sent:
+    """A `Sending` that is over: the broker has everything."""
+
+    def wait(self) -> None:
+        """Nothing is left to wait for."""
+
+
 class Publisher(Protocol):
     """Sends commands by their routes. Safe to use from many threads."""
+
+    def begin(self, envelopes: Sequence[Envelope], failed: Callable[[], None]) -> Sending:
+        """Send without waiting for the broker's word, for a caller who hears of the decision sooner than of it.
+
+        failed: called at most once, from any thread, when the broker has refused or gone; `Sending.wait` says why.
+        Raises as `send` does where that is known at once.
+        """
 
     def send(self, envelopes: Sequence[Envelope]) -> None:
         """Returns when the broker has every durable one safely (publisher-confirmed or on disk).

@@ -12,7 +12,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -23,7 +23,7 @@ from pika.adapters.select_connection import IOLoop
 
 from broker.causes import cause_of
 from broker.messages import DramatiqMessage, message_of, wire_of
-from broker.port import BrokerUnavailable
+from broker.port import BrokerUnavailable, Sending
 from broker.protocol.commands import Envelope
 from broker.topology import TRANSIENT, declarations, parameters_of
 from config.clock import Clock, SystemClock
@@ -51,13 +51,36 @@ class _Aborted(Exception):
 
 
 class _Batch:
-    """What one call sends. Only the publishing thread counts down."""
+    """What one call sends: a `broker.port.Sending`. Only the publishing thread counts down."""
 
-    def __init__(self, left: int) -> None:
+    def __init__(self, left: int, place: str, failed: Callable[[], None] | None) -> None:
         self.left = left
         self.error: str | None = None
         self.abandoned = False
         self.done = threading.Event()
+        self._place = place
+        self._failed = failed
+        if not left:
+            self.done.set()
+
+    def wait(self) -> None:
+        """See `Sending.wait`."""
+        if not self.done.wait(SEND_WITHIN_S):
+            self.abandoned = True
+            raise BrokerUnavailable(f"{self._place} did not confirm within {SEND_WITHIN_S} s")
+        if self.error is not None:
+            raise BrokerUnavailable(self.error)
+
+    def confirm(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.done.set()
+
+    def fail(self, error: str) -> None:
+        first, self.error = self.error is None, error
+        self.done.set()
+        if first and self._failed is not None:
+            self._failed()
 
 
 @dataclass(slots=True, eq=False)
@@ -86,6 +109,10 @@ class GroupPublisher:
         self._start_afresh()
         _publishers.add(self)
 
+    def begin(self, envelopes: Sequence[Envelope], failed: Callable[[], None]) -> Sending:
+        """See `Publisher.begin`."""
+        return self._begin(list(map(_parcel_of, map(message_of, envelopes))), failed)
+
     def send(self, envelopes: Sequence[Envelope]) -> None:
         """See `Publisher.send`."""
         self.publish([message_of(envelope) for envelope in envelopes])
@@ -95,22 +122,11 @@ class GroupPublisher:
 
         A few thousand at once at most: what is not confirmed in time counts as failed.
         """
-        self.deliver([(message.queue_name, message.message_id, wire_of(message)) for message in messages])
+        self.deliver(list(map(_parcel_of, messages)))
 
     def deliver(self, parcels: Sequence[tuple[str, str, bytes]]) -> None:
         """The same for (queue, id, body)."""
-        batch = _Batch(sum(1 for queue, _, _ in parcels if queue not in TRANSIENT))
-        expected = batch.left
-        trouble = self._submit(parcels, batch)
-        if not expected:
-            return
-        if trouble is not None:
-            raise BrokerUnavailable(trouble)
-        if not batch.done.wait(SEND_WITHIN_S):
-            batch.abandoned = True
-            raise BrokerUnavailable(f"{self._place} did not confirm within {SEND_WITHIN_S} s")
-        if batch.error is not None:
-            raise BrokerUnavailable(batch.error)
+        self._begin(parcels, None).wait()
 
     def ready(self) -> str | None:
         """See `Publisher.ready`. Connects if there is no connection; takes a second at most."""
@@ -133,6 +149,14 @@ class GroupPublisher:
             self._wake()
         if thread is not None:
             thread.join(2 * SEND_WITHIN_S)
+
+    def _begin(self, parcels: Sequence[tuple[str, str, bytes]], failed: Callable[[], None] | None) -> _Batch:
+        """On its way, or `BrokerUnavailable`. Heartbeats are confirmed to nobody, and nobody hears of their failure."""
+        batch = _Batch(sum(1 for queue, _, _ in parcels if queue not in TRANSIENT), self._place, failed)
+        trouble = self._submit(parcels, batch)
+        if trouble is not None and not batch.done.is_set():
+            raise BrokerUnavailable(trouble)
+        return batch
 
     def _submit(self, parcels: Sequence[tuple[str, str, bytes]], batch: _Batch) -> str | None:
         """Hand them to the publishing thread, or say at once why not. Heartbeats over a limit are dropped."""
@@ -444,17 +468,18 @@ def _refusal(queue: str) -> str:
 
 
 def _confirm(parcel: _Parcel) -> None:
-    batch = parcel.batch
-    if batch is not None:
-        batch.left -= 1
-        if batch.left == 0:
-            batch.done.set()
+    if parcel.batch is not None:
+        parcel.batch.confirm()
 
 
 def _fail(parcel: _Parcel, error: str) -> None:
     if parcel.batch is not None:
-        parcel.batch.error = error
-        parcel.batch.done.set()
+        parcel.batch.fail(error)
+
+
+def _parcel_of(message: DramatiqMessage) -> tuple[str, str, bytes]:
+    """Queue, id and body, as `deliver` takes them."""
+    return message.queue_name, message.message_id, wire_of(message)
 
 
 def _ignore(_frame: Any) -> None:

@@ -1,4 +1,5 @@
-"""Who takes part: projects of reduced sites for the load, and two real agents who train a real model."""
+"""Who takes part: projects of reduced sites for the load, and two real agents who train a real model, sealed, and then
+carry ballast that is too large to travel inline."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from chaos.plan import Plan, PlannedSite, Starter
 from chaos.stack import CLOCK, HEARTBEAT_EVERY_S, ChaosError, Running, Stack
 from config.clock import draw_secret
 from controller.client import Client
-from controller.site import Folder, Join, Settings
+from controller.site import Folder, Join, Settings, Tasks
 from demo.hospitals import LABEL, split, write
 from ops.accounts import create_account
 from ops.place import CHECKOUT
@@ -37,6 +38,7 @@ _CONTRACT: dict[str, object] = {
     "silent_within_s": 60.0,
 }
 AGENTS = ("north", "east")
+BALLAST = "chaos.ballast:Ballast"
 
 
 class Cast:
@@ -114,7 +116,8 @@ class Cast:
             assert enrolment.token is not None
             data = {"train": "train.csv", "test": "test.csv"}
             join = Join(projects=["agents"])
-            folder.create(Settings(hub=hubs[name], name=name, join=join, data=data), enrolment.token)
+            tasks = Tasks(allow=[BALLAST])
+            folder.create(Settings(hub=hubs[name], name=name, join=join, data=data, tasks=tasks), enrolment.token)
             write(records.training[name], folder.path / "train.csv")
             write(records.test, folder.path / "test.csv")
         program = shlex.quote(str(CHECKOUT / "fedyard-site"))
@@ -133,8 +136,10 @@ class Cast:
         ids = {name: (folder.path / "site.id").read_text().strip() for name, folder in self._folders.items()}
         self.agent_sites = {"coordinator's agent": ids["north"], "site agent": ids["east"]}
         north = Client(self.stack.api, self._folders["north"].token())
-        task = {"name": "train", "model": "logistic_regression", "rounds": 3, "parameters": PARAMETERS}
-        self.agents_project = north.create_project("agents", [task | {"contract": _CONTRACT}], joining="open")
+        train = {"name": "train", "model": "logistic_regression", "rounds": 3, "parameters": PARAMETERS}
+        freight = {"name": "freight", "model": BALLAST, "rounds": 2}
+        tasks = [task | {"contract": _CONTRACT} for task in (train, freight)]
+        self.agents_project = north.create_project("agents", tasks, joining="open")
         _until(
             "east is a member",
             lambda: any(

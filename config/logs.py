@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import msgspec
 
 _FIELDS = "unit"
+_MORE = "units"
+T = TypeVar("T")
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def unit(**facts: object) -> dict[str, Any]:
     """The `extra` of a log call: `log.info("decided", extra=unit(command=..., ms=...))`."""
     return {_FIELDS: facts}
+
+
+def info_each(log: logging.Logger, what: Callable[[T], tuple[str, dict[str, Any]]], things: Iterable[T]) -> None:
+    """One line for each thing, written together: `what` makes its sentence and the facts of its unit."""
+    if not log.isEnabledFor(logging.INFO):
+        return
+    units = [what(thing) for thing in things]
+    if units:
+        log.info("%s", units[0][0], extra={_FIELDS: units[0][1], _MORE: units[1:]})
 
 
 class JsonLines(logging.Formatter):
@@ -25,17 +37,12 @@ class JsonLines(logging.Formatter):
         self._role = role
 
     def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "at": round(record.created, 6),
-            "level": record.levelname,
-            "role": self._role,
-            "from": record.name,
-            "what": record.getMessage(),
-            **getattr(record, _FIELDS, {}),
-        }
+        head = {"at": round(record.created, 6), "level": record.levelname, "role": self._role, "from": record.name}
+        line = {**head, "what": record.getMessage(), **getattr(record, _FIELDS, {})}
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = record.exc_info[0].__name__
-        return _encode(line).decode()
+        more = getattr(record, _MORE, ())
+        return b"\n".join([_encode(line), *(_encode({**head, "what": what, **facts}) for what, facts in more)]).decode()
 
 
 def set_up_logs(role: str, level: str) -> None:

@@ -53,6 +53,9 @@ class Signals(Protocol):
 
 
 CHANNEL = "fedyard"
+QUIET_MS = 5_000
+"""After so much silence the connection is asked whether it still lives: a dead one is silent, too."""
+_GLANCE_MS = 500
 _PAYLOAD_BYTES = 7_000
 """NOTIFY carries less than 8,000 bytes; an announcement is split, an answer too long is left for a read."""
 
@@ -148,7 +151,12 @@ class PostgresSignals:
 
     def _listen(self) -> None:
         connection = psycopg2.connect(
-            self._url, connect_timeout=3, application_name="fedyard listen", keepalives_idle=10, keepalives_interval=5
+            self._url,
+            connect_timeout=3,
+            application_name="fedyard listen",
+            keepalives_idle=10,
+            keepalives_interval=5,
+            tcp_user_timeout=10_000,
         )
         try:
             connection.autocommit = True
@@ -158,10 +166,14 @@ class PostgresSignals:
                 reset()
             poll = select.poll()
             poll.register(connection.fileno(), select.POLLIN)
+            quiet_ms = 0
             while not self._stopping.is_set():
-                if not poll.poll(500):
-                    continue
-                connection.poll()
+                if poll.poll(_GLANCE_MS):
+                    quiet_ms = 0
+                    connection.poll()
+                elif (quiet_ms := quiet_ms + _GLANCE_MS) >= QUIET_MS:
+                    quiet_ms = 0
+                    connection.cursor().execute("SELECT 1")
                 notes, connection.notifies[:] = list(connection.notifies), []
                 for note in notes:
                     self._tell(note.payload)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Callable, Mapping
 from types import ModuleType
+from typing import Any
 
 from flask import Blueprint, Flask, Request, Response, g, request
 from flask.globals import request_ctx
@@ -34,6 +36,7 @@ from web import (
 from web.auth import Tokens
 from web.beats import Beats
 from web.calls import Web, endpoint
+from web.direct import DirectApp
 from web.gathering import Gathering
 from web.hub import Hub
 from web.kept import Kept
@@ -85,8 +88,9 @@ class CountConverter(BaseConverter):
 def create_app(hub: Hub) -> Flask:
     """The app over a hub's parts. Call `release` when the server begins to stop and `close` when it has stopped."""
     web = _assemble(hub)
-    app = Flask("fedyard", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = hub.settings.request_limit_bytes + 1  # a body of unknown length is cut off here
+    limit_bytes = hub.settings.request_limit_bytes + 1  # a body of unknown length is cut off here
+    app = DirectApp("fedyard", limit_bytes)
+    app.config["MAX_CONTENT_LENGTH"] = limit_bytes
     app.url_map.converters.update(id=IdConverter, count=CountConverter)
     app.url_map.strict_slashes = True
     app.url_map.redirect_defaults = False
@@ -98,6 +102,9 @@ def create_app(hub: Hub) -> Flask:
     app.after_request(_finish)
     if log.isEnabledFor(logging.DEBUG):
         _log_requests(app, hub)
+    else:
+        hot = [(operation, endpoint(web, operation)) for operation in operations() if operation.hot]
+        app.go_directly(hot, errors.answer_to, _finish)
     return app
 
 
@@ -125,7 +132,7 @@ def _assemble(hub: Hub) -> Web:
     metrics.registry.register(Counts(hub.database, clock, waiting, beats))
     web = Web(
         hub=hub,
-        tokens=Tokens(functools.partial(people.bearer, hub.database), clock),
+        tokens=Tokens(Gathering(functools.partial(people.bearers, hub.database)).read, clock),
         beats=beats,
         waiting=waiting,
         newest=Newest(clock),
@@ -160,16 +167,16 @@ def _blueprint(web: Web, noun: ModuleType) -> Blueprint:
         blueprint.add_url_rule(
             operation.rule,
             endpoint=operation.name,
-            view_func=endpoint(web, operation, _current),
+            view_func=_view(endpoint(web, operation)),
             methods=[operation.method],
             provide_automatic_options=False,
         )
     return blueprint
 
 
-def _current() -> Request:
-    """The request itself, not Flask's stand-in for it, which a stream would outlive."""
-    return request_ctx.request
+def _view(answer: Callable[[Request, Mapping[str, Any]], Response]) -> Callable[..., Response]:
+    """As Flask calls it; with the request itself, not Flask's stand-in for it, which a stream would outlive."""
+    return lambda **path: answer(request_ctx.request, path)
 
 
 def _finish(response: Response) -> Response:

@@ -91,12 +91,11 @@ def written(value: object) -> bytes:
     return _json.encode(value)
 
 
-def endpoint(web: Web, operation: Operation, request_of: Callable[[], Request]) -> Callable[..., Response]:
-    """The Flask view of an operation."""
+def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, Any]], Response]:
+    """What answers an operation: takes the request and its path's parameters."""
     limit = web.hub.settings.request_limit_bytes
 
-    def view(**path: Any) -> Response:
-        request = request_of()
+    def view(request: Request, path: Mapping[str, Any]) -> Response:
         caller = NO_ONE
         if operation.who:
             caller = web.tokens.caller(request.headers.get("Authorization"))

@@ -74,33 +74,28 @@ def busy(slug: str, detail: str, seconds: float) -> Refused:
 
 def install(app: Flask) -> None:
     """Answer every exception with a problem."""
+    app.register_error_handler(Exception, answer_to)
 
-    @app.errorhandler(Refused)
-    def refused(error: Refused) -> Response:
-        return error.response()
 
-    @app.errorhandler(BrokerUnavailable)
-    def broker_unavailable(error: BrokerUnavailable) -> Response:
-        detail = f"{error}; try again, with the same Idempotency-Key"
-        return busy("broker_unavailable", detail, error.retry_after_s).response()
-
-    @app.errorhandler(TooLarge)
-    def too_large(_: TooLarge) -> Response:
-        return Refused(413, "too_large", "the command is larger than its queue takes; send less at once").response()
-
-    @app.errorhandler(DatabaseUnavailable)
-    def database_unavailable(error: DatabaseUnavailable) -> Response:
-        log.warning("database unavailable", extra=unit(detail=str(error)))
-        return busy("database_unavailable", "the database cannot be reached; try again", 3).response()
-
-    @app.errorhandler(HTTPException)
-    def http(error: HTTPException) -> Response:
-        return _of_http(error).response()
-
-    @app.errorhandler(Exception)
-    def internal(error: Exception) -> Response:
-        log.error("internal error", extra=unit(error=type(error).__name__, at=_place(error)))
-        return Refused(500, "internal", "this is a bug of the hub; its log says more").response()
+def answer_to(error: Exception) -> Response:
+    """The problem that an exception stands for; one that nobody expected is a bug of ours, and logged."""
+    match error:
+        case Refused():
+            refused = error
+        case BrokerUnavailable():
+            detail = f"{error}; try again, with the same Idempotency-Key"
+            refused = busy("broker_unavailable", detail, error.retry_after_s)
+        case TooLarge():
+            refused = Refused(413, "too_large", "the command is larger than its queue takes; send less at once")
+        case DatabaseUnavailable():
+            log.warning("database unavailable", extra=unit(detail=str(error)))
+            refused = busy("database_unavailable", "the database cannot be reached; try again", 3)
+        case HTTPException():
+            refused = _of_http(error)
+        case _:
+            log.error("internal error", extra=unit(error=type(error).__name__, at=_place(error)))
+            refused = Refused(500, "internal", "this is a bug of the hub; its log says more")
+    return refused.response()
 
 
 def _of_http(error: HTTPException) -> Refused:

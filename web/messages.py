@@ -53,6 +53,7 @@ OPERATIONS = (
         name="post_messages",
         about="Send one or many messages to the coordinator, the participants, or some of them",
         does=post,
+        hot=True,
         who=SITES,
         scope="write",
         body=NewMessages,

@@ -33,7 +33,7 @@ class Operation:
 
     path: as OpenAPI writes it. does: the call to a `Response`. who: kinds of subjects. answers: the type of the
     body by status. problems: statuses of the problems that only this call has, beside those of its kind.
-    optional: the body may be left out. long: may hold a poll open.
+    optional: the body may be left out. long: may hold a poll open. hot: comes in thousands, see direct.py.
     """
 
     method: str
@@ -49,6 +49,7 @@ class Operation:
     optional: bool = False
     write: bool = False
     long: bool = False
+    hot: bool = False
     problems: tuple[int, ...] = ()
     media: Mapping[str, str] = field(default_factory=dict)
     """Other media types of the 200 answer, each with what it carries."""

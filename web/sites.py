@@ -124,6 +124,7 @@ OPERATIONS = (
         name="beat",
         about="The site is there. Any call of a site counts as a beat",
         does=heartbeat,
+        hot=True,
         who=SITES,
         scope="write",
         body=Nothing,

@@ -2,7 +2,7 @@
 
 The signals' thread releases; nothing is read on behalf of a waiter until it is awake. A waiter takes its place
 before it reads (or publishes), so that no announcement falls between. Should one be lost all the same, every
-waiter looks by itself every few seconds. docs/adr/0005-waiting.md says why it is built so.
+waiter looks by itself now and then. docs/adr/0005-waiting.md says why it is built so.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ Key: TypeAlias = tuple[Literal["command", "inbox", "run"], Id]
 SLICE = 32
 BETWEEN_SLICES_S = 0.004
 """Many threads that wake at once hinder each other; a slice every few milliseconds is done sooner."""
-LOOK_AGAIN_S = 5.0
-"""How long a lost announcement can hold up a waiter."""
+LOOK_AGAIN_S = 30.0
+"""How long a lost announcement can hold up a waiter. The signals notice a lost connection much sooner by themselves."""
+TRUST_S = 5.0
+"""How long what was heard or read of an inbox is believed."""
 MOST_REMEMBERED = 50_000
 SILENT_DECIDER_S = 10.0
 
@@ -120,6 +122,10 @@ class Waiting:
                 asleep.extend(self._places.get(("run", run), ()))
         self._wake(asleep)
 
+    def wake(self, place: Place) -> None:
+        """Wake one waiter, for a reason of its own."""
+        self._wake([place])
+
     def wake_all(self) -> None:
         """After a gap in the announcements: everybody looks."""
         with self._lock:
@@ -186,7 +192,7 @@ class Newest:
             self._clear()
         before, acknowledged, _ = self._known.get(site, (0, None, 0.0))
         known = max((seq for seq in (acknowledged, acknowledged_seq) if seq is not None), default=None)
-        self._known[site] = (max(before, last_seq), known, self._clock.monotonic() + LOOK_AGAIN_S)
+        self._known[site] = (max(before, last_seq), known, self._clock.monotonic() + TRUST_S)
 
     def _clear(self) -> None:
         self._generation += 1

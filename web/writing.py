@@ -24,6 +24,10 @@ from web.errors import PROBLEM_TYPE, Refused
 from web.parsing import idempotency_key, preferred_wait
 from web.waiting import Place
 
+CONFIRM_WITHIN_S = 2.0
+"""A decision that takes longer is waited for once the broker has confirmed the command."""
+LOOK_AGAIN_S = 5.0
+"""How long a lost announcement can hold up a writer."""
 SECRET_WAIT_S = 10.0
 """How long a request for a secret waits by itself: the answer is the only place where the secret is shown."""
 
@@ -85,9 +89,10 @@ def write(
             waited=place is not None,
             digest=digest,
         )
-        _publish(call, envelope)
-        if place is not None:
-            outcome = _outcome(call, envelope, place, patience or 0.0)
+        if place is None:
+            _publish(call, envelope)
+        else:
+            outcome = _decided(call, envelope, place, patience or 0.0)
             if outcome is not None:
                 _refuse_reuse(outcome, digest)
                 return _answered(call, outcome, made, secret, shows_token=shows_token)
@@ -108,29 +113,49 @@ def _place(call: Call, stack: ExitStack, ident: Id, patience: float | None, *, m
 
 
 def _publish(call: Call, envelope: Envelope) -> None:
+    with call.web.metrics.publishing.time():
+        call.web.hub.publisher.send([envelope])
+
+
+def _decided(call: Call, envelope: Envelope, place: Place, patience: float) -> Outcome | None:
+    """Publish, and the outcome if it is announced or found in the store in time.
+
+    Decided means published, so the broker's confirm is waited for only where no decision has come; what cannot be
+    published wakes the waiter.
+    """
     web = call.web
-    if envelope.waited:
-        web.undecided.asked(envelope.id)
+    web.undecided.asked(envelope.id)
     try:
         with web.metrics.publishing.time():
-            web.hub.publisher.send([envelope])
+            sending = web.hub.publisher.begin([envelope], lambda: web.waiting.wake(place))
+        end = web.hub.clock.monotonic() + patience
+        found = _look(call, envelope, place, min(patience, CONFIRM_WITHIN_S))
+        if found is None:
+            sending.wait()
+            found = _outcome(call, envelope, place, end)
     except BaseException:
         web.undecided.answered(envelope.id)
         raise
+    if found is not None:
+        web.undecided.answered(envelope.id)
+        web.metrics.decided(found.kind, envelope.at, found.decided_at, web.hub.clock.now())
+    return found
 
 
-def _outcome(call: Call, envelope: Envelope, place: Place, patience: float) -> Outcome | None:
-    """The outcome, if it is announced or found in the store in time."""
+def _outcome(call: Call, envelope: Envelope, place: Place, end: float) -> Outcome | None:
+    """The outcome, if there is one by `end`."""
     web, clock = call.web, call.web.hub.clock
-    end = clock.monotonic() + patience
     while (left := end - clock.monotonic()) > 0 and not web.waiting.closing:
-        web.waiting.sleep(place, left)
-        found = _announced(envelope, place) or outcomes.outcome(web.database, envelope.id)
+        found = _look(call, envelope, place, min(left, LOOK_AGAIN_S))
         if found is not None:
-            web.undecided.answered(envelope.id)
-            web.metrics.decided(found.kind, envelope.at, found.decided_at, clock.now())
             return found
     return None
+
+
+def _look(call: Call, envelope: Envelope, place: Place, seconds: float) -> Outcome | None:
+    """The outcome, if it is there when this waiter is woken, or after `seconds`."""
+    call.web.waiting.sleep(place, seconds)
+    return _announced(envelope, place) or outcomes.outcome(call.web.database, envelope.id)
 
 
 def _announced(envelope: Envelope, place: Place) -> Outcome | None:

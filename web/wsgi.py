@@ -20,6 +20,7 @@ from granian.log import LogLevels
 from broker.opening import open_publisher
 from config.clock import SystemClock
 from config.logs import set_up_logs, unit
+from config.memory import keep_giving_back
 from config.settings import Settings, SettingsError
 from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import missing
@@ -107,11 +108,14 @@ def _when_told_to_stop(app: Flask, hub: Hub) -> None:
     heard, told = socket.socketpair()
     told.setblocking(False)
     signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    stopping = threading.Event()
+    keep_giving_back(stopping)
 
     def stop() -> None:
         with heard, told:
             while heard.recv(1)[0] not in (signal.SIGTERM, signal.SIGINT):
                 pass
+            stopping.set()
             release(app)
             threading.main_thread().join()
         close(app)

@@ -7,7 +7,7 @@ what its own decision has changed so far; nothing of it reaches the state unless
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -125,6 +125,16 @@ class Draft:
         found = {key: known[key] for key in self.state.groups[kind][value]}
         found.update((key, row) for key, row in self._rows[kind].items() if getattr(row, name) == value)
         return [found[key] for key in sorted(found)]  # type: ignore[misc]
+
+    def unordered(self, kind: type[R], value: object) -> Iterator[R]:
+        """The same rows in no order, for who only counts them: cheaper, since it is asked for after every report."""
+        name, known, own = _GROUPS[kind], self.state.rows[kind], self._rows[kind]
+        keys = self.state.groups[kind][value]
+        if own.keys().isdisjoint(keys):
+            yield from map(known.__getitem__, keys)
+        else:
+            yield from (own.get(key) or known[key] for key in keys)  # type: ignore[misc]
+        yield from (row for key, row in own.items() if key not in keys and getattr(row, name) == value)  # type: ignore[misc]
 
     def every(self, kind: type[R]) -> list[R]:
         """All known rows of a kind."""

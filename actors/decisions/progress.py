@@ -310,8 +310,9 @@ def _counts(
     draft: Draft, task: r.TaskRun, here: r.Round, waiting: tuple[SeatState, ...], there: SeatState
 ) -> tuple[int, int]:
     """(seats that this stage waits for, seats that have done their part)"""
-    states = [seat.state for seat in draft.group(r.Seat, task.id) if seat.round == here.number]
-    return sum(state in waiting for state in states), states.count(there)
+    number = here.number
+    states = [seat.state for seat in draft.unordered(r.Seat, task.id) if seat.round == number]
+    return sum(map(states.count, waiting)), states.count(there)
 
 
 def _too_few(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, there: int) -> None:

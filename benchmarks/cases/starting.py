@@ -71,7 +71,9 @@ def _until_ready(command: Sequence[str], port: int, there: Mapping[str, str]) ->
 
 
 def measure_memory(board: Board, when: str) -> None:
-    """Each process of the board's own hub, now."""
+    """Each process of the board's own hub; after load once it had the time to give back what it does not need."""
+    if when == "after":
+        time.sleep(board.sizes.settle_s)
     found = board.hub.megabytes()
     for role in ROLES:
         board.add("rss_mb", f"{role} {when}", [found[role]])

@@ -53,9 +53,10 @@ async def _open(sites: list[Site], connections: list[Connection], after: list[in
     """Every site polls; a thousand come in a second. The task's result is when its poll returned."""
 
     async def poll(site: Site, connection: Connection, seq: int) -> float:
+        begun = time.perf_counter()
         answer = await connection.need(request("GET", f"/v1/inbox?after={seq}&wait=30", site.token), 200)
         came = time.perf_counter()
-        assert answer.json()["items"], "woken by a message"
+        assert answer.json()["items"], f"woken by a message, not after {came - begun:.1f} s"
         return came
 
     tasks = []

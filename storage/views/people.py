@@ -19,6 +19,14 @@ _TOKENS = (
     "LEFT JOIN token_uses ON token_uses.token_id = tokens.id"
 )
 _ENROLMENT = "SELECT id, organisation_id, note, created_by, created_at, expires_at, used_at, site_id FROM enrolments"
+_OWNERS = (
+    "SELECT tokens.sha256, tokens.id, tokens.owner_kind, tokens.owner_id, tokens.scopes, tokens.expires_at, "
+    "accounts.organisation_id, accounts.role, sites.organisation_id FROM tokens "
+    "LEFT JOIN accounts ON accounts.id = tokens.owner_id AND accounts.disabled_at IS NULL "
+    "LEFT JOIN sites ON sites.id = tokens.owner_id AND sites.state <> 'retired' "
+    "WHERE tokens.sha256 {any} AND tokens.revoked_at IS NULL"
+)
+_ENROLLING = "SELECT sha256, id, organisation_id, expires_at FROM enrolments WHERE sha256 {any}"
 
 
 @dataclass(frozen=True)
@@ -31,19 +39,17 @@ class Bearer:
     expires_at: Micros | None
 
 
-def bearer(database: Database, sha256: str) -> Bearer | None:
-    """The owner of the token with this hash; None if it is unknown, revoked, or its owner is gone."""
+def bearers(database: Database, hashes: Sequence[str]) -> list[Bearer | None]:
+    """The owners of the tokens with these hashes; None where it is unknown, revoked, or its owner is gone."""
+    wanted = database.many(hashes)
     with database.connection():
-        found = database.one(
-            "SELECT tokens.id, tokens.owner_kind, tokens.owner_id, tokens.scopes, tokens.expires_at, "
-            "accounts.organisation_id, accounts.role, sites.organisation_id FROM tokens "
-            "LEFT JOIN accounts ON accounts.id = tokens.owner_id AND accounts.disabled_at IS NULL "
-            "LEFT JOIN sites ON sites.id = tokens.owner_id AND sites.state <> 'retired' "
-            "WHERE tokens.sha256 = %s AND tokens.revoked_at IS NULL",
-            sha256,
-        )
-        if found is None:
-            return _enrolling(database, sha256)
+        found = {row[0]: _bearer(row[1:]) for row in database.all(_OWNERS, wanted)}
+        if any(sha256 not in found for sha256 in hashes):
+            found.update((row[0], _enrolling(row[1:])) for row in database.all(_ENROLLING, wanted))
+    return [found.get(sha256) for sha256 in hashes]
+
+
+def _bearer(found: Row) -> Bearer | None:
     token_id, kind, owner, scopes, expires_at, of_account, role, of_site = found
     organisation = of_account or of_site
     if organisation is None:
@@ -52,10 +58,7 @@ def bearer(database: Database, sha256: str) -> Bearer | None:
     return Bearer(subject, frozenset(scopes.split()), token_id, expires_at)
 
 
-def _enrolling(database: Database, sha256: str) -> Bearer | None:
-    found = database.one("SELECT id, organisation_id, expires_at FROM enrolments WHERE sha256 = %s", sha256)
-    if found is None:
-        return None
+def _enrolling(found: Row) -> Bearer:
     ident, organisation, expires_at = found
     subject = Subject(kind="enrolment", id=ident, organisation_id=organisation)
     return Bearer(subject, frozenset({"read", "write"}), None, expires_at)

@@ -83,7 +83,8 @@ def test_a_file_keeps_what_was_not_measured_again(tmp_path: Path) -> None:
     ],
 )
 def test_a_reach_holds_or_not(name: str, case: str, value: float, *, holds: bool) -> None:
-    ratio = ratio_of(median_figure(name, case, [value]))
+    figure = median_figure(name, case, [value])
+    ratio = ratio_of(figure, [figure])
     assert ratio is not None
     assert (ratio >= 1) == holds
 

@@ -7,7 +7,7 @@ the message. The bytes in its queues are those of the real one.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from queue import Empty
 from typing import Any
@@ -17,7 +17,7 @@ from dramatiq.errors import Retry
 
 from broker.embedded import TRANSIENT
 from broker.messages import Delivery, DramatiqMessage, envelope_in, message_in, message_of, wire_of
-from broker.port import BrokerUnavailable
+from broker.port import BrokerUnavailable, Sending, Sent
 from broker.protocol.commands import Envelope
 from broker.retries import SafeRetries
 from tests.simulation.world import Broken, Killed, Process, World
@@ -111,6 +111,10 @@ class SimulatedPublisher:
         self._world = world
         self._process = process
         self._life = process.life
+
+    def begin(self, envelopes: Sequence[Envelope], failed: Callable[[], None]) -> Sending:
+        self.send(envelopes)
+        return Sent()
 
     def send(self, envelopes: Sequence[Envelope]) -> None:
         if self._life != self._process.life or not self._process.alive:

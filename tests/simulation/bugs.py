@@ -327,7 +327,7 @@ def acknowledgements_go_back(_: World) -> list[Swap]:
 
 @bug("the web trusts for ever what it remembers of inboxes", shown_by=10)
 def memory_never_fades(_: World) -> list[Swap]:
-    return [(web.waiting, "LOOK_AGAIN_S", 1e9)]
+    return [(web.waiting, "TRUST_S", 1e9)]
 
 
 @bug("a site repeats a request under another key")

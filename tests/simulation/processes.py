@@ -244,7 +244,7 @@ class Web(Process):
         try:
             parts = self.app.wsgi_app(environ, start_response)
             said = b"".join(parts)
-            parts.close()  # type: ignore[attr-defined]
+            getattr(parts, "close", lambda: None)()
         finally:
             self.under_way -= 1
         if life != self.life or not self.alive:

@@ -4,7 +4,7 @@ decided as soon as they are published, unless the test holds them back."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 
 from actors.deciding import decide_batch
 from actors.decisions.decide import Rules
-from broker.port import BrokerUnavailable
+from broker.port import BrokerUnavailable, Sending, Sent
 from broker.protocol import commands as c
 from broker.protocol.codec import THE_HUB, decode, encode, envelope_of
 from broker.protocol.commands import Envelope, RecordHeartbeats
@@ -50,6 +50,10 @@ class DecidingPublisher:
         self.waiting: list[Envelope] = []
         self.sent: list[Envelope] = []
         self.beats: list[RecordHeartbeats] = []
+
+    def begin(self, envelopes: Sequence[Envelope], failed: Callable[[], None]) -> Sending:
+        self.send(envelopes)
+        return Sent()
 
     def send(self, envelopes: Sequence[Envelope]) -> None:
         if self.down:
