@@ -15,7 +15,7 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.board import TINY, Board, Sizes
-from benchmarks.cases import deciding, growth, heartbeats, messages, parts, polling, runs, starting, waiting
+from benchmarks.cases import artifacts, deciding, growth, heartbeats, messages, parts, polling, runs, sealing, starting, waiting
 from benchmarks.figures import write_figures
 from benchmarks.report import write_report
 from benchmarks.yard import Yard
@@ -26,6 +26,7 @@ FIGURES = CHECKOUT / "var" / "bench.jsonl"
 
 CASES: dict[str, Callable[[Board], None]] = {
     "part_per_s": parts.measure,
+    "seal_mb_per_s": sealing.measure,
     "rss_mb idle": partial(starting.measure_memory, when="idle"),
     "decided_per_s": deciding.measure_decided,
     "reports_per_s": deciding.measure_reports,
@@ -36,6 +37,9 @@ CASES: dict[str, Callable[[Board], None]] = {
     "heartbeats_per_s": heartbeats.measure,
     "polls_per_s": polling.measure,
     "rss_mb after": partial(starting.measure_memory, when="after"),
+    "artifact_mb_per_s": artifacts.measure,
+    "resume_overhead": artifacts.measure_resuming,
+    "broadcast_cost": artifacts.measure_broadcast,
     "waiting_polls": waiting.measure,
     "growth": growth.measure,
     "start_s": starting.measure,

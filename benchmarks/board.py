@@ -36,6 +36,9 @@ class Sizes:
     rows: int = 20_000
     settle_s: float = 25.0
     loops: int = LOOPS
+    payload_bytes: int = 2**30
+    broadcast_bytes: int = 100 * 2**20
+    cuts: int = 50
 
 
 TINY = Sizes(
@@ -56,6 +59,8 @@ TINY = Sizes(
     rows=2_000,
     settle_s=0.0,
     loops=10_000,
+    payload_bytes=9_000_000,
+    broadcast_bytes=5_000_000,
 )
 
 

@@ -62,6 +62,12 @@ class Reach:
 
 _RATE = "1/s"
 _LOOPS = "M/s"
+_MB = "MB/s"
+_CIPHER = ("part_mb_per_s", "aes-256-gcm")
+
+def _half_of(part: str, about: str = "") -> Reach:
+    return Reach(_MB, 0.5, about=about, of=("part_mb_per_s", part))
+
 
 REACHES: dict[Key, Reach] = {
     ("heartbeats_per_s", "10000 sites"): Reach(_RATE, 3000, about="PUT heartbeat of 10,000 sites, stored"),
@@ -111,6 +117,23 @@ REACHES: dict[Key, Reach] = {
     ("rss_mb", "all after"): Reach("MB", 400, higher=False, about="after the board's load"),
     ("growth", "reports"): Reach("ratio", 0.9, about="with 100,000 runs and 1,000,000 events in the store"),
     ("growth", "polls"): Reach("ratio", 0.9, about="GET a run, to the empty store"),
+    ("seal_mb_per_s", "1GiB"): Reach(_MB, 0.6, about="sealed for three recipients, 0.6 of the cipher", of=_CIPHER),
+    ("open_mb_per_s", "1GiB"): Reach(_MB, 0.6, about="opened by one of them, 0.6 of the cipher", of=_CIPHER),
+    ("artifact_mb_per_s", "up 1"): _half_of("bare up 1", "upload of 1 GiB, half of the bare transfer"),
+    ("artifact_mb_per_s", "down 1"): _half_of("bare down 1", "and down"),
+    ("artifact_mb_per_s", "up 8"): _half_of("bare up 8", "eight at once"),
+    ("artifact_mb_per_s", "down 8"): _half_of("bare down 8"),
+    ("web_rss_mb", "transfers"): Reach("MB", 150, higher=False, about="the web's most memory during all of these"),
+    ("resume_overhead", "50 cuts"): Reach("ratio", 1.02, higher=False, about="bytes sent for one uploaded, 1 GiB"),
+    ("broadcast_cost", "2"): Reach("MB", None, higher=False, about="sent to seal 100 MiB for two"),
+    ("broadcast_cost", "200"): Reach(
+        "MB", 1.01, higher=False, about="for two hundred, 1.01 of the same", of=("broadcast_cost", "2")
+    ),
+    ("part_mb_per_s", "bare up 1"): Reach(_MB, None, about="granian writes 4 MiB files durably"),
+    ("part_mb_per_s", "bare down 1"): Reach(_MB, None, about="granian reads them"),
+    ("part_mb_per_s", "bare up 8"): Reach(_MB, None),
+    ("part_mb_per_s", "bare down 8"): Reach(_MB, None),
+    ("part_mb_per_s", "aes-256-gcm"): Reach(_MB, None, about="the cipher in one thread, from memory to memory"),
     ("part_per_s", "python loops"): Reach(_LOOPS, None, about="all cores at once, before and after each case"),
     ("part_per_s", "confirmed publish"): Reach(_RATE, None, about="pika, one message at a time, quorum queue"),
     ("part_per_s", "confirmed publish, window"): Reach(_RATE, None, about="pika, 1,000 unconfirmed at most"),

@@ -16,6 +16,7 @@ from ops.servers import PrivatePostgres, PrivateRabbitmq
 
 MADE = {
     "part_per_s": 5,
+    "seal_mb_per_s": 3,
     "rss_mb idle": 5,
     "decided_per_s": 3,
     "reports_per_s": 2,
@@ -25,6 +26,9 @@ MADE = {
     "run_s": 1,
     "heartbeats_per_s": 2,
     "polls_per_s": 2,
+    "artifact_mb_per_s": 9,
+    "resume_overhead": 1,
+    "broadcast_cost": 2,
     "waiting_polls": 4,
     "rss_mb after": 5,
     "growth": 2,
