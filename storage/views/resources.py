@@ -257,7 +257,10 @@ class Delivery(Resource, frozen=True):
 
 
 class Message(Resource, frozen=True):
-    """`body` is None once the message has expired; `deliveries` is None to all but the sender."""
+    """`body` is None once the message has expired; `deliveries` is None to all but the sender.
+
+    size_bytes, sha256: of what the sender posted; a sealed body is trimmed to its reader.
+    """
 
     id: Uuid
     sender_site_id: Uuid
