@@ -15,7 +15,19 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.board import TINY, Board, Sizes
-from benchmarks.cases import artifacts, deciding, growth, heartbeats, messages, parts, polling, runs, sealing, starting, waiting
+from benchmarks.cases import (
+    artifacts,
+    deciding,
+    growth,
+    heartbeats,
+    messages,
+    parts,
+    polling,
+    runs,
+    sealing,
+    starting,
+    waiting,
+)
 from benchmarks.figures import write_figures
 from benchmarks.report import write_report
 from benchmarks.yard import Yard

@@ -6,6 +6,7 @@ decision.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import msgspec
 
 from actors.deciding import decide_batch
 from actors.decisions.decide import Rules
+from benchmarks.people import Person
 from benchmarks.yard import Hub
 from broker.protocol import codec
 from broker.protocol import commands as c
@@ -22,6 +24,7 @@ from broker.protocol.ids import Id, sha256_hex
 from broker.protocol.records import Record
 from config.clock import SystemClock, draw_id, draw_secret
 from storage.store import Changes, Store
+from storage.tables import COLUMNS
 
 CLOCK = SystemClock()
 AT_ONCE = 100
@@ -91,8 +94,41 @@ def sites(hub: Hub, count: int) -> list[Site]:
     return made
 
 
-def project(hub: Hub, members: Sequence[Site], *, rounds: int = 100_000, live_runs: int = 100) -> Id:
-    """A project of one task, coordinated by the first member."""
+def publish_keys(hub: Hub, people: Sequence[Person]) -> None:
+    """Their identities and sealing keys, as the hub knows them once they were published."""
+    now = CLOCK.now()
+    records: list[Record] = []
+    with hub.database.connection():
+        found = hub.database.all(f"SELECT {', '.join(COLUMNS[r.Site])} FROM sites")  # noqa: S608 - names of ours
+    known = {row[0]: r.Site(*row) for row in found}
+    for one in people:
+        identity = base64.b64encode(one.ring.identity_key).decode()
+        records += [
+            msgspec.structs.replace(known[one.site_id], identity_key=identity),
+            r.SiteKey(
+                site_id=one.site_id,
+                epoch=one.key.epoch,
+                state="current",
+                digest=sha256_hex(one.key.statement()),
+                added_at=now,
+            ),
+            r.KeyStatement(
+                site_id=one.site_id,
+                epoch=one.key.epoch,
+                suite=one.key.suite,
+                public_key=one.key.public_key,
+                created_at=one.key.created,
+                expires_at=one.key.expires,
+                signature=one.key.signature,
+            ),
+        ]
+    write(hub, records)
+
+
+def project(
+    hub: Hub, members: Sequence[Site], *, rounds: int = 100_000, live_runs: int = 100, sealed: bool = False
+) -> Id:
+    """A project of one task, coordinated by the first member. sealed: it takes nothing else."""
     now = CLOCK.now()
     ident = draw_id()
     task = c.TaskSpec(name="train", model="bench", rounds=rounds)
@@ -110,6 +146,7 @@ def project(hub: Hub, members: Sequence[Site], *, rounds: int = 100_000, live_ru
         tasks_json=msgspec.json.encode([task]).decode(),
         last_run_number=0,
         created_at=now,
+        sealed="required" if sealed else "optional",
     )
     memberships = [
         r.Membership(

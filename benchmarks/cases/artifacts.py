@@ -75,7 +75,9 @@ def measure_resuming(board: Board) -> None:
         link = links.open(int(board.hub.url.rpartition(":")[2]))
         client = Client(f"http://127.0.0.1:{link.port}", site.token, give_up_s=120)
         transfer, done = Transfer(client), threading.Event()
-        cutting = threading.Thread(target=_cut, args=(link, transfer, board.sizes.payload_bytes, board.sizes.cuts, done))
+        cutting = threading.Thread(
+            target=_cut, args=(link, transfer, board.sizes.payload_bytes, board.sizes.cuts, done)
+        )
         cutting.start()
         transfer.upload(source, project_id=project, kind=KIND, key=draw_id())
         done.set()

@@ -1,4 +1,8 @@
-"""run_s: a complete run over HTTP, as its sites see it: two rounds, 100 KiB updates and models, no training time."""
+"""run_s: a complete run over HTTP, as its sites see it: two rounds, 100 KiB updates and models, no training time.
+
+Every payload is sealed by its sender and opened by its recipients, with the agents' own code; `50 unsealed` says what
+that costs.
+"""
 
 from __future__ import annotations
 
@@ -6,57 +10,121 @@ import asyncio
 import base64
 import json
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import scenes
 from benchmarks.board import Board
+from benchmarks.cases.sealing import memory
 from benchmarks.client import Connection, Pool, request
+from benchmarks.people import CLOCK, Person, person
 from benchmarks.scenes import Site
 from benchmarks.yard import Watch
+from config.clock import SECOND, draw_id
+from controller import sealing
+from controller.sealing import Address
 
 ROUNDS = 2
-PAYLOAD = base64.b64encode(bytes(range(256)) * 400).decode()
+PAYLOAD = bytes(range(256)) * 400
+UNSEALED = 50
 
 
 def measure(board: Board) -> None:
     for count in board.sizes.run_sites:
-        spans, watch = asyncio.run(_measure(board, count))
+        spans, watch = asyncio.run(_measure(board, count, sealed=True))
         board.add("run_s", str(count), spans, watch)
+        if count == min(UNSEALED, max(board.sizes.run_sites)):
+            spans, watch = asyncio.run(_measure(board, count, sealed=False))
+            board.add("run_s", f"{UNSEALED} unsealed", spans, watch)
 
 
-async def _measure(board: Board, count: int) -> tuple[list[float], Watch]:
+async def _measure(board: Board, count: int, *, sealed: bool) -> tuple[list[float], Watch]:
     sites = scenes.sites(board.hub, count)
-    project = scenes.project(board.hub, sites, rounds=ROUNDS)
+    project = scenes.project(board.hub, sites, rounds=ROUNDS, sealed=sealed)
     spans, watch = [], Watch(board.hub)
-    async with Pool(board.hub.url, count) as connections, Pool(board.hub.url, 1) as (starting,):
-        for _ in range(board.sizes.runs + 1):  # the first warms tokens and connections up
-            agents = [
-                _Agent(site, connection, scenes.newest(board.hub, site), coordinates=site is sites[0])
-                for site, connection in zip(sites, connections, strict=True)
-            ]
-            working = [asyncio.create_task(agent.work()) for agent in agents]
-            await asyncio.sleep(0.2)
-            start = request("POST", f"/v1/projects/{project}/runs", sites[0].token, b"{}", wait=True)
-            with watch.on():
-                begun = time.perf_counter()
-                await starting.need(start, 201)
-                states = await asyncio.gather(*working)
-                spans.append(time.perf_counter() - begun)
-            assert set(states) == {"succeeded"}
+    with memory() as folder:
+        people = {site.id: person(folder, site.id) for site in sites} if sealed else {}
+        scenes.publish_keys(board.hub, list(people.values()))
+        async with Pool(board.hub.url, count) as connections, Pool(board.hub.url, 1) as (starting,):
+            for _ in range(board.sizes.runs + 1):  # the first warms tokens and connections up
+                crowd = _Crowd(project, sites, people)
+                agents = [
+                    _Agent(crowd, site, connection, scenes.newest(board.hub, site))
+                    for site, connection in zip(sites, connections, strict=True)
+                ]
+                working = [asyncio.create_task(agent.work()) for agent in agents]
+                await asyncio.sleep(0.2)
+                start = request("POST", f"/v1/projects/{project}/runs", sites[0].token, b"{}", wait=True)
+                with watch.on():
+                    begun = time.perf_counter()
+                    await starting.need(start, 201)
+                    states = await asyncio.gather(*working)
+                    spans.append(time.perf_counter() - begun)
+                assert set(states) == {"succeeded"}
     return spans[1:], watch
+
+
+@dataclass(frozen=True)
+class _Crowd:
+    """Who takes part; the first of the sites coordinates. people: their keys, none in a run that is not sealed."""
+
+    project: str
+    sites: Sequence[Site]
+    people: Mapping[str, Person]
+
+    @property
+    def coordinator(self) -> str:
+        return self.sites[0].id
+
+    def sealed(self, sender: str, kind: str, entry: Mapping[str, Any]) -> str:
+        """The payload as it travels: an update for the coordinator, a model for everybody."""
+        if not self.people:
+            return base64.b64encode(PAYLOAD).decode()
+        to = self.people.values() if kind == "model" else [self.people[self.coordinator]]
+        made = sealing.seal(
+            PAYLOAD,
+            self._address(sender, kind, entry),
+            [one.key for one in to],
+            self.people[sender].ring.identity,
+            id=draw_id(),
+            created=CLOCK.now(),
+            expires=CLOCK.now() + 3_600 * SECOND,
+        )
+        return base64.b64encode(made).decode()
+
+    def open(self, reader: str, entry: Mapping[str, Any]) -> None:
+        """What came with an entry has to be what was sent."""
+        message = entry["message"]
+        content = base64.b64decode(message["body"])
+        if self.people:
+            sender, own = self.people[message["sender_site_id"]], self.people[reader]
+            expected = self._address(sender.site_id, message["kind"], entry)
+            content = sealing.open(content, expected, own.opener(sender))
+        assert content == PAYLOAD
+
+    def _address(self, sender: str, kind: str, entry: Mapping[str, Any]) -> Address:
+        return Address(
+            sender=sender,
+            project=self.project,
+            kind=kind,
+            run=entry["run_id"],
+            task=entry["task_seq"],
+            round=entry["round"],
+        )
 
 
 class _Agent:
     """One site: follows its inbox by long polls, reports ready and submit, acknowledges with each round's end.
 
-    The coordinator takes part as well, and aggregates (here: sends 100 KiB).
+    The coordinator takes part as well; it opens every update, and aggregates (here: sends 100 KiB).
     """
 
-    def __init__(self, site: Site, connection: Connection, seen: int, *, coordinates: bool) -> None:
+    def __init__(self, crowd: _Crowd, site: Site, connection: Connection, seen: int) -> None:
+        self._crowd = crowd
         self._site = site
         self._connection = connection
         self._seen = seen
-        self._coordinates = coordinates
         self._reports = 0
 
     async def work(self) -> str:
@@ -75,13 +143,17 @@ class _Agent:
             case "invited":
                 await self._report(entry, {"event": "ready"})
             case "round_started":
-                await self._report(entry, {"event": "submit", "update": PAYLOAD, "metrics": {"loss": 0.5}})
+                update = self._crowd.sealed(self._site.id, "update", entry)
+                await self._report(entry, {"event": "submit", "update": update, "metrics": {"loss": 0.5}})
+            case "message":
+                self._crowd.open(self._site.id, entry)
             case "aggregate":
-                assert self._coordinates
+                assert self._site.id == self._crowd.coordinator
                 path = f"/v1/runs/{entry['run_id']}/tasks/{entry['task_seq']}/rounds/{entry['round']}/aggregated"
-                await self._send("POST", path, {"model": PAYLOAD, "metrics": {"accuracy": 0.9}}, 200)
+                model = self._crowd.sealed(self._site.id, "model", entry)
+                await self._send("POST", path, {"model": model, "metrics": {"accuracy": 0.9}}, 200)
             case "round_completed":
-                assert entry["message"]["size_bytes"] == 102_400
+                self._crowd.open(self._site.id, entry)
                 body = json.dumps({"through": self._seen}).encode()
                 content = request("PUT", "/v1/inbox/acknowledged", self._site.token, body)
                 await self._connection.need(content, 202)
