@@ -13,7 +13,7 @@ BYTES = 5_000_000
 
 def made_by(site_id: str, number: int) -> bytes:
     """What a site hands over in a round: the same however often it is asked."""
-    return random.Random(f"{site_id} {number}").randbytes(BYTES)  # noqa: S311 - ballast, no secret
+    return random.Random(f"{site_id} {number}").randbytes(BYTES)
 
 
 class Ballast(Task):

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks import scenes
 from benchmarks.board import Board
 from benchmarks.cases.sealing import filled, memory, random_block
-from benchmarks.freight import Freighter, Load
+from benchmarks.freight import CHUNK_BYTES, Freighter, Load
 from benchmarks.people import CLOCK, person
 from benchmarks.scenes import Site
 from chaos.links import Link, Links
@@ -53,7 +53,7 @@ def measure(board: Board) -> None:
             up, down = [], []
             for _ in range(board.sizes.runs):
                 made: list[str] = []
-                up.append(_rate(load, [lambda: made.append(_stored(board, site, project, load))] * count))
+                up.append(_rate(load, [lambda m=made: m.append(_stored(board, site, project, load))] * count))
                 carrying = [Freighter(board.hub.url, site.token) for _ in made]
                 paths = [f"/v1/artifacts/{ident}" for ident in made]
                 down.append(_rate(load, [lambda f=f, p=p: f.get(p) for f, p in zip(carrying, paths, strict=True)]))
@@ -109,7 +109,7 @@ def measure_broadcast(board: Board) -> None:
                 expires=now + 3_600 * SECOND,
             )
             content = body.read_bytes()
-            size = sealing.segments.CHUNK_BYTES
+            size = CHUNK_BYTES
             digests = made.body.chunk_digests
             load = Load(
                 [content[start : start + size] for start in range(0, len(content), size)],
