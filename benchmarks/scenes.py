@@ -92,7 +92,7 @@ def sites(hub: Hub, count: int) -> list[Site]:
 
 
 def project(hub: Hub, members: Sequence[Site], *, rounds: int = 100_000, live_runs: int = 100) -> Id:
-    """A project of one task, coordinated by the first member."""
+    """A project of one task, coordinated by the first member; what its sites post is not sealed."""
     now = CLOCK.now()
     ident = draw_id()
     task = c.TaskSpec(name="train", model="bench", rounds=rounds)
@@ -110,6 +110,7 @@ def project(hub: Hub, members: Sequence[Site], *, rounds: int = 100_000, live_ru
         tasks_json=msgspec.json.encode([task]).decode(),
         last_run_number=0,
         created_at=now,
+        sealed="optional",
     )
     memberships = [
         r.Membership(

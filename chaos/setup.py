@@ -83,7 +83,7 @@ class Cast:
             client = Client(self.stack.api, token)
             if place == 0:
                 task = {"name": "train", "model": "reduced", "rounds": 2, "contract": _CONTRACT}
-                project = client.create_project(f"load-{number}", [task], joining="open")
+                project = client.create_project(f"load-{number}", [task], joining="open", sealed="optional")
             else:
                 client.put_member(project, id)
             client.close()
@@ -134,7 +134,9 @@ class Cast:
         self.agent_sites = {"coordinator's agent": ids["north"], "site agent": ids["east"]}
         north = Client(self.stack.api, self._folders["north"].token())
         task = {"name": "train", "model": "logistic_regression", "rounds": 3, "parameters": PARAMETERS}
-        self.agents_project = north.create_project("agents", [task | {"contract": _CONTRACT}], joining="open")
+        self.agents_project = north.create_project(
+            "agents", [task | {"contract": _CONTRACT}], joining="open", sealed="optional"
+        )
         _until(
             "east is a member",
             lambda: any(

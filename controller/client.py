@@ -164,6 +164,7 @@ class Client:
         description: str = "",
         data_format: str = "",
         joining: Literal["open", "approval", "invitation"] = "approval",
+        sealed: Literal["required", "optional"] = "required",
         key: str | None = None,
     ) -> str:
         """The new project's id; the calling site is its coordinator."""
@@ -173,6 +174,7 @@ class Client:
             "description": description,
             "data_format": data_format,
             "joining": joining,
+            "sealed": sealed,
         }
         return self._write("POST", "/v1/projects", body, a.Created, key=key).id
 

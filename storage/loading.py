@@ -46,7 +46,7 @@ def _load_at_once(database: Database, needs: Needs) -> Loaded:
     """The same rows as one by one, as JSON, which comes faster into records than rows do."""
     runs, named = database.many(needs.runs), database.many(needs.sites)
     row = database.one(
-        database.prepared("fedyard_load", _AT_ONCE, ("uuid[]",) * 9 + ("bigint[]",)),
+        database.prepared("fedyard_load", _AT_ONCE, ("uuid[]",) * 9 + ("bigint[]", "uuid[]")),
         runs,
         database.many(needs.members_of),
         database.many(needs.projects),
@@ -57,6 +57,7 @@ def _load_at_once(database: Database, needs: Needs) -> Loaded:
         database.many(needs.runs | needs.mentioned_runs),
         database.many(site for site, _ in needs.keys),
         database.many(epoch for _, epoch in needs.keys),
+        database.many(needs.keys_in),
     )
     assert row is not None
     records: list[Record] = []
@@ -99,6 +100,7 @@ def _load_one_by_one(database: Database, needs: Needs) -> Loaded:
 
     reader.rows(r.SiteKey, f"{_KEYS} WHERE site_id {{any:uuid}}", needs.keyrings)
     reader.keys(needs.keys)
+    reader.rows(r.SiteKey, f"{_KEYS} WHERE state = 'current' AND site_id IN ({_SITES_OF_SEATS})", needs.keys_in)
 
     tokens = reader.rows(r.Token, f"{_TOKENS} WHERE id {{any:uuid}}", needs.tokens)
     tokens += reader.rows(r.Token, f"{_TOKENS} WHERE sha256 {{any}}", needs.token_hashes)
@@ -174,6 +176,10 @@ _SEATS = (
     f"{_select(r.Seat, 'seats.')} JOIN task_runs ON task_runs.id = seats.task_run_id"
     " WHERE seats.run_id {any:uuid} AND task_runs.state = 'active'"
 )
+_SITES_OF_SEATS = (
+    "SELECT seats.site_id FROM seats JOIN task_runs ON task_runs.id = seats.task_run_id"
+    " WHERE seats.run_id {any:uuid} AND task_runs.state = 'active'"
+)
 _SEATED = (
     "SELECT DISTINCT seats.site_id, seats.run_id FROM seats JOIN runs ON runs.id = seats.run_id"
     " WHERE seats.site_id {any:uuid} AND runs.state = 'running'"
@@ -195,7 +201,7 @@ _MESSAGES = (
 """Without the body, which no decision needs; that of a global model outlives its message's expiry, so it is kept."""
 _QUEUED = f"{_select(r.InboxEntry)} WHERE message_id {{any:uuid}} AND state = 'queued'"
 
-_COMMON = frozenset({"runs", "mentioned_runs", "members_of", "projects", "sites", "keys"})
+_COMMON = frozenset({"runs", "mentioned_runs", "members_of", "projects", "sites", "keys", "keys_in"})
 
 
 def _named(kind: type[Record], table: str) -> str:
@@ -245,7 +251,11 @@ heads AS (
   {_STREAMS} WHERE id = ANY(ARRAY(SELECT id FROM owned UNION SELECT unnest($7) UNION SELECT id FROM houses))
 ),
 mentioned AS ({_RUNS} WHERE id = ANY($8)),
-key_states AS ({_KEYS} WHERE site_id = ANY($9) AND epoch = ANY($10))
+key_states AS (
+  {_KEYS} WHERE site_id = ANY($9) AND epoch = ANY($10)
+  UNION {_KEYS} WHERE state = 'current'
+    AND site_id = ANY(ARRAY(SELECT site_id FROM places_taken WHERE run_id = ANY($11)))
+)
 SELECT {", ".join(f"(SELECT json_agg({name}) FROM {name})::text" for name in _PARTS)}
 """
 """Arrays of ids rather than joins: every row is found by its key, however large the tables have become."""

@@ -148,10 +148,14 @@ class Hub:
         return [self.site(f"site {number}", organisation_id) for number in range(count)]
 
     def project(self, sites: list[Subject], **options: Any) -> Id:
-        """A project coordinated by the first site, joined by the others; one task of two rounds by default."""
+        """A project coordinated by the first site, joined by the others; one task of two rounds by default.
+
+        Its payloads need not be sealed, unless the test says so.
+        """
         options.setdefault("tasks", [c.TaskSpec(name="train", model="logistic", rounds=2, contract=QUICK)])
         options.setdefault("name", f"project {self.sent}")
         options.setdefault("joining", "open")
+        options.setdefault("sealed", "optional")
         project = self.ok(c.CreateProject(coordinator_site_id=sites[0].id, **options), sites[0])["id"]
         for site in sites[1:]:
             self.ok(c.PutMember(project_id=project, site_id=site.id), site)

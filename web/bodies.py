@@ -22,6 +22,7 @@ from broker.protocol.commands import (
     PublicKey,
     Reason,
     Role,
+    Sealed,
     Sha256,
     Signature,
     Slug,
@@ -133,7 +134,7 @@ LiveRuns: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=100)]
 
 
 class NewProject(Body, frozen=True):
-    """coordinator_site_id: left out by a site, which then is the coordinator itself."""
+    """coordinator_site_id: left out by a site, which then is the coordinator itself. sealed: must payloads be?"""
 
     name: Name
     tasks: Tasks
@@ -143,6 +144,7 @@ class NewProject(Body, frozen=True):
     client_image: Image = ""
     joining: Joining = "approval"
     max_live_runs: LiveRuns = 1
+    sealed: Sealed = "required"
 
 
 class ProjectChange(Body, frozen=True):
@@ -155,6 +157,7 @@ class ProjectChange(Body, frozen=True):
     client_image: Image | None = None
     joining: Joining | None = None
     max_live_runs: LiveRuns | None = None
+    sealed: Sealed | None = None
 
 
 class NewMember(Body, frozen=True):

@@ -63,7 +63,7 @@ OPERATIONS = (
         method="GET",
         path="/v1/messages/{message_id}",
         name="read_message",
-        about="A message (its sender, its recipients); to the sender with its deliveries",
+        about="A message (sender, recipients; a global model: active members); to the sender with its deliveries",
         does=read,
         answers={200: Message},
     ),

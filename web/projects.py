@@ -51,6 +51,7 @@ def create(call: Call) -> Response:
             client_image=body.client_image,
             joining=body.joining,
             max_live_runs=body.max_live_runs,
+            sealed=body.sealed,
         ),
         made="/v1/projects/{id}",
     )
@@ -89,6 +90,7 @@ def update(call: Call) -> Response:
             client_image=body.client_image,
             joining=body.joining,
             max_live_runs=body.max_live_runs,
+            sealed=body.sealed,
         ),
     )
 

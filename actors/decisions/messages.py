@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actors.decisions.access import missing, need_hub, own_site
 from actors.decisions.draft import Decision, Draft, Refused, TooEarly
+from actors.decisions.sealing import Place, checked
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind, Notice
@@ -44,6 +45,8 @@ def _post(draft: Draft, sender: r.Site, index: int, new: c.NewMessage, default_t
         if run is None or run.project_id != project.id:
             raise missing("run", f"{new.run_id} in project {project.id}")
     recipients = _recipients(draft, project, sender, new)
+    readers = frozenset(recipients)
+    checked(draft, Place(project, sender, new.kind, readers, readers, new.run_id), new.body)
     message_id = draft.derive("message", index)
     ttl_s = new.ttl_s if new.ttl_s is not None else default_ttl_s
     draft.put(

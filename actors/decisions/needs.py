@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from actors.decisions.runs import next_attempt
+from actors.decisions.sealing import keys_in
 from broker.protocol import commands as c
 from broker.protocol.commands import Envelope
 from broker.protocol.needs import Needs
@@ -56,8 +57,9 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912 - one branch for
             return Needs()
         case c.CreateProject(coordinator_site_id=site, name=name):
             return Needs(sites={site}, project_names={name})
-        case c.UpdateProject(project_id=project, name=name):
-            return Needs(members_of={project}, project_names={name} if name else set())
+        case c.UpdateProject(project_id=project, name=name, sealed=sealed):
+            live = {project} if sealed else set()
+            return Needs(members_of={project}, project_names={name} if name else set(), live_runs_of=live)
         case c.ArchiveProject(project_id=project):
             return Needs(members_of={project}, live_runs_of={project})
         case c.PutMember(project_id=project, site_id=site):
@@ -72,17 +74,18 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912 - one branch for
             return Needs(runs={run})
         case c.RestartRun(run_id=run):
             return Needs(runs={run, next_attempt(run)}, restarting={run})
-        case (
-            c.ReportSeat(run_id=run)
-            | c.ReportAggregated(run_id=run)
-            | c.DropSeats(run_id=run)
-            | c.PassDeadline(run_id=run)
-        ):
+        case c.ReportSeat(run_id=run, update=update):
+            return Needs(runs={run}, keys=keys_in((update,)))
+        case c.ReportAggregated(run_id=run, model=model):
+            keys = keys_in((model,))
+            return Needs(runs={run}, keys=keys, keys_in={run} if keys else set())
+        case c.DropSeats(run_id=run) | c.PassDeadline(run_id=run):
             return Needs(runs={run})
         case c.PostMessages(sender_site_id=site, messages=messages):
             projects = {message.project_id for message in messages}
             runs = {message.run_id for message in messages if message.run_id is not None}
-            return Needs(sites={site}, members_of=projects, mentioned_runs=runs)
+            keys = keys_in(message.body for message in messages)
+            return Needs(sites={site}, members_of=projects, mentioned_runs=runs, keys=keys)
         case c.AcknowledgeInbox(site_id=site):
             return Needs(sites={site})
         case c.ExpireMessages(message_ids=messages):

@@ -12,7 +12,7 @@ from broker.protocol.events import EventKind, Notice
 from broker.protocol.states import MEMBER, RUN_FINAL, MemberState, RunState, Step
 
 _tasks_decoder = msgspec.json.Decoder(list[c.TaskSpec])
-_PLAIN_FIELDS = ("name", "description", "data_format", "client_image", "joining", "max_live_runs")
+_PLAIN_FIELDS = ("name", "description", "data_format", "client_image", "joining", "max_live_runs", "sealed")
 
 
 def tasks_of(project: r.Project) -> list[c.TaskSpec]:
@@ -85,7 +85,11 @@ def create_project(draft: Draft, command: c.CreateProject) -> Decision:
             state_at=draft.now,
         )
     )
-    draft.event(("project", project.id), EventKind.PROJECT_CREATED, {"name": project.name, "coordinator": site.id})
+    draft.event(
+        ("project", project.id),
+        EventKind.PROJECT_CREATED,
+        {"name": project.name, "coordinator": site.id, "sealed": project.sealed},
+    )
     return draft.accept({"id": project.id}, 201)
 
 
@@ -112,26 +116,33 @@ def update_project(draft: Draft, command: c.UpdateProject) -> Decision:
     if command.tasks is not None:
         _check_tasks(command.tasks)
         fields["tasks_json"] = msgspec.json.encode(command.tasks).decode()
+    if command.sealed is not None and command.sealed != project.sealed:
+        _check_no_run_lives(draft, project, "whether its payloads are sealed changes between runs")
+    facts = {"fields": sorted(fields)} | ({"sealed": command.sealed} if command.sealed else {})
     project = draft.change(project, version=project.version + 1, **fields)
-    draft.event(("project", project.id), EventKind.PROJECT_UPDATED, {"fields": sorted(fields)})
+    draft.event(("project", project.id), EventKind.PROJECT_UPDATED, facts)
     return draft.accept({"id": project.id, "version": project.version})
 
 
 def archive_project(draft: Draft, command: c.ArchiveProject) -> Decision:
     project = find(draft, r.Project, "project", command.project_id)
     need_coordinator(draft, project)
+    _check_no_run_lives(draft, project, "an archived project has none")
+    if project.archived_at is None:
+        draft.change(project, archived_at=draft.now, version=project.version + 1)
+        draft.event(("project", project.id), EventKind.PROJECT_ARCHIVED)
+    return draft.accept({"id": project.id})
+
+
+def _check_no_run_lives(draft: Draft, project: r.Project, why: str) -> None:
     live = [run for run in draft.group(r.Run, project.id) if RunState(run.state) not in RUN_FINAL]
     if live:
         raise Refused(
             409,
             "run_live",
             "A run lives",
-            f"run {live[0].id} of project {project.id} is {live[0].state}; stop it or wait for its end",
+            f"run {live[0].id} of project {project.id} is {live[0].state}; stop it or wait for its end: {why}",
         )
-    if project.archived_at is None:
-        draft.change(project, archived_at=draft.now, version=project.version + 1)
-        draft.event(("project", project.id), EventKind.PROJECT_ARCHIVED)
-    return draft.accept({"id": project.id})
 
 
 def put_member(draft: Draft, command: c.PutMember) -> Decision:

@@ -7,6 +7,7 @@ import msgspec
 from actors.decisions import progress
 from actors.decisions.access import acts_for, find, forbidden, is_coordinator, is_member, missing, need_hub
 from actors.decisions.draft import Decision, Draft, Refused, TooEarly
+from actors.decisions.sealing import checked, to_coordinator, to_members
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind, Notice
@@ -153,6 +154,8 @@ def _submit(draft: Draft, run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Rou
     metrics = msgspec.json.encode(command.metrics).decode()
     message_id = None
     if command.update is not None:
+        project, sender = draft.have(r.Project, run.project_id), draft.have(r.Site, seat.site_id)
+        checked(draft, to_coordinator(project, sender, "update", run.id, task.seq, here.number), command.update)
         message_id = draft.derive("update")
         put_payload(draft, run, task, here, message_id, seat.site_id, "update", command.update, recipients=1)
         draft.notify(
@@ -247,6 +250,8 @@ def report_aggregated(draft: Draft, command: c.ReportAggregated) -> Decision:
     else:
         model = None
         if command.model is not None:
+            project = draft.have(r.Project, run.project_id)
+            checked(draft, to_members(draft, project, coordinator, "model", run.id, task, here.number), command.model)
             model = draft.derive("model")
             recipients = len(draft.group(r.Seat, task.id))
             put_payload(

@@ -40,6 +40,7 @@ Slug = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_.-]{0,63}(?!\n)$", max
 Span = Annotated[float, msgspec.Meta(ge=1, le=7_776_000)]
 Metrics = Annotated[dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], float], msgspec.Meta(max_length=64)]
 Joining = Literal["open", "approval", "invitation"]
+Sealed = Literal["required", "optional"]
 Role = Literal["admin", "member", "auditor"]
 MOST_NESTED = 32
 """Levels of a task's parameters: far above anybody's need, far below what a parser's stack holds."""
@@ -242,10 +243,11 @@ class CreateProject(Command, frozen=True, tag="create_project"):
     client_image: Image = ""
     joining: Joining = "approval"
     max_live_runs: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
+    sealed: Sealed = "required"
 
 
 class UpdateProject(Command, frozen=True, tag="update_project"):
-    """None leaves a field as it is. Live runs keep the tasks that they started with."""
+    """None leaves a field as it is. Live runs keep the tasks that they started with; `sealed` changes between runs."""
 
     project_id: Id
     name: Name | None = None
@@ -255,6 +257,7 @@ class UpdateProject(Command, frozen=True, tag="update_project"):
     client_image: Image | None = None
     joining: Joining | None = None
     max_live_runs: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
+    sealed: Sealed | None = None
 
 
 class ArchiveProject(Command, frozen=True, tag="archive_project"):

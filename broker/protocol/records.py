@@ -120,7 +120,10 @@ class Mailbox(Record, frozen=True):
 
 
 class Project(Record, frozen=True):
-    """tasks_json: list of `TaskSpec`. last_run_number: of the newest run; numbers have no gaps or doubles."""
+    """tasks_json: list of `TaskSpec`. last_run_number: of the newest run; numbers have no gaps or doubles.
+
+    sealed: required or optional; whether payloads have to be sealed.
+    """
 
     TABLE = "projects"
     id: Id
@@ -137,6 +140,7 @@ class Project(Record, frozen=True):
     created_at: Micros
     archived_at: Micros | None = None
     version: int = 1
+    sealed: str = "required"
 
 
 class Membership(Record, frozen=True):

@@ -113,8 +113,14 @@ class Seal(msgspec.Struct, frozen=True):
 _header_decoder = msgspec.json.Decoder(Header)
 
 
+class _Reader(msgspec.Struct, frozen=True):
+    site: str
+
+
 class _Readers(msgspec.Struct, frozen=True):
-    recipients: list[Recipient]
+    """As much of a header as trimming asks for: it is read often, and was checked when it came."""
+
+    recipients: list[_Reader]
 
 
 _readers_decoder = msgspec.json.Decoder(_Readers)
@@ -195,11 +201,8 @@ def trimmed(blob: bytes, site_id: Id | None) -> bytes:
     signed = _signed_bytes(blob)
     begin, end = _wraps(blob, signed)
     mine = _place_of(blob[_FIXED.size : signed], site_id)
-    found = b""
-    if mine is not None:
-        wanted = _PLACE.pack(mine)
-        ats = (at for at in range(begin, end, _WRAP) if blob[at : at + _PLACE.size] == wanted)
-        found = next((blob[at : at + _WRAP] for at in ats), b"")
+    ats = (at for at in range(begin, end, _WRAP) if _PLACE.unpack_from(blob, at)[0] == mine)
+    found = next((blob[at : at + _WRAP] for at in ats), b"")
     return b"".join((blob[: begin - _PLACE.size], _PLACE.pack(len(found) // _WRAP), found, blob[end:]))
 
 
@@ -213,7 +216,7 @@ def _place_of(header: bytes, site_id: Id | None) -> int | None:
     return next((place for place, recipient in enumerate(recipients) if recipient.site == site_id), None)
 
 
-def tree_digest(content: bytes) -> str:
+def tree_digest(content: bytes | memoryview) -> str:
     """SHA-256 (hex) over the SHA-256 of every 4 MiB of the content; of nothing for no content."""
     whole = hashlib.sha256()
     view = memoryview(content)

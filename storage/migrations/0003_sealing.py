@@ -1,4 +1,5 @@
-"""Sealing: the keys of sites, with what they stated of them apart, where no decision has to read it."""
+"""Sealing: the keys of sites, with what they stated of them apart, where no decision has to read it; and whether a
+project's payloads have to be sealed. Those that are there already go on as they are."""
 
 TABLES = (
     """
@@ -34,3 +35,4 @@ def up(migrator, db):
     types = {"uuid": "UUID" if postgres else "TEXT", "bytes": "BYTEA" if postgres else "BLOB"}
     for statement in TABLES:
         db.execute_sql(statement.format(**types))
+    db.execute_sql("ALTER TABLE projects ADD COLUMN sealed TEXT NOT NULL DEFAULT 'optional'")

@@ -1,4 +1,4 @@
-"""Messages, and the inbox of a site."""
+"""Messages, and the inbox of a site. A sealed body is handed to each reader with its own wrap alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 
 from broker.protocol.commands import Subject
 from broker.protocol.ids import Id
+from broker.protocol.seals import SealMalformed, SealUnsupported, is_sealed, trimmed
 from storage.database import Database, Row
 from storage.views.resources import (
     Delivery,
@@ -29,6 +30,9 @@ BODIES_AT_ONCE_BYTES = 4 * 1024 * 1024
 _MESSAGE = (
     "SELECT id, sender_site_id, project_id, run_id, task_seq, round, kind, body, size_bytes, sha256, sent_at, "
     "expires_at, expired_at FROM messages"
+)
+_MEMBERS = (
+    "SELECT 1 FROM messages JOIN memberships mine ON mine.project_id = messages.project_id AND mine.state = 'active'"
 )
 _DELIVERY = (
     "SELECT inbox.site_id, inbox.state, inbox.state_at, inbox.seq, site_beats.handed_out FROM inbox "
@@ -54,7 +58,10 @@ _facts = msgspec.json.Decoder(Facts)
 
 
 def message(database: Database, subject: Subject, ident: Id) -> Message | None:
-    """For its sender and its recipients; the sender also sees what became of it at each recipient."""
+    """For its sender and its recipients, a global model for every active member of its project.
+
+    The sender also sees what became of it at each recipient.
+    """
     by_id = Clause("messages.id = %s", (ident,))
     with database.connection():
         found = row(database, _MESSAGE, [by_id])
@@ -64,11 +71,13 @@ def message(database: Database, subject: Subject, ident: Id) -> Message | None:
         if sent is not None:
             carrying = [Clause("inbox.message_id = %s", (ident,)), Clause("inbox.kind <> 'message_expired'")]
             entries = rows(database, _DELIVERY, carrying, "ORDER BY inbox.site_id, inbox.seq")
-            return _message(found, [_delivery(one) for one in {one[0]: one for one in entries}.values()])
+            deliveries = [_delivery(one) for one in {one[0]: one for one in entries}.values()]
+            return _message(found, deliveries, subject)
         received = [Clause("inbox.message_id = %s", (ident,)), own("inbox.site_id", subject)]
-        if row(database, "SELECT 1 FROM inbox", received) is None:
+        everybodys = [by_id, Clause("messages.kind = 'model'"), own("mine.site_id", subject)]
+        if row(database, "SELECT 1 FROM inbox", received) is None and row(database, _MEMBERS, everybodys) is None:
             return None
-    return _message(found, None)
+    return _message(found, None, subject)
 
 
 class Wanted(NamedTuple):
@@ -93,14 +102,14 @@ def inboxes(database: Database, wanted: Sequence[Wanted]) -> list[Inbox | None]:
         }
         bodies = _bodies(database, list({one[9] for part in shown.values() for one in part if one[9] is not None}))
     return [
-        _inbox(parts[place][0][1:3], shown[place], bodies) if place in parts else None
-        for place in range(1, len(wanted) + 1)
+        _inbox(site, parts[place][0][1:3], shown[place], bodies) if place in parts else None
+        for place, (site, _, _) in enumerate(wanted, start=1)
     ]
 
 
-def _inbox(head: Row, found: list[Row], bodies: dict[Id, bytes | None]) -> Inbox:
+def _inbox(site: Id, head: Row, found: list[Row], bodies: dict[Id, bytes | None]) -> Inbox:
     last_seq, acknowledged_seq = head
-    items = [_entry(one, bodies) for one in found]
+    items = [_entry(site, one, bodies) for one in found]
     newest = max([last_seq, *(item.seq for item in items)])
     return Inbox(items=items, last_seq=newest, acknowledged_seq=acknowledged_seq)
 
@@ -118,7 +127,7 @@ def inbox(database: Database, site: Id, *, after: int | None, limit: int) -> Inb
             where = [Clause("inbox.site_id = %s", (site,)), Clause("inbox.seq > %s", (start,))]
             found = _within_bounds(rows(database, _ENTRY, where, "ORDER BY inbox.seq LIMIT %s", limit))
         bodies = _bodies(database, [one[9] for one in found if one[9] is not None])
-    return _inbox(head, found, bodies)
+    return _inbox(site, head, found, bodies)
 
 
 def _within_bounds(found: list[Row]) -> list[Row]:
@@ -137,7 +146,17 @@ def _bodies(database: Database, messages: list[Id]) -> dict[Id, bytes | None]:
     return {ident: None if body is None else bytes(body) for ident, body in found}
 
 
-def _entry(one: Row, bodies: dict[Id, bytes | None]) -> InboxEntry:
+def _for(reader: Id | None, body: bytes | None) -> bytes | None:
+    """The body as this site gets it (None: who has no keys). What only looked sealed, before anybody sealed, stays."""
+    if body is None or not is_sealed(body):
+        return body
+    try:
+        return trimmed(body, reader)
+    except (SealMalformed, SealUnsupported):
+        return body
+
+
+def _entry(site: Id, one: Row, bodies: dict[Id, bytes | None]) -> InboxEntry:
     seq, kind, state, created_at, project, run, task_seq, number, facts, ident, *about = one
     carried = None
     if ident is not None:
@@ -146,7 +165,7 @@ def _entry(one: Row, bodies: dict[Id, bytes | None]) -> InboxEntry:
             id=ident,
             sender_site_id=sender,
             kind=of,
-            body=bodies.get(ident),
+            body=_for(site, bodies.get(ident)),
             size_bytes=size,
             sha256=sha256,
             sent_at=time_text(sent),
@@ -166,7 +185,7 @@ def _entry(one: Row, bodies: dict[Id, bytes | None]) -> InboxEntry:
     )
 
 
-def _message(one: Row, deliveries: list[Delivery] | None) -> Message:
+def _message(one: Row, deliveries: list[Delivery] | None, subject: Subject) -> Message:
     (ident, sender, project, run, task_seq, number, kind, body, size, sha256, sent, expires, expired) = one
     return Message(
         id=ident,
@@ -176,7 +195,7 @@ def _message(one: Row, deliveries: list[Delivery] | None) -> Message:
         task_seq=task_seq,
         round=number,
         kind=kind,
-        body=None if body is None else bytes(body),
+        body=_for(subject.id if subject.kind == "site" else None, None if body is None else bytes(body)),
         size_bytes=size,
         sha256=sha256,
         sent_at=time_text(sent),

@@ -23,7 +23,7 @@ from storage.views.sight import (
 
 _PROJECT = (
     "SELECT id, organisation_id, coordinator_site_id, name, description, data_format, client_image, joining, "
-    "max_live_runs, tasks_json, last_run_number, created_at, archived_at, version FROM projects"
+    "max_live_runs, tasks_json, last_run_number, created_at, archived_at, version, sealed FROM projects"
 )
 _MEMBERSHIP = (
     "SELECT memberships.project_id, memberships.site_id, sites.name, memberships.role, memberships.state, "
@@ -97,7 +97,7 @@ def may_see_members(database: Database, subject: Subject, ident: Id) -> bool:
 
 def _project(one: Row) -> Project:
     ident, of, coordinator, name, description, data_format, image, joining, live, *rest = one
-    tasks, last, at, archived, version = rest
+    tasks, last, at, archived, version, sealed = rest
     return Project(
         id=ident,
         organisation_id=of,
@@ -113,6 +113,7 @@ def _project(one: Row) -> Project:
         created_at=time_text(at),
         archived_at=time_or_none(archived),
         version=version,
+        sealed=sealed,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from broker.protocol.commands import Joining, Micros, Role, TaskSpec
+from broker.protocol.commands import Joining, Micros, Role, Sealed, TaskSpec
 from broker.protocol.states import (
     DeliveryState,
     KeyState,
@@ -145,6 +145,7 @@ class Project(Resource, frozen=True):
     created_at: Time
     archived_at: Time | None
     version: int
+    sealed: Sealed
 
 
 class Membership(Resource, frozen=True):
@@ -256,7 +257,10 @@ class Delivery(Resource, frozen=True):
 
 
 class Message(Resource, frozen=True):
-    """`body` is None once the message has expired; `deliveries` is None to all but the sender."""
+    """`body` is None once the message has expired; `deliveries` is None to all but the sender.
+
+    size_bytes, sha256: of what the sender posted; a sealed body is trimmed to its reader.
+    """
 
     id: Uuid
     sender_site_id: Uuid

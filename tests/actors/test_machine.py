@@ -104,7 +104,10 @@ class Yard(RuleBasedStateMachine):
             c.TaskSpec(name="two", model="m", aggregate=False, who="participants", contract=contract),
         ]
         project = self.send(
-            c.CreateProject(coordinator_site_id=self.sites[0].id, name="p", tasks=tasks, joining="open"), self.sites[0]
+            c.CreateProject(
+                coordinator_site_id=self.sites[0].id, name="p", tasks=tasks, joining="open", sealed="optional"
+            ),
+            self.sites[0],
         )
         assert project is not None
         self.project = project.answer["id"]

@@ -33,7 +33,7 @@ def test_its_task_runs_at_a_site_that_allows_it(world: World, tmp_path) -> None:
     try:
         north.start()
         task = {"name": "mean", "model": "mean_dose:MeanDose", "parameters": {"column": 1}}
-        project = north.client.create_project(f"docs {tmp_path.name}", [task])
+        project = north.client.create_project(f"docs {tmp_path.name}", [task], sealed="optional")
         run_id = north.client.start_run(project).id
         run = until(lambda: (r := north.client.run(run_id)).finished and r)
         assert run.state == "succeeded", (north.path / "agent.log").read_text()

@@ -152,7 +152,7 @@ def project_of(sites: list[SiteProcess], *, model: str = "Gated", rounds: int = 
     """Every site a member of a new project with one task."""
     contract = {"select_within_s": 60, "train_within_s": 60, "aggregate_within_s": 60, **options.pop("contract", {})}
     task = {"name": "train", "model": f"{TASKS}:{model}", "rounds": rounds, "contract": contract, **options}
-    made = sites[0].client.create_project(f"project of {sites[0].name}", [task], joining="open")
+    made = sites[0].client.create_project(f"project of {sites[0].name}", [task], joining="open", sealed="optional")
     for site in sites[1:]:
         site.client.put_member(made, site.site_id)
     return Project(sites, made)

@@ -329,7 +329,12 @@ class Site(Process):
         chance = self.world.chance
         if self.boss and self.disk.project is None:
             if not any(out.what == "project" for out in self.disk.outgoing):
-                body = {"name": f"project of {self.name}", "joining": "open", "tasks": self.world.tasks(self.name)}
+                body = {
+                    "name": f"project of {self.name}",
+                    "joining": "open",
+                    "sealed": "optional",
+                    "tasks": self.world.tasks(self.name),
+                }
                 self.send("project", "POST", "/v1/projects", {**body, "max_live_runs": chance.choice((1, 1, 2, 3))})
         elif self.boss and chance.random() < 0.7:
             self._rule()

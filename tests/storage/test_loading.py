@@ -39,6 +39,9 @@ NOWHERE = derive("nobody", "made", "this")
         lambda sites, project, run: Needs(runs={run, NOWHERE}),
         lambda sites, project, run: Needs(members_of={project}, sites={sites[0].id}, mentioned_runs={run}),
         lambda sites, project, run: Needs(projects={project}),
+        lambda sites, project, run: Needs(keys={(sites[0].id, 1), (sites[1].id, 2), (NOWHERE, 1)}),
+        lambda sites, project, run: Needs(runs={run}, keys={(sites[0].id, 1)}, keys_in={run}),
+        lambda sites, project, run: Needs(runs={run}, keys_in={run, NOWHERE}),
         lambda sites, project, run: Needs(runs={NOWHERE}, members_of={NOWHERE}, projects={NOWHERE}, sites={NOWHERE}),
     ],
 )
@@ -50,6 +53,8 @@ def test_the_same_rows(hub: Hub, needed: Needed) -> None:
     run = hub.start(project, sites[0])
     hub.whole_round(run, sites, 1)
     hub.report(run, sites[1], Report.ACCEPT, metrics={'a "quoted" name': 0.5})
+    for site, epoch in ((sites[0], 1), (sites[0], 2), (sites[1], 1), (strangers[0], 1)):
+        hub.ok(hub.key(site, epoch), site)
     needs = needed(sites, project, run)
     assert _is_common(needs)
     with hub.database.connection():

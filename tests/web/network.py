@@ -146,7 +146,13 @@ class Network:
         return Caller(self.app, made["token"], made["id"])
 
     def project(self, coordinator: Caller, *participants: Caller, **options: Any) -> str:
-        body = {"name": f"project of {coordinator.id}", "tasks": TASKS, "joining": "open", **options}
+        body = {
+            "name": f"project of {coordinator.id}",
+            "tasks": TASKS,
+            "joining": "open",
+            "sealed": "optional",
+            **options,
+        }
         project = coordinator.ok("POST", "/v1/projects", body)["id"]
         for site in participants:
             site.ok("PUT", f"/v1/projects/{project}/members/{site.id}", {})

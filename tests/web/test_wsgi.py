@@ -110,7 +110,7 @@ def test_a_command_goes_round_and_a_poll_wakes(hub: Hub) -> None:
         sites.append(site)
     oslo, bergen = sites
     task = {"name": "train", "model": "logistic"}
-    body = {"name": "p", "joining": "open", "tasks": [task]}
+    body = {"name": "p", "joining": "open", "sealed": "optional", "tasks": [task]}
     _, project = hub.call("POST", "/v1/projects", body, oslo["token"])
     assert hub.call("PUT", f"/v1/projects/{project['id']}/members/{bergen['id']}", {}, bergen["token"])[0] == 200
     _, inbox = hub.call("GET", "/v1/inbox", token=bergen["token"])
