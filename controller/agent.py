@@ -43,7 +43,7 @@ TEND_EVERY_S = 5.0
 KEYS_CHANGE = ("key_changed", "member_admitted", "member_left", "member_declined", "member_invited")
 """Notices after which a project's directory is asked for again."""
 KEY_WITHIN_S = 10.0
-"""How long joining waits for the first key, so that a new member can be sealed to at once."""
+"""How long work waits for the first key to be published, so that what comes of it can be sealed to this site."""
 UNAUTHORIZED = 401
 JOIN_FIRST_S = 1.0
 JOIN_AT_MOST_S = 30.0
@@ -163,6 +163,7 @@ class Agent:
     def _follow(self) -> None:
         """The inbox: first what is there already, so that nothing overtaken is begun; then what comes."""
         failures = 0
+        self._clock.wait(self._keyed, KEY_WITHIN_S)
         while not self._closing.is_set():
             try:
                 taken = self.state.taken()

@@ -26,6 +26,10 @@ KEY_PAUSE_S = 2.0
 """How often, and after which pause, a missing key is asked for again: its agent may just be starting."""
 
 
+_OUT = ("failed", "dropped", "cancelled")
+"""Seats that get no more models."""
+
+
 class Submission(msgspec.Struct, frozen=True):
     site_id: str
     message_id: str | None = None
@@ -139,11 +143,11 @@ class Payloads:
 
     def sealed_update(self, entry: Entry, made: Made) -> dict[str, object]:
         """The fields of a report that carry an update, sealed to the coordinator."""
-        return self._sent(entry, made, "update", lambda: [self._coordinator(entry)])
+        return self._sent(entry, made, "update", lambda _last: [self._coordinator(entry)])
 
     def sealed_model(self, entry: Entry, made: Made) -> dict[str, object]:
         """The fields of a report that carry a model, sealed to every member that has a key, this site among them."""
-        return self._sent(entry, made, "model", lambda: self._everybody(entry))
+        return self._sent(entry, made, "model", lambda last: self._everybody(entry, last))
 
     def forget(self, entry: Entry) -> None:
         """The hub has what was made: files and rows of it go."""
@@ -159,14 +163,25 @@ class Payloads:
     def _coordinator(self, entry: Entry) -> str:
         return self._courier.directory(_of(entry)[2]).coordinator
 
-    def _everybody(self, entry: Entry) -> list[str]:
+    def _everybody(self, entry: Entry, last: bool) -> list[str]:
+        """Every member that has a key, and every site with a seat: `NoKey` if one of these has none, until `last`."""
         directory = self._courier.directory(_of(entry)[2])
+        waited_for = [] if last else sorted(set(directory.problems) & self._seated(entry))
+        for site_id in waited_for:
+            if isinstance(directory.problems[site_id], NoKey):
+                raise directory.problems[site_id]
         if directory.problems:
             left_out = {site_id: error.slug for site_id, error in sorted(directory.problems.items())}
             self._log("model not sealed to", run=entry.run_id, round=entry.round, sites=left_out)
         return sorted({*directory.keys, self._courier.site_id})
 
-    def _sent(self, entry: Entry, made: Made, kind: str, to: Callable[[], list[str]]) -> dict[str, object]:
+    def _seated(self, entry: Entry) -> set[str]:
+        """The sites that go on in the entry's task run."""
+        run_id, task_seq, _ = _of(entry)
+        seats = self._client.run(run_id).tasks[task_seq - 1].seats
+        return {seat.site_id for seat in seats if seat.state not in _OUT}
+
+    def _sent(self, entry: Entry, made: Made, kind: str, to: Callable[[bool], list[str]]) -> dict[str, object]:
         run_id, task_seq, project_id = _of(entry)
         address = Address(self._courier.site_id, project_id, kind, run_id, task_seq, entry.round)
         out = self._state.outgoing(entry.seq)
@@ -184,19 +199,17 @@ class Payloads:
             self._state.keep_outgoing(out)
         return {kind: out.seal, f"{kind}_artifact_id": out.artifact_id}
 
-    def _packed(self, entry: Entry, made: Made, address: Address, to: Callable[[], list[str]]) -> Parcel:
+    def _packed(self, entry: Entry, made: Made, address: Address, to: Callable[[bool], list[str]]) -> Parcel:
         """Sealed, after a while of patience with a recipient whose agent is only just starting."""
         spool = self._work(entry) / f"out-{entry.seq}"
         spool.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for last in (*[False] * KEY_TRIES, True):
+        for _ in range(KEY_TRIES):
             try:
-                return self._patience.asked(entry, lambda: self._courier.pack(made.content, address, to(), spool))
+                return self._patience.asked(entry, lambda: self._courier.pack(made.content, address, to(False), spool))
             except NoKey:
-                if last:
-                    raise
                 self._patience.pause(entry, KEY_PAUSE_S)
                 self._courier.forget(address.project)
-        raise AssertionError
+        return self._patience.asked(entry, lambda: self._courier.pack(made.content, address, to(True), spool))
 
     def _work(self, entry: Entry) -> Path:
         """The private folder of the entry's task run."""
