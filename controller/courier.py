@@ -28,7 +28,9 @@ from controller.state import State
 from controller.trust import Changed, Member, Trust
 
 INLINE_AT_MOST_BYTES = 262_144
-"""What the hub carries inline, seal included; what is larger goes by an artifact."""
+"""What the hub carries inline, wraps not counted; what is larger goes by an artifact."""
+INLINE_SEAL_BYTES = 49_152
+"""Room for the header of a payload for hundreds of recipients."""
 DIRECTORY_GOOD_FOR_S = 600.0
 """A directory is asked for again after that, also if no notice came."""
 PROBLEMS_GOOD_FOR_S = 30.0
@@ -207,9 +209,9 @@ class Courier:
             )
             return Parcel(made.seal, spool)
         sealed = sealing.seal(content, address, keys, self.keyring.identity, id=id, created=created, expires=expires)
-        if len(sealed) <= INLINE_AT_MOST_BYTES:
-            return Parcel(sealed)
         _, body = sealing.read_seal(sealed)
+        if len(body) + INLINE_SEAL_BYTES <= INLINE_AT_MOST_BYTES:
+            return Parcel(sealed)
         write_whole(spool, body)
         return Parcel(sealed[: len(sealed) - len(body)], spool)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Response
 
 from broker.protocol.commands import NewMessage, PostMessages
+from broker.protocol.seals import inline_bytes
 from storage.views import messages as views
 from storage.views.resources import Message
 from web.bodies import NewMessages
@@ -19,7 +20,9 @@ from web.writing import write
 def post(call: Call) -> Response:
     body: NewMessages = call.body
     for number, message in enumerate(body.messages):
-        within_inline_limit(len(message.body), call.web.hub.settings.inline_limit_bytes, f"messages[{number}].body")
+        within_inline_limit(
+            inline_bytes(message.body), call.web.hub.settings.inline_limit_bytes, f"messages[{number}].body"
+        )
     return write(
         call,
         PostMessages(

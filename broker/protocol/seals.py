@@ -131,6 +131,17 @@ def is_sealed(blob: bytes) -> bool:
     return blob.startswith(MAGIC)
 
 
+def inline_bytes(payload: bytes) -> int:
+    """How large a payload counts where sizes inline are limited: without its wraps, which grow with its recipients."""
+    if not is_sealed(payload):
+        return len(payload)
+    try:
+        wraps_at, body_at = _wraps(payload, _signed_bytes(payload))
+    except (SealMalformed, SealUnsupported):
+        return len(payload)
+    return len(payload) - (body_at - wraps_at)
+
+
 def read_seal(blob: bytes) -> Seal:
     """The parts of a sealed payload or of a detached seal. Raises `SealMalformed` or `SealUnsupported`."""
     signed = _signed_bytes(blob)

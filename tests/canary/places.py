@@ -64,7 +64,13 @@ def in_metrics(api: str, secret: bytes) -> Iterator[str]:
 
 
 def everywhere(
-    api: str, hub: Path, postgres: PrivatePostgres, rabbitmq: PrivateRabbitmq, vhost: str, database: Database, secret: bytes
+    api: str,
+    hub: Path,
+    postgres: PrivatePostgres,
+    rabbitmq: PrivateRabbitmq,
+    vhost: str,
+    database: Database,
+    secret: bytes,
 ) -> list[str]:
     """Where it is."""
     with database.connection():

@@ -182,7 +182,12 @@ def bury_a_message(world: World, run: Run) -> None:
     world.rabbitmq.management.call(
         "POST",
         f"/exchanges/{vhost}/amq.default/publish",
-        {"properties": {"delivery_mode": 2}, "routing_key": "messages.v1", "payload": wire.decode(), "payload_encoding": "string"},
+        {
+            "properties": {"delivery_mode": 2},
+            "routing_key": "messages.v1",
+            "payload": wire.decode(),
+            "payload_encoding": "string",
+        },
     )
     until(
         lambda: any(
@@ -190,4 +195,3 @@ def bury_a_message(world: World, run: Run) -> None:
             for queue in world.rabbitmq.management.call("GET", f"/queues/{vhost}")
         )
     )
-

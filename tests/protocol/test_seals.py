@@ -174,3 +174,14 @@ def test_a_broken_seal_is_read_or_refused(breaks: list[tuple[str, int, bytes]]) 
                 blob = blob[:at] + content + blob[at:]
     _read_or_refused(blob)
     _read_or_refused(SEALED[: breaks[0][1]])
+
+
+def test_wraps_do_not_count_where_sizes_inline_are_limited() -> None:
+    few, many = (
+        sealed(sender=derive("sender"), recipients=[derive("reader", n) for n in range(count)], project=derive("p"))
+        for count in (2, 200)
+    )
+    header = {len(one): len(one) - s.inline_bytes(one) for one in (few, many)}
+    assert header == {len(few): 2 * (2 + s.WRAP_BYTES), len(many): 200 * (2 + s.WRAP_BYTES)}
+    assert s.inline_bytes(b"plain") == 5
+    assert s.inline_bytes(s.MAGIC + b"broken") == 10
