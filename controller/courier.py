@@ -37,8 +37,8 @@ DAY = 86_400_000_000
 _GOOD_FOR = {"update": 30 * DAY, "model": 400 * DAY, "initial": 400 * DAY, "result": 400 * DAY, "log": 400 * DAY}
 """How long what is sealed may be opened; everything else for 30 days."""
 
-SEAL_ANEW = ("key_unusable", "seal_expired")
-"""Refusals for keys or time: the directory has changed; it is asked for again, and the payload sealed anew."""
+SEAL_ANEW = ("key_unusable", "seal_expired", "seal_readdressed")
+"""Refusals for keys, time or recipients: the directory has changed; it is read again, and the payload sealed anew."""
 
 Packed: TypeAlias = bytes | Path
 
