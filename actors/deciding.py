@@ -85,6 +85,7 @@ class Refolder:
     def _announcement(self, batch: Batch, waited: set[Id]) -> Announcement:
         mailboxes = self.rows[r.Mailbox].values()
         runs = self.rows[r.Run].values()
+        logs = self.rows[r.LogHead].values()
         rights = any(isinstance(sweep, RevokeTokensOf) for sweep in self.sweeps) or any(
             token.revoked_at is not None for token in self.rows[r.Token].values() if isinstance(token, r.Token)
         )
@@ -96,6 +97,7 @@ class Refolder:
             ],
             inboxes={box.site_id: box.last_seq for box in mailboxes if isinstance(box, r.Mailbox)},
             runs={run.id: run.version for run in runs if isinstance(run, r.Run)},
+            logs={head.run_id: head.last_place for head in logs if isinstance(head, r.LogHead)},
             tokens=rights,
         )
 

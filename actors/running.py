@@ -42,7 +42,12 @@ def run_decider(settings: Settings, stop: threading.Event, announce: Announce | 
     database = open_database(settings.database_url, pool=2, name="fedyard decider")
     broker = open_worker_broker(settings, "decider", settings.decide_at_most)
     publisher = open_publisher(settings, "decider")
-    decider = Decider(Store(database, announce), publisher, clock, Rules(message_ttl_s=settings.message_ttl_s))
+    rules = Rules(
+        message_ttl_s=settings.message_ttl_s,
+        log_limit_bytes=settings.log_limit_bytes,
+        keep_inbox_s=settings.keep_inbox_s,
+    )
+    decider = Decider(Store(database, announce), publisher, clock, rules)
     actors = register(broker, decider)
     worker = DecidingWorker(broker, decider, clock, at_most=settings.decide_at_most)
     worker.start()

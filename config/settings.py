@@ -50,6 +50,7 @@ class Settings:
     inline_limit_bytes: int = _option(
         262_144, "largest message body, update or model that travels inline", 1024, 1_048_576
     )
+    log_limit_bytes: int = _option(16_777_216, "largest log of one site in one run", 65_536, 1_073_741_824)
     message_ttl_s: float = _option(
         604_800.0, "how long a message waits for its recipients if its sender says nothing", 1, 7_776_000
     )
@@ -57,7 +58,10 @@ class Settings:
         604_800.0, "how long outcomes of commands are kept: the window of exactly-once", 60, 31_536_000
     )
     keep_inbox_s: float = _option(
-        604_800.0, "how long acknowledged and expired inbox entries and their bodies are kept", 60, 31_536_000
+        604_800.0,
+        "how long acknowledged and expired inbox entries and their bodies are kept, and logs after their run has ended",
+        60,
+        31_536_000,
     )
     log_level: str = _option("INFO", "DEBUG, INFO, WARNING or ERROR")
 

@@ -270,11 +270,19 @@ class Client:
     # logs
 
     def write_log(
-        self, run_id: str, task_seq: int, site_id: str, seq: int, pieces: Sequence[bytes], *, key: str | None = None
+        self,
+        run_id: str,
+        task_seq: int,
+        site_id: str,
+        seq: int,
+        pieces: Sequence[bytes],
+        *,
+        round_: int | None = None,
+        key: str | None = None,
     ) -> None:
         """Pieces of the site's own log of a task run, numbered from `seq`; what the hub has stays as it is."""
         path = f"/v1/runs/{_part(run_id)}/tasks/{task_seq}/logs/{_part(site_id)}"
-        self._write("POST", path, {"seq": seq, "pieces": list(pieces)}, dict, key=key)
+        self._write("POST", path, {"seq": seq, "round": round_, "pieces": list(pieces)}, dict, key=key)
 
     def logs(
         self,

@@ -17,11 +17,11 @@ from typing import Protocol, TypeAlias
 
 from controller import answers as a
 from controller import sealing
-from controller.client import Client, HubError
+from controller.client import Client, HubError, Refused, Unavailable
 from controller.clock import draw_key, micros_now
 from controller.durable import write_whole
 from controller.keys import Key, Keyring, identity_hash
-from controller.seal_errors import IdentityChanged, Malformed, NoKey, SealError, UnknownSigner, Unsealed
+from controller.seal_errors import Damaged, Gone, IdentityChanged, Malformed, NoKey, SealError, UnknownSigner, Unsealed
 from controller.sealing import Address, Opener
 from controller.site import Settings
 from controller.state import State
@@ -39,8 +39,8 @@ DAY = 86_400_000_000
 _GOOD_FOR = {"update": 30 * DAY, "model": 400 * DAY, "initial": 400 * DAY, "result": 400 * DAY, "log": 400 * DAY}
 """How long what is sealed may be opened; everything else for 30 days."""
 
-SEAL_ANEW = ("key_unusable", "seal_expired")
-"""Refusals for keys or time: the directory has changed; it is asked for again, and the payload sealed anew."""
+SEAL_ANEW = ("key_unusable", "seal_expired", "seal_readdressed")
+"""Refusals for keys, time or recipients: the directory has changed; it is read again, and the payload sealed anew."""
 
 Packed: TypeAlias = bytes | Path
 
@@ -50,19 +50,20 @@ class Transfer(Protocol):
 
     def upload(
         self,
-        path: Path,
+        source: Path,
+        /,
         *,
         project_id: str,
         kind: str,
+        key: str,
         run_id: str | None,
         task_seq: int | None,
         round: int | None,
         seal: bytes | None,
-        key: str,
     ) -> str:
         """The id of the stored artifact."""
 
-    def download(self, artifact_id: str, path: Path) -> None:
+    def download(self, artifact_id: str, path: Path, /, *, digest: str | None = None) -> None:
         """`path` is there once all of it has come and fits the artifact's digest."""
 
 
@@ -295,24 +296,37 @@ class Courier:
         if artifact_id is None:
             return sealing.open(body, expected, opener)
         limit = self._settings.tasks.content_limit_bytes + _OVERHEAD_BYTES
-        sealing.check(body, expected, opener, at_most=limit)
+        header = sealing.check(body, expected, opener, at_most=limit)
         download = target.with_name(f"{target.name}.sealed")
-        self._transfer.download(artifact_id, download)
+        self._download(artifact_id, download, header.body_digest)
         sealing.open_file(body, download, target, expected, opener, at_most=limit)
         download.unlink(missing_ok=True)
         return target
+
+    def _download(self, artifact_id: str, path: Path, digest: str | None) -> None:
+        try:
+            self._transfer.download(artifact_id, path, digest=digest)
+        except Refused as error:
+            if error.status == UNAUTHORIZED:
+                raise
+            raise Gone(f"artifact {artifact_id} cannot be had: {error.slug}") from None
+        except Unavailable:
+            raise
+        except HubError as error:
+            raise Damaged(str(error)) from None
 
     def _taken_unsealed(self, body: bytes | None, expected: Address, target: Path, artifact_id: str | None) -> Packed:
         if not self._unsealed(self.directory(expected.project)):
             raise Unsealed(f"a {expected.kind} of site {expected.sender} that is not sealed")
         if artifact_id is None:
             return body or b""
-        self._transfer.download(artifact_id, target)
+        self._download(artifact_id, target, None)
         if target.stat().st_size > self._settings.tasks.content_limit_bytes + _OVERHEAD_BYTES:
             raise Malformed(f"a {expected.kind} that is larger than this site's tasks.content_limit_bytes")
         return target
 
 
+UNAUTHORIZED = 401
 ARTIFACT_KINDS = ("initial", "update", "model", "log", "result")
 _NOWHERE = Path()
 _OVERHEAD_BYTES = 1_048_576

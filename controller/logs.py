@@ -114,7 +114,9 @@ class Logs:
         for last in (*[False] * (TRIES - 1), True):
             try:
                 body = self._sealed(piece)
-                self._client.write_log(piece.run_id, piece.task_seq, self._courier.site_id, piece.seq, [body])
+                self._client.write_log(
+                    piece.run_id, piece.task_seq, self._courier.site_id, piece.seq, [body], round_=piece.round
+                )
             except Refused as error:
                 if error.status == UNAUTHORIZED:
                     raise

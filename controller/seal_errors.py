@@ -125,6 +125,13 @@ class Truncated(SealError):
     remedy = "fetch it again; if that does not help, the sender must seal it anew"
 
 
+class Gone(SealError):
+    """Its body is not at the hub any more."""
+
+    slug = "gone"
+    remedy = "it expired or was deleted; the sender must send it anew"
+
+
 class Damaged(SealError):
     """Bits were changed, or pieces of it reordered, mixed up, doubled or added."""
 

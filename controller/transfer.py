@@ -14,7 +14,7 @@ class Transfer:
 
     def upload(
         self,
-        path: Path,
+        source: Path,
         *,
         project_id: str,
         kind: str,
@@ -26,5 +26,5 @@ class Transfer:
     ) -> str:
         raise Malformed("payloads of this size cannot be sent yet")
 
-    def download(self, artifact_id: str, path: Path) -> None:
+    def download(self, artifact_id: str, path: Path, *, digest: str | None = None) -> None:
         raise Malformed("payloads of this size cannot be fetched yet")

@@ -33,9 +33,31 @@ class Loaded:
 
 def load(database: Database, needs: Needs) -> Loaded:
     """Everything that `needs` names and what hangs on it. Reads under the deciding lock, so nothing moves meanwhile."""
-    if database.postgres and _is_common(needs):
-        return _load_at_once(database, needs)
-    return _load_one_by_one(database, needs)
+    logs: list[Record] = []
+    if needs.logs:
+        logs, needs = _load_logs(database, needs)
+    at_once = database.postgres and _is_common(needs)
+    loaded = _load_at_once(database, needs) if at_once else _load_one_by_one(database, needs)
+    loaded.records.extend(logs)
+    return loaded
+
+
+def _load_logs(database: Database, needs: Needs) -> tuple[list[Record], Needs]:
+    """The heads of logs, the runs and seats that they are of; and the needs without them, with the runs' projects.
+
+    Of a run with many sites only those that write are loaded. Like keys: these, and the other sites' in other runs.
+    """
+    reader = _Reader(database)
+    run_ids, site_ids = database.many(run for run, _ in needs.logs), database.many(site for _, site in needs.logs)
+    runs = reader.rows(r.Run, f"{_RUNS} WHERE id {{any:uuid}}", {run for run, _ in needs.logs})
+    reader.rows(r.TaskRun, f"{_TASK_RUNS} WHERE run_id {{any:uuid}}", {run.id for run in runs})
+    reader.rows(r.LogHead, f"{_LOG_HEADS} WHERE run_id {{any:uuid}}", {run.id for run in runs})
+    reader.loaded.records += (r.Seat(*row) for row in database.all(_SEATS_OF_SITES, run_ids, site_ids))
+    reader.loaded.records += (r.SiteLog(*row) for row in database.all(_SITE_LOGS, run_ids, site_ids))
+    wider = Needs(projects={run.project_id for run in runs})
+    wider.add(needs)
+    wider.logs = set()
+    return reader.loaded.records, wider
 
 
 def _is_common(needs: Needs) -> bool:
@@ -176,6 +198,12 @@ _SEATS = (
     f"{_select(r.Seat, 'seats.')} JOIN task_runs ON task_runs.id = seats.task_run_id"
     " WHERE seats.run_id {any:uuid} AND task_runs.state = 'active'"
 )
+_SEATS_OF_SITES = (
+    f"{_select(r.Seat)} WHERE task_run_id IN (SELECT id FROM task_runs WHERE run_id {{any:uuid}})"
+    " AND site_id {any:uuid}"
+)
+_LOG_HEADS = _select(r.LogHead)
+_SITE_LOGS = f"{_select(r.SiteLog)} WHERE run_id {{any:uuid}} AND site_id {{any:uuid}}"
 _SITES_OF_SEATS = (
     "SELECT seats.site_id FROM seats JOIN task_runs ON task_runs.id = seats.task_run_id"
     " WHERE seats.run_id {any:uuid} AND task_runs.state = 'active'"

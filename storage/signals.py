@@ -28,7 +28,7 @@ class Decided(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Announcement(msgspec.Struct, frozen=True):
-    """decided: outcomes waited for. inboxes: site -> its newest seq. runs: run -> its version.
+    """decided: outcomes waited for. inboxes: site -> its newest seq. runs: run -> its version. logs: run -> last place.
 
     tokens: tokens, accounts or sites lost rights, so caches of tokens are void.
     """
@@ -36,6 +36,7 @@ class Announcement(msgspec.Struct, frozen=True):
     decided: list[Decided] = []
     inboxes: dict[Id, int] = {}
     runs: dict[Id, int] = {}
+    logs: dict[Id, int] = {}
     tokens: bool = False
 
 
@@ -65,6 +66,7 @@ def payloads(announcement: Announcement) -> list[str]:
     parts = [Announcement(decided=[_short(one)]) for one in announcement.decided]
     parts += [Announcement(inboxes={site: seq}) for site, seq in announcement.inboxes.items()]
     parts += [Announcement(runs={run: version}) for run, version in announcement.runs.items()]
+    parts += [Announcement(logs={run: place}) for run, place in announcement.logs.items()]
     parts += [Announcement(tokens=True)] if announcement.tokens else []
     packed: list[str] = []
     waiting: list[Announcement] = []
@@ -89,6 +91,7 @@ def _joined(parts: list[Announcement]) -> str:
         decided=[one for part in parts for one in part.decided],
         inboxes={site: seq for part in parts for site, seq in part.inboxes.items()},
         runs={run: version for part in parts for run, version in part.runs.items()},
+        logs={run: place for part in parts for run, place in part.logs.items()},
         tokens=any(part.tokens for part in parts),
     )
     return msgspec.json.encode(whole).decode()

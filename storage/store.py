@@ -32,7 +32,7 @@ _BEGIN = f"BEGIN; SET LOCAL enable_seqscan = off; SELECT pg_advisory_xact_lock({
 """Decisions find their rows by key. A plan that was made while a table was small must not scan it when it has grown."""
 
 _PG_TYPES = {"Id": "uuid", "str": "text", "int": "bigint", "Micros": "bigint", "bytes": "bytea"}
-_ONCE: frozenset[type[Record]] = frozenset({r.Outcome, r.Event, r.Submission, r.KeyStatement})
+_ONCE: frozenset[type[Record]] = frozenset({r.Outcome, r.Event, r.Submission, r.KeyStatement, r.LogPiece})
 """Written once: a clash of their keys is an error, and the last net against deciding twice."""
 
 
@@ -189,10 +189,12 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
         case RevokeTokensOf(owner_id, at):
             return [("UPDATE tokens SET revoked_at = %s WHERE owner_id = %s AND revoked_at IS NULL", [at, owner_id])]
         case ForgetBefore(commands_before, inbox_before):
+            forget_logs: list[tuple[str, list[object]]] = [(sql, [inbox_before]) for sql in _FORGET_LOGS]
             return [
                 ("DELETE FROM commands WHERE decided_at < %s", [commands_before]),
                 ("DELETE FROM inbox WHERE state <> 'queued' AND state_at < %s", [inbox_before]),
                 (_FORGET_MESSAGES, [inbox_before]),
+                *forget_logs,
             ]
 
 
@@ -251,6 +253,11 @@ _FORGET_MESSAGES = (
     "DELETE FROM messages WHERE sent_at < %s"
     " AND NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.message_id = messages.id)"
     " AND NOT EXISTS (SELECT 1 FROM rounds WHERE rounds.model_message_id = messages.id)"
+)
+_FORGET_LOGS = tuple(
+    f"DELETE FROM {table} WHERE run_id IN"
+    " (SELECT log_heads.run_id FROM log_heads JOIN runs ON runs.id = log_heads.run_id WHERE runs.ended_at < %s)"
+    for table in ("log_pieces", "site_logs", "log_heads")
 )
 _BEATS_POSTGRES = (
     "INSERT INTO site_beats (site_id, seen_at, handed_out)"

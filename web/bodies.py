@@ -19,6 +19,7 @@ from broker.protocol.commands import (
     Key32,
     Metrics,
     Name,
+    Piece,
     PublicKey,
     Reason,
     Role,
@@ -43,11 +44,13 @@ Moment: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
 Wait: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=30)]
 CursorText: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^[0-9]{{1,17}}-{UUID_PATTERN}(?!\n)$", max_length=54)]
 Scopes: TypeAlias = Annotated[list[Literal["read", "write"]], msgspec.Meta(min_length=1, max_length=2)]
+_BASE64 = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 Payload: TypeAlias = Annotated[
     bytes,
-    msgspec.Meta(extra_json_schema={"pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}),
+    msgspec.Meta(extra_json_schema={"pattern": _BASE64}),
 ]
 """Base64 in JSON."""
+PieceText: TypeAlias = Annotated[Piece, msgspec.Meta(extra_json_schema={"pattern": _BASE64})]
 PublicKeyText: TypeAlias = Annotated[PublicKey, msgspec.Meta(extra_json_schema={"pattern": "^[A-Za-z0-9+/]{1622}==$"})]
 SignatureText: TypeAlias = Annotated[Signature, msgspec.Meta(extra_json_schema={"pattern": "^[A-Za-z0-9+/]{86}==$"})]
 
@@ -195,6 +198,17 @@ class Aggregated(Body, frozen=True):
     failure: Reason = ""
 
 
+class NewPieces(Body, frozen=True):
+    """seq: of the first piece; a site counts the pieces of a task run 1, 2, 3, ...
+
+    round: left out where sealed pieces say it themselves.
+    """
+
+    seq: Count
+    pieces: Annotated[list[PieceText], msgspec.Meta(min_length=1, max_length=32)]
+    round: Count | None = None
+
+
 class OneMessage(Body, frozen=True):
     project_id: Uuid
     to: Literal["coordinator", "participants"] | Annotated[list[Uuid], msgspec.Meta(min_length=1, max_length=10_000)]
@@ -267,6 +281,13 @@ class EventsQuery(Query, frozen=True):
 
 class RunEventsQuery(EventsQuery, frozen=True):
     wait: Wait = 0.0
+
+
+class LogsQuery(RunEventsQuery, frozen=True):
+    """after: the `at` of the last piece seen."""
+
+    site: Uuid | UnsetType = UNSET
+    task: Count | UnsetType = UNSET
 
 
 class InboxQuery(Query, frozen=True):

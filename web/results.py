@@ -86,6 +86,13 @@ class RoundResult(Result, frozen=True):
     round: int
 
 
+class LogResult(Result, frozen=True):
+    """seq: of the last piece that the hub has. duplicate: it had them all already."""
+
+    seq: int
+    duplicate: bool
+
+
 class Sent(Result, frozen=True):
     ids: list[Uuid]
 

@@ -19,7 +19,7 @@ from storage.signals import Announcement, Decided
 from web.errors import busy
 
 T = TypeVar("T")
-Key: TypeAlias = tuple[Literal["command", "inbox", "run"], Id]
+Key: TypeAlias = tuple[Literal["command", "inbox", "run", "log"], Id]
 
 SLICE = 32
 BETWEEN_SLICES_S = 0.004
@@ -120,6 +120,8 @@ class Waiting:
                 asleep.extend(self._places.get(("inbox", site), ()))
             for run in announcement.runs:
                 asleep.extend(self._places.get(("run", run), ()))
+            for run in announcement.logs:
+                asleep.extend(self._places.get(("log", run), ()))
         self._wake(asleep)
 
     def wake(self, place: Place) -> None:

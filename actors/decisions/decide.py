@@ -6,7 +6,7 @@ from typing import assert_never
 
 import msgspec
 
-from actors.decisions import keys, messages, people, projects, runs, seats, sites
+from actors.decisions import keys, logs, messages, people, projects, runs, seats, sites
 from actors.decisions.access import forbidden
 from actors.decisions.draft import Decision, Draft, Refused, State
 from broker.protocol import commands as c
@@ -18,6 +18,8 @@ class Rules(msgspec.Struct, frozen=True):
     """What the operator's settings say about decisions."""
 
     message_ttl_s: float = 604_800.0
+    log_limit_bytes: int = 16_777_216
+    keep_inbox_s: float = 604_800.0
 
 
 def decide(state: State, envelope: Envelope, now: Micros, rules: Rules) -> Decision:
@@ -108,6 +110,8 @@ def _decide(draft: Draft, command: c.AnyCommand, rules: Rules) -> Decision:  # n
             return seats.drop_seats(draft, command)
         case c.PassDeadline():
             return seats.pass_deadline(draft, command)
+        case c.WriteLog():
+            return logs.write_log(draft, command, rules.log_limit_bytes, rules.keep_inbox_s)
         case c.PostMessages():
             return messages.post_messages(draft, command, rules.message_ttl_s)
         case c.AcknowledgeInbox():

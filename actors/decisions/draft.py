@@ -31,6 +31,7 @@ _GROUPS: dict[type[Record], str] = {
     r.Run: "project_id",
     r.InboxEntry: "message_id",
     r.SiteKey: "site_id",
+    r.SiteLog: "run_id",
 }
 """By what a kind of record is looked up besides its key."""
 

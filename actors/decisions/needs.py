@@ -81,6 +81,8 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912 - one branch for
             return Needs(runs={run}, keys=keys, keys_in={run} if keys else set())
         case c.DropSeats(run_id=run) | c.PassDeadline(run_id=run):
             return Needs(runs={run})
+        case c.WriteLog(run_id=run, site_id=site, pieces=pieces):
+            return Needs(sites={site}, logs={(run, site)}, keys=keys_in(pieces))
         case c.PostMessages(sender_site_id=site, messages=messages):
             projects = {message.project_id for message in messages}
             runs = {message.run_id for message in messages if message.run_id is not None}

@@ -38,6 +38,8 @@ Signature = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
 Grace = Annotated[float, msgspec.Meta(ge=0, le=7_776_000)]
 Slug = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_.-]{0,63}(?!\n)$", max_length=64)]
 Span = Annotated[float, msgspec.Meta(ge=1, le=7_776_000)]
+Piece = Annotated[bytes, msgspec.Meta(min_length=1, max_length=65_536)]
+Pieces = Annotated[list[Piece], msgspec.Meta(min_length=1, max_length=32)]
 Metrics = Annotated[dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], float], msgspec.Meta(max_length=64)]
 Joining = Literal["open", "approval", "invitation"]
 Sealed = Literal["required", "optional"]
@@ -353,6 +355,23 @@ class PassDeadline(Command, frozen=True, tag="pass_deadline"):
     round: int | None = None
 
 
+# logs
+
+
+class WriteLog(Command, frozen=True, tag="write_log"):
+    """Further pieces of a site's (sealed) log of a task run; the first one is number `seq`.
+
+    round: of all of them; None where sealed pieces say it themselves.
+    """
+
+    run_id: Id
+    task_seq: int
+    site_id: Id
+    seq: Annotated[int, msgspec.Meta(ge=1)]
+    pieces: Pieces
+    round: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
 # messages
 
 
@@ -418,6 +437,7 @@ AnyCommand: TypeAlias = (
     | ReportAggregated
     | DropSeats
     | PassDeadline
+    | WriteLog
     | PostMessages
     | AcknowledgeInbox
     | ExpireMessages

@@ -20,6 +20,7 @@ class Needs:
     keys: (site, epoch) of sealing keys. keys_in: runs whose seats' current keys are needed.
     keyrings: sites whose keys are needed, with their memberships, projects, the coordinators of these, and the members
         of those that they coordinate.
+    logs: (run, site): what it takes to write on that site's log of the run.
     Whatever project, site or organisation is loaded comes with the head of its event stream.
     """
 
@@ -44,6 +45,7 @@ class Needs:
     keys_in: set[Id] = field(default_factory=set)
     keyrings: set[Id] = field(default_factory=set)
     messages: set[Id] = field(default_factory=set)
+    logs: set[tuple[Id, Id]] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""

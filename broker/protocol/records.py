@@ -268,6 +268,43 @@ class Message(Record, frozen=True):
     expired_at: Micros | None = None
 
 
+class LogHead(Record, frozen=True):
+    """The head of a run's log: its pieces have the places 1..last_place without gaps, over all sites."""
+
+    TABLE = "log_heads"
+    KEY = ("run_id",)
+    run_id: Id
+    last_place: int = 0
+
+
+class SiteLog(Record, frozen=True):
+    """How far a site's log of a task run has come: its pieces are numbered 1..last_seq without gaps."""
+
+    TABLE = "site_logs"
+    KEY = ("run_id", "site_id", "task_seq")
+    run_id: Id
+    site_id: Id
+    task_seq: int
+    last_seq: int = 0
+    size_bytes: int = 0
+
+
+class LogPiece(Record, frozen=True):
+    """What a site wrote into its log of a task run, in one piece. place: where it lies in the run's log."""
+
+    TABLE = "log_pieces"
+    KEY = ("run_id", "place")
+    run_id: Id
+    place: int
+    site_id: Id
+    task_seq: int
+    seq: int
+    round: int | None
+    body: bytes
+    size_bytes: int
+    created_at: Micros
+
+
 class InboxEntry(Record, frozen=True):
     """One numbered entry of a site's inbox: a message, or a notice of the hub (which may point at a message)."""
 
@@ -359,6 +396,9 @@ RECORDS: tuple[type[Record], ...] = (
     Seat,
     Submission,
     Message,
+    LogHead,
+    SiteLog,
+    LogPiece,
     InboxEntry,
     Stream,
     Event,

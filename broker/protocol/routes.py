@@ -50,7 +50,7 @@ QUEUES = (
     Queue(_queue("heartbeats"), False, "packed heartbeats of all sites; transient, oldest dropped first"),
     Queue(_queue("projects"), True, "projects and memberships"),
     Queue(_queue("runs"), True, "runs, rounds and the sites' reports on their seats"),
-    Queue(_queue("messages"), True, "messages between sites, acknowledgements, expiry"),
+    Queue(_queue("messages"), True, "messages between sites, acknowledgements, logs of runs, expiry"),
 )
 
 _SUBJECTS: dict[str, tuple[type[c.Command], ...]] = {
@@ -81,7 +81,7 @@ _SUBJECTS: dict[str, tuple[type[c.Command], ...]] = {
         c.DropSeats,
         c.PassDeadline,
     ),
-    "messages": (c.PostMessages, c.AcknowledgeInbox, c.ExpireMessages, c.ForgetHistory),
+    "messages": (c.PostMessages, c.AcknowledgeInbox, c.WriteLog, c.ExpireMessages, c.ForgetHistory),
 }
 
 

@@ -146,14 +146,18 @@ def _bodies(database: Database, messages: list[Id]) -> dict[Id, bytes | None]:
     return {ident: None if body is None else bytes(body) for ident, body in found}
 
 
-def _for(reader: Id | None, body: bytes | None) -> bytes | None:
+def body_for(reader: Id | None, body: bytes) -> bytes:
     """The body as this site gets it (None: who has no keys). What only looked sealed, before anybody sealed, stays."""
-    if body is None or not is_sealed(body):
+    if not is_sealed(body):
         return body
     try:
         return trimmed(body, reader)
     except (SealMalformed, SealUnsupported):
         return body
+
+
+def _for(reader: Id | None, body: bytes | None) -> bytes | None:
+    return None if body is None else body_for(reader, bytes(body))
 
 
 def _entry(site: Id, one: Row, bodies: dict[Id, bytes | None]) -> InboxEntry:
@@ -195,7 +199,7 @@ def _message(one: Row, deliveries: list[Delivery] | None, subject: Subject) -> M
         task_seq=task_seq,
         round=number,
         kind=kind,
-        body=_for(subject.id if subject.kind == "site" else None, None if body is None else bytes(body)),
+        body=_for(subject.id if subject.kind == "site" else None, body),
         size_bytes=size,
         sha256=sha256,
         sent_at=time_text(sent),

@@ -250,6 +250,21 @@ class Event(Resource, frozen=True):
     hash: str
 
 
+class LogPiece(Resource, frozen=True):
+    """A piece of a site's log of a task run. at: its place in the run's log. A sealed body is trimmed to its reader."""
+
+    at: int
+    site_id: Uuid
+    task_seq: int
+    seq: int
+    round: int | None
+    created_at: Time
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"LogPiece({self.site_id} {self.task_seq} {self.seq}, {len(self.body)} bytes)"
+
+
 class Delivery(Resource, frozen=True):
     site_id: Uuid
     state: DeliveryShown

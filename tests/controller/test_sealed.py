@@ -274,6 +274,79 @@ def test_without_the_coordinators_key_nothing_leaves(world: World, tmp_path) -> 
         assert not any(b'"update"' in body for *_, body in wire.passed)
 
 
+# logs
+
+
+def test_what_hooks_say_is_sealed_and_read_by_whom_it_is_for(sites) -> None:
+    north, east, south = sites
+    project = project_of(sites)
+    for site in sites:
+        site.hold("train")
+    run_id = project.start()
+    mine = until(lambda: north.client.logs(run_id, site_id=east.site_id))
+    assert all(b"training begins" not in piece.body for piece in mine)
+    shown = site_command(north, "logs", run_id, "--site", east.name).stdout
+    assert re.search(rf"{east.name} task 1 round 1  training begins\n.*loss is fine", shown)  # while it still trains
+    for site in sites:
+        site.release("train")
+    trained(project, run_id)
+    followed = site_command(north, "logs", run_id, "--follow")
+    assert followed.returncode == 0, followed.stderr
+    for site in sites:
+        until(lambda s=site: s.client.logs(run_id, site_id=s.site_id)[-1].round == 2)
+    everything = site_command(north, "logs", run_id).stdout
+    assert everything.count("training begins") == 6
+    own = site_command(east, "logs", run_id).stdout
+    assert own.count("training begins") == 2
+    assert south.name not in own
+
+
+def test_a_log_goes_on_after_a_kill_and_over_a_rotation(sites) -> None:
+    north, east, _ = sites
+    project = project_of(sites)
+    east.hold("train")
+    run_id = project.start()
+    until(lambda: north.client.logs(run_id, site_id=east.site_id))
+    east.kill()
+    site_command(north, "rotate-keys")
+    site_command(north, "revoke-key", "1")
+    east.release("train")
+    east.start()
+    trained(project, run_id)
+    until(lambda: north.client.logs(run_id, site_id=east.site_id)[-1].round == 2)
+    pieces = north.client.logs(run_id, site_id=east.site_id)
+    assert [piece.seq for piece in pieces] == list(range(1, len(pieces) + 1))
+    shown = site_command(north, "logs", run_id, "--site", east.name)
+    assert "piece 1 is not shown (revoked_key)" in shown.stderr
+    assert shown.stdout.count("training begins") == 2
+
+
+def test_a_piece_in_another_place_is_not_shown(world: World, tmp_path) -> None:
+    """The hub shows one piece twice, and as if it were of another round."""
+    with lying(world, tmp_path, "north", "east", liar_to="north") as (wire, (north, east)):
+        north.start()
+        east.start()
+        project = project_of([north, east])
+        run_id = project.start()
+        trained(project, run_id)
+        until(lambda: north.client.logs(run_id, site_id=east.site_id)[-1].round == 2)
+
+        def rewrite(_method: str, path: str, content: bytes) -> bytes:
+            if "/logs" not in path:
+                return content
+            answer = json.loads(content)
+            if len(answer["items"]) > 1:
+                answer["items"][1]["body"] = answer["items"][0]["body"]
+                answer["items"][0]["round"] = 2
+            return json.dumps(answer).encode()
+
+        wire.rewrite = rewrite
+        shown = site_command(north, "logs", run_id, "--site", east.name)
+        assert shown.returncode == 1
+        assert "not shown (readdressed)" in shown.stderr
+        assert shown.stdout == ""
+
+
 # people
 
 

@@ -50,7 +50,18 @@ posts = st.builds(
 )
 
 
-@given(command=reports | posts, key=ids, at=st.integers(0, 2**60), waited=st.booleans())
+logs = st.builds(
+    c.WriteLog,
+    run_id=ids,
+    task_seq=st.integers(1, 9),
+    site_id=ids,
+    seq=st.integers(1, 10**9),
+    pieces=st.lists(st.binary(min_size=1, max_size=100), min_size=1, max_size=3),
+    round=st.none() | st.integers(1, 10**5),
+)
+
+
+@given(command=reports | posts | logs, key=ids, at=st.integers(0, 2**60), waited=st.booleans())
 def test_round_trip(command: c.AnyCommand, key: str, at: int, waited: bool) -> None:
     envelope = codec.envelope_of(command, id=key, by=codec.THE_HUB, at=at, waited=waited)
     assert codec.decode(codec.encode(envelope)) == envelope

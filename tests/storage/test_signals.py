@@ -20,6 +20,7 @@ announcements = st.builds(
     decided=st.lists(decided, max_size=6),
     inboxes=st.dictionaries(ids, st.integers(1, 10**9), max_size=300),
     runs=st.dictionaries(ids, st.integers(1, 10**6), max_size=5),
+    logs=st.dictionaries(ids, st.integers(1, 10**6), max_size=5),
     tokens=st.booleans(),
 )
 
@@ -29,7 +30,12 @@ def test_payloads_fit_and_say_the_same(whole: Announcement) -> None:
     texts = payloads(whole)
     assert all(len(text.encode()) < 8000 for text in texts)
     again = msgspec.json.decode(_joined([msgspec.json.decode(t, type=Announcement) for t in texts]), type=Announcement)
-    assert (again.inboxes, again.runs, again.tokens) == (whole.inboxes, whole.runs, whole.tokens)
+    assert (again.inboxes, again.runs, again.logs, again.tokens) == (
+        whole.inboxes,
+        whole.runs,
+        whole.logs,
+        whole.tokens,
+    )
     assert [one.id for one in again.decided] == [one.id for one in whole.decided]
     assert all(
         short.answer_json in ("", one.answer_json) for short, one in zip(again.decided, whole.decided, strict=True)
