@@ -120,6 +120,7 @@ def _load_one_by_one(database: Database, needs: Needs) -> Loaded:
     reader.rows(r.Round, _ROUNDS, run_ids)
     seats = reader.rows(r.Seat, _SEATS, run_ids)
 
+    reader.models(needs.models)
     reader.rows(r.SiteKey, f"{_KEYS} WHERE site_id {{any:uuid}}", needs.keyrings)
     reader.keys(needs.keys)
     reader.rows(r.SiteKey, f"{_KEYS} WHERE state = 'current' AND site_id IN ({_SITES_OF_SEATS})", needs.keys_in)
@@ -176,6 +177,10 @@ class _Reader:
             )
             self.loaded.records.extend(r.SiteKey(*row) for row in found)
 
+    def models(self, wanted: Iterable[tuple[Id, int]]) -> None:
+        for run, version in sorted(wanted):
+            self.loaded.records.extend(r.Model(*row) for row in self.database.all(_MODEL, run, version))
+
     def pairs(self, sql: str, ids: Iterable[Id]) -> list[tuple[Id, Id]]:
         wanted = list(ids)
         return [(a, b) for a, b in self.database.all(sql, self.database.many(wanted))] if wanted else []
@@ -204,6 +209,10 @@ _SEATS_OF_SITES = (
 )
 _LOG_HEADS = _select(r.LogHead)
 _SITE_LOGS = f"{_select(r.SiteLog)} WHERE run_id {{any:uuid}} AND site_id {{any:uuid}}"
+_MODEL = (
+    f"{_select(r.Model, 'models.')} JOIN runs ON runs.project_id = models.project_id"
+    " WHERE runs.id = %s AND models.version = %s"
+)
 _SITES_OF_SEATS = (
     "SELECT seats.site_id FROM seats JOIN task_runs ON task_runs.id = seats.task_run_id"
     " WHERE seats.run_id {any:uuid} AND task_runs.state = 'active'"

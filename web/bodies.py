@@ -177,8 +177,11 @@ class Stop(Body, frozen=True):
 
 
 class Restart(Body, frozen=True):
+    """model_version: of the project's models, to begin with in the task that made it."""
+
     start_from: Literal["reached", "start"] = "reached"
     finish_within_s: Span = 604_800.0
+    model_version: Count | None = None
 
 
 class SeatReport(Body, frozen=True):

@@ -13,9 +13,9 @@ from broker.protocol.commands import (
     TaskSpec,
     UpdateProject,
 )
-from storage.views import events, runs
+from storage.views import events, models, runs
 from storage.views import projects as views
-from storage.views.resources import Event, Membership, Project, RunHead
+from storage.views.resources import Event, Membership, Model, Project, RunHead
 from storage.views.sight import Listed
 from web.bodies import (
     EventsQuery,
@@ -141,6 +141,13 @@ def list_runs(call: Call) -> Response:
     )
 
 
+def list_models(call: Call) -> Response:
+    found = models.of_project(call.web.database, call.caller.subject, call.id("project_id"), call.paging)
+    if found is None:
+        raise not_found("project", call.id("project_id"))
+    return answer(found)
+
+
 OPERATIONS = (
     Operation(
         method="POST",
@@ -252,5 +259,14 @@ OPERATIONS = (
         does=list_runs,
         query=ProjectRunsQuery,
         answers={200: Listed[RunHead]},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/projects/{project_id}/models",
+        name="list_models",
+        about="Every global model that was made in a project, as versions (members, admin, auditor)",
+        does=list_models,
+        query=PageQuery,
+        answers={200: Listed[Model]},
     ),
 )

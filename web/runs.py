@@ -74,7 +74,12 @@ def restart(call: Call) -> Response:
     body: Restart = call.body
     return write(
         call,
-        RestartRun(run_id=call.id("run_id"), start_from=body.start_from, finish_within_s=body.finish_within_s),
+        RestartRun(
+            run_id=call.id("run_id"),
+            start_from=body.start_from,
+            finish_within_s=body.finish_within_s,
+            model_version=body.model_version,
+        ),
         made="/v1/runs/{id}",
     )
 

@@ -72,8 +72,9 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912 - one branch for
             return Needs(members_of={project}, live_runs_of={project}, begin_in={project})
         case c.StopRun(run_id=run):
             return Needs(runs={run})
-        case c.RestartRun(run_id=run):
-            return Needs(runs={run, next_attempt(run)}, restarting={run})
+        case c.RestartRun(run_id=run, model_version=version):
+            models = {(run, version)} if version is not None else set()
+            return Needs(runs={run, next_attempt(run)}, restarting={run}, models=models)
         case c.ReportSeat(run_id=run, update=update):
             return Needs(runs={run}, keys=keys_in((update,)))
         case c.ReportAggregated(run_id=run, model=model):

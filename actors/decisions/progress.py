@@ -372,11 +372,18 @@ def complete_round(
         model_message_id=model,
     )
     task = draft.change(task, model_message_id=model or task.model_message_id)
+    version = None if model is None else _keep_model(draft, run, task, here, model)
     run_event(
         draft,
         run,
         EventKind.ROUND_COMPLETED,
-        {"task": task.name, "round": here.number, "metrics": metrics, "model_message_id": model},
+        {
+            "task": task.name,
+            "round": here.number,
+            "metrics": metrics,
+            "model_message_id": model,
+            "model_version": version,
+        },
     )
     for seat in draft.group(r.Seat, task.id):
         facts = {"metrics": metrics, "rounds": spec.rounds}
@@ -385,6 +392,29 @@ def complete_round(
         open_round(draft, run, task, here.number + 1)
     else:
         end_task(draft, run, task, Step.SUCCEED, "completed")
+
+
+def _keep_model(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, message_id: Id) -> int:
+    """The model becomes the project's next version."""
+    project, message = draft.have(r.Project, run.project_id), draft.have(r.Message, message_id)
+    project = draft.change(project, last_model_version=project.last_model_version + 1)
+    draft.put(
+        r.Model(
+            project_id=project.id,
+            version=project.last_model_version,
+            run_id=run.id,
+            task_seq=task.seq,
+            task=task.name,
+            round=here.number,
+            message_id=message_id,
+            artifact_id=None,
+            digest=message.sha256,
+            size_bytes=message.size_bytes,
+            metrics_json=here.metrics_json,
+            created_at=draft.now,
+        )
+    )
+    return project.last_model_version
 
 
 def fail_round(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, reason: str, detail: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from actors.decisions.access import find, need_coordinator, need_hub
+from actors.decisions.access import find, missing, need_coordinator, need_hub
 from actors.decisions.draft import Decision, Draft, Refused
 from actors.decisions.progress import begin, end, quorum_of, run_event, seats_of, spec_of
-from actors.decisions.projects import tasks_of
+from actors.decisions.projects import predecessors, tasks_of
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind
@@ -147,7 +147,8 @@ def _finished(run: r.Run, verb: str) -> Refused:
 
 
 def restart_run(draft: Draft, command: c.RestartRun) -> Decision:
-    """A new attempt: a run of its own under the same number. What had succeeded is carried over."""
+    """A new attempt: a run of its own under the same number. What had succeeded is carried over, unless it comes after
+    a task that begins anew with a chosen model."""
     old = find(draft, r.Run, "run", command.run_id)
     project = draft.have(r.Project, old.project_id)
     need_coordinator(draft, project, run=old, admin_too=False)
@@ -164,7 +165,10 @@ def restart_run(draft: Draft, command: c.RestartRun) -> Decision:
             409, "run_live", "A run lives", f"run {others[0].id} of project {project.id} is running; stop it first"
         )
     old_tasks = {t.seq: t for t in draft.group(r.TaskRun, old.id)}
-    _check_seats(draft, project, [spec_of(t) for t in old_tasks.values() if t.state != TaskRunState.SUCCEEDED])
+    model = None if command.model_version is None else _chosen_model(draft, old_tasks, command, command.model_version)
+    anew = set(old_tasks) if command.start_from == "start" else _behind(old_tasks, model)
+    carried = {seq for seq, task in old_tasks.items() if task.state == TaskRunState.SUCCEEDED} - anew
+    _check_seats(draft, project, [spec_of(task) for seq, task in old_tasks.items() if seq not in carried])
     reached = {seq: _reached(draft, task) for seq, task in old_tasks.items()}
     if RunState(old.state) not in RUN_FINAL:
         end(draft, old, Step.CANCEL, "restarted", "its coordinator restarted it", next_too=False)
@@ -183,13 +187,17 @@ def restart_run(draft: Draft, command: c.RestartRun) -> Decision:
         restart_of=old.id,
     )
     draft.put(run)
-    run_event(draft, run, EventKind.RUN_CREATED, {"number": run.number, "attempt": run.attempt, "restart_of": old.id})
+    facts = {"number": run.number, "attempt": run.attempt, "restart_of": old.id}
+    run_event(draft, run, EventKind.RUN_CREATED, facts | ({"model_version": model.version} if model else {}))
     for seq, old_task in sorted(old_tasks.items()):
         task = _task_run(run, seq, spec_of(old_task))
-        if command.start_from == "reached":
-            completed, model = reached[seq]
-            task = msgspec.structs.replace(task, first_round=completed + 1, model_message_id=model)
-            if old_task.state == TaskRunState.SUCCEEDED:
+        if model is not None and seq == model.task_seq:
+            first = 1 if command.start_from == "start" else model.round + 1
+            task = msgspec.structs.replace(task, first_round=first, model_message_id=model.message_id)
+        elif seq not in anew:
+            completed, newest = reached[seq]
+            task = msgspec.structs.replace(task, first_round=completed + 1, model_message_id=newest)
+            if seq in carried:
                 state = follow(TASK_RUN, TaskRunState.WAITING, Step.CARRY)
                 task = msgspec.structs.replace(
                     task, state=state, reason="carried", round=completed, first_round=old_task.first_round
@@ -198,6 +206,43 @@ def restart_run(draft: Draft, command: c.RestartRun) -> Decision:
         draft.put(task)
     begin(draft, run)
     return draft.accept(_answer(draft.have(r.Run, run.id)), 201)
+
+
+def _chosen_model(draft: Draft, tasks: dict[int, r.TaskRun], command: c.RestartRun, version: int) -> r.Model:
+    """The model of this version, if a task of the run can go on with it. 404 or 422 otherwise."""
+    project_id = draft.have(r.Run, command.run_id).project_id
+    model = draft.get(r.Model, project_id, version)
+    if model is None:
+        raise missing("model", f"{version} of project {project_id}")
+    task = tasks.get(model.task_seq)
+    if task is None or task.name != model.task:
+        raise Refused(
+            422,
+            "model_of_another_task",
+            "Model of another task",
+            f"model {version} was made by task {model.task_seq}, {model.task!r}; run {command.run_id} has no such task",
+        )
+    if command.start_from == "reached" and model.round >= spec_of(task).rounds:
+        raise Refused(
+            422,
+            "no_rounds_left",
+            "No rounds left",
+            f"model {version} was made in round {model.round}, the last one of task {task.name!r}; restart with "
+            "start_from: start to train all rounds on top of it",
+        )
+    return model
+
+
+def _behind(tasks: dict[int, r.TaskRun], model: r.Model | None) -> set[int]:
+    """The task that begins with a chosen model, and all that come after it: what they made is not carried over."""
+    if model is None:
+        return set()
+    seqs = {task.name: seq for seq, task in tasks.items()}
+    after = predecessors([spec_of(task) for _, task in sorted(tasks.items())])
+    anew = {model.task}
+    while more := {name for name, before in after.items() if name not in anew and anew.intersection(before)}:
+        anew |= more
+    return {seqs[name] for name in anew}
 
 
 def next_attempt(run_id: Id) -> Id:

@@ -305,11 +305,16 @@ class StopRun(Command, frozen=True, tag="stop_run"):
 
 
 class RestartRun(Command, frozen=True, tag="restart_run"):
-    """A new attempt, from the round that was reached or from the start; a live run is cancelled first."""
+    """A new attempt, from the round that was reached or from the start; a live run is cancelled first.
+
+    model_version: the task that made it begins with this model of the project, behind the round that it was made in
+    (`reached`) or in its first one (`start`).
+    """
 
     run_id: Id
     start_from: Literal["reached", "start"] = "reached"
     finish_within_s: Span = 604_800.0
+    model_version: int | None = None
 
 
 class ReportSeat(Command, frozen=True, tag="report_seat"):

@@ -15,6 +15,7 @@ class Needs:
         mailboxes.
     members_of: projects whose memberships (with sites and mailboxes) are needed.
     live_runs_of: projects whose created and running runs are needed; begin_in: with all that hangs on the queued ones.
+    models: (run, version) of global models of the run's project.
     restarting: runs whose project's live runs are needed. mentioned_runs: only the row itself.
     retiring: sites whose memberships, coordinated projects and live seats are needed.
     keys: (site, epoch) of sealing keys. keys_in: runs whose seats' current keys are needed.
@@ -44,6 +45,7 @@ class Needs:
     keys: set[tuple[Id, int]] = field(default_factory=set)
     keys_in: set[Id] = field(default_factory=set)
     keyrings: set[Id] = field(default_factory=set)
+    models: set[tuple[Id, int]] = field(default_factory=set)
     messages: set[Id] = field(default_factory=set)
     logs: set[tuple[Id, Id]] = field(default_factory=set)
 

@@ -122,7 +122,7 @@ class Mailbox(Record, frozen=True):
 class Project(Record, frozen=True):
     """tasks_json: list of `TaskSpec`. last_run_number: of the newest run; numbers have no gaps or doubles.
 
-    sealed: required or optional; whether payloads have to be sealed.
+    sealed: required or optional; whether payloads have to be sealed. last_model_version: versions have no gaps either.
     """
 
     TABLE = "projects"
@@ -141,6 +141,7 @@ class Project(Record, frozen=True):
     archived_at: Micros | None = None
     version: int = 1
     sealed: str = "required"
+    last_model_version: int = 0
 
 
 class Membership(Record, frozen=True):
@@ -305,6 +306,25 @@ class LogPiece(Record, frozen=True):
     created_at: Micros
 
 
+class Model(Record, frozen=True):
+    """A global model as a version of its project. size_bytes, digest: of its message, as that has them."""
+
+    TABLE = "models"
+    KEY = ("project_id", "version")
+    project_id: Id
+    version: int
+    run_id: Id
+    task_seq: int
+    task: str
+    round: int
+    message_id: Id
+    artifact_id: Id | None
+    digest: str
+    size_bytes: int
+    metrics_json: str
+    created_at: Micros
+
+
 class InboxEntry(Record, frozen=True):
     """One numbered entry of a site's inbox: a message, or a notice of the hub (which may point at a message)."""
 
@@ -399,6 +419,7 @@ RECORDS: tuple[type[Record], ...] = (
     LogHead,
     SiteLog,
     LogPiece,
+    Model,
     InboxEntry,
     Stream,
     Event,

@@ -296,6 +296,22 @@ class Message(Resource, frozen=True):
         return f"Message({self.id}, {self.size_bytes} bytes, sha256 {self.sha256})"
 
 
+class Model(Resource, frozen=True):
+    """size_bytes, digest: of its message. Read that (or its artifact) for the model itself."""
+
+    version: int
+    run_id: Uuid
+    task_seq: int
+    task: str
+    round: int
+    message_id: Uuid
+    artifact_id: Uuid | None
+    digest: str
+    size_bytes: int
+    metrics: dict[str, float]
+    created_at: Time
+
+
 class InboxMessage(Resource, frozen=True):
     id: Uuid
     sender_site_id: Uuid

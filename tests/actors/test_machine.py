@@ -134,10 +134,14 @@ class Yard(RuleBasedStateMachine):
         if really and (run := self.pick(which)):
             self.send(c.StopRun(run_id=run.id), self.sites[0])
 
-    @rule(which=st.integers(0, 1), start_from=st.sampled_from([None, None, None, "reached", "start"]))
-    def restart(self, which: int, start_from: Any) -> None:
+    @rule(
+        which=st.integers(0, 1),
+        start_from=st.sampled_from([None, None, None, "reached", "start"]),
+        version=st.sampled_from([None, 1, 2]),
+    )
+    def restart(self, which: int, start_from: Any, version: int | None) -> None:
         if start_from and (run := self.pick(which)):
-            self.send(c.RestartRun(run_id=run.id, start_from=start_from), self.sites[0])
+            self.send(c.RestartRun(run_id=run.id, start_from=start_from, model_version=version), self.sites[0])
 
     @rule(
         site=st.integers(0, SITES - 1),
@@ -253,6 +257,13 @@ class Yard(RuleBasedStateMachine):
     def numbers_have_no_gaps_or_doubles(self) -> None:
         firsts = [run.number for run in self.runs if run.attempt == 1]
         assert firsts == list(range(1, len(firsts) + 1))
+
+    @invariant()
+    def every_global_model_is_a_version(self) -> None:
+        models = self.state.rows[r.Model].values()
+        assert sorted(m.version for m in models) == list(range(1, len(models) + 1))  # type: ignore[attr-defined]
+        made = {m.id for m in self.state.rows[r.Message].values() if m.kind == "model"}  # type: ignore[attr-defined]
+        assert {m.message_id for m in models} == made  # type: ignore[attr-defined]
 
     @invariant()
     def at_most_one_run_is_running(self) -> None:

@@ -1,0 +1,50 @@
+"""The models of a project: every global model that was made, as a version."""
+
+from __future__ import annotations
+
+import msgspec
+
+from broker.protocol.commands import Subject
+from broker.protocol.ids import Id
+from storage.database import Database, Row
+from storage.views.projects import may_see_members
+from storage.views.resources import Model, time_text
+from storage.views.sight import Clause, Cursor, Listed, Paging, page
+
+_MODEL = (
+    "SELECT project_id, version, run_id, task_seq, task, round, message_id, artifact_id, digest, size_bytes, "
+    "metrics_json, created_at FROM models"
+)
+_metrics = msgspec.json.Decoder(dict[str, float])
+
+
+def of_project(database: Database, subject: Subject, project: Id, paging: Paging) -> Listed[Model] | None:
+    """From the first version on; None unless the subject is an active member (or may see everything)."""
+    if not may_see_members(database, subject, project):
+        return None
+    return page(
+        database,
+        _MODEL,
+        [Clause("project_id = %s", (project,))],
+        paging,
+        _model,
+        order=("version", "project_id"),
+        cursor_of=lambda one: Cursor(one[1], one[0]),
+    )
+
+
+def _model(one: Row) -> Model:
+    _, version, run, task_seq, task, number, message, artifact, digest, size, metrics, created_at = one
+    return Model(
+        version=version,
+        run_id=run,
+        task_seq=task_seq,
+        task=task,
+        round=number,
+        message_id=message,
+        artifact_id=artifact,
+        digest=digest,
+        size_bytes=size,
+        metrics=_metrics.decode(metrics),
+        created_at=time_text(created_at),
+    )
