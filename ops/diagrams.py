@@ -63,6 +63,15 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
         s.DELIVERY,
         frozenset({s.DeliveryState.ACKNOWLEDGED, s.DeliveryState.EXPIRED}),
     ),
+    (
+        "Sealing key",
+        (
+            "One epoch of a site. A superseded one still opens, and is taken in headers, until its grace is over; a "
+            "revoked one is not."
+        ),
+        s.KEY,
+        frozenset({s.KeyState.REVOKED}),
+    ),
 )
 
 

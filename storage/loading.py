@@ -46,7 +46,7 @@ def _load_at_once(database: Database, needs: Needs) -> Loaded:
     """The same rows as one by one, as JSON, which comes faster into records than rows do."""
     runs, named = database.many(needs.runs), database.many(needs.sites)
     row = database.one(
-        database.prepared("fedyard_load", _AT_ONCE, ("uuid[]",) * 8),
+        database.prepared("fedyard_load", _AT_ONCE, ("uuid[]",) * 9 + ("bigint[]",)),
         runs,
         database.many(needs.members_of),
         database.many(needs.projects),
@@ -55,6 +55,8 @@ def _load_at_once(database: Database, needs: Needs) -> Loaded:
         named,
         named,
         database.many(needs.runs | needs.mentioned_runs),
+        database.many(site for site, _ in needs.keys),
+        database.many(epoch for _, epoch in needs.keys),
     )
     assert row is not None
     records: list[Record] = []
@@ -78,20 +80,25 @@ def _load_one_by_one(database: Database, needs: Needs) -> Loaded:
     runs += [run for run in live if run.state == "created" and run.project_id in needs.begin_in]
     reader.loaded.seated = reader.pairs(_SEATED, needs.retiring)
 
-    own = reader.rows(r.Membership, f"{_MEMBERS} WHERE site_id {{any:uuid}}", needs.retiring)
-    coordinated = reader.rows(r.Project, f"{_PROJECTS} WHERE coordinator_site_id {{any:uuid}}", needs.retiring)
+    own = reader.rows(r.Membership, f"{_MEMBERS} WHERE site_id {{any:uuid}}", needs.retiring | needs.keyrings)
+    leading = needs.retiring | needs.keyrings
+    coordinated = reader.rows(r.Project, f"{_PROJECTS} WHERE coordinator_site_id {{any:uuid}}", leading)
+    led = {project.id for project in coordinated if project.coordinator_site_id in needs.keyrings}
     of_runs = {run.project_id for run in runs}
     wanted = (
         needs.projects | needs.members_of | of_runs | {m.project_id for m in messages} | {m.project_id for m in own}
     )
     projects = [*coordinated, *reader.rows(r.Project, f"{_PROJECTS} WHERE id {{any:uuid}}", wanted)]
     reader.rows(r.Project, f"{_PROJECTS} WHERE name {{any}}", needs.project_names)
-    members = reader.rows(r.Membership, f"{_MEMBERS} WHERE project_id {{any:uuid}}", needs.members_of | of_runs)
+    members = reader.rows(r.Membership, f"{_MEMBERS} WHERE project_id {{any:uuid}}", needs.members_of | of_runs | led)
 
     run_ids = {run.id for run in runs}
     reader.rows(r.TaskRun, f"{_TASK_RUNS} WHERE run_id {{any:uuid}}", run_ids)
     reader.rows(r.Round, _ROUNDS, run_ids)
     seats = reader.rows(r.Seat, _SEATS, run_ids)
+
+    reader.rows(r.SiteKey, f"{_KEYS} WHERE site_id {{any:uuid}}", needs.keyrings)
+    reader.keys(needs.keys)
 
     tokens = reader.rows(r.Token, f"{_TOKENS} WHERE id {{any:uuid}}", needs.tokens)
     tokens += reader.rows(r.Token, f"{_TOKENS} WHERE sha256 {{any}}", needs.token_hashes)
@@ -101,7 +108,7 @@ def _load_one_by_one(database: Database, needs: Needs) -> Loaded:
     account_ids = needs.accounts | owners.get("account", set())
     accounts = reader.rows(r.Account, f"{_ACCOUNTS} WHERE id {{any:uuid}}", account_ids)
 
-    named = needs.sites | needs.retiring | owners.get("site", set())
+    named = needs.sites | needs.retiring | needs.keyrings | owners.get("site", set())
     concerned = named | {s.site_id for s in seats} | {m.site_id for m in members} | senders
     concerned |= {run.coordinator_site_id for run in runs} | {p.coordinator_site_id for p in projects}
     sites = reader.rows(r.Site, f"{_SITES} WHERE id {{any:uuid}}", concerned)
@@ -134,6 +141,17 @@ class _Reader:
         self.loaded.records.extend(found)
         return found
 
+    def keys(self, wanted: Iterable[tuple[Id, int]]) -> None:
+        """These, and such as belong to one of the sites and have another's epoch: so both indexes and arrays do."""
+        many, known = self.database.many, list(wanted)
+        if known:
+            found = self.database.all(
+                f"{_KEYS} WHERE site_id {{any:uuid}} AND epoch {{any}}",
+                many(site for site, _ in known),
+                many(epoch for _, epoch in known),
+            )
+            self.loaded.records.extend(r.SiteKey(*row) for row in found)
+
     def pairs(self, sql: str, ids: Iterable[Id]) -> list[tuple[Id, Id]]:
         wanted = list(ids)
         return [(a, b) for a, b in self.database.all(sql, self.database.many(wanted))] if wanted else []
@@ -162,6 +180,7 @@ _SEATED = (
     " AND seats.state IN ('invited', 'preparing', 'ready', 'training', 'uploading', 'submitted')"
 )
 _SITES = _select(r.Site)
+_KEYS = _select(r.SiteKey)
 _MAILBOXES = _select(r.Mailbox)
 _ORGANISATIONS = _select(r.Organisation)
 _ACCOUNTS = _select(r.Account)
@@ -176,7 +195,7 @@ _MESSAGES = (
 """Without the body, which no decision needs; that of a global model outlives its message's expiry, so it is kept."""
 _QUEUED = f"{_select(r.InboxEntry)} WHERE message_id {{any:uuid}} AND state = 'queued'"
 
-_COMMON = frozenset({"runs", "mentioned_runs", "members_of", "projects", "sites"})
+_COMMON = frozenset({"runs", "mentioned_runs", "members_of", "projects", "sites", "keys"})
 
 
 def _named(kind: type[Record], table: str) -> str:
@@ -194,6 +213,7 @@ _PARTS: dict[str, type[Record]] = {
     "houses": r.Organisation,
     "heads": r.Stream,
     "mentioned": r.Run,
+    "key_states": r.SiteKey,
 }
 
 _AT_ONCE = f"""
@@ -224,7 +244,8 @@ houses AS (
 heads AS (
   {_STREAMS} WHERE id = ANY(ARRAY(SELECT id FROM owned UNION SELECT unnest($7) UNION SELECT id FROM houses))
 ),
-mentioned AS ({_RUNS} WHERE id = ANY($8))
+mentioned AS ({_RUNS} WHERE id = ANY($8)),
+key_states AS ({_KEYS} WHERE site_id = ANY($9) AND epoch = ANY($10))
 SELECT {", ".join(f"(SELECT json_agg({name}) FROM {name})::text" for name in _PARTS)}
 """
 """Arrays of ids rather than joins: every row is found by its key, however large the tables have become."""

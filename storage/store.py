@@ -32,7 +32,7 @@ _BEGIN = f"BEGIN; SET LOCAL enable_seqscan = off; SELECT pg_advisory_xact_lock({
 """Decisions find their rows by key. A plan that was made while a table was small must not scan it when it has grown."""
 
 _PG_TYPES = {"Id": "uuid", "str": "text", "int": "bigint", "Micros": "bigint", "bytes": "bytea"}
-_ONCE: frozenset[type[Record]] = frozenset({r.Outcome, r.Event, r.Submission})
+_ONCE: frozenset[type[Record]] = frozenset({r.Outcome, r.Event, r.Submission, r.KeyStatement})
 """Written once: a clash of their keys is an error, and the last net against deciding twice."""
 
 

@@ -116,6 +116,13 @@ class Hub:
 
     # scenes
 
+    def key(self, site: Subject, epoch: int = 1, **options: Any) -> c.PutSiteKey:
+        """The command that adds a key; each epoch's is another."""
+        options.setdefault("public_key", epoch.to_bytes(2, "big") * 608)
+        options.setdefault("created_at", START)
+        options.setdefault("expires_at", START + 365 * 86_400 * SECOND)
+        return c.PutSiteKey(site_id=site.id, epoch=epoch, suite=1, signature=bytes(64), **options)
+
     def organisation(self, name: str) -> Id:
         return self.ok(c.CreateOrganisation(name=name))["id"]
 

@@ -13,14 +13,17 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from broker.protocol.commands import (
+    Grace,
     Image,
     Joining,
     Key32,
     Metrics,
     Name,
+    PublicKey,
     Reason,
     Role,
     Sha256,
+    Signature,
     Slug,
     Span,
     TaskSpec,
@@ -34,6 +37,8 @@ Uuid: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^{UUID_PATTERN}(?!\n)$",
 Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 Place: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
+Moment: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
+"""Microseconds since the epoch."""
 Wait: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=30)]
 CursorText: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^[0-9]{{1,17}}-{UUID_PATTERN}(?!\n)$", max_length=54)]
 Scopes: TypeAlias = Annotated[list[Literal["read", "write"]], msgspec.Meta(min_length=1, max_length=2)]
@@ -42,6 +47,8 @@ Payload: TypeAlias = Annotated[
     msgspec.Meta(extra_json_schema={"pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}),
 ]
 """Base64 in JSON."""
+PublicKeyText: TypeAlias = Annotated[PublicKey, msgspec.Meta(extra_json_schema={"pattern": "^[A-Za-z0-9+/]{1622}==$"})]
+SignatureText: TypeAlias = Annotated[Signature, msgspec.Meta(extra_json_schema={"pattern": "^[A-Za-z0-9+/]{86}==$"})]
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,6 +98,24 @@ class NewSite(Body, frozen=True):
 
 class SiteChange(Body, frozen=True):
     description: Text
+
+
+class NewKey(Body, frozen=True):
+    """A sealing key. The two times are microseconds since the epoch, as the signature is over them.
+
+    signature: Ed25519 by the site's identity key. grace_s: how long the key before it is taken for.
+    """
+
+    public_key: PublicKeyText
+    suite: Literal[1]
+    created_at: Moment
+    expires_at: Moment
+    signature: SignatureText
+    grace_s: Grace = 604_800.0
+
+
+class Revocation(Body, frozen=True):
+    reason: Reason = ""
 
 
 class Nothing(Body, frozen=True):
@@ -193,6 +218,12 @@ class PageQuery(Query, frozen=True):
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
     after: CursorText | UnsetType = UNSET
+
+
+class KeysQuery(PageQuery, frozen=True):
+    """Keys are asked for all at once, as a rule."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
 
 
 class TokensQuery(PageQuery, frozen=True):

@@ -31,6 +31,7 @@ TITLES = {
     "method_not_allowed": "The method is not allowed here",
     "too_large": "The request is too large",
     "not_json": "The body is not JSON",
+    "bad_signature": "The signature does not hold",
     "impossible": "The request cannot be done",
     "idempotency_key_reused": "The idempotency key was used for another request",
     "too_many_polls": "Too many polls are open",

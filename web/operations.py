@@ -23,7 +23,7 @@ ENROLMENTS = frozenset({"enrolment"})
 NOBODY: frozenset[str] = frozenset()
 """Open: no token is asked for."""
 
-COUNTS = ("task_seq", "round")
+COUNTS = ("task_seq", "round", "epoch")
 """Path parameters that are whole numbers; all others are ids."""
 
 

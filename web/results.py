@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from broker.protocol.states import MemberState, RoundState, RunState, SeatState
+from broker.protocol.states import KeyState, MemberState, RoundState, RunState, SeatState
 from storage.views.resources import Time, Uuid
 
 
@@ -40,6 +40,12 @@ class Enrolled(Result, frozen=True):
 class Retired(Result, frozen=True):
     id: Uuid
     state: Literal["retired"]
+
+
+class KeyResult(Result, frozen=True):
+    site_id: Uuid
+    epoch: int
+    state: KeyState
 
 
 class Changed(Result, frozen=True):

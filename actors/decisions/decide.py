@@ -6,7 +6,7 @@ from typing import assert_never
 
 import msgspec
 
-from actors.decisions import messages, people, projects, runs, seats, sites
+from actors.decisions import keys, messages, people, projects, runs, seats, sites
 from actors.decisions.access import forbidden
 from actors.decisions.draft import Decision, Draft, Refused, State
 from broker.protocol import commands as c
@@ -74,6 +74,10 @@ def _decide(draft: Draft, command: c.AnyCommand, rules: Rules) -> Decision:  # n
             return sites.update_site(draft, command)
         case c.RetireSite():
             return sites.retire_site(draft, command)
+        case c.PutSiteKey():
+            return keys.put_site_key(draft, command)
+        case c.RevokeSiteKey():
+            return keys.revoke_site_key(draft, command)
         case c.MarkSitesSilent():
             return sites.mark_sites_silent(draft, command)
         case c.MarkSitesReturned():

@@ -30,6 +30,7 @@ _GROUPS: dict[type[Record], str] = {
     r.Membership: "project_id",
     r.Run: "project_id",
     r.InboxEntry: "message_id",
+    r.SiteKey: "site_id",
 }
 """By what a kind of record is looked up besides its key."""
 

@@ -48,6 +48,8 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912 - one branch for
             return Needs(sites={site})
         case c.RetireSite(site_id=site):
             return Needs(retiring={site})
+        case c.PutSiteKey(site_id=site) | c.RevokeSiteKey(site_id=site):
+            return Needs(keyrings={site})
         case c.MarkSitesSilent(site_ids=sites) | c.MarkSitesReturned(site_ids=sites):
             return Needs(sites=set(sites))
         case c.RecordHeartbeats():

@@ -73,7 +73,7 @@ def enrol_site(draft: Draft, command: c.EnrolSite) -> Decision:
     return draft.accept({"id": site.id, "token_id": token.id}, 201)
 
 
-def _administered(draft: Draft, site_id: str) -> r.Site:
+def administered(draft: Draft, site_id: str) -> r.Site:
     """A site that the caller may change: its own, its organisation's, or any for an admin."""
     site = find(draft, r.Site, "site", site_id)
     if not (acts_for(draft.by, site) or is_admin(draft.by)):
@@ -82,7 +82,7 @@ def _administered(draft: Draft, site_id: str) -> r.Site:
 
 
 def update_site(draft: Draft, command: c.UpdateSite) -> Decision:
-    site = _administered(draft, command.site_id)
+    site = administered(draft, command.site_id)
     draft.change(site, description=command.description)
     draft.event(("site", site.id), EventKind.SITE_UPDATED, {"description": command.description}, site_id=site.id)
     return draft.accept({"id": site.id, "state": site.state})
@@ -90,7 +90,7 @@ def update_site(draft: Draft, command: c.UpdateSite) -> Decision:
 
 def retire_site(draft: Draft, command: c.RetireSite) -> Decision:
     """Leave the network for good: tokens revoked, memberships ended, live seats dropped."""
-    site = _administered(draft, command.site_id)
+    site = administered(draft, command.site_id)
     if site.state == SiteState.RETIRED:
         return draft.accept({"id": site.id, "state": site.state})
     coordinated = [p for p in draft.every(r.Project) if p.coordinator_site_id == site.id and p.archived_at is None]

@@ -32,6 +32,10 @@ Reason = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[^\x00]*$")]
 Image = Annotated[str, msgspec.Meta(max_length=500, pattern=r"^[^\x00-\x20]*(?!\n)$")]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}(?!\n)$", max_length=64)]
 Key32 = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9+/]{43}=(?!\n)$", max_length=44)]
+PublicKey = Annotated[bytes, msgspec.Meta(min_length=1216, max_length=1216)]
+"""Of suite 1: MLKEM768-X25519."""
+Signature = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+Grace = Annotated[float, msgspec.Meta(ge=0, le=7_776_000)]
 Slug = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_.-]{0,63}(?!\n)$", max_length=64)]
 Span = Annotated[float, msgspec.Meta(ge=1, le=7_776_000)]
 Metrics = Annotated[dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], float], msgspec.Meta(max_length=64)]
@@ -174,6 +178,28 @@ class UpdateSite(Command, frozen=True, tag="update_site"):
 
 class RetireSite(Command, frozen=True, tag="retire_site"):
     site_id: Id
+
+
+class PutSiteKey(Command, frozen=True, tag="put_site_key"):
+    """A site's next sealing key. The one before it is taken for `grace_s` more.
+
+    signature: by the site's identity key, over the statement that docs/sealing.md describes; the web has verified it.
+    """
+
+    site_id: Id
+    epoch: int
+    public_key: PublicKey
+    suite: Literal[1]
+    created_at: Micros
+    expires_at: Micros
+    signature: Signature
+    grace_s: Grace = 604_800.0
+
+
+class RevokeSiteKey(Command, frozen=True, tag="revoke_site_key"):
+    site_id: Id
+    epoch: int
+    reason: Reason = ""
 
 
 class MarkSitesSilent(Command, frozen=True, tag="mark_sites_silent"):
@@ -371,6 +397,8 @@ AnyCommand: TypeAlias = (
     | EnrolSite
     | UpdateSite
     | RetireSite
+    | PutSiteKey
+    | RevokeSiteKey
     | MarkSitesSilent
     | MarkSitesReturned
     | RecordHeartbeats

@@ -17,6 +17,8 @@ class Needs:
     live_runs_of: projects whose created and running runs are needed; begin_in: with all that hangs on the queued ones.
     restarting: runs whose project's live runs are needed. mentioned_runs: only the row itself.
     retiring: sites whose memberships, coordinated projects and live seats are needed.
+    keys: (site, epoch) of sealing keys. keyrings: sites whose keys are needed, with their memberships, projects, the
+        coordinators of these, and the members of those that they coordinate.
     Whatever project, site or organisation is loaded comes with the head of its event stream.
     """
 
@@ -37,6 +39,8 @@ class Needs:
     restarting: set[Id] = field(default_factory=set)
     mentioned_runs: set[Id] = field(default_factory=set)
     retiring: set[Id] = field(default_factory=set)
+    keys: set[tuple[Id, int]] = field(default_factory=set)
+    keyrings: set[Id] = field(default_factory=set)
     messages: set[Id] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:

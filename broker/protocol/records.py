@@ -80,6 +80,35 @@ class Site(Record, frozen=True):
     created_at: Micros
 
 
+class SiteKey(Record, frozen=True):
+    """One epoch of a site's sealing keys: what decisions ask about. digest: SHA-256 of what was stated."""
+
+    TABLE = "site_keys"
+    KEY = ("site_id", "epoch")
+    site_id: Id
+    epoch: int
+    state: str
+    digest: str
+    added_at: Micros
+    grace_until: Micros | None = None
+    revoked_at: Micros | None = None
+    reason: str = ""
+
+
+class KeyStatement(Record, frozen=True):
+    """What the site stated and signed of an epoch; no decision reads it, so it does not lie in the way."""
+
+    TABLE = "key_statements"
+    KEY = ("site_id", "epoch")
+    site_id: Id
+    epoch: int
+    suite: int
+    public_key: bytes
+    created_at: Micros
+    expires_at: Micros
+    signature: bytes
+
+
 class Mailbox(Record, frozen=True):
     """The head of a site's inbox: entries are numbered 1..last_seq without gaps."""
 
@@ -315,6 +344,8 @@ RECORDS: tuple[type[Record], ...] = (
     Token,
     Enrolment,
     Site,
+    SiteKey,
+    KeyStatement,
     Mailbox,
     Project,
     Membership,

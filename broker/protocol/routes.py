@@ -46,7 +46,7 @@ def _queue(subject: str) -> str:
 
 
 QUEUES = (
-    Queue(_queue("sites"), True, "organisations, accounts, tokens, enrolments, sites"),
+    Queue(_queue("sites"), True, "organisations, accounts, tokens, enrolments, sites and their keys"),
     Queue(_queue("heartbeats"), False, "packed heartbeats of all sites; transient, oldest dropped first"),
     Queue(_queue("projects"), True, "projects and memberships"),
     Queue(_queue("runs"), True, "runs, rounds and the sites' reports on their seats"),
@@ -64,6 +64,8 @@ _SUBJECTS: dict[str, tuple[type[c.Command], ...]] = {
         c.EnrolSite,
         c.UpdateSite,
         c.RetireSite,
+        c.PutSiteKey,
+        c.RevokeSiteKey,
         c.MarkSitesSilent,
         c.MarkSitesReturned,
     ),

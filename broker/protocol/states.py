@@ -76,8 +76,14 @@ class DeliveryState(StrEnum):
     EXPIRED = "expired"
 
 
+class KeyState(StrEnum):
+    CURRENT = "current"
+    SUPERSEDED = "superseded"
+    REVOKED = "revoked"
+
+
 class Step(StrEnum):
-    """What can happen to a run, a task run, a round, a seat, a site, a membership or a delivery."""
+    """What can happen to a run, a task run, a round, a seat, a site, a membership, a delivery or a key."""
 
     # run, task run, round
     START = "start"
@@ -112,6 +118,9 @@ class Step(StrEnum):
     # delivery
     ACKNOWLEDGE = "acknowledge"
     EXPIRE = "expire"
+    # sealing key
+    SUPERSEDE = "supersede"
+    REVOKE = "revoke"
 
 
 RUN: dict[tuple[RunState, Step], RunState] = {
@@ -204,6 +213,12 @@ MEMBER: dict[tuple[MemberState | None, Step], MemberState] = {
 DELIVERY: dict[tuple[DeliveryState, Step], DeliveryState] = {
     (DeliveryState.QUEUED, Step.ACKNOWLEDGE): DeliveryState.ACKNOWLEDGED,
     (DeliveryState.QUEUED, Step.EXPIRE): DeliveryState.EXPIRED,
+}
+
+KEY: dict[tuple[KeyState, Step], KeyState] = {
+    (KeyState.CURRENT, Step.SUPERSEDE): KeyState.SUPERSEDED,
+    (KeyState.CURRENT, Step.REVOKE): KeyState.REVOKED,
+    (KeyState.SUPERSEDED, Step.REVOKE): KeyState.REVOKED,
 }
 
 RUN_FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})

@@ -14,6 +14,7 @@ import msgspec
 from broker.protocol.commands import Joining, Micros, Role, TaskSpec
 from broker.protocol.states import (
     DeliveryState,
+    KeyState,
     MemberState,
     RoundState,
     RunState,
@@ -101,6 +102,32 @@ class Site(Resource, frozen=True):
     state_at: Time
     seen_at: Time | None
     created_at: Time
+
+
+class SiteKey(Resource, frozen=True):
+    """A sealing key as its site stated and signed it; those two times are microseconds, as they were signed."""
+
+    site_id: Uuid
+    epoch: int
+    suite: int
+    public_key: bytes
+    created_at: int
+    expires_at: int
+    signature: bytes
+    state: KeyState
+    grace_until: Time | None
+    revoked_at: Time | None
+    reason: str
+
+
+class MemberKey(Resource, frozen=True):
+    """A member of a project with its identity and the key to seal to it with; null where it has none to use."""
+
+    site_id: Uuid
+    site_name: str
+    role: Literal["coordinator", "participant"]
+    identity_key: str
+    key: SiteKey | None
 
 
 class Project(Resource, frozen=True):

@@ -18,6 +18,7 @@ TABLES: list[tuple[Mapping[tuple[Any, s.Step], Any], type[StrEnum]]] = [
     (s.SITE, s.SiteState),
     (s.MEMBER, s.MemberState),
     (s.DELIVERY, s.DeliveryState),
+    (s.KEY, s.KeyState),
 ]
 CELLS = [(table, state, step) for table, kind in TABLES for state in kind for step in s.Step]
 
@@ -40,6 +41,7 @@ def test_every_cell(table: Mapping[tuple[Any, s.Step], Any], state: StrEnum, ste
         (s.SEAT, {s.SeatState.DONE, s.SeatState.FAILED, s.SeatState.CANCELLED}),
         (s.SITE, {s.SiteState.RETIRED}),
         (s.DELIVERY, {s.DeliveryState.ACKNOWLEDGED, s.DeliveryState.EXPIRED}),
+        (s.KEY, {s.KeyState.REVOKED}),
     ],
 )
 def test_a_final_state_stays_final(table: Mapping[tuple[Any, s.Step], Any], final: set[StrEnum]) -> None:

@@ -140,9 +140,9 @@ class Network:
         made = self.admin.ok("POST", "/v1/enrolments", {"organisation_id": organisation})
         return Caller(self.app, made["token"], made["id"])
 
-    def site(self, name: str, organisation: str | None = None) -> Caller:
+    def site(self, name: str, organisation: str | None = None, identity_key: str = KEY) -> Caller:
         enrolment = self.enrolment(organisation or self.organisation(f"org of {name}"))
-        made = enrolment.ok("POST", "/v1/sites", {"name": name, "identity_key": KEY})
+        made = enrolment.ok("POST", "/v1/sites", {"name": name, "identity_key": identity_key})
         return Caller(self.app, made["token"], made["id"])
 
     def project(self, coordinator: Caller, *participants: Caller, **options: Any) -> str:

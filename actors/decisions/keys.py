@@ -1,0 +1,127 @@
+"""The key directory: which sealing keys a site has, which of them may be sealed to."""
+
+from __future__ import annotations
+
+import msgspec
+
+from actors.decisions.access import find, forbidden
+from actors.decisions.draft import Decision, Draft, Refused
+from actors.decisions.sites import administered
+from broker.protocol import commands as c
+from broker.protocol import records as r
+from broker.protocol.commands import Micros
+from broker.protocol.events import EventKind, Notice
+from broker.protocol.ids import Id, sha256_hex
+from broker.protocol.states import KEY, KeyState, MemberState, SiteState, Step, follow
+
+SECOND = 1_000_000
+_encoder = msgspec.json.Encoder()
+
+
+def usable(key: r.SiteKey, now: Micros) -> bool:
+    """May it be sealed to? A superseded one for as long as its grace lasts."""
+    if key.state == KeyState.SUPERSEDED:
+        return key.grace_until is not None and now < key.grace_until
+    return key.state == KeyState.CURRENT
+
+
+def put_site_key(draft: Draft, command: c.PutSiteKey) -> Decision:
+    """The site's next epoch; the one before it is superseded. The same key again changes nothing."""
+    site = find(draft, r.Site, "site", command.site_id)
+    if draft.by.id != site.id:
+        raise forbidden(f"only site {site.id} itself adds keys: they are signed with its identity key")
+    keys = draft.group(r.SiteKey, site.id)
+    digest = _digest(command)
+    known = draft.get(r.SiteKey, site.id, command.epoch)
+    if known is not None and known.digest == digest:
+        return _answer(draft, known)
+    if known is not None:
+        raise Refused(
+            409,
+            "epoch_taken",
+            "Epoch taken",
+            f"site {site.id} has another key in epoch {command.epoch}; its next epoch is {len(keys) + 1}",
+        )
+    if command.epoch != len(keys) + 1:
+        raise Refused(
+            409,
+            "epoch_not_next",
+            "Not the next epoch",
+            f"epochs are counted without gaps: the next one of site {site.id} is {len(keys) + 1}, not {command.epoch}",
+        )
+    if command.expires_at <= max(draft.now, command.created_at):
+        raise Refused(
+            422, "already_expired", "Expires in the past", "the key would expire before it could be used; state another"
+        )
+    if keys and keys[-1].state == KeyState.CURRENT:
+        draft.change(
+            keys[-1],
+            state=follow(KEY, KeyState.CURRENT, Step.SUPERSEDE),
+            grace_until=draft.now + int(command.grace_s * SECOND),
+        )
+    key = r.SiteKey(site_id=site.id, epoch=command.epoch, state=KeyState.CURRENT, digest=digest, added_at=draft.now)
+    draft.put(key)
+    draft.put(
+        r.KeyStatement(
+            site_id=site.id,
+            epoch=command.epoch,
+            suite=command.suite,
+            public_key=command.public_key,
+            created_at=command.created_at,
+            expires_at=command.expires_at,
+            signature=command.signature,
+        )
+    )
+    facts = {"epoch": key.epoch, "digest": digest, "expires_at": command.expires_at, "grace_s": command.grace_s}
+    draft.event(("site", site.id), EventKind.KEY_ADDED, facts, site_id=site.id)
+    _tell(draft, key)
+    return _answer(draft, key)
+
+
+def _digest(command: c.PutSiteKey) -> str:
+    """Of what the site states, without its signature, which may be made anew."""
+    public_key, suite = sha256_hex(command.public_key), command.suite
+    return sha256_hex(_encoder.encode([suite, public_key, command.created_at, command.expires_at]))
+
+
+def revoke_site_key(draft: Draft, command: c.RevokeSiteKey) -> Decision:
+    """At once and for good: nothing that is sealed to it is taken any more. A revoked key stays as it is."""
+    site = administered(draft, command.site_id)
+    key = draft.get(r.SiteKey, site.id, command.epoch)
+    if key is None:
+        raise Refused(404, "not_found", "Not found", f"site {site.id} has no key of epoch {command.epoch}")
+    if key.state == KeyState.REVOKED:
+        return _answer(draft, key)
+    key = draft.change(
+        key, state=follow(KEY, KeyState(key.state), Step.REVOKE), revoked_at=draft.now, reason=command.reason
+    )
+    draft.event(
+        ("site", site.id), EventKind.KEY_REVOKED, {"epoch": key.epoch, "reason": command.reason}, site_id=site.id
+    )
+    _tell(draft, key)
+    if draft.by.id != site.id and site.state != SiteState.RETIRED:
+        draft.notify(site.id, Notice.KEY_CHANGED, _facts(key))
+    return _answer(draft, key)
+
+
+def _tell(draft: Draft, key: r.SiteKey) -> None:
+    """Whoever exchanges payloads with the site: its coordinators, and the participants of what it coordinates."""
+    for project in sorted(draft.every(r.Project), key=lambda project: project.id):
+        for site_id in _beside(draft, project, key.site_id) if project.archived_at is None else ():
+            draft.notify(site_id, Notice.KEY_CHANGED, _facts(key), project_id=project.id)
+
+
+def _beside(draft: Draft, project: r.Project, site_id: Id) -> list[Id]:
+    if project.coordinator_site_id == site_id:
+        members = draft.group(r.Membership, project.id)
+        return [m.site_id for m in members if m.state == MemberState.ACTIVE and m.site_id != site_id]
+    own = draft.get(r.Membership, project.id, site_id)
+    return [project.coordinator_site_id] if own is not None and own.state == MemberState.ACTIVE else []
+
+
+def _facts(key: r.SiteKey) -> dict[str, object]:
+    return {"site_id": key.site_id, "epoch": key.epoch, "state": key.state}
+
+
+def _answer(draft: Draft, key: r.SiteKey) -> Decision:
+    return draft.accept(_facts(key))

@@ -1,0 +1,222 @@
+"""Sealed payloads as the hub sees them: a header to check, wraps to hand out, a body to keep shut. No key is here.
+
+Format 1, all numbers big-endian:
+
+    4  magic "FYS1"        1  version = 1        1  suite = 1        4  length H of the header
+    H  header: JSON, exactly the fields of `Header`; 10 + H bytes up to here are what is signed
+    64 signature by the sender's identity key
+    2  number of wraps, then for each: 2 place in header.recipients, 1168 the content key for that recipient
+    .. body: the ciphertext, to the end; none where it lies elsewhere (a detached seal)
+
+Wraps are not part of what is signed, so the hub hands each reader its own alone (`trimmed`). docs/adr/0009 says why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from itertools import pairwise
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from broker.protocol.commands import Micros, Sha256, Slug
+from broker.protocol.ids import Id
+
+MAGIC = b"FYS1"
+VERSION = 1
+SUITE = 1
+WRAP_BYTES = 1168
+"""In suite 1: 1120 bytes encapsulated key, 32 bytes content key, 16 bytes tag."""
+SIGNATURE_BYTES = 64
+SEGMENT_BYTES = 1_048_576
+TAG_BYTES = 16
+"""The last bytes of each segment of the body; all others hold one byte of plaintext each."""
+CHUNK_BYTES = 4_194_304
+MOST_RECIPIENTS = 2000
+MOST_HEADER_BYTES = 262_144
+
+_FIXED = struct.Struct(">4sBBI")
+_PLACE = struct.Struct(">H")
+_WRAP = _PLACE.size + WRAP_BYTES
+
+Uuid: TypeAlias = Annotated[
+    str, msgspec.Meta(pattern=r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?!\n)$", max_length=36)
+]
+_Time: TypeAlias = Annotated[Micros, msgspec.Meta(ge=0, le=9_000_000_000_000_000_000)]
+_Size: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
+_Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=4_294_967_295)]
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+
+
+class SealMalformed(Exception):
+    """The bytes are no seal of format 1. Says the rule, never the content."""
+
+
+class SealUnsupported(Exception):
+    """A seal of a version or suite that this hub does not know."""
+
+
+class Recipient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who can open it, and with which of its keys."""
+
+    site: Uuid
+    epoch: _Epoch
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the sender says of a payload, and signs.
+
+    id: drawn by the sender, never used twice. recipients: by site, each once. identity: SHA-256 of the sender's
+    identity key. body_bytes, body_digest: of the ciphertext (`tree_digest`); plain_bytes: of what is inside.
+    """
+
+    id: Uuid
+    sender: Uuid
+    recipients: Annotated[list[Recipient], msgspec.Meta(min_length=1, max_length=MOST_RECIPIENTS)]
+    project: Uuid
+    run: Uuid | None
+    task: _Count | None
+    round: _Count | None
+    kind: Slug
+    identity: Sha256
+    key_commitment: Sha256
+    created: _Time
+    expires: _Time
+    body_bytes: _Size
+    body_digest: Sha256
+    plain_bytes: _Size
+
+
+class Seal(msgspec.Struct, frozen=True):
+    """Where the parts of a sealed payload lie.
+
+    wraps: the places (in header.recipients) of those whose wrap is here, ascending. wraps_at: where they begin, counted
+    from the payload's start; body_at: where the body does. size_bytes: of all.
+    """
+
+    header: Header
+    wraps: tuple[int, ...]
+    wraps_at: int
+    body_at: int
+    size_bytes: int
+
+    @property
+    def detached(self) -> bool:
+        """True if the body lies elsewhere; every body has one byte at least."""
+        return self.body_at == self.size_bytes
+
+    def __repr__(self) -> str:
+        return f"Seal({self.header.id}, {self.size_bytes} bytes, {len(self.wraps)} wraps)"
+
+
+_header_decoder = msgspec.json.Decoder(Header)
+
+
+class _Readers(msgspec.Struct, frozen=True):
+    recipients: list[Recipient]
+
+
+_readers_decoder = msgspec.json.Decoder(_Readers)
+
+
+def is_sealed(blob: bytes) -> bool:
+    """True if it claims to be a sealed payload."""
+    return blob.startswith(MAGIC)
+
+
+def read_seal(blob: bytes) -> Seal:
+    """The parts of a sealed payload or of a detached seal. Raises `SealMalformed` or `SealUnsupported`."""
+    signed = _signed_bytes(blob)
+    header = _header(blob[_FIXED.size : signed])
+    wraps_at, body_at = _wraps(blob, signed)
+    places = tuple(_PLACE.unpack_from(blob, at)[0] for at in range(wraps_at, body_at, _WRAP))
+    if any(behind <= before for before, behind in pairwise(places)):
+        raise SealMalformed("the wraps are not in the order of their recipients, each once")
+    if places and places[-1] >= len(header.recipients):
+        raise SealMalformed("a wrap is for nobody among the recipients")
+    return Seal(header, places, wraps_at, body_at, len(blob))
+
+
+def _signed_bytes(blob: bytes) -> int:
+    """How many bytes the signature is over: the fixed ones and the header."""
+    if not is_sealed(blob):
+        raise SealMalformed("a sealed payload begins with FYS1")
+    if len(blob) < _FIXED.size:
+        raise SealMalformed("it ends before its header")
+    _, version, suite, length = _FIXED.unpack_from(blob)
+    if version != VERSION:
+        raise SealUnsupported(f"version {version} is not known here; this hub knows version {VERSION}")
+    if suite != SUITE:
+        raise SealUnsupported(f"suite {suite} is not known here; this hub knows suite {SUITE}")
+    if length > MOST_HEADER_BYTES:
+        raise SealMalformed(f"its header has more than {MOST_HEADER_BYTES} bytes")
+    return _FIXED.size + int(length)
+
+
+def _wraps(blob: bytes, signed: int) -> tuple[int, int]:
+    """Where the wraps begin and where they end."""
+    counted_at = signed + SIGNATURE_BYTES
+    if len(blob) < counted_at + _PLACE.size:
+        raise SealMalformed("it ends before its wraps")
+    begin = counted_at + _PLACE.size
+    end = begin + _PLACE.unpack_from(blob, counted_at)[0] * _WRAP
+    if len(blob) < end:
+        raise SealMalformed("it ends within its wraps")
+    return begin, end
+
+
+def _header(text: bytes) -> Header:
+    try:
+        header = _header_decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise SealMalformed("its header is not what format 1 says") from None
+    # No value holds a colon or needs an escape, so this finds a field that is there twice.
+    if b"\\" in text or text.count(b":") != len(Header.__struct_fields__) + 2 * len(header.recipients):
+        raise SealMalformed("a field of its header is there twice, or written with escapes")
+    sites = [recipient.site for recipient in header.recipients]
+    if any(behind <= before for before, behind in pairwise(sites)):
+        raise SealMalformed("its recipients are not sorted by site, each once")
+    if header.expires <= header.created:
+        raise SealMalformed("it expires before it was made")
+    if header.body_bytes != ciphertext_bytes(header.plain_bytes):
+        raise SealMalformed("body_bytes and plain_bytes do not belong together")
+    return header
+
+
+def ciphertext_bytes(plain_bytes: int) -> int:
+    """The size of the body around so many bytes: a tag for each segment, and one segment at least."""
+    segments = max(1, -(-plain_bytes // (SEGMENT_BYTES - TAG_BYTES)))
+    return plain_bytes + segments * TAG_BYTES
+
+
+def trimmed(blob: bytes, site_id: Id | None) -> bytes:
+    """The same payload with the wrap of this site alone, or with none. Raises `SealMalformed` or `SealUnsupported`."""
+    signed = _signed_bytes(blob)
+    begin, end = _wraps(blob, signed)
+    mine = _place_of(blob[_FIXED.size : signed], site_id)
+    found = b""
+    if mine is not None:
+        wanted = _PLACE.pack(mine)
+        ats = (at for at in range(begin, end, _WRAP) if blob[at : at + _PLACE.size] == wanted)
+        found = next((blob[at : at + _WRAP] for at in ats), b"")
+    return b"".join((blob[: begin - _PLACE.size], _PLACE.pack(len(found) // _WRAP), found, blob[end:]))
+
+
+def _place_of(header: bytes, site_id: Id | None) -> int | None:
+    if site_id is None:
+        return None
+    try:
+        recipients = _readers_decoder.decode(header).recipients
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise SealMalformed("its header is not what format 1 says") from None
+    return next((place for place, recipient in enumerate(recipients) if recipient.site == site_id), None)
+
+
+def tree_digest(content: bytes) -> str:
+    """SHA-256 (hex) over the SHA-256 of every 4 MiB of the content; of nothing for no content."""
+    whole = hashlib.sha256()
+    view = memoryview(content)
+    for at in range(0, len(view), CHUNK_BYTES):
+        whole.update(hashlib.sha256(view[at : at + CHUNK_BYTES]).digest())
+    return whole.hexdigest()

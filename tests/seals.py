@@ -1,0 +1,86 @@
+"""Sealed payloads for tests of the hub: well formed, and no more. Nobody could open them, and nobody signed them."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from broker.protocol import seals as s
+from broker.protocol.ids import Id, derive, sha256_hex
+
+IDENTITY = sha256_hex(bytes(32))
+"""Of the identity key that the sites of tests have."""
+CREATED = 1_700_000_000_000_000
+EXPIRES = 4_000_000_000_000_000
+
+
+def ciphertext(plain: bytes) -> bytes:
+    """A body as large as one of these bytes would be. It is the plaintext itself, between tags of zeros."""
+    step = s.SEGMENT_BYTES - s.TAG_BYTES
+    return b"".join(plain[at : at + step] + bytes(s.TAG_BYTES) for at in range(0, max(1, len(plain)), step))
+
+
+def header_of(
+    plain: bytes, *, sender: Id, recipients: Mapping[Id, int] | Collection[Id], project: Id, **fields: Any
+) -> dict[str, Any]:
+    """The header's fields; recipients: site -> epoch, or sites in epoch 1."""
+    epochs = recipients if isinstance(recipients, Mapping) else dict.fromkeys(recipients, 1)
+    body = ciphertext(plain)
+    header = {
+        "id": derive(sender, "seal", sha256_hex(plain)),
+        "sender": sender,
+        "recipients": [{"site": site, "epoch": epochs[site]} for site in sorted(epochs)],
+        "project": project,
+        "run": None,
+        "task": None,
+        "round": None,
+        "kind": "message",
+        "identity": IDENTITY,
+        "key_commitment": sha256_hex(b"commitment"),
+        "created": CREATED,
+        "expires": EXPIRES,
+        "body_bytes": len(body),
+        "body_digest": s.tree_digest(body),
+        "plain_bytes": len(plain),
+    }
+    assert fields.keys() <= header.keys(), fields
+    return header | fields
+
+
+def wrap(place: int) -> bytes:
+    """What would be the content key for the recipient at this place."""
+    return struct.pack(">H", place) + bytes([1 + place % 255]) * s.WRAP_BYTES
+
+
+def assembled(
+    header: dict[str, Any] | bytes,
+    body: bytes = b"",
+    *,
+    wraps: Collection[int] | None = None,
+    magic: bytes = s.MAGIC,
+    version: int = s.VERSION,
+    suite: int = s.SUITE,
+) -> bytes:
+    """The parts put together, however wrong; wraps: places of recipients, all of the header's by default."""
+    text = header if isinstance(header, bytes) else json.dumps(header, separators=(",", ":")).encode()
+    if wraps is None:
+        wraps = range(len(json.loads(text)["recipients"]))
+    fixed = magic + struct.pack(">BBI", version, suite, len(text))
+    signature = b"s" * s.SIGNATURE_BYTES
+    return b"".join((fixed, text, signature, struct.pack(">H", len(wraps)), *map(wrap, wraps), body))
+
+
+def sealed(
+    plain: bytes = b"payload",
+    *,
+    sender: Id,
+    recipients: Mapping[Id, int] | Collection[Id],
+    project: Id,
+    detached: bool = False,
+    **fields: Any,
+) -> bytes:
+    """A well-formed sealed payload, or its detached seal; fields: of the header, in place of what it would have."""
+    header = header_of(plain, sender=sender, recipients=recipients, project=project, **fields)
+    return assembled(header, b"" if detached else ciphertext(plain))

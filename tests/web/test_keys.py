@@ -1,0 +1,163 @@
+"""The key directory over HTTP: signed statements, lists, and who sees them."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import uuid
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from config.clock import SystemClock
+from tests.web.network import Caller, Network
+from tests.web.test_refusals import NOBODY, slug
+
+IDENTITY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+IDENTITY_KEY = base64.b64encode(IDENTITY.public_key().public_bytes_raw()).decode()
+CREATED = 1_700_000_000_000_000
+EXPIRES = 4_000_000_000_000_000
+
+
+def text(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def key_of(
+    site: str,
+    epoch: int,
+    *,
+    public_key: bytes = b"k" * 1216,
+    created_at: int = CREATED,
+    expires_at: int = EXPIRES,
+    by: Ed25519PrivateKey = IDENTITY,
+    **more: Any,
+) -> dict[str, Any]:
+    numbers = struct.pack(">IQQB", epoch, created_at, expires_at, 1)
+    signature = by.sign(b"fedyard key 1\0" + uuid.UUID(site).bytes + numbers + public_key)
+    made = {"public_key": text(public_key), "suite": 1, "created_at": created_at, "expires_at": expires_at}
+    return {**made, "signature": text(signature), **more}
+
+
+def put(site: Caller, epoch: int = 1, **more: Any) -> dict[str, Any]:
+    return site.ok("PUT", f"/v1/sites/{site.id}/keys/{epoch}", key_of(site.id, epoch, **more))
+
+
+def test_keys_are_put_listed_superseded_and_revoked(net: Network) -> None:
+    site = net.site("oslo", identity_key=IDENTITY_KEY)
+    assert put(site) == {"site_id": site.id, "epoch": 1, "state": "current"}
+    put(site, 2, public_key=b"l" * 1216, grace_s=0)
+    revoked = site.ok("DELETE", f"/v1/sites/{site.id}/keys/2", {"reason": "lost"})
+    assert revoked == {"site_id": site.id, "epoch": 2, "state": "revoked"}
+    first, second = site.ok("GET", f"/v1/sites/{site.id}/keys")["items"]
+    assert {**key_of(site.id, 1), "site_id": site.id, "epoch": 1}.items() <= first.items()
+    assert (first["state"], first["reason"], first["revoked_at"]) == ("superseded", "", None)
+    assert (second["state"], second["reason"], second["grace_until"]) == ("revoked", "lost", None)
+    assert second["revoked_at"] >= first["grace_until"]
+    page = site.ok("GET", f"/v1/sites/{site.id}/keys?limit=1")
+    assert page["items"] == [first]
+    assert site.ok("GET", f"/v1/sites/{site.id}/keys?after={page['next']}") == {"items": [second], "next": None}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"public_key": text(b"m" * 1216)},
+        {"created_at": CREATED + 1},
+        {"expires_at": EXPIRES + 1},
+        {"signature": text(bytes(64))},
+    ],
+)
+def test_a_statement_that_the_identity_did_not_sign_is_refused(net: Network, change: dict[str, Any]) -> None:
+    site = net.site("oslo", identity_key=IDENTITY_KEY)
+    response = site.call("PUT", f"/v1/sites/{site.id}/keys/1", {**key_of(site.id, 1), **change})
+    assert slug(response, 422) == "bad_signature"
+    assert site.ok("GET", f"/v1/sites/{site.id}/keys")["items"] == []
+
+
+def test_a_statement_is_of_one_site_one_epoch_and_one_identity(net: Network) -> None:
+    site, other = net.site("oslo", identity_key=IDENTITY_KEY), net.site("bergen", identity_key=IDENTITY_KEY)
+    stranger = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
+    for body in (key_of(site.id, 2), key_of(other.id, 1), key_of(site.id, 1, by=stranger)):
+        assert slug(site.call("PUT", f"/v1/sites/{site.id}/keys/1", body), 422) == "bad_signature"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"public_key": text(bytes(1215))},
+        {"signature": text(bytes(63))},
+        {"suite": 2},
+        {"created_at": -1},
+        {"expires_at": 10**18},
+        {"grace_s": -1},
+    ],
+)
+def test_a_malformed_key_is_400(net: Network, change: dict[str, Any]) -> None:
+    site = net.site("oslo", identity_key=IDENTITY_KEY)
+    body = {**key_of(site.id, 1), **change}
+    assert slug(site.call("PUT", f"/v1/sites/{site.id}/keys/1", body), 400) == "malformed"
+
+
+def test_epochs_that_are_out_of_order(net: Network) -> None:
+    site = net.site("oslo", identity_key=IDENTITY_KEY)
+    for epoch in (0, 2):
+        response = site.call("PUT", f"/v1/sites/{site.id}/keys/{epoch}", key_of(site.id, epoch))
+        assert slug(response, 409) == "epoch_not_next"
+    put(site)
+    again = site.call("PUT", f"/v1/sites/{site.id}/keys/1", key_of(site.id, 1, expires_at=EXPIRES + 1))
+    assert slug(again, 409) == "epoch_taken"
+    assert slug(site.call("DELETE", f"/v1/sites/{site.id}/keys/2"), 404) == "not_found"
+
+
+def test_the_keys_of_a_project_are_those_to_seal_with(net: Network) -> None:
+    oslo, bergen, tromso, bodo = (net.site(name, identity_key=IDENTITY_KEY) for name in ("o", "b", "t", "d"))
+    project = net.project(oslo, bergen, tromso, bodo)
+    path = f"/v1/projects/{project}/keys"
+    put(oslo)
+    put(bergen)
+    put(bergen, 2, public_key=b"l" * 1216)
+    put(tromso)
+    tromso.ok("DELETE", f"/v1/sites/{tromso.id}/keys/1")
+    listed = bergen.ok("GET", path)["items"]
+    assert [(one["site_name"], one["role"]) for one in listed] == [
+        ("o", "coordinator"),
+        *[(name, "participant") for name in "btd"],
+    ]
+    assert [one["key"] and one["key"]["epoch"] for one in listed] == [1, 2, None, None]
+    assert {one["identity_key"] for one in listed} == {IDENTITY_KEY}
+    assert listed[0]["key"] == oslo.ok("GET", f"/v1/sites/{oslo.id}/keys")["items"][0]
+    bodo.ok("DELETE", f"/v1/projects/{project}/members/{bodo.id}")
+    assert [one["site_name"] for one in bergen.ok("GET", path)["items"]] == ["o", "b", "t"]
+    assert slug(bodo.get(path), 404) == "not_found"
+    assert net.admin.get(path).status_code == 200
+    first = bergen.ok("GET", f"{path}?limit=2")
+    assert bergen.ok("GET", f"{path}?after={first['next']}")["items"] == listed[2:3]
+
+
+def test_an_expired_key_is_not_to_be_used(net: Network) -> None:
+    site = net.site("oslo", identity_key=IDENTITY_KEY)
+    project = net.project(site)
+    clock = SystemClock()
+    soon = clock.now() + 300_000
+    put(site, expires_at=soon)
+    while clock.now() <= soon:
+        clock.sleep(0.05)
+    (mine,) = site.ok("GET", f"/v1/projects/{project}/keys")["items"]
+    assert mine["key"] is None
+    assert site.ok("GET", f"/v1/sites/{site.id}/keys")["items"][0]["state"] == "current"
+
+
+def test_who_sees_and_changes_keys(net: Network) -> None:
+    organisation = net.organisation("oslo")
+    site = net.site("oslo", organisation, IDENTITY_KEY)
+    stranger, member = net.site("bergen"), net.account(organisation, "member")
+    put(site)
+    path = f"/v1/sites/{site.id}/keys"
+    assert [one.get(path).status_code for one in (site, member, net.admin, stranger)] == [200, 200, 200, 404]
+    assert slug(member.call("PUT", f"{path}/2", key_of(site.id, 2)), 403) == "forbidden"
+    assert slug(stranger.call("PUT", f"{path}/2", key_of(site.id, 2)), 404) == "not_found"
+    assert slug(stranger.call("DELETE", f"{path}/1"), 404) == "not_found"
+    assert slug(site.get(f"/v1/sites/{NOBODY}/keys"), 404) == "not_found"
+    assert member.ok("DELETE", f"{path}/1", {"reason": "stolen"})["state"] == "revoked"

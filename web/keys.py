@@ -1,0 +1,132 @@
+"""The key directory: sealing keys of sites, each signed by its site's identity key."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import uuid
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from flask import Response
+
+from broker.protocol.commands import PutSiteKey, RevokeSiteKey
+from broker.protocol.ids import Id
+from storage.views import keys as views
+from storage.views import sites
+from storage.views.resources import MemberKey, SiteKey
+from storage.views.sight import Listed
+from web.bodies import KeysQuery, NewKey, Revocation
+from web.calls import Call, answer
+from web.errors import Refused, not_found
+from web.operations import SITES, Operation
+from web.results import KeyResult
+from web.writing import write
+
+_NUMBERS = struct.Struct(">IQQB")
+
+
+def put(call: Call) -> Response:
+    """Only what the site's identity has signed becomes a command."""
+    body: NewKey = call.body
+    site_id, epoch = call.id("site_id"), call.count("epoch")
+    site = sites.site(call.web.database, call.caller.subject, site_id)
+    if site is None:
+        raise not_found("site", site_id)
+    if not _signed(site.identity_key, site_id, epoch, body):
+        raise Refused(
+            422, "bad_signature", f"the statement on key {epoch} is not signed by the identity key of site {site_id}"
+        )
+    return write(
+        call,
+        PutSiteKey(
+            site_id=site_id,
+            epoch=epoch,
+            public_key=body.public_key,
+            suite=body.suite,
+            created_at=body.created_at,
+            expires_at=body.expires_at,
+            signature=body.signature,
+            grace_s=body.grace_s,
+        ),
+    )
+
+
+def statement(site_id: Id, epoch: int, key: NewKey) -> bytes:
+    """What the site signs of a key: docs/sealing.md has it byte by byte."""
+    numbers = _NUMBERS.pack(epoch, key.created_at, key.expires_at, key.suite)
+    return b"fedyard key 1\0" + uuid.UUID(site_id).bytes + numbers + key.public_key
+
+
+def _signed(identity_key: str, site_id: Id, epoch: int, key: NewKey) -> bool:
+    try:
+        identity = Ed25519PublicKey.from_public_bytes(base64.b64decode(identity_key))
+        identity.verify(key.signature, statement(site_id, epoch, key))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def revoke(call: Call) -> Response:
+    return write(call, RevokeSiteKey(site_id=call.id("site_id"), epoch=call.count("epoch"), reason=call.body.reason))
+
+
+def list_site(call: Call) -> Response:
+    found = views.of_site(call.web.database, call.caller.subject, call.id("site_id"), call.paging)
+    if found is None:
+        raise not_found("site", call.id("site_id"))
+    return answer(found)
+
+
+def list_project(call: Call) -> Response:
+    now = call.web.hub.clock.now()
+    found = views.of_project(call.web.database, call.caller.subject, call.id("project_id"), call.paging, now)
+    if found is None:
+        raise not_found("project", call.id("project_id"))
+    return answer(found)
+
+
+OPERATIONS = (
+    Operation(
+        method="PUT",
+        path="/v1/sites/{site_id}/keys/{epoch}",
+        name="put_site_key",
+        about="The site's next sealing key, signed by its identity; the one before it is taken for a while more",
+        does=put,
+        who=SITES,
+        scope="write",
+        body=NewKey,
+        write=True,
+        answers={200: KeyResult},
+    ),
+    Operation(
+        method="DELETE",
+        path="/v1/sites/{site_id}/keys/{epoch}",
+        name="revoke_site_key",
+        about="Revoke a sealing key at once (the site, its members, admin)",
+        does=revoke,
+        scope="write",
+        body=Revocation,
+        optional=True,
+        write=True,
+        answers={200: KeyResult},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/sites/{site_id}/keys",
+        name="list_site_keys",
+        about="Every sealing key of a site, revoked ones too (who sees the site)",
+        does=list_site,
+        query=KeysQuery,
+        answers={200: Listed[SiteKey]},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/projects/{project_id}/keys",
+        name="list_project_keys",
+        about="Every active member with the key to seal to it with (members, admin, auditor)",
+        does=list_project,
+        query=KeysQuery,
+        answers={200: Listed[MemberKey]},
+    ),
+)
