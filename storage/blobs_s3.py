@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import IO, Any
 
 import boto3
@@ -103,13 +105,10 @@ class S3Blobs:
         return self._addresses("get_object", artifact, chunks, sums=False)
 
     def stored(self) -> Iterator[Stored]:
-        newest: dict[Id, int] = {}
-        for key, at in self._listed(self._prefix):
-            artifact = key.removeprefix(self._prefix).split("/")[-2:][0]
+        keys = ((key.rpartition("/")[0].rpartition("/")[2], at) for key, at in self._listed(self._prefix))
+        for artifact, group in itertools.groupby(keys, key=itemgetter(0)):  # keys are listed in their order
             if is_id(artifact):
-                newest[artifact] = max(newest.get(artifact, 0), at)
-        for artifact, at in newest.items():
-            yield Stored(artifact, at)
+                yield Stored(artifact, max(at for _, at in group))
 
     def delete(self, artifact: Id) -> None:
         keys = [key for key, _ in self._listed(self._folder(artifact))]

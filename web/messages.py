@@ -19,7 +19,9 @@ from web.writing import write
 def post(call: Call) -> Response:
     body: NewMessages = call.body
     for number, message in enumerate(body.messages):
-        within_inline_limit(len(message.body), call.web.hub.settings.inline_limit_bytes, f"messages[{number}].body")
+        within_inline_limit(
+            len(message.body or b""), call.web.hub.settings.inline_limit_bytes, f"messages[{number}].body"
+        )
     return write(
         call,
         PostMessages(
@@ -32,6 +34,7 @@ def post(call: Call) -> Response:
                     kind=message.kind,
                     run_id=message.run_id,
                     ttl_s=message.ttl_s,
+                    artifact_id=message.artifact_id,
                 )
                 for message in body.messages
             ],

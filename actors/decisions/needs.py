@@ -8,6 +8,7 @@ from typing import assert_never
 from actors.decisions.runs import next_attempt
 from broker.protocol import commands as c
 from broker.protocol.commands import Envelope
+from broker.protocol.ids import Id
 from broker.protocol.needs import Needs
 
 
@@ -73,16 +74,25 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912 - one branch for
         case c.RestartRun(run_id=run):
             return Needs(runs={run, next_attempt(run)}, restarting={run})
         case (
-            c.ReportSeat(run_id=run)
-            | c.ReportAggregated(run_id=run)
-            | c.DropSeats(run_id=run)
-            | c.PassDeadline(run_id=run)
+            c.ReportSeat(run_id=run, update_artifact_id=artifact)
+            | c.ReportAggregated(run_id=run, model_artifact_id=artifact)
         ):
+            return Needs(runs={run}, artifacts=_some(artifact))
+        case c.DropSeats(run_id=run) | c.PassDeadline(run_id=run):
             return Needs(runs={run})
         case c.PostMessages(sender_site_id=site, messages=messages):
             projects = {message.project_id for message in messages}
             runs = {message.run_id for message in messages if message.run_id is not None}
-            return Needs(sites={site}, members_of=projects, mentioned_runs=runs)
+            artifacts = {message.artifact_id for message in messages if message.artifact_id is not None}
+            return Needs(sites={site}, members_of=projects, mentioned_runs=runs, artifacts=artifacts)
+        case c.DeclareArtifact(owner_site_id=site, project_id=project, run_id=run):
+            return Needs(sites={site}, members_of={project}, mentioned_runs=_some(run), totals_of={project})
+        case c.CompleteArtifact(artifact_id=artifact):
+            return Needs(artifacts={artifact})
+        case c.DeleteArtifact(artifact_id=artifact):
+            return Needs(ending_artifacts={artifact})
+        case c.ExpireArtifacts(artifact_ids=ending):
+            return Needs(ending_artifacts=set(ending))
         case c.AcknowledgeInbox(site_id=site):
             return Needs(sites={site})
         case c.ExpireMessages(message_ids=messages):
@@ -91,3 +101,7 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912 - one branch for
             return Needs()
         case _:
             assert_never(command)
+
+
+def _some(key: Id | None) -> set[Id]:
+    return set() if key is None else {key}

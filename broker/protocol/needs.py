@@ -19,6 +19,8 @@ class Needs:
     retiring: sites whose memberships, coordinated projects and live seats are needed.
     keys: (site, epoch) of sealing keys. keyrings: sites whose keys are needed, with their memberships, projects, the
         coordinators of these, and the members of those that they coordinate.
+    artifacts: with their project, its totals, their owner and their run; ending_artifacts: besides with the live runs
+        of the project and the task runs of these. totals_of: projects whose artifacts are counted.
     Whatever project, site or organisation is loaded comes with the head of its event stream.
     """
 
@@ -42,6 +44,9 @@ class Needs:
     keys: set[tuple[Id, int]] = field(default_factory=set)
     keyrings: set[Id] = field(default_factory=set)
     messages: set[Id] = field(default_factory=set)
+    artifacts: set[Id] = field(default_factory=set)
+    ending_artifacts: set[Id] = field(default_factory=set)
+    totals_of: set[Id] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""
