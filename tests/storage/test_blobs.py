@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,6 @@ import threading
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -30,6 +28,7 @@ from storage.artifacts import (
     open_blobs,
 )
 from tests.blobs import Cut, chunk, folder_blobs, noise, s3_url, whole
+from tests.disk import small_disk
 
 ROOT = Path(__file__).parent.parent.parent
 CONTENT = noise(3 * BLOCK_BYTES + 5)
@@ -247,6 +246,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from broker.protocol.chunks import Chunk
+from tests.disk import small_disk
 from tests.blobs import folder_blobs
 
 class Killing:
@@ -282,35 +282,17 @@ def test_killed_in_the_middle_of_a_chunk(tmp_path: Path, artifact: str, after: i
     assert blobs.parts(artifact) == {}
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one MiB. As root a real one; else the kernel's limit on a file's size says the same."""
-    if os.geteuid() == 0:
-        place = tmp_path / "disk"
-        place.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], check=True)
-        yield place
-        subprocess.run(["umount", str(place)], check=True)
-        return
-    import resource  # noqa: PLC0415 - only here
-
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, before[1]))
-    yield tmp_path
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_full_disk_keeps_nothing_half_stored(small_disk: Path, artifact: str) -> None:
-    blobs = folder_blobs(small_disk / "blobs")
-    whole(blobs, artifact, CONTENT[:500_000])
-    kept = files(small_disk)
-    large = noise(900_000)
-    with pytest.raises(StorageFull):
-        blobs.put(artifact, chunk(large, 1), BytesIO(large), start=0, length=len(large))
-    assert files(small_disk) == kept
-    assert blobs.parts(artifact) == {}
-    whole(blobs, artifact, b"there is room for little ones", 2)
+def test_a_full_disk_keeps_nothing_half_stored(tmp_path: Path, artifact: str) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        blobs = folder_blobs(disk.place)
+        whole(blobs, artifact, CONTENT[:500_000])
+        disk.fill()
+        kept, large = disk.files(), noise(900_000)
+        with pytest.raises(StorageFull):
+            blobs.put(artifact, chunk(large, 1), BytesIO(large), start=0, length=len(large))
+        assert disk.files() == kept
+        assert blobs.parts(artifact) == {}
+        whole(blobs, artifact, b"there is room for little ones", 2)
 
 
 def test_a_folder_that_cannot_be_written_is_told_without_its_name(tmp_path: Path, artifact: str) -> None:
