@@ -13,6 +13,7 @@ from actors.deciding import Decider, DecidingWorker
 from actors.decisions.decide import Rules
 from actors.registry import register
 from actors.relay import Relay
+from actors.sweeper import Sweeper
 from actors.ticker import Ticker
 from broker.opening import open_publisher, open_worker_broker, prepare_broker
 from broker.port import BrokerUnavailable
@@ -20,6 +21,7 @@ from config.clock import SystemClock, wait_for
 from config.logs import set_up_logs, unit
 from config.memory import keep_giving_back
 from config.settings import Settings
+from storage.artifacts import open_blobs
 from storage.database import DatabaseUnavailable, open_database
 from storage.due import Due
 from storage.migrate import missing
@@ -42,12 +44,7 @@ def run_decider(settings: Settings, stop: threading.Event, announce: Announce | 
     database = open_database(settings.database_url, pool=2, name="fedyard decider")
     broker = open_worker_broker(settings, "decider", settings.decide_at_most)
     publisher = open_publisher(settings, "decider")
-    rules = Rules(
-        message_ttl_s=settings.message_ttl_s,
-        log_limit_bytes=settings.log_limit_bytes,
-        keep_inbox_s=settings.keep_inbox_s,
-    )
-    decider = Decider(Store(database, announce), publisher, clock, rules)
+    decider = Decider(Store(database, announce), publisher, clock, _rules(settings))
     actors = register(broker, decider)
     worker = DecidingWorker(broker, decider, clock, at_most=settings.decide_at_most)
     worker.start()
@@ -62,13 +59,20 @@ def run_decider(settings: Settings, stop: threading.Event, announce: Announce | 
     database.close()
 
 
+def _rules(settings: Settings) -> Rules:
+    return Rules(**{name: getattr(settings, name) for name in Rules.__struct_fields__})
+
+
 def run_relay(settings: Settings, stop: threading.Event) -> None:
-    """Sweep the outbox until `stop`."""
+    """Sweep the outbox, and what artifacts have left behind, until `stop`."""
+    clock = SystemClock()
     database = open_database(settings.database_url, pool=1, name="fedyard relay")
     publisher = open_publisher(settings, "relay")
-    relay = Relay(Store(database), publisher, SystemClock(), settings.relay_after_s)
+    relay = Relay(Store(database), publisher, clock, settings.relay_after_s)
+    sweeper = Sweeper(open_blobs(settings.artifacts_url, clock), database, clock)
     while not wait_for(stop, settings.relay_after_s):
         relay.sweep()
+        sweeper.turn()
     if not settings.embedded:
         publisher.close()
     database.close()
@@ -85,6 +89,7 @@ def run_ticker(settings: Settings, stop: threading.Event) -> None:
         silent_after_s=settings.silent_after_s,
         keep_commands_s=settings.keep_commands_s,
         keep_inbox_s=settings.keep_inbox_s,
+        keep_artifacts_s=settings.keep_artifacts_s,
     )
     while not wait_for(stop, settings.tick_every_s):
         ticker.tick()

@@ -22,6 +22,7 @@ from storage.due import Due
 
 RETENTION_EVERY_S = 600
 _MESSAGES_AT_ONCE = 100
+_ARTIFACTS_AT_ONCE = 100
 
 _log = logging.getLogger(__name__)
 _spec_decoder = msgspec.json.Decoder(c.TaskSpec)
@@ -39,6 +40,7 @@ class Ticker:
         silent_after_s: float,
         keep_commands_s: float,
         keep_inbox_s: float,
+        keep_artifacts_s: float,
     ) -> None:
         self._due = due
         self._publisher = publisher
@@ -46,6 +48,7 @@ class Ticker:
         self._silent_after = int(silent_after_s * SECOND)
         self._keep_commands = int(keep_commands_s * SECOND)
         self._keep_inbox = int(keep_inbox_s * SECOND)
+        self._keep_artifacts = int(keep_artifacts_s * SECOND)
         self._led_since: Micros | None = None
         self._last_span = -1
 
@@ -120,10 +123,15 @@ class Ticker:
         return [(c.ExpireMessages(message_ids=part), tuple(part)) for part in slices]
 
     def _retention(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:
-        """Once for each span of time: the id derives from the span's number."""
+        """Once for each span of time: ids derive from the span's number, so what is left alone is looked at again."""
         span = now // (RETENTION_EVERY_S * SECOND)
         if span == self._last_span:
             return []
         self._last_span = span
         command = c.ForgetHistory(commands_before=now - self._keep_commands, inbox_before=now - self._keep_inbox)
-        return [(command, (span,))]
+        ids = self._due.expired_artifacts(now, now - self._keep_artifacts)
+        found: list[tuple[AnyCommand, tuple[str | int, ...]]] = [(command, (span,))]
+        for start in range(0, len(ids), _ARTIFACTS_AT_ONCE):
+            part = ids[start : start + _ARTIFACTS_AT_ONCE]
+            found.append((c.ExpireArtifacts(artifact_ids=part), (span, *part)))
+        return found

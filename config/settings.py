@@ -63,6 +63,25 @@ class Settings:
         60,
         31_536_000,
     )
+    artifacts_url: str = _option(
+        "file:///var/fedyard/artifacts",
+        "file:///path of a folder that every process of the hub shares, or "
+        "s3://bucket/prefix?endpoint=http://host:port&region=name&presign=1 with a login in AWS_ variables",
+    )
+    artifact_limit_bytes: int = _option(17_179_869_184, "largest artifact", 1, 68_719_476_736)
+    project_quota_bytes: int = _option(
+        107_374_182_400, "what the artifacts of one project may have together", 1, 1_125_899_906_842_624
+    )
+    keep_artifacts_s: float = _option(
+        2_592_000.0,
+        "how long artifacts are kept after their run has ended, or without a run since they were stored",
+        60,
+        315_360_000,
+    )
+    keep_uploads_s: float = _option(604_800.0, "how long an artifact may take to be uploaded", 60, 7_776_000)
+    transfers: int = _option(
+        32, "chunks and artifacts on their way through the web at once; beyond it 503 with Retry-After", 1, 4032
+    )
     log_level: str = _option("INFO", "DEBUG, INFO, WARNING or ERROR")
 
     def __post_init__(self) -> None:
@@ -86,6 +105,8 @@ class Settings:
                 "FEDYARD_BROKER_URL names RabbitMQ but FEDYARD_DATABASE_URL an SQLite file, which several "
                 "processes would share: use a postgresql:// URL"
             )
+        if urlsplit(self.artifacts_url).scheme not in ("file", "s3"):
+            raise SettingsError("FEDYARD_ARTIFACTS_URL must be file:///path or s3://bucket/prefix")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise SettingsError(f"FEDYARD_LOG_LEVEL is {self.log_level!r}; it must be DEBUG, INFO, WARNING or ERROR")
         if self.waiting_polls + 4 > self.web_threads:

@@ -64,6 +64,15 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
         frozenset({s.DeliveryState.ACKNOWLEDGED, s.DeliveryState.EXPIRED}),
     ),
     (
+        "Artifact",
+        (
+            "A payload of any size. Uploading is no state: chunks come one by one and nothing is decided on them; the "
+            "API asks where they lie which of them are there. It is `stored` once all were found."
+        ),
+        s.ARTIFACT,
+        frozenset({s.ArtifactState.EXPIRED}),
+    ),
+    (
         "Sealing key",
         (
             "One epoch of a site. A superseded one still opens, and is taken in headers, until its grace is over; a "

@@ -24,6 +24,7 @@ from config.clock import Clock, SystemClock
 from config.logs import set_up_logs, unit
 from config.settings import Settings, SettingsError
 from ops.place import Unusable, Whereabouts, only_hub_in, remember
+from storage.artifacts import open_blobs
 from storage.database import open_database
 from storage.migrate import migrate
 from storage.signals import DirectSignals
@@ -37,7 +38,7 @@ ANSWERS_WITHIN_S = 5.0
 BODY_LIMIT_BYTES = 33_554_432
 """What waitress takes in at most before it hangs up; below, the app itself answers 413 with a problem."""
 
-EMBEDDED_DEFAULTS = {"FEDYARD_WEB_THREADS": "128", "FEDYARD_WAITING_POLLS": "112"}
+EMBEDDED_DEFAULTS = {"FEDYARD_WEB_THREADS": "128", "FEDYARD_WAITING_POLLS": "112", "FEDYARD_TRANSFERS": "8"}
 """One process with all parts in it waits for fewer clients than a web process of its own."""
 
 _log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
         stack.callback(broker.close)
         signals = DirectSignals()
         stack.callback(signals.close)
-        app = create_app(Hub(settings, database, broker, signals, clock))
+        app = create_app(Hub(settings, database, broker, signals, clock, open_blobs(settings.artifacts_url, clock)))
         decider = partial(run_decider, announce=signals.announce)
         # Last in, first out: the web stops before the ticker, the decider last of the three.
         for name, role in (("decider", decider), ("relay", run_relay), ("ticker", run_ticker)):
@@ -80,6 +81,7 @@ def _settings(folder: Path, port: int | None, environment: Mapping[str, str]) ->
     chosen = {name: value for name, value in environment.items() if name.startswith("FEDYARD_")}
     chosen.setdefault("FEDYARD_BROKER_URL", f"embedded:///{here / 'journal.sqlite'}")
     chosen.setdefault("FEDYARD_DATABASE_URL", f"sqlite:///{here / 'store.sqlite'}")
+    chosen.setdefault("FEDYARD_ARTIFACTS_URL", f"file:///{here / 'artifacts'}")
     for name, value in EMBEDDED_DEFAULTS.items():
         chosen.setdefault(name, value)
     if port is not None:
@@ -94,6 +96,7 @@ def _variables(settings: Settings, port: int) -> dict[str, str]:
     return {
         "FEDYARD_BROKER_URL": settings.broker_url,
         "FEDYARD_DATABASE_URL": settings.database_url,
+        "FEDYARD_ARTIFACTS_URL": settings.artifacts_url,
         "FEDYARD_WEB_PORT": str(port),
     }
 

@@ -32,6 +32,24 @@ class SilentSeat(NamedTuple):
     seen_at: Micros
 
 
+_EXPIRED_ARTIFACTS = """
+SELECT artifacts.id FROM artifacts
+JOIN projects ON projects.id = artifacts.project_id
+LEFT JOIN runs ON runs.id = artifacts.run_id
+WHERE artifacts.state <> 'expired'
+AND (
+  artifacts.expires_at <= %s
+  OR (
+    artifacts.state = 'stored' AND artifacts.ttl_s IS NULL AND artifacts.stored_at <= %s
+    AND (artifacts.run_id IS NULL OR runs.ended_at <= %s)
+  )
+)
+AND (artifacts.state = 'declared' OR artifacts.run_id IS NULL OR runs.state NOT IN ('created', 'running'))
+AND (artifacts.kind <> 'model' OR artifacts.message_id IS NULL OR projects.archived_at IS NOT NULL)
+ORDER BY artifacts.created_at LIMIT %s
+"""
+
+
 class Due:
     """Reads for the ticker, on a connection that it keeps: leadership hangs on it."""
 
@@ -112,4 +130,11 @@ class Due:
             now,
             AT_MOST,
         )
+        return [row[0] for row in rows]
+
+    def expired_artifacts(self, now: Micros, kept_before: Micros) -> list[Id]:
+        """Uploads and stored ones whose time is over, or whose run has ended (without a run: that were stored) before
+        `kept_before`. Whether a live run needs one the decision asks.
+        """
+        rows = self._database.all(_EXPIRED_ARTIFACTS, now, kept_before, kept_before, AT_MOST)
         return [row[0] for row in rows]

@@ -33,12 +33,15 @@ class Loaded:
 
 def load(database: Database, needs: Needs) -> Loaded:
     """Everything that `needs` names and what hangs on it. Reads under the deciding lock, so nothing moves meanwhile."""
-    logs: list[Record] = []
+    records: list[Record] = []
     if needs.logs:
-        logs, needs = _load_logs(database, needs)
+        records, needs = _load_logs(database, needs)
+    if needs.artifacts or needs.ending_artifacts or needs.totals_of:
+        more, needs = _load_artifacts(database, needs)
+        records += more
     at_once = database.postgres and _is_common(needs)
     loaded = _load_at_once(database, needs) if at_once else _load_one_by_one(database, needs)
-    loaded.records.extend(logs)
+    loaded.records.extend(records)
     return loaded
 
 
@@ -60,8 +63,26 @@ def _load_logs(database: Database, needs: Needs) -> tuple[list[Record], Needs]:
     return reader.loaded.records, wider
 
 
+def _load_artifacts(database: Database, needs: Needs) -> tuple[list[Record], Needs]:
+    """Artifacts and what only they need; and the needs with what else hangs on them."""
+    reader = _Reader(database)
+    artifacts = reader.rows(r.Artifact, f"{_ARTIFACTS} WHERE id {{any:uuid}}", needs.artifacts | needs.ending_artifacts)
+    projects = {artifact.project_id for artifact in artifacts}
+    ending_in = {artifact.project_id for artifact in artifacts if artifact.id in needs.ending_artifacts}
+    reader.rows(r.ArtifactTotal, f"{_TOTALS} WHERE project_id {{any:uuid}}", projects | needs.totals_of)
+    reader.rows(r.TaskRun, _TASKS_OF_LIVE_RUNS, ending_in)
+    wider = Needs(
+        projects=projects,
+        sites={artifact.owner_site_id for artifact in artifacts},
+        mentioned_runs={artifact.run_id for artifact in artifacts if artifact.run_id is not None},
+        live_runs_of=ending_in,
+    )
+    wider.add(needs)
+    return reader.loaded.records, wider
+
+
 def _is_common(needs: Needs) -> bool:
-    return not any(wanted for name, wanted in vars(needs).items() if name not in _COMMON)
+    return not any(wanted for name, wanted in vars(needs).items() if name not in _COMMON | _APART)
 
 
 def _load_at_once(database: Database, needs: Needs) -> Loaded:
@@ -230,6 +251,12 @@ _ACCOUNTS = _select(r.Account)
 _TOKENS = _select(r.Token)
 _ENROLMENTS = _select(r.Enrolment)
 _STREAMS = _select(r.Stream)
+_ARTIFACTS = _select(r.Artifact)
+_TOTALS = _select(r.ArtifactTotal)
+_TASKS_OF_LIVE_RUNS = (
+    f"{_select(r.TaskRun, 'task_runs.')} JOIN runs ON runs.id = task_runs.run_id"
+    " WHERE runs.project_id {any:uuid} AND runs.state IN ('created', 'running')"
+)
 _BODY = "CASE WHEN kind = 'model' THEN body END"
 _MESSAGES = (
     f"SELECT {', '.join(_BODY if name == 'body' else name for name in COLUMNS[r.Message])} FROM messages"
@@ -239,6 +266,8 @@ _MESSAGES = (
 _QUEUED = f"{_select(r.InboxEntry)} WHERE message_id {{any:uuid}} AND state = 'queued'"
 
 _COMMON = frozenset({"runs", "mentioned_runs", "members_of", "projects", "sites", "keys", "keys_in"})
+_APART = frozenset({"artifacts", "ending_artifacts", "totals_of"})
+"""Loaded before, by queries of their own; what hangs on them is then in the needs."""
 
 
 def _named(kind: type[Record], table: str) -> str:

@@ -19,7 +19,7 @@ from broker.protocol.commands import Beat, TokenUse
 from broker.protocol.ids import Id
 from broker.protocol.needs import Needs
 from broker.protocol.records import Record
-from broker.protocol.sweeps import AcknowledgeEntries, ForgetBefore, RevokeTokensOf, Sweep
+from broker.protocol.sweeps import AcknowledgeEntries, ForgetBefore, ForgetDeclaration, RevokeTokensOf, Sweep
 from storage.database import Database, Row
 from storage.loading import Loaded, load
 from storage.signals import Announcement, payloads
@@ -32,7 +32,9 @@ _BEGIN = f"BEGIN; SET LOCAL enable_seqscan = off; SELECT pg_advisory_xact_lock({
 """Decisions find their rows by key. A plan that was made while a table was small must not scan it when it has grown."""
 
 _PG_TYPES = {"Id": "uuid", "str": "text", "int": "bigint", "Micros": "bigint", "bytes": "bytea"}
-_ONCE: frozenset[type[Record]] = frozenset({r.Outcome, r.Event, r.Submission, r.KeyStatement, r.LogPiece, r.Model})
+_ONCE: frozenset[type[Record]] = frozenset(
+    {r.Outcome, r.Event, r.Submission, r.KeyStatement, r.ArtifactDeclaration, r.LogPiece, r.Model}
+)
 """Written once: a clash of their keys is an error, and the last net against deciding twice."""
 
 
@@ -188,6 +190,8 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
             return [(_ACKNOWLEDGE, [at, site_id, through])]
         case RevokeTokensOf(owner_id, at):
             return [("UPDATE tokens SET revoked_at = %s WHERE owner_id = %s AND revoked_at IS NULL", [at, owner_id])]
+        case ForgetDeclaration(artifact_id):
+            return [("DELETE FROM artifact_declarations WHERE artifact_id = %s", [artifact_id])]
         case ForgetBefore(commands_before, inbox_before):
             forget_logs: list[tuple[str, list[object]]] = [(sql, [inbox_before]) for sql in _FORGET_LOGS]
             return [

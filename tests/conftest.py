@@ -1,14 +1,16 @@
-"""Real servers for the tests: one private RabbitMQ and one private PostgreSQL for the whole run, started when first
-asked for. A machine without them fails the run and says what to install; nothing is skipped."""
+"""Real servers for the tests: one private RabbitMQ, PostgreSQL and S3 for the whole run, started when first asked for.
+A machine without them fails the run and says what to install; nothing is skipped."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ops.object_store import PrivateSeaweed
 from ops.servers import PrivatePostgres, PrivateRabbitmq, temporary_folder
 
 
@@ -35,4 +37,20 @@ def postgres(servers_folder: Path) -> Iterator[PrivatePostgres]:
     server = PrivatePostgres(servers_folder / "postgres", durable=False)
     server.start()
     yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def seaweed(servers_folder: Path) -> Iterator[PrivateSeaweed]:
+    """The run's S3. boto3 finds its login in this process's environment, and nothing of the developer's own."""
+    server = PrivateSeaweed(servers_folder / "seaweed")
+    server.start()
+    before = {name: os.environ[name] for name in os.environ if name.startswith("AWS_")}
+    for name in before:
+        del os.environ[name]
+    os.environ.update(server.credentials)
+    yield server
+    for name in server.credentials:
+        del os.environ[name]
+    os.environ.update(before)
     server.stop()

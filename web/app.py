@@ -18,6 +18,7 @@ from storage.views import messages as views
 from storage.views import people
 from web import (
     accounts,
+    artifacts,
     commands,
     enrolments,
     errors,
@@ -44,6 +45,7 @@ from web.kept import Kept
 from web.metrics import Counts, Metrics
 from web.operations import Operation
 from web.parsing import PATH_COUNT, PATH_ID
+from web.transfers import Transfers
 from web.waiting import Newest, Undecided, Waiting
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ NOUNS: tuple[ModuleType, ...] = (
     runs,
     logs,
     messages,
+    artifacts,
     inbox,
     commands,
     operators,
@@ -142,6 +145,7 @@ def _assemble(hub: Hub) -> Web:
         metrics=metrics,
         kept=Kept(),
         inboxes=Gathering(functools.partial(views.inboxes, hub.database)),
+        transfers=Transfers(hub.settings.transfers),
     )
     hub.signals.subscribe(functools.partial(_heard, web), functools.partial(_lost, web))
     beats.start()

@@ -13,6 +13,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from broker.protocol.commands import (
+    ArtifactKind,
+    Digests,
     Grace,
     Image,
     Joining,
@@ -26,6 +28,7 @@ from broker.protocol.commands import (
     Sealed,
     Sha256,
     Signature,
+    Size,
     Slug,
     Span,
     TaskSpec,
@@ -51,6 +54,7 @@ Payload: TypeAlias = Annotated[
 ]
 """Base64 in JSON."""
 PieceText: TypeAlias = Annotated[Piece, msgspec.Meta(extra_json_schema={"pattern": _BASE64})]
+DigestsText: TypeAlias = Annotated[Digests, msgspec.Meta(extra_json_schema={"pattern": _BASE64})]
 PublicKeyText: TypeAlias = Annotated[PublicKey, msgspec.Meta(extra_json_schema={"pattern": "^[A-Za-z0-9+/]{1622}==$"})]
 SignatureText: TypeAlias = Annotated[Signature, msgspec.Meta(extra_json_schema={"pattern": "^[A-Za-z0-9+/]{86}==$"})]
 
@@ -185,7 +189,10 @@ class Restart(Body, frozen=True):
 
 
 class SeatReport(Body, frozen=True):
-    """seq: 1, 2, 3, ... over all reports of this seat. update: the model update of a submit."""
+    """seq: 1, 2, 3, ... over all reports of this seat. update: the model update of a submit.
+
+    update_artifact_id: the artifact that it lies in; `update` is its detached seal then, or left out.
+    """
 
     event: Report
     seq: Count
@@ -193,12 +200,16 @@ class SeatReport(Body, frozen=True):
     metrics: Metrics = {}
     reason: Reason = ""
     update: Payload | None = None
+    update_artifact_id: Uuid | None = None
 
 
 class Aggregated(Body, frozen=True):
+    """model_artifact_id: the artifact that the model lies in; `model` is its detached seal then, or left out."""
+
     metrics: Metrics = {}
     model: Payload | None = None
     failure: Reason = ""
+    model_artifact_id: Uuid | None = None
 
 
 class NewPieces(Body, frozen=True):
@@ -213,16 +224,37 @@ class NewPieces(Body, frozen=True):
 
 
 class OneMessage(Body, frozen=True):
+    """artifact_id: the artifact that the payload lies in; `body` is its detached seal then, or left out."""
+
     project_id: Uuid
     to: Literal["coordinator", "participants"] | Annotated[list[Uuid], msgspec.Meta(min_length=1, max_length=10_000)]
-    body: Payload
+    body: Payload | None = None
     kind: Slug = "message"
     run_id: Uuid | None = None
     ttl_s: Span | None = None
+    artifact_id: Uuid | None = None
 
 
 class NewMessages(Body, frozen=True):
     messages: Annotated[list[OneMessage], msgspec.Meta(min_length=1, max_length=100)]
+
+
+class NewArtifact(Body, frozen=True):
+    """digest: SHA-256 over chunk_digests, the raw SHA-256s of every 4 MiB of the bytes, one after the other.
+
+    seal: the detached seal, where the bytes are a sealed body. ttl_s: how long to keep it once it is stored.
+    """
+
+    project_id: Uuid
+    kind: ArtifactKind
+    size_bytes: Size
+    digest: Sha256
+    chunk_digests: DigestsText
+    run_id: Uuid | None = None
+    task_seq: Count | None = None
+    round: Count | None = None
+    seal: Payload | None = None
+    ttl_s: Span | None = None
 
 
 class Acknowledged(Body, frozen=True):
@@ -268,6 +300,18 @@ class ProjectRunsQuery(PageQuery, frozen=True):
 
 class RunsQuery(ProjectRunsQuery, frozen=True):
     project: Uuid | UnsetType = UNSET
+
+
+class ArtifactsQuery(PageQuery, frozen=True):
+    project: Uuid | UnsetType = UNSET
+    run: Uuid | UnsetType = UNSET
+    kind: ArtifactKind | UnsetType = UNSET
+
+
+class ChunkQuery(Query, frozen=True):
+    """from: the body goes on with the chunk there; it may end before the chunk does."""
+
+    start: Place | UnsetType = msgspec.field(name="from", default=UNSET)
 
 
 class RunQuery(Query, frozen=True):

@@ -25,6 +25,7 @@ from web.kept import Kept
 from web.metrics import Metrics
 from web.operations import Operation
 from web.parsing import body_of, query_of
+from web.transfers import Transfers
 from web.waiting import Newest, Undecided, Waiting
 
 _json = msgspec.json.Encoder()
@@ -46,6 +47,7 @@ class Web:
     metrics: Metrics
     kept: Kept
     inboxes: Gathering[Wanted, Inbox | None]
+    transfers: Transfers
 
     @property
     def database(self) -> Database:

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 from broker.port import BrokerUnavailable, TooLarge
 from config.clock import jitter
 from config.logs import unit
+from storage.artifacts import StorageFull, StorageUnavailable
 from storage.database import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,16 @@ TITLES = {
     "too_many_polls": "Too many polls are open",
     "broker_unavailable": "The broker cannot be reached",
     "database_unavailable": "The database cannot be reached",
+    "length_required": "The length must be said",
+    "wrong_length": "The length is not the chunk's",
+    "wrong_offset": "The chunk does not go on there",
+    "digest_mismatch": "The digest is another",
+    "not_taken": "The artifact takes nothing any more",
+    "not_stored": "The artifact is not there",
+    "range_not_satisfiable": "There are no such bytes",
+    "too_many_transfers": "Too many transfers are under way",
+    "storage_full": "No room is left",
+    "storage_unavailable": "The store of artifacts cannot be reached",
     "internal": "The hub made a mistake",
 }
 
@@ -90,6 +101,13 @@ def answer_to(error: Exception) -> Response:
         case DatabaseUnavailable():
             log.warning("database unavailable", extra=unit(detail=str(error)))
             refused = busy("database_unavailable", "the database cannot be reached; try again", 3)
+        case StorageUnavailable():
+            log.warning("storage unavailable", extra=unit(detail=str(error)))
+            refused = busy("storage_unavailable", "the store of artifacts cannot be reached; try again", 3)
+        case StorageFull():
+            log.error("storage full", extra=unit())
+            detail = "the hub's store of artifacts is full and kept nothing of this; tell its operator, and try later"
+            refused = Refused(507, "storage_full", detail)
         case HTTPException():
             refused = _of_http(error)
         case _:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from broker.port import Publisher
 from config.clock import Clock
 from config.settings import Settings
+from storage.artifacts import Blobs
 from storage.database import Database
 from storage.signals import Signals
 
@@ -20,3 +21,4 @@ class Hub:
     publisher: Publisher
     signals: Signals
     clock: Clock
+    blobs: Blobs

@@ -21,7 +21,7 @@ def post(call: Call) -> Response:
     body: NewMessages = call.body
     for number, message in enumerate(body.messages):
         within_inline_limit(
-            inline_bytes(message.body), call.web.hub.settings.inline_limit_bytes, f"messages[{number}].body"
+            inline_bytes(message.body or b""), call.web.hub.settings.inline_limit_bytes, f"messages[{number}].body"
         )
     return write(
         call,
@@ -35,6 +35,7 @@ def post(call: Call) -> Response:
                     kind=message.kind,
                     run_id=message.run_id,
                     ttl_s=message.ttl_s,
+                    artifact_id=message.artifact_id,
                 )
                 for message in body.messages
             ],

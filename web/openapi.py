@@ -21,6 +21,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
     "Location": {"description": "Where to look", "schema": _TEXT},
     "Fedyard-Command": {"description": "Id of the command", "schema": {"type": "string", "format": "uuid"}},
     "Retry-After": {"description": "Seconds", "required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}},
+    "Content-Range": {"description": "Which bytes, of how many", "required": True, "schema": _TEXT},
     "WWW-Authenticate": {"description": "Bearer", "required": True, "schema": _TEXT},
 }
 _WRITE_PARAMETERS: list[dict[str, Any]] = [
@@ -97,6 +98,12 @@ def _described(operation: Operation, schema_of: dict[Any, Any], components: dict
             "required": not operation.optional,
             "content": {"application/json": {"schema": schema_of[operation.body]}},
         }
+    if operation.takes:
+        described["requestBody"] = {
+            "required": True,
+            "description": operation.takes,
+            "content": {"application/octet-stream": {"schema": _TEXT}},
+        }
     return described
 
 
@@ -126,8 +133,10 @@ def _responses(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any
         found[str(status)] = _problem(status)
     for status, kind in operation.answers.items():
         content = {} if kind is None else {"application/json": {"schema": schema_of[kind]}}
-        content |= {media: {"schema": _TEXT} for media in operation.media} if status == 200 else {}
+        content |= {media: {"schema": _TEXT} for media in operation.media} if status in (200, 206) else {}
         found[str(status)] = {"description": title_of(status), "content": content}
+        if status == 206:
+            found["206"]["headers"] = {"Content-Range": _HEADERS["Content-Range"]}
         if operation.write:
             found[str(status)]["headers"] = {"Fedyard-Command": _HEADERS["Fedyard-Command"]}
         if status == 201:

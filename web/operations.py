@@ -23,7 +23,7 @@ ENROLMENTS = frozenset({"enrolment"})
 NOBODY: frozenset[str] = frozenset()
 """Open: no token is asked for."""
 
-COUNTS = ("task_seq", "round", "epoch")
+COUNTS = ("task_seq", "round", "epoch", "chunk")
 """Path parameters that are whole numbers; all others are ids."""
 
 
@@ -52,7 +52,9 @@ class Operation:
     hot: bool = False
     problems: tuple[int, ...] = ()
     media: Mapping[str, str] = field(default_factory=dict)
-    """Other media types of the 200 answer, each with what it carries."""
+    """Other media types of the 200 (and 206) answer, each with what it carries."""
+    takes: str = ""
+    """What a body that is no JSON carries: it is handed on unread."""
     nothing: str = ""
     """What 204 means, where it can come."""
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from broker.protocol.states import KeyState, MemberState, RoundState, RunState, SeatState
+from broker.protocol.states import ArtifactState, KeyState, MemberState, RoundState, RunState, SeatState
 from storage.views.resources import Time, Uuid
 
 
@@ -95,6 +95,32 @@ class LogResult(Result, frozen=True):
 
 class Sent(Result, frozen=True):
     ids: list[Uuid]
+
+
+class Declared(Result, frozen=True):
+    """need: the numbers of all chunks; what is needed later on says `GET /v1/artifacts/<id>/chunks`."""
+
+    id: Uuid
+    state: ArtifactState
+    chunk_bytes: int
+    need: list[int]
+
+
+class Completed(Result, frozen=True):
+    id: Uuid
+    state: ArtifactState
+    digest: str
+
+
+class Deleted(Result, frozen=True):
+    id: Uuid
+    state: ArtifactState
+
+
+class ChunkBegun(Result, frozen=True):
+    """bytes: how many of the chunk are there now; the rest is still needed."""
+
+    bytes: int
 
 
 class AcknowledgedResult(Result, frozen=True):

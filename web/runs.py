@@ -115,6 +115,7 @@ def report(call: Call) -> Response:
             metrics=body.metrics,
             reason=body.reason,
             update=body.update,
+            update_artifact_id=body.update_artifact_id,
         ),
     )
 
@@ -131,6 +132,7 @@ def aggregated(call: Call) -> Response:
             metrics=body.metrics,
             model=body.model,
             failure=body.failure,
+            model_artifact_id=body.model_artifact_id,
         ),
     )
 

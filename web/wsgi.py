@@ -22,6 +22,7 @@ from config.clock import SystemClock
 from config.logs import set_up_logs, unit
 from config.memory import keep_giving_back
 from config.settings import Settings, SettingsError
+from storage.artifacts import open_blobs
 from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import missing
 from storage.signals import PostgresSignals
@@ -88,12 +89,14 @@ def _load(settings: Settings) -> Flask:
     """The app over the hub's services; in granian's worker, on its main thread."""
     set_up_logs("web", settings.log_level)
     database = open_database(settings.database_url, pool=settings.database_pool, name="fedyard web")
+    clock = SystemClock()
     hub = Hub(
         settings=settings,
         database=database,
         publisher=open_publisher(settings, "web"),
         signals=PostgresSignals(settings.database_url),
-        clock=SystemClock(),
+        clock=clock,
+        blobs=open_blobs(settings.artifacts_url, clock),
     )
     app = create_app(hub)
     _when_told_to_stop(app, hub)

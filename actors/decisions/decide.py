@@ -6,7 +6,7 @@ from typing import assert_never
 
 import msgspec
 
-from actors.decisions import keys, logs, messages, people, projects, runs, seats, sites
+from actors.decisions import artifacts, keys, logs, messages, people, projects, runs, seats, sites
 from actors.decisions.access import forbidden
 from actors.decisions.draft import Decision, Draft, Refused, State
 from broker.protocol import commands as c
@@ -20,6 +20,10 @@ class Rules(msgspec.Struct, frozen=True):
     message_ttl_s: float = 604_800.0
     log_limit_bytes: int = 16_777_216
     keep_inbox_s: float = 604_800.0
+    artifact_limit_bytes: int = 17_179_869_184
+    project_quota_bytes: int = 107_374_182_400
+    keep_artifacts_s: float = 2_592_000.0
+    keep_uploads_s: float = 604_800.0
 
 
 def decide(state: State, envelope: Envelope, now: Micros, rules: Rules) -> Decision:
@@ -114,6 +118,15 @@ def _decide(draft: Draft, command: c.AnyCommand, rules: Rules) -> Decision:  # n
             return logs.write_log(draft, command, rules.log_limit_bytes, rules.keep_inbox_s)
         case c.PostMessages():
             return messages.post_messages(draft, command, rules.message_ttl_s)
+        case c.DeclareArtifact():
+            limits = (rules.artifact_limit_bytes, rules.project_quota_bytes)
+            return artifacts.declare_artifact(draft, command, limits, rules.keep_uploads_s)
+        case c.CompleteArtifact():
+            return artifacts.complete_artifact(draft, command)
+        case c.DeleteArtifact():
+            return artifacts.delete_artifact(draft, command)
+        case c.ExpireArtifacts():
+            return artifacts.expire_artifacts(draft, command, rules.keep_artifacts_s)
         case c.AcknowledgeInbox():
             return messages.acknowledge_inbox(draft, command)
         case c.ExpireMessages():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from actors.decisions import sealing
 from actors.decisions.access import missing, need_hub, own_site
+from actors.decisions.artifacts import Place, carry
 from actors.decisions.draft import Decision, Draft, Refused, TooEarly
-from actors.decisions.sealing import Place, checked
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind, Notice
@@ -44,10 +45,16 @@ def _post(draft: Draft, sender: r.Site, index: int, new: c.NewMessage, default_t
         run = draft.get(r.Run, new.run_id)
         if run is None or run.project_id != project.id:
             raise missing("run", f"{new.run_id} in project {project.id}")
+    if new.body is None and new.artifact_id is None:
+        raise Refused(422, "no_payload", "No payload", f"message {index} has neither a body nor an artifact; send one")
     recipients = _recipients(draft, project, sender, new)
     readers = frozenset(recipients)
-    checked(draft, Place(project, sender, new.kind, readers, readers, new.run_id), new.body)
     message_id = draft.derive("message", index)
+    body, artifact = new.body or b"", None
+    if new.artifact_id is not None:
+        artifact = carry(draft, new.artifact_id, Place(project.id, sender.id, new.run_id), message_id)
+    sealed_for = sealing.Place(project, sender, new.kind, readers, readers, new.run_id)
+    sealing.checked(draft, sealed_for, new.body, sealing.outside(artifact))
     ttl_s = new.ttl_s if new.ttl_s is not None else default_ttl_s
     draft.put(
         r.Message(
@@ -59,11 +66,12 @@ def _post(draft: Draft, sender: r.Site, index: int, new: c.NewMessage, default_t
             round=None,
             kind=new.kind,
             body=new.body,
-            size_bytes=len(new.body),
-            sha256=sha256_hex(new.body),
+            size_bytes=len(body) if artifact is None else artifact.size_bytes,
+            sha256=sha256_hex(body) if artifact is None else artifact.digest,
             recipient_count=len(recipients),
             sent_at=draft.now,
             expires_at=draft.now + int(ttl_s * SECOND),
+            artifact_id=new.artifact_id,
         )
     )
     for site_id in recipients:

@@ -9,6 +9,7 @@ from actors.decisions.runs import next_attempt
 from actors.decisions.sealing import keys_in
 from broker.protocol import commands as c
 from broker.protocol.commands import Envelope
+from broker.protocol.ids import Id
 from broker.protocol.needs import Needs
 
 
@@ -75,11 +76,11 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912 - one branch for
         case c.RestartRun(run_id=run, model_version=version):
             models = {(run, version)} if version is not None else set()
             return Needs(runs={run, next_attempt(run)}, restarting={run}, models=models)
-        case c.ReportSeat(run_id=run, update=update):
-            return Needs(runs={run}, keys=keys_in((update,)))
-        case c.ReportAggregated(run_id=run, model=model):
+        case c.ReportSeat(run_id=run, update=update, update_artifact_id=artifact):
+            return Needs(runs={run}, keys=keys_in((update,)), artifacts=_some(artifact))
+        case c.ReportAggregated(run_id=run, model=model, model_artifact_id=artifact):
             keys = keys_in((model,))
-            return Needs(runs={run}, keys=keys, keys_in={run} if keys else set())
+            return Needs(runs={run}, keys=keys, keys_in={run} if keys else set(), artifacts=_some(artifact))
         case c.DropSeats(run_id=run) | c.PassDeadline(run_id=run):
             return Needs(runs={run})
         case c.WriteLog(run_id=run, site_id=site, pieces=pieces):
@@ -88,7 +89,22 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912 - one branch for
             projects = {message.project_id for message in messages}
             runs = {message.run_id for message in messages if message.run_id is not None}
             keys = keys_in(message.body for message in messages)
-            return Needs(sites={site}, members_of=projects, mentioned_runs=runs, keys=keys)
+            artifacts = {message.artifact_id for message in messages if message.artifact_id is not None}
+            return Needs(sites={site}, members_of=projects, mentioned_runs=runs, keys=keys, artifacts=artifacts)
+        case c.DeclareArtifact(owner_site_id=site, project_id=project, run_id=run, seal=seal):
+            return Needs(
+                sites={site},
+                members_of={project},
+                mentioned_runs=_some(run),
+                totals_of={project},
+                keys=keys_in((seal,)),
+            )
+        case c.CompleteArtifact(artifact_id=artifact):
+            return Needs(artifacts={artifact})
+        case c.DeleteArtifact(artifact_id=artifact):
+            return Needs(ending_artifacts={artifact})
+        case c.ExpireArtifacts(artifact_ids=ending):
+            return Needs(ending_artifacts=set(ending))
         case c.AcknowledgeInbox(site_id=site):
             return Needs(sites={site})
         case c.ExpireMessages(message_ids=messages):
@@ -97,3 +113,7 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912 - one branch for
             return Needs()
         case _:
             assert_never(command)
+
+
+def _some(key: Id | None) -> set[Id]:
+    return set() if key is None else {key}

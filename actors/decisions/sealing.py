@@ -23,12 +23,13 @@ from broker.protocol.states import SEAT_LIVE, KeyState, MemberState
 class Place(msgspec.Struct, frozen=True):
     """Where a payload belongs, by the call that brings it; its header has to say the same.
 
-    must: who has to be able to open it. may: who may be. Both hold ids of sites.
+    kind: None for whatever word its sender has for it. must: who has to be able to open it. may: who may be. Both hold
+    ids of sites.
     """
 
     project: r.Project
     sender: r.Site
-    kind: str
+    kind: str | None
     must: frozenset[Id]
     may: frozenset[Id]
     run_id: Id | None = None
@@ -41,6 +42,11 @@ class Ciphertext(msgspec.Struct, frozen=True):
 
     size_bytes: int
     digest: str
+
+
+def outside(artifact: r.Artifact | None) -> Ciphertext | None:
+    """The body that lies in an artifact."""
+    return None if artifact is None else Ciphertext(artifact.size_bytes, artifact.digest)
 
 
 def to_coordinator(
@@ -81,7 +87,7 @@ def checked(draft: Draft, place: Place, payload: bytes | None, outside: Cipherte
                 422,
                 "unsealed",
                 "Not sealed",
-                f"project {place.project.id} takes sealed payloads alone, and this {place.kind} is not; seal it",
+                f"project {place.project.id} takes sealed payloads alone, and this {place.kind or 'one'} is not; seal it",
             )
         return None
     seal = _read(payload)
@@ -117,13 +123,13 @@ def _check_routing(place: Place, seal: Seal) -> None:
         "kind": (header.kind, place.kind),
     }
     for field, (in_header, in_call) in said.items():
-        if in_header != in_call:
+        if in_header != in_call and not (field == "kind" and in_call is None):
             raise _readdressed(f"its header names {field} {in_header}, the call is of {in_call}")
     readers = {recipient.site for recipient in header.recipients}
     if left_out := sorted(place.must - readers):
         raise _readdressed(f"it is not sealed to site {left_out[0]}, which has to open it")
     if strangers := sorted(readers - place.may):
-        raise _readdressed(f"it is sealed to site {strangers[0]}, which this {place.kind} is not for")
+        raise _readdressed(f"it is sealed to site {strangers[0]}, which this {place.kind or 'payload'} is not for")
 
 
 def _check_keys(draft: Draft, place: Place, seal: Seal) -> None:

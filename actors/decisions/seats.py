@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import msgspec
 
-from actors.decisions import progress
+from actors.decisions import progress, sealing
 from actors.decisions.access import acts_for, find, forbidden, is_coordinator, is_member, missing, need_hub
+from actors.decisions.artifacts import Place, carry
 from actors.decisions.draft import Decision, Draft, Refused, TooEarly
-from actors.decisions.sealing import checked, to_coordinator, to_members
+from actors.decisions.sealing import to_coordinator, to_members
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind, Notice
-from broker.protocol.ids import sha256_hex
+from broker.protocol.ids import Id, sha256_hex
 from broker.protocol.states import (
     RUN_FINAL,
     SEAT,
@@ -153,11 +156,12 @@ def _submit(draft: Draft, run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Rou
     """The update goes to the coordinator's inbox in this same decision."""
     metrics = msgspec.json.encode(command.metrics).decode()
     message_id = None
-    if command.update is not None:
-        project, sender = draft.have(r.Project, run.project_id), draft.have(r.Site, seat.site_id)
-        checked(draft, to_coordinator(project, sender, "update", run.id, task.seq, here.number), command.update)
+    if command.update is not None or command.update_artifact_id is not None:
         message_id = draft.derive("update")
-        put_payload(draft, run, task, here, message_id, seat.site_id, "update", command.update, recipients=1)
+        payload = Payload("update", seat.site_id, command.update, command.update_artifact_id)
+        project, sender = draft.have(r.Project, run.project_id), draft.have(r.Site, seat.site_id)
+        place = to_coordinator(project, sender, "update", run.id, task.seq, here.number)
+        put_payload(draft, run, task, here, message_id, payload, place, recipients=1)
         draft.notify(
             run.coordinator_site_id,
             Notice.MESSAGE,
@@ -183,35 +187,53 @@ def _submit(draft: Draft, run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Rou
     return seat
 
 
+@dataclass(frozen=True)
+class Payload:
+    """An update or a global model: its bytes, or the artifact that they lie in and its detached seal, if any."""
+
+    kind: str
+    sender: Id
+    body: bytes | None
+    artifact_id: Id | None
+
+    def __repr__(self) -> str:
+        return f"Payload({self.kind})"
+
+
 def put_payload(
     draft: Draft,
     run: r.Run,
     task: r.TaskRun,
     here: r.Round,
     message_id: str,
-    sender: str,
-    kind: str,
-    body: bytes,
+    payload: Payload,
+    sealed_for: sealing.Place,
     *,
     recipients: int,
 ) -> None:
     """A payload of a run (update or global model), stored once; it lives as long as its run, and a week at least."""
     week = 7 * 86_400 * progress.SECOND
+    body, artifact = payload.body or b"", None
+    if payload.artifact_id is not None:
+        place = Place(run.project_id, payload.sender, run.id, task.seq, here.number, payload.kind)
+        artifact = carry(draft, payload.artifact_id, place, message_id)
+    sealing.checked(draft, sealed_for, payload.body, sealing.outside(artifact))
     draft.put(
         r.Message(
             id=message_id,
-            sender_site_id=sender,
+            sender_site_id=payload.sender,
             project_id=run.project_id,
             run_id=run.id,
             task_seq=task.seq,
             round=here.number,
-            kind=kind,
-            body=body,
-            size_bytes=len(body),
-            sha256=sha256_hex(body),
+            kind=payload.kind,
+            body=payload.body,
+            size_bytes=len(body) if artifact is None else artifact.size_bytes,
+            sha256=sha256_hex(body) if artifact is None else artifact.digest,
             recipient_count=recipients,
             sent_at=draft.now,
             expires_at=max(run.deadline_at, draft.now + week),
+            artifact_id=payload.artifact_id,
         )
     )
 
@@ -249,14 +271,13 @@ def report_aggregated(draft: Draft, command: c.ReportAggregated) -> Decision:
         progress.fail_round(draft, run, task, here, "aggregation_failed", command.failure)
     else:
         model = None
-        if command.model is not None:
-            project = draft.have(r.Project, run.project_id)
-            checked(draft, to_members(draft, project, coordinator, "model", run.id, task, here.number), command.model)
+        if command.model is not None or command.model_artifact_id is not None:
             model = draft.derive("model")
-            recipients = len(draft.group(r.Seat, task.id))
-            put_payload(
-                draft, run, task, here, model, run.coordinator_site_id, "model", command.model, recipients=recipients
+            payload = Payload("model", run.coordinator_site_id, command.model, command.model_artifact_id)
+            place = to_members(
+                draft, draft.have(r.Project, run.project_id), coordinator, "model", run.id, task, here.number
             )
+            put_payload(draft, run, task, here, model, payload, place, recipients=len(draft.group(r.Seat, task.id)))
         progress.complete_round(draft, run, task, here, model, command.metrics)
     return draft.accept({"state": draft.have(r.Round, task.id, command.round).state, "round": command.round})
 

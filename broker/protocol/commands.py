@@ -44,6 +44,10 @@ Metrics = Annotated[dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64
 Joining = Literal["open", "approval", "invitation"]
 Sealed = Literal["required", "optional"]
 Role = Literal["admin", "member", "auditor"]
+ArtifactKind = Literal["initial", "update", "model", "log", "result"]
+Size = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
+Digests = Annotated[bytes, msgspec.Meta(max_length=1_048_576)]
+"""Raw SHA-256s of chunks, one after the other."""
 MOST_NESTED = 32
 """Levels of a task's parameters: far above anybody's need, far below what a parser's stack holds."""
 SubjectKind = Literal["account", "site", "enrolment", "hub"]
@@ -318,7 +322,10 @@ class RestartRun(Command, frozen=True, tag="restart_run"):
 
 
 class ReportSeat(Command, frozen=True, tag="report_seat"):
-    """A site's report. `seq` counts a seat's reports from 1; `update` is the (sealed) model update of a submit."""
+    """A site's report. `seq` counts a seat's reports from 1; `update` is the (sealed) model update of a submit.
+
+    update_artifact_id: the artifact that the update lies in; `update` is its detached seal then, or None.
+    """
 
     run_id: Id
     task_seq: int
@@ -329,10 +336,14 @@ class ReportSeat(Command, frozen=True, tag="report_seat"):
     metrics: Metrics = {}
     reason: Reason = ""
     update: bytes | None = None
+    update_artifact_id: Id | None = None
 
 
 class ReportAggregated(Command, frozen=True, tag="report_aggregated"):
-    """The coordinator's report: the new global model (sealed) and its metrics, or why there is none."""
+    """The coordinator's report: the new global model (sealed) and its metrics, or why there is none.
+
+    model_artifact_id: the artifact that the model lies in; `model` is its detached seal then, or None.
+    """
 
     run_id: Id
     task_seq: int
@@ -340,6 +351,7 @@ class ReportAggregated(Command, frozen=True, tag="report_aggregated"):
     metrics: Metrics = {}
     model: bytes | None = None
     failure: Reason = ""
+    model_artifact_id: Id | None = None
 
 
 class DropSeats(Command, frozen=True, tag="drop_seats"):
@@ -381,14 +393,18 @@ class WriteLog(Command, frozen=True, tag="write_log"):
 
 
 class NewMessage(Value, frozen=True):
-    """to: ids of sites, or everybody's coordinator, or all participants of the project."""
+    """to: ids of sites, or everybody's coordinator, or all participants of the project.
+
+    artifact_id: the artifact that the payload lies in; `body` is its detached seal then, or None.
+    """
 
     project_id: Id
     to: Literal["coordinator", "participants"] | Annotated[list[Id], msgspec.Meta(min_length=1, max_length=10_000)]
-    body: bytes
+    body: bytes | None = None
     kind: Slug = "message"
     run_id: Id | None = None
     ttl_s: Annotated[float, msgspec.Meta(ge=1, le=7_776_000)] | None = None
+    artifact_id: Id | None = None
 
 
 class PostMessages(Command, frozen=True, tag="post_messages"):
@@ -405,6 +421,48 @@ class ExpireMessages(Command, frozen=True, tag="expire_messages"):
     """The ticker found these messages past their time; who has not acknowledged will not get them."""
 
     message_ids: list[Id]
+
+
+# artifacts
+
+
+class DeclareArtifact(Command, frozen=True, tag="declare_artifact"):
+    """What a site is about to upload. digest: the tree digest, over chunk_digests (broker/protocol/chunks.py).
+
+    seal: the detached seal, where the bytes are a sealed body. ttl_s: how long to keep it once it is stored.
+    """
+
+    owner_site_id: Id
+    project_id: Id
+    of_kind: ArtifactKind
+    size_bytes: Size
+    digest: Sha256
+    chunk_digests: Digests
+    run_id: Id | None = None
+    task_seq: int | None = None
+    round: int | None = None
+    seal: bytes | None = None
+    ttl_s: Span | None = None
+
+
+class CompleteArtifact(Command, frozen=True, tag="complete_artifact"):
+    """Every chunk is there, says the owner. found: the digests of those that the web found, zeros for the others."""
+
+    artifact_id: Id
+    found: Digests
+
+
+class DeleteArtifact(Command, frozen=True, tag="delete_artifact"):
+    artifact_id: Id
+
+
+class ExpireArtifacts(Command, frozen=True, tag="expire_artifacts"):
+    """The ticker found these past their time; the decision looks again whether anybody needs them."""
+
+    artifact_ids: list[Id]
+
+
+# history
 
 
 class ForgetHistory(Command, frozen=True, tag="forget_history"):
@@ -444,6 +502,10 @@ AnyCommand: TypeAlias = (
     | PassDeadline
     | WriteLog
     | PostMessages
+    | DeclareArtifact
+    | CompleteArtifact
+    | DeleteArtifact
+    | ExpireArtifacts
     | AcknowledgeInbox
     | ExpireMessages
     | ForgetHistory

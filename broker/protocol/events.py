@@ -53,6 +53,8 @@ class EventKind(StrEnum):
     SEAT_DROPPED = "seat_dropped"
     SEAT_REJOINED = "seat_rejoined"
     MESSAGE_EXPIRED = "message_expired"
+    ARTIFACT_STORED = "artifact_stored"
+    ARTIFACT_EXPIRED = "artifact_expired"
 
 
 class Notice(StrEnum):

@@ -22,6 +22,8 @@ class Needs:
     keyrings: sites whose keys are needed, with their memberships, projects, the coordinators of these, and the members
         of those that they coordinate.
     logs: (run, site): what it takes to write on that site's log of the run.
+    artifacts: with their project, its totals, their owner and their run; ending_artifacts: besides with the live runs
+        of the project and the task runs of these. totals_of: projects whose artifacts are counted.
     Whatever project, site or organisation is loaded comes with the head of its event stream.
     """
 
@@ -48,6 +50,9 @@ class Needs:
     models: set[tuple[Id, int]] = field(default_factory=set)
     messages: set[Id] = field(default_factory=set)
     logs: set[tuple[Id, Id]] = field(default_factory=set)
+    artifacts: set[Id] = field(default_factory=set)
+    ending_artifacts: set[Id] = field(default_factory=set)
+    totals_of: set[Id] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""

@@ -250,7 +250,10 @@ class Submission(Record, frozen=True):
 
 
 class Message(Record, frozen=True):
-    """A payload, stored once however many recipients. sender_site_id is None for none but the hub's own."""
+    """A payload, stored once however many recipients. sender_site_id is None for none but the hub's own.
+
+    artifact_id: where it lies if it is large; size_bytes and sha256 are the artifact's then, body its detached seal.
+    """
 
     TABLE = "messages"
     id: Id
@@ -267,6 +270,7 @@ class Message(Record, frozen=True):
     sent_at: Micros
     expires_at: Micros
     expired_at: Micros | None = None
+    artifact_id: Id | None = None
 
 
 class LogHead(Record, frozen=True):
@@ -342,6 +346,53 @@ class InboxEntry(Record, frozen=True):
     round: int | None = None
     facts_json: str = "{}"
     state_at: Micros | None = None
+
+
+class Artifact(Record, frozen=True):
+    """A payload of any size, in chunks. digest: its tree digest. message_id: of the newest message that it belongs to.
+
+    ttl_s: how long its owner wants it kept. expires_at: when its upload, or what its owner wanted, is over. reason: why
+    it expired.
+    """
+
+    TABLE = "artifacts"
+    id: Id
+    project_id: Id
+    owner_site_id: Id
+    kind: str
+    run_id: Id | None
+    task_seq: int | None
+    round: int | None
+    size_bytes: int
+    digest: str
+    state: str
+    created_at: Micros
+    ttl_s: int | None = None
+    stored_at: Micros | None = None
+    expires_at: Micros | None = None
+    expired_at: Micros | None = None
+    reason: str = ""
+    message_id: Id | None = None
+
+
+class ArtifactDeclaration(Record, frozen=True):
+    """What else was declared of an artifact; no decision reads it, so it does not lie in the way."""
+
+    TABLE = "artifact_declarations"
+    KEY = ("artifact_id",)
+    artifact_id: Id
+    chunk_digests: bytes
+    seal: bytes | None
+
+
+class ArtifactTotal(Record, frozen=True):
+    """What the artifacts of a project, declared or stored, add up to."""
+
+    TABLE = "artifact_totals"
+    KEY = ("project_id",)
+    project_id: Id
+    live_bytes: int = 0
+    live_count: int = 0
 
 
 class Stream(Record, frozen=True):
@@ -421,6 +472,9 @@ RECORDS: tuple[type[Record], ...] = (
     LogPiece,
     Model,
     InboxEntry,
+    Artifact,
+    ArtifactDeclaration,
+    ArtifactTotal,
     Stream,
     Event,
     Outcome,

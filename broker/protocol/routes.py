@@ -50,6 +50,7 @@ QUEUES = (
     Queue(_queue("heartbeats"), False, "packed heartbeats of all sites; transient, oldest dropped first"),
     Queue(_queue("projects"), True, "projects and memberships"),
     Queue(_queue("runs"), True, "runs, rounds and the sites' reports on their seats"),
+    Queue(_queue("artifacts"), True, "declared, completed, deleted and expired artifacts; never their bytes"),
     Queue(_queue("messages"), True, "messages between sites, acknowledgements, logs of runs, expiry"),
 )
 
@@ -81,6 +82,7 @@ _SUBJECTS: dict[str, tuple[type[c.Command], ...]] = {
         c.DropSeats,
         c.PassDeadline,
     ),
+    "artifacts": (c.DeclareArtifact, c.CompleteArtifact, c.DeleteArtifact, c.ExpireArtifacts),
     "messages": (c.PostMessages, c.AcknowledgeInbox, c.WriteLog, c.ExpireMessages, c.ForgetHistory),
 }
 

@@ -82,6 +82,12 @@ class KeyState(StrEnum):
     REVOKED = "revoked"
 
 
+class ArtifactState(StrEnum):
+    DECLARED = "declared"
+    STORED = "stored"
+    EXPIRED = "expired"
+
+
 class Step(StrEnum):
     """What can happen to a run, a task run, a round, a seat, a site, a membership, a delivery or a key."""
 
@@ -118,6 +124,8 @@ class Step(StrEnum):
     # delivery
     ACKNOWLEDGE = "acknowledge"
     EXPIRE = "expire"
+    # artifact
+    STORE = "store"
     # sealing key
     SUPERSEDE = "supersede"
     REVOKE = "revoke"
@@ -219,6 +227,12 @@ KEY: dict[tuple[KeyState, Step], KeyState] = {
     (KeyState.CURRENT, Step.SUPERSEDE): KeyState.SUPERSEDED,
     (KeyState.CURRENT, Step.REVOKE): KeyState.REVOKED,
     (KeyState.SUPERSEDED, Step.REVOKE): KeyState.REVOKED,
+}
+
+ARTIFACT: dict[tuple[ArtifactState, Step], ArtifactState] = {
+    (ArtifactState.DECLARED, Step.STORE): ArtifactState.STORED,
+    (ArtifactState.DECLARED, Step.EXPIRE): ArtifactState.EXPIRED,
+    (ArtifactState.STORED, Step.EXPIRE): ArtifactState.EXPIRED,
 }
 
 RUN_FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})

@@ -34,4 +34,10 @@ class ForgetBefore(msgspec.Struct, frozen=True):
     inbox_before: Micros
 
 
-Sweep: TypeAlias = AcknowledgeEntries | RevokeTokensOf | ForgetBefore
+class ForgetDeclaration(msgspec.Struct, frozen=True):
+    """What was declared of an expired artifact's chunks, and its seal, go; its row stays."""
+
+    artifact_id: Id
+
+
+Sweep: TypeAlias = AcknowledgeEntries | RevokeTokensOf | ForgetBefore | ForgetDeclaration

@@ -24,12 +24,13 @@ from storage.views.resources import (
 )
 from storage.views.sight import Clause, own, row, rows
 
+SEAL_BYTES = 262_144
 BODIES_AT_ONCE_BYTES = 4 * 1024 * 1024
 """An inbox answer ends before its bodies get larger than this, but carries one entry at least."""
 
 _MESSAGE = (
     "SELECT id, sender_site_id, project_id, run_id, task_seq, round, kind, body, size_bytes, sha256, sent_at, "
-    "expires_at, expired_at FROM messages"
+    "expires_at, expired_at, artifact_id FROM messages"
 )
 _MEMBERS = (
     "SELECT 1 FROM messages JOIN memberships mine ON mine.project_id = messages.project_id AND mine.state = 'active'"
@@ -41,7 +42,7 @@ _DELIVERY = (
 _ENTRY = (
     "SELECT inbox.seq, inbox.kind, inbox.state, inbox.created_at, inbox.project_id, inbox.run_id, inbox.task_seq, "
     "inbox.round, inbox.facts_json, messages.id, messages.sender_site_id, messages.kind AS of_kind, "
-    "messages.size_bytes, messages.sha256, messages.sent_at, messages.expires_at FROM inbox "
+    "messages.size_bytes, messages.sha256, messages.sent_at, messages.expires_at, messages.artifact_id FROM inbox "
     "LEFT JOIN messages ON messages.id = inbox.message_id"
 )
 _ENTRIES_OF_MANY = f"""
@@ -131,9 +132,10 @@ def inbox(database: Database, site: Id, *, after: int | None, limit: int) -> Inb
 
 
 def _within_bounds(found: list[Row]) -> list[Row]:
+    """A message that lies in an artifact weighs as much as a seal may have."""
     total = 0
     for count, one in enumerate(found):
-        total += one[12] or 0
+        total += (one[12] or 0) if one[16] is None else min(one[12], SEAL_BYTES)
         if total > BODIES_AT_ONCE_BYTES and count:
             return found[:count]
     return found
@@ -164,7 +166,7 @@ def _entry(site: Id, one: Row, bodies: dict[Id, bytes | None]) -> InboxEntry:
     seq, kind, state, created_at, project, run, task_seq, number, facts, ident, *about = one
     carried = None
     if ident is not None:
-        sender, of, size, sha256, sent, expires = about
+        sender, of, size, sha256, sent, expires, artifact = about
         carried = InboxMessage(
             id=ident,
             sender_site_id=sender,
@@ -174,6 +176,7 @@ def _entry(site: Id, one: Row, bodies: dict[Id, bytes | None]) -> InboxEntry:
             sha256=sha256,
             sent_at=time_text(sent),
             expires_at=time_text(expires),
+            artifact_id=artifact,
         )
     return InboxEntry(
         seq=seq,
@@ -190,7 +193,7 @@ def _entry(site: Id, one: Row, bodies: dict[Id, bytes | None]) -> InboxEntry:
 
 
 def _message(one: Row, deliveries: list[Delivery] | None, subject: Subject) -> Message:
-    (ident, sender, project, run, task_seq, number, kind, body, size, sha256, sent, expires, expired) = one
+    ident, sender, project, run, task_seq, number, kind, body, size, sha256, sent, expires, expired, artifact = one
     return Message(
         id=ident,
         sender_site_id=sender,
@@ -205,6 +208,7 @@ def _message(one: Row, deliveries: list[Delivery] | None, subject: Subject) -> M
         sent_at=time_text(sent),
         expires_at=time_text(expires),
         expired_at=time_or_none(expired),
+        artifact_id=artifact,
         deliveries=deliveries,
     )
 

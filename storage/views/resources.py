@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from broker.protocol.commands import Joining, Micros, Role, Sealed, TaskSpec
+from broker.protocol.commands import ArtifactKind, Joining, Micros, Role, Sealed, TaskSpec
 from broker.protocol.states import (
+    ArtifactState,
     DeliveryState,
     KeyState,
     MemberState,
@@ -274,7 +275,9 @@ class Delivery(Resource, frozen=True):
 class Message(Resource, frozen=True):
     """`body` is None once the message has expired; `deliveries` is None to all but the sender.
 
-    size_bytes, sha256: of what the sender posted; a sealed body is trimmed to its reader.
+    artifact_id: where the payload lies if it is large; `body` is its detached seal then, or None.
+    size_bytes, sha256: of what the sender posted (of the artifact, if there is one); a sealed body is trimmed to its
+    reader.
     """
 
     id: Uuid
@@ -290,6 +293,7 @@ class Message(Resource, frozen=True):
     sent_at: Time
     expires_at: Time
     expired_at: Time | None
+    artifact_id: Uuid | None
     deliveries: list[Delivery] | None
 
     def __repr__(self) -> str:
@@ -313,6 +317,8 @@ class Model(Resource, frozen=True):
 
 
 class InboxMessage(Resource, frozen=True):
+    """artifact_id: where the payload lies if it is large; `body` is its detached seal then, or None."""
+
     id: Uuid
     sender_site_id: Uuid
     kind: str
@@ -321,6 +327,7 @@ class InboxMessage(Resource, frozen=True):
     sha256: str
     sent_at: Time
     expires_at: Time
+    artifact_id: Uuid | None
 
     def __repr__(self) -> str:
         return f"InboxMessage({self.id}, {self.size_bytes} bytes, sha256 {self.sha256})"
@@ -345,3 +352,53 @@ class Inbox(Resource, frozen=True):
     items: list[InboxEntry]
     last_seq: int
     acknowledged_seq: int
+
+
+class Artifact(Resource, frozen=True):
+    """digest: its tree digest. message_id: of the newest message that it belongs to. reason: why it expired."""
+
+    id: Uuid
+    project_id: Uuid
+    owner_site_id: Uuid
+    kind: ArtifactKind
+    run_id: Uuid | None
+    task_seq: int | None
+    round: int | None
+    size_bytes: int
+    digest: str
+    state: ArtifactState
+    created_at: Time
+    stored_at: Time | None
+    expires_at: Time | None
+    expired_at: Time | None
+    reason: str
+    message_id: Uuid | None
+
+
+class ArtifactAbout(Artifact, frozen=True):
+    """chunk_digests: raw SHA-256s, one after the other. seal: with the caller's own wrap alone.
+
+    downloads: where each chunk may be read beside the hub, if the operator allows it.
+    """
+
+    chunk_bytes: int
+    chunk_digests: bytes | None
+    seal: bytes | None
+    downloads: dict[str, str] | None
+
+
+class ArtifactChunks(Resource, frozen=True):
+    """Numbers of the chunks that are there and that are not.
+
+    partial: how many bytes are there of those that were begun; None where a chunk that was cut off begins anew.
+    uploads: where the needed ones may be PUT beside the hub, a hundred at most, with the header x-amz-checksum-sha256:
+    the chunk's SHA-256 in base64. None where they go through the hub.
+    """
+
+    state: ArtifactState
+    chunk_bytes: int
+    size_bytes: int
+    have: list[int]
+    need: list[int]
+    partial: dict[str, int] | None
+    uploads: dict[str, str] | None

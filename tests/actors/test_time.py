@@ -12,6 +12,7 @@ from broker.port import BrokerUnavailable, Sending, Sent
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.commands import Envelope
+from broker.protocol.ids import sha256_hex
 from config.clock import SystemClock
 from ops.servers import PrivatePostgres
 from storage.database import open_database
@@ -55,7 +56,8 @@ class Kept:
 
 
 def ticker_of(hub: Hub, publisher: Kept) -> Ticker:
-    ticker = Ticker(Due(hub.database), publisher, hub.clock, silent_after_s=90, keep_commands_s=1000, keep_inbox_s=1000)
+    keep = {"keep_commands_s": 1000, "keep_inbox_s": 1000, "keep_artifacts_s": 1000}
+    ticker = Ticker(Due(hub.database), publisher, hub.clock, silent_after_s=90, **keep)
     ticker.tick()
     publisher.take()
     return ticker
@@ -152,6 +154,38 @@ def test_retention_comes_once_in_a_while(hub: Hub) -> None:
     hub.clock.micros += 601 * SECOND
     ticker.tick()
     assert decided(hub, publisher.take()) == ["forget_history"]
+
+
+def test_artifacts_past_their_time_are_found_with_retention_and_again_while_they_are_left_alone(hub: Hub) -> None:
+    sites = hub.sites(2)
+    digest = sha256_hex(b"")
+    declared = c.DeclareArtifact(
+        owner_site_id=sites[1].id,
+        project_id=hub.project(sites),
+        of_kind="result",
+        size_bytes=0,
+        digest=digest,
+        chunk_digests=b"",
+        ttl_s=700,
+    )
+    artifact = hub.ok(declared, sites[1])["id"]
+    hub.ok(c.CompleteArtifact(artifact_id=artifact, found=b""), sites[1])
+    publisher = Kept()
+    ticker = ticker_of(hub, publisher)
+    hub.clock.micros += 1400 * SECOND
+
+    def found() -> list[Envelope]:
+        ticker.tick()
+        return [e for e in publisher.take() if isinstance(e.command, c.ExpireArtifacts)]
+
+    first = found()
+    assert found() == []
+    hub.clock.micros += 600 * SECOND
+    again = found()
+    assert [len(first), len(again), len({e.id for e in first + again})] == [1, 1, 2]
+    assert decided(hub, again) == ["expire_artifacts"]
+    hub.clock.micros += 600 * SECOND
+    assert found() == []
 
 
 def test_a_ticker_whose_broker_is_down_tries_again(hub: Hub) -> None:

@@ -19,6 +19,7 @@ TABLES: list[tuple[Mapping[tuple[Any, s.Step], Any], type[StrEnum]]] = [
     (s.MEMBER, s.MemberState),
     (s.DELIVERY, s.DeliveryState),
     (s.KEY, s.KeyState),
+    (s.ARTIFACT, s.ArtifactState),
 ]
 CELLS = [(table, state, step) for table, kind in TABLES for state in kind for step in s.Step]
 
@@ -41,6 +42,7 @@ def test_every_cell(table: Mapping[tuple[Any, s.Step], Any], state: StrEnum, ste
         (s.SEAT, {s.SeatState.DONE, s.SeatState.FAILED, s.SeatState.CANCELLED}),
         (s.SITE, {s.SiteState.RETIRED}),
         (s.DELIVERY, {s.DeliveryState.ACKNOWLEDGED, s.DeliveryState.EXPIRED}),
+        (s.ARTIFACT, {s.ArtifactState.EXPIRED}),
         (s.KEY, {s.KeyState.REVOKED}),
     ],
 )

@@ -17,6 +17,7 @@ from actors.decisions.decide import Rules
 from actors.relay import Relay
 from actors.ticker import Ticker
 from config.settings import Settings
+from storage.artifacts import open_blobs
 from storage.due import Due
 from storage.signals import Announcement
 from storage.store import Store
@@ -91,6 +92,7 @@ class TickerProcess(Process):
             silent_after_s=3 * HEARTBEAT_EVERY_S,
             keep_commands_s=604_800.0,
             keep_inbox_s=604_800.0,
+            keep_artifacts_s=604_800.0,
         )
 
     def step(self) -> float:
@@ -131,6 +133,7 @@ class Web(Process):
     def __init__(self, world: World, settings: Settings) -> None:
         super().__init__(world, "web")
         self._settings = settings
+        self._blobs = open_blobs(settings.artifacts_url, self)
         self._announcements: deque[tuple[int, Announcement]] = deque()
         self._hear: list[Callable[[Announcement], None]] = []
         self._forget: list[Callable[[], None]] = []
@@ -143,7 +146,7 @@ class Web(Process):
         self._announcements.clear()
         self._hear, self._forget = [], []
         publisher = SimulatedPublisher(self.world, self)
-        self.app = web.app.create_app(Hub(self._settings, self.open(), publisher, self, self))
+        self.app = web.app.create_app(Hub(self._settings, self.open(), publisher, self, self, self._blobs))
 
     def step(self) -> float:
         """The connection that announcements come over may break: then some are lost, and the web is told."""

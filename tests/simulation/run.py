@@ -83,7 +83,11 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         stack.enter_context(_quiet())
         world = World(seed, path)
         stack.callback(_end, world)
-        settings = Settings(broker_url=f"embedded://{folder}/none", database_url=f"sqlite:///{path}")
+        settings = Settings(
+            broker_url=f"embedded://{folder}/none",
+            database_url=f"sqlite:///{path}",
+            artifacts_url=f"file:///{folder}/artifacts",
+        )
         world.broker = Broker(world)
         world.checker = Checker(world)
         stack.callback(world.checker.close)

@@ -23,6 +23,7 @@ from broker.protocol.commands import Envelope, RecordHeartbeats
 from broker.protocol.ids import sha256_hex
 from config.clock import Clock, SystemClock, draw_id
 from config.settings import Settings
+from storage.artifacts import open_blobs
 from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import migrate
 from storage.signals import DirectSignals, PostgresSignals, Signals
@@ -180,13 +181,15 @@ class Network:
 
 def network(url: str, folder: Path, clock: Clock | None = None, **options: Any) -> Network:
     """A hub over this database, with an admin. clock: the web's."""
+    options.setdefault("artifacts_url", f"file:///{folder}/artifacts")
     settings = Settings(broker_url=f"embedded://{folder}/journal.sqlite", database_url=url, **options)
+    clock = clock or SystemClock()
     database = open_database(url, pool=16, name="tests")
     migrate(database)
     signals: Any = PostgresSignals(url) if database.postgres else DirectSignals()
     store = Store(database, None if database.postgres else signals.announce)
     publisher = DecidingPublisher(store)
-    app = create_app(Hub(settings, database, publisher, signals, clock or SystemClock()))
+    app = create_app(Hub(settings, database, publisher, signals, clock, open_blobs(settings.artifacts_url, clock)))
     made = _first_admin(publisher)
     return Network(app, database, publisher, signals, Caller(app, ADMIN, made))
 

@@ -1,0 +1,128 @@
+"""Where the bytes of artifacts lie, in chunks: a folder (storage/blobs_folder.py) or S3 (storage/blobs_s3.py).
+
+A chunk is kept whole and with the digest that was declared, or not at all; its object's name carries that digest, so
+that what is there needs no other record. The store of records knows artifacts, this one knows chunks, and the sweeper
+(actors/sweeper.py) removes what the other does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import parse_qs, urlsplit
+
+from broker.protocol.chunks import Chunk
+from broker.protocol.ids import Id
+from config.clock import Clock, Micros
+from config.settings import SettingsError, url_path
+
+BLOCK_BYTES = 262_144
+"""How much of a chunk is in memory at a time."""
+
+
+class StorageFull(Exception):
+    """No room is left; nothing of what was being written was kept."""
+
+
+class StorageUnavailable(Exception):
+    """The store cannot be reached, or refuses; trying again later helps. Says what it said, never an address."""
+
+
+class DigestMismatch(Exception):
+    """The chunk's bytes are not those that were declared; none of them was kept."""
+
+
+class OffsetMismatch(Exception):
+    """A chunk cannot be gone on with from there. there: how many bytes of it there are."""
+
+    def __init__(self, there: int) -> None:
+        super().__init__(f"{there} bytes of the chunk are there")
+        self.there = there
+
+
+class Reader(Protocol):
+    """Bytes that come in: b"" once there are no more, also where they ended too early."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Something lies there for this artifact. newest_at: when the last of it was written."""
+
+    artifact: Id
+    newest_at: Micros
+
+
+class Blobs(Protocol):
+    """The port. Every call may raise `StorageUnavailable`; all are safe to use from many threads."""
+
+    keeps_parts: bool
+    """True if a chunk that was cut off can be gone on with."""
+
+    def put(self, artifact: Id, chunk: Chunk, content: Reader, *, start: int, length: int) -> int:
+        """Take in bytes of a chunk from `start` on; how many bytes of it are there now.
+
+        Fewer than the chunk has: they are kept as a part to go on with (if `keeps_parts`), also where `content` ended
+        before `length`. All of them: they were checked and are durably there. A chunk that is there already is left as
+        it is, unread. Raises `StorageFull`, `DigestMismatch`, `OffsetMismatch`.
+        """
+
+    def have(self, artifact: Id) -> dict[int, str]:
+        """The chunks that are there: number -> SHA-256."""
+
+    def parts(self, artifact: Id) -> dict[int, int]:
+        """The chunks that were begun: number -> how many bytes of it are there."""
+
+    def read(self, artifact: Id, chunk: Chunk, start: int, end: int) -> Iterator[bytes]:
+        """The bytes `start` to `end` (not included) of a chunk, in blocks. Raises `KeyError` if it is not there."""
+
+    def uploads(self, artifact: Id, chunks: Iterable[Chunk]) -> dict[int, str] | None:
+        """Addresses to which the owner may PUT these chunks itself; None where bytes go through the hub."""
+
+    def downloads(self, artifact: Id, chunks: Iterable[Chunk]) -> dict[int, str] | None:
+        """Addresses from which these chunks may be read; None where bytes go through the hub."""
+
+    def stored(self) -> Iterator[Stored]:
+        """Every artifact that something lies there for."""
+
+    def delete(self, artifact: Id) -> None:
+        """Remove everything of an artifact; nothing there is fine."""
+
+    def delete_parts(self, artifact: Id) -> None:
+        """Remove the chunks that were begun and not ended."""
+
+
+def open_blobs(url: str, clock: Clock) -> Blobs:
+    """The store that FEDYARD_ARTIFACTS_URL names. Raises `SettingsError`."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        from storage.blobs_folder import FolderBlobs  # noqa: PLC0415 - it needs this module
+
+        return FolderBlobs(Path(url_path(url)))
+    if parts.scheme == "s3" and parts.hostname:
+        from storage.blobs_s3 import S3Blobs  # noqa: PLC0415 - boto3 is large, and loaded only where it is used
+
+        options = _options(parts.query)
+        return S3Blobs(
+            parts.netloc,
+            parts.path.strip("/"),
+            clock=clock,
+            endpoint=options.get("endpoint"),
+            region=options.get("region", "us-east-1"),
+            presign=options.get("presign") == "1",
+        )
+    raise SettingsError(
+        f"FEDYARD_ARTIFACTS_URL starts with {parts.scheme!r}; it must be file:///path or s3://bucket/prefix"
+    )
+
+
+def _options(query: str) -> Mapping[str, str]:
+    found = parse_qs(query, keep_blank_values=True)
+    unknown = set(found) - {"endpoint", "region", "presign"}
+    if unknown or any(len(values) > 1 for values in found.values()):
+        raise SettingsError("FEDYARD_ARTIFACTS_URL: after ? may stand endpoint=, region= and presign=1, each once")
+    return {name: values[0] for name, values in found.items()}

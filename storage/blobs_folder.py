@@ -1,0 +1,282 @@
+"""Chunks as files of a folder:
+
+    <root>/<first two of the id>/<id>/<number>-<sha256>     a whole chunk: written elsewhere, synced, then renamed
+    <root>/parts/<id>/<number>-<drawn>                      a chunk that is being written, or was cut off
+
+A file of parts/ has one writer ever, who holds its lock. Who goes on with a chunk copies what is there into a file of
+its own, so that a connection that was given up and wakes later can do no harm; that is 4 MiB at most. What a crash
+leaves behind is a part like any other: the end of every chunk is checked by its digest.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+
+from broker.protocol.chunks import Chunk
+from broker.protocol.ids import Id, is_id
+from config.clock import draw_id
+from storage.artifacts import (
+    BLOCK_BYTES,
+    DigestMismatch,
+    OffsetMismatch,
+    Reader,
+    StorageFull,
+    StorageUnavailable,
+    Stored,
+)
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PARTS = "parts"
+_WHOLE = re.compile("([0-9]+)-([0-9a-f]{64})")
+_BEGUN = re.compile("([0-9]+)-([0-9a-f-]{36})")
+
+
+class FolderBlobs:
+    """The port over a folder that all processes of the hub share."""
+
+    keeps_parts = True
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, artifact: Id, chunk: Chunk, content: Reader, *, start: int, length: int) -> int:
+        target = self._folder(artifact) / f"{chunk.number}-{chunk.sha256}"
+        if target.exists():
+            return chunk.size_bytes
+        with self._begin(artifact, chunk, start) as part:
+            there = start + _take_in(part, content, length)
+            if there < chunk.size_bytes:
+                self._forget(artifact, chunk, part, longer_than=there)
+                return there
+            if _digest(part) != chunk.sha256:
+                self._forget(artifact, chunk)
+                raise DigestMismatch
+            _make_whole(part, target)
+        self._forget(artifact, chunk)
+        return chunk.size_bytes
+
+    def have(self, artifact: Id) -> dict[int, str]:
+        found = (_WHOLE.fullmatch(path.name) for path in _paths(self._folder(artifact)))
+        return {int(name[1]): name[2] for name in found if name}
+
+    def parts(self, artifact: Id) -> dict[int, int]:
+        found: dict[int, int] = {}
+        for number, path in self._begun(artifact):
+            found[number] = max(found.get(number, 0), _size(path))
+        return found
+
+    def read(self, artifact: Id, chunk: Chunk, start: int, end: int) -> Iterator[bytes]:
+        path = self._folder(artifact) / f"{chunk.number}-{chunk.sha256}"
+        with _told():
+            try:
+                file = FileIO(path)
+            except FileNotFoundError:
+                raise KeyError(chunk.number) from None
+        return _blocks(file, start, end)
+
+    def uploads(self, artifact: Id, chunks: Iterable[Chunk]) -> dict[int, str] | None:  # noqa: ARG002
+        return None
+
+    def downloads(self, artifact: Id, chunks: Iterable[Chunk]) -> dict[int, str] | None:  # noqa: ARG002
+        return None
+
+    def stored(self) -> Iterator[Stored]:
+        newest: dict[Id, int] = {}
+        for drawer in _paths(self._root):
+            for folder in _paths(drawer):
+                if is_id(folder.name) and folder.parent.name in (folder.name[:2], _PARTS):
+                    newest[folder.name] = max(newest.get(folder.name, 0), _changed_at(folder))
+        for artifact, at in newest.items():
+            yield Stored(artifact, at)
+
+    def delete(self, artifact: Id) -> None:
+        self.delete_parts(artifact)
+        _remove(self._folder(artifact))
+
+    def delete_parts(self, artifact: Id) -> None:
+        _remove(self._root / _PARTS / artifact)
+
+    def _folder(self, artifact: Id) -> Path:
+        return self._root / artifact[:2] / artifact
+
+    def _begun(self, artifact: Id) -> Iterator[tuple[int, Path]]:
+        for path in _paths(self._root / _PARTS / artifact):
+            name = _BEGUN.fullmatch(path.name)
+            if name:
+                yield int(name[1]), path
+
+    @contextmanager
+    def _begin(self, artifact: Id, chunk: Chunk, start: int) -> Iterator[FileIO]:
+        """A new part with the first `start` bytes of the chunk. It stays, unless it could not be written."""
+        before = max((path for n, path in self._begun(artifact) if n == chunk.number), key=_size, default=None)
+        there = 0 if before is None else _size(before)
+        if start > there:
+            raise OffsetMismatch(there)
+        path = self._root / _PARTS / artifact / f"{chunk.number}-{draw_id()}"
+        with _told():
+            _make_folder(path.parent)
+            part = FileIO(path, "x+")
+        with part:
+            try:
+                with _told():
+                    fcntl.flock(part, fcntl.LOCK_EX)
+                    if before is not None and start:
+                        _copy(before, part, start)
+                yield part
+            except (StorageFull, StorageUnavailable, OffsetMismatch):
+                path.unlink(missing_ok=True)
+                raise
+
+    def _forget(self, artifact: Id, chunk: Chunk, part: FileIO | None = None, *, longer_than: int = 0) -> None:
+        """Remove the chunk's parts: all, or those beside `part` that nobody writes and that are not longer."""
+        for number, path in self._begun(artifact):
+            if number != chunk.number or (part is not None and str(path) == part.name):
+                continue
+            if part is None or (_size(path) <= longer_than and not _is_written(path)):
+                with _told():
+                    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the system says, in the words of the port."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise StorageFull from None
+        raise StorageUnavailable(f"the folder of artifacts: {error.strerror}") from None
+
+
+def _take_in(part: FileIO, content: Reader, length: int) -> int:
+    """Write what comes, `length` bytes at most; how many came."""
+    taken = 0
+    while taken < length:
+        try:
+            block = content.read(min(BLOCK_BYTES, length - taken))
+        except ConnectionError:  # some servers raise where others end
+            break
+        if not block:
+            break
+        with _told():
+            _write(part, block)
+        taken += len(block)
+    return taken
+
+
+def _write(file: FileIO, block: bytes) -> None:
+    rest = memoryview(block)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _copy(before: Path, part: FileIO, size: int) -> None:
+    """The first bytes of one file into another. Raises `OffsetMismatch` where they went away meanwhile."""
+    try:
+        source = FileIO(before)
+    except FileNotFoundError:
+        raise OffsetMismatch(0) from None
+    with source:
+        while (at := part.tell()) < size:
+            block = source.read(min(BLOCK_BYTES, size - at))
+            if not block:
+                raise OffsetMismatch(at)
+            _write(part, block)
+
+
+def _digest(part: FileIO) -> str:
+    with _told():
+        part.seek(0)
+        return hashlib.file_digest(part, "sha256").hexdigest()
+
+
+def _make_whole(part: FileIO, target: Path) -> None:
+    """Durably, and under its name only then."""
+    with _told():
+        os.fsync(part.fileno())
+        _make_folder(target.parent)
+        try:
+            Path(str(part.name)).rename(target)
+        except FileNotFoundError:
+            if target.exists():  # somebody else ended the same chunk, and removed its parts
+                return
+            raise OffsetMismatch(0) from None
+        _sync(target.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        _make_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _blocks(file: FileIO, start: int, end: int) -> Iterator[bytes]:
+    with file:
+        while start < end:
+            with _told():
+                block = os.pread(file.fileno(), min(BLOCK_BYTES, end - start), start)
+            if not block:
+                raise StorageUnavailable("the folder of artifacts: a chunk is shorter than it was")
+            start += len(block)
+            yield block
+
+
+def _paths(folder: Path) -> list[Path]:
+    """What lies in a folder; nothing where there is none."""
+    with _told():
+        try:
+            return [folder / name for name in sorted(os.listdir(folder))]  # noqa: PTH208 - names, not stat calls
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+def _size(path: Path) -> int:
+    """0 where it went away meanwhile."""
+    with _told():
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+
+def _changed_at(folder: Path) -> int:
+    with _told():
+        try:
+            return folder.stat().st_mtime_ns // 1000
+        except FileNotFoundError:
+            return 0
+
+
+def _is_written(path: Path) -> bool:
+    """True if its writer lives: the lock goes with it."""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _remove(folder: Path) -> None:
+    with _told(), suppress(FileNotFoundError):
+        shutil.rmtree(folder)

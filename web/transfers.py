@@ -1,0 +1,92 @@
+"""Bytes on their way through the web: how many at once, which of them, and in blocks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from flask import Request
+
+from broker.protocol.chunks import CHUNK_BYTES, Chunk
+from storage.artifacts import BLOCK_BYTES
+from web.errors import Refused, busy
+
+AGAIN_S = 2.0
+
+
+class Transfers:
+    """The places for transfers; each holds a thread for as long as the other side takes."""
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._lock = threading.Lock()
+        self.under_way = 0
+        self.taken_in_bytes = 0
+        self.handed_out_bytes = 0
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Raises 503 if none is free."""
+        with self._lock:
+            if self.under_way >= self._cap:
+                detail = f"all {self._cap} places for transfers are taken; try again in a moment"
+                raise busy("too_many_transfers", detail, AGAIN_S)
+            self.under_way += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.under_way -= 1
+
+    def count(self, *, taken_in: int = 0, handed_out: int = 0) -> None:
+        with self._lock:
+            self.taken_in_bytes += taken_in
+            self.handed_out_bytes += handed_out
+
+
+class Incoming:
+    """A request's body as it comes, no more than was announced; `taken` counts."""
+
+    def __init__(self, request: Request, length: int) -> None:
+        self._input = request.environ["wsgi.input"]
+        self._left = length
+        self.taken = 0
+
+    def read(self, size: int) -> bytes:
+        block: bytes = self._input.read(min(size, self._left)) if self._left else b""
+        self._left -= len(block)
+        self.taken += len(block)
+        return block
+
+    def throw_away(self) -> None:
+        """Read what is left: who is refused in the middle of sending would not hear why."""
+        while self.read(BLOCK_BYTES):
+            pass
+
+
+def range_of(request: Request, size_bytes: int, etag: str) -> tuple[int, int] | None:
+    """The bytes asked for (the end not included); None for all of them. Raises 416.
+
+    Only a single range counts. One that depends on another version of what never changes asks for all.
+    """
+    condition = request.headers.get("If-Range")
+    wanted = request.range if condition in (None, f'"{etag}"') else None
+    if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
+        return None
+    found = wanted.range_for_length(size_bytes)
+    if found is None:
+        headers = {"Content-Range": f"bytes */{size_bytes}"}
+        raise Refused(416, "range_not_satisfiable", f"the artifact has {size_bytes} bytes", headers)
+    return found
+
+
+def blocks(
+    chunks: Iterable[Chunk], start: int, end: int, read: Callable[[Chunk, int, int], Iterator[bytes]]
+) -> Iterator[bytes]:
+    """The bytes `start` to `end` (not included) of what lies in these chunks. read: a part of one."""
+    for chunk in chunks:
+        first = chunk.number * CHUNK_BYTES
+        here, there = max(start, first) - first, min(end, first + chunk.size_bytes) - first
+        if here < there:
+            yield from read(chunk, here, there)
