@@ -67,12 +67,12 @@ class Blobs(Protocol):
         """Take in bytes of a chunk from `start` on; how many bytes of it are there now.
 
         Fewer than the chunk has: they are kept as a part to go on with (if `keeps_parts`), also where `content` ended
-        before `length`. All of them: they were checked and are durably there. A chunk that is there already is left as
+        before `length`. All of them: they were checked, and `have` tells them. A chunk that is there already is left as
         it is, unread. Raises `StorageFull`, `DigestMismatch`, `OffsetMismatch`.
         """
 
     def have(self, artifact: Id) -> dict[int, str]:
-        """The chunks that are there: number -> SHA-256."""
+        """The chunks that are durably there: number -> SHA-256."""
 
     def parts(self, artifact: Id) -> dict[int, int]:
         """The chunks that were begun: number -> how many bytes of it are there."""

@@ -53,19 +53,23 @@ class FolderBlobs:
         if target.exists():
             return chunk.size_bytes
         with self._begin(artifact, chunk, start) as part:
-            there = start + _take_in(part, content, length)
-            if there < chunk.size_bytes:
-                self._forget(artifact, chunk, part, longer_than=there)
-                return there
-            if _digest(part) != chunk.sha256:
+            part.take_in(content, length)
+            if part.size < chunk.size_bytes:
+                self._forget(artifact, chunk, part)
+                return part.size
+            if part.digest != chunk.sha256:
                 self._forget(artifact, chunk)
                 raise DigestMismatch
-            _make_whole(part, target)
+            part.make_whole(target)
         self._forget(artifact, chunk)
         return chunk.size_bytes
 
     def have(self, artifact: Id) -> dict[int, str]:
-        found = (_WHOLE.fullmatch(path.name) for path in _paths(self._folder(artifact)))
+        folder = self._folder(artifact)
+        found = [_WHOLE.fullmatch(path.name) for path in _paths(folder)]
+        if found:
+            with _told():
+                _sync(folder)  # once for many chunks; a name that a crash takes away before is needed again, no more
         return {int(name[1]): name[2] for name in found if name}
 
     def parts(self, artifact: Id) -> dict[int, int]:
@@ -115,7 +119,7 @@ class FolderBlobs:
                 yield int(name[1]), path
 
     @contextmanager
-    def _begin(self, artifact: Id, chunk: Chunk, start: int) -> Iterator[FileIO]:
+    def _begin(self, artifact: Id, chunk: Chunk, start: int) -> Iterator[_Part]:
         """A new part with the first `start` bytes of the chunk. It stays, unless it could not be written."""
         before = max((path for n, path in self._begun(artifact) if n == chunk.number), key=_size, default=None)
         there = 0 if before is None else _size(before)
@@ -124,26 +128,87 @@ class FolderBlobs:
         path = self._root / _PARTS / artifact / f"{chunk.number}-{draw_id()}"
         with _told():
             _make_folder(path.parent)
-            part = FileIO(path, "x+")
-        with part:
+            file = FileIO(path, "x")
+        with file:
+            part = _Part(path, file)
             try:
-                with _told():
-                    fcntl.flock(part, fcntl.LOCK_EX)
-                    if before is not None and start:
-                        _copy(before, part, start)
+                if before is not None and start:
+                    part.copy(before, start)
                 yield part
             except (StorageFull, StorageUnavailable, OffsetMismatch):
                 path.unlink(missing_ok=True)
                 raise
 
-    def _forget(self, artifact: Id, chunk: Chunk, part: FileIO | None = None, *, longer_than: int = 0) -> None:
+    def _forget(self, artifact: Id, chunk: Chunk, part: _Part | None = None) -> None:
         """Remove the chunk's parts: all, or those beside `part` that nobody writes and that are not longer."""
         for number, path in self._begun(artifact):
-            if number != chunk.number or (part is not None and str(path) == part.name):
+            if number != chunk.number or (part is not None and path == part.path):
                 continue
-            if part is None or (_size(path) <= longer_than and not _is_written(path)):
+            if part is None or (_size(path) <= part.size and not _is_written(path)):
                 with _told():
                     path.unlink(missing_ok=True)
+
+
+class _Part:
+    """A chunk that is being written, by us alone: its lock says so. Its digest grows with it."""
+
+    def __init__(self, path: Path, file: FileIO) -> None:
+        self.path = path
+        self.size = 0
+        self._file = file
+        self._hash = hashlib.sha256()
+        with _told():
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    def take_in(self, content: Reader, length: int) -> None:
+        """What comes, `length` bytes at most."""
+        end = self.size + length
+        while self.size < end:
+            try:
+                block = content.read(min(BLOCK_BYTES, end - self.size))
+            except ConnectionError:  # some servers raise where others end
+                return
+            if not block:
+                return
+            self._write(block)
+
+    def copy(self, before: Path, size: int) -> None:
+        """The first bytes of another part. Raises `OffsetMismatch` where it went away meanwhile."""
+        with _told():
+            try:
+                source = FileIO(before)
+            except FileNotFoundError:
+                raise OffsetMismatch(0) from None
+            with source:
+                while self.size < size:
+                    block = source.read(min(BLOCK_BYTES, size - self.size))
+                    if not block:
+                        raise OffsetMismatch(self.size)
+                    self._write(block)
+
+    def make_whole(self, target: Path) -> None:
+        """Its bytes are durable before it has its name; the name is, once `have` has told it."""
+        with _told():
+            os.fsync(self._file.fileno())
+            _make_folder(target.parent)
+            try:
+                self.path.rename(target)
+            except FileNotFoundError:
+                if target.exists():  # somebody else ended the same chunk, and removed its parts
+                    return
+                raise OffsetMismatch(0) from None
+
+    def _write(self, block: bytes) -> None:
+        self._hash.update(block)
+        rest = memoryview(block)
+        with _told():
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        self.size += len(block)
 
 
 @contextmanager
@@ -155,62 +220,6 @@ def _told() -> Iterator[None]:
         if error.errno in _NO_ROOM:
             raise StorageFull from None
         raise StorageUnavailable(f"the folder of artifacts: {error.strerror}") from None
-
-
-def _take_in(part: FileIO, content: Reader, length: int) -> int:
-    """Write what comes, `length` bytes at most; how many came."""
-    taken = 0
-    while taken < length:
-        try:
-            block = content.read(min(BLOCK_BYTES, length - taken))
-        except ConnectionError:  # some servers raise where others end
-            break
-        if not block:
-            break
-        with _told():
-            _write(part, block)
-        taken += len(block)
-    return taken
-
-
-def _write(file: FileIO, block: bytes) -> None:
-    rest = memoryview(block)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def _copy(before: Path, part: FileIO, size: int) -> None:
-    """The first bytes of one file into another. Raises `OffsetMismatch` where they went away meanwhile."""
-    try:
-        source = FileIO(before)
-    except FileNotFoundError:
-        raise OffsetMismatch(0) from None
-    with source:
-        while (at := part.tell()) < size:
-            block = source.read(min(BLOCK_BYTES, size - at))
-            if not block:
-                raise OffsetMismatch(at)
-            _write(part, block)
-
-
-def _digest(part: FileIO) -> str:
-    with _told():
-        part.seek(0)
-        return hashlib.file_digest(part, "sha256").hexdigest()
-
-
-def _make_whole(part: FileIO, target: Path) -> None:
-    """Durably, and under its name only then."""
-    with _told():
-        os.fsync(part.fileno())
-        _make_folder(target.parent)
-        try:
-            Path(str(part.name)).rename(target)
-        except FileNotFoundError:
-            if target.exists():  # somebody else ended the same chunk, and removed its parts
-                return
-            raise OffsetMismatch(0) from None
-        _sync(target.parent)
 
 
 def _make_folder(folder: Path) -> None:

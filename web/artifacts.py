@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 
@@ -67,21 +67,27 @@ def chunks(call: Call) -> Response:
     have: set[int] = set(range(count)) if found.state == ArtifactState.STORED else set()
     if found.state == ArtifactState.DECLARED:
         have = set(blobs.have(ident))
-    awaited = [] if found.state == ArtifactState.EXPIRED else [n for n in range(count) if n not in have]
-    wanted = [chunk_of(n, found.size_bytes, found.chunk_digests) for n in awaited[:UPLOADS_AT_ONCE]]
-    uploads = blobs.uploads(ident, wanted)
-    partial_ = {str(n): there for n, there in blobs.parts(ident).items() if n in awaited} if blobs.keeps_parts else None
+    need = [] if found.state == ArtifactState.EXPIRED else [n for n in range(count) if n not in have]
+    uploads = blobs.uploads(ident, [chunk_of(n, found.size_bytes, found.chunk_digests) for n in need[:UPLOADS_AT_ONCE]])
+    begun = _begun(call, ident, {n: size_of(n, found.size_bytes) for n in need})
     return answer(
         ArtifactChunks(
             state=ArtifactState(found.state),
             chunk_bytes=CHUNK_BYTES,
             size_bytes=found.size_bytes,
             have=sorted(have),
-            need=awaited,
-            partial=partial_,
+            need=need,
+            partial=begun if blobs.keeps_parts else None,
             uploads=None if uploads is None else {str(n): url for n, url in uploads.items()},
         )
     )
+
+
+def _begun(call: Call, ident: Id, needed: Mapping[int, int]) -> dict[str, int]:
+    """How much is there of needed chunks. All of one may be, if the web died before it was checked: then its last byte
+    is asked for again."""
+    parts = call.web.hub.blobs.parts(ident) if needed else {}
+    return {str(n): min(there, needed[n] - 1) for n, there in parts.items() if n in needed}
 
 
 def _owned(call: Call, ident: Id) -> views.Declared:

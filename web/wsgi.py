@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 
 from flask import Flask
 from granian import Granian
@@ -41,6 +42,11 @@ def serve(settings: Settings) -> None:
     if settings.embedded:
         raise SettingsError("FEDYARD_BROKER_URL is embedded: that hub is one process, ./fedyard embedded starts it")
     _await_schema(settings)
+    listen(settings, lambda: _load(settings))
+
+
+def listen(settings: Settings, load: Callable[[], Flask]) -> None:
+    """One worker process that serves the app which `load` makes in it."""
     logging.getLogger("_granian").addFilter(_not_about_threads)
     Granian(
         "web.wsgi",
@@ -59,7 +65,7 @@ def serve(settings: Settings) -> None:
         log_access=False,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_WITHIN_S,
-    ).serve(target_loader=lambda: _load(settings), wrap_loader=False)
+    ).serve(target_loader=load, wrap_loader=False)
 
 
 def _not_about_threads(record: logging.LogRecord) -> bool:

@@ -19,7 +19,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     program = Program(folder / "hub.log", "embedded", "--data", folder / "hub", "--port", "0", **quick)
     try:
         hub = program.ready()
-        yield World(hub, create_account(folder / "hub"))
+        yield World(hub, create_account(folder / "hub"), folder / "hub")
     finally:
         program.end()
 

@@ -29,8 +29,10 @@ ALLOWED = [f"{TASKS}:{name}" for name in ("Gated", "Stubborn", "Failing")]
 class World:
     """One hub for many tests; every test makes its own sites and projects in it."""
 
-    def __init__(self, hub: str, admin_token: str) -> None:
+    def __init__(self, hub: str, admin_token: str, folder: Path = Path()) -> None:
         self.hub = hub
+        self.admin_token = admin_token
+        self.folder = folder
         self.admin = Client(hub, admin_token)
         self.organisation_id = self.admin.organisations()[0].id
 

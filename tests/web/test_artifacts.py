@@ -19,6 +19,7 @@ from ops.object_store import PrivateSeaweed
 from tests.blobs import Cut, digest_of, digests_of, noise, pieces_of, s3_url
 from tests.disk import small_disk
 from tests.web.network import Caller, Network
+from web.app import web_of
 
 LARGE = noise(2 * CHUNK_BYTES + 1000)
 SMALL = b"a result"
@@ -69,6 +70,7 @@ class Yard:
 
     def __init__(self, net: Network) -> None:
         self.net = net
+        self.folder = web_of(net.app).hub.settings.artifacts_url.removeprefix("file:///").removesuffix("artifacts")
         self.coordinator, self.one, self.other, self.stranger = (net.site(f"{n} {id(self)}") for n in range(4))
         self.project = net.project(self.coordinator, self.one, self.other)
 
@@ -171,6 +173,15 @@ def test_a_chunk_that_was_cut_off_goes_on_where_it_ended(yard: Yard) -> None:
     assert refusal(put(yard.one, artifact, 1, piece[1_500_001:], 1_500_001)) == (409, "wrong_offset")
     assert put(yard.one, artifact, 1, piece[1_500_000:], 1_500_000).status_code == 204
     assert yard.one.ok("GET", f"/v1/artifacts/{artifact}/chunks")["have"] == [1]
+
+
+def test_the_last_byte_is_asked_for_again_where_a_crash_came_before_the_check(yard: Yard) -> None:
+    artifact = declare(yard.one, yard.project)
+    folder = Path(yard.folder, "artifacts", "parts", artifact)
+    folder.mkdir(parents=True)
+    (folder / f"0-{artifact}").write_bytes(SMALL)
+    assert yard.one.ok("GET", f"/v1/artifacts/{artifact}/chunks")["partial"] == {"0": len(SMALL) - 1}
+    assert put(yard.one, artifact, 0, SMALL[-1:], len(SMALL) - 1).status_code == 204
 
 
 def test_a_chunk_may_come_in_pieces(yard: Yard) -> None:

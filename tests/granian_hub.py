@@ -1,0 +1,30 @@
+"""The web as its users run it, over a store of its own: `python -m tests.granian_hub FOLDER PORT [OPTION=VALUE ...]`.
+
+Commands are decided in the web's process as soon as they are sent, so that it needs no broker. Options are settings.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from config.settings import Settings
+from tests.web.network import ADMIN, network
+from web.wsgi import listen
+
+__all__ = ["ADMIN"]
+
+
+def main(folder: Path, port: int, options: dict[str, Any]) -> None:
+    def load() -> Flask:
+        return network(f"sqlite:///{folder}/store.sqlite", folder, **options).app
+
+    listen(Settings(broker_url=f"embedded:///{folder}/none", web_port=port), load)
+
+
+if __name__ == "__main__":
+    chosen = dict(option.split("=", 1) for option in sys.argv[3:])
+    main(Path(sys.argv[1]), int(sys.argv[2]), {n: int(v) if v.isdigit() else v for n, v in chosen.items()})
