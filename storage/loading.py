@@ -124,10 +124,11 @@ def _load_one_by_one(database: Database, needs: Needs) -> Loaded:
     runs += [run for run in live if run.state == "created" and run.project_id in needs.begin_in]
     reader.loaded.seated = reader.pairs(_SEATED, needs.retiring)
 
-    own = reader.rows(r.Membership, f"{_MEMBERS} WHERE site_id {{any:uuid}}", needs.retiring | needs.keyrings)
-    leading = needs.retiring | needs.keyrings
+    acquainted = needs.acquainted | needs.keyrings
+    leading = needs.retiring | acquainted
+    own = reader.rows(r.Membership, f"{_MEMBERS} WHERE site_id {{any:uuid}}", leading)
     coordinated = reader.rows(r.Project, f"{_PROJECTS} WHERE coordinator_site_id {{any:uuid}}", leading)
-    led = {project.id for project in coordinated if project.coordinator_site_id in needs.keyrings}
+    led = {project.id for project in coordinated if project.coordinator_site_id in acquainted}
     of_runs = {run.project_id for run in runs}
     wanted = (
         needs.projects | needs.members_of | of_runs | {m.project_id for m in messages} | {m.project_id for m in own}
@@ -154,7 +155,7 @@ def _load_one_by_one(database: Database, needs: Needs) -> Loaded:
     account_ids = needs.accounts | owners.get("account", set())
     accounts = reader.rows(r.Account, f"{_ACCOUNTS} WHERE id {{any:uuid}}", account_ids)
 
-    named = needs.sites | needs.retiring | needs.keyrings | owners.get("site", set())
+    named = needs.sites | leading | owners.get("site", set())
     concerned = named | {s.site_id for s in seats} | {m.site_id for m in members} | senders
     concerned |= {run.coordinator_site_id for run in runs} | {p.coordinator_site_id for p in projects}
     sites = reader.rows(r.Site, f"{_SITES} WHERE id {{any:uuid}}", concerned)

@@ -122,6 +122,13 @@ class NewKey(Body, frozen=True):
     grace_s: Grace = 604_800.0
 
 
+class Conflict(Body, frozen=True):
+    """SHA-256 of two identity keys: the one that the site has pinned, and the one that it was shown."""
+
+    pinned: Sha256
+    seen: Sha256
+
+
 class Revocation(Body, frozen=True):
     reason: Reason = ""
 

@@ -1,4 +1,4 @@
-"""The key directory: sealing keys of sites, each signed by its site's identity key."""
+"""The key directory: sealing keys of sites, each signed by its site's identity key; and doubts about identities."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from flask import Response
 
-from broker.protocol.commands import PutSiteKey, RevokeSiteKey
+from broker.protocol.commands import PutSiteKey, ReportConflict, RevokeSiteKey
 from broker.protocol.ids import Id
+from config.clock import SECOND
 from storage.views import keys as views
 from storage.views import sites
 from storage.views.resources import MemberKey, SiteKey
 from storage.views.sight import Listed
-from web.bodies import KeysQuery, NewKey, Revocation
+from web.bodies import Conflict, KeysQuery, NewKey, Revocation
 from web.calls import Call, answer
 from web.errors import Refused, not_found
 from web.operations import SITES, Operation
-from web.results import KeyResult
+from web.results import ConflictResult, KeyResult
 from web.writing import write
 
 _NUMBERS = struct.Struct(">IQQB")
@@ -86,6 +87,17 @@ def list_project(call: Call) -> Response:
     return answer(found)
 
 
+def report_conflict(call: Call) -> Response:
+    """The same finding is on record once a day, however often it is told."""
+    site_id, about, body = call.id("site_id"), call.id("about_site_id"), call.body
+    day = call.web.hub.clock.now() // (86_400 * SECOND)
+    return write(
+        call,
+        ReportConflict(site_id=site_id, about_site_id=about, pinned=body.pinned, seen=body.seen),
+        name=f"conflict {site_id} {about} {body.pinned} {body.seen} {day}",
+    )
+
+
 OPERATIONS = (
     Operation(
         method="PUT",
@@ -128,5 +140,16 @@ OPERATIONS = (
         does=list_project,
         query=KeysQuery,
         answers={200: Listed[MemberKey]},
+    ),
+    Operation(
+        method="PUT",
+        path="/v1/sites/{site_id}/conflicts/{about_site_id}",
+        name="report_conflict",
+        about="Put on record that the site was shown another identity of a site than it has pinned",
+        does=report_conflict,
+        scope="write",
+        body=Conflict,
+        write=True,
+        answers={200: ConflictResult},
     ),
 )

@@ -48,6 +48,11 @@ class KeyResult(Result, frozen=True):
     state: KeyState
 
 
+class ConflictResult(Result, frozen=True):
+    site_id: Uuid
+    about_site_id: Uuid
+
+
 class Changed(Result, frozen=True):
     id: Uuid
     version: int

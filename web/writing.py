@@ -63,16 +63,18 @@ def write(
     secret: Secret | None = None,
     identity: AnyCommand | None = None,
     shows_token: bool = False,
+    name: str | None = None,
 ) -> Response:
     """Send the command and answer.
 
     made: path of what it makes, with `{id}`.
     shows_token: the answer has a `token`: the secret; null if the caller drew it, or an earlier request's is in force.
+    name: names the command where the caller does not, so that the same finding is told once.
     identity: the command without what is drawn or read from the clock, so that its digest is the same for a repeat.
     """
     web = call.web
     key = idempotency_key(call.request)
-    ident = derive(call.caller.subject.id, "key", key) if key is not None else draw_id()
+    ident = _named(call.caller.subject.id, key, name)
     digest = digest_of(identity or command)
     patience = preferred_wait(call.request)
     if patience is None and secret is not None:
@@ -98,6 +100,12 @@ def write(
                 return _answered(call, outcome, made, secret, shows_token=shows_token)
     href = f"/v1/commands/{ident}"
     return answer(Accepted(Pending(ident, "pending", href)), 202, {"Location": href, "Fedyard-Command": ident})
+
+
+def _named(caller: Id, key: str | None, name: str | None) -> Id:
+    if key is not None:
+        return derive(caller, "key", key)
+    return derive(caller, "finding", name) if name is not None else draw_id()
 
 
 def _place(call: Call, stack: ExitStack, ident: Id, patience: float | None, *, must: bool) -> Place | None:

@@ -84,6 +84,8 @@ def _decide(draft: Draft, command: c.AnyCommand, rules: Rules) -> Decision:  # n
             return keys.put_site_key(draft, command)
         case c.RevokeSiteKey():
             return keys.revoke_site_key(draft, command)
+        case c.ReportConflict():
+            return keys.report_conflict(draft, command)
         case c.MarkSitesSilent():
             return sites.mark_sites_silent(draft, command)
         case c.MarkSitesReturned():

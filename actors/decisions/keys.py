@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import functools
+
 import msgspec
 
-from actors.decisions.access import find, forbidden
+from actors.decisions.access import find, forbidden, missing, own_site
 from actors.decisions.draft import Decision, Draft, Refused
 from actors.decisions.sites import administered
 from broker.protocol import commands as c
@@ -102,6 +105,48 @@ def revoke_site_key(draft: Draft, command: c.RevokeSiteKey) -> Decision:
     if draft.by.id != site.id and site.state != SiteState.RETIRED:
         draft.notify(site.id, Notice.KEY_CHANGED, _facts(key))
     return _answer(draft, key)
+
+
+def report_conflict(draft: Draft, command: c.ReportConflict) -> Decision:
+    """Put on record, in the streams of both, that a site was shown another identity than it has pinned.
+
+    on_record: of the identity that the hub has of that site, which may be either of the two, or neither.
+    """
+    site = own_site(draft, command.site_id)
+    about = draft.get(r.Site, command.about_site_id)
+    if about is None or about.id == site.id or not _acquainted(draft, site.id, about.id):
+        raise missing("site", command.about_site_id)
+    if command.pinned == command.seen:
+        raise Refused(
+            422, "no_conflict", "No conflict", f"site {site.id} has pinned what it saw of site {about.id}; all is well"
+        )
+    facts = {
+        "site_id": site.id,
+        "about_site_id": about.id,
+        "pinned": command.pinned,
+        "seen": command.seen,
+        "on_record": identity_of(about),
+    }
+    for each in (site, about):
+        draft.event(("site", each.id), EventKind.IDENTITY_CONFLICT, facts, site_id=each.id)
+    return draft.accept({"site_id": site.id, "about_site_id": about.id})
+
+
+def _acquainted(draft: Draft, one: Id, other: Id) -> bool:
+    """Do they share a project?"""
+    active = [m for m in draft.every(r.Membership) if m.state == MemberState.ACTIVE]
+    projects = [{m.project_id for m in active if m.site_id == site_id} for site_id in (one, other)]
+    return bool(projects[0] & projects[1])
+
+
+@functools.lru_cache(maxsize=4096)
+def _identity(identity_key: str) -> str:
+    return sha256_hex(base64.b64decode(identity_key))
+
+
+def identity_of(site: r.Site) -> str:
+    """SHA-256 (hex) of a site's raw identity key, by which seals and pins name it."""
+    return _identity(site.identity_key)
 
 
 def _tell(draft: Draft, key: r.SiteKey) -> None:

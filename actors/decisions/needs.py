@@ -52,6 +52,8 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912 - one branch for
             return Needs(retiring={site})
         case c.PutSiteKey(site_id=site) | c.RevokeSiteKey(site_id=site):
             return Needs(keyrings={site})
+        case c.ReportConflict(site_id=site, about_site_id=about):
+            return Needs(acquainted={site, about})
         case c.MarkSitesSilent(site_ids=sites) | c.MarkSitesReturned(site_ids=sites):
             return Needs(sites=set(sites))
         case c.RecordHeartbeats():

@@ -407,7 +407,7 @@ def _keep_model(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, messag
             task=task.name,
             round=here.number,
             message_id=message_id,
-            artifact_id=None,
+            artifact_id=message.artifact_id,
             digest=message.sha256,
             size_bytes=message.size_bytes,
             metrics_json=here.metrics_json,

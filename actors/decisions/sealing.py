@@ -6,16 +6,14 @@ need not be, what claims to be sealed is checked all the same.
 
 from __future__ import annotations
 
-import base64
-import functools
 from collections.abc import Iterable
 
 import msgspec
 
 from actors.decisions.draft import Draft, Refused
-from actors.decisions.keys import usable
+from actors.decisions.keys import identity_of, usable
 from broker.protocol import records as r
-from broker.protocol.ids import Id, sha256_hex
+from broker.protocol.ids import Id
 from broker.protocol.seals import Seal, SealMalformed, SealUnsupported, is_sealed, read_seal, tree_digest
 from broker.protocol.states import SEAT_LIVE, KeyState, MemberState
 
@@ -115,7 +113,7 @@ def _check_routing(place: Place, seal: Seal) -> None:
     header = seal.header
     said = {
         "sender": (header.sender, place.sender.id),
-        "identity": (header.identity, _identity(place.sender.identity_key)),
+        "identity": (header.identity, identity_of(place.sender)),
         "project": (header.project, place.project.id),
         "run": (header.run, place.run_id),
         "task": (header.task, place.task_seq),
@@ -187,11 +185,6 @@ def _check_body(payload: bytes, seal: Seal, outside: Ciphertext | None) -> None:
             f"the seal is of {header.body_bytes} bytes with digest {header.body_digest}, its body has "
             f"{outside.size_bytes} with {outside.digest}",
         )
-
-
-@functools.lru_cache(maxsize=4096)
-def _identity(identity_key: str) -> str:
-    return sha256_hex(base64.b64decode(identity_key))
 
 
 def _readdressed(detail: str) -> Refused:

@@ -209,6 +209,15 @@ class RevokeSiteKey(Command, frozen=True, tag="revoke_site_key"):
     reason: Reason = ""
 
 
+class ReportConflict(Command, frozen=True, tag="report_conflict"):
+    """A site was shown another identity of `about_site_id` than it has pinned; SHA-256 of both identity keys."""
+
+    site_id: Id
+    about_site_id: Id
+    pinned: Sha256
+    seen: Sha256
+
+
 class MarkSitesSilent(Command, frozen=True, tag="mark_sites_silent"):
     site_ids: list[Id]
 
@@ -484,6 +493,7 @@ AnyCommand: TypeAlias = (
     | RetireSite
     | PutSiteKey
     | RevokeSiteKey
+    | ReportConflict
     | MarkSitesSilent
     | MarkSitesReturned
     | RecordHeartbeats

@@ -19,6 +19,7 @@ class EventKind(StrEnum):
     SITE_RETIRED = "site_retired"
     KEY_ADDED = "key_added"
     KEY_REVOKED = "key_revoked"
+    IDENTITY_CONFLICT = "identity_conflict"
     PROJECT_CREATED = "project_created"
     PROJECT_UPDATED = "project_updated"
     PROJECT_ARCHIVED = "project_archived"

@@ -19,8 +19,8 @@ class Needs:
     restarting: runs whose project's live runs are needed. mentioned_runs: only the row itself.
     retiring: sites whose memberships, coordinated projects and live seats are needed.
     keys: (site, epoch) of sealing keys. keys_in: runs whose seats' current keys are needed.
-    keyrings: sites whose keys are needed, with their memberships, projects, the coordinators of these, and the members
-        of those that they coordinate.
+    acquainted: sites whose memberships and projects are needed, with the coordinators of these, and the members of
+        those that they coordinate. keyrings: sites of which this, and their keys, are needed.
     logs: (run, site): what it takes to write on that site's log of the run.
     artifacts: with their project, its totals, their owner and their run; ending_artifacts: besides with the live runs
         of the project and the task runs of these. totals_of: projects whose artifacts are counted.
@@ -46,6 +46,7 @@ class Needs:
     retiring: set[Id] = field(default_factory=set)
     keys: set[tuple[Id, int]] = field(default_factory=set)
     keys_in: set[Id] = field(default_factory=set)
+    acquainted: set[Id] = field(default_factory=set)
     keyrings: set[Id] = field(default_factory=set)
     models: set[tuple[Id, int]] = field(default_factory=set)
     messages: set[Id] = field(default_factory=set)

@@ -67,6 +67,7 @@ _SUBJECTS: dict[str, tuple[type[c.Command], ...]] = {
         c.RetireSite,
         c.PutSiteKey,
         c.RevokeSiteKey,
+        c.ReportConflict,
         c.MarkSitesSilent,
         c.MarkSitesReturned,
     ),

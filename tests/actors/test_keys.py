@@ -11,6 +11,7 @@ from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.commands import Subject
 from broker.protocol.events import EventKind, Notice
+from broker.protocol.ids import sha256_hex
 from tests.hub import SECOND, START, Hub
 
 DAY = 86_400 * SECOND
@@ -133,3 +134,51 @@ def test_whoever_exchanges_payloads_with_the_site_is_told(hub: Hub) -> None:
     assert told(hub, sites[2]) == []
     assert [one["site_id"] for one in told(hub, sites[3])] == [sites[1].id]
     assert hub.inbox(sites[1])[-1].project_id == project
+
+
+# doubts about identities
+
+
+def conflict(site: Subject, about: Subject, pinned: str = "a" * 64, seen: str = "b" * 64) -> c.ReportConflict:
+    return c.ReportConflict(site_id=site.id, about_site_id=about.id, pinned=pinned, seen=seen)
+
+
+def test_a_conflict_is_on_record_with_both_sites_and_told_to_nobody(hub: Hub) -> None:
+    sites = hub.sites(3)
+    hub.project(sites)
+    before = [hub.inbox(site) for site in sites]
+    hub.ok(conflict(sites[1], sites[0]), sites[1])
+    found = hub.rows(r.Event, "kind = 'identity_conflict' ORDER BY stream_id")
+    assert [event.stream_id for event in found] == sorted([sites[0].id, sites[1].id])
+    assert {event.facts_json for event in found} == {found[0].facts_json}
+    assert json.loads(found[0].facts_json) == {
+        "site_id": sites[1].id,
+        "about_site_id": sites[0].id,
+        "pinned": "a" * 64,
+        "seen": "b" * 64,
+        "on_record": sha256_hex(bytes(32)),
+    }
+    assert [hub.inbox(site) for site in sites] == before
+
+
+def test_a_conflict_is_about_somebody_whom_the_site_knows(hub: Hub) -> None:
+    sites = hub.sites(3)
+    project = hub.project(sites[:2])
+    assert hub.refused(conflict(sites[1], sites[2]), sites[1]) == (404, "not_found")
+    assert hub.refused(conflict(sites[1], sites[1]), sites[1]) == (404, "not_found")
+    hub.ok(c.RemoveMember(project_id=project, site_id=sites[1].id), sites[1])
+    assert hub.refused(conflict(sites[0], sites[1]), sites[0]) == (404, "not_found")
+
+
+def test_a_conflict_is_the_sites_own_word(hub: Hub) -> None:
+    sites = hub.sites(2)
+    hub.project(sites)
+    assert hub.refused(conflict(sites[1], sites[0]), sites[0]) == (404, "not_found")
+    hub.ok(conflict(sites[1], sites[0]), hub.account(sites[1].organisation_id or "", "member"))
+
+
+def test_two_identities_that_are_the_same_are_no_conflict(hub: Hub) -> None:
+    sites = hub.sites(2)
+    hub.project(sites)
+    command = conflict(sites[1], sites[0], seen="a" * 64)
+    assert hub.refused(command, sites[1]) == (422, "no_conflict")

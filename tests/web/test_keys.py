@@ -161,3 +161,20 @@ def test_who_sees_and_changes_keys(net: Network) -> None:
     assert slug(stranger.call("DELETE", f"{path}/1"), 404) == "not_found"
     assert slug(site.get(f"/v1/sites/{NOBODY}/keys"), 404) == "not_found"
     assert member.ok("DELETE", f"{path}/1", {"reason": "stolen"})["state"] == "revoked"
+
+
+def test_a_conflict_of_identities_is_on_record_once(net: Network) -> None:
+    oslo, bergen, stranger = net.site("oslo"), net.site("bergen"), net.site("stranger")
+    net.project(oslo, bergen)
+    path = f"/v1/sites/{bergen.id}/conflicts/{oslo.id}"
+    body = {"pinned": "a" * 64, "seen": "b" * 64}
+    for _ in range(3):
+        assert bergen.ok("PUT", path, body) == {"site_id": bergen.id, "about_site_id": oslo.id}
+    bergen.ok("PUT", path, {**body, "seen": "c" * 64})
+    for site in (oslo, bergen):
+        events = site.ok("GET", f"/v1/sites/{site.id}/events")["items"]
+        told = [event["facts"]["seen"] for event in events if event["kind"] == "identity_conflict"]
+        assert told == ["b" * 64, "c" * 64]
+    assert slug(stranger.call("PUT", f"/v1/sites/{stranger.id}/conflicts/{oslo.id}", body), 404) == "not_found"
+    assert slug(bergen.call("PUT", path, {**body, "seen": "x"}), 400) == "malformed"
+    assert slug(bergen.call("PUT", path, {**body, "seen": "a" * 64}), 422) == "no_conflict"
