@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response
 
 from broker.protocol.commands import NewMessage, PostMessages
-from broker.protocol.seals import inline_bytes
+from broker.protocol.seals import carried_bytes
 from storage.views import messages as views
 from storage.views.resources import Message
 from web.bodies import NewMessages
@@ -21,7 +21,7 @@ def post(call: Call) -> Response:
     body: NewMessages = call.body
     for number, message in enumerate(body.messages):
         within_inline_limit(
-            inline_bytes(message.body or b""), call.web.hub.settings.inline_limit_bytes, f"messages[{number}].body"
+            carried_bytes(message.body or b""), call.web.hub.settings.inline_limit_bytes, f"messages[{number}].body"
         )
     return write(
         call,

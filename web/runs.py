@@ -6,7 +6,7 @@ from flask import Response
 
 from broker.protocol.commands import ReportAggregated, ReportSeat, RestartRun, StopRun
 from broker.protocol.ids import Id
-from broker.protocol.seals import inline_bytes
+from broker.protocol.seals import carried_bytes
 from storage.views import events
 from storage.views import runs as views
 from storage.views.resources import Event, Run, RunHead
@@ -102,7 +102,7 @@ def read_events(call: Call) -> Response:
 
 def report(call: Call) -> Response:
     body: SeatReport = call.body
-    within_inline_limit(inline_bytes(body.update or b""), call.web.hub.settings.inline_limit_bytes, "the update")
+    within_inline_limit(carried_bytes(body.update or b""), call.web.hub.settings.inline_limit_bytes, "the update")
     return write(
         call,
         ReportSeat(
@@ -122,7 +122,7 @@ def report(call: Call) -> Response:
 
 def aggregated(call: Call) -> Response:
     body: Aggregated = call.body
-    within_inline_limit(inline_bytes(body.model or b""), call.web.hub.settings.inline_limit_bytes, "the model")
+    within_inline_limit(carried_bytes(body.model or b""), call.web.hub.settings.inline_limit_bytes, "the model")
     return write(
         call,
         ReportAggregated(

@@ -131,17 +131,6 @@ def is_sealed(blob: bytes) -> bool:
     return blob.startswith(MAGIC)
 
 
-def inline_bytes(payload: bytes) -> int:
-    """How large a payload counts where sizes inline are limited: without its wraps, which grow with its recipients."""
-    if not is_sealed(payload):
-        return len(payload)
-    try:
-        wraps_at, body_at = _wraps(payload, _signed_bytes(payload))
-    except (SealMalformed, SealUnsupported):
-        return len(payload)
-    return len(payload) - (body_at - wraps_at)
-
-
 def read_seal(blob: bytes) -> Seal:
     """The parts of a sealed payload or of a detached seal. Raises `SealMalformed` or `SealUnsupported`."""
     signed = _signed_bytes(blob)
@@ -205,6 +194,15 @@ def ciphertext_bytes(plain_bytes: int) -> int:
     """The size of the body around so many bytes: a tag for each segment, and one segment at least."""
     segments = max(1, -(-plain_bytes // (SEGMENT_BYTES - TAG_BYTES)))
     return plain_bytes + segments * TAG_BYTES
+
+
+def carried_bytes(blob: bytes) -> int:
+    """How large the payload is without what is there for its recipients' sake: the body of a sealed one."""
+    try:
+        _, body_at = _wraps(blob, _signed_bytes(blob))
+    except (SealMalformed, SealUnsupported):
+        return len(blob)
+    return len(blob) - body_at
 
 
 def trimmed(blob: bytes, site_id: Id | None) -> bytes:

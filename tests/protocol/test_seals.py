@@ -57,6 +57,22 @@ def test_a_reader_gets_its_own_wrap_and_nothing_else_differs(
     assert s.trimmed(mine, seal.header.recipients[place].site) == mine
 
 
+@pytest.mark.parametrize(
+    ("blob", "carried"),
+    [
+        (SEALED, len(ciphertext(b"top-secret"))),
+        (s.trimmed(SEALED, None), len(ciphertext(b"top-secret"))),
+        (SEALED[: s.read_seal(SEALED).body_at], 0),
+        (b"", 0),
+        (b"plain", 5),
+        (b"FYS1 but no more", 16),
+        (SEALED[:500], 500),
+    ],
+)
+def test_what_is_there_for_the_recipients_sake_does_not_count(blob: bytes, carried: int) -> None:
+    assert s.carried_bytes(blob) == carried
+
+
 @pytest.mark.parametrize("site", [None, SENDER])
 def test_who_is_no_recipient_gets_no_wrap(site: str | None) -> None:
     seal = s.read_seal(s.trimmed(SEALED, site))
@@ -174,14 +190,3 @@ def test_a_broken_seal_is_read_or_refused(breaks: list[tuple[str, int, bytes]]) 
                 blob = blob[:at] + content + blob[at:]
     _read_or_refused(blob)
     _read_or_refused(SEALED[: breaks[0][1]])
-
-
-def test_wraps_do_not_count_where_sizes_inline_are_limited() -> None:
-    few, many = (
-        sealed(sender=derive("sender"), recipients=[derive("reader", n) for n in range(count)], project=derive("p"))
-        for count in (2, 200)
-    )
-    header = {len(one): len(one) - s.inline_bytes(one) for one in (few, many)}
-    assert header == {len(few): 2 * (2 + s.WRAP_BYTES), len(many): 200 * (2 + s.WRAP_BYTES)}
-    assert s.inline_bytes(b"plain") == 5
-    assert s.inline_bytes(s.MAGIC + b"broken") == 10

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -115,6 +115,15 @@ def test_what_only_looked_sealed_before_anybody_sealed_is_handed_out_as_it_is(ne
         net.database.execute("UPDATE messages SET body = %s WHERE id = %s", (b"FYS1 by chance", sent))
     assert base64.b64decode(bergen.ok("GET", f"/v1/messages/{sent}")["body"]) == b"FYS1 by chance"
     assert base64.b64decode(bergen.ok("GET", "/v1/inbox")["items"][-1]["message"]["body"]) == b"FYS1 by chance"
+
+
+def test_a_seal_for_many_recipients_counts_by_its_body(make_net: Callable[..., Network]) -> None:
+    world = World(make_net(inline_limit_bytes=1024))
+    oslo, bergen, _ = world.sites
+    for size, status in ((1008, 201), (1009, 413)):
+        blob = world.sealed(oslo, [bergen], plain=bytes(size))
+        assert len(blob) > 2048
+        assert oslo.call("POST", "/v1/messages", message(world.project, [bergen.id], blob)).status_code == status
 
 
 def test_an_unsealed_message_is_422(world: World) -> None:
