@@ -85,7 +85,7 @@ def checked(draft: Draft, place: Place, payload: bytes | None, outside: Cipherte
                 422,
                 "unsealed",
                 "Not sealed",
-                f"project {place.project.id} takes sealed payloads alone, and this {place.kind or 'one'} is not; seal it",
+                f"project {place.project.id} takes sealed payloads alone, this {place.kind or 'one'} is not; seal it",
             )
         return None
     seal = _read(payload)

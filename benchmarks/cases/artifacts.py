@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from benchmarks import scenes
@@ -28,6 +29,7 @@ from ops.place import CHECKOUT
 from ops.servers import free_port, listens
 
 BARE = "benchmarks.bare:transfer"
+BARE_FILES = 16
 TOGETHER = (1, 8)
 KIND = "initial"
 
@@ -43,9 +45,9 @@ def measure(board: Board) -> None:
         for count in TOGETHER:
             up, down = [], []
             for _ in range(board.sizes.runs):
-                each = [(Freighter(url), draw_id()) for _ in range(count)]
-                up.append(_rate(load, [lambda f=f, n=n: f.put_all(load, lambda k: f"/{n}-{k % 16}") for f, n in each]))
-                down.append(_rate(load, [lambda f=f, n=n: _read_again(f, n, load) for f, n in each]))
+                names = [draw_id() for _ in range(count)]
+                up.append(_rate(load, [partial(_put_bare, url, name, load) for name in names]))
+                down.append(_rate(load, [partial(_get_bare, url, name, load) for name in names]))
             board.add("part_mb_per_s", f"bare up {count}", up)
             board.add("part_mb_per_s", f"bare down {count}", down)
     with _peak(board) as peaks:
@@ -53,12 +55,12 @@ def measure(board: Board) -> None:
             up, down = [], []
             for _ in range(board.sizes.runs):
                 made: list[str] = []
-                up.append(_rate(load, [lambda m=made: m.append(_stored(board, site, project, load))] * count))
-                carrying = [Freighter(board.hub.url, site.token) for _ in made]
+                up.append(_rate(load, [partial(_stored, board, site, project, load, made)] * count))
+                freighter = Freighter(board.hub.url, site.token)
                 paths = [f"/v1/artifacts/{ident}" for ident in made]
-                down.append(_rate(load, [lambda f=f, p=p: f.get(p) for f, p in zip(carrying, paths, strict=True)]))
+                down.append(_rate(load, [partial(freighter.get, path) for path in paths]))
                 for path in paths:
-                    Freighter(board.hub.url, site.token).ask("DELETE", path, {})
+                    freighter.ask("DELETE", path, {})
             board.add("artifact_mb_per_s", f"up {count}", up)
             board.add("artifact_mb_per_s", f"down {count}", down)
     board.add("web_rss_mb", "transfers", [max(peaks)])
@@ -129,8 +131,8 @@ def _cut(link: Link, transfer: Transfer, size: int, cuts: int, done: threading.E
         link.cut()
 
 
-def _stored(board: Board, site: Site, project: str, load: Load) -> str:
-    return _store(Freighter(board.hub.url, site.token), project, load)
+def _stored(board: Board, site: Site, project: str, load: Load, made: list[str]) -> None:
+    made.append(_store(Freighter(board.hub.url, site.token), project, load))
 
 
 def _store(freighter: Freighter, project: str, load: Load, seal: bytes | None = None) -> str:
@@ -149,9 +151,15 @@ def _rate(load: Load, works: list[Callable[[], object]]) -> float:
     return len(works) * load.size / 1e6 / (time.perf_counter() - begun)
 
 
-def _read_again(freighter: Freighter, name: str, load: Load) -> None:
+def _put_bare(url: str, name: str, load: Load) -> None:
+    """A few files again and again, as many bytes."""
+    Freighter(url).put_all(load, lambda number: f"/{name}-{number % BARE_FILES}")
+
+
+def _get_bare(url: str, name: str, load: Load) -> None:
+    freighter = Freighter(url)
     for number in range(len(load.chunks)):
-        freighter.get(f"/{name}-{number % 16}")
+        freighter.get(f"/{name}-{number % BARE_FILES}")
 
 
 @contextmanager
