@@ -6,9 +6,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from broker.messages import message_of, wire_of
@@ -18,11 +19,12 @@ from config.clock import SystemClock, draw_id
 from controller.answers import Run
 from controller.client import Client
 from controller.site import Folder, Join, Settings, Tasks
+from ops.accounts import create_account
 from ops.servers import PrivatePostgres, PrivateRabbitmq
 from storage.database import open_database
 from tests.canary.places import everywhere, forms, found_in
 from tests.canary.secret import CANARY, LARGE_BYTES
-from tests.ops.program import ROOT, Program, create_account, environment, until
+from tests.ops.program import ROOT, Program, environment, until
 
 MARK = "the-mark-that-may-be-seen"
 """Said in the open, to show that whoever looks would find."""
@@ -40,6 +42,7 @@ class World:
             "FEDYARD_DATABASE_URL": self.database_url,
             "FEDYARD_LOG_LEVEL": "DEBUG",
             "FEDYARD_HEARTBEAT_EVERY_S": "1",
+            "FEDYARD_ARTIFACTS_URL": f"file://{folder / 'hub' / 'artifacts'}",
         }
         self.hub_folder = folder / "hub"
         self.hub = Program(folder / "hub.log", "up", "--data", self.hub_folder, **self.there)
@@ -55,7 +58,12 @@ class World:
         self.ids = {name: self.folders[name].site_id() for name in SITES}
 
     def _admins_token(self) -> str:
-        return create_account(self.hub_folder, **self.there)
+        database = open_database(self.database_url, pool=1)
+        try:
+            made = create_account(database, SystemClock(), name="canary", organisation="Ours", role="admin")
+        finally:
+            database.close()
+        return made.token
 
     def _enrol(self, name: str) -> None:
         organisation = self.admin.organisations()[0].id
@@ -94,8 +102,9 @@ class World:
     def kill(self, role: str) -> None:
         """kill -9 of a process of the hub; its supervisor starts it again."""
         for process in self.hub.family():
-            if any(role in part for part in process.cmdline()):
-                process.kill()
+            with suppress(psutil.Error):
+                if any(role in part for part in process.cmdline()):
+                    process.kill()
 
     def searched(self, secret: bytes) -> list[str]:
         database = open_database(self.database_url, pool=1)
