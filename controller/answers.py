@@ -313,6 +313,51 @@ class Event(Answer, frozen=True, kw_only=True):
     facts: dict[str, object] = {}
 
 
+class Artifact(Answer, frozen=True, kw_only=True):
+    """A payload of any size. chunk_digests: raw SHA-256s, one after the other; seal: with our own wrap alone.
+
+    downloads: where each chunk may be read beside the hub. Lists come without the last four fields.
+    """
+
+    id: str
+    project_id: str
+    owner_site_id: str
+    kind: str
+    size_bytes: int
+    digest: str
+    state: str
+    run_id: str | None = None
+    task_seq: int | None = None
+    round: int | None = None
+    reason: str = ""
+    message_id: str | None = None
+    chunk_bytes: int = 4_194_304
+    chunk_digests: bytes | None = None
+    seal: bytes | None = None
+    downloads: dict[str, str] | None = None
+
+    def __repr__(self) -> str:
+        return f"Artifact(id={self.id!r}, kind={self.kind!r}, size_bytes={self.size_bytes}, digest={self.digest!r})"
+
+
+class Chunks(Answer, frozen=True, kw_only=True):
+    """How far an upload is. partial: bytes that are there of chunks that were cut off; None: those begin anew.
+
+    uploads: where needed chunks may be put beside the hub.
+    """
+
+    state: str
+    chunk_bytes: int
+    size_bytes: int
+    have: list[int]
+    need: list[int]
+    partial: dict[str, int] | None = None
+    uploads: dict[str, str] | None = None
+
+    def __repr__(self) -> str:
+        return f"Chunks({self.state}, {len(self.have)} there, {len(self.need)} needed)"
+
+
 class Problem(Answer, frozen=True, kw_only=True):
     """application/problem+json."""
 

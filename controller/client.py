@@ -9,8 +9,9 @@ pauses, honouring Retry-After, until `give_up_s` is over: then `Unavailable`. Wh
 from __future__ import annotations
 
 import re
+import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal, TypeVar
@@ -18,6 +19,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 import urllib3
+from urllib3.connection import HTTPConnection
 
 from controller import answers as a
 from controller.clock import Clock, SystemClock, draw_key, jitter
@@ -36,8 +38,17 @@ RETRY_AFTER_AT_MOST_S = 300.0
 ANSWER_LIMIT_BYTES = 67_108_864
 POOL_SIZE = 16
 WORTH_READING = range(200, 300)
-TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
+CARRY_CONNECT_WITHIN_S = 15.0
+"""Also how long the other side may take no bytes at all while it is sent some."""
+CARRY_WITHIN_S = 60.0
 
+UNSENT_BYTES = 65_536
+"""What the kernel may hold back beyond what is on its way: a cut loses it, and has it counted as sent."""
+_SOCKET_OPTIONS = [
+    *HTTPConnection.default_socket_options,
+    (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES),
+]
 _JSON = "application/json"
 _COMMAND_PATH = re.compile(r"^/v1/commands/[0-9a-f-]{36}$")
 
@@ -67,7 +78,7 @@ class Unavailable(HubError):
         self.retry_after_s = retry_after_s
 
 
-class _Passing(Exception):
+class Passing(Exception):
     """Worth another try, after `pause_s` if the hub said so."""
 
     def __init__(self, fact: str, pause_s: float | None = None) -> None:
@@ -112,7 +123,9 @@ class Client:
         self._clock = clock or SystemClock()
         self._closing = closing or threading.Event()
         self._headers = {"Authorization": f"Bearer {token}", "Accept": _JSON, "User-Agent": "fedyard-site"}
-        self._pool = urllib3.PoolManager(maxsize=POOL_SIZE, block=False, retries=False, ca_certs=ca_file)
+        self._pool = urllib3.PoolManager(
+            maxsize=POOL_SIZE, block=False, retries=False, ca_certs=ca_file, socket_options=_SOCKET_OPTIONS
+        )
 
     def __repr__(self) -> str:
         return f"Client({self.hub!r})"
@@ -345,6 +358,76 @@ class Client:
         query = {"wait": min(wait, LONG_POLL_AT_MOST_S) or None}
         return self._read(f"/v1/commands/{_part(command_id)}", a.Command, query, wait_s=wait)
 
+    # artifacts (transfer.py carries their bytes)
+
+    def declare_artifact(self, body: Mapping[str, object], *, key: str) -> str:
+        """The artifact's id; under the same key the same one, also after a restart."""
+        return self._write("POST", "/v1/artifacts", body, a.Created, key=key).id
+
+    def artifact(self, artifact_id: str) -> a.Artifact:
+        return self._read(f"/v1/artifacts/{_part(artifact_id)}/about", a.Artifact)
+
+    def artifacts(
+        self, *, project_id: str | None = None, run_id: str | None = None, kind: str | None = None
+    ) -> list[a.Artifact]:
+        return list(self._every("/v1/artifacts", {"project": project_id, "run": run_id, "kind": kind}, a.Artifact))
+
+    def artifact_chunks(self, artifact_id: str) -> a.Chunks:
+        """Which chunks of an upload the hub has."""
+        return self._read(f"/v1/artifacts/{_part(artifact_id)}/chunks", a.Chunks)
+
+    def complete_artifact(self, artifact_id: str) -> a.Changed:
+        return self._write("POST", f"/v1/artifacts/{_part(artifact_id)}/complete", None, a.Changed, key=None)
+
+    def delete_artifact(self, artifact_id: str) -> a.Changed:
+        return self._write("DELETE", f"/v1/artifacts/{_part(artifact_id)}", None, a.Changed, key=None)
+
+    def carry(
+        self,
+        method: str,
+        where: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Iterable[bytes] | None = None,
+        length: int | None = None,
+    ) -> urllib3.BaseHTTPResponse:
+        """One try with bytes that are no JSON; the answer, good and unread: who asked closes it.
+
+        where: a path of the hub's, or the whole address of another server, which gets no token. Raises `Passing` for
+        what may pass, `Refused` for the rest.
+        """
+        ours = where.startswith("/")
+        sent = {**(self._headers if ours else {}), **(headers or {}), "Accept": "*/*"}
+        if length is not None:
+            sent |= {"Content-Length": str(length), "Content-Type": "application/octet-stream"}
+        try:
+            response = self._pool.request(
+                method,
+                self.hub + where if ours else where,
+                body=body,
+                headers=sent,
+                timeout=urllib3.Timeout(connect=CARRY_CONNECT_WITHIN_S, read=CARRY_WITHIN_S),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            if response.status in WORTH_READING:
+                return response
+            content = _content(response) or b""
+        except urllib3.exceptions.HTTPError as error:
+            raise Passing(f"no answer ({type(error).__name__})") from None
+        if response.status in TRY_AGAIN:
+            raise Passing(f"the answer was {response.status}", _seconds(response.headers.get("Retry-After")))
+        raise Refused(f"{method} {where.split('?', 1)[0]}", response.status, _problem(content))
+
+    def pause(self, seconds: float) -> bool:
+        """Wait between tries, moved by chance; True if the client is closing and there is no next one."""
+        return self._clock.wait(self._closing, jitter(seconds))
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
     # how
 
     def _read(self, path: str, kind: type[T], query: Mapping[str, object] | None = None, *, wait_s: float = 0.0) -> T:
@@ -403,7 +486,7 @@ class Client:
             tries += 1
             try:
                 return self._once(request)
-            except _Passing as passing:
+            except Passing as passing:
                 rest = passing.pause_s if passing.pause_s is not None else pause
                 left = end - self._clock.monotonic()
                 if rest > left or self._clock.wait(self._closing, jitter(rest)):
@@ -428,11 +511,11 @@ class Client:
             )
             content = _content(response)
         except urllib3.exceptions.HTTPError as error:
-            raise _Passing(f"no answer ({type(error).__name__})") from None
+            raise Passing(f"no answer ({type(error).__name__})") from None
         if content is None:
             raise Unavailable(f"{request}: the answer has more than {ANSWER_LIMIT_BYTES} bytes")
         if response.status in TRY_AGAIN:
-            raise _Passing(f"the hub answered {response.status}", _seconds(response.headers.get("Retry-After")))
+            raise Passing(f"the hub answered {response.status}", _seconds(response.headers.get("Retry-After")))
         if response.status not in WORTH_READING:
             raise Refused(str(request), response.status, _problem(content))
         return response.status, content, response.headers.get("Location", "")
