@@ -15,7 +15,7 @@ import fcntl
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -257,11 +257,15 @@ class Keyring:
         return over
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def alone(self, name: str = "tending.lock") -> Iterator[None]:
+        """One process at a time brings hub and folder to agree; with its own `name`, one changes a file."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        with (self._folder / "lock").open("w") as lock:
+        with (self._folder / name).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return self.alone("lock")
 
     def _read(self, number: int) -> Epoch | None:
         try:

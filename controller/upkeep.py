@@ -29,6 +29,11 @@ def tend(
 
     Raises what the client raises; then the rest is done by the next call.
     """
+    with ring.alone():
+        _tend(ring, settings, client, now, log, renew=renew)
+
+
+def _tend(ring: Keyring, settings: Keys, client: Client, now: int, log: Callable[..., None], *, renew: bool) -> None:
     for number in ring.expire(now):
         log("key gone", epoch=number)
     known = {key.epoch: key for key in client.site_keys(ring.site_id)}

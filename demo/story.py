@@ -136,7 +136,6 @@ class Demo:
             [self._task()],
             description="Is a tumour malignant?",
             data_format="CSV, 30 measurements, label",
-            sealed="optional",
         )
         others = [name for name in self.folders if name != COORDINATOR]
         for name in others:

@@ -51,6 +51,22 @@ class Gated(Task):
         return Result({"total": np.array([sum(values) / len(values)])}, {"sites": float(len(values))})
 
 
+class Large(Gated):
+    """The same with `count` weights beside it, each of which is the total."""
+
+    def train(self, context: Context, model: object) -> Result:
+        return self._grown(context, super().train(context, model))
+
+    def aggregate(self, context: Context, updates: object) -> Result:
+        return self._grown(context, super().aggregate(context, updates))
+
+    @staticmethod
+    def _grown(context: Context, result: Result) -> Result:
+        total = result.content["total"]  # type: ignore[call-overload, index]
+        count = int(str(context.parameters["count"]))
+        return Result({"total": total, "weights": np.full(count, total[0])}, result.metrics)
+
+
 class Stubborn(Gated):
     """Never asks whether it shall stop."""
 

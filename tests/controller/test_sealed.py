@@ -235,7 +235,7 @@ def test_an_update_that_is_not_sealed_fails_the_aggregation(world: World, tmp_pa
     north, east = world.sites(tmp_path, "north", "east")
     try:
         north.start()
-        project = project_of([north, east])
+        project = project_of([north, east], sealed="optional")  # north's own configuration does not leave it open
         run_id = project.start()
         client = east.client
         until(lambda: any(e.kind == "invited" for e in east.entries()))

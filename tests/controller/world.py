@@ -23,7 +23,7 @@ from controller.site import Folder, Join, Settings, Tasks
 from tests.ops.program import ROOT, environment, until
 
 TASKS = "tests.controller.tasks_of_tests"
-ALLOWED = [f"{TASKS}:{name}" for name in ("Gated", "Stubborn", "Failing")]
+ALLOWED = [f"{TASKS}:{name}" for name in ("Gated", "Stubborn", "Failing", "Large")]
 
 
 class World:
@@ -150,11 +150,13 @@ class Project:
         return until(lambda: (run := self.run(run_id)).finished and run)
 
 
-def project_of(sites: list[SiteProcess], *, model: str = "Gated", rounds: int = 2, **options: Any) -> Project:
+def project_of(
+    sites: list[SiteProcess], *, model: str = "Gated", rounds: int = 2, sealed: str = "required", **options: Any
+) -> Project:
     """Every site a member of a new project with one task."""
     contract = {"select_within_s": 60, "train_within_s": 60, "aggregate_within_s": 60, **options.pop("contract", {})}
     task = {"name": "train", "model": f"{TASKS}:{model}", "rounds": rounds, "contract": contract, **options}
-    made = sites[0].client.create_project(f"project of {sites[0].name}", [task], joining="open", sealed="optional")
+    made = sites[0].client.create_project(f"project of {sites[0].name}", [task], joining="open", sealed=sealed)
     for site in sites[1:]:
         site.client.put_member(made, site.site_id)
     return Project(sites, made)
@@ -218,7 +220,7 @@ def wire_to(hub: str) -> Iterator[Wire]:
             if fault == "after":
                 self._cut()
                 return
-            kept = ("Location", "Retry-After", "Content-Type")
+            kept = ("Location", "Retry-After", "Content-Type", "ETag", "Content-Range", "Accept-Ranges")
             self._answer(answer.status, {n: answer.headers[n] for n in kept if answer.headers.get(n)}, content)
 
         def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
