@@ -80,10 +80,14 @@ class Checker:
         return sorted(entries, key=lambda entry: entry.seq)
 
     def concerned(self, message_id: str) -> set[str]:
-        """The sender of a message and everybody who has it in the inbox."""
+        """The sender of a message and everybody who has it in the inbox; of a global model every active member too."""
         message = self.have(r.Message, message_id)
-        recipients = {entry.site_id for entry in self.every(r.InboxEntry) if entry.message_id == message_id}
-        return recipients | ({message.sender_site_id} if message else set())
+        concerned = {entry.site_id for entry in self.every(r.InboxEntry) if entry.message_id == message_id}
+        if message is None:
+            return concerned
+        members = [one for one in self.every(r.Membership) if one.project_id == message.project_id]
+        everybodys = {one.site_id for one in members if one.state == "active"} if message.kind == "model" else set()
+        return concerned | everybodys | {message.sender_site_id}
 
     # after every step
 
