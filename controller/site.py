@@ -98,7 +98,7 @@ notes = {notes}
 [data]                           # never leaves this site; paths relative to this folder
 {data}
 [tasks]
-allow = []                       # "package.module:Class" that a project may run here, besides the built-in models
+allow = {allow}                       # "package.module:Class" that a project may run here, besides the built-in models
 threads = 1                      # cores for numerical libraries
 at_once = 2                      # task runs that compute at the same time
 stop_within_s = 5.0              # how long a stopped task may go on before its process is ended
@@ -225,6 +225,7 @@ def _toml(settings: Settings) -> str:
         description=_quoted(settings.description),
         notes=_quoted(settings.join.notes),
         projects=f"[{', '.join(map(_quoted, settings.join.projects))}]",
+        allow=f"[{', '.join(map(_quoted, settings.tasks.allow))}]",
         data="".join(f"{_quoted(name)} = {_quoted(file)}\n" for name, file in settings.data.items()),
     )
 
