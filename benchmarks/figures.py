@@ -136,6 +136,8 @@ REACHES: dict[Key, Reach] = {
     ("part_mb_per_s", "bare up 8"): Reach(_MB, None),
     ("part_mb_per_s", "bare down 8"): Reach(_MB, None),
     ("part_mb_per_s", "aes-256-gcm"): Reach(_MB, None, about="the cipher in one thread, from memory to memory"),
+    ("part_mb_per_s", "aes-256-gcm, files"): Reach(_MB, None, about="the same from file to new file"),
+    ("part_mb_per_s", "sha-256"): Reach(_MB, None, about="the digest in one thread, from memory"),
     ("part_per_s", "python loops"): Reach(_LOOPS, None, about="all cores at once, before and after each case"),
     ("part_per_s", "confirmed publish"): Reach(_RATE, None, about="pika, one message at a time, quorum queue"),
     ("part_per_s", "confirmed publish, window"): Reach(_RATE, None, about="pika, 1,000 unconfirmed at most"),

@@ -16,7 +16,7 @@ from ops.servers import PrivatePostgres, PrivateRabbitmq
 
 MADE = {
     "part_per_s": 5,
-    "seal_mb_per_s": 3,
+    "seal_mb_per_s": 5,
     "rss_mb idle": 5,
     "decided_per_s": 3,
     "reports_per_s": 2,
