@@ -25,7 +25,9 @@ CONFIG = {
     "checks": {
         # 422 is a valid request that asks for what cannot be, e.g. tasks that wait for each other in a circle.
         "positive_data_acceptance": {"expected-statuses": ["2xx", "401", "403", "404", "409", "422"]},
-        "negative_data_rejection": {"expected-statuses": ["400", "401", "403", "404", "405", "413", "415", "422"]},
+        "negative_data_rejection": {
+            "expected-statuses": ["400", "401", "403", "404", "405", "411", "413", "415", "422"]
+        },
     },
 }
 
