@@ -102,7 +102,7 @@ def _described(operation: Operation, schema_of: dict[Any, Any], components: dict
         described["requestBody"] = {
             "required": True,
             "description": operation.takes,
-            "content": {"application/octet-stream": {"schema": _TEXT}},
+            "content": {"application/octet-stream": {"schema": {"type": "string", "minLength": 1}}},
         }
     return described
 

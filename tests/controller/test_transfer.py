@@ -65,7 +65,7 @@ def hub_at(port: int, admin_token: str, artifacts: Path) -> Hub:
         site = Client(address, enrolment).enrol(f"{name} {hashed[:8]}", "A" * 43 + "=", hashed, "", key=hashed[:9])
         ids.append(site.id)
     project = Client(address, tokens[0]).create_project(
-        f"transfers {tokens[0][-9:]}", [{"name": "t", "model": "m"}], joining="open"
+        f"transfers {tokens[0][-9:]}", [{"name": "t", "model": "m"}], joining="open", sealed="optional"
     )
     Client(address, tokens[1]).put_member(project, ids[1])
     return Hub(port, tokens, project, artifacts)
