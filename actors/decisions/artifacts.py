@@ -103,7 +103,11 @@ def _check_seal(draft: Draft, project: r.Project, owner: r.Site, command: c.Decl
     readers = members if owner.id == coordinator else frozenset({owner.id, coordinator})
     kind = command.of_kind if command.of_kind in _OF_A_LIVE_RUN else None
     place = sealing.Place(project, owner, kind, frozenset(), readers, command.run_id, command.task_seq, command.round)
-    sealing.checked(draft, place, command.seal, sealing.Ciphertext(command.size_bytes, command.digest))
+    seal = sealing.checked(draft, place, command.seal, sealing.Ciphertext(command.size_bytes, command.digest))
+    if seal is None and command.seal is not None:
+        raise Refused(
+            422, "seal_malformed", "Malformed seal", "this is no sealed payload of format 1; send its seal, or none"
+        )
 
 
 def _digests_wrong(detail: str) -> Refused:
