@@ -20,12 +20,14 @@ from controller.cli_common import model_of
 from controller.client import Client
 from controller.clock import Clock, SystemClock, utc_now
 from controller.durable import write_whole
+from controller.keys import fingerprint, words
 from controller.show import watch
 from controller.site import Folder, Join, Settings
 from controller.tasks.arrays import unpack
-from demo import alone
+from demo import alone, secrecy
 from demo.hospitals import LABEL, Records, split, write
 from demo.processes import ROOT, DemoError, Processes
+from demo.secrecy import short
 
 T = TypeVar("T")
 
@@ -62,7 +64,7 @@ class Demo:
         self.token_file = chosen.folder / "admin.token"
 
     def tell(self) -> bool:
-        """True if the run succeeded and the federated model beats the mean local-only one."""
+        """True if the run succeeded, the federated model beats the mean local-only one, and the hub knows nothing."""
         start = self.clock.monotonic()
         shutil.rmtree(self.chosen.folder, ignore_errors=True)
         # PostgreSQL's account must get through to its data; what is in here is for its owner only, one by one.
@@ -77,10 +79,12 @@ class Demo:
         self._say(f"hub        {self.hub} ({self.chosen.broker})")
         project_id = self._gathered(admin, records)
         self._say(
-            f"project    {PROJECT}{self.mark}: {COORDINATOR} coordinates and trains, the others asked and were let in\n"
+            f"project    {PROJECT}{self.mark}: {COORDINATOR} coordinates and trains, the others asked and were let in"
         )
+        self._say(f"payloads   sealed by who sends them, opened by who they are for: {self._sealed(project_id)}")
+        self._say_fingerprints()
         run = self._trained(project_id)
-        good = run.state == "succeeded" and self._compared(run, records)
+        good = run.state == "succeeded" and all((self._compared(run, records), self._pinned(), self._secret(run)))
         self._say_where(run)
         took = self.clock.monotonic() - start
         self._say(f"\n{'Done' if good else 'NOT as it should be: exit code 1'}, after {took:.0f} s.")
@@ -228,6 +232,55 @@ class Demo:
         self.console.print(table)
         return federated > mean
 
+    # what is secret
+
+    def _sealed(self, project_id: str) -> str:
+        """The project's own word on it."""
+        sealed = self.coordinator.project(project_id).sealed
+        if sealed != "required":
+            raise DemoError(f"project {project_id} says that sealing is {sealed}, and it should be required")
+        return sealed
+
+    def _pinned(self) -> bool:
+        """True if every hospital has pinned the others' very identities, which it has from the hub."""
+        own = {folder.site_id(): folder.keyring().identity_key for folder in self.folders.values()}
+        wrong = []
+        for name, folder in self.folders.items():
+            pins = folder.trust(folder.settings()).pins()
+            for other, identity in own.items():
+                if other != folder.site_id() and (other not in pins or pins[other].identity != identity):
+                    wrong.append(f"{name} of {other}")
+        if wrong:
+            self._say(f"\npinned     NOT the same fingerprints: {', '.join(wrong)}")
+        else:
+            self._say(f"\npinned     each of the {len(own)} agents has pinned these fingerprints for the other two")
+        return not wrong
+
+    def _secret(self, run: Run) -> bool:
+        """True if the hub's files hold the sealed updates and models, and nothing of what is in them."""
+        found = secrecy.payloads(self.folders[COORDINATOR], self.coordinator, run)
+        places = self._hub_places()
+        sites = [folder.path for folder in self.folders.values()]
+        said = secrecy.search(found, places, sites, self.chosen.folder)
+        updates = sum(payload.kind == "update" for payload in found)
+        whose = f"{updates} updates and {len(found) - updates} models"
+        self._say(f"searched   the hub's {secrecy.size_of(places) / 1e6:.0f} MB of files, for pieces of {whose}")
+        at_sites = f"(in the hospitals' folders: {_listed(said.at_sites)})"
+        self._say(f"opened     {said.opened_count:6d} pieces, at the hub: {_listed(said.opened)} {at_sites}")
+        self._say(f"sealed     {said.sealed_count:6d} pieces, at the hub: {_listed(said.sealed)}")
+        if said.opened:
+            self._say("           THE HUB CAN READ what the hospitals sent to each other")
+        self._say("\nSearch by yourself: the first line finds nothing, the second the files with the sealed bytes.\n")
+        for line in said.lines:
+            self._say(f"  {line}")
+        return said.good
+
+    def _hub_places(self) -> list[Path]:
+        """Everything of the hub's: its folder, its log, and where PostgreSQL's data were moved to, if they were."""
+        places = [self.hub_folder, self.chosen.folder / "hub.log"]
+        moved = self.hub_folder / "postgres" / "moved"
+        return [*places, Path(moved.read_text().strip())] if moved.exists() else places
+
     # what it says
 
     def _say(self, text: str) -> None:
@@ -239,18 +292,24 @@ class Demo:
             self._say(f"{name:10s} {len(table.rows):3d} patients to train on, {share:2.0f} % malignant")
         self._say(f"held out   {len(records.test.rows):3d} patients, for everybody to test on")
 
+    def _say_fingerprints(self) -> None:
+        """Twelve words for each hospital, from its own folder: what its people would read out to the others."""
+        self._say("\nfingerprints, each from the hospital's own folder")
+        for name, folder in self.folders.items():
+            self._say(f"{name:10s} {words(fingerprint(folder.keyring().identity_key))}")
+        self._say("")
+
     def _say_where(self, run: Run) -> None:
         """Where everything lies, and lines that work: they are run here, before they are believed."""
-        folder, fedyard = (
-            _short(self.chosen.folder),
-            f"./{_short(ROOT / 'fedyard')}" if ROOT.is_relative_to(Path.cwd()) else FEDYARD,
-        )
+        folder, fedyard = short(self.chosen.folder), _program("fedyard")
         token = f'-H "Authorization: Bearer $(cat {folder / "admin.token"})"'
         lines = [
             f"curl -s {token} {self.hub}/v1/runs/{run.id}",
             f"curl -s {token} '{self.hub}/v1/runs/{run.id}/events?limit=5'",
             f"curl -s {token} {self.hub}/v1/sites",
+            f"curl -s {token} {self.hub}/v1/projects/{run.project_id}/models",
         ]
+        logs = f"{_program('fedyard-site')} --folder {folder / COORDINATOR} logs {PROJECT}{self.mark}/{run.number}"
         port = urlsplit(self.hub).port
         if self.chosen.broker == "embedded":
             again = f"{fedyard} embedded --data {folder / 'hub'} --port {port}"
@@ -262,7 +321,9 @@ class Demo:
         self._say(f"The hub stops with the demo. Start it again on the same store:\n\n  {again}\n\nand look at it:\n")
         for line in lines:
             self._say(f"  {line}")
+        self._say(f"\nWhat the tasks have said, sealed, too; {COORDINATOR} can open all of it:\n\n  {logs}")
         self._prove(lines)
+        self._prove_logs(logs)
 
     def _prove(self, lines: list[str]) -> None:
         """Run the very lines while the hub is up; each must answer with JSON and no problem."""
@@ -278,6 +339,17 @@ class Demo:
             except msgspec.DecodeError:
                 raise DemoError(f"this line does not work (curl's code {ran.returncode}): {line}") from None
 
+    def _prove_logs(self, line: str) -> None:
+        """Run the line until it shows a piece of every hospital: the last ones may be on their way."""
+
+        def shown() -> bool:
+            ran = subprocess.run(  # noqa: S602 - the line as it was printed
+                line, shell=True, capture_output=True, text=True, timeout=SOON_S, check=False
+            )
+            return ran.returncode == 0 and all(f" {name}{self.mark} task" in ran.stdout for name in self.folders)
+
+        self._waited(f"this line shows every hospital's log: {line}", shown, SOON_S)
+
     def _waited(self, what: str, fact: Callable[[], T], within_s: float) -> T:
         """The fact, once it is true; `DemoError` if it takes too long or a process has ended."""
         end, never = self.clock.monotonic() + within_s, threading.Event()
@@ -290,7 +362,10 @@ class Demo:
         raise DemoError(f"waited {within_s:.0f} s in vain until {what}; the logs lie in {self.chosen.folder}")
 
 
-def _short(path: Path) -> Path:
-    """As people type it here: relative to where they are, if it lies below."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+def _program(name: str) -> str:
+    """One of the checkout's two programs, as people type it here."""
+    return f"./{short(ROOT / name)}" if ROOT.is_relative_to(Path.cwd()) else str(ROOT / name)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) or "none"

@@ -71,6 +71,7 @@ class LogisticRegression(Task):
         table = self.training
         assert table is not None
         if model is None:
+            context.log(f"sums of {len(table.features)} features over {len(table.rows)} rows")
             return Result(_moments(table), {"samples": len(table.rows), "features": len(table.features)})
         start = _model(model, table.features)
         rows = (table.rows - start["mean"]) / start["scale"]
@@ -80,6 +81,7 @@ class LogisticRegression(Task):
             if context.stopping():
                 raise Stopped
             weights = weights - self.chosen.learning_rate * _gradient(rows, table.labels, weights, self.chosen.l2)
+        context.log(f"{self.chosen.local_epochs} steps over {len(table.rows)} rows, from a loss of {before:.4f}")
         own = {**start, "weights": weights[:-1], "intercept": weights[-1:]}
         metrics = {
             "samples": float(len(table.rows)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from controller.keys import fingerprint, words
+from controller.site import Folder
 from demo.hospitals import SHARES, split
 from tests.ops.program import ROOT, environment, gone, until
 
@@ -66,7 +69,21 @@ def test_it_tells_its_story_and_the_lines_that_it_prints_work_afterwards(tmp_pat
     assert modes == {".": 0o711, **dict.fromkeys(secret, 0o600)}  # PostgreSQL's account may pass through
     assert "train round  4  all          completed   global accuracy" in telling.output
     assert "run 1, attempt 1: succeeded (completed)" in telling.output
+    for name in SHARES:
+        own = words(fingerprint(Folder(telling.folder / name).keyring().identity_key))
+        assert re.search(rf"^{name} +{own}$", telling.output, re.MULTILINE)
+    assert "pinned     each of the 3 agents has pinned these fingerprints" in telling.output
+    assert "for pieces of 12 updates and 4 models" in telling.output
+    assert re.search(
+        r"^opened +\d+ pieces, at the hub: none \(in the hospitals' folders: models", telling.output, re.MULTILINE
+    )
+    assert re.search(r"^sealed +\d+ pieces, at the hub: .*store\.sqlite", telling.output, re.MULTILINE)
+    searches = re.findall(r"^  (LC_ALL=C grep .*)$", telling.output, re.MULTILINE)
+    found = [subprocess.run(x, shell=True, cwd=ROOT, capture_output=True, text=True, check=False) for x in searches]  # noqa: S602
+    assert [(x.returncode, bool(x.stdout)) for x in found] == [(1, False), (0, True)]
+    logs = re.search(r"^  (\S+ --folder \S+ logs \S+)$", telling.output, re.MULTILINE)
     again = re.search(r"^  (\S+ embedded --data \S+ --port \d+)$", telling.output, re.MULTILINE)
+    assert logs, telling.output
     assert again, telling.output
     log = tmp_path / "again.log"
     with log.open("wb") as output:
@@ -74,14 +91,32 @@ def test_it_tells_its_story_and_the_lines_that_it_prints_work_afterwards(tmp_pat
     try:
         until(lambda: "ready http" in log.read_text())
         lines = re.findall(r"^  (curl .*)$", telling.output, re.MULTILINE)
-        assert len(lines) == 3
+        assert len(lines) == 4
         shown = [subprocess.run(x, shell=True, cwd=ROOT, capture_output=True, check=True).stdout for x in lines]  # noqa: S602
         assert b'"succeeded"' in shown[0]
         assert b'"run_created"' in shown[1] or b'"items"' in shown[1]
         assert all(name.encode() in shown[2] for name in SHARES)
+        assert b'"version":4' in shown[3].replace(b" ", b"")
+        said = subprocess.run(logs[1], shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S602
+        assert {line.split()[1] for line in said.splitlines()} == {*SHARES}
+        assert "10 steps over 165 rows" in said
     finally:
         hub.terminate()
         hub.wait()
+
+
+def test_a_hub_that_holds_a_model_in_the_clear_is_told_with_exit_code_1(tmp_path) -> None:
+    telling = Telling(tmp_path / "demo", "--rounds", "12")
+
+    def model() -> Path | None:
+        assert telling.process.poll() is None, telling.output
+        return next((telling.folder / "east" / "models").glob("run-*.npz"), None)
+
+    shutil.copy(until(model), telling.folder / "hub" / "leak")
+    assert telling.process.wait() == 1, telling.output
+    assert re.search(r"^opened +\d+ pieces, at the hub: leak ", telling.output, re.MULTILINE)
+    assert "THE HUB CAN READ" in telling.output
+    assert "NOT as it should be: exit code 1" in telling.output
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
