@@ -18,6 +18,7 @@ import actors.decisions.messages
 import actors.decisions.needs
 import actors.decisions.progress
 import actors.decisions.runs
+import actors.decisions.sealing
 import actors.decisions.seats
 import broker.protocol.states
 import config.clock
@@ -28,12 +29,13 @@ import web.waiting
 import web.writing
 from actors.deciding import Decider, DecidingThread, Refolder
 from actors.decisions.draft import Draft
+from actors.decisions.keys import usable
 from actors.relay import Relay
 from broker.messages import Delivery
 from broker.protocol import codec
 from broker.protocol import records as r
 from broker.protocol.chain import hash_of
-from broker.protocol.states import MemberState, RunState, SeatState, Step
+from broker.protocol.states import KeyState, MemberState, RunState, SeatState, Step
 from storage.database import Database
 from storage.due import Due
 from storage.store import Changes, Store, Transaction
@@ -414,6 +416,19 @@ def final_state_reopened_by_restart(_: World) -> list[Swap]:
 @bug("an event's hash leaves out the event before it")
 def chain_broken(_: World) -> list[Swap]:
     return [(actors.decisions.draft, "hash_of", lambda event, _: hash_of(event, ""))]
+
+
+# keys
+
+
+@bug("a seal to a revoked key is accepted", shown_by=6)
+def revoked_key_accepted(_: World) -> list[Swap]:
+    return [(actors.decisions.sealing, "usable", lambda key, now: key.state == KeyState.REVOKED or usable(key, now))]
+
+
+@bug("a superseded key is taken for ever")
+def grace_never_ends(_: World) -> list[Swap]:
+    return [(actors.decisions.sealing, "usable", lambda key, _: key.state != KeyState.REVOKED)]
 
 
 # sight

@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.chain import hash_of
 from broker.protocol.records import Record, key_of
+from broker.protocol.seals import Seal, is_sealed, read_seal
 from broker.protocol.states import (
     DELIVERY,
+    KEY,
     ROUND_FINAL,
     RUN_FINAL,
     SITE,
     TASK_RUN_FINAL,
     DeliveryState,
+    KeyState,
     SiteState,
 )
 from config.clock import SECOND
@@ -35,9 +39,11 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Record)
 KINDS: dict[str, type[Record]] = {kind.TABLE: kind for kind in r.RECORDS}
 FINAL: dict[type[Record], frozenset[Any]] = {r.Run: RUN_FINAL, r.TaskRun: TASK_RUN_FINAL, r.Round: ROUND_FINAL}
-_WRITTEN_ONCE = (r.Outcome, r.Event, r.Submission, r.Organisation)
+_WRITTEN_ONCE = (r.Outcome, r.Event, r.Submission, r.Organisation, r.KeyStatement)
 _SITE_MOVES = {(before, after) for (before, _), after in dict(SITE).items()}
 _DELIVERY_MOVES = {(before, after) for (before, _), after in dict(DELIVERY).items()}
+_KEY_MOVES = {(before, after) for (before, _), after in dict(KEY).items()}
+_read_seal = read_seal
 _chain = hash_of
 """As it was before anybody planted a bug."""
 
@@ -59,6 +65,7 @@ class Checker:
         self._fresh: dict[type[Record], list[Any]] = defaultdict(list)
         self._notices: Counter[NoticeKey] = Counter()
         self._touched: set[str] = set()
+        self._keys_before: dict[tuple[object, ...], r.SiteKey] = {}
         self._given = True
         self.check()
         self._given = False
@@ -99,6 +106,7 @@ class Checker:
         if not notes:
             return
         self._noted = notes[-1][0]
+        self._keys_before = dict(self.rows[r.SiteKey])
         self._fresh.clear()
         self._notices.clear()
         self._touched.clear()
@@ -144,6 +152,8 @@ class Checker:
             raise Broken(f"{kind.__name__} {key_of(old)} was {old.state}, which is final, and is {new.state} now")
         if kind is r.Site and old.state != new.state and (SiteState(old.state), new.state) not in _SITE_MOVES:
             raise Broken(f"illegal transition: site {old.id} went from {old.state} to {new.state}")
+        if kind is r.SiteKey:
+            self._key_changed(old, new)
         if kind is r.InboxEntry:
             kept = msgspec.structs.replace(
                 new, state=old.state, state_at=old.state_at, kind=old.kind, facts_json=old.facts_json
@@ -155,6 +165,14 @@ class Checker:
                 raise Broken(f"illegal transition: entry {old.seq} went from {old.state} to {new.state}")
         if kind is r.Mailbox and (new.last_seq < old.last_seq or new.acknowledged_seq < old.acknowledged_seq):
             raise Broken(f"the mailbox of site {new.site_id} went back")
+
+    def _key_changed(self, old: r.SiteKey, new: r.SiteKey) -> None:
+        if old.state != new.state and (KeyState(old.state), new.state) not in _KEY_MOVES:
+            raise Broken(
+                f"illegal transition: key {old.epoch} of site {old.site_id} went from {old.state} to {new.state}"
+            )
+        if old.digest != new.digest or (old.state == new.state and old != new):
+            raise Broken(f"key {old.epoch} of site {old.site_id} was overwritten")
 
     def _beat(self, old: list[Any], new: list[Any]) -> None:
         if new[1] < old[1] or new[2] < old[2]:
@@ -217,10 +235,66 @@ class Checker:
                 (stream.id, stream.last_seq + 1) in self.rows[r.Event]
             ):
                 raise Broken(f"stream {stream.id} says {stream.last_seq}, which is not its last event")
+        if self._fresh[r.SiteKey]:
+            self._keys()
         for project in self.every(r.Project):
             firsts = [run for run in self.every(r.Run) if run.project_id == project.id and run.attempt == 1]
             if sorted(run.number for run in firsts) != list(range(1, project.last_run_number + 1)):
                 raise Broken(f"the runs of project {project.id} are not numbered without gaps and doubles")
+
+    def _keys(self) -> None:
+        """Epochs are counted without gaps; none but the newest is current."""
+        epochs: dict[str, list[r.SiteKey]] = defaultdict(list)
+        for key in self.every(r.SiteKey):
+            epochs[key.site_id].append(key)
+        for site_id, keys in epochs.items():
+            keys.sort(key=lambda key: key.epoch)
+            if [key.epoch for key in keys] != list(range(1, len(keys) + 1)):
+                raise Broken(f"the keys of site {site_id} are not numbered without gaps and doubles")
+            if any(key.state == KeyState.CURRENT for key in keys[:-1]):
+                raise Broken(f"site {site_id} has a key that was not superseded by the one behind it")
+
+    def _seals(self, outcome: r.Outcome, command: Any) -> None:
+        """What was taken is sealed where it has to be, to keys that may be used."""
+        answer = msgspec.json.decode(outcome.answer_json)
+        if outcome.state != "accepted" or answer.get("duplicate"):
+            return
+        for project_id, payload in self._payloads(command):
+            if not is_sealed(payload):
+                if self._sealed(project_id):
+                    raise Broken(f"{outcome.kind} {outcome.id} was accepted without a seal in project {project_id}")
+                continue
+            seal: Seal = _read_seal(payload)
+            for recipient in seal.header.recipients:
+                name = f"key {recipient.epoch} of site {recipient.site}"
+                if self.have(r.SiteKey, recipient.site, recipient.epoch) is None:
+                    raise Broken(f"a seal to {name} was accepted, which does not exist")
+                key = self._keys_before.get((recipient.site, recipient.epoch))
+                if key is not None and key.state == KeyState.REVOKED:
+                    raise Broken(f"a seal to {name} was accepted after that was revoked")
+                if key is not None and key.grace_until is not None and key.grace_until <= outcome.decided_at:
+                    raise Broken(f"a seal to {name} was accepted after its grace")
+
+    def _sealed(self, project_id: str) -> bool:
+        project = self.have(r.Project, project_id)
+        return project is not None and project.sealed == "required"
+
+    def _payloads(self, command: Any) -> list[tuple[str, bytes]]:
+        """The project and the bytes of each payload that a command carries."""
+        if isinstance(command, c.PostMessages):
+            return [(one.project_id, one.body) for one in command.messages if one.body is not None]
+        carried: list[bytes | None] = []
+        if isinstance(command, c.ReportSeat):
+            carried = [command.update]
+        elif isinstance(command, c.ReportAggregated):
+            carried = [command.model]
+        elif isinstance(command, c.WriteLog):
+            carried = list(command.pieces)
+        if isinstance(command, c.DeclareArtifact):
+            return [] if command.seal is None else [(command.project_id, command.seal)]
+        found = [payload for payload in carried if payload is not None]
+        run = self.have(r.Run, command.run_id) if found else None
+        return [] if run is None else [(run.project_id, payload) for payload in found]
 
     def _decided(self, outcome: r.Outcome) -> None:
         if self._given:
@@ -234,6 +308,7 @@ class Checker:
             raise Broken(f"command {outcome.id} was decided as another one")
         if self._world.broker.senders[outcome.id] in ("decider", "relay") and outcome.id not in self.follow_ups:
             raise Broken(f"{kind} {outcome.id} was decided, but its cause was never committed")
+        self._seals(outcome, sent.command)
         if kind == "post_messages" and outcome.state == "accepted":
             for message_id in msgspec.json.decode(outcome.answer_json)["ids"]:
                 if self.have(r.Message, message_id) is None:

@@ -32,8 +32,9 @@ from tests.simulation.broker import Broker
 from tests.simulation.bugs import Bug, planted, replaced
 from tests.simulation.checks import Checker
 from tests.simulation.database import copy, prepare
+from tests.simulation.payloads import KEY
 from tests.simulation.processes import DecidingProcess, RelayProcess, StillBeats, TickerProcess, Web
-from tests.simulation.sites import KEY, Site
+from tests.simulation.sites import Site
 from tests.simulation.world import START, Broken, World
 
 KNOWN_SITES = ("Aarau", "Bergen", "Cadiz", "Delft")

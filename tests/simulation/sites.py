@@ -11,22 +11,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.protocol.ids import sha256_hex
+from broker.protocol.seals import is_sealed, read_seal
 from config.clock import SECOND
+from tests.simulation.payloads import KEY, SEAL_ANEW, Payload, seal, signed_key
 from tests.simulation.processes import Answer, Lost, Request
 from tests.simulation.world import Broken, Process, World
 
-KEY = "A" * 43 + "="
 ASK_FOR_S = 4.0
 """How long a site asks what became of a command before it sends it again."""
 MEMORY_FADES_S = 6.0
 """Five seconds, and the web's turn in which it hears of something."""
 _AT_ONCE = (400, 404, 405, 413, 415, 422, 500)
+SEALS_AT_MOST = 6
+"""Of one call; then the site lets it be."""
 _SEAT_OVER = ("round_completed", "seat_dropped", "task_ended", "run_ended")
 
 
 @dataclass
 class Out:
-    """Something to be sent until the hub has said what became of it. key: None where a report's number is enough."""
+    """Something to be sent until the hub has said what became of it. key: None where a report's number is enough.
+
+    payloads: what its body is to carry, for the eyes of those in `project`. filled: whether it carries them by now.
+    """
 
     what: str
     method: str
@@ -39,6 +45,10 @@ class Out:
     command: str | None = None
     asking_since: int = 0
     outcome: dict[str, Any] | None = None
+    project: str = ""
+    payloads: list[Payload] = field(default_factory=list)
+    filled: bool = False
+    seals: int = 0
 
 
 @dataclass
@@ -53,6 +63,7 @@ class Disk:
     bodies: set[str] = field(default_factory=set)
     versions: dict[str, int] = field(default_factory=dict)
     wrote: int = 0
+    epoch: int = 0
     project: str | None = None
 
 
@@ -72,10 +83,12 @@ class Site(Process):
         self.keyless = world.chance.random() < 0.4
         self.says_after = world.chance.choice((0.0, 0.5, 1.0, 1.0))
         self.acknowledged = 0
+        self.known_keys: dict[str, dict[str, int]] = {}
 
     def start(self) -> None:
         """A new life: nothing is remembered but the disk."""
         self.acknowledged = 0
+        self.known_keys = {}
 
     # turns
 
@@ -102,6 +115,8 @@ class Site(Process):
             self.push(chance.choice(sendable))
         elif not self.id:
             self._enrol()
+        elif not disk.epoch:
+            self._put_key(604_800.0)
         elif disk.handled < len(disk.ledger) and roll < 0.9:
             self._handle()
         elif roll < 0.8:
@@ -149,17 +164,68 @@ class Site(Process):
             elif self.world.micros - out.asking_since > ASK_FOR_S * SECOND:
                 out.command = None
             return
+        if out.payloads and not out.filled and not self._fill(out):
+            self.disk.outgoing.remove(out)
+            return
         answer = self.ask(out.method, out.path, out.body, self.key_of(out), token)
         if answer.status in _AT_ONCE:
             raise Broken(f"{self.name}: {out.method} {out.path} was answered {answer.status}: {answer.body}")
         self._expect(answer, 202)
         out.command, out.asking_since = answer.body["command"]["id"], self.world.micros
 
+    def _fill(self, out: Out) -> bool:
+        """Put the payloads into the body, sealed where they have to be; False if somebody cannot be sealed to."""
+        if not self.world.sealed[out.project] and self.world.chance.random() < 0.8:
+            for payload in out.payloads:
+                payload.put(out.body, payload.plain)
+        else:
+            epochs = self._epochs(out.project)
+            for payload in out.payloads:
+                readers = self._readers(out.project, epochs, payload.to)
+                if not readers:
+                    return False
+                payload.put(out.body, seal(payload, self.id, out.project, readers))
+            out.seals += 1
+        out.filled = True
+        return True
+
+    def _epochs(self, project: str) -> dict[str, int]:
+        """The members of a project with the epochs to seal to, 0 where there is none; perhaps no longer true."""
+        if project not in self.known_keys or self.world.chance.random() < 0.5:
+            answer = self.ask("GET", f"/v1/projects/{project}/keys")
+            if answer.status == 404:  # it is no member
+                return {}
+            self._expect(answer, 200)
+            self.known_keys[project] = {
+                one["site_id"]: one["key"]["epoch"] if one["key"] else 0 for one in answer.body["items"]
+            }
+        return self.known_keys[project]
+
+    def _readers(self, project: str, epochs: dict[str, int], to: str) -> dict[str, int]:
+        """Now and then with the epoch before the one to be used, which may be revoked or past its grace."""
+        coordinator = self.world.projects[project]
+        if to == "coordinator":
+            readers = {coordinator: epochs.get(coordinator, 0)}
+        elif to == "participants":
+            readers = {site: epoch for site, epoch in epochs.items() if site != coordinator}
+        else:
+            readers = {site: epoch for site, epoch in epochs.items() if epoch}
+        if not all(readers.values()):
+            return {}
+        if self.world.chance.random() < 0.15:
+            return {site: max(1, epoch - 1) for site, epoch in readers.items()}
+        return readers
+
     def _answered(self, out: Out, said: dict[str, Any]) -> None:
         accepted = said["state"] == "accepted"
         self.world.tell(f"{self.name}: {out.what} {said['kind']} {said['state']} {said['status']}")
         if said["status"] >= 500 or said["status"] in (400, 401, 405, 413, 415):
             raise Broken(f"{self.name}: {out.method} {out.path} became {said}")
+        if out.filled and not accepted and _slug(said) in SEAL_ANEW and out.seals < SEALS_AT_MOST:
+            self.known_keys.pop(out.project, None)
+            out.filled, out.command = False, None
+            out.key = None if out.key is None else self.draw_key()
+            return
         if out.seat is not None and accepted:
             self.disk.reports[out.seat] = max(self.disk.reports.get(out.seat, 0), out.seq)
         if out.what == "enrol":
@@ -171,9 +237,17 @@ class Site(Process):
                 raise Broken(f"{self.name} could not create its project: {said}")
             self.disk.project = said["result"]["id"]
             self.world.projects[self.disk.project] = self.id
+            self.world.sealed[self.disk.project] = out.body["sealed"] == "required"
+        elif out.what == "key":
+            self._key_answered(out, said, accepted)
         elif out.what in ("start", "restart") and accepted:
             self.world.known_runs.append((said["result"]["id"], self.id))
         self.disk.outgoing.remove(out)
+
+    def _key_answered(self, out: Out, said: dict[str, Any], accepted: bool) -> None:
+        if not accepted:
+            raise Broken(f"{self.name} could not put its key: {said}")
+        self.disk.epoch = said["result"]["epoch"]
 
     def _expect(self, answer: Answer, status: int) -> None:
         if answer.status != status:
@@ -226,10 +300,13 @@ class Site(Process):
         if entry["kind"] == "message" and message["body"] is not None:
             if message["body"] in self.disk.bodies:
                 raise Broken(f"{self.name}: the same message came twice")
-            if sha256_hex(base64.b64decode(message["body"])) != message["sha256"]:
+            content = base64.b64decode(message["body"])
+            if not is_sealed(content) and sha256_hex(content) != message["sha256"]:
                 raise Broken(f"{self.name}: a message came with another body")
             self.disk.bodies.add(message["body"])
             self._may_be_mine(entry)
+        if message is not None and message["body"] is not None:
+            self._only_my_wrap(base64.b64decode(message["body"]))
         if entry["run_id"] in self.disk.ended and entry["kind"] != "message_expired":
             raise Broken(f"{self.name}: {entry['kind']} of run {entry['run_id']} came after its end")
         if entry["kind"] == "run_ended":
@@ -246,6 +323,12 @@ class Site(Process):
         coordinator = self.world.projects[entry["project_id"]]
         if self.id != coordinator and entry["message"]["sender_site_id"] != coordinator:
             raise Broken(f"{self.name} got a message of another participant")
+
+    def _only_my_wrap(self, body: bytes) -> None:
+        if is_sealed(body):
+            seal = read_seal(body)
+            if any(seal.header.recipients[place].site != self.id for place in seal.wraps):
+                raise Broken(f"{self.name} was sent another's wrap of seal {seal.header.id}")
 
     def _handle(self) -> None:
         """Do what the next entry asks for, once the run's earlier reports are answered or overtaken."""
@@ -268,14 +351,25 @@ class Site(Process):
         self.world.place(self, "between effect and report")
         disk.handled += 1
 
-    def _report(self, entry: dict[str, Any], event: str, after: Out | None = None, **more: Any) -> Out:
+    def _report(
+        self, entry: dict[str, Any], event: str, after: Out | None = None, update: str | None = None, **more: Any
+    ) -> Out:
         """A report on its seat, with its next number."""
         seat = (entry["run_id"], entry["task_seq"])
         waiting = [out.seq for out in self.disk.outgoing if out.seat == seat and out.seq]
         seq = max([self.disk.reports.get(seat, 0), *waiting]) + 1
         path = f"/v1/runs/{seat[0]}/tasks/{seat[1]}/seats/{self.id}"
         body = {"event": event, "seq": seq, "round": entry["round"], **more}
-        return self.send("report", "PUT", path, body, seat=seat, seq=seq, after=after)
+        carried: dict[str, Any] = {}
+        if update is not None:
+            place = self._place(entry, "update")
+            payload = Payload(("update",), update.encode(), "coordinator", place)
+            carried = {"project": entry["project_id"], "payloads": [payload]}
+        return self.send("report", "PUT", path, body, seat=seat, seq=seq, after=after, **carried)
+
+    def _place(self, entry: dict[str, Any], kind: str) -> dict[str, Any]:
+        """What a seal says of where its payload belongs."""
+        return {"run": entry["run_id"], "task": entry["task_seq"], "round": entry["round"], "kind": kind}
 
     def _on_invited(self, entry: dict[str, Any]) -> None:
         chance, seat = self.world.chance, (entry["run_id"], entry["task_seq"])
@@ -295,7 +389,7 @@ class Site(Process):
         elif roll > 0.1:
             trained = self._report(entry, "trained") if chance.random() < 0.5 else None
             update = f"update of {self.name} in round {entry['round']} of {entry['run_id']} {chance.getrandbits(32)}"
-            self._report(entry, "submit", trained, metrics={"loss": 0.5}, update=_base64(update))
+            self._report(entry, "submit", trained, metrics={"loss": 0.5}, update=update)
 
     def _on_aggregate(self, entry: dict[str, Any]) -> None:
         path = f"/v1/runs/{entry['run_id']}/tasks/{entry['task_seq']}/rounds/{entry['round']}/aggregated"
@@ -304,7 +398,9 @@ class Site(Process):
             self.send("aggregated", "POST", path, {"failure": "bad shapes"}, seat=(entry["run_id"], 0))
         elif roll > 0.1:
             model = f"model of round {entry['round']} of {entry['run_id']}"
-            self.send("aggregated", "POST", path, {"model": _base64(model)}, seat=(entry["run_id"], 0))
+            payload = Payload(("model",), model.encode(), "members", self._place(entry, "model"))
+            carried: dict[str, Any] = {"project": entry["project_id"], "payloads": [payload]}
+            self.send("aggregated", "POST", path, {}, seat=(entry["run_id"], 0), **carried)
 
     def _on_seat_dropped(self, entry: dict[str, Any]) -> None:
         if not entry["facts"]["may_rejoin"] or self.world.chance.random() < 0.2:
@@ -325,14 +421,32 @@ class Site(Process):
             body = {"name": self.name, "identity_key": KEY, "token_sha256": sha256_hex(self.token.encode())}
             self.send("enrol", "POST", "/v1/sites", body)
 
+    def _put_key(self, grace_s: float) -> None:
+        """Its next key, signed by its identity."""
+        if not any(out.what == "key" for out in self.disk.outgoing):
+            epoch = self.disk.epoch + 1
+            self.send("key", "PUT", f"/v1/sites/{self.id}/keys/{epoch}", signed_key(self.id, epoch, grace_s))
+
+    def _change_keys(self) -> None:
+        """A new key, or an older one revoked, perhaps the newest."""
+        chance = self.world.chance
+        if chance.random() < 0.5:
+            self._put_key(float(chance.choice((1, 5, 30, 604_800))))
+        else:
+            epoch = max(1, self.disk.epoch - chance.choice((0, 1, 1)))
+            self.send("revoke", "DELETE", f"/v1/sites/{self.id}/keys/{epoch}", {"reason": "it was seen elsewhere"})
+            self._put_key(5.0)
+
     def _begin_something(self) -> None:
         chance = self.world.chance
-        if self.boss and self.disk.project is None:
+        if chance.random() < 0.08:
+            self._change_keys()
+        elif self.boss and self.disk.project is None:
             if not any(out.what == "project" for out in self.disk.outgoing):
                 body = {
                     "name": f"project of {self.name}",
                     "joining": "open",
-                    "sealed": "optional",
+                    "sealed": chance.choice(("optional", "required")),
                     "tasks": self.world.tasks(self.name),
                 }
                 self.send("project", "POST", "/v1/projects", {**body, "max_live_runs": chance.choice((1, 1, 2, 3))})
@@ -386,19 +500,11 @@ class Site(Process):
         self.disk.wrote += 1
         chance = self.world.chance
         coordinates = self.world.projects.get(project) == self.id
-        bodies = [
-            _base64(f"{self.name} writes letter {self.disk.wrote}, page {n}") for n in range(chance.randint(1, 2))
-        ]
-        messages = [
-            {
-                "project_id": project,
-                "to": "participants" if coordinates else "coordinator",
-                "body": body,
-                "ttl_s": float(chance.choice((3, 20, 600))),
-            }
-            for body in bodies
-        ]
-        self.send("message", "POST", "/v1/messages", {"messages": messages})
+        pages = [f"{self.name} writes letter {self.disk.wrote}, page {n}" for n in range(chance.randint(1, 2))]
+        to = "participants" if coordinates else "coordinator"
+        messages = [{"project_id": project, "to": to, "ttl_s": float(chance.choice((3, 20, 600)))} for _ in pages]
+        payloads = [Payload(("messages", n, "body"), page.encode(), to) for n, page in enumerate(pages)]
+        self.send("message", "POST", "/v1/messages", {"messages": messages}, project=project, payloads=payloads)
 
     def _look_around(self) -> None:
         """See what it may see, and try to see what it may not."""
@@ -454,5 +560,6 @@ class Site(Process):
                 raise Broken(f"{self.name}: entry {there.seq} is not what it kept")
 
 
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+def _slug(said: dict[str, Any]) -> str:
+    """Which refusal it is."""
+    return str(said["problem"]["type"]).rpartition("/")[2]
