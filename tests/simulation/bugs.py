@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 import actors.decisions.draft
+import actors.decisions.logs
 import actors.decisions.messages
 import actors.decisions.needs
 import actors.decisions.progress
@@ -23,6 +24,7 @@ import actors.decisions.seats
 import broker.protocol.states
 import config.clock
 import storage.store
+import storage.views.logs
 import storage.views.messages
 import storage.views.runs
 import web.waiting
@@ -431,6 +433,36 @@ def grace_never_ends(_: World) -> list[Swap]:
     return [(actors.decisions.sealing, "usable", lambda key, _: key.state != KeyState.REVOKED)]
 
 
+# logs
+
+
+@bug("a log piece's place comes from the decider's memory, not from the head of the log")
+def log_places_from_memory(_: World) -> list[Swap]:
+    decide, last = actors.decisions.logs.write_log, dict[str, int]()
+
+    def remembered(draft: Draft, command: Any, *limits: Any) -> Any:
+        head = draft.get(r.LogHead, command.run_id) or r.LogHead(command.run_id)
+        draft.put(msgspec.structs.replace(head, last_place=max(last.get(command.run_id, 0), head.last_place)))
+        decision = decide(draft, command, *limits)
+        last[command.run_id] = draft.have(r.LogHead, command.run_id).last_place
+        return decision
+
+    return [(actors.decisions.logs, "write_log", remembered)]
+
+
+@bug("pieces of a log that are there are written again")
+def log_pieces_written_again(_: World) -> list[Swap]:
+    decide = actors.decisions.logs.write_log
+
+    def again(draft: Draft, command: Any, *limits: Any) -> Any:
+        log = draft.get(r.SiteLog, command.run_id, command.site_id, command.task_seq)
+        if log is not None and command.seq <= log.last_seq:
+            command = msgspec.structs.replace(command, seq=log.last_seq + 1)
+        return decide(draft, command, *limits)
+
+    return [(actors.decisions.logs, "write_log", again)]
+
+
 # sight
 
 
@@ -446,6 +478,11 @@ def answers_kept_for_all(_: World) -> list[Swap]:
         (Kept, "get", lambda self, key, version: get(self, (key[0], None), version)),
         (Kept, "put", lambda self, key, version, answer: put(self, (key[0], None), version, answer)),
     ]
+
+
+@bug("a participant may read the log of every site")
+def logs_open_to_all(_: World) -> list[Swap]:
+    return [(storage.views.logs, "sees_whole", lambda *_: True)]
 
 
 @bug("whoever knows a message's id may read it")

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Record)
 KINDS: dict[str, type[Record]] = {kind.TABLE: kind for kind in r.RECORDS}
 FINAL: dict[type[Record], frozenset[Any]] = {r.Run: RUN_FINAL, r.TaskRun: TASK_RUN_FINAL, r.Round: ROUND_FINAL}
-_WRITTEN_ONCE = (r.Outcome, r.Event, r.Submission, r.Organisation, r.KeyStatement)
+_WRITTEN_ONCE = (r.Outcome, r.Event, r.Submission, r.Organisation, r.KeyStatement, r.LogPiece)
 _SITE_MOVES = {(before, after) for (before, _), after in dict(SITE).items()}
 _DELIVERY_MOVES = {(before, after) for (before, _), after in dict(DELIVERY).items()}
 _KEY_MOVES = {(before, after) for (before, _), after in dict(KEY).items()}
@@ -78,6 +78,16 @@ class Checker:
 
     def have(self, kind: type[R], *key: object) -> R | None:
         return self.rows[kind].get(key)
+
+    def log_of(self, run_id: str, task_seq: int, site_id: str) -> list[bytes]:
+        """The bodies of a site's log, as they are stored; the notes have none."""
+        return [
+            bytes(body)
+            for (body,) in self._connection.execute(
+                "SELECT body FROM log_pieces WHERE run_id = ? AND task_seq = ? AND site_id = ? ORDER BY seq",
+                (run_id, task_seq, site_id),
+            )
+        ]
 
     def mailboxes(self) -> list[r.Mailbox]:
         return self.every(r.Mailbox)
@@ -235,12 +245,29 @@ class Checker:
                 (stream.id, stream.last_seq + 1) in self.rows[r.Event]
             ):
                 raise Broken(f"stream {stream.id} says {stream.last_seq}, which is not its last event")
+        if self._fresh[r.LogPiece]:
+            self._logs({piece.run_id for piece in self._fresh[r.LogPiece]})
         if self._fresh[r.SiteKey]:
             self._keys()
         for project in self.every(r.Project):
             firsts = [run for run in self.every(r.Run) if run.project_id == project.id and run.attempt == 1]
             if sorted(run.number for run in firsts) != list(range(1, project.last_run_number + 1)):
                 raise Broken(f"the runs of project {project.id} are not numbered without gaps and doubles")
+
+    def _logs(self, runs: set[str]) -> None:
+        """The places of a run's log, and the numbers of each site's pieces, are counted without gaps and doubles."""
+        for run_id in sorted(runs):
+            pieces = [piece for piece in self.every(r.LogPiece) if piece.run_id == run_id]
+            head = self.have(r.LogHead, run_id)
+            if head is None or sorted(piece.place for piece in pieces) != list(range(1, head.last_place + 1)):
+                raise Broken(f"the log of run {run_id} is not numbered without gaps and doubles up to its head")
+            for log in (one for one in self.every(r.SiteLog) if one.run_id == run_id):
+                mine = [one for one in pieces if (one.site_id, one.task_seq) == (log.site_id, log.task_seq)]
+                mine.sort(key=lambda piece: piece.place)
+                if [one.seq for one in mine] != list(range(1, log.last_seq + 1)):
+                    raise Broken(f"the log of site {log.site_id} in run {run_id} has gaps, doubles or another order")
+                if sum(one.size_bytes for one in mine) != log.size_bytes:
+                    raise Broken(f"the log of site {log.site_id} in run {run_id} has another size than it says")
 
     def _keys(self) -> None:
         """Epochs are counted without gaps; none but the newest is current."""

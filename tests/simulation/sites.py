@@ -49,6 +49,7 @@ class Out:
     payloads: list[Payload] = field(default_factory=list)
     filled: bool = False
     seals: int = 0
+    log: tuple[str, int] | None = None
 
 
 @dataclass
@@ -64,6 +65,9 @@ class Disk:
     versions: dict[str, int] = field(default_factory=dict)
     wrote: int = 0
     epoch: int = 0
+    logs: dict[tuple[str, int], list[bytes]] = field(default_factory=dict)
+    logged: dict[tuple[str, int], int] = field(default_factory=dict)
+    read_up_to: dict[str, int] = field(default_factory=dict)
     project: str | None = None
 
 
@@ -238,6 +242,8 @@ class Site(Process):
             self.disk.project = said["result"]["id"]
             self.world.projects[self.disk.project] = self.id
             self.world.sealed[self.disk.project] = out.body["sealed"] == "required"
+        elif out.what == "log" and accepted:
+            self._logged(out, said["result"]["seq"])
         elif out.what == "key":
             self._key_answered(out, said, accepted)
         elif out.what in ("start", "restart") and accepted:
@@ -248,6 +254,13 @@ class Site(Process):
         if not accepted:
             raise Broken(f"{self.name} could not put its key: {said}")
         self.disk.epoch = said["result"]["epoch"]
+
+    def _logged(self, out: Out, seq: int) -> None:
+        last = out.body["seq"] + len(out.body["pieces"]) - 1
+        if seq < last:
+            raise Broken(f"{self.name}: piece {last} of {out.path} was accepted, but {seq} is the last one there")
+        assert out.log is not None
+        self.disk.logged[out.log] = max(self.disk.logged.get(out.log, 0), seq)
 
     def _expect(self, answer: Answer, status: int) -> None:
         if answer.status != status:
@@ -389,7 +402,31 @@ class Site(Process):
         elif roll > 0.1:
             trained = self._report(entry, "trained") if chance.random() < 0.5 else None
             update = f"update of {self.name} in round {entry['round']} of {entry['run_id']} {chance.getrandbits(32)}"
+            if chance.random() < 0.6:
+                self._log(entry)
             self._report(entry, "submit", trained, metrics={"loss": 0.5}, update=update)
+
+    def _log(self, entry: dict[str, Any]) -> None:
+        """Write on in its log: what is new, and perhaps what it has not heard of, or a piece that is there already."""
+        chance, disk = self.world.chance, self.disk
+        log = (entry["run_id"], entry["task_seq"])
+        pieces = disk.logs.setdefault(log, [])
+        first = len(pieces) + 1
+        for _ in range(chance.randint(1, 3)):
+            pieces.append(f"{self.name} writes line {len(pieces) + 1} of task {log[1]} of {log[0]}".encode())
+        known = disk.logged.get(log, 0)
+        first = chance.choice((first, known + 1, known + 1, max(1, known)))
+        place = {"run": log[0], "task": log[1], "round": entry["round"], "kind": "log"}
+        sent = [Payload(("pieces", n), piece, "coordinator", place) for n, piece in enumerate(pieces[first - 1 :][:32])]
+        body = {"seq": first, "round": entry["round"], "pieces": [""] * len(sent)}
+        path = f"/v1/runs/{log[0]}/tasks/{log[1]}/logs/{self.id}"
+        self.send("log", "POST", path, body, project=entry["project_id"], payloads=sent, log=log)
+
+    def _on_task_ended(self, entry: dict[str, Any]) -> None:
+        """Last words, which may come after the end of the run."""
+        log = (entry["run_id"], entry["task_seq"])
+        if self.disk.logged.get(log, 0) < len(self.disk.logs.get(log, [])):
+            self._log(entry)
 
     def _on_aggregate(self, entry: dict[str, Any]) -> None:
         path = f"/v1/runs/{entry['run_id']}/tasks/{entry['task_seq']}/rounds/{entry['round']}/aggregated"
@@ -525,6 +562,7 @@ class Site(Process):
         if answer.body["version"] < self.disk.versions.get(run, 0):
             raise Broken(f"{self.name} saw run {run} go back to version {answer.body['version']}")
         self.disk.versions[run] = answer.body["version"]
+        self._read_log(run, everything=self.id == coordinator)
         if self.id == coordinator:
             return
         seen = {seat["site_id"] for task in answer.body["tasks"] for seat in task["seats"]}
@@ -536,6 +574,22 @@ class Site(Process):
             seen |= {one["site_id"] for one in events.body["items"]}
         if seen - {self.id, None}:
             raise Broken(f"{self.name} saw what concerns {seen - {self.id, None}} in run {run}")
+
+    def _read_log(self, run: str, *, everything: bool) -> None:
+        """Go on behind the last piece seen; the coordinator misses none, and a participant sees its own alone."""
+        seen = self.disk.read_up_to.get(run, 0)
+        answer = self.ask("GET", f"/v1/runs/{run}/logs?after={seen}&limit={self.world.chance.choice((1, 50))}")
+        if answer.status == 404:
+            return
+        self._expect(answer, 200)
+        for piece in answer.body["items"]:
+            if everything and piece["at"] != seen + 1:
+                raise Broken(f"{self.name} read piece {piece['at']} of the log of run {run} after piece {seen}")
+            if not everything and piece["site_id"] != self.id:
+                raise Broken(f"{self.name} could read the log of site {piece['site_id']} in run {run}")
+            self._only_my_wrap(base64.b64decode(piece["body"]))
+            seen = piece["at"]
+        self.disk.read_up_to[run] = seen
 
     # at the end
 
@@ -558,8 +612,21 @@ class Site(Process):
             facts = (there.seq, there.run_id, there.task_seq, there.round, there.message_id)
             if (kept["seq"], kept["run_id"], kept["task_seq"], kept["round"], message) != facts:
                 raise Broken(f"{self.name}: entry {there.seq} is not what it kept")
+        for (run_id, task_seq), written in self.disk.logs.items():
+            there_are = [_plain(body) for body in self.world.checker.log_of(run_id, task_seq, self.id)]
+            known = self.disk.logged.get((run_id, task_seq), 0)
+            if there_are != written[: len(there_are)] or len(there_are) < known:
+                raise Broken(f"{self.name}: its log of task {task_seq} of run {run_id} is not what it wrote")
 
 
 def _slug(said: dict[str, Any]) -> str:
     """Which refusal it is."""
     return str(said["problem"]["type"]).rpartition("/")[2]
+
+
+def _plain(body: bytes) -> bytes:
+    """What was sealed: no more than tags of zeros were put behind it."""
+    if not is_sealed(body):
+        return body
+    seal = read_seal(body)
+    return body[seal.body_at : seal.body_at + seal.header.plain_bytes]
