@@ -463,6 +463,28 @@ def log_pieces_written_again(_: World) -> list[Swap]:
     return [(actors.decisions.logs, "write_log", again)]
 
 
+# models
+
+
+@bug("a model's version comes from the decider's memory, not from the project")
+def versions_from_memory(_: World) -> list[Swap]:
+    keep, last = actors.decisions.progress._keep_model, dict[str, int]()
+
+    def remembered(draft: Draft, run: r.Run, *args: Any) -> int:
+        project = draft.have(r.Project, run.project_id)
+        known = max(last.get(project.id, 0), project.last_model_version)
+        draft.put(msgspec.structs.replace(project, last_model_version=known))
+        last[project.id] = keep(draft, run, *args)
+        return last[project.id]
+
+    return [(actors.decisions.progress, "_keep_model", remembered)]
+
+
+@bug("a round that is completed leaves no model")
+def models_forgotten(_: World) -> list[Swap]:
+    return [(actors.decisions.progress, "_keep_model", lambda *_: 1)]
+
+
 # sight
 
 

@@ -26,6 +26,7 @@ from broker.protocol.states import (
     TASK_RUN_FINAL,
     DeliveryState,
     KeyState,
+    RoundState,
     SiteState,
 )
 from config.clock import SECOND
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Record)
 KINDS: dict[str, type[Record]] = {kind.TABLE: kind for kind in r.RECORDS}
 FINAL: dict[type[Record], frozenset[Any]] = {r.Run: RUN_FINAL, r.TaskRun: TASK_RUN_FINAL, r.Round: ROUND_FINAL}
-_WRITTEN_ONCE = (r.Outcome, r.Event, r.Submission, r.Organisation, r.KeyStatement, r.LogPiece)
+_WRITTEN_ONCE = (r.Outcome, r.Event, r.Submission, r.Organisation, r.KeyStatement, r.LogPiece, r.Model)
 _SITE_MOVES = {(before, after) for (before, _), after in dict(SITE).items()}
 _DELIVERY_MOVES = {(before, after) for (before, _), after in dict(DELIVERY).items()}
 _KEY_MOVES = {(before, after) for (before, _), after in dict(KEY).items()}
@@ -247,6 +248,8 @@ class Checker:
                 raise Broken(f"stream {stream.id} says {stream.last_seq}, which is not its last event")
         if self._fresh[r.LogPiece]:
             self._logs({piece.run_id for piece in self._fresh[r.LogPiece]})
+        if self._fresh[r.Model] or self._fresh[r.Event]:
+            self._models()
         if self._fresh[r.SiteKey]:
             self._keys()
         for project in self.every(r.Project):
@@ -268,6 +271,24 @@ class Checker:
                     raise Broken(f"the log of site {log.site_id} in run {run_id} has gaps, doubles or another order")
                 if sum(one.size_bytes for one in mine) != log.size_bytes:
                     raise Broken(f"the log of site {log.site_id} in run {run_id} has another size than it says")
+
+    def _models(self) -> None:
+        """Each completed round with a model is a version of its project, and the versions have no gaps or doubles."""
+        for project in self.every(r.Project):
+            models = sorted(m.version for m in self.every(r.Model) if m.project_id == project.id)
+            if models != list(range(1, project.last_model_version + 1)):
+                raise Broken(
+                    f"the models of project {project.id} have versions {models}, not 1 to {project.last_model_version}"
+                )
+        made = {(m.run_id, m.task_seq, m.round, m.message_id) for m in self.every(r.Model)}
+        seqs = {task.id: task.seq for task in self.every(r.TaskRun)}
+        rounds = {
+            (one.run_id, seqs[one.task_run_id], one.number, one.model_message_id)
+            for one in self.every(r.Round)
+            if one.state == RoundState.COMPLETED and one.model_message_id is not None
+        }
+        if made != rounds:
+            raise Broken(f"models without a completed round, or such rounds without a model: {sorted(made ^ rounds)}")
 
     def _keys(self) -> None:
         """Epochs are counted without gaps; none but the newest is current."""

@@ -402,7 +402,7 @@ class Site(Process):
         elif roll > 0.1:
             trained = self._report(entry, "trained") if chance.random() < 0.5 else None
             update = f"update of {self.name} in round {entry['round']} of {entry['run_id']} {chance.getrandbits(32)}"
-            if chance.random() < 0.6:
+            if chance.random() < 0.8:
                 self._log(entry)
             self._report(entry, "submit", trained, metrics={"loss": 0.5}, update=update)
 
@@ -505,7 +505,11 @@ class Site(Process):
             run_id, task_seq = self.world.chance.choice(live)
             event = self.world.chance.choice(("accept", "ready", "trained", "submit", "rejoin"))
             entry = {"run_id": run_id, "task_seq": task_seq, "round": self.world.chance.randint(1, 3)}
-            self._report(entry, event)
+            if self.world.chance.random() < 0.5:
+                self._report(entry, event)
+            else:
+                project = next(one["project_id"] for one in self.disk.ledger if one["run_id"] == run_id)
+                self._log({**entry, "project_id": project})
 
     def _rule(self) -> None:
         """The coordinator starts, stops and restarts runs; two people at once if it comes to that."""
@@ -521,6 +525,8 @@ class Site(Process):
         elif roll < 0.8:
             for _ in range(chance.randint(1, 2)):
                 body = {"start_from": chance.choice(("reached", "start")), **finish}
+                if chance.random() < 0.4:  # perhaps of another task, or not there yet
+                    body["model_version"] = chance.randint(1, 4)
                 self.send("restart", "POST", f"/v1/runs/{chance.choice(mine[-2:])}/restart", body)
         else:
             self._write(self.disk.project or "")
