@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+import actors.decisions.artifacts
 import actors.decisions.draft
 import actors.decisions.logs
 import actors.decisions.messages
@@ -24,6 +25,7 @@ import actors.decisions.seats
 import broker.protocol.states
 import config.clock
 import storage.store
+import storage.views.artifacts
 import storage.views.logs
 import storage.views.messages
 import storage.views.runs
@@ -461,6 +463,32 @@ def log_pieces_written_again(_: World) -> list[Swap]:
         return decide(draft, command, *limits)
 
     return [(actors.decisions.logs, "write_log", again)]
+
+
+# artifacts
+
+
+@bug("the room of an artifact that expires is not given back")
+def room_not_given_back(_: World) -> list[Swap]:
+    expire = actors.decisions.artifacts._expire
+
+    def kept(draft: Draft, artifact: r.Artifact, reason: str) -> r.Artifact:
+        total = draft.have(r.ArtifactTotal, artifact.project_id)
+        expired = expire(draft, artifact, reason)
+        draft.put(total)
+        return expired
+
+    return [(actors.decisions.artifacts, "_expire", kept)]
+
+
+@bug("nobody asks whether a live run needs an artifact that is to expire")
+def needed_artifacts_expire(_: World) -> list[Swap]:
+    return [(actors.decisions.artifacts, "needed_by", lambda *_: None)]
+
+
+@bug("whoever knows an artifact's id may read it")
+def artifacts_open_to_all(_: World) -> list[Swap]:
+    return [(storage.views.artifacts, "_meant_for", lambda _: Clause("1 = 1"))]
 
 
 # models

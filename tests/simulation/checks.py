@@ -18,12 +18,14 @@ from broker.protocol.chain import hash_of
 from broker.protocol.records import Record, key_of
 from broker.protocol.seals import Seal, is_sealed, read_seal
 from broker.protocol.states import (
+    ARTIFACT,
     DELIVERY,
     KEY,
     ROUND_FINAL,
     RUN_FINAL,
     SITE,
     TASK_RUN_FINAL,
+    ArtifactState,
     DeliveryState,
     KeyState,
     RoundState,
@@ -40,10 +42,21 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Record)
 KINDS: dict[str, type[Record]] = {kind.TABLE: kind for kind in r.RECORDS}
 FINAL: dict[type[Record], frozenset[Any]] = {r.Run: RUN_FINAL, r.TaskRun: TASK_RUN_FINAL, r.Round: ROUND_FINAL}
-_WRITTEN_ONCE = (r.Outcome, r.Event, r.Submission, r.Organisation, r.KeyStatement, r.LogPiece, r.Model)
+_WRITTEN_ONCE = (
+    r.Outcome,
+    r.Event,
+    r.Submission,
+    r.Organisation,
+    r.KeyStatement,
+    r.LogPiece,
+    r.Model,
+    r.ArtifactDeclaration,
+)
 _SITE_MOVES = {(before, after) for (before, _), after in dict(SITE).items()}
 _DELIVERY_MOVES = {(before, after) for (before, _), after in dict(DELIVERY).items()}
 _KEY_MOVES = {(before, after) for (before, _), after in dict(KEY).items()}
+_ARTIFACT_MOVES = {(before, after) for (before, _), after in dict(ARTIFACT).items()}
+_BEFORE_ITS_END = (RoundState.TRAINING, RoundState.AGGREGATING)
 _read_seal = read_seal
 _chain = hash_of
 """As it was before anybody planted a bug."""
@@ -66,6 +79,8 @@ class Checker:
         self._fresh: dict[type[Record], list[Any]] = defaultdict(list)
         self._notices: Counter[NoticeKey] = Counter()
         self._touched: set[str] = set()
+        self._artifacts: set[str] = set()
+        self._undeclared: list[str] = []
         self._keys_before: dict[tuple[object, ...], r.SiteKey] = {}
         self._given = True
         self.check()
@@ -121,6 +136,8 @@ class Checker:
         self._fresh.clear()
         self._notices.clear()
         self._touched.clear()
+        self._artifacts.clear()
+        self._undeclared.clear()
         self.story.look_again()
         for _, table, old, new in notes:
             if table == "site_beats":
@@ -138,9 +155,12 @@ class Checker:
 
     def _take(self, kind: type[Record], old: Any, new: Any) -> None:
         if new is None:
-            if kind is not r.OutboxRow:
+            if kind is r.OutboxRow:
+                self._forgotten(old)
+            elif kind is r.ArtifactDeclaration:
+                self._undeclared.append(old.artifact_id)
+            else:
                 raise Broken(f"a row of {kind.TABLE} was deleted: {key_of(old)}")
-            self._forgotten(old)
             del self.rows[kind][key_of(old)]
             return
         if old is None:
@@ -151,6 +171,8 @@ class Checker:
                 self.follow_ups[new.id] = new
         elif old != new:
             self._changed(kind, old, new)
+        if kind is r.Artifact or kind is r.ArtifactTotal:
+            self._artifacts.add(new.project_id)
         run_id = new.id if kind is r.Run else getattr(new, "run_id", None)
         if run_id is not None and kind in (r.Run, r.TaskRun, r.Round, r.Seat):
             self._touched.add(run_id)
@@ -165,6 +187,8 @@ class Checker:
             raise Broken(f"illegal transition: site {old.id} went from {old.state} to {new.state}")
         if kind is r.SiteKey:
             self._key_changed(old, new)
+        if kind is r.Artifact:
+            self._artifact_changed(old, new)
         if kind is r.InboxEntry:
             kept = msgspec.structs.replace(
                 new, state=old.state, state_at=old.state_at, kind=old.kind, facts_json=old.facts_json
@@ -184,6 +208,14 @@ class Checker:
             )
         if old.digest != new.digest or (old.state == new.state and old != new):
             raise Broken(f"key {old.epoch} of site {old.site_id} was overwritten")
+
+    def _artifact_changed(self, old: r.Artifact, new: r.Artifact) -> None:
+        if old.state != new.state and (ArtifactState(old.state), new.state) not in _ARTIFACT_MOVES:
+            raise Broken(f"illegal transition: artifact {old.id} went from {old.state} to {new.state}")
+        moving = ("state", "stored_at", "expires_at", "expired_at", "reason") if old.state != new.state else ()
+        as_it_was = {name: getattr(old, name) for name in (*moving, "message_id")}
+        if msgspec.structs.replace(new, **as_it_was) != old:
+            raise Broken(f"artifact {old.id} was overwritten")
 
     def _beat(self, old: list[Any], new: list[Any]) -> None:
         if new[1] < old[1] or new[2] < old[2]:
@@ -225,6 +257,7 @@ class Checker:
         if missing or extra:
             raise Broken(f"notices missing: {sorted(missing, key=str)}; without a cause: {sorted(extra, key=str)}")
         self._heads()
+        self._counted()
         posted = {message.id for message in self._fresh[r.Message]}
         for message in self._fresh[r.Message]:
             self._message(message)
@@ -246,16 +279,23 @@ class Checker:
                 (stream.id, stream.last_seq + 1) in self.rows[r.Event]
             ):
                 raise Broken(f"stream {stream.id} says {stream.last_seq}, which is not its last event")
-        if self._fresh[r.LogPiece]:
-            self._logs({piece.run_id for piece in self._fresh[r.LogPiece]})
-        if self._fresh[r.Model] or self._fresh[r.Event]:
-            self._models()
-        if self._fresh[r.SiteKey]:
-            self._keys()
         for project in self.every(r.Project):
             firsts = [run for run in self.every(r.Run) if run.project_id == project.id and run.attempt == 1]
             if sorted(run.number for run in firsts) != list(range(1, project.last_run_number + 1)):
                 raise Broken(f"the runs of project {project.id} are not numbered without gaps and doubles")
+
+    def _counted(self) -> None:
+        """Keys, logs, models and artifacts, where something of them has changed."""
+        if self._fresh[r.LogPiece]:
+            self._logs({piece.run_id for piece in self._fresh[r.LogPiece]})
+        for project_id in sorted(self._artifacts):
+            self._room(project_id)
+        if self._artifacts:
+            self._needed()
+        if self._fresh[r.Model] or self._fresh[r.Event]:
+            self._models()
+        if self._fresh[r.SiteKey]:
+            self._keys()
 
     def _logs(self, runs: set[str]) -> None:
         """The places of a run's log, and the numbers of each site's pieces, are counted without gaps and doubles."""
@@ -271,6 +311,36 @@ class Checker:
                     raise Broken(f"the log of site {log.site_id} in run {run_id} has gaps, doubles or another order")
                 if sum(one.size_bytes for one in mine) != log.size_bytes:
                     raise Broken(f"the log of site {log.site_id} in run {run_id} has another size than it says")
+
+    def _room(self, project_id: str) -> None:
+        """A project's total is what its artifacts that are not expired add up to."""
+        living = [
+            one.size_bytes
+            for one in self.every(r.Artifact)
+            if one.project_id == project_id and one.state != ArtifactState.EXPIRED
+        ]
+        total = self.have(r.ArtifactTotal, project_id)
+        said = (total.live_bytes, total.live_count) if total else None
+        if said != (sum(living), len(living)):
+            raise Broken(f"the artifacts of project {project_id} are said to be {said}, they are {living}")
+
+    def _needed(self) -> None:
+        """No live run has lost its newest model, or an update of a round that is not over."""
+        for artifact_id in self._undeclared:
+            artifact = self.have(r.Artifact, artifact_id)
+            if artifact is None or artifact.state != ArtifactState.EXPIRED:
+                raise Broken(f"the digests of artifact {artifact_id} were forgotten before it expired")
+        live = {run.id for run in self.every(r.Run) if run.state not in RUN_FINAL}
+        needed = {one.model_message_id for one in self.every(r.TaskRun) if one.run_id in live}
+        for one in self.every(r.Submission):
+            here = self.have(r.Round, one.task_run_id, one.round)
+            if one.run_id in live and here is not None and here.state in _BEFORE_ITS_END:
+                needed.add(one.update_message_id)
+        for message_id in sorted(needed - {None}, key=str):
+            message = self.have(r.Message, message_id)
+            artifact = self.have(r.Artifact, message.artifact_id) if message is not None else None
+            if artifact is not None and artifact.state == ArtifactState.EXPIRED:
+                raise Broken(f"artifact {artifact.id} has expired ({artifact.reason}), but a live run needs it")
 
     def _models(self) -> None:
         """Each completed round with a model is a version of its project, and the versions have no gaps or doubles."""
@@ -337,7 +407,7 @@ class Checker:
         elif isinstance(command, c.ReportAggregated):
             carried = [command.model]
         elif isinstance(command, c.WriteLog):
-            carried = list(command.pieces)
+            carried = list(command.pieces[-1:])  # those before it may have been there already
         if isinstance(command, c.DeclareArtifact):
             return [] if command.seal is None else [(command.project_id, command.seal)]
         found = [payload for payload in carried if payload is not None]

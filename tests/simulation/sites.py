@@ -10,10 +10,12 @@ import base64
 from dataclasses import dataclass, field
 from typing import Any
 
+from broker.protocol import records as r
+from broker.protocol.chunks import tree_digest
 from broker.protocol.ids import sha256_hex
 from broker.protocol.seals import is_sealed, read_seal
 from config.clock import SECOND
-from tests.simulation.payloads import KEY, SEAL_ANEW, Payload, seal, signed_key
+from tests.simulation.payloads import KEY, SEAL_ANEW, Payload, Upload, seal, signed_key, upload_of
 from tests.simulation.processes import Answer, Lost, Request
 from tests.simulation.world import Broken, Process, World
 
@@ -32,6 +34,7 @@ class Out:
     """Something to be sent until the hub has said what became of it. key: None where a report's number is enough.
 
     payloads: what its body is to carry, for the eyes of those in `project`. filled: whether it carries them by now.
+    upload: what has to be stored before it is sent. step: what is sent of that upload now.
     """
 
     what: str
@@ -50,6 +53,8 @@ class Out:
     filled: bool = False
     seals: int = 0
     log: tuple[str, int] | None = None
+    upload: Upload | None = None
+    step: Out | None = None
 
 
 @dataclass
@@ -171,27 +176,80 @@ class Site(Process):
         if out.payloads and not out.filled and not self._fill(out):
             self.disk.outgoing.remove(out)
             return
+        if out.upload is not None and not out.upload.stored:
+            self._upload(out, out.upload)
+            return
         answer = self.ask(out.method, out.path, out.body, self.key_of(out), token)
         if answer.status in _AT_ONCE:
             raise Broken(f"{self.name}: {out.method} {out.path} was answered {answer.status}: {answer.body}")
         self._expect(answer, 202)
         out.command, out.asking_since = answer.body["command"]["id"], self.world.micros
 
+    def _upload(self, out: Out, upload: Upload) -> None:
+        """The next step: declare, put the chunk, complete. The second is no command."""
+        if out.step is None:
+            if not upload.id:
+                out.step = Out("declare", "POST", "/v1/artifacts", upload.declared, self.draw_key())
+            elif upload.put:
+                out.step = Out("complete", "POST", f"/v1/artifacts/{upload.id}/complete", None, self.draw_key())
+        if out.step is None:
+            answer = self.ask("PUT", f"/v1/artifacts/{upload.id}/chunks/0", upload.content)
+            if answer.status == 409:  # expired, or stored by a request that came late
+                upload.again()
+                return
+            self._expect(answer, 204)
+            upload.put = self.world.chance.random() < 0.9  # else it puts the same again
+            return
+        self.push(out.step)
+        if (said := out.step.outcome) is not None:
+            out.step = None
+            self._stepped(out, upload, said)
+
+    def _stepped(self, out: Out, upload: Upload, said: dict[str, Any]) -> None:
+        if said["state"] == "accepted":
+            if not upload.id:
+                upload.id = said["result"]["id"]
+            else:
+                upload.stored = True
+                out.body[upload.field] = upload.id
+        elif _slug(said) in SEAL_ANEW and out.seals < SEALS_AT_MOST:
+            self._seal_anew(out)
+        elif _slug(said) == "artifact_expired":
+            upload.again()
+        elif _slug(said) == "chunks_missing":
+            raise Broken(f"{self.name}: artifact {upload.id} lost its chunk")
+        elif out in self.disk.outgoing:
+            self.disk.outgoing.remove(out)
+
+    def _seal_anew(self, out: Out) -> None:
+        self.known_keys.pop(out.project, None)
+        out.filled, out.command, out.upload = False, None, None
+        out.key = None if out.key is None else self.draw_key()
+
     def _fill(self, out: Out) -> bool:
         """Put the payloads into the body, sealed where they have to be; False if somebody cannot be sealed to."""
         if not self.world.sealed[out.project] and self.world.chance.random() < 0.8:
             for payload in out.payloads:
-                payload.put(out.body, payload.plain)
+                if payload.large:
+                    out.upload = upload_of(payload, out.project, None, self._ttl())
+                else:
+                    payload.put(out.body, payload.plain)
         else:
             epochs = self._epochs(out.project)
             for payload in out.payloads:
                 readers = self._readers(out.project, epochs, payload.to)
                 if not readers:
                     return False
-                payload.put(out.body, seal(payload, self.id, out.project, readers))
+                sealed = seal(payload, self.id, out.project, readers, detached=payload.large)
+                payload.put(out.body, sealed)
+                if payload.large:
+                    out.upload = upload_of(payload, out.project, sealed, self._ttl())
             out.seals += 1
         out.filled = True
         return True
+
+    def _ttl(self) -> float | None:
+        return self.world.chance.choice((None, None, 3.0, 30.0))
 
     def _epochs(self, project: str) -> dict[str, int]:
         """The members of a project with the epochs to seal to, 0 where there is none; perhaps no longer true."""
@@ -223,12 +281,13 @@ class Site(Process):
     def _answered(self, out: Out, said: dict[str, Any]) -> None:
         accepted = said["state"] == "accepted"
         self.world.tell(f"{self.name}: {out.what} {said['kind']} {said['state']} {said['status']}")
+        out.outcome = said
         if said["status"] >= 500 or said["status"] in (400, 401, 405, 413, 415):
             raise Broken(f"{self.name}: {out.method} {out.path} became {said}")
+        if out.what in ("declare", "complete"):
+            return
         if out.filled and not accepted and _slug(said) in SEAL_ANEW and out.seals < SEALS_AT_MOST:
-            self.known_keys.pop(out.project, None)
-            out.filled, out.command = False, None
-            out.key = None if out.key is None else self.draw_key()
+            self._seal_anew(out)
             return
         if out.seat is not None and accepted:
             self.disk.reports[out.seat] = max(self.disk.reports.get(out.seat, 0), out.seq)
@@ -376,7 +435,9 @@ class Site(Process):
         carried: dict[str, Any] = {}
         if update is not None:
             place = self._place(entry, "update")
-            payload = Payload(("update",), update.encode(), "coordinator", place)
+            payload = Payload(
+                ("update",), update.encode(), "coordinator", place, large=self.world.chance.random() < 0.4
+            )
             carried = {"project": entry["project_id"], "payloads": [payload]}
         return self.send("report", "PUT", path, body, seat=seat, seq=seq, after=after, **carried)
 
@@ -436,6 +497,7 @@ class Site(Process):
         elif roll > 0.1:
             model = f"model of round {entry['round']} of {entry['run_id']}"
             payload = Payload(("model",), model.encode(), "members", self._place(entry, "model"))
+            payload.large = self.world.chance.random() < 0.4
             carried: dict[str, Any] = {"project": entry["project_id"], "payloads": [payload]}
             self.send("aggregated", "POST", path, {}, seat=(entry["run_id"], 0), **carried)
 
@@ -476,8 +538,11 @@ class Site(Process):
 
     def _begin_something(self) -> None:
         chance = self.world.chance
-        if chance.random() < 0.08:
+        roll = chance.random()
+        if roll < 0.08:
             self._change_keys()
+        elif roll < 0.12:
+            self._delete_artifact()
         elif self.boss and self.disk.project is None:
             if not any(out.what == "project" for out in self.disk.outgoing):
                 body = {
@@ -497,6 +562,11 @@ class Site(Process):
                 self._belong(project)
             else:
                 self._write(project)
+
+    def _delete_artifact(self) -> None:
+        """One that it knows of, also if it is needed or another's."""
+        if stored := sorted(one.id for one in self.world.checker.every(r.Artifact) if one.stored_at is not None):
+            self.send("delete", "DELETE", f"/v1/artifacts/{self.world.chance.choice(stored)}", None)
 
     def _report_late(self) -> None:
         """As a site does that lost track: a report that its seat no longer waits for, or not yet."""
@@ -554,11 +624,31 @@ class Site(Process):
         if self.world.known_runs and self.world.chance.random() < 0.7:
             run, coordinator = self.world.chance.choice(self.world.known_runs)
             self._look_at_run(run, coordinator)
+        elif self.world.chance.random() < 0.5:
+            self._look_at_artifact()
         elif letters := sorted(self.world.checker.messages_of):
             letter = self.world.chance.choice(letters)
             answer = self.ask("GET", f"/v1/messages/{letter}")
             if answer.status == 200 and self.id not in self.world.checker.concerned(letter):
                 raise Broken(f"{self.name} could read message {letter}, which does not concern it")
+
+    def _look_at_artifact(self) -> None:
+        """An update is for its owner and the coordinator; bytes that one gets are those that were declared."""
+        artifacts = sorted(self.world.checker.every(r.Artifact), key=lambda one: one.id)
+        if not artifacts:
+            return
+        artifact = self.world.chance.choice(artifacts)
+        what = self.world.chance.choice(("", "/about"))
+        answer = self.ask("GET", f"/v1/artifacts/{artifact.id}{what}")
+        meant_for = (artifact.owner_site_id, self.world.projects.get(artifact.project_id))
+        if answer.status != 404 and artifact.kind == "update" and self.id not in meant_for:
+            raise Broken(f"{self.name} could see artifact {artifact.id} of site {artifact.owner_site_id}")
+        if answer.status == 404 and self.id == artifact.owner_site_id:
+            raise Broken(f"{self.name} could not see its artifact {artifact.id}")
+        if answer.status == 200 and not what:
+            digest = tree_digest(bytes.fromhex(sha256_hex(answer.body)))
+            if digest != artifact.digest:
+                raise Broken(f"{self.name} got other bytes of artifact {artifact.id} than were declared")
 
     def _look_at_run(self, run: str, coordinator: str) -> None:
         answer = self.ask("GET", f"/v1/runs/{run}")
