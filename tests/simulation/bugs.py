@@ -111,6 +111,11 @@ def _drawn(*_: object) -> str:
     return config.clock.draw_id()
 
 
+def _deciding(world: World) -> str:
+    """Which decider is at work."""
+    return next(process.name for process in world.processes if process.kind == "decider" and process.busy)
+
+
 # the transaction
 
 
@@ -438,15 +443,16 @@ def grace_never_ends(_: World) -> list[Swap]:
 # logs
 
 
-@bug("a log piece's place comes from the decider's memory, not from the head of the log")
-def log_places_from_memory(_: World) -> list[Swap]:
-    decide, last = actors.decisions.logs.write_log, dict[str, int]()
+@bug("each decider counts a log's places in its memory, and does not look at the head of the log")
+def log_places_from_memory(world: World) -> list[Swap]:
+    decide, last = actors.decisions.logs.write_log, dict[tuple[str, str], int]()
 
     def remembered(draft: Draft, command: Any, *limits: Any) -> Any:
-        head = draft.get(r.LogHead, command.run_id) or r.LogHead(command.run_id)
-        draft.put(msgspec.structs.replace(head, last_place=max(last.get(command.run_id, 0), head.last_place)))
+        head, log = draft.get(r.LogHead, command.run_id), (_deciding(world), command.run_id)
+        known = last.get(log, head.last_place if head else 0)
+        draft.put(r.LogHead(command.run_id, last_place=known))
         decision = decide(draft, command, *limits)
-        last[command.run_id] = draft.have(r.LogHead, command.run_id).last_place
+        last[log] = draft.have(r.LogHead, command.run_id).last_place
         return decision
 
     return [(actors.decisions.logs, "write_log", remembered)]
@@ -494,16 +500,16 @@ def artifacts_open_to_all(_: World) -> list[Swap]:
 # models
 
 
-@bug("a model's version comes from the decider's memory, not from the project")
-def versions_from_memory(_: World) -> list[Swap]:
-    keep, last = actors.decisions.progress._keep_model, dict[str, int]()
+@bug("each decider counts a project's models in its memory, and does not look at the project")
+def versions_from_memory(world: World) -> list[Swap]:
+    keep, last = actors.decisions.progress._keep_model, dict[tuple[str, str], int]()
 
     def remembered(draft: Draft, run: r.Run, *args: Any) -> int:
-        project = draft.have(r.Project, run.project_id)
-        known = max(last.get(project.id, 0), project.last_model_version)
+        project, decider = draft.have(r.Project, run.project_id), _deciding(world)
+        known = last.get((decider, project.id), 0)
         draft.put(msgspec.structs.replace(project, last_model_version=known))
-        last[project.id] = keep(draft, run, *args)
-        return last[project.id]
+        last[decider, project.id] = keep(draft, run, *args)
+        return last[decider, project.id]
 
     return [(actors.decisions.progress, "_keep_model", remembered)]
 

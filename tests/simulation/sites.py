@@ -541,7 +541,7 @@ class Site(Process):
         roll = chance.random()
         if roll < 0.08:
             self._change_keys()
-        elif roll < 0.12:
+        elif roll < 0.14:
             self._delete_artifact()
         elif self.boss and self.disk.project is None:
             if not any(out.what == "project" for out in self.disk.outgoing):
@@ -565,8 +565,14 @@ class Site(Process):
 
     def _delete_artifact(self) -> None:
         """One that it knows of, also if it is needed or another's."""
-        if stored := sorted(one.id for one in self.world.checker.every(r.Artifact) if one.stored_at is not None):
-            self.send("delete", "DELETE", f"/v1/artifacts/{self.world.chance.choice(stored)}", None)
+        stored = sorted(
+            (one for one in self.world.checker.every(r.Artifact) if one.state == "stored"),
+            key=lambda one: (one.stored_at, one.id),
+        )
+        mine = [one for one in stored if self.id in (one.owner_site_id, self.world.projects[one.project_id])]
+        choice = mine[-2:] if self.world.chance.random() < 0.8 else stored
+        if choice:
+            self.send("delete", "DELETE", f"/v1/artifacts/{self.world.chance.choice(choice).id}", None)
 
     def _report_late(self) -> None:
         """As a site does that lost track: a report that its seat no longer waits for, or not yet."""
