@@ -487,31 +487,12 @@ def room_not_given_back(_: World) -> list[Swap]:
     return [(actors.decisions.artifacts, "_expire", kept)]
 
 
-@bug("nobody asks whether a live run needs an artifact that is to expire")
-def needed_artifacts_expire(_: World) -> list[Swap]:
-    return [(actors.decisions.artifacts, "needed_by", lambda *_: None)]
-
-
 @bug("whoever knows an artifact's id may read it")
 def artifacts_open_to_all(_: World) -> list[Swap]:
     return [(storage.views.artifacts, "_meant_for", lambda _: Clause("1 = 1"))]
 
 
 # models
-
-
-@bug("each decider counts a project's models in its memory, and does not look at the project")
-def versions_from_memory(world: World) -> list[Swap]:
-    keep, last = actors.decisions.progress._keep_model, dict[tuple[str, str], int]()
-
-    def remembered(draft: Draft, run: r.Run, *args: Any) -> int:
-        project, decider = draft.have(r.Project, run.project_id), _deciding(world)
-        known = last.get((decider, project.id), 0)
-        draft.put(msgspec.structs.replace(project, last_model_version=known))
-        last[decider, project.id] = keep(draft, run, *args)
-        return last[decider, project.id]
-
-    return [(actors.decisions.progress, "_keep_model", remembered)]
 
 
 @bug("a round that is completed leaves no model")

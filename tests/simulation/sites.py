@@ -490,6 +490,8 @@ class Site(Process):
             self._log(entry)
 
     def _on_aggregate(self, entry: dict[str, Any]) -> None:
+        if self.world.chance.random() < 0.2:
+            self._delete_artifact()
         path = f"/v1/runs/{entry['run_id']}/tasks/{entry['task_seq']}/rounds/{entry['round']}/aggregated"
         roll = 1.0 if self.world.calm else self.world.chance.random()
         if roll < 0.05:
@@ -500,6 +502,11 @@ class Site(Process):
             payload.large = self.world.chance.random() < 0.4
             carried: dict[str, Any] = {"project": entry["project_id"], "payloads": [payload]}
             self.send("aggregated", "POST", path, {}, seat=(entry["run_id"], 0), **carried)
+
+    def _on_round_completed(self, _: dict[str, Any]) -> None:
+        """It tidies up too early: the newest model is still needed, unless that was the last round."""
+        if self.world.chance.random() < 0.2:
+            self._delete_artifact()
 
     def _on_seat_dropped(self, entry: dict[str, Any]) -> None:
         if not entry["facts"]["may_rejoin"] or self.world.chance.random() < 0.2:
