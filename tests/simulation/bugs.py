@@ -13,27 +13,33 @@ from typing import Any
 
 import msgspec
 
+import actors.decisions.artifacts
 import actors.decisions.draft
+import actors.decisions.logs
 import actors.decisions.messages
 import actors.decisions.needs
 import actors.decisions.progress
 import actors.decisions.runs
+import actors.decisions.sealing
 import actors.decisions.seats
 import broker.protocol.states
 import config.clock
 import storage.store
+import storage.views.artifacts
+import storage.views.logs
 import storage.views.messages
 import storage.views.runs
 import web.waiting
 import web.writing
 from actors.deciding import Decider, DecidingThread, Refolder
 from actors.decisions.draft import Draft
+from actors.decisions.keys import usable
 from actors.relay import Relay
 from broker.messages import Delivery
 from broker.protocol import codec
 from broker.protocol import records as r
 from broker.protocol.chain import hash_of
-from broker.protocol.states import MemberState, RunState, SeatState, Step
+from broker.protocol.states import KeyState, MemberState, RunState, SeatState, Step
 from storage.database import Database
 from storage.due import Due
 from storage.store import Changes, Store, Transaction
@@ -103,6 +109,11 @@ def bug(about: str, shown_by: int = 1) -> Callable[[Callable[[World], list[Swap]
 
 def _drawn(*_: object) -> str:
     return config.clock.draw_id()
+
+
+def _deciding(world: World) -> str:
+    """Which decider is at work."""
+    return next(process.name for process in world.processes if process.kind == "decider" and process.busy)
 
 
 # the transaction
@@ -416,6 +427,79 @@ def chain_broken(_: World) -> list[Swap]:
     return [(actors.decisions.draft, "hash_of", lambda event, _: hash_of(event, ""))]
 
 
+# keys
+
+
+@bug("a seal to a revoked key is accepted", shown_by=6)
+def revoked_key_accepted(_: World) -> list[Swap]:
+    return [(actors.decisions.sealing, "usable", lambda key, now: key.state == KeyState.REVOKED or usable(key, now))]
+
+
+@bug("a superseded key is taken for ever")
+def grace_never_ends(_: World) -> list[Swap]:
+    return [(actors.decisions.sealing, "usable", lambda key, _: key.state != KeyState.REVOKED)]
+
+
+# logs
+
+
+@bug("each decider counts a log's places in its memory, and does not look at the head of the log")
+def log_places_from_memory(world: World) -> list[Swap]:
+    decide, last = actors.decisions.logs.write_log, dict[tuple[str, str], int]()
+
+    def remembered(draft: Draft, command: Any, *limits: Any) -> Any:
+        head, log = draft.get(r.LogHead, command.run_id), (_deciding(world), command.run_id)
+        known = last.get(log, head.last_place if head else 0)
+        draft.put(r.LogHead(command.run_id, last_place=known))
+        decision = decide(draft, command, *limits)
+        last[log] = draft.have(r.LogHead, command.run_id).last_place
+        return decision
+
+    return [(actors.decisions.logs, "write_log", remembered)]
+
+
+@bug("pieces of a log that are there are written again")
+def log_pieces_written_again(_: World) -> list[Swap]:
+    decide = actors.decisions.logs.write_log
+
+    def again(draft: Draft, command: Any, *limits: Any) -> Any:
+        log = draft.get(r.SiteLog, command.run_id, command.site_id, command.task_seq)
+        if log is not None and command.seq <= log.last_seq:
+            command = msgspec.structs.replace(command, seq=log.last_seq + 1)
+        return decide(draft, command, *limits)
+
+    return [(actors.decisions.logs, "write_log", again)]
+
+
+# artifacts
+
+
+@bug("the room of an artifact that expires is not given back")
+def room_not_given_back(_: World) -> list[Swap]:
+    expire = actors.decisions.artifacts._expire
+
+    def kept(draft: Draft, artifact: r.Artifact, reason: str) -> r.Artifact:
+        total = draft.have(r.ArtifactTotal, artifact.project_id)
+        expired = expire(draft, artifact, reason)
+        draft.put(total)
+        return expired
+
+    return [(actors.decisions.artifacts, "_expire", kept)]
+
+
+@bug("whoever knows an artifact's id may read it")
+def artifacts_open_to_all(_: World) -> list[Swap]:
+    return [(storage.views.artifacts, "_meant_for", lambda _: Clause("1 = 1"))]
+
+
+# models
+
+
+@bug("a round that is completed leaves no model")
+def models_forgotten(_: World) -> list[Swap]:
+    return [(actors.decisions.progress, "_keep_model", lambda *_: 1)]
+
+
 # sight
 
 
@@ -431,6 +515,11 @@ def answers_kept_for_all(_: World) -> list[Swap]:
         (Kept, "get", lambda self, key, version: get(self, (key[0], None), version)),
         (Kept, "put", lambda self, key, version, answer: put(self, (key[0], None), version, answer)),
     ]
+
+
+@bug("a participant may read the log of every site")
+def logs_open_to_all(_: World) -> list[Swap]:
+    return [(storage.views.logs, "sees_whole", lambda *_: True)]
 
 
 @bug("whoever knows a message's id may read it")

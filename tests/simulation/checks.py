@@ -12,16 +12,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.chain import hash_of
 from broker.protocol.records import Record, key_of
+from broker.protocol.seals import Seal, is_sealed, read_seal
 from broker.protocol.states import (
+    ARTIFACT,
     DELIVERY,
+    KEY,
     ROUND_FINAL,
     RUN_FINAL,
     SITE,
     TASK_RUN_FINAL,
+    ArtifactState,
     DeliveryState,
+    KeyState,
+    RoundState,
     SiteState,
 )
 from config.clock import SECOND
@@ -35,9 +42,22 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Record)
 KINDS: dict[str, type[Record]] = {kind.TABLE: kind for kind in r.RECORDS}
 FINAL: dict[type[Record], frozenset[Any]] = {r.Run: RUN_FINAL, r.TaskRun: TASK_RUN_FINAL, r.Round: ROUND_FINAL}
-_WRITTEN_ONCE = (r.Outcome, r.Event, r.Submission, r.Organisation)
+_WRITTEN_ONCE = (
+    r.Outcome,
+    r.Event,
+    r.Submission,
+    r.Organisation,
+    r.KeyStatement,
+    r.LogPiece,
+    r.Model,
+    r.ArtifactDeclaration,
+)
 _SITE_MOVES = {(before, after) for (before, _), after in dict(SITE).items()}
 _DELIVERY_MOVES = {(before, after) for (before, _), after in dict(DELIVERY).items()}
+_KEY_MOVES = {(before, after) for (before, _), after in dict(KEY).items()}
+_ARTIFACT_MOVES = {(before, after) for (before, _), after in dict(ARTIFACT).items()}
+_BEFORE_ITS_END = (RoundState.TRAINING, RoundState.AGGREGATING)
+_read_seal = read_seal
 _chain = hash_of
 """As it was before anybody planted a bug."""
 
@@ -59,6 +79,9 @@ class Checker:
         self._fresh: dict[type[Record], list[Any]] = defaultdict(list)
         self._notices: Counter[NoticeKey] = Counter()
         self._touched: set[str] = set()
+        self._artifacts: set[str] = set()
+        self._undeclared: list[str] = []
+        self._keys_before: dict[tuple[object, ...], r.SiteKey] = {}
         self._given = True
         self.check()
         self._given = False
@@ -71,6 +94,16 @@ class Checker:
 
     def have(self, kind: type[R], *key: object) -> R | None:
         return self.rows[kind].get(key)
+
+    def log_of(self, run_id: str, task_seq: int, site_id: str) -> list[bytes]:
+        """The bodies of a site's log, as they are stored; the notes have none."""
+        return [
+            bytes(body)
+            for (body,) in self._connection.execute(
+                "SELECT body FROM log_pieces WHERE run_id = ? AND task_seq = ? AND site_id = ? ORDER BY seq",
+                (run_id, task_seq, site_id),
+            )
+        ]
 
     def mailboxes(self) -> list[r.Mailbox]:
         return self.every(r.Mailbox)
@@ -99,9 +132,12 @@ class Checker:
         if not notes:
             return
         self._noted = notes[-1][0]
+        self._keys_before = dict(self.rows[r.SiteKey])
         self._fresh.clear()
         self._notices.clear()
         self._touched.clear()
+        self._artifacts.clear()
+        self._undeclared.clear()
         self.story.look_again()
         for _, table, old, new in notes:
             if table == "site_beats":
@@ -119,9 +155,12 @@ class Checker:
 
     def _take(self, kind: type[Record], old: Any, new: Any) -> None:
         if new is None:
-            if kind is not r.OutboxRow:
+            if kind is r.OutboxRow:
+                self._forgotten(old)
+            elif kind is r.ArtifactDeclaration:
+                self._undeclared.append(old.artifact_id)
+            else:
                 raise Broken(f"a row of {kind.TABLE} was deleted: {key_of(old)}")
-            self._forgotten(old)
             del self.rows[kind][key_of(old)]
             return
         if old is None:
@@ -132,6 +171,8 @@ class Checker:
                 self.follow_ups[new.id] = new
         elif old != new:
             self._changed(kind, old, new)
+        if kind is r.Artifact or kind is r.ArtifactTotal:
+            self._artifacts.add(new.project_id)
         run_id = new.id if kind is r.Run else getattr(new, "run_id", None)
         if run_id is not None and kind in (r.Run, r.TaskRun, r.Round, r.Seat):
             self._touched.add(run_id)
@@ -144,6 +185,10 @@ class Checker:
             raise Broken(f"{kind.__name__} {key_of(old)} was {old.state}, which is final, and is {new.state} now")
         if kind is r.Site and old.state != new.state and (SiteState(old.state), new.state) not in _SITE_MOVES:
             raise Broken(f"illegal transition: site {old.id} went from {old.state} to {new.state}")
+        if kind is r.SiteKey:
+            self._key_changed(old, new)
+        if kind is r.Artifact:
+            self._artifact_changed(old, new)
         if kind is r.InboxEntry:
             kept = msgspec.structs.replace(
                 new, state=old.state, state_at=old.state_at, kind=old.kind, facts_json=old.facts_json
@@ -155,6 +200,22 @@ class Checker:
                 raise Broken(f"illegal transition: entry {old.seq} went from {old.state} to {new.state}")
         if kind is r.Mailbox and (new.last_seq < old.last_seq or new.acknowledged_seq < old.acknowledged_seq):
             raise Broken(f"the mailbox of site {new.site_id} went back")
+
+    def _key_changed(self, old: r.SiteKey, new: r.SiteKey) -> None:
+        if old.state != new.state and (KeyState(old.state), new.state) not in _KEY_MOVES:
+            raise Broken(
+                f"illegal transition: key {old.epoch} of site {old.site_id} went from {old.state} to {new.state}"
+            )
+        if old.digest != new.digest or (old.state == new.state and old != new):
+            raise Broken(f"key {old.epoch} of site {old.site_id} was overwritten")
+
+    def _artifact_changed(self, old: r.Artifact, new: r.Artifact) -> None:
+        if old.state != new.state and (ArtifactState(old.state), new.state) not in _ARTIFACT_MOVES:
+            raise Broken(f"illegal transition: artifact {old.id} went from {old.state} to {new.state}")
+        moving = ("state", "stored_at", "expires_at", "expired_at", "reason") if old.state != new.state else ()
+        as_it_was = {name: getattr(old, name) for name in (*moving, "message_id")}
+        if msgspec.structs.replace(new, **as_it_was) != old:
+            raise Broken(f"artifact {old.id} was overwritten")
 
     def _beat(self, old: list[Any], new: list[Any]) -> None:
         if new[1] < old[1] or new[2] < old[2]:
@@ -196,6 +257,7 @@ class Checker:
         if missing or extra:
             raise Broken(f"notices missing: {sorted(missing, key=str)}; without a cause: {sorted(extra, key=str)}")
         self._heads()
+        self._counted()
         posted = {message.id for message in self._fresh[r.Message]}
         for message in self._fresh[r.Message]:
             self._message(message)
@@ -222,6 +284,136 @@ class Checker:
             if sorted(run.number for run in firsts) != list(range(1, project.last_run_number + 1)):
                 raise Broken(f"the runs of project {project.id} are not numbered without gaps and doubles")
 
+    def _counted(self) -> None:
+        """Keys, logs, models and artifacts, where something of them has changed."""
+        if self._fresh[r.LogPiece]:
+            self._logs({piece.run_id for piece in self._fresh[r.LogPiece]})
+        for project_id in sorted(self._artifacts):
+            self._room(project_id)
+        if self._artifacts:
+            self._needed()
+        if self._fresh[r.Model] or self._fresh[r.Event]:
+            self._models()
+        if self._fresh[r.SiteKey]:
+            self._keys()
+
+    def _logs(self, runs: set[str]) -> None:
+        """The places of a run's log, and the numbers of each site's pieces, are counted without gaps and doubles."""
+        for run_id in sorted(runs):
+            pieces = [piece for piece in self.every(r.LogPiece) if piece.run_id == run_id]
+            head = self.have(r.LogHead, run_id)
+            if head is None or sorted(piece.place for piece in pieces) != list(range(1, head.last_place + 1)):
+                raise Broken(f"the log of run {run_id} is not numbered without gaps and doubles up to its head")
+            for log in (one for one in self.every(r.SiteLog) if one.run_id == run_id):
+                mine = [one for one in pieces if (one.site_id, one.task_seq) == (log.site_id, log.task_seq)]
+                mine.sort(key=lambda piece: piece.place)
+                if [one.seq for one in mine] != list(range(1, log.last_seq + 1)):
+                    raise Broken(f"the log of site {log.site_id} in run {run_id} has gaps, doubles or another order")
+                if sum(one.size_bytes for one in mine) != log.size_bytes:
+                    raise Broken(f"the log of site {log.site_id} in run {run_id} has another size than it says")
+
+    def _room(self, project_id: str) -> None:
+        """A project's total is what its artifacts that are not expired add up to."""
+        living = [
+            one.size_bytes
+            for one in self.every(r.Artifact)
+            if one.project_id == project_id and one.state != ArtifactState.EXPIRED
+        ]
+        total = self.have(r.ArtifactTotal, project_id)
+        said = (total.live_bytes, total.live_count) if total else None
+        if said != (sum(living), len(living)):
+            raise Broken(f"the artifacts of project {project_id} are said to be {said}, they are {living}")
+
+    def _needed(self) -> None:
+        """No live run has lost its newest model, or an update of a round that is not over."""
+        for artifact_id in self._undeclared:
+            artifact = self.have(r.Artifact, artifact_id)
+            if artifact is None or artifact.state != ArtifactState.EXPIRED:
+                raise Broken(f"the digests of artifact {artifact_id} were forgotten before it expired")
+        live = {run.id for run in self.every(r.Run) if run.state not in RUN_FINAL}
+        needed = {one.model_message_id for one in self.every(r.TaskRun) if one.run_id in live}
+        for one in self.every(r.Submission):
+            here = self.have(r.Round, one.task_run_id, one.round)
+            if one.run_id in live and here is not None and here.state in _BEFORE_ITS_END:
+                needed.add(one.update_message_id)
+        for message_id in sorted(needed - {None}, key=str):
+            message = self.have(r.Message, message_id)
+            artifact = self.have(r.Artifact, message.artifact_id) if message is not None else None
+            if artifact is not None and artifact.state == ArtifactState.EXPIRED:
+                raise Broken(f"artifact {artifact.id} has expired ({artifact.reason}), but a live run needs it")
+
+    def _models(self) -> None:
+        """Each completed round with a model is a version of its project, and the versions have no gaps or doubles."""
+        for project in self.every(r.Project):
+            models = sorted(m.version for m in self.every(r.Model) if m.project_id == project.id)
+            if models != list(range(1, project.last_model_version + 1)):
+                raise Broken(
+                    f"the models of project {project.id} have versions {models}, not 1 to {project.last_model_version}"
+                )
+        made = {(m.run_id, m.task_seq, m.round, m.message_id) for m in self.every(r.Model)}
+        seqs = {task.id: task.seq for task in self.every(r.TaskRun)}
+        rounds = {
+            (one.run_id, seqs[one.task_run_id], one.number, one.model_message_id)
+            for one in self.every(r.Round)
+            if one.state == RoundState.COMPLETED and one.model_message_id is not None
+        }
+        if made != rounds:
+            raise Broken(f"models without a completed round, or such rounds without a model: {sorted(made ^ rounds)}")
+
+    def _keys(self) -> None:
+        """Epochs are counted without gaps; none but the newest is current."""
+        epochs: dict[str, list[r.SiteKey]] = defaultdict(list)
+        for key in self.every(r.SiteKey):
+            epochs[key.site_id].append(key)
+        for site_id, keys in epochs.items():
+            keys.sort(key=lambda key: key.epoch)
+            if [key.epoch for key in keys] != list(range(1, len(keys) + 1)):
+                raise Broken(f"the keys of site {site_id} are not numbered without gaps and doubles")
+            if any(key.state == KeyState.CURRENT for key in keys[:-1]):
+                raise Broken(f"site {site_id} has a key that was not superseded by the one behind it")
+
+    def _seals(self, outcome: r.Outcome, command: Any) -> None:
+        """What was taken is sealed where it has to be, to keys that may be used."""
+        answer = msgspec.json.decode(outcome.answer_json)
+        if outcome.state != "accepted" or answer.get("duplicate"):
+            return
+        for project_id, payload in self._payloads(command):
+            if not is_sealed(payload):
+                if self._sealed(project_id):
+                    raise Broken(f"{outcome.kind} {outcome.id} was accepted without a seal in project {project_id}")
+                continue
+            seal: Seal = _read_seal(payload)
+            for recipient in seal.header.recipients:
+                name = f"key {recipient.epoch} of site {recipient.site}"
+                if self.have(r.SiteKey, recipient.site, recipient.epoch) is None:
+                    raise Broken(f"a seal to {name} was accepted, which does not exist")
+                key = self._keys_before.get((recipient.site, recipient.epoch))
+                if key is not None and key.state == KeyState.REVOKED:
+                    raise Broken(f"a seal to {name} was accepted after that was revoked")
+                if key is not None and key.grace_until is not None and key.grace_until <= outcome.decided_at:
+                    raise Broken(f"a seal to {name} was accepted after its grace")
+
+    def _sealed(self, project_id: str) -> bool:
+        project = self.have(r.Project, project_id)
+        return project is not None and project.sealed == "required"
+
+    def _payloads(self, command: Any) -> list[tuple[str, bytes]]:
+        """The project and the bytes of each payload that a command carries."""
+        if isinstance(command, c.PostMessages):
+            return [(one.project_id, one.body) for one in command.messages if one.body is not None]
+        carried: list[bytes | None] = []
+        if isinstance(command, c.ReportSeat):
+            carried = [command.update]
+        elif isinstance(command, c.ReportAggregated):
+            carried = [command.model]
+        elif isinstance(command, c.WriteLog):
+            carried = list(command.pieces[-1:])  # those before it may have been there already
+        if isinstance(command, c.DeclareArtifact):
+            return [] if command.seal is None else [(command.project_id, command.seal)]
+        found = [payload for payload in carried if payload is not None]
+        run = self.have(r.Run, command.run_id) if found else None
+        return [] if run is None else [(run.project_id, payload) for payload in found]
+
     def _decided(self, outcome: r.Outcome) -> None:
         if self._given:
             return
@@ -234,6 +426,7 @@ class Checker:
             raise Broken(f"command {outcome.id} was decided as another one")
         if self._world.broker.senders[outcome.id] in ("decider", "relay") and outcome.id not in self.follow_ups:
             raise Broken(f"{kind} {outcome.id} was decided, but its cause was never committed")
+        self._seals(outcome, sent.command)
         if kind == "post_messages" and outcome.state == "accepted":
             for message_id in msgspec.json.decode(outcome.answer_json)["ids"]:
                 if self.have(r.Message, message_id) is None:

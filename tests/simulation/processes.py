@@ -23,12 +23,16 @@ from storage.signals import Announcement
 from storage.store import Store
 from tests.simulation.broker import SimulatedPublisher, WorkersBroker
 from tests.simulation.world import Broken, Killed, Process, World
+from web.artifacts import OCTETS
 from web.beats import Beats
 from web.hub import Hub
 
 RELAY_AFTER_S = 2.0
 TICK_EVERY_S = 1.0
 HEARTBEAT_EVERY_S = 3.0
+KEEP_ARTIFACTS_S = 10.0
+RETENTION_EVERY_S = 5
+RULES = Rules(message_ttl_s=600.0, project_quota_bytes=2_000, keep_artifacts_s=KEEP_ARTIFACTS_S, keep_uploads_s=15.0)
 
 
 class DecidingProcess(Process):
@@ -37,7 +41,7 @@ class DecidingProcess(Process):
     def start(self) -> None:
         database = self.open()
         store = Store(database, self.world.web.announced)
-        decider = Decider(store, SimulatedPublisher(self.world, self), self, Rules(message_ttl_s=600.0))
+        decider = Decider(store, SimulatedPublisher(self.world, self), self, RULES)
         self.broker = WorkersBroker(self.world, self)
         worker: Any = _Worker(self.broker)
         self.thread = DecidingThread(worker, decider, self, at_most=self.world.chance.choice((1, 3, 20, 500)))
@@ -92,7 +96,7 @@ class TickerProcess(Process):
             silent_after_s=3 * HEARTBEAT_EVERY_S,
             keep_commands_s=604_800.0,
             keep_inbox_s=604_800.0,
-            keep_artifacts_s=604_800.0,
+            keep_artifacts_s=KEEP_ARTIFACTS_S,
         )
 
     def step(self) -> float:
@@ -213,7 +217,8 @@ class Web(Process):
         assert self.database is not None
         self.database.hold()
         life = self.life
-        content = b"" if request.body is None else msgspec.json.encode(request.body)
+        raw = isinstance(request.body, bytes)
+        content = request.body if raw else b"" if request.body is None else msgspec.json.encode(request.body)
         url = urlsplit(request.path)
         environ: dict[str, Any] = {
             "REQUEST_METHOD": request.method,
@@ -223,7 +228,7 @@ class Web(Process):
             "SERVER_NAME": "hub",
             "SERVER_PORT": "80",
             "SERVER_PROTOCOL": "HTTP/1.1",
-            "CONTENT_TYPE": "application/json" if content else "",
+            "CONTENT_TYPE": OCTETS if raw else "application/json" if content else "",
             "CONTENT_LENGTH": str(len(content)),
             "HTTP_AUTHORIZATION": f"Bearer {request.token}",
             "wsgi.version": (1, 0),
@@ -253,7 +258,8 @@ class Web(Process):
         if life != self.life or not self.alive:
             raise Killed(self)
         self.slowest = max(self.slowest, self.world.micros - began_at)
-        answer = Answer(began["status"], began["headers"], msgspec.json.decode(said) if said else None)
+        told = said if began["headers"].get("Content-Type") == OCTETS else msgspec.json.decode(said) if said else None
+        answer = Answer(began["status"], began["headers"], told)
         if answer.status == 500:
             raise Broken(f"{request.method} {request.path} was answered with 500")
         command = answer.headers.get("Fedyard-Command")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import random
+import shutil
 import tempfile
 import uuid
 from collections import Counter
@@ -16,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+import actors.ticker
 import config.clock
 import web.app
 import web.gathering
@@ -32,8 +34,16 @@ from tests.simulation.broker import Broker
 from tests.simulation.bugs import Bug, planted, replaced
 from tests.simulation.checks import Checker
 from tests.simulation.database import copy, prepare
-from tests.simulation.processes import DecidingProcess, RelayProcess, StillBeats, TickerProcess, Web
-from tests.simulation.sites import KEY, Site
+from tests.simulation.payloads import KEY
+from tests.simulation.processes import (
+    RETENTION_EVERY_S,
+    DecidingProcess,
+    RelayProcess,
+    StillBeats,
+    TickerProcess,
+    Web,
+)
+from tests.simulation.sites import Site
 from tests.simulation.world import START, Broken, World
 
 KNOWN_SITES = ("Aarau", "Bergen", "Cadiz", "Delft")
@@ -74,12 +84,14 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
     folder, template, sites, enrolment = _ground()
     path = folder / "store.sqlite"
     copy(template, path)
+    shutil.rmtree(folder / "artifacts", ignore_errors=True)
     with ExitStack() as stack:
         chance = Chance(seed)
         for name in ("random", "uuid", "secrets"):
             stack.enter_context(replaced(config.clock, name, chance))
         stack.enter_context(replaced(web.app, "Beats", StillBeats))
         stack.enter_context(replaced(web.gathering, "READERS", 100))  # one thread cannot wait for another's read
+        stack.enter_context(replaced(actors.ticker, "RETENTION_EVERY_S", RETENTION_EVERY_S))
         stack.enter_context(_quiet())
         world = World(seed, path)
         stack.callback(_end, world)

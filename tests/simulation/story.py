@@ -154,7 +154,9 @@ class Story:
             self._member(event, kind, facts)
         elif kind == "message_expired":
             self.expected[event.site_id or "", kind, event.run_id, None, None] += 1
-        elif event.run_id is not None:
+        elif kind in ("key_added", "key_revoked"):
+            self._of_key(event.site_id or "")
+        elif event.run_id is not None and not kind.startswith("artifact_"):
             self._of_run(event, kind, facts)
 
     def _member(self, event: r.Event, kind: str, facts: dict[str, Any]) -> None:
@@ -167,6 +169,14 @@ class Story:
         told = {self.coordinators[project], *([] if facts["reason"] == "the site has retired" else [site])}
         for one in told:
             self.expected[one, kind, None, None, None] += 1
+
+    def _of_key(self, site: str) -> None:
+        """Whoever exchanges payloads with the site hears of it, once for each project."""
+        for project, members in self.members.items():
+            coordinator = self.coordinators[project]
+            told = members - {site} if site == coordinator else {coordinator} if site in members else set[str]()
+            for one in told:
+                self.expected[one, "key_changed", None, None, None] += 1
 
     def _of_run(self, event: r.Event, kind: str, facts: dict[str, Any]) -> None:
         assert event.run_id is not None

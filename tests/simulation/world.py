@@ -161,6 +161,8 @@ class World:
         self.processes: list[Process] = []
         self.projects: dict[str, str] = {}
         """Project -> its coordinator, as people tell each other."""
+        self.sealed: dict[str, bool] = {}
+        """Project -> whether its payloads have to be sealed."""
         self.known_runs: list[tuple[str, str]] = []
         """(run, its coordinator)"""
         self.happened: Counter[str] = Counter()
