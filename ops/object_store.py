@@ -92,6 +92,7 @@ class PrivateSeaweed:
             "-filer",
             "-s3",
             "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
             f"-s3.config={config}",
             *ports,
         ]
