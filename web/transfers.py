@@ -74,6 +74,9 @@ def range_of(request: Request, size_bytes: int, etag: str) -> tuple[int, int] | 
     wanted = request.range if condition in (None, f'"{etag}"') else None
     if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
         return None
+    first, _ = wanted.ranges[0]
+    if first is not None and first < 0 < size_bytes <= -first:  # the last bytes, and more than there are: all of them
+        return 0, size_bytes
     found = wanted.range_for_length(size_bytes)
     if found is None:
         headers = {"Content-Range": f"bytes */{size_bytes}"}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from broker.protocol.chunks import CHUNK_BYTES
@@ -281,6 +281,8 @@ def test_any_range(yard: Yard, large: str, first: int, last: int | None) -> None
 
 
 @given(length=st.integers(1, len(LARGE) + 10))
+@example(length=len(LARGE))
+@example(length=len(LARGE) + 1)
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_last_bytes(yard: Yard, large: str, length: int) -> None:
     answer = read(yard.one, large, Range=f"bytes=-{length}")
