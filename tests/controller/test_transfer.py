@@ -187,6 +187,17 @@ def test_it_stands_in_line_for_a_place(tmp_path: Path, key: str) -> None:
         assert hub.client().artifact(artifact).digest == digest_of(many)
 
 
+def test_what_is_cut_gives_its_place_back(tmp_path: Path, link: Any, key: str) -> None:
+    with running(Granian(tmp_path, ["transfers=1"])) as hub:
+        content = noise(24 * MIB, 9)
+        there = link(hub, every_bytes=5 * MIB, times=3)
+        artifact = hub.upload(content, key, Transfer(hub.client(port=there.port), in_flight=1))
+        back = link(hub, every_bytes=5 * MIB, times=3, back=True)
+        Transfer(hub.client(0, port=back.port)).download(artifact, tmp_path / "target")
+        assert (tmp_path / "target").read_bytes() == content
+        assert (there.cuts, back.cuts) == (3, 3)
+
+
 def test_a_refusal_is_told(streaming: Hub, key: str) -> None:
     with pytest.raises(Refused) as refused:
         Transfer(streaming.client()).upload(CONTENT, project_id=streaming.project, kind="initial", key=key)
