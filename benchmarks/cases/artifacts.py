@@ -40,9 +40,9 @@ def measure(board: Board) -> None:
     board.hub.start("web")
     (site,) = scenes.sites(board.hub, 1)
     project = scenes.project(board.hub, [site])
-    load = Load.of(board.sizes.payload_bytes, random_block)
+    loads = {count: Load.of(board.sizes.payload_bytes // (1 if count == 1 else 4), random_block) for count in TOGETHER}
     with bare(board.yard.folder / "bare") as url:
-        for count in TOGETHER:
+        for count, load in loads.items():
             up, down = [], []
             for _ in range(board.sizes.runs):
                 names = [draw_id() for _ in range(count)]
@@ -51,7 +51,7 @@ def measure(board: Board) -> None:
             board.add("part_mb_per_s", f"bare up {count}", up)
             board.add("part_mb_per_s", f"bare down {count}", down)
     with _peak(board) as peaks:
-        for count in TOGETHER:
+        for count, load in loads.items():
             up, down = [], []
             for _ in range(board.sizes.runs):
                 made: list[str] = []
