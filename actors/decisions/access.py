@@ -78,6 +78,11 @@ def is_coordinator(draft: Draft, project: r.Project) -> bool:
     return site is not None and acts_for(draft.by, site)
 
 
+def active_members(draft: Draft, project_id: Id) -> list[Id]:
+    """The sites of a project, its coordinator among them, in the order of their ids."""
+    return [m.site_id for m in draft.group(r.Membership, project_id) if m.state == MemberState.ACTIVE]
+
+
 def is_member(draft: Draft, project: r.Project) -> bool:
     """A site (or somebody who acts for one) that belongs to the project, or is invited or has asked to."""
     states = (MemberState.ACTIVE, MemberState.INVITED, MemberState.REQUESTED)

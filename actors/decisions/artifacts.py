@@ -7,7 +7,17 @@ import math
 import msgspec
 
 from actors.decisions import sealing
-from actors.decisions.access import acts_for, find, forbidden, is_admin, is_coordinator, missing, need_hub, own_site
+from actors.decisions.access import (
+    active_members,
+    acts_for,
+    find,
+    forbidden,
+    is_admin,
+    is_coordinator,
+    missing,
+    need_hub,
+    own_site,
+)
 from actors.decisions.draft import Decision, Draft, Refused
 from broker.protocol import commands as c
 from broker.protocol import records as r
@@ -98,9 +108,8 @@ def _check_place(draft: Draft, project: r.Project, command: c.DeclareArtifact) -
 
 def _check_seal(draft: Draft, project: r.Project, owner: r.Site, command: c.DeclareArtifact) -> None:
     """By the same rules as what travels inline. Who has to be able to open it is asked when it is sent."""
-    members = sealing.active_members(draft, project)
     coordinator = project.coordinator_site_id
-    readers = members if owner.id == coordinator else frozenset({owner.id, coordinator})
+    readers = frozenset(active_members(draft, project.id) if owner.id == coordinator else (owner.id, coordinator))
     kind = command.of_kind if command.of_kind in _OF_A_LIVE_RUN else None
     place = sealing.Place(project, owner, kind, frozenset(), readers, command.run_id, command.task_seq, command.round)
     seal = sealing.checked(draft, place, command.seal, sealing.Ciphertext(command.size_bytes, command.digest))

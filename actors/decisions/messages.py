@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.decisions import sealing
-from actors.decisions.access import missing, need_hub, own_site
+from actors.decisions.access import active_members, missing, need_hub, own_site
 from actors.decisions.artifacts import Place, carry
 from actors.decisions.draft import Decision, Draft, Refused, TooEarly
 from broker.protocol import commands as c
@@ -81,7 +81,7 @@ def _post(draft: Draft, sender: r.Site, index: int, new: c.NewMessage, default_t
 
 def _recipients(draft: Draft, project: r.Project, sender: r.Site, new: c.NewMessage) -> list[Id]:
     """Participant <-> coordinator; coordinator -> all or some. Never participant to participant."""
-    active = [m.site_id for m in draft.group(r.Membership, project.id) if m.state == MemberState.ACTIVE]
+    active = active_members(draft, project.id)
     coordinator = project.coordinator_site_id
     if new.to == "coordinator":
         return [coordinator]

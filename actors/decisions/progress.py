@@ -11,6 +11,7 @@ import math
 
 import msgspec
 
+from actors.decisions.access import active_members
 from actors.decisions.draft import Draft
 from actors.decisions.projects import predecessors
 from broker.protocol import commands as c
@@ -229,8 +230,7 @@ def _finish(draft: Draft, run: r.Run, step: Step, reason: str, detail: str, *, n
     }
     facts = {"number": run.number, "attempt": run.attempt, "state": run.state, "reason": reason, "detail": detail}
     run_event(draft, run, kinds[step], facts)
-    told = {m.site_id for m in draft.group(r.Membership, run.project_id) if m.state == MemberState.ACTIVE}
-    for site_id in sorted(told):
+    for site_id in active_members(draft, run.project_id):
         draft.notify(site_id, Notice.RUN_ENDED, facts, project_id=run.project_id, run_id=run.id)
     if next_too:
         draft.follow_up(c.BeginRun(project_id=run.project_id), run.id)

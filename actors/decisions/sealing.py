@@ -10,12 +10,13 @@ from collections.abc import Iterable
 
 import msgspec
 
+from actors.decisions.access import active_members
 from actors.decisions.draft import Draft, Refused
 from actors.decisions.keys import identity_of, usable
 from broker.protocol import records as r
 from broker.protocol.ids import Id
 from broker.protocol.seals import Seal, SealMalformed, SealUnsupported, is_sealed, read_seal, tree_digest
-from broker.protocol.states import SEAT_LIVE, KeyState, MemberState
+from broker.protocol.states import SEAT_LIVE, KeyState
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -61,12 +62,7 @@ def to_members(
     """A global model: for every live seat of its task whose site can be sealed to, and for whatever member else."""
     live = {seat.site_id for seat in draft.group(r.Seat, task.id) if seat.state in SEAT_LIVE}
     must = frozenset(site_id for site_id in live if _has_key(draft, site_id))
-    return Place(project, sender, kind, must, active_members(draft, project), run_id, task.seq, round)
-
-
-def active_members(draft: Draft, project: r.Project) -> frozenset[Id]:
-    """Everybody in the project; its coordinator is one of them."""
-    return frozenset(m.site_id for m in draft.group(r.Membership, project.id) if m.state == MemberState.ACTIVE)
+    return Place(project, sender, kind, must, frozenset(active_members(draft, project.id)), run_id, task.seq, round)
 
 
 def _has_key(draft: Draft, site_id: Id) -> bool:
