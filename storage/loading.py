@@ -46,7 +46,7 @@ def load(database: Database, needs: Needs) -> Loaded:
 
 
 def _load_logs(database: Database, needs: Needs) -> tuple[list[Record], Needs]:
-    """The heads of logs, the runs and seats that they are of; and the needs without them, with the runs' projects.
+    """The heads of logs, the runs and seats that they are of; and the needs with the runs' projects.
 
     Of a run with many sites only those that write are loaded. Like keys: these, and the other sites' in other runs.
     """
@@ -59,7 +59,6 @@ def _load_logs(database: Database, needs: Needs) -> tuple[list[Record], Needs]:
     reader.loaded.records += (r.SiteLog(*row) for row in database.all(_SITE_LOGS, run_ids, site_ids))
     wider = Needs(projects={run.project_id for run in runs})
     wider.add(needs)
-    wider.logs = set()
     return reader.loaded.records, wider
 
 
@@ -267,7 +266,7 @@ _MESSAGES = (
 _QUEUED = f"{_select(r.InboxEntry)} WHERE message_id {{any:uuid}} AND state = 'queued'"
 
 _COMMON = frozenset({"runs", "mentioned_runs", "members_of", "projects", "sites", "keys", "keys_in"})
-_APART = frozenset({"artifacts", "ending_artifacts", "totals_of"})
+_APART = frozenset({"logs", "artifacts", "ending_artifacts", "totals_of"})
 """Loaded before, by queries of their own; what hangs on them is then in the needs."""
 
 

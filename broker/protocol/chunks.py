@@ -58,9 +58,3 @@ def tree_digest(digests: bytes) -> str:
 def found_digests(count: int, found: dict[int, str]) -> bytes:
     """The digests of what was found, as an artifact declares them; zeros where there is nothing."""
     return b"".join(bytes.fromhex(found[n]) if n in found else _ABSENT for n in range(count))
-
-
-def differing(declared: bytes, found: bytes) -> list[int]:
-    """The numbers of the chunks that are missing, or are not what was declared."""
-    places = range(0, len(declared), DIGEST_BYTES)
-    return [at // DIGEST_BYTES for at in places if declared[at : at + DIGEST_BYTES] != found[at : at + DIGEST_BYTES]]

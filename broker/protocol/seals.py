@@ -20,6 +20,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
+from broker.protocol import chunks
 from broker.protocol.commands import Micros, Sha256, Slug
 from broker.protocol.ids import Id
 
@@ -32,7 +33,6 @@ SIGNATURE_BYTES = 64
 SEGMENT_BYTES = 1_048_576
 TAG_BYTES = 16
 """The last bytes of each segment of the body; all others hold one byte of plaintext each."""
-CHUNK_BYTES = 4_194_304
 MOST_RECIPIENTS = 2000
 MOST_HEADER_BYTES = 262_144
 
@@ -226,9 +226,7 @@ def _place_of(header: bytes, site_id: Id | None) -> int | None:
 
 
 def tree_digest(content: bytes | memoryview) -> str:
-    """SHA-256 (hex) over the SHA-256 of every 4 MiB of the content; of nothing for no content."""
-    whole = hashlib.sha256()
+    """The digest (hex) of an artifact of this content: see `chunks.tree_digest`."""
     view = memoryview(content)
-    for at in range(0, len(view), CHUNK_BYTES):
-        whole.update(hashlib.sha256(view[at : at + CHUNK_BYTES]).digest())
-    return whole.hexdigest()
+    chunks_ = (view[at : at + chunks.CHUNK_BYTES] for at in range(0, len(view), chunks.CHUNK_BYTES))
+    return chunks.tree_digest(b"".join(hashlib.sha256(chunk).digest() for chunk in chunks_))

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.protocol import seals as s
+from broker.protocol.chunks import CHUNK_BYTES
 from broker.protocol.ids import derive
 from tests.seals import assembled, ciphertext, header_of, sealed, wrap
 
@@ -80,7 +81,7 @@ def test_who_is_no_recipient_gets_no_wrap(site: str | None) -> None:
     assert seal.header == s.read_seal(SEALED).header
 
 
-@pytest.mark.parametrize("size", [0, 1, s.CHUNK_BYTES - 1, s.CHUNK_BYTES, s.CHUNK_BYTES + 1, 2 * s.CHUNK_BYTES + 9])
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES + 9])
 def test_the_tree_digest_is_over_the_digests_of_the_chunks(size: int) -> None:
     content = (b"0123456789abcdef" * (size // 16 + 1))[:size]
     chunks = [content[at : at + 4 * 1024 * 1024] for at in range(0, size, 4 * 1024 * 1024)]
