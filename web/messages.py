@@ -5,14 +5,13 @@ from __future__ import annotations
 from flask import Response
 
 from broker.protocol.commands import NewMessage, PostMessages
-from broker.protocol.seals import carried_bytes
 from storage.views import messages as views
 from storage.views.resources import Message
 from web.bodies import NewMessages
 from web.calls import Call, answer
 from web.errors import not_found
 from web.operations import SITES, Operation
-from web.parsing import within_inline_limit
+from web.parsing import payload_within_limit
 from web.results import Sent
 from web.writing import write
 
@@ -20,9 +19,7 @@ from web.writing import write
 def post(call: Call) -> Response:
     body: NewMessages = call.body
     for number, message in enumerate(body.messages):
-        within_inline_limit(
-            carried_bytes(message.body or b""), call.web.hub.settings.inline_limit_bytes, f"messages[{number}].body"
-        )
+        payload_within_limit(message.body, call.web.hub.settings.inline_limit_bytes, f"messages[{number}].body")
     return write(
         call,
         PostMessages(

@@ -9,6 +9,7 @@ import msgspec
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from broker.protocol.seals import carried_bytes
 from web.bodies import UUID_PATTERN, Query
 from web.errors import Refused
 
@@ -74,6 +75,11 @@ def preferred_wait(request: Request) -> float | None:
     """The seconds of `Prefer: wait=`, 30 at most; None without it. Other preferences are not ours."""
     found = _PREFERRED.search(request.headers.get("Prefer", ""))
     return None if found is None else min(float(found[1]), MOST_WAIT_S)
+
+
+def payload_within_limit(payload: bytes | None, limit_bytes: int, what: str) -> None:
+    """Raises 413 for a payload that is too large to travel inline; what a sealed one has for its readers is free."""
+    within_inline_limit(carried_bytes(payload or b""), limit_bytes, what)
 
 
 def within_inline_limit(size_bytes: int, limit_bytes: int, what: str) -> None:

@@ -6,7 +6,6 @@ from flask import Response
 
 from broker.protocol.commands import ReportAggregated, ReportSeat, RestartRun, StopRun
 from broker.protocol.ids import Id
-from broker.protocol.seals import carried_bytes
 from storage.views import events
 from storage.views import runs as views
 from storage.views.resources import Event, Run, RunHead
@@ -15,7 +14,7 @@ from web.bodies import Aggregated, Restart, RunEventsQuery, RunQuery, RunsQuery,
 from web.calls import Call, answer, given, written
 from web.errors import not_found
 from web.operations import Operation
-from web.parsing import within_inline_limit
+from web.parsing import payload_within_limit
 from web.results import RoundResult, RunResult, SeatResult, Stopped
 from web.streaming import stream, wants_stream
 from web.writing import write
@@ -102,7 +101,7 @@ def read_events(call: Call) -> Response:
 
 def report(call: Call) -> Response:
     body: SeatReport = call.body
-    within_inline_limit(carried_bytes(body.update or b""), call.web.hub.settings.inline_limit_bytes, "the update")
+    payload_within_limit(body.update, call.web.hub.settings.inline_limit_bytes, "the update")
     return write(
         call,
         ReportSeat(
@@ -122,7 +121,7 @@ def report(call: Call) -> Response:
 
 def aggregated(call: Call) -> Response:
     body: Aggregated = call.body
-    within_inline_limit(carried_bytes(body.model or b""), call.web.hub.settings.inline_limit_bytes, "the model")
+    payload_within_limit(body.model, call.web.hub.settings.inline_limit_bytes, "the model")
     return write(
         call,
         ReportAggregated(
