@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from controller import answers as a
 from controller import sealing
@@ -25,6 +25,7 @@ from controller.seal_errors import Damaged, Gone, IdentityChanged, Malformed, No
 from controller.sealing import Address, Opener
 from controller.site import Settings
 from controller.state import State
+from controller.transfer import Transfer
 from controller.trust import Changed, Member, Trust
 
 INLINE_AT_MOST_BYTES = 262_144
@@ -43,28 +44,6 @@ SEAL_ANEW = ("key_unusable", "seal_expired", "seal_readdressed")
 """Refusals for keys, time or recipients: the directory has changed; it is read again, and the payload sealed anew."""
 
 Packed: TypeAlias = bytes | Path
-
-
-class Transfer(Protocol):
-    """Carries files to the hub and back; transfer.py does. A repeat goes on where the last try ended."""
-
-    def upload(
-        self,
-        source: Path,
-        /,
-        *,
-        project_id: str,
-        kind: str,
-        key: str,
-        run_id: str | None,
-        task_seq: int | None,
-        round: int | None,
-        seal: bytes | None,
-    ) -> str:
-        """The id of the stored artifact."""
-
-    def download(self, artifact_id: str, path: Path, /, *, digest: str | None = None) -> None:
-        """`path` is there once all of it has come and fits the artifact's digest."""
 
 
 @dataclass(frozen=True)
