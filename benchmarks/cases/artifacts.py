@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 from benchmarks import scenes
 from benchmarks.board import Board
 from benchmarks.cases.sealing import filled, memory, random_block
-from benchmarks.freight import CHUNK_BYTES, Freighter, Load
+from benchmarks.freight import Freighter, Load
+from benchmarks.granian import serving
 from benchmarks.people import CLOCK, person
 from benchmarks.scenes import Site
+from broker.protocol.chunks import CHUNK_BYTES
 from chaos.links import Link, Links
 from config.clock import SECOND, draw_id
 from controller import sealing
 from controller.client import Client
 from controller.sealing import Address
 from controller.transfer import Transfer
-from ops.place import CHECKOUT
-from ops.servers import free_port, listens
 
 BARE = "benchmarks.bare:transfer"
 BARE_FILES = 16
@@ -41,7 +37,9 @@ def measure(board: Board) -> None:
     (site,) = scenes.sites(board.hub, 1)
     project = scenes.project(board.hub, [site])
     loads = {count: Load.of(board.sizes.payload_bytes // (1 if count == 1 else 4), random_block) for count in TOGETHER}
-    with bare(board.yard.folder / "bare") as url:
+    folder = board.yard.folder / "bare"
+    folder.mkdir(exist_ok=True)
+    with serving(BARE, BARE_FOLDER=str(folder)) as (url, _):
         for count, load in loads.items():
             up, down = [], []
             for _ in range(board.sizes.runs):
@@ -178,20 +176,3 @@ def _peak(board: Board) -> Iterator[list[float]]:
     finally:
         over.set()
         looking.join()
-
-
-@contextmanager
-def bare(folder: Path) -> Iterator[str]:
-    """The bare transfer in granian, as the web is served."""
-    folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "1", "--blocking-threads", "64", "--no-ws", "--http", "1", "--log-level", "error", BARE]
-    environment = {**os.environ, "BARE_FOLDER": str(folder)}
-    with subprocess.Popen(command, cwd=CHECKOUT, env=environment, start_new_session=True) as server:
-        try:
-            while not listens(port):
-                time.sleep(0.05)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()

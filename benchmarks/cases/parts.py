@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 import time
 from contextlib import closing
 
@@ -14,11 +11,10 @@ import psycopg2
 
 from benchmarks.board import Board
 from benchmarks.client import Pool, request
+from benchmarks.granian import serving
 from benchmarks.load import closed
 from benchmarks.yard import Watch
 from config.clock import draw_id
-from ops.place import CHECKOUT
-from ops.servers import free_port, listens
 
 QUEUE = "bench.parts"
 BODY = b"x" * 400
@@ -129,18 +125,12 @@ def _commits(board: Board, seconds: float) -> float:
 
 
 def _empty_replies(board: Board, watch: Watch) -> list[float]:
-    port = free_port()
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "1", "--blocking-threads", "64", "--no-ws", "--http", "1", "--log-level", "error", EMPTY]
-    with subprocess.Popen(command, cwd=CHECKOUT, env=dict(os.environ), start_new_session=True) as server:
+    with serving(EMPTY) as (url, server):
         try:
-            while not listens(port):
-                time.sleep(0.05)
             board.hub.processes["empty"] = server
-            return asyncio.run(_ask(f"http://127.0.0.1:{port}", board, watch))
+            return asyncio.run(_ask(url, board, watch))
         finally:
             board.hub.processes.pop("empty", None)
-            server.terminate()
 
 
 async def _ask(url: str, board: Board, watch: Watch) -> list[float]:
