@@ -11,7 +11,7 @@ import pytest
 
 from broker.policies import apply_policies, policies
 from broker.port import BrokerUnavailable
-from broker.protocol.routes import QUEUES
+from broker.protocol.routes import QUEUES, ROUTES
 from broker.publisher import GroupPublisher
 from ops.servers import free_port
 from tests.broker.proxy import Proxy
@@ -244,7 +244,7 @@ def test_a_crash_of_rabbitmq_loses_nothing_that_was_confirmed(rabbitmq, rabbit):
 
 
 def test_the_policies_are_in_force_for_every_queue(rabbitmq, rabbit):
-    rabbit.work(actors=["stop_run", "record_heartbeats", "enrol_site", "create_project", "post_messages"])
+    rabbit.work(actors=list({route.queue: route.actor for route in ROUTES.values()}.values()))
     apply_policies(rabbitmq.management.call, rabbit.vhost)
     apply_policies(rabbitmq.management.call, rabbit.vhost)
 

@@ -52,7 +52,8 @@ def envelope(command: c.AnyCommand) -> Envelope:
 
 def until(true: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait until it is; a test that waits in vain fails."""
-    for _ in range(int(seconds / 0.01)):
+    deadline = CLOCK.monotonic() + seconds
+    while CLOCK.monotonic() < deadline:
         if true():
             return
         CLOCK.sleep(0.01)

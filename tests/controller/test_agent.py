@@ -28,7 +28,7 @@ def model_of(project: Project, run: Run) -> float:
 def trained(project: Project, run_id: str, rounds: int = 2) -> None:
     """The run succeeds, every round with one update of each site, and the model is what it must be."""
     run = project.finished(run_id)
-    assert (run.state, run.reason) == ("succeeded", "completed")
+    assert (run.state, run.reason) == ("succeeded", "completed"), [s for t in run.tasks for s in t.seats]
     ids = sorted(site.site_id for site in project.sites)
     assert [sorted(s.site_id for s in r.submissions) for r in run.tasks[0].rounds] == [ids] * rounds
     if run.tasks[0].spec.model != f"{TASKS}:Large":
