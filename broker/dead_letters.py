@@ -179,7 +179,9 @@ class RabbitDeadLetters:
         except Exception as error:  # noqa: BLE001 - pika raises more than it documents
             raise BrokerUnavailable(f"RabbitMQ cannot be reached: {cause_of(error)}") from None
         try:
-            yield self._letters(connection.channel(), [queue] if queue else [q.name for q in QUEUES if q.durable])
+            channel = connection.channel()
+            yield self._letters(channel, [queue] if queue else [q.name for q in QUEUES if q.durable])
+            channel.basic_recover(requeue=True)  # answered; a closed channel's messages come back some time later
         except pika.exceptions.AMQPError as error:
             raise BrokerUnavailable(f"RabbitMQ went away: {cause_of(error)}") from None
         finally:
