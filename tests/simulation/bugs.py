@@ -45,6 +45,7 @@ from storage.due import Due
 from storage.store import Changes, Store, Transaction
 from storage.views.sight import Clause
 from tests.simulation.broker import SimulatedPublisher
+from tests.simulation.processes import DecidingProcess
 from tests.simulation.sites import Site
 from tests.simulation.world import World
 from web.kept import Kept
@@ -111,9 +112,9 @@ def _drawn(*_: object) -> str:
     return config.clock.draw_id()
 
 
-def _deciding(world: World) -> str:
-    """Which decider is at work."""
-    return next(process.name for process in world.processes if process.kind == "decider" and process.busy)
+def _deciding(world: World) -> object:
+    """The decider at work, another one after each start."""
+    return next(one.thread for one in world.processes if isinstance(one, DecidingProcess) and one.busy)
 
 
 # the transaction
@@ -229,7 +230,7 @@ def acknowledged_before_effect(_: World) -> list[Swap]:
     return [(DecidingThread, "_decide", hasty)]
 
 
-@bug("a retry that could not be published is acknowledged all the same", shown_by=2)
+@bug("a retry that could not be published is acknowledged all the same", shown_by=30)
 def failed_retry_acknowledged(_: World) -> list[Swap]:
     return [(Delivery, "to_return", property(lambda _: False, lambda *_: None))]
 
@@ -285,7 +286,7 @@ def ticker_without_deadlines(_: World) -> list[Swap]:
     return [(Due, "deadlines", lambda *_: [])]
 
 
-@bug("a deadline is passed without asking whether it is still the one", shown_by=15)
+@bug("a deadline is passed without asking whether it is still the one", shown_by=48)
 def stale_deadlines_passed(_: World) -> list[Swap]:
     decide = actors.decisions.seats.pass_deadline
 
@@ -443,9 +444,9 @@ def grace_never_ends(_: World) -> list[Swap]:
 # logs
 
 
-@bug("each decider counts a log's places in its memory, and does not look at the head of the log")
+@bug("each decider counts a log's places in its memory, and does not look at the head of the log", shown_by=8)
 def log_places_from_memory(world: World) -> list[Swap]:
-    decide, last = actors.decisions.logs.write_log, dict[tuple[str, str], int]()
+    decide, last = actors.decisions.logs.write_log, dict[tuple[object, str], int]()
 
     def remembered(draft: Draft, command: Any, *limits: Any) -> Any:
         head, log = draft.get(r.LogHead, command.run_id), (_deciding(world), command.run_id)
@@ -487,12 +488,31 @@ def room_not_given_back(_: World) -> list[Swap]:
     return [(actors.decisions.artifacts, "_expire", kept)]
 
 
+@bug("nobody asks whether a live run needs an artifact that is to expire", shown_by=5)
+def needed_artifacts_expire(_: World) -> list[Swap]:
+    return [(actors.decisions.artifacts, "needed_by", lambda *_: None)]
+
+
 @bug("whoever knows an artifact's id may read it")
 def artifacts_open_to_all(_: World) -> list[Swap]:
     return [(storage.views.artifacts, "_meant_for", lambda _: Clause("1 = 1"))]
 
 
 # models
+
+
+@bug("a decider counts a project's models itself, knows none when it starts, and may overwrite one", shown_by=5)
+def versions_from_memory(world: World) -> list[Swap]:
+    keep, last = actors.decisions.progress._keep_model, dict[tuple[object, str], int]()
+
+    def remembered(draft: Draft, run: r.Run, *args: Any) -> int:
+        project, decider = draft.have(r.Project, run.project_id), _deciding(world)
+        draft.put(msgspec.structs.replace(project, last_model_version=last.get((decider, project.id), 0)))
+        last[decider, project.id] = keep(draft, run, *args)
+        return last[decider, project.id]
+
+    upsert = f"{storage.store._SQLITE[r.Model]} ON CONFLICT DO UPDATE SET digest = EXCLUDED.digest"
+    return [(actors.decisions.progress, "_keep_model", remembered), (storage.store._SQLITE, r.Model, upsert)]
 
 
 @bug("a round that is completed leaves no model")
