@@ -22,6 +22,7 @@ import actors.decisions.progress
 import actors.decisions.runs
 import actors.decisions.sealing
 import actors.decisions.seats
+import actors.sweeper
 import broker.protocol.states
 import config.clock
 import storage.store
@@ -35,6 +36,7 @@ from actors.deciding import Decider, DecidingThread, Refolder
 from actors.decisions.draft import Draft
 from actors.decisions.keys import usable
 from actors.relay import Relay
+from actors.sweeper import Sweeper
 from broker.messages import Delivery
 from broker.protocol import codec
 from broker.protocol import records as r
@@ -43,6 +45,7 @@ from broker.protocol.states import KeyState, MemberState, RunState, SeatState, S
 from storage.database import Database
 from storage.due import Due
 from storage.store import Changes, Store, Transaction
+from storage.views.artifacts import states_of
 from storage.views.sight import Clause
 from tests.simulation.broker import SimulatedPublisher
 from tests.simulation.processes import DecidingProcess
@@ -491,6 +494,20 @@ def room_not_given_back(_: World) -> list[Swap]:
 @bug("nobody asks whether a live run needs an artifact that is to expire", shown_by=5)
 def needed_artifacts_expire(_: World) -> list[Swap]:
     return [(actors.decisions.artifacts, "needed_by", lambda *_: None)]
+
+
+@bug("the bytes of an artifact that is not stored yet are swept", shown_by=2)
+def uploads_swept(_: World) -> list[Swap]:
+    def hasty(*args: Any) -> dict[str, str]:
+        found = states_of(*args)
+        return {id: "expired" if state == "declared" else state for id, state in found.items()}
+
+    return [(actors.sweeper, "states_of", hasty)]
+
+
+@bug("nothing is swept")
+def sweeper_never_sweeps(_: World) -> list[Swap]:
+    return [(Sweeper, "turn", lambda _: 0)]
 
 
 @bug("whoever knows an artifact's id may read it")

@@ -15,6 +15,7 @@ import msgspec
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.chain import hash_of
+from broker.protocol.chunks import count_of
 from broker.protocol.records import Record, key_of
 from broker.protocol.seals import Seal, is_sealed, read_seal
 from broker.protocol.states import (
@@ -37,6 +38,7 @@ from tests.simulation.story import NoticeKey, Story, Task
 from tests.simulation.world import Broken, World
 
 if TYPE_CHECKING:
+    from storage.artifacts import Blobs
     from storage.database import Database
 
 R = TypeVar("R", bound=Record)
@@ -508,6 +510,18 @@ class Checker:
             return f"never decided: {undecided}"
         lost = [row.envelope_json[:300] for id, row in self.follow_ups.items() if self.have(r.Outcome, id) is None]
         return f"follow-ups were lost: {lost}" if lost else None
+
+    def unswept(self, blobs: Blobs) -> str | None:
+        """Bytes that are still there and need not be, or None."""
+        kept = {one.id for one in self.every(r.Artifact) if one.state != ArtifactState.EXPIRED}
+        left = sorted({one.artifact for one in blobs.stored()} - kept)
+        return f"chunks of {left} were not swept" if left else None
+
+    def find_every_byte(self, blobs: Blobs) -> None:
+        """Every chunk of every stored artifact is there."""
+        for one in self.every(r.Artifact):
+            if one.state == ArtifactState.STORED and len(blobs.have(one.id)) != count_of(one.size_bytes):
+                raise Broken(f"artifact {one.id} is stored, and not all of its chunks are there")
 
     def audit(self, database: Database) -> None:
         """The hub's own look at its chains agrees."""

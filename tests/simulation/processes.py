@@ -15,6 +15,7 @@ import web.app
 from actors.deciding import Decider, DecidingThread
 from actors.decisions.decide import Rules
 from actors.relay import Relay
+from actors.sweeper import Sweeper
 from actors.ticker import Ticker
 from config.settings import Settings
 from storage.artifacts import open_blobs
@@ -28,6 +29,7 @@ from web.beats import Beats
 from web.hub import Hub
 
 RELAY_AFTER_S = 2.0
+SWEEP_EVERY_S = 3.0
 TICK_EVERY_S = 1.0
 HEARTBEAT_EVERY_S = 3.0
 KEEP_ARTIFACTS_S = 10.0
@@ -75,13 +77,18 @@ class _Worker:
 
 
 class RelayProcess(Process):
+    """With the sweeper, as in the hub."""
+
     def start(self) -> None:
-        self.relay = Relay(Store(self.open()), SimulatedPublisher(self.world, self), self, RELAY_AFTER_S)
+        database = self.open()
+        self.relay = Relay(Store(database), SimulatedPublisher(self.world, self), self, RELAY_AFTER_S)
+        self.sweeper = Sweeper(self.world.web.blobs, database, self, SWEEP_EVERY_S)
 
     def step(self) -> float:
         assert self.database is not None
         self.database.hold()
         self.relay.sweep()
+        self.sweeper.turn()
         return RELAY_AFTER_S
 
 
@@ -137,7 +144,7 @@ class Web(Process):
     def __init__(self, world: World, settings: Settings) -> None:
         super().__init__(world, "web")
         self._settings = settings
-        self._blobs = open_blobs(settings.artifacts_url, self)
+        self.blobs = open_blobs(settings.artifacts_url, self)
         self._announcements: deque[tuple[int, Announcement]] = deque()
         self._hear: list[Callable[[Announcement], None]] = []
         self._forget: list[Callable[[], None]] = []
@@ -150,7 +157,7 @@ class Web(Process):
         self._announcements.clear()
         self._hear, self._forget = [], []
         publisher = SimulatedPublisher(self.world, self)
-        self.app = web.app.create_app(Hub(self._settings, self.open(), publisher, self, self, self._blobs))
+        self.app = web.app.create_app(Hub(self._settings, self.open(), publisher, self, self, self.blobs))
 
     def step(self) -> float:
         """The connection that announcements come over may break: then some are lost, and the web is told."""

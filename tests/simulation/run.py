@@ -123,6 +123,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
             world.run(functools.partial(_undone, world, folk))
             for site in folk:
                 site.compare()
+            world.checker.find_every_byte(world.web.blobs)
             assert world.web.database is not None
             world.checker.audit(world.web.database)
         except Broken as broken:
@@ -131,7 +132,8 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
 
 
 def _undone(world: World, folk: list[Site]) -> str | None:
-    return world.checker.undone() or next(filter(None, (site.undone() for site in folk)), None)
+    sites = (site.undone() for site in folk)
+    return world.checker.undone() or next(filter(None, sites), None) or world.checker.unswept(world.web.blobs)
 
 
 def _end(world: World) -> None:
