@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from actors.deciding import decide_now
 from actors.decisions.decide import Rules
+from actors.running import rules_of
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.chunks import CHUNK_BYTES
@@ -17,6 +18,7 @@ from broker.protocol.commands import Subject
 from broker.protocol.events import Notice
 from broker.protocol.ids import sha256_hex
 from broker.protocol.states import Report
+from config.settings import Settings, SettingsError
 from storage.due import Due
 from tests.hub import SECOND, Hub
 
@@ -179,11 +181,31 @@ def ruled(hub: Hub, command: c.AnyCommand, by: Subject, rules: Rules) -> r.Outco
     return decide_now(hub.store, [hub.envelope(command, by)], hub.clock.now(), rules)[0]
 
 
-def test_an_artifact_has_a_limit(yard: Yard) -> None:
-    rules = Rules(artifact_limit_bytes=100)
+@pytest.mark.parametrize("kind", get_args(c.ArtifactKind))
+def test_an_artifact_has_its_kinds_limit(yard: Yard, kind: c.ArtifactKind) -> None:
+    coordinator, depth = yard.sites[0], {"update": 3, "model": 3, "log": 2}.get(kind, 0)
+    place = dict([("run_id", yard.run()), ("task_seq", 1), ("round", 1)][:depth])
+    rules = Rules(**{f"artifact_limit_{one}_bytes": 100 if one == kind else 50 for one in get_args(c.ArtifactKind)})
+    assert ruled(yard.hub, yard.declaring(coordinator, kind, 100, **place), coordinator, rules).status == 201
+    refused = ruled(yard.hub, yard.declaring(coordinator, kind, 101, **place), coordinator, rules)
+    problem = json.loads(refused.answer_json)
+    assert (refused.status, problem["type"]) == (413, "/problems/too_large")
+    assert f"kind {kind!r} has 101 bytes, this hub takes 100 of that kind at most; declare less" in problem["detail"]
+    assert yard.used() == (100, 1)
+
+
+def test_no_kinds_limit_is_above_that_of_all(yard: Yard) -> None:
+    rules = Rules(artifact_limit_bytes=100, artifact_limit_result_bytes=200)
     assert ruled(yard.hub, yard.declaring(yard.sites[1], size=100), yard.sites[1], rules).status == 201
-    refused = ruled(yard.hub, yard.declaring(yard.sites[1], size=101), yard.sites[1], rules)
-    assert (refused.status, json.loads(refused.answer_json)["type"]) == (413, "/problems/too_large")
+    assert ruled(yard.hub, yard.declaring(yard.sites[1], size=101), yard.sites[1], rules).status == 413
+
+
+def test_the_limits_are_the_operators_choice() -> None:
+    settings = Settings.read({"FEDYARD_ARTIFACT_LIMIT_LOG_BYTES": "7"})
+    assert rules_of(settings).largest_artifact("log") == 7
+    assert rules_of(Settings()) == Rules()
+    with pytest.raises(SettingsError, match="FEDYARD_ARTIFACT_LIMIT_LOG_BYTES"):
+        Settings.read({"FEDYARD_ARTIFACT_LIMIT_LOG_BYTES": "0"})
 
 
 def test_a_project_has_a_quota_that_deleting_gives_back(yard: Yard) -> None:
