@@ -86,6 +86,12 @@ class Blobs(Protocol):
     def downloads(self, artifact: Id, chunks: Iterable[Chunk]) -> dict[int, str] | None:
         """Addresses from which these chunks may be read; None where bytes go through the hub."""
 
+    def ready(self) -> str | None:
+        """None if chunks can be put, as far as can be told without putting one; else one sentence on what is wrong.
+
+        Raises nothing, and takes a few seconds at most.
+        """
+
     def stored(self) -> Iterator[Stored]:
         """Every artifact that something lies there for."""
 
