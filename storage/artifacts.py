@@ -19,7 +19,10 @@ from config.clock import Clock, Micros
 from config.settings import SettingsError, url_path
 
 BLOCK_BYTES = 262_144
-"""How much of a chunk is in memory at a time."""
+"""How much of a chunk is in memory at a time while it is handed out."""
+INTAKE_BYTES = 131_072
+"""The same while it comes in. The server gathers as much before it hands it on, so each transfer holds it several
+times; larger ones are not faster."""
 
 
 class StorageFull(Exception):

@@ -26,6 +26,7 @@ from broker.protocol.ids import Id, is_id
 from config.clock import draw_id
 from storage.artifacts import (
     BLOCK_BYTES,
+    INTAKE_BYTES,
     DigestMismatch,
     OffsetMismatch,
     Reader,
@@ -185,7 +186,7 @@ class _Part:
         end = self.size + length
         while self.size < end:
             try:
-                block = content.read(min(BLOCK_BYTES, end - self.size))
+                block = content.read(min(INTAKE_BYTES, end - self.size))
             except ConnectionError:  # some servers raise where others end
                 return
             if not block:

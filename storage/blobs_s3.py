@@ -25,6 +25,7 @@ from broker.protocol.ids import Id, is_id
 from config.clock import SECOND, Clock
 from storage.artifacts import (
     BLOCK_BYTES,
+    INTAKE_BYTES,
     DigestMismatch,
     OffsetMismatch,
     Reader,
@@ -190,7 +191,7 @@ def _spool(content: Reader, file: IO[bytes], length: int) -> int:
     taken = 0
     while taken < length:
         try:
-            block = content.read(min(BLOCK_BYTES, length - taken))
+            block = content.read(min(INTAKE_BYTES, length - taken))
         except ConnectionError:  # some servers raise where others end
             break
         if not block:

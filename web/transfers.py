@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from flask import Request
 
 from broker.protocol.chunks import CHUNK_BYTES, Chunk
-from storage.artifacts import BLOCK_BYTES
+from storage.artifacts import INTAKE_BYTES
 from web.errors import Refused, busy
 
 AGAIN_S = 2.0
@@ -86,7 +86,7 @@ class Incoming:
 
     def throw_away(self) -> None:
         """Read what is left: who is refused in the middle of sending would not hear why."""
-        while self.read(BLOCK_BYTES):
+        while self.read(INTAKE_BYTES):
             pass
 
 
