@@ -44,7 +44,7 @@ def run_decider(settings: Settings, stop: threading.Event, announce: Announce | 
     database = open_database(settings.database_url, pool=2, name="fedyard decider")
     broker = open_worker_broker(settings, "decider", settings.decide_at_most)
     publisher = open_publisher(settings, "decider")
-    decider = Decider(Store(database, announce), publisher, clock, _rules(settings))
+    decider = Decider(Store(database, announce), publisher, clock, rules_of(settings))
     actors = register(broker, decider)
     worker = DecidingWorker(broker, decider, clock, at_most=settings.decide_at_most)
     worker.start()
@@ -59,7 +59,8 @@ def run_decider(settings: Settings, stop: threading.Event, announce: Announce | 
     database.close()
 
 
-def _rules(settings: Settings) -> Rules:
+def rules_of(settings: Settings) -> Rules:
+    """What decisions have to know of the settings."""
     return Rules(**{name: getattr(settings, name) for name in Rules.__struct_fields__})
 
 

@@ -19,7 +19,10 @@ from config.clock import Clock, Micros
 from config.settings import SettingsError, url_path
 
 BLOCK_BYTES = 262_144
-"""How much of a chunk is in memory at a time."""
+"""How much of a chunk is in memory at a time while it is handed out."""
+INTAKE_BYTES = 131_072
+"""The same while it comes in. The server gathers as much before it hands it on, so each transfer holds it several
+times; larger ones are not faster."""
 
 
 class StorageFull(Exception):
@@ -85,6 +88,12 @@ class Blobs(Protocol):
 
     def downloads(self, artifact: Id, chunks: Iterable[Chunk]) -> dict[int, str] | None:
         """Addresses from which these chunks may be read; None where bytes go through the hub."""
+
+    def ready(self) -> str | None:
+        """None if chunks can be put, as far as can be told without putting one; else one sentence on what is wrong.
+
+        Raises nothing, and takes a few seconds at most.
+        """
 
     def stored(self) -> Iterator[Stored]:
         """Every artifact that something lies there for."""

@@ -26,6 +26,7 @@ from broker.protocol.ids import Id, is_id
 from config.clock import draw_id
 from storage.artifacts import (
     BLOCK_BYTES,
+    INTAKE_BYTES,
     DigestMismatch,
     OffsetMismatch,
     Reader,
@@ -34,6 +35,8 @@ from storage.artifacts import (
     Stored,
 )
 
+FREE_BYTES = 67_108_864
+"""With less it is not ready: sixteen chunks and it is full."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PARTS = "parts"
 _WHOLE = re.compile("([0-9]+)-([0-9a-f]{64})")
@@ -45,8 +48,9 @@ class FolderBlobs:
 
     keeps_parts = True
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, free_bytes: int = FREE_BYTES) -> None:
         self._root = root
+        self._free_bytes = free_bytes
 
     def put(self, artifact: Id, chunk: Chunk, content: Reader, *, start: int, length: int) -> int:
         target = self._folder(artifact) / f"{chunk.number}-{chunk.sha256}"
@@ -91,6 +95,19 @@ class FolderBlobs:
         return None
 
     def downloads(self, artifact: Id, chunks: Iterable[Chunk]) -> dict[int, str] | None:  # noqa: ARG002
+        return None
+
+    def ready(self) -> str | None:
+        """Of the folder, or where there is none yet, of the one that it will be made in."""
+        try:
+            place = next(path for path in (self._root, *self._root.absolute().parents) if path.exists())
+            room = os.statvfs(place)
+        except OSError as error:
+            return f"the folder of artifacts: {error.strerror}"
+        if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+            return "the folder of artifacts cannot be written"
+        if room.f_bavail * room.f_frsize < self._free_bytes:
+            return f"the folder of artifacts has less than {self._free_bytes // 1_048_576} MiB left"
         return None
 
     def stored(self) -> Iterator[Stored]:
@@ -169,7 +186,7 @@ class _Part:
         end = self.size + length
         while self.size < end:
             try:
-                block = content.read(min(BLOCK_BYTES, end - self.size))
+                block = content.read(min(INTAKE_BYTES, end - self.size))
             except ConnectionError:  # some servers raise where others end
                 return
             if not block:

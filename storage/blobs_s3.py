@@ -25,6 +25,7 @@ from broker.protocol.ids import Id, is_id
 from config.clock import SECOND, Clock
 from storage.artifacts import (
     BLOCK_BYTES,
+    INTAKE_BYTES,
     DigestMismatch,
     OffsetMismatch,
     Reader,
@@ -45,6 +46,8 @@ _OPTIONS = Config(
     signature_version="s3v4",
     s3={"addressing_style": "path"},
 )
+_SOON = _OPTIONS.merge(Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1}))
+"""For who asks whether the bucket answers: an answer that takes long is one as well."""
 
 
 class S3Blobs:
@@ -59,7 +62,9 @@ class S3Blobs:
         self._prefix = f"{prefix}/" if prefix else ""
         self._presign = presign
         self._clock = clock
-        self._s3: Any = boto3.session.Session().client("s3", endpoint_url=endpoint, region_name=region, config=_OPTIONS)
+        session = boto3.session.Session()
+        self._s3: Any = session.client("s3", endpoint_url=endpoint, region_name=region, config=_OPTIONS)
+        self._asked: Any = session.client("s3", endpoint_url=endpoint, region_name=region, config=_SOON)
 
     def put(self, artifact: Id, chunk: Chunk, content: Reader, *, start: int, length: int) -> int:
         if start:
@@ -103,6 +108,15 @@ class S3Blobs:
 
     def downloads(self, artifact: Id, chunks: Iterable[Chunk]) -> dict[int, str] | None:
         return self._addresses("get_object", artifact, chunks, sums=False)
+
+    def ready(self) -> str | None:
+        """The bucket answers: by a list, which the sweeper may ask for too. Nobody says how much room there is."""
+        try:
+            with _told():
+                self._asked.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        except (StorageUnavailable, StorageFull) as error:
+            return str(error) or "the bucket of artifacts is full"
+        return None
 
     def stored(self) -> Iterator[Stored]:
         keys = ((key.rpartition("/")[0].rpartition("/")[2], at) for key, at in self._listed(self._prefix))
@@ -177,7 +191,7 @@ def _spool(content: Reader, file: IO[bytes], length: int) -> int:
     taken = 0
     while taken < length:
         try:
-            block = content.read(min(BLOCK_BYTES, length - taken))
+            block = content.read(min(INTAKE_BYTES, length - taken))
         except ConnectionError:  # some servers raise where others end
             break
         if not block:

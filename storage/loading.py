@@ -141,7 +141,8 @@ def _load_one_by_one(database: Database, needs: Needs) -> Loaded:
     reader.rows(r.Round, _ROUNDS, run_ids)
     seats = reader.rows(r.Seat, _SEATS, run_ids)
 
-    reader.models(needs.models)
+    models = reader.models(needs.models) + reader.rows(r.Model, _MODELS_OF_TASKS, needs.restarting)
+    reader.rows(r.Artifact, f"{_ARTIFACTS} WHERE id {{any:uuid}}", {model.artifact_id for model in models})
     reader.rows(r.SiteKey, f"{_KEYS} WHERE site_id {{any:uuid}}", needs.keyrings)
     reader.keys(needs.keys)
     reader.rows(r.SiteKey, f"{_KEYS} WHERE state = 'current' AND site_id IN ({_SITES_OF_SEATS})", needs.keys_in)
@@ -198,9 +199,10 @@ class _Reader:
             )
             self.loaded.records.extend(r.SiteKey(*row) for row in found)
 
-    def models(self, wanted: Iterable[tuple[Id, int]]) -> None:
-        for run, version in sorted(wanted):
-            self.loaded.records.extend(r.Model(*row) for row in self.database.all(_MODEL, run, version))
+    def models(self, wanted: Iterable[tuple[Id, int]]) -> list[r.Model]:
+        found = [r.Model(*row) for run, version in sorted(wanted) for row in self.database.all(_MODEL, run, version)]
+        self.loaded.records.extend(found)
+        return found
 
     def pairs(self, sql: str, ids: Iterable[Id]) -> list[tuple[Id, Id]]:
         wanted = list(ids)
@@ -233,6 +235,11 @@ _SITE_LOGS = f"{_select(r.SiteLog)} WHERE run_id {{any:uuid}} AND site_id {{any:
 _MODEL = (
     f"{_select(r.Model, 'models.')} JOIN runs ON runs.project_id = models.project_id"
     " WHERE runs.id = %s AND models.version = %s"
+)
+_MODELS_OF_TASKS = (
+    f"{_select(r.Model, 'models.')} JOIN runs ON runs.project_id = models.project_id"
+    " JOIN task_runs ON task_runs.run_id = runs.id AND task_runs.model_message_id = models.message_id"
+    " WHERE runs.id {any:uuid}"
 )
 _SITES_OF_SEATS = (
     "SELECT seats.site_id FROM seats JOIN task_runs ON task_runs.id = seats.task_run_id"

@@ -47,6 +47,7 @@ from web.operations import Operation
 from web.parsing import PATH_COUNT, PATH_ID
 from web.transfers import Transfers
 from web.waiting import Newest, Undecided, Waiting
+from web.wellbeing import Remembered
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +135,8 @@ def _assemble(hub: Hub) -> Web:
     beats = Beats(hub.publisher, clock)
     waiting = Waiting(hub.settings.waiting_polls, clock)
     metrics = Metrics()
-    metrics.registry.register(Counts(hub.database, clock, waiting, beats))
+    transfers = Transfers(hub.settings.transfers)
+    metrics.registry.register(Counts(hub.database, clock, waiting, beats, transfers))
     web = Web(
         hub=hub,
         tokens=Tokens(Gathering(functools.partial(people.bearers, hub.database)).read, clock),
@@ -145,7 +147,8 @@ def _assemble(hub: Hub) -> Web:
         metrics=metrics,
         kept=Kept(),
         inboxes=Gathering(functools.partial(views.inboxes, hub.database)),
-        transfers=Transfers(hub.settings.transfers),
+        transfers=transfers,
+        store_of_artifacts=Remembered(hub.blobs.ready, clock),
     )
     hub.signals.subscribe(functools.partial(_heard, web), functools.partial(_lost, web))
     beats.start()

@@ -30,7 +30,7 @@ from web.calls import Call, answer, given
 from web.errors import Refused, not_found
 from web.operations import SITES, Operation
 from web.results import ChunkBegun, Completed, Declared, Deleted
-from web.transfers import Incoming, blocks, range_of
+from web.transfers import Incoming, Place, blocks, range_of
 from web.writing import write
 
 UPLOADS_AT_ONCE = 100
@@ -103,15 +103,17 @@ def put_chunk(call: Call) -> Response:
     if length is None:
         raise Refused(411, "length_required", "say Content-Length; a chunk has 4 MiB at most")
     content = Incoming(call.request, length)
-    with call.web.transfers.place():
+    with call.web.transfers.place("in") as place:
         try:
             there, chunk = _take_in(call, content, length)
+            if there == chunk.size_bytes or content.taken == length:
+                place.outcome = "whole"
         except Refused:
             if length <= CHUNK_BYTES:
                 content.throw_away()
             raise
         finally:
-            call.web.transfers.count(taken_in=content.taken)
+            call.web.transfers.count("in", content.taken)
     return answer(None, 204) if there == chunk.size_bytes else answer(ChunkBegun(bytes=there))
 
 
@@ -170,23 +172,23 @@ def read(call: Call) -> Response:
     if wanted is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.size_bytes}"
     stack = ExitStack()
-    stack.enter_context(call.web.transfers.place())
-    response = Response(
-        _handed_out(call, ident, found, start, end, stack), 200 if wanted is None else 206, headers, content_type=OCTETS
-    )
+    place = stack.enter_context(call.web.transfers.place("out"))
+    content = _handed_out(call, ident, found, range(start, end), stack, place)
+    response = Response(content, 200 if wanted is None else 206, headers, content_type=OCTETS)
     response.call_on_close(stack.close)
     return response
 
 
 def _handed_out(
-    call: Call, ident: Id, found: views.Declared, start: int, end: int, stack: ExitStack
+    call: Call, ident: Id, found: views.Declared, span: range, stack: ExitStack, place: Place
 ) -> Iterator[bytes]:
-    """Where a chunk cannot be read the answer ends too early, which its length shows."""
+    """Where a chunk cannot be read the answer ends too early, which its length shows. stack: lets go of the place."""
     whole = chunks_of(found.size_bytes, found.chunk_digests)
     with stack:
-        for block in blocks(whole, start, end, partial(call.web.hub.blobs.read, ident)):
-            call.web.transfers.count(handed_out=len(block))
+        for block in blocks(whole, span.start, span.stop, partial(call.web.hub.blobs.read, ident)):
+            call.web.transfers.count("out", len(block))
             yield block
+        place.outcome = "whole"
 
 
 def about(call: Call) -> Response:

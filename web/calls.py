@@ -27,6 +27,7 @@ from web.operations import Operation
 from web.parsing import body_of, query_of
 from web.transfers import Transfers
 from web.waiting import Newest, Undecided, Waiting
+from web.wellbeing import Remembered
 
 _json = msgspec.json.Encoder()
 
@@ -48,6 +49,7 @@ class Web:
     kept: Kept
     inboxes: Gathering[Wanted, Inbox | None]
     transfers: Transfers
+    store_of_artifacts: Remembered
 
     @property
     def database(self) -> Database:

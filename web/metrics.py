@@ -18,6 +18,7 @@ from storage.views import commands
 
 if TYPE_CHECKING:
     from web.beats import Beats
+    from web.transfers import Transfers
     from web.waiting import Waiting
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -73,11 +74,12 @@ class _Decided:
 class Counts(Collector):
     """Reads the store at scrape time. Commands are counted from this process's start."""
 
-    def __init__(self, database: Database, clock: Clock, waiting: Waiting, beats: Beats) -> None:
+    def __init__(self, database: Database, clock: Clock, waiting: Waiting, beats: Beats, transfers: Transfers) -> None:
         self._database = database
         self._clock = clock
         self._waiting = waiting
         self._beats = beats
+        self._transfers = transfers
         self._until: Micros = clock.now()
         self._commands: Tally[_Decided] = Tally()
 
@@ -96,6 +98,22 @@ class Counts(Collector):
         yield GaugeMetricFamily("fedyard_polls_waiting", "Polls, streams and waits held open", self._waiting.open)
         yield CounterMetricFamily("fedyard_polls_refused", "Polls refused: all places taken", self._waiting.refused)
         yield CounterMetricFamily("fedyard_beats_lost", "Packs of heartbeats not taken", self._beats.lost)
+        yield from self._count_transfers()
+
+    def _count_transfers(self) -> Iterator[Metric]:
+        """Of this process. in: chunks, and pieces of them; out: reads. What goes straight to a bucket nobody sees."""
+        transfers = self._transfers
+        under_way = GaugeMetricFamily("fedyard_transfers_under_way", "Transfers at present", labels=["direction"])
+        for direction, count in transfers.under_way.items():
+            under_way.add_metric([direction], count)
+        moved = CounterMetricFamily("fedyard_transfer_bytes", "Bytes of artifacts, in or out", labels=["direction"])
+        for direction, count in transfers.moved_bytes.items():
+            moved.add_metric([direction], count)
+        about, labels = "Transfers that are over, by outcome", ["direction", "outcome"]
+        ended = CounterMetricFamily("fedyard_transfers", about, labels=labels)
+        for (direction, outcome), count in transfers.ended.items():
+            ended.add_metric([direction, outcome], count)
+        yield from (under_way, moved, ended)
 
     def _count_commands(self) -> Metric:
         until = self._clock.now() - _SETTLED

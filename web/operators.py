@@ -17,13 +17,14 @@ def healthz(_: Call) -> Response:
 
 
 def readyz(call: Call) -> Response:
-    """The parts that a write passes through; 503 if one of them is down."""
+    """The parts that a write, or a payload, passes through; 503 if one of them is down."""
     web = call.web
     troubles = {
         "database": _database_trouble(call),
         "broker": web.hub.publisher.ready(),
         "signals": web.hub.signals.ready(),
         "decider": web.undecided.trouble(),
+        "artifacts": web.store_of_artifacts.trouble(),
     }
     ready = not any(troubles.values())
     parts = {part: trouble or "ok" for part, trouble in troubles.items()}

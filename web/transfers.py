@@ -5,44 +5,69 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 from flask import Request
 
 from broker.protocol.chunks import CHUNK_BYTES, Chunk
-from storage.artifacts import BLOCK_BYTES
+from storage.artifacts import INTAKE_BYTES
 from web.errors import Refused, busy
 
 AGAIN_S = 2.0
 
+Direction = Literal["in", "out"]
+Outcome = Literal["whole", "cut", "refused", "failed", "no_place"]
+"""whole: all that was announced or asked for. cut: the other side went away. refused: the caller's fault. failed: ours,
+or the store's."""
+
+
+@dataclass
+class Place:
+    """One transfer. outcome: cut, until more is known."""
+
+    direction: Direction
+    outcome: Outcome = "cut"
+
 
 class Transfers:
-    """The places for transfers; each holds a thread for as long as the other side takes."""
+    """The places for transfers; each holds a thread for as long as the other side takes. What they did is counted."""
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
         self._lock = threading.Lock()
-        self.under_way = 0
-        self.taken_in_bytes = 0
-        self.handed_out_bytes = 0
+        self.under_way: dict[Direction, int] = dict.fromkeys(get_args(Direction), 0)
+        self.moved_bytes: dict[Direction, int] = dict.fromkeys(get_args(Direction), 0)
+        self.ended: dict[tuple[Direction, Outcome], int] = {
+            (direction, outcome): 0 for direction in get_args(Direction) for outcome in get_args(Outcome)
+        }
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self, direction: Direction) -> Iterator[Place]:
         """Raises 503 if none is free."""
         with self._lock:
-            if self.under_way >= self._cap:
+            if sum(self.under_way.values()) >= self._cap:
+                self.ended[direction, "no_place"] += 1
                 detail = f"all {self._cap} places for transfers are taken; try again in a moment"
                 raise busy("too_many_transfers", detail, AGAIN_S)
-            self.under_way += 1
+            self.under_way[direction] += 1
+        place = Place(direction)
         try:
-            yield
+            yield place
+        except Refused:
+            place.outcome = "refused"
+            raise
+        except Exception:
+            place.outcome = "failed"
+            raise
         finally:
             with self._lock:
-                self.under_way -= 1
+                self.under_way[direction] -= 1
+                self.ended[direction, place.outcome] += 1
 
-    def count(self, *, taken_in: int = 0, handed_out: int = 0) -> None:
+    def count(self, direction: Direction, size_bytes: int) -> None:
         with self._lock:
-            self.taken_in_bytes += taken_in
-            self.handed_out_bytes += handed_out
+            self.moved_bytes[direction] += size_bytes
 
 
 class Incoming:
@@ -61,7 +86,7 @@ class Incoming:
 
     def throw_away(self) -> None:
         """Read what is left: who is refused in the middle of sending would not hear why."""
-        while self.read(BLOCK_BYTES):
+        while self.read(INTAKE_BYTES):
             pass
 
 

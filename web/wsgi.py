@@ -7,33 +7,30 @@ heartbeats go out.
 from __future__ import annotations
 
 import logging
-import signal
-import socket
 import sys
-import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from flask import Flask
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, RuntimeModes
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from broker.opening import open_publisher
 from config.clock import SystemClock
 from config.logs import set_up_logs, unit
-from config.memory import keep_giving_back
 from config.settings import Settings, SettingsError
-from storage.artifacts import open_blobs
 from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import missing
-from storage.signals import PostgresSignals
-from web.app import close, create_app, release
-from web.hub import Hub
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 4096
 """Connections that may wait to be accepted; it also bounds how many requests granian takes in at once."""
+BUFFER_BYTES = 131_072
+"""What granian reads ahead of one connection. Its own default, 408 KiB, is a third of the memory of many uploads."""
 STOP_WITHIN_S = 20
 
 
@@ -58,6 +55,7 @@ def listen(settings: Settings, load: Callable[[], Flask]) -> None:
         blocking_threads_idle_timeout=60,
         runtime_mode=RuntimeModes.st,
         http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(max_buffer_size=BUFFER_BYTES),
         websockets=False,
         backlog=BACKLOG,
         backpressure=BACKLOG,
@@ -92,47 +90,10 @@ def _schema_trouble(database: Database) -> str | None:
 
 
 def _load(settings: Settings) -> Flask:
-    """The app over the hub's services; in granian's worker, on its main thread."""
-    set_up_logs("web", settings.log_level)
-    database = open_database(settings.database_url, pool=settings.database_pool, name="fedyard web")
-    clock = SystemClock()
-    hub = Hub(
-        settings=settings,
-        database=database,
-        publisher=open_publisher(settings, "web"),
-        signals=PostgresSignals(settings.database_url),
-        clock=clock,
-        blobs=open_blobs(settings.artifacts_url, clock),
-    )
-    app = create_app(hub)
-    _when_told_to_stop(app, hub)
-    return app
+    """In granian's worker, on its main thread. The master never serves: what only the worker needs it does not load."""
+    from web.worker import load  # noqa: PLC0415 - it brings Flask and all of the app
 
-
-def _when_told_to_stop(app: Flask, hub: Hub) -> None:
-    """Release the polls as soon as a signal comes, and let go of everything after the server has ended.
-
-    granian sets its own signal handlers; the wake-up descriptor hears of a signal beside them.
-    """
-    heard, told = socket.socketpair()
-    told.setblocking(False)
-    signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
-    stopping = threading.Event()
-    keep_giving_back(stopping)
-
-    def stop() -> None:
-        with heard, told:
-            while heard.recv(1)[0] not in (signal.SIGTERM, signal.SIGINT):
-                pass
-            stopping.set()
-            release(app)
-            threading.main_thread().join()
-        close(app)
-        hub.publisher.close()
-        hub.signals.close()
-        hub.database.close()
-
-    threading.Thread(target=stop, name="fedyard-stop").start()
+    return load(settings)
 
 
 def main() -> int:

@@ -39,7 +39,7 @@ _NAMED_AT_MOST = 10
 def declare_artifact(
     draft: Draft, command: c.DeclareArtifact, limits: tuple[int, int], keep_uploads_s: float
 ) -> Decision:
-    """Room is taken from now on. limits: bytes of one artifact, and of all of a project together."""
+    """Room is taken from now on. limits: bytes of one artifact of this kind, and of all of a project together."""
     owner = own_site(draft, command.owner_site_id)
     project = _project_of(draft, command.project_id, owner)
     if command.of_kind in SHARED_KINDS and owner.id != project.coordinator_site_id:
@@ -55,7 +55,7 @@ def declare_artifact(
     if tree_digest(command.chunk_digests) != command.digest:
         raise _digests_wrong("the digest is not the SHA-256 over the digests of the chunks")
     _check_seal(draft, project, owner, command)
-    _take_room(draft, project, command.size_bytes, *limits)
+    _take_room(draft, project, command, *limits)
     artifact = r.Artifact(
         id=draft.derive("artifact"),
         project_id=project.id,
@@ -123,10 +123,15 @@ def _digests_wrong(detail: str) -> Refused:
     return Refused(422, "digest_mismatch", "Digests do not belong together", detail)
 
 
-def _take_room(draft: Draft, project: r.Project, size_bytes: int, limit: int, quota: int) -> None:
+def _take_room(draft: Draft, project: r.Project, command: c.DeclareArtifact, limit: int, quota: int) -> None:
+    size_bytes = command.size_bytes
     if size_bytes > limit:
         raise Refused(
-            413, "too_large", "Too large", f"the artifact has {size_bytes} bytes, this hub takes {limit} at most"
+            413,
+            "too_large",
+            "Too large",
+            f"the artifact of kind {command.of_kind!r} has {size_bytes} bytes, this hub takes {limit} of that kind at "
+            "most; declare less, in several artifacts, or ask its operator for a higher limit",
         )
     total = _total(draft, project.id)
     if total.live_bytes + size_bytes > quota:

@@ -21,9 +21,31 @@ class Rules(msgspec.Struct, frozen=True):
     log_limit_bytes: int = 16_777_216
     keep_inbox_s: float = 604_800.0
     artifact_limit_bytes: int = 17_179_869_184
+    artifact_limit_initial_bytes: int = 17_179_869_184
+    artifact_limit_update_bytes: int = 17_179_869_184
+    artifact_limit_model_bytes: int = 17_179_869_184
+    artifact_limit_log_bytes: int = 1_073_741_824
+    artifact_limit_result_bytes: int = 4_294_967_296
     project_quota_bytes: int = 107_374_182_400
     keep_artifacts_s: float = 2_592_000.0
     keep_uploads_s: float = 604_800.0
+
+    def largest_artifact(self, kind: c.ArtifactKind) -> int:
+        """Bytes that one artifact of this kind may have."""
+        match kind:
+            case "initial":
+                of_kind = self.artifact_limit_initial_bytes
+            case "update":
+                of_kind = self.artifact_limit_update_bytes
+            case "model":
+                of_kind = self.artifact_limit_model_bytes
+            case "log":
+                of_kind = self.artifact_limit_log_bytes
+            case "result":
+                of_kind = self.artifact_limit_result_bytes
+            case _:
+                assert_never(kind)
+        return min(of_kind, self.artifact_limit_bytes)
 
 
 def decide(state: State, envelope: Envelope, now: Micros, rules: Rules) -> Decision:
@@ -121,7 +143,7 @@ def _decide(draft: Draft, command: c.AnyCommand, rules: Rules) -> Decision:  # n
         case c.PostMessages():
             return messages.post_messages(draft, command, rules.message_ttl_s)
         case c.DeclareArtifact():
-            limits = (rules.artifact_limit_bytes, rules.project_quota_bytes)
+            limits = (rules.largest_artifact(command.of_kind), rules.project_quota_bytes)
             return artifacts.declare_artifact(draft, command, limits, rules.keep_uploads_s)
         case c.CompleteArtifact():
             return artifacts.complete_artifact(draft, command)

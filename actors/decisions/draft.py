@@ -32,6 +32,7 @@ _GROUPS: dict[type[Record], str] = {
     r.InboxEntry: "message_id",
     r.SiteKey: "site_id",
     r.SiteLog: "run_id",
+    r.Model: "message_id",
 }
 """By what a kind of record is looked up besides its key."""
 

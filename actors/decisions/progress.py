@@ -131,7 +131,7 @@ def _start_task(draft: Draft, run: r.Run, task: r.TaskRun, after: list[str]) -> 
     """waiting -> active: seats for those who take part, and its first round."""
     spec = spec_of(task)
     project = draft.have(r.Project, run.project_id)
-    model = task.model_message_id or _inherited_model(draft, run, after)
+    model = task.model_message_id or inherited_model(draft, run, after)
     task = draft.change(
         task,
         state=follow(TASK_RUN, TaskRunState.WAITING, Step.START),
@@ -156,7 +156,7 @@ def _start_task(draft: Draft, run: r.Run, task: r.TaskRun, after: list[str]) -> 
     open_round(draft, run, task, task.first_round)
 
 
-def _inherited_model(draft: Draft, run: r.Run, after: list[str]) -> str | None:
+def inherited_model(draft: Draft, run: r.Run, after: list[str]) -> str | None:
     """The newest global model of the tasks that this one follows."""
     models = [t.model_message_id for t in draft.group(r.TaskRun, run.id) if t.name in after and t.model_message_id]
     return models[-1] if models else None

@@ -6,13 +6,13 @@ import msgspec
 
 from actors.decisions.access import find, missing, need_coordinator, need_hub
 from actors.decisions.draft import Decision, Draft, Refused
-from actors.decisions.progress import begin, end, quorum_of, run_event, seats_of, spec_of
+from actors.decisions.progress import begin, end, inherited_model, quorum_of, run_event, seats_of, spec_of
 from actors.decisions.projects import predecessors, tasks_of
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind
 from broker.protocol.ids import Id, derive
-from broker.protocol.states import RUN_FINAL, TASK_RUN, RoundState, RunState, Step, TaskRunState, follow
+from broker.protocol.states import RUN_FINAL, TASK_RUN, ArtifactState, RoundState, RunState, Step, TaskRunState, follow
 
 SECOND = 1_000_000
 
@@ -204,8 +204,33 @@ def restart_run(draft: Draft, command: c.RestartRun) -> Decision:
                 )
                 run_event(draft, run, EventKind.TASK_CARRIED, {"task": task.name, "from_run": old.id})
         draft.put(task)
+    _check_models(draft, run)
     begin(draft, run)
     return draft.accept(_answer(draft.have(r.Run, run.id)), 201)
+
+
+def _check_models(draft: Draft, run: r.Run) -> None:
+    """409 where a task begins with a model whose artifact has expired: no seat could get it. Inline ones stay."""
+    tasks = draft.group(r.TaskRun, run.id)
+    carried = {task.name for task in tasks if task.state == TaskRunState.SUCCEEDED}
+    after = predecessors([spec_of(task) for task in sorted(tasks, key=lambda task: task.seq)])
+    for task in tasks:
+        begins_with = task.model_message_id
+        if begins_with is None and carried.issuperset(after[task.name]):
+            begins_with = inherited_model(draft, run, after[task.name])
+        if task.name in carried or begins_with is None:
+            continue
+        for model in draft.group(r.Model, begins_with):
+            artifact = None if model.artifact_id is None else draft.have(r.Artifact, model.artifact_id)
+            if artifact is not None and artifact.state == ArtifactState.EXPIRED:
+                raise Refused(
+                    409,
+                    "model_expired",
+                    "Model expired",
+                    f"task {task.name!r} would begin with model {model.version} of project {run.project_id}, whose "
+                    f"artifact {artifact.id} has expired ({artifact.reason}); restart from another version "
+                    "(model_version), or with start_from: start and none",
+                )
 
 
 def _chosen_model(draft: Draft, tasks: dict[int, r.TaskRun], command: c.RestartRun, version: int) -> r.Model:

@@ -16,7 +16,9 @@ class Needs:
     members_of: projects whose memberships (with sites and mailboxes) are needed.
     live_runs_of: projects whose created and running runs are needed; begin_in: with all that hangs on the queued ones.
     models: (run, version) of global models of the run's project.
-    restarting: runs whose project's live runs are needed. mentioned_runs: only the row itself.
+        Like those of restarting runs, each comes with the artifact that it lies in.
+    restarting: runs whose project's live runs, and the newest models of whose tasks are needed.
+    mentioned_runs: only the row itself.
     retiring: sites whose memberships, coordinated projects and live seats are needed.
     keys: (site, epoch) of sealing keys. keys_in: runs whose seats' current keys are needed.
     acquainted: sites whose memberships and projects are needed, with the coordinators of these, and the members of

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from actors.deciding import decide_now
 from actors.decisions.decide import Rules
+from actors.running import rules_of
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.chunks import CHUNK_BYTES
@@ -17,8 +18,9 @@ from broker.protocol.commands import Subject
 from broker.protocol.events import Notice
 from broker.protocol.ids import sha256_hex
 from broker.protocol.states import Report
+from config.settings import Settings, SettingsError
 from storage.due import Due
-from tests.hub import SECOND, Hub
+from tests.hub import QUICK, SECOND, Hub
 
 KEEP_S = 2_592_000
 UPLOAD_S = 604_800
@@ -179,11 +181,31 @@ def ruled(hub: Hub, command: c.AnyCommand, by: Subject, rules: Rules) -> r.Outco
     return decide_now(hub.store, [hub.envelope(command, by)], hub.clock.now(), rules)[0]
 
 
-def test_an_artifact_has_a_limit(yard: Yard) -> None:
-    rules = Rules(artifact_limit_bytes=100)
+@pytest.mark.parametrize("kind", get_args(c.ArtifactKind))
+def test_an_artifact_has_its_kinds_limit(yard: Yard, kind: c.ArtifactKind) -> None:
+    coordinator, depth = yard.sites[0], {"update": 3, "model": 3, "log": 2}.get(kind, 0)
+    place = dict([("run_id", yard.run()), ("task_seq", 1), ("round", 1)][:depth])
+    rules = Rules(**{f"artifact_limit_{one}_bytes": 100 if one == kind else 50 for one in get_args(c.ArtifactKind)})
+    assert ruled(yard.hub, yard.declaring(coordinator, kind, 100, **place), coordinator, rules).status == 201
+    refused = ruled(yard.hub, yard.declaring(coordinator, kind, 101, **place), coordinator, rules)
+    problem = json.loads(refused.answer_json)
+    assert (refused.status, problem["type"]) == (413, "/problems/too_large")
+    assert f"kind {kind!r} has 101 bytes, this hub takes 100 of that kind at most; declare less" in problem["detail"]
+    assert yard.used() == (100, 1)
+
+
+def test_no_kinds_limit_is_above_that_of_all(yard: Yard) -> None:
+    rules = Rules(artifact_limit_bytes=100, artifact_limit_result_bytes=200)
     assert ruled(yard.hub, yard.declaring(yard.sites[1], size=100), yard.sites[1], rules).status == 201
-    refused = ruled(yard.hub, yard.declaring(yard.sites[1], size=101), yard.sites[1], rules)
-    assert (refused.status, json.loads(refused.answer_json)["type"]) == (413, "/problems/too_large")
+    assert ruled(yard.hub, yard.declaring(yard.sites[1], size=101), yard.sites[1], rules).status == 413
+
+
+def test_the_limits_are_the_operators_choice() -> None:
+    settings = Settings.read({"FEDYARD_ARTIFACT_LIMIT_LOG_BYTES": "7"})
+    assert rules_of(settings).largest_artifact("log") == 7
+    assert rules_of(Settings()) == Rules()
+    with pytest.raises(SettingsError, match="FEDYARD_ARTIFACT_LIMIT_LOG_BYTES"):
+        Settings.read({"FEDYARD_ARTIFACT_LIMIT_LOG_BYTES": "0"})
 
 
 def test_a_project_has_a_quota_that_deleting_gives_back(yard: Yard) -> None:
@@ -317,6 +339,73 @@ def test_a_message_may_lie_in_an_artifact(yard: Yard) -> None:
     empty = c.NewMessage(project_id=yard.project, to="coordinator")
     post = c.PostMessages(sender_site_id=yard.sites[1].id, messages=[empty])
     assert yard.hub.refused(post, yard.sites[1]) == (422, "no_payload")
+
+
+# restarts from a model
+
+
+def deleted(yard: Yard, artifact: str) -> str:
+    yard.hub.ok(c.DeleteArtifact(artifact_id=artifact), yard.sites[0])
+    return artifact
+
+
+def test_no_restart_from_a_version_whose_artifact_is_gone(yard: Yard) -> None:
+    run = yard.run()
+    first, _ = modelled(yard, run, 1), modelled(yard, run, 2)
+    deleted(yard, first)
+    for start_from in ("reached", "start"):
+        command = c.RestartRun(run_id=run, model_version=1, start_from=start_from)
+        outcome = yard.hub.send(command, yard.sites[0])
+        problem = json.loads(outcome.answer_json)
+        assert (outcome.status, problem["type"]) == (409, "/problems/model_expired")
+        assert f"model 1 of project {yard.project}, whose artifact {first} has expired (deleted)" in problem["detail"]
+    yard.hub.ok(c.RestartRun(run_id=run, model_version=2, start_from="start"), yard.sites[0])
+
+
+def test_no_restart_from_a_round_reached_whose_model_is_gone(yard: Yard) -> None:
+    run = yard.run()
+    model = modelled(yard, run, 1)
+    yard.hub.ok(c.StopRun(run_id=run), yard.sites[0])
+    deleted(yard, model)
+    assert yard.hub.refused(c.RestartRun(run_id=run), yard.sites[0]) == (409, "model_expired")
+    again = yard.hub.ok(c.RestartRun(run_id=run, start_from="start"), yard.sites[0])["id"]
+    assert (yard.hub.task(again).round, yard.hub.task(again).model_message_id) == (1, None)
+
+
+@pytest.mark.parametrize("whose", ["the carried task's last", "the carried task's first"])
+def test_only_the_models_that_tasks_begin_with_are_asked_for(yard: Yard, whose: str) -> None:
+    tasks = [c.TaskSpec(name=name, model="m", rounds=2, contract=QUICK) for name in ("one", "two")]
+    run = yard.hub.start(yard.hub.project(yard.sites, name="two tasks", tasks=tasks), yard.sites[0])
+    yard.project = yard.hub.run(run).project_id
+    first, last = (modelled(yard, run, number) for number in (1, 2))
+    assert yard.hub.task(run, 2).state == "active"
+    yard.hub.ok(c.StopRun(run_id=run), yard.sites[0])
+    deleted(yard, last if whose == "the carried task's last" else first)
+    outcome = yard.hub.send(c.RestartRun(run_id=run), yard.sites[0])
+    assert outcome.status == (409 if whose == "the carried task's last" else 201)
+
+
+def test_a_model_that_travelled_inline_outlives_its_message(yard: Yard) -> None:
+    run = yard.run()
+    yard.hub.whole_round(run, yard.sites, 1)
+    yard.hub.ok(c.StopRun(run_id=run), yard.sites[0])
+    message = yard.hub.rows(r.Model)[0].message_id
+    yard.hub.clock.micros = yard.hub.rows(r.Message, "id = %s", message)[0].expires_at + DAY
+    yard.hub.ok(c.ExpireMessages(message_ids=[message]))
+    yard.hub.ok(c.ForgetHistory(commands_before=0, inbox_before=yard.hub.clock.now()))
+    assert bytes(yard.hub.rows(r.Message, "id = %s", message)[0].body or b"") == b"model"
+    yard.hub.ok(c.RestartRun(run_id=run, model_version=1), yard.sites[0])
+
+
+@pytest.mark.parametrize("restarted_first", [True, False])
+def test_a_batch_sees_what_it_deletes(yard: Yard, restarted_first: bool) -> None:
+    run = yard.run()
+    model = modelled(yard, run, 1)
+    yard.hub.ok(c.StopRun(run_id=run), yard.sites[0])
+    commands: list[c.AnyCommand] = [c.RestartRun(run_id=run, model_version=1), c.DeleteArtifact(artifact_id=model)]
+    envelopes = [yard.hub.envelope(one, yard.sites[0]) for one in commands[:: 1 if restarted_first else -1]]
+    outcomes = decide_now(yard.hub.store, envelopes, yard.hub.clock.now())
+    assert [outcome.status for outcome in outcomes] == ([201, 409] if restarted_first else [200, 409])
 
 
 # retention

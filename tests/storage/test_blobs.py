@@ -27,6 +27,7 @@ from storage.artifacts import (
     StorageUnavailable,
     open_blobs,
 )
+from storage.blobs_folder import FolderBlobs
 from tests.blobs import Cut, chunk, folder_blobs, noise, s3_url, whole
 from tests.disk import small_disk
 
@@ -68,7 +69,9 @@ def files(root: Path) -> list[str]:
 
 
 def test_what_was_put_can_be_read_whole_and_in_parts(blobs: Blobs, artifact: str) -> None:
+    assert blobs.ready() is None
     assert put(blobs, artifact, BytesIO(CONTENT)) == len(CONTENT)
+    assert blobs.ready() is None
     assert blobs.have(artifact) == {0: CHUNK.sha256}
     assert read(blobs, artifact) == CONTENT
     assert read(blobs, artifact, 7, BLOCK_BYTES + 9) == CONTENT[7 : BLOCK_BYTES + 9]
@@ -302,6 +305,17 @@ def test_a_folder_that_cannot_be_written_is_told_without_its_name(tmp_path: Path
     assert str(tmp_path) not in str(caught.value)
 
 
+def test_a_folder_says_what_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    below = folder_blobs(tmp_path / "file" / "below")
+    assert below.ready() == "the folder of artifacts cannot be written"
+    full = FolderBlobs(tmp_path, free_bytes=2**60)
+    assert full.ready() == "the folder of artifacts has less than 1099511627776 MiB left"
+    later = folder_blobs(tmp_path / "not" / "yet")
+    assert later.ready() is None
+    assert not (tmp_path / "not").exists()
+
+
 # S3
 
 
@@ -351,9 +365,11 @@ def test_a_bucket_that_is_not_there_is_told(seaweed: PrivateSeaweed, artifact: s
     absent = open_blobs(f"s3://absent?endpoint={seaweed.endpoint}", SystemClock())
     with pytest.raises(StorageUnavailable, match="NoSuchBucket"):
         absent.have(artifact)
+    assert absent.ready() == "the bucket of artifacts: NoSuchBucket"
     nobody = open_blobs("s3://absent?endpoint=http://127.0.0.1:9", SystemClock())
     with pytest.raises(StorageUnavailable, match="EndpointConnectionError"):
         nobody.have(artifact)
+    assert nobody.ready() == "the bucket of artifacts: EndpointConnectionError"
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "s3:///x", "s3://b?presign=1&presign=1", "s3://b?color=red", "file:///"])

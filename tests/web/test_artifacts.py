@@ -248,6 +248,55 @@ def test_a_store_that_is_away_is_503(make_net: Callable[..., Network], tmp_path:
     assert response.headers["Retry-After"]
 
 
+def test_operators_see_that_the_store_is_away(make_net: Callable[..., Network], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    net = make_net(artifacts_url=f"file:///{tmp_path}/file/below")
+    ready = net.admin.get("/readyz")
+    assert ready.status_code == 503
+    assert ready.get_json()["parts"]["artifacts"] == "the folder of artifacts cannot be written"
+
+
+def counted(net: Network) -> dict[str, float]:
+    """What the metrics say of transfers, without what is zero."""
+    lines = [line.rsplit(" ", 1) for line in net.admin.get("/metrics").get_data(as_text=True).splitlines()]
+    return {
+        name.removeprefix("fedyard_transfer"): float(value)
+        for name, value in lines
+        if name.startswith("fedyard_transfer") and "_created" not in name and float(value)
+    }
+
+
+def test_operators_see_what_moves(make_net: Callable[..., Network]) -> None:
+    net = make_net(transfers=1)
+    yard = Yard(net)
+    assert 'fedyard_transfers_total{direction="in",outcome="whole"} 0.0' in net.admin.get("/metrics").text
+    artifact = upload(yard.one, yard.project)
+    size = float(len(SMALL))
+    expected = {'_bytes_total{direction="in"}': size, 's_total{direction="in",outcome="whole"}': 1.0}
+    assert counted(net) == expected
+    assert [read(yard.one, artifact).data, read(yard.one, artifact, Range="bytes=1-2").data] == [SMALL, SMALL[1:3]]
+    expected |= {'_bytes_total{direction="out"}': size + 2, 's_total{direction="out",outcome="whole"}': 2.0}
+    assert counted(net) == expected
+    begun = declare(yard.one, yard.project)
+    cut(yard.one, begun, 0, SMALL, 3)
+    assert refusal(put(yard.one, begun, 0, bytes(len(SMALL)))) == (422, "digest_mismatch")
+    expected['_bytes_total{direction="in"}'] += 3 + size
+    expected |= {f's_total{{direction="in",outcome="{outcome}"}}': 1.0 for outcome in ("cut", "refused")}
+    assert counted(net) == expected
+    going_on = yard.one.get(f"/v1/artifacts/{artifact}", buffered=False)
+    expected['_bytes_total{direction="out"}'] += size
+    assert counted(net) == expected | {'s_under_way{direction="out"}': 1.0}
+    assert refusal(put(yard.one, begun, 0, SMALL)) == (503, "too_many_transfers")
+    going_on.close()
+    expected |= {'s_total{direction="in",outcome="no_place"}': 1.0, 's_total{direction="out",outcome="cut"}': 1.0}
+    assert counted(net) == expected
+    (chunk,) = Path(yard.folder, "artifacts", artifact[:2], artifact).iterdir()
+    chunk.unlink()
+    with pytest.raises(KeyError):
+        assert read(yard.one, artifact).data
+    assert counted(net) == expected | {'s_total{direction="out",outcome="failed"}': 1.0}
+
+
 # reading
 
 

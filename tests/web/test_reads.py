@@ -243,7 +243,7 @@ def test_operators_see_how_it_goes(net: Network) -> None:
     assert net.stranger(None).get("/healthz").get_json() == {"status": "ok"}
     ready = net.stranger(None).get("/readyz")
     until(lambda: net.stranger(None).get("/readyz").status_code == 200)
-    assert set(ready.get_json()["parts"]) == {"database", "broker", "signals", "decider"}
+    assert set(ready.get_json()["parts"]) == {"database", "broker", "signals", "decider", "artifacts"}
 
 
 def test_commands_are_counted_by_kind_and_outcome(make_net: Callable[..., Network]) -> None:

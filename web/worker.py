@@ -1,0 +1,64 @@
+"""The web's worker process: the app over the hub's services, and how they are let go when it stops."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+
+from flask import Flask
+
+from broker.opening import open_publisher
+from config.clock import SystemClock
+from config.logs import set_up_logs
+from config.memory import keep_giving_back
+from config.settings import Settings
+from storage.artifacts import open_blobs
+from storage.database import open_database
+from storage.signals import PostgresSignals
+from web.app import close, create_app, release
+from web.hub import Hub
+
+
+def load(settings: Settings) -> Flask:
+    """The app; to be called on the main thread."""
+    set_up_logs("web", settings.log_level)
+    database = open_database(settings.database_url, pool=settings.database_pool, name="fedyard web")
+    clock = SystemClock()
+    hub = Hub(
+        settings=settings,
+        database=database,
+        publisher=open_publisher(settings, "web"),
+        signals=PostgresSignals(settings.database_url),
+        clock=clock,
+        blobs=open_blobs(settings.artifacts_url, clock),
+    )
+    app = create_app(hub)
+    _when_told_to_stop(app, hub)
+    return app
+
+
+def _when_told_to_stop(app: Flask, hub: Hub) -> None:
+    """Release the polls as soon as a signal comes, and let go of everything after the server has ended.
+
+    granian sets its own signal handlers; the wake-up descriptor hears of a signal beside them.
+    """
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    stopping = threading.Event()
+    keep_giving_back(stopping)
+
+    def stop() -> None:
+        with heard, told:
+            while heard.recv(1)[0] not in (signal.SIGTERM, signal.SIGINT):
+                pass
+            stopping.set()
+            release(app)
+            threading.main_thread().join()
+        close(app)
+        hub.publisher.close()
+        hub.signals.close()
+        hub.database.close()
+
+    threading.Thread(target=stop, name="fedyard-stop").start()
