@@ -142,6 +142,7 @@ def _load_one_by_one(database: Database, needs: Needs) -> Loaded:
     seats = reader.rows(r.Seat, _SEATS, run_ids)
 
     reader.models(needs.models)
+    reader.submissions(needs.submissions)
     reader.rows(r.SiteKey, f"{_KEYS} WHERE site_id {{any:uuid}}", needs.keyrings)
     reader.keys(needs.keys)
     reader.rows(r.SiteKey, f"{_KEYS} WHERE state = 'current' AND site_id IN ({_SITES_OF_SEATS})", needs.keys_in)
@@ -202,6 +203,10 @@ class _Reader:
         for run, version in sorted(wanted):
             self.loaded.records.extend(r.Model(*row) for row in self.database.all(_MODEL, run, version))
 
+    def submissions(self, wanted: Iterable[tuple[Id, int, int]]) -> None:
+        for run, seq, number in sorted(wanted):
+            self.loaded.records.extend(r.Submission(*row) for row in self.database.all(_SUBMISSIONS, run, seq, number))
+
     def pairs(self, sql: str, ids: Iterable[Id]) -> list[tuple[Id, Id]]:
         wanted = list(ids)
         return [(a, b) for a, b in self.database.all(sql, self.database.many(wanted))] if wanted else []
@@ -233,6 +238,10 @@ _SITE_LOGS = f"{_select(r.SiteLog)} WHERE run_id {{any:uuid}} AND site_id {{any:
 _MODEL = (
     f"{_select(r.Model, 'models.')} JOIN runs ON runs.project_id = models.project_id"
     " WHERE runs.id = %s AND models.version = %s"
+)
+_SUBMISSIONS = (
+    f"{_select(r.Submission, 'submissions.')} JOIN task_runs ON task_runs.id = submissions.task_run_id"
+    " WHERE task_runs.run_id = %s AND task_runs.seq = %s AND submissions.round = %s"
 )
 _SITES_OF_SEATS = (
     "SELECT seats.site_id FROM seats JOIN task_runs ON task_runs.id = seats.task_run_id"

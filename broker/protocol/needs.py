@@ -16,6 +16,7 @@ class Needs:
     members_of: projects whose memberships (with sites and mailboxes) are needed.
     live_runs_of: projects whose created and running runs are needed; begin_in: with all that hangs on the queued ones.
     models: (run, version) of global models of the run's project.
+    submissions: (run, seq of a task, round) whose submissions are needed.
     restarting: runs whose project's live runs are needed. mentioned_runs: only the row itself.
     retiring: sites whose memberships, coordinated projects and live seats are needed.
     keys: (site, epoch) of sealing keys. keys_in: runs whose seats' current keys are needed.
@@ -49,6 +50,7 @@ class Needs:
     acquainted: set[Id] = field(default_factory=set)
     keyrings: set[Id] = field(default_factory=set)
     models: set[tuple[Id, int]] = field(default_factory=set)
+    submissions: set[tuple[Id, int, int]] = field(default_factory=set)
     messages: set[Id] = field(default_factory=set)
     logs: set[tuple[Id, Id]] = field(default_factory=set)
     artifacts: set[Id] = field(default_factory=set)
