@@ -127,6 +127,7 @@ class Submission(Answer, frozen=True, kw_only=True):
     update_message_id: str | None = None
     started_at: datetime | None = None
     submitted_at: datetime | None = None
+    left_out: str | None = None
 
 
 class Round(Answer, frozen=True, kw_only=True):
