@@ -113,6 +113,21 @@ class Membership(Answer, frozen=True, kw_only=True):
     notes: str = ""
 
 
+class Model(Answer, frozen=True, kw_only=True):
+    """A global model as a version of its project; the model itself is its message."""
+
+    version: int
+    run_id: str
+    task_seq: int
+    task: str
+    round: int
+    message_id: str
+    created_at: datetime
+    digest: str = ""
+    size_bytes: int = 0
+    metrics: dict[str, float] = {}
+
+
 class StartedRun(Answer, frozen=True, kw_only=True):
     id: str
     project_id: str
