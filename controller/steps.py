@@ -23,7 +23,7 @@ from controller.courier import SEAL_ANEW, Courier
 from controller.logs import Logs
 from controller.patience import Overtaken, Patience
 from controller.payloads import Payloads, Submission
-from controller.seal_errors import SealError
+from controller.seal_errors import NotRecipient, SealError
 from controller.site import Folder, Settings
 from controller.state import LeftOut, Made, Report, Seat, State
 from controller.tasks.arrays import save
@@ -35,6 +35,11 @@ NOT_NOW = (403, 404, 409)
 SEAL_TRIES = 5
 """How often a payload is sealed anew because a key changed in between."""
 REASON_AT_MOST = 500
+
+_MADE_BEFORE = (
+    "a model is sealed to the members of its time, so a site that joined later takes part in new runs, or in attempts "
+    "that begin without a model (run restart --from start)"
+)
 
 _MODEL, _NO_MODEL = "aggregated", "aggregation_failed"
 """What a coordinator reports; everything else is about its own seat and counted there."""
@@ -158,6 +163,9 @@ class Steps:
         try:
             if entry.message is not None:
                 self._payloads.model(entry, entry.message.id, start=True)
+        except NotRecipient as error:
+            self._refuse_payload(entry, NotRecipient(f"{error.fact}; {_MADE_BEFORE}"))
+            return
         except SealError as error:
             self._refuse_payload(entry, error)
             return
