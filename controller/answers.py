@@ -113,6 +113,21 @@ class Membership(Answer, frozen=True, kw_only=True):
     notes: str = ""
 
 
+class Model(Answer, frozen=True, kw_only=True):
+    """A global model as a version of its project; the model itself is its message."""
+
+    version: int
+    run_id: str
+    task_seq: int
+    task: str
+    round: int
+    message_id: str
+    created_at: datetime
+    digest: str = ""
+    size_bytes: int = 0
+    metrics: dict[str, float] = {}
+
+
 class StartedRun(Answer, frozen=True, kw_only=True):
     id: str
     project_id: str
@@ -127,6 +142,7 @@ class Submission(Answer, frozen=True, kw_only=True):
     update_message_id: str | None = None
     started_at: datetime | None = None
     submitted_at: datetime | None = None
+    left_out: str | None = None
 
 
 class Round(Answer, frozen=True, kw_only=True):

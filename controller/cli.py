@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from controller import cli_sealed
+from controller import cli_models, cli_sealed
 from controller.agent import Agent
 from controller.cli_common import (
     UsageError,
@@ -274,6 +274,7 @@ def _parser() -> argparse.ArgumentParser:
     inbox.add_argument("--count", type=int, default=20)
     inbox.add_argument("--read", type=int, metavar="SEQ", help="write what this message holds to standard output")
     cli_sealed.add(commands)
+    cli_models.add(commands)
 
     project = commands.add_parser("project", help="create, join, leave, list; members, approve")
     projects = project.add_subparsers(required=True, metavar="COMMAND")

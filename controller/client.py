@@ -210,6 +210,10 @@ class Client:
         path = f"/v1/projects/{_part(project_id)}/members/{_part(site_id)}"
         return self._write("DELETE", path, None, a.Membership, key=key)
 
+    def models(self, project_id: str) -> list[a.Model]:
+        """Every global model that was made in the project, oldest first."""
+        return list(self._every(f"/v1/projects/{_part(project_id)}/models", {}, a.Model))
+
     # runs
 
     def start_run(

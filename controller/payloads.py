@@ -16,15 +16,17 @@ from controller.answers import Entry, Message
 from controller.client import Client, Refused
 from controller.courier import Courier, Packed, Parcel
 from controller.patience import Patience
-from controller.seal_errors import Malformed, NoKey, Readdressed
+from controller.seal_errors import Gone, Malformed, NoKey, Readdressed, SealError
 from controller.sealing import Address
-from controller.state import Made, Outgoing, State
+from controller.state import LeftOut, Made, Outgoing, State
+from controller.trust import Changed
 
 UNAUTHORIZED = 401
 KEY_TRIES = 15
 KEY_PAUSE_S = 2.0
 """How often, and after which pause, a missing key is asked for again: its agent may just be starting."""
-
+DETAIL_AT_MOST = 200
+"""Characters of what is said of one update that cannot be opened."""
 
 _OUT = ("failed", "dropped", "cancelled")
 """Seats that get no more models."""
@@ -49,41 +51,63 @@ class Payloads:
     # in
 
     def model(self, entry: Entry, message_id: str, *, start: bool = False) -> Packed:
-        """A global model: the one of the entry's round, or, with `start`, the one that its seat begins with."""
+        """A global model: the one of the entry's round, or, with `start`, the one that its seat begins with.
+
+        Empty if it is gone from the hub.
+        """
         run_id, task_seq, project_id = _of(entry)
         coordinator = self._patience.asked(entry, lambda: self._courier.directory(project_id)).coordinator
         expected = Address(coordinator, project_id, "model", run_id, task_seq, entry.round)
-        return self._opened(entry, message_id, expected, anywhere=start)
+        return self._opened(entry, message_id, expected, anywhere=start) or b""
 
-    def updates(self, entry: Entry, submissions: Sequence[Submission]) -> list[jobs.Submitted]:
-        """What the sites have submitted, sorted by site, since sums of floats depend on the order."""
+    def updates(
+        self, entry: Entry, submissions: Sequence[Submission]
+    ) -> tuple[list[jobs.Submitted], tuple[LeftOut, ...]]:
+        """What the sites have submitted, sorted by site, since sums of floats depend on the order; and who is left out.
+
+        An update that cannot be opened, or that is gone, leaves its site out. Raises `Changed`, which is no matter of
+        one update.
+        """
         run_id, task_seq, project_id = _of(entry)
         sites = [s.site_id for s in submissions]
         if len(set(sites)) != len(sites):
             raise Malformed("the hub shows two submissions of one site")
-        found = []
+        found, left_out = [], []
         for s in sorted(submissions, key=lambda s: s.site_id):
-            if s.message_id is not None:
-                expected = Address(s.site_id, project_id, "update", run_id, task_seq, entry.round)
+            if s.message_id is None:
+                continue
+            expected = Address(s.site_id, project_id, "update", run_id, task_seq, entry.round)
+            try:
                 content = self._opened(entry, s.message_id, expected)
-                found.append(jobs.Submitted(s.site_id, jobs.packed(content), s.metrics))
-        return found
+                if content is None:
+                    raise Gone(f"the update of site {s.site_id} is not at the hub any more")
+            except Changed:
+                raise
+            except SealError as error:
+                left_out.append(LeftOut(s.site_id, f"seal_{error.slug}", error.fact[:DETAIL_AT_MOST]))
+                self._log("left out", entry=entry.seq, about=s.site_id, reason=error.slug, detail=error.fact)
+                continue
+            found.append(jobs.Submitted(s.site_id, jobs.packed(content), s.metrics))
+        return found, tuple(left_out)
 
-    def arrived(self, entry: Entry) -> Packed:
-        """A message of another site, or an update for a round that this site coordinates.
+    def arrived(self, entry: Entry) -> None:
+        """Open a message of another site, or an update for a round that this site coordinates.
 
         Large messages lie in the folder `messages`.
         """
         message = entry.message
         assert message is not None
         if message.kind == "update":
-            return self.updates(entry, [Submission(message.sender_site_id or "", message.id)])[0].packed.where
+            run_id, task_seq, project = _of(entry)
+            update = Address(message.sender_site_id or "", project, "update", run_id, task_seq, entry.round)
+            self._opened(entry, message.id, update)
+            return
         sender, project_id = message.sender_site_id, entry.project_id
         if sender is None or project_id is None:
             raise Malformed(f"message {message.id} comes without its sender or its project")
         expected = Address(sender, project_id, message.kind, entry.run_id)
         target = self._folder / "messages" / message.id
-        return self._opened(entry, message.id, expected, place=f"entry {entry.seq}", target=target)
+        self._opened(entry, message.id, expected, place=f"entry {entry.seq}", target=target)
 
     def _opened(
         self,
@@ -94,8 +118,8 @@ class Payloads:
         anywhere: bool = False,
         place: str = "",
         target: Path | None = None,
-    ) -> Packed:
-        """A message's content: as it was opened before, or opened now; empty if it is gone from the hub, too."""
+    ) -> Packed | None:
+        """A message's content: as it was opened before, or opened now; None if it is gone from the hub, too."""
         known = self._state.body(message_id)
         if known is not None and known.opened:
             if not known.file:
@@ -104,7 +128,7 @@ class Payloads:
                 return Path(known.file)
         message = self._fetched(entry, message_id)
         if message is None or (message.body is None and message.artifact_id is None):
-            return b""
+            return None
         target = target or self._work(entry) / f"in-{message_id}"
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         content = self._patience.asked(
@@ -147,7 +171,7 @@ class Payloads:
 
     def sealed_model(self, entry: Entry, made: Made) -> dict[str, object]:
         """The fields of a report that carry a model, sealed to every member that has a key, this site among them."""
-        return self._sent(entry, made, "model", lambda last: self._everybody(entry, last))
+        return self._sent(entry, made, "model", lambda last: self._everybody(entry, made, last))
 
     def forget(self, entry: Entry) -> None:
         """The hub has what was made: files and rows of it go."""
@@ -163,16 +187,19 @@ class Payloads:
     def _coordinator(self, entry: Entry) -> str:
         return self._courier.directory(_of(entry)[2]).coordinator
 
-    def _everybody(self, entry: Entry, last: bool) -> list[str]:
-        """Every member that has a key, and every site with a seat: `NoKey` if one of these has none, until `last`."""
+    def _everybody(self, entry: Entry, made: Made, last: bool) -> list[str]:
+        """Every member that has a key, and every site with a seat: `NoKey` if one of these has none, until `last`.
+
+        Nobody waits for a site that was left out: its seat ends with this model.
+        """
         directory = self._courier.directory(_of(entry)[2])
-        waited_for = [] if last else sorted(set(directory.problems) & self._seated(entry))
-        for site_id in waited_for:
+        waited_for = set() if last else set(directory.problems) & self._seated(entry)
+        for site_id in sorted(waited_for - {one.site_id for one in made.left_out}):
             if isinstance(directory.problems[site_id], NoKey):
                 raise directory.problems[site_id]
         if directory.problems:
-            left_out = {site_id: error.slug for site_id, error in sorted(directory.problems.items())}
-            self._log("model not sealed to", run=entry.run_id, round=entry.round, sites=left_out)
+            problems = {site_id: error.slug for site_id, error in sorted(directory.problems.items())}
+            self._log("model not sealed to", run=entry.run_id, round=entry.round, sites=problems)
         return sorted({*directory.keys, self._courier.site_id})
 
     def _seated(self, entry: Entry) -> set[str]:

@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS bodies (
 CREATE TABLE IF NOT EXISTS opened_seals (id TEXT PRIMARY KEY, place TEXT NOT NULL, expires INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS results (
     entry_seq INTEGER PRIMARY KEY, run_id TEXT NOT NULL, packed BLOB NOT NULL, file TEXT NOT NULL,
-    metrics_json BLOB NOT NULL);
+    metrics_json BLOB NOT NULL, left_out_json BLOB NOT NULL DEFAULT '[]');
 CREATE TABLE IF NOT EXISTS outgoing (
     entry_seq INTEGER PRIMARY KEY, run_id TEXT NOT NULL, seal BLOB, file TEXT NOT NULL, artifact_id TEXT);
 CREATE TABLE IF NOT EXISTS coordinators (project_id TEXT PRIMARY KEY, site_id TEXT NOT NULL);
@@ -60,6 +60,7 @@ _LATER = (
     ("bodies", "artifact_id", "TEXT"),
     ("bodies", "opened", "INTEGER NOT NULL DEFAULT 0"),
     ("bodies", "file", "TEXT NOT NULL DEFAULT ''"),
+    ("results", "left_out_json", "BLOB NOT NULL DEFAULT '[]'"),
 )
 """Columns that a file of an older agent lacks."""
 
@@ -102,14 +103,26 @@ class Body(msgspec.Struct, frozen=True):
         return f"Body({self.kind} {self.message_id}, {len(self.body)} bytes, opened={self.opened})"
 
 
+class LeftOut(msgspec.Struct, frozen=True):
+    """A site whose update could not be opened. reason: a code; detail: the fact."""
+
+    site_id: str
+    reason: str
+    detail: str
+
+
 class Made(msgspec.Struct, frozen=True):
-    """What a hook has made because of an entry: packed content, or the file that holds it."""
+    """What a hook has made because of an entry: packed content, or the file that holds it.
+
+    left_out: whose updates a model is made without.
+    """
 
     entry_seq: int
     run_id: str
     packed: bytes
     file: str
     metrics: dict[str, float]
+    left_out: Sequence[LeftOut] = ()
 
     def __repr__(self) -> str:
         return f"Made(entry={self.entry_seq}, {len(self.packed)} bytes, file={self.file!r})"
@@ -355,12 +368,14 @@ class State:
             row = self._db.execute("SELECT * FROM results WHERE entry_seq = ?", (entry_seq,)).fetchone()
         if row is None:
             return None
-        seq, run_id, packed, file, metrics = row
-        return Made(seq, run_id, bytes(packed), file, msgspec.json.decode(metrics, type=dict[str, float]))
+        seq, run_id, packed, file, metrics, left_out = row
+        numbers = msgspec.json.decode(metrics, type=dict[str, float])
+        return Made(seq, run_id, bytes(packed), file, numbers, msgspec.json.decode(left_out, type=tuple[LeftOut, ...]))
 
     def keep_made(self, made: Made) -> None:
-        row = (made.entry_seq, made.run_id, made.packed, made.file, msgspec.json.encode(made.metrics))
-        self._write("INSERT OR REPLACE INTO results VALUES (?,?,?,?,?)", row)
+        numbers, left_out = msgspec.json.encode(made.metrics), msgspec.json.encode(made.left_out)
+        row = (made.entry_seq, made.run_id, made.packed, made.file, numbers, left_out)
+        self._write("INSERT OR REPLACE INTO results VALUES (?,?,?,?,?,?)", row)
 
     def outgoing(self, entry_seq: int) -> Outgoing | None:
         with self._lock:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,9 +23,9 @@ from controller.courier import SEAL_ANEW, Courier
 from controller.logs import Logs
 from controller.patience import Overtaken, Patience
 from controller.payloads import Payloads, Submission
-from controller.seal_errors import SealError
+from controller.seal_errors import NotRecipient, SealError
 from controller.site import Folder, Settings
-from controller.state import Made, Report, Seat, State
+from controller.state import LeftOut, Made, Report, Seat, State
 from controller.tasks.arrays import save
 from controller.trust import Changed
 
@@ -35,6 +35,11 @@ NOT_NOW = (403, 404, 409)
 SEAL_TRIES = 5
 """How often a payload is sealed anew because a key changed in between."""
 REASON_AT_MOST = 500
+
+_MADE_BEFORE = (
+    "a model is sealed to the members of its time, so a site that joined later takes part in new runs, or in attempts "
+    "that begin without a model (run restart --from start)"
+)
 
 _MODEL, _NO_MODEL = "aggregated", "aggregation_failed"
 """What a coordinator reports; everything else is about its own seat and counted there."""
@@ -53,6 +58,7 @@ class Aggregate(msgspec.Struct, frozen=True):
     """The facts of a call to aggregate."""
 
     submissions: list[Submission]
+    quorum: int = 0
 
 
 class Dropped(msgspec.Struct, frozen=True):
@@ -157,6 +163,9 @@ class Steps:
         try:
             if entry.message is not None:
                 self._payloads.model(entry, entry.message.id, start=True)
+        except NotRecipient as error:
+            self._refuse_payload(entry, NotRecipient(f"{error.fact}; {_MADE_BEFORE}"))
+            return
         except SealError as error:
             self._refuse_payload(entry, error)
             return
@@ -191,14 +200,14 @@ class Steps:
             self._report(entry, "fail", reason=f"the hub refused the update: {error.slug}")
 
     def _aggregate(self, entry: Entry) -> None:
-        """The coordinator's part."""
-        failure = ""
+        """The coordinator's part. Updates that cannot be opened are left out, and named to the hub."""
+        failure, left_out = "", tuple[LeftOut, ...]()
         try:
             if not self.state.reports(entry.seq) and self.state.made(entry.seq) is None:
-                finished = self._aggregated(entry)
+                finished, left_out = self._aggregated(entry)
                 failure = finished.error
                 if not failure:
-                    self._keep_made(entry, finished)
+                    self._keep_made(entry, finished, left_out)
             if not failure and self.state.report(entry.seq, _NO_MODEL) is None:
                 self._deliver(entry, _MODEL, self._payloads.sealed_model)
                 return
@@ -210,18 +219,23 @@ class Steps:
             if error.status in (*NOT_NOW, UNAUTHORIZED):
                 raise
             failure = f"the hub refused the model: {error.slug}"
-        self._send(entry, self._keep(entry, _NO_MODEL, {"failure": failure}))
+        self._send(entry, self._keep(entry, _NO_MODEL, {"failure": failure, **_without(left_out)}))
 
-    def _aggregated(self, entry: Entry) -> jobs.Finished:
+    def _aggregated(self, entry: Entry) -> tuple[jobs.Finished, tuple[LeftOut, ...]]:
+        """How the hook ended, and who was left out; below the quorum it is not called."""
         run_id, task_seq = _task(entry)
         facts = msgspec.json.decode(entry.facts, type=Aggregate)
-        updates = self._payloads.updates(entry, facts.submissions)
+        updates, left_out = self._payloads.updates(entry, facts.submissions)
+        usable = len(facts.submissions) - len(left_out)
+        if left_out and usable < max(1, facts.quorum):
+            error = f"{len(left_out)} of {len(facts.submissions)} updates cannot be opened, {usable} are too few"
+            return jobs.Finished(error=error), left_out
         seat = self.state.seat(run_id, task_seq)
         if seat is not None:
             spec = msgspec.json.decode(seat.task_json, type=TaskSpec)
         else:  # it coordinates without taking part, so nobody told it the task
             spec = self._patience.asked(entry, lambda: self.client.run(run_id)).tasks[task_seq - 1].spec
-        return self._computed(entry, "aggregate", spec, seat, updates)
+        return self._computed(entry, "aggregate", spec, seat, updates), left_out
 
     def _round_completed(self, entry: Entry) -> None:
         """Keep the new global model: for the next round, and as a file for people."""
@@ -274,12 +288,15 @@ class Steps:
         """Open what another site has sent, while the key is there; people read it with `fedyard-site inbox`."""
         self._payloads.arrived(entry)
 
-    def _keep_made(self, entry: Entry, finished: jobs.Finished, **more: float) -> None:
+    def _keep_made(
+        self, entry: Entry, finished: jobs.Finished, left_out: Sequence[LeftOut] = (), **more: float
+    ) -> None:
         """What a hook made, on disk until the hub has it."""
         packed = finished.packed
         assert packed is not None
         assert entry.run_id is not None
-        self.state.keep_made(Made(entry.seq, entry.run_id, packed.content, packed.file, {**finished.metrics, **more}))
+        metrics = {**finished.metrics, **more}
+        self.state.keep_made(Made(entry.seq, entry.run_id, packed.content, packed.file, metrics, left_out))
 
     def _deliver(self, entry: Entry, event: str, seal: Callable[[Entry, Made], dict[str, object]]) -> None:
         """Seal and report what was made; sealed anew if a key was revoked or superseded on the way."""
@@ -289,7 +306,8 @@ class Steps:
                 made = self.state.made(entry.seq)
                 if made is None:  # the agent of before knew no such rows
                     raise Overtaken
-                report = self._keep(entry, event, {"metrics": made.metrics, **seal(entry, made)})
+                carried = {"metrics": made.metrics, **_without(made.left_out), **seal(entry, made)}
+                report = self._keep(entry, event, carried)
             try:
                 self._send(entry, report)
             except Refused as error:
@@ -416,6 +434,11 @@ def _task(entry: Entry) -> tuple[str, int]:
     assert entry.run_id is not None
     assert entry.task_seq is not None
     return entry.run_id, entry.task_seq
+
+
+def _without(left_out: Sequence[LeftOut]) -> dict[str, object]:
+    """The fields of a report that name who was left out."""
+    return {"left_out": left_out} if left_out else {}
 
 
 def _reason(error: SealError) -> str:

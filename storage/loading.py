@@ -143,6 +143,7 @@ def _load_one_by_one(database: Database, needs: Needs) -> Loaded:
 
     models = reader.models(needs.models) + reader.rows(r.Model, _MODELS_OF_TASKS, needs.restarting)
     reader.rows(r.Artifact, f"{_ARTIFACTS} WHERE id {{any:uuid}}", {model.artifact_id for model in models})
+    reader.submissions(needs.submissions)
     reader.rows(r.SiteKey, f"{_KEYS} WHERE site_id {{any:uuid}}", needs.keyrings)
     reader.keys(needs.keys)
     reader.rows(r.SiteKey, f"{_KEYS} WHERE state = 'current' AND site_id IN ({_SITES_OF_SEATS})", needs.keys_in)
@@ -204,6 +205,10 @@ class _Reader:
         self.loaded.records.extend(found)
         return found
 
+    def submissions(self, wanted: Iterable[tuple[Id, int, int]]) -> None:
+        for run, seq, number in sorted(wanted):
+            self.loaded.records.extend(r.Submission(*row) for row in self.database.all(_SUBMISSIONS, run, seq, number))
+
     def pairs(self, sql: str, ids: Iterable[Id]) -> list[tuple[Id, Id]]:
         wanted = list(ids)
         return [(a, b) for a, b in self.database.all(sql, self.database.many(wanted))] if wanted else []
@@ -240,6 +245,10 @@ _MODELS_OF_TASKS = (
     f"{_select(r.Model, 'models.')} JOIN runs ON runs.project_id = models.project_id"
     " JOIN task_runs ON task_runs.run_id = runs.id AND task_runs.model_message_id = models.message_id"
     " WHERE runs.id {any:uuid}"
+)
+_SUBMISSIONS = (
+    f"{_select(r.Submission, 'submissions.')} JOIN task_runs ON task_runs.id = submissions.task_run_id"
+    " WHERE task_runs.run_id = %s AND task_runs.seq = %s AND submissions.round = %s"
 )
 _SITES_OF_SEATS = (
     "SELECT seats.site_id FROM seats JOIN task_runs ON task_runs.id = seats.task_run_id"

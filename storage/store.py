@@ -19,7 +19,7 @@ from broker.protocol.commands import Beat, TokenUse
 from broker.protocol.ids import Id
 from broker.protocol.needs import Needs
 from broker.protocol.records import Record
-from broker.protocol.sweeps import AcknowledgeEntries, ForgetBefore, ForgetDeclaration, RevokeTokensOf, Sweep
+from broker.protocol.sweeps import AcknowledgeEntries, ForgetBefore, ForgetDeclaration, LeaveOut, RevokeTokensOf, Sweep
 from storage.database import Database, Row
 from storage.loading import Loaded, load
 from storage.signals import Announcement, payloads
@@ -192,6 +192,8 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
             return [("UPDATE tokens SET revoked_at = %s WHERE owner_id = %s AND revoked_at IS NULL", [at, owner_id])]
         case ForgetDeclaration(artifact_id):
             return [("DELETE FROM artifact_declarations WHERE artifact_id = %s", [artifact_id])]
+        case LeaveOut(task_run_id, number, site_id, reason):
+            return [(_LEAVE_OUT, [reason, task_run_id, number, site_id])]
         case ForgetBefore(commands_before, inbox_before):
             forget_logs: list[tuple[str, list[object]]] = [(sql, [inbox_before]) for sql in _FORGET_LOGS]
             return [
@@ -253,6 +255,7 @@ _OUTBOX = f"SELECT {_columns(r.OutboxRow)} FROM outbox WHERE created_at < %s ORD
 _ACKNOWLEDGE = (
     "UPDATE inbox SET state = 'acknowledged', state_at = %s WHERE site_id = %s AND seq <= %s AND state = 'queued'"
 )
+_LEAVE_OUT = "UPDATE submissions SET left_out = %s WHERE task_run_id = %s AND round = %s AND site_id = %s"
 _FORGET_MESSAGES = (
     "DELETE FROM messages WHERE sent_at < %s"
     " AND NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.message_id = messages.id)"

@@ -210,13 +210,25 @@ class SeatReport(Body, frozen=True):
     update_artifact_id: Uuid | None = None
 
 
+class LeftOut(Body, frozen=True):
+    """A site whose update of the round could not be used. reason: a code, such as `seal_damaged`; detail: the fact."""
+
+    site_id: Uuid
+    reason: Slug
+    detail: Reason = ""
+
+
 class Aggregated(Body, frozen=True):
-    """model_artifact_id: the artifact that the model lies in; `model` is its detached seal then, or left out."""
+    """model_artifact_id: the artifact that the model lies in; `model` is its detached seal then, or none.
+
+    left_out: the sites whose updates could not be used, each with a code and a sentence.
+    """
 
     metrics: Metrics = {}
     model: Payload | None = None
     failure: Reason = ""
     model_artifact_id: Uuid | None = None
+    left_out: Annotated[list[LeftOut], msgspec.Meta(max_length=10_000)] = []
 
 
 class NewPieces(Body, frozen=True):

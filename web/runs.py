@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from broker.protocol.commands import ReportAggregated, ReportSeat, RestartRun, StopRun
+from broker.protocol.commands import LeftOut, ReportAggregated, ReportSeat, RestartRun, StopRun
 from broker.protocol.ids import Id
 from storage.views import events
 from storage.views import runs as views
@@ -132,6 +132,7 @@ def aggregated(call: Call) -> Response:
             model=body.model,
             failure=body.failure,
             model_artifact_id=body.model_artifact_id,
+            left_out=[LeftOut(one.site_id, one.reason, one.detail) for one in body.left_out],
         ),
     )
 

@@ -80,9 +80,15 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912 - one branch for
             return Needs(runs={run, next_attempt(run)}, restarting={run}, models=models)
         case c.ReportSeat(run_id=run, update=update, update_artifact_id=artifact):
             return Needs(runs={run}, keys=keys_in((update,)), artifacts=_some(artifact))
-        case c.ReportAggregated(run_id=run, model=model, model_artifact_id=artifact):
+        case c.ReportAggregated(run_id=run, task_seq=seq, round=number, model=model, model_artifact_id=artifact):
             keys = keys_in((model,))
-            return Needs(runs={run}, keys=keys, keys_in={run} if keys else set(), artifacts=_some(artifact))
+            return Needs(
+                runs={run},
+                keys=keys,
+                keys_in={run} if keys else set(),
+                artifacts=_some(artifact),
+                submissions={(run, seq, number)} if command.left_out else set(),
+            )
         case c.DropSeats(run_id=run) | c.PassDeadline(run_id=run):
             return Needs(runs={run})
         case c.WriteLog(run_id=run, site_id=site, pieces=pieces):

@@ -36,8 +36,11 @@ from broker.protocol.states import (
     TaskRunState,
     follow,
 )
+from broker.protocol.sweeps import LeaveOut
 
 SECOND: Micros = 1_000_000
+SITES_NAMED = 10
+"""In one sentence, at most."""
 
 _spec_decoder = msgspec.json.Decoder(c.TaskSpec)
 
@@ -355,8 +358,46 @@ def reported(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round) -> None:
     run_event(
         draft, run, EventKind.ROUND_REPORTED, {"task": task.name, "round": here.number, "submissions": len(seats)}
     )
-    facts = {"deadline_at": here.deadline_at, "submissions": submissions}
+    facts = {"deadline_at": here.deadline_at, "quorum": here.quorum, "submissions": submissions}
     _tell(draft, run, task, here, run.coordinator_site_id, Notice.AGGREGATE, facts)
+
+
+def leave_out(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, left_out: list[c.LeftOut]) -> bool:
+    """The seats of these sites fail, since their updates of this round cannot be used.
+
+    False if what remains is below the quorum: the round has failed with that. A site that left after it had submitted
+    counts as long as its update does, as everywhere.
+    """
+    if not left_out:
+        return True
+    given = {
+        seat.site_id
+        for seat in draft.group(r.Seat, task.id)
+        if seat.round == here.number and (seat.state == SeatState.SUBMITTED or seat.state_at > here.stage_at)
+    }
+    for one in left_out:
+        draft.sweep(LeaveOut(task.id, here.number, one.site_id, one.reason))
+        seat = draft.have(r.Seat, task.id, one.site_id)
+        if (seat.state, seat.round) == (SeatState.SUBMITTED, here.number):
+            _step(draft, seat, Step.FAIL, reason=one.reason)
+        facts: dict[str, object] = {
+            "task": task.name,
+            "round": here.number,
+            "reason": one.reason,
+            "detail": one.detail,
+        }
+        run_event(draft, run, EventKind.SEAT_LEFT_OUT, facts, one.site_id)
+    remain = len(given - {one.site_id for one in left_out})
+    if remain >= here.quorum:
+        return True
+    named = [f"site {one.site_id} ({one.reason})" for one in left_out[:SITES_NAMED]]
+    more = len(left_out) - len(named)
+    detail = (
+        f"{here.quorum} updates are needed in round {here.number} and {remain} can be used; left out: "
+        f"{', '.join(named)}" + (f" and {more} more" if more else "")
+    )
+    fail_round(draft, run, task, here, "quorum_not_met", detail)
+    return False
 
 
 def complete_round(

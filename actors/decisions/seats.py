@@ -267,19 +267,44 @@ def report_aggregated(draft: Draft, command: c.ReportAggregated) -> Decision:
             f"round {command.round} of task {task.seq} in run {run.id} is not aggregating: the task is in round "
             f"{current.number}, {current.state}",
         )
+    _check_left_out(draft, run, task, here, command.left_out)
+    if progress.leave_out(draft, run, task, here, command.left_out):
+        _take_model(draft, run, task, here, coordinator, command)
+    return draft.accept({"state": draft.have(r.Round, task.id, command.round).state, "round": command.round})
+
+
+def _take_model(
+    draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, coordinator: r.Site, command: c.ReportAggregated
+) -> None:
+    """What the coordinator has made of the updates completes the round, or fails it."""
     if command.failure:
         progress.fail_round(draft, run, task, here, "aggregation_failed", command.failure)
-    else:
-        model = None
-        if command.model is not None or command.model_artifact_id is not None:
-            model = draft.derive("model")
-            payload = Payload("model", run.coordinator_site_id, command.model, command.model_artifact_id)
-            place = to_members(
-                draft, draft.have(r.Project, run.project_id), coordinator, "model", run.id, task, here.number
+        return
+    model = None
+    if command.model is not None or command.model_artifact_id is not None:
+        model = draft.derive("model")
+        payload = Payload("model", run.coordinator_site_id, command.model, command.model_artifact_id)
+        place = to_members(
+            draft, draft.have(r.Project, run.project_id), coordinator, "model", run.id, task, here.number
+        )
+        put_payload(draft, run, task, here, model, payload, place, recipients=len(draft.group(r.Seat, task.id)))
+    progress.complete_round(draft, run, task, here, model, command.metrics)
+
+
+def _check_left_out(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, left_out: list[c.LeftOut]) -> None:
+    """Only who has submitted can be left out, and once."""
+    named: set[Id] = set()
+    for one in left_out:
+        if one.site_id in named or draft.get(r.Submission, task.id, here.number, one.site_id) is None:
+            what = "is named twice" if one.site_id in named else "has not submitted"
+            raise Refused(
+                422,
+                "not_submitted",
+                "Not submitted",
+                f"site {one.site_id} {what} in round {here.number} of task {task.seq} in run {run.id}; left_out names "
+                "sites that have submitted, each once",
             )
-            put_payload(draft, run, task, here, model, payload, place, recipients=len(draft.group(r.Seat, task.id)))
-        progress.complete_round(draft, run, task, here, model, command.metrics)
-    return draft.accept({"state": draft.have(r.Round, task.id, command.round).state, "round": command.round})
+        named.add(one.site_id)
 
 
 def drop_seats(draft: Draft, command: c.DropSeats) -> Decision:

@@ -40,7 +40,7 @@ INSERT INTO rounds SELECT r.task_id, k, r.id, 'completed', '', {seats}, r.at, r.
   FROM old_runs r, generate_series(1, {rounds}) k;
 INSERT INTO seats SELECT r.task_id, s.id, r.id, {rounds}, 'done', 'completed', 8, r.at, '{{}}', NULL
   FROM old_runs r JOIN old_sites s ON s.n BETWEEN r.n % {projects} + 1 AND r.n % {projects} + {seats};
-INSERT INTO submissions SELECT r.task_id, k, s.id, r.id, '{{}}', NULL, r.at, r.at
+INSERT INTO submissions SELECT r.task_id, k, s.id, r.id, '{{}}', NULL, r.at, r.at, ''
   FROM old_runs r JOIN old_sites s ON s.n BETWEEN r.n % {projects} + 1 AND r.n % {projects} + {seats},
   generate_series(1, {rounds}) k;
 INSERT INTO events SELECT p.id, r.n / {projects} * {each} + k, 'seat_submitted', r.at, gen_random_uuid(), 'site', s.id, r.id,

@@ -348,10 +348,22 @@ class ReportSeat(Command, frozen=True, tag="report_seat"):
     update_artifact_id: Id | None = None
 
 
+class LeftOut(Value, frozen=True):
+    """A site whose update of a round is not in the round's model. reason: a code; detail: the sentence."""
+
+    site_id: Id
+    reason: Slug
+    detail: Reason = ""
+
+
+AllLeftOut = Annotated[list[LeftOut], msgspec.Meta(max_length=10_000)]
+
+
 class ReportAggregated(Command, frozen=True, tag="report_aggregated"):
     """The coordinator's report: the new global model (sealed) and its metrics, or why there is none.
 
     model_artifact_id: the artifact that the model lies in; `model` is its detached seal then, or None.
+    left_out: the sites whose updates could not be used; each has submitted in this round.
     """
 
     run_id: Id
@@ -361,6 +373,7 @@ class ReportAggregated(Command, frozen=True, tag="report_aggregated"):
     model: bytes | None = None
     failure: Reason = ""
     model_artifact_id: Id | None = None
+    left_out: AllLeftOut = []
 
 
 class DropSeats(Command, frozen=True, tag="drop_seats"):

@@ -52,6 +52,7 @@ class EventKind(StrEnum):
     SEAT_SUBMITTED = "seat_submitted"
     SEAT_FAILED = "seat_failed"
     SEAT_DROPPED = "seat_dropped"
+    SEAT_LEFT_OUT = "seat_left_out"
     SEAT_REJOINED = "seat_rejoined"
     MESSAGE_EXPIRED = "message_expired"
     ARTIFACT_STORED = "artifact_stored"

@@ -17,6 +17,7 @@ class Needs:
     live_runs_of: projects whose created and running runs are needed; begin_in: with all that hangs on the queued ones.
     models: (run, version) of global models of the run's project.
         Like those of restarting runs, each comes with the artifact that it lies in.
+    submissions: (run, seq of a task, round) whose submissions are needed.
     restarting: runs whose project's live runs, and the newest models of whose tasks are needed.
     mentioned_runs: only the row itself.
     retiring: sites whose memberships, coordinated projects and live seats are needed.
@@ -51,6 +52,7 @@ class Needs:
     acquainted: set[Id] = field(default_factory=set)
     keyrings: set[Id] = field(default_factory=set)
     models: set[tuple[Id, int]] = field(default_factory=set)
+    submissions: set[tuple[Id, int, int]] = field(default_factory=set)
     messages: set[Id] = field(default_factory=set)
     logs: set[tuple[Id, Id]] = field(default_factory=set)
     artifacts: set[Id] = field(default_factory=set)

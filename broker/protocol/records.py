@@ -235,7 +235,10 @@ class Seat(Record, frozen=True):
 
 
 class Submission(Record, frozen=True):
-    """What a site submitted in a round; kept for the history when its seat moves on."""
+    """What a site submitted in a round; kept for the history when its seat moves on.
+
+    left_out: why the round's model is made without it, empty if it is not.
+    """
 
     TABLE = "submissions"
     KEY = ("task_run_id", "round", "site_id")
@@ -247,6 +250,7 @@ class Submission(Record, frozen=True):
     update_message_id: Id | None
     started_at: Micros
     submitted_at: Micros
+    left_out: str = ""
 
 
 class Message(Record, frozen=True):

@@ -40,4 +40,13 @@ class ForgetDeclaration(msgspec.Struct, frozen=True):
     artifact_id: Id
 
 
-Sweep: TypeAlias = AcknowledgeEntries | RevokeTokensOf | ForgetBefore | ForgetDeclaration
+class LeaveOut(msgspec.Struct, frozen=True):
+    """A submission is not in its round's model. Submissions themselves are written once."""
+
+    task_run_id: Id
+    round: int
+    site_id: Id
+    reason: str
+
+
+Sweep: TypeAlias = AcknowledgeEntries | RevokeTokensOf | ForgetBefore | ForgetDeclaration | LeaveOut

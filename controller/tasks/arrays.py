@@ -100,11 +100,21 @@ class Updates(Sequence[Update]):
 
 def save(packed: Packed, name: Path) -> Path:
     """Write a file that other tools can open: `name` with .npz or .bin. Its path."""
-    with io.BytesIO(packed) if isinstance(packed, bytes) else packed.open("rb") as source:
+    with _source(packed) as source:
         path = name.with_name(name.name + (".npz" if source.read(_TAG) == _ARRAYS else ".bin"))
-        with whole(path) as handle, open(handle, "wb", closefd=False) as out:
-            shutil.copyfileobj(source, out, 1_048_576)
+    write(packed, path)
     return path
+
+
+def write(packed: Packed, path: Path) -> None:
+    """Write that file under this very name: the arrays' .npz, or the bytes themselves."""
+    with _source(packed) as source, whole(path) as handle, open(handle, "wb", closefd=False) as out:
+        source.seek(_TAG)
+        shutil.copyfileobj(source, out, 1_048_576)
+
+
+def _source(packed: Packed) -> IO[bytes]:
+    return io.BytesIO(packed) if isinstance(packed, bytes) else packed.open("rb")
 
 
 def _length(packed: Packed) -> int:

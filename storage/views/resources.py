@@ -166,6 +166,7 @@ class Submission(Resource, frozen=True):
     update_message_id: Uuid | None
     started_at: Time
     submitted_at: Time
+    left_out: str | None
 
 
 class Round(Resource, frozen=True):

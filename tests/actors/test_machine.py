@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import settings
@@ -187,15 +188,24 @@ class Yard(RuleBasedStateMachine):
                         if site != but:
                             self.report(site, event, task.seq, 0, 0)
 
-    @rule(task=st.integers(1, 2), failure=st.sampled_from(["", "bad shapes"]))
-    def coordinator_reports(self, task: int, failure: str) -> None:
+    @rule(
+        task=st.integers(1, 2),
+        failure=st.sampled_from(["", "bad shapes"]),
+        without=st.sets(st.integers(0, SITES - 1), max_size=2),
+    )
+    def coordinator_reports(self, task: int, failure: str, without: set[int]) -> None:
         if run := self.pick(0):
-            self.aggregated(task, run.id, failure)
+            self.aggregated(task, run.id, failure, without)
 
-    def aggregated(self, task: int, run_id: str, failure: str) -> None:
+    def aggregated(self, task: int, run_id: str, failure: str, without: Iterable[int] = ()) -> None:
         task_run: Any = self.state.rows[r.TaskRun][(derive(run_id, "task", task),)]
         command = c.ReportAggregated(
-            run_id=run_id, task_seq=task, round=max(1, task_run.round), model=b"m", failure=failure
+            run_id=run_id,
+            task_seq=task,
+            round=max(1, task_run.round),
+            model=b"m",
+            failure=failure,
+            left_out=[c.LeftOut(self.sites[site].id, "seal_damaged") for site in sorted(without)],
         )
         self.send(command, self.sites[0])
 

@@ -187,6 +187,85 @@ def test_only_the_coordinator_aggregates(hub: Hub) -> None:
     assert hub.refused(command, sites[1]) == (403, "forbidden")
 
 
+def aggregating(hub: Hub, **contract: Any) -> tuple[list[Subject], str]:
+    sites, run = started(hub, **contract)
+    hub.ready_all(run, sites)
+    hub.submit_all(run, sites)
+    assert last(hub, sites[0], Notice.AGGREGATE)["quorum"] == hub.round(run, 1).quorum
+    return sites, run
+
+
+def without(run: str, *sites: Subject, **more: Any) -> c.ReportAggregated:
+    left_out = [c.LeftOut(site.id, "seal_damaged", "its update does not open") for site in sites]
+    return c.ReportAggregated(run_id=run, task_seq=1, round=1, left_out=left_out, **more)
+
+
+def left_out(hub: Hub, number: int = 1) -> dict[str, str]:
+    return {s.site_id: s.left_out for s in hub.rows(r.Submission, "round = %s AND left_out <> ''", number)}
+
+
+def test_who_is_left_out_fails_and_the_rest_go_on(hub: Hub) -> None:
+    sites, run = aggregating(hub)
+    command = without(run, sites[3], model=b"model", metrics={"accuracy": 0.9})
+    answer = hub.ok(command, sites[0], key="aggregated")
+    assert answer == {"state": "completed", "round": 1}
+    assert hub.ok(command, sites[0], key="aggregated") == answer
+    seat = hub.seat(run, sites[3])
+    assert (seat.state, seat.reason, seat.round) == ("failed", "seal_damaged", 1)
+    assert left_out(hub) == {sites[3].id: "seal_damaged"}
+    event = hub.rows(r.Event, "kind = %s", EventKind.SEAT_LEFT_OUT)[0]
+    assert (event.site_id, json.loads(event.facts_json)) == (
+        sites[3].id,
+        {"task": "train", "round": 1, "reason": "seal_damaged", "detail": "its update does not open"},
+    )
+    assert [hub.seat(run, site).state for site in sites[:3]] == ["invited"] * 3
+    hub.whole_round(run, sites[:3], 2)
+    assert hub.run(run).state == "succeeded"
+    assert left_out(hub, 2) == {}
+    assert [hub.seat(run, site).state for site in sites] == ["done", "done", "done", "failed"]
+
+
+@pytest.mark.parametrize("more", [{"model": b"of one"}, {"failure": "too few"}])
+def test_too_few_that_are_not_left_out_fail_the_round_and_are_named(hub: Hub, more: dict[str, Any]) -> None:
+    sites, run = aggregating(hub)
+    hub.ok(without(run, *sites[1:], **more), sites[0])
+    ended = hub.run(run)
+    assert (ended.state, ended.reason) == ("failed", "quorum_not_met")
+    detail = json.loads(hub.rows(r.Event, "kind = %s", EventKind.ROUND_FAILED)[0].facts_json)["detail"]
+    assert [site.id in detail for site in sites] == [False, True, True, True]
+    assert "seal_damaged" in detail
+    assert [hub.seat(run, site).state for site in sites] == ["cancelled", "failed", "failed", "failed"]
+    assert hub.rows(r.Model) == []
+    assert hub.refused(without(run, sites[1]), sites[0]) == (409, "run_finished")
+
+
+def test_a_failed_aggregation_may_leave_out_as_well(hub: Hub) -> None:
+    sites, run = aggregating(hub)
+    hub.ok(without(run, sites[3], failure="shapes differ"), sites[0])
+    assert (hub.run(run).reason, hub.seat(run, sites[3]).state) == ("aggregation_failed", "failed")
+
+
+def test_who_left_after_submitting_counts_unless_it_is_left_out(hub: Hub) -> None:
+    sites, run = aggregating(hub)
+    for site in sites[2:]:
+        hub.ok(c.DropSeats(run_id=run, site_id=site.id, reason="member_left", detail="left"))
+    hub.ok(without(run, sites[1], sites[3], model=b"of two"), sites[0])
+    assert hub.round(run, 1).state == "completed"
+    assert [hub.seat(run, site).reason for site in sites[1:]] == ["seal_damaged", "member_left", "member_left"]
+    assert left_out(hub) == {sites[1].id: "seal_damaged", sites[3].id: "seal_damaged"}
+
+
+def test_only_who_has_submitted_can_be_left_out_and_once(hub: Hub) -> None:
+    sites, run = started(hub)
+    hub.ready_all(run, sites)
+    hub.submit_all(run, sites[:3])
+    hub.pass_time(601)
+    for strange in ((sites[3],), (sites[1], sites[1]), (Subject(kind="site", id=run),)):
+        assert hub.refused(without(run, *strange, model=b"m"), sites[0]) == (422, "not_submitted")
+    assert left_out(hub) == {}
+    assert hub.round(run, 1).state == "aggregating"
+
+
 def test_a_task_without_aggregation_completes_with_its_submissions(hub: Hub) -> None:
     sites = hub.sites(3)
     task = c.TaskSpec(name="survey", model="m", aggregate=False, who="participants", contract=QUICK)

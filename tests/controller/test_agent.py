@@ -217,6 +217,25 @@ def test_stop_interrupts_training(sites, model: str) -> None:
         assert ("stopped train" in site.calls()) is (model == "Gated")
 
 
+def test_who_joined_after_the_model_was_made_says_what_it_can_take_part_in(world: World, sites, tmp_path) -> None:
+    north, east, south = sites
+    project = project_of(sites, contract={"quorum": 0.5, "select_within_s": 10})
+    first = project.start()
+    until(lambda: project.task(first).round == 2)
+    project.coordinator.stop_run(first)
+    (late,) = world.sites(tmp_path, "late")
+    try:
+        late.start()
+        late.client.put_member(project.id, late.site_id)
+        run = project.finished(project.coordinator.restart_run(first, "reached").id)
+    finally:
+        late.kill()
+    assert run.state == "succeeded", run
+    assert {s.site_id for s in run.tasks[0].rounds[0].submissions} == {north.site_id, east.site_id, south.site_id}
+    reasons = [str(e.facts["reason"]) for e in project.coordinator.events(run.id) if e.kind == "seat_failed"]
+    assert [("seal_not_recipient" in text, "run restart --from start" in text) for text in reasons] == [(True, True)]
+
+
 def test_a_restarted_run_starts_from_the_model_that_was_reached(sites) -> None:
     project = project_of(sites, rounds=3)
     trainers = sites[1:]

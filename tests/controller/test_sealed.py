@@ -9,13 +9,14 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from controller import sealing
 from controller.keys import fingerprint, hex_groups, words
 from tests.controller.test_agent import trained
-from tests.controller.world import SiteProcess, Wire, World, project_of, wire_to
+from tests.controller.world import Project, SiteProcess, Wire, World, project_of, wire_to
 from tests.ops.program import ROOT, environment, until
 
 
@@ -231,27 +232,103 @@ def test_a_model_of_another_round_is_readdressed(world: World, tmp_path) -> None
         until(lambda: any("not opened: readdressed" in str(line) for line in log_of(east)))
 
 
-def test_an_update_that_is_not_sealed_fails_the_aggregation(world: World, tmp_path) -> None:
-    north, east = world.sites(tmp_path, "north", "east")
+def submit_unsealed(project: Project, run_id: str, site: SiteProcess) -> None:
+    """As a site whose agent does not seal."""
+
+    def report(event: str, seq: int, **more: object) -> None:
+        body = json.dumps({"event": event, "seq": seq, "round": 1, **more}).encode()
+        site.client.report(run_id, 1, site.site_id, body, key=f"{run_id}-{seq}")
+
+    until(lambda: any(e.kind == "invited" and e.run_id == run_id for e in site.entries()))
+    report("ready", 1)
+    until(lambda: any(e.kind == "round_started" and e.run_id == run_id for e in site.entries()))
+    report("submit", 2, update=base64.b64encode(b"FYa1 plain").decode(), metrics={})
+
+
+@contextmanager
+def with_one_that_does_not_seal(world: World, folder: Path, *names: str, **options: Any) -> Iterator[Project]:
+    """The last site has no agent, and the coordinator's own configuration does not take what is not sealed."""
+    sites = world.sites(folder, *names)
     try:
-        north.start()
-        project = project_of([north, east], sealed="optional")  # north's own configuration does not leave it open
-        run_id = project.start()
-        client = east.client
-        until(lambda: any(e.kind == "invited" for e in east.entries()))
-
-        def report(event: str, seq: int, **more: object) -> None:
-            body = json.dumps({"event": event, "seq": seq, "round": 1, **more}).encode()
-            client.report(run_id, 1, east.site_id, body, key=f"{run_id}-{seq}")
-
-        report("ready", 1)
-        until(lambda: any(e.kind == "round_started" for e in east.entries()))
-        report("submit", 2, update=base64.b64encode(b"FYa1 plain").decode(), metrics={})
-        assert "seal_unsealed" in failure_of(project, run_id)
-        assert north.runs()
+        for site in sites[:-1]:
+            site.start()
+        yield project_of(sites, sealed="optional", **options)
     finally:
-        for site in (north, east):
+        for site in sites:
             site.kill()
+
+
+def test_too_few_updates_that_open_fail_the_round_and_say_whose_do_not(world: World, tmp_path) -> None:
+    with with_one_that_does_not_seal(world, tmp_path, "north", "east") as project:
+        north, east = project.sites
+        run_id = project.start()
+        submit_unsealed(project, run_id, east)
+        failure = failure_of(project, run_id)
+        assert "seal_unsealed" in failure
+        assert (
+            f"quorum_not_met 2 updates are needed in round 1 and 1 can be used; left out: site {east.site_id}"
+            in failure
+        )
+        assert "aggregate 1" not in north.calls()
+        assert north.runs()
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_an_update_that_does_not_open_is_left_out(world: World, tmp_path, crash: bool) -> None:
+    """Also by a coordinator that is killed while it aggregates."""
+    with with_one_that_does_not_seal(
+        world, tmp_path, "north", "south", "east", contract={"quorum": 0.6, "select_within_s": 5}
+    ) as project:
+        north, south, east = project.sites
+        north.hold("aggregate")
+        run_id = project.start()
+        submit_unsealed(project, run_id, east)
+        until(lambda: "aggregate 1" in north.calls())
+        if crash:
+            north.kill()
+            north.release("aggregate")
+            north.start()
+        else:
+            north.release("aggregate")
+        run = project.finished(run_id)
+        assert run.state == "succeeded", run
+        first, second = run.tasks[0].rounds
+        assert {s.site_id: s.left_out for s in first.submissions} == {
+            north.site_id: None,
+            south.site_id: None,
+            east.site_id: "seal_unsealed",
+        }
+        assert first.metrics == {"sites": 2.0}
+        assert {s.site_id for s in second.submissions} == {north.site_id, south.site_id}
+        seat = next(s for s in run.tasks[0].seats if s.site_id == east.site_id)
+        assert (seat.state, seat.reason) == ("failed", "seal_unsealed")
+        assert said(north, "left out") is not None
+
+
+def test_an_update_that_is_gone_is_left_out(world: World, tmp_path) -> None:
+    """The hub does not show one update, neither in the inbox nor by its id."""
+    with lying(world, tmp_path, "north", "south", "east", liar_to="north") as (wire, sites):
+        north, south, east = sites
+        for site in sites:
+            site.start()
+        project = project_of(sites, rounds=1, contract={"quorum": 0.6})
+
+        def rewrite(_method: str, path: str, content: bytes) -> bytes:
+            if not ("/inbox" in path or "/messages/" in path) or b'"update"' not in content:
+                return content
+            answer = json.loads(content)
+            for item in answer.get("items", [{"message": answer}]):
+                message = item.get("message")
+                if message is not None and (message["kind"], message["sender_site_id"]) == ("update", east.site_id):
+                    message["body"] = None
+            return json.dumps(answer).encode()
+
+        wire.rewrite = rewrite
+        run_id = project.start()
+        run = project.finished(run_id)
+        assert run.state == "succeeded", run
+        left_out = {s.site_id: s.left_out for s in run.tasks[0].rounds[0].submissions}
+        assert left_out == {north.site_id: None, south.site_id: None, east.site_id: "seal_gone"}
 
 
 def test_without_the_coordinators_key_nothing_leaves(world: World, tmp_path) -> None:

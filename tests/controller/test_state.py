@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from controller.answers import Entry, Message
-from controller.state import LogPiece, Made, Outgoing, Report, Seat, State
+from controller.state import LeftOut, LogPiece, Made, Outgoing, Report, Seat, State
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -159,7 +159,7 @@ def test_the_first_coordinator_is_remembered(tmp_path, state) -> None:
 
 def test_what_was_made_stays_while_its_report_is_sealed_anew(tmp_path, state) -> None:
     state.keep_seat(Seat("r", 1, 0, b"{}", 1, 1))
-    made = Made(1, "r", b"packed", "", {"loss": 0.5})
+    made = Made(1, "r", b"packed", "", {"loss": 0.5}, (LeftOut("east", "seal_damaged", "it is"),))
     state.keep_made(made)
     state.keep_outgoing(Outgoing(1, "r", b"seal", "file", "artifact"))
     state.keep_report(report("submit", 1))

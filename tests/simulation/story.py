@@ -36,6 +36,7 @@ _SEAT_STEPS = {
     "seat_submitted": Step.SUBMIT,
     "seat_failed": Step.FAIL,
     "seat_dropped": Step.DROP,
+    "seat_left_out": Step.FAIL,
     "seat_rejoined": Step.REJOIN,
 }
 _RUN_STEPS = {
@@ -252,6 +253,10 @@ class Story:
 
     def _of_seat(self, run_id: str, task: Task, seat: Seat, kind: str, facts: dict[str, Any]) -> None:
         here = task.rounds[task.round]
+        if kind == "seat_left_out":
+            if seat.state == SeatState.SUBMITTED:
+                self._move(run_id, task, seat, Step.FAIL)
+            return
         if kind == "seat_dropped":
             self._move(run_id, task, seat, Step.DROP)
             self.expected[seat.site_id, "seat_dropped", run_id, task.seq, task.round] += 1
