@@ -336,6 +336,8 @@ def carry(draft: Draft, artifact_id: Id, place: Place, message_id: Id) -> r.Arti
             f"artifact {artifact.id} is of kind {artifact.kind!r}, run {artifact.run_id}, task {artifact.task_seq}, "
             f"round {artifact.round}, and cannot be sent as something else",
         )
+    if place.kind is None and artifact.kind in _OF_A_LIVE_RUN:  # also sent as a letter: it stays the run's
+        return artifact
     return draft.change(artifact, message_id=message_id)
 
 

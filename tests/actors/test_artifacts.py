@@ -479,6 +479,16 @@ def test_a_live_runs_newest_model_and_its_rounds_updates_are_needed(yard: Yard) 
     yard.hub.ok(c.DeleteArtifact(artifact_id=model), coordinator)
 
 
+def test_a_model_that_is_also_sent_as_a_message_stays_needed(yard: Yard) -> None:
+    run, coordinator = yard.run(), yard.sites[0]
+    model = modelled(yard, run, 1)
+    reported = yard.row(model).message_id
+    new = c.NewMessage(project_id=yard.project, to="participants", kind="result", run_id=run, artifact_id=model)
+    yard.hub.ok(c.PostMessages(sender_site_id=coordinator.id, messages=[new]), coordinator)
+    assert yard.row(model).message_id == reported
+    assert yard.hub.refused(c.DeleteArtifact(artifact_id=model), coordinator) == (409, "artifact_needed")
+
+
 def test_a_restart_needs_the_model_that_it_begins_with(yard: Yard) -> None:
     coordinator = yard.sites[0]
     first = yard.run()
