@@ -17,16 +17,19 @@ def healthz(_: Call) -> Response:
 
 
 def readyz(call: Call) -> Response:
-    """The parts that a write, or a payload, passes through; 503 if one of them is down."""
+    """The parts that a write passes through; 503 if one of them is down.
+
+    Where artifacts lie is told, and no more: without them everything else goes on.
+    """
     web = call.web
     troubles = {
         "database": _database_trouble(call),
         "broker": web.hub.publisher.ready(),
         "signals": web.hub.signals.ready(),
         "decider": web.undecided.trouble(),
-        "artifacts": web.store_of_artifacts.trouble(),
     }
     ready = not any(troubles.values())
+    troubles["artifacts"] = web.store_of_artifacts.trouble()
     parts = {part: trouble or "ok" for part, trouble in troubles.items()}
     return answer(
         Readiness(status="ready" if ready else "not ready", parts=parts),
