@@ -42,7 +42,7 @@ class World:
             "FEDYARD_DATABASE_URL": self.database_url,
             "FEDYARD_LOG_LEVEL": "DEBUG",
             "FEDYARD_HEARTBEAT_EVERY_S": "1",
-            "FEDYARD_ARTIFACTS_URL": f"file://{folder / 'hub' / 'artifacts'}",
+            "FEDYARD_ARTIFACTS_URL": f"file:///{folder / 'hub' / 'artifacts'}",
         }
         self.hub_folder = folder / "hub"
         self.hub = Program(folder / "hub.log", "up", "--data", self.hub_folder, **self.there)
