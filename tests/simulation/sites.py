@@ -501,7 +501,16 @@ class Site(Process):
             payload = Payload(("model",), model.encode(), "members", self._place(entry, "model"))
             payload.large = self.world.chance.random() < 0.4
             carried: dict[str, Any] = {"project": entry["project_id"], "payloads": [payload]}
-            self.send("aggregated", "POST", path, {}, seat=(entry["run_id"], 0), **carried)
+            self.send("aggregated", "POST", path, self._left_out(entry), seat=(entry["run_id"], 0), **carried)
+
+    def _left_out(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """Now and then an update does not open; now and then that of a site that sent none."""
+        if self.world.calm or self.world.chance.random() < 0.8:
+            return {}
+        sites = [one["site_id"] for one in entry["facts"]["submissions"]]
+        if self.world.chance.random() < 0.1:
+            sites.append(self.id)
+        return {"left_out": [{"site_id": self.world.chance.choice(sites), "reason": "seal_damaged"}]}
 
     def _on_round_completed(self, _: dict[str, Any]) -> None:
         """It tidies up too early: the newest model is still needed, unless that was the last round."""
