@@ -219,7 +219,7 @@ def test_stop_interrupts_training(sites, model: str) -> None:
 
 def test_who_joined_after_the_model_was_made_says_what_it_can_take_part_in(world: World, sites, tmp_path) -> None:
     north, east, south = sites
-    project = project_of(sites, contract={"quorum": 0.5, "select_within_s": 10})
+    project = project_of(sites, contract={"quorum": 0.5})
     first = project.start()
     until(lambda: project.task(first).round == 2)
     project.coordinator.stop_run(first)

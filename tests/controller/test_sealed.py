@@ -276,9 +276,7 @@ def test_too_few_updates_that_open_fail_the_round_and_say_whose_do_not(world: Wo
 @pytest.mark.parametrize("crash", [False, True])
 def test_an_update_that_does_not_open_is_left_out(world: World, tmp_path, crash: bool) -> None:
     """Also by a coordinator that is killed while it aggregates."""
-    with with_one_that_does_not_seal(
-        world, tmp_path, "north", "south", "east", contract={"quorum": 0.6, "select_within_s": 5}
-    ) as project:
+    with with_one_that_does_not_seal(world, tmp_path, "north", "south", "east", contract={"quorum": 0.6}) as project:
         north, south, east = project.sites
         north.hold("aggregate")
         run_id = project.start()
