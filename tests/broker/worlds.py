@@ -252,6 +252,7 @@ class RabbitWorld(World):
         self.url, self.ctl, self.management = url, ctl, management
         self.vhost = url.rsplit("/", 1)[1]
         self.publisher = GroupPublisher(url, "web")
+        until(lambda: self.publisher.ready() is None)  # a node that has just started may take its time to declare
 
     def worker_broker(self) -> Broker:
         return RabbitBroker(self.url, "decider", prefetch=500, routes=self.routes)
