@@ -21,6 +21,10 @@ def _option(default: Any, about: str, low: float | None = None, high: float | No
     return field(default=default, metadata={"about": about, "low": low, "high": high})
 
 
+def _artifact_limit(default: int, which: str) -> Any:
+    return _option(default, f"largest artifact {which}", 1, 68_719_476_736)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What the operator chose. Field `x_y` is the variable FEDYARD_X_Y; docs/operations.md lists them."""
@@ -68,22 +72,12 @@ class Settings:
         "file:///path of a folder that every process of the hub shares, or "
         "s3://bucket/prefix?endpoint=http://host:port&region=name&presign=1 with a login in AWS_ variables",
     )
-    artifact_limit_bytes: int = _option(17_179_869_184, "largest artifact of any kind", 1, 68_719_476_736)
-    artifact_limit_initial_bytes: int = _option(
-        17_179_869_184, "largest artifact of kind `initial`: files for every member", 1, 68_719_476_736
-    )
-    artifact_limit_update_bytes: int = _option(
-        17_179_869_184, "largest artifact of kind `update`: what a seat submits", 1, 68_719_476_736
-    )
-    artifact_limit_model_bytes: int = _option(
-        17_179_869_184, "largest artifact of kind `model`: global models", 1, 68_719_476_736
-    )
-    artifact_limit_log_bytes: int = _option(
-        1_073_741_824, "largest artifact of kind `log`: logs of a task", 1, 68_719_476_736
-    )
-    artifact_limit_result_bytes: int = _option(
-        4_294_967_296, "largest artifact of kind `result`: whatever else sites send", 1, 68_719_476_736
-    )
+    artifact_limit_bytes: int = _artifact_limit(17_179_869_184, "of any kind")
+    artifact_limit_initial_bytes: int = _artifact_limit(17_179_869_184, "of kind `initial`: files for every member")
+    artifact_limit_update_bytes: int = _artifact_limit(17_179_869_184, "of kind `update`: what a seat submits")
+    artifact_limit_model_bytes: int = _artifact_limit(17_179_869_184, "of kind `model`: global models")
+    artifact_limit_log_bytes: int = _artifact_limit(1_073_741_824, "of kind `log`: logs of a task")
+    artifact_limit_result_bytes: int = _artifact_limit(4_294_967_296, "of kind `result`: whatever else sites send")
     project_quota_bytes: int = _option(
         107_374_182_400, "what the artifacts of one project may have together", 1, 1_125_899_906_842_624
     )
