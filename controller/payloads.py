@@ -55,10 +55,9 @@ class Payloads:
 
         Empty if it is gone from the hub.
         """
-        run_id, task_seq, project_id = _of(entry)
+        project_id = _of(entry)[2]
         coordinator = self._patience.asked(entry, lambda: self._courier.directory(project_id)).coordinator
-        expected = Address(coordinator, project_id, "model", run_id, task_seq, entry.round)
-        return self._opened(entry, message_id, expected, anywhere=start) or b""
+        return self._opened(entry, message_id, _address(entry, coordinator, "model"), anywhere=start) or b""
 
     def updates(
         self, entry: Entry, submissions: Sequence[Submission]
@@ -68,7 +67,6 @@ class Payloads:
         An update that cannot be opened, or that is gone, leaves its site out. Raises `Changed`, which is no matter of
         one update.
         """
-        run_id, task_seq, project_id = _of(entry)
         sites = [s.site_id for s in submissions]
         if len(set(sites)) != len(sites):
             raise Malformed("the hub shows two submissions of one site")
@@ -76,7 +74,7 @@ class Payloads:
         for s in sorted(submissions, key=lambda s: s.site_id):
             if s.message_id is None:
                 continue
-            expected = Address(s.site_id, project_id, "update", run_id, task_seq, entry.round)
+            expected = _address(entry, s.site_id, "update")
             try:
                 content = self._opened(entry, s.message_id, expected)
                 if content is None:
@@ -98,9 +96,7 @@ class Payloads:
         message = entry.message
         assert message is not None
         if message.kind == "update":
-            run_id, task_seq, project = _of(entry)
-            update = Address(message.sender_site_id or "", project, "update", run_id, task_seq, entry.round)
-            self._opened(entry, message.id, update)
+            self._opened(entry, message.id, _address(entry, message.sender_site_id or "", "update"))
             return
         sender, project_id = message.sender_site_id, entry.project_id
         if sender is None or project_id is None:
@@ -209,8 +205,8 @@ class Payloads:
         return {seat.site_id for seat in seats if seat.state not in _OUT}
 
     def _sent(self, entry: Entry, made: Made, kind: str, to: Callable[[bool], list[str]]) -> dict[str, object]:
-        run_id, task_seq, project_id = _of(entry)
-        address = Address(self._courier.site_id, project_id, kind, run_id, task_seq, entry.round)
+        run_id = _of(entry)[0]
+        address = _address(entry, self._courier.site_id, kind)
         out = self._state.outgoing(entry.seq)
         if out is None:
             parcel = self._packed(entry, made, address, to)
@@ -249,3 +245,9 @@ def _of(entry: Entry) -> tuple[str, int, str]:
     if entry.run_id is None or entry.task_seq is None or entry.project_id is None:
         raise Readdressed(f"entry {entry.seq} ({entry.kind}) names no run, task or project")
     return entry.run_id, entry.task_seq, entry.project_id
+
+
+def _address(entry: Entry, sender: str, kind: str) -> Address:
+    """Where a payload of the entry's round belongs."""
+    run_id, task_seq, project_id = _of(entry)
+    return Address(sender, project_id, kind, run_id, task_seq, entry.round)
