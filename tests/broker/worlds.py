@@ -50,8 +50,8 @@ def envelope(command: c.AnyCommand) -> Envelope:
     return codec.envelope_of(command, id=draw_id(), by=codec.THE_HUB, at=CLOCK.now())
 
 
-def until(true: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait until it is; a test that waits in vain fails."""
+def until(true: Callable[[], object], seconds: float = 120.0) -> None:
+    """Wait until it is; a test that waits in vain fails. To ask RabbitMQ takes seconds on a busy machine."""
     deadline = CLOCK.monotonic() + seconds
     while CLOCK.monotonic() < deadline:
         if true():
