@@ -216,7 +216,7 @@ def drawn_ids_of_commands(_: World) -> list[Swap]:
     return [(web.writing, "derive", _drawn)]
 
 
-@bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=3)
+@bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=15)
 def drawn_ids_of_attempts(_: World) -> list[Swap]:
     return [(actors.decisions.runs, "next_attempt", _drawn), (actors.decisions.needs, "next_attempt", _drawn)]
 
@@ -233,7 +233,7 @@ def acknowledged_before_effect(_: World) -> list[Swap]:
     return [(DecidingThread, "_decide", hasty)]
 
 
-@bug("a retry that could not be published is acknowledged all the same", shown_by=30)
+@bug("a retry that could not be published is acknowledged all the same", shown_by=10)
 def failed_retry_acknowledged(_: World) -> list[Swap]:
     return [(Delivery, "to_return", property(lambda _: False, lambda *_: None))]
 
@@ -289,7 +289,7 @@ def ticker_without_deadlines(_: World) -> list[Swap]:
     return [(Due, "deadlines", lambda *_: [])]
 
 
-@bug("a deadline is passed without asking whether it is still the one", shown_by=48)
+@bug("a deadline is passed without asking whether it is still the one", shown_by=26)
 def stale_deadlines_passed(_: World) -> list[Swap]:
     decide = actors.decisions.seats.pass_deadline
 
@@ -340,7 +340,7 @@ def acknowledgements_go_back(_: World) -> list[Swap]:
     return [(actors.decisions.messages, "acknowledge_inbox", lowered)]
 
 
-@bug("the web trusts for ever what it remembers of inboxes", shown_by=10)
+@bug("the web trusts for ever what it remembers of inboxes", shown_by=18)
 def memory_never_fades(_: World) -> list[Swap]:
     return [(web.waiting, "TRUST_S", 1e9)]
 
@@ -389,7 +389,7 @@ def reports_on_any_round(_: World) -> list[Swap]:
     return [(actors.decisions.seats, "_check_round", lambda *_: None)]
 
 
-@bug("the update of a dropped seat is taken: neither is the seat looked at nor does the table forbid it", shown_by=6)
+@bug("the update of a dropped seat is taken: neither is the seat looked at nor does the table forbid it", shown_by=9)
 def late_update_accepted(_: World) -> list[Swap]:
     check = actors.decisions.seats._check_round
 
@@ -447,7 +447,7 @@ def grace_never_ends(_: World) -> list[Swap]:
 # logs
 
 
-@bug("each decider counts a log's places in its memory, and does not look at the head of the log", shown_by=8)
+@bug("each decider counts a log's places in its memory, and does not look at the head of the log", shown_by=15)
 def log_places_from_memory(world: World) -> list[Swap]:
     decide, last = actors.decisions.logs.write_log, dict[tuple[object, str], int]()
 
@@ -462,7 +462,7 @@ def log_places_from_memory(world: World) -> list[Swap]:
     return [(actors.decisions.logs, "write_log", remembered)]
 
 
-@bug("pieces of a log that are there are written again")
+@bug("pieces of a log that are there are written again", shown_by=8)
 def log_pieces_written_again(_: World) -> list[Swap]:
     decide = actors.decisions.logs.write_log
 
@@ -491,7 +491,7 @@ def room_not_given_back(_: World) -> list[Swap]:
     return [(actors.decisions.artifacts, "_expire", kept)]
 
 
-@bug("nobody asks whether a live run needs an artifact that is to expire", shown_by=5)
+@bug("nobody asks whether a live run needs an artifact that is to expire", shown_by=22)
 def needed_artifacts_expire(_: World) -> list[Swap]:
     return [(actors.decisions.artifacts, "needed_by", lambda *_: None)]
 
@@ -518,7 +518,7 @@ def artifacts_open_to_all(_: World) -> list[Swap]:
 # models
 
 
-@bug("a decider counts a project's models itself, knows none when it starts, and may overwrite one", shown_by=5)
+@bug("a decider counts a project's models itself, knows none when it starts, and may overwrite one", shown_by=9)
 def versions_from_memory(world: World) -> list[Swap]:
     keep, last = actors.decisions.progress._keep_model, dict[tuple[object, str], int]()
 
