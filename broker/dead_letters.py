@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -24,6 +24,8 @@ from broker.topology import declarations, parameters_of
 from config.clock import SystemClock
 from config.settings import Settings, url_path
 
+BACK_WITHIN_S = 2.0
+"""How long letters that were looked at are waited for; another look at the same time may hold them."""
 UNREADABLE = "unreadable"
 """The kind of a body that is no message. Its id is the first half of its digest. It can only be shown and purged."""
 
@@ -134,6 +136,7 @@ class RabbitDeadLetters:
     def __init__(self, url: str) -> None:
         self.url = url
         self.publisher = GroupPublisher(url, "dead-letters")
+        self._clock = SystemClock()
 
     def list(self, queue: str | None = None, limit: int = 1000) -> Sequence[DeadLetter]:
         found: list[DeadLetter] = []
@@ -179,26 +182,44 @@ class RabbitDeadLetters:
         except Exception as error:  # noqa: BLE001 - pika raises more than it documents
             raise BrokerUnavailable(f"RabbitMQ cannot be reached: {cause_of(error)}") from None
         try:
-            channel = connection.channel()
-            yield self._letters(channel, [queue] if queue else [q.name for q in QUEUES if q.durable])
-            channel.basic_recover(requeue=True)  # answered; a closed channel's messages come back some time later
+            channel, held = connection.channel(), Counter[str]()
+            yield self._letters(channel, [queue] if queue else [q.name for q in QUEUES if q.durable], held)
+            channel.basic_recover(requeue=True)
+            self._see_again(channel, held)
         except pika.exceptions.AMQPError as error:
             raise BrokerUnavailable(f"RabbitMQ went away: {cause_of(error)}") from None
         finally:
             if connection.is_open:
                 connection.close()
 
-    def _letters(self, channel: Any, queues: Sequence[str]) -> Iterator[_Found]:
+    def _letters(self, channel: Any, queues: Sequence[str], held: Counter[str]) -> Iterator[_Found]:
+        """held: is told how many letters of each queue are in hand."""
         for queue in queues:
-            first = declarations(queue)[0]
-            declared = channel.queue_declare(first.name, durable=True, arguments=first.arguments)
-            for _ in range(declared.method.message_count):
+            for _ in range(_count(channel, queue)):
                 method, properties, body = channel.basic_get(xq_name(queue))
                 if method is None:
                     break
+                held[queue] += 1
+
+                def acknowledge(tag: int = method.delivery_tag, queue: str = queue) -> None:
+                    channel.basic_ack(tag)
+                    held[queue] -= 1
+
                 message = _readable(body, queue)
-                acknowledge = partial(channel.basic_ack, method.delivery_tag)
                 yield _rabbit_letter(message, queue, body, properties), message, acknowledge
+
+    def _see_again(self, channel: Any, held: Counter[str]) -> None:
+        """A quorum queue takes letters back after it was told to; who looks again at once shall find them."""
+        end = self._clock.monotonic() + BACK_WITHIN_S
+        for queue, count in held.items():
+            while _count(channel, queue) < count and self._clock.monotonic() < end:
+                self._clock.sleep(0.01)
+
+
+def _count(channel: Any, queue: str) -> int:
+    """How many dead letters of a queue nobody has in hand."""
+    first = declarations(queue)[0]
+    return int(channel.queue_declare(first.name, durable=True, arguments=first.arguments).method.message_count)
 
 
 def _rabbit_letter(message: DramatiqMessage | None, queue: str, body: bytes, properties: Any) -> DeadLetter:
