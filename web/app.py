@@ -5,36 +5,16 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Mapping
-from types import ModuleType
 from typing import Any
 
-from flask import Blueprint, Flask, Request, Response, g, request
+from flask import Flask, Request, Response, g, request
 from flask.globals import request_ctx
-from werkzeug.routing import BaseConverter
 
 from config.logs import unit
 from storage.signals import Announcement
 from storage.views import messages as views
 from storage.views import people
-from web import (
-    accounts,
-    artifacts,
-    commands,
-    enrolments,
-    errors,
-    inbox,
-    keys,
-    logs,
-    me,
-    messages,
-    openapi,
-    operators,
-    organisations,
-    projects,
-    runs,
-    sites,
-    tokens,
-)
+from web import errors
 from web.auth import Tokens
 from web.beats import Beats
 from web.calls import Web, endpoint
@@ -43,52 +23,12 @@ from web.gathering import Gathering
 from web.hub import Hub
 from web.kept import Kept
 from web.metrics import Counts, Metrics
-from web.operations import Operation
-from web.parsing import PATH_COUNT, PATH_ID
+from web.routing import operations, url_map
 from web.transfers import Transfers
 from web.waiting import Newest, Undecided, Waiting
 from web.wellbeing import Remembered
 
 log = logging.getLogger(__name__)
-
-NOUNS: tuple[ModuleType, ...] = (
-    me,
-    organisations,
-    accounts,
-    tokens,
-    enrolments,
-    sites,
-    keys,
-    projects,
-    runs,
-    logs,
-    messages,
-    artifacts,
-    inbox,
-    commands,
-    operators,
-    openapi,
-)
-
-
-def operations() -> list[Operation]:
-    """Every call of the API."""
-    return [operation for noun in NOUNS for operation in noun.OPERATIONS]
-
-
-class IdConverter(BaseConverter):
-    """An id in canonical form; anything else is no path of ours: 404."""
-
-    regex = PATH_ID
-
-
-class CountConverter(BaseConverter):
-    """A whole number without sign or leading zeros."""
-
-    regex = PATH_COUNT
-
-    def to_python(self, value: str) -> int:
-        return int(value)
 
 
 def create_app(hub: Hub) -> Flask:
@@ -97,20 +37,16 @@ def create_app(hub: Hub) -> Flask:
     limit_bytes = hub.settings.request_limit_bytes + 1  # a body of unknown length is cut off here
     app = DirectApp("fedyard", limit_bytes)
     app.config["MAX_CONTENT_LENGTH"] = limit_bytes
-    app.url_map.converters.update(id=IdConverter, count=CountConverter)
-    app.url_map.strict_slashes = True
-    app.url_map.redirect_defaults = False
-    app.url_map.merge_slashes = False
     app.extensions["fedyard"] = web
-    for noun in NOUNS:
-        app.register_blueprint(_blueprint(web, noun))
+    app.url_map = url_map()
+    views = [(operation, endpoint(web, operation)) for operation in operations()]
+    app.view_functions.update({operation.name: _view(view) for operation, view in views})
     errors.install(app)
     app.after_request(_finish)
     if log.isEnabledFor(logging.DEBUG):
         _log_requests(app, hub)
     else:
-        hot = [(operation, endpoint(web, operation)) for operation in operations() if operation.hot]
-        app.go_directly(hot, errors.answer_to, _finish)
+        app.go_directly([one for one in views if one[0].hot], errors.answer_to, _finish)
     return app
 
 
@@ -168,19 +104,6 @@ def _lost(web: Web) -> None:
     web.tokens.void()
     web.newest.void()
     web.waiting.wake_all()
-
-
-def _blueprint(web: Web, noun: ModuleType) -> Blueprint:
-    blueprint = Blueprint(noun.__name__.rpartition(".")[2], noun.__name__)
-    for operation in noun.OPERATIONS:
-        blueprint.add_url_rule(
-            operation.rule,
-            endpoint=operation.name,
-            view_func=_view(endpoint(web, operation)),
-            methods=[operation.method],
-            provide_automatic_options=False,
-        )
-    return blueprint
 
 
 def _view(answer: Callable[[Request, Mapping[str, Any]], Response]) -> Callable[..., Response]:

@@ -163,7 +163,7 @@ def _problem(status: int) -> dict[str, Any]:
 
 @functools.cache
 def _text() -> bytes:
-    from web.app import operations  # noqa: PLC0415 - the table holds this operation too
+    from web.routing import operations  # noqa: PLC0415 - the table holds this operation too
 
     return msgspec.json.encode(document(operations()))
 

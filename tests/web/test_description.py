@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from web.app import operations
 from web.errors import TITLES
 from web.operations import Operation
+from web.routing import operations
 
 ROOT = Path(__file__).parent.parent.parent
 API = (ROOT / "docs" / "api.md").read_text()

@@ -13,7 +13,8 @@ import pytest
 from tests.web.network import Network
 from tests.web.test_refusals import slug
 from tests.web.test_waiting import message, until
-from web.app import operations, release, web_of
+from web.app import release, web_of
+from web.routing import operations
 
 
 def test_pages_are_whole_and_in_order(net: Network) -> None:
