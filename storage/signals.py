@@ -5,6 +5,7 @@ PostgreSQL: NOTIFY and one LISTEN thread for each web process. Embedded: a direc
 
 from __future__ import annotations
 
+import os
 import select
 import threading
 from collections.abc import Callable
@@ -56,7 +57,6 @@ class Signals(Protocol):
 CHANNEL = "fedyard"
 QUIET_MS = 5_000
 """After so much silence the connection is asked whether it still lives: a dead one is silent, too."""
-_GLANCE_MS = 500
 _PAYLOAD_BYTES = 7_000
 """NOTIFY carries less than 8,000 bytes; an announcement is split, an answer too long is left for a read."""
 
@@ -127,6 +127,7 @@ class PostgresSignals:
         self._retry_s = retry_s
         self._subscribers: list[tuple[Callable[[Announcement], None], Callable[[], None]]] = []
         self._stopping = threading.Event()
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC)
         self._trouble: str | None = "not yet listening"
         self._thread = threading.Thread(target=self._run, name="fedyard-listen", daemon=True)
 
@@ -139,9 +140,15 @@ class PostgresSignals:
         return self._trouble
 
     def close(self) -> None:
+        """Returns when the thread has ended; one that connects just now may take longer, and is left to itself."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
+        os.eventfd_write(self._bell, 1)
         if self._thread.is_alive():
             self._thread.join(timeout=3)
+        if not self._thread.is_alive():
+            os.close(self._bell)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -169,13 +176,11 @@ class PostgresSignals:
                 reset()
             poll = select.poll()
             poll.register(connection.fileno(), select.POLLIN)
-            quiet_ms = 0
+            poll.register(self._bell, select.POLLIN)
             while not self._stopping.is_set():
-                if poll.poll(_GLANCE_MS):
-                    quiet_ms = 0
+                if poll.poll(QUIET_MS):
                     connection.poll()
-                elif (quiet_ms := quiet_ms + _GLANCE_MS) >= QUIET_MS:
-                    quiet_ms = 0
+                else:
                     connection.cursor().execute("SELECT 1")
                 notes, connection.notifies[:] = list(connection.notifies), []
                 for note in notes:
