@@ -31,6 +31,9 @@ BACKLOG = 4096
 """Connections that may wait to be accepted; it also bounds how many requests granian takes in at once."""
 BUFFER_BYTES = 131_072
 """What granian reads ahead of one connection. Its own default, 408 KiB, is a third of the memory of many uploads."""
+IDLE_S = 30.0
+"""Between two requests of a connection, at least. Where sites beat rarely it lives as long as they may be silent: who
+beats every 30 s shall not find it closed just then."""
 STOP_WITHIN_S = 20
 
 
@@ -55,7 +58,9 @@ def listen(settings: Settings, load: Callable[[], Flask]) -> None:
         blocking_threads_idle_timeout=60,
         runtime_mode=RuntimeModes.st,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(max_buffer_size=BUFFER_BYTES),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=int(1000 * max(IDLE_S, settings.silent_after_s)), max_buffer_size=BUFFER_BYTES
+        ),
         websockets=False,
         backlog=BACKLOG,
         backpressure=BACKLOG,
