@@ -66,8 +66,9 @@ def chosen(names: list[str]) -> dict[str, Callable[[Board], None]]:
     return wanted
 
 
-def run_board(folder: Path, names: list[str], sizes: Sizes) -> Board:
-    """Servers, a hub, the chosen cases; everything is stopped at the end."""
+def run_board(folder: Path, names: list[str], sizes: Sizes, keep: Path | None = None) -> Board:
+    """Servers, a hub, the chosen cases; everything is stopped at the end. keep: takes in the figures of each case as
+    soon as it is done, so that one that fails does not take the others along."""
     cases = chosen(names)
     with Yard.open(folder) as yard, yard.hub().running() as hub:
         board = Board(yard, hub, sizes)
@@ -75,6 +76,8 @@ def run_board(folder: Path, names: list[str], sizes: Sizes) -> Board:
             begun = time.perf_counter()
             board.measuring(does)
             sys.stdout.write(f"{case}: {time.perf_counter() - begun:.0f} s\n")
+            if keep is not None:
+                write_figures(keep, board.figures)
         board.add("part_per_s", "python loops", board.speeds)
     return board
 
@@ -90,7 +93,9 @@ def main() -> None:
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     install_missing()
     shutil.rmtree(options.folder, ignore_errors=True)
-    board = run_board(options.folder, options.names, TINY if options.tiny else Sizes())
+    board = run_board(
+        options.folder, options.names, TINY if options.tiny else Sizes(), None if options.tiny else FIGURES
+    )
     if not options.tiny:
         write_figures(FIGURES, board.figures)
         write_report(FIGURES)
