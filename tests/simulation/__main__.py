@@ -1,14 +1,17 @@
-"""`make sim SEED= COUNT=`: seeds in a row, from SEED on; or with `--bugs` how many seeds each planted bug survives."""
+"""`make sim SEED= COUNT=`: seeds in a row on all cores; or with `--bugs` how many seeds each planted bug survives."""
 
 from __future__ import annotations
 
 import argparse
+import functools
+import multiprocessing
 import sys
 import time
 from collections import Counter
+from multiprocessing.pool import Pool
 
 from tests.simulation.bugs import BUGS
-from tests.simulation.run import Result, simulate
+from tests.simulation.run import Result, ground, simulate
 
 
 def main() -> int:
@@ -20,15 +23,16 @@ def main() -> int:
     )
     chosen = parser.parse_args()
     seeds = range(chosen.seed, chosen.seed + chosen.count)
-    return _hold(seeds) if chosen.bugs is None else _catch(seeds, chosen.bugs)
+    ground()  # made once: the workers that are forked now inherit it, and this process takes it away
+    with multiprocessing.get_context("fork").Pool() as pool:
+        return _hold(pool, seeds) if chosen.bugs is None else _catch(pool, seeds, chosen.bugs)
 
 
-def _hold(seeds: range) -> int:
+def _hold(pool: Pool, seeds: range) -> int:
     began = time.monotonic()
     happened, places, died_at, runs = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     commands = failures = 0
-    for done, seed in enumerate(seeds, start=1):
-        result = simulate(seed)
+    for done, result in enumerate(pool.imap(simulate, seeds), start=1):
         happened.update(result.happened)
         places.update(result.places)
         died_at.update(result.died_at)
@@ -56,16 +60,25 @@ def failure(result: Result) -> str:
     return "\n".join([*lines, f"seed {result.seed} again: make sim SEED={result.seed} COUNT=1"])
 
 
-def _catch(seeds: range, names: list[str]) -> int:
+def _catch(pool: Pool, seeds: range, names: list[str]) -> int:
+    chosen = [bug.name for bug in BUGS if not names or bug.name in names]
     survived = 0
-    for bug in (one for one in BUGS if not names or one.name in names):
-        caught = next(((n, r) for n, seed in enumerate(seeds, start=1) if (r := simulate(seed, bug)).broken), None)
-        if caught is None:
+    for name, tried, broken in pool.imap(functools.partial(_hunt, seeds), chosen):
+        if broken is None:
             survived += 1
-            print(f"{bug.name:42} NOT CAUGHT by {len(seeds)} seeds", flush=True)
+            print(f"{name:42} NOT CAUGHT by {len(seeds)} seeds", flush=True)
         else:
-            print(f"{bug.name:42} {caught[0]:3} seeds: {(caught[1].broken or '')[:110]}", flush=True)
+            print(f"{name:42} {tried:3} seeds: {broken[:110]}", flush=True)
     return 1 if survived else 0
+
+
+def _hunt(seeds: range, name: str) -> tuple[str, int, str | None]:
+    """The bug's name, how many seeds were tried, and what the last of them broke, if it did."""
+    bug = next(bug for bug in BUGS if bug.name == name)
+    for tried, seed in enumerate(seeds, start=1):
+        if (broken := simulate(seed, bug).broken) is not None:
+            return name, tried, broken
+    return name, len(seeds), None
 
 
 def _listed(counts: Counter[str]) -> str:

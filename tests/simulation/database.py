@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import re
-import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -128,10 +127,3 @@ def prepare(path: Path) -> None:
             " json_array(new.site_id, new.seen_at, new.handed_out)); END"
         )
     database.close()
-
-
-def copy(template: Path, path: Path) -> None:
-    """A store of its own for one simulation."""
-    for stale in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
-        stale.unlink(missing_ok=True)
-    shutil.copyfile(template, path)

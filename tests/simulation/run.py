@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import random
 import shutil
 import tempfile
@@ -30,10 +31,11 @@ from broker.protocol.ids import derive, sha256_hex
 from config.settings import Settings
 from storage.database import open_database
 from storage.store import Store
+from tests.memory import MEMORY
 from tests.simulation.broker import Broker
 from tests.simulation.bugs import Bug, planted, replaced
 from tests.simulation.checks import Checker
-from tests.simulation.database import copy, prepare
+from tests.simulation.database import prepare
 from tests.simulation.payloads import KEY
 from tests.simulation.processes import (
     RETENTION_EVERY_S,
@@ -81,10 +83,12 @@ class Chance:
 
 def simulate(seed: int, bug: Bug | None = None) -> Result:
     """Run one seed, with a bug planted or without. The same seed is the same history."""
-    folder, template, sites, enrolment = _ground()
+    template, sites, enrolment = ground()
+    folder = template.parent / str(os.getpid())
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     path = folder / "store.sqlite"
-    copy(template, path)
-    shutil.rmtree(folder / "artifacts", ignore_errors=True)
+    shutil.copyfile(template, path)
     with ExitStack() as stack:
         chance = Chance(seed)
         for name in ("random", "uuid", "secrets"):
@@ -162,10 +166,9 @@ def _quiet() -> Iterator[None]:
 
 
 @functools.cache
-def _ground() -> tuple[Path, Path, dict[str, str], str]:
-    """The store that every seed starts from: organisations, four sites, an enrolment for a fifth."""
-    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made below it
-    holder = tempfile.TemporaryDirectory(prefix="fedyard-sim-", dir=memory if memory.is_dir() else None)
+def ground() -> tuple[Path, dict[str, str], str]:
+    """The store that every seed starts from: organisations, four sites (ids by name), an enrolment for a fifth."""
+    holder = tempfile.TemporaryDirectory(prefix="fedyard-sim-", dir=MEMORY if MEMORY.is_dir() else None)
     folder = Path(holder.name)
     _holders.append(holder)
     template = folder / "template.sqlite"
@@ -198,7 +201,7 @@ def _ground() -> tuple[Path, Path, dict[str, str], str]:
         sites[name] = ok(c.EnrolSite(name=name, description="", identity_key=KEY, token_sha256=secret), by)["id"]
     token, _ = enrolment_of(NEWCOMER)
     database.close()
-    return folder, template, sites, token
+    return template, sites, token
 
 
 _holders: list[tempfile.TemporaryDirectory[str]] = []
