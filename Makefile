@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 MAKEFLAGS += --no-print-directory
+# Tests and demo start hundreds of processes of ours: what they run is compiled once, whatever the caller's habit is.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test check sim chaos bench format clean

@@ -1,4 +1,5 @@
-"""Real servers for the tests: one private RabbitMQ, PostgreSQL and S3 for the whole run, started when first asked for.
+"""Real servers for the tests: one private RabbitMQ, PostgreSQL and S3 for the whole run, started when first asked for
+and killed at its end, for they leave nothing that anybody wants.
 A machine without them fails the run and says what to install; nothing is skipped."""
 
 from __future__ import annotations
@@ -12,6 +13,21 @@ import pytest
 
 from ops.object_store import PrivateSeaweed
 from ops.servers import PrivatePostgres, PrivateRabbitmq, temporary_folder
+from tests.memory import move_in
+
+_in_memory = pytest.StashKey[Path | None]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before the first temporary file; the workers of this run inherit the place."""
+    if not hasattr(config, "workerinput"):
+        config.stash[_in_memory] = move_in()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    folder = config.stash.get(_in_memory, None)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +44,7 @@ def rabbitmq(servers_folder: Path) -> Iterator[PrivateRabbitmq]:
     server = PrivateRabbitmq(servers_folder / "rabbitmq")
     server.start()
     yield server
-    server.stop()
+    server.kill()
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +53,7 @@ def postgres(servers_folder: Path) -> Iterator[PrivatePostgres]:
     server = PrivatePostgres(servers_folder / "postgres", durable=False)
     server.start()
     yield server
-    server.stop()
+    server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from typing import Any
 from flask import Flask
 
 from config.settings import Settings
+from tests.databases import fresh_sqlite
 from tests.web.network import ADMIN, network
 from web.wsgi import listen
 
@@ -20,7 +21,8 @@ __all__ = ["ADMIN"]
 
 def main(folder: Path, port: int, options: dict[str, Any]) -> None:
     def load() -> Flask:
-        return network(f"sqlite:///{folder}/store.sqlite", folder, **options).app
+        path = folder / "store.sqlite"
+        return network(f"sqlite:///{path}" if path.exists() else fresh_sqlite(path), folder, **options).app
 
     listen(Settings(broker_url=f"embedded:///{folder}/none", web_port=port), load)
 

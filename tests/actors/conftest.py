@@ -1,27 +1,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from storage.database import Database, open_database
-from storage.migrate import migrate
-from tests.databases import fresh_postgres
+from tests.databases import fresh_sqlite, lent_postgres
 from tests.hub import Hub
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    url = (
-        f"sqlite:///{tmp_path}/store.sqlite"
-        if request.param == "sqlite"
-        else fresh_postgres(request.getfixturevalue("postgres"))
-    )
-    opened = open_database(url)
-    migrate(opened)
-    yield opened
-    opened.close()
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            url = fresh_sqlite(tmp_path / "store.sqlite")
+        else:
+            url = stack.enter_context(lent_postgres(request.getfixturevalue("postgres")))
+        opened = open_database(url)
+        stack.callback(opened.close)
+        yield opened
 
 
 @pytest.fixture

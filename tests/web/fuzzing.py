@@ -1,5 +1,5 @@
 """schemathesis against /openapi.json over a hub with real records: no 5xx, no undocumented answer, no schema broken,
-valid data accepted, invalid data refused, no call without its token."""
+valid data accepted, invalid data refused, no call without its token. test_fuzzing.py runs it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, settings
 from schemathesis.config import SchemathesisConfig
 from schemathesis.core.parameters import ParameterLocation
 
+from tests.databases import fresh_sqlite
 from tests.web.network import Caller, Network, network
-from web.app import operations
 from web.openapi import document
+from web.routing import operations
 
 GENERATION = {"deterministic": True, "max-examples": 12, "database": "none"}
 CONFIG = {
@@ -54,7 +55,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder: Path = tmp_path_factory.mktemp("fuzz")
-    net = network(f"sqlite:///{folder}/store.sqlite", folder)
+    net = network(fresh_sqlite(folder / "store.sqlite"), folder)
     net.app.config["PROPAGATE_EXCEPTIONS"] = False
     stage.app = net.app
     yield World(net)

@@ -25,7 +25,6 @@ from config.clock import Clock, SystemClock, draw_id
 from config.settings import Settings
 from storage.artifacts import open_blobs
 from storage.database import Database, DatabaseUnavailable, open_database
-from storage.migrate import migrate
 from storage.signals import DirectSignals, PostgresSignals, Signals
 from storage.store import Store
 from web.app import close, create_app
@@ -180,12 +179,11 @@ class Network:
 
 
 def network(url: str, folder: Path, clock: Clock | None = None, **options: Any) -> Network:
-    """A hub over this database, with an admin. clock: the web's."""
+    """A hub over this database, whose schema is in place, with an admin. clock: the web's."""
     options.setdefault("artifacts_url", f"file:///{folder}/artifacts")
     settings = Settings(broker_url=f"embedded://{folder}/journal.sqlite", database_url=url, **options)
     clock = clock or SystemClock()
     database = open_database(url, pool=16, name="tests")
-    migrate(database)
     signals: Any = PostgresSignals(url) if database.postgres else DirectSignals()
     store = Store(database, None if database.postgres else signals.announce)
     publisher = DecidingPublisher(store)

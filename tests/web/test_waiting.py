@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from config.clock import SystemClock
 from ops.servers import PrivatePostgres
 from storage.signals import Announcement, Decided
+from tests.databases import fresh_postgres
 from tests.hub import TestClock
 from tests.web.network import KEY, Caller, Network, network
 from tests.web.test_refusals import slug
@@ -398,7 +399,7 @@ class TestIdempotency:
 def test_without_the_database_reads_are_503_until_it_is_back(
     postgres: PrivatePostgres, tmp_path: Path, threads: ThreadPoolExecutor
 ) -> None:
-    net = network(postgres.database(), tmp_path)
+    net = network(fresh_postgres(postgres), tmp_path)
     oslo, bergen = net.site("oslo"), net.site("bergen")
     project = net.project(oslo, bergen)
     postgres.kill()
