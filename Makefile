@@ -23,7 +23,7 @@ up: $(VENV)/ready-to-run ## the hub on RabbitMQ and PostgreSQL, private ones in 
 
 test: $(VENV)/ready-to-test ## every test, on the embedded parts and on real RabbitMQ and PostgreSQL
 	@$(PY) -m ops.servers curl
-	@$(PY) -m pytest -n 3 --dist loadfile
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/ready-to-test ## format, lint, types, who imports whom, docs
 	@$(BIN)/ruff format --check .

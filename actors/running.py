@@ -21,6 +21,7 @@ from config.clock import SystemClock, wait_for
 from config.logs import set_up_logs, unit
 from config.memory import keep_giving_back
 from config.settings import Settings
+from config.structs import prepare_structs
 from storage.artifacts import open_blobs
 from storage.database import DatabaseUnavailable, open_database
 from storage.due import Due
@@ -104,6 +105,7 @@ def main(name: str, role: Role) -> None:
     """The process of one role: settings from the environment, logs, signals, and a schema that is up to date."""
     settings = Settings.read()
     set_up_logs(name, settings.log_level)
+    prepare_structs()
     stop = threading.Event()
 
     def stopping(_signal: int, _frame: FrameType | None) -> None:

@@ -25,7 +25,7 @@ from controller.cli_common import (
     silent,
     table_of,
 )
-from controller.client import LONG_POLL_AT_MOST_S, Client
+from controller.client import Client
 from controller.clock import micros_now
 from controller.courier import INLINE_AT_MOST_BYTES, Courier, Directory
 from controller.keys import MICROS, fingerprint, hex_groups, words
@@ -36,6 +36,8 @@ from controller.site import Folder
 from controller.trust import Member, Pin, named
 from controller.upkeep import tend
 
+LOOK_AGAIN_S = 5
+"""While a log is followed: how often it is looked whether the run has ended, which wakes no reader of logs."""
 LARGE_KIND = "result"
 """What a message is called that goes by an artifact."""
 
@@ -211,9 +213,9 @@ def _logs(chosen: argparse.Namespace) -> int:
     run = run_named(client, chosen.run)
     names = names_of(client)
     site = next((s for s, name in names.items() if chosen.site in (s, name)), chosen.site)
-    place, good, finished = 0, True, False
+    place, good, finished = 0, True, run.finished
     while True:
-        wait = LONG_POLL_AT_MOST_S if chosen.follow and not finished else 0
+        wait = LOOK_AGAIN_S if chosen.follow and not finished else 0
         pieces = client.logs(run.id, site_id=site, after=place, wait=wait)
         for piece in pieces:
             place = piece.at

@@ -23,6 +23,7 @@ from urllib3.connection import HTTPConnection
 
 from controller import answers as a
 from controller.clock import Clock, SystemClock, draw_key, jitter
+from controller.structs import prepare_structs
 
 T = TypeVar("T")
 
@@ -118,6 +119,7 @@ class Client:
         parts = urlsplit(hub)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("the hub's address must look like https://hub.example:8443 or http://127.0.0.1:8080")
+        prepare_structs()
         self.hub = hub.rstrip("/")
         self.give_up_s = give_up_s
         self._clock = clock or SystemClock()

@@ -15,6 +15,24 @@ from ops.object_store import PrivateSeaweed
 from ops.servers import PrivatePostgres, PrivateRabbitmq, temporary_folder
 from tests.memory import move_in
 
+FOLDER = Path(__file__).resolve().parent
+LONG = (
+    "controller/test_agent.py",
+    "web/test_fuzzing.py",
+    "controller/test_sealed.py",
+    "chaos/test_run.py",
+    "demo/test_demo.py",
+    "simulation/test_planted_bugs.py",
+    "simulation/test_simulation.py",
+    "ops/test_up.py",
+    "broker/test_publisher.py",
+    "actors/test_deciding.py",
+    "benchmarks/test_board.py",
+    "broker/test_losses.py",
+    "canary/test_canary.py",
+)
+"""Files that take long, which begin first, so that no worker is left with one of them at the end."""
+
 _in_memory = pytest.StashKey[Path | None]()
 
 
@@ -22,6 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before the first temporary file; the workers of this run inherit the place."""
     if not hasattr(config, "workerinput"):
         config.stash[_in_memory] = move_in()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's items stay together and in their order."""
+    place = {str(FOLDER / name): number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(str(item.path), len(LONG)))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -11,6 +11,7 @@ from flask import Flask, Request, Response, g, request
 from flask.globals import request_ctx
 
 from config.logs import unit
+from config.structs import prepare_structs
 from storage.signals import Announcement
 from storage.views import messages as views
 from storage.views import people
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 def create_app(hub: Hub) -> Flask:
     """The app over a hub's parts. Call `release` when the server begins to stop and `close` when it has stopped."""
+    prepare_structs()
     web = _assemble(hub)
     limit_bytes = hub.settings.request_limit_bytes + 1  # a body of unknown length is cut off here
     app = DirectApp("fedyard", limit_bytes)
