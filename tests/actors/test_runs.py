@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind
 from broker.protocol.states import Report
 from storage.audit import verify
+from storage.database import Row
 from tests.hub import QUICK, Hub
 
 
@@ -186,3 +189,28 @@ def test_the_history_is_whole_and_a_change_to_it_shows(hub: Hub) -> None:
     with hub.database.connection():
         hub.database.execute("UPDATE events SET facts_json = '{}' WHERE kind = 'round_completed'")
     assert any("was changed" in finding for finding in verify(hub.database))
+
+
+class GoingOn:
+    """A database in which something happens after each of the first reads."""
+
+    def __init__(self, hub: Hub, happens: list[Callable[[], object]]) -> None:
+        self._database, self._happens = hub.database, happens
+        self.connection, self.one = hub.database.connection, hub.database.one
+
+    def all(self, sql: str, *params: object) -> list[Row]:
+        rows = self._database.all(sql, *params)
+        if self._happens:
+            self._happens.pop(0)()
+        return rows
+
+
+def test_the_history_is_whole_while_the_hub_goes_on(hub: Hub) -> None:
+    sites = hub.sites(2)
+    project = hub.project(sites)
+    happens: list[Callable[[], object]] = []
+    for _ in range(6):
+        happens.append(lambda: hub.start(project, sites[0]))
+        happens.append(lambda: hub.ok(c.StopRun(run_id=hub.rows(r.Run, "state = 'running'")[0].id), sites[0]))
+    assert list(verify(GoingOn(hub, happens))) == []  # type: ignore[arg-type]
+    assert happens == []
