@@ -47,7 +47,6 @@ FINAL: dict[type[Record], frozenset[Any]] = {r.Run: RUN_FINAL, r.TaskRun: TASK_R
 _WRITTEN_ONCE = (
     r.Outcome,
     r.Event,
-    r.Submission,
     r.Organisation,
     r.KeyStatement,
     r.LogPiece,
@@ -183,6 +182,8 @@ class Checker:
     def _changed(self, kind: type[Record], old: Any, new: Any) -> None:
         if kind in _WRITTEN_ONCE:
             raise Broken(f"a row of {kind.TABLE} was written twice: {key_of(new)}")
+        if kind is r.Submission and (old.left_out or new != msgspec.structs.replace(old, left_out=new.left_out)):
+            raise Broken(f"submission {key_of(new)} was changed, or left out twice")
         if kind in FINAL and old.state in FINAL[kind]:
             raise Broken(f"{kind.__name__} {key_of(old)} was {old.state}, which is final, and is {new.state} now")
         if kind is r.Site and old.state != new.state and (SiteState(old.state), new.state) not in _SITE_MOVES:
