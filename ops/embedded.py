@@ -23,7 +23,6 @@ from broker.opening import open_embedded
 from config.clock import Clock, SystemClock
 from config.logs import set_up_logs, unit
 from config.settings import Settings, SettingsError
-from config.structs import prepare_structs
 from ops.place import Unusable, Whereabouts, only_hub_in, remember
 from storage.artifacts import open_blobs
 from storage.database import open_database
@@ -49,7 +48,6 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
     """Run until SIGINT or SIGTERM; the exit code. Raises `InUse`, `Unusable`, `SettingsError`."""
     settings = _settings(folder, port, environment)
     set_up_logs("embedded", settings.log_level)
-    prepare_structs()
     stop = threading.Event()
     failed = threading.Event()
     with ExitStack() as stack:
