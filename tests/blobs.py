@@ -66,10 +66,9 @@ def folder_blobs(root: Path) -> Blobs:
 
 
 def s3_url(server: PrivateSeaweed, *, presign: bool = False) -> str:
-    """A fresh bucket's, with a prefix."""
-    bucket = f"b{draw_id()[:13]}"
+    """Of a prefix of its own in the server's one bucket: SeaweedFS takes 15 buckets at most, each has seven volumes."""
     options = Config(s3={"addressing_style": "path"})
     boto3.client("s3", endpoint_url=server.endpoint, region_name="us-east-1", config=options).create_bucket(
-        Bucket=bucket
+        Bucket="artifacts"
     )
-    return f"s3://{bucket}/here/there?endpoint={server.endpoint}&presign={int(presign)}"
+    return f"s3://artifacts/{draw_id()[:13]}/there?endpoint={server.endpoint}&presign={int(presign)}"

@@ -380,6 +380,8 @@ class Checker:
         answer = msgspec.json.decode(outcome.answer_json)
         if outcome.state != "accepted" or answer.get("duplicate"):
             return
+        if isinstance(command, c.ReportAggregated) and answer["state"] == RoundState.FAILED:
+            return  # its model, if any, was dropped unread
         for project_id, payload in self._payloads(command):
             if not is_sealed(payload):
                 if self._sealed(project_id):
