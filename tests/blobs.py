@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -68,7 +69,7 @@ def folder_blobs(root: Path) -> Blobs:
 def s3_url(server: PrivateSeaweed, *, presign: bool = False) -> str:
     """Of a prefix of its own in the server's one bucket: SeaweedFS takes 15 buckets at most, each has seven volumes."""
     options = Config(s3={"addressing_style": "path"})
-    boto3.client("s3", endpoint_url=server.endpoint, region_name="us-east-1", config=options).create_bucket(
-        Bucket="artifacts"
-    )
+    client = boto3.client("s3", endpoint_url=server.endpoint, region_name="us-east-1", config=options)
+    with contextlib.suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
+        client.create_bucket(Bucket="artifacts")
     return f"s3://artifacts/{draw_id()[:13]}/there?endpoint={server.endpoint}&presign={int(presign)}"

@@ -115,7 +115,7 @@ class Gated:
     def __call__(self, text: str) -> None:
         id = codec.decode(text).id
         self.begun.append(id)
-        self.gates[id].wait(60)
+        self.gates[id].wait(300)
         self.done.append(id)
 
 
@@ -128,7 +128,8 @@ def lose_the_connection_while_two_of_three_are_in_hand(world: RabbitWorld, broke
     worker = start(broker, actor, actors, threads=2)
     consumer = worker.consumers[RUNS]
     world.publisher.send(sent)
-    until(lambda: set(actor.begun) == {first, second, third} and world.unfinished(RUNS) == 2)
+    until(lambda: set(actor.begun) == {first, second, third})
+    until(lambda: world.unfinished(RUNS) == 2)
     before = consumer.consumer
     world.close_connections()
     until(lambda: consumer.consumer is not before and worker.work_queue.qsize() == 2, 30)
