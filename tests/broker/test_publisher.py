@@ -248,15 +248,11 @@ def test_the_policies_are_in_force_for_every_queue(rabbitmq, rabbit):
     apply_policies(rabbitmq.management.call, rabbit.vhost)
     apply_policies(rabbitmq.management.call, rabbit.vhost)
 
-    def listed() -> dict[str, str]:
-        table = rabbit.ctl("-q", "list_queues", "-p", rabbit.vhost, "--no-table-headers", "name", "policy")
-        return dict(line.split("\t") for line in table.splitlines() if line)
-
     durable = [queue.name for queue in QUEUES if queue.durable]
     expected = {
         **dict.fromkeys((f"{name}{suffix}" for name in durable for suffix in ("", ".DQ")), "fedyard-commands"),
         **dict.fromkeys((f"{name}.XQ" for name in durable), "fedyard-dead-letters"),
         "heartbeats.v1": "fedyard-heartbeats",
     }
-    until(lambda: listed() == expected)
+    until(lambda: rabbit.facts("policy") == expected)
     assert {policy["name"] for policy in policies()} == set(expected.values())

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import pika
 from dramatiq import Actor, Broker, Worker
@@ -26,6 +26,7 @@ from broker.protocol.routes import ROUTES, Route
 from broker.publisher import GroupPublisher
 from broker.rabbitmq import RabbitBroker
 from config.clock import SystemClock, draw_id
+from ops.management import Management
 
 CLOCK = SystemClock()
 RUNS = "runs.v1"
@@ -247,7 +248,7 @@ class EmbeddedWorld(World):
 
 
 class RabbitWorld(World):
-    def __init__(self, url: str, ctl: Callable[..., str], management: object) -> None:
+    def __init__(self, url: str, ctl: Callable[..., str], management: Management) -> None:
         super().__init__()
         self.url, self.ctl, self.management = url, ctl, management
         self.vhost = url.rsplit("/", 1)[1]
@@ -285,10 +286,16 @@ class RabbitWorld(World):
             return sum(channel.queue_declare(n, passive=True).method.message_count for n in (queue, f"{queue}.DQ"))
 
     def unfinished(self, queue: str) -> int:
-        """By rabbitmqctl: with what is delivered and not yet acknowledged, but up to five seconds old."""
-        listed = self.ctl("-q", "list_queues", "-p", self.vhost, "--no-table-headers", "name", "messages")
-        counts = dict(line.split() for line in listed.splitlines() if line)
-        return sum(int(counts.get(name, 0)) for name in (queue, f"{queue}.DQ"))
+        """With what is delivered and not yet acknowledged, but some seconds old; -1 before it was counted."""
+        counts = self.facts("messages")
+        if any(counts.get(name, 0) is None for name in (queue, f"{queue}.DQ")):
+            return -1
+        return sum(counts.get(name, 0) for name in (queue, f"{queue}.DQ"))
+
+    def facts(self, fact: str) -> dict[str, Any]:
+        """One fact of every queue of ours, as the management API knows it."""
+        queues = cast(list[dict[str, Any]], self.management.call("GET", f"/queues/{self.vhost}"))
+        return {queue["name"]: queue.get(fact) for queue in queues}
 
     def close(self) -> None:
         self.decided.gate.set()
