@@ -25,7 +25,6 @@ from controller.sealing import Address
 from controller.transfer import Transfer
 
 BARE = "benchmarks.bare:transfer"
-BARE_FILES = 16
 TOGETHER = (1, 8)
 KIND = "initial"
 
@@ -46,6 +45,8 @@ def measure(board: Board) -> None:
                 names = [draw_id() for _ in range(count)]
                 up.append(_rate(load, [partial(_put_bare, url, name, load) for name in names]))
                 down.append(_rate(load, [partial(_get_bare, url, name, load) for name in names]))
+                for file in folder.iterdir():
+                    file.unlink()
             board.add("part_mb_per_s", f"bare up {count}", up)
             board.add("part_mb_per_s", f"bare down {count}", down)
     with _peak(board) as peaks:
@@ -150,14 +151,14 @@ def _rate(load: Load, works: list[Callable[[], object]]) -> float:
 
 
 def _put_bare(url: str, name: str, load: Load) -> None:
-    """A few files again and again, as many bytes."""
-    Freighter(url).put_all(load, lambda number: f"/{name}-{number % BARE_FILES}")
+    """A new file for each chunk, as the hub makes them: files that are written again lie on warm pages."""
+    Freighter(url).put_all(load, lambda number: f"/{name}-{number}")
 
 
 def _get_bare(url: str, name: str, load: Load) -> None:
     freighter = Freighter(url)
     for number in range(len(load.chunks)):
-        freighter.get(f"/{name}-{number % BARE_FILES}")
+        freighter.get(f"/{name}-{number}")
 
 
 @contextmanager
