@@ -23,7 +23,7 @@ MADE = {
     "decision_ms": 4,
     "trip_ms": 4,
     "forwards_per_s": 2,
-    "run_s": 2,
+    "run_s": 3,
     "heartbeats_per_s": 2,
     "polls_per_s": 2,
     "artifact_mb_per_s": 9,
