@@ -71,9 +71,9 @@ def web_of(app: Flask) -> Web:
 def _assemble(hub: Hub) -> Web:
     clock = hub.clock
     beats = Beats(hub.publisher, clock)
-    waiting = Waiting(hub.settings.waiting_polls, clock)
+    waiting = Waiting(hub.settings.waiting_polls, clock, hub.occupied)
     metrics = Metrics()
-    transfers = Transfers(hub.settings.transfers)
+    transfers = Transfers(hub.settings.transfers, hub.occupied)
     metrics.registry.register(Counts(hub.database, clock, waiting, beats, transfers))
     web = Web(
         hub=hub,

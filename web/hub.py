@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from broker.port import Publisher
@@ -14,7 +15,10 @@ from storage.signals import Signals
 
 @dataclass(frozen=True)
 class Hub:
-    """settings.web_threads and settings.waiting_polls must be those of the server that serves the app."""
+    """settings.web_threads and settings.waiting_polls must be those of the server that serves the app.
+
+    occupied: called when a request begins to hold its thread for long; some servers have to be told.
+    """
 
     settings: Settings
     database: Database
@@ -22,3 +26,4 @@ class Hub:
     signals: Signals
     clock: Clock
     blobs: Blobs
+    occupied: Callable[[], None] = lambda: None

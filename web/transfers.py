@@ -31,10 +31,14 @@ class Place:
 
 
 class Transfers:
-    """The places for transfers; each holds a thread for as long as the other side takes. What they did is counted."""
+    """The places for transfers; each holds a thread for as long as the other side takes. What they did is counted.
 
-    def __init__(self, cap: int) -> None:
+    occupied: told whenever one begins.
+    """
+
+    def __init__(self, cap: int, occupied: Callable[[], None] = lambda: None) -> None:
         self._cap = cap
+        self._occupied = occupied
         self._lock = threading.Lock()
         self.under_way: dict[Direction, int] = dict.fromkeys(get_args(Direction), 0)
         self.moved_bytes: dict[Direction, int] = dict.fromkeys(get_args(Direction), 0)
@@ -51,6 +55,7 @@ class Transfers:
                 detail = f"all {self._cap} places for transfers are taken; try again in a moment"
                 raise busy("too_many_transfers", detail, AGAIN_S)
             self.under_way[direction] += 1
+        self._occupied()
         place = Place(direction)
         try:
             yield place

@@ -52,11 +52,12 @@ class Place:
 
 
 class Waiting:
-    """All waiters of this process. Over the cap the answer is 503."""
+    """All waiters of this process. Over the cap the answer is 503. occupied: told whenever one begins to wait."""
 
-    def __init__(self, cap: int, clock: Clock) -> None:
+    def __init__(self, cap: int, clock: Clock, occupied: Callable[[], None] = lambda: None) -> None:
         self._cap = cap
         self._clock = clock
+        self._occupied = occupied
         self._lock = threading.Lock()
         self._places: dict[Key, set[Place]] = defaultdict(set)
         self.open = 0
@@ -90,6 +91,7 @@ class Waiting:
         """Until woken, released, or `seconds` are over; `again_s` at most. Read afterwards."""
         if self.closing:
             return
+        self._occupied()
         if place.wait(min(seconds, again_s)):
             with self._lock:
                 place.woken = False

@@ -18,6 +18,7 @@ from storage.database import open_database
 from storage.signals import PostgresSignals
 from web.app import close, create_app, release
 from web.hub import Hub
+from web.nudges import Nudges
 
 
 def load(settings: Settings) -> Flask:
@@ -25,6 +26,8 @@ def load(settings: Settings) -> Flask:
     set_up_logs("web", settings.log_level)
     database = open_database(settings.database_url, pool=settings.database_pool, name="fedyard web")
     clock = SystemClock()
+    nudges = Nudges(settings.web_host, settings.web_port, clock)
+    nudges.start()
     hub = Hub(
         settings=settings,
         database=database,
@@ -32,13 +35,14 @@ def load(settings: Settings) -> Flask:
         signals=PostgresSignals(settings.database_url),
         clock=clock,
         blobs=open_blobs(settings.artifacts_url, clock),
+        occupied=nudges.soon,
     )
     app = create_app(hub)
-    _when_told_to_stop(app, hub)
+    _when_told_to_stop(app, hub, nudges)
     return app
 
 
-def _when_told_to_stop(app: Flask, hub: Hub) -> None:
+def _when_told_to_stop(app: Flask, hub: Hub, nudges: Nudges) -> None:
     """Release the polls as soon as a signal comes, and let go of everything after the server has ended.
 
     granian sets its own signal handlers; the wake-up descriptor hears of a signal beside them.
@@ -56,6 +60,7 @@ def _when_told_to_stop(app: Flask, hub: Hub) -> None:
             stopping.set()
             release(app)
             threading.main_thread().join()
+        nudges.close()
         close(app)
         hub.publisher.close()
         hub.signals.close()
