@@ -13,8 +13,6 @@ import select
 import socket
 import threading
 
-from config.clock import Clock
-
 AFTER_S = 0.05
 """Requests that begin to wait within this time share a nudge."""
 PATIENCE_S = 0.02
@@ -27,18 +25,17 @@ _REQUEST = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n
 class Nudges:
     """address: where this very server listens, on all interfaces or one."""
 
-    def __init__(self, host: str, port: int, clock: Clock) -> None:
+    def __init__(self, host: str, port: int) -> None:
         self._address = ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104 - compared, not bound
-        self._clock = clock
         self._wanted = threading.Event()
-        self._closed = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fedyard-nudges", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
-        self._closed = True
+        self._closing.set()
         self._wanted.set()
         self._thread.join()
 
@@ -52,7 +49,7 @@ class Nudges:
         asked: list[socket.socket] = []
         heard = select.poll()
         try:
-            while len(asked) < AT_MOST and not self._closed:
+            while len(asked) < AT_MOST and not self._closing.is_set():
                 connection = socket.create_connection(self._address, timeout=1)
                 asked.append(connection)
                 connection.sendall(_REQUEST)
@@ -67,10 +64,8 @@ class Nudges:
         return 0
 
     def _run(self) -> None:
-        while True:
+        while not self._closing.is_set():
             self._wanted.wait()
-            if self._closed:
-                return
-            self._clock.sleep(AFTER_S)
-            self._wanted.clear()
+            self._closing.wait(AFTER_S)
+            self._wanted.clear()  # before the look at `closing`, which is set before this is
             self.nudge()

@@ -26,7 +26,7 @@ def load(settings: Settings) -> Flask:
     set_up_logs("web", settings.log_level)
     database = open_database(settings.database_url, pool=settings.database_pool, name="fedyard web")
     clock = SystemClock()
-    nudges = Nudges(settings.web_host, settings.web_port, clock)
+    nudges = Nudges(settings.web_host, settings.web_port)
     nudges.start()
     hub = Hub(
         settings=settings,

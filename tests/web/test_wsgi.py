@@ -134,3 +134,4 @@ def test_it_stops_without_waiting_for_polls(hub: Hub) -> None:
         hub.web.send_signal(signal.SIGTERM)
         assert hub.web.wait(20) == 0
         assert [poll.result(20)[0] for poll in polls] == [200] * 30
+    assert "Traceback" not in hub.log.read_text()
