@@ -3,7 +3,7 @@
 granian 2.8.9 starts threads as requests queue up, one at most for each that comes. When many come at once it now and
 then starts one too few: a request is left in the queue until a thread is free again, and with long polls that takes
 half a minute; whatever comes next only takes its place (seen with 1,000 polls, one time in thirty). So whenever a
-request begins to hold its thread for long, a moment later the hub asks itself for /livez, again and again until it is
+request begins to hold its thread for long, a moment later the hub asks itself for /healthz, again and again until it is
 answered. The queue is served in its order: then everything that had come before was taken as well.
 """
 
@@ -19,7 +19,7 @@ PATIENCE_S = 0.02
 """A thread is started and answers within this; else it is asked once more."""
 AT_MOST = 16
 """So often; if none is answered then all threads that there may be are taken, and nothing helps but time."""
-_REQUEST = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+_REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 class Nudges:

@@ -21,8 +21,8 @@ from web.errors import busy
 T = TypeVar("T")
 Key: TypeAlias = tuple[Literal["command", "inbox", "run", "log"], Id]
 
-SLICE = 32
-BETWEEN_SLICES_S = 0.004
+SLICE = 64
+BETWEEN_SLICES_S = 0.006
 """Many threads that wake at once hinder each other; a slice every few milliseconds is done sooner."""
 LOOK_AGAIN_S = 30.0
 """How long a lost announcement can hold up a waiter. The signals notice a lost connection much sooner by themselves."""

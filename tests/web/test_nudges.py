@@ -73,7 +73,7 @@ def nudges(port: int) -> Nudges:
 def test_it_asks_until_it_is_answered(serving: Callable[[int], Server], from_: int) -> None:
     server = serving(from_)
     assert nudges(server.port).nudge() >= from_
-    assert all(request.startswith(b"GET /livez HTTP/1.1\r\n") for request in server.asked)
+    assert all(request.startswith(b"GET /healthz HTTP/1.1\r\n") for request in server.asked)
 
 
 def test_it_gives_up_where_every_thread_is_taken(serving: Callable[[int], Server]) -> None:

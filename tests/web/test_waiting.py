@@ -21,7 +21,7 @@ from tests.web.network import KEY, Caller, Network, network
 from tests.web.test_refusals import slug
 from web.app import release, web_of
 from web.errors import Refused
-from web.waiting import SLICE, Newest, Undecided, Waiting
+from web.waiting import BETWEEN_SLICES_S, SLICE, Newest, Undecided, Waiting
 
 SITE = "00000000-0000-4000-8000-000000000001"
 
@@ -257,7 +257,7 @@ class TestRoom:
         for one in crowd:
             one.join(20)
         assert woken == [True] * (2 * SLICE + 1)
-        assert clock.micros - before == 2 * 4_000
+        assert clock.micros - before == 2 * round(1_000_000 * BETWEEN_SLICES_S)
 
     def test_over_the_cap(self) -> None:
         waiting = Waiting(1, SystemClock())
