@@ -42,6 +42,8 @@ EARLY_AGAIN_MS = 200
 """An early report is tried again after this."""
 EARLY_TRIES = 5
 """So often; then it is rejected: what it waits for is not coming."""
+BATCH_BYTES = 8_388_608
+"""Commands with so much text together wait for no more. The driver keeps a buffer as large as the largest batch."""
 DATABASE_AGAIN_S = 0.5
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -224,6 +226,11 @@ def _told(envelope: Envelope, batch: Batch, size: int, spent_ms: float, now: Mic
     }
 
 
+def _length(message: MessageProxy) -> int:
+    """Of the command's text, as far as it has one."""
+    return sum(len(text) for text in message.args if isinstance(text, str))
+
+
 class DecidingWorker(Worker):
     """A Dramatiq worker with one deciding thread in place of many that each run an actor."""
 
@@ -257,12 +264,13 @@ class DecidingThread(WorkerThread):
 
     def process_message(self, message: MessageProxy) -> None:
         """Called by the base class with the first message; takes the others that wait behind it."""
-        messages = [message]
-        while len(messages) < self._at_most:
+        messages, size = [message], _length(message)
+        while len(messages) < self._at_most and size < BATCH_BYTES:
             try:
                 messages.append(self.work_queue.get_nowait().message)
             except Empty:
                 break
+            size += _length(messages[-1])
         self._process(messages)
 
     def _process(self, messages: list[MessageProxy]) -> None:

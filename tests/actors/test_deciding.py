@@ -9,16 +9,19 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from actors.deciding import BATCH_BYTES
 from actors.running import run_decider, run_relay
 from broker.dead_letters import open_dead_letters
 from broker.opening import open_publisher, prepare_broker
 from broker.port import Publisher
+from broker.protocol import codec
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.commands import Envelope
@@ -132,6 +135,23 @@ def test_what_waits_is_decided_in_its_order(yard: Yard) -> None:
     until(lambda: yard.decided(posts) == len(posts))
     entries = [e.message_id for e in yard.hub.inbox(sites[0]) if e.kind == "message"]
     assert entries == [derive(post.id, "message", 0) for post in posts]
+
+
+def test_large_commands_are_decided_in_small_batches(yard: Yard) -> None:
+    sites = yard.hub.sites(2)
+    project = yard.hub.project(sites)
+    messages = [c.NewMessage(project_id=project, to="coordinator", body=bytes(200_000))] * 3
+    posts = [
+        yard.hub.envelope(c.PostMessages(sender_site_id=sites[1].id, messages=messages), sites[1]) for _ in range(40)
+    ]
+    text = len(codec.encode(posts[0]))
+    assert text * len(posts) > 3 * BATCH_BYTES
+    yard.publisher.send(posts)
+    yard.start()
+    until(lambda: yard.decided(posts) == len(posts))
+    batches = Counter(o.decided_at for o in yard.hub.rows(r.Outcome) if o.kind == "post_messages")
+    assert max(batches.values()) <= 1 + BATCH_BYTES // text
+    assert len(yard.hub.inbox(sites[0])) >= 3 * len(posts)
 
 
 def test_a_command_sent_three_times_is_decided_once(yard: Yard) -> None:
