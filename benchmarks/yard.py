@@ -70,8 +70,11 @@ class Hub:
 
     def __init__(self, yard: Yard, environment: Mapping[str, str]) -> None:
         self.yard = yard
+        port = free_port()
+        self.artifacts = yard.folder.resolve() / f"artifacts-{port}"
         self.environment = {
-            "FEDYARD_WEB_PORT": str(free_port()),
+            "FEDYARD_WEB_PORT": str(port),
+            "FEDYARD_ARTIFACTS_URL": f"file:///{self.artifacts}",
             "FEDYARD_HEARTBEAT_EVERY_S": "600",
             "FEDYARD_WEB_THREADS": "3200",
             "FEDYARD_WAITING_POLLS": "3100",

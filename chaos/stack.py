@@ -249,6 +249,7 @@ class Stack:
             "FEDYARD_BROKER_URL": ",".join(brokers),
             "FEDYARD_DATABASE_URL": self.database_url.replace(f":{self.postgres.port}/", f":{database.port}/"),
             "FEDYARD_WEB_PORT": str(port),
+            "FEDYARD_ARTIFACTS_URL": f"file:///{self.folder.resolve() / 'artifacts'}",
             "FEDYARD_HEARTBEAT_EVERY_S": str(HEARTBEAT_EVERY_S),
         }
         file = self.folder / f"{name}.environment"
