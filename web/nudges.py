@@ -25,7 +25,8 @@ _REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r
 class Nudges:
     """address: where this very server listens, on all interfaces or one."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
         self._address = ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104 - compared, not bound
         self._wanted = threading.Event()
         self._closing = threading.Event()
@@ -54,7 +55,7 @@ class Nudges:
                 asked.append(connection)
                 connection.sendall(_REQUEST)
                 heard.register(connection, select.POLLIN)
-                if heard.poll(1000 * PATIENCE_S):
+                if heard.poll(1000 * self._patience_s):
                     return len(asked)
         except OSError:  # it does not listen yet, or no more
             pass

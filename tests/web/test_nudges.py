@@ -13,7 +13,7 @@ import pytest
 from config.clock import SystemClock
 from storage.signals import Announcement
 from tests.web.test_waiting import until
-from web.nudges import AT_MOST, Nudges
+from web.nudges import AT_MOST, PATIENCE_S, Nudges
 from web.transfers import Transfers
 from web.waiting import Waiting
 
@@ -65,23 +65,15 @@ def serving() -> Iterator[Callable[[int], Server]]:
         server.close()
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Busy machines answer late: what asks twice shall mean it."""
-    monkeypatch.setattr("web.nudges.PATIENCE_S", 5.0)
-
-
-def nudges(port: int) -> Nudges:
-    return Nudges("0.0.0.0", port)  # noqa: S104 - where a hub may listen; loopback is asked
+def nudges(port: int, patience_s: float = PATIENCE_S) -> Nudges:
+    """Busy machines answer late: where asking twice shall mean something, it needs patience."""
+    return Nudges("0.0.0.0", port, patience_s)  # noqa: S104 - where a hub may listen; loopback is asked
 
 
 @pytest.mark.parametrize("from_", [1, 4])
-def test_it_asks_until_it_is_answered(
-    serving: Callable[[int], Server], monkeypatch: pytest.MonkeyPatch, from_: int
-) -> None:
-    monkeypatch.setattr("web.nudges.PATIENCE_S", 0.5)
+def test_it_asks_until_it_is_answered(serving: Callable[[int], Server], from_: int) -> None:
     server = serving(from_)
-    assert nudges(server.port).nudge() >= from_
+    assert nudges(server.port, 0.5).nudge() >= from_
     assert all(request.startswith(b"GET /healthz HTTP/1.1\r\n") for request in server.asked)
 
 
@@ -97,11 +89,10 @@ def test_a_server_that_does_not_listen_yet_is_no_trouble() -> None:
     assert nudges(port).nudge() == 0
 
 
-@pytest.mark.usefixtures("patient")
 def test_it_works_beyond_a_thousand_open_files(serving: Callable[[int], Server]) -> None:
     server = serving(1)
     with many_files():
-        assert nudges(server.port).nudge() == 1
+        assert nudges(server.port, 5.0).nudge() == 1
 
 
 @contextmanager
@@ -117,10 +108,9 @@ def many_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.usefixtures("patient")
 def test_those_who_begin_to_wait_together_share_one(serving: Callable[[int], Server]) -> None:
     server = serving(1)
-    nudging = nudges(server.port)
+    nudging = nudges(server.port, 5.0)
     nudging.start()
     try:
         for _ in range(100):
