@@ -23,7 +23,7 @@ _REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r
 
 
 class Nudges:
-    """address: where this very server listens, on all interfaces or one."""
+    """host, port: where this very server listens, on all interfaces or one. patience_s: before it asks once more."""
 
     def __init__(self, host: str, port: int, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s
