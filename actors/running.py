@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
 
 from actors.deciding import Decider, DecidingWorker
 from actors.decisions.decide import Rules
@@ -21,6 +19,7 @@ from config.clock import SystemClock, wait_for
 from config.logs import set_up_logs, unit
 from config.memory import keep_giving_back
 from config.settings import Settings
+from config.stopping import on_stop_signal
 from config.structs import prepare_structs
 from storage.artifacts import open_blobs
 from storage.database import DatabaseUnavailable, open_database
@@ -107,12 +106,7 @@ def main(name: str, role: Role) -> None:
     set_up_logs(name, settings.log_level)
     prepare_structs()
     stop = threading.Event()
-
-    def stopping(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, stopping)
-    signal.signal(signal.SIGINT, stopping)
+    on_stop_signal(stop.set)
     _await_schema(settings, stop)
     if not stop.is_set():
         role(settings, stop)

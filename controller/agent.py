@@ -68,7 +68,7 @@ class Agent:
         self._workers: dict[str | None, threading.Thread] = {}
 
     def stop(self) -> None:
-        """Take up nothing new and end soon. Safe to call from a signal's handler."""
+        """Take up nothing new and end soon. For any thread, but not for a signal's handler: see stopping.py."""
         self._closing.set()
         self._ended.set()
         self._poked.set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ from controller.seal_errors import IdentityChanged, SealError
 from controller.show import run_table, watch
 from controller.site import Join, Settings, SiteError
 from controller.state import KEEP_ENTRIES, State
+from controller.stopping import on_stop_signal
 from controller.trust import Changed
 from controller.upkeep import tend
 
@@ -99,8 +99,7 @@ def _named(text: str) -> tuple[str, str]:
 
 def _run_agent(chosen: argparse.Namespace) -> int:
     agent = Agent(folder_of(chosen))
-    for asked in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(asked, lambda *_: agent.stop())
+    on_stop_signal(agent.stop)
     try:
         agent.run()
     except Refused as error:

@@ -6,13 +6,11 @@ For trying out, for tests, and for a small network on one machine. A kill -9 los
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
@@ -23,6 +21,7 @@ from broker.opening import open_embedded
 from config.clock import Clock, SystemClock
 from config.logs import set_up_logs, unit
 from config.settings import Settings, SettingsError
+from config.stopping import on_stop_signal
 from ops.place import Unusable, Whereabouts, only_hub_in, remember
 from storage.artifacts import open_blobs
 from storage.database import open_database
@@ -67,8 +66,7 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
         stack.callback(close, app)
         server = _server(app, settings)
         stack.callback(server.task_dispatcher.shutdown)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, partial(_on_signal, stop, server))
+        on_stop_signal(partial(_stop, stop, server))
         api = f"http://{settings.web_host}:{server.effective_port}"
         remember(folder, Whereabouts(_variables(settings, server.effective_port), api))
         print(f"ready {api}", flush=True)
@@ -150,7 +148,7 @@ def _listening(app: Flask, settings: Settings) -> Any:
     )
 
 
-def _on_signal(stop: threading.Event, server: Any, _signal: int, _frame: FrameType | None) -> None:
+def _stop(stop: threading.Event, server: Any) -> None:
     stop.set()
     server.pull_trigger()
 

@@ -1,0 +1,43 @@
+"""Signals that come in a burst stop a program; the kernel sends several when a parent dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = """
+import sys, threading
+from {module} import on_stop_signal
+
+for again in range(20):
+    stopped = threading.Event()
+    calls = []
+    on_stop_signal(lambda: (calls.append(again), stopped.set()))
+    if again == 0:
+        print("ready", flush=True)
+    while not stopped.wait(0.001):
+        pass
+    assert calls == [again], calls
+print("stopped", flush=True)
+"""
+
+
+@pytest.mark.parametrize("module", ["config.stopping", "controller.stopping"])
+def test_a_burst_of_signals_stops_once_and_waits_for_nobody(module: str) -> None:
+    argv = [sys.executable, "-c", PROGRAM.format(module=module)]
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            while process.poll() is None:  # handlers are interrupted by the next signal, wherever they are
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    os.kill(process.pid, number)
+            assert process.stdout.read() == "stopped\n"
+        finally:
+            process.kill()
