@@ -32,7 +32,7 @@ from benchmarks.figures import write_figures
 from benchmarks.report import write_report
 from benchmarks.yard import Yard
 from ops.place import CHECKOUT
-from ops.servers import install_missing
+from ops.servers.installing import install_missing
 
 FIGURES = CHECKOUT / "var" / "bench.jsonl"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ops.place import CHECKOUT
-from ops.servers import free_port, listens
+from ops.servers.ports import free_port, listens
 
 
 @contextmanager

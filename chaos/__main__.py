@@ -27,7 +27,8 @@ from chaos.stack import CLOCK, ChaosError, Stack
 from chaos.watch import Watch
 from ops.management import ManagementError
 from ops.place import CHECKOUT, InUse, only_hub_in
-from ops.servers import ServerError, install_missing, temporary_folder
+from ops.servers.installing import install_missing
+from ops.servers.process import ServerError, temporary_folder
 from storage.database import Database, DatabaseUnavailable, open_database
 
 DRAIN_WITHIN_S = 300.0

@@ -15,7 +15,8 @@ from functools import partial
 from chaos.links import Link
 from chaos.stack import Running, Server, Stack, children_of, group_of
 from config.clock import Clock, Micros, wait_for
-from ops.servers import PrivatePostgres, PrivateRabbitmq
+from ops.servers.postgres import PrivatePostgres
+from ops.servers.rabbitmq import PrivateRabbitmq
 
 FREEZE_S = 10.0
 CUT_S = 10.0

@@ -24,7 +24,10 @@ from chaos.links import Link, Links
 from config.clock import SystemClock
 from ops.management import Management
 from ops.place import CHECKOUT
-from ops.servers import PrivatePostgres, PrivateRabbitmq, free_port, kept_secret, listens
+from ops.servers.ports import free_port, listens
+from ops.servers.postgres import PrivatePostgres
+from ops.servers.process import kept_secret
+from ops.servers.rabbitmq import PrivateRabbitmq
 from ops.supervisor import Supervisor, read_procfile
 from storage.database import open_database
 from storage.migrate import migrate

@@ -20,7 +20,7 @@ from ops import accounts, dead_letters, runs
 from ops.embedded import run_embedded
 from ops.management import Management, ManagementError
 from ops.place import DEFAULT, InUse, Unusable, recall
-from ops.servers import ServerError
+from ops.servers.process import ServerError
 from ops.up import run_up
 from storage.audit import verify
 from storage.database import Database, DatabaseUnavailable, open_database

@@ -22,7 +22,11 @@ from broker.protocol.routes import QUEUES
 from config.clock import SystemClock
 from config.settings import Settings, SettingsError
 from ops.place import CHECKOUT, DEFAULT, Whereabouts, only_hub_in, remember
-from ops.servers import PrivatePostgres, PrivateRabbitmq, free_port, install_missing, kept_secret
+from ops.servers.installing import install_missing
+from ops.servers.ports import free_port
+from ops.servers.postgres import PrivatePostgres
+from ops.servers.process import kept_secret
+from ops.servers.rabbitmq import PrivateRabbitmq
 from ops.supervisor import Supervisor, read_procfile
 from storage.database import open_database
 from storage.migrate import migrate

@@ -14,7 +14,7 @@ from botocore.config import Config
 
 from broker.protocol.chunks import CHUNK_BYTES, Chunk, count_of, tree_digest
 from config.clock import SystemClock, draw_id
-from ops.object_store import PrivateSeaweed
+from ops.servers.seaweed import PrivateSeaweed
 from storage.artifacts import Blobs, open_blobs
 
 

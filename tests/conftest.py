@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ops.object_store import PrivateSeaweed
-from ops.servers import PrivatePostgres, PrivateRabbitmq, temporary_folder
+from ops.servers.postgres import PrivatePostgres
+from ops.servers.process import temporary_folder
+from ops.servers.rabbitmq import PrivateRabbitmq
+from ops.servers.seaweed import PrivateSeaweed
 from tests.memory import move_in
 
 FOLDER = Path(__file__).resolve().parent

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ops.servers import PrivatePostgres, ServerError
+from ops.servers.postgres import PrivatePostgres
+from ops.servers.process import ServerError
 from storage.database import open_database
 from storage.migrate import migrate
 

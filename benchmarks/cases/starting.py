@@ -14,7 +14,7 @@ from benchmarks.board import Board
 from benchmarks.yard import is_ready
 from broker.policies import apply_policies
 from ops.place import CHECKOUT
-from ops.servers import free_port
+from ops.servers.ports import free_port
 
 READY_WITHIN_S = 60.0
 ROLES = ("web", "decider", "relay", "ticker")

@@ -29,7 +29,8 @@ from broker.protocol.ids import derive
 from broker.protocol.states import Report
 from config.clock import SystemClock
 from config.settings import Settings
-from ops.servers import PrivatePostgres, PrivateRabbitmq
+from ops.servers.postgres import PrivatePostgres
+from ops.servers.rabbitmq import PrivateRabbitmq
 from storage.audit import verify
 from storage.database import open_database
 from storage.migrate import migrate

@@ -13,7 +13,7 @@ from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.commands import Subject
 from config.clock import SystemClock, draw_id
-from ops.object_store import PrivateSeaweed
+from ops.servers.seaweed import PrivateSeaweed
 from storage.artifacts import Blobs, StorageUnavailable, open_blobs
 from tests.blobs import Cut, chunk, digest_of, digests_of, folder_blobs, s3_url, whole
 from tests.hub import Hub

@@ -14,7 +14,7 @@ from broker.protocol import records as r
 from broker.protocol.commands import Envelope
 from broker.protocol.ids import sha256_hex
 from config.clock import SystemClock
-from ops.servers import PrivatePostgres
+from ops.servers.postgres import PrivatePostgres
 from storage.database import open_database
 from storage.due import Due
 from storage.migrate import migrate

@@ -12,7 +12,8 @@ from benchmarks.board import TINY, Board
 from benchmarks.figures import REACHES, Figure, median_figure, percentile, read_figures, write_figures
 from benchmarks.report import draw, ratio_of, score, table
 from benchmarks.yard import Yard
-from ops.servers import PrivatePostgres, PrivateRabbitmq
+from ops.servers.postgres import PrivatePostgres
+from ops.servers.rabbitmq import PrivateRabbitmq
 
 MADE = {
     "part_per_s": 5,

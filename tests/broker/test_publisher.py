@@ -13,7 +13,7 @@ from broker.policies import apply_policies, policies
 from broker.port import BrokerUnavailable
 from broker.protocol.routes import QUEUES, ROUTES
 from broker.publisher import GroupPublisher
-from ops.servers import free_port
+from ops.servers.ports import free_port
 from tests.broker.proxy import Proxy
 from tests.broker.worlds import CLOCK, RUNS, heartbeats, stop_run, until
 

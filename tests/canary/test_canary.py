@@ -20,7 +20,8 @@ from controller.answers import Run
 from controller.client import Client
 from controller.site import Folder, Join, Settings, Tasks
 from ops.accounts import create_account
-from ops.servers import PrivatePostgres, PrivateRabbitmq
+from ops.servers.postgres import PrivatePostgres
+from ops.servers.rabbitmq import PrivateRabbitmq
 from storage.database import open_database
 from tests.canary.places import everywhere, forms, found_in
 from tests.canary.secret import CANARY, LARGE_BYTES

@@ -22,8 +22,8 @@ import pytest
 
 from controller.client import Client, Refused, Unavailable
 from controller.transfer import Damaged, Transfer, Unreadable
-from ops.object_store import PrivateSeaweed
-from ops.servers import free_port
+from ops.servers.ports import free_port
+from ops.servers.seaweed import PrivateSeaweed
 from tests.blobs import digest_of, noise, s3_url
 from tests.controller.world import World
 from tests.cutting import CuttingLink

@@ -15,7 +15,7 @@ from broker.protocol.ids import derive
 from broker.topology import declarations
 from config.clock import SystemClock
 from ops.place import Whereabouts, remember
-from ops.servers import PrivateRabbitmq
+from ops.servers.rabbitmq import PrivateRabbitmq
 from tests.ops.program import fedyard
 
 ID = derive("test", "dead letter")

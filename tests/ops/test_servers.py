@@ -16,7 +16,10 @@ import psutil
 import psycopg2
 import pytest
 
-from ops.servers import PORTS, PrivatePostgres, PrivateRabbitmq, ServerError, free_port, listens
+from ops.servers.ports import PORTS, free_port, listens
+from ops.servers.postgres import PrivatePostgres
+from ops.servers.process import ServerError
+from ops.servers.rabbitmq import PrivateRabbitmq
 from tests.ops.program import ROOT, environment, gone, until
 
 
@@ -74,7 +77,7 @@ def test_a_stopped_postgres_leaves_no_process(own_postgres: PrivatePostgres) -> 
 
 def test_servers_end_when_their_owner_is_killed(servers_folder: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from ops.servers import PrivatePostgres\n"
+        "import sys; from pathlib import Path; from ops.servers.postgres import PrivatePostgres\n"
         "server = PrivatePostgres(Path(sys.argv[1]), durable=False); server.start()\n"
         "print(*server.pids, flush=True); sys.stdin.read()"
     )

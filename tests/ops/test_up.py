@@ -11,7 +11,9 @@ import psutil
 import pytest
 
 from ops.management import Management, ManagementError
-from ops.servers import PrivatePostgres, PrivateRabbitmq, free_port
+from ops.servers.ports import free_port
+from ops.servers.postgres import PrivatePostgres
+from ops.servers.rabbitmq import PrivateRabbitmq
 from tests.ops.program import Program, call, create_account, fedyard, gone, until
 
 Start = Callable[..., Program]

@@ -17,7 +17,7 @@ import pytest
 
 from config.clock import SystemClock, draw_id
 from config.settings import SettingsError
-from ops.object_store import PrivateSeaweed
+from ops.servers.seaweed import PrivateSeaweed
 from storage.artifacts import (
     BLOCK_BYTES,
     Blobs,

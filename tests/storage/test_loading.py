@@ -11,7 +11,7 @@ from broker.protocol.commands import Subject
 from broker.protocol.ids import Id, derive
 from broker.protocol.needs import Needs
 from broker.protocol.states import Report
-from ops.servers import PrivatePostgres
+from ops.servers.postgres import PrivatePostgres
 from storage.database import open_database
 from storage.loading import _is_common, _load_at_once, _load_one_by_one
 from tests.databases import fresh_postgres

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from broker.protocol.chunks import CHUNK_BYTES
-from ops.object_store import PrivateSeaweed
+from ops.servers.seaweed import PrivateSeaweed
 from tests.blobs import Cut, digest_of, digests_of, noise, pieces_of, s3_url
 from tests.disk import small_disk
 from tests.web.network import Caller, Network

@@ -13,7 +13,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from config.clock import SystemClock
-from ops.servers import PrivatePostgres
+from ops.servers.postgres import PrivatePostgres
 from storage.signals import Announcement, Decided
 from tests.databases import fresh_postgres
 from tests.hub import TestClock

