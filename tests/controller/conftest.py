@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.controller.parties import EAST, NORTH, SOUTH, Party, party
 from tests.controller.world import SiteProcess, World
 from tests.ops.program import Program, create_account
 
@@ -33,3 +34,10 @@ def sites(world: World, tmp_path: Path) -> Iterator[list[SiteProcess]]:
     yield made
     for site in made:
         site.kill()
+
+
+@pytest.fixture(scope="module")
+def parties(tmp_path_factory: pytest.TempPathFactory) -> list[Party]:
+    """Three sites with a sealing key each."""
+    folder = tmp_path_factory.mktemp("parties")
+    return [party(folder, site) for site in (NORTH, EAST, SOUTH)]
