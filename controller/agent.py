@@ -20,9 +20,10 @@ from collections.abc import Callable
 from typing import TextIO
 
 from controller.answers import Entry
-from controller.client import LONG_POLL_AT_MOST_S, Client, Refused, Unavailable
+from controller.client import LONG_POLL_AT_MOST_S, Client
 from controller.clock import Clock, SystemClock, jitter, micros_now, utc_now
 from controller.courier import Courier
+from controller.hub_errors import Refused, Unavailable
 from controller.logs import FLUSH_EVERY_S
 from controller.patience import Halted
 from controller.site import Folder, Settings, SiteError

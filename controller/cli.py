@@ -25,8 +25,9 @@ from controller.cli_common import (
     silent,
     table_of,
 )
-from controller.client import Client, HubError, Refused
+from controller.client import Client
 from controller.clock import micros_now
+from controller.hub_errors import HubError, Refused
 from controller.keys import fingerprint, words
 from controller.seal_errors import IdentityChanged, SealError
 from controller.show import run_table, watch

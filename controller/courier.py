@@ -17,9 +17,10 @@ from typing import TypeAlias
 
 from controller import answers as a
 from controller import sealing
-from controller.client import Client, HubError, Refused, Unavailable
+from controller.client import Client
 from controller.clock import draw_key, micros_now
 from controller.durable import write_whole
+from controller.hub_errors import HubError, Refused, Unavailable
 from controller.keys import Key, Keyring, identity_hash
 from controller.seal_errors import Damaged, Gone, IdentityChanged, Malformed, NoKey, SealError, UnknownSigner, Unsealed
 from controller.sealing import Address, Opener

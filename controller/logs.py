@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from controller.client import Client, Refused
+from controller.client import Client
 from controller.clock import micros_now
 from controller.courier import SEAL_ANEW, Courier
+from controller.hub_errors import Refused
 from controller.seal_errors import IdentityChanged, SealError
 from controller.sealing import Address
 from controller.state import LogPiece, State

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from controller.answers import Entry
-from controller.client import Unavailable
 from controller.clock import Clock, jitter
+from controller.hub_errors import Unavailable
 from controller.state import State
 
 PAUSE_FIRST_S = 1.0

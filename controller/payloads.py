@@ -13,8 +13,9 @@ import msgspec
 
 from controller import jobs
 from controller.answers import Entry, Message
-from controller.client import Client, Refused
+from controller.client import Client
 from controller.courier import Courier, Packed, Parcel
+from controller.hub_errors import Refused
 from controller.patience import Patience
 from controller.seal_errors import Gone, Malformed, NoKey, Readdressed, SealError
 from controller.sealing import Address

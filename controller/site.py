@@ -27,9 +27,10 @@ from typing import Annotated
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from controller.client import Client, Refused
+from controller.client import Client
 from controller.clock import draw_secret
 from controller.durable import write_whole
+from controller.hub_errors import Refused
 from controller.keys import Keyring
 from controller.trust import Trust, TrustSettings
 

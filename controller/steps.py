@@ -17,9 +17,10 @@ import msgspec
 from controller import jobs
 from controller.answers import Entry, Project, TaskSpec
 from controller.child import Children
-from controller.client import Client, Refused
+from controller.client import Client
 from controller.clock import Clock, draw_key
 from controller.courier import SEAL_ANEW, Courier
+from controller.hub_errors import Refused
 from controller.logs import Logs
 from controller.patience import Overtaken, Patience
 from controller.payloads import Payloads, Submission

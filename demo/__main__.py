@@ -12,7 +12,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from controller.client import HubError
+from controller.hub_errors import HubError
 from demo.processes import ROOT, DemoError, Processes
 from demo.story import Chosen, Demo
 

@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from controller.client import Client, Refused, Unavailable
+from controller.client import Client
+from controller.hub_errors import Refused, Unavailable
 from tests.controller.rude import DROP, Answer, RudeHub, rude_hub, slow
 
 TOKEN = "fyd_the-secret-of-this-test"

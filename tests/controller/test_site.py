@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from controller.client import Refused, Unavailable
+from controller.hub_errors import Refused, Unavailable
 from controller.site import Folder, Join, Settings, SiteError, Tasks
 from tests.controller.rude import DROP, Answer, rude_hub
 

@@ -20,7 +20,8 @@ from typing import Any
 
 import pytest
 
-from controller.client import Client, Refused, Unavailable
+from controller.client import Client
+from controller.hub_errors import Refused, Unavailable
 from controller.transfer import Damaged, Transfer, Unreadable
 from ops.servers.ports import free_port
 from ops.servers.seaweed import PrivateSeaweed
