@@ -63,7 +63,7 @@ class Aggregate(msgspec.Struct, frozen=True):
 
 
 class Dropped(msgspec.Struct, frozen=True):
-    """The facts of a dropped seat."""
+    """The facts of a seat that was dropped, or left out."""
 
     reason: str
     may_rejoin: bool = False
@@ -98,6 +98,7 @@ class Steps:
             "aggregate": self._aggregate,
             "round_completed": self._round_completed,
             "seat_dropped": self._seat_dropped,
+            "seat_left_out": self._seat_left_out,
             "task_ended": self._task_ended,
             "run_ended": self._run_ended,
             "member_invited": self._member_invited,
@@ -264,6 +265,11 @@ class Steps:
                 return
             self.state.keep_seat(msgspec.structs.replace(seat, report_seq=ours[0].report_seq))
         self._report(entry, "rejoin")
+
+    def _seat_left_out(self, entry: Entry) -> None:
+        """Nothing to do: the seat has failed, and the run shows the coordinator's sentence."""
+        facts = msgspec.json.decode(entry.facts, type=Dropped)
+        self._log("our update was not used", run=entry.run_id, round=entry.round, reason=facts.reason)
 
     def _task_ended(self, entry: Entry) -> None:
         self.children.end(*_task(entry))

@@ -363,7 +363,7 @@ def reported(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round) -> None:
 
 
 def leave_out(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, left_out: list[c.LeftOut]) -> bool:
-    """The seats of these sites fail, since their updates of this round cannot be used.
+    """The seats of these sites fail, since their updates of this round cannot be used; each is told why.
 
     False if what remains is below the quorum: the round has failed with that. A site that left after it had submitted
     counts as long as its update does, as everywhere.
@@ -376,16 +376,13 @@ def leave_out(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, left_out
         if seat.round == here.number and (seat.state == SeatState.SUBMITTED or seat.state_at > here.stage_at)
     }
     for one in left_out:
+        why = {"reason": one.reason, "detail": one.detail}
         draft.sweep(LeaveOut(task.id, here.number, one.site_id, one.reason))
         seat = draft.have(r.Seat, task.id, one.site_id)
         if (seat.state, seat.round) == (SeatState.SUBMITTED, here.number):
             _step(draft, seat, Step.FAIL, reason=one.reason)
-        facts: dict[str, object] = {
-            "task": task.name,
-            "round": here.number,
-            "reason": one.reason,
-            "detail": one.detail,
-        }
+            _tell(draft, run, task, here, one.site_id, Notice.SEAT_LEFT_OUT, dict(why))
+        facts = {"task": task.name, "round": here.number, **why}
         run_event(draft, run, EventKind.SEAT_LEFT_OUT, facts, one.site_id)
     remain = len(given - {one.site_id for one in left_out})
     if remain >= here.quorum:

@@ -83,5 +83,7 @@ class Notice(StrEnum):
     ROUND_COMPLETED = "round_completed"
     """With the new global model, where there is one."""
     SEAT_DROPPED = "seat_dropped"
+    SEAT_LEFT_OUT = "seat_left_out"
+    """The round's model is made without the site's update, and its seat has failed."""
     TASK_ENDED = "task_ended"
     RUN_ENDED = "run_ended"

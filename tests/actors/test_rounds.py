@@ -218,6 +218,10 @@ def test_who_is_left_out_fails_and_the_rest_go_on(hub: Hub) -> None:
         sites[3].id,
         {"task": "train", "round": 1, "reason": "seal_damaged", "detail": "its update does not open"},
     )
+    assert last(hub, sites[3], Notice.SEAT_LEFT_OUT) == {
+        "reason": "seal_damaged",
+        "detail": "its update does not open",
+    }
     assert [hub.seat(run, site).state for site in sites[:3]] == ["invited"] * 3
     hub.whole_round(run, sites[:3], 2)
     assert hub.run(run).state == "succeeded"
@@ -253,6 +257,8 @@ def test_who_left_after_submitting_counts_unless_it_is_left_out(hub: Hub) -> Non
     assert hub.round(run, 1).state == "completed"
     assert [hub.seat(run, site).reason for site in sites[1:]] == ["seal_damaged", "member_left", "member_left"]
     assert left_out(hub) == {sites[1].id: "seal_damaged", sites[3].id: "seal_damaged"}
+    told = hub.rows(r.InboxEntry, "kind = %s", Notice.SEAT_LEFT_OUT)
+    assert [entry.site_id for entry in told] == [sites[1].id]  # who left is not told any more
 
 
 def test_only_who_has_submitted_can_be_left_out_and_once(hub: Hub) -> None:

@@ -327,6 +327,8 @@ def test_an_update_that_is_gone_is_left_out(world: World, tmp_path) -> None:
         assert run.state == "succeeded", run
         left_out = {s.site_id: s.left_out for s in run.tasks[0].rounds[0].submissions}
         assert left_out == {north.site_id: None, south.site_id: None, east.site_id: "seal_gone"}
+        told = until(lambda: said(east, "our update was not used"))
+        assert (told["run"], told["round"], told["reason"]) == (run_id, 1, "seal_gone")
 
 
 def test_without_the_coordinators_key_nothing_leaves(world: World, tmp_path) -> None:

@@ -256,6 +256,7 @@ class Story:
         if kind == "seat_left_out":
             if seat.state == SeatState.SUBMITTED:
                 self._move(run_id, task, seat, Step.FAIL)
+                self.expected[seat.site_id, "seat_left_out", run_id, task.seq, task.round] += 1
             return
         if kind == "seat_dropped":
             self._move(run_id, task, seat, Step.DROP)
