@@ -75,6 +75,7 @@ def run_board(folder: Path, names: list[str], sizes: Sizes, keep: Path | None = 
         for case, does in cases.items():
             begun = time.perf_counter()
             board.measuring(does)
+            hub.forget_artifacts()
             sys.stdout.write(f"{case}: {time.perf_counter() - begun:.0f} s\n")
             if keep is not None:
                 write_figures(keep, board.figures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -109,6 +110,10 @@ class Hub:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+    def forget_artifacts(self) -> None:
+        """Make room on the disk; to be called when nobody needs them any more."""
+        shutil.rmtree(self.artifacts, ignore_errors=True)
 
     @contextmanager
     def running(self) -> Iterator[Hub]:

@@ -63,7 +63,6 @@ def measure(board: Board) -> None:
             board.add("artifact_mb_per_s", f"up {count}", up)
             board.add("artifact_mb_per_s", f"down {count}", down)
     board.add("web_rss_mb", "transfers", [max(peaks)])
-    shutil.rmtree(board.hub.artifacts)
 
 
 def measure_resuming(board: Board) -> None:
@@ -87,7 +86,6 @@ def measure_resuming(board: Board) -> None:
         ratios.append(transfer.sent_bytes / board.sizes.payload_bytes)
         client.close()
     board.add("resume_overhead", f"{board.sizes.cuts} cuts", ratios)
-    shutil.rmtree(board.hub.artifacts)
 
 
 def measure_broadcast(board: Board) -> None:
@@ -121,7 +119,6 @@ def measure_broadcast(board: Board) -> None:
             freighter = Freighter(board.hub.url, members[0].token)
             _store(freighter, project, load, made.seal)
             board.add("broadcast_cost", str(count), [freighter.sent_bytes / 1e6])
-    shutil.rmtree(board.hub.artifacts)
 
 
 def _cut(link: Link, transfer: Transfer, size: int, cuts: int, done: threading.Event) -> None:
