@@ -21,10 +21,10 @@ from config.memory import keep_giving_back
 from config.settings import Settings
 from config.stopping import on_stop_signal
 from config.structs import prepare_structs
-from storage.artifacts import open_blobs
 from storage.database import DatabaseUnavailable, open_database
 from storage.due import Due
 from storage.migrate import missing
+from storage.opening import open_blobs
 from storage.signals import Announcement
 from storage.store import Store
 

@@ -23,9 +23,9 @@ from config.logs import set_up_logs, unit
 from config.settings import Settings, SettingsError
 from config.stopping import on_stop_signal
 from ops.place import Unusable, Whereabouts, only_hub_in, remember
-from storage.artifacts import open_blobs
 from storage.database import open_database
 from storage.migrate import migrate
+from storage.opening import open_blobs
 from storage.signals import DirectSignals
 from web.app import close, create_app, release
 from web.hub import Hub

@@ -15,7 +15,8 @@ from botocore.config import Config
 from broker.protocol.chunks import CHUNK_BYTES, Chunk, count_of, tree_digest
 from config.clock import SystemClock, draw_id
 from ops.servers.seaweed import PrivateSeaweed
-from storage.artifacts import Blobs, open_blobs
+from storage.artifacts import Blobs
+from storage.opening import open_blobs
 
 
 def noise(size: int, seed: int = 7) -> bytes:

@@ -13,8 +13,8 @@ from config.clock import SystemClock
 from config.logs import set_up_logs
 from config.memory import keep_giving_back
 from config.settings import Settings
-from storage.artifacts import open_blobs
 from storage.database import open_database
+from storage.opening import open_blobs
 from storage.signals import PostgresSignals
 from web.app import close, create_app, release
 from web.hub import Hub

@@ -14,7 +14,8 @@ from broker.protocol import records as r
 from broker.protocol.commands import Subject
 from config.clock import SystemClock, draw_id
 from ops.servers.seaweed import PrivateSeaweed
-from storage.artifacts import Blobs, StorageUnavailable, open_blobs
+from storage.artifacts import Blobs, StorageUnavailable
+from storage.opening import open_blobs
 from tests.blobs import Cut, chunk, digest_of, digests_of, folder_blobs, s3_url, whole
 from tests.hub import Hub
 

@@ -18,8 +18,8 @@ from actors.relay import Relay
 from actors.sweeper import Sweeper
 from actors.ticker import Ticker
 from config.settings import Settings
-from storage.artifacts import open_blobs
 from storage.due import Due
+from storage.opening import open_blobs
 from storage.signals import Announcement
 from storage.store import Store
 from tests.simulation.broker import SimulatedPublisher, WorkersBroker

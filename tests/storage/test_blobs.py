@@ -25,9 +25,9 @@ from storage.artifacts import (
     OffsetMismatch,
     StorageFull,
     StorageUnavailable,
-    open_blobs,
 )
 from storage.blobs_folder import FolderBlobs
+from storage.opening import open_blobs
 from tests.blobs import Cut, chunk, folder_blobs, noise, s3_url, whole
 from tests.disk import small_disk
 
@@ -382,7 +382,7 @@ def test_boto3_is_loaded_for_a_bucket_only(tmp_path: Path) -> None:
     script = f"""
 import sys
 from config.clock import SystemClock
-from storage.artifacts import open_blobs
+from storage.opening import open_blobs
 open_blobs("file:///{tmp_path}", SystemClock())
 sys.exit("boto3" in sys.modules)
 """

@@ -23,8 +23,8 @@ from broker.protocol.commands import Envelope, RecordHeartbeats
 from broker.protocol.ids import sha256_hex
 from config.clock import Clock, SystemClock, draw_id
 from config.settings import Settings
-from storage.artifacts import open_blobs
 from storage.database import Database, DatabaseUnavailable, open_database
+from storage.opening import open_blobs
 from storage.signals import DirectSignals, PostgresSignals, Signals
 from storage.store import Store
 from web.app import close, create_app
