@@ -79,14 +79,16 @@ async def _reports(board: Board, cases: tuple[str, ...]) -> None:
         board.add("reports_per_s", case, rates, watch)
 
 
-async def rates_over_http(board: Board, hub: Hub, runs: int, seats: int, watch: Watch) -> list[float]:
-    """Reports a second, each waited for; one connection for each seat."""
+async def rates_over_http(
+    board: Board, hub: Hub, runs: int, seats: int, watch: Watch, *, times: int | None = None
+) -> list[float]:
+    """Reports a second, each waited for; one connection for each seat. times: as often as everything, if not said."""
     started = crew.runs(hub, runs, seats)
     async with Pool(hub.url, runs * seats) as connections:
         crowd = Crew(started, connections)
         await crowd.drive(min(0.5, board.sizes.seconds))
         rates = []
-        for _ in range(board.sizes.runs):
+        for _ in range(times or board.sizes.runs):
             with watch.on():
                 await crowd.drive(board.sizes.seconds)
             rates.append(len(crowd.spans) / crowd.seconds)

@@ -48,7 +48,9 @@ async def _inboxes(board: Board) -> None:
     board.add("polls_per_s", "inbox", rates, watch)
 
 
-async def run_rates(board: Board, hub: Hub, reader: Site, live: list[Id], watch: Watch) -> list[float]:
+async def run_rates(
+    board: Board, hub: Hub, reader: Site, live: list[Id], watch: Watch, *, times: int | None = None
+) -> list[float]:
     """Every connection reads the live runs in turn, as the coordinator, who sees all seats."""
     polls = [request("GET", f"/v1/runs/{ident}", reader.token) for ident in live]
     turns = list(range(CONNECTIONS))
@@ -60,7 +62,7 @@ async def run_rates(board: Board, hub: Hub, reader: Site, live: list[Id], watch:
     async with Pool(hub.url, CONNECTIONS) as connections:
         await closed(connections, 0.2, next_poll, 200)
         rates = []
-        for _ in range(board.sizes.runs):
+        for _ in range(times or board.sizes.runs):
             with watch.on():
                 rates.append((await closed(connections, board.sizes.seconds, next_poll, 200)).rate)
         return rates

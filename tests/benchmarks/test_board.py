@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.__main__ import CASES, chosen
 from benchmarks.board import TINY, Board
+from benchmarks.cases.growth import TURNS_EACH
 from benchmarks.figures import REACHES, Figure, median_figure, percentile, read_figures, write_figures
 from benchmarks.report import draw, ratio_of, score, table
 from benchmarks.yard import Yard
@@ -51,7 +52,8 @@ def test_every_case_measures(board: Board, case: str) -> None:
     CASES[case](board)
     made = board.figures[before:]
     assert len(made) == MADE[case]
-    assert all(one.runs == 1 and one.min <= one.value <= one.max and one.unit for one in made)
+    assert {one.runs for one in made} == {TURNS_EACH if case == "growth" else 1}
+    assert all(one.min <= one.value <= one.max and one.unit for one in made)
 
 
 def some_figures() -> list[Figure]:
