@@ -67,7 +67,11 @@ class _Request:
 
 
 class Calls:
-    """The requests of one subject (the owner of `token`); as `Client`, which knows what may be asked."""
+    """The requests of one subject (the owner of `token`); `Client` knows what may be asked.
+
+    closing: when it is set, waits between tries end and the call is given up.
+    ca_file: certificates to trust, for a hub behind https with a private authority.
+    """
 
     def __init__(
         self,
@@ -91,6 +95,9 @@ class Calls:
         self._pool = urllib3.PoolManager(
             maxsize=POOL_SIZE, block=False, retries=False, ca_certs=ca_file, socket_options=_SOCKET_OPTIONS
         )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.hub!r})"
 
     def close(self) -> None:
         """Let go of the idle connections."""

@@ -2,57 +2,31 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Literal
 from urllib.parse import quote
 
 from controller import answers as a
 from controller.calls import Calls, encoded, page_of
-from controller.clock import Clock
 
 LONG_POLL_AT_MOST_S = 30
 
 
-class Client:
-    """The calls of one subject (the owner of `token`).
-
-    closing: when it is set, waits between tries end and the call is given up.
-    ca_file: certificates to trust, for a hub behind https with a private authority.
-    """
-
-    def __init__(
-        self,
-        hub: str,
-        token: str,
-        *,
-        give_up_s: float = 60.0,
-        clock: Clock | None = None,
-        closing: threading.Event | None = None,
-        ca_file: str | None = None,
-    ) -> None:
-        self.calls = Calls(hub, token, give_up_s=give_up_s, clock=clock, closing=closing, ca_file=ca_file)
-        self.hub = self.calls.hub
-
-    def __repr__(self) -> str:
-        return f"Client({self.hub!r})"
-
-    def close(self) -> None:
-        """Let go of the idle connections."""
-        self.calls.close()
+class Client(Calls):
+    """What one subject (the owner of `token`) may ask of the hub. Made as `Calls` is."""
 
     # the network
 
     def me(self) -> a.Me:
         """Who the token belongs to."""
-        return self.calls.read("/v1/me", a.Me)
+        return self.read("/v1/me", a.Me)
 
     def organisations(self) -> list[a.Organisation]:
-        return list(self.calls.every("/v1/organisations", {}, a.Organisation))
+        return list(self.every("/v1/organisations", {}, a.Organisation))
 
     def create_enrolment(self, organisation_id: str, note: str = "", *, key: str | None = None) -> a.Created:
         """A one-time token for a new site, drawn by the hub: an admin's call."""
-        return self.calls.write(
+        return self.write(
             "POST", "/v1/enrolments", {"organisation_id": organisation_id, "note": note}, a.Created, key=key
         )
 
@@ -64,15 +38,15 @@ class Client:
             "token_sha256": token_sha256,
             "description": description,
         }
-        return self.calls.write("POST", "/v1/sites", body, a.Created, key=key)
+        return self.write("POST", "/v1/sites", body, a.Created, key=key)
 
     def heartbeat(self, site_id: str) -> float:
         """Tell that the site is alive; seconds until the next beat is due."""
         path = f"/v1/sites/{_part(site_id)}/heartbeat"
-        return self.calls.decoded(self.calls.call("PUT", path, body=b"{}", give_up_s=5.0)[1], a.Beat).heartbeat_every_s
+        return self.decoded(self.call("PUT", path, body=b"{}", give_up_s=5.0)[1], a.Beat).heartbeat_every_s
 
     def sites(self, *, project_id: str | None = None) -> list[a.Site]:
-        return list(self.calls.every("/v1/sites", {"project": project_id}, a.Site))
+        return list(self.every("/v1/sites", {"project": project_id}, a.Site))
 
     # projects
 
@@ -96,30 +70,30 @@ class Client:
             "joining": joining,
             "sealed": sealed,
         }
-        return self.calls.write("POST", "/v1/projects", body, a.Created, key=key).id
+        return self.write("POST", "/v1/projects", body, a.Created, key=key).id
 
     def projects(self, *, name: str | None = None, member: str | None = None) -> list[a.Project]:
-        return list(self.calls.every("/v1/projects", {"name": name, "member": member}, a.Project))
+        return list(self.every("/v1/projects", {"name": name, "member": member}, a.Project))
 
     def project(self, project_id: str) -> a.Project:
-        return self.calls.read(f"/v1/projects/{_part(project_id)}", a.Project)
+        return self.read(f"/v1/projects/{_part(project_id)}", a.Project)
 
     def members(self, project_id: str) -> list[a.Membership]:
-        return list(self.calls.every(f"/v1/projects/{_part(project_id)}/members", {}, a.Membership))
+        return list(self.every(f"/v1/projects/{_part(project_id)}/members", {}, a.Membership))
 
     def put_member(self, project_id: str, site_id: str, notes: str = "", *, key: str | None = None) -> a.Membership:
         """As the site: join or accept. As the coordinator: invite or approve."""
         path = f"/v1/projects/{_part(project_id)}/members/{_part(site_id)}"
-        return self.calls.write("PUT", path, {"notes": notes}, a.Membership, key=key)
+        return self.write("PUT", path, {"notes": notes}, a.Membership, key=key)
 
     def remove_member(self, project_id: str, site_id: str, *, key: str | None = None) -> a.Membership:
         """As the site: leave or decline. As the coordinator: remove or decline."""
         path = f"/v1/projects/{_part(project_id)}/members/{_part(site_id)}"
-        return self.calls.write("DELETE", path, None, a.Membership, key=key)
+        return self.write("DELETE", path, None, a.Membership, key=key)
 
     def models(self, project_id: str) -> list[a.Model]:
         """Every global model that was made in the project, oldest first."""
-        return list(self.calls.every(f"/v1/projects/{_part(project_id)}/models", {}, a.Model))
+        return list(self.every(f"/v1/projects/{_part(project_id)}/models", {}, a.Model))
 
     # runs
 
@@ -134,62 +108,62 @@ class Client:
         body: dict[str, object] = {"queue": queue}
         if finish_within_s is not None:
             body["finish_within_s"] = finish_within_s
-        return self.calls.write("POST", f"/v1/projects/{_part(project_id)}/runs", body, a.StartedRun, key=key)
+        return self.write("POST", f"/v1/projects/{_part(project_id)}/runs", body, a.StartedRun, key=key)
 
     def runs(self, *, project_id: str | None = None, state: str | None = None) -> list[a.Run]:
-        return list(self.calls.every("/v1/runs", {"project": project_id, "state": state}, a.Run))
+        return list(self.every("/v1/runs", {"project": project_id, "state": state}, a.Run))
 
     def run(self, run_id: str, *, after: int | None = None, wait: int = 0) -> a.Run:
         """The run; with `after`, as soon as its version is above that, or as it is after `wait` seconds."""
         query = {"after": after, "wait": min(wait, LONG_POLL_AT_MOST_S) or None}
-        return self.calls.read(f"/v1/runs/{_part(run_id)}", a.Run, query, wait_s=wait)
+        return self.read(f"/v1/runs/{_part(run_id)}", a.Run, query, wait_s=wait)
 
     def stop_run(self, run_id: str, reason: str = "", *, key: str | None = None) -> a.Changed:
-        return self.calls.write("POST", f"/v1/runs/{_part(run_id)}/stop", {"reason": reason}, a.Changed, key=key)
+        return self.write("POST", f"/v1/runs/{_part(run_id)}/stop", {"reason": reason}, a.Changed, key=key)
 
     def restart_run(
         self, run_id: str, start_from: Literal["reached", "start"] = "reached", *, key: str | None = None
     ) -> a.StartedRun:
         path = f"/v1/runs/{_part(run_id)}/restart"
-        return self.calls.write("POST", path, {"start_from": start_from}, a.StartedRun, key=key)
+        return self.write("POST", path, {"start_from": start_from}, a.StartedRun, key=key)
 
     def events(self, run_id: str, *, after: int = 0, wait: int = 0) -> list[a.Event]:
         """The run's events after that number, a page at most; waits `wait` seconds for the next one."""
         query = {"after": after, "wait": min(wait, LONG_POLL_AT_MOST_S) or None}
-        return self.calls.read(f"/v1/runs/{_part(run_id)}/events", page_of(a.Event), query, wait_s=wait).items
+        return self.read(f"/v1/runs/{_part(run_id)}/events", page_of(a.Event), query, wait_s=wait).items
 
     def report(self, run_id: str, task_seq: int, site_id: str, body: bytes, *, key: str) -> a.Reported:
         """A seat's report; `body` is its JSON, kept by the caller so that a repeat is the same to the byte."""
         path = f"/v1/runs/{_part(run_id)}/tasks/{task_seq}/seats/{_part(site_id)}"
-        return self.calls.written("PUT", path, body, a.Reported, key)
+        return self.written("PUT", path, body, a.Reported, key)
 
     def aggregated(self, run_id: str, task_seq: int, round_: int, body: bytes, *, key: str) -> a.Reported:
         """The coordinator's new global model; `body` as for `report`."""
         path = f"/v1/runs/{_part(run_id)}/tasks/{task_seq}/rounds/{round_}/aggregated"
-        return self.calls.written("POST", path, body, a.Reported, key)
+        return self.written("POST", path, body, a.Reported, key)
 
     # keys
 
     def put_key(self, site_id: str, epoch: int, body: Mapping[str, object], *, key: str | None = None) -> a.KeyChanged:
         """Publish the site's sealing key of an epoch; the same key again changes nothing."""
-        return self.calls.write("PUT", f"/v1/sites/{_part(site_id)}/keys/{epoch}", body, a.KeyChanged, key=key)
+        return self.write("PUT", f"/v1/sites/{_part(site_id)}/keys/{epoch}", body, a.KeyChanged, key=key)
 
     def revoke_key(self, site_id: str, epoch: int, reason: str = "", *, key: str | None = None) -> a.KeyChanged:
         path = f"/v1/sites/{_part(site_id)}/keys/{epoch}"
-        return self.calls.write("DELETE", path, {"reason": reason}, a.KeyChanged, key=key)
+        return self.write("DELETE", path, {"reason": reason}, a.KeyChanged, key=key)
 
     def site_keys(self, site_id: str) -> list[a.SealingKey]:
         """Every sealing key that the hub has of a site."""
-        return list(self.calls.every(f"/v1/sites/{_part(site_id)}/keys", {}, a.SealingKey))
+        return list(self.every(f"/v1/sites/{_part(site_id)}/keys", {}, a.SealingKey))
 
     def project_keys(self, project_id: str) -> list[a.MemberKey]:
         """The active members of a project with their identities and keys, as the hub says."""
-        return list(self.calls.every(f"/v1/projects/{_part(project_id)}/keys", {}, a.MemberKey))
+        return list(self.every(f"/v1/projects/{_part(project_id)}/keys", {}, a.MemberKey))
 
     def report_conflict(self, site_id: str, about_site_id: str, pinned: str, seen: str) -> None:
         """Put on record that `about_site_id` shows another identity than it was pinned with (hashes of both)."""
         path = f"/v1/sites/{_part(site_id)}/conflicts/{_part(about_site_id)}"
-        self.calls.write("PUT", path, {"pinned": pinned, "seen": seen}, dict, key=None)
+        self.write("PUT", path, {"pinned": pinned, "seen": seen}, dict, key=None)
 
     # logs
 
@@ -206,7 +180,7 @@ class Client:
     ) -> None:
         """Pieces of the site's own log of a task run, numbered from `seq`; what the hub has stays as it is."""
         path = f"/v1/runs/{_part(run_id)}/tasks/{task_seq}/logs/{_part(site_id)}"
-        self.calls.write("POST", path, {"seq": seq, "round": round_, "pieces": list(pieces)}, dict, key=key)
+        self.write("POST", path, {"seq": seq, "round": round_, "pieces": list(pieces)}, dict, key=key)
 
     def logs(
         self,
@@ -226,7 +200,7 @@ class Client:
             "wait": min(wait, LONG_POLL_AT_MOST_S) or None,
             "limit": limit,
         }
-        return self.calls.read(f"/v1/runs/{_part(run_id)}/logs", page_of(a.LogPiece), query, wait_s=wait).items
+        return self.read(f"/v1/runs/{_part(run_id)}/logs", page_of(a.LogPiece), query, wait_s=wait).items
 
     # messages
 
@@ -250,48 +224,48 @@ class Client:
             message["run_id"] = run_id
         if ttl_s is not None:
             message["ttl_s"] = ttl_s
-        return self.calls.write("POST", "/v1/messages", {"messages": [message]}, a.Posted, key=key).ids[0]
+        return self.write("POST", "/v1/messages", {"messages": [message]}, a.Posted, key=key).ids[0]
 
     def message(self, message_id: str) -> a.Message:
-        return self.calls.read(f"/v1/messages/{_part(message_id)}", a.Message)
+        return self.read(f"/v1/messages/{_part(message_id)}", a.Message)
 
     def inbox(self, *, after: int | None = None, wait: int = 0, limit: int = 20) -> a.Inbox:
         """Entries after `after` (default: what is acknowledged), oldest first; waits `wait` seconds for one."""
         query = {"after": after, "wait": min(wait, LONG_POLL_AT_MOST_S) or None, "limit": limit}
-        return self.calls.read("/v1/inbox", a.Inbox, query, wait_s=wait)
+        return self.read("/v1/inbox", a.Inbox, query, wait_s=wait)
 
     def acknowledge(self, through: int) -> None:
         """Entries up to `through` need not come again. Returns when the hub has it safely, undecided."""
         headers = {"Idempotency-Key": f"acknowledged-{through}"}
-        self.calls.call("PUT", "/v1/inbox/acknowledged", body=encoded({"through": through}), headers=headers)
+        self.call("PUT", "/v1/inbox/acknowledged", body=encoded({"through": through}), headers=headers)
 
     def command(self, command_id: str, *, wait: int = 0) -> a.Command:
         query = {"wait": min(wait, LONG_POLL_AT_MOST_S) or None}
-        return self.calls.read(f"/v1/commands/{_part(command_id)}", a.Command, query, wait_s=wait)
+        return self.read(f"/v1/commands/{_part(command_id)}", a.Command, query, wait_s=wait)
 
     # artifacts (transfer.py carries their bytes)
 
     def declare_artifact(self, body: Mapping[str, object], *, key: str) -> str:
         """The artifact's id; under the same key the same one, also after a restart."""
-        return self.calls.write("POST", "/v1/artifacts", body, a.Created, key=key).id
+        return self.write("POST", "/v1/artifacts", body, a.Created, key=key).id
 
     def artifact(self, artifact_id: str) -> a.Artifact:
-        return self.calls.read(f"/v1/artifacts/{_part(artifact_id)}/about", a.Artifact)
+        return self.read(f"/v1/artifacts/{_part(artifact_id)}/about", a.Artifact)
 
     def artifacts(
         self, *, project_id: str | None = None, run_id: str | None = None, kind: str | None = None
     ) -> list[a.Artifact]:
-        return list(self.calls.every("/v1/artifacts", {"project": project_id, "run": run_id, "kind": kind}, a.Artifact))
+        return list(self.every("/v1/artifacts", {"project": project_id, "run": run_id, "kind": kind}, a.Artifact))
 
     def artifact_chunks(self, artifact_id: str) -> a.Chunks:
         """Which chunks of an upload the hub has."""
-        return self.calls.read(f"/v1/artifacts/{_part(artifact_id)}/chunks", a.Chunks)
+        return self.read(f"/v1/artifacts/{_part(artifact_id)}/chunks", a.Chunks)
 
     def complete_artifact(self, artifact_id: str) -> a.Changed:
-        return self.calls.write("POST", f"/v1/artifacts/{_part(artifact_id)}/complete", None, a.Changed, key=None)
+        return self.write("POST", f"/v1/artifacts/{_part(artifact_id)}/complete", None, a.Changed, key=None)
 
     def delete_artifact(self, artifact_id: str) -> a.Changed:
-        return self.calls.write("DELETE", f"/v1/artifacts/{_part(artifact_id)}", None, a.Changed, key=None)
+        return self.write("DELETE", f"/v1/artifacts/{_part(artifact_id)}", None, a.Changed, key=None)
 
 
 def _part(text: str) -> str:

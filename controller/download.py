@@ -58,7 +58,7 @@ class Download:
 
     def _fetch(self, part: int, about: a.Artifact, digests: list[bytes]) -> None:
         come = _Come(part, about, digests)
-        pause, progressed_at, best = PAUSE_FIRST_S, self._client.calls.monotonic(), come.at
+        pause, progressed_at, best = PAUSE_FIRST_S, self._client.monotonic(), come.at
         refusals = 0
         while come.at < about.size_bytes:
             try:
@@ -70,10 +70,10 @@ class Download:
                 about = self._client.artifact(self._id)
             except Passing as passing:
                 if come.at > best:
-                    pause, progressed_at, best = PAUSE_FIRST_S, self._client.calls.monotonic(), come.at
-                idle = self._client.calls.monotonic() - progressed_at
+                    pause, progressed_at, best = PAUSE_FIRST_S, self._client.monotonic(), come.at
+                idle = self._client.monotonic() - progressed_at
                 rest = pause if passing.pause_s is None else passing.pause_s
-                if idle + rest > self._client.calls.give_up_s or self._client.calls.pause(rest):
+                if idle + rest > self._client.give_up_s or self._client.pause(rest):
                     fact = f"download of artifact {self._id}: {passing}; nothing came for {idle:.0f} s"
                     raise Unavailable(fact, passing.pause_s or 0.0) from None
                 pause = min(2 * pause, PAUSE_AT_MOST_S)
@@ -83,7 +83,7 @@ class Download:
         where, start = f"/v1/artifacts/{self._id}", come.at
         if about.downloads is not None:
             where, start = about.downloads[str(come.number)], come.at - come.number * about.chunk_bytes
-        response = self._client.calls.carry("GET", where, headers={"Range": f"bytes={start}-"})
+        response = self._client.carry("GET", where, headers={"Range": f"bytes={start}-"})
         try:
             if response.status != PARTIAL and start:
                 raise Passing("the answer begins at the beginning, not where it was asked to")

@@ -123,7 +123,7 @@ class Upload:
         self._digests = content.digests()
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._progressed_at = client.calls.monotonic()
+        self._progressed_at = client.monotonic()
         self._held_back = False
         self._kept_bytes = 0
         self._cuts = 0
@@ -222,7 +222,7 @@ class Upload:
             headers = {"x-amz-checksum-sha256": b64encode(self._digests[body.number]).decode()}
         elif body.length < size:
             where += f"?from={body.start}"
-        self._client.calls.carry("PUT", where, headers=headers, body=body, length=body.length).close()
+        self._client.carry("PUT", where, headers=headers, body=body, length=body.length).close()
         self._progressed(body.length)
 
     def sent(self, count: int) -> None:
@@ -259,11 +259,11 @@ class Upload:
     def _progressed(self, count: int) -> None:
         with self._lock:
             self._kept_bytes += count
-            self._progressed_at = self._client.calls.monotonic()
+            self._progressed_at = self._client.monotonic()
 
     def _wait(self, passing: Passing, pause: float) -> None:
         """Before the next try. Raises `Unavailable` if nothing got through for too long, or the client is closing."""
-        idle = self._client.calls.monotonic() - self._progressed_at
+        idle = self._client.monotonic() - self._progressed_at
         rest = pause if passing.pause_s is None else passing.pause_s
-        if idle + rest > self._client.calls.give_up_s or self._client.calls.pause(rest):
+        if idle + rest > self._client.give_up_s or self._client.pause(rest):
             raise Unavailable(f"upload: {passing}; nothing got through for {idle:.0f} s", passing.pause_s or 0.0)

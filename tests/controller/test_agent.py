@@ -414,7 +414,7 @@ def test_an_agent_whose_site_was_retired_ends_and_says_so(world: World, tmp_path
     try:
         north.start()
         until(lambda: "started" in (north.path / "agent.log").read_text())
-        world.admin.calls.write("DELETE", f"/v1/sites/{north.site_id}", None, dict, key=None)
+        world.admin.write("DELETE", f"/v1/sites/{north.site_id}", None, dict, key=None)
         until(lambda: not north.runs())
         assert north.end() == 1
         assert "the hub does not take this site" in (north.path / "agent.log").read_text()
