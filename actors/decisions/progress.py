@@ -376,12 +376,12 @@ def leave_out(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, left_out
         if seat.round == here.number and (seat.state == SeatState.SUBMITTED or seat.state_at > here.stage_at)
     }
     for one in left_out:
-        why = {"reason": one.reason, "detail": one.detail}
+        why: dict[str, object] = {"reason": one.reason, "detail": one.detail}
         draft.sweep(LeaveOut(task.id, here.number, one.site_id, one.reason))
         seat = draft.have(r.Seat, task.id, one.site_id)
         if (seat.state, seat.round) == (SeatState.SUBMITTED, here.number):
             _step(draft, seat, Step.FAIL, reason=one.reason)
-            _tell(draft, run, task, here, one.site_id, Notice.SEAT_LEFT_OUT, dict(why))
+            _tell(draft, run, task, here, one.site_id, Notice.SEAT_LEFT_OUT, why)
         facts = {"task": task.name, "round": here.number, **why}
         run_event(draft, run, EventKind.SEAT_LEFT_OUT, facts, one.site_id)
     remain = len(given - {one.site_id for one in left_out})
