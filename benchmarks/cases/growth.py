@@ -59,25 +59,22 @@ def measure(board: Board) -> None:
     hubs = {"empty": board.yard.hub(), "full": board.yard.hub()}
     _fill(hubs["full"], board.sizes.old_runs, board.sizes.old_events)
     board.hub.stop()
-    reports, polls = [], []
     with hubs["empty"].running(), hubs["full"].running():
         sites = {name: scenes.sites(hub, board.sizes.seats) for name, hub in hubs.items()}
         live = {name: live_runs(hub, sites[name], min(board.sizes.live_runs)) for name, hub in hubs.items()}
-        for _ in range(TURNS_EACH * board.sizes.runs):
-            rates = {
-                name: asyncio.run(rates_over_http(board, hub, *SHAPES["10x5"], Watch(hub), times=1))
-                for name, hub in hubs.items()
-            }
-            reports.append(rates["full"][0] / rates["empty"][0])
-        for _ in range(TURNS_EACH * board.sizes.runs):
-            rates = {
-                name: asyncio.run(run_rates(board, hub, sites[name][0], live[name], Watch(hub), times=1))
-                for name, hub in hubs.items()
-            }
-            polls.append(rates["full"][0] / rates["empty"][0])
+
+        def reports(name: str) -> list[float]:
+            hub = hubs[name]
+            return asyncio.run(rates_over_http(board, hub, *SHAPES["10x5"], Watch(hub), times=1))
+
+        def polls(name: str) -> list[float]:
+            hub = hubs[name]
+            return asyncio.run(run_rates(board, hub, sites[name][0], live[name], Watch(hub), times=1))
+
+        for case, measured in (("reports", reports), ("polls", polls)):
+            turns = [(*measured("empty"), *measured("full")) for _ in range(TURNS_EACH * board.sizes.runs)]
+            board.add("growth", case, [full / empty for empty, full in turns])
     board.hub.start()
-    board.add("growth", "reports", reports)
-    board.add("growth", "polls", polls)
 
 
 def _fill(hub: Hub, runs: int, events: int) -> None:
