@@ -1,0 +1,7 @@
+"""A real embedded hub for the agents that are lied to."""
+
+from __future__ import annotations
+
+from tests.controller.conftest import world
+
+__all__ = ["world"]
