@@ -24,7 +24,7 @@ from broker.messages import envelope_in
 from broker.port import BrokerUnavailable, Publisher
 from broker.protocol import codec
 from broker.protocol import records as r
-from broker.protocol.commands import Envelope, Micros, RecordHeartbeats
+from broker.protocol.commands import Beat, Envelope, Micros, RecordHeartbeats
 from broker.protocol.ids import Id
 from broker.protocol.records import Record, key_of
 from broker.protocol.sweeps import RevokeTokensOf, Sweep
@@ -118,7 +118,7 @@ def decide_batch(
         batch.outcomes.update(transaction.decided)
         fresh = [e for e in envelopes if e.id not in batch.outcomes]
         loaded = transaction.load(needs_of(fresh))
-        state = State(loaded.records, loaded.seated)
+        state = State(loaded.records, loaded.seated, loaded.seen)
         waiting = fresh
         while waiting:
             for envelope in waiting:
@@ -187,8 +187,9 @@ class Decider:
         beats = [e.command for e in envelopes if isinstance(e.command, RecordHeartbeats)]
         commands = [e for e in envelopes if not isinstance(e.command, RecordHeartbeats)]
         if beats:
+            now = self._clock.now()
             self._store.record_heartbeats(
-                [beat for packed in beats for beat in packed.beats],
+                [_not_ahead(beat, now) for packed in beats for beat in packed.beats],
                 [use for packed in beats for use in packed.token_uses],
             )
         if not commands:
@@ -224,6 +225,11 @@ def _told(envelope: Envelope, batch: Batch, size: int, spent_ms: float, now: Mic
         "waited_ms": round((now - envelope.at) / 1000, 1),
         "ms": spent_ms,
     }
+
+
+def _not_ahead(beat: Beat, now: Micros) -> Beat:
+    """A beat from the future would keep a site alive that has long fallen silent."""
+    return beat if beat.seen_at <= now else msgspec.structs.replace(beat, seen_at=now)
 
 
 def _length(message: MessageProxy) -> int:

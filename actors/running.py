@@ -15,12 +15,13 @@ from actors.sweeper import Sweeper
 from actors.ticker import Ticker
 from broker.opening import open_publisher, open_worker_broker, prepare_broker
 from broker.port import BrokerUnavailable
-from config.clock import SystemClock, wait_for
+from config.clock import Clock, wait_for
 from config.logs import set_up_logs, unit
 from config.memory import keep_giving_back
 from config.settings import Settings
 from config.stopping import on_stop_signal
 from config.structs import prepare_structs
+from storage.clocks import DatabaseClock, open_clock
 from storage.database import DatabaseUnavailable, open_database
 from storage.due import Due
 from storage.migrate import missing
@@ -39,9 +40,9 @@ _log = logging.getLogger("actors.running")  # also when it runs as __main__
 
 def run_decider(settings: Settings, stop: threading.Event, announce: Announce | None = None) -> None:
     """Decide until `stop`. announce: in embedded mode, who hears of commits."""
-    clock = SystemClock()
     _await_broker(settings, stop)
-    database = open_database(settings.database_url, pool=2, name="fedyard decider")
+    database = open_database(settings.database_url, pool=3, name="fedyard decider")
+    clock = open_clock(database, "decider", stop)
     broker = open_worker_broker(settings, "decider", settings.decide_at_most)
     publisher = open_publisher(settings, "decider")
     decider = Decider(Store(database, announce), publisher, clock, rules_of(settings))
@@ -66,8 +67,8 @@ def rules_of(settings: Settings) -> Rules:
 
 def run_relay(settings: Settings, stop: threading.Event) -> None:
     """Sweep the outbox, and what artifacts have left behind, until `stop`."""
-    clock = SystemClock()
-    database = open_database(settings.database_url, pool=1, name="fedyard relay")
+    database = open_database(settings.database_url, pool=2, name="fedyard relay")
+    clock = open_clock(database, "relay", stop)
     publisher = open_publisher(settings, "relay")
     relay = Relay(Store(database), publisher, clock, settings.relay_after_s)
     sweeper = Sweeper(open_blobs(settings.artifacts_url, clock), database, clock)
@@ -79,18 +80,18 @@ def run_relay(settings: Settings, stop: threading.Event) -> None:
     database.close()
 
 
-def run_ticker(settings: Settings, stop: threading.Event) -> None:
-    """Tick until `stop`."""
-    database = open_database(settings.database_url, pool=1, name="fedyard ticker")
+def run_ticker(settings: Settings, stop: threading.Event, own: Clock | None = None) -> None:
+    """Tick until `stop`. own: this process's clock, if it is not the machine's."""
+    database = open_database(settings.database_url, pool=2, name="fedyard ticker")
+    clock = open_clock(database, "ticker", stop, own)
     publisher = open_publisher(settings, "ticker")
     ticker = Ticker(
         Due(database),
         publisher,
-        SystemClock(),
+        clock,
         silent_after_s=settings.silent_after_s,
-        keep_commands_s=settings.keep_commands_s,
-        keep_inbox_s=settings.keep_inbox_s,
         keep_artifacts_s=settings.keep_artifacts_s,
+        may_lead=clock.reliable if isinstance(clock, DatabaseClock) else lambda: True,
     )
     while not wait_for(stop, settings.tick_every_s):
         ticker.tick()

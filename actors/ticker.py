@@ -2,11 +2,16 @@
 
 It decides nothing: each finding becomes a command whose id derives from what was found, so that two tickers, or one
 that is killed in between, do no harm. Several may run; the one that holds the lock acts.
+
+Nor is it believed: its clock may be wrong, and what it found may have passed. The decision looks again, by the
+database's time, and leaves alone what is not so. Therefore an id derives also from the span of time in which a thing
+was found: a finding that was left alone does not stand in the way of the same one later.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import msgspec
 
@@ -21,6 +26,8 @@ from storage.database import DatabaseUnavailable
 from storage.due import Due
 
 RETENTION_EVERY_S = 600
+FOUND_AGAIN_S = 10
+"""From when the same finding is another command."""
 _MESSAGES_AT_ONCE = 100
 _ARTIFACTS_AT_ONCE = 100
 
@@ -29,7 +36,10 @@ _spec_decoder = msgspec.json.Decoder(c.TaskSpec)
 
 
 class Ticker:
-    """silent_after_s: from when a site counts as silent; keep_*: retention, in seconds."""
+    """silent_after_s: from when a site counts as silent; keep_artifacts_s: retention, in seconds.
+
+    may_lead: whether this process's clock can be relied on.
+    """
 
     def __init__(
         self,
@@ -38,16 +48,14 @@ class Ticker:
         clock: Clock,
         *,
         silent_after_s: float,
-        keep_commands_s: float,
-        keep_inbox_s: float,
         keep_artifacts_s: float,
+        may_lead: Callable[[], bool] = lambda: True,
     ) -> None:
         self._due = due
         self._publisher = publisher
         self._clock = clock
         self._silent_after = int(silent_after_s * SECOND)
-        self._keep_commands = int(keep_commands_s * SECOND)
-        self._keep_inbox = int(keep_inbox_s * SECOND)
+        self._may_lead = may_lead
         self._keep_artifacts = int(keep_artifacts_s * SECOND)
         self._led_since: Micros | None = None
         self._last_span = -1
@@ -55,6 +63,9 @@ class Ticker:
     def tick(self) -> int:
         """Look once and send what is due; how many commands. Raises nothing: the next tick looks again."""
         try:
+            if not self._may_lead():
+                self.stop()
+                return 0
             if not self._due.lead():
                 self._led_since = None
                 return 0
@@ -62,7 +73,8 @@ class Ticker:
             if self._led_since is None:
                 self._led_since = now
                 _log.info("leads", extra=unit())
-            envelopes = [self._envelope(command, names, now) for command, names in self._found(now)]
+            span = now // (FOUND_AGAIN_S * SECOND)
+            envelopes = [self._envelope(command, (*names, span), now) for command, names in self._found(now)]
             if envelopes:
                 self._publisher.send(envelopes)
                 _log.info("ticked", extra=unit(count=len(envelopes)))
@@ -70,13 +82,13 @@ class Ticker:
         except (BrokerUnavailable, DatabaseUnavailable) as error:
             _log.warning("time waits", extra=unit(error=str(error)))
             if isinstance(error, DatabaseUnavailable):
-                self._due.step_down()
-                self._led_since = None
+                self.stop()
             return 0
 
     def stop(self) -> None:
         """Let another ticker lead."""
         self._due.step_down()
+        self._led_since = None
 
     def _envelope(self, command: AnyCommand, names: tuple[str | int, ...], now: Micros) -> Envelope:
         kind = str(type(command).__struct_config__.tag)
@@ -101,12 +113,12 @@ class Ticker:
         assert self._led_since is not None
         if self._led_since < horizon:  # a hub that was down itself has heard of nobody: give the sites time to call
             found += [
-                (c.MarkSitesSilent(site_ids=[site_id]), (site_id, since))
-                for site_id, since in self._due.gone_silent(horizon)
+                (c.MarkSitesSilent(site_ids=[site_id]), (site_id, since, seen_at))
+                for site_id, since, seen_at in self._due.gone_silent(horizon)
             ]
         found += [
-            (c.MarkSitesReturned(site_ids=[site_id]), (site_id, since))
-            for site_id, since in self._due.returned(horizon)
+            (c.MarkSitesReturned(site_ids=[site_id]), (site_id, since, seen_at))
+            for site_id, since, seen_at in self._due.returned(horizon)
         ]
         for seat in self._due.silent_seats():
             contract = _spec_decoder.decode(seat.spec_json).contract
@@ -123,15 +135,14 @@ class Ticker:
         return [(c.ExpireMessages(message_ids=part), tuple(part)) for part in slices]
 
     def _retention(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:
-        """Once for each span of time: ids derive from the span's number, so what is left alone is looked at again."""
+        """Once for each span of time."""
         span = now // (RETENTION_EVERY_S * SECOND)
         if span == self._last_span:
             return []
         self._last_span = span
-        command = c.ForgetHistory(commands_before=now - self._keep_commands, inbox_before=now - self._keep_inbox)
         ids = self._due.expired_artifacts(now, now - self._keep_artifacts)
-        found: list[tuple[AnyCommand, tuple[str | int, ...]]] = [(command, (span,))]
+        found: list[tuple[AnyCommand, tuple[str | int, ...]]] = [(c.ForgetHistory(), (span,))]
         for start in range(0, len(ids), _ARTIFACTS_AT_ONCE):
             part = ids[start : start + _ARTIFACTS_AT_ONCE]
-            found.append((c.ExpireArtifacts(artifact_ids=part), (span, *part)))
+            found.append((c.ExpireArtifacts(artifact_ids=part), tuple(part)))
         return found

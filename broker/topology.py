@@ -6,8 +6,6 @@ A queue's arguments cannot change later, so only what must not change is an argu
 
 from __future__ import annotations
 
-import os
-import socket
 from dataclasses import dataclass
 
 import pika
@@ -16,6 +14,7 @@ from dramatiq.common import dq_name, q_name, xq_name
 from broker.causes import cause_of
 from broker.port import BrokerUnavailable
 from broker.protocol.routes import QUEUES
+from config.processes import process_name
 
 TRANSIENT = frozenset(queue.name for queue in QUEUES if not queue.durable)
 
@@ -90,7 +89,7 @@ def _of_node(url: str, role: str) -> pika.URLParameters:
     parameters.stack_timeout = CONNECT_WITHIN_S
     parameters.blocked_connection_timeout = 2.0
     parameters.heartbeat = HEARTBEAT_S
-    parameters.client_properties = {"connection_name": f"fedyard {role}@{socket.gethostname()}:{os.getpid()}"}
+    parameters.client_properties = {"connection_name": f"fedyard {process_name(role)}"}
     return parameters
 
 

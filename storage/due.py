@@ -87,28 +87,30 @@ class Due:
         )
         return [Deadline(*row) for row in rows]
 
-    def gone_silent(self, seen_before: Micros) -> list[tuple[Id, Micros]]:
-        """Online sites last heard of before this: (id, since when they count as online)."""
+    def gone_silent(self, seen_before: Micros) -> list[tuple[Id, Micros, Micros]]:
+        """Online sites last heard of before this: (id, since when they count as online, last heard of)."""
         rows = self._database.all(
-            "SELECT sites.id, sites.state_at FROM sites LEFT JOIN site_beats ON site_beats.site_id = sites.id"
+            "SELECT sites.id, sites.state_at, coalesce(site_beats.seen_at, 0) FROM sites"
+            " LEFT JOIN site_beats ON site_beats.site_id = sites.id"
             " WHERE sites.state = 'online' AND sites.state_at < %s AND coalesce(site_beats.seen_at, 0) < %s"
             " ORDER BY 1 LIMIT %s",
             seen_before,
             seen_before,
             AT_MOST,
         )
-        return [(row[0], row[1]) for row in rows]
+        return [(row[0], row[1], row[2]) for row in rows]
 
-    def returned(self, seen_since: Micros) -> list[tuple[Id, Micros]]:
-        """Silent sites heard of since this: (id, since when they count as silent)."""
+    def returned(self, seen_since: Micros) -> list[tuple[Id, Micros, Micros]]:
+        """Silent sites heard of since this: (id, since when they count as silent, last heard of)."""
         rows = self._database.all(
-            "SELECT sites.id, sites.state_at FROM sites JOIN site_beats ON site_beats.site_id = sites.id"
+            "SELECT sites.id, sites.state_at, site_beats.seen_at FROM sites"
+            " JOIN site_beats ON site_beats.site_id = sites.id"
             " WHERE sites.state = 'silent' AND site_beats.seen_at >= %s AND site_beats.seen_at > sites.state_at"
             " ORDER BY 1 LIMIT %s",
             seen_since,
             AT_MOST,
         )
-        return [(row[0], row[1]) for row in rows]
+        return [(row[0], row[1], row[2]) for row in rows]
 
     def silent_seats(self) -> list[SilentSeat]:
         """Live seats that a round waits for, of sites that count as silent; the contract says how long is too long."""

@@ -24,11 +24,13 @@ R = TypeVar("R", bound=Record)
 
 @dataclass
 class Loaded:
-    """The rows, and the live runs in which a retiring site holds a live seat."""
+    """The rows, the live runs in which a retiring site holds a live seat, and when sites were last heard of."""
 
     records: list[Record] = field(default_factory=list)
     seated: list[tuple[Id, Id]] = field(default_factory=list)
     """(site id, run id)"""
+    seen: dict[Id, int] = field(default_factory=dict)
+    """Site id -> its newest beat, microseconds since the epoch; absent: it never called."""
 
 
 def load(database: Database, needs: Needs) -> Loaded:
@@ -42,6 +44,8 @@ def load(database: Database, needs: Needs) -> Loaded:
     at_once = database.postgres and _is_common(needs)
     loaded = _load_at_once(database, needs) if at_once else _load_one_by_one(database, needs)
     loaded.records.extend(records)
+    if needs.beats:
+        loaded.seen.update(database.all(_BEATS, database.many(needs.beats)))
     return loaded
 
 
@@ -267,6 +271,7 @@ _ACCOUNTS = _select(r.Account)
 _TOKENS = _select(r.Token)
 _ENROLMENTS = _select(r.Enrolment)
 _STREAMS = _select(r.Stream)
+_BEATS = "SELECT site_id, seen_at FROM site_beats WHERE site_id {any:uuid}"
 _ARTIFACTS = _select(r.Artifact)
 _TOTALS = _select(r.ArtifactTotal)
 _TASKS_OF_LIVE_RUNS = (
@@ -282,7 +287,7 @@ _MESSAGES = (
 _QUEUED = f"{_select(r.InboxEntry)} WHERE message_id {{any:uuid}} AND state = 'queued'"
 
 _COMMON = frozenset({"runs", "mentioned_runs", "members_of", "projects", "sites", "keys", "keys_in"})
-_APART = frozenset({"logs", "artifacts", "ending_artifacts", "totals_of"})
+_APART = frozenset({"logs", "artifacts", "ending_artifacts", "totals_of", "beats"})
 """Loaded before, by queries of their own; what hangs on them is then in the needs."""
 
 

@@ -62,4 +62,12 @@ SiteBeat = _model(
 TokenUse = _model("TokenUse", "token_uses", {"token_id": ("Id", False), "used_at": ("Micros", False)}, ("token_id",))
 """When a token was last used; written by the lean lane only."""
 
-EVERY_TABLE: tuple[type[peewee.Model], ...] = (*TABLES.values(), SiteBeat, TokenUse)
+ProcessClock = _model(
+    "ProcessClock",
+    "process_clocks",
+    {"process": ("str", False), "role": ("str", False), "offset_us": ("int", False), "seen_at": ("Micros", False)},
+    ("process",),
+)
+"""How far a process's own clock is off; written by that process (storage/clocks.py)."""
+
+EVERY_TABLE: tuple[type[peewee.Model], ...] = (*TABLES.values(), SiteBeat, TokenUse, ProcessClock)

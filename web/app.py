@@ -12,6 +12,8 @@ from flask.globals import request_ctx
 
 from config.logs import unit
 from config.structs import prepare_structs
+from storage import clocks
+from storage.database import DatabaseUnavailable
 from storage.signals import Announcement
 from storage.views import messages as views
 from storage.views import people
@@ -87,10 +89,19 @@ def _assemble(hub: Hub) -> Web:
         inboxes=Gathering(functools.partial(views.inboxes, hub.database)),
         transfers=transfers,
         store_of_artifacts=Remembered(hub.blobs.ready, clock),
+        clocks=Remembered(functools.partial(_trouble_of_clocks, hub), clock),
     )
     hub.signals.subscribe(functools.partial(_heard, web), functools.partial(_lost, web))
     beats.start()
     return web
+
+
+def _trouble_of_clocks(hub: Hub) -> str | None:
+    """While the database is away nobody knows; that it is away another part says."""
+    try:
+        return clocks.trouble(clocks.reports(hub.database, hub.clock.now()))
+    except DatabaseUnavailable:
+        return None
 
 
 def _heard(web: Web, announcement: Announcement) -> None:

@@ -50,6 +50,7 @@ class Web:
     inboxes: Gathering[Wanted, Inbox | None]
     transfers: Transfers
     store_of_artifacts: Remembered
+    clocks: Remembered
 
     @property
     def database(self) -> Database:

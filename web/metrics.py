@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from broker.protocol.commands import Micros
 from config.clock import SECOND, Clock
+from storage import clocks
 from storage.database import Database
 from storage.views import commands
 
@@ -99,6 +100,18 @@ class Counts(Collector):
         yield CounterMetricFamily("fedyard_polls_refused", "Polls refused: all places taken", self._waiting.refused)
         yield CounterMetricFamily("fedyard_beats_lost", "Packs of heartbeats not taken", self._beats.lost)
         yield from self._count_transfers()
+        yield self._clocks()
+
+    def _clocks(self) -> Metric:
+        """Of each role the process that is furthest off."""
+        about = "How far a process's clock is ahead of the database's"
+        metric = GaugeMetricFamily("fedyard_clock_offset_seconds", about, labels=["role"])
+        offsets: dict[str, Micros] = {}
+        for one in clocks.reports(self._database, self._clock.now()):
+            offsets[one.role] = max(offsets.get(one.role, 0), one.offset, key=abs)
+        for role, offset in offsets.items():
+            metric.add_metric([role], offset / SECOND)
+        return metric
 
     def _count_transfers(self) -> Iterator[Metric]:
         """Of this process. in: chunks, and pieces of them; out: reads. What goes straight to a bucket nobody sees."""

@@ -27,6 +27,7 @@ def readyz(call: Call) -> Response:
         "broker": web.hub.publisher.ready(),
         "signals": web.hub.signals.ready(),
         "decider": web.undecided.trouble(),
+        "clocks": web.clocks.trouble(),
     }
     ready = not any(troubles.values())
     troubles["artifacts"] = web.store_of_artifacts.trouble()

@@ -9,10 +9,10 @@ import threading
 from flask import Flask
 
 from broker.opening import open_publisher
-from config.clock import SystemClock
 from config.logs import set_up_logs
 from config.memory import keep_giving_back
 from config.settings import Settings
+from storage.clocks import open_clock
 from storage.database import open_database
 from storage.opening import open_blobs
 from storage.signals import PostgresSignals
@@ -24,8 +24,9 @@ from web.nudges import Nudges
 def load(settings: Settings) -> Flask:
     """The app; to be called on the main thread."""
     set_up_logs("web", settings.log_level)
-    database = open_database(settings.database_url, pool=settings.database_pool, name="fedyard web")
-    clock = SystemClock()
+    database = open_database(settings.database_url, pool=settings.database_pool + 1, name="fedyard web")
+    stopping = threading.Event()
+    clock = open_clock(database, "web", stopping)
     nudges = Nudges(settings.web_host, settings.web_port)
     nudges.start()
     hub = Hub(
@@ -38,11 +39,11 @@ def load(settings: Settings) -> Flask:
         occupied=nudges.soon,
     )
     app = create_app(hub)
-    _when_told_to_stop(app, hub, nudges)
+    _when_told_to_stop(app, hub, nudges, stopping)
     return app
 
 
-def _when_told_to_stop(app: Flask, hub: Hub, nudges: Nudges) -> None:
+def _when_told_to_stop(app: Flask, hub: Hub, nudges: Nudges, stopping: threading.Event) -> None:
     """Release the polls as soon as a signal comes, and let go of everything after the server has ended.
 
     granian sets its own signal handlers; the wake-up descriptor hears of a signal beside them.
@@ -50,7 +51,6 @@ def _when_told_to_stop(app: Flask, hub: Hub, nudges: Nudges) -> None:
     heard, told = socket.socketpair()
     told.setblocking(False)
     signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
-    stopping = threading.Event()
     keep_giving_back(stopping)
 
     def stop() -> None:

@@ -20,6 +20,8 @@ class Rules(msgspec.Struct, frozen=True):
     message_ttl_s: float = 604_800.0
     log_limit_bytes: int = 16_777_216
     keep_inbox_s: float = 604_800.0
+    keep_commands_s: float = 604_800.0
+    silent_after_s: float = 90.0
     artifact_limit_bytes: int = 17_179_869_184
     artifact_limit_initial_bytes: int = 17_179_869_184
     artifact_limit_update_bytes: int = 17_179_869_184
@@ -109,9 +111,9 @@ def _decide(draft: Draft, command: c.AnyCommand, rules: Rules) -> Decision:  # n
         case c.ReportConflict():
             return keys.report_conflict(draft, command)
         case c.MarkSitesSilent():
-            return sites.mark_sites_silent(draft, command)
+            return sites.mark_sites_silent(draft, command, rules.silent_after_s)
         case c.MarkSitesReturned():
-            return sites.mark_sites_returned(draft, command)
+            return sites.mark_sites_returned(draft, command, rules.silent_after_s)
         case c.CreateProject():
             return projects.create_project(draft, command)
         case c.UpdateProject():
@@ -156,7 +158,7 @@ def _decide(draft: Draft, command: c.AnyCommand, rules: Rules) -> Decision:  # n
         case c.ExpireMessages():
             return messages.expire_messages(draft, command)
         case c.ForgetHistory():
-            return messages.forget_history(draft, command)
+            return messages.forget_history(draft, rules.keep_commands_s, rules.keep_inbox_s)
         case c.RecordHeartbeats():
             raise AssertionError("heartbeats take the lean lane and are never decided")
         case _:

@@ -7,7 +7,7 @@ what its own decision has changed so far; nothing of it reaches the state unless
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -75,12 +75,21 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class State:
-    """Rows by kind and key. Absent means: not there, or not loaded because no decision of the batch needs it."""
+    """Rows by kind and key. Absent means: not there, or not loaded because no decision of the batch needs it.
 
-    def __init__(self, records: Iterable[Record] = (), seated: Iterable[tuple[Id, Id]] = ()) -> None:
+    seen: site -> when it was last heard of, where that is needed; a site that never called is absent.
+    """
+
+    def __init__(
+        self,
+        records: Iterable[Record] = (),
+        seated: Iterable[tuple[Id, Id]] = (),
+        seen: Mapping[Id, Micros] | None = None,
+    ) -> None:
         self.rows: dict[type[Record], dict[Key, Record]] = defaultdict(dict)
         self.groups: dict[type[Record], dict[object, dict[Key, None]]] = {kind: defaultdict(dict) for kind in _GROUPS}
         self.seated = list(seated)
+        self.seen = dict(seen or {})
         for record in records:
             self.put(record)
 

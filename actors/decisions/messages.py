@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors.decisions import sealing
 from actors.decisions.access import active_members, missing, need_hub, own_site
 from actors.decisions.artifacts import Place, carry
-from actors.decisions.draft import Decision, Draft, Refused, TooEarly
+from actors.decisions.draft import Decision, Draft, Refused
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind, Notice
@@ -131,16 +131,13 @@ def acknowledge_inbox(draft: Draft, command: c.AcknowledgeInbox) -> Decision:
 def expire_messages(draft: Draft, command: c.ExpireMessages) -> Decision:
     """Who has not acknowledged by now will not get it; the sender is told who. Global models keep their body.
 
-    The ticker's clock may be ahead of this one. Then the command comes again: its id is the same at every tick, so an
-    outcome that leaves a message alone would leave it alone for ever.
+    What has not expired by this decision's time is left alone: the ticker finds it again, under another id.
     """
     need_hub(draft.by)
     expired = []
     for message in filter(None, (draft.get(r.Message, message_id) for message_id in command.message_ids)):
-        if message.expired_at is not None:
+        if message.expired_at is not None or message.expires_at > draft.now:
             continue
-        if message.expires_at > draft.now:
-            raise TooEarly(f"message {message.id} has not expired yet")
         expired.append(message.id)
         unread = [e for e in draft.group(r.InboxEntry, message.id) if e.state == DeliveryState.QUEUED]
         draft.change(message, expired_at=draft.now)
@@ -175,7 +172,8 @@ def _tell_sender(draft: Draft, message: r.Message, unread: list[Id]) -> None:
     )
 
 
-def forget_history(draft: Draft, command: c.ForgetHistory) -> Decision:
+def forget_history(draft: Draft, keep_commands_s: float, keep_inbox_s: float) -> Decision:
+    """By this decision's time, not by that of who asked for it: a clock that is ahead would end exactly-once."""
     need_hub(draft.by)
-    draft.sweep(ForgetBefore(command.commands_before, command.inbox_before))
+    draft.sweep(ForgetBefore(draft.now - int(keep_commands_s * SECOND), draft.now - int(keep_inbox_s * SECOND)))
     return draft.accept({})

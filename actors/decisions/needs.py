@@ -55,7 +55,7 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912 - one branch for
         case c.ReportConflict(site_id=site, about_site_id=about):
             return Needs(acquainted={site, about})
         case c.MarkSitesSilent(site_ids=sites) | c.MarkSitesReturned(site_ids=sites):
-            return Needs(sites=set(sites))
+            return Needs(sites=set(sites), beats=set(sites))
         case c.RecordHeartbeats():
             return Needs()
         case c.CreateProject(coordinator_site_id=site, name=name):
@@ -89,7 +89,9 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912 - one branch for
                 artifacts=_some(artifact),
                 submissions={(run, seq, number)} if command.left_out else set(),
             )
-        case c.DropSeats(run_id=run) | c.PassDeadline(run_id=run):
+        case c.DropSeats(run_id=run, site_id=site):
+            return Needs(runs={run}, sites={site}, beats={site})
+        case c.PassDeadline(run_id=run):
             return Needs(runs={run})
         case c.WriteLog(run_id=run, site_id=site, pieces=pieces):
             return Needs(sites={site}, logs={(run, site)}, keys=keys_in(pieces))

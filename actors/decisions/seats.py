@@ -10,7 +10,9 @@ from actors.decisions import progress, sealing
 from actors.decisions.access import acts_for, find, forbidden, is_coordinator, is_member, missing, need_hub
 from actors.decisions.artifacts import Place, carry
 from actors.decisions.draft import Decision, Draft, Refused, TooEarly
+from actors.decisions.progress import SECOND, spec_of
 from actors.decisions.sealing import to_coordinator, to_members
+from actors.decisions.sites import seen_at
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind, Notice
@@ -308,7 +310,7 @@ def _check_left_out(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, le
 
 
 def drop_seats(draft: Draft, command: c.DropSeats) -> Decision:
-    """The hub's own: a site was silent for too long, left the project, or retired."""
+    """The hub's own: a site was silent for too long (looked at again here), left the project, or retired."""
     need_hub(draft.by)
     run = draft.get(r.Run, command.run_id)
     dropped = []
@@ -316,6 +318,8 @@ def drop_seats(draft: Draft, command: c.DropSeats) -> Decision:
         waited = SEAT_LIVE if command.reason != "site_silent" else SEAT_LIVE[:-1]
         for task in draft.group(r.TaskRun, run.id):
             seat = draft.get(r.Seat, task.id, command.site_id)
+            if command.reason == "site_silent" and not _silent_for_too_long(draft, task, command.site_id):
+                continue
             if task.state == TaskRunState.ACTIVE and seat is not None and seat.state in waited:
                 progress.drop_seat(draft, run, task, seat, command.reason, command.detail)
                 dropped.append(task.seq)
@@ -323,14 +327,18 @@ def drop_seats(draft: Draft, command: c.DropSeats) -> Decision:
     return draft.accept({"dropped": dropped})
 
 
+def _silent_for_too_long(draft: Draft, task: r.TaskRun, site_id: Id) -> bool:
+    """By the contract of the task, now; whatever the ticker's clock said."""
+    silent = draft.now - seen_at(draft, draft.have(r.Site, site_id))
+    return silent >= int(spec_of(task).contract.silent_within_s * SECOND)
+
+
 def pass_deadline(draft: Draft, command: c.PassDeadline) -> Decision:
-    """The ticker's finding; stale ones (the stage has moved on) change nothing."""
+    """The ticker's finding; stale ones (the stage has moved on), and such as have not passed, change nothing."""
     need_hub(draft.by)
-    if command.deadline_at > draft.now:
-        raise TooEarly(f"the deadline of run {command.run_id} has not passed yet")
     run = draft.get(r.Run, command.run_id)
     passed = False
-    if run is not None and RunState(run.state) not in RUN_FINAL:
+    if run is not None and RunState(run.state) not in RUN_FINAL and command.deadline_at <= draft.now:
         if command.task_seq is None:
             if run.deadline_at == command.deadline_at:
                 progress.pass_run_deadline(draft, run)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from actors.decisions.access import acts_for, find, forbidden, is_admin, missing, need_admin, need_hub
 from actors.decisions.draft import Decision, Draft, Refused
 from actors.decisions.people import add_token, secret_known
 from broker.protocol import commands as c
 from broker.protocol import records as r
+from broker.protocol.commands import Micros
 from broker.protocol.events import EventKind, Notice
 from broker.protocol.states import MEMBER, SITE, MemberState, SiteState, Step, follow
 from broker.protocol.sweeps import RevokeTokensOf
+
+SECOND: Micros = 1_000_000
 
 
 def create_enrolment(draft: Draft, command: c.CreateEnrolment) -> Decision:
@@ -119,20 +124,41 @@ def retire_site(draft: Draft, command: c.RetireSite) -> Decision:
     return draft.accept({"id": site.id, "state": site.state})
 
 
-def mark_sites_silent(draft: Draft, command: c.MarkSitesSilent) -> Decision:
-    return _mark(draft, command.site_ids, Step.FALL_SILENT, EventKind.SITE_FELL_SILENT)
+def seen_at(draft: Draft, site: r.Site) -> Micros:
+    """When a site was last heard of; enrolling is a sign of life, too."""
+    return max(draft.state.seen.get(site.id, 0), site.created_at)
 
 
-def mark_sites_returned(draft: Draft, command: c.MarkSitesReturned) -> Decision:
-    return _mark(draft, command.site_ids, Step.RETURN, EventKind.SITE_RETURNED)
+def mark_sites_silent(draft: Draft, command: c.MarkSitesSilent, silent_after_s: float) -> Decision:
+    """The ticker's finding, looked at again: its clock may be wrong, and a site may have called meanwhile."""
+    lately = draft.now - int(silent_after_s * SECOND)
+    return _mark(
+        draft,
+        command.site_ids,
+        Step.FALL_SILENT,
+        EventKind.SITE_FELL_SILENT,
+        lambda site: seen_at(draft, site) <= lately,
+    )
 
 
-def _mark(draft: Draft, site_ids: list[str], step: Step, kind: EventKind) -> Decision:
+def mark_sites_returned(draft: Draft, command: c.MarkSitesReturned, silent_after_s: float) -> Decision:
+    """The same: a site is back that was heard of lately, and since it was marked."""
+    lately = draft.now - int(silent_after_s * SECOND)
+    return _mark(
+        draft,
+        command.site_ids,
+        Step.RETURN,
+        EventKind.SITE_RETURNED,
+        lambda site: seen_at(draft, site) > max(lately, site.state_at),
+    )
+
+
+def _mark(draft: Draft, site_ids: list[str], step: Step, kind: EventKind, is_so: Callable[[r.Site], bool]) -> Decision:
     need_hub(draft.by)
     marked = []
     for site in filter(None, (draft.get(r.Site, site_id) for site_id in site_ids)):
         target = SITE.get((SiteState(site.state), step))
-        if target is not None:
+        if target is not None and is_so(site):
             draft.change(site, state=target, state_at=draft.now)
             draft.event(("site", site.id), kind, site_id=site.id)
             marked.append(site.id)

@@ -377,7 +377,7 @@ class ReportAggregated(Command, frozen=True, tag="report_aggregated"):
 
 
 class DropSeats(Command, frozen=True, tag="drop_seats"):
-    """The hub drops a site's live seats in a run."""
+    """The hub drops a site's live seats in a run. site_silent: those alone whose tasks do not allow such a silence."""
 
     run_id: Id
     site_id: Id
@@ -488,10 +488,7 @@ class ExpireArtifacts(Command, frozen=True, tag="expire_artifacts"):
 
 
 class ForgetHistory(Command, frozen=True, tag="forget_history"):
-    """Retention: outcomes and acknowledged inbox entries older than these times go."""
-
-    commands_before: Micros
-    inbox_before: Micros
+    """Retention: outcomes and acknowledged inbox entries that were kept long enough go: by the decision's time."""
 
 
 AnyCommand: TypeAlias = (

@@ -27,6 +27,7 @@ class Needs:
     logs: (run, site): what it takes to write on that site's log of the run.
     artifacts: with their project, its totals, their owner and their run; ending_artifacts: besides with the live runs
         of the project and the task runs of these. totals_of: projects whose artifacts are counted.
+    beats: sites of which it must be known when they were last heard of.
     Whatever project, site or organisation is loaded comes with the head of its event stream.
     """
 
@@ -58,6 +59,7 @@ class Needs:
     artifacts: set[Id] = field(default_factory=set)
     ending_artifacts: set[Id] = field(default_factory=set)
     totals_of: set[Id] = field(default_factory=set)
+    beats: set[Id] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""

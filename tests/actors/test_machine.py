@@ -84,7 +84,13 @@ class Yard(RuleBasedStateMachine):
         organisation = self.send(c.CreateOrganisation(name="all"))
         assert organisation is not None
         contract = c.Contract(
-            quorum=0.5, select_within_s=60, train_within_s=60, aggregate_within_s=60, late=late, too_few=too_few
+            quorum=0.5,
+            select_within_s=60,
+            train_within_s=60,
+            aggregate_within_s=60,
+            silent_within_s=1,
+            late=late,
+            too_few=too_few,
         )
         for number in range(SITES):
             secret = sha256_hex(f"enrolment {number}".encode())

@@ -12,7 +12,7 @@ from broker.protocol import records as r
 from broker.protocol.commands import Subject
 from broker.protocol.events import EventKind, Notice
 from broker.protocol.states import Report
-from tests.hub import QUICK, Hub
+from tests.hub import QUICK, SECOND, Hub
 
 HALF = {"quorum": 0.5, "select_within_s": 60.0, "train_within_s": 600.0, "aggregate_within_s": 120.0}
 
@@ -22,6 +22,12 @@ def started(hub: Hub, count: int = 4, rounds: int = 2, **contract: Any) -> tuple
     task = c.TaskSpec(name="train", model="m", rounds=rounds, contract=c.Contract(**{**HALF, **contract}))
     project = hub.project(sites, tasks=[task])
     return sites, hub.start(project, sites[0])
+
+
+def fall_silent(hub: Hub, run: str, site: Subject) -> None:
+    """The ticker finds that this site was not heard of for longer than its task allows."""
+    hub.clock.micros += int(c.Contract().silent_within_s * SECOND)
+    hub.ok(c.DropSeats(run_id=run, site_id=site.id, reason="site_silent", detail="silent"))
 
 
 def last(hub: Hub, site: Subject, kind: Notice) -> dict[str, Any]:
@@ -132,7 +138,7 @@ def test_a_contract_without_second_chance_lets_nobody_back(hub: Hub) -> None:
 
 def test_while_a_round_still_selects_a_dropped_seat_comes_back_into_it(hub: Hub) -> None:
     sites, run = started(hub)
-    hub.ok(c.DropSeats(run_id=run, site_id=sites[3].id, reason="site_silent", detail="silent"))
+    fall_silent(hub, run, sites[3])
     answer = hub.report(run, sites[3], Report.REJOIN)
     assert (answer["state"], answer["round"]) == ("invited", 1)
     hub.ready_all(run, sites)
@@ -144,7 +150,7 @@ def test_silence_drops_who_is_waited_for_and_spares_who_has_submitted(hub: Hub) 
     hub.ready_all(run, sites)
     hub.submit_all(run, sites[:1])
     for site in sites[:2]:
-        hub.ok(c.DropSeats(run_id=run, site_id=site.id, reason="site_silent", detail="silent for 10 min"))
+        fall_silent(hub, run, site)
     assert [hub.seat(run, site).state for site in sites[:2]] == ["submitted", "dropped"]
 
 
@@ -152,7 +158,7 @@ def test_losing_the_last_one_waited_for_moves_the_round_on(hub: Hub) -> None:
     sites, run = started(hub)
     hub.ready_all(run, sites)
     hub.submit_all(run, sites[:3])
-    hub.ok(c.DropSeats(run_id=run, site_id=sites[3].id, reason="site_silent", detail="silent"))
+    fall_silent(hub, run, sites[3])
     assert hub.round(run, 1).state == "aggregating"
 
 

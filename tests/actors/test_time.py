@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from actors.deciding import Decider
+from actors.decisions.decide import Rules
 from actors.relay import Relay
 from actors.ticker import Ticker
 from broker.port import BrokerUnavailable, Sending, Sent
@@ -18,7 +20,7 @@ from ops.servers.postgres import PrivatePostgres
 from storage.database import open_database
 from storage.due import Due
 from storage.migrate import migrate
-from tests.hub import QUICK, SECOND, Hub
+from tests.hub import QUICK, SECOND, Hub, TestClock
 
 CLOCK = SystemClock()
 
@@ -56,8 +58,7 @@ class Kept:
 
 
 def ticker_of(hub: Hub, publisher: Kept) -> Ticker:
-    keep = {"keep_commands_s": 1000, "keep_inbox_s": 1000, "keep_artifacts_s": 1000}
-    ticker = Ticker(Due(hub.database), publisher, hub.clock, silent_after_s=90, **keep)
+    ticker = Ticker(Due(hub.database), publisher, hub.clock, silent_after_s=90, keep_artifacts_s=1000)
     ticker.tick()
     publisher.take()
     return ticker
@@ -130,6 +131,102 @@ def test_after_the_hub_was_down_itself_nobody_is_silent_at_once(hub: Hub) -> Non
     hub.clock.micros += 91 * SECOND
     ticker.tick()
     assert {type(e.command) for e in publisher.take()} == {c.MarkSitesSilent}
+
+
+@pytest.mark.parametrize("ahead_s", [8 * 86_400, -8 * 86_400])
+def test_what_a_ticker_with_a_wrong_clock_finds_changes_nothing(hub: Hub, ahead_s: int) -> None:
+    """A run under way, a site that is silent and one that is not, a message, outcomes: all as they were."""
+    sites = hub.sites(3)
+    project = hub.project(sites, tasks=[c.TaskSpec(name="t", model="m")])
+    hub.start(project, sites[0])
+    message = c.NewMessage(project_id=project, to="coordinator", body=b"x", ttl_s=3600)
+    hub.ok(c.PostMessages(sender_site_id=sites[1].id, messages=[message]), sites[1])
+    hub.clock.micros += 100 * SECOND
+    hub.ok(c.MarkSitesSilent(site_ids=[sites[2].id]))
+    hub.store.record_heartbeats([c.Beat(site.id, hub.clock.now()) for site in sites[:2]], [])
+    publisher = Kept()
+    wrong = TestClock()
+    ticker = Ticker(Due(hub.database), publisher, wrong, silent_after_s=90, keep_artifacts_s=1000)
+    wrong.micros = hub.clock.micros + ahead_s * SECOND
+    ticker.tick()
+    wrong.micros += 91 * SECOND  # nobody is silent for a ticker that leads since a moment ago
+    ticker.tick()
+    found = publisher.take()
+    kinds = {c.PassDeadline, c.MarkSitesSilent, c.DropSeats, c.ExpireMessages, c.ForgetHistory}
+    assert {type(e.command) for e in found} == (kinds if ahead_s > 0 else {c.ForgetHistory})
+
+    def known() -> list[object]:
+        return [hub.rows(kind) for kind in (r.Run, r.Round, r.Seat, r.Site, r.Message, r.InboxEntry, r.Event)]
+
+    before, decided_before = known(), len(hub.rows(r.Outcome))
+    decided(hub, found)
+    assert known() == before
+    assert len(hub.rows(r.Outcome)) == decided_before + len(found)
+
+
+def test_a_site_that_was_heard_of_long_ago_has_not_returned(hub: Hub) -> None:
+    site = hub.site("one")
+    hub.clock.micros += 100 * SECOND
+    hub.ok(c.MarkSitesSilent(site_ids=[site.id]))
+    hub.clock.micros += SECOND
+    hub.store.record_heartbeats([c.Beat(site.id, hub.clock.now())], [])
+    hub.clock.micros += 100 * SECOND
+    assert hub.ok(c.MarkSitesReturned(site_ids=[site.id])) == {"site_ids": []}
+    hub.store.record_heartbeats([c.Beat(site.id, hub.clock.now())], [])
+    assert hub.ok(c.MarkSitesReturned(site_ids=[site.id])) == {"site_ids": [site.id]}
+
+
+def test_a_site_that_has_called_meanwhile_keeps_its_seat_and_is_not_silent(hub: Hub) -> None:
+    """The command waited in its queue while the site came back."""
+    sites = hub.sites(2)
+    run = hub.start(hub.project(sites), sites[0])
+    hub.clock.micros += 91 * SECOND
+    hub.store.record_heartbeats([c.Beat(sites[1].id, hub.clock.now())], [])
+    drop = c.DropSeats(run_id=run, site_id=sites[1].id, reason="site_silent", detail="silent")
+    assert hub.ok(drop) == {"dropped": []}
+    assert hub.ok(c.MarkSitesSilent(site_ids=[sites[1].id])) == {"site_ids": []}
+
+
+def test_what_was_found_too_early_is_found_again_under_another_id(hub: Hub) -> None:
+    """An outcome stays for ever under its id: a premature finding must not keep the deadline from ever passing."""
+    sites = hub.sites(2)
+    run = hub.start(hub.project(sites), sites[0])
+    publisher = Kept()
+    early, right = ticker_of(hub, publisher), ticker_of(hub, publisher)
+    hub.clock.micros += 61 * SECOND
+    early.tick()
+    hub.clock.micros -= 2 * SECOND
+    decided(hub, publisher.take())
+    assert hub.run(run).state == "running"
+    hub.clock.micros += 12 * SECOND
+    right.tick()
+    decided(hub, publisher.take())
+    assert (hub.run(run).state, hub.run(run).reason) == ("failed", "quorum_not_met")
+
+
+def test_a_ticker_whose_clock_cannot_be_relied_on_does_not_lead(hub: Hub) -> None:
+    sites = hub.sites(2)
+    hub.start(hub.project(sites), sites[0])
+    publisher, fit = Kept(), [True]
+    ticker = Ticker(
+        Due(hub.database), publisher, hub.clock, silent_after_s=90, keep_artifacts_s=1000, may_lead=lambda: fit[0]
+    )
+    ticker.tick()
+    publisher.take()
+    hub.clock.micros += 61 * SECOND
+    fit[0] = False
+    assert ticker.tick() == 0
+    fit[0] = True
+    assert ticker.tick() == 1
+
+
+def test_a_beat_from_the_future_counts_as_one_of_now(hub: Hub) -> None:
+    site = hub.sites(1)[0]
+    decider = Decider(hub.store, Kept(), hub.clock, Rules())
+    beats = c.RecordHeartbeats(beats=[c.Beat(site.id, hub.clock.now() + 8 * 86_400 * SECOND)], token_uses=[])
+    decider.decide([hub.envelope(beats)], frozenset())
+    with hub.database.connection():
+        assert hub.database.all("SELECT seen_at FROM site_beats") == [(hub.clock.now(),)]
 
 
 def test_expired_messages_are_found(hub: Hub) -> None:

@@ -34,7 +34,14 @@ TICK_EVERY_S = 1.0
 HEARTBEAT_EVERY_S = 3.0
 KEEP_ARTIFACTS_S = 10.0
 RETENTION_EVERY_S = 5
-RULES = Rules(message_ttl_s=600.0, project_quota_bytes=2_000, keep_artifacts_s=KEEP_ARTIFACTS_S, keep_uploads_s=15.0)
+SILENT_AFTER_S = 3 * HEARTBEAT_EVERY_S
+RULES = Rules(
+    message_ttl_s=600.0,
+    project_quota_bytes=2_000,
+    keep_artifacts_s=KEEP_ARTIFACTS_S,
+    keep_uploads_s=15.0,
+    silent_after_s=SILENT_AFTER_S,
+)
 
 
 class DecidingProcess(Process):
@@ -100,9 +107,7 @@ class TickerProcess(Process):
             Due(self.open()),
             SimulatedPublisher(self.world, self),
             self,
-            silent_after_s=3 * HEARTBEAT_EVERY_S,
-            keep_commands_s=604_800.0,
-            keep_inbox_s=604_800.0,
+            silent_after_s=SILENT_AFTER_S,
             keep_artifacts_s=KEEP_ARTIFACTS_S,
         )
 

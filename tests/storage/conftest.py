@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from storage.database import Database, open_database
+from storage.migrate import migrate
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -19,3 +20,10 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     opened = open_database(url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def database(empty: Database) -> Database:
+    """A database with the tables."""
+    migrate(empty)
+    return empty

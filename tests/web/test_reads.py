@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from config.clock import SECOND, SystemClock
+from storage.clocks import Reported, report
 from tests.web.network import Network
 from tests.web.test_refusals import slug
 from tests.web.test_waiting import message, until
@@ -244,7 +246,19 @@ def test_operators_see_how_it_goes(net: Network) -> None:
     assert net.stranger(None).get("/healthz").get_json() == {"status": "ok"}
     ready = net.stranger(None).get("/readyz")
     until(lambda: net.stranger(None).get("/readyz").status_code == 200)
-    assert set(ready.get_json()["parts"]) == {"database", "broker", "signals", "decider", "artifacts"}
+    assert set(ready.get_json()["parts"]) == {"database", "broker", "signals", "decider", "clocks", "artifacts"}
+
+
+def test_a_wrong_clock_shows_and_keeps_the_hub_from_being_ready(make_net: Callable[..., Network]) -> None:
+    net = make_net()
+    now = SystemClock().now()
+    report(net.database, Reported("ticker@a:1", "ticker", 691_200 * SECOND), now)
+    report(net.database, Reported("ticker@b:2", "ticker", -SECOND), now)
+    assert 'fedyard_clock_offset_seconds{role="ticker"} 691200.0' in net.admin.get("/metrics").get_data(as_text=True)
+    report(net.database, Reported("decider@a:3", "decider", -31 * SECOND), now)
+    ready = net.stranger(None).get("/readyz")
+    assert ready.status_code == 503
+    assert "decider 31 s behind" in ready.get_json()["parts"]["clocks"]
 
 
 def test_commands_are_counted_by_kind_and_outcome(make_net: Callable[..., Network]) -> None:

@@ -1,0 +1,185 @@
+"""One time for the whole hub: the database's. And how far each process's own clock is from it.
+
+Deadlines, silence, expiry and retention compare times that several processes wrote. So no process uses its own wall
+clock for them: it asks the database what time it is, once a second, and goes on from there by its monotonic clock.
+With SQLite there is one machine and one clock.
+
+How far the own clock is off is noted in the table `process_clocks`, one row a process, which /readyz and /metrics show:
+a wrong clock does no harm to decisions, but it makes logs lie, and it is a machine that somebody has to look at.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from broker.protocol.commands import Micros
+from config.clock import SECOND, Clock, SystemClock, wait_for
+from config.logs import unit
+from config.processes import process_name
+from storage.database import Database, DatabaseUnavailable
+
+MEASURE_EVERY_S = 1.0
+REPORT_EVERY_S = 10.0
+WARN_FROM: Micros = 1 * SECOND
+"""From here on a clock that is off is warned of."""
+MOST_OFF: Micros = 30 * SECOND
+"""A ticker whose clock is further off does not lead, and the hub is not ready."""
+REPORTS_COUNT: Micros = 60 * SECOND
+"""What a process reported longer ago says nothing: it has ended, or cannot reach the database."""
+_LONGEST_QUESTION_S = 0.5
+"""An answer that took longer says too little about the time; the next one is waited for."""
+_KEEP_REPORTS: Micros = 3600 * SECOND
+
+_log = logging.getLogger(__name__)
+
+_NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_REPORT = (
+    "INSERT INTO process_clocks (process, role, offset_us, seen_at) VALUES (%s, %s, %s, %s)"
+    " ON CONFLICT (process) DO UPDATE SET offset_us = EXCLUDED.offset_us, seen_at = EXCLUDED.seen_at"
+)
+
+
+class Reported(NamedTuple):
+    """What a process said of its clock. offset: its time minus the database's."""
+
+    process: str
+    role: str
+    offset: Micros
+
+    @property
+    def wrong(self) -> bool:
+        return abs(self.offset) > MOST_OFF
+
+
+class DatabaseClock:
+    """The database's time, as a `Clock`. Safe to use from many threads once `measure` has succeeded.
+
+    ask: the database's time now; raises `DatabaseUnavailable`. own: this process's clock.
+    """
+
+    def __init__(self, ask: Callable[[], Micros], own: Clock) -> None:
+        self._ask = ask
+        self._own = own
+        self._base: tuple[Micros, float] | None = None
+
+    def measure(self) -> None:
+        """Ask again. While the database is away, time goes on by the monotonic clock. Raises `DatabaseUnavailable`."""
+        before = self._own.monotonic()
+        answer = self._ask()
+        after = self._own.monotonic()
+        if self._base is None or after - before < _LONGEST_QUESTION_S:
+            self._base = (answer, (before + after) / 2)
+
+    def now(self) -> Micros:
+        assert self._base is not None, "nobody has measured yet"
+        time, at = self._base
+        return time + int((self._own.monotonic() - at) * SECOND)
+
+    def monotonic(self) -> float:
+        return self._own.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        self._own.sleep(seconds)
+
+    def offset(self) -> Micros:
+        """This process's own time minus the database's."""
+        return self._own.now() - self.now()
+
+    def reliable(self) -> bool:
+        """Whether this process's own clock is near enough for its process to lead."""
+        return abs(self.offset()) <= MOST_OFF
+
+
+class ClockWatch:
+    """Keeps a `DatabaseClock` right and reports on it, in a thread of its own with a connection of its own."""
+
+    def __init__(self, database: Database, clock: DatabaseClock, role: str) -> None:
+        self._database = database
+        self._role = role
+        self._process = process_name(role)
+        self._clock = clock
+        self._reported_at = float("-inf")
+
+    def start(self, stop: threading.Event) -> None:
+        """Until `stop`. The clock can be used at once."""
+        self.turn()
+        threading.Thread(target=self._run, args=(stop,), name="fedyard-clock", daemon=True).start()
+
+    def turn(self) -> None:
+        """Measure, and report if it is time. Raises `DatabaseUnavailable`."""
+        self._clock.measure()
+        if self._clock.monotonic() - self._reported_at >= REPORT_EVERY_S:
+            self._reported_at = self._clock.monotonic()
+            self._report()
+
+    def _run(self, stop: threading.Event) -> None:
+        while not wait_for(stop, MEASURE_EVERY_S):
+            try:
+                self.turn()
+            except DatabaseUnavailable as error:
+                _log.warning("the database does not tell the time", extra=unit(error=str(error)))
+
+    def _report(self) -> None:
+        offset = self._clock.offset()
+        if abs(offset) > WARN_FROM:
+            _log.warning("this machine's clock is off", extra=unit(ahead_of_the_database_s=round(offset / SECOND, 3)))
+        report(self._database, Reported(self._process, self._role, offset), self._clock.now())
+
+
+def open_clock(database: Database, role: str, stop: threading.Event, own: Clock | None = None) -> Clock:
+    """The hub's clock for a process of this role. Raises `DatabaseUnavailable` if the database cannot be asked."""
+    own = own or SystemClock()
+    if not database.postgres:
+        return own
+    clock = DatabaseClock(lambda: time_of(database), own)
+    ClockWatch(database, clock, role).start(stop)
+    return clock
+
+
+def time_of(database: Database) -> Micros:
+    """The database's own time; of SQLite there is none. Raises `DatabaseUnavailable`."""
+    with database.connection():
+        row = database.one(_NOW)
+    assert row is not None
+    return int(row[0])
+
+
+def report(database: Database, reported: Reported, now: Micros) -> None:
+    """Put a process's report into its row; rows of processes that are gone for long go."""
+    with database.connection():
+        database.execute(_REPORT, (*reported, now))
+        database.execute("DELETE FROM process_clocks WHERE seen_at < %s", (now - _KEEP_REPORTS,))
+
+
+def reports(database: Database, now: Micros) -> list[Reported]:
+    """What processes reported lately. Raises `DatabaseUnavailable`."""
+    sql = "SELECT process, role, offset_us FROM process_clocks WHERE seen_at >= %s ORDER BY role, process"
+    with database.connection():
+        return [Reported(*row) for row in database.all(sql, now - REPORTS_COUNT)]
+
+
+def trouble(found: list[Reported]) -> str | None:
+    """One sentence on the clocks that keep the hub from being ready, or None.
+
+    A process that decides or serves must be right; of tickers one that may lead is enough.
+    """
+    tickers = [one for one in found if one.role == "ticker"]
+    wrong = [one for one in found if one.wrong and one.role != "ticker"]
+    if tickers and all(one.wrong for one in tickers):
+        wrong += tickers
+    return sentence(wrong)
+
+
+def sentence(wrong: list[Reported]) -> str | None:
+    """What is said of clocks that are off: by role, since hosts are nobody's business."""
+    if not wrong:
+        return None
+    each = ", ".join(f"{one.role} {abs(one.offset) / SECOND:.0f} s {_way(one)}" for one in wrong)
+    return f"clocks differ from the database's by more than {MOST_OFF // SECOND} s: {each}; set them right (NTP)"
+
+
+def _way(one: Reported) -> str:
+    return "ahead" if one.offset > 0 else "behind"
