@@ -13,8 +13,10 @@ from chaos.links import Link
 from chaos.plan import Plan, PlannedSite, Starter
 from chaos.stack import CLOCK, HEARTBEAT_EVERY_S, ChaosError, Running, Stack
 from config.clock import draw_secret
+from controller.cli_common import joining_of
 from controller.client import Client
-from controller.site import Folder, Join, Settings, Tasks
+from controller.consents import UNKNOWN, Join
+from controller.site import Folder, Settings, Tasks
 from demo.hospitals import LABEL, split, write
 from ops.accounts import create_account
 from ops.place import CHECKOUT
@@ -115,7 +117,7 @@ class Cast:
             enrolment = self._admin.create_enrolment(self._organisation, note=name)
             assert enrolment.token is not None
             data = {"train": "train.csv", "test": "test.csv"}
-            join = Join(projects=["agents"])
+            join = [] if name == "north" else [Join(project="agents", coordinator=UNKNOWN)]
             tasks = Tasks(allow=[BALLAST])
             folder.create(Settings(hub=hubs[name], name=name, join=join, data=data, tasks=tasks), enrolment.token)
             write(records.training[name], folder.path / "train.csv")
@@ -140,6 +142,7 @@ class Cast:
         freight = {"name": "freight", "model": BALLAST, "rounds": 2}
         tasks = [task | {"contract": _CONTRACT} for task in (train, freight)]
         self.agents_project = north.create_project("agents", tasks, joining="open")
+        joining_of(self._folders["north"], north).lead(self.agents_project, "agents")
         _until(
             "east is a member",
             lambda: any(

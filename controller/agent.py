@@ -22,13 +22,15 @@ from typing import TextIO
 from controller.answers import Entry
 from controller.client import LONG_POLL_AT_MOST_S, Client
 from controller.clock import Clock, SystemClock, jitter, micros_now, utc_now
+from controller.consents import Join
 from controller.courier import Courier
 from controller.hub_errors import Refused, Unavailable
+from controller.joining import Joining
 from controller.logs import FLUSH_EVERY_S
 from controller.patience import Halted
 from controller.site import Folder, Settings, SiteError
 from controller.state import State
-from controller.steps import NOT_NOW, Steps
+from controller.steps import Steps
 from controller.transfer import Transfer
 from controller.trust import Changed
 from controller.upkeep import due, tend
@@ -91,17 +93,21 @@ class Agent:
             ca_file=self.settings.ca_file,
         )
         self.keyring = self.folder.keyring()
+        consents = self.folder.consents()
         self.courier = Courier(
             self.folder.path,
             self.settings,
             self.keyring,
             trust,
+            consents,
             self.state,
             self.client,
             Transfer(self.client),
             monotonic=self._clock.monotonic,
             log=self._log,
         )
+        self.joining = Joining(self.site_id, self.keyring.identity_key, consents, trust, self.client, self._log)
+        self.joining.keep_configured(self.settings.join)
         self.steps = Steps(
             self.site_id,
             self.folder,
@@ -109,6 +115,7 @@ class Agent:
             self.state,
             self.client,
             self.courier,
+            self.joining,
             halting=self._halting,
             clock=self._clock,
             log=self._log,
@@ -235,26 +242,20 @@ class Agent:
     def _join(self) -> None:
         """Ask to join the configured projects, which may not exist yet, until each is joined or asked for."""
         self._clock.wait(self._keyed, KEY_WITHIN_S)
-        wanted, pause = set(self.settings.join.projects), JOIN_FIRST_S
+        wanted, pause = list(self.settings.join), JOIN_FIRST_S
         while wanted and not self._closing.is_set():
-            wanted -= {name for name in sorted(wanted) if self._joined(name)}
+            wanted = [join for join in wanted if not self._joined(join)]
             self._clock.wait(self._closing, jitter(pause))
             pause = min(2 * pause, JOIN_AT_MOST_S)
 
-    def _joined(self, name: str) -> bool:
+    def _joined(self, join: Join) -> bool:
         try:
-            found = [p for p in self.client.projects(name=name) if p.name == name and p.archived_at is None]
-            if not found:
-                return False
-            self.steps.join(found[0])
+            return self.joining.tried(join)
         except Unavailable:
             return False
-        except Refused as error:
-            if error.status not in NOT_NOW:
-                raise
-            self._log("not joined", project=name, detail=error.detail)
-            return False
-        return True
+        except Changed as changed:
+            self.courier.record_conflict(changed)
+            raise
 
     def _wake(self) -> None:
         """See that every run with something to do has a worker."""

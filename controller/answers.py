@@ -93,8 +93,12 @@ class TaskSpec(Answer, frozen=True, kw_only=True):
 
 
 class Project(Answer, frozen=True, kw_only=True):
+    """coordinator_identity_key: raw; whom a site joins is held to it."""
+
     id: str
     coordinator_site_id: str
+    coordinator_name: str
+    coordinator_identity_key: bytes
     name: str
     description: str = ""
     joining: str = ""

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from controller import cli_models, cli_sealed
+from controller import cli_models, cli_projects, cli_sealed
 from controller.agent import Agent
 from controller.cli_common import (
     UsageError,
@@ -25,13 +25,15 @@ from controller.cli_common import (
     silent,
     table_of,
 )
+from controller.cli_projects import joins_of
 from controller.client import Client
 from controller.clock import micros_now
+from controller.consents import UNKNOWN, NotChosen
 from controller.hub_errors import HubError, Refused
 from controller.keys import fingerprint, words
 from controller.seal_errors import IdentityChanged, SealError
 from controller.show import run_table, watch
-from controller.site import Join, Settings, SiteError
+from controller.site import Settings, SiteError
 from controller.state import KEEP_ENTRIES, State
 from controller.stopping import on_stop_signal
 from controller.trust import Changed
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         code: int = chosen.do(chosen) or 0
-    except (UsageError, SiteError) as error:
+    except (UsageError, SiteError, NotChosen) as error:
         print(f"fedyard-site: {error}", file=sys.stderr)
         return 2
     except IdentityChanged as error:
@@ -75,7 +77,7 @@ def _init(chosen: argparse.Namespace) -> None:
         hub=chosen.hub.rstrip("/"),
         name=chosen.name,
         description=chosen.description,
-        join=Join(projects=chosen.join),
+        join=joins_of(chosen.join, chosen.coordinator),
         data=dict(_named(text) for text in chosen.data),
     )
     try:
@@ -85,6 +87,9 @@ def _init(chosen: argparse.Namespace) -> None:
     folder = folder_of(chosen)
     folder.create(settings, token)
     print(f"wrote {folder.path / 'site.toml'}")
+    for join in settings.join:
+        whose = "the first one that the hub shows is believed" if join.coordinator == UNKNOWN else join.coordinator
+        print(f"it will join {join.project}; coordinator: {whose}")
     if not chosen.later:
         print(f"enrolled as site {folder.enrol(settings)}; now: fedyard-site --folder {chosen.folder} run")
         tend(folder.keyring(), settings.keys, client_of(folder), micros_now(), log=silent)
@@ -148,68 +153,16 @@ def _read(state: State, seq: int) -> None:
         shutil.copyfileobj(stream, sys.stdout.buffer)
 
 
-# projects
-
-
-def _project_create(chosen: argparse.Namespace) -> None:
-    try:
-        tasks = msgspec.json.decode(Path(chosen.tasks).read_bytes(), type=list[dict[str, object]])
-    except (OSError, msgspec.DecodeError) as error:
-        raise UsageError(f"--tasks {chosen.tasks}: {error}") from None
-    client = client_of(folder_of(chosen))
-    made = client.create_project(chosen.name, tasks, description=chosen.description, joining=chosen.joining)
-    print(f"project {made}")
-
-
-def _project_list(chosen: argparse.Namespace) -> None:
-    client = client_of(folder_of(chosen))
-    names = names_of(client)
-    table = table_of("project", "coordinator", "joining", "tasks", "runs", "id")
-    for project in client.projects():
-        coordinator = names.get(project.coordinator_site_id, project.coordinator_site_id)
-        tasks = ", ".join(f"{task.name} ({task.model}, {task.rounds} rounds)" for task in project.tasks)
-        table.add_row(project.name, coordinator, project.joining, tasks, str(project.last_run_number), project.id)
-    Console().print(table)
-
-
-def _project_join(chosen: argparse.Namespace) -> None:
-    folder = folder_of(chosen)
-    client = client_of(folder)
-    membership = client.put_member(project_named(client, chosen.name).id, folder.site_id(), chosen.notes)
-    print(f"{chosen.name}: {membership.state}")
-
-
-def _project_leave(chosen: argparse.Namespace) -> None:
-    folder = folder_of(chosen)
-    client = client_of(folder)
-    membership = client.remove_member(project_named(client, chosen.name).id, folder.site_id())
-    print(f"{chosen.name}: {membership.state}")
-
-
-def _project_members(chosen: argparse.Namespace) -> None:
-    client = client_of(folder_of(chosen))
-    table = table_of("site", "role", "state", "notes", "id")
-    for member in client.members(project_named(client, chosen.name).id):
-        table.add_row(member.site_name or "", member.role or "", member.state, member.notes, member.site_id)
-    Console().print(table)
-
-
-def _project_approve(chosen: argparse.Namespace) -> None:
-    client = client_of(folder_of(chosen))
-    project = project_named(client, chosen.name)
-    found = [m for m in client.members(project.id) if chosen.site in (m.site_id, m.site_name)]
-    if not found:
-        raise UsageError(f"no site {chosen.site!r} has asked to join {chosen.name}")
-    membership = client.put_member(project.id, found[0].site_id)
-    print(f"{chosen.site}: {membership.state}")
-
-
 # runs
 
 
 def _run_start(chosen: argparse.Namespace) -> int:
-    client = client_of(folder_of(chosen))
-    run = client.start_run(project_named(client, chosen.project).id, queue=chosen.queue)
+    folder = folder_of(chosen)
+    client = client_of(folder)
+    project = project_named(client, chosen.project)
+    if project.coordinator_site_id == folder.site_id():
+        folder.consents().of(project.id)  # else its own agent would not aggregate
+    run = client.start_run(project.id, queue=chosen.queue)
     print(f"run {chosen.project}/{run.number} is {run.state} ({run.id})")
     return _watched(client, run.id) if chosen.watch else 0
 
@@ -267,6 +220,13 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--token-file", help=f"file with the enrolment token (or set {TOKEN_VARIABLE})")
     init.add_argument("--data", action="append", default=[], metavar="NAME=FILE", help="e.g. train=train.csv")
     init.add_argument("--join", action="append", default=[], metavar="PROJECT", help="join it as soon as it exists")
+    init.add_argument(
+        "--coordinator",
+        action="append",
+        default=[],
+        metavar="WHO",
+        help="whose that project is: a site's id, or its fingerprint in quotes; without it the first one is believed",
+    )
     init.add_argument("--later", action="store_true", help="enrol at the first `run`")
 
     command(commands, "whoami", "who the hub takes this site for", _whoami)
@@ -275,23 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     inbox.add_argument("--read", type=int, metavar="SEQ", help="write what this message holds to standard output")
     cli_sealed.add(commands)
     cli_models.add(commands)
-
-    project = commands.add_parser("project", help="create, join, leave, list; members, approve")
-    projects = project.add_subparsers(required=True, metavar="COMMAND")
-    create = command(projects, "create", "a project with this site as its coordinator", _project_create)
-    create.add_argument("name")
-    create.add_argument("--tasks", required=True, help="JSON file with a list of tasks (docs/sites.md)")
-    create.add_argument("--description", default="")
-    create.add_argument("--joining", choices=("open", "approval", "invitation"), default="approval")
-    command(projects, "list", "the projects that this site may see", _project_list)
-    join = command(projects, "join", "join, or ask to", _project_join)
-    join.add_argument("name")
-    join.add_argument("--notes", default="")
-    command(projects, "leave", "leave, or decline an invitation", _project_leave).add_argument("name")
-    command(projects, "members", "who takes part", _project_members).add_argument("name")
-    approve = command(projects, "approve", "let a site in that has asked", _project_approve)
-    approve.add_argument("name")
-    approve.add_argument("site", help="its name or id")
+    cli_projects.add(commands)
 
     run = command(
         commands, "run", "without more: be this site's agent. Or: start, stop, restart, show, watch", _run_agent

@@ -11,7 +11,9 @@ from rich.table import Table
 from controller.answers import Project, Run
 from controller.client import Client
 from controller.clock import SystemClock
+from controller.consents import Wanted, choose
 from controller.courier import Courier
+from controller.joining import Joining
 from controller.sealing import Address
 from controller.site import Folder
 from controller.state import State
@@ -42,12 +44,19 @@ def courier_of(folder: Folder, client: Client) -> Courier:
         settings,
         folder.keyring(),
         folder.trust(settings),
+        folder.consents(),
         State(folder.path / "state.sqlite"),
         client,
         Transfer(client),
         monotonic=SystemClock().monotonic,
         log=silent,
     )
+
+
+def joining_of(folder: Folder, client: Client) -> Joining:
+    """The site's way into projects, beside the one of an agent that may be running."""
+    trust, identity = folder.trust(folder.settings()), folder.keyring().identity_key
+    return Joining(folder.site_id(), identity, folder.consents(), trust, client, silent)
 
 
 def model_of(folder: Folder, client: Client, project_id: str, message_id: str, target: Path) -> bytes | Path:
@@ -74,10 +83,18 @@ def names_of(client: Client) -> dict[str, str]:
 
 
 def project_named(client: Client, name: str) -> Project:
-    found = [p for p in client.projects(name=name) if p.name == name]
-    if not found:
+    """The project of this name or id; a live one, if there is one. Raises `NotChosen` if there are several."""
+    found = projects_called(client, name)
+    live = choose(found, name, Wanted())
+    if live is None and not found:
         raise UsageError(f"there is no project {name!r}, or this site may not see it")
-    return next((p for p in found if p.archived_at is None), found[0])
+    return live or found[0]
+
+
+def projects_called(client: Client, name: str) -> list[Project]:
+    """What the hub shows under a name or an id."""
+    named = [project for project in client.projects(name=name) if project.name == name]
+    return named or [project for project in client.projects() if project.id == name]
 
 
 def run_named(client: Client, text: str) -> Run:

@@ -19,10 +19,21 @@ from controller import answers as a
 from controller import sealing
 from controller.client import Client
 from controller.clock import draw_key, micros_now
+from controller.consents import Consent, Consents
 from controller.durable import write_whole
 from controller.hub_errors import HubError, Refused, Unavailable
 from controller.keys import Key, Keyring, identity_hash
-from controller.seal_errors import Damaged, Gone, IdentityChanged, Malformed, NoKey, SealError, UnknownSigner, Unsealed
+from controller.seal_errors import (
+    Damaged,
+    Gone,
+    IdentityChanged,
+    Malformed,
+    NoKey,
+    NotConsented,
+    SealError,
+    UnknownSigner,
+    Unsealed,
+)
 from controller.sealing import Address, Opener
 from controller.site import Settings
 from controller.state import State
@@ -94,6 +105,7 @@ class Courier:
         settings: Settings,
         keyring: Keyring,
         trust: Trust,
+        consents: Consents,
         state: State,
         client: Client,
         transfer: Transfer,
@@ -101,7 +113,7 @@ class Courier:
         monotonic: Callable[[], float],
         log: Callable[..., None],
     ) -> None:
-        self.keyring, self.trust = keyring, trust
+        self.keyring, self.trust, self.consents = keyring, trust, consents
         self.site_id = keyring.site_id
         self._folder, self._settings = folder, settings
         self._state, self._client, self._transfer = state, client, transfer
@@ -113,21 +125,27 @@ class Courier:
     # who
 
     def directory(self, project_id: str, *, fresh: bool = False) -> Directory:
-        """The project's members and their keys. Raises `trust.Changed`, `SealError`, and what the client raises."""
+        """The members of a project that this site serves, and their keys.
+
+        Raises `trust.Changed`, `SealError` (`NotConsented` of any other project), and what the client raises.
+        """
+        consent = self.consented(project_id)
         known = self._directories.get(project_id)
         if known is not None and not fresh and self._still_good(known):
             return known
         at, now = self._monotonic(), micros_now()
         project = self._client.project(project_id)
         members = [_member(item) for item in self._client.project_keys(project_id)]
-        coordinator = self._state.coordinator(project_id, project.coordinator_site_id)
-        if coordinator != project.coordinator_site_id:
+        if consent.coordinator != project.coordinator_site_id:
             raise IdentityChanged(
-                f"project {project_id} was coordinated by site {coordinator}, and the hub now says "
+                f"project {project_id} was joined under the coordinator {consent.coordinator}, and the hub now says "
                 f"{project.coordinator_site_id}"
             )
-        found = Directory(project_id, coordinator, project.sealed, at)
+        found = Directory(project_id, consent.coordinator, project.sealed, at)
         others = [member for member in members if not self._is_me(member)]
+        for member in others:
+            if member.site_id == consent.coordinator and member.identity != consent.identity:
+                raise Changed(member, consent.identity)
         for site_id, key in {**self.trust.verify(others, now), self.site_id: self._own_key()}.items():
             if isinstance(key, SealError):
                 found.problems[site_id] = key
@@ -138,6 +156,20 @@ class Courier:
         with self._lock:
             self._directories[project_id] = found
         return found
+
+    def consented(self, project_id: str | None) -> Consent:
+        """The consent to serve a project, whose coordinator is pinned as it says.
+
+        Raises `NotConsented`, also if the coordinator's pin was replaced since.
+        """
+        consent = self.consents.of(project_id)
+        pin = self.trust.pins().get(consent.coordinator)
+        if pin is not None and pin.identity != consent.identity:
+            raise NotConsented(
+                f"project {consent.name!r} ({consent.project_id}) was joined under another identity of its coordinator "
+                f"{consent.coordinator} than the one that is pinned"
+            )
+        return consent
 
     def _still_good(self, known: Directory) -> bool:
         """No notice has come, a person has not changed the pins, and it is not too old."""
@@ -255,6 +287,7 @@ class Courier:
         place: what it is, so that it is known when it is shown again as something else. anywhere: run, task and round
         may be others, as with a model that a restarted run begins with.
         """
+        self.consented(expected.project)
         if body is None or not body.startswith(sealing.MAGIC):
             return self._taken_unsealed(body, expected, target, artifact_id)
         found, _ = sealing.read_seal(body)

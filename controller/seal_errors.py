@@ -111,6 +111,13 @@ class IdentityChanged(SealError):
     )
 
 
+class NotConsented(SealError):
+    """Of a project that neither this site's configuration nor its people joined."""
+
+    slug = "not_consented"
+    remedy = "if this site shall serve it, its people say `fedyard-site project join`"
+
+
 class RolledBack(SealError):
     """An older key than one that was seen before."""
 

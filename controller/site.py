@@ -6,6 +6,7 @@
     identity.key       its Ed25519 private key, raw, base64                 (0600)
     keys/              its sealing keys, by epoch (keys.py)                 (0600)
     pins.json          the identities of other sites (trust.py)
+    consents.json      the projects that it serves (consents.py)
     site.id            its id, written when the hub has answered
     state.sqlite       the agent's memory (state.py)
     models/, runs/     global models received; private folders of tasks
@@ -29,6 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from controller.client import Client
 from controller.clock import draw_secret
+from controller.consents import Consents, Join
 from controller.durable import write_whole
 from controller.hub_errors import Refused
 from controller.keys import Keyring
@@ -39,13 +41,6 @@ _DOTTED = "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"
 
 class SiteError(Exception):
     """The site's folder cannot be used as it is; the sentence says what to do."""
-
-
-class Join(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """projects: names to join as soon as they exist. notes: shown to the coordinator."""
-
-    projects: list[str] = []
-    notes: str = ""
 
 
 class Tasks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,14 +66,17 @@ class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """site.toml. data: name -> file, relative to the folder. rejoin: take part again after having been dropped."""
+    """site.toml. data: name -> file, relative to the folder. rejoin: take part again after having been dropped.
+
+    join: projects that this site serves, each with its coordinator.
+    """
 
     hub: Annotated[str, msgspec.Meta(pattern="^https?://[^@]+$")]
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     description: str = ""
     ca_file: str | None = None
     rejoin: bool = True
-    join: Join = Join()
+    join: Annotated[list[Join], msgspec.Meta(max_length=200)] = []
     data: dict[str, str] = {}
     tasks: Tasks = Tasks()
     trust: TrustSettings = TrustSettings()
@@ -92,10 +90,11 @@ description = {description}
 # ca_file = "ca.pem"             # certificates to trust, for a hub behind https with a private authority
 rejoin = true                    # take part again after having been dropped
 
-[join]
-projects = {projects}            # names of projects to join as soon as they exist
-notes = {notes}
-
+# [[join]]                       # a project to join as soon as it exists; nothing else is served
+# project = "breast-cancer"      # its name or id
+# coordinator = "unknown"        # its site id, its fingerprint (twelve words), or "unknown": the first one is believed
+# notes = ""                     # shown to the coordinator
+{joins}
 [data]                           # never leaves this site; paths relative to this folder
 {data}
 [tasks]
@@ -134,7 +133,13 @@ class Folder:
         """site.toml, checked. Raises `SiteError`."""
         path = self.path / "site.toml"
         try:
-            return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Settings)
+            found = tomllib.loads(path.read_text("utf-8"))
+            if isinstance(found.get("join"), dict):
+                raise SiteError(
+                    f"{path}: [join] has become a list that names coordinators: for each project write [[join]], "
+                    'project = "its name", coordinator = "its site id, its twelve words, or unknown"'
+                )
+            return msgspec.convert(found, Settings)
         except FileNotFoundError:
             raise SiteError(f"{path} does not exist: create a site with `fedyard-site init`") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
@@ -173,6 +178,10 @@ class Folder:
             return Trust(self.path, settings.trust)
         except ValueError as error:
             raise SiteError(f"{self.path / 'site.toml'}: {error}") from None
+
+    def consents(self) -> Consents:
+        """The projects that the site serves."""
+        return Consents(self.path)
 
     def enrol(self, settings: Settings, closing: threading.Event | None = None) -> str:
         """The site's id; makes the site known to the hub if it is not yet. May be repeated whatever happened before.
@@ -224,8 +233,11 @@ def _toml(settings: Settings) -> str:
         hub=_quoted(settings.hub),
         name=_quoted(settings.name),
         description=_quoted(settings.description),
-        notes=_quoted(settings.join.notes),
-        projects=f"[{', '.join(map(_quoted, settings.join.projects))}]",
+        joins="".join(
+            f"\n[[join]]\nproject = {_quoted(join.project)}\ncoordinator = {_quoted(join.coordinator)}\n"
+            f"notes = {_quoted(join.notes)}\n"
+            for join in settings.join
+        ),
         allow=f"[{', '.join(map(_quoted, settings.tasks.allow))}]",
         data="".join(f"{_quoted(name)} = {_quoted(file)}\n" for name, file in settings.data.items()),
     )

@@ -38,7 +38,6 @@ CREATE TABLE IF NOT EXISTS results (
     metrics_json BLOB NOT NULL, left_out_json BLOB NOT NULL DEFAULT '[]');
 CREATE TABLE IF NOT EXISTS outgoing (
     entry_seq INTEGER PRIMARY KEY, run_id TEXT NOT NULL, seal BLOB, file TEXT NOT NULL, artifact_id TEXT);
-CREATE TABLE IF NOT EXISTS coordinators (project_id TEXT PRIMARY KEY, site_id TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS log_counts (
     run_id TEXT NOT NULL, task_seq INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run_id, task_seq));
 CREATE TABLE IF NOT EXISTS log_pieces (
@@ -50,7 +49,7 @@ CREATE TABLE IF NOT EXISTS reports (
     outcome TEXT NOT NULL DEFAULT '', PRIMARY KEY (entry_seq, event));
 CREATE TABLE IF NOT EXISTS seats (
     run_id TEXT NOT NULL, task_seq INTEGER NOT NULL, report_seq INTEGER NOT NULL,
-    task_json BLOB NOT NULL, number INTEGER NOT NULL, attempt INTEGER NOT NULL, model_id TEXT,
+    task_json BLOB NOT NULL, number INTEGER NOT NULL, attempt INTEGER NOT NULL, model_id TEXT, project_id TEXT,
     PRIMARY KEY (run_id, task_seq));
 CREATE TABLE IF NOT EXISTS position (one INTEGER PRIMARY KEY CHECK (one = 1), taken_seq INTEGER NOT NULL);
 INSERT OR IGNORE INTO position VALUES (1, 0);
@@ -61,6 +60,7 @@ _LATER = (
     ("bodies", "opened", "INTEGER NOT NULL DEFAULT 0"),
     ("bodies", "file", "TEXT NOT NULL DEFAULT ''"),
     ("results", "left_out_json", "BLOB NOT NULL DEFAULT '[]'"),
+    ("seats", "project_id", "TEXT"),
 )
 """Columns that a file of an older agent lacks."""
 
@@ -164,7 +164,10 @@ class LogPiece(msgspec.Struct, frozen=True):
 
 
 class Seat(msgspec.Struct, frozen=True):
-    """What the site knows of its part in a task run. model_id: the message with the newest global model."""
+    """What the site knows of its part in a task run. model_id: the message with the newest global model.
+
+    project_id: what it was invited to; a run belongs to one project for ever.
+    """
 
     run_id: str
     task_seq: int
@@ -173,6 +176,7 @@ class Seat(msgspec.Struct, frozen=True):
     number: int
     attempt: int
     model_id: str | None = None
+    project_id: str | None = None
 
 
 class State:
@@ -294,13 +298,6 @@ class State:
         """What has expired cannot be shown again."""
         self._write("DELETE FROM opened_seals WHERE expires <= ?", (now,))
 
-    def coordinator(self, project_id: str, site_id: str) -> str:
-        """Who coordinates a project: whom this site was told first."""
-        with self._lock, _Transaction(self._db):
-            self._db.execute("INSERT OR IGNORE INTO coordinators VALUES (?,?)", (project_id, site_id))
-            row = self._db.execute("SELECT site_id FROM coordinators WHERE project_id = ?", (project_id,)).fetchone()
-        return str(row[0])
-
     def forget_round(self, entry: Entry) -> list[str]:
         """A completed round: its updates and earlier models go, the model that came with `entry` stays.
 
@@ -330,7 +327,15 @@ class State:
         return None if found is None else Seat(*found)
 
     def keep_seat(self, seat: Seat) -> None:
-        self._write("INSERT OR REPLACE INTO seats VALUES (?,?,?,?,?,?,?)", msgspec.structs.astuple(seat))
+        self._write("INSERT OR REPLACE INTO seats VALUES (?,?,?,?,?,?,?,?)", msgspec.structs.astuple(seat))
+
+    def project_of(self, run_id: str) -> str | None:
+        """The project that a run was first shown in; None if this site has no seat of it yet."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT project_id FROM seats WHERE run_id = ? AND project_id IS NOT NULL LIMIT 1", (run_id,)
+            ).fetchone()
+        return None if row is None else str(row[0])
 
     def report(self, entry_seq: int, event: str) -> Report | None:
         with self._lock:
@@ -343,6 +348,11 @@ class State:
         with self._lock:
             rows = self._db.execute("SELECT * FROM reports WHERE entry_seq = ? ORDER BY seq", (entry_seq,)).fetchall()
         return [Report(*row) for row in rows]
+
+    def failed_before(self, run_id: str, task_seq: int, entry_seq: int) -> bool:
+        """True if this site gave the seat up because of an earlier entry."""
+        sql = "SELECT count(*) FROM reports WHERE run_id = ? AND task_seq = ? AND event = 'fail' AND entry_seq < ?"
+        return self._value(sql, (run_id, task_seq, entry_seq)) > 0
 
     def keep_report(self, report: Report) -> None:
         """Keep a new report, and count it on its seat."""

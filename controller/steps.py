@@ -15,24 +15,23 @@ from pathlib import Path
 import msgspec
 
 from controller import jobs
-from controller.answers import Entry, Project, TaskSpec
+from controller.answers import Entry, TaskSpec
 from controller.child import Children
 from controller.client import Client
 from controller.clock import Clock, draw_key
 from controller.courier import SEAL_ANEW, Courier
 from controller.hub_errors import Refused
+from controller.joining import NOT_NOW, Joining
 from controller.logs import Logs
 from controller.patience import Overtaken, Patience
 from controller.payloads import Payloads, Submission
-from controller.seal_errors import NotRecipient, SealError
+from controller.seal_errors import NotConsented, NotRecipient, SealError
 from controller.site import Folder, Settings
 from controller.state import LeftOut, Made, Report, Seat, State
 from controller.tasks.arrays import save
 from controller.trust import Changed
 
 UNAUTHORIZED = 401
-NOT_NOW = (403, 404, 409)
-"""The hub's view has moved on; its notices say how."""
 SEAL_TRIES = 5
 """How often a payload is sealed anew because a key changed in between."""
 REASON_AT_MOST = 500
@@ -46,6 +45,10 @@ _MODEL, _NO_MODEL = "aggregated", "aggregation_failed"
 """What a coordinator reports; everything else is about its own seat and counted there."""
 
 
+_SERVED = ("invited", "round_started", "aggregate", "round_completed", "seat_dropped", "message")
+"""Entries that lead to something only in a project that this site serves; of others nothing is opened or computed."""
+
+
 class Invited(msgspec.Struct, frozen=True):
     """The facts of an invitation."""
 
@@ -53,6 +56,15 @@ class Invited(msgspec.Struct, frozen=True):
     number: int
     report_seq: int
     task: TaskSpec
+    coordinator_site_id: str | None = None
+
+
+class Uninvited(msgspec.Struct, frozen=True):
+    """What of an invitation is needed to refuse it."""
+
+    report_seq: int
+    number: int = 0
+    attempt: int = 0
 
 
 class Aggregate(msgspec.Struct, frozen=True):
@@ -80,13 +92,14 @@ class Steps:
         state: State,
         client: Client,
         courier: Courier,
+        joining: Joining,
         *,
         halting: threading.Event,
         clock: Clock,
         log: Callable[..., None],
     ) -> None:
         self.site_id, self.folder, self.settings = site_id, folder, settings
-        self.state, self.client, self.courier = state, client, courier
+        self.state, self.client, self.courier, self.joining = state, client, courier, joining
         self.children = Children(folder.path, settings.tasks)
         self.logs = Logs(courier, state, client, log)
         self._patience = Patience(state, halting=halting, clock=clock, log=log)
@@ -115,7 +128,11 @@ class Steps:
         if step is None:
             return "kept"
         try:
+            if entry.kind in _SERVED:
+                self._consented(entry)
             step(entry)
+        except NotConsented as refusal:
+            return self._not_served(entry, refusal)
         except Overtaken:
             return "overtaken"
         except Changed as changed:
@@ -132,11 +149,52 @@ class Steps:
             return "not understood"
         return "done"
 
-    def join(self, project: Project) -> None:
-        """Join a project, or ask to, or accept its invitation; a repeat changes nothing."""
-        if project.coordinator_site_id != self.site_id:
-            membership = self.client.put_member(project.id, self.site_id, self.settings.join.notes)
-            self._log("joined", project=project.name, state=membership.state)
+    # consent
+
+    def _consented(self, entry: Entry) -> None:
+        """Raises `NotConsented` unless this site serves the entry's project, under the coordinator of its consent."""
+        consent = self.courier.consented(entry.project_id)
+        if entry.run_id is not None:
+            known = self.state.project_of(entry.run_id)
+            if known not in (None, entry.project_id):
+                raise NotConsented(
+                    f"run {entry.run_id} belongs to project {known}, and the hub now shows it in {entry.project_id}"
+                )
+        if entry.kind == "invited":
+            said = msgspec.json.decode(entry.facts, type=Invited).coordinator_site_id
+            if said not in (None, consent.coordinator):
+                raise NotConsented(
+                    f"project {consent.name!r} ({consent.project_id}) was joined under the coordinator "
+                    f"{consent.coordinator}, and the hub invites to it under {said}"
+                )
+
+    def _not_served(self, entry: Entry, refusal: NotConsented) -> str:
+        """Fail the seat, or the coordinator's round, once; nothing else follows from such an entry."""
+        try:
+            if entry.kind in ("invited", "round_started") and not self._refused_before(entry):
+                self._log("not served", project=entry.project_id, run=entry.run_id, detail=str(refusal))
+                self._refuse_seat(entry, _reason(refusal))
+            elif entry.kind == "aggregate":
+                self._log("not served", project=entry.project_id, run=entry.run_id, detail=str(refusal))
+                self._send(entry, self._keep(entry, _NO_MODEL, {"failure": _reason(refusal)}))
+        except Overtaken:
+            pass
+        except Refused as error:
+            if error.status == UNAUTHORIZED:
+                raise
+        return f"not served: {refusal.slug}"
+
+    def _refused_before(self, entry: Entry) -> bool:
+        """A lying hub may invite to the same seat for ever; it is told once."""
+        return self.state.failed_before(*_task(entry), entry.seq)
+
+    def _refuse_seat(self, entry: Entry, reason: str) -> None:
+        run_id, task_seq = _task(entry)
+        if entry.kind == "invited" and not self.state.reports(entry.seq):
+            facts = msgspec.json.decode(entry.facts, type=Uninvited)
+            seat = Seat(run_id, task_seq, facts.report_seq, b"{}", facts.number, facts.attempt)
+            self.state.keep_seat(seat)
+        self._report(entry, "fail", reason=reason)
 
     # what a kind of entry leads to
 
@@ -154,6 +212,7 @@ class Steps:
             number=facts.number,
             attempt=facts.attempt,
             model_id=entry.message.id if entry.message else (known.model_id if known else None),
+            project_id=entry.project_id,
         )
         self.state.keep_seat(seat)
         for report in made:  # before a crash; nothing may come in between their numbers
@@ -282,12 +341,11 @@ class Steps:
         shutil.rmtree(self._runs() / entry.run_id, ignore_errors=True)
 
     def _member_invited(self, entry: Entry) -> None:
-        """Accept an invitation to a project that the site's configuration names."""
+        """Accept an invitation to a project that this site serves, or is configured to join."""
         project_id = entry.project_id
         assert project_id is not None
         project = self._patience.asked(entry, lambda: self.client.project(project_id))
-        if project.name in self.settings.join.projects:
-            self._patience.asked(entry, lambda: self.join(project))
+        self._patience.asked(entry, lambda: self.joining.invited(project, self.settings.join))
 
     # how
 
@@ -361,11 +419,12 @@ class Steps:
         project_id, number = entry.project_id or "", entry.round or 1
         finished = self.children.call(
             job,
-            lambda: self._patience.unwanted(entry),
+            lambda: self._patience.unwanted(entry) or not self.courier.consents.serves(entry.project_id),
             lambda text: self.logs.add(project_id, run_id, task_seq, number, text),
         )
         if finished is None:
             self._patience.go_on(entry)
+            self._consented(entry)
             raise Overtaken
         return finished
 
@@ -450,4 +509,5 @@ def _without(left_out: Sequence[LeftOut]) -> dict[str, object]:
 
 def _reason(error: SealError) -> str:
     """What the coordinator is told of a payload that could not be sealed or opened: a code, and the fact."""
-    return f"seal_{error.slug}: {error.fact}"[:REASON_AT_MOST]
+    code = error.slug if isinstance(error, NotConsented) else f"seal_{error.slug}"
+    return f"{code}: {error.fact}"[:REASON_AT_MOST]

@@ -16,13 +16,14 @@ from rich.console import Console
 from rich.table import Table as Rows
 
 from controller.answers import Run
-from controller.cli_common import model_of
+from controller.cli_common import joining_of, model_of
 from controller.client import Client
 from controller.clock import Clock, SystemClock, utc_now
+from controller.consents import Join
 from controller.durable import write_whole
 from controller.keys import fingerprint, words
 from controller.show import watch
-from controller.site import Folder, Join, Settings
+from controller.site import Folder, Settings
 from controller.tasks.arrays import unpack
 from demo import alone, secrecy
 from demo.hospitals import LABEL, Records, split, write
@@ -141,6 +142,7 @@ class Demo:
             description="Is a tumour malignant?",
             data_format="CSV, 30 measurements, label",
         )
+        joining_of(self.folders[COORDINATOR], self.coordinator).lead(project_id, PROJECT + self.mark)
         others = [name for name in self.folders if name != COORDINATOR]
         for name in others:
             self._start_agent(name)
@@ -155,12 +157,17 @@ class Demo:
             hub=self.hub,
             name=name + self.mark,
             description=f"hospital {name} of the demo",
-            join=Join(projects=[PROJECT + self.mark]),
+            join=[] if name == COORDINATOR else [self._join()],
             data={"train": "train.csv", "test": "test.csv"},
         )
         folder.create(settings, enrolment.token)
         write(records.training[name], folder.path / "train.csv")
         write(records.test, folder.path / "test.csv")
+
+    def _join(self) -> Join:
+        """What the others are told by telephone: the project's name, and the twelve words of who leads it."""
+        identity = self.folders[COORDINATOR].identity().public_key().public_bytes_raw()
+        return Join(project=PROJECT + self.mark, coordinator=words(fingerprint(identity)))
 
     def _start_agent(self, name: str) -> None:
         command = [str(ROOT / "fedyard-site"), "--folder", str(self.folders[name].path), "run"]

@@ -22,8 +22,10 @@ from storage.views.sight import (
 )
 
 _PROJECT = (
-    "SELECT id, organisation_id, coordinator_site_id, name, description, data_format, client_image, joining, "
-    "max_live_runs, tasks_json, last_run_number, created_at, archived_at, version, sealed FROM projects"
+    "SELECT projects.id, projects.organisation_id, projects.coordinator_site_id, projects.name, projects.description, "
+    "projects.data_format, projects.client_image, projects.joining, projects.max_live_runs, projects.tasks_json, "
+    "projects.last_run_number, projects.created_at, projects.archived_at, projects.version, projects.sealed, "
+    "leading.name, leading.identity_key FROM projects JOIN sites leading ON leading.id = projects.coordinator_site_id"
 )
 _MEMBERSHIP = (
     "SELECT memberships.project_id, memberships.site_id, sites.name, memberships.role, memberships.state, "
@@ -57,7 +59,7 @@ def projects(
         where,
         paging,
         _project,
-        order=("created_at", "id"),
+        order=("projects.created_at", "projects.id"),
         cursor_of=lambda one: Cursor(one[11], one[0]),
     )
 
@@ -97,11 +99,13 @@ def may_see_members(database: Database, subject: Subject, ident: Id) -> bool:
 
 def _project(one: Row) -> Project:
     ident, of, coordinator, name, description, data_format, image, joining, live, *rest = one
-    tasks, last, at, archived, version, sealed = rest
+    tasks, last, at, archived, version, sealed, coordinator_name, identity_key = rest
     return Project(
         id=ident,
         organisation_id=of,
         coordinator_site_id=coordinator,
+        coordinator_name=coordinator_name,
+        coordinator_identity_key=identity_key,
         name=name,
         description=description,
         data_format=data_format,

@@ -132,9 +132,13 @@ class MemberKey(Resource, frozen=True):
 
 
 class Project(Resource, frozen=True):
+    """coordinator_identity_key: base64, so that who joins can hold the coordinator to an identity that he knows."""
+
     id: Uuid
     organisation_id: Uuid
     coordinator_site_id: Uuid
+    coordinator_name: str
+    coordinator_identity_key: str
     name: str
     description: str
     data_format: str

@@ -17,8 +17,10 @@ from broker.protocol import codec
 from broker.protocol import commands as c
 from config.clock import SystemClock, draw_id
 from controller.answers import Run
+from controller.cli_common import joining_of
 from controller.client import Client
-from controller.site import Folder, Join, Settings, Tasks
+from controller.consents import UNKNOWN, Join
+from controller.site import Folder, Settings, Tasks
 from ops.accounts import create_account
 from ops.servers.postgres import PrivatePostgres
 from ops.servers.rabbitmq import PrivateRabbitmq
@@ -30,6 +32,7 @@ from tests.ops.program import ROOT, Program, environment, until
 MARK = "the-mark-that-may-be-seen"
 """Said in the open, to show that whoever looks would find."""
 SITES = ("north", "east", "west")
+PROJECTS = ("canary", "fails")
 
 
 class World:
@@ -73,7 +76,7 @@ class World:
         settings = Settings(
             hub=self.api,
             name=name,
-            join=Join(projects=["canary"]),
+            join=[] if name == SITES[0] else [Join(project=one, coordinator=UNKNOWN) for one in PROJECTS],
             tasks=Tasks(allow=["tests.canary.secret:Secret"]),
         )
         self.folders[name].create(settings, enrolment.token)
@@ -148,9 +151,9 @@ def test_nothing_in_the_hub_holds_the_canary(world: World) -> None:
     failing = north.create_project(
         "fails", [{**task, "parameters": {"fail": True}, "contract": {"quorum": 1}}], joining="open"
     )
-    for name in SITES[1:]:
-        world.clients[name].put_member(failing, world.ids[name])
-    until(lambda: sum(m.state == "active" for m in north.members(project)) == len(SITES))
+    for made, name in zip((project, failing), PROJECTS, strict=True):
+        joining_of(world.folders["north"], north).lead(made, name)
+        until(lambda: sum(m.state == "active" for m in north.members(made)) == len(SITES))  # noqa: B023
 
     def trouble() -> None:
         for role in ("decider", "web.wsgi", "relay"):

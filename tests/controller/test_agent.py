@@ -226,7 +226,7 @@ def test_who_joined_after_the_model_was_made_says_what_it_can_take_part_in(world
     (late,) = world.sites(tmp_path, "late")
     try:
         late.start()
-        late.client.put_member(project.id, late.site_id)
+        late.join(project.id)
         run = project.finished(project.coordinator.restart_run(first, "reached").id)
     finally:
         late.kill()

@@ -46,7 +46,11 @@ def test_from_init_to_a_stopped_and_restarted_run(site, tmp_path) -> None:
     project = f"p {tmp_path.name}"
     assert north("whoami")[1].startswith(f"site {north_name} (")
     assert north("project", "create", project, "--tasks", tasks_file(tmp_path))[0] == 0
-    assert east("project", "join", project, "--notes", "please") == (0, f"{project}: requested\n", "")
+    code, _, complaint = east("project", "join", project, "--notes", "please")
+    assert (code, "say whose project it is" in complaint) == (2, True)
+    words = north("fingerprint")[1].splitlines()[2].split()
+    code, out, _ = east("project", "join", project, "--notes", "please", "--coordinator", *words)
+    assert (code, out.splitlines()[0]) == (0, f"{project}: requested")
     assert north("project", "approve", project, east_name) == (0, f"{east_name}: active\n", "")
     assert "participant" in north("project", "members", project)[1]
     code, out, _ = north("run", "start", project)
@@ -58,7 +62,13 @@ def test_from_init_to_a_stopped_and_restarted_run(site, tmp_path) -> None:
     assert north("run", "stop", f"{project}/1")[0] == 0
     code, out, _ = north("run", "watch", f"{project}/1")
     assert (code, "run 1, attempt 2: cancelled (stopped)" in out) == (1, True)
-    assert east("project", "leave", project) == (0, f"{project}: left\n", "")
+    assert "yes" in east("project", "list")[1]
+    shown = east("consents")[1]
+    assert f"{project} (" in shown
+    assert ", by people\n" in shown
+    assert " ".join(words) in shown
+    code, out, _ = east("project", "leave", project)
+    assert (code, out.splitlines()) == (0, [f"{project}: this site does not serve it any more", f"{project}: left"])
 
 
 def test_errors_are_one_line(site, tmp_path) -> None:
@@ -80,7 +90,7 @@ def test_a_participant_cannot_start_a_run(site, tmp_path) -> None:
     (north, _), (east, _) = site("north"), site("east")
     project = f"q {tmp_path.name}"
     north("project", "create", project, "--tasks", tasks_file(tmp_path), "--joining", "open")
-    assert east("project", "join", project)[1] == f"{project}: active\n"
+    assert east("project", "join", project, "--coordinator", "unknown")[1].startswith(f"{project}: active\n")
     code, _, complaint = east("run", "start", project)
     assert code == 1
     assert "403" in complaint

@@ -8,7 +8,8 @@ import msgspec
 
 from controller import seal_errors
 from controller.answers import TaskSpec
-from controller.site import Folder, Join, Keys, Settings, Tasks
+from controller.consents import Join
+from controller.site import Folder, Keys, Settings, Tasks
 from controller.tasks.registry import task_of
 from controller.trust import TrustSettings
 from tests.controller.world import World
@@ -34,6 +35,7 @@ def test_its_task_runs_at_a_site_that_allows_it(world: World, tmp_path) -> None:
         north.start()
         task = {"name": "mean", "model": "mean_dose:MeanDose", "parameters": {"column": 1}}
         project = north.client.create_project(f"docs {tmp_path.name}", [task], sealed="optional")
+        north.serve(project)
         run_id = north.client.start_run(project).id
         run = until(lambda: (r := north.client.run(run_id)).finished and r)
         assert run.state == "succeeded", (north.path / "agent.log").read_text()

@@ -29,7 +29,7 @@ def test_models_are_listed_and_fetched_but_not_by_who_joined_later(
         with np.load(target) as arrays:
             assert arrays["total"][0] == float(version)
     (late,) = world.sites(tmp_path, "late")
-    late.client.put_member(project.id, late.site_id)
+    late.join(project.id)
     assert "sites" in site_command(late, "models", name).stdout
     refused = site_command(late, "models", name, "--get", "1", "--to", str(tmp_path / "late.npz"))
     assert refused.returncode == 1

@@ -5,8 +5,9 @@ import threading
 
 import pytest
 
+from controller.consents import Join
 from controller.hub_errors import Refused, Unavailable
-from controller.site import Folder, Join, Settings, SiteError, Tasks
+from controller.site import Folder, Settings, SiteError, Tasks
 from tests.controller.rude import DROP, Answer, rude_hub
 
 CREATED = Answer(201, {"id": "site-1", "token_id": "t", "token": None})
@@ -16,13 +17,20 @@ ME = Answer(body={"kind": "site", "id": "site-1", "name": "north"})
 
 def folder(tmp_path, hub: str = "http://127.0.0.1:1") -> Folder:
     made = Folder(tmp_path / "north")
-    made.create(Settings(hub=hub, name="north", data={"train": "t.csv"}, join=Join(projects=["p"])), "one-time")
+    join = [Join(project="p", coordinator="unknown")]
+    made.create(Settings(hub=hub, name="north", data={"train": "t.csv"}, join=join), "one-time")
     return made
 
 
 def test_settings_come_back_as_they_were_written(tmp_path) -> None:
     odd = Settings(
-        hub="https://hub.example", name='nor"th\\', description="a\nb\x7f #", join=Join(projects=['"p"'], notes="n")
+        hub="https://hub.example",
+        name='nor"th\\',
+        description="a\nb\x7f #",
+        join=[
+            Join(project='"p"', coordinator="unknown", notes="n"),
+            Join(project="q", coordinator="0b6f6f0e-3a0f-4e39-9d0e-3b0f3a1f6f0e"),
+        ],
     )
     made = Folder(tmp_path / "x")
     made.create(odd, "one-time")
@@ -53,6 +61,9 @@ def test_a_folder_holds_one_site(tmp_path) -> None:
         'hub = "ftp://h"\nname = "n"',
         'hub = "http://user:password@h"\nname = "n"',
         'hub = "http://h"\nname = "n"\n[tasks]\nallow = ["os"]',
+        'hub = "http://h"\nname = "n"\n[join]\nprojects = ["p"]',
+        'hub = "http://h"\nname = "n"\n[[join]]\nproject = "p"',
+        'hub = "http://h"\nname = "n"\n[[join]]\nproject = "p"\ncoordinator = "somebody"',
         "[",
     ],
 )

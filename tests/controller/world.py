@@ -17,9 +17,11 @@ from urllib.parse import urlsplit
 
 from controller import sealing
 from controller.answers import Entry, Run, TaskRun
+from controller.cli_common import joining_of
 from controller.client import Client
 from controller.clock import micros_now
-from controller.site import Folder, Join, Settings, Tasks
+from controller.consents import UNKNOWN, Join, Wanted
+from controller.site import Folder, Settings, Tasks
 from tests.ops.program import ROOT, environment, until
 
 TASKS = "tests.controller.tasks_of_tests"
@@ -70,6 +72,15 @@ class SiteProcess:
                 stderr=log,
             )
         return self
+
+    def serve(self, project_id: str) -> None:
+        """As its people do with `project join`, but for asking the hub."""
+        joining_of(self.folder, self.client).agree(self.client.project(project_id), Wanted(), "people")
+
+    def join(self, project_id: str) -> None:
+        """Consent, and be a member, if it does not coordinate the project."""
+        self.serve(project_id)
+        joining_of(self.folder, self.client).ask(self.client.project(project_id), "")
 
     @property
     def pid(self) -> int:
@@ -157,13 +168,13 @@ def project_of(
     contract = {"select_within_s": 60, "train_within_s": 60, "aggregate_within_s": 60, **options.pop("contract", {})}
     task = {"name": "train", "model": f"{TASKS}:{model}", "rounds": rounds, "contract": contract, **options}
     made = sites[0].client.create_project(f"project of {sites[0].name}", [task], joining="open", sealed=sealed)
-    for site in sites[1:]:
-        site.client.put_member(made, site.site_id)
+    for site in sites:
+        site.join(made)
     return Project(sites, made)
 
 
-def joining(project: str) -> Join:
-    return Join(projects=[project], notes="let me in")
+def joining(project: str, coordinator: str = UNKNOWN) -> list[Join]:
+    return [Join(project=project, coordinator=coordinator, notes="let me in")]
 
 
 # a wire that can be cut

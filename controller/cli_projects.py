@@ -1,0 +1,233 @@
+"""The commands about projects and this site's consent to serve them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from controller.answers import Project
+from controller.cli_common import (
+    UsageError,
+    client_of,
+    command,
+    folder_of,
+    joining_of,
+    project_named,
+    projects_called,
+    table_of,
+)
+from controller.client import Client
+from controller.clock import micros_now
+from controller.consents import (
+    UNKNOWN,
+    Consent,
+    Consents,
+    Join,
+    Wanted,
+    choose,
+    consent_to,
+    describe,
+    parse_coordinator,
+)
+from controller.hub_errors import Refused, Unavailable
+from controller.keys import MICROS, fingerprint, hex_groups, words
+
+NO_ANSWER = 1
+"""Exit code of `project leave` where the site has left, and the hub does not know of it."""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Put the commands to the others."""
+    command(commands, "consents", "the projects that this site serves, since when, and by whose word", _consents)
+    project = commands.add_parser("project", help="create, join, leave, list; members, approve")
+    projects = project.add_subparsers(required=True, metavar="COMMAND")
+    create = command(projects, "create", "a project with this site as its coordinator", _create)
+    create.add_argument("name")
+    create.add_argument("--tasks", required=True, help="JSON file with a list of tasks (docs/sites.md)")
+    create.add_argument("--description", default="")
+    create.add_argument("--joining", choices=("open", "approval", "invitation"), default="approval")
+    command(projects, "list", "the projects that this site may see, and which of them it serves", _list)
+    join = command(projects, "join", "serve a project: join it, ask to, or accept its invitation", _join)
+    join.add_argument("name", help="its name or id")
+    join.add_argument(
+        "--coordinator",
+        nargs="+",
+        metavar="WHO",
+        help=f"whose project it is: the site's id, its fingerprint (twelve words or hex digits), or {UNKNOWN}",
+    )
+    join.add_argument("--notes", default="")
+    leave = command(projects, "leave", "serve it no longer, from this moment: leave, or decline an invitation", _leave)
+    leave.add_argument("name", help="its name or id")
+    command(projects, "members", "who takes part", _members).add_argument("name")
+    approve = command(projects, "approve", "let a site in that has asked", _approve)
+    approve.add_argument("name")
+    approve.add_argument("site", help="its name or id")
+
+
+def joins_of(projects: Sequence[str], coordinators: Sequence[str]) -> list[Join]:
+    """What --join and --coordinator of `init` mean: one coordinator for all, or one for each project in their order."""
+    whose = [*coordinators] or [UNKNOWN]
+    if len(whose) == 1:
+        whose *= max(1, len(projects))
+    if len(whose) != len(projects) and coordinators:
+        raise UsageError(f"{len(coordinators)} --coordinator for {len(projects)} --join: say one for all, or one each")
+    try:
+        return [Join(project=name, coordinator=who) for name, who in zip(projects, whose, strict=False)]
+    except ValueError as error:
+        raise UsageError(f"--coordinator: {error}") from None
+
+
+def _create(chosen: argparse.Namespace) -> None:
+    try:
+        tasks = msgspec.json.decode(Path(chosen.tasks).read_bytes(), type=list[dict[str, object]])
+    except (OSError, msgspec.DecodeError) as error:
+        raise UsageError(f"--tasks {chosen.tasks}: {error}") from None
+    folder = folder_of(chosen)
+    client = client_of(folder)
+    made = client.create_project(chosen.name, tasks, description=chosen.description, joining=chosen.joining)
+    joining_of(folder, client).lead(made, chosen.name)
+    print(f"project {made}")
+
+
+def _list(chosen: argparse.Namespace) -> None:
+    folder = folder_of(chosen)
+    consents = folder.consents().all()
+    table = table_of("project", "coordinator", "joining", "tasks", "runs", "served", "id")
+    for project in client_of(folder).projects():
+        tasks = ", ".join(f"{task.name} ({task.model}, {task.rounds} rounds)" for task in project.tasks)
+        table.add_row(
+            project.name,
+            project.coordinator_name,
+            project.joining,
+            tasks,
+            str(project.last_run_number),
+            _served(consents.get(project.id), project),
+            project.id,
+        )
+    Console().print(table)
+
+
+def _served(consent: Consent | None, project: Project) -> str:
+    if consent is None:
+        return "no"
+    if not consent.live:
+        return "left"
+    same = (consent.coordinator, consent.identity) == (project.coordinator_site_id, project.coordinator_identity_key)
+    return "yes" if same else "NOT UNDER THIS COORDINATOR"
+
+
+def _consents(chosen: argparse.Namespace) -> None:
+    """Without the hub: what is in the folder is what counts."""
+    folder = folder_of(chosen)
+    pins = folder.trust(folder.settings()).pins()
+    for consent in sorted(folder.consents().all().values(), key=lambda one: one.at):
+        name = pins[consent.coordinator].name if consent.coordinator in pins else "this site"
+        finger = fingerprint(consent.identity)
+        until = "" if consent.live else f", left {_time(consent.withdrawn_at)}"
+        print(f"{consent.name} ({consent.project_id})\n  served since {_time(consent.at)}, by {consent.by}{until}")
+        print(f"  coordinator {name} ({consent.coordinator})\n  {hex_groups(finger)}\n  {words(finger)}")
+
+
+def _join(chosen: argparse.Namespace) -> None:
+    folder = folder_of(chosen)
+    client = client_of(folder)
+    joining = joining_of(folder, client)
+    project = _meant(client, chosen)
+    own = project.coordinator_site_id == folder.site_id()
+    if chosen.coordinator is None and not own:
+        raise UsageError(
+            f"say whose project it is with --coordinator. The hub shows {describe(project)}: compare these words with "
+            f"its people, or say --coordinator {UNKNOWN} to believe the hub this once"
+        )
+    wanted = Wanted(site_id=folder.site_id()) if own else _wanted(chosen)
+    before = joining.consents.all().get(project.id)
+    consent = joining.agree(project, wanted, "people")
+    try:
+        membership = joining.ask(project, chosen.notes)
+    except Refused:
+        _as_before(joining.consents, consent, before)
+        raise
+    print(f"{project.name}: {membership.state if membership else 'served; this site coordinates it'}")
+    if membership:
+        compared = "as you said" if wanted.finger else "nobody has compared it"
+        finger = fingerprint(consent.identity)
+        print(f"its coordinator is {project.coordinator_name} ({consent.coordinator}), {compared}: {words(finger)}")
+
+
+def _meant(client: Client, chosen: argparse.Namespace) -> Project:
+    project = choose(projects_called(client, chosen.name), chosen.name, _wanted(chosen))
+    if project is None:
+        raise UsageError(f"there is no project {chosen.name!r}, or this site may not see it")
+    return project
+
+
+def _wanted(chosen: argparse.Namespace) -> Wanted:
+    try:
+        return parse_coordinator(" ".join(chosen.coordinator)) if chosen.coordinator else Wanted()
+    except ValueError as error:
+        raise UsageError(f"--coordinator: {error}") from None
+
+
+def _as_before(consents: Consents, given: Consent, before: Consent | None) -> None:
+    """The hub refused: what was given for this request alone goes."""
+    if before is None or not before.live:
+        consents.withdraw(given, micros_now())
+
+
+def _leave(chosen: argparse.Namespace) -> int:
+    """First in the site, then at the hub."""
+    folder = folder_of(chosen)
+    consents = folder.consents()
+    known = consents.named(chosen.name)
+    if len(known) > 1:
+        known = [one for one in known if one.live] or known[:1]
+    if len(known) > 1:
+        shown = ", ".join(f"{one.project_id} (coordinator {one.coordinator})" for one in known)
+        raise UsageError(f"{len(known)} projects are called {chosen.name!r}: {shown}; say the id")
+    for consent in known:
+        if consent.live:
+            consents.withdraw(consent, micros_now())
+            print(f"{consent.name}: this site does not serve it any more")
+    client = client_of(folder)
+    try:
+        project = client.project(known[0].project_id) if known else project_named(client, chosen.name)
+        if not known:
+            consents.withdraw(consent_to(project, "people", micros_now()), micros_now())
+        if project.coordinator_site_id == folder.site_id():
+            print(f"{chosen.name}: this site coordinates it; its runs fail from now on. Archive it to end it")
+            return 0
+        membership = client.remove_member(project.id, folder.site_id())
+    except (Refused, Unavailable) as error:
+        if not known:
+            raise
+        print(f"{chosen.name}: the hub has not heard of it: {error}. Say it again later")
+        return NO_ANSWER
+    print(f"{chosen.name}: {membership.state}")
+    return 0
+
+
+def _members(chosen: argparse.Namespace) -> None:
+    client = client_of(folder_of(chosen))
+    table = table_of("site", "role", "state", "notes", "id")
+    for member in client.members(project_named(client, chosen.name).id):
+        table.add_row(member.site_name or "", member.role or "", member.state, member.notes, member.site_id)
+    Console().print(table)
+
+
+def _approve(chosen: argparse.Namespace) -> None:
+    client = client_of(folder_of(chosen))
+    project = project_named(client, chosen.name)
+    found = [m for m in client.members(project.id) if chosen.site in (m.site_id, m.site_name)]
+    if not found:
+        raise UsageError(f"no site {chosen.site!r} has asked to join {chosen.name}")
+    membership = client.put_member(project.id, found[0].site_id)
+    print(f"{chosen.site}: {membership.state}")
+
+
+def _time(micros: int | None) -> str:
+    return "" if micros is None else datetime.fromtimestamp(micros / MICROS, UTC).isoformat(timespec="seconds")
