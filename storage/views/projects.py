@@ -25,7 +25,7 @@ _PROJECT = (
     "SELECT projects.id, projects.organisation_id, projects.coordinator_site_id, projects.name, projects.description, "
     "projects.data_format, projects.client_image, projects.joining, projects.max_live_runs, projects.tasks_json, "
     "projects.last_run_number, projects.created_at, projects.archived_at, projects.version, projects.sealed, "
-    "leading.name, leading.identity_key FROM projects JOIN sites leading ON leading.id = projects.coordinator_site_id"
+    "boss.name, boss.identity_key FROM projects JOIN sites boss ON boss.id = projects.coordinator_site_id"
 )
 _MEMBERSHIP = (
     "SELECT memberships.project_id, memberships.site_id, sites.name, memberships.role, memberships.state, "

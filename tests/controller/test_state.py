@@ -152,9 +152,18 @@ def test_a_seal_is_opened_in_one_place(tmp_path, state) -> None:
     assert state.first_opened("s1", "message 2", expires=5)
 
 
-def test_the_first_coordinator_is_remembered(tmp_path, state) -> None:
-    assert state.coordinator("p", "north") == "north"
-    assert State(tmp_path / "state.sqlite").coordinator("p", "mallory") == "north"
+def test_a_run_belongs_to_the_project_that_it_was_first_shown_in(tmp_path, state) -> None:
+    assert state.project_of("r") is None
+    state.keep_seat(Seat("r", 1, 0, b"{}", 1, 1))
+    assert state.project_of("r") is None
+    state.keep_seat(Seat("r", 2, 0, b"{}", 1, 1, project_id="p"))
+    assert State(tmp_path / "state.sqlite").project_of("r") == "p"
+
+
+def test_a_seat_that_was_given_up_is_known(state) -> None:
+    state.keep_seat(Seat("r", 1, 0, b"{}", 1, 1))
+    state.keep_report(report("fail", 1))
+    assert [state.failed_before("r", 1, seq) for seq in (1, 2)] == [False, True]
 
 
 def test_what_was_made_stays_while_its_report_is_sealed_anew(tmp_path, state) -> None:
