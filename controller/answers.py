@@ -114,7 +114,8 @@ class Membership(Answer, frozen=True, kw_only=True):
     state: str
     site_name: str | None = None
     role: str | None = None
-    notes: str = ""
+    notes: str | None = None
+    """None where they are not for this site."""
 
 
 class Model(Answer, frozen=True, kw_only=True):

@@ -215,7 +215,7 @@ def _members(chosen: argparse.Namespace) -> None:
     client = client_of(folder_of(chosen))
     table = table_of("site", "role", "state", "notes", "id")
     for member in client.members(project_named(client, chosen.name).id):
-        table.add_row(member.site_name or "", member.role or "", member.state, member.notes, member.site_id)
+        table.add_row(member.site_name or "", member.role or "", member.state, member.notes or "", member.site_id)
     Console().print(table)
 
 

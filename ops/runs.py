@@ -42,7 +42,7 @@ def line(database: Database, run: RunHead) -> str:
 
 def why(database: Database, ident: Id, now: Micros) -> list[str] | None:
     """What the run waits for, in lines of text; None if there is no such run."""
-    run = runs.run(database, OPERATOR, ident)
+    run = runs.run(database, OPERATOR, ident, past=False)
     if run is None:
         return None
     return [line(database, run), *_why(database, run, now)]

@@ -39,7 +39,7 @@ def create_app(hub: Hub) -> Flask:
     prepare_structs()
     web = _assemble(hub)
     limit_bytes = hub.settings.request_limit_bytes + 1  # a body of unknown length is cut off here
-    app = DirectApp("fedyard", limit_bytes)
+    app = DirectApp("fedyard", limit_bytes, _finish)
     app.config["MAX_CONTENT_LENGTH"] = limit_bytes
     app.extensions["fedyard"] = web
     app.url_map = url_map()
@@ -50,7 +50,7 @@ def create_app(hub: Hub) -> Flask:
     if log.isEnabledFor(logging.DEBUG):
         _log_requests(app, hub)
     else:
-        app.go_directly([one for one in views if one[0].hot], errors.answer_to, _finish)
+        app.go_directly([one for one in views if one[0].hot])
     return app
 
 

@@ -44,11 +44,9 @@ class Tokens:
         if scheme.lower() != "bearer" or len(token) > _LONGEST_TOKEN:
             raise _unauthorized("token_not_valid", "send Authorization: Bearer <token>")
         found = self._remembered(sha256_hex(token.encode()))
-        if found is None:
-            detail = "the token is unknown or revoked, or its owner is gone; ask for another"
+        if found is None or (found.expires_at is not None and found.expires_at <= self._clock.now()):
+            detail = "the token is unknown, revoked, expired or used up, or its owner is gone; ask for another"
             raise _unauthorized("token_not_valid", detail)
-        if found.expires_at is not None and found.expires_at <= self._clock.now():
-            raise _unauthorized("token_not_valid", "the token has expired; ask for another")
         return found
 
     def _remembered(self, sha256: str) -> Bearer | None:
@@ -57,7 +55,7 @@ class Tokens:
             return known[0]
         generation = self._generation
         found = self._look_up(sha256)
-        if found is not None:
+        if found is not None and found.token_id is not None:  # an enrolment's is good for one call: asked each time
             self._remember(sha256, found, generation)
         return found
 

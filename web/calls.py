@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -27,7 +27,7 @@ from web.operations import Operation
 from web.parsing import body_of, query_of
 from web.transfers import Transfers
 from web.waiting import Newest, Undecided, Waiting
-from web.wellbeing import Remembered
+from web.wellbeing import Last, Remembered
 
 _json = msgspec.json.Encoder()
 
@@ -50,6 +50,7 @@ class Web:
     inboxes: Gathering[Wanted, Inbox | None]
     transfers: Transfers
     store_of_artifacts: Remembered
+    readiness: Last = field(default_factory=Last)
     clocks: Remembered
 
     @property

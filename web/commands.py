@@ -10,7 +10,6 @@ from storage.views import commands as views
 from storage.views.resources import time_text
 from web.bodies import WaitQuery
 from web.calls import Call, answer
-from web.errors import not_found
 from web.operations import ENROLMENTS, EVERYBODY, Operation
 from web.results import CommandView
 
@@ -19,16 +18,12 @@ UNANNOUNCED_S = 0.2
 
 
 def read(call: Call) -> Response:
-    web, ident = call.web, call.id("command_id")
+    """Another's command is like one that nobody sent: pending, for as long as it is waited for."""
+    web, subject, ident = call.web, call.caller.subject, call.id("command_id")
     outcome = web.waiting.until(
-        ("command", ident), call.query.wait, lambda: views.outcome(web.database, ident), UNANNOUNCED_S
+        ("command", ident), call.query.wait, lambda: views.outcome_for(web.database, subject, ident), UNANNOUNCED_S
     )
-    if outcome is None:
-        return answer(CommandView(id=ident, state="pending"))
-    subject = call.caller.subject
-    if outcome.subject_id != subject.id and subject.role != "admin":
-        raise not_found("command", ident)
-    return answer(_shown(outcome))
+    return answer(CommandView(id=ident, state="pending") if outcome is None else _shown(outcome))
 
 
 def _shown(outcome: Outcome) -> CommandView:
@@ -50,7 +45,7 @@ OPERATIONS = (
         method="GET",
         path="/v1/commands/{command_id}",
         name="read_command",
-        about="What became of a command (who sent it, admin); pending also for an id that nobody sent",
+        about="What became of a command (who sent it, admin); pending where that is not known",
         does=read,
         who=EVERYBODY | ENROLMENTS,
         query=WaitQuery,

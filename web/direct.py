@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flask import Flask, Request, Response
 
+from web.errors import Refused, answer_to
 from web.operations import COUNTS, Operation
 from web.parsing import PATH_COUNT, PATH_ID
 
@@ -24,43 +25,41 @@ View: TypeAlias = Callable[..., Response]
 class DirectApp(Flask):
     """A Flask app with a shorter way for some calls."""
 
-    def __init__(self, name: str, limit_bytes: int) -> None:
+    def __init__(self, name: str, limit_bytes: int, finish: Callable[[Response], Response]) -> None:
+        """finish: every response."""
         super().__init__(name, static_folder=None)
+        self._finish = finish
         self._limit_bytes = limit_bytes
         self._places: dict[str, list[_Place]] = {}
-        self._answer: Callable[[Exception], Response] | None = None
-        self._finish: Callable[[Response], Response] | None = None
 
-    def go_directly(
-        self,
-        views: Sequence[tuple[Operation, View]],
-        answer: Callable[[Exception], Response],
-        finish: Callable[[Response], Response],
-    ) -> None:
-        """views: taking the request and its path's parameters. answer: to an exception. finish: every response."""
-        self._answer, self._finish = answer, finish
+    def go_directly(self, views: Sequence[tuple[Operation, View]]) -> None:
+        """views: taking the request and its path's parameters."""
         for operation, view in views:
             self._places.setdefault(operation.method, []).append(_Place(operation, view))
 
     def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
+        if _is_written_otherwise(environ):
+            return self._refused(environ, start_response)
         for place in self._places.get(environ["REQUEST_METHOD"], ()):
             found = place.match(path)
             if found is not None:
                 return self._directly(place.view, found, environ, start_response)
         return super().wsgi_app(environ, start_response)
 
+    def _refused(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        detail = "write the path as /openapi.json does: no escapes, no empty segments, no host"
+        return self._finish(Refused(400, "malformed", detail).response())(environ, start_response)
+
     def _directly(
         self, view: View, path: dict[str, Any], environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        assert self._answer is not None
-        assert self._finish is not None
         request = Request(environ)
         request.max_content_length = self._limit_bytes
         try:
             response = view(request, path)
         except Exception as error:  # noqa: BLE001 - the same answers as Flask's error handlers give
-            response = self._answer(error)
+            response = answer_to(error)
         response = self._finish(response)
         if response.is_streamed:
             return response(environ, start_response)
@@ -70,6 +69,16 @@ class DirectApp(Flask):
             headers.append(("Content-Length", str(len(content))))
         start_response(response.status, headers)
         return [content]
+
+
+def _is_written_otherwise(environ: WSGIEnvironment) -> bool:
+    """True if the server that is before us had to change the path to get at it: %2f, //, another host's address.
+
+    What a proxy allows by the path that it reads must be the path that is served. Every path of ours is plain.
+    Waitress hands the path on as it came, granian does not: docs/operations.md says what a proxy before that refuses.
+    """
+    written = environ.get("REQUEST_URI")
+    return written is not None and written.partition("?")[0] != environ["PATH_INFO"]
 
 
 class _Place:

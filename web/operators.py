@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 from flask import Response
 
+from config.logs import unit
 from storage.database import DatabaseUnavailable
 from storage.views import commands
 from web.calls import Call, answer
+from web.errors import Refused
 from web.metrics import CONTENT_TYPE
 from web.operations import NOBODY, Operation
 from web.results import Health, Readiness
+
+log = logging.getLogger(__name__)
 
 
 def healthz(_: Call) -> Response:
@@ -19,7 +25,8 @@ def healthz(_: Call) -> Response:
 def readyz(call: Call) -> Response:
     """The parts that a write passes through; 503 if one of them is down.
 
-    Where artifacts lie is told, and no more: without them everything else goes on.
+    What is wrong with a part names hosts and files: that is for admins, and for the log. Everybody else hears that it
+    is down. Where artifacts lie only costs transfers: without them everything else goes on.
     """
     web = call.web
     troubles = {
@@ -31,7 +38,11 @@ def readyz(call: Call) -> Response:
     }
     ready = not any(troubles.values())
     troubles["artifacts"] = web.store_of_artifacts.trouble()
-    parts = {part: trouble or "ok" for part, trouble in troubles.items()}
+    wrong = {part: trouble for part, trouble in troubles.items() if trouble}
+    if web.readiness.changed(wrong) and wrong:
+        log.warning("parts are not ready", extra=unit(**wrong))
+    told = _asked_by_admin(call)
+    parts = {part: "ok" if not trouble else trouble if told else "down" for part, trouble in troubles.items()}
     return answer(
         Readiness(status="ready" if ready else "not ready", parts=parts),
         200 if ready else 503,
@@ -41,6 +52,15 @@ def readyz(call: Call) -> Response:
 
 def metrics(call: Call) -> Response:
     return Response(call.web.metrics.text(), content_type=CONTENT_TYPE)
+
+
+def _asked_by_admin(call: Call) -> bool:
+    """With whatever token, or none: this is answered even where no token can be looked up."""
+    try:
+        subject = call.web.tokens.caller(call.request.headers.get("Authorization")).subject
+    except (Refused, DatabaseUnavailable):
+        return False
+    return subject.role == "admin"
 
 
 def _database_trouble(call: Call) -> str | None:
@@ -66,7 +86,7 @@ OPERATIONS = (
         method="GET",
         path="/readyz",
         name="readyz",
-        about="All parts work; 503 names those that do not",
+        about="All parts work; 503 names those that do not, to an admin also why",
         does=readyz,
         who=NOBODY,
         answers={200: Readiness, 503: Readiness},

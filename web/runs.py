@@ -41,7 +41,7 @@ def read(call: Call) -> Response:
         progress = views.progress_of(web.database, subject, ident)
         if progress is None:
             raise not_found("run", ident)
-        return progress[0] if progress[0] > after else None
+        return progress.version if progress.version > after else None
 
     if after is not None and call.query.wait > 0:
         web.waiting.until(("run", ident), call.query.wait, newer)
@@ -54,13 +54,17 @@ def _shown(call: Call, ident: Id) -> bytes:
     web, subject = call.web, call.caller.subject
     viewer = None if sees_everything(subject) else subject.id if subject.kind == "site" else subject.organisation_id
     progress = views.progress_of(web.database, subject, ident)
-    kept = None if progress is None else web.kept.get((ident, viewer), progress[0])
+    if progress is None:
+        raise not_found("run", ident)
+    kept = None if progress.past else web.kept.get((ident, viewer), progress.version)
     if kept is not None:
         return kept
-    found = views.run(web.database, subject, ident)
+    found = views.run(web.database, subject, ident, past=progress.past)
     if found is None:
         raise not_found("run", ident)
     text = written(found)
+    if progress.past:  # who leaves changes no version
+        return text
     web.kept.put((ident, viewer), found.version, text)
     return text
 
@@ -85,14 +89,15 @@ def restart(call: Call) -> Response:
 
 def read_events(call: Call) -> Response:
     web, subject, ident = call.web, call.caller.subject, call.id("run_id")
-    if views.progress_of(web.database, subject, ident) is None:
+    progress = views.progress_of(web.database, subject, ident)
+    if progress is None:
         raise not_found("run", ident)
     if wants_stream(call.request):
         return stream(call, ident)
     after, limit = call.query.after, call.query.limit
 
     def some() -> Listed[Event] | None:
-        found = events.of_run(web.database, subject, ident, after=after, limit=limit)
+        found = events.of_run(web.database, subject, ident, after=after, limit=limit, past=progress.past)
         return found if found.items else None
 
     found = web.waiting.until(("run", ident), call.query.wait, some)

@@ -69,11 +69,15 @@ def _still_allowed(call: Call, authorization: str | None) -> bool:
 def _over(call: Call, run: str) -> bool:
     """True also for who may not see the run any more. Asked before the events are read, so that none is left out."""
     progress = runs.progress_of(call.web.database, call.caller.subject, run)
-    return progress is None or progress[1] in RUN_FINAL
+    return progress is None or progress.state in RUN_FINAL
 
 
 def _page(call: Call, run: str, after: int) -> list[Event]:
-    return events.of_run(call.web.database, call.caller.subject, run, after=after, limit=_PAGE).items
+    web, subject = call.web, call.caller.subject
+    progress = runs.progress_of(web.database, subject, run)
+    if progress is None:
+        return []
+    return events.of_run(web.database, subject, run, after=after, limit=_PAGE, past=progress.past).items
 
 
 def _line(event: Event) -> bytes:

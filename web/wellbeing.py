@@ -35,3 +35,17 @@ class Remembered:
         finally:
             self._asking.release()
         return self._answer
+
+
+class Last:
+    """What was found the last time: said once, however often it is asked for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: object = None
+
+    def changed(self, found: object) -> bool:
+        """True if this is not what was found the time before."""
+        with self._lock:
+            before, self._found = self._found, found
+        return before != found

@@ -13,6 +13,8 @@ from broker.protocol.ids import sha256_hex
 CHUNK_BYTES = 4_194_304
 """All but the last have so many bytes."""
 DIGEST_BYTES = 32
+MOST_CHUNKS = 32_768
+"""Of one artifact: so many digests fit into a declaration."""
 _ABSENT = bytes(DIGEST_BYTES)
 
 

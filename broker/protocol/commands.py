@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from broker.protocol.chunks import DIGEST_BYTES, MOST_CHUNKS
 from broker.protocol.ids import Id
 from broker.protocol.states import Report
 
@@ -46,7 +47,7 @@ Sealed = Literal["required", "optional"]
 Role = Literal["admin", "member", "auditor"]
 ArtifactKind = Literal["initial", "update", "model", "log", "result"]
 Size = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
-Digests = Annotated[bytes, msgspec.Meta(max_length=1_048_576)]
+Digests = Annotated[bytes, msgspec.Meta(max_length=MOST_CHUNKS * DIGEST_BYTES)]
 """Raw SHA-256s of chunks, one after the other."""
 MOST_NESTED = 32
 """Levels of a task's parameters: far above anybody's need, far below what a parser's stack holds."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from broker.protocol.chunks import CHUNK_BYTES
+from broker.protocol.chunks import CHUNK_BYTES, MOST_CHUNKS
 from broker.protocol.commands import Subject
 from broker.protocol.ids import Id
 from broker.protocol.seals import read_seal, trimmed
 from storage.database import Database, Row
 from storage.views.resources import Artifact, ArtifactAbout, time_or_none, time_text
-from storage.views.sight import Clause, Cursor, Listed, Paging, member_of, own, page, row, sees_everything
+from storage.views.sight import Clause, Cursor, Listed, Paging, acting_member_of, own, page, row, sees_everything
 
 _ARTIFACT = (
     "SELECT artifacts.id, artifacts.project_id, artifacts.owner_site_id, artifacts.kind, artifacts.run_id, "
@@ -50,6 +50,7 @@ class Awaited(NamedTuple):
 
 def awaited(database: Database, subject: Subject, ident: Id, number: int) -> Awaited | None:
     """One chunk of an artifact of the subject's own."""
+    number = min(number, MOST_CHUNKS)  # beyond all that can be declared, and within what a database counts in
     mine = [Clause("artifacts.id = %s", (ident,)), own("artifacts.owner_site_id", subject)]
     conditions = " AND ".join(clause.sql for clause in mine)
     values = [value for clause in mine for value in clause.params]
@@ -130,8 +131,7 @@ def _meant_for(subject: Subject) -> Clause:
         "EXISTS (SELECT 1 FROM messages JOIN inbox ON inbox.message_id = messages.id "
         f"WHERE messages.artifact_id = artifacts.id AND {receiver.sql})"
     )
-    site = Subject(kind=subject.kind, id=subject.id, organisation_id=subject.organisation_id)  # as one who acts for it
-    (member,) = member_of("artifacts.project_id", site)
+    member = acting_member_of("artifacts.project_id", subject)
     return Clause(
         f"({owner.sql} OR {coordinator.sql} OR {sent} OR (artifacts.kind IN ('initial', 'model') AND {member.sql}))",
         (*owner.params, *coordinator.params, *receiver.params, *member.params),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.protocol.commands import Micros
+from broker.protocol.commands import Micros, Subject
 from broker.protocol.ids import Id
 from broker.protocol.records import Outcome
 from storage.database import Database
@@ -14,6 +14,13 @@ _OUTCOME = "SELECT id, kind, subject_kind, subject_id, state, status, answer_jso
 def outcome(database: Database, ident: Id) -> Outcome | None:
     """What became of a command, or None while it is not decided."""
     found = row(database, _OUTCOME, [Clause("id = %s", (ident,))])
+    return None if found is None else Outcome(*found)
+
+
+def outcome_for(database: Database, subject: Subject, ident: Id) -> Outcome | None:
+    """The same for the one who sent it, and for admins. To everybody else nobody has sent such a command."""
+    mine = [] if subject.role == "admin" else [Clause("subject_id = %s", (subject.id,))]
+    found = row(database, _OUTCOME, [Clause("id = %s", (ident,)), *mine])
     return None if found is None else Outcome(*found)
 
 

@@ -23,12 +23,17 @@ def of_stream(database: Database, stream: Id, *, after: int, limit: int) -> List
     return _listed(database, [Clause("stream_id = %s", (stream,))], after, limit)
 
 
-def of_run(database: Database, subject: Subject, run: Id, *, after: int, limit: int) -> Listed[Event]:
-    """A run's events behind `after`; a participant sees its own and nobody's. Who may read the run was asked before."""
+def of_run(
+    database: Database, subject: Subject, run: Id, *, after: int, limit: int, past: bool = False
+) -> Listed[Event]:
+    """A run's events behind `after`. Who may read the run was asked before.
+
+    A participant sees its own and nobody's, who has left the project (`past`) its own alone.
+    """
     where = [Clause("run_id = %s", (run,))]
     if not sees_whole(database, subject, run):
         mine = own("site_id", subject)
-        where.append(Clause(f"(site_id IS NULL OR {mine.sql})", mine.params))
+        where.append(mine if past else Clause(f"(site_id IS NULL OR {mine.sql})", mine.params))
     return _listed(database, where, after, limit)
 
 

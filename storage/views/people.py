@@ -26,7 +26,7 @@ _OWNERS = (
     "LEFT JOIN sites ON sites.id = tokens.owner_id AND sites.state <> 'retired' "
     "WHERE tokens.sha256 {any} AND tokens.revoked_at IS NULL"
 )
-_ENROLLING = "SELECT sha256, id, organisation_id, expires_at FROM enrolments WHERE sha256 {any}"
+_ENROLLING = "SELECT sha256, id, organisation_id, expires_at FROM enrolments WHERE sha256 {any} AND used_at IS NULL"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Bearer:
 
 
 def bearers(database: Database, hashes: Sequence[str]) -> list[Bearer | None]:
-    """The owners of the tokens with these hashes; None where it is unknown, revoked, or its owner is gone."""
+    """The owners of the tokens with these hashes; None where it is unknown, revoked, used up, or its owner is gone."""
     wanted = database.many(hashes)
     with database.connection():
         found = {row[0]: _bearer(row[1:]) for row in database.all(_OWNERS, wanted)}

@@ -29,7 +29,7 @@ _PROJECT = (
 )
 _MEMBERSHIP = (
     "SELECT memberships.project_id, memberships.site_id, sites.name, memberships.role, memberships.state, "
-    "memberships.notes, memberships.created_at, memberships.state_at FROM memberships "
+    "memberships.notes, memberships.created_at, memberships.state_at, sites.organisation_id FROM memberships "
     "JOIN sites ON sites.id = memberships.site_id"
 )
 
@@ -70,16 +70,21 @@ def project(database: Database, subject: Subject, ident: Id) -> Project | None:
 
 
 def members(database: Database, subject: Subject, project_id: Id, paging: Paging) -> Listed[Membership] | None:
-    """None unless the subject is a member (or may see everything)."""
+    """None unless the subject is a member (or may see everything).
+
+    Notes are for the coordinator, from the site that wrote them: nobody else reads them.
+    """
     seen = [*member_of("projects.id", subject), Clause("projects.id = %s", (project_id,))]
     if row(database, "SELECT 1 FROM projects", seen) is None:
         return None
+    coordinates = [Clause("projects.id = %s", (project_id,)), own("projects.coordinator_site_id", subject)]
+    all_notes = row(database, "SELECT 1 FROM projects", coordinates) is not None
     return page(
         database,
         _MEMBERSHIP,
         [Clause("memberships.project_id = %s", (project_id,))],
         paging,
-        _membership,
+        lambda one: _membership(one, subject, all_notes=all_notes),
         order=("memberships.created_at", "memberships.site_id"),
         cursor_of=lambda one: Cursor(one[6], one[1]),
     )
@@ -121,15 +126,20 @@ def _project(one: Row) -> Project:
     )
 
 
-def _membership(one: Row) -> Membership:
-    project_id, site_id, site_name, role, state, notes, created_at, state_at = one
+def _membership(one: Row, subject: Subject, *, all_notes: bool) -> Membership:
+    project_id, site_id, site_name, role, state, notes, created_at, state_at, organisation_id = one
+    mine = site_id == subject.id if subject.kind == "site" else _acts_for_sites_of(subject, organisation_id)
     return Membership(
         project_id=project_id,
         site_id=site_id,
         site_name=site_name,
         role=role,
         state=state,
-        notes=notes,
+        notes=notes if all_notes or mine else None,
         created_at=time_text(created_at),
         state_at=time_text(state_at),
     )
+
+
+def _acts_for_sites_of(subject: Subject, organisation_id: Id) -> bool:
+    return subject.role != "auditor" and subject.organisation_id == organisation_id

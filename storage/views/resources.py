@@ -159,7 +159,8 @@ class Membership(Resource, frozen=True):
     site_name: str
     role: Literal["coordinator", "participant"]
     state: MemberState
-    notes: str
+    notes: str | None
+    """For the coordinator, from the site that asks to join; None for everybody else."""
     created_at: Time
     state_at: Time
 
@@ -257,7 +258,10 @@ class Event(Resource, frozen=True):
 
 
 class LogPiece(Resource, frozen=True):
-    """A piece of a site's log of a task run. at: its place in the run's log. A sealed body is trimmed to its reader."""
+    """A piece of a site's log of a task run. at: its place in the run's log. A sealed body is trimmed to its reader.
+
+    body: None for who runs the network or audits it, and acts neither for the coordinator nor for the site.
+    """
 
     at: int
     site_id: Uuid
@@ -265,10 +269,11 @@ class LogPiece(Resource, frozen=True):
     seq: int
     round: int | None
     created_at: Time
-    body: bytes
+    body: bytes | None
+    size_bytes: int
 
     def __repr__(self) -> str:
-        return f"LogPiece({self.site_id} {self.task_seq} {self.seq}, {len(self.body)} bytes)"
+        return f"LogPiece({self.site_id} {self.task_seq} {self.seq}, {self.size_bytes} bytes)"
 
 
 class Delivery(Resource, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,7 +11,19 @@ from broker.protocol.commands import Subject, TaskSpec
 from broker.protocol.ids import Id
 from storage.database import Database, Row
 from storage.views.resources import Round, Run, RunHead, Seat, Submission, TaskRun, time_or_none, time_text
-from storage.views.sight import Clause, Cursor, Listed, Paging, member_of, own, page, row, rows, sees_everything
+from storage.views.sight import (
+    Clause,
+    Cursor,
+    Listed,
+    Paging,
+    acting_member_of,
+    own,
+    page,
+    row,
+    rows,
+    runs_seen,
+    sees_everything,
+)
 
 _RUN = (
     "SELECT id, project_id, number, attempt, state, reason, detail, coordinator_site_id, created_by, created_at, "
@@ -45,7 +58,7 @@ _spec = msgspec.json.Decoder(TaskSpec)
 def runs(
     database: Database, subject: Subject, paging: Paging, *, state: str | None, project: Id | None
 ) -> Listed[RunHead]:
-    where = member_of("runs.project_id", subject)
+    where = runs_seen(subject)
     if state is not None:
         where.append(Clause("runs.state = %s", (state,)))
     if project is not None:
@@ -61,20 +74,32 @@ def runs(
     )
 
 
-def progress_of(database: Database, subject: Subject, ident: Id) -> tuple[int, str] | None:
-    """The run's version and state, or None where the subject may not see it: the cheap look of a long poll."""
-    seen = [*member_of("runs.project_id", subject), Clause("runs.id = %s", (ident,))]
-    found = row(database, "SELECT version, state FROM runs", seen)
-    return None if found is None else (int(found[0]), str(found[1]))
+class Progress(NamedTuple):
+    """past: the subject sees the run for a seat that it had there, and has left the project since."""
+
+    version: int
+    state: str
+    past: bool
 
 
-def run(database: Database, subject: Subject, ident: Id) -> Run | None:
-    """The run; a participant sees its own seat and submissions only.
+def progress_of(database: Database, subject: Subject, ident: Id) -> Progress | None:
+    """How far the run is, or None where the subject may not see it: the cheap look of a long poll."""
+    seen = [Clause("runs.id = %s", (ident,)), *runs_seen(subject)]
+    member = Clause("1 = 1") if sees_everything(subject) else acting_member_of("runs.project_id", subject)
+    select = f"SELECT version, state, CASE WHEN {member.sql} THEN 0 ELSE 1 END FROM runs"
+    sql = f"{select} WHERE {' AND '.join(clause.sql for clause in seen)}"
+    with database.connection():
+        found = database.one(sql, *member.params, *(value for clause in seen for value in clause.params))
+    return None if found is None else Progress(int(found[0]), str(found[1]), bool(found[2]))
+
+
+def run(database: Database, subject: Subject, ident: Id, *, past: bool) -> Run | None:
+    """The run; a participant sees its own seat and submissions only, and who has left (`past`) no round after its own.
 
     The run's own row is read first, so what hangs on it is at least as new as its version says.
     """
     with database.connection():
-        found = row(database, _RUN, [*member_of("runs.project_id", subject), Clause("runs.id = %s", (ident,))])
+        found = row(database, _RUN, [Clause("runs.id = %s", (ident,)), *runs_seen(subject)])
         if found is None:
             return None
         mine = [] if _sees_whole(database, subject, ident) else [own("site_id", subject)]
@@ -85,6 +110,10 @@ def run(database: Database, subject: Subject, ident: Id) -> Run | None:
         newest = Clause("submissions.run_id = %s AND submissions.round > task_runs.round - %s", (ident, ROUNDS_SHOWN))
         submissions = _grouped(rows(database, _SUBMISSION, [newest, *mine], "ORDER BY submitted_at, site_id"))
     head = _head(found)
+    if past:
+        last = {task: max(seat[3] for seat in seats[task]) for task in seats}
+        rounds = _grouped([one for many in rounds.values() for one in many if one[1] <= last.get(one[0], 0)])
+        tasks = [one if last.get(one[0], 0) >= one[6] else _until(one, last.get(one[0], 0)) for one in tasks]
     shown = [
         _task_run(
             one,
@@ -96,6 +125,11 @@ def run(database: Database, subject: Subject, ident: Id) -> Run | None:
     return Run(**msgspec.structs.asdict(head), tasks=shown)
 
 
+def _until(task: Row, last: int) -> Row:
+    """A task as who has left saw it: in his last round, without the model that was made since."""
+    return (*task[:6], last, task[7], None, *task[9:])
+
+
 def sees_whole(database: Database, subject: Subject, ident: Id) -> bool:
     """True if the subject may see everything of this run: its coordinator, admins and auditors."""
     with database.connection():
@@ -103,8 +137,11 @@ def sees_whole(database: Database, subject: Subject, ident: Id) -> bool:
 
 
 def _sees_whole(database: Database, subject: Subject, ident: Id) -> bool:
-    if sees_everything(subject):
-        return True
+    return sees_everything(subject) or coordinates_run(database, subject, ident)
+
+
+def coordinates_run(database: Database, subject: Subject, ident: Id) -> bool:
+    """True if the subject acts for the site that coordinates the run."""
     mine = own("runs.coordinator_site_id", subject)
     return row(database, "SELECT 1 FROM runs", [Clause("runs.id = %s", (ident,)), mine]) is not None
 

@@ -63,9 +63,14 @@ def sees_everything(subject: Subject) -> bool:
 
 
 def own(column: str, subject: Subject) -> Clause:
-    """`column` names a site of the subject's own: a site itself, or for a member any of its organisation."""
+    """`column` names a site that the subject acts for: a site itself, for a member or admin any of its organisation.
+
+    An auditor acts for none, that of its own organisation neither: it sees what is on record, and no body.
+    """
     if subject.kind == "site":
         return Clause(f"{column} = %s", (subject.id,))
+    if subject.role == "auditor":
+        return Clause("1 = 0")
     return Clause(f"{column} IN (SELECT id FROM sites WHERE organisation_id = %s)", (subject.organisation_id,))
 
 
@@ -96,11 +101,23 @@ def projects_seen(subject: Subject) -> list[Clause]:
 
 def member_of(column: str, subject: Subject) -> list[Clause]:
     """`column` names a project in which the subject is an active member."""
-    if sees_everything(subject):
-        return []
+    return [] if sees_everything(subject) else [acting_member_of(column, subject)]
+
+
+def acting_member_of(column: str, subject: Subject) -> Clause:
+    """The same for who may read bodies: to run the network, or to audit it, is not enough."""
     mine = own("mine.site_id", subject)
     member = f"EXISTS (SELECT 1 FROM memberships mine WHERE mine.project_id = {column} AND mine.state = 'active' AND "
-    return [Clause(f"{member}{mine.sql})", mine.params)]
+    return Clause(f"{member}{mine.sql})", mine.params)
+
+
+def runs_seen(subject: Subject) -> list[Clause]:
+    """Runs of projects in which the subject is an active member, and those in which a site of its own had a seat."""
+    if sees_everything(subject):
+        return []
+    member, seat = acting_member_of("runs.project_id", subject), own("seats.site_id", subject)
+    took_part = f"EXISTS (SELECT 1 FROM seats WHERE seats.run_id = runs.id AND {seat.sql})"
+    return [Clause(f"({member.sql} OR {took_part})", (*member.params, *seat.params))]
 
 
 def rows(database: Database, select: str, where: Sequence[Clause], tail: str = "", *more: object) -> list[Row]:

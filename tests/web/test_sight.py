@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests.web.network import Caller, Network
-from tests.web.test_refusals import slug
+from tests.web.test_refusals import NOBODY, slug
 
 BODY = base64.b64encode(b"payload").decode()
 
@@ -216,8 +217,12 @@ def test_inboxes_hold_ones_own(world: World) -> None:
 
 def test_commands(world: World) -> None:
     sent = world["bergen"].call("POST", "/v1/tokens", {"label": "x", "sha256": "d" * 64})
-    path = f"/v1/commands/{sent.headers['Fedyard-Command']}"
-    assert who_gets(world, path) == {"admin", "bergen"}
+    ident = sent.headers["Fedyard-Command"]
+    for name in EVERYBODY:
+        shown = world[name].ok("GET", f"/v1/commands/{ident}")
+        nobodys = {**world[name].ok("GET", f"/v1/commands/{NOBODY}"), "id": ident}
+        assert (shown["state"] == "accepted") == (name in {"admin", "bergen"})
+        assert name in {"admin", "bergen"} or shown == nobodys
 
 
 def test_me(world: World) -> None:
@@ -226,3 +231,75 @@ def test_me(world: World) -> None:
     site = world["oslo"].ok("GET", "/v1/me")
     assert (site["kind"], site["name"], site["role"]) == ("site", "oslo", None)
     assert site["organisation_id"] == me["organisation_id"]
+
+
+def test_notes_are_for_the_coordinator(world: World) -> None:
+    oslo, bergen, bodo = world["oslo"], world["bergen"], world["bodo"]
+    project = world.net.project(oslo, joining="approval", name="with notes")
+    for site in (bergen, bodo):
+        site.ok("PUT", f"/v1/projects/{project}/members/{site.id}", {"notes": f"from {site.id}"})
+    oslo.ok("PUT", f"/v1/projects/{project}/members/{bergen.id}", {})
+    path = f"/v1/projects/{project}/members"
+    auditor = world.net.account(oslo.ok("GET", "/v1/me")["organisation_id"], "auditor")
+
+    def notes(caller: Caller) -> set[str]:
+        return {one["notes"] for one in caller.ok("GET", path)["items"]} - {None, ""}
+
+    everybodys = {f"from {bergen.id}", f"from {bodo.id}"}
+    for reader in (oslo, world["member of oslo"]):
+        assert notes(reader) == everybodys
+    for reader in (bergen, world["member of bergen"]):
+        assert notes(reader) == {f"from {bergen.id}"}
+    for reader in (world["admin"], auditor):
+        assert notes(reader) == set()
+
+
+class TestWhoHasLeft:
+    """A former member keeps sight of the runs that it had a seat in: of its own seat, its log and what it was told."""
+
+    def scene(self, net: Network) -> tuple[Caller, Caller, Caller, str]:
+        oslo, bergen, tromso = net.site("of oslo"), net.site("of bergen"), net.site("of tromso")
+        project = net.project(oslo, bergen, tromso, joining="open", name="left behind")
+        run = net.run(oslo, project)
+        for site in (oslo, bergen, tromso):
+            assert net.report(site, run, "ready", 1).status_code == 200
+        for site in (oslo, bergen, tromso):
+            assert net.report(site, run, "submit", 2, update=BODY).status_code == 200
+        pieces = {"seq": 1, "pieces": [BODY]}
+        for site in (bergen, tromso):
+            site.ok("POST", f"/v1/runs/{run}/tasks/1/logs/{site.id}", pieces)
+        bergen.ok("GET", f"/v1/runs/{run}")
+        bergen.ok("DELETE", f"/v1/projects/{project}/members/{bergen.id}")
+        oslo.ok("POST", f"/v1/runs/{run}/tasks/1/rounds/1/aggregated", {"model": BODY, "metrics": {"accuracy": 0.5}})
+        return oslo, bergen, tromso, run
+
+    def test_sees_its_own_part(self, make_net: Callable[..., Network]) -> None:
+        net = make_net()
+        _, bergen, tromso, run = self.scene(net)
+        assert run in [one["id"] for one in bergen.ok("GET", "/v1/runs")["items"]]
+        task = bergen.ok("GET", f"/v1/runs/{run}")["tasks"][0]
+        assert [seat["site_id"] for seat in task["seats"]] == [bergen.id]
+        assert [one["number"] for one in task["rounds"]] == [1]
+        assert (task["round"], task["model_message_id"]) == (1, None)
+        pieces = bergen.ok("GET", f"/v1/runs/{run}/logs")["items"]
+        assert [one["site_id"] for one in pieces] == [bergen.id]
+        events = bergen.ok("GET", f"/v1/runs/{run}/events?limit=200")["items"]
+        assert {one["site_id"] for one in events} == {bergen.id}
+        assert tromso.id not in bergen.get(f"/v1/runs/{run}").get_data(as_text=True)
+
+    def test_sees_no_other_run_of_the_project(self, make_net: Callable[..., Network]) -> None:
+        net = make_net()
+        oslo, bergen, _, run = self.scene(net)
+        project = oslo.ok("GET", f"/v1/runs/{run}")["project_id"]
+        later = net.run(oslo, project)
+        assert slug(bergen.get(f"/v1/runs/{later}"), 404) == "not_found"
+        assert slug(bergen.get(f"/v1/projects/{project}/runs"), 404) == "not_found"
+        assert [one["id"] for one in bergen.ok("GET", "/v1/runs")["items"]] == [run]
+
+
+def test_an_auditor_reads_no_body(world: World) -> None:
+    """That of the organisation whose site it is neither."""
+    for site, message in (("bergen", world.to_bergen), ("oslo", world.from_bergen)):
+        own = world.net.account(world[site].ok("GET", "/v1/me")["organisation_id"], "auditor")
+        assert slug(own.get(f"/v1/messages/{message}"), 404) == "not_found"
+        assert own.get(f"/v1/runs/{world.run}").status_code == 200

@@ -183,6 +183,7 @@ class TestFull:
 
 class TestDown:
     def test_without_the_broker_a_write_is_503_at_once(self, net: Network) -> None:
+        site = net.site("oslo")
         net.publisher.down = True
         refused = net.admin.call("POST", "/v1/organisations", {"name": "x"})
         assert slug(refused, 503) == "broker_unavailable"
@@ -191,6 +192,9 @@ class TestDown:
         ready = net.admin.get("/readyz")
         assert ready.status_code == 503
         assert ready.get_json()["parts"]["broker"] == "the broker does not answer"
+        for stranger in (net.stranger(None), net.stranger("unknown"), site):
+            told = stranger.get("/readyz")
+            assert (told.status_code, told.get_json()["parts"]["broker"]) == (503, "down")
         assert ready.get_json()["parts"]["database"] == "ok"
         net.publisher.down = False
         assert net.admin.call("POST", "/v1/organisations", {"name": "x"}).status_code == 201
@@ -384,9 +388,12 @@ class TestIdempotency:
         body = {"name": "oslo", "identity_key": KEY, "token_sha256": "a" * 64}
         headers = {"Idempotency-Key": "k"}
         first = enrolment.ok("POST", "/v1/sites", body, headers=headers)
-        second = enrolment.ok("POST", "/v1/sites", body, headers=headers)
-        assert first == second
         assert first["token"] is None
+        assert enrolment.call("POST", "/v1/sites", body, headers=headers).status_code == 401
+        admin = {"organisation_id": net.organisation("bergen"), "name": "x", "role": "member", "token_sha256": "b" * 64}
+        again = [net.admin.ok("POST", "/v1/accounts", admin, headers=headers) for _ in range(2)]
+        assert again[0] == again[1]
+        assert again[0]["token"] is None
 
     def test_a_report_sent_twice_is_told_apart_by_its_seq(self, net: Network) -> None:
         oslo, bergen = net.site("oslo"), net.site("bergen")
