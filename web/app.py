@@ -29,7 +29,7 @@ from web.metrics import Counts, Metrics
 from web.routing import operations, url_map
 from web.transfers import Transfers
 from web.waiting import Newest, Undecided, Waiting
-from web.wellbeing import Remembered
+from web.wellbeing import Last, Remembered
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,7 @@ def _assemble(hub: Hub) -> Web:
         inboxes=Gathering(functools.partial(views.inboxes, hub.database)),
         transfers=transfers,
         store_of_artifacts=Remembered(hub.blobs.ready, clock),
+        readiness=Last(),
         clocks=Remembered(functools.partial(_trouble_of_clocks, hub), clock),
     )
     hub.signals.subscribe(functools.partial(_heard, web), functools.partial(_lost, web))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -50,7 +50,7 @@ class Web:
     inboxes: Gathering[Wanted, Inbox | None]
     transfers: Transfers
     store_of_artifacts: Remembered
-    readiness: Last = field(default_factory=Last)
+    readiness: Last
     clocks: Remembered
 
     @property
