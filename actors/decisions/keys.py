@@ -10,6 +10,7 @@ import msgspec
 from actors.decisions.access import find, forbidden, missing, own_site
 from actors.decisions.draft import Decision, Draft, Refused
 from actors.decisions.sites import administered
+from actors.decisions.telling import by_another, tell
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.commands import Micros
@@ -102,8 +103,8 @@ def revoke_site_key(draft: Draft, command: c.RevokeSiteKey) -> Decision:
         ("site", site.id), EventKind.KEY_REVOKED, {"epoch": key.epoch, "reason": command.reason}, site_id=site.id
     )
     _tell(draft, key)
-    if draft.by.id != site.id and site.state != SiteState.RETIRED:
-        draft.notify(site.id, Notice.KEY_CHANGED, _facts(key))
+    if by_another(draft, site) and site.state != SiteState.RETIRED:
+        tell(draft, site, Notice.KEY_CHANGED, {**_facts(key), "reason": command.reason})
     return _answer(draft, key)
 
 
@@ -129,6 +130,8 @@ def report_conflict(draft: Draft, command: c.ReportConflict) -> Decision:
     }
     for each in (site, about):
         draft.event(("site", each.id), EventKind.IDENTITY_CONFLICT, facts, site_id=each.id)
+    if by_another(draft, site):
+        tell(draft, site, Notice.IDENTITY_CONFLICT, {"about_site_id": about.id})
     return draft.accept({"site_id": site.id, "about_site_id": about.id})
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from actors.decisions.access import acts_for, find, forbidden, is_admin, missing, need_admin
 from actors.decisions.draft import Decision, Draft, Refused
+from actors.decisions.telling import put_on_record
 from broker.protocol import commands as c
 from broker.protocol import records as r
-from broker.protocol.events import EventKind
+from broker.protocol.events import EventKind, Notice
 from broker.protocol.sweeps import RevokeTokensOf
 
 
@@ -84,12 +87,17 @@ def issue_token(draft: Draft, command: c.IssueToken) -> Decision:
     owner, organisation_id = _owner(draft, command.owner_kind, command.owner_id)
     scopes = " ".join(scope for scope in ("read", "write") if scope in command.scopes)
     token = add_token(draft, command.owner_kind, owner, command.sha256, command.label, scopes, command.expires_at)
-    draft.event(
-        ("organisation", organisation_id),
-        EventKind.TOKEN_ISSUED,
-        {"token_id": token.id, "owner_id": owner, "scopes": scopes},
-    )
+    facts: dict[str, Any] = {"token_id": token.id, "owner_id": owner, "label": token.label, "scopes": scopes}
+    facts |= {"expires_at": token.expires_at} if token.expires_at is not None else {}
+    draft.event(("organisation", organisation_id), EventKind.TOKEN_ISSUED, facts)
+    _tell_owner(draft, token, EventKind.TOKEN_ISSUED, Notice.TOKEN_ISSUED, facts)
     return draft.accept({"id": token.id}, 201)
+
+
+def _tell_owner(draft: Draft, token: r.Token, event: EventKind, notice: Notice, facts: dict[str, Any]) -> None:
+    """A site's people hear of every token of it: who holds one acts as the site, so no such act is surely its own."""
+    if token.owner_kind == "site":
+        put_on_record(draft, draft.have(r.Site, token.owner_id), event, notice, facts)
 
 
 def revoke_token(draft: Draft, command: c.RevokeToken) -> Decision:
@@ -100,7 +108,9 @@ def revoke_token(draft: Draft, command: c.RevokeToken) -> Decision:
         raise missing("token", command.token_id) from None
     if token.revoked_at is None:
         draft.change(token, revoked_at=draft.now)
-        draft.event(("organisation", organisation_id), EventKind.TOKEN_REVOKED, {"token_id": token.id})
+        facts = {"token_id": token.id, "owner_id": token.owner_id, "label": token.label}
+        draft.event(("organisation", organisation_id), EventKind.TOKEN_REVOKED, facts)
+        _tell_owner(draft, token, EventKind.TOKEN_REVOKED, Notice.TOKEN_REVOKED, facts)
     return draft.accept({"id": token.id})
 
 

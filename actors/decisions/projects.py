@@ -6,6 +6,7 @@ import msgspec
 
 from actors.decisions.access import acts_for, find, forbidden, is_coordinator, missing, need_coordinator, own_site, sees
 from actors.decisions.draft import Decision, Draft, Refused
+from actors.decisions.telling import by_another, put_on_record, tell
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind, Notice
@@ -90,6 +91,15 @@ def create_project(draft: Draft, command: c.CreateProject) -> Decision:
         EventKind.PROJECT_CREATED,
         {"name": project.name, "coordinator": site.id, "sealed": project.sealed},
     )
+    if by_another(draft, site):
+        put_on_record(
+            draft,
+            site,
+            EventKind.PROJECT_CREATED,
+            Notice.PROJECT_CREATED,
+            {"name": project.name},
+            project_id=project.id,
+        )
     return draft.accept({"id": project.id}, 201)
 
 
@@ -207,12 +217,14 @@ _MEMBERSHIP_EVENTS = {
 
 
 def _tell_membership(draft: Draft, project: r.Project, site: r.Site, step: Step, reason: str = "") -> None:
-    """The event, a notice to the site and one to the coordinator."""
+    """The event, a notice to the site and one to the coordinator; what another did to the site stands in its stream."""
     event, notice = _MEMBERSHIP_EVENTS[step]
     facts = {"site_id": site.id, "reason": reason}
     draft.event(("project", project.id), event, facts, site_id=site.id)
+    if by_another(draft, site):
+        draft.event(("site", site.id), event, {**facts, "project_id": project.id}, site_id=site.id)
     for site_id in sorted({site.id, project.coordinator_site_id}):
-        draft.notify(site_id, notice, facts, project_id=project.id)
+        tell(draft, draft.have(r.Site, site_id), notice, facts, project_id=project.id)
 
 
 def remove_member(draft: Draft, command: c.RemoveMember) -> Decision:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from actors.decisions.access import acts_for, find, forbidden, is_admin, missing, need_admin, need_hub
 from actors.decisions.draft import Decision, Draft, Refused
 from actors.decisions.people import add_token, secret_known
+from actors.decisions.telling import by_another, tell
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.commands import Micros
@@ -89,7 +90,10 @@ def administered(draft: Draft, site_id: str) -> r.Site:
 def update_site(draft: Draft, command: c.UpdateSite) -> Decision:
     site = administered(draft, command.site_id)
     draft.change(site, description=command.description)
-    draft.event(("site", site.id), EventKind.SITE_UPDATED, {"description": command.description}, site_id=site.id)
+    facts = {"description": command.description}
+    draft.event(("site", site.id), EventKind.SITE_UPDATED, facts, site_id=site.id)
+    if by_another(draft, site) and site.state != SiteState.RETIRED:
+        tell(draft, site, Notice.SITE_UPDATED, facts)
     return draft.accept({"id": site.id, "state": site.state})
 
 
@@ -121,6 +125,8 @@ def retire_site(draft: Draft, command: c.RetireSite) -> Decision:
             drop = c.DropSeats(run_id=run_id, site_id=site.id, reason="site_retired", detail="the site has retired")
             draft.follow_up(drop, run_id)
     draft.event(("site", site.id), EventKind.SITE_RETIRED, site_id=site.id)
+    if by_another(draft, site):  # its last: a poll that waits hears of it, others are refused from now on
+        tell(draft, site, Notice.SITE_RETIRED, {})
     return draft.accept({"id": site.id, "state": site.state})
 
 

@@ -72,6 +72,16 @@ class Notice(StrEnum):
     MEMBER_ADMITTED = "member_admitted"
     MEMBER_DECLINED = "member_declined"
     MEMBER_LEFT = "member_left"
+    TOKEN_ISSUED = "token_issued"  # noqa: S105 - a name, no secret
+    """To a site: a token that acts as it, whoever asked for it."""
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105 - a name, no secret
+    SITE_UPDATED = "site_updated"
+    """To a site that another has described anew."""
+    SITE_RETIRED = "site_retired"
+    PROJECT_CREATED = "project_created"
+    """To a site in whose name another has created a project."""
+    IDENTITY_CONFLICT = "identity_conflict"
+    """To a site in whose name another has put a conflict on record."""
     KEY_CHANGED = "key_changed"
     """A sealing key of a site was added, or revoked: to whom it exchanges payloads with."""
     INVITED = "invited"

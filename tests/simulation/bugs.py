@@ -19,6 +19,7 @@ import actors.decisions.logs
 import actors.decisions.messages
 import actors.decisions.needs
 import actors.decisions.progress
+import actors.decisions.projects
 import actors.decisions.runs
 import actors.decisions.sealing
 import actors.decisions.seats
@@ -41,6 +42,7 @@ from broker.messages import Delivery
 from broker.protocol import codec
 from broker.protocol import records as r
 from broker.protocol.chain import hash_of
+from broker.protocol.events import Notice
 from broker.protocol.states import KeyState, MemberState, RunState, SeatState, Step
 from storage.database import Database
 from storage.due import Due
@@ -570,3 +572,22 @@ def letters_to_everybody(_: World) -> list[Swap]:
         return [m.site_id for m in draft.group(r.Membership, project.id) if m.state == MemberState.ACTIVE]
 
     return [(actors.decisions.messages, "_recipients", everybody)]
+
+
+# what is done in a site's name
+
+
+@bug("a site hears nothing of a token that somebody got for it")
+def token_in_silence(_: World) -> list[Swap]:
+    notify = Draft.notify
+
+    def without(self: Draft, site_id: str, kind: Notice, *more: Any, **facts: Any) -> None:
+        if kind != Notice.TOKEN_ISSUED:
+            notify(self, site_id, kind, *more, **facts)
+
+    return [(Draft, "notify", without)]
+
+
+@bug("what a coordinator did with a site's membership stands in the project's stream alone")
+def membership_off_the_record(_: World) -> list[Swap]:
+    return [(actors.decisions.projects, "by_another", lambda _draft, _site: False)]

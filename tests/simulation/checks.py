@@ -152,6 +152,7 @@ class Checker:
             self.story.seat(row)
         for event in self._fresh[r.Event]:
             self._event(event)
+        self.story.settle()
         self._compare()
 
     def _take(self, kind: type[Record], old: Any, new: Any) -> None:

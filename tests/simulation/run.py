@@ -45,6 +45,7 @@ from tests.simulation.processes import (
     TickerProcess,
     Web,
 )
+from tests.simulation.sending import OPERATOR
 from tests.simulation.sites import Site
 from tests.simulation.world import START, Broken, World
 
@@ -195,6 +196,9 @@ def ground() -> tuple[Path, dict[str, str], str]:
         )
         return token, Subject(kind="enrolment", id=ok(new)["id"], organisation_id=organisation)
 
+    network = ok(c.CreateOrganisation(name="network"))["id"]
+    operator = sha256_hex(OPERATOR.encode())
+    ok(c.CreateAccount(organisation_id=network, name="operator", role="admin", token_sha256=operator))
     for name in KNOWN_SITES:
         _, by = enrolment_of(name)
         secret = sha256_hex(f"token of {name}".encode())

@@ -10,6 +10,8 @@ from tests.simulation.payloads import SEAL_ANEW, Payload, Upload, seal, upload_o
 from tests.simulation.processes import Answer, Lost, Request
 from tests.simulation.world import Broken, Process, World
 
+OPERATOR = "token of the operator"
+"""Of the network's admin, who does things in sites' names."""
 ASK_FOR_S = 4.0
 """How long a site asks what became of a command before it sends it again."""
 _AT_ONCE = (400, 404, 405, 413, 415, 422, 500)
@@ -115,7 +117,7 @@ class Sending(Process):
 
     def push(self, out: Out) -> None:
         """Send it, or ask what became of it."""
-        token = self.enrolment if out.what == "enrol" else ""
+        token = {"enrol": self.enrolment, "meddle": OPERATOR}.get(out.what, "")
         if out.command is not None:
             answer = self.ask("GET", f"/v1/commands/{out.command}", token=token)
             self._expect(answer, 200)

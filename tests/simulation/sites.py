@@ -291,6 +291,8 @@ class Site(Looking):
             self._change_keys()
         elif roll < 0.14:
             self._delete_artifact()
+        elif roll < 0.17:
+            self._meddle()
         elif self.boss and self.disk.project is None:
             if not any(out.what == "project" for out in self.disk.outgoing):
                 body = {
@@ -310,6 +312,23 @@ class Site(Looking):
                 self._belong(project)
             else:
                 self._write(project)
+
+    def _meddle(self) -> None:
+        """The network's operator does something in the name of some site."""
+        chance = self.world.chance
+        site = chance.choice(sorted(one.id for one in self.world.checker.every(r.Site)))
+        spare = sorted(one.id for one in self.world.checker.every(r.Token) if one.label == "spare")
+        roll = chance.random()
+        if roll < 0.4 or not spare:
+            secret = sha256_hex(self.draw_key().encode())
+            body = {"owner_kind": "site", "owner_id": site, "sha256": secret, "label": "spare", "scopes": ["read"]}
+            self.send("meddle", "POST", "/v1/tokens", body)
+        elif roll < 0.6:
+            self.send("meddle", "DELETE", f"/v1/tokens/{chance.choice(spare)}", None)
+        elif roll < 0.8:
+            self.send("meddle", "PATCH", f"/v1/sites/{site}", {"description": f"as {self.name} says"})
+        else:
+            self.send("meddle", "DELETE", f"/v1/sites/{site}/keys/1", {"reason": "it was seen elsewhere"})
 
     def _delete_artifact(self) -> None:
         """One that it knows of, also if it is needed or another's."""
@@ -352,6 +371,10 @@ class Site(Looking):
                 if chance.random() < 0.4:  # perhaps of another task, or not there yet
                     body["model_version"] = chance.randint(1, 4)
                 self.send("restart", "POST", f"/v1/runs/{chance.choice(mine[-2:])}/restart", body)
+        elif roll < 0.85:
+            site = chance.choice(sorted(one.id for one in self.world.checker.every(r.Site)))
+            member = f"/v1/projects/{self.disk.project}/members/{site}"
+            self.send("member", chance.choice(("PUT", "DELETE")), member, None)
         else:
             self._write(self.disk.project or "")
 

@@ -68,6 +68,10 @@ _SPANS = {
 }
 """What an event gives its round time for; extended is the stage that it is in."""
 _STAGES = {RoundState.SELECTING: "select_within_s", RoundState.TRAINING: "train_within_s"}
+_ON_RECORD = ("token_issued", "token_revoked", "project_created")
+"""In a site's stream: a token of it, or a project that another made in its name. It hears of each."""
+_TOLD_BY_OTHERS = ("site_updated", "site_retired")
+"""A site hears of these if it was another's doing."""
 _MEMBER_KINDS = ("member_invited", "member_requested", "member_admitted", "member_declined", "member_left")
 
 
@@ -76,6 +80,12 @@ def follow(table: Mapping[tuple[S, Step], S], state: S, step: Step, what: str) -
     if (state, step) not in table:
         raise Broken(f"illegal transition: {step} of {what}, which is {state}")
     return table[state, step]
+
+
+def _in_its_name(event: r.Event, kind: str) -> bool:
+    """True for what a site's people hear of, because it was done in the site's name."""
+    another = event.subject_id != event.stream_id
+    return (kind in _ON_RECORD and event.stream_id == event.site_id) or (kind in _TOLD_BY_OTHERS and another)
 
 
 @dataclass
@@ -120,11 +130,19 @@ class Story:
         """Who was a member at some time since the last look."""
         self.coordinators: dict[str, str] = {}
         self.expected: Counter[NoticeKey] = Counter()
+        self.mirrored: Counter[tuple[str, str, str]] = Counter()
+        """Command, kind and site of what others did with memberships, which must be in the site's stream as well."""
 
     def look_again(self) -> None:
         """What comes now is a new commit, or several."""
         self.expected.clear()
         self.present = {project: set(members) for project, members in self.members.items()}
+
+    def settle(self) -> None:
+        """The commits are told; what others did with a site's membership must stand in its own stream, and no more."""
+        if left := sorted(key for key, count in self.mirrored.items() if count):
+            raise Broken(f"on record for a project or for its site only: {left}")
+        self.mirrored.clear()
 
     # rows that events refer to
 
@@ -153,15 +171,24 @@ class Story:
         kind = str(event.kind)
         if kind in _MEMBER_KINDS:
             self._member(event, kind, facts)
+        elif _in_its_name(event, kind):
+            self.expected[event.stream_id, kind, None, None, None] += 1
         elif kind == "message_expired":
             self.expected[event.site_id or "", kind, event.run_id, None, None] += 1
         elif kind in ("key_added", "key_revoked"):
             self._of_key(event.site_id or "")
+            if kind == "key_revoked" and event.subject_id != event.site_id:
+                self.expected[event.site_id or "", "key_changed", None, None, None] += 1
         elif event.run_id is not None and not kind.startswith("artifact_"):
             self._of_run(event, kind, facts)
 
     def _member(self, event: r.Event, kind: str, facts: dict[str, Any]) -> None:
         project, site = event.stream_id, facts["site_id"]
+        if project == site:  # on record for the site, too
+            self.mirrored[event.command_id, kind, site] -= 1
+            return
+        if event.subject_id != site and facts["reason"] != "the site has retired":
+            self.mirrored[event.command_id, kind, site] += 1
         if kind == "member_admitted":
             self.members[project].add(site)
             self.present[project].add(site)
