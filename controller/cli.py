@@ -31,6 +31,7 @@ from controller.clock import micros_now
 from controller.consents import UNKNOWN, NotChosen
 from controller.hub_errors import HubError, Refused
 from controller.keys import fingerprint, words
+from controller.notices import told
 from controller.seal_errors import IdentityChanged, SealError
 from controller.show import run_table, watch
 from controller.site import Settings, SiteError
@@ -131,13 +132,18 @@ def _inbox(chosen: argparse.Namespace) -> None:
     if chosen.read is not None:
         _read(state, chosen.read)
         return
-    table = table_of("seq", "at", "kind", "run", "round", "message")
+    site_id = folder_of(chosen).site_id()
+    table, sentences = table_of("seq", "at", "kind", "run", "round", "message"), []
     for entry in state.latest(chosen.count):
         message = "" if entry.message is None else f"{entry.message.kind}, {entry.message.size_bytes} bytes"
         at = entry.created_at.isoformat(timespec="seconds")
         table.add_row(str(entry.seq), at, entry.kind, (entry.run_id or "")[:8], str(entry.round or ""), message)
+        if (sentence := told(entry, site_id)) is not None:
+            sentences.append(f"{entry.seq}  {sentence}")
     state.close()
     Console().print(table)
+    for sentence in sentences:
+        print(sentence)
 
 
 def _read(state: State, seq: int) -> None:

@@ -23,6 +23,7 @@ from controller.courier import SEAL_ANEW, Courier
 from controller.hub_errors import Refused
 from controller.joining import NOT_NOW, Joining
 from controller.logs import Logs
+from controller.notices import told
 from controller.patience import Overtaken, Patience
 from controller.payloads import Payloads, Submission
 from controller.seal_errors import NotConsented, NotRecipient, SealError
@@ -124,6 +125,8 @@ class Steps:
         Raises `Halted` when the agent stops first, `Refused` (401) when the hub no longer knows the site, and
         `trust.Changed` when another site's identity was swapped: the agent must not go on then.
         """
+        if (sentence := told(entry, self.site_id)) is not None:
+            self._log("told", entry=entry.seq, kind=entry.kind, detail=sentence)
         step = self._steps.get(entry.kind)
         if step is None:
             return "kept"

@@ -1,0 +1,123 @@
+"""What the hub's notices say, in words, for people: the agent's log and `fedyard-site inbox` show the same sentence."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from controller.answers import Entry
+from controller.keys import MICROS
+
+IN_ITS_NAME = (
+    "token_issued",
+    "token_revoked",
+    "site_updated",
+    "site_retired",
+    "project_created",
+    "identity_conflict",
+    "member_invited",
+    "member_requested",
+    "member_admitted",
+    "member_declined",
+    "member_left",
+    "key_changed",
+)
+"""Kinds that may tell of what somebody did in this site's name."""
+SHOWN_AT_MOST = 200
+"""Characters of a text that others wrote."""
+
+
+class By(msgspec.Struct, frozen=True):
+    """Who did it. name: where this site may know it."""
+
+    kind: str = ""
+    id: str = ""
+    name: str = ""
+    role: str = ""
+
+    def __str__(self) -> str:
+        kind, id = _shown(self.kind), _shown(self.id)
+        named = f"{kind} {_shown(self.name)!r} ({id})" if self.name else f"{kind} {id}"
+        return f"{named}, {_shown(self.role)}" if self.role else named
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """The facts of these kinds together. expires_at: microseconds since 1970."""
+
+    by: By = By()
+    site_id: str = ""
+    about_site_id: str = ""
+    token_id: str = ""
+    label: str = ""
+    scopes: str = ""
+    expires_at: int | None = None
+    description: str = ""
+    name: str = ""
+    reason: str = ""
+    epoch: int = 0
+    state: str = ""
+
+
+def told(entry: Entry, site_id: str) -> str | None:
+    """What another did in the name of this site, in a sentence; None if the entry tells of no such thing.
+
+    What the agent itself did, its own joining for one, is told too: its token may be in other hands.
+    """
+    if entry.kind not in IN_ITS_NAME:
+        return None
+    try:
+        facts = msgspec.json.decode(entry.facts, type=Facts)
+    except msgspec.MsgspecError:
+        return f"{entry.kind}: the hub's facts cannot be read"
+    if facts.site_id not in ("", site_id):
+        return None
+    sentence = _sentence(entry, facts) + (f"; by {facts.by}" if facts.by.kind else "")
+    return "".join(c if c.isprintable() else "?" for c in sentence)
+
+
+def _sentence(entry: Entry, facts: Facts) -> str:
+    project = f"project {entry.project_id}"
+    reason = f" ({_shown(facts.reason)!r})" if facts.reason else ""
+    match entry.kind:
+        case "token_issued":
+            until = "without an end" if facts.expires_at is None else f"until {_time(facts.expires_at)}"
+            return (
+                f"token {_shown(facts.label)!r} ({_shown(facts.token_id)}) was issued for this site: "
+                f"{_shown(facts.scopes)}, {until}"
+            )
+        case "token_revoked":
+            return f"token {_shown(facts.label)!r} ({_shown(facts.token_id)}) of this site was revoked"
+        case "site_updated":
+            return f"this site was described anew: {_shown(facts.description)!r}"
+        case "site_retired":
+            return "this site was retired: its tokens are revoked, it is in no project any more"
+        case "project_created":
+            return (
+                f"{project}, {_shown(facts.name)!r}, was created in this site's name; it is not served before "
+                "`fedyard-site project join`"
+            )
+        case "identity_conflict":
+            return f"it was put on record that this site saw another identity of site {_shown(facts.about_site_id)}"
+        case "key_changed":
+            return f"this site's sealing key of epoch {facts.epoch} is {_shown(facts.state)}{reason}"
+        case _:
+            done = {
+                "member_invited": "was invited to",
+                "member_requested": "asked to join",
+                "member_admitted": "is a member of",
+                "member_declined": "is not a member of, declined:",
+                "member_left": "is no member any more of",
+            }[entry.kind]
+            return f"this site {done} {project}{reason}"
+
+
+def _shown(text: str) -> str:
+    return text[:SHOWN_AT_MOST]
+
+
+def _time(micros: int) -> str:
+    try:
+        return datetime.fromtimestamp(micros / MICROS, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return "a time that is none"
