@@ -31,7 +31,7 @@ from broker.protocol.sweeps import RevokeTokensOf, Sweep
 from config.clock import Clock
 from config.logs import info_each, unit
 from storage.database import DatabaseUnavailable
-from storage.signals import Announcement, Decided
+from storage.signals import Announcement, Decided, Tip
 from storage.store import Changes, Store
 
 if TYPE_CHECKING:
@@ -97,10 +97,11 @@ class Refolder:
                 for o in batch.outcomes.values()
                 if o.id in waited
             ],
-            inboxes={box.site_id: box.last_seq for box in mailboxes if isinstance(box, r.Mailbox)},
+            inboxes={box.site_id: Tip(box.last_seq, box.mark) for box in mailboxes if isinstance(box, r.Mailbox)},
             runs={run.id: run.version for run in runs if isinstance(run, r.Run)},
             logs={head.run_id: head.last_place for head in logs if isinstance(head, r.LogHead)},
             tokens=rights,
+            history=bool(self.rows[r.History]),
         )
 
 

@@ -59,9 +59,13 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
     ("Membership", "Of a site in a project.", s.MEMBER, frozenset()),
     (
         "Delivery",
-        "Of an inbox entry. `delivered`, which the API shows in between, means handed out and is no state of its own.",
+        (
+            "Of an inbox entry. `delivered`, which the API shows in between, means handed out and is no state of its own. "
+            "Only a recovery moves entries: they come again under other numbers, also those that were acknowledged by "
+            "mistake and that the site never saw."
+        ),
         s.DELIVERY,
-        frozenset({s.DeliveryState.ACKNOWLEDGED, s.DeliveryState.EXPIRED}),
+        frozenset({s.DeliveryState.EXPIRED, s.DeliveryState.MOVED}),
     ),
     (
         "Artifact",

@@ -91,8 +91,9 @@ def _is_common(needs: Needs) -> bool:
 def _load_at_once(database: Database, needs: Needs) -> Loaded:
     """The same rows as one by one, as JSON, which comes faster into records than rows do."""
     runs, named = database.many(needs.runs), database.many(needs.sites)
+    marks = sorted(needs.marks)
     row = database.one(
-        database.prepared("fedyard_load", _AT_ONCE, ("uuid[]",) * 9 + ("bigint[]", "uuid[]")),
+        database.prepared("fedyard_load", _AT_ONCE, ("uuid[]",) * 9 + ("bigint[]", "uuid[]") + _MORE_TYPES),
         runs,
         database.many(needs.members_of),
         database.many(needs.projects),
@@ -104,6 +105,9 @@ def _load_at_once(database: Database, needs: Needs) -> Loaded:
         database.many(site for site, _ in needs.keys),
         database.many(epoch for _, epoch in needs.keys),
         database.many(needs.keys_in),
+        [site for site, _ in marks],
+        [seq for _, seq in marks],
+        database.many(needs.history),
     )
     assert row is not None
     records: list[Record] = []
@@ -113,7 +117,7 @@ def _load_at_once(database: Database, needs: Needs) -> Loaded:
     return Loaded(records)
 
 
-def _load_one_by_one(database: Database, needs: Needs) -> Loaded:
+def _load_one_by_one(database: Database, needs: Needs) -> Loaded:  # noqa: PLR0915 - one read after the other, flat
     reader = _Reader(database)
 
     messages = reader.rows(r.Message, _MESSAGES, needs.messages)
@@ -173,6 +177,8 @@ def _load_one_by_one(database: Database, needs: Needs) -> Loaded:
     reader.rows(r.Organisation, f"{_ORGANISATIONS} WHERE id {{any:uuid}}", organisations)
     reader.rows(r.Organisation, f"{_ORGANISATIONS} WHERE name {{any}}", needs.organisation_names)
 
+    reader.history(needs)
+
     streams = {p.id for p in projects} | named | organisations
     reader.rows(r.Stream, f"{_STREAMS} WHERE id {{any:uuid}}", streams)
     return reader.loaded
@@ -212,6 +218,16 @@ class _Reader:
     def submissions(self, wanted: Iterable[tuple[Id, int, int]]) -> None:
         for run, seq, number in sorted(wanted):
             self.loaded.records.extend(r.Submission(*row) for row in self.database.all(_SUBMISSIONS, run, seq, number))
+
+    def history(self, needs: Needs) -> None:
+        """The row of the history, recoveries, revocations; inbox entries by number, or all from a number on."""
+        if needs.history:
+            self.loaded.records.extend(r.History(*row) for row in self.database.all(_select(r.History)))
+        self.rows(r.Recovery, f"{_select(r.Recovery)} WHERE site_id {{any:uuid}}", needs.recoveries)
+        self.rows(r.Revocation, f"{_select(r.Revocation)} WHERE name {{any}}", needs.revocations)
+        for sql, wanted in ((_ENTRY, needs.marks), (_ENTRIES_FROM, needs.boxes)):
+            for site, seq in sorted(wanted):
+                self.loaded.records.extend(r.InboxEntry(*row) for row in self.database.all(sql, site, seq))
 
     def pairs(self, sql: str, ids: Iterable[Id]) -> list[tuple[Id, Id]]:
         wanted = list(ids)
@@ -286,7 +302,12 @@ _MESSAGES = (
 """Without the body, which no decision needs; that of a global model outlives its message's expiry, so it is kept."""
 _QUEUED = f"{_select(r.InboxEntry)} WHERE message_id {{any:uuid}} AND state = 'queued'"
 
-_COMMON = frozenset({"runs", "mentioned_runs", "members_of", "projects", "sites", "keys", "keys_in"})
+_ENTRY = f"{_select(r.InboxEntry)} WHERE site_id = %s AND seq = %s"
+_ENTRIES_FROM = f"{_select(r.InboxEntry)} WHERE site_id = %s AND seq >= %s ORDER BY seq"
+
+_COMMON = frozenset(
+    {"runs", "mentioned_runs", "members_of", "projects", "sites", "keys", "keys_in", "marks", "history"}
+)
 _APART = frozenset({"logs", "artifacts", "ending_artifacts", "totals_of", "beats"})
 """Loaded before, by queries of their own; what hangs on them is then in the needs."""
 
@@ -307,7 +328,10 @@ _PARTS: dict[str, type[Record]] = {
     "heads": r.Stream,
     "mentioned": r.Run,
     "key_states": r.SiteKey,
+    "held": r.InboxEntry,
+    "told": r.History,
 }
+_MORE_TYPES = ("uuid[]", "bigint[]", "text[]")
 
 _AT_ONCE = f"""
 WITH ours AS (SELECT project_id, coordinator_site_id FROM runs WHERE id = ANY($1)),
@@ -342,7 +366,12 @@ key_states AS (
   {_KEYS} WHERE site_id = ANY($9) AND epoch = ANY($10)
   UNION {_KEYS} WHERE state = 'current'
     AND site_id = ANY(ARRAY(SELECT site_id FROM places_taken WHERE run_id = ANY($11)))
-)
+),
+held AS (
+  SELECT {_named(r.InboxEntry, "inbox")} FROM unnest($12, $13) AS wanted (site_id, seq)
+  JOIN inbox ON inbox.site_id = wanted.site_id AND inbox.seq = wanted.seq
+),
+told AS ({_select(r.History)} WHERE cardinality($14) > 0)
 SELECT {", ".join(f"(SELECT json_agg({name}) FROM {name})::text" for name in _PARTS)}
 """
 """Arrays of ids rather than joins: every row is found by its key, however large the tables have become."""

@@ -9,7 +9,7 @@ import os
 import select
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import psycopg2
@@ -28,17 +28,27 @@ class Decided(msgspec.Struct, frozen=True, array_like=True):
     decided_at: int = 0
 
 
-class Announcement(msgspec.Struct, frozen=True):
-    """decided: outcomes waited for. inboxes: site -> its newest seq. runs: run -> its version. logs: run -> last place.
+class Tip(NamedTuple):
+    """The newest entry of an inbox: its number, and its mark in the chain of the mailbox."""
 
-    tokens: tokens, accounts or sites lost rights, so caches of tokens are void.
+    seq: int
+    mark: str = ""
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """decided: outcomes waited for. inboxes: site -> its newest entry. runs: run -> its version. logs: run -> last
+    place.
+
+    tokens: tokens, accounts or sites lost rights, so caches of tokens are void. history: it became another one, so
+    whatever is remembered is void.
     """
 
     decided: list[Decided] = []
-    inboxes: dict[Id, int] = {}
+    inboxes: dict[Id, Tip] = {}
     runs: dict[Id, int] = {}
     logs: dict[Id, int] = {}
     tokens: bool = False
+    history: bool = False
 
 
 class Signals(Protocol):
@@ -64,10 +74,11 @@ _PAYLOAD_BYTES = 7_000
 def payloads(announcement: Announcement) -> list[str]:
     """The announcement as NOTIFY payloads; none if there is nothing to tell."""
     parts = [Announcement(decided=[_short(one)]) for one in announcement.decided]
-    parts += [Announcement(inboxes={site: seq}) for site, seq in announcement.inboxes.items()]
+    parts += [Announcement(inboxes={site: tip}) for site, tip in announcement.inboxes.items()]
     parts += [Announcement(runs={run: version}) for run, version in announcement.runs.items()]
     parts += [Announcement(logs={run: place}) for run, place in announcement.logs.items()]
     parts += [Announcement(tokens=True)] if announcement.tokens else []
+    parts += [Announcement(history=True)] if announcement.history else []
     packed: list[str] = []
     waiting: list[Announcement] = []
     size = 0
@@ -89,10 +100,11 @@ def _short(one: Decided) -> Decided:
 def _joined(parts: list[Announcement]) -> str:
     whole = Announcement(
         decided=[one for part in parts for one in part.decided],
-        inboxes={site: seq for part in parts for site, seq in part.inboxes.items()},
+        inboxes={site: tip for part in parts for site, tip in part.inboxes.items()},
         runs={run: version for part in parts for run, version in part.runs.items()},
         logs={run: place for part in parts for run, place in part.logs.items()},
         tokens=any(part.tokens for part in parts),
+        history=any(part.history for part in parts),
     )
     return msgspec.json.encode(whole).decode()
 

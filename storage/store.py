@@ -19,7 +19,15 @@ from broker.protocol.commands import Beat, TokenUse
 from broker.protocol.ids import Id
 from broker.protocol.needs import Needs
 from broker.protocol.records import Record
-from broker.protocol.sweeps import AcknowledgeEntries, ForgetBefore, ForgetDeclaration, LeaveOut, RevokeTokensOf, Sweep
+from broker.protocol.sweeps import (
+    AcknowledgeEntries,
+    ForgetBefore,
+    ForgetDeclaration,
+    LeaveOut,
+    QueueEntries,
+    RevokeTokensOf,
+    Sweep,
+)
 from storage.database import Database, Row
 from storage.loading import Loaded, load
 from storage.signals import Announcement, payloads
@@ -188,6 +196,8 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
     match sweep:
         case AcknowledgeEntries(site_id, through, at):
             return [(_ACKNOWLEDGE, [at, site_id, through])]
+        case QueueEntries(site_id, after):
+            return [(_QUEUE_AGAIN, [site_id, after])]
         case RevokeTokensOf(owner_id, at):
             return [("UPDATE tokens SET revoked_at = %s WHERE owner_id = %s AND revoked_at IS NULL", [at, owner_id])]
         case ForgetDeclaration(artifact_id):
@@ -254,6 +264,9 @@ _OUTBOX = f"SELECT {_columns(r.OutboxRow)} FROM outbox WHERE created_at < %s ORD
 
 _ACKNOWLEDGE = (
     "UPDATE inbox SET state = 'acknowledged', state_at = %s WHERE site_id = %s AND seq <= %s AND state = 'queued'"
+)
+_QUEUE_AGAIN = (
+    "UPDATE inbox SET state = 'queued', state_at = NULL WHERE site_id = %s AND seq > %s AND state = 'acknowledged'"
 )
 _LEAVE_OUT = "UPDATE submissions SET left_out = %s WHERE task_run_id = %s AND round = %s AND site_id = %s"
 _FORGET_MESSAGES = (

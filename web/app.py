@@ -107,6 +107,8 @@ def _trouble_of_clocks(hub: Hub) -> str | None:
 
 def _heard(web: Web, announcement: Announcement) -> None:
     """What is remembered first, then who waits."""
+    if announcement.history:
+        _lost(web)
     if announcement.tokens:
         web.tokens.void()
     web.newest.heard(announcement)

@@ -13,12 +13,15 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from broker.protocol.commands import (
+    MOST_HELD,
+    MOST_MARKS,
     ArtifactKind,
     Digests,
     Grace,
     Image,
     Joining,
     Key32,
+    Mark,
     Metrics,
     Name,
     Piece,
@@ -277,7 +280,55 @@ class NewArtifact(Body, frozen=True):
 
 
 class Acknowledged(Body, frozen=True):
+    """mark: of the entry `through`, as the site got it: so nothing is acknowledged that the site never saw."""
+
     through: Place
+    mark: Mark | None = None
+
+
+class HeldMark(Body, frozen=True):
+    """An inbox entry as the site holds it."""
+
+    seq: Annotated[int, msgspec.Meta(ge=1, le=9_000_000_000_000_000)]
+    mark: Mark
+
+
+class HeldSeat(Body, frozen=True):
+    """report_seq: of the last report that the site made. state: live; ended (it saw the task or the run end); lost (it
+    cannot go on, or say again what it reported)."""
+
+    run_id: Uuid
+    task_seq: Count
+    report_seq: Place
+    state: Literal["live", "ended", "lost"] = "live"
+
+
+class HeldKey(Body, frozen=True):
+    """One epoch of the site's sealing keys, as it was stated, and whether it is revoked."""
+
+    epoch: Count
+    public_key: PublicKeyText
+    suite: Literal[1]
+    created_at: Moment
+    expires_at: Moment
+    signature: SignatureText
+    revoked: bool = False
+    reason: Reason = ""
+
+
+class Held(Body, frozen=True):
+    """What a site holds of the hub's history as it knew it.
+
+    history_id: that it knew. last_seq: of its newest inbox entry; marks: of its newest entries, newest first.
+    revoked_tokens: ids of its own tokens that it was told are revoked.
+    """
+
+    last_seq: Place
+    history_id: Uuid | None = None
+    marks: Annotated[list[HeldMark], msgspec.Meta(max_length=MOST_MARKS)] = []
+    seats: Annotated[list[HeldSeat], msgspec.Meta(max_length=MOST_HELD)] = []
+    keys: Annotated[list[HeldKey], msgspec.Meta(max_length=MOST_HELD)] = []
+    revoked_tokens: Annotated[list[Uuid], msgspec.Meta(max_length=MOST_HELD)] = []
 
 
 class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -357,8 +408,11 @@ class LogsQuery(RunEventsQuery, frozen=True):
 
 
 class InboxQuery(Query, frozen=True):
+    """mark: of the entry `after`, as the site got it."""
+
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
     after: Place | UnsetType = UNSET
+    mark: Mark | UnsetType = UNSET
     wait: Wait = 0.0
 
 

@@ -12,9 +12,8 @@ from flask import Request, Response
 from broker.protocol.commands import Subject
 from broker.protocol.ids import HUB
 from storage.database import Database
-from storage.views.messages import Wanted
+from storage.views.messages import Found, Wanted
 from storage.views.people import Bearer
-from storage.views.resources import Inbox
 from storage.views.sight import Cursor, Paging
 from web.auth import Tokens, allow
 from web.beats import Beats
@@ -47,7 +46,7 @@ class Web:
     undecided: Undecided
     metrics: Metrics
     kept: Kept
-    inboxes: Gathering[Wanted, Inbox | None]
+    inboxes: Gathering[Wanted, Found | None]
     transfers: Transfers
     store_of_artifacts: Remembered
     readiness: Last

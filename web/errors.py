@@ -33,6 +33,7 @@ TITLES = {
     "too_large": "The request is too large",
     "not_json": "The body is not JSON",
     "bad_signature": "The signature does not hold",
+    "history_went_back": "The hub's history went back",
     "impossible": "The request cannot be done",
     "idempotency_key_reused": "The idempotency key was used for another request",
     "too_many_polls": "Too many polls are open",
@@ -64,13 +65,23 @@ class Problem(msgspec.Struct, frozen=True):
 class Refused(Exception):
     """The request is answered with this problem."""
 
-    def __init__(self, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        slug: str,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, object] | None = None,
+    ) -> None:
+        """members: further ones of the problem, for machines."""
         super().__init__(detail)
+        self.members = dict(members or {})
         self.problem = Problem(type=f"/problems/{slug}", title=TITLES[slug], status=status, detail=detail)
         self.headers = dict(headers or {})
 
     def response(self) -> Response:
-        return Response(msgspec.json.encode(self.problem), self.problem.status, self.headers, content_type=PROBLEM_TYPE)
+        problem = {**msgspec.structs.asdict(self.problem), **self.members}
+        return Response(msgspec.json.encode(problem), self.problem.status, self.headers, content_type=PROBLEM_TYPE)
 
 
 def not_found(what: str, ident: object) -> Refused:

@@ -9,51 +9,66 @@ from storage.views import messages as views
 from storage.views.resources import Inbox
 from web.bodies import Acknowledged, InboxQuery
 from web.calls import Call, answer, given
-from web.errors import not_found
+from web.errors import Refused, not_found
 from web.operations import SITES, Operation
 from web.results import AcknowledgedResult
+from web.waiting import Known
 from web.writing import write
 
 
 def read(call: Call) -> Response:
     """Entries behind `after`; with `wait` as soon as there are some."""
     site = call.caller.subject.id
-    first = _read(call, given(call.query.after)) if given(call.query.after) is None else None
+    first = _read(call, None, None) if given(call.query.after) is None else None
     after = call.query.after if first is None else first.acknowledged_seq
+    mark = given(call.query.mark) if first is None else None
 
     def some() -> Inbox | None:
-        found = _remembered(call, after) or _read(call, after)
+        found = _remembered(call, after, mark) or _read(call, after, mark)
         return found if found.items else None
 
     found = first
     if found is None or not found.items:
         found = call.web.waiting.until(("inbox", site), call.query.wait, some)
-    found = found or _remembered(call, after) or _read(call, after)
+    found = found or _remembered(call, after, mark) or _read(call, after, mark)
     handed_out = found.items[-1].seq if found.items else 0
     call.web.beats.note(call.caller, handed_out)
     return answer(found)
 
 
-def _remembered(call: Call, after: int) -> Inbox | None:
-    """The empty answer, if memory knows that nothing is new."""
+def _remembered(call: Call, after: int, mark: str | None) -> Inbox | None:
+    """The empty answer, if memory knows that nothing is new, and that this is where the caller is."""
     known = call.web.newest.known(call.caller.subject.id)
-    if known is None or known[0] > after:
+    if known is None or known.last_seq != after or (mark is not None and known.mark not in ("", mark)):
         return None
-    return Inbox(items=[], last_seq=known[0], acknowledged_seq=known[1])
+    return Inbox(
+        items=[], last_seq=known.last_seq, acknowledged_seq=known.acknowledged_seq, history_id=known.history_id
+    )
 
 
-def _read(call: Call, after: int | None) -> Inbox:
+def _read(call: Call, after: int | None, mark: str | None) -> Inbox:
     site, newest = call.caller.subject.id, call.web.newest
     generation = newest.generation
-    found = call.web.inboxes.read(views.Wanted(site, after, call.query.limit))
+    found = call.web.inboxes.read(views.Wanted(site, after, call.query.limit, mark))
     if found is None:
         raise not_found("mailbox of site", site)
-    newest.learn(site, found.last_seq, found.acknowledged_seq, generation)
-    return found
+    inbox = found.inbox
+    newest.learn(site, Known(inbox.last_seq, found.mark, found.acknowledged_seq, inbox.history_id), generation)
+    if isinstance(inbox, views.WentBack):
+        raise Refused(
+            409,
+            "history_went_back",
+            f"the inbox of site {site} ends at {inbox.last_seq}, or has something else at {after}: the hub was "
+            f"restored from a backup, as a rule; say what the site holds (POST /v1/sites/{site}/recovery), and "
+            "read on from where the answer says",
+            members={"history_id": inbox.history_id, "last_seq": inbox.last_seq},
+        )
+    return inbox
 
 
 def acknowledge(call: Call) -> Response:
-    return write(call, AcknowledgeInbox(site_id=call.caller.subject.id, through=call.body.through))
+    site, body = call.caller.subject.id, call.body
+    return write(call, AcknowledgeInbox(site_id=site, through=body.through, mark=body.mark))
 
 
 OPERATIONS = (
@@ -68,7 +83,7 @@ OPERATIONS = (
         query=InboxQuery,
         long=True,
         answers={200: Inbox},
-        problems=(404,),
+        problems=(404, 409),
     ),
     Operation(
         method="PUT",

@@ -17,7 +17,7 @@ from storage.views import keys as views
 from storage.views import sites
 from storage.views.resources import MemberKey, SiteKey
 from storage.views.sight import Listed
-from web.bodies import Conflict, KeysQuery, NewKey, Revocation
+from web.bodies import Conflict, HeldKey, KeysQuery, NewKey, Revocation
 from web.calls import Call, answer
 from web.errors import Refused, not_found
 from web.operations import SITES, Operation
@@ -34,7 +34,7 @@ def put(call: Call) -> Response:
     site = sites.site(call.web.database, call.caller.subject, site_id)
     if site is None:
         raise not_found("site", site_id)
-    if not _signed(site.identity_key, site_id, epoch, body):
+    if not signed(site.identity_key, site_id, epoch, body):
         raise Refused(
             422, "bad_signature", f"the statement on key {epoch} is not signed by the identity key of site {site_id}"
         )
@@ -53,13 +53,14 @@ def put(call: Call) -> Response:
     )
 
 
-def statement(site_id: Id, epoch: int, key: NewKey) -> bytes:
+def statement(site_id: Id, epoch: int, key: NewKey | HeldKey) -> bytes:
     """What the site signs of a key: docs/sealing.md has it byte by byte."""
     numbers = _NUMBERS.pack(epoch, key.created_at, key.expires_at, key.suite)
     return b"fedyard key 1\0" + uuid.UUID(site_id).bytes + numbers + key.public_key
 
 
-def _signed(identity_key: str, site_id: Id, epoch: int, key: NewKey) -> bool:
+def signed(identity_key: str, site_id: Id, epoch: int, key: NewKey | HeldKey) -> bool:
+    """Has the site's identity signed this statement?"""
     try:
         identity = Ed25519PublicKey.from_public_bytes(base64.b64decode(identity_key))
         identity.verify(key.signature, statement(site_id, epoch, key))

@@ -132,6 +132,32 @@ class AcknowledgedResult(Result, frozen=True):
     acknowledged_seq: int
 
 
+class RecoveredSeat(Result, frozen=True):
+    """A seat that the site named, as the hub knows it. run_state: unknown if the hub knows no such run or seat."""
+
+    run_id: Uuid
+    task_seq: int
+    run_state: RunState | Literal["unknown"]
+    state: SeatState | None
+    round: int | None
+    report_seq: int
+
+
+class Recovered(Result, frozen=True):
+    """common_seq: the newest entry that both sides have. The site reads on behind read_after, with this mark of it.
+
+    keys_conflicting: epochs that are other keys at the hub, or do not follow on: the site puts a new key, of the next
+    epoch there.
+    """
+
+    history_id: Uuid
+    common_seq: int
+    read_after: int
+    mark: str | None
+    seats: list[RecoveredSeat]
+    keys_conflicting: list[int]
+
+
 class HeartbeatResult(Result, frozen=True):
     """How often a site shall be heard of."""
 

@@ -11,11 +11,11 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from broker.protocol.ids import Id
 from config.clock import Clock
-from storage.signals import Announcement, Decided
+from storage.signals import Announcement, Decided, Tip
 from web.errors import busy
 
 T = TypeVar("T")
@@ -152,8 +152,25 @@ class Waiting:
                         place.wake()
 
 
+class Known(NamedTuple):
+    """What is known of an inbox: its newest entry, and, as last read, how far it is acknowledged, and its history."""
+
+    last_seq: int
+    mark: str
+    acknowledged_seq: int
+    history_id: Id
+
+
+class _Memory(NamedTuple):
+    """read: what came with a read, or None where it was only heard of. until: how long it is believed."""
+
+    tip: Tip
+    read: tuple[int, Id] | None
+    until: float
+
+
 class Newest:
-    """The newest sequence numbers of inboxes, so that "nothing new" costs no query.
+    """The newest entries of inboxes, so that "nothing new" costs no query.
 
     What was read or heard of is trusted for a few seconds; a read that began before a gap is not taken in.
     """
@@ -162,41 +179,51 @@ class Newest:
         self._clock = clock
         self._lock = threading.Lock()
         self._generation = 0
-        self._known: dict[Id, tuple[int, int | None, float]] = {}
+        self._known: dict[Id, _Memory] = {}
 
     @property
     def generation(self) -> int:
         """To be taken before a read, and handed to `learn` with what it found."""
         return self._generation
 
-    def known(self, site: Id) -> tuple[int, int] | None:
-        """The newest seq and the acknowledged one as last read, if both are known and fresh."""
-        last_seq, acknowledged_seq, until = self._known.get(site, (0, None, 0.0))
-        if acknowledged_seq is None or until < self._clock.monotonic():
+    def known(self, site: Id) -> Known | None:
+        """The newest entry and what else was last read, if both are known and fresh."""
+        memory = self._known.get(site)
+        if memory is None or memory.read is None or memory.until < self._clock.monotonic():
             return None
-        return last_seq, acknowledged_seq
+        return Known(memory.tip.seq, memory.tip.mark, *memory.read)
 
-    def learn(self, site: Id, last_seq: int, acknowledged_seq: int, generation: int) -> None:
+    def learn(self, site: Id, known: Known, generation: int) -> None:
         """Take in what was read, unless there was a gap since."""
         with self._lock:
             if generation == self._generation:
-                self._put(site, last_seq, acknowledged_seq)
+                self._put(site, Tip(known.last_seq, known.mark), (known.acknowledged_seq, known.history_id))
 
     def heard(self, announcement: Announcement) -> None:
         with self._lock:
-            for site, seq in announcement.inboxes.items():
-                self._put(site, seq, None)
+            for site, tip in announcement.inboxes.items():
+                self._put(site, tip, None)
 
     def void(self) -> None:
         with self._lock:
             self._clear()
 
-    def _put(self, site: Id, last_seq: int, acknowledged_seq: int | None) -> None:
+    def _put(self, site: Id, tip: Tip, read: tuple[int, Id] | None) -> None:
+        """An older tip may be a read that was overtaken by an announcement. It may be a history that went back as well:
+        then what was remembered is not believed for longer, and goes."""
         if len(self._known) >= MOST_REMEMBERED:
             self._clear()
-        before, acknowledged, _ = self._known.get(site, (0, None, 0.0))
-        known = max((seq for seq in (acknowledged, acknowledged_seq) if seq is not None), default=None)
-        self._known[site] = (max(before, last_seq), known, self._clock.monotonic() + TRUST_S)
+        now = self._clock.monotonic()
+        before = self._known.get(site)
+        if before is None or before.until < now:
+            self._known[site] = _Memory(tip, read, now + TRUST_S)
+            return
+        if before.read is not None and (read is None or (read[1] == before.read[1] and read[0] < before.read[0])):
+            read = before.read
+        if tip.seq >= before.tip.seq:
+            self._known[site] = _Memory(tip, read, now + TRUST_S)
+        else:
+            self._known[site] = before._replace(read=read)
 
     def _clear(self) -> None:
         self._generation += 1

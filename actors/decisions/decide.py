@@ -6,7 +6,19 @@ from typing import assert_never
 
 import msgspec
 
-from actors.decisions import artifacts, keys, logs, messages, people, projects, runs, seats, sites
+from actors.decisions import (
+    artifacts,
+    history,
+    keys,
+    logs,
+    messages,
+    people,
+    projects,
+    recovery,
+    runs,
+    seats,
+    sites,
+)
 from actors.decisions.access import forbidden
 from actors.decisions.draft import Decision, Draft, Refused, State
 from broker.protocol import commands as c
@@ -65,6 +77,7 @@ def decide(state: State, envelope: Envelope, now: Micros, rules: Rules) -> Decis
             "title": refused.title,
             "status": refused.status,
             "detail": refused.detail,
+            **refused.members,
         }
         return Decision(accepted=False, status=refused.status, answer=problem)
 
@@ -110,6 +123,14 @@ def _decide(draft: Draft, command: c.AnyCommand, rules: Rules) -> Decision:  # n
             return keys.revoke_site_key(draft, command)
         case c.ReportConflict():
             return keys.report_conflict(draft, command)
+        case c.RecoverSite():
+            return recovery.recover_site(draft, command)
+        case c.ChangeHistory():
+            return history.change_history(draft, command)
+        case c.RevokeAgain():
+            return history.revoke_again(draft, command)
+        case c.EndRestored():
+            return recovery.end_restored(draft, command)
         case c.MarkSitesSilent():
             return sites.mark_sites_silent(draft, command, rules.silent_after_s)
         case c.MarkSitesReturned():

@@ -14,7 +14,7 @@ import msgspec
 
 from broker.protocol import codec
 from broker.protocol import records as r
-from broker.protocol.chain import hash_of
+from broker.protocol.chain import hash_of, mark_of
 from broker.protocol.commands import AnyCommand, Envelope, Micros
 from broker.protocol.events import EventKind, Notice
 from broker.protocol.ids import Id, derive
@@ -50,9 +50,11 @@ class Refused(Exception):
     slug: names the problem for machines. detail: the fact, the ids and the remedy, for people.
     """
 
-    def __init__(self, status: int, slug: str, title: str, detail: str) -> None:
+    def __init__(self, status: int, slug: str, title: str, detail: str, **members: object) -> None:
+        """members: further members of the problem, for machines."""
         super().__init__(detail)
         self.status, self.slug, self.title, self.detail = status, slug, title, detail
+        self.members = members
 
 
 class TooEarly(Exception):
@@ -223,7 +225,8 @@ class Draft:
     ) -> None:
         """Put an entry at the end of a site's inbox, under the next number of its mailbox."""
         box = self.have(r.Mailbox, site_id)
-        box = self.change(box, last_seq=box.last_seq + 1)
+        seq = box.last_seq + 1
+        box = self.change(box, last_seq=seq, mark=mark_of(box.mark, seq, self.envelope.id, kind))
         self.put(
             r.InboxEntry(
                 site_id=site_id,
@@ -237,6 +240,7 @@ class Draft:
                 task_seq=task_seq,
                 round=round,
                 facts_json=_encoder.encode(facts or {}).decode(),
+                mark=box.mark,
             )
         )
 

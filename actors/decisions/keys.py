@@ -16,9 +16,12 @@ from broker.protocol import records as r
 from broker.protocol.commands import Micros
 from broker.protocol.events import EventKind, Notice
 from broker.protocol.ids import Id, sha256_hex
+from broker.protocol.ledger import name_of_key
 from broker.protocol.states import KEY, KeyState, MemberState, SiteState, Step, follow
 
 SECOND = 1_000_000
+REVOKED_BEFORE = "revoked before the hub was restored"
+"""The reason of what is revoked again."""
 _encoder = msgspec.json.Encoder()
 
 
@@ -34,11 +37,18 @@ def put_site_key(draft: Draft, command: c.PutSiteKey) -> Decision:
     site = find(draft, r.Site, "site", command.site_id)
     if draft.by.id != site.id:
         raise forbidden(f"only site {site.id} itself adds keys: they are signed with its identity key")
+    return _answer(draft, add_key(draft, site, command))
+
+
+def add_key(draft: Draft, site: r.Site, command: c.PutSiteKey, *, recovering: bool = False) -> r.SiteKey:
+    """The next epoch in the directory, and who has to know is told. One that the ledger of revocations names is
+    revoked again at once. recovering: it was there before the history went back, and may have expired since.
+    """
     keys = draft.group(r.SiteKey, site.id)
-    digest = _digest(command)
+    digest = digest_of_key(command)
     known = draft.get(r.SiteKey, site.id, command.epoch)
     if known is not None and known.digest == digest:
-        return _answer(draft, known)
+        return known
     if known is not None:
         raise Refused(
             409,
@@ -53,7 +63,7 @@ def put_site_key(draft: Draft, command: c.PutSiteKey) -> Decision:
             "Not the next epoch",
             f"epochs are counted without gaps: the next one of site {site.id} is {len(keys) + 1}, not {command.epoch}",
         )
-    if command.expires_at <= max(draft.now, command.created_at):
+    if command.expires_at <= max(draft.now, command.created_at) and not recovering:
         raise Refused(
             422, "already_expired", "Expires in the past", "the key would expire before it could be used; state another"
         )
@@ -78,11 +88,17 @@ def put_site_key(draft: Draft, command: c.PutSiteKey) -> Decision:
     )
     facts = {"epoch": key.epoch, "digest": digest, "expires_at": command.expires_at, "grace_s": command.grace_s}
     draft.event(("site", site.id), EventKind.KEY_ADDED, facts, site_id=site.id)
+    if draft.get(r.Revocation, name_in_ledger(command)) is not None:
+        return revoke_key(draft, site, key, REVOKED_BEFORE)
     _tell(draft, key)
-    return _answer(draft, key)
+    return key
 
 
-def _digest(command: c.PutSiteKey) -> str:
+def name_in_ledger(command: c.PutSiteKey) -> str:
+    return name_of_key(command.site_id, command.epoch, digest_of_key(command))
+
+
+def digest_of_key(command: c.PutSiteKey | c.HeldKey) -> str:
     """Of what the site states, without its signature, which may be made anew."""
     public_key, suite = sha256_hex(command.public_key), command.suite
     return sha256_hex(_encoder.encode([suite, public_key, command.created_at, command.expires_at]))
@@ -94,18 +110,19 @@ def revoke_site_key(draft: Draft, command: c.RevokeSiteKey) -> Decision:
     key = draft.get(r.SiteKey, site.id, command.epoch)
     if key is None:
         raise Refused(404, "not_found", "Not found", f"site {site.id} has no key of epoch {command.epoch}")
+    return _answer(draft, revoke_key(draft, site, key, command.reason))
+
+
+def revoke_key(draft: Draft, site: r.Site, key: r.SiteKey, reason: str) -> r.SiteKey:
+    """As the key is now; who has to know is told."""
     if key.state == KeyState.REVOKED:
-        return _answer(draft, key)
-    key = draft.change(
-        key, state=follow(KEY, KeyState(key.state), Step.REVOKE), revoked_at=draft.now, reason=command.reason
-    )
-    draft.event(
-        ("site", site.id), EventKind.KEY_REVOKED, {"epoch": key.epoch, "reason": command.reason}, site_id=site.id
-    )
+        return key
+    key = draft.change(key, state=follow(KEY, KeyState(key.state), Step.REVOKE), revoked_at=draft.now, reason=reason)
+    draft.event(("site", site.id), EventKind.KEY_REVOKED, {"epoch": key.epoch, "reason": reason}, site_id=site.id)
     _tell(draft, key)
     if by_another(draft, site) and site.state != SiteState.RETIRED:
-        tell(draft, site, Notice.KEY_CHANGED, {**_facts(key), "reason": command.reason})
-    return _answer(draft, key)
+        tell(draft, site, Notice.KEY_CHANGED, {**_facts(key), "reason": reason})
+    return key
 
 
 def report_conflict(draft: Draft, command: c.ReportConflict) -> Decision:

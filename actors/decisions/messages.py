@@ -115,17 +115,40 @@ def acknowledge_inbox(draft: Draft, command: c.AcknowledgeInbox) -> Decision:
     """Everything up to `through` has had its effect at the site; a smaller number than before changes nothing."""
     site = own_site(draft, command.site_id)
     box = draft.have(r.Mailbox, site.id)
-    if command.through > box.last_seq:
+    if went_back(draft, box, command.through, command.mark):
         raise Refused(
             409,
-            "not_yet_there",
-            "Not yet there",
-            f"the inbox of site {site.id} ends at {box.last_seq}; {command.through} cannot be acknowledged",
+            "history_went_back",
+            "The hub's history went back",
+            f"the inbox of site {site.id} ends at {box.last_seq}, or had something else at {command.through}: the hub "
+            "was restored from a backup, as a rule; say what the site holds (POST /v1/sites/<id>/recovery), and read "
+            "on from where the answer says",
+            **whereabouts(draft, box),
         )
     if command.through > box.acknowledged_seq:
         box = draft.change(box, acknowledged_seq=command.through)
         draft.sweep(AcknowledgeEntries(site.id, command.through, draft.now))
     return draft.accept({"acknowledged_seq": box.acknowledged_seq})
+
+
+def went_back(draft: Draft, box: r.Mailbox, seq: int, mark: str | None) -> bool:
+    """Is entry `seq` not what its site says that it holds? Without a mark only the end of the inbox tells.
+
+    What was acknowledged before the site recovered, or comes late, changes nothing and is not asked for.
+    """
+    if seq > box.last_seq:
+        return True
+    if mark is None or seq <= box.acknowledged_seq:
+        return False
+    entry = draft.get(r.InboxEntry, box.site_id, seq)
+    known = box.mark if seq == box.last_seq else "" if entry is None else entry.mark
+    return known not in ("", mark)
+
+
+def whereabouts(draft: Draft, box: r.Mailbox) -> dict[str, object]:
+    """What a site has to know when the history went back."""
+    history = next(iter(draft.every(r.History)), None)
+    return {"history_id": None if history is None else history.history_id, "last_seq": box.last_seq}
 
 
 def expire_messages(draft: Draft, command: c.ExpireMessages) -> Decision:

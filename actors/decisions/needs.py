@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
+from actors.decisions.keys import name_in_ledger
+from actors.decisions.recovery import keys_named
 from actors.decisions.runs import next_attempt
 from actors.decisions.sealing import keys_in
 from broker.protocol import commands as c
 from broker.protocol.commands import Envelope
 from broker.protocol.ids import Id
+from broker.protocol.ledger import name_of_enrolment, name_of_token, read_name
 from broker.protocol.needs import Needs
 
 
@@ -28,32 +31,53 @@ def needs_of(envelopes: Iterable[Envelope]) -> Needs:
     return together
 
 
-def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912 - one branch for each command, flat
+def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912, PLR0915 - one branch for each command, flat
     match command:
         case c.CreateOrganisation(name=name):
             return Needs(organisation_names={name})
         case c.CreateAccount(organisation_id=organisation, token_sha256=sha256):
-            return Needs(organisations={organisation}, token_hashes={sha256})
+            return Needs(organisations={organisation}, token_hashes={sha256}, revocations=_secret(sha256))
         case c.DisableAccount(account_id=account):
             return Needs(accounts={account})
         case c.IssueToken(owner_kind=kind, owner_id=owner, sha256=sha256):
             owners = Needs(accounts={owner}) if kind == "account" else Needs(sites={owner})
             owners.token_hashes = {sha256}
+            owners.revocations = _secret(sha256)
             return owners
         case c.RevokeToken(token_id=token):
             return Needs(tokens={token})
         case c.CreateEnrolment(organisation_id=organisation, sha256=sha256):
-            return Needs(organisations={organisation}, token_hashes={sha256})
+            return Needs(organisations={organisation}, token_hashes={sha256}, revocations=_secret(sha256))
         case c.EnrolSite(name=name, token_sha256=sha256):
-            return Needs(site_names={name}, token_hashes={sha256})
+            return Needs(site_names={name}, token_hashes={sha256}, revocations=_secret(sha256))
         case c.UpdateSite(site_id=site):
             return Needs(sites={site})
         case c.RetireSite(site_id=site):
             return Needs(retiring={site})
-        case c.PutSiteKey(site_id=site) | c.RevokeSiteKey(site_id=site):
+        case c.PutSiteKey(site_id=site):
+            return Needs(keyrings={site}, revocations={name_in_ledger(command)})
+        case c.RevokeSiteKey(site_id=site):
             return Needs(keyrings={site})
         case c.ReportConflict(site_id=site, about_site_id=about):
             return Needs(acquainted={site, about})
+        case c.RecoverSite(site_id=site, marks=marks, seats=seats, revoked_tokens=tokens):
+            lowest = min((held.seq for held in marks), default=1)
+            return Needs(
+                recoveries={site},
+                history={"history"},
+                boxes={(site, lowest)},
+                keyrings={site},
+                tokens=set(tokens),
+                retiring={site},
+                logs={(seat.run_id, site) for seat in seats},
+                revocations=keys_named(command),
+            )
+        case c.ChangeHistory():
+            return Needs(history={"history"})
+        case c.RevokeAgain(names=names):
+            return _of_names(names)
+        case c.EndRestored(run_id=run):
+            return Needs(runs={run})
         case c.MarkSitesSilent(site_ids=sites) | c.MarkSitesReturned(site_ids=sites):
             return Needs(sites=set(sites), beats=set(sites))
         case c.RecordHeartbeats():
@@ -115,14 +139,36 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912 - one branch for
             return Needs(ending_artifacts={artifact})
         case c.ExpireArtifacts(artifact_ids=ending):
             return Needs(ending_artifacts=set(ending))
-        case c.AcknowledgeInbox(site_id=site):
-            return Needs(sites={site})
+        case c.AcknowledgeInbox(site_id=site, through=through, mark=mark):
+            held = set() if mark is None else {(site, through)}
+            return Needs(sites={site}, marks=held, history={"history"})
         case c.ExpireMessages(message_ids=messages):
             return Needs(messages=set(messages))
         case c.ForgetHistory():
             return Needs()
         case _:
             assert_never(command)
+
+
+def _secret(sha256: str) -> set[str]:
+    """A secret may be in the ledger as either."""
+    return {name_of_token(sha256), name_of_enrolment(sha256)}
+
+
+def _of_names(names: Iterable[str]) -> Needs:
+    """What the ledger's names are of."""
+    needs = Needs(revocations=set(names))
+    for named in filter(None, map(read_name, names)):
+        match named.kind:
+            case "token" | "enrolment":
+                needs.token_hashes.add(named.key)
+            case "key":
+                needs.keyrings.add(named.key)
+            case "site":
+                needs.sites.add(named.key)
+            case _:
+                needs.accounts.add(named.key)
+    return needs
 
 
 def _some(key: Id | None) -> set[Id]:

@@ -10,6 +10,7 @@ from actors.decisions.telling import put_on_record
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind, Notice
+from broker.protocol.ledger import name_of_enrolment, name_of_token
 from broker.protocol.sweeps import RevokeTokensOf
 
 
@@ -47,6 +48,8 @@ def create_account(draft: Draft, command: c.CreateAccount) -> Decision:
 
 def secret_known(draft: Draft, sha256: str) -> bool:
     """Is this the hash of a token or of an enrolment already?"""
+    if draft.get(r.Revocation, name_of_token(sha256)) or draft.get(r.Revocation, name_of_enrolment(sha256)):
+        return True  # it was, and is revoked or used up, though the store that knew it was restored since
     tokens = any(token.sha256 == sha256 for token in draft.every(r.Token))
     return tokens or any(enrolment.sha256 == sha256 for enrolment in draft.every(r.Enrolment))
 

@@ -49,6 +49,12 @@ ArtifactKind = Literal["initial", "update", "model", "log", "result"]
 Size = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
 Digests = Annotated[bytes, msgspec.Meta(max_length=MOST_CHUNKS * DIGEST_BYTES)]
 """Raw SHA-256s of chunks, one after the other."""
+Mark = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}(?!\n)$", max_length=32)]
+"""Of an inbox entry: broker/protocol/chain.py."""
+LedgerName = Annotated[str, msgspec.Meta(pattern=r"^[a-z]+-[0-9a-f-]{1,120}(?!\n)$", max_length=128)]
+MOST_MARKS = 1000
+MOST_HELD = 200
+"""Seats, keys and tokens that a site names when it recovers."""
 MOST_NESTED = 32
 """Levels of a task's parameters: far above anybody's need, far below what a parser's stack holds."""
 SubjectKind = Literal["account", "site", "enrolment", "hub"]
@@ -219,6 +225,54 @@ class ReportConflict(Command, frozen=True, tag="report_conflict"):
     seen: Sha256
 
 
+class HeldMark(Value, frozen=True):
+    """An inbox entry as a site holds it."""
+
+    seq: Annotated[int, msgspec.Meta(ge=1)]
+    mark: Mark
+
+
+class HeldSeat(Value, frozen=True):
+    """A seat as its site knows it. report_seq: of the last report that it made.
+
+    state: live; ended (the site saw the task or the run end); lost (it cannot go on, or say again what it reported).
+    """
+
+    run_id: Id
+    task_seq: Annotated[int, msgspec.Meta(ge=1)]
+    report_seq: Annotated[int, msgspec.Meta(ge=0)]
+    state: Literal["live", "ended", "lost"] = "live"
+
+
+class HeldKey(Value, frozen=True):
+    """One epoch of a site's sealing keys, as it stated and signed it (`PutSiteKey`), and whether it is revoked."""
+
+    epoch: Annotated[int, msgspec.Meta(ge=1)]
+    public_key: PublicKey
+    suite: Literal[1]
+    created_at: Micros
+    expires_at: Micros
+    signature: Signature
+    revoked: bool = False
+    reason: Reason = ""
+
+
+class RecoverSite(Command, frozen=True, tag="recover_site"):
+    """The hub's history went back: what the site holds of the one before.
+
+    history_id: that it knew, if any. last_seq: of its newest inbox entry; marks: of its newest entries, newest first.
+    keys: in the order of their epochs. revoked_tokens: ids of its tokens that it was told are revoked.
+    """
+
+    site_id: Id
+    history_id: Id | None
+    last_seq: Annotated[int, msgspec.Meta(ge=0)]
+    marks: Annotated[list[HeldMark], msgspec.Meta(max_length=MOST_MARKS)] = []
+    seats: Annotated[list[HeldSeat], msgspec.Meta(max_length=MOST_HELD)] = []
+    keys: Annotated[list[HeldKey], msgspec.Meta(max_length=MOST_HELD)] = []
+    revoked_tokens: Annotated[list[Id], msgspec.Meta(max_length=MOST_HELD)] = []
+
+
 class MarkSitesSilent(Command, frozen=True, tag="mark_sites_silent"):
     site_ids: list[Id]
 
@@ -382,7 +436,7 @@ class DropSeats(Command, frozen=True, tag="drop_seats"):
 
     run_id: Id
     site_id: Id
-    reason: Literal["site_silent", "member_left", "site_retired"]
+    reason: Literal["site_silent", "member_left", "site_retired", "hub_restored"]
     detail: Text
 
 
@@ -436,8 +490,11 @@ class PostMessages(Command, frozen=True, tag="post_messages"):
 
 
 class AcknowledgeInbox(Command, frozen=True, tag="acknowledge_inbox"):
+    """mark: of the entry `through` as the site holds it; None from who keeps no marks."""
+
     site_id: Id
     through: Annotated[int, msgspec.Meta(ge=0)]
+    mark: Mark | None = None
 
 
 class ExpireMessages(Command, frozen=True, tag="expire_messages"):
@@ -488,6 +545,33 @@ class ExpireArtifacts(Command, frozen=True, tag="expire_artifacts"):
 # history
 
 
+class ChangeHistory(Command, frozen=True, tag="change_history"):
+    """The store is not where its history was made, or is not as it was: its history gets this id.
+
+    before: the id that the finding is about; another one means that somebody found it first. fingerprint: of the
+    database as it is. known: the store is the same and only says where it is for the first time.
+    """
+
+    before: Id
+    history_id: Id
+    fingerprint: str
+    reason: Reason
+    known: bool = False
+
+
+class RevokeAgain(Command, frozen=True, tag="revoke_again"):
+    """What the ledger names and the store does not know: revoked once more (broker/protocol/ledger.py)."""
+
+    names: Annotated[list[LedgerName], msgspec.Meta(min_length=1, max_length=200)]
+
+
+class EndRestored(Command, frozen=True, tag="end_restored"):
+    """A run that cannot go on since the hub's history went back; the hub says so once a site has recovered."""
+
+    run_id: Id
+    detail: Text
+
+
 class ForgetHistory(Command, frozen=True, tag="forget_history"):
     """Retention: outcomes and acknowledged inbox entries that were kept long enough go: by the decision's time."""
 
@@ -505,6 +589,7 @@ AnyCommand: TypeAlias = (
     | PutSiteKey
     | RevokeSiteKey
     | ReportConflict
+    | RecoverSite
     | MarkSitesSilent
     | MarkSitesReturned
     | RecordHeartbeats
@@ -529,6 +614,9 @@ AnyCommand: TypeAlias = (
     | ExpireArtifacts
     | AcknowledgeInbox
     | ExpireMessages
+    | ChangeHistory
+    | RevokeAgain
+    | EndRestored
     | ForgetHistory
 )
 

@@ -28,6 +28,9 @@ class Needs:
     artifacts: with their project, its totals, their owner and their run; ending_artifacts: besides with the live runs
         of the project and the task runs of these. totals_of: projects whose artifacts are counted.
     beats: sites of which it must be known when they were last heard of.
+    marks: (site, seq) of inbox entries. boxes: (site, seq): the site's entries from there on.
+    recoveries: sites whose newest recovery is needed. history: with any text in it, the row of the history.
+    revocations: names in the ledger.
     Whatever project, site or organisation is loaded comes with the head of its event stream.
     """
 
@@ -55,6 +58,11 @@ class Needs:
     models: set[tuple[Id, int]] = field(default_factory=set)
     submissions: set[tuple[Id, int, int]] = field(default_factory=set)
     messages: set[Id] = field(default_factory=set)
+    marks: set[tuple[Id, int]] = field(default_factory=set)
+    boxes: set[tuple[Id, int]] = field(default_factory=set)
+    recoveries: set[Id] = field(default_factory=set)
+    history: set[str] = field(default_factory=set)
+    revocations: set[str] = field(default_factory=set)
     logs: set[tuple[Id, Id]] = field(default_factory=set)
     artifacts: set[Id] = field(default_factory=set)
     ending_artifacts: set[Id] = field(default_factory=set)

@@ -110,13 +110,62 @@ class KeyStatement(Record, frozen=True):
 
 
 class Mailbox(Record, frozen=True):
-    """The head of a site's inbox: entries are numbered 1..last_seq without gaps."""
+    """The head of a site's inbox: entries are numbered up to last_seq, without gaps but for a recovery's.
+
+    mark: of the newest entry, the head of the chain that all entries form (broker/protocol/chain.py); empty in a
+    mailbox without entries, and where the newest one is from before marks were kept.
+    """
 
     TABLE = "mailboxes"
     KEY = ("site_id",)
     site_id: Id
     last_seq: int = 0
     acknowledged_seq: int = 0
+    mark: str = ""
+
+
+class Recovery(Record, frozen=True):
+    """The newest recovery of a site after the hub's history went back. Its inbox goes on behind `read_after`.
+
+    claim: SHA-256 of how far the site said that it had read. common_seq: the newest entry that both sides had, and the
+    numbers between it and read_after belong to the history that is gone. mark: what the chain goes on from.
+    """
+
+    TABLE = "recoveries"
+    KEY = ("site_id",)
+    site_id: Id
+    history_id: Id
+    at: Micros
+    claim: str
+    common_seq: int
+    read_after: int
+    mark: str
+
+
+class History(Record, frozen=True):
+    """Which history this store tells: one row. It gets another id when the store was restored or put elsewhere.
+
+    since: when it began. fingerprint: of the database that it was made in, empty until a decider has looked.
+    changes: how often it changed. reason: why, the last time.
+    """
+
+    TABLE = "history"
+    KEY = ("one",)
+    one: int
+    history_id: Id
+    since: Micros
+    fingerprint: str
+    changes: int
+    reason: str
+
+
+class Revocation(Record, frozen=True):
+    """A revocation that is in the ledger beside the database. name: what is revoked (broker/protocol/ledger.py)."""
+
+    TABLE = "revocations"
+    KEY = ("name",)
+    name: str
+    at: Micros
 
 
 class Project(Record, frozen=True):
@@ -334,7 +383,10 @@ class Model(Record, frozen=True):
 
 
 class InboxEntry(Record, frozen=True):
-    """One numbered entry of a site's inbox: a message, or a notice of the hub (which may point at a message)."""
+    """One numbered entry of a site's inbox: a message, or a notice of the hub (which may point at a message).
+
+    mark: its place in the chain of the mailbox, as it was made; empty if that was before marks were kept.
+    """
 
     TABLE = "inbox"
     KEY = ("site_id", "seq")
@@ -350,6 +402,7 @@ class InboxEntry(Record, frozen=True):
     round: int | None = None
     facts_json: str = "{}"
     state_at: Micros | None = None
+    mark: str = ""
 
 
 class Artifact(Record, frozen=True):
@@ -463,6 +516,9 @@ RECORDS: tuple[type[Record], ...] = (
     SiteKey,
     KeyStatement,
     Mailbox,
+    Recovery,
+    History,
+    Revocation,
     Project,
     Membership,
     Run,

@@ -74,6 +74,7 @@ class DeliveryState(StrEnum):
     QUEUED = "queued"
     ACKNOWLEDGED = "acknowledged"
     EXPIRED = "expired"
+    MOVED = "moved"
 
 
 class KeyState(StrEnum):
@@ -124,6 +125,7 @@ class Step(StrEnum):
     # delivery
     ACKNOWLEDGE = "acknowledge"
     EXPIRE = "expire"
+    MOVE = "move"
     # artifact
     STORE = "store"
     # sealing key
@@ -221,6 +223,8 @@ MEMBER: dict[tuple[MemberState | None, Step], MemberState] = {
 DELIVERY: dict[tuple[DeliveryState, Step], DeliveryState] = {
     (DeliveryState.QUEUED, Step.ACKNOWLEDGE): DeliveryState.ACKNOWLEDGED,
     (DeliveryState.QUEUED, Step.EXPIRE): DeliveryState.EXPIRED,
+    (DeliveryState.QUEUED, Step.MOVE): DeliveryState.MOVED,
+    (DeliveryState.ACKNOWLEDGED, Step.MOVE): DeliveryState.MOVED,
 }
 
 KEY: dict[tuple[KeyState, Step], KeyState] = {

@@ -18,6 +18,13 @@ class AcknowledgeEntries(msgspec.Struct, frozen=True):
     at: Micros
 
 
+class QueueEntries(msgspec.Struct, frozen=True):
+    """What was acknowledged behind `after` is not any more: the site has lost it, or never had it."""
+
+    site_id: Id
+    after: int
+
+
 class RevokeTokensOf(msgspec.Struct, frozen=True):
     """Every token of this account or site stops working."""
 
@@ -49,4 +56,4 @@ class LeaveOut(msgspec.Struct, frozen=True):
     reason: str
 
 
-Sweep: TypeAlias = AcknowledgeEntries | RevokeTokensOf | ForgetBefore | ForgetDeclaration | LeaveOut
+Sweep: TypeAlias = AcknowledgeEntries | QueueEntries | RevokeTokensOf | ForgetBefore | ForgetDeclaration | LeaveOut

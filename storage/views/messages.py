@@ -42,13 +42,23 @@ _DELIVERY = (
 _ENTRY = (
     "SELECT inbox.seq, inbox.kind, inbox.state, inbox.created_at, inbox.project_id, inbox.run_id, inbox.task_seq, "
     "inbox.round, inbox.facts_json, messages.id, messages.sender_site_id, messages.kind AS of_kind, "
-    "messages.size_bytes, messages.sha256, messages.sent_at, messages.expires_at, messages.artifact_id FROM inbox "
+    "messages.size_bytes, messages.sha256, messages.sent_at, messages.expires_at, messages.artifact_id, inbox.mark "
+    "FROM inbox "
     "LEFT JOIN messages ON messages.id = inbox.message_id"
 )
+_HEAD = (
+    "mailboxes.last_seq, mailboxes.acknowledged_seq, mailboxes.mark, (SELECT history_id FROM history) AS history_id, "
+    "recoveries.read_after, recoveries.mark AS read_after_mark, held.mark AS held_mark"
+)
+_HELD = (
+    "LEFT JOIN recoveries ON recoveries.site_id = mailboxes.site_id "
+    "LEFT JOIN inbox held ON held.site_id = mailboxes.site_id AND held.seq ="
+)
 _ENTRIES_OF_MANY = f"""
-SELECT wanted.place, mailboxes.last_seq, mailboxes.acknowledged_seq, entries.*
+SELECT wanted.place, {_HEAD}, entries.*
 FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[]) WITH ORDINALITY AS wanted (site_id, after, at_most, place)
 JOIN mailboxes ON mailboxes.site_id = wanted.site_id
+{_HELD} wanted.after
 LEFT JOIN LATERAL (
   {_ENTRY} WHERE inbox.site_id = wanted.site_id AND inbox.seq > coalesce(wanted.after, mailboxes.acknowledged_seq)
   ORDER BY inbox.seq LIMIT wanted.at_most
@@ -82,53 +92,110 @@ def message(database: Database, subject: Subject, ident: Id) -> Message | None:
 
 
 class Wanted(NamedTuple):
-    """A part of a site's inbox: entries behind `after` (None: behind what is acknowledged), `limit` at most."""
+    """A part of a site's inbox: entries behind `after` (None: behind what is acknowledged), `limit` at most.
+
+    mark: of the entry `after`, as the site holds it; None if it does not say.
+    """
 
     site: Id
     after: int | None
     limit: int
+    mark: str | None = None
 
 
-def inboxes(database: Database, wanted: Sequence[Wanted]) -> list[Inbox | None]:
+class WentBack(NamedTuple):
+    """There is no such place in the inbox, or another entry is there: the hub's history is not the site's."""
+
+    history_id: Id
+    last_seq: int
+
+
+class Found(NamedTuple):
+    """What was read of an inbox. mark: of its newest entry."""
+
+    inbox: Inbox | WentBack
+    mark: str
+    acknowledged_seq: int
+
+
+class _Head(NamedTuple):
+    """Of a mailbox, and of the entry behind which is read; as `_HEAD` selects it."""
+
+    last_seq: int
+    acknowledged_seq: int
+    mark: str
+    history_id: Id
+    read_after: int | None
+    read_after_mark: str | None
+    held_mark: str | None
+
+    def went_back(self, wanted: Wanted) -> bool:
+        """Is the place that the site reads behind not one of this history?
+
+        An entry that is not there any more was settled long ago, or belongs to the history before a recovery.
+        """
+        after, mark = wanted.after, wanted.mark
+        if after is None or after <= 0:
+            return False
+        if after > self.last_seq:
+            return True
+        if mark is None:
+            return False
+        if after == self.last_seq:
+            known: str | None = self.mark
+        elif after == self.read_after:
+            known = self.read_after_mark
+        else:
+            known = self.held_mark
+        if known is None:
+            return self.read_after is not None and after < self.read_after
+        return known not in ("", mark)
+
+
+def inboxes(database: Database, wanted: Sequence[Wanted]) -> list[Found | None]:
     """Parts of inboxes, in their order, None where the site has no mailbox; in PostgreSQL two queries for all."""
     if not database.postgres:
-        return [inbox(database, site, after=after, limit=limit) for site, after, limit in wanted]
+        return [inbox(database, one) for one in wanted]
     with database.connection():
-        found = database.all(_ENTRIES_OF_MANY, *map(list, zip(*wanted, strict=True)))
+        found = database.all(_ENTRIES_OF_MANY, *map(list, zip(*(one[:3] for one in wanted), strict=True)))
         parts: dict[int, list[Row]] = {}
         for one in found:
             parts.setdefault(one[0], []).append(one)
         shown = {
-            place: _within_bounds([one[3:] for one in part if one[3] is not None]) for place, part in parts.items()
+            place: _within_bounds([one[8:] for one in part if one[8] is not None]) for place, part in parts.items()
         }
         bodies = _bodies(database, list({one[9] for part in shown.values() for one in part if one[9] is not None}))
     return [
-        _inbox(site, parts[place][0][1:3], shown[place], bodies) if place in parts else None
-        for place, (site, _, _) in enumerate(wanted, start=1)
+        _inbox(one, _Head(*parts[place][0][1:8]), shown[place], bodies) if place in parts else None
+        for place, one in enumerate(wanted, start=1)
     ]
 
 
-def _inbox(site: Id, head: Row, found: list[Row], bodies: dict[Id, bytes | None]) -> Inbox:
-    last_seq, acknowledged_seq = head
-    items = [_entry(site, one, bodies) for one in found]
-    newest = max([last_seq, *(item.seq for item in items)])
-    return Inbox(items=items, last_seq=newest, acknowledged_seq=acknowledged_seq)
+def _inbox(wanted: Wanted, head: _Head, found: list[Row], bodies: dict[Id, bytes | None]) -> Found:
+    if head.went_back(wanted):
+        return Found(WentBack(head.history_id, head.last_seq), head.mark, head.acknowledged_seq)
+    items = [_entry(wanted.site, one, bodies) for one in found]
+    newest = max([head.last_seq, *(item.seq for item in items)])
+    mark = items[-1].mark if newest > head.last_seq else head.mark
+    inbox = Inbox(items=items, last_seq=newest, acknowledged_seq=head.acknowledged_seq, history_id=head.history_id)
+    return Found(inbox, mark, head.acknowledged_seq)
 
 
-def inbox(database: Database, site: Id, *, after: int | None, limit: int) -> Inbox | None:
-    """Entries behind `after` (by default behind what is acknowledged); None if the site has no mailbox."""
+def inbox(database: Database, wanted: Wanted) -> Found | None:
+    """A part of an inbox; None if the site has no mailbox."""
+    site, after, limit, _ = wanted
     with database.connection():
-        head = row(database, "SELECT last_seq, acknowledged_seq FROM mailboxes", [Clause("site_id = %s", (site,))])
-        if head is None:
+        one = database.one(f"SELECT {_HEAD} FROM mailboxes {_HELD} %s WHERE mailboxes.site_id = %s", after, site)
+        if one is None:
             return None
-        last_seq, acknowledged_seq = head
-        start = acknowledged_seq if after is None else after
+        head = _Head(*one)
+        start = head.acknowledged_seq if after is None else after
         found: list[Row] = []
-        if start < last_seq:
+        if start < head.last_seq:
             where = [Clause("inbox.site_id = %s", (site,)), Clause("inbox.seq > %s", (start,))]
             found = _within_bounds(rows(database, _ENTRY, where, "ORDER BY inbox.seq LIMIT %s", limit))
         bodies = _bodies(database, [one[9] for one in found if one[9] is not None])
-    return _inbox(site, head, found, bodies)
+    return _inbox(wanted, head, found, bodies)
 
 
 def _within_bounds(found: list[Row]) -> list[Row]:
@@ -163,7 +230,7 @@ def _for(reader: Id | None, body: bytes | None) -> bytes | None:
 
 
 def _entry(site: Id, one: Row, bodies: dict[Id, bytes | None]) -> InboxEntry:
-    seq, kind, state, created_at, project, run, task_seq, number, facts, ident, *about = one
+    seq, kind, state, created_at, project, run, task_seq, number, facts, ident, *about, mark = one
     carried = None
     if ident is not None:
         sender, of, size, sha256, sent, expires, artifact = about
@@ -189,6 +256,7 @@ def _entry(site: Id, one: Row, bodies: dict[Id, bytes | None]) -> InboxEntry:
         round=number,
         facts=_facts.decode(facts),
         message=carried,
+        mark=mark,
     )
 
 

@@ -354,14 +354,20 @@ class InboxEntry(Resource, frozen=True):
     round: int | None
     facts: Facts
     message: InboxMessage | None
+    mark: str
+    """Its place in the chain of the inbox; empty in entries from before marks were kept."""
 
 
 class Inbox(Resource, frozen=True):
-    """`last_seq`: of the newest entry. `acknowledged_seq` may lag a few seconds behind when nothing is new."""
+    """`last_seq`: of the newest entry. `acknowledged_seq` may lag a few seconds behind when nothing is new.
+
+    history_id: of the hub's history. Another one than before means that the hub was restored.
+    """
 
     items: list[InboxEntry]
     last_seq: int
     acknowledged_seq: int
+    history_id: Uuid
 
 
 class Artifact(Resource, frozen=True):

@@ -98,7 +98,7 @@ def test_acknowledging_is_remembered_and_never_taken_back(hub: Hub) -> None:
     assert hub.ok(c.AcknowledgeInbox(site_id=sites[0].id, through=3), sites[0]) == {"acknowledged_seq": 3}
     assert hub.ok(c.AcknowledgeInbox(site_id=sites[0].id, through=1), sites[0]) == {"acknowledged_seq": 3}
     assert [entry.state for entry in hub.inbox(sites[0])] == ["acknowledged"] * 3 + ["queued"]
-    assert hub.refused(c.AcknowledgeInbox(site_id=sites[0].id, through=9), sites[0]) == (409, "not_yet_there")
+    assert hub.refused(c.AcknowledgeInbox(site_id=sites[0].id, through=9), sites[0]) == (409, "history_went_back")
     assert hub.refused(c.AcknowledgeInbox(site_id=sites[0].id, through=4), sites[1]) == (404, "not_found")
 
 

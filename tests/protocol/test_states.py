@@ -41,7 +41,7 @@ def test_every_cell(table: Mapping[tuple[Any, s.Step], Any], state: StrEnum, ste
         (s.ROUND, s.ROUND_FINAL),
         (s.SEAT, {s.SeatState.DONE, s.SeatState.FAILED, s.SeatState.CANCELLED}),
         (s.SITE, {s.SiteState.RETIRED}),
-        (s.DELIVERY, {s.DeliveryState.ACKNOWLEDGED, s.DeliveryState.EXPIRED}),
+        (s.DELIVERY, {s.DeliveryState.EXPIRED, s.DeliveryState.MOVED}),
         (s.ARTIFACT, {s.ArtifactState.EXPIRED}),
         (s.KEY, {s.KeyState.REVOKED}),
     ],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ops.servers.postgres import PrivatePostgres
 from storage.database import open_database
-from storage.signals import Announcement, Decided, PostgresSignals, _joined, payloads
+from storage.signals import Announcement, Decided, PostgresSignals, Tip, _joined, payloads
 from tests.ops.program import until
 
 ids = st.uuids().map(str)
@@ -18,10 +18,11 @@ decided = st.builds(Decided, ids, st.just("accepted"), st.just(200), st.text("ab
 announcements = st.builds(
     Announcement,
     decided=st.lists(decided, max_size=6),
-    inboxes=st.dictionaries(ids, st.integers(1, 10**9), max_size=300),
+    inboxes=st.dictionaries(ids, st.builds(Tip, st.integers(1, 10**9), st.text("0a", max_size=32)), max_size=300),
     runs=st.dictionaries(ids, st.integers(1, 10**6), max_size=5),
     logs=st.dictionaries(ids, st.integers(1, 10**6), max_size=5),
     tokens=st.booleans(),
+    history=st.booleans(),
 )
 
 
@@ -30,11 +31,12 @@ def test_payloads_fit_and_say_the_same(whole: Announcement) -> None:
     texts = payloads(whole)
     assert all(len(text.encode()) < 8000 for text in texts)
     again = msgspec.json.decode(_joined([msgspec.json.decode(t, type=Announcement) for t in texts]), type=Announcement)
-    assert (again.inboxes, again.runs, again.logs, again.tokens) == (
+    assert (again.inboxes, again.runs, again.logs, again.tokens, again.history) == (
         whole.inboxes,
         whole.runs,
         whole.logs,
         whole.tokens,
+        whole.history,
     )
     assert [one.id for one in again.decided] == [one.id for one in whole.decided]
     assert all(

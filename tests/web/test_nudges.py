@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from config.clock import SystemClock
-from storage.signals import Announcement
+from storage.signals import Announcement, Tip
 from tests.web.test_waiting import until
 from web.nudges import AT_MOST, PATIENCE_S, Nudges
 from web.transfers import Transfers
@@ -138,7 +138,7 @@ def test_who_waits_and_who_transfers_holds_a_thread() -> None:
     assert waiting.until(("inbox", SITE), 10, lambda: "at once") == "at once"
     assert held == []
     with waiting.place(("inbox", SITE)) as place:
-        waiting.heard(Announcement(inboxes={SITE: 1}))
+        waiting.heard(Announcement(inboxes={SITE: Tip(1)}))
         waiting.sleep(place, 10)
     with Transfers(4, lambda: held.append("transfers")).place("in"):
         pass

@@ -109,7 +109,7 @@ def test_acknowledged_entries_do_not_come_again_and_others_do(net: Network) -> N
         again = bergen.ok("GET", "/v1/inbox")
         assert [entry["seq"] for entry in again["items"]] == [last]
         assert again["acknowledged_seq"] == last - 1
-    assert slug(bergen.call("PUT", "/v1/inbox/acknowledged", {"through": last + 1}), 409) == "not_yet_there"
+    assert slug(bergen.call("PUT", "/v1/inbox/acknowledged", {"through": last + 1}), 409) == "history_went_back"
 
 
 def test_deliveries_move_on(net: Network) -> None:

@@ -14,16 +14,18 @@ from werkzeug.test import TestResponse
 
 from config.clock import SystemClock
 from ops.servers.postgres import PrivatePostgres
-from storage.signals import Announcement, Decided
+from storage.signals import Announcement, Decided, Tip
 from tests.databases import fresh_postgres
 from tests.hub import TestClock
 from tests.web.network import KEY, Caller, Network, network
 from tests.web.test_refusals import slug
 from web.app import release, web_of
 from web.errors import Refused
-from web.waiting import BETWEEN_SLICES_S, SLICE, Newest, Undecided, Waiting
+from web.waiting import BETWEEN_SLICES_S, SLICE, Known, Newest, Undecided, Waiting
 
 SITE = "00000000-0000-4000-8000-000000000001"
+HISTORY = "00000000-0000-4000-8000-000000000002"
+OTHER_HISTORY = "00000000-0000-4000-8000-000000000003"
 
 
 @pytest.fixture
@@ -97,7 +99,9 @@ class TestPolls:
         with caplog.at_level("DEBUG", "peewee"):
             answer = site.ok("GET", f"/v1/inbox?after={last}&wait=0.01")
         asked = [record.getMessage() for record in caplog.records if "inbox" in record.getMessage()]
+        history = answer.pop("history_id")
         assert answer == {"items": [], "last_seq": last, "acknowledged_seq": 0}
+        assert history == site.ok("GET", "/v1/inbox")["history_id"]
         assert [line for line in asked if "SELECT" in line] == []
 
     def test_a_wait_for_a_command_that_nobody_waited_for(self, net: Network, threads: ThreadPoolExecutor) -> None:
@@ -222,7 +226,7 @@ class TestRoom:
 
     def test_a_place_is_woken_once_however_often_it_is_called(self) -> None:
         waiting = Waiting(4, SystemClock())
-        heard = Announcement(inboxes={SITE: 1})
+        heard = Announcement(inboxes={SITE: Tip(1)})
         with waiting.place(("inbox", SITE)) as place:
             waiting.heard(heard)
             waiting.heard(heard)
@@ -272,35 +276,54 @@ class TestRoom:
             assert waiting.open == 1
 
 
+def known(last_seq: int, acknowledged_seq: int, mark: str = "", history: str = HISTORY) -> Known:
+    return Known(last_seq, mark, acknowledged_seq, history)
+
+
 class TestNewest:
+    def test_a_history_that_went_back_is_believed_once_what_was_remembered_has_faded(self) -> None:
+        clock = TestClock()
+        newest = Newest(clock)
+        newest.learn(SITE, known(46, 46, "a"), newest.generation)
+        for _ in range(3):  # also where it is read again and again
+            clock.sleep(2)
+            newest.learn(SITE, known(30, 28, "b", OTHER_HISTORY), newest.generation)
+        assert newest.known(SITE) == known(30, 28, "b", OTHER_HISTORY)
+
+    def test_the_mark_comes_with_the_newest_entry(self) -> None:
+        newest = Newest(TestClock())
+        newest.learn(SITE, known(5, 3, "a"), newest.generation)
+        newest.heard(Announcement(inboxes={SITE: Tip(6, "b")}))
+        assert newest.known(SITE) == known(6, 3, "b")
+
     def test_announcements_move_it_on(self) -> None:
         newest = Newest(TestClock())
-        newest.learn(SITE, 5, 3, newest.generation)
-        assert newest.known(SITE) == (5, 3)
-        newest.heard(Announcement(inboxes={SITE: 6}))
-        assert newest.known(SITE) == (6, 3)
-        newest.learn(SITE, 5, 4, newest.generation)
-        assert newest.known(SITE) == (6, 4)
+        newest.learn(SITE, known(5, 3), newest.generation)
+        assert newest.known(SITE) == known(5, 3)
+        newest.heard(Announcement(inboxes={SITE: Tip(6)}))
+        assert newest.known(SITE) == known(6, 3)
+        newest.learn(SITE, known(5, 4), newest.generation)
+        assert newest.known(SITE) == known(6, 4)
 
     def test_an_announcement_between_a_read_and_its_learning_is_kept(self) -> None:
         newest = Newest(TestClock())
         generation = newest.generation
-        newest.heard(Announcement(inboxes={SITE: 6}))
+        newest.heard(Announcement(inboxes={SITE: Tip(6)}))
         assert newest.known(SITE) is None
-        newest.learn(SITE, 5, 3, generation)
-        assert newest.known(SITE) == (6, 3)
+        newest.learn(SITE, known(5, 3), generation)
+        assert newest.known(SITE) == known(6, 3)
 
     def test_a_read_from_before_a_gap_is_not_believed(self) -> None:
         newest = Newest(TestClock())
         generation = newest.generation
         newest.void()
-        newest.learn(SITE, 5, 3, generation)
+        newest.learn(SITE, known(5, 3), generation)
         assert newest.known(SITE) is None
 
     def test_it_is_trusted_for_seconds_only(self) -> None:
         clock = TestClock()
         newest = Newest(clock)
-        newest.learn(SITE, 5, 3, newest.generation)
+        newest.learn(SITE, known(5, 3), newest.generation)
         clock.sleep(6)
         assert newest.known(SITE) is None
 
