@@ -60,9 +60,9 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
     (
         "Delivery",
         (
-            "Of an inbox entry. `delivered`, which the API shows in between, means handed out and is no state of its own. "
-            "Only a recovery moves entries: they come again under other numbers, also those that were acknowledged by "
-            "mistake and that the site never saw."
+            "Of an inbox entry. `delivered`, which the API shows in between, means handed out and is no state of its "
+            "own. Only a recovery moves entries: they come again under other numbers, also those acknowledged "
+            "by mistake and that the site never saw."
         ),
         s.DELIVERY,
         frozenset({s.DeliveryState.EXPIRED, s.DeliveryState.MOVED}),

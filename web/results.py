@@ -133,11 +133,11 @@ class AcknowledgedResult(Result, frozen=True):
 
 
 class RecoveredSeat(Result, frozen=True):
-    """A seat that the site named, as the hub knows it. run_state: unknown if the hub knows no such run or seat."""
+    """A seat that the site named, as the hub knows it. run_state: null if the hub knows no such run or seat."""
 
     run_id: Uuid
     task_seq: int
-    run_state: RunState | Literal["unknown"]
+    run_state: RunState | None
     state: SeatState | None
     round: int | None
     report_seq: int

@@ -242,14 +242,14 @@ def _drop(draft: Draft, site: r.Site, run_id: Id, detail: str) -> None:
 
 
 def _seat(draft: Draft, site: r.Site, held: c.HeldSeat) -> dict[str, object]:
-    """What the hub knows of a seat: the state of its run (unknown if it knows none), and the seat's, if it has one."""
+    """What the hub knows of a seat: the state of its run (None if it knows none), and the seat's, if it has one."""
     run = draft.get(r.Run, held.run_id)
     task = next((t for t in draft.group(r.TaskRun, held.run_id) if t.seq == held.task_seq), None)
     seat = None if task is None else draft.get(r.Seat, task.id, site.id)
     return {
         "run_id": held.run_id,
         "task_seq": held.task_seq,
-        "run_state": "unknown" if run is None or seat is None else run.state,
+        "run_state": None if run is None or seat is None else run.state,
         "state": None if seat is None else seat.state,
         "round": None if seat is None else seat.round,
         "report_seq": 0 if seat is None else seat.report_seq,
