@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from multiprocessing import Pipe
 from pathlib import Path
 from typing import TypeAlias
 
+import msgspec
+
 from controller import jobs
 from controller.clock import SystemClock
+from controller.frames import Frames
+from controller.reaper import END_WITHIN_S, end_session
 from controller.site import Tasks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +38,7 @@ class ChildDied(Exception):
 
 
 class Child:
-    """One process; started at the first job. Used by one thread at a time."""
+    """One process (below a reaper, reaper.py); started at the first job. Used by one thread at a time."""
 
     def __init__(self, folder: Path, threads: int, stop_within_s: float) -> None:
         self._folder = folder
@@ -47,72 +52,115 @@ class Child:
 
         `logged` is called with what the hook says meanwhile. Raises `ChildDied`; the next call starts a new process.
         """
+        try:
+            frame = jobs.encode(job)
+        except (OverflowError, TypeError, ValueError):
+            return jobs.Finished(error=f"{job.hook}: the parameters hold a value that no task can be handed: {_WHICH}")
         self._start()
         try:
-            self._connection.send_bytes(jobs.encode(job))
+            self._frames.send(frame, lambda: self._gone() or unwanted())
             finished = self._next(LOOK_EVERY_S, logged)
             while finished is None:
                 if unwanted():
                     self._stop()
                     return None
                 finished = self._next(LOOK_EVERY_S, logged)
-        except (EOFError, OSError):
-            code = self.end()
-            raise ChildDied(f"{job.hook}: its process ended with code {code}") from None
+        except (EOFError, OSError, msgspec.DecodeError):
+            raise ChildDied(f"{job.hook}: {_how(self.end())}") from None
         return None if finished.stopped else finished
 
     def end(self) -> int | None:
-        """End the process, if there is one; its exit code."""
+        """End the process, if there is one, and all that it has started; its exit code."""
         if self._process is None:
             return None
         process, self._process = self._process, None
-        self._connection.close()
+        self._frames.close()
+        os.close(self._pipe)
         try:
-            return process.wait(timeout=self._stop_within_s)
+            return process.wait(timeout=self._stop_within_s + END_WITHIN_S)
         except subprocess.TimeoutExpired:
-            process.kill()
+            end_session(process.pid)
             return process.wait()
 
     def _start(self) -> None:
         if self._process is not None:
             return
-        self._connection, theirs = Pipe()
+        ours, theirs = socket.socketpair()
+        read, self._pipe = os.pipe()
         paths = [str(ROOT), str(self._folder), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {
             **os.environ,
             **dict.fromkeys(_THREADS, str(self._threads)),
             "PYTHONPATH": os.pathsep.join(paths),
         }
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "controller.hooks", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,
-            cwd=self._folder,
-            env=environment,
-        )
-        theirs.close()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", "controller.reaper", str(read), str(theirs.fileno())],
+                pass_fds=[read, theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr if sys.stderr is not None else subprocess.DEVNULL,
+                cwd=self._folder,
+                env=environment,
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(self._pipe)
+            ours.close()
+            raise
+        finally:
+            os.close(read)
+            theirs.close()
+        self._frames = Frames(ours)
+
+    def _gone(self) -> bool:
+        """True if the process has ended; its end of the socket may be held by what it has started."""
+        return self._process is None or self._process.poll() is not None
 
     def _stop(self) -> None:
         """Ask, wait, and end it if it does not answer: a hook that ignores `stopping()` takes its process with it."""
-        self._connection.send_bytes(jobs.encode(jobs.Stop()))
         end = self._clock.monotonic() + self._stop_within_s
-        while self._next(max(0.0, end - self._clock.monotonic()), _nowhere) is None:
+        self._frames.send(jobs.encode(jobs.Stop()), lambda: self._gone() or self._clock.monotonic() >= end)
+        while self._next(max(0.0, min(LOOK_EVERY_S, end - self._clock.monotonic())), _nowhere) is None:
             if self._clock.monotonic() >= end:
-                assert self._process is not None
-                self._process.kill()
                 self.end()
                 return
 
     def _next(self, wait_s: float, logged: Logged) -> jobs.Finished | None:
         """How the job ended, if that comes within `wait_s`; what the hook says on the way goes to `logged`."""
-        if not self._connection.poll(wait_s):
+        content = self._frames.receive(wait_s)
+        if content is None and self._gone():
+            content = self._frames.receive(0.0)
+            if content is None:
+                raise EOFError
+        if content is None:
             return None
-        frame = jobs.decode_for_agent(self._connection.recv_bytes(jobs.FRAME_LIMIT_BYTES))
+        frame = jobs.decode_for_agent(content)
         if isinstance(frame, jobs.Logged):
             logged(frame.text)
             return None
         return frame
+
+
+_WHICH = "a whole number beyond 64 bits, or text that is no Unicode"
+_MEANING = {
+    signal.SIGKILL: "killed from outside, or by the system for want of memory",
+    signal.SIGSEGV: "it crashed in compiled code",
+    signal.SIGBUS: "it crashed in compiled code, or the disk behind a mapped file is full",
+    signal.SIGABRT: "compiled code gave up",
+    signal.SIGILL: "compiled code was not made for this processor",
+    signal.SIGFPE: "compiled code divided by zero",
+}
+
+
+def _how(code: int | None) -> str:
+    """A sentence on how the process ended."""
+    if code is None or code >= 0:
+        return f"its process ended by itself, with code {code}"
+    try:
+        number = signal.Signals(-code)
+    except ValueError:
+        return f"its process was ended by signal {-code}"
+    return f"its process was ended by {number.name} ({_MEANING.get(number, 'a signal')})"
 
 
 class Children:

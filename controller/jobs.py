@@ -1,4 +1,4 @@
-"""What the agent and its child processes say to each other: MessagePack in length-prefixed frames."""
+"""What the agent and its child processes say to each other: MessagePack in frames (frames.py)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 import msgspec
 
-FRAME_LIMIT_BYTES = 536_870_912
 LOG_AT_MOST = 16_384
 """Characters of one call to `context.log`; the rest of it is cut off."""
 
@@ -71,13 +70,17 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
-    """How a job ended: `error` is empty if well; `stopped` if the hook saw that it was not wanted."""
+    """How a job ended: `error` is empty if well; `stopped` if the hook saw that it was not wanted.
+
+    left_out: of an aggregation, the sites whose updates the task could not use, with a sentence on each.
+    """
 
     packed: Packed | None = None
     metrics: dict[str, float] = {}
     error: str = ""
     stopped: bool = False
     seconds: float = 0.0
+    left_out: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"Finished(error={self.error!r}, stopped={self.stopped}, seconds={self.seconds:.3f})"

@@ -14,6 +14,7 @@ so it must leave nothing behind but its return value and files in `context.folde
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,10 +30,23 @@ Metrics: TypeAlias = Mapping[str, float]
 
 METRICS_AT_MOST = 64
 METRIC_NAME_AT_MOST = 64
+METRICS_NAMED = 5
+"""How many metrics that are left out the log names."""
 
 
 class TaskError(Exception):
     """The task cannot go on. Its sentence travels to the coordinator: facts, counts and names, never data."""
+
+
+class Unusable(TaskError):
+    """Raised by `aggregate` for updates that do not fit with the others: `Unusable({site id: a sentence why})`.
+
+    Their sites are left out, named, and told; `aggregate` is called again with the other updates.
+    """
+
+    def __init__(self, updates: Mapping[str, str]) -> None:
+        self.updates = dict(updates)
+        super().__init__("; ".join(f"the update of site {site_id}: {why}" for site_id, why in self.updates.items()))
 
 
 class Stopped(Exception):
@@ -41,7 +55,10 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """What a hook hands over. content: arrays (numbers or text, no objects) or bytes. metrics: finite numbers."""
+    """What a hook hands over. content: arrays (numbers or text, no objects) or bytes.
+
+    metrics: finite numbers; what is none is left out, and the log says so: metrics tell about work, they are not it.
+    """
 
     content: Content
     metrics: Metrics = field(default_factory=dict)
@@ -68,9 +85,12 @@ def _nowhere(_text: str) -> None:
 class Context:
     """Where a hook runs. data: name -> file, from the site's configuration. folder: private, kept for the run.
 
-    seed: the same for the same task, round and site, however often it is repeated.
+    seed: for what all sites must draw alike: the same at every site, for the same task run and round.
+    site_seed: for what each must draw for itself: another at every site. Both are the same again when a hook is
+    repeated, and neither is secret: noise that shall protect somebody is drawn from `secrets`.
     stopping: True once the result is not wanted; ask it in every loop and raise `Stopped`.
-    log: say something to the coordinator and to this site's people; it is sealed and sent while the hook works.
+    log: say something to the coordinator and to this site's people; it is sealed and sent while the hook works, and
+    never fails.
     """
 
     site_id: str
@@ -82,6 +102,7 @@ class Context:
     data: Mapping[str, Path]
     folder: Path
     seed: int = 0
+    site_seed: int = 0
     stopping: Callable[[], bool] = _never
     log: Callable[[str], None] = _nowhere
 
@@ -100,7 +121,7 @@ class Task(ABC):
         """Train from `model` on this site's data; the update."""
 
     def aggregate(self, context: Context, updates: Sequence[Update]) -> Result:  # noqa: ARG002
-        """The new global model out of at least one update."""
+        """The new global model out of at least one update. Raises `Unusable` for updates that cannot be combined."""
         raise TaskError(f"{type(self).__name__} does not aggregate: set aggregate to false in the task")
 
     def evaluate(self, context: Context, model: Content) -> Metrics:  # noqa: ARG002 - a hook that may be left out
@@ -108,11 +129,39 @@ class Task(ABC):
         return {}
 
 
-def finite(metrics: Metrics) -> dict[str, float]:
-    """`metrics` as the hub takes them: at most 64 finite numbers. Raises `TaskError`."""
-    if len(metrics) > METRICS_AT_MOST:
-        raise TaskError(f"{len(metrics)} metrics; the hub takes {METRICS_AT_MOST}")
-    for name, value in metrics.items():
-        if not 1 <= len(name) <= METRIC_NAME_AT_MOST or not np.isfinite(value):
-            raise TaskError(f"metric {name[:METRIC_NAME_AT_MOST]!r} is not a finite number with a short name")
-    return {name: float(value) for name, value in metrics.items()}
+def finite(metrics: Metrics, log: Callable[[str], None] = _nowhere) -> dict[str, float]:
+    """`metrics` as the hub takes them: at most 64 finite numbers with short names; `log` is told of what is not."""
+    kept: dict[str, float] = {}
+    odd = 0
+    for name, value in metrics.items() if isinstance(metrics, Mapping) else ():
+        number = _number(value)
+        named = isinstance(name, str) and 1 <= len(name) <= METRIC_NAME_AT_MOST and name.isprintable()
+        if number is None or not named or len(kept) == METRICS_AT_MOST:
+            odd += 1
+            shown = repr(name[:METRIC_NAME_AT_MOST]) if isinstance(name, str) else f"of type {type(name).__name__}"
+            if odd <= METRICS_NAMED:
+                log(f"the metric {shown} is left out: {_why_not(number, named)}")
+        else:
+            kept[name] = number
+    if odd > METRICS_NAMED:
+        log(f"{odd - METRICS_NAMED} more metrics are left out")
+    return kept
+
+
+def _number(value: object) -> float | None:
+    """A finite real number as a float, or None."""
+    if isinstance(value, (complex, np.complexfloating, str, bytes)) or value is np.ma.masked:
+        return None
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001 - a task may put any object there
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _why_not(number: float | None, named: bool) -> str:
+    if number is None:
+        return "it is no finite number"
+    return (
+        f"the hub takes {METRICS_AT_MOST}" if named else f"a name has 1 to {METRIC_NAME_AT_MOST} printable characters"
+    )

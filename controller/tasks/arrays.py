@@ -21,7 +21,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from controller.durable import whole
-from controller.tasks import Content, TaskError, Update
+from controller.tasks import Content, TaskError, Unusable, Update
 
 CONTENT_LIMIT_BYTES = 1_073_741_824
 """What an update or a model may have by default, packed and unpacked."""
@@ -29,7 +29,8 @@ FILE_FROM_BYTES = 1_048_576
 """Larger content is packed into a file, and its arrays are not compressed: weights gain nothing from it."""
 TOGETHER_AT_MOST_BYTES = 67_108_864
 """Updates that have no more in all are unpacked once; larger ones one by one, each time they are asked for."""
-ARRAYS_AT_MOST = 256
+ARRAYS_AT_MOST = 4096
+"""A deep network has some hundreds."""
 NAME_AT_MOST = 200
 KINDS = "biufcUS"
 
@@ -71,7 +72,10 @@ def unpack(packed: Packed, limit_bytes: int = CONTENT_LIMIT_BYTES) -> Content:
 
 
 class Updates(Sequence[Update]):
-    """Updates of (site, packed, metrics), unpacked when they are asked for, so that large ones need not fit at once."""
+    """Updates of (site, packed, metrics), unpacked when they are asked for, so that large ones need not fit at once.
+
+    Raises `Unusable` for one that cannot be unpacked, at once or when it is asked for.
+    """
 
     def __init__(self, parts: Sequence[tuple[str, Packed, dict[str, float]]], limit_bytes: int) -> None:
         self._parts = parts
@@ -95,7 +99,10 @@ class Updates(Sequence[Update]):
 
     def _update(self, part: tuple[str, Packed, dict[str, float]]) -> Update:
         site_id, packed, metrics = part
-        return Update(site_id, unpack(packed, self._limit), metrics)
+        try:
+            return Update(site_id, unpack(packed, self._limit), metrics)
+        except TaskError as error:
+            raise Unusable({site_id: str(error)}) from None
 
 
 def save(packed: Packed, name: Path) -> Path:
@@ -126,7 +133,10 @@ def _size(content: Content) -> int:
     if isinstance(content, bytes):
         return len(content)
     if len(content) > ARRAYS_AT_MOST:
-        raise TaskError(f"{len(content)} arrays; {ARRAYS_AT_MOST} at most")
+        raise TaskError(f"{len(content)} arrays; {ARRAYS_AT_MOST} at most: put some together")
+    for name, array in content.items():
+        if np.ma.isMaskedArray(array):
+            raise TaskError(f"array {name[:NAME_AT_MOST]!r} is masked, and masks do not travel: fill it, or send both")
     arrays = {name: np.asarray(array) for name, array in content.items()}
     for name, array in arrays.items():
         _check(name, array.dtype)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from controller.tasks import Context, Result, Stopped, Task, TaskError
+from controller.tasks import Context, Result, Stopped, Task, TaskError, Unusable
 
 
 def _here() -> Path:
@@ -73,6 +78,148 @@ class Stubborn(Gated):
     politely = False
 
 
+class Unsayable:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def ended() -> float:
+    """How children of every kind end that are asked to: the signal that ended them, or the first code that is none."""
+    by_exec = subprocess.Popen(["sleep", "600"])
+    by_exec.terminate()
+    by_fork = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    by_fork.start()
+    by_fork.terminate()
+    by_fork.join()
+    return {-by_exec.wait(), -(by_fork.exitcode or 0)}.pop() if by_exec.wait() == by_fork.exitcode else 0.0
+
+
+CONNECTION = int(sys.argv[-1]) if sys.argv[0].endswith("reaper.py") else -1
+"""In the hooks' process: its connection to the agent, which compiled code that forks would hand on."""
+
+
+def start_sleepers() -> None:
+    """Processes that would outlive the hooks: programs, forks, daemons; one of them deaf to signals."""
+    pids = [subprocess.Popen(["sleep", "777"], pass_fds=[CONNECTION]).pid]
+    pids.append(subprocess.Popen(["setsid", "sh", "-c", "trap '' TERM HUP; sleep 777 & wait"]).pid)
+    if not (forked := os.fork()):
+        time.sleep(777)
+    pids.append(forked)
+    daemon, told = os.pipe()
+    if not os.fork():  # the classic daemon: a child of nobody
+        os.setsid()
+        if not (again := os.fork()):
+            time.sleep(777)
+        os.write(told, str(again).encode())
+        os._exit(0)
+    pids.append(int(os.read(daemon, 20)))
+    (_here() / "pids").write_text(" ".join(map(str, pids)))
+
+
+def _nan(context: Context) -> Result:
+    return Result(b"fine", {"loss": float("nan"), "best": -np.inf, "auc": 0.5, "p": 1j, "": 1, 3: 1})  # type: ignore[dict-item]
+
+
+def _many(context: Context) -> Result:
+    return Result(b"fine", {f"m{number}": number for number in range(100)})
+
+
+def _no_metrics(context: Context) -> Result:
+    return Result(b"fine", None)  # type: ignore[arg-type]
+
+
+def _surrogates(context: Context) -> Result:
+    context.log(os.fsdecode(b"caf\xe9.csv"))
+    context.log(Unsayable())  # type: ignore[arg-type]
+    print(os.fsdecode(b"caf\xe9.csv"))
+    return Result(b"fine", {os.fsdecode(b"\xe9"): 1.0})
+
+
+def _print(context: Context) -> Result:
+    for stream in (sys.stdout, sys.stderr):
+        print("training begins", file=stream, flush=True)
+    return Result(b"fine")
+
+
+def _zip(context: Context) -> Result:
+    zipfile.ZipFile(__file__)
+    raise AssertionError("not reached")
+
+
+def _masked(context: Context) -> Result:
+    return Result({"w": np.ma.masked_array([1.0, 2.0], mask=[True, False])})
+
+
+def _arrays(context: Context) -> Result:
+    return Result({f"layer{number}.weight": np.ones(3) for number in range(320)})
+
+
+def _signal(context: Context) -> Result:
+    return Result({"ended": np.array([ended()])})
+
+
+def _crash(context: Context) -> Result:
+    start_sleepers()
+    os.kill(os.getpid(), signal.SIGSEGV)
+    raise AssertionError("not reached")
+
+
+def _cut(context: Context) -> Result:
+    start_sleepers()
+    os.write(CONNECTION, b"\x00\x00\x10\x00and no more")
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("not reached")
+
+
+def _sleepers(context: Context) -> Result:
+    start_sleepers()
+    return Result(b"fine")
+
+
+def _exit(context: Context) -> Result:
+    sys.exit("enough")
+    raise AssertionError("not reached")
+
+
+ODD = {
+    "nan": _nan,
+    "many": _many,
+    "no_metrics": _no_metrics,
+    "surrogates": _surrogates,
+    "print": _print,
+    "zip": _zip,
+    "masked": _masked,
+    "arrays": _arrays,
+    "signal": _signal,
+    "crash": _crash,
+    "cut": _cut,
+    "sleepers": _sleepers,
+    "exit": _exit,
+}
+
+
+class Odd(Task):
+    """What people's tasks do; which of it is said by the parameter `how`."""
+
+    def train(self, context: Context, model: object) -> Result:
+        return ODD[str(context.parameters["how"])](context)
+
+
+class Picky(Gated):
+    """Cannot use the updates of the sites that its parameter `without` names."""
+
+    def aggregate(self, context: Context, updates: object) -> Result:
+        named = context.parameters["without"]
+        assert isinstance(named, list)
+        odd = {u.site_id: "its total is of another kind" for u in updates if u.site_id in named}  # type: ignore[attr-defined]
+        if odd:
+            raise Unusable(odd)
+        return super().aggregate(context, updates)
+
+    def evaluate(self, context: Context, model: object) -> dict[str, float]:
+        raise FileNotFoundError(2, "no test file", "/srv/smith.csv")
+
+
 class Failing(Task):
     """What it does is said by the parameter `how`."""
 
@@ -93,8 +240,6 @@ class Failing(Task):
                 os._exit(9)
             case "large":
                 return Result(bytes(10_000_000))
-            case "nan":
-                return Result(b"", {"loss": float("nan")})
             case "aggregate":
                 return Result(b"fine")
         return Result(b"", {})

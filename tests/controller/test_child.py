@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import signal
 import subprocess
 import sys
 import threading
@@ -97,15 +99,22 @@ def test_a_polite_hook_keeps_its_process(tmp_path, child) -> None:
     ("how", "reason"),
     [
         ("prepare", "train: the data of this site are too few"),
-        ("raise", "train: ValueError at tasks_of_tests.py"),
+        ("raise", "train: the task has a fault (ValueError at tasks_of_tests.py:"),
+        ("zip", "train: a file is no zip archive, or is damaged (BadZipFile at tasks_of_tests.py:"),
+        ("masked", "train: array 'w' is masked"),
+        ("exit", "train: its process ended by itself, with code 1"),
         ("large", "train: 10000000 bytes are too many"),
-        ("nan", "train: metric 'loss' is not a finite number"),
     ],
 )
 def test_a_failure_tells_a_fact_and_no_data(tmp_path, child, how, reason) -> None:
-    finished = child.call(job(tmp_path, "train", "Failing", how=how), never)
-    assert finished.error.startswith(reason)
-    assert "Smith" not in finished.error
+    try:
+        error = child.call(
+            job(tmp_path, "train", "Odd" if how in tasks_of_tests.ODD else "Failing", how=how), never
+        ).error
+    except ChildDied as died:
+        error = str(died)
+    assert error.startswith(reason)
+    assert "Smith" not in error
 
 
 def test_what_a_hook_says_comes_while_it_works(tmp_path, child) -> None:
@@ -153,6 +162,161 @@ def test_a_process_that_dies_is_told_and_replaced(tmp_path, child) -> None:
     assert child.call(job(tmp_path, "train"), never).error == ""
 
 
+@pytest.mark.parametrize(
+    ("how", "metrics", "said"),
+    [
+        (
+            "nan",
+            {"auc": 0.5},
+            [
+                "the metric 'loss' is left out: it is no finite number",
+                "the metric 'best' is left out: it is no finite number",
+                "the metric 'p' is left out: it is no finite number",
+                "the metric '' is left out: a name has 1 to 64 printable characters",
+                "the metric of type int is left out: a name has 1 to 64 printable characters",
+            ],
+        ),
+        (
+            "many",
+            {f"m{number}": float(number) for number in range(64)},
+            [
+                *(f"the metric 'm{n}' is left out: the hub takes 64" for n in range(64, 69)),
+                "31 more metrics are left out",
+            ],
+        ),
+        ("no_metrics", {}, []),
+        (
+            "surrogates",
+            {},
+            ["caf\\udce9.csv", "the metric '\\udce9' is left out: a name has 1 to 64 printable characters"],
+        ),
+    ],
+)
+def test_what_only_observes_costs_no_work(tmp_path, child, how, metrics, said) -> None:
+    heard: list[str] = []
+    finished = child.call(job(tmp_path, "train", "Odd", how=how), never, heard.append)
+    assert (finished.error, finished.metrics) == ("", metrics)
+    assert unpack(finished.packed.where) == b"fine"
+    assert heard == said
+
+
+def test_a_full_disk_behind_a_tasks_prints_costs_no_work(tmp_path) -> None:
+    program = f"""
+from pathlib import Path
+from controller.child import Child
+from tests.controller.test_child import job
+child = Child(Path({str(tmp_path)!r}), 1, 1.0)
+finished = child.call(job(Path({str(tmp_path)!r}), "train", "Odd", how="print"), lambda: False)
+child.end()
+raise SystemExit(0 if finished.error == "" else 3)
+"""
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=full, check=False).returncode == 0
+
+
+def test_an_update_of_a_deep_network_goes(tmp_path, child) -> None:
+    finished = child.call(job(tmp_path, "train", "Odd", how="arrays"), never)
+    assert len(unpack(finished.packed.where)) == 320
+
+
+def test_what_no_frame_can_hold_is_told_and_harms_nobody(tmp_path, child) -> None:
+    for odd in (2**70, -(2**64), "\ud800", {"\ud800": 1}):
+        finished = child.call(job(tmp_path, "train", x=[odd]), never)
+        assert finished.error.startswith("train: the parameters hold a value that no task can be handed")
+    assert child.call(job(tmp_path, "train"), never).error == ""
+
+
+def test_what_a_task_starts_ends_when_it_is_asked_to(tmp_path, child) -> None:
+    finished = child.call(job(tmp_path, "train", "Odd", how="signal"), never)
+    assert float(unpack(finished.packed.where)["ended"][0]) == signal.SIGTERM
+
+
+def sleepers(folder: Path) -> list[psutil.Process]:
+    """What the task has started, and what that has started."""
+    text = until(lambda: (folder / "pids").exists() and (folder / "pids").read_text())
+    found = []
+    for pid in map(int, text.split()):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            found += [process, *process.children(recursive=True)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("crash", "train: its process was ended by SIGSEGV .it crashed"),
+        ("cut", "train: its process was ended by SIGKILL"),
+    ],
+)
+def test_a_death_is_seen_though_forks_hold_the_connection(tmp_path, child, how, told) -> None:
+    asked = job(tmp_path, "train", "Odd", how=how)
+    with pytest.raises(ChildDied, match=told):
+        child.call(asked, never)
+    until(lambda: gone(sleepers(tmp_path)))
+    assert child.call(job(tmp_path, "train"), never).error == ""
+
+
+def test_everything_that_a_task_started_ends_with_it(tmp_path, child) -> None:
+    assert child.call(job(tmp_path, "train", "Odd", how="sleepers"), never).error == ""
+    running = sleepers(tmp_path)
+    assert len(running) == 5
+    assert all(process.is_running() for process in running)
+    child.end()
+    assert gone(running)
+
+
+def test_everything_that_a_task_started_ends_with_an_agent_that_is_killed(tmp_path) -> None:
+    program = f"""
+from pathlib import Path
+from controller.child import Child
+from tests.controller.test_child import job
+child = Child(Path({str(tmp_path)!r}), 1, 1.0)
+child.call(job(Path({str(tmp_path)!r}), "train", "Odd", how="sleepers"), lambda: False)
+child.call(job(Path({str(tmp_path)!r}), "train", "Stubborn"), lambda: False)
+"""
+    (tmp_path / "hold-train").touch()
+    agent = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
+    running = sleepers(tmp_path)
+    agent.kill()
+    agent.wait()
+    until(lambda: gone(running))
+
+
+def test_a_reaper_that_hangs_is_ended_with_its_session(tmp_path) -> None:
+    child = Child(tmp_path, threads=1, stop_within_s=0.1)
+    child.call(job(tmp_path, "train"), never)
+    assert child._process is not None
+    reaper = psutil.Process(child._process.pid)
+    hooks = reaper.children()
+    reaper.suspend()
+    child.end()
+    until(lambda: gone([reaper, *hooks]))
+
+
+def test_updates_that_cannot_be_combined_are_left_out_and_named(tmp_path, child) -> None:
+    updates = [
+        Submitted(name, Packed(pack({"total": tasks_of_tests.np.array([value])})), {})
+        for name, value in (("a", 1.0), ("b", 3.0), ("c", 5.0))
+    ]
+    said: list[str] = []
+    asked = msgspec.structs.replace(job(tmp_path, "aggregate", "Picky", without=["b"]), updates=updates)
+    done = child.call(asked, never, said.append)
+    assert done.left_out == {"b": "its total is of another kind"}
+    assert float(unpack(done.packed.where)["total"][0]) == 3.0
+    assert said == [
+        "the update of site b is left out: its total is of another kind",
+        "evaluate: a file is not there (FileNotFoundError at tasks_of_tests.py:" + said[1].rpartition(":")[2],
+    ]
+    broken = [*updates[:2], msgspec.structs.replace(updates[2], packed=Packed(b"FYa1 and no more"))]
+    done = child.call(msgspec.structs.replace(asked, updates=broken), never)
+    assert done.left_out == {"b": "its total is of another kind", "c": "the arrays cannot be read (BadZipFile)"}
+    none = msgspec.structs.replace(job(tmp_path, "aggregate", "Picky", without=["a", "b", "c"]), updates=updates)
+    done = child.call(none, never)
+    assert done.error == "aggregate: no update can be used; that of site a: its total is of another kind"
+    assert set(done.left_out) == {"a", "b", "c"}
+
+
 def test_only_so_many_compute_at_once(tmp_path) -> None:
     children = Children(tmp_path, Tasks(at_once=1, stop_within_s=0.5))
     (tmp_path / "hold-train").touch()
@@ -182,6 +346,8 @@ child.call(job(Path({str(tmp_path)!r}), "train", "Stubborn"), lambda: False)
     until(lambda: "train 1" in calls(tmp_path))
     children = psutil.Process(agent.pid).children()
     assert len(children) == 1
+    children += children[0].children()
+    assert len(children) == 2
     agent.kill()
     agent.wait()
     until(lambda: gone(children))

@@ -25,7 +25,7 @@ from controller.site import Folder, Settings, Tasks
 from tests.ops.program import ROOT, environment, until
 
 TASKS = "tests.controller.tasks_of_tests"
-ALLOWED = [f"{TASKS}:{name}" for name in ("Gated", "Stubborn", "Failing", "Large")]
+ALLOWED = [f"{TASKS}:{name}" for name in ("Gated", "Stubborn", "Failing", "Large", "Odd", "Picky")]
 
 
 class World:
