@@ -27,12 +27,14 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
-from controller.tasks import Arrays, Content, Context, Metrics, Result, Stopped, Task, TaskError, Update
+from controller.tasks import Arrays, Content, Context, Metrics, Result, Stopped, Task, TaskError, Unusable, Update
 from controller.tasks.tables import Floats, Table, read_table
 
 MIN_ROUNDS = 2
 SMALLEST_SCALE = 1e-12
 """A feature that does not vary is left as it is, instead of being divided by nothing."""
+AT_MOST = {"sum": 1e120, "sum_of_squares": 1e240, "samples": 1e15}
+"""Of one site's update, so that what is made of those of all sites are finite numbers."""
 
 
 class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,15 +102,24 @@ class LogisticRegression(Task):
         }
         return Result(update, metrics)
 
-    def aggregate(self, context: Context, updates: Sequence[Update]) -> Result:  # noqa: ARG002 - a hook's signature
-        parts = [_arrays(update.content) for update in updates]
-        if not parts:
+    def aggregate(self, context: Context, updates: Sequence[Update]) -> Result:
+        """Raises `Unusable` for updates that are none, or that are about other features or another model."""
+        parts: dict[str, Arrays] = {}
+        odd: dict[str, str] = {}
+        for update in updates:
+            try:
+                parts[update.site_id] = _part(update.content)
+            except TaskError as error:
+                odd[update.site_id] = str(error)
+        if not parts and not odd:
             raise TaskError("nobody has submitted anything to aggregate")
-        samples = np.array([_samples(part) for part in parts])
-        if any(not np.array_equal(part["features"], parts[0]["features"]) for part in parts):
-            raise TaskError("the sites use different features, or in a different order: name them in the parameters")
-        model = _scaled(parts, samples) if "sum" in parts[0] else _averaged(parts, samples)
-        return Result(model, {"samples": float(samples.sum()), "sites": float(len(parts))})
+        odd |= _strangers(parts, context.site_id)
+        if odd:
+            raise Unusable(odd)
+        vectors = [part for _, part in sorted(parts.items())]
+        samples = np.array([float(part["samples"][0]) for part in vectors])
+        model = _scaled(vectors, samples) if "sum" in vectors[0] else _averaged(vectors, samples)
+        return Result(model, {"samples": float(samples.sum()), "sites": float(len(vectors))})
 
     def evaluate(self, context: Context, model: Content) -> Metrics:
         """Accuracy and loss on the test rows; {} without a test file, or before there are weights."""
@@ -132,7 +143,7 @@ class LogisticRegression(Task):
             return None
         self.testing = read_table(context.data["test"], self.chosen.label, self.chosen.features)
         if self.training is not None and self.testing.features != self.training.features:
-            raise TaskError("the train and the test file have different features, or in a different order")
+            raise TaskError("the train and the test file have different features: name them in the task's parameters")
         return self.testing
 
 
@@ -143,6 +154,67 @@ def _moments(table: Table) -> Arrays:
         "sum_of_squares": (table.rows**2).sum(axis=0),
         "features": np.array(table.features),
     }
+
+
+_FIRST, _LATER = ("sum", "sum_of_squares"), ("weights", "mean", "scale")
+
+
+def _part(content: Content) -> Arrays:
+    """An update, checked by itself. Raises `TaskError`."""
+    part = _arrays(content)
+    features = part.get("features")
+    if features is None or features.ndim != 1 or features.dtype.kind != "U":
+        raise TaskError("it is no update of logistic_regression")
+    count = len(features)
+    lengths = {"samples": 1}
+    lengths |= dict.fromkeys(_FIRST, count) if "sum" in part else {**dict.fromkeys(_LATER, count), "intercept": 1}
+    for name, length in lengths.items():
+        values = _stacked([part], name, length)
+        if name in AT_MOST and (np.abs(values) > AT_MOST[name]).any():
+            raise TaskError(f"its {name} is beyond {AT_MOST[name]:g}: a value of its data is far too large")
+    if part["samples"][0] < 1:
+        raise TaskError("its number of samples is not positive")
+    return part
+
+
+def _strangers(parts: Mapping[str, Arrays], own: str) -> dict[str, str]:
+    """Sites whose updates are of another kind than most: other features, another stage, or another model.
+
+    Where as many are of one kind as of another, the coordinator's own is the right one; where it takes no part, the
+    one of more rows.
+    """
+    kinds: dict[tuple[object, ...], list[str]] = {}
+    for site_id, part in sorted(parts.items()):
+        kinds.setdefault(_kind(part), []).append(site_id)
+    if len(kinds) <= 1:
+        return {}
+
+    def weight(kind: tuple[object, ...]) -> tuple[int, bool, float]:
+        sites = kinds[kind]
+        return len(sites), own in sites, sum(float(parts[site_id]["samples"][0]) for site_id in sites)
+
+    right = max(kinds, key=weight)
+    return {s: _difference(kind, right) for kind, sites in kinds.items() if kind != right for s in sites}
+
+
+def _kind(part: Arrays) -> tuple[object, ...]:
+    """What updates must agree in: features, stage, and the model that they started from."""
+    model = () if "sum" in part else (part["mean"].tobytes(), part["scale"].tobytes())
+    return tuple(map(str, part["features"])), "sum" in part, model
+
+
+def _difference(kind: tuple[object, ...], right: tuple[object, ...]) -> str:
+    features, wanted = kind[0], right[0]
+    assert isinstance(features, tuple)
+    assert isinstance(wanted, tuple)
+    more, less = sorted(set(features) - set(wanted)), sorted(set(wanted) - set(features))
+    if more or less:
+        said = [f"{word} {', '.join(names[:5])}" for word, names in (("more:", more), ("not:", less)) if names]
+        remedy = "name the features in the task's parameters"
+        return f"its features are others than those of most sites ({'; '.join(said)[:100]}): {remedy}"
+    if features != wanted:
+        return "its features stand in another order than those of most sites: name them in the task's parameters"
+    return "it was not trained from the same model as those of most sites"
 
 
 def _scaled(parts: Sequence[Arrays], samples: Floats) -> Arrays:
@@ -164,10 +236,6 @@ def _scaled(parts: Sequence[Arrays], samples: Floats) -> Arrays:
 def _averaged(parts: Sequence[Arrays], samples: Floats) -> Arrays:
     first = parts[0]
     count = len(first["features"])
-    missing = np.zeros(0)
-    of_model = ("mean", "scale")
-    if any(not np.array_equal(part.get(n, missing), first.get(n, missing)) for part in parts for n in of_model):
-        raise TaskError("the updates were not trained from the same model")
     share = samples / samples.sum()
     return {
         "mean": _stacked(parts[:1], "mean", count)[0],
@@ -182,17 +250,8 @@ def _stacked(parts: Sequence[Arrays], name: str, length: int) -> Floats:
     """One line for each update, if all are finite vectors of that length."""
     vectors = [part.get(name) for part in parts]
     if any(v is None or v.shape != (length,) or v.dtype.kind != "f" or not np.isfinite(v).all() for v in vectors):
-        raise TaskError(f"an update's {name} are not {length} finite numbers")
+        raise TaskError(f"its {name} are not {length} finite numbers")
     return np.stack(vectors).astype(np.float64)  # type: ignore[arg-type]
-
-
-def _samples(part: Arrays) -> float:
-    count = part.get("samples")
-    if "features" not in part or count is None or count.shape != (1,) or count.dtype.kind != "f":
-        raise TaskError("an update is not of logistic_regression")
-    if not (np.isfinite(count[0]) and count[0] >= 1):
-        raise TaskError("an update's number of samples is not positive")
-    return float(count[0])
 
 
 def _arrays(content: Content) -> Arrays:
@@ -203,8 +262,11 @@ def _arrays(content: Content) -> Arrays:
 
 def _model(content: Content, features: Sequence[str]) -> dict[str, Floats]:
     arrays = _arrays(content)
-    if [*map(str, arrays.get("features", ()))] not in ([], list(features)):
-        raise TaskError("the model was made for other features, or in a different order")
+    of_model = [*map(str, arrays.get("features", ()))]
+    if of_model not in ([], list(features)):
+        more, less = sorted(set(features) - set(of_model)), sorted(set(of_model) - set(features))
+        said = f" (not in the model: {', '.join(more[:5])}; not in the file: {', '.join(less[:5])})"
+        raise TaskError(f"the model was made for other features{said[:200] if more or less else ', in another order'}")
     lengths = {"mean": len(features), "scale": len(features), "weights": len(features), "intercept": 1}
     return {name: _stacked([arrays], name, length)[0] for name, length in lengths.items()}
 

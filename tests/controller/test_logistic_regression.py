@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from controller.tasks import Content, Context, Result, Stopped, TaskError, Update
+from controller.tasks import Content, Context, Result, Stopped, TaskError, Unusable, Update
 from controller.tasks.arrays import pack, unpack
 from controller.tasks.logistic_regression import LogisticRegression
 from controller.tasks.tables import Table
@@ -185,6 +186,58 @@ def test_an_odd_update_is_refused_and_does_not_spoil_the_model(change: dict[str,
 def test_nothing_or_something_else_is_not_aggregated(updates: list[Update]) -> None:
     with pytest.raises(TaskError):
         LogisticRegression().aggregate(context(), updates)
+
+
+def sums(*features: str, value: float = 1.0) -> dict[str, np.ndarray]:
+    count = len(features)
+    return {
+        "samples": np.array([4.0]),
+        "sum": np.full(count, value),
+        "sum_of_squares": np.full(count, np.minimum(value, 1e100) ** 2),
+        "features": np.array(features),
+    }
+
+
+@pytest.mark.parametrize(
+    ("odd", "sentence"),
+    [
+        (sums("age", "bmi", "smoker"), "its features are others than those of most sites .more: smoker."),
+        (sums("age"), "its features are others than those of most sites .not: bmi."),
+        (sums("bmi", "age"), "another order"),
+        (sums("age", "bmi", value=1e200), "its sum is beyond 1e.120"),
+        (sums("age", "bmi", value=np.inf), "its sum are not 2 finite numbers"),
+        ({**sums("age", "bmi"), "samples": np.array([1e300])}, "its samples is beyond"),
+        ({**good_update(), "features": np.array(["age", "bmi"])}, "it was not trained from the same model"),
+        (b"bytes", "bytes where logistic_regression expects arrays"),
+    ],
+)
+def test_the_one_odd_site_is_named_and_the_model_is_made_of_the_others(odd: Content, sentence: str) -> None:
+    """Also if it is the coordinator's own, and if it comes first."""
+    updates = [Update("a", odd, {}), Update("b", sums("age", "bmi"), {}), Update("c", sums("age", "bmi"), {})]
+    for own in ("a", "b", "x"):
+        with pytest.raises(Unusable) as caught:
+            LogisticRegression().aggregate(context(site_id=own), updates)
+        assert list(caught.value.updates) == ["a"]
+        assert re.search(sentence, caught.value.updates["a"])
+    model = LogisticRegression().aggregate(context(), updates[1:]).content
+    assert not isinstance(model, bytes)
+    assert np.isfinite(model["mean"]).all()
+
+
+def test_of_two_sites_that_differ_the_coordinators_own_goes_on() -> None:
+    updates = [Update("a", sums("age", "bmi"), {}), Update("b", sums("age"), {})]
+    for own, other in (("a", "b"), ("b", "a")):
+        with pytest.raises(Unusable) as caught:
+            LogisticRegression().aggregate(context(site_id=own), updates)
+        assert list(caught.value.updates) == [other]
+
+
+def test_the_largest_values_that_a_table_may_have_make_a_finite_model() -> None:
+    rows = np.array([[1e100, 1.0], [-1e100, 2.0], [1e100, 3.0]])
+    table = Table(rows=rows, labels=np.array([0.0, 1.0, 0.0]), features=("a", "b"))
+    model, _ = federated({str(number): table for number in range(3)}, table, 3)
+    assert not isinstance(model, bytes)
+    assert all(np.isfinite(model[name]).all() for name in ("mean", "scale", "weights"))
 
 
 def test_needs_two_rounds_and_a_file() -> None:
