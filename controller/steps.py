@@ -36,6 +36,8 @@ UNAUTHORIZED = 401
 SEAL_TRIES = 5
 """How often a payload is sealed anew because a key changed in between."""
 REASON_AT_MOST = 500
+UNUSABLE = "task_unusable"
+"""Why a site is left out whose update the task itself named: its sentence is the detail."""
 
 _MADE_BEFORE = (
     "a model is sealed to the members of its time, so a site that joined later takes part in new runs, or in attempts "
@@ -299,7 +301,14 @@ class Steps:
             spec = msgspec.json.decode(seat.task_json, type=TaskSpec)
         else:  # it coordinates without taking part, so nobody told it the task
             spec = self._patience.asked(entry, lambda: self.client.run(run_id)).tasks[task_seq - 1].spec
-        return self._computed(entry, "aggregate", spec, seat, updates), left_out
+        finished = self._computed(entry, "aggregate", spec, seat, updates)
+        left_out = (*left_out, *(LeftOut(site_id, UNUSABLE, why) for site_id, why in sorted(finished.left_out.items())))
+        usable = len(facts.submissions) - len(left_out)
+        if not finished.error and finished.left_out and usable < max(1, facts.quorum):
+            named = "; ".join(f"{one.site_id}: {one.detail}" for one in left_out)
+            error = f"{len(left_out)} of {len(facts.submissions)} updates cannot be used, {usable} are too few: {named}"
+            return jobs.Finished(error=error[:REASON_AT_MOST]), left_out
+        return finished, left_out
 
     def _round_completed(self, entry: Entry) -> None:
         """Keep the new global model: for the next round, and as a file for people."""

@@ -296,7 +296,7 @@ def test_a_site_that_does_not_want_to_rejoin_stays_out(world: World, tmp_path) -
     [
         ("prepare", "the data of this site are too few"),
         ("raise", "ValueError at tasks_of_tests.py"),
-        ("die", "its process ended with code 9"),
+        ("die", "its process ended by itself, with code 9"),
         ("large", "bytes are too many"),
     ],
 )
