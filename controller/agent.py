@@ -17,6 +17,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TextIO
 
 from controller.answers import Entry
@@ -30,7 +31,7 @@ from controller.logs import FLUSH_EVERY_S
 from controller.patience import Halted
 from controller.site import Folder, Settings, SiteError
 from controller.state import State
-from controller.steps import Steps
+from controller.steps import Steps, place_of
 from controller.transfer import Transfer
 from controller.trust import Changed
 from controller.upkeep import due, tend
@@ -48,14 +49,23 @@ KEYS_CHANGE = ("key_changed", "member_admitted", "member_left", "member_declined
 KEY_WITHIN_S = 10.0
 """How long work waits for the first key to be published, so that what comes of it can be sealed to this site."""
 UNAUTHORIZED = 401
+FAULT_PAUSE_S = 2.0
+FAULT_PAUSE_AT_MOST_S = 60.0
+"""Before a thread that met with what nobody expected (a full disk, a fault of ours) goes on; doubled each time."""
 JOIN_FIRST_S = 1.0
 JOIN_AT_MOST_S = 30.0
+
+
+def ends_agent(error: BaseException) -> bool:
+    """True for what an agent must not go on after: another site's identity was swapped, or the hub knows it no more."""
+    unknown = isinstance(error, Refused) and error.status == UNAUTHORIZED
+    return unknown or isinstance(error, Changed) or not isinstance(error, Exception)
 
 
 class Agent:
     """A site at work. `run` returns after `stop`, or raises what made it impossible to go on."""
 
-    def __init__(self, folder: Folder, *, log: TextIO = sys.stderr, clock: Clock | None = None) -> None:
+    def __init__(self, folder: Folder, *, log: TextIO | None = sys.stderr, clock: Clock | None = None) -> None:
         self.folder = folder
         self.settings: Settings = folder.settings()
         self._log_to = log
@@ -160,13 +170,26 @@ class Agent:
                     raise SiteError("stopped before the hub could be reached") from None
 
     def _guarded(self, body: Callable[[], None]) -> None:
-        """What ends a thread ends the agent, but for its own stop."""
-        try:
-            body()
-        except BaseException as error:  # noqa: BLE001 - carried to run()
-            if not self._closing.is_set():
-                self._failure = error
-                self._ended.set()
+        """Run a thread's body; what is not meant to end the agent is logged, and the body goes on after a pause."""
+        failures = 0
+        while True:
+            start = self._clock.monotonic()
+            try:
+                body()
+            except BaseException as error:  # noqa: BLE001 - carried to run(), or logged
+                if self._closing.is_set():
+                    return
+                if ends_agent(error):
+                    self._failure = error
+                    self._ended.set()
+                    return
+                lasted = self._clock.monotonic() - start
+                failures = 1 if lasted > FAULT_PAUSE_AT_MOST_S else failures + 1
+                name = threading.current_thread().name
+                self._log("went wrong", thread=name, error=type(error).__name__, at=place_of(error), times=failures)
+                self._clock.wait(self._closing, jitter(min(2.0**failures, FAULT_PAUSE_AT_MOST_S)))
+            else:
+                return
 
     def _follow(self) -> None:
         """The inbox: first what is there already, so that nothing overtaken is begun; then what comes."""
@@ -278,7 +301,11 @@ class Agent:
                             del self._workers[run_id]
                             return
                     continue
-                self._handle(entry)
+                try:
+                    self._handle(entry)
+                except Unavailable as error:
+                    self._log("hub unavailable", detail=str(error))
+                    self._clock.wait(self._closing, jitter(max(FAULT_PAUSE_S, error.retry_after_s)))
         except Halted:
             return
 
@@ -307,5 +334,6 @@ class Agent:
     def _log(self, what: str, **facts: object) -> None:
         """One JSON line; facts are ids, kinds and counts."""
         line = {"at": utc_now().isoformat(), "site": self.settings.name, "what": what, **facts}
-        self._log_to.write(json.dumps({k: v for k, v in line.items() if v is not None}) + "\n")
-        self._log_to.flush()
+        said = json.dumps({k: v for k, v in line.items() if v is not None}, default=repr)
+        with suppress(OSError, ValueError):  # a full disk, or a closed file, is no reason to work no more
+            print(said, file=self._log_to, flush=True)

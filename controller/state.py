@@ -233,12 +233,21 @@ class State:
             )
 
     def waiting(self, run_id: str | None) -> Entry | None:
-        """The oldest entry of a run that is not done; None: of those that belong to no run."""
-        with self._lock:
-            row = self._db.execute(
-                "SELECT entry_json FROM entries WHERE run_id IS ? AND NOT done ORDER BY seq LIMIT 1", (run_id,)
-            ).fetchone()
-        return None if row is None else msgspec.json.decode(row[0], type=Entry)
+        """The oldest entry of a run that is not done; None: of those that belong to no run.
+
+        What an earlier agent understood and this one does not is done with.
+        """
+        while True:
+            with self._lock:
+                row = self._db.execute(
+                    "SELECT seq, entry_json FROM entries WHERE run_id IS ? AND NOT done ORDER BY seq LIMIT 1", (run_id,)
+                ).fetchone()
+            if row is None:
+                return None
+            try:
+                return msgspec.json.decode(row[1], type=Entry)
+            except msgspec.DecodeError:
+                self.done(row[0])
 
     def waiting_runs(self) -> list[str]:
         """Runs with entries that are not done, oldest first."""

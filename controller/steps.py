@@ -8,7 +8,9 @@ round went on) is interrupted or skipped.
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,11 +22,11 @@ from controller.child import Children
 from controller.client import Client
 from controller.clock import Clock, draw_key
 from controller.courier import SEAL_ANEW, Courier
-from controller.hub_errors import Refused
+from controller.hub_errors import Refused, Unavailable
 from controller.joining import NOT_NOW, Joining
 from controller.logs import Logs
 from controller.notices import told
-from controller.patience import Overtaken, Patience
+from controller.patience import Halted, Overtaken, Patience
 from controller.payloads import Payloads, Submission
 from controller.seal_errors import NotConsented, NotRecipient, SealError
 from controller.site import Folder, Settings
@@ -36,6 +38,8 @@ UNAUTHORIZED = 401
 SEAL_TRIES = 5
 """How often a payload is sealed anew because a key changed in between."""
 REASON_AT_MOST = 500
+DISK = (OSError, sqlite3.OperationalError)
+PLACES = 4
 UNUSABLE = "task_unusable"
 """Why a site is left out whose update the task itself named: its sentence is the detail."""
 
@@ -124,11 +128,25 @@ class Steps:
     def take(self, entry: Entry) -> str:
         """Do what follows from an entry; one word or two on how it went. Then the entry is done, whatever the word.
 
-        Raises `Halted` when the agent stops first, `Refused` (401) when the hub no longer knows the site, and
-        `trust.Changed` when another site's identity was swapped: the agent must not go on then.
+        Raises `Halted` when the agent stops first, `Unavailable` (then the entry is taken up again), `Refused` (401)
+        when the hub no longer knows the site, and `trust.Changed` when another site's identity was swapped: the agent
+        must not go on then. Whatever else goes wrong fails the seat that the entry is about.
         """
         if (sentence := told(entry, self.site_id)) is not None:
             self._log("told", entry=entry.seq, kind=entry.kind, detail=sentence)
+        try:
+            return self._followed(entry)
+        except (Halted, Unavailable, Changed, Refused):
+            raise
+        except msgspec.DecodeError:
+            return self._given_up(entry, "not understood", f"this site's agent does not understand {entry.kind!r}")
+        except Exception as error:  # noqa: BLE001 - an entry must not end the agent
+            fault = type(error).__name__
+            self._log("entry failed", entry=entry.seq, kind=entry.kind, error=fault, at=place_of(error))
+            why = "this site's disk is full or failed" if isinstance(error, DISK) else "its log says where"
+            return self._given_up(entry, f"failed: {fault}", f"agent: {entry.kind} went wrong ({fault}): {why}")
+
+    def _followed(self, entry: Entry) -> str:
         step = self._steps.get(entry.kind)
         if step is None:
             return "kept"
@@ -150,9 +168,24 @@ class Steps:
             if error.status == UNAUTHORIZED:
                 raise
             return f"refused: {error.slug}"
-        except msgspec.ValidationError:
-            return "not understood"
         return "done"
+
+    def _given_up(self, entry: Entry, outcome: str, reason: str) -> str:
+        """Fail the seat, or the coordinator's round, that an entry is about, as far as that can be done."""
+        try:
+            if entry.kind in ("invited", "round_started"):
+                self._refuse_seat(entry, reason)
+            elif entry.kind == "aggregate":
+                self._send(entry, self._keep(entry, _NO_MODEL, {"failure": reason}))
+        except Overtaken:
+            return outcome
+        except (Halted, Unavailable, Changed):
+            raise
+        except Exception as error:
+            if isinstance(error, Refused) and error.status == UNAUTHORIZED:
+                raise
+            self._log("seat not failed", entry=entry.seq, error=type(error).__name__, at=place_of(error))
+        return outcome
 
     # consent
 
@@ -505,6 +538,12 @@ class Steps:
                 self.state.answered(report, "refused")
             raise
         self.state.answered(report, "ok")
+
+
+def place_of(error: BaseException) -> str:
+    """The last lines that an exception went through, for this site's own log: files and numbers, no values."""
+    frames = traceback.extract_tb(error.__traceback__)[-PLACES:]
+    return " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
 
 
 def _task(entry: Entry) -> tuple[str, int]:
