@@ -36,6 +36,7 @@ from broker.protocol.commands import (
     Span,
     TaskSpec,
     Text,
+    check_parameters,
 )
 from broker.protocol.states import Report, RunState, SiteState
 
@@ -141,9 +142,13 @@ class Nothing(Body, frozen=True):
 
 
 class NewTask(TaskSpec, frozen=True, forbid_unknown_fields=True):
-    """A task as a caller writes it: ids are checked."""
+    """A task as a caller writes it: ids are checked, and whether its parameters can travel to every site."""
 
     who: Literal["all", "participants"] | Annotated[list[Uuid], msgspec.Meta(min_length=1, max_length=1000)] = "all"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_parameters(self.parameters)
 
 
 Tasks: TypeAlias = Annotated[list[NewTask], msgspec.Meta(min_length=1, max_length=100)]

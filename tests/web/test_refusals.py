@@ -5,16 +5,20 @@ from __future__ import annotations
 import base64
 import io
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from werkzeug.test import TestResponse
 
+from broker.protocol.commands import check_parameters
 from broker.protocol.ids import sha256_hex
 from tests.broker.worlds import until
 from tests.web.network import KEY, TASKS, Network
 
+JSON = "application/json"
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
@@ -75,6 +79,40 @@ def test_a_body_is_not_nested_deeper_than_the_hub_can_write_it_again(shared: Net
     response = shared.admin.call("POST", "/v1/projects", data=body, content_type="application/json")
     assert slug(response, 400) == "malformed"
     assert "nested" in response.get_json()["detail"]
+
+
+CANNOT_TRAVEL = {
+    "2**70": ('{"x": 1180591620717411303424}', "parameters.x: a whole number beyond 64 bits"),
+    "-2**63-1": ('{"a": [1, {"b c": -9223372036854775809}]}', "parameters.a[1].b c: a whole number beyond 64 bits"),
+    "key": ('{"a": {"%s": 1}}' % ("k" * 201), "parameters.a: a name in it is longer than 200 characters"),
+    "text": ('{"a": "%s"}' % ("t" * 65_537), "parameters.a: a text longer than 65536 characters"),
+    "1e400": ('{"a": 1e400}', "out of range"),
+    "surrogate": ('{"a": "\\ud800"}', ""),
+}
+
+
+@pytest.mark.parametrize("which", CANNOT_TRAVEL)
+def test_parameters_that_cannot_travel_to_a_site_are_refused_with_their_place(shared: Network, which: str) -> None:
+    """Agents hand parameters to tasks as MessagePack, which holds numbers of 64 bits and Unicode alone."""
+    parameters, sentence = CANNOT_TRAVEL[which]
+    tasks = f'[{{"name": "s", "model": "m"}}, {{"name": "t", "model": "m", "parameters": {parameters}}}]'
+    made = shared.admin.call("POST", "/v1/projects", data=f'{{"name": "p", "tasks": {tasks}}}', content_type=JSON)
+    changed = shared.admin.call(
+        "PATCH", f"/v1/projects/{uuid.UUID(int=1)}", data=f'{{"tasks": {tasks}}}', content_type=JSON
+    )
+    for response in (made, changed):
+        assert slug(response, 400) == "malformed"
+        assert sentence in response.get_json()["detail"]
+        assert "11805916207" not in response.get_json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"x": [2**64 - 1, -(2**63), 0.5, None, True, "\u0000 \U0001f600", {}]}, {"k" * 200: "t" * 65_536}],
+)
+def test_all_other_parameters_can(parameters: dict[str, object]) -> None:
+    check_parameters(parameters)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(parameters)) == parameters
 
 
 def test_a_wrong_value_is_not_repeated(shared: Network) -> None:
