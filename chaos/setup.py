@@ -16,7 +16,7 @@ from config.clock import draw_secret
 from controller.cli_common import joining_of
 from controller.client import Client
 from controller.consents import UNKNOWN, Join
-from controller.site import Folder, Settings, Tasks
+from controller.site import Coordinator, Folder, Settings, Tasks
 from demo.hospitals import LABEL, split, write
 from ops.accounts import create_account
 from ops.place import CHECKOUT
@@ -119,7 +119,10 @@ class Cast:
             data = {"train": "train.csv", "test": "test.csv"}
             join = [] if name == "north" else [Join(project="agents", coordinator=UNKNOWN)]
             tasks = Tasks(allow=[BALLAST])
-            folder.create(Settings(hub=hubs[name], name=name, join=join, data=data, tasks=tasks), enrolment.token)
+            few = Coordinator(min_updates=1)  # of two agents one is killed now and then
+            folder.create(
+                Settings(hub=hubs[name], name=name, join=join, data=data, tasks=tasks, coordinator=few), enrolment.token
+            )
             write(records.training[name], folder.path / "train.csv")
             write(records.test, folder.path / "test.csv")
         program = shlex.quote(str(CHECKOUT / "fedyard-site"))

@@ -255,6 +255,7 @@ class Agent:
     def _send_logs(self) -> None:
         while not self._clock.wait(self._closing, FLUSH_EVERY_S):
             try:
+                self.steps.receipts.report()
                 self.steps.logs.flush()
             except Unavailable as error:
                 self._log("hub unavailable", detail=str(error))

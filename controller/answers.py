@@ -148,6 +148,7 @@ class Submission(Answer, frozen=True, kw_only=True):
     started_at: datetime | None = None
     submitted_at: datetime | None = None
     left_out: str | None = None
+    missing_receipt: str | None = None
 
 
 class Round(Answer, frozen=True, kw_only=True):

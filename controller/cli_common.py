@@ -70,7 +70,7 @@ def model_of(folder: Folder, client: Client, project_id: str, message_id: str, t
         target=target,
         artifact_id=message.artifact_id,
         anywhere=True,
-    )
+    ).content
 
 
 def silent(_what: str, **_facts: object) -> None:

@@ -84,7 +84,7 @@ def _opened(courier: Courier, client: Client, project: a.Project, model: a.Model
             place=f"message {message.id}",
             target=target,
             artifact_id=message.artifact_id,
-        )
+        ).content
     except NotRecipient:
         raise NotRecipient(
             f"version {model.version} of project {project.name!r} is not sealed to this site; a model is sealed to the "

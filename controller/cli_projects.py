@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 
-from controller.answers import Project
+from controller.answers import Project, TaskSpec
 from controller.cli_common import (
     UsageError,
     client_of,
@@ -34,8 +35,11 @@ from controller.consents import (
     describe,
     parse_coordinator,
 )
+from controller.contract import task_digest
 from controller.hub_errors import Refused, Unavailable
 from controller.keys import MICROS, fingerprint, hex_groups, words
+from controller.site import Folder
+from controller.state import State
 
 NO_ANSWER = 1
 """Exit code of `project leave` where the site has left, and the hub does not know of it."""
@@ -43,6 +47,7 @@ NO_ANSWER = 1
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Put the commands to the others."""
+    command(commands, "receipts", "this site's updates that are missing in their models", _receipts)
     command(commands, "consents", "the projects that this site serves, since when, and by whose word", _consents)
     project = commands.add_parser("project", help="create, join, leave, list; members, approve")
     projects = project.add_subparsers(required=True, metavar="COMMAND")
@@ -63,10 +68,32 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     join.add_argument("--notes", default="")
     leave = command(projects, "leave", "serve it no longer, from this moment: leave, or decline an invitation", _leave)
     leave.add_argument("name", help="its name or id")
+    tasks = command(projects, "tasks", "a project's tasks, and whether they are those that this site gave", _tasks)
+    tasks.add_argument("name")
+    change = tasks.add_mutually_exclusive_group()
+    change.add_argument("--set", metavar="FILE", help="other tasks from the next run on, as in `project create`")
+    change.add_argument("--accept", action="store_true", help="what the hub shows is what this site's people want")
     command(projects, "members", "who takes part", _members).add_argument("name")
     approve = command(projects, "approve", "let a site in that has asked", _approve)
     approve.add_argument("name")
     approve.add_argument("site", help="its name or id")
+
+
+def _receipts(chosen: argparse.Namespace) -> int:
+    """1 if there are any. From the agent's own memory: the hub is not asked."""
+    state = State(folder_of(chosen).path / "state.sqlite")
+    missing = state.missing_receipts()
+    state.close()
+    if not missing:
+        print("no update of this site that the hub has accepted is known to be missing in its model")
+        return 0
+    table = table_of("run", "task", "round", "project", "since", "why", "the hub was told")
+    for one in missing:
+        at = datetime.fromtimestamp(one.at / MICROS, UTC).isoformat(timespec="seconds")
+        told = {"": "not yet", "ok": "yes"}.get(one.hub, one.hub)
+        table.add_row(one.run_id, str(one.task_seq), str(one.round), one.project_id, at, one.reason, told)
+    Console().print(table)
+    return 1
 
 
 def joins_of(projects: Sequence[str], coordinators: Sequence[str]) -> list[Join]:
@@ -83,15 +110,58 @@ def joins_of(projects: Sequence[str], coordinators: Sequence[str]) -> list[Join]
 
 
 def _create(chosen: argparse.Namespace) -> None:
-    try:
-        tasks = msgspec.json.decode(Path(chosen.tasks).read_bytes(), type=list[dict[str, object]])
-    except (OSError, msgspec.DecodeError) as error:
-        raise UsageError(f"--tasks {chosen.tasks}: {error}") from None
+    tasks = _tasks_in(chosen.tasks, "--tasks")
     folder = folder_of(chosen)
     client = client_of(folder)
     made = client.create_project(chosen.name, tasks, description=chosen.description, joining=chosen.joining)
+    _remember(folder, made, _specs(tasks))
     joining_of(folder, client).lead(made, chosen.name)
     print(f"project {made}")
+
+
+def _tasks_in(file: str, option: str) -> list[dict[str, object]]:
+    try:
+        return msgspec.json.decode(Path(file).read_bytes(), type=list[dict[str, object]])
+    except (OSError, msgspec.DecodeError) as error:
+        raise UsageError(f"{option} {file}: {error}") from None
+
+
+def _specs(tasks: Sequence[dict[str, object]]) -> list[TaskSpec]:
+    """The tasks as the hub will show them: what was not said has its default."""
+    return msgspec.convert(tasks, list[TaskSpec])
+
+
+def _remember(folder: Folder, project_id: str, tasks: Sequence[TaskSpec]) -> None:
+    """The agent holds the hub to them."""
+    state = State(folder.path / "state.sqlite")
+    state.keep_own_tasks(project_id, [(task_digest(task), task.name) for task in tasks])
+    state.close()
+
+
+def _tasks(chosen: argparse.Namespace) -> None:
+    """Show a project's tasks; with --set send others, with --accept take what is shown."""
+    folder = folder_of(chosen)
+    client = client_of(folder)
+    project = project_named(client, chosen.name)
+    if chosen.set or chosen.accept:
+        if project.coordinator_site_id != folder.site_id():
+            raise UsageError(f"{chosen.name} is coordinated by another site; its tasks are that site's to give")
+        tasks = _tasks_in(chosen.set, "--set") if chosen.set else msgspec.to_builtins(project.tasks)
+        if chosen.set:
+            client.update_project(project.id, tasks=tasks)
+        _remember(folder, project.id, _specs(tasks))
+        project = client.project(project.id)
+    state = State(folder.path / "state.sqlite")
+    ours = state.own_tasks(project.id)
+    state.close()
+    table = table_of("task", "model", "rounds", "parameters", "contract", "digest", "given by this site")
+    for task in project.tasks:
+        digest = task_digest(task)
+        given = ("yes" if digest in ours else "NO") if ours else "not known"
+        contract = f"quorum {task.contract.quorum:g} ({task.contract.quorum_of})"
+        parameters = escape(msgspec.json.encode(task.parameters).decode())
+        table.add_row(task.name, escape(task.model), str(task.rounds), parameters, contract, digest[:16], given)
+    Console().print(table)
 
 
 def _list(chosen: argparse.Namespace) -> None:

@@ -244,7 +244,7 @@ def _opened(courier: Courier, run: a.Run, piece: a.LogPiece) -> Piece:
     """A piece of a log, if it is the one that its site wrote in this place."""
     expected = Address(piece.site_id, run.project_id, KIND, run.id, piece.task_seq, piece.round)
     place = f"log {run.id}/{piece.task_seq}/{piece.site_id}/{piece.seq}"
-    content = courier.unpack(piece.body, expected, place=place, target=NOWHERE)
+    content = courier.unpack(piece.body, expected, place=place, target=NOWHERE).content
     assert isinstance(content, bytes)
     try:
         opened = msgspec.json.decode(content, type=Piece)

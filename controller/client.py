@@ -72,6 +72,10 @@ class Client(Calls):
         }
         return self.write("POST", "/v1/projects", body, a.Created, key=key).id
 
+    def update_project(self, project_id: str, *, tasks: Sequence[Mapping[str, object]], key: str | None = None) -> None:
+        """Other tasks from the next run on."""
+        self.write("PATCH", f"/v1/projects/{_part(project_id)}", {"tasks": list(tasks)}, dict, key=key)
+
     def projects(self, *, name: str | None = None, member: str | None = None) -> list[a.Project]:
         return list(self.every("/v1/projects", {"name": name, "member": member}, a.Project))
 
@@ -141,6 +145,13 @@ class Client(Calls):
         """The coordinator's new global model; `body` as for `report`."""
         path = f"/v1/runs/{_part(run_id)}/tasks/{task_seq}/rounds/{round_}/aggregated"
         return self.written("POST", path, body, a.Reported, key)
+
+    def report_missing_receipt(
+        self, run_id: str, task_seq: int, round_: int, site_id: str, reason: str, *, key: str | None = None
+    ) -> None:
+        """Put on record that the model of a round does not name the site's update; reason: a code."""
+        path = f"/v1/runs/{_part(run_id)}/tasks/{task_seq}/rounds/{round_}/missing-receipts/{_part(site_id)}"
+        self.write("PUT", path, {"reason": reason}, dict, key=key)
 
     # keys
 

@@ -30,11 +30,12 @@ from controller.seal_errors import (
     Malformed,
     NoKey,
     NotConsented,
+    Readdressed,
     SealError,
     UnknownSigner,
     Unsealed,
 )
-from controller.sealing import Address, Opener
+from controller.sealing import Address, Digests, Opener, Origin
 from controller.site import Settings
 from controller.state import State
 from controller.transfer import Transfer
@@ -86,14 +87,27 @@ class Directory:
 class Parcel:
     """What is ready to be sent. body: the whole payload, or its detached seal (None if unsealed).
 
-    file: where the body lies that belongs to a detached seal; it goes by an artifact.
+    file: where the body lies that belongs to a detached seal; it goes by an artifact. digest: the seal's, empty if
+    there is none.
     """
 
     body: bytes | None
     file: Path | None = None
+    digest: str = ""
 
     def __repr__(self) -> str:
         return f"Parcel({len(self.body or b'')} bytes, file={self.file})"
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """A payload's content, and what its header said of where it is from; None if it came unsealed."""
+
+    content: Packed
+    origin: Origin | None = None
+
+    def __repr__(self) -> str:
+        return f"Unpacked({self.origin})"
 
 
 class Courier:
@@ -206,8 +220,10 @@ class Courier:
 
     # out
 
-    def pack(self, content: Packed, address: Address, to: Collection[str], spool: Path) -> Parcel:
-        """Seal `content` to these sites. `spool`: a file for the body, if it is large.
+    def pack(
+        self, content: Packed, address: Address, to: Collection[str], spool: Path, digests: Digests | None = None
+    ) -> Parcel:
+        """Seal `content` to these sites. `spool`: a file for the body, if it is large. digests: what it was made of.
 
         Not sealed at all only if the project leaves it open, this site's configuration too, and a key is missing.
         """
@@ -218,15 +234,25 @@ class Courier:
         expires = created + _GOOD_FOR.get(address.kind, 30 * DAY)
         if isinstance(content, Path):
             made = sealing.seal_file(
-                content, spool, address, keys, self.keyring.identity, id=id, created=created, expires=expires
+                content,
+                spool,
+                address,
+                keys,
+                self.keyring.identity,
+                id=id,
+                created=created,
+                expires=expires,
+                digests=digests,
             )
-            return Parcel(made.seal, spool)
-        sealed = sealing.seal(content, address, keys, self.keyring.identity, id=id, created=created, expires=expires)
-        _, body = sealing.read_seal(sealed)
+            return Parcel(made.seal, spool, sealing.read_seal(made.seal)[0].digest)
+        sealed = sealing.seal(
+            content, address, keys, self.keyring.identity, id=id, created=created, expires=expires, digests=digests
+        )
+        seal, body = sealing.read_seal(sealed)
         if len(body) + INLINE_SEAL_BYTES <= INLINE_AT_MOST_BYTES:
-            return Parcel(sealed)
+            return Parcel(sealed, digest=seal.digest)
         write_whole(spool, body)
-        return Parcel(sealed[: len(sealed) - len(body)], spool)
+        return Parcel(sealed[: len(sealed) - len(body)], spool, seal.digest)
 
     def pack_small(self, content: bytes, address: Address, to: Collection[str]) -> bytes:
         """As `pack`, for what is sure to be small."""
@@ -281,7 +307,7 @@ class Courier:
         target: Path,
         artifact_id: str | None = None,
         anywhere: bool = False,
-    ) -> Packed:
+    ) -> Unpacked:
         """The content of a payload that the hub shows as `expected`; bytes, or `target` if it is large.
 
         place: what it is, so that it is known when it is shown again as something else. anywhere: run, task and round
@@ -289,15 +315,27 @@ class Courier:
         """
         self.consented(expected.project)
         if body is None or not body.startswith(sealing.MAGIC):
-            return self._taken_unsealed(body, expected, target, artifact_id)
+            return Unpacked(self._taken_unsealed(body, expected, target, artifact_id))
         found, _ = sealing.read_seal(body)
         if anywhere:
             expected = replace(expected, run=found.header.run, task=found.header.task, round=found.header.round)
         try:
-            return self._opened(body, expected, place, target, artifact_id)
+            return Unpacked(self._opened(body, expected, place, target, artifact_id), found.origin)
         except (UnknownSigner, IdentityChanged):
             self.directory(expected.project, fresh=True)  # a new member; or a swapped identity, which is raised here
-        return self._opened(body, expected, place, target, artifact_id)
+        return Unpacked(self._opened(body, expected, place, target, artifact_id), found.origin)
+
+    def signed_by_us(self, body: bytes | None, project_id: str, kind: str) -> str | None:
+        """The seal digest of what this site has sealed in a project; None if it is not sealed. Raises `SealError`.
+
+        Only the signature is checked: it may lie far back, and the key that opens it be gone.
+        """
+        if body is None or not body.startswith(sealing.MAGIC):
+            return None
+        found = sealing.signed_by(body, {self.site_id: self.keyring.identity_key})
+        if (found.header.project, found.header.kind) != (project_id, kind):
+            raise Readdressed(f"{found} was sealed for another project, or as something else than a {kind}")
+        return found.digest
 
     def _opened(self, body: bytes, expected: Address, place: str, target: Path, artifact_id: str | None) -> Packed:
         opener = Opener(

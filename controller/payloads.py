@@ -6,19 +6,19 @@ lies in the run's private folder and goes with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from controller import jobs
+from controller import contract, jobs
 from controller.answers import Entry, Message
 from controller.client import Client
-from controller.courier import Courier, Packed, Parcel
+from controller.courier import Courier, Parcel, Unpacked
 from controller.hub_errors import Refused
 from controller.patience import Patience
 from controller.seal_errors import Gone, Malformed, NoKey, Readdressed, SealError
-from controller.sealing import Address
+from controller.sealing import Address, Origin, receipt_of
 from controller.state import LeftOut, Made, Outgoing, State
 from controller.trust import Changed
 
@@ -39,6 +39,17 @@ class Submission(msgspec.Struct, frozen=True):
     metrics: dict[str, float] = {}
 
 
+class Usable(msgspec.Struct, frozen=True):
+    """The updates that a model can be made of.
+
+    left_out: whose cannot be used, and why. receipts: by site, of those that were sealed.
+    """
+
+    updates: list[jobs.Submitted]
+    left_out: Sequence[LeftOut]
+    receipts: Mapping[str, str]
+
+
 class Payloads:
     """The payloads of one site's runs. Raises `SealError` for what cannot be sealed or opened."""
 
@@ -51,43 +62,74 @@ class Payloads:
 
     # in
 
-    def model(self, entry: Entry, message_id: str, *, start: bool = False) -> Packed:
+    def model(self, entry: Entry, message_id: str, *, start: bool = False) -> Unpacked:
         """A global model: the one of the entry's round, or, with `start`, the one that its seat begins with.
 
         Empty if it is gone from the hub.
         """
         project_id = _of(entry)[2]
         coordinator = self._patience.asked(entry, lambda: self._courier.directory(project_id)).coordinator
-        return self._opened(entry, message_id, _address(entry, coordinator, "model"), anywhere=start) or b""
+        found = self._opened(entry, message_id, _address(entry, coordinator, "model"), anywhere=start)
+        return found or Unpacked(b"")
+
+    def model_origin(self, message_id: str | None) -> Origin | None:
+        """What the header of a model said that was opened here before; None if it was not, or came unsealed."""
+        known = None if message_id is None else self._state.body(message_id)
+        return None if known is None else known.origin
+
+    def start_of(self, entry: Entry, message_id: str | None) -> str | None:
+        """The seal digest of a model that this site has sealed, as the hub shows it; None if it was not sealed.
+
+        Raises `SealError` if it is none of this site's, or of another project.
+        """
+        message = None if message_id is None else self._fetched(entry, message_id)
+        return None if message is None else self._courier.signed_by_us(message.body, _of(entry)[2], "model")
+
+    def members(self, entry: Entry) -> set[str]:
+        """The project's members of now, by the hub's directory; a model is sealed to them alone."""
+        project_id = _of(entry)[2]
+        directory = self._patience.asked(entry, lambda: self._courier.directory(project_id, fresh=True))
+        return {*directory.keys, *directory.problems}
 
     def updates(
-        self, entry: Entry, submissions: Sequence[Submission]
-    ) -> tuple[list[jobs.Submitted], tuple[LeftOut, ...]]:
+        self, entry: Entry, submissions: Sequence[Submission], task: str, models: Collection[str | None]
+    ) -> Usable:
         """What the sites have submitted, sorted by site, since sums of floats depend on the order; and who is left out.
 
-        An update that cannot be opened, or that is gone, leaves its site out. Raises `Changed`, which is no matter of
-        one update.
+        An update that cannot be opened, that is gone, or that was made of another task or model than this site's
+        leaves its site out (task, models: `contract.why_left_out`). Raises `Changed`, which is no matter of one update,
+        and `ListRefused` where the hub shows an update in another place than it was sealed for.
         """
-        sites = [s.site_id for s in submissions]
-        if len(set(sites)) != len(sites):
-            raise Malformed("the hub shows two submissions of one site")
-        found, left_out = [], []
+        found: list[jobs.Submitted] = []
+        left_out: list[LeftOut] = []
+        receipts: dict[str, str] = {}
         for s in sorted(submissions, key=lambda s: s.site_id):
             if s.message_id is None:
                 continue
             expected = _address(entry, s.site_id, "update")
             try:
-                content = self._opened(entry, s.message_id, expected)
-                if content is None:
+                opened = self._opened(entry, s.message_id, expected)
+                if opened is None:
                     raise Gone(f"the update of site {s.site_id} is not at the hub any more")
             except Changed:
                 raise
+            except Readdressed as error:
+                raise contract.ListRefused("list_of_another_round", error.fact) from None
             except SealError as error:
-                left_out.append(LeftOut(s.site_id, f"seal_{error.slug}", error.fact[:DETAIL_AT_MOST]))
-                self._log("left out", entry=entry.seq, about=s.site_id, reason=error.slug, detail=error.fact)
+                left_out.append(self._left_out(entry, s.site_id, f"seal_{error.slug}", error.fact))
                 continue
-            found.append(jobs.Submitted(s.site_id, jobs.packed(content), s.metrics))
-        return found, tuple(left_out)
+            why = None if opened.origin is None else contract.why_left_out(opened.origin, task, models)
+            if why is not None:
+                left_out.append(self._left_out(entry, s.site_id, *why))
+                continue
+            if opened.origin is not None:
+                receipts[s.site_id] = receipt_of(opened.origin.digest)
+            found.append(jobs.Submitted(s.site_id, jobs.packed(opened.content), s.metrics))
+        return Usable(found, tuple(left_out), receipts)
+
+    def _left_out(self, entry: Entry, site_id: str, reason: str, fact: str) -> LeftOut:
+        self._log("left out", entry=entry.seq, about=site_id, reason=reason.removeprefix("seal_"), detail=fact)
+        return LeftOut(site_id, reason, fact[:DETAIL_AT_MOST])
 
     def arrived(self, entry: Entry) -> None:
         """Open a message of another site, or an update for a round that this site coordinates.
@@ -115,20 +157,20 @@ class Payloads:
         anywhere: bool = False,
         place: str = "",
         target: Path | None = None,
-    ) -> Packed | None:
+    ) -> Unpacked | None:
         """A message's content: as it was opened before, or opened now; None if it is gone from the hub, too."""
         known = self._state.body(message_id)
         if known is not None and known.opened:
             if not known.file:
-                return known.body
+                return Unpacked(known.body, known.origin)
             if Path(known.file).exists():
-                return Path(known.file)
+                return Unpacked(Path(known.file), known.origin)
         message = self._fetched(entry, message_id)
         if message is None or (message.body is None and message.artifact_id is None):
             return None
         target = target or self._work(entry) / f"in-{message_id}"
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        content = self._patience.asked(
+        opened = self._patience.asked(
             entry,
             lambda: self._courier.unpack(
                 message.body,
@@ -139,8 +181,8 @@ class Payloads:
                 anywhere=anywhere,
             ),
         )
-        self._state.keep_opened(message, entry, content)
-        return content
+        self._state.keep_opened(message, entry, opened.content, opened.origin)
+        return opened
 
     def _fetched(self, entry: Entry, message_id: str) -> Message | None:
         """A message from disk or from the hub."""
@@ -211,6 +253,7 @@ class Payloads:
         out = self._state.outgoing(entry.seq)
         if out is None:
             parcel = self._packed(entry, made, address, to)
+            self._state.keep_sealed(entry, kind, parcel.digest, made.digests)
             if parcel.file is None:
                 return {kind: parcel.body}
             out = Outgoing(entry.seq, run_id, parcel.body, str(parcel.file))
@@ -229,11 +272,15 @@ class Payloads:
         spool.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         for _ in range(KEY_TRIES):
             try:
-                return self._patience.asked(entry, lambda: self._courier.pack(made.content, address, to(False), spool))
+                return self._patience.asked(
+                    entry, lambda: self._courier.pack(made.content, address, to(False), spool, made.digests)
+                )
             except NoKey:
                 self._patience.pause(entry, KEY_PAUSE_S)
                 self._courier.forget(address.project)
-        return self._patience.asked(entry, lambda: self._courier.pack(made.content, address, to(True), spool))
+        return self._patience.asked(
+            entry, lambda: self._courier.pack(made.content, address, to(True), spool, made.digests)
+        )
 
     def _work(self, entry: Entry) -> Path:
         """The private folder of the entry's task run."""

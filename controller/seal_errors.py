@@ -132,6 +132,23 @@ class Truncated(SealError):
     remedy = "fetch it again; if that does not help, the sender must seal it anew"
 
 
+class TaskDiffers(SealError):
+    """Another task, or the same with other parameters, than this site was told first, or its people gave."""
+
+    slug = "task_differs"
+    remedy = (
+        "compare the task with the coordinator's; the coordinator's people accept a changed one with "
+        "`fedyard-site project tasks NAME --accept`, and start a new run"
+    )
+
+
+class OlderModel(SealError):
+    """A model of an earlier round, or of another run, than one that was seen in this task run."""
+
+    slug = "older_model"
+    remedy = "the hub shows an old model; tell the coordinator and the hub's admin"
+
+
 class Gone(SealError):
     """Its body is not at the hub any more."""
 

@@ -45,6 +45,11 @@ from controller.seal_errors import (
 MAGIC = b"FYS1"
 VERSION = 1
 RECIPIENTS_AT_MOST = 2000
+RECEIPTS_AT_MOST = 2000
+RECEIPT_CHARACTERS = 32
+"""16 bytes of an update's seal digest: 2000 of them, and as many recipients, fit a header."""
+WITH_DIGESTS = ("update", "model")
+"""Kinds whose header says what they were made of."""
 HEADER_AT_MOST_BYTES = 262_144
 SIGNATURE_BYTES = 64
 _PREFIX = struct.Struct(">4sBBI")
@@ -53,6 +58,7 @@ _WRAP = struct.Struct(f">H{WRAP_BYTES}s")
 
 Uuid = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(?!\n)$", max_length=36)]
 Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}(?!\n)$", max_length=64)]
+Receipt = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}(?!\n)$", max_length=RECEIPT_CHARACTERS)]
 Slug = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_.-]{0,63}(?!\n)$", max_length=64)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Number = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
@@ -83,6 +89,41 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     body_bytes: Count
     body_digest: Hex32
     plain_bytes: Count
+    task_digest: Hex32 | msgspec.UnsetType = msgspec.UNSET
+    model_digest: Hex32 | msgspec.UnsetType | None = msgspec.UNSET
+    receipts: Annotated[list[Receipt], msgspec.Meta(max_length=RECEIPTS_AT_MOST)] | msgspec.UnsetType | None = (
+        msgspec.UNSET
+    )
+
+    @property
+    def digests(self) -> Digests | None:
+        """What the payload was made of; None of a kind that does not say, or of a sender that did not."""
+        task, model, receipts = self.task_digest, self.model_digest, self.receipts
+        if isinstance(task, msgspec.UnsetType) or isinstance(model, msgspec.UnsetType):
+            return None
+        return Digests(task, model, None if isinstance(receipts, msgspec.UnsetType) or receipts is None else receipts)
+
+
+class Digests(msgspec.Struct, frozen=True):
+    """What an update or a model was made of, as its header says.
+
+    task: digest of the task (`contract.task_digest`). model: seal digest of the model that it started from; None if
+    there was none, or it was not sealed. receipts: of the updates that a model was made of; None for an update.
+    """
+
+    task: str
+    model: str | None = None
+    receipts: Sequence[str] | None = None
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """What is kept of a sealed payload's header once it was opened. digest: its seal digest."""
+
+    digest: str
+    run: str | None
+    task: int | None
+    round: int | None
+    digests: Digests | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +154,16 @@ class Seal:
         """The bytes that come before the body."""
         wraps = (_WRAP.pack(index, self.wraps[index]) for index in sorted(self.wraps))
         return b"".join((self.signed, self.signature, _COUNT.pack(len(self.wraps)), *wraps))
+
+    @property
+    def digest(self) -> str:
+        """The seal digest, hex: of what is signed, so the same whoever's wraps are there."""
+        return hashlib.sha256(self.signed).hexdigest()
+
+    @property
+    def origin(self) -> Origin:
+        header = self.header
+        return Origin(self.digest, header.run, header.task, header.round, header.digests)
 
     def address(self) -> Address:
         header = self.header
@@ -164,15 +215,18 @@ def seal(
     id: str,
     created: int,
     expires: int,
+    digests: Digests | None = None,
 ) -> bytes:
     """`content`, sealed to every key of `to`; the whole payload. `id` is drawn anew for every call.
+
+    digests: what an update or a model was made of.
 
     Raises `SealError` if it cannot be sealed so.
     """
     content_key = os.urandom(CONTENT_KEY_BYTES)
     sealed = bytearray(segments.body_bytes(len(content)))
     body = segments.encrypt(content_key, content, _into(sealed))
-    made = _sealed(body, content_key, address, to, identity, id=id, created=created, expires=expires)
+    made = _sealed(body, content_key, address, to, identity, id=id, created=created, expires=expires, digests=digests)
     return made.seal + sealed
 
 
@@ -186,12 +240,13 @@ def seal_file(
     id: str,
     created: int,
     expires: int,
+    digests: Digests | None = None,
 ) -> Sealed:
     """Seal a file: the body goes to `target`, which is there once it is whole; the seal is returned."""
     content_key = os.urandom(CONTENT_KEY_BYTES)
     with source.open("rb", buffering=0) as stream, whole(target) as handle:
         body = segments.encrypt(content_key, stream, _at(handle))
-    return _sealed(body, content_key, address, to, identity, id=id, created=created, expires=expires)
+    return _sealed(body, content_key, address, to, identity, id=id, created=created, expires=expires, digests=digests)
 
 
 def _sealed(
@@ -204,6 +259,7 @@ def _sealed(
     id: str,
     created: int,
     expires: int,
+    digests: Digests | None,
 ) -> Sealed:
     keys = sorted(to, key=lambda key: key.site_id)
     _check_keys(keys, created)
@@ -223,6 +279,9 @@ def _sealed(
         body_bytes=body.body_bytes,
         body_digest=body.digest.hex(),
         plain_bytes=body.plain_bytes,
+        task_digest=msgspec.UNSET if digests is None else digests.task,
+        model_digest=msgspec.UNSET if digests is None else digests.model,
+        receipts=msgspec.UNSET if digests is None else _sorted(digests.receipts),
     )
     text = msgspec.json.encode(header)
     signed = _PREFIX.pack(MAGIC, VERSION, SUITE, len(text)) + text
@@ -231,6 +290,10 @@ def _sealed(
     encoded = made.encode()
     read_seal(encoded)  # what nobody could read is not sent
     return Sealed(encoded, body)
+
+
+def _sorted(receipts: Sequence[str] | None) -> list[str] | None:
+    return None if receipts is None else sorted(receipts)
 
 
 def _check_keys(keys: Sequence[Key], now: int) -> None:
@@ -338,13 +401,39 @@ def _header(text: bytes) -> Header:
         raise Malformed("a header that says that it expired before it was made")
     if header.body_bytes != segments.body_bytes(header.plain_bytes) or header.body_bytes > _BODY_AT_MOST_BYTES:
         raise Malformed(f"a body of {header.body_bytes} bytes for {header.plain_bytes} bytes of content")
+    if not _says_whole(header):
+        raise Malformed(f"a header of kind {header.kind} whose digests are not all there, or not in their one form")
     return header
 
 
-def _verified(found: Seal, expected: Address, opener: Opener) -> bytes:
-    """The content key of a payload whose sender, address, time and key are as they should be."""
+def _says_whole(header: Header) -> bool:
+    """All three digests or none; an update has no receipts, a model has them sorted, each once."""
+    there = [not isinstance(v, msgspec.UnsetType) for v in (header.task_digest, header.model_digest, header.receipts)]
+    if not any(there):
+        return True
+    if not all(there) or header.kind not in WITH_DIGESTS:
+        return False
+    if header.kind == "update":
+        return header.receipts is None
+    receipts = header.receipts
+    return isinstance(receipts, list) and receipts == sorted(set(receipts))
+
+
+def signed_by(payload: bytes, signers: Mapping[str, bytes]) -> Seal:
+    """The seal of a payload (whole or detached) whose signature holds; nothing is opened. Raises `SealError`."""
+    found, _ = read_seal(payload)
+    _check_signature(found, signers)
+    return found
+
+
+def receipt_of(seal_digest: str) -> str:
+    """How a model names an update."""
+    return seal_digest[:RECEIPT_CHARACTERS]
+
+
+def _check_signature(found: Seal, signers: Mapping[str, bytes]) -> None:
     header = found.header
-    signer = opener.signers.get(header.sender)
+    signer = signers.get(header.sender)
     if signer is None:
         raise UnknownSigner(f"{found}: no identity of site {header.sender} is pinned here")
     if header.identity != identity_hash(signer):
@@ -353,6 +442,12 @@ def _verified(found: Seal, expected: Address, opener: Opener) -> bytes:
         Ed25519PublicKey.from_public_bytes(signer).verify(found.signature, _SEAL_CONTEXT + found.signed)
     except (InvalidSignature, ValueError):
         raise BadSignature(f"{found} is not signed by site {header.sender}") from None
+
+
+def _verified(found: Seal, expected: Address, opener: Opener) -> bytes:
+    """The content key of a payload whose sender, address, time and key are as they should be."""
+    header = found.header
+    _check_signature(found, opener.signers)
     if found.address() != expected:
         raise Readdressed(f"{found} was sealed for {_differences(found.address(), expected)}")
     if header.expires <= opener.now:

@@ -65,6 +65,12 @@ class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace_days: Annotated[float, msgspec.Meta(gt=0, le=365)] = 7.0
 
 
+class Coordinator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What holds for the projects that this site coordinates. min_updates: no model is made of fewer updates."""
+
+    min_updates: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """site.toml. data: name -> file, relative to the folder. rejoin: take part again after having been dropped.
 
@@ -81,6 +87,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tasks: Tasks = Tasks()
     trust: TrustSettings = TrustSettings()
     keys: Keys = Keys()
+    coordinator: Coordinator = Coordinator()
 
 
 _TEMPLATE = """# A Fedyard site. docs/sites.md explains every line.
@@ -111,6 +118,9 @@ fingerprints = {{}}                # "name or id of a site" = "its twelve words,
 [keys]
 rotate_every_days = 30           # a new sealing key
 grace_days = 7                   # how long the one before it still opens what was sealed to it
+
+[coordinator]                    # for the projects that this site coordinates
+min_updates = {min_updates}                  # make no model of fewer updates; 1 where a task is for a single site
 """
 
 
@@ -239,6 +249,7 @@ def _toml(settings: Settings) -> str:
             for join in settings.join
         ),
         allow=f"[{', '.join(map(_quoted, settings.tasks.allow))}]",
+        min_updates=settings.coordinator.min_updates,
         data="".join(f"{_quoted(name)} = {_quoted(file)}\n" for name, file in settings.data.items()),
     )
 

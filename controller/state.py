@@ -19,9 +19,16 @@ from pathlib import Path
 import msgspec
 
 from controller.answers import Entry, Message
+from controller.contract import Held
+from controller.sealing import Digests, Origin
 
 PRIVATE = 0o600
 KEEP_ENTRIES = 1000
+KEEP_RECEIPTS = 1000
+"""How many missing receipts are kept for people to see."""
+KEEP_ENDED_RUNS = 10_000
+KEEP_OWN_TASKS = 1000
+"""How many tasks that this site's people gave to a project are remembered."""
 """How many finished entries (and plain messages) are kept to look at."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -31,11 +38,13 @@ CREATE INDEX IF NOT EXISTS entries_of_run ON entries (run_id, seq);
 CREATE TABLE IF NOT EXISTS bodies (
     message_id TEXT PRIMARY KEY, kind TEXT NOT NULL, entry_seq INTEGER NOT NULL,
     run_id TEXT, task_seq INTEGER, round INTEGER, body BLOB NOT NULL,
-    sender TEXT, artifact_id TEXT, opened INTEGER NOT NULL DEFAULT 0, file TEXT NOT NULL DEFAULT '');
+    sender TEXT, artifact_id TEXT, opened INTEGER NOT NULL DEFAULT 0, file TEXT NOT NULL DEFAULT '',
+    origin_json BLOB NOT NULL DEFAULT 'null');
 CREATE TABLE IF NOT EXISTS opened_seals (id TEXT PRIMARY KEY, place TEXT NOT NULL, expires INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS results (
     entry_seq INTEGER PRIMARY KEY, run_id TEXT NOT NULL, packed BLOB NOT NULL, file TEXT NOT NULL,
-    metrics_json BLOB NOT NULL, left_out_json BLOB NOT NULL DEFAULT '[]');
+    metrics_json BLOB NOT NULL, left_out_json BLOB NOT NULL DEFAULT '[]',
+    digests_json BLOB NOT NULL DEFAULT 'null');
 CREATE TABLE IF NOT EXISTS outgoing (
     entry_seq INTEGER PRIMARY KEY, run_id TEXT NOT NULL, seal BLOB, file TEXT NOT NULL, artifact_id TEXT);
 CREATE TABLE IF NOT EXISTS log_counts (
@@ -51,6 +60,19 @@ CREATE TABLE IF NOT EXISTS seats (
     run_id TEXT NOT NULL, task_seq INTEGER NOT NULL, report_seq INTEGER NOT NULL,
     task_json BLOB NOT NULL, number INTEGER NOT NULL, attempt INTEGER NOT NULL, model_id TEXT, project_id TEXT,
     PRIMARY KEY (run_id, task_seq));
+CREATE TABLE IF NOT EXISTS run_tasks (
+    run_id TEXT NOT NULL, task_seq INTEGER NOT NULL, digest TEXT NOT NULL, task_json BLOB NOT NULL,
+    seats_json BLOB NOT NULL, PRIMARY KEY (run_id, task_seq));
+CREATE TABLE IF NOT EXISTS own_tasks (
+    project_id TEXT NOT NULL, digest TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (project_id, digest));
+CREATE TABLE IF NOT EXISTS sealed_out (
+    run_id TEXT NOT NULL, task_seq INTEGER NOT NULL, round INTEGER NOT NULL, kind TEXT NOT NULL, digest TEXT NOT NULL,
+    digests_json BLOB NOT NULL, PRIMARY KEY (run_id, task_seq, round, kind, digest));
+CREATE TABLE IF NOT EXISTS ended_runs (run_id TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS receipts (
+    run_id TEXT NOT NULL, task_seq INTEGER NOT NULL, round INTEGER NOT NULL, project_id TEXT NOT NULL,
+    outcome TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', at INTEGER NOT NULL DEFAULT 0, key TEXT NOT NULL DEFAULT '',
+    hub TEXT NOT NULL DEFAULT '', PRIMARY KEY (run_id, task_seq, round));
 CREATE TABLE IF NOT EXISTS position (one INTEGER PRIMARY KEY CHECK (one = 1), taken_seq INTEGER NOT NULL);
 INSERT OR IGNORE INTO position VALUES (1, 0);
 """
@@ -61,6 +83,8 @@ _LATER = (
     ("bodies", "file", "TEXT NOT NULL DEFAULT ''"),
     ("results", "left_out_json", "BLOB NOT NULL DEFAULT '[]'"),
     ("seats", "project_id", "TEXT"),
+    ("bodies", "origin_json", "BLOB NOT NULL DEFAULT 'null'"),
+    ("results", "digests_json", "BLOB NOT NULL DEFAULT 'null'"),
 )
 """Columns that a file of an older agent lacks."""
 
@@ -88,7 +112,7 @@ class Report(msgspec.Struct, frozen=True):
 class Body(msgspec.Struct, frozen=True):
     """A message's body: as it arrived, or opened. artifact_id: where the ciphertext lies, if not in `body`.
 
-    file: where large opened content lies.
+    file: where large opened content lies. origin: what the header of a sealed one said, once it was opened.
     """
 
     message_id: str
@@ -98,13 +122,14 @@ class Body(msgspec.Struct, frozen=True):
     artifact_id: str | None
     opened: bool
     file: str
+    origin: Origin | None = None
 
     def __repr__(self) -> str:
         return f"Body({self.kind} {self.message_id}, {len(self.body)} bytes, opened={self.opened})"
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """A site whose update could not be opened. reason: a code; detail: the fact."""
+    """A site whose update could not be used. reason: a code; detail: the fact."""
 
     site_id: str
     reason: str
@@ -114,7 +139,7 @@ class LeftOut(msgspec.Struct, frozen=True):
 class Made(msgspec.Struct, frozen=True):
     """What a hook has made because of an entry: packed content, or the file that holds it.
 
-    left_out: whose updates a model is made without.
+    left_out: whose updates a model is made without. digests: what it was made of.
     """
 
     entry_seq: int
@@ -123,6 +148,7 @@ class Made(msgspec.Struct, frozen=True):
     file: str
     metrics: dict[str, float]
     left_out: Sequence[LeftOut] = ()
+    digests: Digests | None = None
 
     def __repr__(self) -> str:
         return f"Made(entry={self.entry_seq}, {len(self.packed)} bytes, file={self.file!r})"
@@ -177,6 +203,37 @@ class Seat(msgspec.Struct, frozen=True):
     attempt: int
     model_id: str | None = None
     project_id: str | None = None
+
+
+class RunTask(msgspec.Struct, frozen=True):
+    """A task of a run as this site knows it, since it was first told. digest: `contract.task_digest`.
+
+    seats: every site that was ever shown as having a seat in it; only its coordinator is told.
+    """
+
+    run_id: str
+    task_seq: int
+    digest: str
+    task_json: bytes
+    seats: Sequence[str] = ()
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What became of an update that the hub has accepted.
+
+    outcome: awaited, found, told (why it is not in the model), or missing; then reason is a code, at when it was found
+    missing (microseconds), key that of the report to the hub, and hub its answer: ok, refused, or nothing yet.
+    """
+
+    run_id: str
+    task_seq: int
+    round: int
+    project_id: str
+    outcome: str
+    reason: str = ""
+    at: int = 0
+    key: str = ""
+    hub: str = ""
 
 
 class State:
@@ -277,23 +334,35 @@ class State:
     def body(self, message_id: str) -> Body | None:
         with self._lock:
             row = self._db.execute(
-                "SELECT message_id, kind, body, sender, artifact_id, opened, file FROM bodies WHERE message_id = ?",
+                "SELECT message_id, kind, body, sender, artifact_id, opened, file, origin_json FROM bodies"
+                " WHERE message_id = ?",
                 (message_id,),
             ).fetchone()
         if row is None:
             return None
-        id, kind, body, sender, artifact_id, opened, file = row
-        return Body(id, kind, bytes(body), sender, artifact_id, bool(opened), file)
+        id, kind, body, sender, artifact_id, opened, file, origin = row
+        known = msgspec.json.decode(origin, type=Origin | None)
+        return Body(id, kind, bytes(body), sender, artifact_id, bool(opened), file, known)
 
-    def keep_opened(self, message: Message, entry: Entry, content: bytes | Path) -> None:
+    def held_updates(self, run_id: str) -> list[Held]:
+        """The updates of a run that are here, opened."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT message_id, sender, run_id, task_seq, round FROM bodies"
+                " WHERE run_id = ? AND kind = 'update' AND opened",
+                (run_id,),
+            ).fetchall()
+        return [Held(*row) for row in rows]
+
+    def keep_opened(self, message: Message, entry: Entry, content: bytes | Path, origin: Origin | None = None) -> None:
         """Keep what a message holds, in place of its sealed body; of the entry that needed it first."""
         body, file = (content, "") if isinstance(content, bytes) else (b"", str(content))
         place = _place(message, entry)
         with self._lock, _Transaction(self._db):
             self._db.execute(
-                "INSERT INTO bodies VALUES (?,?,?,?,?,?,?,?,?,1,?) ON CONFLICT (message_id)"
-                " DO UPDATE SET body = excluded.body, opened = 1, file = excluded.file",
-                (*place, body, message.sender_site_id, message.artifact_id, file),
+                "INSERT INTO bodies VALUES (?,?,?,?,?,?,?,?,?,1,?,?) ON CONFLICT (message_id) DO UPDATE"
+                " SET body = excluded.body, opened = 1, file = excluded.file, origin_json = excluded.origin_json",
+                (*place, body, message.sender_site_id, message.artifact_id, file, msgspec.json.encode(origin)),
             )
 
     def first_opened(self, seal_id: str, place: str, expires: int) -> bool:
@@ -387,14 +456,22 @@ class State:
             row = self._db.execute("SELECT * FROM results WHERE entry_seq = ?", (entry_seq,)).fetchone()
         if row is None:
             return None
-        seq, run_id, packed, file, metrics, left_out = row
-        numbers = msgspec.json.decode(metrics, type=dict[str, float])
-        return Made(seq, run_id, bytes(packed), file, numbers, msgspec.json.decode(left_out, type=tuple[LeftOut, ...]))
+        seq, run_id, packed, file, metrics, left_out, digests = row
+        return Made(
+            seq,
+            run_id,
+            bytes(packed),
+            file,
+            msgspec.json.decode(metrics, type=dict[str, float]),
+            msgspec.json.decode(left_out, type=tuple[LeftOut, ...]),
+            msgspec.json.decode(digests, type=Digests | None),
+        )
 
     def keep_made(self, made: Made) -> None:
         numbers, left_out = msgspec.json.encode(made.metrics), msgspec.json.encode(made.left_out)
-        row = (made.entry_seq, made.run_id, made.packed, made.file, numbers, left_out)
-        self._write("INSERT OR REPLACE INTO results VALUES (?,?,?,?,?,?)", row)
+        digests = msgspec.json.encode(made.digests)
+        row = (made.entry_seq, made.run_id, made.packed, made.file, numbers, left_out, digests)
+        self._write("INSERT OR REPLACE INTO results VALUES (?,?,?,?,?,?,?)", row)
 
     def outgoing(self, entry_seq: int) -> Outgoing | None:
         with self._lock:
@@ -446,10 +523,134 @@ class State:
         """A finished run: what its entries, updates, models and reports held goes; the entries' numbers stay."""
         with self._lock, _Transaction(self._db):
             self._db.execute("DELETE FROM bodies WHERE run_id = ? AND kind IN ('update', 'model')", (run_id,))
-            for table in ("reports", "results", "outgoing"):
+            for table in ("reports", "results", "outgoing", "run_tasks", "sealed_out"):
                 self._db.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608 - our own names
             self._db.execute("DELETE FROM seats WHERE run_id = ?", (run_id,))
             self._db.execute("UPDATE entries SET done = 1 WHERE run_id = ?", (run_id,))
+            self._db.execute("DELETE FROM receipts WHERE run_id = ? AND outcome != 'missing'", (run_id,))
+            self._db.execute("INSERT OR IGNORE INTO ended_runs VALUES (?)", (run_id,))
+            self._db.execute(
+                "DELETE FROM ended_runs WHERE rowid <= (SELECT max(rowid) FROM ended_runs) - ?", (KEEP_ENDED_RUNS,)
+            )
+
+    # what the hub is held to
+
+    def run_task(self, run_id: str, task_seq: int) -> RunTask | None:
+        """A task of a run as it was first shown."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT * FROM run_tasks WHERE run_id = ? AND task_seq = ?", (run_id, task_seq)
+            ).fetchone()
+        if row is None:
+            return None
+        run_id, task_seq, digest, task, seats = row
+        return RunTask(run_id, task_seq, digest, bytes(task), msgspec.json.decode(seats, type=tuple[str, ...]))
+
+    def keep_run_task(self, task: RunTask) -> None:
+        row = (task.run_id, task.task_seq, task.digest, task.task_json, msgspec.json.encode(task.seats))
+        self._write("INSERT OR REPLACE INTO run_tasks VALUES (?,?,?,?,?)", row)
+
+    def own_tasks(self, project_id: str) -> dict[str, str]:
+        """Tasks that this site's people gave to a project, or accepted: digest -> name; empty if none is known."""
+        with self._lock:
+            rows = self._db.execute("SELECT digest, name FROM own_tasks WHERE project_id = ?", (project_id,)).fetchall()
+        return dict(rows)
+
+    def keep_own_tasks(self, project_id: str, tasks: Iterable[tuple[str, str]]) -> None:
+        """Remember tasks, as (digest, name), beside those of before, which live runs may still have."""
+        with self._lock, _Transaction(self._db):
+            self._db.executemany(
+                "INSERT OR REPLACE INTO own_tasks VALUES (?,?,?)", [(project_id, *task) for task in tasks]
+            )
+            self._db.execute(
+                "DELETE FROM own_tasks WHERE project_id = ? AND rowid NOT IN"
+                " (SELECT rowid FROM own_tasks WHERE project_id = ? ORDER BY rowid DESC LIMIT ?)",
+                (project_id, project_id, KEEP_OWN_TASKS),
+            )
+
+    def keep_sealed(self, entry: Entry, kind: str, digest: str, digests: Digests | None) -> None:
+        """What this site has sealed for a round; digest: of the seal, empty if it went unsealed."""
+        row = (entry.run_id, entry.task_seq, entry.round, kind, digest, msgspec.json.encode(digests))
+        self._write("INSERT OR IGNORE INTO sealed_out VALUES (?,?,?,?,?,?)", row)
+
+    def sealed(self, run_id: str, task_seq: int, round: int, kind: str) -> dict[str, Digests | None]:
+        """What this site has sealed for a round: seal digest -> what it was made of. Several if sealed anew."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT digest, digests_json FROM sealed_out"
+                " WHERE run_id = ? AND task_seq = ? AND round = ? AND kind = ?",
+                (run_id, task_seq, round, kind),
+            ).fetchall()
+        return {digest: msgspec.json.decode(digests, type=Digests | None) for digest, digests in rows}
+
+    def newest_sealed(self, run_id: str, task_seq: int, below: int) -> int | None:
+        """The last round before `below` that this site has sealed a model for; None if there is none."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT max(round) FROM sealed_out WHERE run_id = ? AND task_seq = ? AND round < ? AND kind = 'model'",
+                (run_id, task_seq, below),
+            ).fetchone()
+        return None if row[0] is None else int(row[0])
+
+    def ended(self, run_id: str) -> bool:
+        """True if this site was told that the run is over."""
+        return self._value("SELECT count(*) FROM ended_runs WHERE run_id = ?", (run_id,)) > 0
+
+    # receipts
+
+    def await_receipt(self, entry: Entry) -> None:
+        """The hub has accepted this site's update of a round."""
+        row = (entry.run_id, entry.task_seq, entry.round, entry.project_id)
+        self._write(
+            "INSERT OR IGNORE INTO receipts (run_id, task_seq, round, project_id, outcome) VALUES (?,?,?,?,'awaited')",
+            row,
+        )
+
+    def awaited_receipts(self, run_id: str, task_seq: int | None = None) -> list[Receipt]:
+        """The updates of a run (or of one of its tasks) of which it is not known yet what became of them."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT * FROM receipts WHERE run_id = ? AND (? IS NULL OR task_seq = ?) AND outcome = 'awaited'",
+                (run_id, task_seq, task_seq),
+            ).fetchall()
+        return [Receipt(*row) for row in rows]
+
+    def settle_receipt(self, receipt: Receipt) -> None:
+        """What became of an update that was awaited; once."""
+        with self._lock, _Transaction(self._db):
+            self._db.execute(
+                "UPDATE receipts SET outcome = ?, reason = ?, at = ?, key = ?"
+                " WHERE run_id = ? AND task_seq = ? AND round = ? AND outcome = 'awaited'",
+                (
+                    receipt.outcome,
+                    receipt.reason,
+                    receipt.at,
+                    receipt.key,
+                    receipt.run_id,
+                    receipt.task_seq,
+                    receipt.round,
+                ),
+            )
+            self._db.execute(
+                "DELETE FROM receipts WHERE outcome = 'missing' AND rowid NOT IN"
+                " (SELECT rowid FROM receipts WHERE outcome = 'missing' ORDER BY at DESC LIMIT ?)",
+                (KEEP_RECEIPTS,),
+            )
+
+    def missing_receipts(self, *, untold: bool = False) -> list[Receipt]:
+        """The updates that are missing in their models, oldest first; untold: those that the hub has not answered."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT * FROM receipts WHERE outcome = 'missing' AND (hub = '' OR NOT ?) ORDER BY at", (untold,)
+            ).fetchall()
+        return [Receipt(*row) for row in rows]
+
+    def receipt_told(self, receipt: Receipt, hub: str) -> None:
+        """The hub has answered to the report of a missing receipt: ok or refused."""
+        self._write(
+            "UPDATE receipts SET hub = ? WHERE run_id = ? AND task_seq = ? AND round = ?",
+            (hub, receipt.run_id, receipt.task_seq, receipt.round),
+        )
 
     def _count(self, report: Report, seq: int) -> None:
         self._db.execute(

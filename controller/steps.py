@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from controller import jobs
+from controller import contract, jobs
 from controller.answers import Entry, TaskSpec
 from controller.child import Children
 from controller.client import Client
@@ -28,9 +28,11 @@ from controller.logs import Logs
 from controller.notices import told
 from controller.patience import Halted, Overtaken, Patience
 from controller.payloads import Payloads, Submission
-from controller.seal_errors import NotConsented, NotRecipient, SealError
+from controller.receipts import NO_MODEL, Receipts
+from controller.seal_errors import NotConsented, NotRecipient, OlderModel, SealError, TaskDiffers
+from controller.sealing import Digests, Origin
 from controller.site import Folder, Settings
-from controller.state import LeftOut, Made, Report, Seat, State
+from controller.state import LeftOut, Made, Report, RunTask, Seat, State
 from controller.tasks.arrays import save
 from controller.trust import Changed
 
@@ -78,7 +80,6 @@ class Aggregate(msgspec.Struct, frozen=True):
     """The facts of a call to aggregate."""
 
     submissions: list[Submission]
-    quorum: int = 0
 
 
 class Dropped(msgspec.Struct, frozen=True):
@@ -86,6 +87,27 @@ class Dropped(msgspec.Struct, frozen=True):
 
     reason: str
     may_rejoin: bool = False
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """The facts of the end of a task or a run."""
+
+    state: str = ""
+
+
+class ReceiptMissing(msgspec.Struct, frozen=True):
+    """The facts of a participant's report that a model does not name its update."""
+
+    site_id: str
+    reason: str = ""
+
+
+class Aggregated(msgspec.Struct, frozen=True):
+    """How an aggregation went at the coordinator. digests: what its model was made of."""
+
+    finished: jobs.Finished
+    left_out: Sequence[LeftOut] = ()
+    digests: Digests | None = None
 
 
 class Steps:
@@ -111,6 +133,7 @@ class Steps:
         self.logs = Logs(courier, state, client, log)
         self._patience = Patience(state, halting=halting, clock=clock, log=log)
         self._payloads = Payloads(folder.path, state, client, courier, self._patience, log)
+        self.receipts = Receipts(site_id, state, client, clock=clock, log=log)
         self._log = log
         self._steps: dict[str, Callable[[Entry], None]] = {
             "invited": self._invited,
@@ -119,6 +142,7 @@ class Steps:
             "round_completed": self._round_completed,
             "seat_dropped": self._seat_dropped,
             "seat_left_out": self._seat_left_out,
+            "receipt_missing": self._receipt_missing,
             "task_ended": self._task_ended,
             "run_ended": self._run_ended,
             "member_invited": self._member_invited,
@@ -242,6 +266,7 @@ class Steps:
         facts = msgspec.json.decode(entry.facts, type=Invited)
         known = self.state.seat(run_id, task_seq)
         made = self.state.reports(entry.seq)
+        self.receipts.over(entry, before=entry.round)
         seat = Seat(
             run_id=run_id,
             task_seq=task_seq,
@@ -249,7 +274,7 @@ class Steps:
             task_json=msgspec.json.encode(facts.task),
             number=facts.number,
             attempt=facts.attempt,
-            model_id=entry.message.id if entry.message else (known.model_id if known else None),
+            model_id=known.model_id if known else None,
             project_id=entry.project_id,
         )
         self.state.keep_seat(seat)
@@ -260,8 +285,12 @@ class Steps:
         if not made and not self.children.known(run_id, task_seq):
             self._report(entry, "accept")
         try:
+            self._hold(entry, facts.task)
             if entry.message is not None:
-                self._payloads.model(entry, entry.message.id, start=True)
+                shown = self._payloads.model(entry, entry.message.id, start=True).origin
+                self._check_start(entry, shown, self._payloads.model_origin(seat.model_id))
+                seat = msgspec.structs.replace(self._seat(entry), model_id=entry.message.id)
+                self.state.keep_seat(seat)
         except NotRecipient as error:
             self._refuse_payload(entry, NotRecipient(f"{error.fact}; {_MADE_BEFORE}"))
             return
@@ -284,13 +313,16 @@ class Steps:
                 if finished.error:
                     self._report(entry, "fail", reason=finished.error)
                     return
-                self._keep_made(entry, finished, seconds=round(finished.seconds, 6))
+                self._keep_made(entry, finished, digests=self._of_update(seat), seconds=round(finished.seconds, 6))
             for report in begun:  # before a crash
                 if report.event == "fail":
                     self._send(entry, report)
                     return
             self._report(entry, "trained")
             self._deliver(entry, "submit", self._payloads.sealed_update)
+            if msgspec.json.decode(seat.task_json, type=TaskSpec).aggregate:
+                self.receipts.submitted(entry)
+            self._payloads.forget(entry)
         except SealError as error:
             self._refuse_payload(entry, error)
         except Refused as error:
@@ -300,16 +332,21 @@ class Steps:
 
     def _aggregate(self, entry: Entry) -> None:
         """The coordinator's part. Updates that cannot be opened are left out, and named to the hub."""
-        failure, left_out = "", tuple[LeftOut, ...]()
+        failure: str = ""
+        left_out: Sequence[LeftOut] = ()
         try:
             if not self.state.reports(entry.seq) and self.state.made(entry.seq) is None:
-                finished, left_out = self._aggregated(entry)
-                failure = finished.error
+                done = self._aggregated(entry)
+                failure, left_out = done.finished.error, done.left_out
                 if not failure:
-                    self._keep_made(entry, finished, left_out)
+                    self._keep_made(entry, done.finished, left_out, digests=done.digests)
             if not failure and self.state.report(entry.seq, _NO_MODEL) is None:
                 self._deliver(entry, _MODEL, self._payloads.sealed_model)
+                self._payloads.forget(entry)
                 return
+        except contract.ListRefused as error:
+            failure = str(error)[:REASON_AT_MOST]
+            self._log("aggregation refused", entry=entry.seq, run=entry.run_id, reason=error.slug, detail=str(error))
         except SealError as error:
             failure = _reason(error)
             if isinstance(error, Changed):
@@ -320,45 +357,171 @@ class Steps:
             failure = f"the hub refused the model: {error.slug}"
         self._send(entry, self._keep(entry, _NO_MODEL, {"failure": failure, **_without(left_out)}))
 
-    def _aggregated(self, entry: Entry) -> tuple[jobs.Finished, tuple[LeftOut, ...]]:
-        """How the hook ended, and who was left out; below the quorum it is not called."""
+    def _aggregated(self, entry: Entry) -> Aggregated:
+        """The model of a round, made of the updates that the hub lists, if that list can be believed.
+
+        Below the quorum, which is this site's own count, the hook is not called. Raises `ListRefused`.
+        """
         run_id, task_seq = _task(entry)
+        assert entry.round is not None
         facts = msgspec.json.decode(entry.facts, type=Aggregate)
-        updates, left_out = self._payloads.updates(entry, facts.submissions)
-        usable = len(facts.submissions) - len(left_out)
-        if left_out and usable < max(1, facts.quorum):
-            error = f"{len(left_out)} of {len(facts.submissions)} updates cannot be opened, {usable} are too few"
-            return jobs.Finished(error=error), left_out
+        here = contract.Place(run_id, task_seq, entry.round)
+        if self.state.ended(run_id):
+            raise contract.ListRefused("run_over", f"run {run_id} is over, as this coordinator was told before")
+        known, spec, start = self._coordinated(entry)
+        self._check_list(entry, here, facts.submissions)
+        usable = self._payloads.updates(entry, facts.submissions, known.digest, start)
+        if refusal := self._too_few(entry, here, len(usable.updates), known, spec):
+            return Aggregated(jobs.Finished(error=refusal), usable.left_out)
         seat = self.state.seat(run_id, task_seq)
-        if seat is not None:
-            spec = msgspec.json.decode(seat.task_json, type=TaskSpec)
-        else:  # it coordinates without taking part, so nobody told it the task
-            spec = self._patience.asked(entry, lambda: self.client.run(run_id)).tasks[task_seq - 1].spec
-        finished = self._computed(entry, "aggregate", spec, seat, updates)
-        left_out = (*left_out, *(LeftOut(site_id, UNUSABLE, why) for site_id, why in sorted(finished.left_out.items())))
-        usable = len(facts.submissions) - len(left_out)
-        if not finished.error and finished.left_out and usable < max(1, facts.quorum):
-            named = "; ".join(f"{one.site_id}: {one.detail}" for one in left_out)
-            error = f"{len(left_out)} of {len(facts.submissions)} updates cannot be used, {usable} are too few: {named}"
-            return jobs.Finished(error=error[:REASON_AT_MOST]), left_out
-        return finished, left_out
+        finished = self._computed(entry, "aggregate", spec, seat, usable.updates)
+        unfit = [LeftOut(site_id, UNUSABLE, why) for site_id, why in sorted(finished.left_out.items())]
+        left_out = (*usable.left_out, *unfit)
+        if unfit and not finished.error:
+            refusal = self._too_few(entry, here, len(usable.updates) - len(unfit), known, spec)
+            if refusal:
+                named = "; ".join(f"{one.site_id}: {one.detail}" for one in left_out)
+                return Aggregated(jobs.Finished(error=f"{refusal}: {named}"[:REASON_AT_MOST]), left_out)
+        receipts = [receipt for site_id, receipt in usable.receipts.items() if site_id not in finished.left_out]
+        digests = Digests(known.digest, _one(start), sorted(set(receipts)))
+        if not finished.error:
+            self._check_same(here, digests)
+        return Aggregated(finished, left_out, digests)
+
+    def _too_few(self, entry: Entry, here: contract.Place, usable: int, known: RunTask, spec: TaskSpec) -> str:
+        """Why so many updates are too few for a model; empty if they are enough."""
+        try:
+            contract.check_count(here, usable, spec.contract, len(known.seats), self.settings.coordinator.min_updates)
+        except contract.ListRefused as error:
+            self._log("aggregation refused", entry=entry.seq, run=here.run_id, reason=error.slug, detail=str(error))
+            return str(error)[:REASON_AT_MOST]
+        return ""
+
+    def _check_list(self, entry: Entry, here: contract.Place, submissions: Sequence[Submission]) -> None:
+        """The hub's list against the updates that are here. Raises `ListRefused`.
+
+        One that is here and not listed is explained only by its site having left the project.
+        """
+        listed = [(s.site_id, s.message_id) for s in submissions]
+        held = self.state.held_updates(here.run_id)
+        contract.check_list(here, listed, held)
+        missing = contract.not_listed(here, listed, held)
+        if missing:
+            members = self._payloads.members(entry)
+            missing = [site_id for site_id in missing if site_id in members]
+        if missing:
+            raise contract.list_shortened(here, missing)
+
+    def _check_same(self, here: contract.Place, digests: Digests) -> None:
+        """A round has one model: of other updates than before none is made. Raises `ListRefused`."""
+        for before in self.state.sealed(here.run_id, here.task_seq, here.round, "model").values():
+            if before is not None and before.receipts is not None and [*before.receipts] != digests.receipts:
+                raise contract.ListRefused(
+                    "aggregated_before", f"a model of {here} was sealed before, of other updates than the hub lists now"
+                )
+
+    def _coordinated(self, entry: Entry) -> tuple[RunTask, TaskSpec, set[str | None]]:
+        """The task that an aggregation is of, with its seats; and the model that its round starts from.
+
+        The task is the one that was seen first, and one that this site's people gave, if they gave any. The model is
+        the one that this site has sealed last in this task run; before there is one, the hub says which, but it has to
+        be one of this site's and project's, and every update of the round has to agree. Raises `SealError`.
+        """
+        run_id, task_seq = _task(entry)
+        assert entry.round is not None
+        known = self.state.run_task(run_id, task_seq)
+        before = self.state.newest_sealed(run_id, task_seq, below=entry.round)
+        if known is not None and known.seats and before is not None:
+            spec = msgspec.json.decode(known.task_json, type=TaskSpec)
+            return known, spec, _digests(self.state.sealed(run_id, task_seq, before, "model"))
+        run = self._patience.asked(entry, lambda: self.client.run(run_id))
+        task = next((task for task in run.tasks if task.seq == task_seq), None)
+        if task is None:
+            raise contract.ListRefused("no_such_task", f"run {run_id}, as the hub shows it, has no task {task_seq}")
+        known = self._hold(entry, task.spec, seats=[seat.site_id for seat in task.seats])
+        if before is not None:
+            return known, task.spec, _digests(self.state.sealed(run_id, task_seq, before, "model"))
+        return known, task.spec, {self._payloads.start_of(entry, task.model_message_id)}
+
+    def _hold(self, entry: Entry, spec: TaskSpec, seats: Sequence[str] = ()) -> RunTask:
+        """Hold the hub to a task of a run as it was first shown, and to the tasks of this site's people.
+
+        Raises `TaskDiffers`.
+        """
+        run_id, task_seq = _task(entry)
+        digest = contract.task_digest(spec)
+        known = self.state.run_task(run_id, task_seq)
+        if known is not None and known.digest != digest:
+            raise TaskDiffers(f"task {spec.name!r} of run {run_id} is not as it was when the run began")
+        ours = self.state.own_tasks(entry.project_id or "")
+        if ours and digest not in ours:
+            raise TaskDiffers(
+                f"task {spec.name!r} of run {run_id} is none of those that this site gave to project {entry.project_id}"
+            )
+        before = known.seats if known is not None else ()
+        held = RunTask(run_id, task_seq, digest, msgspec.json.encode(spec), sorted({*before, *seats}))
+        if held != known:
+            self.state.keep_run_task(held)
+        return held
+
+    @staticmethod
+    def _check_start(entry: Entry, shown: Origin | None, newest: Origin | None) -> None:
+        """Is the model that a seat is to start with newer than what it has, and of its task? Raises `SealError`.
+
+        Before this site has seen a model of the task run, the hub says which one it starts from.
+        """
+        if shown is None:
+            return
+        task_run = (entry.run_id, entry.task_seq)
+        here = (shown.run, shown.task) == task_run
+        if here and (shown.round or 0) >= (entry.round or 1):
+            raise OlderModel(f"round {entry.round} cannot start from the model of round {shown.round}")
+        if newest is None or (newest.run, newest.task) != task_run:
+            return
+        if not here or (shown.round or 0) < (newest.round or 0):
+            raise OlderModel(
+                f"round {entry.round} is to start from a model of round {shown.round} in run {shown.run}, and this "
+                f"site has that of round {newest.round} in run {newest.run}"
+            )
+
+    def _of_update(self, seat: Seat) -> Digests:
+        """What an update of this seat says of its task and of the model that it starts from."""
+        origin = self._payloads.model_origin(seat.model_id)
+        spec = msgspec.json.decode(seat.task_json, type=TaskSpec)
+        return Digests(contract.task_digest(spec), None if origin is None else origin.digest)
 
     def _round_completed(self, entry: Entry) -> None:
-        """Keep the new global model: for the next round, and as a file for people."""
-        seat = self.state.seat(*_task(entry))
-        if entry.message is not None and seat is not None:
-            self.state.keep_seat(msgspec.structs.replace(seat, model_id=entry.message.id))
-            spec = msgspec.json.decode(seat.task_json, type=TaskSpec)
-            content = self._payloads.model(entry, entry.message.id)
-            folder = self.folder.path / "models"
-            folder.mkdir(mode=0o700, exist_ok=True)
-            save(content, folder / f"run-{seat.number}.{seat.attempt}-{spec.name}-{seat.run_id[:8]}")
+        """Keep the new global model: for the next round, and as a file for people. Look for our update in it."""
+        try:
+            origin = None if entry.message is None else self._take_model(entry, entry.message.id)
+        except SealError as error:
+            if not isinstance(error, Changed):
+                self.receipts.completed(entry, None, f"seal_{error.slug}")
+            raise
+        self.receipts.completed(entry, origin, NO_MODEL if entry.message is None else "")
         for file in self.state.forget_round(entry):
             Path(file).unlink(missing_ok=True)
+
+    def _take_model(self, entry: Entry, message_id: str) -> Origin | None:
+        """What the header of a round's model says; the model is there for the next round. Raises `SealError`."""
+        seat = self.state.seat(*_task(entry))
+        if seat is None:
+            return None
+        model = self._payloads.model(entry, message_id)
+        digests = None if model.origin is None else model.origin.digests
+        spec = msgspec.json.decode(seat.task_json, type=TaskSpec)
+        if digests is not None and digests.task != contract.task_digest(spec):
+            raise TaskDiffers(f"the model of round {entry.round} in run {entry.run_id} was made of another task")
+        self.state.keep_seat(msgspec.structs.replace(seat, model_id=message_id))
+        folder = self.folder.path / "models"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        save(model.content, folder / f"run-{seat.number}.{seat.attempt}-{spec.name}-{seat.run_id[:8]}")
+        return model.origin
 
     def _seat_dropped(self, entry: Entry) -> None:
         """Come back if that is allowed and wanted; the hub is asked how many reports it has counted."""
         facts = msgspec.json.decode(entry.facts, type=Dropped)
+        self.receipts.told(entry)
         seat = self._seat(entry)
         if not (facts.may_rejoin and self.settings.rejoin):
             return
@@ -373,14 +536,26 @@ class Steps:
     def _seat_left_out(self, entry: Entry) -> None:
         """Nothing to do: the seat has failed, and the run shows the coordinator's sentence."""
         facts = msgspec.json.decode(entry.facts, type=Dropped)
+        self.receipts.told(entry)
         self._log("our update was not used", run=entry.run_id, round=entry.round, reason=facts.reason)
 
+    def _receipt_missing(self, entry: Entry) -> None:
+        """To the coordinator: a participant says that it does not find its update in the model."""
+        facts = msgspec.json.decode(entry.facts, type=ReceiptMissing)
+        self._log(
+            "a site misses its update", run=entry.run_id, round=entry.round, about=facts.site_id, why=facts.reason
+        )
+
     def _task_ended(self, entry: Entry) -> None:
+        if msgspec.json.decode(entry.facts, type=Ended).state == "succeeded":
+            self.receipts.over(entry)
         self.children.end(*_task(entry))
 
     def _run_ended(self, entry: Entry) -> None:
         """Everything of the run goes, but for its last models."""
         assert entry.run_id is not None
+        if msgspec.json.decode(entry.facts, type=Ended).state == "succeeded":
+            self.receipts.over(entry)
         self.children.end(entry.run_id)
         self.state.forget_run(entry.run_id)
         shutil.rmtree(self._runs() / entry.run_id, ignore_errors=True)
@@ -399,14 +574,20 @@ class Steps:
         self._payloads.arrived(entry)
 
     def _keep_made(
-        self, entry: Entry, finished: jobs.Finished, left_out: Sequence[LeftOut] = (), **more: float
+        self,
+        entry: Entry,
+        finished: jobs.Finished,
+        left_out: Sequence[LeftOut] = (),
+        *,
+        digests: Digests | None,
+        **more: float,
     ) -> None:
-        """What a hook made, on disk until the hub has it."""
+        """What a hook made, on disk until the hub has it. digests: what it was made of."""
         packed = finished.packed
         assert packed is not None
         assert entry.run_id is not None
         metrics = {**finished.metrics, **more}
-        self.state.keep_made(Made(entry.seq, entry.run_id, packed.content, packed.file, metrics, left_out))
+        self.state.keep_made(Made(entry.seq, entry.run_id, packed.content, packed.file, metrics, left_out, digests))
 
     def _deliver(self, entry: Entry, event: str, seal: Callable[[Entry, Made], dict[str, object]]) -> None:
         """Seal and report what was made; sealed anew if a key was revoked or superseded on the way."""
@@ -426,7 +607,6 @@ class Steps:
                 self._log("sealed anew", entry=entry.seq, reason=error.slug, detail=error.detail)
                 self._payloads.renew(entry)
                 continue
-            self._payloads.forget(entry)
             return
 
     def _refuse_payload(self, entry: Entry, error: SealError) -> None:
@@ -443,7 +623,7 @@ class Steps:
         self._patience.go_on(entry)
         model = None
         if hook == "train" and seat and seat.model_id:
-            model = jobs.packed(self._payloads.model(entry, seat.model_id, start=True))
+            model = jobs.packed(self._payloads.model(entry, seat.model_id, start=True).content)
         job = jobs.Job(
             hook=hook,
             model_name=spec.model,
@@ -551,6 +731,16 @@ def _task(entry: Entry) -> tuple[str, int]:
     assert entry.run_id is not None
     assert entry.task_seq is not None
     return entry.run_id, entry.task_seq
+
+
+def _digests(sealed: dict[str, Digests | None]) -> set[str | None]:
+    """The seal digests of one model, sealed anew or not; None where it went unsealed."""
+    return {digest or None for digest in sealed}
+
+
+def _one(start: set[str | None]) -> str | None:
+    """The model that is named as the start: the same one for every coordinator that seals it anew."""
+    return min((digest for digest in start if digest is not None), default=None)
 
 
 def _without(left_out: Sequence[LeftOut]) -> dict[str, object]:

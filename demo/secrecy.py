@@ -81,7 +81,7 @@ def payloads(folder: Folder, client: Client, run: Run) -> list[Payload]:
     for message_id, kind, sender, number in asked:
         address = Address(sender, run.project_id, kind, run.id, task.seq, number)
         body = client.message(message_id).body
-        opened = courier.unpack(body, address, place=f"message {message_id}", target=Path())
+        opened = courier.unpack(body, address, place=f"message {message_id}", target=Path()).content
         assert body is not None
         assert isinstance(opened, bytes)
         found.append(Payload(kind, body[-len(opened) :], opened))

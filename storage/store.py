@@ -24,6 +24,7 @@ from broker.protocol.sweeps import (
     ForgetBefore,
     ForgetDeclaration,
     LeaveOut,
+    MissReceipt,
     QueueEntries,
     RevokeTokensOf,
     Sweep,
@@ -204,6 +205,8 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
             return [("DELETE FROM artifact_declarations WHERE artifact_id = %s", [artifact_id])]
         case LeaveOut(task_run_id, number, site_id, reason):
             return [(_LEAVE_OUT, [reason, task_run_id, number, site_id])]
+        case MissReceipt(task_run_id, number, site_id, reason):
+            return [(_MISS_RECEIPT, [reason, task_run_id, number, site_id])]
         case ForgetBefore(commands_before, inbox_before):
             forget_logs: list[tuple[str, list[object]]] = [(sql, [inbox_before]) for sql in _FORGET_LOGS]
             return [
@@ -269,6 +272,7 @@ _QUEUE_AGAIN = (
     "UPDATE inbox SET state = 'queued', state_at = NULL WHERE site_id = %s AND seq > %s AND state = 'acknowledged'"
 )
 _LEAVE_OUT = "UPDATE submissions SET left_out = %s WHERE task_run_id = %s AND round = %s AND site_id = %s"
+_MISS_RECEIPT = "UPDATE submissions SET missing_receipt = %s WHERE task_run_id = %s AND round = %s AND site_id = %s"
 _FORGET_MESSAGES = (
     "DELETE FROM messages WHERE sent_at < %s"
     " AND NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.message_id = messages.id)"

@@ -45,6 +45,10 @@ def header_of(
         "body_digest": s.tree_digest(body),
         "plain_bytes": len(plain),
     }
+    if fields.get("kind") in s.WITH_DIGESTS:
+        header |= {"task_digest": sha256_hex(b"task"), "model_digest": None, "receipts": None}
+        if fields["kind"] == "model":
+            header["receipts"] = sorted({sha256_hex(site.encode())[:32] for site in epochs})
     assert fields.keys() <= header.keys(), fields
     return header | fields
 

@@ -239,6 +239,12 @@ class Aggregated(Body, frozen=True):
     left_out: Annotated[list[LeftOut], msgspec.Meta(max_length=10_000)] = []
 
 
+class MissingReceipt(Body, frozen=True):
+    """reason: a code, such as `not_named`."""
+
+    reason: Slug
+
+
 class NewPieces(Body, frozen=True):
     """seq: of the first piece; a site counts the pieces of a task run 1, 2, 3, ...
 

@@ -86,6 +86,14 @@ class SeatResult(Result, frozen=True):
     duplicate: bool
 
 
+class ReceiptResult(Result, frozen=True):
+    """reason: the one that is on record."""
+
+    site_id: Uuid
+    round: int
+    reason: str
+
+
 class RoundResult(Result, frozen=True):
     state: RoundState
     round: int

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from flask import Response
 
-from broker.protocol.commands import LeftOut, ReportAggregated, ReportSeat, RestartRun, StopRun
+from broker.protocol.commands import LeftOut, ReportAggregated, ReportMissingReceipt, ReportSeat, RestartRun, StopRun
 from broker.protocol.ids import Id
 from storage.views import events
 from storage.views import runs as views
 from storage.views.resources import Event, Run, RunHead
 from storage.views.sight import Listed, sees_everything
-from web.bodies import Aggregated, Restart, RunEventsQuery, RunQuery, RunsQuery, SeatReport, Stop
+from web.bodies import Aggregated, MissingReceipt, Restart, RunEventsQuery, RunQuery, RunsQuery, SeatReport, Stop
 from web.calls import Call, answer, given, written
 from web.errors import not_found
 from web.operations import Operation
 from web.parsing import payload_within_limit
-from web.results import RoundResult, RunResult, SeatResult, Stopped
+from web.results import ReceiptResult, RoundResult, RunResult, SeatResult, Stopped
 from web.streaming import stream, wants_stream
 from web.writing import write
 
@@ -142,6 +142,20 @@ def aggregated(call: Call) -> Response:
     )
 
 
+def missing_receipt(call: Call) -> Response:
+    body: MissingReceipt = call.body
+    return write(
+        call,
+        ReportMissingReceipt(
+            run_id=call.id("run_id"),
+            task_seq=call.count("task_seq"),
+            round=call.count("round"),
+            site_id=call.id("site_id"),
+            reason=body.reason,
+        ),
+    )
+
+
 OPERATIONS = (
     Operation(
         method="GET",
@@ -223,5 +237,16 @@ OPERATIONS = (
         optional=True,
         write=True,
         answers={200: RoundResult},
+    ),
+    Operation(
+        method="PUT",
+        path="/v1/runs/{run_id}/tasks/{task_seq}/rounds/{round}/missing-receipts/{site_id}",
+        name="report_missing_receipt",
+        about="A site does not find its update among those that its round's model names",
+        does=missing_receipt,
+        scope="write",
+        body=MissingReceipt,
+        write=True,
+        answers={200: ReceiptResult},
     ),
 )

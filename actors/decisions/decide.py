@@ -157,6 +157,8 @@ def _decide(draft: Draft, command: c.AnyCommand, rules: Rules) -> Decision:  # n
             return seats.report_seat(draft, command)
         case c.ReportAggregated():
             return seats.report_aggregated(draft, command)
+        case c.ReportMissingReceipt():
+            return seats.report_missing_receipt(draft, command)
         case c.DropSeats():
             return seats.drop_seats(draft, command)
         case c.PassDeadline():

@@ -113,6 +113,8 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912, PLR0915 - one b
                 artifacts=_some(artifact),
                 submissions={(run, seq, number)} if command.left_out else set(),
             )
+        case c.ReportMissingReceipt(run_id=run, task_seq=seq, round=number):
+            return Needs(runs={run}, submissions={(run, seq, number)})
         case c.DropSeats(run_id=run, site_id=site):
             return Needs(runs={run}, sites={site}, beats={site})
         case c.PassDeadline(run_id=run):

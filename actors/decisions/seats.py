@@ -29,6 +29,7 @@ from broker.protocol.states import (
     Step,
     TaskRunState,
 )
+from broker.protocol.sweeps import MissReceipt
 
 _EVENTS = {
     Report.ACCEPT: EventKind.SEAT_ACCEPTED,
@@ -307,6 +308,37 @@ def _check_left_out(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, le
                 "sites that have submitted, each once",
             )
         named.add(one.site_id)
+
+
+def report_missing_receipt(draft: Draft, command: c.ReportMissingReceipt) -> Decision:
+    """A site does not find its update among those that its round's model names. On record once for each update."""
+    run = find(draft, r.Run, "run", command.run_id)
+    project = draft.have(r.Project, run.project_id)
+    task = next((t for t in draft.group(r.TaskRun, run.id) if t.seq == command.task_seq), None)
+    submission = None if task is None else draft.get(r.Submission, task.id, command.round, command.site_id)
+    site = draft.get(r.Site, command.site_id)
+    if task is None or submission is None or site is None or not acts_for(draft.by, site):
+        if not (is_coordinator(draft, project) or is_member(draft, project)):
+            raise missing("run", command.run_id)
+        if site is not None and not acts_for(draft.by, site):
+            raise forbidden(f"only site {command.site_id} itself may report that a model does not name its update")
+        raise missing("submission", f"of site {command.site_id} in round {command.round} of run {run.id}")
+    answer = {"site_id": site.id, "round": command.round, "reason": submission.missing_receipt or command.reason}
+    if submission.missing_receipt:
+        return draft.accept(answer)
+    draft.sweep(MissReceipt(task.id, command.round, site.id, command.reason))
+    facts: dict[str, object] = {"task": task.name, "round": command.round, "reason": command.reason}
+    progress.run_event(draft, run, EventKind.RECEIPT_MISSING, facts, site.id)
+    draft.notify(
+        run.coordinator_site_id,
+        Notice.RECEIPT_MISSING,
+        {"site_id": site.id, "reason": command.reason},
+        project_id=run.project_id,
+        run_id=run.id,
+        task_seq=task.seq,
+        round=command.round,
+    )
+    return draft.accept(answer)
 
 
 def drop_seats(draft: Draft, command: c.DropSeats) -> Decision:

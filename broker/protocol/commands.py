@@ -469,6 +469,16 @@ class ReportAggregated(Command, frozen=True, tag="report_aggregated"):
     left_out: AllLeftOut = []
 
 
+class ReportMissingReceipt(Command, frozen=True, tag="report_missing_receipt"):
+    """A site does not find its update among those that a round's model names. reason: a code."""
+
+    run_id: Id
+    task_seq: int
+    round: int
+    site_id: Id
+    reason: Slug
+
+
 class DropSeats(Command, frozen=True, tag="drop_seats"):
     """The hub drops a site's live seats in a run. site_silent: those alone whose tasks do not allow such a silence."""
 
@@ -642,6 +652,7 @@ AnyCommand: TypeAlias = (
     | RestartRun
     | ReportSeat
     | ReportAggregated
+    | ReportMissingReceipt
     | DropSeats
     | PassDeadline
     | WriteLog

@@ -286,7 +286,8 @@ class Seat(Record, frozen=True):
 class Submission(Record, frozen=True):
     """What a site submitted in a round; kept for the history when its seat moves on.
 
-    left_out: why the round's model is made without it, empty if it is not.
+    left_out: why the round's model is made without it, empty if it is not. missing_receipt: why its site does not find
+    it in that model, empty if it did not say so.
     """
 
     TABLE = "submissions"
@@ -300,6 +301,7 @@ class Submission(Record, frozen=True):
     started_at: Micros
     submitted_at: Micros
     left_out: str = ""
+    missing_receipt: str = ""
 
 
 class Message(Record, frozen=True):

@@ -83,6 +83,7 @@ _SUBJECTS: dict[str, tuple[type[c.Command], ...]] = {
         c.RestartRun,
         c.ReportSeat,
         c.ReportAggregated,
+        c.ReportMissingReceipt,
         c.DropSeats,
         c.PassDeadline,
         c.EndRestored,

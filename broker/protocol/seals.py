@@ -3,7 +3,8 @@
 Format 1, all numbers big-endian:
 
     4  magic "FYS1"        1  version = 1        1  suite = 1        4  length H of the header
-    H  header: JSON, exactly the fields of `Header`; 10 + H bytes up to here are what is signed
+    H  header: JSON, exactly the fields of `Header` (the last three are an update's or a model's alone)
+       10 + H bytes up to here are what is signed
     64 signature by the sender's identity key
     2  number of wraps, then for each: 2 place in header.recipients, 1168 the content key for that recipient
     .. body: the ciphertext, to the end; none where it lies elsewhere (a detached seal)
@@ -34,7 +35,10 @@ SEGMENT_BYTES = 1_048_576
 TAG_BYTES = 16
 """The last bytes of each segment of the body; all others hold one byte of plaintext each."""
 MOST_RECIPIENTS = 2000
+MOST_RECEIPTS = 2000
 MOST_HEADER_BYTES = 262_144
+WITH_DIGESTS = ("update", "model")
+"""Kinds whose header says what they were made of."""
 
 _FIXED = struct.Struct(">4sBBI")
 _PLACE = struct.Struct(">H")
@@ -46,6 +50,7 @@ Uuid: TypeAlias = Annotated[
 _Time: TypeAlias = Annotated[Micros, msgspec.Meta(ge=0, le=9_000_000_000_000_000_000)]
 _Size: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
 _Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=4_294_967_295)]
+_Receipt: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}(?!\n)$", max_length=32)]
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
 
@@ -69,6 +74,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     id: drawn by the sender, never used twice. recipients: by site, each once. identity: SHA-256 of the sender's
     identity key. body_bytes, body_digest: of the ciphertext (`tree_digest`); plain_bytes: of what is inside.
+    task_digest, model_digest, receipts: what an update or a model was made of; all there or, of an older sender, none.
     """
 
     id: Uuid
@@ -86,6 +92,11 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body_bytes: _Size
     body_digest: Sha256
     plain_bytes: _Size
+    task_digest: Sha256 | msgspec.UnsetType = msgspec.UNSET
+    model_digest: Sha256 | msgspec.UnsetType | None = msgspec.UNSET
+    receipts: Annotated[list[_Receipt], msgspec.Meta(max_length=MOST_RECEIPTS)] | msgspec.UnsetType | None = (
+        msgspec.UNSET
+    )
 
 
 class Seal(msgspec.Struct, frozen=True):
@@ -110,6 +121,7 @@ class Seal(msgspec.Struct, frozen=True):
         return f"Seal({self.header.id}, {self.size_bytes} bytes, {len(self.wraps)} wraps)"
 
 
+_DIGESTS = 3
 _header_decoder = msgspec.json.Decoder(Header)
 
 
@@ -178,7 +190,7 @@ def _header(text: bytes) -> Header:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise SealMalformed("its header is not what format 1 says") from None
     # No value holds a colon or needs an escape, so this finds a field that is there twice.
-    if b"\\" in text or text.count(b":") != len(Header.__struct_fields__) + 2 * len(header.recipients):
+    if b"\\" in text or text.count(b":") != _fields(header) + 2 * len(header.recipients):
         raise SealMalformed("a field of its header is there twice, or written with escapes")
     sites = [recipient.site for recipient in header.recipients]
     if any(behind <= before for before, behind in pairwise(sites)):
@@ -187,7 +199,30 @@ def _header(text: bytes) -> Header:
         raise SealMalformed("it expires before it was made")
     if header.body_bytes != ciphertext_bytes(header.plain_bytes):
         raise SealMalformed("body_bytes and plain_bytes do not belong together")
+    _check_digests(header)
     return header
+
+
+def _digests_there(header: Header) -> int:
+    return sum(v is not msgspec.UNSET for v in (header.task_digest, header.model_digest, header.receipts))
+
+
+def _fields(header: Header) -> int:
+    return len(Header.__struct_fields__) - _DIGESTS + _digests_there(header)
+
+
+def _check_digests(header: Header) -> None:
+    """All of them or none, for those kinds alone; receipts are a model's, sorted, each once."""
+    there = _digests_there(header)
+    if there not in (0, _DIGESTS) or (there and header.kind not in WITH_DIGESTS):
+        raise SealMalformed("task_digest, model_digest and receipts belong together, to an update or a model")
+    if not there:
+        return
+    receipts = header.receipts
+    if (header.kind == "model") != isinstance(receipts, list):
+        raise SealMalformed("receipts are a model's; an update has null in their place")
+    if isinstance(receipts, list) and any(behind <= before for before, behind in pairwise(receipts)):
+        raise SealMalformed("its receipts are not sorted, each once")
 
 
 def ciphertext_bytes(plain_bytes: int) -> int:

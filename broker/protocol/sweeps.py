@@ -56,4 +56,15 @@ class LeaveOut(msgspec.Struct, frozen=True):
     reason: str
 
 
-Sweep: TypeAlias = AcknowledgeEntries | QueueEntries | RevokeTokensOf | ForgetBefore | ForgetDeclaration | LeaveOut
+class MissReceipt(msgspec.Struct, frozen=True):
+    """A submission's site does not find it in its round's model."""
+
+    task_run_id: Id
+    round: int
+    site_id: Id
+    reason: str
+
+
+Sweep: TypeAlias = (
+    AcknowledgeEntries | QueueEntries | RevokeTokensOf | ForgetBefore | ForgetDeclaration | LeaveOut | MissReceipt
+)

@@ -172,6 +172,7 @@ class Submission(Resource, frozen=True):
     started_at: Time
     submitted_at: Time
     left_out: str | None
+    missing_receipt: str | None
 
 
 class Round(Resource, frozen=True):

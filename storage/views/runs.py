@@ -47,8 +47,8 @@ _SEAT = (
 )
 _SUBMISSION = (
     "SELECT submissions.task_run_id, submissions.round, submissions.site_id, submissions.metrics_json, "
-    "submissions.update_message_id, submissions.started_at, submissions.submitted_at, submissions.left_out "
-    "FROM submissions "
+    "submissions.update_message_id, submissions.started_at, submissions.submitted_at, submissions.left_out, "
+    "submissions.missing_receipt FROM submissions "
     "JOIN task_runs ON task_runs.id = submissions.task_run_id"
 )
 _metrics = msgspec.json.Decoder(dict[str, float])
@@ -227,7 +227,7 @@ def _seat(one: Row) -> Seat:
 
 
 def _submission(one: Row) -> Submission:
-    _, _, site_id, metrics, update, started, submitted, left_out = one
+    _, _, site_id, metrics, update, started, submitted, left_out, missing_receipt = one
     return Submission(
         site_id=site_id,
         metrics=_metrics.decode(metrics),
@@ -235,4 +235,5 @@ def _submission(one: Row) -> Submission:
         started_at=time_text(started),
         submitted_at=time_text(submitted),
         left_out=left_out or None,
+        missing_receipt=missing_receipt or None,
     )

@@ -278,6 +278,39 @@ def test_only_who_has_submitted_can_be_left_out_and_once(hub: Hub) -> None:
     assert hub.round(run, 1).state == "aggregating"
 
 
+def missing(run: str, site: Subject, reason: str = "not_named", number: int = 1) -> c.ReportMissingReceipt:
+    return c.ReportMissingReceipt(run_id=run, task_seq=1, round=number, site_id=site.id, reason=reason)
+
+
+def test_a_site_that_does_not_find_its_update_is_on_record_and_its_coordinator_told_once(hub: Hub) -> None:
+    sites, run = aggregating(hub)
+    hub.aggregate(run, sites[0], 1)
+    said = {"site_id": sites[2].id, "round": 1, "reason": "not_named"}
+    assert hub.ok(missing(run, sites[2]), sites[2]) == said
+    assert hub.ok(missing(run, sites[2], "no_model"), sites[2]) == said
+    (event,) = hub.rows(r.Event, "kind = %s", EventKind.RECEIPT_MISSING)
+    assert (event.run_id, event.site_id) == (run, sites[2].id)
+    assert json.loads(event.facts_json) == {"task": "train", "round": 1, "reason": "not_named"}
+    told = [e for e in hub.inbox(sites[0]) if e.kind == Notice.RECEIPT_MISSING]
+    assert [json.loads(e.facts_json) for e in told] == [{"site_id": sites[2].id, "reason": "not_named"}]
+    (row,) = hub.rows(r.Submission, "missing_receipt <> ''")
+    assert (row.site_id, row.missing_receipt) == (sites[2].id, "not_named")
+
+
+def test_only_who_submitted_may_miss_a_receipt_and_for_itself(hub: Hub) -> None:
+    sites, run = started(hub)
+    hub.ready_all(run, sites)
+    hub.submit_all(run, sites[:3])
+    hub.pass_time(601)
+    stranger = hub.site("stranger", hub.organisation("another"))
+    assert hub.refused(missing(run, sites[3]), sites[3]) == (404, "not_found")
+    assert hub.refused(missing(run, sites[2]), sites[1]) == (403, "forbidden")
+    assert hub.refused(missing(run, sites[2], number=2), sites[2]) == (404, "not_found")
+    assert hub.refused(missing(run, sites[2]), stranger) == (404, "not_found")
+    assert hub.refused(missing(run, stranger), stranger) == (404, "not_found")
+    assert hub.rows(r.Event, "kind = %s", EventKind.RECEIPT_MISSING) == []
+
+
 def test_a_task_without_aggregation_completes_with_its_submissions(hub: Hub) -> None:
     sites = hub.sites(3)
     task = c.TaskSpec(name="survey", model="m", aggregate=False, who="participants", contract=QUICK)

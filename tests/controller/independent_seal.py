@@ -31,6 +31,26 @@ FIELDS = [
     "body_digest",
     "plain_bytes",
 ]
+DIGESTS = ["task_digest", "model_digest", "receipts"]
+
+
+def fields_of(header):
+    """The digests are at the end of an update's or a model's header."""
+    return FIELDS + (DIGESTS if header["kind"] in ("update", "model") and DIGESTS[0] in header else [])
+
+
+def task_digest(task):
+    """task: with every field, as docs/sealing.md says."""
+    text = json.dumps(task, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(b"fedyard task 1\x00" + text.encode()).hexdigest()
+
+
+def seal_digest(payload):
+    return hashlib.sha256(split(payload)[1]).hexdigest()
+
+
+def receipt(update):
+    return seal_digest(update)[:32]
 
 
 def suite_1():
@@ -60,7 +80,10 @@ def draw_sealing_key():
 
 
 def seal(content, header, recipients, identity_private, content_key=None):
-    """header: id, sender, project, run, task, round, kind, created, expires. recipients: (site, epoch, public key)."""
+    """header: id, sender, project, run, task, round, kind, created, expires; an update's or a model's digests, too.
+
+    recipients: (site, epoch, public key).
+    """
     content_key = content_key or os.urandom(32)
     recipients = sorted(recipients)
     cipher = AESGCM(content_key)
@@ -79,7 +102,7 @@ def seal(content, header, recipients, identity_private, content_key=None):
         "body_digest": tree_digest(body),
         "plain_bytes": len(content),
     }
-    text = json.dumps({name: whole[name] for name in FIELDS}, separators=(",", ":")).encode()
+    text = json.dumps({name: whole[name] for name in fields_of(whole)}, separators=(",", ":")).encode()
     signed = b"FYS1\x01\x01" + struct.pack(">I", len(text)) + text
     wraps = b""
     for index, (_, _, public) in enumerate(recipients):
@@ -98,7 +121,10 @@ def split(payload):
     assert length <= 262144
     signed, rest = payload[: 10 + length], payload[10 + length :]
     header = json.loads(signed[10:])
-    assert list(header) == FIELDS
+    assert list(header) == fields_of(header)
+    if DIGESTS[0] in header:
+        receipts = header["receipts"]
+        assert receipts is None if header["kind"] == "update" else receipts == sorted(set(receipts))
     assert json.dumps(header, separators=(",", ":")).encode() == signed[10:]
     assert 1 <= len(header["recipients"]) <= 2000
     sites = [r["site"] for r in header["recipients"]]

@@ -21,6 +21,7 @@ NOW = 1_800_000_000_000_000
 HOUR = 3_600_000_000
 NORTH, EAST, SOUTH, MALLORY = (f"{n}0000000-0000-4000-8000-000000000000" for n in (1, 2, 3, 9))
 PROJECT, RUN = "aaaaaaaa-0000-4000-8000-000000000000", "bbbbbbbb-0000-4000-8000-000000000000"
+DIGESTS = sealing.Digests("ab" * 32, "cd" * 32)
 ADDRESS = Address(sender=NORTH, project=PROJECT, run=RUN, task=1, round=3, kind="update")
 
 
@@ -59,7 +60,8 @@ def renew(ring: Keyring) -> None:
 def seal(content: bytes, sender: Party, *to: Party, address: Address = ADDRESS, id: str | None = None, **times: int):
     drawn = id or "cccccccc-0000-4000-8000-" + os.urandom(6).hex()
     times = {"created": NOW, "expires": NOW + HOUR, **times}
-    return sealing.seal(content, address, [p.key for p in to], sender.ring.identity, id=drawn, **times)
+    digests = DIGESTS if address.kind == "update" else None
+    return sealing.seal(content, address, [p.key for p in to], sender.ring.identity, id=drawn, digests=digests, **times)
 
 
 def refused(kind: type[errors.SealError], sealed: bytes, to: Party, *known: Party, address=ADDRESS, **more) -> None:

@@ -279,6 +279,7 @@ def test_a_site_that_does_not_want_to_rejoin_stays_out(world: World, tmp_path) -
     text = (east.path / "site.toml").read_text()
     (east.path / "site.toml").write_text(text.replace("rejoin = true", "rejoin = false"))
     try:
+        north.may_be_alone()
         project = project_of(
             [north.start(), east.start()], contract={"quorum": 1, "quorum_of": "count", "train_within_s": 2}
         )
@@ -328,7 +329,7 @@ def test_what_the_hub_finds_too_large_fails_at_once(world: World, tmp_path, what
         wire.fault = lambda _method, _path, body: "refuse" if what in body else ""
         (north,) = world.sites(tmp_path, "north", hub=wire.url)
         try:
-            project = project_of([north.start()])
+            project = project_of([north.may_be_alone().start()])
             run = project.finished(project.start())
             assert (run.state, run.reason) == ("failed", reason)
             told = [str(e.facts) for e in project.coordinator.events(run.id)]

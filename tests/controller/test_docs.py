@@ -9,7 +9,7 @@ import msgspec
 from controller import seal_errors
 from controller.answers import TaskSpec
 from controller.consents import Join
-from controller.site import Folder, Keys, Settings, Tasks
+from controller.site import Coordinator, Folder, Keys, Settings, Tasks
 from controller.tasks.registry import task_of
 from controller.trust import TrustSettings
 from tests.controller.world import World
@@ -32,7 +32,7 @@ def test_its_task_runs_at_a_site_that_allows_it(world: World, tmp_path) -> None:
     settings = re.sub(r"allow = .*", block("toml").splitlines()[1], settings)
     (north.path / "site.toml").write_text(settings.replace("[data]", '[data]\ntrain = "train.csv"'))
     try:
-        north.start()
+        north.may_be_alone().start()
         task = {"name": "mean", "model": "mean_dose:MeanDose", "parameters": {"column": 1}}
         project = north.client.create_project(f"docs {tmp_path.name}", [task], sealed="optional")
         north.serve(project)
@@ -52,7 +52,7 @@ def test_its_tasks_file_is_one() -> None:
 
 def test_it_names_every_setting(tmp_path) -> None:
     names = [*Settings.__struct_fields__]
-    parts = {"join": Join, "tasks": Tasks, "trust": TrustSettings, "keys": Keys}
+    parts = {"join": Join, "tasks": Tasks, "trust": TrustSettings, "keys": Keys, "coordinator": Coordinator}
     names += [f"{part}.{name}" for part, kind in parts.items() for name in kind.__struct_fields__]
     missing = [name for name in names if name not in parts and f"`{name}`" not in PAGE]
     assert missing == []

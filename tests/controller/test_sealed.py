@@ -184,7 +184,7 @@ def flipped(payload: bytes, place: int) -> bytes:
 
 CHANGES = {
     "damaged": lambda payload: flipped(payload, -20),
-    "bad_signature": lambda payload: payload.replace(b'"kind":"model"', b'"kind":"modem"'),
+    "bad_signature": lambda payload: flipped(payload, 10 + int.from_bytes(payload[6:10]) + 3),
     "unsealed": lambda _payload: b"FYa1 in plain sight",
     "unsupported": lambda payload: flipped(payload, 4),
     "truncated": lambda payload: payload[:-30],

@@ -10,12 +10,15 @@ import os
 import tracemalloc
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller import seal_errors as errors
 from controller import sealing, segments
+from controller.answers import TaskSpec
+from controller.contract import task_digest
 from controller.keys import Key, fingerprint, hex_groups, words
 from controller.sealing import Opener
 from tests.controller import independent_seal as second
@@ -151,7 +154,7 @@ def test_the_second_program_opens_what_we_seal_and_we_open_what_it_seals(parties
 def test_vectors(path: Path) -> None:
     vector = {
         name: base64.b64decode(value)
-        if name not in ("recipient_site", "fingerprint_hex", "fingerprint_words", "plain_bytes")
+        if name not in ("recipient_site", "fingerprint_hex", "fingerprint_words", "plain_bytes", "task_json")
         else value
         for name, value in json.loads(path.read_text()).items()
     }
@@ -172,6 +175,9 @@ def test_vectors(path: Path) -> None:
             assert number == 3
             return vector["recipient_private"]
 
+    if "task_json" in vector:
+        task = msgspec.json.decode(vector["task_json"], type=TaskSpec)
+        assert found.header.digests == sealing.Digests(task_digest(task), "ab" * 32, ["cd" * 16, "ef" * 16])
     opener = Opener(Fixed(), {found.header.sender: identity}, NOW, lambda _id, _expires: True)
     assert sealing.open(sealed, found.address(), opener) == content
     assert second.open_payload(sealed, site, vector["recipient_private"], identity)[1] == content

@@ -320,6 +320,9 @@ OTHER: dict[str, object] = {
     "body_bytes": 24,
     "body_digest": "0" * 64,
     "plain_bytes": 8,
+    "task_digest": "0" * 64,
+    "model_digest": None,
+    "receipts": [],
 }
 
 
@@ -334,6 +337,8 @@ def test_header_changed(parties, name: str) -> None:
         "identity": errors.IdentityChanged,
         "body_bytes": errors.Malformed,
         "plain_bytes": errors.Malformed,
+        "receipts": errors.Malformed,
+        "kind": errors.Malformed,
     }
     refused(expected.get(name, errors.BadSignature), with_header(sealed, text), east, north, south)
 

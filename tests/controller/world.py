@@ -63,6 +63,12 @@ class SiteProcess:
         self.site_id = self.folder.enrol(Settings(hub=world.hub, name=self.name))
         self.client = Client(world.hub, self.folder.token())
 
+    def may_be_alone(self) -> SiteProcess:
+        """As a coordinator it makes a model of a single update, too."""
+        text = (self.path / "site.toml").read_text()
+        (self.path / "site.toml").write_text(text.replace("min_updates = 2", "min_updates = 1"))
+        return self
+
     def start(self) -> SiteProcess:
         with (self.path / "agent.log").open("ab") as log:
             self._process = subprocess.Popen(

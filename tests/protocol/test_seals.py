@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from broker.protocol import seals as s
 from broker.protocol.chunks import CHUNK_BYTES
@@ -30,6 +31,18 @@ def header(**changes: Any) -> dict[str, Any]:
     return header_of(b"top-secret", sender=SENDER, recipients=READERS, project=PROJECT) | changes
 
 
+def model(**changes: Any) -> dict[str, Any]:
+    """The header of a model; its digests are the last three fields."""
+    return header_of(b"top-secret", sender=SENDER, recipients=READERS, project=PROJECT, kind="model") | changes
+
+
+def without(whole: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in whole.items() if name not in names}
+
+
+DIGESTS = ("task_digest", "model_digest", "receipts")
+
+
 @given(plain=plains, recipients=readers, detached=st.booleans())
 def test_every_part_is_found(plain: bytes, recipients: dict[str, int], detached: bool) -> None:
     blob = sealed(plain, sender=SENDER, recipients=recipients, project=PROJECT, detached=detached)
@@ -40,6 +53,32 @@ def test_every_part_is_found(plain: bytes, recipients: dict[str, int], detached:
     assert blob[seal.body_at :] == (b"" if detached else ciphertext(plain))
     assert blob[seal.wraps_at : seal.body_at] == b"".join(map(wrap, seal.wraps))
     assert seal.header.body_digest == s.tree_digest(ciphertext(plain))
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        model(),
+        model(receipts=[]),
+        model(kind="update", receipts=None, model_digest="a" * 64),
+        without(model(), *DIGESTS),
+    ],
+)
+def test_what_it_was_made_of_is_said_whole_or_not_at_all(whole: dict[str, Any]) -> None:
+    """Of an older sender it is not."""
+    found = s.read_seal(assembled(whole)).header
+    assert [getattr(found, name) for name in DIGESTS] == [whole.get(name, UNSET) for name in DIGESTS]
+
+
+def test_two_thousand_recipients_and_as_many_receipts_fit_a_header() -> None:
+    sites = [f"{n:08x}-0000-4000-8000-000000000000" for n in range(2000)]
+    whole = model(
+        recipients=[{"site": site, "epoch": 4_294_967_295} for site in sites],
+        receipts=[f"{n:032x}" for n in range(2000)],
+    )
+    blob = assembled(whole, wraps=[])
+    assert len(json.dumps(whole, separators=(",", ":"))) <= s.MOST_HEADER_BYTES
+    assert len(s.read_seal(blob).header.receipts or ()) == 2000
 
 
 @given(plain=plains, recipients=readers, data=st.data())
@@ -133,10 +172,17 @@ MALFORMED = {
     "a short digest": assembled(header(body_digest="0" * 63)),
     "it expires before it is made": assembled(header(expires=1)),
     "sizes that do not fit": assembled(header(plain_bytes=11)),
-    **{
-        f"without {name}": assembled({k: v for k, v in header().items() if k != name}, wraps=[])
-        for name in s.Header.__struct_fields__
-    },
+    **{f"without {name}": assembled(without(model(), name), wraps=[]) for name in s.Header.__struct_fields__},
+    "a model without receipts": assembled(model(receipts=None)),
+    "an update with receipts": assembled(model(kind="update")),
+    "a message with digests": assembled(model(kind="message")),
+    "receipts out of order": assembled(model(receipts=model()["receipts"][::-1])),
+    "a receipt twice": assembled(model(receipts=model()["receipts"][:1] * 2)),
+    "a receipt too long": assembled(model(receipts=["0" * 33])),
+    "too many receipts": assembled(model(receipts=[f"{n:032x}" for n in range(2001)])),
+    "a digest twice": assembled(
+        json.dumps(model()).replace('"receipts"', '"model_digest":null,"receipts"').encode(), wraps=[]
+    ),
 }
 
 
