@@ -9,8 +9,9 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
 
 class SettingsError(Exception):
@@ -161,8 +162,18 @@ def _parse(name: str, text: str, metadata: Mapping[str, object], kind: Callable[
 
 
 def url_path(url: str) -> str:
-    """The file that an embedded:/// or sqlite:/// URL names; three slashes relative, four absolute."""
-    path = urlsplit(url).path.removeprefix("/")
-    if not path:
+    """The file that an embedded:///, sqlite:/// or file:/// URL names; three slashes relative, four absolute.
+
+    Percent-encoded as `path_url` writes it. Raises `SettingsError` where `#` or `?` would cut the path in silence.
+    """
+    if "#" in url or "?" in url:
+        raise SettingsError(f"{url} has a # or ? in its path: write %23 or %3F")
+    path = os.fsdecode(unquote_to_bytes(urlsplit(url).path.removeprefix("/")))
+    if not path or "\0" in path:
         raise SettingsError(f"{url} names no file; write e.g. sqlite:///var/fedyard/store.sqlite")
     return path
+
+
+def path_url(scheme: str, path: Path) -> str:
+    """The URL of a file, whatever its path has in it: `url_path` gives that path back."""
+    return f"{scheme}:///{quote_from_bytes(os.fsencode(path))}"

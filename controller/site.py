@@ -20,6 +20,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import ssl
 import threading
 import tomllib
 from pathlib import Path
@@ -72,7 +73,7 @@ class Coordinator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """site.toml. data: name -> file, relative to the folder. rejoin: take part again after having been dropped.
+    """site.toml. data (name -> file) and ca_file: relative to the folder. rejoin: take part again after being dropped.
 
     join: projects that this site serves, each with its coordinator.
     """
@@ -149,11 +150,26 @@ class Folder:
                     f"{path}: [join] has become a list that names coordinators: for each project write [[join]], "
                     'project = "its name", coordinator = "its site id, its twelve words, or unknown"'
                 )
-            return msgspec.convert(found, Settings)
+            settings = msgspec.convert(found, Settings)
         except FileNotFoundError:
             raise SiteError(f"{path} does not exist: create a site with `fedyard-site init`") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
             raise SiteError(f"{path}: {error}") from None
+        if settings.ca_file is None:
+            return settings
+        return msgspec.structs.replace(settings, ca_file=self._certificates(settings.ca_file))
+
+    def _certificates(self, file: str) -> str:
+        """Where they are, whatever folder the program was started from. Raises `SiteError` if they are none."""
+        path = self.path / file
+        try:
+            ssl.create_default_context(cafile=path)
+        except OSError as error:
+            raise SiteError(
+                f"{self.path / 'site.toml'}: ca_file {path} cannot be used ({error.strerror or 'no certificates'}): "
+                "name a PEM file, relative to this folder"
+            ) from None
+        return str(path)
 
     def data(self, settings: Settings) -> dict[str, Path]:
         """The site's data files by name."""

@@ -20,7 +20,7 @@ from actors.running import run_decider, run_relay, run_ticker
 from broker.opening import open_embedded
 from config.clock import Clock, SystemClock
 from config.logs import set_up_logs, unit
-from config.settings import Settings, SettingsError
+from config.settings import Settings, SettingsError, path_url
 from config.stopping import on_stop_signal
 from ops.place import Unusable, Whereabouts, only_hub_in, remember
 from storage.database import open_database
@@ -77,9 +77,9 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
 def _settings(folder: Path, port: int | None, environment: Mapping[str, str]) -> Settings:
     here = folder.resolve()
     chosen = {name: value for name, value in environment.items() if name.startswith("FEDYARD_")}
-    chosen.setdefault("FEDYARD_BROKER_URL", f"embedded:///{here / 'journal.sqlite'}")
-    chosen.setdefault("FEDYARD_DATABASE_URL", f"sqlite:///{here / 'store.sqlite'}")
-    chosen.setdefault("FEDYARD_ARTIFACTS_URL", f"file:///{here / 'artifacts'}")
+    chosen.setdefault("FEDYARD_BROKER_URL", path_url("embedded", here / "journal.sqlite"))
+    chosen.setdefault("FEDYARD_DATABASE_URL", path_url("sqlite", here / "store.sqlite"))
+    chosen.setdefault("FEDYARD_ARTIFACTS_URL", path_url("file", here / "artifacts"))
     for name, value in EMBEDDED_DEFAULTS.items():
         chosen.setdefault(name, value)
     if port is not None:

@@ -20,7 +20,7 @@ from broker.opening import prepare_broker
 from broker.policies import apply_policies
 from broker.protocol.routes import QUEUES
 from config.clock import SystemClock
-from config.settings import Settings, SettingsError
+from config.settings import Settings, SettingsError, path_url
 from ops.place import CHECKOUT, DEFAULT, Whereabouts, only_hub_in, remember
 from ops.servers.installing import install_missing
 from ops.servers.ports import free_port
@@ -100,7 +100,7 @@ def _servers(folder: Path, environment: Mapping[str, str], stack: ExitStack) -> 
         rabbitmq.start()
         stack.callback(rabbitmq.stop)
         ours["FEDYARD_BROKER_URL"], management = _users(rabbitmq)
-    ours.setdefault("FEDYARD_ARTIFACTS_URL", f"file:///{folder.resolve() / 'artifacts'}")
+    ours.setdefault("FEDYARD_ARTIFACTS_URL", path_url("file", folder.resolve() / "artifacts"))
     if "FEDYARD_WEB_PORT" not in ours:
         ours["FEDYARD_WEB_PORT"] = str(free_port(8080))
     host = ours.get("FEDYARD_WEB_HOST", "127.0.0.1").replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - asked on loopback

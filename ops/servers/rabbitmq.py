@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from ops.management import Management, ManagementError, part
 from ops.servers.installing import programs
 from ops.servers.ports import listens, remembered
 from ops.servers.process import CLOCK, START_WITHIN_S, ServerError, ServerProcess, end_orphan, kept_secret, tail
+
+_ODD = re.compile(r"[\s#\"'`\\$;&|<>*?%]")
 
 
 class PrivateRabbitmq:
@@ -29,6 +32,10 @@ class PrivateRabbitmq:
         self._name, self._shared_epmd = node, epmd_port
         self._programs = programs("/usr/lib/rabbitmq/lib", "rabbitmq_server-*/sbin", "rabbitmq-server")
         self.folder = folder.resolve()
+        if _ODD.search(str(self.folder)):
+            raise ServerError(
+                f"RabbitMQ cannot work in {self.folder}: choose a folder without spaces and signs of the shell"
+            )
         for name in ("home", "conf", "schema", "generated", "data", "log"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self._home = self.folder / "home"

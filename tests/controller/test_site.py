@@ -2,8 +2,13 @@ from __future__ import annotations
 
 import stat
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import NameOID
 
 from controller.consents import Join
 from controller.hub_errors import Refused, Unavailable
@@ -134,3 +139,35 @@ def test_unavailable_is_told_as_such(tmp_path) -> None:
         made = folder(tmp_path, hub.url)
         with pytest.raises(Unavailable):
             made.enrol(made.settings(), closing)
+
+
+def certificate() -> bytes:
+    """A certificate of an authority of its own, PEM."""
+    key = Ed25519PrivateKey.generate()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a private authority")])
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, start, start + timedelta(days=36_500))
+    return (
+        made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, None)
+        .public_bytes(serialization.Encoding.PEM)
+    )
+
+
+def test_certificates_are_relative_to_the_folder_wherever_the_program_starts(tmp_path) -> None:
+    made = folder(tmp_path)
+    (made.path / "ca.pem").write_bytes(certificate())
+    toml = made.path / "site.toml"
+    toml.write_text('ca_file = "ca.pem"\n' + toml.read_text())
+    assert made.settings().ca_file == str(made.path / "ca.pem")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_certificates_that_are_none_are_named(tmp_path, content: bytes | None) -> None:
+    made = folder(tmp_path)
+    if content is not None:
+        (made.path / "ca.pem").write_bytes(content)
+    toml = made.path / "site.toml"
+    toml.write_text('ca_file = "ca.pem"\n' + toml.read_text())
+    with pytest.raises(SiteError, match=r"ca\.pem cannot be used"):
+        made.settings()

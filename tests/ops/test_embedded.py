@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import urllib.request
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from config.settings import SettingsError, path_url, url_path
 from tests.ops.program import Program, call, create_account, fedyard, gone, until
 
 Start = Callable[..., Program]
@@ -109,3 +111,40 @@ def test_rabbitmq_is_refused(tmp_path: Path) -> None:
 def metrics(api: str) -> str:
     with urllib.request.urlopen(f"{api}/metrics", timeout=10) as answer:
         return answer.read().decode()
+
+
+@pytest.mark.parametrize("name", ["h#1", "a?b=c", "100%25 sure", "gr\u00f6\u00dfe;x", "~a&b'c"])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """Everything of the hub lies in it, and the other commands find it."""
+    folder = tmp_path / name / "hub"
+    program = Program(tmp_path / "log", "embedded", "--data", folder, "--port", "0")
+    try:
+        api = program.ready()
+        assert call(api, "/readyz")[0] == 200
+        create_account(folder)
+        assert {"store.sqlite", "journal.sqlite"} <= {path.name for path in folder.iterdir()}
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["log", name])
+        assert "Ours" in fedyard("organisation", "list", "--data", folder).stdout
+    finally:
+        program.end(signal.SIGKILL)
+
+
+def test_a_relative_folder_is_meant_from_here(tmp_path: Path) -> None:
+    program = Program(tmp_path / "log", "embedded", "--data", os.path.relpath(tmp_path / "x#y"), "--port", "0")
+    try:
+        assert call(program.ready(), "/readyz")[0] == 200
+        assert (tmp_path / "x#y" / "store.sqlite").exists()
+    finally:
+        program.end(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("path", [Path("a b#c?d%41"), Path("/srv/\u00e5/x"), Path("/srv") / os.fsdecode(b"\xff")])
+def test_a_path_goes_through_a_url_and_back(path: Path) -> None:
+    for scheme in ("sqlite", "embedded", "file"):
+        assert Path(url_path(path_url(scheme, path))) == path
+
+
+@pytest.mark.parametrize("url", ["sqlite:////srv/h#1/store", "file:///a?b", "sqlite:///", "embedded:///%00"])
+def test_a_url_that_would_mean_another_path_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError):
+        url_path(url)
