@@ -9,6 +9,8 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from chaos.links import Link
 from chaos.plan import Plan, PlannedSite, Starter
 from chaos.stack import CLOCK, HEARTBEAT_EVERY_S, ChaosError, Running, Stack
@@ -16,6 +18,7 @@ from config.clock import draw_secret
 from controller.cli_common import joining_of
 from controller.client import Client
 from controller.consents import UNKNOWN, Join
+from controller.keys import enrolment_proof
 from controller.site import Coordinator, Folder, Settings, Tasks
 from demo.hospitals import LABEL, split, write
 from ops.accounts import create_account
@@ -100,9 +103,12 @@ class Cast:
         enrolment = self._admin.create_enrolment(self._organisation, note=name)
         assert enrolment.token is not None
         token = draw_secret()
-        key = base64.b64encode(hashlib.sha256(name.encode()).digest()).decode()
+        identity = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
+        key = base64.b64encode(identity.public_key().public_bytes_raw()).decode()
+        hashed = hashlib.sha256(token.encode()).hexdigest()
+        proof = base64.b64encode(enrolment_proof(identity, enrolment.token, hashed, name)).decode()
         client = Client(self.stack.api, enrolment.token)
-        made = client.enrol(name, key, hashlib.sha256(token.encode()).hexdigest(), "", key=f"enrol-{name}")
+        made = client.enrol(name, key, proof, hashed, "", key=f"enrol-{name}")
         client.close()
         return made.id, token
 

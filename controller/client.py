@@ -30,11 +30,17 @@ class Client(Calls):
             "POST", "/v1/enrolments", {"organisation_id": organisation_id, "note": note}, a.Created, key=key
         )
 
-    def enrol(self, name: str, identity_key: str, token_sha256: str, description: str, *, key: str) -> a.Created:
-        """Become a site. The client's token must be an enrolment's; only the hash of the new token travels."""
+    def enrol(
+        self, name: str, identity_key: str, proof: str, token_sha256: str, description: str, *, key: str
+    ) -> a.Created:
+        """Become a site. The client's token must be an enrolment's; only the hash of the new token travels.
+
+        proof: what `keys.enrolment_proof` has signed, in base64.
+        """
         body = {
             "name": name,
             "identity_key": identity_key,
+            "proof": proof,
             "token_sha256": token_sha256,
             "description": description,
         }

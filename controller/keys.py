@@ -156,6 +156,15 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
         return self.superseded + int(self.grace_s * MICROS) if self.superseded else None
 
 
+def enrolment_proof(identity: Ed25519PrivateKey, enrolment_token: str, token_sha256: str, name: str) -> bytes:
+    """Shows the hub that the site has its identity key: good for this enrolment, name and token alone (docs/api.md).
+
+    token_sha256: hex, of the token that the site has drawn for itself. 64 bytes.
+    """
+    hashed = hashlib.sha256(enrolment_token.encode()).digest()
+    return identity.sign(b"fedyard enrolment 1\0" + hashed + bytes.fromhex(token_sha256) + name.encode())
+
+
 class Keyring:
     """The sealing keys of one site, in the folder `keys/`. Reads the disk each time, so that it is never stale."""
 

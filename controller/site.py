@@ -34,7 +34,7 @@ from controller.clock import draw_secret
 from controller.consents import Consents, Join
 from controller.durable import write_whole
 from controller.hub_errors import Refused
-from controller.keys import Keyring
+from controller.keys import Keyring, enrolment_proof
 from controller.trust import Trust, TrustSettings
 
 _DOTTED = "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"
@@ -223,10 +223,13 @@ class Folder:
             raise SiteError(f"{self.path} has no enrolment token: ask the hub's admin for one")
         hashed = hashlib.sha256(token.encode()).hexdigest()
         public = base64.b64encode(identity.public_key().public_bytes_raw()).decode()
+        proof = base64.b64encode(enrolment_proof(identity, enrolment, hashed, settings.name)).decode()
         asking = Client(settings.hub, enrolment, ca_file=settings.ca_file, closing=closing)
         site_id: str | None
         try:
-            site_id = asking.enrol(settings.name, public, hashed, settings.description, key=f"enrol-{hashed[:32]}").id
+            site_id = asking.enrol(
+                settings.name, public, proof, hashed, settings.description, key=f"enrol-{hashed[:32]}"
+            ).id
         except Refused:
             site_id = self._enrolled_before(Client(settings.hub, token, ca_file=settings.ca_file, closing=closing))
             if site_id is None:

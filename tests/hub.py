@@ -17,10 +17,10 @@ from storage.database import Database
 from storage.due import Due
 from storage.signals import Announcement
 from storage.store import Store
+from tests.seals import KEY
 
 SECOND = 1_000_000
 START = 1_800_000_000 * SECOND
-KEY = "A" * 43 + "="
 QUICK = c.Contract(select_within_s=60, train_within_s=600, aggregate_within_s=120, silent_within_s=90)
 
 

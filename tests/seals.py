@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from broker.protocol import seals as s
 from broker.protocol.ids import Id, derive, sha256_hex
 
-IDENTITY = sha256_hex(bytes(32))
+PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+"""Of every site, unless the test says otherwise."""
+_RAW = PRIVATE.public_key().public_bytes_raw()
+KEY = base64.b64encode(_RAW).decode()
+IDENTITY = sha256_hex(_RAW)
 """Of the identity key that the sites of tests have."""
+
+
+def enrolling(token: str | None, name: str, by: Ed25519PrivateKey = PRIVATE, **more: Any) -> dict[str, Any]:
+    """The body with which a site of this name enrols. token: the enrolment's. by: whose signature the proof is."""
+    assert token is not None
+    own = bytes.fromhex(more.get("token_sha256") or "0" * 64)
+    said = b"fedyard enrolment 1\0" + bytes.fromhex(sha256_hex(token.encode())) + own + name.encode()
+    key = base64.b64encode(by.public_key().public_bytes_raw()).decode()
+    return {"name": name, "identity_key": key, "proof": base64.b64encode(by.sign(said)).decode(), **more}
+
+
 CREATED = 1_700_000_000_000_000
 EXPIRES = 4_000_000_000_000_000
 

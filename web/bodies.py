@@ -100,10 +100,14 @@ class NewEnrolment(Body, frozen=True):
 
 
 class NewSite(Body, frozen=True):
-    """identity_key: the site's public Ed25519 key, 32 bytes in base64."""
+    """identity_key: the site's public Ed25519 key, 32 bytes in base64.
+
+    proof: signature by that key, which shows that the site has it; docs/api.md says over what.
+    """
 
     name: Name
     identity_key: Key32
+    proof: SignatureText
     description: Text = ""
     token_sha256: Sha256 | None = None
 

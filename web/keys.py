@@ -17,7 +17,7 @@ from storage.views import keys as views
 from storage.views import sites
 from storage.views.resources import MemberKey, SiteKey
 from storage.views.sight import Listed
-from web.bodies import Conflict, HeldKey, KeysQuery, NewKey, Revocation
+from web.bodies import Conflict, HeldKey, KeysQuery, NewKey, NewSite, Revocation
 from web.calls import Call, answer
 from web.errors import Refused, not_found
 from web.operations import SITES, Operation
@@ -34,6 +34,8 @@ def put(call: Call) -> Response:
     site = sites.site(call.web.database, call.caller.subject, site_id)
     if site is None:
         raise not_found("site", site_id)
+    if call.caller.subject.id != site_id:
+        raise Refused(403, "forbidden", f"only site {site_id} itself adds keys: they are signed with its identity key")
     if not signed(site.identity_key, site_id, epoch, body):
         raise Refused(
             422, "bad_signature", f"the statement on key {epoch} is not signed by the identity key of site {site_id}"
@@ -61,12 +63,49 @@ def statement(site_id: Id, epoch: int, key: NewKey | HeldKey) -> bytes:
 
 def signed(identity_key: str, site_id: Id, epoch: int, key: NewKey | HeldKey) -> bool:
     """Has the site's identity signed this statement?"""
+    return _holds(identity_key, statement(site_id, epoch, key), key.signature)
+
+
+def proves(site: NewSite, enrolment_sha256: str) -> bool:
+    """Does the site that enrols have the identity key that it brings?
+
+    The proof is bound to the enrolment, the name and the token that the site has drawn, so that a hub which was shown
+    it can use it neither for another enrolment nor for a site that answers to somebody else's token.
+    """
+    token = bytes.fromhex(site.token_sha256) if site.token_sha256 is not None else bytes(32)
+    said = b"fedyard enrolment 1\0" + bytes.fromhex(enrolment_sha256) + token + site.name.encode()
+    return _holds(site.identity_key, said, site.proof)
+
+
+def _holds(identity_key: str, said: bytes, signature: bytes) -> bool:
+    """True for a signature by a key that is fit to be an identity."""
+    raw = base64.b64decode(identity_key)
+    if base64.b64encode(raw).decode() != identity_key or not _is_fit(raw):
+        return False
     try:
-        identity = Ed25519PublicKey.from_public_bytes(base64.b64decode(identity_key))
-        identity.verify(key.signature, statement(site_id, epoch, key))
+        Ed25519PublicKey.from_public_bytes(raw).verify(signature, said)
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+_P = 2**255 - 19
+_SMALL_ORDER = frozenset(
+    {
+        0,
+        1,
+        _P - 1,
+        2707385501144840649318225287225658788936804267575313519463743609750303021722,
+        55188659117513257062467267217118295137698188065244968500265048394206261417927,
+    }
+)
+"""y of the eight points whose order divides the cofactor (RFC 8032): what they sign holds for whatever one likes."""
+
+
+def _is_fit(raw: bytes) -> bool:
+    """One encoding for each point, and no point of small order."""
+    y = int.from_bytes(raw, "little") & ((1 << 255) - 1)
+    return y < _P and y not in _SMALL_ORDER
 
 
 def revoke(call: Call) -> Response:

@@ -13,6 +13,7 @@ from storage.views.sight import Listed
 from web.bodies import EventsQuery, NewSite, Nothing, SiteChange, SitesQuery
 from web.calls import Call, answer, given
 from web.errors import Refused, not_found
+from web.keys import proves
 from web.operations import ENROLMENTS, SITES, Operation
 from web.results import Enrolled, HeartbeatResult, Made, Retired
 from web.secret import NOT_DRAWN, drawn_unless
@@ -21,6 +22,9 @@ from web.writing import write
 
 def enrol(call: Call) -> Response:
     body: NewSite = call.body
+    if not proves(body, call.caller.sha256):
+        detail = "the proof is no signature by this identity key over this enrolment, or the key is none for signatures"
+        raise Refused(422, "bad_signature", detail)
     sha256, secret = drawn_unless(body.token_sha256)
     command = EnrolSite(
         name=body.name, description=body.description, identity_key=body.identity_key, token_sha256=sha256

@@ -1,4 +1,7 @@
-"""Who may do what. A thing that the subject may not see is 404, one that it may see but not change is 403."""
+"""Who may do what. A thing that the subject may not see is 404, one that it may see but not change is 403.
+
+Rights come before states: who may not do a thing must not learn from the answer whether it is there, or has ended.
+"""
 
 from __future__ import annotations
 
@@ -56,16 +59,14 @@ def acts_for(by: Subject, site: r.Site) -> bool:
 
 
 def own_site(draft: Draft, site_id: Id) -> r.Site:
-    """A site that the caller acts for and that has not retired. 404 or 403 otherwise."""
+    """A site that the caller acts for and that has not retired. 404 otherwise; 403 for an admin, who sees all sites."""
     site = find(draft, r.Site, "site", site_id)
     if not acts_for(draft.by, site):
-        raise (
-            missing("site", site_id)
-            if draft.by.kind == "site"
-            else forbidden(
-                f"site {site_id} belongs to organisation {site.organisation_id}; only it and that organisation's "
-                "members may act for it"
-            )
+        if not is_admin(draft.by):
+            raise missing("site", site_id)
+        raise forbidden(
+            f"site {site_id} belongs to organisation {site.organisation_id}; only it and that organisation's "
+            "members may act for it"
         )
     if site.state == SiteState.RETIRED:
         raise Refused(409, "site_retired", "Site retired", f"site {site_id} has retired; enrol a new one")
@@ -83,9 +84,11 @@ def active_members(draft: Draft, project_id: Id) -> list[Id]:
     return [m.site_id for m in draft.group(r.Membership, project_id) if m.state == MemberState.ACTIVE]
 
 
-def is_member(draft: Draft, project: r.Project) -> bool:
-    """A site (or somebody who acts for one) that belongs to the project, or is invited or has asked to."""
-    states = (MemberState.ACTIVE, MemberState.INVITED, MemberState.REQUESTED)
+_CONCERNED = (MemberState.ACTIVE, MemberState.INVITED, MemberState.REQUESTED)
+
+
+def is_member(draft: Draft, project: r.Project, states: tuple[MemberState, ...] = (MemberState.ACTIVE,)) -> bool:
+    """A site (or somebody who acts for one) whose membership of the project has one of these states."""
     if draft.by.kind == "site":
         own = draft.get(r.Membership, project.id, draft.by.id)
         return own is not None and own.state in states
@@ -94,22 +97,37 @@ def is_member(draft: Draft, project: r.Project) -> bool:
 
 
 def sees(draft: Draft, project: r.Project) -> bool:
-    """May the caller know of the project? Its members must be loaded."""
-    auditor = draft.by.kind == "account" and draft.by.role == "auditor"
-    return auditor or is_admin(draft.by) or is_coordinator(draft, project) or is_member(draft, project)
+    """May the caller know of the project? Everybody may that one may join. Its members must be loaded."""
+    known = project.joining != "invitation" or is_admin(draft.by) or is_coordinator(draft, project)
+    return known or is_member(draft, project, _CONCERNED)
 
 
-def need_coordinator(draft: Draft, project: r.Project, *, run: r.Run | None = None, admin_too: bool = True) -> None:
-    """Raises unless the caller coordinates the project (or, where that is enough, runs the network).
+def sees_runs(draft: Draft, project: r.Project) -> bool:
+    """May the caller know of the project's runs? Who is invited, or has asked to join, may not yet."""
+    return is_admin(draft.by) or is_coordinator(draft, project) or is_member(draft, project)
 
-    run: what it asked for, if that was a run: its members know of it, everybody knows of a project that one may join.
-    """
+
+def known_project(draft: Draft, project_id: Id) -> r.Project:
+    """A project that the caller may know of, or 404."""
+    project = find(draft, r.Project, "project", project_id)
+    if not sees(draft, project):
+        raise missing("project", project_id)
+    return project
+
+
+def known_run(draft: Draft, run_id: Id) -> tuple[r.Run, r.Project]:
+    """A run that the caller may know of, with its project, or 404."""
+    run = find(draft, r.Run, "run", run_id)
+    project = draft.have(r.Project, run.project_id)
+    if not sees_runs(draft, project):
+        raise missing("run", run_id)
+    return run, project
+
+
+def need_coordinator(draft: Draft, project: r.Project, *, admin_too: bool = True) -> None:
+    """Raises 403 unless the caller, who knows of the project, coordinates it (or is an admin, where that is enough)."""
     if is_coordinator(draft, project) or (admin_too and is_admin(draft.by)):
         return
-    if run is not None and not sees(draft, project):
-        raise missing("run", run.id)
-    if project.joining == "invitation" and not sees(draft, project):
-        raise missing("project", project.id)
     raise forbidden(
         f"only the coordinator of project {project.id} (site {project.coordinator_site_id} or a member of its "
         "organisation) may do this"

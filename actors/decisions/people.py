@@ -87,7 +87,7 @@ def disable_account(draft: Draft, command: c.DisableAccount) -> Decision:
 
 
 def issue_token(draft: Draft, command: c.IssueToken) -> Decision:
-    owner, organisation_id = _owner(draft, command.owner_kind, command.owner_id)
+    owner, organisation_id = _live_owner(draft, command.owner_kind, command.owner_id)
     scopes = " ".join(scope for scope in ("read", "write") if scope in command.scopes)
     token = add_token(draft, command.owner_kind, owner, command.sha256, command.label, scopes, command.expires_at)
     facts: dict[str, Any] = {"token_id": token.id, "owner_id": owner, "label": token.label, "scopes": scopes}
@@ -117,18 +117,27 @@ def revoke_token(draft: Draft, command: c.RevokeToken) -> Decision:
     return draft.accept({"id": token.id})
 
 
+def _live_owner(draft: Draft, kind: str, key: str) -> tuple[str, str]:
+    """The same, of an owner that can have tokens. 409 otherwise."""
+    found = _owner(draft, kind, key)
+    account, site = draft.get(r.Account, key), draft.get(r.Site, key)
+    if kind == "account" and account is not None and account.disabled_at is not None:
+        raise Refused(409, "account_disabled", "Account disabled", f"account {key} is disabled")
+    if kind == "site" and site is not None and site.state == "retired":
+        raise Refused(409, "site_retired", "Site retired", f"site {key} has retired")
+    return found
+
+
 def _owner(draft: Draft, kind: str, key: str) -> tuple[str, str]:
-    """The owner of a token and its organisation, if the caller may give it tokens or take them."""
+    """The owner of a token and its organisation, if the caller may give it tokens or take them; else 403 or 404."""
     if kind == "account":
         account = find(draft, r.Account, "account", key)
-        if account.disabled_at is not None:
-            raise Refused(409, "account_disabled", "Account disabled", f"account {key} is disabled")
         if not (is_admin(draft.by) or (draft.by.kind == "account" and draft.by.id == key)):
+            if draft.by.kind != "account" or draft.by.organisation_id != account.organisation_id:
+                raise missing("account", key)
             raise forbidden("only the account itself or an admin may issue or revoke its tokens")
         return account.id, account.organisation_id
     site = find(draft, r.Site, "site", key)
-    if site.state == "retired":
-        raise Refused(409, "site_retired", "Site retired", f"site {key} has retired")
     if not (is_admin(draft.by) or acts_for(draft.by, site)):
-        raise forbidden(f"only site {key}, a member of its organisation or an admin may issue or revoke its tokens")
+        raise missing("site", key)
     return site.id, site.organisation_id

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from actors.decisions.access import acts_for, find, forbidden, is_coordinator, missing, need_coordinator, own_site, sees
+from actors.decisions.access import (
+    acts_for,
+    forbidden,
+    is_coordinator,
+    known_project,
+    missing,
+    need_coordinator,
+    own_site,
+)
 from actors.decisions.draft import Decision, Draft, Refused
 from actors.decisions.telling import by_another, put_on_record, tell
 from broker.protocol import commands as c
@@ -108,18 +116,13 @@ def _check_name(draft: Draft, name: str) -> None:
         raise Refused(409, "name_taken", "Name taken", f"a project named {name!r} exists; choose another name")
 
 
-def _live_project(draft: Draft, project_id: str) -> r.Project:
-    project = find(draft, r.Project, "project", project_id)
-    if project.archived_at is not None and sees(draft, project):
-        raise Refused(
-            409, "project_archived", "Project archived", f"project {project_id} is archived; create a new one"
-        )
-    return project
-
-
 def update_project(draft: Draft, command: c.UpdateProject) -> Decision:
-    project = _live_project(draft, command.project_id)
+    project = known_project(draft, command.project_id)
     need_coordinator(draft, project)
+    if project.archived_at is not None:
+        raise Refused(
+            409, "project_archived", "Project archived", f"project {project.id} is archived; create a new one"
+        )
     if command.name is not None and command.name != project.name:
         _check_name(draft, command.name)
     fields = {name: getattr(command, name) for name in _PLAIN_FIELDS if getattr(command, name) is not None}
@@ -135,7 +138,7 @@ def update_project(draft: Draft, command: c.UpdateProject) -> Decision:
 
 
 def archive_project(draft: Draft, command: c.ArchiveProject) -> Decision:
-    project = find(draft, r.Project, "project", command.project_id)
+    project = known_project(draft, command.project_id)
     need_coordinator(draft, project)
     _check_no_run_lives(draft, project, "an archived project has none")
     if project.archived_at is None:
@@ -157,11 +160,10 @@ def _check_no_run_lives(draft: Draft, project: r.Project, why: str) -> None:
 
 def put_member(draft: Draft, command: c.PutMember) -> Decision:
     """The site joins, asks to, or accepts; the coordinator invites or approves. A repeat changes nothing."""
-    project = find(draft, r.Project, "project", command.project_id)
-    site = find(draft, r.Site, "site", command.site_id)
-    invited_or_open = project.joining != "invitation" or sees(draft, project)
-    if not invited_or_open:
-        raise missing("project", project.id)
+    project = known_project(draft, command.project_id)
+    site = _site_of(draft, project, command.site_id)
+    if site is None:
+        raise missing("site", command.site_id)
     if project.archived_at is not None:
         raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
     if site.state == "retired":
@@ -169,8 +171,6 @@ def put_member(draft: Draft, command: c.PutMember) -> Decision:
     membership = draft.get(r.Membership, project.id, site.id)
     state = MemberState(membership.state) if membership else None
     if state == MemberState.ACTIVE:
-        if not (acts_for(draft.by, site) or is_coordinator(draft, project)):
-            raise forbidden(f"only site {site.id} or the coordinator of project {project.id} may do this")
         return draft.accept({"project_id": project.id, "site_id": site.id, "state": state})
     step = _joining_step(draft, project, site, state)
     target = MEMBER[state, step]
@@ -202,9 +202,18 @@ def _joining_step(draft: Draft, project: r.Project, site: r.Site, state: MemberS
         if project.joining == "approval":
             return Step.REQUEST
         raise forbidden(f"project {project.id} is joined by invitation; ask its coordinator")
-    if is_coordinator(draft, project):
-        return Step.ADMIT if state == MemberState.REQUESTED else Step.INVITE
-    raise forbidden(f"only site {site.id} itself may join, and only the coordinator may invite it")
+    return Step.ADMIT if state == MemberState.REQUESTED else Step.INVITE
+
+
+def _site_of(draft: Draft, project: r.Project, site_id: str) -> r.Site | None:
+    """The site whose membership the caller may change: its own, or any for the coordinator; None where there is none.
+
+    403 to everybody else, whether there is such a site, and whatever its membership is.
+    """
+    site = draft.get(r.Site, site_id)
+    if not (is_coordinator(draft, project) or (site is not None and acts_for(draft.by, site))):
+        raise forbidden(f"only site {site_id} itself may join or leave, and only the coordinator may let it in or out")
+    return site
 
 
 _MEMBERSHIP_EVENTS = {
@@ -229,13 +238,11 @@ def _tell_membership(draft: Draft, project: r.Project, site: r.Site, step: Step,
 
 def remove_member(draft: Draft, command: c.RemoveMember) -> Decision:
     """The site leaves or declines; the coordinator removes or declines. Live seats are dropped."""
-    project = find(draft, r.Project, "project", command.project_id)
-    site = find(draft, r.Site, "site", command.site_id)
-    membership = draft.get(r.Membership, project.id, site.id)
-    if membership is None or not sees(draft, project):
-        raise missing("member", f"{site.id} of project {project.id}")
-    if not (acts_for(draft.by, site) or is_coordinator(draft, project)):
-        raise forbidden(f"only site {site.id} or the coordinator of project {project.id} may do this")
+    project = known_project(draft, command.project_id)
+    site = _site_of(draft, project, command.site_id)
+    membership = draft.get(r.Membership, project.id, command.site_id)
+    if site is None or membership is None:
+        raise missing("member", f"{command.site_id} of project {project.id}")
     if membership.role == "coordinator":
         raise Refused(
             409, "is_coordinator", "Is the coordinator", f"site {site.id} coordinates project {project.id}: archive it"

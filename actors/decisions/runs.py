@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from actors.decisions.access import find, missing, need_coordinator, need_hub
+from actors.decisions.access import find, known_project, known_run, missing, need_coordinator, need_hub
 from actors.decisions.draft import Decision, Draft, Refused
 from actors.decisions.progress import begin, end, inherited_model, quorum_of, run_event, seats_of, spec_of
 from actors.decisions.projects import predecessors, tasks_of
@@ -18,7 +18,7 @@ SECOND = 1_000_000
 
 
 def start_run(draft: Draft, command: c.StartRun) -> Decision:
-    project = find(draft, r.Project, "project", command.project_id)
+    project = known_project(draft, command.project_id)
     need_coordinator(draft, project, admin_too=False)
     if project.archived_at is not None:
         raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
@@ -129,8 +129,8 @@ def begin_run(draft: Draft, command: c.BeginRun) -> Decision:
 
 
 def stop_run(draft: Draft, command: c.StopRun) -> Decision:
-    run = find(draft, r.Run, "run", command.run_id)
-    need_coordinator(draft, draft.have(r.Project, run.project_id), run=run)
+    run, project = known_run(draft, command.run_id)
+    need_coordinator(draft, project)
     if RunState(run.state) in RUN_FINAL:
         raise _finished(run, "stop")
     end(draft, run, Step.CANCEL, "stopped", command.reason or "stopped by its coordinator")
@@ -149,9 +149,8 @@ def _finished(run: r.Run, verb: str) -> Refused:
 def restart_run(draft: Draft, command: c.RestartRun) -> Decision:
     """A new attempt: a run of its own under the same number. What had succeeded is carried over, unless it comes after
     a task that begins anew with a chosen model."""
-    old = find(draft, r.Run, "run", command.run_id)
-    project = draft.have(r.Project, old.project_id)
-    need_coordinator(draft, project, run=old, admin_too=False)
+    old, project = known_run(draft, command.run_id)
+    need_coordinator(draft, project, admin_too=False)
     if project.archived_at is not None:
         raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
     later = draft.get(r.Run, next_attempt(old.id))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from actors.decisions import progress, sealing
-from actors.decisions.access import acts_for, find, forbidden, is_coordinator, is_member, missing, need_hub
+from actors.decisions.access import acts_for, forbidden, known_run, missing, need_hub
 from actors.decisions.artifacts import Place, carry
 from actors.decisions.draft import Decision, Draft, Refused, TooEarly
 from actors.decisions.progress import SECOND, spec_of
@@ -43,10 +43,11 @@ _EVENTS = {
 
 def report_seat(draft: Draft, command: c.ReportSeat) -> Decision:
     """A site's report on its own seat. Early ones wait for those before them, late ones are duplicates."""
-    run, task = _active_task(draft, command.run_id, command.task_seq)
+    run, _ = known_run(draft, command.run_id)
     site = draft.get(r.Site, command.site_id)
     if site is None or not acts_for(draft.by, site):
         raise forbidden(f"only site {command.site_id} itself may report on its seat in run {run.id}")
+    task = _active_task(draft, run, command.task_seq)
     seat = draft.get(r.Seat, task.id, command.site_id)
     if seat is None:
         raise missing("seat", f"of site {command.site_id} in task {task.seq} of run {run.id}")
@@ -85,15 +86,11 @@ def _answer(draft: Draft, seat: r.Seat, *, duplicate: bool = False) -> Decision:
     )
 
 
-def _active_task(draft: Draft, run_id: str, task_seq: int) -> tuple[r.Run, r.TaskRun]:
-    """A live run and its active task, visible to the caller. 404 or 409 otherwise."""
-    run = find(draft, r.Run, "run", run_id)
-    project = draft.have(r.Project, run.project_id)
-    if not (draft.by.kind == "hub" or is_coordinator(draft, project) or is_member(draft, project)):
-        raise missing("run", run_id)
+def _active_task(draft: Draft, run: r.Run, task_seq: int) -> r.TaskRun:
+    """A live run's active task. 404 or 409 otherwise."""
     task = next((t for t in draft.group(r.TaskRun, run.id) if t.seq == task_seq), None)
     if task is None:
-        raise missing("task", f"{task_seq} of run {run_id}")
+        raise missing("task", f"{task_seq} of run {run.id}")
     if RunState(run.state) in RUN_FINAL:
         raise Refused(
             409,
@@ -109,7 +106,7 @@ def _active_task(draft: Draft, run_id: str, task_seq: int) -> tuple[r.Run, r.Tas
             "Task finished" if ended else "Task waits",
             f"task {task.seq} of run {run.id} is {task.state}; reports count while it is active",
         )
-    return run, task
+    return task
 
 
 def _check_round(run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Round, command: c.ReportSeat) -> None:
@@ -256,10 +253,11 @@ def _rejoin(draft: Draft, run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Rou
 
 def report_aggregated(draft: Draft, command: c.ReportAggregated) -> Decision:
     """The coordinator has made the new global model of a round, or says why it could not."""
-    run, task = _active_task(draft, command.run_id, command.task_seq)
+    run, _ = known_run(draft, command.run_id)
     coordinator = draft.have(r.Site, run.coordinator_site_id)
     if not acts_for(draft.by, coordinator):
         raise forbidden(f"only site {run.coordinator_site_id} coordinates run {run.id} and may report a global model")
+    task = _active_task(draft, run, command.task_seq)
     here = draft.get(r.Round, task.id, command.round)
     if here is None or command.round != task.round or here.state != RoundState.AGGREGATING:
         current = draft.have(r.Round, task.id, task.round)

@@ -31,12 +31,13 @@ _ENROLLING = "SELECT sha256, id, organisation_id, expires_at FROM enrolments WHE
 
 @dataclass(frozen=True)
 class Bearer:
-    """Whose token it is, and until when. token_id is None for an enrolment's."""
+    """Whose token it is, and until when. token_id is None for an enrolment's. sha256: of the token."""
 
     subject: Subject
     scopes: frozenset[str]
     token_id: Id | None
     expires_at: Micros | None
+    sha256: str = ""
 
 
 def bearers(database: Database, hashes: Sequence[str]) -> list[Bearer | None]:
@@ -45,7 +46,7 @@ def bearers(database: Database, hashes: Sequence[str]) -> list[Bearer | None]:
     with database.connection():
         found = {row[0]: _bearer(row[1:]) for row in database.all(_OWNERS, wanted)}
         if any(sha256 not in found for sha256 in hashes):
-            found.update((row[0], _enrolling(row[1:])) for row in database.all(_ENROLLING, wanted))
+            found.update((row[0], _enrolling(row)) for row in database.all(_ENROLLING, wanted))
     return [found.get(sha256) for sha256 in hashes]
 
 
@@ -59,9 +60,9 @@ def _bearer(found: Row) -> Bearer | None:
 
 
 def _enrolling(found: Row) -> Bearer:
-    ident, organisation, expires_at = found
+    sha256, ident, organisation, expires_at = found
     subject = Subject(kind="enrolment", id=ident, organisation_id=organisation)
-    return Bearer(subject, frozenset({"read", "write"}), None, expires_at)
+    return Bearer(subject, frozenset({"read", "write"}), None, expires_at, sha256)
 
 
 def holds(database: Database, sha256: str) -> bool:

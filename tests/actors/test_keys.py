@@ -11,8 +11,8 @@ from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.commands import Subject
 from broker.protocol.events import EventKind, Notice
-from broker.protocol.ids import sha256_hex
 from tests.hub import SECOND, START, Hub
+from tests.seals import IDENTITY
 
 DAY = 86_400 * SECOND
 
@@ -156,7 +156,7 @@ def test_a_conflict_is_on_record_with_both_sites_and_told_to_nobody(hub: Hub) ->
         "about_site_id": sites[0].id,
         "pinned": "a" * 64,
         "seen": "b" * 64,
-        "on_record": sha256_hex(bytes(32)),
+        "on_record": IDENTITY,
     }
     assert [hub.inbox(site) for site in sites] == before
 

@@ -75,7 +75,7 @@ def test_tokens_are_issued_to_oneself_and_ones_sites_and_revoked(hub: Hub) -> No
     member = hub.account(site.organisation_id or "", "member")
     stranger = hub.account(hub.organisation("other"), "member")
     issue = c.IssueToken(owner_kind="site", owner_id=site.id, sha256=SECRET, label="second", scopes=["read"])
-    assert hub.refused(issue, stranger) == (403, "forbidden")
+    assert hub.refused(issue, stranger) == (404, "not_found")
     token = hub.ok(issue, member)["id"]
     assert hub.rows(r.Token, "id = %s", token)[0].scopes == "read"
     assert hub.refused(issue, member) == (409, "token_taken")

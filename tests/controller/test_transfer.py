@@ -30,6 +30,7 @@ from tests.controller.world import World
 from tests.cutting import CuttingLink
 from tests.granian_hub import ADMIN
 from tests.ops.program import ROOT, until
+from tests.seals import enrolling
 
 MIB = 1_048_576
 CONTENT = noise(9 * MIB + 7)
@@ -63,7 +64,9 @@ def hub_at(port: int, admin_token: str, artifacts: Path) -> Hub:
         assert enrolment is not None
         tokens.append(f"fyd_{name}_of_the_transfers_{time.monotonic_ns()}")
         hashed = sha256(tokens[-1].encode()).hexdigest()
-        site = Client(address, enrolment).enrol(f"{name} {hashed[:8]}", "A" * 43 + "=", hashed, "", key=hashed[:9])
+        called = f"{name} {hashed[:8]}"
+        body = enrolling(enrolment, called, token_sha256=hashed)
+        site = Client(address, enrolment).enrol(called, body["identity_key"], body["proof"], hashed, "", key=hashed[:9])
         ids.append(site.id)
     project = Client(address, tokens[0]).create_project(
         f"transfers {tokens[0][-9:]}", [{"name": "t", "model": "m"}], joining="open", sealed="optional"

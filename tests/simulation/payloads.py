@@ -18,8 +18,8 @@ from tests.simulation.world import START
 from web.bodies import NewKey
 from web.keys import statement
 
-_IDENTITY = Ed25519PrivateKey.from_private_bytes(bytes(32))
-_RAW = _IDENTITY.public_key().public_bytes_raw()
+IDENTITY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+_RAW = IDENTITY.public_key().public_bytes_raw()
 KEY = base64.b64encode(_RAW).decode()
 """Every site's identity key."""
 SEAL_ANEW = ("key_unusable", "seal_readdressed", "seal_expired")
@@ -92,7 +92,7 @@ def signed_key(site_id: str, epoch: int, grace_s: float) -> dict[str, Any]:
         signature=bytes(64),
         grace_s=grace_s,
     )
-    key = msgspec.structs.replace(key, signature=_IDENTITY.sign(statement(site_id, epoch, key)))
+    key = msgspec.structs.replace(key, signature=IDENTITY.sign(statement(site_id, epoch, key)))
     body: dict[str, Any] = msgspec.to_builtins(key)
     return body
 

@@ -120,6 +120,9 @@ class Sending(Process):
         token = {"enrol": self.enrolment, "meddle": OPERATOR}.get(out.what, "")
         if out.command is not None:
             answer = self.ask("GET", f"/v1/commands/{out.command}", token=token)
+            if out.what == "enrol" and answer.status == 401:
+                self._enrolled(out)
+                return
             self._expect(answer, 200)
             if answer.body["state"] != "pending":
                 self._answered(out, answer.body)
@@ -133,10 +136,20 @@ class Sending(Process):
             self._upload(out, out.upload)
             return
         answer = self.ask(out.method, out.path, out.body, self.key_of(out), token)
+        if out.what == "enrol" and answer.status == 401:
+            self._enrolled(out)
+            return
         if answer.status in _AT_ONCE:
             raise Broken(f"{self.name}: {out.method} {out.path} was answered {answer.status}: {answer.body}")
         self._expect(answer, 202)
         out.command, out.asking_since = answer.body["command"]["id"], self.world.micros
+
+    def _enrolled(self, out: Out) -> None:
+        """The enrolment is used up: by this site, whose own token says who it is."""
+        answer = self.ask("GET", "/v1/me")
+        self._expect(answer, 200)
+        self.id = answer.body["id"]
+        self.disk.outgoing.remove(out)
 
     def _upload(self, out: Out, upload: Upload) -> None:
         """The next step: declare, put the chunk, complete. The second is no command."""

@@ -13,8 +13,9 @@ from broker.protocol import records as r
 from broker.protocol.ids import sha256_hex
 from broker.protocol.seals import is_sealed
 from config.clock import SECOND
+from tests.seals import enrolling
 from tests.simulation.looking import Looking
-from tests.simulation.payloads import KEY, Payload, signed_key
+from tests.simulation.payloads import IDENTITY, Payload, signed_key
 from tests.simulation.processes import Lost
 from tests.simulation.sending import Out
 from tests.simulation.world import Broken
@@ -265,7 +266,7 @@ class Site(Looking):
 
     def _enrol(self) -> None:
         if not self.disk.outgoing:
-            body = {"name": self.name, "identity_key": KEY, "token_sha256": sha256_hex(self.token.encode())}
+            body = enrolling(self.enrolment, self.name, IDENTITY, token_sha256=sha256_hex(self.token.encode()))
             self.send("enrol", "POST", "/v1/sites", body)
 
     def _put_key(self, grace_s: float) -> None:

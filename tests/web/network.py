@@ -27,10 +27,10 @@ from storage.database import Database, DatabaseUnavailable, open_database
 from storage.opening import open_blobs
 from storage.signals import DirectSignals, PostgresSignals, Signals
 from storage.store import Store
+from tests.seals import enrolling
 from web.app import close, create_app
 from web.hub import Hub
 
-KEY = "A" * 43 + "="
 ADMIN = "fyd_admin"
 TASKS = [{"name": "train", "model": "logistic", "rounds": 2, "contract": {"select_within_s": 600}}]
 
@@ -144,9 +144,9 @@ class Network:
         made = self.admin.ok("POST", "/v1/enrolments", {"organisation_id": organisation})
         return Caller(self.app, made["token"], made["id"])
 
-    def site(self, name: str, organisation: str | None = None, identity_key: str = KEY) -> Caller:
+    def site(self, name: str, organisation: str | None = None) -> Caller:
         enrolment = self.enrolment(organisation or self.organisation(f"org of {name}"))
-        made = enrolment.ok("POST", "/v1/sites", {"name": name, "identity_key": identity_key})
+        made = enrolment.ok("POST", "/v1/sites", enrolling(enrolment.token, name))
         return Caller(self.app, made["token"], made["id"])
 
     def project(self, coordinator: Caller, *participants: Caller, **options: Any) -> str:

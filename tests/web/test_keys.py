@@ -11,11 +11,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from config.clock import SystemClock
+from tests.seals import KEY as IDENTITY_KEY
+from tests.seals import PRIVATE as IDENTITY
+from tests.seals import enrolling
 from tests.web.network import Caller, Network
 from tests.web.test_refusals import NOBODY, slug
 
-IDENTITY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-IDENTITY_KEY = base64.b64encode(IDENTITY.public_key().public_bytes_raw()).decode()
 CREATED = 1_700_000_000_000_000
 EXPIRES = 4_000_000_000_000_000
 
@@ -45,7 +46,7 @@ def put(site: Caller, epoch: int = 1, **more: Any) -> dict[str, Any]:
 
 
 def test_keys_are_put_listed_superseded_and_revoked(net: Network) -> None:
-    site = net.site("oslo", identity_key=IDENTITY_KEY)
+    site = net.site("oslo")
     assert put(site) == {"site_id": site.id, "epoch": 1, "state": "current"}
     put(site, 2, public_key=b"l" * 1216, grace_s=0)
     revoked = site.ok("DELETE", f"/v1/sites/{site.id}/keys/2", {"reason": "lost"})
@@ -70,14 +71,14 @@ def test_keys_are_put_listed_superseded_and_revoked(net: Network) -> None:
     ],
 )
 def test_a_statement_that_the_identity_did_not_sign_is_refused(net: Network, change: dict[str, Any]) -> None:
-    site = net.site("oslo", identity_key=IDENTITY_KEY)
+    site = net.site("oslo")
     response = site.call("PUT", f"/v1/sites/{site.id}/keys/1", {**key_of(site.id, 1), **change})
     assert slug(response, 422) == "bad_signature"
     assert site.ok("GET", f"/v1/sites/{site.id}/keys")["items"] == []
 
 
 def test_a_statement_is_of_one_site_one_epoch_and_one_identity(net: Network) -> None:
-    site, other = net.site("oslo", identity_key=IDENTITY_KEY), net.site("bergen", identity_key=IDENTITY_KEY)
+    site, other = net.site("oslo"), net.site("bergen")
     stranger = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
     for body in (key_of(site.id, 2), key_of(other.id, 1), key_of(site.id, 1, by=stranger)):
         assert slug(site.call("PUT", f"/v1/sites/{site.id}/keys/1", body), 422) == "bad_signature"
@@ -95,13 +96,13 @@ def test_a_statement_is_of_one_site_one_epoch_and_one_identity(net: Network) -> 
     ],
 )
 def test_a_malformed_key_is_400(net: Network, change: dict[str, Any]) -> None:
-    site = net.site("oslo", identity_key=IDENTITY_KEY)
+    site = net.site("oslo")
     body = {**key_of(site.id, 1), **change}
     assert slug(site.call("PUT", f"/v1/sites/{site.id}/keys/1", body), 400) == "malformed"
 
 
 def test_epochs_that_are_out_of_order(net: Network) -> None:
-    site = net.site("oslo", identity_key=IDENTITY_KEY)
+    site = net.site("oslo")
     for epoch in (0, 2):
         response = site.call("PUT", f"/v1/sites/{site.id}/keys/{epoch}", key_of(site.id, epoch))
         assert slug(response, 409) == "epoch_not_next"
@@ -112,7 +113,7 @@ def test_epochs_that_are_out_of_order(net: Network) -> None:
 
 
 def test_the_keys_of_a_project_are_those_to_seal_with(net: Network) -> None:
-    oslo, bergen, tromso, bodo = (net.site(name, identity_key=IDENTITY_KEY) for name in ("o", "b", "t", "d"))
+    oslo, bergen, tromso, bodo = (net.site(name) for name in ("o", "b", "t", "d"))
     project = net.project(oslo, bergen, tromso, bodo)
     path = f"/v1/projects/{project}/keys"
     put(oslo)
@@ -137,7 +138,7 @@ def test_the_keys_of_a_project_are_those_to_seal_with(net: Network) -> None:
 
 
 def test_an_expired_key_is_not_to_be_used(net: Network) -> None:
-    site = net.site("oslo", identity_key=IDENTITY_KEY)
+    site = net.site("oslo")
     project = net.project(site)
     clock = SystemClock()
     soon = clock.now() + 300_000
@@ -151,7 +152,7 @@ def test_an_expired_key_is_not_to_be_used(net: Network) -> None:
 
 def test_who_sees_and_changes_keys(net: Network) -> None:
     organisation = net.organisation("oslo")
-    site = net.site("oslo", organisation, IDENTITY_KEY)
+    site = net.site("oslo", organisation)
     stranger, member = net.site("bergen"), net.account(organisation, "member")
     put(site)
     path = f"/v1/sites/{site.id}/keys"
@@ -178,3 +179,41 @@ def test_a_conflict_of_identities_is_on_record_once(net: Network) -> None:
     assert slug(stranger.call("PUT", f"/v1/sites/{stranger.id}/conflicts/{oslo.id}", body), 404) == "not_found"
     assert slug(bergen.call("PUT", path, {**body, "seen": "x"}), 400) == "malformed"
     assert slug(bergen.call("PUT", path, {**body, "seen": "a" * 64}), 422) == "no_conflict"
+
+
+def enrolled(net: Network, change: dict[str, Any] | None = None, by: Ed25519PrivateKey = IDENTITY) -> Any:
+    enrolment = net.enrolment(net.organisation("oslo"))
+    return enrolment.call("POST", "/v1/sites", {**enrolling(enrolment.token, "new", by), **(change or {})})
+
+
+def test_a_site_shows_that_it_has_its_identity_key(net: Network) -> None:
+    stranger = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    assert slug(enrolled(net, {"identity_key": IDENTITY_KEY}, by=stranger), 422) == "bad_signature"
+    assert slug(enrolled(net, {"proof": text(bytes(64))}), 422) == "bad_signature"
+    assert slug(enrolled(net, {"name": "another"}), 422) == "bad_signature"
+    assert slug(enrolled(net, {"token_sha256": "a" * 64}), 422) == "bad_signature"
+    other = enrolling("fyd_another_enrolment", "new")
+    assert slug(enrolled(net, {"proof": other["proof"]}), 422) == "bad_signature"
+    assert enrolled(net).status_code == 201
+
+
+Y_OF_ORDER_8 = 2707385501144840649318225287225658788936804267575313519463743609750303021722
+P = 2**255 - 19
+
+
+@pytest.mark.parametrize("sign", [0, 1])
+@pytest.mark.parametrize("y", [0, 1, P - 1, Y_OF_ORDER_8, P - Y_OF_ORDER_8, P, P + 1])
+def test_points_of_small_order_are_no_identity(net: Network, y: int, sign: int) -> None:
+    """With such a key the signature of R = A, s = 0 may hold for what nobody has signed."""
+    raw = (y | sign << 255).to_bytes(32, "little")
+    for forged in (raw + bytes(32), (1).to_bytes(32, "little") + bytes(32)):
+        response = enrolled(net, {"identity_key": text(raw), "proof": text(forged)})
+        assert slug(response, 422) == "bad_signature"
+
+
+def test_an_identity_key_is_written_in_one_way(net: Network) -> None:
+    """The last digit of its base64 has two bits to spare."""
+    digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    same = IDENTITY_KEY[:42] + digits[digits.index(IDENTITY_KEY[42]) + 1] + "="
+    assert base64.b64decode(same) == base64.b64decode(IDENTITY_KEY)
+    assert slug(enrolled(net, {"identity_key": same}), 422) == "bad_signature"

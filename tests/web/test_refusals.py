@@ -16,7 +16,8 @@ from werkzeug.test import TestResponse
 from broker.protocol.commands import check_parameters
 from broker.protocol.ids import sha256_hex
 from tests.broker.worlds import until
-from tests.web.network import KEY, TASKS, Network
+from tests.seals import enrolling
+from tests.web.network import TASKS, Network
 
 JSON = "application/json"
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -343,7 +344,7 @@ class TestTokens:
         enrolment = net.enrolment(net.organisation("oslo"))
         assert slug(enrolment.get("/v1/me"), 403) == "forbidden"
         assert slug(enrolment.get("/v1/sites"), 403) == "forbidden"
-        body = {"name": "oslo", "identity_key": KEY}
+        body = enrolling(enrolment.token, "oslo")
         made = enrolment.call("POST", "/v1/sites", body)
         assert made.status_code == 201
         unknown = net.stranger("fyd_nothing").get("/v1/me")

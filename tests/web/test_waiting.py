@@ -17,7 +17,8 @@ from ops.servers.postgres import PrivatePostgres
 from storage.signals import Announcement, Decided, Tip
 from tests.databases import fresh_postgres
 from tests.hub import TestClock
-from tests.web.network import KEY, Caller, Network, network
+from tests.seals import enrolling
+from tests.web.network import Caller, Network, network
 from tests.web.test_refusals import slug
 from web.app import release, web_of
 from web.errors import Refused
@@ -408,7 +409,7 @@ class TestIdempotency:
 
     def test_a_secret_of_ones_own_may_be_sent_again_and_again(self, net: Network) -> None:
         enrolment = net.enrolment(net.organisation("oslo"))
-        body = {"name": "oslo", "identity_key": KEY, "token_sha256": "a" * 64}
+        body = enrolling(enrolment.token, "oslo", token_sha256="a" * 64)
         headers = {"Idempotency-Key": "k"}
         first = enrolment.ok("POST", "/v1/sites", body, headers=headers)
         assert first["token"] is None

@@ -22,7 +22,8 @@ from ops.servers.rabbitmq import PrivateRabbitmq
 from storage.database import open_database
 from storage.migrate import migrate
 from storage.store import Store
-from tests.web.network import ADMIN, KEY, DecidingPublisher, _first_admin
+from tests.seals import enrolling
+from tests.web.network import ADMIN, DecidingPublisher, _first_admin
 from tests.web.test_waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -107,7 +108,7 @@ def test_a_command_goes_round_and_a_poll_wakes(hub: Hub) -> None:
     sites = []
     for name in ("oslo", "bergen"):
         _, enrolment = hub.call("POST", "/v1/enrolments", {"organisation_id": organisation["id"]})
-        status, site = hub.call("POST", "/v1/sites", {"name": name, "identity_key": KEY}, enrolment["token"])
+        status, site = hub.call("POST", "/v1/sites", enrolling(enrolment["token"], name), enrolment["token"])
         assert status == 201
         sites.append(site)
     oslo, bergen = sites
@@ -129,7 +130,7 @@ def test_a_command_goes_round_and_a_poll_wakes(hub: Hub) -> None:
 def test_it_stops_without_waiting_for_polls(hub: Hub) -> None:
     _, organisation = hub.call("POST", "/v1/organisations", {"name": "oslo"})
     _, enrolment = hub.call("POST", "/v1/enrolments", {"organisation_id": organisation["id"]})
-    _, site = hub.call("POST", "/v1/sites", {"name": "oslo", "identity_key": KEY}, enrolment["token"])
+    _, site = hub.call("POST", "/v1/sites", enrolling(enrolment["token"], "oslo"), enrolment["token"])
     with ThreadPoolExecutor(30) as threads:
         polls = [threads.submit(hub.call, "GET", "/v1/inbox?wait=30", token=site["token"]) for _ in range(30)]
         until(lambda: hub.gauge("fedyard_polls_waiting") == 30)
