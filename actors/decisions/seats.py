@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from actors.decisions import progress, sealing
-from actors.decisions.access import acts_for, forbidden, known_run, missing, need_hub
+from actors.decisions.access import acts_for, find, forbidden, known_run, missing, need_hub
 from actors.decisions.artifacts import Place, carry
 from actors.decisions.draft import Decision, Draft, Refused, TooEarly
 from actors.decisions.progress import SECOND, spec_of
@@ -310,17 +310,15 @@ def _check_left_out(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, le
 
 def report_missing_receipt(draft: Draft, command: c.ReportMissingReceipt) -> Decision:
     """A site does not find its update among those that its round's model names. On record once for each update."""
-    run = find(draft, r.Run, "run", command.run_id)
-    project = draft.have(r.Project, run.project_id)
+    run, site = find(draft, r.Run, "run", command.run_id), draft.get(r.Site, command.site_id)
+    if site is None or not acts_for(draft.by, site):
+        known_run(draft, run.id)
+        raise forbidden(f"only site {command.site_id} itself may report that a model does not name its update")
     task = next((t for t in draft.group(r.TaskRun, run.id) if t.seq == command.task_seq), None)
-    submission = None if task is None else draft.get(r.Submission, task.id, command.round, command.site_id)
-    site = draft.get(r.Site, command.site_id)
-    if task is None or submission is None or site is None or not acts_for(draft.by, site):
-        if not (is_coordinator(draft, project) or is_member(draft, project)):
-            raise missing("run", command.run_id)
-        if site is not None and not acts_for(draft.by, site):
-            raise forbidden(f"only site {command.site_id} itself may report that a model does not name its update")
-        raise missing("submission", f"of site {command.site_id} in round {command.round} of run {run.id}")
+    submission = None if task is None else draft.get(r.Submission, task.id, command.round, site.id)
+    if task is None or submission is None:
+        known_run(draft, run.id)
+        raise missing("submission", f"of site {site.id} in round {command.round} of run {run.id}")
     answer = {"site_id": site.id, "round": command.round, "reason": submission.missing_receipt or command.reason}
     if submission.missing_receipt:
         return draft.accept(answer)
