@@ -7,15 +7,18 @@ import sys
 import threading
 from collections.abc import Callable
 
-from actors.deciding import Decider, DecidingWorker
+from actors.deciding import Decider, DecidingWorker, decide_now
 from actors.decisions.decide import Rules
+from actors.ledger import Ledger
 from actors.registry import register
 from actors.relay import Relay
 from actors.sweeper import Sweeper
 from actors.ticker import Ticker
 from broker.opening import open_publisher, open_worker_broker, prepare_broker
 from broker.port import BrokerUnavailable
-from config.clock import Clock, wait_for
+from broker.protocol import codec
+from broker.protocol.ids import derive
+from config.clock import Clock, draw_id, wait_for
 from config.logs import set_up_logs, unit
 from config.memory import keep_giving_back
 from config.settings import Settings
@@ -24,6 +27,7 @@ from config.structs import prepare_structs
 from storage.clocks import DatabaseClock, open_clock
 from storage.database import DatabaseUnavailable, open_database
 from storage.due import Due
+from storage.history import finding
 from storage.migrate import missing
 from storage.opening import open_blobs
 from storage.signals import Announcement
@@ -45,7 +49,9 @@ def run_decider(settings: Settings, stop: threading.Event, announce: Announce | 
     clock = open_clock(database, "decider", stop)
     broker = open_worker_broker(settings, "decider", settings.decide_at_most)
     publisher = open_publisher(settings, "decider")
-    decider = Decider(Store(database, announce), publisher, clock, rules_of(settings))
+    store = Store(database, announce)
+    settle_history(store, clock, stop)
+    decider = Decider(store, publisher, clock, rules_of(settings))
     actors = register(broker, decider)
     worker = DecidingWorker(broker, decider, clock, at_most=settings.decide_at_most)
     worker.start()
@@ -60,6 +66,22 @@ def run_decider(settings: Settings, stop: threading.Event, announce: Announce | 
     database.close()
 
 
+def settle_history(store: Store, clock: Clock, stop: threading.Event) -> None:
+    """Before anything is decided: if the database is not where its history was made, its history gets another id."""
+    while not stop.is_set():
+        try:
+            command = finding(store.database, draw_id())
+            if command is not None:
+                ident = derive("change_history", command.before, command.fingerprint)
+                envelope = codec.envelope_of(command, id=ident, by=codec.THE_HUB, at=clock.now())
+                decide_now(store, [envelope], clock.now())
+                _log.warning("the history of this store", extra=unit(reason=command.reason or "where it is, is noted"))
+            return
+        except DatabaseUnavailable as error:
+            _log.warning("waits for the database", extra=unit(error=str(error)))
+            stop.wait(1.0)
+
+
 def rules_of(settings: Settings) -> Rules:
     """What decisions have to know of the settings."""
     return Rules(**{name: getattr(settings, name) for name in Rules.__struct_fields__})
@@ -71,9 +93,12 @@ def run_relay(settings: Settings, stop: threading.Event) -> None:
     clock = open_clock(database, "relay", stop)
     publisher = open_publisher(settings, "relay")
     relay = Relay(Store(database), publisher, clock, settings.relay_after_s)
-    sweeper = Sweeper(open_blobs(settings.artifacts_url, clock), database, clock)
+    blobs = open_blobs(settings.artifacts_url, clock)
+    sweeper, ledger = Sweeper(blobs, database, clock), Ledger(blobs, database, publisher, clock)
+    ledger.turn()
     while not wait_for(stop, settings.relay_after_s):
         relay.sweep()
+        ledger.turn()
         sweeper.turn()
     if not settings.embedded:
         publisher.close()

@@ -20,7 +20,7 @@ from broker.protocol import codec
 from broker.protocol import commands as c
 from broker.protocol.commands import AnyCommand, Envelope, Micros
 from broker.protocol.ids import derive
-from config.clock import SECOND, Clock
+from config.clock import SECOND, Clock, draw_id
 from config.logs import unit
 from storage.database import DatabaseUnavailable
 from storage.due import Due
@@ -96,7 +96,18 @@ class Ticker:
 
     def _found(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:
         """Commands, each with the names that its id derives from."""
-        return [*self._deadlines(now), *self._silence(now), *self._expiry(now), *self._retention(now)]
+        return [
+            *self._history(),
+            *self._deadlines(now),
+            *self._silence(now),
+            *self._expiry(now),
+            *self._retention(now),
+        ]
+
+    def _history(self) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:
+        """A database may become another one below a running hub: a replica is promoted, a dump restored into it."""
+        command = self._due.history(draw_id())
+        return [] if command is None else [(command, (command.before, command.fingerprint))]
 
     def _deadlines(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:
         return [

@@ -100,3 +100,9 @@ class Blobs(Protocol):
 
     def delete_parts(self, artifact: Id) -> None:
         """Remove the chunks that were begun and not ended."""
+
+    def note(self, name: str) -> None:
+        """Write a name into the ledger, durably; what is there already stays. Names are made of a-z, 0-9 and -."""
+
+    def noted(self) -> Iterator[str]:
+        """Every name in the ledger, in no order that matters."""

@@ -2,6 +2,7 @@
 
     <root>/<first two of the id>/<id>/<number>-<sha256>     a whole chunk: written elsewhere, synced, then renamed
     <root>/parts/<id>/<number>-<drawn>                      a chunk that is being written, or was cut off
+    <root>/ledger/<name>                                    an empty file: a name in the ledger of revocations
 
 A file of parts/ has one writer ever, who holds its lock. Who goes on with a chunk copies what is there into a file of
 its own, so that a connection that was given up and wakes later can do no harm; that is 4 MiB at most. What a crash
@@ -39,6 +40,7 @@ FREE_BYTES = 67_108_864
 """With less it is not ready: sixteen chunks and it is full."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PARTS = "parts"
+_LEDGER = "ledger"
 _WHOLE = re.compile("([0-9]+)-([0-9a-f]{64})")
 _BEGUN = re.compile("([0-9]+)-([0-9a-f-]{36})")
 
@@ -125,6 +127,20 @@ class FolderBlobs:
 
     def delete_parts(self, artifact: Id) -> None:
         _remove(self._root / _PARTS / artifact)
+
+    def note(self, name: str) -> None:
+        folder = self._root / _LEDGER
+        with _told():
+            _make_folder(folder)
+            file = os.open(folder / name, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+            _sync(folder)
+
+    def noted(self) -> Iterator[str]:
+        return (path.name for path in _paths(self._root / _LEDGER))
 
     def _folder(self, artifact: Id) -> Path:
         return self._root / artifact[:2] / artifact

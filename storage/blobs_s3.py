@@ -1,4 +1,5 @@
-"""Chunks as objects of an S3 bucket: `<prefix>/<first two of the id>/<id>/<number>-<sha256>`.
+"""Chunks as objects of an S3 bucket: `<prefix>/<first two of the id>/<id>/<number>-<sha256>`; and
+the ledger of revocations: `<prefix>/ledger/<name>`, empty.
 
 Each is put with its SHA-256, which the server checks before it keeps it; presigned addresses are bound to that sum.
 An object is whole or not there, so a chunk that was cut off begins anew. Credentials come from AWS_ variables.
@@ -35,6 +36,7 @@ from storage.artifacts import (
 )
 
 PRESIGNED_FOR_S = 3600
+_LEDGER = "ledger/"
 _NO_ROOM = ("InsufficientStorage", "QuotaExceeded", "ServiceQuotaExceeded", "XMinioStorageFull", "507")
 _NOT_THERE = ("NoSuchKey", "404")
 _WHOLE = re.compile("([0-9]+)-([0-9a-f]{64})")
@@ -132,6 +134,13 @@ class S3Blobs:
                 errors = self._s3.delete_objects(Bucket=self._bucket, Delete=wanted).get("Errors")
             if errors:
                 raise StorageUnavailable(f"the bucket of artifacts: {errors[0].get('Code')}")
+
+    def note(self, name: str) -> None:
+        with _told():
+            self._s3.put_object(Bucket=self._bucket, Key=f"{self._prefix}{_LEDGER}{name}", Body=b"", ContentLength=0)
+
+    def noted(self) -> Iterator[str]:
+        return (key.rpartition("/")[2] for key, _ in self._listed(f"{self._prefix}{_LEDGER}"))
 
     def delete_parts(self, artifact: Id) -> None:
         """There are none."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from broker.protocol.commands import Micros
+from broker.protocol.commands import ChangeHistory, Micros
 from broker.protocol.ids import Id
 from storage.database import Database
+from storage.history import finding
 
 AT_MOST = 500
 _LEADER = 4_207_413
@@ -72,6 +73,10 @@ class Due:
     def step_down(self) -> None:
         """Give up the connection, and with it the leadership."""
         self._database.drop_connection()
+
+    def history(self, drawn: Id) -> ChangeHistory | None:
+        """What has to be decided on the history (storage/history.py)."""
+        return finding(self._database, drawn)
 
     def deadlines(self, now: Micros) -> list[Deadline]:
         """Runs and rounds whose deadline has passed, the oldest first."""

@@ -303,7 +303,10 @@ _MESSAGES = (
 _QUEUED = f"{_select(r.InboxEntry)} WHERE message_id {{any:uuid}} AND state = 'queued'"
 
 _ENTRY = f"{_select(r.InboxEntry)} WHERE site_id = %s AND seq = %s"
-_ENTRIES_FROM = f"{_select(r.InboxEntry)} WHERE site_id = %s AND seq >= %s ORDER BY seq"
+_ENTRIES_FROM = (
+    f"{_select(r.InboxEntry)} WHERE site_id = %s AND (seq >= %s"
+    " OR seq > (SELECT acknowledged_seq FROM mailboxes WHERE mailboxes.site_id = inbox.site_id)) ORDER BY seq"
+)
 
 _COMMON = frozenset(
     {"runs", "mentioned_runs", "members_of", "projects", "sites", "keys", "keys_in", "marks", "history"}

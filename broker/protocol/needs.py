@@ -28,7 +28,8 @@ class Needs:
     artifacts: with their project, its totals, their owner and their run; ending_artifacts: besides with the live runs
         of the project and the task runs of these. totals_of: projects whose artifacts are counted.
     beats: sites of which it must be known when they were last heard of.
-    marks: (site, seq) of inbox entries. boxes: (site, seq): the site's entries from there on.
+    marks: (site, seq) of inbox entries. boxes: (site, seq): the site's entries from there on, or
+        behind what it acknowledged.
     recoveries: sites whose newest recovery is needed. history: with any text in it, the row of the history.
     revocations: names in the ledger.
     Whatever project, site or organisation is loaded comes with the head of its event stream.

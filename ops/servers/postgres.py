@@ -98,6 +98,21 @@ class PrivatePostgres:
             raise ServerError(f"PostgreSQL in {self.folder}: {done.stderr.strip()}")
         return done.stdout
 
+    def dump(self, database: str) -> Path:
+        """A dump of a database, as pg_dump makes it while others write; a file of the server. Raises `ServerError`."""
+        path = self.folder / f"{_plain(database)}.dump"
+        self._must("pg_dump", "-Fc", "-f", str(path), "-d", _plain(database))
+        return path
+
+    def restore(self, database: str, dump: Path) -> None:
+        """Put a dump into a database, in place of what is there. Raises `ServerError`."""
+        self._must("pg_restore", "--clean", "--if-exists", "-d", _plain(database), str(dump))
+
+    def _must(self, program: str, *arguments: str) -> None:
+        done = self._run(program, "-h", "127.0.0.1", "-p", str(self.port), "-U", self.user, *arguments)
+        if done.returncode != 0:
+            raise ServerError(f"PostgreSQL in {self.folder}: {done.stderr.strip()[-500:]}")
+
     def _end(self, how: signal.Signals) -> None:
         if self._server is not None:
             self._server.end(how)

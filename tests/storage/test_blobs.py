@@ -140,6 +140,17 @@ def test_deleting_twice_or_nothing_is_fine(blobs: Blobs, artifact: str) -> None:
     assert list(blobs.stored()) == []
 
 
+def test_the_ledger_keeps_names_and_is_no_artifact(blobs: Blobs, artifact: str) -> None:
+    put(blobs, artifact, BytesIO(CONTENT))
+    names = [f"token-{sha256(b'a token').hexdigest()}", f"site-{artifact}"]
+    for name in (*names, names[0]):
+        blobs.note(name)
+    assert sorted(set(blobs.noted()) & set(names)) == sorted(names)
+    blobs.delete(artifact)
+    assert artifact not in {one.artifact for one in blobs.stored()}
+    assert set(names) <= set(blobs.noted())
+
+
 def test_it_says_when_the_newest_came(blobs: Blobs, artifact: str) -> None:
     before = SystemClock().now() - 2_000_000
     whole(blobs, artifact, CONTENT)
