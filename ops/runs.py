@@ -11,6 +11,7 @@ from broker.protocol.ids import Id
 from broker.protocol.states import RUN_FINAL, RoundState, SeatState
 from config.clock import SECOND
 from ops.accounts import AT_ONCE, OPERATOR
+from storage import history
 from storage.database import Database
 from storage.views import projects, runs, sites
 from storage.views.resources import Round, Run, RunHead, Seat, Site, TaskRun, Time
@@ -45,7 +46,19 @@ def why(database: Database, ident: Id, now: Micros) -> list[str] | None:
     run = runs.run(database, OPERATOR, ident, past=False)
     if run is None:
         return None
-    return [line(database, run), *_why(database, run, now)]
+    return [line(database, run), *_why(database, run, now), *_history(database, run, now)]
+
+
+def _history(database: Database, run: Run, now: Micros) -> Iterator[str]:
+    """Of a live run from before the hub's history went back."""
+    told = history.read_history(database)
+    if run.state in RUN_FINAL or not told.changes or _micros(run.created_at) > told.since:
+        return
+    done, known = history.recovered(database)
+    yield (
+        f"The hub's history went back {_span(now - told.since)} ago ({told.reason}); {done} of {known} sites have "
+        "recovered. What a site reported since the backup it sends again when it recovers."
+    )
 
 
 def _why(database: Database, run: Run, now: Micros) -> Iterator[str]:

@@ -75,8 +75,9 @@ class Due:
         self._database.drop_connection()
 
     def history(self, drawn: Id) -> ChangeHistory | None:
-        """What has to be decided on the history (storage/history.py)."""
-        return finding(self._database, drawn)
+        """That the history is another one (storage/history.py); where it is at first is for the deciders to note."""
+        found = finding(self._database, drawn)
+        return None if found is None or found.known else found
 
     def deadlines(self, now: Micros) -> list[Deadline]:
         """Runs and rounds whose deadline has passed, the oldest first."""

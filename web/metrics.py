@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from broker.protocol.commands import Micros
 from config.clock import SECOND, Clock
-from storage import clocks
+from storage import clocks, history
 from storage.database import Database
 from storage.views import commands
 
@@ -101,6 +101,14 @@ class Counts(Collector):
         yield CounterMetricFamily("fedyard_beats_lost", "Packs of heartbeats not taken", self._beats.lost)
         yield from self._count_transfers()
         yield self._clocks()
+        yield from self._history()
+
+    def _history(self) -> Iterator[Metric]:
+        """Of a hub that was never restored: none of these moves."""
+        told, (done, known) = history.read_history(self._database), history.recovered(self._database)
+        yield CounterMetricFamily("fedyard_history_changes", "How often the hub's history went back", told.changes)
+        about = "Sites from before the history changed that have not recovered yet"
+        yield GaugeMetricFamily("fedyard_sites_to_recover", about, known - done)
 
     def _clocks(self) -> Metric:
         """Of each role the process that is furthest off."""

@@ -8,7 +8,9 @@ from flask import Response
 
 from config.logs import unit
 from storage.database import DatabaseUnavailable
+from storage.history import read_history, recovered
 from storage.views import commands
+from storage.views.resources import time_text
 from web.calls import Call, answer
 from web.errors import Refused
 from web.metrics import CONTENT_TYPE
@@ -38,15 +40,29 @@ def readyz(call: Call) -> Response:
     }
     ready = not any(troubles.values())
     troubles["artifacts"] = web.store_of_artifacts.trouble()
+    history = _history(call)
     wrong = {part: trouble for part, trouble in troubles.items() if trouble}
     if web.readiness.changed(wrong) and wrong:
         log.warning("parts are not ready", extra=unit(**wrong))
     told = _asked_by_admin(call)
     parts = {part: "ok" if not trouble else trouble if told else "down" for part, trouble in troubles.items()}
     return answer(
-        Readiness(status="ready" if ready else "not ready", parts=parts),
+        Readiness(status="ready" if ready else "not ready", parts=parts, history=history),
         200 if ready else 503,
         {} if ready else {"Retry-After": "5"},
+    )
+
+
+def _history(call: Call) -> str | None:
+    """That the history went back, and how far the sites have come; None if it never did. It is no reason to wait."""
+    try:
+        told, (done, known) = read_history(call.web.database), recovered(call.web.database)
+    except DatabaseUnavailable:
+        return None
+    if not told.changes:
+        return None
+    return (
+        f"went back {told.changes} times, the last time {time_text(told.since)}; {done} of {known} sites have recovered"
     )
 
 

@@ -198,7 +198,8 @@ class Health(Result, frozen=True):
 
 
 class Readiness(Result, frozen=True):
-    """Each part with "ok", or one sentence on what is wrong."""
+    """Each part with "ok", or one sentence on what is wrong. history: that the hub was restored, and who recovered."""
 
     status: Literal["ready", "not ready"]
     parts: dict[str, str]
+    history: str | None = None
