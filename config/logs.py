@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any, TextIO, TypeVar
 
 import msgspec
 
@@ -29,6 +31,34 @@ def info_each(log: logging.Logger, what: Callable[[T], tuple[str, dict[str, Any]
         log.info("%s", units[0][0], extra={_FIELDS: units[0][1], _MORE: units[1:]})
 
 
+class Forgiving:
+    """A stream that takes whatever is said: a full disk behind it, or text that is no Unicode, costs no work."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.write(text.encode(errors="backslashreplace").decode())
+        return len(text)
+
+    def flush(self) -> None:
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def forgive() -> None:
+    """Let nothing that this process says on its standard streams fail, from now on and at its end."""
+    for name in ("stdout", "stderr"):
+        if not isinstance(getattr(sys, name), Forgiving):
+            setattr(sys, name, Forgiving(getattr(sys, name)))
+
+
 class JsonLines(logging.Formatter):
     """Time (seconds, UTC), level, role of the process, where from, what, and the unit's facts."""
 
@@ -37,6 +67,14 @@ class JsonLines(logging.Formatter):
         self._role = role
 
     def format(self, record: logging.LogRecord) -> str:
+        """Never raises: a line that cannot be written as it is says so."""
+        try:
+            return self._lines(record)
+        except Exception as error:  # noqa: BLE001 - any fact may be of a kind that has no text
+            head = {"at": round(record.created, 6), "level": record.levelname, "role": self._role, "from": record.name}
+            return json.dumps({**head, "what": repr(record.msg), "unsaid": type(error).__name__})
+
+    def _lines(self, record: logging.LogRecord) -> str:
         head = {"at": round(record.created, 6), "level": record.levelname, "role": self._role, "from": record.name}
         line = {**head, "what": record.getMessage(), **getattr(record, _FIELDS, {})}
         if record.exc_info and record.exc_info[0] is not None:
@@ -51,6 +89,8 @@ def set_up_logs(role: str, level: str) -> None:
     pika says each lost connection in a dozen ERROR lines with tracebacks, and Dramatiq in one for each queue and try;
     who uses them says it in one.
     """
+    forgive()
+    logging.raiseExceptions = False
     out = logging.StreamHandler(sys.stderr)
     out.setFormatter(JsonLines(role))
     out.addFilter(lambda record: not str(record.msg).startswith("Consumer encountered a connection error"))

@@ -24,11 +24,13 @@ from controller.cli_common import (
     run_named,
     silent,
     table_of,
+    unexpected,
 )
 from controller.cli_projects import joins_of
 from controller.client import Client
 from controller.clock import micros_now
 from controller.consents import UNKNOWN, NotChosen
+from controller.forgiving import forgive
 from controller.hub_errors import HubError, Refused
 from controller.keys import fingerprint, words
 from controller.notices import told
@@ -49,21 +51,31 @@ IDENTITY_CHANGED = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 done; 1 refused or unavailable; 2 asked wrongly; 3 an identity changed; 130 interrupted."""
+    """0 done; 1 refused or unavailable; 2 asked wrongly; 3 an identity changed; 70 our fault; 130 interrupted."""
     chosen = _parser().parse_args(arguments)
     try:
         code: int = chosen.do(chosen) or 0
+        sys.stdout.flush()
     except (UsageError, SiteError, NotChosen) as error:
-        print(f"fedyard-site: {error}", file=sys.stderr)
-        return 2
+        return _complain(2, str(error))
     except IdentityChanged as error:
-        print(f"fedyard-site: IDENTITY CHANGED: {error}", file=sys.stderr)
-        return IDENTITY_CHANGED
+        return _complain(IDENTITY_CHANGED, f"IDENTITY CHANGED: {error}")
     except (HubError, SealError) as error:
-        print(f"fedyard-site: {error}", file=sys.stderr)
-        return 1
+        return _complain(1, str(error))
+    except BrokenPipeError:
+        forgive()
+        return 0
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # noqa: BLE001 - people get a sentence, no traceback
+        return _complain(*unexpected(error))
+    return code
+
+
+def _complain(code: int, sentence: str) -> int:
+    """Say it, if that can be said: a full disk behind standard output or error is no reason for a traceback."""
+    forgive()
+    print(f"fedyard-site: {sentence}", file=sys.stderr)
     return code
 
 
@@ -105,6 +117,7 @@ def _named(text: str) -> tuple[str, str]:
 
 
 def _run_agent(chosen: argparse.Namespace) -> int:
+    forgive()
     agent = Agent(folder_of(chosen))
     on_stop_signal(agent.stop)
     try:

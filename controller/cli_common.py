@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sqlite3
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 from rich.table import Table
 
 from controller.answers import Project, Run
@@ -17,6 +21,7 @@ from controller.joining import Joining
 from controller.sealing import Address
 from controller.site import Folder
 from controller.state import State
+from controller.tasks import TaskError
 from controller.transfer import Transfer
 
 NOWHERE = Path()
@@ -124,3 +129,29 @@ def command(
     parser = commands.add_parser(name, help=about, description=about)
     parser.set_defaults(do=do)
     return parser
+
+
+def unexpected(error: BaseException) -> tuple[int, str]:
+    """Exit code and sentence for what nobody turned into one: the machine's troubles (2), or a fault of ours (70)."""
+    if isinstance(error, UnicodeError):
+        return 2, "a file, or what was typed, is no UTF-8 text: save it as UTF-8"
+    if isinstance(error, sqlite3.DatabaseError):
+        return (
+            2,
+            f"an SQLite file of this folder cannot be used ({str(error)[:100]}): is the disk full, or is it damaged?",
+        )
+    if isinstance(error, OSError) and error.strerror:
+        of = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
+        return 2, f"{error.strerror}{of}"
+    if isinstance(error, msgspec.DecodeError):
+        return (
+            2,
+            "a file of the site's folder (pins.json, or state.sqlite) is damaged: restore it from a backup",
+        )
+    if isinstance(error, TaskError):
+        return 1, str(error)
+    if isinstance(error, MemoryError):
+        return 2, "there is not enough memory"
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    at = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
+    return 70, f"this is a fault of Fedyard's, please report it: {type(error).__name__} at {at}"

@@ -11,19 +11,19 @@ import os
 import queue
 import signal
 import socket
-import sys
 import sysconfig
 import threading
 import traceback
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 import msgspec
 
 from controller import jobs
 from controller.clock import SystemClock
+from controller.forgiving import forgive
 from controller.frames import Frames
 from controller.tasks import Content, Context, Metrics, Result, Stopped, Task, TaskError, Unusable, finite
 from controller.tasks.arrays import Updates, pack, unpack
@@ -198,35 +198,11 @@ def _own(file: str) -> bool:
     return not file.startswith(_NOT_OWN)
 
 
-class _Forgiving:
-    """A stream that takes whatever a task prints: a full disk behind it, or text that is no Unicode, costs nothing."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        self._tried(lambda stream: stream.write(text.encode(errors="backslashreplace").decode()))
-        return len(text)
-
-    def flush(self) -> None:
-        self._tried(lambda stream: stream.flush())
-
-    def _tried(self, what: Callable[[TextIO], object]) -> None:
-        if self._stream is not None:
-            try:
-                what(self._stream)
-            except (OSError, ValueError):
-                return
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._stream, name)
-
-
 def serve_on(end: socket.socket) -> NoReturn:
     """Do jobs one after the other until the agent closes the connection."""
     frames = Frames(end)
     _leave_signals_to_the_agent(frames)
-    sys.stdout, sys.stderr = _Forgiving(sys.stdout), _Forgiving(sys.stderr)
+    forgive()
     stopping = threading.Event()
 
     def log(text: str) -> None:

@@ -25,6 +25,7 @@ import threading
 import tomllib
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -155,6 +156,12 @@ class Folder:
             raise SiteError(f"{path} does not exist: create a site with `fedyard-site init`") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
             raise SiteError(f"{path}: {error}") from None
+        try:
+            named = bool(urlsplit(settings.hub).hostname)
+        except ValueError:
+            named = False
+        if not named:
+            raise SiteError(f"{path}: hub names no host; write e.g. https://hub.example:8443")
         if settings.ca_file is None:
             return settings
         return msgspec.structs.replace(settings, ca_file=self._certificates(settings.ca_file))
@@ -192,7 +199,10 @@ class Folder:
         if text is None:
             raw = Ed25519PrivateKey.generate().private_bytes_raw()
             text = self._write("identity.key", base64.b64encode(raw).decode())
-        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(text))
+        try:
+            return Ed25519PrivateKey.from_private_bytes(base64.b64decode(text))
+        except ValueError:
+            raise SiteError(f"{self.path / 'identity.key'} is damaged: restore it from a backup") from None
 
     def keyring(self) -> Keyring:
         """The site's sealing keys. Raises `SiteError` if the site is not enrolled yet."""

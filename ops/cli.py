@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import sqlite3
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+import peewee
 
 from broker.journal import JournalLocked
 from broker.policies import apply_policies, policies
@@ -15,6 +19,7 @@ from broker.port import BrokerUnavailable
 from broker.protocol.ids import is_id
 from broker.protocol.routes import QUEUES
 from config.clock import SystemClock
+from config.logs import forgive
 from config.settings import Settings, SettingsError
 from ops import accounts, dead_letters, runs
 from ops.embedded import run_embedded
@@ -49,16 +54,53 @@ EXPECTED = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code. 0 done, 1 found wanting, 2 not possible."""
+    """Run one command; the exit code. 0 done, 1 found wanting, 2 not possible, 70 our fault, 130 interrupted."""
     chosen = _parser().parse_args(arguments)
     does: Does = chosen.does
     try:
-        return does(chosen)
+        code = does(chosen)
+        sys.stdout.flush()
     except EXPECTED as error:
-        print(f"fedyard: {error}{_hint(error)}", file=sys.stderr)
-        return 2
+        return _complain(2, f"{error}{_hint(error)}")
     except BrokenPipeError:
+        forgive()
         return 0
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001 - people get a sentence, no traceback
+        return _complain(*_unexpected(error))
+    return code
+
+
+def _complain(code: int, sentence: str) -> int:
+    """Say it, if that can be said: a full disk behind standard output or error is no reason for a traceback."""
+    forgive()
+    print(f"fedyard: {sentence}", file=sys.stderr)
+    return code
+
+
+def _unexpected(error: BaseException) -> tuple[int, str]:
+    """Exit code and sentence for what nobody turned into one: the machine's troubles (2), or a fault of ours (70)."""
+    if isinstance(error, UnicodeError):
+        return 2, "a file, or what was typed, is no UTF-8 text: save it as UTF-8"
+    if isinstance(error, (sqlite3.DatabaseError, peewee.DatabaseError)):
+        return (
+            2,
+            f"the database cannot be used ({_first_line(error)}): is the disk full, or is it damaged?",
+        )
+    if isinstance(error, OSError) and error.strerror:
+        of = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
+        return 2, f"{error.strerror}{of}"
+    if isinstance(error, MemoryError):
+        return 2, "there is not enough memory"
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    at = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
+    return 70, f"this is a fault of Fedyard's, please report it: {type(error).__name__} at {at}"
+
+
+def _first_line(error: BaseException) -> str:
+    """What the driver said, without the statement and its parameters."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
 
 
 def _hint(error: Exception) -> str:

@@ -19,7 +19,7 @@ from waitress.server import create_server
 from actors.running import run_decider, run_relay, run_ticker
 from broker.opening import open_embedded
 from config.clock import Clock, SystemClock
-from config.logs import set_up_logs, unit
+from config.logs import forgive, set_up_logs, unit
 from config.settings import Settings, SettingsError, path_url
 from config.stopping import on_stop_signal
 from ops.place import Unusable, Whereabouts, only_hub_in, remember
@@ -45,6 +45,7 @@ _log = logging.getLogger(__name__)
 
 def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str]) -> int:
     """Run until SIGINT or SIGTERM; the exit code. Raises `InUse`, `Unusable`, `SettingsError`."""
+    forgive()
     settings = _settings(folder, port, environment)
     set_up_logs("embedded", settings.log_level)
     stop = threading.Event()

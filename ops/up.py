@@ -20,6 +20,7 @@ from broker.opening import prepare_broker
 from broker.policies import apply_policies
 from broker.protocol.routes import QUEUES
 from config.clock import SystemClock
+from config.logs import forgive
 from config.settings import Settings, SettingsError, path_url
 from ops.place import CHECKOUT, DEFAULT, Whereabouts, only_hub_in, remember
 from ops.servers.installing import install_missing
@@ -58,6 +59,7 @@ def run_up(folder: Path, environment: Mapping[str, str]) -> int:
 
     Raises `InUse`, `Unusable`, `ServerError`, `ManagementError`, `SettingsError`, `DatabaseUnavailable`.
     """
+    forgive()
     asked = _Asked()
     with ExitStack() as stack:
         stack.enter_context(only_hub_in(folder))

@@ -13,12 +13,13 @@ from broker.protocol import commands as c
 from broker.protocol.ids import sha256_hex
 from broker.protocol.states import Report
 from ops import accounts, runs
+from ops.cli import _unexpected
 from ops.place import Whereabouts, remember
 from storage.database import Database, open_database
 from storage.migrate import migrate
 from storage.views import people
 from tests.hub import Hub
-from tests.ops.program import ROOT, create_account, fedyard
+from tests.ops.program import ROOT, create_account, environment, fedyard
 
 
 @pytest.fixture
@@ -192,3 +193,33 @@ def assert_told(done: subprocess.CompletedProcess[str], said: str) -> None:
     assert said in done.stderr
     assert done.stderr.startswith("fedyard: ")
     assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+ODD = {
+    "hub.json is no file": (lambda folder: (folder / "hub.json").mkdir(), ["runs", "list"]),
+    "the store is none": (lambda folder: (folder / "store").write_bytes(b"no database, " * 1000), ["runs", "list"]),
+    "the store is a folder": (lambda folder: (folder / "store").mkdir(), ["organisation", "list"]),
+    "the journal is none": (
+        lambda folder: (folder / "j").write_bytes(b"none, " * 1000),
+        ["dead-letters", "list"],
+    ),
+}
+
+
+@pytest.mark.parametrize("which", ODD)
+def test_what_is_not_as_it_should_be_is_a_sentence(tmp_path: Path, which: str) -> None:
+    change, command = ODD[which]
+    change(tmp_path)
+    urls = {"FEDYARD_BROKER_URL": f"embedded:///{tmp_path}/j", "FEDYARD_DATABASE_URL": f"sqlite:///{tmp_path}/store"}
+    done = fedyard(*command, "--data", tmp_path, **urls)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("fedyard: ")
+    assert not any(word in done.stderr for word in ("Traceback", ".py:", "Error("))
+
+
+def test_what_nobody_expected_is_a_sentence_too(tmp_path: Path) -> None:
+    code, said = _unexpected(KeyError("secret"))
+    assert (code, said) == (70, "this is a fault of Fedyard's, please report it: KeyError at ")
+    with Path("/dev/full").open("w") as full:
+        program = [str(ROOT / "fedyard"), "organisation", "list", "--data", str(tmp_path / "none")]
+        assert subprocess.run(program, env=environment(), stderr=full, check=False).returncode == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 from config.settings import SettingsError, path_url, url_path
-from tests.ops.program import Program, call, create_account, fedyard, gone, until
+from ops.servers.ports import free_port
+from tests.ops.program import ROOT, Program, call, create_account, environment, fedyard, gone, until
 
 Start = Callable[..., Program]
 
@@ -148,3 +150,21 @@ def test_a_path_goes_through_a_url_and_back(path: Path) -> None:
 def test_a_url_that_would_mean_another_path_is_refused(url: str) -> None:
     with pytest.raises(SettingsError):
         url_path(url)
+
+
+def test_a_full_disk_behind_what_it_says_stops_no_hub(tmp_path: Path) -> None:
+    port = str(free_port(18_000))
+    with Path("/dev/full").open("w") as full:
+        hub = subprocess.Popen(
+            [str(ROOT / "fedyard"), "embedded", "--data", str(tmp_path / "hub"), "--port", port],
+            env=environment(),
+            stdout=full,
+            stderr=full,
+        )
+        try:
+            until((tmp_path / "hub" / "hub.json").exists)
+            create_account(tmp_path / "hub")
+            assert until(lambda: call(f"http://127.0.0.1:{port}", "/readyz")[0] == 200)
+        finally:
+            hub.terminate()
+        assert hub.wait() == 0
