@@ -20,8 +20,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
 
-from controller.answers import Entry
-from controller.client import LONG_POLL_AT_MOST_S, Client
+from controller.answers import Entry, Unread
+from controller.client import LONG_POLL_AT_MOST_S
 from controller.clock import Clock, SystemClock, jitter, micros_now, utc_now
 from controller.consents import Join
 from controller.courier import Courier
@@ -29,7 +29,7 @@ from controller.hub_errors import Refused, Unavailable
 from controller.joining import Joining
 from controller.logs import FLUSH_EVERY_S
 from controller.patience import Halted
-from controller.site import Folder, Settings, SiteError
+from controller.site import Folder, Settings, SiteError, client_to
 from controller.state import State
 from controller.steps import Steps, place_of
 from controller.transfer import Transfer
@@ -38,6 +38,8 @@ from controller.upkeep import due, tend
 
 WORKERS_AT_MOST = 64
 WAKE_EVERY_S = 1.0
+POLLS_EVERY_S = 1.0
+"""The least time between two polls of which the first brought nothing new: a hub that does not let us wait."""
 PATIENCE_S = 10.0
 """How long a request is repeated before it is asked whether its result is still wanted; then it goes on."""
 FINISH_WITHIN_S = 10.0
@@ -95,13 +97,7 @@ class Agent:
         trust = self.folder.trust(self.settings)
         self.site_id = self._enrolled()
         self.state = State(self.folder.path / "state.sqlite")
-        self.client = Client(
-            self.settings.hub,
-            self.folder.token(),
-            give_up_s=PATIENCE_S,
-            closing=self._halting,
-            ca_file=self.settings.ca_file,
-        )
+        self.client = client_to(self.settings, self.folder.token(), give_up_s=PATIENCE_S, closing=self._halting)
         self.keyring = self.folder.keyring()
         consents = self.folder.consents()
         self.courier = Courier(
@@ -198,30 +194,43 @@ class Agent:
         while not self._closing.is_set():
             try:
                 taken = self.state.taken()
+                asked_at = self._clock.monotonic()
                 inbox = self.client.inbox(after=taken or None, wait=LONG_POLL_AT_MOST_S if self._caught_up else 0)
-                if inbox.items:
-                    self._take(inbox.items, taken)
-                else:
-                    self._caught_up = True
-                    self._wake()
+                entries, unread = inbox.read(taken)
+                if self._take(entries, unread, taken):
+                    failures = 0
+                    continue
+                waited = self._caught_up and not inbox.raw
+                self._caught_up = True
+                self._wake()
                 failures = 0
+                if not waited or self._clock.monotonic() - asked_at < POLLS_EVERY_S:
+                    self._clock.wait(self._closing, jitter(POLLS_EVERY_S))
             except Unavailable as error:
                 failures += 1
                 self._log("hub unavailable", detail=str(error))
                 pause = max(min(2.0**failures, JOIN_AT_MOST_S), error.retry_after_s)
                 self._clock.wait(self._closing, jitter(pause))
 
-    def _take(self, entries: list[Entry], taken: int) -> None:
-        if entries[0].seq > taken + 1 and taken:
-            self._log("gap", missing_from=taken + 1, missing_to=entries[0].seq - 1)
-        self.state.take(entries)
+    def _take(self, entries: list[Entry], unread: list[Unread], taken: int) -> bool:
+        """What came is on disk, and acknowledged; False if nothing of it is new. What cannot be read is passed over."""
+        fresh = [one for one in unread if one.seq is None or one.seq > taken]
+        for one in fresh:
+            self._log("entry not understood", entry=one.seq, detail=one.fact)
+        seqs = [entry.seq for entry in entries] + [one.seq for one in fresh if one.seq is not None]
+        if not seqs:
+            return False
+        if min(seqs) > taken + 1 and taken:
+            self._log("gap", missing_from=taken + 1, missing_to=min(seqs) - 1)
+        self.state.take(entries, through=max(seqs))
         for entry in entries:
             if entry.kind in KEYS_CHANGE:
                 self.courier.forget(entry.project_id)
                 self._poked.set()
         if self._caught_up:
             self._wake()
-        self.client.acknowledge(entries[-1].seq)
+        self.client.acknowledge(max(seqs))
+        return True
 
     def _beat(self) -> None:
         pause = 1.0

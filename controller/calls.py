@@ -11,19 +11,21 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 import urllib3
 from urllib3.connection import HTTPConnection
 
 from controller import answers as a
+from controller import wire
+from controller.addresses import beside, hub_origin
 from controller.clock import Clock, SystemClock, draw_key, jitter
-from controller.hub_errors import Passing, Refused, Unavailable
+from controller.hub_errors import Passing, Refused, Unacceptable, Unavailable
 from controller.structs import prepare_structs
 
 T = TypeVar("T")
@@ -35,11 +37,21 @@ ANSWER_WITHIN_S = 15.0
 """Beyond what the hub was asked to wait."""
 PAUSE_FIRST_S = 0.2
 PAUSE_AT_MOST_S = 10.0
-RETRY_AFTER_AT_MOST_S = 300.0
+RETRY_AFTER_S = (PAUSE_FIRST_S, 300.0)
+"""The least and the most that is believed of a Retry-After."""
 ANSWER_LIMIT_BYTES = 67_108_864
+PROBLEM_LIMIT_BYTES = 1_048_576
+"""Of an answer that says only what is wrong."""
+READ_WITHIN_S = 120.0
+"""A whole answer, however slowly it comes."""
+BLOCK_BYTES = 65_536
+PAGES_AT_MOST = 10_000
+"""Of one list."""
 POOL_SIZE = 16
 WORTH_READING = range(200, 300)
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
+REFUSED = range(400, 500)
+"""Anything else, redirects among it, is no answer of a hub's: it is asked again, and nothing is followed."""
 CARRY_CONNECT_WITHIN_S = 15.0
 """Also how long the other side may take no bytes at all while it is sent some."""
 CARRY_WITHIN_S = 60.0
@@ -71,6 +83,8 @@ class Calls:
 
     closing: when it is set, waits between tries end and the call is given up.
     ca_file: certificates to trust, for a hub behind https with a private authority.
+    transfer_hosts: `host` or `host:port` beside the hub that payloads may be carried to and from.
+    allow_plain_http: the token may go to another machine in the clear. Raises `Unprotected` if it may not and would.
     """
 
     def __init__(
@@ -82,10 +96,11 @@ class Calls:
         clock: Clock | None = None,
         closing: threading.Event | None = None,
         ca_file: str | None = None,
+        transfer_hosts: Collection[str] = (),
+        allow_plain_http: bool = False,
     ) -> None:
-        parts = urlsplit(hub)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("the hub's address must look like https://hub.example:8443 or http://127.0.0.1:8080")
+        self._origin = hub_origin(hub, allow_plain_http=allow_plain_http)
+        self._transfer_hosts, self._allow_plain_http = frozenset(transfer_hosts), allow_plain_http
         prepare_structs()
         self.hub = hub.rstrip("/")
         self.give_up_s = give_up_s
@@ -111,12 +126,15 @@ class Calls:
     def every(self, path: str, query: Mapping[str, object], kind: type[T]) -> Iterator[T]:
         """Every item of a list, page after page."""
         after: str | None = None
-        while True:
+        for _ in range(PAGES_AT_MOST):
             page = self.read(path, page_of(kind), {**query, "limit": 200, "after": after})
             yield from page.items
             if page.next is None:
                 return
+            if page.next == after:
+                break
             after = page.next
+        raise Unavailable(f"GET {path}: the hub's list has no end")
 
     def write(self, method: str, path: str, body: object, kind: type[T], *, key: str | None) -> T:
         """Have a command decided; its result. key: as drawn before, for a repeat after a restart."""
@@ -162,10 +180,9 @@ class Calls:
     def decoded(content: bytes, kind: type[T]) -> T:
         """The content as that type. Raises `Unavailable` if it is none."""
         try:
-            return msgspec.json.decode(content, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            fact = str(error).split("Invalid value")[0][:200]
-            raise Unavailable(f"the hub's answer is no {kind.__name__} as this client knows it: {fact}") from None
+            return wire.decode(content, kind)
+        except wire.Undecodable as error:
+            raise Unavailable(f"the hub's answer is no {kind.__name__} as this client knows it: {error}") from None
 
     def carry(
         self,
@@ -179,16 +196,17 @@ class Calls:
         """One try with bytes that are no JSON; the answer, good and unread: who asked closes it.
 
         where: a path of the hub's, or the whole address of another server, which gets no token. Raises `Passing` for
-        what may pass, `Refused` for the rest.
+        what may pass, `Unacceptable` for an address that the site does not go to, `Refused` for the rest.
         """
-        ours = where.startswith("/")
+        ours = where.startswith("/v1/")
+        address = self.hub + where if ours else self._beside(where)
         sent = {**(self._headers if ours else {}), **(headers or {}), "Accept": "*/*"}
         if length is not None:
             sent |= {"Content-Length": str(length), "Content-Type": "application/octet-stream"}
         try:
             response = self._pool.request(
                 method,
-                self.hub + where if ours else where,
+                address,
                 body=body,
                 headers=sent,
                 timeout=urllib3.Timeout(connect=CARRY_CONNECT_WITHIN_S, read=CARRY_WITHIN_S),
@@ -199,12 +217,18 @@ class Calls:
             )
             if response.status in WORTH_READING:
                 return response
-            content = _content(response) or b""
+            content = self._content(response, PROBLEM_LIMIT_BYTES) or b""
         except urllib3.exceptions.HTTPError as error:
             raise Passing(f"no answer ({type(error).__name__})") from None
-        if response.status in TRY_AGAIN:
-            raise Passing(f"the answer was {response.status}", _seconds(response.headers.get("Retry-After")))
-        raise Refused(f"{method} {where.split('?', 1)[0]}", response.status, _problem(content))
+        call = f"{method} {where.split('?', 1)[0]}"
+        if response.status in REFUSED and response.status not in TRY_AGAIN:
+            raise Refused(call, response.status, _problem(content))
+        if not ours and response.status not in TRY_AGAIN:
+            raise Unacceptable(f"{call}: {response.status}, which is not followed")
+        raise Passing(f"the answer was {response.status}", _seconds(response.headers.get("Retry-After")))
+
+    def _beside(self, address: str) -> str:
+        return beside(address, self._origin, self._transfer_hosts, allow_plain_http=self._allow_plain_http)
 
     def pause(self, seconds: float) -> bool:
         """Wait between tries, moved by chance; True if the client is closing and there is no next one."""
@@ -224,6 +248,7 @@ class Calls:
                 raise Refused(call, command.status or command.problem.status, command.problem)
             if command.state == "accepted":
                 return bytes(command.result)
+            self.pause(PAUSE_FIRST_S)
         raise Unavailable(f"{call}: {location} is still undecided after {self.give_up_s:g} s")
 
     def _once(self, request: _Request) -> tuple[int, bytes, str]:
@@ -240,17 +265,30 @@ class Calls:
                 retries=False,
                 redirect=False,
                 preload_content=False,
+                decode_content=False,
             )
-            content = _content(response)
+            limit = ANSWER_LIMIT_BYTES if response.status in WORTH_READING else PROBLEM_LIMIT_BYTES
+            content = self._content(response, limit)
         except urllib3.exceptions.HTTPError as error:
             raise Passing(f"no answer ({type(error).__name__})") from None
         if content is None:
-            raise Unavailable(f"{request}: the answer has more than {ANSWER_LIMIT_BYTES} bytes")
-        if response.status in TRY_AGAIN:
-            raise Passing(f"the hub answered {response.status}", _seconds(response.headers.get("Retry-After")))
-        if response.status not in WORTH_READING:
+            raise Unavailable(f"{request}: the answer has more than {limit} bytes, or takes over {READ_WITHIN_S:g} s")
+        if response.status in WORTH_READING:
+            return response.status, content, response.headers.get("Location", "")
+        if response.status in REFUSED and response.status not in TRY_AGAIN:
             raise Refused(str(request), response.status, _problem(content))
-        return response.status, content, response.headers.get("Location", "")
+        raise Passing(f"the hub answered {response.status}", _seconds(response.headers.get("Retry-After")))
+
+    def _content(self, response: urllib3.BaseHTTPResponse, limit: int) -> bytes | None:
+        """The whole content, with the connection given back to the pool; None if it is over the limit, or too slow."""
+        content, end = bytearray(), self._clock.monotonic() + READ_WITHIN_S
+        while block := response.read1(BLOCK_BYTES):
+            content += block
+            if len(content) > limit or self._clock.monotonic() > end:
+                response.close()
+                return None
+        response.release_conn()
+        return bytes(content)
 
 
 def page_of(kind: type[T]) -> type[a.Page[T]]:
@@ -258,27 +296,18 @@ def page_of(kind: type[T]) -> type[a.Page[T]]:
     return a.Page[kind]  # type: ignore[valid-type]
 
 
-def _content(response: urllib3.BaseHTTPResponse) -> bytes | None:
-    """The whole content, with the connection given back to the pool; None if it is over the limit."""
-    content = response.read(ANSWER_LIMIT_BYTES + 1)
-    if len(content) > ANSWER_LIMIT_BYTES:
-        response.close()
-        return None
-    response.release_conn()
-    return content
-
-
 def _problem(content: bytes) -> a.Problem:
     try:
-        return msgspec.json.decode(content, type=a.Problem)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return wire.decode(content, a.Problem)
+    except wire.Undecodable:
         return a.Problem(detail="the answer says no more")
 
 
 def _seconds(text: str | None) -> float | None:
     """Retry-After in seconds; its other form, a date, is not used by the hub and counts as unsaid."""
-    said = text is not None and text.isascii() and text.isdigit()
-    return min(float(text or 0), RETRY_AFTER_AT_MOST_S) if said else None
+    least, most = RETRY_AFTER_S
+    said = text is not None and len(text) <= len("86400") and text.isascii() and text.isdigit()
+    return max(least, min(float(text or 0), most)) if said else None
 
 
 def encoded(body: object) -> bytes:

@@ -90,6 +90,7 @@ def _init(chosen: argparse.Namespace) -> None:
         hub=chosen.hub.rstrip("/"),
         name=chosen.name,
         description=chosen.description,
+        allow_plain_http=chosen.allow_plain_http,
         join=joins_of(chosen.join, chosen.coordinator),
         data=dict(_named(text) for text in chosen.data),
     )
@@ -232,22 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", default=default, help=f"the site's folder (default: ${FOLDER_VARIABLE} or here)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    init = command(commands, "init", "make a folder for a new site and enrol it", _init)
-    init.add_argument("--hub", required=True, help="address of the hub, e.g. https://hub.example")
-    init.add_argument("--name", required=True)
-    init.add_argument("--description", default="")
-    init.add_argument("--token-file", help=f"file with the enrolment token (or set {TOKEN_VARIABLE})")
-    init.add_argument("--data", action="append", default=[], metavar="NAME=FILE", help="e.g. train=train.csv")
-    init.add_argument("--join", action="append", default=[], metavar="PROJECT", help="join it as soon as it exists")
-    init.add_argument(
-        "--coordinator",
-        action="append",
-        default=[],
-        metavar="WHO",
-        help="whose that project is: a site's id, or its fingerprint in quotes; without it the first one is believed",
-    )
-    init.add_argument("--later", action="store_true", help="enrol at the first `run`")
-
+    _add_init(commands)
     command(commands, "whoami", "who the hub takes this site for", _whoami)
     inbox = command(commands, "inbox", "what came in lately", _inbox)
     inbox.add_argument("--count", type=int, default=20)
@@ -275,6 +261,20 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("run", metavar="RUN", nargs="?", help="PROJECT/NUMBER or the run's id")
     command(runs, "watch", "follow a run until it is finished", _run_watch).add_argument("run", metavar="RUN")
     return parser
+
+
+def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    init = command(commands, "init", "make a folder for a new site and enrol it", _init)
+    init.add_argument("--hub", required=True, help="address of the hub, e.g. https://hub.example")
+    init.add_argument("--name", required=True)
+    init.add_argument("--description", default="")
+    init.add_argument("--token-file", help=f"file with the enrolment token (or set {TOKEN_VARIABLE})")
+    init.add_argument("--data", action="append", default=[], metavar="NAME=FILE", help="e.g. train=train.csv")
+    init.add_argument("--join", action="append", default=[], metavar="PROJECT", help="join it as soon as it exists")
+    init.add_argument(
+        "--allow-plain-http", action="store_true", help="show the token to whoever is on the way to the hub"
+    )
+    init.add_argument("--later", action="store_true", help="enrol at the first `run`")
 
 
 if __name__ == "__main__":

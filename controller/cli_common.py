@@ -19,7 +19,7 @@ from controller.consents import Wanted, choose
 from controller.courier import Courier
 from controller.joining import Joining
 from controller.sealing import Address
-from controller.site import Folder
+from controller.site import Folder, client_to
 from controller.state import State
 from controller.tasks import TaskError
 from controller.transfer import Transfer
@@ -38,7 +38,7 @@ def folder_of(chosen: argparse.Namespace) -> Folder:
 def client_of(folder: Folder) -> Client:
     settings = folder.settings()
     folder.site_id()
-    return Client(settings.hub, folder.token(), give_up_s=15.0, ca_file=settings.ca_file)
+    return client_to(settings, folder.token(), give_up_s=15.0)
 
 
 def courier_of(folder: Folder, client: Client) -> Courier:

@@ -8,7 +8,6 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
 
 from controller import answers as a
@@ -35,6 +34,7 @@ from controller.sealing import Address
 from controller.site import Folder
 from controller.trust import Member, Pin, named
 from controller.upkeep import tend
+from controller.wire import Undecodable, decode
 
 LOOK_AGAIN_S = 5
 """While a log is followed: how often it is looked whether the run has ended, which wakes no reader of logs."""
@@ -247,8 +247,8 @@ def _opened(courier: Courier, run: a.Run, piece: a.LogPiece) -> Piece:
     content = courier.unpack(piece.body, expected, place=place, target=NOWHERE).content
     assert isinstance(content, bytes)
     try:
-        opened = msgspec.json.decode(content, type=Piece)
-    except msgspec.MsgspecError:
+        opened = decode(content, Piece)
+    except Undecodable:
         raise Malformed("a piece of a log that no agent has written") from None
     if opened.seq != piece.seq:
         raise Replayed(f"a piece of a log that was numbered {opened.seq}")

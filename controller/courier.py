@@ -21,13 +21,13 @@ from controller.client import Client
 from controller.clock import draw_key, micros_now
 from controller.consents import Consent, Consents
 from controller.durable import write_whole
-from controller.hub_errors import HubError, Refused, Unavailable
+from controller.hub_errors import HubError, Refused, Unacceptable, Unavailable
 from controller.keys import Key, Keyring, identity_hash
 from controller.seal_errors import (
     Damaged,
+    Diverted,
     Gone,
     IdentityChanged,
-    Malformed,
     NoKey,
     NotConsented,
     Readdressed,
@@ -274,16 +274,19 @@ class Courier:
     def upload(self, parcel: Parcel, address: Address, key: str) -> str:
         """Bring a parcel's file to the hub; the artifact's id. A repeat goes on where the last try ended."""
         assert parcel.file is not None
-        return self._transfer.upload(
-            parcel.file,
-            project_id=address.project,
-            kind=address.kind if address.kind in ARTIFACT_KINDS else "result",
-            run_id=address.run,
-            task_seq=address.task,
-            round=address.round,
-            seal=parcel.body,
-            key=key,
-        )
+        try:
+            return self._transfer.upload(
+                parcel.file,
+                project_id=address.project,
+                kind=address.kind if address.kind in ARTIFACT_KINDS else "result",
+                run_id=address.run,
+                task_seq=address.task,
+                round=address.round,
+                seal=parcel.body,
+                key=key,
+            )
+        except Unacceptable as error:
+            raise Diverted(str(error)) from None
 
     def _plain(self, content: Packed, spool: Path) -> Parcel:
         if isinstance(content, Path):
@@ -349,14 +352,16 @@ class Courier:
         limit = self._settings.tasks.content_limit_bytes + _OVERHEAD_BYTES
         header = sealing.check(body, expected, opener, at_most=limit)
         download = target.with_name(f"{target.name}.sealed")
-        self._download(artifact_id, download, header.body_digest)
+        self._download(artifact_id, download, header.body_digest, header.body_bytes)
         sealing.open_file(body, download, target, expected, opener, at_most=limit)
         download.unlink(missing_ok=True)
         return target
 
-    def _download(self, artifact_id: str, path: Path, digest: str | None) -> None:
+    def _download(self, artifact_id: str, path: Path, digest: str | None, at_most: int) -> None:
         try:
-            self._transfer.download(artifact_id, path, digest=digest)
+            self._transfer.download(artifact_id, path, digest=digest, at_most=at_most)
+        except Unacceptable as error:
+            raise Diverted(str(error)) from None
         except Refused as error:
             if error.status == UNAUTHORIZED:
                 raise
@@ -371,9 +376,7 @@ class Courier:
             raise Unsealed(f"a {expected.kind} of site {expected.sender} that is not sealed")
         if artifact_id is None:
             return body or b""
-        self._download(artifact_id, target, None)
-        if target.stat().st_size > self._settings.tasks.content_limit_bytes + _OVERHEAD_BYTES:
-            raise Malformed(f"a {expected.kind} that is larger than this site's tasks.content_limit_bytes")
+        self._download(artifact_id, target, None, self._settings.tasks.content_limit_bytes + _OVERHEAD_BYTES)
         return target
 
 

@@ -17,6 +17,7 @@ from controller.client import Client
 from controller.hub_errors import HubError, Passing, Refused, Unavailable
 
 BLOCK_BYTES = 262_144
+AT_MOST_BYTES = 2**40
 CHUNK_TRIES = 3
 """How often a chunk may come with other bytes than declared."""
 PRIVATE = 0o600
@@ -36,11 +37,13 @@ class Download:
         self._part = path.with_name(f".{path.name}.part")
         self.read_bytes = 0
 
-    def run(self, digest: str | None) -> None:
+    def run(self, digest: str | None, at_most: int) -> None:
         """The file, whole, under its name. digest: what it must have, if that is known from elsewhere."""
         about = self._client.artifact(self._id)
         if digest is not None and digest != about.digest:
             raise Damaged(f"artifact {self._id} has another digest than it should have")
+        if about.size_bytes > at_most:
+            raise Damaged(f"artifact {self._id} has {about.size_bytes} bytes, and {at_most} at most may come here")
         digests = _digests(about)
         part = os.open(self._part, os.O_RDWR | os.O_CREAT, PRIVATE)
         try:
@@ -67,7 +70,8 @@ class Download:
                 refusals += 1
                 if about.downloads is None or refused.status != FORBIDDEN or refusals > CHUNK_TRIES:
                     raise
-                about = self._client.artifact(self._id)
+                about = _again(self._client.artifact(self._id), about)
+                self._client.pause(PAUSE_FIRST_S)
             except Passing as passing:
                 if come.at > best:
                     pause, progressed_at, best = PAUSE_FIRST_S, self._client.monotonic(), come.at
@@ -82,14 +86,19 @@ class Download:
         """One request from where we are; to the end, or where chunks lie beside the hub, to the chunk's end."""
         where, start = f"/v1/artifacts/{self._id}", come.at
         if about.downloads is not None:
-            where, start = about.downloads[str(come.number)], come.at - come.number * about.chunk_bytes
+            where, start = about.downloads.get(str(come.number), ""), come.at - come.number * about.chunk_bytes
         response = self._client.carry("GET", where, headers={"Range": f"bytes={start}-"})
         try:
             if response.status != PARTIAL and start:
                 raise Passing("the answer begins at the beginning, not where it was asked to")
+            before, end = come.at, about.size_bytes
             for block in response.stream(BLOCK_BYTES):
                 self.read_bytes += len(block)
                 come.take(block)
+                if come.at >= end:  # there may be more, without an end, that nobody asked for
+                    break
+            if come.at == before:
+                raise Passing("the answer was empty")
         except urllib3.exceptions.HTTPError as error:
             raise Passing(f"the answer ended too early ({type(error).__name__})") from None
         finally:
@@ -152,6 +161,13 @@ class _Come:
     def _end(self) -> int:
         """Where the present chunk ends."""
         return min((self.number + 1) * self._about.chunk_bytes, self._about.size_bytes)
+
+
+def _again(now: a.Artifact, before: a.Artifact) -> a.Artifact:
+    """The artifact as it is shown again. Raises `Damaged` if it is another one meanwhile."""
+    if (now.size_bytes, now.digest, now.chunk_digests) != (before.size_bytes, before.digest, before.chunk_digests):
+        raise Damaged(f"artifact {before.id} is shown as another one than before")
+    return now
 
 
 def _digests(about: a.Artifact) -> list[bytes]:

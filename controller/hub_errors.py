@@ -30,6 +30,14 @@ class Unavailable(HubError):
         self.retry_after_s = retry_after_s
 
 
+class Unacceptable(HubError):
+    """The hub asks for what this site does not do, or contradicts itself: another try would end the same way."""
+
+
+class Unprotected(HubError):
+    """What is secret would go over plain http to another machine."""
+
+
 class Passing(Exception):
     """Worth another try, after `pause_s` if the hub said so."""
 

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import msgspec
 
@@ -20,6 +21,7 @@ from controller.hub_errors import Refused
 from controller.seal_errors import IdentityChanged, SealError
 from controller.sealing import Address
 from controller.state import LogPiece, State
+from controller.wire import Micros, Seq
 
 FLUSH_EVERY_S = 1.0
 PIECE_AT_MOST_BYTES = 32_768
@@ -35,9 +37,9 @@ ALL = 2**62
 class Piece(msgspec.Struct, frozen=True):
     """What a sealed piece holds. seq: its number, so that the hub cannot reorder pieces. at: microseconds."""
 
-    seq: int
-    at: int
-    text: str
+    seq: Seq
+    at: Micros
+    text: Annotated[str, msgspec.Meta(max_length=PIECE_AT_MOST_BYTES + 1000)]
 
 
 @dataclass

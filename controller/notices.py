@@ -8,6 +8,7 @@ import msgspec
 
 from controller.answers import Entry
 from controller.keys import MICROS
+from controller.wire import Undecodable, decode
 
 IN_ITS_NAME = (
     "token_issued",
@@ -67,8 +68,8 @@ def told(entry: Entry, site_id: str) -> str | None:
     if entry.kind not in IN_ITS_NAME:
         return None
     try:
-        facts = msgspec.json.decode(entry.facts, type=Facts)
-    except msgspec.MsgspecError:
+        facts = decode(entry.facts, Facts)
+    except Undecodable:
         return f"{entry.kind}: the hub's facts cannot be read"
     if facts.site_id not in ("", site_id):
         return None

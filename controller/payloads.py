@@ -15,17 +15,22 @@ from controller import contract, jobs
 from controller.answers import Entry, Message
 from controller.client import Client
 from controller.courier import Courier, Parcel, Unpacked
+from controller.durable import write_whole
 from controller.hub_errors import Refused
+from controller.paths import under
 from controller.patience import Patience
 from controller.seal_errors import Gone, Malformed, NoKey, Readdressed, SealError
 from controller.sealing import Address, Origin, receipt_of
 from controller.state import LeftOut, Made, Outgoing, State
 from controller.trust import Changed
+from controller.wire import Metrics, Uuid
 
 UNAUTHORIZED = 401
 KEY_TRIES = 15
 KEY_PAUSE_S = 2.0
 """How often, and after which pause, a missing key is asked for again: its agent may just be starting."""
+TOGETHER_AT_MOST_BYTES = 16_777_216
+"""Of the updates of a round that are handed to the task in memory; the others lie in files."""
 DETAIL_AT_MOST = 200
 """Characters of what is said of one update that cannot be opened."""
 
@@ -34,9 +39,9 @@ _OUT = ("failed", "dropped", "cancelled")
 
 
 class Submission(msgspec.Struct, frozen=True):
-    site_id: str
-    message_id: str | None = None
-    metrics: dict[str, float] = {}
+    site_id: Uuid
+    message_id: Uuid | None = None
+    metrics: Metrics = {}
 
 
 class Usable(msgspec.Struct, frozen=True):
@@ -103,6 +108,7 @@ class Payloads:
         found: list[jobs.Submitted] = []
         left_out: list[LeftOut] = []
         receipts: dict[str, str] = {}
+        inline = 0
         for s in sorted(submissions, key=lambda s: s.site_id):
             if s.message_id is None:
                 continue
@@ -124,12 +130,24 @@ class Payloads:
                 continue
             if opened.origin is not None:
                 receipts[s.site_id] = receipt_of(opened.origin.digest)
-            found.append(jobs.Submitted(s.site_id, jobs.packed(opened.content), s.metrics))
+            content = opened.content
+            if isinstance(content, bytes):
+                inline += len(content)
+                if inline > TOGETHER_AT_MOST_BYTES:
+                    content = self._spooled(entry, s.message_id, content)
+            found.append(jobs.Submitted(s.site_id, jobs.packed(content), s.metrics))
         return Usable(found, tuple(left_out), receipts)
 
     def _left_out(self, entry: Entry, site_id: str, reason: str, fact: str) -> LeftOut:
         self._log("left out", entry=entry.seq, about=site_id, reason=reason.removeprefix("seal_"), detail=fact)
         return LeftOut(site_id, reason, fact[:DETAIL_AT_MOST])
+
+    def _spooled(self, entry: Entry, message_id: str, content: bytes) -> Path:
+        """Content in a file of the run's folder, so that the updates of a round need not fit into memory at once."""
+        path = under(self._work(entry), f"in-{message_id}")
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(path, content)
+        return path
 
     def arrived(self, entry: Entry) -> None:
         """Open a message of another site, or an update for a round that this site coordinates.
@@ -137,7 +155,8 @@ class Payloads:
         Large messages lie in the folder `messages`.
         """
         message = entry.message
-        assert message is not None
+        if message is None:
+            raise Malformed(f"entry {entry.seq} comes without its message")
         if message.kind == "update":
             self._opened(entry, message.id, _address(entry, message.sender_site_id or "", "update"))
             return
@@ -145,7 +164,7 @@ class Payloads:
         if sender is None or project_id is None:
             raise Malformed(f"message {message.id} comes without its sender or its project")
         expected = Address(sender, project_id, message.kind, entry.run_id)
-        target = self._folder / "messages" / message.id
+        target = under(self._folder / "messages", message.id)
         self._opened(entry, message.id, expected, place=f"entry {entry.seq}", target=target)
 
     def _opened(
@@ -168,7 +187,7 @@ class Payloads:
         message = self._fetched(entry, message_id)
         if message is None or (message.body is None and message.artifact_id is None):
             return None
-        target = target or self._work(entry) / f"in-{message_id}"
+        target = target or under(self._work(entry), f"in-{message_id}")
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         opened = self._patience.asked(
             entry,
@@ -244,7 +263,7 @@ class Payloads:
     def _seated(self, entry: Entry) -> set[str]:
         """The sites that go on in the entry's task run."""
         run_id, task_seq, _ = _of(entry)
-        seats = self._client.run(run_id).tasks[task_seq - 1].seats
+        seats = self._client.run(run_id).task(task_seq).seats
         return {seat.site_id for seat in seats if seat.state not in _OUT}
 
     def _sent(self, entry: Entry, made: Made, kind: str, to: Callable[[bool], list[str]]) -> dict[str, object]:
@@ -268,7 +287,7 @@ class Payloads:
 
     def _packed(self, entry: Entry, made: Made, address: Address, to: Callable[[bool], list[str]]) -> Parcel:
         """Sealed, after a while of patience with a recipient whose agent is only just starting."""
-        spool = self._work(entry) / f"out-{entry.seq}"
+        spool = under(self._work(entry), f"out-{entry.seq}")
         spool.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         for _ in range(KEY_TRIES):
             try:
@@ -285,7 +304,7 @@ class Payloads:
     def _work(self, entry: Entry) -> Path:
         """The private folder of the entry's task run."""
         run_id, task_seq, _ = _of(entry)
-        return self._folder / "runs" / run_id / str(task_seq)
+        return under(self._folder / "runs", run_id, str(task_seq))
 
 
 def _of(entry: Entry) -> tuple[str, int, str]:

@@ -156,6 +156,13 @@ class Gone(SealError):
     remedy = "it expired or was deleted; the sender must send it anew"
 
 
+class Diverted(SealError):
+    """The hub wants it carried by way of another machine, or does not let it arrive."""
+
+    slug = "diverted"
+    remedy = "if that machine is the hub's bucket, name it in transfer_hosts of site.toml; if not, tell the hub's admin"
+
+
 class Damaged(SealError):
     """Bits were changed, or pieces of it reordered, mixed up, doubled or added."""
 

@@ -41,6 +41,7 @@ from controller.seal_errors import (
     Unsealed,
     Unsupported,
 )
+from controller.wire import Epoch, Hex32, Large, Micros, Number, Slug, Undecodable, Uuid, decode
 
 MAGIC = b"FYS1"
 VERSION = 1
@@ -56,19 +57,14 @@ _PREFIX = struct.Struct(">4sBBI")
 _COUNT = struct.Struct(">H")
 _WRAP = struct.Struct(f">H{WRAP_BYTES}s")
 
-Uuid = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(?!\n)$", max_length=36)]
-Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}(?!\n)$", max_length=64)]
 Receipt = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}(?!\n)$", max_length=RECEIPT_CHARACTERS)]
-Slug = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_.-]{0,63}(?!\n)$", max_length=64)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Number = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 class Recipient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who may open it, with the key of which epoch."""
 
     site: Uuid
-    epoch: Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
+    epoch: Epoch
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -84,11 +80,11 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     kind: Slug
     identity: Hex32
     key_commitment: Hex32
-    created: Count
-    expires: Count
-    body_bytes: Count
+    created: Micros
+    expires: Micros
+    body_bytes: Large
     body_digest: Hex32
-    plain_bytes: Count
+    plain_bytes: Large
     task_digest: Hex32 | msgspec.UnsetType = msgspec.UNSET
     model_digest: Hex32 | msgspec.UnsetType | None = msgspec.UNSET
     receipts: Annotated[list[Receipt], msgspec.Meta(max_length=RECEIPTS_AT_MOST)] | msgspec.UnsetType | None = (
@@ -391,8 +387,8 @@ class _Reader:
 def _header(text: bytes) -> Header:
     """The header, if `text` is the one way to write it: no field twice, no spaces, no other order."""
     try:
-        header = msgspec.json.decode(text, type=Header)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        header = decode(text, Header)
+    except Undecodable:
         raise Malformed("a header with missing, unknown or impossible fields") from None
     sites = [recipient.site for recipient in header.recipients]
     if msgspec.json.encode(header) != text or sites != sorted(set(sites)):

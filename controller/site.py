@@ -38,6 +38,7 @@ from controller.hub_errors import Refused
 from controller.keys import Keyring, enrolment_proof
 from controller.trust import Trust, TrustSettings
 
+_HOST = r"^[a-z0-9._-]{1,253}(:[0-9]{1,5})?(?!\n)$"
 _DOTTED = "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -77,12 +78,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """site.toml. data (name -> file) and ca_file: relative to the folder. rejoin: take part again after being dropped.
 
     join: projects that this site serves, each with its coordinator.
+    transfer_hosts: `host` or `host:port` beside the hub that payloads may be carried to and from. allow_plain_http: the
+    site's tokens and payloads may go to another machine by plain http.
     """
 
     hub: Annotated[str, msgspec.Meta(pattern="^https?://[^@]+$")]
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     description: str = ""
     ca_file: str | None = None
+    transfer_hosts: list[Annotated[str, msgspec.Meta(pattern=_HOST)]] = []
+    allow_plain_http: bool = False
     rejoin: bool = True
     join: Annotated[list[Join], msgspec.Meta(max_length=200)] = []
     data: dict[str, str] = {}
@@ -92,11 +97,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     coordinator: Coordinator = Coordinator()
 
 
+_PLAIN = "allow_plain_http = true        # the site's token goes to another machine in the clear"
 _TEMPLATE = """# A Fedyard site. docs/sites.md explains every line.
 hub = {hub}
 name = {name}
 description = {description}
 # ca_file = "ca.pem"             # certificates to trust, for a hub behind https with a private authority
+{plain}
+# transfer_hosts = ["s3.example"] # where payloads may be carried beside the hub, where it keeps them in a bucket
 rejoin = true                    # take part again after having been dropped
 
 # [[join]]                       # a project to join as soon as it exists; nothing else is served
@@ -124,6 +132,21 @@ grace_days = 7                   # how long the one before it still opens what w
 [coordinator]                    # for the projects that this site coordinates
 min_updates = {min_updates}                  # make no model of fewer updates; 1 where a task is for a single site
 """
+
+
+def client_to(
+    settings: Settings, token: str, *, give_up_s: float = 60.0, closing: threading.Event | None = None
+) -> Client:
+    """Whoever has `token`, asking the hub as site.toml says. Raises `Unprotected` if that would show the token."""
+    return Client(
+        settings.hub,
+        token,
+        give_up_s=give_up_s,
+        closing=closing,
+        ca_file=settings.ca_file,
+        transfer_hosts=settings.transfer_hosts,
+        allow_plain_http=settings.allow_plain_http,
+    )
 
 
 class Folder:
@@ -234,14 +257,14 @@ class Folder:
         hashed = hashlib.sha256(token.encode()).hexdigest()
         public = base64.b64encode(identity.public_key().public_bytes_raw()).decode()
         proof = base64.b64encode(enrolment_proof(identity, enrolment, hashed, settings.name)).decode()
-        asking = Client(settings.hub, enrolment, ca_file=settings.ca_file, closing=closing)
+        asking = client_to(settings, enrolment, closing=closing)
         site_id: str | None
         try:
             site_id = asking.enrol(
                 settings.name, public, proof, hashed, settings.description, key=f"enrol-{hashed[:32]}"
             ).id
         except Refused:
-            site_id = self._enrolled_before(Client(settings.hub, token, ca_file=settings.ca_file, closing=closing))
+            site_id = self._enrolled_before(client_to(settings, token, closing=closing))
             if site_id is None:
                 raise
         self._write("site.id", site_id)
@@ -277,6 +300,7 @@ def _toml(settings: Settings) -> str:
             f"notes = {_quoted(join.notes)}\n"
             for join in settings.join
         ),
+        plain=_PLAIN if settings.allow_plain_http else f"# {_PLAIN}",
         allow=f"[{', '.join(map(_quoted, settings.tasks.allow))}]",
         min_updates=settings.coordinator.min_updates,
         data="".join(f"{_quoted(name)} = {_quoted(file)}\n" for name, file in settings.data.items()),

@@ -14,13 +14,15 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from controller.answers import Entry, Message
+from controller.answers import Entry, Message, entry_of
 from controller.contract import Held
 from controller.sealing import Digests, Origin
+from controller.wire import Undecodable
 
 PRIVATE = 0o600
 KEEP_ENTRIES = 1000
@@ -264,15 +266,15 @@ class State:
         """The newest entry that is in here."""
         return self._value("SELECT taken_seq FROM position")
 
-    def take(self, entries: Sequence[Entry]) -> None:
-        """Keep entries; what is here already stays as it is."""
+    def take(self, entries: Sequence[Entry], *, through: int = 0) -> None:
+        """Keep entries; what is here already stays as it is. through: the newest one, also of those not to be kept."""
         rows = [(e.seq, e.run_id, e.task_seq, e.round, e.kind, msgspec.json.encode(_without_body(e))) for e in entries]
         bodies = [
             (*_place(e.message, e), e.message.body or b"", e.message.sender_site_id, e.message.artifact_id)
             for e in entries
             if e.message is not None and (e.message.body is not None or e.message.artifact_id is not None)
         ]
-        newest = max(e.seq for e in entries)
+        newest = max([through, *(e.seq for e in entries)])
         with self._lock, _Transaction(self._db):
             self._db.executemany(
                 "INSERT OR IGNORE INTO entries (seq, run_id, task_seq, round, kind, entry_json) VALUES (?,?,?,?,?,?)",
@@ -302,8 +304,8 @@ class State:
             if row is None:
                 return None
             try:
-                return msgspec.json.decode(row[1], type=Entry)
-            except msgspec.DecodeError:
+                return entry_of(row[1])
+            except Undecodable:
                 self.done(row[0])
 
     def waiting_runs(self) -> list[str]:
@@ -394,7 +396,11 @@ class State:
         """The newest entries, oldest first, for people."""
         with self._lock:
             rows = self._db.execute("SELECT entry_json FROM entries ORDER BY seq DESC LIMIT ?", (count,)).fetchall()
-        return [msgspec.json.decode(row[0], type=Entry) for row in reversed(rows)]
+        entries = []
+        for row in reversed(rows):
+            with suppress(Undecodable):
+                entries.append(entry_of(row[0]))
+        return entries
 
     # seats and reports
 

@@ -13,19 +13,21 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from controller import contract, jobs
-from controller.answers import Entry, TaskSpec
+from controller.answers import SITES_AT_MOST, Entry, TaskSpec
 from controller.child import Children
 from controller.client import Client
 from controller.clock import Clock, draw_key
 from controller.courier import SEAL_ANEW, Courier
-from controller.hub_errors import Refused, Unavailable
+from controller.hub_errors import Refused, Unacceptable, Unavailable
 from controller.joining import NOT_NOW, Joining
 from controller.logs import Logs
 from controller.notices import told
+from controller.paths import Outside, under
 from controller.patience import Halted, Overtaken, Patience
 from controller.payloads import Payloads, Submission
 from controller.receipts import NO_MODEL, Receipts
@@ -35,6 +37,7 @@ from controller.site import Folder, Settings
 from controller.state import LeftOut, Made, Report, RunTask, Seat, State
 from controller.tasks.arrays import save
 from controller.trust import Changed
+from controller.wire import Number, Seq, Text, Undecodable, Uuid, decode
 
 UNAUTHORIZED = 401
 SEAL_TRIES = 5
@@ -61,45 +64,45 @@ _SERVED = ("invited", "round_started", "aggregate", "round_completed", "seat_dro
 class Invited(msgspec.Struct, frozen=True):
     """The facts of an invitation."""
 
-    attempt: int
-    number: int
-    report_seq: int
+    attempt: Number
+    number: Number
+    report_seq: Seq
     task: TaskSpec
-    coordinator_site_id: str | None = None
+    coordinator_site_id: Uuid | None = None
 
 
 class Uninvited(msgspec.Struct, frozen=True):
     """What of an invitation is needed to refuse it."""
 
-    report_seq: int
-    number: int = 0
-    attempt: int = 0
+    report_seq: Seq
+    number: Seq = 0
+    attempt: Seq = 0
 
 
 class Aggregate(msgspec.Struct, frozen=True):
     """The facts of a call to aggregate."""
 
-    submissions: list[Submission]
+    submissions: Annotated[list[Submission], msgspec.Meta(max_length=SITES_AT_MOST)]
 
 
 class Dropped(msgspec.Struct, frozen=True):
     """The facts of a seat that was dropped, or left out."""
 
-    reason: str
+    reason: Text
     may_rejoin: bool = False
 
 
 class Ended(msgspec.Struct, frozen=True):
     """The facts of the end of a task or a run."""
 
-    state: str = ""
+    state: Text = ""
 
 
 class ReceiptMissing(msgspec.Struct, frozen=True):
     """The facts of a participant's report that a model does not name its update."""
 
-    site_id: str
-    reason: str = ""
+    site_id: Uuid
+    reason: Text = ""
 
 
 class Aggregated(msgspec.Struct, frozen=True):
@@ -162,8 +165,11 @@ class Steps:
             return self._followed(entry)
         except (Halted, Unavailable, Changed, Refused):
             raise
-        except msgspec.DecodeError:
-            return self._given_up(entry, "not understood", f"this site's agent does not understand {entry.kind!r}")
+        except (Undecodable, Outside, Unacceptable, msgspec.DecodeError) as error:
+            fact = str(error) if not isinstance(error, msgspec.DecodeError) else type(error).__name__
+            self._log("not understood", entry=entry.seq, kind=entry.kind, detail=fact)
+            why = f"this site's agent does not understand {entry.kind!r}: {fact}"
+            return self._given_up(entry, "not understood", why[:REASON_AT_MOST])
         except Exception as error:  # noqa: BLE001 - an entry must not end the agent
             fault = type(error).__name__
             self._log("entry failed", entry=entry.seq, kind=entry.kind, error=fault, at=place_of(error))
@@ -223,7 +229,7 @@ class Steps:
                     f"run {entry.run_id} belongs to project {known}, and the hub now shows it in {entry.project_id}"
                 )
         if entry.kind == "invited":
-            said = msgspec.json.decode(entry.facts, type=Invited).coordinator_site_id
+            said = decode(entry.facts, Invited).coordinator_site_id
             if said not in (None, consent.coordinator):
                 raise NotConsented(
                     f"project {consent.name!r} ({consent.project_id}) was joined under the coordinator "
@@ -253,7 +259,7 @@ class Steps:
     def _refuse_seat(self, entry: Entry, reason: str) -> None:
         run_id, task_seq = _task(entry)
         if entry.kind == "invited" and not self.state.reports(entry.seq):
-            facts = msgspec.json.decode(entry.facts, type=Uninvited)
+            facts = decode(entry.facts, Uninvited)
             seat = Seat(run_id, task_seq, facts.report_seq, b"{}", facts.number, facts.attempt)
             self.state.keep_seat(seat)
         self._report(entry, "fail", reason=reason)
@@ -263,7 +269,7 @@ class Steps:
     def _invited(self, entry: Entry) -> None:
         """Check the site's data and say that it is ready; it may take long at first, so accept is said before."""
         run_id, task_seq = _task(entry)
-        facts = msgspec.json.decode(entry.facts, type=Invited)
+        facts = decode(entry.facts, Invited)
         known = self.state.seat(run_id, task_seq)
         made = self.state.reports(entry.seq)
         self.receipts.over(entry, before=entry.round)
@@ -309,7 +315,7 @@ class Steps:
         begun = self.state.reports(entry.seq)
         try:
             if not begun and self.state.made(entry.seq) is None:
-                finished = self._computed(entry, "train", msgspec.json.decode(seat.task_json, type=TaskSpec), seat)
+                finished = self._computed(entry, "train", decode(seat.task_json, TaskSpec), seat)
                 if finished.error:
                     self._report(entry, "fail", reason=finished.error)
                     return
@@ -320,7 +326,7 @@ class Steps:
                     return
             self._report(entry, "trained")
             self._deliver(entry, "submit", self._payloads.sealed_update)
-            if msgspec.json.decode(seat.task_json, type=TaskSpec).aggregate:
+            if decode(seat.task_json, TaskSpec).aggregate:
                 self.receipts.submitted(entry)
             self._payloads.forget(entry)
         except SealError as error:
@@ -364,7 +370,7 @@ class Steps:
         """
         run_id, task_seq = _task(entry)
         assert entry.round is not None
-        facts = msgspec.json.decode(entry.facts, type=Aggregate)
+        facts = decode(entry.facts, Aggregate)
         here = contract.Place(run_id, task_seq, entry.round)
         if self.state.ended(run_id):
             raise contract.ListRefused("run_over", f"run {run_id} is over, as this coordinator was told before")
@@ -432,7 +438,7 @@ class Steps:
         known = self.state.run_task(run_id, task_seq)
         before = self.state.newest_sealed(run_id, task_seq, below=entry.round)
         if known is not None and known.seats and before is not None:
-            spec = msgspec.json.decode(known.task_json, type=TaskSpec)
+            spec = decode(known.task_json, TaskSpec)
             return known, spec, _digests(self.state.sealed(run_id, task_seq, before, "model"))
         run = self._patience.asked(entry, lambda: self.client.run(run_id))
         task = next((task for task in run.tasks if task.seq == task_seq), None)
@@ -487,7 +493,7 @@ class Steps:
     def _of_update(self, seat: Seat) -> Digests:
         """What an update of this seat says of its task and of the model that it starts from."""
         origin = self._payloads.model_origin(seat.model_id)
-        spec = msgspec.json.decode(seat.task_json, type=TaskSpec)
+        spec = decode(seat.task_json, TaskSpec)
         return Digests(contract.task_digest(spec), None if origin is None else origin.digest)
 
     def _round_completed(self, entry: Entry) -> None:
@@ -509,25 +515,25 @@ class Steps:
             return None
         model = self._payloads.model(entry, message_id)
         digests = None if model.origin is None else model.origin.digests
-        spec = msgspec.json.decode(seat.task_json, type=TaskSpec)
+        spec = decode(seat.task_json, TaskSpec)
         if digests is not None and digests.task != contract.task_digest(spec):
             raise TaskDiffers(f"the model of round {entry.round} in run {entry.run_id} was made of another task")
         self.state.keep_seat(msgspec.structs.replace(seat, model_id=message_id))
         folder = self.folder.path / "models"
         folder.mkdir(mode=0o700, exist_ok=True)
-        save(model.content, folder / f"run-{seat.number}.{seat.attempt}-{spec.name}-{seat.run_id[:8]}")
+        save(model.content, under(folder, f"run-{seat.number}.{seat.attempt}-{spec.name}-{seat.run_id[:8]}"))
         return model.origin
 
     def _seat_dropped(self, entry: Entry) -> None:
         """Come back if that is allowed and wanted; the hub is asked how many reports it has counted."""
-        facts = msgspec.json.decode(entry.facts, type=Dropped)
+        facts = decode(entry.facts, Dropped)
         self.receipts.told(entry)
         seat = self._seat(entry)
         if not (facts.may_rejoin and self.settings.rejoin):
             return
         if self.state.report(entry.seq, "rejoin") is None:
             run = self._patience.asked(entry, lambda: self.client.run(seat.run_id))
-            ours = [s for s in run.tasks[seat.task_seq - 1].seats if s.site_id == self.site_id]
+            ours = [s for s in run.task(seat.task_seq).seats if s.site_id == self.site_id]
             if not ours or ours[0].state != "dropped":
                 return
             self.state.keep_seat(msgspec.structs.replace(seat, report_seq=ours[0].report_seq))
@@ -535,30 +541,30 @@ class Steps:
 
     def _seat_left_out(self, entry: Entry) -> None:
         """Nothing to do: the seat has failed, and the run shows the coordinator's sentence."""
-        facts = msgspec.json.decode(entry.facts, type=Dropped)
+        facts = decode(entry.facts, Dropped)
         self.receipts.told(entry)
         self._log("our update was not used", run=entry.run_id, round=entry.round, reason=facts.reason)
 
     def _receipt_missing(self, entry: Entry) -> None:
         """To the coordinator: a participant says that it does not find its update in the model."""
-        facts = msgspec.json.decode(entry.facts, type=ReceiptMissing)
+        facts = decode(entry.facts, ReceiptMissing)
         self._log(
             "a site misses its update", run=entry.run_id, round=entry.round, about=facts.site_id, why=facts.reason
         )
 
     def _task_ended(self, entry: Entry) -> None:
-        if msgspec.json.decode(entry.facts, type=Ended).state == "succeeded":
+        if decode(entry.facts, Ended).state == "succeeded":
             self.receipts.over(entry)
         self.children.end(*_task(entry))
 
     def _run_ended(self, entry: Entry) -> None:
         """Everything of the run goes, but for its last models."""
         assert entry.run_id is not None
-        if msgspec.json.decode(entry.facts, type=Ended).state == "succeeded":
+        if decode(entry.facts, Ended).state == "succeeded":
             self.receipts.over(entry)
         self.children.end(entry.run_id)
         self.state.forget_run(entry.run_id)
-        shutil.rmtree(self._runs() / entry.run_id, ignore_errors=True)
+        shutil.rmtree(under(self._runs(), entry.run_id), ignore_errors=True)
 
     def _member_invited(self, entry: Entry) -> None:
         """Accept an invitation to a project that this site serves, or is configured to join."""
@@ -636,7 +642,7 @@ class Steps:
             rounds=spec.rounds,
             parameters=spec.parameters,
             data={name: str(path) for name, path in self.folder.data(self.settings).items()},
-            folder=str(self._runs() / run_id / str(task_seq)),
+            folder=str(under(self._runs(), run_id, str(task_seq))),
             model=model,
             updates=updates or [],
             limit_bytes=self.settings.tasks.content_limit_bytes,

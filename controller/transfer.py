@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from controller.client import Client
-from controller.download import Damaged, Download
+from controller.download import AT_MOST_BYTES, Damaged, Download
 from controller.upload import Content, Unreadable, Upload
 
 __all__ = ["Damaged", "Transfer", "Unreadable"]
@@ -56,13 +56,17 @@ class Transfer:
             finally:
                 self.sent_bytes += upload.sent_bytes
 
-    def download(self, artifact_id: str, path: Path, *, digest: str | None = None) -> None:
+    def download(
+        self, artifact_id: str, path: Path, *, digest: str | None = None, at_most: int = AT_MOST_BYTES
+    ) -> None:
         """`path` is there, private, once all of it has come and fits the artifact's digest (and `digest`, if given).
+
+        More than `at_most` bytes are not begun with.
 
         Until then what has come lies beside it, as `.<name>.part`. Raises as `upload` does, and `Damaged`.
         """
         download = Download(self._client, artifact_id, path)
         try:
-            download.run(digest)
+            download.run(digest, at_most)
         finally:
             self.read_bytes += download.read_bytes

@@ -20,7 +20,7 @@ from typing import Self
 from controller import answers as a
 from controller.calls import PAUSE_AT_MOST_S, PAUSE_FIRST_S
 from controller.client import Client
-from controller.hub_errors import Passing, Refused, Unavailable
+from controller.hub_errors import Passing, Refused, Unacceptable, Unavailable
 
 CHUNK_BYTES = 4_194_304
 BLOCK_BYTES = 65_536
@@ -33,6 +33,8 @@ TELLING_BYTES = 1_048_576
 FORBIDDEN = 403
 COMPLETE_TRIES = 3
 EXPIRED_TRIES = 3
+VAIN_TRIES = 5
+"""How often chunks are sent of which none arrives, as the hub says."""
 MISMATCHES = 3
 """A chunk that was gone on with and has other bytes at its end begins anew: a crash of the hub may be behind that."""
 
@@ -157,9 +159,20 @@ class Upload:
         raise AssertionError("the last try has returned or raised")
 
     def _put_every(self, artifact_id: str, chunks: a.Chunks) -> a.Chunks:
-        """Addresses beside the hub are good for a while, and for some chunks at a time."""
-        refusals = 0
+        """Addresses beside the hub are good for a while, and for some chunks at a time.
+
+        Raises `Unacceptable` for a hub that needs the same chunks whatever it is sent, or chunks that are none.
+        """
+        refusals, in_vain, least = 0, 0, self._content.count + 1
         while chunks.need:
+            if max(chunks.need) >= self._content.count:
+                raise Unacceptable(f"artifact {artifact_id} has {self._content.count} chunks; the hub asks for others")
+            in_vain = 0 if len(chunks.need) < least else in_vain + 1
+            least = min(least, len(chunks.need))
+            if in_vain > VAIN_TRIES:
+                raise Unacceptable(f"artifact {artifact_id}: the hub still needs {least} chunks that it was sent")
+            if in_vain and self._client.pause(min(PAUSE_FIRST_S * 2**in_vain, PAUSE_AT_MOST_S)):
+                raise Unavailable("upload: the client is closing")
             try:
                 self._put_all(artifact_id, chunks)
             except Refused as refused:
@@ -188,7 +201,7 @@ class Upload:
         """One chunk, until it is there."""
         size = self._content.size_of(number)
         there = self._begun(chunks, number)
-        pause, mismatches = PAUSE_FIRST_S, 0
+        pause, mismatches, elsewhere = PAUSE_FIRST_S, 0, 0
         while there < size and not self._ended.is_set():
             body = self._next(chunks, number, there)
             try:
@@ -205,7 +218,13 @@ class Upload:
                 begins_anew = refused.slug == "digest_mismatch" and there > 0 and mismatches < MISMATCHES
                 if refused.slug != "wrong_offset" and not begins_anew:
                     raise
-                there = self._there(artifact_id, number)
+                before, there = there, self._there(artifact_id, number)
+                elsewhere = elsewhere + 1 if there <= before else 0
+                if elsewhere > VAIN_TRIES:
+                    raise Unacceptable(
+                        f"chunk {number} of artifact {artifact_id}: the hub takes it up nowhere"
+                    ) from None
+                self._client.pause(PAUSE_FIRST_S)
 
     def _next(self, chunks: a.Chunks, number: int, there: int) -> _Body:
         """What to send of a chunk: the rest, or a piece of it."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import io
 import math
 import shutil
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -32,12 +34,29 @@ TOGETHER_AT_MOST_BYTES = 67_108_864
 ARRAYS_AT_MOST = 4096
 """A deep network has some hundreds."""
 NAME_AT_MOST = 200
+DIRECTORY_AT_MOST_BYTES = 524_288
+"""Of an archive: 256 arrays whose names have 200 characters of four bytes, and 1 KiB more for each."""
 KINDS = "biufcUS"
 
 Packed: TypeAlias = bytes | Path
 """The packed form, or the file that holds it."""
 
-UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, EOFError, OSError)
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    tokenize.TokenError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    SyntaxError,
+    LookupError,
+    OverflowError,
+    MemoryError,
+    EOFError,
+    OSError,
+)
 """What zipfile and numpy raise for broken content; RuntimeError is for an encrypted entry."""
 
 _ARRAYS = b"FYa1"
@@ -80,7 +99,7 @@ class Updates(Sequence[Update]):
     def __init__(self, parts: Sequence[tuple[str, Packed, dict[str, float]]], limit_bytes: int) -> None:
         self._parts = parts
         self._limit = limit_bytes
-        together = sum(_length(packed) for _, packed, _ in parts)
+        together = sum(unpacked_bytes(packed) for _, packed, _ in parts)
         self._ready = [self._update(part) for part in parts] if together <= TOGETHER_AT_MOST_BYTES else None
 
     def __len__(self) -> int:
@@ -188,13 +207,26 @@ def _unpacked(stream: IO[bytes], size: int, limit_bytes: int) -> Content:
         raise TaskError(f"the arrays cannot be read ({type(error).__name__})") from None
 
 
+def unpacked_bytes(packed: Packed) -> int:
+    """What packed content says that it takes in memory; of what cannot be read, its own length."""
+    with _source(packed) as stream:
+        if stream.read(_TAG) == _ARRAYS:
+            try:
+                with zipfile.ZipFile(_Directory(stream)) as archive:
+                    return sum(entry.file_size for entry in archive.infolist())
+            except (*UNREADABLE, TaskError):
+                pass
+    return _length(packed)
+
+
 def _arrays(stream: IO[bytes], limit_bytes: int) -> dict[str, NDArray[Any]]:
-    with zipfile.ZipFile(stream) as archive:
+    directory = _Directory(stream)
+    with zipfile.ZipFile(directory) as archive:
+        directory.done()
         entries = archive.infolist()
         if len(entries) > ARRAYS_AT_MOST:
             raise TaskError(f"{len(entries)} arrays; {ARRAYS_AT_MOST} at most")
-        if sum(entry.file_size for entry in entries) > limit_bytes + len(entries) * _HEADER_AT_MOST_BYTES:
-            raise TaskError(f"more than {limit_bytes} bytes when unpacked")
+        _check_sizes(entries, limit_bytes)
         names = [entry.filename.removesuffix(_SUFFIX) for entry in entries]
         if len(set(names)) != len(names):
             raise TaskError("two arrays have the same name")
@@ -207,6 +239,44 @@ def _arrays(stream: IO[bytes], limit_bytes: int) -> dict[str, NDArray[Any]]:
                 if content.read(1):
                     raise TaskError(f"array {name[:NAME_AT_MOST]!r} is not as large as its header says")
         return arrays
+
+
+def _check_sizes(entries: Sequence[zipfile.ZipInfo], limit_bytes: int) -> None:
+    """Before anything is unpacked: no more than is allowed, and no more than `pack` would make of so few bytes."""
+    headers = len(entries) * _HEADER_AT_MOST_BYTES
+    size = sum(entry.file_size for entry in entries)
+    if size > limit_bytes + headers:
+        raise TaskError(f"more than {limit_bytes} bytes when unpacked")
+    stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+    if stored and any(entry.file_size != entry.compress_size for entry in entries):
+        raise TaskError("an array has another size than is stored of it")
+    if not stored and size > FILE_FROM_BYTES + headers:
+        raise TaskError(f"compressed arrays of {size} bytes; {FILE_FROM_BYTES} at most are compressed")
+
+
+class _Directory:
+    """A stream of which no more is read at once than a directory of `ARRAYS_AT_MOST` arrays has, until `done`.
+
+    Whoever parses a directory of a million entries has spent their time and memory before they can be counted.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._open = True
+        self.seek, self.tell, self.seekable, self.close = stream.seek, stream.tell, stream.seekable, stream.close
+
+    def done(self) -> None:
+        self._open = False
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._open:
+            return self._stream.read(size)
+        if size > DIRECTORY_AT_MOST_BYTES:
+            raise TaskError(f"a directory of {size} bytes; {ARRAYS_AT_MOST} arrays at most")
+        found = self._stream.read(DIRECTORY_AT_MOST_BYTES + 1 if size < 0 else size)
+        if len(found) > DIRECTORY_AT_MOST_BYTES:
+            raise TaskError(f"a directory that does not end; {ARRAYS_AT_MOST} arrays at most")
+        return found
 
 
 _HEADER_AT_MOST_BYTES = 1024
@@ -227,5 +297,7 @@ def _check_header(name: str, stream: IO[bytes], size: int) -> None:
 def _check(name: str, dtype: np.dtype[Any]) -> None:
     if not 1 <= len(name) <= NAME_AT_MOST or "\x00" in name or not name.isprintable():
         raise TaskError("an array's name must have 1 to 200 printable characters")
+    if dtype.itemsize == 0:
+        raise TaskError(f"array {name!r} holds values of no bytes")
     if dtype.kind not in KINDS or dtype.hasobject:
         raise TaskError(f"array {name!r} holds {dtype.kind!r} values; numbers and text only")

@@ -15,9 +15,10 @@ from controller.hub_errors import Refused, Unavailable
 from controller.site import Folder, Settings, SiteError, Tasks
 from tests.controller.rude import DROP, Answer, rude_hub
 
-CREATED = Answer(201, {"id": "site-1", "token_id": "t", "token": None})
+SITE = "10000000-0000-4000-8000-000000000000"
+CREATED = Answer(201, {"id": SITE, "token_id": "t", "token": None})
 USED = Answer(401, {"type": "/problems/unauthorized", "title": "No", "status": 401, "detail": "used"})
-ME = Answer(body={"kind": "site", "id": "site-1", "name": "north"})
+ME = Answer(body={"kind": "site", "id": SITE, "name": "north"})
 
 
 def folder(tmp_path, hub: str = "http://127.0.0.1:1") -> Folder:
@@ -85,7 +86,7 @@ def test_only_dotted_classes_can_be_allowed() -> None:
 def test_a_lost_answer_is_harmless(tmp_path) -> None:
     with rude_hub(DROP, CREATED) as hub:
         made = folder(tmp_path, hub.url)
-        assert made.enrol(made.settings()) == "site-1"
+        assert made.enrol(made.settings()) == SITE
     first, second = hub.seen
     assert (first.body, first.headers["idempotency-key"]) == (second.body, second.headers["idempotency-key"])
     assert made.token().encode() not in first.body
@@ -97,8 +98,8 @@ def test_enrolling_again_after_a_crash_finds_itself_enrolled(tmp_path) -> None:
     with rude_hub(USED, ME) as hub:
         made = folder(tmp_path, hub.url)
         token = made.token()
-        assert made.enrol(made.settings()) == "site-1"
-        assert made.site_id() == "site-1"
+        assert made.enrol(made.settings()) == SITE
+        assert made.site_id() == SITE
     assert hub.seen[0].headers["authorization"] == "Bearer one-time"
     assert hub.seen[1].headers["authorization"] == f"Bearer {token}"
 
@@ -113,8 +114,8 @@ def test_an_enrolment_that_is_not_ours_is_refused(tmp_path) -> None:
 
 def test_an_enrolled_site_asks_nobody(tmp_path) -> None:
     made = folder(tmp_path)
-    (made.path / "site.id").write_text("site-1")
-    assert made.enrol(made.settings()) == "site-1"
+    (made.path / "site.id").write_text(SITE)
+    assert made.enrol(made.settings()) == SITE
 
 
 def test_no_token_is_a_clear_error(tmp_path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import uuid
 from datetime import UTC, datetime
 
 import msgspec
@@ -10,23 +11,30 @@ import pytest
 from controller.answers import Entry, Message
 from controller.state import LeftOut, LogPiece, Made, Outgoing, Report, Seat, State
 
+RUN, PROJECT = "aaaaaaaa-0000-4000-8000-000000000000", "bbbbbbbb-0000-4000-8000-000000000000"
 AT = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def entry(seq: int, kind: str, *, run: str | None = "r", task: int | None = 1, number: int | None = 1, **more) -> Entry:
-    return Entry(seq=seq, kind=kind, created_at=AT, run_id=run, task_seq=task, round=number, **more)
+def entry(seq: int, kind: str, *, run: str | None = RUN, task: int | None = 1, number: int | None = 1, **more) -> Entry:
+    about = {"run_id": run, "task_seq": task, "round": number, "project_id": PROJECT}
+    return Entry(seq=seq, kind=kind, created_at=AT, **about, **more)  # type: ignore[arg-type]
+
+
+def ident(name: str) -> str:
+    """The id of a message that a test calls so."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
 
 
 def message(name: str, kind: str = "update") -> Message:
-    return Message(id=name, kind=kind, body=name.encode(), size_bytes=len(name))
+    return Message(id=ident(name), kind=kind, body=name.encode(), size_bytes=len(name))
 
 
 def report(event: str, seq: int, at: int = 1) -> Report:
-    return Report(at, event, "r", 1, 1, seq, f"key-{at}-{event}", b"{}")
+    return Report(at, event, RUN, 1, 1, seq, f"key-{at}-{event}", b"{}")
 
 
 def body(state: State, name: str) -> bytes | None:
-    found = state.body(name)
+    found = state.body(ident(name))
     return None if found is None else found.body
 
 
@@ -46,12 +54,12 @@ def test_entries_survive_and_come_oldest_first(tmp_path, state) -> None:
     state.take([entry(2, "again"), entry(3, "round_started", facts=msgspec.Raw(b'{"seats": 3}'))])
     again = State(tmp_path / "state.sqlite")
     assert again.taken() == 3
-    assert again.waiting("r") == entry(1, "invited", facts=msgspec.Raw(b"{}"))
+    assert again.waiting(RUN) == entry(1, "invited", facts=msgspec.Raw(b"{}"))
     again.done(1)
-    found = again.waiting("r")
+    found = again.waiting(RUN)
     assert found is not None
     assert (found.seq, bytes(found.facts)) == (3, b'{"seats": 3}')
-    assert again.waiting_runs() == ["r"]
+    assert again.waiting_runs() == [RUN]
     without_run = again.waiting(None)
     assert without_run is not None
     assert without_run.kind == "member_admitted"
@@ -59,7 +67,7 @@ def test_entries_survive_and_come_oldest_first(tmp_path, state) -> None:
 
 def test_bodies_lie_apart_and_go_with_their_round(state) -> None:
     state.take([entry(1, "message", message=message("u1")), entry(2, "message", message=message("u2"))])
-    kept = state.waiting("r")
+    kept = state.waiting(RUN)
     assert kept is not None
     assert kept.message is not None
     assert kept.message.body is None
@@ -72,9 +80,9 @@ def test_bodies_lie_apart_and_go_with_their_round(state) -> None:
 
 def test_a_plain_message_outlives_its_run(state) -> None:
     state.take([entry(1, "message", message=message("hello", "message"))])
-    state.forget_run("r")
+    state.forget_run(RUN)
     assert body(state, "hello") == b"hello"
-    assert state.waiting("r") is None
+    assert state.waiting(RUN) is None
 
 
 @pytest.mark.parametrize(
@@ -99,11 +107,11 @@ def test_what_overtakes_an_entry(state, later: Entry, overtaken: bool) -> None:
 
 def test_a_report_counts_once_and_a_refused_one_does_not(tmp_path, state) -> None:
     def counted() -> int:
-        seat = State(tmp_path / "state.sqlite").seat("r", 1)
+        seat = State(tmp_path / "state.sqlite").seat(RUN, 1)
         assert seat is not None
         return seat.report_seq
 
-    state.keep_seat(Seat("r", 1, 0, b"{}", 1, 1))
+    state.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
     state.keep_report(report("accept", 1))
     state.answered(report("accept", 1), "ok")
     state.keep_report(report("ready", 2))
@@ -114,18 +122,18 @@ def test_a_report_counts_once_and_a_refused_one_does_not(tmp_path, state) -> Non
 
 
 def test_a_repeat_finds_the_report_to_the_byte(tmp_path, state) -> None:
-    kept = Report(7, "submit", "r", 1, 1, 3, "key", b'{"update":"AAA="}')
+    kept = Report(7, "submit", RUN, 1, 1, 3, "key", b'{"update":"AAA="}')
     state.keep_report(kept)
     assert State(tmp_path / "state.sqlite").report(7, "submit") == kept
 
 
 def test_a_finished_run_leaves_nothing_to_do(state) -> None:
-    state.keep_seat(Seat("r", 1, 0, b"{}", 1, 1))
+    state.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
     state.take([entry(1, "invited"), entry(2, "message", message=message("u1")), entry(3, "run_ended")])
     state.keep_report(report("accept", 1))
-    state.forget_run("r")
+    state.forget_run(RUN)
     assert state.waiting_runs() == []
-    assert (state.seat("r", 1), state.reports(1), state.body("u1")) == (None, [], None)
+    assert (state.seat(RUN, 1), state.reports(1), state.body(ident("u1"))) == (None, [], None)
     assert state.taken() == 3
 
 
@@ -135,10 +143,10 @@ def test_what_was_opened_stays_opened(tmp_path, state) -> None:
     state.take([first])
     state.keep_opened(first.message, first, b"content")
     state.take([entry(2, "round_completed", message=message("m1", "model"))])
-    found = State(tmp_path / "state.sqlite").body("m1")
+    found = State(tmp_path / "state.sqlite").body(ident("m1"))
     assert (found.body, found.opened, found.file) == (b"content", True, "")
     state.keep_opened(message("m2", "model"), first, tmp_path / "large")
-    assert state.body("m2").file == str(tmp_path / "large")
+    assert state.body(ident("m2")).file == str(tmp_path / "large")
     assert state.forget_round(entry(9, "round_completed")) == [str(tmp_path / "large")]
 
 
@@ -153,43 +161,43 @@ def test_a_seal_is_opened_in_one_place(tmp_path, state) -> None:
 
 
 def test_a_run_belongs_to_the_project_that_it_was_first_shown_in(tmp_path, state) -> None:
-    assert state.project_of("r") is None
-    state.keep_seat(Seat("r", 1, 0, b"{}", 1, 1))
-    assert state.project_of("r") is None
-    state.keep_seat(Seat("r", 2, 0, b"{}", 1, 1, project_id="p"))
-    assert State(tmp_path / "state.sqlite").project_of("r") == "p"
+    assert state.project_of(RUN) is None
+    state.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
+    assert state.project_of(RUN) is None
+    state.keep_seat(Seat(RUN, 2, 0, b"{}", 1, 1, project_id="p"))
+    assert State(tmp_path / "state.sqlite").project_of(RUN) == "p"
 
 
 def test_a_seat_that_was_given_up_is_known(state) -> None:
-    state.keep_seat(Seat("r", 1, 0, b"{}", 1, 1))
+    state.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
     state.keep_report(report("fail", 1))
-    assert [state.failed_before("r", 1, seq) for seq in (1, 2)] == [False, True]
+    assert [state.failed_before(RUN, 1, seq) for seq in (1, 2)] == [False, True]
 
 
 def test_what_was_made_stays_while_its_report_is_sealed_anew(tmp_path, state) -> None:
-    state.keep_seat(Seat("r", 1, 0, b"{}", 1, 1))
-    made = Made(1, "r", b"packed", "", {"loss": 0.5}, (LeftOut("east", "seal_damaged", "it is"),))
+    state.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
+    made = Made(1, RUN, b"packed", "", {"loss": 0.5}, (LeftOut("east", "seal_damaged", "it is"),))
     state.keep_made(made)
-    state.keep_outgoing(Outgoing(1, "r", b"seal", "file", "artifact"))
+    state.keep_outgoing(Outgoing(1, RUN, b"seal", "file", "artifact"))
     state.keep_report(report("submit", 1))
     state.seal_anew(report("submit", 1))
     again = State(tmp_path / "state.sqlite")
     assert (again.made(1), again.outgoing(1), again.reports(1)) == (made, None, [])
-    assert again.seat("r", 1).report_seq == 0
+    assert again.seat(RUN, 1).report_seq == 0
     state.forget_made(1)
     assert state.made(1) is None
 
 
 def test_pieces_of_a_log_are_numbered_without_gaps(tmp_path, state) -> None:
     for text in ("one", "two"):
-        state.keep_piece(LogPiece("r", 1, 0, "p", 1, 7, text))
-    assert state.next_piece() == LogPiece("r", 1, 1, "p", 1, 7, "one")
-    state.forget_pieces("r", 1, 1)
+        state.keep_piece(LogPiece(RUN, 1, 0, "p", 1, 7, text))
+    assert state.next_piece() == LogPiece(RUN, 1, 1, "p", 1, 7, "one")
+    state.forget_pieces(RUN, 1, 1)
     again = State(tmp_path / "state.sqlite")
-    again.keep_piece(LogPiece("r", 1, 0, "p", 1, 7, "three"))
-    assert again.next_piece() == LogPiece("r", 1, 2, "p", 1, 7, "two")
-    again.forget_pieces("r", 1, 2)
-    assert again.next_piece() == LogPiece("r", 1, 3, "p", 1, 7, "three")
+    again.keep_piece(LogPiece(RUN, 1, 0, "p", 1, 7, "three"))
+    assert again.next_piece() == LogPiece(RUN, 1, 2, "p", 1, 7, "two")
+    again.forget_pieces(RUN, 1, 2)
+    assert again.next_piece() == LogPiece(RUN, 1, 3, "p", 1, 7, "three")
 
 
 def test_a_file_of_an_older_agent_is_brought_up_to_date(tmp_path) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from controller.client import Client
-from controller.hub_errors import Refused, Unavailable
+from controller.hub_errors import Refused, Unacceptable, Unavailable
 from controller.transfer import Damaged, Transfer, Unreadable
 from ops.servers.ports import free_port
 from ops.servers.seaweed import PrivateSeaweed
@@ -44,9 +44,15 @@ class Hub:
     tokens: list[str]
     project: str
     artifacts: Path
+    transfer_hosts: tuple[str, ...] = ()
 
     def client(self, who: int = 1, *, port: int | None = None, give_up_s: float = 60.0) -> Client:
-        return Client(f"http://127.0.0.1:{port or self.port}", self.tokens[who], give_up_s=give_up_s)
+        return Client(
+            f"http://127.0.0.1:{port or self.port}",
+            self.tokens[who],
+            give_up_s=give_up_s,
+            transfer_hosts=self.transfer_hosts,
+        )
 
     def upload(self, source: Path | bytes, key: str, transfer: Transfer | None = None) -> str:
         return (transfer or Transfer(self.client())).upload(source, project_id=self.project, kind="result", key=key)
@@ -368,6 +374,9 @@ def test_bytes_go_to_the_bucket_itself_where_the_operator_allows(
     seaweed: PrivateSeaweed, tmp_path: Path, link: Any, key: str
 ) -> None:
     with running(Granian(tmp_path, [f"artifacts_url={s3_url(seaweed, presign=True)}"])) as hub:
+        with pytest.raises(Unacceptable, match="transfer_hosts"):
+            hub.upload(CONTENT, key)
+        hub.transfer_hosts = (seaweed.endpoint.removeprefix("http://"),)
         past = link(hub, every_bytes=1 << 60, times=0)
         artifact = hub.upload(CONTENT, key, Transfer(hub.client(port=past.port)))
         back = link(hub, every_bytes=1 << 60, times=0, back=True)
