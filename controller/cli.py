@@ -274,6 +274,13 @@ def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     init.add_argument(
         "--allow-plain-http", action="store_true", help="show the token to whoever is on the way to the hub"
     )
+    init.add_argument(
+        "--coordinator",
+        action="append",
+        default=[],
+        metavar="WHO",
+        help="whose that project is: a site's id, or its fingerprint in quotes; without it the first one is believed",
+    )
     init.add_argument("--later", action="store_true", help="enrol at the first `run`")
 
 
