@@ -164,7 +164,9 @@ def _parser() -> argparse.ArgumentParser:
 
     policy = _verbs(nouns, "policies", "limits of RabbitMQ's queues")
     applying = policy.add_parser("apply", parents=[place], help="set them")
-    applying.add_argument("--management", metavar="URL", help="http://user:password@host:15672 of an administrator")
+    applying.add_argument(
+        "--management-file", type=Path, metavar="FILE", help="holds http://user:password@host:15672 of an administrator"
+    )
     applying.add_argument("--vhost", help="the one in FEDYARD_BROKER_URL unless said otherwise")
     applying.set_defaults(does=_apply_policies)
     return parser
@@ -199,10 +201,12 @@ def _verbs(
 
 
 def _up(chosen: argparse.Namespace) -> int:
+    os.umask(0o077)  # all that a hub keeps is for its owner only
     return run_up(chosen.data, os.environ)
 
 
 def _embedded(chosen: argparse.Namespace) -> int:
+    os.umask(0o077)
     return run_embedded(chosen.data, chosen.port, os.environ)
 
 
@@ -315,9 +319,14 @@ def _verify_events(chosen: argparse.Namespace) -> int:
 
 def _apply_policies(chosen: argparse.Namespace) -> int:
     there = recall(chosen.data)
-    url = chosen.management or (there.management if there else None)
+    url = there.management if there else None
+    if chosen.management_file is not None:  # no argument: those are for every user of the machine to read
+        try:
+            url = chosen.management_file.read_text().strip()
+        except OSError as error:
+            raise Unfit(f"{chosen.management_file} cannot be read ({error.strerror})") from None
     if url is None:
-        raise Unfit("say where RabbitMQ's management is: --management http://user:password@host:15672")
+        raise Unfit("say where RabbitMQ's management is: --management-file FILE with http://user:password@host:15672")
     vhost = chosen.vhost or unquote(urlsplit(_settings(chosen).broker_url.split(",")[0]).path.removeprefix("/")) or "/"
     apply_policies(Management.of(url).call, vhost)
     print(f"applied {', '.join(policy['name'] for policy in policies())} to vhost {vhost}")

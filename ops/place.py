@@ -37,10 +37,14 @@ class Whereabouts:
 
 
 @contextmanager
-def only_hub_in(folder: Path) -> Iterator[None]:
-    """Hold the folder for the block; the kernel lets go of it however we end. Raises `InUse`, `Unusable`."""
+def only_hub_in(folder: Path, mode: int = 0o700) -> Iterator[None]:
+    """Hold the folder for the block; the kernel lets go of it however we end. Raises `InUse`, `Unusable`.
+
+    mode: of the folder.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(mode)
         file = (folder / "lock").open("a")
     except OSError as error:
         raise Unusable(f"{folder} cannot be a hub's folder ({error.strerror}): choose another with --data") from None

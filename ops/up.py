@@ -62,7 +62,7 @@ def run_up(folder: Path, environment: Mapping[str, str]) -> int:
     forgive()
     asked = _Asked()
     with ExitStack() as stack:
-        stack.enter_context(only_hub_in(folder))
+        stack.enter_context(only_hub_in(folder, 0o711))  # PostgreSQL's account, where we are root, has to pass
         whereabouts = _servers(folder, environment, stack)
         settings = Settings.read(_ours(whereabouts.environment))
         if settings.embedded:
@@ -179,16 +179,17 @@ def _addresses(folder: Path, whereabouts: Whereabouts) -> str:
     ]
     if whereabouts.management:
         ui = whereabouts.management.rpartition("@")[2]
-        password = kept_secret(folder / "rabbitmq" / f"password-{OPERATOR_USER}")
-        lines.append(f"  RabbitMQ     http://{ui}   log in as {OPERATOR_USER} / {password}")
+        password = folder / "rabbitmq" / f"password-{OPERATOR_USER}"
+        lines.append(f"  RabbitMQ     http://{ui}   log in as {OPERATOR_USER}, password in {password}")
     lines += ["", "  What RabbitMQ's queues mean:"]
     lines += [f"    {queue.name:<15} {queue.meaning}" for queue in QUEUES]
     lines += [
         "    <queue>.DQ      waits before another try",
         f"    <queue>.XQ      dead letters: ./fedyard dead-letters list{data}",
         "",
-        "  The first account (its token is shown once):",
-        f'    ./fedyard account create{data} --organisation "Our hospital" --name ada --role admin',
+        "  The first account (its token goes into a file of yours):",
+        f'    ./fedyard account create{data} --organisation "Our hospital" --name ada --role admin \\',
+        "        --token-file ada.token",
         "",
     ]
     return "\n".join(lines)

@@ -159,6 +159,7 @@ class PrivatePostgres:
 
     def _give_away(self) -> None:
         """What the server's account must read or write belongs to it."""
+        self.folder.chmod(0o700)
         if self._account is not None:
             for path in (self.folder, self.folder / "password"):
                 os.chown(path, self._account.pw_uid, self._account.pw_gid)
@@ -201,5 +202,6 @@ def _reachable(folder: Path, account: pwd.struct_passwd | None) -> Path:
     if not (folder / "moved").exists():  # the folder is new, or was emptied: so is what belongs to it
         shutil.rmtree(elsewhere, ignore_errors=True)
     elsewhere.mkdir(parents=True, exist_ok=True)
+    elsewhere.parent.chmod(0o711)
     (folder / "moved").write_text(f"{elsewhere}\n")
     return elsewhere

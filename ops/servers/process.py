@@ -62,6 +62,8 @@ def kept_secret(path: Path) -> str:
     if not path.exists():
         path.touch(mode=0o600)
         path.write_text(draw_secret())
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
     return path.read_text()
 
 

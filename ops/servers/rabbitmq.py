@@ -38,6 +38,9 @@ class PrivateRabbitmq:
             )
         for name in ("home", "conf", "schema", "generated", "data", "log"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(
+            0o700
+        )  # the broker's own files are for all to read: what lies in queues, its cookie, its logins
         self._home = self.folder / "home"
         self._log = self.folder / "log" / "output.log"
         self._draw = {"amqp": None, "management": management_port, "prometheus": None, "dist": None, "epmd": None}

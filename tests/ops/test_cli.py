@@ -133,14 +133,22 @@ def test_many_organisations_are_all_listed(folder: Path) -> None:
         (("runs", "list"), {"FEDYARD_HEARTBEAT": "1"}, "unknown variable FEDYARD_HEARTBEAT"),
         (("runs", "list"), {"FEDYARD_TICK_EVERY_S": "soon"}, "must be a number"),
         (("policies", "apply"), {}, "--management"),
-        (("policies", "apply", "--management", "http://a:b@127.0.0.1:1"), {}, "management API"),
-        (("policies", "apply", "--management", "http://127.0.0.1:1"), {}, "user:password"),
+        (("policies", "apply", "--management-file", "/no/such/file"), {}, "cannot be read"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(
     folder: Path, arguments: tuple[str, ...], variables: dict[str, str], said: str
 ) -> None:
     assert_told(fedyard(*arguments, "--data", folder, **variables), said)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"), [("http://a:b@127.0.0.1:1", "management API"), ("http://127.0.0.1:1", "user:password")]
+)
+def test_a_management_that_is_none_is_told(folder: Path, tmp_path: Path, url: str, said: str) -> None:
+    file = tmp_path / "management.url"
+    file.write_text(f"{url}\n")
+    assert_told(fedyard("policies", "apply", "--management-file", file, "--data", folder), said)
 
 
 def test_an_odd_note_of_the_hub_is_told(folder: Path) -> None:

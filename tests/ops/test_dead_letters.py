@@ -113,6 +113,8 @@ def test_policies_are_applied(folder: Path, request: pytest.FixtureRequest) -> N
     vhost = rabbitmq.vhost().rpartition("/")[2]
     address = rabbitmq.management_url.removeprefix("http://")
     url = f"http://{rabbitmq.user}:{rabbitmq.password}@{address}"
-    done = fedyard("policies", "apply", "--data", folder, "--management", url, "--vhost", vhost)
+    file = folder / "management.url"
+    file.write_text(url)
+    done = fedyard("policies", "apply", "--data", folder, "--management-file", file, "--vhost", vhost)
     assert done.returncode == 0, done.stderr
     assert "fedyard-commands" in rabbitmq.ctl("list_policies", "-p", vhost)

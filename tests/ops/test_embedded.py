@@ -43,6 +43,8 @@ def test_it_serves_decides_and_stops_cleanly(start: Start, tmp_path: Path) -> No
     status, made = call(api, "/v1/organisations", token, {"name": "Theirs"}, wait=20)
     assert status == 201, made
     family = hub.family()
+    for path in (tmp_path / "hub", *(tmp_path / "hub").rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0, path
     assert hub.end(signal.SIGTERM) == 0, hub.output
     assert gone(family)
 

@@ -52,6 +52,12 @@ def test_it_works_survives_its_own_kill_and_leaves_nothing(start: Start, servers
     for text in ("runs.v1", "log in as operator", "account create"):
         assert text in hub.output
     looks_but_does_not_touch(hub.output)
+    for name in ("rabbitmq", "hub.json", "artifacts"):
+        path = servers_folder / "hub" / name
+        assert path.stat().st_mode & 0o077 == 0, path
+    for secret in (servers_folder / "hub").rglob("password*"):
+        assert secret.stat().st_mode & 0o077 == 0, secret
+        assert secret.read_text() not in hub.output
     token = create_account(servers_folder / "hub")
     assert call(api, "/v1/organisations", token, {"name": "Theirs"}, wait=20)[0] == 201
     accepted = [call(api, "/v1/organisations", token, {"name": f"Number {n}"}) for n in range(10)]
@@ -113,10 +119,10 @@ def test_a_database_that_is_down_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 def looks_but_does_not_touch(output: str) -> None:
-    """The printed login for the management UI lists the queues; it neither takes from one nor empties it."""
-    found = re.search(r"http://(\S+) +log in as (\S+) / (\S+)$", output, re.MULTILINE)
+    """The login that is told for the management UI lists the queues; it neither takes from one nor empties it."""
+    found = re.search(r"http://(\S+) +log in as (\S+), password in (\S+)$", output, re.MULTILINE)
     assert found, output
-    operator = Management(f"http://{found[1]}", found[2], found[3])
+    operator = Management(f"http://{found[1]}", found[2], Path(found[3]).read_text())
     queues = operator.call("GET", "/queues")
     assert isinstance(queues, list)
     assert "runs.v1" in {queue["name"] for queue in queues}
