@@ -27,7 +27,7 @@ from broker.protocol import records as r
 from broker.protocol.commands import Beat, Envelope, Micros, RecordHeartbeats
 from broker.protocol.ids import Id
 from broker.protocol.records import Record, key_of
-from broker.protocol.sweeps import RevokeTokensOf, Sweep
+from broker.protocol.sweeps import RevokeIssuedBy, RevokeTokensOf, Sweep
 from config.clock import Clock
 from config.logs import info_each, unit
 from storage.database import DatabaseUnavailable
@@ -88,7 +88,7 @@ class Refolder:
         mailboxes = self.rows[r.Mailbox].values()
         runs = self.rows[r.Run].values()
         logs = self.rows[r.LogHead].values()
-        rights = any(isinstance(sweep, RevokeTokensOf) for sweep in self.sweeps) or any(
+        rights = any(isinstance(sweep, RevokeTokensOf | RevokeIssuedBy) for sweep in self.sweeps) or any(
             token.revoked_at is not None for token in self.rows[r.Token].values() if isinstance(token, r.Token)
         )
         return Announcement(

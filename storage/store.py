@@ -26,6 +26,7 @@ from broker.protocol.sweeps import (
     LeaveOut,
     MissReceipt,
     QueueEntries,
+    RevokeIssuedBy,
     RevokeTokensOf,
     Sweep,
 )
@@ -200,7 +201,9 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
         case QueueEntries(site_id, after):
             return [(_QUEUE_AGAIN, [site_id, after])]
         case RevokeTokensOf(owner_id, at):
-            return [("UPDATE tokens SET revoked_at = %s WHERE owner_id = %s AND revoked_at IS NULL", [at, owner_id])]
+            return [(_REVOKE_TOKENS_OF, [at, owner_id])]
+        case RevokeIssuedBy(token_id, at):
+            return [(_REVOKE_ISSUED_BY, [at, token_id])]
         case ForgetDeclaration(artifact_id):
             return [("DELETE FROM artifact_declarations WHERE artifact_id = %s", [artifact_id])]
         case LeaveOut(task_run_id, number, site_id, reason):
@@ -265,6 +268,13 @@ _SQLITE = {kind: _sqlite_write(kind) for kind in r.RECORDS}
 _OUTCOMES = f"SELECT {_columns(r.Outcome)} FROM commands WHERE id {{any:uuid}}"
 _OUTBOX = f"SELECT {_columns(r.OutboxRow)} FROM outbox WHERE created_at < %s ORDER BY created_at LIMIT %s"
 
+_REVOKED = (
+    "UPDATE tokens SET revoked_at = %s WHERE revoked_at IS NULL AND id IN (WITH RECURSIVE gone(id) AS ("
+    "SELECT id FROM tokens WHERE {first} = %s"
+    " UNION SELECT issued.id FROM tokens issued JOIN gone ON issued.issued_by = gone.id) SELECT id FROM gone)"
+)
+_REVOKE_TOKENS_OF = _REVOKED.format(first="owner_id")
+_REVOKE_ISSUED_BY = _REVOKED.format(first="issued_by")
 _ACKNOWLEDGE = (
     "UPDATE inbox SET state = 'acknowledged', state_at = %s WHERE site_id = %s AND seq <= %s AND state = 'queued'"
 )

@@ -33,8 +33,9 @@ def issue(call: Call) -> Response:
         label=body.label,
         scopes=sorted(set(body.scopes)),
         expires_at=micros_of(body.expires_at),
+        issued_by=call.caller.token_id,
     )
-    identity = msgspec.structs.replace(command, sha256=NOT_DRAWN) if secret else command
+    identity = msgspec.structs.replace(command, issued_by=None, sha256=NOT_DRAWN if secret else sha256)
     return write(call, command, secret=secret, identity=identity, shows_token=True)
 
 

@@ -9,7 +9,7 @@ from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind
 from broker.protocol.ledger import Named, read_name
-from broker.protocol.sweeps import RevokeTokensOf
+from broker.protocol.sweeps import RevokeIssuedBy, RevokeTokensOf
 
 
 def change_history(draft: Draft, command: c.ChangeHistory) -> Decision:
@@ -83,6 +83,7 @@ def _revoke_token(draft: Draft, sha256: str) -> bool:
     if token is None or token.revoked_at is not None:
         return False
     draft.change(token, revoked_at=draft.now)
+    draft.sweep(RevokeIssuedBy(token.id, draft.now))
     owner = draft.get(r.Account if token.owner_kind == "account" else r.Site, token.owner_id)
     if owner is not None:
         facts = {"token_id": token.id, "reason": REVOKED_BEFORE}

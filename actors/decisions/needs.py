@@ -39,9 +39,10 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912, PLR0915 - one b
             return Needs(organisations={organisation}, token_hashes={sha256}, revocations=_secret(sha256))
         case c.DisableAccount(account_id=account):
             return Needs(accounts={account})
-        case c.IssueToken(owner_kind=kind, owner_id=owner, sha256=sha256):
+        case c.IssueToken(owner_kind=kind, owner_id=owner, sha256=sha256, issued_by=issuer):
             owners = Needs(accounts={owner}) if kind == "account" else Needs(sites={owner})
             owners.token_hashes = {sha256}
+            owners.tokens = _some(issuer)
             owners.revocations = _secret(sha256)
             return owners
         case c.RevokeToken(token_id=token):

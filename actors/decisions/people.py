@@ -10,8 +10,9 @@ from actors.decisions.telling import put_on_record
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind, Notice
+from broker.protocol.ids import Id
 from broker.protocol.ledger import name_of_enrolment, name_of_token
-from broker.protocol.sweeps import RevokeTokensOf
+from broker.protocol.sweeps import RevokeIssuedBy, RevokeTokensOf
 
 
 def create_organisation(draft: Draft, command: c.CreateOrganisation) -> Decision:
@@ -55,7 +56,14 @@ def secret_known(draft: Draft, sha256: str) -> bool:
 
 
 def add_token(
-    draft: Draft, owner_kind: str, owner_id: str, sha256: str, label: str, scopes: str, expires_at: int | None
+    draft: Draft,
+    owner_kind: str,
+    owner_id: str,
+    sha256: str,
+    label: str,
+    scopes: str,
+    expires_at: int | None,
+    issued_by: Id | None = None,
 ) -> r.Token:
     """A new token by its hash. 409 if the hash is known: a secret belongs to one token."""
     if secret_known(draft, sha256):
@@ -71,6 +79,7 @@ def add_token(
         scopes=scopes,
         created_at=draft.now,
         expires_at=expires_at,
+        issued_by=issued_by,
     )
     draft.put(token)
     return token
@@ -89,12 +98,36 @@ def disable_account(draft: Draft, command: c.DisableAccount) -> Decision:
 def issue_token(draft: Draft, command: c.IssueToken) -> Decision:
     owner, organisation_id = _live_owner(draft, command.owner_kind, command.owner_id)
     scopes = " ".join(scope for scope in ("read", "write") if scope in command.scopes)
-    token = add_token(draft, command.owner_kind, owner, command.sha256, command.label, scopes, command.expires_at)
+    until = _within_issuer(draft, command)
+    token = add_token(draft, command.owner_kind, owner, command.sha256, command.label, scopes, until, command.issued_by)
     facts: dict[str, Any] = {"token_id": token.id, "owner_id": owner, "label": token.label, "scopes": scopes}
     facts |= {"expires_at": token.expires_at} if token.expires_at is not None else {}
     draft.event(("organisation", organisation_id), EventKind.TOKEN_ISSUED, facts)
     _tell_owner(draft, token, EventKind.TOKEN_ISSUED, Notice.TOKEN_ISSUED, facts)
     return draft.accept({"id": token.id}, 201)
+
+
+def _within_issuer(draft: Draft, command: c.IssueToken) -> int | None:
+    """When the new token expires: as asked for, or with the one that issues it. 403 or 422 for more than that has."""
+    if command.issued_by is None:
+        return command.expires_at
+    issuer = draft.get(r.Token, command.issued_by)
+    if issuer is None or issuer.revoked_at is not None or (issuer.expires_at or draft.now + 1) <= draft.now:
+        raise forbidden("the token with which this was asked for is revoked or has expired")
+    if beyond := set(command.scopes) - set(issuer.scopes.split()):
+        detail = f"token {issuer.id} lacks the scope {min(beyond)!r} and cannot hand it on"
+        raise Refused(403, "scope_missing", "Scope missing", detail)
+    if issuer.expires_at is None or command.expires_at is None:
+        return command.expires_at if issuer.expires_at is None else issuer.expires_at
+    if command.expires_at > issuer.expires_at:
+        raise Refused(
+            422,
+            "outlives_issuer",
+            "Outlives its issuer",
+            f"token {issuer.id}, with which this one is issued, expires earlier; choose an earlier time, or leave "
+            "it out for the same time",
+        )
+    return command.expires_at
 
 
 def _tell_owner(draft: Draft, token: r.Token, event: EventKind, notice: Notice, facts: dict[str, Any]) -> None:
@@ -111,6 +144,7 @@ def revoke_token(draft: Draft, command: c.RevokeToken) -> Decision:
         raise missing("token", command.token_id) from None
     if token.revoked_at is None:
         draft.change(token, revoked_at=draft.now)
+        draft.sweep(RevokeIssuedBy(token.id, draft.now))
         facts = {"token_id": token.id, "owner_id": token.owner_id, "label": token.label}
         draft.event(("organisation", organisation_id), EventKind.TOKEN_REVOKED, facts)
         _tell_owner(draft, token, EventKind.TOKEN_REVOKED, Notice.TOKEN_REVOKED, facts)

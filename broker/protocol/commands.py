@@ -190,7 +190,10 @@ class DisableAccount(Command, frozen=True, tag="disable_account"):
 
 
 class IssueToken(Command, frozen=True, tag="issue_token"):
-    """A further token for an account or a site; `scopes` can only narrow what its owner may do."""
+    """A further token for an account or a site; `scopes` can only narrow what its owner may do.
+
+    issued_by: the token with which it is asked for. It outlives that one in nothing: neither scopes nor time.
+    """
 
     owner_kind: Literal["account", "site"]
     owner_id: Id
@@ -198,6 +201,7 @@ class IssueToken(Command, frozen=True, tag="issue_token"):
     label: Name
     scopes: Annotated[list[Literal["read", "write"]], msgspec.Meta(min_length=1, max_length=2)]
     expires_at: Micros | None = None
+    issued_by: Id | None = None
 
 
 class RevokeToken(Command, frozen=True, tag="revoke_token"):

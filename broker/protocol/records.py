@@ -41,7 +41,10 @@ class Account(Record, frozen=True):
 
 
 class Token(Record, frozen=True):
-    """A bearer token's hash. `scopes` is "read" or "read write"."""
+    """A bearer token's hash. `scopes` is "read" or "read write".
+
+    issued_by: the token with which it was asked for; None for the first one of an account or a site.
+    """
 
     TABLE = "tokens"
     id: Id
@@ -53,6 +56,7 @@ class Token(Record, frozen=True):
     created_at: Micros
     expires_at: Micros | None = None
     revoked_at: Micros | None = None
+    issued_by: Id | None = None
 
 
 class Enrolment(Record, frozen=True):

@@ -25,8 +25,15 @@ class QueueEntries(msgspec.Struct, frozen=True):
     after: int
 
 
+class RevokeIssuedBy(msgspec.Struct, frozen=True):
+    """Every token that was issued with this one, and with those, stops working."""
+
+    token_id: Id
+    at: Micros
+
+
 class RevokeTokensOf(msgspec.Struct, frozen=True):
-    """Every token of this account or site stops working."""
+    """Every token of this account or site stops working, and what was issued with them."""
 
     owner_id: Id
     at: Micros
@@ -66,5 +73,12 @@ class MissReceipt(msgspec.Struct, frozen=True):
 
 
 Sweep: TypeAlias = (
-    AcknowledgeEntries | QueueEntries | RevokeTokensOf | ForgetBefore | ForgetDeclaration | LeaveOut | MissReceipt
+    AcknowledgeEntries
+    | QueueEntries
+    | RevokeIssuedBy
+    | RevokeTokensOf
+    | ForgetBefore
+    | ForgetDeclaration
+    | LeaveOut
+    | MissReceipt
 )

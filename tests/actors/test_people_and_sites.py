@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -185,3 +187,71 @@ def test_a_live_run_keeps_its_tasks_and_holds_its_project(hub: Hub) -> None:
     hub.ok(c.ArchiveProject(project_id=project), sites[0])
     assert hub.refused(c.StartRun(project_id=project), sites[0]) == (409, "project_archived")
     assert hub.refused(c.UpdateProject(project_id=project, description="x"), sites[1])[0] in (403, 404, 409)
+
+
+class TestIssuedTokens:
+    """A token gives on no more than it has, and what it gave goes with it."""
+
+    def token_of(self, hub: Hub, by: Subject) -> r.Token:
+        return hub.rows(r.Token, "owner_id = %s ORDER BY created_at", by.id)[0]
+
+    def issue(self, hub: Hub, owner: Subject, by: Subject, issuer: str, name: str, **more: Any) -> str:
+        return hub.ok(self.asking(owner, issuer, name, **more), by)["id"]
+
+    def asking(self, owner: Subject, issuer: str, name: str, **more: Any) -> c.IssueToken:
+        more.setdefault("scopes", ["read", "write"])
+        return c.IssueToken(
+            owner_kind="site" if owner.kind == "site" else "account",
+            owner_id=owner.id,
+            sha256=sha256_hex(name.encode()),
+            label=name,
+            issued_by=issuer,
+            **more,
+        )
+
+    def live(self, hub: Hub) -> set[str]:
+        return {token.label for token in hub.rows(r.Token, "revoked_at IS NULL AND label <> 'first'")}
+
+    def test_revoking_one_reaches_what_it_issued(self, hub: Hub) -> None:
+        site = hub.site("one")
+        member = hub.account(site.organisation_id or "", "member")
+        first = self.token_of(hub, member).id
+        second = self.issue(hub, member, member, first, "second")
+        third = self.issue(hub, site, member, second, "third")
+        self.issue(hub, site, site, third, "fourth")
+        self.issue(hub, site, member, first, "beside")
+        assert self.live(hub) == {"second", "third", "fourth", "beside"}
+        hub.ok(c.RevokeToken(token_id=second), member)
+        assert self.live(hub) == {"beside"}
+        assert hub.refused(self.asking(site, third, "fifth"), site) == (403, "forbidden")
+
+    def test_in_one_batch_too(self, hub: Hub) -> None:
+        site = hub.site("one")
+        first = self.token_of(hub, site).id
+        second = self.issue(hub, site, site, first, "second")
+        third = self.issue(hub, site, site, second, "third")
+        batch = [c.RevokeToken(token_id=second), self.asking(site, third, "fourth"), self.asking(site, second, "fifth")]
+        hub.batch([hub.envelope(command, site) for command in batch])
+        assert self.live(hub) == set()
+
+    def test_a_disabled_account_takes_along_what_it_issued(self, hub: Hub) -> None:
+        site = hub.site("one")
+        member = hub.account(site.organisation_id or "", "member")
+        self.issue(hub, site, member, self.token_of(hub, member).id, "for the site")
+        hub.ok(c.DisableAccount(account_id=member.id))
+        assert self.live(hub) == set()
+        assert self.token_of(hub, site).revoked_at is None
+
+    def test_none_lives_longer_or_may_more(self, hub: Hub) -> None:
+        site = hub.site("one")
+        first = self.token_of(hub, site).id
+        until = hub.clock.now() + 60 * SECOND
+        short = self.issue(hub, site, site, first, "short", scopes=["read"], expires_at=until)
+        assert hub.refused(self.asking(site, short, "wide", expires_at=until), site) == (403, "scope_missing")
+        long = self.asking(site, short, "long", scopes=["read"], expires_at=until + 1)
+        assert hub.refused(long, site) == (422, "outlives_issuer")
+        self.issue(hub, site, site, short, "same", scopes=["read"])
+        (same,) = hub.rows(r.Token, "label = %s", "same")
+        assert same.expires_at == until
+        hub.clock.sleep(61)
+        assert hub.refused(self.asking(site, short, "late", scopes=["read"]), site) == (403, "forbidden")

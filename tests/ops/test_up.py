@@ -52,7 +52,7 @@ def test_it_works_survives_its_own_kill_and_leaves_nothing(start: Start, servers
     for text in ("runs.v1", "log in as operator", "account create"):
         assert text in hub.output
     looks_but_does_not_touch(hub.output)
-    for name in ("rabbitmq", "hub.json", "artifacts"):
+    for name in ("rabbitmq", "hub.json"):
         path = servers_folder / "hub" / name
         assert path.stat().st_mode & 0o077 == 0, path
     for secret in (servers_folder / "hub").rglob("password*"):
