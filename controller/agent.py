@@ -79,6 +79,7 @@ class Agent:
         self._keyed = threading.Event()
         self._failure: BaseException | None = None
         self._caught_up = False
+        self._told_clock: str | None = None
         self._lock = threading.Lock()
         self._workers: dict[str | None, threading.Thread] = {}
 
@@ -237,9 +238,17 @@ class Agent:
         while not self._closing.is_set():
             try:
                 pause = self.client.heartbeat(self.site_id)
+                self._tell_clock()
             except Unavailable as error:
                 self._log("heartbeat lost", detail=str(error))
             self._clock.wait(self._closing, jitter(pause, 0.1))
+
+    def _tell_clock(self) -> None:
+        """Say it once when this machine's clock and the hub's are far apart, and again when that has changed."""
+        off = self.client.clock_off()
+        if (off is None) != (self._told_clock is None):
+            self._log("clock", detail=off or "this site's clock and the hub's agree again")
+        self._told_clock = off
 
     def _tend(self) -> None:
         """The sealing keys: one is published before anything else is asked of the hub, and renewed in time."""

@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -24,7 +25,7 @@ from urllib3.connection import HTTPConnection
 from controller import answers as a
 from controller import wire
 from controller.addresses import beside, hub_origin
-from controller.clock import Clock, SystemClock, draw_key, jitter
+from controller.clock import Clock, SystemClock, draw_key, jitter, micros_now, moment
 from controller.hub_errors import Passing, Refused, Unacceptable, Unavailable
 from controller.structs import prepare_structs
 
@@ -56,6 +57,8 @@ CARRY_CONNECT_WITHIN_S = 15.0
 """Also how long the other side may take no bytes at all while it is sent some."""
 CARRY_WITHIN_S = 60.0
 
+CLOCK_OFF_MICROS = 300_000_000
+"""Clocks that differ by more than five minutes are told of: keys and seals go by them."""
 UNSENT_BYTES = 65_536
 """What the kernel may hold back beyond what is on its way: a cut loses it, and has it counted as sent."""
 _SOCKET_OPTIONS = [
@@ -102,6 +105,7 @@ class Calls:
         self._origin = hub_origin(hub, allow_plain_http=allow_plain_http)
         self._transfer_hosts, self._allow_plain_http = frozenset(transfer_hosts), allow_plain_http
         prepare_structs()
+        self._clocks = (0, 0)
         self.hub = hub.rstrip("/")
         self.give_up_s = give_up_s
         self._clock = clock or SystemClock()
@@ -251,6 +255,23 @@ class Calls:
             self.pause(PAUSE_FIRST_S)
         raise Unavailable(f"{call}: {location} is still undecided after {self.give_up_s:g} s")
 
+    def clock_off(self) -> str | None:
+        """A sentence with both times, if this machine's clock and the hub's were far apart at the last answer."""
+        hub, ours = self._clocks
+        if abs(hub - ours) <= CLOCK_OFF_MICROS:
+            return None
+        return (
+            f"clock: this site's said {moment(ours)} when the hub's said {moment(hub)}; set right which is wrong (NTP)"
+        )
+
+    def _compare_clocks(self, date: str) -> None:
+        """date: as HTTP says it, to the second. What is none is not compared."""
+        try:
+            hub = parsedate_to_datetime(date)
+        except (ValueError, TypeError, OverflowError):
+            return
+        self._clocks = int(hub.timestamp()) * 1_000_000, micros_now()
+
     def _once(self, request: _Request) -> tuple[int, bytes, str]:
         headers = {**self._headers, **request.headers}
         if request.body is not None:
@@ -271,6 +292,7 @@ class Calls:
             content = self._content(response, limit)
         except urllib3.exceptions.HTTPError as error:
             raise Passing(f"no answer ({type(error).__name__})") from None
+        self._compare_clocks(response.headers.get("Date", ""))
         if content is None:
             raise Unavailable(f"{request}: the answer has more than {limit} bytes, or takes over {READ_WITHIN_S:g} s")
         if response.status in WORTH_READING:

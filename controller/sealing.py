@@ -25,6 +25,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from controller import segments
+from controller.clock import moment
 from controller.durable import whole
 from controller.keys import CONTENT_KEY_BYTES, SUITE, WRAP_BYTES, Key, identity_hash, unwrap, wrap
 from controller.seal_errors import (
@@ -447,7 +448,7 @@ def _verified(found: Seal, expected: Address, opener: Opener) -> bytes:
     if found.address() != expected:
         raise Readdressed(f"{found} was sealed for {_differences(found.address(), expected)}")
     if header.expires <= opener.now:
-        raise Expired(f"{found} was good until {header.expires}; it is {opener.now}")
+        raise Expired(f"{found} was good until {moment(header.expires)}; this site's clock says {moment(opener.now)}")
     return _content_key(found, opener.keys)
 
 

@@ -31,7 +31,16 @@ from controller.paths import Outside, under
 from controller.patience import Halted, Overtaken, Patience
 from controller.payloads import Payloads, Submission
 from controller.receipts import NO_MODEL, Receipts
-from controller.seal_errors import NotConsented, NotRecipient, OlderModel, SealError, TaskDiffers
+from controller.seal_errors import (
+    Expired,
+    NoKey,
+    NotConsented,
+    NotRecipient,
+    OlderModel,
+    SealError,
+    TaskDiffers,
+    WrongEpoch,
+)
 from controller.sealing import Digests, Origin
 from controller.site import Folder, Settings
 from controller.state import LeftOut, Made, Report, RunTask, Seat, State
@@ -45,6 +54,8 @@ SEAL_TRIES = 5
 REASON_AT_MOST = 500
 DISK = (OSError, sqlite3.OperationalError)
 PLACES = 4
+BY_THE_CLOCK = (Expired, NoKey, WrongEpoch)
+"""What a site whose clock is wrong meets with."""
 UNUSABLE = "task_unusable"
 """Why a site is left out whose update the task itself named: its sentence is the detail."""
 
@@ -354,7 +365,7 @@ class Steps:
             failure = str(error)[:REASON_AT_MOST]
             self._log("aggregation refused", entry=entry.seq, run=entry.run_id, reason=error.slug, detail=str(error))
         except SealError as error:
-            failure = _reason(error)
+            failure = self._why(error)
             if isinstance(error, Changed):
                 raise
         except Refused as error:
@@ -619,7 +630,12 @@ class Steps:
         """A payload that cannot be opened or sealed fails the seat, with its reason."""
         if isinstance(error, Changed):
             raise error
-        self._report(entry, "fail", reason=_reason(error))
+        self._report(entry, "fail", reason=self._why(error))
+
+    def _why(self, error: SealError) -> str:
+        """The reason of a failed seal; with both clocks, if they are far apart and it may come of that."""
+        off = self.client.clock_off() if isinstance(error, BY_THE_CLOCK) else None
+        return _reason(error) if off is None else f"{off}; {_reason(error)}"[:REASON_AT_MOST]
 
     def _computed(
         self, entry: Entry, hook: str, spec: TaskSpec, seat: Seat | None, updates: list[jobs.Submitted] | None = None

@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from controller.clock import moment
 from controller.durable import write_whole
 from controller.keys import Key, fingerprint, hex_groups, parse_fingerprint
 from controller.seal_errors import (
@@ -145,7 +146,7 @@ class Trust:
         if member.key_state == "revoked":
             raise KeyRevoked(f"{key} was revoked")
         if key.expires <= now:
-            raise Expired(f"{key} was good until {key.expires}; it is {now}")
+            raise Expired(f"{key} was good until {moment(key.expires)}; this site's clock says {moment(now)}")
         if key.epoch < pin.epoch:
             raise RolledBack(f"the hub shows epoch {key.epoch} of site {pin.name} ({pin.site_id}) after {pin.epoch}")
         return key

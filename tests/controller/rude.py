@@ -70,7 +70,7 @@ def rude_hub(*answers: Answer) -> Iterator[RudeHub]:
                 self.connection.close()
                 return
             content = answer.raw if answer.raw is not None else json.dumps(answer.body).encode()
-            self.send_response(answer.status)
+            self.send_response_only(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from controller.tasks import TaskError, Update
+from controller.tasks import TaskError, Unusable, Update
 from controller.tasks.arrays import FILE_FROM_BYTES, TOGETHER_AT_MOST_BYTES, Updates, pack, save, unpack
 
 NAMES = st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_size=1, max_size=20)
@@ -173,3 +173,36 @@ def test_a_file_can_be_opened_by_numpy(tmp_path) -> None:
 def test_an_update_that_is_gone_says_so() -> None:
     with pytest.raises(TaskError, match="gone"):
         unpack(b"")
+
+
+@pytest.mark.parametrize(
+    ("array", "share"),
+    [
+        (np.random.default_rng(1).normal(size=200_000), (0.99, 1.01)),
+        (np.random.default_rng(1).normal(size=1000).astype("f4"), (0.9, 1.2)),
+        (np.where(np.arange(400_000) % 20 == 0, 0.5, 0.0), (1.0, 1.01)),
+        (np.where(np.arange(40_000) % 20 == 0, 0.5, 0.0), (0.0, 0.1)),
+        (np.random.default_rng(1).integers(0, 50, (30, 900)).T, (0.0, 0.3)),
+        (np.zeros(2000), (0.0, 0.2)),
+    ],
+)
+def test_small_content_that_gains_from_it_is_compressed(tmp_path, array, share) -> None:
+    packed = pack({"w": array}, large=tmp_path / "large")
+    size = packed.stat().st_size if not isinstance(packed, bytes) else len(packed)
+    assert share[0] <= size / array.nbytes <= share[1]
+    back = unpack(packed)
+    assert not isinstance(back, bytes)
+    np.testing.assert_array_equal(back["w"], array)
+    with np.load(save(packed, tmp_path / "model"), allow_pickle=False) as opened:
+        np.testing.assert_array_equal(opened["w"], array)
+
+
+def test_a_masked_array_is_not_packed_as_if_nothing_were_masked() -> None:
+    with pytest.raises(TaskError, match="masked"):
+        pack({"w": np.ma.masked_array([1.0, 2.0], mask=[False, True])})
+
+
+def test_an_update_that_cannot_be_unpacked_names_its_site() -> None:
+    with pytest.raises(Unusable) as caught:
+        Updates([("a", pack(b"x"), {}), ("b", b"FYa1 and no more", {})], 1000)
+    assert list(caught.value.updates) == ["b"]
