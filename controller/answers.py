@@ -428,7 +428,7 @@ class Event(Answer, frozen=True, kw_only=True):
 class Artifact(Answer, frozen=True, kw_only=True):
     """A payload of any size. chunk_digests: raw SHA-256s, one after the other; seal: with our own wrap alone.
 
-    downloads: Addresses | None
+    downloads: where each chunk may be read beside the hub. Lists come without the last four fields.
     """
 
     id: w.Uuid
@@ -446,7 +446,7 @@ class Artifact(Answer, frozen=True, kw_only=True):
     chunk_bytes: Literal[4_194_304] = 4_194_304
     chunk_digests: w.Digests | None = None
     seal: w.Body | None = None
-    downloads: dict[str, str] | None = None
+    downloads: Addresses | None = None
 
     def __repr__(self) -> str:
         return f"Artifact(id={self.id!r}, kind={self.kind!r}, size_bytes={self.size_bytes}, digest={self.digest!r})"
@@ -455,7 +455,7 @@ class Artifact(Answer, frozen=True, kw_only=True):
 class Chunks(Answer, frozen=True, kw_only=True):
     """How far an upload is. partial: bytes that are there of chunks that were cut off; None: those begin anew.
 
-    uploads: Addresses | None
+    uploads: where needed chunks may be put beside the hub.
     """
 
     state: w.Slug
@@ -464,7 +464,7 @@ class Chunks(Answer, frozen=True, kw_only=True):
     have: ChunkNumbers
     need: ChunkNumbers
     partial: Annotated[dict[w.Name, w.Seq], Meta(max_length=CHUNKS_AT_MOST)] | None = None
-    uploads: dict[str, str] | None = None
+    uploads: Addresses | None = None
 
     def __repr__(self) -> str:
         return f"Chunks({self.state}, {len(self.have)} there, {len(self.need)} needed)"
