@@ -36,7 +36,7 @@ from controller.keys import fingerprint, words
 from controller.notices import told
 from controller.seal_errors import IdentityChanged, SealError
 from controller.show import run_table, watch
-from controller.site import Settings, SiteError
+from controller.site import Settings, SiteError, client_to
 from controller.state import KEEP_ENTRIES, State
 from controller.stopping import on_stop_signal
 from controller.trust import Changed
@@ -99,6 +99,7 @@ def _init(chosen: argparse.Namespace) -> None:
     except msgspec.ValidationError as error:
         raise UsageError(str(error)) from None
     folder = folder_of(chosen)
+    client_to(settings, token)  # refuses an unprotected hub before anything is written
     folder.create(settings, token)
     print(f"wrote {folder.path / 'site.toml'}")
     for join in settings.join:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from controller.tasks import TaskError, Unusable, Update
-from controller.tasks.arrays import FILE_FROM_BYTES, TOGETHER_AT_MOST_BYTES, Updates, pack, save, unpack
+from controller.tasks.arrays import FILE_FROM_BYTES, TOGETHER_AT_MOST_BYTES, Updates, pack, save, unpack, unpacked_bytes
 
 NAMES = st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_size=1, max_size=20)
 KINDS = st.one_of(
@@ -206,3 +206,58 @@ def test_an_update_that_cannot_be_unpacked_names_its_site() -> None:
     with pytest.raises(Unusable) as caught:
         Updates([("a", pack(b"x"), {}), ("b", b"FYa1 and no more", {})], 1000)
     assert list(caught.value.updates) == ["b"]
+
+
+def foreign(*entries: tuple[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """As another program than `pack` would make it."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", compression=how) as made:
+        for name, content in entries:
+            made.writestr(name, content)
+    return b"FYa1" + out.getvalue()
+
+
+def npy_bytes(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+def test_an_archive_that_grows_a_thousandfold_is_not_unpacked() -> None:
+    bomb = foreign(("a.npy", npy_bytes(np.zeros(8 * FILE_FROM_BYTES, dtype=np.uint8))))
+    assert len(bomb) < FILE_FROM_BYTES / 8
+    with pytest.raises(TaskError, match="compressed"):
+        unpack(bomb)
+
+
+def test_a_directory_without_an_end_is_not_parsed() -> None:
+    """Neither where one is asked for the content, nor where only its size is."""
+    bomb = foreign(*((f"{number}.npy", b"") for number in range(12_000)))
+    with pytest.raises(TaskError, match="directory"):
+        unpack(bomb)
+    assert unpacked_bytes(bomb) == len(bomb)
+
+
+def test_values_of_no_bytes_promise_nothing() -> None:
+    header = b"{'descr': '|S0', 'fortran_order': False, 'shape': (1000000000000,), }"
+    header += b" " * (117 - len(header)) + b"\n"
+    with pytest.raises(TaskError):
+        unpack(foreign(("a.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)))
+
+
+def test_a_header_that_nests_without_an_end() -> None:
+    header = b"(" * 9000 + b"\n"
+    with pytest.raises(TaskError):
+        unpack(foreign(("a.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)))
+
+
+def test_small_updates_that_unpack_to_much_are_not_held_at_once() -> None:
+    """They count by what they take in memory, not by what they have on the way."""
+    one = pack({"w": np.zeros(FILE_FROM_BYTES - 1, dtype=np.uint8)})
+    assert isinstance(one, bytes)
+    count = TOGETHER_AT_MOST_BYTES // FILE_FROM_BYTES + 1
+    assert count * len(one) < TOGETHER_AT_MOST_BYTES // 100
+    many = Updates([(str(number), one, {}) for number in range(count)], 2**30)
+    assert many[0] is not many[0]
+    few = Updates([("a", one, {})], 2**30)
+    assert few[0] is few[0]

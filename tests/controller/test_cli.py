@@ -101,6 +101,23 @@ def test_a_folder_without_a_site_says_how_to_make_one(tmp_path, capsys) -> None:
     assert "fedyard-site init" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_token_goes_over_plain_http_only_if_the_site_allows_it(tmp_path, capsys, allowed: bool) -> None:
+    (tmp_path / "enrolment").write_text("fyd_secret")
+    there = ("--folder", str(tmp_path / "north"), "init", "--hub", "http://hub.example", "--name", "north", "--later")
+    flag = ["--allow-plain-http"] if allowed else []
+    code = main([*there, "--token-file", str(tmp_path / "enrolment"), *flag])
+    told = capsys.readouterr().err
+    assert (code, (tmp_path / "north" / "site.toml").exists()) == ((0, True) if allowed else (1, False))
+    assert allowed or ("https" in told and "allow_plain_http" in told and told.count("\n") == 1)
+    if allowed:
+        site_toml = tmp_path / "north" / "site.toml"
+        assert "allow_plain_http = true" in site_toml.read_text()
+        site_toml.write_text(site_toml.read_text().replace("allow_plain_http = true", "allow_plain_http = false"))
+        assert main(["--folder", str(tmp_path / "north"), "run"]) == 1
+        assert "allow_plain_http" in capsys.readouterr().err
+
+
 def test_the_inbox_shows_what_came(site, tmp_path) -> None:
     north, name = site("north")
     project = f"r {tmp_path.name}"
