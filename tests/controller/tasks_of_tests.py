@@ -181,7 +181,12 @@ def _exit(context: Context) -> Result:
     raise AssertionError("not reached")
 
 
+def _seeds(context: Context) -> Result:
+    return Result(b"fine", {"seed": context.seed, "site_seed": context.site_seed})
+
+
 ODD = {
+    "seeds": _seeds,
     "nan": _nan,
     "many": _many,
     "no_metrics": _no_metrics,

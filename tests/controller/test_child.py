@@ -226,6 +226,22 @@ def test_what_no_frame_can_hold_is_told_and_harms_nobody(tmp_path, child) -> Non
     assert child.call(job(tmp_path, "train"), never).error == ""
 
 
+def test_one_seed_is_the_same_at_all_sites_and_the_other_is_each_sites_own(tmp_path, child) -> None:
+    """Both are the same again in another process, and others in another round or run."""
+    asked = job(tmp_path, "train", "Odd", how="seeds")
+
+    def seeds(**changes: object) -> tuple[int, int]:
+        done = child.call(msgspec.structs.replace(asked, **changes), never)
+        return int(done.metrics["seed"]), int(done.metrics["site_seed"])
+
+    here, there = seeds(), seeds(site_id="t")
+    assert here[0] == there[0]
+    assert len({*here, *there}) == 3
+    child.end()
+    assert seeds() == here
+    assert len({here, seeds(round=2), seeds(run_id="another"), seeds(task_seq=2)}) == 4
+
+
 def test_what_a_task_starts_ends_when_it_is_asked_to(tmp_path, child) -> None:
     finished = child.call(job(tmp_path, "train", "Odd", how="signal"), never)
     assert float(unpack(finished.packed.where)["ended"][0]) == signal.SIGTERM
