@@ -22,6 +22,7 @@ LONG = (
     "controller/test_agent.py",
     "web/test_fuzzing.py",
     "controller/test_sealed.py",
+    "web/test_rights.py",
     "chaos/test_run.py",
     "demo/test_demo.py",
     "simulation/test_planted_bugs.py",

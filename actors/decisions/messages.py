@@ -32,8 +32,6 @@ def _post(draft: Draft, sender: r.Site, index: int, new: c.NewMessage, default_t
     membership = draft.get(r.Membership, new.project_id, sender.id)
     if project is None or membership is None or membership.state != MemberState.ACTIVE:
         raise missing("project", new.project_id)
-    if project.archived_at is not None:
-        raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
     if new.kind in RESERVED_KINDS:
         raise Refused(
             422,
@@ -53,6 +51,8 @@ def _post(draft: Draft, sender: r.Site, index: int, new: c.NewMessage, default_t
     body, artifact = new.body or b"", None
     if new.artifact_id is not None:
         artifact = carry(draft, new.artifact_id, Place(project.id, sender.id, new.run_id), message_id)
+    if project.archived_at is not None:
+        raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
     sealed_for = sealing.Place(project, sender, new.kind, readers, readers, new.run_id)
     sealing.checked(draft, sealed_for, new.body, sealing.outside(artifact))
     ttl_s = new.ttl_s if new.ttl_s is not None else default_ttl_s
