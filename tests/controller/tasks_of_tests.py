@@ -113,7 +113,8 @@ def start_sleepers() -> None:
         os.write(told, str(again).encode())
         os._exit(0)
     pids.append(int(os.read(daemon, 20)))
-    (_here() / "pids").write_text(" ".join(map(str, pids)))
+    (_here() / "pids.new").write_text(" ".join(map(str, pids)))
+    (_here() / "pids.new").rename(_here() / "pids")
 
 
 def _nan(context: Context) -> Result:
@@ -181,12 +182,20 @@ def _exit(context: Context) -> Result:
     raise AssertionError("not reached")
 
 
+def _busy_sleepers(context: Context) -> Result:
+    start_sleepers()
+    while not context.stopping():
+        time.sleep(0.02)
+    raise Stopped
+
+
 def _seeds(context: Context) -> Result:
     return Result(b"fine", {"seed": context.seed, "site_seed": context.site_seed})
 
 
 ODD = {
     "seeds": _seeds,
+    "busy_sleepers": _busy_sleepers,
     "nan": _nan,
     "many": _many,
     "no_metrics": _no_metrics,

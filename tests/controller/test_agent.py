@@ -12,6 +12,7 @@ import pytest
 
 from controller.answers import Run
 from controller.tasks.arrays import unpack
+from tests.controller.test_child import sleepers
 from tests.controller.world import TASKS, Project, SiteProcess, World, joining, project_of, wire_to
 from tests.ops.program import Program, create_account, gone, until
 from tests.signals import to_another_thread
@@ -452,3 +453,16 @@ def test_a_hub_that_is_killed_and_comes_back_finds_its_sites_at_work(tmp_path) -
         first.end(signal.SIGKILL)
         if second is not None:
             second.end()
+
+
+@pytest.mark.parametrize("end", ["stopped run", "SIGKILL", "SIGTERM"])
+def test_what_a_task_started_ends_with_its_run_and_with_its_agent(sites, end: str) -> None:
+    project = project_of(sites, model="Odd", parameters={"how": "busy_sleepers"})
+    east = sites[1]
+    run_id = project.start()
+    running = sleepers(east.path)
+    if end == "stopped run":
+        project.coordinator.stop_run(run_id)
+    else:
+        east.end(signal.Signals[end])
+    until(lambda: gone(running))
