@@ -323,6 +323,7 @@ def report_missing_receipt(draft: Draft, command: c.ReportMissingReceipt) -> Dec
     if submission.missing_receipt:
         return draft.accept(answer)
     draft.sweep(MissReceipt(task.id, command.round, site.id, command.reason))
+    draft.put(run)  # it shows the submission, so it counts one version up
     facts: dict[str, object] = {"task": task.name, "round": command.round, "reason": command.reason}
     progress.run_event(draft, run, EventKind.RECEIPT_MISSING, facts, site.id)
     draft.notify(

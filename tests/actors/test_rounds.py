@@ -286,7 +286,9 @@ def test_a_site_that_does_not_find_its_update_is_on_record_and_its_coordinator_t
     sites, run = aggregating(hub)
     hub.aggregate(run, sites[0], 1)
     said = {"site_id": sites[2].id, "round": 1, "reason": "not_named"}
+    version = hub.run(run).version
     assert hub.ok(missing(run, sites[2]), sites[2]) == said
+    assert hub.run(run).version == version + 1
     assert hub.ok(missing(run, sites[2], "no_model"), sites[2]) == said
     (event,) = hub.rows(r.Event, "kind = %s", EventKind.RECEIPT_MISSING)
     assert (event.run_id, event.site_id) == (run, sites[2].id)

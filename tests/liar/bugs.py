@@ -1,0 +1,59 @@
+"""Planted bugs: a rule of the agent taken away, for the time of one scenario. The scenario must notice each.
+
+The agents of these tests run in this process, so that what is swapped here is swapped in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import controller.contract
+import controller.receipts
+
+Swap = tuple[Any, str, Any]
+"""Owner, attribute, the value that it has for the time of the scenario."""
+
+
+@dataclass(frozen=True)
+class Bug:
+    """about: what is wrong, in a sentence."""
+
+    name: str
+    about: str
+    swaps: tuple[Swap, ...]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@contextmanager
+def planted(bug: Bug) -> Iterator[None]:
+    """The bug is there for the block."""
+    with ExitStack() as stack:
+        for owner, name, value in bug.swaps:
+            stack.callback(setattr, owner, name, owner.__dict__[name])
+            setattr(owner, name, value)
+        yield
+
+
+NO_DIGEST_CHECK = Bug(
+    "no_digest_check",
+    "the coordinator's agent takes updates of whatever task and model",
+    ((controller.contract, "why_left_out", lambda _origin, _task, _models: None),),
+)
+LIST_BELIEVED = Bug(
+    "list_believed",
+    "the coordinator's agent aggregates what the hub lists, whatever it holds itself",
+    (
+        (controller.contract, "not_listed", lambda _here, _listed, _held: []),
+        (controller.contract, "check_list", lambda _here, _listed, _held: None),
+    ),
+)
+NO_RECEIPT_CHECK = Bug(
+    "no_receipt_check",
+    "a site is content with a model that does not name its update",
+    ((controller.receipts, "missing", lambda _origin, _own: ""),),
+)
