@@ -33,7 +33,11 @@ TASK, MODEL, OTHER = "aa" * 32, "bb" * 32, "cc" * 32
 parameters = st.dictionaries(
     st.text(max_size=5).filter(lambda text: text.isprintable()),
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.just("größe"),
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**63), 2**63 - 1)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.just("größe"),
         lambda inner: st.lists(inner, max_size=3),
         max_leaves=5,
     ),
@@ -67,7 +71,7 @@ def test_the_digest_of_a_task_is_that_of_the_second_program(parameters: dict[str
         {"parameters": {"Rate": 0.1}},
         {"rounds": 3},
         {"aggregate": False},
-        {"who": ["x"]},
+        {"who": ["aaaaaaaa-0000-4000-8000-000000000000"]},
         {"contract": {"quorum": 0.5}},
     ],
 )

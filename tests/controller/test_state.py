@@ -228,11 +228,11 @@ def test_reprs_show_no_payload(state) -> None:
 def test_updates_that_were_opened_are_held_with_what_their_headers_said(state) -> None:
     entries = [entry(n, "message", number=n, message=message(f"m{n}")) for n in (1, 2)]
     state.take(entries)
-    assert state.held_updates("r") == []
-    origin = Origin("aa" * 32, "r", 1, 2, Digests("bb" * 32, None))
+    assert state.held_updates(RUN) == []
+    origin = Origin("aa" * 32, RUN, 1, 2, Digests("bb" * 32, None))
     state.keep_opened(message("m2"), entries[1], b"plain", origin)
-    assert state.held_updates("r") == [Held("m2", None, "r", 1, 2)]
-    found = state.body("m2")
+    assert state.held_updates(RUN) == [Held(ident("m2"), None, RUN, 1, 2)]
+    found = state.body(ident("m2"))
     assert found is not None
     assert (found.body, found.origin) == (b"plain", origin)
     assert state.held_updates("other") == []
@@ -243,42 +243,42 @@ def test_what_was_sealed_is_known_by_its_round_until_the_run_ends(state) -> None
     for number, digest in ((1, "one"), (1, "anew"), (2, "two")):
         state.keep_sealed(entry(9, "aggregate", number=number), "model", digest, made_of)
     state.keep_sealed(entry(9, "round_started", number=3), "update", "", None)
-    assert state.sealed("r", 1, 1, "model") == {"one": made_of, "anew": made_of}
-    assert state.sealed("r", 1, 3, "update") == {"": None}
-    assert [state.newest_sealed("r", 1, below) for below in (1, 2, 3, 9)] == [None, 1, 2, 2]
-    assert not state.ended("r")
-    state.forget_run("r")
-    assert state.ended("r")
-    assert state.sealed("r", 1, 1, "model") == {}
+    assert state.sealed(RUN, 1, 1, "model") == {"one": made_of, "anew": made_of}
+    assert state.sealed(RUN, 1, 3, "update") == {"": None}
+    assert [state.newest_sealed(RUN, 1, below) for below in (1, 2, 3, 9)] == [None, 1, 2, 2]
+    assert not state.ended(RUN)
+    state.forget_run(RUN)
+    assert state.ended(RUN)
+    assert state.sealed(RUN, 1, 1, "model") == {}
 
 
 def test_tasks_are_held_as_they_were_first_shown(state) -> None:
-    task = RunTask("r", 1, "aa" * 32, b"{}", ("east", "north"))
-    assert state.run_task("r", 1) is None
+    task = RunTask(RUN, 1, "aa" * 32, b"{}", ("east", "north"))
+    assert state.run_task(RUN, 1) is None
     state.keep_run_task(task)
-    assert state.run_task("r", 1) == task
+    assert state.run_task(RUN, 1) == task
     state.keep_own_tasks("p", [("aa" * 32, "train")])
     state.keep_own_tasks("p", [("bb" * 32, "train")])
     assert state.own_tasks("p") == {"aa" * 32: "train", "bb" * 32: "train"}
     assert state.own_tasks("q") == {}
-    state.forget_run("r")
-    assert state.run_task("r", 1) is None
+    state.forget_run(RUN)
+    assert state.run_task(RUN, 1) is None
 
 
 def test_a_receipt_is_settled_once_and_a_missing_one_outlives_its_run(tmp_path, state) -> None:
     for number in (1, 2, 3):
-        state.await_receipt(entry(number, "round_started", number=number, project_id="p"))
-        state.await_receipt(entry(number, "round_started", number=number, project_id="p"))
-    first, second, _ = state.awaited_receipts("r", 1)
+        state.await_receipt(entry(number, "round_started", number=number))
+        state.await_receipt(entry(number, "round_started", number=number))
+    first, second, _ = state.awaited_receipts(RUN, 1)
     gone = msgspec.structs.replace(second, outcome="missing", reason="not_named", at=7, key="k")
     state.settle_receipt(msgspec.structs.replace(first, outcome="found"))
     state.settle_receipt(gone)
     state.settle_receipt(msgspec.structs.replace(second, outcome="found"))
-    assert [one.round for one in state.awaited_receipts("r")] == [3]
-    state.forget_run("r")
+    assert [one.round for one in state.awaited_receipts(RUN)] == [3]
+    state.forget_run(RUN)
     again = State(tmp_path / "state.sqlite")
     assert again.missing_receipts(untold=True) == [gone] == again.missing_receipts()
-    assert gone == Receipt("r", 1, 2, "p", "missing", "not_named", 7, "k")
+    assert gone == Receipt(RUN, 1, 2, PROJECT, "missing", "not_named", 7, "k")
     again.receipt_told(gone, "ok")
     assert again.missing_receipts(untold=True) == []
     assert [one.hub for one in again.missing_receipts()] == ["ok"]
