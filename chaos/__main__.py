@@ -46,7 +46,7 @@ def main() -> int:
     for number in SIGNALS:
         signal.signal(number, _ended)
     try:
-        with only_hub_in(asked.folder):
+        with only_hub_in(asked.folder, 0o711):
             return _Test(asked, console).run()
     except (ChaosError, ServerError, ManagementError, DatabaseUnavailable, InUse) as error:
         print(f"chaos: {error}", file=sys.stderr)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
 from controller import cli_models, cli_projects, cli_sealed
 from controller.agent import Agent
@@ -36,6 +35,7 @@ from controller.keys import fingerprint, words
 from controller.notices import told
 from controller.seal_errors import IdentityChanged, SealError
 from controller.show import run_table, watch
+from controller.shown import plain_output, terminal
 from controller.site import Settings, SiteError, client_to
 from controller.state import KEEP_ENTRIES, State
 from controller.stopping import on_stop_signal
@@ -52,6 +52,11 @@ IDENTITY_CHANGED = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 done; 1 refused or unavailable; 2 asked wrongly; 3 an identity changed; 70 our fault; 130 interrupted."""
+    with plain_output():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         code: int = chosen.do(chosen) or 0
@@ -156,7 +161,7 @@ def _inbox(chosen: argparse.Namespace) -> None:
         if (sentence := told(entry, site_id)) is not None:
             sentences.append(f"{entry.seq}  {sentence}")
     state.close()
-    Console().print(table)
+    terminal().print(table)
     for sentence in sentences:
         print(sentence)
 
@@ -205,7 +210,7 @@ def _run_show(chosen: argparse.Namespace) -> None:
     client = client_of(folder_of(chosen))
     if chosen.run:
         run = client.run(run_named(client, chosen.run).id)
-        Console().print(run_table(run, names_of(client)))
+        terminal().print(run_table(run, names_of(client)))
         if run.detail:
             print(run.detail)
         return
@@ -214,7 +219,7 @@ def _run_show(chosen: argparse.Namespace) -> None:
     for run in client.runs():
         name = f"{projects.get(run.project_id, run.project_id)}/{run.number}"
         table.add_row(name, str(run.attempt), run.state, run.reason, run.id)
-    Console().print(table)
+    terminal().print(table)
 
 
 def _run_watch(chosen: argparse.Namespace) -> int:
@@ -224,7 +229,7 @@ def _run_watch(chosen: argparse.Namespace) -> int:
 
 def _watched(client: Client, run_id: str) -> int:
     """Show a run until it is finished; 0 if it succeeded."""
-    run = watch(client, run_id, names_of(client), Console())
+    run = watch(client, run_id, names_of(client), terminal())
     return 0 if run.state == "succeeded" else 1
 
 

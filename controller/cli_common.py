@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from rich.table import Table
 
 from controller.answers import Project, Run
 from controller.client import Client
@@ -19,6 +18,7 @@ from controller.consents import Wanted, choose
 from controller.courier import Courier
 from controller.joining import Joining
 from controller.sealing import Address
+from controller.shown import ShownTable
 from controller.site import Folder, client_to
 from controller.state import State
 from controller.tasks import TaskError
@@ -113,8 +113,8 @@ def run_named(client: Client, text: str) -> Run:
     return max(runs, key=lambda run: run.attempt)
 
 
-def table_of(*headings: str) -> Table:
-    table = Table()
+def table_of(*headings: str) -> ShownTable:
+    table = ShownTable()
     for heading in headings:
         table.add_column(heading, overflow="fold")
     return table

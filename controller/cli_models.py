@@ -6,14 +6,13 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
-
 from controller import answers as a
 from controller.cli_common import UsageError, client_of, command, courier_of, folder_of, project_named, table_of
 from controller.client import Client
 from controller.courier import Courier
 from controller.seal_errors import Gone, NotRecipient
 from controller.sealing import Address
+from controller.shown import terminal
 from controller.tasks.arrays import write
 
 DIGITS_SHOWN = 16
@@ -60,7 +59,7 @@ def _print(client: Client, project: a.Project, models: list[a.Model]) -> None:
             model.digest[:DIGITS_SHOWN],
             ", ".join(f"{name} {value:.6g}" for name, value in sorted(model.metrics.items())),
         )
-    Console().print(table)
+    terminal().print(table)
 
 
 def _fetch(chosen: argparse.Namespace, client: Client, project: a.Project, model: a.Model) -> None:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 from rich.markup import escape
 
 from controller.answers import Project, TaskSpec
@@ -38,6 +37,7 @@ from controller.consents import (
 from controller.contract import task_digest
 from controller.hub_errors import Refused, Unavailable
 from controller.keys import MICROS, fingerprint, hex_groups, words
+from controller.shown import terminal
 from controller.site import Folder
 from controller.state import State
 
@@ -92,7 +92,7 @@ def _receipts(chosen: argparse.Namespace) -> int:
         at = datetime.fromtimestamp(one.at / MICROS, UTC).isoformat(timespec="seconds")
         told = {"": "not yet", "ok": "yes"}.get(one.hub, one.hub)
         table.add_row(one.run_id, str(one.task_seq), str(one.round), one.project_id, at, one.reason, told)
-    Console().print(table)
+    terminal().print(table)
     return 1
 
 
@@ -161,7 +161,7 @@ def _tasks(chosen: argparse.Namespace) -> None:
         contract = f"quorum {task.contract.quorum:g} ({task.contract.quorum_of})"
         parameters = escape(msgspec.json.encode(task.parameters).decode())
         table.add_row(task.name, escape(task.model), str(task.rounds), parameters, contract, digest[:16], given)
-    Console().print(table)
+    terminal().print(table)
 
 
 def _list(chosen: argparse.Namespace) -> None:
@@ -179,7 +179,7 @@ def _list(chosen: argparse.Namespace) -> None:
             _served(consents.get(project.id), project),
             project.id,
         )
-    Console().print(table)
+    terminal().print(table)
 
 
 def _served(consent: Consent | None, project: Project) -> str:
@@ -286,7 +286,7 @@ def _members(chosen: argparse.Namespace) -> None:
     table = table_of("site", "role", "state", "notes", "id")
     for member in client.members(project_named(client, chosen.name).id):
         table.add_row(member.site_name or "", member.role or "", member.state, member.notes or "", member.site_id)
-    Console().print(table)
+    terminal().print(table)
 
 
 def _approve(chosen: argparse.Namespace) -> None:

@@ -8,8 +8,6 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-
 from controller import answers as a
 from controller.cli_common import (
     NOWHERE,
@@ -31,6 +29,7 @@ from controller.keys import MICROS, fingerprint, hex_groups, words
 from controller.logs import KIND, Piece
 from controller.seal_errors import Malformed, Replayed, SealError
 from controller.sealing import Address
+from controller.shown import terminal
 from controller.site import Folder
 from controller.trust import Member, Pin, named
 from controller.upkeep import tend
@@ -81,7 +80,7 @@ def _keys(chosen: argparse.Namespace) -> None:
         until = _time(epoch.gone_at) if epoch.state == "superseded" else ""
         state = epoch.state if epoch.published or epoch.revoked else "not published"
         table.add_row(str(epoch.key.epoch), state, _time(epoch.key.created), _time(epoch.key.expires), until)
-    Console().print(table)
+    terminal().print(table)
 
 
 def _rotate(chosen: argparse.Namespace) -> None:

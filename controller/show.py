@@ -9,9 +9,11 @@ from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from controller.answers import Round, Run, Submission, TaskRun
 from controller.client import LONG_POLL_AT_MOST_S, Client
+from controller.shown import ShownTable, shown
 
 _NOTHING = "·"
 _ROUND_OVER = ("completed", "failed", "cancelled")
@@ -96,10 +98,12 @@ def _told(client: Client, run: Run, names: Mapping[str, str], console: Console) 
         for text in _sentences(run, names):
             if text not in said:
                 said.add(text)
-                console.print(text, highlight=False, soft_wrap=True, markup=False)
+                console.print(shown(text), highlight=False, soft_wrap=True, markup=False)
         if run.finished:
             reason = f" ({run.reason})" if run.reason else ""
-            console.print(f"run {run.number}, attempt {run.attempt}: {run.state}{reason}", highlight=False)
+            console.print(
+                shown(f"run {run.number}, attempt {run.attempt}: {run.state}{reason}"), highlight=False, markup=False
+            )
             return run
         run = client.run(run.id, after=run.version, wait=LONG_POLL_AT_MOST_S)
 
@@ -123,7 +127,7 @@ def _numbers(*named: tuple[str, float | None]) -> str:
 def run_table(run: Run, names: Mapping[str, str], at_most: int | None = None) -> Table:
     """The run as a table by round and site; the last `at_most` lines of it."""
     title = f"run {run.number}, attempt {run.attempt}: {run.state}" + (f" ({run.reason})" if run.reason else "")
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = ShownTable(title=Text(shown(title)), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     for heading in ("task", "round", "stage", "site", "state"):
         table.add_column(heading, no_wrap=True)
     for heading in ("seconds", "local accuracy", "global accuracy"):

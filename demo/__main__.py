@@ -46,7 +46,7 @@ def main() -> int:
 def _told(chosen: Chosen) -> int:
     try:
         with Processes() as processes:
-            return 0 if Demo(chosen, processes, Console()).tell() else 1
+            return 0 if Demo(chosen, processes, Console(markup=False)).tell() else 1
     except (DemoError, HubError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

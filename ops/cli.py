@@ -21,6 +21,7 @@ from broker.protocol.routes import QUEUES
 from config.clock import SystemClock
 from config.logs import forgive
 from config.settings import Settings, SettingsError
+from controller.shown import plain_output
 from ops import accounts, dead_letters, runs
 from ops.embedded import run_embedded
 from ops.management import Management, ManagementError
@@ -55,6 +56,11 @@ EXPECTED = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. 0 done, 1 found wanting, 2 not possible, 70 our fault, 130 interrupted."""
+    with plain_output():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     chosen = _parser().parse_args(arguments)
     does: Does = chosen.does
     try:

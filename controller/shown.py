@@ -1,0 +1,77 @@
+"""Others' text at a terminal: what would steer it, reorder the line or hide becomes visible, and its length bounded.
+
+One home for both command lines. Names, notes, reasons, descriptions, log texts and problems come from other people; a
+terminal obeys escape sequences in them, rich its markup, and a reader believes a line that was reordered.
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+CELL_AT_MOST = 500
+"""Characters of one cell of a table."""
+LINE_AT_MOST = 20_000
+"""Characters of one line."""
+_HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Categories of Unicode: controls, format characters (bidi, zero width), surrogates, unassigned, line separators."""
+
+
+def shown(text: str, at_most: int = CELL_AT_MOST, *, lines: bool = False) -> str:
+    """The text as it may be put before people. lines: its line breaks and tabs stay."""
+    plain = text if text.isascii() and text.isprintable() else "".join(_visible(one, lines=lines) for one in text)
+    return plain if len(plain) <= at_most else f"{plain[:at_most]}… ({len(plain) - at_most} characters more)"
+
+
+def _visible(character: str, *, lines: bool) -> str:
+    if unicodedata.category(character) not in _HIDDEN or (lines and character in "\n\t"):
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+class ShownTable(Table):
+    """A table whose cells are others' text: no markup, no control characters."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """One row; a cell that is text is shown as it is."""
+        super().add_row(*(Text(shown(cell)) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
+class Plain:
+    """A stream that lets through nothing that steers a terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.raw = stream
+
+    def write(self, text: str) -> int:
+        lines = text.split("\n")
+        self.raw.write("\n".join(shown(line, LINE_AT_MOST, lines=True) for line in lines))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+
+@contextmanager
+def plain_output() -> Iterator[None]:
+    """For the block whatever is printed is made visible. Tables go by `terminal`, which writes escapes of its own."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = Plain(sys.stdout), Plain(sys.stderr)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def terminal() -> Console:
+    """The console for tables; text is printed to it through `shown`, without markup."""
+    stream = sys.stdout
+    return Console(file=stream.raw if isinstance(stream, Plain) else stream, markup=False, emoji=False)
