@@ -40,10 +40,42 @@ class Settings:
     )
     web_host: str = _option("127.0.0.1", "address that the web listens on")
     web_port: int = _option(8080, "port that the web listens on; 0 lets the system choose (embedded only)", 0, 65535)
-    web_threads: int = _option(512, "threads of the web process; every waiting poll holds one", 8, 4096)
+    web_threads: int = _option(640, "threads of the web process; every waiting poll holds one", 8, 4096)
     waiting_polls: int = _option(
         448, "polls, streams and waits held open at once; beyond it 503 with Retry-After", 4, 4032
     )
+    polls_per_caller: int = _option(
+        16, "of them for one caller: one more ends its oldest one, which answers with what it has", 1, 4032
+    )
+    bodies: int = _option(
+        128,
+        "request bodies that are read at once, as far as there are threads; beyond it 503 with Retry-After",
+        4,
+        4032,
+    )
+    writes_per_caller: int = _option(
+        32, "writes of one caller under way at once, from before their body is read; beyond it 429", 1, 4032
+    )
+    writes_per_s: float = _option(
+        50.0, "writes of one caller per second, those of ten seconds at once; beyond it 429", 0.1, 1_000_000
+    )
+    reads_per_s: float = _option(
+        200.0, "reads of one caller per second, those of ten seconds at once; beyond it 429", 0.1, 1_000_000
+    )
+    request_within_s: float = _option(
+        45.0,
+        "how long a request may be under way, its body and the longest wait (30 s) included, beyond the seconds that "
+        "its bytes take at the least rate; then its connection is cut off",
+        1,
+        3600,
+    )
+    unread_within_s: float = _option(
+        20.0, "how long an answer may lie unread, beyond the seconds that its bytes take at the least rate", 1, 3600
+    )
+    least_rate_bytes: int = _option(
+        16_384, "bytes per second that a client sends or reads at least, once the time before is over", 1, 1_073_741_824
+    )
+    connections: int = _option(8192, "connections of the web process at once; of one address half of them", 16, 65_536)
     database_pool: int = _option(8, "database connections of the web process", 1, 64)
     decide_at_most: int = _option(500, "commands decided in one transaction", 1, 5000)
     heartbeat_every_s: float = _option(30.0, "how often a site shall call; silent after three of these", 0.2, 3600)
@@ -92,6 +124,7 @@ class Settings:
     transfers: int = _option(
         32, "chunks and artifacts on their way through the web at once; beyond it 503 with Retry-After", 1, 4032
     )
+    transfers_per_caller: int = _option(8, "of them for one caller; beyond it 429", 1, 4032)
     log_level: str = _option("INFO", "DEBUG, INFO, WARNING or ERROR")
 
     def __post_init__(self) -> None:
@@ -129,6 +162,11 @@ class Settings:
     def embedded(self) -> bool:
         """True if web, decider, relay and ticker share one process."""
         return self.broker_url.startswith("embedded:")
+
+    @property
+    def bodies_at_once(self) -> int:
+        """So many that there is a thread left for whoever sends none, when all polls are open as well."""
+        return min(self.bodies, max(4, (self.web_threads - self.waiting_polls) * 3 // 4))
 
     @property
     def silent_after_s(self) -> float:

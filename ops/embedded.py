@@ -22,12 +22,14 @@ from config.clock import Clock, SystemClock
 from config.logs import forgive, set_up_logs, unit
 from config.settings import Settings, SettingsError, path_url
 from config.stopping import on_stop_signal
+from ops.channels import Channel
 from ops.place import Unusable, Whereabouts, only_hub_in, remember
 from storage.database import open_database
 from storage.migrate import migrate
 from storage.opening import open_blobs
 from storage.signals import DirectSignals
 from web.app import close, create_app, release
+from web.connections import Connections, limits_of, make_room
 from web.hub import Hub
 
 if TYPE_CHECKING:
@@ -37,7 +39,17 @@ ANSWERS_WITHIN_S = 5.0
 BODY_LIMIT_BYTES = 33_554_432
 """What waitress takes in at most before it hangs up; below, the app itself answers 413 with a problem."""
 
-EMBEDDED_DEFAULTS = {"FEDYARD_WEB_THREADS": "128", "FEDYARD_WAITING_POLLS": "112", "FEDYARD_TRANSFERS": "8"}
+BODY_IN_MEMORY_BYTES = 65_536
+"""Of each body that is on its way, which anybody may begin; the rest waits in a file."""
+
+EMBEDDED_DEFAULTS = {
+    "FEDYARD_WEB_THREADS": "160",
+    "FEDYARD_WAITING_POLLS": "112",
+    "FEDYARD_WRITES_PER_CALLER": "16",
+    "FEDYARD_TRANSFERS": "8",
+    "FEDYARD_TRANSFERS_PER_CALLER": "4",
+    "FEDYARD_CONNECTIONS": "2048",
+}
 """One process with all parts in it waits for fewer clients than a web process of its own."""
 
 _log = logging.getLogger(__name__)
@@ -59,13 +71,18 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
         stack.callback(broker.close)
         signals = DirectSignals()
         stack.callback(signals.close)
-        app = create_app(Hub(settings, database, broker, signals, clock, open_blobs(settings.artifacts_url, clock)))
+        room = make_room(settings.connections)
+        blobs = open_blobs(settings.artifacts_url, clock)
+        connections = Connections(limits_of(settings, room), clock)
+        app = create_app(Hub(settings, database, broker, signals, clock, blobs, connections=connections))
         decider = partial(run_decider, announce=signals.announce)
         # Last in, first out: the web stops before the ticker, the decider last of the three.
         for name, role in (("decider", decider), ("relay", run_relay), ("ticker", run_ticker)):
             stack.enter_context(_running(name, partial(role, settings), stop, failed))
         stack.callback(close, app)
-        server = _server(app, settings)
+        server = _server(app, settings, room)
+        connections.watch(server.effective_port)
+        stack.callback(connections.close)
         stack.callback(server.task_dispatcher.shutdown)
         on_stop_signal(partial(_stop, stop, server))
         api = f"http://{settings.web_host}:{server.effective_port}"
@@ -125,28 +142,32 @@ def _running(
         thread.join()
 
 
-def _server(app: Flask, settings: Settings) -> Any:
+def _server(app: Flask, settings: Settings, room: int) -> Any:
     try:
-        return _listening(app, settings)
+        return _listening(app, settings, room)
     except OSError as error:
         address = f"{settings.web_host}:{settings.web_port}"
         raise Unusable(f"cannot listen on {address} ({error.strerror}): choose another port with --port") from None
 
 
-def _listening(app: Flask, settings: Settings) -> Any:
-    return create_server(
+def _listening(app: Flask, settings: Settings, room: int) -> Any:
+    server = create_server(
         app,
         host=settings.web_host,
         port=settings.web_port,
         threads=settings.web_threads,
-        connection_limit=2 * settings.web_threads,
+        connection_limit=room,
         backlog=1024,
         asyncore_use_poll=True,
         asyncore_loop_timeout=1,
         channel_timeout=120,
+        channel_request_lookahead=1,
         max_request_body_size=BODY_LIMIT_BYTES,
+        inbuf_overflow=BODY_IN_MEMORY_BYTES,
         ident="fedyard",
     )
+    server.channel_class = Channel
+    return server
 
 
 def _stop(stop: threading.Event, server: Any) -> None:

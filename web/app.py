@@ -27,6 +27,7 @@ from web.hub import Hub
 from web.kept import Kept
 from web.metrics import Counts, Metrics
 from web.routing import operations, url_map
+from web.shares import Shares
 from web.transfers import Transfers
 from web.waiting import Newest, Undecided, Waiting
 from web.wellbeing import Last, Remembered
@@ -73,15 +74,23 @@ def web_of(app: Flask) -> Web:
 def _assemble(hub: Hub) -> Web:
     clock = hub.clock
     beats = Beats(hub.publisher, clock)
-    waiting = Waiting(hub.settings.waiting_polls, clock, hub.occupied)
+    waiting = Waiting(hub.settings.waiting_polls, clock, hub.occupied, hub.settings.polls_per_caller)
     metrics = Metrics()
-    transfers = Transfers(hub.settings.transfers, hub.occupied)
-    metrics.registry.register(Counts(hub.database, clock, waiting, beats, transfers))
+    transfers = Transfers(hub.settings.transfers, hub.occupied, hub.settings.transfers_per_caller)
+    shares = Shares(
+        reads_per_s=hub.settings.reads_per_s,
+        writes_per_s=hub.settings.writes_per_s,
+        writes_each=hub.settings.writes_per_caller,
+        bodies=hub.settings.bodies_at_once,
+        clock=clock,
+    )
+    metrics.registry.register(Counts(hub.database, clock, waiting, beats, transfers, shares, hub.connections))
     web = Web(
         hub=hub,
         tokens=Tokens(Gathering(functools.partial(people.bearers, hub.database)).read, clock),
         beats=beats,
         waiting=waiting,
+        shares=shares,
         newest=Newest(clock),
         undecided=Undecided(clock),
         metrics=metrics,

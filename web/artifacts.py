@@ -103,7 +103,7 @@ def put_chunk(call: Call) -> Response:
     if length is None:
         raise Refused(411, "length_required", "say Content-Length; a chunk has 4 MiB at most")
     content = Incoming(call.request, length)
-    with call.web.transfers.place("in") as place:
+    with call.web.transfers.place("in", call.caller.subject) as place:
         try:
             there, chunk = _take_in(call, content, length)
             if there == chunk.size_bytes or content.taken == length:
@@ -172,7 +172,7 @@ def read(call: Call) -> Response:
     if wanted is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.size_bytes}"
     stack = ExitStack()
-    place = stack.enter_context(call.web.transfers.place("out"))
+    place = stack.enter_context(call.web.transfers.place("out", call.caller.subject))
     content = _handed_out(call, ident, found, range(start, end), stack, place)
     response = Response(content, 200 if wanted is None else 206, headers, content_type=OCTETS)
     response.call_on_close(stack.close)
@@ -292,7 +292,7 @@ OPERATIONS = (
         takes="The bytes",
         answers={200: ChunkBegun},
         nothing="The chunk is whole, checked, and durably there",
-        problems=(409, 411, 422, 507),
+        problems=(408, 409, 411, 422, 507),
     ),
     Operation(
         method="POST",

@@ -24,11 +24,15 @@ from web.kept import Kept
 from web.metrics import Metrics
 from web.operations import Operation
 from web.parsing import body_of, query_of
+from web.shares import Shares
 from web.transfers import Transfers
-from web.waiting import Newest, Undecided, Waiting
+from web.waiting import Guest, Newest, Undecided, Waiting
 from web.wellbeing import Last, Remembered
 
 _json = msgspec.json.Encoder()
+
+WHEN_GONE = "fedyard.when_gone"
+"""In a request's environment, where the server can tell that a client hung up: takes what is to be called then."""
 
 NO_ONE = Bearer(subject=Subject(kind="enrolment", id=HUB), scopes=frozenset(), token_id=None, expires_at=None)
 """The caller of an open operation: may do nothing."""
@@ -42,6 +46,7 @@ class Web:
     tokens: Tokens
     beats: Beats
     waiting: Waiting
+    shares: Shares
     newest: Newest
     undecided: Undecided
     metrics: Metrics
@@ -67,6 +72,13 @@ class Call:
     path: Mapping[str, Any]
     query: Any
     body: Any
+    kept_back: bool = False
+    """It may have one of the places that are kept back."""
+
+    @property
+    def guest(self) -> Guest:
+        """The caller as one who waits."""
+        return Guest(self.caller.subject, self.request.environ.get(WHEN_GONE))
 
     def id(self, name: str) -> str:
         return str(self.path[name])
@@ -97,19 +109,32 @@ def written(value: object) -> bytes:
 
 
 def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, Any]], Response]:
-    """What answers an operation: takes the request and its path's parameters."""
+    """What answers an operation: takes the request and its path's parameters.
+
+    No body is read before it is known whose it is, and that the caller has a share left for it.
+    """
     limit = web.hub.settings.request_limit_bytes
 
     def view(request: Request, path: Mapping[str, Any]) -> Response:
-        caller = NO_ONE
-        if operation.who:
-            caller = web.tokens.caller(request.headers.get("Authorization"))
-            web.beats.note(caller)
-            allow(caller, operation.who, operation.scope)
+        if not operation.who:
+            return operation.does(Call(web, request, NO_ONE, path, query_of(request, operation.query), None))
+        caller = web.tokens.caller(request.headers.get("Authorization"))
+        web.beats.note(caller)
+        allow(caller, operation.who, operation.scope)
+        if not operation.write:
+            if not operation.takes:  # bytes have places of their own
+                web.shares.reads.take(caller.subject.id)
+            return answered(request, caller, path)
+        web.shares.writes.take(caller.subject.id)
+        with web.shares.under_way.place(caller.subject, kept_back=operation.kept_back):
+            return answered(request, caller, path)
+
+    def answered(request: Request, caller: Bearer, path: Mapping[str, Any]) -> Response:
         query = query_of(request, operation.query)
         body = None
         if operation.body is not None:
-            body = body_of(request, operation.body, limit, optional=operation.optional)
-        return operation.does(Call(web, request, caller, path, query, body))
+            with web.shares.bodies.place(caller.subject, kept_back=operation.kept_back):
+                body = body_of(request, operation.body, limit, optional=operation.optional)
+        return operation.does(Call(web, request, caller, path, query, body, operation.kept_back))
 
     return view

@@ -11,6 +11,7 @@ from config.settings import Settings
 from storage.artifacts import Blobs
 from storage.database import Database
 from storage.signals import Signals
+from web.connections import Connections
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Hub:
     """settings.web_threads and settings.waiting_polls must be those of the server that serves the app.
 
     occupied: called when a request begins to hold its thread for long; some servers have to be told.
+    connections: who watches the server's connections, to be counted in the metrics.
     """
 
     settings: Settings
@@ -27,3 +29,4 @@ class Hub:
     clock: Clock
     blobs: Blobs
     occupied: Callable[[], None] = lambda: None
+    connections: Connections | None = None

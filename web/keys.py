@@ -149,6 +149,7 @@ OPERATIONS = (
         scope="write",
         body=NewKey,
         write=True,
+        kept_back=True,
         answers={200: KeyResult},
     ),
     Operation(
@@ -161,6 +162,7 @@ OPERATIONS = (
         body=Revocation,
         optional=True,
         write=True,
+        kept_back=True,
         answers={200: KeyResult},
     ),
     Operation(

@@ -19,6 +19,8 @@ from storage.views import commands
 
 if TYPE_CHECKING:
     from web.beats import Beats
+    from web.connections import Connections
+    from web.shares import Shares
     from web.transfers import Transfers
     from web.waiting import Waiting
 
@@ -75,12 +77,23 @@ class _Decided:
 class Counts(Collector):
     """Reads the store at scrape time. Commands are counted from this process's start."""
 
-    def __init__(self, database: Database, clock: Clock, waiting: Waiting, beats: Beats, transfers: Transfers) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        waiting: Waiting,
+        beats: Beats,
+        transfers: Transfers,
+        shares: Shares,
+        connections: Connections | None = None,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._waiting = waiting
         self._beats = beats
         self._transfers = transfers
+        self._shares = shares
+        self._connections = connections
         self._until: Micros = clock.now()
         self._commands: Tally[_Decided] = Tally()
 
@@ -100,6 +113,7 @@ class Counts(Collector):
         yield CounterMetricFamily("fedyard_polls_refused", "Polls refused: all places taken", self._waiting.refused)
         yield CounterMetricFamily("fedyard_beats_lost", "Packs of heartbeats not taken", self._beats.lost)
         yield from self._count_transfers()
+        yield from self._count_shares()
         yield self._clocks()
         yield from self._history()
 
@@ -135,6 +149,30 @@ class Counts(Collector):
         for (direction, outcome), count in transfers.ended.items():
             ended.add_metric([direction, outcome], count)
         yield from (under_way, moved, ended)
+
+    def _count_shares(self) -> Iterator[Metric]:
+        """Of this process, by limit, never by caller."""
+        about = "Calls refused with 429: their caller's rate or share was taken"
+        refused = CounterMetricFamily("fedyard_over_share", about, labels=["limit"])
+        for limit, count in {**self._shares.refused(), "transfers": self._transfers.refused}.items():
+            refused.add_metric([limit], count)
+        about = "Polls that ended before their time, by cause"
+        ended = CounterMetricFamily("fedyard_polls_ended", about, labels=["cause"])
+        ended.add_metric(["over_share"], self._waiting.ended_early)
+        ended.add_metric(["hung_up"], self._waiting.gone)
+        yield from (refused, ended)
+        yield GaugeMetricFamily("fedyard_writes_under_way", "Writes at present", self._shares.under_way.open)
+        yield GaugeMetricFamily(
+            "fedyard_bodies_read", "Bodies that are being read at present", self._shares.bodies.open
+        )
+        if self._connections is None:
+            return
+        yield GaugeMetricFamily("fedyard_connections", "Connections at the last look", self._connections.open)
+        about = "Connections that the hub cut off, by cause"
+        cut = CounterMetricFamily("fedyard_connections_cut", about, labels=["cause"])
+        for cause, count in self._connections.cut.items():
+            cut.add_metric([cause], count)
+        yield cut
 
     def _count_commands(self) -> Metric:
         until = self._clock.now() - _SETTLED

@@ -21,8 +21,23 @@ _HEADERS: dict[str, dict[str, Any]] = {
     "Location": {"description": "Where to look", "schema": _TEXT},
     "Fedyard-Command": {"description": "Id of the command", "schema": {"type": "string", "format": "uuid"}},
     "Retry-After": {"description": "Seconds", "required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}},
+    "RateLimit-Policy": {
+        "description": "The limit that was reached: its name, quota (q), and seconds (w) or unit (qu)",
+        "required": True,
+        "schema": _TEXT,
+    },
+    "RateLimit": {
+        "description": "What is left of it (r), and in how many seconds there will be more (t)",
+        "required": True,
+        "schema": _TEXT,
+    },
     "Content-Range": {"description": "Which bytes, of how many", "required": True, "schema": _TEXT},
     "WWW-Authenticate": {"description": "Bearer", "required": True, "schema": _TEXT},
+}
+_HEADERS_OF = {
+    401: ("WWW-Authenticate",),
+    429: ("Retry-After", "RateLimit-Policy", "RateLimit"),
+    503: ("Retry-After",),
 }
 _WRITE_PARAMETERS: list[dict[str, Any]] = [
     {
@@ -153,11 +168,10 @@ def _responses(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any
 
 
 def _problem(status: int) -> dict[str, Any]:
-    header = {401: "WWW-Authenticate", 503: "Retry-After"}.get(status)
     return {
         "description": title_of(status),
         "content": {PROBLEM_TYPE: {"schema": {"$ref": _REF.format(name=Problem.__name__)}}},
-        "headers": {header: _HEADERS[header]} if header else {},
+        "headers": {header: _HEADERS[header] for header in _HEADERS_OF.get(status, ())},
     }
 
 

@@ -34,6 +34,7 @@ class Operation:
     path: as OpenAPI writes it. does: the call to a `Response`. who: kinds of subjects. answers: the type of the
     body by status. problems: statuses of the problems that only this call has, beside those of its kind.
     optional: the body may be left out. long: may hold a poll open. hot: comes in thousands, see direct.py.
+    kept_back: it carries a secret or takes one out of force, and may have a place that is kept back (shares.py).
     """
 
     method: str
@@ -50,6 +51,7 @@ class Operation:
     write: bool = False
     long: bool = False
     hot: bool = False
+    kept_back: bool = False
     problems: tuple[int, ...] = ()
     media: Mapping[str, str] = field(default_factory=dict)
     """Other media types of the 200 (and 206) answer, each with what it carries."""
@@ -77,11 +79,11 @@ class Operation:
         """Statuses of every problem that this call may answer."""
         found = set(self.problems)
         if self.who:
-            found |= {400, 401, 403, 503}
+            found |= {400, 401, 403, 429, 503}
         if self.parameters:
             found |= {404}
         if self.body is not None:
-            found |= {413, 415}
+            found |= {408, 413, 415}
         if self.write:
             found |= {404, 409, 413, 422}
         return sorted(found)

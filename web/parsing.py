@@ -30,6 +30,8 @@ def body_of(request: Request, kind: type[Any], limit_bytes: int, *, optional: bo
         raise _too_large(limit_bytes) from None
     if len(content) > limit_bytes:
         raise _too_large(limit_bytes)
+    if len(content) < (request.content_length or 0):
+        raise cut_off(len(content))
     if not content and optional:
         return kind()
     if request.mimetype != "application/json":
@@ -86,6 +88,12 @@ def within_inline_limit(size_bytes: int, limit_bytes: int, what: str) -> None:
     """Raises 413 for a payload that is too large to travel inline."""
     if size_bytes > limit_bytes:
         raise Refused(413, "too_large", f"{what} has {size_bytes} bytes, inline are {limit_bytes} at most; send less")
+
+
+def cut_off(came_bytes: int) -> Refused:
+    """408: the hub stopped reading, or the other side stopped sending."""
+    detail = f"only {came_bytes} bytes of the body came in time; send it at once, and faster"
+    return Refused(408, "too_slow", detail)
 
 
 def _too_large(limit_bytes: int) -> Refused:

@@ -44,7 +44,7 @@ def read(call: Call) -> Response:
         return progress.version if progress.version > after else None
 
     if after is not None and call.query.wait > 0:
-        web.waiting.until(("run", ident), call.query.wait, newer)
+        web.waiting.until(("run", ident), call.query.wait, newer, by=call.guest)
         web.beats.note(call.caller)
     return Response(_shown(call, ident), content_type="application/json")
 
@@ -100,7 +100,7 @@ def read_events(call: Call) -> Response:
         found = events.of_run(web.database, subject, ident, after=after, limit=limit, past=progress.past)
         return found if found.items else None
 
-    found = web.waiting.until(("run", ident), call.query.wait, some)
+    found = web.waiting.until(("run", ident), call.query.wait, some, by=call.guest)
     return answer(found or Listed[Event](items=[], next=None))
 
 

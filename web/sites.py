@@ -87,6 +87,7 @@ OPERATIONS = (
         scope="write",
         body=NewSite,
         write=True,
+        kept_back=True,
         answers={201: Enrolled},
     ),
     Operation(
@@ -120,6 +121,7 @@ OPERATIONS = (
         does=retire,
         scope="write",
         write=True,
+        kept_back=True,
         answers={200: Retired},
     ),
     Operation(

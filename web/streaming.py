@@ -36,7 +36,7 @@ def stream(call: Call, run: str) -> Response:
     if told is not None and _over(call, run) and not _page(call, run, after):
         return answer(None, 204)
     stack = ExitStack()
-    place = stack.enter_context(call.web.waiting.place(("run", run)))
+    place = stack.enter_context(call.web.waiting.place(("run", run), call.guest))
     response = Response(
         _lines(call, run, after, place, call.request.headers.get("Authorization")), content_type="text/event-stream"
     )
@@ -51,7 +51,7 @@ def _lines(call: Call, run: str, after: int, place: Place, authorization: str | 
         while page := _page(call, run, after):
             yield b"".join(map(_line, page))
             after = page[-1].seq
-        if over or call.web.waiting.closing:
+        if over or call.web.waiting.closing or place.let_go:
             return
         call.web.waiting.sleep(place, 60.0)
         yield KEEP_ALIVE

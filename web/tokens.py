@@ -58,6 +58,7 @@ OPERATIONS = (
         scope="write",
         body=NewToken,
         write=True,
+        kept_back=True,
         answers={201: Shown},
     ),
     Operation(
@@ -77,6 +78,7 @@ OPERATIONS = (
         does=revoke,
         scope="write",
         write=True,
+        kept_back=True,
         answers={200: Made},
     ),
 )

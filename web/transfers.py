@@ -11,8 +11,10 @@ from typing import Literal, get_args
 from flask import Request
 
 from broker.protocol.chunks import CHUNK_BYTES, Chunk
+from broker.protocol.commands import Subject
 from storage.artifacts import INTAKE_BYTES
 from web.errors import Refused, busy
+from web.shares import Places
 
 AGAIN_S = 2.0
 
@@ -33,11 +35,11 @@ class Place:
 class Transfers:
     """The places for transfers; each holds a thread for as long as the other side takes. What they did is counted.
 
-    occupied: told whenever one begins.
+    each: of one subject at once. occupied: told whenever one begins.
     """
 
-    def __init__(self, cap: int, occupied: Callable[[], None] = lambda: None) -> None:
-        self._cap = cap
+    def __init__(self, cap: int, occupied: Callable[[], None] = lambda: None, each: int | None = None) -> None:
+        self._places = Places("transfers", cap, cap if each is None else each, lambda: _too_many(cap))
         self._occupied = occupied
         self._lock = threading.Lock()
         self.under_way: dict[Direction, int] = dict.fromkeys(get_args(Direction), 0)
@@ -46,14 +48,21 @@ class Transfers:
             (direction, outcome): 0 for direction in get_args(Direction) for outcome in get_args(Outcome)
         }
 
+    @property
+    def refused(self) -> int:
+        """Those refused with 429: their subject's share was taken."""
+        return self._places.refused
+
     @contextmanager
-    def place(self, direction: Direction) -> Iterator[Place]:
-        """Raises 503 if none is free."""
-        with self._lock:
-            if sum(self.under_way.values()) >= self._cap:
+    def place(self, direction: Direction, by: Subject) -> Iterator[Place]:
+        """Raises 429 if the subject has its share, 503 if no place is free."""
+        try:
+            self._places.enter(by)
+        except Refused:
+            with self._lock:
                 self.ended[direction, "no_place"] += 1
-                detail = f"all {self._cap} places for transfers are taken; try again in a moment"
-                raise busy("too_many_transfers", detail, AGAIN_S)
+            raise
+        with self._lock:
             self.under_way[direction] += 1
         self._occupied()
         place = Place(direction)
@@ -66,6 +75,7 @@ class Transfers:
             place.outcome = "failed"
             raise
         finally:
+            self._places.leave(by)
             with self._lock:
                 self.under_way[direction] -= 1
                 self.ended[direction, place.outcome] += 1
@@ -93,6 +103,11 @@ class Incoming:
         """Read what is left: who is refused in the middle of sending would not hear why."""
         while self.read(INTAKE_BYTES):
             pass
+
+
+def _too_many(cap: int) -> Refused:
+    detail = f"all {cap} places for transfers are taken; try again in a moment"
+    return busy("too_many_transfers", detail, AGAIN_S)
 
 
 def range_of(request: Request, size_bytes: int, etag: str) -> tuple[int, int] | None:

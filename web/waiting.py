@@ -11,12 +11,15 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
+from broker.protocol.commands import Subject
 from broker.protocol.ids import Id
 from config.clock import Clock
 from storage.signals import Announcement, Decided, Tip
 from web.errors import busy
+from web.shares import KEPT_BACK, Policy, is_kept_for
 
 T = TypeVar("T")
 Key: TypeAlias = tuple[Literal["command", "inbox", "run", "log"], Id]
@@ -33,14 +36,15 @@ SILENT_DECIDER_S = 10.0
 
 
 class Place:
-    """One waiter's place. `woken` is guarded by the room's lock."""
+    """One waiter's place. `woken` is guarded by the room's lock. let_go: it shall end, with what it has."""
 
-    __slots__ = ("_lock", "decided", "woken")
+    __slots__ = ("_lock", "decided", "let_go", "woken")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lock.acquire()
         self.woken = False
+        self.let_go = False
         self.decided: Decided | None = None
 
     def wake(self) -> None:
@@ -51,61 +55,110 @@ class Place:
         return self._lock.acquire(timeout=max(0.0, seconds))
 
 
-class Waiting:
-    """All waiters of this process. Over the cap the answer is 503. occupied: told whenever one begins to wait."""
+@dataclass(frozen=True)
+class Guest:
+    """Who polls. when_gone: told what to call when the client hangs up, where the server can tell."""
 
-    def __init__(self, cap: int, clock: Clock, occupied: Callable[[], None] = lambda: None) -> None:
+    subject: Subject
+    when_gone: Callable[[Callable[[], None]], None] | None = None
+
+
+class Waiting:
+    """All waiters of this process. Over the cap the answer is 503. occupied: told whenever one begins to wait.
+
+    each: polls of one subject at once. Beyond it its oldest poll ends, with what it has: whoever hung up without the
+    server's notice has the oldest ones, so that a caller is held up by nobody but himself, and others not at all.
+    """
+
+    def __init__(
+        self, cap: int, clock: Clock, occupied: Callable[[], None] = lambda: None, each: int | None = None
+    ) -> None:
         self._cap = cap
+        self._everyday = cap - cap // KEPT_BACK
+        self._each = cap if each is None else each
         self._clock = clock
         self._occupied = occupied
         self._lock = threading.Lock()
         self._places: dict[Key, set[Place]] = defaultdict(set)
+        self._of: dict[Id, dict[Place, None]] = {}
         self.open = 0
         self.refused = 0
+        self.ended_early = 0
+        """Polls that ended because their caller began more than its share."""
+        self.gone = 0
+        """Polls whose client hung up."""
         self.closing = False
 
     @contextmanager
-    def place(self, key: Key) -> Iterator[Place]:
-        """A place to wait for `key`. Raises 503 if none is free."""
+    def place(self, key: Key, by: Guest | None = None, *, kept_back: bool = False) -> Iterator[Place]:
+        """A place to wait for `key`. by: counts towards this subject's share. Raises 503 if none is free."""
         place = Place()
+        oldest = None
         with self._lock:
-            if self.open >= self._cap:
+            kept_back = kept_back or (by is not None and is_kept_for(by.subject))
+            mine = {} if by is None else self._of.get(by.subject.id, {})
+            full = len(mine) >= self._each
+            if not full and self.open >= (self._cap if kept_back else self._everyday):
                 self.refused += 1
                 raise busy(
                     "too_many_polls",
                     f"all {self._cap} places to wait are taken; try again later, or read without wait",
                     4,
                 )
+            if full:
+                oldest = next((one for one in mine if not one.let_go), None)
+                self.ended_early += 1
+                if oldest is None:  # as many have been told to end and have not yet
+                    detail = f"more than {self._each} polls of yours are open; wait for one to end"
+                    raise Policy("polls", self._each).refusal(detail, 1.0)
             self.open += 1
             self._places[key].add(place)
+            if by is not None:
+                self._of.setdefault(by.subject.id, mine)[place] = None
+        if oldest is not None:
+            self._let_go(oldest)
+        if by is not None and by.when_gone is not None:
+            by.when_gone(lambda: self._hung_up(place))
         try:
             yield place
         finally:
             with self._lock:
+                place.let_go = True
                 self.open -= 1
                 self._places[key].discard(place)
                 if not self._places[key]:
                     del self._places[key]
+                if by is not None:
+                    del mine[place]
+                    if not mine and self._of.get(by.subject.id) is mine:
+                        del self._of[by.subject.id]
 
     def sleep(self, place: Place, seconds: float, again_s: float = LOOK_AGAIN_S) -> None:
         """Until woken, released, or `seconds` are over; `again_s` at most. Read afterwards."""
-        if self.closing:
+        if self.closing or place.let_go:
             return
         self._occupied()
         if place.wait(min(seconds, again_s)):
             with self._lock:
                 place.woken = False
 
-    def until(self, key: Key, seconds: float, look: Callable[[], T | None], again_s: float = LOOK_AGAIN_S) -> T | None:
+    def until(
+        self,
+        key: Key,
+        seconds: float,
+        look: Callable[[], T | None],
+        again_s: float = LOOK_AGAIN_S,
+        by: Guest | None = None,
+    ) -> T | None:
         """The first that `look` finds, looked for at once and whenever `key` changed, for `seconds`; else None."""
         found = look()
         if found is not None or seconds <= 0 or self.closing:
             return found
         end = self._clock.monotonic() + seconds
-        with self.place(key) as place:
+        with self.place(key, by) as place:
             while (found := look()) is None:
                 left = end - self._clock.monotonic()
-                if left <= 0 or self.closing:
+                if left <= 0 or self.closing or place.let_go:
                     return None
                 self.sleep(place, left, again_s)
         return found
@@ -135,6 +188,15 @@ class Waiting:
         with self._lock:
             everybody = [place for places in self._places.values() for place in places]
         self._wake(everybody)
+
+    def _hung_up(self, place: Place) -> None:
+        if not place.let_go:
+            self.gone += 1
+            self._let_go(place)
+
+    def _let_go(self, place: Place) -> None:
+        place.let_go = True
+        self.wake(place)
 
     def release(self) -> None:
         """The server stops: whoever waits answers what it has, and nobody waits any more."""

@@ -17,6 +17,7 @@ from storage.database import open_database
 from storage.opening import open_blobs
 from storage.signals import PostgresSignals
 from web.app import close, create_app, release
+from web.connections import Connections, limits_of, make_room
 from web.hub import Hub
 from web.nudges import Nudges
 
@@ -29,6 +30,8 @@ def load(settings: Settings) -> Flask:
     clock = open_clock(database, "web", stopping)
     nudges = Nudges(settings.web_host, settings.web_port)
     nudges.start()
+    connections = Connections(limits_of(settings, make_room(settings.connections)), clock)
+    connections.watch(settings.web_port)
     hub = Hub(
         settings=settings,
         database=database,
@@ -37,13 +40,16 @@ def load(settings: Settings) -> Flask:
         clock=clock,
         blobs=open_blobs(settings.artifacts_url, clock),
         occupied=nudges.soon,
+        connections=connections,
     )
     app = create_app(hub)
-    _when_told_to_stop(app, hub, nudges, stopping)
+    _when_told_to_stop(app, hub, nudges, connections, stopping)
     return app
 
 
-def _when_told_to_stop(app: Flask, hub: Hub, nudges: Nudges, stopping: threading.Event) -> None:
+def _when_told_to_stop(
+    app: Flask, hub: Hub, nudges: Nudges, connections: Connections, stopping: threading.Event
+) -> None:
     """Release the polls as soon as a signal comes, and let go of everything after the server has ended.
 
     granian sets its own signal handlers; the wake-up descriptor hears of a signal beside them.
@@ -61,6 +67,7 @@ def _when_told_to_stop(app: Flask, hub: Hub, nudges: Nudges, stopping: threading
             release(app)
             threading.main_thread().join()
         nudges.close()
+        connections.close()
         close(app)
         hub.publisher.close()
         hub.signals.close()

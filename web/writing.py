@@ -22,6 +22,7 @@ from storage.views import people
 from web.calls import Call, answer
 from web.errors import PROBLEM_TYPE, Refused
 from web.parsing import idempotency_key, preferred_wait
+from web.shares import is_kept_for
 from web.waiting import Place
 
 CONFIRM_WITHIN_S = 2.0
@@ -112,8 +113,9 @@ def _place(call: Call, stack: ExitStack, ident: Id, patience: float | None, *, m
     """A place to wait, if the caller wants one. Where all are taken the write goes through unwaited, unless it must."""
     if not patience or call.web.waiting.closing:
         return None
+    kept_back = call.kept_back or is_kept_for(call.caller.subject)
     try:
-        return stack.enter_context(call.web.waiting.place(("command", ident)))
+        return stack.enter_context(call.web.waiting.place(("command", ident), kept_back=kept_back))
     except Refused:
         if must:
             raise

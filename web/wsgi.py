@@ -21,6 +21,7 @@ from config.logs import set_up_logs, unit
 from config.settings import Settings, SettingsError
 from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import missing
+from web.connections import make_room
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BACKLOG = 4096
-"""Connections that may wait to be accepted; it also bounds how many requests granian takes in at once."""
+"""Connections that may wait to be accepted."""
 BUFFER_BYTES = 131_072
 """What granian reads ahead of one connection. Its own default, 408 KiB, is a third of the memory of many uploads."""
 IDLE_S = 30.0
@@ -63,7 +64,7 @@ def listen(settings: Settings, load: Callable[[], Flask]) -> None:
         ),
         websockets=False,
         backlog=BACKLOG,
-        backpressure=BACKLOG,
+        backpressure=make_room(settings.connections),
         log_level=LogLevels.warning,
         log_access=False,
         respawn_failed_workers=True,

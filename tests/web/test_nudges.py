@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from broker.protocol.commands import Subject
 from config.clock import SystemClock
 from storage.signals import Announcement, Tip
 from tests.web.test_waiting import until
@@ -140,6 +141,6 @@ def test_who_waits_and_who_transfers_holds_a_thread() -> None:
     with waiting.place(("inbox", SITE)) as place:
         waiting.heard(Announcement(inboxes={SITE: Tip(1)}))
         waiting.sleep(place, 10)
-    with Transfers(4, lambda: held.append("transfers")).place("in"):
+    with Transfers(4, lambda: held.append("transfers")).place("in", Subject(kind="site", id=SITE)):
         pass
     assert held == ["waits", "transfers"]

@@ -1,0 +1,253 @@
+"""What one caller may have: rates, places, and how a refusal is told."""
+
+from __future__ import annotations
+
+import io
+import timeit
+from collections.abc import Callable
+
+import pytest
+
+from broker.protocol.commands import Subject
+from broker.protocol.ids import derive
+from config.clock import SystemClock
+from tests.hub import TestClock
+from tests.web.network import KEY, Network
+from tests.web.test_refusals import slug
+from web.app import web_of
+from web.errors import Refused, busy
+from web.parsing import THROWN_AWAY_BYTES
+from web.shares import MOST_REMEMBERED, Places, Rate
+from web.waiting import Guest, Waiting
+
+NAMESPACE = "00000000-0000-4000-8000-000000000000"
+
+
+def subject(name: str, kind: str = "site") -> Subject:
+    return Subject(kind=kind, id=derive(NAMESPACE, name))  # type: ignore[arg-type]
+
+
+OSLO, BERGEN, ADA = subject("oslo"), subject("bergen"), subject("ada", "account")
+
+
+def calls(rate: Rate, count: int, by: Subject = OSLO) -> int:
+    """How many of them were refused."""
+    refused = 0
+    for _ in range(count):
+        try:
+            rate.take(by.id)
+        except Refused:
+            refused += 1
+    return refused
+
+
+class TestRate:
+    def test_who_was_quiet_may_call_for_ten_seconds_at_once(self) -> None:
+        clock = TestClock()
+        rate = Rate("writes", 5.0, clock)
+        assert calls(rate, 60) == 10
+        clock.sleep(1)
+        assert calls(rate, 10) == 5
+        clock.sleep(3600)
+        assert calls(rate, 60) == 10
+        assert rate.refused == 25
+
+    def test_others_have_their_own(self) -> None:
+        rate = Rate("writes", 5.0, TestClock())
+        assert calls(rate, 51) == 1
+        assert calls(rate, 50, BERGEN) == 0
+
+    def test_who_keeps_to_the_rate_never_notices(self) -> None:
+        clock = TestClock()
+        rate = Rate("reads", 10.0, clock)
+        for _ in range(1000):
+            assert calls(rate, 1) == 0
+            clock.sleep(0.1)
+
+    def test_the_refusal_says_how_long(self) -> None:
+        rate = Rate("writes", 50.0, TestClock())
+        calls(rate, 500)
+        with pytest.raises(Refused) as caught:
+            rate.take(OSLO.id)
+        headers = caught.value.headers
+        assert (caught.value.problem.status, caught.value.problem.type) == (429, "/problems/rate_exceeded")
+        assert headers["RateLimit-Policy"] == '"writes";q=500;w=10'
+        assert headers["RateLimit"] == f'"writes";r=0;t={headers["Retry-After"]}'
+        assert int(headers["Retry-After"]) == 1
+
+    def test_memory_has_an_end(self) -> None:
+        clock = TestClock()
+        rate = Rate("reads", 1.0, clock)
+        for number in range(MOST_REMEMBERED):
+            rate.take(str(number))
+        assert calls(rate, 11) == 1
+        clock.sleep(20)
+        for number in range(MOST_REMEMBERED):
+            rate.take(str(number))
+        assert len(rate._full_at) <= MOST_REMEMBERED
+
+    def test_it_costs_next_to_nothing(self) -> None:
+        """Microseconds of a call, the best of many: far above what is measured, for machines that are busy."""
+        rate = Rate("reads", 1e9, SystemClock())
+        assert min(timeit.repeat(lambda: rate.take(OSLO.id), number=1000, repeat=50)) / 1000 < 20e-6
+
+
+class TestPlaces:
+    def places(self, total: int = 16, each: int = 4) -> Places:
+        return Places("transfers", total, each, lambda: busy("too_many_transfers", "all are taken", 1))
+
+    def test_one_subject_has_its_share(self) -> None:
+        places = self.places()
+        for _ in range(4):
+            places.enter(OSLO)
+        with pytest.raises(Refused) as caught:
+            places.enter(OSLO)
+        assert caught.value.problem.type == "/problems/share_exceeded"
+        assert caught.value.headers["RateLimit-Policy"] == '"transfers";q=4;qu="concurrent-requests"'
+        places.enter(BERGEN)
+        places.leave(OSLO)
+        places.enter(OSLO)
+        assert (places.open, places.refused) == (5, 1)
+
+    def test_some_are_kept_back_for_people_and_secrets(self) -> None:
+        places = self.places()
+        sites = [subject(str(number)) for number in range(20)]
+        for site in sites[:14]:
+            places.enter(site)
+        with pytest.raises(Refused) as caught:
+            places.enter(sites[14])
+        assert caught.value.problem.status == 503
+        places.enter(ADA)
+        places.enter(sites[15], kept_back=True)
+        with pytest.raises(Refused):
+            places.enter(ADA)
+        assert places.open == 16
+
+    def test_a_place_is_given_back_however_it_ends(self) -> None:
+        places = self.places()
+        with pytest.raises(ValueError, match="cut"), places.place(OSLO):
+            raise ValueError("cut")
+        assert places.open == 0
+
+
+class TestPolls:
+    def test_one_more_ends_the_callers_oldest(self) -> None:
+        waiting = Waiting(16, SystemClock(), each=2)
+        with (
+            waiting.place(("inbox", OSLO.id), Guest(OSLO)) as first,
+            waiting.place(("inbox", OSLO.id), Guest(OSLO)) as second,
+            waiting.place(("inbox", BERGEN.id), Guest(BERGEN)) as other,
+            waiting.place(("run", OSLO.id), Guest(OSLO)) as third,
+        ):
+            assert [place.let_go for place in (first, second, other, third)] == [True, False, False, False]
+            assert first.wait(0)
+            assert not second.wait(0)
+        assert (waiting.open, waiting.ended_early) == (0, 1)
+
+    def test_who_ends_more_than_can_end_is_refused(self) -> None:
+        waiting = Waiting(16, SystemClock(), each=1)
+        with (
+            waiting.place(("inbox", OSLO.id), Guest(OSLO)),
+            waiting.place(("inbox", OSLO.id), Guest(OSLO)) as second,
+        ):
+            second.let_go = True
+            with pytest.raises(Refused) as caught, waiting.place(("inbox", OSLO.id), Guest(OSLO)):
+                pass
+            assert caught.value.problem.status == 429
+
+    def test_a_hang_up_ends_it(self) -> None:
+        told: list[Callable[[], None]] = []
+        waiting = Waiting(16, SystemClock())
+        with waiting.place(("inbox", OSLO.id), Guest(OSLO, told.append)) as place:
+            told[0]()
+            assert place.let_go
+        told[0]()
+        assert waiting.gone == 1
+
+    def test_some_are_kept_back(self) -> None:
+        waiting = Waiting(8, SystemClock())
+        sites = [Guest(subject(str(number))) for number in range(8)]
+        held = [waiting.place(("inbox", site.subject.id), site) for site in sites]
+        for one in held[:7]:
+            one.__enter__()
+        with pytest.raises(Refused):
+            held[7].__enter__()
+        with waiting.place(("run", ADA.id), Guest(ADA)):
+            assert waiting.open == 8
+
+
+class TestOverHttp:
+    def test_beyond_the_rate_a_write_is_429_and_done_later(self, make_net: Callable[..., Network]) -> None:
+        net = make_net(writes_per_s=1.0)
+        site = net.site("oslo")
+        answers = [site.call("POST", "/v1/tokens", {"label": "x", "sha256": f"{n:064d}"}) for n in range(12)]
+        assert [answer.status_code for answer in answers[:10]] == [201] * 10
+        assert slug(answers[-1], 429) == "rate_exceeded"
+        assert answers[-1].headers["RateLimit-Policy"] == '"writes";q=10;w=10'
+        assert int(answers[-1].headers["Retry-After"]) >= 1
+        assert site.get("/v1/me").status_code == 200
+        assert net.site("bergen").call("POST", "/v1/tokens", {"label": "x"}).status_code == 201
+        text = net.stranger(None).get("/metrics").get_data(as_text=True)
+        assert 'fedyard_over_share_total{limit="writes"} 2.0' in text
+
+    def test_no_body_is_read_of_who_has_no_token(self, net: Network) -> None:
+        for token, more in ((None, {}), ("fyd_unknown", {})):
+            body = Unread()
+            answer = net.stranger(token).client.post(
+                "/v1/messages",
+                input_stream=body,
+                headers={"Authorization": f"Bearer {token}", "Content-Length": "100000", **more},
+            )
+            assert answer.status_code == 401
+            assert body.asked == 0
+
+    def test_a_used_enrolment_reads_no_body(self, net: Network) -> None:
+        enrolment = net.enrolment(net.organisation("oslo"))
+        enrolment.ok("POST", "/v1/sites", {"name": "oslo", "identity_key": KEY})
+        body = Unread()
+        headers = {"Authorization": f"Bearer {enrolment.token}", "Content-Length": "100000"}
+        enrolment.client.post("/v1/messages", input_stream=body, headers=headers)
+        assert body.asked == 0
+
+    def test_a_body_that_is_cut_off_is_408(self, net: Network) -> None:
+        headers = {
+            "Authorization": f"Bearer {net.admin.token}",
+            "Content-Type": "application/json",
+            "Content-Length": "100",
+        }
+        answer = net.admin.client.post("/v1/organisations", input_stream=io.BytesIO(b'{"na'), headers=headers)
+        assert slug(answer, 408) == "too_slow"
+
+    def test_what_is_thrown_away_is_small(self, make_net: Callable[..., Network]) -> None:
+        net = make_net(writes_per_s=0.1)
+        site = net.site("oslo")
+        site.call("POST", "/v1/tokens", {"label": "x"})
+        for length, asked in ((THROWN_AWAY_BYTES + 1, False), (THROWN_AWAY_BYTES, True)):
+            body = Unread()
+            headers = {"Authorization": f"Bearer {site.token}", "Content-Length": str(length)}
+            answer = site.client.post("/v1/messages", input_stream=body, headers=headers)
+            assert answer.status_code == 429
+            assert (body.asked > 0) is asked
+
+    def test_every_place_is_given_back(self, net: Network) -> None:
+        net.site("oslo").call("POST", "/v1/messages", {"messages": "none"})
+        shares = web_of(net.app).shares
+        assert (shares.under_way.open, shares.bodies.open) == (0, 0)
+
+
+class Unread(io.RawIOBase):
+    """A body that tells whether anybody asked for it."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        self.asked += 1
+        return b""
+
+    def readinto(self, buffer: object) -> int:
+        self.asked += 1
+        return 0

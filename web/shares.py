@@ -1,0 +1,159 @@
+"""What one caller may have of the web: so many calls a second, and so many places of each kind.
+
+A share is a subject's (a site, an account, an enrolment), however many tokens it has. Beyond it the answer is 429 with
+Retry-After and the fields of draft-ietf-httpapi-ratelimit-headers; where everybody's places are taken, 503. Some places
+of each kind are kept back for people, and for what carries secrets: they are never taken by sites' everyday calls.
+docs/adr/0015-shares.md says why.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+from broker.protocol.commands import Subject
+from broker.protocol.ids import Id
+from config.clock import Clock, jitter
+from web.errors import Refused, busy
+
+Limit = Literal["reads", "writes", "writes_under_way", "bodies", "transfers", "polls"]
+
+BURST_S = 10.0
+"""A caller who was quiet may make the calls of this many seconds at once."""
+KEPT_BACK = 8
+"""One place in so many is kept back."""
+MOST_REMEMBERED = 20_000
+_AGAIN_S = 1.0
+_NO_END = 1_000_000
+
+
+@dataclass(frozen=True)
+class Policy:
+    """limit: its name. quota: calls in `window_s`; or without a window, how many at once."""
+
+    limit: Limit
+    quota: int
+    window_s: float | None = None
+
+    def refusal(self, detail: str, again_s: float) -> Refused:
+        """429. The caller may come back after `again_s`, moved by chance upwards so that a crowd spreads."""
+        seconds = max(1, ceil(again_s * jitter(1.25, 0.2)))
+        window = f";w={self.window_s:.0f}" if self.window_s is not None else ';qu="concurrent-requests"'
+        headers = {
+            "Retry-After": str(seconds),
+            "RateLimit-Policy": f'"{self.limit}";q={self.quota}{window}',
+            "RateLimit": f'"{self.limit}";r=0;t={seconds}',
+        }
+        slug = "rate_exceeded" if self.window_s is not None else "share_exceeded"
+        return Refused(429, slug, detail, headers)
+
+
+class Rate:
+    """A token bucket for each subject, kept as the time at which it will be full again (GCRA): one number, no timer.
+
+    Without a lock: two threads of one subject that meet between reading and writing count as one call, which favours
+    the caller and costs nobody else anything.
+    """
+
+    def __init__(self, limit: Limit, per_s: float, clock: Clock) -> None:
+        self._policy = Policy(limit, max(1, round(per_s * BURST_S)), BURST_S)
+        self._each_s = 1.0 / per_s
+        self._monotonic = clock.monotonic
+        self._full_at: dict[Id, float] = {}
+        self.refused = 0
+
+    def take(self, subject: Id) -> None:
+        """One call. Raises 429."""
+        now = self._monotonic()
+        full_at = self._full_at.get(subject, now)
+        full_at = max(now, full_at) + self._each_s
+        if full_at - now > BURST_S + self._each_s / 2:  # half a call: sums of fractions are not exact
+            self.refused += 1
+            quota, limit = self._policy.quota, self._policy.limit
+            detail = f"more than {quota} {limit} in {BURST_S:.0f} s; wait as Retry-After says, then go on more slowly"
+            raise self._policy.refusal(detail, full_at - now - BURST_S)
+        if len(self._full_at) >= MOST_REMEMBERED:
+            self._forget(now)
+        self._full_at[subject] = full_at
+
+    def _forget(self, now: float) -> None:
+        """Who could make a whole burst again needs no memory; if that are few, everybody begins anew."""
+        kept = {subject: at for subject, at in list(self._full_at.items()) if at > now}
+        self._full_at = kept if len(kept) < MOST_REMEMBERED // 2 else {}
+
+
+class Places:
+    """Places of one kind: `total` of them, at most `each` for one subject, one in eight kept back.
+
+    full: the 503 where all are taken.
+    """
+
+    def __init__(self, limit: Limit, total: int, each: int, full: Callable[[], Refused]) -> None:
+        self._policy = Policy(limit, each)
+        self._total = total
+        self._everyday = total - total // KEPT_BACK
+        self._full = full
+        self._lock = threading.Lock()
+        self._taken: dict[Id, int] = {}
+        self.open = 0
+        self.refused = 0
+
+    @contextmanager
+    def place(self, by: Subject, *, kept_back: bool = False) -> Iterator[None]:
+        """For the block. kept_back: it may be one of those that are kept back. Raises 429, 503."""
+        self.enter(by, kept_back=kept_back)
+        try:
+            yield
+        finally:
+            self.leave(by)
+
+    def enter(self, by: Subject, *, kept_back: bool = False) -> None:
+        """Raises 429, 503."""
+        with self._lock:
+            taken = self._taken.get(by.id, 0)
+            if taken < self._policy.quota:
+                if self.open >= (self._total if kept_back or is_kept_for(by) else self._everyday):
+                    raise self._full()
+                self._taken[by.id] = taken + 1
+                self.open += 1
+                return
+            self.refused += 1
+        what = self._policy.limit.replace("_", " ")
+        detail = f"{taken} of your {what} are open, which is all that one caller may have; wait for one to end"
+        raise self._policy.refusal(detail, _AGAIN_S)
+
+    def leave(self, by: Subject) -> None:
+        with self._lock:
+            self.open -= 1
+            self._taken[by.id] -= 1
+            if not self._taken[by.id]:
+                del self._taken[by.id]
+
+
+def is_kept_for(by: Subject) -> bool:
+    """People, and who enrols, find a place when sites have taken all of theirs."""
+    return by.kind != "site"
+
+
+class Shares:
+    """The limits of this web process. Each is counted by itself in every web process."""
+
+    def __init__(self, *, reads_per_s: float, writes_per_s: float, writes_each: int, bodies: int, clock: Clock) -> None:
+        """writes_each: of one subject under way at once, from before a body is read until the answer is made.
+        bodies: of all subjects, while they are read."""
+        self.reads = Rate("reads", reads_per_s, clock)
+        self.writes = Rate("writes", writes_per_s, clock)
+        self.under_way = Places("writes_under_way", _NO_END, writes_each, lambda: _too_many_bodies(bodies))
+        self.bodies = Places("bodies", bodies, bodies, lambda: _too_many_bodies(bodies))
+
+    def refused(self) -> dict[str, int]:
+        """Calls refused with 429 so far, by limit."""
+        return {"reads": self.reads.refused, "writes": self.writes.refused, "writes_under_way": self.under_way.refused}
+
+
+def _too_many_bodies(total: int) -> Refused:
+    return busy("too_many_bodies", f"{total} bodies are being read, which is all that there may be; try again", 2)
