@@ -41,6 +41,8 @@ BODY_LIMIT_BYTES = 33_554_432
 
 BODY_IN_MEMORY_BYTES = 65_536
 """Of each body that is on its way, which anybody may begin; the rest waits in a file."""
+UNREAD_BYTES = 1_048_576
+"""Of an answer that the client does not take; the rest is not made until it does."""
 
 EMBEDDED_DEFAULTS = {
     "FEDYARD_WEB_THREADS": "160",
@@ -81,7 +83,7 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
             stack.enter_context(_running(name, partial(role, settings), stop, failed))
         stack.callback(close, app)
         server = _server(app, settings, room)
-        connections.watch(server.effective_port)
+        connections.watch(int(server.effective_port))
         stack.callback(connections.close)
         stack.callback(server.task_dispatcher.shutdown)
         on_stop_signal(partial(_stop, stop, server))
@@ -164,6 +166,7 @@ def _listening(app: Flask, settings: Settings, room: int) -> Any:
         channel_request_lookahead=1,
         max_request_body_size=BODY_LIMIT_BYTES,
         inbuf_overflow=BODY_IN_MEMORY_BYTES,
+        outbuf_high_watermark=UNREAD_BYTES,
         ident="fedyard",
     )
     server.channel_class = Channel

@@ -11,20 +11,27 @@ from typing import Any
 
 from flask import Flask
 
+from config.clock import SystemClock
 from config.settings import Settings
 from tests.databases import fresh_sqlite
 from tests.web.network import ADMIN, network
+from web.connections import Connections, limits_of
 from web.wsgi import listen
 
 __all__ = ["ADMIN"]
 
 
 def main(folder: Path, port: int, options: dict[str, Any]) -> None:
+    settings = Settings(broker_url=f"embedded:///{folder}/none", web_port=port, **options)
+
     def load() -> Flask:
         path = folder / "store.sqlite"
-        return network(f"sqlite:///{path}" if path.exists() else fresh_sqlite(path), folder, **options).app
+        connections = Connections(limits_of(settings, settings.connections), SystemClock())
+        connections.watch(port)
+        url = f"sqlite:///{path}" if path.exists() else fresh_sqlite(path)
+        return network(url, folder, watched=connections, **options).app
 
-    listen(Settings(broker_url=f"embedded:///{folder}/none", web_port=port), load)
+    listen(settings, load)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,13 @@ from storage.views.sight import Cursor, Paging
 from web.auth import Tokens, allow
 from web.beats import Beats
 from web.bodies import PageQuery
+from web.errors import Refused
 from web.gathering import Gathering
 from web.hub import Hub
 from web.kept import Kept
 from web.metrics import Metrics
 from web.operations import Operation
-from web.parsing import body_of, query_of
+from web.parsing import body_of, query_of, throw_away
 from web.shares import Shares
 from web.transfers import Transfers
 from web.waiting import Guest, Newest, Undecided, Waiting
@@ -121,12 +122,17 @@ def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, 
         caller = web.tokens.caller(request.headers.get("Authorization"))
         web.beats.note(caller)
         allow(caller, operation.who, operation.scope)
-        if not operation.write:
+        if not operation.write and operation.body is None:
             if not operation.takes:  # bytes have places of their own
                 web.shares.reads.take(caller.subject.id)
             return answered(request, caller, path)
-        web.shares.writes.take(caller.subject.id)
         with web.shares.under_way.place(caller.subject, kept_back=operation.kept_back):
+            try:
+                (web.shares.writes if operation.write else web.shares.reads).take(caller.subject.id)
+            except Refused:
+                with web.shares.bodies.place(caller.subject):
+                    throw_away(request)
+                raise
             return answered(request, caller, path)
 
     def answered(request: Request, caller: Bearer, path: Mapping[str, Any]) -> Response:

@@ -37,22 +37,25 @@ log = logging.getLogger(__name__)
 EVERY_S = 2.0
 OTHER_FILES = 512
 """Descriptors of the process that are no connections."""
-_NEVER_SENT_SLACK_MS = 4
+GRAIN_S = 0.01
+"""The kernel's clock for ages: 100 to 1,000 ticks a second."""
+IDLE_S = 130.0
+"""Longer than either server keeps a connection between requests."""
 _OWN_FILES = Path("/proc/self/fd")
 _INFO_BYTES = 192
 _AGES = struct.Struct("=44xI4xI")
 """Milliseconds since bytes were sent last and since bytes came last, in struct tcp_info of Linux 4.6 and later."""
-_MOVED = struct.Struct("=24xI92xQQ8xI")
-"""Segments not acknowledged, bytes acknowledged, bytes received, bytes not sent."""
+_MOVED = struct.Struct("=24xI92xQQ8xI8xI")
+"""Segments not acknowledged, bytes acknowledged, bytes received, bytes not sent, segments sent that carried some."""
 
 Peer: TypeAlias = tuple[str, int]
 Cause: TypeAlias = Literal["slow_request", "unread_answer", "crowd"]
-Phase: TypeAlias = Literal["request", "answer"]
+Phase: TypeAlias = Literal["request", "answer", "unclear"]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One connection as the kernel sees it. Ages in seconds."""
+    """One connection as the kernel sees it. Ages in seconds; answered: something was sent at least once."""
 
     peer: Peer
     sent_ago_s: float
@@ -60,13 +63,19 @@ class Seen:
     acknowledged_bytes: int
     received_bytes: int
     unread: bool
+    answered: bool
 
     @property
     def phase(self) -> Phase | None:
-        """What is under way; None between requests."""
+        """What is under way; None between requests. Unclear: something came and something was sent in one tick, and
+        which of them last the kernel does not say. Mostly that is an answer."""
         if self.unread:
             return "answer"
-        return "request" if self.came_ago_s + _NEVER_SENT_SLACK_MS / 1000 < self.sent_ago_s else None
+        if not self.answered:
+            return "request" if self.received_bytes else None
+        if abs(self.came_ago_s - self.sent_ago_s) <= GRAIN_S:
+            return "unclear"
+        return "request" if self.came_ago_s < self.sent_ago_s else None
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ class Judge:
             mine = self._beginning(one, now)
             began[one.peer] = mine
             if now - mine.at > self._allowed_s(one, mine):
-                found[one.peer] = "slow_request" if mine.phase == "request" else "unread_answer"
+                found[one.peer] = "unread_answer" if mine.phase == "answer" else "slow_request"
         self._began = began
         return found | self._crowds(seen, found)
 
@@ -112,13 +121,18 @@ class Judge:
         """A request that another followed at once begins anew: something was sent since."""
         assert one.phase is not None
         before = self._began.get(one.peer)
-        if before is None or before.phase != one.phase or (one.phase == "request" and now - one.sent_ago_s > before.at):
+        sent_since = one.phase != "answer" and before is not None and now - one.sent_ago_s > before.at
+        if before is None or before.phase != one.phase or sent_since:
             return _Began(one.phase, now, _moved(one))
         return before
 
     def _allowed_s(self, one: Seen, began: _Began) -> float:
         limits = self._limits
-        within_s = limits.request_within_s if began.phase == "request" else limits.unread_within_s
+        within_s = {
+            "request": limits.request_within_s,
+            "answer": limits.unread_within_s,
+            "unclear": max(IDLE_S, limits.request_within_s),
+        }[began.phase]
         return within_s + (_moved(one) - began.moved_bytes) / limits.least_rate_bytes
 
     def _crowds(self, seen: Collection[Seen], already: Collection[Peer]) -> dict[Peer, Cause]:
@@ -137,7 +151,7 @@ class Judge:
 
 
 def _moved(one: Seen) -> int:
-    return one.received_bytes if one.phase == "request" else one.acknowledged_bytes
+    return one.acknowledged_bytes if one.phase == "answer" else one.received_bytes
 
 
 def limits_of(settings: Settings, connections: int) -> Limits:
@@ -236,9 +250,15 @@ def _seen(connection: socket.socket, port: int) -> Seen | None:
     except OSError:  # it listens, or is over
         return None
     sent_ms, came_ms = _AGES.unpack_from(info)
-    unacknowledged, acknowledged, received, unsent = _MOVED.unpack_from(info)
+    unacknowledged, acknowledged, received, unsent, segments = _MOVED.unpack_from(info)
     return Seen(
-        (host, peer_port), sent_ms / 1000, came_ms / 1000, acknowledged, received, bool(unacknowledged or unsent)
+        peer=(host, peer_port),
+        sent_ago_s=sent_ms / 1000,
+        came_ago_s=came_ms / 1000,
+        acknowledged_bytes=acknowledged,
+        received_bytes=received,
+        unread=bool(unacknowledged or unsent),
+        answered=segments > 0,
     )
 
 

@@ -18,6 +18,7 @@ PATH_COUNT = "0|[1-9][0-9]{0,8}"
 _KEY = re.compile(r"[!-~]{1,200}")
 _PREFERRED = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
 MOST_WAIT_S = 30.0
+THROWN_AWAY_BYTES = 65_536
 
 
 def body_of(request: Request, kind: type[Any], limit_bytes: int, *, optional: bool) -> Any:
@@ -42,6 +43,12 @@ def body_of(request: Request, kind: type[Any], limit_bytes: int, *, optional: bo
         raise Refused(400, "malformed", "body: nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed("body", error) from None
+
+
+def throw_away(request: Request) -> None:
+    """Read a small body that nobody wants: else the connection would end, and with it the answer that says why."""
+    if 0 < (request.content_length or 0) <= THROWN_AWAY_BYTES:
+        request.get_data(cache=False)
 
 
 def query_of(request: Request, kind: type[Query]) -> Any:

@@ -16,6 +16,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+FROM = "127.0.0.2"
+"""The attacker's address: others have another."""
 WITHIN_S = 15.0
 """Who is not answered for so long is not served. Far above what anything here takes."""
 
@@ -65,6 +67,7 @@ def _connections(port: int, contents: Sequence[bytes], receive_bytes: int | None
             if receive_bytes is not None:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
             try:
+                connection.bind((FROM, 0))
                 connection.connect(("127.0.0.1", port))
                 connection.sendall(content)
             except OSError:  # the hub takes no more of us
@@ -96,9 +99,9 @@ def half_open(port: int, count: int) -> Iterator[Held]:
 
 
 @contextmanager
-def polls(port: int, token: str, count: int, *, hang_up: bool) -> Iterator[Held]:
-    """Long polls, which stay or are left at once."""
-    with _connections(port, [_head("GET", "/v1/inbox?wait=30", token)] * count) as held:
+def polls(port: int, token: str, after: int, count: int, *, hang_up: bool) -> Iterator[Held]:
+    """Long polls behind the newest entry, which stay or are left at once."""
+    with _connections(port, [_head("GET", f"/v1/inbox?after={after}&wait=30", token)] * count) as held:
         if hang_up:
             for connection in held.connections:
                 connection.close()

@@ -29,6 +29,7 @@ from storage.signals import DirectSignals, PostgresSignals, Signals
 from storage.store import Store
 from tests.seals import enrolling
 from web.app import close, create_app
+from web.connections import Connections
 from web.hub import Hub
 
 ADMIN = "fyd_admin"
@@ -178,7 +179,9 @@ class Network:
         self.database.close()
 
 
-def network(url: str, folder: Path, clock: Clock | None = None, **options: Any) -> Network:
+def network(
+    url: str, folder: Path, clock: Clock | None = None, watched: Connections | None = None, **options: Any
+) -> Network:
     """A hub over this database, whose schema is in place, with an admin. clock: the web's."""
     options.setdefault("artifacts_url", f"file:///{folder}/artifacts")
     settings = Settings(broker_url=f"embedded://{folder}/journal.sqlite", database_url=url, **options)
@@ -187,7 +190,8 @@ def network(url: str, folder: Path, clock: Clock | None = None, **options: Any) 
     signals: Any = PostgresSignals(url) if database.postgres else DirectSignals()
     store = Store(database, None if database.postgres else signals.announce)
     publisher = DecidingPublisher(store)
-    app = create_app(Hub(settings, database, publisher, signals, clock, open_blobs(settings.artifacts_url, clock)))
+    blobs = open_blobs(settings.artifacts_url, clock)
+    app = create_app(Hub(settings, database, publisher, signals, clock, blobs, connections=watched))
     made = _first_admin(publisher)
     return Network(app, database, publisher, signals, Caller(app, ADMIN, made))
 

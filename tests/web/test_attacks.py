@@ -70,11 +70,16 @@ class Yard:
         found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
+    def newest(self, who: int) -> int:
+        """The newest seq of that site's inbox."""
+        with closing(self.hub.client(who)) as site:
+            return site.inbox(limit=1).last_seq
+
     def all_is_well(self) -> None:
         """What a quiet site does, and a person: each is served, at the first try."""
         with closing(self.victim) as site:
             me = site.me()
-            assert site.inbox(after=0, limit=10).last_seq >= 0
+            assert site.inbox(limit=10).last_seq >= 0
             first_try(site, "PUT", f"/v1/sites/{me.id}/heartbeat")
             first_try(site, "POST", "/v1/tokens", b'{"label": "spare"}')
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=WITHIN_S) as answer:
@@ -166,12 +171,15 @@ def test_half_open_connections(yard: Yard) -> None:
 
 @pytest.mark.parametrize("hang_up", [True, False])
 def test_polls(yard: Yard, hang_up: bool) -> None:
-    with polls(yard.port, yard.attacker, 100, hang_up=hang_up):
+    before = yard.metric('fedyard_polls_ended_total{cause="over_share"}')
+    with polls(yard.port, yard.attacker, yard.newest(0), 100, hang_up=hang_up):
         until(lambda: yard.metric("fedyard_polls_waiting") <= 8)
         with closing(yard.victim) as site, ThreadPoolExecutor(1) as threads:
-            poll = threads.submit(site.inbox, after=site.inbox(after=0, limit=1).last_seq, wait=1)
-            assert poll.result().last_seq
-            yard.all_is_well()
+            poll = threads.submit(site.inbox, after=yard.newest(1), wait=1)
+            assert poll.result().items == []
+        yard.all_is_well()
+        if not hang_up:
+            assert yard.metric('fedyard_polls_ended_total{cause="over_share"}') >= before + 92
     until(lambda: yard.metric("fedyard_polls_waiting") <= 8)
 
 
@@ -180,7 +188,7 @@ def test_a_hang_up_frees_its_poll_where_the_server_can_tell(yard: Yard) -> None:
         return  # granian does not tell; see ADR 15
     until(lambda: yard.metric("fedyard_polls_waiting") == 0)
     before = yard.metric('fedyard_polls_ended_total{cause="hung_up"}')
-    with polls(yard.port, yard.attacker, 5, hang_up=False) as held:
+    with polls(yard.port, yard.attacker, yard.newest(0), 5, hang_up=False) as held:
         until(lambda: yard.metric("fedyard_polls_waiting") == 5)
         for connection in held.connections:
             connection.close()
