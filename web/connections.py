@@ -121,7 +121,7 @@ class Judge:
         """A request that another followed at once begins anew: something was sent since."""
         assert one.phase is not None
         before = self._began.get(one.peer)
-        sent_since = one.phase != "answer" and before is not None and now - one.sent_ago_s > before.at
+        sent_since = one.phase != "answer" and one.answered and before is not None and now - one.sent_ago_s > before.at
         if before is None or before.phase != one.phase or sent_since:
             return _Began(one.phase, now, _moved(one))
         return before
@@ -219,6 +219,7 @@ class Connections:
 
 def _held(port: int) -> Iterator[tuple[socket.socket, Seen]]:
     """A duplicate of each connection to `port` that this process has, to be closed, and what the kernel knows of it."""
+    known = set[Peer]()
     for file in _OWN_FILES.iterdir():
         try:
             copy = os.dup(int(file.name))
@@ -232,10 +233,11 @@ def _held(port: int) -> Iterator[tuple[socket.socket, Seen]]:
             os.close(copy)
             continue
         found = _seen(connection, port)
-        if found is None:
+        if found is None or found.peer in known:  # the list itself had a descriptor, which is another's by now
             connection.close()
-        else:
-            yield connection, found
+            continue
+        known.add(found.peer)
+        yield connection, found
 
 
 def _seen(connection: socket.socket, port: int) -> Seen | None:

@@ -97,7 +97,7 @@ class Sending(Process):
         self.world.place(self, "before a request")
         answer = self.world.web.ask(Request(method, path, token or self.token, body, key))
         self.world.place(self, "after a request")
-        if answer.status == 503:
+        if answer.status in (429, 503):
             raise Lost
         return answer
 

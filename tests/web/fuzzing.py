@@ -55,7 +55,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder: Path = tmp_path_factory.mktemp("fuzz")
-    net = network(fresh_sqlite(folder / "store.sqlite"), folder)
+    net = network(fresh_sqlite(folder / "store.sqlite"), folder, reads_per_s=1e6, writes_per_s=1e6)
     net.app.config["PROPAGATE_EXCEPTIONS"] = False
     stage.app = net.app
     yield World(net)

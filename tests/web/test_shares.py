@@ -7,12 +7,14 @@ import timeit
 from collections.abc import Callable
 
 import pytest
+from werkzeug.test import TestResponse
 
 from broker.protocol.commands import Subject
 from broker.protocol.ids import derive
 from config.clock import SystemClock
 from tests.hub import TestClock
-from tests.web.network import KEY, Network
+from tests.seals import enrolling
+from tests.web.network import Caller, Network
 from tests.web.test_refusals import slug
 from web.app import web_of
 from web.errors import Refused, busy
@@ -190,49 +192,43 @@ class TestOverHttp:
         text = net.stranger(None).get("/metrics").get_data(as_text=True)
         assert 'fedyard_over_share_total{limit="writes"} 2.0' in text
 
-    def test_no_body_is_read_of_who_has_no_token(self, net: Network) -> None:
-        for token, more in ((None, {}), ("fyd_unknown", {})):
-            body = Unread()
-            answer = net.stranger(token).client.post(
-                "/v1/messages",
-                input_stream=body,
-                headers={"Authorization": f"Bearer {token}", "Content-Length": "100000", **more},
-            )
-            assert answer.status_code == 401
-            assert body.asked == 0
+    @pytest.mark.parametrize("token", [None, "fyd_unknown"])
+    def test_no_body_is_read_of_who_has_no_token(self, net: Network, token: str | None) -> None:
+        body = Unread()
+        assert sending(net.stranger(token), body, 100_000).status_code == 401
+        assert body.asked == 0
 
     def test_a_used_enrolment_reads_no_body(self, net: Network) -> None:
         enrolment = net.enrolment(net.organisation("oslo"))
-        enrolment.ok("POST", "/v1/sites", {"name": "oslo", "identity_key": KEY})
+        enrolment.ok("POST", "/v1/sites", enrolling(enrolment.token, "oslo"))
         body = Unread()
-        headers = {"Authorization": f"Bearer {enrolment.token}", "Content-Length": "100000"}
-        enrolment.client.post("/v1/messages", input_stream=body, headers=headers)
+        assert sending(enrolment, body, 100_000, "/v1/sites").status_code == 401
         assert body.asked == 0
 
     def test_a_body_that_is_cut_off_is_408(self, net: Network) -> None:
-        headers = {
-            "Authorization": f"Bearer {net.admin.token}",
-            "Content-Type": "application/json",
-            "Content-Length": "100",
-        }
-        answer = net.admin.client.post("/v1/organisations", input_stream=io.BytesIO(b'{"na'), headers=headers)
-        assert slug(answer, 408) == "too_slow"
+        assert slug(sending(net.admin, io.BytesIO(b'{"na'), 100, "/v1/organisations"), 408) == "too_slow"
 
     def test_what_is_thrown_away_is_small(self, make_net: Callable[..., Network]) -> None:
-        net = make_net(writes_per_s=0.1)
+        net = make_net(writes_per_s=0.3)
         site = net.site("oslo")
-        site.call("POST", "/v1/tokens", {"label": "x"})
+        for number in range(3):
+            site.call("POST", "/v1/tokens", {"label": "x", "sha256": f"{number:064d}"})
         for length, asked in ((THROWN_AWAY_BYTES + 1, False), (THROWN_AWAY_BYTES, True)):
             body = Unread()
-            headers = {"Authorization": f"Bearer {site.token}", "Content-Length": str(length)}
-            answer = site.client.post("/v1/messages", input_stream=body, headers=headers)
-            assert answer.status_code == 429
+            assert slug(sending(site, body, length), 429) == "rate_exceeded"
             assert (body.asked > 0) is asked
 
     def test_every_place_is_given_back(self, net: Network) -> None:
         net.site("oslo").call("POST", "/v1/messages", {"messages": "none"})
         shares = web_of(net.app).shares
         assert (shares.under_way.open, shares.bodies.open) == (0, 0)
+
+
+def sending(caller: Caller, body: io.IOBase, length: int, path: str = "/v1/messages") -> TestResponse:
+    """The answer to a body that is announced with this length."""
+    more = {"wsgi.input": body, "wsgi.input_terminated": True, "CONTENT_LENGTH": str(length)}
+    headers = {"Content-Type": "application/json"}
+    return caller.call("POST", path, headers=headers, environ_overrides=more)
 
 
 class Unread(io.RawIOBase):
