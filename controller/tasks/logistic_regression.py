@@ -75,7 +75,7 @@ class LogisticRegression(Task):
         if model is None:
             context.log(f"sums of {len(table.features)} features over {len(table.rows)} rows")
             return Result(_moments(table), {"samples": len(table.rows), "features": len(table.features)})
-        start = _model(model, table.features)
+        start, table = _model(model, table)
         rows = (table.rows - start["mean"]) / start["scale"]
         weights = np.append(start["weights"], start["intercept"])
         before = _loss(rows, table.labels, weights)
@@ -84,19 +84,20 @@ class LogisticRegression(Task):
                 raise Stopped
             weights = weights - self.chosen.learning_rate * _gradient(rows, table.labels, weights, self.chosen.l2)
         context.log(f"{self.chosen.local_epochs} steps over {len(table.rows)} rows, from a loss of {before:.4f}")
+        named = {"features": np.array(table.features)}
         own = {**start, "weights": weights[:-1], "intercept": weights[-1:]}
         metrics = {
             "samples": float(len(table.rows)),
             "features": float(len(table.features)),
             "loss": before,
-            **{f"local_{name}": value for name, value in self.evaluate(context, own).items()},
-            **{f"global_{name}": value for name, value in self.evaluate(context, start).items()},
+            **{f"local_{name}": value for name, value in self.evaluate(context, {**own, **named}).items()},
+            **{f"global_{name}": value for name, value in self.evaluate(context, {**start, **named}).items()},
         }
         update = {
             "weights": own["weights"],
             "intercept": own["intercept"],
             "samples": np.array([len(table.rows)], dtype=np.float64),
-            "features": np.array(table.features),
+            **named,
             "mean": start["mean"],
             "scale": start["scale"],
         }
@@ -126,7 +127,7 @@ class LogisticRegression(Task):
         testing = self.testing or self._read_test(context)
         if testing is None:
             return {}
-        arrays = _model(model, testing.features)
+        arrays, testing = _model(model, testing)
         weights = np.append(arrays["weights"], arrays["intercept"])
         if not weights.any():
             return {}
@@ -260,15 +261,16 @@ def _arrays(content: Content) -> Arrays:
     return content
 
 
-def _model(content: Content, features: Sequence[str]) -> dict[str, Floats]:
+def _model(content: Content, table: Table) -> tuple[dict[str, Floats], Table]:
+    """The model's vectors, and the table with its columns in the model's order. Raises `TaskError`."""
     arrays = _arrays(content)
-    of_model = [*map(str, arrays.get("features", ()))]
-    if of_model not in ([], list(features)):
-        more, less = sorted(set(features) - set(of_model)), sorted(set(of_model) - set(features))
+    features = [*map(str, arrays.get("features", table.features))]
+    if sorted(features) != sorted(table.features):
+        more, less = sorted(set(table.features) - set(features)), sorted(set(features) - set(table.features))
         said = f" (not in the model: {', '.join(more[:5])}; not in the file: {', '.join(less[:5])})"
-        raise TaskError(f"the model was made for other features{said[:200] if more or less else ', in another order'}")
+        raise TaskError(f"the model was made for other features{said[:200]}")
     lengths = {"mean": len(features), "scale": len(features), "weights": len(features), "intercept": 1}
-    return {name: _stacked([arrays], name, length)[0] for name, length in lengths.items()}
+    return {name: _stacked([arrays], name, length)[0] for name, length in lengths.items()}, table.ordered(features)
 
 
 def _scores(rows: Floats, weights: Floats) -> Floats:

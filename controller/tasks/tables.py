@@ -59,6 +59,13 @@ class Table:
     labels: Floats
     features: tuple[str, ...]
 
+    def ordered(self, features: Sequence[str]) -> Table:
+        """The same rows with their columns in this order; `features` are those of the table."""
+        if tuple(features) == self.features:
+            return self
+        places = [self.features.index(name) for name in features]
+        return Table(rows=self.rows[:, places], labels=self.labels, features=tuple(features))
+
     def __repr__(self) -> str:
         return f"Table({len(self.rows)} rows, {len(self.features)} features)"
 

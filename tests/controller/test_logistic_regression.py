@@ -137,6 +137,24 @@ def test_stops_when_it_is_asked_to() -> None:
         task_of(records.training["north"], records.test).train(context(stopping=lambda: True), model)
 
 
+def test_a_table_is_taken_by_the_names_of_the_models_features() -> None:
+    """As of a model that was made before features were sorted: same metrics, same update, in the model's order."""
+    records = split()
+    model, _ = federated(records.training, records.test, 3)
+    table, test = records.training["north"], records.test
+    backwards = table.features[::-1]
+    there = task_of(table, test).train(context(), model)
+    here = task_of(table.ordered(backwards), test.ordered(backwards)).train(context(), model)
+    assert here.metrics == pytest.approx(there.metrics)
+    assert isinstance(here.content, dict)
+    assert isinstance(there.content, dict)
+    assert list(here.content["features"]) == list(table.features)
+    np.testing.assert_allclose(here.content["weights"], there.content["weights"])
+    fewer = Table(rows=table.rows[:, 1:], labels=table.labels, features=table.features[1:])
+    with pytest.raises(TaskError, match=f"not in the file: {table.features[0]}"):
+        task_of(fewer, test).train(context(), model)
+
+
 def test_a_feature_that_never_varies_does_no_harm() -> None:
     rows = np.column_stack([np.arange(10.0), np.full(10, 7.0)])
     table = Table(rows=rows, labels=(rows[:, 0] > 4).astype(float), features=("a", "b"))
