@@ -72,6 +72,7 @@ def hub(rabbitmq: PrivateRabbitmq, postgres: PrivatePostgres, tmp_path: Path) ->
         "FEDYARD_WEB_PORT": str(port),
         "FEDYARD_WEB_THREADS": "64",
         "FEDYARD_WAITING_POLLS": "40",
+        "FEDYARD_POLLS_PER_CALLER": "40",
     }
     roles = (["web.wsgi"], ["actors.running", "decider"])
     with (tmp_path / "log").open("wb") as log:
