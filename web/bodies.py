@@ -39,6 +39,7 @@ from broker.protocol.commands import (
     check_parameters,
 )
 from broker.protocol.states import Report, RunState, SiteState
+from web.texts import NAMES, PROSE, fault_of_name, fault_of_prose
 
 UUID_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
@@ -65,6 +66,13 @@ SignatureText: TypeAlias = Annotated[Signature, msgspec.Meta(extra_json_schema={
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A request body; its repr shows no content."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            fault_of = fault_of_name if name in NAMES else fault_of_prose if name in PROSE else None
+            text = getattr(self, name) if fault_of is not None else None
+            if fault_of is not None and isinstance(text, str) and (fault := fault_of(text)):
+                raise ValueError(f"`{name}` {fault}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(...)"

@@ -421,3 +421,21 @@ def test_a_bug_is_a_problem_too_and_shows_nothing(net: Network) -> None:
     response = net.app.test_client().get("/broken")
     assert slug(response, 500) == "internal"
     assert "secret" not in response.get_data(as_text=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["Os\u200blo", "Oslo\u202e", "O\u0455lo", "\uff2fslo", "A\u030a", "x\u2028y", "\ue000", "\u0391BC"]
+)
+def test_a_name_looks_like_what_it_is(shared: Network, name: str) -> None:
+    assert slug(shared.admin.call("POST", "/v1/organisations", {"name": name}), 400) == "malformed"
+
+
+@pytest.mark.parametrize("name", ["Tromsø", "京都 hospital", "Ελλάδα", "Москва 1", "Ward [/b]"])
+def test_a_name_of_any_language_is_taken(shared: Network, name: str) -> None:
+    assert shared.admin.call("POST", "/v1/organisations", {"name": name}).status_code == 201
+
+
+@pytest.mark.parametrize("note", ["\x1b[2J", "a\rb", "\u202eabc", "x\u2028y"])
+def test_a_text_holds_nothing_that_acts(shared: Network, note: str) -> None:
+    body = {"organisation_id": NOBODY, "note": note}
+    assert slug(shared.admin.call("POST", "/v1/enrolments", body), 400) == "malformed"
