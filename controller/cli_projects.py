@@ -128,7 +128,13 @@ def _tasks_in(file: str, option: str) -> list[dict[str, object]]:
 
 def _specs(tasks: Sequence[dict[str, object]]) -> list[TaskSpec]:
     """The tasks as the hub will show them: what was not said has its default."""
-    return msgspec.convert(tasks, list[TaskSpec])
+    try:
+        return msgspec.convert(tasks, list[TaskSpec])
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"the hub has tasks that this program does not know ({error}); look at them with `fedyard-site project "
+            "tasks`, and accept what is shown with --accept"
+        ) from None
 
 
 def _remember(folder: Folder, project_id: str, tasks: Sequence[TaskSpec]) -> None:
