@@ -126,21 +126,28 @@ def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, 
             if not operation.takes:  # bytes have places of their own
                 web.shares.reads.take(caller.subject.id)
             return answered(request, caller, path)
-        with web.shares.under_way.place(caller.subject, kept_back=operation.kept_back):
+        shares = web.shares
+        shares.under_way.enter(caller.subject, kept_back=operation.kept_back)
+        try:
             try:
-                (web.shares.writes if operation.write else web.shares.reads).take(caller.subject.id)
+                (shares.writes if operation.write else shares.reads).take(caller.subject.id)
             except Refused:
-                with web.shares.bodies.place(caller.subject):
+                with shares.bodies.place(caller.subject):
                     throw_away(request)
                 raise
             return answered(request, caller, path)
+        finally:
+            shares.under_way.leave(caller.subject)
 
     def answered(request: Request, caller: Bearer, path: Mapping[str, Any]) -> Response:
         query = query_of(request, operation.query)
         body = None
         if operation.body is not None:
-            with web.shares.bodies.place(caller.subject, kept_back=operation.kept_back):
+            web.shares.bodies.enter(caller.subject, kept_back=operation.kept_back)
+            try:
                 body = body_of(request, operation.body, limit, optional=operation.optional)
+            finally:
+                web.shares.bodies.leave(caller.subject)
         return operation.does(Call(web, request, caller, path, query, body, operation.kept_back))
 
     return view

@@ -35,6 +35,8 @@ from config.settings import Settings
 log = logging.getLogger(__name__)
 
 EVERY_S = 2.0
+MANY = 1_000
+"""Connections from which on looks are rarer: each costs some 20 microseconds a connection."""
 OTHER_FILES = 512
 """Descriptors of the process that are no connections."""
 GRAIN_S = 0.01
@@ -210,7 +212,7 @@ class Connections:
             self.cut[cause] += 1
 
     def _run(self) -> None:
-        while not wait_for(self._closing, self._every_s):
+        while not wait_for(self._closing, self._every_s * max(1.0, self.open / MANY)):
             try:
                 self.look()
             except Exception:  # a bug must not end the watch
