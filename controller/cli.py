@@ -190,6 +190,8 @@ def _run_start(chosen: argparse.Namespace) -> int:
         folder.consents().of(project.id)  # else its own agent would not aggregate
     run = client.start_run(project.id, queue=chosen.queue)
     print(f"run {chosen.project}/{run.number} is {run.state} ({run.id})")
+    if run.requests_waiting:
+        print(f"{run.requests_waiting} sites have asked to join and take no part: fedyard-site project approve")
     return _watched(client, run.id) if chosen.watch else 0
 
 

@@ -70,6 +70,8 @@ class RunResult(Result, frozen=True):
     number: int
     attempt: int
     state: RunState
+    requests_waiting: int = 0
+    """Sites that have asked to join and take no part yet."""
 
 
 class Stopped(Result, frozen=True):

@@ -12,7 +12,17 @@ from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind
 from broker.protocol.ids import Id, derive
-from broker.protocol.states import RUN_FINAL, TASK_RUN, ArtifactState, RoundState, RunState, Step, TaskRunState, follow
+from broker.protocol.states import (
+    RUN_FINAL,
+    TASK_RUN,
+    ArtifactState,
+    MemberState,
+    RoundState,
+    RunState,
+    Step,
+    TaskRunState,
+    follow,
+)
 
 SECOND = 1_000_000
 
@@ -50,12 +60,19 @@ def start_run(draft: Draft, command: c.StartRun) -> Decision:
         deadline_at=draft.now + int(command.finish_within_s * SECOND),
     )
     draft.put(run)
-    run_event(draft, run, EventKind.RUN_CREATED, {"number": number, "attempt": 1})
+    waiting = _requests_waiting(draft, project)
+    facts: dict[str, object] = {"number": number, "attempt": 1} | ({"requests_waiting": waiting} if waiting else {})
+    run_event(draft, run, EventKind.RUN_CREATED, facts)
     for seq, task in enumerate(tasks, start=1):
         draft.put(_task_run(run, seq, task))
     if room:
         begin(draft, run)
-    return draft.accept(_answer(draft.have(r.Run, run.id)), 201)
+    return draft.accept(_answer(draft.have(r.Run, run.id)) | {"requests_waiting": waiting}, 201)
+
+
+def _requests_waiting(draft: Draft, project: r.Project) -> int:
+    """How many sites have asked to join and take no part, since nobody has let them in."""
+    return sum(m.state == MemberState.REQUESTED for m in draft.group(r.Membership, project.id))
 
 
 def _answer(run: r.Run) -> dict[str, object]:

@@ -255,3 +255,13 @@ class TestIssuedTokens:
         assert same.expires_at == until
         hub.clock.sleep(61)
         assert hub.refused(self.asking(site, short, "late", scopes=["read"]), site) == (403, "forbidden")
+
+
+def test_a_run_that_starts_says_who_was_left_waiting(hub: Hub) -> None:
+    lead, asking, other = hub.sites(3)
+    project = hub.project([lead], joining="approval")
+    for site in (asking, other):
+        hub.ok(c.PutMember(project_id=project, site_id=site.id), site)
+    assert hub.ok(c.StartRun(project_id=project), lead)["requests_waiting"] == 2
+    (created,) = hub.rows(r.Event, "kind = 'run_created'")
+    assert '"requests_waiting":2' in created.facts_json
