@@ -61,7 +61,9 @@ def start_run(draft: Draft, command: c.StartRun) -> Decision:
     )
     draft.put(run)
     waiting = _requests_waiting(draft, project)
-    facts: dict[str, object] = {"number": number, "attempt": 1} | ({"requests_waiting": waiting} if waiting else {})
+    facts: dict[str, object] = {"number": number, "attempt": 1}
+    if waiting:
+        facts["requests_waiting"] = waiting
     run_event(draft, run, EventKind.RUN_CREATED, facts)
     for seq, task in enumerate(tasks, start=1):
         draft.put(_task_run(run, seq, task))
