@@ -143,7 +143,6 @@ def _renumber(
     for entry in moving:
         seq += 1
         mark = mark_of(mark, seq, draft.envelope.id, entry.kind)
-        draft.put(msgspec.structs.replace(entry, seq=seq, mark=mark, state=DeliveryState.QUEUED, state_at=None))
         draft.change(
             entry,
             kind=Notice.MOVED,
@@ -152,6 +151,7 @@ def _renumber(
             message_id=None,
             facts_json=f'{{"seq":{seq}}}',
         )
+        draft.put(msgspec.structs.replace(entry, seq=seq, mark=mark, state=DeliveryState.QUEUED, state_at=None))
     draft.change(box, last_seq=seq, mark=mark, acknowledged_seq=read_after)
     draft.sweep(AcknowledgeEntries(box.site_id, recovery.common_seq, draft.now))
     return recovery

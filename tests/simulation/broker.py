@@ -99,6 +99,10 @@ class Broker(Process):
             if item.holder is not None and item.holder[0] is process:
                 item.holder = None
 
+    def held(self) -> set[str]:
+        """Ids of the commands that it has."""
+        return {message_in(item.body, item.queue).message_id for item in self.items.values()}
+
     def waiting(self) -> int:
         """Durable messages that are not done with."""
         return sum(item.queue not in TRANSIENT for item in self.items.values())

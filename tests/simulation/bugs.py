@@ -20,6 +20,7 @@ import actors.decisions.messages
 import actors.decisions.needs
 import actors.decisions.progress
 import actors.decisions.projects
+import actors.decisions.recovery
 import actors.decisions.runs
 import actors.decisions.sealing
 import actors.decisions.seats
@@ -36,6 +37,7 @@ import web.writing
 from actors.deciding import Decider, DecidingThread, Refolder
 from actors.decisions.draft import Draft
 from actors.decisions.keys import usable
+from actors.ledger import Ledger
 from actors.relay import Relay
 from actors.sweeper import Sweeper
 from broker.messages import Delivery
@@ -51,6 +53,7 @@ from storage.views.artifacts import states_of
 from storage.views.sight import Clause
 from tests.simulation.broker import SimulatedPublisher
 from tests.simulation.processes import DecidingProcess
+from tests.simulation.restores import Restores
 from tests.simulation.sites import Site
 from tests.simulation.world import World
 from web.kept import Kept
@@ -591,3 +594,47 @@ def token_in_silence(_: World) -> list[Swap]:
 @bug("what a coordinator did with a site's membership stands in the project's stream alone")
 def membership_off_the_record(_: World) -> list[Swap]:
     return [(actors.decisions.projects, "by_another", lambda _draft, _site: False)]
+
+
+# a history that went back
+
+
+@bug("beyond the end of an inbox there is nothing new, and whatever is acknowledged is", shown_by=26)
+def history_id_ignored(_: World) -> list[Swap]:
+    return [
+        (Restores, "_tell", lambda _: None),
+        (storage.views.messages._Head, "went_back", lambda *_: False),
+        (actors.decisions.messages, "went_back", lambda *_: False),
+    ]
+
+
+@bug("marks are not compared, only the end of an inbox tells", shown_by=35)
+def mark_ignored(_: World) -> list[Swap]:
+    return [
+        (Restores, "_tell", lambda _: None),
+        (storage.views.messages._Head, "went_back", lambda self, wanted: (wanted.after or 0) > self.last_seq),
+        (web.waiting.Known, "__getattribute__", _without_mark),
+        (actors.decisions.messages, "went_back", lambda _, box, seq, __: seq > box.last_seq),
+    ]
+
+
+def _without_mark(self: Any, name: str) -> Any:
+    return "" if name == "mark" else tuple.__getattribute__(self, name)
+
+
+@bug("numbers go on behind what the hub knows, whatever the site has had", shown_by=26)
+def number_given_twice(_: World) -> list[Swap]:
+    renumber = actors.decisions.recovery._renumber
+
+    def behind_the_hubs(draft: Draft, box: Any, before: Any, recovery: Any, _: int) -> Any:
+        return renumber(draft, box, before, recovery, 0)
+
+    return [
+        (actors.decisions.recovery, "_renumber", behind_the_hubs),
+        (actors.decisions.recovery, "GAP", 0),
+    ]
+
+
+@bug("the ledger of revocations is written and never read", shown_by=142)
+def revocations_forgotten(_: World) -> list[Swap]:
+    return [(Ledger, "_read_back", lambda _: 0)]

@@ -6,6 +6,7 @@ compares it with the story that the events tell.
 
 from __future__ import annotations
 
+import copy
 import sqlite3
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +17,7 @@ from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.chain import hash_of
 from broker.protocol.chunks import count_of
+from broker.protocol.ledger import read_name
 from broker.protocol.records import Record, key_of
 from broker.protocol.seals import Seal, is_sealed, read_seal
 from broker.protocol.states import (
@@ -74,6 +76,9 @@ class Checker:
         self.story = Story(world.broker.sent)
         self.promised: dict[str, str] = {}
         self.follow_ups: dict[str, r.OutboxRow] = {}
+        self._committed_once: set[str] = set()
+        self._moved: set[tuple[str, int]] = set()
+        """Where recoveries have moved entries to."""
         self.messages_of: dict[str, list[r.InboxEntry]] = defaultdict(list)
         self.seen_at: dict[tuple[str, int], int] = {}
         """When an inbox entry was first there for everybody to see."""
@@ -89,6 +94,33 @@ class Checker:
 
     def close(self) -> None:
         self._connection.close()
+
+    def snapshot(self) -> Any:
+        """What is known now, to go back to when the store does."""
+        told = {name: copy.deepcopy(value) for name, value in vars(self.story).items() if name != "_sent"}
+        rows = {kind: dict(found) for kind, found in self.rows.items()}
+        messages = {key: list(entries) for key, entries in self.messages_of.items()}
+        return rows, told, dict(self.follow_ups), messages, dict(self.seen_at), set(self._moved), self._noted
+
+    def roll_back(self, snapshot: Any) -> None:
+        """The store was restored. What was answered since is no promise any more, and causes may be gone.
+
+        Follow-ups that were published and done with after the snapshot are lost with what was decided on them.
+        """
+        self._committed_once |= self.follow_ups.keys()
+        self._connection = sqlite3.connect(self._world.path, isolation_level=None)
+        rows, told, follow_ups, messages, seen_at, self._moved, self._noted = snapshot
+        self.rows = rows
+        vars(self.story).update(told)
+        self.messages_of = defaultdict(list, messages)
+        self.seen_at = seen_at
+        self.promised.clear()
+        kept = (
+            self._world.broker.held()
+            | {row.id for row in self.every(r.OutboxRow)}
+            | {one.id for one in self.every(r.Outcome)}
+        )
+        self.follow_ups = {ident: row for ident, row in follow_ups.items() if ident in kept}
 
     def every(self, kind: type[R]) -> list[R]:
         return list(self.rows[kind].values())
@@ -165,7 +197,11 @@ class Checker:
                 raise Broken(f"a row of {kind.TABLE} was deleted: {key_of(old)}")
             del self.rows[kind][key_of(old)]
             return
-        if old is None:
+        if kind is r.InboxEntry and old is not None and new.state == DeliveryState.MOVED:
+            self._moved.add((new.site_id, msgspec.json.decode(new.facts_json)["seq"]))
+        if old is None and kind is r.InboxEntry and self._told_before(new):
+            self._in_order(new)
+        elif old is None:
             self._fresh[kind].append(new)
             if kind is r.InboxEntry:
                 self._entry(new)
@@ -197,7 +233,9 @@ class Checker:
             kept = msgspec.structs.replace(
                 new, state=old.state, state_at=old.state_at, kind=old.kind, facts_json=old.facts_json
             )
-            expired = new.state == DeliveryState.EXPIRED
+            expired = new.state in (DeliveryState.EXPIRED, DeliveryState.MOVED)
+            if new.state == DeliveryState.MOVED:
+                kept = msgspec.structs.replace(kept, message_id=old.message_id)
             if kept != old or (not expired and (new.kind, new.facts_json) != (old.kind, old.facts_json)):
                 raise Broken(f"entry {old.seq} of the inbox of site {old.site_id} was overwritten")
             if (DeliveryState(old.state), new.state) not in _DELIVERY_MOVES:
@@ -226,13 +264,23 @@ class Checker:
             raise Broken(f"the last sign of life of site {new[0]} went back in time")
 
     def _entry(self, entry: r.InboxEntry) -> None:
-        if entry.seq > 1 and (entry.site_id, entry.seq - 1) not in self.rows[r.InboxEntry]:
-            raise Broken(f"the inbox of site {entry.site_id} has a gap before entry {entry.seq}")
-        self.seen_at[entry.site_id, entry.seq] = self._world.micros
+        self._in_order(entry)
         if str(entry.kind) == "message":
             self.messages_of[entry.message_id or ""].append(entry)
         else:
             self._notices[entry.site_id, str(entry.kind), entry.run_id, entry.task_seq, entry.round] += 1
+
+    def _in_order(self, entry: r.InboxEntry) -> None:
+        """Behind the entry before it, or where the site's last recovery began."""
+        recovery = self.have(r.Recovery, entry.site_id)
+        begins = entry.seq == 1 or (recovery is not None and entry.seq == recovery.read_after + 1)
+        if not begins and (entry.site_id, entry.seq - 1) not in self.rows[r.InboxEntry]:
+            raise Broken(f"the inbox of site {entry.site_id} has a gap before entry {entry.seq}")
+        self.seen_at[entry.site_id, entry.seq] = self._world.micros
+
+    def _told_before(self, entry: r.InboxEntry) -> bool:
+        """It was moved here by a recovery; or from here, in the very commit that made it: it is told where it is."""
+        return entry.state == DeliveryState.MOVED or (entry.site_id, entry.seq) in self._moved
 
     def _forgotten(self, row: r.OutboxRow) -> None:
         """The outbox may forget what the broker has confirmed."""
@@ -273,7 +321,9 @@ class Checker:
         """Mailboxes, streams and projects say where their entries, events and runs end."""
         for box in self.every(r.Mailbox):
             if (box.site_id, box.last_seq + 1) in self.rows[r.InboxEntry] or (
-                box.last_seq and (box.site_id, box.last_seq) not in self.rows[r.InboxEntry]
+                box.last_seq
+                and (box.site_id, box.last_seq) not in self.rows[r.InboxEntry]
+                and not self._recovered_to(box)
             ):
                 raise Broken(f"the mailbox of site {box.site_id} says {box.last_seq}, which is not its last entry")
             if box.acknowledged_seq > box.last_seq:
@@ -287,6 +337,11 @@ class Checker:
             firsts = [run for run in self.every(r.Run) if run.project_id == project.id and run.attempt == 1]
             if sorted(run.number for run in firsts) != list(range(1, project.last_run_number + 1)):
                 raise Broken(f"the runs of project {project.id} are not numbered without gaps and doubles")
+
+    def _recovered_to(self, box: r.Mailbox) -> bool:
+        """Nothing has come since the site recovered."""
+        recovery = self.have(r.Recovery, box.site_id)
+        return recovery is not None and recovery.read_after == box.last_seq
 
     def _counted(self) -> None:
         """Keys, logs, models and artifacts, where something of them has changed."""
@@ -430,7 +485,8 @@ class Checker:
         known = (outcome.id, outcome.digest) in self._world.broker.digests
         if not known or (outcome.kind, outcome.subject_id) != (kind, sent.by.id):
             raise Broken(f"command {outcome.id} was decided as another one")
-        if self._world.broker.senders[outcome.id] in ("decider", "relay") and outcome.id not in self.follow_ups:
+        caused = outcome.id in self.follow_ups or outcome.id in self._committed_once or kind == "revoke_again"
+        if self._world.broker.senders[outcome.id] in ("decider", "relay") and not caused:
             raise Broken(f"{kind} {outcome.id} was decided, but its cause was never committed")
         self._seals(outcome, sent.command)
         if kind == "post_messages" and outcome.state == "accepted":
@@ -519,13 +575,32 @@ class Checker:
         """Bytes that are still there and need not be, or None."""
         kept = {one.id for one in self.every(r.Artifact) if one.state != ArtifactState.EXPIRED}
         left = sorted({one.artifact for one in blobs.stored()} - kept)
+        if self._world.restores.done:  # what the store forgot stays for an hour
+            left = [ident for ident in left if self.have(r.Artifact, ident) is not None]
         return f"chunks of {left} were not swept" if left else None
 
     def find_every_byte(self, blobs: Blobs) -> None:
         """Every chunk of every stored artifact is there."""
         for one in self.every(r.Artifact):
+            before = self._world.restores.kept_at if self._world.restores.done else 0
+            if (one.stored_at or 0) < before:  # its bytes may have been swept in the history that is gone
+                continue
             if one.state == ArtifactState.STORED and len(blobs.have(one.id)) != count_of(one.size_bytes):
                 raise Broken(f"artifact {one.id} is stored, and not all of its chunks are there")
+
+    def still_revoked(self, blobs: Blobs) -> None:
+        """Whatever the ledger names is revoked, however often the store was restored."""
+        for named in filter(None, map(read_name, blobs.noted())):
+            live: list[Any] = []
+            if named.kind == "token":
+                live = [t for t in self.every(r.Token) if t.sha256 == named.key and t.revoked_at is None]
+            elif named.kind == "enrolment":
+                live = [e for e in self.every(r.Enrolment) if e.sha256 == named.key and e.used_at is None]
+            elif named.kind == "key":
+                key = self.have(r.SiteKey, named.key, named.epoch)
+                live = [key] if key and key.digest == named.digest and key.state != KeyState.REVOKED else []
+            if live:
+                raise Broken(f"what was revoked is in force: {live[0]}")
 
     def audit(self, database: Database) -> None:
         """The hub's own look at its chains agrees."""

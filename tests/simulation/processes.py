@@ -14,6 +14,7 @@ import msgspec
 import web.app
 from actors.deciding import Decider, DecidingThread
 from actors.decisions.decide import Rules
+from actors.ledger import Ledger
 from actors.relay import Relay
 from actors.sweeper import Sweeper
 from actors.ticker import Ticker
@@ -90,11 +91,13 @@ class RelayProcess(Process):
         database = self.open()
         self.relay = Relay(Store(database), SimulatedPublisher(self.world, self), self, RELAY_AFTER_S)
         self.sweeper = Sweeper(self.world.web.blobs, database, self, SWEEP_EVERY_S)
+        self.ledger = Ledger(self.world.web.blobs, database, SimulatedPublisher(self.world, self), self)
 
     def step(self) -> float:
         assert self.database is not None
         self.database.hold()
         self.relay.sweep()
+        self.ledger.turn()
         self.sweeper.turn()
         return RELAY_AFTER_S
 

@@ -128,6 +128,9 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
             world.run(functools.partial(_undone, world, folk))
             for site in folk:
                 site.compare()
+                site.stays_revoked()
+                site.still_there()
+            world.checker.still_revoked(world.web.blobs)
             world.checker.find_every_byte(world.web.blobs)
             assert world.web.database is not None
             world.checker.audit(world.web.database)

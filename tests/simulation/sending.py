@@ -45,12 +45,27 @@ class Out:
     log: tuple[str, int] | None = None
     upload: Upload | None = None
     step: Out | None = None
+    answered_at: int = 0
 
 
 @dataclass
 class Disk:
-    """What a site has written, so that it is there after its death."""
+    """What a site has written, so that it is there after its death.
 
+    at, mark: where it reads its inbox on, and the mark of that place. highest: the largest number that it ever held.
+    left_behind: numbers that recoveries passed over.
+    history: the hub's, as it knows it. sent: what was answered, for the case that the hub forgets it. delivered: ids of
+    its messages that the hub has, for all that it was told.
+    """
+
+    at: int = 0
+    mark: str = ""
+    highest: int = 0
+    left_behind: list[tuple[int, int]] = field(default_factory=list)
+    history: str = ""
+    sent: list[Out] = field(default_factory=list)
+    delivered: set[str] = field(default_factory=set)
+    revoked: set[int] = field(default_factory=set)
     ledger: list[dict[str, Any]] = field(default_factory=list)
     handled: int = 0
     outgoing: list[Out] = field(default_factory=list)
@@ -84,6 +99,8 @@ class Sending(Process):
         self.disk = Disk()
         self.keyless = world.chance.random() < 0.4
         self.says_after = world.chance.choice((0.0, 0.5, 1.0, 1.0))
+        if world.restores.on:  # who says no mark is told of the end only
+            self.says_after = 1.0
         self.acknowledged = 0
         self.known_keys: dict[str, dict[str, int]] = {}
 
@@ -139,10 +156,19 @@ class Sending(Process):
         if out.what == "enrol" and answer.status == 401:
             self._enrolled(out)
             return
+        if answer.status == 404 and self.world.restores.done:
+            self._forgotten(out)
+            return
         if answer.status in _AT_ONCE:
             raise Broken(f"{self.name}: {out.method} {out.path} was answered {answer.status}: {answer.body}")
         self._expect(answer, 202)
         out.command, out.asking_since = answer.body["command"]["id"], self.world.micros
+
+    def _forgotten(self, out: Out) -> None:
+        """A restored hub does not know what this is about: it is let be."""
+        out.outcome = {"state": "rejected", "status": 404, "problem": {"type": "/problems/not_found"}}
+        if out in self.disk.outgoing:
+            self.disk.outgoing.remove(out)
 
     def _enrolled(self, out: Out) -> None:
         """The enrolment is used up: by this site, whose own token says who it is."""
@@ -160,7 +186,8 @@ class Sending(Process):
                 out.step = Out("complete", "POST", f"/v1/artifacts/{upload.id}/complete", None, self.draw_key())
         if out.step is None:
             answer = self.ask("PUT", f"/v1/artifacts/{upload.id}/chunks/0", upload.content)
-            if answer.status == 409:  # expired, or stored by a request that came late
+            forgotten = answer.status == 404 and self.world.restores.done
+            if answer.status == 409 or forgotten:  # expired, or stored by a request that came late
                 upload.again()
                 return
             self._expect(answer, 204)
@@ -183,7 +210,9 @@ class Sending(Process):
         elif _slug(said) == "artifact_expired":
             upload.again()
         elif _slug(said) == "chunks_missing":
-            raise Broken(f"{self.name}: artifact {upload.id} lost its chunk")
+            if not self.world.restores.done:
+                raise Broken(f"{self.name}: artifact {upload.id} lost its chunk")
+            upload.again()
         elif out in self.disk.outgoing:
             self.disk.outgoing.remove(out)
 
@@ -252,9 +281,21 @@ class Sending(Process):
             raise Broken(f"{self.name}: {out.method} {out.path} became {said}")
         if out.what in ("declare", "complete"):
             return
+        out.answered_at = self.world.micros
         if out.filled and not accepted and _slug(said) in SEAL_ANEW and out.seals < SEALS_AT_MOST:
             self._seal_anew(out)
             return
+        self._heard(out, said, accepted=accepted)
+        self.disk.outgoing.remove(out)
+        if out.what == "recover":
+            if not accepted:
+                raise Broken(f"{self.name} could not recover: {said}")
+            self.recovered(said["result"])
+        elif out.what != "enrol" and self.world.restores.on and out not in self.disk.sent:
+            self.disk.sent.append(out)
+
+    def _heard(self, out: Out, said: dict[str, Any], *, accepted: bool) -> None:
+        """What the site keeps of an answer."""
         if out.seat is not None and accepted:
             self.disk.reports[out.seat] = max(self.disk.reports.get(out.seat, 0), out.seq)
         if out.what == "enrol":
@@ -271,14 +312,23 @@ class Sending(Process):
             self._logged(out, said["result"]["seq"])
         elif out.what == "key":
             self._key_answered(out, said, accepted)
+        elif out.what == "revoke" and accepted:
+            self.disk.revoked.add(said["result"]["epoch"])
+        elif out.what == "message" and accepted:
+            self.disk.delivered.update(said["result"]["ids"])
         elif out.what in ("start", "restart") and accepted:
             self.world.known_runs.append((said["result"]["id"], self.id))
-        self.disk.outgoing.remove(out)
+
+    def recovered(self, said: dict[str, Any]) -> None:
+        """The hub has answered where to read on."""
+        raise NotImplementedError
 
     def _key_answered(self, out: Out, said: dict[str, Any], accepted: bool) -> None:
         if not accepted:
-            raise Broken(f"{self.name} could not put its key: {said}")
-        self.disk.epoch = said["result"]["epoch"]
+            if not self.world.restores.done:
+                raise Broken(f"{self.name} could not put its key: {said}")
+            return
+        self.disk.epoch = max(self.disk.epoch, said["result"]["epoch"])
 
     def _logged(self, out: Out, seq: int) -> None:
         last = out.body["seq"] + len(out.body["pieces"]) - 1

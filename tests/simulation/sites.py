@@ -14,9 +14,9 @@ from broker.protocol.ids import sha256_hex
 from broker.protocol.seals import is_sealed
 from config.clock import SECOND
 from tests.seals import enrolling
-from tests.simulation.looking import Looking
 from tests.simulation.payloads import IDENTITY, Payload, signed_key
 from tests.simulation.processes import Lost
+from tests.simulation.recovering import Recovering
 from tests.simulation.sending import Out
 from tests.simulation.world import Broken
 
@@ -25,7 +25,7 @@ MEMORY_FADES_S = 6.0
 _SEAT_OVER = ("round_completed", "seat_dropped", "task_ended", "run_ended")
 
 
-class Site(Looking):
+class Site(Recovering):
     """A site at work."""
 
     def step(self) -> float:
@@ -41,6 +41,10 @@ class Site(Looking):
 
     def _act(self) -> None:
         chance, disk = self.world.chance, self.disk
+        recovering = next((out for out in disk.outgoing if out.what == "recover"), None)
+        if recovering is not None:
+            self.push(recovering)
+            return
         roll = chance.random()
         sendable = [
             out for out in disk.outgoing if out.after is None or out.after not in disk.outgoing or chance.random() < 0.5
@@ -69,19 +73,24 @@ class Site(Looking):
     def _poll(self) -> None:
         """Ask behind what it has kept, or behind what it has acknowledged; keep, then acknowledge."""
         disk = self.disk
-        after = f"&after={len(disk.ledger)}" if self.world.chance.random() < self.says_after else ""
+        mark = f"&mark={disk.mark}" if disk.mark else ""
+        after = f"&after={disk.at}{mark}" if self.world.chance.random() < self.says_after else ""
         limit = self.world.chance.choice((1, 3, 50))
         answer = self.ask("GET", f"/v1/inbox?limit={limit}{after}")
+        if answer.status == 409 or (answer.status == 200 and disk.history not in ("", answer.body["history_id"])):
+            self.went_back()
+            return
         self._expect(answer, 200)
+        disk.history = answer.body["history_id"]
         if after and not answer.body["items"]:
             self._nothing_new()
         self.take(answer.body["items"])
-        if self.acknowledged < len(disk.ledger):
-            self.acknowledge(len(disk.ledger))
+        if self.acknowledged < disk.at:
+            self.acknowledge(disk.at)
 
     def _nothing_new(self) -> None:
         """The hub may answer so from memory, but only for a few seconds after the announcement that it did not hear."""
-        seen_at = self.world.checker.seen_at.get((self.id, len(self.disk.ledger) + 1))
+        seen_at = self.world.checker.seen_at.get((self.id, self.disk.at + 1))
         late = 0 if seen_at is None else self.world.micros - seen_at - self.world.web.slowest
         if late > MEMORY_FADES_S * SECOND:
             raise Broken(f"{self.name} was told that nothing is new, {late / SECOND:.1f} s after it was not")
@@ -94,19 +103,18 @@ class Site(Looking):
         self.world.place(self, "after keeping entries")
 
     def acknowledge(self, through: int) -> None:
-        answer = self.ask("PUT", "/v1/inbox/acknowledged", {"through": through})
+        mark = {"mark": self.disk.mark} if through == self.disk.at and self.disk.mark else {}
+        answer = self.ask("PUT", "/v1/inbox/acknowledged", {"through": through, **mark})
         self._expect(answer, 202)
         self.acknowledged = through
 
     def _keep(self, entry: dict[str, Any]) -> None:
         ledger, seq = self.disk.ledger, entry["seq"]
-        if seq <= len(ledger):
-            before = ledger[seq - 1]
-            if entry["kind"] not in (before["kind"], "expired") or entry["run_id"] != before["run_id"]:
-                raise Broken(f"{self.name}: entry {seq} of its inbox was {before['kind']}, now it is {entry['kind']}")
+        if seq <= self.disk.at:
+            self._is_as_ever(entry)
             return
-        if seq != len(ledger) + 1:
-            raise Broken(f"{self.name}: entry {seq} of its inbox came after entry {len(ledger)}: some were lost")
+        if seq != self.disk.at + 1:
+            raise Broken(f"{self.name}: entry {seq} of its inbox came after entry {self.disk.at}: some were lost")
         message = entry["message"]
         if entry["kind"] == "message" and message["body"] is not None:
             if message["body"] in self.disk.bodies:
@@ -127,8 +135,17 @@ class Site(Looking):
             missing = {one["message_id"] for one in entry["facts"]["submissions"]} - came - {None}
             if missing:
                 raise Broken(f"{self.name} is to aggregate updates that it never got: {missing}")
+        if entry["kind"] == "key_changed" and entry["facts"]["site_id"] == self.id:
+            self.disk.revoked.add(entry["facts"]["epoch"])
         ledger.append(entry)
+        self.disk.at, self.disk.mark, self.disk.highest = seq, entry["mark"], max(seq, self.disk.highest)
         self.world.tell(f"{self.name}: {seq} {entry['kind']} {entry['round'] or ''}")
+
+    def _is_as_ever(self, entry: dict[str, Any]) -> None:
+        seq = entry["seq"]
+        before = next(one for one in self.disk.ledger if one["seq"] == seq)
+        if entry["kind"] not in (before["kind"], "expired") or entry["run_id"] != before["run_id"]:
+            raise Broken(f"{self.name}: entry {seq} of its inbox was {before['kind']}, now it is {entry['kind']}")
 
     def _may_be_mine(self, entry: dict[str, Any]) -> None:
         coordinator = self.world.projects[entry["project_id"]]
@@ -352,8 +369,8 @@ class Site(Looking):
             if self.world.chance.random() < 0.5:
                 self._report(entry, event)
             else:
-                project = next(one["project_id"] for one in self.disk.ledger if one["run_id"] == run_id)
-                self._log({**entry, "project_id": project})
+                for one in [one for one in self.disk.ledger if one["run_id"] == run_id][:1]:
+                    self._log({**entry, "project_id": one["project_id"]})
 
     def _rule(self) -> None:
         """The coordinator starts, stops and restarts runs; two people at once if it comes to that."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from config.clock import SECOND
 from storage.database import Database
 from tests.simulation.database import cut_off, place_of, watched
+from tests.simulation.restores import Restores
 
 if TYPE_CHECKING:
     from tests.simulation.broker import Broker
@@ -128,6 +129,9 @@ class Process:
     def die(self) -> None:
         """What its death means to others."""
 
+    def history_went_back(self) -> None:
+        """The store was put back to an earlier commit."""
+
     # Clock, for production code
 
     def now(self) -> int:
@@ -158,6 +162,7 @@ class World:
             name: 0.0 if self.chance.random() < 0.35 else self.chance.uniform(0.1, 1.0) * most
             for name, most in MOST.items()
         }
+        self.restores = Restores(self)
         self.processes: list[Process] = []
         self.projects: dict[str, str] = {}
         """Project -> its coordinator, as people tell each other."""
@@ -236,6 +241,7 @@ class World:
     def _until(self, end: int) -> None:
         while self._due and self._due[0][0] <= end:
             self._turn(self._next())
+            self.restores.turn()
         self.micros = max(self.micros, end)
 
     def _next(self) -> tuple[Process, int]:
