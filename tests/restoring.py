@@ -66,7 +66,9 @@ class Holding:
 
     def claim(self, **more: object) -> c.RecoverSite:
         newest = [c.HeldMark(seq=seq, mark=self.entries[seq].mark) for seq in sorted(self.entries, reverse=True)]
-        last_seq = max(self.entries, default=0)
+        if self.read_after not in self.entries and self.mark is not None:  # where a recovery told it to read on
+            newest.insert(0, c.HeldMark(seq=self.read_after, mark=self.mark))
+        last_seq = max(self.read_after, *self.entries, 0)
         return c.RecoverSite(site_id=self.site.id, history_id=None, last_seq=last_seq, marks=newest[:1000], **more)  # type: ignore[arg-type]
 
     def recover(self, hub: Hub, **more: object) -> dict[str, object]:

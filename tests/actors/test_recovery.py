@@ -235,6 +235,15 @@ class TestInbox:
         assert scene.read(latest) == [b"newest"]
         assert max(scene.holding.entries) > max(used) + GAP
 
+    def test_restored_again_before_anything_came(self, hub: Hub, scene: Scene, keep: Backup) -> None:
+        """Where a site was told to read on is a number that was used, too."""
+        restored = keep()
+        scene.write(hub, b"lost")
+        scene.read(hub)
+        first = scene.holding.recover(restored())
+        second = scene.holding.recover(restored())
+        assert second["read_after"] == first["read_after"] + GAP  # type: ignore[operator]
+
     def test_of_marks_that_reach_not_far_enough_nothing_is_missed(self, hub: Hub, scene: Scene, keep: Backup) -> None:
         """Then what was acknowledged is what is sure."""
         scene.write(hub, b"acknowledged")
