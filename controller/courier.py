@@ -151,7 +151,7 @@ class Courier:
         project = self._client.project(project_id)
         members = [_member(item) for item in self._client.project_keys(project_id)]
         if consent.coordinator != project.coordinator_site_id:
-            raise IdentityChanged(
+            raise NotConsented(
                 f"project {project_id} was joined under the coordinator {consent.coordinator}, and the hub now says "
                 f"{project.coordinator_site_id}"
             )

@@ -433,10 +433,17 @@ class State:
             rows = self._db.execute("SELECT * FROM reports WHERE entry_seq = ? ORDER BY seq", (entry_seq,)).fetchall()
         return [Report(*row) for row in rows]
 
-    def failed_before(self, run_id: str, task_seq: int, entry_seq: int) -> bool:
-        """True if this site gave the seat up because of an earlier entry."""
-        sql = "SELECT count(*) FROM reports WHERE run_id = ? AND task_seq = ? AND event = 'fail' AND entry_seq < ?"
-        return self._value(sql, (run_id, task_seq, entry_seq)) > 0
+    def failed_before(self, run_id: str, task_seq: int, entry_seq: int, *, answered: bool) -> bool:
+        """True if this site gave the seat up because of an earlier entry; answered: and the hub has heard of it."""
+        heard = " AND outcome != ''" if answered else ""
+        return (
+            self._value(
+                "SELECT count(*) FROM reports WHERE run_id = ? AND task_seq = ? AND event = 'fail'"  # noqa: S608
+                f" AND entry_seq < ?{heard}",
+                (run_id, task_seq, entry_seq),
+            )
+            > 0
+        )
 
     def keep_report(self, report: Report) -> None:
         """Keep a new report, and count it on its seat."""

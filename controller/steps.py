@@ -248,11 +248,16 @@ class Steps:
                 )
 
     def _not_served(self, entry: Entry, refusal: NotConsented) -> str:
-        """Fail the seat, or the coordinator's round, once; nothing else follows from such an entry."""
+        """Fail the seat, or the coordinator's round, once; nothing else follows from such an entry.
+
+        A lying hub may invite to one seat for ever: it is told once, and so are this site's people.
+        """
         try:
-            if entry.kind in ("invited", "round_started") and not self._refused_before(entry):
-                self._log("not served", project=entry.project_id, run=entry.run_id, detail=str(refusal))
-                self._refuse_seat(entry, _reason(refusal))
+            if entry.kind in ("invited", "round_started"):
+                if not self.state.failed_before(*_task(entry), entry.seq, answered=False):
+                    self._log("not served", project=entry.project_id, run=entry.run_id, detail=str(refusal))
+                if not self.state.failed_before(*_task(entry), entry.seq, answered=True):
+                    self._refuse_seat(entry, _reason(refusal))
             elif entry.kind == "aggregate":
                 self._log("not served", project=entry.project_id, run=entry.run_id, detail=str(refusal))
                 self._send(entry, self._keep(entry, _NO_MODEL, {"failure": _reason(refusal)}))
@@ -262,10 +267,6 @@ class Steps:
             if error.status == UNAUTHORIZED:
                 raise
         return f"not served: {refusal.slug}"
-
-    def _refused_before(self, entry: Entry) -> bool:
-        """A lying hub may invite to the same seat for ever; it is told once."""
-        return self.state.failed_before(*_task(entry), entry.seq)
 
     def _refuse_seat(self, entry: Entry, reason: str) -> None:
         run_id, task_seq = _task(entry)

@@ -173,7 +173,10 @@ def test_a_run_belongs_to_the_project_that_it_was_first_shown_in(tmp_path, state
 def test_a_seat_that_was_given_up_is_known(state) -> None:
     state.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
     state.keep_report(report("fail", 1))
-    assert [state.failed_before(RUN, 1, seq) for seq in (1, 2)] == [False, True]
+    assert [state.failed_before(RUN, 1, seq, answered=False) for seq in (1, 2)] == [False, True]
+    assert not state.failed_before(RUN, 1, 2, answered=True)
+    state.answered(report("fail", 1), "refused")
+    assert state.failed_before(RUN, 1, 2, answered=True)
 
 
 def test_what_was_made_stays_while_its_report_is_sealed_anew(tmp_path, state) -> None:
