@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import controller.contract
+import controller.joining
 import controller.receipts
+from controller.consents import Consent, Consents, Wanted, consent_to
+from controller.courier import Courier
+from controller.steps import Steps
 
 Swap = tuple[Any, str, Any]
 """Owner, attribute, the value that it has for the time of the scenario."""
@@ -56,4 +60,24 @@ NO_RECEIPT_CHECK = Bug(
     "no_receipt_check",
     "a site is content with a model that does not name its update",
     ((controller.receipts, "missing", lambda _origin, _own: ""),),
+)
+
+
+def _hubs_word(self: Courier, project_id: str | None) -> Consent:
+    return consent_to(self._client.project(project_id or ""), "people", 0)
+
+
+NO_CONSENT_CHECK = Bug(
+    "no_consent_check",
+    "an agent serves whatever the hub says that its site is a member of",
+    (
+        (Steps, "_consented", lambda _self, _entry: None),
+        (Courier, "consented", _hubs_word),
+        (Consents, "serves", lambda _self, _project_id: True),
+    ),
+)
+ANY_COORDINATOR = Bug(
+    "any_coordinator",
+    "an agent joins the first project of a name, whoever coordinates it",
+    ((controller.joining, "parse_coordinator", lambda _text: Wanted()),),
 )

@@ -19,6 +19,7 @@ from controller.keys import fingerprint, words
 from controller.state import State
 from tests.controller.world import ALLOWED, SiteProcess, World, joining, project_of
 from tests.liar.agents import AgentThread, at_work
+from tests.liar.bugs import ANY_COORDINATOR, NO_CONSENT_CHECK, Bug, planted
 from tests.liar.proxy import liar_before
 from tests.liar.rules import Json, edited, entries_of
 from tests.ops.program import until
@@ -110,12 +111,13 @@ def test_an_invitation_waits_for_the_sites_people(world: World, tmp_path: Path, 
 
 def test_a_project_created_in_the_sites_name_is_not_aggregated(world: World, tmp_path: Path) -> None:
     """A member of its organisation makes it a coordinator, and starts a run."""
-    north, east = world.sites(tmp_path, "north", "east")
+    north, east, south = world.sites(tmp_path, "north", "east", "south")
     body = {"name": f"in its name {tmp_path.name}", "tasks": [TASK | {"who": "participants"}], "joining": "open"}
-    with agent_of(north) as agent, agent_of(east):
+    with agent_of(north) as agent, agent_of(east), agent_of(south):
         made = world.admin.write("POST", "/v1/projects", body | {"coordinator_site_id": north.site_id}, dict, key=None)
         until(lambda: [line for line in agent.lines("told") if line["kind"] == "project_created"])
-        east.join(made["id"])
+        for site in (east, south):
+            site.join(made["id"])
         run_id = world.admin.start_run(made["id"]).id
         run = finished(world.admin, run_id)
         assert (run.state, run.reason) == ("failed", "aggregation_failed")
@@ -126,6 +128,13 @@ def test_a_project_created_in_the_sites_name_is_not_aggregated(world: World, tmp
         assert main(["--folder", str(north.path), "project", "join", made["id"]]) == 0
         again = world.admin.start_run(made["id"]).id
         assert finished(world.admin, again).state == "succeeded"
+
+
+@pytest.mark.parametrize("bug", [NO_CONSENT_CHECK, ANY_COORDINATOR], ids=str)
+def test_a_planted_bug_is_noticed(world: World, tmp_path: Path, bug: Bug) -> None:
+    scenario = foreign_invitation if bug is NO_CONSENT_CHECK else strangers_project_of_that_name
+    with planted(bug), pytest.raises(AssertionError, match=r"that nobody joined|joined a stranger's project"):
+        scenario(world, tmp_path)
 
 
 # another project, another coordinator
@@ -146,14 +155,11 @@ def test_a_run_that_is_shown_in_another_project(world: World, tmp_path: Path) ->
         assert "train 1" not in east.calls()
 
 
-@pytest.mark.parametrize("where", [NOWHERE, None])
-def test_an_invitation_that_is_shown_in_a_project_that_is_not_served(
-    world: World, tmp_path: Path, where: str | None
-) -> None:
+def test_an_invitation_that_is_shown_in_a_project_that_is_not_served(world: World, tmp_path: Path) -> None:
     with liar_before(world.hub) as liar, at_work(world, tmp_path, honest="north", lied_to="east", hub=liar.url) as two:
         north, east = (agent.site for agent in two)
         project = project_of([north, east], rounds=1)
-        liar.rules = [entries_of("invited", lambda entry: {**entry, "project_id": where})]
+        liar.rules = [entries_of("invited", lambda entry: {**entry, "project_id": NOWHERE})]
         run_id = project.start()
         until(lambda: east.site_id in reasons(north.client, run_id))
         assert reasons(north.client, run_id)[east.site_id].startswith("not_consented")
@@ -166,8 +172,6 @@ def swapped_coordinator(world: World, folder: Path) -> None:
         north, east = (agent.site for agent in two)
         (mallory,) = world.sites(folder, "mallory")
         project = project_of([north, east], rounds=1)
-        mallory.join(project.id)
-        until(lambda: mallory.client.project_keys(project.id))
 
         def of_mallory(shown: Json) -> Json:
             return {**shown, "coordinator_site_id": mallory.site_id}
@@ -230,7 +234,9 @@ def strangers_project_of_that_name(world: World, folder: Path) -> None:
     (east,) = world.sites(folder, "east", join=joining(name, words_of(north)))
     made = mallory.client.create_project(name, [TASK], joining="open")
     with agent_of(east) as agent:
-        (line,) = until(lambda: agent.lines("not joined"))
+        until(lambda: agent.lines("not joined") or agent.lines("joined"))
+        assert not agent.lines("joined"), "it joined a stranger's project"
+        (line,) = agent.lines("not joined")
         assert words_of(mallory) in line["detail"]
         assert [m.site_id for m in mallory.client.members(made)] == [mallory.site_id], "it joined a stranger's project"
         assert east.folder.consents().all() == {}
