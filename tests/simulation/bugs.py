@@ -221,7 +221,7 @@ def drawn_ids_of_commands(_: World) -> list[Swap]:
     return [(web.writing, "derive", _drawn)]
 
 
-@bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=15)
+@bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=73)
 def drawn_ids_of_attempts(_: World) -> list[Swap]:
     return [(actors.decisions.runs, "next_attempt", _drawn), (actors.decisions.needs, "next_attempt", _drawn)]
 
