@@ -171,7 +171,11 @@ class _Test:
             ending.callback(load.end)
             self.say(f"{len(plan.sites)} sites and two agents are at work")
             CLOCK.sleep(WARM_UP_S)
-            deck = [fault for fault in deck_of(stack, cast.agents, cast.site_links) if self.asked.only in str(fault)]
+            deck = [
+                fault
+                for fault in deck_of(stack, cast.agents, cast.site_links, cast.flood)
+                if self.asked.only in str(fault)
+            ]
             conductor = Conductor(deck, random.Random(self.seed), CLOCK, self.say)
             conductor.run(self.asked.minutes * 60)
             self.say("no more faults")

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
+from chaos.flood import Flood
 from chaos.links import Link
 from chaos.stack import Running, Server, Stack, children_of, group_of
 from config.clock import Clock, Micros, wait_for
+from ops.place import CHECKOUT
 from ops.servers.postgres import PrivatePostgres
 from ops.servers.rabbitmq import PrivateRabbitmq
 
@@ -25,6 +29,9 @@ LIFE_S = 10.0
 """RabbitMQ 3.10 that is killed sooner after it came up can lose a queue (docs/limits.md)."""
 FILL_S = 4.0
 """So long a decider takes commands in without being able to decide one, until it is killed with all of them."""
+FLOOD_S = 10.0
+WRONG_CLOCK_S = 15.0
+ASTRAY_S = (691_200, -691_200, 45)
 AT_ONCE = 2
 EVERY_S = (1.5, 5.0)
 """From one fault's beginning to the next one's, if there is room for it."""
@@ -138,7 +145,7 @@ class Conductor:
                 self._busy.discard(fault.part)
 
 
-def deck_of(stack: Stack, agents: Running, site_links: Sequence[tuple[str, Link]]) -> list[Fault]:
+def deck_of(stack: Stack, agents: Running, site_links: Sequence[tuple[str, Link]], flood: Flood) -> list[Fault]:
     """Every fault once; of a cluster those that are about it, the kill of a queue's leader most of all."""
     if len(stack.rabbitmq) > 1:
         leader = [fault for fault in _rabbitmq(stack) for _ in range(3 if fault.kind == "kill" else 1)]
@@ -156,6 +163,8 @@ def deck_of(stack: Stack, agents: Running, site_links: Sequence[tuple[str, Link]
         *_postgres(stack),
         *_rabbitmq(stack),
         *_cuts(stack),
+        _wrong_clock(stack),
+        Fault("flood", "web caller", "", partial(_flooding, flood), FLOOD_S),
         *(_cut(f"{name} > hub", link, component) for name, link in site_links for component in ("site agent",)),
     ]
 
@@ -326,6 +335,39 @@ def _rabbitmq(stack: Stack) -> Iterator[Fault]:
     yield Fault("memory alarm", "rabbitmq", "rabbitmq", memory, FULL_S, rest_s=LIFE_S)
     disk = alarm(["set_disk_free_limit", "100000GB"], ["set_disk_free_limit", "50MB"])
     yield Fault("disk full", "rabbitmq", "rabbitmq", disk, FULL_S, rest_s=LIFE_S)
+
+
+# people and machines
+
+
+def _flooding(flood: Flood, _chance: random.Random) -> Undo:
+    flood.start()
+    return flood.stop
+
+
+def _wrong_clock(stack: Stack) -> Fault:
+    """Another ticker, on a machine whose clock is days off, while those that lead die: it must not lead."""
+
+    def begin(chance: random.Random) -> Undo:
+        ahead_s = chance.choice(ASTRAY_S)
+        line = (
+            f". {shlex.quote(str(stack.environment_of('ticker')))} && exec {sys.executable} -m chaos.astray {ahead_s}"
+        )
+        with (stack.folder / "astray.log").open("ab") as said:
+            ticker = subprocess.Popen(
+                ["sh", "-c", line], cwd=CHECKOUT, env=dict(stack.environment), stdout=said, stderr=said
+            )
+        for name in ("ticker", "ticker-2"):
+            with suppress(NotNow):
+                _signal(_pid(stack.hub, name), signal.SIGKILL)
+
+        def undo() -> None:
+            ticker.kill()
+            ticker.wait()
+
+        return undo
+
+    return Fault("wrong clock", "another ticker", "", begin, WRONG_CLOCK_S)
 
 
 # the network

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from chaos.flood import Flood
 from chaos.links import Link
 from chaos.plan import Plan, PlannedSite, Starter
 from chaos.stack import CLOCK, HEARTBEAT_EVERY_S, ChaosError, Running, Stack
@@ -61,6 +62,7 @@ class Cast:
         self.site_links: list[tuple[str, Link]] = []
         self.planned = [one for number in range(max(1, sites // SITES_OF_PROJECT)) for one in self._project(number)]
         self.agents = self._agents()
+        self.flood = Flood(stack.api, *self._enrolled("greedy"))
 
     def plan(self) -> Plan:
         """What the load process is told."""

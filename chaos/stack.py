@@ -137,6 +137,10 @@ class Stack:
         name = str(found.get("leader") or found.get("node"))
         return self.rabbitmq[int(name.partition("@")[0].rpartition("-")[2]) - 1]
 
+    def environment_of(self, name: str) -> Path:
+        """The file with the environment of one of the hub's processes, for a shell to read."""
+        return self.folder / f"{name}.environment"
+
     def at_end(self, work: Callable[[], None]) -> None:
         """Do it before the hub stops."""
         self._stack.callback(work)
@@ -255,7 +259,7 @@ class Stack:
             "FEDYARD_ARTIFACTS_URL": f"file:///{self.folder.resolve() / 'artifacts'}",
             "FEDYARD_HEARTBEAT_EVERY_S": str(HEARTBEAT_EVERY_S),
         }
-        file = self.folder / f"{name}.environment"
+        file = self.environment_of(name)
         file.touch(mode=0o600)
         file.write_text("".join(f"export {key}={shlex.quote(value)}\n" for key, value in environment.items()))
         return f". {shlex.quote(str(file))} && exec {line}"

@@ -24,6 +24,7 @@ import actors.decisions.recovery
 import actors.decisions.runs
 import actors.decisions.sealing
 import actors.decisions.seats
+import actors.decisions.sites
 import actors.sweeper
 import broker.protocol.states
 import config.clock
@@ -292,6 +293,33 @@ def relay_forgets_first(_: World) -> list[Swap]:
 @bug("the ticker sees no deadlines")
 def ticker_without_deadlines(_: World) -> list[Swap]:
     return [(Due, "deadlines", lambda *_: [])]
+
+
+@bug("the decision believes a ticker that says that sites are silent")
+def silence_believed(_: World) -> list[Swap]:
+    return [(actors.decisions.sites, "seen_at", lambda *_: 0)]
+
+
+@bug("the decision believes a ticker that says that a deadline has passed")
+def deadlines_believed(_: World) -> list[Swap]:
+    decide = actors.decisions.seats.pass_deadline
+
+    def by_its_clock(draft: Draft, command: Any) -> Any:
+        draft.now = max(draft.now, command.deadline_at)
+        return decide(draft, command)
+
+    return [(actors.decisions.seats, "pass_deadline", by_its_clock)]
+
+
+@bug("outcomes of commands are forgotten by the ticker's clock", shown_by=2)
+def retention_believed(world: World) -> list[Swap]:
+    forget = actors.decisions.messages.forget_history
+
+    def by_its_clock(draft: Draft, *keep: float) -> Any:
+        draft.now += max(0, 0 if world.calm else world.astray)
+        return forget(draft, *keep)
+
+    return [(actors.decisions.messages, "forget_history", by_its_clock)]
 
 
 @bug("a deadline is passed without asking whether it is still the one", shown_by=26)

@@ -17,6 +17,7 @@ from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.chain import hash_of
 from broker.protocol.chunks import count_of
+from broker.protocol.events import EventKind
 from broker.protocol.ledger import read_name
 from broker.protocol.records import Record, key_of
 from broker.protocol.seals import Seal, is_sealed, read_seal
@@ -36,6 +37,7 @@ from broker.protocol.states import (
 )
 from config.clock import SECOND
 from storage.audit import verify
+from tests.simulation.processes import SILENT_AFTER_S
 from tests.simulation.story import NoticeKey, Story, Task
 from tests.simulation.world import Broken, World
 
@@ -82,6 +84,8 @@ class Checker:
         self.messages_of: dict[str, list[r.InboxEntry]] = defaultdict(list)
         self.seen_at: dict[tuple[str, int], int] = {}
         """When an inbox entry was first there for everybody to see."""
+        self._heard_of: dict[str, int] = {}
+        """Site -> its newest beat."""
         self._fresh: dict[type[Record], list[Any]] = defaultdict(list)
         self._notices: Counter[NoticeKey] = Counter()
         self._touched: set[str] = set()
@@ -100,7 +104,8 @@ class Checker:
         told = {name: copy.deepcopy(value) for name, value in vars(self.story).items() if name != "_sent"}
         rows = {kind: dict(found) for kind, found in self.rows.items()}
         messages = {key: list(entries) for key, entries in self.messages_of.items()}
-        return rows, told, dict(self.follow_ups), messages, dict(self.seen_at), set(self._moved), self._noted
+        times = dict(self.seen_at), dict(self._heard_of)
+        return rows, told, dict(self.follow_ups), messages, times, set(self._moved), self._noted
 
     def roll_back(self, snapshot: Any) -> None:
         """The store was restored. What was answered since is no promise any more, and causes may be gone.
@@ -109,11 +114,11 @@ class Checker:
         """
         self._committed_once |= self.follow_ups.keys()
         self._connection = sqlite3.connect(self._world.path, isolation_level=None)
-        rows, told, follow_ups, messages, seen_at, self._moved, self._noted = snapshot
+        rows, told, follow_ups, messages, times, self._moved, self._noted = snapshot
         self.rows = rows
         vars(self.story).update(told)
         self.messages_of = defaultdict(list, messages)
-        self.seen_at = seen_at
+        self.seen_at, self._heard_of = times
         self.promised.clear()
         kept = (
             self._world.broker.held()
@@ -203,6 +208,8 @@ class Checker:
             self._in_order(new)
         elif old is None:
             self._fresh[kind].append(new)
+            if kind is r.Event and new.kind in (EventKind.SITE_FELL_SILENT, EventKind.SITE_RETURNED):
+                self._silence(new)
             if kind is r.InboxEntry:
                 self._entry(new)
             elif kind is r.OutboxRow:
@@ -262,6 +269,15 @@ class Checker:
     def _beat(self, old: list[Any], new: list[Any]) -> None:
         if new[1] < old[1] or new[2] < old[2]:
             raise Broken(f"the last sign of life of site {new[0]} went back in time")
+        self._heard_of[new[0]] = new[1]
+
+    def _silence(self, event: r.Event) -> None:
+        """A site is said to be silent, or back, if that is so by the time of the decision."""
+        site = self.have(r.Site, event.stream_id)
+        assert site is not None
+        silent = event.at - max(self._heard_of.get(site.id, 0), site.created_at) >= SILENT_AFTER_S * SECOND
+        if silent != (event.kind == EventKind.SITE_FELL_SILENT):
+            raise Broken(f"{event.kind} of site {site.id}, which was {'' if silent else 'not '}silent then")
 
     def _entry(self, entry: r.InboxEntry) -> None:
         self._in_order(entry)

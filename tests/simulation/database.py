@@ -122,6 +122,10 @@ def prepare(path: Path) -> None:
                     f" INSERT INTO noted (kind, old, new) VALUES ('{kind.TABLE}', {old}, {new}); END"
                 )
         database.execute(
+            f"CREATE TRIGGER note_first_beats AFTER INSERT ON {BEATS} BEGIN INSERT INTO noted (kind, old, new) VALUES"
+            f" ('{BEATS}', json_array(new.site_id, 0, 0), json_array(new.site_id, new.seen_at, new.handed_out)); END"
+        )
+        database.execute(
             f"CREATE TRIGGER note_beats AFTER UPDATE ON {BEATS} BEGIN INSERT INTO noted (kind, old, new) VALUES"
             f" ('{BEATS}', json_array(old.site_id, old.seen_at, old.handed_out),"
             " json_array(new.site_id, new.seen_at, new.handed_out)); END"

@@ -37,7 +37,8 @@ class Site(Recovering):
         except Lost:
             return self.world.chance.uniform(0.2, 1.0)
         busy = bool(self.disk.outgoing) or self.disk.handled < len(self.disk.ledger)
-        return self.world.chance.expovariate(1 / (0.15 if busy else 0.6))
+        pause = (0.05, 0.2) if self.world.gentle else (0.15, 0.6)
+        return self.world.chance.expovariate(1 / pause[0 if busy else 1])
 
     def _act(self) -> None:
         chance, disk = self.world.chance, self.disk
@@ -199,18 +200,16 @@ class Site(Recovering):
         chance, seat = self.world.chance, (entry["run_id"], entry["task_seq"])
         self.disk.reports[seat] = entry["facts"]["report_seq"]
         accept = self._report(entry, "accept") if chance.random() < 0.5 else None
-        roll = 1.0 if self.world.calm else chance.random()
-        if roll < 0.05:
+        if self.world.whim(0.05):
             self._report(entry, "fail", accept, reason="no data")
-        elif roll > 0.1:
+        elif not self.world.whim(0.05):
             self._report(entry, "ready", accept)
 
     def _on_round_started(self, entry: dict[str, Any]) -> None:
         chance = self.world.chance
-        roll = 1.0 if self.world.calm else chance.random()
-        if roll < 0.05:
+        if self.world.whim(0.05):
             self._report(entry, "fail", reason="out of memory")
-        elif roll > 0.1:
+        elif not self.world.whim(0.05):
             trained = self._report(entry, "trained") if chance.random() < 0.5 else None
             update = f"update of {self.name} in round {entry['round']} of {entry['run_id']} {chance.getrandbits(32)}"
             if chance.random() < 0.8:
@@ -243,10 +242,9 @@ class Site(Recovering):
         if self.world.chance.random() < 0.2:
             self._delete_artifact()
         path = f"/v1/runs/{entry['run_id']}/tasks/{entry['task_seq']}/rounds/{entry['round']}/aggregated"
-        roll = 1.0 if self.world.calm else self.world.chance.random()
-        if roll < 0.05:
+        if self.world.whim(0.05):
             self.send("aggregated", "POST", path, {"failure": "bad shapes"}, seat=(entry["run_id"], 0))
-        elif roll > 0.1:
+        elif not self.world.whim(0.05):
             model = f"model of round {entry['round']} of {entry['run_id']}"
             payload = Payload(("model",), model.encode(), "members", self._place(entry, "model"))
             payload.large = self.world.chance.random() < 0.4
@@ -376,9 +374,13 @@ class Site(Recovering):
         """The coordinator starts, stops and restarts runs; two people at once if it comes to that."""
         chance = self.world.chance
         mine = [run for run, coordinator in self.world.known_runs if coordinator == self.id]
-        finish: dict[str, Any] = {"finish_within_s": float(chance.choice((5, 15, 30, 60)))}
+        spans = (60, 90) if self.world.gentle else (5, 15, 30, 60)
+        finish: dict[str, Any] = {"finish_within_s": float(chance.choice(spans))}
         roll = chance.random()
-        if roll < 0.5 or not mine:
+        under_way = sum(run not in self.disk.ended for run in mine)
+        if under_way > (1 if self.world.gentle else 3) and chance.random() < 0.9:
+            return
+        if roll < 0.5 or not mine or (roll < 0.8 and not self.world.whim(1.0)):
             body = {"queue": chance.random() < 0.7, **finish}
             self.send("start", "POST", f"/v1/projects/{self.disk.project}/runs", body)
         elif roll < 0.65:
@@ -399,7 +401,7 @@ class Site(Recovering):
     def _belong(self, project: str) -> None:
         """Join; now and then leave."""
         member = f"/v1/projects/{project}/members/{self.id}"
-        if self.world.chance.random() < 0.85:
+        if not self.world.whim(0.15):
             self.send("join", "PUT", member, {})
         else:
             self.send("leave", "DELETE", member, None)
