@@ -305,8 +305,14 @@ def deadlines_believed(_: World) -> list[Swap]:
     decide = actors.decisions.seats.pass_deadline
 
     def by_its_clock(draft: Draft, command: Any) -> Any:
-        draft.now = max(draft.now, command.deadline_at)
-        return decide(draft, command)
+        task = next((t for t in draft.group(r.TaskRun, command.run_id) if t.seq == command.task_seq), None)
+        here = draft.get(r.Round, task.id, command.round) if task is not None else None
+        run = draft.get(r.Run, command.run_id)
+        if run is None or task is None or here is None or command.deadline_at <= draft.now:
+            return decide(draft, command)
+        if here.deadline_at == command.deadline_at and RunState(run.state) == RunState.RUNNING:
+            actors.decisions.progress.pass_round_deadline(draft, run, task, here)
+        return draft.accept({"passed": True})
 
     return [(actors.decisions.seats, "pass_deadline", by_its_clock)]
 
