@@ -160,7 +160,7 @@ def test_it_is_noticed(world: World, tmp_path: Path, scenario: Callable[[World, 
     scenario(world, tmp_path)
 
 
-@pytest.mark.parametrize(("bug", "scenario"), BUGS, ids=str)
+@pytest.mark.parametrize(("bug", "scenario"), BUGS, ids=[bug.name for bug, _ in BUGS])
 def test_without_the_rule_it_is_not(
     world: World, tmp_path: Path, bug: Bug, scenario: Callable[[World, Path], None]
 ) -> None:

@@ -204,16 +204,8 @@ class Checker:
             return
         if kind is r.InboxEntry and old is not None and new.state == DeliveryState.MOVED:
             self._moved.add((new.site_id, msgspec.json.decode(new.facts_json)["seq"]))
-        if old is None and kind is r.InboxEntry and self._told_before(new):
-            self._in_order(new)
-        elif old is None:
-            self._fresh[kind].append(new)
-            if kind is r.Event and new.kind in (EventKind.SITE_FELL_SILENT, EventKind.SITE_RETURNED):
-                self._silence(new)
-            if kind is r.InboxEntry:
-                self._entry(new)
-            elif kind is r.OutboxRow:
-                self.follow_ups[new.id] = new
+        if old is None:
+            self._added(kind, new)
         elif old != new:
             self._changed(kind, old, new)
         if kind is r.Artifact or kind is r.ArtifactTotal:
@@ -222,6 +214,18 @@ class Checker:
         if run_id is not None and kind in (r.Run, r.TaskRun, r.Round, r.Seat):
             self._touched.add(run_id)
         self.rows[kind][key_of(new)] = new
+
+    def _added(self, kind: type[Record], new: Any) -> None:
+        if kind is r.InboxEntry and self._told_before(new):
+            self._in_order(new)
+            return
+        self._fresh[kind].append(new)
+        if kind is r.InboxEntry:
+            self._entry(new)
+        elif kind is r.OutboxRow:
+            self.follow_ups[new.id] = new
+        elif kind is r.Event:
+            self._silence(new)
 
     def _changed(self, kind: type[Record], old: Any, new: Any) -> None:
         if kind in _WRITTEN_ONCE:
@@ -273,6 +277,8 @@ class Checker:
 
     def _silence(self, event: r.Event) -> None:
         """A site is said to be silent, or back, if that is so by the time of the decision."""
+        if event.kind not in (EventKind.SITE_FELL_SILENT, EventKind.SITE_RETURNED):
+            return
         site = self.have(r.Site, event.stream_id)
         assert site is not None
         silent = event.at - max(self._heard_of.get(site.id, 0), site.created_at) >= SILENT_AFTER_S * SECOND

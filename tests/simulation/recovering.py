@@ -32,6 +32,7 @@ class Recovering(Looking):
         if disk.mark and (not marks or marks[0]["seq"] != disk.at):
             marks.insert(0, {"seq": disk.at, "mark": disk.mark})
         seats = {seat: (seq, "ended" if seat[0] in disk.ended else "live") for seat, seq in disk.reports.items()}
+        seats = {seat: held for seat, held in seats.items() if seat[1]}  # 0: what a coordinator reports of a round
         for one in disk.ledger[disk.handled :]:
             if one["kind"] == "invited":
                 seats.setdefault((one["run_id"], one["task_seq"]), (one["facts"]["report_seq"], "live"))
