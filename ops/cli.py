@@ -22,7 +22,8 @@ from config.clock import SystemClock
 from config.logs import forgive
 from config.settings import Settings, SettingsError
 from controller.shown import plain_output
-from ops import accounts, dead_letters, runs
+from ops import accounts, cli_backup, dead_letters, runs
+from ops.backups.content import BackupError
 from ops.embedded import run_embedded
 from ops.management import Management, ManagementError
 from ops.place import DEFAULT, InUse, Unusable, recall
@@ -47,6 +48,7 @@ EXPECTED = (
     Unusable,
     JournalLocked,
     Unfit,
+    BackupError,
     accounts.Rejected,
     BrokerUnavailable,
     DatabaseUnavailable,
@@ -62,9 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     chosen = _parser().parse_args(arguments)
-    does: Does = chosen.does
     try:
-        code = does(chosen)
+        if "does_so" in chosen:
+            code = cli_backup.run(chosen, os.environ)
+        else:
+            does: Does = chosen.does
+            code = does(chosen)
         sys.stdout.flush()
     except EXPECTED as error:
         return _complain(2, f"{error}{_hint(error)}")
@@ -168,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
         does=_verify_events
     )
 
+    cli_backup.add(nouns, place)
     policy = _verbs(nouns, "policies", "limits of RabbitMQ's queues")
     applying = policy.add_parser("apply", parents=[place], help="set them")
     applying.add_argument(

@@ -11,6 +11,8 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DEFAULT = CHECKOUT / "var"
+RESTORING = "restoring"
+"""The marker of a restore that is under way, or was cut off: what lies in the folder then is no hub's data."""
 
 
 class InUse(Exception):
@@ -37,10 +39,10 @@ class Whereabouts:
 
 
 @contextmanager
-def only_hub_in(folder: Path, mode: int = 0o700) -> Iterator[None]:
+def only_hub_in(folder: Path, mode: int = 0o700, *, restoring: bool = False) -> Iterator[None]:
     """Hold the folder for the block; the kernel lets go of it however we end. Raises `InUse`, `Unusable`.
 
-    mode: of the folder.
+    mode: of the folder. restoring: also where a restore was cut off, which nobody but another restore may go on from.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +55,8 @@ def only_hub_in(folder: Path, mode: int = 0o700) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InUse(f"another hub runs on {folder}: stop it first, or choose another folder with --data") from None
+        if not restoring and (folder / RESTORING).exists():
+            raise Unusable(f"a restore into {folder} was cut off: run ./fedyard restore again, then start the hub")
         yield
 
 

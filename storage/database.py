@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from weakref import WeakKeyDictionary
 
 import peewee
@@ -188,3 +188,9 @@ def _open_sqlite(path: Path) -> Database:
         raise DatabaseUnavailable(f"{path} cannot be opened ({error.strerror})") from None
     pragmas = {"journal_mode": "wal", "synchronous": "full", "busy_timeout": 10_000, "foreign_keys": 1}
     return Database(peewee.SqliteDatabase(str(path), pragmas=pragmas, timeout=10), postgres=False)
+
+
+def open_copy(path: Path) -> Database:
+    """An SQLite file that nobody writes, to be read only: nothing is made beside it."""
+    place = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
+    return Database(peewee.SqliteDatabase(place, uri=True), postgres=False)

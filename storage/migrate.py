@@ -28,3 +28,9 @@ def missing(database: Database) -> list[str]:
     """The names of migrations that are not applied; the hub does not start on an old schema."""
     with database.connection():
         return [m.name for m in Runner(database.peewee, str(MIGRATIONS)).status() if not m.applied]
+
+
+def applied(database: Database) -> list[str]:
+    """The names of the migrations that this database has, in their order."""
+    with database.connection():
+        return [m.name for m in Runner(database.peewee, str(MIGRATIONS)).status() if m.applied]

@@ -1,0 +1,220 @@
+"""The commands ./fedyard backup, backup check, and restore."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from config.clock import SystemClock, draw_id
+from config.settings import Settings, url_path
+from ops.backups.checking import check_backup
+from ops.backups.content import About, BackupError, about
+from ops.backups.making import Source, make_backup
+from ops.backups.restoring import Files, prove_files, restore_chunks, restore_database, restore_files
+from ops.place import InUse, only_hub_in, recall
+from ops.servers.postgres import PrivatePostgres
+from storage.artifacts import Blobs, StorageFull, StorageUnavailable
+from storage.database import open_database
+from storage.migrate import missing
+from storage.opening import open_blobs
+
+
+@dataclass(frozen=True)
+class _Hub:
+    """Where a hub keeps its data, whether it runs or not."""
+
+    settings: Settings
+    data: Path
+
+    @property
+    def records(self) -> Path | None:
+        """The file of an embedded hub's records."""
+        url = self.settings.database_url
+        return Path(url_path(url)) if url.startswith("sqlite:") else None
+
+    @property
+    def journal(self) -> Path | None:
+        return Path(url_path(self.settings.broker_url)) if self.settings.embedded else None
+
+    def blobs(self) -> Blobs:
+        return open_blobs(self.settings.artifacts_url, SystemClock())
+
+
+def add(nouns: argparse._SubParsersAction[argparse.ArgumentParser], place: argparse.ArgumentParser) -> None:
+    """Put the commands to the others."""
+    about = "a copy of a hub's records, made while it runs; `backup check FOLDER` proves one"
+    backup = nouns.add_parser("backup", parents=[place], help=about)
+    backup.add_argument("--to", type=Path, metavar="FOLDER", help="a new folder (backups/TIME in the hub's folder)")
+    backup.add_argument(
+        "--artifacts", action="store_true", help="copy the bytes of artifacts, too, not their list alone"
+    )
+    backup.set_defaults(does_so=_backup)
+    verbs = backup.add_subparsers(metavar="check")
+    check = verbs.add_parser("check", parents=[place], help="prove a backup, without the hub")
+    check.add_argument("folder", type=Path, metavar="FOLDER")
+    check.set_defaults(does_so=_check)
+
+    restore = nouns.add_parser("restore", parents=[place], help="put a backup back, with the hub stopped")
+    restore.add_argument("folder", type=Path, metavar="FOLDER")
+    restore.add_argument("--replace", action="store_true", help="put aside what is there")
+    restore.set_defaults(does_so=_restore)
+
+
+def run(chosen: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    """One of them; the exit code. Raises `BackupError`, and what the hub's parts raise."""
+    ours = {name: value for name, value in environment.items() if name.startswith("FEDYARD_")}
+    try:
+        code: int = chosen.does_so(chosen, ours)
+    except (StorageUnavailable, StorageFull) as error:
+        raise BackupError(f"the store of artifacts: {error or 'it is full'}") from None
+    return code
+
+
+def _backup(chosen: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    now = SystemClock().now()
+    target: Path = chosen.to or chosen.data / "backups" / _stamp()
+    with _source_of(chosen.data, environment) as hub:
+        database = open_database(hub.settings.database_url, pool=1, name="fedyard backup")
+        if hub.records is not None and not hub.records.exists():
+            raise BackupError(f"{hub.records} does not exist: no hub was started on {chosen.data} yet")
+        wanted = missing(database)
+        if wanted:
+            raise BackupError(f"the schema lacks {', '.join(wanted)}: run ./fedyard migrate")
+        source = Source(database, hub.settings.database_url, hub.records, hub.journal)
+        made = make_backup(source, target, now, hub.blobs() if chosen.artifacts else None)
+        database.close()
+    print(f"backup        {made.folder}")
+    _describe(made.about)
+    if made.gone:
+        print(f"gone          {made.gone} artifacts went away while they were copied")
+    print(f"next          ./fedyard backup check {made.folder}, and a copy of the folder on another machine")
+    return 0
+
+
+def _describe(found: About) -> None:
+    bytes_of = "with their bytes" if found.copied else "without their bytes"
+    print(f"made          {found.made_at}, of {found.form}, history {found.history_id}")
+    print(f"chains        {found.streams}")
+    print(f"artifacts     {found.artifacts} ({found.artifact_bytes} bytes), {bytes_of}")
+
+
+def _check(chosen: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    """1 if anything is wrong with it."""
+    folder: Path = chosen.folder
+    found = about(folder)
+    _describe(found)
+    hub = _known(chosen.data, environment)
+    faults = 0
+    for fault in check_backup(folder, None if hub is None else hub.blobs()):
+        print(fault)
+        faults += 1
+    if faults:
+        print(f"{faults} faults: make another backup")
+        return 1
+    print("the backup is good: its files are whole, its records readable, every chain ends at its head")
+    if hub is None and not found.copied:
+        print(f"the artifacts were not looked for: no hub was started on {chosen.data}")
+    return 0
+
+
+def _restore(chosen: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    folder: Path = chosen.folder
+    prove_files(folder)
+    found, stamp, history_id, now = about(folder), _stamp(), draw_id(), SystemClock().now()
+    with _stopped(chosen.data, environment, found) as hub:
+        if hub.records is not None:
+            files = Files(chosen.data, hub.records, hub.journal)
+            aside = restore_files(folder, files, stamp, history_id, now, replace=chosen.replace)
+        else:
+            url = hub.settings.database_url
+            aside = restore_database(folder, url, stamp, history_id, now, replace=chosen.replace)
+        chunks = restore_chunks(folder, hub.blobs()) if found.copied else 0
+    print(f"restored      the records of {found.made_at}")
+    print(f"history       {history_id}, a new one: sites notice, and tell the hub what it has forgotten")
+    if found.copied:
+        print(f"artifacts     {chunks} chunks brought back")
+    if aside:
+        print(f"put aside     {aside}: remove it once all is well")
+    print("next          start the hub (make up, or ./fedyard embedded); then ./fedyard events verify, and runs list")
+    return 0
+
+
+def _stamp() -> str:
+    return datetime.fromtimestamp(SystemClock().now() / 1_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+# where the hub is
+
+
+def _known(data: Path, environment: Mapping[str, str]) -> _Hub | None:
+    """The hub that the environment names, or that was started in the folder last."""
+    there = recall(data)
+    if there is None and "FEDYARD_DATABASE_URL" not in environment:
+        return None
+    remembered = there.environment if there is not None else {}
+    return _Hub(Settings.read({**remembered, **environment}), data)
+
+
+@contextmanager
+def _source_of(data: Path, environment: Mapping[str, str]) -> Iterator[_Hub]:
+    """The hub to copy; its private PostgreSQL is started for the block if the hub does not run."""
+    hub = _known(data, environment)
+    if hub is None:
+        raise BackupError(f"no hub was started on {data} yet: name its folder with --data, or FEDYARD_DATABASE_URL")
+    with ExitStack() as stack:
+        if _is_private(data, hub, environment):
+            try:
+                stack.enter_context(only_hub_in(data))
+            except InUse:  # it runs, and its server with it
+                yield hub
+                return
+            hub = _started(data, hub, stack)
+        yield hub
+
+
+@contextmanager
+def _stopped(data: Path, environment: Mapping[str, str], found: About) -> Iterator[_Hub]:
+    """The hub to restore to, kept from starting for the block. Raises `BackupError` if it runs."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(only_hub_in(data, restoring=True))
+        except InUse:
+            raise BackupError(
+                f"a hub runs on {data}: stop it first, with Ctrl-C or SIGTERM to make up or ./fedyard embedded"
+            ) from None
+        hub = _known(data, environment) or _fresh(data, environment, found)
+        if _is_private(data, hub, environment):
+            hub = _started(data, hub, stack)
+        yield hub
+
+
+def _fresh(data: Path, environment: Mapping[str, str], found: About) -> _Hub:
+    """A folder in which no hub was started yet, as ./fedyard embedded or make up would use it."""
+    here = data.resolve()
+    chosen = {"FEDYARD_ARTIFACTS_URL": f"file:///{here / 'artifacts'}", **environment}
+    if found.form == "sqlite":
+        chosen.setdefault("FEDYARD_BROKER_URL", f"embedded:///{here / 'journal.sqlite'}")
+        chosen.setdefault("FEDYARD_DATABASE_URL", f"sqlite:///{here / 'store.sqlite'}")
+    else:
+        (data / "postgres").mkdir(parents=True, exist_ok=True)
+        chosen.setdefault("FEDYARD_DATABASE_URL", "postgresql://private/fedyard")
+    return _Hub(Settings.read(chosen), data)
+
+
+def _is_private(data: Path, hub: _Hub, environment: Mapping[str, str]) -> bool:
+    """True if `make up` runs the database by itself, in the hub's folder."""
+    return hub.records is None and "FEDYARD_DATABASE_URL" not in environment and (data / "postgres").is_dir()
+
+
+def _started(data: Path, hub: _Hub, stack: ExitStack) -> _Hub:
+    """The hub, with its private PostgreSQL running until the stack ends."""
+    server = PrivatePostgres(data / "postgres")
+    server.start()
+    stack.callback(server.stop)
+    values = {"FEDYARD_DATABASE_URL": server.database("fedyard"), "FEDYARD_ARTIFACTS_URL": hub.settings.artifacts_url}
+    broker = {} if hub.settings.embedded else {"FEDYARD_BROKER_URL": hub.settings.broker_url}
+    return _Hub(Settings.read({**values, **broker}), data)

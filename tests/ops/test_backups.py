@@ -1,0 +1,254 @@
+"""Backups: whole or not at all, provable without the hub, put back without losing what was there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from broker.protocol import commands as c
+from broker.protocol import records as r
+from broker.protocol.chunks import chunk_of, tree_digest
+from broker.protocol.commands import Subject
+from ops.backups.content import about
+from ops.place import RESTORING
+from ops.servers.postgres import PrivatePostgres
+from storage.blobs_folder import FolderBlobs
+from storage.database import open_database
+from storage.history import read_history
+from tests.databases import fresh_sqlite, lent_postgres
+from tests.hub import Hub
+from tests.ops.program import Program, call, create_account, fedyard
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    data = tmp_path / "hub"
+    data.mkdir()
+    if request.param == "sqlite":
+        url = fresh_sqlite(data / "store.sqlite")
+        yield Place(data, {"FEDYARD_DATABASE_URL": url, "FEDYARD_BROKER_URL": f"embedded:///{data}/journal.sqlite"})
+        return
+    with lent_postgres(request.getfixturevalue("postgres")) as url:
+        yield Place(data, {"FEDYARD_DATABASE_URL": url})
+
+
+class Place:
+    """A hub's data, and the commands on it."""
+
+    def __init__(self, data: Path, variables: dict[str, str]) -> None:
+        self.data = data
+        self.variables = {"FEDYARD_ARTIFACTS_URL": f"file:///{data}/artifacts", **variables}
+        self.hub = Hub(open_database(variables["FEDYARD_DATABASE_URL"], pool=2))
+
+    def fedyard(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return fedyard(*arguments, "--data", self.data, **self.variables)
+
+    def backup(self, name: str = "kept", *more: str) -> Path:
+        target = self.data.parent / name
+        done = self.fedyard("backup", "--to", target, *more)
+        assert done.returncode == 0, done.stderr
+        return target
+
+    def names(self) -> set[str]:
+        return {site.name for site in self.hub.rows(r.Site)}
+
+    def close(self) -> None:
+        self.hub.database.close()
+
+
+def test_what_was_there_comes_back_and_what_came_later_is_put_aside(place: Place) -> None:
+    place.hub.site("oslo")
+    kept = place.backup()
+    place.hub.site("bergen")
+    place.close()
+    refused = place.fedyard("restore", kept)
+    assert (refused.returncode, "--replace" in refused.stderr) == (2, True), refused.stderr
+    assert place.names() == {"oslo", "bergen"}
+    place.close()
+    done = place.fedyard("restore", kept, "--replace")
+    assert done.returncode == 0, done.stderr
+    assert place.names() == {"oslo"}
+    assert "put aside" in done.stdout
+    told = read_history(place.hub.database)
+    assert (told.history_id in done.stdout, told.changes, told.reason) == (True, 1, "a backup was restored")
+    assert place.fedyard("events", "verify").returncode == 0
+    place.hub.site("tromsø")  # and it goes on
+    place.close()
+    again = place.fedyard("restore", kept, "--replace")
+    assert (again.returncode, place.names()) == (0, {"oslo"}), again.stderr
+    place.close()
+
+
+def test_a_backup_is_its_owners_alone_and_says_what_it_is(place: Place) -> None:
+    place.hub.site("oslo")
+    kept = place.backup()
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in kept.rglob("*") if path.is_file()} == {0o600}
+    assert not list(kept.parent.glob(".*unfinished"))
+    found = about(kept)
+    assert (found.streams, found.artifacts) == (2, 0)  # an organisation's and a site's
+    sums = subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=kept, check=False, capture_output=True)
+    assert sums.returncode == 0, sums.stdout
+    second = place.fedyard("backup", "--to", kept)
+    assert (second.returncode, "exists already" in second.stderr) == (2, True)
+    place.close()
+
+
+def test_a_backup_is_proved_without_the_hub(place: Place) -> None:
+    place.hub.site("oslo")
+    kept = place.backup()
+    place.close()
+    shutil.rmtree(place.data)
+    done = fedyard("backup", "check", kept, "--data", place.data)
+    assert (done.returncode, "the backup is good" in done.stdout) == (0, True), done.stdout + done.stderr
+    with (kept / "heads.jsonl").open("a") as file:
+        file.write("{}\n")
+    changed = fedyard("backup", "check", kept, "--data", place.data)
+    assert (changed.returncode, "heads.jsonl was changed" in changed.stdout) == (1, True)
+    place.data.mkdir()
+    refused = place.fedyard("restore", kept)
+    assert (refused.returncode, "heads.jsonl was changed" in refused.stderr) == (2, True)
+
+
+def test_a_broken_chain_is_found_in_a_backup_whose_files_are_as_they_were_written(place: Place) -> None:
+    site = place.hub.site("oslo")
+    with place.hub.database.connection():
+        place.hub.database.execute("UPDATE events SET kind = 'site_retired' WHERE stream_id = %s", (site.id,))
+    kept = place.backup()
+    place.close()
+    done = place.fedyard("backup", "check", kept)
+    assert (done.returncode, "was changed, or the one before it" in done.stdout) == (1, True), done.stdout
+
+
+def test_missing_artifacts_are_named_and_those_in_the_backup_come_back(place: Place) -> None:
+    one, other = place.hub.sites(2)
+    project = place.hub.project([one, other])
+    content = os.urandom(1000)
+    artifact = stored_artifact(place, one.id, project, content)
+    bare, whole = place.backup("bare"), place.backup("whole", "--artifacts")
+    shutil.rmtree(place.data / "artifacts")
+    place.close()
+    lacking = place.fedyard("backup", "check", bare)
+    assert (lacking.returncode, f"artifact {artifact}" in lacking.stdout) == (1, True), lacking.stdout
+    assert place.fedyard("backup", "check", whole).returncode == 0
+    done = place.fedyard("restore", whole, "--replace")
+    assert done.returncode == 0, done.stderr
+    found = [path.read_bytes() for path in (place.data / "artifacts").rglob("*") if path.is_file()]
+    assert content in found
+    place.close()
+
+
+def stored_artifact(place: Place, owner: str, project: str, content: bytes) -> str:
+    """An artifact as the web and the decider leave it."""
+    digests = hashlib.sha256(content).digest()
+    site, chunk = Subject(kind="site", id=owner), chunk_of(0, len(content), digests)
+    declared = c.DeclareArtifact(
+        project_id=project,
+        owner_site_id=owner,
+        of_kind="result",
+        size_bytes=len(content),
+        digest=tree_digest(digests),
+        chunk_digests=digests,
+    )
+    made = place.hub.ok(declared, site)["id"]
+    FolderBlobs(place.data / "artifacts").put(made, chunk, BytesIO(content), start=0, length=len(content))
+    place.hub.ok(c.CompleteArtifact(artifact_id=made, found=digests), site)
+    return str(made)
+
+
+def test_a_running_hub_is_copied_with_its_journal_and_not_overwritten(tmp_path: Path) -> None:
+    data, kept = tmp_path / "hub", tmp_path / "kept"
+    hub = Program(tmp_path / "log", "embedded", "--data", data, "--port", "0")
+    try:
+        api = hub.ready()
+        token = create_account(data)
+        assert call(api, "/v1/organisations", token, {"name": "Before"}, wait=20)[0] == 201
+        done = fedyard("backup", "--to", kept, "--data", data)
+        assert done.returncode == 0, done.stderr
+        assert (kept / "journal.sqlite").exists()
+        assert call(api, "/v1/organisations", token, {"name": "After"}, wait=20)[0] == 201
+        refused = fedyard("restore", kept, "--replace", "--data", data)
+        assert refused.returncode == 2
+        assert f"a hub runs on {data}: stop it first" in refused.stderr
+    finally:
+        hub.end(signal.SIGKILL)
+    assert fedyard("restore", kept, "--replace", "--data", data).returncode == 0
+    names = fedyard("organisation", "list", "--data", data).stdout
+    assert ("Before" in names, "After" in names) == (True, False)
+    aside = next(data.glob("before-restore-*"))
+    with closing(sqlite3.connect(aside / "store.sqlite")) as before:
+        assert {"Before", "After"} <= {row[0] for row in before.execute("SELECT name FROM organisations")}
+
+
+def test_a_machine_that_never_had_a_hub_gets_one(tmp_path: Path) -> None:
+    data, elsewhere, kept = tmp_path / "hub", tmp_path / "elsewhere", tmp_path / "kept"
+    data.mkdir()
+    place = Place(data, {"FEDYARD_DATABASE_URL": fresh_sqlite(data / "store.sqlite")})
+    place.hub.site("oslo")
+    place.close()
+    assert place.fedyard("backup", "--to", kept).returncode == 0
+    done = fedyard("restore", kept, "--data", elsewhere)
+    assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(elsewhere / "store.sqlite")) as records:
+        assert records.execute("SELECT name FROM sites").fetchall() == [("oslo",)]
+
+
+def test_no_hub_starts_on_a_restore_that_was_cut_off_and_another_restore_ends_it(tmp_path: Path) -> None:
+    data, kept = tmp_path / "hub", tmp_path / "kept"
+    data.mkdir()
+    place = Place(data, {"FEDYARD_DATABASE_URL": fresh_sqlite(data / "store.sqlite")})
+    place.hub.site("oslo")
+    place.close()
+    assert place.fedyard("backup", "--to", kept).returncode == 0
+    (data / "store.sqlite").rename(data / "moved")  # killed in between
+    (data / RESTORING).write_text("kept")
+    started = fedyard("embedded", "--data", data, "--port", "0")
+    assert (started.returncode, "was cut off: run ./fedyard restore again" in started.stderr) == (2, True)
+    assert fedyard("restore", kept, "--data", data).returncode == 0
+    assert not (data / RESTORING).exists()
+
+
+def test_a_hub_that_works_on_the_database_is_not_overwritten(postgres: PrivatePostgres, tmp_path: Path) -> None:
+    with lent_postgres(postgres) as url:
+        place = Place(tmp_path, {"FEDYARD_DATABASE_URL": url})
+        kept = tmp_path / "kept"
+        assert place.fedyard("backup", "--to", kept).returncode == 0
+        place.close()
+        decider = open_database(url, pool=1, name="fedyard decider")
+        with decider.connection():
+            refused = place.fedyard("restore", kept, "--replace")
+        decider.close()
+    assert refused.returncode == 2
+    assert "a hub works on this database (fedyard decider): stop it first" in refused.stderr
+
+
+def test_what_is_no_backup_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for arguments in (("backup", "check", tmp_path / "empty"), ("restore", tmp_path / "empty")):
+        done = fedyard(*arguments, "--data", tmp_path / "hub")
+        assert (done.returncode, "is no backup" in done.stderr) == (2, True), done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    nowhere = fedyard("backup", "--data", tmp_path / "hub")
+    assert (nowhere.returncode, "no hub was started" in nowhere.stderr) == (2, True)
+
+
+def test_records_of_the_other_database_are_refused(tmp_path: Path) -> None:
+    data = tmp_path / "hub"
+    data.mkdir()
+    place = Place(data, {"FEDYARD_DATABASE_URL": fresh_sqlite(data / "store.sqlite")})
+    kept = place.backup()
+    place.close()
+    url = "postgresql://nobody:none@127.0.0.1:1/none"
+    done = fedyard("restore", kept, "--data", tmp_path / "other", FEDYARD_DATABASE_URL=url)
+    assert (done.returncode, "holds records of SQLite" in done.stderr) == (2, True), done.stderr
