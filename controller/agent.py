@@ -29,6 +29,7 @@ from controller.hub_errors import Refused, Unavailable
 from controller.joining import Joining
 from controller.logs import FLUSH_EVERY_S
 from controller.patience import Halted
+from controller.recovery import WENT_BACK, Recovery
 from controller.site import Folder, Settings, SiteError, client_to
 from controller.state import State
 from controller.steps import Steps, place_of
@@ -127,6 +128,7 @@ class Agent:
             clock=self._clock,
             log=self._log,
         )
+        self.recovery = Recovery(self.site_id, self.folder.path, self.state, self.keyring, self.client, self._log)
         self._log("started", hub=self.settings.hub, id=self.site_id)
         threads = {
             "keys": self._tend,
@@ -194,9 +196,15 @@ class Agent:
         self._clock.wait(self._keyed, KEY_WITHIN_S)
         while not self._closing.is_set():
             try:
-                taken = self.state.taken()
+                self._pay()
+                position = self.state.position()
+                taken = position.taken
                 asked_at = self._clock.monotonic()
-                inbox = self.client.inbox(after=taken or None, wait=LONG_POLL_AT_MOST_S if self._caught_up else 0)
+                wait = LONG_POLL_AT_MOST_S if self._caught_up else 0
+                inbox = self.client.inbox(after=taken or None, wait=wait, mark=position.mark)
+                if self._is_another(inbox.history_id, position.history_id):
+                    self._recover()
+                    continue
                 entries, unread = inbox.read(taken)
                 if self._take(entries, unread, taken):
                     failures = 0
@@ -212,6 +220,35 @@ class Agent:
                 self._log("hub unavailable", detail=str(error))
                 pause = max(min(2.0**failures, JOIN_AT_MOST_S), error.retry_after_s)
                 self._clock.wait(self._closing, jitter(pause))
+            except Refused as error:
+                if error.slug != WENT_BACK:
+                    raise
+                self._recover()
+
+    def _is_another(self, history_id: str | None, known: str) -> bool:
+        """True if the hub tells another history than this site knows; the first that it sees is known from then on."""
+        if history_id and not known:
+            self.state.first_history(history_id)
+        return bool(history_id and known and history_id != known)
+
+    def _recover(self) -> None:
+        """The hub was restored: tell it what this site holds, and go on from where it says."""
+        try:
+            self.recovery.begin(utc_now())
+        except Unavailable as error:
+            self._log("hub unavailable", detail=str(error))
+            self._clock.wait(self._closing, jitter(max(FAULT_PAUSE_S, error.retry_after_s)))
+            return
+        if self.recovery.conflicting():
+            tend(self.keyring, self.settings.keys, self.client, micros_now(), log=self._log, renew=True)
+        self.courier.forget()
+        self._poked.set()
+
+    def _pay(self) -> None:
+        """What a hub whose history went back has forgotten, and the runs that are gone with it."""
+        for run_id in self.recovery.pay(micros_now()):
+            self.steps.children.end(run_id)
+            self.state.forget_run(run_id)
 
     def _take(self, entries: list[Entry], unread: list[Unread], taken: int) -> bool:
         """What came is on disk, and acknowledged; False if nothing of it is new. What cannot be read is passed over."""
@@ -230,7 +267,7 @@ class Agent:
                 self._poked.set()
         if self._caught_up:
             self._wake()
-        self.client.acknowledge(max(seqs))
+        self.client.acknowledge(max(seqs), self.state.position().mark)
         return True
 
     def _beat(self) -> None:

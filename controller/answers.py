@@ -333,6 +333,7 @@ class Entry(Answer, frozen=True, kw_only=True):
     round: w.Seq | None = None
     facts: msgspec.Raw = msgspec.Raw(b"{}")
     message: Message | None = None
+    mark: w.Mark = ""
 
     def __repr__(self) -> str:
         return f"Entry(seq={self.seq}, kind={self.kind!r}, run_id={self.run_id!r}, round={self.round!r})"
@@ -376,6 +377,7 @@ class Inbox(Answer, frozen=True, kw_only=True):
     raw: Annotated[list[msgspec.Raw], Meta(max_length=ITEMS_AT_MOST)] = msgspec.field(name="items")
     last_seq: w.Seq
     acknowledged_seq: w.Seq
+    history_id: w.Uuid | None = None
 
     @property
     def items(self) -> list[Entry]:
@@ -410,6 +412,27 @@ def _seq(raw: msgspec.Raw) -> int | None:
         return w.decode(raw, _Bare).seq
     except w.Undecodable:
         return None
+
+
+class RecoveredSeat(Answer, frozen=True, kw_only=True):
+    """A seat that this site named, as the hub knows it; run_state is None where it knows none."""
+
+    run_id: w.Uuid
+    task_seq: w.Number
+    run_state: w.Slug | None = None
+    state: w.Slug | None = None
+    report_seq: w.Seq = 0
+
+
+class Recovered(Answer, frozen=True, kw_only=True):
+    """What a hub whose history went back answers: where to read on, and what it knows."""
+
+    history_id: w.Uuid
+    common_seq: w.Seq
+    read_after: w.Seq
+    mark: w.Mark | None = None
+    seats: Annotated[list[RecoveredSeat], Meta(max_length=200)] = []
+    keys_conflicting: Annotated[list[w.Epoch], Meta(max_length=200)] = []
 
 
 class Acknowledged(Answer, frozen=True, kw_only=True):

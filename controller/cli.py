@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -160,6 +161,10 @@ def _inbox(chosen: argparse.Namespace) -> None:
         table.add_row(str(entry.seq), at, entry.kind, (entry.run_id or "")[:8], str(entry.round or ""), message)
         if (sentence := told(entry, site_id)) is not None:
             sentences.append(f"{entry.seq}  {sentence}")
+    recovered_at = state.position().recovered_at
+    if recovered_at:
+        when = datetime.fromtimestamp(recovered_at / 1_000_000, UTC).isoformat(timespec="seconds")
+        sentences.append(f"the hub was restored, and this site recovered, {when}: numbers have jumped since")
     state.close()
     terminal().print(table)
     for sentence in sentences:

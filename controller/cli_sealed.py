@@ -31,6 +31,7 @@ from controller.seal_errors import Malformed, Replayed, SealError
 from controller.sealing import Address
 from controller.shown import terminal
 from controller.site import Folder
+from controller.state import State
 from controller.trust import Member, Pin, named
 from controller.upkeep import tend
 from controller.wire import Undecodable, decode
@@ -177,7 +178,16 @@ def _send(chosen: argparse.Namespace) -> None:
                 address = Address(courier.site_id, project.id, LARGE_KIND)
                 parcel = courier.pack(content, address, to, Path(spool) / "body")
             artifact_id = courier.upload(parcel, address, f"message-{micros_now()}")
-        message_id = client.post_message(project.id, named_so, parcel.body, kind=address.kind, artifact_id=artifact_id)
+        state = State(folder.path / "state.sqlite")
+        message_id = client.post_message(
+            project.id,
+            named_so,
+            parcel.body,
+            kind=address.kind,
+            artifact_id=artifact_id,
+            keep=lambda key, body: state.keep_sent(key, body, micros_now()),
+        )
+        state.close()
     print(f"message {message_id} is on its way to {len(to)} site{'s' * (len(to) != 1)}")
 
 

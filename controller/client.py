@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 from urllib.parse import quote
 
 from controller import answers as a
 from controller.calls import Calls, encoded, page_of
+from controller.clock import draw_key
 
 LONG_POLL_AT_MOST_S = 30
 
@@ -232,8 +233,12 @@ class Client(Calls):
         ttl_s: float | None = None,
         artifact_id: str | None = None,
         key: str | None = None,
+        keep: Callable[[str, bytes], None] = lambda _key, _body: None,
     ) -> str:
-        """Send a message; its id. With `artifact_id` the body lies there, and `content` is its seal."""
+        """Send a message; its id. With `artifact_id` the body lies there, and `content` is its seal.
+
+        keep: told the key and the request's body before they are sent.
+        """
         message: dict[str, object] = {"project_id": project_id, "to": to, "body": content, "kind": kind}
         if artifact_id is not None:
             message["artifact_id"] = artifact_id
@@ -241,20 +246,34 @@ class Client(Calls):
             message["run_id"] = run_id
         if ttl_s is not None:
             message["ttl_s"] = ttl_s
-        return self.write("POST", "/v1/messages", {"messages": [message]}, a.Posted, key=key).ids[0]
+        key, body = key or draw_key(), encoded({"messages": [message]})
+        keep(key, body)
+        return self.post_again(key, body)
+
+    def post_again(self, key: str, body: bytes) -> str:
+        """Send a message as it was sent before; its id."""
+        return self.written("POST", "/v1/messages", body, a.Posted, key).ids[0]
 
     def message(self, message_id: str) -> a.Message:
         return self.read(f"/v1/messages/{_part(message_id)}", a.Message)
 
-    def inbox(self, *, after: int | None = None, wait: int = 0, limit: int = 20) -> a.Inbox:
-        """Entries after `after` (default: what is acknowledged), oldest first; waits `wait` seconds for one."""
-        query = {"after": after, "wait": min(wait, LONG_POLL_AT_MOST_S) or None, "limit": limit}
+    def inbox(self, *, after: int | None = None, wait: int = 0, limit: int = 20, mark: str = "") -> a.Inbox:
+        """Entries after `after` (default: what is acknowledged), oldest first; waits `wait` seconds for one.
+
+        mark: of the entry `after`, as this site has it. Raises `Refused` (`history_went_back`) if the hub has another.
+        """
+        query = {"after": after, "mark": mark or None, "wait": min(wait, LONG_POLL_AT_MOST_S) or None, "limit": limit}
         return self.read("/v1/inbox", a.Inbox, query, wait_s=wait)
 
-    def acknowledge(self, through: int) -> None:
+    def acknowledge(self, through: int, mark: str = "") -> None:
         """Entries up to `through` need not come again. Returns when the hub has it safely, undecided."""
-        headers = {"Idempotency-Key": f"acknowledged-{through}"}
-        self.call("PUT", "/v1/inbox/acknowledged", body=encoded({"through": through}), headers=headers)
+        headers = {"Idempotency-Key": f"acknowledged-{through}-{mark or 'unmarked'}"}
+        body: dict[str, object] = {"through": through, **({"mark": mark} if mark else {})}
+        self.call("PUT", "/v1/inbox/acknowledged", body=encoded(body), headers=headers)
+
+    def recover(self, site_id: str, claim: bytes, *, key: str) -> a.Recovered:
+        """Tell a hub whose history went back what this site holds; the claim is the same to the byte in a repeat."""
+        return self.written("POST", f"/v1/sites/{_part(site_id)}/recovery", claim, a.Recovered, key)
 
     def command(self, command_id: str, *, wait: int = 0) -> a.Command:
         query = {"wait": min(wait, LONG_POLL_AT_MOST_S) or None}

@@ -26,6 +26,11 @@ from controller.wire import Undecodable
 
 PRIVATE = 0o600
 KEEP_ENTRIES = 1000
+KEEP_SENT = 1000
+"""How many messages that this site's people sent are kept, to be sent again to a hub that has forgotten them."""
+HELD_AT_MOST = 200
+ONCE = ("message", "invited", "round_started", "aggregate", "round_completed")
+"""Entries whose effect is known by their run, task and round, or by their message: it comes once."""
 KEEP_RECEIPTS = 1000
 """How many missing receipts are kept for people to see."""
 KEEP_ENDED_RUNS = 10_000
@@ -76,7 +81,8 @@ CREATE TABLE IF NOT EXISTS receipts (
     outcome TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', at INTEGER NOT NULL DEFAULT 0, key TEXT NOT NULL DEFAULT '',
     hub TEXT NOT NULL DEFAULT '', PRIMARY KEY (run_id, task_seq, round));
 CREATE TABLE IF NOT EXISTS position (one INTEGER PRIMARY KEY CHECK (one = 1), taken_seq INTEGER NOT NULL);
-INSERT OR IGNORE INTO position VALUES (1, 0);
+INSERT OR IGNORE INTO position (one, taken_seq) VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS sent (key TEXT PRIMARY KEY, at INTEGER NOT NULL, body_json BLOB NOT NULL);
 """
 _LATER = (
     ("bodies", "sender", "TEXT"),
@@ -87,6 +93,15 @@ _LATER = (
     ("seats", "project_id", "TEXT"),
     ("bodies", "origin_json", "BLOB NOT NULL DEFAULT 'null'"),
     ("results", "digests_json", "BLOB NOT NULL DEFAULT 'null'"),
+    ("entries", "mark", "TEXT NOT NULL DEFAULT ''"),
+    ("position", "mark", "TEXT NOT NULL DEFAULT ''"),
+    ("position", "history_id", "TEXT NOT NULL DEFAULT ''"),
+    ("position", "held_from", "INTEGER NOT NULL DEFAULT 0"),
+    ("position", "held_to", "INTEGER NOT NULL DEFAULT 0"),
+    ("position", "claim_json", "BLOB NOT NULL DEFAULT ''"),
+    ("position", "claim_key", "TEXT NOT NULL DEFAULT ''"),
+    ("position", "owed_json", "BLOB NOT NULL DEFAULT ''"),
+    ("position", "recovered_at", "INTEGER NOT NULL DEFAULT 0"),
 )
 """Columns that a file of an older agent lacks."""
 
@@ -238,6 +253,21 @@ class Receipt(msgspec.Struct, frozen=True):
     hub: str = ""
 
 
+class Position(msgspec.Struct, frozen=True):
+    """Where a site is in the hub's history. claim: what the hub is being told; owed: its answer, still to be met.
+
+    recovered_at: microseconds, when the history went back last; 0 if it never did.
+    """
+
+    taken: int
+    mark: str
+    history_id: str
+    claim: bytes
+    claim_key: str
+    owed: bytes
+    recovered_at: int
+
+
 class State:
     """Safe to use from many threads: every method is one transaction under one lock."""
 
@@ -260,6 +290,116 @@ class State:
         with self._lock:
             self._db.close()
 
+    # the hub's history
+
+    def position(self) -> Position:
+        """Where this site is in the hub's history, and what it still owes to a hub that went back."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT taken_seq, mark, history_id, claim_json, claim_key, owed_json, recovered_at FROM position"
+            ).fetchone()
+        return Position(*row)
+
+    def first_history(self, history_id: str) -> None:
+        """The hub's history, as it was seen first."""
+        self._write("UPDATE position SET history_id = ? WHERE history_id = ''", (history_id,))
+
+    def keep_claim(self, key: str, claim: bytes) -> None:
+        """What the hub is told, before it is told."""
+        self._write("UPDATE position SET claim_key = ?, claim_json = ?", (key, claim))
+
+    def recovered(self, history_id: str, common_seq: int, read_after: int, mark: str, owed: bytes, now: int) -> None:
+        """Read on there. Entries that this site has beyond the common one may come again, under other numbers.
+
+        owed: what the hub answered; what it lacks is still to be sent again.
+        """
+        self._write(
+            "UPDATE position SET held_from = ?, held_to = taken_seq, history_id = ?, taken_seq = ?, mark = ?,"
+            " claim_key = '', claim_json = '', owed_json = ?, recovered_at = ?",
+            (common_seq, history_id, read_after, mark, owed, now),
+        )
+
+    def paid(self) -> None:
+        """The hub was sent again what it lacked."""
+        self._write("UPDATE position SET owed_json = ''", ())
+
+    def marks(self) -> list[tuple[int, str]]:
+        """(seq, mark) of the newest entries, newest first, with where this site is now."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT seq, mark FROM entries WHERE mark != '' UNION SELECT taken_seq, mark FROM position"
+                " WHERE mark != '' ORDER BY seq DESC LIMIT ?",
+                (KEEP_ENTRIES,),
+            ).fetchall()
+        return [(seq, mark) for seq, mark in rows if seq > 0]
+
+    def held_seats(self) -> list[tuple[str, int, int, str]]:
+        """(run, task, count of reports, live or ended), of runs that live and then of those that ended lately."""
+        with self._lock:
+            live = self._db.execute(
+                "SELECT run_id, task_seq, report_seq, 'live' FROM seats ORDER BY rowid DESC LIMIT ?", (HELD_AT_MOST,)
+            ).fetchall()
+            ended = self._db.execute(
+                "SELECT run_id, task_seq, 0, 'ended' FROM entries WHERE task_seq IS NOT NULL AND run_id IN"
+                " (SELECT run_id FROM ended_runs) GROUP BY run_id, task_seq ORDER BY max(seq) DESC LIMIT ?",
+                (HELD_AT_MOST,),
+            ).fetchall()
+        return [*live, *ended][:HELD_AT_MOST]
+
+    def reports_beyond(self, run_id: str, task_seq: int, seq: int) -> list[Report]:
+        """A seat's reports behind that count, in order; then its models."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT * FROM reports WHERE run_id = ? AND task_seq = ? AND (seq = 0 OR seq > ?)"
+                " ORDER BY seq = 0, seq, rowid",
+                (run_id, task_seq, seq),
+            ).fetchall()
+        return [Report(*row) for row in rows]
+
+    def keep_sent(self, key: str, body: bytes, now: int) -> None:
+        """A message of this site's people, before it is sent."""
+        with self._lock, _Transaction(self._db):
+            self._db.execute("INSERT OR IGNORE INTO sent VALUES (?,?,?)", (key, now, body))
+            self._db.execute("DELETE FROM sent WHERE rowid <= (SELECT max(rowid) FROM sent) - ?", (KEEP_SENT,))
+
+    def sent_since(self, at: int) -> list[tuple[str, bytes]]:
+        """(key, body) of messages, oldest first; older ones go."""
+        with self._lock, _Transaction(self._db):
+            self._db.execute("DELETE FROM sent WHERE at < ?", (at,))
+            rows = self._db.execute("SELECT key, body_json FROM sent ORDER BY rowid").fetchall()
+        return [(key, bytes(body)) for key, body in rows]
+
+    def copy_to(self, path: Path) -> None:
+        """A copy of this whole memory as it is now."""
+        path.touch(PRIVATE)
+        copy = sqlite3.connect(path)
+        try:
+            with self._lock:
+                self._db.backup(copy)
+        finally:
+            copy.close()
+
+    def _had_before(self, entry: Entry) -> bool:
+        """True if it came before, under another number, in a part of the history that the hub has forgotten."""
+        if entry.kind not in ONCE:
+            return False
+        held_from, held_to = self._db.execute("SELECT held_from, held_to FROM position").fetchone()
+        if held_to <= held_from:
+            return False
+        between = "seq > ? AND seq <= ? AND kind = ?"
+        if entry.kind == "message":
+            id = "" if entry.message is None else entry.message.id
+            found = self._db.execute(
+                f"SELECT 1 FROM entries WHERE {between} AND entry_json LIKE ?",  # noqa: S608 - our own words
+                (held_from, held_to, entry.kind, f'%"id":"{id}"%'),
+            )
+        else:
+            found = self._db.execute(
+                f"SELECT 1 FROM entries WHERE {between} AND run_id IS ? AND task_seq IS ? AND round IS ?",  # noqa: S608
+                (held_from, held_to, entry.kind, entry.run_id, entry.task_seq, entry.round),
+            )
+        return found.fetchone() is not None
+
     # the inbox
 
     def taken(self) -> int:
@@ -268,28 +408,35 @@ class State:
 
     def take(self, entries: Sequence[Entry], *, through: int = 0) -> None:
         """Keep entries; what is here already stays as it is. through: the newest one, also of those not to be kept."""
-        rows = [(e.seq, e.run_id, e.task_seq, e.round, e.kind, msgspec.json.encode(_without_body(e))) for e in entries]
+        rows = [
+            (e.seq, e.run_id, e.task_seq, e.round, e.kind, msgspec.json.encode(_without_body(e)), e.mark)
+            for e in entries
+        ]
         bodies = [
             (*_place(e.message, e), e.message.body or b"", e.message.sender_site_id, e.message.artifact_id)
             for e in entries
             if e.message is not None and (e.message.body is not None or e.message.artifact_id is not None)
         ]
         newest = max([through, *(e.seq for e in entries)])
+        mark = next((e.mark for e in entries if e.seq == newest), "")
         with self._lock, _Transaction(self._db):
             self._db.executemany(
-                "INSERT OR IGNORE INTO entries (seq, run_id, task_seq, round, kind, entry_json) VALUES (?,?,?,?,?,?)",
+                "INSERT OR IGNORE INTO entries (seq, run_id, task_seq, round, kind, entry_json, mark)"
+                " VALUES (?,?,?,?,?,?,?)",
                 rows,
             )
+            again = [(e.seq,) for e in entries if self._had_before(e)]
+            self._db.executemany("UPDATE entries SET done = 1 WHERE seq = ?", again)
             self._db.executemany(
                 "INSERT OR IGNORE INTO bodies (message_id, kind, entry_seq, run_id, task_seq, round, body, sender,"
                 " artifact_id) VALUES (?,?,?,?,?,?,?,?,?)",
                 bodies,
             )
-            self._db.execute("UPDATE position SET taken_seq = max(taken_seq, ?)", (newest,))
-            self._db.execute("DELETE FROM entries WHERE done AND seq < ?", (newest - KEEP_ENTRIES,))
-            self._db.execute(
-                "DELETE FROM bodies WHERE entry_seq < ? AND kind NOT IN ('update', 'model')", (newest - KEEP_ENTRIES,)
-            )
+            self._db.execute("UPDATE position SET taken_seq = ?, mark = ? WHERE taken_seq < ?", (newest, mark, newest))
+            old = self._db.execute("SELECT seq FROM entries ORDER BY seq DESC LIMIT 1 OFFSET ?", (KEEP_ENTRIES,))
+            oldest = next((row[0] for row in old.fetchall()), 0)  # numbers jump when the hub's history went back
+            self._db.execute("DELETE FROM entries WHERE done AND seq <= ?", (oldest,))
+            self._db.execute("DELETE FROM bodies WHERE entry_seq <= ? AND kind NOT IN ('update', 'model')", (oldest,))
 
     def waiting(self, run_id: str | None) -> Entry | None:
         """The oldest entry of a run that is not done; None: of those that belong to no run.

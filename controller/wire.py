@@ -21,6 +21,8 @@ Uuid = Annotated[str, Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(?
 Hex32 = Annotated[str, Meta(pattern="^[0-9a-f]{64}(?!\n)$", max_length=64)]
 Digest = Annotated[str, Meta(pattern="^([0-9a-f]{64})?(?!\n)$", max_length=64)]
 """Empty where there is none."""
+Mark = Annotated[str, Meta(pattern="^([0-9a-f]{32})?(?!\n)$", max_length=32)]
+"""An entry's place in the chain of the inbox; empty where there is none."""
 Slug = Annotated[str, Meta(pattern="^[a-z][a-z0-9_.-]{0,63}(?!\n)$", max_length=64)]
 Name = Annotated[str, Meta(max_length=200, pattern="^[^\x00]*$")]
 """What others call something: it is shown, compared, and never part of a path."""

@@ -127,7 +127,9 @@ def restore_database(folder: Path, url: str, stamp: str, history_id: str, now: i
         raise BackupError("the database holds a hub's records already: with --replace they are put aside")
     aside = f"before_restore_{stamp.lower()}" if there else None
     before = f'ALTER SCHEMA public RENAME TO "{aside}";\nCREATE SCHEMA public;\n' if aside else EMPTY_SCHEMA
-    PostgresTools(url).restore(folder / RECORDS["postgresql"], before=before, after=new_history(about(folder), history_id, now))
+    PostgresTools(url).restore(
+        folder / RECORDS["postgresql"], before=before, after=new_history(about(folder), history_id, now)
+    )
     return aside and f"the schema {aside} of the database"
 
 

@@ -1,0 +1,134 @@
+"""The hub's history went back: it was restored from a backup, and has forgotten its newest entries.
+
+The site keeps a copy of its memory aside, tells the hub what it holds, reads on from where the answer says, and sends
+again what the hub lacks, to the byte and under the same keys. Each step is on disk before it is taken, so that a kill
+at any moment is followed by the same step again, which is harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from controller import answers as a
+from controller import wire as w
+from controller.client import Client
+from controller.clock import draw_key
+from controller.hub_errors import Refused
+from controller.keys import DAY_S, MICROS, Epoch, Keyring
+from controller.state import HELD_AT_MOST, Report, State
+
+WENT_BACK = "history_went_back"
+COPIES_AT_MOST = 5
+"""How many copies of the memory are kept aside; the oldest go."""
+SENT_FOR_DAYS = 5
+"""For how long messages are sent again: well below the window in which the hub knows a repeat for what it is."""
+UNAUTHORIZED = 401
+_MODELS = ("aggregated", "aggregation_failed")
+
+
+class Recovery:
+    """For one site; called by the thread that follows the inbox. log: told each step."""
+
+    def __init__(
+        self, site_id: str, folder: Path, state: State, keyring: Keyring, client: Client, log: Callable[..., None]
+    ) -> None:
+        self._site_id, self._folder = site_id, folder
+        self._state, self._keyring, self._client = state, keyring, client
+        self._log = log
+
+    def begin(self, now: datetime) -> None:
+        """Tell the hub what this site holds, and read on from where it says. Raises `Refused`, `Unavailable`."""
+        position = self._state.position()
+        if not position.claim:
+            self._put_aside(now)
+            self._state.keep_claim(draw_key(), msgspec.json.encode(self._claim()))
+            position = self._state.position()
+        self._log("history went back", held=position.taken, history=position.history_id or None)
+        try:
+            answer = self._client.recover(self._site_id, position.claim, key=position.claim_key)
+        except Refused:
+            self._state.keep_claim("", b"")  # it is made anew the next time
+            raise
+        owed, at = msgspec.json.encode(answer), int(now.timestamp() * MICROS)
+        self._state.recovered(answer.history_id, answer.common_seq, answer.read_after, answer.mark or "", owed, at)
+        self._log("recovered", common=answer.common_seq, read_after=answer.read_after, history=answer.history_id)
+
+    def pay(self, now: int) -> list[str]:
+        """Send again what the hub has forgotten, if anything is owed; the runs that it does not know any more.
+
+        Raises `Unavailable`, and `Refused` if the hub does not know this site.
+        """
+        position = self._state.position()
+        if not position.owed:
+            return []
+        answer = w.decode(position.owed, a.Recovered)
+        sent = refused = 0
+        for seat in answer.seats:
+            if seat.run_state not in ("created", "running"):
+                continue
+            for report in self._state.reports_beyond(seat.run_id, seat.task_seq, seat.report_seq):
+                taken = self._took(lambda one=report: self._again(one))  # type: ignore[misc]
+                sent, refused = sent + taken, refused + (not taken)
+        for key, body in self._state.sent_since(now - SENT_FOR_DAYS * DAY_S * MICROS):
+            taken = self._took(lambda k=key, b=body: self._client.post_again(k, b))  # type: ignore[misc]
+            sent, refused = sent + taken, refused + (not taken)
+        self._state.paid()
+        self._log("sent again", count=sent, refused=refused or None)
+        return [seat.run_id for seat in answer.seats if seat.run_state is None]
+
+    def conflicting(self) -> bool:
+        """True if the hub has other keys than this site's in some epochs: a new one has to be published."""
+        position = self._state.position()
+        return bool(position.owed) and bool(w.decode(position.owed, a.Recovered).keys_conflicting)
+
+    def _took(self, send: Callable[[], object]) -> bool:
+        try:
+            send()
+        except Refused as error:
+            if error.status == UNAUTHORIZED:
+                raise
+            self._log("not taken again", reason=error.slug)
+            return False
+        return True
+
+    def _again(self, report: Report) -> object:
+        if report.event in _MODELS:
+            return self._client.aggregated(report.run_id, report.task_seq, report.round, report.body, key=report.key)
+        return self._client.report(report.run_id, report.task_seq, self._site_id, report.body, key=report.key)
+
+    def _claim(self) -> dict[str, object]:
+        position = self._state.position()
+        keys = [epoch for epoch in self._keyring.epochs() if epoch.published][:HELD_AT_MOST]
+        return {
+            "history_id": position.history_id or None,
+            "last_seq": position.taken,
+            "marks": [{"seq": seq, "mark": mark} for seq, mark in self._state.marks()],
+            "seats": [
+                {"run_id": run, "task_seq": task, "report_seq": count, "state": state}
+                for run, task, count, state in self._state.held_seats()
+            ],
+            "keys": [_stated(epoch) for epoch in keys],
+        }
+
+    def _put_aside(self, now: datetime) -> None:
+        """A copy of the memory as it was before."""
+        self._state.copy_to(self._folder / f"state-{now:%Y%m%dT%H%M%SZ}.sqlite")
+        for path in sorted(self._folder.glob("state-*.sqlite"))[:-COPIES_AT_MOST]:
+            path.unlink()
+
+
+def _stated(epoch: Epoch) -> dict[str, object]:
+    key = epoch.key
+    return {
+        "epoch": key.epoch,
+        "public_key": key.public_key,
+        "suite": key.suite,
+        "created_at": key.created,
+        "expires_at": key.expires,
+        "signature": key.signature,
+        "revoked": bool(epoch.revoked),
+    }
