@@ -14,6 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -76,7 +77,8 @@ class Journal:
         self.clock = clock
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock_file = _locked(path)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         self._db = _opened(path)
         self._changed = threading.Condition()
         self._works: list[tuple[Work[Any], Future[Any] | None]] = []

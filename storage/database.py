@@ -12,7 +12,7 @@ import os
 import select
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -183,7 +183,10 @@ def open_database(url: str, *, pool: int = 4, name: str = "fedyard") -> Database
 def _open_sqlite(path: Path) -> Database:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # it holds payloads; its -wal and -shm take its mode
+        # It holds payloads; its -wal and -shm take its mode. What is there is never opened beside SQLite: closing it
+        # would drop this process's POSIX locks, and another process could reset the log under our connections.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
         raise DatabaseUnavailable(f"{path} cannot be opened ({error.strerror})") from None
     pragmas = {"journal_mode": "wal", "synchronous": "full", "busy_timeout": 10_000, "foreign_keys": 1}
