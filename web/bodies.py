@@ -39,7 +39,7 @@ from broker.protocol.commands import (
     check_parameters,
 )
 from broker.protocol.states import Report, RunState, SiteState
-from web.texts import NAMES, PROSE, fault_of_name, fault_of_prose
+from web.texts import NAMES, PROSE, Unfit, fault_of_name, fault_of_prose
 
 UUID_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
@@ -72,7 +72,7 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             fault_of = fault_of_name if name in NAMES else fault_of_prose if name in PROSE else None
             text = getattr(self, name) if fault_of is not None else None
             if fault_of is not None and isinstance(text, str) and (fault := fault_of(text)):
-                raise ValueError(f"`{name}` {fault}")
+                raise Unfit(f"`{name}` {fault}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(...)"
@@ -160,7 +160,10 @@ class NewTask(TaskSpec, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_parameters(self.parameters)
+        try:
+            check_parameters(self.parameters)
+        except ValueError as error:
+            raise Unfit(str(error)) from None
 
 
 Tasks: TypeAlias = Annotated[list[NewTask], msgspec.Meta(min_length=1, max_length=100)]

@@ -35,6 +35,7 @@ TITLES = {
     "bad_signature": "The signature does not hold",
     "history_went_back": "The hub's history went back",
     "impossible": "The request cannot be done",
+    "unfit": "A value cannot be taken",
     "idempotency_key_reused": "The idempotency key was used for another request",
     "too_many_polls": "Too many polls are open",
     "broker_unavailable": "The broker cannot be reached",

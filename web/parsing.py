@@ -12,6 +12,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from broker.protocol.seals import carried_bytes
 from web.bodies import UUID_PATTERN, Query
 from web.errors import Refused
+from web.texts import Unfit
 
 PATH_ID = UUID_PATTERN
 PATH_COUNT = "0|[1-9][0-9]{0,8}"
@@ -63,7 +64,12 @@ def query_of(request: Request, kind: type[Query]) -> Any:
 
 
 def malformed(where: str, error: Exception) -> Refused:
-    """400 with the path of the field and the rule, never with what was sent."""
+    """400 with the path of the field and the rule, never with what was sent.
+
+    422 for a value of the right form that cannot be taken.
+    """
+    if isinstance(error.__cause__, Unfit):
+        return Refused(422, "unfit", f"{where}: {error.__cause__}")
     return Refused(400, "malformed", f"{where}: {_rule(str(error))}")
 
 

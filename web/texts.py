@@ -12,6 +12,10 @@ _ALPHABETS = frozenset({"LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE", "C
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
+class Unfit(ValueError):
+    """A value of the right form that cannot be taken; says which field, and why, never the value."""
+
+
 def fault_of_name(text: str) -> str | None:
     """What is wrong with a name that people choose by, or None."""
     if text.isascii():

@@ -102,7 +102,8 @@ def test_parameters_that_cannot_travel_to_a_site_are_refused_with_their_place(sh
         "PATCH", f"/v1/projects/{uuid.UUID(int=1)}", data=f'{{"tasks": {tasks}}}', content_type=JSON
     )
     for response in (made, changed):
-        assert slug(response, 400) == "malformed"
+        problem = (400, "malformed") if which in ("1e400", "surrogate") else (422, "unfit")
+        assert (response.status_code, slug(response, problem[0])) == problem
         assert sentence in response.get_json()["detail"]
         assert "11805916207" not in response.get_json()["detail"]
 
@@ -427,7 +428,7 @@ def test_a_bug_is_a_problem_too_and_shows_nothing(net: Network) -> None:
     "name", ["Os\u200blo", "Oslo\u202e", "O\u0455lo", "\uff2fslo", "A\u030a", "x\u2028y", "\ue000", "\u0391BC"]
 )
 def test_a_name_looks_like_what_it_is(shared: Network, name: str) -> None:
-    assert slug(shared.admin.call("POST", "/v1/organisations", {"name": name}), 400) == "malformed"
+    assert slug(shared.admin.call("POST", "/v1/organisations", {"name": name}), 422) == "unfit"
 
 
 @pytest.mark.parametrize("name", ["Tromsø", "京都 hospital", "Ελλάδα", "Москва 1", "Ward [/b]"])
@@ -438,4 +439,4 @@ def test_a_name_of_any_language_is_taken(shared: Network, name: str) -> None:
 @pytest.mark.parametrize("note", ["\x1b[2J", "a\rb", "\u202eabc", "x\u2028y"])
 def test_a_text_holds_nothing_that_acts(shared: Network, note: str) -> None:
     body = {"organisation_id": NOBODY, "note": note}
-    assert slug(shared.admin.call("POST", "/v1/enrolments", body), 400) == "malformed"
+    assert slug(shared.admin.call("POST", "/v1/enrolments", body), 422) == "unfit"
