@@ -26,6 +26,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISSOCK
 from typing import Literal, TypeAlias, get_args
 
 from config.clock import Clock, wait_for
@@ -223,7 +224,11 @@ def _held(port: int) -> Iterator[tuple[socket.socket, Seen]]:
     """A duplicate of each connection to `port` that this process has, to be closed, and what the kernel knows of it."""
     known = set[Peer]()
     for file in _OWN_FILES.iterdir():
+        # A duplicate of an SQLite file must not be made here: closing it would drop the locks that this process has on
+        # the file, and another process could take the log away from under it.
         try:
+            if not S_ISSOCK(os.fstat(int(file.name)).st_mode):
+                continue
             copy = os.dup(int(file.name))
         except OSError as error:
             if error.errno == errno.EMFILE:
@@ -231,8 +236,7 @@ def _held(port: int) -> Iterator[tuple[socket.socket, Seen]]:
             continue  # closed meanwhile
         try:
             connection = socket.socket(fileno=copy)
-        except OSError:  # no socket
-            os.close(copy)
+        except OSError:  # a file since a moment ago: rather left open than closed
             continue
         found = _seen(connection, port)
         if found is None or found.peer in known:  # the list itself had a descriptor, which is another's by now
