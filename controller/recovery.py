@@ -112,6 +112,7 @@ class Recovery:
                 for run, task, count, state in self._state.held_seats()
             ],
             "keys": [_stated(epoch) for epoch in keys],
+            "revoked_tokens": self._state.revoked_tokens(),
         }
 
     def _put_aside(self, now: datetime) -> None:

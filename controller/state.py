@@ -22,7 +22,7 @@ import msgspec
 from controller.answers import Entry, Message, entry_of
 from controller.contract import Held
 from controller.sealing import Digests, Origin
-from controller.wire import Undecodable
+from controller.wire import Undecodable, Uuid
 
 PRIVATE = 0o600
 KEEP_ENTRIES = 1000
@@ -272,7 +272,8 @@ class State:
     """Safe to use from many threads: every method is one transaction under one lock."""
 
     def __init__(self, path: Path) -> None:
-        path.touch(PRIVATE)
+        with suppress(FileExistsError):  # a file in use must not be opened and closed: that drops the process's locks
+            path.touch(PRIVATE, exist_ok=False)
         self._lock = threading.Lock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5.0)
         self._db.execute("PRAGMA journal_mode = WAL")
@@ -334,10 +335,18 @@ class State:
         return [(seq, mark) for seq, mark in rows if seq > 0]
 
     def held_seats(self) -> list[tuple[str, int, int, str]]:
-        """(run, task, count of reports, live or ended), of runs that live and then of those that ended lately."""
+        """(run, task, count of reports, live or ended), of runs that live and then of those that ended lately.
+
+        A seat that this site was invited to and has not taken yet is a live one without a report.
+        """
         with self._lock:
             live = self._db.execute(
-                "SELECT run_id, task_seq, report_seq, 'live' FROM seats ORDER BY rowid DESC LIMIT ?", (HELD_AT_MOST,)
+                "SELECT run_id, task_seq, report_seq, 'live' FROM (SELECT run_id, task_seq, report_seq, 1 AS taken,"
+                " rowid AS nth FROM seats UNION ALL SELECT run_id, task_seq, 0, 0, max(seq) FROM entries"
+                " WHERE kind = 'invited' AND NOT done AND NOT EXISTS (SELECT 1 FROM seats WHERE"
+                " seats.run_id = entries.run_id AND seats.task_seq = entries.task_seq) GROUP BY run_id, task_seq)"
+                " ORDER BY taken DESC, nth DESC LIMIT ?",
+                (HELD_AT_MOST,),
             ).fetchall()
             ended = self._db.execute(
                 "SELECT run_id, task_seq, 0, 'ended' FROM entries WHERE task_seq IS NOT NULL AND run_id IN"
@@ -345,6 +354,16 @@ class State:
                 (HELD_AT_MOST,),
             ).fetchall()
         return [*live, *ended][:HELD_AT_MOST]
+
+    def revoked_tokens(self) -> list[str]:
+        """Ids of this site's tokens that the hub said are revoked, as far as its notices are kept; newest first."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT DISTINCT json_extract(CAST(entry_json AS TEXT), '$.facts.token_id') AS token FROM entries"
+                " WHERE kind = 'token_revoked' AND token IS NOT NULL ORDER BY seq DESC LIMIT ?",
+                (HELD_AT_MOST,),
+            ).fetchall()
+        return [row[0] for row in rows if _is_uuid(row[0])]
 
     def reports_beyond(self, run_id: str, task_seq: int, seq: int) -> list[Report]:
         """A seat's reports behind that count, in order; then its models."""
@@ -850,3 +869,11 @@ def _without_body(entry: Entry) -> Entry:
         return entry
     bare: Message = msgspec.structs.replace(entry.message, body=None)
     return msgspec.structs.replace(entry, message=bare)
+
+
+def _is_uuid(text: object) -> bool:
+    try:
+        msgspec.convert(text, Uuid)
+    except msgspec.ValidationError:
+        return False
+    return True
