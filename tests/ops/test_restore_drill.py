@@ -1,0 +1,185 @@
+"""The drill: a hub at work is copied, goes on, is killed, put back, started; its agents recover by themselves."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.hub_errors import Refused
+from ops.servers.ports import free_port
+from ops.servers.postgres import PrivatePostgres
+from ops.servers.rabbitmq import PrivateRabbitmq
+from tests.controller.world import Project, SiteProcess, World, project_of
+from tests.ops.program import ROOT, Program, call, create_account, environment, fedyard, gone, until
+
+QUICK = {"FEDYARD_TICK_EVERY_S": "0.5", "FEDYARD_HEARTBEAT_EVERY_S": "5"}
+
+
+class Drill:
+    """A hub on one port, whichever of its lives it is in."""
+
+    def __init__(self, folder: Path, data: Path, form: str, more: dict[str, str]) -> None:
+        self.folder, self.data, self.form, self.lives = folder, data, form, 0
+        self.variables = {**QUICK, **more, "FEDYARD_WEB_PORT": str(free_port())}
+        self.start()
+
+    def start(self) -> None:
+        self.lives += 1
+        log = self.folder / f"log{self.lives}"
+        self.program = Program(log, self.form, "--data", self.data, **self.variables)
+        self.api = self.program.ready()
+
+    def kill(self) -> None:
+        family = self.program.family() if self.program.runs() else []
+        self.program.end(signal.SIGKILL)
+        until(lambda: gone(family))
+
+    def keep(self) -> None:
+        """Copy the records while the hub runs."""
+        done = fedyard("backup", "--to", self.folder / "kept", "--data", self.data)
+        assert done.returncode == 0, done.stderr
+
+    def put_back(self) -> None:
+        """The hub is stopped."""
+        done = fedyard("restore", self.folder / "kept", "--replace", "--data", self.data)
+        assert done.returncode == 0, done.stderr
+
+
+class RawDrill(Drill):
+    """PostgreSQL's own programs alone; the hub is not told."""
+
+    def __init__(self, folder: Path, data: Path, postgres: PrivatePostgres, rabbitmq: PrivateRabbitmq) -> None:
+        url = postgres.database()
+        self.postgres, self.name = postgres, url.rpartition("/")[2]
+        super().__init__(folder, data, "up", {"FEDYARD_DATABASE_URL": url, "FEDYARD_BROKER_URL": rabbitmq.vhost()})
+
+    def keep(self) -> None:
+        self.dump = self.postgres.dump(self.name)
+
+    def put_back(self) -> None:
+        self.postgres.restore(self.name, self.dump)
+
+
+@pytest.fixture(params=["embedded", "raw"])
+def drill(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Drill]:
+    if request.param == "embedded":
+        made = Drill(tmp_path, tmp_path / "hub", "embedded", {})
+    else:
+        servers = request.getfixturevalue("postgres"), request.getfixturevalue("rabbitmq")
+        made = RawDrill(tmp_path, request.getfixturevalue("servers_folder") / "drill", *servers)
+    yield made
+    made.kill()
+
+
+@pytest.mark.timeout(400)
+def test_after_a_restore_nothing_is_lost_unseen_and_what_was_revoked_stays_so(drill: Drill, tmp_path: Path) -> None:
+    world = World(drill.api, create_account(drill.data), tmp_path)
+    sites = world.sites(tmp_path, "one", "two")
+    one, two = [site.start() for site in sites]
+    try:
+        project = project_of(sites, rounds=1)
+        until(lambda: all(keys_of(site) for site in sites))
+        token_id, token = token_for(world, two)
+        say(one, project, "before")
+        until(lambda: texts_of(two) == ["before"])
+        two.hold("train")
+        cut = project.start()
+        project.stands(cut, two, "training 1")
+        drill.keep()
+
+        two.release("train")
+        assert project.finished(cut).state == "succeeded"
+        say(one, project, "between 1")
+        say(two, project, "between 2")
+        forgotten = project.start()
+        assert project.finished(forgotten).state == "succeeded"
+        assert call(drill.api, "/v1/me", token)[0] == 200
+        world.admin.written("DELETE", f"/v1/tokens/{token_id}", None, dict[str, Any], "revoked-in-the-drill")
+        assert call(drill.api, "/v1/me", token)[0] == 401
+        revoked = site_command(two, "revoke-key", "1")
+        assert revoked.returncode == 0, revoked.stderr
+        until(lambda: (1, "revoked") in states_of(two))
+        until(lambda: (len(texts_of(one)), len(texts_of(two))) == (1, 2))
+        heard = all_heard(sites)
+
+        drill.kill()
+        drill.put_back()
+        drill.start()
+        until(lambda: logged(one, "sent again") and logged(two, "sent again"))
+        say(one, project, "after 1")
+        say(two, project, "after 2")
+        until(lambda: len(texts_of(one)) >= 2 and len(texts_of(two)) >= 3)
+        assert sorted(texts_of(one)) == ["after 2", "between 2"]  # each once
+        assert sorted(texts_of(two)) == ["after 1", "before", "between 1"]
+        until(lambda: (1, "revoked") in states_of(two))
+        until(lambda: call(drill.api, "/v1/me", token)[0] == 401)
+        ended = project.finished(cut)
+        assert (ended.state, ended.reason) in {("succeeded", ""), ("failed", "hub_restored")}
+        with pytest.raises(Refused):  # the hub does not know it any more, and says so
+            project.run(forgotten)
+        assert project.finished(project.start()).state == "succeeded"
+        assert all(site.runs() for site in sites)
+        assert all(list(site.path.glob("state-*.sqlite")) for site in sites)
+        assert heard < all_heard(sites)
+        assert fedyard("events", "verify", "--data", drill.data).returncode == 0
+    finally:
+        for site in sites:
+            site.kill()
+
+
+def token_for(world: World, site: SiteProcess) -> tuple[str, str]:
+    """(id, secret) of one more token of a site, given to it by an admin."""
+    body = {"owner_kind": "site", "owner_id": site.site_id, "label": "spare"}
+    status, made = call(world.hub, "/v1/tokens", world.admin_token, body, wait=20)
+    assert status == 201, made
+    return made["id"], made["token"]
+
+
+def site_command(site: SiteProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [str(ROOT / "fedyard-site"), "--folder", str(site.path), *arguments]
+    return subprocess.run(argv, env=environment(PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=False)
+
+
+def say(site: SiteProcess, project: Project, text: str) -> None:
+    """To the other one, as its people do."""
+    to = "participants" if site is project.sites[0] else "coordinator"
+    done = site_command(site, "send", f"project of {project.sites[0].name}", "--to", to, "--text", text)
+    assert done.returncode == 0, done.stderr
+
+
+def texts_of(site: SiteProcess) -> list[str]:
+    """What the messages in a site's memory say, as far as its agent has opened them."""
+    return [
+        bytes(body).decode() for (body,) in memory(site, "SELECT body FROM bodies WHERE kind = 'message' AND opened")
+    ]
+
+
+def all_heard(sites: list[SiteProcess]) -> int:
+    """Entries of their inboxes that the sites keep."""
+    return sum(memory(site, "SELECT count(*) FROM entries")[0][0] for site in sites)
+
+
+def memory(site: SiteProcess, query: str) -> list[Any]:
+    with closing(sqlite3.connect(f"file:{site.path / 'state.sqlite'}?mode=ro", uri=True, timeout=10)) as state:
+        return state.execute(query).fetchall()
+
+
+def keys_of(site: SiteProcess) -> list[Any]:
+    return site.client.site_keys(site.site_id)
+
+
+def states_of(site: SiteProcess) -> set[tuple[int, str]]:
+    return {(key.epoch, key.state) for key in keys_of(site)}
+
+
+def logged(site: SiteProcess, what: str) -> bool:
+    lines = (site.path / "agent.log").read_text().splitlines()
+    return any(json.loads(line)["what"] == what for line in lines if line.startswith("{"))
