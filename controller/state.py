@@ -297,7 +297,8 @@ class State:
         """Where this site is in the hub's history, and what it still owes to a hub that went back."""
         with self._lock:
             row = self._db.execute(
-                "SELECT taken_seq, mark, history_id, claim_json, claim_key, owed_json, recovered_at FROM position"
+                "SELECT taken_seq, mark, history_id, CAST(claim_json AS BLOB), claim_key, CAST(owed_json AS BLOB),"
+                " recovered_at FROM position"
             ).fetchone()
         return Position(*row)
 
