@@ -121,6 +121,8 @@ class ClockWatch:
                 self.turn()
             except DatabaseUnavailable as error:
                 _log.warning("the database does not tell the time", extra=unit(error=str(error)))
+            except Exception:  # noqa: BLE001 - a bug must not leave the hub to a clock that nobody looks after
+                _log.exception("the time was not asked for")
 
     def _report(self) -> None:
         offset = self._clock.offset()

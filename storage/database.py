@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from weakref import WeakKeyDictionary
 
 import peewee
+import psycopg2.errors
 import psycopg2.extensions
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 
@@ -33,6 +34,7 @@ himself: what a batch computes between two statements takes well below a second.
 
 
 _LOST = (peewee.OperationalError, peewee.InterfaceError)
+"""What says that the database is away. A stand-by that is not promoted yet takes no writes: that is away, too."""
 
 
 _ID = psycopg2.extensions.new_type((2950,), "ID", lambda value, _cursor: value)
@@ -117,6 +119,10 @@ class Database:
             return self.peewee.execute_sql(_dialect(sql, self.postgres), params)
         except _LOST as error:
             raise DatabaseUnavailable(_first_line(error)) from error
+        except peewee.InternalError as error:
+            if isinstance(getattr(error, "orig", None), psycopg2.errors.ReadOnlySqlTransaction):
+                raise DatabaseUnavailable(_first_line(error)) from error
+            raise
 
     def execute_each(self, sql: str, rows: Iterable[Row]) -> None:
         """One statement for each row (SQLite; `?` for a parameter). Raises as `execute` does."""

@@ -68,3 +68,13 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def test_decisions_are_numbered_once() -> None:
     numbers = [path.name[:4] for path in (ROOT / "docs" / "adr").glob("*.md")]
     assert len(numbers) == len(set(numbers))
+
+
+def test_no_page_holds_the_marks_of_a_merge() -> None:
+    marked = [
+        f"{page.relative_to(ROOT)}: {line}"
+        for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+        for line in page.read_text().splitlines()
+        if line.startswith(("<" * 7, ">" * 7)) or line == "=" * 7
+    ]
+    assert marked == []

@@ -115,11 +115,11 @@ class Waiting:
             self._places[key].add(place)
             if by is not None:
                 self._of.setdefault(by.subject.id, mine)[place] = None
-        if oldest is not None:
-            self._let_go(oldest)
-        if by is not None and by.when_gone is not None:
-            by.when_gone(lambda: self._hung_up(place))
         try:
+            if oldest is not None:
+                self._let_go(oldest)
+            if by is not None and by.when_gone is not None:
+                by.when_gone(lambda: self._hung_up(place))
             yield place
         finally:
             with self._lock:

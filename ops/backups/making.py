@@ -75,12 +75,14 @@ def make_backup(source: Source, target: Path, now: Micros, blobs: Blobs | None) 
             copy_sqlite(source.path, folder / RECORDS["sqlite"])
             records = open_copy(folder / RECORDS["sqlite"])
             with records.connection():
-                made = _describe(records, folder, now, blobs)
+                about, listed = _describe(records, folder, now, copied=blobs is not None)
         else:
             with _snapshot(source.database) as snapshot:
                 PostgresTools(source.url).dump(folder / RECORDS["postgresql"], snapshot)
-                made = _describe(source.database, folder, now, blobs)
-    return Made(target, made.about, made.gone)
+                about, listed = _describe(source.database, folder, now, copied=blobs is not None)
+        # After the snapshot: while one is held for hours, PostgreSQL can clear nothing away.
+        gone = 0 if blobs is None else sum(not _copied(blobs, one, folder / CHUNKS) for one in listed)
+    return Made(target, about, gone)
 
 
 def copy_sqlite(path: Path, target: Path) -> None:
@@ -110,12 +112,11 @@ def _snapshot(database: Database) -> Iterator[str]:
             database.execute("ROLLBACK")
 
 
-def _describe(records: Database, folder: Path, now: Micros, blobs: Blobs | None) -> Made:
+def _describe(records: Database, folder: Path, now: Micros, *, copied: bool) -> tuple[About, list[Kept]]:
     """Write what the records say of themselves: heads, artifacts, and the description of the whole."""
     streams = write_lines(folder / HEADS, heads(records))
     kept = list(_artifacts(records))
     write_lines(folder / MANIFEST, kept)
-    gone = 0 if blobs is None else sum(not _copied(blobs, one, folder / CHUNKS) for one in kept)
     about = About(
         form="postgresql" if records.postgres else "sqlite",
         made_at=datetime.fromtimestamp(now // SECOND, UTC).isoformat(),
@@ -124,10 +125,10 @@ def _describe(records: Database, folder: Path, now: Micros, blobs: Blobs | None)
         streams=streams,
         artifacts=len(kept),
         artifact_bytes=sum(one.size_bytes for one in kept),
-        copied=blobs is not None,
+        copied=copied,
     )
     write(folder / ABOUT, msgspec.json.format(msgspec.json.encode(about)))
-    return Made(folder, about, gone)
+    return about, kept
 
 
 def heads(records: Database) -> Iterator[ChainHead]:

@@ -143,3 +143,13 @@ def test_a_watch_measures_each_time_and_reports_now_and_then(database: Database)
     assert asked[0] == 25
     with database.connection():
         assert database.all("SELECT count(*), max(seen_at) FROM process_clocks") == [(1, START + 20 * SECOND)]
+
+
+def test_a_standby_that_is_not_promoted_yet_counts_as_away(postgres: PrivatePostgres) -> None:
+    with lent_postgres(postgres) as url:
+        database = open_database(url, pool=1)
+        with database.connection():
+            database.execute("SET default_transaction_read_only = on")
+            with pytest.raises(DatabaseUnavailable, match="read-only"):
+                report(database, Reported("web@a:1", "web", 5), START)
+        database.close()
