@@ -26,6 +26,7 @@ from controller.wire import Undecodable, Uuid
 
 PRIVATE = 0o600
 KEEP_ENTRIES = 1000
+"""How many finished entries (and plain messages) are kept to look at."""
 KEEP_SENT = 1000
 """How many messages that this site's people sent are kept, to be sent again to a hub that has forgotten them."""
 HELD_AT_MOST = 200
@@ -36,7 +37,6 @@ KEEP_RECEIPTS = 1000
 KEEP_ENDED_RUNS = 10_000
 KEEP_OWN_TASKS = 1000
 """How many tasks that this site's people gave to a project are remembered."""
-"""How many finished entries (and plain messages) are kept to look at."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
     seq INTEGER PRIMARY KEY, run_id TEXT, task_seq INTEGER, round INTEGER, kind TEXT NOT NULL,
@@ -313,12 +313,15 @@ class State:
     def recovered(self, history_id: str, common_seq: int, read_after: int, mark: str, owed: bytes, now: int) -> None:
         """Read on there. Entries that this site has beyond the common one may come again, under other numbers.
 
+        So may those of an earlier recovery, which need not have been read again yet: their window stays open.
+
         owed: what the hub answered; what it lacks is still to be sent again.
         """
         self._write(
-            "UPDATE position SET held_from = ?, held_to = taken_seq, history_id = ?, taken_seq = ?, mark = ?,"
-            " claim_key = '', claim_json = '', owed_json = ?, recovered_at = ?",
-            (common_seq, history_id, read_after, mark, owed, now),
+            "UPDATE position SET held_from = CASE WHEN held_from < held_to THEN min(held_from, ?) ELSE ? END,"
+            " held_to = CASE WHEN taken_seq > ? THEN taken_seq ELSE held_to END, history_id = ?,"
+            " taken_seq = ?, mark = ?, claim_key = '', claim_json = '', owed_json = ?, recovered_at = ?",
+            (common_seq, common_seq, common_seq, history_id, read_after, mark, owed, now),
         )
 
     def paid(self) -> None:
@@ -367,11 +370,11 @@ class State:
         return [row[0] for row in rows if _is_uuid(row[0])]
 
     def reports_beyond(self, run_id: str, task_seq: int, seq: int) -> list[Report]:
-        """A seat's reports behind that count, in order; then its models."""
+        """A seat's reports behind that count, in order; then its models. Refused ones did not count and stay here."""
         with self._lock:
             rows = self._db.execute(
                 "SELECT * FROM reports WHERE run_id = ? AND task_seq = ? AND (seq = 0 OR seq > ?)"
-                " ORDER BY seq = 0, seq, rowid",
+                " AND outcome != 'refused' ORDER BY seq = 0, seq, rowid",
                 (run_id, task_seq, seq),
             ).fetchall()
         return [Report(*row) for row in rows]
@@ -410,8 +413,9 @@ class State:
         if entry.kind == "message":
             id = "" if entry.message is None else entry.message.id
             found = self._db.execute(
-                f"SELECT 1 FROM entries WHERE {between} AND entry_json LIKE ?",  # noqa: S608 - our own words
-                (held_from, held_to, entry.kind, f'%"id":"{id}"%'),
+                f"SELECT 1 FROM entries WHERE {between}"  # noqa: S608 - our own words
+                " AND json_extract(CAST(entry_json AS TEXT), '$.message.id') = ?",
+                (held_from, held_to, entry.kind, id),
             )
         else:
             found = self._db.execute(

@@ -285,3 +285,50 @@ def test_a_receipt_is_settled_once_and_a_missing_one_outlives_its_run(tmp_path, 
     again.receipt_told(gone, "ok")
     assert again.missing_receipts(untold=True) == []
     assert [one.hub for one in again.missing_receipts()] == ["ok"]
+
+
+def messages(first: int, *names: str) -> list[Entry]:
+    nothing = {"run": None, "task": None, "number": None}
+    return [
+        entry(first + n, "message", **nothing, message=message(name, "message"))  # type: ignore[arg-type]
+        for n, name in enumerate(names)
+    ]
+
+
+def test_a_message_that_moved_is_done_once(state) -> None:
+    state.take(messages(1, "a", "b", "c"))
+    for seq in (1, 2, 3):
+        state.done(seq)
+    state.recovered("h2", 1, 1003, "m", b"", 1)
+    state.take(messages(1004, "b", "new"))
+    found = state.waiting(None)
+    assert found is not None
+    assert found.seq == 1005
+
+
+def test_a_second_restore_does_not_forget_what_the_first_one_let_come_again(state) -> None:
+    state.take([entry(n, "round_started", number=n) for n in range(1, 6)])
+    for n in range(1, 6):
+        state.done(n)
+    state.recovered("h2", 1, 1005, "m", b"", 1)
+    state.take([entry(1006, "round_started", number=2)])
+    state.recovered("h3", 1006, 1006, "m", b"", 2)  # restored again, and nothing is beyond what both have
+    state.take([entry(1007, "round_started", number=3)])
+    assert state.waiting(RUN) is None
+    state.recovered("h4", 1006, 2007, "m", b"", 3)  # and again, with one entry lost
+    state.take([entry(2008, "round_started", number=3), entry(2009, "round_started", number=4)])
+    assert state.waiting(RUN) is None
+    state.take([entry(2010, "round_started", number=6)])
+    found = state.waiting(RUN)
+    assert found is not None
+    assert found.seq == 2010
+
+
+def test_refused_reports_are_not_sent_again(state) -> None:
+    """The next report has the number of the refused one: the hub would take the wrong one."""
+    state.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
+    refused, true = report("submit", 1), report("fail", 1)
+    state.keep_report(refused)
+    state.answered(refused, "refused")
+    state.keep_report(true)
+    assert state.reports_beyond(RUN, 1, 0) == [true]
