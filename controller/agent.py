@@ -246,9 +246,7 @@ class Agent:
 
     def _pay(self) -> None:
         """What a hub whose history went back has forgotten, and the runs that are gone with it."""
-        for run_id in self.recovery.pay(micros_now()):
-            self.steps.children.end(run_id)
-            self.state.forget_run(run_id)
+        self.recovery.pay(micros_now(), self.steps.forget_run)
 
     def _take(self, entries: list[Entry], unread: list[Unread], taken: int) -> bool:
         """What came is on disk, and acknowledged; False if nothing of it is new. What cannot be read is passed over."""

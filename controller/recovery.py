@@ -57,14 +57,15 @@ class Recovery:
         self._state.recovered(answer.history_id, answer.common_seq, answer.read_after, answer.mark or "", owed, at)
         self._log("recovered", common=answer.common_seq, read_after=answer.read_after, history=answer.history_id)
 
-    def pay(self, now: int) -> list[str]:
-        """Send again what the hub has forgotten, if anything is owed; the runs that it does not know any more.
+    def pay(self, now: int, forget: Callable[[str], None]) -> bool:
+        """Send again what the hub has forgotten; False if nothing is owed.
 
-        Raises `Unavailable`, and `Refused` if the hub does not know this site.
+        `forget` is called with each run that the hub does not know any more, and is harmless when repeated: what is
+        owed is only met once they are all gone. Raises `Unavailable`, and `Refused` if the hub does not know this site.
         """
         position = self._state.position()
         if not position.owed:
-            return []
+            return False
         answer = w.decode(position.owed, a.Recovered)
         sent = refused = 0
         for seat in answer.seats:
@@ -76,9 +77,11 @@ class Recovery:
         for key, body in self._state.sent_since(now - SENT_FOR_DAYS * DAY_S * MICROS):
             taken = self._took(lambda k=key, b=body: self._client.post_again(k, b))  # type: ignore[misc]
             sent, refused = sent + taken, refused + (not taken)
+        for run_id in dict.fromkeys(seat.run_id for seat in answer.seats if seat.run_state is None):
+            forget(run_id)
         self._state.paid()
         self._log("sent again", count=sent, refused=refused or None)
-        return [seat.run_id for seat in answer.seats if seat.run_state is None]
+        return True
 
     def conflicting(self) -> bool:
         """True if the hub has other keys than this site's in some epochs: a new one has to be published."""

@@ -574,9 +574,13 @@ class Steps:
         assert entry.run_id is not None
         if decode(entry.facts, Ended).state == "succeeded":
             self.receipts.over(entry)
-        self.children.end(entry.run_id)
-        self.state.forget_run(entry.run_id)
-        shutil.rmtree(under(self._runs(), entry.run_id), ignore_errors=True)
+        self.forget_run(entry.run_id)
+
+    def forget_run(self, run_id: str) -> None:
+        """Its processes end; what its hooks kept and what was opened goes. Harmless when repeated."""
+        self.children.end(run_id)
+        shutil.rmtree(under(self._runs(), run_id), ignore_errors=True)
+        self.state.forget_run(run_id)  # last: the entry that led here is done with it
 
     def _member_invited(self, entry: Entry) -> None:
         """Accept an invitation to a project that this site serves, or is configured to join."""

@@ -31,6 +31,7 @@ STEPS = (
     "sent_since",
     "post_again",
     "report",
+    "forget_run",
     "paid",
 )
 LOST = "f" * 32
@@ -148,7 +149,7 @@ def test_a_site_beyond_the_end_is_told_where_to_read_on(
     after = state.position()
     assert after.taken > common
     assert pair[1].client.inbox(after=after.taken, mark=after.mark).history_id == after.history_id
-    assert recovery.pay(micros_now()) == []
+    assert pays(recovery) == []
     assert state.position().owed == b""
     aside = list(site.folder.glob("state-*.sqlite"))
     assert len(aside) == 1
@@ -179,7 +180,7 @@ def test_the_claim_names_all_that_the_hub_may_have_forgotten(
         {"run_id": taken, "task_seq": 1, "report_seq": 3, "state": "live"},
         {"run_id": invited, "task_seq": 1, "report_seq": 0, "state": "live"},
     ]
-    assert sorted(recovery.pay(micros_now())) == sorted([invited, taken])  # the hub knows none of these runs
+    assert sorted(pays(recovery)) == sorted([invited, taken])  # the hub knows none of these runs
 
 
 def test_a_revoked_token_that_works_again_is_revoked_by_the_claim(
@@ -234,7 +235,8 @@ def test_a_kill_at_any_step_is_harmless(pair: list[SiteProcess], project: Projec
         state, recovery = site.open()
         if state.position().claim or (died and not state.position().recovered_at):
             recovery.begin(utc_now())
-        recovery.pay(micros_now())
+        recovery.pay(micros_now(), state.forget_run)
+        assert state.seat(run, 1) is None  # the hub does not know this run
         position = state.position()
         assert (position.claim, position.owed) == (b"", b"")
         assert len({claim for _, claim in site.claims}) == len({key for key, _ in site.claims}) == 1
@@ -248,10 +250,16 @@ def test_a_kill_at_any_step_is_harmless(pair: list[SiteProcess], project: Projec
     assert deaths > 2 * 6
 
 
+def pays(recovery: Recovery) -> list[str]:
+    """The runs that are to be forgotten."""
+    forgotten: list[str] = []
+    recovery.pay(micros_now(), forgotten.append)
+    return forgotten
+
+
 def goes_through(recovery: Recovery, state: State) -> None:
     recovery.begin(utc_now())
-    for run_id in recovery.pay(micros_now()):
-        state.forget_run(run_id)
+    recovery.pay(micros_now(), state.forget_run)
 
 
 def test_a_hub_with_another_history_is_told_what_the_site_holds(world: World, tmp_path: Path) -> None:
