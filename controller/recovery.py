@@ -105,6 +105,7 @@ class Recovery:
 
     def _claim(self) -> dict[str, object]:
         position = self._state.position()
+        seats, cut = self._state.held_seats()
         keys = [epoch for epoch in self._keyring.epochs() if epoch.published][:HELD_AT_MOST]
         return {
             "history_id": position.history_id or None,
@@ -112,8 +113,9 @@ class Recovery:
             "marks": [{"seq": seq, "mark": mark} for seq, mark in self._state.marks()],
             "seats": [
                 {"run_id": run, "task_seq": task, "report_seq": count, "state": state}
-                for run, task, count, state in self._state.held_seats()
+                for run, task, count, state in seats
             ],
+            "seats_cut": cut,
             "keys": [_stated(epoch) for epoch in keys],
             "revoked_tokens": self._state.revoked_tokens(),
         }

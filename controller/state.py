@@ -338,8 +338,10 @@ class State:
             ).fetchall()
         return [(seq, mark) for seq, mark in rows if seq > 0]
 
-    def held_seats(self) -> list[tuple[str, int, int, str]]:
+    def held_seats(self) -> tuple[list[tuple[str, int, int, str]], bool]:
         """(run, task, count of reports, live or ended), of runs that live and then of those that ended lately.
+
+        And whether there are more live ones than `HELD_AT_MOST`, the oldest of which are left out.
 
         A seat that this site was invited to and has not taken yet is a live one without a report.
         """
@@ -350,14 +352,14 @@ class State:
                 " WHERE kind = 'invited' AND NOT done AND NOT EXISTS (SELECT 1 FROM seats WHERE"
                 " seats.run_id = entries.run_id AND seats.task_seq = entries.task_seq) GROUP BY run_id, task_seq)"
                 " ORDER BY taken DESC, nth DESC LIMIT ?",
-                (HELD_AT_MOST,),
+                (HELD_AT_MOST + 1,),
             ).fetchall()
             ended = self._db.execute(
                 "SELECT run_id, task_seq, 0, 'ended' FROM entries WHERE task_seq IS NOT NULL AND run_id IN"
                 " (SELECT run_id FROM ended_runs) GROUP BY run_id, task_seq ORDER BY max(seq) DESC LIMIT ?",
                 (HELD_AT_MOST,),
             ).fetchall()
-        return [*live, *ended][:HELD_AT_MOST]
+        return [*live, *ended][:HELD_AT_MOST], len(live) > HELD_AT_MOST
 
     def revoked_tokens(self) -> list[str]:
         """Ids of this site's tokens that the hub said are revoked, as far as its notices are kept; newest first."""

@@ -346,7 +346,7 @@ class Held(Body, frozen=True):
     """What a site holds of the hub's history as it knew it.
 
     history_id: that it knew. last_seq: of its newest inbox entry; marks: of its newest entries, newest first.
-    revoked_tokens: ids of its own tokens that it was told are revoked.
+    revoked_tokens: ids of its own tokens that it was told are revoked. seats_cut: it has live seats that are not named.
     """
 
     last_seq: Place
@@ -355,6 +355,7 @@ class Held(Body, frozen=True):
     seats: Annotated[list[HeldSeat], msgspec.Meta(max_length=MOST_HELD)] = []
     keys: Annotated[list[HeldKey], msgspec.Meta(max_length=MOST_HELD)] = []
     revoked_tokens: Annotated[list[Uuid], msgspec.Meta(max_length=MOST_HELD)] = []
+    seats_cut: bool = False
 
 
 class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

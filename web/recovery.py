@@ -42,6 +42,7 @@ def recover(call: Call) -> Response:
             ],
             keys=[_key(held) for held in body.keys],
             revoked_tokens=body.revoked_tokens,
+            seats_cut=body.seats_cut,
         ),
     )
 

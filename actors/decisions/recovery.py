@@ -230,6 +230,8 @@ def _runs(draft: Draft, site: r.Site, history: r.History, command: c.RecoverSite
             draft.follow_up(c.EndRestored(run_id=run.id, detail=detail), "end", run.id)
         else:
             _drop(draft, site, run.id, detail)
+    if command.seats_cut:
+        return
     told = {e.run_id for e in draft.every(r.InboxEntry) if e.site_id == site.id and e.seq > recovery.read_after}
     for site_id, run_id in sorted(set(draft.state.seated)):
         if site_id == site.id and run_id not in held and run_id not in told:

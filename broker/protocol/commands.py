@@ -304,6 +304,7 @@ class RecoverSite(Command, frozen=True, tag="recover_site"):
 
     history_id: that it knew, if any. last_seq: of its newest inbox entry; marks: of its newest entries, newest first.
     keys: in the order of their epochs. revoked_tokens: ids of its tokens that it was told are revoked.
+    seats_cut: it has live seats that are not named, so that nothing follows from a seat's not being named.
     """
 
     site_id: Id
@@ -313,6 +314,7 @@ class RecoverSite(Command, frozen=True, tag="recover_site"):
     seats: Annotated[list[HeldSeat], msgspec.Meta(max_length=MOST_HELD)] = []
     keys: Annotated[list[HeldKey], msgspec.Meta(max_length=MOST_HELD)] = []
     revoked_tokens: Annotated[list[Id], msgspec.Meta(max_length=MOST_HELD)] = []
+    seats_cut: bool = False
 
 
 class MarkSitesSilent(Command, frozen=True, tag="mark_sites_silent"):

@@ -483,6 +483,14 @@ class TestRuns:
         scene.holding.recover(later)
         assert later.seat(run, scene.sites[1]).reason == "hub_restored"
 
+    def test_a_claim_that_was_cut_drops_nothing(self, hub: Hub, scene: Scene, keep: Backup) -> None:
+        run = self.started(scene, hub)
+        restored = keep()
+        later = restored()
+        scene.holding.read(hub)
+        scene.holding.recover(later, seats_cut=True)
+        assert later.seat(run, scene.sites[1]).reason != "hub_restored"
+
     def test_a_seat_that_the_site_will_hear_of_is_not(self, hub: Hub, scene: Scene, keep: Backup) -> None:
         scene.holding.read(hub)
         restored = keep()

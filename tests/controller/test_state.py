@@ -11,7 +11,7 @@ import pytest
 from controller.answers import Entry, Message
 from controller.contract import Held
 from controller.sealing import Digests, Origin
-from controller.state import LeftOut, LogPiece, Made, Outgoing, Receipt, Report, RunTask, Seat, State
+from controller.state import HELD_AT_MOST, LeftOut, LogPiece, Made, Outgoing, Receipt, Report, RunTask, Seat, State
 
 RUN, PROJECT = "aaaaaaaa-0000-4000-8000-000000000000", "bbbbbbbb-0000-4000-8000-000000000000"
 AT = datetime(2026, 11, 22, tzinfo=UTC)
@@ -332,3 +332,14 @@ def test_refused_reports_are_not_sent_again(state) -> None:
     state.answered(refused, "refused")
     state.keep_report(true)
     assert state.reports_beyond(RUN, 1, 0) == [true]
+
+
+def test_more_live_seats_than_a_claim_takes_are_said_to_be_cut(state) -> None:
+    for n in range(HELD_AT_MOST):
+        state.keep_seat(Seat(ident(f"run {n}"), 1, 0, b"{}", 1, 1))
+    seats, cut = state.held_seats()
+    assert (len(seats), cut) == (HELD_AT_MOST, False)
+    state.keep_seat(Seat(ident("one more"), 1, 0, b"{}", 1, 1))
+    seats, cut = state.held_seats()
+    assert (len(seats), cut) == (HELD_AT_MOST, True)
+    assert seats[0][0] == ident("one more")
