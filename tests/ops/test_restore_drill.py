@@ -99,8 +99,9 @@ def test_after_a_restore_nothing_is_lost_unseen_and_what_was_revoked_stays_so(dr
         assert project.finished(cut).state == "succeeded"
         say(one, project, "between 1")
         say(two, project, "between 2")
+        two.hold("train")
         forgotten = project.start()
-        assert project.finished(forgotten).state == "succeeded"
+        project.stands(forgotten, two, "training 1")
         assert call(drill.api, "/v1/me", token)[0] == 200
         world.admin.written("DELETE", f"/v1/tokens/{token_id}", None, dict[str, Any], "revoked-in-the-drill")
         assert call(drill.api, "/v1/me", token)[0] == 401
@@ -114,6 +115,7 @@ def test_after_a_restore_nothing_is_lost_unseen_and_what_was_revoked_stays_so(dr
         drill.put_back()
         drill.start()
         until(lambda: logged(one, "sent again") and logged(two, "sent again"))
+        two.release("train")
         say(one, project, "after 1")
         say(two, project, "after 2")
         until(lambda: len(texts_of(one)) >= 2 and len(texts_of(two)) >= 3)
@@ -123,7 +125,7 @@ def test_after_a_restore_nothing_is_lost_unseen_and_what_was_revoked_stays_so(dr
         until(lambda: call(drill.api, "/v1/me", token)[0] == 401)
         ended = project.finished(cut)
         assert (ended.state, ended.reason) in {("succeeded", ""), ("failed", "hub_restored")}
-        with pytest.raises(Refused):  # the hub does not know it any more, and says so
+        with pytest.raises(Refused):  # the hub does not know it any more, says so, and the agents have left it
             project.run(forgotten)
         assert project.finished(project.start()).state == "succeeded"
         assert all(site.runs() for site in sites)
