@@ -181,7 +181,8 @@ def open_database(url: str, *, pool: int = 4, name: str = "fedyard") -> Database
         keepalives_count=3,
         tcp_user_timeout=10_000,
         options=f"-c statement_timeout={STATEMENT_TIMEOUT_MS} "
-        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c timezone=UTC",
+        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c timezone=UTC "
+        "-c jit=off",  # where a scan is ruled out and needed all the same, its price would have all of it compiled: 2 s
     )
     return Database(inner, postgres=True)
 
