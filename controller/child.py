@@ -57,16 +57,31 @@ class Child:
         except (OverflowError, TypeError, ValueError):
             return jobs.Finished(error=f"{job.hook}: the parameters hold a value that no task can be handed: {_WHICH}")
         self._start()
+        raised: list[Exception] = []
+
+        def overtaken() -> bool:
+            try:
+                return unwanted()
+            except Exception as error:  # what is wrong with the question is no death of the process
+                raised.append(error)
+                raise
+
         try:
-            self._frames.send(frame, lambda: self._gone() or unwanted())
+            self._frames.send(frame, lambda: self._gone() or overtaken())
             finished = self._next(LOOK_EVERY_S, logged)
             while finished is None:
-                if unwanted():
+                if overtaken():
                     self._stop()
                     return None
                 finished = self._next(LOOK_EVERY_S, logged)
-        except (EOFError, OSError, msgspec.DecodeError):
+        except (EOFError, OSError, msgspec.DecodeError) as error:
+            if error in raised:
+                self.end()
+                raise
             raise ChildDied(f"{job.hook}: {_how(self.end())}") from None
+        except BaseException:  # in the midst of a job: the next one would be answered with this one's outcome
+            self.end()
+            raise
         return None if finished.stopped else finished
 
     def end(self) -> int | None:

@@ -148,14 +148,19 @@ class Consents:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "consents.json"
+        self._read: tuple[tuple[int, int, int], dict[str, Consent]] | None = None
 
     def all(self) -> dict[str, Consent]:
         """Every consent, by project id, withdrawn ones too."""
         try:
-            found = msgspec.json.decode(self._path.read_bytes(), type=list[Consent])
+            stat = self._path.stat()
+            known, version = self._read, (stat.st_mtime_ns, stat.st_ino, stat.st_size)  # a new file takes its place
+            if known is None or known[0] != version:
+                found = msgspec.json.decode(self._path.read_bytes(), type=list[Consent])
+                known = self._read = version, {consent.project_id: consent for consent in found}
         except FileNotFoundError:
             return {}
-        return {consent.project_id: consent for consent in found}
+        return dict(known[1])
 
     def of(self, project_id: str | None) -> Consent:
         """The consent to serve a project. Raises `NotConsented` if there is none, or not any more."""

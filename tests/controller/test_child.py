@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -148,6 +149,22 @@ def test_a_large_result_comes_as_a_file(tmp_path, child) -> None:
 def test_a_model_that_is_not_allowed_is_not_imported(tmp_path, child) -> None:
     asked = msgspec.structs.replace(job(tmp_path, "prepare"), allowed=[f"{HERE}:Failing"])
     assert "does not know the model" in child.call(asked, never).error
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("locked"), OSError("no such disk")])
+def test_a_question_that_fails_leaves_no_job_behind(tmp_path, child, error) -> None:
+    """The next job would be answered with the outcome of the one that was left."""
+    (tmp_path / "hold-train").touch()
+
+    def fails() -> bool:
+        if "train 1" in calls(tmp_path):
+            raise error
+        return False
+
+    with pytest.raises(type(error), match=str(error)):
+        child.call(job(tmp_path, "train"), fails)
+    (tmp_path / "hold-train").unlink()
+    assert child.call(job(tmp_path, "prepare"), never).packed is None
 
 
 @pytest.mark.parametrize("model", ["os:system", "no.such.module:Task", "tests.controller.rude:RudeHub"])

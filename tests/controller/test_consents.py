@@ -153,3 +153,17 @@ def test_of_two_projects_of_one_name_the_coordinator_decides() -> None:
 def test_an_archived_project_is_not_meant() -> None:
     over = msgspec.structs.replace(project(), archived_at="2026-01-01T00:00:00Z")
     assert choose([over], "p", Wanted()) is None
+
+
+def test_what_another_process_gave_or_withdrew_is_seen(consents: Consents, tmp_path: Path) -> None:
+    other = Consents(tmp_path)
+    assert not consents.serves(PROJECT)
+    other.give(consent())
+    assert consents.serves(PROJECT)
+    other.withdraw(consent(), 2)
+    assert not consents.serves(PROJECT)
+
+
+def test_consents_are_not_read_from_disk_while_nothing_changed(consents: Consents) -> None:
+    consents.give(consent())
+    assert consents.of(PROJECT) is consents.of(PROJECT)
