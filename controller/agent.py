@@ -78,6 +78,7 @@ class Agent:
         self._ended = threading.Event()
         self._poked = threading.Event()
         self._keyed = threading.Event()
+        self._rejoin = threading.Event()
         self._failure: BaseException | None = None
         self._caught_up = False
         self._told_clock: str | None = None
@@ -89,6 +90,7 @@ class Agent:
         self._closing.set()
         self._ended.set()
         self._poked.set()
+        self._rejoin.set()
 
     def run(self) -> None:
         """Enrol if need be, then work until `stop`. Raises `SiteError` or `Refused` if the site cannot work at all.
@@ -243,6 +245,7 @@ class Agent:
             tend(self.keyring, self.settings.keys, self.client, micros_now(), log=self._log, renew=True)
         self.courier.forget()
         self._poked.set()
+        self._rejoin.set()  # memberships may be forgotten, too
 
     def _pay(self) -> None:
         """What a hub whose history went back has forgotten, and the runs that are gone with it."""
@@ -317,13 +320,20 @@ class Agent:
                 raise
 
     def _join(self) -> None:
-        """Ask to join the configured projects, which may not exist yet, until each is joined or asked for."""
+        """Ask to join the configured projects, which may not exist yet, until each is joined or asked for.
+
+        All of them again when the hub's history went back.
+        """
         self._clock.wait(self._keyed, KEY_WITHIN_S)
-        wanted, pause = list(self.settings.join), JOIN_FIRST_S
-        while wanted and not self._closing.is_set():
-            wanted = [join for join in wanted if not self._joined(join)]
-            self._clock.wait(self._closing, jitter(pause))
-            pause = min(2 * pause, JOIN_AT_MOST_S)
+        while not self._closing.is_set():
+            self._rejoin.clear()
+            wanted, pause = list(self.settings.join), JOIN_FIRST_S
+            while wanted and not self._closing.is_set() and not self._rejoin.is_set():
+                wanted = [join for join in wanted if not self._joined(join)]
+                self._clock.wait(self._closing, jitter(pause))
+                pause = min(2 * pause, JOIN_AT_MOST_S)
+            if not self._closing.is_set():
+                self._rejoin.wait()
 
     def _joined(self, join: Join) -> bool:
         try:

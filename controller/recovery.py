@@ -44,14 +44,15 @@ class Recovery:
         """Tell the hub what this site holds, and read on from where it says. Raises `Refused`, `Unavailable`."""
         position = self._state.position()
         if not position.claim:
-            self._put_aside(now)
+            if position.claim_key != _refused_at(position.taken):  # nothing has changed since that was put aside
+                self._put_aside(now)
             self._state.keep_claim(draw_key(), msgspec.json.encode(self._claim()))
             position = self._state.position()
         self._log("history went back", held=position.taken, history=position.history_id or None)
         try:
             answer = self._client.recover(self._site_id, position.claim, key=position.claim_key)
         except Refused:
-            self._state.keep_claim("", b"")  # it is made anew the next time
+            self._state.keep_claim(_refused_at(position.taken), b"")  # it is made anew the next time
             raise
         owed, at = msgspec.json.encode(answer), int(now.timestamp() * MICROS)
         self._state.recovered(answer.history_id, answer.common_seq, answer.read_after, answer.mark or "", owed, at)
@@ -125,6 +126,11 @@ class Recovery:
         self._state.copy_to(self._folder / f"state-{now:%Y%m%dT%H%M%SZ}.sqlite")
         for path in sorted(self._folder.glob("state-*.sqlite"))[:-COPIES_AT_MOST]:
             path.unlink()
+
+
+def _refused_at(taken: int) -> str:
+    """In place of a claim's key: the claim that this site made there was refused."""
+    return f"refused at {taken}"
 
 
 def _stated(epoch: Epoch) -> dict[str, object]:

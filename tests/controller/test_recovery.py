@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -18,7 +19,7 @@ from controller.clock import draw_key, micros_now, utc_now
 from controller.hub_errors import Refused
 from controller.recovery import COPIES_AT_MOST, WENT_BACK, Recovery
 from controller.state import Report, Seat, State
-from tests.controller.world import Project, SiteProcess, World, project_of, wire_to
+from tests.controller.world import Project, SiteProcess, World, joining, project_of, wire_to
 from tests.ops.program import until
 
 T = TypeVar("T")
@@ -257,6 +258,24 @@ def pays(recovery: Recovery) -> list[str]:
     return forgotten
 
 
+def test_a_claim_that_is_refused_again_and_again_leaves_one_copy(
+    pair: list[SiteProcess], project: Project, tmp_path: Path
+) -> None:
+    site = Site(pair[1], tmp_path / "memory")
+    common = site.takes_what_there_is()
+    site.takes_lost(lost(common + 1, "member_admitted", project_id=project.id))
+    state, _ = site.open()
+    other = Client(pair[0].folder.settings().hub, pair[0].folder.token())  # it may not speak for this site
+    foreign = Recovery(pair[1].site_id, site.folder, state, pair[1].folder.keyring(), other, lambda *_, **__: None)
+    for n in range(COPIES_AT_MOST + 2):
+        with pytest.raises(Refused):
+            foreign.begin(utc_now() + timedelta(seconds=n))
+    (aside,) = site.folder.glob("state-*.sqlite")
+    site.open()[1].begin(utc_now())
+    assert list(site.folder.glob("state-*.sqlite")) == [aside]
+    assert state.position().claim_key == ""
+
+
 def goes_through(recovery: Recovery, state: State) -> None:
     recovery.begin(utc_now())
     recovery.pay(micros_now(), state.forget_run)
@@ -265,12 +284,13 @@ def goes_through(recovery: Recovery, state: State) -> None:
 def test_a_hub_with_another_history_is_told_what_the_site_holds(world: World, tmp_path: Path) -> None:
     """No number is beyond its end: only the history's id is another."""
     with wire_to(world.hub) as wire:
-        (site,) = world.sites(tmp_path, "alone", hub=wire.url)
+        (site,) = world.sites(tmp_path, "alone", hub=wire.url, join=joining(f"project of {tmp_path.name}-alone"))
         site.start()
         try:
             until(lambda: site.client.site_keys(site.site_id))
             site.hold("train")
             project = project_of([site])  # entries in its inbox
+            until(lambda: "joined" in whats(site))
             run = site.client.start_run(project.id)
             until(lambda: any(asked.startswith("/v1/inbox?") and "mark=" in asked for _, asked, _, _ in wire.passed))
 
@@ -284,10 +304,16 @@ def test_a_hub_with_another_history_is_told_what_the_site_holds(world: World, tm
             site.client.stop_run(run.id)
             until(lambda: "sent again" in whats(site))
             assert whats(site).count("recovered") == 1
+            until(lambda: f"/v1/projects/{project.id}" in after_recovery(wire.passed))  # its membership may be gone
             assert list(site.path.glob("state-*.sqlite"))
             assert site.runs()
         finally:
             site.kill()
+
+
+def after_recovery(passed: list[tuple[str, str, Any, Any]]) -> list[str]:
+    paths = [asked for _, asked, _, _ in passed]
+    return paths[next(n for n, asked in enumerate(paths) if "/recovery" in asked) :]
 
 
 def whats(site: SiteProcess) -> list[str]:
