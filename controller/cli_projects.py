@@ -26,7 +26,6 @@ from controller.clock import micros_now
 from controller.consents import (
     UNKNOWN,
     Consent,
-    Consents,
     Join,
     Wanted,
     choose,
@@ -226,7 +225,7 @@ def _join(chosen: argparse.Namespace) -> None:
     try:
         membership = joining.ask(project, chosen.notes)
     except Refused:
-        _as_before(joining.consents, consent, before)
+        joining.consents.put_back(consent, before)  # what was given for this request alone goes
         raise
     print(f"{project.name}: {membership.state if membership else 'served; this site coordinates it'}")
     if membership:
@@ -247,12 +246,6 @@ def _wanted(chosen: argparse.Namespace) -> Wanted:
         return parse_coordinator(" ".join(chosen.coordinator)) if chosen.coordinator else Wanted()
     except ValueError as error:
         raise UsageError(f"--coordinator: {error}") from None
-
-
-def _as_before(consents: Consents, given: Consent, before: Consent | None) -> None:
-    """The hub refused: what was given for this request alone goes."""
-    if before is None or not before.live:
-        consents.withdraw(given, micros_now())
 
 
 def _leave(chosen: argparse.Namespace) -> int:

@@ -208,6 +208,19 @@ class Consents:
         withdrawn = msgspec.structs.replace(consent, withdrawn_at=now)
         self._change(lambda consents: consents.update({consent.project_id: withdrawn}))
 
+    def put_back(self, given: Consent, before: Consent | None) -> None:
+        """What was in force before `given`, exactly; not if it was changed again meanwhile."""
+
+        def back(consents: dict[str, Consent]) -> None:
+            if consents.get(given.project_id) != given:
+                return
+            if before is None:
+                del consents[given.project_id]
+            else:
+                consents[given.project_id] = before
+
+        self._change(back)
+
     def keep_configured(self, joins: Iterable[Join]) -> list[Consent]:
         """Configuration's consents hold for as long as it says so; those that went."""
         asked = [(join, parse_coordinator(join.coordinator)) for join in joins]

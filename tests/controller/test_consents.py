@@ -167,3 +167,14 @@ def test_what_another_process_gave_or_withdrew_is_seen(consents: Consents, tmp_p
 def test_consents_are_not_read_from_disk_while_nothing_changed(consents: Consents) -> None:
     consents.give(consent())
     assert consents.of(PROJECT) is consents.of(PROJECT)
+
+
+@pytest.mark.parametrize(
+    "before", [None, consent(at=1), consent(at=1, coordinator=EAST), consent(at=1, withdrawn_at=2)]
+)
+def test_what_was_before_a_refused_request_is_put_back_exactly(consents: Consents, before: Consent | None) -> None:
+    if before is not None:
+        consents.give(before)
+    given = consents.give(consent(at=3), replace=True)
+    consents.put_back(given, before)
+    assert consents.all().get(PROJECT) == before
