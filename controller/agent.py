@@ -29,7 +29,7 @@ from controller.hub_errors import Refused, Unavailable
 from controller.joining import Joining
 from controller.logs import FLUSH_EVERY_S
 from controller.patience import Halted
-from controller.recovery import WENT_BACK, Recovery
+from controller.recovery import READ_AFTER_AT_MOST, WENT_BACK, Recovery, last_believed
 from controller.site import Folder, Settings, SiteError, client_to
 from controller.state import State
 from controller.steps import Steps, place_of
@@ -82,6 +82,7 @@ class Agent:
         self._failure: BaseException | None = None
         self._caught_up = False
         self._told_clock: str | None = None
+        self._told_beyond: int | None = None
         self._lock = threading.Lock()
         self._workers: dict[str | None, threading.Thread] = {}
 
@@ -203,7 +204,7 @@ class Agent:
                 taken = position.taken
                 asked_at = self._clock.monotonic()
                 wait = LONG_POLL_AT_MOST_S if self._caught_up else 0
-                inbox = self.client.inbox(after=taken or None, wait=wait, mark=position.mark)
+                inbox = self.client.inbox(after=min(taken, READ_AFTER_AT_MOST) or None, wait=wait, mark=position.mark)
                 if self._is_another(inbox.history_id, position.history_id):
                     self._recover()
                     continue
@@ -252,8 +253,17 @@ class Agent:
         self.recovery.pay(micros_now(), self.steps.forget_run)
 
     def _take(self, entries: list[Entry], unread: list[Unread], taken: int) -> bool:
-        """What came is on disk, and acknowledged; False if nothing of it is new. What cannot be read is passed over."""
-        fresh = [one for one in unread if one.seq is None or one.seq > taken]
+        """What came is on disk, and acknowledged; False if nothing of it is new. What cannot be read is passed over.
+
+        A number far beyond what is known is not believed: taking it in would make this site deaf to all below it.
+        """
+        last = last_believed(taken)
+        for seq in (one.seq for one in (*entries, *unread) if one.seq is not None and one.seq > last):
+            if seq != self._told_beyond:
+                self._log("entry beyond belief", entry=seq, taken=taken, detail=f"no entry above {last} is taken in")
+            self._told_beyond = seq
+        entries = [entry for entry in entries if entry.seq <= last]
+        fresh = [one for one in unread if one.seq is None or taken < one.seq <= last]
         for one in fresh:
             self._log("entry not understood", entry=one.seq, detail=one.fact)
         seqs = [entry.seq for entry in entries] + [one.seq for one in fresh if one.seq is not None]

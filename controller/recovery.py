@@ -17,7 +17,7 @@ from controller import answers as a
 from controller import wire as w
 from controller.client import Client
 from controller.clock import draw_key
-from controller.hub_errors import Refused
+from controller.hub_errors import Refused, Unavailable
 from controller.keys import DAY_S, MICROS, Epoch, Keyring
 from controller.state import HELD_AT_MOST, Report, State
 
@@ -26,8 +26,19 @@ COPIES_AT_MOST = 5
 """How many copies of the memory are kept aside; the oldest go."""
 SENT_FOR_DAYS = 5
 """For how long messages are sent again: well below the window in which the hub knows a repeat for what it is."""
+JUMP_AT_MOST = 1_000_000
+"""How far an entry's number may lie above the newest known one. A recovery leaves a thousand out."""
+CLAIMED_AT_MOST = 8_000_000_000_000_000
+"""The largest number in a claim: the hub takes some more, and has to count on above it."""
+READ_AFTER_AT_MOST = CLAIMED_AT_MOST + 500_000_000_000_000
+TASK_SEQ_AT_MOST = 1_000_000_000
 UNAUTHORIZED = 401
 _MODELS = ("aggregated", "aggregation_failed")
+
+
+def last_believed(taken: int) -> int:
+    """The largest number of an entry that is taken in when `taken` is the newest known one; 0: none is known."""
+    return taken + JUMP_AT_MOST if taken else CLAIMED_AT_MOST
 
 
 class Recovery:
@@ -54,6 +65,8 @@ class Recovery:
         except Refused:
             self._state.keep_claim(_refused_at(position.taken), b"")  # it is made anew the next time
             raise
+        if answer.read_after > READ_AFTER_AT_MOST:
+            raise Unavailable(f"the hub says that this site shall read on after {answer.read_after}, which no hub does")
         owed, at = msgspec.json.encode(answer), int(now.timestamp() * MICROS)
         self._state.recovered(answer.history_id, answer.common_seq, answer.read_after, answer.mark or "", owed, at)
         self._log("recovered", common=answer.common_seq, read_after=answer.read_after, history=answer.history_id)
@@ -110,11 +123,12 @@ class Recovery:
         keys = [epoch for epoch in self._keyring.epochs() if epoch.published][:HELD_AT_MOST]
         return {
             "history_id": position.history_id or None,
-            "last_seq": position.taken,
-            "marks": [{"seq": seq, "mark": mark} for seq, mark in self._state.marks()],
+            "last_seq": min(position.taken, CLAIMED_AT_MOST),
+            "marks": [{"seq": seq, "mark": mark} for seq, mark in self._state.marks() if seq <= CLAIMED_AT_MOST],
             "seats": [
-                {"run_id": run, "task_seq": task, "report_seq": count, "state": state}
+                {"run_id": run, "task_seq": task, "report_seq": min(count, CLAIMED_AT_MOST), "state": state}
                 for run, task, count, state in seats
+                if task <= TASK_SEQ_AT_MOST
             ],
             "seats_cut": cut,
             "keys": [_stated(epoch) for epoch in keys],

@@ -10,6 +10,7 @@ day; large content lies in files beside. What a hook has made lies here until th
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import threading
@@ -35,6 +36,7 @@ ONCE = ("message", "invited", "round_started", "aggregate", "round_completed")
 KEEP_RECEIPTS = 1000
 """How many missing receipts are kept for people to see."""
 KEEP_ENDED_RUNS = 10_000
+"""How many ends of runs are remembered that no model was sealed in; those with a model for ever."""
 KEEP_OWN_TASKS = 1000
 """How many tasks that this site's people gave to a project are remembered."""
 _SCHEMA = """
@@ -75,6 +77,9 @@ CREATE TABLE IF NOT EXISTS own_tasks (
 CREATE TABLE IF NOT EXISTS sealed_out (
     run_id TEXT NOT NULL, task_seq INTEGER NOT NULL, round INTEGER NOT NULL, kind TEXT NOT NULL, digest TEXT NOT NULL,
     digests_json BLOB NOT NULL, PRIMARY KEY (run_id, task_seq, round, kind, digest));
+CREATE TABLE IF NOT EXISTS models_made (
+    run_id TEXT NOT NULL, task_seq INTEGER NOT NULL, round INTEGER NOT NULL, made_of TEXT NOT NULL,
+    PRIMARY KEY (run_id, task_seq, round)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS ended_runs (run_id TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS receipts (
     run_id TEXT NOT NULL, task_seq INTEGER NOT NULL, round INTEGER NOT NULL, project_id TEXT NOT NULL,
@@ -283,6 +288,7 @@ class State:
             known = {row[1] for row in self._db.execute(f"PRAGMA table_info({table})")}
             if column not in known:
                 self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+        self._remember_models()
         for beside in ("-wal", "-shm"):
             if Path(f"{path}{beside}").exists():
                 os.chmod(f"{path}{beside}", PRIVATE)  # noqa: PTH101 - a name beside the file
@@ -290,6 +296,16 @@ class State:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+    def _remember_models(self) -> None:
+        """Of models that an older agent sealed in runs that live: what they were made of."""
+        rows = self._db.execute(
+            "SELECT run_id, task_seq, round, digests_json FROM sealed_out AS out WHERE kind = 'model' AND NOT EXISTS"
+            " (SELECT 1 FROM models_made AS known WHERE known.run_id = out.run_id AND known.task_seq = out.task_seq"
+            " AND known.round = out.round)"
+        ).fetchall()
+        known = [(*row[:3], made_of(msgspec.json.decode(row[3], type=Digests | None))) for row in rows]
+        self._db.executemany("INSERT OR IGNORE INTO models_made VALUES (?,?,?,?)", known)
 
     # the hub's history
 
@@ -706,18 +722,31 @@ class State:
         )
 
     def forget_run(self, run_id: str) -> None:
-        """A finished run: what its entries, updates, models and reports held goes; the entries' numbers stay."""
+        """A finished run: what its entries, updates, models and reports held goes; the entries' numbers stay.
+
+        So does what its models were made of. That it ended is remembered if this site had a part in it: the hub may
+        invent runs and their ends, and no number of them takes the place of a run that this site sealed a model in.
+        """
         with self._lock, _Transaction(self._db):
+            had_part = self._db.execute(
+                "SELECT EXISTS (SELECT 1 FROM seats WHERE run_id = ?1) OR EXISTS (SELECT 1 FROM run_tasks WHERE"
+                " run_id = ?1) OR EXISTS (SELECT 1 FROM sealed_out WHERE run_id = ?1) OR EXISTS (SELECT 1 FROM"
+                " models_made WHERE run_id = ?1)",
+                (run_id,),
+            ).fetchone()[0]
             self._db.execute("DELETE FROM bodies WHERE run_id = ? AND kind IN ('update', 'model')", (run_id,))
             for table in ("reports", "results", "outgoing", "run_tasks", "sealed_out"):
                 self._db.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608 - our own names
             self._db.execute("DELETE FROM seats WHERE run_id = ?", (run_id,))
             self._db.execute("UPDATE entries SET done = 1 WHERE run_id = ?", (run_id,))
             self._db.execute("DELETE FROM receipts WHERE run_id = ? AND outcome != 'missing'", (run_id,))
-            self._db.execute("INSERT OR IGNORE INTO ended_runs VALUES (?)", (run_id,))
-            self._db.execute(
-                "DELETE FROM ended_runs WHERE rowid <= (SELECT max(rowid) FROM ended_runs) - ?", (KEEP_ENDED_RUNS,)
-            )
+            if had_part:
+                self._db.execute("INSERT OR IGNORE INTO ended_runs VALUES (?)", (run_id,))
+                self._db.execute(
+                    "DELETE FROM ended_runs WHERE rowid <= (SELECT max(rowid) FROM ended_runs) - ?"
+                    " AND run_id NOT IN (SELECT run_id FROM models_made)",
+                    (KEEP_ENDED_RUNS,),
+                )
 
     # what the hub is held to
 
@@ -755,9 +784,24 @@ class State:
             )
 
     def keep_sealed(self, entry: Entry, kind: str, digest: str, digests: Digests | None) -> None:
-        """What this site has sealed for a round; digest: of the seal, empty if it went unsealed."""
+        """What this site has sealed for a round; digest: of the seal, empty if it went unsealed.
+
+        Of a model it is kept for ever what it was made of (`made_of`), as it was first.
+        """
         row = (entry.run_id, entry.task_seq, entry.round, kind, digest, msgspec.json.encode(digests))
-        self._write("INSERT OR IGNORE INTO sealed_out VALUES (?,?,?,?,?,?)", row)
+        with self._lock, _Transaction(self._db):
+            self._db.execute("INSERT OR IGNORE INTO sealed_out VALUES (?,?,?,?,?,?)", row)
+            if kind == "model":
+                self._db.execute("INSERT OR IGNORE INTO models_made VALUES (?,?,?,?)", (*row[:3], made_of(digests)))
+
+    def made_of(self, run_id: str, task_seq: int, round: int) -> str | None:
+        """What this site's model of a round was made of (`made_of`); None if it has sealed none."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT made_of FROM models_made WHERE run_id = ? AND task_seq = ? AND round = ?",
+                (run_id, task_seq, round),
+            ).fetchone()
+        return None if row is None else str(row[0])
 
     def sealed(self, run_id: str, task_seq: int, round: int, kind: str) -> dict[str, Digests | None]:
         """What this site has sealed for a round: seal digest -> what it was made of. Several if sealed anew."""
@@ -863,6 +907,13 @@ class _Transaction:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def made_of(digests: Digests | None) -> str:
+    """SHA-256, in hex, over the receipts of the updates in a model; empty where they are not known."""
+    if digests is None or digests.receipts is None:
+        return ""
+    return hashlib.sha256("\n".join(sorted(digests.receipts)).encode()).hexdigest()
 
 
 def _place(message: Message, entry: Entry) -> tuple[object, ...]:

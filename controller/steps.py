@@ -43,7 +43,7 @@ from controller.seal_errors import (
 )
 from controller.sealing import Digests, Origin
 from controller.site import Folder, Settings
-from controller.state import LeftOut, Made, Report, RunTask, Seat, State
+from controller.state import LeftOut, Made, Report, RunTask, Seat, State, made_of
 from controller.tasks.arrays import save
 from controller.trust import Changed
 from controller.wire import Number, Seq, Text, Undecodable, Uuid, decode
@@ -432,11 +432,11 @@ class Steps:
 
     def _check_same(self, here: contract.Place, digests: Digests) -> None:
         """A round has one model: of other updates than before none is made. Raises `ListRefused`."""
-        for before in self.state.sealed(here.run_id, here.task_seq, here.round, "model").values():
-            if before is not None and before.receipts is not None and [*before.receipts] != digests.receipts:
-                raise contract.ListRefused(
-                    "aggregated_before", f"a model of {here} was sealed before, of other updates than the hub lists now"
-                )
+        before = self.state.made_of(here.run_id, here.task_seq, here.round)
+        if before and before != made_of(digests):
+            raise contract.ListRefused(
+                "aggregated_before", f"a model of {here} was sealed before, of other updates than the hub lists now"
+            )
 
     def _coordinated(self, entry: Entry) -> tuple[RunTask, TaskSpec, set[str | None]]:
         """The task that an aggregation is of, with its seats; and the model that its round starts from.

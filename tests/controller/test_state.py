@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 import uuid
+from contextlib import closing
 from datetime import UTC, datetime
 
 import msgspec
@@ -11,10 +12,24 @@ import pytest
 from controller.answers import Entry, Message
 from controller.contract import Held
 from controller.sealing import Digests, Origin
-from controller.state import HELD_AT_MOST, LeftOut, LogPiece, Made, Outgoing, Receipt, Report, RunTask, Seat, State
+from controller.state import (
+    HELD_AT_MOST,
+    KEEP_ENDED_RUNS,
+    LeftOut,
+    LogPiece,
+    Made,
+    Outgoing,
+    Receipt,
+    Report,
+    RunTask,
+    Seat,
+    State,
+    made_of,
+)
 
 RUN, PROJECT = "aaaaaaaa-0000-4000-8000-000000000000", "bbbbbbbb-0000-4000-8000-000000000000"
 AT = datetime(2026, 11, 22, tzinfo=UTC)
+DIGESTS = Digests("bb" * 32, "cc" * 32, ["dd" * 16])
 
 
 def entry(seq: int, kind: str, *, run: str | None = RUN, task: int | None = 1, number: int | None = 1, **more) -> Entry:
@@ -242,17 +257,40 @@ def test_updates_that_were_opened_are_held_with_what_their_headers_said(state) -
 
 
 def test_what_was_sealed_is_known_by_its_round_until_the_run_ends(state) -> None:
-    made_of = Digests("bb" * 32, "cc" * 32, ["dd" * 16])
     for number, digest in ((1, "one"), (1, "anew"), (2, "two")):
-        state.keep_sealed(entry(9, "aggregate", number=number), "model", digest, made_of)
+        state.keep_sealed(entry(9, "aggregate", number=number), "model", digest, DIGESTS)
     state.keep_sealed(entry(9, "round_started", number=3), "update", "", None)
-    assert state.sealed(RUN, 1, 1, "model") == {"one": made_of, "anew": made_of}
+    assert state.sealed(RUN, 1, 1, "model") == {"one": DIGESTS, "anew": DIGESTS}
     assert state.sealed(RUN, 1, 3, "update") == {"": None}
     assert [state.newest_sealed(RUN, 1, below) for below in (1, 2, 3, 9)] == [None, 1, 2, 2]
     assert not state.ended(RUN)
     state.forget_run(RUN)
     assert state.ended(RUN)
     assert state.sealed(RUN, 1, 1, "model") == {}
+    assert [state.made_of(RUN, 1, number) for number in (1, 2, 3)] == [made_of(DIGESTS), made_of(DIGESTS), None]
+
+
+def test_no_number_of_invented_runs_takes_the_place_of_one_with_a_model(tmp_path, state) -> None:
+    state.keep_sealed(entry(9, "aggregate"), "model", "one", DIGESTS)
+    state.forget_run(RUN)
+    for number in range(5):  # runs that nobody here ever had a part in
+        state.forget_run(f"invented-{number}")
+    assert not any(state.ended(f"invented-{number}") for number in range(5))
+    with closing(sqlite3.connect(tmp_path / "state.sqlite")) as db, db:  # invitations to runs, and their ends
+        db.executemany("INSERT INTO ended_runs VALUES (?)", [(f"early-{n}",) for n in range(KEEP_ENDED_RUNS + 20)])
+    state.keep_seat(Seat("invented", 1, 0, b"{}", 1, 1))
+    state.forget_run("invented")
+    assert [state.ended(run) for run in (RUN, "early-0", "invented")] == [True, False, True]
+    assert state.made_of(RUN, 1, 1) == made_of(DIGESTS)
+
+
+def test_what_an_older_agent_sealed_is_remembered_too(tmp_path, state) -> None:
+    state.keep_sealed(entry(9, "aggregate"), "model", "one", DIGESTS)
+    with closing(sqlite3.connect(tmp_path / "state.sqlite")) as db, db:
+        db.execute("DROP TABLE models_made")
+    again = State(tmp_path / "state.sqlite")
+    assert again.made_of(RUN, 1, 1) == made_of(DIGESTS)
+    assert made_of(DIGESTS) != made_of(Digests("bb" * 32, "cc" * 32, ["ee" * 16]))
 
 
 def test_tasks_are_held_as_they_were_first_shown(state) -> None:

@@ -1,0 +1,66 @@
+"""A hub that shows numbers no honest hub would: they must not make a site deaf to the honest one behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from controller.clock import micros_now, utc_now
+from controller.recovery import CLAIMED_AT_MOST, JUMP_AT_MOST, last_believed
+from controller.state import Seat
+from tests.controller.test_recovery import Site
+from tests.controller.world import World, project_of
+from tests.liar.agents import at_work
+from tests.liar.proxy import Asked, Forward, Told, liar_before
+from tests.ops.program import until
+
+LARGEST = 2**53 - 1
+"""What a number on the wire may be at most."""
+
+
+def test_an_entry_far_beyond_what_is_known_is_not_taken_in(world: World, tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def beyond(asked: Asked, forward: Forward) -> Told:
+        answer = forward(asked)
+        if not asked.to("GET", "/v1/inbox") or answer.status != 200 or not answer.json["items"] or len(told) > 3:
+            return answer
+        page = answer.json
+        told.append(page["items"][0]["seq"])
+        mad = {"seq": LARGEST, "kind": "token_issued", "created_at": page["items"][0]["created_at"], "facts": {}}
+        unreadable = {"seq": LARGEST - 1, "kind": 5}
+        return answer.but({**page, "items": [*page["items"], mad, unreadable], "last_seq": LARGEST})
+
+    with (
+        liar_before(world.hub, beyond) as liar,
+        at_work(world, tmp_path, honest="north", lied_to="east", hub=liar.url) as (north, east),
+    ):
+        project = project_of([north.site, east.site], rounds=1)
+        until(lambda: told)
+        assert project.finished(project.start()).state == "succeeded"
+        assert east.failure is None
+        until(lambda: east.lines("entry beyond belief"))
+
+
+def test_a_claim_is_one_that_the_hub_takes_whatever_a_hub_said_before(world: World, tmp_path: Path) -> None:
+    (process,) = world.sites(tmp_path, "poisoned")
+    process.start()
+    until(lambda: process.client.site_keys(process.site_id))
+    process.kill()
+    site = Site(process, tmp_path / "memory")
+    site.takes_what_there_is()
+    state, recovery = site.open()
+    run = "aaaaaaaa-0000-4000-8000-000000000000"
+    state.take([], through=LARGEST)  # as an agent of before took it in
+    state.keep_seat(Seat(run, 1, LARGEST, b"{}", 1, 1))
+    state.keep_seat(Seat(run, 2**31 - 1, 1, b"{}", 1, 1))
+    recovery.begin(utc_now())
+    recovery.pay(micros_now(), state.forget_run)
+    position = state.position()
+    state.close()
+    assert CLAIMED_AT_MOST < position.taken < LARGEST
+    assert process.client.inbox(after=position.taken, mark=position.mark).history_id == position.history_id
+
+
+def test_what_is_believed_is_a_bound_above_what_is_known() -> None:
+    assert last_believed(17) == 17 + JUMP_AT_MOST
+    assert last_believed(0) == CLAIMED_AT_MOST
