@@ -258,7 +258,8 @@ class Agent:
         A number far beyond what is known is not believed: taking it in would make this site deaf to all below it.
         """
         last = last_believed(taken)
-        for seq in (one.seq for one in (*entries, *unread) if one.seq is not None and one.seq > last):
+        numbers = [*(entry.seq for entry in entries), *(one.seq for one in unread if one.seq is not None)]
+        for seq in sorted(seq for seq in numbers if seq > last)[:1]:
             if seq != self._told_beyond:
                 self._log("entry beyond belief", entry=seq, taken=taken, detail=f"no entry above {last} is taken in")
             self._told_beyond = seq
