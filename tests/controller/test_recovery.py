@@ -283,8 +283,9 @@ def goes_through(recovery: Recovery, state: State) -> None:
 
 def test_a_hub_with_another_history_is_told_what_the_site_holds(world: World, tmp_path: Path) -> None:
     """No number is beyond its end: only the history's id is another."""
+    other = project_of(world.sites(tmp_path, "lead"))
     with wire_to(world.hub) as wire:
-        (site,) = world.sites(tmp_path, "alone", hub=wire.url, join=joining(f"project of {tmp_path.name}-alone"))
+        (site,) = world.sites(tmp_path, "alone", hub=wire.url, join=joining(f"project of {tmp_path.name}-lead"))
         site.start()
         try:
             until(lambda: site.client.site_keys(site.site_id))
@@ -304,7 +305,9 @@ def test_a_hub_with_another_history_is_told_what_the_site_holds(world: World, tm
             site.client.stop_run(run.id)
             until(lambda: "sent again" in whats(site))
             assert whats(site).count("recovered") == 1
-            until(lambda: f"/v1/projects/{project.id}" in after_recovery(wire.passed))  # its membership may be gone
+            until(
+                lambda: f"/v1/projects/{other.id}/members/{site.site_id}" in after_recovery(wire.passed)
+            )  # its membership may be gone
             assert list(site.path.glob("state-*.sqlite"))
             assert site.runs()
         finally:
