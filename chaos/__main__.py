@@ -26,7 +26,7 @@ from chaos.setup import Cast
 from chaos.stack import CLOCK, ChaosError, Stack
 from chaos.watch import Watch
 from ops.management import ManagementError
-from ops.place import CHECKOUT, InUse, only_hub_in
+from ops.place import CHECKOUT, PASSED_THROUGH, InUse, only_hub_in
 from ops.servers.installing import install_missing
 from ops.servers.process import ServerError, temporary_folder
 from storage.database import Database, DatabaseUnavailable, open_database
@@ -46,7 +46,7 @@ def main() -> int:
     for number in SIGNALS:
         signal.signal(number, _ended)
     try:
-        with only_hub_in(asked.folder, 0o711):
+        with only_hub_in(asked.folder, PASSED_THROUGH):
             return _Test(asked, console).run()
     except (ChaosError, ServerError, ManagementError, DatabaseUnavailable, InUse) as error:
         print(f"chaos: {error}", file=sys.stderr)

@@ -15,7 +15,7 @@ from ops.backups.checking import check_backup
 from ops.backups.content import About, BackupError, about
 from ops.backups.making import Source, make_backup
 from ops.backups.restoring import Files, prove_files, restore_chunks, restore_database, restore_files
-from ops.place import InUse, only_hub_in, recall
+from ops.place import PASSED_THROUGH, InUse, only_hub_in, recall
 from ops.servers.postgres import PrivatePostgres
 from storage.artifacts import Blobs, StorageFull, StorageUnavailable
 from storage.database import open_database
@@ -168,7 +168,7 @@ def _source_of(data: Path, environment: Mapping[str, str]) -> Iterator[_Hub]:
     with ExitStack() as stack:
         if _is_private(data, hub, environment):
             try:
-                stack.enter_context(only_hub_in(data))
+                stack.enter_context(only_hub_in(data, PASSED_THROUGH))
             except InUse:  # it runs, and its server with it
                 yield hub
                 return
@@ -181,7 +181,8 @@ def _stopped(data: Path, environment: Mapping[str, str], found: About) -> Iterat
     """The hub to restore to, kept from starting for the block. Raises `BackupError` if it runs."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(only_hub_in(data, restoring=True))
+            mode = 0o700 if found.form == "sqlite" else PASSED_THROUGH
+            stack.enter_context(only_hub_in(data, mode, restoring=True))
         except InUse:
             raise BackupError(
                 f"a hub runs on {data}: stop it first, with Ctrl-C or SIGTERM to make up or ./fedyard embedded"

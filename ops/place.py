@@ -15,6 +15,10 @@ RESTORING = "restoring"
 """The marker of a restore that is under way, or was cut off: what lies in the folder then is no hub's data."""
 
 
+PASSED_THROUGH = 0o711
+"""The mode of a folder that PostgreSQL's account, where we are root, has to pass through."""
+
+
 class InUse(Exception):
     """Another hub has this folder."""
 
@@ -42,22 +46,30 @@ class Whereabouts:
 def only_hub_in(folder: Path, mode: int = 0o700, *, restoring: bool = False) -> Iterator[None]:
     """Hold the folder for the block; the kernel lets go of it however we end. Raises `InUse`, `Unusable`.
 
-    mode: of the folder. restoring: also where a restore was cut off, which nobody but another restore may go on from.
+    mode: of the folder, set once it is held: a hub that runs keeps the one that it needs. restoring: also where a
+    restore was cut off, which nobody but another restore may go on from.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(mode)
         file = (folder / "lock").open("a")
     except OSError as error:
-        raise Unusable(f"{folder} cannot be a hub's folder ({error.strerror}): choose another with --data") from None
+        raise _unusable(folder, error) from None
     with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InUse(f"another hub runs on {folder}: stop it first, or choose another folder with --data") from None
+        try:
+            folder.chmod(mode)
+        except OSError as error:
+            raise _unusable(folder, error) from None
         if not restoring and (folder / RESTORING).exists():
             raise Unusable(f"a restore into {folder} was cut off: run ./fedyard restore again, then start the hub")
         yield
+
+
+def _unusable(folder: Path, error: OSError) -> Unusable:
+    return Unusable(f"{folder} cannot be a hub's folder ({error.strerror}): choose another with --data")
 
 
 def remember(folder: Path, whereabouts: Whereabouts) -> None:

@@ -22,7 +22,7 @@ from broker.protocol.routes import QUEUES
 from config.clock import SystemClock
 from config.logs import forgive
 from config.settings import Settings, SettingsError, path_url
-from ops.place import CHECKOUT, DEFAULT, Whereabouts, only_hub_in, remember
+from ops.place import CHECKOUT, DEFAULT, PASSED_THROUGH, Whereabouts, only_hub_in, remember
 from ops.servers.installing import install_missing
 from ops.servers.ports import free_port
 from ops.servers.postgres import PrivatePostgres
@@ -62,7 +62,7 @@ def run_up(folder: Path, environment: Mapping[str, str]) -> int:
     forgive()
     asked = _Asked()
     with ExitStack() as stack:
-        stack.enter_context(only_hub_in(folder, 0o711))  # PostgreSQL's account, where we are root, has to pass
+        stack.enter_context(only_hub_in(folder, PASSED_THROUGH))
         whereabouts = _servers(folder, environment, stack)
         settings = Settings.read(_ours(whereabouts.environment))
         if settings.embedded:

@@ -198,6 +198,11 @@ def _reachable(folder: Path, account: pwd.struct_passwd | None) -> Path:
     probe = ["setpriv", *_as(account), "test", "-x", str(folder.parent)]
     if subprocess.run(probe, check=False).returncode == 0:
         return folder
+    if (folder / "data" / "PG_VERSION").exists():  # an empty server elsewhere would be taken for this one
+        raise ServerError(
+            f"{folder / 'data'} holds a database, but the account {account.pw_name} that PostgreSQL runs as cannot"
+            f" enter {folder.parent}: let it pass (chmod a+x on that folder and those above it)"
+        )
     elsewhere = Path("/var/lib/fedyard") / sha256(str(folder).encode()).hexdigest()[:12]
     if not (folder / "moved").exists():  # the folder is new, or was emptied: so is what belongs to it
         shutil.rmtree(elsewhere, ignore_errors=True)

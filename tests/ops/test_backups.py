@@ -21,11 +21,12 @@ from broker.protocol import records as r
 from broker.protocol.chunks import chunk_of, tree_digest
 from broker.protocol.commands import Subject
 from ops.backups.content import about
-from ops.place import RESTORING
+from ops.place import PASSED_THROUGH, RESTORING, Whereabouts, only_hub_in, remember
 from ops.servers.postgres import PrivatePostgres
 from storage.blobs_folder import FolderBlobs
 from storage.database import open_database
 from storage.history import read_history
+from storage.migrate import migrate
 from tests.databases import fresh_sqlite, lent_postgres
 from tests.hub import Hub
 from tests.ops.program import Program, call, create_account, fedyard, until
@@ -189,6 +190,42 @@ def test_a_running_hub_is_copied_with_its_journal_and_not_overwritten(tmp_path: 
     aside = next(data.glob("before-restore-*"))
     with closing(sqlite3.connect(aside / "store.sqlite")) as before:
         assert {"Before", "After"} <= {row[0] for row in before.execute("SELECT name FROM organisations")}
+
+
+def test_a_private_database_that_holds_records_is_the_one_restored_to(servers_folder: Path, tmp_path: Path) -> None:
+    """As root, PostgreSQL's account has to pass through the hub's folder: an empty server elsewhere would be filled."""
+    data, kept = servers_folder / "hub", tmp_path / "kept"
+    hub_sites(data, "before")
+    data.chmod(0o700)
+    assert fedyard("backup", "--to", kept, "--data", data).returncode == 0
+    hub_sites(data, "after")
+    data.chmod(0o700)
+    refused = fedyard("restore", kept, "--data", data)
+    assert (refused.returncode, "holds a hub's records already" in refused.stderr) == (2, True), refused.stderr
+    done = fedyard("restore", kept, "--replace", "--data", data)
+    assert (done.returncode, "put aside" in done.stdout) == (0, True), done.stderr
+    assert not (data / "postgres" / "moved").exists()
+    assert hub_sites(data) == {"before"}
+
+
+def hub_sites(data: Path, *more: str) -> set[str]:
+    """The sites of the hub that `make up` would start in the folder, after `more` were enrolled."""
+    with only_hub_in(data, PASSED_THROUGH):
+        server = PrivatePostgres(data / "postgres", durable=False)
+        server.start()
+        try:
+            url = server.database("fedyard")
+            remember(data, Whereabouts({"FEDYARD_DATABASE_URL": url}, "http://127.0.0.1:1"))
+            database = open_database(url, pool=2)
+            migrate(database)
+            hub = Hub(database)
+            for name in more:
+                hub.site(name)
+            names = {site.name for site in hub.rows(r.Site)}
+            database.close()
+        finally:
+            server.stop()
+    return names
 
 
 def test_a_machine_that_never_had_a_hub_gets_one(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ import psutil
 import psycopg2
 import pytest
 
+from ops.place import PASSED_THROUGH, InUse, only_hub_in
 from ops.servers.ports import PORTS, free_port, listens
 from ops.servers.postgres import PrivatePostgres
 from ops.servers.process import ServerError
@@ -154,3 +157,22 @@ def test_postgres_finds_a_place_where_its_account_cannot_enter(tmp_path: Path) -
     assert "kept" not in emptied.sql("postgres", "SELECT datname FROM pg_database")
     emptied.stop()
     shutil.rmtree(emptied.folder)
+
+
+def test_a_database_that_its_account_cannot_reach_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
+    folder = tmp_path / "postgres"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "PG_VERSION").write_text("15")
+    if os.geteuid() != 0:
+        assert PrivatePostgres(folder).folder == folder
+        return
+    with pytest.raises(ServerError, match="let it pass"):
+        PrivatePostgres(folder)
+    assert not (folder / "moved").exists()
+
+
+def test_a_folder_that_a_hub_has_keeps_its_mode(tmp_path: Path) -> None:
+    with only_hub_in(tmp_path, PASSED_THROUGH):
+        with pytest.raises(InUse), only_hub_in(tmp_path):
+            pass
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == PASSED_THROUGH
