@@ -179,37 +179,63 @@ def _how(code: int | None) -> str:
 
 
 class Children:
-    """The child processes of a site, one for each task run, of which only so many compute at once."""
+    """The child processes of a site, one for each task run, of which only so many compute at once.
+
+    Of those that live there are `tasks.children` at most: the one that has been idle longest is ended before one more
+    is started, and its task is made and prepared anew when it is needed again. As many as may compute at once always
+    have a place, so nobody waits for one.
+    """
 
     def __init__(self, folder: Path, settings: Tasks) -> None:
         self._folder = folder
         self._settings = settings
         self._lock = threading.Lock()
-        self._children: dict[tuple[str, int], Child] = {}
+        self._children: dict[tuple[str, int], Child] = {}  # the one that was used last at the end
+        self._busy: set[tuple[str, int]] = set()
         self._computing = threading.Semaphore(settings.at_once)
 
     def known(self, run_id: str, task_seq: int) -> bool:
-        """True if the task run's hooks have been called since the agent started."""
+        """True if the task run's hooks have been called since the agent started, and its process is still kept."""
         return (run_id, task_seq) in self._children
+
+    def count(self) -> int:
+        """How many processes are kept."""
+        return len(self._children)
 
     def call(self, job: jobs.Job, unwanted: Callable[[], bool], logged: Logged = _nowhere) -> jobs.Finished | None:
         """As `Child.call`, in its turn; a process that died is an error like any other."""
-        with self._lock:
-            child = self._children.get((job.run_id, job.task_seq))
-            if child is None:
-                child = Child(self._folder, self._settings.threads, self._settings.stop_within_s)
-                self._children[job.run_id, job.task_seq] = child
         while not self._computing.acquire(timeout=LOOK_EVERY_S):
             if unwanted():
                 return None
+        key = job.run_id, job.task_seq
         try:
-            return None if unwanted() else child.call(job, unwanted, logged)
+            if unwanted():
+                return None
+            child, idle = self._placed(key)
+            for one in idle:
+                one.end()
+            return child.call(job, unwanted, logged)
         except ChildDied as died:
             if unwanted():
                 return None
             return jobs.Finished(error=str(died))
         finally:
+            with self._lock:
+                self._busy.discard(key)
             self._computing.release()
+
+    def _placed(self, key: tuple[str, int]) -> tuple[Child, list[Child]]:
+        """The child of a task run, which is busy now; and those that have to end first to make room for it."""
+        at_most = max(self._settings.most_children, self._settings.at_once)
+        with self._lock:
+            child = self._children.pop(key, None)
+            if child is None:
+                child = Child(self._folder, self._settings.threads, self._settings.stop_within_s)
+            too_many = len(self._children) + 1 - at_most
+            idle = [other for other in self._children if other not in self._busy][: max(0, too_many)]
+            self._busy.add(key)
+            self._children[key] = child
+            return child, [self._children.pop(other) for other in idle]
 
     def end(self, run_id: str, task_seq: int | None = None) -> None:
         """End the processes of a task run, or of a whole run."""

@@ -383,3 +383,46 @@ child.call(job(Path({str(tmp_path)!r}), "train", "Stubborn"), lambda: False)
     agent.kill()
     agent.wait()
     until(lambda: gone(children))
+
+
+def test_only_so_many_processes_live_and_the_one_idle_longest_is_prepared_anew(tmp_path) -> None:
+    children = Children(tmp_path, Tasks(at_once=1, children=2, stop_within_s=0.5))
+    before = {child.pid for child in psutil.Process().children()}
+
+    def alive() -> int:
+        return len({child.pid for child in psutil.Process().children()} - before)
+
+    try:
+        for task_seq in (1, 2, 1, 3, 4):
+            one = msgspec.structs.replace(job(tmp_path, "prepare"), task_seq=task_seq)
+            finished = children.call(one, never)
+            assert finished is not None
+            assert finished.error == ""
+            assert alive() == children.count() <= 2
+        assert [children.known("r", task_seq) for task_seq in (1, 2, 3, 4)] == [False, False, True, True]
+        finished = children.call(job(tmp_path, "train"), never)
+        assert finished is not None
+        assert finished.error == ""
+        assert calls(tmp_path)[-2:] == ["prepare 1", "train 1"]
+    finally:
+        children.end_all()
+    assert alive() == 0
+
+
+def test_who_may_compute_has_a_place_however_few_processes_may_live(tmp_path) -> None:
+    """Fewer than may compute at once would have them wait for each other."""
+    children = Children(tmp_path, Tasks(at_once=2, children=1, stop_within_s=0.5))
+    outcomes: list[object] = []
+
+    def called(task_seq: int) -> None:
+        outcomes.append(children.call(msgspec.structs.replace(job(tmp_path, "train"), task_seq=task_seq), never))
+
+    threads = [threading.Thread(target=called, args=(task_seq,)) for task_seq in range(1, 7)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(outcomes) == 6
+    assert None not in outcomes
+    assert children.count() <= 2
+    children.end_all()
