@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from queue import Empty, Queue
+from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +20,7 @@ from dramatiq.worker import Worker, WorkerThread
 from actors.decisions.decide import Rules, decide
 from actors.decisions.draft import Decision, State, TooEarly
 from actors.decisions.needs import needs_of
+from actors.fairness import FairQueue
 from broker.messages import envelope_in
 from broker.port import BrokerUnavailable, Publisher
 from broker.protocol import codec
@@ -118,8 +119,8 @@ def decide_batch(
     with store.deciding(e.id for e in envelopes) as transaction:
         batch.outcomes.update(transaction.decided)
         fresh = [e for e in envelopes if e.id not in batch.outcomes]
-        loaded = transaction.load(needs_of(fresh))
-        state = State(loaded.records, loaded.seated, loaded.seen)
+        loaded = transaction.load(needs_of(fresh), now)
+        state = State(loaded.records, loaded.seated, loaded.seen, loaded.counts)
         waiting = fresh
         while waiting:
             for envelope in waiting:
@@ -243,7 +244,7 @@ class DecidingWorker(Worker):
 
     def __init__(self, broker: Broker, decider: Decider, clock: Clock, *, at_most: int) -> None:
         super().__init__(broker, worker_threads=1, worker_timeout=100)
-        self.work_queue = Queue()  # type: ignore[assignment] # first come, first decided: no actor has priority over another
+        self.work_queue = FairQueue()  # type: ignore[assignment] # by subject: no actor has priority over another
         self._decider = decider
         self._clock = clock
         self._at_most = at_most

@@ -114,6 +114,36 @@ class Settings:
     project_quota_bytes: int = _option(
         107_374_182_400, "what the artifacts of one project may have together", 1, 1_125_899_906_842_624
     )
+    site_quota_bytes: int = _option(
+        26_843_545_600,
+        "what the artifacts of one participant in one project may have together, of the project's quota",
+        1,
+        1_125_899_906_842_624,
+    )
+    unfinished_artifacts: int = _option(
+        16, "artifacts of one site in one project that are declared and not stored yet", 1, 10_000
+    )
+    unfinished_bytes: int = _option(
+        17_179_869_184,
+        "bytes that these have together; a single one may have as many as its kind",
+        1,
+        1_125_899_906_842_624,
+    )
+    backlog_messages: int = _option(
+        1000, "messages of one sender that lie unacknowledged in one recipient's inbox", 1, 1_000_000
+    )
+    backlog_bytes: int = _option(67_108_864, "bytes that the bodies of these have together", 1, 1_099_511_627_776)
+    tokens_per_owner: int = _option(100, "tokens of one account or site that are in force at once", 2, 100_000)
+    tokens_per_day: int = _option(200, "tokens issued to one account or site within a day", 2, 100_000)
+    accounts_per_organisation: int = _option(1000, "accounts of one organisation that are not disabled", 1, 1_000_000)
+    enrolments_per_organisation: int = _option(
+        1000, "enrolments of one organisation that are neither used nor expired", 1, 1_000_000
+    )
+    projects_per_coordinator: int = _option(100, "projects of one coordinator that are not archived", 1, 100_000)
+    projects_per_day: int = _option(200, "projects created by one coordinator within a day", 1, 100_000)
+    live_runs_per_project: int = _option(100, "runs of one project that are queued or running", 1, 10_000)
+    keys_per_site: int = _option(1000, "epochs of one site's sealing key", 1, 100_000)
+    keys_per_day: int = _option(50, "epochs that one site begins within a day", 1, 100_000)
     keep_artifacts_s: float = _option(
         2_592_000.0,
         "how long artifacts are kept after their run has ended, or without a run since they were stored",

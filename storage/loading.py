@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from broker.protocol import records as r
+from broker.protocol.commands import Micros
 from broker.protocol.ids import Id
 from broker.protocol.needs import Needs
 from broker.protocol.records import Record
+from storage.counting import counted
 from storage.database import Database
 from storage.tables import COLUMNS
 
@@ -31,14 +33,19 @@ class Loaded:
     """(site id, run id)"""
     seen: dict[Id, int] = field(default_factory=dict)
     """Site id -> its newest beat, microseconds since the epoch; absent: it never called."""
+    counts: dict[tuple[str, Id], int] = field(default_factory=dict)
+    """(what, owner) -> how many; absent: none."""
 
 
-def load(database: Database, needs: Needs) -> Loaded:
-    """Everything that `needs` names and what hangs on it. Reads under the deciding lock, so nothing moves meanwhile."""
+def load(database: Database, needs: Needs, now: Micros) -> Loaded:
+    """Everything that `needs` names and what hangs on it. Reads under the deciding lock, so nothing moves meanwhile.
+
+    now: what has expired by then is not counted.
+    """
     records: list[Record] = []
     if needs.logs:
         records, needs = _load_logs(database, needs)
-    if needs.artifacts or needs.ending_artifacts or needs.totals_of:
+    if needs.artifacts or needs.ending_artifacts or needs.totals_of or needs.declared_by:
         more, needs = _load_artifacts(database, needs)
         records += more
     at_once = database.postgres and _is_common(needs)
@@ -46,6 +53,10 @@ def load(database: Database, needs: Needs) -> Loaded:
     loaded.records.extend(records)
     if needs.beats:
         loaded.seen.update(database.all(_BEATS, database.many(needs.beats)))
+    if needs.told:
+        loaded.records.extend(r.Told(*row) for row in database.all(_TOLD, database.many(needs.told)))
+    if needs.counts:
+        loaded.counts = counted(database, needs.counts, now)
     return loaded
 
 
@@ -70,9 +81,18 @@ def _load_artifacts(database: Database, needs: Needs) -> tuple[list[Record], Nee
     """Artifacts and what only they need; and the needs with what else hangs on them."""
     reader = _Reader(database)
     artifacts = reader.rows(r.Artifact, f"{_ARTIFACTS} WHERE id {{any:uuid}}", needs.artifacts | needs.ending_artifacts)
+    for project, site in sorted(needs.declared_by, key=str):
+        unfinished = [r.Artifact(*row) for row in database.all(_DECLARED_BY, site)]
+        unfinished = [artifact for artifact in unfinished if project in (None, artifact.project_id)]
+        reader.loaded.records.extend(unfinished)
+        artifacts += unfinished
     projects = {artifact.project_id for artifact in artifacts}
     ending_in = {artifact.project_id for artifact in artifacts if artifact.id in needs.ending_artifacts}
     reader.rows(r.ArtifactTotal, f"{_TOTALS} WHERE project_id {{any:uuid}}", projects | needs.totals_of)
+    shares = needs.shares_of | {(artifact.project_id, artifact.owner_site_id) for artifact in artifacts}
+    if shares:
+        of = database.many(project for project, _ in shares), database.many(site for _, site in shares)
+        reader.loaded.records.extend(r.ArtifactShare(*row) for row in database.all(_SHARES, *of))
     reader.rows(r.TaskRun, _TASKS_OF_LIVE_RUNS, ending_in)
     wider = Needs(
         projects=projects,
@@ -108,6 +128,7 @@ def _load_at_once(database: Database, needs: Needs) -> Loaded:
         [site for site, _ in marks],
         [seq for _, seq in marks],
         database.many(needs.history),
+        database.many(needs.senders),
     )
     assert row is not None
     records: list[Record] = []
@@ -178,6 +199,7 @@ def _load_one_by_one(database: Database, needs: Needs) -> Loaded:  # noqa: PLR09
     reader.rows(r.Organisation, f"{_ORGANISATIONS} WHERE name {{any}}", needs.organisation_names)
 
     reader.history(needs)
+    reader.rows(r.Backlog, f"{_BACKLOGS} WHERE sender_site_id {{any:uuid}}", needs.senders)
 
     streams = {p.id for p in projects} | named | organisations
     reader.rows(r.Stream, f"{_STREAMS} WHERE id {{any:uuid}}", streams)
@@ -290,6 +312,10 @@ _STREAMS = _select(r.Stream)
 _BEATS = "SELECT site_id, seen_at FROM site_beats WHERE site_id {any:uuid}"
 _ARTIFACTS = _select(r.Artifact)
 _TOTALS = _select(r.ArtifactTotal)
+_SHARES = f"{_select(r.ArtifactShare)} WHERE project_id {{any:uuid}} AND site_id {{any:uuid}}"
+_DECLARED_BY = f"{_ARTIFACTS} WHERE owner_site_id = %s AND state = 'declared'"
+_BACKLOGS = _select(r.Backlog)
+_TOLD = f"{_select(r.Told)} WHERE cause {{any}}"
 _TASKS_OF_LIVE_RUNS = (
     f"{_select(r.TaskRun, 'task_runs.')} JOIN runs ON runs.id = task_runs.run_id"
     " WHERE runs.project_id {any:uuid} AND runs.state IN ('created', 'running')"
@@ -309,10 +335,12 @@ _ENTRIES_FROM = (
 )
 
 _COMMON = frozenset(
-    {"runs", "mentioned_runs", "members_of", "projects", "sites", "keys", "keys_in", "marks", "history"}
+    {"runs", "mentioned_runs", "members_of", "projects", "sites", "keys", "keys_in", "marks", "history", "senders"}
 )
-_APART = frozenset({"logs", "artifacts", "ending_artifacts", "totals_of", "beats"})
-"""Loaded before, by queries of their own; what hangs on them is then in the needs."""
+_APART = frozenset(
+    {"logs", "artifacts", "ending_artifacts", "totals_of", "declared_by", "shares_of", "beats", "told", "counts"}
+)
+"""Loaded before or after, by queries of their own; what hangs on them is then in the needs."""
 
 
 def _named(kind: type[Record], table: str) -> str:
@@ -333,8 +361,9 @@ _PARTS: dict[str, type[Record]] = {
     "key_states": r.SiteKey,
     "held": r.InboxEntry,
     "told": r.History,
+    "owed": r.Backlog,
 }
-_MORE_TYPES = ("uuid[]", "bigint[]", "text[]")
+_MORE_TYPES = ("uuid[]", "bigint[]", "text[]", "uuid[]")
 
 _AT_ONCE = f"""
 WITH ours AS (SELECT project_id, coordinator_site_id FROM runs WHERE id = ANY($1)),
@@ -374,7 +403,8 @@ held AS (
   SELECT {_named(r.InboxEntry, "inbox")} FROM unnest($12, $13) AS wanted (site_id, seq)
   JOIN inbox ON inbox.site_id = wanted.site_id AND inbox.seq = wanted.seq
 ),
-told AS ({_select(r.History)} WHERE cardinality($14) > 0)
+told AS ({_select(r.History)} WHERE cardinality($14) > 0),
+owed AS ({_BACKLOGS} WHERE sender_site_id = ANY($15))
 SELECT {", ".join(f"(SELECT json_agg({name}) FROM {name})::text" for name in _PARTS)}
 """
 """Arrays of ids rather than joins: every row is found by its key, however large the tables have become."""

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from broker.protocol import records as r
-from broker.protocol.commands import Beat, TokenUse
+from broker.protocol.commands import Beat, Micros, TokenUse
 from broker.protocol.ids import Id
 from broker.protocol.needs import Needs
 from broker.protocol.records import Record
@@ -73,9 +73,9 @@ class Transaction:
         self._database.execute("BEGIN IMMEDIATE")
         return self._database.all(_OUTCOMES, ids)
 
-    def load(self, needs: Needs) -> Loaded:
+    def load(self, needs: Needs, now: Micros) -> Loaded:
         """The rows that these decisions need, in a fixed number of queries however many they are."""
-        return load(self._database, needs)
+        return load(self._database, needs, now)
 
     def write(self, changes: Changes) -> None:
         """Write and commit, in one round trip on PostgreSQL; announce on the way."""

@@ -19,6 +19,7 @@ from actors.decisions.access import (
     own_site,
 )
 from actors.decisions.draft import Decision, Draft, Refused
+from actors.decisions.room import SHARED_KINDS, Room, artifact_event, expire, store_room, take_room
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.chunks import CHUNK_BYTES, DIGEST_BYTES, belong_together, count_of, tree_digest
@@ -26,20 +27,15 @@ from broker.protocol.commands import Micros
 from broker.protocol.events import EventKind
 from broker.protocol.ids import Id
 from broker.protocol.states import ARTIFACT, RUN_FINAL, ArtifactState, MemberState, RunState, Step, follow
-from broker.protocol.sweeps import ForgetDeclaration
 
 SECOND = 1_000_000
-SHARED_KINDS = ("initial", "model")
-"""The coordinator's, for every member."""
 _OF_A_LIVE_RUN = ("update", "model", "log")
 _NAMED_AT_MOST = 10
 """Chunks named in one refusal."""
 
 
-def declare_artifact(
-    draft: Draft, command: c.DeclareArtifact, limits: tuple[int, int], keep_uploads_s: float
-) -> Decision:
-    """Room is taken from now on. limits: bytes of one artifact of this kind, and of all of a project together."""
+def declare_artifact(draft: Draft, command: c.DeclareArtifact, room: Room, keep_uploads_s: float) -> Decision:
+    """Room is taken from now on."""
     owner = own_site(draft, command.owner_site_id)
     project = _project_of(draft, command.project_id, owner)
     if command.of_kind in SHARED_KINDS and owner.id != project.coordinator_site_id:
@@ -55,7 +51,7 @@ def declare_artifact(
     if tree_digest(command.chunk_digests) != command.digest:
         raise _digests_wrong("the digest is not the SHA-256 over the digests of the chunks")
     _check_seal(draft, project, owner, command)
-    _take_room(draft, project, command, *limits)
+    take_room(draft, project, owner, command, room)
     artifact = r.Artifact(
         id=draft.derive("artifact"),
         project_id=project.id,
@@ -123,32 +119,6 @@ def _digests_wrong(detail: str) -> Refused:
     return Refused(422, "digest_mismatch", "Digests do not belong together", detail)
 
 
-def _take_room(draft: Draft, project: r.Project, command: c.DeclareArtifact, limit: int, quota: int) -> None:
-    size_bytes = command.size_bytes
-    if size_bytes > limit:
-        raise Refused(
-            413,
-            "too_large",
-            "Too large",
-            f"the artifact of kind {command.of_kind!r} has {size_bytes} bytes, this hub takes {limit} of that kind at "
-            "most; declare less, in several artifacts, or ask its operator for a higher limit",
-        )
-    total = _total(draft, project.id)
-    if total.live_bytes + size_bytes > quota:
-        raise Refused(
-            409,
-            "quota_exceeded",
-            "Quota exceeded",
-            f"the artifacts of project {project.id} have {total.live_bytes} bytes, {quota} are allowed and "
-            f"{size_bytes} more are asked for; delete some that nobody needs",
-        )
-    draft.change(total, live_bytes=total.live_bytes + size_bytes, live_count=total.live_count + 1)
-
-
-def _total(draft: Draft, project_id: Id) -> r.ArtifactTotal:
-    return draft.get(r.ArtifactTotal, project_id) or r.ArtifactTotal(project_id=project_id)
-
-
 def complete_artifact(draft: Draft, command: c.CompleteArtifact) -> Decision:
     """declared -> stored, if every chunk was found and is what was declared."""
     artifact = find(draft, r.Artifact, "artifact", command.artifact_id)
@@ -165,7 +135,8 @@ def complete_artifact(draft: Draft, command: c.CompleteArtifact) -> Decision:
             stored_at=draft.now,
             expires_at=None if artifact.ttl_s is None else draft.now + artifact.ttl_s * SECOND,
         )
-        _event(draft, artifact, EventKind.ARTIFACT_STORED)
+        store_room(draft, artifact)
+        artifact_event(draft, artifact, EventKind.ARTIFACT_STORED)
     return draft.accept({"id": artifact.id, "state": artifact.state, "digest": artifact.digest})
 
 
@@ -210,7 +181,7 @@ def delete_artifact(draft: Draft, command: c.DeleteArtifact) -> Decision:
             f"run {run.id} is {run.state} and needs artifact {artifact.id}; stop the run or wait for its end",
         )
     if artifact.state != ArtifactState.EXPIRED:
-        artifact = _expire(draft, artifact, "deleted")
+        artifact = expire(draft, artifact, "deleted")
     return draft.accept({"id": artifact.id, "state": artifact.state})
 
 
@@ -220,7 +191,7 @@ def expire_artifacts(draft: Draft, command: c.ExpireArtifacts, keep_s: float) ->
     expired = []
     for artifact in filter(None, (draft.get(r.Artifact, artifact_id) for artifact_id in command.artifact_ids)):
         if _is_over(draft, artifact, int(keep_s * SECOND)) and needed_by(draft, artifact) is None:
-            _expire(draft, artifact, "not completed in time" if artifact.stored_at is None else "kept long enough")
+            expire(draft, artifact, "not completed in time" if artifact.stored_at is None else "kept long enough")
             expired.append(artifact.id)
     return draft.accept({"expired": expired})
 
@@ -265,39 +236,6 @@ def _needs(draft: Draft, run: r.Run, artifact: r.Artifact) -> bool:
         return artifact.message_id is None
     reached = next((task.round for task in tasks if task.seq == artifact.task_seq), 0)
     return artifact.kind != "update" or (artifact.round or 0) >= reached
-
-
-def _expire(draft: Draft, artifact: r.Artifact, reason: str) -> r.Artifact:
-    """Its room is free; its bytes are the sweeper's."""
-    artifact = draft.change(
-        artifact,
-        state=follow(ARTIFACT, ArtifactState(artifact.state), Step.EXPIRE),
-        expired_at=draft.now,
-        reason=reason,
-    )
-    total = _total(draft, artifact.project_id)
-    draft.change(total, live_bytes=total.live_bytes - artifact.size_bytes, live_count=total.live_count - 1)
-    draft.sweep(ForgetDeclaration(artifact.id))
-    _event(draft, artifact, EventKind.ARTIFACT_EXPIRED, reason=reason)
-    return artifact
-
-
-def _event(draft: Draft, artifact: r.Artifact, kind: EventKind, **facts: object) -> None:
-    """For its owner's eyes, and the coordinator's; where it is for every member, for every member's."""
-    draft.event(
-        ("project", artifact.project_id),
-        kind,
-        {
-            "artifact_id": artifact.id,
-            "kind": artifact.kind,
-            "size_bytes": artifact.size_bytes,
-            "digest": artifact.digest,
-            "owner_site_id": artifact.owner_site_id,
-            **facts,
-        },
-        run_id=artifact.run_id,
-        site_id=None if artifact.kind in SHARED_KINDS else artifact.owner_site_id,
-    )
 
 
 # references

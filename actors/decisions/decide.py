@@ -21,6 +21,7 @@ from actors.decisions import (
 )
 from actors.decisions.access import forbidden
 from actors.decisions.draft import Decision, Draft, Refused, State
+from actors.decisions.room import Room
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.commands import Envelope, Micros
@@ -41,6 +42,20 @@ class Rules(msgspec.Struct, frozen=True):
     artifact_limit_log_bytes: int = 1_073_741_824
     artifact_limit_result_bytes: int = 4_294_967_296
     project_quota_bytes: int = 107_374_182_400
+    site_quota_bytes: int = 26_843_545_600
+    unfinished_artifacts: int = 16
+    unfinished_bytes: int = 17_179_869_184
+    backlog_messages: int = 1000
+    backlog_bytes: int = 67_108_864
+    tokens_per_owner: int = 100
+    tokens_per_day: int = 200
+    accounts_per_organisation: int = 1000
+    enrolments_per_organisation: int = 1000
+    projects_per_coordinator: int = 100
+    projects_per_day: int = 200
+    live_runs_per_project: int = 100
+    keys_per_site: int = 1000
+    keys_per_day: int = 50
     keep_artifacts_s: float = 2_592_000.0
     keep_uploads_s: float = 604_800.0
 
@@ -60,6 +75,16 @@ class Rules(msgspec.Struct, frozen=True):
             case _:
                 assert_never(kind)
         return min(of_kind, self.artifact_limit_bytes)
+
+    def room(self, kind: c.ArtifactKind) -> Room:
+        """What there is for one more artifact of this kind."""
+        return Room(
+            artifact_bytes=self.largest_artifact(kind),
+            project_bytes=self.project_quota_bytes,
+            site_bytes=self.site_quota_bytes,
+            unfinished_count=self.unfinished_artifacts,
+            unfinished_bytes=self.unfinished_bytes,
+        )
 
 
 def decide(state: State, envelope: Envelope, now: Micros, rules: Rules) -> Decision:
@@ -102,15 +127,15 @@ def _decide(draft: Draft, command: c.AnyCommand, rules: Rules) -> Decision:  # n
         case c.CreateOrganisation():
             return people.create_organisation(draft, command)
         case c.CreateAccount():
-            return people.create_account(draft, command)
+            return people.create_account(draft, command, rules.accounts_per_organisation)
         case c.DisableAccount():
             return people.disable_account(draft, command)
         case c.IssueToken():
-            return people.issue_token(draft, command)
+            return people.issue_token(draft, command, rules.tokens_per_owner, rules.tokens_per_day)
         case c.RevokeToken():
             return people.revoke_token(draft, command)
         case c.CreateEnrolment():
-            return sites.create_enrolment(draft, command)
+            return sites.create_enrolment(draft, command, rules.enrolments_per_organisation)
         case c.EnrolSite():
             return sites.enrol_site(draft, command)
         case c.UpdateSite():
@@ -118,7 +143,7 @@ def _decide(draft: Draft, command: c.AnyCommand, rules: Rules) -> Decision:  # n
         case c.RetireSite():
             return sites.retire_site(draft, command)
         case c.PutSiteKey():
-            return keys.put_site_key(draft, command)
+            return keys.put_site_key(draft, command, rules.keys_per_site, rules.keys_per_day)
         case c.RevokeSiteKey():
             return keys.revoke_site_key(draft, command)
         case c.ReportConflict():
@@ -136,7 +161,7 @@ def _decide(draft: Draft, command: c.AnyCommand, rules: Rules) -> Decision:  # n
         case c.MarkSitesReturned():
             return sites.mark_sites_returned(draft, command, rules.silent_after_s)
         case c.CreateProject():
-            return projects.create_project(draft, command)
+            return projects.create_project(draft, command, rules.projects_per_coordinator, rules.projects_per_day)
         case c.UpdateProject():
             return projects.update_project(draft, command)
         case c.ArchiveProject():
@@ -146,7 +171,7 @@ def _decide(draft: Draft, command: c.AnyCommand, rules: Rules) -> Decision:  # n
         case c.RemoveMember():
             return projects.remove_member(draft, command)
         case c.StartRun():
-            return runs.start_run(draft, command)
+            return runs.start_run(draft, command, rules.live_runs_per_project)
         case c.BeginRun():
             return runs.begin_run(draft, command)
         case c.StopRun():
@@ -166,10 +191,10 @@ def _decide(draft: Draft, command: c.AnyCommand, rules: Rules) -> Decision:  # n
         case c.WriteLog():
             return logs.write_log(draft, command, rules.log_limit_bytes, rules.keep_inbox_s)
         case c.PostMessages():
-            return messages.post_messages(draft, command, rules.message_ttl_s)
+            limits = (rules.backlog_messages, rules.backlog_bytes)
+            return messages.post_messages(draft, command, rules.message_ttl_s, limits)
         case c.DeclareArtifact():
-            limits = (rules.largest_artifact(command.of_kind), rules.project_quota_bytes)
-            return artifacts.declare_artifact(draft, command, limits, rules.keep_uploads_s)
+            return artifacts.declare_artifact(draft, command, rules.room(command.of_kind), rules.keep_uploads_s)
         case c.CompleteArtifact():
             return artifacts.complete_artifact(draft, command)
         case c.DeleteArtifact():

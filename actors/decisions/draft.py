@@ -33,6 +33,7 @@ _GROUPS: dict[type[Record], str] = {
     r.SiteKey: "site_id",
     r.SiteLog: "run_id",
     r.Model: "message_id",
+    r.Artifact: "owner_site_id",
 }
 """By what a kind of record is looked up besides its key."""
 
@@ -74,12 +75,14 @@ class Decision(msgspec.Struct, frozen=True):
     records: tuple[Record, ...] = ()
     sweeps: tuple[object, ...] = ()
     follow_ups: tuple[Envelope, ...] = ()
+    counted: tuple[tuple[str, Id], ...] = ()
 
 
 class State:
     """Rows by kind and key. Absent means: not there, or not loaded because no decision of the batch needs it.
 
     seen: site -> when it was last heard of, where that is needed; a site that never called is absent.
+    counts: (what, owner) -> how many there are, where that is needed; absent: none.
     """
 
     def __init__(
@@ -87,11 +90,13 @@ class State:
         records: Iterable[Record] = (),
         seated: Iterable[tuple[Id, Id]] = (),
         seen: Mapping[Id, Micros] | None = None,
+        counts: Mapping[tuple[str, Id], int] | None = None,
     ) -> None:
         self.rows: dict[type[Record], dict[Key, Record]] = defaultdict(dict)
         self.groups: dict[type[Record], dict[object, dict[Key, None]]] = {kind: defaultdict(dict) for kind in _GROUPS}
         self.seated = list(seated)
         self.seen = dict(seen or {})
+        self.counts = dict(counts or {})
         for record in records:
             self.put(record)
 
@@ -106,6 +111,8 @@ class State:
         """Fold an accepted decision in, so that the next command of the batch sees it."""
         for record in decision.records:
             self.put(record)
+        for counted in decision.counted:
+            self.counts[counted] = self.counts.get(counted, 0) + 1
 
 
 class Draft:
@@ -119,6 +126,7 @@ class Draft:
         self._rows: dict[type[Record], dict[Key, Record]] = defaultdict(dict)
         self._sweeps: list[object] = []
         self._follow_ups: list[Envelope] = []
+        self._counted: list[tuple[str, Id]] = []
 
     # reading
 
@@ -153,7 +161,15 @@ class Draft:
         """All known rows of a kind."""
         return list({**self.state.rows[kind], **self._rows[kind]}.values())  # type: ignore[arg-type]
 
+    def count(self, what: str, owner: Id) -> int:
+        """How many of these its owner has, those of the batch's earlier decisions among them."""
+        return self.state.counts.get((what, owner), 0)
+
     # writing
+
+    def add_to(self, what: str, owner: Id) -> None:
+        """One more that the next decision of the batch counts."""
+        self._counted.append((what, owner))
 
     def put(self, record: Record) -> None:
         """Write a row."""
@@ -261,6 +277,7 @@ class Draft:
             records=tuple(row for rows in self._rows.values() for row in rows.values()),
             sweeps=tuple(self._sweeps),
             follow_ups=tuple(self._follow_ups),
+            counted=tuple(self._counted),
         )
 
     def _runs_rows(self) -> list[Any]:

@@ -9,8 +9,9 @@ import msgspec
 
 from actors.decisions.access import find, forbidden, missing, own_site
 from actors.decisions.draft import Decision, Draft, Refused
+from actors.decisions.limits import too_many
 from actors.decisions.sites import administered
-from actors.decisions.telling import by_another, tell
+from actors.decisions.telling import by_another, conflict_cause, note_told, tell
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.commands import Micros
@@ -20,6 +21,9 @@ from broker.protocol.ledger import name_of_key
 from broker.protocol.states import KEY, KeyState, MemberState, SiteState, Step, follow
 
 SECOND = 1_000_000
+DAY = 86_400 * SECOND
+CONFLICT_AGAIN = 3600 * SECOND
+"""A site's reports about another one are put on record so often; between them they are accepted, and change nothing."""
 REVOKED_BEFORE = "revoked before the hub was restored"
 """The reason of what is revoked again."""
 _encoder = msgspec.json.Encoder()
@@ -32,12 +36,24 @@ def usable(key: r.SiteKey, now: Micros) -> bool:
     return key.state == KeyState.CURRENT
 
 
-def put_site_key(draft: Draft, command: c.PutSiteKey) -> Decision:
+def put_site_key(draft: Draft, command: c.PutSiteKey, in_all: int, per_day: int) -> Decision:
     """The site's next epoch; the one before it is superseded. The same key again changes nothing."""
     site = find(draft, r.Site, "site", command.site_id)
     if draft.by.id != site.id:
         raise forbidden(f"only site {site.id} itself adds keys: they are signed with its identity key")
+    if draft.get(r.SiteKey, site.id, command.epoch) is None:
+        _check_epochs(draft, site, in_all, per_day)
     return _answer(draft, add_key(draft, site, command))
+
+
+def _check_epochs(draft: Draft, site: r.Site, in_all: int, per_day: int) -> None:
+    """Whoever seals to the site is told of each; a site that recovers brings back what it had."""
+    keys = draft.group(r.SiteKey, site.id)
+    if len(keys) >= in_all:
+        raise too_many("epochs", site.id, len(keys), in_all, "enrol the site anew, with its next identity")
+    lately = sum(key.added_at > draft.now - DAY for key in keys)
+    if lately >= per_day:
+        raise too_many("epochs of a day", site.id, lately, per_day, "begin the next one tomorrow")
 
 
 def add_key(draft: Draft, site: r.Site, command: c.PutSiteKey, *, recovering: bool = False) -> r.SiteKey:
@@ -145,6 +161,11 @@ def report_conflict(draft: Draft, command: c.ReportConflict) -> Decision:
         "seen": command.seen,
         "on_record": identity_of(about),
     }
+    cause = conflict_cause(site.id, about.id)
+    last = draft.get(r.Told, cause)
+    if last is not None and draft.now - last.at < CONFLICT_AGAIN:
+        return draft.accept({"site_id": site.id, "about_site_id": about.id})
+    note_told(draft, site.id, cause)
     for each in (site, about):
         draft.event(("site", each.id), EventKind.IDENTITY_CONFLICT, facts, site_id=each.id)
     if by_another(draft, site):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from actors.decisions import sealing
 from actors.decisions.access import active_members, missing, need_hub, own_site
 from actors.decisions.artifacts import Place, carry
+from actors.decisions.backlog import add_to_backlog
 from actors.decisions.draft import Decision, Draft, Refused
 from broker.protocol import commands as c
 from broker.protocol import records as r
@@ -20,14 +21,19 @@ _NAMED_AT_MOST = 100
 """Recipients named in one notice of expiry; the rest are counted."""
 
 
-def post_messages(draft: Draft, command: c.PostMessages, default_ttl_s: float) -> Decision:
-    """All of them or none: each body once, one inbox entry for each recipient."""
+def post_messages(draft: Draft, command: c.PostMessages, default_ttl_s: float, backlog: tuple[int, int]) -> Decision:
+    """All of them or none: each body once, one inbox entry for each recipient.
+
+    backlog: messages, and bytes of their bodies, that may lie unacknowledged at one recipient.
+    """
     site = own_site(draft, command.sender_site_id)
-    ids = [_post(draft, site, index, message, default_ttl_s) for index, message in enumerate(command.messages)]
+    ids = [_post(draft, site, index, message, default_ttl_s, backlog) for index, message in enumerate(command.messages)]
     return draft.accept({"ids": ids}, 201)
 
 
-def _post(draft: Draft, sender: r.Site, index: int, new: c.NewMessage, default_ttl_s: float) -> Id:
+def _post(
+    draft: Draft, sender: r.Site, index: int, new: c.NewMessage, default_ttl_s: float, backlog: tuple[int, int]
+) -> Id:
     project = draft.get(r.Project, new.project_id)
     membership = draft.get(r.Membership, new.project_id, sender.id)
     if project is None or membership is None or membership.state != MemberState.ACTIVE:
@@ -55,7 +61,7 @@ def _post(draft: Draft, sender: r.Site, index: int, new: c.NewMessage, default_t
         raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
     sealed_for = sealing.Place(project, sender, new.kind, readers, readers, new.run_id)
     sealing.checked(draft, sealed_for, new.body, sealing.outside(artifact))
-    ttl_s = new.ttl_s if new.ttl_s is not None else default_ttl_s
+    expires_at = draft.now + int((new.ttl_s if new.ttl_s is not None else default_ttl_s) * SECOND)
     draft.put(
         r.Message(
             id=message_id,
@@ -70,11 +76,12 @@ def _post(draft: Draft, sender: r.Site, index: int, new: c.NewMessage, default_t
             sha256=sha256_hex(body) if artifact is None else artifact.digest,
             recipient_count=len(recipients),
             sent_at=draft.now,
-            expires_at=draft.now + int(ttl_s * SECOND),
+            expires_at=expires_at,
             artifact_id=new.artifact_id,
         )
     )
     for site_id in recipients:
+        add_to_backlog(draft, sender.id, site_id, len(body), expires_at, backlog)
         draft.notify(site_id, Notice.MESSAGE, project_id=project.id, run_id=new.run_id, message_id=message_id)
     return message_id
 

@@ -9,6 +9,7 @@ from actors.decisions.keys import name_in_ledger
 from actors.decisions.recovery import keys_named
 from actors.decisions.runs import next_attempt
 from actors.decisions.sealing import keys_in
+from actors.decisions.telling import conflict_cause, membership_causes, update_cause
 from broker.protocol import commands as c
 from broker.protocol.commands import Envelope
 from broker.protocol.ids import Id
@@ -36,7 +37,12 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912, PLR0915 - one b
         case c.CreateOrganisation(name=name):
             return Needs(organisation_names={name})
         case c.CreateAccount(organisation_id=organisation, token_sha256=sha256):
-            return Needs(organisations={organisation}, token_hashes={sha256}, revocations=_secret(sha256))
+            return Needs(
+                organisations={organisation},
+                token_hashes={sha256},
+                revocations=_secret(sha256),
+                counts={("accounts", organisation)},
+            )
         case c.DisableAccount(account_id=account):
             return Needs(accounts={account})
         case c.IssueToken(owner_kind=kind, owner_id=owner, sha256=sha256, issued_by=issuer):
@@ -44,23 +50,29 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912, PLR0915 - one b
             owners.token_hashes = {sha256}
             owners.tokens = _some(issuer)
             owners.revocations = _secret(sha256)
+            owners.counts = {("tokens", owner), ("tokens of a day", owner)}
             return owners
         case c.RevokeToken(token_id=token):
             return Needs(tokens={token})
         case c.CreateEnrolment(organisation_id=organisation, sha256=sha256):
-            return Needs(organisations={organisation}, token_hashes={sha256}, revocations=_secret(sha256))
+            return Needs(
+                organisations={organisation},
+                token_hashes={sha256},
+                revocations=_secret(sha256),
+                counts={("enrolments", organisation)},
+            )
         case c.EnrolSite(name=name, token_sha256=sha256):
             return Needs(site_names={name}, token_hashes={sha256}, revocations=_secret(sha256))
         case c.UpdateSite(site_id=site):
-            return Needs(sites={site})
+            return Needs(sites={site}, told={update_cause(site)})
         case c.RetireSite(site_id=site):
-            return Needs(retiring={site})
+            return Needs(retiring={site}, declared_by={(None, site)})
         case c.PutSiteKey(site_id=site):
             return Needs(keyrings={site}, revocations={name_in_ledger(command)})
         case c.RevokeSiteKey(site_id=site):
             return Needs(keyrings={site})
         case c.ReportConflict(site_id=site, about_site_id=about):
-            return Needs(acquainted={site, about})
+            return Needs(acquainted={site, about}, told={conflict_cause(site, about)})
         case c.RecoverSite(site_id=site, marks=marks, seats=seats, revoked_tokens=tokens):
             lowest = min((held.seq for held in marks), default=1)
             return Needs(
@@ -84,16 +96,23 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912, PLR0915 - one b
         case c.RecordHeartbeats():
             return Needs()
         case c.CreateProject(coordinator_site_id=site, name=name):
-            return Needs(sites={site}, project_names={name})
+            counts = {("projects", site), ("projects of a day", site)}
+            return Needs(sites={site}, project_names={name}, counts=counts)
         case c.UpdateProject(project_id=project, name=name, sealed=sealed):
             live = {project} if sealed else set()
             return Needs(members_of={project}, project_names={name} if name else set(), live_runs_of=live)
         case c.ArchiveProject(project_id=project):
             return Needs(members_of={project}, live_runs_of={project})
         case c.PutMember(project_id=project, site_id=site):
-            return Needs(members_of={project}, sites={site})
+            return Needs(members_of={project}, sites={site}, told=set(membership_causes(project, site)))
         case c.RemoveMember(project_id=project, site_id=site):
-            return Needs(members_of={project}, sites={site}, live_runs_of={project})
+            return Needs(
+                members_of={project},
+                sites={site},
+                live_runs_of={project},
+                declared_by={(project, site)},
+                told=set(membership_causes(project, site)),
+            )
         case c.StartRun(project_id=project):
             return Needs(members_of={project}, live_runs_of={project})
         case c.BeginRun(project_id=project):
@@ -127,13 +146,21 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912, PLR0915 - one b
             runs = {message.run_id for message in messages if message.run_id is not None}
             keys = keys_in(message.body for message in messages)
             artifacts = {message.artifact_id for message in messages if message.artifact_id is not None}
-            return Needs(sites={site}, members_of=projects, mentioned_runs=runs, keys=keys, artifacts=artifacts)
+            return Needs(
+                sites={site},
+                members_of=projects,
+                mentioned_runs=runs,
+                keys=keys,
+                artifacts=artifacts,
+                senders={site},
+            )
         case c.DeclareArtifact(owner_site_id=site, project_id=project, run_id=run, seal=seal):
             return Needs(
                 sites={site},
                 members_of={project},
                 mentioned_runs=_some(run),
                 totals_of={project},
+                shares_of={(project, site)},
                 keys=keys_in((seal,)),
             )
         case c.CompleteArtifact(artifact_id=artifact):

@@ -6,6 +6,7 @@ from typing import Any
 
 from actors.decisions.access import acts_for, find, forbidden, is_admin, missing, need_admin
 from actors.decisions.draft import Decision, Draft, Refused
+from actors.decisions.limits import take_one
 from actors.decisions.telling import put_on_record
 from broker.protocol import commands as c
 from broker.protocol import records as r
@@ -27,9 +28,10 @@ def create_organisation(draft: Draft, command: c.CreateOrganisation) -> Decision
     return draft.accept({"id": made.id}, 201)
 
 
-def create_account(draft: Draft, command: c.CreateAccount) -> Decision:
+def create_account(draft: Draft, command: c.CreateAccount, at_once: int) -> Decision:
     need_admin(draft.by)
     find(draft, r.Organisation, "organisation", command.organisation_id)
+    take_one(draft, "accounts", command.organisation_id, at_once, "disable one that nobody needs")
     made = r.Account(
         id=draft.derive("account"),
         organisation_id=command.organisation_id,
@@ -95,10 +97,12 @@ def disable_account(draft: Draft, command: c.DisableAccount) -> Decision:
     return draft.accept({"id": account.id})
 
 
-def issue_token(draft: Draft, command: c.IssueToken) -> Decision:
+def issue_token(draft: Draft, command: c.IssueToken, at_once: int, per_day: int) -> Decision:
     owner, organisation_id = _live_owner(draft, command.owner_kind, command.owner_id)
     scopes = " ".join(scope for scope in ("read", "write") if scope in command.scopes)
     until = _within_issuer(draft, command)
+    take_one(draft, "tokens", owner, at_once, "revoke one that nobody needs")
+    take_one(draft, "tokens of a day", owner, per_day, "issue the next one tomorrow, and let it be valid for longer")
     token = add_token(draft, command.owner_kind, owner, command.sha256, command.label, scopes, until, command.issued_by)
     facts: dict[str, Any] = {"token_id": token.id, "owner_id": owner, "label": token.label, "scopes": scopes}
     facts |= {"expires_at": token.expires_at} if token.expires_at is not None else {}

@@ -14,7 +14,9 @@ from actors.decisions.access import (
     own_site,
 )
 from actors.decisions.draft import Decision, Draft, Refused
-from actors.decisions.telling import by_another, put_on_record, tell
+from actors.decisions.limits import take_one
+from actors.decisions.room import give_back
+from actors.decisions.telling import by_another, membership_causes, note_told, put_on_record, tell, unread
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind, Notice
@@ -69,10 +71,12 @@ def _bad_tasks(detail: str) -> Refused:
     return Refused(422, "tasks_impossible", "Impossible tasks", detail)
 
 
-def create_project(draft: Draft, command: c.CreateProject) -> Decision:
+def create_project(draft: Draft, command: c.CreateProject, at_once: int, per_day: int) -> Decision:
     site = own_site(draft, command.coordinator_site_id)
     _check_name(draft, command.name)
     _check_tasks(command.tasks)
+    take_one(draft, "projects", site.id, at_once, "archive one that nobody needs")
+    take_one(draft, "projects of a day", site.id, per_day, "create the next one tomorrow")
     project = r.Project(
         id=draft.derive("project"),
         organisation_id=site.organisation_id,
@@ -232,8 +236,22 @@ def _tell_membership(draft: Draft, project: r.Project, site: r.Site, step: Step,
     draft.event(("project", project.id), event, facts, site_id=site.id)
     if by_another(draft, site):
         draft.event(("site", site.id), event, {**facts, "project_id": project.id}, site_id=site.id)
+    asked, invited = membership_causes(project.id, site.id)
     for site_id in sorted({site.id, project.coordinator_site_id}):
-        tell(draft, draft.have(r.Site, site_id), notice, facts, project_id=project.id)
+        reader = draft.have(r.Site, site_id)
+        to_coordinator = site_id == project.coordinator_site_id
+        cause = asked if to_coordinator else invited
+        coalesced = not acts_for(draft.by, reader) and (to_coordinator or step in (Step.INVITE, Step.DECLINE))
+        if coalesced and unread(draft, site_id, cause):
+            continue
+        tell(draft, reader, notice, facts, project_id=project.id)
+        if coalesced and step in _OPENING:
+            note_told(draft, site_id, cause)
+
+
+_OPENING = (Step.REQUEST, Step.INVITE, Step.ADMIT)
+"""While a notice of such a step is unread, those of the steps behind it are left out. Who was let in or removed by the
+coordinator always hears of it."""
 
 
 def remove_member(draft: Draft, command: c.RemoveMember) -> Decision:
@@ -253,6 +271,7 @@ def remove_member(draft: Draft, command: c.RemoveMember) -> Decision:
         return draft.accept({"project_id": project.id, "site_id": site.id, "state": state})
     target = MEMBER[state, step]
     draft.change(membership, state=target, state_at=draft.now)
+    give_back(draft, site.id, project.id)
     _tell_membership(draft, project, site, step, command.reason)
     for run in draft.group(r.Run, project.id):
         if run.state == RunState.RUNNING:

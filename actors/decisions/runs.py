@@ -6,6 +6,7 @@ import msgspec
 
 from actors.decisions.access import find, known_project, known_run, missing, need_coordinator, need_hub
 from actors.decisions.draft import Decision, Draft, Refused
+from actors.decisions.limits import too_many
 from actors.decisions.progress import begin, end, inherited_model, quorum_of, run_event, seats_of, spec_of
 from actors.decisions.projects import predecessors, tasks_of
 from broker.protocol import commands as c
@@ -27,7 +28,7 @@ from broker.protocol.states import (
 SECOND = 1_000_000
 
 
-def start_run(draft: Draft, command: c.StartRun) -> Decision:
+def start_run(draft: Draft, command: c.StartRun, live_at_once: int) -> Decision:
     project = known_project(draft, command.project_id)
     need_coordinator(draft, project, admin_too=False)
     if project.archived_at is not None:
@@ -42,6 +43,10 @@ def start_run(draft: Draft, command: c.StartRun) -> Decision:
             f"run {live.id} of project {project.id} is {live.state} and the project allows {project.max_live_runs} at "
             "a time; stop it, wait for its end, or start with queue: true",
         )
+    live_count = len(_live(draft, project))
+    if live_count >= live_at_once:
+        remedy = "stop one that nobody needs, or wait until one ends"
+        raise too_many("queued and running runs", project.id, live_count, live_at_once, remedy)
     tasks = tasks_of(project)
     _check_seats(draft, project, tasks)
     number = project.last_run_number + 1

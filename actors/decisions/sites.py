@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from actors.decisions.access import acts_for, find, forbidden, is_admin, missing, need_admin, need_hub
 from actors.decisions.draft import Decision, Draft, Refused
+from actors.decisions.limits import take_one
 from actors.decisions.people import add_token, secret_known
-from actors.decisions.telling import by_another, tell
+from actors.decisions.room import give_back
+from actors.decisions.telling import by_another, tell, tell_coalesced, update_cause
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.commands import Micros
@@ -18,7 +20,7 @@ from broker.protocol.sweeps import RevokeTokensOf
 SECOND: Micros = 1_000_000
 
 
-def create_enrolment(draft: Draft, command: c.CreateEnrolment) -> Decision:
+def create_enrolment(draft: Draft, command: c.CreateEnrolment, open_at_once: int) -> Decision:
     need_admin(draft.by)
     find(draft, r.Organisation, "organisation", command.organisation_id)
     if secret_known(draft, command.sha256):
@@ -27,6 +29,8 @@ def create_enrolment(draft: Draft, command: c.CreateEnrolment) -> Decision:
         raise Refused(
             422, "already_expired", "Expires in the past", "the enrolment would expire before it could be used"
         )
+    remedy = "use those that are open, or let them expire"
+    take_one(draft, "enrolments", command.organisation_id, open_at_once, remedy)
     made = r.Enrolment(
         id=draft.derive("enrolment"),
         organisation_id=command.organisation_id,
@@ -93,7 +97,7 @@ def update_site(draft: Draft, command: c.UpdateSite) -> Decision:
     facts = {"description": command.description}
     draft.event(("site", site.id), EventKind.SITE_UPDATED, facts, site_id=site.id)
     if by_another(draft, site) and site.state != SiteState.RETIRED:
-        tell(draft, site, Notice.SITE_UPDATED, facts)
+        tell_coalesced(draft, site, update_cause(site.id), Notice.SITE_UPDATED, facts)
     return draft.accept({"id": site.id, "state": site.state})
 
 
@@ -116,6 +120,7 @@ def retire_site(draft: Draft, command: c.RetireSite) -> Decision:
         state = MemberState(membership.state)
         if (state, Step.LEAVE) in MEMBER:
             draft.change(membership, state=MEMBER[state, Step.LEAVE], state_at=draft.now)
+            give_back(draft, site.id, membership.project_id)
             facts = {"site_id": site.id, "reason": "the site has retired"}
             draft.event(("project", membership.project_id), EventKind.MEMBER_LEFT, facts, site_id=site.id)
             project = draft.have(r.Project, membership.project_id)

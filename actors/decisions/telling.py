@@ -1,4 +1,8 @@
-"""What is done in a site's name by others: an event in the site's stream, and a notice that its people see."""
+"""What is done in a site's name by others: an event in the site's stream, and a notice that its people see.
+
+Notices of one cause that somebody else may bring about at will are coalesced: while one of them is unread, the next
+one is left out. Whoever reads it looks at what is so by then.
+"""
 
 from __future__ import annotations
 
@@ -48,3 +52,35 @@ def put_on_record(
     in_project = {"project_id": project_id} if project_id is not None else {}
     draft.event(("site", site.id), event, {**facts, **in_project}, site_id=site.id)
     tell(draft, site, notice, facts, project_id=project_id)
+
+
+def unread(draft: Draft, site_id: Id, cause: str) -> bool:
+    """Does a notice of this cause still wait to be acknowledged by this site?"""
+    last = draft.get(r.Told, cause)
+    box = draft.have(r.Mailbox, site_id)
+    return last is not None and last.site_id == site_id and box.acknowledged_seq < last.seq <= box.last_seq
+
+
+def note_told(draft: Draft, site_id: Id, cause: str) -> None:
+    """The notice just put into the site's inbox is the last one of this cause."""
+    draft.put(r.Told(cause=cause, site_id=site_id, seq=draft.have(r.Mailbox, site_id).last_seq, at=draft.now))
+
+
+def tell_coalesced(draft: Draft, site: r.Site, cause: str, notice: Notice, facts: dict[str, Any]) -> None:
+    """The notice, unless one of this cause is unread."""
+    if not unread(draft, site.id, cause):
+        tell(draft, site, notice, facts)
+        note_told(draft, site.id, cause)
+
+
+def membership_causes(project_id: Id, site_id: Id) -> tuple[str, str]:
+    """Of what the site does about its membership, for the coordinator; of what the coordinator does, for the site."""
+    return f"asked/{project_id}/{site_id}", f"invited/{project_id}/{site_id}"
+
+
+def update_cause(site_id: Id) -> str:
+    return f"updated/{site_id}"
+
+
+def conflict_cause(site_id: Id, about_site_id: Id) -> str:
+    return f"conflict/{site_id}/{about_site_id}"

@@ -32,6 +32,11 @@ class Needs:
         behind what it acknowledged.
     recoveries: sites whose newest recovery is needed. history: with any text in it, the row of the history.
     revocations: names in the ledger.
+    counts: (what, owner) to be counted; storage/counting.py says of what.
+    declared_by: (project, site) whose artifacts that are declared and not stored are needed; without a project, of all.
+    shares_of: (project, site) whose share of the project's quota is needed.
+    senders: sites of which it is needed how much of theirs lies unacknowledged at others.
+    told: causes of notices that are coalesced.
     Whatever project, site or organisation is loaded comes with the head of its event stream.
     """
 
@@ -69,6 +74,11 @@ class Needs:
     ending_artifacts: set[Id] = field(default_factory=set)
     totals_of: set[Id] = field(default_factory=set)
     beats: set[Id] = field(default_factory=set)
+    counts: set[tuple[str, Id]] = field(default_factory=set)
+    declared_by: set[tuple[Id | None, Id]] = field(default_factory=set)
+    shares_of: set[tuple[Id, Id]] = field(default_factory=set)
+    senders: set[Id] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""

@@ -458,6 +458,49 @@ class ArtifactTotal(Record, frozen=True):
     live_count: int = 0
 
 
+class ArtifactShare(Record, frozen=True):
+    """A site's part of its project's total. declared: what is declared and not stored yet, of the live."""
+
+    TABLE = "artifact_shares"
+    KEY = ("project_id", "site_id")
+    project_id: Id
+    site_id: Id
+    live_bytes: int = 0
+    declared_bytes: int = 0
+    declared_count: int = 0
+
+
+class Backlog(Record, frozen=True):
+    """How much of a sender's lies unacknowledged in a recipient's inbox, at most: in two spans of entries.
+
+    A span is over when its last entry is acknowledged, or all of its messages have expired. The earlier one is closed.
+    """
+
+    TABLE = "backlogs"
+    KEY = ("sender_site_id", "site_id")
+    sender_site_id: Id
+    site_id: Id
+    earlier_count: int = 0
+    earlier_bytes: int = 0
+    earlier_seq: int = 0
+    earlier_until: Micros = 0
+    later_count: int = 0
+    later_bytes: int = 0
+    later_seq: int = 0
+    later_until: Micros = 0
+
+
+class Told(Record, frozen=True):
+    """The last notice of one cause, by its number in its recipient's inbox: another waits until that one is read."""
+
+    TABLE = "told"
+    KEY = ("cause",)
+    cause: str
+    site_id: Id
+    seq: int
+    at: Micros
+
+
 class Stream(Record, frozen=True):
     """The head of a chain of events: of a project, a site or an organisation."""
 
@@ -541,6 +584,9 @@ RECORDS: tuple[type[Record], ...] = (
     Artifact,
     ArtifactDeclaration,
     ArtifactTotal,
+    ArtifactShare,
+    Backlog,
+    Told,
     Stream,
     Event,
     Outcome,

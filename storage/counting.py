@@ -1,0 +1,62 @@
+"""Counts of what one owner has, for the limits of commands that are rare: by index, over many owners at once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from broker.protocol.commands import Micros
+from broker.protocol.ids import Id
+from storage.database import Database
+
+DAY: Micros = 86_400_000_000
+
+_IN_FORCE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > %s)"
+_COUNTS: dict[str, tuple[str, Micros]] = {
+    "tokens": (f"SELECT owner_id, count(*) FROM tokens WHERE owner_id {{any:uuid}} AND {_IN_FORCE} GROUP BY 1", 0),
+    "tokens of a day": (
+        "SELECT owner_id, count(*) FROM tokens WHERE owner_id {any:uuid} AND created_at > %s GROUP BY 1",
+        DAY,
+    ),
+    "accounts": (
+        (
+            "SELECT organisation_id, count(*) FROM accounts WHERE organisation_id {any:uuid}"
+            " AND (disabled_at IS NULL OR disabled_at > %s) GROUP BY 1"
+        ),
+        0,
+    ),
+    "enrolments": (
+        (
+            "SELECT organisation_id, count(*) FROM enrolments WHERE organisation_id {any:uuid}"
+            " AND used_at IS NULL AND expires_at > %s GROUP BY 1"
+        ),
+        0,
+    ),
+    "projects": (
+        (
+            "SELECT coordinator_site_id, count(*) FROM projects WHERE coordinator_site_id {any:uuid}"
+            " AND (archived_at IS NULL OR archived_at > %s) GROUP BY 1"
+        ),
+        0,
+    ),
+    "projects of a day": (
+        (
+            "SELECT coordinator_site_id, count(*) FROM projects WHERE coordinator_site_id {any:uuid}"
+            " AND created_at > %s GROUP BY 1"
+        ),
+        DAY,
+    ),
+}
+"""What -> its query, and how long before now the time lies that it compares with."""
+
+
+def counted(database: Database, wanted: Iterable[tuple[str, Id]], now: Micros) -> dict[tuple[str, Id], int]:
+    """(what, owner) -> how many; absent: none. One query for each kind that is asked for."""
+    owners: dict[str, set[Id]] = defaultdict(set)
+    for what, owner in wanted:
+        owners[what].add(owner)
+    found: dict[tuple[str, Id], int] = {}
+    for what, of in sorted(owners.items()):
+        sql, before = _COUNTS[what]
+        found.update({(what, row[0]): row[1] for row in database.all(sql, database.many(of), now - before)})
+    return found
