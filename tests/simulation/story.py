@@ -130,12 +130,15 @@ class Story:
         """Who was a member at some time since the last look."""
         self.coordinators: dict[str, str] = {}
         self.expected: Counter[NoticeKey] = Counter()
+        self.may_come: Counter[NoticeKey] = Counter()
+        self.causes: set[tuple[str, ...]] = set()
         self.mirrored: Counter[tuple[str, str, str]] = Counter()
         """Command, kind and site of what others did with memberships, which must be in the site's stream as well."""
 
     def look_again(self) -> None:
         """What comes now is a new commit, or several."""
         self.expected.clear()
+        self.may_come.clear()
         self.present = {project: set(members) for project, members in self.members.items()}
 
     def settle(self) -> None:
@@ -172,7 +175,8 @@ class Story:
         if kind in _MEMBER_KINDS:
             self._member(event, kind, facts)
         elif _in_its_name(event, kind):
-            self.expected[event.stream_id, kind, None, None, None] += 1
+            surely = kind != "site_updated"
+            self._coalesced(event.stream_id, kind, (event.stream_id, kind), surely=surely)
         elif kind == "message_expired":
             self.expected[event.site_id or "", kind, event.run_id, None, None] += 1
         elif kind in ("key_added", "key_revoked"):
@@ -196,7 +200,13 @@ class Story:
             self.members[project].discard(site)
         told = {self.coordinators[project], *([] if facts["reason"] == "the site has retired" else [site])}
         for one in told:
-            self.expected[one, kind, None, None, None] += 1
+            self._coalesced(one, kind, (one, project, site), surely=one == event.subject_id or len(told) == 1)
+
+    def _coalesced(self, reader: str, kind: str, cause: tuple[str, ...], *, surely: bool) -> None:
+        """The first notice of a cause surely comes; while it is unread the others may be left out."""
+        counted = self.expected if surely or cause not in self.causes else self.may_come
+        self.causes.add(cause)
+        counted[reader, kind, None, None, None] += 1
 
     def _of_key(self, site: str) -> None:
         """Whoever exchanges payloads with the site hears of it, once for each project."""
