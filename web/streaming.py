@@ -46,11 +46,15 @@ def stream(call: Call, run: str) -> Response:
 
 def _lines(call: Call, run: str, after: int, place: Place, authorization: str | None) -> Iterator[bytes]:
     yield b"retry: 2000\n\n"
-    while _still_allowed(call, authorization):
+    while True:
         over = _over(call, run)
-        while page := _page(call, run, after):
+        page = _page(call, run, after)
+        if not _still_allowed(call, authorization):  # asked after the read: what came later than the right is not told
+            return
+        if page:
             yield b"".join(map(_line, page))
             after = page[-1].seq
+            continue
         if over or call.web.waiting.closing or place.let_go:
             return
         call.web.waiting.sleep(place, 60.0)
