@@ -1,7 +1,8 @@
 """One process for a site: it follows the site's inbox and does what the notices ask for.
 
     inbox thread      long poll -> State.take (on disk) -> acknowledge -> wake the run's worker
-    worker threads    one for each run with something to do: the oldest entry first, one after the other
+    worker threads    one for each run with something to do: the oldest entry first, one after the other; and one for
+                      messages between sites, so that many of them never hold up a run
     child processes   one for each task run: the hooks compute there (child.py)
     heartbeat, join   two more threads
     keys, logs        keep the sealing keys as they should be; send what hooks say
@@ -38,6 +39,8 @@ from controller.trust import Changed
 from controller.upkeep import due, tend
 
 WORKERS_AT_MOST = 64
+MESSAGES = "messages"
+"""In the place of a run's id: the worker that takes messages between sites, in their order."""
 WAKE_EVERY_S = 1.0
 POLLS_EVERY_S = 1.0
 """The least time between two polls of which the first brought nothing new: a hub that does not let us wait."""
@@ -357,7 +360,7 @@ class Agent:
 
     def _wake(self) -> None:
         """See that every run with something to do has a worker."""
-        waiting: list[str | None] = [None, *self.state.waiting_runs()]
+        waiting: list[str | None] = [None, MESSAGES, *self.state.waiting_runs()]
         with self._lock:
             for run_id in waiting[:WORKERS_AT_MOST]:
                 if run_id not in self._workers and not self._closing.is_set():
@@ -369,10 +372,10 @@ class Agent:
         """A run's entries, until none waits."""
         try:
             while not self._closing.is_set():
-                entry = self.state.waiting(run_id)
+                entry = self._next(run_id)
                 if entry is None:
                     with self._lock:
-                        if self.state.waiting(run_id) is None:
+                        if self._next(run_id) is None:
                             del self._workers[run_id]
                             return
                     continue
@@ -383,6 +386,9 @@ class Agent:
                     self._clock.wait(self._closing, jitter(max(FAULT_PAUSE_S, error.retry_after_s)))
         except Halted:
             return
+
+    def _next(self, lane: str | None) -> Entry | None:
+        return self.state.waiting_message() if lane == MESSAGES else self.state.waiting(lane)
 
     def _handle(self, entry: Entry) -> None:
         start = self._clock.monotonic()

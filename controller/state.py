@@ -44,6 +44,8 @@ CREATE TABLE IF NOT EXISTS entries (
     seq INTEGER PRIMARY KEY, run_id TEXT, task_seq INTEGER, round INTEGER, kind TEXT NOT NULL,
     entry_json BLOB NOT NULL, done INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS entries_of_run ON entries (run_id, seq);
+CREATE INDEX IF NOT EXISTS steps_waiting ON entries (run_id, seq) WHERE NOT done AND kind <> 'message';
+CREATE INDEX IF NOT EXISTS messages_waiting ON entries (seq) WHERE NOT done AND kind = 'message';
 CREATE TABLE IF NOT EXISTS bodies (
     message_id TEXT PRIMARY KEY, kind TEXT NOT NULL, entry_seq INTEGER NOT NULL,
     run_id TEXT, task_seq INTEGER, round INTEGER, body BLOB NOT NULL,
@@ -481,15 +483,22 @@ class State:
             self._db.execute("DELETE FROM bodies WHERE entry_seq <= ? AND kind NOT IN ('update', 'model')", (oldest,))
 
     def waiting(self, run_id: str | None) -> Entry | None:
-        """The oldest entry of a run that is not done; None: of those that belong to no run.
+        """The oldest entry of a run that is not done, messages aside; None: of those that belong to no run.
 
         What an earlier agent understood and this one does not is done with.
         """
+        sql = "SELECT seq, entry_json FROM entries WHERE run_id IS ? AND NOT done AND kind <> 'message'"
+        return self._oldest(f"{sql} ORDER BY seq LIMIT 1", run_id)
+
+    def waiting_message(self) -> Entry | None:
+        """The oldest message between sites that is not done, of whatever run."""
+        sql = "SELECT seq, entry_json FROM entries WHERE NOT done AND kind = 'message'"
+        return self._oldest(f"{sql} ORDER BY seq LIMIT 1")
+
+    def _oldest(self, sql: str, *values: object) -> Entry | None:
         while True:
             with self._lock:
-                row = self._db.execute(
-                    "SELECT seq, entry_json FROM entries WHERE run_id IS ? AND NOT done ORDER BY seq LIMIT 1", (run_id,)
-                ).fetchone()
+                row = self._db.execute(sql, values).fetchone()
             if row is None:
                 return None
             try:
@@ -498,10 +507,11 @@ class State:
                 self.done(row[0])
 
     def waiting_runs(self) -> list[str]:
-        """Runs with entries that are not done, oldest first."""
+        """Runs with entries that are not done, messages aside, oldest first."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT run_id FROM entries WHERE run_id IS NOT NULL AND NOT done GROUP BY run_id ORDER BY min(seq)"
+                "SELECT run_id FROM entries WHERE run_id IS NOT NULL AND NOT done AND kind <> 'message'"
+                " GROUP BY run_id ORDER BY min(seq)"
             ).fetchall()
         return [row[0] for row in rows]
 

@@ -87,6 +87,11 @@ class Call:
     def count(self, name: str) -> int:
         return int(self.path[name])
 
+    def counts_as(self, writes: int) -> None:
+        """The call makes the hub write as much as so many. One is counted already. Raises 429."""
+        if writes > 1:
+            self.web.shares.writes.charge(self.caller.subject.id, writes - 1)
+
     @property
     def paging(self) -> Paging:
         assert isinstance(self.query, PageQuery), "only lists have pages"

@@ -15,6 +15,7 @@ from web.errors import not_found
 from web.operations import Operation
 from web.parsing import within_inline_limit
 from web.results import LogResult
+from web.shares import weight
 from web.writing import write
 
 PIECES_AT_ONCE_BYTES = 1_048_576
@@ -24,6 +25,7 @@ PIECES_AT_ONCE_BYTES = 1_048_576
 def write_log(call: Call) -> Response:
     body: NewPieces = call.body
     within_inline_limit(sum(map(len, body.pieces)), PIECES_AT_ONCE_BYTES, "pieces, all together,")
+    call.counts_as(weight(len(body.pieces)))
     return write(
         call,
         WriteLog(

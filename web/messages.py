@@ -6,13 +6,15 @@ from flask import Response
 
 from broker.protocol.commands import NewMessage, PostMessages
 from storage.views import messages as views
+from storage.views.projects import count_active
 from storage.views.resources import Message
-from web.bodies import NewMessages
+from web.bodies import NewMessages, OneMessage
 from web.calls import Call, answer
 from web.errors import not_found
 from web.operations import SITES, Operation
 from web.parsing import payload_within_limit
 from web.results import Sent
+from web.shares import weight
 from web.writing import write
 
 
@@ -20,6 +22,7 @@ def post(call: Call) -> Response:
     body: NewMessages = call.body
     for number, message in enumerate(body.messages):
         payload_within_limit(message.body, call.web.hub.settings.inline_limit_bytes, f"messages[{number}].body")
+    call.counts_as(sum(weight(_recipients(call, message)) for message in body.messages))
     return write(
         call,
         PostMessages(
@@ -38,6 +41,15 @@ def post(call: Call) -> Response:
             ],
         ),
     )
+
+
+def _recipients(call: Call, message: OneMessage) -> int:
+    """How many inboxes it goes to."""
+    if message.to == "coordinator":
+        return 1
+    if message.to == "participants":
+        return count_active(call.web.database, message.project_id)
+    return len(message.to)
 
 
 def read(call: Call) -> Response:

@@ -26,6 +26,8 @@ BURST_S = 10.0
 """A caller who was quiet may make the calls of this many seconds at once."""
 KEPT_BACK = 8
 """One place in so many is kept back."""
+ROWS_PER_WRITE = 20
+"""Rows of one call (recipients of a message, pieces of a log) that count as one write: they are written together."""
 MOST_REMEMBERED = 20_000
 _AGAIN_S = 1.0
 _NO_END = 1_000_000
@@ -72,18 +74,38 @@ class Rate:
         full_at = self._full_at.get(subject, now)
         full_at = max(now, full_at) + self._each_s
         if full_at - now > BURST_S + self._each_s / 2:  # half a call: sums of fractions are not exact
-            self.refused += 1
-            quota, limit = self._policy.quota, self._policy.limit
-            detail = f"more than {quota} {limit} in {BURST_S:.0f} s; wait as Retry-After says, then go on more slowly"
-            raise self._policy.refusal(detail, full_at - now - BURST_S)
+            raise self._refused(full_at - now - BURST_S)
         if len(self._full_at) >= MOST_REMEMBERED:
             self._forget(now)
         self._full_at[subject] = full_at
+
+    def charge(self, subject: Id, count: int) -> None:
+        """So many more, for a call that was taken already and makes the hub write that much. Raises 429: none is taken.
+
+        What is more than a whole burst passes if the burst is there, and is paid for afterwards.
+        """
+        now = self._monotonic()
+        before = max(now, self._full_at.get(subject, now))
+        needed = min(count, self._policy.quota - 1)
+        if needed and before + needed * self._each_s - now > BURST_S + self._each_s / 2:
+            raise self._refused(before + needed * self._each_s - now - BURST_S)
+        self._full_at[subject] = before + count * self._each_s
+
+    def _refused(self, again_s: float) -> Refused:
+        self.refused += 1
+        quota, limit = self._policy.quota, self._policy.limit
+        detail = f"more than {quota} {limit} in {BURST_S:.0f} s; wait as Retry-After says, then go on more slowly"
+        return self._policy.refusal(detail, again_s)
 
     def _forget(self, now: float) -> None:
         """Who could make a whole burst again needs no memory; if that are few, everybody begins anew."""
         kept = {subject: at for subject, at in list(self._full_at.items()) if at > now}
         self._full_at = kept if len(kept) < MOST_REMEMBERED // 2 else {}
+
+
+def weight(rows: int) -> int:
+    """How many writes so many rows count as; one at least."""
+    return max(1, ceil(rows / ROWS_PER_WRITE))
 
 
 class Places:

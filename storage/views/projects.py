@@ -96,6 +96,13 @@ def may_see_project_events(database: Database, subject: Subject, ident: Id) -> b
     return row(database, "SELECT 1 FROM projects", [*mine, Clause("projects.id = %s", (ident,))]) is not None
 
 
+def count_active(database: Database, ident: Id) -> int:
+    """Active members of a project. Whoever asks for more than a count must be one who may see them."""
+    with database.connection():
+        found = database.one("SELECT count(*) FROM memberships WHERE project_id = %s AND state = 'active'", ident)
+    return 0 if found is None else int(found[0])
+
+
 def may_see_members(database: Database, subject: Subject, ident: Id) -> bool:
     """The members, admins and auditors."""
     seen = [*member_of("projects.id", subject), Clause("projects.id = %s", (ident,))]

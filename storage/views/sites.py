@@ -6,7 +6,7 @@ from broker.protocol.commands import Subject
 from broker.protocol.ids import Id
 from storage.database import Database, Row
 from storage.views.resources import Site, time_or_none, time_text
-from storage.views.sight import Clause, Cursor, Listed, Paging, own, page, row, sees_everything, sites_seen
+from storage.views.sight import Clause, Cursor, Listed, Paging, member_of, own, page, row, sees_everything, sites_seen
 
 _SITE = (
     "SELECT sites.id, sites.organisation_id, sites.name, sites.description, sites.identity_key, sites.state, "
@@ -24,14 +24,17 @@ def sites(
     organisation: Id | None,
     project: Id | None,
 ) -> Listed[Site]:
+    """project: none are found unless the subject may see its members."""
     where = sites_seen(subject)
     if state is not None:
         where.append(Clause("sites.state = %s", (state,)))
     if organisation is not None:
         where.append(Clause("sites.organisation_id = %s", (organisation,)))
     if project is not None:
-        in_project = "SELECT site_id FROM memberships WHERE project_id = %s AND state = 'active'"
-        where.append(Clause(f"sites.id IN ({in_project})", (project,)))
+        told = [Clause("memberships.project_id = %s", (project,)), *member_of("memberships.project_id", subject)]
+        conditions = " AND ".join(clause.sql for clause in told)
+        members = f"SELECT memberships.site_id FROM memberships WHERE memberships.state = 'active' AND {conditions}"
+        where.append(Clause(f"sites.id IN ({members})", tuple(value for clause in told for value in clause.params)))
     return page(
         database,
         _SITE,

@@ -66,6 +66,24 @@ def test_is_private(tmp_path, state) -> None:
     assert modes == {0o600}
 
 
+def test_messages_do_not_stand_before_a_runs_steps(state) -> None:
+    first, second, third = (message(name, "note") for name in "abc")
+    state.take([entry(1, "message", message=first), entry(2, "message", run=None, message=second)])
+    state.take([entry(3, "message", message=third), entry(4, "invited")])
+    assert state.waiting_runs() == [RUN]
+    step = state.waiting(RUN)
+    assert step is not None
+    assert step.kind == "invited"
+    assert state.waiting(None) is None
+    state.done(step.seq)
+    assert state.waiting_runs() == []
+    came = []
+    while (one := state.waiting_message()) is not None:
+        came.append(one.seq)
+        state.done(one.seq)
+    assert came == [1, 2, 3]
+
+
 def test_entries_survive_and_come_oldest_first(tmp_path, state) -> None:
     state.take([entry(1, "invited"), entry(2, "member_admitted", run=None, task=None, number=None)])
     state.take([entry(2, "again"), entry(3, "round_started", facts=msgspec.Raw(b'{"seats": 3}'))])
@@ -84,7 +102,7 @@ def test_entries_survive_and_come_oldest_first(tmp_path, state) -> None:
 
 def test_bodies_lie_apart_and_go_with_their_round(state) -> None:
     state.take([entry(1, "message", message=message("u1")), entry(2, "message", message=message("u2"))])
-    kept = state.waiting(RUN)
+    kept = state.waiting_message()
     assert kept is not None
     assert kept.message is not None
     assert kept.message.body is None
@@ -339,7 +357,7 @@ def test_a_message_that_moved_is_done_once(state) -> None:
         state.done(seq)
     state.recovered("h2", 1, 1003, "m", b"", 1)
     state.take(messages(1004, "b", "new"))
-    found = state.waiting(None)
+    found = state.waiting_message()
     assert found is not None
     assert found.seq == 1005
 

@@ -19,7 +19,7 @@ from tests.web.test_refusals import slug
 from web.app import web_of
 from web.errors import Refused, busy
 from web.parsing import THROWN_AWAY_BYTES
-from web.shares import MOST_REMEMBERED, Places, Rate
+from web.shares import MOST_REMEMBERED, ROWS_PER_WRITE, Places, Rate, weight
 from web.waiting import Guest, Waiting
 
 NAMESPACE = "00000000-0000-4000-8000-000000000000"
@@ -76,6 +76,30 @@ class TestRate:
         assert headers["RateLimit-Policy"] == '"writes";q=500;w=10'
         assert headers["RateLimit"] == f'"writes";r=0;t={headers["Retry-After"]}'
         assert int(headers["Retry-After"]) == 1
+
+    def test_a_call_that_writes_much_costs_much(self) -> None:
+        clock = TestClock()
+        rate = Rate("writes", 5.0, clock)
+        rate.take(OSLO.id)
+        rate.charge(OSLO.id, 39)
+        with pytest.raises(Refused):
+            rate.charge(OSLO.id, 11)
+        assert calls(rate, 20) == 10
+
+    def test_more_than_a_burst_is_paid_for_afterwards(self) -> None:
+        clock = TestClock()
+        rate = Rate("writes", 5.0, clock)
+        rate.take(OSLO.id)
+        rate.charge(OSLO.id, 199)
+        clock.sleep(29)
+        assert calls(rate, 1) == 1
+        clock.sleep(2)
+        assert calls(rate, 1) == 0
+        with pytest.raises(Refused):
+            rate.charge(OSLO.id, 199)
+
+    def test_rows_that_are_written_together_weigh_less(self) -> None:
+        assert [weight(rows) for rows in (0, 1, ROWS_PER_WRITE, ROWS_PER_WRITE + 1, 10_000)] == [1, 1, 1, 2, 500]
 
     def test_memory_has_an_end(self) -> None:
         clock = TestClock()
@@ -191,6 +215,15 @@ class TestOverHttp:
         assert net.site("bergen").call("POST", "/v1/tokens", {"label": "x"}).status_code == 201
         text = net.stranger(None).get("/metrics").get_data(as_text=True)
         assert 'fedyard_over_share_total{limit="writes"} 2.0' in text
+
+    def test_each_message_counts(self, make_net: Callable[..., Network]) -> None:
+        net = make_net(writes_per_s=5.0)
+        oslo, bergen = net.site("oslo"), net.site("bergen")
+        project = net.project(oslo, bergen, sealed="optional")
+        one = {"project_id": project, "to": "coordinator", "body": "eA=="}
+        answers = [bergen.call("POST", "/v1/messages", {"messages": [one] * 20}) for _ in range(4)]
+        assert [answer.status_code for answer in answers[:2]] == [201, 201]
+        assert [slug(answer, 429) for answer in answers[2:]] == ["rate_exceeded"] * 2
 
     @pytest.mark.parametrize("token", [None, "fyd_unknown"])
     def test_no_body_is_read_of_who_has_no_token(self, net: Network, token: str | None) -> None:

@@ -141,6 +141,22 @@ def test_the_coordinator_sees_who_asks_to_join(world: World) -> None:
     bodo.ok("DELETE", f"/v1/projects/{project}/members/{bodo.id}")
 
 
+def test_a_filter_tells_nothing_of_a_project_that_one_may_not_see(world: World) -> None:
+    """The coordinator of one project and a member of it share another, which its third member is not in."""
+    oslo, bergen, bodo = world["oslo"], world["bergen"], world["bodo"]
+    shared = world.net.project(oslo, bergen, bodo, name="shared with bodo")
+    assert bergen.id in [one["id"] for one in bodo.ok("GET", f"/v1/sites?project={shared}")["items"]]
+    assert bodo.ok("GET", f"/v1/sites?project={world.project}")["items"] == []
+    assert bodo.ok("GET", f"/v1/projects?member={bergen.id}&name=shared with bodo")["items"][0]["id"] == shared
+    for path in ("/v1/projects?member=", "/v1/projects?coordinator="):
+        found = [one["id"] for one in bodo.ok("GET", f"{path}{oslo.id}")["items"]]
+        assert world.project not in found
+    for path in ("/v1/runs?project=", "/v1/artifacts?project="):
+        assert bodo.ok("GET", f"{path}{world.project}")["items"] == []
+    member = who_lists(world, f"/v1/sites?project={world.project}", bergen.id)
+    assert member == OPERATORS | MEMBERS
+
+
 def test_projects(world: World) -> None:
     path = f"/v1/projects/{world.project}"
     assert who_gets(world, path) == OPERATORS | MEMBERS
