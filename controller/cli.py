@@ -157,6 +157,11 @@ def _inbox(chosen: argparse.Namespace) -> None:
     table, sentences = table_of("seq", "at", "kind", "run", "round", "message"), []
     for entry in state.latest(chosen.count):
         message = "" if entry.message is None else f"{entry.message.kind}, {entry.message.size_bytes} bytes"
+        if entry.message is not None and (body := state.body(entry.message.id)) is not None:
+            if body.artifact_id is not None and not body.opened:
+                message += ", still at the hub"
+            elif body.file and not Path(body.file).exists():
+                message += ", gone"
         at = entry.created_at.isoformat(timespec="seconds")
         table.add_row(str(entry.seq), at, entry.kind, (entry.run_id or "")[:8], str(entry.round or ""), message)
         if (sentence := told(entry, site_id)) is not None:
@@ -175,11 +180,17 @@ def _read(state: State, seq: int) -> None:
     """What a message holds, as the agent has opened it."""
     found = [e for e in state.latest(KEEP_ENTRIES) if e.seq == seq and e.message is not None]
     body = state.body(found[0].message.id) if found and found[0].message is not None else None
+    if body is not None and not body.opened and body.artifact_id is not None:
+        raise UsageError(
+            f"the message in entry {seq} is large and still at the hub: the agent's log says why (`not opened`)"
+        )
     if body is None or not body.opened:
         raise UsageError(f"entry {seq} holds no message that this site has opened")
     if not body.file:
         sys.stdout.buffer.write(body.body)
         return
+    if not Path(body.file).exists():
+        raise UsageError(f"the message in entry {seq} has lain here for messages.keep_days, and is gone")
     with Path(body.file).open("rb") as stream:
         shutil.copyfileobj(stream, sys.stdout.buffer)
 
@@ -196,7 +207,11 @@ def _run_start(chosen: argparse.Namespace) -> int:
     run = client.start_run(project.id, queue=chosen.queue)
     print(f"run {chosen.project}/{run.number} is {run.state} ({run.id})")
     if run.requests_waiting:
-        print(f"{run.requests_waiting} sites have asked to join and take no part: fedyard-site project approve")
+        many = "1 site has" if run.requests_waiting == 1 else f"{run.requests_waiting} sites have"
+        print(
+            f"{many} asked to join and will take no part until let in: fedyard-site project approve "
+            f"{chosen.project} SITE (who: fedyard-site project members {chosen.project})"
+        )
     return _watched(client, run.id) if chosen.watch else 0
 
 

@@ -328,6 +328,15 @@ class Courier:
             self.directory(expected.project, fresh=True)  # a new member; or a swapped identity, which is raised here
         return Unpacked(self._opened(body, expected, place, target, artifact_id), found.origin)
 
+    def size_of(self, seal: bytes | None) -> int:
+        """How many bytes of an artifact are fetched at most: what its seal says, or the site's limit without one.
+
+        Raises `SealError`.
+        """
+        if seal is None or not seal.startswith(sealing.MAGIC):
+            return self._settings.tasks.content_limit_bytes
+        return sealing.read_seal(seal)[0].header.body_bytes
+
     def signed_by_us(self, body: bytes | None, project_id: str, kind: str) -> str | None:
         """The seal digest of what this site has sealed in a project; None if it is not sealed. Raises `SealError`.
 

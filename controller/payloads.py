@@ -14,11 +14,13 @@ import msgspec
 from controller import contract, jobs
 from controller.answers import Entry, Message
 from controller.client import Client
+from controller.clock import micros_now
 from controller.courier import Courier, Parcel, Unpacked
 from controller.durable import write_whole
 from controller.hub_errors import Refused
 from controller.paths import under
 from controller.patience import Patience
+from controller.room import Room
 from controller.seal_errors import Gone, Malformed, NoKey, Readdressed, SealError
 from controller.sealing import Address, Origin, receipt_of
 from controller.state import LeftOut, Made, Outgoing, State
@@ -59,11 +61,19 @@ class Payloads:
     """The payloads of one site's runs. Raises `SealError` for what cannot be sealed or opened."""
 
     def __init__(
-        self, folder: Path, state: State, client: Client, courier: Courier, patience: Patience, log: Callable[..., None]
+        self,
+        folder: Path,
+        state: State,
+        client: Client,
+        courier: Courier,
+        patience: Patience,
+        room: Room,
+        log: Callable[..., None],
     ) -> None:
         self._folder = folder
         self._state, self._client, self._courier, self._patience = state, client, courier, patience
         self._log = log
+        self._room = room
 
     # in
 
@@ -152,7 +162,7 @@ class Payloads:
     def arrived(self, entry: Entry) -> None:
         """Open a message of another site, or an update for a round that this site coordinates.
 
-        Large messages lie in the folder `messages`.
+        Large messages lie in the folder `messages`, as far as it has room. Raises `NoRoom`.
         """
         message = entry.message
         if message is None:
@@ -164,8 +174,13 @@ class Payloads:
         if sender is None or project_id is None:
             raise Malformed(f"message {message.id} comes without its sender or its project")
         expected = Address(sender, project_id, message.kind, entry.run_id)
-        target = under(self._folder / "messages", message.id)
-        self._opened(entry, message.id, expected, place=f"entry {entry.seq}", target=target)
+        place = f"entry {entry.seq}"
+        if message.artifact_id is None:
+            self._opened(entry, message.id, expected, place=place)
+            return
+        size = max(message.size_bytes, self._courier.size_of(message.body))
+        with self._room.place(sender, message.id, size, micros_now()) as target:
+            self._opened(entry, message.id, expected, place=place, target=target)
 
     def _opened(
         self,

@@ -156,6 +156,13 @@ class Gone(SealError):
     remedy = "it expired or was deleted; the sender must send it anew"
 
 
+class NoRoom(SealError):
+    """A large message for which this site has no room."""
+
+    slug = "no_room"
+    remedy = "it stays at the hub; delete what is not needed, or raise the limit in site.toml, and have it sent anew"
+
+
 class Diverted(SealError):
     """The hub wants it carried by way of another machine, or does not let it arrive."""
 

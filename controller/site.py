@@ -36,6 +36,7 @@ from controller.consents import Consents, Join
 from controller.durable import write_whole
 from controller.hub_errors import Refused
 from controller.keys import Keyring, enrolment_proof
+from controller.room import Messages
 from controller.trust import Trust, TrustSettings
 
 _HOST = r"^[a-z0-9._-]{1,253}(:[0-9]{1,5})?(?!\n)$"
@@ -101,6 +102,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trust: TrustSettings = TrustSettings()
     keys: Keys = Keys()
     coordinator: Coordinator = Coordinator()
+    messages: Messages = Messages()
 
 
 _PLAIN = "allow_plain_http = true        # the site's token goes to another machine in the clear"

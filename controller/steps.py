@@ -21,7 +21,7 @@ from controller import contract, jobs
 from controller.answers import SITES_AT_MOST, Entry, TaskSpec
 from controller.child import Children
 from controller.client import Client
-from controller.clock import Clock, draw_key
+from controller.clock import Clock, draw_key, micros_now
 from controller.courier import SEAL_ANEW, Courier
 from controller.hub_errors import Refused, Unacceptable, Unavailable
 from controller.joining import NOT_NOW, Joining
@@ -31,6 +31,7 @@ from controller.paths import Outside, under
 from controller.patience import Halted, Overtaken, Patience
 from controller.payloads import Payloads, Submission
 from controller.receipts import NO_MODEL, Receipts
+from controller.room import Room
 from controller.seal_errors import (
     Expired,
     NoKey,
@@ -146,7 +147,9 @@ class Steps:
         self.children = Children(folder.path, settings.tasks)
         self.logs = Logs(courier, state, client, log)
         self._patience = Patience(state, halting=halting, clock=clock, log=log)
-        self._payloads = Payloads(folder.path, state, client, courier, self._patience, log)
+        room = Room(folder.path / "messages", settings.messages)
+        room.forget_old(micros_now())
+        self._payloads = Payloads(folder.path, state, client, courier, self._patience, room, log)
         self.receipts = Receipts(site_id, state, client, clock=clock, log=log)
         self._log = log
         self._steps: dict[str, Callable[[Entry], None]] = {

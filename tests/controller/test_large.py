@@ -98,6 +98,6 @@ def test_a_large_message(pair, tmp_path) -> None:
     assert sent.returncode == 0, sent.stderr
     entry = until(lambda: next((e for e in east.entries() if e.kind == "message"), None))
     assert entry.message is not None
-    file = east.path / "messages" / entry.message.id
+    file = east.path / "messages" / north.site_id / entry.message.id
     until(file.exists)
     assert file.read_bytes() == content
