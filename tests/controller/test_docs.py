@@ -9,6 +9,7 @@ import msgspec
 from controller import seal_errors
 from controller.answers import TaskSpec
 from controller.consents import Join
+from controller.room import Messages
 from controller.site import Coordinator, Folder, Keys, Settings, Tasks
 from controller.tasks.registry import task_of
 from controller.trust import TrustSettings
@@ -53,6 +54,7 @@ def test_its_tasks_file_is_one() -> None:
 def test_it_names_every_setting(tmp_path) -> None:
     names = [*Settings.__struct_fields__]
     parts = {"join": Join, "tasks": Tasks, "trust": TrustSettings, "keys": Keys, "coordinator": Coordinator}
+    parts["messages"] = Messages
     names += [f"{part}.{name}" for part, kind in parts.items() for name in kind.__struct_fields__]
     missing = [name for name in names if name not in parts and f"`{name}`" not in PAGE]
     assert missing == []
