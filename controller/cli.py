@@ -108,6 +108,9 @@ def _init(chosen: argparse.Namespace) -> None:
     client_to(settings, token)  # refuses an unprotected hub before anything is written
     folder.create(settings, token)
     print(f"wrote {folder.path / 'site.toml'}")
+    for name, path in folder.data(settings).items():
+        if not path.is_file():
+            print(f"warning: --data {name}={path}: there is no such file; a task that needs it fails", file=sys.stderr)
     for join in settings.join:
         whose = "the first one that the hub shows is believed" if join.coordinator == UNKNOWN else join.coordinator
         print(f"it will join {join.project}; coordinator: {whose}")
@@ -298,7 +301,9 @@ def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     init.add_argument("--description", default="")
     init.add_argument("--token-file", help=f"file with the enrolment token (or set {TOKEN_VARIABLE})")
     init.add_argument("--data", action="append", default=[], metavar="NAME=FILE", help="e.g. train=train.csv")
-    init.add_argument("--join", action="append", default=[], metavar="PROJECT", help="join it as soon as it exists")
+    init.add_argument(
+        "--join", action="append", default=[], metavar="PROJECT", help="its id or name: join it once it exists"
+    )
     init.add_argument(
         "--allow-plain-http", action="store_true", help="show the token to whoever is on the way to the hub"
     )

@@ -228,6 +228,7 @@ def _join(chosen: argparse.Namespace) -> None:
         joining.consents.put_back(consent, before)  # what was given for this request alone goes
         raise
     print(f"{project.name}: {membership.state if membership else 'served; this site coordinates it'}")
+    print(f"its id is {project.id}; the name is the hub's word: compare the id, or join by it")
     if membership:
         compared = "as you said" if wanted.finger else "nobody has compared it"
         finger = fingerprint(consent.identity)

@@ -30,6 +30,13 @@ CONSENTS_AT_MOST = 1000
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
+def means(said: str, project_id: str, name: str) -> bool:
+    """True if people mean this project. What has the form of an id is one: a hub may show any project under any name."""
+    if _UUID.fullmatch(said.lower()):
+        return said.lower() == project_id
+    return said in (project_id, name)
+
+
 class Join(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A project to join as soon as it exists. project: its name or id. notes: shown to the coordinator.
 
@@ -44,7 +51,7 @@ class Join(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parse_coordinator(self.coordinator)
 
     def names(self, project_id: str, name: str) -> bool:
-        return self.project in (project_id, name)
+        return means(self.project, project_id, name)
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ class NotChosen(Exception):
 
 def choose(found: Sequence[Project], project: str, wanted: Wanted) -> Project | None:
     """The project that is meant by a name or id; None if there is none yet. Raises `NotChosen`."""
-    named = [p for p in found if project in (p.id, p.name) and p.archived_at is None]
+    named = [p for p in found if means(project, p.id, p.name) and p.archived_at is None]
     fitting = [p for p in named if wanted.allows(p.coordinator_site_id, p.coordinator_identity_key)]
     if len(fitting) > 1:
         shown = "; ".join(describe(p) for p in sorted(fitting, key=lambda p: p.id))

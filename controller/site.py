@@ -116,7 +116,7 @@ description = {description}
 rejoin = true                    # take part again after having been dropped
 
 # [[join]]                       # a project to join as soon as it exists; nothing else is served
-# project = "breast-cancer"      # its name or id
+# project = "breast-cancer"      # its id, or its name, which is the hub's word
 # coordinator = "unknown"        # its site id, its fingerprint (twelve words), or "unknown": the first one is believed
 # notes = ""                     # shown to the coordinator
 {joins}

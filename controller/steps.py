@@ -694,6 +694,10 @@ class Steps:
 
     def _report(self, entry: Entry, event: str, *, reason: str = "") -> None:
         """Report an event of the seat once, however often this is called for the same entry."""
+        if event == "fail" and self.state.report(entry.seq, event) is None:
+            self._log(
+                "seat failed", entry=entry.seq, run=entry.run_id, task=entry.task_seq, round=entry.round, reason=reason
+            )
         self._send(entry, self._keep(entry, event, {"reason": reason} if reason else {}))
 
     def _keep(self, entry: Entry, event: str, more: dict[str, object]) -> Report:

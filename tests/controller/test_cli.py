@@ -135,3 +135,23 @@ def test_the_inbox_shows_what_came(site, tmp_path) -> None:
     assert "invited" in north("inbox")[1]
     assert "failed" in north("run", "show")[1]  # this site allows no dotted models
     assert name in log.read_text()
+
+
+def test_init_says_which_of_its_data_are_not_there(tmp_path, capsys) -> None:
+    (tmp_path / "enrolment").write_text("fyd_secret")
+    (tmp_path / "train.csv").write_text("x\n1\n")
+    data = ["--data", f"train={tmp_path / 'train.csv'}", "--data", f"test={tmp_path / 'nosuch.csv'}"]
+    there = ["--folder", str(tmp_path / "north"), "init", "--hub", "http://127.0.0.1:1", "--name", "north", "--later"]
+    assert main([*there, "--token-file", str(tmp_path / "enrolment"), *data]) == 0
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1
+    assert f"test={tmp_path / 'nosuch.csv'}" in complaint
+
+
+def test_joining_shows_the_projects_id_and_takes_it_in_place_of_the_name(site, tmp_path) -> None:
+    (north, _), (east, _) = site("north"), site("east")
+    name = f"by id {tmp_path.name}"
+    _, out, _ = north("project", "create", name, "--tasks", tasks_file(tmp_path), "--joining", "open")
+    project = out.split()[1]
+    assert f"its id is {project}" in east("project", "join", project, "--coordinator", "unknown")[1]
+    assert f"{name} ({project})" in east("consents")[1]

@@ -18,6 +18,7 @@ from controller.consents import (
     Wanted,
     choose,
     consent_to,
+    means,
     parse_coordinator,
 )
 from controller.keys import fingerprint, hex_groups, words
@@ -178,3 +179,11 @@ def test_what_was_before_a_refused_request_is_put_back_exactly(consents: Consent
     given = consents.give(consent(at=3), replace=True)
     consents.put_back(given, before)
     assert consents.all().get(PROJECT) == before
+
+
+def test_an_id_means_the_project_with_that_id_whatever_another_is_called() -> None:
+    wanted, other = "aaaaaaaa-0000-4000-8000-000000000001", "aaaaaaaa-0000-4000-8000-000000000002"
+    assert means(wanted, wanted, "any name")
+    assert not means(wanted, other, wanted)
+    assert not Join(project=wanted, coordinator="unknown").names(other, wanted)
+    assert means("breast-cancer", other, "breast-cancer")

@@ -19,23 +19,21 @@ from tests.ops.program import ROOT, until
 PAGE = (ROOT / "docs" / "sites.md").read_text()
 
 
-def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-    assert found
-    return found[1]
+def block(language: str, nth: int = 0) -> str:
+    return str(re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)[nth])
 
 
 def test_its_task_runs_at_a_site_that_allows_it(world: World, tmp_path) -> None:
     (north,) = world.sites(tmp_path, "north")
     (north.path / "mean_dose.py").write_text(block("python"))
-    (north.path / "train.csv").write_text("1,10\n2,20\n3,60\n")
+    (north.path / "train.csv").write_text("age,dose\n1,10\n2,20\n3,60\n")
     settings = (north.path / "site.toml").read_text()
     settings = re.sub(r"allow = .*", block("toml").splitlines()[1], settings)
     (north.path / "site.toml").write_text(settings.replace("[data]", '[data]\ntrain = "train.csv"'))
     try:
         north.may_be_alone().start()
-        task = {"name": "mean", "model": "mean_dose:MeanDose", "parameters": {"column": 1}}
-        project = north.client.create_project(f"docs {tmp_path.name}", [task], sealed="optional")
+        tasks = msgspec.json.decode(block("json", 1))
+        project = north.client.create_project(f"docs {tmp_path.name}", tasks, sealed="optional")
         north.serve(project)
         run_id = north.client.start_run(project).id
         run = until(lambda: (r := north.client.run(run_id)).finished and r)

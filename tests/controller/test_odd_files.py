@@ -46,6 +46,10 @@ def test_a_site_whose_file_cannot_be_meant_is_left_out_and_named(world: World, t
         left_out = {names[s.site_id]: s.left_out for s in first.submissions}
         assert left_out == {"north": None, "east": None, "south": "task_unusable"}
         assert sorted(names[s.site_id] for s in second.submissions) == ["east", "north"]
+        log = (sites[3].path / "agent.log").read_text()
+        failed = [line for line in log.splitlines() if '"seat failed"' in line]
+        assert len(failed) == 1
+        assert "line 2" in failed[0], "the site itself is told why"
         events = project.coordinator.events(run.id)
         told = [str(e) for e in events if e.kind in ("seat_failed", "seat_left_out")]
         why = {names[s.site_id]: "".join(t for t in told if s.site_id in t) for s in run.tasks[0].seats}
