@@ -31,7 +31,7 @@ _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def means(said: str, project_id: str, name: str) -> bool:
-    """True if people mean this project. What has the form of an id is one: a hub may show any project under any name."""
+    """True if people mean this project. What looks like an id is one: a hub may show any project under any name."""
     if _UUID.fullmatch(said.lower()):
         return said.lower() == project_id
     return said in (project_id, name)
