@@ -154,7 +154,7 @@ class StartedRun(Answer, frozen=True, kw_only=True):
     number: w.Number
     attempt: w.Number
     state: w.Slug
-    requests_waiting: int = 0
+    requests_waiting: w.Seq = 0
 
 
 class Submission(Answer, frozen=True, kw_only=True):
