@@ -25,16 +25,19 @@ from storage.artifacts import DigestMismatch, OffsetMismatch
 from storage.views import artifacts as views
 from storage.views.resources import Artifact, ArtifactAbout, ArtifactChunks
 from storage.views.sight import Listed
+from web.auth import allow
 from web.bodies import ArtifactsQuery, ChunkQuery, NewArtifact
 from web.calls import Call, answer, given
 from web.errors import Refused, not_found
-from web.operations import SITES, Operation
+from web.operations import EVERYBODY, SITES, Operation
 from web.results import ChunkBegun, Completed, Declared, Deleted
 from web.transfers import Incoming, Place, blocks, range_of
 from web.writing import write
 
 UPLOADS_AT_ONCE = 100
 """Presigned addresses in one answer."""
+RIGHTS_EVERY_S = 5.0
+"""How often it is looked whether who reads an artifact still may."""
 OCTETS = "application/octet-stream"
 
 
@@ -182,13 +185,34 @@ def read(call: Call) -> Response:
 def _handed_out(
     call: Call, ident: Id, found: views.Declared, span: range, stack: ExitStack, place: Place
 ) -> Iterator[bytes]:
-    """Where a chunk cannot be read the answer ends too early, which its length shows. stack: lets go of the place."""
+    """Where a chunk cannot be read, or who reads may not any more, the answer ends too early, which its length shows.
+
+    stack: lets go of the place. Who reads slowly reads for days: rights are looked at again every `RIGHTS_EVERY_S`.
+    """
     whole = chunks_of(found.size_bytes, found.chunk_digests)
+    authorization, monotonic = call.request.headers.get("Authorization"), call.web.hub.clock.monotonic
     with stack:
+        looked_at = monotonic()
         for block in blocks(whole, span.start, span.stop, partial(call.web.hub.blobs.read, ident)):
+            if monotonic() - looked_at >= RIGHTS_EVERY_S:
+                if not _still_readable(call, ident, authorization):
+                    place.outcome = "refused"
+                    return
+                looked_at = monotonic()
             call.web.transfers.count("out", len(block))
             yield block
         place.outcome = "whole"
+
+
+def _still_readable(call: Call, ident: Id, authorization: str | None) -> bool:
+    """False once the token is revoked, or its owner is no member any more, or the artifact has gone."""
+    try:
+        caller = call.web.tokens.caller(authorization)
+        allow(caller, EVERYBODY, "read")
+    except Refused:
+        return False
+    found = views.readable(call.web.database, caller.subject, ident)
+    return found is not None and found.state == ArtifactState.STORED
 
 
 def about(call: Call) -> Response:

@@ -15,11 +15,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from broker.protocol.chunks import CHUNK_BYTES
+from config.clock import SystemClock
 from ops.servers.seaweed import PrivateSeaweed
 from tests.blobs import Cut, digest_of, digests_of, noise, pieces_of, s3_url
 from tests.disk import small_disk
 from tests.web.network import Caller, Network
 from web.app import web_of
+from web.artifacts import RIGHTS_EVERY_S
 
 LARGE = noise(2 * CHUNK_BYTES + 1000)
 SMALL = b"a result"
@@ -407,6 +409,36 @@ def test_members_of_an_organisation_act_for_its_sites(yard: Yard) -> None:
     artifact = upload(yard.one, yard.project)
     assert sees(member, artifact) == ALL
     assert sees(auditor, artifact) == RECORD
+
+
+class LaterClock(SystemClock):
+    """The machine's time, some seconds ahead."""
+
+    ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+
+@pytest.mark.parametrize("lost", ["token", "membership", "nothing"])
+def test_who_may_not_read_any_more_does_not_read_to_the_end(make_net: Callable[..., Network], lost: str) -> None:
+    clock = LaterClock()
+    net = make_net(clock=clock)
+    oslo, bergen = net.site("oslo"), net.site("bergen")
+    project = net.project(oslo, bergen)
+    artifact = upload(oslo, project, LARGE, "initial")
+    second = bergen.ok("POST", "/v1/tokens", {"label": "second"})
+    answer = net.stranger(second["token"]).get(f"/v1/artifacts/{artifact}", buffered=False)
+    coming = answer.iter_encoded()
+    got = len(next(coming))
+    if lost == "token":
+        bergen.ok("DELETE", f"/v1/tokens/{second['id']}")
+    elif lost == "membership":
+        bergen.ok("DELETE", f"/v1/projects/{project}/members/{bergen.id}")
+    clock.ahead_s = RIGHTS_EVERY_S
+    got += sum(map(len, coming))
+    assert (got == len(LARGE)) == (lost == "nothing")
+    assert got < CHUNK_BYTES or lost == "nothing"
 
 
 def test_a_message_shows_its_artifact_to_whom_it_was_sent(yard: Yard) -> None:
