@@ -291,7 +291,9 @@ class Calls:
             limit = ANSWER_LIMIT_BYTES if response.status in WORTH_READING else PROBLEM_LIMIT_BYTES
             content = self._content(response, limit)
         except urllib3.exceptions.HTTPError as error:
-            raise Passing(f"no answer ({type(error).__name__})") from None
+            raise Passing(
+                f"no answer from {self.hub} ({_sort(error)}): is the hub up, and is that its address?"
+            ) from None
         self._compare_clocks(response.headers.get("Date", ""))
         if content is None:
             raise Unavailable(f"{request}: the answer has more than {limit} bytes, or takes over {READ_WITHIN_S:g} s")
@@ -340,3 +342,12 @@ def encoded(body: object) -> bytes:
 def _with_query(path: str, query: Mapping[str, object]) -> str:
     said = {name: value for name, value in query.items() if value is not None}
     return f"{path}?{urlencode(said)}" if said else path
+
+
+def _sort(error: urllib3.exceptions.HTTPError) -> str:
+    """What kept an answer away, in words."""
+    if isinstance(error, urllib3.exceptions.NewConnectionError):
+        return "no connection"
+    if isinstance(error, urllib3.exceptions.TimeoutError):
+        return "too late"
+    return "TLS failed" if isinstance(error, urllib3.exceptions.SSLError) else "the connection broke"

@@ -8,6 +8,8 @@ import subprocess
 import pytest
 
 from controller.cli import main
+from controller.client import Client
+from controller.hub_errors import Unavailable
 from tests.controller.world import ALLOWED, World
 from tests.ops.program import ROOT, environment, until
 
@@ -155,3 +157,8 @@ def test_joining_shows_the_projects_id_and_takes_it_in_place_of_the_name(site, t
     project = out.split()[1]
     assert f"its id is {project}" in east("project", "join", project, "--coordinator", "unknown")[1]
     assert f"{name} ({project})" in east("consents")[1]
+
+
+def test_a_hub_that_is_away_is_named_with_its_address() -> None:
+    with pytest.raises(Unavailable, match=r"no answer from http://127\.0\.0\.1:1 \(no connection\): is the hub up"):
+        Client("http://127.0.0.1:1", "fyd_x", give_up_s=0.01).me()
