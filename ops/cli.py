@@ -8,6 +8,7 @@ import sqlite3
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -23,13 +24,13 @@ from config.logs import forgive
 from config.settings import Settings, SettingsError
 from controller.shown import plain_output
 from ops import accounts, cli_backup, dead_letters, runs
-from ops.backups.content import BackupError
+from ops.backups.content import BackupError, ChainHead, read_lines
 from ops.embedded import run_embedded
 from ops.management import Management, ManagementError
 from ops.place import DEFAULT, InUse, Unusable, recall
 from ops.servers.process import ServerError
 from ops.up import run_up
-from storage.audit import verify
+from storage.audit import verify, verify_against
 from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import migrate, missing
 
@@ -169,9 +170,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_dead_letters(_verbs(nouns, "dead-letters", "commands that could not be decided"), place)
 
     event = _verbs(nouns, "events", "what happened")
-    event.add_parser("verify", parents=[place], help="walk every stream's chain of hashes").set_defaults(
-        does=_verify_events
+    verifying = event.add_parser("verify", parents=[place], help="walk every stream's chain of hashes")
+    verifying.add_argument(
+        "--against", type=Path, metavar="FILE", help="heads that were noted before: the heads.jsonl of a backup"
     )
+    verifying.set_defaults(does=_verify_events)
 
     cli_backup.add(nouns, place)
     policy = _verbs(nouns, "policies", "limits of RabbitMQ's queues")
@@ -322,7 +325,9 @@ def _counted(count: int, what: str, chosen: argparse.Namespace) -> int:
 def _verify_events(chosen: argparse.Namespace) -> int:
     """1 if a chain is broken."""
     broken = 0
-    for fault in verify(_database(chosen)):
+    database = _database(chosen)
+    noted = () if chosen.against is None else read_lines(chosen.against, ChainHead)
+    for fault in chain(verify(database), verify_against(database, noted)):
         print(fault)
         broken += 1
     print(f"{broken} faults" if broken else "every stream is whole: nothing was changed, removed or put in between")

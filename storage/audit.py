@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from broker.protocol.chain import hash_of
 from broker.protocol.records import Event
@@ -10,7 +11,42 @@ from storage.database import Database, Row
 from storage.tables import COLUMNS
 
 _PAGE = 1000
+
+
+class Head(Protocol):
+    """The newest event of a stream, as somebody noted it."""
+
+    @property
+    def stream_id(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def hash(self) -> str: ...
+
+
 _EVENTS = f"SELECT {', '.join(COLUMNS[Event])} FROM events"
+
+
+def verify_against(database: Database, heads: Iterable[Head]) -> Iterator[str]:
+    """One sentence for each stream that does not pass through a head that was noted before.
+
+    A chain that is whole by itself may be a shorter one, or one that was computed anew: only who has kept a head can
+    tell. A stream that has grown since is well.
+    """
+    with database.connection():
+        for head in heads:
+            there = database.one("SELECT hash FROM events WHERE stream_id = %s AND seq = %s", head.stream_id, head.seq)
+            if there is None:
+                end = database.one("SELECT last_seq FROM streams WHERE id = %s", head.stream_id)
+                ends = "does not exist" if end is None else f"ends at event {end[0]}"
+                yield f"{head.kind} {head.stream_id}: had event {head.seq} ({head.hash[:16]}), and now it {ends}"
+            elif there[0] != head.hash:
+                yield (
+                    f"{head.kind} {head.stream_id}: event {head.seq} was {head.hash[:16]} and is {there[0][:16]} now: "
+                    "its past was written anew"
+                )
 
 
 def verify(database: Database) -> Iterator[str]:

@@ -8,7 +8,8 @@ from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.events import EventKind
 from broker.protocol.states import Report
-from storage.audit import verify
+from ops.backups.content import ChainHead
+from storage.audit import verify, verify_against
 from storage.database import Row
 from tests.hub import QUICK, Hub
 
@@ -189,6 +190,38 @@ def test_the_history_is_whole_and_a_change_to_it_shows(hub: Hub) -> None:
     with hub.database.connection():
         hub.database.execute("UPDATE events SET facts_json = '{}' WHERE kind = 'round_completed'")
     assert any("was changed" in finding for finding in verify(hub.database))
+
+
+def test_a_cut_tail_and_a_past_that_was_written_anew_show_against_heads_that_were_kept(hub: Hub) -> None:
+    sites = hub.sites(2)
+    project = hub.project(sites)
+    kept = [
+        ChainHead(stream_id=one.id, kind=one.kind, seq=one.last_seq, hash=one.last_hash) for one in hub.rows(r.Stream)
+    ]
+    hub.start(project, sites[0])
+    assert list(verify_against(hub.database, kept)) == []
+    events = sorted(hub.rows(r.Event, "stream_id = %s", project), key=lambda event: event.seq)
+    with hub.database.connection():
+        hub.database.execute("DELETE FROM events WHERE stream_id = %s AND seq > 1", (project,))
+        set_head = "UPDATE streams SET last_seq = 1, last_hash = %s WHERE id = %s"
+        hub.database.execute(set_head, (events[0].hash, project))
+    assert list(verify(hub.database)) == []
+    cut = next(head for head in kept if head.stream_id == project)
+    assert [fault.partition(": ")[2].partition(" (")[0] for fault in verify_against(hub.database, kept)] == [
+        f"had event {cut.seq}"
+    ]
+    anew, before = "UPDATE events SET facts_json = '{}', hash = %s WHERE stream_id = %s AND seq = 1", sites[0].id
+    first = hub.rows(r.Event, "stream_id = %s AND seq = 1", before)[0]
+    with hub.database.connection():
+        hub.database.execute(anew, ("0" * 64, before))
+    assert any(first.hash[:16] in fault for fault in verify_against(hub.database, [_head_of(first)]))
+    with hub.database.connection():
+        hub.database.execute("DELETE FROM streams WHERE id = %s", (project,))
+    assert any("does not exist" in fault for fault in verify_against(hub.database, kept))
+
+
+def _head_of(event: r.Event) -> ChainHead:
+    return ChainHead(stream_id=event.stream_id, kind="site", seq=event.seq, hash=event.hash)
 
 
 class GoingOn:
