@@ -75,7 +75,10 @@ def settle_history(store: Store, clock: Clock, stop: threading.Event) -> None:
                 ident = derive("change_history", command.before, command.fingerprint)
                 envelope = codec.envelope_of(command, id=ident, by=codec.THE_HUB, at=clock.now())
                 decide_now(store, [envelope], clock.now())
-                _log.warning("the history of this store", extra=unit(reason=command.reason or "where it is, is noted"))
+                if command.known:
+                    _log.info("first start: where this store lies is noted", extra=unit())
+                else:
+                    _log.warning("the history of this store went back", extra=unit(reason=command.reason))
             return
         except DatabaseUnavailable as error:
             _log.warning("waits for the database", extra=unit(error=str(error)))

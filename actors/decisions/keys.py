@@ -161,7 +161,7 @@ def report_conflict(draft: Draft, command: c.ReportConflict) -> Decision:
         "seen": command.seen,
         "on_record": identity_of(about),
     }
-    cause = conflict_cause(site.id, about.id)
+    cause = conflict_cause(site.id, about.id, command.seen)
     last = draft.get(r.Told, cause)
     if last is not None and draft.now - last.at < CONFLICT_AGAIN:
         return draft.accept({"site_id": site.id, "about_site_id": about.id})

@@ -71,8 +71,8 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912, PLR0915 - one b
             return Needs(keyrings={site}, revocations={name_in_ledger(command)})
         case c.RevokeSiteKey(site_id=site):
             return Needs(keyrings={site})
-        case c.ReportConflict(site_id=site, about_site_id=about):
-            return Needs(acquainted={site, about}, told={conflict_cause(site, about)})
+        case c.ReportConflict(site_id=site, about_site_id=about, seen=seen):
+            return Needs(acquainted={site, about}, told={conflict_cause(site, about, seen)})
         case c.RecoverSite(site_id=site, marks=marks, seats=seats, revoked_tokens=tokens):
             lowest = min((held.seq for held in marks), default=1)
             return Needs(
