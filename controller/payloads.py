@@ -6,7 +6,9 @@ lies in the run's private folder and goes with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -74,6 +76,8 @@ class Payloads:
         self._state, self._client, self._courier, self._patience = state, client, courier, patience
         self._log = log
         self._room = room
+        self._opening = threading.Condition()
+        self._being_opened: set[str] = set()
 
     # in
 
@@ -176,7 +180,7 @@ class Payloads:
         expected = Address(sender, project_id, message.kind, entry.run_id)
         place = f"entry {entry.seq}"
         if message.artifact_id is None:
-            self._opened(entry, message.id, expected, place=place)
+            self._opened(entry, message.id, expected, place=place, target=under(self._folder / "messages", message.id))
             return
         size = max(message.size_bytes, self._courier.size_of(message.body))
         with self._room.place(sender, message.id, size, micros_now()) as target:
@@ -192,7 +196,35 @@ class Payloads:
         place: str = "",
         target: Path | None = None,
     ) -> Unpacked | None:
-        """A message's content: as it was opened before, or opened now; None if it is gone from the hub, too."""
+        """A message's content: as it was opened before, or opened now; None if it is gone from the hub, too.
+
+        Messages have a thread of their own beside those of runs: the same one is opened by one of them at a time.
+        """
+        with self._alone_with(message_id):
+            return self._open(entry, message_id, expected, anywhere=anywhere, place=place, target=target)
+
+    @contextmanager
+    def _alone_with(self, message_id: str) -> Iterator[None]:
+        with self._opening:
+            self._opening.wait_for(lambda: message_id not in self._being_opened)
+            self._being_opened.add(message_id)
+        try:
+            yield
+        finally:
+            with self._opening:
+                self._being_opened.remove(message_id)
+                self._opening.notify_all()
+
+    def _open(
+        self,
+        entry: Entry,
+        message_id: str,
+        expected: Address,
+        *,
+        anywhere: bool,
+        place: str,
+        target: Path | None,
+    ) -> Unpacked | None:
         known = self._state.body(message_id)
         if known is not None and known.opened:
             if not known.file:

@@ -379,7 +379,7 @@ def acknowledgements_go_back(_: World) -> list[Swap]:
     return [(actors.decisions.messages, "acknowledge_inbox", lowered)]
 
 
-@bug("the web trusts for ever what it remembers of inboxes", shown_by=18)
+@bug("the web trusts for ever what it remembers of inboxes", shown_by=67)
 def memory_never_fades(_: World) -> list[Swap]:
     return [(web.waiting, "TRUST_S", 1e9)]
 
