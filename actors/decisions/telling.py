@@ -84,4 +84,4 @@ def update_cause(site_id: Id) -> str:
 
 def conflict_cause(site_id: Id, about_site_id: Id, seen: str) -> str:
     """Each identity that is seen has its own record; of one that shows ever new ones there are 256 at once at most."""
-    return f"conflict {site_id} {about_site_id} {seen[:2]}"
+    return f"conflict/{site_id}/{about_site_id}/{seen[:2]}"
