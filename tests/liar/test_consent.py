@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from chaos.liar import liar_before
+from chaos.lies import Json, edited, entries_of
 from controller.answers import Run
 from controller.cli import main
 from controller.client import Client
@@ -20,8 +22,6 @@ from controller.state import State
 from tests.controller.world import ALLOWED, SiteProcess, World, joining, project_of
 from tests.liar.agents import AgentThread, at_work
 from tests.liar.bugs import ANY_COORDINATOR, NO_CONSENT_CHECK, Bug, planted
-from tests.liar.proxy import liar_before
-from tests.liar.rules import Json, edited, entries_of
 from tests.ops.program import until
 
 CONTRACT = {"quorum": 1, "quorum_of": "count", "select_within_s": 60, "train_within_s": 60, "aggregate_within_s": 60}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chaos.liar import liar_before
+from chaos.lies import Json, entries_of
 from tests.controller.world import World, project_of
 from tests.liar.agents import at_work
-from tests.liar.proxy import liar_before
-from tests.liar.rules import Json, entries_of
 from tests.ops.program import until
 
 FILE = "precious.txt"

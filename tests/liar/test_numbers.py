@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chaos.liar import Asked, Forward, Told, liar_before
 from controller.clock import micros_now, utc_now
 from controller.recovery import CLAIMED_AT_MOST, JUMP_AT_MOST, last_believed
 from controller.state import Seat
 from tests.controller.test_recovery import Site
 from tests.controller.world import World, project_of
 from tests.liar.agents import at_work
-from tests.liar.proxy import Asked, Forward, Told, liar_before
 from tests.ops.program import until
 
 LARGEST = 2**53 - 1

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from chaos.liar import Told, liar_before
+from chaos.lies import edited, entry_instead, once, repeated, swallowed, told_instead
 from controller.client import Client
 from controller.hub_errors import Unavailable
 from tests.controller.world import World, project_of
 from tests.liar.agents import at_work
-from tests.liar.proxy import Told, liar_before
-from tests.liar.rules import edited, entry_instead, once, repeated, swallowed, told_instead
 
 
 def test_without_a_rule_a_run_succeeds(world: World, tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from chaos.liar import Liar, liar_before
+from chaos.lies import Json, entries, entries_of, swallowed
 from controller.answers import Run
 from controller.cli import main
 from controller.state import State
 from tests.controller.world import Project, World, project_of
 from tests.liar.agents import AgentThread
 from tests.liar.bugs import LIST_BELIEVED, NO_DIGEST_CHECK, NO_RECEIPT_CHECK, Bug, planted
-from tests.liar.proxy import Liar, liar_before
-from tests.liar.rules import Json, entries, entries_of, swallowed
 from tests.ops.program import until
 
 MANY = {"quorum": 0.6}

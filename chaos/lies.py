@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.liar.proxy import HANG_UP, Asked, Forward, Rule, Told
+from chaos.liar import HANG_UP, Asked, Forward, Rule, Told
 
 Json = dict[str, Any]
 OK = range(200, 300)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -57,13 +58,13 @@ Rule: TypeAlias = Callable[[Asked, Forward], Told]
 
 
 class Liar:
-    """`rules` may be changed at any time. seen: every request that came, in order."""
+    """`rules` may be changed at any time. seen: the newest requests that came, in order; `remembers` at most."""
 
-    def __init__(self, hub: str) -> None:
+    def __init__(self, hub: str, remembers: int | None = None) -> None:
         self._hub = urlsplit(hub).netloc
         self.url = ""
         self.rules: list[Rule] = []
-        self.seen: list[Asked] = []
+        self.seen: deque[Asked] = deque(maxlen=remembers)
 
     def answer(self, asked: Asked) -> Told:
         self.seen.append(asked)
@@ -102,9 +103,9 @@ class Elsewhere:
 
 
 @contextmanager
-def liar_before(hub: str, *rules: Rule) -> Iterator[Liar]:
-    """The proxy before a hub, at `url`."""
-    liar = Liar(hub)
+def liar_before(hub: str, *rules: Rule, remembers: int | None = None) -> Iterator[Liar]:
+    """The proxy before a hub, at `url`. remembers: how many requests it keeps; all, if None."""
+    liar = Liar(hub, remembers)
     liar.rules[:] = rules
     with _serving(liar.answer) as liar.url:
         yield liar
