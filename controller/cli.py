@@ -35,7 +35,6 @@ from controller.hub_errors import HubError, Refused
 from controller.keys import fingerprint, words
 from controller.notices import told
 from controller.seal_errors import IdentityChanged, SealError
-from controller.show import run_table, watch
 from controller.shown import plain_output, terminal
 from controller.site import Settings, SiteError, client_to
 from controller.state import KEEP_ENTRIES, State
@@ -235,6 +234,8 @@ def _run_show(chosen: argparse.Namespace) -> None:
     client = client_of(folder_of(chosen))
     if chosen.run:
         run = client.run(run_named(client, chosen.run).id)
+        from controller.show import run_table  # noqa: PLC0415 - rich is heavy, and an agent has no use for it
+
         terminal().print(run_table(run, names_of(client)))
         if run.detail:
             print(run.detail)
@@ -254,6 +255,8 @@ def _run_watch(chosen: argparse.Namespace) -> int:
 
 def _watched(client: Client, run_id: str) -> int:
     """Show a run until it is finished; 0 if it succeeded."""
+    from controller.show import watch  # noqa: PLC0415 - as above
+
     run = watch(client, run_id, names_of(client), terminal())
     return 0 if run.state == "succeeded" else 1
 

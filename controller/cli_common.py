@@ -8,6 +8,7 @@ import sqlite3
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,11 +19,13 @@ from controller.consents import Wanted, choose
 from controller.courier import Courier
 from controller.joining import Joining
 from controller.sealing import Address
-from controller.shown import ShownTable
 from controller.site import Folder, client_to
 from controller.state import State
 from controller.tasks import TaskError
 from controller.transfer import Transfer
+
+if TYPE_CHECKING:  # rich is heavy, and an agent has no use for it
+    from controller.shown_table import ShownTable
 
 NOWHERE = Path()
 
@@ -114,6 +117,8 @@ def run_named(client: Client, text: str) -> Run:
 
 
 def table_of(*headings: str) -> ShownTable:
+    from controller.shown_table import ShownTable  # noqa: PLC0415 - see above
+
     table = ShownTable()
     for heading in headings:
         table.add_column(heading, overflow="fold")

@@ -13,7 +13,7 @@ from controller.courier import Courier
 from controller.seal_errors import Gone, NotRecipient
 from controller.sealing import Address
 from controller.shown import terminal
-from controller.tasks.arrays import write
+from controller.tasks.packed import write
 
 DIGITS_SHOWN = 16
 """Of a digest; enough to tell two models apart."""

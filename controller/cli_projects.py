@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from rich.markup import escape
 
 from controller.answers import Project, TaskSpec
 from controller.cli_common import (
@@ -164,8 +163,8 @@ def _tasks(chosen: argparse.Namespace) -> None:
         digest = task_digest(task)
         given = ("yes" if digest in ours else "NO") if ours else "not known"
         contract = f"quorum {task.contract.quorum:g} ({task.contract.quorum_of})"
-        parameters = escape(msgspec.json.encode(task.parameters).decode())
-        table.add_row(task.name, escape(task.model), str(task.rounds), parameters, contract, digest[:16], given)
+        parameters = msgspec.json.encode(task.parameters).decode()
+        table.add_row(task.name, task.model, str(task.rounds), parameters, contract, digest[:16], given)
     terminal().print(table)
 
 

@@ -25,8 +25,9 @@ from controller import jobs
 from controller.clock import SystemClock
 from controller.forgiving import forgive
 from controller.frames import Frames
-from controller.tasks import Content, Context, Metrics, Result, Stopped, Task, TaskError, Unusable, finite
+from controller.tasks import Content, Context, Metrics, Result, Stopped, Task, TaskError, Unusable
 from controller.tasks.arrays import Updates, pack, unpack
+from controller.tasks.metrics import finite
 from controller.tasks.registry import task_of
 
 REASON_AT_MOST = 500

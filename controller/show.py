@@ -13,7 +13,8 @@ from rich.text import Text
 
 from controller.answers import Round, Run, Submission, TaskRun
 from controller.client import LONG_POLL_AT_MOST_S, Client
-from controller.shown import ShownTable, shown
+from controller.shown import shown
+from controller.shown_table import ShownTable
 
 _NOTHING = "·"
 _ROUND_OVER = ("completed", "failed", "cancelled")

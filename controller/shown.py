@@ -10,11 +10,10 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:  # rich is heavy, and an agent has no use for it
+    from rich.console import Console
 
 CELL_AT_MOST = 500
 """Characters of one cell of a table."""
@@ -35,14 +34,6 @@ def _visible(character: str, *, lines: bool) -> str:
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-class ShownTable(Table):
-    """A table whose cells are others' text: no markup, no control characters."""
-
-    def add_row(self, *cells: Any, **options: Any) -> None:
-        """One row; a cell that is text is shown as it is."""
-        super().add_row(*(Text(shown(cell)) if isinstance(cell, str) else cell for cell in cells), **options)
 
 
 class Plain:
@@ -73,5 +64,7 @@ def plain_output() -> Iterator[None]:
 
 def terminal() -> Console:
     """The console for tables; text is printed to it through `shown`, without markup."""
+    from rich.console import Console  # noqa: PLC0415 - see above
+
     stream = sys.stdout
     return Console(file=stream.raw if isinstance(stream, Plain) else stream, markup=False, emoji=False)

@@ -45,7 +45,7 @@ from controller.seal_errors import (
 from controller.sealing import Digests, Origin
 from controller.site import Folder, Settings
 from controller.state import LeftOut, Made, Report, RunTask, Seat, State, made_of
-from controller.tasks.arrays import save
+from controller.tasks.packed import save
 from controller.trust import Changed
 from controller.wire import Number, Seq, Text, Undecodable, Uuid, decode
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -53,3 +55,10 @@ def test_no_test_is_skipped_or_mocked() -> None:
         if word in path.read_text()
     ]
     assert found == []
+
+
+def test_an_agent_loads_nothing_heavy_that_only_hooks_or_tables_need() -> None:
+    """It starts in half the time; a site may have many of them."""
+    lines = "import sys, controller.cli; print(*sorted({'numpy', 'rich'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -14,24 +14,18 @@ so it must leave nothing behind but its return value and files in `context.folde
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # numpy is heavy, and the agent itself has no use for it: only the hooks' processes load it
+    from numpy.typing import NDArray
 
-Arrays: TypeAlias = Mapping[str, NDArray[Any]]
-Content: TypeAlias = Arrays | bytes
+Arrays: TypeAlias = "Mapping[str, NDArray[Any]]"
+Content: TypeAlias = "Arrays | bytes"
 Metrics: TypeAlias = Mapping[str, float]
-
-METRICS_AT_MOST = 64
-METRIC_NAME_AT_MOST = 64
-METRICS_NAMED = 5
-"""How many metrics that are left out the log names."""
 
 
 class TaskError(Exception):
@@ -127,41 +121,3 @@ class Task(ABC):
     def evaluate(self, context: Context, model: Content) -> Metrics:  # noqa: ARG002 - a hook that may be left out
         """Metrics of a global model on this site's test data."""
         return {}
-
-
-def finite(metrics: Metrics, log: Callable[[str], None] = _nowhere) -> dict[str, float]:
-    """`metrics` as the hub takes them: at most 64 finite numbers with short names; `log` is told of what is not."""
-    kept: dict[str, float] = {}
-    odd = 0
-    for name, value in metrics.items() if isinstance(metrics, Mapping) else ():
-        number = _number(value)
-        named = isinstance(name, str) and 1 <= len(name) <= METRIC_NAME_AT_MOST and name.isprintable()
-        if number is None or not named or len(kept) == METRICS_AT_MOST:
-            odd += 1
-            shown = repr(name[:METRIC_NAME_AT_MOST]) if isinstance(name, str) else f"of type {type(name).__name__}"
-            if odd <= METRICS_NAMED:
-                log(f"the metric {shown} is left out: {_why_not(number, named)}")
-        else:
-            kept[name] = number
-    if odd > METRICS_NAMED:
-        log(f"{odd - METRICS_NAMED} more metrics are left out")
-    return kept
-
-
-def _number(value: object) -> float | None:
-    """A finite real number as a float, or None."""
-    if isinstance(value, (complex, np.complexfloating, str, bytes)) or value is np.ma.masked:
-        return None
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except Exception:  # noqa: BLE001 - a task may put any object there
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _why_not(number: float | None, named: bool) -> str:
-    if number is None:
-        return "it is no finite number"
-    return (
-        f"the hub takes {METRICS_AT_MOST}" if named else f"a name has 1 to {METRIC_NAME_AT_MOST} printable characters"
-    )

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import io
 import math
-import shutil
 import struct
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeAlias, overload
+from typing import IO, Any, overload
 
 import numpy as np
 from numpy.lib import format as npy
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from controller.durable import whole
 from controller.tasks import Content, TaskError, Unusable, Update
+from controller.tasks.packed import ARRAYS, BYTES, TAG, Packed, source_of
 
 CONTENT_LIMIT_BYTES = 1_073_741_824
 """What an update or a model may have by default, packed and unpacked."""
@@ -44,9 +44,6 @@ DIRECTORY_AT_MOST_BYTES = 524_288
 """Of an archive: 256 arrays whose names have 200 characters of four bytes, and 1 KiB more for each."""
 KINDS = "biufcUS"
 
-Packed: TypeAlias = bytes | Path
-"""The packed form, or the file that holds it."""
-
 UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -65,9 +62,6 @@ UNREADABLE = (
 )
 """What zipfile and numpy raise for broken content; RuntimeError is for an encrypted entry."""
 
-_ARRAYS = b"FYa1"
-_BYTES = b"FYb1"
-_TAG = len(_ARRAYS)
 _SUFFIX = ".npy"
 
 
@@ -130,25 +124,6 @@ class Updates(Sequence[Update]):
             raise Unusable({site_id: str(error)}) from None
 
 
-def save(packed: Packed, name: Path) -> Path:
-    """Write a file that other tools can open: `name` with .npz or .bin. Its path."""
-    with _source(packed) as source:
-        path = name.with_name(name.name + (".npz" if source.read(_TAG) == _ARRAYS else ".bin"))
-    write(packed, path)
-    return path
-
-
-def write(packed: Packed, path: Path) -> None:
-    """Write that file under this very name: the arrays' .npz, or the bytes themselves."""
-    with _source(packed) as source, whole(path) as handle, open(handle, "wb", closefd=False) as out:
-        source.seek(_TAG)
-        shutil.copyfileobj(source, out, 1_048_576)
-
-
-def _source(packed: Packed) -> IO[bytes]:
-    return io.BytesIO(packed) if isinstance(packed, bytes) else packed.open("rb")
-
-
 def _length(packed: Packed) -> int:
     return len(packed) if isinstance(packed, bytes) else packed.stat().st_size
 
@@ -170,10 +145,10 @@ def _size(content: Content) -> int:
 
 def _write(out: IO[bytes], content: Content, size: int) -> None:
     if isinstance(content, bytes):
-        out.write(_BYTES)
+        out.write(BYTES)
         out.write(content)
         return
-    out.write(_ARRAYS)
+    out.write(ARRAYS)
     with zipfile.ZipFile(_After(out), "w") as archive:  # type: ignore[call-overload]
         for name in sorted(content):
             array = np.asarray(content[name])
@@ -202,21 +177,21 @@ class _After:
         self.flush = stream.flush
 
     def tell(self) -> int:
-        return self._stream.tell() - _TAG
+        return self._stream.tell() - TAG
 
     def seek(self, place: int, how: int = io.SEEK_SET) -> int:
-        return self._stream.seek(place + _TAG if how == io.SEEK_SET else place, how) - _TAG
+        return self._stream.seek(place + TAG if how == io.SEEK_SET else place, how) - TAG
 
 
 def _unpacked(stream: IO[bytes], size: int, limit_bytes: int) -> Content:
-    tag = stream.read(_TAG)
+    tag = stream.read(TAG)
     if not tag:
         raise TaskError("a model or an update is gone: it expired, or was never stored")
-    if tag == _BYTES:
-        if size - _TAG > limit_bytes:
+    if tag == BYTES:
+        if size - TAG > limit_bytes:
             raise TaskError(f"more than {limit_bytes} bytes when unpacked")
         return stream.read()
-    if tag != _ARRAYS:
+    if tag != ARRAYS:
         raise TaskError("neither arrays nor bytes of a task: it was not packed by a site's agent")
     try:
         return _arrays(stream, limit_bytes)
@@ -226,8 +201,8 @@ def _unpacked(stream: IO[bytes], size: int, limit_bytes: int) -> Content:
 
 def unpacked_bytes(packed: Packed) -> int:
     """What packed content says that it takes in memory; of what cannot be read, its own length."""
-    with _source(packed) as stream:
-        if stream.read(_TAG) == _ARRAYS:
+    with source_of(packed) as stream:
+        if stream.read(TAG) == ARRAYS:
             try:
                 with zipfile.ZipFile(_Directory(stream)) as archive:
                     return sum(entry.file_size for entry in archive.infolist())
