@@ -82,7 +82,8 @@ def replaced(owner: Any, name: Any, value: Any) -> Iterator[None]:
         before = owner.get(name, absent)
         owner[name] = value
     else:
-        getattr(owner, name)  # what is not there any more cannot be made wrong: that is said, not passed over
+        if not _is_there(owner, name):
+            raise AttributeError(f"{owner} has no {name} any more, so that nothing would be made wrong")
         before = owner.__dict__.get(name, absent)
         setattr(owner, name, value)
     try:
@@ -95,6 +96,12 @@ def replaced(owner: Any, name: Any, value: Any) -> Iterator[None]:
             delattr(owner, name)
         else:
             setattr(owner, name, before)
+
+
+def _is_there(owner: Any, name: str) -> bool:
+    """Also where only instances have it."""
+    made_by = owner.__init__.__code__.co_names if isinstance(owner, type) and "__init__" in vars(owner) else ()
+    return hasattr(owner, name) or name in made_by
 
 
 @contextmanager
