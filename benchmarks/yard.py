@@ -96,6 +96,7 @@ class Hub:
         self.environment = {
             "FEDYARD_WEB_PORT": str(port),
             "FEDYARD_ARTIFACTS_URL": f"file:///{self.artifacts}",
+            "FEDYARD_HEAD_KEY_FILE": str(yard.folder.resolve() / "head.key"),
             "FEDYARD_HEARTBEAT_EVERY_S": "600",
             "FEDYARD_WEB_THREADS": "3200",
             "FEDYARD_WAITING_POLLS": "3100",

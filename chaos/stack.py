@@ -257,6 +257,7 @@ class Stack:
             "FEDYARD_DATABASE_URL": self.database_url.replace(f":{self.postgres.port}/", f":{database.port}/"),
             "FEDYARD_WEB_PORT": str(port),
             "FEDYARD_ARTIFACTS_URL": f"file:///{self.folder.resolve() / 'artifacts'}",
+            "FEDYARD_HEAD_KEY_FILE": str(self.folder.resolve() / "head.key"),
             "FEDYARD_HEARTBEAT_EVERY_S": str(HEARTBEAT_EVERY_S),
         }
         file = self.environment_of(name)

@@ -105,6 +105,11 @@ class Settings:
         "file:///path of a folder that every process of the hub shares, or "
         "s3://bucket/prefix?endpoint=http://host:port&region=name&presign=1 with a login in AWS_ variables",
     )
+    head_key_file: str = _option(
+        "var/fedyard/head.key",
+        "file with the key that signs the heads of the chains of events: one for all web processes of the hub, made at "
+        "the first start; keep a copy of it apart from the backups",
+    )
     artifact_limit_bytes: int = _artifact_limit(17_179_869_184, "of any kind")
     artifact_limit_initial_bytes: int = _artifact_limit(17_179_869_184, "of kind `initial`: files for every member")
     artifact_limit_update_bytes: int = _artifact_limit(17_179_869_184, "of kind `update`: what a seat submits")
@@ -180,6 +185,8 @@ class Settings:
             )
         if urlsplit(self.artifacts_url).scheme not in ("file", "s3"):
             raise SettingsError("FEDYARD_ARTIFACTS_URL must be file:///path or s3://bucket/prefix")
+        if not self.head_key_file or "\0" in self.head_key_file:
+            raise SettingsError("FEDYARD_HEAD_KEY_FILE names no file; write e.g. var/fedyard/head.key")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise SettingsError(f"FEDYARD_LOG_LEVEL is {self.log_level!r}; it must be DEBUG, INFO, WARNING or ERROR")
         if self.waiting_polls + 4 > self.web_threads:

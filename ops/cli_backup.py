@@ -196,7 +196,11 @@ def _stopped(data: Path, environment: Mapping[str, str], found: About) -> Iterat
 def _fresh(data: Path, environment: Mapping[str, str], found: About) -> _Hub:
     """A folder in which no hub was started yet, as ./fedyard embedded or make up would use it."""
     here = data.resolve()
-    chosen = {"FEDYARD_ARTIFACTS_URL": f"file:///{here / 'artifacts'}", **environment}
+    chosen = {
+        "FEDYARD_ARTIFACTS_URL": f"file:///{here / 'artifacts'}",
+        "FEDYARD_HEAD_KEY_FILE": str(here / "head.key"),
+        **environment,
+    }
     if found.form == "sqlite":
         chosen.setdefault("FEDYARD_BROKER_URL", f"embedded:///{here / 'journal.sqlite'}")
         chosen.setdefault("FEDYARD_DATABASE_URL", f"sqlite:///{here / 'store.sqlite'}")

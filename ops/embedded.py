@@ -100,6 +100,7 @@ def _settings(folder: Path, port: int | None, environment: Mapping[str, str]) ->
     chosen.setdefault("FEDYARD_BROKER_URL", path_url("embedded", here / "journal.sqlite"))
     chosen.setdefault("FEDYARD_DATABASE_URL", path_url("sqlite", here / "store.sqlite"))
     chosen.setdefault("FEDYARD_ARTIFACTS_URL", path_url("file", here / "artifacts"))
+    chosen.setdefault("FEDYARD_HEAD_KEY_FILE", str(here / "head.key"))
     for name, value in EMBEDDED_DEFAULTS.items():
         chosen.setdefault(name, value)
     if port is not None:
@@ -115,6 +116,7 @@ def _variables(settings: Settings, port: int) -> dict[str, str]:
         "FEDYARD_BROKER_URL": settings.broker_url,
         "FEDYARD_DATABASE_URL": settings.database_url,
         "FEDYARD_ARTIFACTS_URL": settings.artifacts_url,
+        "FEDYARD_HEAD_KEY_FILE": settings.head_key_file,
         "FEDYARD_WEB_PORT": str(port),
     }
 

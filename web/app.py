@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Request, Response, g, request
@@ -23,6 +24,7 @@ from web.beats import Beats
 from web.calls import Web, endpoint
 from web.direct import DirectApp
 from web.gathering import Gathering
+from web.heads import open_signer
 from web.hub import Hub
 from web.kept import Kept
 from web.metrics import Counts, Metrics
@@ -99,6 +101,7 @@ def _assemble(hub: Hub) -> Web:
         transfers=transfers,
         store_of_artifacts=Remembered(hub.blobs.ready, clock),
         readiness=Last(),
+        signer=open_signer(Path(hub.settings.head_key_file), clock),
         clocks=Remembered(functools.partial(_trouble_of_clocks, hub), clock),
     )
     hub.signals.subscribe(functools.partial(_heard, web), functools.partial(_lost, web))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from flask import Request, Response
@@ -29,6 +29,9 @@ from web.shares import Shares
 from web.transfers import Transfers
 from web.waiting import Guest, Newest, Undecided, Waiting
 from web.wellbeing import Last, Remembered
+
+if TYPE_CHECKING:
+    from web.heads import Signer
 
 _json = msgspec.json.Encoder()
 
@@ -57,6 +60,7 @@ class Web:
     store_of_artifacts: Remembered
     readiness: Last
     clocks: Remembered
+    signer: Signer
 
     @property
     def database(self) -> Database:

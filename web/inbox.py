@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from flask import Response
 
 from broker.protocol.commands import AcknowledgeInbox
@@ -63,7 +64,7 @@ def _read(call: Call, after: int | None, mark: str | None) -> Inbox:
             "read on from where the answer says",
             members={"history_id": inbox.history_id, "last_seq": inbox.last_seq},
         )
-    return inbox
+    return msgspec.structs.replace(inbox, heads=call.web.signer.sign(found.heads)) if found.heads else inbox
 
 
 def acknowledge(call: Call) -> Response:

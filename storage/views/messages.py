@@ -11,6 +11,7 @@ from broker.protocol.commands import Subject
 from broker.protocol.ids import Id
 from broker.protocol.seals import SealMalformed, SealUnsupported, is_sealed, trimmed
 from storage.database import Database, Row
+from storage.views import heads as head_views
 from storage.views.resources import (
     Delivery,
     DeliveryShown,
@@ -111,11 +112,12 @@ class WentBack(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What was read of an inbox. mark: of its newest entry."""
+    """What was read of an inbox. mark: of its newest entry. heads: of the streams that its entries are about."""
 
     inbox: Inbox | WentBack
     mark: str
     acknowledged_seq: int
+    heads: Sequence[head_views.Head] = ()
 
 
 class _Head(NamedTuple):
@@ -165,20 +167,38 @@ def inboxes(database: Database, wanted: Sequence[Wanted]) -> list[Found | None]:
             place: _within_bounds([one[8:] for one in part if one[8] is not None]) for place, part in parts.items()
         }
         bodies = _bodies(database, list({one[9] for part in shown.values() for one in part if one[9] is not None}))
+        about = [_about(wanted[place - 1].site, part) for place, part in shown.items() if part]
+        heads = head_views.of_sites(database, about)
     return [
-        _inbox(one, _Head(*parts[place][0][1:8]), shown[place], bodies) if place in parts else None
+        _inbox(one, _Head(*parts[place][0][1:8]), shown[place], bodies, heads.get(one.site, ()))
+        if place in parts
+        else None
         for place, one in enumerate(wanted, start=1)
     ]
 
 
-def _inbox(wanted: Wanted, head: _Head, found: list[Row], bodies: dict[Id, bytes | None]) -> Found:
+def _about(site: Id, found: list[Row]) -> head_views.Wanted:
+    """The streams whose heads go with these entries: the site's own, and those of the newest entries' projects."""
+    projects = dict.fromkeys(one[4] for one in reversed(found) if one[4] is not None)
+    return head_views.Wanted(site, [site, *projects][: head_views.AT_ONCE])
+
+
+def _inbox(
+    wanted: Wanted,
+    head: _Head,
+    found: list[Row],
+    bodies: dict[Id, bytes | None],
+    heads: Sequence[head_views.Head],
+) -> Found:
     if head.went_back(wanted):
         return Found(WentBack(head.history_id, head.last_seq), head.mark, head.acknowledged_seq)
     items = [_entry(wanted.site, one, bodies) for one in found]
     newest = max([head.last_seq, *(item.seq for item in items)])
     mark = items[-1].mark if newest > head.last_seq else head.mark
     inbox = Inbox(items=items, last_seq=newest, acknowledged_seq=head.acknowledged_seq, history_id=head.history_id)
-    return Found(inbox, mark, head.acknowledged_seq)
+    if not items or any(one.history_id != head.history_id for one in heads):
+        heads = []  # none goes with an answer that tells of another history
+    return Found(inbox, mark, head.acknowledged_seq, heads)
 
 
 def inbox(database: Database, wanted: Wanted) -> Found | None:
@@ -195,7 +215,8 @@ def inbox(database: Database, wanted: Wanted) -> Found | None:
             where = [Clause("inbox.site_id = %s", (site,)), Clause("inbox.seq > %s", (start,))]
             found = _within_bounds(rows(database, _ENTRY, where, "ORDER BY inbox.seq LIMIT %s", limit))
         bodies = _bodies(database, [one[9] for one in found if one[9] is not None])
-    return _inbox(wanted, head, found, bodies)
+        heads = head_views.of_site(database, _about(site, found)) if found else []
+    return _inbox(wanted, head, found, bodies, heads)
 
 
 def _within_bounds(found: list[Row]) -> list[Row]:

@@ -359,16 +359,42 @@ class InboxEntry(Resource, frozen=True):
     """Its place in the chain of the inbox; empty in entries from before marks were kept."""
 
 
+class SignedHead(Resource, frozen=True):
+    """The newest event of a chain, as the hub has signed it. at: microseconds since 1970, as they are signed.
+
+    kind: whose events they are: a project's, a site's or an organisation's; it is not signed. key: the hub's, raw.
+    """
+
+    history_id: Uuid
+    stream_id: Uuid
+    kind: str
+    seq: int
+    hash: str
+    at: Micros
+    key: bytes
+    signature: bytes
+
+
+class Heads(Resource, frozen=True):
+    """A page of heads. key: the hub's public key, raw."""
+
+    key: bytes
+    items: list[SignedHead]
+    next: str | None
+
+
 class Inbox(Resource, frozen=True):
     """`last_seq`: of the newest entry. `acknowledged_seq` may lag a few seconds behind when nothing is new.
 
     history_id: of the hub's history. Another one than before means that the hub was restored.
+    heads: with entries: of the chains of events that they are about, and of the site's own.
     """
 
     items: list[InboxEntry]
     last_seq: int
     acknowledged_seq: int
     history_id: Uuid
+    heads: list[SignedHead] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Artifact(Resource, frozen=True):

@@ -104,6 +104,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
             broker_url=f"embedded://{folder}/none",
             database_url=f"sqlite:///{path}",
             artifacts_url=f"file:///{folder}/artifacts",
+            head_key_file=f"{folder}/head.key",
         )
         world.broker = Broker(world)
         world.checker = Checker(world)

@@ -184,6 +184,7 @@ def network(
 ) -> Network:
     """A hub over this database, whose schema is in place, with an admin. clock: the web's."""
     options.setdefault("artifacts_url", f"file:///{folder}/artifacts")
+    options.setdefault("head_key_file", f"{folder}/head.key")
     settings = Settings(broker_url=f"embedded://{folder}/journal.sqlite", database_url=url, **options)
     clock = clock or SystemClock()
     database = open_database(url, pool=16, name="tests")

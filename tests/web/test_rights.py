@@ -171,6 +171,7 @@ TABLE: dict[str, Row] = {
     "complete_artifact": Row("/v1/artifacts/{declared}/complete", {"victim"}),
     "read_inbox": Row("/v1/inbox", SITES),
     "acknowledge_inbox": Row("/v1/inbox/acknowledged", SITES, {"through": 0}),
+    "list_heads": Row("/v1/heads?limit=200", ALIVE),
     "read_command": Row("/v1/commands/{command}", ALIVE | {"enrolment"}),
 }
 
