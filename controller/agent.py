@@ -215,11 +215,12 @@ class Agent:
                 if self._take(entries, unread, taken):
                     failures = 0
                     continue
-                waited = self._caught_up and not inbox.raw
-                self._caught_up = True
+                first, self._caught_up = not self._caught_up, True
                 self._wake()
                 failures = 0
-                if not waited or self._clock.monotonic() - asked_at < POLLS_EVERY_S:
+                if first and not inbox.raw:
+                    continue
+                if inbox.raw or self._clock.monotonic() - asked_at < POLLS_EVERY_S:
                     self._clock.wait(self._closing, jitter(POLLS_EVERY_S))
             except Unavailable as error:
                 failures += 1

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import random
 import signal
+import threading
 from collections import Counter
 
 import psutil
 import pytest
 
+from controller.agent import KEY_WITHIN_S, Agent
 from controller.answers import Run
+from controller.clock import SystemClock
 from controller.tasks.arrays import unpack
 from tests.controller.test_child import sleepers
 from tests.controller.world import TASKS, Project, SiteProcess, World, joining, project_of, wire_to
@@ -55,6 +58,35 @@ def test_the_global_model_lies_at_every_site_and_the_rest_is_cleared_away(sites)
         until(lambda s=site: len(list((s.path / "models").glob("run-1.1-train-*.npz"))) == 1)
         until(lambda s=site: not list((s.path / "runs").iterdir()))
         until(lambda s=site: not psutil.Process(s.pid).children())
+
+
+class WatchedClock(SystemClock):
+    """Says who waited, and how long he would have at most."""
+
+    def __init__(self) -> None:
+        self.waits: list[tuple[str, float]] = []
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        self.waits.append((threading.current_thread().name, seconds))
+        return super().wait(event, seconds)
+
+
+def test_an_agent_that_has_read_an_empty_inbox_waits_at_the_hub_without_a_pause(world: World, tmp_path) -> None:
+    asked: list[str] = []
+    clock = WatchedClock()
+    with wire_to(world.hub) as wire:
+        (north,) = world.sites(tmp_path, "north", hub=wire.url)
+        wire.fault = lambda _method, path, _body: asked.append(path) or "" if path.startswith("/v1/inbox?") else ""
+        agent = Agent(north.folder, log=None, clock=clock)
+        running = threading.Thread(target=agent.run)
+        running.start()
+        try:
+            until(lambda: any("wait=" in path for path in asked))
+        finally:
+            agent.stop()
+            running.join()
+    assert len(asked) == 2
+    assert [seconds for name, seconds in clock.waits if name == "inbox"] == [KEY_WITHIN_S]
 
 
 def test_everything_is_acknowledged_in_the_end(sites) -> None:
