@@ -25,7 +25,6 @@ from config.settings import Settings, SettingsError
 from controller.shown import plain_output
 from ops import accounts, cli_backup, dead_letters, runs
 from ops.backups.content import BackupError, ChainHead, read_lines
-from ops.embedded import run_embedded
 from ops.management import Management, ManagementError
 from ops.place import DEFAULT, InUse, Unusable, recall
 from ops.servers.process import ServerError
@@ -222,6 +221,8 @@ def _up(chosen: argparse.Namespace) -> int:
 
 def _embedded(chosen: argparse.Namespace) -> int:
     os.umask(0o077)
+    from ops.embedded import run_embedded  # noqa: PLC0415 - the web is heavy, and no other command has a use for it
+
     return run_embedded(chosen.data, chosen.port, os.environ)
 
 
