@@ -9,3 +9,18 @@ import socket
 def process_name(role: str) -> str:
     """`role@host:pid`."""
     return f"{role}@{socket.gethostname()}:{os.getpid()}"
+
+
+def has_ended(process: str) -> bool:
+    """True if a process so called ran on this machine and does no more; of another machine's nothing is known."""
+    _, _, place = process.partition("@")
+    host, _, pid = place.rpartition(":")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        pass
+    return False

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from broker.protocol.commands import Micros
@@ -20,15 +21,15 @@ from config.clock import SECOND, Clock, SystemClock, wait_for
 from config.logs import unit
 from config.processes import process_name
 from storage.database import Database, DatabaseUnavailable
+from storage.presence import REPORT_EVERY_S, clear_away, sign_off
 
 MEASURE_EVERY_S = 1.0
-REPORT_EVERY_S = 10.0
 WARN_FROM: Micros = 1 * SECOND
 """From here on a clock that is off is warned of."""
 MOST_OFF: Micros = 30 * SECOND
 """A ticker whose clock is further off does not lead, and the hub is not ready."""
 REPORTS_COUNT: Micros = 60 * SECOND
-"""What a process reported longer ago says nothing: it has ended, or cannot reach the database."""
+"""What a process reported longer ago says nothing of its clock. That it is silent storage/presence.py says."""
 _LONGEST_QUESTION_S = 0.5
 """An answer that took longer says too little about the time; the next one is waited for."""
 _KEEP_REPORTS: Micros = 3600 * SECOND
@@ -39,6 +40,10 @@ _NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _REPORT = (
     "INSERT INTO process_clocks (process, role, offset_us, seen_at) VALUES (%s, %s, %s, %s)"
     " ON CONFLICT (process) DO UPDATE SET offset_us = EXCLUDED.offset_us, seen_at = EXCLUDED.seen_at"
+)
+_FORGET = (
+    "DELETE FROM process_clocks WHERE seen_at < %s AND EXISTS (SELECT 1 FROM process_clocks AS later"
+    " WHERE later.role = process_clocks.role AND later.seen_at > process_clocks.seen_at)"
 )
 
 
@@ -104,16 +109,17 @@ class ClockWatch:
         self._reported_at = float("-inf")
 
     def start(self, stop: threading.Event) -> None:
-        """Until `stop`. The clock can be used at once."""
+        """Until `stop`. The clock can be used at once. Raises `DatabaseUnavailable`."""
         self.turn()
+        clear_away(self._database, self._role)
         threading.Thread(target=self._run, args=(stop,), name="fedyard-clock", daemon=True).start()
 
     def turn(self) -> None:
         """Measure, and report if it is time. Raises `DatabaseUnavailable`."""
         self._clock.measure()
         if self._clock.monotonic() - self._reported_at >= REPORT_EVERY_S:
-            self._reported_at = self._clock.monotonic()
             self._report()
+            self._reported_at = self._clock.monotonic()  # one that did not get through is made again the next time
 
     def _run(self, stop: threading.Event) -> None:
         while not wait_for(stop, MEASURE_EVERY_S):
@@ -123,6 +129,8 @@ class ClockWatch:
                 _log.warning("the database does not tell the time", extra=unit(error=str(error)))
             except Exception:  # noqa: BLE001 - a bug must not leave the hub to a clock that nobody looks after
                 _log.exception("the time was not asked for")
+        with suppress(DatabaseUnavailable):
+            sign_off(self._database, self._process, self._clock.now())
 
     def _report(self) -> None:
         offset = self._clock.offset()
@@ -150,10 +158,10 @@ def time_of(database: Database) -> Micros:
 
 
 def report(database: Database, reported: Reported, now: Micros) -> None:
-    """Put a process's report into its row; rows of processes that are gone for long go."""
+    """Put a process's report into its row; rows of processes that are gone for long go, but for a role's last one."""
     with database.connection():
         database.execute(_REPORT, (*reported, now))
-        database.execute("DELETE FROM process_clocks WHERE seen_at < %s", (now - _KEEP_REPORTS,))
+        database.execute(_FORGET, (now - _KEEP_REPORTS,))
 
 
 def reports(database: Database, now: Micros) -> list[Reported]:

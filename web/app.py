@@ -11,9 +11,10 @@ from typing import Any
 from flask import Flask, Request, Response, g, request
 from flask.globals import request_ctx
 
+from config.clock import Micros
 from config.logs import unit
 from config.structs import prepare_structs
-from storage import clocks
+from storage import clocks, presence
 from storage.database import DatabaseUnavailable
 from storage.signals import Announcement
 from storage.views import messages as views
@@ -103,6 +104,7 @@ def _assemble(hub: Hub) -> Web:
         readiness=Last(),
         signer=open_signer(Path(hub.settings.head_key_file), clock),
         clocks=Remembered(functools.partial(_trouble_of_clocks, hub), clock),
+        silent=Remembered(functools.partial(_silent, hub, clock.now()), clock),
     )
     hub.signals.subscribe(functools.partial(_heard, web), functools.partial(_lost, web))
     beats.start()
@@ -115,6 +117,16 @@ def _trouble_of_clocks(hub: Hub) -> str | None:
         return clocks.trouble(clocks.reports(hub.database, hub.clock.now()))
     except DatabaseUnavailable:
         return None
+
+
+def _silent(hub: Hub, begun_at: Micros) -> Mapping[str, str]:
+    """Processes that do not report, by part."""
+    if not hub.database.postgres:
+        return {}
+    try:
+        return presence.silent(presence.heard(hub.database), hub.clock.now(), begun_at)
+    except DatabaseUnavailable:
+        return {}
 
 
 def _heard(web: Web, announcement: Announcement) -> None:

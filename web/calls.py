@@ -57,9 +57,10 @@ class Web:
     kept: Kept
     inboxes: Gathering[Wanted, Found | None]
     transfers: Transfers
-    store_of_artifacts: Remembered
+    store_of_artifacts: Remembered[str]
     readiness: Last
-    clocks: Remembered
+    clocks: Remembered[str]
+    silent: Remembered[Mapping[str, str]]
     signer: Signer
 
     @property

@@ -9,6 +9,7 @@ from flask import Response
 from config.logs import unit
 from storage.database import DatabaseUnavailable
 from storage.history import read_history, recovered
+from storage.presence import STAND_BY
 from storage.views import commands
 from storage.views.resources import time_text
 from web.calls import Call, answer
@@ -28,17 +29,22 @@ def readyz(call: Call) -> Response:
     """The parts that a write passes through; 503 if one of them is down.
 
     What is wrong with a part names hosts and files: that is for admins, and for the log. Everybody else hears that it
-    is down. Where artifacts lie only costs transfers: without them everything else goes on.
+    is down. Where artifacts lie only costs transfers: without them everything else goes on. A process that is silent
+    beside one that does its work is named and stops nothing.
     """
     web = call.web
+    silent = web.silent.trouble() or {}
     troubles = {
         "database": _database_trouble(call),
         "broker": web.hub.publisher.ready(),
         "signals": web.hub.signals.ready(),
-        "decider": web.undecided.trouble(),
+        "decider": web.undecided.trouble() or silent.get("decider"),
+        "ticker": silent.get("ticker"),
+        "relay": silent.get("relay"),
         "clocks": web.clocks.trouble(),
     }
     ready = not any(troubles.values())
+    troubles["stand_by"] = silent.get(STAND_BY)
     troubles["artifacts"] = web.store_of_artifacts.trouble()
     history = _history(call)
     wrong = {part: trouble for part, trouble in troubles.items() if trouble}

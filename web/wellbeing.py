@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from config.clock import Clock
 
 FOR_S = 5.0
+T = TypeVar("T")
 
 
-class Remembered:
-    """The last answer, for some seconds. ask: one sentence on what is wrong, or None; it raises nothing.
+class Remembered(Generic[T]):
+    """The last answer, for some seconds. ask: what is wrong (a sentence, or one by part), or None; it raises nothing.
 
     One thread asks at a time; others meanwhile get what was answered before, so that no probe adds to the load of what
     is slow already.
     """
 
-    def __init__(self, ask: Callable[[], str | None], clock: Clock, for_s: float = FOR_S) -> None:
+    def __init__(self, ask: Callable[[], T | None], clock: Clock, for_s: float = FOR_S) -> None:
         self._ask = ask
         self._clock = clock
         self._for_s = for_s
         self._asking = threading.Lock()
         self._asked_at: float | None = None
-        self._answer: str | None = None
+        self._answer: T | None = None
 
-    def trouble(self) -> str | None:
+    def trouble(self) -> T | None:
         if not self._asking.acquire(blocking=self._asked_at is None):
             return self._answer
         try:

@@ -107,9 +107,10 @@ def test_reports_are_replaced_and_forgotten(database: Database) -> None:
     report(database, Reported("web@a:1", "web", 6), START + 30 * SECOND)
     assert [one.offset for one in reports(database, START + 30 * SECOND)] == [7, 6]
     assert [one.role for one in reports(database, START + 80 * SECOND)] == ["web"]
+    report(database, Reported("ticker@b:3", "ticker", 7), START + 2 * HOUR)
     report(database, Reported("web@a:1", "web", 6), START + 2 * HOUR)
     with database.connection():
-        assert database.all("SELECT process FROM process_clocks") == [("web@a:1",)]
+        assert database.all("SELECT process FROM process_clocks ORDER BY 1") == [("ticker@b:3",), ("web@a:1",)]
 
 
 def test_a_process_with_a_wrong_clock_has_postgresqls_time_and_says_so(postgres: PrivatePostgres) -> None:

@@ -6,13 +6,16 @@ import base64
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from config.clock import SECOND, SystemClock
+from ops.servers.postgres import PrivatePostgres
 from storage.clocks import Reported, report
-from tests.web.network import Network
+from tests.databases import lent_postgres
+from tests.web.network import Network, network
 from tests.web.test_refusals import slug
 from tests.web.test_waiting import message, until
 from web.app import release, web_of
@@ -246,7 +249,8 @@ def test_operators_see_how_it_goes(net: Network) -> None:
     assert net.stranger(None).get("/healthz").get_json() == {"status": "ok"}
     ready = net.stranger(None).get("/readyz")
     until(lambda: net.stranger(None).get("/readyz").status_code == 200)
-    assert set(ready.get_json()["parts"]) == {"database", "broker", "signals", "decider", "clocks", "artifacts"}
+    parts = ["database", "broker", "signals", "decider", "ticker", "relay", "clocks", "stand_by", "artifacts"]
+    assert list(ready.get_json()["parts"]) == parts
 
 
 def test_a_wrong_clock_shows_and_keeps_the_hub_from_being_ready(make_net: Callable[..., Network]) -> None:
@@ -259,6 +263,33 @@ def test_a_wrong_clock_shows_and_keeps_the_hub_from_being_ready(make_net: Callab
     ready = net.admin.get("/readyz")
     assert ready.status_code == 503
     assert "decider 31 s behind" in ready.get_json()["parts"]["clocks"]
+
+
+def test_a_decider_that_is_frozen_while_nobody_writes_is_named(postgres: PrivatePostgres, tmp_path: Path) -> None:
+    """Its place in a process of its own, nobody else would notice: no command waits."""
+    with lent_postgres(postgres) as url:
+        net = network(url, tmp_path)
+        now = SystemClock().now()
+        for process, silent_s in (("ticker@a:1", 0), ("relay@a:2", 0), ("decider@a:3", 31)):
+            report(net.database, Reported(process, process.partition("@")[0], 0), now - silent_s * SECOND)
+        ready = net.admin.get("/readyz")
+        assert (ready.status_code, ready.get_json()["status"]) == (503, "not ready")
+        assert "decider@a:3, was heard of 31 s ago" in ready.get_json()["parts"]["decider"]
+        assert net.stranger(None).get("/readyz").get_json()["parts"]["decider"] == "down"
+        net.close()
+
+
+def test_a_silent_stand_by_is_named_and_stops_nothing(postgres: PrivatePostgres, tmp_path: Path) -> None:
+    with lent_postgres(postgres) as url:
+        net = network(url, tmp_path)
+        now = SystemClock().now()
+        for process, silent_s in (("decider@a:3", 31), ("decider@b:4", 1)):
+            report(net.database, Reported(process, "decider", 0), now - silent_s * SECOND)
+        until(lambda: net.admin.get("/readyz").status_code == 200)
+        parts = net.admin.get("/readyz").get_json()["parts"]
+        assert parts["decider"] == "ok"
+        assert "decider@a:3, was heard of 3" in parts["stand_by"]
+        net.close()
 
 
 def test_commands_are_counted_by_kind_and_outcome(make_net: Callable[..., Network]) -> None:
