@@ -30,6 +30,7 @@ from broker.protocol.ids import Id
 from broker.protocol.records import Record, key_of
 from broker.protocol.sweeps import RevokeIssuedBy, RevokeTokensOf, Sweep
 from config.clock import Clock
+from config.faults import fault
 from config.logs import info_each, unit
 from storage.database import DatabaseUnavailable
 from storage.signals import Announcement, Decided, Tip
@@ -212,7 +213,7 @@ class Decider:
             self._publisher.send(follow_ups)
             self._store.forget_outbox(e.id for e in follow_ups)
         except (BrokerUnavailable, DatabaseUnavailable) as error:
-            _log.warning("follow-ups left to the relay", extra=unit(count=len(follow_ups), error=type(error).__name__))
+            _log.warning("follow-ups left to the relay", extra=unit(count=len(follow_ups), error=str(error)))
 
 
 def _told(envelope: Envelope, batch: Batch, size: int, spent_ms: float, now: Micros) -> tuple[str, dict[str, object]]:
@@ -303,13 +304,11 @@ class DecidingThread(WorkerThread):
                 continue
             except Exception as error:  # noqa: BLE001 - our bug: it must not take its neighbours along
                 if len(readable) > 1:
-                    _log.warning(
-                        "a batch failed; one by one", extra=unit(batch=len(readable), error=type(error).__name__)
-                    )
+                    _log.warning("a batch failed; one by one", extra=unit(batch=len(readable), **fault(error)))
                     for pair in readable:
                         self._decide([pair])
                 else:
-                    _log.error("a command failed", extra=unit(command=readable[0][1].id, error=type(error).__name__))
+                    _log.error("a command failed", extra=unit(command=readable[0][1].id, **fault(error)))
                     self._settle(readable[0][0], error)
                 return
             for message, envelope in readable:

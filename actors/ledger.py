@@ -45,7 +45,7 @@ class Ledger:
         try:
             return self._read_back() + self._write()
         except (StorageUnavailable, StorageFull, DatabaseUnavailable, BrokerUnavailable) as error:
-            _log.warning("the ledger of revocations waits", extra=unit(error=str(error) or type(error).__name__))
+            _log.warning("the ledger of revocations waits", extra=unit(error=str(error)))
             return 0
 
     def _read_back(self) -> int:

@@ -22,6 +22,7 @@ from typing import IO, Any, TypeVar
 from broker.messages import DramatiqMessage, wire_of
 from broker.port import BrokerUnavailable
 from config.clock import Clock
+from config.faults import in_a_line
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -236,13 +237,13 @@ class Journal:
 
     def _give_up(self, works: Sequence[tuple[Work[Any], Future[Any] | None]], error: Exception) -> None:
         """Whoever waits is told; what nobody waits for is tried again with the next write."""
-        logger.error("journal %s not written: %s", self.path, type(error).__name__)
+        logger.error("journal %s not written: %s", self.path, in_a_line(error))
         with self._changed:
             if not self._closing:
                 self._works[:0] = [(work, None) for work, future in works if future is None]
         for _, future in works:
             if future is not None:
-                future.set_exception(BrokerUnavailable(f"the journal cannot be written: {type(error).__name__}"))
+                future.set_exception(BrokerUnavailable("the journal cannot be written; the hub's log says why"))
 
 
 def entry_of(message: DramatiqMessage) -> Entry:

@@ -27,6 +27,7 @@ from broker.port import BrokerUnavailable, Sending
 from broker.protocol.commands import Envelope
 from broker.topology import TRANSIENT, declarations, parameters_of
 from config.clock import Clock, SystemClock
+from config.faults import in_a_line
 
 SEND_WITHIN_S = 2.0
 ATTEMPTS = 2
@@ -236,7 +237,7 @@ class GroupPublisher:
                 self._hold_connection()
             except Exception as error:
                 # The thread must outlive it, and whoever waits is told.
-                self._trouble = f"{self._place}: {type(error).__name__}"
+                self._trouble = f"{self._place}: {in_a_line(error)}"
                 logger.exception("the publishing thread starts anew")
             self._connection_gone()
 

@@ -27,6 +27,7 @@ from broker.publisher import GroupPublisher
 from broker.retries import ROUTE_OF_ACTOR, SafeRetries
 from broker.topology import TRANSIENT, declarations, parameters_of
 from config.clock import Clock, SystemClock
+from config.faults import in_a_line
 
 RESTART_DELAY_S = 0.5
 RETURN_PAUSE_S = 1.0
@@ -212,7 +213,7 @@ class RabbitConsumer(Consumer):
                 self._finish_callbacks()
                 self.connection.close()
         except Exception as error:  # noqa: BLE001 - see above
-            logger.info("%s: closing: %s", self.queue_name, type(error).__name__)
+            logger.info("%s: closing: %s", self.queue_name, in_a_line(error))
 
     def _lost(self, error: Exception) -> ConnectionClosed:
         cause = "the queue was deleted" if isinstance(error, StopIteration) else cause_of(error)

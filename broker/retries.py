@@ -20,6 +20,7 @@ from broker.messages import Delivery
 from broker.protocol.codec import Undecodable
 from broker.protocol.routes import ROUTES, Route
 from config.clock import Clock, SystemClock, jitter
+from config.faults import in_a_line
 
 LONGEST_DELAY_MS = 600_000
 """RabbitMQ takes back what was not acknowledged for 30 minutes: what waits longer waits in a table."""
@@ -61,7 +62,7 @@ class SafeRetries(Middleware):
         try:
             broker.enqueue(message.copy(), delay=delay)
         except Exception as error:  # noqa: BLE001 - whatever it is, the original must not be acknowledged
-            logger.warning("retry of %s not published (%s): back to its queue", message, type(error).__name__)
+            logger.warning("retry of %s not published (%s): back to its queue", message, in_a_line(error))
             message.to_return = True
 
 

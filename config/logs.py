@@ -11,6 +11,8 @@ from typing import Any, TextIO, TypeVar
 
 import msgspec
 
+from config.faults import fault
+
 _FIELDS = "unit"
 _MORE = "units"
 T = TypeVar("T")
@@ -78,7 +80,7 @@ class JsonLines(logging.Formatter):
         head = {"at": round(record.created, 6), "level": record.levelname, "role": self._role, "from": record.name}
         line = {**head, "what": record.getMessage(), **getattr(record, _FIELDS, {})}
         if record.exc_info and record.exc_info[0] is not None:
-            line["exception"] = record.exc_info[0].__name__
+            line.update(fault(record.exc_info[1]) if record.exc_info[1] else {"error": record.exc_info[0].__name__})
         more = getattr(record, _MORE, ())
         return b"\n".join([_encode(line), *(_encode({**head, "what": what, **facts}) for what, facts in more)]).decode()
 

@@ -70,7 +70,7 @@ def run(chosen: argparse.Namespace, environment: Mapping[str, str]) -> int:
     try:
         code: int = chosen.does_so(chosen, ours)
     except (StorageUnavailable, StorageFull) as error:
-        raise BackupError(f"the store of artifacts: {error or 'it is full'}") from None
+        raise BackupError(f"the store of artifacts: {error}") from None
     return code
 
 

@@ -160,7 +160,7 @@ def _trouble(api: str) -> str | None:
     except urllib.error.HTTPError as error:
         return _parts(error.read())
     except (OSError, http.client.HTTPException) as error:
-        return f"the web does not answer ({type(error).__name__})"
+        return f"the web does not answer ({getattr(error, 'reason', None) or error})"
 
 
 def _parts(answer: bytes) -> str:

@@ -7,6 +7,7 @@ that what is there needs no other record. The store of records knows artifacts, 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +16,8 @@ from broker.protocol.chunks import Chunk
 from broker.protocol.ids import Id
 from config.clock import Micros
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system says whose disk is full, or whose files may not be larger."""
 BLOCK_BYTES = 262_144
 """How much of a chunk is in memory at a time while it is handed out."""
 INTAKE_BYTES = 131_072
@@ -23,11 +26,11 @@ times; larger ones are not faster."""
 
 
 class StorageFull(Exception):
-    """No room is left; nothing of what was being written was kept."""
+    """No room is left; nothing of what was being written was kept. Says where, and what was said: for operators."""
 
 
 class StorageUnavailable(Exception):
-    """The store cannot be reached, or refuses; trying again later helps. Says what it said, never an address."""
+    """The store cannot be reached, or refuses; later it may not. Says where, and what was said: for operators."""
 
 
 class DigestMismatch(Exception):

@@ -11,7 +11,6 @@ leaves behind is a part like any other: the end of every chunk is checked by its
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -25,9 +24,11 @@ from pathlib import Path
 from broker.protocol.chunks import Chunk
 from broker.protocol.ids import Id, is_id
 from config.clock import draw_id
+from config.faults import of_the_system
 from storage.artifacts import (
     BLOCK_BYTES,
     INTAKE_BYTES,
+    NO_ROOM,
     DigestMismatch,
     OffsetMismatch,
     Reader,
@@ -38,7 +39,6 @@ from storage.artifacts import (
 
 FREE_BYTES = 67_108_864
 """With less it is not ready: sixteen chunks and it is full."""
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PARTS = "parts"
 _LEDGER = "ledger"
 _WHOLE = re.compile("([0-9]+)-([0-9a-f]{64})")
@@ -74,7 +74,7 @@ class FolderBlobs:
         folder = self._folder(artifact)
         found = [_WHOLE.fullmatch(path.name) for path in _paths(folder)]
         if found:
-            with _told():
+            with _told(folder):
                 _sync(folder)  # once for many chunks; a name that a crash takes away before is needed again, no more
         return {int(name[1]): name[2] for name in found if name}
 
@@ -86,12 +86,12 @@ class FolderBlobs:
 
     def read(self, artifact: Id, chunk: Chunk, start: int, end: int) -> Iterator[bytes]:
         path = self._folder(artifact) / f"{chunk.number}-{chunk.sha256}"
-        with _told():
+        with _told(path):
             try:
                 file = FileIO(path)
             except FileNotFoundError:
                 raise KeyError(chunk.number) from None
-        return _blocks(file, start, end)
+        return _blocks(path, file, start, end)
 
     def uploads(self, artifact: Id, chunks: Iterable[Chunk]) -> dict[int, str] | None:  # noqa: ARG002
         return None
@@ -105,11 +105,11 @@ class FolderBlobs:
             place = next(path for path in (self._root, *self._root.absolute().parents) if path.exists())
             room = os.statvfs(place)
         except OSError as error:
-            return f"the folder of artifacts: {error.strerror}"
+            return f"the folder of artifacts: {of_the_system(error)}"
         if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-            return "the folder of artifacts cannot be written"
+            return f"the folder of artifacts cannot be written: {place}"
         if room.f_bavail * room.f_frsize < self._free_bytes:
-            return f"the folder of artifacts has less than {self._free_bytes // 1_048_576} MiB left"
+            return f"the folder of artifacts has less than {self._free_bytes // 1_048_576} MiB left: {place}"
         return None
 
     def stored(self) -> Iterator[Stored]:
@@ -130,7 +130,7 @@ class FolderBlobs:
 
     def note(self, name: str) -> None:
         folder = self._root / _LEDGER
-        with _told():
+        with _told(folder):
             _make_folder(folder)
             file = os.open(folder / name, os.O_WRONLY | os.O_CREAT, 0o600)
             try:
@@ -159,7 +159,7 @@ class FolderBlobs:
         if start > there:
             raise OffsetMismatch(there)
         path = self._root / _PARTS / artifact / f"{chunk.number}-{draw_id()}"
-        with _told():
+        with _told(path):
             _make_folder(path.parent)
             file = FileIO(path, "x")
         with file:
@@ -169,7 +169,10 @@ class FolderBlobs:
                     part.copy(before, start)
                 yield part
             except (StorageFull, StorageUnavailable, OffsetMismatch):
-                path.unlink(missing_ok=True)
+                with suppress(
+                    OSError
+                ):  # what kept it from being written may keep it here, too; it is a part like any other
+                    path.unlink(missing_ok=True)
                 raise
 
     def _forget(self, artifact: Id, chunk: Chunk, part: _Part | None = None) -> None:
@@ -178,7 +181,7 @@ class FolderBlobs:
             if number != chunk.number or (part is not None and path == part.path):
                 continue
             if part is None or (_size(path) <= part.size and not _is_written(path)):
-                with _told():
+                with _told(path):
                     path.unlink(missing_ok=True)
 
 
@@ -190,7 +193,7 @@ class _Part:
         self.size = 0
         self._file = file
         self._hash = hashlib.sha256()
-        with _told():
+        with _told(path):
             fcntl.flock(file, fcntl.LOCK_EX)
 
     @property
@@ -211,7 +214,7 @@ class _Part:
 
     def copy(self, before: Path, size: int) -> None:
         """The first bytes of another part. Raises `OffsetMismatch` where it went away meanwhile."""
-        with _told():
+        with _told(before):
             try:
                 source = FileIO(before)
             except FileNotFoundError:
@@ -225,7 +228,7 @@ class _Part:
 
     def make_whole(self, target: Path) -> None:
         """Its bytes are durable before it has its name; the name is, once `have` has told it."""
-        with _told():
+        with _told(self.path):
             os.fsync(self._file.fileno())
             _make_folder(target.parent)
             try:
@@ -238,21 +241,22 @@ class _Part:
     def _write(self, block: bytes) -> None:
         self._hash.update(block)
         rest = memoryview(block)
-        with _told():
+        with _told(self.path):
             while rest:
                 rest = rest[self._file.write(rest) :]
         self.size += len(block)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What the system says, in the words of the port."""
+def _told(place: Path) -> Iterator[None]:
+    """What the system says, in the words of the port. place: what was worked on, where the system does not say it."""
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise StorageFull from None
-        raise StorageUnavailable(f"the folder of artifacts: {error.strerror}") from None
+        if error.filename is None:
+            error.filename = str(place)
+        said = f"the folder of artifacts: {of_the_system(error)}"
+        raise (StorageFull if error.errno in NO_ROOM else StorageUnavailable)(said) from None
 
 
 def _make_folder(folder: Path) -> None:
@@ -272,20 +276,20 @@ def _sync(folder: Path) -> None:
         os.close(opened)
 
 
-def _blocks(file: FileIO, start: int, end: int) -> Iterator[bytes]:
+def _blocks(path: Path, file: FileIO, start: int, end: int) -> Iterator[bytes]:
     with file:
         while start < end:
-            with _told():
+            with _told(path):
                 block = os.pread(file.fileno(), min(BLOCK_BYTES, end - start), start)
             if not block:
-                raise StorageUnavailable("the folder of artifacts: a chunk is shorter than it was")
+                raise StorageUnavailable(f"the folder of artifacts: a chunk is shorter than it was: {path}")
             start += len(block)
             yield block
 
 
 def _paths(folder: Path) -> list[Path]:
     """What lies in a folder; nothing where there is none."""
-    with _told():
+    with _told(folder):
         try:
             return [folder / name for name in sorted(os.listdir(folder))]  # noqa: PTH208 - names, not stat calls
         except (FileNotFoundError, NotADirectoryError):
@@ -294,7 +298,7 @@ def _paths(folder: Path) -> list[Path]:
 
 def _size(path: Path) -> int:
     """0 where it went away meanwhile."""
-    with _told():
+    with _told(path):
         try:
             return path.stat().st_size
         except FileNotFoundError:
@@ -302,7 +306,7 @@ def _size(path: Path) -> int:
 
 
 def _changed_at(folder: Path) -> int:
-    with _told():
+    with _told(folder):
         try:
             return folder.stat().st_mtime_ns // 1000
         except FileNotFoundError:
@@ -311,7 +315,7 @@ def _changed_at(folder: Path) -> int:
 
 def _is_written(path: Path) -> bool:
     """True if its writer lives: the lock goes with it."""
-    with suppress(FileNotFoundError), path.open("rb") as file:
+    with _told(path), suppress(FileNotFoundError), path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -320,5 +324,5 @@ def _is_written(path: Path) -> bool:
 
 
 def _remove(folder: Path) -> None:
-    with _told(), suppress(FileNotFoundError):
+    with _told(folder), suppress(FileNotFoundError):
         shutil.rmtree(folder)

@@ -24,9 +24,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from broker.protocol.chunks import Chunk
 from broker.protocol.ids import Id, is_id
 from config.clock import SECOND, Clock
+from config.faults import of_the_system
 from storage.artifacts import (
     BLOCK_BYTES,
     INTAKE_BYTES,
+    NO_ROOM,
     DigestMismatch,
     OffsetMismatch,
     Reader,
@@ -71,7 +73,7 @@ class S3Blobs:
     def put(self, artifact: Id, chunk: Chunk, content: Reader, *, start: int, length: int) -> int:
         if start:
             raise OffsetMismatch(0)
-        with tempfile.TemporaryFile() as file:
+        with _spooled() as file:
             if _spool(content, file, length) < chunk.size_bytes:
                 return 0
             if _digest(file) != chunk.sha256:
@@ -117,7 +119,7 @@ class S3Blobs:
             with _told():
                 self._asked.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
         except (StorageUnavailable, StorageFull) as error:
-            return str(error) or "the bucket of artifacts is full"
+            return str(error)
         return None
 
     def stored(self) -> Iterator[Stored]:
@@ -174,17 +176,18 @@ class S3Blobs:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """What boto3 and the server say, in the words of the port, without addresses."""
+    """What boto3 and the server say, in the words of the port. Presigned addresses are no part of it."""
     try:
         yield
     except ClientError as error:
         if _code(error) in _NO_ROOM:
-            raise StorageFull from None
+            raise StorageFull(f"the bucket of artifacts: {_code(error)}") from None
         if _code(error) == "BadDigest":
             raise DigestMismatch from None
         raise StorageUnavailable(f"the bucket of artifacts: {_code(error)}") from None
     except BotoCoreError as error:
-        raise StorageUnavailable(f"the bucket of artifacts: {type(error).__name__}") from None
+        said = f"{type(error).__name__} ({_first_line(error)})"
+        raise StorageUnavailable(f"the bucket of artifacts: {said}") from None
 
 
 def _code(error: ClientError) -> str:
@@ -193,6 +196,26 @@ def _code(error: ClientError) -> str:
 
 def _sum(chunk: Chunk) -> str:
     return base64.b64encode(bytes.fromhex(chunk.sha256)).decode()
+
+
+def _first_line(error: BotoCoreError) -> str:
+    """Without a query, which may hold a signature."""
+    return (str(error).strip().splitlines() or [""])[0].partition("?")[0][:200]
+
+
+def _spooled() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise _not_spooled(error) from None
+
+
+def _not_spooled(error: OSError) -> StorageFull | StorageUnavailable:
+    """The hub's own disk: a chunk passes over it on its way to the bucket."""
+    if error.filename is None:
+        error.filename = tempfile.gettempdir()
+    said = f"the temporary folder of the hub: {of_the_system(error)}"
+    return (StorageFull if error.errno in NO_ROOM else StorageUnavailable)(said)
 
 
 def _spool(content: Reader, file: IO[bytes], length: int) -> int:
@@ -208,8 +231,8 @@ def _spool(content: Reader, file: IO[bytes], length: int) -> int:
         try:
             file.write(block)
             file.flush()
-        except OSError:
-            raise StorageFull from None
+        except OSError as error:
+            raise _not_spooled(error) from None
         taken += len(block)
     return taken
 

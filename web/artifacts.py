@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -21,7 +22,8 @@ from broker.protocol.chunks import (
 from broker.protocol.commands import CompleteArtifact, DeclareArtifact, DeleteArtifact
 from broker.protocol.ids import Id
 from broker.protocol.states import ArtifactState
-from storage.artifacts import DigestMismatch, OffsetMismatch
+from config.logs import unit
+from storage.artifacts import DigestMismatch, OffsetMismatch, StorageUnavailable
 from storage.views import artifacts as views
 from storage.views.resources import Artifact, ArtifactAbout, ArtifactChunks
 from storage.views.sight import Listed
@@ -33,6 +35,8 @@ from web.operations import EVERYBODY, SITES, Operation
 from web.results import ChunkBegun, Completed, Declared, Deleted
 from web.transfers import Incoming, Place, blocks, range_of
 from web.writing import write
+
+log = logging.getLogger(__name__)
 
 UPLOADS_AT_ONCE = 100
 """Presigned addresses in one answer."""
@@ -177,6 +181,7 @@ def read(call: Call) -> Response:
     stack = ExitStack()
     place = stack.enter_context(call.web.transfers.place("out", call.caller.subject))
     content = _handed_out(call, ident, found, range(start, end), stack, place)
+    content = _going_on(next(content, b""), content, ident)  # what cannot be read at all is a problem, no empty answer
     response = Response(content, 200 if wanted is None else 206, headers, content_type=OCTETS)
     response.call_on_close(stack.close)
     return response
@@ -193,7 +198,7 @@ def _handed_out(
     authorization, monotonic = call.request.headers.get("Authorization"), call.web.hub.clock.monotonic
     with stack:
         looked_at = monotonic()
-        for block in blocks(whole, span.start, span.stop, partial(call.web.hub.blobs.read, ident)):
+        for block in blocks(whole, span.start, span.stop, partial(_chunk_of, call, ident, place)):
             if monotonic() - looked_at >= RIGHTS_EVERY_S:
                 if not _still_readable(call, ident, authorization):
                     place.outcome = "refused"
@@ -202,6 +207,26 @@ def _handed_out(
             call.web.transfers.count("out", len(block))
             yield block
         place.outcome = "whole"
+
+
+def _chunk_of(call: Call, ident: Id, place: Place, chunk: Chunk, start: int, end: int) -> Iterator[bytes]:
+    """Raises `Refused` where the records know a chunk that the store lacks."""
+    try:
+        return call.web.hub.blobs.read(ident, chunk, start, end)
+    except KeyError:
+        place.outcome = "failed"
+        log.warning("a chunk is missing in the store", extra=unit(artifact=ident, chunk=chunk.number))
+        detail = f"chunk {chunk.number} of artifact {ident} is missing in the hub's store; tell its operator"
+        raise Refused(409, "not_stored", detail) from None
+
+
+def _going_on(first: bytes, rest: Iterator[bytes], ident: Id) -> Iterator[bytes]:
+    """Once the answer has begun there is no other way to say that a chunk cannot be read than to end it too early."""
+    yield first
+    try:
+        yield from rest
+    except (StorageUnavailable, Refused) as error:
+        log.warning("an artifact is handed out in part", extra=unit(artifact=ident, detail=str(error)))
 
 
 def _still_readable(call: Call, ident: Id, authorization: str | None) -> bool:

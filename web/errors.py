@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from broker.port import BrokerUnavailable, TooLarge
 from config.clock import jitter
+from config.faults import fault
 from config.logs import unit
 from storage.artifacts import StorageFull, StorageUnavailable
 from storage.database import DatabaseUnavailable
@@ -110,7 +111,8 @@ def answer_to(error: Exception) -> Response:
         case Refused():
             refused = error
         case BrokerUnavailable():
-            detail = f"{error}; try again, with the same Idempotency-Key"
+            log.warning("broker unavailable", extra=unit(detail=str(error)))
+            detail = "the broker cannot be reached; try again, with the same Idempotency-Key"
             refused = busy("broker_unavailable", detail, error.retry_after_s)
         case TooLarge():
             refused = Refused(413, "too_large", "the command is larger than its queue takes; send less at once")
@@ -121,13 +123,13 @@ def answer_to(error: Exception) -> Response:
             log.warning("storage unavailable", extra=unit(detail=str(error)))
             refused = busy("storage_unavailable", "the store of artifacts cannot be reached; try again", 3)
         case StorageFull():
-            log.error("storage full", extra=unit())
+            log.error("storage full", extra=unit(detail=str(error)))
             detail = "the hub's store of artifacts is full and kept nothing of this; tell its operator, and try later"
             refused = Refused(507, "storage_full", detail)
         case HTTPException():
             refused = _of_http(error)
         case _:
-            log.error("internal error", extra=unit(error=type(error).__name__, at=_place(error)))
+            log.error("internal error", extra=unit(**fault(error)))
             refused = Refused(500, "internal", "this is a bug of the hub; its log says more")
     return refused.response()
 
@@ -143,14 +145,3 @@ def _of_http(error: HTTPException) -> Refused:
             return Refused(413, "too_large", "the body is larger than the hub takes")
         case _:
             return Refused(400, "malformed", "the request cannot be read")
-
-
-def _place(error: Exception) -> list[str]:
-    """Where it was raised: files and lines, without values."""
-    places = []
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        places.append(f"{code.co_filename}:{trace.tb_lineno} {code.co_name}")
-        trace = trace.tb_next
-    return places[-6:]

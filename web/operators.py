@@ -45,7 +45,7 @@ def readyz(call: Call) -> Response:
     }
     ready = not any(troubles.values())
     troubles["stand_by"] = silent.get(STAND_BY)
-    troubles["artifacts"] = web.store_of_artifacts.trouble()
+    troubles["artifacts"] = web.store_of_artifacts.trouble() or web.transfers.trouble()
     history = _history(call)
     wrong = {part: trouble for part, trouble in troubles.items() if trouble}
     if web.readiness.changed(wrong) and wrong:

@@ -12,13 +12,14 @@ from flask import Request
 
 from broker.protocol.chunks import CHUNK_BYTES, Chunk
 from broker.protocol.commands import Subject
-from storage.artifacts import INTAKE_BYTES
+from storage.artifacts import INTAKE_BYTES, StorageFull, StorageUnavailable
 from web.errors import Refused, busy
 from web.shares import Places
 
 AGAIN_S = 2.0
 
 Direction = Literal["in", "out"]
+_WAYS: dict[Direction, str] = {"in": "could not be written", "out": "could not be read"}
 Outcome = Literal["whole", "cut", "refused", "failed", "no_place"]
 """whole: all that was announced or asked for. cut: the other side went away. refused: the caller's fault. failed: ours,
 or the store's."""
@@ -42,11 +43,17 @@ class Transfers:
         self._places = Places("transfers", cap, cap if each is None else each, lambda: _too_many(cap))
         self._occupied = occupied
         self._lock = threading.Lock()
+        self._failing: dict[Direction, str] = {}
         self.under_way: dict[Direction, int] = dict.fromkeys(get_args(Direction), 0)
         self.moved_bytes: dict[Direction, int] = dict.fromkeys(get_args(Direction), 0)
         self.ended: dict[tuple[Direction, Outcome], int] = {
             (direction, outcome): 0 for direction in get_args(Direction) for outcome in get_args(Outcome)
         }
+
+    def trouble(self) -> str | None:
+        """What the store said when the last transfer in or out failed; None once one was whole."""
+        said = [f"the last chunk {_WAYS[way]}: {text}" for way, text in sorted(self._failing.items())]
+        return "; ".join(said) or None
 
     @property
     def refused(self) -> int:
@@ -68,11 +75,16 @@ class Transfers:
         place = Place(direction)
         try:
             yield place
+            if place.outcome == "whole":
+                self._failing.pop(direction, None)
         except Refused:
-            place.outcome = "refused"
+            if place.outcome == "cut":
+                place.outcome = "refused"
             raise
-        except Exception:
+        except Exception as error:
             place.outcome = "failed"
+            if isinstance(error, StorageFull | StorageUnavailable):
+                self._failing[direction] = str(error)
             raise
         finally:
             self._places.leave(by)

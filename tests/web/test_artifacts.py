@@ -254,8 +254,43 @@ def test_operators_see_that_the_store_is_away(make_net: Callable[..., Network], 
     (tmp_path / "file").touch()
     net = make_net(artifacts_url=f"file:///{tmp_path}/file/below")
     ready = net.admin.get("/readyz")
-    assert ready.get_json()["parts"]["artifacts"] == "the folder of artifacts cannot be written"
+    assert ready.get_json()["parts"]["artifacts"] == f"the folder of artifacts cannot be written: {tmp_path}/file"
     assert (ready.status_code, ready.get_json()["status"]) == (200, "ready")
+
+
+def test_a_chunk_that_cannot_be_written_or_read_is_told_to_each_in_his_words(
+    make_net: Callable[..., Network], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plain sentence for the caller; file and the system's words for the log, and an admin, until it works again."""
+    yard = Yard(make_net(artifacts_url=f"file:///{tmp_path}"))
+    artifact = declare(yard.one, yard.project)
+    drawer = tmp_path / artifact[:2]
+    drawer.write_bytes(b"in the way")
+    refused = put(yard.one, artifact, 0, SMALL)
+    assert refusal(refused) == (503, "storage_unavailable")
+    assert refused.get_json()["detail"] == "the store of artifacts cannot be reached; try again"
+    told = f"the folder of artifacts: File exists: {drawer}"
+    assert told in caplog.records[-1].unit["detail"]  # type: ignore[attr-defined]
+    said = yard.net.admin.get("/readyz").get_json()
+    assert said["status"] == "ready"
+    assert said["parts"]["artifacts"].startswith(f"the last chunk could not be written: {told}")
+    assert yard.one.get("/readyz").get_json()["parts"]["artifacts"] == "down"
+    drawer.unlink()
+    assert put(yard.one, artifact, 0, SMALL).status_code == 204
+    assert yard.net.admin.get("/readyz").get_json()["parts"]["artifacts"] == "ok"
+
+
+def test_a_stored_chunk_that_cannot_be_read_is_a_problem_and_no_empty_answer(
+    make_net: Callable[..., Network], tmp_path: Path
+) -> None:
+    yard = Yard(make_net(artifacts_url=f"file:///{tmp_path}"))
+    artifact = upload(yard.one, yard.project)
+    [chunk] = (tmp_path / artifact[:2] / artifact).iterdir()
+    chunk.unlink()
+    assert refusal(read(yard.one, artifact)) == (409, "not_stored")
+    chunk.mkdir()
+    assert refusal(read(yard.one, artifact)) == (503, "storage_unavailable")
+    assert f"Is a directory: {chunk}" in yard.net.admin.get("/readyz").get_json()["parts"]["artifacts"]
 
 
 def counted(net: Network) -> dict[str, float]:
@@ -294,8 +329,7 @@ def test_operators_see_what_moves(make_net: Callable[..., Network]) -> None:
     assert counted(net) == expected
     (chunk,) = Path(yard.folder, "artifacts", artifact[:2], artifact).iterdir()
     chunk.unlink()
-    with pytest.raises(KeyError):
-        assert read(yard.one, artifact).data
+    assert refusal(read(yard.one, artifact)) == (409, "not_stored")
     assert counted(net) == expected | {'s_total{direction="out",outcome="failed"}': 1.0}
 
 
