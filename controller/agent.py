@@ -54,7 +54,6 @@ KEYS_CHANGE = ("key_changed", "member_admitted", "member_left", "member_declined
 """Notices after which a project's directory is asked for again."""
 KEY_WITHIN_S = 10.0
 """How long work waits for the first key to be published, so that what comes of it can be sealed to this site."""
-UNAUTHORIZED = 401
 FAULT_PAUSE_S = 2.0
 FAULT_PAUSE_AT_MOST_S = 60.0
 """Before a thread that met with what nobody expected (a full disk, a fault of ours) goes on; doubled each time."""
@@ -64,7 +63,7 @@ JOIN_AT_MOST_S = 30.0
 
 def ends_agent(error: BaseException) -> bool:
     """True for what an agent must not go on after: another site's identity was swapped, or the hub knows it no more."""
-    unknown = isinstance(error, Refused) and error.status == UNAUTHORIZED
+    unknown = isinstance(error, Refused) and error.token_unknown
     return unknown or isinstance(error, Changed) or not isinstance(error, Exception)
 
 
@@ -317,7 +316,7 @@ class Agent:
             except Unavailable as error:
                 self._log("hub unavailable", detail=str(error))
             except Refused as error:
-                if error.status == UNAUTHORIZED:
+                if error.token_unknown:
                     raise
                 self._log("keys refused", reason=error.slug, detail=error.detail)
             ask = self._clock.wait(self._poked, TEND_EVERY_S)

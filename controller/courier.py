@@ -372,7 +372,7 @@ class Courier:
         except Unacceptable as error:
             raise Diverted(str(error)) from None
         except Refused as error:
-            if error.status == UNAUTHORIZED:
+            if error.token_unknown:
                 raise
             raise Gone(f"artifact {artifact_id} cannot be had: {error.slug}") from None
         except Unavailable:
@@ -389,7 +389,6 @@ class Courier:
         return target
 
 
-UNAUTHORIZED = 401
 ARTIFACT_KINDS = ("initial", "update", "model", "log", "result")
 _NOWHERE = Path()
 _OVERHEAD_BYTES = 1_048_576

@@ -22,7 +22,6 @@ CHUNK_TRIES = 3
 """How often a chunk may come with other bytes than declared."""
 PRIVATE = 0o600
 PARTIAL = 206
-FORBIDDEN = 403
 
 
 class Damaged(HubError):
@@ -68,7 +67,7 @@ class Download:
                 self._read(about, come)
             except Refused as refused:  # addresses beside the hub are good for a while
                 refusals += 1
-                if about.downloads is None or refused.status != FORBIDDEN or refusals > CHUNK_TRIES:
+                if about.downloads is None or not refused.forbidden or refusals > CHUNK_TRIES:
                     raise
                 about = _again(self._client.artifact(self._id), about)
                 self._client.pause(PAUSE_FIRST_S)

@@ -18,6 +18,16 @@ class Refused(HubError):
         self.detail = problem.detail or problem.title
         super().__init__(f"{call}: {status} {self.slug}: {self.detail}")
 
+    @property
+    def token_unknown(self) -> bool:
+        """401: the token is not in force. After a restore it may be, once the hub has recovered."""
+        return self.status == 401
+
+    @property
+    def forbidden(self) -> bool:
+        """403: not, or no longer, allowed; of a presigned address: it has expired."""
+        return self.status == 403
+
 
 class Unavailable(HubError):
     """Gave up after a stated time; the write may have been done all the same, its key makes a repeat harmless.

@@ -30,7 +30,6 @@ WAITING_AT_MOST_BYTES = 1_048_576
 """Of text that is not on disk yet, for each task run; more is dropped, and counted."""
 KIND = "log"
 TRIES = 5
-UNAUTHORIZED = 401
 ALL = 2**62
 
 
@@ -121,7 +120,7 @@ class Logs:
                     piece.run_id, piece.task_seq, self._courier.site_id, piece.seq, [body], round_=piece.round
                 )
             except Refused as error:
-                if error.status == UNAUTHORIZED:
+                if error.token_unknown:
                     raise
                 if error.slug in SEAL_ANEW and not last:
                     self._courier.forget(piece.project_id)

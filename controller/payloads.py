@@ -29,7 +29,6 @@ from controller.state import LeftOut, Made, Outgoing, State
 from controller.trust import Changed
 from controller.wire import Metrics, Uuid
 
-UNAUTHORIZED = 401
 KEY_TRIES = 15
 KEY_PAUSE_S = 2.0
 """How often, and after which pause, a missing key is asked for again: its agent may just be starting."""
@@ -264,7 +263,7 @@ class Payloads:
         try:
             return self._patience.asked(entry, lambda: self._client.message(message_id))
         except Refused as error:
-            if error.status == UNAUTHORIZED:
+            if error.token_unknown:
                 raise
             return None
 

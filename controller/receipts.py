@@ -20,7 +20,6 @@ from controller.hub_errors import Refused, Unavailable
 from controller.sealing import Origin, receipt_of
 from controller.state import Receipt, State
 
-UNAUTHORIZED = 401
 PAUSE_FIRST_S = 5.0
 PAUSE_AT_MOST_S = 300.0
 """Between tries to report what is missing, while the hub cannot be reached."""
@@ -109,7 +108,7 @@ class Receipts:
                 self._pause = min(2 * self._pause, PAUSE_AT_MOST_S)
                 return
             except Refused as error:
-                if error.status == UNAUTHORIZED:
+                if error.token_unknown:
                     raise
                 self._log("missing receipt refused", run=receipt.run_id, round=receipt.round, detail=error.detail)
                 self._state.receipt_told(receipt, "refused")

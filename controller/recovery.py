@@ -32,7 +32,6 @@ CLAIMED_AT_MOST = 8_000_000_000_000_000
 """The largest number in a claim: the hub takes some more, and has to count on above it."""
 READ_AFTER_AT_MOST = CLAIMED_AT_MOST + 500_000_000_000_000
 TASK_SEQ_AT_MOST = 1_000_000_000
-UNAUTHORIZED = 401
 _MODELS = ("aggregated", "aggregation_failed")
 
 
@@ -106,7 +105,7 @@ class Recovery:
         try:
             send()
         except Refused as error:
-            if error.status == UNAUTHORIZED:
+            if error.token_unknown:
                 raise
             self._log("not taken again", reason=error.slug)
             return False

@@ -49,7 +49,6 @@ from controller.tasks.packed import save
 from controller.trust import Changed
 from controller.wire import Number, Seq, Text, Undecodable, Uuid, decode
 
-UNAUTHORIZED = 401
 SEAL_TRIES = 5
 """How often a payload is sealed anew because a key changed in between."""
 REASON_AT_MOST = 500
@@ -209,7 +208,7 @@ class Steps:
             self._log("not opened", entry=entry.seq, reason=error.slug, detail=error.fact)
             return f"not opened: {error.slug}"
         except Refused as error:
-            if error.status == UNAUTHORIZED:
+            if error.token_unknown:
                 raise
             return f"refused: {error.slug}"
         return "done"
@@ -226,7 +225,7 @@ class Steps:
         except (Halted, Unavailable, Changed):
             raise
         except Exception as error:
-            if isinstance(error, Refused) and error.status == UNAUTHORIZED:
+            if isinstance(error, Refused) and error.token_unknown:
                 raise
             self._log("seat not failed", entry=entry.seq, error=type(error).__name__, at=place_of(error))
         return outcome
@@ -267,7 +266,7 @@ class Steps:
         except Overtaken:
             pass
         except Refused as error:
-            if error.status == UNAUTHORIZED:
+            if error.token_unknown:
                 raise
         return f"not served: {refusal.slug}"
 
@@ -347,7 +346,7 @@ class Steps:
         except SealError as error:
             self._refuse_payload(entry, error)
         except Refused as error:
-            if error.status in (*NOT_NOW, UNAUTHORIZED):
+            if error.token_unknown or error.status in NOT_NOW:
                 raise
             self._report(entry, "fail", reason=f"the hub refused the update: {error.slug}")
 
@@ -373,7 +372,7 @@ class Steps:
             if isinstance(error, Changed):
                 raise
         except Refused as error:
-            if error.status in (*NOT_NOW, UNAUTHORIZED):
+            if error.token_unknown or error.status in NOT_NOW:
                 raise
             failure = f"the hub refused the model: {error.slug}"
         self._send(entry, self._keep(entry, _NO_MODEL, {"failure": failure, **_without(left_out)}))

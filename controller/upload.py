@@ -30,7 +30,6 @@ PIECES_BETWEEN_CUTS = 50
 """Of each of the chunks that are on their way; a cut is seen by all of them."""
 TELLING_BYTES = 1_048_576
 """Where so much was sent of a request that was cut, and nothing is kept, something on the way holds requests back."""
-FORBIDDEN = 403
 COMPLETE_TRIES = 3
 EXPIRED_TRIES = 3
 VAIN_TRIES = 5
@@ -177,7 +176,7 @@ class Upload:
                 self._put_all(artifact_id, chunks)
             except Refused as refused:
                 refusals += 1
-                if chunks.uploads is None or refused.status != FORBIDDEN or refusals > COMPLETE_TRIES:
+                if chunks.uploads is None or not refused.forbidden or refusals > COMPLETE_TRIES:
                     raise
                 self._ended.clear()
             chunks = self._client.artifact_chunks(artifact_id)
