@@ -223,7 +223,7 @@ class Calls:
                 return response
             content = self._content(response, PROBLEM_LIMIT_BYTES) or b""
         except urllib3.exceptions.HTTPError as error:
-            raise Passing(f"no answer ({type(error).__name__})") from None
+            raise Passing(f"no answer ({sort_of(error)})") from None
         call = f"{method} {where.split('?', 1)[0]}"
         if response.status in REFUSED and response.status not in TRY_AGAIN:
             raise Refused(call, response.status, _problem(content))
@@ -292,7 +292,7 @@ class Calls:
             content = self._content(response, limit)
         except urllib3.exceptions.HTTPError as error:
             raise Passing(
-                f"no answer from {self.hub} ({_sort(error)}): is the hub up, and is that its address?"
+                f"no answer from {self.hub} ({sort_of(error)}): is the hub up, and is that its address?"
             ) from None
         self._compare_clocks(response.headers.get("Date", ""))
         if content is None:
@@ -344,7 +344,7 @@ def _with_query(path: str, query: Mapping[str, object]) -> str:
     return f"{path}?{urlencode(said)}" if said else path
 
 
-def _sort(error: urllib3.exceptions.HTTPError) -> str:
+def sort_of(error: urllib3.exceptions.HTTPError) -> str:
     """What kept an answer away, in words."""
     if isinstance(error, urllib3.exceptions.NewConnectionError):
         return "no connection"

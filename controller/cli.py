@@ -23,7 +23,6 @@ from controller.cli_common import (
     project_named,
     run_named,
     silent,
-    table_of,
     unexpected,
 )
 from controller.cli_projects import joins_of
@@ -33,9 +32,10 @@ from controller.consents import UNKNOWN, NotChosen
 from controller.forgiving import forgive
 from controller.hub_errors import HubError, Refused
 from controller.keys import fingerprint, words
+from controller.listing import Listing, terminal
 from controller.notices import told
 from controller.seal_errors import IdentityChanged, SealError
-from controller.shown import plain_output, terminal
+from controller.shown import plain_output
 from controller.site import Settings, SiteError, client_to
 from controller.state import KEEP_ENTRIES, State
 from controller.stopping import on_stop_signal
@@ -156,7 +156,7 @@ def _inbox(chosen: argparse.Namespace) -> None:
         _read(state, chosen.read)
         return
     site_id = folder_of(chosen).site_id()
-    table, sentences = table_of("seq", "at", "kind", "run", "round", "message"), []
+    table, sentences = Listing("seq", "at", "kind", "run", "round", "message", ids=("seq", "run")), []
     for entry in state.latest(chosen.count):
         message = "" if entry.message is None else f"{entry.message.kind}, {entry.message.size_bytes} bytes"
         if entry.message is not None and (body := state.body(entry.message.id)) is not None:
@@ -173,7 +173,7 @@ def _inbox(chosen: argparse.Namespace) -> None:
         when = datetime.fromtimestamp(recovered_at / 1_000_000, UTC).isoformat(timespec="seconds")
         sentences.append(f"the hub was restored, and this site recovered, {when}: numbers have jumped since")
     state.close()
-    terminal().print(table)
+    table.print()
     for sentence in sentences:
         print(sentence)
 
@@ -234,18 +234,16 @@ def _run_show(chosen: argparse.Namespace) -> None:
     client = client_of(folder_of(chosen))
     if chosen.run:
         run = client.run(run_named(client, chosen.run).id)
-        from controller.show import run_table  # noqa: PLC0415 - rich is heavy, and an agent has no use for it
+        from controller.show import print_run  # noqa: PLC0415 - rich is heavy, and an agent has no use for it
 
-        terminal().print(run_table(run, names_of(client)))
-        if run.detail:
-            print(run.detail)
+        print_run(client, run, names_of(client), terminal())
         return
     projects = {project.id: project.name for project in client.projects()}
-    table = table_of("run", "attempt", "state", "reason", "id")
+    table = Listing("run", "attempt", "state", "reason", "id", ids=("run", "id"))
     for run in client.runs():
         name = f"{projects.get(run.project_id, run.project_id)}/{run.number}"
         table.add_row(name, str(run.attempt), run.state, run.reason, run.id)
-    terminal().print(table)
+    table.print()
 
 
 def _run_watch(chosen: argparse.Namespace) -> int:
@@ -285,14 +283,14 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--queue", action="store_true", help="wait if another run lives")
     start.add_argument("--watch", action="store_true")
     stop = command(runs, "stop", "stop a run", _run_stop)
-    stop.add_argument("run", metavar="RUN", help="PROJECT/NUMBER or the run's id")
+    stop.add_argument("run", metavar="RUN", help="PROJECT/NUMBER, the run's id, or how that begins")
     stop.add_argument("--reason", default="")
     restart = command(runs, "restart", "a new attempt of a run", _run_restart)
-    restart.add_argument("run", metavar="RUN", help="PROJECT/NUMBER or the run's id")
+    restart.add_argument("run", metavar="RUN", help="PROJECT/NUMBER, the run's id, or how that begins")
     restart.add_argument("--from", dest="start_from", choices=("reached", "start"), default="reached")
     restart.add_argument("--watch", action="store_true")
     show = command(runs, "show", "a run, or all of them", _run_show)
-    show.add_argument("run", metavar="RUN", nargs="?", help="PROJECT/NUMBER or the run's id")
+    show.add_argument("run", metavar="RUN", nargs="?", help="PROJECT/NUMBER, the run's id, or how that begins")
     command(runs, "watch", "follow a run until it is finished", _run_watch).add_argument("run", metavar="RUN")
     return parser
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sqlite3
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,10 +24,12 @@ from controller.state import State
 from controller.tasks import TaskError
 from controller.transfer import Transfer
 
-if TYPE_CHECKING:  # rich is heavy, and an agent has no use for it
-    from controller.shown_table import ShownTable
-
 NOWHERE = Path()
+ID_LENGTH = 36
+BEGINS_ID = re.compile("[0-9a-f-]{4,35}")
+"""How an id may be said in short."""
+SHOWN = 10
+"""Of the runs that a short id may mean."""
 
 
 class UsageError(Exception):
@@ -106,23 +108,31 @@ def projects_called(client: Client, name: str) -> list[Project]:
 
 
 def run_named(client: Client, text: str) -> Run:
-    """A run by its id, or by its project and number; then its last attempt."""
+    """A run by its id, by a beginning of its id, or by its project and number; then its last attempt."""
     name, slash, number = text.rpartition("/")
     if not slash:
-        return client.run(text)
+        return client.run(_id_of_run(client, text))
     runs = [r for r in client.runs(project_id=project_named(client, name).id) if str(r.number) == number]
     if not runs:
         raise UsageError(f"project {name!r} has no run {number}")
     return max(runs, key=lambda run: run.attempt)
 
 
-def table_of(*headings: str) -> ShownTable:
-    from controller.shown_table import ShownTable  # noqa: PLC0415 - see above
-
-    table = ShownTable()
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    return table
+def _id_of_run(client: Client, text: str) -> str:
+    """Raises `UsageError` if no run that this site may see has an id that begins so, or several have."""
+    said = text.lower()
+    if len(said) == ID_LENGTH:
+        return said
+    if not BEGINS_ID.fullmatch(said):
+        raise UsageError(f"{text!r} names no run: say PROJECT/NUMBER, its id, or how its id begins (4 characters)")
+    found = [run for run in client.runs() if run.id.startswith(said)]
+    if len(found) == 1:
+        return found[0].id
+    if not found:
+        raise UsageError(f"there is no run whose id begins with {said}, or this site may not see it")
+    which = ", ".join(f"{run.id} (number {run.number}, attempt {run.attempt}, {run.state})" for run in found[:SHOWN])
+    more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    raise UsageError(f"the ids of {len(found)} runs begin with {said}: {which}{more}; say more of it")
 
 
 def command(

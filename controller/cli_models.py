@@ -7,12 +7,12 @@ import tempfile
 from pathlib import Path
 
 from controller import answers as a
-from controller.cli_common import UsageError, client_of, command, courier_of, folder_of, project_named, table_of
+from controller.cli_common import UsageError, client_of, command, courier_of, folder_of, project_named
 from controller.client import Client
 from controller.courier import Courier
+from controller.listing import Listing
 from controller.seal_errors import Gone, NotRecipient
 from controller.sealing import Address
-from controller.shown import terminal
 from controller.tasks.packed import write
 
 DIGITS_SHOWN = 16
@@ -47,7 +47,7 @@ def _models(chosen: argparse.Namespace) -> None:
 
 def _print(client: Client, project: a.Project, models: list[a.Model]) -> None:
     runs = {run.id: f"{run.number}.{run.attempt}" for run in client.runs(project_id=project.id)}
-    table = table_of("version", "run", "task", "round", "at", "bytes", "digest", "metrics")
+    table = Listing("version", "run", "task", "round", "at", "bytes", "digest", "metrics")
     for model in models:
         table.add_row(
             str(model.version),
@@ -59,7 +59,7 @@ def _print(client: Client, project: a.Project, models: list[a.Model]) -> None:
             model.digest[:DIGITS_SHOWN],
             ", ".join(f"{name} {value:.6g}" for name, value in sorted(model.metrics.items())),
         )
-    terminal().print(table)
+    table.print()
 
 
 def _fetch(chosen: argparse.Namespace, client: Client, project: a.Project, model: a.Model) -> None:

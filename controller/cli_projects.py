@@ -18,7 +18,6 @@ from controller.cli_common import (
     joining_of,
     project_named,
     projects_called,
-    table_of,
 )
 from controller.client import Client
 from controller.clock import micros_now
@@ -35,7 +34,7 @@ from controller.consents import (
 from controller.contract import task_digest
 from controller.hub_errors import Refused, Unavailable
 from controller.keys import MICROS, fingerprint, hex_groups, words
-from controller.shown import terminal
+from controller.listing import Listing
 from controller.site import Folder
 from controller.state import State
 
@@ -79,18 +78,21 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _receipts(chosen: argparse.Namespace) -> int:
     """1 if there are any. From the agent's own memory: the hub is not asked."""
-    state = State(folder_of(chosen).path / "state.sqlite")
+    folder = folder_of(chosen)
+    state = State(folder.path / "state.sqlite")
     missing = state.missing_receipts()
     state.close()
     if not missing:
         print("no update of this site that the hub has accepted is known to be missing in its model")
         return 0
-    table = table_of("run", "task", "round", "project", "since", "why", "the hub was told")
+    names = {consent.project_id: consent.name for consent in folder.consents().all().values()}
+    table = Listing("run", "task", "round", "why", "project", "since", "the hub was told", ids=("run",))
     for one in missing:
         at = datetime.fromtimestamp(one.at / MICROS, UTC).isoformat(timespec="seconds")
         told = {"": "not yet", "ok": "yes"}.get(one.hub, one.hub)
-        table.add_row(one.run_id, str(one.task_seq), str(one.round), one.project_id, at, one.reason, told)
-    terminal().print(table)
+        project = names.get(one.project_id, one.project_id)
+        table.add_row(one.run_id, str(one.task_seq), str(one.round), one.reason, project, at, told)
+    table.print()
     return 1
 
 
@@ -120,7 +122,9 @@ def _create(chosen: argparse.Namespace) -> None:
 def _tasks_in(file: str, option: str) -> list[dict[str, object]]:
     try:
         return msgspec.json.decode(Path(file).read_bytes(), type=list[dict[str, object]])
-    except (OSError, msgspec.DecodeError) as error:
+    except OSError as error:
+        raise UsageError(f"{option} {file}: {error.strerror}") from None
+    except msgspec.DecodeError as error:
         raise UsageError(f"{option} {file}: {error}") from None
 
 
@@ -158,32 +162,32 @@ def _tasks(chosen: argparse.Namespace) -> None:
     state = State(folder.path / "state.sqlite")
     ours = state.own_tasks(project.id)
     state.close()
-    table = table_of("task", "model", "rounds", "parameters", "contract", "digest", "given by this site")
+    table = Listing("task", "model", "rounds", "parameters", "contract", "digest", "given by this site")
     for task in project.tasks:
         digest = task_digest(task)
         given = ("yes" if digest in ours else "NO") if ours else "not known"
         contract = f"quorum {task.contract.quorum:g} ({task.contract.quorum_of})"
         parameters = msgspec.json.encode(task.parameters).decode()
         table.add_row(task.name, task.model, str(task.rounds), parameters, contract, digest[:16], given)
-    terminal().print(table)
+    table.print()
 
 
 def _list(chosen: argparse.Namespace) -> None:
     folder = folder_of(chosen)
     consents = folder.consents().all()
-    table = table_of("project", "coordinator", "joining", "tasks", "runs", "served", "id")
+    table = Listing("project", "id", "served", "coordinator", "joining", "runs", "tasks", ids=("id",))
     for project in client_of(folder).projects():
         tasks = ", ".join(f"{task.name} ({task.model}, {task.rounds} rounds)" for task in project.tasks)
         table.add_row(
             project.name,
+            project.id,
+            _served(consents.get(project.id), project),
             project.coordinator_name,
             project.joining,
-            tasks,
             str(project.last_run_number),
-            _served(consents.get(project.id), project),
-            project.id,
+            tasks,
         )
-    terminal().print(table)
+    table.print()
 
 
 def _served(consent: Consent | None, project: Project) -> str:
@@ -282,10 +286,10 @@ def _leave(chosen: argparse.Namespace) -> int:
 
 def _members(chosen: argparse.Namespace) -> None:
     client = client_of(folder_of(chosen))
-    table = table_of("site", "role", "state", "notes", "id")
+    table = Listing("site", "id", "state", "role", "notes", ids=("id",))
     for member in client.members(project_named(client, chosen.name).id):
-        table.add_row(member.site_name or "", member.role or "", member.state, member.notes or "", member.site_id)
-    terminal().print(table)
+        table.add_row(member.site_name or "", member.site_id, member.state, member.role or "", member.notes or "")
+    table.print()
 
 
 def _approve(chosen: argparse.Namespace) -> None:

@@ -20,16 +20,16 @@ from controller.cli_common import (
     project_named,
     run_named,
     silent,
-    table_of,
 )
 from controller.client import Client
 from controller.clock import micros_now
 from controller.courier import INLINE_AT_MOST_BYTES, Courier, Directory
 from controller.keys import MICROS, fingerprint, hex_groups, words
+from controller.listing import Listing
 from controller.logs import KIND, Piece
 from controller.seal_errors import Malformed, Replayed, SealError
 from controller.sealing import Address
-from controller.shown import terminal
+from controller.shown import LINE_AT_MOST, shown
 from controller.site import Folder
 from controller.state import State
 from controller.trust import Member, Pin, named
@@ -67,7 +67,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
 
     logs = command(commands, "logs", "what the sites' tasks say while they work", _logs)
-    logs.add_argument("run", metavar="RUN", help="PROJECT/NUMBER or the run's id")
+    logs.add_argument("run", metavar="RUN", help="PROJECT/NUMBER, the run's id, or how that begins")
     logs.add_argument("--follow", action="store_true", help="until the run is finished")
     logs.add_argument("--site", help="of this site only: its name or id")
 
@@ -76,12 +76,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _keys(chosen: argparse.Namespace) -> None:
-    table = table_of("epoch", "state", "made", "nothing is sealed to it from", "opens until")
+    table = Listing("epoch", "state", "made", "nothing is sealed to it from", "opens until")
     for epoch in folder_of(chosen).keyring().epochs():
         until = _time(epoch.gone_at) if epoch.state == "superseded" else ""
         state = epoch.state if epoch.published or epoch.revoked else "not published"
         table.add_row(str(epoch.key.epoch), state, _time(epoch.key.created), _time(epoch.key.expires), until)
-    terminal().print(table)
+    table.print()
 
 
 def _rotate(chosen: argparse.Namespace) -> None:
@@ -115,12 +115,12 @@ def _fingerprint(chosen: argparse.Namespace) -> None:
     pins = folder.trust(settings).pins()
     if chosen.site is None:
         _print_fingerprint(f"this site, {settings.name}", fingerprint(folder.keyring().identity_key))
-        shown = sorted((p for p in pins.values() if p.site_id != folder.site_id()), key=lambda pin: pin.name)
+        known = sorted((p for p in pins.values() if p.site_id != folder.site_id()), key=lambda pin: pin.name)
     else:
-        shown = named(pins, chosen.site)
-        if not shown:
+        known = named(pins, chosen.site)
+        if not known:
             raise UsageError(f"this site has not met any site {chosen.site!r} yet")
-    for pin in shown:
+    for pin in known:
         how = "compared" if pin.how == "fingerprint" else "seen, nobody has compared it"
         _print_fingerprint(f"{pin.name} ({pin.site_id}; {how})", pin.finger)
 
@@ -244,8 +244,7 @@ def _print_piece(courier: Courier, run: a.Run, piece: a.LogPiece, name: str) -> 
         print(f"{where}: piece {piece.seq} is not shown ({error.slug}): {error}", file=sys.stderr)
         return False
     for line in opened.text.splitlines():
-        shown = "".join(c if c.isprintable() else "?" for c in line)
-        print(f"{_time(opened.at)} {where}  {shown}", flush=True)
+        print(f"{_time(opened.at)} {where}  {shown(line, LINE_AT_MOST)}", flush=True)
     return True
 
 

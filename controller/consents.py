@@ -27,6 +27,9 @@ By = Literal["configuration", "people"]
 UNKNOWN = "unknown"
 """As a coordinator: this site does not know him yet, and holds to whom it is shown first."""
 CONSENTS_AT_MOST = 1000
+"""Projects that are served."""
+WITHDRAWN_AT_MOST = 1000
+"""Projects that were left and are remembered one by one; the oldest go first."""
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -123,6 +126,13 @@ def consent_to(project: Project, by: By, now: int) -> Consent:
     )
 
 
+class _Kept(msgspec.Struct, frozen=True):
+    """consents.json. forgotten: how many withdrawn consents are not in it any more."""
+
+    consents: list[Consent] = []
+    forgotten: int = 0
+
+
 class NotChosen(Exception):
     """It is not clear, or not as it was asked for, which project is meant; the sentence says what to do."""
 
@@ -155,19 +165,25 @@ class Consents:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "consents.json"
-        self._read: tuple[tuple[int, int, int], dict[str, Consent]] | None = None
+        self._read: tuple[tuple[int, int, int], dict[str, Consent], int] | None = None
 
     def all(self) -> dict[str, Consent]:
-        """Every consent, by project id, withdrawn ones too."""
+        """Every consent, by project id, withdrawn ones too, as far as they are not forgotten."""
+        return dict(self._kept()[0])
+
+    def _kept(self) -> tuple[dict[str, Consent], int]:
+        """The consents, and how many withdrawn ones are forgotten."""
         try:
             stat = self._path.stat()
             known, version = self._read, (stat.st_mtime_ns, stat.st_ino, stat.st_size)  # a new file takes its place
             if known is None or known[0] != version:
-                found = msgspec.json.decode(self._path.read_bytes(), type=list[Consent])
-                known = self._read = version, {consent.project_id: consent for consent in found}
+                found = msgspec.json.decode(self._path.read_bytes(), type=_Kept | list[Consent])
+                kept = found if isinstance(found, _Kept) else _Kept(found)  # a bare list is of an older agent
+                by_id = {consent.project_id: consent for consent in kept.consents}
+                known = self._read = version, by_id, kept.forgotten
         except FileNotFoundError:
-            return {}
-        return dict(known[1])
+            return {}, 0
+        return known[1:]
 
     def of(self, project_id: str | None) -> Consent:
         """The consent to serve a project. Raises `NotConsented` if there is none, or not any more."""
@@ -186,11 +202,18 @@ class Consents:
         """Keep a consent, before the hub hears of it; the one in force, which is the older one if they agree.
 
         What people withdrew only people give anew. Raises `IdentityChanged` if the project had another coordinator,
-        unless `replace`, and `NotConsented` if configuration asks for what people withdrew.
+        unless `replace`, and `NotConsented` if configuration asks for what people withdrew, or may have withdrawn:
+        once something is forgotten, only people join what is not served yet.
         """
 
         def given(consents: dict[str, Consent]) -> None:
             before = consents.get(consent.project_id)
+            if before is None and consent.by == "configuration" and self._kept()[1]:
+                raise NotConsented(
+                    f"the people of this site left more than {WITHDRAWN_AT_MOST} projects, and the oldest of them are "
+                    f"forgotten: project {consent.name!r} ({consent.project_id}) may be one of them, so site.toml does "
+                    "not join it; `fedyard-site project join` does"
+                )
             if before is not None and not before.live and consent.by == "configuration":
                 raise NotConsented(f"the people of this site left project {before.name!r} ({before.project_id})")
             same = before is not None and (before.coordinator, before.identity) == (
@@ -205,8 +228,8 @@ class Consents:
                 )
             if before is None or not before.live or not same:
                 consents[consent.project_id] = consent
-            if len(consents) > CONSENTS_AT_MOST:
-                raise NotChosen(f"this site has joined {CONSENTS_AT_MOST} projects, which is the most: leave some")
+            if sum(one.live for one in consents.values()) > CONSENTS_AT_MOST:
+                raise NotChosen(f"this site serves {CONSENTS_AT_MOST} projects, which is the most: leave some")
 
         return self._change(given)[consent.project_id]
 
@@ -256,9 +279,14 @@ class Consents:
         """Read, change and write under a lock; nothing is written if nothing changed or something is raised."""
         with self._path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            before = self.all()
+            before, forgotten = self._kept()
             after = dict(before)
             change(after)
+            withdrawn = sorted((one for one in after.values() if not one.live), key=lambda one: one.withdrawn_at or 0)
+            old = withdrawn[: max(0, len(withdrawn) - WITHDRAWN_AT_MOST)]
+            for one in old:
+                del after[one.project_id]
             if after != before:
-                write_whole(self._path, msgspec.json.encode(sorted(after.values(), key=lambda one: one.project_id)))
+                kept = _Kept(sorted(after.values(), key=lambda one: one.project_id), forgotten + len(old))
+                write_whole(self._path, msgspec.json.encode(kept))
             return after

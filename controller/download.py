@@ -12,7 +12,7 @@ from pathlib import Path
 import urllib3
 
 from controller import answers as a
-from controller.calls import PAUSE_AT_MOST_S, PAUSE_FIRST_S
+from controller.calls import PAUSE_AT_MOST_S, PAUSE_FIRST_S, sort_of
 from controller.client import Client
 from controller.hub_errors import HubError, Passing, Refused, Unavailable
 
@@ -99,7 +99,7 @@ class Download:
             if come.at == before:
                 raise Passing("the answer was empty")
         except urllib3.exceptions.HTTPError as error:
-            raise Passing(f"the answer ended too early ({type(error).__name__})") from None
+            raise Passing(f"the answer ended too early ({sort_of(error)})") from None
         finally:
             response.close()
 

@@ -25,6 +25,7 @@ from controller import jobs
 from controller.clock import SystemClock
 from controller.forgiving import forgive
 from controller.frames import Frames
+from controller.shown import shown
 from controller.tasks import Content, Context, Metrics, Result, Stopped, Task, TaskError, Unusable
 from controller.tasks.arrays import Updates, pack, unpack
 from controller.tasks.metrics import finite
@@ -55,6 +56,8 @@ class Hooks:
         except Stopped:
             return jobs.Finished(stopped=True)
         except Exception as error:  # noqa: BLE001 - a task may raise anything
+            if not isinstance(error, TaskError):
+                self._logged(f"{job.hook} ended with a {type(error).__name__}")
             return jobs.Finished(error=reason_of(error, job.hook))
         return msgspec.structs.replace(finished, seconds=clock.monotonic() - start)
 
@@ -81,14 +84,14 @@ class Hooks:
                 result = task.aggregate(context, Updates(parts, job.limit_bytes))
                 break
             except Unusable as error:
-                named = {site_id: _printable(why)[:LEFT_OUT_AT_MOST] for site_id, why in error.updates.items()}
+                named = {site_id: shown(_text(why))[:LEFT_OUT_AT_MOST] for site_id, why in error.updates.items()}
                 rest = [part for part in parts if part[0] not in named]
                 left_out |= {site_id: why for site_id, why in named.items() if any(site_id == p[0] for p in parts)}
                 for site_id, why in named.items():
                     context.log(f"the update of site {site_id} is left out: {why}")
                 if not rest or len(rest) == len(parts):
                     first = next(iter(error.updates.items()), ("", ""))
-                    error_ = f"aggregate: no update can be used; that of site {first[0]}: {_printable(first[1])}"
+                    error_ = f"aggregate: no update can be used; that of site {first[0]}: {shown(_text(first[1]))}"
                     return jobs.Finished(error=error_[:REASON_AT_MOST], left_out=left_out)
                 parts = rest
         packed = self._packed(job, context, _result(result, job.hook))
@@ -156,10 +159,6 @@ def _result(result: object, hook: str) -> Result:
     return result
 
 
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in str(text))
-
-
 _WORDS: Mapping[type[BaseException], str] = {
     MemoryError: "there was not enough memory",
     FileNotFoundError: "a file is not there",
@@ -177,13 +176,21 @@ _WORDS: Mapping[type[BaseException], str] = {
 
 
 def reason_of(error: BaseException, hook: str) -> str:
-    """What may leave the site: a TaskError's own sentence; of anything else its kind, and the line of the task's."""
+    """What may leave the site: a TaskError's own sentence; of anything else what it means, and the task's line."""
     if isinstance(error, TaskError):
-        return f"{hook}: {_printable(str(error))}"[:REASON_AT_MOST]
+        return f"{hook}: {shown(_text(error))}"[:REASON_AT_MOST]
     what = next((words for kind, words in _WORDS.items() if isinstance(error, kind)), "the task has a fault")
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _own(frame.filename)]
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{hook}: {what} ({type(error).__name__}{place})"[:REASON_AT_MOST]
+    place = f", in line {frames[-1].lineno} of the task's {shown(Path(frames[-1].filename).name)}" if frames else ""
+    return f"{hook}: {what}{place}"[:REASON_AT_MOST]
+
+
+def _text(what: object) -> str:
+    """Its text, if it has one."""
+    try:
+        return str(what)
+    except Exception:  # noqa: BLE001 - a task may raise anything, also an object with a fault of its own
+        return "the task said why, in a text that cannot be shown"
 
 
 _NOT_OWN = (

@@ -8,6 +8,7 @@ import msgspec
 
 from controller.answers import Entry
 from controller.keys import MICROS
+from controller.shown import shown
 from controller.wire import Undecodable, decode
 
 IN_ITS_NAME = (
@@ -38,9 +39,9 @@ class By(msgspec.Struct, frozen=True):
     role: str = ""
 
     def __str__(self) -> str:
-        kind, id = _shown(self.kind), _shown(self.id)
-        named = f"{kind} {_shown(self.name)!r} ({id})" if self.name else f"{kind} {id}"
-        return f"{named}, {_shown(self.role)}" if self.role else named
+        kind, id = shown(self.kind, SHOWN_AT_MOST), shown(self.id, SHOWN_AT_MOST)
+        named = f"{kind} {_quoted(self.name)} ({id})" if self.name else f"{kind} {id}"
+        return f"{named}, {shown(self.role, SHOWN_AT_MOST)}" if self.role else named
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -73,35 +74,35 @@ def told(entry: Entry, site_id: str) -> str | None:
         return f"{entry.kind}: the hub's facts cannot be read"
     if facts.site_id not in ("", site_id):
         return None
-    sentence = _sentence(entry, facts) + (f"; by {facts.by}" if facts.by.kind else "")
-    return "".join(c if c.isprintable() else "?" for c in sentence)
+    return _sentence(entry, facts) + (f"; by {facts.by}" if facts.by.kind else "")
 
 
 def _sentence(entry: Entry, facts: Facts) -> str:
     project = f"project {entry.project_id}"
-    reason = f" ({_shown(facts.reason)!r})" if facts.reason else ""
+    reason = f" ({_quoted(facts.reason)})" if facts.reason else ""
     match entry.kind:
         case "token_issued":
             until = "without an end" if facts.expires_at is None else f"until {_time(facts.expires_at)}"
             return (
-                f"token {_shown(facts.label)!r} ({_shown(facts.token_id)}) was issued for this site: "
-                f"{_shown(facts.scopes)}, {until}"
+                f"token {_quoted(facts.label)} ({shown(facts.token_id, SHOWN_AT_MOST)}) was issued for this site: "
+                f"{shown(facts.scopes, SHOWN_AT_MOST)}, {until}"
             )
         case "token_revoked":
-            return f"token {_shown(facts.label)!r} ({_shown(facts.token_id)}) of this site was revoked"
+            return f"token {_quoted(facts.label)} ({shown(facts.token_id, SHOWN_AT_MOST)}) of this site was revoked"
         case "site_updated":
-            return f"this site was described anew: {_shown(facts.description)!r}"
+            return f"this site was described anew: {_quoted(facts.description)}"
         case "site_retired":
             return "this site was retired: its tokens are revoked, it is in no project any more"
         case "project_created":
             return (
-                f"{project}, {_shown(facts.name)!r}, was created in this site's name; it is not served before "
+                f"{project}, {_quoted(facts.name)}, was created in this site's name; it is not served before "
                 "`fedyard-site project join`"
             )
         case "identity_conflict":
-            return f"it was put on record that this site saw another identity of site {_shown(facts.about_site_id)}"
+            about = shown(facts.about_site_id, SHOWN_AT_MOST)
+            return f"it was put on record that this site saw another identity of site {about}"
         case "key_changed":
-            return f"this site's sealing key of epoch {facts.epoch} is {_shown(facts.state)}{reason}"
+            return f"this site's sealing key of epoch {facts.epoch} is {shown(facts.state, SHOWN_AT_MOST)}{reason}"
         case _:
             done = {
                 "member_invited": "was invited to",
@@ -113,8 +114,8 @@ def _sentence(entry: Entry, facts: Facts) -> str:
             return f"this site {done} {project}{reason}"
 
 
-def _shown(text: str) -> str:
-    return text[:SHOWN_AT_MOST]
+def _quoted(text: str) -> str:
+    return f"'{shown(text, SHOWN_AT_MOST)}'"
 
 
 def _time(micros: int) -> str:

@@ -13,12 +13,13 @@ from rich.text import Text
 
 from controller.answers import Round, Run, Submission, TaskRun
 from controller.client import LONG_POLL_AT_MOST_S, Client
-from controller.shown import shown
+from controller.shown import LINE_AT_MOST, shown
 from controller.shown_table import ShownTable
 
 _NOTHING = "·"
 _ROUND_OVER = ("completed", "failed", "cancelled")
 _WORTH_A_LINE = ("submitted", "failed", "dropped", "out")
+_OUT = ("seat_failed", "seat_dropped", "seat_left_out")
 _FRAME_LINES = 7
 """Lines of a terminal that the table's frame, its title and the prompt take."""
 
@@ -78,6 +79,40 @@ def _states(task: TaskRun, here: Round) -> dict[str, str]:
     return {**stayed, **submitted, **live}
 
 
+def reasons_of(client: Client, run: Run) -> dict[tuple[str, str], str]:
+    """Task and site -> why its seat is out of the run, as far as the caller may see it; by the run's events."""
+    found: dict[tuple[str, str], str] = {}
+    if not any(seat.reason for task in run.tasks for seat in task.seats):
+        return found
+    after = 0
+    while events := client.events(run.id, after=after):
+        after = events[-1].seq
+        for event in events:
+            if event.kind in _OUT and event.site_id is not None:
+                said = [str(event.facts[name]) for name in ("reason", "detail") if event.facts.get(name)]
+                found[str(event.facts.get("task", "")), event.site_id] = ": ".join(said)
+    return found
+
+
+def print_run(client: Client, run: Run, names: Mapping[str, str], console: Console) -> None:
+    """The run as it is, and below it why it, and seats of it, have failed."""
+    console.print(run_table(run, names))
+    _print_reasons(client, run, names, console)
+
+
+def _print_reasons(client: Client, run: Run, names: Mapping[str, str], console: Console) -> None:
+    whys = reasons_of(client, run)
+    lines = [run.detail] if run.detail else []
+    for task in run.tasks:
+        for seat in sorted(task.seats, key=lambda seat: names.get(seat.site_id, seat.site_id)):
+            if seat.reason:
+                why = whys.get((task.name, seat.site_id)) or seat.reason
+                name = names.get(seat.site_id, seat.site_id)
+                lines.append(f"{task.name}: {name} {seat.state} in round {seat.round}: {why}")
+    for line in lines:
+        console.print(shown(line, LINE_AT_MOST), highlight=False, soft_wrap=True, markup=False)
+
+
 def watch(client: Client, run_id: str, names: Mapping[str, str], console: Console) -> Run:
     """Show a run as it moves, by long polls on its version; the finished run."""
     run = client.run(run_id)
@@ -88,7 +123,7 @@ def watch(client: Client, run_id: str, names: Mapping[str, str], console: Consol
         while not run.finished:
             run = client.run(run_id, after=run.version, wait=LONG_POLL_AT_MOST_S)
             live.update(run_table(run, names, shown), refresh=True)
-    console.print(run_table(run, names))
+    print_run(client, run, names, console)
     return run
 
 
@@ -105,6 +140,7 @@ def _told(client: Client, run: Run, names: Mapping[str, str], console: Console) 
             console.print(
                 shown(f"run {run.number}, attempt {run.attempt}: {run.state}{reason}"), highlight=False, markup=False
             )
+            _print_reasons(client, run, names, console)
             return run
         run = client.run(run.id, after=run.version, wait=LONG_POLL_AT_MOST_S)
 
@@ -130,7 +166,7 @@ def run_table(run: Run, names: Mapping[str, str], at_most: int | None = None) ->
     title = f"run {run.number}, attempt {run.attempt}: {run.state}" + (f" ({run.reason})" if run.reason else "")
     table = ShownTable(title=Text(shown(title)), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     for heading in ("task", "round", "stage", "site", "state"):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, no_wrap=heading != "site", overflow="fold")
     for heading in ("seconds", "local accuracy", "global accuracy"):
         table.add_column(heading, justify="right", min_width=8)
     last: tuple[str, int] | None = None

@@ -1,7 +1,8 @@
-"""Others' text at a terminal: what would steer it, reorder the line or hide becomes visible, and its length bounded.
+"""Others' text before people: what would steer a terminal, reorder the line or hide is made visible, and has an end.
 
-One home for both command lines. Names, notes, reasons, descriptions, log texts and problems come from other people; a
-terminal obeys escape sequences in them, rich its markup, and a reader believes a line that was reordered.
+The one home of it, for both command lines, for the agent's notices, and for what a hook says of itself and others.
+Names, notes, reasons, descriptions, log texts and problems come from other people; a terminal obeys escape sequences
+in them, and a reader believes a line that was reordered. Tables: listing.py.
 """
 
 from __future__ import annotations
@@ -10,10 +11,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
-
-if TYPE_CHECKING:  # rich is heavy, and an agent has no use for it
-    from rich.console import Console
+from typing import Any, TextIO
 
 CELL_AT_MOST = 500
 """Characters of one cell of a table."""
@@ -25,8 +23,10 @@ _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 def shown(text: str, at_most: int = CELL_AT_MOST, *, lines: bool = False) -> str:
     """The text as it may be put before people. lines: its line breaks and tabs stay."""
-    plain = text if text.isascii() and text.isprintable() else "".join(_visible(one, lines=lines) for one in text)
-    return plain if len(plain) <= at_most else f"{plain[:at_most]}… ({len(plain) - at_most} characters more)"
+    begin = text[:at_most]  # nobody waits until a text of millions is made visible
+    plain = begin if begin.isascii() and begin.isprintable() else "".join(_visible(one, lines=lines) for one in begin)
+    more = len(plain) - at_most + len(text) - len(begin)
+    return f"{plain[:at_most]}… ({more} characters more)" if more > 0 else plain
 
 
 def _visible(character: str, *, lines: bool) -> str:
@@ -60,11 +60,3 @@ def plain_output() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
-
-
-def terminal() -> Console:
-    """The console for tables; text is printed to it through `shown`, without markup."""
-    from rich.console import Console  # noqa: PLC0415 - see above
-
-    stream = sys.stdout
-    return Console(file=stream.raw if isinstance(stream, Plain) else stream, markup=False, emoji=False)

@@ -179,15 +179,17 @@ class Steps:
         except (Halted, Unavailable, Changed, Refused):
             raise
         except (Undecodable, Outside, Unacceptable, msgspec.DecodeError) as error:
-            fact = str(error) if not isinstance(error, msgspec.DecodeError) else type(error).__name__
+            fact = (
+                str(error) if not isinstance(error, msgspec.DecodeError) else "its facts are not of the form they have"
+            )
             self._log("not understood", entry=entry.seq, kind=entry.kind, detail=fact)
             why = f"this site's agent does not understand {entry.kind!r}: {fact}"
             return self._given_up(entry, "not understood", why[:REASON_AT_MOST])
         except Exception as error:  # noqa: BLE001 - an entry must not end the agent
             fault = type(error).__name__
             self._log("entry failed", entry=entry.seq, kind=entry.kind, error=fault, at=place_of(error))
-            why = "this site's disk is full or failed" if isinstance(error, DISK) else "its log says where"
-            return self._given_up(entry, f"failed: {fault}", f"agent: {entry.kind} went wrong ({fault}): {why}")
+            why = "its disk is full or failed" if isinstance(error, DISK) else "the agent's log at the site says where"
+            return self._given_up(entry, "failed", f"this site's agent could not do what {entry.kind} asks for: {why}")
 
     def _followed(self, entry: Entry) -> str:
         step = self._steps.get(entry.kind)

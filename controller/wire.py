@@ -15,6 +15,8 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from controller.shown import shown
+
 T = TypeVar("T")
 
 Uuid = Annotated[str, Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(?!\n)$", max_length=36)]
@@ -49,6 +51,8 @@ Digests = Annotated[bytes, Meta(max_length=1_048_576)]
 Piece = Annotated[bytes, Meta(max_length=131_072)]
 Metrics = Annotated[dict[Annotated[str, Meta(max_length=64)], float], Meta(max_length=64)]
 
+FACT_AT_MOST = 200
+"""Characters of what is said of content that is none."""
 PARTS_AT_MOST = 100_000
 """Values in a task's parameters, however they are nested."""
 NESTED_AT_MOST = 32
@@ -77,7 +81,7 @@ def _fact(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deep"
     text = str(error).split("Invalid value")[0]
-    return "".join(c if c.isprintable() else "?" for c in text)[:200]
+    return shown(text, FACT_AT_MOST)
 
 
 def check_parameters(parameters: object) -> None:

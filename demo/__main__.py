@@ -12,6 +12,7 @@ from types import FrameType
 
 from rich.console import Console
 
+from controller.cli_common import unexpected
 from controller.hub_errors import HubError
 from demo.processes import ROOT, DemoError, Processes
 from demo.story import Chosen, Demo
@@ -20,7 +21,10 @@ DEFAULT_ROUNDS = 10
 
 
 def main() -> int:
-    """0 if the run succeeded and the federated model beats the mean local-only one; 1 if not; 130 after Ctrl-C."""
+    """0 if the run succeeded and the federated model beats the mean local-only one; 1 if not; 130 after Ctrl-C.
+
+    2 if the machine was in the way (a full disk), 70 if it is our fault.
+    """
     parser = argparse.ArgumentParser(prog="python -m demo", description="Three hospitals train one model.")
     parser.add_argument("--broker", choices=("embedded", "rabbitmq"), default="embedded")
     parser.add_argument("--rounds", type=int, default=DEFAULT_ROUNDS, help="2 at least: the first finds the scale")
@@ -53,6 +57,10 @@ def _told(chosen: Chosen) -> int:
     except KeyboardInterrupt:
         print("stopped; nothing is left running", file=sys.stderr)
         return 130
+    except Exception as error:  # noqa: BLE001 - people get a sentence, no traceback
+        code, sentence = unexpected(error)
+        print(f"demo: {sentence}", file=sys.stderr)
+        return code
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> None:

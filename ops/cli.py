@@ -17,7 +17,6 @@ import peewee
 from broker.journal import JournalLocked
 from broker.policies import apply_policies, policies
 from broker.port import BrokerUnavailable
-from broker.protocol.ids import is_id
 from broker.protocol.routes import QUEUES
 from config.clock import SystemClock
 from config.logs import forgive
@@ -111,7 +110,7 @@ def _unexpected(error: BaseException) -> tuple[int, str]:
 
 def _first_line(error: BaseException) -> str:
     """What the driver said, without the statement and its parameters."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
+    return (str(error).strip().splitlines() or ["it does not say why"])[0][:100]
 
 
 def _hint(error: Exception) -> str:
@@ -163,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--state", choices=("created", "running", "succeeded", "failed", "cancelled"))
     listing.set_defaults(does=_list_runs)
     why = nouns.add_parser("why", parents=[place], help="what a run waits for")
-    why.add_argument("run", metavar="RUN_ID")
+    why.add_argument("run", metavar="RUN", help="PROJECT/NUMBER, the run's id, or how that begins")
     why.set_defaults(does=_why)
 
     _add_dead_letters(_verbs(nouns, "dead-letters", "commands that could not be decided"), place)
@@ -281,7 +280,12 @@ def _list_runs(chosen: argparse.Namespace) -> int:
 
 
 def _why(chosen: argparse.Namespace) -> int:
-    lines = runs.why(_database(chosen), chosen.run, SystemClock().now()) if is_id(chosen.run) else None
+    database = _database(chosen)
+    found = runs.named(database, chosen.run)
+    if len(found) > 1:
+        which = "; ".join(runs.line(database, run) for run in found)
+        raise Unfit(f"{chosen.run} may mean each of {len(found)} runs, so say more of its id: {which}")
+    lines = runs.why(database, found[0].id, SystemClock().now()) if found else None
     if lines is None:
         raise Unfit(f"there is no run {chosen.run}; see ./fedyard runs list")
     print("\n".join(lines))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
@@ -49,7 +50,9 @@ class Management:
             with urllib.request.urlopen(request, timeout=WITHIN_S) as answer:  # noqa: S310 - as above
                 text = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise ManagementError(f"RabbitMQ's management API at {self.url}: {method} {path}: {error}") from error
+            raise ManagementError(
+                f"RabbitMQ's management API at {self.url}: {method} {path}: {_said(error)}"
+            ) from error
         return json.loads(text) if text else None
 
     def put_vhost(self, name: str) -> None:
@@ -70,3 +73,11 @@ class Management:
 def part(name: str) -> str:
     """A name as one part of a path; the vhost / is %2F."""
     return quote(name, safe="")
+
+
+def _said(error: Exception) -> str:
+    """What kept a good answer away, in words."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"it answered {error.code} {error.reason}"
+    why = error.reason if isinstance(error, urllib.error.URLError) else error
+    return (why.strerror if isinstance(why, OSError) else None) or "no answer, or the connection broke"

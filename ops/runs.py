@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TypeVar
 
 from broker.protocol.commands import Micros
+from broker.protocol.events import EventKind
 from broker.protocol.ids import Id
 from broker.protocol.states import RUN_FINAL, RoundState, SeatState
 from config.clock import SECOND
 from ops.accounts import AT_ONCE, OPERATOR
 from storage import history
 from storage.database import Database
-from storage.views import projects, runs, sites
+from storage.views import events, projects, runs, sites
 from storage.views.resources import Round, Run, RunHead, Seat, Site, TaskRun, Time
 from storage.views.sight import Cursor, Listed, Paging
 
 T = TypeVar("T")
+
+AT_MOST = 10
+"""Of the runs that a short name may mean."""
+BEGINNING = 4
+"""Characters that say an id in short, at least."""
+_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_LEAST, _MOST = (f"{8 * digit}-{4 * digit}-{4 * digit}-{4 * digit}-{12 * digit}" for digit in "0f")
 
 _REACHED: dict[RoundState, frozenset[SeatState]] = {
     RoundState.SELECTING: frozenset({SeatState.READY, SeatState.TRAINING, SeatState.UPLOADING, SeatState.SUBMITTED}),
@@ -25,12 +34,27 @@ _REACHED: dict[RoundState, frozenset[SeatState]] = {
 }
 """What a round's stage waits for its seats to reach."""
 _OUT = frozenset({SeatState.DONE, SeatState.FAILED, SeatState.DROPPED, SeatState.CANCELLED})
+_OUT_EVENTS = (EventKind.SEAT_FAILED, EventKind.SEAT_DROPPED, EventKind.SEAT_LEFT_OUT)
 _WANTED = {RoundState.SELECTING: "ready", RoundState.TRAINING: "submitted"}
 
 
 def listed(database: Database, *, state: str | None) -> list[RunHead]:
     """Runs in a state, or all of them, from old to new."""
     return _every(lambda paging: runs.runs(database, OPERATOR, paging, state=state, project=None))
+
+
+def named(database: Database, said: str) -> list[RunHead]:
+    """The runs that are meant by PROJECT/NUMBER (its last attempt), by an id, or by a beginning of one; ten at most."""
+    name, slash, number = said.rpartition("/")
+    if not slash:
+        first, last = (said.lower() + rest[len(said) :] for rest in (_LEAST, _MOST))
+        begins = len(said) >= BEGINNING and _ID.fullmatch(first) is not None
+        return runs.between(database, OPERATOR, first, last, AT_MOST) if begins else []
+    for project in _every(lambda p: projects.projects(database, OPERATOR, p, name=name, coordinator=None, member=None)):
+        every = _every(lambda p, of=project.id: runs.runs(database, OPERATOR, p, state=None, project=of))  # type: ignore[misc]
+        attempts = [run for run in every if str(run.number) == number]
+        return [max(attempts, key=lambda run: run.attempt)] if attempts else []
+    return []
 
 
 def line(database: Database, run: RunHead) -> str:
@@ -65,6 +89,7 @@ def _why(database: Database, run: Run, now: Micros) -> Iterator[str]:
     if run.state in RUN_FINAL:
         reason = f"{run.reason or 'no reason given'}. {run.detail}".rstrip()
         yield f"It ended {_ago(run.ended_at, now)}: {run.state}. {reason}"
+        yield from _reasons(database, run)
         return
     yield f"It must end {_until(run.deadline_at, now)}, or it fails."
     active = [task for task in run.tasks if task.state == "active"]
@@ -75,6 +100,30 @@ def _why(database: Database, run: Run, now: Micros) -> Iterator[str]:
     waiting = [task.name for task in run.tasks if task.state == "waiting"]
     if waiting:
         yield f"Tasks that come later: {', '.join(waiting)}."
+
+
+def _reasons(database: Database, run: Run) -> Iterator[str]:
+    """Why seats are out of a run."""
+    told = _told(database, run) if any(seat.reason for task in run.tasks for seat in task.seats) else {}
+    for task in run.tasks:
+        for seat in task.seats:
+            if seat.reason:
+                why = told.get((task.name, seat.site_id)) or seat.reason
+                yield f"  task {task.name}: {seat.site_name} {seat.state} in round {seat.round}: {why}"
+
+
+def _told(database: Database, run: Run) -> dict[tuple[str, Id], str]:
+    """Task and site -> what the run's events say of why its seat is out; the newest word."""
+    found: dict[tuple[str, Id], str] = {}
+    after: str | None = "0"
+    while after is not None:
+        page = events.of_run(database, OPERATOR, run.id, after=int(after), limit=AT_ONCE)
+        after = page.next
+        for event in page.items:
+            if event.kind in _OUT_EVENTS and event.site_id is not None:
+                said = [str(event.facts[name]) for name in ("reason", "detail") if event.facts.get(name)]
+                found[str(event.facts.get("task", "")), event.site_id] = ": ".join(said)
+    return found
 
 
 def _task(database: Database, run: Run, task: TaskRun, now: Micros) -> Iterator[str]:
@@ -89,10 +138,10 @@ def _task(database: Database, run: Run, task: TaskRun, now: Micros) -> Iterator[
     if current.state == RoundState.AGGREGATING:
         yield f"  waits for the coordinator's model: {_site(database, run.coordinator_site_id, now)}"
         return
-    yield from _seats(database, task, current, now)
+    yield from _seats(database, run, task, current, now)
 
 
-def _seats(database: Database, task: TaskRun, current: Round, now: Micros) -> Iterator[str]:
+def _seats(database: Database, run: Run, task: TaskRun, current: Round, now: Micros) -> Iterator[str]:
     there = [seat for seat in task.seats if seat.state in _REACHED.get(current.state, ())]
     missing = [seat for seat in task.seats if seat not in there and seat.state not in _OUT]
     out = [seat for seat in task.seats if seat.state in _OUT]
@@ -100,8 +149,10 @@ def _seats(database: Database, task: TaskRun, current: Round, now: Micros) -> It
     yield f"  {len(there)} {wanted} of {len(there) + len(missing)}, quorum {current.quorum}"
     for seat in missing:
         yield f"  waits for {_seat(seat, now)}; {_site(database, seat.site_id, now)}"
+    told = _told(database, run) if out else {}
     for seat in out:
-        yield f"  out: {_seat(seat, now)}{f', {seat.reason}' if seat.reason else ''}"
+        why = told.get((task.name, seat.site_id)) or seat.reason
+        yield f"  out: {_seat(seat, now)}{f', {why}' if why else ''}"
 
 
 def _seat(seat: Seat, now: Micros) -> str:

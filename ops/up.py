@@ -160,7 +160,9 @@ def _trouble(api: str) -> str | None:
     except urllib.error.HTTPError as error:
         return _parts(error.read())
     except (OSError, http.client.HTTPException) as error:
-        return f"the web does not answer ({getattr(error, 'reason', None) or error})"
+        why = getattr(error, "reason", error)
+        said = why.strerror if isinstance(why, OSError) else None
+        return f"the web does not answer ({said or 'the connection broke, or was too slow'})"
 
 
 def _parts(answer: bytes) -> str:

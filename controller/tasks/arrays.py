@@ -195,8 +195,8 @@ def _unpacked(stream: IO[bytes], size: int, limit_bytes: int) -> Content:
         raise TaskError("neither arrays nor bytes of a task: it was not packed by a site's agent")
     try:
         return _arrays(stream, limit_bytes)
-    except UNREADABLE as error:
-        raise TaskError(f"the arrays cannot be read ({type(error).__name__})") from None
+    except UNREADABLE:
+        raise TaskError("the arrays cannot be read: they are damaged, or were packed by another program") from None
 
 
 def unpacked_bytes(packed: Packed) -> int:

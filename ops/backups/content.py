@@ -133,7 +133,7 @@ def read_lines(path: Path, kind: type[T]) -> Iterator[T]:
             for line in file:
                 yield msgspec.json.decode(line, type=kind)
     except (OSError, msgspec.MsgspecError) as error:
-        raise BackupError(f"{path} cannot be read as a part of a backup ({error})") from None
+        raise BackupError(f"{path} cannot be read as a part of a backup ({_said(error)})") from None
 
 
 def about(folder: Path) -> About:
@@ -144,10 +144,15 @@ def about(folder: Path) -> About:
     except FileNotFoundError:
         raise BackupError(f"{folder} is no backup: it has no {ABOUT}") from None
     except (OSError, msgspec.MsgspecError) as error:
-        raise BackupError(f"{path} cannot be read ({error})") from None
+        raise BackupError(f"{path} cannot be read ({_said(error)})") from None
     if found.format != FORMAT:
         raise BackupError(f"{folder} is of format {found.format}; this version reads {FORMAT}")
     return found
+
+
+def _said(error: Exception) -> str:
+    """Of a file that cannot be read, or that holds something else than it should."""
+    return (error.strerror or "it cannot be opened") if isinstance(error, OSError) else str(error)
 
 
 def changed_files(folder: Path) -> Iterator[str]:

@@ -74,6 +74,13 @@ def runs(
     )
 
 
+def between(database: Database, subject: Subject, first: Id, last: Id, at_most: int) -> list[RunHead]:
+    """Runs with ids from the first to the last one; `at_most` of them."""
+    where = [Clause("runs.id >= %s AND runs.id <= %s", (first, last)), *runs_seen(subject)]
+    with database.connection():
+        return [_head(one) for one in rows(database, _RUN, where, f"ORDER BY runs.id LIMIT {int(at_most)}")]
+
+
 class Progress(NamedTuple):
     """past: the subject sees the run for a seat that it had there, and has left the project since."""
 

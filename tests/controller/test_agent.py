@@ -329,7 +329,7 @@ def test_a_site_that_does_not_want_to_rejoin_stays_out(world: World, tmp_path) -
     ("how", "told"),
     [
         ("prepare", "the data of this site are too few"),
-        ("raise", "ValueError at tasks_of_tests.py"),
+        ("raise", "the task has a fault, in line "),
         ("die", "its process ended by itself, with code 9"),
         ("large", "bytes are too many"),
     ],

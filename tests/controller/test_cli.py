@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from controller.answers import Run
 from controller.cli import main
+from controller.cli_common import UsageError, run_named
 from controller.client import Client
 from controller.hub_errors import Unavailable
 from tests.controller.world import ALLOWED, World
@@ -135,7 +140,23 @@ def test_the_inbox_shows_what_came(site, tmp_path) -> None:
         agent.terminate()
         assert agent.wait() == 0
     assert "invited" in north("inbox")[1]
-    assert "failed" in north("run", "show")[1]  # this site allows no dotted models
+    listed = north("run", "show")[1]
+    assert "failed" in listed  # this site allows no dotted models
+    assert max(map(len, listed.splitlines())) > 80, "a pipe gets rows, not columns of a terminal that is none"
+    run = re.search("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", listed)
+    assert run is not None
+    why = "this site does not know the model"
+    for said in (f"{project}/1", run[0], run[0][:8], run[0][:13].upper()):
+        assert why in north("run", "show", said)[1], said
+    code, out, _ = north("run", "watch", run[0][:8])
+    assert (code, out.count(why)) == (1, 1)
+    code, _, complaint = north("run", "show", "0000")
+    assert (code, complaint) == (
+        2,
+        "fedyard-site: there is no run whose id begins with 0000, or this site may not see it\n",
+    )
+    code, _, complaint = north("run", "show", "none such")
+    assert (code, "names no run" in complaint) == (2, True)
     assert name in log.read_text()
 
 
@@ -162,3 +183,32 @@ def test_joining_shows_the_projects_id_and_takes_it_in_place_of_the_name(site, t
 def test_a_hub_that_is_away_is_named_with_its_address() -> None:
     with pytest.raises(Unavailable, match=r"no answer from http://127\.0\.0\.1:1 \(no connection\): is the hub up"):
         Client("http://127.0.0.1:1", "fyd_x", give_up_s=0.01).me()
+
+
+@dataclass
+class Shown:
+    """What the hub shows of runs."""
+
+    ids: list[str]
+
+    def runs(self) -> list[Run]:
+        return [
+            Run(id=id, project_id=id, number=n, attempt=1, state="failed", version=1, coordinator_site_id=id)
+            for n, id in enumerate(self.ids, 1)
+        ]
+
+    def run(self, id: str) -> Run:
+        return next(run for run in self.runs() if run.id == id)
+
+
+def test_a_beginning_that_several_ids_have_says_which_there_are() -> None:
+    ids = [f"abcd{n:04x}-0000-4000-8000-000000000000" for n in range(12)]
+    hub: Any = Shown([*ids, "abce0000-0000-4000-8000-000000000000"])
+    assert run_named(hub, "abce").id == "abce0000-0000-4000-8000-000000000000"
+    assert run_named(hub, ids[3][:8]).id == ids[3]
+    with pytest.raises(UsageError) as caught:
+        run_named(hub, "abcd")
+    assert str(caught.value).startswith(f"the ids of 12 runs begin with abcd: {ids[0]} (number 1, attempt 1, failed), ")
+    assert "and 2 more" in str(caught.value)
+    with pytest.raises(UsageError, match="4 characters"):
+        run_named(hub, "abc")

@@ -11,6 +11,7 @@ import pytest
 from controller.answers import Project
 from controller.consents import (
     CONSENTS_AT_MOST,
+    WITHDRAWN_AT_MOST,
     Consent,
     Consents,
     Join,
@@ -101,12 +102,47 @@ def test_many_give_at_once(consents: Consents, tmp_path: Path) -> None:
     assert [*consents.all()] == ids
 
 
+def many(count: int, **fields: object) -> list[Consent]:
+    return [consent(project_id=f"{n:08x}-0000-4000-8000-000000000000", **fields) for n in range(count)]
+
+
 def test_there_is_a_limit(consents: Consents, tmp_path: Path) -> None:
-    many = [consent(project_id=f"{n:08x}-0000-4000-8000-000000000000") for n in range(CONSENTS_AT_MOST)]
-    (tmp_path / "consents.json").write_bytes(msgspec.json.encode(many))
+    (tmp_path / "consents.json").write_bytes(msgspec.json.encode(many(CONSENTS_AT_MOST)))
     with pytest.raises(NotChosen, match="which is the most"):
         consents.give(consent())
     assert not consents.serves(PROJECT)
+
+
+def test_what_was_left_takes_no_place_of_what_is_served(consents: Consents, tmp_path: Path) -> None:
+    (tmp_path / "consents.json").write_bytes(msgspec.json.encode(many(WITHDRAWN_AT_MOST, withdrawn_at=3)))
+    consents.give(consent("configuration"))
+    assert consents.serves(PROJECT)
+    assert len(consents.all()) == WITHDRAWN_AT_MOST + 1
+
+
+def test_the_oldest_that_was_left_is_forgotten_and_never_joined_again_by_itself(
+    consents: Consents, tmp_path: Path
+) -> None:
+    """A hub may show the forgotten project under any name that site.toml joins: so site.toml joins nothing new."""
+    left = [msgspec.structs.replace(one, withdrawn_at=n + 10) for n, one in enumerate(many(WITHDRAWN_AT_MOST))]
+    served = consent("configuration", project_id=OTHER, name="served")
+    (tmp_path / "consents.json").write_bytes(msgspec.json.encode([*left[::-1], served]))
+    consents.withdraw(consent(), 5_000)
+    assert len(consents.all()) == WITHDRAWN_AT_MOST + 1
+    gone = left[0]
+    assert gone.project_id not in consents.all()
+    assert left[1].project_id in consents.all()
+    again = msgspec.structs.replace(gone, by="configuration", name="another name", withdrawn_at=None)
+    for one in (consents, Consents(tmp_path)):
+        with pytest.raises(NotConsented, match="may be one of them"):
+            one.give(again)
+        assert not one.serves(gone.project_id)
+        assert one.give(served) == served, "what is served goes on"
+    consents.give(consent(at=6_000))  # fewer than the most again: it is forgotten all the same
+    with pytest.raises(NotConsented, match="may be one of them"):
+        consents.give(again)
+    assert consents.give(msgspec.structs.replace(again, by="people")).live
+    assert consents.serves(gone.project_id)
 
 
 def test_a_coordinator_is_a_site_a_fingerprint_or_unknown() -> None:

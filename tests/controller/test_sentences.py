@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,11 @@ import pytest
 
 from controller.cli import main
 from controller.cli_common import unexpected
+from controller.hooks import reason_of
 from controller.site import Folder, Settings
+from controller.tasks import TaskError
+from ops.management import Management, ManagementError
+from tests.controller.tasks_of_tests import Unsayable
 from tests.controller.world import World, project_of
 from tests.ops.program import ROOT, environment, until
 
@@ -106,3 +112,58 @@ def test_an_agent_whose_log_is_a_full_disk_works_all_the_same(world: World, tmp_
             agent.terminate()
             east.kill()
         assert agent.wait() == 0
+
+
+PYTHON = re.compile(r"\[Errno|Traceback|\.py:\d|\b[A-Z]\w*(Error|Exception|Interrupt)\b")
+"""What tells a programmer of Python's something, and nobody else."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ZeroDivisionError("patient Smith"),
+        FileNotFoundError(2, "No such file", "/srv/smith.csv"),
+        KeyError("smith"),
+        zipfile.BadZipFile("smith"),
+        type("SmithsError", (Exception,), {})("smith"),
+        TaskError("the data of this site are too few"),
+        TaskError(Unsayable()),
+    ],
+)
+def test_the_reason_of_a_failed_hook_is_a_sentence(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught:
+        raise error
+    reason = reason_of(caught.value, "train")
+    assert reason.startswith("train: ")
+    assert not PYTHON.search(reason)
+    assert "smith" not in reason.lower()
+
+
+def test_a_file_of_tasks_that_is_not_there_is_named_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site(tmp_path / "north")
+    (tmp_path / "north" / "token").write_text("fyd_x")
+    assert main(["--folder", str(tmp_path / "north"), "project", "create", "p", "--tasks", "absent.json"]) == 2
+    said = capsys.readouterr().err
+    assert said == "fedyard-site: --tasks absent.json: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("http://127.0.0.1:1", "Connection refused"), ("http://nowhere.invalid", "")],
+)
+def test_a_management_api_that_is_away_is_a_sentence(address: str, said: str) -> None:
+    with pytest.raises(ManagementError) as caught:
+        Management.of(address.replace("//", "//u:p@")).call("GET", "/vhosts")
+    assert said in str(caught.value)
+    assert "urlopen" not in str(caught.value)
+    assert not PYTHON.search(str(caught.value))
+
+
+def test_no_sentence_is_made_of_the_name_of_an_exception() -> None:
+    """Its name stands in the agent's own log (`error=`), and in the request to report a fault of ours."""
+    sources = [path for part in ("controller", "ops", "demo") for path in (ROOT / part).rglob("*.py")]
+    names = re.compile(r"\{type\(error\)\.__name__|\{error!r|repr\(error\)|format_exc|print_exc")
+    lines = [line.strip() for path in sources for line in path.read_text("utf-8").splitlines() if names.search(line)]
+    assert all("please report it" in line or "self._logged(" in line for line in lines), lines

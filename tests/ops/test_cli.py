@@ -7,6 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from broker.protocol import commands as c
@@ -18,7 +19,7 @@ from ops.place import Whereabouts, remember
 from storage.database import Database, open_database
 from storage.migrate import migrate
 from storage.views import people
-from tests.hub import Hub
+from tests.hub import QUICK, Hub
 from tests.ops.program import ROOT, create_account, environment, fedyard
 
 
@@ -106,6 +107,45 @@ def test_why_names_who_is_missing(folder: Path) -> None:
     text = "\n".join(runs.why(hub.database, run, hub.clock.now()) or [])
     assert "It ended" in text
     assert "cancelled" in text
+
+
+def test_why_says_what_failed_in_a_run_that_is_over(folder: Path) -> None:
+    hub = Hub(store(folder))
+    sites = hub.sites(3)
+    half = c.TaskSpec(name="train", model="logistic", contract=msgspec.structs.replace(QUICK, quorum=0.5))
+    run = hub.start(hub.project(sites, name="hearts", tasks=[half]), sites[0])
+    hub.report(run, sites[1], Report.FAIL, reason="train: a file is not there")
+    told = runs.why(hub.database, run, hub.clock.now())
+    assert any("out: site 1: failed" in line and "train: a file is not there" in line for line in told or [])
+    hub.ok(c.StopRun(run_id=run), sites[0])
+    done = fedyard("why", "hearts/1", "--data", folder)
+    assert "site 1 failed in round 1: train: a file is not there" in done.stdout
+
+
+def test_a_run_may_be_said_in_short(folder: Path) -> None:
+    hub = Hub(store(folder))
+    sites = hub.sites(2)
+    project = hub.project(sites, name="hearts/lungs")
+    run = hub.start(project, sites[0])
+    hub.ok(c.StopRun(run_id=run), sites[0])
+    for said in (run, run.upper(), run[:13], "hearts/lungs/1"):
+        assert [one.id for one in runs.named(hub.database, said)] == [run], said
+    for none in ("hearts/lungs/3", "hearts", "", "g" * 8, "0000", "/1", f"{run}0", run[:9] + "-"):
+        assert runs.named(hub.database, none) == []
+
+
+def test_of_runs_that_are_meant_alike_each_is_named(folder: Path) -> None:
+    hub = Hub(store(folder))
+    sites = hub.sites(2)
+    run = hub.start(hub.project(sites), sites[0])
+    twin = run[:-1] + ("0" if run[-1] != "0" else "1")
+    with hub.database.connection():
+        columns = [row[1] for row in hub.database.all("PRAGMA table_info(runs)")]
+        wanted = ", ".join({"id": f"'{twin}'", "number": "number + 1"}.get(name, name) for name in columns)
+        hub.database.execute(f"INSERT INTO runs SELECT {wanted} FROM runs WHERE id = %s", (run,))
+    short = fedyard("why", run[:8], "--data", folder)
+    assert_told(short, f"{run[:8]} may mean each of 2 runs")
+    assert all(one in short.stderr for one in (run, twin))
 
 
 def test_runs_are_listed_by_state(folder: Path) -> None:
