@@ -26,6 +26,7 @@ from benchmarks.cases import (
     runs,
     sealing,
     starting,
+    victim,
     waiting,
 )
 from benchmarks.figures import write_figures
@@ -53,6 +54,7 @@ CASES: dict[str, Callable[[Board], None]] = {
     "resume_overhead": artifacts.measure_resuming,
     "broadcast_cost": artifacts.measure_broadcast,
     "waiting_polls": waiting.measure,
+    "victim_p99": victim.measure,
     "growth": growth.measure,
     "start_s": starting.measure,
 }

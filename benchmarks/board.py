@@ -39,6 +39,7 @@ class Sizes:
     payload_bytes: int = 2**30
     broadcast_bytes: int = 100 * 2**20
     cuts: int = 50
+    flood: int = 64
 
 
 TINY = Sizes(
@@ -61,6 +62,7 @@ TINY = Sizes(
     loops=10_000,
     payload_bytes=9_000_000,
     broadcast_bytes=5_000_000,
+    flood=40,
 )
 
 

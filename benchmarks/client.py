@@ -49,12 +49,18 @@ class Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
 
     @classmethod
-    async def open(cls, url: str) -> Self:
-        """Connected to the server of that URL."""
+    async def open(cls, url: str, source: str | None = None) -> Self:
+        """Connected to the server of that URL. source: the address to come from."""
         place = urlsplit(url)
         loop = asyncio.get_running_loop()
         _, connection = await asyncio.wait_for(
-            loop.create_connection(cls, place.hostname or "127.0.0.1", place.port or 80), _CONNECT_WITHIN_S
+            loop.create_connection(
+                cls,
+                place.hostname or "127.0.0.1",
+                place.port or 80,
+                local_addr=None if source is None else (source, 0),
+            ),
+            _CONNECT_WITHIN_S,
         )
         return connection
 

@@ -106,6 +106,14 @@ REACHES: dict[Key, Reach] = {
     ("run_s", "50 unsealed"): Reach("s", None, higher=False, about="what the sealing of it costs"),
     ("run_s", "200"): Reach("s", 3.5, higher=False),
     ("run_s", "200 unsealed"): Reach("s", None, higher=False, about="the same without"),
+    ("victim_p99", "to idle"): Reach(
+        "ratio", 3, higher=False, about="a quiet site's decision while another floods; the hub's limits as it ships"
+    ),
+    ("victim_p99", "idle"): Reach("ms", None, higher=False, about="without the flood, in the same minutes"),
+    ("victim_p99", "flooded"): Reach("ms", None, higher=False, about="with it"),
+    ("victim_p99", "tried"): Reach("calls", None, about="of the flooder, in 12 s"),
+    ("victim_p99", "accepted"): Reach("calls", None, about="of these, answered below 300"),
+    ("victim_p99", "refused"): Reach("calls", None, about="429 or 503"),
     ("start_s", "embedded"): Reach("s", 3, higher=False, about="cold start to ready"),
     ("start_s", "full"): Reach("s", 3, higher=False, about="servers up, a fresh database"),
     ("rss_mb", "web idle"): Reach("MB", None, higher=False),

@@ -31,7 +31,8 @@ from storage.migrate import migrate
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 40.0
 OWN = "generator"
-NO_RATES = {
+MANY_THREADS = {"FEDYARD_WEB_THREADS": "3200", "FEDYARD_WAITING_POLLS": "3100"}
+NO_LIMITS = {
     "FEDYARD_READS_PER_S": "1000000",
     "FEDYARD_WRITES_PER_S": "1000000",
     "FEDYARD_POLLS_PER_CALLER": "3100",
@@ -79,11 +80,15 @@ class Yard:
             rabbitmq.start()
             yield cls(folder, rabbitmq, postgres)
 
-    def hub(self, **options: str) -> Hub:
-        """A hub on a fresh database and a fresh vhost, not yet started. options: FEDYARD_ variables."""
+    def hub(self, *, limits: bool = False) -> Hub:
+        """A hub on a fresh database and a fresh vhost, not yet started.
+
+        limits: its threads, rates, shares and all other limits are those that it ships with.
+        """
         vhost = self.rabbitmq.vhost()
         apply_policies(self.rabbitmq.management.call, vhost.rpartition("/")[2])
-        return Hub(self, {"FEDYARD_BROKER_URL": vhost, "FEDYARD_DATABASE_URL": self.postgres.database(), **options})
+        servers = {"FEDYARD_BROKER_URL": vhost, "FEDYARD_DATABASE_URL": self.postgres.database()}
+        return Hub(self, servers if limits else {**MANY_THREADS, **NO_LIMITS, **servers})
 
 
 class Hub:
@@ -98,9 +103,6 @@ class Hub:
             "FEDYARD_ARTIFACTS_URL": f"file:///{self.artifacts}",
             "FEDYARD_HEAD_KEY_FILE": str(yard.folder.resolve() / "head.key"),
             "FEDYARD_HEARTBEAT_EVERY_S": "600",
-            "FEDYARD_WEB_THREADS": "3200",
-            "FEDYARD_WAITING_POLLS": "3100",
-            **NO_RATES,
             **environment,
         }
         self.settings = Settings.read(self.environment)

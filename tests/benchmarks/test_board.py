@@ -33,6 +33,7 @@ MADE = {
     "broadcast_cost": 2,
     "waiting_polls": 4,
     "rss_mb after": 5,
+    "victim_p99": 6,
     "growth": 2,
     "start_s": 2,
 }
