@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
+THREADS_FOR_OTHERS = 32
+"""Threads of the web for calls that neither wait nor carry a large body."""
+
 
 class SettingsError(Exception):
     """An environment variable is missing or odd."""
@@ -40,7 +43,7 @@ class Settings:
     )
     web_host: str = _option("127.0.0.1", "address that the web listens on")
     web_port: int = _option(8080, "port that the web listens on; 0 lets the system choose (embedded only)", 0, 65535)
-    web_threads: int = _option(640, "threads of the web process; every waiting poll holds one", 8, 4096)
+    web_threads: int = _option(896, "threads of the web process; every waiting poll holds one", 8, 4096)
     waiting_polls: int = _option(
         448, "polls, streams and waits held open at once; beyond it 503 with Retry-After", 4, 4032
     )
@@ -204,6 +207,12 @@ class Settings:
     def bodies_at_once(self) -> int:
         """So many that there is a thread left for whoever sends none, when all polls are open as well."""
         return min(self.bodies, max(4, (self.web_threads - self.waiting_polls) * 3 // 4))
+
+    @property
+    def refusals_held(self) -> int:
+        """Threads for refused calls that are answered late: what polls, bodies, transfers and others leave."""
+        taken = self.waiting_polls + self.bodies_at_once + self.transfers + THREADS_FOR_OTHERS
+        return max(0, self.web_threads - taken)
 
     @property
     def silent_after_s(self) -> float:

@@ -30,7 +30,7 @@ from web.hub import Hub
 from web.kept import Kept
 from web.metrics import Counts, Metrics
 from web.routing import operations, url_map
-from web.shares import Shares
+from web.shares import Shares, Tarpit
 from web.transfers import Transfers
 from web.waiting import Newest, Undecided, Waiting
 from web.wellbeing import Last, Remembered
@@ -61,11 +61,12 @@ def create_app(hub: Hub) -> Flask:
 def release(app: Flask) -> None:
     """Every open poll answers at once, and no new one waits: the server can stop quickly."""
     web_of(app).waiting.release()
+    web_of(app).shares.tarpit.release()
 
 
 def close(app: Flask) -> None:
     """Send the last heartbeats. The hub's own parts belong to who made them."""
-    web_of(app).waiting.release()
+    release(app)
     web_of(app).beats.close()
 
 
@@ -77,7 +78,8 @@ def web_of(app: Flask) -> Web:
 def _assemble(hub: Hub) -> Web:
     clock = hub.clock
     beats = Beats(hub.publisher, clock)
-    waiting = Waiting(hub.settings.waiting_polls, clock, hub.occupied, hub.settings.polls_per_caller)
+    tarpit = Tarpit(hub.settings.refusals_held, clock, hub.occupied)
+    waiting = Waiting(hub.settings.waiting_polls, clock, hub.occupied, hub.settings.polls_per_caller, tarpit)
     metrics = Metrics()
     transfers = Transfers(hub.settings.transfers, hub.occupied, hub.settings.transfers_per_caller)
     shares = Shares(
@@ -86,6 +88,7 @@ def _assemble(hub: Hub) -> Web:
         writes_each=hub.settings.writes_per_caller,
         bodies=hub.settings.bodies_at_once,
         clock=clock,
+        tarpit=tarpit,
     )
     metrics.registry.register(Counts(hub.database, clock, waiting, beats, transfers, shares, hub.connections))
     web = Web(

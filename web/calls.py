@@ -33,6 +33,8 @@ from web.wellbeing import Last, Remembered
 if TYPE_CHECKING:
     from web.heads import Signer
 
+TOO_MANY = 429
+
 _json = msgspec.json.Encoder()
 
 WHEN_GONE = "fedyard.when_gone"
@@ -132,6 +134,14 @@ def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, 
         caller = web.tokens.caller(request.headers.get("Authorization"))
         web.beats.note(caller)
         allow(caller, operation.who, operation.scope)
+        try:
+            return within_share(request, caller, path)
+        except Refused as refused:
+            if refused.problem.status == TOO_MANY:
+                web.shares.tarpit.refused(caller.subject.id, float(refused.headers.get("Retry-After", 1)))
+            raise
+
+    def within_share(request: Request, caller: Bearer, path: Mapping[str, Any]) -> Response:
         if not operation.write and operation.body is None:
             if not operation.takes:  # bytes have places of their own
                 web.shares.reads.take(caller.subject.id)

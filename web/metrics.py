@@ -161,6 +161,8 @@ class Counts(Collector):
         ended.add_metric(["over_share"], self._waiting.ended_early)
         ended.add_metric(["hung_up"], self._waiting.gone)
         yield from (refused, ended)
+        about = "Refused calls that were answered late, since their caller came again too early"
+        yield CounterMetricFamily("fedyard_refusals_held", about, self._shares.tarpit.held)
         yield GaugeMetricFamily("fedyard_writes_under_way", "Writes at present", self._shares.under_way.open)
         yield GaugeMetricFamily(
             "fedyard_bodies_read", "Bodies that are being read at present", self._shares.bodies.open

@@ -17,7 +17,7 @@ from typing import Literal
 
 from broker.protocol.commands import Subject
 from broker.protocol.ids import Id
-from config.clock import Clock, jitter
+from config.clock import Clock, jitter, wait_for
 from web.errors import Refused, busy
 
 Limit = Literal["reads", "writes", "writes_under_way", "bodies", "transfers", "polls"]
@@ -29,7 +29,10 @@ KEPT_BACK = 8
 ROWS_PER_WRITE = 20
 """Rows of one call (recipients of a message, pieces of a log) that count as one write: they are written together."""
 MOST_REMEMBERED = 20_000
-_AGAIN_S = 1.0
+HELD_S = 1.0
+"""How much later an impatient caller's refusal is answered."""
+AGAIN_S = 1.0
+"""When a place may be free again."""
 _NO_END = 1_000_000
 
 
@@ -146,7 +149,7 @@ class Places:
             self.refused += 1
         what = self._policy.limit.replace("_", " ")
         detail = f"{taken} of your {what} are open, which is all that one caller may have; wait for one to end"
-        raise self._policy.refusal(detail, _AGAIN_S)
+        raise self._policy.refusal(detail, AGAIN_S)
 
     def leave(self, by: Subject) -> None:
         with self._lock:
@@ -154,6 +157,50 @@ class Places:
             self._taken[by.id] -= 1
             if not self._taken[by.id]:
                 del self._taken[by.id]
+
+
+class Tarpit:
+    """Who comes again before Retry-After is over is refused late, so that a flood of refusals keeps no processor busy.
+
+    A refused call costs little, but a caller who makes the next one at once on every connection would have the web do
+    nothing else. `places` calls are held at once, each in a thread; where all are taken the answer comes at once.
+    occupied: told whenever one begins to wait.
+    """
+
+    def __init__(self, places: int, clock: Clock, occupied: Callable[[], None] = lambda: None) -> None:
+        self._places = places
+        self._monotonic = clock.monotonic
+        self._occupied = occupied
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._early_until: dict[Id, float] = {}
+        self.open = 0
+        self.held = 0
+        """Calls that were held so far."""
+
+    def refused(self, subject: Id, again_s: float) -> None:
+        """A call of that subject is beyond its share and may come again after `again_s`; returns when it goes on."""
+        now = self._monotonic()
+        with self._lock:
+            early = now < self._early_until.get(subject, now)
+            if len(self._early_until) >= MOST_REMEMBERED:
+                self._early_until = {one: until for one, until in self._early_until.items() if until > now}
+            if len(self._early_until) < MOST_REMEMBERED:
+                self._early_until[subject] = now + again_s
+            if not early or self.open >= self._places:
+                return
+            self.open += 1
+            self.held += 1
+        try:
+            self._occupied()
+            wait_for(self._over, HELD_S)
+        finally:
+            with self._lock:
+                self.open -= 1
+
+    def release(self) -> None:
+        """The server stops: all are answered, and none is held any more."""
+        self._over.set()
 
 
 def is_kept_for(by: Subject) -> bool:
@@ -164,9 +211,12 @@ def is_kept_for(by: Subject) -> bool:
 class Shares:
     """The limits of this web process. Each is counted by itself in every web process."""
 
-    def __init__(self, *, reads_per_s: float, writes_per_s: float, writes_each: int, bodies: int, clock: Clock) -> None:
+    def __init__(
+        self, *, reads_per_s: float, writes_per_s: float, writes_each: int, bodies: int, clock: Clock, tarpit: Tarpit
+    ) -> None:
         """writes_each: of one subject under way at once, from before a body is read until the answer is made.
-        bodies: of all subjects, while they are read."""
+        bodies: of all subjects, while they are read. tarpit: for refused calls."""
+        self.tarpit = tarpit
         self.reads = Rate("reads", reads_per_s, clock)
         self.writes = Rate("writes", writes_per_s, clock)
         self.under_way = Places("writes_under_way", _NO_END, writes_each, lambda: _too_many_bodies(bodies))

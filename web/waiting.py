@@ -19,7 +19,7 @@ from broker.protocol.ids import Id
 from config.clock import Clock
 from storage.signals import Announcement, Decided, Tip
 from web.errors import busy
-from web.shares import KEPT_BACK, Policy, is_kept_for
+from web.shares import AGAIN_S, KEPT_BACK, Policy, Tarpit, is_kept_for
 
 T = TypeVar("T")
 Key: TypeAlias = tuple[Literal["command", "inbox", "run", "log"], Id]
@@ -68,16 +68,23 @@ class Waiting:
 
     each: polls of one subject at once. Beyond it its oldest poll ends, with what it has: whoever hung up without the
     server's notice has the oldest ones, so that a caller is held up by nobody but himself, and others not at all.
+    tarpit: where a poll beyond the share begins, if the caller's last one did so a moment ago.
     """
 
     def __init__(
-        self, cap: int, clock: Clock, occupied: Callable[[], None] = lambda: None, each: int | None = None
+        self,
+        cap: int,
+        clock: Clock,
+        occupied: Callable[[], None] = lambda: None,
+        each: int | None = None,
+        tarpit: Tarpit | None = None,
     ) -> None:
         self._cap = cap
         self._everyday = cap - cap // KEPT_BACK
         self._each = cap if each is None else each
         self._clock = clock
         self._occupied = occupied
+        self._tarpit = Tarpit(0, clock) if tarpit is None else tarpit
         self._lock = threading.Lock()
         self._places: dict[Key, set[Place]] = defaultdict(set)
         self._of: dict[Id, dict[Place, None]] = {}
@@ -110,7 +117,7 @@ class Waiting:
                 self.ended_early += 1
                 if oldest is None:  # as many have been told to end and have not yet
                     detail = f"more than {self._each} polls of yours are open; wait for one to end"
-                    raise Policy("polls", self._each).refusal(detail, 1.0)
+                    raise Policy("polls", self._each).refusal(detail, AGAIN_S)
             self.open += 1
             self._places[key].add(place)
             if by is not None:
@@ -118,6 +125,8 @@ class Waiting:
         try:
             if oldest is not None:
                 self._let_go(oldest)
+                if by is not None:  # else two polls more than its share would end each other without a pause
+                    self._tarpit.refused(by.subject.id, AGAIN_S)
             if by is not None and by.when_gone is not None:
                 by.when_gone(lambda: self._hung_up(place))
             yield place

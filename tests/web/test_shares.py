@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import timeit
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from werkzeug.test import TestResponse
@@ -19,7 +20,7 @@ from tests.web.test_refusals import slug
 from web.app import web_of
 from web.errors import Refused, busy
 from web.parsing import THROWN_AWAY_BYTES
-from web.shares import MOST_REMEMBERED, ROWS_PER_WRITE, Places, Rate, weight
+from web.shares import MOST_REMEMBERED, ROWS_PER_WRITE, Places, Rate, Tarpit, weight
 from web.waiting import Guest, Waiting
 
 NAMESPACE = "00000000-0000-4000-8000-000000000000"
@@ -201,6 +202,59 @@ class TestPolls:
         with waiting.place(("run", ADA.id), Guest(ADA)):
             assert waiting.open == 8
 
+    def test_polls_that_end_each_other_do_not_do_so_without_a_pause(self) -> None:
+        tarpit = released(4)
+        waiting = Waiting(16, SystemClock(), each=1, tarpit=tarpit)
+        polls = [waiting.place(("inbox", OSLO.id), Guest(OSLO)) for _ in range(4)]
+        with polls[0], polls[1]:
+            assert tarpit.held == 0
+        with polls[2], polls[3]:
+            assert tarpit.held == 1
+
+
+class TestTarpit:
+    def test_who_comes_again_too_early_is_held(self) -> None:
+        clock = TestClock()
+        tarpit = released(4, clock)
+        tarpit.refused(OSLO.id, 2.0)
+        tarpit.refused(BERGEN.id, 2.0)
+        assert tarpit.held == 0
+        clock.sleep(1)
+        tarpit.refused(OSLO.id, 2.0)
+        assert tarpit.held == 1
+        clock.sleep(2)
+        tarpit.refused(OSLO.id, 2.0)
+        assert (tarpit.held, tarpit.open) == (1, 0)
+
+    def test_only_so_many_are_held_and_none_once_the_server_stops(self) -> None:
+        tarpit = Tarpit(4, TestClock())
+        tarpit.refused(OSLO.id, 2.0)
+        with ThreadPoolExecutor() as threads:
+            held = [threads.submit(tarpit.refused, OSLO.id, 2.0) for _ in range(4)]
+            while tarpit.open < 4:
+                assert not any(one.done() for one in held), "each is held for a second"
+            tarpit.refused(OSLO.id, 2.0)
+            assert tarpit.held == 4
+            tarpit.release()
+        assert tarpit.open == 0
+
+    def test_memory_has_an_end(self) -> None:
+        clock = TestClock()
+        tarpit = released(1, clock)
+        for number in range(MOST_REMEMBERED + 10):
+            tarpit.refused(str(number), 1.0)
+        assert len(tarpit._early_until) == MOST_REMEMBERED
+        clock.sleep(2)
+        tarpit.refused(OSLO.id, 1.0)
+        assert list(tarpit._early_until) == [OSLO.id]
+
+
+def released(places: int, clock: TestClock | None = None) -> Tarpit:
+    """One that holds nobody for long, and counts."""
+    tarpit = Tarpit(places, clock or TestClock())
+    tarpit.release()
+    return tarpit
+
 
 class TestOverHttp:
     def test_beyond_the_rate_a_write_is_429_and_done_later(self, make_net: Callable[..., Network]) -> None:
@@ -215,6 +269,7 @@ class TestOverHttp:
         assert net.site("bergen").call("POST", "/v1/tokens", {"label": "x"}).status_code == 201
         text = net.stranger(None).get("/metrics").get_data(as_text=True)
         assert 'fedyard_over_share_total{limit="writes"} 2.0' in text
+        assert "fedyard_refusals_held_total 1.0" in text
 
     def test_each_message_counts(self, make_net: Callable[..., Network]) -> None:
         net = make_net(writes_per_s=5.0)
