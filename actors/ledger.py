@@ -15,14 +15,18 @@ from broker.protocol import codec
 from broker.protocol.commands import Envelope, RevokeAgain
 from broker.protocol.ids import Id, derive
 from broker.protocol.ledger import read_name
-from config.clock import Clock
+from config.clock import SECOND, Clock, Micros
 from config.logs import unit
 from storage.artifacts import Blobs, StorageFull, StorageUnavailable
 from storage.database import Database, DatabaseUnavailable
-from storage.history import read_history, unknown, unwritten, written
+from storage.history import AT_MOST, read_history, unknown, unwritten, written
 
 AT_ONCE = 200
 """Names in one command."""
+ALL_EVERY: Micros = 3600 * SECOND
+"""How often everything that was ever revoked is looked at; in between only what was revoked since the last look."""
+OVERLAP: Micros = 300 * SECOND
+"""How far that reaches back: a revocation carries the time of its decision, and is seen when that is committed."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +40,8 @@ class Ledger:
         self._publisher = publisher
         self._clock = clock
         self._read_for: Id | None = None
+        self._looked_at: Micros = 0
+        self._looked_at_all_at: Micros | None = None
 
     def turn(self) -> int:
         """Read back if the history is another one than last time, then write on; how many names were moved.
@@ -54,16 +60,21 @@ class Ledger:
             return 0
         envelopes = list(again(self._database, self._blobs, history, self._clock))
         self._publisher.send(envelopes)
-        self._read_for = history
+        self._read_for, self._looked_at_all_at = history, None
         if envelopes:
             _log.warning("revokes again what a restored store forgot", extra=unit(commands=len(envelopes)))
         return len(envelopes)
 
     def _write(self) -> int:
-        names = unwritten(self._database)
+        now = self._clock.now()
+        everything = self._looked_at_all_at is None or now - self._looked_at_all_at >= ALL_EVERY
+        names = unwritten(self._database, 0 if everything else self._looked_at - OVERLAP)
         for name in names:
             self._blobs.note(name)
-        written(self._database, names, self._clock.now())
+        written(self._database, names, now)
+        if len(names) < AT_MOST:
+            self._looked_at = now
+            self._looked_at_all_at = now if everything else self._looked_at_all_at
         return len(names)
 
 

@@ -36,16 +36,22 @@ AT_MOST = 500
 
 _UNWRITTEN = """
 SELECT name FROM (
-  SELECT 'token-' || sha256 AS name FROM tokens WHERE revoked_at IS NOT NULL
-  UNION ALL SELECT 'enrolment-' || sha256 FROM enrolments WHERE used_at IS NOT NULL
+  SELECT 'token-' || sha256 AS name FROM tokens WHERE revoked_at >= %s
+  UNION ALL SELECT 'enrolment-' || sha256 FROM enrolments WHERE used_at >= %s
   UNION ALL SELECT 'key-' || CAST(site_id AS TEXT) || '-' || CAST(epoch AS TEXT) || '-' || digest FROM site_keys
-    WHERE state = 'revoked'
-  UNION ALL SELECT 'site-' || CAST(id AS TEXT) FROM sites WHERE state = 'retired'
-  UNION ALL SELECT 'account-' || CAST(id AS TEXT) FROM accounts WHERE disabled_at IS NOT NULL
+    WHERE state = 'revoked' AND revoked_at >= %s
+  UNION ALL SELECT 'site-' || CAST(id AS TEXT) FROM sites WHERE state = 'retired' AND state_at >= %s
+  UNION ALL SELECT 'account-' || CAST(id AS TEXT) FROM accounts WHERE disabled_at >= %s
 ) revoked
 WHERE NOT EXISTS (SELECT 1 FROM revocations WHERE revocations.name = revoked.name)
 ORDER BY name LIMIT %s
 """
+"""`since` five times, then how many. What was revoked before it is passed over without a look into `revocations`."""
+_WRITTEN = {
+    True: "INSERT INTO revocations (name, at) SELECT name, %s FROM unnest(%s::text[]) AS name ON CONFLICT DO NOTHING",
+    False: "INSERT INTO revocations (name, at) SELECT value, %s FROM json_each(%s) WHERE true ON CONFLICT DO NOTHING",
+}
+"""One statement for all names; true for PostgreSQL."""
 
 
 class Told(NamedTuple):
@@ -119,17 +125,22 @@ def finding(database: Database, drawn: Id) -> ChangeHistory | None:
     return ChangeHistory(before=row[0], history_id=drawn, fingerprint=text, reason=why, known=not moved)
 
 
-def unwritten(database: Database, at_most: int = AT_MOST) -> list[str]:
-    """Names of what is revoked and not known to be in the ledger (broker/protocol/ledger.py)."""
+def unwritten(database: Database, since: Micros = 0, at_most: int = AT_MOST) -> list[str]:
+    """Names of what was revoked from `since` on and is not known to be in the ledger (broker/protocol/ledger.py).
+
+    Tables are scanned, since revoking is too rare to keep an index for it; `since` spares the comparison with all names
+    that were ever written, which grows for ever.
+    """
     with database.connection():
-        return [row[0] for row in database.all(_UNWRITTEN, at_most)]
+        return [row[0] for row in database.all(_UNWRITTEN, *[since] * 5, at_most)]
 
 
 def written(database: Database, names: Iterable[str], at: Micros) -> None:
     """These are in the ledger now."""
-    with database.connection():
-        for name in sorted(set(names)):
-            database.execute("INSERT INTO revocations (name, at) VALUES (%s, %s) ON CONFLICT DO NOTHING", (name, at))
+    wanted = sorted(set(names))
+    if wanted:
+        with database.connection():
+            database.execute(_WRITTEN[database.postgres], (at, database.many(wanted)))
 
 
 def unknown(database: Database, names: Iterable[str]) -> list[str]:

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from actors.deciding import decide_now
-from actors.ledger import Ledger
+from actors.ledger import ALL_EVERY, OVERLAP, Ledger
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.commands import Envelope
 from broker.protocol.ids import derive, sha256_hex
+from config.clock import SECOND
 from storage.artifacts import Blobs, StorageUnavailable
-from storage.history import unwritten
+from storage.history import AT_MOST, unwritten
 from tests.blobs import folder_blobs
 from tests.hub import Hub
 from tests.restoring import Backups
@@ -108,6 +109,41 @@ def test_without_its_store_it_waits(hub: Hub) -> None:
     hub.site("a site")
     assert ledger(hub, Away()).turn() == 0  # type: ignore[arg-type]
     assert unwritten(hub.database) == [f"enrolment-{sha256_hex(b'enrolment a site')}"]
+
+
+def test_between_looks_at_everything_only_what_is_new_is_looked_at(hub: Hub, blobs: Blobs) -> None:
+    hub.site("old")
+    keeper = ledger(hub, blobs)
+    assert keeper.turn() == 1
+    hub.clock.sleep(2 * OVERLAP / SECOND)
+    assert keeper.turn() == 0
+    forget(hub)  # as if it had not been written: too old to be looked at in passing
+    hub.site("new")
+    assert keeper.turn() == 1
+    assert unwritten(hub.database, hub.clock.now() - OVERLAP) == []
+    assert len(unwritten(hub.database)) == 1
+    hub.clock.sleep(ALL_EVERY / SECOND)
+    assert keeper.turn() == 1
+    assert unwritten(hub.database) == []
+
+
+def test_more_than_fits_into_a_turn_is_gone_on_with(hub: Hub, blobs: Blobs) -> None:
+    names = [f"token-{number:064x}" for number in range(AT_MOST + 1)]
+    with hub.database.connection():
+        for number, name in enumerate(names):
+            hub.database.execute(
+                "INSERT INTO tokens (id, owner_kind, owner_id, sha256, label, scopes, created_at, revoked_at)"
+                " VALUES (%s, 'site', %s, %s, '', '', 0, 1)",
+                (derive("x", number), derive("y"), name.removeprefix("token-")),
+            )
+    keeper = ledger(hub, blobs)
+    assert [keeper.turn() for _ in range(3)] == [AT_MOST, 1, 0]
+    assert set(blobs.noted()) >= set(names)
+
+
+def forget(hub: Hub) -> None:
+    with hub.database.connection():
+        hub.database.execute("DELETE FROM revocations")
 
 
 def test_names_that_are_none_are_left_alone(hub: Hub, blobs: Blobs) -> None:
