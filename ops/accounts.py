@@ -1,4 +1,4 @@
-"""The first accounts: decided in this process, so that it works whether the hub runs or not."""
+"""The first accounts, and enrolments: decided in this process, so that it works whether the hub runs or not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from broker.protocol import codec
 from broker.protocol import commands as c
 from broker.protocol.commands import AnyCommand, Role, Subject
 from broker.protocol.ids import HUB, Id, sha256_hex
-from config.clock import Clock, draw_id, draw_secret
+from config.clock import SECOND, Clock, draw_id, draw_secret
 from storage.database import Database
 from storage.store import Store
 from storage.views import people
@@ -28,26 +28,35 @@ class Rejected(Exception):
 
 
 @dataclass(frozen=True)
-class NewAccount:
-    """The token is shown once and kept nowhere."""
+class Made:
+    """An account or an enrolment. The token is shown once and kept nowhere."""
 
     id: Id
     organisation_id: Id
     token: str
 
     def __repr__(self) -> str:
-        return f"NewAccount({self.id})"
+        return f"Made({self.id})"
 
 
-def create_account(database: Database, clock: Clock, *, name: str, organisation: str, role: Role) -> NewAccount:
+def create_account(database: Database, clock: Clock, *, name: str, organisation: str, role: Role) -> Made:
     """An account with its first token; its organisation is created if there is none of that name. Raises `Rejected`."""
-    store = Store(database)
-    of = next((found.id for found in organisations(database) if found.name == organisation), None)
-    if of is None:
-        of = _decided(store, clock, c.CreateOrganisation(name=organisation))
-    token = draw_secret()
+    store, of, token = Store(database), _organisation(database, clock, organisation), draw_secret()
     command = c.CreateAccount(organisation_id=of, name=name, role=role, token_sha256=sha256_hex(token.encode()))
-    return NewAccount(_decided(store, clock, command), of, token)
+    return Made(_decided(store, clock, command), of, token)
+
+
+def create_enrolment(database: Database, clock: Clock, *, organisation: str, note: str, valid_s: float) -> Made:
+    """A one-time token for a new site; its organisation is created if there is none of that name. Raises `Rejected`."""
+    store, of, token = Store(database), _organisation(database, clock, organisation), draw_secret()
+    expires_at = clock.now() + round(valid_s * SECOND)
+    command = c.CreateEnrolment(organisation_id=of, sha256=sha256_hex(token.encode()), note=note, expires_at=expires_at)
+    return Made(_decided(store, clock, command), of, token)
+
+
+def _organisation(database: Database, clock: Clock, name: str) -> Id:
+    found = next((found.id for found in organisations(database) if found.name == name), None)
+    return found or _decided(Store(database), clock, c.CreateOrganisation(name=name))
 
 
 def organisations(database: Database) -> list[Organisation]:

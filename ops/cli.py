@@ -32,6 +32,8 @@ from storage.audit import verify, verify_against
 from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import migrate, missing
 
+DAY_S = 86_400
+MOST_DAYS = 365
 Does = Callable[[argparse.Namespace], int]
 
 
@@ -146,13 +148,16 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--name", required=True)
     create.add_argument("--organisation", required=True, metavar="NAME", help="created if there is none of that name")
     create.add_argument("--role", required=True, choices=("admin", "member", "auditor"))
-    create.add_argument(
-        "--token-file",
-        type=Path,
-        metavar="FILE",
-        help="write the token there, for its owner only, in place of showing it",
-    )
+    _token_file(create)
     create.set_defaults(does=_create_account)
+
+    enrolment = _verbs(nouns, "enrolment", "one-time tokens with which sites join the network")
+    enrol = enrolment.add_parser("create", parents=[place], help="one for a new site; shows its token, once")
+    enrol.add_argument("--organisation", required=True, metavar="NAME", help="created if there is none of that name")
+    enrol.add_argument("--note", default="", metavar="TEXT", help="for whom it is, as the hub's admins will read it")
+    enrol.add_argument("--days", type=_days, default=1.0, metavar="N", help="valid for so long (1)")
+    _token_file(enrol)
+    enrol.set_defaults(does=_create_enrolment)
 
     organisation = _verbs(nouns, "organisation", "organisations of the network")
     organisation.add_parser("list", parents=[place], help="all of them").set_defaults(does=_list_organisations)
@@ -183,6 +188,22 @@ def _parser() -> argparse.ArgumentParser:
     applying.add_argument("--vhost", help="the one in FEDYARD_BROKER_URL unless said otherwise")
     applying.set_defaults(does=_apply_policies)
     return parser
+
+
+def _token_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="write the token there, for its owner only, in place of showing it",
+    )
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not 0 < days <= MOST_DAYS:
+        raise ValueError(text)
+    return days
 
 
 def _add_dead_letters(
@@ -233,19 +254,38 @@ def _migrate(chosen: argparse.Namespace) -> int:
 
 
 def _create_account(chosen: argparse.Namespace) -> int:
-    file: Path | None = chosen.token_file
     database = _database(chosen)
-    if file is not None:
-        _claim(file)  # first: an account whose token could not be written would be of no use
-    try:
-        made = accounts.create_account(
+    return _show_made(
+        "account",
+        chosen.token_file,
+        lambda: accounts.create_account(
             database, SystemClock(), name=chosen.name, organisation=chosen.organisation, role=chosen.role
-        )
+        ),
+    )
+
+
+def _create_enrolment(chosen: argparse.Namespace) -> int:
+    database = _database(chosen)
+    return _show_made(
+        "enrolment",
+        chosen.token_file,
+        lambda: accounts.create_enrolment(
+            database, SystemClock(), organisation=chosen.organisation, note=chosen.note, valid_s=chosen.days * DAY_S
+        ),
+    )
+
+
+def _show_made(what: str, file: Path | None, make: Callable[[], accounts.Made]) -> int:
+    """Make it and say what it is; its token on standard output, or into the file."""
+    if file is not None:
+        _claim(file)  # first: what has a token that could not be written would be of no use
+    try:
+        made = make()
     except BaseException:
         if file is not None:
             file.unlink()
         raise
-    print(f"account       {made.id}")
+    print(f"{what:12}  {made.id}")
     print(f"organisation  {made.organisation_id}")
     if file is not None:
         file.write_text(made.token + "\n")

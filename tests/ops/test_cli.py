@@ -19,6 +19,7 @@ from ops.place import Whereabouts, remember
 from storage.database import Database, open_database
 from storage.migrate import migrate
 from storage.views import people
+from storage.views.sight import Paging
 from tests.hub import QUICK, Hub
 from tests.ops.program import ROOT, create_account, environment, fedyard
 
@@ -61,6 +62,27 @@ def test_no_token_file_is_left_by_an_account_that_was_refused(folder: Path, tmp_
     assert_told(fedyard(*asked, "--token-file", file), "name")
     assert not file.exists()
     assert_told(fedyard(*asked, "--token-file", tmp_path / "nowhere" / "token"), "cannot be written")
+
+
+def test_an_enrolment_lets_one_site_in_until_it_expires(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "site.token"
+    asked = ["enrolment", "create", "--data", folder, "--organisation", "North", "--note", "for Kari", "--days", "3"]
+    shown = fedyard(*asked)
+    assert shown.returncode == 0, shown.stderr
+    tokens = [shown.stdout.split("token")[-1].strip()]
+    assert fedyard(*asked, "--token-file", file).returncode == 0
+    tokens.append(file.read_text().strip())
+    for token in tokens:
+        bearer = people.bearers(store(folder), [sha256_hex(token.encode())])[0]
+        assert bearer is not None
+        assert bearer.subject.kind == "enrolment"
+    page = people.enrolments(store(folder), Paging(10, None))
+    assert [(one.note, one.used_at) for one in page.items] == [("for Kari", None)] * 2
+    listed = fedyard("organisation", "list", "--data", folder)
+    assert [line.split("  ")[1] for line in listed.stdout.splitlines()] == ["North"]
+    for days in ("0", "366", "nan", "x"):
+        assert fedyard(*asked[:-1], days).returncode == 2
+    assert_told(fedyard(*asked, "--note", "n" * 5000), "note")
 
 
 def test_an_organisation_is_created_once(folder: Path) -> None:
@@ -222,7 +244,7 @@ def test_a_database_that_is_down_is_told(tmp_path: Path) -> None:
 
 def test_secrets_stay_out_of_reprs() -> None:
     there = Whereabouts({"FEDYARD_BROKER_URL": "amqp://a:hush@h/v"}, "http://h", "http://a:hush@h")
-    made = accounts.NewAccount("1", "2", "hush")
+    made = accounts.Made("1", "2", "hush")
     assert "hush" not in f"{there!r} {made!r}"
 
 
