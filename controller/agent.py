@@ -336,14 +336,17 @@ class Agent:
     def _join(self) -> None:
         """Ask to join the configured projects, which may not exist yet, until each is joined or asked for.
 
-        All of them again when the hub's history went back.
+        All of them again when the hub's history went back, and then what people joined or left by command, too.
         """
         self._clock.wait(self._keyed, KEY_WITHIN_S)
         while not self._closing.is_set():
             self._rejoin.clear()
-            wanted, pause = list(self.settings.join), JOIN_FIRST_S
-            while wanted and not self._closing.is_set() and not self._rejoin.is_set():
+            wanted, again, pause = list(self.settings.join), False, JOIN_FIRST_S
+            while not self._closing.is_set() and not self._rejoin.is_set():
+                again = again or self._joined_again()
                 wanted = [join for join in wanted if not self._joined(join)]
+                if again and not wanted:
+                    break
                 self._clock.wait(self._closing, jitter(pause))
                 pause = min(2 * pause, JOIN_AT_MOST_S)
             if not self._closing.is_set():
@@ -357,6 +360,20 @@ class Agent:
         except Changed as changed:
             self.courier.record_conflict(changed)
             raise
+
+    def _joined_again(self) -> bool:
+        """True if the hub has been told, since its history went back last, what people joined and left by command."""
+        position = self.state.position()
+        if position.rejoined_at == position.recovered_at:
+            return True
+        try:
+            for consent in self.joining.consents.all().values():
+                if consent.by == "people" or not consent.live:
+                    self.joining.again(consent)
+        except Unavailable:
+            return False
+        self.state.rejoined(position.recovered_at)
+        return True
 
     def _wake(self) -> None:
         """See that every run with something to do has a worker."""

@@ -105,7 +105,10 @@ def _init(chosen: argparse.Namespace) -> None:
         raise UsageError(str(error)) from None
     folder = folder_of(chosen)
     client_to(settings, token)  # refuses an unprotected hub before anything is written
-    folder.create(settings, token)
+    with folder.made_whole():
+        folder.create(settings, token)
+        if not chosen.later:
+            folder.enrol(settings)
     print(f"wrote {folder.path / 'site.toml'}")
     for name, path in folder.data(settings).items():
         if not path.is_file():
@@ -114,7 +117,7 @@ def _init(chosen: argparse.Namespace) -> None:
         whose = "the first one that the hub shows is believed" if join.coordinator == UNKNOWN else join.coordinator
         print(f"it will join {join.project}; coordinator: {whose}")
     if not chosen.later:
-        print(f"enrolled as site {folder.enrol(settings)}; now: fedyard-site --folder {chosen.folder} run")
+        print(f"enrolled as site {folder.site_id()}; now: fedyard-site --folder {chosen.folder} run")
         tend(folder.keyring(), settings.keys, client_of(folder), micros_now(), log=silent)
         print(f"its fingerprint, to tell others: {words(fingerprint(folder.keyring().identity_key))}")
 

@@ -113,9 +113,12 @@ def _create(chosen: argparse.Namespace) -> None:
     tasks = _tasks_in(chosen.tasks, "--tasks")
     folder = folder_of(chosen)
     client = client_of(folder)
+    specs = _specs(
+        tasks, f"--tasks {chosen.tasks}"
+    )  # first: a project whose tasks the agent does not know is of no use
     made = client.create_project(chosen.name, tasks, description=chosen.description, joining=chosen.joining)
-    _remember(folder, made, _specs(tasks))
     joining_of(folder, client).lead(made, chosen.name)
+    _remember(folder, made, specs)
     print(f"project {made}")
 
 
@@ -128,15 +131,12 @@ def _tasks_in(file: str, option: str) -> list[dict[str, object]]:
         raise UsageError(f"{option} {file}: {error}") from None
 
 
-def _specs(tasks: Sequence[dict[str, object]]) -> list[TaskSpec]:
-    """The tasks as the hub will show them: what was not said has its default."""
+def _specs(tasks: Sequence[dict[str, object]], where: str) -> list[TaskSpec]:
+    """The tasks as the hub will show them: what was not said has its default. Raises `UsageError`."""
     try:
         return msgspec.convert(tasks, list[TaskSpec])
     except msgspec.ValidationError as error:
-        raise UsageError(
-            f"the hub has tasks that this program does not know ({error}); look at them with `fedyard-site project "
-            "tasks`, and accept what is shown with --accept"
-        ) from None
+        raise UsageError(f"{where}: {error}") from None
 
 
 def _remember(folder: Folder, project_id: str, tasks: Sequence[TaskSpec]) -> None:
@@ -154,10 +154,12 @@ def _tasks(chosen: argparse.Namespace) -> None:
     if chosen.set or chosen.accept:
         if project.coordinator_site_id != folder.site_id():
             raise UsageError(f"{chosen.name} is coordinated by another site; its tasks are that site's to give")
-        tasks = _tasks_in(chosen.set, "--set") if chosen.set else msgspec.to_builtins(project.tasks)
+        specs = project.tasks
         if chosen.set:
+            tasks = _tasks_in(chosen.set, "--set")
+            specs = _specs(tasks, f"--set {chosen.set}")
             client.update_project(project.id, tasks=tasks)
-        _remember(folder, project.id, _specs(tasks))
+        _remember(folder, project.id, specs)
         project = client.project(project.id)
     state = State(folder.path / "state.sqlite")
     ours = state.own_tasks(project.id)

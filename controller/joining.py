@@ -145,6 +145,38 @@ class Joining:
         )
         return True
 
+    def again(self, consent: Consent) -> None:
+        """Tell a hub whose history went back what people joined, or left: it may have forgotten either.
+
+        Only as it was consented to: under the same coordinator, and if people have not changed their mind meanwhile.
+        What is in the way is logged.
+        """
+        if self.consents.all().get(consent.project_id) != consent:
+            return
+        try:
+            if not consent.live:
+                self._client.remove_member(consent.project_id, self._site_id)
+                return
+            project = self._client.project(consent.project_id)
+            if (project.coordinator_site_id, project.coordinator_identity_key) != (
+                consent.coordinator,
+                consent.identity,
+            ):
+                self._once("not joined", project=consent.name, id=consent.project_id, detail=describe(project))
+                return
+            membership = self.ask(project, "")
+            self._log(
+                "joined again",
+                project=project.name,
+                id=project.id,
+                state=membership.state if membership else "coordinator",
+            )
+        except Refused as error:
+            if error.status not in NOT_NOW:
+                raise
+            if consent.live:
+                self._once("not joined", project=consent.name, id=consent.project_id, detail=error.detail)
+
     def _found(self, join: Join) -> list[Project]:
         named = self._client.projects(name=join.project)
         return named or [project for project in self._client.projects() if project.id == join.project]

@@ -23,6 +23,8 @@ import re
 import ssl
 import threading
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -34,12 +36,14 @@ from controller.client import Client
 from controller.clock import draw_secret
 from controller.consents import Consents, Join
 from controller.durable import write_whole
-from controller.hub_errors import Refused
+from controller.hub_errors import Refused, Unavailable
 from controller.keys import Keyring, enrolment_proof
 from controller.room import Messages
 from controller.trust import Trust, TrustSettings
 
 _HOST = r"^[a-z0-9._-]{1,253}(:[0-9]{1,5})?(?!\n)$"
+_MADE = frozenset({"site.toml", "enrolment.token", "token", "identity.key"})
+"""What a site has before it is enrolled."""
 _DOTTED = "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -163,10 +167,33 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
 
+    @contextmanager
+    def made_whole(self) -> Iterator[None]:
+        """What the block makes here stays if the block ends well; else it goes, so that the folder can be used again.
+
+        It stays, too, where the hub has not answered: it may have taken the enrolment token, and knows this key then.
+        """
+        was_there = self.path.is_dir()
+        before = {name for name in _MADE if (self.path / name).exists()}
+        try:
+            yield
+        except Unavailable as error:
+            raise Unavailable(f"{error}. {self.path} is whole: `fedyard-site run` enrols it there") from None
+        except Exception:
+            for name in _MADE - before:
+                (self.path / name).unlink(missing_ok=True)
+            if not was_there:
+                with suppress(OSError):  # somebody has put something there
+                    self.path.rmdir()
+            raise
+
     def create(self, settings: Settings, enrolment_token: str) -> None:
         """Write site.toml and the enrolment token. Raises `SiteError` if there is a site here already."""
         if (self.path / "site.toml").exists():
-            raise SiteError(f"{self.path} holds a site already: choose another folder")
+            remedy = "choose another folder"
+            if self._read("site.id") is None:
+                remedy = "it is not enrolled yet: `fedyard-site run` does that"
+            raise SiteError(f"{self.path} holds a site already: {remedy}")
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path.chmod(0o700)
         self._write("enrolment.token", enrolment_token)

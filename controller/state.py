@@ -109,6 +109,7 @@ _LATER = (
     ("position", "claim_key", "TEXT NOT NULL DEFAULT ''"),
     ("position", "owed_json", "BLOB NOT NULL DEFAULT ''"),
     ("position", "recovered_at", "INTEGER NOT NULL DEFAULT 0"),
+    ("position", "rejoined_at", "INTEGER NOT NULL DEFAULT 0"),
 )
 """Columns that a file of an older agent lacks."""
 
@@ -263,7 +264,8 @@ class Receipt(msgspec.Struct, frozen=True):
 class Position(msgspec.Struct, frozen=True):
     """Where a site is in the hub's history. claim: what the hub is being told; owed: its answer, still to be met.
 
-    recovered_at: microseconds, when the history went back last; 0 if it never did.
+    recovered_at: microseconds, when the history went back last; 0 if it never did. rejoined_at: the one of these after
+    which the hub was told again what this site's people joined and left.
     """
 
     taken: int
@@ -273,6 +275,7 @@ class Position(msgspec.Struct, frozen=True):
     claim_key: str
     owed: bytes
     recovered_at: int
+    rejoined_at: int
 
 
 class State:
@@ -316,7 +319,7 @@ class State:
         with self._lock:
             row = self._db.execute(
                 "SELECT taken_seq, mark, history_id, CAST(claim_json AS BLOB), claim_key, CAST(owed_json AS BLOB),"
-                " recovered_at FROM position"
+                " recovered_at, rejoined_at FROM position"
             ).fetchone()
         return Position(*row)
 
@@ -341,6 +344,10 @@ class State:
             " taken_seq = ?, mark = ?, claim_key = '', claim_json = '', owed_json = ?, recovered_at = ?",
             (common_seq, common_seq, common_seq, history_id, read_after, mark, owed, now),
         )
+
+    def rejoined(self, recovered_at: int) -> None:
+        """The hub was told again what this site's people joined and left, after it recovered then."""
+        self._write("UPDATE position SET rejoined_at = ?", (recovered_at,))
 
     def paid(self) -> None:
         """The hub was sent again what it lacked."""

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from controller.cli import main
 from controller.cli_common import UsageError, run_named
 from controller.client import Client
 from controller.hub_errors import Unavailable
+from controller.site import Folder, Settings
 from tests.controller.world import ALLOWED, World
 from tests.ops.program import ROOT, environment, until
 
@@ -212,3 +214,54 @@ def test_a_beginning_that_several_ids_have_says_which_there_are() -> None:
     assert "and 2 more" in str(caught.value)
     with pytest.raises(UsageError, match="4 characters"):
         run_named(hub, "abc")
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_refused_init_leaves_nothing_behind(world: World, tmp_path, capsys, there: bool) -> None:
+    """A used token, then a good one in the same folder; what lay in the folder before stays."""
+    folder = tmp_path / "north"
+    if there:
+        folder.mkdir()
+        (folder / "train.csv").write_text("x\n1\n")
+    before = files_in(folder)
+    used, good = tmp_path / "used", tmp_path / "good"
+    used.write_text("fyd_" + "0" * 43)
+    good.write_text(world.admin.create_enrolment(world.organisation_id).token or "")
+    command = ["--folder", str(folder), "init", "--hub", world.hub, "--name", f"{tmp_path.name} north"]
+    assert main([*command, "--token-file", str(used)]) == 1
+    said = capsys.readouterr()
+    assert (folder.is_dir(), files_in(folder), said.out, said.err.count("\n")) == (there, before, "", 1)
+    assert main([*command, "--token-file", str(good)]) == 0
+    assert {"site.id", "token", "identity.key", *before} <= set(files_in(folder))
+    assert main([*command, "--token-file", str(good)]) == 2
+    assert "holds a site already: choose another folder" in capsys.readouterr().err
+
+
+def test_an_init_that_the_hub_does_not_answer_can_go_on(tmp_path, capsys) -> None:
+    """The token may be used up: what was made is all that can prove that it was this site."""
+    folder = Folder(tmp_path / "north")
+
+    def unanswered() -> None:
+        with folder.made_whole():
+            folder.create(Settings(hub="http://127.0.0.1:1", name="n"), "fyd_once")
+            raise Unavailable("no answer")
+
+    with pytest.raises(Unavailable, match="`fedyard-site run` enrols it there"):
+        unanswered()
+    assert {"site.toml", "enrolment.token"} <= set(files_in(folder.path))
+    (tmp_path / "token").write_text("fyd_once")
+    command = ["--folder", str(folder.path), "init", "--hub", "http://127.0.0.1:1", "--name", "n"]
+    assert main([*command, "--token-file", str(tmp_path / "token")]) == 2
+    assert "it is not enrolled yet: `fedyard-site run` does that" in capsys.readouterr().err
+
+
+def test_tasks_that_are_none_are_refused_before_a_project_is_made(site, tmp_path) -> None:
+    north, _ = site("north")
+    file = tasks_file(tmp_path, rounds="two")
+    code, out, complaint = north("project", "create", f"none {tmp_path.name}", "--tasks", file)
+    assert (code, out, complaint.startswith(f"fedyard-site: --tasks {file}: ")) == (2, "", True)
+    assert f"none {tmp_path.name}" not in north("project", "list")[1]

@@ -283,12 +283,15 @@ def goes_through(recovery: Recovery, state: State) -> None:
 
 def test_a_hub_with_another_history_is_told_what_the_site_holds(world: World, tmp_path: Path) -> None:
     """No number is beyond its end: only the history's id is another."""
-    other = project_of(world.sites(tmp_path, "lead"))
+    other, joined, left = (project_of(world.sites(tmp_path, name)) for name in ("lead", "by-hand", "not-any-more"))
     with wire_to(world.hub) as wire:
         (site,) = world.sites(tmp_path, "alone", hub=wire.url, join=joining(f"project of {tmp_path.name}-lead"))
         site.start()
         try:
             until(lambda: site.client.site_keys(site.site_id))
+            for one in (joined, left):
+                site.join(one.id)
+            site.folder.consents().withdraw(site.folder.consents().of(left.id), micros_now())
             site.hold("train")
             project = project_of([site])  # entries in its inbox
             until(lambda: "joined" in whats(site))
@@ -308,6 +311,11 @@ def test_a_hub_with_another_history_is_told_what_the_site_holds(world: World, tm
             until(
                 lambda: f"/v1/projects/{other.id}/members/{site.site_id}" in after_recovery(wire.passed)
             )  # its membership may be gone
+            until(lambda: {("PUT", joined.id), ("DELETE", left.id)} <= memberships(wire.passed, site))
+            assert ("PUT", left.id) not in memberships(wire.passed, site)
+            state = State(site.path / "state.sqlite")
+            until(lambda: (at := state.position()).rejoined_at == at.recovered_at > 0)
+            state.close()
             assert list(site.path.glob("state-*.sqlite"))
             assert site.runs()
         finally:
@@ -317,6 +325,13 @@ def test_a_hub_with_another_history_is_told_what_the_site_holds(world: World, tm
 def after_recovery(passed: list[tuple[str, str, Any, Any]]) -> list[str]:
     paths = [asked for _, asked, _, _ in passed]
     return paths[next(n for n, asked in enumerate(paths) if "/recovery" in asked) :]
+
+
+def memberships(passed: list[tuple[str, str, Any, Any]], site: SiteProcess) -> set[tuple[str, str]]:
+    """What a site has asked of its memberships since it recovered: (method, project)."""
+    begun = next((n for n, (_, asked, _, _) in enumerate(passed) if "/recovery" in asked), len(passed))
+    asked = [(method, path.split("/")) for method, path, _, _ in passed[begun:]]
+    return {(method, path[3]) for method, path in asked if path[-2:] == ["members", site.site_id]}
 
 
 def whats(site: SiteProcess) -> list[str]:
