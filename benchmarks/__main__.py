@@ -26,6 +26,7 @@ from benchmarks.cases import (
     runs,
     sealing,
     starting,
+    trust,
     victim,
     waiting,
 )
@@ -54,6 +55,7 @@ CASES: dict[str, Callable[[Board], None]] = {
     "resume_overhead": artifacts.measure_resuming,
     "broadcast_cost": artifacts.measure_broadcast,
     "waiting_polls": waiting.measure,
+    "trust_us": trust.measure,
     "victim_p99": victim.measure,
     "growth": growth.measure,
     "start_s": starting.measure,

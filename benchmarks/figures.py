@@ -104,6 +104,7 @@ REACHES: dict[Key, Reach] = {
     ("run_s", "10"): Reach("s", 0.4, higher=False),
     ("run_s", "50"): Reach("s", 1.0, higher=False),
     ("run_s", "50 unsealed"): Reach("s", None, higher=False, about="what the sealing of it costs"),
+    ("run_s", "50 limits"): Reach("s", None, higher=False, about="on a hub with the limits that it ships with"),
     ("run_s", "200"): Reach("s", 3.5, higher=False),
     ("run_s", "200 unsealed"): Reach("s", None, higher=False, about="the same without"),
     ("victim_p99", "to idle"): Reach(
@@ -114,6 +115,10 @@ REACHES: dict[Key, Reach] = {
     ("victim_p99", "tried"): Reach("calls", None, about="of the flooder, in 12 s"),
     ("victim_p99", "accepted"): Reach("calls", None, about="of these, answered below 300"),
     ("victim_p99", "refused"): Reach("calls", None, about="429 or 503"),
+    ("trust_us", "update"): Reach("us", None, higher=False, about="a site digests the task and notes its update"),
+    ("trust_us", "receipt"): Reach("us", None, higher=False, about="a site finds its update among a model's 50"),
+    ("trust_us", "list of 50"): Reach("us", None, higher=False, about="a coordinator checks a round's 50 updates"),
+    ("trust_us", "limits"): Reach("us", None, higher=False, about="the web counts a write against three limits"),
     ("start_s", "embedded"): Reach("s", 3, higher=False, about="cold start to ready"),
     ("start_s", "full"): Reach("s", 3, higher=False, about="servers up, a fresh database"),
     ("rss_mb", "web idle"): Reach("MB", None, higher=False),

@@ -1,12 +1,14 @@
 """run_s: a complete run over HTTP, as its sites see it: two rounds, 100 KiB updates and models, no training time.
 
 Every payload is sealed by its sender and opened by its recipients, with the agents' own code; `50 unsealed` and
-`200 unsealed` say what that costs.
+`200 unsealed` say what that costs. Headers carry digests and receipts as agents' do. `50 limits` is on a hub with the
+limits that it ships with.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,17 +22,27 @@ from benchmarks.cases.sealing import memory
 from benchmarks.client import Connection, Pool, request
 from benchmarks.people import CLOCK, Person, person
 from benchmarks.scenes import Site
-from benchmarks.yard import Watch
+from benchmarks.yard import Hub, Watch
+from broker.protocol.ids import sha256_hex
 from config.clock import SECOND, draw_id
 from controller import sealing
 from controller.answers import Entry, Inbox
-from controller.sealing import Address
+from controller.sealing import Address, Digests, receipt_of
 
 ROUNDS = 2
 PAYLOAD = bytes(range(256)) * 400
 UNSEALED = (50, 200)
+LIMITED = 50
 
 _inbox = msgspec.json.Decoder(Inbox)
+
+
+_DIGEST = sha256_hex(PAYLOAD)
+
+
+@functools.cache
+def _receipts(count: int) -> list[str]:
+    return [receipt_of(sha256_hex(b"%d" % number)) for number in range(count)]
 
 
 class _Ended(msgspec.Struct):
@@ -38,26 +50,30 @@ class _Ended(msgspec.Struct):
 
 
 def measure(board: Board) -> None:
+    most = max(board.sizes.run_sites)
     for count in board.sizes.run_sites:
-        spans, watch = asyncio.run(_measure(board, count, sealed=True))
+        spans, watch = asyncio.run(_measure(board, board.hub, count, sealed=True))
         board.add("run_s", str(count), spans, watch)
     for count in UNSEALED:
-        spans, watch = asyncio.run(_measure(board, min(count, max(board.sizes.run_sites)), sealed=False))
+        spans, watch = asyncio.run(_measure(board, board.hub, min(count, most), sealed=False))
         board.add("run_s", f"{count} unsealed", spans, watch)
+    with board.yard.hub(limits=True).running() as hub:  # the other one is idle meanwhile
+        spans, watch = asyncio.run(_measure(board, hub, min(LIMITED, most), sealed=True))
+    board.add("run_s", f"{LIMITED} limits", spans, watch)
 
 
-async def _measure(board: Board, count: int, *, sealed: bool) -> tuple[list[float], Watch]:
-    sites = scenes.sites(board.hub, count)
-    project = scenes.project(board.hub, sites, rounds=ROUNDS, sealed=sealed)
-    spans, watch = [], Watch(board.hub)
+async def _measure(board: Board, hub: Hub, count: int, *, sealed: bool) -> tuple[list[float], Watch]:
+    sites = scenes.sites(hub, count)
+    project = scenes.project(hub, sites, rounds=ROUNDS, sealed=sealed)
+    spans, watch = [], Watch(hub)
     with memory() as folder:
         people = {site.id: person(folder, site.id) for site in sites} if sealed else {}
-        scenes.publish_keys(board.hub, list(people.values()))
-        async with Pool(board.hub.url, count) as connections, Pool(board.hub.url, 1) as (starting,):
+        scenes.publish_keys(hub, list(people.values()))
+        async with Pool(hub.url, count) as connections, Pool(hub.url, 1) as (starting,):
             for _ in range(board.sizes.runs + 1):  # the first warms tokens and connections up
                 crowd = _Crowd(project, sites, people)
                 agents = [
-                    _Agent(crowd, site, connection, scenes.newest(board.hub, site))
+                    _Agent(crowd, site, connection, scenes.newest(hub, site))
                     for site, connection in zip(sites, connections, strict=True)
                 ]
                 working = [asyncio.create_task(agent.work()) for agent in agents]
@@ -97,6 +113,7 @@ class _Crowd:
             id=draw_id(),
             created=CLOCK.now(),
             expires=CLOCK.now() + 3_600 * SECOND,
+            digests=self._digests(kind),
         )
 
     def open(self, reader: str, entry: Entry) -> None:
@@ -110,6 +127,10 @@ class _Crowd:
             expected = self._address(sender.site_id, message.kind, entry)
             content = sealing.open(content, expected, own.opener(sender))
         assert content == PAYLOAD
+
+    def _digests(self, kind: str) -> Digests:
+        """As long as an agent's: of the task, of the model that was started from, and a receipt for every update."""
+        return Digests(_DIGEST, _DIGEST, None if kind == "update" else _receipts(len(self.sites)))
 
     def _address(self, sender: str, kind: str, entry: Entry) -> Address:
         return Address(
