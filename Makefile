@@ -38,7 +38,7 @@ sim: $(VENV)/ready-to-test ## COUNT=100 histories full of faults, from SEED=1 on
 chaos: $(VENV)/ready-to-test ## kill everything under load for MINUTES=10, then compare; SEED=, CLUSTER=1: three RabbitMQs
 	@$(PY) -m chaos --minutes $(or $(MINUTES),10) --cluster $(or $(CLUSTER),0) $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/ready-to-test ## measure the hub, about ten minutes on a quiet machine; CASE=run_s for one figure
+bench: $(VENV)/ready-to-test ## measure the hub, about seventeen minutes on a quiet machine; CASE=run_s for one figure
 	@$(PY) -m ops.servers curl
 	@$(PY) -m benchmarks $(CASE)
 
