@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,23 +17,30 @@ from ops.servers.process import temporary_folder
 from ops.servers.rabbitmq import PrivateRabbitmq
 from ops.servers.seaweed import PrivateSeaweed
 from tests.memory import move_in
+from tests.spreading import Spreading
 
 FOLDER = Path(__file__).resolve().parent
 LONG = (
-    "controller/test_agent.py",
     "web/test_fuzzing.py",
-    "controller/test_sealed.py",
-    "web/test_rights.py",
+    "benchmarks/test_board.py",
     "chaos/test_run.py",
-    "demo/test_demo.py",
+    "actors/test_deciding.py",
     "simulation/test_planted_bugs.py",
     "simulation/test_simulation.py",
+    "controller/test_agent.py",
+    "controller/test_sealed.py",
+    "demo/test_demo.py",
+    "canary/test_canary.py",
     "ops/test_up.py",
     "broker/test_publisher.py",
-    "actors/test_deciding.py",
-    "benchmarks/test_board.py",
     "broker/test_losses.py",
-    "canary/test_canary.py",
+    "controller/test_transfer.py",
+    "ops/test_backups.py",
+    "ops/test_restore_drill.py",
+    "ops/test_cli.py",
+    "liar/test_tasks_and_lists.py",
+    "liar/test_consent.py",
+    "web/test_rights.py",
 )
 """Files that take long, which begin first, so that no worker is left with one of them at the end."""
 
@@ -43,6 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before the first temporary file; the workers of this run inherit the place."""
     if not hasattr(config, "workerinput"):
         config.stash[_in_memory] = move_in()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spreading | None:
+    """With `--dist loadfile`, as `make test` has it."""
+    return Spreading(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

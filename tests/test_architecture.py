@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONG
+from tests.spreading import SPREAD
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
@@ -66,3 +69,11 @@ def test_a_command_line_loads_nothing_heavy_that_few_commands_need(command_line:
     lines = f"import sys, {command_line}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, check=True)
     assert heavy & set(done.stdout.split()) == set()
+
+
+def test_files_with_a_place_in_the_order_of_tests_are_there() -> None:
+    assert [name for name in (*(f"tests/{one}" for one in LONG), *SPREAD) if not (ROOT / name).is_file()] == []
+
+
+def test_files_whose_tests_are_spread_over_workers_share_nothing_of_their_own() -> None:
+    assert [name for name in SPREAD if 'scope="module"' in (ROOT / name).read_text()] == []
