@@ -36,6 +36,15 @@ def entries_of(kind: str, change: Callable[[Json], Json]) -> Rule:
     return entries(lambda entry: change(entry) if entry["kind"] == kind else entry)
 
 
+def heads(change: Callable[[Json], Json]) -> Rule:
+    """Every signed head of a chain of events that comes with the inbox goes through `change`."""
+    return edited(
+        "GET",
+        "/v1/inbox",
+        lambda page: {**page, "heads": [change(head) for head in page["heads"]]} if "heads" in page else page,
+    )
+
+
 def entry_instead(kind: str, /, **fields: object) -> Rule:
     """The first entry of that kind is another one, under its number; the same whenever it is asked for."""
     chosen: list[int] = []

@@ -26,6 +26,7 @@ from controller.client import LONG_POLL_AT_MOST_S
 from controller.clock import Clock, SystemClock, jitter, micros_now, utc_now
 from controller.consents import Join
 from controller.courier import Courier
+from controller.heads import Heads
 from controller.hub_errors import Refused, Unavailable
 from controller.joining import Joining
 from controller.logs import FLUSH_EVERY_S
@@ -134,6 +135,7 @@ class Agent:
             log=self._log,
         )
         self.recovery = Recovery(self.site_id, self.folder.path, self.state, self.keyring, self.client, self._log)
+        self.heads = Heads(self.site_id, self.state, trust, consents, self._log)
         self._log("started", hub=self.settings.hub, id=self.site_id)
         threads = {
             "keys": self._tend,
@@ -211,7 +213,9 @@ class Agent:
                     self._recover()
                     continue
                 entries, unread = inbox.read(taken)
-                if self._take(entries, unread, taken):
+                fresh = self._take(entries, unread, taken)
+                self.heads.note(inbox.heads, inbox.history_id, micros_now())
+                if fresh:
                     failures = 0
                     continue
                 first, self._caught_up = not self._caught_up, True

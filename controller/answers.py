@@ -378,6 +378,8 @@ class Inbox(Answer, frozen=True, kw_only=True):
     last_seq: w.Seq
     acknowledged_seq: w.Seq
     history_id: w.Uuid | None = None
+    heads: Annotated[list[msgspec.Raw], Meta(max_length=ITEMS_AT_MOST)] = []
+    """Of chains of events; heads.py reads them one by one."""
 
     @property
     def items(self) -> list[Entry]:
@@ -412,6 +414,12 @@ def _seq(raw: msgspec.Raw) -> int | None:
         return w.decode(raw, _Bare).seq
     except w.Undecodable:
         return None
+
+
+class Heads(Answer, frozen=True, kw_only=True):
+    """A page of signed heads; what of it is looked at here is the key alone. key: the hub's, raw."""
+
+    key: w.IdentityKey
 
 
 class RecoveredSeat(Answer, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from controller import cli_models, cli_projects, cli_sealed
+from controller import cli_heads, cli_models, cli_projects, cli_sealed
 from controller.agent import Agent
 from controller.cli_common import (
     UsageError,
@@ -175,6 +175,7 @@ def _inbox(chosen: argparse.Namespace) -> None:
     if recovered_at:
         when = datetime.fromtimestamp(recovered_at / 1_000_000, UTC).isoformat(timespec="seconds")
         sentences.append(f"the hub was restored, and this site recovered, {when}: numbers have jumped since")
+    sentences += cli_heads.told(state.head_faults())
     state.close()
     table.print()
     for sentence in sentences:
@@ -274,6 +275,7 @@ def _parser() -> argparse.ArgumentParser:
     inbox.add_argument("--count", type=int, default=20)
     inbox.add_argument("--read", type=int, metavar="SEQ", help="write what this message holds to standard output")
     cli_sealed.add(commands)
+    cli_heads.add(commands)
     cli_models.add(commands)
     cli_projects.add(commands)
 

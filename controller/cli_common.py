@@ -161,7 +161,7 @@ def unexpected(error: BaseException) -> tuple[int, str]:
     if isinstance(error, msgspec.DecodeError):
         return (
             2,
-            "a file of the site's folder (pins.json, or state.sqlite) is damaged: restore it from a backup",
+            "a file of the site's folder (pins.json, hub-pin.json, state.sqlite) is damaged: restore it from a backup",
         )
     if isinstance(error, TaskError):
         return 1, str(error)

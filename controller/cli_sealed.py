@@ -32,7 +32,7 @@ from controller.sealing import Address
 from controller.shown import LINE_AT_MOST, shown
 from controller.site import Folder
 from controller.state import State
-from controller.trust import Member, Pin, named
+from controller.trust import How, Member, Pin, named
 from controller.upkeep import tend
 from controller.wire import Undecodable, decode
 
@@ -115,14 +115,20 @@ def _fingerprint(chosen: argparse.Namespace) -> None:
     pins = folder.trust(settings).pins()
     if chosen.site is None:
         _print_fingerprint(f"this site, {settings.name}", fingerprint(folder.keyring().identity_key))
+        hub = folder.trust(settings).hub_pin()
+        if hub is not None:
+            _print_fingerprint(f"the hub, {settings.hub} (its chains of events; {_how(hub.how)})", hub.finger)
         known = sorted((p for p in pins.values() if p.site_id != folder.site_id()), key=lambda pin: pin.name)
     else:
         known = named(pins, chosen.site)
         if not known:
             raise UsageError(f"this site has not met any site {chosen.site!r} yet")
     for pin in known:
-        how = "compared" if pin.how == "fingerprint" else "seen, nobody has compared it"
-        _print_fingerprint(f"{pin.name} ({pin.site_id}; {how})", pin.finger)
+        _print_fingerprint(f"{pin.name} ({pin.site_id}; {_how(pin.how)})", pin.finger)
+
+
+def _how(how: How) -> str:
+    return "compared" if how == "fingerprint" else "seen, nobody has compared it"
 
 
 def _print_fingerprint(whose: str, finger: bytes) -> None:

@@ -265,6 +265,10 @@ class Client(Calls):
         query = {"after": after, "mark": mark or None, "wait": min(wait, LONG_POLL_AT_MOST_S) or None, "limit": limit}
         return self.read("/v1/inbox", a.Inbox, query, wait_s=wait)
 
+    def hub_key(self) -> bytes:
+        """The raw public key that the hub signs heads of chains with."""
+        return self.read("/v1/heads", a.Heads, {"limit": 1}).key
+
     def acknowledge(self, through: int, mark: str = "") -> None:
         """Entries up to `through` need not come again. Returns when the hub has it safely, undecided."""
         headers = {"Idempotency-Key": f"acknowledged-{through}-{mark or 'unmarked'}"}

@@ -297,6 +297,11 @@ def fingerprint(identity: bytes) -> bytes:
     return hashlib.sha256(b"fedyard identity 1\0" + identity).digest()[:FINGERPRINT_BYTES]
 
 
+def hub_fingerprint(key: bytes) -> bytes:
+    """16 bytes that stand for the key that the hub signs heads with; `key` is the raw public key."""
+    return hashlib.sha256(b"fedyard hub 1\0" + key).digest()[:FINGERPRINT_BYTES]
+
+
 def identity_hash(identity: bytes) -> str:
     """What a header names the sender's identity by."""
     return hashlib.sha256(identity).hexdigest()

@@ -6,6 +6,7 @@
     identity.key       its Ed25519 private key, raw, base64                 (0600)
     keys/              its sealing keys, by epoch (keys.py)                 (0600)
     pins.json          the identities of other sites (trust.py)
+    hub-pin.json       the key that the hub signs heads of chains with (trust.py)
     consents.json      the projects that it serves (consents.py)
     site.id            its id, written when the hub has answered
     state.sqlite       the agent's memory (state.py)
@@ -136,6 +137,7 @@ content_limit_bytes = 1073741824 # what an update or a model may have
 [trust]
 pin = "first_sight"              # or "fingerprint": nothing for or from a site whose fingerprint nobody has compared
 fingerprints = {{}}                # "name or id of a site" = "its twelve words, or hex digits"
+# hub = ""                       # the same of the key that the hub signs its chains of events with
 
 [keys]
 rotate_every_days = 30           # a new sealing key

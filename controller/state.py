@@ -22,6 +22,7 @@ import msgspec
 
 from controller.answers import Entry, Message, entry_of
 from controller.contract import Held
+from controller.heads import Fault, Head
 from controller.sealing import Digests, Origin
 from controller.wire import Undecodable, Uuid
 
@@ -37,6 +38,10 @@ KEEP_RECEIPTS = 1000
 """How many missing receipts are kept for people to see."""
 KEEP_ENDED_RUNS = 10_000
 """How many ends of runs are remembered that no model was sealed in; those with a model for ever."""
+KEEP_HEADS = 1000
+"""How many heads of one chain of events are kept: the newest one, and the last of each day before."""
+KEEP_HEAD_FAULTS = 1000
+DAY_MICROS = 86_400_000_000
 KEEP_OWN_TASKS = 1000
 """How many tasks that this site's people gave to a project are remembered."""
 _SCHEMA = """
@@ -89,6 +94,12 @@ CREATE TABLE IF NOT EXISTS receipts (
     hub TEXT NOT NULL DEFAULT '', PRIMARY KEY (run_id, task_seq, round));
 CREATE TABLE IF NOT EXISTS position (one INTEGER PRIMARY KEY CHECK (one = 1), taken_seq INTEGER NOT NULL);
 INSERT OR IGNORE INTO position (one, taken_seq) VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS heads (
+    history_id TEXT NOT NULL, stream_id TEXT NOT NULL, seq INTEGER NOT NULL, hash TEXT NOT NULL, day INTEGER NOT NULL,
+    noted_at INTEGER NOT NULL, head_json BLOB NOT NULL, PRIMARY KEY (stream_id, history_id, seq, hash)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS head_faults (
+    kind TEXT NOT NULL, stream_id TEXT NOT NULL, history_id TEXT NOT NULL, told_at INTEGER NOT NULL,
+    count INTEGER NOT NULL, fault_json BLOB NOT NULL, PRIMARY KEY (kind, stream_id, history_id));
 CREATE TABLE IF NOT EXISTS sent (key TEXT PRIMARY KEY, at INTEGER NOT NULL, body_json BLOB NOT NULL);
 """
 _LATER = (
@@ -898,6 +909,81 @@ class State:
             "UPDATE receipts SET hub = ? WHERE run_id = ? AND task_seq = ? AND round = ?",
             (hub, receipt.run_id, receipt.task_seq, receipt.round),
         )
+
+    # heads of the hub's chains of events
+
+    def newest_head(self, stream_id: str, history_id: str, after: int) -> Head | None:
+        """The newest one of a chain in a history, of those that were kept after that time."""
+        return self._head(
+            "stream_id = ? AND history_id = ? AND noted_at > ? ORDER BY seq DESC LIMIT 1",
+            (stream_id, history_id, after),
+        )
+
+    def head_before(self, stream_id: str, at: int) -> Head | None:
+        """The one of a chain that was kept last up to that time, in whatever history."""
+        return self._head("stream_id = ? AND noted_at <= ? ORDER BY noted_at DESC, seq DESC LIMIT 1", (stream_id, at))
+
+    def heads(self) -> list[Head]:
+        """All that are kept, by chain, oldest first."""
+        with self._lock:
+            rows = self._db.execute("SELECT head_json FROM heads ORDER BY stream_id, noted_at, seq").fetchall()
+        return [msgspec.json.decode(row[0], type=Head) for row in rows]
+
+    def keep_heads(self, heads: Sequence[Head], now: int) -> None:
+        """These are the newest ones of their chains; of each day the last one stays."""
+        if not heads:
+            return
+        day = now // DAY_MICROS
+        with self._lock, _Transaction(self._db):
+            for head in heads:
+                self._db.execute(
+                    "DELETE FROM heads WHERE stream_id = ? AND history_id = ? AND day = ? AND seq < ?",
+                    (head.stream_id, head.history_id, day, head.seq),
+                )
+                self._db.execute(
+                    "INSERT OR REPLACE INTO heads VALUES (?,?,?,?,?,?,?)",
+                    (head.history_id, head.stream_id, head.seq, head.hash, day, now, msgspec.json.encode(head)),
+                )
+                self._db.execute(
+                    "DELETE FROM heads WHERE stream_id = ? AND noted_at < (SELECT noted_at FROM heads"
+                    " WHERE stream_id = ? ORDER BY noted_at DESC LIMIT 1 OFFSET ?)",
+                    (head.stream_id, head.stream_id, KEEP_HEADS - 1),
+                )
+
+    def keep_head_fault(self, fault: Fault, now: int) -> bool:
+        """Put it on record, once for its kind, chain and history; True if people have not been told for a day."""
+        key = (fault.kind, fault.stream_id, fault.history_id)
+        with self._lock, _Transaction(self._db):
+            known = self._db.execute(
+                "SELECT told_at FROM head_faults WHERE kind = ? AND stream_id = ? AND history_id = ?", key
+            ).fetchone()
+            if known is None:
+                self._db.execute(
+                    "INSERT INTO head_faults VALUES (?,?,?,?,1,?)", (*key, now, msgspec.json.encode(fault))
+                )
+                self._db.execute(
+                    "DELETE FROM head_faults WHERE rowid <= (SELECT max(rowid) FROM head_faults) - ?",
+                    (KEEP_HEAD_FAULTS,),
+                )
+                return True
+            tell = now - int(known[0]) >= DAY_MICROS
+            self._db.execute(
+                "UPDATE head_faults SET count = count + 1, told_at = CASE WHEN ? THEN ? ELSE told_at END"
+                " WHERE kind = ? AND stream_id = ? AND history_id = ?",
+                (tell, now, *key),
+            )
+        return tell
+
+    def head_faults(self) -> list[Fault]:
+        """What was wrong with heads that the hub showed, as it was seen first; oldest first."""
+        with self._lock:
+            rows = self._db.execute("SELECT fault_json, count FROM head_faults ORDER BY rowid").fetchall()
+        return [msgspec.structs.replace(msgspec.json.decode(row[0], type=Fault), count=row[1]) for row in rows]
+
+    def _head(self, where: str, values: Sequence[object]) -> Head | None:
+        with self._lock:
+            row = self._db.execute(f"SELECT head_json FROM heads WHERE {where}", values).fetchone()  # noqa: S608
+        return None if row is None else msgspec.json.decode(row[0], type=Head)
 
     def _count(self, report: Report, seq: int) -> None:
         self._db.execute(

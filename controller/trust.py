@@ -4,12 +4,14 @@ The hub says who is in a project and with which keys. It could lie: so every ide
 durably, and never replaced by the hub's word; a sealing key counts only if the pinned identity has signed it, and an
 older epoch than one seen before is refused. With `pin = "fingerprint"` an identity counts only once a person has
 compared its fingerprint. Pins lie in pins.json in the site's folder; agent and command line may both write there.
+The key that the hub signs heads with (heads.py) is pinned likewise, in hub-pin.json.
 """
 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +19,7 @@ import msgspec
 
 from controller.clock import moment
 from controller.durable import write_whole
-from controller.keys import Key, fingerprint, hex_groups, parse_fingerprint
+from controller.keys import Key, fingerprint, hex_groups, hub_fingerprint, parse_fingerprint
 from controller.seal_errors import (
     BadSignature,
     Expired,
@@ -35,12 +37,15 @@ How = Literal["first_sight", "fingerprint"]
 class TrustSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """pin: whether the first sight of an identity is enough. fingerprints: site's name or id -> words or hex digits.
 
+    hub: the same of the key that the hub signs heads of chains with; empty: the first sight is believed.
+
     unsealed: send and take payloads that are not sealed, where a project allows it. The hub says what a project
     allows, so this is for those who trust it.
     """
 
     pin: How = "first_sight"
     fingerprints: dict[str, str] = {}
+    hub: str = ""
     unsealed: bool = False
 
 
@@ -57,6 +62,18 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def finger(self) -> bytes:
         return fingerprint(self.identity)
+
+
+class HubPin(msgspec.Struct, frozen=True, kw_only=True):
+    """The hub's key as this site knows it. key: raw public key. at: microseconds."""
+
+    key: bytes
+    at: int
+    how: How
+
+    @property
+    def finger(self) -> bytes:
+        return hub_fingerprint(self.key)
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +106,11 @@ class Trust:
     def __init__(self, folder: Path, settings: TrustSettings) -> None:
         self._path = folder / "pins.json"
         self._settings = settings
-        self._fingers = {site: _configured(site, text) for site, text in settings.fingerprints.items()}
+        self._hub_path = folder / "hub-pin.json"
+        self._fingers = {
+            site: _configured(f"fingerprints of {site!r}", text) for site, text in settings.fingerprints.items()
+        }
+        self._hub = _configured("hub", settings.hub) if settings.hub else None
 
     def pins(self) -> dict[str, Pin]:
         """Every pin, by site id."""
@@ -177,6 +198,58 @@ class Trust:
         self._change(lambda pins: pins.update({pin.site_id: pin}))
         return pin
 
+    # the hub
+
+    def hub_pin(self) -> HubPin | None:
+        """The hub's key as it was pinned; None before a head was seen."""
+        try:
+            return msgspec.json.decode(self._hub_path.read_bytes(), type=HubPin)
+        except FileNotFoundError:
+            return None
+
+    def meet_hub(self, key: bytes, now: int) -> bytes | None:
+        """None if this is the hub's key, which is pinned if it is the first one; else the fingerprint of the hub's.
+
+        What site.toml says goes before what was pinned.
+        """
+        pin = self.hub_pin()
+        if self._hub is not None:
+            if hub_fingerprint(key) != self._hub:
+                return self._hub
+            if pin is None or pin.key != key or pin.how != "fingerprint":
+                self._pin_hub(HubPin(key=key, at=now, how="fingerprint"))
+            return None
+        if pin is None:
+            pin = self._pin_hub(HubPin(key=key, at=now, how="first_sight"), first=True)
+        return None if pin.key == key else pin.finger
+
+    def confirm_hub(self, shown: bytes, text: str, now: int, *, replace: bool = False) -> HubPin:
+        """A person has compared: pin the key that the hub shows. Raises `ValueError` for a fingerprint that is none.
+
+        Raises `IdentityChanged` if it is not the fingerprint of that key, or, without `replace`, of what was pinned.
+        """
+        finger, before = parse_fingerprint(text), self.hub_pin()
+        if hub_fingerprint(shown) != finger:
+            raise IdentityChanged(
+                f"the hub shows the key {hex_groups(hub_fingerprint(shown))}, and you were told {hex_groups(finger)}"
+            )
+        if self._hub not in (None, finger):
+            raise IdentityChanged("site.toml says another fingerprint of the hub (trust.hub): change it there")
+        if before is not None and before.key != shown and not replace:
+            raise IdentityChanged(
+                f"the hub's key was pinned as {hex_groups(before.finger)} and is {hex_groups(finger)} now: if you "
+                "were told that it is a new one, say --replace"
+            )
+        return self._pin_hub(HubPin(key=shown, at=now, how="fingerprint"))
+
+    def _pin_hub(self, pin: HubPin, *, first: bool = False) -> HubPin:
+        """first: unless there is a pin by now. The pin that holds."""
+        with self._locked():
+            before = self.hub_pin() if first else None
+            if before is None:
+                write_whole(self._hub_path, msgspec.json.encode(pin))
+        return before or pin
+
     def _met(self, before: Pin | None, member: Member, now: int) -> Pin:
         wanted = [self._fingers[name] for name in (member.site_id, member.name) if name in self._fingers]
         finger = fingerprint(member.identity)
@@ -195,10 +268,15 @@ class Trust:
             return msgspec.structs.replace(before, how="fingerprint", at=now)
         return before
 
-    def _change(self, change: Callable[[dict[str, Pin]], None]) -> None:
-        """Read, change and write under a lock; nothing is written if nothing changed or something is raised."""
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         with self._path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _change(self, change: Callable[[dict[str, Pin]], None]) -> None:
+        """Read, change and write under a lock; nothing is written if nothing changed or something is raised."""
+        with self._locked():
             before = self.pins()
             after = dict(before)
             change(after)
@@ -206,11 +284,11 @@ class Trust:
                 write_whole(self._path, msgspec.json.encode(sorted(after.values(), key=lambda pin: pin.site_id)))
 
 
-def _configured(site: str, text: str) -> bytes:
+def _configured(where: str, text: str) -> bytes:
     try:
         return parse_fingerprint(text)
     except ValueError as error:
-        raise ValueError(f"trust.fingerprints of {site!r}: {error}") from None
+        raise ValueError(f"trust.{where}: {error}") from None
 
 
 def named(pins: Mapping[str, Pin], site: str) -> list[Pin]:

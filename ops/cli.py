@@ -7,7 +7,7 @@ import os
 import sqlite3
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -23,12 +23,12 @@ from config.logs import forgive
 from config.settings import Settings, SettingsError
 from controller.shown import plain_output
 from ops import accounts, cli_backup, dead_letters, runs
-from ops.backups.content import BackupError, ChainHead, read_lines
+from ops.backups.content import BackupError
 from ops.management import Management, ManagementError
 from ops.place import DEFAULT, InUse, Unusable, recall
 from ops.servers.process import ServerError
 from ops.up import run_up
-from storage.audit import verify, verify_against
+from storage.audit import verify
 from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import migrate, missing
 
@@ -175,9 +175,14 @@ def _parser() -> argparse.ArgumentParser:
     event = _verbs(nouns, "events", "what happened")
     verifying = event.add_parser("verify", parents=[place], help="walk every stream's chain of hashes")
     verifying.add_argument(
-        "--against", type=Path, metavar="FILE", help="heads that were noted before: the heads.jsonl of a backup"
+        "--against",
+        type=Path,
+        metavar="FILE",
+        help="heads that were noted before: the heads.jsonl of a backup, or what `fedyard-site heads --to FILE` wrote",
     )
     verifying.set_defaults(does=_verify_events)
+    key = event.add_parser("key", parents=[place], help="the fingerprint of the key that signs the heads of the chains")
+    key.set_defaults(does=_show_head_key)
 
     cli_backup.add(nouns, place)
     policy = _verbs(nouns, "policies", "limits of RabbitMQ's queues")
@@ -371,12 +376,27 @@ def _verify_events(chosen: argparse.Namespace) -> int:
     """1 if a chain is broken."""
     broken = 0
     database = _database(chosen)
-    noted = () if chosen.against is None else read_lines(chosen.against, ChainHead)
-    for fault in chain(verify(database), verify_against(database, noted)):
+    noted: Iterator[str] = iter(())
+    if chosen.against is not None:
+        from ops.heads import against  # noqa: PLC0415 - the web, whose key it is, is heavy
+
+        noted = against(database, _settings(chosen), chosen.against)
+    for fault in chain(verify(database), noted):
         print(fault)
         broken += 1
     print(f"{broken} faults" if broken else "every stream is whole: nothing was changed, removed or put in between")
     return 1 if broken else 0
+
+
+def _show_head_key(chosen: argparse.Namespace) -> int:
+    from ops.heads import public_key_in, shown_key  # noqa: PLC0415 - the web, whose key it is, is heavy
+
+    path = Path(_settings(chosen).head_key_file)
+    key = public_key_in(path)
+    if key is None:
+        raise Unfit(f"there is no key in {path} yet: the hub makes it when it starts first")
+    print("\n".join(shown_key(key)))
+    return 0
 
 
 def _apply_policies(chosen: argparse.Namespace) -> int:

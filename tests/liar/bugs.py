@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import controller.contract
+import controller.heads
 import controller.joining
 import controller.receipts
 from controller.consents import Consent, Consents, Wanted, consent_to
@@ -60,6 +61,18 @@ NO_RECEIPT_CHECK = Bug(
     "no_receipt_check",
     "a site is content with a model that does not name its update",
     ((controller.receipts, "missing", lambda _origin, _own: ""),),
+)
+
+
+HEADS_NOT_COMPARED = Bug(
+    "heads_not_compared",
+    "a site is content with whatever head of a chain the hub signs",
+    ((controller.heads, "judge", lambda *_: None),),
+)
+HEADS_NOT_VERIFIED = Bug(
+    "heads_not_verified",
+    "a site takes a head without looking at its signature",
+    ((controller.heads.Head, "is_signed", lambda _self: True),),
 )
 
 

@@ -11,17 +11,22 @@ import msgspec
 import pytest
 
 from broker.protocol import commands as c
+from broker.protocol import records as r
 from broker.protocol.ids import sha256_hex
 from broker.protocol.states import Report
+from controller.keys import hex_groups, hub_fingerprint, words
 from ops import accounts, runs
 from ops.cli import _unexpected
 from ops.place import Whereabouts, remember
 from storage.database import Database, open_database
 from storage.migrate import migrate
+from storage.views import heads as views
 from storage.views import people
+from storage.views.resources import SignedHead
 from storage.views.sight import Paging
 from tests.hub import QUICK, Hub
 from tests.ops.program import ROOT, create_account, environment, fedyard
+from web.heads import open_signer
 
 
 @pytest.fixture
@@ -108,6 +113,42 @@ def test_events_verify_finds_a_change(folder: Path) -> None:
     done = fedyard("events", "verify", "--data", folder)
     assert done.returncode == 1
     assert "event 1 was changed" in done.stdout
+
+
+def test_events_verify_finds_a_cut_tail_by_the_signed_heads_that_a_site_has_kept(folder: Path) -> None:
+    hub = Hub(store(folder))
+    sites = hub.sites(2)
+    project = hub.project(sites)
+    signer = open_signer(folder / "head.key", hub.clock)
+    variables = {"FEDYARD_HEAD_KEY_FILE": str(folder / "head.key")}
+    heads = signer.sign(views.of_site(hub.database, views.Wanted(sites[0].id, [project, sites[0].id])))
+    assert len(heads) == 2
+    kept = folder / "kept.jsonl"
+
+    def verified(*lines: SignedHead) -> tuple[int, list[str]]:
+        kept.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+        done = fedyard("events", "verify", "--against", kept, "--data", folder, **variables)
+        return done.returncode, done.stdout.splitlines()[:-1]
+
+    assert verified(*heads) == (0, [])
+    (head,) = (one for one in heads if one.stream_id == project)
+    code, faults = verified(msgspec.structs.replace(head, seq=head.seq + 5))
+    assert (code, "was altered" in faults[0], len(faults)) == (1, True, 1)
+    other = open_signer(folder / "other.key", hub.clock)
+    code, faults = verified(*other.sign([views.Head(head.history_id, project, "project", head.seq, head.hash)]))
+    assert (code, "another key" in faults[0], len(faults)) == (1, True, 1)
+    first = next(event for event in hub.rows(r.Event, "stream_id = %s AND seq = 1", project))
+    with hub.database.connection():
+        hub.database.execute("DELETE FROM events WHERE stream_id = %s AND seq > 1", (project,))
+        hub.database.execute("UPDATE streams SET last_seq = 1, last_hash = %s WHERE id = %s", (first.hash, project))
+    assert fedyard("events", "verify", "--data", folder).returncode == 0
+    code, faults = verified(*heads)
+    assert (code, f"had event {head.seq}" in faults[0], len(faults)) == (1, True, 1)
+    with hub.database.connection():
+        hub.database.execute("UPDATE history SET history_id = %s", (head.stream_id,))
+    assert "the hub was restored since" in verified(*heads)[1][0]
+    shown = fedyard("events", "key", "--data", folder, **variables).stdout
+    assert shown.splitlines() == [hex_groups(hub_fingerprint(signer.public)), words(hub_fingerprint(signer.public))]
 
 
 def test_why_names_who_is_missing(folder: Path) -> None:

@@ -1,0 +1,70 @@
+"""Heads of event chains that somebody has kept, compared with the records: `./fedyard events verify --against`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mnemonic import Mnemonic
+
+from config.settings import Settings
+from ops.backups.content import ChainHead, read_lines
+from storage.audit import verify_against
+from storage.database import Database
+from storage.history import read_history
+from web.heads import fingerprint, holds, public_key_in, statement
+
+__all__ = ["against", "public_key_in", "shown_key"]
+
+
+class NotedHead(ChainHead, frozen=True, kw_only=True):
+    """A line of the file. Those of a backup's heads.jsonl have no signature."""
+
+    history_id: str = ""
+    at: int = 0
+    key: bytes = b""
+    signature: bytes = b""
+
+    def is_signed(self) -> bool:
+        """By the key that it names."""
+        try:
+            said = statement(self.history_id, self.stream_id, self.seq, self.hash, self.at)
+        except ValueError:
+            return False
+        return holds(self.key, said, self.signature)
+
+
+def against(database: Database, settings: Settings, file: Path) -> Iterator[str]:
+    """One sentence for each head that is not the hub's, and for each that the records do not pass through.
+
+    The hub's key is the one in its file; where that is not on this machine, a signature is held to the key that the
+    line names. Raises `BackupError` for a file that is none, and `SettingsError` for a damaged key.
+    """
+    key, history = public_key_in(Path(settings.head_key_file)), read_history(database)
+    for head in read_lines(file, NotedHead):
+        name = f"{head.kind} {head.stream_id}"
+        if head.signature and not head.is_signed():
+            yield f"{name}: the noted head of event {head.seq} is not signed by the key that it names: it was altered"
+            continue
+        if head.signature and key is not None and head.key != key:
+            yield (
+                f"{name}: the noted head of event {head.seq} is signed with another key ({_hex(head.key)}) than this "
+                f"hub's ({_hex(key)})"
+            )
+        for fault in verify_against(database, [head]):
+            since = ""
+            if head.history_id not in ("", history.history_id):
+                since = (
+                    f" (noted in history {head.history_id}; the hub was restored since, it tells {history.history_id})"
+                )
+            yield f"{fault}{since}"
+
+
+def shown_key(key: bytes) -> list[str]:
+    """The fingerprint of the hub's public key, as sites show it: hex digits, and twelve words."""
+    return [_hex(key), Mnemonic("english").to_mnemonic(fingerprint(key))]
+
+
+def _hex(key: bytes) -> str:
+    text = fingerprint(key).hex()
+    return " ".join(text[start : start + 4] for start in range(0, len(text), 4))
