@@ -110,6 +110,7 @@ def test_after_a_restore_nothing_is_lost_unseen_and_what_was_revoked_stays_so(dr
         until(lambda: (1, "revoked") in states_of(two))
         until(lambda: (len(texts_of(one)), len(texts_of(two))) == (1, 2))
         heard = all_heard(sites)
+        assert against_heads_of(two, drill) == []
 
         drill.kill()
         drill.put_back()
@@ -132,9 +133,27 @@ def test_after_a_restore_nothing_is_lost_unseen_and_what_was_revoked_stays_so(dr
         assert all(list(site.path.glob("state-*.sqlite")) for site in sites)
         assert heard < all_heard(sites)
         assert fedyard("events", "verify", "--data", drill.data).returncode == 0
+        lost = against_heads_of(two, drill)  # a chain that is whole again has forgotten what the site has a head of
+        assert lost
+        assert all("the hub was restored since" in fault for fault in lost), lost
+        assert {fault for site in sites for fault in head_faults(site)} <= {"lost"}
     finally:
         for site in sites:
             site.kill()
+
+
+def against_heads_of(site: SiteProcess, drill: Drill) -> list[str]:
+    """What the hub's records lack of the heads that a site has kept."""
+    file = drill.folder / "heads.jsonl"
+    assert site_command(site, "heads", "--to", str(file)).returncode in (0, 1)
+    assert {json.loads(line)["kind"] for line in file.read_text().splitlines()} == {"project", "site"}
+    done = fedyard("events", "verify", "--against", file, "--data", drill.data)
+    assert done.returncode in (0, 1), done.stderr
+    return done.stdout.splitlines()[:-1]
+
+
+def head_faults(site: SiteProcess) -> list[str]:
+    return [kind for (kind,) in memory(site, "SELECT kind FROM head_faults")]
 
 
 def token_for(world: World, site: SiteProcess) -> tuple[str, str]:
