@@ -44,13 +44,18 @@ KEEP_HEAD_FAULTS = 1000
 DAY_MICROS = 86_400_000_000
 KEEP_OWN_TASKS = 1000
 """How many tasks that this site's people gave to a project are remembered."""
+_STEP = "(kind <> 'message' OR round IS NOT NULL)"
+"""Entries that are taken in the order of their run."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
     seq INTEGER PRIMARY KEY, run_id TEXT, task_seq INTEGER, round INTEGER, kind TEXT NOT NULL,
     entry_json BLOB NOT NULL, done INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS entries_of_run ON entries (run_id, seq);
-CREATE INDEX IF NOT EXISTS steps_waiting ON entries (run_id, seq) WHERE NOT done AND kind <> 'message';
-CREATE INDEX IF NOT EXISTS messages_waiting ON entries (seq) WHERE NOT done AND kind = 'message';
+DROP INDEX IF EXISTS steps_waiting;
+DROP INDEX IF EXISTS messages_waiting;
+CREATE INDEX IF NOT EXISTS run_steps_waiting ON entries (run_id, seq)
+    WHERE NOT done AND (kind <> 'message' OR round IS NOT NULL);
+CREATE INDEX IF NOT EXISTS people_waiting ON entries (seq) WHERE NOT done AND kind = 'message' AND round IS NULL;
 CREATE TABLE IF NOT EXISTS bodies (
     message_id TEXT PRIMARY KEY, kind TEXT NOT NULL, entry_seq INTEGER NOT NULL,
     run_id TEXT, task_seq INTEGER, round INTEGER, body BLOB NOT NULL,
@@ -503,14 +508,15 @@ class State:
     def waiting(self, run_id: str | None) -> Entry | None:
         """The oldest entry of a run that is not done, messages aside; None: of those that belong to no run.
 
-        What an earlier agent understood and this one does not is done with.
+        An update is a message of a round, and a step of its run: the hub's list of updates is compared with those that
+        came before it. What an earlier agent understood and this one does not is done with.
         """
-        sql = "SELECT seq, entry_json FROM entries WHERE run_id IS ? AND NOT done AND kind <> 'message'"
+        sql = f"SELECT seq, entry_json FROM entries WHERE run_id IS ? AND NOT done AND {_STEP}"  # noqa: S608 - our own
         return self._oldest(f"{sql} ORDER BY seq LIMIT 1", run_id)
 
     def waiting_message(self) -> Entry | None:
-        """The oldest message between sites that is not done, of whatever run."""
-        sql = "SELECT seq, entry_json FROM entries WHERE NOT done AND kind = 'message'"
+        """The oldest message between sites that is not done, of whatever run, and of no round."""
+        sql = "SELECT seq, entry_json FROM entries WHERE NOT done AND kind = 'message' AND round IS NULL"
         return self._oldest(f"{sql} ORDER BY seq LIMIT 1")
 
     def _oldest(self, sql: str, *values: object) -> Entry | None:
@@ -528,7 +534,7 @@ class State:
         """Runs with entries that are not done, messages aside, oldest first."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT run_id FROM entries WHERE run_id IS NOT NULL AND NOT done AND kind <> 'message'"
+                f"SELECT run_id FROM entries WHERE run_id IS NOT NULL AND NOT done AND {_STEP}"  # noqa: S608 - our own
                 " GROUP BY run_id ORDER BY min(seq)"
             ).fetchall()
         return [row[0] for row in rows]
