@@ -17,11 +17,13 @@ import msgspec
 from rich.console import Console
 
 from chaos import books
-from chaos.compare import Books, compare
+from chaos.compare import Books, compare, undone
 from chaos.disk import unmount
 from chaos.faults import Conductor, deck_of
+from chaos.lying import Lying
 from chaos.plan import Held
-from chaos.report import Outcome, decided, recoveries, show
+from chaos.report import Outcome, decided, recoveries, show, site_recoveries
+from chaos.restoring import Restores
 from chaos.setup import Cast
 from chaos.stack import CLOCK, ChaosError, Stack
 from chaos.watch import Watch
@@ -32,6 +34,8 @@ from ops.servers.process import ServerError, temporary_folder
 from storage.database import Database, DatabaseUnavailable, open_database
 
 DRAIN_WITHIN_S = 300.0
+GO_ON_WITHIN_S = 120.0
+"""For sites to have recovered from a restore, and for agents to train again after a lie."""
 FIGURES_AGE_S = 6.0
 """RabbitMQ's management API tells what was true five seconds ago."""
 LOAD_ENDS_WITHIN_S = 90.0
@@ -171,17 +175,18 @@ class _Test:
             ending.callback(load.end)
             self.say(f"{len(plan.sites)} sites and two agents are at work")
             CLOCK.sleep(WARM_UP_S)
-            deck = [
-                fault
-                for fault in deck_of(stack, cast.agents, cast.site_links, cast.flood)
-                if self.asked.only in str(fault)
-            ]
+            restores = Restores(stack, cast)
+            lying = Lying(cast.between, self.folder, self.folder / "agents.log", self.say)
+            whole = deck_of(stack, cast.agents, cast.site_links, cast.flood, [restores.fault(), *lying.faults()])
+            deck = [fault for fault in whole if self.asked.only in str(fault)]
             conductor = Conductor(deck, random.Random(self.seed), CLOCK, self.say)
             conductor.run(self.asked.minutes * 60)
             self.say("no more faults")
             database = open_database(stack.database_url, pool=2, name="chaos")
             ending.callback(database.close)
-            drained = self._drain(stack, load, database, [site.id for site in plan.sites])
+            load_sites = [site.id for site in plan.sites]
+            went_on = self._go_on(stack, database, [*load_sites, *cast.agent_sites.values()], restores, lying)
+            drained = self._drain(stack, load, database, load_sites)
             ledgers = books.ledgers_in(self.folder / "ledgers")
             decisions = decided(ledgers)
             projects = {site.id: site.project_id for site in plan.sites} | {"starter": plan.starter.project_id}
@@ -189,13 +194,21 @@ class _Test:
             if drained is None:
                 trouble.append(f"not everything had drained after {DRAIN_WITHIN_S:.0f} s")
             held = load.held()
-            findings = compare(ledgers, books.store_of(database, stack), _started(ledgers, projects))
+            store = books.store_of(database, stack, restores.done, cast.folders)
+            findings = {
+                **compare(ledgers, store, _started(ledgers, projects)),
+                "lies that were believed": [*lying.believed(), *_falsely_succeeded(database, cast)],
+                "lies that were not named": lying.not_named(),
+                "sites that did not go on": went_on,
+            }
             bugs = held.statuses.get("500", 0)
             return Outcome(
                 seconds=self.asked.minutes * 60,
                 seed=self.seed,
                 history=conductor.history,
                 recoveries=recoveries(conductor.history, decisions, watch),
+                recovered=site_recoveries(ledgers, [one.ready_at for one in restores.done]),
+                undone=undone(ledgers, store),
                 held=held,
                 decided=len(decisions),
                 runs=list(books.run_reasons(database)),
@@ -204,6 +217,19 @@ class _Test:
                 trouble=trouble,
                 left_out=[f"disk full for PostgreSQL: {stack.no_disk}"] if stack.no_disk else [],
             )
+
+    def _go_on(self, stack: Stack, database: Database, sites: list[str], restores: Restores, lying: Lying) -> list[str]:
+        """Wait until all sites have recovered, and agents train that were lied to; a sentence for who does not."""
+        end = CLOCK.monotonic() + GO_ON_WITHIN_S
+        stack.await_ready()
+        while True:
+            missing = books.not_recovered(database, sites) if restores.done else 0
+            waiting = lying.waiting_for()
+            if not (missing or waiting) or CLOCK.monotonic() > end:
+                break
+            CLOCK.sleep(0.5)
+        found = [f"{name} had no update taken after the last lie that it was told" for name in waiting]
+        return [*found, f"{missing} sites did not recover from the last restore"] if missing else found
 
     def _drain(self, stack: Stack, load: _Load, database: Database, sites: list[str]) -> float | None:
         """Let everything come to rest; how long that took, None if it did not."""
@@ -222,6 +248,11 @@ class _Test:
         self.say("drained" if drained is not None else "NOT drained")
         CLOCK.sleep(FIGURES_AGE_S)
         return drained
+
+
+def _falsely_succeeded(database: Database, cast: Cast) -> list[str]:
+    runs = {run for between in cast.between.values() for run in between.aggregated_falsely}
+    return [f"run {run} succeeded, and its aggregation was a lie" for run in books.succeeded(database, sorted(runs))]
 
 
 def _is_drained(stack: Stack, database: Database, sites: list[str]) -> bool:

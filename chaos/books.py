@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import cast
 
 from broker.dead_letters import RabbitDeadLetters
-from chaos.compare import Books, Entry, Store, StoredMessage
+from chaos.compare import Books, Entry, Store, StoredMessage, Undone
 from chaos.ledger import read
+from chaos.restoring import Restored
 from chaos.stack import VHOST, Stack
+from controller.site import Folder
+from ops.backups.content import HEADS, ChainHead, read_lines
 from ops.dead_letters import line
-from storage.audit import verify
+from storage.audit import verify, verify_against
 from storage.database import Database
 
 _DOUBLED = """
@@ -26,8 +29,9 @@ def ledgers_in(folder: Path) -> Mapping[str, Books]:
     return {path.stem: Books.of(read(path)) for path in sorted(folder.glob("*.jsonl"))}
 
 
-def store_of(database: Database, stack: Stack) -> Store:
-    """Everything that the comparison looks at."""
+def store_of(database: Database, stack: Stack, restores: Sequence[Restored], agents: Mapping[str, Folder]) -> Store:
+    """Everything that the comparison looks at. agents: their folders, by name."""
+    heads = [head for one in restores for head in read_lines(one.backup / HEADS, ChainHead)]
     with database.connection():
         inboxes: dict[str, list[Entry]] = defaultdict(list)
         for site, seq, kind, message in database.all(
@@ -51,11 +55,47 @@ def store_of(database: Database, stack: Stack) -> Store:
                 f"command {command} caused {kind} of {subject} {count} times"
                 for command, kind, subject, count in database.all(_DOUBLED)
             ],
-            chain_breaks=list(verify(database)),
+            undone={
+                id: Undone(status, one.begun_at) for one in reversed(restores) for id, status in one.undone.items()
+            },
+            restores=[(one.begun_at, one.ready_at) for one in restores],
+            live_tokens=frozenset(str(id) for (id,) in database.all("SELECT id FROM tokens WHERE revoked_at IS NULL")),
+            forgotten_keys=list(_forgotten_keys(database, agents)),
+            chain_breaks=[*verify(database), *verify_against(database, heads)],
             outbox=[f"outbox row {id}" for (id,) in database.all("SELECT id FROM outbox")],
             dead_letters=_dead_letters(stack),
             left_in_queues=[f"{count} in {queue}" for queue, count in queued(stack).items() if count],
         )
+
+
+def _forgotten_keys(database: Database, agents: Mapping[str, Folder]) -> Iterator[str]:
+    """Sealing keys that an agent knows to be revoked, and the hub does not."""
+    for name, folder in agents.items():
+        site, ring = folder.site_id(), folder.keyring()
+        states: dict[int, str] = dict(database.all("SELECT epoch, state FROM site_keys WHERE site_id = %s", site))
+        for one in ring.epochs():
+            state = states.get(one.key.epoch, "revoked")
+            if one.revoked and state != "revoked":
+                yield f"key {one.key.epoch} of {name} is {state}, and its site has revoked it"
+
+
+def not_recovered(database: Database, sites: Sequence[str]) -> int:
+    """How many of these sites have yet to tell the hub what they hold of its history before the last restore."""
+    with database.connection():
+        row = database.one(
+            "SELECT count(*) FROM recoveries WHERE site_id {any:uuid}"
+            " AND history_id = (SELECT history_id FROM history)",
+            database.many(sites),
+        )
+    assert row is not None
+    return len(set(sites)) - int(row[0])
+
+
+def succeeded(database: Database, runs: Sequence[str]) -> Sequence[str]:
+    """Those of these runs that did."""
+    with database.connection():
+        rows = database.all("SELECT id FROM runs WHERE state = 'succeeded' AND id {any:uuid}", database.many(runs))
+    return [str(id) for (id,) in rows]
 
 
 def _dead_letters(stack: Stack) -> Sequence[str]:

@@ -110,13 +110,24 @@ class Commander:
         return derive(self._caller.subject, "key", key)
 
     def send(
-        self, method: str, path: str, body: bytes, key: str, asked: Asked, *, made: str = "", decided: bool = True
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        key: str,
+        asked: Asked,
+        *,
+        made: str = "",
+        decided: bool = True,
+        again: bool = False,
     ) -> tuple[Answered, Answer]:
         """The answer, once there is one that says something. Raises `Gone`.
 
         made: the field of the result that names what was made. decided: wait for the decision, not for the 202 only.
+        again: it was sent and answered before, by a hub that may have forgotten it.
         """
-        self._ledger.write(asked)
+        if not again:
+            self._ledger.write(asked)
         headers = {"Idempotency-Key": key} | ({"Prefer": f"wait={WAIT_S}"} if decided else {})
         end = self._clock.monotonic() + GIVE_UP_S
         tries = 0

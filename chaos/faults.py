@@ -33,6 +33,8 @@ FLOOD_S = 10.0
 WRONG_CLOCK_S = 15.0
 ASTRAY_S = (691_200, -691_200, 45)
 AT_ONCE = 2
+SOON = 8
+"""Among so many faults at the beginning are those that no test shall be without."""
 EVERY_S = (1.5, 5.0)
 """From one fault's beginning to the next one's, if there is room for it."""
 
@@ -47,7 +49,8 @@ class NotNow(Exception):
 class Fault:
     """does: begins it and says how it ends; `seconds` lie in between. part: who cannot take another one meanwhile.
 
-    component: whose recovery is measured. rest_s: how long the part is left alone afterwards.
+    component: whose recovery is measured. rest_s: how long the part is left alone afterwards. alone: nothing else lasts
+    meanwhile. soon: it is among the first, so that a short test has it, too.
     """
 
     kind: str
@@ -56,6 +59,8 @@ class Fault:
     does: Callable[[random.Random], Undo]
     seconds: float = 0.0
     rest_s: float = 2.0
+    alone: bool = False
+    soon: bool = False
 
     def __str__(self) -> str:
         return f"{self.kind} {self.part}"
@@ -91,7 +96,7 @@ class Conductor:
     def run(self, seconds: float) -> None:
         """Until the time is over and every fault has ended."""
         end = self.clock.monotonic() + seconds
-        waiting: list[Fault] = []
+        waiting = self._first()
         try:
             while (left := end - self.clock.monotonic()) > 0:
                 if len(waiting) < len(self.deck):
@@ -101,6 +106,15 @@ class Conductor:
                 self.clock.sleep(min(max(end - self.clock.monotonic(), 0), self.chance.uniform(*EVERY_S)))
         finally:
             self.end()
+
+    def _first(self) -> list[Fault]:
+        """The deck, shuffled, with what shall come soon near its top."""
+        first = self.chance.sample(list(self.deck), len(self.deck))
+        soon = [fault for fault in first if fault.soon]
+        others = [fault for fault in first if not fault.soon]
+        for fault in soon:
+            others.insert(self.chance.randrange(min(SOON, len(others) + 1)), fault)
+        return others
 
     def end(self) -> None:
         """End what lasts, now."""
@@ -116,6 +130,8 @@ class Conductor:
                 return
             waiting.remove(fault)
             self._busy.add(fault.part)
+        for _ in range(AT_ONCE - 1 if fault.alone else 0):
+            self._room.acquire()
         chance = random.Random(self.chance.random())
         thread = threading.Thread(target=self._inject, args=(fault, chance), name=str(fault))
         self._threads.append(thread)
@@ -139,13 +155,15 @@ class Conductor:
             self.history.append(happened)
         finally:
             happened.ended_at = self.clock.now()
-            self._room.release()
+            self._room.release(AT_ONCE if fault.alone else 1)
             wait_for(self._ending, fault.rest_s)
             with self._lock:
                 self._busy.discard(fault.part)
 
 
-def deck_of(stack: Stack, agents: Running, site_links: Sequence[tuple[str, Link]], flood: Flood) -> list[Fault]:
+def deck_of(
+    stack: Stack, agents: Running, site_links: Sequence[tuple[str, Link]], flood: Flood, others: Sequence[Fault]
+) -> list[Fault]:
     """Every fault once; of a cluster those that are about it, the kill of a queue's leader most of all."""
     if len(stack.rabbitmq) > 1:
         leader = [fault for fault in _rabbitmq(stack) for _ in range(3 if fault.kind == "kill" else 1)]
@@ -165,6 +183,7 @@ def deck_of(stack: Stack, agents: Running, site_links: Sequence[tuple[str, Link]
         *_cuts(stack),
         _wrong_clock(stack),
         Fault("flood", "web caller", "", partial(_flooding, flood), FLOOD_S),
+        *others,
         *(_cut(f"{name} > hub", link, component) for name, link in site_links for component in ("site agent",)),
     ]
 

@@ -1,7 +1,8 @@
 """What a site writes down about its own conversation with the hub: the other half of the books.
 
 One JSON line for each fact, in the order in which it happened. A site writes `Asked` before it sends a command for
-the first time and `Answered` when it has the answer that it goes by; what its inbox brings is `Got`.
+the first time and `Answered` when it has the answer that it goes by; what its inbox brings is `Got`. When the hub's
+history went back, `Recovered` lies between what was got before and after.
 """
 
 from __future__ import annotations
@@ -60,9 +61,20 @@ class Got(Line, frozen=True, tag="got"):
     sender: str | None = None
     sha256: str | None = None
     run_id: str | None = None
+    token_id: str | None = None
+    """Of the token that the entry says is revoked."""
 
 
-AnyLine = Asked | Answered | Got
+class Recovered(Line, frozen=True, tag="recovered"):
+    """The hub's history had gone back: the site reads on behind read_after, and common_seq is the newest entry that
+    both have; what lies between belongs to the history that is gone."""
+
+    history_id: str
+    common_seq: int
+    read_after: int
+
+
+AnyLine = Asked | Answered | Got | Recovered
 _decoder = msgspec.json.Decoder(AnyLine)
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from chaos.compare import Books, Findings
 from chaos.faults import Injected
+from chaos.ledger import Recovered
 from chaos.plan import Held
 from chaos.watch import Watch
 from config.clock import SECOND, Micros
@@ -76,14 +77,32 @@ def recoveries(history: Sequence[Injected], decisions: Sequence[Micros], watch: 
     return [Recovery(component, kind, seconds) for (component, kind), seconds in sorted(found.items())]
 
 
+def site_recoveries(books: Mapping[str, Books], ready: Sequence[Micros]) -> list[float]:
+    """Seconds until a site had told a restored hub what it holds, for each site and restore. ready: ascending."""
+    found = []
+    for book in books.values():
+        histories: dict[str, Micros] = {}
+        for line in book.heard:
+            if isinstance(line, Recovered):
+                histories.setdefault(line.history_id, line.at)
+        found += [max(told - at, 0) / SECOND for at, told in zip(ready, histories.values(), strict=False)]
+    return found
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """Everything that the table shows. trouble: what went wrong with the test itself."""
+    """Everything that the table shows. trouble: what went wrong with the test itself.
+
+    recovered: seconds, of each site of the load after each restore. undone: commands that a restore took back, and that
+    may be gone, by kind.
+    """
 
     seconds: float
     seed: int
     history: Sequence[Injected]
     recoveries: Sequence[Recovery]
+    recovered: Sequence[float]
+    undone: Mapping[str, int]
     held: Held
     decided: int
     runs: Sequence[tuple[str, str, int]]
@@ -111,6 +130,11 @@ def show(outcome: Outcome, console: Console) -> None:
         p50, worst = statistics.median(one.seconds), max(one.seconds)
         name = f"{one.component} after: {one.kind}"
         table.add_row(one.what, name, str(len(one.seconds)), f"{p50:.2f}", f"{worst:.2f}")
+    if outcome.recovered:
+        p50, worst = statistics.median(outcome.recovered), max(outcome.recovered)
+        table.add_row("sites recovered", "after: restore", str(len(outcome.recovered)), f"{p50:.2f}", f"{worst:.2f}")
+    for kind, count in sorted(outcome.undone.items()):
+        table.add_row("undone by a restore", kind, str(count))
     table.add_section()
     for name, figure in _load(outcome):
         table.add_row("load held", name, figure)

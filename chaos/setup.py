@@ -5,14 +5,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import random
 import shlex
+import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chaos.flood import Flood
+from chaos.liar import liar_before
 from chaos.links import Link
+from chaos.lying import Between
 from chaos.plan import Plan, PlannedSite, Starter
 from chaos.stack import CLOCK, HEARTBEAT_EVERY_S, ChaosError, Running, Stack
 from config.clock import draw_secret
@@ -66,7 +72,7 @@ class Cast:
 
     def plan(self) -> Plan:
         """What the load process is told."""
-        north = self._folders["north"]
+        north = self.folders["north"]
         starter = Starter(
             id=self.agent_sites["coordinator's agent"],
             token=north.token(),
@@ -81,6 +87,27 @@ class Cast:
             heartbeat_every_s=HEARTBEAT_EVERY_S,
             run_within_s=RUN_WITHIN_S,
         )
+
+    def issue_token(self, chance: random.Random) -> str:
+        """The id of one more token of some site of the load, which an admin has given to it."""
+        owner = {"owner_kind": "site", "owner_id": chance.choice(self.planned).id, "label": "spare"}
+        sha256 = hashlib.sha256(draw_secret().encode()).hexdigest()
+        made = self._admin.write("POST", "/v1/tokens", {**owner, "sha256": sha256}, dict[str, Any], key=None)
+        return str(made["id"])
+
+    def revoke_token(self, token_id: str) -> None:
+        self._admin.write("DELETE", f"/v1/tokens/{token_id}", None, dict[str, Any], key=None)
+
+    def revoke_key(self, agent: str) -> None:
+        """An agent's people give its newest sealing key up."""
+        folder = self.folders[agent]
+        epoch = folder.keyring().current().epoch
+        command = [str(CHECKOUT / "fedyard-site"), "--folder", str(folder.path), "revoke-key", str(epoch)]
+        done = subprocess.run(
+            command, env=self.stack.environment, capture_output=True, text=True, check=False, timeout=SOON_S
+        )
+        if done.returncode != 0:
+            raise ChaosError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}")
 
     def _project(self, number: int) -> list[PlannedSite]:
         """A coordinator and its participants. The second and third site of the first project have a slow network."""
@@ -115,13 +142,21 @@ class Cast:
         return made.id, token
 
     def _agents(self) -> Running:
-        """Two hospitals as the demo has them; north coordinates and trains, east's network can be cut."""
+        """Two hospitals as the demo has them; north coordinates and trains, east's network can be cut.
+
+        Either is behind a proxy that can lie.
+        """
         records = split()
-        link = self.stack.link("east > hub", _port(self.stack.api))
+        proxies = ExitStack()
+        self.stack.at_end(proxies.close)
+        self.between = {
+            name: Between(name, proxies.enter_context(liar_before(self.stack.api, remembers=0))) for name in AGENTS
+        }
+        link = self.stack.link("east > hub", _port(self.between["east"].liar.url))
         self.site_links.append(("east", self.stack.links.pop("east > hub")))
-        hubs = {"north": self.stack.api, "east": f"http://127.0.0.1:{link.port}"}
-        self._folders = {name: Folder(self.folder / "agents" / name) for name in AGENTS}
-        for name, folder in self._folders.items():
+        hubs = {"north": self.between["north"].liar.url, "east": f"http://127.0.0.1:{link.port}"}
+        self.folders = {name: Folder(self.folder / "agents" / name) for name in AGENTS}
+        for name, folder in self.folders.items():
             enrolment = self._admin.create_enrolment(self._organisation, note=name)
             assert enrolment.token is not None
             data = {"train": "train.csv", "test": "test.csv"}
@@ -135,7 +170,7 @@ class Cast:
             write(records.test, folder.path / "test.csv")
         program = shlex.quote(str(CHECKOUT / "fedyard-site"))
         lines = {
-            name: f"{program} --folder {shlex.quote(str(folder.path))} run" for name, folder in self._folders.items()
+            name: f"{program} --folder {shlex.quote(str(folder.path))} run" for name, folder in self.folders.items()
         }
         agents = Running(lines, self.folder / "agents.log", self.stack.environment)
         self.stack.at_end(agents.stop)
@@ -144,16 +179,16 @@ class Cast:
         return agents
 
     def _gather(self) -> None:
-        for name, folder in self._folders.items():
+        for name, folder in self.folders.items():
             _until(f"{name} is enrolled", (folder.path / "site.id").exists)
-        ids = {name: (folder.path / "site.id").read_text().strip() for name, folder in self._folders.items()}
+        ids = {name: (folder.path / "site.id").read_text().strip() for name, folder in self.folders.items()}
         self.agent_sites = {"coordinator's agent": ids["north"], "site agent": ids["east"]}
-        north = Client(self.stack.api, self._folders["north"].token())
+        north = Client(self.stack.api, self.folders["north"].token())
         train = {"name": "train", "model": "logistic_regression", "rounds": 3, "parameters": PARAMETERS}
         freight = {"name": "freight", "model": BALLAST, "rounds": 2}
         tasks = [task | {"contract": _CONTRACT} for task in (train, freight)]
         self.agents_project = north.create_project("agents", tasks, joining="open")
-        joining_of(self._folders["north"], north).lead(self.agents_project, "agents")
+        joining_of(self.folders["north"], north).lead(self.agents_project, "agents")
         _until(
             "east is a member",
             lambda: any(

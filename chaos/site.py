@@ -1,4 +1,7 @@
-"""A site reduced to its protocol: follows its inbox, reports on its seat, aggregates, sends messages, beats."""
+"""A site reduced to its protocol: follows its inbox, reports on its seat, aggregates, sends messages, beats.
+
+As an agent does, it tells a hub whose history went back what it holds, and sends again what the hub has forgotten.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,15 @@ import hashlib
 import random
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from chaos.calls import Answer, Caller, Commander, Counts, Gone
-from chaos.ledger import Asked, Got, Ledger
+from chaos.ledger import Asked, Got, Ledger, Recovered
+from chaos.memory import Memory, Sent
 from chaos.plan import Plan, PlannedSite
 from config.clock import Clock, wait_for
 
@@ -50,18 +55,18 @@ class Site:
         self.coordinator = next(
             one.id for one in plan.sites if one.project_id == planned.project_id and one.coordinates
         )
-        self._seats: dict[tuple[str, int], int] = {}
+        self.memory = Memory()
         self._made = 0
-        self._live_runs = 0
         self._start_at: float | None = 0.0 if planned.coordinates else None
         self._settled = threading.Event()
+        self._recovering = threading.Event()
         work: list[Callable[[], None]] = [self._follow, self._talk, self._beat]
         self.threads = [threading.Thread(target=one, name=f"{planned.name} {one.__name__}") for one in work]
 
     @property
     def settled(self) -> bool:
-        """True once it will send no message any more."""
-        return self._settled.is_set()
+        """True once it will send no message any more, for the first time or again."""
+        return self._settled.is_set() and not self._recovering.is_set()
 
     def start(self) -> None:
         for thread in self.threads:
@@ -85,33 +90,40 @@ class Site:
     def _follow(self) -> None:
         caller, chance = self._caller(), self._chance("follows")
         commander = Commander(caller, self.ledger, self.clock, chance)
-        after = 0
+        memory = self.memory
         while not self.endings.over.is_set():
             self._start_runs_if_due(commander)
             wait = 1 if self._start_at is not None else POLL_S
-            answer = caller.once("GET", f"/v1/inbox?after={after}&wait={wait}&limit={ENTRIES}", None, {}, wait)
-            if answer.status != 200:
+            mark = f"&mark={memory.mark}" if memory.mark else ""
+            path = f"/v1/inbox?after={memory.after}{mark}&wait={wait}&limit={ENTRIES}"
+            answer = caller.once("GET", path, None, {}, wait)
+            if self._went_back(answer):
+                self._recovering.set()
+                with suppress(Gone):
+                    self._recover(commander)
+                self._recovering.clear()
+            elif answer.status == 200:
+                self._take(commander, answer)
+            else:
                 wait_for(self.endings.over, chance.uniform(0.2, 1.0))
-                continue
-            after = self._taken(commander, answer, after)
         caller.close()
 
-    def _taken(self, commander: Commander, answer: Answer, after: int) -> int:
-        """How far the inbox is followed after this answer; entries that are done are acknowledged."""
+    def _take(self, commander: Commander, answer: Answer) -> None:
+        """Take in the entries of an answer; those that are done are acknowledged."""
         entries: list[dict[str, Any]] = msgspec.json.decode(answer.content)["items"]
         try:
             for entry in entries:
                 self._note(entry)
-                self._step(commander, entry)
-                after = max(after, int(entry["seq"]))
+                if self.memory.take(entry):
+                    self._step(commander, entry)
             if entries:
-                key = f"acknowledged {after}".replace(" ", "-")
+                after = self.memory.after
+                key = f"acknowledged-{after}"
                 asked = self._asked(commander, key, "acknowledge_inbox", through=after)
-                body = _body({"through": after})
+                body = _body({"through": after, "mark": self.memory.mark})
                 commander.send("PUT", "/v1/inbox/acknowledged", body, key, asked, decided=False)
         except Gone:
             pass
-        return after
 
     def _note(self, entry: dict[str, Any]) -> None:
         message = entry["message"] or {}
@@ -125,13 +137,14 @@ class Site:
                 sender=message.get("sender_site_id"),
                 sha256=message.get("sha256"),
                 run_id=entry["run_id"],
+                token_id=entry["facts"]["token_id"] if entry["kind"] == "token_revoked" else None,
             )
         )
 
     def _step(self, commander: Commander, entry: dict[str, Any]) -> None:
         match entry["kind"]:
             case "invited":
-                self._seats[_seat(entry)] = int(entry["facts"]["report_seq"])
+                self.memory.invited(_seat(entry), int(entry["facts"]["report_seq"]))
                 self._report(commander, entry, "ready")
             case "round_started":
                 self._report(commander, entry, "trained")
@@ -140,13 +153,14 @@ class Site:
                 self._aggregate(commander, entry)
             case "seat_dropped" if entry["facts"]["may_rejoin"]:
                 self._rejoin(commander, entry)
-            case "run_ended" if self.planned.coordinates:
-                self._live_runs -= 1
-                self._start_at = self.clock.monotonic() + AFTER_RUN_S
+            case "run_ended":
+                self.memory.run_ended(entry["run_id"])
+                self._start_soon()
 
     def _report(self, commander: Commander, entry: dict[str, Any], event: str) -> None:
         """A report under a key of its own each time: a refusal must not be the answer for ever."""
-        seq = self._seats.get(_seat(entry), 0) + 1
+        seat = self.memory.seat(_seat(entry))
+        seq = seat.report_seq + 1
         body: dict[str, object] = {"event": event, "seq": seq, "round": entry["round"]}
         self._made += 1
         key = f"{entry['run_id']}-{entry['task_seq']}-{seq}-{event}-{self._made}"
@@ -156,16 +170,23 @@ class Site:
             body |= {"update": _text(update), "metrics": {"loss": 1.0 / seq, "samples": 10.0}}
             asked = self._asked(commander, key, "report_seat", update, [self.coordinator])
         path = f"/v1/runs/{entry['run_id']}/tasks/{entry['task_seq']}/seats/{self.planned.id}"
-        answered, _ = commander.send("PUT", path, _body(body), key, asked)
+        sent = Sent(self.clock.now(), "PUT", path, _body(body), key, asked, seq)
+        answered, _ = commander.send(sent.method, path, sent.body, key, asked)
         if answered.status == 200:
-            self._seats[_seat(entry)] = seq
+            seat.report_seq = seq
+            seat.reports.append(sent)
 
     def _aggregate(self, commander: Commander, entry: dict[str, Any]) -> None:
         key = f"{entry['run_id']}-{entry['task_seq']}-{entry['round']}-aggregated"
         model = self._payload(f"model {key}")
         asked = self._asked(commander, key, "report_aggregated", model, [])
         path = f"/v1/runs/{entry['run_id']}/tasks/{entry['task_seq']}/rounds/{entry['round']}/aggregated"
-        commander.send("POST", path, _body({"metrics": {"loss": 0.1}, "model": _text(model)}), key, asked)
+        sent = Sent(
+            self.clock.now(), "POST", path, _body({"metrics": {"loss": 0.1}, "model": _text(model)}), key, asked
+        )
+        answered, _ = commander.send(sent.method, path, sent.body, key, asked)
+        if answered.status == 200:
+            self.memory.seat(_seat(entry)).reports.append(sent)
 
     def _rejoin(self, commander: Commander, entry: dict[str, Any]) -> None:
         """The hub is asked how many reports it has counted."""
@@ -177,14 +198,19 @@ class Site:
         task = msgspec.json.decode(answer.content)["tasks"][entry["task_seq"] - 1]
         for seat in task["seats"]:
             if seat["site_id"] == self.planned.id and seat["state"] == "dropped":
-                self._seats[_seat(entry)] = seat["report_seq"]
+                self.memory.seat(_seat(entry)).report_seq = seat["report_seq"]
                 self._report(commander, entry, "rejoin")
+
+    def _start_soon(self) -> None:
+        """The coordinator's next runs, when none of its own is live any more."""
+        if self.planned.coordinates:
+            self._start_at = self.clock.monotonic() + AFTER_RUN_S
 
     def _start_runs_if_due(self, commander: Commander) -> None:
         if self._start_at is None or self.endings.quiet.is_set() or self.clock.monotonic() < self._start_at:
             return
         self._start_at = None
-        if self._live_runs > 0:
+        if self.memory.live_runs:
             return
         for _ in range(RUNS_TOGETHER):
             self._made += 1
@@ -196,9 +222,78 @@ class Site:
                 answered, _ = commander.send("POST", path, body, key, asked, made="id")
             except Gone:
                 return
-            self._live_runs += answered.status == 201
-        if not self._live_runs:
-            self._start_at = self.clock.monotonic() + AFTER_RUN_S
+            self.memory.live_runs.update(answered.made)
+        if not self.memory.live_runs:
+            self._start_soon()
+
+    # a hub whose history went back
+
+    def _went_back(self, answer: Answer) -> bool:
+        """The hub says so, or tells another history than this site knows."""
+        if answer.status == 409:
+            return str(answer.json().get("type", "")).endswith("/history_went_back")
+        if answer.status != 200:
+            return False
+        told = str(answer.json()["history_id"])
+        self.memory.history_id = self.memory.history_id or told
+        return told != self.memory.history_id
+
+    def _recover(self, commander: Commander) -> None:
+        """Say what this site holds, read on from where the hub says, and send again what it has forgotten."""
+        self._made += 1
+        key = f"recovery-{self._made}"
+        body = _body(self.memory.claim())
+        asked = self._asked(commander, key, "recover_site")
+        path = f"/v1/sites/{self.planned.id}/recovery"
+        answered, answer = commander.send("POST", path, body, key, asked)
+        if answered.status != 200:
+            wait_for(self.endings.over, AFTER_RUN_S)
+            return
+        told: dict[str, Any] = msgspec.json.decode(answer.content)
+        history, common, read_after = told["history_id"], told["common_seq"], told["read_after"]
+        self.ledger.write(Recovered(self.clock.now(), history, common, read_after))
+        self.memory.recovered(history, common, read_after, told["mark"])
+        for known in told["seats"]:
+            self._seat_again(commander, known)
+        for message in self.memory.to_send_again(self.clock.now()):
+            self._again(commander, message)
+            self.memory.sent(message)
+        self._look_for_runs()
+
+    def _seat_again(self, commander: Commander, known: dict[str, Any]) -> None:
+        """The reports of a seat that the hub lacks, in order, and its models."""
+        seat = self.memory.seat((known["run_id"], known["task_seq"]))
+        if known["run_state"] is None:
+            self.memory.forget_run(known["run_id"])
+        elif known["run_state"] in ("created", "running"):
+            counted = int(known["report_seq"])
+            for report in [one for one in seat.reports if one.report_seq == 0 or one.report_seq > counted]:
+                if self._again(commander, report):
+                    counted = max(counted, report.report_seq)
+                else:  # the hub is not so far yet: what led to this report will come again
+                    self.memory.not_had(known["run_id"], known["task_seq"])
+            seat.report_seq = counted
+
+    def _again(self, commander: Commander, sent: Sent) -> bool:
+        """True if the hub has taken it."""
+        made = "ids" if sent.asked.kind == "post_messages" else ""
+        answered, _ = commander.send(sent.method, sent.path, sent.body, sent.key, sent.asked, made=made, again=True)
+        return answered.status < 300
+
+    def _look_for_runs(self) -> None:
+        """Those that the coordinator's people started and the hub has forgotten will never end."""
+        caller = self._caller()
+        for run in list(self.memory.live_runs):
+            answer = Answer(0, b"", {})
+            while answer.status not in (200, 404):
+                answer = caller.once("GET", f"/v1/runs/{run}", None, {}, 0)
+                if answer.status not in (200, 404) and wait_for(self.endings.over, 0.5):
+                    raise Gone
+            if answer.status == 404:
+                self.memory.forget_run(run)
+        caller.close()
+        if not self.memory.live_runs:
+            self._start_soon()
 
     # messages
 
@@ -224,7 +319,9 @@ class Site:
         asked = self._asked(commander, key, "post_messages", content, recipients, ordinal=number if waited else 0)
         message = {"project_id": self.planned.project_id, "to": to, "body": _text(content)}
         body = _body({"messages": [message]})
-        commander.send("POST", "/v1/messages", body, key, asked, made="ids", decided=waited)
+        answered, _ = commander.send("POST", "/v1/messages", body, key, asked, made="ids", decided=waited)
+        if answered.status < 300:
+            self.memory.sent(Sent(self.clock.now(), "POST", "/v1/messages", body, key, asked))
         self.counts.message()
 
     def _recipients(self, chance: random.Random) -> tuple[str | list[str], list[str]]:
@@ -301,6 +398,8 @@ class Starting:
 
     def _is_live(self, run_id: str) -> bool:
         answer = self.caller.once("GET", f"/v1/runs/{run_id}", None, {}, 0)
+        if answer.status == 404:
+            return False  # a hub that was restored has forgotten it
         return answer.status != 200 or answer.json()["state"] in ("created", "running")
 
 

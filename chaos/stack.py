@@ -47,26 +47,35 @@ class ChaosError(Exception):
 
 
 class Running:
-    """A supervisor on a thread of its own: the kernel ends its processes when that thread ends."""
+    """A supervisor on a thread of its own: the kernel ends its processes with it. May be started again."""
 
     def __init__(self, commands: Mapping[str, str], log: Path, environment: Mapping[str, str]) -> None:
         self._commands, self._log, self._environment = commands, log, environment
         self._ending = threading.Event()
         self._started = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"supervisor of {log.stem}")
+        self._kills = False
+        self._thread: threading.Thread | None = None
         self.supervisor: Supervisor | None = None
 
     def start(self) -> None:
+        self._ending.clear()
+        self._started.clear()
+        self._kills = False
+        self._thread = threading.Thread(target=self._run, name=f"supervisor of {self._log.stem}")
         self._thread.start()
         self._started.wait(30)
 
-    def stop(self) -> None:
+    def stop(self, *, kill: bool = False) -> None:
+        """In order, or by kill -9 for all at once. Nothing if it does not run."""
+        self._kills = kill
         self._ending.set()
-        self._thread.join(120)
+        if self._thread is not None:
+            self._thread.join(120)
 
     def pid(self, name: str) -> int | None:
         """The leader of that process's session, if it runs."""
-        return self.supervisor.pids().get(name) if self.supervisor is not None else None
+        supervisor = self.supervisor
+        return supervisor.pids().get(name) if supervisor is not None else None
 
     def _run(self) -> None:
         with self._log.open("a") as said:
@@ -78,6 +87,9 @@ class Running:
                 while not self._ending.is_set():
                     supervisor.turn(TURN_S)
             finally:
+                self.supervisor = None
+                if self._kills:
+                    supervisor.kill()
                 supervisor.stop()
 
 
@@ -118,6 +130,14 @@ class Stack:
     def direct_broker_url(self) -> str:
         """Past all links."""
         return ",".join(f"{node.url}/{VHOST}" for node in self.rabbitmq)
+
+    @property
+    def artifacts_url(self) -> str:
+        return f"file:///{self.folder.resolve() / 'artifacts'}"
+
+    @property
+    def head_key_file(self) -> str:
+        return str(self.folder.resolve() / "head.key")
 
     @property
     def management(self) -> Management:
@@ -256,8 +276,8 @@ class Stack:
             "FEDYARD_BROKER_URL": ",".join(brokers),
             "FEDYARD_DATABASE_URL": self.database_url.replace(f":{self.postgres.port}/", f":{database.port}/"),
             "FEDYARD_WEB_PORT": str(port),
-            "FEDYARD_ARTIFACTS_URL": f"file:///{self.folder.resolve() / 'artifacts'}",
-            "FEDYARD_HEAD_KEY_FILE": str(self.folder.resolve() / "head.key"),
+            "FEDYARD_ARTIFACTS_URL": self.artifacts_url,
+            "FEDYARD_HEAD_KEY_FILE": self.head_key_file,
             "FEDYARD_HEARTBEAT_EVERY_S": str(HEARTBEAT_EVERY_S),
         }
         file = self.environment_of(name)

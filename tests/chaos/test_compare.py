@@ -106,7 +106,7 @@ IN_THE_STORE: dict[str, tuple[Callable[[Store], Store], set[str]]] = {
     "an event twice": (lambda store: replace(store, doubled_events=["twice"]), {"commands applied twice"}),
     "a message in nobody's inbox": (
         lambda store: replace(store, inboxes={BOB: [Entry(1, "message", "m1"), Entry(2, "task_ended", None)]}),
-        {"messages lost"},
+        {"messages lost", "acknowledged and unseen"},
     ),
     "an entry that was never handed out": (
         lambda store: replace(store, inboxes={BOB: [*store.inboxes[BOB], Entry(3, "run_ended", None)]}),
@@ -137,7 +137,10 @@ IN_THE_LEDGERS: dict[str, tuple[Callable[[dict[str, list[AnyLine]]], dict[str, l
         lambda lines: {**lines, ANN: changed(lines[ANN], 7, status=500, decided=False)},
         {"answers that no client should get"},
     ),
-    "an entry that never came": (lambda lines: {**lines, BOB: without(lines[BOB], 1)}, {"messages lost"}),
+    "an entry that never came": (
+        lambda lines: {**lines, BOB: without(lines[BOB], 1)},
+        {"messages lost", "acknowledged and unseen"},
+    ),
     "a gap that was filled later": (
         lambda lines: {**lines, BOB: [lines[BOB][1], lines[BOB][0], *lines[BOB][3:]]},
         {"messages out of order"},
@@ -151,11 +154,11 @@ IN_THE_LEDGERS: dict[str, tuple[Callable[[dict[str, list[AnyLine]]], dict[str, l
     ),
     "one message as two entries": (
         lambda lines: {**lines, BOB: changed(lines[BOB], 1, message_id="m1")},
-        {"messages doubled"},
+        {"messages doubled", "acknowledged and unseen"},
     ),
     "one number for two entries": (
         lambda lines: {**lines, BOB: changed(lines[BOB], 2, kind="run_ended", message_id=None)},
-        {"messages doubled"},
+        {"messages doubled", "acknowledged and unseen"},
     ),
 }
 
