@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from queue import Empty
 from typing import Any
 
 import dramatiq
@@ -20,6 +19,7 @@ from broker.messages import Delivery, DramatiqMessage, envelope_in, message_in, 
 from broker.port import BrokerUnavailable, Sending, Sent
 from broker.protocol.commands import Envelope
 from broker.retries import SafeRetries
+from tests.simulation.turns import Turns
 from tests.simulation.world import Broken, Killed, Process, World
 
 
@@ -154,7 +154,7 @@ class WorkersBroker(dramatiq.Broker):
         super().__init__(middleware=[SafeRetries(clock=process)])
         self._world = world
         self._process = process
-        self.inbox: list[Delivery] = []
+        self.work = Turns()
 
     def enqueue(self, message: DramatiqMessage, *, delay: int | None = None) -> DramatiqMessage:
         """A retry."""
@@ -187,18 +187,3 @@ class WorkersBroker(dramatiq.Broker):
     def requeue_messages(self, messages: Iterable[Delivery]) -> None:
         for message in messages:
             self._world.broker.give_back(self._process, message)
-
-    # its work queue
-
-    def get_nowait(self) -> Any:
-        if not self.inbox:
-            raise Empty
-        return _Work(self.inbox.pop(0))
-
-    def task_done(self) -> None:
-        pass
-
-
-@dataclass
-class _Work:
-    message: Delivery

@@ -24,6 +24,7 @@ from storage.opening import open_blobs
 from storage.signals import Announcement
 from storage.store import Store
 from tests.simulation.broker import SimulatedPublisher, WorkersBroker
+from tests.simulation.turns import Waiting
 from tests.simulation.world import Broken, Killed, Process, World
 from web.artifacts import OCTETS
 from web.beats import Beats
@@ -36,9 +37,17 @@ HEARTBEAT_EVERY_S = 3.0
 KEEP_ARTIFACTS_S = 10.0
 RETENTION_EVERY_S = 5
 SILENT_AFTER_S = 3 * HEARTBEAT_EVERY_S
+WRITES_PER_S = 5.0
+"""Of one subject."""
 RULES = Rules(
     message_ttl_s=600.0,
     project_quota_bytes=2_000,
+    site_quota_bytes=1_000,
+    unfinished_artifacts=5,
+    unfinished_bytes=600,
+    backlog_messages=12,
+    tokens_per_owner=8,
+    tokens_per_day=12,
     keep_artifacts_s=KEEP_ARTIFACTS_S,
     keep_uploads_s=15.0,
     silent_after_s=SILENT_AFTER_S,
@@ -59,12 +68,14 @@ class DecidingProcess(Process):
     def step(self) -> float:
         assert self.database is not None
         self.database.hold()
-        self.broker.inbox = self.world.broker.take(self, self.world.chance.choice((1, 2, 5, 40)))
-        if not self.broker.inbox:
+        taken = self.world.broker.take(self, self.world.chance.choice((1, 2, 5, 40)))
+        if not taken:
             return self.world.chance.uniform(0.02, 0.15)
+        for message in taken:
+            self.broker.work.put(Waiting(message))
         self.thread.running = True
-        while self.broker.inbox:
-            self.thread.process_message(self.broker.inbox.pop(0))
+        while not self.broker.work.empty():
+            self.thread.process_message(self.broker.work.get_nowait().message)
         return self.world.chance.uniform(0.01, 0.1)
 
     def sleep(self, seconds: float) -> None:
@@ -81,7 +92,8 @@ class _Worker:
     worker_timeout = 100
 
     def __init__(self, broker: WorkersBroker) -> None:
-        self.broker = self.consumers = self.work_queue = broker
+        self.broker = self.consumers = broker
+        self.work_queue = broker.work
 
 
 class RelayProcess(Process):

@@ -21,7 +21,7 @@ from config.clock import SECOND
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-RATE = 0.15
+RATE = 0.2
 """Of seeds in which it happens."""
 _OF_THE_HUB = ("web", "decider", "relay", "ticker")
 

@@ -36,9 +36,11 @@ from tests.simulation.broker import Broker
 from tests.simulation.bugs import Bug, planted, replaced
 from tests.simulation.checks import Checker
 from tests.simulation.database import prepare
+from tests.simulation.flooding import Flood
 from tests.simulation.payloads import KEY
 from tests.simulation.processes import (
     RETENTION_EVERY_S,
+    WRITES_PER_S,
     DecidingProcess,
     RelayProcess,
     StillBeats,
@@ -105,6 +107,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
             database_url=f"sqlite:///{path}",
             artifacts_url=f"file:///{folder}/artifacts",
             head_key_file=f"{folder}/head.key",
+            writes_per_s=WRITES_PER_S,
         )
         world.broker = Broker(world)
         world.checker = Checker(world)
@@ -122,6 +125,9 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
             TickerProcess(world, "ticker 2"),
             *folk,
         ]
+        flood = Flood(world, folk[3])
+        if flood.on:
+            world.processes.append(flood)
         result = Result(seed)
         if bug is not None:
             stack.enter_context(planted(bug, world))

@@ -10,7 +10,6 @@ import heapq
 import itertools
 import random
 import sqlite3
-import zlib
 from collections import Counter, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -32,6 +31,8 @@ CALM_S = 150.0
 """Within this after the storm everything must have drained."""
 DEADLY = 6
 """How often a bad place kills in one seed at most: the rest of its history shall go on."""
+BAD, BAD_IF_SELDOM, SELDOM_S = 0.08, 0.5, 12.0
+"""The share of bad places, and of those where nobody was in the first seconds of a seed."""
 LONGEST_STILL_S = 1.5
 DEEPEST = 2
 """A turn may stand still inside a turn that stands still; not more."""
@@ -348,9 +349,13 @@ class World:
         raise Killed(process)
 
     def _is_bad(self, name: str) -> bool:
-        """A few places of each seed are bad: who comes by often dies there. Over many seeds, each place is."""
+        """A few places of each seed are bad: who comes by often dies there. Over many seeds, each place is.
+
+        Where nobody came by for long, seldom anybody does: such places are bad more often.
+        """
         if name not in self._bad:
-            self._bad[name] = zlib.crc32(f"{self.seed} {name}".encode()) % 7 == 0
+            share = BAD if self.micros - START < SELDOM_S * SECOND else BAD_IF_SELDOM
+            self._bad[name] = random.Random(f"{self.seed} {name}").random() < share
         return self._bad[name]
 
     def at_statement(self, process: Process, when: str, sql: str) -> None:

@@ -1,0 +1,105 @@
+"""Runs, seats and models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+import actors.decisions.draft
+import actors.decisions.progress
+import actors.decisions.runs
+import actors.decisions.seats
+import broker.protocol.states
+import storage.store
+from actors.decisions.draft import Draft
+from broker.protocol import records as r
+from broker.protocol.chain import hash_of
+from broker.protocol.states import RunState, SeatState, Step
+from tests.simulation.bugs.planting import Swap, bug, deciding
+from tests.simulation.world import World
+
+
+@bug("reports do not count a run's version up")
+def version_not_counted(_: World) -> list[Swap]:
+    return [(actors.decisions.draft, "_TOUCHES_RUN", (r.Run,))]
+
+
+@bug("the number of a report is not looked at")
+def report_numbers_ignored(_: World) -> list[Swap]:
+    decide = actors.decisions.seats.report_seat
+
+    def any_number(draft: Draft, command: Any) -> Any:
+        task = next((t for t in draft.group(r.TaskRun, command.run_id) if t.seq == command.task_seq), None)
+        seat = draft.get(r.Seat, task.id, command.site_id) if task is not None else None
+        if seat is not None:
+            draft.put(msgspec.structs.replace(seat, report_seq=command.seq - 1))
+        return decide(draft, command)
+
+    return [(actors.decisions.seats, "report_seat", any_number)]
+
+
+@bug("a report on another round, or of a dropped seat, is taken where the table of states lets it", shown_by=2)
+def reports_on_any_round(_: World) -> list[Swap]:
+    return [(actors.decisions.seats, "_check_round", lambda *_: None)]
+
+
+@bug("the update of a dropped seat is taken: neither is the seat looked at nor does the table forbid it", shown_by=9)
+def late_update_accepted(_: World) -> list[Swap]:
+    check = actors.decisions.seats._check_round
+
+    def lenient(run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Round, command: Any) -> None:
+        if seat.state != SeatState.DROPPED:
+            check(run, task, seat, here, command)
+
+    row = (SeatState.DROPPED, Step.SUBMIT)
+    return [
+        (actors.decisions.seats, "_check_round", lenient),
+        (broker.protocol.states.SEAT, row, SeatState.SUBMITTED),
+    ]
+
+
+@bug("a finished run can be stopped: neither is it looked at nor does the table forbid it")
+def final_state_changed_by_stop(_: World) -> list[Swap]:
+    rows: list[Swap] = [
+        (broker.protocol.states.RUN, (state, Step.CANCEL), RunState.CANCELLED)
+        for state in (RunState.SUCCEEDED, RunState.FAILED)
+    ]
+    return [(actors.decisions.runs, "RUN_FINAL", frozenset()), *rows]
+
+
+@bug("a restart opens the finished run again in place of a new attempt")
+def final_state_reopened_by_restart(_: World) -> list[Swap]:
+    decide = actors.decisions.runs.restart_run
+
+    def reopened(draft: Draft, command: Any) -> Any:
+        old = draft.get(r.Run, command.run_id)
+        if old is not None and old.ended_at is not None:
+            draft.change(old, state=RunState.RUNNING, ended_at=None)
+        return decide(draft, command)
+
+    return [(actors.decisions.runs, "restart_run", reopened)]
+
+
+@bug("an event's hash leaves out the event before it")
+def chain_broken(_: World) -> list[Swap]:
+    return [(actors.decisions.draft, "hash_of", lambda event, _: hash_of(event, ""))]
+
+
+@bug("a decider counts a project's models itself, knows none when it starts, and may overwrite one", shown_by=9)
+def versions_from_memory(world: World) -> list[Swap]:
+    keep, last = actors.decisions.progress._keep_model, dict[tuple[object, str], int]()
+
+    def remembered(draft: Draft, run: r.Run, *args: Any) -> int:
+        project, decider = draft.have(r.Project, run.project_id), deciding(world)
+        draft.put(msgspec.structs.replace(project, last_model_version=last.get((decider, project.id), 0)))
+        last[decider, project.id] = keep(draft, run, *args)
+        return last[decider, project.id]
+
+    upsert = f"{storage.store._SQLITE[r.Model]} ON CONFLICT DO UPDATE SET digest = EXCLUDED.digest"
+    return [(actors.decisions.progress, "_keep_model", remembered), (storage.store._SQLITE, r.Model, upsert)]
+
+
+@bug("a round that is completed leaves no model")
+def models_forgotten(_: World) -> list[Swap]:
+    return [(actors.decisions.progress, "_keep_model", lambda *_: 1)]

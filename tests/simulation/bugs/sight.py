@@ -1,0 +1,47 @@
+"""What others may see."""
+
+from __future__ import annotations
+
+import actors.decisions.messages
+import storage.views.logs
+import storage.views.messages
+import storage.views.runs
+from actors.decisions.draft import Draft
+from broker.protocol import records as r
+from broker.protocol.states import MemberState
+from storage.views.sight import Clause
+from tests.simulation.bugs.planting import Swap, bug
+from tests.simulation.world import World
+from web.kept import Kept
+
+
+@bug("a participant is shown a run as its coordinator is")
+def participants_see_every_seat(_: World) -> list[Swap]:
+    return [(storage.views.runs, "_sees_whole", lambda *_: True)]
+
+
+@bug("the run that was shown to one is shown from memory to everybody", shown_by=2)
+def answers_kept_for_all(_: World) -> list[Swap]:
+    get, put = Kept.get, Kept.put
+    return [
+        (Kept, "get", lambda self, key, version: get(self, (key[0], None), version)),
+        (Kept, "put", lambda self, key, version, answer: put(self, (key[0], None), version, answer)),
+    ]
+
+
+@bug("a participant may read the log of every site")
+def logs_open_to_all(_: World) -> list[Swap]:
+    return [(storage.views.logs, "coordinates_run", lambda *_: True)]
+
+
+@bug("whoever knows a message's id may read it")
+def messages_open_to_all(_: World) -> list[Swap]:
+    return [(storage.views.messages, "own", lambda *_: Clause("1 = 1"))]
+
+
+@bug("a participant's message goes to every member")
+def letters_to_everybody(_: World) -> list[Swap]:
+    def everybody(draft: Draft, project: r.Project, *_: object) -> list[str]:
+        return [m.site_id for m in draft.group(r.Membership, project.id) if m.state == MemberState.ACTIVE]
+
+    return [(actors.decisions.messages, "_recipients", everybody)]

@@ -1,0 +1,79 @@
+"""Tickers that are believed, deadlines and heartbeats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import actors.decisions.messages
+import actors.decisions.progress
+import actors.decisions.seats
+import actors.decisions.sites
+import storage.store
+from actors.decisions.draft import Draft
+from broker.protocol import records as r
+from broker.protocol.states import RunState
+from storage.due import Due
+from tests.simulation.bugs.planting import Swap, bug
+from tests.simulation.world import World
+
+
+@bug("the ticker sees no deadlines")
+def ticker_without_deadlines(_: World) -> list[Swap]:
+    return [(Due, "deadlines", lambda *_: [])]
+
+
+@bug("the decision believes a ticker that says that sites are silent")
+def silence_believed(_: World) -> list[Swap]:
+    return [(actors.decisions.sites, "seen_at", lambda *_: 0)]
+
+
+@bug("the decision believes a ticker that says that a deadline has passed")
+def deadlines_believed(_: World) -> list[Swap]:
+    decide = actors.decisions.seats.pass_deadline
+
+    def by_its_clock(draft: Draft, command: Any) -> Any:
+        task = next((t for t in draft.group(r.TaskRun, command.run_id) if t.seq == command.task_seq), None)
+        here = draft.get(r.Round, task.id, command.round) if task is not None else None
+        run = draft.get(r.Run, command.run_id)
+        if run is None or task is None or here is None or command.deadline_at <= draft.now:
+            return decide(draft, command)
+        if here.deadline_at == command.deadline_at and RunState(run.state) == RunState.RUNNING:
+            actors.decisions.progress.pass_round_deadline(draft, run, task, here)
+        return draft.accept({"passed": True})
+
+    return [(actors.decisions.seats, "pass_deadline", by_its_clock)]
+
+
+@bug("outcomes of commands are forgotten by the ticker's clock", shown_by=2)
+def retention_believed(world: World) -> list[Swap]:
+    forget = actors.decisions.messages.forget_history
+
+    def by_its_clock(draft: Draft, *keep: float) -> Any:
+        draft.now += max(0, 0 if world.calm else world.astray)
+        return forget(draft, *keep)
+
+    return [(actors.decisions.messages, "forget_history", by_its_clock)]
+
+
+@bug("a deadline is passed without asking whether it is still the one", shown_by=26)
+def stale_deadlines_passed(_: World) -> list[Swap]:
+    decide = actors.decisions.seats.pass_deadline
+
+    def any_deadline(draft: Draft, command: Any) -> Any:
+        run = draft.get(r.Run, command.run_id)
+        task = next((t for t in draft.group(r.TaskRun, command.run_id) if t.seq == command.task_seq), None)
+        here = draft.get(r.Round, task.id, command.round) if task is not None else None
+        if run is None or task is None or here is None or command.deadline_at > draft.now:
+            return decide(draft, command)
+        actors.decisions.progress.pass_round_deadline(draft, run, task, here)
+        return draft.accept({"passed": True})
+
+    return [(actors.decisions.seats, "pass_deadline", any_deadline)]
+
+
+@bug("a late packet of heartbeats puts back when a site was last heard of")
+def heartbeats_go_back(_: World) -> list[Swap]:
+    sql = storage.store._BEATS_SQLITE
+    return [
+        (storage.store, "_BEATS_SQLITE", sql.replace("max(site_beats.seen_at, EXCLUDED.seen_at)", "EXCLUDED.seen_at"))
+    ]
