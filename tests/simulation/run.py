@@ -22,6 +22,7 @@ import actors.ticker
 import config.clock
 import web.app
 import web.gathering
+import web.shares
 from actors.deciding import decide_now
 from broker.protocol import commands as c
 from broker.protocol import records as r
@@ -97,7 +98,8 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         for name in ("random", "uuid", "secrets"):
             stack.enter_context(replaced(config.clock, name, chance))
         stack.enter_context(replaced(web.app, "Beats", StillBeats))
-        stack.enter_context(replaced(web.gathering, "READERS", 100))  # one thread cannot wait for another's read
+        stack.enter_context(replaced(web.gathering, "READERS", 100))  # one thread cannot wait
+        stack.enter_context(replaced(web.shares, "HELD_S", 0.0))
         stack.enter_context(replaced(actors.ticker, "RETENTION_EVERY_S", RETENTION_EVERY_S))
         stack.enter_context(_quiet())
         world = World(seed, path)
