@@ -27,7 +27,6 @@ from ops.backups.content import BackupError
 from ops.management import Management, ManagementError
 from ops.place import DEFAULT, InUse, Unusable, recall
 from ops.servers.process import ServerError
-from ops.up import run_up
 from storage.audit import verify
 from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import migrate, missing
@@ -241,6 +240,8 @@ def _verbs(
 
 def _up(chosen: argparse.Namespace) -> int:
     os.umask(0o077)  # all that a hub keeps is for its owner only
+    from ops.up import run_up  # noqa: PLC0415 - the servers and the supervisor, which no other command has a use for
+
     return run_up(chosen.data, os.environ)
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from broker.dead_letters import DeadLetter, DeadLetters, open_dead_letters
 from config.settings import Settings
 from storage.views.resources import time_text
+
+if TYPE_CHECKING:
+    from broker.dead_letters import DeadLetter, DeadLetters
 
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[DeadLetters]:
     """The hub's dead letters, closed after the block. Raises `BrokerUnavailable`, or `JournalLocked` (embedded)."""
+    from broker.dead_letters import open_dead_letters  # noqa: PLC0415 - pika is heavy; most commands have no use for it
+
     letters = open_dead_letters(settings)
     try:
         yield letters

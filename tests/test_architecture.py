@@ -62,7 +62,7 @@ def test_no_test_is_skipped_or_mocked() -> None:
 
 @pytest.mark.parametrize(
     ("command_line", "heavy"),
-    [("controller.cli", {"numpy", "rich"}), ("ops.cli", {"flask", "granian", "waitress", "boto3"})],
+    [("controller.cli", {"numpy", "rich"}), ("ops.cli", {"flask", "granian", "waitress", "boto3", "pika", "honcho"})],
 )
 def test_a_command_line_loads_nothing_heavy_that_few_commands_need(command_line: str, heavy: set[str]) -> None:
     """An agent, and each command beside a hub, starts in half the time."""
