@@ -16,6 +16,7 @@ import controller.joining
 import controller.receipts
 from controller.consents import Consent, Consents, Wanted, consent_to
 from controller.courier import Courier
+from controller.state import State, made_of
 from controller.steps import Steps
 
 Swap = tuple[Any, str, Any]
@@ -55,6 +56,26 @@ LIST_BELIEVED = Bug(
     (
         (controller.contract, "not_listed", lambda _here, _listed, _held: []),
         (controller.contract, "check_list", lambda _here, _listed, _held: None),
+    ),
+)
+MANY_MODELS = Bug(
+    "many_models",
+    "the coordinator's agent makes a model of a round whenever it is asked to, of whatever updates",
+    ((Steps, "_check_same", lambda _self, _here, _digests: None),),
+)
+
+
+def _made_while_it_lives(self: State, run_id: str, task_seq: int, round: int) -> str | None:
+    sealed = [*self.sealed(run_id, task_seq, round, "model").values()]
+    return made_of(sealed[0]) if sealed else None
+
+
+MODELS_GO_WITH_THEIR_RUN = Bug(
+    "models_go_with_their_run",
+    "once it is told that a run is over, the coordinator's agent knows neither that nor what its models were made of",
+    (
+        (State, "ended", lambda _self, _run_id: False),
+        (State, "made_of", _made_while_it_lives),
     ),
 )
 NO_RECEIPT_CHECK = Bug(
