@@ -26,13 +26,14 @@ from broker.port import BrokerUnavailable, Publisher
 from broker.protocol import codec
 from broker.protocol import records as r
 from broker.protocol.commands import Beat, Envelope, Micros, RecordHeartbeats
-from broker.protocol.ids import Id
+from broker.protocol.ids import Id, derive
 from broker.protocol.records import Record, key_of
 from broker.protocol.sweeps import RevokeIssuedBy, RevokeTokensOf, Sweep
-from config.clock import Clock
+from config.clock import Clock, draw_id
 from config.faults import fault
 from config.logs import info_each, unit
 from storage.database import DatabaseUnavailable
+from storage.history import finding
 from storage.signals import Announcement, Decided, Tip
 from storage.store import Changes, Store
 
@@ -176,6 +177,23 @@ def decide_now(store: Store, envelopes: Sequence[Envelope], now: Micros, rules: 
     return [batch.outcomes[e.id] for e in envelopes]
 
 
+def settle_history(store: Store, now: Micros) -> None:
+    """If the database is not where its history was made, its history gets another id, before anything is decided on it.
+
+    A replica that lags is promoted below a running hub, and its connections then lead there. Raises
+    `DatabaseUnavailable`.
+    """
+    command = finding(store.database, draw_id())
+    if command is None:
+        return
+    ident = derive("change_history", command.before, command.fingerprint)
+    decide_now(store, [codec.envelope_of(command, id=ident, by=codec.THE_HUB, at=now)], now)
+    if command.known:
+        _log.info("first start: where this store lies is noted", extra=unit())
+    else:
+        _log.warning("the history of this store went back", extra=unit(reason=command.reason))
+
+
 class Decider:
     """Decides what a worker hands it: commands in batches, heartbeats by the lean lane, follow-ups published."""
 
@@ -199,7 +217,10 @@ class Decider:
             return {}
         started = self._clock.monotonic()
         now = self._clock.now()
-        batch = decide_batch(self._store, commands, now, self._rules, last_try)
+        with self._store.database.connection():
+            if self._store.database.first_seen():
+                settle_history(self._store, now)
+            batch = decide_batch(self._store, commands, now, self._rules, last_try)
         self._publish(batch.follow_ups)
         spent_ms = round((self._clock.monotonic() - started) * 1000, 2)
         info_each(_log, lambda envelope: _told(envelope, batch, len(commands), spent_ms, now), commands)

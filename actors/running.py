@@ -7,7 +7,8 @@ import sys
 import threading
 from collections.abc import Callable
 
-from actors.deciding import Decider, DecidingWorker, decide_now
+from actors import deciding
+from actors.deciding import Decider, DecidingWorker
 from actors.decisions.decide import Rules
 from actors.ledger import Ledger
 from actors.registry import register
@@ -16,9 +17,7 @@ from actors.sweeper import Sweeper
 from actors.ticker import Ticker
 from broker.opening import open_publisher, open_worker_broker, prepare_broker
 from broker.port import BrokerUnavailable
-from broker.protocol import codec
-from broker.protocol.ids import derive
-from config.clock import Clock, draw_id, wait_for
+from config.clock import Clock, wait_for
 from config.logs import set_up_logs, unit
 from config.memory import keep_giving_back
 from config.settings import Settings
@@ -27,7 +26,6 @@ from config.structs import prepare_structs
 from storage.clocks import DatabaseClock, open_clock
 from storage.database import DatabaseUnavailable, open_database
 from storage.due import Due
-from storage.history import finding
 from storage.migrate import missing
 from storage.opening import open_blobs
 from storage.signals import Announcement
@@ -70,15 +68,7 @@ def settle_history(store: Store, clock: Clock, stop: threading.Event) -> None:
     """Before anything is decided: if the database is not where its history was made, its history gets another id."""
     while not stop.is_set():
         try:
-            command = finding(store.database, draw_id())
-            if command is not None:
-                ident = derive("change_history", command.before, command.fingerprint)
-                envelope = codec.envelope_of(command, id=ident, by=codec.THE_HUB, at=clock.now())
-                decide_now(store, [envelope], clock.now())
-                if command.known:
-                    _log.info("first start: where this store lies is noted", extra=unit())
-                else:
-                    _log.warning("the history of this store went back", extra=unit(reason=command.reason))
+            deciding.settle_history(store, clock.now())
             return
         except DatabaseUnavailable as error:
             _log.warning("waits for the database", extra=unit(error=str(error)))

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import peewee
 import psycopg2.errors
@@ -71,6 +71,7 @@ class Database:
         self.peewee = inner
         self.postgres = postgres
         self._prepared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+        self._seen: WeakSet[Any] = WeakSet()
 
     @contextmanager
     def connection(self) -> Iterator[None]:
@@ -138,6 +139,15 @@ class Database:
             self.execute(f"PREPARE {name} ({', '.join(types)}) AS {sql}")
             known.add(name)
         return f"EXECUTE {name} ({', '.join(f'%s::{each}' for each in types)})"
+
+    def first_seen(self) -> bool:
+        """True once for each connection of PostgreSQL, of this thread's: it may lead to another server than before."""
+        if not self.postgres:
+            return False
+        connection = self.peewee.connection()
+        first = connection not in self._seen
+        self._seen.add(connection)
+        return first
 
     def many(self, ids: Iterable[object]) -> object:
         """The parameter for `{any}`: sorted, without repeats."""
