@@ -18,6 +18,7 @@ IN_ITS_NAME = (
     "site_retired",
     "project_created",
     "identity_conflict",
+    "acted_for",
     "member_invited",
     "member_requested",
     "member_admitted",
@@ -51,6 +52,7 @@ class Facts(msgspec.Struct, frozen=True):
     site_id: str = ""
     about_site_id: str = ""
     token_id: str = ""
+    act: str = ""
     label: str = ""
     scopes: str = ""
     expires_at: int | None = None
@@ -98,6 +100,9 @@ def _sentence(entry: Entry, facts: Facts) -> str:
                 f"{project}, {_quoted(facts.name)}, was created in this site's name; it is not served before "
                 "`fedyard-site project join`"
             )
+        case "acted_for":
+            act = shown(facts.act, SHOWN_AT_MOST)
+            return f"{act} was done by a person in this site's name, or with its project, run or artifact"
         case "identity_conflict":
             about = shown(facts.about_site_id, SHOWN_AT_MOST)
             return f"it was put on record that this site saw another identity of site {about}"

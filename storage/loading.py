@@ -55,6 +55,9 @@ def load(database: Database, needs: Needs, now: Micros) -> Loaded:
         loaded.seen.update(database.all(_BEATS, database.many(needs.beats)))
     if needs.told:
         loaded.records.extend(r.Told(*row) for row in database.all(_TOLD, database.many(needs.told)))
+    if needs.led:
+        led = database.many(needs.led)
+        loaded.records.extend(r.Stream(*row) for row in database.all(_STREAMS_OF_LEADS, led, led))
     if needs.counts:
         loaded.counts = counted(database, needs.counts, now)
     return loaded
@@ -315,6 +318,10 @@ _TOTALS = _select(r.ArtifactTotal)
 _SHARES = f"{_select(r.ArtifactShare)} WHERE project_id {{any:uuid}} AND site_id {{any:uuid}}"
 _DECLARED_BY = f"{_ARTIFACTS} WHERE owner_site_id = %s AND state = 'declared'"
 _BACKLOGS = _select(r.Backlog)
+_STREAMS_OF_LEADS = (
+    f"{_STREAMS} WHERE id IN (SELECT coordinator_site_id FROM projects WHERE id {{any:uuid}}"
+    " UNION SELECT coordinator_site_id FROM runs WHERE id {any:uuid})"
+)
 _TOLD = f"{_select(r.Told)} WHERE cause {{any}}"
 _TASKS_OF_LIVE_RUNS = (
     f"{_select(r.TaskRun, 'task_runs.')} JOIN runs ON runs.id = task_runs.run_id"
@@ -338,7 +345,7 @@ _COMMON = frozenset(
     {"runs", "mentioned_runs", "members_of", "projects", "sites", "keys", "keys_in", "marks", "history", "senders"}
 )
 _APART = frozenset(
-    {"logs", "artifacts", "ending_artifacts", "totals_of", "declared_by", "shares_of", "beats", "told", "counts"}
+    {"logs", "artifacts", "ending_artifacts", "totals_of", "declared_by", "shares_of", "beats", "told", "led", "counts"}
 )
 """Loaded before or after, by queries of their own; what hangs on them is then in the needs."""
 

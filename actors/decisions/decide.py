@@ -22,6 +22,7 @@ from actors.decisions import (
 from actors.decisions.access import forbidden
 from actors.decisions.draft import Decision, Draft, Refused, State
 from actors.decisions.room import Room
+from actors.decisions.telling import record_act
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.commands import Envelope, Micros
@@ -95,6 +96,7 @@ def decide(state: State, envelope: Envelope, now: Micros, rules: Rules) -> Decis
     draft = Draft(state, envelope, now)
     try:
         _check_subject(draft)
+        record_act(draft)
         return _decide(draft, envelope.command, rules)
     except Refused as refused:
         problem = {

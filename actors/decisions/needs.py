@@ -9,8 +9,9 @@ from actors.decisions.keys import name_in_ledger
 from actors.decisions.recovery import keys_named
 from actors.decisions.runs import next_attempt
 from actors.decisions.sealing import keys_in
-from actors.decisions.telling import conflict_cause, membership_causes, update_cause
+from actors.decisions.telling import act_of, conflict_cause, membership_causes, update_cause
 from broker.protocol import commands as c
+from broker.protocol import records as r
 from broker.protocol.commands import Envelope
 from broker.protocol.ids import Id
 from broker.protocol.ledger import name_of_enrolment, name_of_token, read_name
@@ -29,6 +30,7 @@ def needs_of(envelopes: Iterable[Envelope]) -> Needs:
             together.enrolments.add(by.id)
         elif by.kind == "account":
             together.accounts.add(by.id)
+            together.add(_of_act(envelope))
     return together
 
 
@@ -178,6 +180,18 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912, PLR0915 - one b
             return Needs()
         case _:
             assert_never(command)
+
+
+def _of_act(envelope: Envelope) -> Needs:
+    """What it takes to tell a site of what a person does in its name."""
+    act = act_of(envelope.command, envelope.by)
+    if act is None:
+        return Needs()
+    return Needs(
+        sites={act.key} if act.of is r.Site else set(),
+        led={act.key} if act.of in (r.Project, r.Run) else set(),
+        told={act.cause},
+    )
 
 
 def _secret(sha256: str) -> set[str]:

@@ -6,12 +6,17 @@ one is left out. Whoever reads it looks at what is so by then.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+from actors.decisions.access import acts_for
 from actors.decisions.draft import Draft
+from broker.protocol import commands as c
 from broker.protocol import records as r
+from broker.protocol.commands import Subject
 from broker.protocol.events import EventKind, Notice
 from broker.protocol.ids import Id
+from broker.protocol.states import SiteState
 
 
 def who(draft: Draft, reader: r.Site) -> dict[str, Any]:
@@ -52,6 +57,64 @@ def put_on_record(
     in_project = {"project_id": project_id} if project_id is not None else {}
     draft.event(("site", site.id), event, {**facts, **in_project}, site_id=site.id)
     tell(draft, site, notice, facts, project_id=project_id)
+
+
+@dataclass(frozen=True)
+class Act:
+    """What a person does in a site's name: of the site itself, or of the one whose project, run or artifact it is."""
+
+    of: type[r.Site | r.Project | r.Run | r.Artifact]
+    key: Id
+    cause: str
+
+
+def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
+    """None for what sites do themselves, for what concerns no site, and for what has notices of its own."""
+    if by.kind != "account":
+        return None
+    of: type[r.Site | r.Project | r.Run | r.Artifact]
+    match command:
+        case c.ReportSeat(site_id=key) | c.WriteLog(site_id=key) | c.ReportMissingReceipt(site_id=key):
+            of = r.Site
+        case c.ReportAggregated(run_id=key) | c.StopRun(run_id=key) | c.RestartRun(run_id=key):
+            of = r.Run
+        case c.StartRun(project_id=key) | c.UpdateProject(project_id=key) | c.ArchiveProject(project_id=key):
+            of = r.Project
+        case c.PutMember(project_id=key) | c.RemoveMember(project_id=key):
+            of = r.Project
+        case c.DeleteArtifact(artifact_id=key):
+            return Act(r.Artifact, key, f"acted/{by.id}/{_tag(command)}")
+        case _:
+            return None
+    return Act(of, key, f"acted/{by.id}/{_tag(command)}/{key}")
+
+
+def _tag(command: c.AnyCommand) -> str:
+    return str(type(command).__struct_config__.tag)
+
+
+def record_act(draft: Draft) -> None:
+    """Put a person's act in a site's name into that site's stream and inbox; once, until the notice was read.
+
+    Should the act be refused, this is thrown away with the draft.
+    """
+    command = draft.envelope.command
+    act = act_of(command, draft.by)
+    if act is None:
+        return
+    found = draft.get(act.of, act.key)
+    if isinstance(found, r.Site):
+        site: r.Site | None = found
+    else:
+        owner = found and (found.owner_site_id if isinstance(found, r.Artifact) else found.coordinator_site_id)
+        site = draft.get(r.Site, owner) if owner else None
+    if site is None or site.state == SiteState.RETIRED or unread(draft, site.id, act.cause):
+        return
+    if isinstance(command, c.PutMember | c.RemoveMember) and not acts_for(draft.by, site):
+        return  # it is about the other site's membership, by that site's people: the coordinator has its notice
+    facts = {"act": _tag(command), act.of.__name__.lower() + "_id": act.key}
+    put_on_record(draft, site, EventKind.ACTED_FOR, Notice.ACTED_FOR, facts)
+    note_told(draft, site.id, act.cause)
 
 
 def unread(draft: Draft, site_id: Id, cause: str) -> bool:

@@ -37,6 +37,7 @@ class Needs:
     shares_of: (project, site) whose share of the project's quota is needed.
     senders: sites of which it is needed how much of theirs lies unacknowledged at others.
     told: causes of notices that are coalesced.
+    led: projects and runs of whose coordinators' sites the streams are needed.
     Whatever project, site or organisation is loaded comes with the head of its event stream.
     """
 
@@ -79,6 +80,7 @@ class Needs:
     shares_of: set[tuple[Id, Id]] = field(default_factory=set)
     senders: set[Id] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
+    led: set[Id] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.commands import Subject
 from broker.protocol.events import EventKind, Notice
+from broker.protocol.ids import sha256_hex
+from broker.protocol.states import Report
 from tests.hub import Hub
+from web.routing import operations
 
 SECRET = "5" * 64
 
@@ -133,3 +137,173 @@ def test_a_conflict_that_somebody_put_on_record(hub: Hub, site: Subject, colleag
     hub.ok(conflict, colleague)
     ((kind, facts),) = told(hub, site)[before:]
     assert (kind, facts["about_site_id"], facts["by"]["id"]) == ("identity_conflict", boss.id, colleague.id)
+
+
+# every command, by a person
+
+
+class Stage:
+    """A project of `boss` with `site` as a member, a run under way, an artifact; and people who act for either."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.boss, self.site = hub.site("boss"), hub.site("one")
+        self.admin = hub.account(hub.organisation("network"), "admin", "Operator")
+        self.of_boss = hub.account(self.boss.organisation_id or "", "member", "Of the coordinator")
+        self.of_site = hub.account(self.site.organisation_id or "", "member", "Of the site")
+        self.project = hub.project([self.boss, self.site], joining="approval")
+        if not hub.rows(r.Membership, "site_id = %s AND state = 'active'", self.site.id):
+            hub.ok(c.PutMember(project_id=self.project, site_id=self.site.id), self.boss)
+        hub.ok(hub.key(self.site, 1), self.site)
+
+    def run(self) -> str:
+        return self.hub.start(self.project, self.boss)
+
+    def aggregating(self) -> str:
+        run = self.run()
+        self.hub.ready_all(run, [self.boss, self.site])
+        self.hub.submit_all(run, [self.boss, self.site])
+        return run
+
+    def over(self) -> str:
+        run = self.run()
+        self.hub.ok(c.StopRun(run_id=run), self.boss)
+        return run
+
+    def token(self, owner: Subject) -> str:
+        issue = c.IssueToken(owner_kind=owner.kind, owner_id=owner.id, sha256=SECRET, label="x", scopes=["read"])
+        return str(self.hub.ok(issue, owner)["id"])
+
+    def artifact(self) -> str:
+        declare = c.DeclareArtifact(
+            owner_site_id=self.site.id, project_id=self.project, of_kind="result", size_bytes=1,
+            digest=sha256_hex(bytes(32)), chunk_digests=bytes(32),
+        )  # fmt: skip
+        return str(self.hub.ok(declare, self.site)["id"])
+
+
+Does = tuple[c.AnyCommand, Subject, Subject | None]
+"""A command, the person who sends it, and the site that it concerns; None: a person or an organisation."""
+
+
+def _token_of(stage: Stage, owner: Subject, by: Subject) -> c.AnyCommand:
+    assert by.kind == "account"
+    return c.RevokeToken(token_id=stage.token(owner))
+
+
+def _spec(name: str) -> list[c.TaskSpec]:
+    return [c.TaskSpec(name=name, model="m")]
+
+
+ACTS: dict[str, Callable[[Stage], Does]] = {
+    "create_organisation": lambda s: (c.CreateOrganisation(name="new"), s.admin, None),
+    "create_account": lambda s: (
+        c.CreateAccount(organisation_id=s.site.organisation_id or "", name="x", role="member", token_sha256=SECRET),
+        s.admin,
+        None,
+    ),
+    "disable_account": lambda s: (c.DisableAccount(account_id=s.of_site.id), s.admin, None),
+    "issue_token": lambda s: (
+        c.IssueToken(owner_kind="site", owner_id=s.site.id, sha256=SECRET, label="x", scopes=["read"]),
+        s.admin,
+        s.site,
+    ),
+    "revoke_token": lambda s: (_token_of(s, s.site, s.admin), s.admin, s.site),
+    "create_enrolment": lambda s: (
+        c.CreateEnrolment(
+            organisation_id=s.site.organisation_id or "", sha256=SECRET, note="", expires_at=s.hub.clock.now() + 10**9
+        ),
+        s.admin,
+        None,
+    ),
+    "update_site": lambda s: (c.UpdateSite(site_id=s.site.id, description="x"), s.admin, s.site),
+    "retire_site": lambda s: (c.RetireSite(site_id=s.site.id), s.admin, s.site),
+    "revoke_site_key": lambda s: (c.RevokeSiteKey(site_id=s.site.id, epoch=1), s.admin, s.site),
+    "report_conflict": lambda s: (
+        c.ReportConflict(site_id=s.site.id, about_site_id=s.boss.id, pinned="1" * 64, seen="2" * 64),
+        s.of_site,
+        s.site,
+    ),
+    "create_project": lambda s: (
+        c.CreateProject(coordinator_site_id=s.site.id, name="new", tasks=_spec("t")),
+        s.of_site,
+        s.site,
+    ),
+    "update_project": lambda s: (c.UpdateProject(project_id=s.project, description="x"), s.admin, s.boss),
+    "archive_project": lambda s: (c.ArchiveProject(project_id=s.project), s.admin, s.boss),
+    "put_member": lambda s: (
+        c.PutMember(project_id=s.project, site_id=s.hub.site("third").id),
+        s.of_boss,
+        s.boss,
+    ),
+    "remove_member": lambda s: (c.RemoveMember(project_id=s.project, site_id=s.site.id), s.of_boss, s.boss),
+    "remove_member: the site": lambda s: (
+        c.RemoveMember(project_id=s.project, site_id=s.site.id),
+        s.of_boss,
+        s.site,
+    ),
+    "start_run": lambda s: (c.StartRun(project_id=s.project), s.of_boss, s.boss),
+    "stop_run": lambda s: (c.StopRun(run_id=s.run()), s.admin, s.boss),
+    "restart_run": lambda s: (c.RestartRun(run_id=s.over()), s.of_boss, s.boss),
+    "report_seat": lambda s: (s.hub.reporting(s.run(), s.site, Report.READY), s.of_site, s.site),
+    "report_aggregated": lambda s: (
+        c.ReportAggregated(run_id=s.aggregating(), task_seq=1, round=1, model=b"model"),
+        s.of_boss,
+        s.boss,
+    ),
+    "report_missing_receipt": lambda s: (_missing(s), s.of_site, s.site),
+    "write_log": lambda s: (
+        c.WriteLog(run_id=s.run(), task_seq=1, site_id=s.site.id, seq=1, pieces=[b"x"]),
+        s.of_site,
+        s.site,
+    ),
+    "delete_artifact": lambda s: (c.DeleteArtifact(artifact_id=s.artifact()), s.admin, s.site),
+}
+"""One for each operation that a person may write with. Of those on people the organisation's stream tells."""
+
+
+def _missing(stage: Stage) -> c.AnyCommand:
+    run = stage.aggregating()
+    stage.hub.aggregate(run, stage.boss, 1)
+    return c.ReportMissingReceipt(run_id=run, task_seq=1, round=1, site_id=stage.site.id, reason="not_named")
+
+
+def test_every_operation_that_a_person_may_write_with_is_here() -> None:
+    writes = {operation.name for operation in operations() if operation.write and "account" in operation.who}
+    assert writes == {name.partition(":")[0] for name in ACTS}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_what_a_person_does_is_on_record_and_told(hub: Hub, act: str) -> None:
+    stage = Stage(hub)
+    command, by, concerned = ACTS[act](stage)
+    before = len(told(hub, concerned)) if concerned else 0
+    id = hub.envelope(command, by, key="the act").id
+    hub.ok(command, by, key="the act")
+    events = hub.rows(r.Event, "command_id = %s", id)
+    assert events
+    assert {event.subject_id for event in events} == {by.id}
+    if concerned is None:
+        assert {e.stream_id for e in events} & {row.id for row in hub.rows(r.Organisation)}
+        return
+    assert concerned.id in {event.stream_id for event in events}
+    facts = [facts for _, facts in told(hub, concerned)[before:]]
+    assert any(one.get("by", {}).get("id") == by.id for one in facts), facts
+
+
+def test_acts_of_one_kind_are_told_once_until_that_is_read(hub: Hub) -> None:
+    stage = Stage(hub)
+    for number in range(3):
+        hub.ok(c.UpdateProject(project_id=stage.project, description=str(number)), stage.admin)
+    assert [kind for kind, _ in told(hub, stage.boss)].count("acted_for") == 1
+    seq = hub.inbox(stage.boss)[-1].seq
+    hub.ok(c.AcknowledgeInbox(site_id=stage.boss.id, through=seq), stage.boss)
+    hub.ok(c.UpdateProject(project_id=stage.project, description="again"), stage.admin)
+    assert [facts["act"] for kind, facts in told(hub, stage.boss) if kind == "acted_for"] == ["update_project"] * 2
+
+
+def test_what_was_refused_is_not_told(hub: Hub) -> None:
+    stage = Stage(hub)
+    assert hub.refused(c.StartRun(project_id=stage.project), stage.of_site)[0] == 403
+    assert hub.refused(c.StopRun(run_id=stage.over()), stage.admin)[0] == 409
+    assert "acted_for" not in [kind for kind, _ in told(hub, stage.boss)]
