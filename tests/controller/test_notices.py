@@ -52,6 +52,11 @@ def entry(kind: str, **facts: object) -> Entry:
             "this site's sealing key of epoch 2 is revoked ('stolen')",
         ),
         (
+            "acted_for",
+            {"act": "stop_run", "run_id": EAST},
+            "stop_run was done by a person in this site's name, or with its project, run or artifact",
+        ),
+        (
             "identity_conflict",
             {"about_site_id": EAST},
             f"it was put on record that this site saw another identity of site {EAST}",
