@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import threading
@@ -16,7 +17,10 @@ from typing import Any
 
 import pytest
 
+from config.clock import draw_id
+from config.settings import Settings
 from controller.client import Client
+from controller.hub_errors import Refused
 from tests.controller.test_transfer import Granian, Hub, hub_at
 from tests.granian_hub import ADMIN
 from tests.ops.program import Program, create_account, until
@@ -30,6 +34,7 @@ from tests.web.attacks import (
 )
 
 MIB = 1_048_576
+BACKLOG = Settings().backlog_messages
 SETTINGS = {
     "web_threads": "48",
     "waiting_polls": "32",
@@ -220,3 +225,30 @@ def test_a_flood_of_writes(yard: Yard) -> None:
     assert set(statuses) <= {0, 202, 409, 429, 503}
     assert statuses[202]
     assert yard.metric('fedyard_over_share_total{limit="writes"}') > 0
+
+
+def test_a_flood_of_messages_to_one_recipient(yard: Yard) -> None:
+    """A sender's messages lie unread at one recipient up to a bound; others' find room, and its own again once read."""
+    with closing(yard.hub.client(0)) as attacker, closing(yard.victim) as site:
+        victim = site.me().id
+        hundred = {"project_id": yard.hub.project, "to": [victim], "body": "eA=="}
+
+        def post(count: int) -> None:
+            body = json.dumps({"messages": [hundred] * count}).encode()
+            headers = {"Prefer": "wait=10", "Idempotency-Key": draw_id()}
+            attacker.call("POST", "/v1/messages", body=body, headers=headers, wait_s=10, give_up_s=10)
+
+        for _ in range(BACKLOG // 100):
+            post(100)
+        lies = site.inbox(limit=1).last_seq
+        for count in (1, 100):
+            with pytest.raises(Refused) as refused:
+                post(count)
+            assert (refused.value.status, refused.value.slug) == (409, "backlog_full")
+            assert victim in refused.value.detail
+        assert site.inbox(limit=1).last_seq == lies
+        yard.all_is_well()
+        back = {"messages": [{"project_id": yard.hub.project, "to": "coordinator", "body": "eA=="}]}
+        first_try(site, "POST", "/v1/messages", json.dumps(back).encode())
+        first_try(site, "PUT", "/v1/inbox/acknowledged", json.dumps({"through": lies}).encode())
+        post(1)
