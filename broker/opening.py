@@ -1,4 +1,7 @@
-"""From settings to a broker: RabbitMQ, or the embedded one that a whole process shares."""
+"""From settings to a broker: RabbitMQ, or the embedded one that a whole process shares.
+
+What speaks AMQP is imported where RabbitMQ is asked for: pika is heavy, and an embedded hub has no use for it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,6 @@ from dramatiq import Broker
 
 from broker.embedded import EmbeddedBroker
 from broker.port import Publisher
-from broker.publisher import GroupPublisher
-from broker.rabbitmq import RabbitBroker
-from broker.topology import declare_all
 from config.settings import Settings, url_path
 
 _lock = threading.Lock()
@@ -20,12 +20,18 @@ _embedded: dict[Path, EmbeddedBroker] = {}
 
 def open_publisher(settings: Settings, role: str) -> Publisher:
     """What the web, the relay and the ticker send with. `role` names the connection, e.g. "web"."""
-    return open_embedded(settings) if settings.embedded else GroupPublisher(settings.broker_url, role)
+    if settings.embedded:
+        return open_embedded(settings)
+    from broker.publisher import GroupPublisher  # noqa: PLC0415 - see above
+
+    return GroupPublisher(settings.broker_url, role)
 
 
 def open_worker_broker(settings: Settings, role: str, prefetch: int) -> Broker:
     """What a Dramatiq worker consumes from. `prefetch`: messages in hand for each queue."""
     if not settings.embedded:
+        from broker.rabbitmq import RabbitBroker  # noqa: PLC0415 - see above
+
         return RabbitBroker(settings.broker_url, role, prefetch=prefetch)
     broker = open_embedded(settings)
     broker.prefetch = prefetch
@@ -35,6 +41,8 @@ def open_worker_broker(settings: Settings, role: str, prefetch: int) -> Broker:
 def prepare_broker(settings: Settings, role: str) -> None:
     """Have every queue declared before anybody uses one. Raises `BrokerUnavailable`; try again later."""
     if not settings.embedded:
+        from broker.topology import declare_all  # noqa: PLC0415 - see above
+
         declare_all(settings.broker_url, role)
 
 

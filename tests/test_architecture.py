@@ -61,12 +61,16 @@ def test_no_test_is_skipped_or_mocked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command_line", "heavy"),
-    [("controller.cli", {"numpy", "rich"}), ("ops.cli", {"flask", "granian", "waitress", "boto3", "pika", "honcho"})],
+    ("program", "heavy"),
+    [
+        ("controller.cli", {"numpy", "rich"}),
+        ("ops.cli", {"flask", "granian", "waitress", "boto3", "pika", "honcho"}),
+        ("ops.embedded", {"granian", "boto3", "pika"}),
+    ],
 )
-def test_a_command_line_loads_nothing_heavy_that_few_commands_need(command_line: str, heavy: set[str]) -> None:
+def test_a_program_loads_nothing_heavy_that_it_has_no_use_for(program: str, heavy: set[str]) -> None:
     """An agent, and each command beside a hub, starts in half the time."""
-    lines = f"import sys, {command_line}; print(*sys.modules)"
+    lines = f"import sys, {program}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, check=True)
     assert heavy & set(done.stdout.split()) == set()
 
