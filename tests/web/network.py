@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 
 from actors.deciding import decide_batch
 from actors.decisions.decide import Rules
+from broker.opening import open_publisher
 from broker.port import BrokerUnavailable, Sending, Sent
 from broker.protocol import commands as c
 from broker.protocol.codec import THE_HUB, decode, encode, envelope_of
@@ -182,17 +183,23 @@ class Network:
 def network(
     url: str, folder: Path, clock: Clock | None = None, watched: Connections | None = None, **options: Any
 ) -> Network:
-    """A hub over this database, whose schema is in place, with an admin. clock: the web's."""
+    """A hub over this database, whose schema is in place, with an admin. clock: the web's.
+
+    broker_url: of a broker, from which somebody else takes the commands and decides them.
+    """
     options.setdefault("artifacts_url", f"file:///{folder}/artifacts")
     options.setdefault("head_key_file", f"{folder}/head.key")
-    settings = Settings(broker_url=f"embedded://{folder}/journal.sqlite", database_url=url, **options)
+    elsewhere = "broker_url" in options
+    options.setdefault("broker_url", f"embedded://{folder}/journal.sqlite")
+    settings = Settings(database_url=url, **options)
     clock = clock or SystemClock()
     database = open_database(url, pool=16, name="tests")
     signals: Any = PostgresSignals(url) if database.postgres else DirectSignals()
     store = Store(database, None if database.postgres else signals.announce)
     publisher = DecidingPublisher(store)
     blobs = open_blobs(settings.artifacts_url, clock)
-    app = create_app(Hub(settings, database, publisher, signals, clock, blobs, connections=watched))
+    sender = open_publisher(settings, "web") if elsewhere else publisher
+    app = create_app(Hub(settings, database, sender, signals, clock, blobs, connections=watched))
     made = _first_admin(publisher)
     return Network(app, database, publisher, signals, Caller(app, ADMIN, made))
 

@@ -10,17 +10,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from werkzeug.test import TestResponse
 
+from actors.running import run_decider
 from config.clock import SystemClock
+from config.settings import Settings
+from ops.servers.postgres import PrivatePostgres
+from ops.servers.rabbitmq import PrivateRabbitmq
 from tests.broker.worlds import until
+from tests.databases import lent_postgres
 from tests.seals import enrolling
-from tests.web.network import Caller, Network
+from tests.web.network import Caller, Network, network
 from tests.web.test_keys import key_of
 from web.routing import operations
 
@@ -315,6 +322,48 @@ def scene(shared: Network) -> Scene:
 
 def test_every_operation_is_in_the_table() -> None:
     assert {name.split(":")[0] for name in TABLE} == set(METHODS)
+
+
+SAMPLE = (
+    "issue_token",
+    "create_enrolment",
+    "update_site",
+    "put_member",
+    "report_seat",
+    "stop_run",
+    "post_messages: to the victim",
+    "delete_artifact",
+)
+SAMPLE_ROLES = ("revoked", "outsider", "past", "member_other", "auditor_victim", "participant", "victim", "admin")
+
+
+def test_rights_through_rabbitmq(rabbitmq: PrivateRabbitmq, postgres: PrivatePostgres, tmp_path: Path) -> None:
+    """A sample: what is refused or done by a decider of its own, behind real queues, is the same."""
+    stop = threading.Event()
+    with lent_postgres(postgres) as url:
+        broker_url = rabbitmq.vhost()
+        decider = threading.Thread(
+            target=run_decider, args=(Settings(broker_url=broker_url, database_url=url), stop), name="decider"
+        )
+        decider.start()
+        net = network(url, tmp_path, broker_url=broker_url)
+        try:
+            until(lambda: net.admin.get("/readyz").get_json()["parts"]["broker"] == "ok")
+            scene, faults, refused = build(net), list[str](), 0
+            for name in SAMPLE:
+                row = TABLE[name]
+                for role in sorted(SAMPLE_ROLES, key=lambda one, row=row, name=name: lets(row, one, name)):  # type: ignore[misc]
+                    if not lets(row, role, name):
+                        _refused(scene, name, role, faults)
+                        refused += 1
+                    elif not row.spare:
+                        faults += _let_through(scene, name, role)
+            assert not faults, "\n".join(faults)
+            assert refused > len(SAMPLE)
+        finally:
+            net.close()
+            stop.set()
+            decider.join()
 
 
 def lets(row: Row, role: str, name: str) -> bool:
