@@ -19,7 +19,11 @@ def history_of(records: Database) -> Id:
 
 
 def new_history(found: About, history_id: Id, now: Micros) -> str:
-    """The statement that begins a new history. Where it lies is noted by the deciders, when they see it first."""
+    """The statement that begins a new history. Where it lies is noted by the deciders, when they see it first.
+
+    The same as actors/decisions/history.py decides, which a test compares; in SQL, since a backup may have an older
+    schema than decisions know, and has to have its new history before any program of the hub sees it.
+    """
     table = "public.history" if found.form == "postgresql" else "history"
     return (
         f"UPDATE {table} SET history_id = '{history_id}', since = {int(now)}, changes = changes + 1,"  # noqa: S608

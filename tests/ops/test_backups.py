@@ -16,18 +16,23 @@ from pathlib import Path
 
 import pytest
 
+from actors.deciding import decide_now
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.chunks import chunk_of, tree_digest
-from broker.protocol.commands import Subject
-from ops.backups.content import about
+from broker.protocol.codec import THE_HUB, envelope_of
+from broker.protocol.commands import ChangeHistory, Subject
+from config.clock import draw_id
+from ops.backups.content import About, Form, about
+from ops.backups.history import REASON, history_of, new_history
 from ops.place import PASSED_THROUGH, RESTORING, Whereabouts, only_hub_in, remember
 from ops.servers.postgres import PrivatePostgres
 from storage.blobs_folder import FolderBlobs
 from storage.database import open_database
 from storage.history import read_history
 from storage.migrate import migrate
-from tests.databases import fresh_sqlite, lent_postgres
+from storage.store import Store
+from tests.databases import fresh_postgres, fresh_sqlite, lent_postgres
 from tests.hub import Hub
 from tests.ops.program import Program, call, create_account, fedyard, until
 
@@ -289,3 +294,44 @@ def test_records_of_the_other_database_are_refused(tmp_path: Path) -> None:
     url = "postgresql://nobody:none@127.0.0.1:1/none"
     done = fedyard("restore", kept, "--data", tmp_path / "other", FEDYARD_DATABASE_URL=url)
     assert (done.returncode, "holds records of SQLite" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("form", ["sqlite", "postgresql"])
+def test_a_restore_tells_a_history_as_the_decision_does(
+    form: Form, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """By SQL, since it has to work on older schemas too; so this holds the two together."""
+    rows = []
+    for way in ("restore", "decision"):
+        if form == "sqlite":
+            url = fresh_sqlite(tmp_path / f"{way}.sqlite")
+        else:
+            url = fresh_postgres(request.getfixturevalue("postgres"))
+        database = open_database(url)
+        with database.connection():
+            database.execute('UPDATE history SET changes = 4, fingerprint = \'{"file":"1"}\'')
+            before = history_of(database)
+        drawn = draw_id()
+        if way == "restore":
+            found = About(
+                form=form,
+                made_at="",
+                history_id=before,
+                schema=[],
+                streams=0,
+                artifacts=0,
+                artifact_bytes=0,
+                copied=False,
+            )
+            with database.connection():
+                database.execute(new_history(found, drawn, 77).rstrip(";\n"))
+        else:
+            command = ChangeHistory(before=before, history_id=drawn, fingerprint="", reason=REASON, known=False)
+            decide_now(Store(database), [envelope_of(command, id=draw_id(), by=THE_HUB, at=77)], 77)
+        with database.connection():
+            row = database.one("SELECT history_id, one, since, changes, reason, fingerprint FROM history")
+        database.close()
+        assert row is not None
+        assert row[0] == drawn
+        rows.append(row[1:])
+    assert rows[0] == rows[1]
