@@ -147,6 +147,20 @@ def _zip(context: Context) -> Result:
     raise AssertionError("not reached")
 
 
+def _flood(context: Context) -> Result:
+    """More than anybody wants to hear, and what no terminal should get."""
+    for number in range(100_000):
+        context.log(f"line {number}")
+    context.log("y" * 100_000_000)
+    context.log("\x00\x1b[2J\x9b31m\u202e")
+    print("z" * 10_000_000, "\x00\x1b[2J")
+    return Result(b"fine", {"huge": 10**400, "\x1b[2J": 1.0, "loss": 0.5})
+
+
+def _long_reason(context: Context) -> Result:
+    raise TaskError("\x1b\x00" * 10_000_000)
+
+
 def _masked(context: Context) -> Result:
     return Result({"w": np.ma.masked_array([1.0, 2.0], mask=[True, False])})
 
@@ -195,6 +209,8 @@ def _seeds(context: Context) -> Result:
 
 ODD = {
     "seeds": _seeds,
+    "flood": _flood,
+    "long_reason": _long_reason,
     "busy_sleepers": _busy_sleepers,
     "nan": _nan,
     "many": _many,

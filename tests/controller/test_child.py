@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from controller.child import ROOT, Child, ChildDied, Children
-from controller.jobs import Job, Packed, Submitted
+from controller.hooks import REASON_AT_MOST
+from controller.jobs import LOG_AT_MOST, Job, Packed, Submitted
 from controller.site import Tasks
 from controller.tasks.arrays import pack, unpack
 from tests.controller import tasks_of_tests
@@ -430,3 +431,26 @@ def test_who_may_compute_has_a_place_however_few_processes_may_live(tmp_path) ->
     assert None not in outcomes
     assert children.count() <= 2
     children.end_all()
+
+
+def test_a_hook_that_floods_costs_neither_the_update_nor_the_agent(tmp_path, child) -> None:
+    said: list[str] = []
+    asked: list[int] = []
+
+    def unwanted() -> bool:
+        asked.append(len(said))
+        return False
+
+    done = child.call(job(tmp_path, "train", "Odd", how="flood"), unwanted, said.append)
+    assert (done.error, done.metrics) == ("", {"loss": 0.5})
+    assert said[99_999] == "line 99999"
+    assert max(map(len, said)) == LOG_AT_MOST
+    assert "the metric 'huge' is left out: it is no finite number" in said
+    assert len(asked) < 10_000, "whether it is still wanted is asked by the clock, not for each line"
+
+
+def test_a_reason_without_an_end_has_one(tmp_path, child) -> None:
+    done = child.call(job(tmp_path, "train", "Odd", how="long_reason"), never)
+    assert done.error.startswith("train: \\x1b\\x00\\x1b")
+    assert len(done.error) <= REASON_AT_MOST
+    assert done.error.isprintable()

@@ -125,6 +125,11 @@ def test_reads_what_programs_write_as_the_same_rows(tmp_path, content: bytes) ->
     np.testing.assert_array_equal(table.labels, [1, 0])
 
 
+def test_a_packed_file_may_be_called_so(tmp_path) -> None:
+    (tmp_path / "train.csv.gz").write_bytes(gzip.compress(PLAIN.encode(), mtime=0))
+    np.testing.assert_array_equal(read_table(tmp_path / "train.csv.gz", "label").rows, ROWS)
+
+
 def test_names_with_accents_are_the_same_in_both_forms(tmp_path) -> None:
     table = read_table(file(tmp_path, "gro\u0308\u00dfe,label\n1.7,1\n"), "label", ["gr\u00f6\u00dfe"])
     np.testing.assert_array_equal(table.rows, [[1.7]])
