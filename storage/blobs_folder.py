@@ -24,6 +24,7 @@ from pathlib import Path
 from broker.protocol.chunks import Chunk
 from broker.protocol.ids import Id, is_id
 from config.clock import draw_id
+from config.durable import to_disk
 from config.faults import of_the_system
 from storage.artifacts import (
     BLOCK_BYTES,
@@ -75,7 +76,7 @@ class FolderBlobs:
         found = [_WHOLE.fullmatch(path.name) for path in _paths(folder)]
         if found:
             with _told(folder):
-                _sync(folder)  # once for many chunks; a name that a crash takes away before is needed again, no more
+                to_disk(folder)  # once for many chunks; a name that a crash takes away before is needed again, no more
         return {int(name[1]): name[2] for name in found if name}
 
     def parts(self, artifact: Id) -> dict[int, int]:
@@ -137,7 +138,7 @@ class FolderBlobs:
                 os.fsync(file)
             finally:
                 os.close(file)
-            _sync(folder)
+            to_disk(folder)
 
     def noted(self) -> Iterator[str]:
         return (path.name for path in _paths(self._root / _LEDGER))
@@ -265,15 +266,7 @@ def _make_folder(folder: Path) -> None:
     if folder.parent != folder:
         _make_folder(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
-    _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+    to_disk(folder.parent)
 
 
 def _blocks(path: Path, file: FileIO, start: int, end: int) -> Iterator[bytes]:

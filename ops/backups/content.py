@@ -25,6 +25,8 @@ from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from config.durable import to_disk
+
 T = TypeVar("T")
 
 Form: TypeAlias = Literal["sqlite", "postgresql"]
@@ -90,9 +92,9 @@ def folder_made_whole(target: Path) -> Iterator[Path]:
         yield growing
         _write_sums(growing)
         for path in [*sorted(growing.rglob("*")), growing]:
-            _to_disk(path)
+            to_disk(path)
         growing.rename(target)
-        _to_disk(target.parent)
+        to_disk(target.parent)
     except OSError as error:
         raise BackupError(f"{error.filename or target} cannot be written ({error.strerror})") from None
     finally:
@@ -176,11 +178,3 @@ def digest_of(path: Path) -> str:
     """The SHA-256 of a file, hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

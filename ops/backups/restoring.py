@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.protocol.chunks import chunks_of
+from config.durable import to_disk
 from ops.backups.content import CHUNKS, JOURNAL, MANIFEST, RECORDS, BackupError, Kept, about, changed_files, read_lines
 from ops.backups.history import new_history
 from ops.place import RESTORING
@@ -64,16 +65,16 @@ def restore_files(folder: Path, files: Files, stamp: str, history_id: str, now: 
         with closing(sqlite3.connect(growing)) as db:
             db.executescript(f"BEGIN IMMEDIATE; {new_history(about(folder), history_id, now)} COMMIT;")
         marker.write_text(f"{folder.resolve()}\n")
-        _to_disk(files.data)
+        to_disk(files.data)
         if there:
             aside.mkdir(mode=0o700, exist_ok=True)
             for path in there:
                 path.rename(aside / path.name)
-            _to_disk(aside)
+            to_disk(aside)
         if files.journal is not None and (folder / JOURNAL).exists():
             _copy(folder / JOURNAL, files.journal)
         growing.rename(files.records)
-        _to_disk(files.records.parent)
+        to_disk(files.records.parent)
         marker.unlink()
     except OSError as error:
         raise BackupError(f"{error.filename} cannot be written ({error.strerror}): run the restore again") from None
@@ -99,14 +100,6 @@ def _copy(source: Path, target: Path) -> None:
         writing.flush()
         os.fsync(writing.fileno())
     part.rename(target)
-
-
-def _to_disk(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def restore_database(folder: Path, url: str, stamp: str, history_id: str, now: int, *, replace: bool) -> str | None:
