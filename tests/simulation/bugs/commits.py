@@ -26,7 +26,7 @@ def _drawn(*_: object) -> str:
     return config.clock.draw_id()
 
 
-@bug("each statement is committed by itself")
+@bug("each statement is committed by itself", shown_by=5)
 def no_transaction(_: World) -> list[Swap]:
     execute = Database.execute
 
@@ -50,18 +50,18 @@ _write = Transaction.write
 _UNLOCKED: list[Swap] = [(Transaction, "_begin", _begin_unlocked), (Transaction, "write", _write_at_the_end)]
 
 
-@bug("no lock: two deciders decide on what the other is changing", shown_by=6)
+@bug("no lock: two deciders decide on what the other is changing", shown_by=28)
 def no_deciding_lock(_: World) -> list[Swap]:
     return _UNLOCKED
 
 
-@bug("no lock, and an event may be overwritten", shown_by=6)
+@bug("no lock, and an event may be overwritten", shown_by=28)
 def no_deciding_lock_and_events_overwritten(_: World) -> list[Swap]:
     clash = " ON CONFLICT (stream_id, seq) DO UPDATE SET hash = EXCLUDED.hash"
     return [*_UNLOCKED, (storage.store._SQLITE, r.Event, storage.store._SQLITE[r.Event] + clash)]
 
 
-@bug("notices are written in a transaction of their own, after the decision's")
+@bug("notices are written in a transaction of their own, after the decision's", shown_by=5)
 def notices_outside_the_transaction(_: World) -> list[Swap]:
     def write(self: Transaction, changes: Changes) -> None:
         notices: dict[type[r.Record], list[r.Record]] = {
@@ -75,7 +75,7 @@ def notices_outside_the_transaction(_: World) -> list[Swap]:
     return [(Transaction, "write", write)]
 
 
-@bug("no row says that a command is decided")
+@bug("no row says that a command is decided", shown_by=2)
 def no_command_row(_: World) -> list[Swap]:
     changes = Refolder.changes
 
@@ -91,7 +91,7 @@ _NOT_LOOKED_UP: Swap = (storage.store, "_OUTCOMES", f"{storage.store._OUTCOMES} 
 _UPSERTED = " ON CONFLICT (id) DO UPDATE SET answer_json = EXCLUDED.answer_json"
 
 
-@bug("a repeated command is not looked up; only the primary key of its row is left")
+@bug("a repeated command is not looked up; only the primary key of its row is left", shown_by=12)
 def commands_not_looked_up(_: World) -> list[Swap]:
     return [_NOT_LOOKED_UP]
 
@@ -101,17 +101,17 @@ def _decided_again() -> list[Swap]:
     return [_NOT_LOOKED_UP, (storage.store._SQLITE, r.Outcome, upsert)]
 
 
-@bug("a repeated command is not looked up, and its row may be overwritten")
+@bug("a repeated command is not looked up, and its row may be overwritten", shown_by=2)
 def commands_decided_again(_: World) -> list[Swap]:
     return _decided_again()
 
 
-@bug("consequences get drawn ids, and a repeated command is decided again")
+@bug("consequences get drawn ids, and a repeated command is decided again", shown_by=2)
 def drawn_ids_of_consequences(_: World) -> list[Swap]:
     return [*_decided_again(), (Draft, "derive", _drawn)]
 
 
-@bug("the web draws a command's id although there is an Idempotency-Key")
+@bug("the web draws a command's id although there is an Idempotency-Key", shown_by=3)
 def drawn_ids_of_commands(_: World) -> list[Swap]:
     return [(web.writing, "derive", _drawn)]
 
@@ -138,7 +138,7 @@ def failed_retry_acknowledged(_: World) -> list[Swap]:
     return [(Delivery, "to_return", property(lambda _: False, lambda *_: None))]
 
 
-@bug("follow-ups are published before the commit", shown_by=3)
+@bug("follow-ups are published before the commit", shown_by=47)
 def published_before_commit(world: World) -> list[Swap]:
     def write(self: Transaction, changes: Changes) -> None:
         process = next(one for one in world.processes if one.database is self._database)
@@ -154,7 +154,7 @@ def relay_never_sweeps(_: World) -> list[Swap]:
     return [(Relay, "sweep", lambda _: 0)]
 
 
-@bug("the decider forgets its outbox rows before it publishes them")
+@bug("the decider forgets its outbox rows before it publishes them", shown_by=12)
 def outbox_forgotten_first(_: World) -> list[Swap]:
     publish = Decider._publish
 

@@ -19,7 +19,7 @@ from tests.simulation.sites import Site
 from tests.simulation.world import World
 
 
-@bug("an entry's number comes from the decider's memory, not from the mailbox")
+@bug("an entry's number comes from the decider's memory, not from the mailbox", shown_by=2)
 def cursor_from_memory(_: World) -> list[Swap]:
     notify, last = Draft.notify, dict[str, int]()
 
@@ -32,7 +32,7 @@ def cursor_from_memory(_: World) -> list[Swap]:
     return [(Draft, "notify", remembered)]
 
 
-@bug("an acknowledgement that was overtaken takes the later one back", shown_by=4)
+@bug("an acknowledgement that was overtaken takes the later one back", shown_by=12)
 def acknowledgements_go_back(_: World) -> list[Swap]:
     decide = actors.decisions.messages.acknowledge_inbox
 
@@ -48,12 +48,12 @@ def memory_never_fades(_: World) -> list[Swap]:
     return [(web.waiting, "TRUST_S", 1e9)]
 
 
-@bug("a site repeats a request under another key")
+@bug("a site repeats a request under another key", shown_by=12)
 def site_draws_another_key(_: World) -> list[Swap]:
     return [(Site, "key_of", lambda self, _: self.draw_key())]
 
 
-@bug("a site acknowledges entries before it has kept them")
+@bug("a site acknowledges entries before it has kept them", shown_by=41)
 def site_acknowledges_first(_: World) -> list[Swap]:
     take = Site.take
 
@@ -65,7 +65,7 @@ def site_acknowledges_first(_: World) -> list[Swap]:
     return [(Site, "take", hasty)]
 
 
-@bug("a site hears nothing of a token that somebody got for it")
+@bug("a site hears nothing of a token that somebody got for it", shown_by=9)
 def token_in_silence(_: World) -> list[Swap]:
     notify = Draft.notify
 
@@ -76,12 +76,12 @@ def token_in_silence(_: World) -> list[Swap]:
     return [(Draft, "notify", without)]
 
 
-@bug("what a coordinator did with a site's membership stands in the project's stream alone")
+@bug("what a coordinator did with a site's membership stands in the project's stream alone", shown_by=9)
 def membership_off_the_record(_: World) -> list[Swap]:
     return [(actors.decisions.projects, "by_another", lambda _draft, _site: False)]
 
 
-@bug("beyond the end of an inbox there is nothing new, and whatever is acknowledged is", shown_by=26)
+@bug("beyond the end of an inbox there is nothing new, and whatever is acknowledged is", shown_by=10)
 def history_id_ignored(_: World) -> list[Swap]:
     return [
         (Restores, "_tell", lambda _: None),
@@ -104,7 +104,7 @@ def _without_mark(self: Any, name: str) -> Any:
     return "" if name == "mark" else tuple.__getattribute__(self, name)
 
 
-@bug("numbers go on behind what the hub knows, whatever the site has had", shown_by=26)
+@bug("numbers go on behind what the hub knows, whatever the site has had", shown_by=10)
 def number_given_twice(_: World) -> list[Swap]:
     renumber = actors.decisions.recovery._renumber
 

@@ -20,12 +20,12 @@ from tests.simulation.bugs.planting import Swap, bug, deciding
 from tests.simulation.world import World
 
 
-@bug("reports do not count a run's version up")
+@bug("reports do not count a run's version up", shown_by=9)
 def version_not_counted(_: World) -> list[Swap]:
     return [(actors.decisions.draft, "_TOUCHES_RUN", (r.Run,))]
 
 
-@bug("the number of a report is not looked at")
+@bug("the number of a report is not looked at", shown_by=9)
 def report_numbers_ignored(_: World) -> list[Swap]:
     decide = actors.decisions.seats.report_seat
 
@@ -39,12 +39,12 @@ def report_numbers_ignored(_: World) -> list[Swap]:
     return [(actors.decisions.seats, "report_seat", any_number)]
 
 
-@bug("a report on another round, or of a dropped seat, is taken where the table of states lets it", shown_by=2)
+@bug("a report on another round, or of a dropped seat, is taken where the table of states lets it", shown_by=41)
 def reports_on_any_round(_: World) -> list[Swap]:
     return [(actors.decisions.seats, "_check_round", lambda *_: None)]
 
 
-@bug("the update of a dropped seat is taken: neither is the seat looked at nor does the table forbid it", shown_by=9)
+@bug("the update of a dropped seat is taken: neither is the seat looked at nor does the table forbid it", shown_by=47)
 def late_update_accepted(_: World) -> list[Swap]:
     check = actors.decisions.seats._check_round
 
@@ -59,7 +59,7 @@ def late_update_accepted(_: World) -> list[Swap]:
     ]
 
 
-@bug("a finished run can be stopped: neither is it looked at nor does the table forbid it")
+@bug("a finished run can be stopped: neither is it looked at nor does the table forbid it", shown_by=12)
 def final_state_changed_by_stop(_: World) -> list[Swap]:
     rows: list[Swap] = [
         (broker.protocol.states.RUN, (state, Step.CANCEL), RunState.CANCELLED)
@@ -81,7 +81,7 @@ def final_state_reopened_by_restart(_: World) -> list[Swap]:
     return [(actors.decisions.runs, "restart_run", reopened)]
 
 
-@bug("an event's hash leaves out the event before it")
+@bug("an event's hash leaves out the event before it", shown_by=9)
 def chain_broken(_: World) -> list[Swap]:
     return [(actors.decisions.draft, "hash_of", lambda event, _: hash_of(event, ""))]
 
@@ -100,6 +100,6 @@ def versions_from_memory(world: World) -> list[Swap]:
     return [(actors.decisions.progress, "_keep_model", remembered), (storage.store._SQLITE, r.Model, upsert)]
 
 
-@bug("a round that is completed leaves no model")
+@bug("a round that is completed leaves no model", shown_by=9)
 def models_forgotten(_: World) -> list[Swap]:
     return [(actors.decisions.progress, "_keep_model", lambda *_: 1)]

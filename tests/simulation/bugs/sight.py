@@ -15,12 +15,12 @@ from tests.simulation.world import World
 from web.kept import Kept
 
 
-@bug("a participant is shown a run as its coordinator is")
+@bug("a participant is shown a run as its coordinator is", shown_by=9)
 def participants_see_every_seat(_: World) -> list[Swap]:
     return [(storage.views.runs, "_sees_whole", lambda *_: True)]
 
 
-@bug("the run that was shown to one is shown from memory to everybody", shown_by=2)
+@bug("the run that was shown to one is shown from memory to everybody", shown_by=9)
 def answers_kept_for_all(_: World) -> list[Swap]:
     get, put = Kept.get, Kept.put
     return [
@@ -29,17 +29,17 @@ def answers_kept_for_all(_: World) -> list[Swap]:
     ]
 
 
-@bug("a participant may read the log of every site")
+@bug("a participant may read the log of every site", shown_by=9)
 def logs_open_to_all(_: World) -> list[Swap]:
     return [(storage.views.logs, "coordinates_run", lambda *_: True)]
 
 
-@bug("whoever knows a message's id may read it")
+@bug("whoever knows a message's id may read it", shown_by=9)
 def messages_open_to_all(_: World) -> list[Swap]:
     return [(storage.views.messages, "own", lambda *_: Clause("1 = 1"))]
 
 
-@bug("a participant's message goes to every member")
+@bug("a participant's message goes to every member", shown_by=9)
 def letters_to_everybody(_: World) -> list[Swap]:
     def everybody(draft: Draft, project: r.Project, *_: object) -> list[str]:
         return [m.site_id for m in draft.group(r.Membership, project.id) if m.state == MemberState.ACTIVE]

@@ -17,17 +17,17 @@ from tests.simulation.bugs.planting import Swap, bug
 from tests.simulation.world import World
 
 
-@bug("the ticker sees no deadlines")
+@bug("the ticker sees no deadlines", shown_by=12)
 def ticker_without_deadlines(_: World) -> list[Swap]:
     return [(Due, "deadlines", lambda *_: [])]
 
 
-@bug("the decision believes a ticker that says that sites are silent")
+@bug("the decision believes a ticker that says that sites are silent", shown_by=47)
 def silence_believed(_: World) -> list[Swap]:
     return [(actors.decisions.sites, "seen_at", lambda *_: 0)]
 
 
-@bug("the decision believes a ticker that says that a deadline has passed")
+@bug("the decision believes a ticker that says that a deadline has passed", shown_by=12)
 def deadlines_believed(_: World) -> list[Swap]:
     decide = actors.decisions.seats.pass_deadline
 
@@ -44,7 +44,7 @@ def deadlines_believed(_: World) -> list[Swap]:
     return [(actors.decisions.seats, "pass_deadline", by_its_clock)]
 
 
-@bug("outcomes of commands are forgotten by the ticker's clock", shown_by=2)
+@bug("outcomes of commands are forgotten by the ticker's clock", shown_by=10)
 def retention_believed(world: World) -> list[Swap]:
     forget = actors.decisions.messages.forget_history
 
@@ -71,7 +71,7 @@ def stale_deadlines_passed(_: World) -> list[Swap]:
     return [(actors.decisions.seats, "pass_deadline", any_deadline)]
 
 
-@bug("a late packet of heartbeats puts back when a site was last heard of")
+@bug("a late packet of heartbeats puts back when a site was last heard of", shown_by=12)
 def heartbeats_go_back(_: World) -> list[Swap]:
     sql = storage.store._BEATS_SQLITE
     return [
