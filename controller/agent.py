@@ -57,6 +57,10 @@ KEY_WITHIN_S = 10.0
 """How long work waits for the first key to be published, so that what comes of it can be sealed to this site."""
 FAULT_PAUSE_S = 2.0
 FAULT_PAUSE_AT_MOST_S = 60.0
+RECOVERY_PAUSE_AT_MOST_S = 300.0
+"""Before the history is believed to have gone back once more: doubled each time, as long as they follow so fast."""
+RECOVERED_FOR_S = 3600.0
+"""After so long without a recovery the next one is believed at once."""
 """Before a thread that met with what nobody expected (a full disk, a fault of ours) goes on; doubled each time."""
 JOIN_FIRST_S = 1.0
 JOIN_AT_MOST_S = 30.0
@@ -86,6 +90,8 @@ class Agent:
         self._caught_up = False
         self._told_clock: str | None = None
         self._told_beyond: int | None = None
+        self._recovered_at: float | None = None
+        self._recovery_pause_s = 0.0
         self._lock = threading.Lock()
         self._workers: dict[str | None, threading.Thread] = {}
 
@@ -242,13 +248,24 @@ class Agent:
         return bool(history_id and known and history_id != known)
 
     def _recover(self) -> None:
-        """The hub was restored: tell it what this site holds, and go on from where it says."""
+        """The hub was restored: tell it what this site holds, and go on from where it says.
+
+        A hub that says so again and again is believed ever later: each time costs a copy, a claim, and what is sent
+        again.
+        """
+        now = self._clock.monotonic()
+        if self._recovered_at is None or now - self._recovered_at > RECOVERED_FOR_S:
+            self._recovery_pause_s = 0.0
+        if self._clock.wait(self._closing, jitter(self._recovery_pause_s)):
+            return
         try:
             self.recovery.begin(utc_now())
         except Unavailable as error:
             self._log("hub unavailable", detail=str(error))
             self._clock.wait(self._closing, jitter(max(FAULT_PAUSE_S, error.retry_after_s)))
             return
+        self._recovered_at = self._clock.monotonic()
+        self._recovery_pause_s = min(max(FAULT_PAUSE_S, 2 * self._recovery_pause_s), RECOVERY_PAUSE_AT_MOST_S)
         if self.recovery.conflicting():
             tend(self.keyring, self.settings.keys, self.client, micros_now(), log=self._log, renew=True)
         self.courier.forget()

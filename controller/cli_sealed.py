@@ -33,7 +33,7 @@ from controller.shown import LINE_AT_MOST, shown
 from controller.site import Folder
 from controller.state import State
 from controller.trust import How, Member, Pin, named
-from controller.upkeep import tend
+from controller.upkeep import EPOCHS_PER_DAY, tend
 from controller.wire import Undecodable, decode
 
 LOOK_AGAIN_S = 5
@@ -87,7 +87,10 @@ def _keys(chosen: argparse.Namespace) -> None:
 def _rotate(chosen: argparse.Namespace) -> None:
     folder = folder_of(chosen)
     ring = folder.keyring()
+    before = max((epoch.key.epoch for epoch in ring.epochs()), default=0)
     tend(ring, folder.settings().keys, client_of(folder), micros_now(), log=silent, renew=True)
+    if ring.current().epoch <= before:
+        raise UsageError(f"{EPOCHS_PER_DAY} keys were begun within a day: begin the next one tomorrow")
     print(f"sealing key of epoch {ring.current().epoch} is published")
 
 

@@ -279,7 +279,7 @@ class Payloads:
 
     def forget(self, entry: Entry) -> None:
         """The hub has what was made: files and rows of it go."""
-        out, made = self._state.outgoing(entry.seq), self._state.made(entry.seq)
+        out, made = self._state.outgoing(entry.seq, entry.run_id), self._state.made(entry.seq, entry.run_id)
         self._state.forget_made(entry.seq)
         for file in {out.file if out else "", made.file if made else ""} - {""}:
             Path(file).unlink(missing_ok=True)
@@ -315,7 +315,7 @@ class Payloads:
     def _sent(self, entry: Entry, made: Made, kind: str, to: Callable[[bool], list[str]]) -> dict[str, object]:
         run_id = _of(entry)[0]
         address = _address(entry, self._courier.site_id, kind)
-        out = self._state.outgoing(entry.seq)
+        out = self._state.outgoing(entry.seq, entry.run_id)
         if out is None:
             parcel = self._packed(entry, made, address, to)
             self._state.keep_sealed(entry, kind, parcel.digest, made.digests)

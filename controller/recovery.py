@@ -8,7 +8,7 @@ at any moment is followed by the same step again, which is harmless.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -19,11 +19,14 @@ from controller.client import Client
 from controller.clock import draw_key
 from controller.hub_errors import Refused, Unavailable
 from controller.keys import DAY_S, MICROS, Epoch, Keyring
-from controller.state import HELD_AT_MOST, Report, State
+from controller.state import HELD_AT_MOST, Position, Report, State
 
 WENT_BACK = "history_went_back"
 COPIES_AT_MOST = 5
-"""How many copies of the memory are kept aside; the oldest go."""
+"""How many copies of the memory are kept aside: the first one of the last weeks, and the newest ones. A hub that says
+again and again that its history went back does not have the memory of before its lies go."""
+COPY_KEPT_DAYS = 30
+"""How long the first one is kept, once there are newer ones."""
 SENT_FOR_DAYS = 5
 """For how long messages are sent again: well below the window in which the hub knows a repeat for what it is."""
 JUMP_AT_MOST = 1_000_000
@@ -38,6 +41,19 @@ _MODELS = ("aggregated", "aggregation_failed")
 def last_believed(taken: int) -> int:
     """The largest number of an entry that is taken in when `taken` is the newest known one; 0: none is known."""
     return taken + JUMP_AT_MOST if taken else CLAIMED_AT_MOST
+
+
+class _Seat(msgspec.Struct, frozen=True):
+    """A seat of a claim."""
+
+    run_id: str
+    task_seq: int
+
+
+class _Claim(msgspec.Struct, frozen=True):
+    """What of a claim its answer is held to."""
+
+    seats: list[_Seat] = []
 
 
 class Recovery:
@@ -64,11 +80,27 @@ class Recovery:
         except Refused:
             self._state.keep_claim(_refused_at(position.taken), b"")  # it is made anew the next time
             raise
-        if answer.read_after > READ_AFTER_AT_MOST:
-            raise Unavailable(f"the hub says that this site shall read on after {answer.read_after}, which no hub does")
+        answer = self._believed(answer, position)
         owed, at = msgspec.json.encode(answer), int(now.timestamp() * MICROS)
         self._state.recovered(answer.history_id, answer.common_seq, answer.read_after, answer.mark or "", owed, at)
         self._log("recovered", common=answer.common_seq, read_after=answer.read_after, history=answer.history_id)
+
+    def _believed(self, answer: a.Recovered, position: Position) -> a.Recovered:
+        """The answer, as far as it is about what this site has claimed. Raises `Unavailable` for what no hub says.
+
+        Numbers never come again: what this site made because of an entry lies under its number.
+        """
+        least = min(position.taken, CLAIMED_AT_MOST)
+        if not max(least, answer.common_seq) <= answer.read_after <= READ_AFTER_AT_MOST:
+            self._state.keep_claim(_refused_at(position.taken), b"")
+            raise Unavailable(
+                f"the hub says that this site, which has read up to {position.taken}, shall read on after "
+                f"{answer.read_after} ({answer.common_seq} being common to both), which no hub does"
+            )
+        claim = msgspec.json.decode(position.claim, type=_Claim)
+        named = {(seat.run_id, seat.task_seq) for seat in claim.seats}
+        seats = [seat for seat in answer.seats if (seat.run_id, seat.task_seq) in named]
+        return msgspec.structs.replace(answer, seats=seats)
 
     def pay(self, now: int, forget: Callable[[str], None]) -> bool:
         """Send again what the hub has forgotten; False if nothing is owed.
@@ -137,8 +169,10 @@ class Recovery:
     def _put_aside(self, now: datetime) -> None:
         """A copy of the memory as it was before."""
         self._state.copy_to(self._folder / f"state-{now:%Y%m%dT%H%M%SZ}.sqlite")
-        for path in sorted(self._folder.glob("state-*.sqlite"))[:-COPIES_AT_MOST]:
-            path.unlink()
+        copies = sorted(self._folder.glob("state-*.sqlite"))
+        long_ago = f"state-{now - timedelta(days=COPY_KEPT_DAYS):%Y%m%dT%H%M%SZ}.sqlite"
+        while len(copies) > COPIES_AT_MOST:
+            copies.pop(0 if copies[0].name < long_ago else 1).unlink()
 
 
 def _refused_at(taken: int) -> str:

@@ -687,9 +687,14 @@ class State:
 
     # what hooks made
 
-    def made(self, entry_seq: int) -> Made | None:
+    def made(self, entry_seq: int, run_id: str | None) -> Made | None:
+        """What was made because of an entry. run_id: the entry's; what a hub that gives a number again shows under it
+        gets nothing that was made for another run.
+        """
         with self._lock:
-            row = self._db.execute("SELECT * FROM results WHERE entry_seq = ?", (entry_seq,)).fetchone()
+            row = self._db.execute(
+                "SELECT * FROM results WHERE entry_seq = ? AND run_id IS ?", (entry_seq, run_id)
+            ).fetchone()
         if row is None:
             return None
         seq, run_id, packed, file, metrics, left_out, digests = row
@@ -709,9 +714,12 @@ class State:
         row = (made.entry_seq, made.run_id, made.packed, made.file, numbers, left_out, digests)
         self._write("INSERT OR REPLACE INTO results VALUES (?,?,?,?,?,?,?)", row)
 
-    def outgoing(self, entry_seq: int) -> Outgoing | None:
+    def outgoing(self, entry_seq: int, run_id: str | None) -> Outgoing | None:
+        """A large payload on its way because of an entry; run_id as for `made`."""
         with self._lock:
-            row = self._db.execute("SELECT * FROM outgoing WHERE entry_seq = ?", (entry_seq,)).fetchone()
+            row = self._db.execute(
+                "SELECT * FROM outgoing WHERE entry_seq = ? AND run_id IS ?", (entry_seq, run_id)
+            ).fetchone()
         return None if row is None else Outgoing(*row)
 
     def keep_outgoing(self, outgoing: Outgoing) -> None:

@@ -330,7 +330,7 @@ class Steps:
         seat = self._seat(entry)
         begun = self.state.reports(entry.seq)
         try:
-            if not begun and self.state.made(entry.seq) is None:
+            if not begun and self.state.made(entry.seq, entry.run_id) is None:
                 finished = self._computed(entry, "train", decode(seat.task_json, TaskSpec), seat)
                 if finished.error:
                     self._report(entry, "fail", reason=finished.error)
@@ -357,7 +357,7 @@ class Steps:
         failure: str = ""
         left_out: Sequence[LeftOut] = ()
         try:
-            if not self.state.reports(entry.seq) and self.state.made(entry.seq) is None:
+            if not self.state.reports(entry.seq) and self.state.made(entry.seq, entry.run_id) is None:
                 done = self._aggregated(entry)
                 failure, left_out = done.finished.error, done.left_out
                 if not failure:
@@ -620,7 +620,7 @@ class Steps:
         for last in (*[False] * (SEAL_TRIES - 1), True):
             report = self.state.report(entry.seq, event)
             if report is None:
-                made = self.state.made(entry.seq)
+                made = self.state.made(entry.seq, entry.run_id)
                 if made is None:  # the agent of before knew no such rows
                     raise Overtaken
                 carried = {"metrics": made.metrics, **_without(made.left_out), **seal(entry, made)}

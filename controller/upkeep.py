@@ -9,8 +9,12 @@ from collections.abc import Callable
 
 from controller import answers as a
 from controller.client import Client
-from controller.keys import DAY_S, MICROS, Epoch, Keyring
+from controller.keys import DAY_S, MICROS, Epoch, Key, Keyring
+from controller.seal_errors import SealError
 from controller.site import Keys
+
+EPOCHS_PER_DAY = 24
+"""New keys within a day, since a hub may say of each that it is revoked; an honest one takes twice as many."""
 
 
 def due(ring: Keyring, settings: Keys, now: int) -> bool:
@@ -36,13 +40,13 @@ def tend(
 def _tend(ring: Keyring, settings: Keys, client: Client, now: int, log: Callable[..., None], *, renew: bool) -> None:
     for number in ring.expire(now):
         log("key gone", epoch=number)
-    known = {key.epoch: key for key in client.site_keys(ring.site_id)}
+    known = _stated(ring, client.site_keys(ring.site_id), log)
     _follow_revocations(ring, known, now, log)
     _discard(ring, known, now)
     epochs = ring.epochs()
     newest = epochs[-1] if epochs else None
     if renew or newest is None or newest.state != "current" or _old(newest, settings, now) or _ahead(newest, known):
-        _renew(ring, settings, known, now)
+        _renew(ring, settings, known, now, log)
     for epoch in ring.epochs():
         if epoch.key.epoch not in known:
             _publish(ring, client, epoch, log)
@@ -53,6 +57,30 @@ def _tend(ring: Keyring, settings: Keys, client: Client, now: int, log: Callable
             client.revoke_key(ring.site_id, epoch.key.epoch)
             ring.withdrawn(epoch.key.epoch)
             log("key revoked", epoch=epoch.key.epoch)
+
+
+def _stated(ring: Keyring, shown: list[a.SealingKey], log: Callable[..., None]) -> dict[int, a.SealingKey]:
+    """This site's keys at the hub. What its identity has not signed is no key of it: a hub that invents a late epoch
+    would have it go on behind that, where no honest hub and no other site follows.
+    """
+    known = {}
+    for one in shown:
+        key = Key(
+            site_id=one.site_id,
+            epoch=one.epoch,
+            created=one.created_at,
+            expires=one.expires_at,
+            suite=one.suite,
+            public_key=one.public_key,
+            signature=one.signature,
+        )
+        try:
+            if one.site_id == ring.site_id:
+                key.check(ring.identity_key)
+                known[one.epoch] = one
+        except SealError as error:
+            log("key not ours", epoch=one.epoch, detail=error.fact)
+    return known
 
 
 def _follow_revocations(ring: Keyring, known: dict[int, a.SealingKey], now: int, log: Callable[..., None]) -> None:
@@ -66,10 +94,13 @@ def _follow_revocations(ring: Keyring, known: dict[int, a.SealingKey], now: int,
 
 
 def _discard(ring: Keyring, known: dict[int, a.SealingKey], now: int) -> None:
-    """Epochs that nobody has heard of and nobody shall, or whose number another key has, in a copy of this folder."""
-    for epoch in ring.epochs():
+    """Epochs that nobody has heard of and nobody shall, or whose number another key has, in a copy of this folder; and
+    those behind a gap, which no hub takes."""
+    epochs = ring.epochs()
+    last = max([*known, *(epoch.key.epoch for epoch in epochs if epoch.published)], default=0)
+    for epoch in epochs:
         there = known.get(epoch.key.epoch)
-        useless = bool(epoch.revoked) or epoch.key.expires <= now
+        useless = bool(epoch.revoked) or epoch.key.expires <= now or epoch.key.epoch > last + 1
         if not epoch.published and (useless if there is None else there.public_key != epoch.key.public_key):
             ring.discard(epoch.key.epoch)
 
@@ -84,7 +115,10 @@ def _ahead(newest: Epoch, known: dict[int, a.SealingKey]) -> bool:
     return max(known, default=0) > number or (number in known and known[number].public_key != newest.key.public_key)
 
 
-def _renew(ring: Keyring, settings: Keys, known: dict[int, a.SealingKey], now: int) -> None:
+def _renew(ring: Keyring, settings: Keys, known: dict[int, a.SealingKey], now: int, log: Callable[..., None]) -> None:
+    if sum(epoch.key.created > now - DAY_S * MICROS for epoch in ring.epochs()) >= EPOCHS_PER_DAY:
+        log("no new key", detail=f"{EPOCHS_PER_DAY} keys were begun within a day; the next one waits")
+        return
     grace_s = settings.grace_days * DAY_S
     valid_s = settings.rotate_every_days * DAY_S + grace_s
     ring.renew(now, valid_s=valid_s, grace_s=grace_s, after=max(known, default=0))

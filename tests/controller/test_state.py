@@ -233,10 +233,20 @@ def test_what_was_made_stays_while_its_report_is_sealed_anew(tmp_path, state) ->
     state.keep_report(report("submit", 1))
     state.seal_anew(report("submit", 1))
     again = State(tmp_path / "state.sqlite")
-    assert (again.made(1), again.outgoing(1), again.reports(1)) == (made, None, [])
+    assert (again.made(1, RUN), again.outgoing(1, RUN), again.reports(1)) == (made, None, [])
     assert again.seat(RUN, 1).report_seq == 0
     state.forget_made(1)
-    assert state.made(1) is None
+    assert state.made(1, RUN) is None
+
+
+def test_what_was_made_for_one_run_is_nothing_to_another_under_the_same_number(state) -> None:
+    """A hub that gives a number again must not have it sealed to another project's coordinator."""
+    other = RUN.replace("a", "b") if "a" in RUN else "another"
+    state.keep_made(Made(1, RUN, b"packed", "", {}))
+    state.keep_outgoing(Outgoing(1, RUN, b"seal", "file", "artifact"))
+    assert state.made(1, RUN) is not None
+    assert state.outgoing(1, RUN) is not None
+    assert (state.made(1, other), state.outgoing(1, other), state.made(1, None)) == (None, None, None)
 
 
 def test_pieces_of_a_log_are_numbered_without_gaps(tmp_path, state) -> None:

@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from controller.agent import Agent
+from controller.clock import Clock
 from tests.controller.world import SiteProcess, World
 
 
 class AgentThread:
     """A site's agent; `failure` is what ended it, if it was not asked to end."""
 
-    def __init__(self, site: SiteProcess) -> None:
+    def __init__(self, site: SiteProcess, clock: Clock | None = None) -> None:
         self.site = site
         self.failure: BaseException | None = None
         self._log = io.StringIO()
-        self._agent = Agent(site.folder, log=self._log)
+        self._agent = Agent(site.folder, log=self._log, clock=clock)
         self._thread = threading.Thread(target=self._run)
 
     def start(self) -> AgentThread:
