@@ -32,6 +32,9 @@ LOOK_AGAIN_S = 30.0
 TRUST_S = 5.0
 """How long what was heard or read of an inbox is believed."""
 MOST_REMEMBERED = 50_000
+ENDING = 2
+"""A caller's polls, in shares of it: those that are open, and as many that were told to end and have not yet. Streams
+that nobody reads, and polls that begin late, take places and threads of everybody meanwhile."""
 SILENT_DECIDER_S = 10.0
 
 
@@ -67,7 +70,8 @@ class Waiting:
     """All waiters of this process. Over the cap the answer is 503. occupied: told whenever one begins to wait.
 
     each: polls of one subject at once. Beyond it its oldest poll ends, with what it has: whoever hung up without the
-    server's notice has the oldest ones, so that a caller is held up by nobody but himself, and others not at all.
+    server's notice has the oldest ones, so that a caller is held up by nobody but himself, and others not at all. Who
+    begins polls faster than they end is refused.
     tarpit: where a poll beyond the share begins, if the caller's last one did so a moment ago.
     """
 
@@ -115,7 +119,7 @@ class Waiting:
             if full:
                 oldest = next((one for one in mine if not one.let_go), None)
                 self.ended_early += 1
-                if oldest is None:  # as many have been told to end and have not yet
+                if oldest is None or len(mine) >= ENDING * self._each:  # as many have been told to end and have not yet
                     detail = f"more than {self._each} polls of yours are open; wait for one to end"
                     raise Policy("polls", self._each).refusal(detail, AGAIN_S)
             self.open += 1

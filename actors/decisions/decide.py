@@ -151,7 +151,7 @@ def _decide(draft: Draft, command: c.AnyCommand, rules: Rules) -> Decision:  # n
         case c.ReportConflict():
             return keys.report_conflict(draft, command)
         case c.RecoverSite():
-            return recovery.recover_site(draft, command)
+            return recovery.recover_site(draft, command, rules.keys_per_site, rules.keys_per_day)
         case c.ChangeHistory():
             return history.change_history(draft, command)
         case c.RevokeAgain():

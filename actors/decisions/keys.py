@@ -42,12 +42,12 @@ def put_site_key(draft: Draft, command: c.PutSiteKey, in_all: int, per_day: int)
     if draft.by.id != site.id:
         raise forbidden(f"only site {site.id} itself adds keys: they are signed with its identity key")
     if draft.get(r.SiteKey, site.id, command.epoch) is None:
-        _check_epochs(draft, site, in_all, per_day)
+        check_epochs(draft, site, in_all, per_day)
     return _answer(draft, add_key(draft, site, command))
 
 
-def _check_epochs(draft: Draft, site: r.Site, in_all: int, per_day: int) -> None:
-    """Whoever seals to the site is told of each; a site that recovers brings back what it had."""
+def check_epochs(draft: Draft, site: r.Site, in_all: int, per_day: int) -> None:
+    """Whoever seals to the site is told of each, also of those that it brings back when it recovers. Raises 409."""
     keys = draft.group(r.SiteKey, site.id)
     if len(keys) >= in_all:
         raise too_many("epochs", site.id, len(keys), in_all, "enrol the site anew, with its next identity")

@@ -11,7 +11,7 @@ import msgspec
 
 from actors.decisions.access import find, forbidden, need_hub
 from actors.decisions.draft import Decision, Draft, Refused
-from actors.decisions.keys import REVOKED_BEFORE, add_key, digest_of_key, revoke_key
+from actors.decisions.keys import REVOKED_BEFORE, add_key, check_epochs, digest_of_key, revoke_key
 from actors.decisions.progress import end
 from broker.protocol import commands as c
 from broker.protocol import records as r
@@ -20,7 +20,7 @@ from broker.protocol.events import EventKind, Notice
 from broker.protocol.ids import Id, sha256_hex
 from broker.protocol.ledger import name_of_key
 from broker.protocol.states import DELIVERY, RUN_FINAL, DeliveryState, RunState, Step, follow
-from broker.protocol.sweeps import AcknowledgeEntries, QueueEntries
+from broker.protocol.sweeps import AcknowledgeEntries, QueueEntries, RevokeIssuedBy
 
 GAP = 1000
 """Numbers left out by a recovery: more than one answer of the inbox carries, so that an answer of the lost history that
@@ -31,8 +31,11 @@ _END = "recovered"
 _encoder = msgspec.json.Encoder()
 
 
-def recover_site(draft: Draft, command: c.RecoverSite) -> Decision:
-    """Where to read on, and what the hub knows of the runs that the site holds seats in. Harmless when repeated."""
+def recover_site(draft: Draft, command: c.RecoverSite, keys_in_all: int, keys_per_day: int) -> Decision:
+    """Where to read on, and what the hub knows of the runs that the site holds seats in. Harmless when repeated.
+
+    keys_in_all, keys_per_day: epochs of a site, and those that it begins, or brings back, within a day.
+    """
     site = find(draft, r.Site, "site", command.site_id)
     if draft.by.kind != "site" or draft.by.id != site.id:
         raise forbidden(f"only site {site.id} itself knows what it holds")
@@ -40,7 +43,7 @@ def recover_site(draft: Draft, command: c.RecoverSite) -> Decision:
     before, box = draft.get(r.Recovery, site.id), draft.have(r.Mailbox, site.id)
     claim = sha256_hex(_encoder.encode([command.last_seq, [[held.seq, held.mark] for held in command.marks[:1]]]))
     again = before is not None and (before.history_id, before.claim) == (history.history_id, claim)
-    conflicting = _keys(draft, site, command)
+    conflicting = _keys(draft, site, command, keys_in_all, keys_per_day)
     _tokens(draft, site, command)
     recovery = before if again else _read_on(draft, box, before, history, command, claim)
     assert recovery is not None
@@ -160,8 +163,11 @@ def _renumber(
 # keys and tokens
 
 
-def _keys(draft: Draft, site: r.Site, command: c.RecoverSite) -> list[int]:
-    """Epochs that the hub lacks are put again, revocations are in force again. Epochs that are other keys here."""
+def _keys(draft: Draft, site: r.Site, command: c.RecoverSite, in_all: int, per_day: int) -> list[int]:
+    """Epochs that the hub lacks are put again, as far as the limits let it; revocations are in force again.
+
+    Epochs that are other keys here, or were not put.
+    """
     conflicting = []
     for held in sorted(command.keys, key=lambda held: held.epoch):
         known = draft.get(r.SiteKey, site.id, held.epoch)
@@ -170,8 +176,9 @@ def _keys(draft: Draft, site: r.Site, command: c.RecoverSite) -> list[int]:
             continue
         if known is None:
             try:
+                check_epochs(draft, site, in_all, per_day)
                 known = add_key(draft, site, _put(site.id, held), recovering=True)
-            except Refused:  # a gap, below it: the site states its next key anew
+            except Refused:  # a gap below it, or too many: the site states its next key anew
                 conflicting.append(held.epoch)
                 continue
         if held.revoked:
@@ -203,6 +210,7 @@ def _tokens(draft: Draft, site: r.Site, command: c.RecoverSite) -> None:
         if token is None or token.owner_id != site.id or token.revoked_at is not None:
             continue
         draft.change(token, revoked_at=draft.now)
+        draft.sweep(RevokeIssuedBy(token.id, draft.now))
         facts = {"token_id": token.id, "reason": REVOKED_BEFORE}
         draft.event(("organisation", site.organisation_id), EventKind.TOKEN_REVOKED, facts)
 

@@ -335,6 +335,14 @@ class TestKeys:
         later.ok(later.key(site, 1, public_key=b"\7" * 1216), site)
         assert scene.holding.recover(later, keys=[held_key(lost)])["keys_conflicting"] == [1]
 
+    def test_they_are_no_way_around_the_limits_of_keys(self, hub: Hub, scene: Scene) -> None:
+        """Nothing went back: a site claims epochs that it never stated, and whoever seals to it is told of each."""
+        site = scene.sites[1]
+        claimed = [held_key(hub.key(site, epoch)) for epoch in range(1, 101)]
+        assert scene.holding.recover(hub, keys=claimed)["keys_conflicting"] == list(range(51, 101))
+        assert len(hub.rows(r.SiteKey)) == 50
+        assert hub.refused(hub.key(site, 51), site) == (409, "too_many")
+
     def test_what_the_ledger_names_is_revoked_when_it_comes_back(self, hub: Hub, scene: Scene, keep: Backup) -> None:
         """An administrator had revoked it, and the site was not told."""
         site = scene.sites[1]
@@ -400,6 +408,23 @@ class TestRevocations:
         scene.holding.recover(later, revoked_tokens=tokens)
         assert later.rows(r.Token, "id = %s", tokens[0])[0].revoked_at is not None
         assert later.rows(r.Token, "id = %s", tokens[1])[0].revoked_at is None
+
+    def test_with_a_token_goes_what_was_issued_with_it(self, hub: Hub, scene: Scene) -> None:
+        site, issuer = scene.sites[1], None
+        tokens: list[str] = []
+        for name in ("first", "issued with the first", "issued with that"):
+            issue = c.IssueToken(
+                owner_kind="site",
+                owner_id=site.id,
+                sha256=sha256_hex(name.encode()),
+                label="spare",
+                scopes=["read"],
+                issued_by=issuer,
+            )
+            issuer = hub.ok(issue, site)["id"]
+            tokens.append(issuer)
+        scene.holding.recover(hub, revoked_tokens=tokens[:1])
+        assert [hub.rows(r.Token, "id = %s", one)[0].revoked_at is None for one in tokens] == [False] * 3
 
     def test_only_the_hub_itself(self, hub: Hub, scene: Scene) -> None:
         assert hub.refused(c.RevokeAgain(names=[f"site-{scene.sites[0].id}"]), scene.sites[1])[0] == 403

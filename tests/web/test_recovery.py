@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -108,6 +109,16 @@ def test_a_site_recovers(net: Network, bergen: Caller) -> None:
     assert read(bergen, answer["read_after"], answer["mark"]).status_code == 200
     events = bergen.ok("GET", f"/v1/sites/{bergen.id}/events")["items"]
     assert [event["kind"] for event in events].count("site_recovered") == 1
+
+
+def test_claims_without_end_are_no_way_to_have_the_hub_move_an_inbox_again_and_again(
+    make_net: Callable[..., Network],
+) -> None:
+    bergen = make_net(writes_per_s=50.0).site("bergen")
+    path = f"/v1/sites/{bergen.id}/recovery"
+    answers = [bergen.call("POST", path, {"last_seq": 1_000_000 + n}) for n in range(6)]
+    assert [answer.status_code for answer in answers[:2]] == [200, 200]
+    assert slug(answers[-1], 429) == "rate_exceeded"
 
 
 def test_nobody_recovers_for_another(net: Network, bergen: Caller) -> None:

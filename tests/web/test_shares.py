@@ -6,6 +6,7 @@ import io
 import timeit
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from werkzeug.test import TestResponse
@@ -181,6 +182,22 @@ class TestPolls:
             with pytest.raises(Refused) as caught, waiting.place(("inbox", OSLO.id), Guest(OSLO)):
                 pass
             assert caught.value.problem.status == 429
+
+    def test_polls_that_do_not_end_are_no_more_than_another_share(self) -> None:
+        """Streams that nobody reads, or polls in the tarpit: each has a place, and a thread, of everybody."""
+        waiting = Waiting(64, SystemClock(), each=4, tarpit=released(64))
+        with ExitStack() as stack:
+            for _ in range(8):
+                stack.enter_context(waiting.place(("run", OSLO.id), Guest(OSLO)))
+            for _ in range(20):
+                with pytest.raises(Refused) as caught, waiting.place(("run", OSLO.id), Guest(OSLO)):
+                    pass
+                assert caught.value.problem.status == 429
+            assert waiting.open == 8
+            with waiting.place(("inbox", BERGEN.id), Guest(BERGEN)) as other:
+                assert not other.let_go
+        with waiting.place(("run", OSLO.id), Guest(OSLO)):
+            assert waiting.open == 1
 
     def test_a_hang_up_ends_it(self) -> None:
         told: list[Callable[[], None]] = []
