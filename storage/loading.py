@@ -182,6 +182,7 @@ def _load_one_by_one(database: Database, needs: Needs) -> Loaded:  # noqa: PLR09
 
     tokens = reader.rows(r.Token, f"{_TOKENS} WHERE id {{any:uuid}}", needs.tokens)
     tokens += reader.rows(r.Token, f"{_TOKENS} WHERE sha256 {{any}}", needs.token_hashes)
+    tokens += reader.rows(r.Token, _ISSUED_WITH, needs.issued_with)
     enrolments = reader.rows(r.Enrolment, f"{_ENROLMENTS} WHERE id {{any:uuid}}", needs.enrolments)
     reader.rows(r.Enrolment, f"{_ENROLMENTS} WHERE sha256 {{any}}", needs.token_hashes)
     owners = {t.owner_kind: {o.owner_id for o in tokens if o.owner_kind == t.owner_kind} for t in tokens}
@@ -310,6 +311,11 @@ _MAILBOXES = _select(r.Mailbox)
 _ORGANISATIONS = _select(r.Organisation)
 _ACCOUNTS = _select(r.Account)
 _TOKENS = _select(r.Token)
+_ISSUED_WITH = (
+    f"{_TOKENS} WHERE revoked_at IS NULL AND id IN (WITH RECURSIVE gone(id) AS (SELECT named.id FROM (SELECT id, id AS"
+    " name FROM tokens UNION ALL SELECT id, owner_id FROM tokens) AS named WHERE named.name {any:uuid}"
+    " UNION SELECT issued.id FROM tokens issued JOIN gone ON issued.issued_by = gone.id) SELECT id FROM gone)"
+)
 _ENROLMENTS = _select(r.Enrolment)
 _STREAMS = _select(r.Stream)
 _BEATS = "SELECT site_id, seen_at FROM site_beats WHERE site_id {any:uuid}"

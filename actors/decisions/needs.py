@@ -46,7 +46,7 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912, PLR0915 - one b
                 counts={("accounts", organisation)},
             )
         case c.DisableAccount(account_id=account):
-            return Needs(accounts={account})
+            return Needs(accounts={account}, issued_with={account})
         case c.IssueToken(owner_kind=kind, owner_id=owner, sha256=sha256, issued_by=issuer):
             owners = Needs(accounts={owner}) if kind == "account" else Needs(sites={owner})
             owners.token_hashes = {sha256}
@@ -55,7 +55,7 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912, PLR0915 - one b
             owners.counts = {("tokens", owner), ("tokens of a day", owner)}
             return owners
         case c.RevokeToken(token_id=token):
-            return Needs(tokens={token})
+            return Needs(tokens={token}, issued_with={token})
         case c.CreateEnrolment(organisation_id=organisation, sha256=sha256):
             return Needs(
                 organisations={organisation},

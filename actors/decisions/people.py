@@ -94,6 +94,7 @@ def disable_account(draft: Draft, command: c.DisableAccount) -> Decision:
         draft.change(account, disabled_at=draft.now)
         draft.sweep(RevokeTokensOf(account.id, draft.now))
         draft.event(("organisation", account.organisation_id), EventKind.ACCOUNT_DISABLED, {"account_id": account.id})
+        _revoke_issued_with(draft, {token.id for token in draft.every(r.Token) if token.owner_id == account.id})
     return draft.accept({"id": account.id})
 
 
@@ -147,12 +148,29 @@ def revoke_token(draft: Draft, command: c.RevokeToken) -> Decision:
     except Refused:
         raise missing("token", command.token_id) from None
     if token.revoked_at is None:
-        draft.change(token, revoked_at=draft.now)
         draft.sweep(RevokeIssuedBy(token.id, draft.now))
-        facts = {"token_id": token.id, "owner_id": token.owner_id, "label": token.label}
-        draft.event(("organisation", organisation_id), EventKind.TOKEN_REVOKED, facts)
-        _tell_owner(draft, token, EventKind.TOKEN_REVOKED, Notice.TOKEN_REVOKED, facts)
+        _revoke(draft, token, organisation_id)
+        _revoke_issued_with(draft, {token.id})
     return draft.accept({"id": token.id})
+
+
+def _revoke(draft: Draft, token: r.Token, organisation_id: Id) -> None:
+    draft.change(token, revoked_at=draft.now)
+    facts = {"token_id": token.id, "owner_id": token.owner_id, "label": token.label}
+    draft.event(("organisation", organisation_id), EventKind.TOKEN_REVOKED, facts)
+    _tell_owner(draft, token, EventKind.TOKEN_REVOKED, Notice.TOKEN_REVOKED, facts)
+
+
+def _revoke_issued_with(draft: Draft, tokens: set[Id]) -> None:
+    """What was issued with these, and with that in turn: each is on record, and its owner told, like any other."""
+    live = [token for token in draft.every(r.Token) if token.revoked_at is None]
+    issuers = set(tokens)
+    while found := [token for token in live if token.issued_by in issuers and token.id not in issuers]:
+        for token in sorted(found, key=lambda token: token.id):
+            owner = draft.get(r.Account if token.owner_kind == "account" else r.Site, token.owner_id)
+            if owner is not None and token.revoked_at is None:
+                _revoke(draft, token, owner.organisation_id)  # type: ignore[attr-defined]
+        issuers |= {token.id for token in found}
 
 
 def _live_owner(draft: Draft, kind: str, key: str) -> tuple[str, str]:

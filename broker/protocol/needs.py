@@ -37,6 +37,8 @@ class Needs:
     shares_of: (project, site) whose share of the project's quota is needed.
     senders: sites of which it is needed how much of theirs lies unacknowledged at others.
     told: causes of notices that are coalesced.
+    issued_with: tokens, or owners of tokens: those in force that were issued with them, and with these in turn, are
+        needed, with their owners.
     led: projects and runs of whose coordinators' sites the streams are needed.
     Whatever project, site or organisation is loaded comes with the head of its event stream.
     """
@@ -45,6 +47,7 @@ class Needs:
     organisation_names: set[str] = field(default_factory=set)
     accounts: set[Id] = field(default_factory=set)
     tokens: set[Id] = field(default_factory=set)
+    issued_with: set[Id] = field(default_factory=set)
     token_hashes: set[str] = field(default_factory=set)
     enrolments: set[Id] = field(default_factory=set)
     sites: set[Id] = field(default_factory=set)

@@ -75,6 +75,35 @@ def test_a_persons_token_is_no_matter_of_a_site(hub: Hub, site: Subject, colleag
     assert (told(hub, site), on_record(hub, site)) == ([], [])
 
 
+@pytest.mark.parametrize("how", ["the first is revoked", "its owner is disabled"])
+def test_tokens_that_go_with_the_one_that_they_were_issued_with(
+    hub: Hub, site: Subject, admin: Subject, colleague: Subject, how: str
+) -> None:
+    """Somebody's account issues one for a site, and with that another is issued: both are told, and on record."""
+    issued: list[str] = []
+    owners = [("account", colleague.id), ("site", site.id), ("site", site.id)]
+    for number, (kind, owner) in enumerate(owners):
+        issue = c.IssueToken(
+            owner_kind=kind,
+            owner_id=owner,
+            sha256=str(number) * 64,
+            label=f"token {number}",
+            scopes=["read"],
+            issued_by=issued[-1] if issued else None,
+        )
+        issued.append(hub.ok(issue, colleague)["id"])
+    other = c.IssueToken(owner_kind="site", owner_id=site.id, sha256="9" * 64, label="of another", scopes=["read"])
+    stays = hub.ok(other, admin)["id"]
+    if how == "the first is revoked":
+        hub.ok(c.RevokeToken(token_id=issued[0]), admin)
+    else:
+        hub.ok(c.DisableAccount(account_id=colleague.id), admin)
+    gone = [facts for kind, facts in told(hub, site) if kind == "token_revoked"]
+    assert [(facts["token_id"], facts["by"]["id"]) for facts in gone] == [(one, admin.id) for one in issued[1:]]
+    assert on_record(hub, site).count("token_revoked") == 2
+    assert [hub.rows(r.Token, "id = %s", one)[0].revoked_at is None for one in (*issued, stays)] == [False] * 3 + [True]
+
+
 def test_another_description(hub: Hub, site: Subject, admin: Subject) -> None:
     hub.ok(c.UpdateSite(site_id=site.id, description="by itself"), site)
     hub.ok(c.UpdateSite(site_id=site.id, description="by another"), admin)
