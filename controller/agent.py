@@ -274,7 +274,8 @@ class Agent:
 
     def _pay(self) -> None:
         """What a hub whose history went back has forgotten, and the runs that are gone with it."""
-        self.recovery.pay(micros_now(), self.steps.forget_run)
+        if self.recovery.pay(micros_now(), self.steps.forget_run) and self._caught_up:
+            self._wake()
 
     def _take(self, entries: list[Entry], unread: list[Unread], taken: int) -> bool:
         """What came is on disk, and acknowledged; False if nothing of it is new. What cannot be read is passed over.

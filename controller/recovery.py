@@ -1,8 +1,8 @@
 """The hub's history went back: it was restored from a backup, and has forgotten its newest entries.
 
 The site keeps a copy of its memory aside, tells the hub what it holds, reads on from where the answer says, and sends
-again what the hub lacks, to the byte and under the same keys. Each step is on disk before it is taken, so that a kill
-at any moment is followed by the same step again, which is harmless.
+again what the hub lacks, under the same keys: messages at once, reports once the hub's runs have come so far. Each step
+is on disk before it is taken, so that a kill at any moment is followed by the same step again, which is harmless.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from controller.client import Client
 from controller.clock import draw_key
 from controller.hub_errors import Refused, Unavailable
 from controller.keys import DAY_S, MICROS, Epoch, Keyring
-from controller.state import HELD_AT_MOST, Position, Report, State
+from controller.state import HELD_AT_MOST, Position, State
 
 WENT_BACK = "history_went_back"
 COPIES_AT_MOST = 5
@@ -35,12 +35,24 @@ CLAIMED_AT_MOST = 8_000_000_000_000_000
 """The largest number in a claim: the hub takes some more, and has to count on above it."""
 READ_AFTER_AT_MOST = CLAIMED_AT_MOST + 500_000_000_000_000
 TASK_SEQ_AT_MOST = 1_000_000_000
-_MODELS = ("aggregated", "aggregation_failed")
+_LIVE = ("created", "running")
 
 
 def last_believed(taken: int) -> int:
     """The largest number of an entry that is taken in when `taken` is the newest known one; 0: none is known."""
     return taken + JUMP_AT_MOST if taken else CLAIMED_AT_MOST
+
+
+def went_back(state: State, client: Client) -> bool:
+    """Has the hub another history than this site, which has not heard of it yet? Raises `Unavailable`, `Refused`."""
+    position = state.position()
+    try:
+        here = client.inbox(after=min(position.taken, READ_AFTER_AT_MOST) or None, limit=1, mark=position.mark)
+    except Refused as error:
+        if error.slug != WENT_BACK:
+            raise
+        return True
+    return bool(here.history_id and position.history_id and here.history_id != position.history_id)
 
 
 class _Seat(msgspec.Struct, frozen=True):
@@ -103,7 +115,7 @@ class Recovery:
         return msgspec.structs.replace(answer, seats=seats)
 
     def pay(self, now: int, forget: Callable[[str], None]) -> bool:
-        """Send again what the hub has forgotten; False if nothing is owed.
+        """Send again the messages that the hub has forgotten, and see to it that reports are; False if nothing is owed.
 
         `forget` is called with each run that the hub does not know any more, and is harmless when repeated: what is
         owed is only met once they are all gone. Raises `Unavailable`, and `Refused` if the hub does not know this site.
@@ -113,19 +125,14 @@ class Recovery:
             return False
         answer = w.decode(position.owed, a.Recovered)
         sent = refused = 0
-        for seat in answer.seats:
-            if seat.run_state not in ("created", "running"):
-                continue
-            for report in self._state.reports_beyond(seat.run_id, seat.task_seq, seat.report_seq):
-                taken = self._took(lambda one=report: self._again(one))  # type: ignore[misc]
-                sent, refused = sent + taken, refused + (not taken)
         for key, body in self._state.sent_since(now - SENT_FOR_DAYS * DAY_S * MICROS):
             taken = self._took(lambda k=key, b=body: self._client.post_again(k, b))  # type: ignore[misc]
             sent, refused = sent + taken, refused + (not taken)
         for run_id in dict.fromkeys(seat.run_id for seat in answer.seats if seat.run_state is None):
             forget(run_id)
-        self._state.paid()
-        self._log("sent again", count=sent, refused=refused or None)
+        live = [seat for seat in answer.seats if seat.run_state in _LIVE]
+        reports = self._state.owe((seat.run_id, seat.task_seq, seat.report_seq) for seat in live)
+        self._log("sent again", count=sent, refused=refused or None, reports=reports or None)
         return True
 
     def conflicting(self) -> bool:
@@ -142,11 +149,6 @@ class Recovery:
             self._log("not taken again", reason=error.slug)
             return False
         return True
-
-    def _again(self, report: Report) -> object:
-        if report.event in _MODELS:
-            return self._client.aggregated(report.run_id, report.task_seq, report.round, report.body, key=report.key)
-        return self._client.report(report.run_id, report.task_seq, self._site_id, report.body, key=report.key)
 
     def _claim(self) -> dict[str, object]:
         position = self._state.position()

@@ -34,6 +34,8 @@ KEEP_SENT = 1000
 HELD_AT_MOST = 200
 ONCE = ("message", "invited", "round_started", "aggregate", "round_completed")
 """Entries whose effect is known by their run, task and round, or by their message: it comes once."""
+TAKEN_UP_AGAIN = ("invited", "round_started", "aggregate")
+"""Those of them that the hub waits for an answer to: what was made of them is sent once they have come again."""
 KEEP_RECEIPTS = 1000
 """How many missing receipts are kept for people to see."""
 KEEP_ENDED_RUNS = 10_000
@@ -119,21 +121,21 @@ _LATER = (
     ("entries", "mark", "TEXT NOT NULL DEFAULT ''"),
     ("position", "mark", "TEXT NOT NULL DEFAULT ''"),
     ("position", "history_id", "TEXT NOT NULL DEFAULT ''"),
-    ("position", "held_from", "INTEGER NOT NULL DEFAULT 0"),
-    ("position", "held_to", "INTEGER NOT NULL DEFAULT 0"),
+    ("entries", "lost", "INTEGER NOT NULL DEFAULT 0"),
     ("position", "claim_json", "BLOB NOT NULL DEFAULT ''"),
     ("position", "claim_key", "TEXT NOT NULL DEFAULT ''"),
     ("position", "owed_json", "BLOB NOT NULL DEFAULT ''"),
     ("position", "recovered_at", "INTEGER NOT NULL DEFAULT 0"),
     ("position", "rejoined_at", "INTEGER NOT NULL DEFAULT 0"),
 )
-"""Columns that a file of an older agent lacks."""
+"""Columns that a file of an older agent lacks. lost: 1 if the hub has forgotten the entry, 2 once it has come again."""
+_SCHEMA_LATER = "CREATE INDEX IF NOT EXISTS lost_entries ON entries (kind) WHERE lost = 1"
 
 
 class Report(msgspec.Struct, frozen=True):
     """A report as it is sent. seq: the seat's count, 0 for an aggregate.
 
-    outcome: empty until the hub has answered, then ok or refused.
+    outcome: empty until the hub has answered, then ok or refused; owed if the hub has forgotten it since.
     """
 
     entry_seq: int
@@ -309,6 +311,7 @@ class State:
             known = {row[1] for row in self._db.execute(f"PRAGMA table_info({table})")}
             if column not in known:
                 self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+        self._db.execute(_SCHEMA_LATER)
         self._remember_models()
         for beside in ("-wal", "-shm"):
             if Path(f"{path}{beside}").exists():
@@ -348,26 +351,53 @@ class State:
         self._write("UPDATE position SET claim_key = ?, claim_json = ?", (key, claim))
 
     def recovered(self, history_id: str, common_seq: int, read_after: int, mark: str, owed: bytes, now: int) -> None:
-        """Read on there. Entries that this site has beyond the common one may come again, under other numbers.
+        """Read on there. Entries that this site has beyond the common one are lost: they may come again, renumbered.
 
-        So may those of an earlier recovery, which need not have been read again yet: their window stays open.
-
-        owed: what the hub answered; what it lacks is still to be sent again.
+        What they asked for is not wanted before. owed: what the hub answered, still to be met.
         """
-        self._write(
-            "UPDATE position SET held_from = CASE WHEN held_from < held_to THEN min(held_from, ?) ELSE ? END,"
-            " held_to = CASE WHEN taken_seq > ? THEN taken_seq ELSE held_to END, history_id = ?,"
-            " taken_seq = ?, mark = ?, claim_key = '', claim_json = '', owed_json = ?, recovered_at = ?",
-            (common_seq, common_seq, common_seq, history_id, read_after, mark, owed, now),
-        )
+        asking = ",".join("?" * len(TAKEN_UP_AGAIN))
+        with self._lock, _Transaction(self._db):
+            self._db.execute("UPDATE entries SET lost = 1 WHERE seq > ? AND lost = 0", (common_seq,))
+            self._db.execute(
+                f"UPDATE entries SET done = 1 WHERE lost = 1 AND kind IN ({asking})",  # noqa: S608 - marks only
+                TAKEN_UP_AGAIN,
+            )
+            self._db.execute(
+                "UPDATE position SET history_id = ?, taken_seq = ?, mark = ?, claim_key = '', claim_json = '',"
+                " owed_json = ?, recovered_at = ?",
+                (history_id, read_after, mark, owed, now),
+            )
+
+    def owe(self, seats: Iterable[tuple[str, int, int]]) -> int:
+        """What the hub lacks is to be reported again; how many reports. Nothing else is owed to it then.
+
+        seats: (run, task, count of reports that the hub has), as far as their runs live. Entries that led to such
+        reports are taken up again: those that the hub has too at once, the others when they come again, since it would
+        refuse a report that its run has not come to. So it is with the last model of each task run.
+        """
+        with self._lock, _Transaction(self._db):
+            for run_id, task_seq, count in seats:
+                seat = (run_id, task_seq)
+                self._db.execute("UPDATE seats SET report_seq = ? WHERE run_id = ? AND task_seq = ?", (count, *seat))
+                self._db.execute(
+                    "UPDATE reports SET outcome = 'owed' WHERE run_id = ? AND task_seq = ? AND seq > ?"
+                    " AND outcome != 'refused'",
+                    (*seat, count),
+                )
+            self._db.execute(
+                "UPDATE reports SET outcome = 'owed' WHERE seq = 0 AND outcome != 'refused' AND entry_seq IN"
+                " (SELECT max(seq) FROM entries WHERE kind = 'aggregate' AND lost = 0 GROUP BY run_id, task_seq)"
+            )
+            self._db.execute(
+                "UPDATE entries SET done = 0 WHERE lost = 0 AND seq IN"
+                " (SELECT entry_seq FROM reports WHERE outcome = 'owed')"
+            )
+            self._db.execute("UPDATE position SET owed_json = ''")
+            return int(self._db.execute("SELECT count(*) FROM reports WHERE outcome = 'owed'").fetchone()[0])
 
     def rejoined(self, recovered_at: int) -> None:
         """The hub was told again what this site's people joined and left, after it recovered then."""
         self._write("UPDATE position SET rejoined_at = ?", (recovered_at,))
-
-    def paid(self) -> None:
-        """The hub was sent again what it lacked."""
-        self._write("UPDATE position SET owed_json = ''", ())
 
     def marks(self) -> list[tuple[int, str]]:
         """(seq, mark) of the newest entries, newest first, with where this site is now."""
@@ -412,16 +442,6 @@ class State:
             ).fetchall()
         return [row[0] for row in rows if _is_uuid(row[0])]
 
-    def reports_beyond(self, run_id: str, task_seq: int, seq: int) -> list[Report]:
-        """A seat's reports behind that count, in order; then its models. Refused ones did not count and stay here."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT * FROM reports WHERE run_id = ? AND task_seq = ? AND (seq = 0 OR seq > ?)"
-                " AND outcome != 'refused' ORDER BY seq = 0, seq, rowid",
-                (run_id, task_seq, seq),
-            ).fetchall()
-        return [Report(*row) for row in rows]
-
     def keep_sent(self, key: str, body: bytes, now: int) -> None:
         """A message of this site's people, before it is sent."""
         with self._lock, _Transaction(self._db):
@@ -445,27 +465,55 @@ class State:
         finally:
             copy.close()
 
-    def _had_before(self, entry: Entry) -> bool:
-        """True if it came before, under another number, in a part of the history that the hub has forgotten."""
-        if entry.kind not in ONCE:
-            return False
-        held_from, held_to = self._db.execute("SELECT held_from, held_to FROM position").fetchone()
-        if held_to <= held_from:
-            return False
-        between = "seq > ? AND seq <= ? AND kind = ?"
+    def _come_again(self, entry: Entry) -> None:
+        """What follows if the entry came before, under another number, in a part of the history that was forgotten."""
+        before = self._lost(entry) if entry.kind in ONCE else None
+        if before is None:
+            return
+        self._db.execute("UPDATE entries SET lost = 2 WHERE seq = ?", (before[0],))
+        over = self._db.execute("SELECT 1 FROM ended_runs WHERE run_id = ?", (entry.run_id,)).fetchone()
+        if entry.kind not in TAKEN_UP_AGAIN or over:
+            self._db.execute("UPDATE entries SET done = 1 WHERE seq = ?", (entry.seq,))
+        elif entry.kind == "aggregate" and _submissions(before[1]) != _submissions(msgspec.json.encode(entry)):
+            for table in ("reports", "results", "outgoing"):  # made of other updates than are listed now
+                self._db.execute(f"DELETE FROM {table} WHERE entry_seq = ?", (before[0],))  # noqa: S608 - our own
+        else:
+            self._follow_from(entry.seq, before[0])
+
+    def _follow_from(self, seq: int, before: int) -> None:
+        """What was made because of the entry `before` follows from `seq` now.
+
+        What was refused meanwhile is asked anew, under another key: the hub had not come so far.
+        """
+        self._db.execute(
+            "DELETE FROM reports WHERE entry_seq = ? AND outcome = 'refused'"
+            " AND event IN ('fail', 'aggregation_failed')",
+            (before,),
+        )
+        self._db.execute(
+            "UPDATE reports SET entry_seq = ?, key = CASE WHEN outcome = 'refused' THEN '' ELSE key END,"
+            " outcome = CASE WHEN outcome = 'refused' OR seq = 0 THEN 'owed' ELSE outcome END WHERE entry_seq = ?",
+            (seq, before),
+        )
+        for table in ("results", "outgoing"):
+            self._db.execute(f"UPDATE {table} SET entry_seq = ? WHERE entry_seq = ?", (seq, before))  # noqa: S608
+
+    def _lost(self, entry: Entry) -> tuple[int, bytes] | None:
+        """(seq, JSON) of the lost entry that this one is; the oldest, if it was there several times."""
+        sql = "SELECT seq, entry_json FROM entries WHERE lost = 1 AND kind = ?"
         if entry.kind == "message":
             id = "" if entry.message is None else entry.message.id
             found = self._db.execute(
-                f"SELECT 1 FROM entries WHERE {between}"  # noqa: S608 - our own words
-                " AND json_extract(CAST(entry_json AS TEXT), '$.message.id') = ?",
-                (held_from, held_to, entry.kind, id),
+                f"{sql} AND json_extract(CAST(entry_json AS TEXT), '$.message.id') = ? ORDER BY seq LIMIT 1",
+                (entry.kind, id),
             )
         else:
             found = self._db.execute(
-                f"SELECT 1 FROM entries WHERE {between} AND run_id IS ? AND task_seq IS ? AND round IS ?",  # noqa: S608
-                (held_from, held_to, entry.kind, entry.run_id, entry.task_seq, entry.round),
+                f"{sql} AND run_id IS ? AND task_seq IS ? AND round IS ? ORDER BY seq LIMIT 1",
+                (entry.kind, entry.run_id, entry.task_seq, entry.round),
             )
-        return found.fetchone() is not None
+        row = found.fetchone()
+        return None if row is None else (int(row[0]), bytes(row[1]))
 
     # the inbox
 
@@ -492,8 +540,8 @@ class State:
                 " VALUES (?,?,?,?,?,?,?)",
                 rows,
             )
-            again = [(e.seq,) for e in entries if self._had_before(e)]
-            self._db.executemany("UPDATE entries SET done = 1 WHERE seq = ?", again)
+            for entry in entries:
+                self._come_again(entry)
             self._db.executemany(
                 "INSERT OR IGNORE INTO bodies (message_id, kind, entry_seq, run_id, task_seq, round, body, sender,"
                 " artifact_id) VALUES (?,?,?,?,?,?,?,?,?)",
@@ -544,13 +592,19 @@ class State:
         self._write("UPDATE entries SET done = 1 WHERE seq = ?", (seq,))
 
     def overtaken(self, entry: Entry, kinds: Iterable[str]) -> bool:
-        """True if a later entry of these kinds ended what `entry` asks for: the run, its task, or its round."""
+        """True if a later entry of these kinds ended what `entry` asks for: the run, its task, or its round.
+
+        An entry that the hub has forgotten ends nothing, and is not wanted itself before it comes again.
+        """
         wanted = [*kinds]
+        if not wanted:
+            return False
         marks = ",".join("?" * len(wanted))
         found = self._value(
-            f"SELECT count(*) FROM entries WHERE run_id = ? AND seq > ? AND kind IN ({marks})"  # noqa: S608 - marks only
-            " AND (kind = 'run_ended' OR (task_seq = ? AND (kind = 'task_ended' OR round >= ?)))",
-            (entry.run_id, entry.seq, *wanted, entry.task_seq, entry.round or 0),
+            "SELECT count(*) FROM entries WHERE run_id = ? AND (seq = ? AND lost OR seq > ? AND NOT lost"  # noqa: S608
+            f" AND kind IN ({marks})"
+            " AND (kind = 'run_ended' OR (task_seq = ? AND (kind = 'task_ended' OR round >= ?))))",
+            (entry.run_id, entry.seq, entry.seq, *wanted, entry.task_seq, entry.round or 0),
         )
         return found > 0
 
@@ -668,12 +722,42 @@ class State:
             > 0
         )
 
-    def keep_report(self, report: Report) -> None:
-        """Keep a new report, and count it on its seat."""
+    def keep_report(self, report: Report) -> bool:
+        """Keep a new report, and count it on its seat; False if the hub has forgotten meanwhile what it is about."""
         with self._lock, _Transaction(self._db):
+            if self._db.execute("SELECT 1 FROM entries WHERE seq = ? AND lost", (report.entry_seq,)).fetchone():
+                return False
             self._db.execute("INSERT INTO reports VALUES (?,?,?,?,?,?,?,?,?)", msgspec.structs.astuple(report))
             if report.seq:
                 self._count(report, report.seq)
+        return True
+
+    def due(self, report: Report, key: str) -> Report:
+        """An owed report as it is sent again: under its seat's next number. key: in place of one that was refused."""
+        with self._lock, _Transaction(self._db):
+            seq, body = report.seq, report.body
+            seat = self._db.execute(
+                "SELECT report_seq FROM seats WHERE run_id = ? AND task_seq = ?", (report.run_id, report.task_seq)
+            ).fetchone()
+            if seq and seat is not None and seq != seat[0] + 1:
+                seq = seat[0] + 1
+                body = msgspec.json.encode({**msgspec.json.decode(body), "seq": seq})
+            report = msgspec.structs.replace(report, seq=seq, body=body, key=report.key or key, outcome="")
+            self._rewrite(report)
+            if seq:
+                self._count(report, seq)
+        return report
+
+    def ask_anew(self, report: Report, key: str) -> None:
+        """The hub had not come so far, and would say so again under the same key."""
+        with self._lock, _Transaction(self._db):
+            self._rewrite(msgspec.structs.replace(report, key=key))
+
+    def _rewrite(self, report: Report) -> None:
+        self._db.execute(
+            "UPDATE reports SET seq = ?, key = ?, body_json = ?, outcome = ? WHERE entry_seq = ? AND event = ?",
+            (report.seq, report.key, report.body, report.outcome, report.entry_seq, report.event),
+        )
 
     def answered(self, report: Report, outcome: str) -> None:
         """The hub has answered; a refused report did not count, so the seat's next one has its number."""
@@ -682,8 +766,12 @@ class State:
                 "UPDATE reports SET outcome = ? WHERE entry_seq = ? AND event = ?",
                 (outcome, report.entry_seq, report.event),
             )
-            if outcome == "refused" and report.seq:
-                self._count(report, report.seq - 1)
+            if report.seq:
+                new, where = (report.seq - 1, "=") if outcome == "refused" else (report.seq, "<")
+                self._db.execute(
+                    f"UPDATE seats SET report_seq = ? WHERE run_id = ? AND task_seq = ? AND report_seq {where} ?",  # noqa: S608
+                    (new, report.run_id, report.task_seq, report.seq),
+                )
 
     # what hooks made
 
@@ -1044,6 +1132,14 @@ def _without_body(entry: Entry) -> Entry:
         return entry
     bare: Message = msgspec.structs.replace(entry.message, body=None)
     return msgspec.structs.replace(entry, message=bare)
+
+
+def _submissions(entry_json: bytes) -> set[tuple[object, object]]:
+    """Whose updates a call to aggregate lists, as (site, message)."""
+    facts = msgspec.json.decode(entry_json).get("facts") or {}
+    listed = facts.get("submissions") if isinstance(facts, dict) else None
+    found = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return {(str(one.get("site_id")), str(one.get("message_id"))) for one in found}
 
 
 def _is_uuid(text: object) -> bool:

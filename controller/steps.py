@@ -31,9 +31,11 @@ from controller.paths import Outside, under
 from controller.patience import Halted, Overtaken, Patience
 from controller.payloads import Payloads, Submission
 from controller.receipts import NO_MODEL, Receipts
+from controller.recovery import went_back
 from controller.room import Room
 from controller.seal_errors import (
     Expired,
+    Gone,
     NoKey,
     NotConsented,
     NotRecipient,
@@ -56,6 +58,8 @@ DISK = (OSError, sqlite3.OperationalError)
 PLACES = 4
 BY_THE_CLOCK = (Expired, NoKey, WrongEpoch)
 """What a site whose clock is wrong meets with."""
+NOT_SO_FAR = ("too_early", "round_ahead", "not_now", "not_aggregating", "task_waiting")
+"""How a hub refuses a report that its run has not come to: that is so where its history went back."""
 UNUSABLE = "task_unusable"
 """Why a site is left out whose update the task itself named: its sentence is the detail."""
 
@@ -621,8 +625,8 @@ class Steps:
             report = self.state.report(entry.seq, event)
             if report is None:
                 made = self.state.made(entry.seq, entry.run_id)
-                if made is None:  # the agent of before knew no such rows
-                    raise Overtaken
+                if made is None:  # the hub had it, and has forgotten it
+                    raise Gone(f"what was made for round {entry.round} is not kept any more, and cannot be sealed anew")
                 carried = {"metrics": made.metrics, **_without(made.left_out), **seal(entry, made)}
                 report = self._keep(entry, event, carried)
             try:
@@ -722,7 +726,8 @@ class Steps:
             key=draw_key(),
             body=msgspec.json.encode(body),
         )
-        self.state.keep_report(report)
+        if not self.state.keep_report(report):
+            raise Overtaken
         return report
 
     def _send(self, entry: Entry, report: Report) -> None:
@@ -731,6 +736,9 @@ class Steps:
             return
         if report.outcome == "refused":
             raise Overtaken
+        if report.outcome == "owed":
+            self._patience.go_on(entry)
+            report = self.state.due(report, draw_key())
         try:
             if report.event in (_MODEL, _NO_MODEL):
                 self._patience.asked(
@@ -747,12 +755,22 @@ class Steps:
                     ),
                 )
         except Refused as error:
+            if error.slug in NOT_SO_FAR and self._forgotten(entry):
+                self.state.ask_anew(report, draw_key())
+                raise Unavailable(f"the hub's history went back: {error.detail}") from None
             if error.slug in SEAL_ANEW:
                 self.state.seal_anew(report)
             else:
                 self.state.answered(report, "refused")
             raise
         self.state.answered(report, "ok")
+
+    def _forgotten(self, entry: Entry) -> bool:
+        """Has the hub forgotten what led to this entry, and this site not heard of it yet?"""
+        try:
+            return self._patience.asked(entry, lambda: went_back(self.state, self.client))
+        except Overtaken:  # it has heard of it just now, or the entry is not wanted for another reason
+            return False
 
 
 def place_of(error: BaseException) -> str:

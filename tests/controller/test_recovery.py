@@ -28,12 +28,10 @@ STEPS = (
     "keep_claim",
     "recover",
     "recovered",
-    "reports_beyond",
     "sent_since",
     "post_again",
-    "report",
     "forget_run",
-    "paid",
+    "owe",
 )
 LOST = "f" * 32
 """A mark of a history that the hub has forgotten."""

@@ -386,31 +386,132 @@ def test_a_message_that_moved_is_done_once(state) -> None:
 
 
 def test_a_second_restore_does_not_forget_what_the_first_one_let_come_again(state) -> None:
-    state.take([entry(n, "round_started", number=n) for n in range(1, 6)])
+    state.take([entry(n, "round_completed", number=n) for n in range(1, 6)])
     for n in range(1, 6):
         state.done(n)
     state.recovered("h2", 1, 1005, "m", b"", 1)
-    state.take([entry(1006, "round_started", number=2)])
+    state.take([entry(1006, "round_completed", number=2)])
     state.recovered("h3", 1006, 1006, "m", b"", 2)  # restored again, and nothing is beyond what both have
-    state.take([entry(1007, "round_started", number=3)])
+    state.take([entry(1007, "round_completed", number=3)])
     assert state.waiting(RUN) is None
     state.recovered("h4", 1006, 2007, "m", b"", 3)  # and again, with one entry lost
-    state.take([entry(2008, "round_started", number=3), entry(2009, "round_started", number=4)])
+    state.take([entry(2008, "round_completed", number=3), entry(2009, "round_completed", number=4)])
     assert state.waiting(RUN) is None
-    state.take([entry(2010, "round_started", number=6)])
+    state.take([entry(2010, "round_completed", number=6)])
     found = state.waiting(RUN)
     assert found is not None
     assert found.seq == 2010
 
 
-def test_refused_reports_are_not_sent_again(state) -> None:
-    """The next report has the number of the refused one: the hub would take the wrong one."""
+ROUND = (("accept", 1, 1), ("ready", 2, 1), ("trained", 3, 2), ("submit", 4, 2))
+"""What a site reported of its first round: the event, its number, and the entry that led to it."""
+
+
+def reported(state: State) -> None:
+    """Invited by entry 1, begun by entry 2, all of it answered."""
+    state.take([entry(1, "invited"), entry(2, "round_started")])
     state.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
-    refused, true = report("submit", 1), report("fail", 1)
-    state.keep_report(refused)
-    state.answered(refused, "refused")
-    state.keep_report(true)
-    assert state.reports_beyond(RUN, 1, 0) == [true]
+    for event, seq, at in ROUND:
+        assert state.keep_report(report(event, seq, at))
+        state.answered(report(event, seq, at), "ok")
+    for seq in (1, 2):
+        state.done(seq)
+
+
+def outcomes(state: State, seq: int) -> dict[str, str]:
+    return {one.event: one.outcome for one in state.reports(seq)}
+
+
+def test_a_report_that_the_hub_lacks_is_owed_once_its_entry_is_there(state) -> None:
+    reported(state)
+    state.recovered("h2", 1, 1002, "m", b"owed", 1)
+    assert state.owe([(RUN, 1, 1)]) == 3
+    assert state.position().owed == b""
+    first = state.waiting(RUN)
+    assert first is not None
+    assert (first.seq, outcomes(state, 1)) == (1, {"accept": "ok", "ready": "owed"})
+    state.done(1)
+    assert state.waiting(RUN) is None  # the hub's run has not come to the round yet
+    state.take([entry(1003, "round_started")])
+    again = state.waiting(RUN)
+    assert again is not None
+    assert (again.seq, outcomes(state, 1003)) == (1003, {"trained": "owed", "submit": "owed"})
+    assert state.reports(2) == []
+
+
+@pytest.mark.parametrize(("count", "numbers"), [(1, [2, 3, 4]), (4, [5, 6, 7])])
+def test_an_owed_report_has_the_next_number_of_its_seat_and_its_own_key(state, count: int, numbers: list[int]) -> None:
+    """4: the seat was dropped and came back meanwhile, which the hub has counted."""
+    reported(state)
+    state.recovered("h2", 0, 1002, "m", b"", 1)
+    state.owe([(RUN, 1, 1)])
+    state.take([entry(1003, "invited"), entry(1004, "round_started")])
+    seat = state.seat(RUN, 1)
+    assert seat is not None
+    state.keep_seat(msgspec.structs.replace(seat, report_seq=count))
+    owed = [one for seq in (1003, 1004) for one in state.reports(seq) if one.outcome == "owed"]
+    due = [state.due(one, "another key") for one in owed]
+    assert [one.seq for one in due] == numbers
+    assert [one.key for one in due] == [one.key for one in owed]
+    assert [msgspec.json.decode(one.body).get("seq", one.seq) for one in due] == numbers
+    found = state.seat(RUN, 1)
+    assert found is not None
+    assert found.report_seq == numbers[-1]
+
+
+def test_what_was_refused_meanwhile_is_asked_under_another_key(state) -> None:
+    reported(state)
+    state.answered(report("submit", 4, 2), "refused")
+    state.recovered("h2", 1, 1002, "m", b"", 1)
+    state.owe([(RUN, 1, 2)])
+    state.take([entry(1003, "round_started")])
+    trained, submit = state.reports(1003)
+    assert (trained.key, submit.key) == ("key-2-trained", "")
+    assert state.due(submit, "another key").key == "another key"
+
+
+def test_a_forgotten_entry_is_not_wanted_and_overtakes_nothing(state) -> None:
+    kinds = ("round_completed", "run_ended")
+    state.take([entry(1, "round_started"), entry(2, "aggregate"), entry(3, "round_completed")])
+    assert state.overtaken(entry(1, "round_started"), kinds)
+    state.recovered("h2", 1, 1003, "m", b"", 1)
+    assert not state.overtaken(entry(1, "round_started"), kinds)
+    assert state.overtaken(entry(2, "aggregate"), kinds)
+    assert not state.keep_report(report("aggregated", 0, 2))
+    waiting = state.waiting(RUN)
+    assert waiting is not None
+    assert waiting.seq == 1
+
+
+@pytest.mark.parametrize(("listed", "kept"), [("one", {"aggregated": "owed"}), ("two", {})])
+def test_a_model_is_sent_again_only_for_the_updates_that_it_was_made_of(state, listed: str, kept) -> None:
+    calls = {name: call_of(name) for name in ("one", "two")}
+    state.take([entry(1, "aggregate", facts=calls["one"])])
+    state.keep_report(report("aggregated", 0, 1))
+    state.answered(report("aggregated", 0, 1), "ok")
+    state.recovered("h2", 0, 1001, "m", b"", 1)
+    state.owe([])
+    state.take([entry(1002, "aggregate", facts=calls[listed])])
+    assert outcomes(state, 1002) == kept
+    assert state.waiting(RUN) is not None
+
+
+def call_of(update: str) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode({"submissions": [{"site_id": "north", "message_id": update}]}))
+
+
+def test_the_last_model_is_owed_where_the_hub_has_the_call_for_it(state) -> None:
+    """Whether or not the coordinator has a seat."""
+    for seq in (1, 2):
+        state.take([entry(seq, "aggregate", number=seq)])
+        state.keep_report(report("aggregated", 0, seq))
+        state.answered(report("aggregated", 0, seq), "ok")
+        state.done(seq)
+    state.recovered("h2", 2, 2, "m", b"", 1)
+    assert state.owe([]) == 1
+    found = state.waiting(RUN)
+    assert found is not None
+    assert found.seq == 2
 
 
 def test_more_live_seats_than_a_claim_takes_are_said_to_be_cut(state) -> None:

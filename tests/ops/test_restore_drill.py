@@ -6,6 +6,7 @@ import json
 import signal
 import sqlite3
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +18,7 @@ from controller.hub_errors import Refused
 from ops.servers.ports import free_port
 from ops.servers.postgres import PrivatePostgres
 from ops.servers.rabbitmq import PrivateRabbitmq
-from tests.controller.world import Project, SiteProcess, World, project_of
+from tests.controller.world import Project, SiteProcess, Wire, World, project_of, wire_to
 from tests.ops.program import ROOT, Program, call, create_account, environment, fedyard, gone, until
 
 QUICK = {"FEDYARD_TICK_EVERY_S": "0.5", "FEDYARD_HEARTBEAT_EVERY_S": "5"}
@@ -125,7 +126,7 @@ def test_after_a_restore_nothing_is_lost_unseen_and_what_was_revoked_stays_so(dr
         until(lambda: (1, "revoked") in states_of(two))
         until(lambda: call(drill.api, "/v1/me", token)[0] == 401)
         ended = project.finished(cut)
-        assert (ended.state, ended.reason) in {("succeeded", ""), ("failed", "hub_restored")}
+        assert (ended.state, ended.reason) in {("succeeded", "completed"), ("failed", "hub_restored")}
         with pytest.raises(Refused):  # the hub does not know it any more, says so, and the agents have left it
             project.run(forgotten)
         assert project.finished(project.start()).state == "succeeded"
@@ -140,6 +141,103 @@ def test_after_a_restore_nothing_is_lost_unseen_and_what_was_revoked_stays_so(dr
     finally:
         for site in sites:
             site.kill()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("drill", ["embedded"], indirect=True)
+def test_what_was_made_before_a_restore_is_sent_when_the_restored_run_has_come_so_far(
+    drill: Drill, tmp_path: Path
+) -> None:
+    """One agent recovers while the other is away, so that its update, and its model, come long before their rounds."""
+    world = World(drill.api, create_account(drill.data), tmp_path)
+    sites = world.sites(tmp_path, "one", "two")
+    one, two = [site.start() for site in sites]
+    try:
+        project = project_of(sites)
+        until(lambda: all(keys_of(site) for site in sites))
+        two.hold("prepare")
+        run_id = project.start()
+        project.stands(run_id, one, "ready 1")
+        drill.keep()
+
+        two.hold("train")
+        two.release("prepare")
+        project.stands(run_id, one, "submitted 1")
+        two.release("train")
+        until(lambda: project.task(run_id).round == 2)
+        two.hold("train")
+        two.hold("prepare")
+        until(lambda: any(stood(project, run_id, two, at) for at in ("preparing 2", "training 2", "submitted 2")))
+        before = calls_of(sites)
+
+        two.kill()
+        drill.kill()
+        drill.put_back()
+        drill.start()
+        until(lambda: logged(one, "sent again"))
+        assert project.seat(run_id, one) == "ready 1"
+        two.start()
+        two.release("train")
+        two.release("prepare")
+        assert project.finished(run_id).state == "succeeded"
+        assert {call: times for call, times in calls_of(sites).items() if call[1].endswith(" 1")} == {
+            call: times for call, times in before.items() if call[1].endswith(" 1")
+        }  # nothing of round 1 was computed again
+        rounds = project.task(run_id).rounds
+        assert [len(round.submissions) for round in rounds] == [2, 2]
+    finally:
+        for site in sites:
+            site.kill()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("drill", ["embedded"], indirect=True)
+def test_a_report_that_is_ready_before_its_site_hears_of_the_restore_costs_no_seat(
+    drill: Drill, tmp_path: Path
+) -> None:
+    world = World(drill.api, create_account(drill.data), tmp_path)
+    with wire_to(drill.api) as wire:
+        one, two = sites = [*world.sites(tmp_path, "one", hub=wire.url), *world.sites(tmp_path, "two")]
+        for site in sites:
+            site.start()
+        try:
+            project = project_of(sites, rounds=1)
+            until(lambda: all(keys_of(site) for site in sites))
+            two.hold("prepare")
+            run_id = project.start()
+            project.stands(run_id, one, "ready 1")
+            drill.keep()
+            one.hold("train")
+            two.release("prepare")
+            until(lambda: "train 1" in one.calls())
+
+            drill.kill()
+            wire.hold = lambda path, _: path.startswith("/v1/inbox") and "limit=1&" not in f"{path}&"
+            drill.put_back()
+            drill.start()
+            one.release("train")
+            until(lambda: logged(one, "hub unavailable") and asked_where_it_is(wire))
+            assert not logged(one, "seat failed")
+            wire.hold = lambda _path, _body: False
+            assert project.finished(run_id).state == "succeeded"
+            assert one.calls().count("train 1") == 1
+            assert not logged(one, "seat failed")
+        finally:
+            for site in sites:
+                site.kill()
+
+
+def asked_where_it_is(wire: Wire) -> bool:
+    return any("limit=1" in path.partition("?")[2].split("&") for _, path, _, _ in wire.passed)
+
+
+def stood(project: Project, run_id: str, site: SiteProcess, seat: str) -> bool:
+    return project.seat(run_id, site) == seat
+
+
+def calls_of(sites: list[SiteProcess]) -> Counter[tuple[str, str]]:
+    """How often each hook was called at each site, but for `prepare`, which every start of an agent calls again."""
+    return Counter((site.name, call) for site in sites for call in site.calls() if not call.startswith("prepare"))
 
 
 def against_heads_of(site: SiteProcess, drill: Drill) -> list[str]:
