@@ -46,6 +46,13 @@ _COUNTS: dict[str, tuple[str, Micros]] = {
         ),
         DAY,
     ),
+    "moved entries of a day": (
+        (
+            "SELECT site_id, count(*) FROM inbox WHERE site_id {any:uuid}"
+            " AND state = 'moved' AND state_at > %s GROUP BY 1"
+        ),
+        DAY,
+    ),
 }
 """What -> its query, and how long before now the time lies that it compares with."""
 

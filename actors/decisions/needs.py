@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from actors.decisions.keys import name_in_ledger
-from actors.decisions.recovery import keys_named
+from actors.decisions.recovery import MOVED, keys_named
 from actors.decisions.runs import next_attempt
 from actors.decisions.sealing import keys_in
 from actors.decisions.telling import act_of, conflict_cause, membership_causes, update_cause
@@ -86,6 +86,7 @@ def _of(command: c.AnyCommand) -> Needs:  # noqa: C901, PLR0912, PLR0915 - one b
                 retiring={site},
                 logs={(seat.run_id, site) for seat in seats},
                 revocations=keys_named(command),
+                counts={(MOVED, site)},
             )
         case c.ChangeHistory():
             return Needs(history={"history"})

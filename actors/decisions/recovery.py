@@ -12,6 +12,7 @@ import msgspec
 from actors.decisions.access import find, forbidden, need_hub
 from actors.decisions.draft import Decision, Draft, Refused
 from actors.decisions.keys import REVOKED_BEFORE, add_key, check_epochs, digest_of_key, revoke_key
+from actors.decisions.limits import too_many
 from actors.decisions.progress import end
 from broker.protocol import commands as c
 from broker.protocol import records as r
@@ -25,6 +26,9 @@ from broker.protocol.sweeps import AcknowledgeEntries, QueueEntries, RevokeIssue
 GAP = 1000
 """Numbers left out by a recovery: more than one answer of the inbox carries, so that an answer of the lost history that
 was still on its way had none of those that are given next."""
+MOVED = "moved entries of a day"
+MOVED_AT_MOST = 20_000
+"""What the claims of one site have the hub write anew in a day, after the first: a claim may say whatever it likes."""
 _END = "recovered"
 """In place of an entry's kind, where a recovery is a link of the chain."""
 
@@ -139,6 +143,9 @@ def _renumber(
         and (entry.state, Step.MOVE) in DELIVERY
         and entry.state in (DeliveryState.QUEUED, DeliveryState.ACKNOWLEDGED)
     ]
+    there = draft.count(MOVED, box.site_id)
+    if there and there + len(moving) > MOVED_AT_MOST:
+        raise too_many(MOVED, box.site_id, there, MOVED_AT_MOST, "recover again when these are a day old")
     read_after = max(box.last_seq, last_seq, before.read_after if before is not None else 0) + GAP
     mark = mark_of(recovery.mark, read_after, draft.envelope.id, _END)
     recovery = msgspec.structs.replace(recovery, read_after=read_after, mark=mark)
@@ -155,6 +162,7 @@ def _renumber(
             facts_json=f'{{"seq":{seq}}}',
         )
         draft.put(msgspec.structs.replace(entry, seq=seq, mark=mark, state=DeliveryState.QUEUED, state_at=None))
+        draft.add_to(MOVED, box.site_id)
     draft.change(box, last_seq=seq, mark=mark, acknowledged_seq=read_after)
     draft.sweep(AcknowledgeEntries(box.site_id, recovery.common_seq, draft.now))
     return recovery

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actors.decisions.recovery import GAP
+from actors.decisions.recovery import GAP, MOVED_AT_MOST
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.chain import mark_of
@@ -19,6 +19,7 @@ from broker.protocol.ids import derive, sha256_hex
 from broker.protocol.ledger import name_of_enrolment, name_of_key, name_of_token
 from broker.protocol.states import Report, RunState, SeatState
 from storage.database import Database
+from storage.tables import COLUMNS
 from tests.actors.test_messages import post
 from tests.hub import SECOND, Hub
 from tests.restoring import Backups, Holding
@@ -85,6 +86,23 @@ class Scene:
 @pytest.fixture
 def scene(hub: Hub) -> Scene:
     return Scene(hub)
+
+
+def astray(site: Subject, number: int) -> c.RecoverSite:
+    """A claim without a mark, of something far beyond the end."""
+    return c.RecoverSite(site_id=site.id, history_id=None, last_seq=number * 10_000_000, marks=[])
+
+
+def moved_before(hub: Hub, site: Subject, count: int) -> None:
+    """So many more entries that an earlier recovery has moved."""
+    columns = ", ".join(name for name in COLUMNS[r.InboxEntry] if name != "seq")
+    with hub.database.connection():
+        hub.database.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %s)"
+            f" INSERT INTO inbox (seq, {columns}) SELECT 1000000 + n.i, {columns} FROM n, inbox"
+            " WHERE site_id = %s AND seq = (SELECT min(seq) FROM inbox WHERE site_id = %s AND state = 'moved')",
+            (count, site.id, site.id),
+        )
 
 
 class TestMarks:
@@ -170,6 +188,22 @@ class TestInbox:
         moved = [entry for entry in later.inbox(scene.sites[1]) if common < entry.seq <= end]
         assert {(entry.kind, entry.state, entry.message_id) for entry in moved} == {("moved", "moved", None)}
         assert len(events(later, EventKind.SITE_RECOVERED)) == 1
+
+    def test_claims_of_one_site_have_the_hub_write_so_much_anew_in_a_day(self, hub: Hub, scene: Scene) -> None:
+        """A site that says again and again that it holds what the hub does not have."""
+        for number in range(5):
+            scene.write(hub, b"%d" % number)
+        one, two = scene.sites
+        before = len(hub.inbox(two))
+        for number in (1, 2):
+            hub.ok(astray(two, number), two)
+        assert len(hub.inbox(two)) == 3 * before
+        moved_before(hub, two, MOVED_AT_MOST - 3 * before)
+        hub.ok(astray(two, 3), two)
+        assert hub.refused(astray(two, 4), two) == (409, "too_many")
+        hub.ok(astray(one, 1), one)  # another's day is its own
+        hub.clock.sleep(86_401)
+        hub.ok(astray(two, 4), two)
 
     def test_the_chain_goes_on(self, hub: Hub, scene: Scene, keep: Backup) -> None:
         restored = keep()
