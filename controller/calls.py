@@ -47,7 +47,7 @@ READ_WITHIN_S = 120.0
 """A whole answer, however slowly it comes."""
 BLOCK_BYTES = 65_536
 PAGES_AT_MOST = 10_000
-"""Of one list."""
+"""Of one list, which has as many bytes as one answer together."""
 POOL_SIZE = 16
 WORTH_READING = range(200, 300)
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
@@ -130,8 +130,13 @@ class Calls:
     def every(self, path: str, query: Mapping[str, object], kind: type[T]) -> Iterator[T]:
         """Every item of a list, page after page."""
         after: str | None = None
+        left = ANSWER_LIMIT_BYTES
         for _ in range(PAGES_AT_MOST):
-            page = self.read(path, page_of(kind), {**query, "limit": 200, "after": after})
+            _, content, _ = self.call("GET", _with_query(path, {**query, "limit": 200, "after": after}))
+            left -= len(content)
+            if left < 0:
+                raise Unavailable(f"GET {path}: the hub's list has more than {ANSWER_LIMIT_BYTES} bytes")
+            page = self.decoded(content, page_of(kind))
             yield from page.items
             if page.next is None:
                 return

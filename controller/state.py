@@ -588,8 +588,15 @@ class State:
         return [row[0] for row in rows]
 
     def done(self, seq: int) -> None:
-        """Nothing more follows from this entry."""
-        self._write("UPDATE entries SET done = 1 WHERE seq = ?", (seq,))
+        """Nothing more follows from this entry. An update or model that came with it and was not opened goes.
+
+        Others are opened by then, and go with their round or run; of runs that a hub invents there is no end.
+        """
+        with self._lock, _Transaction(self._db):
+            self._db.execute("UPDATE entries SET done = 1 WHERE seq = ?", (seq,))
+            self._db.execute(
+                "DELETE FROM bodies WHERE entry_seq = ? AND NOT opened AND kind IN ('update', 'model')", (seq,)
+            )
 
     def overtaken(self, entry: Entry, kinds: Iterable[str]) -> bool:
         """True if a later entry of these kinds ended what `entry` asks for: the run, its task, or its round.

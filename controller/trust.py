@@ -32,6 +32,8 @@ from controller.seal_errors import (
 )
 
 How = Literal["first_sight", "fingerprint"]
+PINS_AT_MOST = 20_000
+"""Sites that one knows: ten times as many as a payload has recipients. A hub may invent any number."""
 
 
 class TrustSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,6 +144,11 @@ class Trust:
 
         def verified(pins: dict[str, Pin]) -> None:
             for member in members:
+                if member.site_id not in pins and len(pins) >= PINS_AT_MOST:
+                    found[member.site_id] = Unverified(
+                        f"this site knows {PINS_AT_MOST} others, which is the most: site {member.site_id} is not pinned"
+                    )
+                    continue
                 pin = self._met(pins.get(member.site_id), member, now)
                 try:
                     key = self._usable(pin, member, now)

@@ -225,6 +225,18 @@ def test_a_seat_that_was_given_up_is_known(state) -> None:
     assert state.failed_before(RUN, 1, 2, answered=True)
 
 
+@pytest.mark.parametrize("kind", ["update", "model"])
+def test_what_was_not_opened_goes_with_its_entry(state, kind) -> None:
+    """A hub may send updates and models of runs without end that it invents; nothing of them opens."""
+    state.take(
+        [entry(1, "message", message=message("invented", kind)), entry(2, "message", message=message("m", kind))]
+    )
+    state.keep_opened(message("m", kind), entry(2, "message"), b"content")
+    state.done(1)
+    state.done(2)
+    assert (body(state, "invented"), body(state, "m")) == (None, b"content")
+
+
 def test_what_was_made_stays_while_its_report_is_sealed_anew(tmp_path, state) -> None:
     state.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
     made = Made(1, RUN, b"packed", "", {"loss": 0.5}, (LeftOut("east", "seal_damaged", "it is"),))

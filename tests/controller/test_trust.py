@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from controller import seal_errors as errors
 from controller.keys import MICROS, Key, Keyring, fingerprint, hex_groups, words
-from controller.trust import Changed, Member, Trust, TrustSettings, named
+from controller.trust import PINS_AT_MOST, Changed, Member, Trust, TrustSettings, named
 
 NOW = 1_800_000_000_000_000
 EAST = "20000000-0000-4000-8000-000000000000"
@@ -167,3 +167,16 @@ def test_pins_are_found_by_name_and_id(trust: Trust, east: Site) -> None:
     assert [pin.site_id for pin in named(trust.pins(), "east")] == [EAST]
     assert [pin.site_id for pin in named(trust.pins(), EAST)] == [EAST]
     assert named(trust.pins(), "west") == []
+
+
+def test_of_sites_without_end_so_many_are_pinned(trust: Trust, east: Site) -> None:
+    """A hub may invent them. Who is known stays so."""
+    trust.verify([east.member()], NOW)
+    invented = [
+        Member(site_id=f"{n:08x}-0000-4000-8000-000000000000", name="x", role="participant", identity=n.to_bytes(32))
+        for n in range(PINS_AT_MOST)
+    ]
+    trust.verify(invented, NOW)
+    assert len(trust.pins()) == PINS_AT_MOST
+    refused(errors.Unverified, trust, invented[-1])
+    assert trust.verify([east.member()], NOW) == {EAST: east.member().key}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from chaos.liar import Asked, Forward, Told, liar_before
+from controller.client import Client
 from controller.clock import micros_now, utc_now
+from controller.hub_errors import Unavailable
 from controller.recovery import CLAIMED_AT_MOST, JUMP_AT_MOST, last_believed
 from controller.state import Seat
 from tests.controller.test_recovery import Site
@@ -59,6 +64,20 @@ def test_a_claim_is_one_that_the_hub_takes_whatever_a_hub_said_before(world: Wor
     state.close()
     assert CLAIMED_AT_MOST < position.taken < LARGEST
     assert process.client.inbox(after=position.taken, mark=position.mark).history_id == position.history_id
+
+
+def test_a_list_has_an_end(world: World) -> None:
+    """Every page is a good one, and no cursor comes twice; together they would take all memory."""
+    items = [{"id": "x" * 8000} for _ in range(1000)]
+
+    def endless(asked: Asked, _: Forward) -> Told:
+        return Told().but({"items": items, "next": str(len(asked.path) + len(liar.seen))})
+
+    with liar_before(world.hub, endless, remembers=10_000) as liar, closing(Client(liar.url, "token")) as client:
+        with pytest.raises(Unavailable, match="has more than"):
+            for _ in client.every("/v1/projects", {}, dict):
+                pass
+        assert len(liar.seen) < 20
 
 
 def test_what_is_believed_is_a_bound_above_what_is_known() -> None:
