@@ -274,7 +274,7 @@ class Agent:
 
     def _pay(self) -> None:
         """What a hub whose history went back has forgotten, and the runs that are gone with it."""
-        if self.recovery.pay(micros_now(), self.steps.forget_run) and self._caught_up:
+        if self.recovery.pay(micros_now(), self.steps.lose_run) and self._caught_up:
             self._wake()
 
     def _take(self, entries: list[Entry], unread: list[Unread], taken: int) -> bool:

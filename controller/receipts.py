@@ -26,6 +26,8 @@ PAUSE_AT_MOST_S = 300.0
 
 NO_MODEL, NOT_NAMED, NO_RECEIPTS = "no_model", "not_named", "no_receipts"
 """Why an update is missing: no model of the round was shown; the model does not name it; the model names none."""
+FORGOTTEN = "run_forgotten"
+"""The hub has accepted the update, and says after a recovery that it knows no such run."""
 
 
 class Receipts:
@@ -53,13 +55,18 @@ class Receipts:
             if receipt.round == entry.round:
                 self._settle(entry, receipt, problem or missing(origin, self._own(entry)))
 
+    def forgotten(self, run_id: str) -> None:
+        """The hub says that it knows nothing of the run any more: what it has accepted of it comes to nothing."""
+        for receipt in self._state.awaited_receipts(run_id):
+            self._settle(None, receipt, FORGOTTEN)
+
     def over(self, entry: Entry, before: int | None = None) -> None:
         """The hub goes on: no model of these rounds comes any more. before: the round that begins, None for the end."""
         for receipt in self._awaited(entry):
             if before is None or receipt.round < before:
                 self._settle(entry, receipt, NO_MODEL)
 
-    def _settle(self, entry: Entry, receipt: Receipt, reason: str) -> None:
+    def _settle(self, entry: Entry | None, receipt: Receipt, reason: str) -> None:
         if not reason:
             self._state.settle_receipt(msgspec.structs.replace(receipt, outcome="found"))
             return
@@ -68,7 +75,7 @@ class Receipts:
         )
         self._log(
             "our update is missing in the model",
-            entry=entry.seq,
+            entry=None if entry is None else entry.seq,
             project=receipt.project_id,
             run=receipt.run_id,
             task=receipt.task_seq,

@@ -584,6 +584,11 @@ class Steps:
             self.receipts.over(entry)
         self.forget_run(entry.run_id)
 
+    def lose_run(self, run_id: str) -> None:
+        """A run that the hub has forgotten. Of updates that it had accepted people are told."""
+        self.receipts.forgotten(run_id)
+        self.forget_run(run_id)
+
     def forget_run(self, run_id: str) -> None:
         """Its processes end; what its hooks kept and what was opened goes. Harmless when repeated."""
         self.children.end(run_id)

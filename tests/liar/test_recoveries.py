@@ -19,8 +19,8 @@ from controller.hub_errors import Unavailable
 from controller.recovery import COPIES_AT_MOST, Recovery
 from controller.state import Seat, State
 from tests.controller.test_recovery import Site, lost
-from tests.controller.world import World
-from tests.liar.agents import AgentThread
+from tests.controller.world import World, project_of
+from tests.liar.agents import AgentThread, at_work
 from tests.ops.program import until
 
 RECOVERY = "/v1/sites/[^/]+/recovery"
@@ -139,3 +139,35 @@ def test_the_memory_of_before_the_lies_is_kept(site: Site) -> None:
     assert first not in copies
     assert len(copies) == COPIES_AT_MOST
     state.close()
+
+
+def test_an_update_of_a_run_that_the_hub_says_it_forgot_is_on_record(world: World, tmp_path: Path) -> None:
+    """It has accepted the update; then its history went back, it says, and there is no such run."""
+    lies: list[int] = []
+
+    def back(asked: Asked, forward: Forward) -> Told:
+        told = forward(asked)
+        if asked.to("GET", "/v1/inbox") and told.status == 200 and lies and len(told.json["items"]) and lies[0] == 1:
+            lies[0] = 2
+            return told.but({**told.json, "history_id": str(uuid4())})
+        if asked.path.endswith("/recovery") and told.status == 200:
+            lies[0] = 3
+            gone = [{**seat, "run_state": None, "state": None, "report_seq": 0} for seat in told.json["seats"]]
+            return told.but({**told.json, "seats": gone})
+        return told
+
+    with (
+        liar_before(world.hub, back) as liar,
+        at_work(world, tmp_path, honest="north", lied_to="east", hub=liar.url) as (north, east),
+    ):
+        project = project_of([north.site, east.site], rounds=1)
+        north.site.hold("aggregate")
+        run = project.start()
+        until(lambda: east._agent.state.awaited_receipts(run))
+        lies.append(1)
+        world.admin.write("PATCH", f"/v1/sites/{east.site.site_id}", {"description": "anew"}, dict, key=None)
+        until(lambda: east.lines("our update is missing in the model"))
+        (line,) = east.lines("our update is missing in the model")
+        assert (line["run"], line["reason"]) == (run, "run_forgotten")
+        assert [one.reason for one in east._agent.state.missing_receipts()] == ["run_forgotten"]
+        north.site.release("aggregate")
