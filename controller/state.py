@@ -304,13 +304,19 @@ class State:
             path.touch(PRIVATE, exist_ok=False)
         self._lock = threading.Lock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5.0)
-        self._db.execute("PRAGMA journal_mode = WAL")
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:  # somebody opens the new file just now, and sets it, too
+                raise
         self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(_SCHEMA)
-        for table, column, kind in _LATER:
-            known = {row[1] for row in self._db.execute(f"PRAGMA table_info({table})")}
-            if column not in known:
-                self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+        with _Transaction(self._db):  # the agent and a command may open a new file, or an older agent's, at once
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                self._db.execute(statement)
+            for table, column, kind in _LATER:
+                known = {row[1] for row in self._db.execute(f"PRAGMA table_info({table})")}
+                if column not in known:
+                    self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
         self._db.execute(_SCHEMA_LATER)
         self._remember_models()
         for beside in ("-wal", "-shm"):

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,6 +16,7 @@ from controller.answers import Entry, Message
 from controller.contract import Held
 from controller.sealing import Digests, Origin
 from controller.state import (
+    _LATER,
     HELD_AT_MOST,
     KEEP_ENDED_RUNS,
     LeftOut,
@@ -535,3 +539,31 @@ def test_more_live_seats_than_a_claim_takes_are_said_to_be_cut(state) -> None:
     seats, cut = state.held_seats()
     assert (len(seats), cut) == (HELD_AT_MOST, True)
     assert seats[0][0] == ident("one more")
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_folder_may_be_opened_by_an_agent_and_commands_at_the_same_moment(tmp_path, older: bool) -> None:
+    """A new file, and one of an agent that knew fewer columns. One try shows little: thirty do."""
+    together = 4
+    for n in range(30):
+        path = tmp_path / f"{n}.sqlite"
+        if older:
+            _write_as_an_older_agent(path)
+        gate = threading.Barrier(together)
+        with ThreadPoolExecutor(together) as pool:
+            opened = [pool.submit(_open_at, gate, path) for _ in range(together)]
+        for one in opened:
+            one.result().close()
+
+
+def _open_at(gate: threading.Barrier, path: Path) -> State:
+    gate.wait()
+    return State(path)
+
+
+def _write_as_an_older_agent(path: Path) -> None:
+    State(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP INDEX lost_entries")
+        for table, column, _ in _LATER:
+            db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
