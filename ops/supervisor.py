@@ -26,6 +26,7 @@ from honcho.environ import parse_procfile
 from honcho.printer import Message, Printer
 
 from config.clock import SECOND, Clock
+from controller.shown import LINE_AT_MOST, Plain, shown
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
@@ -45,11 +46,14 @@ class Supervisor:
         clock: Clock,
         output: TextIO | None = None,
     ) -> None:
-        """commands: name -> shell command, run in `folder`. output: where their lines go; None: standard output."""
+        """commands: name -> shell command, run in `folder`. output: where their lines go; None: standard output.
+
+        The colours of the names reach a terminal; what the processes say is made visible.
+        """
         self._clock = clock
         self.hurried = False
         self._lines: Queue[Message] = Queue()
-        self._printer = Printer(output or sys.stdout)
+        self._printer = Printer(_raw(output or sys.stdout))
         self._printer.width = max(map(len, [*commands, "fedyard"]))
         colours: Iterator[str] = get_colours()
         self._yard = yard = _Yard(folder, environment, self._lines, clock)
@@ -123,8 +127,10 @@ class _Yard:
     clock: Clock
 
     def line(self, text: bytes | str, name: str, colour: str | None) -> Message:
-        """A line for the printer, with the time of day."""
-        return Message("line", text, datetime.fromtimestamp(self.clock.now() / SECOND, UTC).astimezone(), name, colour)
+        """A line for the printer, with the time of day; nothing in it steers a terminal."""
+        said = text.decode(errors="replace") if isinstance(text, bytes) else text
+        plain = "\n".join(shown(line, LINE_AT_MOST, lines=True) for line in said.splitlines())
+        return Message("line", plain, datetime.fromtimestamp(self.clock.now() / SECOND, UTC).astimezone(), name, colour)
 
 
 class _Member:
@@ -200,6 +206,11 @@ class _Member:
         with process.stdout:
             for line in process.stdout:
                 self._yard.lines.put(self._yard.line(line, self.name, self._colour))
+
+
+def _raw(stream: TextIO) -> TextIO:
+    """Below `plain_output`, which would show the printer's colours as text."""
+    return stream.raw if isinstance(stream, Plain) else stream
 
 
 def _is_simple(command: str) -> bool:

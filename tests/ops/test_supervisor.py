@@ -7,12 +7,15 @@ import queue
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import psutil
 import pytest
 
 from config.clock import SystemClock
+from controller.shown import plain_output
 from ops.supervisor import LONGEST_PAUSE_S, Supervisor, _Member, _Yard, read_procfile
 from tests.hub import TestClock
 from tests.ops.program import ROOT, environment, gone
@@ -43,6 +46,28 @@ def test_a_killed_process_is_started_again_and_the_other_goes_on(two: Supervisor
     while two.pids().get("decider", before["decider"]) == before["decider"]:
         two.turn(0.1)
     assert two.pids()["web"] == before["web"]
+
+
+class Terminal(StringIO):
+    """What a terminal is sent."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_the_colours_of_the_names_and_nothing_else_that_steers_it(folder: Path) -> None:
+    """Also below the command line's own guard of standard output."""
+    terminal = Terminal()
+    says = f"exec {sys.executable} -c \"print('red', chr(27) + '[31m', flush=True)\""
+    with redirect_stdout(terminal), plain_output():
+        one = supervise(folder, web=says)
+        one.start()
+        while "red" not in terminal.getvalue():
+            one.turn(0.1)
+        one.stop()
+    line = next(line for line in terminal.getvalue().splitlines() if "red" in line)
+    assert line.startswith("\x1b[0m\x1b[")
+    assert line.endswith("| \x1b[0mred \\x1b[31m")
 
 
 def test_what_they_say_is_printed_and_a_stop_ends_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
