@@ -378,15 +378,20 @@ def _verify_events(chosen: argparse.Namespace) -> int:
     broken = 0
     database = _database(chosen)
     noted: Iterator[str] = iter(())
+    ends = "an end that was cut off shows only against heads that were kept (--against FILE)"
     if chosen.against is not None:
-        from ops.heads import against  # noqa: PLC0415 - the web, whose key it is, is heavy
+        from ops.heads import against, count_heads  # noqa: PLC0415 - the web, whose key it is, is heavy
 
+        ends = f"all pass through the {count_heads(chosen.against)} heads in {chosen.against}"
         noted = against(database, _settings(chosen), chosen.against)
     for fault in chain(verify(database), noted):
         print(fault)
         broken += 1
-    print(f"{broken} faults" if broken else "every stream is whole: nothing was changed, removed or put in between")
-    return 1 if broken else 0
+    if broken:
+        print(f"{broken} fault{'s' * (broken > 1)}")
+        return 1
+    print(f"every stream is whole: nothing was changed, removed or put in between; {ends}")
+    return 0
 
 
 def _show_head_key(chosen: argparse.Namespace) -> int:

@@ -113,7 +113,7 @@ def _check(chosen: argparse.Namespace, environment: Mapping[str, str]) -> int:
         print(fault)
         faults += 1
     if faults:
-        print(f"{faults} faults: make another backup")
+        print(f"{faults} fault{'s' * (faults > 1)}: make another backup")
         return 1
     print("the backup is good: its files are whole, its records readable, every chain ends at its head")
     if hub is None and not found.copied:

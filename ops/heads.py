@@ -8,13 +8,13 @@ from pathlib import Path
 from mnemonic import Mnemonic
 
 from config.settings import Settings
-from ops.backups.content import ChainHead, read_lines
+from ops.backups.content import BackupError, ChainHead, read_lines
 from storage.audit import verify_against
 from storage.database import Database
 from storage.history import read_history
 from web.heads import fingerprint, holds, public_key_in, statement
 
-__all__ = ["against", "public_key_in", "shown_key"]
+__all__ = ["against", "count_heads", "public_key_in", "shown_key"]
 
 
 class NotedHead(ChainHead, frozen=True, kw_only=True):
@@ -32,6 +32,17 @@ class NotedHead(ChainHead, frozen=True, kw_only=True):
         except ValueError:
             return False
         return holds(self.key, said, self.signature)
+
+
+def count_heads(file: Path) -> int:
+    """How many heads a file has. Raises `BackupError` for a file that is none, or has none: it would prove nothing."""
+    count = sum(1 for _ in read_lines(file, NotedHead))
+    if not count:
+        raise BackupError(
+            f"{file} holds no heads, so it proves nothing: take a backup's heads.jsonl, or what a site wrote with "
+            "fedyard-site heads --to FILE"
+        )
+    return count
 
 
 def against(database: Database, settings: Settings, file: Path) -> Iterator[str]:

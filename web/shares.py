@@ -8,6 +8,7 @@ docs/adr/0015-shares.md says why.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,10 @@ from typing import Literal
 from broker.protocol.commands import Subject
 from broker.protocol.ids import Id
 from config.clock import Clock, jitter, wait_for
+from config.logs import unit
 from web.errors import Refused, busy
+
+log = logging.getLogger(__name__)
 
 Limit = Literal["reads", "writes", "writes_under_way", "bodies", "transfers", "polls"]
 
@@ -33,6 +37,10 @@ HELD_S = 1.0
 """How much later an impatient caller's refusal is answered."""
 AGAIN_S = 1.0
 """When a place may be free again."""
+NAMED_EVERY_S = 60.0
+"""A caller who is refused for a share stands in the log once in so long."""
+MOST_NAMED = 100
+"""Callers that are named in that time."""
 _NO_END = 1_000_000
 
 
@@ -203,6 +211,39 @@ class Tarpit:
         self._over.set()
 
 
+class Refusals:
+    """Names in the log who is refused for a share: the figures of /metrics name nobody, and an operator asks who it is.
+
+    Each caller once a minute, with how many calls of it were refused in the minute before.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._monotonic = clock.monotonic
+        self._lock = threading.Lock()
+        self._begun = clock.monotonic()
+        self._counts: dict[Id, int] = {}
+        self._before: dict[Id, int] = {}
+
+    def note(self, by: Subject, detail: str) -> None:
+        """One of that caller's calls was refused. detail: what it was told."""
+        now = self._monotonic()
+        with self._lock:
+            if (past := now - self._begun) >= NAMED_EVERY_S:
+                self._before = self._counts if past < 2 * NAMED_EVERY_S else {}
+                self._counts, self._begun = {}, now
+            if by.id in self._counts:
+                self._counts[by.id] += 1
+                return
+            if len(self._counts) >= MOST_NAMED:
+                return
+            self._counts[by.id] = 1
+            before = self._before.get(by.id, 0)
+        log.warning(
+            "a caller is beyond its share",
+            extra=unit(kind=by.kind, caller=by.id, organisation=by.organisation_id, refused_before=before, told=detail),
+        )
+
+
 def is_kept_for(by: Subject) -> bool:
     """People, and who enrols, find a place when sites have taken all of theirs."""
     return by.kind != "site"
@@ -217,6 +258,7 @@ class Shares:
         """writes_each: of one subject under way at once, from before a body is read until the answer is made.
         bodies: of all subjects, while they are read. tarpit: for refused calls."""
         self.tarpit = tarpit
+        self.refusals = Refusals(clock)
         self.reads = Rate("reads", reads_per_s, clock)
         self.writes = Rate("writes", writes_per_s, clock)
         self.under_way = Places("writes_under_way", _NO_END, writes_each, lambda: _too_many_bodies(bodies))

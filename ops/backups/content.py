@@ -130,12 +130,15 @@ def write_lines(path: Path, values: Iterable[object]) -> int:
 
 def read_lines(path: Path, kind: type[T]) -> Iterator[T]:
     """What `write_lines` wrote. Raises `BackupError`."""
+    number = 0
     try:
         with path.open("rb") as file:
-            for line in file:
+            for number, line in enumerate(file, 1):  # noqa: B007 - where it went wrong
                 yield msgspec.json.decode(line, type=kind)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise BackupError(f"{path} cannot be read as a part of a backup ({_said(error)})") from None
+    except OSError as error:
+        raise BackupError(f"{path} cannot be read ({_said(error)})") from None
+    except msgspec.MsgspecError as error:
+        raise BackupError(f"{path}, line {number} is not what should stand there ({_said(error)})") from None
 
 
 def about(folder: Path) -> About:

@@ -131,6 +131,12 @@ def test_events_verify_finds_a_cut_tail_by_the_signed_heads_that_a_site_has_kept
         return done.returncode, done.stdout.splitlines()[:-1]
 
     assert verified(*heads) == (0, [])
+    done = fedyard("events", "verify", "--against", kept, "--data", folder, **variables)
+    assert f"all pass through the 2 heads in {kept}" in done.stdout
+    kept.write_bytes(b"")
+    assert_told(fedyard("events", "verify", "--against", kept, "--data", folder, **variables), "proves nothing")
+    kept.write_bytes(b'{"no": "head"}\n')
+    assert_told(fedyard("events", "verify", "--against", kept, "--data", folder, **variables), "line 1")
     (head,) = (one for one in heads if one.stream_id == project)
     code, faults = verified(msgspec.structs.replace(head, seq=head.seq + 5))
     assert (code, "was altered" in faults[0], len(faults)) == (1, True, 1)

@@ -21,7 +21,17 @@ from tests.web.test_refusals import slug
 from web.app import web_of
 from web.errors import Refused, busy
 from web.parsing import THROWN_AWAY_BYTES
-from web.shares import MOST_REMEMBERED, ROWS_PER_WRITE, Places, Rate, Tarpit, weight
+from web.shares import (
+    MOST_NAMED,
+    MOST_REMEMBERED,
+    NAMED_EVERY_S,
+    ROWS_PER_WRITE,
+    Places,
+    Rate,
+    Refusals,
+    Tarpit,
+    weight,
+)
 from web.waiting import Guest, Waiting
 
 NAMESPACE = "00000000-0000-4000-8000-000000000000"
@@ -266,6 +276,36 @@ class TestTarpit:
         assert list(tarpit._early_until) == [OSLO.id]
 
 
+class TestRefusals:
+    def test_a_caller_is_named_once_a_minute_with_what_was_refused_before(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        clock = TestClock()
+        refusals = Refusals(clock)
+        for _ in range(3):
+            refusals.note(OSLO, "more than 10 writes")
+        refusals.note(ADA, "more than 10 writes")
+        assert named(caplog) == [(OSLO.id, 0), (ADA.id, 0)]
+        clock.sleep(NAMED_EVERY_S)
+        refusals.note(OSLO, "more than 10 writes")
+        assert named(caplog)[2:] == [(OSLO.id, 3)]
+        clock.sleep(3 * NAMED_EVERY_S)
+        refusals.note(OSLO, "more than 10 writes")
+        assert named(caplog)[3:] == [(OSLO.id, 0)], "what was long ago is not of the minute before"
+
+    def test_the_log_has_an_end(self, caplog: pytest.LogCaptureFixture) -> None:
+        refusals = Refusals(TestClock())
+        for number in range(MOST_NAMED + 10):
+            refusals.note(subject(f"site {number}"), "more than 10 writes")
+        assert len(named(caplog)) == MOST_NAMED
+
+
+def named(caplog: pytest.LogCaptureFixture) -> list[tuple[str, int]]:
+    """Callers in the log, each with its refusals of the minute before."""
+    units = [record.__dict__["unit"] for record in caplog.records if record.msg == "a caller is beyond its share"]
+    return [(unit["caller"], unit["refused_before"]) for unit in units]
+
+
 def released(places: int, clock: TestClock | None = None) -> Tarpit:
     """One that holds nobody for long, and counts."""
     tarpit = Tarpit(places, clock or TestClock())
@@ -274,7 +314,9 @@ def released(places: int, clock: TestClock | None = None) -> Tarpit:
 
 
 class TestOverHttp:
-    def test_beyond_the_rate_a_write_is_429_and_done_later(self, make_net: Callable[..., Network]) -> None:
+    def test_beyond_the_rate_a_write_is_429_and_done_later(
+        self, make_net: Callable[..., Network], caplog: pytest.LogCaptureFixture
+    ) -> None:
         net = make_net(writes_per_s=1.0)
         site = net.site("oslo")
         answers = [site.call("POST", "/v1/tokens", {"label": "x", "sha256": f"{n:064d}"}) for n in range(12)]
@@ -287,6 +329,7 @@ class TestOverHttp:
         text = net.stranger(None).get("/metrics").get_data(as_text=True)
         assert 'fedyard_over_share_total{limit="writes"} 2.0' in text
         assert "fedyard_refusals_held_total 1.0" in text
+        assert named(caplog) == [(site.id, 0)]
 
     def test_each_message_counts(self, make_net: Callable[..., Network]) -> None:
         net = make_net(writes_per_s=5.0)
