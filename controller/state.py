@@ -867,7 +867,8 @@ class State:
     def forget_run(self, run_id: str) -> None:
         """A finished run: what its entries, updates, models and reports held goes; the entries' numbers stay.
 
-        So does what its models were made of. That it ended is remembered if this site had a part in it: the hub may
+        So do the digests of its tasks, since a hub that says that it ended may show it anew with others, and what its
+        models were made of. That it ended is remembered if this site had a part in it: the hub may
         invent runs and their ends, and no number of them takes the place of a run that this site sealed a model in.
         """
         with self._lock, _Transaction(self._db):
@@ -878,7 +879,7 @@ class State:
                 (run_id,),
             ).fetchone()[0]
             self._db.execute("DELETE FROM bodies WHERE run_id = ? AND kind IN ('update', 'model')", (run_id,))
-            for table in ("reports", "results", "outgoing", "run_tasks", "sealed_out"):
+            for table in ("reports", "results", "outgoing", "sealed_out"):
                 self._db.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608 - our own names
             self._db.execute("DELETE FROM seats WHERE run_id = ?", (run_id,))
             self._db.execute("UPDATE entries SET done = 1 WHERE run_id = ?", (run_id,))
@@ -890,6 +891,10 @@ class State:
                     " AND run_id NOT IN (SELECT run_id FROM models_made)",
                     (KEEP_ENDED_RUNS,),
                 )
+            self._db.execute("UPDATE run_tasks SET task_json = x'', seats_json = '[]' WHERE run_id = ?", (run_id,))
+            self._db.execute(
+                "DELETE FROM run_tasks WHERE task_json = x'' AND run_id NOT IN (SELECT run_id FROM ended_runs)"
+            )
 
     # what the hub is held to
 
