@@ -57,11 +57,11 @@ KEY_WITHIN_S = 10.0
 """How long work waits for the first key to be published, so that what comes of it can be sealed to this site."""
 FAULT_PAUSE_S = 2.0
 FAULT_PAUSE_AT_MOST_S = 60.0
+"""Before a thread that met with what nobody expected (a full disk, a fault of ours) goes on; doubled each time."""
 RECOVERY_PAUSE_AT_MOST_S = 300.0
 """Before the history is believed to have gone back once more: doubled each time, as long as they follow so fast."""
 RECOVERED_FOR_S = 3600.0
 """After so long without a recovery the next one is believed at once."""
-"""Before a thread that met with what nobody expected (a full disk, a fault of ours) goes on; doubled each time."""
 JOIN_FIRST_S = 1.0
 JOIN_AT_MOST_S = 30.0
 

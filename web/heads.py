@@ -23,6 +23,7 @@ from flask import Response
 
 from broker.protocol.commands import Micros
 from config.clock import Clock
+from config.durable import to_disk
 from config.settings import SettingsError
 from storage.views import heads as views
 from storage.views.resources import Heads, SignedHead
@@ -146,11 +147,7 @@ def _make(path: Path) -> None:
             os.link(growing, path)
     finally:
         growing.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    to_disk(path.parent)
 
 
 def _read(path: Path) -> Ed25519PrivateKey:
