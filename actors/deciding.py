@@ -218,8 +218,9 @@ class Decider:
         started = self._clock.monotonic()
         now = self._clock.now()
         with self._store.database.connection():
-            if self._store.database.first_seen():
-                settle_history(self._store, now)
+            with self._store.database.first_seen() as first:
+                if first:
+                    settle_history(self._store, now)
             batch = decide_batch(self._store, commands, now, self._rules, last_try)
         self._publish(batch.follow_ups)
         spent_ms = round((self._clock.monotonic() - started) * 1000, 2)

@@ -140,14 +140,16 @@ class Database:
             known.add(name)
         return f"EXECUTE {name} ({', '.join(f'%s::{each}' for each in types)})"
 
-    def first_seen(self) -> bool:
-        """True once for each connection of PostgreSQL, of this thread's: it may lead to another server than before."""
-        if not self.postgres:
-            return False
-        connection = self.peewee.connection()
-        first = connection not in self._seen
-        self._seen.add(connection)
-        return first
+    @contextmanager
+    def first_seen(self) -> Iterator[bool]:
+        """True for a connection of PostgreSQL, this thread's, for which no such block has ended well.
+
+        It may lead to another server than the ones before.
+        """
+        connection = self.peewee.connection() if self.postgres else None
+        yield connection is not None and connection not in self._seen
+        if connection is not None:
+            self._seen.add(connection)
 
     def many(self, ids: Iterable[object]) -> object:
         """The parameter for `{any}`: sorted, without repeats."""

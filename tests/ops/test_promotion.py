@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from actors.deciding import Decider, settle_history
@@ -98,6 +99,15 @@ def test_a_decider_looks_where_it_is_before_it_decides_on_a_new_connection(failo
     decider.decide([first], frozenset())
     before = failover.happens()
     failover.other.close()
+    with failover.other.connection():  # what cannot be read is no leave to go on
+        known = failover.other.one("SELECT fingerprint FROM history")
+        failover.other.execute("UPDATE history SET fingerprint = '{'")
+    for number in range(2):
+        early = envelope_of(c.CreateOrganisation(name=f"{number}"), id=draw_id(), by=THE_HUB, at=CLOCK.now())
+        with pytest.raises(msgspec.DecodeError):
+            decider.decide([early], frozenset())
+    with failover.other.connection():
+        failover.other.execute("UPDATE history SET fingerprint = %s", known)
     second = envelope_of(c.CreateOrganisation(name="after"), id=draw_id(), by=THE_HUB, at=CLOCK.now())
     decider.decide([second], frozenset())
     with failover.other.connection():
