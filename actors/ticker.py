@@ -58,7 +58,7 @@ class Ticker:
         self._may_lead = may_lead
         self._keep_artifacts = int(keep_artifacts_s * SECOND)
         self._led_since: Micros | None = None
-        self._last_span = -1
+        self._retained_in = -1
 
     def tick(self) -> int:
         """Look once and send what is due; how many commands. Raises nothing: the next tick looks again."""
@@ -78,6 +78,7 @@ class Ticker:
             if envelopes:
                 self._publisher.send(envelopes)
                 _log.info("ticked", extra=unit(count=len(envelopes)))
+            self._retained_in = self._span_of_retention(now)
             return len(envelopes)
         except (BrokerUnavailable, DatabaseUnavailable) as error:
             _log.warning("time waits", extra=unit(error=str(error)))
@@ -147,13 +148,16 @@ class Ticker:
 
     def _retention(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:
         """Once for each span of time."""
-        span = now // (RETENTION_EVERY_S * SECOND)
-        if span == self._last_span:
+        span = self._span_of_retention(now)
+        if span == self._retained_in:
             return []
-        self._last_span = span
         ids = self._due.expired_artifacts(now, now - self._keep_artifacts)
         found: list[tuple[AnyCommand, tuple[str | int, ...]]] = [(c.ForgetHistory(), (span,))]
         for start in range(0, len(ids), _ARTIFACTS_AT_ONCE):
             part = ids[start : start + _ARTIFACTS_AT_ONCE]
             found.append((c.ExpireArtifacts(artifact_ids=part), tuple(part)))
         return found
+
+    @staticmethod
+    def _span_of_retention(now: Micros) -> int:
+        return now // (RETENTION_EVERY_S * SECOND)

@@ -253,6 +253,18 @@ def test_retention_comes_once_in_a_while(hub: Hub) -> None:
     assert decided(hub, publisher.take()) == ["forget_history"]
 
 
+def test_retention_that_could_not_be_sent_comes_with_the_next_tick(hub: Hub) -> None:
+    publisher = Kept()
+    ticker = ticker_of(hub, publisher)
+    hub.clock.micros += 601 * SECOND
+    publisher.down = True
+    assert ticker.tick() == 0
+    publisher.down = False
+    hub.clock.micros += SECOND
+    ticker.tick()
+    assert decided(hub, publisher.take()) == ["forget_history"]
+
+
 def test_artifacts_past_their_time_are_found_with_retention_and_again_while_they_are_left_alone(hub: Hub) -> None:
     sites = hub.sites(2)
     digest = sha256_hex(b"")
