@@ -216,6 +216,7 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
                 ("DELETE FROM commands WHERE decided_at < %s", [commands_before]),
                 ("DELETE FROM inbox WHERE state <> 'queued' AND state_at < %s", [inbox_before]),
                 (_FORGET_MESSAGES, [inbox_before]),
+                (_FORGET_TOLD, [inbox_before]),
                 *forget_logs,
             ]
 
@@ -287,6 +288,10 @@ _FORGET_MESSAGES = (
     "DELETE FROM messages WHERE sent_at < %s"
     " AND NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.message_id = messages.id)"
     " AND NOT EXISTS (SELECT 1 FROM rounds WHERE rounds.model_message_id = messages.id)"
+)
+_FORGET_TOLD = (
+    "DELETE FROM told WHERE at < %s AND NOT EXISTS"
+    " (SELECT 1 FROM inbox WHERE inbox.site_id = told.site_id AND inbox.seq = told.seq AND inbox.state = 'queued')"
 )
 _FORGET_LOGS = tuple(
     f"DELETE FROM {table} WHERE run_id IN"

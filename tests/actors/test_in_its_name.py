@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from actors.decisions.decide import Rules
 from broker.protocol import commands as c
 from broker.protocol import records as r
 from broker.protocol.commands import Subject
@@ -42,6 +43,22 @@ def admin(hub: Hub) -> Subject:
 @pytest.fixture
 def colleague(hub: Hub, site: Subject) -> Subject:
     return hub.account(site.organisation_id or "", "member", "Colleague")
+
+
+def test_what_was_told_long_ago_is_forgotten_but_for_what_is_unread(hub: Hub, site: Subject, admin: Subject) -> None:
+    """Each thing that an account does to each run is a cause of its own."""
+    other = hub.site("two")
+    for one in (site, other):
+        hub.ok(c.UpdateSite(site_id=one.id, description="as the admin says"), admin)
+    hub.ok(c.AcknowledgeInbox(site_id=site.id, through=hub.inbox(site)[-1].seq), site)
+    hub.ok(c.ForgetHistory())
+    assert {row.site_id for row in hub.rows(r.Told)} == {site.id, other.id}
+    hub.clock.sleep(Rules().keep_inbox_s + 1)
+    hub.ok(c.ForgetHistory())
+    assert {row.site_id for row in hub.rows(r.Told)} == {other.id}
+    before = len(hub.inbox(other))
+    hub.ok(c.UpdateSite(site_id=other.id, description="and says again"), admin)
+    assert len(hub.inbox(other)) == before
 
 
 def test_a_token_that_an_admin_issued_and_revoked(hub: Hub, site: Subject, admin: Subject) -> None:
