@@ -154,7 +154,8 @@ class Counts(Collector):
         """Of this process, by limit, never by caller."""
         about = "Calls refused with 429: their caller's rate or share was taken"
         refused = CounterMetricFamily("fedyard_over_share", about, labels=["limit"])
-        for limit, count in {**self._shares.refused(), "transfers": self._transfers.refused}.items():
+        others = {"transfers": self._transfers.refused, "polls": self._waiting.over_share}
+        for limit, count in {**self._shares.refused(), **others}.items():
             refused.add_metric([limit], count)
         about = "Polls that ended before their time, by cause"
         ended = CounterMetricFamily("fedyard_polls_ended", about, labels=["cause"])

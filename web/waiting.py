@@ -94,6 +94,8 @@ class Waiting:
         self._of: dict[Id, dict[Place, None]] = {}
         self.open = 0
         self.refused = 0
+        self.over_share = 0
+        """Polls refused with 429."""
         self.ended_early = 0
         """Polls that ended because their caller began more than its share."""
         self.gone = 0
@@ -118,10 +120,11 @@ class Waiting:
                 )
             if full:
                 oldest = next((one for one in mine if not one.let_go), None)
-                self.ended_early += 1
                 if oldest is None or len(mine) >= ENDING * self._each:  # as many have been told to end and have not yet
+                    self.over_share += 1
                     detail = f"more than {self._each} polls of yours are open; wait for one to end"
                     raise Policy("polls", self._each).refusal(detail, AGAIN_S)
+                self.ended_early += 1
             self.open += 1
             self._places[key].add(place)
             if by is not None:

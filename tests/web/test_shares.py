@@ -192,6 +192,7 @@ class TestPolls:
             with pytest.raises(Refused) as caught, waiting.place(("inbox", OSLO.id), Guest(OSLO)):
                 pass
             assert caught.value.problem.status == 429
+        assert (waiting.ended_early, waiting.over_share) == (1, 1)
 
     def test_polls_that_do_not_end_are_no_more_than_another_share(self) -> None:
         """Streams that nobody reads, or polls in the tarpit: each has a place, and a thread, of everybody."""
