@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 from broker.protocol.chunks import chunks_of
@@ -54,7 +55,8 @@ def restore_files(folder: Path, files: Files, stamp: str, history_id: str, now: 
     """
     if about(folder).form != "sqlite":
         raise BackupError(f"{folder} holds records of PostgreSQL: name the database with FEDYARD_DATABASE_URL")
-    marker, aside = files.data / RESTORING, files.data / f"before-restore-{stamp}"
+    marker = files.data / RESTORING
+    aside = files.data / _free(f"before-restore-{stamp}", {path.name for path in files.data.glob("before-restore-*")})
     there = [path for path in _family(files) if path.exists()]
     if there and not (replace or marker.exists()):
         raise BackupError(f"{there[0]} is there already: with --replace it is put aside")
@@ -67,7 +69,7 @@ def restore_files(folder: Path, files: Files, stamp: str, history_id: str, now: 
         marker.write_text(f"{folder.resolve()}\n")
         to_disk(files.data)
         if there:
-            aside.mkdir(mode=0o700, exist_ok=True)
+            aside.mkdir(mode=0o700)
             for path in there:
                 path.rename(aside / path.name)
             to_disk(aside)
@@ -81,6 +83,12 @@ def restore_files(folder: Path, files: Files, stamp: str, history_id: str, now: 
     except sqlite3.Error as error:
         raise BackupError(f"the records in {folder} cannot be used ({error})") from None
     return str(aside) if there else None
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name, or with a number where a restore of the same second has it: nothing put aside is written over."""
+    names = chain([name], (f"{name}_{number}" for number in count(2)))
+    return next(one for one in names if one not in taken)
 
 
 def _family(files: Files) -> Iterator[Path]:
@@ -114,11 +122,12 @@ def restore_database(folder: Path, url: str, stamp: str, history_id: str, now: i
         with database.connection():
             _refuse_while_used(database)
             there = database.one("SELECT to_regclass('public.streams') IS NOT NULL") == (True,)
+            schemas = {str(row[0]) for row in database.all("SELECT nspname FROM pg_namespace")}
     finally:
         database.close()
     if there and not replace:
         raise BackupError("the database holds a hub's records already: with --replace they are put aside")
-    aside = f"before_restore_{stamp.lower()}" if there else None
+    aside = _free(f"before_restore_{stamp.lower()}", schemas) if there else None
     before = f'ALTER SCHEMA public RENAME TO "{aside}";\nCREATE SCHEMA public;\n' if aside else EMPTY_SCHEMA
     PostgresTools(url).restore(
         folder / RECORDS["postgresql"], before=before, after=new_history(about(folder), history_id, now)
@@ -146,7 +155,7 @@ def restore_chunks(folder: Path, blobs: Blobs) -> int:
 
     Raises `BackupError`, `StorageUnavailable`, `StorageFull`.
     """
-    count = 0
+    restored = 0
     for kept in read_lines(folder / MANIFEST, Kept):
         there = blobs.have(kept.id)
         for chunk in chunks_of(kept.size_bytes, bytes.fromhex(kept.chunk_digests)) if kept.chunk_digests else ():
@@ -155,5 +164,5 @@ def restore_chunks(folder: Path, blobs: Blobs) -> int:
                 continue
             with path.open("rb") as content:
                 blobs.put(kept.id, chunk, content, start=0, length=chunk.size_bytes)
-            count += 1
-    return count
+            restored += 1
+    return restored

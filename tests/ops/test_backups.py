@@ -25,6 +25,7 @@ from broker.protocol.commands import ChangeHistory, Subject
 from config.clock import draw_id
 from ops.backups.content import About, Form, about
 from ops.backups.history import REASON, history_of, new_history
+from ops.backups.restoring import Files, restore_database, restore_files
 from ops.place import PASSED_THROUGH, RESTORING, Whereabouts, only_hub_in, remember
 from ops.servers.postgres import PrivatePostgres
 from storage.blobs_folder import FolderBlobs
@@ -94,6 +95,29 @@ def test_what_was_there_comes_back_and_what_came_later_is_put_aside(place: Place
     again = place.fedyard("restore", kept, "--replace")
     assert (again.returncode, place.names()) == (0, {"oslo"}), again.stderr
     place.close()
+
+
+def test_two_restores_of_the_same_second_both_keep_what_they_put_aside(place: Place) -> None:
+    kept = place.backup()
+    places = []
+    for name in ("oslo", "bergen"):
+        place.hub.site(name)
+        place.close()
+        if url := place.variables.get("FEDYARD_BROKER_URL"):
+            files = Files(place.data, place.data / "store.sqlite", Path(url.removeprefix("embedded://")))
+            aside = restore_files(kept, files, "20261128T010203Z", draw_id(), 77, replace=True)
+            with closing(sqlite3.connect(f"{aside}/store.sqlite")) as store:
+                names = store.execute("SELECT name FROM sites").fetchall()
+        else:
+            database_url = place.variables["FEDYARD_DATABASE_URL"]
+            aside = restore_database(kept, database_url, "20261128T010203Z", draw_id(), 77, replace=True)
+            with place.hub.database.connection():
+                names = place.hub.database.all(f'SELECT name FROM "{str(aside).split()[2]}".sites')
+            place.close()
+        places.append((aside, [str(row[0]) for row in names]))
+    (first, in_first), (second, in_second) = places
+    assert (in_first, in_second) == (["oslo"], ["bergen"])
+    assert first != second
 
 
 def test_a_backup_is_its_owners_alone_and_says_what_it_is(place: Place) -> None:
