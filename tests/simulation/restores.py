@@ -39,6 +39,11 @@ class Restores:
         self.done = 0
         self.kept_at = 0
 
+    @property
+    def ahead(self) -> bool:
+        """A copy is kept: what is done now will be forgotten."""
+        return self._snapshot is not None
+
     def turn(self) -> None:
         """Between two turns of processes: keep a copy, or put it back, if it is time."""
         world = self._world

@@ -307,7 +307,7 @@ class Site(Recovering):
             self._change_keys()
         elif roll < 0.14:
             self._delete_artifact()
-        elif roll < 0.17:
+        elif roll < (0.35 if self.world.restores.on else 0.17):
             self._meddle()
         elif self.boss and self.disk.project is None:
             if not any(out.what == "project" for out in self.disk.outgoing):
@@ -317,7 +317,12 @@ class Site(Recovering):
                     "sealed": chance.choice(("optional", "required")),
                     "tasks": self.world.tasks(self.name),
                 }
-                self.send("project", "POST", "/v1/projects", {**body, "max_live_runs": chance.choice((1, 1, 2, 3))})
+                self.send(
+                    "project",
+                    "POST",
+                    "/v1/projects",
+                    {**body, "max_live_runs": 8 if self.world.double_clicks else chance.choice((1, 1, 2, 3))},
+                )
         elif self.boss and chance.random() < 0.7:
             self._rule()
         elif chance.random() < 0.25:
@@ -330,16 +335,19 @@ class Site(Recovering):
                 self._write(project)
 
     def _meddle(self) -> None:
-        """The network's operator does something in the name of some site."""
+        """The network's operator does something in the name of some site.
+
+        What is revoked after a copy was kept is what the ledger is for: of that there shall be much.
+        """
         chance = self.world.chance
         site = chance.choice(sorted(one.id for one in self.world.checker.every(r.Site)))
         spare = sorted(one.id for one in self.world.checker.every(r.Token) if one.label == "spare")
         roll = chance.random()
-        if roll < 0.4 or not spare:
+        if roll < (0.1 if self.world.restores.ahead else 0.4) or not spare:
             secret = sha256_hex(self.draw_key().encode())
             body = {"owner_kind": "site", "owner_id": site, "sha256": secret, "label": "spare", "scopes": ["read"]}
             self.send("meddle", "POST", "/v1/tokens", body)
-        elif roll < 0.6:
+        elif roll < (0.8 if self.world.restores.ahead else 0.6):
             self.send("meddle", "DELETE", f"/v1/tokens/{chance.choice(spare)}", None)
         elif roll < 0.8:
             self.send("meddle", "PATCH", f"/v1/sites/{site}", {"description": f"as {self.name} says"})
@@ -380,17 +388,20 @@ class Site(Recovering):
         under_way = sum(run not in self.disk.ended for run in mine)
         if under_way > (1 if self.world.gentle else 3) and chance.random() < 0.9:
             return
-        if roll < 0.5 or not mine or (roll < 0.8 and not self.world.whim(1.0)):
+        if roll < 0.5 or not mine or (roll < 0.8 and not (self.world.double_clicks or self.world.whim(1.0))):
             body = {"queue": chance.random() < 0.7, **finish}
             self.send("start", "POST", f"/v1/projects/{self.disk.project}/runs", body)
         elif roll < 0.65:
             self.send("stop", "POST", f"/v1/runs/{mine[-1]}/stop", {"reason": "enough"})
         elif roll < 0.8:
-            for _ in range(chance.randint(1, 2)):
+            run_id = ""
+            often = self.world.double_clicks
+            for turn in range(4 if often else chance.randint(1, 2)):
+                run_id = run_id if often and turn else chance.choice(mine[-2:])
                 body = {"start_from": chance.choice(("reached", "start")), **finish}
                 if chance.random() < 0.4:  # perhaps of another task, or not there yet
                     body["model_version"] = chance.randint(1, 4)
-                self.send("restart", "POST", f"/v1/runs/{chance.choice(mine[-2:])}/restart", body)
+                self.send("restart", "POST", f"/v1/runs/{run_id}/restart", body)
         elif roll < 0.85:
             site = chance.choice(sorted(one.id for one in self.world.checker.every(r.Site)))
             member = f"/v1/projects/{self.disk.project}/members/{site}"

@@ -177,6 +177,8 @@ class World:
             for name, most in MOST.items()
         }
         self.restores = Restores(self)
+        self.double_clicks = random.Random(f"double clicks in {seed}").random() < 0.1
+        """Whether people of coordinators ask for the same restart over and over. Drawn by a chance of its own."""
         if self.rates["bad place"]:
             self.rates["bad place"] = self.chance.uniform(0.3, 0.9)
         self.deadly = 2 if self.gentle else DEADLY

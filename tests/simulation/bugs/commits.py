@@ -116,12 +116,12 @@ def drawn_ids_of_commands(_: World) -> list[Swap]:
     return [(web.writing, "derive", _drawn)]
 
 
-@bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=73)
+@bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=26)
 def drawn_ids_of_attempts(_: World) -> list[Swap]:
     return [(actors.decisions.runs, "next_attempt", _drawn), (actors.decisions.needs, "next_attempt", _drawn)]
 
 
-@bug("a message is acknowledged before its command is decided")
+@bug("a message is acknowledged before its command is decided", shown_by=40)
 def acknowledged_before_effect(_: World) -> list[Swap]:
     decide = DecidingThread._decide
 
@@ -133,7 +133,7 @@ def acknowledged_before_effect(_: World) -> list[Swap]:
     return [(DecidingThread, "_decide", hasty)]
 
 
-@bug("a retry that could not be published is acknowledged all the same", shown_by=10)
+@bug("a retry that could not be published is acknowledged all the same", shown_by=20)
 def failed_retry_acknowledged(_: World) -> list[Swap]:
     return [(Delivery, "to_return", property(lambda _: False, lambda *_: None))]
 
@@ -149,7 +149,7 @@ def published_before_commit(world: World) -> list[Swap]:
     return [(Transaction, "write", write)]
 
 
-@bug("the relay never sweeps", shown_by=2)
+@bug("the relay never sweeps", shown_by=45)
 def relay_never_sweeps(_: World) -> list[Swap]:
     return [(Relay, "sweep", lambda _: 0)]
 
@@ -166,7 +166,7 @@ def outbox_forgotten_first(_: World) -> list[Swap]:
     return [(Decider, "_publish", hasty)]
 
 
-@bug("the relay forgets rows before it publishes them", shown_by=2)
+@bug("the relay forgets rows before it publishes them", shown_by=15)
 def relay_forgets_first(_: World) -> list[Swap]:
     outbox = Store.outbox
 

@@ -43,7 +43,7 @@ def acknowledgements_go_back(_: World) -> list[Swap]:
     return [(actors.decisions.messages, "acknowledge_inbox", lowered)]
 
 
-@bug("the web trusts for ever what it remembers of inboxes", shown_by=67)
+@bug("the web trusts for ever what it remembers of inboxes", shown_by=37)
 def memory_never_fades(_: World) -> list[Swap]:
     return [(web.waiting, "TRUST_S", 1e9)]
 
@@ -76,7 +76,7 @@ def token_in_silence(_: World) -> list[Swap]:
     return [(Draft, "notify", without)]
 
 
-@bug("what a coordinator did with a site's membership stands in the project's stream alone", shown_by=9)
+@bug("what a coordinator did with a site's membership stands in the project's stream alone", shown_by=14)
 def membership_off_the_record(_: World) -> list[Swap]:
     return [(actors.decisions.projects, "by_another", lambda _draft, _site: False)]
 
@@ -117,6 +117,6 @@ def number_given_twice(_: World) -> list[Swap]:
     ]
 
 
-@bug("the ledger of revocations is written and never read", shown_by=142)
+@bug("the ledger of revocations is written and never read", shown_by=10)
 def revocations_forgotten(_: World) -> list[Swap]:
     return [(Ledger, "_read_back", lambda _: 0)]

@@ -22,12 +22,12 @@ def rate_unbounded(_: World) -> list[Swap]:
     return [(web.shares.Rate, "take", lambda *_: None)]
 
 
-@bug("a site may declare as many artifacts as it likes and store none", shown_by=47)
+@bug("a site may declare as many artifacts as it likes and store none", shown_by=3)
 def unfinished_unbounded(_: World) -> list[Swap]:
     return [(actors.decisions.room, "_check_unfinished", lambda *_: None)]
 
 
-@bug("a sender may leave as many messages unread in one inbox as it likes", shown_by=9)
+@bug("a sender may leave as many messages unread in one inbox as it likes", shown_by=4)
 def backlog_unbounded(_: World) -> list[Swap]:
     return [(actors.decisions.messages, "add_to_backlog", lambda *_: None)]
 

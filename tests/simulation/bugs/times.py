@@ -55,7 +55,7 @@ def retention_believed(world: World) -> list[Swap]:
     return [(actors.decisions.messages, "forget_history", by_its_clock)]
 
 
-@bug("a deadline is passed without asking whether it is still the one", shown_by=26)
+@bug("a deadline is passed without asking whether it is still the one", shown_by=32)
 def stale_deadlines_passed(_: World) -> list[Swap]:
     decide = actors.decisions.seats.pass_deadline
 
