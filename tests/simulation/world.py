@@ -69,6 +69,8 @@ MOST = {
 }
 """The largest rate of each kind of fault. A seed draws which kinds are on, and a rate of its own for each (swarm
 testing): what one kind keeps from ever being reached, another seed reaches without it."""
+RARELY = {"refuse": 0.7, "unheard announcement": 0.95}
+"""In a tenth of the seeds these are the rule: what they break needs several of them in a row. Drawn apart."""
 GENTLE = 0.12
 """Of the largest rates: half of the seeds go so easily about it that most of their runs get far."""
 ASTRAY = (12.0, 300.0, 86_400.0, 691_200.0)
@@ -176,6 +178,9 @@ class World:
             name: hard * self.chance.uniform(0.1, 1.0) * most if self.chance.random() < kinds_on else 0.0
             for name, most in MOST.items()
         }
+        for fault, rate in RARELY.items():
+            if random.Random(f"{fault} in {seed}, mostly").random() < 0.1:
+                self.rates[fault] = rate
         self.restores = Restores(self)
         self.double_clicks = random.Random(f"double clicks in {seed}").random() < 0.1
         """Whether people of coordinators ask for the same restart over and over. Drawn by a chance of its own."""

@@ -50,12 +50,12 @@ _write = Transaction.write
 _UNLOCKED: list[Swap] = [(Transaction, "_begin", _begin_unlocked), (Transaction, "write", _write_at_the_end)]
 
 
-@bug("no lock: two deciders decide on what the other is changing", shown_by=28)
+@bug("no lock: two deciders decide on what the other is changing", shown_by=10)
 def no_deciding_lock(_: World) -> list[Swap]:
     return _UNLOCKED
 
 
-@bug("no lock, and an event may be overwritten", shown_by=28)
+@bug("no lock, and an event may be overwritten", shown_by=10)
 def no_deciding_lock_and_events_overwritten(_: World) -> list[Swap]:
     clash = " ON CONFLICT (stream_id, seq) DO UPDATE SET hash = EXCLUDED.hash"
     return [*_UNLOCKED, (storage.store._SQLITE, r.Event, storage.store._SQLITE[r.Event] + clash)]
@@ -121,7 +121,7 @@ def drawn_ids_of_attempts(_: World) -> list[Swap]:
     return [(actors.decisions.runs, "next_attempt", _drawn), (actors.decisions.needs, "next_attempt", _drawn)]
 
 
-@bug("a message is acknowledged before its command is decided", shown_by=40)
+@bug("a message is acknowledged before its command is decided", shown_by=2)
 def acknowledged_before_effect(_: World) -> list[Swap]:
     decide = DecidingThread._decide
 
@@ -138,7 +138,7 @@ def failed_retry_acknowledged(_: World) -> list[Swap]:
     return [(Delivery, "to_return", property(lambda _: False, lambda *_: None))]
 
 
-@bug("follow-ups are published before the commit", shown_by=47)
+@bug("follow-ups are published before the commit", shown_by=20)
 def published_before_commit(world: World) -> list[Swap]:
     def write(self: Transaction, changes: Changes) -> None:
         process = next(one for one in world.processes if one.database is self._database)
@@ -154,7 +154,7 @@ def relay_never_sweeps(_: World) -> list[Swap]:
     return [(Relay, "sweep", lambda _: 0)]
 
 
-@bug("the decider forgets its outbox rows before it publishes them", shown_by=12)
+@bug("the decider forgets its outbox rows before it publishes them", shown_by=4)
 def outbox_forgotten_first(_: World) -> list[Swap]:
     publish = Decider._publish
 
@@ -166,7 +166,7 @@ def outbox_forgotten_first(_: World) -> list[Swap]:
     return [(Decider, "_publish", hasty)]
 
 
-@bug("the relay forgets rows before it publishes them", shown_by=15)
+@bug("the relay forgets rows before it publishes them", shown_by=33)
 def relay_forgets_first(_: World) -> list[Swap]:
     outbox = Store.outbox
 

@@ -44,7 +44,7 @@ def reports_on_any_round(_: World) -> list[Swap]:
     return [(actors.decisions.seats, "_check_round", lambda *_: None)]
 
 
-@bug("the update of a dropped seat is taken: neither is the seat looked at nor does the table forbid it", shown_by=16)
+@bug("the update of a dropped seat is taken: neither is the seat looked at nor does the table forbid it", shown_by=11)
 def late_update_accepted(_: World) -> list[Swap]:
     check = actors.decisions.seats._check_round
 
@@ -68,7 +68,7 @@ def final_state_changed_by_stop(_: World) -> list[Swap]:
     return [(actors.decisions.runs, "RUN_FINAL", frozenset()), *rows]
 
 
-@bug("a restart opens the finished run again in place of a new attempt", shown_by=20)
+@bug("a restart opens the finished run again in place of a new attempt", shown_by=26)
 def final_state_reopened_by_restart(_: World) -> list[Swap]:
     decide = actors.decisions.runs.restart_run
 

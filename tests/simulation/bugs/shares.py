@@ -22,7 +22,7 @@ def rate_unbounded(_: World) -> list[Swap]:
     return [(web.shares.Rate, "take", lambda *_: None)]
 
 
-@bug("a site may declare as many artifacts as it likes and store none", shown_by=3)
+@bug("a site may declare as many artifacts as it likes and store none", shown_by=23)
 def unfinished_unbounded(_: World) -> list[Swap]:
     return [(actors.decisions.room, "_check_unfinished", lambda *_: None)]
 

@@ -22,7 +22,7 @@ def ticker_without_deadlines(_: World) -> list[Swap]:
     return [(Due, "deadlines", lambda *_: [])]
 
 
-@bug("the decision believes a ticker that says that sites are silent", shown_by=47)
+@bug("the decision believes a ticker that says that sites are silent", shown_by=2)
 def silence_believed(_: World) -> list[Swap]:
     return [(actors.decisions.sites, "seen_at", lambda *_: 0)]
 
@@ -55,7 +55,7 @@ def retention_believed(world: World) -> list[Swap]:
     return [(actors.decisions.messages, "forget_history", by_its_clock)]
 
 
-@bug("a deadline is passed without asking whether it is still the one", shown_by=32)
+@bug("a deadline is passed without asking whether it is still the one", shown_by=23)
 def stale_deadlines_passed(_: World) -> list[Swap]:
     decide = actors.decisions.seats.pass_deadline
 
