@@ -11,11 +11,7 @@ import shutil
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from broker.messages import message_of
-from broker.protocol import codec
 from broker.protocol import records as r
-from broker.protocol.commands import ChangeHistory
-from broker.protocol.ids import HUB, derive
 from config.clock import SECOND
 
 if TYPE_CHECKING:
@@ -27,7 +23,8 @@ _OF_THE_HUB = ("web", "decider", "relay", "ticker")
 
 
 class Restores:
-    """on: whether it happens in this seed. done: how often it has. kept_at: the moment that it went back to."""
+    """on: whether it happens in this seed. done: how often it has. file: the number of the store's file, as the hub
+    sees it. kept_at: the moment that it went back to."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -37,6 +34,7 @@ class Restores:
         self._next_at = world.micros + self._some(5, 25)
         self._snapshot: Any = None
         self.done = 0
+        self.file = 1
         self.kept_at = 0
 
     @property
@@ -99,21 +97,6 @@ class Restores:
             self._tell()
 
     def _tell(self) -> None:
-        """As the ticker does when it finds another database; else only the marks tell, as of a cold copy put back."""
-        world = self._world
-        with sqlite3.connect(world.path) as store:
-            (before,) = store.execute("SELECT history_id FROM history").fetchone()
-        store.close()
-        command = ChangeHistory(
-            before=before,
-            history_id=derive(HUB, "restored", world.seed, self.done),
-            fingerprint=f'{{"restore":"{self.done}"}}',
-            reason="the simulation restored it",
-        )
-        envelope = codec.envelope_of(
-            command, id=derive(HUB, "change", world.seed, self.done), by=codec.THE_HUB, at=world.micros
-        )
-        world.broker.sent[envelope.id] = envelope
-        world.broker.digests.add((envelope.id, envelope.digest))
-        world.broker.senders[envelope.id] = "ticker"
-        world.broker.put(message_of(envelope))
+        """The copy lies in another file, which the hub finds out by itself; else it is a cold copy put back, and only
+        the marks tell."""
+        self.file += 1

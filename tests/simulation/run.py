@@ -20,6 +20,7 @@ import msgspec
 
 import actors.ticker
 import config.clock
+import storage.history
 import web.app
 import web.gathering
 import web.shares
@@ -104,6 +105,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         stack.enter_context(_quiet())
         world = World(seed, path)
         stack.callback(_end, world)
+        stack.enter_context(replaced(storage.history, "_file", lambda _: str(world.restores.file)))
         settings = Settings(
             broker_url=f"embedded://{folder}/none",
             database_url=f"sqlite:///{path}",
@@ -187,6 +189,8 @@ def ground() -> tuple[Path, dict[str, str], str]:
     template = folder / "template.sqlite"
     prepare(template)
     database = open_database(f"sqlite:///{template}")
+    with database.connection():  # drawn by the migration, the only thing in it that is; ids are derived from it
+        database.execute(f"UPDATE history SET history_id = '{derive('ground', 'history')}', since = {START}")
     store = Store(database)
     sites = {}
     made = 0
