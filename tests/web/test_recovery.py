@@ -118,7 +118,10 @@ def test_claims_without_end_are_no_way_to_have_the_hub_move_an_inbox_again_and_a
     path = f"/v1/sites/{bergen.id}/recovery"
     answers = [bergen.call("POST", path, {"last_seq": 1_000_000 + n}) for n in range(6)]
     assert [answer.status_code for answer in answers[:2]] == [200, 200]
-    assert slug(answers[-1], 429) == "rate_exceeded"
+    refused = [
+        answer for answer in answers if answer.status_code != 200
+    ]  # perhaps not the last: it is held for a while
+    assert slug(refused[0], 429) == "rate_exceeded"
 
 
 def test_nobody_recovers_for_another(net: Network, bergen: Caller) -> None:
