@@ -772,19 +772,28 @@ class State:
             (report.seq, report.key, report.body, report.outcome, report.entry_seq, report.event),
         )
 
-    def answered(self, report: Report, outcome: str) -> None:
-        """The hub has answered; a refused report did not count, so the seat's next one has its number."""
+    def answered(self, report: Report, outcome: str) -> bool:
+        """The hub has answered; a refused report did not count, so the seat's next one has its number.
+
+        False if the report has come to be owed since it was sent: the answer says nothing of the history that is now,
+        but a refusal has spent its key.
+        """
         with self._lock, _Transaction(self._db):
+            if self._db.execute("SELECT 1 FROM reports WHERE key = ? AND outcome = 'owed'", (report.key,)).fetchone():
+                if outcome == "refused":
+                    self._db.execute("UPDATE reports SET key = '' WHERE key = ?", (report.key,))
+                return False
             self._db.execute(
                 "UPDATE reports SET outcome = ? WHERE entry_seq = ? AND event = ?",
                 (outcome, report.entry_seq, report.event),
             )
             if report.seq:
-                new, where = (report.seq - 1, "=") if outcome == "refused" else (report.seq, "<")
+                new, which = (report.seq - 1, "=") if outcome == "refused" else (report.seq, "<")
                 self._db.execute(
-                    f"UPDATE seats SET report_seq = ? WHERE run_id = ? AND task_seq = ? AND report_seq {where} ?",  # noqa: S608
+                    f"UPDATE seats SET report_seq = ? WHERE run_id = ? AND task_seq = ? AND report_seq {which} ?",  # noqa: S608
                     (new, report.run_id, report.task_seq, report.seq),
                 )
+            return True
 
     # what hooks made
 

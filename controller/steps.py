@@ -766,9 +766,13 @@ class Steps:
             if error.slug in SEAL_ANEW:
                 self.state.seal_anew(report)
             else:
-                self.state.answered(report, "refused")
+                self._answered(report, "refused")
             raise
-        self.state.answered(report, "ok")
+        self._answered(report, "ok")
+
+    def _answered(self, report: Report, outcome: str) -> None:
+        if not self.state.answered(report, outcome):
+            raise Unavailable(f"the hub's history went back while it answered a report of run {report.run_id}")
 
     def _forgotten(self, entry: Entry) -> bool:
         """Has the hub forgotten what led to this entry, and this site not heard of it yet?"""

@@ -487,6 +487,20 @@ def test_what_was_refused_meanwhile_is_asked_under_another_key(state) -> None:
     assert state.due(submit, "another key").key == "another key"
 
 
+@pytest.mark.parametrize(("outcome", "key"), [("refused", ""), ("ok", "key-2-submit")])
+def test_an_answer_that_comes_after_the_recovery_does_not_settle_what_is_owed(state, outcome: str, key: str) -> None:
+    """Also if the entry has come again, and the report lies there by now."""
+    reported(state)
+    state.recovered("h2", 1, 1002, "m", b"", 1)
+    state.owe([(RUN, 1, 2)])
+    assert not state.answered(report("submit", 4, 2), outcome)
+    assert outcomes(state, 2) == {"trained": "owed", "submit": "owed"}
+    state.take([entry(1003, "round_started")])
+    assert not state.answered(report("trained", 3, 2), outcome)
+    assert outcomes(state, 1003) == {"trained": "owed", "submit": "owed"}
+    assert [one.key for one in state.reports(1003) if one.event == "submit"] == [key]
+
+
 def test_a_forgotten_entry_is_not_wanted_and_overtakes_nothing(state) -> None:
     kinds = ("round_completed", "run_ended")
     state.take([entry(1, "round_started"), entry(2, "aggregate"), entry(3, "round_completed")])

@@ -18,7 +18,7 @@ from controller.hub_errors import Refused
 from ops.servers.ports import free_port
 from ops.servers.postgres import PrivatePostgres
 from ops.servers.rabbitmq import PrivateRabbitmq
-from tests.controller.world import Project, SiteProcess, Wire, World, project_of
+from tests.controller.world import Project, SiteProcess, Wire, World, project_of, wire_to
 from tests.ops.program import ROOT, Program, call, create_account, environment, fedyard, gone, until
 
 QUICK = {"FEDYARD_TICK_EVERY_S": "0.5", "FEDYARD_HEARTBEAT_EVERY_S": "5"}
@@ -188,6 +188,42 @@ def test_what_was_made_before_a_restore_is_sent_when_the_restored_run_has_come_s
     finally:
         for site in sites:
             site.kill()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("drill", ["embedded"], indirect=True)
+def test_a_report_that_is_refused_before_its_site_hears_of_the_restore_is_sent_again(
+    drill: Drill, tmp_path: Path
+) -> None:
+    """The hub has forgotten the report before it."""
+    world = World(drill.api, create_account(drill.data), tmp_path)
+    with wire_to(drill.api) as wire:
+        sites = [*world.sites(tmp_path, "one", hub=wire.url), *world.sites(tmp_path, "two")]
+        one = sites[0]
+        for site in sites:
+            site.start()
+        try:
+            project = project_of(sites, rounds=1)
+            until(lambda: all(keys_of(site) for site in sites))
+            one.hold("train")
+            run_id = project.start()
+            project.stands(run_id, one, "training 1")
+            drill.keep()
+            wire.hold = lambda _, body: b'"submit"' in body
+            one.release("train")
+            project.stands(run_id, one, "uploading 1")
+
+            drill.kill()
+            drill.put_back()
+            wire.hold = lambda path, _: path.startswith("/v1/inbox") and not path.endswith("limit=1")
+            drill.start()
+            until(lambda: asked_where_it_is(wire) or "refused: too_early" in (one.path / "agent.log").read_text())
+            wire.hold = lambda _path, _body: False
+            assert project.finished(run_id).state == "succeeded"
+            assert one.calls().count("train 1") == 1
+        finally:
+            for site in sites:
+                site.kill()
 
 
 def asked_where_it_is(wire: Wire) -> bool:
