@@ -41,16 +41,13 @@ def runs(hub: Hub, count: int, seats: int) -> list[Run]:
     return made
 
 
-def round_of(run: Run, number: int) -> Iterator[Envelope]:
-    """One whole round as commands in their order: four reports of each seat, then the coordinator's model."""
+def reports_of(run: Run) -> Iterator[Envelope]:
+    """The first round of a run as commands in their order: four reports of each seat."""
     now = scenes.CLOCK.now()
-    for step, event in enumerate(STEPS):
+    for step, event in enumerate(STEPS, start=1):
         for site in run.sites:
-            seq = 4 * (number - 1) + step + 1
-            report = c.ReportSeat(run_id=run.id, task_seq=1, site_id=site.id, event=event, seq=seq, round=number)
+            report = c.ReportSeat(run_id=run.id, task_seq=1, site_id=site.id, event=event, seq=step, round=1)
             yield codec.envelope_of(report, id=draw_id(), by=site.subject, at=now)
-    model = c.ReportAggregated(run_id=run.id, task_seq=1, round=number)
-    yield codec.envelope_of(model, id=draw_id(), by=run.sites[0].subject, at=now)
 
 
 class Crew:
