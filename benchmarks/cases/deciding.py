@@ -83,12 +83,11 @@ def _await_all(hub: Hub, envelopes: list[Envelope]) -> tuple[int, int, int]:
     with hub.database.connection():
         ids = hub.database.many(one.id for one in envelopes)
         for _ in range(_LOOKS):
-            found = hub.database.one(_DECIDED, ids)
-            assert found is not None
-            if found[0] == len(envelopes):
-                return found[1], found[2], found[3]
+            decided, accepted, first_at, last_at = hub.database.one(_DECIDED, ids) or (0, 0, 0, 0)
+            if decided == len(envelopes):
+                return accepted, first_at, last_at
             time.sleep(0.1)
-    raise AssertionError(f"{len(envelopes) - found[0]} of {len(envelopes)} reports were not decided")
+    raise AssertionError(f"{len(envelopes) - decided} of {len(envelopes)} reports were not decided")
 
 
 def measure_reports(board: Board) -> None:
