@@ -16,6 +16,7 @@ from benchmarks.yard import Watch
 
 CONNECTIONS = 64
 LOOK_EVERY_S = 0.01
+STORED_WITHIN_S = 10.0
 APART_US = 10_000
 """So far this process's clock and the hub's, which goes by the database's, may be apart."""
 _SEEN = "SELECT site_id, seen_at FROM site_beats WHERE site_id {any:uuid}"
@@ -63,7 +64,11 @@ async def _probe(board: Board, sites: list[Site]) -> list[float]:
     end = time.perf_counter() + board.sizes.seconds
     async with Pool(board.hub.url, 1) as (connection,):
         turn = 0
+        found: dict[str, int] = {}
         while time.perf_counter() < end or waiting:
+            if time.perf_counter() > end + STORED_WITHIN_S:
+                late = {ident: asked_at - found.get(ident, 0) for ident, (_, asked_at) in waiting.items()}
+                raise AssertionError(f"beats were answered and not stored; how far each row is behind (us): {late}")
             if time.perf_counter() < end:
                 site = sites[(turn * 37) % len(sites)]
                 turn += 1
@@ -71,7 +76,7 @@ async def _probe(board: Board, sites: list[Site]) -> list[float]:
                 await connection.need(request("PUT", f"/v1/sites/{site.id}/heartbeat", site.token, b"{}"), 202)
             await asyncio.sleep(LOOK_EVERY_S)
             with board.hub.database.connection():
-                found: dict[str, int] = dict(board.hub.database.all(_SEEN, board.hub.database.many(waiting)))
+                found = dict(board.hub.database.all(_SEEN, board.hub.database.many(waiting)))
             now = time.perf_counter()
             for ident, (asked, asked_at) in list(waiting.items()):
                 if found.get(ident, 0) >= asked_at:
