@@ -31,7 +31,7 @@ from storage.migrate import migrate
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 40.0
 OWN = "generator"
-MANY_THREADS = {"FEDYARD_WEB_THREADS": "3200", "FEDYARD_WAITING_POLLS": "3100"}
+MANY_THREADS = {"FEDYARD_WEB_THREADS": "3600", "FEDYARD_WAITING_POLLS": "3500"}  # one place in eight is kept back
 NO_LIMITS = {
     "FEDYARD_READS_PER_S": "1000000",
     "FEDYARD_WRITES_PER_S": "1000000",
