@@ -19,10 +19,10 @@ demo: $(VENV)/ready-to-run ## three hospitals train one model: embedded, or BROK
 	@$(PY) -m demo --broker $(BROKER)
 
 up: $(VENV)/ready-to-run ## the hub on RabbitMQ and PostgreSQL, private ones in ./var unless FEDYARD_*_URL name others
-	@./fedyard up
+	@bin/fedyard-hub up
 
 test: $(VENV)/ready-to-test ## every test, on the embedded parts and on real RabbitMQ and PostgreSQL
-	@$(PY) -m ops.servers curl
+	@$(PY) -m devservers curl
 	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/ready-to-test ## format, lint, types, who imports whom, docs
@@ -39,7 +39,7 @@ chaos: $(VENV)/ready-to-test ## kill everything under load for MINUTES=10, then 
 	@$(PY) -m chaos --minutes $(or $(MINUTES),10) --cluster $(or $(CLUSTER),0) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/ready-to-test ## measure the hub, about seventeen minutes on a quiet machine; CASE=run_s for one figure
-	@$(PY) -m ops.servers curl
+	@$(PY) -m devservers curl
 	@$(PY) -m benchmarks $(CASE)
 
 format: $(VENV)/ready-to-test ## put the code into its form

@@ -17,21 +17,21 @@ import msgspec
 from dramatiq.errors import Retry
 from dramatiq.worker import Worker, WorkerThread
 
-from actors.decisions.decide import Rules, decide
-from actors.decisions.draft import Decision, State, TooEarly
-from actors.decisions.needs import needs_of
 from actors.fairness import FairQueue
 from broker.messages import envelope_in
 from broker.port import BrokerUnavailable, Publisher
-from broker.protocol import codec
-from broker.protocol import records as r
-from broker.protocol.commands import Beat, Envelope, Micros, RecordHeartbeats
-from broker.protocol.ids import Id, derive
-from broker.protocol.records import Record, key_of
-from broker.protocol.sweeps import RevokeIssuedBy, RevokeTokensOf, Sweep
 from config.clock import Clock, draw_id
 from config.faults import fault
 from config.logs import info_each, unit
+from domain import codec
+from domain import records as r
+from domain.commands import Beat, Envelope, Micros, RecordHeartbeats
+from domain.decisions.decide import Rules, decide
+from domain.decisions.draft import Decision, State, TooEarly
+from domain.decisions.needs import needs_of
+from domain.ids import Id, derive
+from domain.records import Record, key_of
+from domain.sweeps import RevokeIssuedBy, RevokeTokensOf, Sweep
 from storage.database import DatabaseUnavailable
 from storage.history import finding
 from storage.signals import Announcement, Decided, Tip

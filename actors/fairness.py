@@ -13,7 +13,7 @@ import re
 from queue import Queue
 from typing import Any
 
-from broker.protocol.ids import HUB
+from domain.ids import HUB
 
 _LANES_KEPT = 10_000
 _BY = re.compile(r'"by":\{[^}]*?"id":"([0-9a-f-]{36})"')

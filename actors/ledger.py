@@ -11,13 +11,13 @@ import logging
 from collections.abc import Iterator
 
 from broker.port import BrokerUnavailable, Publisher
-from broker.protocol import codec
-from broker.protocol.commands import Envelope, RevokeAgain
-from broker.protocol.ids import Id, derive
-from broker.protocol.ledger import read_name
 from config.clock import SECOND, Clock, Micros
 from config.logs import unit
-from storage.artifacts import Blobs, StorageFull, StorageUnavailable
+from domain import codec
+from domain.commands import Envelope, RevokeAgain
+from domain.ids import Id, derive
+from domain.ledger import read_name
+from storage.blobs.port import Blobs, StorageFull, StorageUnavailable
 from storage.database import Database, DatabaseUnavailable
 from storage.history import AT_MOST, read_history, unknown, unwritten, written
 

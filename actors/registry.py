@@ -5,9 +5,9 @@ from __future__ import annotations
 import dramatiq
 
 from actors.deciding import EARLY_AGAIN_MS, Decider
-from broker.protocol import codec
-from broker.protocol.ids import Id
-from broker.protocol.routes import ROUTES
+from broker.routes import ROUTES
+from domain import codec
+from domain.ids import Id
 
 
 def register(broker: dramatiq.Broker, decider: Decider) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from broker.port import BrokerUnavailable, Publisher
-from broker.protocol import codec
 from config.clock import SECOND, Clock
 from config.logs import unit
+from domain import codec
 from storage.database import DatabaseUnavailable
 from storage.store import Store
 

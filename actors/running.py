@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 from actors import deciding
 from actors.deciding import Decider, DecidingWorker
-from actors.decisions.decide import Rules
 from actors.ledger import Ledger
 from actors.registry import register
 from actors.relay import Relay
@@ -21,13 +20,14 @@ from config.clock import Clock, wait_for
 from config.logs import set_up_logs, unit
 from config.memory import keep_giving_back
 from config.settings import Settings
-from config.stopping import on_stop_signal
-from config.structs import prepare_structs
+from domain.decisions.decide import Rules
+from fedyard.wire.stopping import on_stop_signal
+from fedyard.wire.structs import prepare_structs
+from storage.blobs.opening import open_blobs
 from storage.clocks import DatabaseClock, open_clock
 from storage.database import DatabaseUnavailable, open_database
 from storage.due import Due
 from storage.migrate import missing
-from storage.opening import open_blobs
 from storage.signals import Announcement
 from storage.store import Store
 
@@ -139,7 +139,7 @@ def _await_schema(settings: Settings, stop: threading.Event) -> None:
             wanted = missing(database)
             if not wanted:
                 break
-            _log.warning("waits for migrations: run ./fedyard migrate", extra=unit(missing=wanted))
+            _log.warning("waits for migrations: run fedyard-hub migrate", extra=unit(missing=wanted))
         except DatabaseUnavailable as error:
             _log.warning("waits for the database", extra=unit(error=str(error)))
         stop.wait(1.0)

@@ -10,10 +10,10 @@ import itertools
 import logging
 from collections.abc import Iterator
 
-from broker.protocol.states import ArtifactState
 from config.clock import SECOND, Clock, Micros
 from config.logs import unit
-from storage.artifacts import Blobs, StorageFull, StorageUnavailable, Stored
+from domain.states import ArtifactState
+from storage.blobs.port import Blobs, StorageFull, StorageUnavailable, Stored
 from storage.database import Database, DatabaseUnavailable
 from storage.views.artifacts import states_of
 

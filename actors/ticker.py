@@ -16,12 +16,12 @@ from collections.abc import Callable
 import msgspec
 
 from broker.port import BrokerUnavailable, Publisher
-from broker.protocol import codec
-from broker.protocol import commands as c
-from broker.protocol.commands import AnyCommand, Envelope, Micros
-from broker.protocol.ids import derive
 from config.clock import SECOND, Clock, draw_id
 from config.logs import unit
+from domain import codec
+from domain import commands as c
+from domain.commands import AnyCommand, Envelope, Micros
+from domain.ids import derive
 from storage.database import DatabaseUnavailable
 from storage.due import Due
 

@@ -33,8 +33,8 @@ from benchmarks.cases import (
 from benchmarks.figures import write_figures
 from benchmarks.report import write_report
 from benchmarks.yard import Yard
+from devservers.installing import install_missing
 from ops.place import CHECKOUT
-from ops.servers.installing import install_missing
 
 FIGURES = CHECKOUT / "var" / "bench.jsonl"
 

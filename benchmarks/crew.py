@@ -13,12 +13,12 @@ from benchmarks.client import Connection, request
 from benchmarks.load import Pace
 from benchmarks.scenes import Site
 from benchmarks.yard import Hub
-from broker.protocol import codec
-from broker.protocol import commands as c
-from broker.protocol.commands import Envelope
-from broker.protocol.ids import Id
-from broker.protocol.states import Report
 from config.clock import draw_id
+from domain import codec
+from domain import commands as c
+from domain.commands import Envelope
+from domain.ids import Id
+from domain.states import Report
 
 STEPS = (Report.ACCEPT, Report.READY, Report.TRAINED, Report.SUBMIT)
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from devservers.ports import free_port, listens
 from ops.place import CHECKOUT
-from ops.servers.ports import free_port, listens
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from config.clock import SystemClock, draw_id
-from controller.keys import Key, Keyring
-from controller.sealing import Address, Opener
+from fedyard.sealed.keys import Key, Keyring
+from fedyard.sealed.sealing import Address, Opener
 
 CLOCK = SystemClock()
 DAY_S = 86_400

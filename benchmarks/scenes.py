@@ -13,16 +13,16 @@ from dataclasses import dataclass
 import msgspec
 
 from actors.deciding import decide_batch
-from actors.decisions.decide import Rules
 from benchmarks.people import Person
 from benchmarks.yard import Hub
-from broker.protocol import codec
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.commands import Subject
-from broker.protocol.ids import Id, sha256_hex
-from broker.protocol.records import Record
 from config.clock import SystemClock, draw_id, draw_secret
+from domain import codec
+from domain import commands as c
+from domain import records as r
+from domain.commands import Subject
+from domain.decisions.decide import Rules
+from domain.ids import Id, sha256_hex
+from domain.records import Record
 from storage.store import Changes, Store
 from storage.tables import COLUMNS
 

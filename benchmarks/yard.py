@@ -20,10 +20,10 @@ import psutil
 from broker.opening import prepare_broker
 from broker.policies import apply_policies
 from config.settings import Settings
+from devservers.ports import free_port
+from devservers.postgres import PrivatePostgres
+from devservers.rabbitmq import PrivateRabbitmq
 from ops.place import CHECKOUT
-from ops.servers.ports import free_port
-from ops.servers.postgres import PrivatePostgres
-from ops.servers.rabbitmq import PrivateRabbitmq
 from ops.supervisor import read_procfile
 from storage.database import Database, open_database
 from storage.migrate import migrate

@@ -16,13 +16,13 @@ from broker.causes import cause_of
 from broker.journal import Journal, entry_of
 from broker.messages import DramatiqMessage, Unreadable, message_in
 from broker.port import BrokerUnavailable
-from broker.protocol.commands import Micros
-from broker.protocol.ids import sha256_hex
-from broker.protocol.routes import QUEUES
 from broker.publisher import GroupPublisher
+from broker.routes import QUEUES
 from broker.topology import declarations, parameters_of
 from config.clock import SystemClock
 from config.settings import Settings, url_path
+from domain.commands import Micros
+from domain.ids import sha256_hex
 
 BACK_WITHIN_S = 2.0
 """How long letters that were looked at are waited for; another look at the same time may hold them."""

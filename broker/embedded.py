@@ -21,10 +21,10 @@ from dramatiq.errors import QueueNotFound
 from broker.journal import Entry, Journal, entry_of
 from broker.messages import Delivery, DramatiqMessage, Unreadable, message_in, message_of
 from broker.port import BrokerUnavailable, Sending, Sent
-from broker.protocol.commands import Envelope
-from broker.protocol.routes import QUEUES, Route
 from broker.retries import ROUTE_OF_ACTOR, SafeRetries
+from broker.routes import QUEUES, Route
 from config.clock import Clock, SystemClock
+from domain.commands import Envelope
 
 SEND_WITHIN_S = 2.0
 TRANSIENT = frozenset(queue.name for queue in QUEUES if not queue.durable)

@@ -14,10 +14,10 @@ from dramatiq.broker import MessageProxy
 from dramatiq.errors import Retry
 
 from broker.port import TooLarge
-from broker.protocol import codec
-from broker.protocol.commands import Envelope
-from broker.protocol.ids import sha256_hex
-from broker.protocol.routes import Route, route_of
+from broker.routes import Route, route_of
+from domain import codec
+from domain.commands import Envelope
+from domain.ids import sha256_hex
 
 Option: TypeAlias = int | float | str | None
 DramatiqMessage: TypeAlias = Message[None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from broker.protocol.commands import Envelope
+from domain.commands import Envelope
 
 
 class BrokerUnavailable(Exception):

@@ -24,10 +24,10 @@ from pika.adapters.select_connection import IOLoop
 from broker.causes import cause_of
 from broker.messages import DramatiqMessage, message_of, wire_of
 from broker.port import BrokerUnavailable, Sending
-from broker.protocol.commands import Envelope
 from broker.topology import TRANSIENT, declarations, parameters_of
 from config.clock import Clock, SystemClock
 from config.faults import in_a_line
+from domain.commands import Envelope
 
 SEND_WITHIN_S = 2.0
 ATTEMPTS = 2

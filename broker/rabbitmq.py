@@ -22,9 +22,9 @@ from dramatiq.errors import ConnectionClosed
 from broker.causes import cause_of
 from broker.messages import Delivery, DramatiqMessage, Unreadable, message_in, wire_of
 from broker.port import BrokerUnavailable
-from broker.protocol.routes import Route
 from broker.publisher import GroupPublisher
 from broker.retries import ROUTE_OF_ACTOR, SafeRetries
+from broker.routes import Route
 from broker.topology import TRANSIENT, declarations, parameters_of
 from config.clock import Clock, SystemClock
 from config.faults import in_a_line

@@ -17,10 +17,10 @@ from dramatiq.errors import Retry
 from dramatiq.middleware import Middleware
 
 from broker.messages import Delivery
-from broker.protocol.codec import Undecodable
-from broker.protocol.routes import ROUTES, Route
+from broker.routes import ROUTES, Route
 from config.clock import Clock, SystemClock, jitter
 from config.faults import in_a_line
+from domain.codec import Undecodable
 
 LONGEST_DELAY_MS = 600_000
 """RabbitMQ takes back what was not acknowledged for 30 minutes: what waits longer waits in a table."""

@@ -13,7 +13,7 @@ from dramatiq.common import dq_name, q_name, xq_name
 
 from broker.causes import cause_of
 from broker.port import BrokerUnavailable
-from broker.protocol.routes import QUEUES
+from broker.routes import QUEUES
 from config.processes import process_name
 
 TRANSIENT = frozenset(queue.name for queue in QUEUES if not queue.durable)

@@ -16,6 +16,7 @@ from types import FrameType
 import msgspec
 from rich.console import Console
 
+from broker.management import ManagementError
 from chaos import books
 from chaos.compare import Books, compare, undone
 from chaos.disk import unmount
@@ -27,10 +28,9 @@ from chaos.restoring import Restores
 from chaos.setup import Cast
 from chaos.stack import CLOCK, ChaosError, Stack
 from chaos.watch import Watch
-from ops.management import ManagementError
+from devservers.installing import install_missing
+from devservers.process import ServerError, temporary_folder
 from ops.place import CHECKOUT, PASSED_THROUGH, InUse, only_hub_in
-from ops.servers.installing import install_missing
-from ops.servers.process import ServerError, temporary_folder
 from storage.database import Database, DatabaseUnavailable, open_database
 
 DRAIN_WITHIN_S = 300.0

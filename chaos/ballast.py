@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from controller.tasks import Content, Context, Result, Task, TaskError, Update
+from fedyard.tasks import Content, Context, Result, Task, TaskError, Update
 
 BYTES = 5_000_000
 """More than one chunk of an artifact."""

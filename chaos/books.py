@@ -12,7 +12,7 @@ from chaos.compare import Books, Entry, Store, StoredMessage, Undone
 from chaos.ledger import read
 from chaos.restoring import Restored
 from chaos.stack import VHOST, Stack
-from controller.site import Folder
+from fedyard.agent.site import Folder
 from ops.backups.content import HEADS, ChainHead, read_lines
 from ops.dead_letters import line
 from storage.audit import verify, verify_against

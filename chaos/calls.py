@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from broker.protocol.ids import derive
 from chaos.ledger import Answered, Asked, Ledger
 from config.clock import Clock, wait_for
+from domain.ids import derive
 
 WAIT_S = 10
 ANSWER_WITHIN_S = 15.0

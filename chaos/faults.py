@@ -18,9 +18,9 @@ from chaos.flood import Flood
 from chaos.links import Link
 from chaos.stack import Running, Server, Stack, children_of, group_of
 from config.clock import Clock, Micros, wait_for
+from devservers.postgres import PrivatePostgres
+from devservers.rabbitmq import PrivateRabbitmq
 from ops.place import CHECKOUT
-from ops.servers.postgres import PrivatePostgres
-from ops.servers.rabbitmq import PrivateRabbitmq
 
 FREEZE_S = 10.0
 CUT_S = 10.0

@@ -93,7 +93,7 @@ class Restores:
             "FEDYARD_ARTIFACTS_URL": self.stack.artifacts_url,
             "FEDYARD_HEAD_KEY_FILE": self.stack.head_key_file,
         }
-        command = [str(CHECKOUT / "fedyard"), *map(str, arguments), "--data", str(data)]
+        command = [str(CHECKOUT / "bin" / "fedyard-hub"), *map(str, arguments), "--data", str(data)]
         return subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, timeout=COMMAND_WITHIN_S
         )

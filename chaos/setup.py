@@ -22,12 +22,12 @@ from chaos.lying import Between
 from chaos.plan import Plan, PlannedSite, Starter
 from chaos.stack import CLOCK, HEARTBEAT_EVERY_S, ChaosError, Running, Stack
 from config.clock import draw_secret
-from controller.cli_common import joining_of
-from controller.client import Client
-from controller.consents import UNKNOWN, Join
-from controller.keys import enrolment_proof
-from controller.site import Coordinator, Folder, Settings, Tasks
 from demo.hospitals import LABEL, split, write
+from fedyard.agent.consents import UNKNOWN, Join
+from fedyard.agent.site import Coordinator, Folder, Settings, Tasks
+from fedyard.cli.common import joining_of
+from fedyard.client.client import Client
+from fedyard.sealed.keys import enrolment_proof
 from ops.accounts import create_account
 from ops.place import CHECKOUT
 from storage.database import open_database
@@ -102,7 +102,7 @@ class Cast:
         """An agent's people give its newest sealing key up."""
         folder = self.folders[agent]
         epoch = folder.keyring().current().epoch
-        command = [str(CHECKOUT / "fedyard-site"), "--folder", str(folder.path), "revoke-key", str(epoch)]
+        command = [str(CHECKOUT / "bin" / "fedyard"), "--folder", str(folder.path), "revoke-key", str(epoch)]
         done = subprocess.run(
             command, env=self.stack.environment, capture_output=True, text=True, check=False, timeout=SOON_S
         )
@@ -168,7 +168,7 @@ class Cast:
             )
             write(records.training[name], folder.path / "train.csv")
             write(records.test, folder.path / "test.csv")
-        program = shlex.quote(str(CHECKOUT / "fedyard-site"))
+        program = shlex.quote(str(CHECKOUT / "bin" / "fedyard"))
         lines = {
             name: f"{program} --folder {shlex.quote(str(folder.path))} run" for name, folder in self.folders.items()
         }

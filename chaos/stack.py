@@ -17,17 +17,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
+from broker.management import Management
 from broker.policies import apply_policies
 from broker.topology import declare_all
 from chaos.disk import NoDisk, SmallDisk
 from chaos.links import Link, Links
 from config.clock import SystemClock
-from ops.management import Management
+from devservers.ports import free_port, listens
+from devservers.postgres import PrivatePostgres
+from devservers.process import kept_secret
+from devservers.rabbitmq import PrivateRabbitmq
 from ops.place import CHECKOUT
-from ops.servers.ports import free_port, listens
-from ops.servers.postgres import PrivatePostgres
-from ops.servers.process import kept_secret
-from ops.servers.rabbitmq import PrivateRabbitmq
 from ops.supervisor import Supervisor, read_procfile
 from storage.database import open_database
 from storage.migrate import migrate

@@ -13,7 +13,7 @@ from pathlib import Path
 SAID_AT_MOST = 300
 PLACES = 6
 _ROOT = Path(__file__).resolve().parent.parent
-_OURS = ("actors", "broker", "config", "controller", "ops", "storage", "web")
+_OURS = ("actors", "broker", "config", "devservers", "domain", "fedyard", "ops", "storage", "web")
 _SPEAKING = (AssertionError, AttributeError, ImportError, MemoryError, NameError, RecursionError, NotImplementedError)
 _DATABASE_DATA = "22"
 """SQLSTATE's class of data exceptions, whose texts quote values."""

@@ -102,5 +102,5 @@ def set_up_logs(role: str, level: str) -> None:
     root.handlers[:] = [out]
     root.setLevel(logging.WARNING)
     logging.getLogger("pika").setLevel(logging.CRITICAL)
-    for ours in ("actors", "broker", "storage", "web", "ops", "config"):
+    for ours in ("actors", "broker", "config", "devservers", "domain", "ops", "storage", "web"):
         logging.getLogger(ours).setLevel(level)

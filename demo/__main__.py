@@ -12,10 +12,10 @@ from types import FrameType
 
 from rich.console import Console
 
-from controller.cli_common import unexpected
-from controller.hub_errors import HubError
 from demo.processes import ROOT, DemoError, Processes
 from demo.story import Chosen, Demo
+from fedyard.cli.common import unexpected
+from fedyard.client.errors import HubError
 
 DEFAULT_ROUNDS = 10
 

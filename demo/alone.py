@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from controller.tasks import Content, Context, Update
-from controller.tasks.logistic_regression import LogisticRegression
-from controller.tasks.tables import Table
+from fedyard.tasks import Content, Context, Update
+from fedyard.tasks.logistic_regression import LogisticRegression
+from fedyard.tasks.tables import Table
 
 
 def trained(table: Table, test: Table, parameters: Mapping[str, object], rounds: int) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer
 
-from controller.tasks.tables import Table
+from fedyard.tasks.tables import Table
 
 LABEL = "malignant"
 TEST_SHARE = 0.3

@@ -19,14 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from controller.answers import Run
-from controller.cli_common import courier_of
-from controller.client import Client
-from controller.durable import write_whole
-from controller.sealing import Address
-from controller.site import Folder
-from controller.tasks.arrays import unpack
 from demo.processes import DemoError
+from fedyard.agent.site import Folder
+from fedyard.cli.common import courier_of
+from fedyard.client.client import Client
+from fedyard.durable import write_whole
+from fedyard.sealed.sealing import Address
+from fedyard.tasks.arrays import unpack
+from fedyard.wire.answers import Run
 
 PIECE_BYTES = 24
 """Long enough that no two pieces are alike by chance, short enough to lie within one page of any store."""

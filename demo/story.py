@@ -15,24 +15,24 @@ import msgspec
 from rich.console import Console
 from rich.table import Table as Rows
 
-from controller.answers import Run
-from controller.cli_common import joining_of, model_of
-from controller.client import Client
-from controller.clock import Clock, SystemClock, utc_now
-from controller.consents import Join
-from controller.durable import write_whole
-from controller.keys import fingerprint, words
-from controller.show import watch
-from controller.site import Folder, Settings
-from controller.tasks.arrays import unpack
 from demo import alone, secrecy
 from demo.hospitals import LABEL, Records, split, write
 from demo.processes import ROOT, DemoError, Processes
 from demo.secrecy import short
+from fedyard.agent.consents import Join
+from fedyard.agent.site import Folder, Settings
+from fedyard.cli.common import joining_of, model_of
+from fedyard.cli.show import watch
+from fedyard.client.client import Client
+from fedyard.clock import Clock, SystemClock, utc_now
+from fedyard.durable import write_whole
+from fedyard.sealed.keys import fingerprint, words
+from fedyard.tasks.arrays import unpack
+from fedyard.wire.answers import Run
 
 T = TypeVar("T")
 
-FEDYARD = str(ROOT / "fedyard")
+FEDYARD = str(ROOT / "bin" / "fedyard-hub")
 ORGANISATION = "The demo's hospitals"
 PROJECT = "breast-cancer"
 COORDINATOR = "north"
@@ -150,7 +150,7 @@ class Demo:
         return project_id
 
     def _prepare(self, admin: Client, name: str, folder: Folder, records: Records) -> None:
-        """A folder as `fedyard-site init` makes it, with the hospital's own records beside it."""
+        """A folder as `fedyard site init` makes it, with the hospital's own records beside it."""
         enrolment = admin.create_enrolment(self.organisation_id, note=f"hospital {name}")
         assert enrolment.token is not None
         settings = Settings(
@@ -170,7 +170,7 @@ class Demo:
         return Join(project=PROJECT + self.mark, coordinator=words(fingerprint(identity)))
 
     def _start_agent(self, name: str) -> None:
-        command = [str(ROOT / "fedyard-site"), "--folder", str(self.folders[name].path), "run"]
+        command = [str(ROOT / "bin" / "fedyard"), "--folder", str(self.folders[name].path), "run"]
         self.processes.start(f"the agent of {name}", command, self.chosen.folder / f"{name}.log")
 
     def _client_of(self, name: str) -> Client:
@@ -308,7 +308,7 @@ class Demo:
 
     def _say_where(self, run: Run) -> None:
         """Where everything lies, and lines that work: they are run here, before they are believed."""
-        folder, fedyard = short(self.chosen.folder), _program("fedyard")
+        folder, fedyard = short(self.chosen.folder), _program("fedyard-hub")
         token = f'-H "Authorization: Bearer $(cat {folder / "admin.token"})"'
         lines = [
             f"curl -s {token} {self.hub}/v1/runs/{run.id}",
@@ -316,7 +316,7 @@ class Demo:
             f"curl -s {token} {self.hub}/v1/sites",
             f"curl -s {token} {self.hub}/v1/projects/{run.project_id}/models",
         ]
-        logs = f"{_program('fedyard-site')} --folder {folder / COORDINATOR} logs {PROJECT}{self.mark}/{run.number}"
+        logs = f"{_program('fedyard')} --folder {folder / COORDINATOR} logs {PROJECT}{self.mark}/{run.number}"
         port = urlsplit(self.hub).port
         if self.chosen.broker == "embedded":
             again = f"{fedyard} embedded --data {folder / 'hub'} --port {port}"
@@ -371,7 +371,8 @@ class Demo:
 
 def _program(name: str) -> str:
     """One of the checkout's two programs, as people type it here."""
-    return f"./{short(ROOT / name)}" if ROOT.is_relative_to(Path.cwd()) else str(ROOT / name)
+    program = ROOT / "bin" / name
+    return str(short(program)) if ROOT.is_relative_to(Path.cwd()) else str(program)
 
 
 def _listed(names: list[str]) -> str:

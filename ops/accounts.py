@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import msgspec
 
 from actors.deciding import decide_now
-from broker.protocol import codec
-from broker.protocol import commands as c
-from broker.protocol.commands import AnyCommand, Role, Subject
-from broker.protocol.ids import HUB, Id, sha256_hex
 from config.clock import SECOND, Clock, draw_id, draw_secret
+from domain import codec
+from domain import commands as c
+from domain.commands import AnyCommand, Role, Subject
+from domain.ids import HUB, Id, sha256_hex
 from storage.database import Database
 from storage.store import Store
 from storage.views import people

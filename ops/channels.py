@@ -11,7 +11,7 @@ from typing import Any
 from waitress.channel import HTTPChannel
 from waitress.task import WSGITask
 
-from web.calls import WHEN_GONE
+from web.http.calls import WHEN_GONE
 
 
 class Task(WSGITask):  # type: ignore[misc]

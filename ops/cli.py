@@ -1,4 +1,4 @@
-"""The operator's command line: ./fedyard ..."""
+"""The operator's command line: fedyard-hub"""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from urllib.parse import unquote, urlsplit
 import peewee
 
 from broker.journal import JournalLocked
+from broker.management import Management, ManagementError
 from broker.policies import apply_policies, policies
 from broker.port import BrokerUnavailable
-from broker.protocol.routes import QUEUES
+from broker.routes import QUEUES
 from config.clock import SystemClock
 from config.logs import forgive
 from config.settings import Settings, SettingsError
-from controller.shown import plain_output
+from devservers.process import ServerError
+from fedyard.wire.shown import plain_output
 from ops import accounts, cli_backup, dead_letters, runs
 from ops.backups.content import BackupError
-from ops.management import Management, ManagementError
 from ops.place import DEFAULT, InUse, Unusable, recall
-from ops.servers.process import ServerError
 from storage.audit import verify
 from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import migrate, missing
@@ -126,7 +126,7 @@ def _hint(error: Exception) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="./fedyard", description="Run and look after a Fedyard hub.")
+    parser = argparse.ArgumentParser(prog="fedyard-hub", description="Run and look after a Fedyard hub.")
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument(
         "--data", type=Path, default=DEFAULT, metavar="DIR", help="folder of the hub on this machine (./var)"
@@ -177,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
         "--against",
         type=Path,
         metavar="FILE",
-        help="heads that were noted before: the heads.jsonl of a backup, or what `fedyard-site heads --to FILE` wrote",
+        help="heads that were noted before: the heads.jsonl of a backup, or what `fedyard site heads --to FILE` wrote",
     )
     verifying.set_defaults(does=_verify_events)
     key = event.add_parser("key", parents=[place], help="the fingerprint of the key that signs the heads of the chains")
@@ -333,7 +333,7 @@ def _why(chosen: argparse.Namespace) -> int:
         raise Unfit(f"{chosen.run} may mean each of {len(found)} runs, so say more of its id: {which}")
     lines = runs.why(database, found[0].id, SystemClock().now()) if found else None
     if lines is None:
-        raise Unfit(f"there is no run {chosen.run}; see ./fedyard runs list")
+        raise Unfit(f"there is no run {chosen.run}; see fedyard-hub runs list")
     print("\n".join(lines))
     return 0
 
@@ -349,7 +349,7 @@ def _show_dead_letter(chosen: argparse.Namespace) -> int:
     with dead_letters.opened(_settings(chosen)) as letters:
         letter = letters.show(chosen.id)
     if letter is None:
-        raise Unfit(f"there is no dead letter {chosen.id}; see ./fedyard dead-letters list")
+        raise Unfit(f"there is no dead letter {chosen.id}; see fedyard-hub dead-letters list")
     print("\n".join(dead_letters.page(letter)))
     return 0
 
@@ -368,7 +368,7 @@ def _purge_dead_letters(chosen: argparse.Namespace) -> int:
 
 def _counted(count: int, what: str, chosen: argparse.Namespace) -> int:
     if chosen.id and not count:
-        raise Unfit(f"there is no dead letter {chosen.id} that can be; see ./fedyard dead-letters list")
+        raise Unfit(f"there is no dead letter {chosen.id} that can be; see fedyard-hub dead-letters list")
     print(f"{count} {what}")
     return 0
 
@@ -430,7 +430,7 @@ def _settings(chosen: argparse.Namespace) -> Settings:
     ours = {name: value for name, value in os.environ.items() if name.startswith("FEDYARD_")}
     if there is None and "FEDYARD_DATABASE_URL" not in ours:
         raise Unfit(
-            f"no hub was started on {chosen.data} yet: make up, or ./fedyard embedded, or set FEDYARD_DATABASE_URL"
+            f"no hub was started on {chosen.data} yet: make up, or fedyard-hub embedded, or set FEDYARD_DATABASE_URL"
         )
     return Settings.read({**(there.environment if there else {}), **ours})
 
@@ -440,7 +440,7 @@ def _database(chosen: argparse.Namespace) -> Database:
     database = open_database(_settings(chosen).database_url, pool=1, name="fedyard cli")
     wanted = missing(database)
     if wanted:
-        raise Unfit(f"the schema lacks {', '.join(wanted)}: run ./fedyard migrate")
+        raise Unfit(f"the schema lacks {', '.join(wanted)}: run fedyard-hub migrate")
     return database
 
 

@@ -1,4 +1,4 @@
-"""The commands ./fedyard backup, backup check, and restore."""
+"""The commands fedyard-hub backup, backup check, and restore."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 
 from config.clock import SystemClock, draw_id
 from config.settings import Settings, url_path
+from devservers.postgres import PrivatePostgres
 from ops.backups.checking import check_backup
 from ops.backups.content import About, BackupError, about
 from ops.backups.making import Source, make_backup
 from ops.backups.restoring import Files, prove_files, restore_chunks, restore_database, restore_files
 from ops.place import PASSED_THROUGH, InUse, only_hub_in, recall
-from ops.servers.postgres import PrivatePostgres
-from storage.artifacts import Blobs, StorageFull, StorageUnavailable
+from storage.blobs.opening import open_blobs
+from storage.blobs.port import Blobs, StorageFull, StorageUnavailable
 from storage.database import open_database
 from storage.migrate import missing
-from storage.opening import open_blobs
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _backup(chosen: argparse.Namespace, environment: Mapping[str, str]) -> int:
             raise BackupError(f"{hub.records} does not exist: no hub was started on {chosen.data} yet")
         wanted = missing(database)
         if wanted:
-            raise BackupError(f"the schema lacks {', '.join(wanted)}: run ./fedyard migrate")
+            raise BackupError(f"the schema lacks {', '.join(wanted)}: run fedyard-hub migrate")
         source = Source(database, hub.settings.database_url, hub.records, hub.journal)
         made = make_backup(source, target, now, hub.blobs() if chosen.artifacts else None)
         database.close()
@@ -91,7 +91,7 @@ def _backup(chosen: argparse.Namespace, environment: Mapping[str, str]) -> int:
     _describe(made.about)
     if made.gone:
         print(f"gone          {made.gone} artifacts went away while they were copied")
-    print(f"next          ./fedyard backup check {made.folder}, and a copy of the folder on another machine")
+    print(f"next          fedyard-hub backup check {made.folder}, and a copy of the folder on another machine")
     return 0
 
 
@@ -139,7 +139,9 @@ def _restore(chosen: argparse.Namespace, environment: Mapping[str, str]) -> int:
         print(f"artifacts     {chunks} chunks brought back")
     if aside:
         print(f"put aside     {aside}: remove it once all is well")
-    print("next          start the hub (make up, or ./fedyard embedded); then ./fedyard events verify, and runs list")
+    print(
+        "next          start the hub (make up, or fedyard-hub embedded); then fedyard-hub events verify, and runs list"
+    )
     return 0
 
 
@@ -185,7 +187,7 @@ def _stopped(data: Path, environment: Mapping[str, str], found: About) -> Iterat
             stack.enter_context(only_hub_in(data, mode, restoring=True))
         except InUse:
             raise BackupError(
-                f"a hub runs on {data}: stop it first, with Ctrl-C or SIGTERM to make up or ./fedyard embedded"
+                f"a hub runs on {data}: stop it first, with Ctrl-C or SIGTERM to make up or fedyard-hub embedded"
             ) from None
         hub = _known(data, environment) or _fresh(data, environment, found)
         if _is_private(data, hub, environment):
@@ -194,7 +196,7 @@ def _stopped(data: Path, environment: Mapping[str, str], found: About) -> Iterat
 
 
 def _fresh(data: Path, environment: Mapping[str, str], found: About) -> _Hub:
-    """A folder in which no hub was started yet, as ./fedyard embedded or make up would use it."""
+    """A folder in which no hub was started yet, as fedyard-hub embedded or make up would use it."""
     here = data.resolve()
     chosen = {
         "FEDYARD_ARTIFACTS_URL": f"file:///{here / 'artifacts'}",

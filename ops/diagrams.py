@@ -1,4 +1,4 @@
-"""Draws docs/states.md from the tables of broker/protocol/states.py: `python -m ops.diagrams`."""
+"""Draws docs/states.md from the tables of domain/states.py: `python -m ops.diagrams`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from broker.protocol import states as s
+from domain import states as s
 
 PAGE = Path(__file__).parent.parent / "docs" / "states.md"
 
 _HEAD = """# States
 
-Drawn from `broker/protocol/states.py` by `python -m ops.diagrams`; a test holds that this page is up to date. A step
+Drawn from `domain/states.py` by `python -m ops.diagrams`; a test holds that this page is up to date. A step
 that a diagram does not show is forbidden.
 """
 

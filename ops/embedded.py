@@ -21,16 +21,16 @@ from broker.opening import open_embedded
 from config.clock import Clock, SystemClock
 from config.logs import forgive, set_up_logs, unit
 from config.settings import Settings, SettingsError, path_url
-from config.stopping import on_stop_signal
+from fedyard.wire.stopping import on_stop_signal
 from ops.channels import Channel
 from ops.place import Unusable, Whereabouts, only_hub_in, remember
+from storage.blobs.opening import open_blobs
 from storage.database import open_database
 from storage.migrate import migrate
-from storage.opening import open_blobs
 from storage.signals import DirectSignals
-from web.app import close, create_app, release
-from web.connections import Connections, limits_of, make_room
-from web.hub import Hub
+from web.http.hub import Hub
+from web.live.connections import Connections, limits_of, make_room
+from web.serving.app import close, create_app, release
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -107,7 +107,7 @@ def _settings(folder: Path, port: int | None, environment: Mapping[str, str]) ->
         chosen["FEDYARD_WEB_PORT"] = str(port)
     settings = Settings.read(chosen)
     if not settings.embedded:
-        raise SettingsError("FEDYARD_BROKER_URL names RabbitMQ: run ./fedyard up, or unset it to run embedded")
+        raise SettingsError("FEDYARD_BROKER_URL names RabbitMQ: run fedyard-hub up, or unset it to run embedded")
     return settings
 
 

@@ -1,4 +1,4 @@
-"""Heads of event chains that somebody has kept, compared with the records: `./fedyard events verify --against`."""
+"""Heads of event chains that somebody has kept, compared with the records: `fedyard-hub events verify --against`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ops.backups.content import BackupError, ChainHead, read_lines
 from storage.audit import verify_against
 from storage.database import Database
 from storage.history import read_history
-from web.heads import fingerprint, holds, public_key_in, statement
+from web.api.heads import fingerprint, holds, public_key_in, statement
 
 __all__ = ["against", "count_heads", "public_key_in", "shown_key"]
 
@@ -40,7 +40,7 @@ def count_heads(file: Path) -> int:
     if not count:
         raise BackupError(
             f"{file} holds no heads, so it proves nothing: take a backup's heads.jsonl, or what a site wrote with "
-            "fedyard-site heads --to FILE"
+            "fedyard site heads --to FILE"
         )
     return count
 

@@ -64,7 +64,7 @@ def only_hub_in(folder: Path, mode: int = 0o700, *, restoring: bool = False) -> 
         except OSError as error:
             raise _unusable(folder, error) from None
         if not restoring and (folder / RESTORING).exists():
-            raise Unusable(f"a restore into {folder} was cut off: run ./fedyard restore again, then start the hub")
+            raise Unusable(f"a restore into {folder} was cut off: run fedyard-hub restore again, then start the hub")
         yield
 
 

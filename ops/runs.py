@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TypeVar
 
-from broker.protocol.commands import Micros
-from broker.protocol.events import EventKind
-from broker.protocol.ids import Id
-from broker.protocol.states import RUN_FINAL, RoundState, SeatState
 from config.clock import SECOND
+from domain.commands import Micros
+from domain.events import EventKind
+from domain.ids import Id
+from domain.states import RUN_FINAL, RoundState, SeatState
 from ops.accounts import AT_ONCE, OPERATOR
 from storage import history
 from storage.database import Database
@@ -94,7 +94,7 @@ def _why(database: Database, run: Run, now: Micros) -> Iterator[str]:
     yield f"It must end {_until(run.deadline_at, now)}, or it fails."
     active = [task for task in run.tasks if task.state == "active"]
     if not active:
-        yield "No task is active: it waits for the decider to begin (is it running? see ./fedyard dead-letters list)."
+        yield "No task is active: it waits for the decider to begin (is it running? see fedyard-hub dead-letters list)."
     for task in active:
         yield from _task(database, run, task, now)
     waiting = [task.name for task in run.tasks if task.state == "waiting"]

@@ -26,7 +26,7 @@ from honcho.environ import parse_procfile
 from honcho.printer import Message, Printer
 
 from config.clock import SECOND, Clock
-from controller.shown import LINE_AT_MOST, Plain, shown
+from fedyard.wire.shown import LINE_AT_MOST, Plain, shown
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0

@@ -18,16 +18,16 @@ from types import FrameType
 
 from broker.opening import prepare_broker
 from broker.policies import apply_policies
-from broker.protocol.routes import QUEUES
+from broker.routes import QUEUES
 from config.clock import SystemClock
 from config.logs import forgive
 from config.settings import Settings, SettingsError, path_url
+from devservers.installing import install_missing
+from devservers.ports import free_port
+from devservers.postgres import PrivatePostgres
+from devservers.process import kept_secret
+from devservers.rabbitmq import PrivateRabbitmq
 from ops.place import CHECKOUT, DEFAULT, PASSED_THROUGH, Whereabouts, only_hub_in, remember
-from ops.servers.installing import install_missing
-from ops.servers.ports import free_port
-from ops.servers.postgres import PrivatePostgres
-from ops.servers.process import kept_secret
-from ops.servers.rabbitmq import PrivateRabbitmq
 from ops.supervisor import Supervisor, read_procfile
 from storage.database import open_database
 from storage.migrate import migrate
@@ -66,7 +66,7 @@ def run_up(folder: Path, environment: Mapping[str, str]) -> int:
         whereabouts = _servers(folder, environment, stack)
         settings = Settings.read(_ours(whereabouts.environment))
         if settings.embedded:
-            raise SettingsError("FEDYARD_BROKER_URL names the embedded broker: run ./fedyard embedded")
+            raise SettingsError("FEDYARD_BROKER_URL names the embedded broker: run fedyard-hub embedded")
         _bring_up_to_date(settings)
         remember(folder, whereabouts)
         processes = {**environment, **whereabouts.environment}
@@ -188,10 +188,10 @@ def _addresses(folder: Path, whereabouts: Whereabouts) -> str:
     lines += [f"    {queue.name:<15} {queue.meaning}" for queue in QUEUES]
     lines += [
         "    <queue>.DQ      waits before another try",
-        f"    <queue>.XQ      dead letters: ./fedyard dead-letters list{data}",
+        f"    <queue>.XQ      dead letters: fedyard-hub dead-letters list{data}",
         "",
         "  The first account (its token goes into a file of yours):",
-        f'    ./fedyard account create{data} --organisation "Our hospital" --name ada --role admin \\',
+        f'    fedyard-hub account create{data} --organisation "Our hospital" --name ada --role admin \\',
         "        --token-file ada.token",
         "",
     ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from broker.protocol.chain import hash_of
-from broker.protocol.records import Event
+from domain.chain import hash_of
+from domain.records import Event
 from storage.database import Database, Row
 from storage.tables import COLUMNS
 

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from broker.protocol.commands import Micros
 from config.clock import SECOND, Clock, SystemClock, wait_for
 from config.logs import unit
 from config.processes import process_name
+from domain.commands import Micros
 from storage.database import Database, DatabaseUnavailable
 from storage.presence import REPORT_EVERY_S, clear_away, sign_off
 

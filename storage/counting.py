@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from broker.protocol.commands import Micros
-from broker.protocol.ids import Id
+from domain.commands import Micros
+from domain.ids import Id
 from storage.database import Database
 
 DAY: Micros = 86_400_000_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from broker.protocol.commands import ChangeHistory, Micros
-from broker.protocol.ids import Id
+from domain.commands import ChangeHistory, Micros
+from domain.ids import Id
 from storage.database import Database
 from storage.history import finding
 

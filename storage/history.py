@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from broker.protocol.commands import ChangeHistory, Micros
-from broker.protocol.ids import Id
+from domain.commands import ChangeHistory, Micros
+from domain.ids import Id
 from storage.database import Database, DatabaseUnavailable
 
 _PARTS: dict[str, tuple[str, str]] = {
@@ -126,7 +126,7 @@ def finding(database: Database, drawn: Id) -> ChangeHistory | None:
 
 
 def unwritten(database: Database, since: Micros = 0, at_most: int = AT_MOST) -> list[str]:
-    """Names of what was revoked from `since` on and is not known to be in the ledger (broker/protocol/ledger.py).
+    """Names of what was revoked from `since` on and is not known to be in the ledger (domain/ledger.py).
 
     Tables are scanned, since revoking is too rare to keep an index for it; `since` spares the comparison with all names
     that were ever written, which grows for ever.

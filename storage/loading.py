@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from broker.protocol import records as r
-from broker.protocol.commands import Micros
-from broker.protocol.ids import Id
-from broker.protocol.needs import Needs
-from broker.protocol.records import Record
+from domain import records as r
+from domain.commands import Micros
+from domain.ids import Id
+from domain.needs import Needs
+from domain.records import Record
 from storage.counting import counted
 from storage.database import Database
 from storage.tables import COLUMNS

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from broker.protocol.commands import Micros
 from config.clock import SECOND
 from config.processes import has_ended
+from domain.commands import Micros
 from storage.database import Database
 
 REPORT_EVERY_S = 10.0

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 import psycopg2
 
-from broker.protocol.ids import Id
+from domain.ids import Id
 
 
 class Decided(msgspec.Struct, frozen=True, array_like=True):

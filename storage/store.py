@@ -14,12 +14,12 @@ from typing import Any
 
 import msgspec
 
-from broker.protocol import records as r
-from broker.protocol.commands import Beat, Micros, TokenUse
-from broker.protocol.ids import Id
-from broker.protocol.needs import Needs
-from broker.protocol.records import Record
-from broker.protocol.sweeps import (
+from domain import records as r
+from domain.commands import Beat, Micros, TokenUse
+from domain.ids import Id
+from domain.needs import Needs
+from domain.records import Record
+from domain.sweeps import (
     AcknowledgeEntries,
     ForgetBefore,
     ForgetDeclaration,

@@ -10,7 +10,7 @@ from typing import Any
 
 import peewee
 
-from broker.protocol.records import RECORDS, Record
+from domain.records import RECORDS, Record
 
 
 class IdField(peewee.Field):

@@ -12,11 +12,11 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
-from broker.protocol.chunks import CHUNK_BYTES, Chunk, count_of, tree_digest
 from config.clock import SystemClock, draw_id
-from ops.servers.seaweed import PrivateSeaweed
-from storage.artifacts import Blobs
-from storage.opening import open_blobs
+from devservers.seaweed import PrivateSeaweed
+from domain.chunks import CHUNK_BYTES, Chunk, count_of, tree_digest
+from storage.blobs.opening import open_blobs
+from storage.blobs.port import Blobs
 
 
 def noise(size: int, seed: int = 7) -> bytes:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from ops.servers.postgres import PrivatePostgres
-from ops.servers.process import temporary_folder
-from ops.servers.rabbitmq import PrivateRabbitmq
-from ops.servers.seaweed import PrivateSeaweed
+from devservers.postgres import PrivatePostgres
+from devservers.process import temporary_folder
+from devservers.rabbitmq import PrivateRabbitmq
+from devservers.seaweed import PrivateSeaweed
 from tests.memory import move_in
 from tests.spreading import Spreading
 
@@ -27,18 +27,18 @@ LONG = (
     "actors/test_deciding.py",
     "simulation/test_planted_bugs.py",
     "simulation/test_simulation.py",
-    "controller/test_recovery.py",
+    "fedyard/test_recovery.py",
     "web/test_attacks.py",
     "liar/test_recoveries.py",
-    "controller/test_odd_entries.py",
-    "controller/test_agent.py",
-    "controller/test_sealed.py",
+    "fedyard/test_odd_entries.py",
+    "fedyard/test_agent.py",
+    "fedyard/test_sealed.py",
     "demo/test_demo.py",
     "canary/test_canary.py",
     "ops/test_up.py",
     "broker/test_publisher.py",
     "broker/test_losses.py",
-    "controller/test_transfer.py",
+    "fedyard/test_transfer.py",
     "ops/test_backups.py",
     "ops/test_restore_drill.py",
     "ops/test_cli.py",

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg2
 
 from config.clock import draw_id
-from ops.servers.postgres import PrivatePostgres
+from devservers.postgres import PrivatePostgres
 from storage.database import open_database
 from storage.migrate import migrate
 

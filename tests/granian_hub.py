@@ -15,8 +15,8 @@ from config.clock import SystemClock
 from config.settings import Settings
 from tests.databases import fresh_sqlite
 from tests.web.network import ADMIN, network
-from web.connections import Connections, limits_of
-from web.wsgi import listen
+from web.live.connections import Connections, limits_of
+from web.serving.wsgi import listen
 
 __all__ = ["ADMIN"]
 

@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 from actors.deciding import Batch, decide_batch, decide_now
-from actors.decisions.decide import Rules
-from broker.protocol import codec
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.commands import AnyCommand, Envelope, Subject
-from broker.protocol.ids import Id, derive, sha256_hex
-from broker.protocol.states import Report
+from domain import codec
+from domain import commands as c
+from domain import records as r
+from domain.commands import AnyCommand, Envelope, Subject
+from domain.decisions.decide import Rules
+from domain.ids import Id, derive, sha256_hex
+from domain.states import Report
 from storage.database import Database
 from storage.due import Due
 from storage.signals import Announcement

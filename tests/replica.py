@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from ops.servers.postgres import PrivatePostgres
+from devservers.postgres import PrivatePostgres
 from tests.ops.program import until
 
 

@@ -7,10 +7,10 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.commands import Subject
-from ops.servers.postgres import PrivatePostgres
+from devservers.postgres import PrivatePostgres
+from domain import commands as c
+from domain import records as r
+from domain.commands import Subject
 from storage.database import Database, open_database
 from tests.hub import Hub
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from broker.protocol import seals as s
-from broker.protocol.ids import Id, derive, sha256_hex
+from domain import seals as s
+from domain.ids import Id, derive, sha256_hex
 
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 """Of every site, unless the test says otherwise."""

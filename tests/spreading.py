@@ -8,8 +8,8 @@ from xdist.scheduler import LoadFileScheduling
 SPREAD = (
     "tests/simulation/test_planted_bugs.py",
     "tests/simulation/test_simulation.py",
-    "tests/controller/test_agent.py",
-    "tests/controller/test_sealed.py",
+    "tests/fedyard/test_agent.py",
+    "tests/fedyard/test_sealed.py",
     "tests/ops/test_backups.py",
     "tests/ops/test_embedded.py",
 )

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
 PROOFS = {"benchmarks", "chaos"}
-HUB = PACKAGES - {"controller", "demo"} - PROOFS
+HUB = PACKAGES - {"fedyard", "demo"} - PROOFS
 
 
 def contract(name: str) -> dict[str, list[str]]:
@@ -32,7 +32,7 @@ def test_every_package_is_type_checked_and_under_the_contract() -> None:
 def test_no_package_of_the_hub_is_left_out_of_a_contract() -> None:
     layers = {name.strip() for layer in contract("layers")["layers"] for name in layer.split("|")}
     assert layers == HUB
-    assert set(contract("controller")["forbidden_modules"]) == HUB | {"demo"}
+    assert set(contract("site")["forbidden_modules"]) == HUB | {"demo"}
     assert set(contract("hub")["source_modules"]) == HUB
     assert set(contract("demo")["forbidden_modules"]) == HUB
     assert set(contract("proofs")["source_modules"]) == PACKAGES - PROOFS
@@ -63,7 +63,7 @@ def test_no_test_is_skipped_or_mocked() -> None:
 @pytest.mark.parametrize(
     ("program", "heavy"),
     [
-        ("controller.cli", {"numpy", "rich"}),
+        ("fedyard.cli.main", {"numpy", "rich"}),
         ("ops.cli", {"flask", "granian", "waitress", "boto3", "pika", "honcho"}),
         ("ops.embedded", {"granian", "boto3", "pika"}),
     ],

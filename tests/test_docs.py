@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.protocol.routes import QUEUES
+from broker.routes import QUEUES
 from config.settings import Settings
 from ops.cli import _parser
 
@@ -36,7 +36,7 @@ def test_every_queue_is_explained(queue) -> None:
 
 
 def test_metrics_that_are_named_exist() -> None:
-    known = (ROOT / "web" / "metrics.py").read_text()
+    known = (ROOT / "web" / "live" / "metrics.py").read_text()
     named = re.findall(r"`(fedyard_\w+)`", OPERATIONS)
     assert named
     assert [name for name in named if f'"{name.removesuffix("_total")}"' not in known] == []

@@ -17,13 +17,13 @@ from benchmarks.freight import Freighter, Load
 from benchmarks.granian import serving
 from benchmarks.people import CLOCK, person
 from benchmarks.scenes import Site
-from broker.protocol.chunks import CHUNK_BYTES
 from chaos.links import Link, Links
 from config.clock import SECOND, draw_id
-from controller import sealing
-from controller.client import Client
-from controller.sealing import Address
-from controller.transfer import Transfer
+from domain.chunks import CHUNK_BYTES
+from fedyard.client.client import Client
+from fedyard.client.transfer import Transfer
+from fedyard.sealed import sealing
+from fedyard.sealed.sealing import Address
 
 BARE = "benchmarks.bare:transfer"
 TOGETHER = (1, 8)

@@ -12,8 +12,8 @@ from benchmarks.crew import Crew
 from benchmarks.figures import percentile
 from benchmarks.load import Pace
 from benchmarks.yard import Hub, Watch
-from broker.protocol.commands import Envelope
 from broker.publisher import GroupPublisher
+from domain.commands import Envelope
 
 SHAPES = {"10x5": (10, 5), "1x50": (1, 50), "200x5": (200, 5)}
 OVER_HTTP = ("10x5", "1x50")

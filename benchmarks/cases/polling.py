@@ -10,7 +10,7 @@ from benchmarks.client import Pool, request
 from benchmarks.load import closed
 from benchmarks.scenes import Site
 from benchmarks.yard import Hub, Watch
-from broker.protocol.ids import Id
+from domain.ids import Id
 
 CONNECTIONS = 32
 

@@ -23,11 +23,11 @@ from benchmarks.client import Connection, Pool, request
 from benchmarks.people import CLOCK, Person, person
 from benchmarks.scenes import Site
 from benchmarks.yard import Hub, Watch
-from broker.protocol.ids import sha256_hex
 from config.clock import SECOND, draw_id
-from controller import sealing
-from controller.answers import Entry, Inbox
-from controller.sealing import Address, Digests, receipt_of
+from domain.ids import sha256_hex
+from fedyard.sealed import sealing
+from fedyard.sealed.sealing import Address, Digests, receipt_of
+from fedyard.wire.answers import Entry, Inbox
 
 ROUNDS = 2
 PAYLOAD = bytes(range(256)) * 400

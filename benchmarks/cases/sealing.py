@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from benchmarks.board import Board
 from benchmarks.people import CLOCK, address, person
 from config.clock import SECOND, draw_id
-from controller import sealing
-from controller.segments import PLAIN_SEGMENT_BYTES
+from fedyard.sealed import sealing
+from fedyard.sealed.segments import PLAIN_SEGMENT_BYTES
 
 RECIPIENTS = 3
 MEMORY = Path("/dev/shm")  # noqa: S108 - Linux's file system in memory

@@ -13,8 +13,8 @@ from pathlib import Path
 from benchmarks.board import Board
 from benchmarks.yard import is_ready
 from broker.policies import apply_policies
+from devservers.ports import free_port
 from ops.place import CHECKOUT
-from ops.servers.ports import free_port
 
 READY_WITHIN_S = 60.0
 ROLES = ("web", "decider", "relay", "ticker")
@@ -30,7 +30,7 @@ def measure(board: Board) -> None:
 def _embedded(folder: Path) -> float:
     folder.mkdir(parents=True)
     port = free_port()
-    return _until_ready(["./fedyard", "embedded", "--data", str(folder), "--port", str(port)], port, {})
+    return _until_ready(["bin/fedyard-hub", "embedded", "--data", str(folder), "--port", str(port)], port, {})
 
 
 def _full(board: Board, folder: Path) -> float:
@@ -44,7 +44,7 @@ def _full(board: Board, folder: Path) -> float:
         "FEDYARD_DATABASE_URL": board.yard.postgres.database(),
         "FEDYARD_WEB_PORT": str(port),
     }
-    return _until_ready(["./fedyard", "up", "--data", str(folder)], port, there)
+    return _until_ready(["bin/fedyard-hub", "up", "--data", str(folder)], port, there)
 
 
 def _until_ready(command: Sequence[str], port: int, there: Mapping[str, str]) -> float:

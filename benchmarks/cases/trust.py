@@ -14,19 +14,19 @@ from datetime import UTC, datetime
 import msgspec
 
 from benchmarks.board import Board
-from broker.protocol.commands import Subject
 from config.clock import SystemClock as HubClock
 from config.clock import draw_id
-from controller import contract
-from controller.answers import Entry, TaskSpec
-from controller.client import Client
-from controller.clock import SystemClock
-from controller.contract import Held, Place
-from controller.receipts import Receipts
-from controller.sealing import Digests, Origin, receipt_of
-from controller.state import State
-from web.errors import busy
-from web.shares import Places, Rate
+from domain.commands import Subject
+from fedyard.agent import contract
+from fedyard.agent.contract import Held, Place
+from fedyard.agent.receipts import Receipts
+from fedyard.agent.state import State
+from fedyard.client.client import Client
+from fedyard.clock import SystemClock
+from fedyard.sealed.sealing import Digests, Origin, receipt_of
+from fedyard.wire.answers import Entry, TaskSpec
+from web.live.shares import Places, Rate
+from web.problems import busy
 
 SEATS = 50
 TASK = TaskSpec(name="train", model="bench", parameters={f"parameter_{number}": number / 7 for number in range(50)})

@@ -1,4 +1,4 @@
-"""`./fedyard backup check`: proves a backup without the hub that it was made of.
+"""`fedyard-hub backup check`: proves a backup without the hub that it was made of.
 
 Its files are those that were written; its records can be read; every chain of events in them is whole and ends at
 the head that the backup lists; what artifacts it names are in the store, or in the backup itself.
@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from broker.protocol.chunks import chunks_of
+from devservers.postgres import PrivatePostgres
+from devservers.process import ServerError, temporary_folder
+from devservers.tools import PostgresTools
+from domain.chunks import chunks_of
 from ops.backups.content import (
     CHUNKS,
     HEADS,
@@ -27,11 +30,8 @@ from ops.backups.content import (
 )
 from ops.backups.making import heads
 from ops.backups.restoring import EMPTY_SCHEMA
-from ops.servers.postgres import PrivatePostgres
-from ops.servers.process import ServerError, temporary_folder
-from ops.servers.tools import PostgresTools
-from storage.artifacts import Blobs
 from storage.audit import verify
+from storage.blobs.port import Blobs
 from storage.database import Database, open_copy, open_database
 from storage.migrate import applied
 

@@ -1,4 +1,4 @@
-"""`./fedyard backup`: one consistent copy of a hub's records while it runs, and what is needed to prove it later.
+"""`fedyard-hub backup`: one consistent copy of a hub's records while it runs, and what is needed to prove it later.
 
 SQLite is copied by its own backup interface; of PostgreSQL a snapshot is exported, and pg_dump, the heads of the
 chains and the list of artifacts are all read from it. Embedded, the journal is copied first: a command that was
@@ -17,8 +17,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from broker.protocol.chunks import chunk_of, count_of
 from config.clock import SECOND, Micros
+from devservers.tools import PostgresTools
+from domain.chunks import chunk_of, count_of
 from ops.backups.content import (
     ABOUT,
     CHUNKS,
@@ -36,8 +37,7 @@ from ops.backups.content import (
     write_lines,
 )
 from ops.backups.history import history_of
-from ops.servers.tools import PostgresTools
-from storage.artifacts import Blobs, StorageUnavailable
+from storage.blobs.port import Blobs, StorageUnavailable
 from storage.database import Database, open_copy
 from storage.migrate import applied
 

@@ -1,4 +1,4 @@
-"""`./fedyard restore`: a backup becomes a hub's records again, as a new history, with what was there put aside.
+"""`fedyard-hub restore`: a backup becomes a hub's records again, as a new history, with what was there put aside.
 
 SQLite: a marker is written, what is there is moved into a folder beside, the copies take its place, the marker goes;
 no hub starts while there is a marker, and a restore that was cut off is simply run again. PostgreSQL: the schema
@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
-from broker.protocol.chunks import chunks_of
 from config.durable import to_disk
+from devservers.tools import PostgresTools
+from domain.chunks import chunks_of
 from ops.backups.content import CHUNKS, JOURNAL, MANIFEST, RECORDS, BackupError, Kept, about, changed_files, read_lines
 from ops.backups.history import new_history
 from ops.place import RESTORING
-from ops.servers.tools import PostgresTools
-from storage.artifacts import Blobs
+from storage.blobs.port import Blobs
 from storage.database import Database, open_database
 
 OURS = ("fedyard web", "fedyard decider", "fedyard relay", "fedyard ticker", "fedyard listen")
@@ -45,7 +45,7 @@ def prove_files(folder: Path) -> None:
     about(folder)
     faults = list(changed_files(folder))
     if faults:
-        raise BackupError(f"{folder} is not restored: {faults[0]}; see ./fedyard backup check {folder}")
+        raise BackupError(f"{folder} is not restored: {faults[0]}; see fedyard-hub backup check {folder}")
 
 
 def restore_files(folder: Path, files: Files, stamp: str, history_id: str, now: int, *, replace: bool) -> str | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from broker.protocol.chunks import CHUNK_BYTES, MOST_CHUNKS
-from broker.protocol.commands import Subject
-from broker.protocol.ids import Id
-from broker.protocol.seals import read_seal, trimmed
+from domain.chunks import CHUNK_BYTES, MOST_CHUNKS
+from domain.commands import Subject
+from domain.ids import Id
+from domain.seals import read_seal, trimmed
 from storage.database import Database, Row
 from storage.views.resources import Artifact, ArtifactAbout, time_or_none, time_text
 from storage.views.sight import Clause, Cursor, Listed, Paging, acting_member_of, own, page, row, sees_everything

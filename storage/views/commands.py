@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from broker.protocol.commands import Micros, Subject
-from broker.protocol.ids import Id
-from broker.protocol.records import Outcome
+from domain.commands import Micros, Subject
+from domain.ids import Id
+from domain.records import Outcome
 from storage.database import Database
 from storage.views.sight import Clause, row
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from broker.protocol.commands import Subject
-from broker.protocol.ids import Id
+from domain.commands import Subject
+from domain.ids import Id
 from storage.database import Database, Row
 from storage.views.resources import Event, EventSubject, Facts, time_text
 from storage.views.runs import sees_whole

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from broker.protocol.commands import Subject
-from broker.protocol.ids import Id
+from domain.commands import Subject
+from domain.ids import Id
 from storage.database import Database
 from storage.views.sight import Clause, Cursor, Listed, Paging, acting_member_of, own, rows, sees_everything
 

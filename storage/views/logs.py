@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from broker.protocol.commands import Subject
-from broker.protocol.ids import Id
+from domain.commands import Subject
+from domain.ids import Id
 from storage.database import Database, Row
 from storage.views.messages import BODIES_AT_ONCE_BYTES, body_for
 from storage.views.resources import LogPiece, time_text

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from broker.protocol.commands import Subject
-from broker.protocol.ids import Id
-from broker.protocol.seals import SealMalformed, SealUnsupported, is_sealed, trimmed
+from domain.commands import Subject
+from domain.ids import Id
+from domain.seals import SealMalformed, SealUnsupported, is_sealed, trimmed
 from storage.database import Database, Row
 from storage.views import heads as head_views
 from storage.views.resources import (

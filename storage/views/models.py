@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from broker.protocol.commands import Subject
-from broker.protocol.ids import Id
+from domain.commands import Subject
+from domain.ids import Id
 from storage.database import Database, Row
 from storage.views.projects import may_see_members
 from storage.views.resources import Model, time_text

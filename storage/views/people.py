@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from broker.protocol.commands import Micros, Subject
-from broker.protocol.ids import Id
+from domain.commands import Micros, Subject
+from domain.ids import Id
 from storage.database import Database, Row
 from storage.views.resources import Account, Enrolment, Organisation, Token, time_or_none, time_text
 from storage.views.sight import Clause, Cursor, Listed, Paging, page, row, sees_everything

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from broker.protocol.commands import Subject, TaskSpec
-from broker.protocol.ids import Id
+from domain.commands import Subject, TaskSpec
+from domain.ids import Id
 from storage.database import Database, Row
 from storage.views.resources import Membership, Project, time_or_none, time_text
 from storage.views.sight import (

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from broker.protocol.commands import ArtifactKind, Joining, Micros, Role, Sealed, TaskSpec
-from broker.protocol.states import (
+from domain.commands import ArtifactKind, Joining, Micros, Role, Sealed, TaskSpec
+from domain.states import (
     ArtifactState,
     DeliveryState,
     KeyState,

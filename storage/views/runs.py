@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from broker.protocol.commands import Subject, TaskSpec
-from broker.protocol.ids import Id
+from domain.commands import Subject, TaskSpec
+from domain.ids import Id
 from storage.database import Database, Row
 from storage.views.resources import Round, Run, RunHead, Seat, Submission, TaskRun, time_or_none, time_text
 from storage.views.sight import (

@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from broker.protocol.commands import Micros, Subject
-from broker.protocol.ids import Id
+from domain.commands import Micros, Subject
+from domain.ids import Id
 from storage.database import Database, Row
 
 T = TypeVar("T")

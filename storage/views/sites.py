@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from broker.protocol.commands import Subject
-from broker.protocol.ids import Id
+from domain.commands import Subject
+from domain.ids import Id
 from storage.database import Database, Row
 from storage.views.resources import Site, time_or_none, time_text
 from storage.views.sight import Clause, Cursor, Listed, Paging, member_of, own, page, row, sees_everything, sites_seen

@@ -9,16 +9,16 @@ from typing import Any, get_args
 import pytest
 
 from actors.deciding import decide_now
-from actors.decisions.decide import Rules
 from actors.running import rules_of
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.chunks import CHUNK_BYTES
-from broker.protocol.commands import Subject
-from broker.protocol.events import Notice
-from broker.protocol.ids import sha256_hex
-from broker.protocol.states import Report
 from config.settings import Settings, SettingsError
+from domain import commands as c
+from domain import records as r
+from domain.chunks import CHUNK_BYTES
+from domain.commands import Subject
+from domain.decisions.decide import Rules
+from domain.events import Notice
+from domain.ids import sha256_hex
+from domain.states import Report
 from storage.due import Due
 from tests.hub import QUICK, SECOND, Hub
 

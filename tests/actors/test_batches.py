@@ -7,11 +7,11 @@ import threading
 import pytest
 
 from actors.deciding import decide_batch
-from actors.decisions.decide import Rules
-from broker.protocol import codec
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.states import Report
+from domain import codec
+from domain import commands as c
+from domain import records as r
+from domain.decisions.decide import Rules
+from domain.states import Report
 from storage.database import Database
 from storage.store import Store
 from tests.hub import Hub

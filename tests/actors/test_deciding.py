@@ -21,16 +21,16 @@ from actors.running import run_decider, run_relay
 from broker.dead_letters import open_dead_letters
 from broker.opening import open_publisher, prepare_broker
 from broker.port import Publisher
-from broker.protocol import codec
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.commands import Envelope
-from broker.protocol.ids import derive
-from broker.protocol.states import Report
 from config.clock import SystemClock
 from config.settings import Settings
-from ops.servers.postgres import PrivatePostgres
-from ops.servers.rabbitmq import PrivateRabbitmq
+from devservers.postgres import PrivatePostgres
+from devservers.rabbitmq import PrivateRabbitmq
+from domain import codec
+from domain import commands as c
+from domain import records as r
+from domain.commands import Envelope
+from domain.ids import derive
+from domain.states import Report
 from storage.audit import verify
 from storage.database import open_database
 from storage.migrate import migrate

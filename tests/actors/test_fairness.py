@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.fairness import FairQueue, lane_of
-from broker.protocol import codec
-from broker.protocol import commands as c
-from broker.protocol.commands import Subject
-from broker.protocol.ids import derive
+from domain import codec
+from domain import commands as c
+from domain.commands import Subject
+from domain.ids import derive
 
 NAMES = {name: derive("00000000-0000-4000-8000-000000000000", name) for name in "abcdefgh"}
 

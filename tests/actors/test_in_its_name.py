@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from actors.decisions.decide import Rules
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.commands import Subject
-from broker.protocol.events import EventKind, Notice
-from broker.protocol.ids import sha256_hex
-from broker.protocol.states import Report
+from domain import commands as c
+from domain import records as r
+from domain.commands import Subject
+from domain.decisions.decide import Rules
+from domain.events import EventKind, Notice
+from domain.ids import sha256_hex
+from domain.states import Report
 from tests.hub import Hub
-from web.routing import operations
+from web.api.routing import operations
 
 SECRET = "5" * 64
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.commands import Subject
-from broker.protocol.events import EventKind, Notice
+from domain import commands as c
+from domain import records as r
+from domain.commands import Subject
+from domain.events import EventKind, Notice
 from tests.hub import SECOND, START, Hub
 from tests.seals import IDENTITY
 

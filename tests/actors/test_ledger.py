@@ -8,12 +8,12 @@ import pytest
 
 from actors.deciding import decide_now
 from actors.ledger import ALL_EVERY, OVERLAP, Ledger
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.commands import Envelope
-from broker.protocol.ids import derive, sha256_hex
 from config.clock import SECOND
-from storage.artifacts import Blobs, StorageUnavailable
+from domain import commands as c
+from domain import records as r
+from domain.commands import Envelope
+from domain.ids import derive, sha256_hex
+from storage.blobs.port import Blobs, StorageUnavailable
 from storage.history import AT_MOST, unwritten
 from tests.blobs import folder_blobs
 from tests.hub import Hub

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from actors.deciding import decide_batch
-from actors.decisions.decide import Rules
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.commands import Subject
-from broker.protocol.ids import Id, derive
+from domain import commands as c
+from domain import records as r
+from domain.commands import Subject
+from domain.decisions.decide import Rules
+from domain.ids import Id, derive
 from tests.actors.test_sealing import Yard
 from tests.hub import SECOND, Hub
 from tests.seals import sealed

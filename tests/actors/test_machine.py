@@ -10,15 +10,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from actors.decisions.decide import Rules, decide
-from actors.decisions.draft import Decision, State, TooEarly
-from broker.protocol import codec
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.chain import hash_of
-from broker.protocol.commands import AnyCommand, Envelope, Subject
-from broker.protocol.ids import derive, sha256_hex
-from broker.protocol.states import (
+from domain import codec
+from domain import commands as c
+from domain import records as r
+from domain.chain import hash_of
+from domain.commands import AnyCommand, Envelope, Subject
+from domain.decisions.decide import Rules, decide
+from domain.decisions.draft import Decision, State, TooEarly
+from domain.ids import derive, sha256_hex
+from domain.states import (
     ROUND_FINAL,
     RUN_FINAL,
     SEAT_LIVE,

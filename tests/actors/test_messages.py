@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from actors.decisions.decide import Rules
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.commands import Subject
-from broker.protocol.events import Notice
+from domain import commands as c
+from domain import records as r
+from domain.commands import Subject
+from domain.decisions.decide import Rules
+from domain.events import Notice
 from storage.due import Due
 from tests.hub import SECOND, Hub
 

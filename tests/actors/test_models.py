@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.commands import Subject
-from broker.protocol.events import Notice
-from broker.protocol.ids import Id, sha256_hex
+from domain import commands as c
+from domain import records as r
+from domain.commands import Subject
+from domain.events import Notice
+from domain.ids import Id, sha256_hex
 from tests.hub import QUICK, Hub
 
 TWO = [

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.commands import Subject
-from broker.protocol.events import Notice
-from broker.protocol.ids import sha256_hex
+from domain import commands as c
+from domain import records as r
+from domain.commands import Subject
+from domain.events import Notice
+from domain.ids import sha256_hex
 from storage.due import Due
 from tests.hub import KEY, QUICK, SECOND, Hub
 

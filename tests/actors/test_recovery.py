@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from actors.decisions.recovery import GAP, MOVED_AT_MOST
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.chain import mark_of
-from broker.protocol.commands import Subject
-from broker.protocol.events import EventKind, Notice
-from broker.protocol.ids import derive, sha256_hex
-from broker.protocol.ledger import name_of_enrolment, name_of_key, name_of_token
-from broker.protocol.states import Report, RunState, SeatState
+from domain import commands as c
+from domain import records as r
+from domain.chain import mark_of
+from domain.commands import Subject
+from domain.decisions.recovery import GAP, MOVED_AT_MOST
+from domain.events import EventKind, Notice
+from domain.ids import derive, sha256_hex
+from domain.ledger import name_of_enrolment, name_of_key, name_of_token
+from domain.states import Report, RunState, SeatState
 from storage.database import Database
 from storage.tables import COLUMNS
 from tests.actors.test_messages import post

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 from actors.deciding import decide_batch, decide_now
-from actors.decisions.decide import Rules
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.chunks import CHUNK_BYTES
-from broker.protocol.commands import AnyCommand, Subject
-from broker.protocol.events import Notice
-from broker.protocol.ids import sha256_hex
+from domain import commands as c
+from domain import records as r
+from domain.chunks import CHUNK_BYTES
+from domain.commands import AnyCommand, Subject
+from domain.decisions.decide import Rules
+from domain.events import Notice
+from domain.ids import sha256_hex
 from tests.hub import SECOND, Hub
 
 DAY = 86_400 * SECOND

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.commands import Subject
-from broker.protocol.events import EventKind, Notice
-from broker.protocol.states import Report
+from domain import commands as c
+from domain import records as r
+from domain.commands import Subject
+from domain.events import EventKind, Notice
+from domain.states import Report
 from tests.hub import QUICK, SECOND, Hub
 
 HALF = {"quorum": 0.5, "select_within_s": 60.0, "train_within_s": 600.0, "aggregate_within_s": 120.0}

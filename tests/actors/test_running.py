@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ops.servers.postgres import PrivatePostgres
-from ops.servers.rabbitmq import PrivateRabbitmq
+from devservers.postgres import PrivatePostgres
+from devservers.rabbitmq import PrivateRabbitmq
 from storage.database import open_database
 from storage.migrate import migrate
 from tests.databases import fresh_postgres

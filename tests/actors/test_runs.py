@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.events import EventKind
-from broker.protocol.states import Report
+from domain import commands as c
+from domain import records as r
+from domain.events import EventKind
+from domain.states import Report
 from ops.backups.content import ChainHead
 from storage.audit import verify, verify_against
 from storage.database import Row

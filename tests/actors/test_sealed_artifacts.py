@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.commands import Subject
-from broker.protocol.ids import Id
-from broker.protocol.states import Report
+from domain import commands as c
+from domain import records as r
+from domain.commands import Subject
+from domain.ids import Id
+from domain.states import Report
 from tests.actors.test_sealing import Yard
 from tests.hub import Hub
 from tests.seals import ciphertext

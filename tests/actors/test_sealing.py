@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.commands import Subject
-from broker.protocol.ids import Id, derive, sha256_hex
-from broker.protocol.seals import read_seal
-from broker.protocol.states import Report
+from domain import commands as c
+from domain import records as r
+from domain.commands import Subject
+from domain.ids import Id, derive, sha256_hex
+from domain.seals import read_seal
+from domain.states import Report
 from tests.hub import SECOND, Hub
 from tests.seals import assembled, ciphertext, header_of, sealed
 

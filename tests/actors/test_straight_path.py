@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from broker.protocol import records as r
-from broker.protocol.events import Notice
+from domain import records as r
+from domain.events import Notice
 from tests.hub import Hub
 
 

@@ -9,13 +9,13 @@ import pytest
 
 from actors import sweeper as module
 from actors.sweeper import Sweeper
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.commands import Subject
 from config.clock import SystemClock, draw_id
-from ops.servers.seaweed import PrivateSeaweed
-from storage.artifacts import Blobs, StorageUnavailable
-from storage.opening import open_blobs
+from devservers.seaweed import PrivateSeaweed
+from domain import commands as c
+from domain import records as r
+from domain.commands import Subject
+from storage.blobs.opening import open_blobs
+from storage.blobs.port import Blobs, StorageUnavailable
 from tests.blobs import Cut, chunk, digest_of, digests_of, folder_blobs, s3_url, whole
 from tests.hub import Hub
 

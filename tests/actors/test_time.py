@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from actors.deciding import Decider
-from actors.decisions.decide import Rules
 from actors.relay import Relay
 from actors.ticker import Ticker
 from broker.port import BrokerUnavailable, Sending, Sent
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.commands import Envelope
-from broker.protocol.ids import sha256_hex
 from config.clock import SystemClock
-from ops.servers.postgres import PrivatePostgres
+from devservers.postgres import PrivatePostgres
+from domain import commands as c
+from domain import records as r
+from domain.commands import Envelope
+from domain.decisions.decide import Rules
+from domain.ids import sha256_hex
 from storage.database import open_database
 from storage.due import Due
 from storage.migrate import migrate

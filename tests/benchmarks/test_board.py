@@ -13,8 +13,8 @@ from benchmarks.cases.growth import TURNS_EACH
 from benchmarks.figures import REACHES, Figure, median_figure, percentile, read_figures, write_figures
 from benchmarks.report import draw, ratio_of, score, table
 from benchmarks.yard import Yard
-from ops.servers.postgres import PrivatePostgres
-from ops.servers.rabbitmq import PrivateRabbitmq
+from devservers.postgres import PrivatePostgres
+from devservers.rabbitmq import PrivateRabbitmq
 
 MADE = {
     "part_per_s": 5,

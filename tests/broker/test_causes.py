@@ -12,8 +12,8 @@ import pytest
 from broker.causes import cause_of
 from broker.rabbitmq import Outage, RabbitBroker
 from config.logs import set_up_logs
-from ops.servers.ports import free_port
-from ops.servers.rabbitmq import PrivateRabbitmq
+from devservers.ports import free_port
+from devservers.rabbitmq import PrivateRabbitmq
 
 
 def cause(url: str) -> str:

@@ -10,9 +10,9 @@ from dramatiq.errors import Retry
 
 from broker.messages import message_of, wire_of
 from broker.port import BrokerUnavailable, TooLarge
-from broker.protocol import commands as c
-from broker.protocol.codec import encode
-from broker.protocol.ids import sha256_hex
+from domain import commands as c
+from domain.codec import encode
+from domain.ids import sha256_hex
 from tests.broker.worlds import RUNS, envelope, heartbeats, stop_run, until
 
 

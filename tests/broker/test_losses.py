@@ -13,8 +13,8 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.middleware import Retries
 
 from broker.messages import message_of
-from broker.protocol import codec
 from broker.rabbitmq import PREFETCH_DELAYED, RabbitBroker
+from domain import codec
 from tests.broker.worlds import QUICK, RUNS, RabbitWorld, stop_run, until
 
 

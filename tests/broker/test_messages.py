@@ -9,8 +9,8 @@ from dramatiq import Message
 from dramatiq.errors import Retry
 
 from broker.messages import Delivery, Unreadable, envelope_in, message_in, message_of, reason_of, wire_of
-from broker.protocol.routes import ROUTES, Route, every_command, route_of
 from broker.retries import LONGEST_DELAY_MS, ROUTE_OF_ACTOR, delay_ms
+from broker.routes import ROUTES, Route, every_command, route_of
 from broker.topology import declarations
 from tests.broker.worlds import heartbeats, stop_run
 

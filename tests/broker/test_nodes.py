@@ -10,7 +10,7 @@ from broker.publisher import GroupPublisher
 from broker.rabbitmq import RabbitBroker
 from broker.topology import declare_all, parameters_of
 from config.settings import Settings, SettingsError
-from ops.servers.ports import free_port
+from devservers.ports import free_port
 from tests.broker.proxy import Proxy
 from tests.broker.worlds import RUNS, stop_run, until
 

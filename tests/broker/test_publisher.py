@@ -11,9 +11,9 @@ import pytest
 
 from broker.policies import apply_policies, policies
 from broker.port import BrokerUnavailable
-from broker.protocol.routes import QUEUES, ROUTES
 from broker.publisher import GroupPublisher
-from ops.servers.ports import free_port
+from broker.routes import QUEUES, ROUTES
+from devservers.ports import free_port
 from tests.broker.proxy import Proxy
 from tests.broker.worlds import CLOCK, RUNS, heartbeats, stop_run, until
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from dramatiq import Actor
 
 from broker.embedded import EmbeddedBroker
-from broker.protocol import codec
-from broker.protocol.routes import ROUTES
+from broker.routes import ROUTES
+from domain import codec
 from tests.broker.worlds import QUICK, BatchingWorker, Decided, stop_run
 
 

@@ -17,16 +17,16 @@ from dramatiq.worker import WorkerThread
 
 from broker.dead_letters import DeadLetters, EmbeddedDeadLetters, RabbitDeadLetters
 from broker.embedded import EmbeddedBroker
+from broker.management import Management
 from broker.messages import envelope_in
 from broker.port import Publisher
-from broker.protocol import codec
-from broker.protocol import commands as c
-from broker.protocol.commands import Envelope
-from broker.protocol.routes import ROUTES, Route
 from broker.publisher import GroupPublisher
 from broker.rabbitmq import RabbitBroker
+from broker.routes import ROUTES, Route
 from config.clock import SystemClock, draw_id
-from ops.management import Management
+from domain import codec
+from domain import commands as c
+from domain.commands import Envelope
 
 CLOCK = SystemClock()
 RUNS = "runs.v1"

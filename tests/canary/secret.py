@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controller.tasks import Content, Context, Result, Task, Update
+from fedyard.tasks import Content, Context, Result, Task, Update
 
 CANARY = b"canary-of-patient-0f3a9c71e5"
 LARGE_BYTES = 700_000

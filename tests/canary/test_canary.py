@@ -13,17 +13,17 @@ import psutil
 import pytest
 
 from broker.messages import message_of, wire_of
-from broker.protocol import codec
-from broker.protocol import commands as c
 from config.clock import SystemClock, draw_id
-from controller.answers import Run
-from controller.cli_common import joining_of
-from controller.client import Client
-from controller.consents import UNKNOWN, Join
-from controller.site import Folder, Settings, Tasks
+from devservers.postgres import PrivatePostgres
+from devservers.rabbitmq import PrivateRabbitmq
+from domain import codec
+from domain import commands as c
+from fedyard.agent.consents import UNKNOWN, Join
+from fedyard.agent.site import Folder, Settings, Tasks
+from fedyard.cli.common import joining_of
+from fedyard.client.client import Client
+from fedyard.wire.answers import Run
 from ops.accounts import create_account
-from ops.servers.postgres import PrivatePostgres
-from ops.servers.rabbitmq import PrivateRabbitmq
 from storage.database import open_database
 from tests.canary.places import everywhere, forms, found_in
 from tests.canary.secret import CANARY, LARGE_BYTES
@@ -84,7 +84,7 @@ class World:
     def start_agent(self, name: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                [str(ROOT / "fedyard-site"), "--folder", str(self.folders[name].path), "run"],
+                [str(ROOT / "bin" / "fedyard"), "--folder", str(self.folders[name].path), "run"],
                 cwd=ROOT,
                 env=environment(PYTHONPATH=str(ROOT)),
                 stdout=log,
@@ -97,8 +97,8 @@ class World:
         return Client(self.api, folder.token())
 
     def say(self, name: str, *arguments: str) -> str:
-        """`fedyard-site` of a site."""
-        command = [str(ROOT / "fedyard-site"), "--folder", str(self.folders[name].path), *arguments]
+        """`fedyard` of a site."""
+        command = [str(ROOT / "bin" / "fedyard"), "--folder", str(self.folders[name].path), *arguments]
         done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -156,7 +156,7 @@ def test_nothing_in_the_hub_holds_the_canary(world: World) -> None:
         until(lambda: sum(m.state == "active" for m in north.members(made)) == len(SITES))  # noqa: B023
 
     def trouble() -> None:
-        for role in ("decider", "web.wsgi", "relay"):
+        for role in ("decider", "web.serving.wsgi", "relay"):
             time.sleep(0.5)
             world.kill(role)
 

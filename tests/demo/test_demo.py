@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from controller.keys import fingerprint, words
-from controller.site import Folder
 from demo.hospitals import SHARES, split
+from fedyard.agent.site import Folder
+from fedyard.sealed.keys import fingerprint, words
 from tests.ops.program import ROOT, environment, gone, until
 
 

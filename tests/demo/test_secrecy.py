@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from controller.tasks.arrays import pack
 from demo.processes import DemoError
 from demo.secrecy import Findings, Payload, search, size_of, spelled
+from fedyard.tasks.arrays import pack
 
 WEIGHTS = np.random.default_rng(3).normal(size=40)
 

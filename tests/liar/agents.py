@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from controller.agent import Agent
-from controller.clock import Clock
-from tests.controller.world import SiteProcess, World
+from fedyard.agent.agent import Agent
+from fedyard.clock import Clock
+from tests.fedyard.world import SiteProcess, World
 
 
 class AgentThread:

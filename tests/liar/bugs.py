@@ -10,14 +10,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import controller.contract
-import controller.heads
-import controller.joining
-import controller.receipts
-from controller.consents import Consent, Consents, Wanted, consent_to
-from controller.courier import Courier
-from controller.state import State, made_of
-from controller.steps import Steps
+import fedyard.agent.contract
+import fedyard.agent.heads
+import fedyard.agent.joining
+import fedyard.agent.receipts
+from fedyard.agent.consents import Consent, Consents, Wanted, consent_to
+from fedyard.agent.courier import Courier
+from fedyard.agent.state import State, made_of
+from fedyard.agent.steps import Steps
 
 Swap = tuple[Any, str, Any]
 """Owner, attribute, the value that it has for the time of the scenario."""
@@ -48,14 +48,14 @@ def planted(bug: Bug) -> Iterator[None]:
 NO_DIGEST_CHECK = Bug(
     "no_digest_check",
     "the coordinator's agent takes updates of whatever task and model",
-    ((controller.contract, "why_left_out", lambda _origin, _task, _models: None),),
+    ((fedyard.agent.contract, "why_left_out", lambda _origin, _task, _models: None),),
 )
 LIST_BELIEVED = Bug(
     "list_believed",
     "the coordinator's agent aggregates what the hub lists, whatever it holds itself",
     (
-        (controller.contract, "not_listed", lambda _here, _listed, _held: []),
-        (controller.contract, "check_list", lambda _here, _listed, _held: None),
+        (fedyard.agent.contract, "not_listed", lambda _here, _listed, _held: []),
+        (fedyard.agent.contract, "check_list", lambda _here, _listed, _held: None),
     ),
 )
 MANY_MODELS = Bug(
@@ -81,19 +81,19 @@ MODELS_GO_WITH_THEIR_RUN = Bug(
 NO_RECEIPT_CHECK = Bug(
     "no_receipt_check",
     "a site is content with a model that does not name its update",
-    ((controller.receipts, "missing", lambda _origin, _own: ""),),
+    ((fedyard.agent.receipts, "missing", lambda _origin, _own: ""),),
 )
 
 
 HEADS_NOT_COMPARED = Bug(
     "heads_not_compared",
     "a site is content with whatever head of a chain the hub signs",
-    ((controller.heads, "judge", lambda *_: None),),
+    ((fedyard.agent.heads, "judge", lambda *_: None),),
 )
 HEADS_NOT_VERIFIED = Bug(
     "heads_not_verified",
     "a site takes a head without looking at its signature",
-    ((controller.heads.Head, "is_signed", lambda _self: True),),
+    ((fedyard.agent.heads.Head, "is_signed", lambda _self: True),),
 )
 
 
@@ -113,5 +113,5 @@ NO_CONSENT_CHECK = Bug(
 ANY_COORDINATOR = Bug(
     "any_coordinator",
     "an agent joins the first project of a name, whoever coordinates it",
-    ((controller.joining, "parse_coordinator", lambda _text: Wanted()),),
+    ((fedyard.agent.joining, "parse_coordinator", lambda _text: Wanted()),),
 )

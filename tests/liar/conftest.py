@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.controller.conftest import world
+from tests.fedyard.conftest import world
 
 __all__ = ["world"]

@@ -12,14 +12,14 @@ import pytest
 
 from chaos.liar import liar_before
 from chaos.lies import Json, edited, entries_of
-from controller.answers import Run
-from controller.cli import main
-from controller.client import Client
-from controller.clock import draw_secret
-from controller.consents import Join
-from controller.keys import fingerprint, words
-from controller.state import State
-from tests.controller.world import ALLOWED, SiteProcess, World, joining, project_of
+from fedyard.agent.consents import Join
+from fedyard.agent.state import State
+from fedyard.cli.main import main
+from fedyard.client.client import Client
+from fedyard.clock import draw_secret
+from fedyard.sealed.keys import fingerprint, words
+from fedyard.wire.answers import Run
+from tests.fedyard.world import ALLOWED, SiteProcess, World, joining, project_of
 from tests.liar.agents import AgentThread, at_work
 from tests.liar.bugs import ANY_COORDINATOR, NO_CONSENT_CHECK, Bug, planted
 from tests.ops.program import until

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chaos.liar import liar_before
 from chaos.lies import Json, entries_of
-from tests.controller.world import World, project_of
+from tests.fedyard.world import World, project_of
 from tests.liar.agents import at_work
 from tests.ops.program import until
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chaos.liar import liar_before
 from chaos.lies import Json, heads
-from tests.controller.world import Project, World, project_of
+from tests.fedyard.world import Project, World, project_of
 from tests.liar.agents import AgentThread, at_work
 from tests.liar.bugs import HEADS_NOT_COMPARED, HEADS_NOT_VERIFIED, Bug, planted
 from tests.ops.program import until

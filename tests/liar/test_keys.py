@@ -8,11 +8,11 @@ import pytest
 
 from chaos.liar import Rule, liar_before
 from chaos.lies import Json, edited
-from controller.client import Client
-from controller.clock import micros_now
-from controller.site import Keys
-from controller.upkeep import EPOCHS_PER_DAY, tend
-from tests.controller.world import SiteProcess, World
+from fedyard.agent.site import Keys
+from fedyard.agent.upkeep import EPOCHS_PER_DAY, tend
+from fedyard.client.client import Client
+from fedyard.clock import micros_now
+from tests.fedyard.world import SiteProcess, World
 
 KEYS = Keys()
 SITE_KEYS = "/v1/sites/[^/]+/keys"

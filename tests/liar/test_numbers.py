@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from chaos.liar import Asked, Forward, Told, liar_before
-from controller.client import Client
-from controller.clock import micros_now, utc_now
-from controller.hub_errors import Unavailable
-from controller.recovery import CLAIMED_AT_MOST, JUMP_AT_MOST, last_believed
-from controller.state import Seat
-from tests.controller.test_recovery import Site
-from tests.controller.world import World, project_of
+from fedyard.agent.recovery import CLAIMED_AT_MOST, JUMP_AT_MOST, last_believed
+from fedyard.agent.state import Seat
+from fedyard.client.client import Client
+from fedyard.client.errors import Unavailable
+from fedyard.clock import micros_now, utc_now
+from tests.fedyard.test_recovery import Site
+from tests.fedyard.world import World, project_of
 from tests.liar.agents import at_work
 from tests.ops.program import until
 

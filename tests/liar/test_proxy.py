@@ -8,9 +8,9 @@ import pytest
 
 from chaos.liar import Told, liar_before
 from chaos.lies import edited, entry_instead, once, repeated, swallowed, told_instead
-from controller.client import Client
-from controller.hub_errors import Unavailable
-from tests.controller.world import World, project_of
+from fedyard.client.client import Client
+from fedyard.client.errors import Unavailable
+from tests.fedyard.world import World, project_of
 from tests.liar.agents import at_work
 
 

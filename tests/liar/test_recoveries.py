@@ -13,13 +13,13 @@ import pytest
 
 from chaos.liar import Asked, Forward, Told, liar_before
 from chaos.lies import Json, edited
-from controller.client import Client
-from controller.clock import SystemClock, micros_now, utc_now
-from controller.hub_errors import Unavailable
-from controller.recovery import COPIES_AT_MOST, Recovery
-from controller.state import Seat, State
-from tests.controller.test_recovery import Site, lost
-from tests.controller.world import World, project_of
+from fedyard.agent.recovery import COPIES_AT_MOST, Recovery
+from fedyard.agent.state import Seat, State
+from fedyard.client.client import Client
+from fedyard.client.errors import Unavailable
+from fedyard.clock import SystemClock, micros_now, utc_now
+from tests.fedyard.test_recovery import Site, lost
+from tests.fedyard.world import World, project_of
 from tests.liar.agents import AgentThread, at_work
 from tests.ops.program import until
 

@@ -20,7 +20,7 @@ import pytest
 
 from chaos.liar import HANG_UP, Asked, Forward, Told
 from chaos.lies import Json
-from tests.controller.world import World
+from tests.fedyard.world import World
 from tests.liar.bugs import MANY_MODELS, MODELS_GO_WITH_THEIR_RUN, Bug, planted
 from tests.liar.test_tasks_and_lists import MANY, listing, scene
 from tests.ops.program import until

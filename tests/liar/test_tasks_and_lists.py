@@ -13,10 +13,10 @@ import pytest
 
 from chaos.liar import Liar, liar_before
 from chaos.lies import Json, entries, entries_of, swallowed
-from controller.answers import Run
-from controller.cli import main
-from controller.state import State
-from tests.controller.world import Project, World, project_of
+from fedyard.agent.state import State
+from fedyard.cli.main import main
+from fedyard.wire.answers import Run
+from tests.fedyard.world import Project, World, project_of
 from tests.liar.agents import AgentThread
 from tests.liar.bugs import LIST_BELIEVED, NO_DIGEST_CHECK, NO_RECEIPT_CHECK, Bug, planted
 from tests.ops.program import until

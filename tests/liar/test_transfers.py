@@ -10,11 +10,11 @@ import pytest
 
 from chaos.liar import Liar, Rule, Told, elsewhere, liar_before
 from chaos.lies import Json, edited, told_instead
-from controller.client import Client
-from controller.hub_errors import HubError, Unacceptable, Unavailable
-from controller.transfer import Damaged, Transfer
-from tests.controller.test_client import QuickClock
-from tests.controller.world import SiteProcess, World
+from fedyard.client.client import Client
+from fedyard.client.errors import HubError, Unacceptable, Unavailable
+from fedyard.client.transfer import Damaged, Transfer
+from tests.fedyard.test_client import QuickClock
+from tests.fedyard.world import SiteProcess, World
 
 CHUNKS, CONTENT = "/v1/artifacts/[0-9a-f-]{36}/chunks", "/v1/artifacts/[0-9a-f-]{36}"
 PROBLEM = {"Content-Type": "application/problem+json"}

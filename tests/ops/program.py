@@ -1,4 +1,4 @@
-"""./fedyard as an operator runs it: a program of its own, watched from outside."""
+"""fedyard-hub as an operator runs it: a program of its own, watched from outside."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def fedyard(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
-    argv = [str(ROOT / "fedyard"), *map(str, arguments)]
+    argv = [str(ROOT / "bin" / "fedyard-hub"), *map(str, arguments)]
     return subprocess.run(argv, env=environment(**more), capture_output=True, text=True, check=False)
 
 
@@ -44,7 +44,10 @@ class Program:
         self.log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [str(ROOT / "fedyard"), *map(str, arguments)], env=environment(**more), stdout=output, stderr=output
+                [str(ROOT / "bin" / "fedyard-hub"), *map(str, arguments)],
+                env=environment(**more),
+                stdout=output,
+                stderr=output,
             )
 
     @property

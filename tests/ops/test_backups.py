@@ -17,18 +17,18 @@ from pathlib import Path
 import pytest
 
 from actors.deciding import decide_now
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.chunks import chunk_of, tree_digest
-from broker.protocol.codec import THE_HUB, envelope_of
-from broker.protocol.commands import ChangeHistory, Subject
 from config.clock import draw_id
+from devservers.postgres import PrivatePostgres
+from domain import commands as c
+from domain import records as r
+from domain.chunks import chunk_of, tree_digest
+from domain.codec import THE_HUB, envelope_of
+from domain.commands import ChangeHistory, Subject
 from ops.backups.content import About, Form, about
 from ops.backups.history import REASON, history_of, new_history
 from ops.backups.restoring import Files, restore_database, restore_files
 from ops.place import PASSED_THROUGH, RESTORING, Whereabouts, only_hub_in, remember
-from ops.servers.postgres import PrivatePostgres
-from storage.blobs_folder import FolderBlobs
+from storage.blobs.folder import FolderBlobs
 from storage.database import open_database
 from storage.history import read_history
 from storage.migrate import migrate
@@ -280,7 +280,7 @@ def test_no_hub_starts_on_a_restore_that_was_cut_off_and_another_restore_ends_it
     (data / "store.sqlite").rename(data / "moved")  # killed in between
     (data / RESTORING).write_text("kept")
     started = fedyard("embedded", "--data", data, "--port", "0")
-    assert (started.returncode, "was cut off: run ./fedyard restore again" in started.stderr) == (2, True)
+    assert (started.returncode, "was cut off: run fedyard-hub restore again" in started.stderr) == (2, True)
     assert fedyard("restore", kept, "--data", data).returncode == 0
     assert not (data / RESTORING).exists()
 

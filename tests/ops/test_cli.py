@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.ids import sha256_hex
-from broker.protocol.states import Report
-from controller.keys import hex_groups, hub_fingerprint, words
+from domain import commands as c
+from domain import records as r
+from domain.ids import sha256_hex
+from domain.states import Report
+from fedyard.sealed.keys import hex_groups, hub_fingerprint, words
 from ops import accounts, runs
 from ops.cli import _unexpected
 from ops.place import Whereabouts, remember
@@ -26,7 +26,7 @@ from storage.views.resources import SignedHead
 from storage.views.sight import Paging
 from tests.hub import QUICK, Hub
 from tests.ops.program import ROOT, create_account, environment, fedyard
-from web.heads import open_signer
+from web.api.heads import open_signer
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def test_a_folder_without_a_hub_is_told(tmp_path: Path) -> None:
 
 def test_a_schema_that_is_behind_is_told(tmp_path: Path) -> None:
     urls = {"FEDYARD_BROKER_URL": "embedded:///j", "FEDYARD_DATABASE_URL": f"sqlite:///{tmp_path}/empty"}
-    assert_told(fedyard("runs", "list", "--data", tmp_path, **urls), "./fedyard migrate")
+    assert_told(fedyard("runs", "list", "--data", tmp_path, **urls), "fedyard-hub migrate")
     assert fedyard("migrate", "--data", tmp_path, **urls).stdout.startswith("applied")
     assert fedyard("migrate", "--data", tmp_path, **urls).stdout == "the schema is up to date\n"
     assert fedyard("runs", "list", "--data", tmp_path, **urls).returncode == 0
@@ -338,5 +338,5 @@ def test_what_nobody_expected_is_a_sentence_too(tmp_path: Path) -> None:
     code, said = _unexpected(KeyError("secret"))
     assert (code, said) == (70, "this is a fault of Fedyard's, please report it: KeyError at ")
     with Path("/dev/full").open("w") as full:
-        program = [str(ROOT / "fedyard"), "organisation", "list", "--data", str(tmp_path / "none")]
+        program = [str(ROOT / "bin" / "fedyard-hub"), "organisation", "list", "--data", str(tmp_path / "none")]
         assert subprocess.run(program, env=environment(), stderr=full, check=False).returncode == 2

@@ -1,4 +1,4 @@
-"""./fedyard dead-letters, on a journal and on RabbitMQ."""
+"""fedyard-hub dead-letters, on a journal and on RabbitMQ."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 
 from broker.journal import Journal, entry_of
 from broker.messages import DramatiqMessage, message_of, wire_of
-from broker.protocol import codec
-from broker.protocol.commands import CreateOrganisation
-from broker.protocol.ids import derive
 from broker.topology import declarations
 from config.clock import SystemClock
+from devservers.rabbitmq import PrivateRabbitmq
+from domain import codec
+from domain.commands import CreateOrganisation
+from domain.ids import derive
 from ops.place import Whereabouts, remember
-from ops.servers.rabbitmq import PrivateRabbitmq
 from tests.ops.program import fedyard
 
 ID = derive("test", "dead letter")

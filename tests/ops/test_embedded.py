@@ -1,4 +1,4 @@
-"""./fedyard embedded: one process, one folder."""
+"""fedyard-hub embedded: one process, one folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from config.settings import SettingsError, path_url, url_path
-from ops.servers.ports import free_port
+from devservers.ports import free_port
 from tests.ops.program import ROOT, Program, call, create_account, environment, fedyard, gone, until
 
 Start = Callable[..., Program]
@@ -109,7 +109,7 @@ def test_rabbitmq_is_refused(tmp_path: Path) -> None:
         FEDYARD_BROKER_URL="amqp://a:b@127.0.0.1:1/x",
         FEDYARD_DATABASE_URL="postgresql://a:b@127.0.0.1:1/x",
     )
-    assert (done.returncode, "./fedyard up" in done.stderr) == (2, True)
+    assert (done.returncode, "fedyard-hub up" in done.stderr) == (2, True)
 
 
 def metrics(api: str) -> str:
@@ -158,7 +158,7 @@ def test_a_full_disk_behind_what_it_says_stops_no_hub(tmp_path: Path) -> None:
     port = str(free_port(18_000))
     with Path("/dev/full").open("w") as full:
         hub = subprocess.Popen(
-            [str(ROOT / "fedyard"), "embedded", "--data", str(tmp_path / "hub"), "--port", port],
+            [str(ROOT / "bin" / "fedyard-hub"), "embedded", "--data", str(tmp_path / "hub"), "--port", port],
             env=environment(),
             stdout=full,
             stderr=full,

@@ -16,10 +16,10 @@ import pytest
 from broker.port import BrokerUnavailable
 from config.faults import fault, in_a_line
 from config.logs import JsonLines
-from ops.servers.postgres import PrivatePostgres
+from devservers.postgres import PrivatePostgres
 from storage.database import open_database
 from tests.databases import lent_postgres
-from web.errors import answer_to
+from web.problems import answer_to
 
 SENT = "the-patients-name"
 

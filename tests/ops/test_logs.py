@@ -35,7 +35,7 @@ ODD = r"""
 import logging, os
 from config.logs import set_up_logs, unit
 set_up_logs("web", "INFO")
-log = logging.getLogger("web.errors")
+log = logging.getLogger("web.problems")
 class Unsayable:
     def __str__(self): raise RuntimeError("no text")
 log.warning("a file", extra=unit(name=os.fsdecode(b"caf\xe9.csv")))

@@ -14,7 +14,7 @@ def test_a_backup_is_made_proved_and_put_back_as_printed(tmp_path: Path) -> None
     section = (ROOT / "docs" / "operations.md").read_text().split("## Backup and restore")[1].split("\n## ")[0]
     found = re.search(r"```\n(.*?)```", section, re.DOTALL)
     assert found
-    made, proved, put_back = [line for line in found[1].splitlines() if line.startswith("./fedyard ")]
+    made, proved, put_back = [line for line in found[1].splitlines() if line.startswith("bin/fedyard-hub ")]
     data = tmp_path / "hub"
     hub = Program(tmp_path / "log", "embedded", "--data", data, "--port", "0")
     try:

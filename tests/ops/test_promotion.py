@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from actors.deciding import Decider, settle_history
-from actors.decisions.decide import Rules
 from actors.ticker import Ticker
-from broker.protocol import commands as c
-from broker.protocol.codec import THE_HUB, envelope_of
 from config.clock import SystemClock, draw_id
-from ops.servers.postgres import PrivatePostgres
+from devservers.postgres import PrivatePostgres
+from domain import commands as c
+from domain.codec import THE_HUB, envelope_of
+from domain.decisions.decide import Rules
 from storage.database import open_database
 from storage.due import Due
 from storage.history import Told, read_history

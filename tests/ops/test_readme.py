@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from ops.servers.ports import free_port
+from devservers.ports import free_port
 from tests.ops.program import ROOT, environment
 
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from controller.hub_errors import Refused
-from ops.servers.ports import free_port
-from ops.servers.postgres import PrivatePostgres
-from ops.servers.rabbitmq import PrivateRabbitmq
-from tests.controller.world import Project, SiteProcess, Wire, World, project_of, wire_to
+from devservers.ports import free_port
+from devservers.postgres import PrivatePostgres
+from devservers.rabbitmq import PrivateRabbitmq
+from fedyard.client.errors import Refused
+from tests.fedyard.world import Project, SiteProcess, Wire, World, project_of, wire_to
 from tests.ops.program import ROOT, Program, call, create_account, environment, fedyard, gone, until
 
 QUICK = {"FEDYARD_TICK_EVERY_S": "0.5", "FEDYARD_HEARTBEAT_EVERY_S": "5"}
@@ -263,7 +263,7 @@ def token_for(world: World, site: SiteProcess) -> tuple[str, str]:
 
 
 def site_command(site: SiteProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
-    argv = [str(ROOT / "fedyard-site"), "--folder", str(site.path), *arguments]
+    argv = [str(ROOT / "bin" / "fedyard"), "--folder", str(site.path), *arguments]
     return subprocess.run(argv, env=environment(PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=False)
 
 

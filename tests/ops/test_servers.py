@@ -18,11 +18,11 @@ import psutil
 import psycopg2
 import pytest
 
+from devservers.ports import PORTS, free_port, listens
+from devservers.postgres import PrivatePostgres
+from devservers.process import ServerError
+from devservers.rabbitmq import PrivateRabbitmq
 from ops.place import PASSED_THROUGH, InUse, only_hub_in
-from ops.servers.ports import PORTS, free_port, listens
-from ops.servers.postgres import PrivatePostgres
-from ops.servers.process import ServerError
-from ops.servers.rabbitmq import PrivateRabbitmq
 from tests.ops.program import ROOT, environment, gone, until
 
 
@@ -80,7 +80,7 @@ def test_a_stopped_postgres_leaves_no_process(own_postgres: PrivatePostgres) -> 
 
 def test_servers_end_when_their_owner_is_killed(servers_folder: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from ops.servers.postgres import PrivatePostgres\n"
+        "import sys; from pathlib import Path; from devservers.postgres import PrivatePostgres\n"
         "server = PrivatePostgres(Path(sys.argv[1]), durable=False); server.start()\n"
         "print(*server.pids, flush=True); sys.stdin.read()"
     )

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from config.clock import SystemClock
-from controller.shown import plain_output
+from fedyard.wire.shown import plain_output
 from ops.supervisor import LONGEST_PAUSE_S, Supervisor, _Member, _Yard, read_procfile
 from tests.hub import TestClock
 from tests.ops.program import ROOT, environment, gone

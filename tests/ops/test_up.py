@@ -1,4 +1,4 @@
-"""./fedyard up: the whole hub as its users run it."""
+"""fedyard-hub up: the whole hub as its users run it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ops.management import Management, ManagementError
-from ops.servers.ports import free_port
-from ops.servers.postgres import PrivatePostgres
-from ops.servers.rabbitmq import PrivateRabbitmq
+from broker.management import Management, ManagementError
+from devservers.ports import free_port
+from devservers.postgres import PrivatePostgres
+from devservers.rabbitmq import PrivateRabbitmq
 from tests.ops.program import Program, call, create_account, fedyard, gone, until
 
 Start = Callable[..., Program]
@@ -101,7 +101,7 @@ def test_the_embedded_broker_is_refused(tmp_path: Path) -> None:
         FEDYARD_BROKER_URL="embedded:///j.sqlite",
         FEDYARD_DATABASE_URL="postgresql://a:b@127.0.0.1:1/x",
     )
-    assert (done.returncode, "./fedyard embedded" in done.stderr) == (2, True)
+    assert (done.returncode, "fedyard-hub embedded" in done.stderr) == (2, True)
 
 
 def test_a_database_that_is_down_is_told_in_one_line(tmp_path: Path) -> None:

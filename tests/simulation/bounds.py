@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 
 import msgspec
 
-from broker.protocol import records as r
-from broker.protocol.states import ArtifactState, DeliveryState
+from domain import records as r
+from domain.states import ArtifactState, DeliveryState
 from tests.simulation.copy import Copy
 from tests.simulation.processes import RULES
 from tests.simulation.world import Broken

@@ -17,8 +17,8 @@ from dramatiq.errors import Retry
 from broker.embedded import TRANSIENT
 from broker.messages import Delivery, DramatiqMessage, envelope_in, message_in, message_of, wire_of
 from broker.port import BrokerUnavailable, Sending, Sent
-from broker.protocol.commands import Envelope
 from broker.retries import SafeRetries
+from domain.commands import Envelope
 from tests.simulation.turns import Turns
 from tests.simulation.world import Broken, Killed, Process, World
 

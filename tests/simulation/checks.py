@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 
-from broker.protocol import records as r
-from broker.protocol.chain import hash_of
-from broker.protocol.events import EventKind
-from broker.protocol.records import Record, key_of
-from broker.protocol.states import (
+from config.clock import SECOND
+from domain import records as r
+from domain.chain import hash_of
+from domain.events import EventKind
+from domain.records import Record, key_of
+from domain.states import (
     ARTIFACT,
     DELIVERY,
     KEY,
@@ -23,7 +24,6 @@ from broker.protocol.states import (
     KeyState,
     SiteState,
 )
-from config.clock import SECOND
 from tests.simulation.bounds import Bounds
 from tests.simulation.counts import Counts
 from tests.simulation.ending import Ending

@@ -7,8 +7,8 @@ import sqlite3
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from broker.protocol import records as r
-from broker.protocol.records import Record
+from domain import records as r
+from domain.records import Record
 from tests.simulation.story import NoticeKey, Story
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from broker.protocol import records as r
-from broker.protocol.states import RUN_FINAL, ArtifactState, KeyState, RoundState
+from domain import records as r
+from domain.states import RUN_FINAL, ArtifactState, KeyState, RoundState
 from tests.simulation.copy import Copy
 from tests.simulation.world import Broken
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import peewee
 
-from broker.protocol import records as r
-from broker.protocol.records import Record
+from domain import records as r
+from domain.records import Record
 from storage.database import Database, open_database
 from storage.migrate import migrate
 from storage.tables import COLUMNS

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from broker.protocol import records as r
-from broker.protocol.chunks import count_of
-from broker.protocol.ledger import read_name
-from broker.protocol.states import RUN_FINAL, ArtifactState, KeyState
 from config.clock import SECOND
+from domain import records as r
+from domain.chunks import count_of
+from domain.ledger import read_name
+from domain.states import RUN_FINAL, ArtifactState, KeyState
 from storage.audit import verify
 from tests.simulation.copy import Copy
 from tests.simulation.world import Broken
 
 if TYPE_CHECKING:
-    from storage.artifacts import Blobs
+    from storage.blobs.port import Blobs
     from storage.database import Database
 
 

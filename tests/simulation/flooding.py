@@ -11,13 +11,13 @@ import base64
 import random
 from typing import Any
 
-from broker.protocol.chunks import tree_digest
-from broker.protocol.ids import sha256_hex
 from config.clock import SECOND
+from domain.chunks import tree_digest
+from domain.ids import sha256_hex
 from tests.simulation.processes import WRITES_PER_S, Lost, Request
 from tests.simulation.sites import Site
 from tests.simulation.world import Broken, Process, World
-from web.shares import BURST_S
+from web.live.shares import BURST_S
 
 RATE = 0.2
 """Of seeds in which there is one."""

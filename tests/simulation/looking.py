@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 
-from broker.protocol import records as r
-from broker.protocol.chunks import tree_digest
-from broker.protocol.ids import sha256_hex
-from broker.protocol.seals import is_sealed, read_seal
-from broker.protocol.states import DeliveryState
+from domain import records as r
+from domain.chunks import tree_digest
+from domain.ids import sha256_hex
+from domain.seals import is_sealed, read_seal
+from domain.states import DeliveryState
 from tests.simulation.sending import Sending
 from tests.simulation.world import Broken
 

@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from broker.protocol.chunks import tree_digest
-from broker.protocol.ids import sha256_hex
 from config.clock import SECOND
+from domain.chunks import tree_digest
+from domain.ids import sha256_hex
 from tests.seals import ciphertext, sealed
 from tests.simulation.world import START
-from web.bodies import NewKey
-from web.keys import statement
+from web.api.keys import statement
+from web.http.bodies import NewKey
 
 IDENTITY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 _RAW = IDENTITY.public_key().public_bytes_raw()

@@ -11,24 +11,24 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-import web.app
+import web.serving.app
 from actors.deciding import Decider, DecidingThread
-from actors.decisions.decide import Rules
 from actors.ledger import Ledger
 from actors.relay import Relay
 from actors.sweeper import Sweeper
 from actors.ticker import Ticker
 from config.settings import Settings
+from domain.decisions.decide import Rules
+from storage.blobs.opening import open_blobs
 from storage.due import Due
-from storage.opening import open_blobs
 from storage.signals import Announcement
 from storage.store import Store
 from tests.simulation.broker import SimulatedPublisher, WorkersBroker
 from tests.simulation.turns import Waiting
 from tests.simulation.world import Broken, Killed, Process, World
-from web.artifacts import OCTETS
-from web.beats import Beats
-from web.hub import Hub
+from web.api.artifacts import OCTETS
+from web.http.hub import Hub
+from web.live.heartbeats import Beats
 
 RELAY_AFTER_S = 2.0
 SWEEP_EVERY_S = 3.0
@@ -180,7 +180,7 @@ class Web(Process):
         self._announcements.clear()
         self._hear, self._forget = [], []
         publisher = SimulatedPublisher(self.world, self)
-        self.app = web.app.create_app(Hub(self._settings, self.open(), publisher, self, self, self.blobs))
+        self.app = web.serving.app.create_app(Hub(self._settings, self.open(), publisher, self, self, self.blobs))
 
     def step(self) -> float:
         """The connection that announcements come over may break: then some are lost, and the web is told."""
@@ -193,7 +193,7 @@ class Web(Process):
             self.slowest = max(self.slowest, self.world.micros - told_at)
             for hear in self._hear:
                 hear(announcement)
-        web.app.web_of(self.app).beats.flush()
+        web.serving.app.web_of(self.app).beats.flush()
         for late in [one for one in self._late if one[0] <= self.world.micros]:
             self._late.remove(late)
             self.answer(late[1])

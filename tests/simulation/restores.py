@@ -11,8 +11,8 @@ import shutil
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from broker.protocol import records as r
 from config.clock import SECOND
+from domain import records as r
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -21,16 +21,16 @@ import msgspec
 import actors.ticker
 import config.clock
 import storage.history
-import web.app
-import web.gathering
-import web.shares
+import web.live.coalescing
+import web.live.shares
+import web.serving.app
 from actors.deciding import decide_now
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.codec import THE_HUB, envelope_of
-from broker.protocol.commands import AnyCommand, Subject
-from broker.protocol.ids import derive, sha256_hex
 from config.settings import Settings
+from domain import commands as c
+from domain import records as r
+from domain.codec import THE_HUB, envelope_of
+from domain.commands import AnyCommand, Subject
+from domain.ids import derive, sha256_hex
 from storage.database import open_database
 from storage.store import Store
 from tests.memory import MEMORY
@@ -98,9 +98,9 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         chance = Chance(seed)
         for name in ("random", "uuid", "secrets"):
             stack.enter_context(replaced(config.clock, name, chance))
-        stack.enter_context(replaced(web.app, "Beats", StillBeats))
-        stack.enter_context(replaced(web.gathering, "READERS", 100))  # one thread cannot wait
-        stack.enter_context(replaced(web.shares, "HELD_S", 0.0))
+        stack.enter_context(replaced(web.serving.app, "Beats", StillBeats))
+        stack.enter_context(replaced(web.live.coalescing, "READERS", 100))  # one thread cannot wait
+        stack.enter_context(replaced(web.live.shares, "HELD_S", 0.0))
         stack.enter_context(replaced(actors.ticker, "RETENTION_EVERY_S", RETENTION_EVERY_S))
         stack.enter_context(_quiet())
         world = World(seed, path)

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from broker.protocol import commands as c
-from broker.protocol import records as r
-from broker.protocol.seals import Seal, is_sealed, read_seal
-from broker.protocol.states import KeyState, RoundState
+from domain import commands as c
+from domain import records as r
+from domain.seals import Seal, is_sealed, read_seal
+from domain.states import KeyState, RoundState
 from tests.simulation.copy import Copy
 from tests.simulation.world import Broken
 

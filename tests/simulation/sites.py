@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from broker.protocol import records as r
-from broker.protocol.ids import sha256_hex
-from broker.protocol.seals import is_sealed
 from config.clock import SECOND
+from domain import records as r
+from domain.ids import sha256_hex
+from domain.seals import is_sealed
 from tests.seals import enrolling
 from tests.simulation.payloads import IDENTITY, Payload, signed_key
 from tests.simulation.processes import Lost

@@ -1,6 +1,6 @@
 """Events, told again: what the rows and the inboxes must be if the events of a project are true.
 
-A second, small account of how runs move, over the tables of `broker/protocol/states.py` as they were when this module
+A second, small account of how runs move, over the tables of `domain/states.py` as they were when this module
 was loaded. Every transition is made step by step, also those that one commit made together.
 """
 
@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from broker.protocol import records as r
-from broker.protocol import states
-from broker.protocol.commands import Contract, Envelope, PassDeadline, TaskSpec
-from broker.protocol.states import RoundState, RunState, SeatState, Step, TaskRunState
 from config.clock import SECOND
+from domain import records as r
+from domain import states
+from domain.commands import Contract, Envelope, PassDeadline, TaskSpec
+from domain.states import RoundState, RunState, SeatState, Step, TaskRunState
 from tests.simulation.world import Broken
 
 S = TypeVar("S", bound=StrEnum)

@@ -12,7 +12,7 @@ from typing import Any
 
 from actors.fairness import FairQueue
 from broker.messages import Delivery, envelope_in
-from broker.protocol.ids import HUB
+from domain.ids import HUB
 from tests.simulation.world import Broken
 
 MORE = 2

@@ -18,17 +18,10 @@ import pytest
 
 from config.clock import SystemClock, draw_id
 from config.settings import SettingsError
-from ops.servers.seaweed import PrivateSeaweed
-from storage.artifacts import (
-    BLOCK_BYTES,
-    Blobs,
-    DigestMismatch,
-    OffsetMismatch,
-    StorageFull,
-    StorageUnavailable,
-)
-from storage.blobs_folder import FolderBlobs
-from storage.opening import open_blobs
+from devservers.seaweed import PrivateSeaweed
+from storage.blobs.folder import FolderBlobs
+from storage.blobs.opening import open_blobs
+from storage.blobs.port import BLOCK_BYTES, Blobs, DigestMismatch, OffsetMismatch, StorageFull, StorageUnavailable
 from tests.blobs import Cut, chunk, folder_blobs, noise, s3_url, whole
 from tests.disk import small_disk
 
@@ -260,7 +253,7 @@ def test_what_is_not_ours_is_left_alone(folder: Blobs, artifact: str, tmp_path: 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from broker.protocol.chunks import Chunk
+from domain.chunks import Chunk
 from tests.disk import small_disk
 from tests.blobs import folder_blobs
 
@@ -412,7 +405,7 @@ def test_boto3_is_loaded_for_a_bucket_only(tmp_path: Path) -> None:
     script = f"""
 import sys
 from config.clock import SystemClock
-from storage.opening import open_blobs
+from storage.blobs.opening import open_blobs
 open_blobs("file:///{tmp_path}", SystemClock())
 sys.exit("boto3" in sys.modules)
 """

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from config.clock import SystemClock
-from ops.servers.postgres import PrivatePostgres
+from devservers.postgres import PrivatePostgres
 from storage.clocks import MOST_OFF, ClockWatch, DatabaseClock, Reported, open_clock, report, reports, trouble
 from storage.database import Database, DatabaseUnavailable, open_database
 from tests.databases import lent_postgres

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from actors.deciding import decide_now
-from broker.protocol.codec import THE_HUB, envelope_of
 from config.clock import draw_id
-from ops.servers.postgres import PrivatePostgres
+from devservers.postgres import PrivatePostgres
+from domain.codec import THE_HUB, envelope_of
 from storage.database import Database, open_database
 from storage.history import finding, fingerprint_of, read_history, recovered
 from storage.migrate import migrate

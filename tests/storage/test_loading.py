@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from broker.protocol import records as r
-from broker.protocol.commands import Subject
-from broker.protocol.ids import Id, derive
-from broker.protocol.needs import Needs
-from broker.protocol.states import Report
-from ops.servers.postgres import PrivatePostgres
+from devservers.postgres import PrivatePostgres
+from domain import records as r
+from domain.commands import Subject
+from domain.ids import Id, derive
+from domain.needs import Needs
+from domain.states import Report
 from storage.database import open_database
 from storage.loading import _is_common, _load_at_once, _load_one_by_one
 from tests.databases import fresh_postgres

@@ -12,7 +12,7 @@ from pathlib import Path
 from storage.database import open_database
 from tests.hub import TestClock
 from tests.ops.program import Program, call, create_account, fedyard
-from web.connections import Connections, Limits
+from web.live.connections import Connections, Limits
 
 LOOK = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT count(*) FROM t'); db.close()"
 

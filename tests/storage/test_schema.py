@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.protocol.records import RECORDS
+from domain.records import RECORDS
 from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import MIGRATIONS, migrate, missing
 from storage.tables import EVERY_TABLE

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.servers.postgres import PrivatePostgres
+from devservers.postgres import PrivatePostgres
 from storage.database import open_database
 from storage.signals import Announcement, Decided, PostgresSignals, Tip, _joined, payloads
 from tests.ops.program import until

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from broker.protocol import records as r
-from broker.protocol.commands import Beat
-from broker.protocol.ids import derive
+from domain import records as r
+from domain.commands import Beat
+from domain.ids import derive
 from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import migrate
 from storage.store import Changes, Store

@@ -18,8 +18,8 @@ from schemathesis.core.parameters import ParameterLocation
 
 from tests.databases import fresh_sqlite
 from tests.web.network import Caller, Network, network
-from web.openapi import document
-from web.routing import operations
+from web.api.openapi import document
+from web.api.routing import operations
 
 GENERATION = {"deterministic": True, "max-examples": 12, "database": "none"}
 gc.set_threshold(50_000, 20, 50)

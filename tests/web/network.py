@@ -15,23 +15,23 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from actors.deciding import decide_batch
-from actors.decisions.decide import Rules
 from broker.opening import open_publisher
 from broker.port import BrokerUnavailable, Sending, Sent
-from broker.protocol import commands as c
-from broker.protocol.codec import THE_HUB, decode, encode, envelope_of
-from broker.protocol.commands import Envelope, RecordHeartbeats
-from broker.protocol.ids import sha256_hex
 from config.clock import Clock, SystemClock, draw_id
 from config.settings import Settings
+from domain import commands as c
+from domain.codec import THE_HUB, decode, encode, envelope_of
+from domain.commands import Envelope, RecordHeartbeats
+from domain.decisions.decide import Rules
+from domain.ids import sha256_hex
+from storage.blobs.opening import open_blobs
 from storage.database import Database, DatabaseUnavailable, open_database
-from storage.opening import open_blobs
 from storage.signals import DirectSignals, PostgresSignals, Signals
 from storage.store import Store
 from tests.seals import enrolling
-from web.app import close, create_app
-from web.connections import Connections
-from web.hub import Hub
+from web.http.hub import Hub
+from web.live.connections import Connections
+from web.serving.app import close, create_app
 
 ADMIN = "fyd_admin"
 TASKS = [{"name": "train", "model": "logistic", "rounds": 2, "contract": {"select_within_s": 600}}]

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from broker.protocol.chunks import CHUNK_BYTES
 from config.clock import SystemClock
-from ops.servers.seaweed import PrivateSeaweed
+from devservers.seaweed import PrivateSeaweed
+from domain.chunks import CHUNK_BYTES
 from tests.blobs import Cut, digest_of, digests_of, noise, pieces_of, s3_url
 from tests.disk import small_disk
 from tests.web.network import Caller, Network
-from web.app import web_of
-from web.artifacts import RIGHTS_EVERY_S
+from web.api.artifacts import RIGHTS_EVERY_S
+from web.serving.app import web_of
 
 LARGE = noise(2 * CHUNK_BYTES + 1000)
 SMALL = b"a result"

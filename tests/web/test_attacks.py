@@ -19,9 +19,9 @@ import pytest
 
 from config.clock import draw_id
 from config.settings import Settings
-from controller.client import Client
-from controller.hub_errors import Refused
-from tests.controller.test_transfer import Granian, Hub, hub_at
+from fedyard.client.client import Client
+from fedyard.client.errors import Refused
+from tests.fedyard.test_transfer import Granian, Hub, hub_at
 from tests.granian_hub import ADMIN
 from tests.ops.program import Program, create_account, until
 from tests.web.attacks import (

@@ -6,7 +6,7 @@ import socket
 from dataclasses import replace
 
 from tests.hub import TestClock
-from web.connections import IDLE_S, Connections, Judge, Limits, Seen
+from web.live.connections import IDLE_S, Connections, Judge, Limits, Seen
 
 LIMITS = Limits(request_within_s=45, unread_within_s=20, least_rate_bytes=1000, connections=8)
 PEER = ("192.0.2.1", 1)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from web.errors import TITLES
-from web.operations import Operation
-from web.routing import operations
+from web.api.routing import operations
+from web.http.operations import Operation
+from web.problems import TITLES
 
 ROOT = Path(__file__).parent.parent.parent
 API = (ROOT / "docs" / "api.md").read_text()
-DECISIONS = "\n".join(path.read_text() for path in sorted((ROOT / "actors").rglob("*.py")))
+DECISIONS = "\n".join(path.read_text() for part in ("actors", "domain") for path in sorted((ROOT / part).rglob("*.py")))
 SLUGS = set(re.findall(r"Refused\(\s*\d{3},\s*\"(\w+)\"", DECISIONS)) | set(re.findall(r"/problems/(\w+)", DECISIONS))
 
 
@@ -38,5 +38,8 @@ def test_every_problem_is_documented(slug: str) -> None:
 def test_no_problem_is_documented_that_is_none() -> None:
     table = API[API.index("## Problems") :]
     named = set(re.findall(r"`(\w+)`", table))
-    code = "\n".join(path.read_text() for path in [*(ROOT / "web").glob("*.py"), *(ROOT / "actors").rglob("*.py")])
+    code = "\n".join(
+        path.read_text()
+        for path in [path for part in ("web", "actors", "domain") for path in (ROOT / part).rglob("*.py")]
+    )
     assert {slug for slug in named if f'"{slug}"' not in code and f"/problems/{slug}" not in code} == set()

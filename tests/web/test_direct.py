@@ -10,8 +10,8 @@ from flask import Flask
 from werkzeug.test import Client
 
 from tests.web.network import Caller, Network
-from web.direct import DirectApp
-from web.routing import operations
+from web.api.routing import operations
+from web.http.fast_path import DirectApp
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 HOT = [operation for operation in operations() if operation.hot]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from web.gathering import AT_ONCE, READERS, Gathering
+from web.live.coalescing import AT_ONCE, READERS, Gathering
 
 
 class Slow:

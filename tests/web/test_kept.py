@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from web.kept import Kept
+from web.live.response_cache import Kept
 
 
 def test_an_answer_holds_for_its_version_and_viewer_only() -> None:

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from broker.protocol.commands import Subject
 from config.clock import SystemClock
+from domain.commands import Subject
 from storage.signals import Announcement, Tip
 from tests.web.test_waiting import until
-from web.nudges import AT_MOST, PATIENCE_S, Nudges
-from web.transfers import Transfers
-from web.waiting import Waiting
+from web.live.transfers import Transfers
+from web.live.waiters import Waiting
+from web.serving.nudges import AT_MOST, PATIENCE_S, Nudges
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 SITE = "7c6ab1c9-6f0c-5bd6-9d4e-5c1a3e0a2f11"

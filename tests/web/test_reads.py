@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from config.clock import SECOND, SystemClock
-from ops.servers.postgres import PrivatePostgres
+from devservers.postgres import PrivatePostgres
 from storage.clocks import Reported, report
 from tests.databases import lent_postgres
 from tests.web.network import Network, network
 from tests.web.test_refusals import slug
 from tests.web.test_waiting import message, until
-from web.app import release, web_of
-from web.routing import operations
+from web.api.routing import operations
+from web.serving.app import release, web_of
 
 
 def test_pages_are_whole_and_in_order(net: Network) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from broker.protocol import commands as c
-from broker.protocol.codec import THE_HUB, envelope_of
-from broker.protocol.ids import derive
 from config.clock import SystemClock
+from domain import commands as c
+from domain.codec import THE_HUB, envelope_of
+from domain.ids import derive
 from storage.history import read_history
 from tests.web.network import Caller, Network
 from tests.web.test_reads import message

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 from werkzeug.test import TestResponse
 
-from broker.protocol.commands import check_parameters
-from broker.protocol.ids import sha256_hex
+from domain.commands import check_parameters
+from domain.ids import sha256_hex
 from tests.broker.worlds import until
 from tests.seals import enrolling
 from tests.web.network import TASKS, Network

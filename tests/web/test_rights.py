@@ -22,14 +22,14 @@ from werkzeug.test import TestResponse
 from actors.running import run_decider
 from config.clock import SystemClock
 from config.settings import Settings
-from ops.servers.postgres import PrivatePostgres
-from ops.servers.rabbitmq import PrivateRabbitmq
+from devservers.postgres import PrivatePostgres
+from devservers.rabbitmq import PrivateRabbitmq
 from tests.broker.worlds import until
 from tests.databases import lent_postgres
 from tests.seals import enrolling
 from tests.web.network import Caller, Network, network
 from tests.web.test_keys import key_of
-from web.routing import operations
+from web.api.routing import operations
 
 METHODS = {operation.name: operation.method for operation in operations()}
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from broker.protocol import records as r
-from broker.protocol.ids import sha256_hex
-from broker.protocol.records import Record
-from broker.protocol.seals import read_seal, trimmed
+from domain import records as r
+from domain.ids import sha256_hex
+from domain.records import Record
+from domain.seals import read_seal, trimmed
 from storage.store import Changes, Store
 from tests.seals import sealed
 from tests.web.network import Caller, Network

@@ -11,17 +11,15 @@ from contextlib import ExitStack
 import pytest
 from werkzeug.test import TestResponse
 
-from broker.protocol.commands import Subject
-from broker.protocol.ids import derive
 from config.clock import SystemClock
+from domain.commands import Subject
+from domain.ids import derive
 from tests.hub import TestClock
 from tests.seals import enrolling
 from tests.web.network import Caller, Network
 from tests.web.test_refusals import slug
-from web.app import web_of
-from web.errors import Refused, busy
-from web.parsing import THROWN_AWAY_BYTES
-from web.shares import (
+from web.http.parsing import THROWN_AWAY_BYTES
+from web.live.shares import (
     MOST_NAMED,
     MOST_REMEMBERED,
     NAMED_EVERY_S,
@@ -32,7 +30,9 @@ from web.shares import (
     Tarpit,
     weight,
 )
-from web.waiting import Guest, Waiting
+from web.live.waiters import Guest, Waiting
+from web.problems import Refused, busy
+from web.serving.app import web_of
 
 NAMESPACE = "00000000-0000-4000-8000-000000000000"
 

@@ -13,16 +13,16 @@ import pytest
 from werkzeug.test import TestResponse
 
 from config.clock import SystemClock
-from ops.servers.postgres import PrivatePostgres
+from devservers.postgres import PrivatePostgres
 from storage.signals import Announcement, Decided, Tip
 from tests.databases import fresh_postgres
 from tests.hub import TestClock
 from tests.seals import enrolling
 from tests.web.network import Caller, Network, network
 from tests.web.test_refusals import slug
-from web.app import release, web_of
-from web.errors import Refused
-from web.waiting import BETWEEN_SLICES_S, SLICE, Known, Newest, Undecided, Waiting
+from web.live.waiters import BETWEEN_SLICES_S, SLICE, Known, Newest, Undecided, Waiting
+from web.problems import Refused
+from web.serving.app import release, web_of
 
 SITE = "00000000-0000-4000-8000-000000000001"
 HISTORY = "00000000-0000-4000-8000-000000000002"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from tests.hub import TestClock
-from web.wellbeing import FOR_S, Remembered
+from web.live.probe_cache import FOR_S, Remembered
 
 
 class Part:

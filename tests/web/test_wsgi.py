@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import urllib3
 
-from ops.servers.ports import free_port
-from ops.servers.postgres import PrivatePostgres
-from ops.servers.rabbitmq import PrivateRabbitmq
+from devservers.ports import free_port
+from devservers.postgres import PrivatePostgres
+from devservers.rabbitmq import PrivateRabbitmq
 from storage.database import open_database
 from storage.migrate import migrate
 from storage.store import Store
@@ -75,7 +75,7 @@ def hub(rabbitmq: PrivateRabbitmq, postgres: PrivatePostgres, tmp_path: Path) ->
         "FEDYARD_WAITING_POLLS": "40",
         "FEDYARD_POLLS_PER_CALLER": "40",
     }
-    roles = (["web.wsgi"], ["actors.running", "decider"])
+    roles = (["web.serving.wsgi"], ["actors.running", "decider"])
     with (tmp_path / "log").open("wb") as log:
         processes = [
             subprocess.Popen([sys.executable, "-m", *role], cwd=ROOT, env=environment, stdout=log, stderr=log)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import actors.decisions.needs
-import actors.decisions.runs
 import config.clock
+import domain.decisions.needs
+import domain.decisions.runs
 import storage.store
-import web.writing
+import web.http.writing
 from actors.deciding import Decider, DecidingThread, Refolder
-from actors.decisions.draft import Draft
 from actors.relay import Relay
 from broker.messages import Delivery
-from broker.protocol import codec
-from broker.protocol import records as r
+from domain import codec
+from domain import records as r
+from domain.decisions.draft import Draft
 from storage.database import Database
 from storage.store import Changes, Store, Transaction
 from tests.simulation.broker import SimulatedPublisher
@@ -113,12 +113,12 @@ def drawn_ids_of_consequences(_: World) -> list[Swap]:
 
 @bug("the web draws a command's id although there is an Idempotency-Key", shown_by=3)
 def drawn_ids_of_commands(_: World) -> list[Swap]:
-    return [(web.writing, "derive", _drawn)]
+    return [(web.http.writing, "derive", _drawn)]
 
 
 @bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=26)
 def drawn_ids_of_attempts(_: World) -> list[Swap]:
-    return [(actors.decisions.runs, "next_attempt", _drawn), (actors.decisions.needs, "next_attempt", _drawn)]
+    return [(domain.decisions.runs, "next_attempt", _drawn), (domain.decisions.needs, "next_attempt", _drawn)]
 
 
 @bug("a message is acknowledged before its command is decided", shown_by=2)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import actors.decisions.messages
-import actors.decisions.projects
-import actors.decisions.recovery
+import domain.decisions.messages
+import domain.decisions.projects
+import domain.decisions.recovery
 import storage.views.messages
-import web.waiting
-from actors.decisions.draft import Draft
+import web.live.waiters
 from actors.ledger import Ledger
-from broker.protocol import records as r
-from broker.protocol.events import Notice
+from domain import records as r
+from domain.decisions.draft import Draft
+from domain.events import Notice
 from tests.simulation.bugs.planting import Swap, bug
 from tests.simulation.restores import Restores
 from tests.simulation.sites import Site
@@ -34,18 +34,18 @@ def cursor_from_memory(_: World) -> list[Swap]:
 
 @bug("an acknowledgement that was overtaken takes the later one back", shown_by=12)
 def acknowledgements_go_back(_: World) -> list[Swap]:
-    decide = actors.decisions.messages.acknowledge_inbox
+    decide = domain.decisions.messages.acknowledge_inbox
 
     def lowered(draft: Draft, command: Any) -> Any:
         draft.change(draft.have(r.Mailbox, command.site_id), acknowledged_seq=command.through - 1)
         return decide(draft, command)
 
-    return [(actors.decisions.messages, "acknowledge_inbox", lowered)]
+    return [(domain.decisions.messages, "acknowledge_inbox", lowered)]
 
 
 @bug("the web trusts for ever what it remembers of inboxes", shown_by=58)
 def memory_never_fades(_: World) -> list[Swap]:
-    return [(web.waiting, "TRUST_S", 1e9)]
+    return [(web.live.waiters, "TRUST_S", 1e9)]
 
 
 @bug("a site repeats a request under another key", shown_by=12)
@@ -78,7 +78,7 @@ def token_in_silence(_: World) -> list[Swap]:
 
 @bug("what a coordinator did with a site's membership stands in the project's stream alone", shown_by=2)
 def membership_off_the_record(_: World) -> list[Swap]:
-    return [(actors.decisions.projects, "by_another", lambda _draft, _site: False)]
+    return [(domain.decisions.projects, "by_another", lambda _draft, _site: False)]
 
 
 @bug("beyond the end of an inbox there is nothing new, and whatever is acknowledged is", shown_by=10)
@@ -86,7 +86,7 @@ def history_id_ignored(_: World) -> list[Swap]:
     return [
         (Restores, "_tell", lambda _: None),
         (storage.views.messages._Head, "went_back", lambda *_: False),
-        (actors.decisions.messages, "went_back", lambda *_: False),
+        (domain.decisions.messages, "went_back", lambda *_: False),
     ]
 
 
@@ -95,8 +95,8 @@ def mark_ignored(_: World) -> list[Swap]:
     return [
         (Restores, "_tell", lambda _: None),
         (storage.views.messages._Head, "went_back", lambda self, wanted: (wanted.after or 0) > self.last_seq),
-        (web.waiting.Known, "__getattribute__", _without_mark),
-        (actors.decisions.messages, "went_back", lambda _, box, seq, __: seq > box.last_seq),
+        (web.live.waiters.Known, "__getattribute__", _without_mark),
+        (domain.decisions.messages, "went_back", lambda _, box, seq, __: seq > box.last_seq),
     ]
 
 
@@ -106,14 +106,14 @@ def _without_mark(self: Any, name: str) -> Any:
 
 @bug("numbers go on behind what the hub knows, whatever the site has had", shown_by=10)
 def number_given_twice(_: World) -> list[Swap]:
-    renumber = actors.decisions.recovery._renumber
+    renumber = domain.decisions.recovery._renumber
 
     def behind_the_hubs(draft: Draft, box: Any, before: Any, recovery: Any, _: int) -> Any:
         return renumber(draft, box, before, recovery, 0)
 
     return [
-        (actors.decisions.recovery, "_renumber", behind_the_hubs),
-        (actors.decisions.recovery, "GAP", 0),
+        (domain.decisions.recovery, "_renumber", behind_the_hubs),
+        (domain.decisions.recovery, "GAP", 0),
     ]
 
 

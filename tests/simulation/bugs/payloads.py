@@ -6,17 +6,17 @@ from typing import Any
 
 import msgspec
 
-import actors.decisions.artifacts
-import actors.decisions.logs
-import actors.decisions.room
-import actors.decisions.sealing
 import actors.sweeper
+import domain.decisions.artifacts
+import domain.decisions.logs
+import domain.decisions.room
+import domain.decisions.sealing
 import storage.views.artifacts
-from actors.decisions.draft import Draft
-from actors.decisions.keys import usable
 from actors.sweeper import Sweeper
-from broker.protocol import records as r
-from broker.protocol.states import KeyState
+from domain import records as r
+from domain.decisions.draft import Draft
+from domain.decisions.keys import usable
+from domain.states import KeyState
 from storage.views.artifacts import states_of
 from storage.views.sight import Clause
 from tests.simulation.bugs.planting import Swap, bug, deciding
@@ -25,17 +25,17 @@ from tests.simulation.world import World
 
 @bug("a seal to a revoked key is accepted", shown_by=9)
 def revoked_key_accepted(_: World) -> list[Swap]:
-    return [(actors.decisions.sealing, "usable", lambda key, now: key.state == KeyState.REVOKED or usable(key, now))]
+    return [(domain.decisions.sealing, "usable", lambda key, now: key.state == KeyState.REVOKED or usable(key, now))]
 
 
 @bug("a superseded key is taken for ever", shown_by=9)
 def grace_never_ends(_: World) -> list[Swap]:
-    return [(actors.decisions.sealing, "usable", lambda key, _: key.state != KeyState.REVOKED)]
+    return [(domain.decisions.sealing, "usable", lambda key, _: key.state != KeyState.REVOKED)]
 
 
 @bug("each decider counts a log's places in its memory, and does not look at the head of the log", shown_by=9)
 def log_places_from_memory(world: World) -> list[Swap]:
-    decide, last = actors.decisions.logs.write_log, dict[tuple[object, str], int]()
+    decide, last = domain.decisions.logs.write_log, dict[tuple[object, str], int]()
 
     def remembered(draft: Draft, command: Any, *limits: Any) -> Any:
         head, log = draft.get(r.LogHead, command.run_id), (deciding(world), command.run_id)
@@ -45,12 +45,12 @@ def log_places_from_memory(world: World) -> list[Swap]:
         last[log] = draft.have(r.LogHead, command.run_id).last_place
         return decision
 
-    return [(actors.decisions.logs, "write_log", remembered)]
+    return [(domain.decisions.logs, "write_log", remembered)]
 
 
 @bug("pieces of a log that are there are written again", shown_by=12)
 def log_pieces_written_again(_: World) -> list[Swap]:
-    decide = actors.decisions.logs.write_log
+    decide = domain.decisions.logs.write_log
 
     def again(draft: Draft, command: Any, *limits: Any) -> Any:
         log = draft.get(r.SiteLog, command.run_id, command.site_id, command.task_seq)
@@ -58,12 +58,12 @@ def log_pieces_written_again(_: World) -> list[Swap]:
             command = msgspec.structs.replace(command, seq=log.last_seq + 1)
         return decide(draft, command, *limits)
 
-    return [(actors.decisions.logs, "write_log", again)]
+    return [(domain.decisions.logs, "write_log", again)]
 
 
 @bug("the room of an artifact that expires is not given back", shown_by=9)
 def room_not_given_back(_: World) -> list[Swap]:
-    expire = actors.decisions.room.expire
+    expire = domain.decisions.room.expire
 
     def kept(draft: Draft, artifact: r.Artifact, reason: str) -> r.Artifact:
         total = draft.have(r.ArtifactTotal, artifact.project_id)
@@ -71,12 +71,12 @@ def room_not_given_back(_: World) -> list[Swap]:
         draft.put(total)
         return expired
 
-    return [(actors.decisions.artifacts, "expire", kept), (actors.decisions.room, "expire", kept)]
+    return [(domain.decisions.artifacts, "expire", kept), (domain.decisions.room, "expire", kept)]
 
 
 @bug("nobody asks whether a live run needs an artifact that is to expire", shown_by=9)
 def needed_artifacts_expire(_: World) -> list[Swap]:
-    return [(actors.decisions.artifacts, "needed_by", lambda *_: None)]
+    return [(domain.decisions.artifacts, "needed_by", lambda *_: None)]
 
 
 @bug("the bytes of an artifact that is not stored yet are swept", shown_by=47)

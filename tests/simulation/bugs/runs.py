@@ -6,28 +6,28 @@ from typing import Any
 
 import msgspec
 
-import actors.decisions.draft
-import actors.decisions.progress
-import actors.decisions.runs
-import actors.decisions.seats
-import broker.protocol.states
+import domain.decisions.draft
+import domain.decisions.progress
+import domain.decisions.runs
+import domain.decisions.seats
+import domain.states
 import storage.store
-from actors.decisions.draft import Draft
-from broker.protocol import records as r
-from broker.protocol.chain import hash_of
-from broker.protocol.states import RunState, SeatState, Step
+from domain import records as r
+from domain.chain import hash_of
+from domain.decisions.draft import Draft
+from domain.states import RunState, SeatState, Step
 from tests.simulation.bugs.planting import Swap, bug, deciding
 from tests.simulation.world import World
 
 
 @bug("reports do not count a run's version up", shown_by=9)
 def version_not_counted(_: World) -> list[Swap]:
-    return [(actors.decisions.draft, "_TOUCHES_RUN", (r.Run,))]
+    return [(domain.decisions.draft, "_TOUCHES_RUN", (r.Run,))]
 
 
 @bug("the number of a report is not looked at", shown_by=9)
 def report_numbers_ignored(_: World) -> list[Swap]:
-    decide = actors.decisions.seats.report_seat
+    decide = domain.decisions.seats.report_seat
 
     def any_number(draft: Draft, command: Any) -> Any:
         task = next((t for t in draft.group(r.TaskRun, command.run_id) if t.seq == command.task_seq), None)
@@ -36,17 +36,17 @@ def report_numbers_ignored(_: World) -> list[Swap]:
             draft.put(msgspec.structs.replace(seat, report_seq=command.seq - 1))
         return decide(draft, command)
 
-    return [(actors.decisions.seats, "report_seat", any_number)]
+    return [(domain.decisions.seats, "report_seat", any_number)]
 
 
 @bug("a report on another round, or of a dropped seat, is taken where the table of states lets it", shown_by=4)
 def reports_on_any_round(_: World) -> list[Swap]:
-    return [(actors.decisions.seats, "_check_round", lambda *_: None)]
+    return [(domain.decisions.seats, "_check_round", lambda *_: None)]
 
 
 @bug("the update of a dropped seat is taken: neither is the seat looked at nor does the table forbid it", shown_by=11)
 def late_update_accepted(_: World) -> list[Swap]:
-    check = actors.decisions.seats._check_round
+    check = domain.decisions.seats._check_round
 
     def lenient(run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Round, command: Any) -> None:
         if seat.state != SeatState.DROPPED:
@@ -54,23 +54,22 @@ def late_update_accepted(_: World) -> list[Swap]:
 
     row = (SeatState.DROPPED, Step.SUBMIT)
     return [
-        (actors.decisions.seats, "_check_round", lenient),
-        (broker.protocol.states.SEAT, row, SeatState.SUBMITTED),
+        (domain.decisions.seats, "_check_round", lenient),
+        (domain.states.SEAT, row, SeatState.SUBMITTED),
     ]
 
 
 @bug("a finished run can be stopped: neither is it looked at nor does the table forbid it", shown_by=12)
 def final_state_changed_by_stop(_: World) -> list[Swap]:
     rows: list[Swap] = [
-        (broker.protocol.states.RUN, (state, Step.CANCEL), RunState.CANCELLED)
-        for state in (RunState.SUCCEEDED, RunState.FAILED)
+        (domain.states.RUN, (state, Step.CANCEL), RunState.CANCELLED) for state in (RunState.SUCCEEDED, RunState.FAILED)
     ]
-    return [(actors.decisions.runs, "RUN_FINAL", frozenset()), *rows]
+    return [(domain.decisions.runs, "RUN_FINAL", frozenset()), *rows]
 
 
 @bug("a restart opens the finished run again in place of a new attempt", shown_by=26)
 def final_state_reopened_by_restart(_: World) -> list[Swap]:
-    decide = actors.decisions.runs.restart_run
+    decide = domain.decisions.runs.restart_run
 
     def reopened(draft: Draft, command: Any) -> Any:
         old = draft.get(r.Run, command.run_id)
@@ -78,17 +77,17 @@ def final_state_reopened_by_restart(_: World) -> list[Swap]:
             draft.change(old, state=RunState.RUNNING, ended_at=None)
         return decide(draft, command)
 
-    return [(actors.decisions.runs, "restart_run", reopened)]
+    return [(domain.decisions.runs, "restart_run", reopened)]
 
 
 @bug("an event's hash leaves out the event before it", shown_by=9)
 def chain_broken(_: World) -> list[Swap]:
-    return [(actors.decisions.draft, "hash_of", lambda event, _: hash_of(event, ""))]
+    return [(domain.decisions.draft, "hash_of", lambda event, _: hash_of(event, ""))]
 
 
 @bug("a decider counts a project's models itself, knows none when it starts, and may overwrite one", shown_by=9)
 def versions_from_memory(world: World) -> list[Swap]:
-    keep, last = actors.decisions.progress._keep_model, dict[tuple[object, str], int]()
+    keep, last = domain.decisions.progress._keep_model, dict[tuple[object, str], int]()
 
     def remembered(draft: Draft, run: r.Run, *args: Any) -> int:
         project, decider = draft.have(r.Project, run.project_id), deciding(world)
@@ -97,9 +96,9 @@ def versions_from_memory(world: World) -> list[Swap]:
         return last[decider, project.id]
 
     upsert = f"{storage.store._SQLITE[r.Model]} ON CONFLICT DO UPDATE SET digest = EXCLUDED.digest"
-    return [(actors.decisions.progress, "_keep_model", remembered), (storage.store._SQLITE, r.Model, upsert)]
+    return [(domain.decisions.progress, "_keep_model", remembered), (storage.store._SQLITE, r.Model, upsert)]
 
 
 @bug("a round that is completed leaves no model", shown_by=9)
 def models_forgotten(_: World) -> list[Swap]:
-    return [(actors.decisions.progress, "_keep_model", lambda *_: 1)]
+    return [(domain.decisions.progress, "_keep_model", lambda *_: 1)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import actors.decisions.messages
-import actors.decisions.people
-import actors.decisions.projects
-import actors.decisions.room
 import actors.fairness
-import web.shares
+import domain.decisions.messages
+import domain.decisions.people
+import domain.decisions.projects
+import domain.decisions.room
+import web.live.shares
 from tests.simulation.bugs.planting import Swap, bug
 from tests.simulation.world import World
 
@@ -19,24 +19,24 @@ def served_as_they_come(_: World) -> list[Swap]:
 
 @bug("a subject may send as much as it likes", shown_by=9)
 def rate_unbounded(_: World) -> list[Swap]:
-    return [(web.shares.Rate, "take", lambda *_: None)]
+    return [(web.live.shares.Rate, "take", lambda *_: None)]
 
 
 @bug("a site may declare as many artifacts as it likes and store none", shown_by=23)
 def unfinished_unbounded(_: World) -> list[Swap]:
-    return [(actors.decisions.room, "_check_unfinished", lambda *_: None)]
+    return [(domain.decisions.room, "_check_unfinished", lambda *_: None)]
 
 
 @bug("a sender may leave as many messages unread in one inbox as it likes", shown_by=4)
 def backlog_unbounded(_: World) -> list[Swap]:
-    return [(actors.decisions.messages, "add_to_backlog", lambda *_: None)]
+    return [(domain.decisions.messages, "add_to_backlog", lambda *_: None)]
 
 
 @bug("a site may have as many tokens as it likes", shown_by=9)
 def tokens_unbounded(_: World) -> list[Swap]:
-    return [(actors.decisions.people, "take_one", lambda *_: None)]
+    return [(domain.decisions.people, "take_one", lambda *_: None)]
 
 
 @bug("a coordinator is told of each joining and leaving, however many of them lie unread", shown_by=9)
 def notices_not_coalesced(_: World) -> list[Swap]:
-    return [(actors.decisions.projects, "unread", lambda *_: False)]
+    return [(domain.decisions.projects, "unread", lambda *_: False)]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import actors.decisions.messages
+import domain.decisions.messages
 import storage.views.logs
 import storage.views.messages
 import storage.views.runs
-from actors.decisions.draft import Draft
-from broker.protocol import records as r
-from broker.protocol.states import MemberState
+from domain import records as r
+from domain.decisions.draft import Draft
+from domain.states import MemberState
 from storage.views.sight import Clause
 from tests.simulation.bugs.planting import Swap, bug
 from tests.simulation.world import World
-from web.kept import Kept
+from web.live.response_cache import Kept
 
 
 @bug("a participant is shown a run as its coordinator is", shown_by=9)
@@ -44,4 +44,4 @@ def letters_to_everybody(_: World) -> list[Swap]:
     def everybody(draft: Draft, project: r.Project, *_: object) -> list[str]:
         return [m.site_id for m in draft.group(r.Membership, project.id) if m.state == MemberState.ACTIVE]
 
-    return [(actors.decisions.messages, "_recipients", everybody)]
+    return [(domain.decisions.messages, "_recipients", everybody)]

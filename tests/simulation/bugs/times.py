@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import actors.decisions.messages
-import actors.decisions.progress
-import actors.decisions.seats
-import actors.decisions.sites
+import domain.decisions.messages
+import domain.decisions.progress
+import domain.decisions.seats
+import domain.decisions.sites
 import storage.store
-from actors.decisions.draft import Draft
-from broker.protocol import records as r
-from broker.protocol.states import RunState
+from domain import records as r
+from domain.decisions.draft import Draft
+from domain.states import RunState
 from storage.due import Due
 from tests.simulation.bugs.planting import Swap, bug
 from tests.simulation.world import World
@@ -24,12 +24,12 @@ def ticker_without_deadlines(_: World) -> list[Swap]:
 
 @bug("the decision believes a ticker that says that sites are silent", shown_by=2)
 def silence_believed(_: World) -> list[Swap]:
-    return [(actors.decisions.sites, "seen_at", lambda *_: 0)]
+    return [(domain.decisions.sites, "seen_at", lambda *_: 0)]
 
 
 @bug("the decision believes a ticker that says that a deadline has passed", shown_by=12)
 def deadlines_believed(_: World) -> list[Swap]:
-    decide = actors.decisions.seats.pass_deadline
+    decide = domain.decisions.seats.pass_deadline
 
     def by_its_clock(draft: Draft, command: Any) -> Any:
         task = next((t for t in draft.group(r.TaskRun, command.run_id) if t.seq == command.task_seq), None)
@@ -38,26 +38,26 @@ def deadlines_believed(_: World) -> list[Swap]:
         if run is None or task is None or here is None or command.deadline_at <= draft.now:
             return decide(draft, command)
         if here.deadline_at == command.deadline_at and RunState(run.state) == RunState.RUNNING:
-            actors.decisions.progress.pass_round_deadline(draft, run, task, here)
+            domain.decisions.progress.pass_round_deadline(draft, run, task, here)
         return draft.accept({"passed": True})
 
-    return [(actors.decisions.seats, "pass_deadline", by_its_clock)]
+    return [(domain.decisions.seats, "pass_deadline", by_its_clock)]
 
 
 @bug("outcomes of commands are forgotten by the ticker's clock", shown_by=10)
 def retention_believed(world: World) -> list[Swap]:
-    forget = actors.decisions.messages.forget_history
+    forget = domain.decisions.messages.forget_history
 
     def by_its_clock(draft: Draft, *keep: float) -> Any:
         draft.now += max(0, 0 if world.calm else world.astray)
         return forget(draft, *keep)
 
-    return [(actors.decisions.messages, "forget_history", by_its_clock)]
+    return [(domain.decisions.messages, "forget_history", by_its_clock)]
 
 
 @bug("a deadline is passed without asking whether it is still the one", shown_by=23)
 def stale_deadlines_passed(_: World) -> list[Swap]:
-    decide = actors.decisions.seats.pass_deadline
+    decide = domain.decisions.seats.pass_deadline
 
     def any_deadline(draft: Draft, command: Any) -> Any:
         run = draft.get(r.Run, command.run_id)
@@ -65,10 +65,10 @@ def stale_deadlines_passed(_: World) -> list[Swap]:
         here = draft.get(r.Round, task.id, command.round) if task is not None else None
         if run is None or task is None or here is None or command.deadline_at > draft.now:
             return decide(draft, command)
-        actors.decisions.progress.pass_round_deadline(draft, run, task, here)
+        domain.decisions.progress.pass_round_deadline(draft, run, task, here)
         return draft.accept({"passed": True})
 
-    return [(actors.decisions.seats, "pass_deadline", any_deadline)]
+    return [(domain.decisions.seats, "pass_deadline", any_deadline)]
 
 
 @bug("a late packet of heartbeats puts back when a site was last heard of", shown_by=12)

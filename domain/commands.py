@@ -1,0 +1,692 @@
+"""Every command: what a caller asks for, in the imperative. One class, one actor, one route.
+
+A command travels in an `Envelope`. Ids inside are canonical UUID text, times are microseconds since
+the epoch (UTC), sizes are bytes, spans are seconds. Secrets never travel: only their SHA-256 does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+from domain.chunks import DIGEST_BYTES, MOST_CHUNKS
+from domain.ids import Id
+from domain.states import Report
+
+Micros: TypeAlias = int
+
+# Text columns cannot hold U+0000. Patterns end in `(?!\n)$` because `$` alone lets a closing line break through.
+# What the web lets in is made of these very types: what it accepts, the decider can read.
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?(?!\n)$",
+        description="No control characters, no space at either end",
+    ),
+]
+Text = Annotated[str, msgspec.Meta(max_length=4000, pattern=r"^[^\x00]*$")]
+Reason = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[^\x00]*$")]
+Image = Annotated[str, msgspec.Meta(max_length=500, pattern=r"^[^\x00-\x20]*(?!\n)$")]
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}(?!\n)$", max_length=64)]
+Key32 = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9+/]{43}=(?!\n)$", max_length=44)]
+PublicKey = Annotated[bytes, msgspec.Meta(min_length=1216, max_length=1216)]
+"""Of suite 1: MLKEM768-X25519."""
+Signature = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+Grace = Annotated[float, msgspec.Meta(ge=0, le=7_776_000)]
+Slug = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_.-]{0,63}(?!\n)$", max_length=64)]
+Span = Annotated[float, msgspec.Meta(ge=1, le=7_776_000)]
+Piece = Annotated[bytes, msgspec.Meta(min_length=1, max_length=65_536)]
+Pieces = Annotated[list[Piece], msgspec.Meta(min_length=1, max_length=32)]
+Metrics = Annotated[dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], float], msgspec.Meta(max_length=64)]
+Joining = Literal["open", "approval", "invitation"]
+Sealed = Literal["required", "optional"]
+Role = Literal["admin", "member", "auditor"]
+ArtifactKind = Literal["initial", "update", "model", "log", "result"]
+Size = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
+Digests = Annotated[bytes, msgspec.Meta(max_length=MOST_CHUNKS * DIGEST_BYTES)]
+"""Raw SHA-256s of chunks, one after the other."""
+Mark = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}(?!\n)$", max_length=32)]
+"""Of an inbox entry: domain/chain.py."""
+LedgerName = Annotated[str, msgspec.Meta(pattern=r"^[a-z]+-[0-9a-f-]{1,120}(?!\n)$", max_length=128)]
+MOST_MARKS = 1000
+MOST_HELD = 200
+"""Seats, keys and tokens that a site names when it recovers."""
+MOST_NESTED = 32
+"""Levels of a task's parameters: far above anybody's need, far below what a parser's stack holds."""
+MOST_KEY = 200
+MOST_TEXT = 65_536
+"""Characters of one text in a task's parameters."""
+SubjectKind = Literal["account", "site", "enrolment", "hub"]
+
+
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a command."""
+
+
+class Subject(Value, frozen=True):
+    """Who asks. `role` is set for accounts; `organisation_id` is None for the hub itself."""
+
+    kind: SubjectKind
+    id: Id
+    organisation_id: Id | None = None
+    role: Role | None = None
+
+
+class Contract(Value, frozen=True):
+    """What a round promises and how long each stage may take.
+
+    quorum: of the seats of the task, a fraction (rounded up) or a count, as `quorum_of` says.
+    late: a seat that missed a deadline or fell silent is out of the task (drop) or may come back with the next round.
+    too_few: under quorum at a deadline the round fails, or waits for another such span (until the run's own deadline).
+    silent_within_s: a seat that the round waits for is dropped when its site was not heard of for so long.
+    """
+
+    quorum: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 1.0
+    quorum_of: Literal["fraction", "count"] = "fraction"
+    select_within_s: Span = 3600.0
+    train_within_s: Span = 86_400.0
+    aggregate_within_s: Span = 3600.0
+    silent_within_s: Span = 600.0
+    late: Literal["drop", "next_round"] = "next_round"
+    too_few: Literal["fail", "wait"] = "fail"
+
+
+class TaskSpec(Value, frozen=True):
+    """One task of a project.
+
+    after: names of the tasks that must have succeeded first; None means the task listed before it.
+    who: all members, the participants without the coordinator, or the ids of named sites.
+    rounds: how many; `aggregate`: whether the coordinator aggregates after each.
+    parameters: handed to the sites unread.
+    """
+
+    name: Slug
+    model: Name
+    parameters: dict[str, object] = {}
+    rounds: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1
+    aggregate: bool = True
+    who: Literal["all", "participants"] | Annotated[list[Id], msgspec.Meta(min_length=1, max_length=1000)] = "all"
+    after: Annotated[list[Slug], msgspec.Meta(max_length=100)] | None = None
+    contract: Contract = Contract()
+
+    def __post_init__(self) -> None:
+        level: list[object] = [self.parameters]
+        for _ in range(MOST_NESTED + 1):
+            level = [part for whole in level for part in _parts(whole)]
+        if level:
+            raise ValueError(f"parameters may be nested {MOST_NESTED} levels deep")
+
+
+def check_parameters(parameters: dict[str, object]) -> None:
+    """Raises `ValueError` with the path of the first value that not every site could be handed; never with the value.
+
+    For what callers write. What is stored was checked then, or is from before, and must stay readable.
+    """
+    waiting: list[tuple[str, object]] = [("parameters", parameters)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, dict):
+            for name in value:
+                if not (isinstance(name, str) and len(name) <= MOST_KEY and _is_unicode(name)):
+                    raise ValueError(f"{path}: a name in it is longer than {MOST_KEY} characters, or no Unicode")
+            waiting += ((f"{path}.{_shown(name)}", part) for name, part in value.items())
+        elif isinstance(value, list):
+            waiting += ((f"{path}[{place}]", part) for place, part in enumerate(value))
+        elif isinstance(value, str):
+            if len(value) > MOST_TEXT or not _is_unicode(value):
+                raise ValueError(f"{path}: a text longer than {MOST_TEXT} characters, or no Unicode")
+        elif isinstance(value, int):
+            if not -(2**63) <= value < 2**64:
+                raise ValueError(f"{path}: a whole number beyond 64 bits; send it as text or as a float")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{path}: not a finite number")
+
+
+def _shown(name: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in name[:40])
+
+
+def _is_unicode(text: str) -> bool:
+    """False for lone surrogates, which no encoding carries."""
+    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _parts(whole: object) -> Iterable[object]:
+    """What an array or an object holds."""
+    if isinstance(whole, dict):
+        return whole.values()
+    return whole if isinstance(whole, list) else ()
+
+
+Tasks = Annotated[list[TaskSpec], msgspec.Meta(min_length=1, max_length=100)]
+
+
+class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    """What somebody asks the hub to do."""
+
+
+# organisations, accounts, tokens
+
+
+class CreateOrganisation(Command, frozen=True, tag="create_organisation"):
+    name: Name
+
+
+class CreateAccount(Command, frozen=True, tag="create_account"):
+    organisation_id: Id
+    name: Name
+    role: Role
+    token_sha256: Sha256
+    token_expires_at: Micros | None = None
+
+
+class DisableAccount(Command, frozen=True, tag="disable_account"):
+    account_id: Id
+
+
+class IssueToken(Command, frozen=True, tag="issue_token"):
+    """A further token for an account or a site; `scopes` can only narrow what its owner may do.
+
+    issued_by: the token with which it is asked for. It outlives that one in nothing: neither scopes nor time.
+    """
+
+    owner_kind: Literal["account", "site"]
+    owner_id: Id
+    sha256: Sha256
+    label: Name
+    scopes: Annotated[list[Literal["read", "write"]], msgspec.Meta(min_length=1, max_length=2)]
+    expires_at: Micros | None = None
+    issued_by: Id | None = None
+
+
+class RevokeToken(Command, frozen=True, tag="revoke_token"):
+    token_id: Id
+
+
+# sites
+
+
+class CreateEnrolment(Command, frozen=True, tag="create_enrolment"):
+    organisation_id: Id
+    sha256: Sha256
+    note: Text
+    expires_at: Micros
+
+
+class EnrolSite(Command, frozen=True, tag="enrol_site"):
+    """The subject is the enrolment whose token the site showed."""
+
+    name: Name
+    description: Text
+    identity_key: Key32
+    token_sha256: Sha256
+
+
+class UpdateSite(Command, frozen=True, tag="update_site"):
+    site_id: Id
+    description: Text
+
+
+class RetireSite(Command, frozen=True, tag="retire_site"):
+    site_id: Id
+
+
+class PutSiteKey(Command, frozen=True, tag="put_site_key"):
+    """A site's next sealing key. The one before it is taken for `grace_s` more.
+
+    signature: by the site's identity key, over the statement that docs/sealing.md describes; the web has verified it.
+    """
+
+    site_id: Id
+    epoch: int
+    public_key: PublicKey
+    suite: Literal[1]
+    created_at: Micros
+    expires_at: Micros
+    signature: Signature
+    grace_s: Grace = 604_800.0
+
+
+class RevokeSiteKey(Command, frozen=True, tag="revoke_site_key"):
+    site_id: Id
+    epoch: int
+    reason: Reason = ""
+
+
+class ReportConflict(Command, frozen=True, tag="report_conflict"):
+    """A site was shown another identity of `about_site_id` than it has pinned; SHA-256 of both identity keys."""
+
+    site_id: Id
+    about_site_id: Id
+    pinned: Sha256
+    seen: Sha256
+
+
+class HeldMark(Value, frozen=True):
+    """An inbox entry as a site holds it."""
+
+    seq: Annotated[int, msgspec.Meta(ge=1)]
+    mark: Mark
+
+
+class HeldSeat(Value, frozen=True):
+    """A seat as its site knows it. report_seq: of the last report that it made.
+
+    state: live; ended (the site saw the task or the run end); lost (it cannot go on, or say again what it reported).
+    """
+
+    run_id: Id
+    task_seq: Annotated[int, msgspec.Meta(ge=1)]
+    report_seq: Annotated[int, msgspec.Meta(ge=0)]
+    state: Literal["live", "ended", "lost"] = "live"
+
+
+class HeldKey(Value, frozen=True):
+    """One epoch of a site's sealing keys, as it stated and signed it (`PutSiteKey`), and whether it is revoked."""
+
+    epoch: Annotated[int, msgspec.Meta(ge=1)]
+    public_key: PublicKey
+    suite: Literal[1]
+    created_at: Micros
+    expires_at: Micros
+    signature: Signature
+    revoked: bool = False
+    reason: Reason = ""
+
+
+class RecoverSite(Command, frozen=True, tag="recover_site"):
+    """The hub's history went back: what the site holds of the one before.
+
+    history_id: that it knew, if any. last_seq: of its newest inbox entry; marks: of its newest entries, newest first.
+    keys: in the order of their epochs. revoked_tokens: ids of its tokens that it was told are revoked.
+    seats_cut: it has live seats that are not named, so that nothing follows from a seat's not being named.
+    """
+
+    site_id: Id
+    history_id: Id | None
+    last_seq: Annotated[int, msgspec.Meta(ge=0)]
+    marks: Annotated[list[HeldMark], msgspec.Meta(max_length=MOST_MARKS)] = []
+    seats: Annotated[list[HeldSeat], msgspec.Meta(max_length=MOST_HELD)] = []
+    keys: Annotated[list[HeldKey], msgspec.Meta(max_length=MOST_HELD)] = []
+    revoked_tokens: Annotated[list[Id], msgspec.Meta(max_length=MOST_HELD)] = []
+    seats_cut: bool = False
+
+
+class MarkSitesSilent(Command, frozen=True, tag="mark_sites_silent"):
+    site_ids: list[Id]
+
+
+class MarkSitesReturned(Command, frozen=True, tag="mark_sites_returned"):
+    site_ids: list[Id]
+
+
+class Beat(Value, frozen=True):
+    """A site was heard of at `seen_at`; its inbox was handed out up to `handed_out`."""
+
+    site_id: Id
+    seen_at: Micros
+    handed_out: int = 0
+
+
+class TokenUse(Value, frozen=True):
+    token_id: Id
+    used_at: Micros
+
+
+class RecordHeartbeats(Command, frozen=True, tag="record_heartbeats"):
+    """The lean lane: only moves times forward, is transient, has no outcome and no events."""
+
+    beats: list[Beat]
+    token_uses: list[TokenUse]
+
+
+# projects
+
+
+class CreateProject(Command, frozen=True, tag="create_project"):
+    coordinator_site_id: Id
+    name: Name
+    tasks: Tasks
+    description: Text = ""
+    data_format: Text = ""
+    client_image: Image = ""
+    joining: Joining = "approval"
+    max_live_runs: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
+    sealed: Sealed = "required"
+
+
+class UpdateProject(Command, frozen=True, tag="update_project"):
+    """None leaves a field as it is. Live runs keep the tasks that they started with; `sealed` changes between runs."""
+
+    project_id: Id
+    name: Name | None = None
+    tasks: Tasks | None = None
+    description: Text | None = None
+    data_format: Text | None = None
+    client_image: Image | None = None
+    joining: Joining | None = None
+    max_live_runs: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
+    sealed: Sealed | None = None
+
+
+class ArchiveProject(Command, frozen=True, tag="archive_project"):
+    project_id: Id
+
+
+class PutMember(Command, frozen=True, tag="put_member"):
+    """From the site: join (or accept an invitation). From the coordinator: invite (or approve a request)."""
+
+    project_id: Id
+    site_id: Id
+    notes: Text = ""
+
+
+class RemoveMember(Command, frozen=True, tag="remove_member"):
+    """From the site: leave or decline. From the coordinator: remove, or decline a request."""
+
+    project_id: Id
+    site_id: Id
+    reason: Reason = ""
+
+
+# runs
+
+
+class StartRun(Command, frozen=True, tag="start_run"):
+    """queue: if the project has as many live runs as it allows, wait as `created` instead of being refused."""
+
+    project_id: Id
+    queue: bool = False
+    finish_within_s: Span = 604_800.0
+
+
+class BeginRun(Command, frozen=True, tag="begin_run"):
+    """A run has ended: the hub starts the project's oldest queued run, if there is one and room for it."""
+
+    project_id: Id
+
+
+class StopRun(Command, frozen=True, tag="stop_run"):
+    run_id: Id
+    reason: Reason = ""
+
+
+class RestartRun(Command, frozen=True, tag="restart_run"):
+    """A new attempt, from the round that was reached or from the start; a live run is cancelled first.
+
+    model_version: the task that made it begins with this model of the project, behind the round that it was made in
+    (`reached`) or in its first one (`start`).
+    """
+
+    run_id: Id
+    start_from: Literal["reached", "start"] = "reached"
+    finish_within_s: Span = 604_800.0
+    model_version: int | None = None
+
+
+class ReportSeat(Command, frozen=True, tag="report_seat"):
+    """A site's report. `seq` counts a seat's reports from 1; `update` is the (sealed) model update of a submit.
+
+    update_artifact_id: the artifact that the update lies in; `update` is its detached seal then, or None.
+    """
+
+    run_id: Id
+    task_seq: int
+    site_id: Id
+    event: Report
+    seq: Annotated[int, msgspec.Meta(ge=1)]
+    round: Annotated[int, msgspec.Meta(ge=1)]
+    metrics: Metrics = {}
+    reason: Reason = ""
+    update: bytes | None = None
+    update_artifact_id: Id | None = None
+
+
+class LeftOut(Value, frozen=True):
+    """A site whose update of a round is not in the round's model. reason: a code; detail: the sentence."""
+
+    site_id: Id
+    reason: Slug
+    detail: Reason = ""
+
+
+AllLeftOut = Annotated[list[LeftOut], msgspec.Meta(max_length=10_000)]
+
+
+class ReportAggregated(Command, frozen=True, tag="report_aggregated"):
+    """The coordinator's report: the new global model (sealed) and its metrics, or why there is none.
+
+    model_artifact_id: the artifact that the model lies in; `model` is its detached seal then, or None.
+    left_out: the sites whose updates could not be used; each has submitted in this round.
+    """
+
+    run_id: Id
+    task_seq: int
+    round: int
+    metrics: Metrics = {}
+    model: bytes | None = None
+    failure: Reason = ""
+    model_artifact_id: Id | None = None
+    left_out: AllLeftOut = []
+
+
+class ReportMissingReceipt(Command, frozen=True, tag="report_missing_receipt"):
+    """A site does not find its update among those that a round's model names. reason: a code."""
+
+    run_id: Id
+    task_seq: int
+    round: int
+    site_id: Id
+    reason: Slug
+
+
+class DropSeats(Command, frozen=True, tag="drop_seats"):
+    """The hub drops a site's live seats in a run. site_silent: those alone whose tasks do not allow such a silence."""
+
+    run_id: Id
+    site_id: Id
+    reason: Literal["site_silent", "member_left", "site_retired", "hub_restored"]
+    detail: Text
+
+
+class PassDeadline(Command, frozen=True, tag="pass_deadline"):
+    """The ticker found a deadline in the past. task_seq and round are None for the run's own."""
+
+    run_id: Id
+    deadline_at: Micros
+    task_seq: int | None = None
+    round: int | None = None
+
+
+# logs
+
+
+class WriteLog(Command, frozen=True, tag="write_log"):
+    """Further pieces of a site's (sealed) log of a task run; the first one is number `seq`.
+
+    round: of all of them; None where sealed pieces say it themselves.
+    """
+
+    run_id: Id
+    task_seq: int
+    site_id: Id
+    seq: Annotated[int, msgspec.Meta(ge=1)]
+    pieces: Pieces
+    round: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+# messages
+
+
+class NewMessage(Value, frozen=True):
+    """to: ids of sites, or everybody's coordinator, or all participants of the project.
+
+    artifact_id: the artifact that the payload lies in; `body` is its detached seal then, or None.
+    """
+
+    project_id: Id
+    to: Literal["coordinator", "participants"] | Annotated[list[Id], msgspec.Meta(min_length=1, max_length=10_000)]
+    body: bytes | None = None
+    kind: Slug = "message"
+    run_id: Id | None = None
+    ttl_s: Annotated[float, msgspec.Meta(ge=1, le=7_776_000)] | None = None
+    artifact_id: Id | None = None
+
+
+class PostMessages(Command, frozen=True, tag="post_messages"):
+    sender_site_id: Id
+    messages: Annotated[list[NewMessage], msgspec.Meta(min_length=1, max_length=100)]
+
+
+class AcknowledgeInbox(Command, frozen=True, tag="acknowledge_inbox"):
+    """mark: of the entry `through` as the site holds it; None from who keeps no marks."""
+
+    site_id: Id
+    through: Annotated[int, msgspec.Meta(ge=0)]
+    mark: Mark | None = None
+
+
+class ExpireMessages(Command, frozen=True, tag="expire_messages"):
+    """The ticker found these messages past their time; who has not acknowledged will not get them."""
+
+    message_ids: list[Id]
+
+
+# artifacts
+
+
+class DeclareArtifact(Command, frozen=True, tag="declare_artifact"):
+    """What a site is about to upload. digest: the tree digest, over chunk_digests (domain/chunks.py).
+
+    seal: the detached seal, where the bytes are a sealed body. ttl_s: how long to keep it once it is stored.
+    """
+
+    owner_site_id: Id
+    project_id: Id
+    of_kind: ArtifactKind
+    size_bytes: Size
+    digest: Sha256
+    chunk_digests: Digests
+    run_id: Id | None = None
+    task_seq: int | None = None
+    round: int | None = None
+    seal: bytes | None = None
+    ttl_s: Span | None = None
+
+
+class CompleteArtifact(Command, frozen=True, tag="complete_artifact"):
+    """Every chunk is there, says the owner. found: the digests of those that the web found, zeros for the others."""
+
+    artifact_id: Id
+    found: Digests
+
+
+class DeleteArtifact(Command, frozen=True, tag="delete_artifact"):
+    artifact_id: Id
+
+
+class ExpireArtifacts(Command, frozen=True, tag="expire_artifacts"):
+    """The ticker found these past their time; the decision looks again whether anybody needs them."""
+
+    artifact_ids: list[Id]
+
+
+# history
+
+
+class ChangeHistory(Command, frozen=True, tag="change_history"):
+    """The store is not where its history was made, or is not as it was: its history gets this id.
+
+    before: the id that the finding is about; another one means that somebody found it first. fingerprint: of the
+    database as it is. known: the store is the same and only says where it is for the first time.
+    """
+
+    before: Id
+    history_id: Id
+    fingerprint: str
+    reason: Reason
+    known: bool = False
+
+
+class RevokeAgain(Command, frozen=True, tag="revoke_again"):
+    """What the ledger names and the store does not know: revoked once more (domain/ledger.py)."""
+
+    names: Annotated[list[LedgerName], msgspec.Meta(min_length=1, max_length=200)]
+
+
+class EndRestored(Command, frozen=True, tag="end_restored"):
+    """A run that cannot go on since the hub's history went back; the hub says so once a site has recovered."""
+
+    run_id: Id
+    detail: Text
+
+
+class ForgetHistory(Command, frozen=True, tag="forget_history"):
+    """Retention: outcomes and acknowledged inbox entries that were kept long enough go: by the decision's time."""
+
+
+AnyCommand: TypeAlias = (
+    CreateOrganisation
+    | CreateAccount
+    | DisableAccount
+    | IssueToken
+    | RevokeToken
+    | CreateEnrolment
+    | EnrolSite
+    | UpdateSite
+    | RetireSite
+    | PutSiteKey
+    | RevokeSiteKey
+    | ReportConflict
+    | RecoverSite
+    | MarkSitesSilent
+    | MarkSitesReturned
+    | RecordHeartbeats
+    | CreateProject
+    | UpdateProject
+    | ArchiveProject
+    | PutMember
+    | RemoveMember
+    | StartRun
+    | BeginRun
+    | StopRun
+    | RestartRun
+    | ReportSeat
+    | ReportAggregated
+    | ReportMissingReceipt
+    | DropSeats
+    | PassDeadline
+    | WriteLog
+    | PostMessages
+    | DeclareArtifact
+    | CompleteArtifact
+    | DeleteArtifact
+    | ExpireArtifacts
+    | AcknowledgeInbox
+    | ExpireMessages
+    | ChangeHistory
+    | RevokeAgain
+    | EndRestored
+    | ForgetHistory
+)
+
+
+class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A command on its way. `id` is the same however often it is sent.
+
+    waited: somebody waits for the outcome, so the decider announces it.
+    digest: SHA-256 of the command's wire form, to tell a repeat from another request under the same id.
+    """
+
+    id: Id
+    at: Micros
+    by: Subject
+    command: AnyCommand
+    waited: bool = False
+    digest: str = ""
+    version: Literal[1] = 1

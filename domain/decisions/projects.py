@@ -1,0 +1,282 @@
+"""Projects, their tasks, and who belongs to them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from domain import commands as c
+from domain import records as r
+from domain.decisions.access import (
+    acts_for,
+    forbidden,
+    is_coordinator,
+    known_project,
+    missing,
+    need_coordinator,
+    own_site,
+)
+from domain.decisions.draft import Decision, Draft, Refused
+from domain.decisions.limits import take_one
+from domain.decisions.room import give_back
+from domain.decisions.telling import by_another, membership_causes, note_told, put_on_record, tell, unread
+from domain.events import EventKind, Notice
+from domain.states import MEMBER, RUN_FINAL, MemberState, RunState, Step
+
+_tasks_decoder = msgspec.json.Decoder(list[c.TaskSpec])
+_PLAIN_FIELDS = ("name", "description", "data_format", "client_image", "joining", "max_live_runs", "sealed")
+
+
+def tasks_of(project: r.Project) -> list[c.TaskSpec]:
+    """The project's tasks as values."""
+    return _tasks_decoder.decode(project.tasks_json)
+
+
+def predecessors(tasks: list[c.TaskSpec]) -> dict[str, list[str]]:
+    """For each task the names of those that must have succeeded before it; by default the one listed before it."""
+    names = [task.name for task in tasks]
+    return {
+        task.name: list(task.after) if task.after is not None else names[max(0, place - 1) : place]
+        for place, task in enumerate(tasks)
+    }
+
+
+def _check_tasks(tasks: list[c.TaskSpec]) -> None:
+    """422 unless names are unique, `after` names tasks, there is no circle, and quorums can be met."""
+    names = [task.name for task in tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise _bad_tasks(f"two tasks are named {name!r}; give each its own name")
+    after = predecessors(tasks)
+    for name, wanted in after.items():
+        for other in wanted:
+            if other not in after:
+                raise _bad_tasks(f"task {name!r} comes after {other!r}, which is no task of this project")
+    done: set[str] = set()
+    while len(done) < len(names):
+        ready = [name for name in names if name not in done and done.issuperset(after[name])]
+        if not ready:
+            raise _bad_tasks(f"tasks {sorted(set(names) - done)} wait for each other in a circle; break it")
+        done.update(ready)
+    for task in tasks:
+        quorum = task.contract.quorum
+        if task.contract.quorum_of == "fraction" and quorum > 1:
+            raise _bad_tasks(
+                f"task {task.name!r}: a quorum of {quorum} is no fraction; use at most 1, or quorum_of count"
+            )
+        if task.contract.quorum_of == "count" and quorum != int(quorum):
+            raise _bad_tasks(f"task {task.name!r}: a quorum of {quorum} seats is no whole number")
+
+
+def _bad_tasks(detail: str) -> Refused:
+    return Refused(422, "tasks_impossible", "Impossible tasks", detail)
+
+
+def create_project(draft: Draft, command: c.CreateProject, at_once: int, per_day: int) -> Decision:
+    site = own_site(draft, command.coordinator_site_id)
+    _check_name(draft, command.name)
+    _check_tasks(command.tasks)
+    take_one(draft, "projects", site.id, at_once, "archive one that nobody needs")
+    take_one(draft, "projects of a day", site.id, per_day, "create the next one tomorrow")
+    project = r.Project(
+        id=draft.derive("project"),
+        organisation_id=site.organisation_id,
+        coordinator_site_id=site.id,
+        tasks_json=msgspec.json.encode(command.tasks).decode(),
+        last_run_number=0,
+        created_at=draft.now,
+        **{name: getattr(command, name) for name in _PLAIN_FIELDS},
+    )
+    draft.put(project)
+    draft.put(
+        r.Membership(
+            project_id=project.id,
+            site_id=site.id,
+            role="coordinator",
+            state=MemberState.ACTIVE,
+            notes="",
+            created_at=draft.now,
+            state_at=draft.now,
+        )
+    )
+    draft.event(
+        ("project", project.id),
+        EventKind.PROJECT_CREATED,
+        {"name": project.name, "coordinator": site.id, "sealed": project.sealed},
+    )
+    if by_another(draft, site):
+        put_on_record(
+            draft,
+            site,
+            EventKind.PROJECT_CREATED,
+            Notice.PROJECT_CREATED,
+            {"name": project.name},
+            project_id=project.id,
+        )
+    return draft.accept({"id": project.id}, 201)
+
+
+def _check_name(draft: Draft, name: str) -> None:
+    if any(p.name == name for p in draft.every(r.Project)):
+        raise Refused(409, "name_taken", "Name taken", f"a project named {name!r} exists; choose another name")
+
+
+def update_project(draft: Draft, command: c.UpdateProject) -> Decision:
+    project = known_project(draft, command.project_id)
+    need_coordinator(draft, project)
+    if project.archived_at is not None:
+        raise Refused(
+            409, "project_archived", "Project archived", f"project {project.id} is archived; create a new one"
+        )
+    if command.name is not None and command.name != project.name:
+        _check_name(draft, command.name)
+    fields = {name: getattr(command, name) for name in _PLAIN_FIELDS if getattr(command, name) is not None}
+    if command.tasks is not None:
+        _check_tasks(command.tasks)
+        fields["tasks_json"] = msgspec.json.encode(command.tasks).decode()
+    if command.sealed is not None and command.sealed != project.sealed:
+        _check_no_run_lives(draft, project, "whether its payloads are sealed changes between runs")
+    facts = {"fields": sorted(fields)} | ({"sealed": command.sealed} if command.sealed else {})
+    project = draft.change(project, version=project.version + 1, **fields)
+    draft.event(("project", project.id), EventKind.PROJECT_UPDATED, facts)
+    return draft.accept({"id": project.id, "version": project.version})
+
+
+def archive_project(draft: Draft, command: c.ArchiveProject) -> Decision:
+    project = known_project(draft, command.project_id)
+    need_coordinator(draft, project)
+    _check_no_run_lives(draft, project, "an archived project has none")
+    if project.archived_at is None:
+        draft.change(project, archived_at=draft.now, version=project.version + 1)
+        draft.event(("project", project.id), EventKind.PROJECT_ARCHIVED)
+    return draft.accept({"id": project.id})
+
+
+def _check_no_run_lives(draft: Draft, project: r.Project, why: str) -> None:
+    live = [run for run in draft.group(r.Run, project.id) if RunState(run.state) not in RUN_FINAL]
+    if live:
+        raise Refused(
+            409,
+            "run_live",
+            "A run lives",
+            f"run {live[0].id} of project {project.id} is {live[0].state}; stop it or wait for its end: {why}",
+        )
+
+
+def put_member(draft: Draft, command: c.PutMember) -> Decision:
+    """The site joins, asks to, or accepts; the coordinator invites or approves. A repeat changes nothing."""
+    project = known_project(draft, command.project_id)
+    site = _site_of(draft, project, command.site_id)
+    if site is None:
+        raise missing("site", command.site_id)
+    if project.archived_at is not None:
+        raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
+    if site.state == "retired":
+        raise Refused(409, "site_retired", "Site retired", f"site {site.id} has retired")
+    membership = draft.get(r.Membership, project.id, site.id)
+    state = MemberState(membership.state) if membership else None
+    if state == MemberState.ACTIVE:
+        return draft.accept({"project_id": project.id, "site_id": site.id, "state": state})
+    step = _joining_step(draft, project, site, state)
+    target = MEMBER[state, step]
+    if membership is None:
+        membership = r.Membership(
+            project_id=project.id,
+            site_id=site.id,
+            role="participant",
+            state=target,
+            notes=command.notes,
+            created_at=draft.now,
+            state_at=draft.now,
+        )
+        draft.put(membership)
+    elif target != state:
+        draft.change(membership, state=target, notes=command.notes or membership.notes, state_at=draft.now)
+    if target != state:
+        _tell_membership(draft, project, site, step)
+    return draft.accept({"project_id": project.id, "site_id": site.id, "state": target})
+
+
+def _joining_step(draft: Draft, project: r.Project, site: r.Site, state: MemberState | None) -> Step:
+    """What the caller's PUT means, given who it is and how one joins this project."""
+    if acts_for(draft.by, site) and is_coordinator(draft, project):
+        return Step.ADMIT
+    if acts_for(draft.by, site):
+        if state == MemberState.INVITED or project.joining == "open":
+            return Step.ADMIT
+        if project.joining == "approval":
+            return Step.REQUEST
+        raise forbidden(f"project {project.id} is joined by invitation; ask its coordinator")
+    return Step.ADMIT if state == MemberState.REQUESTED else Step.INVITE
+
+
+def _site_of(draft: Draft, project: r.Project, site_id: str) -> r.Site | None:
+    """The site whose membership the caller may change: its own, or any for the coordinator; None where there is none.
+
+    403 to everybody else, whether there is such a site, and whatever its membership is.
+    """
+    site = draft.get(r.Site, site_id)
+    if not (is_coordinator(draft, project) or (site is not None and acts_for(draft.by, site))):
+        raise forbidden(f"only site {site_id} itself may join or leave, and only the coordinator may let it in or out")
+    return site
+
+
+_MEMBERSHIP_EVENTS = {
+    Step.INVITE: (EventKind.MEMBER_INVITED, Notice.MEMBER_INVITED),
+    Step.REQUEST: (EventKind.MEMBER_REQUESTED, Notice.MEMBER_REQUESTED),
+    Step.ADMIT: (EventKind.MEMBER_ADMITTED, Notice.MEMBER_ADMITTED),
+    Step.DECLINE: (EventKind.MEMBER_DECLINED, Notice.MEMBER_DECLINED),
+    Step.LEAVE: (EventKind.MEMBER_LEFT, Notice.MEMBER_LEFT),
+}
+
+
+def _tell_membership(draft: Draft, project: r.Project, site: r.Site, step: Step, reason: str = "") -> None:
+    """The event, a notice to the site and one to the coordinator; what another did to the site stands in its stream."""
+    event, notice = _MEMBERSHIP_EVENTS[step]
+    facts = {"site_id": site.id, "reason": reason}
+    draft.event(("project", project.id), event, facts, site_id=site.id)
+    if by_another(draft, site):
+        draft.event(("site", site.id), event, {**facts, "project_id": project.id}, site_id=site.id)
+    asked, invited = membership_causes(project.id, site.id)
+    for site_id in sorted({site.id, project.coordinator_site_id}):
+        reader = draft.have(r.Site, site_id)
+        to_coordinator = site_id == project.coordinator_site_id
+        cause = asked if to_coordinator else invited
+        coalesced = not acts_for(draft.by, reader) and (to_coordinator or step in (Step.INVITE, Step.DECLINE))
+        if coalesced and unread(draft, site_id, cause):
+            continue
+        tell(draft, reader, notice, facts, project_id=project.id)
+        if coalesced and step in _OPENING:
+            note_told(draft, site_id, cause)
+
+
+_OPENING = (Step.REQUEST, Step.INVITE, Step.ADMIT)
+"""While a notice of such a step is unread, those of the steps behind it are left out. Who was let in or removed by the
+coordinator always hears of it."""
+
+
+def remove_member(draft: Draft, command: c.RemoveMember) -> Decision:
+    """The site leaves or declines; the coordinator removes or declines. Live seats are dropped."""
+    project = known_project(draft, command.project_id)
+    site = _site_of(draft, project, command.site_id)
+    membership = draft.get(r.Membership, project.id, command.site_id)
+    if site is None or membership is None:
+        raise missing("member", f"{command.site_id} of project {project.id}")
+    if membership.role == "coordinator":
+        raise Refused(
+            409, "is_coordinator", "Is the coordinator", f"site {site.id} coordinates project {project.id}: archive it"
+        )
+    state = MemberState(membership.state)
+    step = Step.LEAVE if (state, Step.LEAVE) in MEMBER else Step.DECLINE
+    if (state, step) not in MEMBER:
+        return draft.accept({"project_id": project.id, "site_id": site.id, "state": state})
+    target = MEMBER[state, step]
+    draft.change(membership, state=target, state_at=draft.now)
+    give_back(draft, site.id, project.id)
+    _tell_membership(draft, project, site, step, command.reason)
+    for run in draft.group(r.Run, project.id):
+        if run.state == RunState.RUNNING:
+            detail = command.reason or "the site left the project"
+            draft.follow_up(
+                c.DropSeats(run_id=run.id, site_id=site.id, reason="member_left", detail=detail), run.id, site.id
+            )
+    return draft.accept({"project_id": project.id, "site_id": site.id, "state": target})

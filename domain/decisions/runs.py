@@ -1,0 +1,307 @@
+"""Runs: start, queue, stop, restart."""
+
+from __future__ import annotations
+
+import msgspec
+
+from domain import commands as c
+from domain import records as r
+from domain.decisions.access import find, known_project, known_run, missing, need_coordinator, need_hub
+from domain.decisions.draft import Decision, Draft, Refused
+from domain.decisions.limits import too_many
+from domain.decisions.progress import begin, end, inherited_model, quorum_of, run_event, seats_of, spec_of
+from domain.decisions.projects import predecessors, tasks_of
+from domain.events import EventKind
+from domain.ids import Id, derive
+from domain.states import (
+    RUN_FINAL,
+    TASK_RUN,
+    ArtifactState,
+    MemberState,
+    RoundState,
+    RunState,
+    Step,
+    TaskRunState,
+    follow,
+)
+
+SECOND = 1_000_000
+
+
+def start_run(draft: Draft, command: c.StartRun, live_at_once: int) -> Decision:
+    project = known_project(draft, command.project_id)
+    need_coordinator(draft, project, admin_too=False)
+    if project.archived_at is not None:
+        raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
+    room = _has_room(draft, project)
+    if not room and not command.queue:
+        live = _live(draft, project)[0]
+        raise Refused(
+            409,
+            "run_live",
+            "A run lives",
+            f"run {live.id} of project {project.id} is {live.state} and the project allows {project.max_live_runs} at "
+            "a time; stop it, wait for its end, or start with queue: true",
+        )
+    live_count = len(_live(draft, project))
+    if live_count >= live_at_once:
+        remedy = "stop one that nobody needs, or wait until one ends"
+        raise too_many("queued and running runs", project.id, live_count, live_at_once, remedy)
+    tasks = tasks_of(project)
+    _check_seats(draft, project, tasks)
+    number = project.last_run_number + 1
+    draft.change(project, last_run_number=number)
+    run = r.Run(
+        id=draft.derive("run"),
+        project_id=project.id,
+        coordinator_site_id=project.coordinator_site_id,
+        number=number,
+        attempt=1,
+        state=RunState.CREATED,
+        reason="",
+        detail="",
+        created_by=draft.by.id,
+        created_at=draft.now,
+        deadline_at=draft.now + int(command.finish_within_s * SECOND),
+    )
+    draft.put(run)
+    waiting = _requests_waiting(draft, project)
+    facts: dict[str, object] = {"number": number, "attempt": 1}
+    if waiting:
+        facts["requests_waiting"] = waiting
+    run_event(draft, run, EventKind.RUN_CREATED, facts)
+    for seq, task in enumerate(tasks, start=1):
+        draft.put(_task_run(run, seq, task))
+    if room:
+        begin(draft, run)
+    return draft.accept(_answer(draft.have(r.Run, run.id)) | {"requests_waiting": waiting}, 201)
+
+
+def _requests_waiting(draft: Draft, project: r.Project) -> int:
+    """How many sites have asked to join and take no part, since nobody has let them in."""
+    return sum(m.state == MemberState.REQUESTED for m in draft.group(r.Membership, project.id))
+
+
+def _answer(run: r.Run) -> dict[str, object]:
+    return {
+        "id": run.id,
+        "project_id": run.project_id,
+        "number": run.number,
+        "attempt": run.attempt,
+        "state": run.state,
+    }
+
+
+def _task_run(run: r.Run, seq: int, task: c.TaskSpec) -> r.TaskRun:
+    return r.TaskRun(
+        id=derive(run.id, "task", seq),
+        run_id=run.id,
+        seq=seq,
+        name=task.name,
+        spec_json=msgspec.json.encode(task).decode(),
+        state=TaskRunState.WAITING,
+        reason="",
+        round=0,
+        first_round=1,
+    )
+
+
+def _live(draft: Draft, project: r.Project) -> list[r.Run]:
+    runs = [run for run in draft.group(r.Run, project.id) if RunState(run.state) not in RUN_FINAL]
+    return sorted(runs, key=lambda run: (run.number, run.attempt))
+
+
+def _has_room(draft: Draft, project: r.Project) -> bool:
+    return len(_live(draft, project)) < project.max_live_runs
+
+
+def _check_seats(draft: Draft, project: r.Project, tasks: list[c.TaskSpec]) -> None:
+    """422 where a task would have nobody, names a site that is no member, or could never reach its quorum."""
+    for task in tasks:
+        seats = seats_of(draft, project, task)
+        if isinstance(task.who, list):
+            strangers = sorted(set(task.who) - set(seats))
+            if strangers:
+                raise Refused(
+                    422,
+                    "not_a_member",
+                    "Not a member",
+                    f"task {task.name!r} names site {strangers[0]}, which is no active member of project {project.id}",
+                )
+        needed = quorum_of(task.contract, len(seats))
+        if not seats or needed > len(seats):
+            raise Refused(
+                422,
+                "quorum_impossible",
+                "Quorum impossible",
+                f"task {task.name!r} needs {max(needed, 1)} seats but project {project.id} has {len(seats)} active "
+                "members for it; let more sites join or change its quorum",
+            )
+
+
+def begin_run(draft: Draft, command: c.BeginRun) -> Decision:
+    """A run of the project has ended: the oldest queued one may begin."""
+    need_hub(draft.by)
+    project = find(draft, r.Project, "project", command.project_id)
+    live = _live(draft, project)
+    queued = [run for run in live if run.state == RunState.CREATED]
+    running = len(live) - len(queued)
+    if not queued or running >= project.max_live_runs:
+        return draft.accept({"begun": None})
+    begin(draft, queued[0])
+    return draft.accept({"begun": queued[0].id})
+
+
+def stop_run(draft: Draft, command: c.StopRun) -> Decision:
+    run, project = known_run(draft, command.run_id)
+    need_coordinator(draft, project)
+    if RunState(run.state) in RUN_FINAL:
+        raise _finished(run, "stop")
+    end(draft, run, Step.CANCEL, "stopped", command.reason or "stopped by its coordinator")
+    return draft.accept({"id": run.id, "state": draft.have(r.Run, run.id).state})
+
+
+def _finished(run: r.Run, verb: str) -> Refused:
+    return Refused(
+        409,
+        "run_finished",
+        "Run finished",
+        f"run {run.id} is finished: {run.state} ({run.reason}); it cannot {verb} again: start a new one, or restart it",
+    )
+
+
+def restart_run(draft: Draft, command: c.RestartRun) -> Decision:
+    """A new attempt: a run of its own under the same number. What had succeeded is carried over, unless it comes after
+    a task that begins anew with a chosen model."""
+    old, project = known_run(draft, command.run_id)
+    need_coordinator(draft, project, admin_too=False)
+    if project.archived_at is not None:
+        raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
+    later = draft.get(r.Run, next_attempt(old.id))
+    if later is not None:
+        raise Refused(
+            409, "restarted_already", "Restarted already", f"run {old.id} was restarted as run {later.id}; restart that"
+        )
+    others = [run for run in _live(draft, project) if run.id != old.id and run.state == RunState.RUNNING]
+    if len(others) >= project.max_live_runs:
+        raise Refused(
+            409, "run_live", "A run lives", f"run {others[0].id} of project {project.id} is running; stop it first"
+        )
+    old_tasks = {t.seq: t for t in draft.group(r.TaskRun, old.id)}
+    model = None if command.model_version is None else _chosen_model(draft, old_tasks, command, command.model_version)
+    anew = set(old_tasks) if command.start_from == "start" else _behind(old_tasks, model)
+    carried = {seq for seq, task in old_tasks.items() if task.state == TaskRunState.SUCCEEDED} - anew
+    _check_seats(draft, project, [spec_of(task) for seq, task in old_tasks.items() if seq not in carried])
+    reached = {seq: _reached(draft, task) for seq, task in old_tasks.items()}
+    if RunState(old.state) not in RUN_FINAL:
+        end(draft, old, Step.CANCEL, "restarted", "its coordinator restarted it", next_too=False)
+    run = r.Run(
+        id=next_attempt(old.id),
+        project_id=project.id,
+        coordinator_site_id=project.coordinator_site_id,
+        number=old.number,
+        attempt=old.attempt + 1,
+        state=RunState.CREATED,
+        reason="",
+        detail="",
+        created_by=draft.by.id,
+        created_at=draft.now,
+        deadline_at=draft.now + int(command.finish_within_s * SECOND),
+        restart_of=old.id,
+    )
+    draft.put(run)
+    facts = {"number": run.number, "attempt": run.attempt, "restart_of": old.id}
+    run_event(draft, run, EventKind.RUN_CREATED, facts | ({"model_version": model.version} if model else {}))
+    for seq, old_task in sorted(old_tasks.items()):
+        task = _task_run(run, seq, spec_of(old_task))
+        if model is not None and seq == model.task_seq:
+            first = 1 if command.start_from == "start" else model.round + 1
+            task = msgspec.structs.replace(task, first_round=first, model_message_id=model.message_id)
+        elif seq not in anew:
+            completed, newest = reached[seq]
+            task = msgspec.structs.replace(task, first_round=completed + 1, model_message_id=newest)
+            if seq in carried:
+                state = follow(TASK_RUN, TaskRunState.WAITING, Step.CARRY)
+                task = msgspec.structs.replace(
+                    task, state=state, reason="carried", round=completed, first_round=old_task.first_round
+                )
+                run_event(draft, run, EventKind.TASK_CARRIED, {"task": task.name, "from_run": old.id})
+        draft.put(task)
+    _check_models(draft, run)
+    begin(draft, run)
+    return draft.accept(_answer(draft.have(r.Run, run.id)), 201)
+
+
+def _check_models(draft: Draft, run: r.Run) -> None:
+    """409 where a task begins with a model whose artifact has expired: no seat could get it. Inline ones stay."""
+    tasks = draft.group(r.TaskRun, run.id)
+    carried = {task.name for task in tasks if task.state == TaskRunState.SUCCEEDED}
+    after = predecessors([spec_of(task) for task in sorted(tasks, key=lambda task: task.seq)])
+    for task in tasks:
+        begins_with = task.model_message_id
+        if begins_with is None and carried.issuperset(after[task.name]):
+            begins_with = inherited_model(draft, run, after[task.name])
+        if task.name in carried or begins_with is None:
+            continue
+        for model in draft.group(r.Model, begins_with):
+            artifact = None if model.artifact_id is None else draft.have(r.Artifact, model.artifact_id)
+            if artifact is not None and artifact.state == ArtifactState.EXPIRED:
+                raise Refused(
+                    409,
+                    "model_expired",
+                    "Model expired",
+                    f"task {task.name!r} would begin with model {model.version} of project {run.project_id}, whose "
+                    f"artifact {artifact.id} has expired ({artifact.reason}); restart from another version "
+                    "(model_version), or with start_from: start and none",
+                )
+
+
+def _chosen_model(draft: Draft, tasks: dict[int, r.TaskRun], command: c.RestartRun, version: int) -> r.Model:
+    """The model of this version, if a task of the run can go on with it. 404 or 422 otherwise."""
+    project_id = draft.have(r.Run, command.run_id).project_id
+    model = draft.get(r.Model, project_id, version)
+    if model is None:
+        raise missing("model", f"{version} of project {project_id}")
+    task = tasks.get(model.task_seq)
+    if task is None or task.name != model.task:
+        raise Refused(
+            422,
+            "model_of_another_task",
+            "Model of another task",
+            f"model {version} was made by task {model.task_seq}, {model.task!r}; run {command.run_id} has no such task",
+        )
+    if command.start_from == "reached" and model.round >= spec_of(task).rounds:
+        raise Refused(
+            422,
+            "no_rounds_left",
+            "No rounds left",
+            f"model {version} was made in round {model.round}, the last one of task {task.name!r}; restart with "
+            "start_from: start to train all rounds on top of it",
+        )
+    return model
+
+
+def _behind(tasks: dict[int, r.TaskRun], model: r.Model | None) -> set[int]:
+    """The task that begins with a chosen model, and all that come after it: what they made is not carried over."""
+    if model is None:
+        return set()
+    seqs = {task.name: seq for seq, task in tasks.items()}
+    after = predecessors([spec_of(task) for _, task in sorted(tasks.items())])
+    anew = {model.task}
+    while more := {name for name, before in after.items() if name not in anew and anew.intersection(before)}:
+        anew |= more
+    return {seqs[name] for name in anew}
+
+
+def next_attempt(run_id: Id) -> Id:
+    """The id of the run that restarts this one: there can be only one."""
+    return derive(run_id, "next attempt")
+
+
+def _reached(draft: Draft, task: r.TaskRun) -> tuple[int, str | None]:
+    """How many rounds of a task were completed, and its newest global model."""
+    current = draft.get(r.Round, task.id, task.round)
+    completed = task.round if current is not None and current.state == RoundState.COMPLETED else max(0, task.round - 1)
+    if task.state == TaskRunState.SUCCEEDED:
+        completed = task.round
+    return max(completed, task.first_round - 1), task.model_message_id

@@ -1,0 +1,381 @@
+"""What sites, the coordinator and the ticker report on a round: seats, aggregation, deadlines, silence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from domain import commands as c
+from domain import records as r
+from domain.decisions import progress, sealing
+from domain.decisions.access import acts_for, find, forbidden, known_run, missing, need_hub
+from domain.decisions.artifacts import Place, carry
+from domain.decisions.draft import Decision, Draft, Refused, TooEarly
+from domain.decisions.progress import SECOND, spec_of
+from domain.decisions.sealing import to_coordinator, to_members
+from domain.decisions.sites import seen_at
+from domain.events import EventKind, Notice
+from domain.ids import Id, sha256_hex
+from domain.states import (
+    RUN_FINAL,
+    SEAT,
+    SEAT_LIVE,
+    TASK_RUN_FINAL,
+    Report,
+    RoundState,
+    RunState,
+    SeatState,
+    Step,
+    TaskRunState,
+)
+from domain.sweeps import MissReceipt
+
+_EVENTS = {
+    Report.ACCEPT: EventKind.SEAT_ACCEPTED,
+    Report.READY: EventKind.SEAT_READY,
+    Report.TRAINED: EventKind.SEAT_TRAINED,
+    Report.SUBMIT: EventKind.SEAT_SUBMITTED,
+    Report.FAIL: EventKind.SEAT_FAILED,
+    Report.REJOIN: EventKind.SEAT_REJOINED,
+}
+
+
+def report_seat(draft: Draft, command: c.ReportSeat) -> Decision:
+    """A site's report on its own seat. Early ones wait for those before them, late ones are duplicates."""
+    run, _ = known_run(draft, command.run_id)
+    site = draft.get(r.Site, command.site_id)
+    if site is None or not acts_for(draft.by, site):
+        raise forbidden(f"only site {command.site_id} itself may report on its seat in run {run.id}")
+    task = _active_task(draft, run, command.task_seq)
+    seat = draft.get(r.Seat, task.id, command.site_id)
+    if seat is None:
+        raise missing("seat", f"of site {command.site_id} in task {task.seq} of run {run.id}")
+    if command.seq <= seat.report_seq:
+        return _answer(draft, seat, duplicate=True)
+    if command.seq > seat.report_seq + 1:
+        raise TooEarly(
+            f"report {command.seq} of site {seat.site_id} in task {task.seq} of run {run.id} came too early: the next "
+            f"one has seq {seat.report_seq + 1} (its seat's report_seq is {seat.report_seq})"
+        )
+    here = draft.have(r.Round, task.id, task.round)
+    _check_round(run, task, seat, here, command)
+    seat = draft.change(seat, report_seq=command.seq)
+    match command.event:
+        case Report.SUBMIT:
+            seat = _submit(draft, run, task, seat, here, command)
+        case Report.REJOIN:
+            seat = _rejoin(draft, run, task, seat, here)
+        case Report.FAIL:
+            seat = _move(draft, seat, command.event, reason="site_failed")
+        case _:
+            seat = _move(draft, seat, command.event)
+    facts: dict[str, object] = {"task": task.name, "round": command.round, "seq": command.seq}
+    if command.reason:
+        facts["reason"] = command.reason
+    progress.run_event(draft, run, _EVENTS[command.event], facts, seat.site_id)
+    if command.event == Report.REJOIN and here.state == RoundState.SELECTING:
+        progress.invite(draft, run, task, here, seat)
+    progress.settle(draft, run, task)
+    return _answer(draft, seat)
+
+
+def _answer(draft: Draft, seat: r.Seat, *, duplicate: bool = False) -> Decision:
+    return draft.accept(
+        {"state": seat.state, "round": seat.round, "report_seq": seat.report_seq, "duplicate": duplicate}
+    )
+
+
+def _active_task(draft: Draft, run: r.Run, task_seq: int) -> r.TaskRun:
+    """A live run's active task. 404 or 409 otherwise."""
+    task = next((t for t in draft.group(r.TaskRun, run.id) if t.seq == task_seq), None)
+    if task is None:
+        raise missing("task", f"{task_seq} of run {run.id}")
+    if RunState(run.state) in RUN_FINAL:
+        raise Refused(
+            409,
+            "run_finished",
+            "Run finished",
+            f"run {run.id} is finished: {run.state} ({run.reason}); no report counts any more",
+        )
+    if task.state != TaskRunState.ACTIVE:
+        ended = TaskRunState(task.state) in TASK_RUN_FINAL
+        raise Refused(
+            409,
+            "task_finished" if ended else "task_waiting",
+            "Task finished" if ended else "Task waits",
+            f"task {task.seq} of run {run.id} is {task.state}; reports count while it is active",
+        )
+    return task
+
+
+def _check_round(run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Round, command: c.ReportSeat) -> None:
+    if command.event != Report.REJOIN and seat.state == SeatState.DROPPED:
+        way = "report rejoin to come back" if progress.may_rejoin(task, here, seat.reason) else "it cannot come back"
+        raise Refused(
+            409,
+            "seat_dropped",
+            "Seat dropped",
+            f"the seat of site {seat.site_id} in run {run.id} was dropped ({seat.reason}); {way}",
+        )
+    if command.event == Report.REJOIN or command.round == seat.round:
+        return
+    if command.round < seat.round:
+        raise Refused(
+            409,
+            "round_over",
+            "Round over",
+            f"round {command.round} of task {task.seq} in run {run.id} is over for site {seat.site_id}: its seat is in "
+            f"round {seat.round}",
+        )
+    raise Refused(
+        409,
+        "round_ahead",
+        "Round ahead",
+        f"round {command.round} of task {task.seq} in run {run.id} has not begun for site {seat.site_id}: its seat is "
+        f"in round {seat.round}",
+    )
+
+
+def _move(draft: Draft, seat: r.Seat, event: Report, **fields: object) -> r.Seat:
+    """One step by the table, or 409 with where the seat stands."""
+    state = SeatState(seat.state)
+    target = SEAT.get((state, Step(event.value)))
+    if target is None:
+        raise Refused(
+            409,
+            "not_now",
+            "Not now",
+            f"the seat of site {seat.site_id} in run {seat.run_id} is {state} in round {seat.round}; {event} may not "
+            "follow that",
+        )
+    return draft.change(seat, state=target, state_at=draft.now, **fields)
+
+
+def _submit(draft: Draft, run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Round, command: c.ReportSeat) -> r.Seat:
+    """The update goes to the coordinator's inbox in this same decision."""
+    metrics = msgspec.json.encode(command.metrics).decode()
+    message_id = None
+    if command.update is not None or command.update_artifact_id is not None:
+        message_id = draft.derive("update")
+        payload = Payload("update", seat.site_id, command.update, command.update_artifact_id)
+        project, sender = draft.have(r.Project, run.project_id), draft.have(r.Site, seat.site_id)
+        place = to_coordinator(project, sender, "update", run.id, task.seq, here.number)
+        put_payload(draft, run, task, here, message_id, payload, place, recipients=1)
+        draft.notify(
+            run.coordinator_site_id,
+            Notice.MESSAGE,
+            project_id=run.project_id,
+            run_id=run.id,
+            task_seq=task.seq,
+            round=here.number,
+            message_id=message_id,
+        )
+    seat = _move(draft, seat, command.event, metrics_json=metrics, update_message_id=message_id)
+    draft.put(
+        r.Submission(
+            task_run_id=task.id,
+            round=here.number,
+            site_id=seat.site_id,
+            run_id=run.id,
+            metrics_json=metrics,
+            update_message_id=message_id,
+            started_at=here.stage_at,
+            submitted_at=draft.now,
+        )
+    )
+    return seat
+
+
+@dataclass(frozen=True)
+class Payload:
+    """An update or a global model: its bytes, or the artifact that they lie in and its detached seal, if any."""
+
+    kind: str
+    sender: Id
+    body: bytes | None
+    artifact_id: Id | None
+
+    def __repr__(self) -> str:
+        return f"Payload({self.kind})"
+
+
+def put_payload(
+    draft: Draft,
+    run: r.Run,
+    task: r.TaskRun,
+    here: r.Round,
+    message_id: str,
+    payload: Payload,
+    sealed_for: sealing.Place,
+    *,
+    recipients: int,
+) -> None:
+    """A payload of a run (update or global model), stored once; it lives as long as its run, and a week at least."""
+    week = 7 * 86_400 * progress.SECOND
+    body, artifact = payload.body or b"", None
+    if payload.artifact_id is not None:
+        place = Place(run.project_id, payload.sender, run.id, task.seq, here.number, payload.kind)
+        artifact = carry(draft, payload.artifact_id, place, message_id)
+    sealing.checked(draft, sealed_for, payload.body, sealing.outside(artifact))
+    draft.put(
+        r.Message(
+            id=message_id,
+            sender_site_id=payload.sender,
+            project_id=run.project_id,
+            run_id=run.id,
+            task_seq=task.seq,
+            round=here.number,
+            kind=payload.kind,
+            body=payload.body,
+            size_bytes=len(body) if artifact is None else artifact.size_bytes,
+            sha256=sha256_hex(body) if artifact is None else artifact.digest,
+            recipient_count=recipients,
+            sent_at=draft.now,
+            expires_at=max(run.deadline_at, draft.now + week),
+            artifact_id=payload.artifact_id,
+        )
+    )
+
+
+def _rejoin(draft: Draft, run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Round) -> r.Seat:
+    if seat.state == SeatState.DROPPED and not progress.may_rejoin(task, here, seat.reason):
+        raise Refused(
+            409,
+            "no_way_back",
+            "No way back",
+            f"the seat of site {seat.site_id} in run {run.id} was dropped ({seat.reason}) and its contract, or the "
+            "lack of a further round, lets it not come back",
+        )
+    number = here.number if here.state == RoundState.SELECTING else here.number + 1
+    return _move(draft, seat, Report.REJOIN, round=number, reason="")
+
+
+def report_aggregated(draft: Draft, command: c.ReportAggregated) -> Decision:
+    """The coordinator has made the new global model of a round, or says why it could not."""
+    run, _ = known_run(draft, command.run_id)
+    coordinator = draft.have(r.Site, run.coordinator_site_id)
+    if not acts_for(draft.by, coordinator):
+        raise forbidden(f"only site {run.coordinator_site_id} coordinates run {run.id} and may report a global model")
+    task = _active_task(draft, run, command.task_seq)
+    here = draft.get(r.Round, task.id, command.round)
+    if here is None or command.round != task.round or here.state != RoundState.AGGREGATING:
+        current = draft.have(r.Round, task.id, task.round)
+        raise Refused(
+            409,
+            "not_aggregating",
+            "Not aggregating",
+            f"round {command.round} of task {task.seq} in run {run.id} is not aggregating: the task is in round "
+            f"{current.number}, {current.state}",
+        )
+    _check_left_out(draft, run, task, here, command.left_out)
+    if progress.leave_out(draft, run, task, here, command.left_out):
+        _take_model(draft, run, task, here, coordinator, command)
+    return draft.accept({"state": draft.have(r.Round, task.id, command.round).state, "round": command.round})
+
+
+def _take_model(
+    draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, coordinator: r.Site, command: c.ReportAggregated
+) -> None:
+    """What the coordinator has made of the updates completes the round, or fails it."""
+    if command.failure:
+        progress.fail_round(draft, run, task, here, "aggregation_failed", command.failure)
+        return
+    model = None
+    if command.model is not None or command.model_artifact_id is not None:
+        model = draft.derive("model")
+        payload = Payload("model", run.coordinator_site_id, command.model, command.model_artifact_id)
+        place = to_members(
+            draft, draft.have(r.Project, run.project_id), coordinator, "model", run.id, task, here.number
+        )
+        put_payload(draft, run, task, here, model, payload, place, recipients=len(draft.group(r.Seat, task.id)))
+    progress.complete_round(draft, run, task, here, model, command.metrics)
+
+
+def _check_left_out(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, left_out: list[c.LeftOut]) -> None:
+    """Only who has submitted can be left out, and once."""
+    named: set[Id] = set()
+    for one in left_out:
+        if one.site_id in named or draft.get(r.Submission, task.id, here.number, one.site_id) is None:
+            what = "is named twice" if one.site_id in named else "has not submitted"
+            raise Refused(
+                422,
+                "not_submitted",
+                "Not submitted",
+                f"site {one.site_id} {what} in round {here.number} of task {task.seq} in run {run.id}; left_out names "
+                "sites that have submitted, each once",
+            )
+        named.add(one.site_id)
+
+
+def report_missing_receipt(draft: Draft, command: c.ReportMissingReceipt) -> Decision:
+    """A site does not find its update among those that its round's model names. On record once for each update."""
+    run, site = find(draft, r.Run, "run", command.run_id), draft.get(r.Site, command.site_id)
+    if site is None or not acts_for(draft.by, site):
+        known_run(draft, run.id)
+        raise forbidden(f"only site {command.site_id} itself may report that a model does not name its update")
+    task = next((t for t in draft.group(r.TaskRun, run.id) if t.seq == command.task_seq), None)
+    submission = None if task is None else draft.get(r.Submission, task.id, command.round, site.id)
+    if task is None or submission is None:
+        known_run(draft, run.id)
+        raise missing("submission", f"of site {site.id} in round {command.round} of run {run.id}")
+    answer = {"site_id": site.id, "round": command.round, "reason": submission.missing_receipt or command.reason}
+    if submission.missing_receipt:
+        return draft.accept(answer)
+    draft.sweep(MissReceipt(task.id, command.round, site.id, command.reason))
+    draft.put(run)  # it shows the submission, so it counts one version up
+    facts: dict[str, object] = {"task": task.name, "round": command.round, "reason": command.reason}
+    progress.run_event(draft, run, EventKind.RECEIPT_MISSING, facts, site.id)
+    draft.notify(
+        run.coordinator_site_id,
+        Notice.RECEIPT_MISSING,
+        {"site_id": site.id, "reason": command.reason},
+        project_id=run.project_id,
+        run_id=run.id,
+        task_seq=task.seq,
+        round=command.round,
+    )
+    return draft.accept(answer)
+
+
+def drop_seats(draft: Draft, command: c.DropSeats) -> Decision:
+    """The hub's own: a site was silent for too long (looked at again here), left the project, or retired."""
+    need_hub(draft.by)
+    run = draft.get(r.Run, command.run_id)
+    dropped = []
+    if run is not None and run.state == RunState.RUNNING:
+        waited = SEAT_LIVE if command.reason != "site_silent" else SEAT_LIVE[:-1]
+        for task in draft.group(r.TaskRun, run.id):
+            seat = draft.get(r.Seat, task.id, command.site_id)
+            if command.reason == "site_silent" and not _silent_for_too_long(draft, task, command.site_id):
+                continue
+            if task.state == TaskRunState.ACTIVE and seat is not None and seat.state in waited:
+                progress.drop_seat(draft, run, task, seat, command.reason, command.detail)
+                dropped.append(task.seq)
+                progress.settle(draft, run, task)
+    return draft.accept({"dropped": dropped})
+
+
+def _silent_for_too_long(draft: Draft, task: r.TaskRun, site_id: Id) -> bool:
+    """By the contract of the task, now; whatever the ticker's clock said."""
+    silent = draft.now - seen_at(draft, draft.have(r.Site, site_id))
+    return silent >= int(spec_of(task).contract.silent_within_s * SECOND)
+
+
+def pass_deadline(draft: Draft, command: c.PassDeadline) -> Decision:
+    """The ticker's finding; stale ones (the stage has moved on), and such as have not passed, change nothing."""
+    need_hub(draft.by)
+    run = draft.get(r.Run, command.run_id)
+    passed = False
+    if run is not None and RunState(run.state) not in RUN_FINAL and command.deadline_at <= draft.now:
+        if command.task_seq is None:
+            if run.deadline_at == command.deadline_at:
+                progress.pass_run_deadline(draft, run)
+                passed = True
+        else:
+            task = next((t for t in draft.group(r.TaskRun, run.id) if t.seq == command.task_seq), None)
+            here = draft.get(r.Round, task.id, command.round) if task is not None else None
+            if task is not None and here is not None and here.deadline_at == command.deadline_at:
+                progress.pass_round_deadline(draft, run, task, here)
+                passed = True
+    return draft.accept({"passed": passed})

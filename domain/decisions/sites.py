@@ -1,0 +1,176 @@
+"""Enrolments and sites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from domain import commands as c
+from domain import records as r
+from domain.commands import Micros
+from domain.decisions.access import acts_for, find, forbidden, is_admin, missing, need_admin, need_hub
+from domain.decisions.draft import Decision, Draft, Refused
+from domain.decisions.limits import take_one
+from domain.decisions.people import add_token, secret_known
+from domain.decisions.room import give_back
+from domain.decisions.telling import by_another, tell, tell_coalesced, update_cause
+from domain.events import EventKind, Notice
+from domain.states import MEMBER, SITE, MemberState, SiteState, Step, follow
+from domain.sweeps import RevokeTokensOf
+
+SECOND: Micros = 1_000_000
+
+
+def create_enrolment(draft: Draft, command: c.CreateEnrolment, open_at_once: int) -> Decision:
+    need_admin(draft.by)
+    find(draft, r.Organisation, "organisation", command.organisation_id)
+    if secret_known(draft, command.sha256):
+        raise Refused(409, "token_taken", "Token known", "this token's hash is registered already; draw a new secret")
+    if command.expires_at <= draft.now:
+        raise Refused(
+            422, "already_expired", "Expires in the past", "the enrolment would expire before it could be used"
+        )
+    remedy = "use those that are open, or let them expire"
+    take_one(draft, "enrolments", command.organisation_id, open_at_once, remedy)
+    made = r.Enrolment(
+        id=draft.derive("enrolment"),
+        organisation_id=command.organisation_id,
+        sha256=command.sha256,
+        note=command.note,
+        created_by=draft.by.id,
+        created_at=draft.now,
+        expires_at=command.expires_at,
+    )
+    draft.put(made)
+    draft.event(("organisation", made.organisation_id), EventKind.ENROLMENT_CREATED, {"enrolment_id": made.id})
+    return draft.accept({"id": made.id}, 201)
+
+
+def enrol_site(draft: Draft, command: c.EnrolSite) -> Decision:
+    if draft.by.kind != "enrolment":
+        raise forbidden("a site enrols with the one-time token of an enrolment; ask the network's admin for one")
+    enrolment = find(draft, r.Enrolment, "enrolment", draft.by.id)
+    if enrolment.used_at is not None:
+        raise Refused(
+            409, "enrolment_used", "Enrolment used", f"enrolment {enrolment.id} was used already; ask for a new one"
+        )
+    if enrolment.expires_at <= draft.now:
+        raise Refused(
+            409, "enrolment_expired", "Enrolment expired", f"enrolment {enrolment.id} has expired; ask for a new one"
+        )
+    if any(s.name == command.name for s in draft.every(r.Site)):
+        raise Refused(409, "name_taken", "Name taken", f"a site named {command.name!r} exists; choose another name")
+    site = r.Site(
+        id=draft.derive("site"),
+        organisation_id=enrolment.organisation_id,
+        name=command.name,
+        description=command.description,
+        identity_key=command.identity_key,
+        state=SiteState.ONLINE,
+        state_at=draft.now,
+        created_at=draft.now,
+    )
+    draft.put(site)
+    draft.put(r.Mailbox(site_id=site.id))
+    draft.change(enrolment, used_at=draft.now, site_id=site.id)
+    token = add_token(draft, "site", site.id, command.token_sha256, "first", "read write", None)
+    draft.event(("organisation", site.organisation_id), EventKind.SITE_ENROLLED, {"site_id": site.id})
+    draft.event(
+        ("site", site.id),
+        EventKind.SITE_ENROLLED,
+        {"name": site.name, "identity_key": site.identity_key, "enrolment_id": enrolment.id},
+        site_id=site.id,
+    )
+    return draft.accept({"id": site.id, "token_id": token.id}, 201)
+
+
+def administered(draft: Draft, site_id: str) -> r.Site:
+    """A site that the caller may change: its own, its organisation's, or any for an admin."""
+    site = find(draft, r.Site, "site", site_id)
+    if not (acts_for(draft.by, site) or is_admin(draft.by)):
+        raise missing("site", site_id)
+    return site
+
+
+def update_site(draft: Draft, command: c.UpdateSite) -> Decision:
+    site = administered(draft, command.site_id)
+    draft.change(site, description=command.description)
+    facts = {"description": command.description}
+    draft.event(("site", site.id), EventKind.SITE_UPDATED, facts, site_id=site.id)
+    if by_another(draft, site) and site.state != SiteState.RETIRED:
+        tell_coalesced(draft, site, update_cause(site.id), Notice.SITE_UPDATED, facts)
+    return draft.accept({"id": site.id, "state": site.state})
+
+
+def retire_site(draft: Draft, command: c.RetireSite) -> Decision:
+    """Leave the network for good: tokens revoked, memberships ended, live seats dropped."""
+    site = administered(draft, command.site_id)
+    if site.state == SiteState.RETIRED:
+        return draft.accept({"id": site.id, "state": site.state})
+    coordinated = [p for p in draft.every(r.Project) if p.coordinator_site_id == site.id and p.archived_at is None]
+    if coordinated:
+        raise Refused(
+            409,
+            "coordinates_projects",
+            "Coordinates projects",
+            f"site {site.id} coordinates project {coordinated[0].id}; archive its projects first",
+        )
+    site = draft.change(site, state=follow(SITE, SiteState(site.state), Step.RETIRE), state_at=draft.now)
+    draft.sweep(RevokeTokensOf(site.id, draft.now))
+    for membership in [m for m in draft.every(r.Membership) if m.site_id == site.id]:
+        state = MemberState(membership.state)
+        if (state, Step.LEAVE) in MEMBER:
+            draft.change(membership, state=MEMBER[state, Step.LEAVE], state_at=draft.now)
+            give_back(draft, site.id, membership.project_id)
+            facts = {"site_id": site.id, "reason": "the site has retired"}
+            draft.event(("project", membership.project_id), EventKind.MEMBER_LEFT, facts, site_id=site.id)
+            project = draft.have(r.Project, membership.project_id)
+            draft.notify(project.coordinator_site_id, Notice.MEMBER_LEFT, facts, project_id=project.id)
+    for site_id, run_id in draft.state.seated:
+        if site_id == site.id:
+            drop = c.DropSeats(run_id=run_id, site_id=site.id, reason="site_retired", detail="the site has retired")
+            draft.follow_up(drop, run_id)
+    draft.event(("site", site.id), EventKind.SITE_RETIRED, site_id=site.id)
+    if by_another(draft, site):  # its last: a poll that waits hears of it, others are refused from now on
+        tell(draft, site, Notice.SITE_RETIRED, {})
+    return draft.accept({"id": site.id, "state": site.state})
+
+
+def seen_at(draft: Draft, site: r.Site) -> Micros:
+    """When a site was last heard of; enrolling is a sign of life, too."""
+    return max(draft.state.seen.get(site.id, 0), site.created_at)
+
+
+def mark_sites_silent(draft: Draft, command: c.MarkSitesSilent, silent_after_s: float) -> Decision:
+    """The ticker's finding, looked at again: its clock may be wrong, and a site may have called meanwhile."""
+    lately = draft.now - int(silent_after_s * SECOND)
+    return _mark(
+        draft,
+        command.site_ids,
+        Step.FALL_SILENT,
+        EventKind.SITE_FELL_SILENT,
+        lambda site: seen_at(draft, site) <= lately,
+    )
+
+
+def mark_sites_returned(draft: Draft, command: c.MarkSitesReturned, silent_after_s: float) -> Decision:
+    """The same: a site is back that was heard of lately, and since it was marked."""
+    lately = draft.now - int(silent_after_s * SECOND)
+    return _mark(
+        draft,
+        command.site_ids,
+        Step.RETURN,
+        EventKind.SITE_RETURNED,
+        lambda site: seen_at(draft, site) > max(lately, site.state_at),
+    )
+
+
+def _mark(draft: Draft, site_ids: list[str], step: Step, kind: EventKind, is_so: Callable[[r.Site], bool]) -> Decision:
+    need_hub(draft.by)
+    marked = []
+    for site in filter(None, (draft.get(r.Site, site_id) for site_id in site_ids)):
+        target = SITE.get((SiteState(site.state), step))
+        if target is not None and is_so(site):
+            draft.change(site, state=target, state_at=draft.now)
+            draft.event(("site", site.id), kind, site_id=site.id)
+            marked.append(site.id)
+    return draft.accept({"site_ids": marked})

@@ -1,0 +1,150 @@
+"""What is done in a site's name by others: an event in the site's stream, and a notice that its people see.
+
+Notices of one cause that somebody else may bring about at will are coalesced: while one of them is unread, the next
+one is left out. Whoever reads it looks at what is so by then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from domain import commands as c
+from domain import records as r
+from domain.commands import Subject
+from domain.decisions.access import acts_for
+from domain.decisions.draft import Draft
+from domain.events import EventKind, Notice
+from domain.ids import Id
+from domain.states import SiteState
+
+
+def who(draft: Draft, reader: r.Site) -> dict[str, Any]:
+    """The subject of the command, as a site may know it: an account by name within its own organisation only."""
+    by = draft.by
+    shown: dict[str, Any] = {"kind": by.kind, "id": by.id}
+    if by.kind == "site":
+        site = draft.get(r.Site, by.id)
+        return shown | ({"name": site.name} if site is not None else {})
+    if by.kind == "account":
+        account = draft.get(r.Account, by.id)
+        shown["role"] = by.role
+        if account is not None and account.organisation_id == reader.organisation_id:
+            shown["name"] = account.name
+    return shown
+
+
+def by_another(draft: Draft, site: r.Site) -> bool:
+    """True unless the site itself asks."""
+    return draft.by.id != site.id
+
+
+def tell(draft: Draft, site: r.Site, notice: Notice, facts: dict[str, Any], *, project_id: Id | None = None) -> None:
+    """The notice, with who did it."""
+    draft.notify(site.id, notice, {**facts, "by": who(draft, site)}, project_id=project_id)
+
+
+def put_on_record(
+    draft: Draft,
+    site: r.Site,
+    event: EventKind,
+    notice: Notice,
+    facts: dict[str, Any],
+    *,
+    project_id: Id | None = None,
+) -> None:
+    """The event in the site's stream, and the notice. The stream and the mailbox of the site must be loaded."""
+    in_project = {"project_id": project_id} if project_id is not None else {}
+    draft.event(("site", site.id), event, {**facts, **in_project}, site_id=site.id)
+    tell(draft, site, notice, facts, project_id=project_id)
+
+
+@dataclass(frozen=True)
+class Act:
+    """What a person does in a site's name: of the site itself, or of the one whose project, run or artifact it is."""
+
+    of: type[r.Site | r.Project | r.Run | r.Artifact]
+    key: Id
+    cause: str
+
+
+def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
+    """None for what sites do themselves, for what concerns no site, and for what has notices of its own."""
+    if by.kind != "account":
+        return None
+    of: type[r.Site | r.Project | r.Run | r.Artifact]
+    match command:
+        case c.ReportSeat(site_id=key) | c.WriteLog(site_id=key) | c.ReportMissingReceipt(site_id=key):
+            of = r.Site
+        case c.ReportAggregated(run_id=key) | c.StopRun(run_id=key) | c.RestartRun(run_id=key):
+            of = r.Run
+        case c.StartRun(project_id=key) | c.UpdateProject(project_id=key) | c.ArchiveProject(project_id=key):
+            of = r.Project
+        case c.PutMember(project_id=key) | c.RemoveMember(project_id=key):
+            of = r.Project
+        case c.DeleteArtifact(artifact_id=key):
+            return Act(r.Artifact, key, f"acted/{by.id}/{_tag(command)}")
+        case _:
+            return None
+    return Act(of, key, f"acted/{by.id}/{_tag(command)}/{key}")
+
+
+def _tag(command: c.AnyCommand) -> str:
+    return str(type(command).__struct_config__.tag)
+
+
+def record_act(draft: Draft) -> None:
+    """Put a person's act in a site's name into that site's stream and inbox; once, until the notice was read.
+
+    Should the act be refused, this is thrown away with the draft.
+    """
+    command = draft.envelope.command
+    act = act_of(command, draft.by)
+    if act is None:
+        return
+    found = draft.get(act.of, act.key)
+    if isinstance(found, r.Site):
+        site: r.Site | None = found
+    else:
+        owner = found and (found.owner_site_id if isinstance(found, r.Artifact) else found.coordinator_site_id)
+        site = draft.get(r.Site, owner) if owner else None
+    if site is None or site.state == SiteState.RETIRED or unread(draft, site.id, act.cause):
+        return
+    if isinstance(command, c.PutMember | c.RemoveMember) and not acts_for(draft.by, site):
+        return  # it is about the other site's membership, by that site's people: the coordinator has its notice
+    facts = {"act": _tag(command), act.of.__name__.lower() + "_id": act.key}
+    put_on_record(draft, site, EventKind.ACTED_FOR, Notice.ACTED_FOR, facts)
+    note_told(draft, site.id, act.cause)
+
+
+def unread(draft: Draft, site_id: Id, cause: str) -> bool:
+    """Does a notice of this cause still wait to be acknowledged by this site?"""
+    last = draft.get(r.Told, cause)
+    box = draft.have(r.Mailbox, site_id)
+    return last is not None and last.site_id == site_id and box.acknowledged_seq < last.seq <= box.last_seq
+
+
+def note_told(draft: Draft, site_id: Id, cause: str) -> None:
+    """The notice just put into the site's inbox is the last one of this cause."""
+    draft.put(r.Told(cause=cause, site_id=site_id, seq=draft.have(r.Mailbox, site_id).last_seq, at=draft.now))
+
+
+def tell_coalesced(draft: Draft, site: r.Site, cause: str, notice: Notice, facts: dict[str, Any]) -> None:
+    """The notice, unless one of this cause is unread."""
+    if not unread(draft, site.id, cause):
+        tell(draft, site, notice, facts)
+        note_told(draft, site.id, cause)
+
+
+def membership_causes(project_id: Id, site_id: Id) -> tuple[str, str]:
+    """Of what the site does about its membership, for the coordinator; of what the coordinator does, for the site."""
+    return f"asked/{project_id}/{site_id}", f"invited/{project_id}/{site_id}"
+
+
+def update_cause(site_id: Id) -> str:
+    return f"updated/{site_id}"
+
+
+def conflict_cause(site_id: Id, about_site_id: Id, seen: str) -> str:
+    """Each identity that is seen has its own record; of one that shows ever new ones there are 256 at once at most."""
+    return f"conflict/{site_id}/{about_site_id}/{seen[:2]}"

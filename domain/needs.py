@@ -1,0 +1,91 @@
+"""What a decision has to know: which rows the store loads before it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from domain.ids import Id
+
+
+@dataclass
+class Needs:
+    """Ids (or names, or hashes) by what they are of. The store adds what hangs on them:
+
+    runs: their project with its members, task runs, present rounds, and the seats of active tasks with their sites and
+        mailboxes.
+    members_of: projects whose memberships (with sites and mailboxes) are needed.
+    live_runs_of: projects whose created and running runs are needed; begin_in: with all that hangs on the queued ones.
+    models: (run, version) of global models of the run's project.
+        Like those of restarting runs, each comes with the artifact that it lies in.
+    submissions: (run, seq of a task, round) whose submissions are needed.
+    restarting: runs whose project's live runs, and the newest models of whose tasks are needed.
+    mentioned_runs: only the row itself.
+    retiring: sites whose memberships, coordinated projects and live seats are needed.
+    keys: (site, epoch) of sealing keys. keys_in: runs whose seats' current keys are needed.
+    acquainted: sites whose memberships and projects are needed, with the coordinators of these, and the members of
+        those that they coordinate. keyrings: sites of which this, and their keys, are needed.
+    logs: (run, site): what it takes to write on that site's log of the run.
+    artifacts: with their project, its totals, their owner and their run; ending_artifacts: besides with the live runs
+        of the project and the task runs of these. totals_of: projects whose artifacts are counted.
+    beats: sites of which it must be known when they were last heard of.
+    marks: (site, seq) of inbox entries. boxes: (site, seq): the site's entries from there on, or
+        behind what it acknowledged.
+    recoveries: sites whose newest recovery is needed. history: with any text in it, the row of the history.
+    revocations: names in the ledger.
+    counts: (what, owner) to be counted; storage/counting.py says of what.
+    declared_by: (project, site) whose artifacts that are declared and not stored are needed; without a project, of all.
+    shares_of: (project, site) whose share of the project's quota is needed.
+    senders: sites of which it is needed how much of theirs lies unacknowledged at others.
+    told: causes of notices that are coalesced.
+    issued_with: tokens, or owners of tokens: those in force that were issued with them, and with these in turn, are
+        needed, with their owners.
+    led: projects and runs of whose coordinators' sites the streams are needed.
+    Whatever project, site or organisation is loaded comes with the head of its event stream.
+    """
+
+    organisations: set[Id] = field(default_factory=set)
+    organisation_names: set[str] = field(default_factory=set)
+    accounts: set[Id] = field(default_factory=set)
+    tokens: set[Id] = field(default_factory=set)
+    issued_with: set[Id] = field(default_factory=set)
+    token_hashes: set[str] = field(default_factory=set)
+    enrolments: set[Id] = field(default_factory=set)
+    sites: set[Id] = field(default_factory=set)
+    site_names: set[str] = field(default_factory=set)
+    projects: set[Id] = field(default_factory=set)
+    project_names: set[str] = field(default_factory=set)
+    members_of: set[Id] = field(default_factory=set)
+    live_runs_of: set[Id] = field(default_factory=set)
+    runs: set[Id] = field(default_factory=set)
+    begin_in: set[Id] = field(default_factory=set)
+    restarting: set[Id] = field(default_factory=set)
+    mentioned_runs: set[Id] = field(default_factory=set)
+    retiring: set[Id] = field(default_factory=set)
+    keys: set[tuple[Id, int]] = field(default_factory=set)
+    keys_in: set[Id] = field(default_factory=set)
+    acquainted: set[Id] = field(default_factory=set)
+    keyrings: set[Id] = field(default_factory=set)
+    models: set[tuple[Id, int]] = field(default_factory=set)
+    submissions: set[tuple[Id, int, int]] = field(default_factory=set)
+    messages: set[Id] = field(default_factory=set)
+    marks: set[tuple[Id, int]] = field(default_factory=set)
+    boxes: set[tuple[Id, int]] = field(default_factory=set)
+    recoveries: set[Id] = field(default_factory=set)
+    history: set[str] = field(default_factory=set)
+    revocations: set[str] = field(default_factory=set)
+    logs: set[tuple[Id, Id]] = field(default_factory=set)
+    artifacts: set[Id] = field(default_factory=set)
+    ending_artifacts: set[Id] = field(default_factory=set)
+    totals_of: set[Id] = field(default_factory=set)
+    beats: set[Id] = field(default_factory=set)
+    counts: set[tuple[str, Id]] = field(default_factory=set)
+    declared_by: set[tuple[Id | None, Id]] = field(default_factory=set)
+    shares_of: set[tuple[Id, Id]] = field(default_factory=set)
+    senders: set[Id] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+    led: set[Id] = field(default_factory=set)
+
+    def add(self, other: Needs) -> None:
+        """Take over all that `other` needs."""
+        for name, wanted in vars(other).items():
+            getattr(self, name).update(wanted)

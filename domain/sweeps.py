@@ -1,0 +1,84 @@
+"""Changes to many rows at once, which no decision needs to load."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from domain.commands import Micros
+from domain.ids import Id
+
+
+class AcknowledgeEntries(msgspec.Struct, frozen=True):
+    """Every queued entry of a site's inbox up to `through` becomes acknowledged."""
+
+    site_id: Id
+    through: int
+    at: Micros
+
+
+class QueueEntries(msgspec.Struct, frozen=True):
+    """What was acknowledged behind `after` is not any more: the site has lost it, or never had it."""
+
+    site_id: Id
+    after: int
+
+
+class RevokeIssuedBy(msgspec.Struct, frozen=True):
+    """Every token that was issued with this one, and with those, stops working."""
+
+    token_id: Id
+    at: Micros
+
+
+class RevokeTokensOf(msgspec.Struct, frozen=True):
+    """Every token of this account or site stops working, and what was issued with them."""
+
+    owner_id: Id
+    at: Micros
+
+
+class ForgetBefore(msgspec.Struct, frozen=True):
+    """Retention: outcomes decided, and inbox entries settled, before these times go; then bodies nobody refers to.
+
+    Logs go with the entries: those of runs that ended before `inbox_before`."""
+
+    commands_before: Micros
+    inbox_before: Micros
+
+
+class ForgetDeclaration(msgspec.Struct, frozen=True):
+    """What was declared of an expired artifact's chunks, and its seal, go; its row stays."""
+
+    artifact_id: Id
+
+
+class LeaveOut(msgspec.Struct, frozen=True):
+    """A submission is not in its round's model. Submissions themselves are written once."""
+
+    task_run_id: Id
+    round: int
+    site_id: Id
+    reason: str
+
+
+class MissReceipt(msgspec.Struct, frozen=True):
+    """A submission's site does not find it in its round's model."""
+
+    task_run_id: Id
+    round: int
+    site_id: Id
+    reason: str
+
+
+Sweep: TypeAlias = (
+    AcknowledgeEntries
+    | QueueEntries
+    | RevokeIssuedBy
+    | RevokeTokensOf
+    | ForgetBefore
+    | ForgetDeclaration
+    | LeaveOut
+    | MissReceipt
+)

@@ -1,0 +1,349 @@
+"""A site's folder: its configuration, its secrets and how it becomes known to the hub.
+
+    site.toml          what people edit
+    enrolment.token    one-time, deleted once the site is enrolled          (0600)
+    token              the site's bearer token, drawn here                  (0600)
+    identity.key       its Ed25519 private key, raw, base64                 (0600)
+    keys/              its sealing keys, by epoch (keys.py)                 (0600)
+    pins.json          the identities of other sites (trust.py)
+    hub-pin.json       the key that the hub signs heads of chains with (trust.py)
+    consents.json      the projects that it serves (consents.py)
+    site.id            its id, written when the hub has answered
+    state.sqlite       the agent's memory (state.py)
+    models/, runs/     global models received; private folders of tasks
+
+Everything is written before it is used on the network, so a lost answer is harmless: the same token, key and
+idempotency key are shown again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import ssl
+import threading
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fedyard.agent.consents import Consents, Join
+from fedyard.agent.room import Messages
+from fedyard.client.client import Client
+from fedyard.client.errors import Refused, Unavailable
+from fedyard.clock import draw_secret
+from fedyard.durable import write_whole
+from fedyard.sealed.keys import Keyring, enrolment_proof
+from fedyard.sealed.trust import Trust, TrustSettings
+
+_HOST = r"^[a-z0-9._-]{1,253}(:[0-9]{1,5})?(?!\n)$"
+_MADE = frozenset({"site.toml", "enrolment.token", "token", "identity.key"})
+"""What a site has before it is enrolled."""
+_DOTTED = "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"
+
+
+class SiteError(Exception):
+    """The site's folder cannot be used as it is; the sentence says what to do."""
+
+
+class Tasks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """allow: models of the form package.module:Class that a project may run here, besides the built-in ones.
+
+    threads: cores for numerical libraries. stop_within_s: how long a hook may take to notice that it is not wanted
+    before its process is ended. at_once: task runs that compute at the same time, further ones wait.
+    children: processes of task runs that live at the same time, idle ones among them; 0: twice `at_once`, 4 at least.
+    content_limit_bytes: what an update or a model may have, made here or received.
+    """
+
+    allow: list[Annotated[str, msgspec.Meta(pattern=_DOTTED)]] = []
+    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
+    stop_within_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 5.0
+    at_once: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+    children: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
+    content_limit_bytes: Annotated[int, msgspec.Meta(ge=1, le=2**40)] = 1_073_741_824
+
+    @property
+    def most_children(self) -> int:
+        return self.children or max(4, 2 * self.at_once)
+
+
+class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """rotate_every_days: how long a sealing key is the newest. grace_days: how long an older one still opens."""
+
+    rotate_every_days: Annotated[float, msgspec.Meta(gt=0, le=3650)] = 30.0
+    grace_days: Annotated[float, msgspec.Meta(gt=0, le=365)] = 7.0
+
+
+class Coordinator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What holds for the projects that this site coordinates. min_updates: no model is made of fewer updates."""
+
+    min_updates: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """site.toml. data (name -> file) and ca_file: relative to the folder. rejoin: take part again after being dropped.
+
+    join: projects that this site serves, each with its coordinator.
+    transfer_hosts: `host` or `host:port` beside the hub that payloads may be carried to and from. allow_plain_http: the
+    site's tokens and payloads may go to another machine by plain http.
+    """
+
+    hub: Annotated[str, msgspec.Meta(pattern="^https?://[^@]+$")]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    description: str = ""
+    ca_file: str | None = None
+    transfer_hosts: list[Annotated[str, msgspec.Meta(pattern=_HOST)]] = []
+    allow_plain_http: bool = False
+    rejoin: bool = True
+    join: Annotated[list[Join], msgspec.Meta(max_length=200)] = []
+    data: dict[str, str] = {}
+    tasks: Tasks = Tasks()
+    trust: TrustSettings = TrustSettings()
+    keys: Keys = Keys()
+    coordinator: Coordinator = Coordinator()
+    messages: Messages = Messages()
+
+
+_PLAIN = "allow_plain_http = true        # the site's token goes to another machine in the clear"
+_TEMPLATE = """# A Fedyard site. docs/sites.md explains every line.
+hub = {hub}
+name = {name}
+description = {description}
+# ca_file = "ca.pem"             # certificates to trust, for a hub behind https with a private authority
+{plain}
+# transfer_hosts = ["s3.example"] # where payloads may be carried beside the hub, where it keeps them in a bucket
+rejoin = true                    # take part again after having been dropped
+
+# [[join]]                       # a project to join as soon as it exists; nothing else is served
+# project = "breast-cancer"      # its id, or its name, which is the hub's word
+# coordinator = "unknown"        # its site id, its fingerprint (twelve words), or "unknown": the first one is believed
+# notes = ""                     # shown to the coordinator
+{joins}
+[data]                           # never leaves this site; paths relative to this folder
+{data}
+[tasks]
+allow = {allow}                       # "package.module:Class" that a project may run here, besides the built-in models
+threads = 1                      # cores for numerical libraries
+at_once = 2                      # task runs that compute at the same time
+stop_within_s = 5.0              # how long a stopped task may go on before its process is ended
+content_limit_bytes = 1073741824 # what an update or a model may have
+
+[trust]
+pin = "first_sight"              # or "fingerprint": nothing for or from a site whose fingerprint nobody has compared
+fingerprints = {{}}                # "name or id of a site" = "its twelve words, or hex digits"
+# hub = ""                       # the same of the key that the hub signs its chains of events with
+
+[keys]
+rotate_every_days = 30           # a new sealing key
+grace_days = 7                   # how long the one before it still opens what was sealed to it
+
+[coordinator]                    # for the projects that this site coordinates
+min_updates = {min_updates}                  # make no model of fewer updates; 1 where a task is for a single site
+"""
+
+
+def client_to(
+    settings: Settings, token: str, *, give_up_s: float = 60.0, closing: threading.Event | None = None
+) -> Client:
+    """Whoever has `token`, asking the hub as site.toml says. Raises `Unprotected` if that would show the token."""
+    return Client(
+        settings.hub,
+        token,
+        give_up_s=give_up_s,
+        closing=closing,
+        ca_file=settings.ca_file,
+        transfer_hosts=settings.transfer_hosts,
+        allow_plain_http=settings.allow_plain_http,
+    )
+
+
+class Folder:
+    """The files of one site."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+
+    @contextmanager
+    def made_whole(self) -> Iterator[None]:
+        """What the block makes here stays if the block ends well; else it goes, so that the folder can be used again.
+
+        It stays, too, where the hub has not answered: it may have taken the enrolment token, and knows this key then.
+        """
+        was_there = self.path.is_dir()
+        before = {name for name in _MADE if (self.path / name).exists()}
+        try:
+            yield
+        except Unavailable as error:
+            raise Unavailable(f"{error}. {self.path} is whole: `fedyard site run` enrols it there") from None
+        except Exception:
+            for name in _MADE - before:
+                (self.path / name).unlink(missing_ok=True)
+            if not was_there:
+                with suppress(OSError):  # somebody has put something there
+                    self.path.rmdir()
+            raise
+
+    def create(self, settings: Settings, enrolment_token: str) -> None:
+        """Write site.toml and the enrolment token. Raises `SiteError` if there is a site here already."""
+        if (self.path / "site.toml").exists():
+            remedy = "choose another folder"
+            if self._read("site.id") is None:
+                remedy = "it is not enrolled yet: `fedyard site run` does that"
+            raise SiteError(f"{self.path} holds a site already: {remedy}")
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.chmod(0o700)
+        self._write("enrolment.token", enrolment_token)
+        self._write("site.toml", _toml(settings))
+
+    def settings(self) -> Settings:
+        """site.toml, checked. Raises `SiteError`."""
+        path = self.path / "site.toml"
+        try:
+            found = tomllib.loads(path.read_text("utf-8"))
+            if isinstance(found.get("join"), dict):
+                raise SiteError(
+                    f"{path}: [join] has become a list that names coordinators: for each project write [[join]], "
+                    'project = "its name", coordinator = "its site id, its twelve words, or unknown"'
+                )
+            settings = msgspec.convert(found, Settings)
+        except FileNotFoundError:
+            raise SiteError(f"{path} does not exist: create a site with `fedyard site init`") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+            raise SiteError(f"{path}: {error}") from None
+        try:
+            named = bool(urlsplit(settings.hub).hostname)
+        except ValueError:
+            named = False
+        if not named:
+            raise SiteError(f"{path}: hub names no host; write e.g. https://hub.example:8443")
+        if settings.ca_file is None:
+            return settings
+        return msgspec.structs.replace(settings, ca_file=self._certificates(settings.ca_file))
+
+    def _certificates(self, file: str) -> str:
+        """Where they are, whatever folder the program was started from. Raises `SiteError` if they are none."""
+        path = self.path / file
+        try:
+            ssl.create_default_context(cafile=path)
+        except OSError as error:
+            raise SiteError(
+                f"{self.path / 'site.toml'}: ca_file {path} cannot be used ({error.strerror or 'no certificates'}): "
+                "name a PEM file, relative to this folder"
+            ) from None
+        return str(path)
+
+    def data(self, settings: Settings) -> dict[str, Path]:
+        """The site's data files by name."""
+        return {name: self.path / file for name, file in settings.data.items()}
+
+    def site_id(self) -> str:
+        """Raises `SiteError` if the site is not enrolled yet."""
+        found = self._read("site.id")
+        if found is None:
+            raise SiteError(f"{self.path} is not enrolled yet: `fedyard site run` does it")
+        return found
+
+    def token(self) -> str:
+        """The site's bearer token, drawn at the first call."""
+        return self._read("token") or self._write("token", draw_secret())
+
+    def identity(self) -> Ed25519PrivateKey:
+        """The site's identity key, drawn at the first call."""
+        text = self._read("identity.key")
+        if text is None:
+            raw = Ed25519PrivateKey.generate().private_bytes_raw()
+            text = self._write("identity.key", base64.b64encode(raw).decode())
+        try:
+            return Ed25519PrivateKey.from_private_bytes(base64.b64decode(text))
+        except ValueError:
+            raise SiteError(f"{self.path / 'identity.key'} is damaged: restore it from a backup") from None
+
+    def keyring(self) -> Keyring:
+        """The site's sealing keys. Raises `SiteError` if the site is not enrolled yet."""
+        return Keyring(self.path, self.site_id(), self.identity())
+
+    def trust(self, settings: Settings) -> Trust:
+        """Whom the site trusts. Raises `SiteError` if site.toml names a fingerprint that is none."""
+        try:
+            return Trust(self.path, settings.trust)
+        except ValueError as error:
+            raise SiteError(f"{self.path / 'site.toml'}: {error}") from None
+
+    def consents(self) -> Consents:
+        """The projects that the site serves."""
+        return Consents(self.path)
+
+    def enrol(self, settings: Settings, closing: threading.Event | None = None) -> str:
+        """The site's id; makes the site known to the hub if it is not yet. May be repeated whatever happened before.
+
+        Raises `SiteError` without an enrolment token, `Refused`, and `Unavailable`, at once if `closing` is set.
+        """
+        known = self._read("site.id")
+        if known is not None:
+            return known
+        token, identity = self.token(), self.identity()
+        enrolment = self._read("enrolment.token")
+        if enrolment is None:
+            raise SiteError(f"{self.path} has no enrolment token: ask the hub's admin for one")
+        hashed = hashlib.sha256(token.encode()).hexdigest()
+        public = base64.b64encode(identity.public_key().public_bytes_raw()).decode()
+        proof = base64.b64encode(enrolment_proof(identity, enrolment, hashed, settings.name)).decode()
+        asking = client_to(settings, enrolment, closing=closing)
+        site_id: str | None
+        try:
+            site_id = asking.enrol(
+                settings.name, public, proof, hashed, settings.description, key=f"enrol-{hashed[:32]}"
+            ).id
+        except Refused:
+            site_id = self._enrolled_before(client_to(settings, token, closing=closing))
+            if site_id is None:
+                raise
+        self._write("site.id", site_id)
+        (self.path / "enrolment.token").unlink(missing_ok=True)
+        return site_id
+
+    @staticmethod
+    def _enrolled_before(client: Client) -> str | None:
+        """The id, if an earlier request was accepted whose answer was lost, and its token works."""
+        try:
+            return client.me().id
+        except Refused:
+            return None
+
+    def _read(self, name: str) -> str | None:
+        try:
+            return (self.path / name).read_text("utf-8").strip() or None
+        except FileNotFoundError:
+            return None
+
+    def _write(self, name: str, text: str) -> str:
+        write_whole(self.path / name, text.encode())
+        return text
+
+
+def _toml(settings: Settings) -> str:
+    return _TEMPLATE.format(
+        hub=_quoted(settings.hub),
+        name=_quoted(settings.name),
+        description=_quoted(settings.description),
+        joins="".join(
+            f"\n[[join]]\nproject = {_quoted(join.project)}\ncoordinator = {_quoted(join.coordinator)}\n"
+            f"notes = {_quoted(join.notes)}\n"
+            for join in settings.join
+        ),
+        plain=_PLAIN if settings.allow_plain_http else f"# {_PLAIN}",
+        allow=f"[{', '.join(map(_quoted, settings.tasks.allow))}]",
+        min_updates=settings.coordinator.min_updates,
+        data="".join(f"{_quoted(name)} = {_quoted(file)}\n" for name, file in settings.data.items()),
+    )
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string: JSON's escapes are a subset of TOML's once surrogates are ruled out."""
+    return re.sub("\x7f", "\\\\u007f", msgspec.json.encode(text).decode())

@@ -1,0 +1,172 @@
+"""What the commands of the command line have in common."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sqlite3
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from fedyard.agent.consents import Wanted, choose
+from fedyard.agent.courier import Courier
+from fedyard.agent.joining import Joining
+from fedyard.agent.site import Folder, client_to
+from fedyard.agent.state import State
+from fedyard.client.client import Client
+from fedyard.client.transfer import Transfer
+from fedyard.clock import SystemClock
+from fedyard.sealed.sealing import Address
+from fedyard.tasks import TaskError
+from fedyard.wire.answers import Project, Run
+
+NOWHERE = Path()
+ID_LENGTH = 36
+BEGINS_ID = re.compile("[0-9a-f-]{4,35}")
+"""How an id may be said in short."""
+SHOWN = 10
+"""Of the runs that a short id may mean."""
+
+
+class UsageError(Exception):
+    """What was asked for cannot be done so; the sentence says how."""
+
+
+def folder_of(chosen: argparse.Namespace) -> Folder:
+    return Folder(Path(chosen.folder))
+
+
+def client_of(folder: Folder) -> Client:
+    settings = folder.settings()
+    folder.site_id()
+    return client_to(settings, folder.token(), give_up_s=15.0)
+
+
+def courier_of(folder: Folder, client: Client) -> Courier:
+    """The site's courier, beside the one of an agent that may be running."""
+    settings = folder.settings()
+    return Courier(
+        folder.path,
+        settings,
+        folder.keyring(),
+        folder.trust(settings),
+        folder.consents(),
+        State(folder.path / "state.sqlite"),
+        client,
+        Transfer(client),
+        monotonic=SystemClock().monotonic,
+        log=silent,
+    )
+
+
+def joining_of(folder: Folder, client: Client) -> Joining:
+    """The site's way into projects, beside the one of an agent that may be running."""
+    trust, identity = folder.trust(folder.settings()), folder.keyring().identity_key
+    return Joining(folder.site_id(), identity, folder.consents(), trust, client, silent)
+
+
+def model_of(folder: Folder, client: Client, project_id: str, message_id: str, target: Path) -> bytes | Path:
+    """A global model of a project as its coordinator sealed it; a large one is put into the file `target`."""
+    courier = courier_of(folder, client)
+    message = client.message(message_id)
+    return courier.unpack(
+        message.body,
+        Address(courier.directory(project_id).coordinator, project_id, "model"),
+        place=f"message {message_id}",
+        target=target,
+        artifact_id=message.artifact_id,
+        anywhere=True,
+    ).content
+
+
+def silent(_what: str, **_facts: object) -> None:
+    """For people it is the outcome that counts."""
+
+
+def names_of(client: Client) -> dict[str, str]:
+    """Sites' names by id."""
+    return {site.id: site.name for site in client.sites()}
+
+
+def project_named(client: Client, name: str) -> Project:
+    """The project of this name or id; a live one, if there is one. Raises `NotChosen` if there are several."""
+    found = projects_called(client, name)
+    live = choose(found, name, Wanted())
+    if live is None and not found:
+        raise UsageError(f"there is no project {name!r}, or this site may not see it")
+    return live or found[0]
+
+
+def projects_called(client: Client, name: str) -> list[Project]:
+    """What the hub shows under a name or an id."""
+    named = [project for project in client.projects(name=name) if project.name == name]
+    return named or [project for project in client.projects() if project.id == name]
+
+
+def run_named(client: Client, text: str) -> Run:
+    """A run by its id, by a beginning of its id, or by its project and number; then its last attempt."""
+    name, slash, number = text.rpartition("/")
+    if not slash:
+        return client.run(_id_of_run(client, text))
+    runs = [r for r in client.runs(project_id=project_named(client, name).id) if str(r.number) == number]
+    if not runs:
+        raise UsageError(f"project {name!r} has no run {number}")
+    return max(runs, key=lambda run: run.attempt)
+
+
+def _id_of_run(client: Client, text: str) -> str:
+    """Raises `UsageError` if no run that this site may see has an id that begins so, or several have."""
+    said = text.lower()
+    if len(said) == ID_LENGTH:
+        return said
+    if not BEGINS_ID.fullmatch(said):
+        raise UsageError(f"{text!r} names no run: say PROJECT/NUMBER, its id, or how its id begins (4 characters)")
+    found = [run for run in client.runs() if run.id.startswith(said)]
+    if len(found) == 1:
+        return found[0].id
+    if not found:
+        raise UsageError(f"there is no run whose id begins with {said}, or this site may not see it")
+    which = ", ".join(f"{run.id} (number {run.number}, attempt {run.attempt}, {run.state})" for run in found[:SHOWN])
+    more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    raise UsageError(f"the ids of {len(found)} runs begin with {said}: {which}{more}; say more of it")
+
+
+def command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    about: str,
+    do: Callable[[argparse.Namespace], int | None],
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=about, description=about)
+    parser.set_defaults(do=do)
+    return parser
+
+
+def unexpected(error: BaseException) -> tuple[int, str]:
+    """Exit code and sentence for what nobody turned into one: the machine's troubles (2), or a fault of ours (70)."""
+    if isinstance(error, UnicodeError):
+        return 2, "a file, or what was typed, is no UTF-8 text: save it as UTF-8"
+    if isinstance(error, sqlite3.DatabaseError):
+        return (
+            2,
+            f"an SQLite file of this folder cannot be used ({str(error)[:100]}): is the disk full, or is it damaged?",
+        )
+    if isinstance(error, OSError) and error.strerror:
+        of = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
+        return 2, f"{error.strerror}{of}"
+    if isinstance(error, msgspec.DecodeError):
+        return (
+            2,
+            "a file of the site's folder (pins.json, hub-pin.json, state.sqlite) is damaged: restore it from a backup",
+        )
+    if isinstance(error, TaskError):
+        return 1, str(error)
+    if isinstance(error, MemoryError):
+        return 2, "there is not enough memory"
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    at = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
+    return 70, f"this is a fault of Fedyard's, please report it: {type(error).__name__} at {at}"

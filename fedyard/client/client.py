@@ -1,0 +1,312 @@
+"""What a site or an account may ask of the hub: typed calls, each safe to repeat (calls.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+from urllib.parse import quote
+
+from fedyard.client.calls import Calls, encoded, page_of
+from fedyard.clock import draw_key
+from fedyard.wire import answers as a
+
+LONG_POLL_AT_MOST_S = 30
+
+
+class Client(Calls):
+    """What one subject (the owner of `token`) may ask of the hub. Made as `Calls` is."""
+
+    # the network
+
+    def me(self) -> a.Me:
+        """Who the token belongs to."""
+        return self.read("/v1/me", a.Me)
+
+    def organisations(self) -> list[a.Organisation]:
+        return list(self.every("/v1/organisations", {}, a.Organisation))
+
+    def create_enrolment(self, organisation_id: str, note: str = "", *, key: str | None = None) -> a.Created:
+        """A one-time token for a new site, drawn by the hub: an admin's call."""
+        return self.write(
+            "POST", "/v1/enrolments", {"organisation_id": organisation_id, "note": note}, a.Created, key=key
+        )
+
+    def enrol(
+        self, name: str, identity_key: str, proof: str, token_sha256: str, description: str, *, key: str
+    ) -> a.Created:
+        """Become a site. The client's token must be an enrolment's; only the hash of the new token travels.
+
+        proof: what `keys.enrolment_proof` has signed, in base64.
+        """
+        body = {
+            "name": name,
+            "identity_key": identity_key,
+            "proof": proof,
+            "token_sha256": token_sha256,
+            "description": description,
+        }
+        return self.write("POST", "/v1/sites", body, a.Created, key=key)
+
+    def heartbeat(self, site_id: str) -> float:
+        """Tell that the site is alive; seconds until the next beat is due."""
+        path = f"/v1/sites/{_part(site_id)}/heartbeat"
+        return self.decoded(self.call("PUT", path, body=b"{}", give_up_s=5.0)[1], a.Beat).heartbeat_every_s
+
+    def sites(self, *, project_id: str | None = None) -> list[a.Site]:
+        return list(self.every("/v1/sites", {"project": project_id}, a.Site))
+
+    # projects
+
+    def create_project(
+        self,
+        name: str,
+        tasks: Sequence[Mapping[str, object]],
+        *,
+        description: str = "",
+        data_format: str = "",
+        joining: Literal["open", "approval", "invitation"] = "approval",
+        sealed: Literal["required", "optional"] = "required",
+        key: str | None = None,
+    ) -> str:
+        """The new project's id; the calling site is its coordinator."""
+        body = {
+            "name": name,
+            "tasks": list(tasks),
+            "description": description,
+            "data_format": data_format,
+            "joining": joining,
+            "sealed": sealed,
+        }
+        return self.write("POST", "/v1/projects", body, a.Created, key=key).id
+
+    def update_project(self, project_id: str, *, tasks: Sequence[Mapping[str, object]], key: str | None = None) -> None:
+        """Other tasks from the next run on."""
+        self.write("PATCH", f"/v1/projects/{_part(project_id)}", {"tasks": list(tasks)}, dict, key=key)
+
+    def projects(self, *, name: str | None = None, member: str | None = None) -> list[a.Project]:
+        return list(self.every("/v1/projects", {"name": name, "member": member}, a.Project))
+
+    def project(self, project_id: str) -> a.Project:
+        return self.read(f"/v1/projects/{_part(project_id)}", a.Project)
+
+    def members(self, project_id: str) -> list[a.Membership]:
+        return list(self.every(f"/v1/projects/{_part(project_id)}/members", {}, a.Membership))
+
+    def put_member(self, project_id: str, site_id: str, notes: str = "", *, key: str | None = None) -> a.Membership:
+        """As the site: join or accept. As the coordinator: invite or approve."""
+        path = f"/v1/projects/{_part(project_id)}/members/{_part(site_id)}"
+        return self.write("PUT", path, {"notes": notes}, a.Membership, key=key)
+
+    def remove_member(self, project_id: str, site_id: str, *, key: str | None = None) -> a.Membership:
+        """As the site: leave or decline. As the coordinator: remove or decline."""
+        path = f"/v1/projects/{_part(project_id)}/members/{_part(site_id)}"
+        return self.write("DELETE", path, None, a.Membership, key=key)
+
+    def models(self, project_id: str) -> list[a.Model]:
+        """Every global model that was made in the project, oldest first."""
+        return list(self.every(f"/v1/projects/{_part(project_id)}/models", {}, a.Model))
+
+    # runs
+
+    def start_run(
+        self,
+        project_id: str,
+        *,
+        queue: bool = False,
+        finish_within_s: float | None = None,
+        key: str | None = None,
+    ) -> a.StartedRun:
+        body: dict[str, object] = {"queue": queue}
+        if finish_within_s is not None:
+            body["finish_within_s"] = finish_within_s
+        return self.write("POST", f"/v1/projects/{_part(project_id)}/runs", body, a.StartedRun, key=key)
+
+    def runs(self, *, project_id: str | None = None, state: str | None = None) -> list[a.Run]:
+        return list(self.every("/v1/runs", {"project": project_id, "state": state}, a.Run))
+
+    def run(self, run_id: str, *, after: int | None = None, wait: int = 0) -> a.Run:
+        """The run; with `after`, as soon as its version is above that, or as it is after `wait` seconds."""
+        query = {"after": after, "wait": min(wait, LONG_POLL_AT_MOST_S) or None}
+        return self.read(f"/v1/runs/{_part(run_id)}", a.Run, query, wait_s=wait)
+
+    def stop_run(self, run_id: str, reason: str = "", *, key: str | None = None) -> a.Changed:
+        return self.write("POST", f"/v1/runs/{_part(run_id)}/stop", {"reason": reason}, a.Changed, key=key)
+
+    def restart_run(
+        self, run_id: str, start_from: Literal["reached", "start"] = "reached", *, key: str | None = None
+    ) -> a.StartedRun:
+        path = f"/v1/runs/{_part(run_id)}/restart"
+        return self.write("POST", path, {"start_from": start_from}, a.StartedRun, key=key)
+
+    def events(self, run_id: str, *, after: int = 0, wait: int = 0) -> list[a.Event]:
+        """The run's events after that number, a page at most; waits `wait` seconds for the next one."""
+        query = {"after": after, "wait": min(wait, LONG_POLL_AT_MOST_S) or None}
+        return self.read(f"/v1/runs/{_part(run_id)}/events", page_of(a.Event), query, wait_s=wait).items
+
+    def report(self, run_id: str, task_seq: int, site_id: str, body: bytes, *, key: str) -> a.Reported:
+        """A seat's report; `body` is its JSON, kept by the caller so that a repeat is the same to the byte."""
+        path = f"/v1/runs/{_part(run_id)}/tasks/{task_seq}/seats/{_part(site_id)}"
+        return self.written("PUT", path, body, a.Reported, key)
+
+    def aggregated(self, run_id: str, task_seq: int, round_: int, body: bytes, *, key: str) -> a.Reported:
+        """The coordinator's new global model; `body` as for `report`."""
+        path = f"/v1/runs/{_part(run_id)}/tasks/{task_seq}/rounds/{round_}/aggregated"
+        return self.written("POST", path, body, a.Reported, key)
+
+    def report_missing_receipt(
+        self, run_id: str, task_seq: int, round_: int, site_id: str, reason: str, *, key: str | None = None
+    ) -> None:
+        """Put on record that the model of a round does not name the site's update; reason: a code."""
+        path = f"/v1/runs/{_part(run_id)}/tasks/{task_seq}/rounds/{round_}/missing-receipts/{_part(site_id)}"
+        self.write("PUT", path, {"reason": reason}, dict, key=key)
+
+    # keys
+
+    def put_key(self, site_id: str, epoch: int, body: Mapping[str, object], *, key: str | None = None) -> a.KeyChanged:
+        """Publish the site's sealing key of an epoch; the same key again changes nothing."""
+        return self.write("PUT", f"/v1/sites/{_part(site_id)}/keys/{epoch}", body, a.KeyChanged, key=key)
+
+    def revoke_key(self, site_id: str, epoch: int, reason: str = "", *, key: str | None = None) -> a.KeyChanged:
+        path = f"/v1/sites/{_part(site_id)}/keys/{epoch}"
+        return self.write("DELETE", path, {"reason": reason}, a.KeyChanged, key=key)
+
+    def site_keys(self, site_id: str) -> list[a.SealingKey]:
+        """Every sealing key that the hub has of a site."""
+        return list(self.every(f"/v1/sites/{_part(site_id)}/keys", {}, a.SealingKey))
+
+    def project_keys(self, project_id: str) -> list[a.MemberKey]:
+        """The active members of a project with their identities and keys, as the hub says."""
+        return list(self.every(f"/v1/projects/{_part(project_id)}/keys", {}, a.MemberKey))
+
+    def report_conflict(self, site_id: str, about_site_id: str, pinned: str, seen: str) -> None:
+        """Put on record that `about_site_id` shows another identity than it was pinned with (hashes of both)."""
+        path = f"/v1/sites/{_part(site_id)}/conflicts/{_part(about_site_id)}"
+        self.write("PUT", path, {"pinned": pinned, "seen": seen}, dict, key=None)
+
+    # logs
+
+    def write_log(
+        self,
+        run_id: str,
+        task_seq: int,
+        site_id: str,
+        seq: int,
+        pieces: Sequence[bytes],
+        *,
+        round_: int | None = None,
+        key: str | None = None,
+    ) -> None:
+        """Pieces of the site's own log of a task run, numbered from `seq`; what the hub has stays as it is."""
+        path = f"/v1/runs/{_part(run_id)}/tasks/{task_seq}/logs/{_part(site_id)}"
+        self.write("POST", path, {"seq": seq, "round": round_, "pieces": list(pieces)}, dict, key=key)
+
+    def logs(
+        self,
+        run_id: str,
+        *,
+        site_id: str | None = None,
+        task_seq: int | None = None,
+        after: int = 0,
+        wait: int = 0,
+        limit: int = 100,
+    ) -> list[a.LogPiece]:
+        """Pieces after the cursor `after`, oldest first; waits `wait` seconds for one."""
+        query = {
+            "site": site_id,
+            "task": task_seq,
+            "after": after,
+            "wait": min(wait, LONG_POLL_AT_MOST_S) or None,
+            "limit": limit,
+        }
+        return self.read(f"/v1/runs/{_part(run_id)}/logs", page_of(a.LogPiece), query, wait_s=wait).items
+
+    # messages
+
+    def post_message(
+        self,
+        project_id: str,
+        to: Literal["coordinator", "participants"] | Sequence[str],
+        content: bytes | None,
+        *,
+        kind: str = "message",
+        run_id: str | None = None,
+        ttl_s: float | None = None,
+        artifact_id: str | None = None,
+        key: str | None = None,
+        keep: Callable[[str, bytes], None] = lambda _key, _body: None,
+    ) -> str:
+        """Send a message; its id. With `artifact_id` the body lies there, and `content` is its seal.
+
+        keep: told the key and the request's body before they are sent.
+        """
+        message: dict[str, object] = {"project_id": project_id, "to": to, "body": content, "kind": kind}
+        if artifact_id is not None:
+            message["artifact_id"] = artifact_id
+        if run_id is not None:
+            message["run_id"] = run_id
+        if ttl_s is not None:
+            message["ttl_s"] = ttl_s
+        key, body = key or draw_key(), encoded({"messages": [message]})
+        keep(key, body)
+        return self.post_again(key, body)
+
+    def post_again(self, key: str, body: bytes) -> str:
+        """Send a message as it was sent before; its id."""
+        return self.written("POST", "/v1/messages", body, a.Posted, key).ids[0]
+
+    def message(self, message_id: str) -> a.Message:
+        return self.read(f"/v1/messages/{_part(message_id)}", a.Message)
+
+    def inbox(self, *, after: int | None = None, wait: int = 0, limit: int = 20, mark: str = "") -> a.Inbox:
+        """Entries after `after` (default: what is acknowledged), oldest first; waits `wait` seconds for one.
+
+        mark: of the entry `after`, as this site has it. Raises `Refused` (`history_went_back`) if the hub has another.
+        """
+        query = {"after": after, "mark": mark or None, "wait": min(wait, LONG_POLL_AT_MOST_S) or None, "limit": limit}
+        return self.read("/v1/inbox", a.Inbox, query, wait_s=wait)
+
+    def hub_key(self) -> bytes:
+        """The raw public key that the hub signs heads of chains with."""
+        return self.read("/v1/heads", a.Heads, {"limit": 1}).key
+
+    def acknowledge(self, through: int, mark: str = "") -> None:
+        """Entries up to `through` need not come again. Returns when the hub has it safely, undecided."""
+        headers = {"Idempotency-Key": f"acknowledged-{through}-{mark or 'unmarked'}"}
+        body: dict[str, object] = {"through": through, **({"mark": mark} if mark else {})}
+        self.call("PUT", "/v1/inbox/acknowledged", body=encoded(body), headers=headers)
+
+    def recover(self, site_id: str, claim: bytes, *, key: str) -> a.Recovered:
+        """Tell a hub whose history went back what this site holds; the claim is the same to the byte in a repeat."""
+        return self.written("POST", f"/v1/sites/{_part(site_id)}/recovery", claim, a.Recovered, key)
+
+    def command(self, command_id: str, *, wait: int = 0) -> a.Command:
+        query = {"wait": min(wait, LONG_POLL_AT_MOST_S) or None}
+        return self.read(f"/v1/commands/{_part(command_id)}", a.Command, query, wait_s=wait)
+
+    # artifacts (transfer.py carries their bytes)
+
+    def declare_artifact(self, body: Mapping[str, object], *, key: str) -> str:
+        """The artifact's id; under the same key the same one, also after a restart."""
+        return self.write("POST", "/v1/artifacts", body, a.Created, key=key).id
+
+    def artifact(self, artifact_id: str) -> a.Artifact:
+        return self.read(f"/v1/artifacts/{_part(artifact_id)}/about", a.Artifact)
+
+    def artifacts(
+        self, *, project_id: str | None = None, run_id: str | None = None, kind: str | None = None
+    ) -> list[a.Artifact]:
+        return list(self.every("/v1/artifacts", {"project": project_id, "run": run_id, "kind": kind}, a.Artifact))
+
+    def artifact_chunks(self, artifact_id: str) -> a.Chunks:
+        """Which chunks of an upload the hub has."""
+        return self.read(f"/v1/artifacts/{_part(artifact_id)}/chunks", a.Chunks)
+
+    def complete_artifact(self, artifact_id: str) -> a.Changed:
+        return self.write("POST", f"/v1/artifacts/{_part(artifact_id)}/complete", None, a.Changed, key=None)
+
+    def delete_artifact(self, artifact_id: str) -> a.Changed:
+        return self.write("DELETE", f"/v1/artifacts/{_part(artifact_id)}", None, a.Changed, key=None)
+
+
+def _part(text: str) -> str:
+    return quote(text, safe="")

@@ -1,0 +1,253 @@
+"""The agent's side of a child process that runs a task's hooks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from fedyard.agent.site import Tasks
+from fedyard.clock import SystemClock
+from fedyard.tasks import jobs
+from fedyard.tasks.frames import Frames
+from fedyard.tasks.reaper import END_WITHIN_S, end_session
+
+ROOT = Path(__file__).resolve().parents[2]
+LOOK_EVERY_S = 0.1
+"""How often a waiting agent asks whether the result is still wanted; a question to its own memory."""
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+Logged: TypeAlias = Callable[[str], None]
+
+
+def _nowhere(_text: str) -> None:
+    """Let what a hook says go."""
+
+
+class ChildDied(Exception):
+    """The process ended by itself: killed by the system, or crashed."""
+
+
+class Child:
+    """One process (below a reaper, reaper.py); started at the first job. Used by one thread at a time."""
+
+    def __init__(self, folder: Path, threads: int, stop_within_s: float) -> None:
+        self._folder = folder
+        self._threads = threads
+        self._stop_within_s = stop_within_s
+        self._clock = SystemClock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def call(self, job: jobs.Job, unwanted: Callable[[], bool], logged: Logged = _nowhere) -> jobs.Finished | None:
+        """The outcome, or None once `unwanted` says so: the hook is asked to stop, and ended if it does not.
+
+        `logged` is called with what the hook says meanwhile. Raises `ChildDied`; the next call starts a new process.
+        """
+        try:
+            frame = jobs.encode(job)
+        except (OverflowError, TypeError, ValueError):
+            return jobs.Finished(error=f"{job.hook}: the parameters hold a value that no task can be handed: {_WHICH}")
+        self._start()
+        raised: list[Exception] = []
+
+        def overtaken() -> bool:
+            try:
+                return unwanted()
+            except Exception as error:  # what is wrong with the question is no death of the process
+                raised.append(error)
+                raise
+
+        try:
+            self._frames.send(frame, lambda: self._gone() or overtaken())
+            finished, ask_at = self._next(LOOK_EVERY_S, logged), 0.0
+            while finished is None:
+                if self._clock.monotonic() >= ask_at:  # not for each of a million lines that a hook says
+                    if overtaken():
+                        self._stop()
+                        return None
+                    ask_at = self._clock.monotonic() + LOOK_EVERY_S
+                finished = self._next(LOOK_EVERY_S, logged)
+        except (EOFError, OSError, msgspec.DecodeError) as error:
+            if error in raised:
+                self.end()
+                raise
+            raise ChildDied(f"{job.hook}: {_how(self.end())}") from None
+        except BaseException:  # in the midst of a job: the next one would be answered with this one's outcome
+            self.end()
+            raise
+        return None if finished.stopped else finished
+
+    def end(self) -> int | None:
+        """End the process, if there is one, and all that it has started; its exit code."""
+        if self._process is None:
+            return None
+        process, self._process = self._process, None
+        self._frames.close()
+        os.close(self._pipe)
+        try:
+            return process.wait(timeout=self._stop_within_s + END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            end_session(process.pid)
+            return process.wait()
+
+    def _start(self) -> None:
+        if self._process is not None:
+            return
+        ours, theirs = socket.socketpair()
+        read, self._pipe = os.pipe()
+        paths = [str(ROOT), str(self._folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {
+            **os.environ,
+            **dict.fromkeys(_THREADS, str(self._threads)),
+            "PYTHONPATH": os.pathsep.join(paths),
+        }
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", "fedyard.tasks.reaper", str(read), str(theirs.fileno())],
+                pass_fds=[read, theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr if sys.stderr is not None else subprocess.DEVNULL,
+                cwd=self._folder,
+                env=environment,
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(self._pipe)
+            ours.close()
+            raise
+        finally:
+            os.close(read)
+            theirs.close()
+        self._frames = Frames(ours)
+
+    def _gone(self) -> bool:
+        """True if the process has ended; its end of the socket may be held by what it has started."""
+        return self._process is None or self._process.poll() is not None
+
+    def _stop(self) -> None:
+        """Ask, wait, and end it if it does not answer: a hook that ignores `stopping()` takes its process with it."""
+        end = self._clock.monotonic() + self._stop_within_s
+        self._frames.send(jobs.encode(jobs.Stop()), lambda: self._gone() or self._clock.monotonic() >= end)
+        while self._next(max(0.0, min(LOOK_EVERY_S, end - self._clock.monotonic())), _nowhere) is None:
+            if self._clock.monotonic() >= end:
+                self.end()
+                return
+
+    def _next(self, wait_s: float, logged: Logged) -> jobs.Finished | None:
+        """How the job ended, if that comes within `wait_s`; what the hook says on the way goes to `logged`."""
+        content = self._frames.receive(wait_s)
+        if content is None and self._gone():
+            content = self._frames.receive(0.0)
+            if content is None:
+                raise EOFError
+        if content is None:
+            return None
+        frame = jobs.decode_for_agent(content)
+        if isinstance(frame, jobs.Logged):
+            logged(frame.text)
+            return None
+        return frame
+
+
+_WHICH = "a whole number beyond 64 bits, or text that is no Unicode"
+_MEANING = {
+    signal.SIGKILL: "killed from outside, or by the system for want of memory",
+    signal.SIGSEGV: "it crashed in compiled code",
+    signal.SIGBUS: "it crashed in compiled code, or the disk behind a mapped file is full",
+    signal.SIGABRT: "compiled code gave up",
+    signal.SIGILL: "compiled code was not made for this processor",
+    signal.SIGFPE: "compiled code divided by zero",
+}
+
+
+def _how(code: int | None) -> str:
+    """A sentence on how the process ended."""
+    if code is None or code >= 0:
+        return f"its process ended by itself, with code {code}"
+    try:
+        number = signal.Signals(-code)
+    except ValueError:
+        return f"its process was ended by signal {-code}"
+    return f"its process was ended by {number.name} ({_MEANING.get(number, 'a signal')})"
+
+
+class Children:
+    """The child processes of a site, one for each task run, of which only so many compute at once.
+
+    Of those that live there are `tasks.children` at most: the one that has been idle longest is ended before one more
+    is started, and its task is made and prepared anew when it is needed again. As many as may compute at once always
+    have a place, so nobody waits for one.
+    """
+
+    def __init__(self, folder: Path, settings: Tasks) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._children: dict[tuple[str, int], Child] = {}  # the one that was used last at the end
+        self._busy: set[tuple[str, int]] = set()
+        self._computing = threading.Semaphore(settings.at_once)
+
+    def known(self, run_id: str, task_seq: int) -> bool:
+        """True if the task run's hooks have been called since the agent started, and its process is still kept."""
+        return (run_id, task_seq) in self._children
+
+    def count(self) -> int:
+        """How many processes are kept."""
+        return len(self._children)
+
+    def call(self, job: jobs.Job, unwanted: Callable[[], bool], logged: Logged = _nowhere) -> jobs.Finished | None:
+        """As `Child.call`, in its turn; a process that died is an error like any other."""
+        while not self._computing.acquire(timeout=LOOK_EVERY_S):
+            if unwanted():
+                return None
+        key = job.run_id, job.task_seq
+        try:
+            if unwanted():
+                return None
+            child, idle = self._placed(key)
+            for one in idle:
+                one.end()
+            return child.call(job, unwanted, logged)
+        except ChildDied as died:
+            if unwanted():
+                return None
+            return jobs.Finished(error=str(died))
+        finally:
+            with self._lock:
+                self._busy.discard(key)
+            self._computing.release()
+
+    def _placed(self, key: tuple[str, int]) -> tuple[Child, list[Child]]:
+        """The child of a task run, which is busy now; and those that have to end first to make room for it."""
+        at_most = max(self._settings.most_children, self._settings.at_once)
+        with self._lock:
+            child = self._children.pop(key, None)
+            if child is None:
+                child = Child(self._folder, self._settings.threads, self._settings.stop_within_s)
+            too_many = len(self._children) + 1 - at_most
+            idle = [other for other in self._children if other not in self._busy][: max(0, too_many)]
+            self._busy.add(key)
+            self._children[key] = child
+            return child, [self._children.pop(other) for other in idle]
+
+    def end(self, run_id: str, task_seq: int | None = None) -> None:
+        """End the processes of a task run, or of a whole run."""
+        with self._lock:
+            keys = [key for key in self._children if key[0] == run_id and task_seq in (None, key[1])]
+            children = [self._children.pop(key) for key in keys]
+        for child in children:
+            child.end()
+
+    def end_all(self) -> None:
+        """End every process."""
+        for run_id, _ in list(self._children):
+            self.end(run_id)

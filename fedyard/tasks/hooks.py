@@ -1,0 +1,265 @@
+"""The process in which a task's hooks run; the reaper (reaper.py) starts it, and ends it when the agent is gone.
+
+One for each task run, so that training holds up neither heartbeat nor inbox, and can be ended whatever it does. What it
+starts has the system's own signals, and not its connection to the agent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import signal
+import socket
+import sysconfig
+import threading
+import traceback
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from fedyard.clock import SystemClock
+from fedyard.tasks import Content, Context, Metrics, Result, Stopped, Task, TaskError, Unusable, jobs
+from fedyard.tasks.arrays import Updates, pack, unpack
+from fedyard.tasks.frames import Frames
+from fedyard.tasks.metrics import finite
+from fedyard.tasks.registry import task_of
+from fedyard.wire.forgiving import forgive
+from fedyard.wire.shown import shown
+
+REASON_AT_MOST = 500
+LEFT_OUT_AT_MOST = 200
+"""Characters of what is said of one update that a task cannot use."""
+LARGE_SUFFIX = ".packed"
+FOR_EVER_S = 3600.0
+
+
+class Hooks:
+    """The hooks of one task run; the task is made and prepared when it is first needed."""
+
+    def __init__(self, stopping: threading.Event, log: Callable[[str], None] = lambda _text: None) -> None:
+        self._stopping = stopping
+        self._say = log
+        self._task: Task | None = None
+        self._prepared = False
+
+    def run(self, job: jobs.Job) -> jobs.Finished:
+        """Never raises: what a hook raises becomes the reason, without anything that may be data."""
+        clock = SystemClock()
+        start = clock.monotonic()
+        try:
+            finished = self._call(job)
+        except Stopped:
+            return jobs.Finished(stopped=True)
+        except Exception as error:  # noqa: BLE001 - a task may raise anything
+            if not isinstance(error, TaskError):
+                self._logged(f"{job.hook} ended with a {type(error).__name__}")
+            return jobs.Finished(error=reason_of(error, job.hook))
+        return msgspec.structs.replace(finished, seconds=clock.monotonic() - start)
+
+    def _call(self, job: jobs.Job) -> jobs.Finished:
+        context = self._context(job)
+        task = self._made(job)
+        if job.hook == "aggregate":
+            return self._aggregated(job, context, task)
+        if not self._prepared:
+            task.prepare(context)
+            self._prepared = True
+        if job.hook == "prepare":
+            return jobs.Finished()
+        result = task.train(context, None if job.model is None else unpack(job.model.where, job.limit_bytes))
+        packed = self._packed(job, context, _result(result, job.hook))
+        return jobs.Finished(packed=packed, metrics=finite(result.metrics, context.log))
+
+    def _aggregated(self, job: jobs.Job, context: Context, task: Task) -> jobs.Finished:
+        """The model out of the updates that the task can use; it says of which it cannot, and is asked again."""
+        parts = [(u.site_id, u.packed.where, u.metrics) for u in job.updates]
+        left_out: dict[str, str] = {}
+        while True:
+            try:
+                result = task.aggregate(context, Updates(parts, job.limit_bytes))
+                break
+            except Unusable as error:
+                named = {site_id: shown(_text(why))[:LEFT_OUT_AT_MOST] for site_id, why in error.updates.items()}
+                rest = [part for part in parts if part[0] not in named]
+                left_out |= {site_id: why for site_id, why in named.items() if any(site_id == p[0] for p in parts)}
+                for site_id, why in named.items():
+                    context.log(f"the update of site {site_id} is left out: {why}")
+                if not rest or len(rest) == len(parts):
+                    first = next(iter(error.updates.items()), ("", ""))
+                    error_ = f"aggregate: no update can be used; that of site {first[0]}: {shown(_text(first[1]))}"
+                    return jobs.Finished(error=error_[:REASON_AT_MOST], left_out=left_out)
+                parts = rest
+        packed = self._packed(job, context, _result(result, job.hook))
+        metrics = {**finite(result.metrics, context.log), **self._evaluated(context, task, result.content)}
+        return jobs.Finished(packed=packed, metrics=finite(metrics, context.log), left_out=left_out)
+
+    @staticmethod
+    def _evaluated(context: Context, task: Task, model: Content) -> Metrics:
+        """Metrics of a model. They only tell about it, so what goes wrong here is said, and costs no model."""
+        try:
+            return finite(task.evaluate(context, model), context.log)
+        except Stopped:
+            raise
+        except Exception as error:  # noqa: BLE001 - a task may raise anything
+            context.log(reason_of(error, "evaluate"))
+            return {}
+
+    @staticmethod
+    def _packed(job: jobs.Job, context: Context, result: Result) -> jobs.Packed:
+        """What a hook hands over; large content lies in the task's folder until the agent has sent it."""
+        large = context.folder / f"{job.hook}-{job.round}{LARGE_SUFFIX}"
+        return jobs.packed(pack(result.content, job.limit_bytes, large))
+
+    def _made(self, job: jobs.Job) -> Task:
+        if self._task is None:
+            task = task_of(job.model_name, job.allowed)
+            task.validate(job.parameters)
+            self._task = task
+        return self._task
+
+    def _context(self, job: jobs.Job) -> Context:
+        folder = Path(job.folder)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        cause = f"{job.run_id}\x1f{job.task_seq}\x1f{job.round}"
+        return Context(
+            site_id=job.site_id,
+            run_id=job.run_id,
+            task=job.task,
+            round=job.round,
+            rounds=job.rounds,
+            parameters=job.parameters,
+            data={name: Path(file) for name, file in job.data.items()},
+            folder=folder,
+            seed=_seed(cause),
+            site_seed=_seed(f"{cause}\x1f{job.site_id}"),
+            stopping=self._stopping.is_set,
+            log=self._logged,
+        )
+
+    def _logged(self, text: str) -> None:
+        """Never raises: a line that cannot be said is no reason to lose the work."""
+        try:
+            self._say(str(text)[: jobs.LOG_AT_MOST].encode(errors="backslashreplace").decode())
+        except Exception:  # noqa: BLE001 - its text may be an object with a fault of its own
+            return
+
+
+def _seed(cause: str) -> int:
+    return int.from_bytes(hashlib.sha256(cause.encode()).digest()[:4])
+
+
+def _result(result: object, hook: str) -> Result:
+    if not isinstance(result, Result):
+        raise TaskError(f"{hook} gave a {type(result).__name__}, not a Result")
+    return result
+
+
+_WORDS: Mapping[type[BaseException], str] = {
+    MemoryError: "there was not enough memory",
+    FileNotFoundError: "a file is not there",
+    PermissionError: "a file may not be read or written by this site's agent",
+    UnicodeError: "a file, or a name, is no text in the encoding that the task expects",
+    zipfile.BadZipFile: "a file is no zip archive, or is damaged",
+    EOFError: "a file ends too early",
+    OSError: "a file or a device failed",
+    ImportError: "a Python package is missing at this site, or another version of it is there",
+    RecursionError: "the task called itself too often",
+    ArithmeticError: "a calculation has no result",
+    KeyError: "something that the task looks up by name is not there",
+}
+"""The first class that an exception is of says what to tell people of it; the order is that of the table."""
+
+
+def reason_of(error: BaseException, hook: str) -> str:
+    """What may leave the site: a TaskError's own sentence; of anything else what it means, and the task's line."""
+    if isinstance(error, TaskError):
+        return f"{hook}: {shown(_text(error))}"[:REASON_AT_MOST]
+    what = next((words for kind, words in _WORDS.items() if isinstance(error, kind)), "the task has a fault")
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _own(frame.filename)]
+    place = f", in line {frames[-1].lineno} of the task's {shown(Path(frames[-1].filename).name)}" if frames else ""
+    return f"{hook}: {what}{place}"[:REASON_AT_MOST]
+
+
+def _text(what: object) -> str:
+    """Its text, if it has one."""
+    try:
+        return str(what)
+    except Exception:  # noqa: BLE001 - a task may raise anything, also an object with a fault of its own
+        return "the task said why, in a text that cannot be shown"
+
+
+_NOT_OWN = (
+    sysconfig.get_path("stdlib"),
+    sysconfig.get_path("purelib"),
+    str(Path(__file__).resolve().parents[1]),
+    "<frozen",
+)
+
+
+def _own(file: str) -> bool:
+    """True for a file of the task, as against Python's, its packages' and ours."""
+    return not file.startswith(_NOT_OWN)
+
+
+def serve_on(end: socket.socket) -> NoReturn:
+    """Do jobs one after the other until the agent closes the connection."""
+    frames = Frames(end)
+    _leave_signals_to_the_agent(frames)
+    forgive()
+    stopping = threading.Event()
+
+    def log(text: str) -> None:
+        frames.send(jobs.encode(jobs.Logged(text)))
+
+    waiting: queue.Queue[jobs.Job] = queue.Queue(maxsize=1)
+    threading.Thread(target=_listen, args=(frames, waiting, stopping), name="listen", daemon=True).start()
+    hooks = Hooks(stopping, log)
+    while True:
+        frames.send(jobs.encode(hooks.run(waiting.get())))
+
+
+def _leave_signals_to_the_agent(frames: Frames) -> None:
+    """The agent says when it is enough. What the task starts has the system's own signals all the same.
+
+    A handler, unlike SIG_IGN, does not outlive exec; in a plain fork it is taken away, together with the connection to
+    the agent. Signals that come in the midst of a fork wait until that is done, since Python forgets them there.
+    """
+    asked = (signal.SIGINT, signal.SIGTERM)
+    masks = threading.local()
+
+    def hold() -> None:
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, asked)
+
+    def go_on() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
+
+    def let_go() -> None:
+        frames.close()
+        for number in asked:
+            signal.signal(number, signal.SIG_DFL)
+        go_on()
+
+    for number in asked:
+        signal.signal(number, lambda _number, _frame: None)
+        signal.siginterrupt(number, False)
+    os.register_at_fork(before=hold, after_in_parent=go_on, after_in_child=let_go)
+
+
+def _listen(frames: Frames, waiting: queue.Queue[jobs.Job], stopping: threading.Event) -> None:
+    while True:
+        try:
+            content = frames.receive(FOR_EVER_S)
+        except (EOFError, OSError):
+            os._exit(0)
+        if content is None:
+            continue
+        frame = jobs.decode_for_child(content)
+        if isinstance(frame, jobs.Stop):
+            stopping.set()
+        else:
+            stopping.clear()
+            waiting.put(frame)

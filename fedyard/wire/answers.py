@@ -1,0 +1,521 @@
+"""What the hub answers, as frozen values. docs/api.md is the source of every field.
+
+Unknown fields are ignored, so that a newer hub does not break an older site; a missing or wrong one is
+`wire.Undecodable`. Nothing is believed: every field has a type of wire.py that holds it. Bodies arrive as base64 and
+are bytes here; times are aware datetimes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from fedyard.wire import types as w
+
+ITEMS_AT_MOST = 1000
+"""Of one page."""
+SITES_AT_MOST = 100_000
+CHUNKS_AT_MOST = 32_768
+"""Of one artifact."""
+ChunkNumbers = Annotated[list[Annotated[int, Meta(ge=0, lt=CHUNKS_AT_MOST)]], Meta(max_length=CHUNKS_AT_MOST)]
+Addresses = Annotated[dict[w.Name, w.Web], Meta(max_length=CHUNKS_AT_MOST)]
+"""By the number of a chunk."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of an answer."""
+
+
+T = TypeVar("T")
+
+
+class Page(Answer, Generic[T], frozen=True, kw_only=True):
+    """A part of a list; `next` is the cursor of the following part."""
+
+    items: Annotated[list[T], Meta(max_length=ITEMS_AT_MOST)]
+    next: w.Cursor | None = None
+
+
+class Me(Answer, frozen=True, kw_only=True):
+    kind: w.Slug
+    id: w.Uuid
+    name: w.Name
+    organisation_id: w.Uuid | None = None
+    role: w.Slug | None = None
+    scopes: Annotated[list[w.Name], Meta(max_length=100)] = []
+
+
+class Created(Answer, frozen=True, kw_only=True):
+    """The id of what was made. `token` is a secret, so no repr of this class shows it."""
+
+    id: w.Uuid
+    token: w.Token | None = None
+
+    def __repr__(self) -> str:
+        return f"Created(id={self.id!r})"
+
+
+class Changed(Answer, frozen=True, kw_only=True):
+    id: w.Uuid
+    state: w.Slug | None = None
+
+
+class Beat(Answer, frozen=True, kw_only=True):
+    heartbeat_every_s: Annotated[float, Meta(ge=0.1, le=3600)]
+
+
+class Site(Answer, frozen=True, kw_only=True):
+    id: w.Uuid
+    organisation_id: w.Uuid
+    name: w.Name
+    description: w.Text
+    state: w.Slug
+    seen_at: w.At | None = None
+
+
+class Organisation(Answer, frozen=True, kw_only=True):
+    id: w.Uuid
+    name: w.Name
+
+
+class Contract(Answer, frozen=True, kw_only=True):
+    quorum: Annotated[float, Meta(ge=0, le=SITES_AT_MOST)] = 1.0
+    quorum_of: w.Slug = "fraction"
+    select_within_s: w.Span = 3600.0
+    train_within_s: w.Span = 86_400.0
+    aggregate_within_s: w.Span = 3600.0
+    silent_within_s: w.Span = 600.0
+    late: w.Slug = "next_round"
+    too_few: w.Slug = "fail"
+
+
+class TaskSpec(Answer, frozen=True, kw_only=True):
+    """A task as the project defines it; `parameters` are the coordinator's words, so validate() looks at them."""
+
+    name: w.Slug
+    model: w.Name
+    parameters: dict[str, object] = {}
+    rounds: Annotated[int, Meta(ge=1, le=100_000)] = 1
+    aggregate: bool = True
+    who: Literal["all", "participants"] | Annotated[list[w.Uuid], Meta(max_length=SITES_AT_MOST)] = "all"
+    after: Annotated[list[w.Slug], Meta(max_length=ITEMS_AT_MOST)] | None = None
+    contract: Contract = Contract()
+
+    def __post_init__(self) -> None:
+        w.check_parameters(self.parameters)
+
+
+class Project(Answer, frozen=True, kw_only=True):
+    """coordinator_identity_key: raw; whom a site joins is held to it."""
+
+    id: w.Uuid
+    coordinator_site_id: w.Uuid
+    coordinator_name: w.Name
+    coordinator_identity_key: w.IdentityKey
+    name: w.Name
+    description: w.Text = ""
+    joining: w.Name = ""
+    tasks: Annotated[list[TaskSpec], Meta(max_length=ITEMS_AT_MOST)] = []
+    last_run_number: w.Seq = 0
+    sealed: w.Slug = "optional"
+    archived_at: w.At | None = None
+
+
+class Membership(Answer, frozen=True, kw_only=True):
+    project_id: w.Uuid
+    site_id: w.Uuid
+    state: w.Slug
+    site_name: w.Name | None = None
+    role: w.Slug | None = None
+    notes: w.Text | None = None
+    """None where they are not for this site."""
+
+
+class Model(Answer, frozen=True, kw_only=True):
+    """A global model as a version of its project; the model itself is its message."""
+
+    version: w.Number
+    run_id: w.Uuid
+    task_seq: w.Number
+    task: w.Slug
+    round: w.Number
+    message_id: w.Uuid
+    created_at: w.At
+    digest: w.Digest = ""
+    size_bytes: w.Seq = 0
+    metrics: w.Metrics = {}
+
+
+class StartedRun(Answer, frozen=True, kw_only=True):
+    id: w.Uuid
+    project_id: w.Uuid
+    number: w.Number
+    attempt: w.Number
+    state: w.Slug
+    requests_waiting: w.Seq = 0
+
+
+class Submission(Answer, frozen=True, kw_only=True):
+    site_id: w.Uuid
+    metrics: w.Metrics = {}
+    update_message_id: w.Uuid | None = None
+    started_at: w.At | None = None
+    submitted_at: w.At | None = None
+    left_out: w.Text | None = None
+    missing_receipt: w.Text | None = None
+
+
+class Round(Answer, frozen=True, kw_only=True):
+    number: w.Number
+    state: w.Slug
+    reason: w.Text = ""
+    quorum: w.Seq = 0
+    deadline_at: w.At | None = None
+    started_at: w.At | None = None
+    stage_at: w.At | None = None
+    ended_at: w.At | None = None
+    metrics: w.Metrics = {}
+    model_message_id: w.Uuid | None = None
+    submissions: Annotated[list[Submission], Meta(max_length=SITES_AT_MOST)] = []
+
+
+class Seat(Answer, frozen=True, kw_only=True):
+    site_id: w.Uuid
+    round: w.Seq
+    state: w.Slug
+    report_seq: w.Seq
+    site_name: w.Name | None = None
+    reason: w.Text = ""
+    state_at: w.At | None = None
+    metrics: w.Metrics = {}
+    update_message_id: w.Uuid | None = None
+
+
+class TaskRun(Answer, frozen=True, kw_only=True):
+    seq: w.Number
+    name: w.Slug
+    state: w.Slug
+    spec: TaskSpec
+    reason: w.Text = ""
+    round: w.Seq = 0
+    first_round: w.Seq = 1
+    model_message_id: w.Uuid | None = None
+    seats: Annotated[list[Seat], Meta(max_length=SITES_AT_MOST)] = []
+    rounds: Annotated[list[Round], Meta(max_length=SITES_AT_MOST)] = []
+
+
+class Run(Answer, frozen=True, kw_only=True):
+    """A run; in lists it comes without its tasks."""
+
+    id: w.Uuid
+    project_id: w.Uuid
+    number: w.Number
+    attempt: w.Number
+    state: w.Slug
+    version: w.Seq
+    coordinator_site_id: w.Uuid
+    reason: w.Text = ""
+    detail: w.Text = ""
+    created_at: w.At | None = None
+    started_at: w.At | None = None
+    ended_at: w.At | None = None
+    restart_of: w.Uuid | None = None
+    tasks: Annotated[list[TaskRun], Meta(max_length=ITEMS_AT_MOST)] = []
+
+    def task(self, seq: int) -> TaskRun:
+        """Raises `wire.Undecodable` if the hub shows no such task."""
+        found = next((task for task in self.tasks if task.seq == seq), None)
+        if found is None:
+            raise w.Undecodable(f"run {self.id} is shown without its task {seq}")
+        return found
+
+    @property
+    def finished(self) -> bool:
+        """True if nothing can happen to it any more."""
+        return self.state in ("succeeded", "failed", "cancelled")
+
+
+class Reported(Answer, frozen=True, kw_only=True):
+    """What became of a report; `duplicate` if the hub had it already."""
+
+    state: w.Slug
+    round: w.Seq
+    report_seq: w.Seq = 0
+    duplicate: bool = False
+
+
+class Posted(Answer, frozen=True, kw_only=True):
+    ids: Annotated[list[w.Uuid], Meta(min_length=1, max_length=ITEMS_AT_MOST)]
+
+
+class SealingKey(Answer, frozen=True, kw_only=True):
+    """A site's sealing key as the hub keeps it; these times are microseconds, as they were signed."""
+
+    site_id: w.Uuid
+    epoch: w.Epoch
+    suite: Annotated[int, Meta(ge=0, le=255)]
+    public_key: w.PublicKey
+    created_at: w.Micros
+    expires_at: w.Micros
+    signature: w.Signature
+    state: w.Slug = "current"
+
+    def __repr__(self) -> str:
+        return f"SealingKey({self.site_id} epoch {self.epoch} {self.state})"
+
+
+class MemberKey(Answer, frozen=True, kw_only=True):
+    """An active member of a project: its identity, and the key to seal to it with, None where it has none."""
+
+    site_id: w.Uuid
+    site_name: w.Name
+    role: w.Slug
+    identity_key: w.IdentityKey
+    key: SealingKey | None = None
+
+
+class KeyChanged(Answer, frozen=True, kw_only=True):
+    site_id: w.Uuid
+    epoch: w.Epoch
+    state: w.Slug
+
+
+class LogPiece(Answer, frozen=True, kw_only=True):
+    """A piece of a site's log of a task run. seq: counted from 1 by its site; at: the cursor."""
+
+    site_id: w.Uuid
+    task_seq: w.Number
+    seq: w.Seq
+    created_at: w.At
+    body: w.Piece
+    at: w.Seq = 0
+    round: w.Seq | None = None
+
+    def __repr__(self) -> str:
+        return f"LogPiece({self.site_id}/{self.task_seq} {self.seq}, {len(self.body)} bytes)"
+
+
+class Written(Answer, frozen=True, kw_only=True):
+    """What became of a piece of log; fields are not needed."""
+
+
+class Message(Answer, frozen=True, kw_only=True):
+    """A payload; its repr shows size and digest only."""
+
+    id: w.Uuid
+    kind: w.Slug
+    body: w.Body | None = None
+    size_bytes: w.Seq = 0
+    sha256: w.Digest = ""
+    sender_site_id: w.Uuid | None = None
+    project_id: w.Uuid | None = None
+    run_id: w.Uuid | None = None
+    task_seq: w.Number | None = None
+    round: w.Seq | None = None
+    artifact_id: w.Uuid | None = None
+
+    def __repr__(self) -> str:
+        return f"Message(id={self.id!r}, kind={self.kind!r}, size_bytes={self.size_bytes}, sha256={self.sha256!r})"
+
+
+class Entry(Answer, frozen=True, kw_only=True):
+    """An inbox entry. `facts` depend on the kind; agent.py reads them with a type of their own."""
+
+    seq: w.Seq
+    kind: w.Slug
+    created_at: w.At
+    state: w.Name = ""
+    project_id: w.Uuid | None = None
+    run_id: w.Uuid | None = None
+    task_seq: w.Number | None = None
+    round: w.Seq | None = None
+    facts: msgspec.Raw = msgspec.Raw(b"{}")
+    message: Message | None = None
+    mark: w.Mark = ""
+
+    def __repr__(self) -> str:
+        return f"Entry(seq={self.seq}, kind={self.kind!r}, run_id={self.run_id!r}, round={self.round!r})"
+
+
+_RUN = ("project_id", "run_id")
+_TASK = (*_RUN, "task_seq")
+_ROUND = (*_TASK, "round")
+_NAMES: dict[str, tuple[str, ...]] = {
+    "invited": _ROUND,
+    "round_started": _ROUND,
+    "aggregate": _ROUND,
+    "round_completed": _ROUND,
+    "seat_dropped": _ROUND,
+    "seat_left_out": _ROUND,
+    "receipt_missing": _ROUND,
+    "task_ended": _TASK,
+    "run_ended": _RUN,
+    "member_invited": ("project_id",),
+    "message": ("project_id", "message"),
+}
+"""What an entry of that kind must say what it is about."""
+
+
+class _Bare(Answer, frozen=True, kw_only=True):
+    """What is left to know of an entry that cannot be read."""
+
+    seq: w.Seq
+
+
+class Unread(Answer, frozen=True, kw_only=True):
+    """An entry that cannot be read. seq: None if not even that can be. fact: what is wrong with it."""
+
+    seq: int | None
+    fact: str
+
+
+class Inbox(Answer, frozen=True, kw_only=True):
+    """A page of the inbox. Its entries are read one by one, so that one that cannot be read takes no other with it."""
+
+    raw: Annotated[list[msgspec.Raw], Meta(max_length=ITEMS_AT_MOST)] = msgspec.field(name="items")
+    last_seq: w.Seq
+    acknowledged_seq: w.Seq
+    history_id: w.Uuid | None = None
+    heads: Annotated[list[msgspec.Raw], Meta(max_length=ITEMS_AT_MOST)] = []
+    """Of chains of events; heads.py reads them one by one."""
+
+    @property
+    def items(self) -> list[Entry]:
+        """Every entry that can be read, in order."""
+        return self.read()[0]
+
+    def read(self, after: int = -1) -> tuple[list[Entry], list[Unread]]:
+        """The entries behind `after`, each once and in order; and those that cannot be read."""
+        entries: dict[int, Entry] = {}
+        unread = []
+        for raw in self.raw:
+            try:
+                entry = entry_of(raw)
+            except w.Undecodable as error:
+                unread.append(Unread(seq=_seq(raw), fact=str(error)))
+            else:
+                entries.setdefault(entry.seq, entry)
+        return [entries[seq] for seq in sorted(entries) if seq > after], unread
+
+
+def entry_of(raw: bytes | msgspec.Raw) -> Entry:
+    """An entry, with everything that one of its kind must have. Raises `wire.Undecodable`."""
+    entry = w.decode(raw, Entry)
+    missing = [name for name in _NAMES.get(entry.kind, ()) if getattr(entry, name) is None]
+    if missing:
+        raise w.Undecodable(f"an entry of kind {entry.kind} without {', '.join(missing)}")
+    return entry
+
+
+def _seq(raw: msgspec.Raw) -> int | None:
+    try:
+        return w.decode(raw, _Bare).seq
+    except w.Undecodable:
+        return None
+
+
+class Heads(Answer, frozen=True, kw_only=True):
+    """A page of signed heads; what of it is looked at here is the key alone. key: the hub's, raw."""
+
+    key: w.IdentityKey
+
+
+class RecoveredSeat(Answer, frozen=True, kw_only=True):
+    """A seat that this site named, as the hub knows it; run_state is None where it knows none."""
+
+    run_id: w.Uuid
+    task_seq: w.Number
+    run_state: w.Slug | None = None
+    state: w.Slug | None = None
+    report_seq: w.Seq = 0
+
+
+class Recovered(Answer, frozen=True, kw_only=True):
+    """What a hub whose history went back answers: where to read on, and what it knows."""
+
+    history_id: w.Uuid
+    common_seq: w.Seq
+    read_after: w.Seq
+    mark: w.Mark | None = None
+    seats: Annotated[list[RecoveredSeat], Meta(max_length=200)] = []
+    keys_conflicting: Annotated[list[w.Epoch], Meta(max_length=200)] = []
+
+
+class Acknowledged(Answer, frozen=True, kw_only=True):
+    acknowledged_seq: w.Seq
+
+
+class Event(Answer, frozen=True, kw_only=True):
+    stream_id: w.Uuid
+    seq: w.Seq
+    kind: w.Slug
+    at: w.At
+    run_id: w.Uuid | None = None
+    site_id: w.Uuid | None = None
+    facts: dict[str, object] = {}
+
+
+class Artifact(Answer, frozen=True, kw_only=True):
+    """A payload of any size. chunk_digests: raw SHA-256s, one after the other; seal: with our own wrap alone.
+
+    downloads: where each chunk may be read beside the hub. Lists come without the last four fields.
+    """
+
+    id: w.Uuid
+    project_id: w.Uuid
+    owner_site_id: w.Uuid
+    kind: w.Slug
+    size_bytes: w.Seq
+    digest: w.Hex32
+    state: w.Slug
+    run_id: w.Uuid | None = None
+    task_seq: w.Number | None = None
+    round: w.Seq | None = None
+    reason: w.Text = ""
+    message_id: w.Uuid | None = None
+    chunk_bytes: Literal[4_194_304] = 4_194_304
+    chunk_digests: w.Digests | None = None
+    seal: w.Body | None = None
+    downloads: Addresses | None = None
+
+    def __repr__(self) -> str:
+        return f"Artifact(id={self.id!r}, kind={self.kind!r}, size_bytes={self.size_bytes}, digest={self.digest!r})"
+
+
+class Chunks(Answer, frozen=True, kw_only=True):
+    """How far an upload is. partial: bytes that are there of chunks that were cut off; None: those begin anew.
+
+    uploads: where needed chunks may be put beside the hub.
+    """
+
+    state: w.Slug
+    chunk_bytes: Literal[4_194_304]
+    size_bytes: w.Seq
+    have: ChunkNumbers
+    need: ChunkNumbers
+    partial: Annotated[dict[w.Name, w.Seq], Meta(max_length=CHUNKS_AT_MOST)] | None = None
+    uploads: Addresses | None = None
+
+    def __repr__(self) -> str:
+        return f"Chunks({self.state}, {len(self.have)} there, {len(self.need)} needed)"
+
+
+class Problem(Answer, frozen=True, kw_only=True):
+    """application/problem+json."""
+
+    type: w.Token = "/problems/unknown"
+    title: w.Text = ""
+    status: Annotated[int, Meta(ge=0, le=599)] = 0
+    detail: w.Text = ""
+
+
+class Command(Answer, frozen=True, kw_only=True):
+    """What became of a command; `result` is the answer that `Prefer: wait` would have given."""
+
+    id: w.Uuid
+    state: w.Slug
+    status: Annotated[int, Meta(ge=0, le=599)] | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    problem: Problem | None = None

@@ -1,0 +1,105 @@
+"""The types of what comes over the wire, and the one way in which it is decoded.
+
+Whatever the hub, another site or somebody on the way says is bounded here, before anything looks at it: ids are UUIDs
+in canonical text, so that they are one part of a path and of an address; numbers fit into 64 bits and into SQLite;
+texts, lists and nesting have an end. docs/api.md says what the hub really sends, which is less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from fedyard.wire.shown import shown
+
+T = TypeVar("T")
+
+Uuid = Annotated[str, Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(?!\n)$", max_length=36)]
+Hex32 = Annotated[str, Meta(pattern="^[0-9a-f]{64}(?!\n)$", max_length=64)]
+Digest = Annotated[str, Meta(pattern="^([0-9a-f]{64})?(?!\n)$", max_length=64)]
+"""Empty where there is none."""
+Mark = Annotated[str, Meta(pattern="^([0-9a-f]{32})?(?!\n)$", max_length=32)]
+"""An entry's place in the chain of the inbox; empty where there is none."""
+Slug = Annotated[str, Meta(pattern="^[a-z][a-z0-9_.-]{0,63}(?!\n)$", max_length=64)]
+Name = Annotated[str, Meta(max_length=200, pattern="^[^\x00]*$")]
+"""What others call something: it is shown, compared, and never part of a path."""
+Text = Annotated[str, Meta(max_length=4000, pattern="^[^\x00]*$")]
+Token = Annotated[str, Meta(min_length=1, max_length=200, pattern="^[!-~]*(?!\n)$")]
+Cursor = Annotated[str, Meta(max_length=500)]
+Web = Annotated[str, Meta(max_length=4096, pattern="^https?://[!-~]+(?!\n)$")]
+"""An address beside the hub; addresses.py says which are gone to."""
+
+Seq = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+"""A count, a size or a number in a sequence: exact in JSON, and in SQLite."""
+Number = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Epoch = Annotated[int, Meta(ge=1, le=2**32 - 1)]
+Micros = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Large = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Span = Annotated[float, Meta(ge=0, le=7_776_000)]
+At = Annotated[datetime, Meta(tz=True)]
+
+PublicKey = Annotated[bytes, Meta(min_length=1216, max_length=1216)]
+IdentityKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
+Body = Annotated[bytes, Meta(max_length=4_194_304)]
+Digests = Annotated[bytes, Meta(max_length=1_048_576)]
+Piece = Annotated[bytes, Meta(max_length=131_072)]
+Metrics = Annotated[dict[Annotated[str, Meta(max_length=64)], float], Meta(max_length=64)]
+
+FACT_AT_MOST = 200
+"""Characters of what is said of content that is none."""
+PARTS_AT_MOST = 100_000
+"""Values in a task's parameters, however they are nested."""
+NESTED_AT_MOST = 32
+
+
+class Undecodable(ValueError):
+    """What came is not what it should be; the sentence says where, and nothing of what it was."""
+
+
+def decode(content: bytes | bytearray | memoryview | msgspec.Raw, kind: type[T]) -> T:
+    """JSON as a value of that type. Raises `Undecodable`, whatever the content is."""
+    try:
+        found: T = _decoder(kind).decode(content)  # type: ignore[arg-type]
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+        raise Undecodable(_fact(error)) from None
+    return found
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+def _fact(error: Exception) -> str:
+    """Of an error's text what tells nothing of the content."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    text = str(error).split("Invalid value")[0]
+    return shown(text, FACT_AT_MOST)
+
+
+def check_parameters(parameters: object) -> None:
+    """Raises `ValueError` for what a task cannot be handed: integers over 64 bits, too deep or too many values."""
+    level: list[object] = [parameters]
+    count = 0
+    for _ in range(NESTED_AT_MOST + 1):
+        level = [part for whole in level for part in _parts(whole)]
+        count += len(level)
+        if count > PARTS_AT_MOST:
+            raise ValueError(f"parameters hold more than {PARTS_AT_MOST} values")
+        if any(isinstance(part, int) and not -(2**63) <= part < 2**64 for part in level):
+            raise ValueError("parameters hold an integer that has no 64 bits")
+    if level:
+        raise ValueError(f"parameters are nested more than {NESTED_AT_MOST} levels deep")
+
+
+def _parts(whole: object) -> Iterable[object]:
+    if isinstance(whole, dict):
+        return whole.values()
+    return whole if isinstance(whole, list) else ()

@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from fedyard.tasks import TaskError, Unusable, Update
+from fedyard.tasks.arrays import FILE_FROM_BYTES, TOGETHER_AT_MOST_BYTES, Updates, pack, unpack, unpacked_bytes
+from fedyard.tasks.packed import save
+
+NAMES = st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_size=1, max_size=20)
+KINDS = st.one_of(
+    hnp.boolean_dtypes(),
+    hnp.integer_dtypes(),
+    hnp.unsigned_integer_dtypes(),
+    hnp.floating_dtypes(sizes=(32, 64)),
+    hnp.complex_number_dtypes(),
+    hnp.unicode_string_dtypes(min_len=1, max_len=8),
+    hnp.byte_string_dtypes(min_len=1, max_len=8),
+)
+ARRAYS = st.dictionaries(NAMES, hnp.arrays(KINDS, hnp.array_shapes(min_dims=0, max_side=4, min_side=0)), max_size=4)
+
+
+@given(ARRAYS)
+def test_arrays_come_back_as_they_were(arrays: dict[str, np.ndarray]) -> None:
+    packed = pack(arrays)
+    back = unpack(packed)
+    assert not isinstance(back, bytes)
+    assert sorted(back) == sorted(arrays)
+    for name, array in arrays.items():
+        assert back[name].dtype == array.dtype
+        np.testing.assert_array_equal(back[name], array)
+    assert pack(back) == packed
+
+
+@given(st.binary(max_size=1000))
+def test_bytes_come_back_as_they_were(content: bytes) -> None:
+    assert unpack(pack(content)) == content
+
+
+@given(st.binary(max_size=400))
+def test_anything_else_is_a_task_error(content: bytes) -> None:
+    for packed in (content, b"FYa1" + content):
+        if packed[:4] != b"FYb1":
+            with pytest.raises(TaskError):
+                unpack(packed)
+
+
+@given(ARRAYS.filter(bool), st.data())
+def test_broken_arrays_are_arrays_or_a_task_error(arrays: dict[str, np.ndarray], data: st.DataObject) -> None:
+    packed = bytearray(pack(arrays))
+    place = data.draw(st.integers(4, len(packed) - 1))
+    packed[place] ^= data.draw(st.integers(1, 255))
+    with contextlib.suppress(TaskError):
+        assert isinstance(unpack(bytes(packed)), dict)
+
+
+def archive(**files: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name, content in files.items():
+            zipped.writestr(f"{name}.npy", content)
+    return b"FYa1" + out.getvalue()
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, ...]:
+        return pytest.fail, ("a pickle was opened",)
+
+
+def npy(array: np.ndarray, *, objects: bool = False) -> bytes:
+    out = io.BytesIO()
+    np.lib.format.write_array(out, array, allow_pickle=objects)
+    return out.getvalue()
+
+
+def header(text: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        npy(np.array([Bomb()], dtype=object), objects=True),
+        pickle.dumps(Bomb()),
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }"),
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }"),
+        header("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }") + pickle.dumps(Bomb()),
+        header("{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (1,), }") + bytes(8),
+        npy(np.zeros(3))[:-1],
+        npy(np.zeros(3)) + b"more",
+    ],
+)
+def test_nothing_is_unpickled_and_no_promise_is_believed(content: bytes) -> None:
+    with pytest.raises(TaskError):
+        unpack(archive(a=content))
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    with pytest.raises(TaskError, match="more than 1000000 bytes"):
+        unpack(archive(a=npy(np.zeros(10_000_000))), limit_bytes=1_000_000)
+
+
+def test_what_is_over_the_limit_is_not_packed_and_not_unpacked() -> None:
+    weights = np.zeros(1000)
+    with pytest.raises(TaskError, match="8000 bytes are too many"):
+        pack({"weights": weights}, limit_bytes=7999)
+    with pytest.raises(TaskError, match="too many"):
+        pack(bytes(8000), limit_bytes=7999)
+    unpack(pack({"weights": weights}, limit_bytes=8000), limit_bytes=8000)
+    with pytest.raises(TaskError, match="more than 7999 bytes"):
+        unpack(pack(bytes(8000)), limit_bytes=7999)
+
+
+@pytest.mark.parametrize("count", [FILE_FROM_BYTES // 8, FILE_FROM_BYTES // 8 + 1, 500_000])
+def test_large_content_goes_to_a_file_and_comes_back_from_it(tmp_path, count: int) -> None:
+    arrays = {"weights": np.arange(float(count)).reshape(1, -1).T, "scale": np.ones((3, 2), dtype="f4", order="F")}
+    packed = pack(arrays, large=tmp_path / "large")
+    assert packed == tmp_path / "large"
+    assert (tmp_path / "large").read_bytes() == pack(arrays)
+    back = unpack(packed)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(back[name], array)
+        assert back[name].dtype == array.dtype
+    with np.load(save(packed, tmp_path / "model"), allow_pickle=False) as opened:
+        np.testing.assert_array_equal(opened["weights"], arrays["weights"])
+    assert pack({"few": np.ones(3)}, large=tmp_path / "none") == pack({"few": np.ones(3)})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["large", "model.npz"]
+
+
+def test_large_bytes_go_to_a_file(tmp_path) -> None:
+    content = bytes(range(256)) * 5000
+    packed = pack(content, large=tmp_path / "large")
+    assert packed == tmp_path / "large"
+    assert unpack(packed) == content
+    assert save(packed, tmp_path / "model").read_bytes() == content
+
+
+def test_large_updates_are_unpacked_one_by_one(tmp_path) -> None:
+    parts = []
+    for number in range(3):
+        packed = pack({"w": np.full(TOGETHER_AT_MOST_BYTES // 16, float(number))}, large=tmp_path / str(number))
+        parts.append((f"site {number}", packed, {"samples": 1.0}))
+    updates = Updates(parts, 2**30)
+    assert updates[1] is not updates[1]
+    assert [float(update.content["w"][0]) for update in updates] == [0.0, 1.0, 2.0]
+    assert [update.site_id for update in updates[1:]] == ["site 1", "site 2"]
+    assert len(updates) == 3
+    small = Updates([("a", pack(b"x"), {})], 10)
+    assert small[0] is small[0]
+    assert list(small) == [Update("a", b"x", {})]
+
+
+@pytest.mark.parametrize("arrays", [{"": np.zeros(1)}, {"a\nb": np.zeros(1)}, {"a": np.array([object()])}])
+def test_odd_names_and_objects_are_not_packed(arrays: dict[str, np.ndarray]) -> None:
+    with pytest.raises(TaskError):
+        pack(arrays)
+
+
+def test_a_file_can_be_opened_by_numpy(tmp_path) -> None:
+    path = save(pack({"weights": np.arange(3.0)}), tmp_path / "model-1.2")
+    assert path.name == "model-1.2.npz"
+    with np.load(path, allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["weights"], np.arange(3.0))
+
+
+def test_an_update_that_is_gone_says_so() -> None:
+    with pytest.raises(TaskError, match="gone"):
+        unpack(b"")
+
+
+@pytest.mark.parametrize(
+    ("array", "share"),
+    [
+        (np.random.default_rng(1).normal(size=200_000), (0.99, 1.01)),
+        (np.random.default_rng(1).normal(size=1000).astype("f4"), (0.9, 1.2)),
+        (np.where(np.arange(400_000) % 20 == 0, 0.5, 0.0), (1.0, 1.01)),
+        (np.where(np.arange(40_000) % 20 == 0, 0.5, 0.0), (0.0, 0.1)),
+        (np.random.default_rng(1).integers(0, 50, (30, 900)).T, (0.0, 0.3)),
+        (np.zeros(2000), (0.0, 0.2)),
+    ],
+)
+def test_small_content_that_gains_from_it_is_compressed(tmp_path, array, share) -> None:
+    packed = pack({"w": array}, large=tmp_path / "large")
+    size = packed.stat().st_size if not isinstance(packed, bytes) else len(packed)
+    assert share[0] <= size / array.nbytes <= share[1]
+    back = unpack(packed)
+    assert not isinstance(back, bytes)
+    np.testing.assert_array_equal(back["w"], array)
+    with np.load(save(packed, tmp_path / "model"), allow_pickle=False) as opened:
+        np.testing.assert_array_equal(opened["w"], array)
+
+
+def test_a_masked_array_is_not_packed_as_if_nothing_were_masked() -> None:
+    with pytest.raises(TaskError, match="masked"):
+        pack({"w": np.ma.masked_array([1.0, 2.0], mask=[False, True])})
+
+
+def test_an_update_that_cannot_be_unpacked_names_its_site() -> None:
+    with pytest.raises(Unusable) as caught:
+        Updates([("a", pack(b"x"), {}), ("b", b"FYa1 and no more", {})], 1000)
+    assert list(caught.value.updates) == ["b"]
+
+
+def foreign(*entries: tuple[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """As another program than `pack` would make it."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", compression=how) as made:
+        for name, content in entries:
+            made.writestr(name, content)
+    return b"FYa1" + out.getvalue()
+
+
+def npy_bytes(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+def test_an_archive_that_grows_a_thousandfold_is_not_unpacked() -> None:
+    bomb = foreign(("a.npy", npy_bytes(np.zeros(8 * FILE_FROM_BYTES, dtype=np.uint8))))
+    assert len(bomb) < FILE_FROM_BYTES / 8
+    with pytest.raises(TaskError, match="compressed"):
+        unpack(bomb)
+
+
+def test_a_directory_without_an_end_is_not_parsed() -> None:
+    """Neither where one is asked for the content, nor where only its size is."""
+    bomb = foreign(*((f"{number}.npy", b"") for number in range(12_000)))
+    with pytest.raises(TaskError, match="directory"):
+        unpack(bomb)
+    assert unpacked_bytes(bomb) == len(bomb)
+
+
+def test_values_of_no_bytes_promise_nothing() -> None:
+    header = b"{'descr': '|S0', 'fortran_order': False, 'shape': (1000000000000,), }"
+    header += b" " * (117 - len(header)) + b"\n"
+    with pytest.raises(TaskError):
+        unpack(foreign(("a.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)))
+
+
+def test_a_header_that_nests_without_an_end() -> None:
+    header = b"(" * 9000 + b"\n"
+    with pytest.raises(TaskError):
+        unpack(foreign(("a.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)))
+
+
+def test_small_updates_that_unpack_to_much_are_not_held_at_once() -> None:
+    """They count by what they take in memory, not by what they have on the way."""
+    one = pack({"w": np.zeros(FILE_FROM_BYTES - 1, dtype=np.uint8)})
+    assert isinstance(one, bytes)
+    count = TOGETHER_AT_MOST_BYTES // FILE_FROM_BYTES + 1
+    assert count * len(one) < TOGETHER_AT_MOST_BYTES // 100
+    many = Updates([(str(number), one, {}) for number in range(count)], 2**30)
+    assert many[0] is not many[0]
+    few = Updates([("a", one, {})], 2**30)
+    assert few[0] is few[0]

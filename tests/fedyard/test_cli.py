@@ -1,0 +1,267 @@
+"""`fedyard` against a real hub, as people type it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedyard.agent.site import Folder, Settings
+from fedyard.cli.common import UsageError, run_named
+from fedyard.cli.main import main
+from fedyard.client.client import Client
+from fedyard.client.errors import Unavailable
+from fedyard.wire.answers import Run
+from tests.fedyard.world import ALLOWED, World
+from tests.ops.program import ROOT, environment, until
+
+
+@pytest.fixture
+def site(world: World, tmp_path, capsys):
+    """A new site by `init`; a function that runs a command as it and gives (exit code, output, complaints)."""
+
+    def made(name: str):
+        token = tmp_path / f"{name}.token"
+        token.write_text(world.admin.create_enrolment(world.organisation_id).token or "")
+        folder = str(tmp_path / name)
+        full = f"{tmp_path.name}-{name}"
+
+        def run(*arguments: str) -> tuple[int, str, str]:
+            code = main(["--folder", folder, *arguments])
+            said = capsys.readouterr()
+            return code, said.out, said.err
+
+        code, out, _ = run("init", "--hub", world.hub, "--name", full, "--token-file", str(token))
+        assert code == 0
+        assert "enrolled as site" in out
+        return run, full
+
+    return made
+
+
+def tasks_file(tmp_path, **more: object) -> str:
+    path = tmp_path / "tasks.json"
+    path.write_text(json.dumps([{"name": "train", "model": ALLOWED[0], "rounds": 2, **more}]))
+    return str(path)
+
+
+def test_from_init_to_a_stopped_and_restarted_run(site, tmp_path) -> None:
+    (north, north_name), (east, east_name) = site("north"), site("east")
+    project = f"p {tmp_path.name}"
+    assert north("whoami")[1].startswith(f"site {north_name} (")
+    assert north("project", "create", project, "--tasks", tasks_file(tmp_path))[0] == 0
+    code, _, complaint = east("project", "join", project, "--notes", "please")
+    assert (code, "say whose project it is" in complaint) == (2, True)
+    words = north("fingerprint")[1].splitlines()[2].split()
+    code, out, _ = east("project", "join", project, "--notes", "please", "--coordinator", *words)
+    assert (code, out.splitlines()[0]) == (0, f"{project}: requested")
+    assert north("project", "approve", project, east_name) == (0, f"{east_name}: active\n", "")
+    assert "participant" in north("project", "members", project)[1]
+    code, out, _ = north("run", "start", project)
+    assert (code, out.startswith(f"run {project}/1 is running")) == (0, True)
+    assert north("run", "show", f"{project}/1")[0] == 0
+    assert "running" in east("run", "show")[1]
+    assert north("run", "stop", f"{project}/1", "--reason", "lunch") == (0, f"run {project}/1 is cancelled\n", "")
+    assert "attempt 2 of run 1 is running" in north("run", "restart", f"{project}/1")[1]
+    assert north("run", "stop", f"{project}/1")[0] == 0
+    code, out, _ = north("run", "watch", f"{project}/1")
+    assert (code, "run 1, attempt 2: cancelled (stopped)" in out) == (1, True)
+    assert "yes" in east("project", "list")[1]
+    shown = east("consents")[1]
+    assert f"{project} (" in shown
+    assert ", by people\n" in shown
+    assert " ".join(words) in shown
+    code, out, _ = east("project", "leave", project)
+    assert (code, out.splitlines()) == (0, [f"{project}: this site does not serve it any more", f"{project}: left"])
+
+
+def test_errors_are_one_line(site, tmp_path) -> None:
+    north, _ = site("north")
+    for arguments, code, told in [
+        (("project", "join", "no such project"), 2, "there is no project"),
+        (("run", "show", "no such project/1"), 2, "there is no project"),
+        (("run", "stop", "0b6f6f0e-3a0f-4e39-9d0e-3b0f3a1f6f0e"), 1, "404"),
+        (("project", "create", "p", "--tasks", str(tmp_path / "absent.json")), 2, "absent.json"),
+        (("init", "--hub", "http://127.0.0.1:1", "--name", "x"), 2, "enrolment token"),
+        (("inbox",), 2, "has not run here yet"),
+    ]:
+        found, _, complaint = north(*arguments)
+        assert (found, complaint.count("\n")) == (code, 1), complaint
+        assert told in complaint
+
+
+def test_a_participant_cannot_start_a_run(site, tmp_path) -> None:
+    (north, _), (east, _) = site("north"), site("east")
+    project = f"q {tmp_path.name}"
+    north("project", "create", project, "--tasks", tasks_file(tmp_path), "--joining", "open")
+    assert east("project", "join", project, "--coordinator", "unknown")[1].startswith(f"{project}: active\n")
+    code, _, complaint = east("run", "start", project)
+    assert code == 1
+    assert "403" in complaint
+
+
+def test_a_folder_without_a_site_says_how_to_make_one(tmp_path, capsys) -> None:
+    assert main(["--folder", str(tmp_path), "whoami"]) == 2
+    assert "fedyard site init" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_token_goes_over_plain_http_only_if_the_site_allows_it(tmp_path, capsys, allowed: bool) -> None:
+    (tmp_path / "enrolment").write_text("fyd_secret")
+    there = ("--folder", str(tmp_path / "north"), "init", "--hub", "http://hub.example", "--name", "north", "--later")
+    flag = ["--allow-plain-http"] if allowed else []
+    code = main([*there, "--token-file", str(tmp_path / "enrolment"), *flag])
+    told = capsys.readouterr().err
+    assert (code, (tmp_path / "north" / "site.toml").exists()) == ((0, True) if allowed else (1, False))
+    assert allowed or ("https" in told and "allow_plain_http" in told and told.count("\n") == 1)
+    if allowed:
+        site_toml = tmp_path / "north" / "site.toml"
+        assert "allow_plain_http = true" in site_toml.read_text()
+        site_toml.write_text(site_toml.read_text().replace("allow_plain_http = true", "allow_plain_http = false"))
+        assert main(["--folder", str(tmp_path / "north"), "run"]) == 1
+        assert "allow_plain_http" in capsys.readouterr().err
+
+
+def test_the_inbox_shows_what_came(site, tmp_path) -> None:
+    north, name = site("north")
+    project = f"r {tmp_path.name}"
+    north("project", "create", project, "--tasks", tasks_file(tmp_path), "--joining", "open")
+    program = [str(ROOT / "bin" / "fedyard"), "--folder", str(tmp_path / "north")]
+    log = tmp_path / "agent.log"
+    with log.open("wb") as output:
+        agent = subprocess.Popen([*program, "run"], env=environment(), stdout=output, stderr=output)
+    try:
+        north("run", "start", project)
+        until(lambda: "run_ended" in log.read_text())
+    finally:
+        agent.terminate()
+        assert agent.wait() == 0
+    assert "invited" in north("inbox")[1]
+    listed = north("run", "show")[1]
+    assert "failed" in listed  # this site allows no dotted models
+    assert max(map(len, listed.splitlines())) > 80, "a pipe gets rows, not columns of a terminal that is none"
+    run = re.search("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", listed)
+    assert run is not None
+    why = "this site does not know the model"
+    for said in (f"{project}/1", run[0], run[0][:8], run[0][:13].upper()):
+        assert why in north("run", "show", said)[1], said
+    code, out, _ = north("run", "watch", run[0][:8])
+    assert (code, out.count(why)) == (1, 1)
+    code, _, complaint = north("run", "show", "0000")
+    assert (code, complaint) == (
+        2,
+        "fedyard: there is no run whose id begins with 0000, or this site may not see it\n",
+    )
+    code, _, complaint = north("run", "show", "none such")
+    assert (code, "names no run" in complaint) == (2, True)
+    assert name in log.read_text()
+
+
+def test_init_says_which_of_its_data_are_not_there(tmp_path, capsys) -> None:
+    (tmp_path / "enrolment").write_text("fyd_secret")
+    (tmp_path / "train.csv").write_text("x\n1\n")
+    data = ["--data", f"train={tmp_path / 'train.csv'}", "--data", f"test={tmp_path / 'nosuch.csv'}"]
+    there = ["--folder", str(tmp_path / "north"), "init", "--hub", "http://127.0.0.1:1", "--name", "north", "--later"]
+    assert main([*there, "--token-file", str(tmp_path / "enrolment"), *data]) == 0
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1
+    assert f"test={tmp_path / 'nosuch.csv'}" in complaint
+
+
+def test_joining_shows_the_projects_id_and_takes_it_in_place_of_the_name(site, tmp_path) -> None:
+    (north, _), (east, _) = site("north"), site("east")
+    name = f"by id {tmp_path.name}"
+    _, out, _ = north("project", "create", name, "--tasks", tasks_file(tmp_path), "--joining", "open")
+    project = out.split()[1]
+    assert f"its id is {project}" in east("project", "join", project, "--coordinator", "unknown")[1]
+    assert f"{name} ({project})" in east("consents")[1]
+
+
+def test_a_hub_that_is_away_is_named_with_its_address() -> None:
+    with pytest.raises(Unavailable, match=r"no answer from http://127\.0\.0\.1:1 \(no connection\): is the hub up"):
+        Client("http://127.0.0.1:1", "fyd_x", give_up_s=0.01).me()
+
+
+@dataclass
+class Shown:
+    """What the hub shows of runs."""
+
+    ids: list[str]
+
+    def runs(self) -> list[Run]:
+        return [
+            Run(id=id, project_id=id, number=n, attempt=1, state="failed", version=1, coordinator_site_id=id)
+            for n, id in enumerate(self.ids, 1)
+        ]
+
+    def run(self, id: str) -> Run:
+        return next(run for run in self.runs() if run.id == id)
+
+
+def test_a_beginning_that_several_ids_have_says_which_there_are() -> None:
+    ids = [f"abcd{n:04x}-0000-4000-8000-000000000000" for n in range(12)]
+    hub: Any = Shown([*ids, "abce0000-0000-4000-8000-000000000000"])
+    assert run_named(hub, "abce").id == "abce0000-0000-4000-8000-000000000000"
+    assert run_named(hub, ids[3][:8]).id == ids[3]
+    with pytest.raises(UsageError) as caught:
+        run_named(hub, "abcd")
+    assert str(caught.value).startswith(f"the ids of 12 runs begin with abcd: {ids[0]} (number 1, attempt 1, failed), ")
+    assert "and 2 more" in str(caught.value)
+    with pytest.raises(UsageError, match="4 characters"):
+        run_named(hub, "abc")
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_refused_init_leaves_nothing_behind(world: World, tmp_path, capsys, there: bool) -> None:
+    """A used token, then a good one in the same folder; what lay in the folder before stays."""
+    folder = tmp_path / "north"
+    if there:
+        folder.mkdir()
+        (folder / "train.csv").write_text("x\n1\n")
+    before = files_in(folder)
+    used, good = tmp_path / "used", tmp_path / "good"
+    used.write_text("fyd_" + "0" * 43)
+    good.write_text(world.admin.create_enrolment(world.organisation_id).token or "")
+    command = ["--folder", str(folder), "init", "--hub", world.hub, "--name", f"{tmp_path.name} north"]
+    assert main([*command, "--token-file", str(used)]) == 1
+    said = capsys.readouterr()
+    assert (folder.is_dir(), files_in(folder), said.out, said.err.count("\n")) == (there, before, "", 1)
+    assert main([*command, "--token-file", str(good)]) == 0
+    assert {"site.id", "token", "identity.key", *before} <= set(files_in(folder))
+    assert main([*command, "--token-file", str(good)]) == 2
+    assert "holds a site already: choose another folder" in capsys.readouterr().err
+
+
+def test_an_init_that_the_hub_does_not_answer_can_go_on(tmp_path, capsys) -> None:
+    """The token may be used up: what was made is all that can prove that it was this site."""
+    folder = Folder(tmp_path / "north")
+
+    def unanswered() -> None:
+        with folder.made_whole():
+            folder.create(Settings(hub="http://127.0.0.1:1", name="n"), "fyd_once")
+            raise Unavailable("no answer")
+
+    with pytest.raises(Unavailable, match="`fedyard site run` enrols it there"):
+        unanswered()
+    assert {"site.toml", "enrolment.token"} <= set(files_in(folder.path))
+    (tmp_path / "token").write_text("fyd_once")
+    command = ["--folder", str(folder.path), "init", "--hub", "http://127.0.0.1:1", "--name", "n"]
+    assert main([*command, "--token-file", str(tmp_path / "token")]) == 2
+    assert "it is not enrolled yet: `fedyard site run` does that" in capsys.readouterr().err
+
+
+def test_tasks_that_are_none_are_refused_before_a_project_is_made(site, tmp_path) -> None:
+    north, _ = site("north")
+    file = tasks_file(tmp_path, rounds="two")
+    code, out, complaint = north("project", "create", f"none {tmp_path.name}", "--tasks", file)
+    assert (code, out, complaint.startswith(f"fedyard: --tasks {file}: ")) == (2, "", True)
+    assert f"none {tmp_path.name}" not in north("project", "list")[1]

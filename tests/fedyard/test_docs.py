@@ -1,0 +1,67 @@
+"""What docs/sites.md shows is what works."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from fedyard.agent.consents import Join
+from fedyard.agent.room import Messages
+from fedyard.agent.site import Coordinator, Folder, Keys, Settings, Tasks
+from fedyard.sealed import errors
+from fedyard.sealed.trust import TrustSettings
+from fedyard.tasks.registry import task_of
+from fedyard.wire.answers import TaskSpec
+from tests.fedyard.world import World
+from tests.ops.program import ROOT, until
+
+PAGE = (ROOT / "docs" / "sites.md").read_text()
+
+
+def block(language: str, nth: int = 0) -> str:
+    return str(re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)[nth])
+
+
+def test_its_task_runs_at_a_site_that_allows_it(world: World, tmp_path) -> None:
+    (north,) = world.sites(tmp_path, "north")
+    (north.path / "mean_dose.py").write_text(block("python"))
+    (north.path / "train.csv").write_text("age,dose\n1,10\n2,20\n3,60\n")
+    settings = (north.path / "site.toml").read_text()
+    settings = re.sub(r"allow = .*", block("toml").splitlines()[1], settings)
+    (north.path / "site.toml").write_text(settings.replace("[data]", '[data]\ntrain = "train.csv"'))
+    try:
+        north.may_be_alone().start()
+        tasks = msgspec.json.decode(block("json", 1))
+        project = north.client.create_project(f"docs {tmp_path.name}", tasks, sealed="optional")
+        north.serve(project)
+        run_id = north.client.start_run(project).id
+        run = until(lambda: (r := north.client.run(run_id)).finished and r)
+        assert run.state == "succeeded", (north.path / "agent.log").read_text()
+        assert run.tasks[0].rounds[0].metrics == {"mean": 30.0}
+    finally:
+        north.kill()
+
+
+def test_its_tasks_file_is_one() -> None:
+    (spec,) = msgspec.json.decode(block("json"), type=list[TaskSpec])
+    task_of(spec.model, []).validate(spec.parameters)
+    assert spec.contract.quorum == 0.8
+
+
+def test_it_names_every_setting(tmp_path) -> None:
+    names = [*Settings.__struct_fields__]
+    parts = {"join": Join, "tasks": Tasks, "trust": TrustSettings, "keys": Keys, "coordinator": Coordinator}
+    parts["messages"] = Messages
+    names += [f"{part}.{name}" for part, kind in parts.items() for name in kind.__struct_fields__]
+    missing = [name for name in names if name not in parts and f"`{name}`" not in PAGE]
+    assert missing == []
+    made = Folder(tmp_path / "x")
+    made.create(Settings(hub="http://hub.example", name="x"), "one-time")
+    assert made.settings() == Settings(hub="http://hub.example", name="x")
+
+
+def test_every_code_of_a_payload_that_is_refused_is_explained() -> None:
+    page = (ROOT / "docs" / "sealing.md").read_text()
+    codes = {kind.slug for kind in vars(errors).values() if isinstance(kind, type)} - {"seal"}
+    assert [code for code in sorted(codes) if f"`{code}`" not in page] == []

@@ -1,0 +1,93 @@
+"""Accounts: the people of an organisation."""
+
+from __future__ import annotations
+
+import msgspec
+from flask import Response
+
+from domain.commands import CreateAccount, DisableAccount
+from storage.views import people
+from storage.views.resources import Account
+from storage.views.sight import Listed
+from web.api.results import Enrolled, Made
+from web.api.secret import NOT_DRAWN, drawn_unless, micros_of
+from web.http.bodies import NewAccount, PageQuery
+from web.http.calls import Call, answer
+from web.http.operations import PEOPLE, Operation
+from web.http.writing import write
+from web.problems import not_found
+
+
+def create(call: Call) -> Response:
+    body: NewAccount = call.body
+    sha256, secret = drawn_unless(body.token_sha256)
+    command = CreateAccount(
+        organisation_id=body.organisation_id,
+        name=body.name,
+        role=body.role,
+        token_sha256=sha256,
+        token_expires_at=micros_of(body.token_expires_at),
+    )
+    identity = msgspec.structs.replace(command, token_sha256=NOT_DRAWN) if secret else command
+    return write(call, command, made="/v1/accounts/{id}", secret=secret, identity=identity, shows_token=True)
+
+
+def listed(call: Call) -> Response:
+    return answer(people.accounts(call.web.database, call.caller.subject, call.paging))
+
+
+def read(call: Call) -> Response:
+    found = people.account(call.web.database, call.caller.subject, call.id("account_id"))
+    if found is None:
+        raise not_found("account", call.id("account_id"))
+    return answer(found)
+
+
+def disable(call: Call) -> Response:
+    return write(call, DisableAccount(account_id=call.id("account_id")))
+
+
+OPERATIONS = (
+    Operation(
+        method="POST",
+        path="/v1/accounts",
+        name="create_account",
+        about="Create an account with its first token (admin)",
+        does=create,
+        who=PEOPLE,
+        scope="write",
+        body=NewAccount,
+        write=True,
+        answers={201: Enrolled},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/accounts",
+        name="list_accounts",
+        about="All accounts for admin and auditor, those of the own organisation for members",
+        does=listed,
+        who=PEOPLE,
+        query=PageQuery,
+        answers={200: Listed[Account]},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/accounts/{account_id}",
+        name="read_account",
+        about="An account",
+        does=read,
+        who=PEOPLE,
+        answers={200: Account},
+    ),
+    Operation(
+        method="DELETE",
+        path="/v1/accounts/{account_id}",
+        name="disable_account",
+        about="Disable an account; its tokens stop working (admin)",
+        does=disable,
+        who=PEOPLE,
+        scope="write",
+        write=True,
+        answers={200: Made},
+    ),
+)

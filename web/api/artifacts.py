@@ -1,0 +1,349 @@
+"""Artifacts: payloads of any size, in chunks. Bytes go between request and store, the rest is commands."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+
+import msgspec
+from flask import Response
+
+from config.logs import unit
+from domain.chunks import CHUNK_BYTES, Chunk, chunk_of, chunks_of, count_of, found_digests, size_of
+from domain.commands import CompleteArtifact, DeclareArtifact, DeleteArtifact
+from domain.ids import Id
+from domain.states import ArtifactState
+from storage.blobs.port import DigestMismatch, OffsetMismatch, StorageUnavailable
+from storage.views import artifacts as views
+from storage.views.resources import Artifact, ArtifactAbout, ArtifactChunks
+from storage.views.sight import Listed
+from web.api.results import ChunkBegun, Completed, Declared, Deleted
+from web.http.auth import allow
+from web.http.bodies import ArtifactsQuery, ChunkQuery, NewArtifact
+from web.http.calls import Call, answer, given
+from web.http.operations import EVERYBODY, SITES, Operation
+from web.http.writing import write
+from web.live.transfers import Incoming, Place, blocks, range_of
+from web.problems import Refused, not_found
+
+log = logging.getLogger(__name__)
+
+UPLOADS_AT_ONCE = 100
+"""Presigned addresses in one answer."""
+RIGHTS_EVERY_S = 5.0
+"""How often it is looked whether who reads an artifact still may."""
+OCTETS = "application/octet-stream"
+
+
+def declare(call: Call) -> Response:
+    body: NewArtifact = call.body
+    return write(
+        call,
+        DeclareArtifact(
+            owner_site_id=call.caller.subject.id,
+            project_id=body.project_id,
+            of_kind=body.kind,
+            size_bytes=body.size_bytes,
+            digest=body.digest,
+            chunk_digests=body.chunk_digests,
+            run_id=body.run_id,
+            task_seq=body.task_seq,
+            round=body.round,
+            seal=body.seal,
+            ttl_s=body.ttl_s,
+        ),
+        made="/v1/artifacts/{id}/about",
+    )
+
+
+def chunks(call: Call) -> Response:
+    """Which chunks are there: their store is asked, it alone knows."""
+    ident, blobs = call.id("artifact_id"), call.web.hub.blobs
+    found = _owned(call, ident)
+    count = count_of(found.size_bytes)
+    have: set[int] = set(range(count)) if found.state == ArtifactState.STORED else set()
+    if found.state == ArtifactState.DECLARED:
+        have = set(blobs.have(ident))
+    need = [] if found.state == ArtifactState.EXPIRED else [n for n in range(count) if n not in have]
+    uploads = blobs.uploads(ident, [chunk_of(n, found.size_bytes, found.chunk_digests) for n in need[:UPLOADS_AT_ONCE]])
+    begun = _begun(call, ident, {n: size_of(n, found.size_bytes) for n in need})
+    return answer(
+        ArtifactChunks(
+            state=ArtifactState(found.state),
+            chunk_bytes=CHUNK_BYTES,
+            size_bytes=found.size_bytes,
+            have=sorted(have),
+            need=need,
+            partial=begun if blobs.keeps_parts else None,
+            uploads=None if uploads is None else {str(n): url for n, url in uploads.items()},
+        )
+    )
+
+
+def _begun(call: Call, ident: Id, needed: Mapping[int, int]) -> dict[str, int]:
+    """How much is there of needed chunks. All of one may be, if the web died before it was checked: then its last byte
+    is asked for again."""
+    parts = call.web.hub.blobs.parts(ident) if needed else {}
+    return {str(n): min(there, needed[n] - 1) for n, there in parts.items() if n in needed}
+
+
+def _owned(call: Call, ident: Id) -> views.Declared:
+    found = views.owned(call.web.database, call.caller.subject, ident)
+    if found is None:
+        raise not_found("artifact", ident)
+    return found
+
+
+def put_chunk(call: Call) -> Response:
+    """204 if the chunk is whole now; 200 with how much of it is there, if it was to go on with."""
+    length = call.request.content_length
+    if length is None:
+        raise Refused(411, "length_required", "say Content-Length; a chunk has 4 MiB at most")
+    content = Incoming(call.request, length)
+    with call.web.transfers.place("in", call.caller.subject) as place:
+        try:
+            there, chunk = _take_in(call, content, length)
+            if there == chunk.size_bytes or content.taken == length:
+                place.outcome = "whole"
+        except Refused:
+            if length <= CHUNK_BYTES:
+                content.throw_away()
+            raise
+        finally:
+            call.web.transfers.count("in", content.taken)
+    return answer(None, 204) if there == chunk.size_bytes else answer(ChunkBegun(bytes=there))
+
+
+def _take_in(call: Call, content: Incoming, length: int) -> tuple[int, Chunk]:
+    ident, chunk = call.id("artifact_id"), _awaited_chunk(call)
+    start = given(call.query.start)
+    rest = chunk.size_bytes - (start or 0)
+    if length > rest or length == 0 or (start is None and length < rest):
+        said = f"chunk {chunk.number} of artifact {ident} has {chunk.size_bytes} bytes"
+        raise Refused(422, "wrong_length", f"{said}; {length} bytes from {start or 0} on are not within it, or not all")
+    try:
+        return call.web.hub.blobs.put(ident, chunk, content, start=start or 0, length=length), chunk
+    except DigestMismatch:
+        detail = (
+            f"the bytes of chunk {chunk.number} of artifact {ident} are not those that were declared; none was kept"
+        )
+        raise Refused(422, "digest_mismatch", detail) from None
+    except OffsetMismatch as error:
+        detail = f"{error.there} bytes of chunk {chunk.number} of artifact {ident} are there; go on from there"
+        raise Refused(409, "wrong_offset", detail) from None
+
+
+def _awaited_chunk(call: Call) -> Chunk:
+    ident, number = call.id("artifact_id"), call.count("chunk")
+    found = views.awaited(call.web.database, call.caller.subject, ident, number)
+    if found is None:
+        raise not_found("artifact", ident)
+    if found.state != ArtifactState.DECLARED:
+        raise Refused(409, "not_taken", f"artifact {ident} is {found.state}; it takes no chunks any more")
+    if not found.sha256:
+        raise not_found(f"chunk {number} of artifact", ident)
+    return Chunk(number, found.sha256, size_of(number, found.size_bytes))
+
+
+def complete(call: Call) -> Response:
+    """What lies there is found here; whether it is everything the decision says."""
+    ident = call.id("artifact_id")
+    found = _owned(call, ident)
+    there = call.web.hub.blobs.have(ident) if found.state == ArtifactState.DECLARED else {}
+    digests = found_digests(count_of(found.size_bytes), there)
+    command = CompleteArtifact(artifact_id=ident, found=digests)
+    return write(call, command, identity=CompleteArtifact(artifact_id=ident, found=b""))
+
+
+def read(call: Call) -> Response:
+    """The bytes, from the first of the range on, a block at a time."""
+    ident = call.id("artifact_id")
+    found = views.readable(call.web.database, call.caller.subject, ident)
+    if found is None:
+        raise not_found("artifact", ident)
+    if found.state != ArtifactState.STORED:
+        raise Refused(409, "not_stored", f"artifact {ident} is {found.state}; its bytes are not there")
+    wanted = range_of(call.request, found.size_bytes, found.digest)
+    start, end = wanted or (0, found.size_bytes)
+    headers = {"Accept-Ranges": "bytes", "ETag": f'"{found.digest}"', "Content-Length": str(end - start)}
+    if wanted is not None:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.size_bytes}"
+    stack = ExitStack()
+    place = stack.enter_context(call.web.transfers.place("out", call.caller.subject))
+    content = _handed_out(call, ident, found, range(start, end), stack, place)
+    content = _going_on(next(content, b""), content, ident)  # what cannot be read at all is a problem, no empty answer
+    response = Response(content, 200 if wanted is None else 206, headers, content_type=OCTETS)
+    response.call_on_close(stack.close)
+    return response
+
+
+def _handed_out(
+    call: Call, ident: Id, found: views.Declared, span: range, stack: ExitStack, place: Place
+) -> Iterator[bytes]:
+    """Where a chunk cannot be read, or who reads may not any more, the answer ends too early, which its length shows.
+
+    stack: lets go of the place. Who reads slowly reads for days: rights are looked at again every `RIGHTS_EVERY_S`.
+    """
+    whole = chunks_of(found.size_bytes, found.chunk_digests)
+    authorization, monotonic = call.request.headers.get("Authorization"), call.web.hub.clock.monotonic
+    with stack:
+        looked_at = monotonic()
+        for block in blocks(whole, span.start, span.stop, partial(_chunk_of, call, ident, place)):
+            if monotonic() - looked_at >= RIGHTS_EVERY_S:
+                if not _still_readable(call, ident, authorization):
+                    place.outcome = "refused"
+                    return
+                looked_at = monotonic()
+            call.web.transfers.count("out", len(block))
+            yield block
+        place.outcome = "whole"
+
+
+def _chunk_of(call: Call, ident: Id, place: Place, chunk: Chunk, start: int, end: int) -> Iterator[bytes]:
+    """Raises `Refused` where the records know a chunk that the store lacks."""
+    try:
+        return call.web.hub.blobs.read(ident, chunk, start, end)
+    except KeyError:
+        place.outcome = "failed"
+        log.warning("a chunk is missing in the store", extra=unit(artifact=ident, chunk=chunk.number))
+        detail = f"chunk {chunk.number} of artifact {ident} is missing in the hub's store; tell its operator"
+        raise Refused(409, "not_stored", detail) from None
+
+
+def _going_on(first: bytes, rest: Iterator[bytes], ident: Id) -> Iterator[bytes]:
+    """Once the answer has begun there is no other way to say that a chunk cannot be read than to end it too early."""
+    yield first
+    try:
+        yield from rest
+    except (StorageUnavailable, Refused) as error:
+        log.warning("an artifact is handed out in part", extra=unit(artifact=ident, detail=str(error)))
+
+
+def _still_readable(call: Call, ident: Id, authorization: str | None) -> bool:
+    """False once the token is revoked, or its owner is no member any more, or the artifact has gone."""
+    try:
+        caller = call.web.tokens.caller(authorization)
+        allow(caller, EVERYBODY, "read")
+    except Refused:
+        return False
+    found = views.readable(call.web.database, caller.subject, ident)
+    return found is not None and found.state == ArtifactState.STORED
+
+
+def about(call: Call) -> Response:
+    ident = call.id("artifact_id")
+    found = views.about(call.web.database, call.caller.subject, ident)
+    if found is None:
+        raise not_found("artifact", ident)
+    if found.state == ArtifactState.STORED and found.chunk_digests is not None:
+        urls = call.web.hub.blobs.downloads(ident, chunks_of(found.size_bytes, found.chunk_digests))
+        if urls is not None:
+            found = msgspec.structs.replace(found, downloads={str(n): url for n, url in urls.items()})
+    return answer(found)
+
+
+def listed(call: Call) -> Response:
+    query: ArtifactsQuery = call.query
+    return answer(
+        views.artifacts(
+            call.web.database,
+            call.caller.subject,
+            call.paging,
+            project=given(query.project),
+            run=given(query.run),
+            kind=given(query.kind),
+        )
+    )
+
+
+def delete(call: Call) -> Response:
+    return write(call, DeleteArtifact(artifact_id=call.id("artifact_id")))
+
+
+OPERATIONS = (
+    Operation(
+        method="POST",
+        path="/v1/artifacts",
+        name="declare_artifact",
+        about="Say what will be uploaded: a payload of any size, by the digests of its chunks",
+        does=declare,
+        who=SITES,
+        scope="write",
+        body=NewArtifact,
+        write=True,
+        answers={201: Declared},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/artifacts",
+        name="list_artifacts",
+        about="Artifacts that one may see: one's own, the coordinator's project's, and for every member models",
+        does=listed,
+        query=ArtifactsQuery,
+        answers={200: Listed[Artifact]},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/artifacts/{artifact_id}",
+        name="read_artifact",
+        about="The bytes; with a Range some of them",
+        does=read,
+        answers={200: None, 206: None},
+        media={OCTETS: "The bytes"},
+        problems=(409, 416),
+    ),
+    Operation(
+        method="DELETE",
+        path="/v1/artifacts/{artifact_id}",
+        name="delete_artifact",
+        about="Let an artifact expire now (its owner, the coordinator, admin); not while a live run needs it",
+        does=delete,
+        scope="write",
+        write=True,
+        answers={200: Deleted},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/artifacts/{artifact_id}/about",
+        name="read_artifact_about",
+        about="What is known of an artifact",
+        does=about,
+        answers={200: ArtifactAbout},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/artifacts/{artifact_id}/chunks",
+        name="list_chunks",
+        about="Which chunks of an upload are there and which are needed (its owner)",
+        does=chunks,
+        who=SITES,
+        answers={200: ArtifactChunks},
+    ),
+    Operation(
+        method="PUT",
+        path="/v1/artifacts/{artifact_id}/chunks/{chunk}",
+        name="put_chunk",
+        about="A chunk's bytes, or with `from` some of them; no command (its owner)",
+        does=put_chunk,
+        who=SITES,
+        scope="write",
+        query=ChunkQuery,
+        takes="The bytes",
+        answers={200: ChunkBegun},
+        nothing="The chunk is whole, checked, and durably there",
+        problems=(408, 409, 411, 422, 507),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/artifacts/{artifact_id}/complete",
+        name="complete_artifact",
+        about="Every chunk was put: the artifact is stored from now on",
+        does=complete,
+        who=SITES,
+        scope="write",
+        write=True,
+        answers={200: Completed},
+    ),
+)

@@ -1,0 +1,65 @@
+"""Enrolments: one-time tokens with which a site joins the network."""
+
+from __future__ import annotations
+
+import msgspec
+from flask import Response
+
+from config.clock import SECOND
+from domain.commands import CreateEnrolment
+from storage.views import people
+from storage.views.resources import Enrolment
+from storage.views.sight import Listed, sees_everything
+from web.api.results import Shown
+from web.api.secret import NOT_DRAWN, drawn_unless
+from web.http.bodies import NewEnrolment, PageQuery
+from web.http.calls import Call, answer
+from web.http.operations import PEOPLE, Operation
+from web.http.writing import write
+from web.problems import Refused
+
+
+def create(call: Call) -> Response:
+    body: NewEnrolment = call.body
+    sha256, secret = drawn_unless(None)
+    span = round(body.expires_in_s * SECOND)
+    command = CreateEnrolment(
+        organisation_id=body.organisation_id,
+        sha256=sha256,
+        note=body.note,
+        expires_at=call.web.hub.clock.now() + span,
+    )
+    identity = msgspec.structs.replace(command, sha256=NOT_DRAWN, expires_at=span)
+    return write(call, command, secret=secret, identity=identity, shows_token=True)
+
+
+def listed(call: Call) -> Response:
+    if not sees_everything(call.caller.subject):
+        raise Refused(403, "forbidden", "enrolments are for admins and auditors to see")
+    return answer(people.enrolments(call.web.database, call.paging))
+
+
+OPERATIONS = (
+    Operation(
+        method="POST",
+        path="/v1/enrolments",
+        name="create_enrolment",
+        about="Create a one-time token for a new site (admin)",
+        does=create,
+        who=PEOPLE,
+        scope="write",
+        body=NewEnrolment,
+        write=True,
+        answers={201: Shown},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/enrolments",
+        name="list_enrolments",
+        about="All enrolments (admin, auditor)",
+        does=listed,
+        who=PEOPLE,
+        query=PageQuery,
+        answers={200: Listed[Enrolment]},
+    ),
+)

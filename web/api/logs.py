@@ -1,0 +1,80 @@
+"""Logs of runs: sites write theirs, the coordinator follows them."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from domain.commands import WriteLog
+from storage.views import logs as views
+from storage.views import runs
+from storage.views.resources import LogPiece
+from storage.views.sight import Listed
+from web.api.results import LogResult
+from web.http.bodies import LogsQuery, NewPieces
+from web.http.calls import Call, answer, given
+from web.http.operations import Operation
+from web.http.parsing import within_inline_limit
+from web.http.writing import write
+from web.live.shares import weight
+from web.problems import not_found
+
+PIECES_AT_ONCE_BYTES = 1_048_576
+"""Of one call together: so many fit into a command."""
+
+
+def write_log(call: Call) -> Response:
+    body: NewPieces = call.body
+    within_inline_limit(sum(map(len, body.pieces)), PIECES_AT_ONCE_BYTES, "pieces, all together,")
+    call.counts_as(weight(len(body.pieces)))
+    return write(
+        call,
+        WriteLog(
+            run_id=call.id("run_id"),
+            task_seq=call.count("task_seq"),
+            site_id=call.id("site_id"),
+            seq=body.seq,
+            round=body.round,
+            pieces=body.pieces,
+        ),
+    )
+
+
+def read(call: Call) -> Response:
+    """Pieces behind `after`; with `wait` as soon as there are some."""
+    web, subject, ident, query = call.web, call.caller.subject, call.id("run_id"), call.query
+    if runs.progress_of(web.database, subject, ident) is None:
+        raise not_found("run", ident)
+    site, task = given(query.site), given(query.task)
+
+    def some() -> Listed[LogPiece] | None:
+        found = views.of_run(web.database, subject, ident, site=site, task=task, after=query.after, limit=query.limit)
+        return found if found.items else None
+
+    found = web.waiting.until(("log", ident), query.wait, some, by=call.guest)
+    web.beats.note(call.caller)
+    return answer(found or Listed[LogPiece](items=[], next=None))
+
+
+OPERATIONS = (
+    Operation(
+        method="POST",
+        path="/v1/runs/{run_id}/tasks/{task_seq}/logs/{site_id}",
+        name="write_log",
+        about="Further pieces of a site's log of a task run, numbered without gaps",
+        does=write_log,
+        scope="write",
+        body=NewPieces,
+        write=True,
+        answers={200: LogResult},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/runs/{run_id}/logs",
+        name="read_logs",
+        about="The log of a run, in the order in which it came; a participant sees its own site's only",
+        does=read,
+        query=LogsQuery,
+        long=True,
+        answers={200: Listed[LogPiece]},
+    ),
+)

@@ -1,0 +1,128 @@
+"""For operators: is it alive, is it ready, and how is it doing."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Response
+
+from config.logs import unit
+from storage.database import DatabaseUnavailable
+from storage.history import read_history, recovered
+from storage.presence import STAND_BY
+from storage.views import commands
+from storage.views.resources import time_text
+from web.api.results import Health, Readiness
+from web.http.calls import Call, answer
+from web.http.operations import NOBODY, Operation
+from web.live.metrics import CONTENT_TYPE
+from web.problems import Refused
+
+log = logging.getLogger(__name__)
+
+
+def healthz(_: Call) -> Response:
+    return answer(Health(status="ok"))
+
+
+def readyz(call: Call) -> Response:
+    """The parts that a write passes through; 503 if one of them is down.
+
+    What is wrong with a part names hosts and files: that is for admins, and for the log. Everybody else hears that it
+    is down. Where artifacts lie only costs transfers: without them everything else goes on. A process that is silent
+    beside one that does its work is named and stops nothing.
+    """
+    web = call.web
+    silent = web.silent.trouble() or {}
+    troubles = {
+        "database": _database_trouble(call),
+        "broker": web.hub.publisher.ready(),
+        "signals": web.hub.signals.ready(),
+        "decider": web.undecided.trouble() or silent.get("decider"),
+        "ticker": silent.get("ticker"),
+        "relay": silent.get("relay"),
+        "clocks": web.clocks.trouble(),
+    }
+    ready = not any(troubles.values())
+    troubles["stand_by"] = silent.get(STAND_BY)
+    troubles["artifacts"] = web.store_of_artifacts.trouble() or web.transfers.trouble()
+    history = _history(call)
+    wrong = {part: trouble for part, trouble in troubles.items() if trouble}
+    if web.readiness.changed(wrong) and wrong:
+        log.warning("parts are not ready", extra=unit(**wrong))
+    told = _asked_by_admin(call)
+    parts = {part: "ok" if not trouble else trouble if told else "down" for part, trouble in troubles.items()}
+    return answer(
+        Readiness(status="ready" if ready else "not ready", parts=parts, history=history),
+        200 if ready else 503,
+        {} if ready else {"Retry-After": "5"},
+    )
+
+
+def _history(call: Call) -> str | None:
+    """That the history went back, and how far the sites have come; None if it never did. It is no reason to wait."""
+    try:
+        told, (done, known) = read_history(call.web.database), recovered(call.web.database)
+    except DatabaseUnavailable:
+        return None
+    if not told.changes:
+        return None
+    return (
+        f"went back {told.changes} times, the last time {time_text(told.since)}; {done} of {known} sites have recovered"
+    )
+
+
+def metrics(call: Call) -> Response:
+    return Response(call.web.metrics.text(), content_type=CONTENT_TYPE)
+
+
+def _asked_by_admin(call: Call) -> bool:
+    """With whatever token, or none: this is answered even where no token can be looked up."""
+    try:
+        subject = call.web.tokens.caller(call.request.headers.get("Authorization")).subject
+    except (Refused, DatabaseUnavailable):
+        return False
+    return subject.role == "admin"
+
+
+def _database_trouble(call: Call) -> str | None:
+    try:
+        commands.answers(call.web.database)
+    except DatabaseUnavailable as error:
+        return str(error)
+    return None
+
+
+OPERATIONS = (
+    Operation(
+        method="GET",
+        path="/healthz",
+        name="healthz",
+        about="The process runs",
+        does=healthz,
+        who=NOBODY,
+        answers={200: Health},
+        problems=(400,),
+    ),
+    Operation(
+        method="GET",
+        path="/readyz",
+        name="readyz",
+        about="All parts work; 503 names those that do not, to an admin also why",
+        does=readyz,
+        who=NOBODY,
+        answers={200: Readiness, 503: Readiness},
+        problems=(400,),
+    ),
+    Operation(
+        method="GET",
+        path="/metrics",
+        name="metrics",
+        about="Prometheus text",
+        does=metrics,
+        who=NOBODY,
+        answers={200: None},
+        media={CONTENT_TYPE.split(";")[0]: "Prometheus text format 0.0.4"},
+        problems=(400, 503),
+    ),
+)

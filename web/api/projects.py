@@ -1,0 +1,264 @@
+"""Projects and their members."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from domain.commands import ArchiveProject, CreateProject, PutMember, RemoveMember, StartRun, TaskSpec, UpdateProject
+from storage.views import events, models, runs
+from storage.views import projects as views
+from storage.views.resources import Event, Membership, Model, Project, RunHead
+from storage.views.sight import Listed
+from web.api.results import Changed, Made, MemberResult, RunResult
+from web.http.bodies import (
+    EventsQuery,
+    NewMember,
+    NewProject,
+    NewRun,
+    PageQuery,
+    ProjectChange,
+    ProjectRunsQuery,
+    ProjectsQuery,
+)
+from web.http.calls import Call, answer, given
+from web.http.operations import Operation
+from web.http.writing import write
+from web.problems import Refused, not_found
+
+
+def create(call: Call) -> Response:
+    body: NewProject = call.body
+    subject = call.caller.subject
+    coordinator = body.coordinator_site_id or (subject.id if subject.kind == "site" else None)
+    if coordinator is None:
+        raise Refused(422, "impossible", "coordinator_site_id is missing: name the site that shall coordinate")
+    return write(
+        call,
+        CreateProject(
+            coordinator_site_id=coordinator,
+            name=body.name,
+            tasks=list[TaskSpec](body.tasks),
+            description=body.description,
+            data_format=body.data_format,
+            client_image=body.client_image,
+            joining=body.joining,
+            max_live_runs=body.max_live_runs,
+            sealed=body.sealed,
+        ),
+        made="/v1/projects/{id}",
+    )
+
+
+def listed(call: Call) -> Response:
+    return answer(
+        views.projects(
+            call.web.database,
+            call.caller.subject,
+            call.paging,
+            name=given(call.query.name),
+            coordinator=given(call.query.coordinator),
+            member=given(call.query.member),
+        )
+    )
+
+
+def read(call: Call) -> Response:
+    found = views.project(call.web.database, call.caller.subject, call.id("project_id"))
+    if found is None:
+        raise not_found("project", call.id("project_id"))
+    return answer(found)
+
+
+def update(call: Call) -> Response:
+    body: ProjectChange = call.body
+    return write(
+        call,
+        UpdateProject(
+            project_id=call.id("project_id"),
+            name=body.name,
+            tasks=None if body.tasks is None else list[TaskSpec](body.tasks),
+            description=body.description,
+            data_format=body.data_format,
+            client_image=body.client_image,
+            joining=body.joining,
+            max_live_runs=body.max_live_runs,
+            sealed=body.sealed,
+        ),
+    )
+
+
+def archive(call: Call) -> Response:
+    return write(call, ArchiveProject(project_id=call.id("project_id")))
+
+
+def list_members(call: Call) -> Response:
+    found = views.members(call.web.database, call.caller.subject, call.id("project_id"), call.paging)
+    if found is None:
+        raise not_found("project", call.id("project_id"))
+    return answer(found)
+
+
+def put_member(call: Call) -> Response:
+    project_id, site_id = call.id("project_id"), call.id("site_id")
+    return write(call, PutMember(project_id=project_id, site_id=site_id, notes=call.body.notes))
+
+
+def remove_member(call: Call) -> Response:
+    return write(call, RemoveMember(project_id=call.id("project_id"), site_id=call.id("site_id")))
+
+
+def read_events(call: Call) -> Response:
+    if not views.may_see_project_events(call.web.database, call.caller.subject, call.id("project_id")):
+        raise not_found("project", call.id("project_id"))
+    return answer(
+        events.of_stream(call.web.database, call.id("project_id"), after=call.query.after, limit=call.query.limit)
+    )
+
+
+def start_run(call: Call) -> Response:
+    body: NewRun = call.body
+    return write(
+        call,
+        StartRun(project_id=call.id("project_id"), queue=body.queue, finish_within_s=body.finish_within_s),
+        made="/v1/runs/{id}",
+    )
+
+
+def list_runs(call: Call) -> Response:
+    ident = call.id("project_id")
+    if not views.may_see_members(call.web.database, call.caller.subject, ident):
+        raise not_found("project", ident)
+    return answer(
+        runs.runs(call.web.database, call.caller.subject, call.paging, state=given(call.query.state), project=ident)
+    )
+
+
+def list_models(call: Call) -> Response:
+    found = models.of_project(call.web.database, call.caller.subject, call.id("project_id"), call.paging)
+    if found is None:
+        raise not_found("project", call.id("project_id"))
+    return answer(found)
+
+
+OPERATIONS = (
+    Operation(
+        method="POST",
+        path="/v1/projects",
+        name="create_project",
+        about="Create a project; its coordinator is the calling site, or the one that is named",
+        does=create,
+        scope="write",
+        body=NewProject,
+        write=True,
+        answers={201: Made},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/projects",
+        name="list_projects",
+        about="Projects that one may join or is in",
+        does=listed,
+        query=ProjectsQuery,
+        answers={200: Listed[Project]},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/projects/{project_id}",
+        name="read_project",
+        about="A project",
+        does=read,
+        answers={200: Project},
+    ),
+    Operation(
+        method="PATCH",
+        path="/v1/projects/{project_id}",
+        name="update_project",
+        about="Change a project; live runs keep the tasks that they started with (coordinator, admin)",
+        does=update,
+        scope="write",
+        body=ProjectChange,
+        optional=True,
+        write=True,
+        answers={200: Changed},
+    ),
+    Operation(
+        method="DELETE",
+        path="/v1/projects/{project_id}",
+        name="archive_project",
+        about="Archive a project; refused while a run lives (coordinator, admin)",
+        does=archive,
+        scope="write",
+        write=True,
+        answers={200: Made},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/projects/{project_id}/members",
+        name="list_members",
+        about="Who is in, asks to be, or is invited (members, admin, auditor)",
+        does=list_members,
+        query=PageQuery,
+        answers={200: Listed[Membership]},
+    ),
+    Operation(
+        method="PUT",
+        path="/v1/projects/{project_id}/members/{site_id}",
+        name="put_member",
+        about="The site joins; the coordinator invites or approves",
+        does=put_member,
+        scope="write",
+        body=NewMember,
+        optional=True,
+        write=True,
+        answers={200: MemberResult},
+    ),
+    Operation(
+        method="DELETE",
+        path="/v1/projects/{project_id}/members/{site_id}",
+        name="remove_member",
+        about="The site leaves or declines; the coordinator removes or declines",
+        does=remove_member,
+        scope="write",
+        write=True,
+        answers={200: MemberResult},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/projects/{project_id}/events",
+        name="list_project_events",
+        about="What happened in a project (coordinator, admin, auditor)",
+        does=read_events,
+        query=EventsQuery,
+        answers={200: Listed[Event]},
+    ),
+    Operation(
+        method="POST",
+        path="/v1/projects/{project_id}/runs",
+        name="start_run",
+        about="Start a run (coordinator)",
+        does=start_run,
+        scope="write",
+        body=NewRun,
+        optional=True,
+        write=True,
+        answers={201: RunResult},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/projects/{project_id}/runs",
+        name="list_project_runs",
+        about="A project's runs (members, admin, auditor)",
+        does=list_runs,
+        query=ProjectRunsQuery,
+        answers={200: Listed[RunHead]},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/projects/{project_id}/models",
+        name="list_models",
+        about="Every global model that was made in a project, as versions (members, admin, auditor)",
+        does=list_models,
+        query=PageQuery,
+        answers={200: Listed[Model]},
+    ),
+)

@@ -1,0 +1,80 @@
+"""A site recovers: the hub's history went back, and the site says what it holds."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from domain import commands as c
+from storage.views import sites
+from web.api.keys import signed
+from web.api.results import Recovered
+from web.http.bodies import Held, HeldKey
+from web.http.calls import Call
+from web.http.operations import SITES, Operation
+from web.http.writing import write
+from web.problems import Refused, not_found
+
+COUNTS_AS = 200
+"""Writes: each claim may move a whole inbox. A site makes two at once, and then one in a few seconds."""
+
+
+def recover(call: Call) -> Response:
+    """Keys are taken only as the site's identity has signed them, as everywhere."""
+    body: Held = call.body
+    site_id = call.id("site_id")
+    site = sites.site(call.web.database, call.caller.subject, site_id)
+    if site is None or site_id != call.caller.subject.id:
+        raise not_found("site", site_id)
+    call.counts_as(COUNTS_AS)
+    for held in body.keys:
+        if not signed(site.identity_key, site_id, held.epoch, held):
+            raise Refused(
+                422,
+                "bad_signature",
+                f"key {held.epoch} is not signed by the identity key of site {site_id}: leave it out",
+            )
+    return write(
+        call,
+        c.RecoverSite(
+            site_id=site_id,
+            history_id=body.history_id,
+            last_seq=body.last_seq,
+            marks=[c.HeldMark(seq=held.seq, mark=held.mark) for held in body.marks],
+            seats=[
+                c.HeldSeat(run_id=held.run_id, task_seq=held.task_seq, report_seq=held.report_seq, state=held.state)
+                for held in body.seats
+            ],
+            keys=[_key(held) for held in body.keys],
+            revoked_tokens=body.revoked_tokens,
+            seats_cut=body.seats_cut,
+        ),
+    )
+
+
+def _key(held: HeldKey) -> c.HeldKey:
+    return c.HeldKey(
+        epoch=held.epoch,
+        public_key=held.public_key,
+        suite=held.suite,
+        created_at=held.created_at,
+        expires_at=held.expires_at,
+        signature=held.signature,
+        revoked=held.revoked,
+        reason=held.reason,
+    )
+
+
+OPERATIONS = (
+    Operation(
+        method="POST",
+        path="/v1/sites/{site_id}/recovery",
+        name="recover_site",
+        about="The hub's history went back: what the site holds of the one before; answers where to read on",
+        does=recover,
+        who=SITES,
+        scope="write",
+        body=Held,
+        write=True,
+        answers={200: Recovered},
+    ),
+)

@@ -1,0 +1,35 @@
+"""Secrets that the hub draws and shows once, and times as the commands carry them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from config.clock import draw_secret
+from domain.commands import Micros
+from domain.ids import sha256_hex
+from web.http.writing import Secret
+from web.problems import Refused
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_END: Micros = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+NOT_DRAWN = "0" * 64
+"""Stands for a drawn hash where a request is told from another."""
+
+
+def drawn_unless(sha256: str | None) -> tuple[str, Secret | None]:
+    """The caller's hash; or that of a secret drawn now, with the secret."""
+    if sha256 is not None:
+        return sha256, None
+    text = draw_secret()
+    secret = Secret(text, sha256_hex(text.encode()))
+    return secret.sha256, secret
+
+
+def micros_of(time: datetime | None) -> Micros | None:
+    """Microseconds since the epoch. Raises 422 for a time that nobody can mean."""
+    if time is None:
+        return None
+    micros = (time - _EPOCH) // timedelta(microseconds=1)
+    if not 0 <= micros < _END:
+        raise Refused(422, "impossible", "the time lies outside of the years 1970 to 9998; choose a nearer one")
+    return micros

@@ -1,0 +1,84 @@
+"""Tokens: further ones for an account or a site, and their end."""
+
+from __future__ import annotations
+
+import msgspec
+from flask import Response
+
+from domain.commands import IssueToken, RevokeToken
+from storage.views import people
+from storage.views.resources import Token
+from storage.views.sight import Listed
+from web.api.results import Made, Shown
+from web.api.secret import NOT_DRAWN, drawn_unless, micros_of
+from web.http.bodies import NewToken, TokensQuery
+from web.http.calls import Call, answer, given
+from web.http.operations import Operation
+from web.http.writing import write
+from web.problems import Refused
+
+
+def issue(call: Call) -> Response:
+    body: NewToken = call.body
+    subject = call.caller.subject
+    if (body.owner_kind is None) != (body.owner_id is None):
+        raise Refused(422, "impossible", "owner_kind and owner_id belong together: give both, or none for yourself")
+    if beyond := set(body.scopes) - call.caller.scopes:
+        raise Refused(403, "scope_missing", f"this token lacks the scope {min(beyond)!r} and cannot hand it on")
+    sha256, secret = drawn_unless(body.sha256)
+    command = IssueToken(
+        owner_kind=body.owner_kind or ("site" if subject.kind == "site" else "account"),
+        owner_id=body.owner_id or subject.id,
+        sha256=sha256,
+        label=body.label,
+        scopes=sorted(set(body.scopes)),
+        expires_at=micros_of(body.expires_at),
+        issued_by=call.caller.token_id,
+    )
+    identity = msgspec.structs.replace(command, issued_by=None, sha256=NOT_DRAWN if secret else sha256)
+    return write(call, command, secret=secret, identity=identity, shows_token=True)
+
+
+def listed(call: Call) -> Response:
+    owner = given(call.query.owner)
+    return answer(people.tokens(call.web.database, call.caller.subject, call.paging, owner))
+
+
+def revoke(call: Call) -> Response:
+    return write(call, RevokeToken(token_id=call.id("token_id")))
+
+
+OPERATIONS = (
+    Operation(
+        method="POST",
+        path="/v1/tokens",
+        name="issue_token",
+        about="Issue a further token for oneself, for a site of one's organisation, or for anybody (admin)",
+        does=issue,
+        scope="write",
+        body=NewToken,
+        write=True,
+        kept_back=True,
+        answers={201: Shown},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/tokens",
+        name="list_tokens",
+        about="Own tokens; a member's also those of its sites; all for admin and auditor",
+        does=listed,
+        query=TokensQuery,
+        answers={200: Listed[Token]},
+    ),
+    Operation(
+        method="DELETE",
+        path="/v1/tokens/{token_id}",
+        name="revoke_token",
+        about="Revoke a token at once",
+        does=revoke,
+        scope="write",
+        write=True,
+        kept_back=True,
+        answers={200: Made},
+    ),
+)

@@ -1,0 +1,97 @@
+"""What an operation is: the one row that drives routing, rights, parsing, and /openapi.json alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from flask import Response
+
+from web.http.bodies import Query
+
+if TYPE_CHECKING:
+    from web.http.calls import Call
+
+PEOPLE = frozenset({"account"})
+SITES = frozenset({"site"})
+EVERYBODY = frozenset({"account", "site"})
+ENROLMENTS = frozenset({"enrolment"})
+NOBODY: frozenset[str] = frozenset()
+"""Open: no token is asked for."""
+
+COUNTS = ("task_seq", "round", "epoch", "chunk")
+"""Path parameters that are whole numbers; all others are ids."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One call of the API.
+
+    path: as OpenAPI writes it. does: the call to a `Response`. who: kinds of subjects. answers: the type of the
+    body by status. problems: statuses of the problems that only this call has, beside those of its kind.
+    optional: the body may be left out. long: may hold a poll open. hot: comes in thousands, see direct.py.
+    kept_back: it carries a secret or takes one out of force, and may have a place that is kept back (shares.py).
+    """
+
+    method: str
+    path: str
+    name: str
+    about: str
+    does: Callable[[Call], Response]
+    answers: Mapping[int, Any]
+    who: frozenset[str] = EVERYBODY
+    scope: str = "read"
+    query: type[Query] = Query
+    body: type[msgspec.Struct] | None = None
+    optional: bool = False
+    write: bool = False
+    long: bool = False
+    hot: bool = False
+    kept_back: bool = False
+    problems: tuple[int, ...] = ()
+    media: Mapping[str, str] = field(default_factory=dict)
+    """Other media types of the 200 (and 206) answer, each with what it carries."""
+    takes: str = ""
+    """What a body that is no JSON carries: it is handed on unread."""
+    nothing: str = ""
+    """What 204 means, where it can come."""
+
+    @property
+    def noun(self) -> str:
+        """The subject's plural: the first part of the path."""
+        return self.path.removeprefix("/v1/").split("/")[0]
+
+    @property
+    def parameters(self) -> list[str]:
+        return re.findall(r"{(\w+)}", self.path)
+
+    @property
+    def rule(self) -> str:
+        """The path as Flask routes it."""
+        return re.sub(r"{(\w+)}", lambda found: f"<{_converter(found[1])}:{found[1]}>", self.path)
+
+    @property
+    def refusals(self) -> list[int]:
+        """Statuses of every problem that this call may answer."""
+        found = set(self.problems)
+        if self.who:
+            found |= {400, 401, 403, 429, 503}
+        if self.parameters:
+            found |= {404}
+        if self.body is not None:
+            found |= {408, 413, 415}
+        if self.write:
+            found |= {404, 409, 413, 422}
+        return sorted(found)
+
+
+def title_of(status: int) -> str:
+    return HTTPStatus(status).phrase
+
+
+def _converter(name: str) -> str:
+    return "count" if name in COUNTS else "id"

@@ -1,0 +1,113 @@
+"""Requests become frozen values here, once, or are refused: 400, 413, 415 with the place and the rule."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from domain.seals import carried_bytes
+from web.http.bodies import UUID_PATTERN, Query
+from web.http.texts import Unfit
+from web.problems import Refused
+
+PATH_ID = UUID_PATTERN
+PATH_COUNT = "0|[1-9][0-9]{0,8}"
+_KEY = re.compile(r"[!-~]{1,200}")
+_PREFERRED = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
+MOST_WAIT_S = 30.0
+THROWN_AWAY_BYTES = 65_536
+
+
+def body_of(request: Request, kind: type[Any], limit_bytes: int, *, optional: bool) -> Any:
+    """The body as a `kind`. optional: an absent body stands for `{}`."""
+    if (request.content_length or 0) > limit_bytes:
+        raise _too_large(limit_bytes)
+    try:
+        content = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise _too_large(limit_bytes) from None
+    if len(content) > limit_bytes:
+        raise _too_large(limit_bytes)
+    if len(content) < (request.content_length or 0):
+        raise cut_off(len(content))
+    if not content and optional:
+        return kind()
+    if request.mimetype != "application/json":
+        raise Refused(415, "not_json", "send the body as Content-Type: application/json")
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except RecursionError:
+        raise Refused(400, "malformed", "body: nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise malformed("body", error) from None
+
+
+def throw_away(request: Request) -> None:
+    """Read a small body that nobody wants: else the connection would end, and with it the answer that says why."""
+    if 0 < (request.content_length or 0) <= THROWN_AWAY_BYTES:
+        request.get_data(cache=False)
+
+
+def query_of(request: Request, kind: type[Query]) -> Any:
+    """The query parameters as a `kind`; each at most once."""
+    given = dict(request.args)
+    if len(given) != sum(len(values) for _, values in request.args.lists()):
+        raise Refused(400, "malformed", "query: a parameter is given twice; give it once")
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise malformed("query", error) from None
+
+
+def malformed(where: str, error: Exception) -> Refused:
+    """400 with the path of the field and the rule, never with what was sent.
+
+    422 for a value of the right form that cannot be taken.
+    """
+    if isinstance(error.__cause__, Unfit):
+        return Refused(422, "unfit", f"{where}: {error.__cause__}")
+    return Refused(400, "malformed", f"{where}: {_rule(str(error))}")
+
+
+def _rule(text: str) -> str:
+    """msgspec's message without the enum value that it quotes; names of unknown fields stay."""
+    return re.sub(r"Invalid enum value .*?( - at |$)", r"Invalid enum value\1", text, flags=re.DOTALL)[:300]
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The header's value, or None without it."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise Refused(400, "malformed", "Idempotency-Key: 1 to 200 visible ASCII characters, without spaces")
+    return key
+
+
+def preferred_wait(request: Request) -> float | None:
+    """The seconds of `Prefer: wait=`, 30 at most; None without it. Other preferences are not ours."""
+    found = _PREFERRED.search(request.headers.get("Prefer", ""))
+    return None if found is None else min(float(found[1]), MOST_WAIT_S)
+
+
+def payload_within_limit(payload: bytes | None, limit_bytes: int, what: str) -> None:
+    """Raises 413 for a payload that is too large to travel inline; what a sealed one has for its readers is free."""
+    within_inline_limit(carried_bytes(payload or b""), limit_bytes, what)
+
+
+def within_inline_limit(size_bytes: int, limit_bytes: int, what: str) -> None:
+    """Raises 413 for a payload that is too large to travel inline."""
+    if size_bytes > limit_bytes:
+        raise Refused(413, "too_large", f"{what} has {size_bytes} bytes, inline are {limit_bytes} at most; send less")
+
+
+def cut_off(came_bytes: int) -> Refused:
+    """408: the hub stopped reading, or the other side stopped sending."""
+    detail = f"only {came_bytes} bytes of the body came in time; send it at once, and faster"
+    return Refused(408, "too_slow", detail)
+
+
+def _too_large(limit_bytes: int) -> Refused:
+    return Refused(413, "too_large", f"the body is larger than {limit_bytes} bytes; send less at once")

@@ -1,0 +1,88 @@
+"""A run's events as server-sent events: from `Last-Event-ID` on, until the run is over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import msgspec
+from flask import Request, Response
+
+from domain.states import RUN_FINAL
+from storage.views import events, runs
+from storage.views.resources import Event
+from web.http.auth import allow
+from web.http.calls import Call, answer
+from web.http.operations import EVERYBODY
+from web.live.waiters import Place
+from web.problems import Refused
+
+KEEP_ALIVE = b": still here\n\n"
+_PAGE = 100
+_AFTER = re.compile(r"0|[1-9][0-9]{0,14}")
+
+
+def wants_stream(request: Request) -> bool:
+    return "text/event-stream" in request.headers.get("Accept", "")
+
+
+def stream(call: Call, run: str) -> Response:
+    """The stream. It holds a place (503 if all are taken). 204 to who returns after the end: an EventSource stops."""
+    told = call.request.headers.get("Last-Event-ID")
+    if told is not None and not _AFTER.fullmatch(told):
+        raise Refused(400, "malformed", "Last-Event-ID: the seq of the last event seen, a whole number")
+    after = call.query.after if told is None else int(told)
+    if told is not None and _over(call, run) and not _page(call, run, after):
+        return answer(None, 204)
+    stack = ExitStack()
+    place = stack.enter_context(call.web.waiting.place(("run", run), call.guest))
+    response = Response(
+        _lines(call, run, after, place, call.request.headers.get("Authorization")), content_type="text/event-stream"
+    )
+    response.call_on_close(stack.close)
+    return response
+
+
+def _lines(call: Call, run: str, after: int, place: Place, authorization: str | None) -> Iterator[bytes]:
+    yield b"retry: 2000\n\n"
+    while True:
+        over = _over(call, run)
+        page = _page(call, run, after)
+        if not _still_allowed(call, authorization):  # asked after the read: what came later than the right is not told
+            return
+        if page:
+            yield b"".join(map(_line, page))
+            after = page[-1].seq
+            continue
+        if over or call.web.waiting.closing or place.let_go:
+            return
+        call.web.waiting.sleep(place, 60.0)
+        yield KEEP_ALIVE
+
+
+def _still_allowed(call: Call, authorization: str | None) -> bool:
+    """A stream lives long: its token may be revoked meanwhile."""
+    try:
+        allow(call.web.tokens.caller(authorization), EVERYBODY, "read")
+    except Refused:
+        return False
+    return True
+
+
+def _over(call: Call, run: str) -> bool:
+    """True also for who may not see the run any more. Asked before the events are read, so that none is left out."""
+    progress = runs.progress_of(call.web.database, call.caller.subject, run)
+    return progress is None or progress.state in RUN_FINAL
+
+
+def _page(call: Call, run: str, after: int) -> list[Event]:
+    web, subject = call.web, call.caller.subject
+    progress = runs.progress_of(web.database, subject, run)
+    if progress is None:
+        return []
+    return events.of_run(web.database, subject, run, after=after, limit=_PAGE, past=progress.past).items
+
+
+def _line(event: Event) -> bytes:
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.seq, event.kind.encode(), msgspec.json.encode(event))

@@ -1,0 +1,174 @@
+"""The Flask app: every operation of the table, routed, and the parts that live as long as it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Request, Response, g, request
+from flask.globals import request_ctx
+
+from config.clock import Micros
+from config.logs import unit
+from fedyard.wire.structs import prepare_structs
+from storage import clocks, presence
+from storage.database import DatabaseUnavailable
+from storage.signals import Announcement
+from storage.views import messages as views
+from storage.views import people
+from web import problems
+from web.api.heads import open_signer
+from web.api.routing import operations, url_map
+from web.http.auth import Tokens
+from web.http.calls import Web, endpoint
+from web.http.fast_path import DirectApp
+from web.http.hub import Hub
+from web.live.coalescing import Gathering
+from web.live.heartbeats import Beats
+from web.live.metrics import Counts, Metrics
+from web.live.probe_cache import Last, Remembered
+from web.live.response_cache import Kept
+from web.live.shares import Shares, Tarpit
+from web.live.transfers import Transfers
+from web.live.waiters import Newest, Undecided, Waiting
+
+log = logging.getLogger(__name__)
+
+
+def create_app(hub: Hub) -> Flask:
+    """The app over a hub's parts. Call `release` when the server begins to stop and `close` when it has stopped."""
+    prepare_structs()
+    web = _assemble(hub)
+    limit_bytes = hub.settings.request_limit_bytes + 1  # a body of unknown length is cut off here
+    app = DirectApp("fedyard", limit_bytes, _finish)
+    app.config["MAX_CONTENT_LENGTH"] = limit_bytes
+    app.extensions["fedyard"] = web
+    app.url_map = url_map()
+    views = [(operation, endpoint(web, operation)) for operation in operations()]
+    app.view_functions.update({operation.name: _view(view) for operation, view in views})
+    problems.install(app)
+    app.after_request(_finish)
+    if log.isEnabledFor(logging.DEBUG):
+        _log_requests(app, hub)
+    else:
+        app.go_directly([one for one in views if one[0].hot])
+    return app
+
+
+def release(app: Flask) -> None:
+    """Every open poll answers at once, and no new one waits: the server can stop quickly."""
+    web_of(app).waiting.release()
+    web_of(app).shares.tarpit.release()
+
+
+def close(app: Flask) -> None:
+    """Send the last heartbeats. The hub's own parts belong to who made them."""
+    release(app)
+    web_of(app).beats.close()
+
+
+def web_of(app: Flask) -> Web:
+    web: Web = app.extensions["fedyard"]
+    return web
+
+
+def _assemble(hub: Hub) -> Web:
+    clock = hub.clock
+    beats = Beats(hub.publisher, clock)
+    tarpit = Tarpit(hub.settings.refusals_held, clock, hub.occupied)
+    waiting = Waiting(hub.settings.waiting_polls, clock, hub.occupied, hub.settings.polls_per_caller, tarpit)
+    metrics = Metrics()
+    transfers = Transfers(hub.settings.transfers, hub.occupied, hub.settings.transfers_per_caller)
+    shares = Shares(
+        reads_per_s=hub.settings.reads_per_s,
+        writes_per_s=hub.settings.writes_per_s,
+        writes_each=hub.settings.writes_per_caller,
+        bodies=hub.settings.bodies_at_once,
+        clock=clock,
+        tarpit=tarpit,
+    )
+    metrics.registry.register(Counts(hub.database, clock, waiting, beats, transfers, shares, hub.connections))
+    web = Web(
+        hub=hub,
+        tokens=Tokens(Gathering(functools.partial(people.bearers, hub.database)).read, clock),
+        beats=beats,
+        waiting=waiting,
+        shares=shares,
+        newest=Newest(clock),
+        undecided=Undecided(clock),
+        metrics=metrics,
+        kept=Kept(),
+        inboxes=Gathering(functools.partial(views.inboxes, hub.database)),
+        transfers=transfers,
+        store_of_artifacts=Remembered(hub.blobs.ready, clock),
+        readiness=Last(),
+        signer=open_signer(Path(hub.settings.head_key_file), clock),
+        clocks=Remembered(functools.partial(_trouble_of_clocks, hub), clock),
+        silent=Remembered(functools.partial(_silent, hub, clock.now()), clock),
+    )
+    hub.signals.subscribe(functools.partial(_heard, web), functools.partial(_lost, web))
+    beats.start()
+    return web
+
+
+def _trouble_of_clocks(hub: Hub) -> str | None:
+    """While the database is away nobody knows; that it is away another part says."""
+    try:
+        return clocks.trouble(clocks.reports(hub.database, hub.clock.now()))
+    except DatabaseUnavailable:
+        return None
+
+
+def _silent(hub: Hub, begun_at: Micros) -> Mapping[str, str]:
+    """Processes that do not report, by part."""
+    if not hub.database.postgres:
+        return {}
+    try:
+        return presence.silent(presence.heard(hub.database), hub.clock.now(), begun_at)
+    except DatabaseUnavailable:
+        return {}
+
+
+def _heard(web: Web, announcement: Announcement) -> None:
+    """What is remembered first, then who waits."""
+    if announcement.history:
+        _lost(web)
+    if announcement.tokens:
+        web.tokens.void()
+    web.newest.heard(announcement)
+    web.undecided.heard(announcement)
+    web.waiting.heard(announcement)
+
+
+def _lost(web: Web) -> None:
+    web.tokens.void()
+    web.newest.void()
+    web.waiting.wake_all()
+
+
+def _view(answer: Callable[[Request, Mapping[str, Any]], Response]) -> Callable[..., Response]:
+    """As Flask calls it; with the request itself, not Flask's stand-in for it, which a stream would outlive."""
+    return lambda **path: answer(request_ctx.request, path)
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _log_requests(app: Flask, hub: Hub) -> None:
+    """One line for each request, without query, headers and bodies."""
+
+    @app.before_request
+    def begin() -> None:
+        g.began = hub.clock.monotonic()
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        ms = round((hub.clock.monotonic() - g.began) * 1000, 1)
+        log.debug("request", extra=unit(method=request.method, path=request.path, status=response.status_code, ms=ms))
+        return response

@@ -1,0 +1,118 @@
+"""The web as its own process: one granian worker with many blocking threads over the hub's services.
+
+`python -m web.serving.wsgi` serves until SIGTERM or SIGINT; then every poll is released, running requests end, the last
+heartbeats go out.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, RuntimeModes
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+
+from config.clock import SystemClock
+from config.logs import set_up_logs, unit
+from config.settings import Settings, SettingsError
+from storage.database import Database, DatabaseUnavailable, open_database
+from storage.migrate import missing
+from web.live.connections import make_room
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted."""
+BUFFER_BYTES = 131_072
+"""What granian reads ahead of one connection. Its own default, 408 KiB, is a third of the memory of many uploads."""
+IDLE_S = 30.0
+"""Between two requests of a connection, at least. Where sites beat rarely it lives as long as they may be silent: who
+beats every 30 s shall not find it closed just then."""
+STOP_WITHIN_S = 20
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop. Raises `SettingsError` for the embedded mode, which is one process of its own."""
+    if settings.embedded:
+        raise SettingsError("FEDYARD_BROKER_URL is embedded: that hub is one process, fedyard-hub embedded starts it")
+    _await_schema(settings)
+    listen(settings, lambda: _load(settings))
+
+
+def listen(settings: Settings, load: Callable[[], Flask]) -> None:
+    """One worker process that serves the app which `load` makes in it."""
+    logging.getLogger("_granian").addFilter(_not_about_threads)
+    Granian(
+        "web.serving.wsgi",
+        address=settings.web_host,
+        port=settings.web_port,
+        interface=Interfaces.WSGI,
+        workers=1,
+        blocking_threads=settings.web_threads,
+        blocking_threads_idle_timeout=60,
+        runtime_mode=RuntimeModes.st,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=int(1000 * max(IDLE_S, settings.silent_after_s)), max_buffer_size=BUFFER_BYTES
+        ),
+        websockets=False,
+        backlog=BACKLOG,
+        backpressure=make_room(settings.connections),
+        log_level=LogLevels.warning,
+        log_access=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=STOP_WITHIN_S,
+    ).serve(target_loader=load, wrap_loader=False)
+
+
+def _not_about_threads(record: logging.LogRecord) -> bool:
+    """granian warns at every start of more threads than cores. Ours wait (docs/adr/0005-waiting.md)."""
+    return "Python threads" not in record.getMessage()
+
+
+def _await_schema(settings: Settings) -> None:
+    """Wait for the database and its migrations: somebody else may be starting or applying them."""
+    database = open_database(settings.database_url, pool=1, name="fedyard web")
+    clock = SystemClock()
+    while trouble := _schema_trouble(database):
+        log.warning("waits for the database", extra=unit(trouble=trouble))
+        clock.sleep(1.0)
+    database.close()
+
+
+def _schema_trouble(database: Database) -> str | None:
+    try:
+        absent = missing(database)
+    except DatabaseUnavailable as error:
+        return str(error)
+    return f"the schema lacks {', '.join(absent)}: run fedyard-hub migrate" if absent else None
+
+
+def _load(settings: Settings) -> Flask:
+    """In granian's worker, on its main thread. The master never serves: what only the worker needs it does not load."""
+    from web.serving.worker import load  # noqa: PLC0415 - it brings Flask and all of the app
+
+    return load(settings)
+
+
+def main() -> int:
+    """Check what can be checked before serving; the exit code."""
+    try:
+        settings = Settings.read()
+        set_up_logs("web", settings.log_level)
+        serve(settings)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
