@@ -6,12 +6,12 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from config.faults import fault
+from fedyard.wire.forgiving import forgive
 
 _FIELDS = "unit"
 _MORE = "units"
@@ -31,34 +31,6 @@ def info_each(log: logging.Logger, what: Callable[[T], tuple[str, dict[str, Any]
     units = [what(thing) for thing in things]
     if units:
         log.info("%s", units[0][0], extra={_FIELDS: units[0][1], _MORE: units[1:]})
-
-
-class Forgiving:
-    """A stream that takes whatever is said: a full disk behind it, or text that is no Unicode, costs no work."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        if self._stream is not None:
-            with suppress(OSError, ValueError):
-                self._stream.write(text.encode(errors="backslashreplace").decode())
-        return len(text)
-
-    def flush(self) -> None:
-        if self._stream is not None:
-            with suppress(OSError, ValueError):
-                self._stream.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-def forgive() -> None:
-    """Let nothing that this process says on its standard streams fail, from now on and at its end."""
-    for name in ("stdout", "stderr"):
-        if not isinstance(getattr(sys, name), Forgiving):
-            setattr(sys, name, Forgiving(getattr(sys, name)))
 
 
 class JsonLines(logging.Formatter):

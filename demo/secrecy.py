@@ -23,10 +23,10 @@ from demo.processes import DemoError
 from fedyard.agent.site import Folder
 from fedyard.cli.common import courier_of
 from fedyard.client.client import Client
-from fedyard.durable import write_whole
 from fedyard.sealed.sealing import Address
 from fedyard.tasks.arrays import unpack
 from fedyard.wire.answers import Run
+from fedyard.wire.durable import write_whole
 
 PIECE_BYTES = 24
 """Long enough that no two pieces are alike by chance, short enough to lie within one page of any store."""

@@ -25,10 +25,10 @@ from fedyard.cli.common import joining_of, model_of
 from fedyard.cli.show import watch
 from fedyard.client.client import Client
 from fedyard.clock import Clock, SystemClock, utc_now
-from fedyard.durable import write_whole
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.tasks.arrays import unpack
 from fedyard.wire.answers import Run
+from fedyard.wire.durable import write_whole
 
 T = TypeVar("T")
 

@@ -20,9 +20,9 @@ from broker.policies import apply_policies, policies
 from broker.port import BrokerUnavailable
 from broker.routes import QUEUES
 from config.clock import SystemClock
-from config.logs import forgive
 from config.settings import Settings, SettingsError
 from devservers.process import ServerError
+from fedyard.wire.forgiving import forgive
 from fedyard.wire.shown import plain_output
 from ops import accounts, cli_backup, dead_letters, runs
 from ops.backups.content import BackupError

@@ -19,8 +19,9 @@ from waitress.server import create_server
 from actors.running import run_decider, run_relay, run_ticker
 from broker.opening import open_embedded
 from config.clock import Clock, SystemClock
-from config.logs import forgive, set_up_logs, unit
+from config.logs import set_up_logs, unit
 from config.settings import Settings, SettingsError, path_url
+from fedyard.wire.forgiving import forgive
 from fedyard.wire.stopping import on_stop_signal
 from ops.channels import Channel
 from ops.place import Unusable, Whereabouts, only_hub_in, remember

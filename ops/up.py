@@ -20,13 +20,13 @@ from broker.opening import prepare_broker
 from broker.policies import apply_policies
 from broker.routes import QUEUES
 from config.clock import SystemClock
-from config.logs import forgive
 from config.settings import Settings, SettingsError, path_url
 from devservers.installing import install_missing
 from devservers.ports import free_port
 from devservers.postgres import PrivatePostgres
 from devservers.process import kept_secret
 from devservers.rabbitmq import PrivateRabbitmq
+from fedyard.wire.forgiving import forgive
 from ops.place import CHECKOUT, DEFAULT, PASSED_THROUGH, Whereabouts, only_hub_in, remember
 from ops.supervisor import Supervisor, read_procfile
 from storage.database import open_database

@@ -18,10 +18,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from fedyard.durable import write_whole
 from fedyard.sealed.errors import IdentityChanged, NotConsented
 from fedyard.sealed.keys import fingerprint, hex_groups, parse_fingerprint, words
 from fedyard.wire.answers import Project
+from fedyard.wire.durable import write_whole
 
 By = Literal["configuration", "people"]
 UNKNOWN = "unknown"

@@ -22,7 +22,6 @@ from fedyard.client.client import Client
 from fedyard.client.errors import HubError, Refused, Unacceptable, Unavailable
 from fedyard.client.transfer import Transfer
 from fedyard.clock import draw_key, micros_now
-from fedyard.durable import write_whole
 from fedyard.sealed import sealing
 from fedyard.sealed.errors import (
     Damaged,
@@ -40,6 +39,7 @@ from fedyard.sealed.keys import Key, Keyring, identity_hash
 from fedyard.sealed.sealing import Address, Digests, Opener, Origin
 from fedyard.sealed.trust import Changed, Member, Trust
 from fedyard.wire import answers as a
+from fedyard.wire.durable import write_whole
 
 INLINE_AT_MOST_BYTES = 262_144
 """What the hub carries inline, wraps not counted; what is larger goes by an artifact."""

@@ -22,12 +22,12 @@ from fedyard.agent.state import LeftOut, Made, Outgoing, State
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused
 from fedyard.clock import micros_now
-from fedyard.durable import write_whole
 from fedyard.sealed.errors import Gone, Malformed, NoKey, Readdressed, SealError
 from fedyard.sealed.sealing import Address, Origin, receipt_of
 from fedyard.sealed.trust import Changed
 from fedyard.tasks import jobs
 from fedyard.wire.answers import Entry, Message
+from fedyard.wire.durable import write_whole
 from fedyard.wire.types import Metrics, Uuid
 
 KEY_TRIES = 15

@@ -38,9 +38,9 @@ from fedyard.agent.room import Messages
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unavailable
 from fedyard.clock import draw_secret
-from fedyard.durable import write_whole
 from fedyard.sealed.keys import Keyring, enrolment_proof
 from fedyard.sealed.trust import Trust, TrustSettings
+from fedyard.wire.durable import write_whole
 
 _HOST = r"^[a-z0-9._-]{1,253}(:[0-9]{1,5})?(?!\n)$"
 _MADE = frozenset({"site.toml", "enrolment.token", "token", "identity.key"})

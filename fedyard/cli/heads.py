@@ -13,8 +13,8 @@ from fedyard.agent.site import SiteError
 from fedyard.agent.state import State
 from fedyard.cli.common import UsageError, client_of, command, folder_of
 from fedyard.clock import micros_now
-from fedyard.durable import write_whole
 from fedyard.sealed.keys import MICROS, words
+from fedyard.wire.durable import write_whole
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -15,12 +15,12 @@ from fedyard.client.calls import PAUSE_AT_MOST_S, PAUSE_FIRST_S, sort_of
 from fedyard.client.client import Client
 from fedyard.client.errors import HubError, Passing, Refused, Unavailable
 from fedyard.wire import answers as a
+from fedyard.wire.durable import PRIVATE, to_disk
 
 BLOCK_BYTES = 262_144
 AT_MOST_BYTES = 2**40
 CHUNK_TRIES = 3
 """How often a chunk may come with other bytes than declared."""
-PRIVATE = 0o600
 PARTIAL = 206
 
 
@@ -52,11 +52,7 @@ class Download:
         finally:
             os.close(part)
         self._part.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        to_disk(self._path.parent)
 
     def _fetch(self, part: int, about: a.Artifact, digests: list[bytes]) -> None:
         come = _Come(part, about, digests)

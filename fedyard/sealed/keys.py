@@ -27,7 +27,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey, Suite
 from mnemonic import Mnemonic
 
-from fedyard.durable import write_whole
 from fedyard.sealed.errors import (
     BadSignature,
     Damaged,
@@ -38,6 +37,7 @@ from fedyard.sealed.errors import (
     Unsupported,
     WrongEpoch,
 )
+from fedyard.wire.durable import write_whole
 
 SUITE = 1
 """HPKE base mode with ML-KEM-768 + X25519, HKDF-SHA256 and AES-256-GCM; bodies AES-256-GCM; signatures Ed25519."""

@@ -25,7 +25,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from fedyard.clock import moment
-from fedyard.durable import whole
 from fedyard.sealed import segments
 from fedyard.sealed.errors import (
     BadSignature,
@@ -42,6 +41,7 @@ from fedyard.sealed.errors import (
     Unsupported,
 )
 from fedyard.sealed.keys import CONTENT_KEY_BYTES, SUITE, WRAP_BYTES, Key, identity_hash, unwrap, wrap
+from fedyard.wire.durable import whole
 from fedyard.wire.types import Epoch, Hex32, Large, Micros, Number, Slug, Undecodable, Uuid, decode
 
 MAGIC = b"FYS1"

@@ -18,7 +18,6 @@ from typing import Literal
 import msgspec
 
 from fedyard.clock import moment
-from fedyard.durable import write_whole
 from fedyard.sealed.errors import (
     BadSignature,
     Expired,
@@ -30,6 +29,7 @@ from fedyard.sealed.errors import (
     Unverified,
 )
 from fedyard.sealed.keys import Key, fingerprint, hex_groups, hub_fingerprint, parse_fingerprint
+from fedyard.wire.durable import write_whole
 
 How = Literal["first_sight", "fingerprint"]
 PINS_AT_MOST = 20_000

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from fedyard.durable import whole
 from fedyard.tasks import Content, TaskError, Unusable, Update
 from fedyard.tasks.packed import ARRAYS, BYTES, TAG, Packed, source_of
+from fedyard.wire.durable import whole
 
 CONTENT_LIMIT_BYTES = 1_073_741_824
 """What an update or a model may have by default, packed and unpacked."""

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import IO, TypeAlias
 
-from fedyard.durable import whole
+from fedyard.wire.durable import whole
 
 ARRAYS = b"FYa1"
 BYTES = b"FYb1"

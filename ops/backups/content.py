@@ -25,7 +25,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from config.durable import to_disk
+from fedyard.wire.durable import to_disk
 
 T = TypeVar("T")
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
-from config.durable import to_disk
 from devservers.tools import PostgresTools
 from domain.chunks import chunks_of
+from fedyard.wire.durable import to_disk
 from ops.backups.content import CHUNKS, JOURNAL, MANIFEST, RECORDS, BackupError, Kept, about, changed_files, read_lines
 from ops.backups.history import new_history
 from ops.place import RESTORING

@@ -22,10 +22,10 @@ from io import FileIO
 from pathlib import Path
 
 from config.clock import draw_id
-from config.durable import to_disk
 from config.faults import of_the_system
 from domain.chunks import Chunk
 from domain.ids import Id, is_id
+from fedyard.wire.durable import to_disk
 from storage.blobs.port import (
     BLOCK_BYTES,
     INTAKE_BYTES,

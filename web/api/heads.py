@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from flask import Response
 
 from config.clock import Clock
-from config.durable import to_disk
 from config.settings import SettingsError
 from domain.commands import Micros
+from fedyard.wire.durable import PRIVATE, to_disk
 from storage.views import heads as views
 from storage.views.resources import Heads, SignedHead
 from web.http.bodies import PageQuery
@@ -33,7 +33,6 @@ from web.http.operations import Operation
 
 KEPT = 8192
 """Signatures that are remembered: a head is signed once for all who read it."""
-PRIVATE = 0o600
 FINGERPRINT_BYTES = 16
 _NUMBER, _TIME = struct.Struct(">Q"), struct.Struct(">Q")
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, also after the power went."""
+"""What lies on the disk for good: files that are there whole or not at all, also after the power went."""
 
 from __future__ import annotations
 
@@ -34,8 +34,13 @@ def whole(path: Path) -> Iterator[int]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    to_disk(path.parent)
+
+
+def to_disk(path: Path) -> None:
+    """Return once a file's content, or the names in a folder, outlive a crash of the machine. Raises `OSError`."""
+    opened = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(opened)
     finally:
-        os.close(folder)
+        os.close(opened)
