@@ -30,7 +30,7 @@ check: $(VENV)/ready-to-test ## format, lint, types, who imports whom, docs
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(PY) -m pytest -q tests/test_docs.py tests/test_architecture.py
+	@$(PY) -m pytest -q tests/test_docs.py tests/test_architecture.py tests/test_contracts.py
 
 sim: $(VENV)/ready-to-test ## COUNT=100 histories full of faults, from SEED=1 on; BUGS=1: how many each planted bug survives
 	@$(PY) -m tests.simulation --seed $(or $(SEED),1) --count $(or $(COUNT),100) $(if $(BUGS),--bugs)
