@@ -28,7 +28,7 @@ from tests.simulation.turns import Waiting
 from tests.simulation.world import Broken, Killed, Process, World
 from web.api.artifacts import OCTETS
 from web.http.hub import Hub
-from web.live.heartbeats import Beats
+from web.live.heartbeats import HeartbeatBuffer
 
 RELAY_AFTER_S = 2.0
 SWEEP_EVERY_S = 3.0
@@ -134,7 +134,7 @@ class TickerProcess(Process):
         return TICK_EVERY_S
 
 
-class StillBeats(Beats):
+class StillHeartbeats(HeartbeatBuffer):
     """Heartbeats are flushed in the web's turns, not by a thread."""
 
     def start(self) -> None:
@@ -193,7 +193,7 @@ class Web(Process):
             self.slowest = max(self.slowest, self.world.micros - told_at)
             for hear in self._hear:
                 hear(announcement)
-        web.serving.app.web_of(self.app).beats.flush()
+        web.serving.app.web_of(self.app).heartbeats.flush()
         for late in [one for one in self._late if one[0] <= self.world.micros]:
             self._late.remove(late)
             self.answer(late[1])

@@ -45,7 +45,7 @@ from tests.simulation.processes import (
     WRITES_PER_S,
     DecidingProcess,
     RelayProcess,
-    StillBeats,
+    StillHeartbeats,
     TickerProcess,
     Web,
 )
@@ -98,7 +98,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         chance = Chance(seed)
         for name in ("random", "uuid", "secrets"):
             stack.enter_context(replaced(config.clock, name, chance))
-        stack.enter_context(replaced(web.serving.app, "Beats", StillBeats))
+        stack.enter_context(replaced(web.serving.app, "HeartbeatBuffer", StillHeartbeats))
         stack.enter_context(replaced(web.live.coalescing, "READERS", 100))  # one thread cannot wait
         stack.enter_context(replaced(web.live.shares, "HELD_S", 0.0))
         stack.enter_context(replaced(actors.ticker, "RETENTION_EVERY_S", RETENTION_EVERY_S))

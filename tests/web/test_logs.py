@@ -122,7 +122,7 @@ def test_a_reader_waits_for_the_next_piece(world: World) -> None:
     clock = SystemClock()
     started = clock.monotonic()
     thread.start()
-    while world.net.app.extensions["fedyard"].waiting.open == 0:
+    while world.net.app.extensions["fedyard"].waiters.open == 0:
         clock.sleep(0.01)
     world.write(world.tromso, 1, b"b")
     thread.join(timeout=20)

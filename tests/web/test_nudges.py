@@ -15,7 +15,7 @@ from domain.commands import Subject
 from storage.signals import Announcement, Tip
 from tests.web.test_waiting import until
 from web.live.transfers import Transfers
-from web.live.waiters import Waiting
+from web.live.waiters import Waiters
 from web.serving.nudges import AT_MOST, PATIENCE_S, Nudges
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -135,7 +135,7 @@ def test_it_ends_while_it_asks(serving: Callable[[int], Server]) -> None:
 
 def test_who_waits_and_who_transfers_holds_a_thread() -> None:
     held: list[str] = []
-    waiting = Waiting(4, SystemClock(), lambda: held.append("waits"))
+    waiting = Waiters(4, SystemClock(), lambda: held.append("waits"))
     assert waiting.until(("inbox", SITE), 10, lambda: "at once") == "at once"
     assert held == []
     with waiting.place(("inbox", SITE)) as place:

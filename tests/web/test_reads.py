@@ -145,13 +145,13 @@ def test_beats_are_packed(net: Network) -> None:
     site = net.site("oslo")
     for _ in range(50):
         site.ok("GET", "/v1/me")
-    web_of(net.app).beats.flush()
+    web_of(net.app).heartbeats.flush()
     assert sum(len(pack.beats) for pack in net.publisher.beats) < 25
 
 
 def test_beats_that_the_broker_does_not_take_are_counted_and_forgotten(net: Network) -> None:
     site = net.site("oslo")
-    beats = web_of(net.app).beats
+    beats = web_of(net.app).heartbeats
     beats.flush()
     net.publisher.down = True
     assert site.get("/v1/me").status_code == 200
@@ -179,14 +179,14 @@ class TestStream:
         run = net.run(oslo, net.project(oslo, bergen))
         path = f"/v1/runs/{run}/events"
         reading = threads.submit(lambda: oslo.get(path, headers=self.ACCEPT).get_data(as_text=True))
-        until(lambda: web_of(net.app).waiting.open == 1)
+        until(lambda: web_of(net.app).waiters.open == 1)
         net.report(bergen, run, "ready", 1)
         oslo.ok("POST", f"/v1/runs/{run}/stop", {})
         events = self.parse(reading.result(20))
         assert events == oslo.ok("GET", f"{path}?limit=200")["items"]
         assert "seat_ready" in [event["kind"] for event in events]
         assert events[-1]["kind"] == "run_cancelled"
-        until(lambda: web_of(net.app).waiting.open == 0)
+        until(lambda: web_of(net.app).waiters.open == 0)
 
         missed = oslo.get(path, headers={**self.ACCEPT, "Last-Event-ID": str(events[-2]["seq"])})
         assert self.parse(missed.get_data(as_text=True)) == events[-1:]
@@ -210,7 +210,7 @@ class TestStream:
         run = net.run(oslo, net.project(oslo))
         path = f"/v1/runs/{run}/events"
         reading = [threads.submit(lambda: oslo.get(path, headers=self.ACCEPT).get_data()) for _ in range(4)]
-        until(lambda: web_of(net.app).waiting.open == 4)
+        until(lambda: web_of(net.app).waiters.open == 4)
         assert slug(oslo.get(path, headers=self.ACCEPT), 503) == "too_many_polls"
         release(net.app)
         assert all(b"run_started" in one.result(20) for one in reading)
@@ -221,7 +221,7 @@ class TestStream:
         second = oslo.ok("POST", "/v1/tokens", {"label": "second"})
         reader = net.stranger(second["token"])
         reading = threads.submit(lambda: reader.get(f"/v1/runs/{run}/events", headers=self.ACCEPT).get_data())
-        until(lambda: web_of(net.app).waiting.open == 1)
+        until(lambda: web_of(net.app).waiters.open == 1)
         oslo.ok("DELETE", f"/v1/tokens/{second['id']}")
         net.report(oslo, run, "ready", 1)
         assert b"seat_ready" not in reading.result(20)

@@ -30,7 +30,7 @@ from web.live.shares import (
     Tarpit,
     weight,
 )
-from web.live.waiters import Guest, Waiting
+from web.live.waiters import Waiter, Waiters
 from web.problems import Refused, busy
 from web.serving.app import web_of
 
@@ -170,12 +170,12 @@ class TestPlaces:
 
 class TestPolls:
     def test_one_more_ends_the_callers_oldest(self) -> None:
-        waiting = Waiting(16, SystemClock(), each=2)
+        waiting = Waiters(16, SystemClock(), each=2)
         with (
-            waiting.place(("inbox", OSLO.id), Guest(OSLO)) as first,
-            waiting.place(("inbox", OSLO.id), Guest(OSLO)) as second,
-            waiting.place(("inbox", BERGEN.id), Guest(BERGEN)) as other,
-            waiting.place(("run", OSLO.id), Guest(OSLO)) as third,
+            waiting.place(("inbox", OSLO.id), Waiter(OSLO)) as first,
+            waiting.place(("inbox", OSLO.id), Waiter(OSLO)) as second,
+            waiting.place(("inbox", BERGEN.id), Waiter(BERGEN)) as other,
+            waiting.place(("run", OSLO.id), Waiter(OSLO)) as third,
         ):
             assert [place.let_go for place in (first, second, other, third)] == [True, False, False, False]
             assert first.wait(0)
@@ -183,57 +183,57 @@ class TestPolls:
         assert (waiting.open, waiting.ended_early) == (0, 1)
 
     def test_who_ends_more_than_can_end_is_refused(self) -> None:
-        waiting = Waiting(16, SystemClock(), each=1)
+        waiting = Waiters(16, SystemClock(), each=1)
         with (
-            waiting.place(("inbox", OSLO.id), Guest(OSLO)),
-            waiting.place(("inbox", OSLO.id), Guest(OSLO)) as second,
+            waiting.place(("inbox", OSLO.id), Waiter(OSLO)),
+            waiting.place(("inbox", OSLO.id), Waiter(OSLO)) as second,
         ):
             second.let_go = True
-            with pytest.raises(Refused) as caught, waiting.place(("inbox", OSLO.id), Guest(OSLO)):
+            with pytest.raises(Refused) as caught, waiting.place(("inbox", OSLO.id), Waiter(OSLO)):
                 pass
             assert caught.value.problem.status == 429
         assert (waiting.ended_early, waiting.over_share) == (1, 1)
 
     def test_polls_that_do_not_end_are_no_more_than_another_share(self) -> None:
         """Streams that nobody reads, or polls in the tarpit: each has a place, and a thread, of everybody."""
-        waiting = Waiting(64, SystemClock(), each=4, tarpit=released(64))
+        waiting = Waiters(64, SystemClock(), each=4, tarpit=released(64))
         with ExitStack() as stack:
             for _ in range(8):
-                stack.enter_context(waiting.place(("run", OSLO.id), Guest(OSLO)))
+                stack.enter_context(waiting.place(("run", OSLO.id), Waiter(OSLO)))
             for _ in range(20):
-                with pytest.raises(Refused) as caught, waiting.place(("run", OSLO.id), Guest(OSLO)):
+                with pytest.raises(Refused) as caught, waiting.place(("run", OSLO.id), Waiter(OSLO)):
                     pass
                 assert caught.value.problem.status == 429
             assert waiting.open == 8
-            with waiting.place(("inbox", BERGEN.id), Guest(BERGEN)) as other:
+            with waiting.place(("inbox", BERGEN.id), Waiter(BERGEN)) as other:
                 assert not other.let_go
-        with waiting.place(("run", OSLO.id), Guest(OSLO)):
+        with waiting.place(("run", OSLO.id), Waiter(OSLO)):
             assert waiting.open == 1
 
     def test_a_hang_up_ends_it(self) -> None:
         told: list[Callable[[], None]] = []
-        waiting = Waiting(16, SystemClock())
-        with waiting.place(("inbox", OSLO.id), Guest(OSLO, told.append)) as place:
+        waiting = Waiters(16, SystemClock())
+        with waiting.place(("inbox", OSLO.id), Waiter(OSLO, told.append)) as place:
             told[0]()
             assert place.let_go
         told[0]()
         assert waiting.gone == 1
 
     def test_some_are_kept_back(self) -> None:
-        waiting = Waiting(8, SystemClock())
-        sites = [Guest(subject(str(number))) for number in range(8)]
+        waiting = Waiters(8, SystemClock())
+        sites = [Waiter(subject(str(number))) for number in range(8)]
         held = [waiting.place(("inbox", site.subject.id), site) for site in sites]
         for one in held[:7]:
             one.__enter__()
         with pytest.raises(Refused):
             held[7].__enter__()
-        with waiting.place(("run", ADA.id), Guest(ADA)):
+        with waiting.place(("run", ADA.id), Waiter(ADA)):
             assert waiting.open == 8
 
     def test_polls_that_end_each_other_do_not_do_so_without_a_pause(self) -> None:
         tarpit = released(4)
-        waiting = Waiting(16, SystemClock(), each=1, tarpit=tarpit)
-        polls = [waiting.place(("inbox", OSLO.id), Guest(OSLO)) for _ in range(4)]
+        waiting = Waiters(16, SystemClock(), each=1, tarpit=tarpit)
+        polls = [waiting.place(("inbox", OSLO.id), Waiter(OSLO)) for _ in range(4)]
         with polls[0], polls[1]:
             assert tarpit.held == 0
         with polls[2], polls[3]:

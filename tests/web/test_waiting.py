@@ -20,7 +20,7 @@ from tests.hub import TestClock
 from tests.seals import enrolling
 from tests.web.network import Caller, Network, network
 from tests.web.test_refusals import slug
-from web.live.waiters import BETWEEN_SLICES_S, SLICE, Known, Newest, Undecided, Waiting
+from web.live.waiters import BETWEEN_SLICES_S, SLICE, Known, Newest, Undecided, Waiters
 from web.problems import Refused
 from web.serving.app import release, web_of
 
@@ -54,12 +54,12 @@ class TestPolls:
         project = net.project(oslo, bergen)
         after = bergen.ok("GET", "/v1/inbox")["last_seq"]
         poll = threads.submit(bergen.get, f"/v1/inbox?after={after}&wait=30")
-        until(lambda: web_of(net.app).waiting.open == 1)
+        until(lambda: web_of(net.app).waiters.open == 1)
         oslo.ok("POST", "/v1/messages", message(project))
         answer = poll.result(20).get_json()
         assert [entry["seq"] for entry in answer["items"]] == [after + 1]
         assert base64.b64decode(answer["items"][0]["message"]["body"]) == b"hello"
-        assert web_of(net.app).waiting.open == 0
+        assert web_of(net.app).waiters.open == 0
 
     def test_only_who_waits_for_it_wakes(self, net: Network, threads: ThreadPoolExecutor) -> None:
         oslo, bergen, tromso = net.site("oslo"), net.site("bergen"), net.site("tromso")
@@ -68,10 +68,10 @@ class TestPolls:
         for site in (bergen, tromso):
             after = site.ok("GET", "/v1/inbox")["last_seq"]
             polls[site.id] = threads.submit(site.get, f"/v1/inbox?after={after}&wait=30")
-        until(lambda: web_of(net.app).waiting.open == 2)
+        until(lambda: web_of(net.app).waiters.open == 2)
         oslo.ok("POST", "/v1/messages", message(project, [bergen.id]))
         assert len(polls[bergen.id].result(20).get_json()["items"]) == 1
-        until(lambda: web_of(net.app).waiting.open == 1)
+        until(lambda: web_of(net.app).waiters.open == 1)
         assert not polls[tromso.id].done()
         release(net.app)
         assert polls[tromso.id].result(20).get_json()["items"] == []
@@ -81,7 +81,7 @@ class TestPolls:
         run = net.run(oslo, net.project(oslo, bergen))
         version = oslo.ok("GET", f"/v1/runs/{run}")["version"]
         poll = threads.submit(oslo.get, f"/v1/runs/{run}?after={version}&wait=30")
-        until(lambda: web_of(net.app).waiting.open == 1)
+        until(lambda: web_of(net.app).waiters.open == 1)
         assert net.report(bergen, run, "ready", 1).status_code == 200
         assert poll.result(20).get_json()["version"] == version + 1
 
@@ -90,7 +90,7 @@ class TestPolls:
         run = net.run(oslo, net.project(oslo, bergen))
         last = oslo.ok("GET", f"/v1/runs/{run}/events?limit=200")["items"][-1]["seq"]
         poll = threads.submit(oslo.get, f"/v1/runs/{run}/events?after={last}&wait=30")
-        until(lambda: web_of(net.app).waiting.open == 1)
+        until(lambda: web_of(net.app).waiters.open == 1)
         net.report(bergen, run, "ready", 1)
         assert poll.result(20).get_json()["items"][0]["kind"] == "seat_ready"
 
@@ -113,7 +113,7 @@ class TestPolls:
         assert sent.headers["Location"] == href
         assert net.admin.ok("GET", href)["state"] == "pending"
         poll = threads.submit(net.admin.get, f"{href}?wait=30")
-        until(lambda: web_of(net.app).waiting.open == 1)
+        until(lambda: web_of(net.app).waiters.open == 1)
         net.publisher.go_on()
         answer = poll.result(20).get_json()
         assert (answer["state"], answer["status"], answer["kind"]) == ("accepted", 201, "create_organisation")
@@ -162,7 +162,7 @@ class TestFull:
         last = oslo.ok("GET", "/v1/inbox")["last_seq"]
         path = f"/v1/inbox?after={last}&wait=30"
         polls = [threads.submit(oslo.get, path) for _ in range(4)]
-        until(lambda: web_of(net.app).waiting.open == 4)
+        until(lambda: web_of(net.app).waiters.open == 4)
         refused = oslo.get(path)
         assert slug(refused, 503) == "too_many_polls"
         assert int(refused.headers["Retry-After"]) >= 1
@@ -178,7 +178,7 @@ class TestFull:
         site = net.site("oslo")
         last = site.ok("GET", "/v1/inbox")["last_seq"]
         polls = [threads.submit(site.get, f"/v1/inbox?after={last}&wait=30") for _ in range(4)]
-        until(lambda: web_of(net.app).waiting.open == 4)
+        until(lambda: web_of(net.app).waiters.open == 4)
         sent = len(net.publisher.sent)
         assert slug(site.call("POST", "/v1/tokens", {"label": "x"}, wait=False), 503) == "too_many_polls"
         assert len(net.publisher.sent) == sent
@@ -216,7 +216,7 @@ class TestDown:
             threads.submit(oslo.get, f"/v1/runs/{run}?after={version}&wait=30"),
             threads.submit(oslo.call, "POST", "/v1/tokens", {"label": "x", "sha256": "0" * 64}),
         ]
-        until(lambda: web_of(net.app).waiting.open == 3)
+        until(lambda: web_of(net.app).waiters.open == 3)
         release(net.app)
         assert [one.result(20).status_code for one in waiting] == [200, 200, 202]
         assert oslo.get(f"/v1/inbox?after={last}&wait=30").status_code == 200
@@ -226,7 +226,7 @@ class TestRoom:
     """The waiting room by itself."""
 
     def test_a_place_is_woken_once_however_often_it_is_called(self) -> None:
-        waiting = Waiting(4, SystemClock())
+        waiting = Waiters(4, SystemClock())
         heard = Announcement(inboxes={SITE: Tip(1)})
         with waiting.place(("inbox", SITE)) as place:
             waiting.heard(heard)
@@ -235,21 +235,21 @@ class TestRoom:
             assert not place.wait(0)
 
     def test_what_came_before_the_wait_is_not_missed(self) -> None:
-        waiting = Waiting(4, SystemClock())
+        waiting = Waiters(4, SystemClock())
         with waiting.place(("command", SITE)) as place:
             waiting.heard(Announcement(decided=[Decided(SITE, "accepted", 200, "{}", "")]))
             waiting.sleep(place, 10)
             assert place.decided is not None
 
     def test_a_lost_announcement_holds_nobody_up_for_long(self) -> None:
-        waiting = Waiting(4, SystemClock())
+        waiting = Waiters(4, SystemClock())
         looks = iter([None, None, None, "found"])
         assert waiting.until(("run", SITE), 10, lambda: next(looks), again_s=0.01) == "found"
 
     def test_many_wake_in_slices(self) -> None:
         clock = TestClock()
         before = clock.micros
-        waiting = Waiting(1000, clock)
+        waiting = Waiters(1000, clock)
         woken = []
         asleep = threading.Barrier(2 * SLICE + 2)
 
@@ -269,7 +269,7 @@ class TestRoom:
         assert clock.micros - before == 2 * round(1_000_000 * BETWEEN_SLICES_S)
 
     def test_over_the_cap(self) -> None:
-        waiting = Waiting(1, SystemClock())
+        waiting = Waiters(1, SystemClock())
         with waiting.place(("run", SITE)), pytest.raises(Refused), waiting.place(("run", SITE)):
             pass
         assert (waiting.open, waiting.refused) == (0, 1)
@@ -450,7 +450,7 @@ def test_without_the_database_reads_are_503_until_it_is_back(
     until(lambda: oslo.get("/readyz").status_code == 200, 30)
     last = bergen.ok("GET", "/v1/inbox")["last_seq"]
     poll = threads.submit(bergen.get, f"/v1/inbox?after={last}&wait=30")
-    until(lambda: web_of(net.app).waiting.open == 1)
+    until(lambda: web_of(net.app).waiters.open == 1)
     oslo.ok("POST", "/v1/messages", message(project))
     assert len(poll.result(20).get_json()["items"]) == 1
     net.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from tests.hub import TestClock
-from web.live.probe_cache import FOR_S, Remembered
+from web.live.probe_cache import FOR_S, ProbeCache
 
 
 class Part:
@@ -22,7 +22,7 @@ class Part:
 
 def test_an_answer_is_remembered_for_some_seconds() -> None:
     part, clock = Part(), TestClock()
-    remembered = Remembered(part.ask, clock)
+    remembered = ProbeCache(part.ask, clock)
     assert [remembered.trouble() for _ in range(3)] == [None] * 3
     part.trouble = "it burns"
     assert (remembered.trouble(), part.asked) == (None, 1)
@@ -42,7 +42,7 @@ def test_nobody_waits_for_who_asks() -> None:
             return "it was slow"
         return None
 
-    remembered = Remembered(slow, clock)
+    remembered = ProbeCache(slow, clock)
     assert remembered.trouble() is None
     clock.sleep(FOR_S)
     asking = threading.Thread(target=remembered.trouble)

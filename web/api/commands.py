@@ -20,12 +20,12 @@ UNANNOUNCED_S = 0.2
 def read(call: Call) -> Response:
     """Another's command is like one that nobody sent: pending, for as long as it is waited for."""
     web, subject, ident = call.web, call.caller.subject, call.id("command_id")
-    outcome = web.waiting.until(
+    outcome = web.waiters.until(
         ("command", ident),
         call.query.wait,
         lambda: views.outcome_for(web.database, subject, ident),
         UNANNOUNCED_S,
-        by=call.guest,
+        by=call.waiter,
     )
     return answer(CommandView(id=ident, state="pending") if outcome is None else _shown(outcome))
 

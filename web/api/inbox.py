@@ -30,10 +30,10 @@ def read(call: Call) -> Response:
 
     found = first
     if found is None or not found.items:
-        found = call.web.waiting.until(("inbox", site), call.query.wait, some, by=call.guest)
+        found = call.web.waiters.until(("inbox", site), call.query.wait, some, by=call.waiter)
     found = found or _remembered(call, after, mark) or _read(call, after, mark)
     handed_out = found.items[-1].seq if found.items else 0
-    call.web.beats.note(call.caller, handed_out)
+    call.web.heartbeats.note(call.caller, handed_out)
     return answer(found)
 
 

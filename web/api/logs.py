@@ -50,8 +50,8 @@ def read(call: Call) -> Response:
         found = views.of_run(web.database, subject, ident, site=site, task=task, after=query.after, limit=query.limit)
         return found if found.items else None
 
-    found = web.waiting.until(("log", ident), query.wait, some, by=call.guest)
-    web.beats.note(call.caller)
+    found = web.waiters.until(("log", ident), query.wait, some, by=call.waiter)
+    web.heartbeats.note(call.caller)
     return answer(found or Listed[LogPiece](items=[], next=None))
 
 

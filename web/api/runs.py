@@ -44,8 +44,8 @@ def read(call: Call) -> Response:
         return progress.version if progress.version > after else None
 
     if after is not None and call.query.wait > 0:
-        web.waiting.until(("run", ident), call.query.wait, newer, by=call.guest)
-        web.beats.note(call.caller)
+        web.waiters.until(("run", ident), call.query.wait, newer, by=call.waiter)
+        web.heartbeats.note(call.caller)
     return Response(_shown(call, ident), content_type="application/json")
 
 
@@ -56,7 +56,7 @@ def _shown(call: Call, ident: Id) -> bytes:
     progress = views.progress_of(web.database, subject, ident)
     if progress is None:
         raise not_found("run", ident)
-    kept = None if progress.past else web.kept.get((ident, viewer), progress.version)
+    kept = None if progress.past else web.responses.get((ident, viewer), progress.version)
     if kept is not None:
         return kept
     found = views.run(web.database, subject, ident, past=progress.past)
@@ -65,7 +65,7 @@ def _shown(call: Call, ident: Id) -> bytes:
     text = written(found)
     if progress.past:  # who leaves changes no version
         return text
-    web.kept.put((ident, viewer), found.version, text)
+    web.responses.put((ident, viewer), found.version, text)
     return text
 
 
@@ -100,7 +100,7 @@ def read_events(call: Call) -> Response:
         found = events.of_run(web.database, subject, ident, after=after, limit=limit, past=progress.past)
         return found if found.items else None
 
-    found = web.waiting.until(("run", ident), call.query.wait, some, by=call.guest)
+    found = web.waiters.until(("run", ident), call.query.wait, some, by=call.waiter)
     return answer(found or Listed[Event](items=[], next=None))
 
 

@@ -20,14 +20,14 @@ from web.http.bodies import PageQuery
 from web.http.hub import Hub
 from web.http.operations import Operation
 from web.http.parsing import body_of, query_of, throw_away
-from web.live.coalescing import Gathering
-from web.live.heartbeats import Beats
+from web.live.coalescing import CoalescedReads
+from web.live.heartbeats import HeartbeatBuffer
 from web.live.metrics import Metrics
-from web.live.probe_cache import Last, Remembered
-from web.live.response_cache import Kept
+from web.live.probe_cache import LastFound, ProbeCache
+from web.live.response_cache import ResponseCache
 from web.live.shares import Shares
 from web.live.transfers import Transfers
-from web.live.waiters import Guest, Newest, Undecided, Waiting
+from web.live.waiters import Newest, Undecided, Waiter, Waiters
 from web.problems import Refused
 
 if TYPE_CHECKING:
@@ -50,19 +50,19 @@ class Web:
 
     hub: Hub
     tokens: Tokens
-    beats: Beats
-    waiting: Waiting
+    heartbeats: HeartbeatBuffer
+    waiters: Waiters
     shares: Shares
     newest: Newest
     undecided: Undecided
     metrics: Metrics
-    kept: Kept
-    inboxes: Gathering[Wanted, Found | None]
+    responses: ResponseCache
+    inboxes: CoalescedReads[Wanted, Found | None]
     transfers: Transfers
-    store_of_artifacts: Remembered[str]
-    readiness: Last
-    clocks: Remembered[str]
-    silent: Remembered[Mapping[str, str]]
+    store_of_artifacts: ProbeCache[str]
+    readiness: LastFound
+    clocks: ProbeCache[str]
+    silent: ProbeCache[Mapping[str, str]]
     signer: Signer
 
     @property
@@ -84,9 +84,9 @@ class Call:
     """It may have one of the places that are kept back."""
 
     @property
-    def guest(self) -> Guest:
+    def waiter(self) -> Waiter:
         """The caller as one who waits."""
-        return Guest(self.caller.subject, self.request.environ.get(WHEN_GONE))
+        return Waiter(self.caller.subject, self.request.environ.get(WHEN_GONE))
 
     def id(self, name: str) -> str:
         return str(self.path[name])
@@ -132,7 +132,7 @@ def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, 
         if not operation.who:
             return operation.does(Call(web, request, NO_ONE, path, query_of(request, operation.query), None))
         caller = web.tokens.caller(request.headers.get("Authorization"))
-        web.beats.note(caller)
+        web.heartbeats.note(caller)
         allow(caller, operation.who, operation.scope)
         try:
             return within_share(request, caller, path)

@@ -1,4 +1,5 @@
-"""The calls that come in thousands, answered without Flask's routing, contexts and hooks, which cost more than they do.
+"""The fast path: the calls that come in thousands are answered without Flask's routing, contexts and hooks, which cost
+more than they do.
 
 Same operations, same views, same problems: an operation that is `hot` is found here by its path, and everything
 else, a wrong method or an odd path included, is Flask's.
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 View: TypeAlias = Callable[..., Response]
 
 
-class DirectApp(Flask):
-    """A Flask app with a shorter way for some calls."""
+class FastPathApp(Flask):
+    """A Flask app with a fast path for some calls."""
 
     def __init__(self, name: str, limit_bytes: int, finish: Callable[[Response], Response]) -> None:
         """finish: every response."""

@@ -33,7 +33,7 @@ class Operation:
 
     path: as OpenAPI writes it. does: the call to a `Response`. who: kinds of subjects. answers: the type of the
     body by status. problems: statuses of the problems that only this call has, beside those of its kind.
-    optional: the body may be left out. long: may hold a poll open. hot: comes in thousands, see direct.py.
+    optional: the body may be left out. long: may hold a poll open. hot: comes in thousands, see fast_path.py.
     kept_back: it carries a secret or takes one out of force, and may have a place that is kept back (shares.py).
     """
 

@@ -36,7 +36,7 @@ def stream(call: Call, run: str) -> Response:
     if told is not None and _over(call, run) and not _page(call, run, after):
         return answer(None, 204)
     stack = ExitStack()
-    place = stack.enter_context(call.web.waiting.place(("run", run), call.guest))
+    place = stack.enter_context(call.web.waiters.place(("run", run), call.waiter))
     response = Response(
         _lines(call, run, after, place, call.request.headers.get("Authorization")), content_type="text/event-stream"
     )
@@ -55,9 +55,9 @@ def _lines(call: Call, run: str, after: int, place: Place, authorization: str | 
             yield b"".join(map(_line, page))
             after = page[-1].seq
             continue
-        if over or call.web.waiting.closing or place.let_go:
+        if over or call.web.waiters.closing or place.let_go:
             return
-        call.web.waiting.sleep(place, 60.0)
+        call.web.waiters.sleep(place, 60.0)
         yield KEEP_ALIVE
 
 

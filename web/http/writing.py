@@ -111,11 +111,11 @@ def _named(caller: Id, key: str | None, name: str | None) -> Id:
 
 def _place(call: Call, stack: ExitStack, ident: Id, patience: float | None, *, must: bool) -> Place | None:
     """A place to wait, if the caller wants one. Where all are taken the write goes through unwaited, unless it must."""
-    if not patience or call.web.waiting.closing:
+    if not patience or call.web.waiters.closing:
         return None
     kept_back = call.kept_back or is_kept_for(call.caller.subject)
     try:
-        return stack.enter_context(call.web.waiting.place(("command", ident), kept_back=kept_back))
+        return stack.enter_context(call.web.waiters.place(("command", ident), kept_back=kept_back))
     except Refused:
         if must:
             raise
@@ -137,7 +137,7 @@ def _decided(call: Call, envelope: Envelope, place: Place, patience: float) -> O
     web.undecided.asked(envelope.id)
     try:
         with web.metrics.publishing.time():
-            sending = web.hub.publisher.begin([envelope], lambda: web.waiting.wake(place))
+            sending = web.hub.publisher.begin([envelope], lambda: web.waiters.wake(place))
         end = web.hub.clock.monotonic() + patience
         found = _look(call, envelope, place, min(patience, CONFIRM_WITHIN_S))
         if found is None:
@@ -155,7 +155,7 @@ def _decided(call: Call, envelope: Envelope, place: Place, patience: float) -> O
 def _outcome(call: Call, envelope: Envelope, place: Place, end: float) -> Outcome | None:
     """The outcome, if there is one by `end`."""
     web, clock = call.web, call.web.hub.clock
-    while (left := end - clock.monotonic()) > 0 and not web.waiting.closing:
+    while (left := end - clock.monotonic()) > 0 and not web.waiters.closing:
         found = _look(call, envelope, place, min(left, LOOK_AGAIN_S))
         if found is not None:
             return found
@@ -164,7 +164,7 @@ def _outcome(call: Call, envelope: Envelope, place: Place, end: float) -> Outcom
 
 def _look(call: Call, envelope: Envelope, place: Place, seconds: float) -> Outcome | None:
     """The outcome, if it is there when this waiter is woken, or after `seconds`."""
-    call.web.waiting.sleep(place, seconds)
+    call.web.waiters.sleep(place, seconds)
     return _announced(envelope, place) or outcomes.outcome(call.web.database, envelope.id)
 
 

@@ -1,4 +1,5 @@
-"""Reads that come at the same time are made together: one query for many, where a crowd was woken at once.
+"""Coalescing of requests: reads that come at the same time are made together, one query for many, where a crowd was
+woken at once.
 
 Nobody waits for company: who comes while nobody reads, reads at once, alone. Who comes during a read waits for its end
 and then goes with all others that came meanwhile.
@@ -34,7 +35,7 @@ class _Asked(Generic[K, V]):
         self.told.acquire()
 
 
-class Gathering(Generic[K, V]):
+class CoalescedReads(Generic[K, V]):
     """read_many: the values of some keys, in their order; an error of it reaches everybody who waited for that read."""
 
     def __init__(self, read_many: Callable[[Sequence[K]], Sequence[V]]) -> None:

@@ -1,4 +1,4 @@
-"""The lean lane: heartbeats and token uses, collected for a quarter of a second and sent as one command.
+"""The lean lane: a write-behind buffer of heartbeats and token uses, sent as one command every quarter of a second.
 
 Nothing waits for it and losing it is harmless: the next call of a site counts as its next beat.
 """
@@ -22,8 +22,8 @@ COLLECT_S = 0.25
 PACK = 2_000
 
 
-class Beats:
-    """Collects from many threads; one thread of its own sends."""
+class HeartbeatBuffer:
+    """The write-behind buffer: it collects from many threads, and one thread of its own sends."""
 
     def __init__(self, publisher: Publisher, clock: Clock) -> None:
         self._publisher = publisher

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -16,13 +15,11 @@ from domain.commands import Micros
 from storage import clocks, history
 from storage.database import Database
 from storage.views import commands
-
-if TYPE_CHECKING:
-    from web.live.connections import Connections
-    from web.live.heartbeats import Beats
-    from web.live.shares import Shares
-    from web.live.transfers import Transfers
-    from web.live.waiters import Waiting
+from web.live.connections import Connections
+from web.live.heartbeats import HeartbeatBuffer
+from web.live.shares import Shares
+from web.live.transfers import Transfers
+from web.live.waiters import Waiters
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SPANS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -81,16 +78,16 @@ class Counts(Collector):
         self,
         database: Database,
         clock: Clock,
-        waiting: Waiting,
-        beats: Beats,
+        waiters: Waiters,
+        heartbeats: HeartbeatBuffer,
         transfers: Transfers,
         shares: Shares,
         connections: Connections | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._waiting = waiting
-        self._beats = beats
+        self._waiters = waiters
+        self._heartbeats = heartbeats
         self._transfers = transfers
         self._shares = shares
         self._connections = connections
@@ -109,9 +106,9 @@ class Counts(Collector):
         age = 0 if oldest is None else max(0, self._clock.now() - oldest) / SECOND
         yield GaugeMetricFamily("fedyard_outbox_rows", "Follow-up commands not yet published", backlog)
         yield GaugeMetricFamily("fedyard_outbox_oldest_seconds", "Age of the oldest of them", age)
-        yield GaugeMetricFamily("fedyard_polls_waiting", "Polls, streams and waits held open", self._waiting.open)
-        yield CounterMetricFamily("fedyard_polls_refused", "Polls refused: all places taken", self._waiting.refused)
-        yield CounterMetricFamily("fedyard_beats_lost", "Packs of heartbeats not taken", self._beats.lost)
+        yield GaugeMetricFamily("fedyard_polls_waiting", "Polls, streams and waits held open", self._waiters.open)
+        yield CounterMetricFamily("fedyard_polls_refused", "Polls refused: all places taken", self._waiters.refused)
+        yield CounterMetricFamily("fedyard_beats_lost", "Packs of heartbeats not taken", self._heartbeats.lost)
         yield from self._count_transfers()
         yield from self._count_shares()
         yield self._clocks()
@@ -154,13 +151,13 @@ class Counts(Collector):
         """Of this process, by limit, never by caller."""
         about = "Calls refused with 429: their caller's rate or share was taken"
         refused = CounterMetricFamily("fedyard_over_share", about, labels=["limit"])
-        others = {"transfers": self._transfers.refused, "polls": self._waiting.over_share}
+        others = {"transfers": self._transfers.refused, "polls": self._waiters.over_share}
         for limit, count in {**self._shares.refused(), **others}.items():
             refused.add_metric([limit], count)
         about = "Polls that ended before their time, by cause"
         ended = CounterMetricFamily("fedyard_polls_ended", about, labels=["cause"])
-        ended.add_metric(["over_share"], self._waiting.ended_early)
-        ended.add_metric(["hung_up"], self._waiting.gone)
+        ended.add_metric(["over_share"], self._waiters.ended_early)
+        ended.add_metric(["hung_up"], self._waiters.gone)
         yield from (refused, ended)
         about = "Refused calls that were answered late, since their caller came again too early"
         yield CounterMetricFamily("fedyard_refusals_held", about, self._shares.tarpit.held)

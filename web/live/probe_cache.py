@@ -1,4 +1,4 @@
-"""How a part is that costs something to be asked."""
+"""The probe cache: how a part is that costs something to be asked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOR_S = 5.0
 T = TypeVar("T")
 
 
-class Remembered(Generic[T]):
+class ProbeCache(Generic[T]):
     """The last answer, for some seconds. ask: what is wrong (a sentence, or one by part), or None; it raises nothing.
 
     One thread asks at a time; others meanwhile get what was answered before, so that no probe adds to the load of what
@@ -39,7 +39,7 @@ class Remembered(Generic[T]):
         return self._answer
 
 
-class Last:
+class LastFound:
     """What was found the last time: said once, however often it is asked for."""
 
     def __init__(self) -> None:

@@ -1,4 +1,7 @@
-"""Answers written lately, kept by the version of what they show: to read again what has not changed is cheap."""
+"""The response cache: answers written lately, kept by the version of what they show.
+
+To read again what has not changed is cheap.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ Key: TypeAlias = tuple[Id, Id | None]
 MOST_BYTES = 33_554_432
 
 
-class Kept:
+class ResponseCache:
     """The newest answer for each key. Bounded by size; what was not asked for goes first. Safe for many threads."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:

@@ -59,14 +59,14 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Guest:
+class Waiter:
     """Who polls. when_gone: told what to call when the client hangs up, where the server can tell."""
 
     subject: Subject
     when_gone: Callable[[Callable[[], None]], None] | None = None
 
 
-class Waiting:
+class Waiters:
     """All waiters of this process. Over the cap the answer is 503. occupied: told whenever one begins to wait.
 
     each: polls of one subject at once. Beyond it its oldest poll ends, with what it has: whoever hung up without the
@@ -103,7 +103,7 @@ class Waiting:
         self.closing = False
 
     @contextmanager
-    def place(self, key: Key, by: Guest | None = None, *, kept_back: bool = False) -> Iterator[Place]:
+    def place(self, key: Key, by: Waiter | None = None, *, kept_back: bool = False) -> Iterator[Place]:
         """A place to wait for `key`. by: counts towards this subject's share. Raises 503 if none is free."""
         place = Place()
         oldest = None
@@ -164,7 +164,7 @@ class Waiting:
         seconds: float,
         look: Callable[[], T | None],
         again_s: float = LOOK_AGAIN_S,
-        by: Guest | None = None,
+        by: Waiter | None = None,
     ) -> T | None:
         """The first that `look` finds, looked for at once and whenever `key` changed, for `seconds`; else None."""
         found = look()

@@ -24,16 +24,16 @@ from web.api.heads import open_signer
 from web.api.routing import operations, url_map
 from web.http.auth import Tokens
 from web.http.calls import Web, endpoint
-from web.http.fast_path import DirectApp
+from web.http.fast_path import FastPathApp
 from web.http.hub import Hub
-from web.live.coalescing import Gathering
-from web.live.heartbeats import Beats
+from web.live.coalescing import CoalescedReads
+from web.live.heartbeats import HeartbeatBuffer
 from web.live.metrics import Counts, Metrics
-from web.live.probe_cache import Last, Remembered
-from web.live.response_cache import Kept
+from web.live.probe_cache import LastFound, ProbeCache
+from web.live.response_cache import ResponseCache
 from web.live.shares import Shares, Tarpit
 from web.live.transfers import Transfers
-from web.live.waiters import Newest, Undecided, Waiting
+from web.live.waiters import Newest, Undecided, Waiters
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def create_app(hub: Hub) -> Flask:
     prepare_structs()
     web = _assemble(hub)
     limit_bytes = hub.settings.request_limit_bytes + 1  # a body of unknown length is cut off here
-    app = DirectApp("fedyard", limit_bytes, _finish)
+    app = FastPathApp("fedyard", limit_bytes, _finish)
     app.config["MAX_CONTENT_LENGTH"] = limit_bytes
     app.extensions["fedyard"] = web
     app.url_map = url_map()
@@ -60,14 +60,14 @@ def create_app(hub: Hub) -> Flask:
 
 def release(app: Flask) -> None:
     """Every open poll answers at once, and no new one waits: the server can stop quickly."""
-    web_of(app).waiting.release()
+    web_of(app).waiters.release()
     web_of(app).shares.tarpit.release()
 
 
 def close(app: Flask) -> None:
     """Send the last heartbeats. The hub's own parts belong to who made them."""
     release(app)
-    web_of(app).beats.close()
+    web_of(app).heartbeats.close()
 
 
 def web_of(app: Flask) -> Web:
@@ -77,9 +77,9 @@ def web_of(app: Flask) -> Web:
 
 def _assemble(hub: Hub) -> Web:
     clock = hub.clock
-    beats = Beats(hub.publisher, clock)
+    heartbeats = HeartbeatBuffer(hub.publisher, clock)
     tarpit = Tarpit(hub.settings.refusals_held, clock, hub.occupied)
-    waiting = Waiting(hub.settings.waiting_polls, clock, hub.occupied, hub.settings.polls_per_caller, tarpit)
+    waiters = Waiters(hub.settings.waiting_polls, clock, hub.occupied, hub.settings.polls_per_caller, tarpit)
     metrics = Metrics()
     transfers = Transfers(hub.settings.transfers, hub.occupied, hub.settings.transfers_per_caller)
     shares = Shares(
@@ -90,27 +90,27 @@ def _assemble(hub: Hub) -> Web:
         clock=clock,
         tarpit=tarpit,
     )
-    metrics.registry.register(Counts(hub.database, clock, waiting, beats, transfers, shares, hub.connections))
+    metrics.registry.register(Counts(hub.database, clock, waiters, heartbeats, transfers, shares, hub.connections))
     web = Web(
         hub=hub,
-        tokens=Tokens(Gathering(functools.partial(people.bearers, hub.database)).read, clock),
-        beats=beats,
-        waiting=waiting,
+        tokens=Tokens(CoalescedReads(functools.partial(people.bearers, hub.database)).read, clock),
+        heartbeats=heartbeats,
+        waiters=waiters,
         shares=shares,
         newest=Newest(clock),
         undecided=Undecided(clock),
         metrics=metrics,
-        kept=Kept(),
-        inboxes=Gathering(functools.partial(views.inboxes, hub.database)),
+        responses=ResponseCache(),
+        inboxes=CoalescedReads(functools.partial(views.inboxes, hub.database)),
         transfers=transfers,
-        store_of_artifacts=Remembered(hub.blobs.ready, clock),
-        readiness=Last(),
+        store_of_artifacts=ProbeCache(hub.blobs.ready, clock),
+        readiness=LastFound(),
         signer=open_signer(Path(hub.settings.head_key_file), clock),
-        clocks=Remembered(functools.partial(_trouble_of_clocks, hub), clock),
-        silent=Remembered(functools.partial(_silent, hub, clock.now()), clock),
+        clocks=ProbeCache(functools.partial(_trouble_of_clocks, hub), clock),
+        silent=ProbeCache(functools.partial(_silent, hub, clock.now()), clock),
     )
     hub.signals.subscribe(functools.partial(_heard, web), functools.partial(_lost, web))
-    beats.start()
+    heartbeats.start()
     return web
 
 
@@ -140,13 +140,13 @@ def _heard(web: Web, announcement: Announcement) -> None:
         web.tokens.void()
     web.newest.heard(announcement)
     web.undecided.heard(announcement)
-    web.waiting.heard(announcement)
+    web.waiters.heard(announcement)
 
 
 def _lost(web: Web) -> None:
     web.tokens.void()
     web.newest.void()
-    web.waiting.wake_all()
+    web.waiters.wake_all()
 
 
 def _view(answer: Callable[[Request, Mapping[str, Any]], Response]) -> Callable[..., Response]:

@@ -12,7 +12,7 @@ from domain.states import MemberState
 from storage.views.sight import Clause
 from tests.simulation.bugs.planting import Swap, bug
 from tests.simulation.world import World
-from web.live.response_cache import Kept
+from web.live.response_cache import ResponseCache
 
 
 @bug("a participant is shown a run as its coordinator is", shown_by=9)
@@ -22,10 +22,10 @@ def participants_see_every_seat(_: World) -> list[Swap]:
 
 @bug("the run that was shown to one is shown from memory to everybody", shown_by=9)
 def answers_kept_for_all(_: World) -> list[Swap]:
-    get, put = Kept.get, Kept.put
+    get, put = ResponseCache.get, ResponseCache.put
     return [
-        (Kept, "get", lambda self, key, version: get(self, (key[0], None), version)),
-        (Kept, "put", lambda self, key, version, answer: put(self, (key[0], None), version, answer)),
+        (ResponseCache, "get", lambda self, key, version: get(self, (key[0], None), version)),
+        (ResponseCache, "put", lambda self, key, version, answer: put(self, (key[0], None), version, answer)),
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from web.live.coalescing import AT_ONCE, READERS, Gathering
+from web.live.coalescing import AT_ONCE, READERS, CoalescedReads
 
 
 class Slow:
@@ -30,8 +30,8 @@ class Slow:
 class Crowd:
     """Threads that each read one key."""
 
-    def __init__(self, gathering: Gathering[int, int]) -> None:
-        self.gathering = gathering
+    def __init__(self, reads: CoalescedReads[int, int]) -> None:
+        self.reads = reads
         self.values: dict[int, int] = {}
         self.failed: list[int] = []
         self.threads: list[threading.Thread] = []
@@ -47,7 +47,7 @@ class Crowd:
 
     def _ask(self, key: int) -> None:
         try:
-            self.values[key] = self.gathering.read(key)
+            self.values[key] = self.reads.read(key)
         except ValueError:
             self.failed.append(key)
 
@@ -59,13 +59,13 @@ def test_one_alone_reads_at_once() -> None:
         asked.append(list(keys))
         return [key + 1 for key in keys]
 
-    assert Gathering(read).read(1) == 2
+    assert CoalescedReads(read).read(1) == 2
     assert asked == [[1]]
 
 
 def busy(slow: Slow) -> Crowd:
-    """A gathering all of whose readers read."""
-    crowd = Crowd(Gathering(slow))
+    """Reads all of whose readers read."""
+    crowd = Crowd(CoalescedReads(slow))
     for key in range(READERS):
         crowd.ask(key)
         slow.entered.acquire()
@@ -73,7 +73,7 @@ def busy(slow: Slow) -> Crowd:
 
 
 def wait_until_queued(crowd: Crowd, count: int) -> None:
-    while len(crowd.gathering._waiting) < count:
+    while len(crowd.reads._waiting) < count:
         threading.Event().wait(0.001)
 
 
@@ -111,8 +111,8 @@ def test_after_an_error_it_reads_again() -> None:
             raise ValueError("no such key")
         return list(keys)
 
-    gathering = Gathering(read)
+    reads = CoalescedReads(read)
     for _ in range(3):
         with pytest.raises(ValueError, match="no such key"):
-            gathering.read(-1)
-        assert gathering.read(1) == 1
+            reads.read(-1)
+        assert reads.read(1) == 1

@@ -11,7 +11,7 @@ from werkzeug.test import Client
 
 from tests.web.network import Caller, Network
 from web.api.routing import operations
-from web.http.fast_path import DirectApp
+from web.http.fast_path import FastPathApp
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 HOT = [operation for operation in operations() if operation.hot]
@@ -54,7 +54,7 @@ def test_both_ways_answer_the_same(
     headers = {} if token is None else {"Authorization": f"Bearer {site.token if token == 'site' else 'x'}"}
 
     app = shared.app
-    assert isinstance(app, DirectApp)
+    assert isinstance(app, FastPathApp)
     directly = Client(app).open(path, method=method, headers=headers, **body)
     flasks = Client(partial(Flask.wsgi_app, app)).open(path, method=method, headers=headers, **body)
     assert directly.status == flasks.status
