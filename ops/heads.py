@@ -12,7 +12,7 @@ from ops.backups.content import BackupError, ChainHead, read_lines
 from storage.audit import verify_against
 from storage.database import Database
 from storage.history import read_history
-from web.api.heads import fingerprint, holds, public_key_in, statement
+from web.live.signer import fingerprint, holds, public_key_in, statement
 
 __all__ = ["against", "count_heads", "public_key_in", "shown_key"]
 

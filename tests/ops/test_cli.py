@@ -26,7 +26,7 @@ from storage.views.resources import SignedHead
 from storage.views.sight import Paging
 from tests.hub import QUICK, Hub
 from tests.ops.program import ROOT, create_account, environment, fedyard
-from web.api.heads import open_signer
+from web.live.signer import open_signer
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from config.settings import SettingsError
 from storage.history import read_history
 from tests.web.network import Caller, Network
 from tests.web.test_reads import message
-from web.api.heads import open_signer, public_key_in
+from web.live.signer import open_signer, public_key_in
 
 Json = dict[str, Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from flask import Request, Response
@@ -26,12 +26,10 @@ from web.live.metrics import Metrics
 from web.live.probe_cache import LastFound, ProbeCache
 from web.live.response_cache import ResponseCache
 from web.live.shares import Shares
+from web.live.signer import Signer
 from web.live.transfers import Transfers
 from web.live.waiters import Newest, Undecided, Waiter, Waiters
 from web.problems import Refused
-
-if TYPE_CHECKING:
-    from web.api.heads import Signer
 
 TOO_MANY = 429
 

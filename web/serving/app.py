@@ -20,7 +20,6 @@ from storage.signals import Announcement
 from storage.views import messages as views
 from storage.views import people
 from web import problems
-from web.api.heads import open_signer
 from web.api.routing import operations, url_map
 from web.http.auth import Tokens
 from web.http.calls import Web, endpoint
@@ -32,6 +31,7 @@ from web.live.metrics import Counts, Metrics
 from web.live.probe_cache import LastFound, ProbeCache
 from web.live.response_cache import ResponseCache
 from web.live.shares import Shares, Tarpit
+from web.live.signer import open_signer
 from web.live.transfers import Transfers
 from web.live.waiters import Newest, Undecided, Waiters
 
