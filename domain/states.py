@@ -1,6 +1,7 @@
 """What may follow what. One table for each living thing; a missing row is the prohibition.
 
-The diagrams in docs/states.md are drawn from these tables, and a test walks every cell.
+The diagrams in docs/states.md are drawn from these tables. tests/domain/test_states.py has them once more, written out
+by hand, and walks every cell.
 """
 
 from __future__ import annotations
