@@ -15,8 +15,8 @@ from domain.chunks import tree_digest
 from domain.ids import sha256_hex
 from tests.seals import ciphertext, sealed
 from tests.simulation.world import START
-from web.api.keys import statement
-from web.http.bodies import NewKey
+from web.api.keys import NewKey
+from web.api.signatures import statement
 
 IDENTITY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 _RAW = IDENTITY.public_key().public_bytes_raw()

@@ -5,17 +5,25 @@ from __future__ import annotations
 import msgspec
 from flask import Response
 
-from domain.commands import CreateAccount, DisableAccount
+from domain.commands import CreateAccount, DisableAccount, Name, Role, Sha256
 from storage.views import people
 from storage.views.resources import Account
 from storage.views.sight import Listed
 from web.api.results import Enrolled, Made
 from web.api.secret import NOT_DRAWN, drawn_unless, micros_of
-from web.http.bodies import NewAccount, PageQuery
+from web.http.bodies import Body, PageQuery, Time, Uuid
 from web.http.calls import Call, answer
 from web.http.operations import PEOPLE, Operation
 from web.http.writing import write
 from web.problems import not_found
+
+
+class NewAccount(Body, frozen=True):
+    organisation_id: Uuid
+    name: Name
+    role: Role
+    token_expires_at: Time | None = None
+    token_sha256: Sha256 | None = None
 
 
 def create(call: Call) -> Response:

@@ -9,10 +9,11 @@ from functools import partial
 
 import msgspec
 from flask import Response
+from msgspec import UNSET, UnsetType
 
 from config.logs import unit
 from domain.chunks import CHUNK_BYTES, Chunk, chunk_of, chunks_of, count_of, found_digests, size_of
-from domain.commands import CompleteArtifact, DeclareArtifact, DeleteArtifact
+from domain.commands import ArtifactKind, CompleteArtifact, DeclareArtifact, DeleteArtifact, Sha256, Size, Span
 from domain.ids import Id
 from domain.states import ArtifactState
 from storage.blobs.port import DigestMismatch, OffsetMismatch, StorageUnavailable
@@ -21,7 +22,7 @@ from storage.views.resources import Artifact, ArtifactAbout, ArtifactChunks
 from storage.views.sight import Listed
 from web.api.results import ChunkBegun, Completed, Declared, Deleted
 from web.http.auth import allow
-from web.http.bodies import ArtifactsQuery, ChunkQuery, NewArtifact
+from web.http.bodies import Body, Count, DigestsText, PageQuery, Payload, Position, Query, Uuid
 from web.http.calls import Call, answer, given
 from web.http.operations import EVERYBODY, SITES, Operation
 from web.http.writing import write
@@ -35,6 +36,36 @@ UPLOADS_AT_ONCE = 100
 RIGHTS_EVERY_S = 5.0
 """How often it is looked whether who reads an artifact still may."""
 OCTETS = "application/octet-stream"
+
+
+class NewArtifact(Body, frozen=True):
+    """digest: SHA-256 over chunk_digests, the raw SHA-256s of every 4 MiB of the bytes, one after the other.
+
+    seal: the detached seal, where the bytes are a sealed body. ttl_s: how long to keep it once it is stored.
+    """
+
+    project_id: Uuid
+    kind: ArtifactKind
+    size_bytes: Size
+    digest: Sha256
+    chunk_digests: DigestsText
+    run_id: Uuid | None = None
+    task_seq: Count | None = None
+    round: Count | None = None
+    seal: Payload | None = None
+    ttl_s: Span | None = None
+
+
+class ArtifactsQuery(PageQuery, frozen=True):
+    project: Uuid | UnsetType = UNSET
+    run: Uuid | UnsetType = UNSET
+    kind: ArtifactKind | UnsetType = UNSET
+
+
+class ChunkQuery(Query, frozen=True):
+    """from: the body goes on with the chunk there; it may end before the chunk does."""
+
+    start: Position | UnsetType = msgspec.field(name="from", default=UNSET)
 
 
 def declare(call: Call) -> Response:

@@ -6,17 +6,23 @@ import msgspec
 from flask import Response
 
 from config.clock import SECOND
-from domain.commands import CreateEnrolment
+from domain.commands import CreateEnrolment, Span, Text
 from storage.views import people
 from storage.views.resources import Enrolment
 from storage.views.sight import Listed, sees_everything
 from web.api.results import Shown
 from web.api.secret import NOT_DRAWN, drawn_unless
-from web.http.bodies import NewEnrolment, PageQuery
+from web.http.bodies import Body, PageQuery, Uuid
 from web.http.calls import Call, answer
 from web.http.operations import PEOPLE, Operation
 from web.http.writing import write
 from web.problems import Refused
+
+
+class NewEnrolment(Body, frozen=True):
+    organisation_id: Uuid
+    note: Text = ""
+    expires_in_s: Span = 86_400.0
 
 
 def create(call: Call) -> Response:

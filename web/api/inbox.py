@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 from flask import Response
+from msgspec import UNSET, UnsetType
 
-from domain.commands import AcknowledgeInbox
+from domain.commands import AcknowledgeInbox, Mark
 from storage.views import messages as views
 from storage.views.resources import Inbox
 from web.api.results import AcknowledgedResult
-from web.http.bodies import Acknowledged, InboxQuery
+from web.http.bodies import Body, Position, Query, Wait
 from web.http.calls import Call, answer, given
 from web.http.operations import SITES, Operation
 from web.http.writing import write
 from web.live.waiters import Known
 from web.problems import Refused, not_found
+
+
+class Acknowledged(Body, frozen=True):
+    """mark: of the entry `through`, as the site got it: so nothing is acknowledged that the site never saw."""
+
+    through: Position
+    mark: Mark | None = None
+
+
+class InboxQuery(Query, frozen=True):
+    """mark: of the entry `after`, as the site got it."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
+    after: Position | UnsetType = UNSET
+    mark: Mark | UnsetType = UNSET
+    wait: Wait = 0.0
 
 
 def read(call: Call) -> Response:

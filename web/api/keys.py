@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
-import base64
-import struct
-import uuid
+from typing import Annotated, Literal
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+import msgspec
 from flask import Response
 
 from config.clock import SECOND
-from domain.commands import PutSiteKey, ReportConflict, RevokeSiteKey
-from domain.ids import Id
+from domain.commands import Grace, PutSiteKey, Reason, ReportConflict, RevokeSiteKey, Sha256
 from storage.views import keys as views
 from storage.views import sites
 from storage.views.resources import MemberKey, SiteKey
 from storage.views.sight import Listed
 from web.api.results import ConflictResult, KeyResult
-from web.http.bodies import Conflict, HeldKey, KeysQuery, NewKey, NewSite, Revocation
+from web.api.signatures import signed
+from web.http.bodies import Body, Moment, PageQuery, PublicKeyText, SignatureText
 from web.http.calls import Call, answer
 from web.http.operations import SITES, Operation
 from web.http.writing import write
 from web.problems import Refused, not_found
 
-_NUMBERS = struct.Struct(">IQQB")
+
+class NewKey(Body, frozen=True):
+    """A sealing key. The two times are microseconds since the epoch, as the signature is over them.
+
+    signature: Ed25519 by the site's identity key. grace_s: how long the key before it is taken for.
+    """
+
+    public_key: PublicKeyText
+    suite: Literal[1]
+    created_at: Moment
+    expires_at: Moment
+    signature: SignatureText
+    grace_s: Grace = 604_800.0
+
+
+class Conflict(Body, frozen=True):
+    """SHA-256 of two identity keys: the one that the site has pinned, and the one that it was shown."""
+
+    pinned: Sha256
+    seen: Sha256
+
+
+class Revocation(Body, frozen=True):
+    reason: Reason = ""
+
+
+class KeysQuery(PageQuery, frozen=True):
+    """Keys are asked for all at once, as a rule."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
 
 
 def put(call: Call) -> Response:
@@ -53,59 +79,6 @@ def put(call: Call) -> Response:
             grace_s=body.grace_s,
         ),
     )
-
-
-def statement(site_id: Id, epoch: int, key: NewKey | HeldKey) -> bytes:
-    """What the site signs of a key: docs/sealing.md has it byte by byte."""
-    numbers = _NUMBERS.pack(epoch, key.created_at, key.expires_at, key.suite)
-    return b"fedyard key 1\0" + uuid.UUID(site_id).bytes + numbers + key.public_key
-
-
-def signed(identity_key: str, site_id: Id, epoch: int, key: NewKey | HeldKey) -> bool:
-    """Has the site's identity signed this statement?"""
-    return _holds(identity_key, statement(site_id, epoch, key), key.signature)
-
-
-def proves(site: NewSite, enrolment_sha256: str) -> bool:
-    """Does the site that enrols have the identity key that it brings?
-
-    The proof is bound to the enrolment, the name and the token that the site has drawn, so that a hub which was shown
-    it can use it neither for another enrolment nor for a site that answers to somebody else's token.
-    """
-    token = bytes.fromhex(site.token_sha256) if site.token_sha256 is not None else bytes(32)
-    said = b"fedyard enrolment 1\0" + bytes.fromhex(enrolment_sha256) + token + site.name.encode()
-    return _holds(site.identity_key, said, site.proof)
-
-
-def _holds(identity_key: str, said: bytes, signature: bytes) -> bool:
-    """True for a signature by a key that is fit to be an identity."""
-    raw = base64.b64decode(identity_key)
-    if base64.b64encode(raw).decode() != identity_key or not _is_fit(raw):
-        return False
-    try:
-        Ed25519PublicKey.from_public_bytes(raw).verify(signature, said)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
-_P = 2**255 - 19
-_SMALL_ORDER = frozenset(
-    {
-        0,
-        1,
-        _P - 1,
-        2707385501144840649318225287225658788936804267575313519463743609750303021722,
-        55188659117513257062467267217118295137698188065244968500265048394206261417927,
-    }
-)
-"""y of the eight points whose order divides the cofactor (RFC 8032): what they sign holds for whatever one likes."""
-
-
-def _is_fit(raw: bytes) -> bool:
-    """One encoding for each point, and no point of small order."""
-    y = int.from_bytes(raw, "little") & ((1 << 255) - 1)
-    return y < _P and y not in _SMALL_ORDER
 
 
 def revoke(call: Call) -> Response:

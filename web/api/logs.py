@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
 from flask import Response
+from msgspec import UNSET, UnsetType
 
 from domain.commands import WriteLog
 from storage.views import logs as views
@@ -10,7 +14,7 @@ from storage.views import runs
 from storage.views.resources import LogPiece
 from storage.views.sight import Listed
 from web.api.results import LogResult
-from web.http.bodies import LogsQuery, NewPieces
+from web.http.bodies import Body, Count, EventsQuery, PieceText, Uuid, Wait
 from web.http.calls import Call, answer, given
 from web.http.operations import Operation
 from web.http.parsing import within_inline_limit
@@ -20,6 +24,25 @@ from web.problems import not_found
 
 PIECES_AT_ONCE_BYTES = 1_048_576
 """Of one call together: so many fit into a command."""
+
+
+class NewPieces(Body, frozen=True):
+    """seq: of the first piece; a site counts the pieces of a task run 1, 2, 3, ...
+
+    round: left out where sealed pieces say it themselves.
+    """
+
+    seq: Count
+    pieces: Annotated[list[PieceText], msgspec.Meta(min_length=1, max_length=32)]
+    round: Count | None = None
+
+
+class LogsQuery(EventsQuery, frozen=True):
+    """after: the `at` of the last piece seen."""
+
+    wait: Wait = 0.0
+    site: Uuid | UnsetType = UNSET
+    task: Count | UnsetType = UNSET
 
 
 def write_log(call: Call) -> Response:

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
+import msgspec
 from flask import Response
 
-from domain.commands import NewMessage, PostMessages
+from domain.commands import NewMessage, PostMessages, Slug, Span
 from storage.views import messages as views
 from storage.views.projects import count_active
 from storage.views.resources import Message
 from web.api.results import Sent
-from web.http.bodies import NewMessages, OneMessage
+from web.http.bodies import Body, Payload, Uuid
 from web.http.calls import Call, answer
 from web.http.operations import SITES, Operation
 from web.http.parsing import payload_within_limit
 from web.http.writing import write
 from web.live.shares import weight
 from web.problems import not_found
+
+
+class OneMessage(Body, frozen=True):
+    """artifact_id: the artifact that the payload lies in; `body` is its detached seal then, or left out."""
+
+    project_id: Uuid
+    to: Literal["coordinator", "participants"] | Annotated[list[Uuid], msgspec.Meta(min_length=1, max_length=10_000)]
+    body: Payload | None = None
+    kind: Slug = "message"
+    run_id: Uuid | None = None
+    ttl_s: Span | None = None
+    artifact_id: Uuid | None = None
+
+
+class NewMessages(Body, frozen=True):
+    messages: Annotated[list[OneMessage], msgspec.Meta(min_length=1, max_length=100)]
 
 
 def post(call: Call) -> Response:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from flask import Response
 
-from domain.commands import CreateOrganisation
+from domain.commands import CreateOrganisation, Name
 from storage.views import people
 from storage.views.resources import Organisation
 from storage.views.sight import Listed
 from web.api.results import Made
-from web.http.bodies import NewOrganisation, PageQuery
+from web.http.bodies import Body, PageQuery
 from web.http.calls import Call, answer
 from web.http.operations import PEOPLE, Operation
 from web.http.writing import write
 from web.problems import not_found
+
+
+class NewOrganisation(Body, frozen=True):
+    name: Name
 
 
 def create(call: Call) -> Response:

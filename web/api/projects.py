@@ -2,28 +2,103 @@
 
 from __future__ import annotations
 
-from flask import Response
+from typing import Annotated, Literal, TypeAlias
 
-from domain.commands import ArchiveProject, CreateProject, PutMember, RemoveMember, StartRun, TaskSpec, UpdateProject
+import msgspec
+from flask import Response
+from msgspec import UNSET, UnsetType
+
+from domain.commands import (
+    ArchiveProject,
+    CreateProject,
+    Image,
+    Joining,
+    Name,
+    PutMember,
+    RemoveMember,
+    Sealed,
+    Span,
+    StartRun,
+    TaskSpec,
+    Text,
+    UpdateProject,
+    check_parameters,
+)
+from domain.states import RunState
 from storage.views import events, models, runs
 from storage.views import projects as views
 from storage.views.resources import Event, Membership, Model, Project, RunHead
 from storage.views.sight import Listed
 from web.api.results import Changed, Made, MemberResult, RunResult
-from web.http.bodies import (
-    EventsQuery,
-    NewMember,
-    NewProject,
-    NewRun,
-    PageQuery,
-    ProjectChange,
-    ProjectRunsQuery,
-    ProjectsQuery,
-)
+from web.http.bodies import Body, EventsQuery, PageQuery, Uuid
 from web.http.calls import Call, answer, given
 from web.http.operations import Operation
+from web.http.texts import Unfit
 from web.http.writing import write
 from web.problems import Refused, not_found
+
+
+class NewTask(TaskSpec, frozen=True, forbid_unknown_fields=True):
+    """A task as a caller writes it: ids are checked, and whether its parameters can travel to every site."""
+
+    who: Literal["all", "participants"] | Annotated[list[Uuid], msgspec.Meta(min_length=1, max_length=1000)] = "all"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            check_parameters(self.parameters)
+        except ValueError as error:
+            raise Unfit(str(error)) from None
+
+
+Tasks: TypeAlias = Annotated[list[NewTask], msgspec.Meta(min_length=1, max_length=100)]
+LiveRuns: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=100)]
+
+
+class NewProject(Body, frozen=True):
+    """coordinator_site_id: left out by a site, which then is the coordinator itself. sealed: must payloads be?"""
+
+    name: Name
+    tasks: Tasks
+    coordinator_site_id: Uuid | None = None
+    description: Text = ""
+    data_format: Text = ""
+    client_image: Image = ""
+    joining: Joining = "approval"
+    max_live_runs: LiveRuns = 1
+    sealed: Sealed = "required"
+
+
+class ProjectChange(Body, frozen=True):
+    """What is left out (or null) stays."""
+
+    name: Name | None = None
+    tasks: Tasks | None = None
+    description: Text | None = None
+    data_format: Text | None = None
+    client_image: Image | None = None
+    joining: Joining | None = None
+    max_live_runs: LiveRuns | None = None
+    sealed: Sealed | None = None
+
+
+class NewMember(Body, frozen=True):
+    notes: Text = ""
+
+
+class NewRun(Body, frozen=True):
+    queue: bool = False
+    finish_within_s: Span = 604_800.0
+
+
+class ProjectsQuery(PageQuery, frozen=True):
+    name: Name | UnsetType = UNSET
+    coordinator: Uuid | UnsetType = UNSET
+    member: Uuid | UnsetType = UNSET
+
+
+class ProjectRunsQuery(PageQuery, frozen=True):
+    state: RunState | UnsetType = UNSET
 
 
 def create(call: Call) -> Response:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
+import msgspec
 from flask import Response
 
 from domain import commands as c
+from domain.commands import MOST_HELD, MOST_MARKS, Mark, Reason
 from storage.views import sites
-from web.api.keys import signed
 from web.api.results import Recovered
-from web.http.bodies import Held, HeldKey
+from web.api.signatures import signed
+from web.http.bodies import Body, Count, Moment, Position, PublicKeyText, SignatureText, Uuid
 from web.http.calls import Call
 from web.http.operations import SITES, Operation
 from web.http.writing import write
@@ -16,6 +20,52 @@ from web.problems import Refused, not_found
 
 COUNTS_AS = 200
 """Writes: each claim may move a whole inbox. A site makes two at once, and then one in a few seconds."""
+
+
+class HeldMark(Body, frozen=True):
+    """An inbox entry as the site holds it."""
+
+    seq: Annotated[int, msgspec.Meta(ge=1, le=9_000_000_000_000_000)]
+    mark: Mark
+
+
+class HeldSeat(Body, frozen=True):
+    """report_seq: of the last report that the site made. state: live; ended (it saw the task or the run end); lost (it
+    cannot go on, or say again what it reported)."""
+
+    run_id: Uuid
+    task_seq: Count
+    report_seq: Position
+    state: Literal["live", "ended", "lost"] = "live"
+
+
+class HeldKey(Body, frozen=True):
+    """One epoch of the site's sealing keys, as it was stated, and whether it is revoked."""
+
+    epoch: Count
+    public_key: PublicKeyText
+    suite: Literal[1]
+    created_at: Moment
+    expires_at: Moment
+    signature: SignatureText
+    revoked: bool = False
+    reason: Reason = ""
+
+
+class Held(Body, frozen=True):
+    """What a site holds of the hub's history as it knew it.
+
+    history_id: that it knew. last_seq: of its newest inbox entry; marks: of its newest entries, newest first.
+    revoked_tokens: ids of its own tokens that it was told are revoked. seats_cut: it has live seats that are not named.
+    """
+
+    last_seq: Position
+    history_id: Uuid | None = None
+    marks: Annotated[list[HeldMark], msgspec.Meta(max_length=MOST_MARKS)] = []
+    seats: Annotated[list[HeldSeat], msgspec.Meta(max_length=MOST_HELD)] = []
+    keys: Annotated[list[HeldKey], msgspec.Meta(max_length=MOST_HELD)] = []
+    revoked_tokens: Annotated[list[Uuid], msgspec.Meta(max_length=MOST_HELD)] = []
+    seats_cut: bool = False
 
 
 def recover(call: Call) -> Response:

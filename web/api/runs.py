@@ -2,22 +2,108 @@
 
 from __future__ import annotations
 
-from flask import Response
+from typing import Annotated, Literal
 
-from domain.commands import LeftOut, ReportAggregated, ReportMissingReceipt, ReportSeat, RestartRun, StopRun
+import msgspec
+from flask import Response
+from msgspec import UNSET, UnsetType
+
+from domain import commands as c
+from domain.commands import (
+    Metrics,
+    Reason,
+    ReportAggregated,
+    ReportMissingReceipt,
+    ReportSeat,
+    RestartRun,
+    Slug,
+    Span,
+    StopRun,
+)
 from domain.ids import Id
+from domain.states import Report, RunState
 from storage.views import events
 from storage.views import runs as views
 from storage.views.resources import Event, Run, RunHead
 from storage.views.sight import Listed, sees_everything
 from web.api.results import ReceiptResult, RoundResult, RunResult, SeatResult, Stopped
-from web.http.bodies import Aggregated, MissingReceipt, Restart, RunEventsQuery, RunQuery, RunsQuery, SeatReport, Stop
+from web.http.bodies import Body, Count, EventsQuery, PageQuery, Payload, Position, Query, Uuid, Wait
 from web.http.calls import Call, answer, given, written
 from web.http.operations import Operation
 from web.http.parsing import payload_within_limit
 from web.http.streaming import stream, wants_stream
 from web.http.writing import write
 from web.problems import not_found
+
+
+class Stop(Body, frozen=True):
+    reason: Reason = ""
+
+
+class Restart(Body, frozen=True):
+    """model_version: of the project's models, to begin with in the task that made it."""
+
+    start_from: Literal["reached", "start"] = "reached"
+    finish_within_s: Span = 604_800.0
+    model_version: Count | None = None
+
+
+class SeatReport(Body, frozen=True):
+    """seq: 1, 2, 3, ... over all reports of this seat. update: the model update of a submit.
+
+    update_artifact_id: the artifact that it lies in; `update` is its detached seal then, or left out.
+    """
+
+    event: Report
+    seq: Count
+    round: Count
+    metrics: Metrics = {}
+    reason: Reason = ""
+    update: Payload | None = None
+    update_artifact_id: Uuid | None = None
+
+
+class LeftOut(Body, frozen=True):
+    """A site whose update of the round could not be used. reason: a code, such as `seal_damaged`; detail: the fact."""
+
+    site_id: Uuid
+    reason: Slug
+    detail: Reason = ""
+
+
+class Aggregated(Body, frozen=True):
+    """model_artifact_id: the artifact that the model lies in; `model` is its detached seal then, or none.
+
+    left_out: the sites whose updates could not be used, each with a code and a sentence.
+    """
+
+    metrics: Metrics = {}
+    model: Payload | None = None
+    failure: Reason = ""
+    model_artifact_id: Uuid | None = None
+    left_out: Annotated[list[LeftOut], msgspec.Meta(max_length=10_000)] = []
+
+
+class MissingReceipt(Body, frozen=True):
+    """reason: a code, such as `not_named`."""
+
+    reason: Slug
+
+
+class RunsQuery(PageQuery, frozen=True):
+    state: RunState | UnsetType = UNSET
+    project: Uuid | UnsetType = UNSET
+
+
+class RunQuery(Query, frozen=True):
+    """after: answer once the run's version is above it, or after `wait` seconds."""
+
+    after: Position | UnsetType = UNSET
+    wait: Wait = 0.0
+
+
+class RunEventsQuery(EventsQuery, frozen=True):
+    wait: Wait = 0.0
 
 
 def listed(call: Call) -> Response:
@@ -137,7 +223,7 @@ def aggregated(call: Call) -> Response:
             model=body.model,
             failure=body.failure,
             model_artifact_id=body.model_artifact_id,
-            left_out=[LeftOut(one.site_id, one.reason, one.detail) for one in body.left_out],
+            left_out=[c.LeftOut(one.site_id, one.reason, one.detail) for one in body.left_out],
         ),
     )
 

@@ -4,20 +4,45 @@ from __future__ import annotations
 
 import msgspec
 from flask import Response
+from msgspec import UNSET, UnsetType
 
-from domain.commands import EnrolSite, RetireSite, UpdateSite
+from domain.commands import EnrolSite, Key32, Name, RetireSite, Sha256, Text, UpdateSite
+from domain.states import SiteState
 from storage.views import events
 from storage.views import sites as views
 from storage.views.resources import Event, Site
 from storage.views.sight import Listed
-from web.api.keys import proves
 from web.api.results import Enrolled, HeartbeatResult, Made, Retired
 from web.api.secret import NOT_DRAWN, drawn_unless
-from web.http.bodies import EventsQuery, NewSite, Nothing, SiteChange, SitesQuery
+from web.api.signatures import proves
+from web.http.bodies import Body, EventsQuery, Nothing, PageQuery, SignatureText, Uuid
 from web.http.calls import Call, answer, given
 from web.http.operations import ENROLMENTS, SITES, Operation
 from web.http.writing import write
 from web.problems import Refused, not_found
+
+
+class NewSite(Body, frozen=True):
+    """identity_key: the site's public Ed25519 key, 32 bytes in base64.
+
+    proof: signature by that key, which shows that the site has it; docs/api.md says over what.
+    """
+
+    name: Name
+    identity_key: Key32
+    proof: SignatureText
+    description: Text = ""
+    token_sha256: Sha256 | None = None
+
+
+class SiteChange(Body, frozen=True):
+    description: Text
+
+
+class SitesQuery(PageQuery, frozen=True):
+    state: SiteState | UnsetType = UNSET
+    organisation: Uuid | UnsetType = UNSET
+    project: Uuid | UnsetType = UNSET
 
 
 def enrol(call: Call) -> Response:

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal, TypeAlias
+
 import msgspec
 from flask import Response
+from msgspec import UNSET, UnsetType
 
-from domain.commands import IssueToken, RevokeToken
+from domain.commands import IssueToken, Name, RevokeToken, Sha256
 from storage.views import people
 from storage.views.resources import Token
 from storage.views.sight import Listed
 from web.api.results import Made, Shown
 from web.api.secret import NOT_DRAWN, drawn_unless, micros_of
-from web.http.bodies import NewToken, TokensQuery
+from web.http.bodies import Body, PageQuery, Time, Uuid
 from web.http.calls import Call, answer, given
 from web.http.operations import Operation
 from web.http.writing import write
 from web.problems import Refused
+
+Scopes: TypeAlias = Annotated[list[Literal["read", "write"]], msgspec.Meta(min_length=1, max_length=2)]
+
+
+class NewToken(Body, frozen=True):
+    """Without an owner, a further token for oneself."""
+
+    label: Name
+    owner_kind: Literal["account", "site"] | None = None
+    owner_id: Uuid | None = None
+    scopes: Scopes = msgspec.field(default_factory=lambda: ["read", "write"])
+    expires_at: Time | None = None
+    sha256: Sha256 | None = None
+
+
+class TokensQuery(PageQuery, frozen=True):
+    owner: Uuid | UnsetType = UNSET
 
 
 def issue(call: Call) -> Response:
