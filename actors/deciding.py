@@ -27,11 +27,12 @@ from domain import codec
 from domain import records as r
 from domain.commands import Beat, Envelope, Micros, RecordHeartbeats
 from domain.decisions.decide import Rules, decide
-from domain.decisions.draft import Decision, State, TooEarly
+from domain.decisions.draft import Decision, State, TooEarly, rejected
 from domain.decisions.needs import needs_of
 from domain.ids import Id, derive
 from domain.records import Record, key_of
 from domain.sweeps import RevokeIssuedBy, RevokeTokensOf, Sweep
+from fedyard.wire.problems import ProblemType
 from storage.database import DatabaseUnavailable
 from storage.history import finding
 from storage.signals import Announcement, Decided, Tip
@@ -166,9 +167,7 @@ def _decide_one(
 
 
 def _came_too_early(early: TooEarly) -> Decision:
-    detail = f"{early.detail}; it was waited for, and did not come"
-    problem = {"type": "/problems/too_early", "title": "Too early", "status": 409, "detail": detail}
-    return Decision(accepted=False, status=409, answer=problem)
+    return rejected(ProblemType.TOO_EARLY, f"{early.detail}; it was waited for, and did not come")
 
 
 def decide_now(store: Store, envelopes: Sequence[Envelope], now: Micros, rules: Rules | None = None) -> list[r.Outcome]:

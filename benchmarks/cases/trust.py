@@ -25,6 +25,7 @@ from fedyard.client.client import Client
 from fedyard.clock import SystemClock
 from fedyard.sealed.sealing import Digests, Origin, receipt_of
 from fedyard.wire.answers import Entry, TaskSpec
+from fedyard.wire.problems import ProblemType
 from web.live.shares import Places, Rate
 from web.problems import busy
 
@@ -97,8 +98,8 @@ def _limits() -> float:
     """Of each write: its rate, its place under way and that of its body, taken and given back."""
     by = Subject(kind="site", id=draw_id())
     writes = Rate("writes", 1e9, HubClock())
-    under_way = Places("writes_under_way", 100, 32, lambda: busy("too_many_bodies", "all are taken", 1))
-    bodies = Places("bodies", 100, 100, lambda: busy("too_many_bodies", "all are taken", 1))
+    under_way = Places("writes_under_way", 100, 32, lambda: busy(ProblemType.TOO_MANY_BODIES, "all are taken", 1))
+    bodies = Places("bodies", 100, 100, lambda: busy(ProblemType.TOO_MANY_BODIES, "all are taken", 1))
 
     def call() -> None:
         with under_way.place(by):

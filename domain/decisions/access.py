@@ -13,18 +13,19 @@ from domain.decisions.draft import Draft, Refused
 from domain.ids import Id
 from domain.records import Record
 from domain.states import MemberState, SiteState
+from fedyard.wire.problems import ProblemType
 
 R = TypeVar("R", bound=Record)
 
 
 def missing(what: str, key: object) -> Refused:
     """404: not there, or not for this caller, which must look the same."""
-    return Refused(404, "not_found", "Not found", f"there is no {what} {key}, or it is not yours to see")
+    return Refused(ProblemType.NOT_FOUND, f"there is no {what} {key}, or it is not yours to see")
 
 
 def forbidden(detail: str) -> Refused:
     """403: visible, but not the caller's to change."""
-    return Refused(403, "forbidden", "Not yours to do", detail)
+    return Refused(ProblemType.FORBIDDEN, detail)
 
 
 def find(draft: Draft, kind: type[R], what: str, key: Id) -> R:
@@ -69,7 +70,7 @@ def own_site(draft: Draft, site_id: Id) -> r.Site:
             "members may act for it"
         )
     if site.state == SiteState.RETIRED:
-        raise Refused(409, "site_retired", "Site retired", f"site {site_id} has retired; enrol a new one")
+        raise Refused(ProblemType.SITE_RETIRED, f"site {site_id} has retired; enrol a new one")
     return site
 
 

@@ -27,6 +27,7 @@ from domain.decisions.room import SHARED_KINDS, Room, artifact_event, expire, st
 from domain.events import EventKind
 from domain.ids import Id
 from domain.states import ARTIFACT, RUN_FINAL, ArtifactState, MemberState, RunState, Step, follow
+from fedyard.wire.problems import ProblemType
 
 SECOND = 1_000_000
 _OF_A_LIVE_RUN = ("update", "model", "log")
@@ -79,7 +80,7 @@ def _project_of(draft: Draft, project_id: Id, site: r.Site) -> r.Project:
     if project is None or membership is None or membership.state != MemberState.ACTIVE:
         raise missing("project", project_id)
     if project.archived_at is not None:
-        raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
+        raise Refused(ProblemType.PROJECT_ARCHIVED, f"project {project.id} is archived")
     return project
 
 
@@ -90,16 +91,14 @@ def _check_place(draft: Draft, project: r.Project, command: c.DeclareArtifact) -
     said = next((place for place, value in enumerate(given) if value is None), len(given))
     if said < wanted or any(value is not None for value in given[said:]):
         names = ", ".join(("run_id", "task_seq", "round")[:wanted]) or "no task or round without their run"
-        raise Refused(422, "misplaced", "Misplaced", f"an artifact of kind {command.of_kind!r} needs {names}")
+        raise Refused(ProblemType.MISPLACED, f"an artifact of kind {command.of_kind!r} needs {names}")
     if command.run_id is None:
         return
     run = draft.get(r.Run, command.run_id)
     if run is None or run.project_id != project.id:
         raise missing("run", f"{command.run_id} in project {project.id}")
     if command.of_kind in _OF_A_LIVE_RUN and RunState(run.state) in RUN_FINAL:
-        raise Refused(
-            409, "run_finished", "Run finished", f"run {run.id} is finished: {run.state}; it takes no {command.of_kind}"
-        )
+        raise Refused(ProblemType.RUN_FINISHED, f"run {run.id} is finished: {run.state}; it takes no {command.of_kind}")
 
 
 def _check_seal(draft: Draft, project: r.Project, owner: r.Site, command: c.DeclareArtifact) -> None:
@@ -110,13 +109,11 @@ def _check_seal(draft: Draft, project: r.Project, owner: r.Site, command: c.Decl
     place = sealing.Place(project, owner, kind, frozenset(), readers, command.run_id, command.task_seq, command.round)
     seal = sealing.checked(draft, place, command.seal, sealing.Ciphertext(command.size_bytes, command.digest))
     if seal is None and command.seal is not None:
-        raise Refused(
-            422, "seal_malformed", "Malformed seal", "this is no sealed payload of format 1; send its seal, or none"
-        )
+        raise Refused(ProblemType.SEAL_MALFORMED, "this is no sealed payload of format 1; send its seal, or none")
 
 
 def _digests_wrong(detail: str) -> Refused:
-    return Refused(422, "digest_mismatch", "Digests do not belong together", detail)
+    return Refused(ProblemType.DIGEST_MISMATCH, detail)
 
 
 def complete_artifact(draft: Draft, command: c.CompleteArtifact) -> Decision:
@@ -148,9 +145,7 @@ def _check_chunks(artifact: r.Artifact, found: bytes) -> None:
     lacking = [n for n in places if not any(found[n * DIGEST_BYTES : (n + 1) * DIGEST_BYTES])]
     named = ", ".join(map(str, lacking[:_NAMED_AT_MOST])) + (", ..." if len(lacking) > _NAMED_AT_MOST else "")
     raise Refused(
-        409,
-        "chunks_missing",
-        "Chunks missing",
+        ProblemType.CHUNKS_MISSING,
         f"{len(lacking)} of {len(places)} chunks of artifact {artifact.id} are not there: {named}; put them and "
         "complete it again",
     )
@@ -158,10 +153,7 @@ def _check_chunks(artifact: r.Artifact, found: bytes) -> None:
 
 def _expired(artifact: r.Artifact) -> Refused:
     return Refused(
-        409,
-        "artifact_expired",
-        "Artifact expired",
-        f"artifact {artifact.id} has expired ({artifact.reason}); declare it anew",
+        ProblemType.ARTIFACT_EXPIRED, f"artifact {artifact.id} has expired ({artifact.reason}); declare it anew"
     )
 
 
@@ -175,9 +167,7 @@ def delete_artifact(draft: Draft, command: c.DeleteArtifact) -> Decision:
     run = needed_by(draft, artifact)
     if run is not None:
         raise Refused(
-            409,
-            "artifact_needed",
-            "Artifact needed",
+            ProblemType.ARTIFACT_NEEDED,
             f"run {run.id} is {run.state} and needs artifact {artifact.id}; stop the run or wait for its end",
         )
     if artifact.state != ArtifactState.EXPIRED:
@@ -261,16 +251,12 @@ def carry(draft: Draft, artifact_id: Id, place: Place, message_id: Id) -> r.Arti
         raise _expired(artifact)
     if artifact.state != ArtifactState.STORED:
         raise Refused(
-            409,
-            "artifact_not_stored",
-            "Artifact not stored",
+            ProblemType.ARTIFACT_NOT_STORED,
             f"artifact {artifact.id} is {artifact.state}; put its chunks and complete it first",
         )
     if not _from_there(artifact, place):
         raise Refused(
-            422,
-            "misplaced",
-            "Misplaced",
+            ProblemType.MISPLACED,
             f"artifact {artifact.id} is of kind {artifact.kind!r}, run {artifact.run_id}, task {artifact.task_seq}, "
             f"round {artifact.round}, and cannot be sent as something else",
         )

@@ -12,6 +12,7 @@ from domain import records as r
 from domain.commands import Micros
 from domain.decisions.draft import Draft, Refused
 from domain.ids import Id
+from fedyard.wire.problems import ProblemType
 
 
 def add_to_backlog(
@@ -28,9 +29,7 @@ def add_to_backlog(
     size = row.earlier_bytes + row.later_bytes
     if count >= limits[0] or (count > 0 and size + size_bytes > limits[1]):
         raise Refused(
-            409,
-            "backlog_full",
-            "Backlog full",
+            ProblemType.BACKLOG_FULL,
             f"{count} messages of {size} bytes from site {sender_id} lie unacknowledged in the inbox of site "
             f"{site_id}, {limits[0]} of {limits[1]} bytes are allowed; wait until it has read them, or leave it out",
         )

@@ -11,7 +11,7 @@ from domain import records as r
 from domain.commands import Envelope, Micros
 from domain.decisions import artifacts, history, keys, logs, messages, people, projects, recovery, runs, seats, sites
 from domain.decisions.access import forbidden
-from domain.decisions.draft import Decision, Draft, Refused, State
+from domain.decisions.draft import Decision, Draft, Refused, State, rejected
 from domain.decisions.room import Room
 from domain.decisions.telling import record_act
 
@@ -87,14 +87,7 @@ def decide(state: State, envelope: Envelope, now: Micros, rules: Rules) -> Decis
         record_act(draft)
         return _decide(draft, envelope.command, rules)
     except Refused as refused:
-        problem = {
-            "type": f"/problems/{refused.slug}",
-            "title": refused.title,
-            "status": refused.status,
-            "detail": refused.detail,
-            **refused.members,
-        }
-        return Decision(accepted=False, status=refused.status, answer=problem)
+        return rejected(refused.problem, refused.detail, **refused.members)
 
 
 def _check_subject(draft: Draft) -> None:

@@ -20,6 +20,7 @@ from domain.events import EventKind, Notice
 from domain.ids import Id, derive
 from domain.records import Record, key_of
 from domain.states import DeliveryState
+from fedyard.wire.problems import ProblemType
 
 R = TypeVar("R", bound=Record)
 Key = tuple[object, ...]
@@ -48,14 +49,12 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 class Refused(Exception):
     """The command is rejected: by the caller's fault or because it may not happen now. Becomes its outcome.
 
-    slug: names the problem for machines. detail: the fact, the ids and the remedy, for people.
+    detail: the fact, the ids and the remedy, for people. members: further ones of the problem, for machines.
     """
 
-    def __init__(self, status: int, slug: str, title: str, detail: str, **members: object) -> None:
-        """members: further members of the problem, for machines."""
+    def __init__(self, problem: ProblemType, detail: str, **members: object) -> None:
         super().__init__(detail)
-        self.status, self.slug, self.title, self.detail = status, slug, title, detail
-        self.members = members
+        self.problem, self.detail, self.members = problem, detail, members
 
 
 class TooEarly(Exception):
@@ -76,6 +75,11 @@ class Decision(msgspec.Struct, frozen=True):
     sweeps: tuple[object, ...] = ()
     follow_ups: tuple[Envelope, ...] = ()
     counted: tuple[tuple[str, Id], ...] = ()
+
+
+def rejected(problem: ProblemType, detail: str, **members: object) -> Decision:
+    """The decision that changes nothing and answers with this problem."""
+    return Decision(accepted=False, status=problem.status, answer=problem.body(detail, **members))
 
 
 class State:

@@ -19,6 +19,7 @@ from domain.events import EventKind, Notice
 from domain.ids import Id, sha256_hex
 from domain.ledger import name_of_key
 from domain.states import KEY, KeyState, MemberState, SiteState, Step, follow
+from fedyard.wire.problems import ProblemType
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -67,22 +68,16 @@ def add_key(draft: Draft, site: r.Site, command: c.PutSiteKey, *, recovering: bo
         return known
     if known is not None:
         raise Refused(
-            409,
-            "epoch_taken",
-            "Epoch taken",
+            ProblemType.EPOCH_TAKEN,
             f"site {site.id} has another key in epoch {command.epoch}; its next epoch is {len(keys) + 1}",
         )
     if command.epoch != len(keys) + 1:
         raise Refused(
-            409,
-            "epoch_not_next",
-            "Not the next epoch",
+            ProblemType.EPOCH_NOT_NEXT,
             f"epochs are counted without gaps: the next one of site {site.id} is {len(keys) + 1}, not {command.epoch}",
         )
     if command.expires_at <= max(draft.now, command.created_at) and not recovering:
-        raise Refused(
-            422, "already_expired", "Expires in the past", "the key would expire before it could be used; state another"
-        )
+        raise Refused(ProblemType.ALREADY_EXPIRED, "the key would expire before it could be used; state another")
     if keys and keys[-1].state == KeyState.CURRENT:
         draft.change(
             keys[-1],
@@ -125,7 +120,7 @@ def revoke_site_key(draft: Draft, command: c.RevokeSiteKey) -> Decision:
     site = administered(draft, command.site_id)
     key = draft.get(r.SiteKey, site.id, command.epoch)
     if key is None:
-        raise Refused(404, "not_found", "Not found", f"site {site.id} has no key of epoch {command.epoch}")
+        raise Refused(ProblemType.NOT_FOUND, f"site {site.id} has no key of epoch {command.epoch}")
     return _answer(draft, revoke_key(draft, site, key, command.reason))
 
 
@@ -151,9 +146,7 @@ def report_conflict(draft: Draft, command: c.ReportConflict) -> Decision:
     if about is None or about.id == site.id or not _acquainted(draft, site.id, about.id):
         raise missing("site", command.about_site_id)
     if command.pinned == command.seen:
-        raise Refused(
-            422, "no_conflict", "No conflict", f"site {site.id} has pinned what it saw of site {about.id}; all is well"
-        )
+        raise Refused(ProblemType.NO_CONFLICT, f"site {site.id} has pinned what it saw of site {about.id}; all is well")
     facts = {
         "site_id": site.id,
         "about_site_id": about.id,

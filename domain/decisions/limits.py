@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from domain.decisions.draft import Draft, Refused
 from domain.ids import Id
+from fedyard.wire.problems import ProblemType
 
 
 def take_one(draft: Draft, what: str, owner: Id, limit: int, remedy: str) -> None:
@@ -16,6 +17,4 @@ def take_one(draft: Draft, what: str, owner: Id, limit: int, remedy: str) -> Non
 
 def too_many(what: str, owner: Id, there: int, limit: int, remedy: str) -> Refused:
     """409 with the fact, the owner and the remedy."""
-    return Refused(
-        409, "too_many", f"Too many {what}", f"{owner} has {there} {what}, {limit} are allowed at once: {remedy}"
-    )
+    return Refused(ProblemType.TOO_MANY, f"{owner} has {there} {what}, {limit} are allowed at once: {remedy}")

@@ -11,6 +11,7 @@ from domain.decisions.access import acts_for, forbidden, is_admin, is_coordinato
 from domain.decisions.draft import Decision, Draft, Refused, TooEarly
 from domain.decisions.sealing import checked, to_coordinator
 from domain.seals import SealMalformed, SealUnsupported, is_sealed, read_seal
+from fedyard.wire.problems import ProblemType
 
 SECOND = 1_000_000
 
@@ -31,12 +32,7 @@ def write_log(draft: Draft, command: c.WriteLog, limit_bytes: int, keep_s: float
             f"early: the next one has seq {log.last_seq + 1}"
         )
     if run.ended_at is not None and run.ended_at <= draft.now - int(keep_s * SECOND):
-        raise Refused(
-            409,
-            "run_finished",
-            "Run finished",
-            f"run {run.id} ended more than {keep_s:g} s ago; its log is closed",
-        )
+        raise Refused(ProblemType.RUN_FINISHED, f"run {run.id} ended more than {keep_s:g} s ago; its log is closed")
     _check_room(draft, run, site, pieces, limit_bytes)
     project = draft.have(r.Project, run.project_id)
     head = draft.get(r.LogHead, run.id) or r.LogHead(run.id)
@@ -82,9 +78,7 @@ def _check_room(draft: Draft, run: r.Run, site: r.Site, pieces: list[bytes], lim
     used = sum(log.size_bytes for log in draft.group(r.SiteLog, run.id) if log.site_id == site.id)
     if used + sum(map(len, pieces)) > limit_bytes:
         raise Refused(
-            409,
-            "log_full",
-            "Log full",
+            ProblemType.LOG_FULL,
             f"the log of site {site.id} in run {run.id} has {used} bytes of {limit_bytes} allowed; write no more of it",
         )
 

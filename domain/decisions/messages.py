@@ -13,6 +13,7 @@ from domain.events import EventKind, Notice
 from domain.ids import Id, sha256_hex
 from domain.states import DELIVERY, DeliveryState, MemberState, Step, follow
 from domain.sweeps import AcknowledgeEntries, ForgetBefore
+from fedyard.wire.problems import ProblemType
 
 SECOND = 1_000_000
 RESERVED_KINDS = ("update", "model")
@@ -40,17 +41,14 @@ def _post(
         raise missing("project", new.project_id)
     if new.kind in RESERVED_KINDS:
         raise Refused(
-            422,
-            "kind_reserved",
-            "Kind reserved",
-            f"messages of kind {new.kind!r} come from runs alone; choose another kind",
+            ProblemType.KIND_RESERVED, f"messages of kind {new.kind!r} come from runs alone; choose another kind"
         )
     if new.run_id is not None:
         run = draft.get(r.Run, new.run_id)
         if run is None or run.project_id != project.id:
             raise missing("run", f"{new.run_id} in project {project.id}")
     if new.body is None and new.artifact_id is None:
-        raise Refused(422, "no_payload", "No payload", f"message {index} has neither a body nor an artifact; send one")
+        raise Refused(ProblemType.NO_PAYLOAD, f"message {index} has neither a body nor an artifact; send one")
     recipients = _recipients(draft, project, sender, new)
     readers = frozenset(recipients)
     message_id = draft.derive("message", index)
@@ -58,7 +56,7 @@ def _post(
     if new.artifact_id is not None:
         artifact = carry(draft, new.artifact_id, Place(project.id, sender.id, new.run_id), message_id)
     if project.archived_at is not None:
-        raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
+        raise Refused(ProblemType.PROJECT_ARCHIVED, f"project {project.id} is archived")
     sealed_for = sealing.Place(project, sender, new.kind, readers, readers, new.run_id)
     sealing.checked(draft, sealed_for, new.body, sealing.outside(artifact))
     expires_at = draft.now + int((new.ttl_s if new.ttl_s is not None else default_ttl_s) * SECOND)
@@ -96,9 +94,7 @@ def _recipients(draft: Draft, project: r.Project, sender: r.Site, new: c.NewMess
         if isinstance(new.to, list) and set(new.to) == {coordinator}:
             return [coordinator]
         raise Refused(
-            403,
-            "coordinator_only",
-            "To the coordinator only",
+            ProblemType.COORDINATOR_ONLY,
             f"site {sender.id} is a participant of project {project.id} and may write to its coordinator only",
         )
     if new.to == "participants":
@@ -108,13 +104,11 @@ def _recipients(draft: Draft, project: r.Project, sender: r.Site, new: c.NewMess
         strangers = sorted(set(recipients) - set(active))
         if strangers:
             raise Refused(
-                422,
-                "not_a_member",
-                "Not a member",
+                ProblemType.NOT_A_MEMBER,
                 f"site {strangers[0]} is no active member of project {project.id}; nothing was sent to anybody",
             )
     if not recipients:
-        raise Refused(422, "no_recipients", "No recipients", f"project {project.id} has no participants yet")
+        raise Refused(ProblemType.NO_RECIPIENTS, f"project {project.id} has no participants yet")
     return recipients
 
 
@@ -124,9 +118,7 @@ def acknowledge_inbox(draft: Draft, command: c.AcknowledgeInbox) -> Decision:
     box = draft.have(r.Mailbox, site.id)
     if went_back(draft, box, command.through, command.mark):
         raise Refused(
-            409,
-            "history_went_back",
-            "The hub's history went back",
+            ProblemType.HISTORY_WENT_BACK,
             f"the inbox of site {site.id} ends at {box.last_seq}, or had something else at {command.through}: the hub "
             "was restored from a backup, as a rule; say what the site holds (POST /v1/sites/<id>/recovery), and read "
             "on from where the answer says",

@@ -14,14 +14,13 @@ from domain.events import EventKind, Notice
 from domain.ids import Id
 from domain.ledger import name_of_enrolment, name_of_token
 from domain.sweeps import RevokeIssuedBy, RevokeTokensOf
+from fedyard.wire.problems import ProblemType
 
 
 def create_organisation(draft: Draft, command: c.CreateOrganisation) -> Decision:
     need_admin(draft.by)
     if any(o.name == command.name for o in draft.every(r.Organisation)):
-        raise Refused(
-            409, "name_taken", "Name taken", f"an organisation named {command.name!r} exists; choose another name"
-        )
+        raise Refused(ProblemType.NAME_TAKEN, f"an organisation named {command.name!r} exists; choose another name")
     made = r.Organisation(id=draft.derive("organisation"), name=command.name, created_at=draft.now)
     draft.put(made)
     draft.event(("organisation", made.id), EventKind.ORGANISATION_CREATED, {"name": made.name})
@@ -69,9 +68,9 @@ def add_token(
 ) -> r.Token:
     """A new token by its hash. 409 if the hash is known: a secret belongs to one token."""
     if secret_known(draft, sha256):
-        raise Refused(409, "token_taken", "Token known", "this token's hash is registered already; draw a new secret")
+        raise Refused(ProblemType.TOKEN_TAKEN, "this token's hash is registered already; draw a new secret")
     if expires_at is not None and expires_at <= draft.now:
-        raise Refused(422, "already_expired", "Expires in the past", "expires_at lies in the past; choose a later time")
+        raise Refused(ProblemType.ALREADY_EXPIRED, "expires_at lies in the past; choose a later time")
     token = r.Token(
         id=draft.derive("token"),
         owner_kind=owner_kind,
@@ -121,14 +120,12 @@ def _within_issuer(draft: Draft, command: c.IssueToken) -> int | None:
         raise forbidden("the token with which this was asked for is revoked or has expired")
     if beyond := set(command.scopes) - set(issuer.scopes.split()):
         detail = f"token {issuer.id} lacks the scope {min(beyond)!r} and cannot hand it on"
-        raise Refused(403, "scope_missing", "Scope missing", detail)
+        raise Refused(ProblemType.SCOPE_MISSING, detail)
     if issuer.expires_at is None or command.expires_at is None:
         return command.expires_at if issuer.expires_at is None else issuer.expires_at
     if command.expires_at > issuer.expires_at:
         raise Refused(
-            422,
-            "outlives_issuer",
-            "Outlives its issuer",
+            ProblemType.OUTLIVES_ISSUER,
             f"token {issuer.id}, with which this one is issued, expires earlier; choose an earlier time, or leave "
             "it out for the same time",
         )
@@ -178,9 +175,9 @@ def _live_owner(draft: Draft, kind: str, key: str) -> tuple[str, str]:
     found = _owner(draft, kind, key)
     account, site = draft.get(r.Account, key), draft.get(r.Site, key)
     if kind == "account" and account is not None and account.disabled_at is not None:
-        raise Refused(409, "account_disabled", "Account disabled", f"account {key} is disabled")
+        raise Refused(ProblemType.ACCOUNT_DISABLED, f"account {key} is disabled")
     if kind == "site" and site is not None and site.state == "retired":
-        raise Refused(409, "site_retired", "Site retired", f"site {key} has retired")
+        raise Refused(ProblemType.SITE_RETIRED, f"site {key} has retired")
     return found
 
 

@@ -21,6 +21,7 @@ from domain.decisions.room import give_back
 from domain.decisions.telling import by_another, membership_causes, note_told, put_on_record, tell, unread
 from domain.events import EventKind, Notice
 from domain.states import MEMBER, RUN_FINAL, MemberState, RunState, Step
+from fedyard.wire.problems import ProblemType
 
 _tasks_decoder = msgspec.json.Decoder(list[c.TaskSpec])
 _PLAIN_FIELDS = ("name", "description", "data_format", "client_image", "joining", "max_live_runs", "sealed")
@@ -68,7 +69,7 @@ def _check_tasks(tasks: list[c.TaskSpec]) -> None:
 
 
 def _bad_tasks(detail: str) -> Refused:
-    return Refused(422, "tasks_impossible", "Impossible tasks", detail)
+    return Refused(ProblemType.TASKS_IMPOSSIBLE, detail)
 
 
 def create_project(draft: Draft, command: c.CreateProject, at_once: int, per_day: int) -> Decision:
@@ -117,16 +118,14 @@ def create_project(draft: Draft, command: c.CreateProject, at_once: int, per_day
 
 def _check_name(draft: Draft, name: str) -> None:
     if any(p.name == name for p in draft.every(r.Project)):
-        raise Refused(409, "name_taken", "Name taken", f"a project named {name!r} exists; choose another name")
+        raise Refused(ProblemType.NAME_TAKEN, f"a project named {name!r} exists; choose another name")
 
 
 def update_project(draft: Draft, command: c.UpdateProject) -> Decision:
     project = known_project(draft, command.project_id)
     need_coordinator(draft, project)
     if project.archived_at is not None:
-        raise Refused(
-            409, "project_archived", "Project archived", f"project {project.id} is archived; create a new one"
-        )
+        raise Refused(ProblemType.PROJECT_ARCHIVED, f"project {project.id} is archived; create a new one")
     if command.name is not None and command.name != project.name:
         _check_name(draft, command.name)
     fields = {name: getattr(command, name) for name in _PLAIN_FIELDS if getattr(command, name) is not None}
@@ -155,9 +154,7 @@ def _check_no_run_lives(draft: Draft, project: r.Project, why: str) -> None:
     live = [run for run in draft.group(r.Run, project.id) if RunState(run.state) not in RUN_FINAL]
     if live:
         raise Refused(
-            409,
-            "run_live",
-            "A run lives",
+            ProblemType.RUN_LIVE,
             f"run {live[0].id} of project {project.id} is {live[0].state}; stop it or wait for its end: {why}",
         )
 
@@ -169,9 +166,9 @@ def put_member(draft: Draft, command: c.PutMember) -> Decision:
     if site is None:
         raise missing("site", command.site_id)
     if project.archived_at is not None:
-        raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
+        raise Refused(ProblemType.PROJECT_ARCHIVED, f"project {project.id} is archived")
     if site.state == "retired":
-        raise Refused(409, "site_retired", "Site retired", f"site {site.id} has retired")
+        raise Refused(ProblemType.SITE_RETIRED, f"site {site.id} has retired")
     membership = draft.get(r.Membership, project.id, site.id)
     state = MemberState(membership.state) if membership else None
     if state == MemberState.ACTIVE:
@@ -262,9 +259,7 @@ def remove_member(draft: Draft, command: c.RemoveMember) -> Decision:
     if site is None or membership is None:
         raise missing("member", f"{command.site_id} of project {project.id}")
     if membership.role == "coordinator":
-        raise Refused(
-            409, "is_coordinator", "Is the coordinator", f"site {site.id} coordinates project {project.id}: archive it"
-        )
+        raise Refused(ProblemType.IS_COORDINATOR, f"site {site.id} coordinates project {project.id}: archive it")
     state = MemberState(membership.state)
     step = Step.LEAVE if (state, Step.LEAVE) in MEMBER else Step.DECLINE
     if (state, step) not in MEMBER:

@@ -11,6 +11,7 @@ from domain.events import EventKind
 from domain.ids import Id
 from domain.states import ARTIFACT, ArtifactState, Step, follow
 from domain.sweeps import ForgetDeclaration
+from fedyard.wire.problems import ProblemType
 
 SHARED_KINDS = ("initial", "model")
 """The coordinator's, for every member."""
@@ -32,9 +33,7 @@ def take_room(draft: Draft, project: r.Project, owner: r.Site, command: c.Declar
     size_bytes = command.size_bytes
     if size_bytes > room.artifact_bytes:
         raise Refused(
-            413,
-            "too_large",
-            "Too large",
+            ProblemType.TOO_LARGE,
             f"the artifact of kind {command.of_kind!r} has {size_bytes} bytes, this hub takes {room.artifact_bytes} "
             "of that kind at most; declare less, in several artifacts, or ask its operator for a higher limit",
         )
@@ -42,9 +41,7 @@ def take_room(draft: Draft, project: r.Project, owner: r.Site, command: c.Declar
     _check_unfinished(project, share, size_bytes, room)
     if owner.id != project.coordinator_site_id and share.live_bytes + size_bytes > room.site_bytes:
         raise Refused(
-            409,
-            "site_quota_exceeded",
-            "Site quota exceeded",
+            ProblemType.SITE_QUOTA_EXCEEDED,
             f"the artifacts of site {owner.id} in project {project.id} have {share.live_bytes} bytes, "
             f"{room.site_bytes} are a participant's share and {size_bytes} more are asked for; delete some that "
             "nobody needs",
@@ -52,9 +49,7 @@ def take_room(draft: Draft, project: r.Project, owner: r.Site, command: c.Declar
     total = _total(draft, project.id)
     if total.live_bytes + size_bytes > room.project_bytes:
         raise Refused(
-            409,
-            "quota_exceeded",
-            "Quota exceeded",
+            ProblemType.QUOTA_EXCEEDED,
             f"the artifacts of project {project.id} have {total.live_bytes} bytes, {room.project_bytes} are allowed "
             f"and {size_bytes} more are asked for; delete some that nobody needs",
         )
@@ -73,9 +68,7 @@ def _check_unfinished(project: r.Project, share: r.ArtifactShare, size_bytes: in
     large = share.declared_count > 0 and share.declared_bytes + size_bytes > room.unfinished_bytes
     if many or large:
         raise Refused(
-            409,
-            "unfinished_artifacts",
-            "Too many unfinished artifacts",
+            ProblemType.UNFINISHED_ARTIFACTS,
             f"site {share.site_id} has {share.declared_count} artifacts of {share.declared_bytes} bytes in project "
             f"{project.id} that are declared and not stored; {room.unfinished_count} of {room.unfinished_bytes} bytes "
             "are allowed: complete or delete one first",

@@ -24,6 +24,7 @@ from domain.states import (
     TaskRunState,
     follow,
 )
+from fedyard.wire.problems import ProblemType
 
 SECOND = 1_000_000
 
@@ -32,14 +33,12 @@ def start_run(draft: Draft, command: c.StartRun, live_at_once: int) -> Decision:
     project = known_project(draft, command.project_id)
     need_coordinator(draft, project, admin_too=False)
     if project.archived_at is not None:
-        raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
+        raise Refused(ProblemType.PROJECT_ARCHIVED, f"project {project.id} is archived")
     room = _has_room(draft, project)
     if not room and not command.queue:
         live = _live(draft, project)[0]
         raise Refused(
-            409,
-            "run_live",
-            "A run lives",
+            ProblemType.RUN_LIVE,
             f"run {live.id} of project {project.id} is {live.state} and the project allows {project.max_live_runs} at "
             "a time; stop it, wait for its end, or start with queue: true",
         )
@@ -123,17 +122,13 @@ def _check_seats(draft: Draft, project: r.Project, tasks: list[c.TaskSpec]) -> N
             strangers = sorted(set(task.who) - set(seats))
             if strangers:
                 raise Refused(
-                    422,
-                    "not_a_member",
-                    "Not a member",
+                    ProblemType.NOT_A_MEMBER,
                     f"task {task.name!r} names site {strangers[0]}, which is no active member of project {project.id}",
                 )
         needed = quorum_of(task.contract, len(seats))
         if not seats or needed > len(seats):
             raise Refused(
-                422,
-                "quorum_impossible",
-                "Quorum impossible",
+                ProblemType.QUORUM_IMPOSSIBLE,
                 f"task {task.name!r} needs {max(needed, 1)} seats but project {project.id} has {len(seats)} active "
                 "members for it; let more sites join or change its quorum",
             )
@@ -163,9 +158,7 @@ def stop_run(draft: Draft, command: c.StopRun) -> Decision:
 
 def _finished(run: r.Run, verb: str) -> Refused:
     return Refused(
-        409,
-        "run_finished",
-        "Run finished",
+        ProblemType.RUN_FINISHED,
         f"run {run.id} is finished: {run.state} ({run.reason}); it cannot {verb} again: start a new one, or restart it",
     )
 
@@ -176,17 +169,13 @@ def restart_run(draft: Draft, command: c.RestartRun) -> Decision:
     old, project = known_run(draft, command.run_id)
     need_coordinator(draft, project, admin_too=False)
     if project.archived_at is not None:
-        raise Refused(409, "project_archived", "Project archived", f"project {project.id} is archived")
+        raise Refused(ProblemType.PROJECT_ARCHIVED, f"project {project.id} is archived")
     later = draft.get(r.Run, next_attempt(old.id))
     if later is not None:
-        raise Refused(
-            409, "restarted_already", "Restarted already", f"run {old.id} was restarted as run {later.id}; restart that"
-        )
+        raise Refused(ProblemType.RESTARTED_ALREADY, f"run {old.id} was restarted as run {later.id}; restart that")
     others = [run for run in _live(draft, project) if run.id != old.id and run.state == RunState.RUNNING]
     if len(others) >= project.max_live_runs:
-        raise Refused(
-            409, "run_live", "A run lives", f"run {others[0].id} of project {project.id} is running; stop it first"
-        )
+        raise Refused(ProblemType.RUN_LIVE, f"run {others[0].id} of project {project.id} is running; stop it first")
     old_tasks = {t.seq: t for t in draft.group(r.TaskRun, old.id)}
     model = None if command.model_version is None else _chosen_model(draft, old_tasks, command, command.model_version)
     anew = set(old_tasks) if command.start_from == "start" else _behind(old_tasks, model)
@@ -247,9 +236,7 @@ def _check_models(draft: Draft, run: r.Run) -> None:
             artifact = None if model.artifact_id is None else draft.have(r.Artifact, model.artifact_id)
             if artifact is not None and artifact.state == ArtifactState.EXPIRED:
                 raise Refused(
-                    409,
-                    "model_expired",
-                    "Model expired",
+                    ProblemType.MODEL_EXPIRED,
                     f"task {task.name!r} would begin with model {model.version} of project {run.project_id}, whose "
                     f"artifact {artifact.id} has expired ({artifact.reason}); restart from another version "
                     "(model_version), or with start_from: start and none",
@@ -265,16 +252,12 @@ def _chosen_model(draft: Draft, tasks: dict[int, r.TaskRun], command: c.RestartR
     task = tasks.get(model.task_seq)
     if task is None or task.name != model.task:
         raise Refused(
-            422,
-            "model_of_another_task",
-            "Model of another task",
+            ProblemType.MODEL_OF_ANOTHER_TASK,
             f"model {version} was made by task {model.task_seq}, {model.task!r}; run {command.run_id} has no such task",
         )
     if command.start_from == "reached" and model.round >= spec_of(task).rounds:
         raise Refused(
-            422,
-            "no_rounds_left",
-            "No rounds left",
+            ProblemType.NO_ROUNDS_LEFT,
             f"model {version} was made in round {model.round}, the last one of task {task.name!r}; restart with "
             "start_from: start to train all rounds on top of it",
         )

@@ -17,6 +17,7 @@ from domain.decisions.keys import identity_of, usable
 from domain.ids import Id
 from domain.seals import Seal, SealMalformed, SealUnsupported, is_sealed, read_seal, tree_digest
 from domain.states import SEAT_LIVE, KeyState
+from fedyard.wire.problems import ProblemType
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -78,9 +79,7 @@ def checked(draft: Draft, place: Place, payload: bytes | None, outside: Cipherte
     if payload is None or not is_sealed(payload):
         if place.project.sealed == "required":
             raise Refused(
-                422,
-                "unsealed",
-                "Not sealed",
+                ProblemType.UNSEALED,
                 f"project {place.project.id} takes sealed payloads alone, this {place.kind or 'one'} is not; seal it",
             )
         return None
@@ -95,13 +94,9 @@ def _read(payload: bytes) -> Seal:
     try:
         return read_seal(payload)
     except SealMalformed as error:
-        raise Refused(
-            422, "seal_malformed", "Malformed seal", f"this is no sealed payload of format 1: {error}"
-        ) from None
+        raise Refused(ProblemType.SEAL_MALFORMED, f"this is no sealed payload of format 1: {error}") from None
     except SealUnsupported as error:
-        raise Refused(
-            422, "seal_unsupported", "Unsupported seal", f"{error}; seal it in a way that the hub supports"
-        ) from None
+        raise Refused(ProblemType.SEAL_UNSUPPORTED, f"{error}; seal it in a way that the hub supports") from None
 
 
 def _check_routing(place: Place, seal: Seal) -> None:
@@ -130,26 +125,19 @@ def _check_keys(draft: Draft, place: Place, seal: Seal) -> None:
     """Every recipient's epoch may be sealed to, every recipient has its wrap, and it has not expired."""
     if seal.header.expires <= draft.now:
         raise Refused(
-            409,
-            "seal_expired",
-            "Seal expired",
-            f"the seal {seal.header.id} of site {place.sender.id} has expired; seal it anew",
+            ProblemType.SEAL_EXPIRED, f"the seal {seal.header.id} of site {place.sender.id} has expired; seal it anew"
         )
     for recipient in seal.header.recipients:
         key = draft.get(r.SiteKey, recipient.site, recipient.epoch)
         if key is None or not usable(key, draft.now):
             state = "unknown" if key is None else key.state if key.state == KeyState.REVOKED else "past its grace"
             raise Refused(
-                409,
-                "key_unusable",
-                "Key not to be used",
+                ProblemType.KEY_UNUSABLE,
                 f"epoch {recipient.epoch} of site {recipient.site} is {state}; read the project's keys and seal anew",
             )
     if len(seal.wraps) != len(seal.header.recipients):
         raise Refused(
-            422,
-            "seal_malformed",
-            "Malformed seal",
+            ProblemType.SEAL_MALFORMED,
             f"it has {len(seal.wraps)} wraps for {len(seal.header.recipients)} recipients; send one for each",
         )
 
@@ -159,32 +147,24 @@ def _check_body(payload: bytes, seal: Seal, outside: Ciphertext | None) -> None:
     header = seal.header
     if outside is not None and not seal.detached:
         raise Refused(
-            422,
-            "seal_mismatch",
-            "Seal and body differ",
-            "the body lies in an artifact; send its detached seal, without the body",
+            ProblemType.SEAL_MISMATCH, "the body lies in an artifact; send its detached seal, without the body"
         )
     if outside is None and seal.detached:
         raise Refused(
-            422,
-            "seal_mismatch",
-            "Seal and body differ",
-            "the seal came without its body; send both, or name the body's artifact",
+            ProblemType.SEAL_MISMATCH, "the seal came without its body; send both, or name the body's artifact"
         )
     if outside is None:
         outside = Ciphertext(seal.size_bytes - seal.body_at, tree_digest(memoryview(payload)[seal.body_at :]))
     if (outside.size_bytes, outside.digest) != (header.body_bytes, header.body_digest):
         raise Refused(
-            422,
-            "seal_mismatch",
-            "Seal and body differ",
+            ProblemType.SEAL_MISMATCH,
             f"the seal is of {header.body_bytes} bytes with digest {header.body_digest}, its body has "
             f"{outside.size_bytes} with {outside.digest}",
         )
 
 
 def _readdressed(detail: str) -> Refused:
-    return Refused(422, "seal_readdressed", "Sealed for another place", f"{detail}; seal it for where it goes")
+    return Refused(ProblemType.SEAL_READDRESSED, f"{detail}; seal it for where it goes")
 
 
 def keys_in(payloads: Iterable[bytes | None]) -> set[tuple[Id, int]]:

@@ -30,6 +30,7 @@ from domain.states import (
     TaskRunState,
 )
 from domain.sweeps import MissReceipt
+from fedyard.wire.problems import ProblemType
 
 _EVENTS = {
     Report.ACCEPT: EventKind.SEAT_ACCEPTED,
@@ -93,17 +94,12 @@ def _active_task(draft: Draft, run: r.Run, task_seq: int) -> r.TaskRun:
         raise missing("task", f"{task_seq} of run {run.id}")
     if RunState(run.state) in RUN_FINAL:
         raise Refused(
-            409,
-            "run_finished",
-            "Run finished",
-            f"run {run.id} is finished: {run.state} ({run.reason}); no report counts any more",
+            ProblemType.RUN_FINISHED, f"run {run.id} is finished: {run.state} ({run.reason}); no report counts any more"
         )
     if task.state != TaskRunState.ACTIVE:
         ended = TaskRunState(task.state) in TASK_RUN_FINAL
         raise Refused(
-            409,
-            "task_finished" if ended else "task_waiting",
-            "Task finished" if ended else "Task waits",
+            ProblemType.TASK_FINISHED if ended else ProblemType.TASK_WAITING,
             f"task {task.seq} of run {run.id} is {task.state}; reports count while it is active",
         )
     return task
@@ -113,25 +109,19 @@ def _check_round(run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Round, comma
     if command.event != Report.REJOIN and seat.state == SeatState.DROPPED:
         way = "report rejoin to come back" if progress.may_rejoin(task, here, seat.reason) else "it cannot come back"
         raise Refused(
-            409,
-            "seat_dropped",
-            "Seat dropped",
+            ProblemType.SEAT_DROPPED,
             f"the seat of site {seat.site_id} in run {run.id} was dropped ({seat.reason}); {way}",
         )
     if command.event == Report.REJOIN or command.round == seat.round:
         return
     if command.round < seat.round:
         raise Refused(
-            409,
-            "round_over",
-            "Round over",
+            ProblemType.ROUND_OVER,
             f"round {command.round} of task {task.seq} in run {run.id} is over for site {seat.site_id}: its seat is in "
             f"round {seat.round}",
         )
     raise Refused(
-        409,
-        "round_ahead",
-        "Round ahead",
+        ProblemType.ROUND_AHEAD,
         f"round {command.round} of task {task.seq} in run {run.id} has not begun for site {seat.site_id}: its seat is "
         f"in round {seat.round}",
     )
@@ -143,9 +133,7 @@ def _move(draft: Draft, seat: r.Seat, event: Report, **fields: object) -> r.Seat
     target = SEAT.get((state, Step(event.value)))
     if target is None:
         raise Refused(
-            409,
-            "not_now",
-            "Not now",
+            ProblemType.NOT_NOW,
             f"the seat of site {seat.site_id} in run {seat.run_id} is {state} in round {seat.round}; {event} may not "
             "follow that",
         )
@@ -241,9 +229,7 @@ def put_payload(
 def _rejoin(draft: Draft, run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Round) -> r.Seat:
     if seat.state == SeatState.DROPPED and not progress.may_rejoin(task, here, seat.reason):
         raise Refused(
-            409,
-            "no_way_back",
-            "No way back",
+            ProblemType.NO_WAY_BACK,
             f"the seat of site {seat.site_id} in run {run.id} was dropped ({seat.reason}) and its contract, or the "
             "lack of a further round, lets it not come back",
         )
@@ -262,9 +248,7 @@ def report_aggregated(draft: Draft, command: c.ReportAggregated) -> Decision:
     if here is None or command.round != task.round or here.state != RoundState.AGGREGATING:
         current = draft.have(r.Round, task.id, task.round)
         raise Refused(
-            409,
-            "not_aggregating",
-            "Not aggregating",
+            ProblemType.NOT_AGGREGATING,
             f"round {command.round} of task {task.seq} in run {run.id} is not aggregating: the task is in round "
             f"{current.number}, {current.state}",
         )
@@ -299,9 +283,7 @@ def _check_left_out(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, le
         if one.site_id in named or draft.get(r.Submission, task.id, here.number, one.site_id) is None:
             what = "is named twice" if one.site_id in named else "has not submitted"
             raise Refused(
-                422,
-                "not_submitted",
-                "Not submitted",
+                ProblemType.NOT_SUBMITTED,
                 f"site {one.site_id} {what} in round {here.number} of task {task.seq} in run {run.id}; left_out names "
                 "sites that have submitted, each once",
             )

@@ -16,6 +16,7 @@ from domain.decisions.telling import by_another, tell, tell_coalesced, update_ca
 from domain.events import EventKind, Notice
 from domain.states import MEMBER, SITE, MemberState, SiteState, Step, follow
 from domain.sweeps import RevokeTokensOf
+from fedyard.wire.problems import ProblemType
 
 SECOND: Micros = 1_000_000
 
@@ -24,11 +25,9 @@ def create_enrolment(draft: Draft, command: c.CreateEnrolment, open_at_once: int
     need_admin(draft.by)
     find(draft, r.Organisation, "organisation", command.organisation_id)
     if secret_known(draft, command.sha256):
-        raise Refused(409, "token_taken", "Token known", "this token's hash is registered already; draw a new secret")
+        raise Refused(ProblemType.TOKEN_TAKEN, "this token's hash is registered already; draw a new secret")
     if command.expires_at <= draft.now:
-        raise Refused(
-            422, "already_expired", "Expires in the past", "the enrolment would expire before it could be used"
-        )
+        raise Refused(ProblemType.ALREADY_EXPIRED, "the enrolment would expire before it could be used")
     remedy = "use those that are open, or let them expire"
     take_one(draft, "enrolments", command.organisation_id, open_at_once, remedy)
     made = r.Enrolment(
@@ -50,15 +49,11 @@ def enrol_site(draft: Draft, command: c.EnrolSite) -> Decision:
         raise forbidden("a site enrols with the one-time token of an enrolment; ask the network's admin for one")
     enrolment = find(draft, r.Enrolment, "enrolment", draft.by.id)
     if enrolment.used_at is not None:
-        raise Refused(
-            409, "enrolment_used", "Enrolment used", f"enrolment {enrolment.id} was used already; ask for a new one"
-        )
+        raise Refused(ProblemType.ENROLMENT_USED, f"enrolment {enrolment.id} was used already; ask for a new one")
     if enrolment.expires_at <= draft.now:
-        raise Refused(
-            409, "enrolment_expired", "Enrolment expired", f"enrolment {enrolment.id} has expired; ask for a new one"
-        )
+        raise Refused(ProblemType.ENROLMENT_EXPIRED, f"enrolment {enrolment.id} has expired; ask for a new one")
     if any(s.name == command.name for s in draft.every(r.Site)):
-        raise Refused(409, "name_taken", "Name taken", f"a site named {command.name!r} exists; choose another name")
+        raise Refused(ProblemType.NAME_TAKEN, f"a site named {command.name!r} exists; choose another name")
     site = r.Site(
         id=draft.derive("site"),
         organisation_id=enrolment.organisation_id,
@@ -109,9 +104,7 @@ def retire_site(draft: Draft, command: c.RetireSite) -> Decision:
     coordinated = [p for p in draft.every(r.Project) if p.coordinator_site_id == site.id and p.archived_at is None]
     if coordinated:
         raise Refused(
-            409,
-            "coordinates_projects",
-            "Coordinates projects",
+            ProblemType.COORDINATES_PROJECTS,
             f"site {site.id} coordinates project {coordinated[0].id}; archive its projects first",
         )
     site = draft.change(site, state=follow(SITE, SiteState(site.state), Step.RETIRE), state_at=draft.now)

@@ -27,7 +27,7 @@ from fedyard.agent.heads import Heads
 from fedyard.agent.joining import Joining
 from fedyard.agent.logs import FLUSH_EVERY_S
 from fedyard.agent.patience import Halted
-from fedyard.agent.recovery import READ_AFTER_AT_MOST, WENT_BACK, Recovery, last_believed
+from fedyard.agent.recovery import READ_AFTER_AT_MOST, Recovery, last_believed
 from fedyard.agent.site import Folder, Settings, SiteError, client_to
 from fedyard.agent.state import State
 from fedyard.agent.steps import Steps, place_of
@@ -38,6 +38,7 @@ from fedyard.client.transfer import Transfer
 from fedyard.clock import Clock, SystemClock, jitter, micros_now, utc_now
 from fedyard.sealed.trust import Changed
 from fedyard.wire.answers import Entry, Unread
+from fedyard.wire.problems import ProblemType
 
 WORKERS_AT_MOST = 64
 MESSAGES = "messages"
@@ -237,7 +238,7 @@ class Agent:
                 pause = max(min(2.0**failures, JOIN_AT_MOST_S), error.retry_after_s)
                 self._clock.wait(self._closing, jitter(pause))
             except Refused as error:
-                if error.slug != WENT_BACK:
+                if error.problem is not ProblemType.HISTORY_WENT_BACK:
                     raise
                 self._recover()
 

@@ -40,6 +40,7 @@ from fedyard.sealed.sealing import Address, Digests, Opener, Origin
 from fedyard.sealed.trust import Changed, Member, Trust
 from fedyard.wire import answers as a
 from fedyard.wire.durable import write_whole
+from fedyard.wire.problems import ProblemType
 
 INLINE_AT_MOST_BYTES = 262_144
 """What the hub carries inline, wraps not counted; what is larger goes by an artifact."""
@@ -53,7 +54,7 @@ DAY = 86_400_000_000
 _GOOD_FOR = {"update": 30 * DAY, "model": 400 * DAY, "initial": 400 * DAY, "result": 400 * DAY, "log": 400 * DAY}
 """How long what is sealed may be opened; everything else for 30 days."""
 
-SEAL_ANEW = ("key_unusable", "seal_expired", "seal_readdressed")
+SEAL_ANEW = (ProblemType.KEY_UNUSABLE, ProblemType.SEAL_EXPIRED, ProblemType.SEAL_READDRESSED)
 """Refusals for keys, time or recipients: the directory has changed; it is read again, and the payload sealed anew."""
 
 Packed: TypeAlias = bytes | Path

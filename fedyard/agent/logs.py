@@ -122,7 +122,7 @@ class Logs:
             except Refused as error:
                 if error.token_unknown:
                     raise
-                if error.slug in SEAL_ANEW and not last:
+                if error.problem in SEAL_ANEW and not last:
                     self._courier.forget(piece.project_id)
                     continue
                 self._close(piece, error.slug)

@@ -20,8 +20,8 @@ from fedyard.clock import draw_key
 from fedyard.sealed.keys import DAY_S, MICROS, Epoch, Keyring
 from fedyard.wire import answers as a
 from fedyard.wire import types as w
+from fedyard.wire.problems import ProblemType
 
-WENT_BACK = "history_went_back"
 COPIES_AT_MOST = 5
 """How many copies of the memory are kept aside: the first one of the last weeks, and the newest ones. A hub that says
 again and again that its history went back does not have the memory of before its lies go."""
@@ -49,7 +49,7 @@ def went_back(state: State, client: Client) -> bool:
     try:
         here = client.inbox(after=min(position.taken, READ_AFTER_AT_MOST) or None, limit=1, mark=position.mark)
     except Refused as error:
-        if error.slug != WENT_BACK:
+        if error.problem is not ProblemType.HISTORY_WENT_BACK:
             raise
         return True
     return bool(here.history_id and position.history_id and here.history_id != position.history_id)

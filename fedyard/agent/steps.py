@@ -50,6 +50,7 @@ from fedyard.tasks import jobs
 from fedyard.tasks.child import Children
 from fedyard.tasks.packed import save
 from fedyard.wire.answers import SITES_AT_MOST, Entry, TaskSpec
+from fedyard.wire.problems import ProblemType
 from fedyard.wire.types import Number, Seq, Text, Undecodable, Uuid, decode
 
 SEAL_TRIES = 5
@@ -59,7 +60,13 @@ DISK = (OSError, sqlite3.OperationalError)
 PLACES = 4
 BY_THE_CLOCK = (Expired, NoKey, WrongEpoch)
 """What a site whose clock is wrong meets with."""
-NOT_SO_FAR = ("too_early", "round_ahead", "not_now", "not_aggregating", "task_waiting")
+NOT_SO_FAR = (
+    ProblemType.TOO_EARLY,
+    ProblemType.ROUND_AHEAD,
+    ProblemType.NOT_NOW,
+    ProblemType.NOT_AGGREGATING,
+    ProblemType.TASK_WAITING,
+)
 """How a hub refuses a report that its run has not come to: that is so where its history went back."""
 UNUSABLE = "task_unusable"
 """Why a site is left out whose update the task itself named: its sentence is the detail."""
@@ -638,7 +645,7 @@ class Steps:
             try:
                 self._send(entry, report)
             except Refused as error:
-                if error.slug not in SEAL_ANEW or last:
+                if error.problem not in SEAL_ANEW or last:
                     raise
                 self._log("sealed anew", entry=entry.seq, reason=error.slug, detail=error.detail)
                 self._payloads.renew(entry)
@@ -761,10 +768,10 @@ class Steps:
                     ),
                 )
         except Refused as error:
-            if error.slug in NOT_SO_FAR and self._forgotten(entry):
+            if error.problem in NOT_SO_FAR and self._forgotten(entry):
                 self.state.ask_anew(report, draw_key())
                 raise Unavailable(f"the hub's history went back: {error.detail}") from None
-            if error.slug in SEAL_ANEW:
+            if error.problem in SEAL_ANEW:
                 self.state.seal_anew(report)
             else:
                 self._answered(report, "refused")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedyard.wire import answers as a
+from fedyard.wire.problems import ProblemType, known, slug_of
 
 
 class HubError(Exception):
@@ -10,11 +11,15 @@ class HubError(Exception):
 
 
 class Refused(HubError):
-    """4xx: repeating it cannot help. `slug` names the problem, `detail` is the hub's sentence."""
+    """4xx: repeating it cannot help. `slug` names the problem, `detail` is the hub's sentence.
+
+    problem: the slug's type; None for one that this site's catalogue lacks, which is treated by its status.
+    """
 
     def __init__(self, call: str, status: int, problem: a.Problem) -> None:
         self.status = status
-        self.slug = problem.type.rsplit("/", 1)[-1]
+        self.slug = slug_of(problem.type)
+        self.problem: ProblemType | None = known(self.slug)
         self.detail = problem.detail or problem.title
         super().__init__(f"{call}: {status} {self.slug}: {self.detail}")
 

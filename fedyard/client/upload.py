@@ -21,6 +21,7 @@ from fedyard.client.calls import PAUSE_AT_MOST_S, PAUSE_FIRST_S
 from fedyard.client.client import Client
 from fedyard.client.errors import Passing, Refused, Unacceptable, Unavailable
 from fedyard.wire import answers as a
+from fedyard.wire.problems import ProblemType
 
 CHUNK_BYTES = 4_194_304
 BLOCK_BYTES = 65_536
@@ -152,7 +153,7 @@ class Upload:
                 self._client.complete_artifact(artifact_id)
                 return artifact_id
             except Refused as refused:
-                if refused.slug != "chunks_missing" or again + 1 == COMPLETE_TRIES:
+                if refused.problem is not ProblemType.CHUNKS_MISSING or again + 1 == COMPLETE_TRIES:
                     raise
                 chunks = self._client.artifact_chunks(artifact_id)
         raise AssertionError("the last try has returned or raised")
@@ -213,9 +214,9 @@ class Upload:
                 self._learn(there - before, body)
                 pause = PAUSE_FIRST_S if there > before else min(2 * pause, PAUSE_AT_MOST_S)
             except Refused as refused:
-                mismatches += refused.slug == "digest_mismatch"
-                begins_anew = refused.slug == "digest_mismatch" and there > 0 and mismatches < MISMATCHES
-                if refused.slug != "wrong_offset" and not begins_anew:
+                mismatches += refused.problem is ProblemType.DIGEST_MISMATCH
+                begins_anew = refused.problem is ProblemType.DIGEST_MISMATCH and there > 0 and mismatches < MISMATCHES
+                if refused.problem is not ProblemType.WRONG_OFFSET and not begins_anew:
                     raise
                 before, there = there, self._there(artifact_id, number)
                 elsewhere = elsewhere + 1 if there <= before else 0

@@ -7,6 +7,7 @@ import pytest
 
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unavailable
+from fedyard.wire.problems import ProblemType
 from tests.fedyard.rude import DROP, Answer, RudeHub, rude_hub, slow
 
 TOKEN = "fyd_the-secret-of-this-test"
@@ -104,6 +105,7 @@ def test_a_refusal_is_never_repeated(status: int) -> None:
         client_of(hub).start_run("p")
     assert len(hub.seen) == 1
     assert (caught.value.status, caught.value.slug, caught.value.detail) == (status, "not_so", "because")
+    assert caught.value.problem is None  # a newer hub's: its status says what to do
 
 
 def test_a_refusal_without_a_problem_is_one_all_the_same() -> None:
@@ -126,7 +128,7 @@ def test_a_command_that_is_rejected_later_is_refused() -> None:
     rejected = {"id": COMMAND, "state": "rejected", "status": 409, "result": None, "problem": told}
     with rude_hub(PENDING, Answer(body=rejected)) as hub, pytest.raises(Refused) as caught:
         client_of(hub).start_run("p")
-    assert (caught.value.status, caught.value.slug) == (409, "run_live")
+    assert (caught.value.status, caught.value.slug, caught.value.problem) == (409, "run_live", ProblemType.RUN_LIVE)
 
 
 def test_follows_a_location_only_if_it_is_a_command_of_the_hub() -> None:

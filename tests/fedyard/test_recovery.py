@@ -13,7 +13,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from fedyard.agent.recovery import COPIES_AT_MOST, WENT_BACK, Recovery
+from fedyard.agent.recovery import COPIES_AT_MOST, Recovery
 from fedyard.agent.state import Report, Seat, State
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused
@@ -143,7 +143,7 @@ def test_a_site_beyond_the_end_is_told_where_to_read_on(
     position = state.position()
     with pytest.raises(Refused) as refused:
         pair[1].client.inbox(after=position.taken, mark=position.mark)
-    assert refused.value.slug == WENT_BACK
+    assert refused.value.slug == "history_went_back"
     recovery.begin(utc_now())
     after = state.position()
     assert after.taken > common

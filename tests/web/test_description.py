@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from fedyard.wire.problems import ProblemType
+from web.api.openapi import document
 from web.api.routing import operations
 from web.http.operations import Operation
-from web.problems import TITLES
 
 ROOT = Path(__file__).parent.parent.parent
 API = (ROOT / "docs" / "api.md").read_text()
-DECISIONS = "\n".join(path.read_text() for part in ("actors", "domain") for path in sorted((ROOT / part).rglob("*.py")))
-SLUGS = set(re.findall(r"Refused\(\s*\d{3},\s*\"(\w+)\"", DECISIONS)) | set(re.findall(r"/problems/(\w+)", DECISIONS))
+HUB = "\n".join(path.read_text() for part in ("actors", "domain", "web") for path in (ROOT / part).rglob("*.py"))
 
 
 @pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.name)
@@ -29,17 +29,17 @@ def test_every_call_is_documented(operation: Operation) -> None:
     assert f"{operation.method} {path}" in calls
 
 
-@pytest.mark.parametrize("slug", sorted(set(TITLES) | SLUGS))
-def test_every_problem_is_documented(slug: str) -> None:
-    table = API[API.index("## Problems") :]
-    assert f"`{slug}`" in table
+def test_the_table_of_problems_is_the_catalogue() -> None:
+    rows = re.findall(r"^\| (\d{3}) \| (.*) \|$", API[API.index("## Problems") :], re.MULTILINE)
+    named = [(slug, int(status)) for status, slugs in rows for slug in re.findall(r"`(\w+)`", slugs)]
+    assert sorted(named) == sorted((problem.slug, problem.status) for problem in ProblemType)
 
 
-def test_no_problem_is_documented_that_is_none() -> None:
-    table = API[API.index("## Problems") :]
-    named = set(re.findall(r"`(\w+)`", table))
-    code = "\n".join(
-        path.read_text()
-        for path in [path for part in ("web", "actors", "domain") for path in (ROOT / part).rglob("*.py")]
-    )
-    assert {slug for slug in named if f'"{slug}"' not in code and f"/problems/{slug}" not in code} == set()
+@pytest.mark.parametrize("problem", ProblemType, ids=lambda problem: problem.slug)
+def test_every_problem_may_be_answered(problem: ProblemType) -> None:
+    assert re.search(rf"\bProblemType\.{problem.name}\b", HUB)
+
+
+def test_the_machine_readable_description_names_every_problem() -> None:
+    described = document(operations())["components"]["schemas"]["Problem"]["properties"]["type"]
+    assert set(described["examples"]) == {f"/problems/{problem.slug}" for problem in ProblemType}

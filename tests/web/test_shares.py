@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 from config.clock import SystemClock
 from domain.commands import Subject
 from domain.ids import derive
+from fedyard.wire.problems import ProblemType
 from tests.hub import TestClock
 from tests.seals import enrolling
 from tests.web.network import Caller, Network
@@ -84,7 +85,7 @@ class TestRate:
         with pytest.raises(Refused) as caught:
             rate.take(OSLO.id)
         headers = caught.value.headers
-        assert (caught.value.problem.status, caught.value.problem.type) == (429, "/problems/rate_exceeded")
+        assert (caught.value.problem.status, caught.value.problem.slug) == (429, "rate_exceeded")
         assert headers["RateLimit-Policy"] == '"writes";q=500;w=10'
         assert headers["RateLimit"] == f'"writes";r=0;t={headers["Retry-After"]}'
         assert int(headers["Retry-After"]) == 1
@@ -132,7 +133,7 @@ class TestRate:
 
 class TestPlaces:
     def places(self, total: int = 16, each: int = 4) -> Places:
-        return Places("transfers", total, each, lambda: busy("too_many_transfers", "all are taken", 1))
+        return Places("transfers", total, each, lambda: busy(ProblemType.TOO_MANY_TRANSFERS, "all are taken", 1))
 
     def test_one_subject_has_its_share(self) -> None:
         places = self.places()
@@ -140,7 +141,7 @@ class TestPlaces:
             places.enter(OSLO)
         with pytest.raises(Refused) as caught:
             places.enter(OSLO)
-        assert caught.value.problem.type == "/problems/share_exceeded"
+        assert caught.value.problem.slug == "share_exceeded"
         assert caught.value.headers["RateLimit-Policy"] == '"transfers";q=4;qu="concurrent-requests"'
         places.enter(BERGEN)
         places.leave(OSLO)

@@ -16,6 +16,7 @@ from domain.chunks import CHUNK_BYTES, Chunk, chunk_of, chunks_of, count_of, fou
 from domain.commands import ArtifactKind, CompleteArtifact, DeclareArtifact, DeleteArtifact, Sha256, Size, Span
 from domain.ids import Id
 from domain.states import ArtifactState
+from fedyard.wire.problems import ProblemType
 from storage.blobs.port import DigestMismatch, OffsetMismatch, StorageUnavailable
 from storage.views import artifacts as views
 from storage.views.resources import Artifact, ArtifactAbout, ArtifactChunks
@@ -131,7 +132,7 @@ def put_chunk(call: Call) -> Response:
     """204 if the chunk is whole now; 200 with how much of it is there, if it was to go on with."""
     length = call.request.content_length
     if length is None:
-        raise Refused(411, "length_required", "say Content-Length; a chunk has 4 MiB at most")
+        raise Refused(ProblemType.LENGTH_REQUIRED, "say Content-Length; a chunk has 4 MiB at most")
     content = Incoming(call.request, length)
     with call.web.transfers.place("in", call.caller.subject) as place:
         try:
@@ -153,17 +154,19 @@ def _take_in(call: Call, content: Incoming, length: int) -> tuple[int, Chunk]:
     rest = chunk.size_bytes - (start or 0)
     if length > rest or length == 0 or (start is None and length < rest):
         said = f"chunk {chunk.number} of artifact {ident} has {chunk.size_bytes} bytes"
-        raise Refused(422, "wrong_length", f"{said}; {length} bytes from {start or 0} on are not within it, or not all")
+        raise Refused(
+            ProblemType.WRONG_LENGTH, f"{said}; {length} bytes from {start or 0} on are not within it, or not all"
+        )
     try:
         return call.web.hub.blobs.put(ident, chunk, content, start=start or 0, length=length), chunk
     except DigestMismatch:
         detail = (
             f"the bytes of chunk {chunk.number} of artifact {ident} are not those that were declared; none was kept"
         )
-        raise Refused(422, "digest_mismatch", detail) from None
+        raise Refused(ProblemType.DIGEST_MISMATCH, detail) from None
     except OffsetMismatch as error:
         detail = f"{error.there} bytes of chunk {chunk.number} of artifact {ident} are there; go on from there"
-        raise Refused(409, "wrong_offset", detail) from None
+        raise Refused(ProblemType.WRONG_OFFSET, detail) from None
 
 
 def _awaited_chunk(call: Call) -> Chunk:
@@ -172,7 +175,7 @@ def _awaited_chunk(call: Call) -> Chunk:
     if found is None:
         raise not_found("artifact", ident)
     if found.state != ArtifactState.DECLARED:
-        raise Refused(409, "not_taken", f"artifact {ident} is {found.state}; it takes no chunks any more")
+        raise Refused(ProblemType.NOT_TAKEN, f"artifact {ident} is {found.state}; it takes no chunks any more")
     if not found.sha256:
         raise not_found(f"chunk {number} of artifact", ident)
     return Chunk(number, found.sha256, size_of(number, found.size_bytes))
@@ -195,7 +198,7 @@ def read(call: Call) -> Response:
     if found is None:
         raise not_found("artifact", ident)
     if found.state != ArtifactState.STORED:
-        raise Refused(409, "not_stored", f"artifact {ident} is {found.state}; its bytes are not there")
+        raise Refused(ProblemType.NOT_STORED, f"artifact {ident} is {found.state}; its bytes are not there")
     wanted = range_of(call.request, found.size_bytes, found.digest)
     start, end = wanted or (0, found.size_bytes)
     headers = {"Accept-Ranges": "bytes", "ETag": f'"{found.digest}"', "Content-Length": str(end - start)}
@@ -240,7 +243,7 @@ def _chunk_of(call: Call, ident: Id, place: Place, chunk: Chunk, start: int, end
         place.outcome = "failed"
         log.warning("a chunk is missing in the store", extra=unit(artifact=ident, chunk=chunk.number))
         detail = f"chunk {chunk.number} of artifact {ident} is missing in the hub's store; tell its operator"
-        raise Refused(409, "not_stored", detail) from None
+        raise Refused(ProblemType.NOT_STORED, detail) from None
 
 
 def _going_on(first: bytes, rest: Iterator[bytes], ident: Id) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ from flask import Response
 
 from config.clock import SECOND
 from domain.commands import CreateEnrolment, Span, Text
+from fedyard.wire.problems import ProblemType
 from storage.views import people
 from storage.views.resources import Enrolment
 from storage.views.sight import Listed, sees_everything
@@ -41,7 +42,7 @@ def create(call: Call) -> Response:
 
 def listed(call: Call) -> Response:
     if not sees_everything(call.caller.subject):
-        raise Refused(403, "forbidden", "enrolments are for admins and auditors to see")
+        raise Refused(ProblemType.FORBIDDEN, "enrolments are for admins and auditors to see")
     return answer(people.enrolments(call.web.database, call.paging))
 
 

@@ -9,6 +9,7 @@ from flask import Response
 from msgspec import UNSET, UnsetType
 
 from domain.commands import AcknowledgeInbox, Mark
+from fedyard.wire.problems import ProblemType
 from storage.views import messages as views
 from storage.views.resources import Inbox
 from web.api.results import AcknowledgedResult
@@ -76,12 +77,12 @@ def _read(call: Call, after: int | None, mark: str | None) -> Inbox:
     newest.learn(site, Known(inbox.last_seq, found.mark, found.acknowledged_seq, inbox.history_id), generation)
     if isinstance(inbox, views.WentBack):
         raise Refused(
-            409,
-            "history_went_back",
+            ProblemType.HISTORY_WENT_BACK,
             f"the inbox of site {site} ends at {inbox.last_seq}, or has something else at {after}: the hub was "
             f"restored from a backup, as a rule; say what the site holds (POST /v1/sites/{site}/recovery), and "
             "read on from where the answer says",
-            members={"history_id": inbox.history_id, "last_seq": inbox.last_seq},
+            history_id=inbox.history_id,
+            last_seq=inbox.last_seq,
         )
     return msgspec.structs.replace(inbox, heads=call.web.signer.sign(found.heads)) if found.heads else inbox
 

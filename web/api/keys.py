@@ -9,6 +9,7 @@ from flask import Response
 
 from config.clock import SECOND
 from domain.commands import Grace, PutSiteKey, Reason, ReportConflict, RevokeSiteKey, Sha256
+from fedyard.wire.problems import ProblemType
 from storage.views import keys as views
 from storage.views import sites
 from storage.views.resources import MemberKey, SiteKey
@@ -61,10 +62,13 @@ def put(call: Call) -> Response:
     if site is None:
         raise not_found("site", site_id)
     if call.caller.subject.id != site_id:
-        raise Refused(403, "forbidden", f"only site {site_id} itself adds keys: they are signed with its identity key")
+        raise Refused(
+            ProblemType.FORBIDDEN, f"only site {site_id} itself adds keys: they are signed with its identity key"
+        )
     if not signed(site.identity_key, site_id, epoch, body):
         raise Refused(
-            422, "bad_signature", f"the statement on key {epoch} is not signed by the identity key of site {site_id}"
+            ProblemType.BAD_SIGNATURE,
+            f"the statement on key {epoch} is not signed by the identity key of site {site_id}",
         )
     return write(
         call,

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 from flask import Response
 
+from fedyard.wire.problems import MEDIA_TYPE, Problem, ProblemType
 from web.http.bodies import UUID_PATTERN
 from web.http.calls import Call
 from web.http.operations import COUNTS, NOBODY, Operation, title_of
 from web.http.writing import Accepted
-from web.problems import PROBLEM_TYPE, Problem
 
 _REF = "#/components/schemas/{name}"
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -60,12 +60,18 @@ _LAST_EVENT: dict[str, Any] = {
     "schema": _TEXT,
 }
 
+_TYPES_OF_PROBLEM: dict[str, Any] = {
+    "description": "One of these so far; go by the status where it is another",
+    "examples": [problem.type for problem in ProblemType],
+}
+
 
 def document(operations: list[Operation]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of these operations."""
     kinds = _kinds(operations)
     schemas, components = msgspec.json.schema_components(kinds, schema_hook=_anything, ref_template=_REF)
     schema_of = dict(zip(kinds, schemas, strict=True))
+    components[Problem.__name__]["properties"]["type"] |= _TYPES_OF_PROBLEM
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation, schema_of, components)
@@ -170,7 +176,7 @@ def _responses(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any
 def _problem(status: int) -> dict[str, Any]:
     return {
         "description": title_of(status),
-        "content": {PROBLEM_TYPE: {"schema": {"$ref": _REF.format(name=Problem.__name__)}}},
+        "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name=Problem.__name__)}}},
         "headers": {header: _HEADERS[header] for header in _HEADERS_OF.get(status, ())},
     }
 

@@ -25,6 +25,7 @@ from domain.commands import (
     check_parameters,
 )
 from domain.states import RunState
+from fedyard.wire.problems import ProblemType
 from storage.views import events, models, runs
 from storage.views import projects as views
 from storage.views.resources import Event, Membership, Model, Project, RunHead
@@ -106,7 +107,7 @@ def create(call: Call) -> Response:
     subject = call.caller.subject
     coordinator = body.coordinator_site_id or (subject.id if subject.kind == "site" else None)
     if coordinator is None:
-        raise Refused(422, "impossible", "coordinator_site_id is missing: name the site that shall coordinate")
+        raise Refused(ProblemType.IMPOSSIBLE, "coordinator_site_id is missing: name the site that shall coordinate")
     return write(
         call,
         CreateProject(

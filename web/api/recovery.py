@@ -9,6 +9,7 @@ from flask import Response
 
 from domain import commands as c
 from domain.commands import MOST_HELD, MOST_MARKS, Mark, Reason
+from fedyard.wire.problems import ProblemType
 from storage.views import sites
 from web.api.results import Recovered
 from web.api.signatures import signed
@@ -79,8 +80,7 @@ def recover(call: Call) -> Response:
     for held in body.keys:
         if not signed(site.identity_key, site_id, held.epoch, held):
             raise Refused(
-                422,
-                "bad_signature",
+                ProblemType.BAD_SIGNATURE,
                 f"key {held.epoch} is not signed by the identity key of site {site_id}: leave it out",
             )
     return write(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from config.clock import draw_secret
 from domain.commands import Micros
 from domain.ids import sha256_hex
+from fedyard.wire.problems import ProblemType
 from web.http.writing import Secret
 from web.problems import Refused
 
@@ -31,5 +32,5 @@ def micros_of(time: datetime | None) -> Micros | None:
         return None
     micros = (time - _EPOCH) // timedelta(microseconds=1)
     if not 0 <= micros < _END:
-        raise Refused(422, "impossible", "the time lies outside of the years 1970 to 9998; choose a nearer one")
+        raise Refused(ProblemType.IMPOSSIBLE, "the time lies outside of the years 1970 to 9998; choose a nearer one")
     return micros

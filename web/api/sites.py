@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from domain.commands import EnrolSite, Key32, Name, RetireSite, Sha256, Text, UpdateSite
 from domain.states import SiteState
+from fedyard.wire.problems import ProblemType
 from storage.views import events
 from storage.views import sites as views
 from storage.views.resources import Event, Site
@@ -49,7 +50,7 @@ def enrol(call: Call) -> Response:
     body: NewSite = call.body
     if not proves(body, call.caller.sha256):
         detail = "the proof is no signature by this identity key over this enrolment, or the key is none for signatures"
-        raise Refused(422, "bad_signature", detail)
+        raise Refused(ProblemType.BAD_SIGNATURE, detail)
     sha256, secret = drawn_unless(body.token_sha256)
     command = EnrolSite(
         name=body.name, description=body.description, identity_key=body.identity_key, token_sha256=sha256
@@ -89,7 +90,9 @@ def retire(call: Call) -> Response:
 def heartbeat(call: Call) -> Response:
     """The call itself was the beat: whoever authenticates as a site was heard of."""
     if call.id("site_id") != call.caller.subject.id:
-        raise Refused(403, "forbidden", f"the token is of site {call.caller.subject.id}; a site beats for itself only")
+        raise Refused(
+            ProblemType.FORBIDDEN, f"the token is of site {call.caller.subject.id}; a site beats for itself only"
+        )
     return answer(HeartbeatResult(heartbeat_every_s=call.web.hub.settings.heartbeat_every_s), 202)
 
 

@@ -9,6 +9,7 @@ from flask import Response
 from msgspec import UNSET, UnsetType
 
 from domain.commands import IssueToken, Name, RevokeToken, Sha256
+from fedyard.wire.problems import ProblemType
 from storage.views import people
 from storage.views.resources import Token
 from storage.views.sight import Listed
@@ -42,9 +43,11 @@ def issue(call: Call) -> Response:
     body: NewToken = call.body
     subject = call.caller.subject
     if (body.owner_kind is None) != (body.owner_id is None):
-        raise Refused(422, "impossible", "owner_kind and owner_id belong together: give both, or none for yourself")
+        raise Refused(
+            ProblemType.IMPOSSIBLE, "owner_kind and owner_id belong together: give both, or none for yourself"
+        )
     if beyond := set(body.scopes) - call.caller.scopes:
-        raise Refused(403, "scope_missing", f"this token lacks the scope {min(beyond)!r} and cannot hand it on")
+        raise Refused(ProblemType.SCOPE_MISSING, f"this token lacks the scope {min(beyond)!r} and cannot hand it on")
     sha256, secret = drawn_unless(body.sha256)
     command = IssueToken(
         owner_kind=body.owner_kind or ("site" if subject.kind == "site" else "account"),

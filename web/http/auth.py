@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 
 from config.clock import Clock
 from domain.ids import sha256_hex
+from fedyard.wire.problems import ProblemType
 from storage.views.people import Bearer
 from web.problems import Refused
 
@@ -40,13 +41,13 @@ class Tokens:
         scheme, _, token = (authorization or "").strip().partition(" ")
         token = token.strip()
         if not token:
-            raise _unauthorized("no_token", "send Authorization: Bearer <token>")
+            raise _unauthorized(ProblemType.NO_TOKEN, "send Authorization: Bearer <token>")
         if scheme.lower() != "bearer" or len(token) > _LONGEST_TOKEN:
-            raise _unauthorized("token_not_valid", "send Authorization: Bearer <token>")
+            raise _unauthorized(ProblemType.TOKEN_NOT_VALID, "send Authorization: Bearer <token>")
         found = self._remembered(sha256_hex(token.encode()))
         if found is None or (found.expires_at is not None and found.expires_at <= self._clock.now()):
             detail = "the token is unknown, revoked, expired or used up, or its owner is gone; ask for another"
-            raise _unauthorized("token_not_valid", detail)
+            raise _unauthorized(ProblemType.TOKEN_NOT_VALID, detail)
         return found
 
     def _remembered(self, sha256: str) -> Bearer | None:
@@ -73,10 +74,10 @@ def allow(caller: Bearer, kinds: Collection[str], scope: str) -> None:
     """Raises 403 unless such a subject with such a scope may call this at all."""
     if caller.subject.kind not in kinds:
         wanted = " or ".join(sorted(kinds))
-        raise Refused(403, "forbidden", f"this call is for tokens of kind {wanted}, not {caller.subject.kind}")
+        raise Refused(ProblemType.FORBIDDEN, f"this call is for tokens of kind {wanted}, not {caller.subject.kind}")
     if scope not in caller.scopes:
-        raise Refused(403, "scope_missing", f"the token lacks the scope {scope!r}; use one that has it")
+        raise Refused(ProblemType.SCOPE_MISSING, f"the token lacks the scope {scope!r}; use one that has it")
 
 
-def _unauthorized(slug: str, detail: str) -> Refused:
-    return Refused(401, slug, detail, {"WWW-Authenticate": 'Bearer realm="fedyard"'})
+def _unauthorized(problem: ProblemType, detail: str) -> Refused:
+    return Refused(problem, detail, {"WWW-Authenticate": 'Bearer realm="fedyard"'})

@@ -136,7 +136,7 @@ def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, 
             return within_share(request, caller, path)
         except Refused as refused:
             if refused.problem.status == TOO_MANY:
-                web.shares.refusals.note(caller.subject, refused.problem.detail)
+                web.shares.refusals.note(caller.subject, refused.detail)
                 web.shares.tarpit.refused(caller.subject.id, float(refused.headers.get("Retry-After", 1)))
             raise
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flask import Flask, Request, Response
 
+from fedyard.wire.problems import ProblemType
 from web.http.operations import COUNTS, Operation
 from web.http.parsing import PATH_COUNT, PATH_ID
 from web.problems import Refused, answer_to
@@ -50,7 +51,7 @@ class FastPathApp(Flask):
 
     def _refused(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         detail = "write the path as /openapi.json does: no escapes, no empty segments, no host"
-        return self._finish(Refused(400, "malformed", detail).response())(environ, start_response)
+        return self._finish(Refused(ProblemType.MALFORMED, detail).response())(environ, start_response)
 
     def _directly(
         self, view: View, path: dict[str, Any], environ: WSGIEnvironment, start_response: StartResponse

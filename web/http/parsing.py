@@ -10,6 +10,7 @@ from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from domain.seals import carried_bytes
+from fedyard.wire.problems import ProblemType
 from web.http.bodies import UUID_PATTERN, Query
 from web.http.texts import Unfit
 from web.problems import Refused
@@ -37,11 +38,11 @@ def body_of(request: Request, kind: type[Any], limit_bytes: int, *, optional: bo
     if not content and optional:
         return kind()
     if request.mimetype != "application/json":
-        raise Refused(415, "not_json", "send the body as Content-Type: application/json")
+        raise Refused(ProblemType.NOT_JSON, "send the body as Content-Type: application/json")
     try:
         return msgspec.json.decode(content, type=kind)
     except RecursionError:
-        raise Refused(400, "malformed", "body: nested too deeply") from None
+        raise Refused(ProblemType.MALFORMED, "body: nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed("body", error) from None
 
@@ -56,7 +57,7 @@ def query_of(request: Request, kind: type[Query]) -> Any:
     """The query parameters as a `kind`; each at most once."""
     given = dict(request.args)
     if len(given) != sum(len(values) for _, values in request.args.lists()):
-        raise Refused(400, "malformed", "query: a parameter is given twice; give it once")
+        raise Refused(ProblemType.MALFORMED, "query: a parameter is given twice; give it once")
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
@@ -69,8 +70,8 @@ def malformed(where: str, error: Exception) -> Refused:
     422 for a value of the right form that cannot be taken.
     """
     if isinstance(error.__cause__, Unfit):
-        return Refused(422, "unfit", f"{where}: {error.__cause__}")
-    return Refused(400, "malformed", f"{where}: {_rule(str(error))}")
+        return Refused(ProblemType.UNFIT, f"{where}: {error.__cause__}")
+    return Refused(ProblemType.MALFORMED, f"{where}: {_rule(str(error))}")
 
 
 def _rule(text: str) -> str:
@@ -82,7 +83,7 @@ def idempotency_key(request: Request) -> str | None:
     """The header's value, or None without it."""
     key = request.headers.get("Idempotency-Key")
     if key is not None and not _KEY.fullmatch(key):
-        raise Refused(400, "malformed", "Idempotency-Key: 1 to 200 visible ASCII characters, without spaces")
+        raise Refused(ProblemType.MALFORMED, "Idempotency-Key: 1 to 200 visible ASCII characters, without spaces")
     return key
 
 
@@ -100,14 +101,16 @@ def payload_within_limit(payload: bytes | None, limit_bytes: int, what: str) -> 
 def within_inline_limit(size_bytes: int, limit_bytes: int, what: str) -> None:
     """Raises 413 for a payload that is too large to travel inline."""
     if size_bytes > limit_bytes:
-        raise Refused(413, "too_large", f"{what} has {size_bytes} bytes, inline are {limit_bytes} at most; send less")
+        raise Refused(
+            ProblemType.TOO_LARGE, f"{what} has {size_bytes} bytes, inline are {limit_bytes} at most; send less"
+        )
 
 
 def cut_off(came_bytes: int) -> Refused:
     """408: the hub stopped reading, or the other side stopped sending."""
     detail = f"only {came_bytes} bytes of the body came in time; send it at once, and faster"
-    return Refused(408, "too_slow", detail)
+    return Refused(ProblemType.TOO_SLOW, detail)
 
 
 def _too_large(limit_bytes: int) -> Refused:
-    return Refused(413, "too_large", f"the body is larger than {limit_bytes} bytes; send less at once")
+    return Refused(ProblemType.TOO_LARGE, f"the body is larger than {limit_bytes} bytes; send less at once")

@@ -10,6 +10,7 @@ import msgspec
 from flask import Request, Response
 
 from domain.states import RUN_FINAL
+from fedyard.wire.problems import ProblemType
 from storage.views import events, runs
 from storage.views.resources import Event
 from web.http.auth import allow
@@ -31,7 +32,7 @@ def stream(call: Call, run: str) -> Response:
     """The stream. It holds a place (503 if all are taken). 204 to who returns after the end: an EventSource stops."""
     told = call.request.headers.get("Last-Event-ID")
     if told is not None and not _AFTER.fullmatch(told):
-        raise Refused(400, "malformed", "Last-Event-ID: the seq of the last event seen, a whole number")
+        raise Refused(ProblemType.MALFORMED, "Last-Event-ID: the seq of the last event seen, a whole number")
     after = call.query.after if told is None else int(told)
     if told is not None and _over(call, run) and not _page(call, run, after):
         return answer(None, 204)

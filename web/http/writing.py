@@ -17,13 +17,14 @@ from domain.codec import digest_of
 from domain.commands import AnyCommand, Envelope
 from domain.ids import Id, derive
 from domain.records import Outcome
+from fedyard.wire.problems import MEDIA_TYPE, ProblemType
 from storage.views import commands as outcomes
 from storage.views import people
 from web.http.calls import Call, answer
 from web.http.parsing import idempotency_key, preferred_wait
 from web.live.shares import is_kept_for
 from web.live.waiters import Place
-from web.problems import PROBLEM_TYPE, Refused
+from web.problems import Refused
 
 CONFIRM_WITHIN_S = 2.0
 """A decision that takes longer is waited for once the broker has confirmed the command."""
@@ -189,8 +190,7 @@ def _announced(envelope: Envelope, place: Place) -> Outcome | None:
 def _refuse_reuse(outcome: Outcome | None, digest: str) -> None:
     if outcome is not None and outcome.digest != digest:
         raise Refused(
-            422,
-            "idempotency_key_reused",
+            ProblemType.IDEMPOTENCY_KEY_REUSED,
             f"this Idempotency-Key was used for command {outcome.id}, which is another request; use a new key",
         )
 
@@ -198,7 +198,7 @@ def _refuse_reuse(outcome: Outcome | None, digest: str) -> None:
 def _answered(call: Call, outcome: Outcome, made: str | None, secret: Secret | None, *, shows_token: bool) -> Response:
     headers = {"Fedyard-Command": outcome.id, "Preference-Applied": "wait"}
     if outcome.state != "accepted":
-        return Response(outcome.answer_json, outcome.status, headers, content_type=PROBLEM_TYPE)
+        return Response(outcome.answer_json, outcome.status, headers, content_type=MEDIA_TYPE)
     if made is not None and outcome.status == 201:
         headers["Location"] = made.format(**msgspec.json.decode(outcome.answer_json))
     if not shows_token:

@@ -20,6 +20,7 @@ from config.clock import Clock, jitter, wait_for
 from config.logs import unit
 from domain.commands import Subject
 from domain.ids import Id
+from fedyard.wire.problems import ProblemType
 from web.problems import Refused, busy
 
 log = logging.getLogger(__name__)
@@ -61,8 +62,8 @@ class Policy:
             "RateLimit-Policy": f'"{self.limit}";q={self.quota}{window}',
             "RateLimit": f'"{self.limit}";r=0;t={seconds}',
         }
-        slug = "rate_exceeded" if self.window_s is not None else "share_exceeded"
-        return Refused(429, slug, detail, headers)
+        problem = ProblemType.RATE_EXCEEDED if self.window_s is not None else ProblemType.SHARE_EXCEEDED
+        return Refused(problem, detail, headers)
 
 
 class Rate:
@@ -270,4 +271,6 @@ class Shares:
 
 
 def _too_many_bodies(total: int) -> Refused:
-    return busy("too_many_bodies", f"{total} bodies are being read, which is all that there may be; try again", 2)
+    return busy(
+        ProblemType.TOO_MANY_BODIES, f"{total} bodies are being read, which is all that there may be; try again", 2
+    )

@@ -12,6 +12,7 @@ from flask import Request
 
 from domain.chunks import CHUNK_BYTES, Chunk
 from domain.commands import Subject
+from fedyard.wire.problems import ProblemType
 from storage.blobs.port import INTAKE_BYTES, StorageFull, StorageUnavailable
 from web.live.shares import Places
 from web.problems import Refused, busy
@@ -119,7 +120,7 @@ class Incoming:
 
 def _too_many(cap: int) -> Refused:
     detail = f"all {cap} places for transfers are taken; try again in a moment"
-    return busy("too_many_transfers", detail, AGAIN_S)
+    return busy(ProblemType.TOO_MANY_TRANSFERS, detail, AGAIN_S)
 
 
 def range_of(request: Request, size_bytes: int, etag: str) -> tuple[int, int] | None:
@@ -137,7 +138,7 @@ def range_of(request: Request, size_bytes: int, etag: str) -> tuple[int, int] | 
     found = wanted.range_for_length(size_bytes)
     if found is None:
         headers = {"Content-Range": f"bytes */{size_bytes}"}
-        raise Refused(416, "range_not_satisfiable", f"the artifact has {size_bytes} bytes", headers)
+        raise Refused(ProblemType.RANGE_NOT_SATISFIABLE, f"the artifact has {size_bytes} bytes", headers)
     return found
 
 

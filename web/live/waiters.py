@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar
 from config.clock import Clock
 from domain.commands import Subject
 from domain.ids import Id
+from fedyard.wire.problems import ProblemType
 from storage.signals import Announcement, Decided, Tip
 from web.live.shares import AGAIN_S, KEPT_BACK, Policy, Tarpit, is_kept_for
 from web.problems import busy
@@ -114,7 +115,7 @@ class Waiters:
             if not full and self.open >= (self._cap if kept_back else self._everyday):
                 self.refused += 1
                 raise busy(
-                    "too_many_polls",
+                    ProblemType.TOO_MANY_POLLS,
                     f"all {self._cap} places to wait are taken; try again later, or read without wait",
                     4,
                 )
