@@ -26,11 +26,11 @@ from config.logs import info_each, unit
 from domain import codec
 from domain import records as r
 from domain.commands import Beat, Envelope, Micros, RecordHeartbeats
-from domain.decisions.decide import Rules, decide
+from domain.decisions.decide import decide, needs_of
 from domain.decisions.draft import Decision, State, TooEarly, rejected
-from domain.decisions.needs import needs_of
 from domain.ids import Id, derive
 from domain.records import Record, key_of
+from domain.rules import Rules
 from domain.sweeps import RevokeIssuedBy, RevokeTokensOf, Sweep
 from fedyard.wire.problems import ProblemType
 from storage.database import DatabaseUnavailable

@@ -20,7 +20,7 @@ from config.clock import Clock, wait_for
 from config.logs import set_up_logs, unit
 from config.memory import keep_giving_back
 from config.settings import Settings
-from domain.decisions.decide import Rules
+from domain.rules import Rules
 from fedyard.wire.stopping import on_stop_signal
 from fedyard.wire.structs import prepare_structs
 from storage.blobs.opening import open_blobs

@@ -20,9 +20,9 @@ from domain import codec
 from domain import commands as c
 from domain import records as r
 from domain.commands import Subject
-from domain.decisions.decide import Rules
 from domain.ids import Id, sha256_hex
 from domain.records import Record
+from domain.rules import Rules
 from storage.store import Changes, Store
 from storage.tables import COLUMNS
 

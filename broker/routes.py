@@ -1,4 +1,4 @@
-"""Where each command goes. The sender looks here and never imports an actor.
+"""Where each command goes, as its row in the table of commands says. The sender looks here and never imports an actor.
 
 Queues are named by subject, so that RabbitMQ's management UI tells the story; the version suffix
 is there because a queue's arguments cannot be changed later.
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from domain import commands as c
+from domain.table import ROWS, Kind, Row
 
 QUEUE_VERSION = "v1"
 
@@ -34,84 +35,45 @@ class Route:
 
 @dataclass(frozen=True)
 class Queue:
-    """meaning: one sentence for the operator, printed by `make up` and listed in docs/operations.md."""
+    """kind: of all its commands. meaning: one sentence for the operator, printed by `make up` and listed in
+    docs/operations.md.
+    """
 
     name: str
-    durable: bool
+    kind: Kind
     meaning: str
 
-
-def _queue(subject: str) -> str:
-    return f"{subject}.{QUEUE_VERSION}"
-
-
-QUEUES = (
-    Queue(_queue("sites"), True, "organisations, accounts, tokens, enrolments, sites and their keys"),
-    Queue(_queue("heartbeats"), False, "packed heartbeats of all sites; transient, oldest dropped first"),
-    Queue(_queue("projects"), True, "projects and memberships"),
-    Queue(_queue("runs"), True, "runs, rounds and the sites' reports on their seats"),
-    Queue(_queue("artifacts"), True, "declared, completed, deleted and expired artifacts; never their bytes"),
-    Queue(_queue("messages"), True, "messages between sites, acknowledgements, logs of runs, expiry"),
-)
-
-_SUBJECTS: dict[str, tuple[type[c.Command], ...]] = {
-    "sites": (
-        c.CreateOrganisation,
-        c.CreateAccount,
-        c.DisableAccount,
-        c.IssueToken,
-        c.RevokeToken,
-        c.CreateEnrolment,
-        c.EnrolSite,
-        c.UpdateSite,
-        c.RetireSite,
-        c.PutSiteKey,
-        c.RevokeSiteKey,
-        c.ReportConflict,
-        c.RecoverSite,
-        c.ChangeHistory,
-        c.RevokeAgain,
-        c.MarkSitesSilent,
-        c.MarkSitesReturned,
-    ),
-    "heartbeats": (c.RecordHeartbeats,),
-    "projects": (c.CreateProject, c.UpdateProject, c.ArchiveProject, c.PutMember, c.RemoveMember),
-    "runs": (
-        c.StartRun,
-        c.BeginRun,
-        c.StopRun,
-        c.RestartRun,
-        c.ReportSeat,
-        c.ReportAggregated,
-        c.ReportMissingReceipt,
-        c.DropSeats,
-        c.PassDeadline,
-        c.EndRestored,
-    ),
-    "artifacts": (c.DeclareArtifact, c.CompleteArtifact, c.DeleteArtifact, c.ExpireArtifacts),
-    "messages": (c.PostMessages, c.AcknowledgeInbox, c.WriteLog, c.ExpireMessages, c.ForgetHistory),
-}
+    @property
+    def durable(self) -> bool:
+        """What is packed is worth little, and a newer one comes soon."""
+        return self.kind is not Kind.PACKED
 
 
-def _actor(kind: type[c.Command]) -> str:
-    return str(kind.__struct_config__.tag)
+def _queue(row: Row) -> str:
+    return f"{row.about.subject}.{QUEUE_VERSION}"
 
 
-ROUTES: dict[type[c.Command], Route] = {
-    kind: Route(
-        queue=_queue(subject),
-        actor=_actor(kind),
-        durable=subject != "heartbeats",
-        retries=0 if subject == "heartbeats" else 8,
-    )
-    for subject, kinds in _SUBJECTS.items()
-    for kind in kinds
-}
+def _route(row: Row) -> Route:
+    route = Route(queue=_queue(row), actor=row.name)
+    match row.kind:
+        case Kind.DECIDED | Kind.DONE:
+            return route
+        case Kind.PACKED:
+            return Route(queue=route.queue, actor=route.actor, durable=False, retries=0)
+
+
+QUEUES = tuple({_queue(row): Queue(_queue(row), row.kind, row.about.meaning) for row in ROWS}.values())
+ROUTES: dict[type[c.Command], Route] = {row.command: _route(row) for row in ROWS}
 
 
 def route_of(command: c.Command) -> Route:
     """The route of a command; KeyError would be a command without one, which a test rules out."""
     return ROUTES[type(command)]
+
+
+def queues_of(*kinds: Kind) -> frozenset[str]:
+    """The queues whose commands are of these kinds."""
+    return frozenset(queue.name for queue in QUEUES if queue.kind in kinds)
 
 
 def every_command() -> tuple[type[c.Command], ...]:

@@ -57,5 +57,10 @@ def name_of_enrolment(sha256: str) -> str:
     return f"enrolment-{sha256}"
 
 
+def names_of_secret(sha256: str) -> set[str]:
+    """A secret may be in the ledger as either."""
+    return {name_of_token(sha256), name_of_enrolment(sha256)}
+
+
 def name_of_key(site_id: Id, epoch: int, digest: str) -> str:
     return f"key-{site_id}-{epoch}-{digest}"

@@ -89,3 +89,8 @@ class Needs:
         """Take over all that `other` needs."""
         for name, wanted in vars(other).items():
             getattr(self, name).update(wanted)
+
+
+def those(key: Id | None) -> set[Id]:
+    """As a need: none, or this one."""
+    return set() if key is None else {key}

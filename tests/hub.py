@@ -10,8 +10,8 @@ from domain import codec
 from domain import commands as c
 from domain import records as r
 from domain.commands import AnyCommand, Envelope, Subject
-from domain.decisions.decide import Rules
 from domain.ids import Id, derive, sha256_hex
+from domain.rules import Rules
 from domain.states import Report
 from storage.database import Database
 from storage.due import Due

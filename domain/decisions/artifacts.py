@@ -23,9 +23,10 @@ from domain.decisions.access import (
     own_site,
 )
 from domain.decisions.draft import Decision, Draft, Refused
-from domain.decisions.room import SHARED_KINDS, Room, artifact_event, expire, store_room, take_room
+from domain.decisions.room import SHARED_KINDS, artifact_event, expire, store_room, take_room
 from domain.events import EventKind
 from domain.ids import Id
+from domain.needs import Needs, those
 from domain.states import ARTIFACT, RUN_FINAL, ArtifactState, MemberState, RunState, Step, follow
 from fedyard.wire.problems import ProblemType
 
@@ -35,7 +36,19 @@ _NAMED_AT_MOST = 10
 """Chunks named in one refusal."""
 
 
-def declare_artifact(draft: Draft, command: c.DeclareArtifact, room: Room, keep_uploads_s: float) -> Decision:
+def needs_of_declare_artifact(command: c.DeclareArtifact) -> Needs:
+    site, project = command.owner_site_id, command.project_id
+    return Needs(
+        sites={site},
+        members_of={project},
+        mentioned_runs=those(command.run_id),
+        totals_of={project},
+        shares_of={(project, site)},
+        keys=sealing.keys_in((command.seal,)),
+    )
+
+
+def declare_artifact(draft: Draft, command: c.DeclareArtifact) -> Decision:
     """Room is taken from now on."""
     owner = own_site(draft, command.owner_site_id)
     project = _project_of(draft, command.project_id, owner)
@@ -52,7 +65,7 @@ def declare_artifact(draft: Draft, command: c.DeclareArtifact, room: Room, keep_
     if tree_digest(command.chunk_digests) != command.digest:
         raise _digests_wrong("the digest is not the SHA-256 over the digests of the chunks")
     _check_seal(draft, project, owner, command)
-    take_room(draft, project, owner, command, room)
+    take_room(draft, project, owner, command)
     artifact = r.Artifact(
         id=draft.derive("artifact"),
         project_id=project.id,
@@ -66,7 +79,7 @@ def declare_artifact(draft: Draft, command: c.DeclareArtifact, room: Room, keep_
         state=ArtifactState.DECLARED,
         created_at=draft.now,
         ttl_s=None if command.ttl_s is None else math.ceil(command.ttl_s),
-        expires_at=draft.now + int(keep_uploads_s * SECOND),
+        expires_at=draft.now + int(draft.rules.keep_uploads_s * SECOND),
     )
     draft.put(artifact)
     draft.put(r.ArtifactDeclaration(artifact_id=artifact.id, chunk_digests=command.chunk_digests, seal=command.seal))
@@ -116,6 +129,10 @@ def _digests_wrong(detail: str) -> Refused:
     return Refused(ProblemType.DIGEST_MISMATCH, detail)
 
 
+def needs_of_complete_artifact(command: c.CompleteArtifact) -> Needs:
+    return Needs(artifacts={command.artifact_id})
+
+
 def complete_artifact(draft: Draft, command: c.CompleteArtifact) -> Decision:
     """declared -> stored, if every chunk was found and is what was declared."""
     artifact = find(draft, r.Artifact, "artifact", command.artifact_id)
@@ -157,6 +174,10 @@ def _expired(artifact: r.Artifact) -> Refused:
     )
 
 
+def needs_of_delete_artifact(command: c.DeleteArtifact) -> Needs:
+    return Needs(ending_artifacts={command.artifact_id})
+
+
 def delete_artifact(draft: Draft, command: c.DeleteArtifact) -> Decision:
     """Its owner, the coordinator or an admin wants it gone; refused while a live run needs it."""
     artifact = find(draft, r.Artifact, "artifact", command.artifact_id)
@@ -175,12 +196,16 @@ def delete_artifact(draft: Draft, command: c.DeleteArtifact) -> Decision:
     return draft.accept({"id": artifact.id, "state": artifact.state})
 
 
-def expire_artifacts(draft: Draft, command: c.ExpireArtifacts, keep_s: float) -> Decision:
+def needs_of_expire_artifacts(command: c.ExpireArtifacts) -> Needs:
+    return Needs(ending_artifacts=set(command.artifact_ids))
+
+
+def expire_artifacts(draft: Draft, command: c.ExpireArtifacts) -> Decision:
     """Those that are past their time and that nobody needs; the ticker asks for the others again."""
     need_hub(draft.by)
     expired = []
     for artifact in filter(None, (draft.get(r.Artifact, artifact_id) for artifact_id in command.artifact_ids)):
-        if _is_over(draft, artifact, int(keep_s * SECOND)) and needed_by(draft, artifact) is None:
+        if _is_over(draft, artifact, int(draft.rules.keep_artifacts_s * SECOND)) and needed_by(draft, artifact) is None:
             expire(draft, artifact, "not completed in time" if artifact.stored_at is None else "kept long enough")
             expired.append(artifact.id)
     return draft.accept({"expired": expired})

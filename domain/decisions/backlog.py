@@ -15,13 +15,12 @@ from domain.ids import Id
 from fedyard.wire.problems import ProblemType
 
 
-def add_to_backlog(
-    draft: Draft, sender_id: Id, site_id: Id, size_bytes: int, until: Micros, limits: tuple[int, int]
-) -> None:
-    """One more message, whose entry is the next of the recipient's inbox. limits: messages, and bytes of bodies.
+def add_to_backlog(draft: Draft, sender_id: Id, site_id: Id, size_bytes: int, until: Micros) -> None:
+    """One more message, whose entry is the next of the recipient's inbox.
 
     until: when the message expires. Raises 409 where the recipient has to acknowledge some first.
     """
+    limits = draft.rules.backlog_messages, draft.rules.backlog_bytes
     box = draft.have(r.Mailbox, site_id)
     found = draft.get(r.Backlog, sender_id, site_id) or r.Backlog(sender_site_id=sender_id, site_id=site_id)
     row = _read(found, box.acknowledged_seq, draft.now)

@@ -19,6 +19,7 @@ from domain.commands import AnyCommand, Envelope, Micros
 from domain.events import EventKind, Notice
 from domain.ids import Id, derive
 from domain.records import Record, key_of
+from domain.rules import Rules
 from domain.states import DeliveryState
 from fedyard.wire.problems import ProblemType
 
@@ -122,8 +123,9 @@ class State:
 class Draft:
     """One decision in the making."""
 
-    def __init__(self, state: State, envelope: Envelope, now: Micros) -> None:
+    def __init__(self, state: State, envelope: Envelope, now: Micros, rules: Rules) -> None:
         self.state = state
+        self.rules = rules
         self.envelope = envelope
         self.by = envelope.by
         self.now = now

@@ -9,7 +9,12 @@ from domain.decisions.draft import Decision, Draft
 from domain.decisions.keys import REVOKED_BEFORE, revoke_key
 from domain.events import EventKind
 from domain.ledger import Named, read_name
+from domain.needs import Needs
 from domain.sweeps import RevokeIssuedBy, RevokeTokensOf
+
+
+def needs_of_change_history(_: c.ChangeHistory) -> Needs:
+    return Needs(history={"history"})
 
 
 def change_history(draft: Draft, command: c.ChangeHistory) -> Decision:
@@ -29,6 +34,22 @@ def change_history(draft: Draft, command: c.ChangeHistory) -> Decision:
                 reason=command.reason,
             )
     return draft.accept({"history_id": history.history_id})
+
+
+def needs_of_revoke_again(command: c.RevokeAgain) -> Needs:
+    """What the ledger's names are of."""
+    needs = Needs(revocations=set(command.names))
+    for named in filter(None, map(read_name, command.names)):
+        match named.kind:
+            case "token" | "enrolment":
+                needs.token_hashes.add(named.key)
+            case "key":
+                needs.keyrings.add(named.key)
+            case "site":
+                needs.sites.add(named.key)
+            case _:
+                needs.accounts.add(named.key)
+    return needs
 
 
 def revoke_again(draft: Draft, command: c.RevokeAgain) -> Decision:

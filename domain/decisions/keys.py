@@ -18,6 +18,7 @@ from domain.decisions.telling import by_another, conflict_cause, note_told, tell
 from domain.events import EventKind, Notice
 from domain.ids import Id, sha256_hex
 from domain.ledger import name_of_key
+from domain.needs import Needs
 from domain.states import KEY, KeyState, MemberState, SiteState, Step, follow
 from fedyard.wire.problems import ProblemType
 
@@ -37,18 +38,23 @@ def usable(key: r.SiteKey, now: Micros) -> bool:
     return key.state == KeyState.CURRENT
 
 
-def put_site_key(draft: Draft, command: c.PutSiteKey, in_all: int, per_day: int) -> Decision:
+def needs_of_put_site_key(command: c.PutSiteKey) -> Needs:
+    return Needs(keyrings={command.site_id}, revocations={name_in_ledger(command)})
+
+
+def put_site_key(draft: Draft, command: c.PutSiteKey) -> Decision:
     """The site's next epoch; the one before it is superseded. The same key again changes nothing."""
     site = find(draft, r.Site, "site", command.site_id)
     if draft.by.id != site.id:
         raise forbidden(f"only site {site.id} itself adds keys: they are signed with its identity key")
     if draft.get(r.SiteKey, site.id, command.epoch) is None:
-        check_epochs(draft, site, in_all, per_day)
+        check_epochs(draft, site)
     return _answer(draft, add_key(draft, site, command))
 
 
-def check_epochs(draft: Draft, site: r.Site, in_all: int, per_day: int) -> None:
+def check_epochs(draft: Draft, site: r.Site) -> None:
     """Whoever seals to the site is told of each, also of those that it brings back when it recovers. Raises 409."""
+    in_all, per_day = draft.rules.keys_per_site, draft.rules.keys_per_day
     keys = draft.group(r.SiteKey, site.id)
     if len(keys) >= in_all:
         raise too_many("epochs", site.id, len(keys), in_all, "enrol the site anew, with its next identity")
@@ -115,6 +121,10 @@ def digest_of_key(command: c.PutSiteKey | c.HeldKey) -> str:
     return sha256_hex(_encoder.encode([suite, public_key, command.created_at, command.expires_at]))
 
 
+def needs_of_revoke_site_key(command: c.RevokeSiteKey) -> Needs:
+    return Needs(keyrings={command.site_id})
+
+
 def revoke_site_key(draft: Draft, command: c.RevokeSiteKey) -> Decision:
     """At once and for good: nothing that is sealed to it is taken any more. A revoked key stays as it is."""
     site = administered(draft, command.site_id)
@@ -134,6 +144,11 @@ def revoke_key(draft: Draft, site: r.Site, key: r.SiteKey, reason: str) -> r.Sit
     if by_another(draft, site) and site.state != SiteState.RETIRED:
         tell(draft, site, Notice.KEY_CHANGED, {**_facts(key), "reason": reason})
     return key
+
+
+def needs_of_report_conflict(command: c.ReportConflict) -> Needs:
+    site, about = command.site_id, command.about_site_id
+    return Needs(acquainted={site, about}, told={conflict_cause(site, about, command.seen)})
 
 
 def report_conflict(draft: Draft, command: c.ReportConflict) -> Decision:

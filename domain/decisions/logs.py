@@ -9,17 +9,23 @@ from domain import commands as c
 from domain import records as r
 from domain.decisions.access import acts_for, forbidden, is_admin, is_coordinator, missing, own_site
 from domain.decisions.draft import Decision, Draft, Refused, TooEarly
-from domain.decisions.sealing import checked, to_coordinator
+from domain.decisions.sealing import checked, keys_in, to_coordinator
+from domain.needs import Needs
 from domain.seals import SealMalformed, SealUnsupported, is_sealed, read_seal
 from fedyard.wire.problems import ProblemType
 
 SECOND = 1_000_000
 
 
-def write_log(draft: Draft, command: c.WriteLog, limit_bytes: int, keep_s: float) -> Decision:
+def needs_of_write_log(command: c.WriteLog) -> Needs:
+    site = command.site_id
+    return Needs(sites={site}, logs={(command.run_id, site)}, keys=keys_in(command.pieces))
+
+
+def write_log(draft: Draft, command: c.WriteLog) -> Decision:
     """Add what is new of these pieces. Known ones change nothing; after a gap the rest is too early.
 
-    limit_bytes: of one site in one run. keep_s: how long after its end the run's log is kept, and still written to.
+    The run's log is kept, and written to, for some time after its end.
     """
     run, site = _own_seat(draft, command)
     log = draft.get(r.SiteLog, run.id, site.id, command.task_seq) or r.SiteLog(run.id, site.id, command.task_seq)
@@ -31,9 +37,10 @@ def write_log(draft: Draft, command: c.WriteLog, limit_bytes: int, keep_s: float
             f"piece {command.seq} of the log of site {site.id} in task {command.task_seq} of run {run.id} came too "
             f"early: the next one has seq {log.last_seq + 1}"
         )
+    keep_s = draft.rules.keep_inbox_s
     if run.ended_at is not None and run.ended_at <= draft.now - int(keep_s * SECOND):
         raise Refused(ProblemType.RUN_FINISHED, f"run {run.id} ended more than {keep_s:g} s ago; its log is closed")
-    _check_room(draft, run, site, pieces, limit_bytes)
+    _check_room(draft, run, site, pieces, draft.rules.log_limit_bytes)
     project = draft.have(r.Project, run.project_id)
     head = draft.get(r.LogHead, run.id) or r.LogHead(run.id)
     for number, body in enumerate(pieces, start=1):

@@ -11,6 +11,7 @@ from domain.decisions.backlog import add_to_backlog
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.events import EventKind, Notice
 from domain.ids import Id, sha256_hex
+from domain.needs import Needs
 from domain.states import DELIVERY, DeliveryState, MemberState, Step, follow
 from domain.sweeps import AcknowledgeEntries, ForgetBefore
 from fedyard.wire.problems import ProblemType
@@ -22,19 +23,26 @@ _NAMED_AT_MOST = 100
 """Recipients named in one notice of expiry; the rest are counted."""
 
 
-def post_messages(draft: Draft, command: c.PostMessages, default_ttl_s: float, backlog: tuple[int, int]) -> Decision:
-    """All of them or none: each body once, one inbox entry for each recipient.
+def needs_of_post_messages(command: c.PostMessages) -> Needs:
+    site, messages = command.sender_site_id, command.messages
+    return Needs(
+        sites={site},
+        members_of={message.project_id for message in messages},
+        mentioned_runs={message.run_id for message in messages if message.run_id is not None},
+        keys=sealing.keys_in(message.body for message in messages),
+        artifacts={message.artifact_id for message in messages if message.artifact_id is not None},
+        senders={site},
+    )
 
-    backlog: messages, and bytes of their bodies, that may lie unacknowledged at one recipient.
-    """
+
+def post_messages(draft: Draft, command: c.PostMessages) -> Decision:
+    """All of them or none: each body once, one inbox entry for each recipient."""
     site = own_site(draft, command.sender_site_id)
-    ids = [_post(draft, site, index, message, default_ttl_s, backlog) for index, message in enumerate(command.messages)]
+    ids = [_post(draft, site, index, message) for index, message in enumerate(command.messages)]
     return draft.accept({"ids": ids}, 201)
 
 
-def _post(
-    draft: Draft, sender: r.Site, index: int, new: c.NewMessage, default_ttl_s: float, backlog: tuple[int, int]
-) -> Id:
+def _post(draft: Draft, sender: r.Site, index: int, new: c.NewMessage) -> Id:
     project = draft.get(r.Project, new.project_id)
     membership = draft.get(r.Membership, new.project_id, sender.id)
     if project is None or membership is None or membership.state != MemberState.ACTIVE:
@@ -59,7 +67,7 @@ def _post(
         raise Refused(ProblemType.PROJECT_ARCHIVED, f"project {project.id} is archived")
     sealed_for = sealing.Place(project, sender, new.kind, readers, readers, new.run_id)
     sealing.checked(draft, sealed_for, new.body, sealing.outside(artifact))
-    expires_at = draft.now + int((new.ttl_s if new.ttl_s is not None else default_ttl_s) * SECOND)
+    expires_at = draft.now + int((new.ttl_s if new.ttl_s is not None else draft.rules.message_ttl_s) * SECOND)
     draft.put(
         r.Message(
             id=message_id,
@@ -79,7 +87,7 @@ def _post(
         )
     )
     for site_id in recipients:
-        add_to_backlog(draft, sender.id, site_id, len(body), expires_at, backlog)
+        add_to_backlog(draft, sender.id, site_id, len(body), expires_at)
         draft.notify(site_id, Notice.MESSAGE, project_id=project.id, run_id=new.run_id, message_id=message_id)
     return message_id
 
@@ -110,6 +118,12 @@ def _recipients(draft: Draft, project: r.Project, sender: r.Site, new: c.NewMess
     if not recipients:
         raise Refused(ProblemType.NO_RECIPIENTS, f"project {project.id} has no participants yet")
     return recipients
+
+
+def needs_of_acknowledge_inbox(command: c.AcknowledgeInbox) -> Needs:
+    site = command.site_id
+    held = set() if command.mark is None else {(site, command.through)}
+    return Needs(sites={site}, marks=held, history={"history"})
 
 
 def acknowledge_inbox(draft: Draft, command: c.AcknowledgeInbox) -> Decision:
@@ -148,6 +162,10 @@ def whereabouts(draft: Draft, box: r.Mailbox) -> dict[str, object]:
     """What a site has to know when the history went back."""
     history = next(iter(draft.every(r.History)), None)
     return {"history_id": None if history is None else history.history_id, "last_seq": box.last_seq}
+
+
+def needs_of_expire_messages(command: c.ExpireMessages) -> Needs:
+    return Needs(messages=set(command.message_ids))
 
 
 def expire_messages(draft: Draft, command: c.ExpireMessages) -> Decision:
@@ -194,8 +212,15 @@ def _tell_sender(draft: Draft, message: r.Message, unread: list[Id]) -> None:
     )
 
 
-def forget_history(draft: Draft, keep_commands_s: float, keep_inbox_s: float) -> Decision:
+def needs_of_forget_history(_: c.ForgetHistory) -> Needs:
+    return Needs()
+
+
+def forget_history(draft: Draft, _: c.ForgetHistory) -> Decision:
     """By this decision's time, not by that of who asked for it: a clock that is ahead would end exactly-once."""
     need_hub(draft.by)
-    draft.sweep(ForgetBefore(draft.now - int(keep_commands_s * SECOND), draft.now - int(keep_inbox_s * SECOND)))
+    rules = draft.rules
+    draft.sweep(
+        ForgetBefore(draft.now - int(rules.keep_commands_s * SECOND), draft.now - int(rules.keep_inbox_s * SECOND))
+    )
     return draft.accept({})

@@ -12,9 +12,14 @@ from domain.decisions.limits import take_one
 from domain.decisions.telling import put_on_record
 from domain.events import EventKind, Notice
 from domain.ids import Id
-from domain.ledger import name_of_enrolment, name_of_token
+from domain.ledger import name_of_enrolment, name_of_token, names_of_secret
+from domain.needs import Needs, those
 from domain.sweeps import RevokeIssuedBy, RevokeTokensOf
 from fedyard.wire.problems import ProblemType
+
+
+def needs_of_create_organisation(command: c.CreateOrganisation) -> Needs:
+    return Needs(organisation_names={command.name})
 
 
 def create_organisation(draft: Draft, command: c.CreateOrganisation) -> Decision:
@@ -27,10 +32,25 @@ def create_organisation(draft: Draft, command: c.CreateOrganisation) -> Decision
     return draft.accept({"id": made.id}, 201)
 
 
-def create_account(draft: Draft, command: c.CreateAccount, at_once: int) -> Decision:
+def needs_of_create_account(command: c.CreateAccount) -> Needs:
+    return Needs(
+        organisations={command.organisation_id},
+        token_hashes={command.token_sha256},
+        revocations=names_of_secret(command.token_sha256),
+        counts={("accounts", command.organisation_id)},
+    )
+
+
+def create_account(draft: Draft, command: c.CreateAccount) -> Decision:
     need_admin(draft.by)
     find(draft, r.Organisation, "organisation", command.organisation_id)
-    take_one(draft, "accounts", command.organisation_id, at_once, "disable one that nobody needs")
+    take_one(
+        draft,
+        "accounts",
+        command.organisation_id,
+        draft.rules.accounts_per_organisation,
+        "disable one that nobody needs",
+    )
     made = r.Account(
         id=draft.derive("account"),
         organisation_id=command.organisation_id,
@@ -86,6 +106,10 @@ def add_token(
     return token
 
 
+def needs_of_disable_account(command: c.DisableAccount) -> Needs:
+    return Needs(accounts={command.account_id}, issued_with={command.account_id})
+
+
 def disable_account(draft: Draft, command: c.DisableAccount) -> Decision:
     need_admin(draft.by)
     account = find(draft, r.Account, "account", command.account_id)
@@ -97,12 +121,31 @@ def disable_account(draft: Draft, command: c.DisableAccount) -> Decision:
     return draft.accept({"id": account.id})
 
 
-def issue_token(draft: Draft, command: c.IssueToken, at_once: int, per_day: int) -> Decision:
+def needs_of_issue_token(command: c.IssueToken) -> Needs:
+    owner = command.owner_id
+    return Needs(
+        accounts={owner} if command.owner_kind == "account" else set(),
+        sites={owner} if command.owner_kind == "site" else set(),
+        token_hashes={command.sha256},
+        tokens=those(command.issued_by),
+        revocations=names_of_secret(command.sha256),
+        counts={("tokens", owner), ("tokens of a day", owner)},
+    )
+
+
+def issue_token(draft: Draft, command: c.IssueToken) -> Decision:
+    rules = draft.rules
     owner, organisation_id = _live_owner(draft, command.owner_kind, command.owner_id)
     scopes = " ".join(scope for scope in ("read", "write") if scope in command.scopes)
     until = _within_issuer(draft, command)
-    take_one(draft, "tokens", owner, at_once, "revoke one that nobody needs")
-    take_one(draft, "tokens of a day", owner, per_day, "issue the next one tomorrow, and let it be valid for longer")
+    take_one(draft, "tokens", owner, rules.tokens_per_owner, "revoke one that nobody needs")
+    take_one(
+        draft,
+        "tokens of a day",
+        owner,
+        rules.tokens_per_day,
+        "issue the next one tomorrow, and let it be valid for longer",
+    )
     token = add_token(draft, command.owner_kind, owner, command.sha256, command.label, scopes, until, command.issued_by)
     facts: dict[str, Any] = {"token_id": token.id, "owner_id": owner, "label": token.label, "scopes": scopes}
     facts |= {"expires_at": token.expires_at} if token.expires_at is not None else {}
@@ -136,6 +179,10 @@ def _tell_owner(draft: Draft, token: r.Token, event: EventKind, notice: Notice, 
     """A site's people hear of every token of it: who holds one acts as the site, so no such act is surely its own."""
     if token.owner_kind == "site":
         put_on_record(draft, draft.have(r.Site, token.owner_id), event, notice, facts)
+
+
+def needs_of_revoke_token(command: c.RevokeToken) -> Needs:
+    return Needs(tokens={command.token_id}, issued_with={command.token_id})
 
 
 def revoke_token(draft: Draft, command: c.RevokeToken) -> Decision:

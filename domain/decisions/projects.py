@@ -20,6 +20,7 @@ from domain.decisions.limits import take_one
 from domain.decisions.room import give_back
 from domain.decisions.telling import by_another, membership_causes, note_told, put_on_record, tell, unread
 from domain.events import EventKind, Notice
+from domain.needs import Needs
 from domain.states import MEMBER, RUN_FINAL, MemberState, RunState, Step
 from fedyard.wire.problems import ProblemType
 
@@ -72,12 +73,18 @@ def _bad_tasks(detail: str) -> Refused:
     return Refused(ProblemType.TASKS_IMPOSSIBLE, detail)
 
 
-def create_project(draft: Draft, command: c.CreateProject, at_once: int, per_day: int) -> Decision:
+def needs_of_create_project(command: c.CreateProject) -> Needs:
+    site = command.coordinator_site_id
+    counts = {("projects", site), ("projects of a day", site)}
+    return Needs(sites={site}, project_names={command.name}, counts=counts)
+
+
+def create_project(draft: Draft, command: c.CreateProject) -> Decision:
     site = own_site(draft, command.coordinator_site_id)
     _check_name(draft, command.name)
     _check_tasks(command.tasks)
-    take_one(draft, "projects", site.id, at_once, "archive one that nobody needs")
-    take_one(draft, "projects of a day", site.id, per_day, "create the next one tomorrow")
+    take_one(draft, "projects", site.id, draft.rules.projects_per_coordinator, "archive one that nobody needs")
+    take_one(draft, "projects of a day", site.id, draft.rules.projects_per_day, "create the next one tomorrow")
     project = r.Project(
         id=draft.derive("project"),
         organisation_id=site.organisation_id,
@@ -121,6 +128,15 @@ def _check_name(draft: Draft, name: str) -> None:
         raise Refused(ProblemType.NAME_TAKEN, f"a project named {name!r} exists; choose another name")
 
 
+def needs_of_update_project(command: c.UpdateProject) -> Needs:
+    project = command.project_id
+    return Needs(
+        members_of={project},
+        project_names={command.name} if command.name else set(),
+        live_runs_of={project} if command.sealed else set(),
+    )
+
+
 def update_project(draft: Draft, command: c.UpdateProject) -> Decision:
     project = known_project(draft, command.project_id)
     need_coordinator(draft, project)
@@ -140,6 +156,10 @@ def update_project(draft: Draft, command: c.UpdateProject) -> Decision:
     return draft.accept({"id": project.id, "version": project.version})
 
 
+def needs_of_archive_project(command: c.ArchiveProject) -> Needs:
+    return Needs(members_of={command.project_id}, live_runs_of={command.project_id})
+
+
 def archive_project(draft: Draft, command: c.ArchiveProject) -> Decision:
     project = known_project(draft, command.project_id)
     need_coordinator(draft, project)
@@ -157,6 +177,11 @@ def _check_no_run_lives(draft: Draft, project: r.Project, why: str) -> None:
             ProblemType.RUN_LIVE,
             f"run {live[0].id} of project {project.id} is {live[0].state}; stop it or wait for its end: {why}",
         )
+
+
+def needs_of_put_member(command: c.PutMember) -> Needs:
+    project, site = command.project_id, command.site_id
+    return Needs(members_of={project}, sites={site}, told=set(membership_causes(project, site)))
 
 
 def put_member(draft: Draft, command: c.PutMember) -> Decision:
@@ -249,6 +274,17 @@ def _tell_membership(draft: Draft, project: r.Project, site: r.Site, step: Step,
 _OPENING = (Step.REQUEST, Step.INVITE, Step.ADMIT)
 """While a notice of such a step is unread, those of the steps behind it are left out. Who was let in or removed by the
 coordinator always hears of it."""
+
+
+def needs_of_remove_member(command: c.RemoveMember) -> Needs:
+    project, site = command.project_id, command.site_id
+    return Needs(
+        members_of={project},
+        sites={site},
+        live_runs_of={project},
+        declared_by={(project, site)},
+        told=set(membership_causes(project, site)),
+    )
 
 
 def remove_member(draft: Draft, command: c.RemoveMember) -> Decision:

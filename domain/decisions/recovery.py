@@ -20,6 +20,7 @@ from domain.decisions.progress import end
 from domain.events import EventKind, Notice
 from domain.ids import Id, sha256_hex
 from domain.ledger import name_of_key
+from domain.needs import Needs
 from domain.states import DELIVERY, RUN_FINAL, DeliveryState, RunState, Step, follow
 from domain.sweeps import AcknowledgeEntries, QueueEntries, RevokeIssuedBy
 
@@ -35,11 +36,24 @@ _END = "recovered"
 _encoder = msgspec.json.Encoder()
 
 
-def recover_site(draft: Draft, command: c.RecoverSite, keys_in_all: int, keys_per_day: int) -> Decision:
-    """Where to read on, and what the hub knows of the runs that the site holds seats in. Harmless when repeated.
+def needs_of_recover_site(command: c.RecoverSite) -> Needs:
+    site = command.site_id
+    lowest = min((held.seq for held in command.marks), default=1)
+    return Needs(
+        recoveries={site},
+        history={"history"},
+        boxes={(site, lowest)},
+        keyrings={site},
+        tokens=set(command.revoked_tokens),
+        retiring={site},
+        logs={(seat.run_id, site) for seat in command.seats},
+        revocations=keys_named(command),
+        counts={(MOVED, site)},
+    )
 
-    keys_in_all, keys_per_day: epochs of a site, and those that it begins, or brings back, within a day.
-    """
+
+def recover_site(draft: Draft, command: c.RecoverSite) -> Decision:
+    """Where to read on, and what the hub knows of the runs that the site holds seats in. Harmless when repeated."""
     site = find(draft, r.Site, "site", command.site_id)
     if draft.by.kind != "site" or draft.by.id != site.id:
         raise forbidden(f"only site {site.id} itself knows what it holds")
@@ -47,7 +61,7 @@ def recover_site(draft: Draft, command: c.RecoverSite, keys_in_all: int, keys_pe
     before, box = draft.get(r.Recovery, site.id), draft.have(r.Mailbox, site.id)
     claim = sha256_hex(_encoder.encode([command.last_seq, [[held.seq, held.mark] for held in command.marks[:1]]]))
     again = before is not None and (before.history_id, before.claim) == (history.history_id, claim)
-    conflicting = _keys(draft, site, command, keys_in_all, keys_per_day)
+    conflicting = _keys(draft, site, command)
     _tokens(draft, site, command)
     recovery = before if again else _read_on(draft, box, before, history, command, claim)
     assert recovery is not None
@@ -171,7 +185,7 @@ def _renumber(
 # keys and tokens
 
 
-def _keys(draft: Draft, site: r.Site, command: c.RecoverSite, in_all: int, per_day: int) -> list[int]:
+def _keys(draft: Draft, site: r.Site, command: c.RecoverSite) -> list[int]:
     """Epochs that the hub lacks are put again, as far as the limits let it; revocations are in force again.
 
     Epochs that are other keys here, or were not put.
@@ -184,7 +198,7 @@ def _keys(draft: Draft, site: r.Site, command: c.RecoverSite, in_all: int, per_d
             continue
         if known is None:
             try:
-                check_epochs(draft, site, in_all, per_day)
+                check_epochs(draft, site)
                 known = add_key(draft, site, _put(site.id, held), recovering=True)
             except Refused:  # a gap below it, or too many: the site states its next key anew
                 conflicting.append(held.epoch)
@@ -272,6 +286,10 @@ def _seat(draft: Draft, site: r.Site, held: c.HeldSeat) -> dict[str, object]:
         "round": None if seat is None else seat.round,
         "report_seq": 0 if seat is None else seat.report_seq,
     }
+
+
+def needs_of_end_restored(command: c.EndRestored) -> Needs:
+    return Needs(runs={command.run_id})
 
 
 def end_restored(draft: Draft, command: c.EndRestored) -> Decision:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from domain import commands as c
 from domain import records as r
 from domain.decisions.draft import Draft, Refused
 from domain.events import EventKind
 from domain.ids import Id
+from domain.rules import Room
 from domain.states import ARTIFACT, ArtifactState, Step, follow
 from domain.sweeps import ForgetDeclaration
 from fedyard.wire.problems import ProblemType
@@ -18,19 +17,9 @@ SHARED_KINDS = ("initial", "model")
 OWNER_LEFT = "its site left the project before it was stored"
 
 
-class Room(msgspec.Struct, frozen=True):
-    """Bytes of one artifact, of a project, of one participant in it; what a site may have declared and not stored."""
-
-    artifact_bytes: int
-    project_bytes: int
-    site_bytes: int
-    unfinished_count: int
-    unfinished_bytes: int
-
-
-def take_room(draft: Draft, project: r.Project, owner: r.Site, command: c.DeclareArtifact, room: Room) -> None:
+def take_room(draft: Draft, project: r.Project, owner: r.Site, command: c.DeclareArtifact) -> None:
     """From the project's quota and the site's share of it. The project is its coordinator's, so that has no share."""
-    size_bytes = command.size_bytes
+    room, size_bytes = draft.rules.room(command.of_kind), command.size_bytes
     if size_bytes > room.artifact_bytes:
         raise Refused(
             ProblemType.TOO_LARGE,

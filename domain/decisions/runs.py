@@ -13,6 +13,7 @@ from domain.decisions.progress import begin, end, inherited_model, quorum_of, ru
 from domain.decisions.projects import predecessors, tasks_of
 from domain.events import EventKind
 from domain.ids import Id, derive
+from domain.needs import Needs
 from domain.states import (
     RUN_FINAL,
     TASK_RUN,
@@ -29,7 +30,11 @@ from fedyard.wire.problems import ProblemType
 SECOND = 1_000_000
 
 
-def start_run(draft: Draft, command: c.StartRun, live_at_once: int) -> Decision:
+def needs_of_start_run(command: c.StartRun) -> Needs:
+    return Needs(members_of={command.project_id}, live_runs_of={command.project_id})
+
+
+def start_run(draft: Draft, command: c.StartRun) -> Decision:
     project = known_project(draft, command.project_id)
     need_coordinator(draft, project, admin_too=False)
     if project.archived_at is not None:
@@ -42,7 +47,7 @@ def start_run(draft: Draft, command: c.StartRun, live_at_once: int) -> Decision:
             f"run {live.id} of project {project.id} is {live.state} and the project allows {project.max_live_runs} at "
             "a time; stop it, wait for its end, or start with queue: true",
         )
-    live_count = len(_live(draft, project))
+    live_count, live_at_once = len(_live(draft, project)), draft.rules.live_runs_per_project
     if live_count >= live_at_once:
         remedy = "stop one that nobody needs, or wait until one ends"
         raise too_many("queued and running runs", project.id, live_count, live_at_once, remedy)
@@ -134,6 +139,11 @@ def _check_seats(draft: Draft, project: r.Project, tasks: list[c.TaskSpec]) -> N
             )
 
 
+def needs_of_begin_run(command: c.BeginRun) -> Needs:
+    project = command.project_id
+    return Needs(members_of={project}, live_runs_of={project}, begin_in={project})
+
+
 def begin_run(draft: Draft, command: c.BeginRun) -> Decision:
     """A run of the project has ended: the oldest queued one may begin."""
     need_hub(draft.by)
@@ -145,6 +155,10 @@ def begin_run(draft: Draft, command: c.BeginRun) -> Decision:
         return draft.accept({"begun": None})
     begin(draft, queued[0])
     return draft.accept({"begun": queued[0].id})
+
+
+def needs_of_stop_run(command: c.StopRun) -> Needs:
+    return Needs(runs={command.run_id})
 
 
 def stop_run(draft: Draft, command: c.StopRun) -> Decision:
@@ -160,6 +174,15 @@ def _finished(run: r.Run, verb: str) -> Refused:
     return Refused(
         ProblemType.RUN_FINISHED,
         f"run {run.id} is finished: {run.state} ({run.reason}); it cannot {verb} again: start a new one, or restart it",
+    )
+
+
+def needs_of_restart_run(command: c.RestartRun) -> Needs:
+    run, version = command.run_id, command.model_version
+    return Needs(
+        runs={run, next_attempt(run)},
+        restarting={run},
+        models={(run, version)} if version is not None else set(),
     )
 
 

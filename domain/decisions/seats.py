@@ -17,6 +17,7 @@ from domain.decisions.sealing import to_coordinator, to_members
 from domain.decisions.sites import seen_at
 from domain.events import EventKind, Notice
 from domain.ids import Id, sha256_hex
+from domain.needs import Needs, those
 from domain.states import (
     RUN_FINAL,
     SEAT,
@@ -40,6 +41,14 @@ _EVENTS = {
     Report.FAIL: EventKind.SEAT_FAILED,
     Report.REJOIN: EventKind.SEAT_REJOINED,
 }
+
+
+def needs_of_report_seat(command: c.ReportSeat) -> Needs:
+    return Needs(
+        runs={command.run_id},
+        keys=sealing.keys_in((command.update,)),
+        artifacts=those(command.update_artifact_id),
+    )
 
 
 def report_seat(draft: Draft, command: c.ReportSeat) -> Decision:
@@ -237,6 +246,17 @@ def _rejoin(draft: Draft, run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Rou
     return _move(draft, seat, Report.REJOIN, round=number, reason="")
 
 
+def needs_of_report_aggregated(command: c.ReportAggregated) -> Needs:
+    run, keys = command.run_id, sealing.keys_in((command.model,))
+    return Needs(
+        runs={run},
+        keys=keys,
+        keys_in={run} if keys else set(),
+        artifacts=those(command.model_artifact_id),
+        submissions={(run, command.task_seq, command.round)} if command.left_out else set(),
+    )
+
+
 def report_aggregated(draft: Draft, command: c.ReportAggregated) -> Decision:
     """The coordinator has made the new global model of a round, or says why it could not."""
     run, _ = known_run(draft, command.run_id)
@@ -290,6 +310,11 @@ def _check_left_out(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, le
         named.add(one.site_id)
 
 
+def needs_of_report_missing_receipt(command: c.ReportMissingReceipt) -> Needs:
+    run = command.run_id
+    return Needs(runs={run}, submissions={(run, command.task_seq, command.round)})
+
+
 def report_missing_receipt(draft: Draft, command: c.ReportMissingReceipt) -> Decision:
     """A site does not find its update among those that its round's model names. On record once for each update."""
     run, site = find(draft, r.Run, "run", command.run_id), draft.get(r.Site, command.site_id)
@@ -320,6 +345,10 @@ def report_missing_receipt(draft: Draft, command: c.ReportMissingReceipt) -> Dec
     return draft.accept(answer)
 
 
+def needs_of_drop_seats(command: c.DropSeats) -> Needs:
+    return Needs(runs={command.run_id}, sites={command.site_id}, beats={command.site_id})
+
+
 def drop_seats(draft: Draft, command: c.DropSeats) -> Decision:
     """The hub's own: a site was silent for too long (looked at again here), left the project, or retired."""
     need_hub(draft.by)
@@ -342,6 +371,10 @@ def _silent_for_too_long(draft: Draft, task: r.TaskRun, site_id: Id) -> bool:
     """By the contract of the task, now; whatever the ticker's clock said."""
     silent = draft.now - seen_at(draft, draft.have(r.Site, site_id))
     return silent >= int(spec_of(task).contract.silent_within_s * SECOND)
+
+
+def needs_of_pass_deadline(command: c.PassDeadline) -> Needs:
+    return Needs(runs={command.run_id})
 
 
 def pass_deadline(draft: Draft, command: c.PassDeadline) -> Decision:

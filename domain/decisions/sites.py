@@ -14,6 +14,8 @@ from domain.decisions.people import add_token, secret_known
 from domain.decisions.room import give_back
 from domain.decisions.telling import by_another, tell, tell_coalesced, update_cause
 from domain.events import EventKind, Notice
+from domain.ledger import names_of_secret
+from domain.needs import Needs
 from domain.states import MEMBER, SITE, MemberState, SiteState, Step, follow
 from domain.sweeps import RevokeTokensOf
 from fedyard.wire.problems import ProblemType
@@ -21,7 +23,16 @@ from fedyard.wire.problems import ProblemType
 SECOND: Micros = 1_000_000
 
 
-def create_enrolment(draft: Draft, command: c.CreateEnrolment, open_at_once: int) -> Decision:
+def needs_of_create_enrolment(command: c.CreateEnrolment) -> Needs:
+    return Needs(
+        organisations={command.organisation_id},
+        token_hashes={command.sha256},
+        revocations=names_of_secret(command.sha256),
+        counts={("enrolments", command.organisation_id)},
+    )
+
+
+def create_enrolment(draft: Draft, command: c.CreateEnrolment) -> Decision:
     need_admin(draft.by)
     find(draft, r.Organisation, "organisation", command.organisation_id)
     if secret_known(draft, command.sha256):
@@ -29,7 +40,7 @@ def create_enrolment(draft: Draft, command: c.CreateEnrolment, open_at_once: int
     if command.expires_at <= draft.now:
         raise Refused(ProblemType.ALREADY_EXPIRED, "the enrolment would expire before it could be used")
     remedy = "use those that are open, or let them expire"
-    take_one(draft, "enrolments", command.organisation_id, open_at_once, remedy)
+    take_one(draft, "enrolments", command.organisation_id, draft.rules.enrolments_per_organisation, remedy)
     made = r.Enrolment(
         id=draft.derive("enrolment"),
         organisation_id=command.organisation_id,
@@ -42,6 +53,14 @@ def create_enrolment(draft: Draft, command: c.CreateEnrolment, open_at_once: int
     draft.put(made)
     draft.event(("organisation", made.organisation_id), EventKind.ENROLMENT_CREATED, {"enrolment_id": made.id})
     return draft.accept({"id": made.id}, 201)
+
+
+def needs_of_enrol_site(command: c.EnrolSite) -> Needs:
+    return Needs(
+        site_names={command.name},
+        token_hashes={command.token_sha256},
+        revocations=names_of_secret(command.token_sha256),
+    )
 
 
 def enrol_site(draft: Draft, command: c.EnrolSite) -> Decision:
@@ -86,6 +105,10 @@ def administered(draft: Draft, site_id: str) -> r.Site:
     return site
 
 
+def needs_of_update_site(command: c.UpdateSite) -> Needs:
+    return Needs(sites={command.site_id}, told={update_cause(command.site_id)})
+
+
 def update_site(draft: Draft, command: c.UpdateSite) -> Decision:
     site = administered(draft, command.site_id)
     draft.change(site, description=command.description)
@@ -94,6 +117,10 @@ def update_site(draft: Draft, command: c.UpdateSite) -> Decision:
     if by_another(draft, site) and site.state != SiteState.RETIRED:
         tell_coalesced(draft, site, update_cause(site.id), Notice.SITE_UPDATED, facts)
     return draft.accept({"id": site.id, "state": site.state})
+
+
+def needs_of_retire_site(command: c.RetireSite) -> Needs:
+    return Needs(retiring={command.site_id}, declared_by={(None, command.site_id)})
 
 
 def retire_site(draft: Draft, command: c.RetireSite) -> Decision:
@@ -133,9 +160,13 @@ def seen_at(draft: Draft, site: r.Site) -> Micros:
     return max(draft.state.seen.get(site.id, 0), site.created_at)
 
 
-def mark_sites_silent(draft: Draft, command: c.MarkSitesSilent, silent_after_s: float) -> Decision:
+def needs_of_mark_sites_silent(command: c.MarkSitesSilent) -> Needs:
+    return Needs(sites=set(command.site_ids), beats=set(command.site_ids))
+
+
+def mark_sites_silent(draft: Draft, command: c.MarkSitesSilent) -> Decision:
     """The ticker's finding, looked at again: its clock may be wrong, and a site may have called meanwhile."""
-    lately = draft.now - int(silent_after_s * SECOND)
+    lately = draft.now - int(draft.rules.silent_after_s * SECOND)
     return _mark(
         draft,
         command.site_ids,
@@ -145,9 +176,13 @@ def mark_sites_silent(draft: Draft, command: c.MarkSitesSilent, silent_after_s: 
     )
 
 
-def mark_sites_returned(draft: Draft, command: c.MarkSitesReturned, silent_after_s: float) -> Decision:
+def needs_of_mark_sites_returned(command: c.MarkSitesReturned) -> Needs:
+    return Needs(sites=set(command.site_ids), beats=set(command.site_ids))
+
+
+def mark_sites_returned(draft: Draft, command: c.MarkSitesReturned) -> Decision:
     """The same: a site is back that was heard of lately, and since it was marked."""
-    lately = draft.now - int(silent_after_s * SECOND)
+    lately = draft.now - int(draft.rules.silent_after_s * SECOND)
     return _mark(
         draft,
         command.site_ids,

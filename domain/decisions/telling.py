@@ -11,11 +11,12 @@ from typing import Any
 
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
+from domain.commands import Envelope, Subject
 from domain.decisions.access import acts_for
 from domain.decisions.draft import Draft
 from domain.events import EventKind, Notice
 from domain.ids import Id
+from domain.needs import Needs
 from domain.states import SiteState
 
 
@@ -87,6 +88,18 @@ def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
         case _:
             return None
     return Act(of, key, f"acted/{by.id}/{_tag(command)}/{key}")
+
+
+def needs_of_act(envelope: Envelope) -> Needs:
+    """What it takes to tell a site of what a person does in its name."""
+    act = act_of(envelope.command, envelope.by)
+    if act is None:
+        return Needs()
+    return Needs(
+        sites={act.key} if act.of is r.Site else set(),
+        led={act.key} if act.of in (r.Project, r.Run) else set(),
+        told={act.cause},
+    )
 
 
 def _tag(command: c.AnyCommand) -> str:

@@ -15,9 +15,9 @@ from domain import commands as c
 from domain import records as r
 from domain.chunks import CHUNK_BYTES
 from domain.commands import Subject
-from domain.decisions.decide import Rules
 from domain.events import Notice
 from domain.ids import sha256_hex
+from domain.rules import Rules
 from domain.states import Report
 from storage.due import Due
 from tests.hub import QUICK, SECOND, Hub

@@ -10,7 +10,7 @@ from actors.deciding import decide_batch
 from domain import codec
 from domain import commands as c
 from domain import records as r
-from domain.decisions.decide import Rules
+from domain.rules import Rules
 from domain.states import Report
 from storage.database import Database
 from storage.store import Store

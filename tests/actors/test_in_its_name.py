@@ -11,9 +11,9 @@ import pytest
 from domain import commands as c
 from domain import records as r
 from domain.commands import Subject
-from domain.decisions.decide import Rules
 from domain.events import EventKind, Notice
 from domain.ids import sha256_hex
+from domain.rules import Rules
 from domain.states import Report
 from tests.hub import Hub
 from web.api.routing import operations

@@ -11,8 +11,8 @@ from actors.deciding import decide_batch
 from domain import commands as c
 from domain import records as r
 from domain.commands import Subject
-from domain.decisions.decide import Rules
 from domain.ids import Id, derive
+from domain.rules import Rules
 from tests.actors.test_sealing import Yard
 from tests.hub import SECOND, Hub
 from tests.seals import sealed

@@ -9,9 +9,9 @@ from domain import commands as c
 from domain import records as r
 from domain.chunks import CHUNK_BYTES
 from domain.commands import AnyCommand, Subject
-from domain.decisions.decide import Rules
 from domain.events import Notice
 from domain.ids import sha256_hex
+from domain.rules import Rules
 from tests.hub import SECOND, Hub
 
 DAY = 86_400 * SECOND

@@ -15,8 +15,8 @@ from devservers.postgres import PrivatePostgres
 from domain import commands as c
 from domain import records as r
 from domain.commands import Envelope
-from domain.decisions.decide import Rules
 from domain.ids import sha256_hex
+from domain.rules import Rules
 from storage.database import open_database
 from storage.due import Due
 from storage.migrate import migrate

@@ -14,7 +14,7 @@ from config.clock import SystemClock, draw_id
 from devservers.postgres import PrivatePostgres
 from domain import commands as c
 from domain.codec import THE_HUB, envelope_of
-from domain.decisions.decide import Rules
+from domain.rules import Rules
 from storage.database import open_database
 from storage.due import Due
 from storage.history import Told, read_history

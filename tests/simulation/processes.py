@@ -18,7 +18,7 @@ from actors.relay import Relay
 from actors.sweeper import Sweeper
 from actors.ticker import Ticker
 from config.settings import Settings
-from domain.decisions.decide import Rules
+from domain.rules import Rules
 from storage.blobs.opening import open_blobs
 from storage.due import Due
 from storage.signals import Announcement

@@ -22,8 +22,8 @@ from config.settings import Settings
 from domain import commands as c
 from domain.codec import THE_HUB, decode, encode, envelope_of
 from domain.commands import Envelope, RecordHeartbeats
-from domain.decisions.decide import Rules
 from domain.ids import sha256_hex
+from domain.rules import Rules
 from storage.blobs.opening import open_blobs
 from storage.database import Database, DatabaseUnavailable, open_database
 from storage.signals import DirectSignals, PostgresSignals, Signals

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import config.clock
-import domain.decisions.needs
 import domain.decisions.runs
 import storage.store
 import web.http.writing
@@ -118,7 +117,7 @@ def drawn_ids_of_commands(_: World) -> list[Swap]:
 
 @bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=26)
 def drawn_ids_of_attempts(_: World) -> list[Swap]:
-    return [(domain.decisions.runs, "next_attempt", _drawn), (domain.decisions.needs, "next_attempt", _drawn)]
+    return [(domain.decisions.runs, "next_attempt", _drawn)]
 
 
 @bug("a message is acknowledged before its command is decided", shown_by=2)

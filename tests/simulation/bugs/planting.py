@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any
 
+from domain.table import ROWS, TABLE
 from tests.simulation.processes import DecidingProcess
 from tests.simulation.world import World
 
@@ -59,8 +61,18 @@ def planted(bug: Bug, world: World) -> Iterator[None]:
     """The bug is there for the block."""
     with ExitStack() as stack:
         for owner, name, value in bug.swaps(world):
-            stack.enter_context(replaced(owner, name, value))
+            for swap in [*_rows(owner, name, value), (owner, name, value)]:
+                stack.enter_context(replaced(*swap))
         yield
+
+
+def _rows(owner: Any, name: Any, value: Any) -> list[Swap]:
+    """The rows of the table of commands that hold a decision (or what it needs) which is to be another one."""
+    if not isinstance(owner, ModuleType):
+        return []
+    before = vars(owner).get(name)
+    fields = [(row, field) for row in ROWS for field in ("decision", "needs") if getattr(row, field) is before]
+    return [] if before is None else [(TABLE, row.command, replace(row, **{field: value})) for row, field in fields]
 
 
 BUGS: list[Bug] = []

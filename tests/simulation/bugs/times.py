@@ -48,9 +48,9 @@ def deadlines_believed(_: World) -> list[Swap]:
 def retention_believed(world: World) -> list[Swap]:
     forget = domain.decisions.messages.forget_history
 
-    def by_its_clock(draft: Draft, *keep: float) -> Any:
+    def by_its_clock(draft: Draft, command: Any) -> Any:
         draft.now += max(0, 0 if world.calm else world.astray)
-        return forget(draft, *keep)
+        return forget(draft, command)
 
     return [(domain.decisions.messages, "forget_history", by_its_clock)]
 

@@ -1,0 +1,79 @@
+"""What the operator's settings say about decisions: limits, quotas, and how long things are kept."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from domain.commands import ArtifactKind
+
+
+class Room(msgspec.Struct, frozen=True):
+    """Bytes of one artifact, of a project, of one participant in it; what a site may have declared and not stored."""
+
+    artifact_bytes: int
+    project_bytes: int
+    site_bytes: int
+    unfinished_count: int
+    unfinished_bytes: int
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What the operator's settings say about decisions."""
+
+    message_ttl_s: float = 604_800.0
+    log_limit_bytes: int = 16_777_216
+    keep_inbox_s: float = 604_800.0
+    keep_commands_s: float = 604_800.0
+    silent_after_s: float = 90.0
+    artifact_limit_bytes: int = 17_179_869_184
+    artifact_limit_initial_bytes: int = 17_179_869_184
+    artifact_limit_update_bytes: int = 17_179_869_184
+    artifact_limit_model_bytes: int = 17_179_869_184
+    artifact_limit_log_bytes: int = 1_073_741_824
+    artifact_limit_result_bytes: int = 4_294_967_296
+    project_quota_bytes: int = 107_374_182_400
+    site_quota_bytes: int = 26_843_545_600
+    unfinished_artifacts: int = 16
+    unfinished_bytes: int = 17_179_869_184
+    backlog_messages: int = 1000
+    backlog_bytes: int = 67_108_864
+    tokens_per_owner: int = 100
+    tokens_per_day: int = 200
+    accounts_per_organisation: int = 1000
+    enrolments_per_organisation: int = 1000
+    projects_per_coordinator: int = 100
+    projects_per_day: int = 200
+    live_runs_per_project: int = 100
+    keys_per_site: int = 1000
+    keys_per_day: int = 50
+    keep_artifacts_s: float = 2_592_000.0
+    keep_uploads_s: float = 604_800.0
+
+    def largest_artifact(self, kind: ArtifactKind) -> int:
+        """Bytes that one artifact of this kind may have."""
+        match kind:
+            case "initial":
+                of_kind = self.artifact_limit_initial_bytes
+            case "update":
+                of_kind = self.artifact_limit_update_bytes
+            case "model":
+                of_kind = self.artifact_limit_model_bytes
+            case "log":
+                of_kind = self.artifact_limit_log_bytes
+            case "result":
+                of_kind = self.artifact_limit_result_bytes
+            case _:
+                assert_never(kind)
+        return min(of_kind, self.artifact_limit_bytes)
+
+    def room(self, kind: ArtifactKind) -> Room:
+        """What there is for one more artifact of this kind."""
+        return Room(
+            artifact_bytes=self.largest_artifact(kind),
+            project_bytes=self.project_quota_bytes,
+            site_bytes=self.site_quota_bytes,
+            unfinished_count=self.unfinished_artifacts,
+            unfinished_bytes=self.unfinished_bytes,
+        )

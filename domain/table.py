@@ -1,0 +1,129 @@
+"""The table of commands: one row for each, and no other list of them.
+
+The law:
+
+- A *decided* command is decided in the batch: `needs` says what the store loads first, `decision` what becomes of it.
+- A *done* command is carried out by a doing actor, which touches one outside system and decides nothing: it does it,
+  then reports by a decided command. It may be done twice; its report counts once, since its id derives from its cause.
+- A *packed* command is news that the next news makes old, of many at once: transient, without outcome or events,
+  and taken in by the store without a decision.
+
+Queue, actor, retries and limits follow from a row's subject and kind (broker/routes.py), and who consumes the queue
+from its kind. What a process does with a done or a packed command it is given where it is wired; here nothing is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from domain import commands as c
+from domain.decisions import artifacts, history, keys, logs, messages, people, projects, recovery, runs, seats, sites
+from domain.decisions.draft import Decision, Draft
+from domain.needs import Needs
+
+C = TypeVar("C", bound=c.Command)
+
+
+class Kind(StrEnum):
+    """How a command is carried out."""
+
+    DECIDED = "decided"
+    DONE = "done"
+    PACKED = "packed"
+
+
+@dataclass(frozen=True)
+class About:
+    """What the commands of one queue are about. meaning: one sentence for the operator."""
+
+    subject: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """All that is to be said of a command beside its fields. decision and needs: of a decided one alone."""
+
+    command: type[c.Command]
+    about: About
+    kind: Kind
+    decision: Callable[[Draft, Any], Decision] | None = None
+    needs: Callable[[Any], Needs] | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the command's actor, and in logs and outcomes: `start_run`."""
+        return str(self.command.__struct_config__.tag)
+
+
+def decided(
+    command: type[C], decision: Callable[[Draft, C], Decision], needs: Callable[[C], Needs], about: About
+) -> Row:
+    """Decision and needs are this very command's: the types see to that."""
+    return Row(command, about, Kind.DECIDED, decision, needs)
+
+
+def done(command: type[c.Command], about: About) -> Row:
+    return Row(command, about, Kind.DONE)
+
+
+def packed(command: type[c.Command], about: About) -> Row:
+    return Row(command, about, Kind.PACKED)
+
+
+SITES = About("sites", "organisations, accounts, tokens, enrolments, sites and their keys")
+HEARTBEATS = About("heartbeats", "packed heartbeats of all sites; transient, oldest dropped first")
+PROJECTS = About("projects", "projects and memberships")
+RUNS = About("runs", "runs, rounds and the sites' reports on their seats")
+ARTIFACTS = About("artifacts", "declared, completed, deleted and expired artifacts; never their bytes")
+MESSAGES = About("messages", "messages between sites, acknowledgements, logs of runs, expiry")
+
+ROWS: tuple[Row, ...] = (
+    decided(c.CreateOrganisation, people.create_organisation, people.needs_of_create_organisation, SITES),
+    decided(c.CreateAccount, people.create_account, people.needs_of_create_account, SITES),
+    decided(c.DisableAccount, people.disable_account, people.needs_of_disable_account, SITES),
+    decided(c.IssueToken, people.issue_token, people.needs_of_issue_token, SITES),
+    decided(c.RevokeToken, people.revoke_token, people.needs_of_revoke_token, SITES),
+    decided(c.CreateEnrolment, sites.create_enrolment, sites.needs_of_create_enrolment, SITES),
+    decided(c.EnrolSite, sites.enrol_site, sites.needs_of_enrol_site, SITES),
+    decided(c.UpdateSite, sites.update_site, sites.needs_of_update_site, SITES),
+    decided(c.RetireSite, sites.retire_site, sites.needs_of_retire_site, SITES),
+    decided(c.PutSiteKey, keys.put_site_key, keys.needs_of_put_site_key, SITES),
+    decided(c.RevokeSiteKey, keys.revoke_site_key, keys.needs_of_revoke_site_key, SITES),
+    decided(c.ReportConflict, keys.report_conflict, keys.needs_of_report_conflict, SITES),
+    decided(c.RecoverSite, recovery.recover_site, recovery.needs_of_recover_site, SITES),
+    decided(c.ChangeHistory, history.change_history, history.needs_of_change_history, SITES),
+    decided(c.RevokeAgain, history.revoke_again, history.needs_of_revoke_again, SITES),
+    decided(c.MarkSitesSilent, sites.mark_sites_silent, sites.needs_of_mark_sites_silent, SITES),
+    decided(c.MarkSitesReturned, sites.mark_sites_returned, sites.needs_of_mark_sites_returned, SITES),
+    packed(c.RecordHeartbeats, HEARTBEATS),
+    decided(c.CreateProject, projects.create_project, projects.needs_of_create_project, PROJECTS),
+    decided(c.UpdateProject, projects.update_project, projects.needs_of_update_project, PROJECTS),
+    decided(c.ArchiveProject, projects.archive_project, projects.needs_of_archive_project, PROJECTS),
+    decided(c.PutMember, projects.put_member, projects.needs_of_put_member, PROJECTS),
+    decided(c.RemoveMember, projects.remove_member, projects.needs_of_remove_member, PROJECTS),
+    decided(c.StartRun, runs.start_run, runs.needs_of_start_run, RUNS),
+    decided(c.BeginRun, runs.begin_run, runs.needs_of_begin_run, RUNS),
+    decided(c.StopRun, runs.stop_run, runs.needs_of_stop_run, RUNS),
+    decided(c.RestartRun, runs.restart_run, runs.needs_of_restart_run, RUNS),
+    decided(c.ReportSeat, seats.report_seat, seats.needs_of_report_seat, RUNS),
+    decided(c.ReportAggregated, seats.report_aggregated, seats.needs_of_report_aggregated, RUNS),
+    decided(c.ReportMissingReceipt, seats.report_missing_receipt, seats.needs_of_report_missing_receipt, RUNS),
+    decided(c.DropSeats, seats.drop_seats, seats.needs_of_drop_seats, RUNS),
+    decided(c.PassDeadline, seats.pass_deadline, seats.needs_of_pass_deadline, RUNS),
+    decided(c.EndRestored, recovery.end_restored, recovery.needs_of_end_restored, RUNS),
+    decided(c.DeclareArtifact, artifacts.declare_artifact, artifacts.needs_of_declare_artifact, ARTIFACTS),
+    decided(c.CompleteArtifact, artifacts.complete_artifact, artifacts.needs_of_complete_artifact, ARTIFACTS),
+    decided(c.DeleteArtifact, artifacts.delete_artifact, artifacts.needs_of_delete_artifact, ARTIFACTS),
+    decided(c.ExpireArtifacts, artifacts.expire_artifacts, artifacts.needs_of_expire_artifacts, ARTIFACTS),
+    decided(c.PostMessages, messages.post_messages, messages.needs_of_post_messages, MESSAGES),
+    decided(c.AcknowledgeInbox, messages.acknowledge_inbox, messages.needs_of_acknowledge_inbox, MESSAGES),
+    decided(c.WriteLog, logs.write_log, logs.needs_of_write_log, MESSAGES),
+    decided(c.ExpireMessages, messages.expire_messages, messages.needs_of_expire_messages, MESSAGES),
+    decided(c.ForgetHistory, messages.forget_history, messages.needs_of_forget_history, MESSAGES),
+)
+
+TABLE: Mapping[type[c.Command], Row] = {row.command: row for row in ROWS}
