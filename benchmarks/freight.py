@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from config.clock import draw_id
-from domain.chunks import CHUNK_BYTES
+from fedyard.wire.chunks import CHUNK_BYTES
 
 AT_ONCE = 3
 """Chunks of one upload that are on their way at once, as a site's agent does it."""

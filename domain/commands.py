@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, Union
 
 import msgspec
 
-from domain.chunks import DIGEST_BYTES, MOST_CHUNKS
 from domain.ids import Id
 from domain.states import Report
+from fedyard.wire.chunks import DIGEST_BYTES, MAX_CHUNKS
 
 Micros: TypeAlias = int
 
@@ -48,7 +48,7 @@ Sealed = Literal["required", "optional"]
 Role = Literal["admin", "member", "auditor"]
 ArtifactKind = Literal["initial", "update", "model", "log", "result"]
 Size = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
-Digests = Annotated[bytes, msgspec.Meta(max_length=MOST_CHUNKS * DIGEST_BYTES)]
+Digests = Annotated[bytes, msgspec.Meta(max_length=MAX_CHUNKS * DIGEST_BYTES)]
 """Raw SHA-256s of chunks, one after the other."""
 Mark = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}(?!\n)$", max_length=32)]
 """Of an inbox entry: domain/chain.py."""
@@ -561,7 +561,7 @@ class ExpireMessages(Command, frozen=True, tag="expire_messages"):
 
 
 class DeclareArtifact(Command, frozen=True, tag="declare_artifact"):
-    """What a site is about to upload. digest: the tree digest, over chunk_digests (domain/chunks.py).
+    """What a site is about to upload. digest: the tree digest, over chunk_digests (fedyard/wire/chunks.py).
 
     seal: the detached seal, where the bytes are a sealed body. ttl_s: how long to keep it once it is stored.
     """

@@ -14,7 +14,7 @@ from botocore.config import Config
 
 from config.clock import SystemClock, draw_id
 from devservers.seaweed import PrivateSeaweed
-from domain.chunks import CHUNK_BYTES, Chunk, count_of, tree_digest
+from fedyard.wire.chunks import CHUNK_BYTES, Chunk, count_of, tree_digest
 from storage.blobs.opening import open_blobs
 from storage.blobs.port import Blobs
 

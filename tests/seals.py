@@ -10,8 +10,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from domain import seals as s
 from domain.ids import Id, derive, sha256_hex
+from fedyard.wire import seals as s
+from fedyard.wire.chunks import digests_of, tree_digest
 
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 """Of every site, unless the test says otherwise."""
@@ -60,7 +61,7 @@ def header_of(
         "created": CREATED,
         "expires": EXPIRES,
         "body_bytes": len(body),
-        "body_digest": s.tree_digest(body),
+        "body_digest": tree_digest(digests_of(body)),
         "plain_bytes": len(plain),
     }
     if fields.get("kind") in s.WITH_DIGESTS:

@@ -19,11 +19,11 @@ from benchmarks.people import CLOCK, person
 from benchmarks.scenes import Site
 from chaos.links import Link, Links
 from config.clock import SECOND, draw_id
-from domain.chunks import CHUNK_BYTES
 from fedyard.client.client import Client
 from fedyard.client.transfer import Transfer
 from fedyard.sealed import sealing
 from fedyard.sealed.sealing import Address
+from fedyard.wire.chunks import CHUNK_BYTES
 
 BARE = "benchmarks.bare:transfer"
 TOGETHER = (1, 8)

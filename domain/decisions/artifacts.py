@@ -8,7 +8,6 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
-from domain.chunks import CHUNK_BYTES, DIGEST_BYTES, belong_together, count_of, tree_digest
 from domain.commands import Micros
 from domain.decisions import sealing
 from domain.decisions.access import (
@@ -28,6 +27,7 @@ from domain.events import EventKind
 from domain.ids import Id
 from domain.needs import Needs, those
 from domain.states import ARTIFACT, RUN_FINAL, ArtifactState, MemberState, RunState, Step, follow
+from fedyard.wire.chunks import CHUNK_BYTES, DIGEST_BYTES, belong_together, count_of, tree_digest
 from fedyard.wire.problems import ProblemType
 
 SECOND = 1_000_000

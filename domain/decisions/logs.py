@@ -11,8 +11,8 @@ from domain.decisions.access import acts_for, forbidden, is_admin, is_coordinato
 from domain.decisions.draft import Decision, Draft, Refused, TooEarly
 from domain.decisions.sealing import checked, keys_in, to_coordinator
 from domain.needs import Needs
-from domain.seals import SealMalformed, SealUnsupported, is_sealed, read_seal
 from fedyard.wire.problems import ProblemType
+from fedyard.wire.seals import SealMalformed, SealUnsupported, is_sealed, read_seal
 
 SECOND = 1_000_000
 

@@ -15,9 +15,10 @@ from domain.decisions.access import active_members
 from domain.decisions.draft import Draft, Refused
 from domain.decisions.keys import identity_of, usable
 from domain.ids import Id
-from domain.seals import Seal, SealMalformed, SealUnsupported, is_sealed, read_seal, tree_digest
 from domain.states import SEAT_LIVE, KeyState
+from fedyard.wire.chunks import digests_of, tree_digest
 from fedyard.wire.problems import ProblemType
+from fedyard.wire.seals import Seal, SealMalformed, SealUnsupported, is_sealed, read_seal
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -154,7 +155,9 @@ def _check_body(payload: bytes, seal: Seal, outside: Ciphertext | None) -> None:
             ProblemType.SEAL_MISMATCH, "the seal came without its body; send both, or name the body's artifact"
         )
     if outside is None:
-        outside = Ciphertext(seal.size_bytes - seal.body_at, tree_digest(memoryview(payload)[seal.body_at :]))
+        outside = Ciphertext(
+            seal.size_bytes - seal.body_at, tree_digest(digests_of(memoryview(payload)[seal.body_at :]))
+        )
     if (outside.size_bytes, outside.digest) != (header.body_bytes, header.body_digest):
         raise Refused(
             ProblemType.SEAL_MISMATCH,

@@ -41,6 +41,7 @@ from fedyard.sealed.trust import Changed, Member, Trust
 from fedyard.wire import answers as a
 from fedyard.wire.durable import write_whole
 from fedyard.wire.problems import ProblemType
+from fedyard.wire.seals import is_sealed
 
 INLINE_AT_MOST_BYTES = 262_144
 """What the hub carries inline, wraps not counted; what is larger goes by an artifact."""
@@ -318,7 +319,7 @@ class Courier:
         may be others, as with a model that a restarted run begins with.
         """
         self.consented(expected.project)
-        if body is None or not body.startswith(sealing.MAGIC):
+        if body is None or not is_sealed(body):
             return Unpacked(self._taken_unsealed(body, expected, target, artifact_id))
         found, _ = sealing.read_seal(body)
         if anywhere:
@@ -334,7 +335,7 @@ class Courier:
 
         Raises `SealError`.
         """
-        if seal is None or not seal.startswith(sealing.MAGIC):
+        if seal is None or not is_sealed(seal):
             return self._settings.tasks.content_limit_bytes
         return sealing.read_seal(seal)[0].header.body_bytes
 
@@ -343,7 +344,7 @@ class Courier:
 
         Only the signature is checked: it may lie far back, and the key that opens it be gone.
         """
-        if body is None or not body.startswith(sealing.MAGIC):
+        if body is None or not is_sealed(body):
             return None
         found = sealing.signed_by(body, {self.site_id: self.keyring.identity_key})
         if (found.header.project, found.header.kind) != (project_id, kind):

@@ -15,6 +15,7 @@ from fedyard.client.calls import PAUSE_AT_MOST_S, PAUSE_FIRST_S, sort_of
 from fedyard.client.client import Client
 from fedyard.client.errors import HubError, Passing, Refused, Unavailable
 from fedyard.wire import answers as a
+from fedyard.wire.chunks import CHUNK_BYTES, DIGEST_BYTES, belong_together, tree_digest
 from fedyard.wire.durable import PRIVATE, to_disk
 
 BLOCK_BYTES = 262_144
@@ -81,7 +82,7 @@ class Download:
         """One request from where we are; to the end, or where chunks lie beside the hub, to the chunk's end."""
         where, start = f"/v1/artifacts/{self._id}", come.at
         if about.downloads is not None:
-            where, start = about.downloads.get(str(come.number), ""), come.at - come.number * about.chunk_bytes
+            where, start = about.downloads.get(str(come.number), ""), come.at - come.number * CHUNK_BYTES
         response = self._client.carry("GET", where, headers={"Range": f"bytes={start}-"})
         try:
             if response.status != PARTIAL and start:
@@ -114,7 +115,7 @@ class _Come:
 
     @property
     def number(self) -> int:
-        return self.at // self._about.chunk_bytes
+        return self.at // CHUNK_BYTES
 
     def take(self, block: bytes) -> None:
         """The next bytes. Raises `Passing` where a chunk has to come again, `Damaged` if it will not be right."""
@@ -132,7 +133,7 @@ class _Come:
         if self.at < self._until:
             return
         if self._hash.digest() != self._digests[number]:
-            self.at = number * self._about.chunk_bytes
+            self.at = number * CHUNK_BYTES
             self._wrong += 1
             self._begin()
             if self._wrong >= CHUNK_TRIES:
@@ -155,7 +156,7 @@ class _Come:
 
     def _end(self) -> int:
         """Where the present chunk ends."""
-        return min((self.number + 1) * self._about.chunk_bytes, self._about.size_bytes)
+        return min((self.number + 1) * CHUNK_BYTES, self._about.size_bytes)
 
 
 def _again(now: a.Artifact, before: a.Artifact) -> a.Artifact:
@@ -168,10 +169,9 @@ def _again(now: a.Artifact, before: a.Artifact) -> a.Artifact:
 def _digests(about: a.Artifact) -> list[bytes]:
     """Of every chunk. Raises `Damaged` if they are not what the artifact's digest is made of."""
     found = about.chunk_digests
-    count = -(-about.size_bytes // about.chunk_bytes)
-    if found is None or len(found) != 32 * count or hashlib.sha256(found).hexdigest() != about.digest:
+    if found is None or not belong_together(about.size_bytes, found) or tree_digest(found) != about.digest:
         raise Damaged(f"artifact {about.id}: the digests of its chunks do not make its own")
-    return [found[32 * n : 32 * n + 32] for n in range(count)]
+    return [found[at : at + DIGEST_BYTES] for at in range(0, len(found), DIGEST_BYTES)]
 
 
 def _write(part: int, block: memoryview, at: int) -> None:

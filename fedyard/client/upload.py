@@ -21,9 +21,9 @@ from fedyard.client.calls import PAUSE_AT_MOST_S, PAUSE_FIRST_S
 from fedyard.client.client import Client
 from fedyard.client.errors import Passing, Refused, Unacceptable, Unavailable
 from fedyard.wire import answers as a
+from fedyard.wire.chunks import CHUNK_BYTES, count_of, size_of, tree_digest
 from fedyard.wire.problems import ProblemType
 
-CHUNK_BYTES = 4_194_304
 BLOCK_BYTES = 65_536
 PIECE_BYTES = (65_536, 1_048_576)
 """The smallest and the largest piece."""
@@ -50,7 +50,7 @@ class Content:
         self._bytes = source if isinstance(source, bytes) else None
         self._file = source.open("rb", buffering=0) if isinstance(source, Path) else None
         self.size_bytes = len(source) if isinstance(source, bytes) else os.fstat(self._descriptor).st_size
-        self.count = -(-self.size_bytes // CHUNK_BYTES)
+        self.count = count_of(self.size_bytes)
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +66,7 @@ class Content:
         return [self._digest(number) for number in range(self.count)]
 
     def size_of(self, number: int) -> int:
-        return min(CHUNK_BYTES, self.size_bytes - number * CHUNK_BYTES)
+        return size_of(number, self.size_bytes)
 
     def blocks(self, number: int, start: int, length: int) -> Iterator[bytes]:
         """A part of a chunk. Raises `Unreadable`."""
@@ -142,8 +142,7 @@ class Upload:
 
     def _declared(self) -> dict[str, object]:
         digests = b"".join(self._digests)
-        digest = hashlib.sha256(digests).hexdigest()
-        size = self._content.size_bytes
+        size, digest = self._content.size_bytes, tree_digest(digests)
         return {**self._place, "size_bytes": size, "digest": digest, "chunk_digests": digests}
 
     def _bring(self, artifact_id: str, chunks: a.Chunks) -> str:

@@ -38,8 +38,8 @@ from fedyard.sealed.errors import (
     WrongEpoch,
 )
 from fedyard.wire.durable import write_whole
+from fedyard.wire.seals import SUITE
 
-SUITE = 1
 """HPKE base mode with ML-KEM-768 + X25519, HKDF-SHA256 and AES-256-GCM; bodies AES-256-GCM; signatures Ed25519."""
 MICROS = 1_000_000
 DAY_S = 86_400
@@ -47,7 +47,6 @@ MLKEM_PUBLIC_BYTES = 1184
 PUBLIC_BYTES = MLKEM_PUBLIC_BYTES + 32
 MLKEM_SEED_BYTES = 64
 CONTENT_KEY_BYTES = 32
-WRAP_BYTES = 1120 + CONTENT_KEY_BYTES + 16
 FINGERPRINT_BYTES = 16
 EPOCHS_AT_MOST = 2**32 - 1
 

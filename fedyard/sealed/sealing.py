@@ -2,7 +2,7 @@
 
     seal, seal_file      encrypt once, wrap the content key for every recipient, sign
     open, open_file      check who, where, when and everything else, then decrypt
-    read_seal            the form alone: what the hub sees, too
+    read_seal            the form alone: what the hub sees, too (fedyard/wire/seals.py)
 
 Order of the checks when opening: form, signer, signature, address, time, recipient, key, replay, then the content.
 Nothing of a payload is handed out before all of it was verified. docs/sealing.md has the format byte by byte and says
@@ -14,11 +14,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -40,65 +39,21 @@ from fedyard.sealed.errors import (
     Unsealed,
     Unsupported,
 )
-from fedyard.sealed.keys import CONTENT_KEY_BYTES, SUITE, WRAP_BYTES, Key, identity_hash, unwrap, wrap
+from fedyard.sealed.keys import CONTENT_KEY_BYTES, Key, identity_hash, unwrap, wrap
+from fedyard.wire import seals
 from fedyard.wire.durable import whole
-from fedyard.wire.types import Epoch, Hex32, Large, Micros, Number, Slug, Undecodable, Uuid, decode
-
-MAGIC = b"FYS1"
-VERSION = 1
-RECIPIENTS_AT_MOST = 2000
-RECEIPTS_AT_MOST = 2000
-RECEIPT_CHARACTERS = 32
-"""16 bytes of an update's seal digest: 2000 of them, and as many recipients, fit a header."""
-WITH_DIGESTS = ("update", "model")
-"""Kinds whose header says what they were made of."""
-HEADER_AT_MOST_BYTES = 262_144
-SIGNATURE_BYTES = 64
-_PREFIX = struct.Struct(">4sBBI")
-_COUNT = struct.Struct(">H")
-_WRAP = struct.Struct(f">H{WRAP_BYTES}s")
-
-Receipt = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}(?!\n)$", max_length=RECEIPT_CHARACTERS)]
-
-
-class Recipient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who may open it, with the key of which epoch."""
-
-    site: Uuid
-    epoch: Epoch
-
-
-class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the sender signs, and everybody may read. docs/sealing.md explains every field."""
-
-    id: Uuid
-    sender: Uuid
-    recipients: Annotated[list[Recipient], msgspec.Meta(min_length=1, max_length=RECIPIENTS_AT_MOST)]
-    project: Uuid
-    run: Uuid | None
-    task: Number | None
-    round: Number | None
-    kind: Slug
-    identity: Hex32
-    key_commitment: Hex32
-    created: Micros
-    expires: Micros
-    body_bytes: Large
-    body_digest: Hex32
-    plain_bytes: Large
-    task_digest: Hex32 | msgspec.UnsetType = msgspec.UNSET
-    model_digest: Hex32 | msgspec.UnsetType | None = msgspec.UNSET
-    receipts: Annotated[list[Receipt], msgspec.Meta(max_length=RECEIPTS_AT_MOST)] | msgspec.UnsetType | None = (
-        msgspec.UNSET
-    )
-
-    @property
-    def digests(self) -> Digests | None:
-        """What the payload was made of; None of a kind that does not say, or of a sender that did not."""
-        task, model, receipts = self.task_digest, self.model_digest, self.receipts
-        if isinstance(task, msgspec.UnsetType) or isinstance(model, msgspec.UnsetType):
-            return None
-        return Digests(task, model, None if isinstance(receipts, msgspec.UnsetType) or receipts is None else receipts)
+from fedyard.wire.seals import (
+    MAX_RECIPIENTS,
+    PLACE,
+    RECEIPT_CHARACTERS,
+    SIGNATURE_BYTES,
+    SUITE,
+    WRAP,
+    Header,
+    Recipient,
+    ciphertext_bytes,
+    signed_part,
+)
 
 
 class Digests(msgspec.Struct, frozen=True):
@@ -111,6 +66,14 @@ class Digests(msgspec.Struct, frozen=True):
     task: str
     model: str | None = None
     receipts: Sequence[str] | None = None
+
+
+def digests_in(header: Header) -> Digests | None:
+    """What the payload was made of; None of a kind that does not say, or of a sender that did not."""
+    task, model, receipts = header.task_digest, header.model_digest, header.receipts
+    if isinstance(task, msgspec.UnsetType) or isinstance(model, msgspec.UnsetType):
+        return None
+    return Digests(task, model, None if isinstance(receipts, msgspec.UnsetType) or receipts is None else receipts)
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -149,8 +112,8 @@ class Seal:
 
     def encode(self) -> bytes:
         """The bytes that come before the body."""
-        wraps = (_WRAP.pack(index, self.wraps[index]) for index in sorted(self.wraps))
-        return b"".join((self.signed, self.signature, _COUNT.pack(len(self.wraps)), *wraps))
+        wraps = (WRAP.pack(index, self.wraps[index]) for index in sorted(self.wraps))
+        return b"".join((self.signed, self.signature, PLACE.pack(len(self.wraps)), *wraps))
 
     @property
     def digest(self) -> str:
@@ -160,7 +123,7 @@ class Seal:
     @property
     def origin(self) -> Origin:
         header = self.header
-        return Origin(self.digest, header.run, header.task, header.round, header.digests)
+        return Origin(self.digest, header.run, header.task, header.round, digests_in(header))
 
     def address(self) -> Address:
         header = self.header
@@ -221,7 +184,7 @@ def seal(
     Raises `SealError` if it cannot be sealed so.
     """
     content_key = os.urandom(CONTENT_KEY_BYTES)
-    sealed = bytearray(segments.body_bytes(len(content)))
+    sealed = bytearray(ciphertext_bytes(len(content)))
     body = segments.encrypt(content_key, content, _into(sealed))
     made = _sealed(body, content_key, address, to, identity, id=id, created=created, expires=expires, digests=digests)
     return made.seal + sealed
@@ -274,14 +237,13 @@ def _sealed(
         created=created,
         expires=expires,
         body_bytes=body.body_bytes,
-        body_digest=body.digest.hex(),
+        body_digest=body.digest,
         plain_bytes=body.plain_bytes,
         task_digest=msgspec.UNSET if digests is None else digests.task,
         model_digest=msgspec.UNSET if digests is None else digests.model,
         receipts=msgspec.UNSET if digests is None else _sorted(digests.receipts),
     )
-    text = msgspec.json.encode(header)
-    signed = _PREFIX.pack(MAGIC, VERSION, SUITE, len(text)) + text
+    signed = signed_part(header)
     wraps = {index: wrap(key, content_key, _wrap_info(signed, index)) for index, key in enumerate(keys)}
     made = Seal(header, signed, identity.sign(_SEAL_CONTEXT + signed), wraps)
     encoded = made.encode()
@@ -294,8 +256,8 @@ def _sorted(receipts: Sequence[str] | None) -> list[str] | None:
 
 
 def _check_keys(keys: Sequence[Key], now: int) -> None:
-    if not 1 <= len(keys) <= RECIPIENTS_AT_MOST:
-        raise Malformed(f"{len(keys)} recipients; a payload has 1 to {RECIPIENTS_AT_MOST}")
+    if not 1 <= len(keys) <= MAX_RECIPIENTS:
+        raise Malformed(f"{len(keys)} recipients; a payload has 1 to {MAX_RECIPIENTS}")
     for key in keys:
         if key.suite != SUITE:
             raise Unsupported(f"{key} is of suite {key.suite}; this program has {SUITE}")
@@ -353,67 +315,24 @@ def read_seal(payload: bytes) -> tuple[Seal, bytes]:
 
     Raises `Unsealed`, `Unsupported`, `Malformed` or `Truncated`.
     """
-    if payload[: len(MAGIC)] != MAGIC:
-        raise Unsealed(f"{len(payload)} bytes that are not sealed")
-    reader = _Reader(payload)
-    _, version, suite, length = _PREFIX.unpack(reader.take(_PREFIX.size))
-    if version != VERSION or suite != SUITE:
-        raise Unsupported(f"sealed in version {version}, suite {suite}; this program has {VERSION}, {SUITE}")
-    if length > HEADER_AT_MOST_BYTES:
-        raise Malformed(f"a header of {length} bytes; it may have {HEADER_AT_MOST_BYTES}")
-    header = _header(reader.take(length))
-    signed = payload[: reader.place]
-    signature = reader.take(SIGNATURE_BYTES)
-    (count,) = _COUNT.unpack(reader.take(_COUNT.size))
-    pairs = [_WRAP.unpack(reader.take(_WRAP.size)) for _ in range(count)]
-    indexes = [index for index, _ in pairs]
-    if indexes != sorted(set(indexes)) or any(index >= len(header.recipients) for index in indexes):
-        raise Malformed("wraps that are out of order, or of nobody among the recipients")
-    return Seal(header, signed, signature, dict(pairs)), payload[reader.place :]
-
-
-class _Reader:
-    def __init__(self, payload: bytes) -> None:
-        self._payload = payload
-        self.place = 0
-
-    def take(self, size: int) -> bytes:
-        found = self._payload[self.place : self.place + size]
-        if len(found) < size:
-            raise Truncated(f"the seal ends after {len(self._payload)} bytes")
-        self.place += size
-        return found
-
-
-def _header(text: bytes) -> Header:
-    """The header, if `text` is the one way to write it: no field twice, no spaces, no other order."""
     try:
-        header = decode(text, Header)
-    except Undecodable:
-        raise Malformed("a header with missing, unknown or impossible fields") from None
-    sites = [recipient.site for recipient in header.recipients]
-    if msgspec.json.encode(header) != text or sites != sorted(set(sites)):
-        raise Malformed("a header that is not in its one form, or whose recipients are not sorted")
-    if header.expires <= header.created:
-        raise Malformed("a header that says that it expired before it was made")
-    if header.body_bytes != segments.body_bytes(header.plain_bytes) or header.body_bytes > _BODY_AT_MOST_BYTES:
-        raise Malformed(f"a body of {header.body_bytes} bytes for {header.plain_bytes} bytes of content")
-    if not _says_whole(header):
-        raise Malformed(f"a header of kind {header.kind} whose digests are not all there, or not in their one form")
-    return header
-
-
-def _says_whole(header: Header) -> bool:
-    """All three digests or none; an update has no receipts, a model has them sorted, each once."""
-    there = [not isinstance(v, msgspec.UnsetType) for v in (header.task_digest, header.model_digest, header.receipts)]
-    if not any(there):
-        return True
-    if not all(there) or header.kind not in WITH_DIGESTS:
-        return False
-    if header.kind == "update":
-        return header.receipts is None
-    receipts = header.receipts
-    return isinstance(receipts, list) and receipts == sorted(set(receipts))
+        found = seals.read_seal(payload)
+    except seals.NotSealed:
+        raise Unsealed(f"{len(payload)} bytes that are not sealed") from None
+    except seals.SealTruncated:
+        raise Truncated(f"the seal ends after {len(payload)} bytes") from None
+    except seals.SealMalformed as error:
+        raise Malformed(str(error)) from None
+    except seals.SealUnsupported as error:
+        raise Unsupported(
+            f"sealed in version {error.version}, suite {error.suite}; this program has {seals.VERSION}, {SUITE}"
+        ) from None
+    signed = found.signed_bytes
+    pairs = WRAP.iter_unpack(payload[found.wraps_at : found.body_at])
+    return (
+        Seal(found.header, payload[:signed], payload[signed : signed + SIGNATURE_BYTES], dict(pairs)),
+        payload[found.body_at :],
+    )
 
 
 def signed_by(payload: bytes, signers: Mapping[str, bytes]) -> Seal:
@@ -480,7 +399,7 @@ def _decrypt(
 ) -> None:
     """The whole body, its digest, and that it is opened for the first time."""
     body = segments.decrypt(content_key, source, sink, found.header.body_bytes)
-    if not hmac.compare_digest(body.digest.hex(), found.header.body_digest):
+    if not hmac.compare_digest(body.digest, found.header.body_digest):
         raise Damaged(f"{found}: the body is not the one that was signed")
     if not opener.first_time(found.header.id, found.header.expires):
         raise Replayed(f"{found} was opened before, in another place")
@@ -491,11 +410,10 @@ def _decrypt(
 _SEAL_CONTEXT = b"fedyard seal 1\0"
 _WRAP_CONTEXT = b"fedyard wrap 1\0"
 _COMMIT_CONTEXT = b"fedyard commit 1\0"
-_BODY_AT_MOST_BYTES = 2**32 * segments.SEGMENT_BYTES
 
 
 def _wrap_info(signed: bytes, index: int) -> bytes:
-    return _WRAP_CONTEXT + hashlib.sha256(signed).digest() + _COUNT.pack(index)
+    return _WRAP_CONTEXT + hashlib.sha256(signed).digest() + PLACE.pack(index)
 
 
 def _commitment(content_key: bytes) -> str:

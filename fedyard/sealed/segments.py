@@ -19,13 +19,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fedyard.sealed.errors import Damaged, Truncated
+from fedyard.wire.chunks import CHUNK_BYTES, tree_digest
+from fedyard.wire.seals import SEGMENT_BYTES, TAG_BYTES, ciphertext_bytes
 
-TAG_BYTES = 16
-SEGMENT_BYTES = 1_048_576
 PLAIN_SEGMENT_BYTES = SEGMENT_BYTES - TAG_BYTES
-CHUNK_BYTES = 4_194_304
-PLAIN_CHUNK_BYTES = 4 * PLAIN_SEGMENT_BYTES
 _SEGMENTS_OF_CHUNK = CHUNK_BYTES // SEGMENT_BYTES
+PLAIN_CHUNK_BYTES = _SEGMENTS_OF_CHUNK * PLAIN_SEGMENT_BYTES
 _TAGS_BYTES = _SEGMENTS_OF_CHUNK * TAG_BYTES
 _THREADS = min(4, os.cpu_count() or 1)
 
@@ -53,21 +52,9 @@ class Body:
     chunk_digests: bytes
 
     @property
-    def digest(self) -> bytes:
-        """The tree digest."""
-        return hashlib.sha256(self.chunk_digests).digest()
-
-
-def body_bytes(plain_bytes: int) -> int:
-    """The length of the ciphertext; an empty plaintext is one empty segment."""
-    return plain_bytes + TAG_BYTES * max(1, -(-plain_bytes // PLAIN_SEGMENT_BYTES))
-
-
-def tree_digest(content: bytes | memoryview) -> bytes:
-    """SHA-256 over the SHA-256 of every 4 MiB."""
-    view = memoryview(content)
-    chunks = (view[start : start + CHUNK_BYTES] for start in range(0, len(view), CHUNK_BYTES))
-    return hashlib.sha256(b"".join(hashlib.sha256(chunk).digest() for chunk in chunks)).digest()
+    def digest(self) -> str:
+        """The tree digest, hex."""
+        return tree_digest(self.chunk_digests)
 
 
 class _Cut(Protocol):
@@ -93,7 +80,7 @@ def encrypt(key: bytes, source: Source | bytes, sink: Sink) -> Body:
 
     chunks = _Chunks(source, PLAIN_CHUNK_BYTES)
     digests = _each(chunks, cut, sink, CHUNK_BYTES)
-    return Body(chunks.taken, body_bytes(chunks.taken), digests)
+    return Body(chunks.taken, ciphertext_bytes(chunks.taken), digests)
 
 
 def decrypt(key: bytes, source: Source | bytes, sink: Sink, size: int) -> Body:

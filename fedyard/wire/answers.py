@@ -13,14 +13,13 @@ import msgspec
 from msgspec import Meta
 
 from fedyard.wire import types as w
+from fedyard.wire.chunks import MAX_CHUNKS
 
 ITEMS_AT_MOST = 1000
 """Of one page."""
 SITES_AT_MOST = 100_000
-CHUNKS_AT_MOST = 32_768
-"""Of one artifact."""
-ChunkNumbers = Annotated[list[Annotated[int, Meta(ge=0, lt=CHUNKS_AT_MOST)]], Meta(max_length=CHUNKS_AT_MOST)]
-Addresses = Annotated[dict[w.Name, w.Web], Meta(max_length=CHUNKS_AT_MOST)]
+ChunkNumbers = Annotated[list[Annotated[int, Meta(ge=0, lt=MAX_CHUNKS)]], Meta(max_length=MAX_CHUNKS)]
+Addresses = Annotated[dict[w.Name, w.Web], Meta(max_length=MAX_CHUNKS)]
 """By the number of a chunk."""
 
 
@@ -495,7 +494,7 @@ class Chunks(Answer, frozen=True, kw_only=True):
     size_bytes: w.Seq
     have: ChunkNumbers
     need: ChunkNumbers
-    partial: Annotated[dict[w.Name, w.Seq], Meta(max_length=CHUNKS_AT_MOST)] | None = None
+    partial: Annotated[dict[w.Name, w.Seq], Meta(max_length=MAX_CHUNKS)] | None = None
     uploads: Addresses | None = None
 
     def __repr__(self) -> str:

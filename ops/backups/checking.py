@@ -14,7 +14,7 @@ from pathlib import Path
 from devservers.postgres import PrivatePostgres
 from devservers.process import ServerError, temporary_folder
 from devservers.tools import PostgresTools
-from domain.chunks import chunks_of
+from fedyard.wire.chunks import chunks_of
 from ops.backups.content import (
     CHUNKS,
     HEADS,

@@ -19,7 +19,7 @@ import msgspec
 
 from config.clock import SECOND, Micros
 from devservers.tools import PostgresTools
-from domain.chunks import chunk_of, count_of
+from fedyard.wire.chunks import chunk_of, count_of
 from ops.backups.content import (
     ABOUT,
     CHUNKS,

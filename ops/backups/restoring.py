@@ -17,7 +17,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from devservers.tools import PostgresTools
-from domain.chunks import chunks_of
+from fedyard.wire.chunks import chunks_of
 from fedyard.wire.durable import to_disk
 from ops.backups.content import CHUNKS, JOURNAL, MANIFEST, RECORDS, BackupError, Kept, about, changed_files, read_lines
 from ops.backups.history import new_history

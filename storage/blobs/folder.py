@@ -23,8 +23,8 @@ from pathlib import Path
 
 from config.clock import draw_id
 from config.faults import of_the_system
-from domain.chunks import Chunk
 from domain.ids import Id, is_id
+from fedyard.wire.chunks import Chunk
 from fedyard.wire.durable import to_disk
 from storage.blobs.port import (
     BLOCK_BYTES,

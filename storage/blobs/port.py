@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from config.clock import Micros
-from domain.chunks import Chunk
 from domain.ids import Id
+from fedyard.wire.chunks import Chunk
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a system says whose disk is full, or whose files may not be larger."""

@@ -23,8 +23,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from config.clock import SECOND, Clock
 from config.faults import of_the_system
-from domain.chunks import Chunk
 from domain.ids import Id, is_id
+from fedyard.wire.chunks import Chunk
 from storage.blobs.port import (
     BLOCK_BYTES,
     INTAKE_BYTES,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from domain.chunks import CHUNK_BYTES, MOST_CHUNKS
 from domain.commands import Subject
 from domain.ids import Id
-from domain.seals import read_seal, trimmed
+from fedyard.wire.chunks import CHUNK_BYTES, MAX_CHUNKS
+from fedyard.wire.seals import readers_of, trimmed
 from storage.database import Database, Row
 from storage.views.resources import Artifact, ArtifactAbout, time_or_none, time_text
 from storage.views.sight import Clause, Cursor, Listed, Paging, acting_member_of, own, page, row, sees_everything
@@ -50,7 +50,7 @@ class Awaited(NamedTuple):
 
 def awaited(database: Database, subject: Subject, ident: Id, number: int) -> Awaited | None:
     """One chunk of an artifact of the subject's own."""
-    number = min(number, MOST_CHUNKS)  # beyond all that can be declared, and within what a database counts in
+    number = min(number, MAX_CHUNKS)  # beyond all that can be declared, and within what a database counts in
     mine = [Clause("artifacts.id = %s", (ident,)), own("artifacts.owner_site_id", subject)]
     conditions = " AND ".join(clause.sql for clause in mine)
     values = [value for clause in mine for value in clause.params]
@@ -142,7 +142,7 @@ def _is_recipient(database: Database, subject: Subject, seal: bytes | None) -> b
     """A site that the seal names, or somebody who acts for one."""
     if seal is None:
         return False
-    named = [recipient.site for recipient in read_seal(bytes(seal)).header.recipients]
+    named = readers_of(bytes(seal))
     if subject.kind == "site":
         return subject.id in named
     acting = own("sites.id", subject)

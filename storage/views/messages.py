@@ -9,7 +9,7 @@ import msgspec
 
 from domain.commands import Subject
 from domain.ids import Id
-from domain.seals import SealMalformed, SealUnsupported, is_sealed, trimmed
+from fedyard.wire.seals import SealMalformed, SealUnsupported, is_sealed, trimmed
 from storage.database import Database, Row
 from storage.views import heads as head_views
 from storage.views.resources import (

@@ -12,8 +12,8 @@ from domain import commands as c
 from domain import records as r
 from domain.commands import Subject
 from domain.ids import Id, derive, sha256_hex
-from domain.seals import read_seal
 from domain.states import Report
+from fedyard.wire.seals import read_seal
 from tests.hub import SECOND, Hub
 from tests.seals import assembled, ciphertext, header_of, sealed
 

@@ -20,6 +20,8 @@ from fedyard.sealed import errors, sealing, segments
 from fedyard.sealed.keys import Key, fingerprint, hex_groups, words
 from fedyard.sealed.sealing import Opener
 from fedyard.wire.answers import TaskSpec
+from fedyard.wire.chunks import digests_of, tree_digest
+from fedyard.wire.seals import ciphertext_bytes
 from tests.fedyard import independent_seal as second
 from tests.fedyard.parties import ADDRESS, NOW, RUN, SOUTH, forgetful, header_of, refused, seal
 
@@ -51,15 +53,15 @@ def test_round_trip_around_borders(parties, size: int, tmp_path: Path) -> None:
     content = (os.urandom(4099) * (size // 4099 + 1))[:size]
     sealed = seal(content, north, east)
     found, body = sealing.read_seal(sealed)
-    assert len(body) == found.header.body_bytes == segments.body_bytes(size)
+    assert len(body) == found.header.body_bytes == ciphertext_bytes(size)
     assert sealing.open(sealed, ADDRESS, east.opener(north)) == content
     plain, sealed_file = tmp_path / "plain", tmp_path / "body"
     plain.write_bytes(content)
     made = sealing.seal_file(
         plain, sealed_file, ADDRESS, [east.key], north.ring.identity, id=RUN, created=NOW, expires=NOW + 1
     )
-    assert made.body.digest == segments_digest(sealed_file.read_bytes())
-    assert segments.tree_digest(sealed_file.read_bytes()) == made.body.digest
+    assert made.body.digest == second.tree_digest(sealed_file.read_bytes())
+    assert tree_digest(digests_of(sealed_file.read_bytes())) == made.body.digest
     assert len(made.body.chunk_digests) == 32 * -(-made.body.body_bytes // segments.CHUNK_BYTES)
     east.opened.clear()
     sealing.open_file(made.seal, sealed_file, tmp_path / "opened", ADDRESS, east.opener(north), at_most=size)
@@ -75,7 +77,7 @@ def test_a_stream_that_comes_in_odd_pieces(parties, size: int, shift: int, data)
     content = (b"0123456789abc" * (size // 13 + 1))[:size]
     key = bytes(32)
     step = data.draw(st.sampled_from([1000, 65_537, 1_048_576, 5_000_000]))
-    whole = bytearray(segments.body_bytes(size))
+    whole = bytearray(ciphertext_bytes(size))
     body = segments.encrypt(key, Dribble(content, step), sealing._into(whole))
     again = bytearray(len(whole))
     assert segments.encrypt(key, content, sealing._into(again)) == body
@@ -96,10 +98,6 @@ class Dribble:
 
     def readinto(self, buffer: memoryview, /) -> int:
         return self._stream.readinto(buffer[: self._step])
-
-
-def segments_digest(content: bytes) -> bytes:
-    return bytes.fromhex(second.tree_digest(content))
 
 
 def test_a_gibibyte_would_not_be_held_in_memory(tmp_path: Path) -> None:
@@ -162,7 +160,7 @@ def test_vectors(path: Path) -> None:
     if content is None:
         size, pattern = vector["plain_bytes"], vector["plain_pattern"]
         content = (pattern * (size // len(pattern) + 1))[:size]
-        body = bytearray(segments.body_bytes(size))
+        body = bytearray(ciphertext_bytes(size))
         segments.encrypt(vector["content_key"], content, sealing._into(body))
         sealed += body
     found, _ = sealing.read_seal(sealed)
@@ -176,7 +174,7 @@ def test_vectors(path: Path) -> None:
 
     if "task_json" in vector:
         task = msgspec.json.decode(vector["task_json"], type=TaskSpec)
-        assert found.header.digests == sealing.Digests(task_digest(task), "ab" * 32, ["cd" * 16, "ef" * 16])
+        assert sealing.digests_in(found.header) == sealing.Digests(task_digest(task), "ab" * 32, ["cd" * 16, "ef" * 16])
     opener = Opener(Fixed(), {found.header.sender: identity}, NOW, lambda _id, _expires: True)
     assert sealing.open(sealed, found.address(), opener) == content
     assert second.open_payload(sealed, site, vector["recipient_private"], identity)[1] == content

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fedyard.sealed import errors, sealing, segments
 from fedyard.sealed.keys import identity_hash, wrap
-from fedyard.sealed.sealing import Header
+from fedyard.wire.chunks import digests_of, tree_digest
+from fedyard.wire.seals import Header, Recipient, ciphertext_bytes
 from tests.fedyard import independent_seal as second
 from tests.fedyard.parties import (
     ADDRESS,
@@ -133,10 +134,10 @@ def test_truncated_and_sealed_anew_as_if_whole(parties, large) -> None:
     north, east, _ = parties
     body = sealing.read_seal(large)[1][: segments.CHUNK_BYTES]
     plain_bytes = 4 * segments.PLAIN_SEGMENT_BYTES
-    digest = segments.tree_digest(body).hex()
+    digest = tree_digest(digests_of(body))
     cut = forged(large, north, body_bytes=len(body), plain_bytes=plain_bytes, body_digest=digest)
     refused(errors.Damaged, with_body(cut, body), east, north)  # the wraps are bound to the old header
-    longer = bytearray(segments.body_bytes(plain_bytes + 1))
+    longer = bytearray(ciphertext_bytes(plain_bytes + 1))
     segments.encrypt(bytes(32), bytes(plain_bytes + 1), sealing._into(longer))
     with pytest.raises(errors.Damaged):
         segments.decrypt(bytes(32), bytes(longer[: len(body)]), sealing._into(bytearray(plain_bytes)), len(body))
@@ -263,9 +264,9 @@ def test_wrong_epoch(parties, tmp_path: Path) -> None:
     assert east.ring.expire(NOW + HOUR) == [1]
     refused(errors.WrongEpoch, sealed, east, north)
     assert sealing.open(newer, ADDRESS, east.opener(north)) == b"patient"
-    recipients = [sealing.Recipient(EAST, 7)]
+    recipients = [Recipient(EAST, 7)]
     refused(errors.WrongEpoch, forged(newer, north, recipients=recipients), east, north)
-    refused(errors.WrongEpoch, forged(newer, north, recipients=[sealing.Recipient(EAST, 1)]), east, north)
+    refused(errors.WrongEpoch, forged(newer, north, recipients=[Recipient(EAST, 1)]), east, north)
 
 
 def test_revoked_key(parties, tmp_path: Path) -> None:
@@ -299,14 +300,14 @@ def test_resealed_by_a_recipient(parties) -> None:
     """East was sent it, and passes it on to south as if north had sent it there, too."""
     north, east, south = parties
     sealed = seal(b"patient", north, east)
-    recipients = [sealing.Recipient(SOUTH, south.key.epoch)]
+    recipients = [Recipient(SOUTH, south.key.epoch)]
     refused(errors.BadSignature, forged(sealed, east, recipients=recipients), south, north)
 
 
 OTHER: dict[str, object] = {
     "id": RUN,
     "sender": SOUTH,
-    "recipients": [sealing.Recipient(EAST, 1), sealing.Recipient(SOUTH, 1)],
+    "recipients": [Recipient(EAST, 1), Recipient(SOUTH, 1)],
     "project": RUN,
     "run": PROJECT,
     "task": 2,

@@ -21,9 +21,9 @@ from config.clock import draw_id
 from devservers.postgres import PrivatePostgres
 from domain import commands as c
 from domain import records as r
-from domain.chunks import chunk_of, tree_digest
 from domain.codec import THE_HUB, envelope_of
 from domain.commands import ChangeHistory, Subject
+from fedyard.wire.chunks import chunk_of, tree_digest
 from ops.backups.content import About, Form, about
 from ops.backups.history import REASON, history_of, new_history
 from ops.backups.restoring import Files, restore_database, restore_files

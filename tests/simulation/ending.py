@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from config.clock import SECOND
 from domain import records as r
-from domain.chunks import count_of
 from domain.ledger import read_name
 from domain.states import RUN_FINAL, ArtifactState, KeyState
+from fedyard.wire.chunks import count_of
 from storage.audit import verify
 from tests.simulation.copy import Copy
 from tests.simulation.world import Broken

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 
 from domain import records as r
-from domain.chunks import tree_digest
 from domain.ids import sha256_hex
-from domain.seals import is_sealed, read_seal
 from domain.states import DeliveryState
+from fedyard.wire.chunks import tree_digest
+from fedyard.wire.seals import is_sealed, read_seal
 from tests.simulation.sending import Sending
 from tests.simulation.world import Broken
 

@@ -11,8 +11,8 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from config.clock import SECOND
-from domain.chunks import tree_digest
 from domain.ids import sha256_hex
+from fedyard.wire.chunks import tree_digest
 from tests.seals import ciphertext, sealed
 from tests.simulation.world import START
 from web.api.keys import NewKey

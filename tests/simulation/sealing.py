@@ -8,8 +8,8 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
-from domain.seals import Seal, is_sealed, read_seal
 from domain.states import KeyState, RoundState
+from fedyard.wire.seals import Seal, is_sealed, read_seal
 from tests.simulation.copy import Copy
 from tests.simulation.world import Broken
 

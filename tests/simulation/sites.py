@@ -12,7 +12,7 @@ from typing import Any
 from config.clock import SECOND
 from domain import records as r
 from domain.ids import sha256_hex
-from domain.seals import is_sealed
+from fedyard.wire.seals import is_sealed
 from tests.seals import enrolling
 from tests.simulation.payloads import IDENTITY, Payload, signed_key
 from tests.simulation.processes import Lost

@@ -253,7 +253,7 @@ def test_what_is_not_ours_is_left_alone(folder: Blobs, artifact: str, tmp_path: 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from domain.chunks import Chunk
+from fedyard.wire.chunks import Chunk
 from tests.disk import small_disk
 from tests.blobs import folder_blobs
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from config.clock import SystemClock
 from devservers.seaweed import PrivateSeaweed
-from domain.chunks import CHUNK_BYTES
+from fedyard.wire.chunks import CHUNK_BYTES
 from tests.blobs import Cut, digest_of, digests_of, noise, pieces_of, s3_url
 from tests.disk import small_disk
 from tests.web.network import Caller, Network

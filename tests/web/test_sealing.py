@@ -11,7 +11,7 @@ import pytest
 from domain import records as r
 from domain.ids import sha256_hex
 from domain.records import Record
-from domain.seals import read_seal, trimmed
+from fedyard.wire.seals import read_seal, trimmed
 from storage.store import Changes, Store
 from tests.seals import sealed
 from tests.web.network import Caller, Network

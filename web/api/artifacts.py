@@ -12,10 +12,10 @@ from flask import Response
 from msgspec import UNSET, UnsetType
 
 from config.logs import unit
-from domain.chunks import CHUNK_BYTES, Chunk, chunk_of, chunks_of, count_of, found_digests, size_of
 from domain.commands import ArtifactKind, CompleteArtifact, DeclareArtifact, DeleteArtifact, Sha256, Size, Span
 from domain.ids import Id
 from domain.states import ArtifactState
+from fedyard.wire.chunks import CHUNK_BYTES, Chunk, chunk_of, chunks_of, count_of, found_digests, size_of
 from fedyard.wire.problems import ProblemType
 from storage.blobs.port import DigestMismatch, OffsetMismatch, StorageUnavailable
 from storage.views import artifacts as views

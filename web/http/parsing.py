@@ -9,8 +9,8 @@ import msgspec
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from domain.seals import carried_bytes
 from fedyard.wire.problems import ProblemType
+from fedyard.wire.seals import carried_bytes
 from web.http.bodies import UUID_PATTERN, Query
 from web.http.texts import Unfit
 from web.problems import Refused

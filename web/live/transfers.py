@@ -10,8 +10,8 @@ from typing import Literal, get_args
 
 from flask import Request
 
-from domain.chunks import CHUNK_BYTES, Chunk
 from domain.commands import Subject
+from fedyard.wire.chunks import CHUNK_BYTES, Chunk
 from fedyard.wire.problems import ProblemType
 from storage.blobs.port import INTAKE_BYTES, StorageFull, StorageUnavailable
 from web.live.shares import Places

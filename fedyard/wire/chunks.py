@@ -1,19 +1,18 @@
-"""An artifact's bytes in chunks: what there is to know of them without seeing one.
+"""A hash list: an artifact's bytes in chunks, and what there is to know of them without seeing one.
 
 The digests of all chunks, raw and one after the other, are what an artifact declares; the SHA-256 over them is its
-own digest, the tree digest. Nothing has the digest of nothing.
+own digest, the tree digest. Nothing has the digest of nothing. A sealed body has its digest in the same way.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
-
-from domain.ids import sha256_hex
 
 CHUNK_BYTES = 4_194_304
 """All but the last have so many bytes."""
 DIGEST_BYTES = 32
-MOST_CHUNKS = 32_768
+MAX_CHUNKS = 32_768
 """Of one artifact: so many digests fit into a declaration."""
 _ABSENT = bytes(DIGEST_BYTES)
 
@@ -54,7 +53,14 @@ def belong_together(size_bytes: int, digests: bytes) -> bool:
 
 def tree_digest(digests: bytes) -> str:
     """The artifact's digest (hex) from the digests of its chunks."""
-    return sha256_hex(digests)
+    return hashlib.sha256(digests).hexdigest()
+
+
+def digests_of(content: bytes | memoryview) -> bytes:
+    """The digests of the chunks of this content."""
+    view = memoryview(content)
+    chunks = (view[at : at + CHUNK_BYTES] for at in range(0, len(view), CHUNK_BYTES))
+    return b"".join(hashlib.sha256(chunk).digest() for chunk in chunks)
 
 
 def found_digests(count: int, found: dict[int, str]) -> bytes:

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from domain import seals as s
-from domain.chunks import CHUNK_BYTES
 from domain.ids import derive
+from fedyard.wire import seals as s
+from fedyard.wire.chunks import CHUNK_BYTES, digests_of, tree_digest
 from tests.seals import assembled, ciphertext, header_of, sealed, wrap
 
 SENDER, PROJECT, RUN = derive("sender"), derive("project"), derive("run")
@@ -52,7 +52,7 @@ def test_every_part_is_found(plain: bytes, recipients: dict[str, int], detached:
     assert (seal.detached, seal.size_bytes) == (detached, len(blob))
     assert blob[seal.body_at :] == (b"" if detached else ciphertext(plain))
     assert blob[seal.wraps_at : seal.body_at] == b"".join(map(wrap, seal.wraps))
-    assert seal.header.body_digest == s.tree_digest(ciphertext(plain))
+    assert seal.header.body_digest == tree_digest(digests_of(ciphertext(plain)))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_two_thousand_recipients_and_as_many_receipts_fit_a_header() -> None:
         receipts=[f"{n:032x}" for n in range(2000)],
     )
     blob = assembled(whole, wraps=[])
-    assert len(json.dumps(whole, separators=(",", ":"))) <= s.MOST_HEADER_BYTES
+    assert len(json.dumps(whole, separators=(",", ":"))) <= s.MAX_HEADER_BYTES
     assert len(s.read_seal(blob).header.receipts or ()) == 2000
 
 
@@ -125,7 +125,7 @@ def test_the_tree_digest_is_over_the_digests_of_the_chunks(size: int) -> None:
     content = (b"0123456789abcdef" * (size // 16 + 1))[:size]
     chunks = [content[at : at + 4 * 1024 * 1024] for at in range(0, size, 4 * 1024 * 1024)]
     expected = hashlib.sha256(b"".join(hashlib.sha256(chunk).digest() for chunk in chunks)).hexdigest()
-    assert s.tree_digest(content) == expected
+    assert tree_digest(digests_of(content)) == expected
 
 
 @pytest.mark.parametrize(
@@ -151,6 +151,12 @@ MALFORMED = {
     "a field twice": assembled(json.dumps(header()).replace('"kind"', '"kind":"x","kind"').encode(), wraps=[]),
     "a field twice, escaped": assembled(
         json.dumps(header()).replace('"kind"', '"\\u006bind":"x","kind"').encode(), wraps=[]
+    ),
+    "fields in another order": assembled(dict(reversed(header().items()))),
+    "white space": assembled(json.dumps(header()).encode(), wraps=[]),
+    "a field with its default": assembled(header(task_digest=None), wraps=[]),
+    "a body that no numbers of segments reach": assembled(
+        header(plain_bytes=2**52 - 2**36 + 1, body_bytes=2**52 + 17), wraps=[]
     ),
     "wraps out of order": assembled(header(), wraps=[1, 0]),
     "a wrap twice": assembled(header(), wraps=[0, 0]),
@@ -192,6 +198,29 @@ def test_what_is_malformed_is_refused_and_not_quoted(case: str) -> None:
         s.read_seal(MALFORMED[case])
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("length", [4, 9, 50, s.read_seal(SEALED).signed_bytes, s.read_seal(SEALED).body_at - 1])
+def test_what_is_cut_off_says_so(length: int) -> None:
+    with pytest.raises(s.SealTruncated):
+        s.read_seal(SEALED[:length])
+
+
+def test_what_is_something_else_says_so() -> None:
+    with pytest.raises(s.NotSealed):
+        s.read_seal(b"top-secret")
+
+
+def test_its_readers_are_named_without_a_look_at_the_rest() -> None:
+    assert s.readers_of(SEALED[: s.read_seal(SEALED).signed_bytes]) == READERS
+    for broken in (b"plain", SEALED[:50], assembled(b"[]", wraps=[])):
+        with pytest.raises(s.SealMalformed):
+            s.readers_of(broken)
+
+
+def test_what_is_signed_is_the_header_in_its_one_form() -> None:
+    seal = s.read_seal(SEALED)
+    assert s.signed_part(seal.header) == SEALED[: seal.signed_bytes]
 
 
 @pytest.mark.parametrize("change", [{"version": 0}, {"version": 2}, {"suite": 0}, {"suite": 2}])
