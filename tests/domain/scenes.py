@@ -10,9 +10,10 @@ from domain import codec
 from domain import commands as c
 from domain import records as r
 from domain.commands import AnyCommand, Subject
-from domain.decisions.decide import Rules, decide
+from domain.decisions.decide import decide
 from domain.decisions.draft import Decision, Draft, State
 from domain.ids import Id, derive
+from domain.rules import Rules
 from tests.seals import KEY
 
 R = TypeVar("R", bound=r.Record)
@@ -154,7 +155,7 @@ def by_account(role: c.Role, organisation: Id = ORGANISATION) -> tuple[Subject, 
 
 def draft(rows: list[Any], by: Subject = codec.THE_HUB, now: int = NOW, **state: Any) -> Draft:
     envelope = codec.envelope_of(c.ForgetHistory(), id=derive("tests", "cause"), by=by, at=now)
-    return Draft(State(rows, **state), envelope, now)
+    return Draft(State(rows, **state), envelope, now, Rules())
 
 
 def decided(
