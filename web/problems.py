@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 
 import msgspec
-from flask import Flask, Response
+from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from broker.port import BrokerUnavailable, TooLarge
@@ -51,11 +51,6 @@ def not_found(what: str, ident: object) -> Refused:
 def busy(problem: ProblemType, detail: str, seconds: float) -> Refused:
     """503 with a Retry-After that is moved by chance, so that a crowd does not return at once."""
     return Refused(problem, detail, {"Retry-After": str(max(1, round(jitter(seconds, 0.5))))})
-
-
-def install(app: Flask) -> None:
-    """Answer every exception with a problem."""
-    app.register_error_handler(Exception, answer_to)
 
 
 def answer_to(error: Exception) -> Response:

@@ -16,7 +16,7 @@ from domain.ids import sha256_hex
 from domain.rules import Rules
 from domain.states import Report
 from tests.hub import Hub
-from web.api.routing import operations
+from web.api.table import operations
 
 SECRET = "5" * 64
 

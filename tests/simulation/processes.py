@@ -27,9 +27,12 @@ from tests.simulation.broker import SimulatedPublisher, WorkersBroker
 from tests.simulation.turns import Waiting
 from tests.simulation.world import Broken, Killed, Process, World
 from web.api.artifacts import OCTETS
+from web.api.table import operations
 from web.http.hub import Hub
+from web.http.routing import routing_of
 from web.live.heartbeats import HeartbeatBuffer
 
+ROUTING = routing_of(operations())
 RELAY_AFTER_S = 2.0
 SWEEP_EVERY_S = 3.0
 TICK_EVERY_S = 1.0
@@ -180,7 +183,9 @@ class Web(Process):
         self._announcements.clear()
         self._hear, self._forget = [], []
         publisher = SimulatedPublisher(self.world, self)
-        self.app = web.serving.app.create_app(Hub(self._settings, self.open(), publisher, self, self, self.blobs))
+        self.app = web.serving.app.create_app(
+            Hub(self._settings, self.open(), publisher, self, self, self.blobs), ROUTING
+        )
 
     def step(self) -> float:
         """The connection that announcements come over may break: then some are lost, and the web is told."""

@@ -18,8 +18,8 @@ from schemathesis.core.parameters import ParameterLocation
 
 from tests.databases import fresh_sqlite
 from tests.web.network import Caller, Network, network
-from web.api.openapi import document
-from web.api.routing import operations
+from web.api.table import operations
+from web.http.openapi import document
 
 GENERATION = {"deterministic": True, "max-examples": 12, "database": "none"}
 gc.set_threshold(50_000, 20, 50)

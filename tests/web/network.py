@@ -29,11 +29,15 @@ from storage.database import Database, DatabaseUnavailable, open_database
 from storage.signals import DirectSignals, PostgresSignals, Signals
 from storage.store import Store
 from tests.seals import enrolling
+from web.api.table import operations
 from web.http.hub import Hub
+from web.http.routing import Routing, routing_of
 from web.live.connections import Connections
 from web.serving.app import close, create_app
 
 ADMIN = "fyd_admin"
+ROUTING = routing_of(operations())
+"""Of all hubs of the tests: it takes longer to make than all the rest of one."""
 TASKS = [{"name": "train", "model": "logistic", "rounds": 2, "contract": {"select_within_s": 600}}]
 
 
@@ -181,7 +185,12 @@ class Network:
 
 
 def network(
-    url: str, folder: Path, clock: Clock | None = None, watched: Connections | None = None, **options: Any
+    url: str,
+    folder: Path,
+    clock: Clock | None = None,
+    watched: Connections | None = None,
+    routing: Routing = ROUTING,
+    **options: Any,
 ) -> Network:
     """A hub over this database, whose schema is in place, with an admin. clock: the web's.
 
@@ -199,7 +208,7 @@ def network(
     publisher = DecidingPublisher(store)
     blobs = open_blobs(settings.artifacts_url, clock)
     sender = open_publisher(settings, "web") if elsewhere else publisher
-    app = create_app(Hub(settings, database, sender, signals, clock, blobs, connections=watched))
+    app = create_app(Hub(settings, database, sender, signals, clock, blobs, connections=watched), routing)
     made = _first_admin(publisher)
     return Network(app, database, publisher, signals, Caller(app, ADMIN, made))
 

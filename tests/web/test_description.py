@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fedyard.wire.problems import ProblemType
-from web.api.openapi import document
-from web.api.routing import operations
+from web.api.table import operations
+from web.http.openapi import document
 from web.http.operations import Operation
 
 ROOT = Path(__file__).parent.parent.parent

@@ -10,7 +10,7 @@ from flask import Flask
 from werkzeug.test import Client
 
 from tests.web.network import Caller, Network
-from web.api.routing import operations
+from web.api.table import operations
 from web.http.fast_path import FastPathApp
 
 NOBODY = "00000000-0000-4000-8000-000000000000"

@@ -18,7 +18,7 @@ from tests.databases import lent_postgres
 from tests.web.network import Network, network
 from tests.web.test_refusals import slug
 from tests.web.test_waiting import message, until
-from web.api.routing import operations
+from web.api.table import operations
 from web.serving.app import release, web_of
 
 

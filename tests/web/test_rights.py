@@ -29,7 +29,7 @@ from tests.databases import lent_postgres
 from tests.seals import enrolling
 from tests.web.network import Caller, Network, network
 from tests.web.test_keys import key_of
-from web.api.routing import operations
+from web.api.table import operations
 
 METHODS = {operation.name: operation.method for operation in operations()}
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

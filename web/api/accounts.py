@@ -11,9 +11,11 @@ from storage.views.resources import Account
 from storage.views.sight import Listed
 from web.api.results import Enrolled, Made
 from web.api.secret import NOT_DRAWN, drawn_unless, micros_of
+from web.http.answers import answer
+from web.http.auth import PEOPLE
 from web.http.bodies import Body, PageQuery, Time, Uuid
-from web.http.calls import Call, answer
-from web.http.operations import PEOPLE, Operation
+from web.http.calls import Call
+from web.http.operations import Operation
 from web.http.writing import write
 from web.problems import not_found
 

@@ -22,10 +22,11 @@ from storage.views import artifacts as views
 from storage.views.resources import Artifact, ArtifactAbout, ArtifactChunks
 from storage.views.sight import Listed
 from web.api.results import ChunkBegun, Completed, Declared, Deleted
-from web.http.auth import allow
+from web.http.answers import answer
+from web.http.auth import SITES, still_reads
 from web.http.bodies import Body, Count, DigestsText, PageQuery, Payload, Position, Query, Uuid
-from web.http.calls import Call, answer, given
-from web.http.operations import EVERYBODY, SITES, Operation
+from web.http.calls import Call, given
+from web.http.operations import Operation
 from web.http.writing import write
 from web.live.transfers import Incoming, Place, blocks, range_of
 from web.problems import Refused, not_found
@@ -257,10 +258,8 @@ def _going_on(first: bytes, rest: Iterator[bytes], ident: Id) -> Iterator[bytes]
 
 def _still_readable(call: Call, ident: Id, authorization: str | None) -> bool:
     """False once the token is revoked, or its owner is no member any more, or the artifact has gone."""
-    try:
-        caller = call.web.tokens.caller(authorization)
-        allow(caller, EVERYBODY, "read")
-    except Refused:
+    caller = still_reads(call, authorization)
+    if caller is None:
         return False
     found = views.readable(call.web.database, caller.subject, ident)
     return found is not None and found.state == ArtifactState.STORED

@@ -9,9 +9,11 @@ from domain.records import Outcome
 from storage.views import commands as views
 from storage.views.resources import time_text
 from web.api.results import CommandView
+from web.http.answers import answer
+from web.http.auth import ENROLMENTS, EVERYBODY
 from web.http.bodies import Query, Wait
-from web.http.calls import Call, answer
-from web.http.operations import ENROLMENTS, EVERYBODY, Operation
+from web.http.calls import Call
+from web.http.operations import Operation
 
 UNANNOUNCED_S = 0.2
 """How often a wait here looks by itself: only commands that were waited for from the start are announced."""

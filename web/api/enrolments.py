@@ -13,9 +13,11 @@ from storage.views.resources import Enrolment
 from storage.views.sight import Listed, sees_everything
 from web.api.results import Shown
 from web.api.secret import NOT_DRAWN, drawn_unless
+from web.http.answers import answer
+from web.http.auth import PEOPLE
 from web.http.bodies import Body, PageQuery, Uuid
-from web.http.calls import Call, answer
-from web.http.operations import PEOPLE, Operation
+from web.http.calls import Call
+from web.http.operations import Operation
 from web.http.writing import write
 from web.problems import Refused
 

@@ -6,8 +6,9 @@ from flask import Response
 
 from storage.views import heads as views
 from storage.views.resources import Heads
+from web.http.answers import answer
 from web.http.bodies import PageQuery
-from web.http.calls import Call, answer
+from web.http.calls import Call
 from web.http.operations import Operation
 
 

@@ -13,9 +13,11 @@ from fedyard.wire.problems import ProblemType
 from storage.views import messages as views
 from storage.views.resources import Inbox
 from web.api.results import AcknowledgedResult
+from web.http.answers import answer
+from web.http.auth import SITES
 from web.http.bodies import Body, Position, Query, Wait
-from web.http.calls import Call, answer, given
-from web.http.operations import SITES, Operation
+from web.http.calls import Call, given
+from web.http.operations import Operation
 from web.http.writing import write
 from web.live.waiters import Known
 from web.problems import Refused, not_found

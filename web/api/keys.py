@@ -16,9 +16,11 @@ from storage.views.resources import MemberKey, SiteKey
 from storage.views.sight import Listed
 from web.api.results import ConflictResult, KeyResult
 from web.api.signatures import signed
+from web.http.answers import answer
+from web.http.auth import SITES
 from web.http.bodies import Body, Moment, PageQuery, PublicKeyText, SignatureText
-from web.http.calls import Call, answer
-from web.http.operations import SITES, Operation
+from web.http.calls import Call
+from web.http.operations import Operation
 from web.http.writing import write
 from web.problems import Refused, not_found
 

@@ -14,8 +14,9 @@ from storage.views import runs
 from storage.views.resources import LogPiece
 from storage.views.sight import Listed
 from web.api.results import LogResult
+from web.http.answers import answer
 from web.http.bodies import Body, Count, EventsQuery, PieceText, Uuid, Wait
-from web.http.calls import Call, answer, given
+from web.http.calls import Call, given
 from web.http.operations import Operation
 from web.http.parsing import within_inline_limit
 from web.http.writing import write

@@ -6,7 +6,8 @@ from flask import Response
 
 from storage.views import people
 from web.api.results import Me
-from web.http.calls import Call, answer
+from web.http.answers import answer
+from web.http.calls import Call
 from web.http.operations import Operation
 from web.problems import not_found
 

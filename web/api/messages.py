@@ -12,9 +12,11 @@ from storage.views import messages as views
 from storage.views.projects import count_active
 from storage.views.resources import Message
 from web.api.results import Sent
+from web.http.answers import answer
+from web.http.auth import SITES
 from web.http.bodies import Body, Payload, Uuid
-from web.http.calls import Call, answer
-from web.http.operations import SITES, Operation
+from web.http.calls import Call
+from web.http.operations import Operation
 from web.http.parsing import payload_within_limit
 from web.http.writing import write
 from web.live.shares import weight

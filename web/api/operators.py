@@ -13,8 +13,10 @@ from storage.presence import STAND_BY
 from storage.views import commands
 from storage.views.resources import time_text
 from web.api.results import Health, Readiness
-from web.http.calls import Call, answer
-from web.http.operations import NOBODY, Operation
+from web.http.answers import answer
+from web.http.auth import OPEN
+from web.http.calls import Call
+from web.http.operations import Operation
 from web.live.metrics import CONTENT_TYPE
 from web.problems import Refused
 
@@ -100,7 +102,7 @@ OPERATIONS = (
         name="healthz",
         about="The process runs",
         does=healthz,
-        who=NOBODY,
+        authentication=OPEN,
         answers={200: Health},
         problems=(400,),
     ),
@@ -110,7 +112,7 @@ OPERATIONS = (
         name="readyz",
         about="All parts work; 503 names those that do not, to an admin also why",
         does=readyz,
-        who=NOBODY,
+        authentication=OPEN,
         answers={200: Readiness, 503: Readiness},
         problems=(400,),
     ),
@@ -120,7 +122,7 @@ OPERATIONS = (
         name="metrics",
         about="Prometheus text",
         does=metrics,
-        who=NOBODY,
+        authentication=OPEN,
         answers={200: None},
         media={CONTENT_TYPE.split(";")[0]: "Prometheus text format 0.0.4"},
         problems=(400, 503),

@@ -9,9 +9,11 @@ from storage.views import people
 from storage.views.resources import Organisation
 from storage.views.sight import Listed
 from web.api.results import Made
+from web.http.answers import answer
+from web.http.auth import PEOPLE
 from web.http.bodies import Body, PageQuery
-from web.http.calls import Call, answer
-from web.http.operations import PEOPLE, Operation
+from web.http.calls import Call
+from web.http.operations import Operation
 from web.http.writing import write
 from web.problems import not_found
 

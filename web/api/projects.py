@@ -31,8 +31,9 @@ from storage.views import projects as views
 from storage.views.resources import Event, Membership, Model, Project, RunHead
 from storage.views.sight import Listed
 from web.api.results import Changed, Made, MemberResult, RunResult
+from web.http.answers import answer
 from web.http.bodies import Body, EventsQuery, PageQuery, Uuid
-from web.http.calls import Call, answer, given
+from web.http.calls import Call, given
 from web.http.operations import Operation
 from web.http.texts import Unfit
 from web.http.writing import write

@@ -13,9 +13,10 @@ from fedyard.wire.problems import ProblemType
 from storage.views import sites
 from web.api.results import Recovered
 from web.api.signatures import signed
+from web.http.auth import SITES
 from web.http.bodies import Body, Count, Moment, Position, PublicKeyText, SignatureText, Uuid
 from web.http.calls import Call
-from web.http.operations import SITES, Operation
+from web.http.operations import Operation
 from web.http.writing import write
 from web.problems import Refused, not_found
 

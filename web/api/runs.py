@@ -27,8 +27,9 @@ from storage.views import runs as views
 from storage.views.resources import Event, Run, RunHead
 from storage.views.sight import Listed, sees_everything
 from web.api.results import ReceiptResult, RoundResult, RunResult, SeatResult, Stopped
+from web.http.answers import answer, written
 from web.http.bodies import Body, Count, EventsQuery, PageQuery, Payload, Position, Query, Uuid, Wait
-from web.http.calls import Call, answer, given, written
+from web.http.calls import Call, given
 from web.http.operations import Operation
 from web.http.parsing import payload_within_limit
 from web.http.streaming import stream, wants_stream

@@ -16,9 +16,11 @@ from storage.views.sight import Listed
 from web.api.results import Enrolled, HeartbeatResult, Made, Retired
 from web.api.secret import NOT_DRAWN, drawn_unless
 from web.api.signatures import proves
+from web.http.answers import answer
+from web.http.auth import ENROLMENTS, SITES
 from web.http.bodies import Body, EventsQuery, Nothing, PageQuery, SignatureText, Uuid
-from web.http.calls import Call, answer, given
-from web.http.operations import ENROLMENTS, SITES, Operation
+from web.http.calls import Call, given
+from web.http.operations import Operation
 from web.http.writing import write
 from web.problems import Refused, not_found
 

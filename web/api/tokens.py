@@ -15,8 +15,9 @@ from storage.views.resources import Token
 from storage.views.sight import Listed
 from web.api.results import Made, Shown
 from web.api.secret import NOT_DRAWN, drawn_unless, micros_of
+from web.http.answers import answer
 from web.http.bodies import Body, PageQuery, Time, Uuid
-from web.http.calls import Call, answer, given
+from web.http.calls import Call, given
 from web.http.operations import Operation
 from web.http.writing import write
 from web.problems import Refused

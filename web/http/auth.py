@@ -1,73 +1,47 @@
-"""Whose request it is: a bearer token becomes a `Caller`, from memory where it was seen lately.
-
-Only hashes are looked up, kept and compared. The memory is void as soon as anybody loses rights, and after
-half a minute anyway.
-"""
+"""How an operation finds out whose request it is, and what its caller may call: values of the operation."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
-from config.clock import Clock
-from domain.ids import sha256_hex
+from flask import Request
+
+from domain.commands import Subject
+from domain.ids import HUB
 from fedyard.wire.problems import ProblemType
 from storage.views.people import Bearer
+from web.http.calls import Call, Web
 from web.problems import Refused
 
-TRUST_S = 30.0
-MOST_REMEMBERED = 20_000
-_LONGEST_TOKEN = 200
+PEOPLE = frozenset({"account"})
+SITES = frozenset({"site"})
+EVERYBODY = frozenset({"account", "site"})
+ENROLMENTS = frozenset({"enrolment"})
+
+NO_ONE = Bearer(subject=Subject(kind="enrolment", id=HUB), scopes=frozenset(), token_id=None, expires_at=None)
+"""The caller of an open operation: may do nothing."""
 
 
-class Tokens:
-    """Callers by the hash of their token. Safe to use from many threads."""
+@dataclass(frozen=True)
+class Authentication:
+    """One way to find out whose a request is.
 
-    def __init__(self, look_up: Callable[[str], Bearer | None], clock: Clock) -> None:
-        self._look_up = look_up
-        self._clock = clock
-        self._known: dict[str, tuple[Bearer, float]] = {}
-        self._generation = 0
-        self._lock = threading.Lock()
+    name: as /openapi.json calls the scheme. caller: raises 401 where nobody is proved, and 403 where the request is not
+    what its caller meant to send (what a browser sends by itself proves no intention).
+    """
 
-    def void(self) -> None:
-        """Forget everybody: somebody lost rights, or an announcement of it may be lost."""
-        with self._lock:
-            self._generation += 1
-            self._known.clear()
+    name: str
+    caller: Callable[[Web, Request], Bearer]
 
-    def caller(self, authorization: str | None) -> Bearer:
-        """The owner of the token in an Authorization header. Raises 401."""
-        scheme, _, token = (authorization or "").strip().partition(" ")
-        token = token.strip()
-        if not token:
-            raise _unauthorized(ProblemType.NO_TOKEN, "send Authorization: Bearer <token>")
-        if scheme.lower() != "bearer" or len(token) > _LONGEST_TOKEN:
-            raise _unauthorized(ProblemType.TOKEN_NOT_VALID, "send Authorization: Bearer <token>")
-        found = self._remembered(sha256_hex(token.encode()))
-        if found is None or (found.expires_at is not None and found.expires_at <= self._clock.now()):
-            detail = "the token is unknown, revoked, expired or used up, or its owner is gone; ask for another"
-            raise _unauthorized(ProblemType.TOKEN_NOT_VALID, detail)
-        return found
 
-    def _remembered(self, sha256: str) -> Bearer | None:
-        known = self._known.get(sha256)
-        if known is not None and known[1] > self._clock.monotonic():
-            return known[0]
-        generation = self._generation
-        found = self._look_up(sha256)
-        if found is not None and found.token_id is not None:  # an enrolment's is good for one call: asked each time
-            self._remember(sha256, found, generation)
-        return found
+def _bearer(web: Web, request: Request) -> Bearer:
+    return web.tokens.caller(request.headers.get("Authorization"))
 
-    def _remember(self, sha256: str, found: Bearer, generation: int) -> None:
-        """Unless rights were lost since the look-up began: then what it found may be old."""
-        with self._lock:
-            if generation != self._generation:
-                return
-            if len(self._known) >= MOST_REMEMBERED:
-                self._known.clear()
-            self._known[sha256] = (found, self._clock.monotonic() + TRUST_S)
+
+BEARER = Authentication("bearer", _bearer)
+OPEN = Authentication("open", lambda _web, _request: NO_ONE)
+"""No token is asked for."""
 
 
 def allow(caller: Bearer, kinds: Collection[str], scope: str) -> None:
@@ -79,5 +53,11 @@ def allow(caller: Bearer, kinds: Collection[str], scope: str) -> None:
         raise Refused(ProblemType.SCOPE_MISSING, f"the token lacks the scope {scope!r}; use one that has it")
 
 
-def _unauthorized(problem: ProblemType, detail: str) -> Refused:
-    return Refused(problem, detail, {"WWW-Authenticate": 'Bearer realm="fedyard"'})
+def still_reads(call: Call, authorization: str | None) -> Bearer | None:
+    """Who sent this header, if they may read now: an answer may take long, and the token be revoked meanwhile."""
+    try:
+        caller = call.web.tokens.caller(authorization)
+        allow(caller, EVERYBODY, "read")
+    except Refused:
+        return None
+    return caller

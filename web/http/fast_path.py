@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from flask import Flask, Request, Response
 
 from fedyard.wire.problems import ProblemType
+from web.http.answers import problem_for
 from web.http.operations import COUNTS, Operation
 from web.http.parsing import PATH_COUNT, PATH_ID
-from web.problems import Refused, answer_to
+from web.problems import Refused
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -27,23 +28,21 @@ View: TypeAlias = Callable[..., Response]
 class FastPathApp(Flask):
     """A Flask app with a fast path for some calls."""
 
-    def __init__(self, name: str, limit_bytes: int, finish: Callable[[Response], Response]) -> None:
-        """finish: every response."""
+    def __init__(self, name: str, limit_bytes: int) -> None:
         super().__init__(name, static_folder=None)
-        self._finish = finish
         self._limit_bytes = limit_bytes
-        self._places: dict[str, list[_Place]] = {}
+        self._fast: dict[str, list[_Found]] = {}
 
     def go_directly(self, views: Sequence[tuple[Operation, View]]) -> None:
         """views: taking the request and its path's parameters."""
         for operation, view in views:
-            self._places.setdefault(operation.method, []).append(_Place(operation, view))
+            self._fast.setdefault(operation.method, []).append(_Found(operation, view))
 
     def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if _is_written_otherwise(environ):
             return self._refused(environ, start_response)
-        for place in self._places.get(environ["REQUEST_METHOD"], ()):
+        for place in self._fast.get(environ["REQUEST_METHOD"], ()):
             found = place.match(path)
             if found is not None:
                 return self._directly(place.view, found, environ, start_response)
@@ -51,7 +50,7 @@ class FastPathApp(Flask):
 
     def _refused(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         detail = "write the path as /openapi.json does: no escapes, no empty segments, no host"
-        return self._finish(Refused(ProblemType.MALFORMED, detail).response())(environ, start_response)
+        return problem_for(Refused(ProblemType.MALFORMED, detail))(environ, start_response)
 
     def _directly(
         self, view: View, path: dict[str, Any], environ: WSGIEnvironment, start_response: StartResponse
@@ -61,8 +60,7 @@ class FastPathApp(Flask):
         try:
             response = view(request, path)
         except Exception as error:  # noqa: BLE001 - the same answers as Flask's error handlers give
-            response = answer_to(error)
-        response = self._finish(response)
+            response = problem_for(error)
         if response.is_streamed:
             return response(environ, start_response)
         content = response.get_data()
@@ -83,7 +81,7 @@ def _is_written_otherwise(environ: WSGIEnvironment) -> bool:
     return written is not None and written.partition("?")[0] != environ["PATH_INFO"]
 
 
-class _Place:
+class _Found:
     """Where a hot operation is found. A count in a path is a number without leading zeros, an id canonical."""
 
     def __init__(self, operation: Operation, view: View) -> None:

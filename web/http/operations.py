@@ -6,22 +6,15 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from flask import Response
 
+from web.http.answers import API, Kind
+from web.http.auth import BEARER, EVERYBODY, OPEN, Authentication
 from web.http.bodies import Query
-
-if TYPE_CHECKING:
-    from web.http.calls import Call
-
-PEOPLE = frozenset({"account"})
-SITES = frozenset({"site"})
-EVERYBODY = frozenset({"account", "site"})
-ENROLMENTS = frozenset({"enrolment"})
-NOBODY: frozenset[str] = frozenset()
-"""Open: no token is asked for."""
+from web.http.calls import Call
 
 COUNTS = ("task_seq", "round", "epoch", "chunk")
 """Path parameters that are whole numbers; all others are ids."""
@@ -31,8 +24,9 @@ COUNTS = ("task_seq", "round", "epoch", "chunk")
 class Operation:
     """One call of the API.
 
-    path: as OpenAPI writes it. does: the call to a `Response`. who: kinds of subjects. answers: the type of the
-    body by status. problems: statuses of the problems that only this call has, beside those of its kind.
+    path: as OpenAPI writes it. does: the call to a `Response`. answers: the type of the body by status.
+    kind: of its answers. authentication: how it is found out whose call it is. who: kinds of subjects that may call,
+    unless it is open. problems: statuses of the problems that only this call has, beside those of all.
     optional: the body may be left out. long: may hold a poll open. hot: comes in thousands, see fast_path.py.
     kept_back: it carries a secret or takes one out of force, and may have a place that is kept back (shares.py).
     """
@@ -43,6 +37,8 @@ class Operation:
     about: str
     does: Callable[[Call], Response]
     answers: Mapping[int, Any]
+    kind: Kind = API
+    authentication: Authentication = BEARER
     who: frozenset[str] = EVERYBODY
     scope: str = "read"
     query: type[Query] = Query
@@ -59,6 +55,10 @@ class Operation:
     """What a body that is no JSON carries: it is handed on unread."""
     nothing: str = ""
     """What 204 means, where it can come."""
+
+    @property
+    def open(self) -> bool:
+        return self.authentication is OPEN
 
     @property
     def noun(self) -> str:
@@ -78,7 +78,7 @@ class Operation:
     def refusals(self) -> list[int]:
         """Statuses of every problem that this call may answer."""
         found = set(self.problems)
-        if self.who:
+        if not self.open:
             found |= {400, 401, 403, 429, 503}
         if self.parameters:
             found |= {404}

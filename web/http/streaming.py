@@ -13,9 +13,9 @@ from domain.states import RUN_FINAL
 from fedyard.wire.problems import ProblemType
 from storage.views import events, runs
 from storage.views.resources import Event
-from web.http.auth import allow
-from web.http.calls import Call, answer
-from web.http.operations import EVERYBODY
+from web.http.answers import answer
+from web.http.auth import still_reads
+from web.http.calls import Call
 from web.live.waiters import Place
 from web.problems import Refused
 
@@ -50,7 +50,7 @@ def _lines(call: Call, run: str, after: int, place: Place, authorization: str | 
     while True:
         over = _over(call, run)
         page = _page(call, run, after)
-        if not _still_allowed(call, authorization):  # asked after the read: what came later than the right is not told
+        if still_reads(call, authorization) is None:  # asked after the read: what came later than the right is not told
             return
         if page:
             yield b"".join(map(_line, page))
@@ -60,15 +60,6 @@ def _lines(call: Call, run: str, after: int, place: Place, authorization: str | 
             return
         call.web.waiters.sleep(place, 60.0)
         yield KEEP_ALIVE
-
-
-def _still_allowed(call: Call, authorization: str | None) -> bool:
-    """A stream lives long: its token may be revoked meanwhile."""
-    try:
-        allow(call.web.tokens.caller(authorization), EVERYBODY, "read")
-    except Refused:
-        return False
-    return True
 
 
 def _over(call: Call, run: str) -> bool:

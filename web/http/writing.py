@@ -20,7 +20,8 @@ from domain.records import Outcome
 from fedyard.wire.problems import MEDIA_TYPE, ProblemType
 from storage.views import commands as outcomes
 from storage.views import people
-from web.http.calls import Call, answer
+from web.http.answers import answer
+from web.http.calls import Call
 from web.http.parsing import idempotency_key, preferred_wait
 from web.live.shares import is_kept_for
 from web.live.waiters import Place

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from flask import Flask, Request, Response, g, request
 from flask.globals import request_ctx
 
@@ -19,12 +20,15 @@ from storage.database import DatabaseUnavailable
 from storage.signals import Announcement
 from storage.views import messages as views
 from storage.views import people
-from web import problems
-from web.api.routing import operations, url_map
-from web.http.auth import Tokens
-from web.http.calls import Web, endpoint
+from web.api.table import operations
+from web.http.answers import problem_for
+from web.http.calls import Web
+from web.http.endpoints import endpoint
 from web.http.fast_path import FastPathApp
 from web.http.hub import Hub
+from web.http.openapi import document
+from web.http.operations import Operation
+from web.http.routing import Routing, routing_of
 from web.live.coalescing import CoalescedReads
 from web.live.heartbeats import HeartbeatBuffer
 from web.live.metrics import Counts, Metrics
@@ -32,25 +36,29 @@ from web.live.probe_cache import LastFound, ProbeCache
 from web.live.response_cache import ResponseCache
 from web.live.shares import Shares, Tarpit
 from web.live.signer import open_signer
+from web.live.tokens import Tokens
 from web.live.transfers import Transfers
 from web.live.waiters import Newest, Undecided, Waiters
 
 log = logging.getLogger(__name__)
 
 
-def create_app(hub: Hub) -> Flask:
-    """The app over a hub's parts. Call `release` when the server begins to stop and `close` when it has stopped."""
+def create_app(hub: Hub, routing: Routing | None = None) -> Flask:
+    """The app over a hub's parts. Call `release` when the server begins to stop and `close` when it has stopped.
+
+    routing: that of `operations()`, made before, or of other operations.
+    """
     prepare_structs()
-    web = _assemble(hub)
+    routing = routing or routing_of(operations())
+    web = _assemble(hub, routing.operations)
     limit_bytes = hub.settings.request_limit_bytes + 1  # a body of unknown length is cut off here
-    app = FastPathApp("fedyard", limit_bytes, _finish)
+    app = FastPathApp("fedyard", limit_bytes)
     app.config["MAX_CONTENT_LENGTH"] = limit_bytes
     app.extensions["fedyard"] = web
-    app.url_map = url_map()
-    views = [(operation, endpoint(web, operation)) for operation in operations()]
+    app.url_map = routing.url_map
+    views = [(operation, endpoint(web, operation)) for operation in routing.operations]
     app.view_functions.update({operation.name: _view(view) for operation, view in views})
-    problems.install(app)
-    app.after_request(_finish)
+    app.register_error_handler(Exception, problem_for)
     if log.isEnabledFor(logging.DEBUG):
         _log_requests(app, hub)
     else:
@@ -75,7 +83,7 @@ def web_of(app: Flask) -> Web:
     return web
 
 
-def _assemble(hub: Hub) -> Web:
+def _assemble(hub: Hub, operations: Sequence[Operation]) -> Web:
     clock = hub.clock
     heartbeats = HeartbeatBuffer(hub.publisher, clock)
     tarpit = Tarpit(hub.settings.refusals_held, clock, hub.occupied)
@@ -105,6 +113,7 @@ def _assemble(hub: Hub) -> Web:
         transfers=transfers,
         store_of_artifacts=ProbeCache(hub.blobs.ready, clock),
         readiness=LastFound(),
+        description=functools.cache(lambda: msgspec.json.encode(document(operations))),
         signer=open_signer(Path(hub.settings.head_key_file), clock),
         clocks=ProbeCache(functools.partial(_trouble_of_clocks, hub), clock),
         silent=ProbeCache(functools.partial(_silent, hub, clock.now()), clock),
@@ -152,12 +161,6 @@ def _lost(web: Web) -> None:
 def _view(answer: Callable[[Request, Mapping[str, Any]], Response]) -> Callable[..., Response]:
     """As Flask calls it; with the request itself, not Flask's stand-in for it, which a stream would outlive."""
     return lambda **path: answer(request_ctx.request, path)
-
-
-def _finish(response: Response) -> Response:
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Cache-Control"] = "no-store"
-    return response
 
 
 def _log_requests(app: Flask, hub: Hub) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from flask import Response
 
 from fedyard.wire.problems import MEDIA_TYPE, Problem, ProblemType
+from web.http.answers import API
 from web.http.bodies import UUID_PATTERN
-from web.http.calls import Call
-from web.http.operations import COUNTS, NOBODY, Operation, title_of
+from web.http.operations import COUNTS, Operation, title_of
 from web.http.writing import Accepted
 
 _REF = "#/components/schemas/{name}"
@@ -66,8 +65,9 @@ _TYPES_OF_PROBLEM: dict[str, Any] = {
 }
 
 
-def document(operations: list[Operation]) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of these operations."""
+def document(operations: Iterable[Operation]) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of those of these operations that are for programs."""
+    operations = [one for one in operations if one.kind is API]
     kinds = _kinds(operations)
     schemas, components = msgspec.json.schema_components(kinds, schema_hook=_anything, ref_template=_REF)
     schema_of = dict(zip(kinds, schemas, strict=True))
@@ -110,9 +110,9 @@ def _described(operation: Operation, schema_of: dict[Any, Any], components: dict
         "tags": [operation.noun],
         "parameters": _parameters(operation, schema_of, components),
         "responses": _responses(operation, schema_of),
-        "security": [{"bearer": []}] if operation.who else [],
+        "security": [] if operation.open else [{operation.authentication.name: []}],
     }
-    if operation.who:
+    if not operation.open:
         described["description"] = f"For tokens of: {', '.join(sorted(operation.who))}; scope: {operation.scope}."
     if operation.body is not None:
         described["requestBody"] = {
@@ -179,28 +179,3 @@ def _problem(status: int) -> dict[str, Any]:
         "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name=Problem.__name__)}}},
         "headers": {header: _HEADERS[header] for header in _HEADERS_OF.get(status, ())},
     }
-
-
-@functools.cache
-def _text() -> bytes:
-    from web.api.routing import operations  # noqa: PLC0415 - the table holds this operation too
-
-    return msgspec.json.encode(document(operations()))
-
-
-def read(_: Call) -> Response:
-    return Response(_text(), content_type="application/json")
-
-
-OPERATIONS = (
-    Operation(
-        method="GET",
-        path="/openapi.json",
-        name="openapi",
-        about="This document",
-        does=read,
-        who=NOBODY,
-        answers={200: dict[str, Any]},
-        problems=(400,),
-    ),
-)

@@ -1,0 +1,53 @@
+"""The table of operations: every call of the API, noun by noun."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from web.api import (
+    accounts,
+    artifacts,
+    commands,
+    description,
+    enrolments,
+    heads,
+    inbox,
+    keys,
+    logs,
+    me,
+    messages,
+    operators,
+    organisations,
+    projects,
+    recovery,
+    runs,
+    sites,
+    tokens,
+)
+from web.http.operations import Operation
+
+NOUNS: tuple[ModuleType, ...] = (
+    me,
+    organisations,
+    accounts,
+    tokens,
+    enrolments,
+    sites,
+    keys,
+    recovery,
+    projects,
+    runs,
+    logs,
+    messages,
+    artifacts,
+    inbox,
+    heads,
+    commands,
+    operators,
+    description,
+)
+
+
+def operations() -> list[Operation]:
+    """Every call of the API."""
+    return [operation for noun in NOUNS for operation in noun.OPERATIONS]

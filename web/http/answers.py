@@ -1,0 +1,63 @@
+"""How an answer is written: resources and problems as JSON, and the headers of each kind of answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+from flask import Response
+
+from web.problems import answer_to
+
+_json = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """headers: of every answer of this kind, whatever else it says."""
+
+    headers: Mapping[str, str]
+
+    def finish(self, response: Response) -> Response:
+        """The same response, with the headers of its kind."""
+        for name, value in self.headers.items():
+            response.headers[name] = value
+        return response
+
+
+_NOSNIFF = {"X-Content-Type-Options": "nosniff"}
+API = Kind({**_NOSNIFF, "Cache-Control": "no-store"})
+"""JSON and bytes for programs. Every problem is one, whatever was asked for."""
+PAGE = Kind(
+    {
+        **_NOSNIFF,
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; "
+            "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        ),
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+    }
+)
+"""HTML for people: everything that it loads is the hub's own, in files; nothing is inline, and nobody frames it."""
+STATIC = Kind(
+    {**_NOSNIFF, "Cache-Control": "public, max-age=31536000, immutable", "Cross-Origin-Resource-Policy": "same-origin"}
+)
+"""What pages load: the same for everybody, under a name that changes with the content."""
+
+
+def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A resource as JSON."""
+    return Response(written(value), status, headers, content_type="application/json")
+
+
+def written(value: object) -> bytes:
+    """A resource as the bytes of its JSON."""
+    return _json.encode(value)
+
+
+def problem_for(error: Exception) -> Response:
+    """What is answered to an exception."""
+    return API.finish(answer_to(error))

@@ -1,0 +1,73 @@
+"""From an operation to what answers it: authenticated, allowed, within its share, parsed, done, and finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import Request, Response
+
+from storage.views.people import Bearer
+from web.http.auth import allow
+from web.http.calls import Call, Web
+from web.http.operations import Operation
+from web.http.parsing import body_of, query_of, throw_away
+from web.problems import Refused
+
+TOO_MANY = 429
+
+
+def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, Any]], Response]:
+    """What answers an operation: takes the request and its path's parameters; raises what is answered with a problem.
+
+    No body is read before it is known whose it is, and that the caller has a share left for it.
+    """
+    limit = web.hub.settings.request_limit_bytes
+
+    def view(request: Request, path: Mapping[str, Any]) -> Response:
+        return operation.kind.finish(authenticated(request, path))
+
+    def authenticated(request: Request, path: Mapping[str, Any]) -> Response:
+        caller = operation.authentication.caller(web, request)
+        if operation.open:
+            return operation.does(Call(web, request, caller, path, query_of(request, operation.query), None))
+        web.heartbeats.note(caller)
+        allow(caller, operation.who, operation.scope)
+        try:
+            return within_share(request, caller, path)
+        except Refused as refused:
+            if refused.problem.status == TOO_MANY:
+                web.shares.refusals.note(caller.subject, refused.detail)
+                web.shares.tarpit.refused(caller.subject.id, float(refused.headers.get("Retry-After", 1)))
+            raise
+
+    def within_share(request: Request, caller: Bearer, path: Mapping[str, Any]) -> Response:
+        if not operation.write and operation.body is None:
+            if not operation.takes:  # bytes have places of their own
+                web.shares.reads.take(caller.subject.id)
+            return answered(request, caller, path)
+        shares = web.shares
+        shares.under_way.enter(caller.subject, kept_back=operation.kept_back)
+        try:
+            try:
+                (shares.writes if operation.write else shares.reads).take(caller.subject.id)
+            except Refused:
+                with shares.bodies.place(caller.subject):
+                    throw_away(request)
+                raise
+            return answered(request, caller, path)
+        finally:
+            shares.under_way.leave(caller.subject)
+
+    def answered(request: Request, caller: Bearer, path: Mapping[str, Any]) -> Response:
+        query = query_of(request, operation.query)
+        body = None
+        if operation.body is not None:
+            web.shares.bodies.enter(caller.subject, kept_back=operation.kept_back)
+            try:
+                body = body_of(request, operation.body, limit, optional=operation.optional)
+            finally:
+                web.shares.bodies.leave(caller.subject)
+        return operation.does(Call(web, request, caller, path, query, body, operation.kept_back))
+
+    return view

@@ -1,0 +1,53 @@
+"""Which path and method is which operation: a table of operations, and the map that is made of it.
+
+Werkzeug compiles each rule into code of its own, which takes longer than everything else that an app is made of. So
+whoever makes many apps of one table makes its routing once, and hands it to each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from werkzeug.routing import BaseConverter, Map, Rule
+
+from web.http.operations import Operation
+from web.http.parsing import PATH_COUNT, PATH_ID
+
+
+class IdConverter(BaseConverter):
+    """An id in canonical form; anything else is no path of ours: 404."""
+
+    regex = PATH_ID
+
+
+class CountConverter(BaseConverter):
+    """A whole number without sign or leading zeros."""
+
+    regex = PATH_COUNT
+
+    def to_python(self, value: str) -> int:
+        return int(value)
+
+
+@dataclass(frozen=True)
+class Routing:
+    """url_map: finds an operation's name."""
+
+    operations: tuple[Operation, ...]
+    url_map: Map
+
+
+def routing_of(operations: Iterable[Operation]) -> Routing:
+    """Compile the map of these operations. Their names differ."""
+    table = tuple(operations)
+    return Routing(
+        table,
+        Map(
+            [Rule(one.rule, endpoint=one.name, methods=[one.method]) for one in table],
+            converters={"id": IdConverter, "count": CountConverter},
+            strict_slashes=True,
+            redirect_defaults=False,
+            merge_slashes=False,
+        ),
+    )
