@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check sim chaos bench format clean
+.PHONY: help demo up test quick coverage check sim chaos bench format clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,17 @@ up: $(VENV)/ready-to-run ## the hub on RabbitMQ and PostgreSQL, private ones in 
 test: $(VENV)/ready-to-test ## every test, on the embedded parts and on real RabbitMQ and PostgreSQL
 	@$(PY) -m devservers curl
 	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+quick: $(VENV)/ready-to-test ## the tests that need no service and take no time, in a minute and a half
+	@$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --quick
+
+coverage: $(VENV)/ready-to-test ## which lines no test runs: every test, with coverage of the programs that they start
+	@$(PY) -m devservers curl
+	@mkdir -p var/coverage
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report --skip-covered --sort=cover
 
 check: $(VENV)/ready-to-test ## format, lint, types, who imports whom, docs
 	@$(BIN)/ruff format --check .

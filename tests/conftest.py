@@ -17,6 +17,7 @@ from devservers.process import temporary_folder
 from devservers.rabbitmq import PrivateRabbitmq
 from devservers.seaweed import PrivateSeaweed
 from tests.memory import move_in
+from tests.quick import is_quick
 from tests.spreading import Spreading
 
 FOLDER = Path(__file__).resolve().parent
@@ -63,10 +64,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spreading | 
     return Spreading(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out what needs a service, and what takes long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A file's items stay together and in their order."""
     place = {str(FOLDER / name): number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: place.get(str(item.path), len(LONG)))
+    if config.getoption("quick"):
+        left_out = {item for item in items if not is_quick(item, LONG)}
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=list(left_out))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -76,8 +85,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def servers_folder() -> Iterator[Path]:
+def servers_folder(request: pytest.FixtureRequest) -> Iterator[Path]:
     """Where this run's private servers live; gone afterwards."""
+    assert not request.config.getoption("quick"), "this test needs a service: tests/quick.py has to leave it out"
     folder = temporary_folder()
     yield folder
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,26 @@
+"""What `make quick` leaves out: tests that need RabbitMQ, PostgreSQL or S3, and those that take long. `make test` runs all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent
+SERVICES = ("rabbit", "rabbitmq", "postgres", "postgresql", "s3", "seaweed", "both")
+"""Fixtures, and parameters by which a test asks for one."""
+FOLDERS = ("benchmarks", "canary", "chaos", "demo", "liar", "ops", "simulation")
+"""Whose tests start programs, or go through long histories."""
+
+
+def is_quick(item: pytest.Item, long: Sequence[str]) -> bool:
+    """True if the test belongs to `make quick`. long: files that take long."""
+    within = item.path.relative_to(FOLDER).as_posix()
+    if within in long or within.split("/")[0] in FOLDERS:
+        return False
+    asked = set(getattr(item, "fixturenames", ()))
+    if asked & {"rabbitmq", "postgres", "seaweed"}:
+        return False
+    call = getattr(item, "callspec", None)
+    return call is None or not any(part in SERVICES for part in call.id.split("-"))
