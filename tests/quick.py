@@ -1,4 +1,4 @@
-"""What `make quick` leaves out: tests that need RabbitMQ, PostgreSQL or S3, and those that take long. `make test` runs all."""
+"""What `make quick` leaves out: tests that need RabbitMQ, PostgreSQL or S3, and those that take long."""
 
 from __future__ import annotations
 

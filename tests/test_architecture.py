@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import drawing
 from tests.conftest import LONG
 from tests.spreading import SPREAD
 
@@ -81,3 +82,8 @@ def test_files_with_a_place_in_the_order_of_tests_are_there() -> None:
 
 def test_files_whose_tests_are_spread_over_workers_share_nothing_of_their_own() -> None:
     assert [name for name in SPREAD if 'scope="module"' in (ROOT / name).read_text()] == []
+
+
+def test_the_drawing_of_imports_is_of_today() -> None:
+    """If this fails: `python -m tests.drawing`."""
+    assert drawing.drawn_in(drawing.PAGE.read_text()) == drawing.draw()
