@@ -89,7 +89,8 @@ def drawn_in(text: str) -> str:
 
 def main() -> int:
     text = PAGE.read_text()
-    PAGE.write_text(text.replace(drawn_in(text), draw()))
+    begin = text.index(BEGIN) + len(BEGIN)
+    PAGE.write_text(text[:begin] + draw() + text[text.index(END) :])
     return 0
 
 
