@@ -23,6 +23,7 @@ ROOMS = (
     "storage",
     "broker",
     "config",
+    "domain.table",
     "domain.decisions",
     "domain",
     "demo",
