@@ -16,11 +16,12 @@ from domain import codec
 from domain import records as r
 from domain.chain import hash_of, mark_of
 from domain.commands import AnyCommand, Envelope, Micros
-from domain.events import EventKind, Notice
+from domain.events import EventKind
 from domain.ids import Id, derive
 from domain.records import Record, key_of
 from domain.rules import Rules
 from domain.states import DeliveryState
+from fedyard.wire.notices import Facts
 from fedyard.wire.problems import ProblemType
 
 R = TypeVar("R", bound=Record)
@@ -236,8 +237,7 @@ class Draft:
     def notify(
         self,
         site_id: Id,
-        kind: Notice,
-        facts: dict[str, Any] | None = None,
+        facts: Facts,
         *,
         project_id: Id | None = None,
         run_id: Id | None = None,
@@ -248,12 +248,12 @@ class Draft:
         """Put an entry at the end of a site's inbox, under the next number of its mailbox."""
         box = self.have(r.Mailbox, site_id)
         seq = box.last_seq + 1
-        box = self.change(box, last_seq=seq, mark=mark_of(box.mark, seq, self.envelope.id, kind))
+        box = self.change(box, last_seq=seq, mark=mark_of(box.mark, seq, self.envelope.id, facts.KIND))
         self.put(
             r.InboxEntry(
                 site_id=site_id,
                 seq=box.last_seq,
-                kind=kind,
+                kind=facts.KIND,
                 state=DeliveryState.QUEUED,
                 created_at=self.now,
                 message_id=message_id,
@@ -261,7 +261,7 @@ class Draft:
                 run_id=run_id,
                 task_seq=task_seq,
                 round=round,
-                facts_json=_encoder.encode(facts or {}).decode(),
+                facts_json=facts.json(),
                 mark=box.mark,
             )
         )

@@ -15,11 +15,12 @@ from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import too_many
 from domain.decisions.sites import administered
 from domain.decisions.telling import by_another, conflict_cause, note_told, tell
-from domain.events import EventKind, Notice
+from domain.events import EventKind
 from domain.ids import Id, sha256_hex
 from domain.ledger import name_of_key
 from domain.needs import Needs
 from domain.states import KEY, KeyState, MemberState, SiteState, Step, follow
+from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
 
 SECOND = 1_000_000
@@ -142,7 +143,7 @@ def revoke_key(draft: Draft, site: r.Site, key: r.SiteKey, reason: str) -> r.Sit
     draft.event(("site", site.id), EventKind.KEY_REVOKED, {"epoch": key.epoch, "reason": reason}, site_id=site.id)
     _tell(draft, key)
     if by_another(draft, site) and site.state != SiteState.RETIRED:
-        tell(draft, site, Notice.KEY_CHANGED, {**_facts(key), "reason": reason})
+        tell(draft, site, msgspec.structs.replace(_changed(key), reason=reason))
     return key
 
 
@@ -177,7 +178,7 @@ def report_conflict(draft: Draft, command: c.ReportConflict) -> Decision:
     for each in (site, about):
         draft.event(("site", each.id), EventKind.IDENTITY_CONFLICT, facts, site_id=each.id)
     if by_another(draft, site):
-        tell(draft, site, Notice.IDENTITY_CONFLICT, {"about_site_id": about.id})
+        tell(draft, site, n.IdentityConflict(about_site_id=about.id))
     return draft.accept({"site_id": site.id, "about_site_id": about.id})
 
 
@@ -202,7 +203,7 @@ def _tell(draft: Draft, key: r.SiteKey) -> None:
     """Whoever exchanges payloads with the site: its coordinators, and the participants of what it coordinates."""
     for project in sorted(draft.every(r.Project), key=lambda project: project.id):
         for site_id in _beside(draft, project, key.site_id) if project.archived_at is None else ():
-            draft.notify(site_id, Notice.KEY_CHANGED, _facts(key), project_id=project.id)
+            draft.notify(site_id, _changed(key), project_id=project.id)
 
 
 def _beside(draft: Draft, project: r.Project, site_id: Id) -> list[Id]:
@@ -211,6 +212,10 @@ def _beside(draft: Draft, project: r.Project, site_id: Id) -> list[Id]:
         return [m.site_id for m in members if m.state == MemberState.ACTIVE and m.site_id != site_id]
     own = draft.get(r.Membership, project.id, site_id)
     return [project.coordinator_site_id] if own is not None and own.state == MemberState.ACTIVE else []
+
+
+def _changed(key: r.SiteKey) -> n.KeyChanged:
+    return n.KeyChanged(site_id=key.site_id, epoch=key.epoch, state=key.state)
 
 
 def _facts(key: r.SiteKey) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from domain import commands as c
 from domain import records as r
 from domain.decisions import sealing
@@ -9,11 +11,12 @@ from domain.decisions.access import active_members, missing, need_hub, own_site
 from domain.decisions.artifacts import Place, carry
 from domain.decisions.backlog import add_to_backlog
 from domain.decisions.draft import Decision, Draft, Refused
-from domain.events import EventKind, Notice
+from domain.events import EventKind
 from domain.ids import Id, sha256_hex
 from domain.needs import Needs
 from domain.states import DELIVERY, DeliveryState, MemberState, Step, follow
 from domain.sweeps import AcknowledgeEntries, ForgetBefore
+from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
 
 SECOND = 1_000_000
@@ -88,7 +91,7 @@ def _post(draft: Draft, sender: r.Site, index: int, new: c.NewMessage) -> Id:
     )
     for site_id in recipients:
         add_to_backlog(draft, sender.id, site_id, len(body), expires_at)
-        draft.notify(site_id, Notice.MESSAGE, project_id=project.id, run_id=new.run_id, message_id=message_id)
+        draft.notify(site_id, n.Message(), project_id=project.id, run_id=new.run_id, message_id=message_id)
     return message_id
 
 
@@ -184,10 +187,10 @@ def expire_messages(draft: Draft, command: c.ExpireMessages) -> Decision:
         for entry in unread:
             draft.change(
                 entry,
-                kind=Notice.EXPIRED,
+                kind=n.Expired.KIND,
                 state=follow(DELIVERY, DeliveryState.QUEUED, Step.EXPIRE),
                 state_at=draft.now,
-                facts_json=f'{{"message_id":"{message.id}"}}',
+                facts_json=n.Expired(message_id=message.id).json(),
             )
         if unread:
             _tell_sender(draft, message, [entry.site_id for entry in unread])
@@ -195,17 +198,16 @@ def expire_messages(draft: Draft, command: c.ExpireMessages) -> Decision:
 
 
 def _tell_sender(draft: Draft, message: r.Message, unread: list[Id]) -> None:
-    facts = {"message_id": message.id, "recipients": unread[:_NAMED_AT_MOST], "recipient_count": len(unread)}
+    facts = n.MessageExpired(message_id=message.id, recipients=unread[:_NAMED_AT_MOST], recipient_count=len(unread))
     draft.event(
         ("project", message.project_id),
         EventKind.MESSAGE_EXPIRED,
-        facts,
+        msgspec.to_builtins(facts),
         run_id=message.run_id,
         site_id=message.sender_site_id,
     )
     draft.notify(
         message.sender_site_id,
-        Notice.MESSAGE_EXPIRED,
         facts,
         project_id=message.project_id,
         run_id=message.run_id,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import msgspec
+from msgspec import UNSET
 
 from domain import commands as c
 from domain import records as r
@@ -10,11 +11,12 @@ from domain.decisions.access import acts_for, find, forbidden, is_admin, missing
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import take_one
 from domain.decisions.telling import put_on_record
-from domain.events import EventKind, Notice
+from domain.events import EventKind
 from domain.ids import Id
 from domain.ledger import name_of_enrolment, name_of_token, names_of_secret
 from domain.needs import Needs, those
 from domain.sweeps import RevokeIssuedBy, RevokeTokensOf
+from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
 
 
@@ -147,10 +149,14 @@ def issue_token(draft: Draft, command: c.IssueToken) -> Decision:
         "issue the next one tomorrow, and let it be valid for longer",
     )
     token = add_token(draft, command.owner_kind, owner, command.sha256, command.label, scopes, until, command.issued_by)
-    facts: dict[str, Any] = {"token_id": token.id, "owner_id": owner, "label": token.label, "scopes": scopes}
-    facts |= {"expires_at": token.expires_at} if token.expires_at is not None else {}
-    draft.event(("organisation", organisation_id), EventKind.TOKEN_ISSUED, facts)
-    _tell_owner(draft, token, EventKind.TOKEN_ISSUED, Notice.TOKEN_ISSUED, facts)
+    facts = n.TokenIssued(
+        token_id=token.id,
+        owner_id=owner,
+        label=token.label,
+        scopes=scopes,
+        expires_at=UNSET if token.expires_at is None else token.expires_at,
+    )
+    _put_token_on_record(draft, token, organisation_id, EventKind.TOKEN_ISSUED, facts)
     return draft.accept({"id": token.id}, 201)
 
 
@@ -175,10 +181,13 @@ def _within_issuer(draft: Draft, command: c.IssueToken) -> int | None:
     return command.expires_at
 
 
-def _tell_owner(draft: Draft, token: r.Token, event: EventKind, notice: Notice, facts: dict[str, Any]) -> None:
+def _put_token_on_record(
+    draft: Draft, token: r.Token, organisation_id: Id, event: EventKind, facts: n.InItsName
+) -> None:
     """A site's people hear of every token of it: who holds one acts as the site, so no such act is surely its own."""
+    draft.event(("organisation", organisation_id), event, msgspec.to_builtins(facts))
     if token.owner_kind == "site":
-        put_on_record(draft, draft.have(r.Site, token.owner_id), event, notice, facts)
+        put_on_record(draft, draft.have(r.Site, token.owner_id), event, facts)
 
 
 def needs_of_revoke_token(command: c.RevokeToken) -> Needs:
@@ -200,9 +209,8 @@ def revoke_token(draft: Draft, command: c.RevokeToken) -> Decision:
 
 def _revoke(draft: Draft, token: r.Token, organisation_id: Id) -> None:
     draft.change(token, revoked_at=draft.now)
-    facts = {"token_id": token.id, "owner_id": token.owner_id, "label": token.label}
-    draft.event(("organisation", organisation_id), EventKind.TOKEN_REVOKED, facts)
-    _tell_owner(draft, token, EventKind.TOKEN_REVOKED, Notice.TOKEN_REVOKED, facts)
+    facts = n.TokenRevoked(token_id=token.id, owner_id=token.owner_id, label=token.label)
+    _put_token_on_record(draft, token, organisation_id, EventKind.TOKEN_REVOKED, facts)
 
 
 def _revoke_issued_with(draft: Draft, tokens: set[Id]) -> None:

@@ -17,7 +17,7 @@ from domain.commands import Micros
 from domain.decisions.access import active_members
 from domain.decisions.draft import Draft
 from domain.decisions.projects import predecessors
-from domain.events import EventKind, Notice
+from domain.events import EventKind
 from domain.ids import Id
 from domain.states import (
     ROUND,
@@ -37,6 +37,7 @@ from domain.states import (
     follow,
 )
 from domain.sweeps import LeaveOut
+from fedyard.wire import notices as n
 
 SECOND: Micros = 1_000_000
 SITES_NAMED = 10
@@ -178,8 +179,7 @@ def end_task(draft: Draft, run: r.Run, task: r.TaskRun, step: Step, reason: str,
     for seat in draft.group(r.Seat, task.id):
         draft.notify(
             seat.site_id,
-            Notice.TASK_ENDED,
-            {"state": task.state, "reason": reason},
+            n.TaskEnded(state=task.state, reason=reason),
             project_id=run.project_id,
             run_id=run.id,
             task_seq=task.seq,
@@ -231,10 +231,10 @@ def _finish(draft: Draft, run: r.Run, step: Step, reason: str, detail: str, *, n
         Step.FAIL: EventKind.RUN_FAILED,
         Step.CANCEL: EventKind.RUN_CANCELLED,
     }
-    facts = {"number": run.number, "attempt": run.attempt, "state": run.state, "reason": reason, "detail": detail}
-    run_event(draft, run, kinds[step], facts)
+    ended = n.RunEnded(number=run.number, attempt=run.attempt, state=run.state, reason=reason, detail=detail)
+    run_event(draft, run, kinds[step], msgspec.to_builtins(ended))
     for site_id in active_members(draft, run.project_id):
-        draft.notify(site_id, Notice.RUN_ENDED, facts, project_id=run.project_id, run_id=run.id)
+        draft.notify(site_id, ended, project_id=run.project_id, run_id=run.id)
     if next_too:
         draft.follow_up(c.BeginRun(project_id=run.project_id), run.id)
 
@@ -275,15 +275,15 @@ def open_round(draft: Draft, run: r.Run, task: r.TaskRun, number: int) -> None:
 
 def invite(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, seat: r.Seat) -> None:
     """Tell a site that a seat in this round is its own, with the model to start from."""
-    facts = {
-        "attempt": run.attempt,
-        "number": run.number,
-        "report_seq": seat.report_seq,
-        "deadline_at": here.deadline_at,
-        "coordinator_site_id": run.coordinator_site_id,
-        "task": msgspec.to_builtins(spec_of(task)),
-    }
-    _tell(draft, run, task, here, seat.site_id, Notice.INVITED, facts, task.model_message_id)
+    facts = n.Invited(
+        attempt=run.attempt,
+        number=run.number,
+        report_seq=seat.report_seq,
+        deadline_at=here.deadline_at,
+        coordinator_site_id=run.coordinator_site_id,
+        task=spec_of(task),
+    )
+    _tell(draft, run, task, here, seat.site_id, facts, task.model_message_id)
 
 
 def settle(draft: Draft, run: r.Run, task: r.TaskRun) -> None:
@@ -339,8 +339,8 @@ def start_training(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round) -> 
     run_event(draft, run, EventKind.ROUND_STARTED, {"task": task.name, "round": here.number, "seats": len(seats)})
     for seat in seats:
         _step(draft, seat, Step.ROUND_STARTED)
-        facts: dict[str, object] = {"deadline_at": here.deadline_at, "seats": len(seats)}
-        _tell(draft, run, task, here, seat.site_id, Notice.ROUND_STARTED, facts)
+        facts = n.RoundStarted(deadline_at=here.deadline_at, seats=len(seats))
+        _tell(draft, run, task, here, seat.site_id, facts)
 
 
 def reported(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round) -> None:
@@ -352,14 +352,14 @@ def reported(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round) -> None:
     here = _stage(draft, run, here, Step.REPORTED, spec.contract.aggregate_within_s)
     seats = [s for s in draft.group(r.Seat, task.id) if s.round == here.number and s.state == SeatState.SUBMITTED]
     submissions = [
-        {"site_id": s.site_id, "message_id": s.update_message_id, "metrics": msgspec.json.decode(s.metrics_json)}
+        n.Submitted(site_id=s.site_id, message_id=s.update_message_id, metrics=msgspec.json.decode(s.metrics_json))
         for s in seats
     ]
     run_event(
         draft, run, EventKind.ROUND_REPORTED, {"task": task.name, "round": here.number, "submissions": len(seats)}
     )
-    facts = {"deadline_at": here.deadline_at, "quorum": here.quorum, "submissions": submissions}
-    _tell(draft, run, task, here, run.coordinator_site_id, Notice.AGGREGATE, facts)
+    facts = n.Aggregate(deadline_at=here.deadline_at, quorum=here.quorum, submissions=submissions)
+    _tell(draft, run, task, here, run.coordinator_site_id, facts)
 
 
 def leave_out(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, left_out: list[c.LeftOut]) -> bool:
@@ -376,13 +376,12 @@ def leave_out(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, left_out
         if seat.round == here.number and (seat.state == SeatState.SUBMITTED or seat.state_at > here.stage_at)
     }
     for one in left_out:
-        why: dict[str, object] = {"reason": one.reason, "detail": one.detail}
         draft.sweep(LeaveOut(task.id, here.number, one.site_id, one.reason))
         seat = draft.have(r.Seat, task.id, one.site_id)
         if (seat.state, seat.round) == (SeatState.SUBMITTED, here.number):
             _step(draft, seat, Step.FAIL, reason=one.reason)
-            _tell(draft, run, task, here, one.site_id, Notice.SEAT_LEFT_OUT, why)
-        facts = {"task": task.name, "round": here.number, **why}
+            _tell(draft, run, task, here, one.site_id, n.SeatLeftOut(reason=one.reason, detail=one.detail))
+        facts = {"task": task.name, "round": here.number, "reason": one.reason, "detail": one.detail}
         run_event(draft, run, EventKind.SEAT_LEFT_OUT, facts, one.site_id)
     remain = len(given - {one.site_id for one in left_out})
     if remain >= here.quorum:
@@ -424,8 +423,8 @@ def complete_round(
         },
     )
     for seat in draft.group(r.Seat, task.id):
-        facts = {"metrics": metrics, "rounds": spec.rounds}
-        _tell(draft, run, task, here, seat.site_id, Notice.ROUND_COMPLETED, facts, model)
+        facts = n.RoundCompleted(metrics=metrics, rounds=spec.rounds)
+        _tell(draft, run, task, here, seat.site_id, facts, model)
     if here.number < spec.rounds:
         open_round(draft, run, task, here.number + 1)
     else:
@@ -508,7 +507,7 @@ def drop_seat(draft: Draft, run: r.Run, task: r.TaskRun, seat: r.Seat, reason: s
     """A live seat is out of its round; the site is told why and whether it may come back. The caller settles."""
     _step(draft, seat, Step.DROP, reason=reason)
     here = draft.have(r.Round, task.id, task.round)
-    facts = {"reason": reason, "detail": detail, "may_rejoin": may_rejoin(task, here, reason)}
+    facts = n.SeatDropped(reason=reason, detail=detail, may_rejoin=may_rejoin(task, here, reason))
     run_event(
         draft,
         run,
@@ -516,7 +515,7 @@ def drop_seat(draft: Draft, run: r.Run, task: r.TaskRun, seat: r.Seat, reason: s
         {"task": task.name, "round": seat.round, "reason": reason, "detail": detail},
         seat.site_id,
     )
-    _tell(draft, run, task, here, seat.site_id, Notice.SEAT_DROPPED, facts)
+    _tell(draft, run, task, here, seat.site_id, facts)
 
 
 def may_rejoin(task: r.TaskRun, here: r.Round, reason: str) -> bool:
@@ -557,13 +556,11 @@ def _tell(
     task: r.TaskRun,
     here: r.Round,
     site_id: Id,
-    notice: Notice,
-    facts: dict[str, object],
+    facts: n.Facts,
     message_id: Id | None = None,
 ) -> None:
     draft.notify(
         site_id,
-        notice,
         facts,
         project_id=run.project_id,
         run_id=run.id,

@@ -19,9 +19,10 @@ from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import take_one
 from domain.decisions.room import give_back
 from domain.decisions.telling import by_another, membership_causes, note_told, put_on_record, tell, unread
-from domain.events import EventKind, Notice
+from domain.events import EventKind
 from domain.needs import Needs
 from domain.states import MEMBER, RUN_FINAL, MemberState, RunState, Step
+from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
 
 _tasks_decoder = msgspec.json.Decoder(list[c.TaskSpec])
@@ -116,8 +117,7 @@ def create_project(draft: Draft, command: c.CreateProject) -> Decision:
             draft,
             site,
             EventKind.PROJECT_CREATED,
-            Notice.PROJECT_CREATED,
-            {"name": project.name},
+            n.ProjectCreated(name=project.name),
             project_id=project.id,
         )
     return draft.accept({"id": project.id}, 201)
@@ -242,19 +242,20 @@ def _site_of(draft: Draft, project: r.Project, site_id: str) -> r.Site | None:
     return site
 
 
-_MEMBERSHIP_EVENTS = {
-    Step.INVITE: (EventKind.MEMBER_INVITED, Notice.MEMBER_INVITED),
-    Step.REQUEST: (EventKind.MEMBER_REQUESTED, Notice.MEMBER_REQUESTED),
-    Step.ADMIT: (EventKind.MEMBER_ADMITTED, Notice.MEMBER_ADMITTED),
-    Step.DECLINE: (EventKind.MEMBER_DECLINED, Notice.MEMBER_DECLINED),
-    Step.LEAVE: (EventKind.MEMBER_LEFT, Notice.MEMBER_LEFT),
+_MEMBERSHIP_EVENTS: dict[Step, tuple[EventKind, type[n.Membership]]] = {
+    Step.INVITE: (EventKind.MEMBER_INVITED, n.MemberInvited),
+    Step.REQUEST: (EventKind.MEMBER_REQUESTED, n.MemberRequested),
+    Step.ADMIT: (EventKind.MEMBER_ADMITTED, n.MemberAdmitted),
+    Step.DECLINE: (EventKind.MEMBER_DECLINED, n.MemberDeclined),
+    Step.LEAVE: (EventKind.MEMBER_LEFT, n.MemberLeft),
 }
 
 
 def _tell_membership(draft: Draft, project: r.Project, site: r.Site, step: Step, reason: str = "") -> None:
     """The event, a notice to the site and one to the coordinator; what another did to the site stands in its stream."""
     event, notice = _MEMBERSHIP_EVENTS[step]
-    facts = {"site_id": site.id, "reason": reason}
+    told = notice(site_id=site.id, reason=reason)
+    facts = msgspec.to_builtins(told)
     draft.event(("project", project.id), event, facts, site_id=site.id)
     if by_another(draft, site):
         draft.event(("site", site.id), event, {**facts, "project_id": project.id}, site_id=site.id)
@@ -266,7 +267,7 @@ def _tell_membership(draft: Draft, project: r.Project, site: r.Site, step: Step,
         coalesced = not acts_for(draft.by, reader) and (to_coordinator or step in (Step.INVITE, Step.DECLINE))
         if coalesced and unread(draft, site_id, cause):
             continue
-        tell(draft, reader, notice, facts, project_id=project.id)
+        tell(draft, reader, told, project_id=project.id)
         if coalesced and step in _OPENING:
             note_told(draft, site_id, cause)
 

@@ -17,12 +17,13 @@ from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.keys import REVOKED_BEFORE, add_key, check_epochs, digest_of_key, revoke_key
 from domain.decisions.limits import too_many
 from domain.decisions.progress import end
-from domain.events import EventKind, Notice
+from domain.events import EventKind
 from domain.ids import Id, sha256_hex
 from domain.ledger import name_of_key
 from domain.needs import Needs
 from domain.states import DELIVERY, RUN_FINAL, DeliveryState, RunState, Step, follow
 from domain.sweeps import AcknowledgeEntries, QueueEntries, RevokeIssuedBy
+from fedyard.wire import notices as n
 
 GAP = 1000
 """Numbers left out by a recovery: more than one answer of the inbox carries, so that an answer of the lost history that
@@ -169,11 +170,11 @@ def _renumber(
         mark = mark_of(mark, seq, draft.envelope.id, entry.kind)
         draft.change(
             entry,
-            kind=Notice.MOVED,
+            kind=n.Moved.KIND,
             state=follow(DELIVERY, DeliveryState(entry.state), Step.MOVE),
             state_at=draft.now,
             message_id=None,
-            facts_json=f'{{"seq":{seq}}}',
+            facts_json=n.Moved(seq=seq).json(),
         )
         draft.put(msgspec.structs.replace(entry, seq=seq, mark=mark, state=DeliveryState.QUEUED, state_at=None))
         draft.add_to(MOVED, box.site_id)

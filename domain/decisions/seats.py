@@ -15,7 +15,7 @@ from domain.decisions.draft import Decision, Draft, Refused, TooEarly
 from domain.decisions.progress import SECOND, spec_of
 from domain.decisions.sealing import to_coordinator, to_members
 from domain.decisions.sites import seen_at
-from domain.events import EventKind, Notice
+from domain.events import EventKind
 from domain.ids import Id, sha256_hex
 from domain.needs import Needs, those
 from domain.states import (
@@ -31,6 +31,7 @@ from domain.states import (
     TaskRunState,
 )
 from domain.sweeps import MissReceipt
+from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
 
 _EVENTS = {
@@ -161,7 +162,7 @@ def _submit(draft: Draft, run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Rou
         put_payload(draft, run, task, here, message_id, payload, place, recipients=1)
         draft.notify(
             run.coordinator_site_id,
-            Notice.MESSAGE,
+            n.Message(),
             project_id=run.project_id,
             run_id=run.id,
             task_seq=task.seq,
@@ -335,8 +336,7 @@ def report_missing_receipt(draft: Draft, command: c.ReportMissingReceipt) -> Dec
     progress.run_event(draft, run, EventKind.RECEIPT_MISSING, facts, site.id)
     draft.notify(
         run.coordinator_site_id,
-        Notice.RECEIPT_MISSING,
-        {"site_id": site.id, "reason": command.reason},
+        n.ReceiptMissing(site_id=site.id, reason=command.reason),
         project_id=run.project_id,
         run_id=run.id,
         task_seq=task.seq,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from domain import commands as c
 from domain import records as r
 from domain.commands import Micros
@@ -13,11 +15,12 @@ from domain.decisions.limits import take_one
 from domain.decisions.people import add_token, secret_known
 from domain.decisions.room import give_back
 from domain.decisions.telling import by_another, tell, tell_coalesced, update_cause
-from domain.events import EventKind, Notice
+from domain.events import EventKind
 from domain.ledger import names_of_secret
 from domain.needs import Needs
 from domain.states import MEMBER, SITE, MemberState, SiteState, Step, follow
 from domain.sweeps import RevokeTokensOf
+from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
 
 SECOND: Micros = 1_000_000
@@ -115,7 +118,7 @@ def update_site(draft: Draft, command: c.UpdateSite) -> Decision:
     facts = {"description": command.description}
     draft.event(("site", site.id), EventKind.SITE_UPDATED, facts, site_id=site.id)
     if by_another(draft, site) and site.state != SiteState.RETIRED:
-        tell_coalesced(draft, site, update_cause(site.id), Notice.SITE_UPDATED, facts)
+        tell_coalesced(draft, site, update_cause(site.id), n.SiteUpdated(description=command.description))
     return draft.accept({"id": site.id, "state": site.state})
 
 
@@ -141,17 +144,18 @@ def retire_site(draft: Draft, command: c.RetireSite) -> Decision:
         if (state, Step.LEAVE) in MEMBER:
             draft.change(membership, state=MEMBER[state, Step.LEAVE], state_at=draft.now)
             give_back(draft, site.id, membership.project_id)
-            facts = {"site_id": site.id, "reason": "the site has retired"}
+            left = n.MemberLeft(site_id=site.id, reason="the site has retired")
+            facts = msgspec.to_builtins(left)
             draft.event(("project", membership.project_id), EventKind.MEMBER_LEFT, facts, site_id=site.id)
             project = draft.have(r.Project, membership.project_id)
-            draft.notify(project.coordinator_site_id, Notice.MEMBER_LEFT, facts, project_id=project.id)
+            draft.notify(project.coordinator_site_id, left, project_id=project.id)
     for site_id, run_id in draft.state.seated:
         if site_id == site.id:
             drop = c.DropSeats(run_id=run_id, site_id=site.id, reason="site_retired", detail="the site has retired")
             draft.follow_up(drop, run_id)
     draft.event(("site", site.id), EventKind.SITE_RETIRED, site_id=site.id)
     if by_another(draft, site):  # its last: a poll that waits hears of it, others are refused from now on
-        tell(draft, site, Notice.SITE_RETIRED, {})
+        tell(draft, site, n.SiteRetired())
     return draft.accept({"id": site.id, "state": site.state})
 
 

@@ -7,32 +7,33 @@ one is left out. Whoever reads it looks at what is so by then.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+import msgspec
+from msgspec import UNSET
 
 from domain import commands as c
 from domain import records as r
 from domain.commands import Envelope, Subject
 from domain.decisions.access import acts_for
 from domain.decisions.draft import Draft
-from domain.events import EventKind, Notice
+from domain.events import EventKind
 from domain.ids import Id
 from domain.needs import Needs
 from domain.states import SiteState
+from fedyard.wire.notices import ActedFor, By, InItsName
 
 
-def who(draft: Draft, reader: r.Site) -> dict[str, Any]:
+def who(draft: Draft, reader: r.Site) -> By:
     """The subject of the command, as a site may know it: an account by name within its own organisation only."""
     by = draft.by
-    shown: dict[str, Any] = {"kind": by.kind, "id": by.id}
     if by.kind == "site":
         site = draft.get(r.Site, by.id)
-        return shown | ({"name": site.name} if site is not None else {})
+        return By(kind=by.kind, id=by.id, name=site.name if site is not None else UNSET)
     if by.kind == "account":
         account = draft.get(r.Account, by.id)
-        shown["role"] = by.role
-        if account is not None and account.organisation_id == reader.organisation_id:
-            shown["name"] = account.name
-    return shown
+        known = account is not None and account.organisation_id == reader.organisation_id
+        return By(kind=by.kind, id=by.id, role=by.role, name=account.name if account is not None and known else UNSET)
+    return By(kind=by.kind, id=by.id)
 
 
 def by_another(draft: Draft, site: r.Site) -> bool:
@@ -40,24 +41,18 @@ def by_another(draft: Draft, site: r.Site) -> bool:
     return draft.by.id != site.id
 
 
-def tell(draft: Draft, site: r.Site, notice: Notice, facts: dict[str, Any], *, project_id: Id | None = None) -> None:
+def tell(draft: Draft, site: r.Site, facts: InItsName, *, project_id: Id | None = None) -> None:
     """The notice, with who did it."""
-    draft.notify(site.id, notice, {**facts, "by": who(draft, site)}, project_id=project_id)
+    draft.notify(site.id, msgspec.structs.replace(facts, by=who(draft, site)), project_id=project_id)
 
 
 def put_on_record(
-    draft: Draft,
-    site: r.Site,
-    event: EventKind,
-    notice: Notice,
-    facts: dict[str, Any],
-    *,
-    project_id: Id | None = None,
+    draft: Draft, site: r.Site, event: EventKind, facts: InItsName, *, project_id: Id | None = None
 ) -> None:
     """The event in the site's stream, and the notice. The stream and the mailbox of the site must be loaded."""
     in_project = {"project_id": project_id} if project_id is not None else {}
-    draft.event(("site", site.id), event, {**facts, **in_project}, site_id=site.id)
-    tell(draft, site, notice, facts, project_id=project_id)
+    draft.event(("site", site.id), event, {**msgspec.to_builtins(facts), **in_project}, site_id=site.id)
+    tell(draft, site, facts, project_id=project_id)
 
 
 @dataclass(frozen=True)
@@ -125,8 +120,14 @@ def record_act(draft: Draft) -> None:
         return
     if isinstance(command, c.PutMember | c.RemoveMember) and not acts_for(draft.by, site):
         return  # it is about the other site's membership, by that site's people: the coordinator has its notice
-    facts = {"act": _tag(command), act.of.__name__.lower() + "_id": act.key}
-    put_on_record(draft, site, EventKind.ACTED_FOR, Notice.ACTED_FOR, facts)
+    facts = ActedFor(
+        act=_tag(command),
+        site_id=act.key if act.of is r.Site else UNSET,
+        project_id=act.key if act.of is r.Project else UNSET,
+        run_id=act.key if act.of is r.Run else UNSET,
+        artifact_id=act.key if act.of is r.Artifact else UNSET,
+    )
+    put_on_record(draft, site, EventKind.ACTED_FOR, facts)
     note_told(draft, site.id, act.cause)
 
 
@@ -142,10 +143,10 @@ def note_told(draft: Draft, site_id: Id, cause: str) -> None:
     draft.put(r.Told(cause=cause, site_id=site_id, seq=draft.have(r.Mailbox, site_id).last_seq, at=draft.now))
 
 
-def tell_coalesced(draft: Draft, site: r.Site, cause: str, notice: Notice, facts: dict[str, Any]) -> None:
+def tell_coalesced(draft: Draft, site: r.Site, cause: str, facts: InItsName) -> None:
     """The notice, unless one of this cause is unread."""
     if not unread(draft, site.id, cause):
-        tell(draft, site, notice, facts)
+        tell(draft, site, facts)
         note_told(draft, site.id, cause)
 
 

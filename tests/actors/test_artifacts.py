@@ -14,11 +14,11 @@ from config.settings import Settings, SettingsError
 from domain import commands as c
 from domain import records as r
 from domain.commands import Subject
-from domain.events import Notice
 from domain.ids import sha256_hex
 from domain.rules import Rules
 from domain.states import Report
 from fedyard.wire.chunks import CHUNK_BYTES
+from fedyard.wire.notices import Notice
 from storage.due import Due
 from tests.hub import QUICK, SECOND, Hub
 

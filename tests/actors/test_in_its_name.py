@@ -11,10 +11,11 @@ import pytest
 from domain import commands as c
 from domain import records as r
 from domain.commands import Subject
-from domain.events import EventKind, Notice
+from domain.events import EventKind
 from domain.ids import sha256_hex
 from domain.rules import Rules
 from domain.states import Report
+from fedyard.wire.notices import Notice
 from tests.hub import Hub
 from web.api.table import operations
 

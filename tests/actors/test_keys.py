@@ -10,7 +10,8 @@ import pytest
 from domain import commands as c
 from domain import records as r
 from domain.commands import Subject
-from domain.events import EventKind, Notice
+from domain.events import EventKind
+from fedyard.wire.notices import Notice
 from tests.hub import SECOND, START, Hub
 from tests.seals import IDENTITY
 

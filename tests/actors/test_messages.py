@@ -10,8 +10,8 @@ import pytest
 from domain import commands as c
 from domain import records as r
 from domain.commands import Subject
-from domain.events import Notice
 from domain.rules import Rules
+from fedyard.wire.notices import Notice
 from storage.due import Due
 from tests.hub import SECOND, Hub
 

@@ -9,8 +9,8 @@ import pytest
 from domain import commands as c
 from domain import records as r
 from domain.commands import Subject
-from domain.events import Notice
 from domain.ids import Id, sha256_hex
+from fedyard.wire.notices import Notice
 from tests.hub import QUICK, Hub
 
 TWO = [

@@ -14,10 +14,11 @@ from domain import records as r
 from domain.chain import mark_of
 from domain.commands import Subject
 from domain.decisions.recovery import GAP, MOVED_AT_MOST
-from domain.events import EventKind, Notice
+from domain.events import EventKind
 from domain.ids import derive, sha256_hex
 from domain.ledger import name_of_enrolment, name_of_key, name_of_token
 from domain.states import Report, RunState, SeatState
+from fedyard.wire.notices import Notice
 from storage.database import Database
 from storage.tables import COLUMNS
 from tests.actors.test_messages import post

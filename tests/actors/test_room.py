@@ -8,10 +8,10 @@ from actors.deciding import decide_batch, decide_now
 from domain import commands as c
 from domain import records as r
 from domain.commands import AnyCommand, Subject
-from domain.events import Notice
 from domain.ids import sha256_hex
 from domain.rules import Rules
 from fedyard.wire.chunks import CHUNK_BYTES
+from fedyard.wire.notices import Notice
 from tests.hub import SECOND, Hub
 
 DAY = 86_400 * SECOND

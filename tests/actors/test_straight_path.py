@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from domain import records as r
-from domain.events import Notice
+from fedyard.wire.notices import Notice
 from tests.hub import Hub
 
 

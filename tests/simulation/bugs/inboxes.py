@@ -12,7 +12,7 @@ import web.live.waiters
 from actors.ledger import Ledger
 from domain import records as r
 from domain.decisions.draft import Draft
-from domain.events import Notice
+from fedyard.wire.notices import Facts, Notice
 from tests.simulation.bugs.planting import Swap, bug
 from tests.simulation.restores import Restores
 from tests.simulation.sites import Site
@@ -69,9 +69,9 @@ def site_acknowledges_first(_: World) -> list[Swap]:
 def token_in_silence(_: World) -> list[Swap]:
     notify = Draft.notify
 
-    def without(self: Draft, site_id: str, kind: Notice, *more: Any, **facts: Any) -> None:
-        if kind != Notice.TOKEN_ISSUED:
-            notify(self, site_id, kind, *more, **facts)
+    def without(self: Draft, site_id: str, facts: Facts, **about: Any) -> None:
+        if facts.KIND != Notice.TOKEN_ISSUED:
+            notify(self, site_id, facts, **about)
 
     return [(Draft, "notify", without)]
 
