@@ -102,7 +102,7 @@ class Cast:
         """An agent's people give its newest sealing key up."""
         folder = self.folders[agent]
         epoch = folder.keyring().current().epoch
-        command = [str(CHECKOUT / "bin" / "fedyard"), "--folder", str(folder.path), "revoke-key", str(epoch)]
+        command = [str(CHECKOUT / "bin" / "fedyard"), "--folder", str(folder.path), "site", "revoke-key", str(epoch)]
         done = subprocess.run(
             command, env=self.stack.environment, capture_output=True, text=True, check=False, timeout=SOON_S
         )
@@ -170,7 +170,8 @@ class Cast:
             write(records.test, folder.path / "test.csv")
         program = shlex.quote(str(CHECKOUT / "bin" / "fedyard"))
         lines = {
-            name: f"{program} --folder {shlex.quote(str(folder.path))} run" for name, folder in self.folders.items()
+            name: f"{program} --folder {shlex.quote(str(folder.path))} site run"
+            for name, folder in self.folders.items()
         }
         agents = Running(lines, self.folder / "agents.log", self.stack.environment)
         self.stack.at_end(agents.stop)

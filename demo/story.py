@@ -170,7 +170,7 @@ class Demo:
         return Join(project=PROJECT + self.mark, coordinator=words(fingerprint(identity)))
 
     def _start_agent(self, name: str) -> None:
-        command = [str(ROOT / "bin" / "fedyard"), "--folder", str(self.folders[name].path), "run"]
+        command = [str(ROOT / "bin" / "fedyard"), "--folder", str(self.folders[name].path), "site", "run"]
         self.processes.start(f"the agent of {name}", command, self.chosen.folder / f"{name}.log")
 
     def _client_of(self, name: str) -> Client:

@@ -1,1 +1,34 @@
-"""What runs at a site: the client, the agent, the tasks and the command line. Imports nothing of the hub."""
+"""What runs at a site: the client, the agent, the tasks and the command line. Imports nothing of the hub.
+
+What people import stands here, and is loaded when it is first asked for: the agent, the hub (which uses the room
+`wire`) and each command load no more than they need.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fedyard.client.client import Client
+    from fedyard.tasks import Context, Result, Stopped, Task, TaskError, Unusable, Update
+
+__version__ = "0.2.0"
+
+__all__ = ["Client", "Context", "Result", "Stopped", "Task", "TaskError", "Unusable", "Update", "__version__"]
+
+_HOME = {"Client": "fedyard.client.client"} | dict.fromkeys(
+    ("Context", "Result", "Stopped", "Task", "TaskError", "Unusable", "Update"), "fedyard.tasks"
+)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'fedyard' has no attribute {name!r}")
+    found: object = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

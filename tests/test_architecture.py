@@ -65,7 +65,7 @@ def test_no_test_is_skipped_or_mocked() -> None:
     ("program", "heavy"),
     [
         ("fedyard.cli.main", {"numpy", "rich"}),
-        ("ops.cli", {"flask", "granian", "waitress", "boto3", "pika", "honcho"}),
+        ("ops.cli.main", {"flask", "granian", "waitress", "boto3", "pika", "honcho"}),
         ("ops.embedded", {"granian", "boto3", "pika"}),
     ],
 )

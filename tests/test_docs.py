@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from broker.routes import QUEUES
 from config.settings import Settings
-from ops.cli import _parser
+from ops.cli.main import HUB
 
 ROOT = Path(__file__).resolve().parent.parent
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -42,17 +42,16 @@ def test_metrics_that_are_named_exist() -> None:
     assert [name for name in named if f'"{name.removesuffix("_total")}"' not in known] == []
 
 
-def commands(parser: argparse.ArgumentParser, name: str = "") -> Iterator[str]:
+def commands(command: click.Command, name: str = "") -> Iterator[str]:
     """Every command of the command line, with its verbs."""
-    nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    if not nested:
+    if not isinstance(command, click.Group) or command.invoke_without_command:
         yield name.strip()
-    for action in nested:
-        for word, below in action.choices.items():
+    if isinstance(command, click.Group):
+        for word, below in command.commands.items():
             yield from commands(below, f"{name} {word}")
 
 
-@pytest.mark.parametrize("command", sorted(commands(_parser())))
+@pytest.mark.parametrize("command", sorted(commands(HUB)))
 def test_every_command_of_the_operator_is_documented(command: str) -> None:
     words = command.split()
     assert any(all(word in line for word in words) and words[0] in line for line in OPERATIONS.splitlines())

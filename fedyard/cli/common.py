@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import re
 import sqlite3
-import traceback
-from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import msgspec
 
 from fedyard.agent.consents import Wanted, choose
@@ -20,11 +18,15 @@ from fedyard.agent.state import State
 from fedyard.client.client import Client
 from fedyard.client.transfer import Transfer
 from fedyard.clock import SystemClock
+from fedyard.sealed.keys import MICROS
 from fedyard.sealed.sealing import Address
 from fedyard.tasks import TaskError
+from fedyard.wire import command_line
 from fedyard.wire.answers import Project, Run
 
 NOWHERE = Path()
+FILE = click.Path(path_type=Path)
+"""A file that a command looks after itself, with sentences of its own."""
 ID_LENGTH = 36
 BEGINS_ID = re.compile("[0-9a-f-]{4,35}")
 """How an id may be said in short."""
@@ -34,10 +36,6 @@ SHOWN = 10
 
 class UsageError(Exception):
     """What was asked for cannot be done so; the sentence says how."""
-
-
-def folder_of(chosen: argparse.Namespace) -> Folder:
-    return Folder(Path(chosen.folder))
 
 
 def client_of(folder: Folder) -> Client:
@@ -81,6 +79,10 @@ def model_of(folder: Folder, client: Client, project_id: str, message_id: str, t
         artifact_id=message.artifact_id,
         anywhere=True,
     ).content
+
+
+def time_of(micros: int | None) -> str:
+    return "" if micros is None else datetime.fromtimestamp(micros / MICROS, UTC).isoformat(timespec="seconds")
 
 
 def silent(_what: str, **_facts: object) -> None:
@@ -135,29 +137,13 @@ def _id_of_run(client: Client, text: str) -> str:
     raise UsageError(f"the ids of {len(found)} runs begin with {said}: {which}{more}; say more of it")
 
 
-def command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    about: str,
-    do: Callable[[argparse.Namespace], int | None],
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=about, description=about)
-    parser.set_defaults(do=do)
-    return parser
-
-
-def unexpected(error: BaseException) -> tuple[int, str]:
-    """Exit code and sentence for what nobody turned into one: the machine's troubles (2), or a fault of ours (70)."""
-    if isinstance(error, UnicodeError):
-        return 2, "a file, or what was typed, is no UTF-8 text: save it as UTF-8"
+def unexpected(error: Exception) -> tuple[int, str]:
+    """Exit code and sentence for what no command has turned into one."""
     if isinstance(error, sqlite3.DatabaseError):
         return (
             2,
             f"an SQLite file of this folder cannot be used ({str(error)[:100]}): is the disk full, or is it damaged?",
         )
-    if isinstance(error, OSError) and error.strerror:
-        of = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
-        return 2, f"{error.strerror}{of}"
     if isinstance(error, msgspec.DecodeError):
         return (
             2,
@@ -165,8 +151,4 @@ def unexpected(error: BaseException) -> tuple[int, str]:
         )
     if isinstance(error, TaskError):
         return 1, str(error)
-    if isinstance(error, MemoryError):
-        return 2, "there is not enough memory"
-    frames = traceback.extract_tb(error.__traceback__)[-4:]
-    at = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
-    return 70, f"this is a fault of Fedyard's, please report it: {type(error).__name__} at {at}"
+    return command_line.unexpected(error)

@@ -1,48 +1,49 @@
-"""The command about the models of a project: what versions there are, and one of them as a file."""
+"""`fedyard models`: what versions a project has, and one of them as a file."""
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
+import click
+
 from fedyard.agent.courier import Courier
-from fedyard.cli.common import UsageError, client_of, command, courier_of, folder_of, project_named
+from fedyard.agent.site import Folder
+from fedyard.cli.common import FILE, UsageError, client_of, courier_of, project_named
 from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
 from fedyard.sealed.errors import Gone, NotRecipient
 from fedyard.sealed.sealing import Address
 from fedyard.tasks.packed import write
 from fedyard.wire import answers as a
+from fedyard.wire.command_line import Command
 
 DIGITS_SHOWN = 16
 """Of a digest; enough to tell two models apart."""
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Put the command to the others."""
-    models = command(commands, "models", "the global models of a project; with --get and --to one as a file", _models)
-    models.add_argument("project")
-    models.add_argument("--get", type=int, metavar="VERSION")
-    models.add_argument("--to", type=Path, metavar="FILE", help="where to: arrays as .npz, anything else as it is")
-
-
-def _models(chosen: argparse.Namespace) -> None:
-    if (chosen.get is None) != (chosen.to is None):
+@click.command("models", cls=Command)
+@click.argument("project")
+@click.option("--get", "version", type=int, metavar="VERSION", help="this one as a file")
+@click.option("--to", type=FILE, metavar="FILE", help="where to: arrays as .npz, anything else as it is")
+@click.pass_obj
+def models(folder: Folder, project: str, version: int | None, to: Path | None) -> None:
+    """The global models of a PROJECT. With --get and --to one of them as a file."""
+    if (version is None) != (to is None):
         raise UsageError("--get VERSION and --to FILE go together")
-    client = client_of(folder_of(chosen))
-    project = project_named(client, chosen.project)
-    models = client.models(project.id)
-    if chosen.get is None:
-        _print(client, project, models)
+    client = client_of(folder)
+    found = project_named(client, project)
+    made = client.models(found.id)
+    if to is None:
+        _print(client, found, made)
         return
-    wanted = next((model for model in models if model.version == chosen.get), None)
+    wanted = next((model for model in made if model.version == version), None)
     if wanted is None:
-        raise UsageError(f"project {project.name!r} has no model version {chosen.get}")
-    if not chosen.to.parent.is_dir():
-        raise UsageError(f"--to {chosen.to}: there is no folder {chosen.to.parent}")
-    _fetch(chosen, client, project, wanted)
-    print(f"version {wanted.version} is in {chosen.to}: run {wanted.run_id}, {wanted.task} round {wanted.round}")
+        raise UsageError(f"project {found.name!r} has no model version {version}")
+    if not to.parent.is_dir():
+        raise UsageError(f"--to {to}: there is no folder {to.parent}")
+    _fetch(folder, client, found, wanted, to)
+    print(f"version {wanted.version} is in {to}: run {wanted.run_id}, {wanted.task} round {wanted.round}")
 
 
 def _print(client: Client, project: a.Project, models: list[a.Model]) -> None:
@@ -62,12 +63,11 @@ def _print(client: Client, project: a.Project, models: list[a.Model]) -> None:
     table.print()
 
 
-def _fetch(chosen: argparse.Namespace, client: Client, project: a.Project, model: a.Model) -> None:
+def _fetch(folder: Folder, client: Client, project: a.Project, model: a.Model, to: Path) -> None:
     """Write the file, if it is the model that the coordinator made in this very round."""
-    folder = folder_of(chosen)
     courier = courier_of(folder, client)
     with tempfile.TemporaryDirectory(dir=folder.path) as spool:
-        write(_opened(courier, client, project, model, Path(spool) / "model"), chosen.to)
+        write(_opened(courier, client, project, model, Path(spool) / "model"), to)
 
 
 def _opened(courier: Courier, client: Client, project: a.Project, model: a.Model, target: Path) -> bytes | Path:

@@ -1,106 +1,46 @@
-"""The commands about projects and this site's consent to serve them."""
+"""`fedyard project`: create, join, leave, list, members, approve, tasks."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
+import click
 import msgspec
 
-from fedyard.agent.consents import UNKNOWN, Consent, Join, Wanted, choose, consent_to, describe, parse_coordinator
+from fedyard.agent.consents import UNKNOWN, Consent, Wanted, choose, consent_to, describe, parse_coordinator
 from fedyard.agent.contract import task_digest
 from fedyard.agent.site import Folder
 from fedyard.agent.state import State
-from fedyard.cli.common import UsageError, client_of, command, folder_of, joining_of, project_named, projects_called
+from fedyard.cli.common import UsageError, client_of, joining_of, project_named, projects_called
 from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unavailable
 from fedyard.clock import micros_now
-from fedyard.sealed.keys import MICROS, fingerprint, hex_groups, words
+from fedyard.sealed.keys import fingerprint, words
 from fedyard.wire.answers import Project, TaskSpec
+from fedyard.wire.command_line import Command, Group, Words
 
 NO_ANSWER = 1
 """Exit code of `project leave` where the site has left, and the hub does not know of it."""
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Put the commands to the others."""
-    command(commands, "receipts", "this site's updates that are missing in their models", _receipts)
-    command(commands, "consents", "the projects that this site serves, since when, and by whose word", _consents)
-    project = commands.add_parser("project", help="create, join, leave, list; members, approve")
-    projects = project.add_subparsers(required=True, metavar="COMMAND")
-    create = command(projects, "create", "a project with this site as its coordinator", _create)
-    create.add_argument("name")
-    create.add_argument("--tasks", required=True, help="JSON file with a list of tasks (docs/sites.md)")
-    create.add_argument("--description", default="")
-    create.add_argument("--joining", choices=("open", "approval", "invitation"), default="approval")
-    command(projects, "list", "the projects that this site may see, and which of them it serves", _list)
-    join = command(projects, "join", "serve a project: join it, ask to, or accept its invitation", _join)
-    join.add_argument("name", help="its name or id")
-    join.add_argument(
-        "--coordinator",
-        nargs="+",
-        metavar="WHO",
-        help=f"whose project it is: the site's id, its fingerprint (twelve words or hex digits), or {UNKNOWN}",
-    )
-    join.add_argument("--notes", default="")
-    leave = command(projects, "leave", "serve it no longer, from this moment: leave, or decline an invitation", _leave)
-    leave.add_argument("name", help="its name or id")
-    tasks = command(projects, "tasks", "a project's tasks, and whether they are those that this site gave", _tasks)
-    tasks.add_argument("name")
-    change = tasks.add_mutually_exclusive_group()
-    change.add_argument("--set", metavar="FILE", help="other tasks from the next run on, as in `project create`")
-    change.add_argument("--accept", action="store_true", help="what the hub shows is what this site's people want")
-    command(projects, "members", "who takes part", _members).add_argument("name")
-    approve = command(projects, "approve", "let a site in that has asked", _approve)
-    approve.add_argument("name")
-    approve.add_argument("site", help="its name or id")
-
-
-def _receipts(chosen: argparse.Namespace) -> int:
-    """1 if there are any. From the agent's own memory: the hub is not asked."""
-    folder = folder_of(chosen)
-    state = State(folder.path / "state.sqlite")
-    missing = state.missing_receipts()
-    state.close()
-    if not missing:
-        print("no update of this site that the hub has accepted is known to be missing in its model")
-        return 0
-    names = {consent.project_id: consent.name for consent in folder.consents().all().values()}
-    table = Listing("run", "task", "round", "why", "project", "since", "the hub was told", ids=("run",))
-    for one in missing:
-        at = datetime.fromtimestamp(one.at / MICROS, UTC).isoformat(timespec="seconds")
-        told = {"": "not yet", "ok": "yes"}.get(one.hub, one.hub)
-        project = names.get(one.project_id, one.project_id)
-        table.add_row(one.run_id, str(one.task_seq), str(one.round), one.reason, project, at, told)
-    table.print()
-    return 1
-
-
-def joins_of(projects: Sequence[str], coordinators: Sequence[str]) -> list[Join]:
-    """What --join and --coordinator of `init` mean: one coordinator for all, or one for each project in their order."""
-    whose = [*coordinators] or [UNKNOWN]
-    if len(whose) == 1:
-        whose *= max(1, len(projects))
-    if len(whose) != len(projects) and coordinators:
-        raise UsageError(f"{len(coordinators)} --coordinator for {len(projects)} --join: say one for all, or one each")
-    try:
-        return [Join(project=name, coordinator=who) for name, who in zip(projects, whose, strict=False)]
-    except ValueError as error:
-        raise UsageError(f"--coordinator: {error}") from None
-
-
-def _create(chosen: argparse.Namespace) -> None:
-    tasks = _tasks_in(chosen.tasks, "--tasks")
-    folder = folder_of(chosen)
+@click.command("create", cls=Command)
+@click.argument("name")
+@click.option("--tasks", "file", required=True, metavar="FILE", help="JSON: a list of tasks (docs/sites.md)")
+@click.option("--description", default="", metavar="TEXT", help="what it is about")
+@click.option("--joining", type=click.Choice(("open", "approval", "invitation")), default="approval")
+@click.pass_obj
+def create(
+    folder: Folder, name: str, file: str, description: str, joining: Literal["open", "approval", "invitation"]
+) -> None:
+    """Make a project NAME with this site as its coordinator."""
+    tasks = _tasks_in(file, "--tasks")
     client = client_of(folder)
-    specs = _specs(
-        tasks, f"--tasks {chosen.tasks}"
-    )  # first: a project whose tasks the agent does not know is of no use
-    made = client.create_project(chosen.name, tasks, description=chosen.description, joining=chosen.joining)
-    joining_of(folder, client).lead(made, chosen.name)
+    specs = _specs(tasks, f"--tasks {file}")  # first: a project whose tasks the agent does not know is of no use
+    made = client.create_project(name, tasks, description=description, joining=joining)
+    joining_of(folder, client).lead(made, name)
     _remember(folder, made, specs)
     print(f"project {made}")
 
@@ -129,19 +69,25 @@ def _remember(folder: Folder, project_id: str, tasks: Sequence[TaskSpec]) -> Non
     state.close()
 
 
-def _tasks(chosen: argparse.Namespace) -> None:
-    """Show a project's tasks; with --set send others, with --accept take what is shown."""
-    folder = folder_of(chosen)
+@click.command("tasks", cls=Command)
+@click.argument("name")
+@click.option("--set", "file", metavar="FILE", help="other tasks from the next run on, as in `project create`")
+@click.option("--accept", is_flag=True, help="what the hub shows is what this site's people want")
+@click.pass_obj
+def tasks(folder: Folder, name: str, file: str | None, accept: bool) -> None:
+    """The tasks of project NAME, and whether this site gave them."""
+    if file and accept:
+        raise click.UsageError("--set FILE and --accept exclude each other.", click.get_current_context())
     client = client_of(folder)
-    project = project_named(client, chosen.name)
-    if chosen.set or chosen.accept:
+    project = project_named(client, name)
+    if file or accept:
         if project.coordinator_site_id != folder.site_id():
-            raise UsageError(f"{chosen.name} is coordinated by another site; its tasks are that site's to give")
+            raise UsageError(f"{name} is coordinated by another site; its tasks are that site's to give")
         specs = project.tasks
-        if chosen.set:
-            tasks = _tasks_in(chosen.set, "--set")
-            specs = _specs(tasks, f"--set {chosen.set}")
-            client.update_project(project.id, tasks=tasks)
+        if file:
+            given = _tasks_in(file, "--set")
+            specs = _specs(given, f"--set {file}")
+            client.update_project(project.id, tasks=given)
         _remember(folder, project.id, specs)
         project = client.project(project.id)
     state = State(folder.path / "state.sqlite")
@@ -150,19 +96,21 @@ def _tasks(chosen: argparse.Namespace) -> None:
     table = Listing("task", "model", "rounds", "parameters", "contract", "digest", "given by this site")
     for task in project.tasks:
         digest = task_digest(task)
-        given = ("yes" if digest in ours else "NO") if ours else "not known"
+        said = ("yes" if digest in ours else "NO") if ours else "not known"
         contract = f"quorum {task.contract.quorum:g} ({task.contract.quorum_of})"
         parameters = msgspec.json.encode(task.parameters).decode()
-        table.add_row(task.name, task.model, str(task.rounds), parameters, contract, digest[:16], given)
+        table.add_row(task.name, task.model, str(task.rounds), parameters, contract, digest[:16], said)
     table.print()
 
 
-def _list(chosen: argparse.Namespace) -> None:
-    folder = folder_of(chosen)
+@click.command("list", cls=Command)
+@click.pass_obj
+def list_projects(folder: Folder) -> None:
+    """The projects that this site may see, and which of them it serves."""
     consents = folder.consents().all()
     table = Listing("project", "id", "served", "coordinator", "joining", "runs", "tasks", ids=("id",))
     for project in client_of(folder).projects():
-        tasks = ", ".join(f"{task.name} ({task.model}, {task.rounds} rounds)" for task in project.tasks)
+        its_tasks = ", ".join(f"{task.name} ({task.model}, {task.rounds} rounds)" for task in project.tasks)
         table.add_row(
             project.name,
             project.id,
@@ -170,7 +118,7 @@ def _list(chosen: argparse.Namespace) -> None:
             project.coordinator_name,
             project.joining,
             str(project.last_run_number),
-            tasks,
+            its_tasks,
         )
     table.print()
 
@@ -184,34 +132,36 @@ def _served(consent: Consent | None, project: Project) -> str:
     return "yes" if same else "NOT UNDER THIS COORDINATOR"
 
 
-def _consents(chosen: argparse.Namespace) -> None:
-    """Without the hub: what is in the folder is what counts."""
-    folder = folder_of(chosen)
-    pins = folder.trust(folder.settings()).pins()
-    for consent in sorted(folder.consents().all().values(), key=lambda one: one.at):
-        name = pins[consent.coordinator].name if consent.coordinator in pins else "this site"
-        finger = fingerprint(consent.identity)
-        until = "" if consent.live else f", left {_time(consent.withdrawn_at)}"
-        print(f"{consent.name} ({consent.project_id})\n  served since {_time(consent.at)}, by {consent.by}{until}")
-        print(f"  coordinator {name} ({consent.coordinator})\n  {hex_groups(finger)}\n  {words(finger)}")
+@click.command("join", cls=Command)
+@click.argument("name")
+@click.option(
+    "--coordinator",
+    cls=Words,
+    metavar="WHO...",
+    help=f"whose project it is: the site's id, its fingerprint (twelve words or hex digits), or {UNKNOWN}",
+)
+@click.option("--notes", default="", metavar="TEXT", help="for the coordinator")
+@click.pass_obj
+def join(folder: Folder, name: str, coordinator: tuple[str, ...], notes: str) -> None:
+    """Serve project NAME: join it, ask to, or accept its invitation.
 
-
-def _join(chosen: argparse.Namespace) -> None:
-    folder = folder_of(chosen)
+    NAME: its name or id.
+    """
     client = client_of(folder)
     joining = joining_of(folder, client)
-    project = _meant(client, chosen)
+    said = _wanted(coordinator)
+    project = _meant(client, name, said)
     own = project.coordinator_site_id == folder.site_id()
-    if chosen.coordinator is None and not own:
+    if not coordinator and not own:
         raise UsageError(
             f"say whose project it is with --coordinator. The hub shows {describe(project)}: compare these words with "
             f"its people, or say --coordinator {UNKNOWN} to believe the hub this once"
         )
-    wanted = Wanted(site_id=folder.site_id()) if own else _wanted(chosen)
+    wanted = Wanted(site_id=folder.site_id()) if own else said
     before = joining.consents.all().get(project.id)
     consent = joining.agree(project, wanted, "people")
     try:
-        membership = joining.ask(project, chosen.notes)
+        membership = joining.ask(project, notes)
     except Refused:
         joining.consents.put_back(consent, before)  # what was given for this request alone goes
         raise
@@ -223,69 +173,90 @@ def _join(chosen: argparse.Namespace) -> None:
         print(f"its coordinator is {project.coordinator_name} ({consent.coordinator}), {compared}: {words(finger)}")
 
 
-def _meant(client: Client, chosen: argparse.Namespace) -> Project:
-    project = choose(projects_called(client, chosen.name), chosen.name, _wanted(chosen))
+def _meant(client: Client, name: str, wanted: Wanted) -> Project:
+    project = choose(projects_called(client, name), name, wanted)
     if project is None:
-        raise UsageError(f"there is no project {chosen.name!r}, or this site may not see it")
+        raise UsageError(f"there is no project {name!r}, or this site may not see it")
     return project
 
 
-def _wanted(chosen: argparse.Namespace) -> Wanted:
+def _wanted(coordinator: Sequence[str]) -> Wanted:
     try:
-        return parse_coordinator(" ".join(chosen.coordinator)) if chosen.coordinator else Wanted()
+        return parse_coordinator(" ".join(coordinator)) if coordinator else Wanted()
     except ValueError as error:
         raise UsageError(f"--coordinator: {error}") from None
 
 
-def _leave(chosen: argparse.Namespace) -> int:
-    """First in the site, then at the hub."""
-    folder = folder_of(chosen)
+@click.command("leave", cls=Command)
+@click.argument("name")
+@click.pass_obj
+def leave(folder: Folder, name: str) -> int:
+    """Serve project NAME no longer, from this moment.
+
+    Leave, or decline an invitation. NAME: its name or id.
+    First in the site, then at the hub; exit code 1 if the hub does not know of it yet.
+    """
     consents = folder.consents()
-    known = consents.named(chosen.name)
+    known = consents.named(name)
     if len(known) > 1:
         known = [one for one in known if one.live] or known[:1]
     if len(known) > 1:
         shown = ", ".join(f"{one.project_id} (coordinator {one.coordinator})" for one in known)
-        raise UsageError(f"{len(known)} projects are called {chosen.name!r}: {shown}; say the id")
+        raise UsageError(f"{len(known)} projects are called {name!r}: {shown}; say the id")
     for consent in known:
         if consent.live:
             consents.withdraw(consent, micros_now())
             print(f"{consent.name}: this site does not serve it any more")
     client = client_of(folder)
     try:
-        project = client.project(known[0].project_id) if known else project_named(client, chosen.name)
+        project = client.project(known[0].project_id) if known else project_named(client, name)
         if not known:
             consents.withdraw(consent_to(project, "people", micros_now()), micros_now())
         if project.coordinator_site_id == folder.site_id():
-            print(f"{chosen.name}: this site coordinates it; its runs fail from now on. Archive it to end it")
+            print(f"{name}: this site coordinates it; its runs fail from now on. Archive it to end it")
             return 0
         membership = client.remove_member(project.id, folder.site_id())
     except (Refused, Unavailable) as error:
         if not known:
             raise
-        print(f"{chosen.name}: the hub has not heard of it: {error}. Say it again later")
+        print(f"{name}: the hub has not heard of it: {error}. Say it again later")
         return NO_ANSWER
-    print(f"{chosen.name}: {membership.state}")
+    print(f"{name}: {membership.state}")
     return 0
 
 
-def _members(chosen: argparse.Namespace) -> None:
-    client = client_of(folder_of(chosen))
+@click.command("members", cls=Command)
+@click.argument("name")
+@click.pass_obj
+def members(folder: Folder, name: str) -> None:
+    """Who takes part in project NAME, or asks to."""
+    client = client_of(folder)
     table = Listing("site", "id", "state", "role", "notes", ids=("id",))
-    for member in client.members(project_named(client, chosen.name).id):
+    for member in client.members(project_named(client, name).id):
         table.add_row(member.site_name or "", member.site_id, member.state, member.role or "", member.notes or "")
     table.print()
 
 
-def _approve(chosen: argparse.Namespace) -> None:
-    client = client_of(folder_of(chosen))
-    project = project_named(client, chosen.name)
-    found = [m for m in client.members(project.id) if chosen.site in (m.site_id, m.site_name)]
+@click.command("approve", cls=Command)
+@click.argument("name")
+@click.argument("site")
+@click.pass_obj
+def approve(folder: Folder, name: str, site: str) -> None:
+    """Let a SITE that has asked into project NAME.
+
+    SITE: its name or id.
+    """
+    client = client_of(folder)
+    project = project_named(client, name)
+    found = [m for m in client.members(project.id) if site in (m.site_id, m.site_name)]
     if not found:
-        raise UsageError(f"no site {chosen.site!r} has asked to join {chosen.name}")
+        raise UsageError(f"no site {site!r} has asked to join {name}")
     membership = client.put_member(project.id, found[0].site_id)
-    print(f"{chosen.site}: {membership.state}")
+    print(f"{site}: {membership.state}")
 
 
-def _time(micros: int | None) -> str:
-    return "" if micros is None else datetime.fromtimestamp(micros / MICROS, UTC).isoformat(timespec="seconds")
+project = Group(
+    "project",
+    help="Projects: make one, serve one, let others in.",
+    commands=[create, join, leave, list_projects, members, approve, tasks],
+)

@@ -84,7 +84,7 @@ class World:
     def start_agent(self, name: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                [str(ROOT / "bin" / "fedyard"), "--folder", str(self.folders[name].path), "run"],
+                [str(ROOT / "bin" / "fedyard"), "--folder", str(self.folders[name].path), "site", "run"],
                 cwd=ROOT,
                 env=environment(PYTHONPATH=str(ROOT)),
                 stdout=log,

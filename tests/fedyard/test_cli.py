@@ -36,7 +36,7 @@ def site(world: World, tmp_path, capsys):
             said = capsys.readouterr()
             return code, said.out, said.err
 
-        code, out, _ = run("init", "--hub", world.hub, "--name", full, "--token-file", str(token))
+        code, out, _ = run("site", "init", "--hub", world.hub, "--name", full, "--token-file", str(token))
         assert code == 0
         assert "enrolled as site" in out
         return run, full
@@ -53,11 +53,11 @@ def tasks_file(tmp_path, **more: object) -> str:
 def test_from_init_to_a_stopped_and_restarted_run(site, tmp_path) -> None:
     (north, north_name), (east, east_name) = site("north"), site("east")
     project = f"p {tmp_path.name}"
-    assert north("whoami")[1].startswith(f"site {north_name} (")
+    assert north("site", "whoami")[1].startswith(f"site {north_name} (")
     assert north("project", "create", project, "--tasks", tasks_file(tmp_path))[0] == 0
     code, _, complaint = east("project", "join", project, "--notes", "please")
     assert (code, "say whose project it is" in complaint) == (2, True)
-    words = north("fingerprint")[1].splitlines()[2].split()
+    words = north("site", "fingerprint")[1].splitlines()[2].split()
     code, out, _ = east("project", "join", project, "--notes", "please", "--coordinator", *words)
     assert (code, out.splitlines()[0]) == (0, f"{project}: requested")
     assert north("project", "approve", project, east_name) == (0, f"{east_name}: active\n", "")
@@ -72,7 +72,7 @@ def test_from_init_to_a_stopped_and_restarted_run(site, tmp_path) -> None:
     code, out, _ = north("run", "watch", f"{project}/1")
     assert (code, "run 1, attempt 2: cancelled (stopped)" in out) == (1, True)
     assert "yes" in east("project", "list")[1]
-    shown = east("consents")[1]
+    shown = east("site", "consents")[1]
     assert f"{project} (" in shown
     assert ", by people\n" in shown
     assert " ".join(words) in shown
@@ -87,8 +87,8 @@ def test_errors_are_one_line(site, tmp_path) -> None:
         (("run", "show", "no such project/1"), 2, "there is no project"),
         (("run", "stop", "0b6f6f0e-3a0f-4e39-9d0e-3b0f3a1f6f0e"), 1, "404"),
         (("project", "create", "p", "--tasks", str(tmp_path / "absent.json")), 2, "absent.json"),
-        (("init", "--hub", "http://127.0.0.1:1", "--name", "x"), 2, "enrolment token"),
-        (("inbox",), 2, "has not run here yet"),
+        (("site", "init", "--hub", "http://127.0.0.1:1", "--name", "x"), 2, "enrolment token"),
+        (("site", "inbox"), 2, "has not run here yet"),
     ]:
         found, _, complaint = north(*arguments)
         assert (found, complaint.count("\n")) == (code, 1), complaint
@@ -106,14 +106,24 @@ def test_a_participant_cannot_start_a_run(site, tmp_path) -> None:
 
 
 def test_a_folder_without_a_site_says_how_to_make_one(tmp_path, capsys) -> None:
-    assert main(["--folder", str(tmp_path), "whoami"]) == 2
+    assert main(["--folder", str(tmp_path), "site", "whoami"]) == 2
     assert "fedyard site init" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_a_token_goes_over_plain_http_only_if_the_site_allows_it(tmp_path, capsys, allowed: bool) -> None:
     (tmp_path / "enrolment").write_text("fyd_secret")
-    there = ("--folder", str(tmp_path / "north"), "init", "--hub", "http://hub.example", "--name", "north", "--later")
+    there = (
+        "--folder",
+        str(tmp_path / "north"),
+        "site",
+        "init",
+        "--hub",
+        "http://hub.example",
+        "--name",
+        "north",
+        "--later",
+    )
     flag = ["--allow-plain-http"] if allowed else []
     code = main([*there, "--token-file", str(tmp_path / "enrolment"), *flag])
     told = capsys.readouterr().err
@@ -123,7 +133,7 @@ def test_a_token_goes_over_plain_http_only_if_the_site_allows_it(tmp_path, capsy
         site_toml = tmp_path / "north" / "site.toml"
         assert "allow_plain_http = true" in site_toml.read_text()
         site_toml.write_text(site_toml.read_text().replace("allow_plain_http = true", "allow_plain_http = false"))
-        assert main(["--folder", str(tmp_path / "north"), "run"]) == 1
+        assert main(["--folder", str(tmp_path / "north"), "site", "run"]) == 1
         assert "allow_plain_http" in capsys.readouterr().err
 
 
@@ -134,14 +144,14 @@ def test_the_inbox_shows_what_came(site, tmp_path) -> None:
     program = [str(ROOT / "bin" / "fedyard"), "--folder", str(tmp_path / "north")]
     log = tmp_path / "agent.log"
     with log.open("wb") as output:
-        agent = subprocess.Popen([*program, "run"], env=environment(), stdout=output, stderr=output)
+        agent = subprocess.Popen([*program, "site", "run"], env=environment(), stdout=output, stderr=output)
     try:
         north("run", "start", project)
         until(lambda: "run_ended" in log.read_text())
     finally:
         agent.terminate()
         assert agent.wait() == 0
-    assert "invited" in north("inbox")[1]
+    assert "invited" in north("site", "inbox")[1]
     listed = north("run", "show")[1]
     assert "failed" in listed  # this site allows no dotted models
     assert max(map(len, listed.splitlines())) > 80, "a pipe gets rows, not columns of a terminal that is none"
@@ -166,7 +176,17 @@ def test_init_says_which_of_its_data_are_not_there(tmp_path, capsys) -> None:
     (tmp_path / "enrolment").write_text("fyd_secret")
     (tmp_path / "train.csv").write_text("x\n1\n")
     data = ["--data", f"train={tmp_path / 'train.csv'}", "--data", f"test={tmp_path / 'nosuch.csv'}"]
-    there = ["--folder", str(tmp_path / "north"), "init", "--hub", "http://127.0.0.1:1", "--name", "north", "--later"]
+    there = [
+        "--folder",
+        str(tmp_path / "north"),
+        "site",
+        "init",
+        "--hub",
+        "http://127.0.0.1:1",
+        "--name",
+        "north",
+        "--later",
+    ]
     assert main([*there, "--token-file", str(tmp_path / "enrolment"), *data]) == 0
     complaint = capsys.readouterr().err
     assert complaint.count("\n") == 1
@@ -179,7 +199,7 @@ def test_joining_shows_the_projects_id_and_takes_it_in_place_of_the_name(site, t
     _, out, _ = north("project", "create", name, "--tasks", tasks_file(tmp_path), "--joining", "open")
     project = out.split()[1]
     assert f"its id is {project}" in east("project", "join", project, "--coordinator", "unknown")[1]
-    assert f"{name} ({project})" in east("consents")[1]
+    assert f"{name} ({project})" in east("site", "consents")[1]
 
 
 def test_a_hub_that_is_away_is_named_with_its_address() -> None:
@@ -231,7 +251,7 @@ def test_a_refused_init_leaves_nothing_behind(world: World, tmp_path, capsys, th
     used, good = tmp_path / "used", tmp_path / "good"
     used.write_text("fyd_" + "0" * 43)
     good.write_text(world.admin.create_enrolment(world.organisation_id).token or "")
-    command = ["--folder", str(folder), "init", "--hub", world.hub, "--name", f"{tmp_path.name} north"]
+    command = ["--folder", str(folder), "site", "init", "--hub", world.hub, "--name", f"{tmp_path.name} north"]
     assert main([*command, "--token-file", str(used)]) == 1
     said = capsys.readouterr()
     assert (folder.is_dir(), files_in(folder), said.out, said.err.count("\n")) == (there, before, "", 1)
@@ -254,7 +274,7 @@ def test_an_init_that_the_hub_does_not_answer_can_go_on(tmp_path, capsys) -> Non
         unanswered()
     assert {"site.toml", "enrolment.token"} <= set(files_in(folder.path))
     (tmp_path / "token").write_text("fyd_once")
-    command = ["--folder", str(folder.path), "init", "--hub", "http://127.0.0.1:1", "--name", "n"]
+    command = ["--folder", str(folder.path), "site", "init", "--hub", "http://127.0.0.1:1", "--name", "n"]
     assert main([*command, "--token-file", str(tmp_path / "token")]) == 2
     assert "it is not enrolled yet: `fedyard site run` does that" in capsys.readouterr().err
 

@@ -52,7 +52,7 @@ def test_a_site_sixty_days_ahead_says_clock_with_both_times(world: World, tmp_pa
         site.start()
     with (east.path / "agent.log").open("w") as log:
         ahead = subprocess.Popen(
-            [sys.executable, "-c", AHEAD, "--folder", str(east.path), "run"],
+            [sys.executable, "-c", AHEAD, "--folder", str(east.path), "site", "run"],
             env=environment(PYTHONPATH=str(ROOT)),
             cwd=ROOT,
             stderr=log,

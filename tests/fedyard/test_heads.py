@@ -176,17 +176,17 @@ def test_people_see_the_heads_and_what_is_wrong_with_them(tmp_path: Path, capsys
     (folder / "site.id").write_text(NORTH)
     site = Site(folder)
     site.shown(head(5))
-    assert main(["--folder", str(folder), "heads"]) == 0
+    assert main(["--folder", str(folder), "site", "heads"]) == 0
     assert "aaaaaaaaaaaaaaaa" in capsys.readouterr().out
     site.shown(head(4))
-    assert main(["--folder", str(folder), "heads", "--to", str(tmp_path / "kept.jsonl")]) == 1
+    assert main(["--folder", str(folder), "site", "heads", "--to", str(tmp_path / "kept.jsonl")]) == 1
     assert "now signs event 4" in capsys.readouterr().out
     lines = [json.loads(line) for line in (tmp_path / "kept.jsonl").read_text().splitlines()]
     assert [(line["stream_id"], line["seq"], line["hash"]) for line in lines] == [
         (PROJECT, 5, "a" * 64),
         (PROJECT, 4, "a" * 64),
     ]
-    assert main(["--folder", str(folder), "inbox"]) == 0
+    assert main(["--folder", str(folder), "site", "inbox"]) == 0
     assert "now signs event 4" in capsys.readouterr().out
-    assert main(["--folder", str(folder), "fingerprint"]) == 0
+    assert main(["--folder", str(folder), "site", "fingerprint"]) == 0
     assert words(hub_fingerprint(KEY.public_key().public_bytes_raw())) in capsys.readouterr().out

@@ -83,15 +83,15 @@ def test_keys_are_published_before_anything_else_and_by_the_command_line(sites) 
     north, east, _ = sites
     until(lambda: north.client.site_keys(east.site_id))
     assert [key.epoch for key in north.client.site_keys(east.site_id)] == [1]
-    assert "epoch 2" in site_command(east, "rotate-keys").stdout
+    assert "epoch 2" in site_command(east, "site", "rotate-keys").stdout
     assert [key.state for key in north.client.site_keys(east.site_id)] == ["superseded", "current"]
-    out = site_command(east, "revoke-key", "2").stdout
+    out = site_command(east, "site", "revoke-key", "2").stdout
     assert "epoch 2 is revoked" in out
     assert "epoch 3 is current" in out
     assert [key.state for key in north.client.site_keys(east.site_id)] == ["superseded", "revoked", "current"]
-    shown = site_command(east, "keys").stdout
+    shown = site_command(east, "site", "keys").stdout
     assert all(word in shown for word in ("superseded", "revoked", "current"))
-    assert site_command(east, "revoke-key", "9").returncode == 1
+    assert site_command(east, "site", "revoke-key", "9").returncode == 1
     assert b'"private":null' in (east.path / "keys" / "2.json").read_bytes()
 
 
@@ -112,7 +112,7 @@ def test_rotation_during_a_live_run_loses_nothing(sites, hook: str) -> None:
     run_id = project.start()
     until(lambda: f"{hook} 1" in sites[0].calls())
     for site in sites:
-        assert "epoch 2" in site_command(site, "rotate-keys").stdout
+        assert "epoch 2" in site_command(site, "site", "rotate-keys").stdout
     for site in sites:
         site.release(hook)
     trained(project, run_id, rounds=3)
@@ -156,7 +156,7 @@ def test_a_swapped_identity_stops_the_agent(world: World, tmp_path) -> None:
         wire.rewrite = lambda _method, path, content: (
             content.replace(pinned, swapped) if path.partition("?")[0].endswith("/keys") else content
         )
-        site_command(north, "rotate-keys")  # so that east asks for the directory again
+        site_command(north, "site", "rotate-keys")  # so that east asks for the directory again
         project.start()
         until(lambda: not east.runs())
         assert east.end() == 3
@@ -385,8 +385,8 @@ def test_a_log_goes_on_after_a_kill_and_over_a_rotation(sites) -> None:
     run_id = project.start()
     until(lambda: north.client.logs(run_id, site_id=east.site_id))
     east.kill()
-    site_command(north, "rotate-keys")
-    site_command(north, "revoke-key", "1")
+    site_command(north, "site", "rotate-keys")
+    site_command(north, "site", "revoke-key", "1")
     east.release("train")
     east.start()
     trained(project, run_id)
@@ -432,21 +432,21 @@ def test_fingerprints_and_trust(sites) -> None:
     project = project_of(sites)
     trained(project, project.start())
     finger = fingerprint(north.folder.identity().public_key().public_bytes_raw())
-    own = site_command(north, "fingerprint").stdout
+    own = site_command(north, "site", "fingerprint").stdout
     assert words(finger) in own
     assert hex_groups(finger) in own
-    seen = site_command(east, "fingerprint", north.name).stdout
+    seen = site_command(east, "site", "fingerprint", north.name).stdout
     assert words(finger) in seen
     assert "nobody has compared it" in seen
     wrong = fingerprint(bytes(32))
-    refused = site_command(east, "trust", north.name, *words(wrong).split())
+    refused = site_command(east, "site", "trust", north.name, *words(wrong).split())
     assert refused.returncode == 3
     assert "IDENTITY CHANGED" in refused.stderr
-    assert site_command(east, "trust", north.name, "what", "they", "said").returncode == 2
-    assert site_command(east, "trust", "nobody", hex_groups(finger)).returncode == 2
-    assert "is trusted" in site_command(east, "trust", north.name, *words(finger).split()).stdout
-    assert "compared" in site_command(east, "fingerprint", north.site_id).stdout
-    assert site_command(east, "fingerprint", "nobody").returncode == 2
+    assert site_command(east, "site", "trust", north.name, "what", "they", "said").returncode == 2
+    assert site_command(east, "site", "trust", "nobody", hex_groups(finger)).returncode == 2
+    assert "is trusted" in site_command(east, "site", "trust", north.name, *words(finger).split()).stdout
+    assert "compared" in site_command(east, "site", "fingerprint", north.site_id).stdout
+    assert site_command(east, "site", "fingerprint", "nobody").returncode == 2
 
 
 def test_with_fingerprints_nothing_happens_before_they_were_compared(world: World, tmp_path) -> None:
@@ -461,7 +461,7 @@ def test_with_fingerprints_nothing_happens_before_they_were_compared(world: Worl
         project = project_of([north, east], contract={"too_few": "fail"})
         assert "seal_unverified" in failure_of(project, project.start())
         for one, other in ((north, east), (east, north)):
-            assert site_command(one, "trust", other.name, own[other]).returncode == 0
+            assert site_command(one, "site", "trust", other.name, own[other]).returncode == 0
         trained(project, project.start())
     finally:
         for site in (north, east):
@@ -484,5 +484,5 @@ def test_a_message_is_sealed_opened_and_read(sites, tmp_path) -> None:
         until(lambda s=site, e=entry: any(x.get("entry") == e.seq for x in log_of(s)))
         assert entry.message is not None
         assert text.encode() not in (entry.message.body or b"")
-        assert site_command(site, "inbox", "--read", str(entry.seq)).stdout == text
-    assert site_command(north, "inbox", "--read", "1000").returncode == 2
+        assert site_command(site, "site", "inbox", "--read", str(entry.seq)).stdout == text
+    assert site_command(north, "site", "inbox", "--read", "1000").returncode == 2

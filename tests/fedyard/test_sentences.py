@@ -36,17 +36,17 @@ def a_folder(name: str) -> Callable[[Path], object]:
 
 
 ODD: dict[str, tuple[Callable[[Path], object], list[str]]] = {
-    "memory": (odd("state.sqlite", b"no database, " * 1000), ["inbox"]),
-    "settings are a folder": (a_folder("site.toml"), ["whoami"]),
-    "settings are latin-1": (odd("site.toml", b"name = 'gr\xf6\xdfe'"), ["whoami"]),
-    "no host": (odd("site.toml", b"hub = 'http:///x'\nname = 'n'"), ["whoami"]),
-    "pins": (odd("pins.json", b"{"), ["fingerprint"]),
-    "identity": (odd("identity.key", b"bm8ga2V5"), ["fingerprint"]),
-    "identity is latin-1": (odd("identity.key", b"\xf6"), ["fingerprint"]),
-    "token": (a_folder("token"), ["whoami"]),
+    "memory": (odd("state.sqlite", b"no database, " * 1000), ["site", "inbox"]),
+    "settings are a folder": (a_folder("site.toml"), ["site", "whoami"]),
+    "settings are latin-1": (odd("site.toml", b"name = 'gr\xf6\xdfe'"), ["site", "whoami"]),
+    "no host": (odd("site.toml", b"hub = 'http:///x'\nname = 'n'"), ["site", "whoami"]),
+    "pins": (odd("pins.json", b"{"), ["site", "fingerprint"]),
+    "identity": (odd("identity.key", b"bm8ga2V5"), ["site", "fingerprint"]),
+    "identity is latin-1": (odd("identity.key", b"\xf6"), ["site", "fingerprint"]),
+    "token": (a_folder("token"), ["site", "whoami"]),
     "tasks": (a_folder("x.json"), ["project", "create", "p", "--tasks", "x.json"]),
-    "no token": (lambda folder: None, ["init", "--hub", "http://h", "--name", "n", "--token-file", "none"]),
-    "lock": (a_folder("agent.lock"), ["run"]),
+    "no token": (lambda folder: None, ["site", "init", "--hub", "http://h", "--name", "n", "--token-file", "none"]),
+    "lock": (a_folder("agent.lock"), ["site", "run"]),
 }
 
 
@@ -82,7 +82,7 @@ def test_what_nobody_turned_into_a_sentence_becomes_one(error: Exception, code: 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_a_full_disk_behind_what_a_command_says_is_no_traceback(tmp_path: Path, stream: str) -> None:
     site(tmp_path / "north")
-    command = [str(ROOT / "bin" / "fedyard"), "--folder", str(tmp_path / "north"), "fingerprint"]
+    command = [str(ROOT / "bin" / "fedyard"), "--folder", str(tmp_path / "north"), "site", "fingerprint"]
     if stream == "stderr":
         command[2] = str(tmp_path / "none")
     with Path("/dev/full").open("w") as full:
@@ -98,7 +98,7 @@ def test_an_agent_whose_log_is_a_full_disk_works_all_the_same(world: World, tmp_
     east.start()
     with Path("/dev/full").open("w") as full:
         agent = subprocess.Popen(
-            [str(ROOT / "bin" / "fedyard"), "--folder", str(north.path), "run"],
+            [str(ROOT / "bin" / "fedyard"), "--folder", str(north.path), "site", "run"],
             env=environment(PYTHONPATH=str(ROOT)),
             stdout=full,
             stderr=full,

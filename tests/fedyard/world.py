@@ -72,7 +72,7 @@ class SiteProcess:
     def start(self) -> SiteProcess:
         with (self.path / "agent.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(ROOT / "bin" / "fedyard"), "--folder", str(self.path), "run"],
+                [str(ROOT / "bin" / "fedyard"), "--folder", str(self.path), "site", "run"],
                 env=environment(PYTHONPATH=str(ROOT)),
                 stdout=log,
                 stderr=log,

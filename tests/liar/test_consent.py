@@ -105,7 +105,7 @@ def test_an_invitation_waits_for_the_sites_people(world: World, tmp_path: Path, 
         argv = ["--folder", str(east.path), "project", "join", name, "--coordinator", *words_of(north).split()]
         assert main(argv) == 0
         assert capsys.readouterr().out.startswith(f"{name}: active\n")
-        assert main(["--folder", str(east.path), "inbox"]) == 0
+        assert main(["--folder", str(east.path), "site", "inbox"]) == 0
         assert f"this site was invited to project {project}" in capsys.readouterr().out
 
 
@@ -308,7 +308,7 @@ def test_leaving_counts_at_once_also_without_a_hub(world: World, tmp_path: Path,
     assert f"{name}: this site does not serve it any more" in said
     assert "the hub has not heard of it" in said
     assert not east.folder.consents().serves(project)
-    assert main(["--folder", str(east.path), "consents"]) == 0
+    assert main(["--folder", str(east.path), "site", "consents"]) == 0
     assert ", left " in capsys.readouterr().out
     text = (east.path / "site.toml").read_text().replace(liar.url, world.hub)
     (east.path / "site.toml").write_text(text)

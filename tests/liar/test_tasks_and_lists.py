@@ -274,7 +274,7 @@ def test_a_hub_that_swallows_the_report_does_not_swallow_the_record(
         kept = until(state.missing_receipts)
         state.close()
         assert [(one.run_id, one.round, one.reason, one.hub) for one in kept] == [(run.id, 1, "not_named", "")]
-        assert main(["--folder", str(folder), "receipts"]) == 1
+        assert main(["--folder", str(folder), "site", "receipts"]) == 1
         assert "not_named" in "".join(capfd.readouterr().out.split())
         there.liars["east"].rules = []
         until(lambda: "receipt_missing" in [event.kind for event in project.coordinator.events(run.id)])

@@ -16,7 +16,7 @@ from domain.ids import sha256_hex
 from domain.states import Report
 from fedyard.sealed.keys import hex_groups, hub_fingerprint, words
 from ops import accounts, runs
-from ops.cli import _unexpected
+from ops.cli.main import outcome
 from ops.place import Whereabouts, remember
 from storage.database import Database, open_database
 from storage.migrate import migrate
@@ -335,7 +335,7 @@ def test_what_is_not_as_it_should_be_is_a_sentence(tmp_path: Path, which: str) -
 
 
 def test_what_nobody_expected_is_a_sentence_too(tmp_path: Path) -> None:
-    code, said = _unexpected(KeyError("secret"))
+    code, said = outcome(KeyError("secret"))
     assert (code, said) == (70, "this is a fault of Fedyard's, please report it: KeyError at ")
     with Path("/dev/full").open("w") as full:
         program = [str(ROOT / "bin" / "fedyard-hub"), "organisation", "list", "--data", str(tmp_path / "none")]

@@ -106,7 +106,7 @@ def test_after_a_restore_nothing_is_lost_unseen_and_what_was_revoked_stays_so(dr
         assert call(drill.api, "/v1/me", token)[0] == 200
         world.admin.written("DELETE", f"/v1/tokens/{token_id}", None, dict[str, Any], "revoked-in-the-drill")
         assert call(drill.api, "/v1/me", token)[0] == 401
-        revoked = site_command(two, "revoke-key", "1")
+        revoked = site_command(two, "site", "revoke-key", "1")
         assert revoked.returncode == 0, revoked.stderr
         until(lambda: (1, "revoked") in states_of(two))
         until(lambda: (len(texts_of(one)), len(texts_of(two))) == (1, 2))
@@ -243,7 +243,7 @@ def calls_of(sites: list[SiteProcess]) -> Counter[tuple[str, str]]:
 def against_heads_of(site: SiteProcess, drill: Drill) -> list[str]:
     """What the hub's records lack of the heads that a site has kept."""
     file = drill.folder / "heads.jsonl"
-    assert site_command(site, "heads", "--to", str(file)).returncode in (0, 1)
+    assert site_command(site, "site", "heads", "--to", str(file)).returncode in (0, 1)
     assert {json.loads(line)["kind"] for line in file.read_text().splitlines()} == {"project", "site"}
     done = fedyard("events", "verify", "--against", file, "--data", drill.data)
     assert done.returncode in (0, 1), done.stderr

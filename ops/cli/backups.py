@@ -1,24 +1,27 @@
-"""The commands fedyard-hub backup, backup check, and restore."""
+"""fedyard-hub backup, backup check, and restore."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
+
 from config.clock import SystemClock, draw_id
 from config.settings import Settings, url_path
 from devservers.postgres import PrivatePostgres
+from fedyard.wire.command_line import Command, Group
 from ops.backups.checking import check_backup
 from ops.backups.content import About, BackupError, about
 from ops.backups.making import Source, make_backup
 from ops.backups.restoring import Files, prove_files, restore_chunks, restore_database, restore_files
+from ops.cli.asked import FILE, ours
 from ops.place import PASSED_THROUGH, InUse, only_hub_in, recall
 from storage.blobs.opening import open_blobs
-from storage.blobs.port import Blobs, StorageFull, StorageUnavailable
+from storage.blobs.port import Blobs
 from storage.database import open_database
 from storage.migrate import missing
 
@@ -44,55 +47,32 @@ class _Hub:
         return open_blobs(self.settings.artifacts_url, SystemClock())
 
 
-def add(nouns: argparse._SubParsersAction[argparse.ArgumentParser], place: argparse.ArgumentParser) -> None:
-    """Put the commands to the others."""
-    about = "a copy of a hub's records, made while it runs; `backup check FOLDER` proves one"
-    backup = nouns.add_parser("backup", parents=[place], help=about)
-    backup.add_argument("--to", type=Path, metavar="FOLDER", help="a new folder (backups/TIME in the hub's folder)")
-    backup.add_argument(
-        "--artifacts", action="store_true", help="copy the bytes of artifacts, too, not their list alone"
-    )
-    backup.set_defaults(does_so=_backup)
-    verbs = backup.add_subparsers(metavar="check")
-    check = verbs.add_parser("check", parents=[place], help="prove a backup, without the hub")
-    check.add_argument("folder", type=Path, metavar="FOLDER")
-    check.set_defaults(does_so=_check)
-
-    restore = nouns.add_parser("restore", parents=[place], help="put a backup back, with the hub stopped")
-    restore.add_argument("folder", type=Path, metavar="FOLDER")
-    restore.add_argument("--replace", action="store_true", help="put aside what is there")
-    restore.set_defaults(does_so=_restore)
-
-
-def run(chosen: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    """One of them; the exit code. Raises `BackupError`, and what the hub's parts raise."""
-    ours = {name: value for name, value in environment.items() if name.startswith("FEDYARD_")}
-    try:
-        code: int = chosen.does_so(chosen, ours)
-    except (StorageUnavailable, StorageFull) as error:
-        raise BackupError(f"the store of artifacts: {error}") from None
-    return code
-
-
-def _backup(chosen: argparse.Namespace, environment: Mapping[str, str]) -> int:
+@click.group("backup", cls=Group, invoke_without_command=True)
+@click.option("--to", type=FILE, metavar="FOLDER", help="a new folder (backups/TIME in the hub's folder)")
+@click.option("--artifacts", is_flag=True, help="copy the bytes of artifacts, too, not their list alone")
+@click.pass_context
+def backup(context: click.Context, to: Path | None, artifacts: bool) -> None:
+    """Copy a hub's records while it runs. `backup check FOLDER` proves a copy."""
+    if context.invoked_subcommand is not None:
+        return
+    data: Path = context.obj
     now = SystemClock().now()
-    target: Path = chosen.to or chosen.data / "backups" / _stamp()
-    with _source_of(chosen.data, environment) as hub:
+    target = to or data / "backups" / _stamp()
+    with _source_of(data, ours()) as hub:
         database = open_database(hub.settings.database_url, pool=1, name="fedyard backup")
         if hub.records is not None and not hub.records.exists():
-            raise BackupError(f"{hub.records} does not exist: no hub was started on {chosen.data} yet")
+            raise BackupError(f"{hub.records} does not exist: no hub was started on {data} yet")
         wanted = missing(database)
         if wanted:
             raise BackupError(f"the schema lacks {', '.join(wanted)}: run fedyard-hub migrate")
         source = Source(database, hub.settings.database_url, hub.records, hub.journal)
-        made = make_backup(source, target, now, hub.blobs() if chosen.artifacts else None)
+        made = make_backup(source, target, now, hub.blobs() if artifacts else None)
         database.close()
     print(f"backup        {made.folder}")
     _describe(made.about)
     if made.gone:
         print(f"gone          {made.gone} artifacts went away while they were copied")
     print(f"next          fedyard-hub backup check {made.folder}, and a copy of the folder on another machine")
-    return 0
 
 
 def _describe(found: About) -> None:
@@ -102,12 +82,14 @@ def _describe(found: About) -> None:
     print(f"artifacts     {found.artifacts} ({found.artifact_bytes} bytes), {bytes_of}")
 
 
-def _check(chosen: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    """1 if anything is wrong with it."""
-    folder: Path = chosen.folder
+@backup.command("check")
+@click.argument("folder", type=FILE)
+@click.pass_obj
+def check(data: Path, folder: Path) -> int:
+    """Prove a backup, without the hub; exit code 1 if anything is wrong with it."""
     found = about(folder)
     _describe(found)
-    hub = _known(chosen.data, environment)
+    hub = _known(data, ours())
     faults = 0
     for fault in check_backup(folder, None if hub is None else hub.blobs()):
         print(fault)
@@ -117,21 +99,25 @@ def _check(chosen: argparse.Namespace, environment: Mapping[str, str]) -> int:
         return 1
     print("the backup is good: its files are whole, its records readable, every chain ends at its head")
     if hub is None and not found.copied:
-        print(f"the artifacts were not looked for: no hub was started on {chosen.data}")
+        print(f"the artifacts were not looked for: no hub was started on {data}")
     return 0
 
 
-def _restore(chosen: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    folder: Path = chosen.folder
+@click.command("restore", cls=Command)
+@click.argument("folder", type=FILE)
+@click.option("--replace", is_flag=True, help="put aside what is there")
+@click.pass_obj
+def restore(data: Path, folder: Path, replace: bool) -> None:
+    """Put a backup back, with the hub stopped."""
     prove_files(folder)
     found, stamp, history_id, now = about(folder), _stamp(), draw_id(), SystemClock().now()
-    with _stopped(chosen.data, environment, found) as hub:
+    with _stopped(data, ours(), found) as hub:
         if hub.records is not None:
-            files = Files(chosen.data, hub.records, hub.journal)
-            aside = restore_files(folder, files, stamp, history_id, now, replace=chosen.replace)
+            files = Files(data, hub.records, hub.journal)
+            aside = restore_files(folder, files, stamp, history_id, now, replace=replace)
         else:
             url = hub.settings.database_url
-            aside = restore_database(folder, url, stamp, history_id, now, replace=chosen.replace)
+            aside = restore_database(folder, url, stamp, history_id, now, replace=replace)
         chunks = restore_chunks(folder, hub.blobs()) if found.copied else 0
     print(f"restored      the records of {found.made_at}")
     print(f"history       {history_id}, a new one: sites notice, and tell the hub what it has forgotten")
@@ -142,7 +128,6 @@ def _restore(chosen: argparse.Namespace, environment: Mapping[str, str]) -> int:
     print(
         "next          start the hub (make up, or fedyard-hub embedded); then fedyard-hub events verify, and runs list"
     )
-    return 0
 
 
 def _stamp() -> str:

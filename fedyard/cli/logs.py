@@ -1,0 +1,77 @@
+"""`fedyard logs`: what the sites' tasks say while they work."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from fedyard.agent.courier import Courier
+from fedyard.agent.logs import KIND, Piece
+from fedyard.agent.site import Folder
+from fedyard.cli.common import NOWHERE, client_of, courier_of, names_of, run_named, time_of
+from fedyard.sealed.errors import Malformed, Replayed, SealError
+from fedyard.sealed.sealing import Address
+from fedyard.wire import answers as a
+from fedyard.wire.command_line import Command
+from fedyard.wire.shown import LINE_AT_MOST, shown
+from fedyard.wire.types import Undecodable, decode
+
+LOOK_AGAIN_S = 5
+"""While a log is followed: how often it is looked whether the run has ended, which wakes no reader of logs."""
+
+
+@click.command("logs", cls=Command)
+@click.argument("run")
+@click.option("--follow", is_flag=True, help="until the run is finished")
+@click.option("--site", metavar="SITE", help="of this site only: its name or id")
+@click.pass_obj
+def logs(folder: Folder, run: str, follow: bool, site: str | None) -> int:
+    """What the sites' tasks say while they work in a RUN.
+
+    RUN: PROJECT/NUMBER, the run's id, or how that begins.
+    """
+    client = client_of(folder)
+    courier = courier_of(folder, client)
+    found = run_named(client, run)
+    names = names_of(client)
+    site_id = next((s for s, name in names.items() if site in (s, name)), site)
+    place, good, finished = 0, True, found.finished
+    while True:
+        wait = LOOK_AGAIN_S if follow and not finished else 0
+        pieces = client.logs(found.id, site_id=site_id, after=place, wait=wait)
+        for piece in pieces:
+            place = piece.at
+            good = _print_piece(courier, found, piece, names.get(piece.site_id, piece.site_id)) and good
+        if not pieces:
+            if finished or not follow:
+                return 0 if good else 1
+            finished = client.run(found.id).finished
+
+
+def _print_piece(courier: Courier, run: a.Run, piece: a.LogPiece, name: str) -> bool:
+    """False if the piece cannot be trusted; then that is said in its place."""
+    where = f"{name} task {piece.task_seq} round {piece.round}"
+    try:
+        opened = _opened(courier, run, piece)
+    except SealError as error:
+        print(f"{where}: piece {piece.seq} is not shown ({error.slug}): {error}", file=sys.stderr)
+        return False
+    for line in opened.text.splitlines():
+        print(f"{time_of(opened.at)} {where}  {shown(line, LINE_AT_MOST)}", flush=True)
+    return True
+
+
+def _opened(courier: Courier, run: a.Run, piece: a.LogPiece) -> Piece:
+    """A piece of a log, if it is the one that its site wrote in this place."""
+    expected = Address(piece.site_id, run.project_id, KIND, run.id, piece.task_seq, piece.round)
+    place = f"log {run.id}/{piece.task_seq}/{piece.site_id}/{piece.seq}"
+    content = courier.unpack(piece.body, expected, place=place, target=NOWHERE).content
+    assert isinstance(content, bytes)
+    try:
+        opened = decode(content, Piece)
+    except Undecodable:
+        raise Malformed("a piece of a log that no agent has written") from None
+    if opened.seq != piece.seq:
+        raise Replayed(f"a piece of a log that was numbered {opened.seq}")
+    return opened

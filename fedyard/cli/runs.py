@@ -1,0 +1,121 @@
+"""`fedyard run`: start, stop, restart, show, watch. (The agent: `fedyard site run`.)"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import click
+
+from fedyard.agent.site import Folder
+from fedyard.cli.common import client_of, names_of, project_named, run_named
+from fedyard.cli.listing import Listing, terminal
+from fedyard.client.client import Client
+from fedyard.wire.command_line import Command, Group
+
+
+@click.command("start", cls=Command)
+@click.argument("project")
+@click.option("--queue", is_flag=True, help="wait if another run lives")
+@click.option("--watch", "follow", is_flag=True, help="show it until it is finished")
+@click.pass_obj
+def start(folder: Folder, project: str, queue: bool, follow: bool) -> int:
+    """Start a run of a PROJECT."""
+    client = client_of(folder)
+    found = project_named(client, project)
+    if found.coordinator_site_id == folder.site_id():
+        folder.consents().of(found.id)  # else its own agent would not aggregate
+    run = client.start_run(found.id, queue=queue)
+    print(f"run {project}/{run.number} is {run.state} ({run.id})")
+    if run.requests_waiting:
+        many = "1 site has" if run.requests_waiting == 1 else f"{run.requests_waiting} sites have"
+        print(
+            f"{many} asked to join and will take no part until let in: fedyard project approve "
+            f"{project} SITE (who: fedyard project members {project})"
+        )
+    return _watched(client, run.id) if follow else 0
+
+
+@click.command("stop", cls=Command)
+@click.argument("run")
+@click.option("--reason", default="", metavar="TEXT", help="for all who take part")
+@click.pass_obj
+def stop(folder: Folder, run: str, reason: str) -> None:
+    """Stop a RUN.
+
+    RUN: PROJECT/NUMBER, the run's id, or how that begins.
+    """
+    client = client_of(folder)
+    changed = client.stop_run(run_named(client, run).id, reason)
+    print(f"run {run} is {changed.state}")
+
+
+@click.command("restart", cls=Command)
+@click.argument("run")
+@click.option(
+    "--from",
+    "start_from",
+    type=click.Choice(("reached", "start")),
+    default="reached",
+    help="begin with the last global model (reached), or anew (start)",
+)
+@click.option("--watch", "follow", is_flag=True, help="show it until it is finished")
+@click.pass_obj
+def restart(folder: Folder, run: str, start_from: Literal["reached", "start"], follow: bool) -> int:
+    """Begin a new attempt of a RUN.
+
+    RUN: PROJECT/NUMBER, the run's id, or how that begins.
+    """
+    client = client_of(folder)
+    anew = client.restart_run(run_named(client, run).id, start_from)
+    print(f"attempt {anew.attempt} of run {anew.number} is {anew.state} ({anew.id})")
+    return _watched(client, anew.id) if follow else 0
+
+
+@click.command("show", cls=Command)
+@click.argument("run", required=False)
+@click.pass_obj
+def show(folder: Folder, run: str | None) -> None:
+    """A RUN, or all of them.
+
+    RUN: PROJECT/NUMBER, the run's id, or how that begins.
+    """
+    client = client_of(folder)
+    if run:
+        found = client.run(run_named(client, run).id)
+        from fedyard.cli.show import print_run  # noqa: PLC0415 - rich is heavy, and an agent has no use for it
+
+        print_run(client, found, names_of(client), terminal())
+        return
+    projects = {project.id: project.name for project in client.projects()}
+    table = Listing("run", "attempt", "state", "reason", "id", ids=("run", "id"))
+    for one in client.runs():
+        name = f"{projects.get(one.project_id, one.project_id)}/{one.number}"
+        table.add_row(name, str(one.attempt), one.state, one.reason, one.id)
+    table.print()
+
+
+@click.command("watch", cls=Command)
+@click.argument("run")
+@click.pass_obj
+def watch(folder: Folder, run: str) -> int:
+    """Follow a RUN until it is finished.
+
+    RUN: PROJECT/NUMBER, the run's id, or how that begins. Exit code 0 if it succeeded.
+    """
+    client = client_of(folder)
+    return _watched(client, run_named(client, run).id)
+
+
+def _watched(client: Client, run_id: str) -> int:
+    """Show a run until it is finished; 0 if it succeeded."""
+    from fedyard.cli.show import watch as shown_until  # noqa: PLC0415 - as above
+
+    run = shown_until(client, run_id, names_of(client), terminal())
+    return 0 if run.state == "succeeded" else 1
+
+
+run = Group(
+    "run",
+    help="Runs of projects. (This site's agent: fedyard site run.)",
+    commands=[start, stop, restart, show, watch],
+)

@@ -1,0 +1,266 @@
+"""`fedyard site`: init, run (the agent), whoami, inbox, receipts, consents; with those of keys.py and heads.py."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+
+from fedyard.agent.agent import Agent
+from fedyard.agent.consents import UNKNOWN, Join
+from fedyard.agent.notices import told
+from fedyard.agent.site import Folder, Settings, SiteError, client_to
+from fedyard.agent.state import KEEP_ENTRIES, State
+from fedyard.agent.upkeep import tend
+from fedyard.cli import keys
+from fedyard.cli.common import FILE, UsageError, client_of, silent, time_of
+from fedyard.cli.heads import heads, trust_hub
+from fedyard.cli.heads import told as told_of_heads
+from fedyard.cli.listing import Listing
+from fedyard.client.errors import Refused
+from fedyard.clock import micros_now
+from fedyard.sealed.keys import fingerprint, hex_groups, words
+from fedyard.sealed.trust import Changed
+from fedyard.wire.command_line import Command, Group
+from fedyard.wire.forgiving import forgive
+from fedyard.wire.stopping import on_stop_signal
+
+TOKEN_VARIABLE = "SITE_ENROLMENT_TOKEN"  # noqa: S105 - a name, no secret
+
+IDENTITY_CHANGED = 3
+"""Exit code of an agent that stopped because another site's identity is not the one that was pinned."""
+
+
+@click.command("init", cls=Command)
+@click.option("--hub", required=True, metavar="URL", help="address of the hub, e.g. https://hub.example")
+@click.option("--name", required=True, metavar="NAME", help="this site's, for all to see")
+@click.option("--description", default="", metavar="TEXT", help="what the others should know of it")
+@click.option("--token-file", type=FILE, metavar="FILE", help=f"holds the enrolment token (or set {TOKEN_VARIABLE})")
+@click.option("--data", multiple=True, metavar="NAME=FILE", help="e.g. train=train.csv")
+@click.option("--join", "joins", multiple=True, metavar="PROJECT", help="its id or name: join it once it exists")
+@click.option(
+    "--coordinator",
+    "coordinators",
+    multiple=True,
+    metavar="WHO",
+    help="whose that project is: a site's id, or its fingerprint in quotes; without it the first one is believed",
+)
+@click.option("--allow-plain-http", is_flag=True, help="show the token to whoever is on the way to the hub")
+@click.option("--later", is_flag=True, help="enrol at the first `fedyard site run`")
+@click.pass_obj
+def init(
+    folder: Folder,
+    *,
+    hub: str,
+    name: str,
+    description: str,
+    token_file: Path | None,
+    data: Sequence[str],
+    joins: Sequence[str],
+    coordinators: Sequence[str],
+    allow_plain_http: bool,
+    later: bool,
+) -> None:
+    """Make a folder for a new site and enrol it at the hub."""
+    token = token_file.read_text("utf-8").strip() if token_file else os.environ.get(TOKEN_VARIABLE)
+    if not token:
+        raise UsageError(f"no enrolment token: name a file with --token-file, or set {TOKEN_VARIABLE}")
+    settings = Settings(
+        hub=hub.rstrip("/"),
+        name=name,
+        description=description,
+        allow_plain_http=allow_plain_http,
+        join=joins_of(joins, coordinators),
+        data=dict(_named(text) for text in data),
+    )
+    try:
+        msgspec.convert(msgspec.to_builtins(settings), Settings)
+    except msgspec.ValidationError as error:
+        raise UsageError(str(error)) from None
+    client_to(settings, token)  # refuses an unprotected hub before anything is written
+    with folder.made_whole():
+        folder.create(settings, token)
+        if not later:
+            folder.enrol(settings)
+    print(f"wrote {folder.path / 'site.toml'}")
+    for title, path in folder.data(settings).items():
+        if not path.is_file():
+            print(f"warning: --data {title}={path}: there is no such file; a task that needs it fails", file=sys.stderr)
+    for join in settings.join:
+        whose = "the first one that the hub shows is believed" if join.coordinator == UNKNOWN else join.coordinator
+        print(f"it will join {join.project}; coordinator: {whose}")
+    if not later:
+        print(f"enrolled as site {folder.site_id()}; now: fedyard --folder {folder.path} site run")
+        tend(folder.keyring(), settings.keys, client_of(folder), micros_now(), log=silent)
+        print(f"its fingerprint, to tell others: {words(fingerprint(folder.keyring().identity_key))}")
+
+
+def joins_of(projects: Sequence[str], coordinators: Sequence[str]) -> list[Join]:
+    """What --join and --coordinator of `init` mean: one coordinator for all, or one for each project in their order."""
+    whose = [*coordinators] or [UNKNOWN]
+    if len(whose) == 1:
+        whose *= max(1, len(projects))
+    if len(whose) != len(projects) and coordinators:
+        raise UsageError(f"{len(coordinators)} --coordinator for {len(projects)} --join: say one for all, or one each")
+    try:
+        return [Join(project=name, coordinator=who) for name, who in zip(projects, whose, strict=False)]
+    except ValueError as error:
+        raise UsageError(f"--coordinator: {error}") from None
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, file = text.partition("=")
+    if not (name and equals and file):
+        raise UsageError(f"--data {text}: write NAME=FILE, e.g. train=train.csv")
+    return name, str(Path(file).resolve())
+
+
+@click.command("run", cls=Command)
+@click.pass_obj
+def run_agent(folder: Folder) -> int:
+    """Be this site's agent, until Ctrl-C or SIGTERM.
+
+    Exit code 3 if another site shows another identity than it had.
+    """
+    forgive()
+    agent = Agent(folder)
+    on_stop_signal(agent.stop)
+    try:
+        agent.run()
+    except Refused as error:
+        print(f"fedyard: the hub does not take this site: {error}", file=sys.stderr)
+        return 1
+    except Changed as changed:
+        print(f"fedyard: STOPPED, IDENTITY CHANGED: {changed}", file=sys.stderr)
+        return IDENTITY_CHANGED
+    return 0
+
+
+@click.command("whoami", cls=Command)
+@click.pass_obj
+def whoami(folder: Folder) -> None:
+    """Who the hub takes this site for."""
+    me = client_of(folder).me()
+    print(f"{me.kind} {me.name} ({me.id}) at {folder.settings().hub}")
+
+
+@click.command("inbox", cls=Command)
+@click.option("--count", type=int, default=20, metavar="N", help="so many entries (20)")
+@click.option("--read", "seq", type=int, metavar="SEQ", help="write what this message holds to standard output")
+@click.pass_obj
+def inbox(folder: Folder, count: int, seq: int | None) -> None:
+    """What came in lately."""
+    path = folder.path / "state.sqlite"
+    if not path.exists():
+        raise SiteError(f"{path} does not exist: the agent has not run here yet")
+    state = State(path)
+    if seq is not None:
+        _read(state, seq)
+        return
+    site_id = folder.site_id()
+    table, sentences = Listing("seq", "at", "kind", "run", "round", "message", ids=("seq", "run")), []
+    for entry in state.latest(count):
+        message = "" if entry.message is None else f"{entry.message.kind}, {entry.message.size_bytes} bytes"
+        if entry.message is not None and (body := state.body(entry.message.id)) is not None:
+            if body.artifact_id is not None and not body.opened:
+                message += ", still at the hub"
+            elif body.file and not Path(body.file).exists():
+                message += ", gone"
+        at = entry.created_at.isoformat(timespec="seconds")
+        table.add_row(str(entry.seq), at, entry.kind, (entry.run_id or "")[:8], str(entry.round or ""), message)
+        if (sentence := told(entry, site_id)) is not None:
+            sentences.append(f"{entry.seq}  {sentence}")
+    recovered_at = state.position().recovered_at
+    if recovered_at:
+        sentences.append(
+            f"the hub was restored, and this site recovered, {time_of(recovered_at)}: numbers have jumped since"
+        )
+    sentences += told_of_heads(state.head_faults())
+    state.close()
+    table.print()
+    for sentence in sentences:
+        print(sentence)
+
+
+def _read(state: State, seq: int) -> None:
+    """What a message holds, as the agent has opened it."""
+    found = [e for e in state.latest(KEEP_ENTRIES) if e.seq == seq and e.message is not None]
+    body = state.body(found[0].message.id) if found and found[0].message is not None else None
+    if body is not None and not body.opened and body.artifact_id is not None:
+        raise UsageError(
+            f"the message in entry {seq} is large and still at the hub: the agent's log says why (`not opened`)"
+        )
+    if body is None or not body.opened:
+        raise UsageError(f"entry {seq} holds no message that this site has opened")
+    if not body.file:
+        sys.stdout.buffer.write(body.body)
+        return
+    if not Path(body.file).exists():
+        raise UsageError(f"the message in entry {seq} has lain here for messages.keep_days, and is gone")
+    with Path(body.file).open("rb") as stream:
+        shutil.copyfileobj(stream, sys.stdout.buffer)
+
+
+@click.command("receipts", cls=Command)
+@click.pass_obj
+def receipts(folder: Folder) -> int:
+    """This site's updates that are missing in their models.
+
+    From the agent's own memory: the hub is not asked. Exit code 1 if there are any.
+    """
+    state = State(folder.path / "state.sqlite")
+    missing = state.missing_receipts()
+    state.close()
+    if not missing:
+        print("no update of this site that the hub has accepted is known to be missing in its model")
+        return 0
+    names = {consent.project_id: consent.name for consent in folder.consents().all().values()}
+    table = Listing("run", "task", "round", "why", "project", "since", "the hub was told", ids=("run",))
+    for one in missing:
+        hub = {"": "not yet", "ok": "yes"}.get(one.hub, one.hub)
+        project = names.get(one.project_id, one.project_id)
+        table.add_row(one.run_id, str(one.task_seq), str(one.round), one.reason, project, time_of(one.at), hub)
+    table.print()
+    return 1
+
+
+@click.command("consents", cls=Command)
+@click.pass_obj
+def consents(folder: Folder) -> None:
+    """The projects that this site serves.
+
+    Since when, under whom, and by whose word. Without the hub: what is in the folder is what counts.
+    """
+    pins = folder.trust(folder.settings()).pins()
+    for consent in sorted(folder.consents().all().values(), key=lambda one: one.at):
+        name = pins[consent.coordinator].name if consent.coordinator in pins else "this site"
+        finger = fingerprint(consent.identity)
+        until = "" if consent.live else f", left {time_of(consent.withdrawn_at)}"
+        print(f"{consent.name} ({consent.project_id})\n  served since {time_of(consent.at)}, by {consent.by}{until}")
+        print(f"  coordinator {name} ({consent.coordinator})\n  {hex_groups(finger)}\n  {words(finger)}")
+
+
+site = Group(
+    "site",
+    help="This site: its agent, what came in, its keys, and whom it trusts.",
+    commands=[
+        init,
+        run_agent,
+        whoami,
+        inbox,
+        receipts,
+        consents,
+        keys.list_keys,
+        keys.rotate,
+        keys.revoke,
+        keys.show_fingerprints,
+        keys.trust,
+        trust_hub,
+        heads,
+    ],
+)

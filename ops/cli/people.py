@@ -1,0 +1,113 @@
+"""fedyard-hub account, enrolment and organisation: who may do something in the network."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from config.clock import SystemClock
+from domain.commands import Role
+from fedyard.wire.command_line import Command, Group
+from ops import accounts
+from ops.cli.asked import FILE, Unfit, database_of
+
+DAY_S = 86_400
+MOST_DAYS = 365
+
+
+def _some_days(_context: click.Context, _parameter: click.Parameter, days: float) -> float:
+    if not 0 < days <= MOST_DAYS:  # no number (nan) is none of them, which a range of click's lets through
+        raise click.BadParameter(f"{days:g} is not more than 0 and at most {MOST_DAYS}")
+    return days
+
+
+_organisation = click.option(
+    "--organisation", required=True, metavar="NAME", help="created if there is none of that name"
+)
+_token_file = click.option(
+    "--token-file",
+    type=FILE,
+    metavar="FILE",
+    help="write the token there, for its owner only, in place of showing it",
+)
+
+
+@click.command("create", cls=Command)
+@click.option("--name", required=True, metavar="NAME", help="whose it is")
+@_organisation
+@click.option("--role", required=True, type=click.Choice(("admin", "member", "auditor")))
+@_token_file
+@click.pass_obj
+def create_account(data: Path, name: str, organisation: str, role: Role, token_file: Path | None) -> None:
+    """Make an account; shows its token, once."""
+    database = database_of(data)
+    _show_made(
+        "account",
+        token_file,
+        lambda: accounts.create_account(database, SystemClock(), name=name, organisation=organisation, role=role),
+    )
+
+
+@click.command("create", cls=Command)
+@_organisation
+@click.option("--note", default="", metavar="TEXT", help="for whom it is, as the hub's admins will read it")
+@click.option("--days", type=float, default=1.0, callback=_some_days, metavar="N", help="valid for so long (1)")
+@_token_file
+@click.pass_obj
+def create_enrolment(data: Path, organisation: str, note: str, days: float, token_file: Path | None) -> None:
+    """Make one for a new site; shows its token, once."""
+    database = database_of(data)
+    _show_made(
+        "enrolment",
+        token_file,
+        lambda: accounts.create_enrolment(
+            database, SystemClock(), organisation=organisation, note=note, valid_s=days * DAY_S
+        ),
+    )
+
+
+@click.command("list", cls=Command)
+@click.pass_obj
+def list_organisations(data: Path) -> None:
+    """All of them."""
+    for organisation in accounts.organisations(database_of(data)):
+        print(f"{organisation.id}  {organisation.name}")
+
+
+account = Group("account", help="People and programs of organisations.", commands=[create_account])
+enrolment = Group("enrolment", help="One-time tokens with which sites join the network.", commands=[create_enrolment])
+organisation = Group("organisation", help="Organisations of the network.", commands=[list_organisations])
+
+
+def _show_made(what: str, file: Path | None, make: Callable[[], accounts.Made]) -> None:
+    """Make it and say what it is; its token on standard output, or into the file."""
+    if file is not None:
+        _claim(file)  # first: what has a token that could not be written would be of no use
+    try:
+        made = make()
+    except BaseException:
+        if file is not None:
+            file.unlink()
+        raise
+    print(f"{what:12}  {made.id}")
+    print(f"organisation  {made.organisation_id}")
+    if file is not None:
+        file.write_text(made.token + "\n")
+        print(f"token         in {file}")
+        return
+    print(f"token         {made.token}")
+    print("The token is not kept anywhere and cannot be shown again.", file=sys.stderr)
+
+
+def _claim(file: Path) -> None:
+    """Make the file, empty and for its owner only. Raises `Unfit` if there is one, or none can be."""
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        raise Unfit(f"{file} exists already: remove it, or choose another file with --token-file") from None
+    except OSError as error:
+        raise Unfit(f"{file} cannot be written ({error.strerror}): choose another file with --token-file") from None

@@ -1,0 +1,45 @@
+"""fedyard-hub runs list, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from config.clock import SystemClock
+from fedyard.wire.command_line import Command, Group
+from ops.cli.asked import Unfit, database_of
+from ops.runs import line, listed, named
+from ops.runs import why as reasons
+
+
+@click.command("list", cls=Command)
+@click.option("--state", type=click.Choice(("created", "running", "succeeded", "failed", "cancelled")))
+@click.pass_obj
+def list_runs(data: Path, state: str | None) -> None:
+    """All of them, or those in one state."""
+    database = database_of(data)
+    for run in listed(database, state=state):
+        print(line(database, run))
+
+
+@click.command("why", cls=Command)
+@click.argument("run")
+@click.pass_obj
+def why(data: Path, run: str) -> None:
+    """What a RUN waits for.
+
+    RUN: PROJECT/NUMBER, the run's id, or how that begins.
+    """
+    database = database_of(data)
+    found = named(database, run)
+    if len(found) > 1:
+        which = "; ".join(line(database, one) for one in found)
+        raise Unfit(f"{run} may mean each of {len(found)} runs, so say more of its id: {which}")
+    lines = reasons(database, found[0].id, SystemClock().now()) if found else None
+    if lines is None:
+        raise Unfit(f"there is no run {run}; see fedyard-hub runs list")
+    print("\n".join(lines))
+
+
+runs = Group("runs", help="Runs of all projects.", commands=[list_runs])
