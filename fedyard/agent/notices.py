@@ -8,31 +8,18 @@ import msgspec
 
 from fedyard.sealed.keys import MICROS
 from fedyard.wire.answers import Entry
+from fedyard.wire.notices import NOTICES, InItsName
 from fedyard.wire.shown import shown
 from fedyard.wire.types import Undecodable, decode
 
-IN_ITS_NAME = (
-    "token_issued",
-    "token_revoked",
-    "site_updated",
-    "site_retired",
-    "project_created",
-    "identity_conflict",
-    "acted_for",
-    "member_invited",
-    "member_requested",
-    "member_admitted",
-    "member_declined",
-    "member_left",
-    "key_changed",
-)
+IN_ITS_NAME = tuple(kind for kind, facts in NOTICES.items() if issubclass(facts, InItsName))
 """Kinds that may tell of what somebody did in this site's name."""
 SHOWN_AT_MOST = 200
 """Characters of a text that others wrote."""
 
 
 class By(msgspec.Struct, frozen=True):
-    """Who did it. name: where this site may know it."""
+    """Who did it, as far as it was said. name: where this site may know it."""
 
     kind: str = ""
     id: str = ""
@@ -46,7 +33,10 @@ class By(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """The facts of these kinds together. expires_at: microseconds since 1970."""
+    """The facts of these kinds together, for people: nothing follows from them, so whatever is there is shown.
+
+    expires_at: microseconds since 1970.
+    """
 
     by: By = By()
     site_id: str = ""

@@ -28,7 +28,7 @@ from fedyard.sealed.trust import Changed
 from fedyard.tasks import jobs
 from fedyard.wire.answers import Entry, Message
 from fedyard.wire.durable import write_whole
-from fedyard.wire.types import Metrics, Uuid
+from fedyard.wire.notices import Submitted
 
 KEY_TRIES = 15
 KEY_PAUSE_S = 2.0
@@ -40,12 +40,6 @@ DETAIL_AT_MOST = 200
 
 _OUT = ("failed", "dropped", "cancelled")
 """Seats that get no more models."""
-
-
-class Submission(msgspec.Struct, frozen=True):
-    site_id: Uuid
-    message_id: Uuid | None = None
-    metrics: Metrics = {}
 
 
 class Usable(msgspec.Struct, frozen=True):
@@ -111,7 +105,7 @@ class Payloads:
         return {*directory.keys, *directory.problems}
 
     def updates(
-        self, entry: Entry, submissions: Sequence[Submission], task: str, models: Collection[str | None]
+        self, entry: Entry, submissions: Sequence[Submitted], task: str, models: Collection[str | None]
     ) -> Usable:
         """What the sites have submitted, sorted by site, since sums of floats depend on the order; and who is left out.
 

@@ -13,7 +13,6 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 
@@ -24,7 +23,7 @@ from fedyard.agent.logs import Logs
 from fedyard.agent.notices import told
 from fedyard.agent.paths import Outside, under
 from fedyard.agent.patience import Halted, Overtaken, Patience
-from fedyard.agent.payloads import Payloads, Submission
+from fedyard.agent.payloads import Payloads
 from fedyard.agent.receipts import NO_MODEL, Receipts
 from fedyard.agent.recovery import went_back
 from fedyard.agent.room import Room
@@ -49,9 +48,10 @@ from fedyard.sealed.trust import Changed
 from fedyard.tasks import jobs
 from fedyard.tasks.child import Children
 from fedyard.tasks.packed import save
-from fedyard.wire.answers import SITES_AT_MOST, Entry, TaskSpec
+from fedyard.wire.answers import Entry, TaskSpec
+from fedyard.wire.notices import Collected, Dropped, Ended, Excluded, Invitation, MissedBy, Submitted
 from fedyard.wire.problems import ProblemType
-from fedyard.wire.types import Number, Seq, Text, Undecodable, Uuid, decode
+from fedyard.wire.types import Seq, Undecodable, decode
 
 SEAL_TRIES = 5
 """How often a payload is sealed anew because a key changed in between."""
@@ -84,48 +84,12 @@ _SERVED = ("invited", "round_started", "aggregate", "round_completed", "seat_dro
 """Entries that lead to something only in a project that this site serves; of others nothing is opened or computed."""
 
 
-class Invited(msgspec.Struct, frozen=True):
-    """The facts of an invitation."""
-
-    attempt: Number
-    number: Number
-    report_seq: Seq
-    task: TaskSpec
-    coordinator_site_id: Uuid | None = None
-
-
 class Uninvited(msgspec.Struct, frozen=True):
     """What of an invitation is needed to refuse it."""
 
     report_seq: Seq
     number: Seq = 0
     attempt: Seq = 0
-
-
-class Aggregate(msgspec.Struct, frozen=True):
-    """The facts of a call to aggregate."""
-
-    submissions: Annotated[list[Submission], msgspec.Meta(max_length=SITES_AT_MOST)]
-
-
-class Dropped(msgspec.Struct, frozen=True):
-    """The facts of a seat that was dropped, or left out."""
-
-    reason: Text
-    may_rejoin: bool = False
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """The facts of the end of a task or a run."""
-
-    state: Text = ""
-
-
-class ReceiptMissing(msgspec.Struct, frozen=True):
-    """The facts of a participant's report that a model does not name its update."""
-
-    site_id: Uuid
-    reason: Text = ""
 
 
 class Aggregated(msgspec.Struct, frozen=True):
@@ -256,7 +220,7 @@ class Steps:
                     f"run {entry.run_id} belongs to project {known}, and the hub now shows it in {entry.project_id}"
                 )
         if entry.kind == "invited":
-            said = decode(entry.facts, Invited).coordinator_site_id
+            said = decode(entry.facts, Invitation[TaskSpec]).coordinator_site_id
             if said not in (None, consent.coordinator):
                 raise NotConsented(
                     f"project {consent.name!r} ({consent.project_id}) was joined under the coordinator "
@@ -297,7 +261,7 @@ class Steps:
     def _invited(self, entry: Entry) -> None:
         """Check the site's data and say that it is ready; it may take long at first, so accept is said before."""
         run_id, task_seq = _task(entry)
-        facts = decode(entry.facts, Invited)
+        facts = decode(entry.facts, Invitation[TaskSpec])
         known = self.state.seat(run_id, task_seq)
         made = self.state.reports(entry.seq)
         self.receipts.over(entry, before=entry.round)
@@ -398,7 +362,7 @@ class Steps:
         """
         run_id, task_seq = _task(entry)
         assert entry.round is not None
-        facts = decode(entry.facts, Aggregate)
+        facts = decode(entry.facts, Collected)
         here = contract.Place(run_id, task_seq, entry.round)
         if self.state.ended(run_id):
             raise contract.ListRefused("run_over", f"run {run_id} is over, as this coordinator was told before")
@@ -431,7 +395,7 @@ class Steps:
             return str(error)[:REASON_AT_MOST]
         return ""
 
-    def _check_list(self, entry: Entry, here: contract.Place, submissions: Sequence[Submission]) -> None:
+    def _check_list(self, entry: Entry, here: contract.Place, submissions: Sequence[Submitted]) -> None:
         """The hub's list against the updates that are here. Raises `ListRefused`.
 
         One that is here and not listed is explained only by its site having left the project.
@@ -569,13 +533,13 @@ class Steps:
 
     def _seat_left_out(self, entry: Entry) -> None:
         """Nothing to do: the seat has failed, and the run shows the coordinator's sentence."""
-        facts = decode(entry.facts, Dropped)
+        facts = decode(entry.facts, Excluded)
         self.receipts.told(entry)
         self._log("our update was not used", run=entry.run_id, round=entry.round, reason=facts.reason)
 
     def _receipt_missing(self, entry: Entry) -> None:
         """To the coordinator: a participant says that it does not find its update in the model."""
-        facts = decode(entry.facts, ReceiptMissing)
+        facts = decode(entry.facts, MissedBy)
         self._log(
             "a site misses its update", run=entry.run_id, round=entry.round, about=facts.site_id, why=facts.reason
         )

@@ -17,7 +17,6 @@ from fedyard.wire.chunks import MAX_CHUNKS
 
 ITEMS_AT_MOST = 1000
 """Of one page."""
-SITES_AT_MOST = 100_000
 ChunkNumbers = Annotated[list[Annotated[int, Meta(ge=0, lt=MAX_CHUNKS)]], Meta(max_length=MAX_CHUNKS)]
 Addresses = Annotated[dict[w.Name, w.Web], Meta(max_length=MAX_CHUNKS)]
 """By the number of a chunk."""
@@ -80,7 +79,7 @@ class Organisation(Answer, frozen=True, kw_only=True):
 
 
 class Contract(Answer, frozen=True, kw_only=True):
-    quorum: Annotated[float, Meta(ge=0, le=SITES_AT_MOST)] = 1.0
+    quorum: Annotated[float, Meta(ge=0, le=w.SITES_AT_MOST)] = 1.0
     quorum_of: w.Slug = "fraction"
     select_within_s: w.Span = 3600.0
     train_within_s: w.Span = 86_400.0
@@ -98,7 +97,7 @@ class TaskSpec(Answer, frozen=True, kw_only=True):
     parameters: dict[str, object] = {}
     rounds: Annotated[int, Meta(ge=1, le=100_000)] = 1
     aggregate: bool = True
-    who: Literal["all", "participants"] | Annotated[list[w.Uuid], Meta(max_length=SITES_AT_MOST)] = "all"
+    who: Literal["all", "participants"] | Annotated[list[w.Uuid], Meta(max_length=w.SITES_AT_MOST)] = "all"
     after: Annotated[list[w.Slug], Meta(max_length=ITEMS_AT_MOST)] | None = None
     contract: Contract = Contract()
 
@@ -177,7 +176,7 @@ class Round(Answer, frozen=True, kw_only=True):
     ended_at: w.At | None = None
     metrics: w.Metrics = {}
     model_message_id: w.Uuid | None = None
-    submissions: Annotated[list[Submission], Meta(max_length=SITES_AT_MOST)] = []
+    submissions: Annotated[list[Submission], Meta(max_length=w.SITES_AT_MOST)] = []
 
 
 class Seat(Answer, frozen=True, kw_only=True):
@@ -201,8 +200,8 @@ class TaskRun(Answer, frozen=True, kw_only=True):
     round: w.Seq = 0
     first_round: w.Seq = 1
     model_message_id: w.Uuid | None = None
-    seats: Annotated[list[Seat], Meta(max_length=SITES_AT_MOST)] = []
-    rounds: Annotated[list[Round], Meta(max_length=SITES_AT_MOST)] = []
+    seats: Annotated[list[Seat], Meta(max_length=w.SITES_AT_MOST)] = []
+    rounds: Annotated[list[Round], Meta(max_length=w.SITES_AT_MOST)] = []
 
 
 class Run(Answer, frozen=True, kw_only=True):

@@ -16,9 +16,7 @@ from typing import Annotated, ClassVar, Generic, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from fedyard.wire.types import Metrics, Number, Seq, Text, Uuid
-
-SUBMISSIONS_AT_MOST = 100_000
+from fedyard.wire.types import SITES_AT_MOST, Metrics, Number, Seq, Text, Uuid
 
 _encoder = msgspec.json.Encoder()
 
@@ -250,7 +248,7 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
 class Collected(Facts, frozen=True, kw_only=True):
     """What a coordinator acts on. It counts the quorum itself."""
 
-    submissions: Annotated[list[Submitted], Meta(max_length=SUBMISSIONS_AT_MOST)]
+    submissions: Annotated[list[Submitted], Meta(max_length=SITES_AT_MOST)]
 
 
 class Aggregate(Collected, frozen=True, kw_only=True):
@@ -280,13 +278,13 @@ class SeatDropped(Dropped, frozen=True, kw_only=True):
     detail: str
 
 
-class LeftOut(Facts, frozen=True, kw_only=True):
+class Excluded(Facts, frozen=True, kw_only=True):
     """What a site acts on."""
 
     reason: Text
 
 
-class SeatLeftOut(LeftOut, frozen=True, kw_only=True):
+class SeatLeftOut(Excluded, frozen=True, kw_only=True):
     KIND: ClassVar = Notice.SEAT_LEFT_OUT
     detail: str
 

@@ -51,6 +51,8 @@ Digests = Annotated[bytes, Meta(max_length=1_048_576)]
 Piece = Annotated[bytes, Meta(max_length=131_072)]
 Metrics = Annotated[dict[Annotated[str, Meta(max_length=64)], float], Meta(max_length=64)]
 
+SITES_AT_MOST = 100_000
+"""Of one round."""
 FACT_AT_MOST = 200
 """Characters of what is said of content that is none."""
 PARTS_AT_MOST = 100_000

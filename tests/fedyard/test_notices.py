@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fedyard.agent.notices import IN_ITS_NAME, SHOWN_AT_MOST, told
+from fedyard.agent.notices import IN_ITS_NAME, SHOWN_AT_MOST, Facts, told
 from fedyard.wire.answers import Entry
+from fedyard.wire.notices import NOTICES
 from tests.fedyard.parties import EAST, NORTH, PROJECT
 
 BY = {"kind": "account", "id": "a1", "role": "admin"}
@@ -89,3 +90,8 @@ def test_odd_facts_neither_reach_the_terminal_nor_end_anything() -> None:
     assert len(said) < 2 * SHOWN_AT_MOST + 100
     assert told(entry("token_issued", label=3), NORTH) == "token_issued: the hub's facts cannot be read"
     assert "a time that is none" in (told(entry("token_issued", expires_at=10**30), NORTH) or "")
+
+
+def test_the_words_are_of_what_the_hub_says() -> None:
+    said = {name for kind in IN_ITS_NAME for name in NOTICES[kind].__struct_fields__}
+    assert set(Facts.__struct_fields__) <= said

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from fedyard.agent import payloads, steps
+from fedyard.agent import steps
 from fedyard.agent.paths import Outside, under
 from fedyard.client.addresses import Origin, beside, hub_origin
 from fedyard.client.errors import Unacceptable, Unprotected
-from fedyard.wire import answers
+from fedyard.wire import answers, notices
 from fedyard.wire import types as wire
 
 FREE = {("TaskSpec", "parameters"), ("Event", "facts")}
@@ -27,11 +27,14 @@ def _structs() -> list[type]:
     found = [kind for kind in vars(answers).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)]
     return [
         *(kind for kind in found if kind is not answers.Unread),
-        steps.Invited,
         steps.Uninvited,
-        steps.Aggregate,
-        steps.Dropped,
-        payloads.Submission,
+        notices.Invitation,
+        notices.Collected,
+        notices.Submitted,
+        notices.Dropped,
+        notices.Excluded,
+        notices.MissedBy,
+        notices.Ended,
     ]
 
 
