@@ -39,15 +39,19 @@ _LOST = (peewee.OperationalError, peewee.InterfaceError)
 
 _ID = psycopg2.extensions.new_type((2950,), "ID", lambda value, _cursor: value)
 _IDS = psycopg2.extensions.new_array_type((2951,), "IDS", _ID)
+_BYTES = psycopg2.extensions.new_type(
+    (17,), "BYTES", lambda value, cursor: None if value is None else bytes(psycopg2.BINARY(value, cursor))
+)
 
 
 class _TextIds(PooledPostgresqlDatabase):
-    """Ids stay canonical text, as in SQLite."""
+    """Ids stay canonical text, and bytes are bytes, as in SQLite: records hold what their fields say."""
 
     def _connect(self) -> Any:
         connection = super()._connect()
         psycopg2.extensions.register_type(_ID, connection)
         psycopg2.extensions.register_type(_IDS, connection)
+        psycopg2.extensions.register_type(_BYTES, connection)
         return connection
 
     def _is_closed(self, conn: Any) -> bool:
