@@ -16,7 +16,7 @@ from domain.decisions.access import find, forbidden, need_hub
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.keys import REVOKED_BEFORE, add_key, check_epochs, digest_of_key, revoke_key
 from domain.decisions.limits import too_many
-from domain.decisions.progress import end
+from domain.decisions.progress.runs import end
 from domain.events import EventKind
 from domain.ids import Id, sha256_hex
 from domain.ledger import name_of_key

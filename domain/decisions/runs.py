@@ -9,7 +9,10 @@ from domain import records as r
 from domain.decisions.access import find, known_project, known_run, missing, need_coordinator, need_hub
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import too_many
-from domain.decisions.progress import begin, end, inherited_model, quorum_of, run_event, seats_of, spec_of
+from domain.decisions.progress.rounds import quorum_of
+from domain.decisions.progress.runs import begin, end
+from domain.decisions.progress.stage import run_event, spec_of
+from domain.decisions.progress.tasks import inherited_model, seats_of
 from domain.decisions.projects import predecessors, tasks_of
 from domain.events import EventKind
 from domain.ids import Id, derive

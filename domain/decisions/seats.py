@@ -8,11 +8,13 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
-from domain.decisions import progress, sealing
+from domain.decisions import sealing
 from domain.decisions.access import acts_for, find, forbidden, known_run, missing, need_hub
 from domain.decisions.artifacts import Place, carry
 from domain.decisions.draft import Decision, Draft, Refused, TooEarly
-from domain.decisions.progress import SECOND, spec_of
+from domain.decisions.progress import rounds, runs
+from domain.decisions.progress.rounds import SECOND
+from domain.decisions.progress.stage import Stage, TaskEnd, spec_of, stage_of
 from domain.decisions.sealing import to_coordinator, to_members
 from domain.decisions.sites import seen_at
 from domain.events import EventKind
@@ -69,25 +71,25 @@ def report_seat(draft: Draft, command: c.ReportSeat) -> Decision:
             f"report {command.seq} of site {seat.site_id} in task {task.seq} of run {run.id} came too early: the next "
             f"one has seq {seat.report_seq + 1} (its seat's report_seq is {seat.report_seq})"
         )
-    here = draft.have(r.Round, task.id, task.round)
-    _check_round(run, task, seat, here, command)
+    stage = stage_of(draft, task)
+    _check_round(stage, seat, command)
     seat = draft.change(seat, report_seq=command.seq)
     match command.event:
         case Report.SUBMIT:
-            seat = _submit(draft, run, task, seat, here, command)
+            seat = _submit(stage, seat, command)
         case Report.REJOIN:
-            seat = _rejoin(draft, run, task, seat, here)
+            seat = _rejoin(stage, seat)
         case Report.FAIL:
             seat = _move(draft, seat, command.event, reason="site_failed")
         case _:
             seat = _move(draft, seat, command.event)
-    facts: dict[str, object] = {"task": task.name, "round": command.round, "seq": command.seq}
+    facts: dict[str, object] = {"round": command.round, "seq": command.seq}
     if command.reason:
         facts["reason"] = command.reason
-    progress.run_event(draft, run, _EVENTS[command.event], facts, seat.site_id)
-    if command.event == Report.REJOIN and here.state == RoundState.SELECTING:
-        progress.invite(draft, run, task, here, seat)
-    progress.settle(draft, run, task)
+    stage.event(_EVENTS[command.event], facts, seat.site_id)
+    if command.event == Report.REJOIN and stage.round.state == RoundState.SELECTING:
+        rounds.invite(stage, seat)
+    runs.move_on(stage, rounds.settle(stage))
     return _answer(draft, seat)
 
 
@@ -115,9 +117,11 @@ def _active_task(draft: Draft, run: r.Run, task_seq: int) -> r.TaskRun:
     return task
 
 
-def _check_round(run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Round, command: c.ReportSeat) -> None:
+def _check_round(stage: Stage, seat: r.Seat, command: c.ReportSeat) -> None:
+    run, task = stage.run, stage.task
     if command.event != Report.REJOIN and seat.state == SeatState.DROPPED:
-        way = "report rejoin to come back" if progress.may_rejoin(task, here, seat.reason) else "it cannot come back"
+        back = rounds.may_rejoin(task, stage.round, seat.reason)
+        way = "report rejoin to come back" if back else "it cannot come back"
         raise Refused(
             ProblemType.SEAT_DROPPED,
             f"the seat of site {seat.site_id} in run {run.id} was dropped ({seat.reason}); {way}",
@@ -150,30 +154,23 @@ def _move(draft: Draft, seat: r.Seat, event: Report, **fields: object) -> r.Seat
     return draft.change(seat, state=target, state_at=draft.now, **fields)
 
 
-def _submit(draft: Draft, run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Round, command: c.ReportSeat) -> r.Seat:
+def _submit(stage: Stage, seat: r.Seat, command: c.ReportSeat) -> r.Seat:
     """The update goes to the coordinator's inbox in this same decision."""
+    draft, run, here = stage.draft, stage.run, stage.round
     metrics = msgspec.json.encode(command.metrics).decode()
     message_id = None
     if command.update is not None or command.update_artifact_id is not None:
         message_id = draft.derive("update")
         payload = Payload("update", seat.site_id, command.update, command.update_artifact_id)
         project, sender = draft.have(r.Project, run.project_id), draft.have(r.Site, seat.site_id)
-        place = to_coordinator(project, sender, "update", run.id, task.seq, here.number)
-        put_payload(draft, run, task, here, message_id, payload, place, recipients=1)
-        draft.notify(
-            run.coordinator_site_id,
-            n.Message(),
-            project_id=run.project_id,
-            run_id=run.id,
-            task_seq=task.seq,
-            round=here.number,
-            message_id=message_id,
-        )
+        place = to_coordinator(project, sender, "update", run.id, stage.task.seq, stage.number)
+        put_payload(stage, message_id, payload, place, recipients=1)
+        stage.tell(run.coordinator_site_id, n.Message(), message_id)
     seat = _move(draft, seat, command.event, metrics_json=metrics, update_message_id=message_id)
     draft.put(
         r.Submission(
-            task_run_id=task.id,
-            round=here.number,
+            task_run_id=stage.task_id,
+            round=stage.number,
             site_id=seat.site_id,
             run_id=run.id,
             metrics_json=metrics,
@@ -198,22 +195,13 @@ class Payload:
         return f"Payload({self.kind})"
 
 
-def put_payload(
-    draft: Draft,
-    run: r.Run,
-    task: r.TaskRun,
-    here: r.Round,
-    message_id: str,
-    payload: Payload,
-    sealed_for: sealing.Place,
-    *,
-    recipients: int,
-) -> None:
+def put_payload(stage: Stage, message_id: str, payload: Payload, sealed_for: sealing.Place, *, recipients: int) -> None:
     """A payload of a run (update or global model), stored once; it lives as long as its run, and a week at least."""
-    week = 7 * 86_400 * progress.SECOND
+    draft, run, task_seq = stage.draft, stage.run, stage.task.seq
+    week = 7 * 86_400 * SECOND
     body, artifact = payload.body or b"", None
     if payload.artifact_id is not None:
-        place = Place(run.project_id, payload.sender, run.id, task.seq, here.number, payload.kind)
+        place = Place(run.project_id, payload.sender, run.id, task_seq, stage.number, payload.kind)
         artifact = carry(draft, payload.artifact_id, place, message_id)
     sealing.checked(draft, sealed_for, payload.body, sealing.outside(artifact))
     draft.put(
@@ -222,8 +210,8 @@ def put_payload(
             sender_site_id=payload.sender,
             project_id=run.project_id,
             run_id=run.id,
-            task_seq=task.seq,
-            round=here.number,
+            task_seq=task_seq,
+            round=stage.number,
             kind=payload.kind,
             body=payload.body,
             size_bytes=len(body) if artifact is None else artifact.size_bytes,
@@ -236,15 +224,16 @@ def put_payload(
     )
 
 
-def _rejoin(draft: Draft, run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Round) -> r.Seat:
-    if seat.state == SeatState.DROPPED and not progress.may_rejoin(task, here, seat.reason):
+def _rejoin(stage: Stage, seat: r.Seat) -> r.Seat:
+    here = stage.round
+    if seat.state == SeatState.DROPPED and not rounds.may_rejoin(stage.task, here, seat.reason):
         raise Refused(
             ProblemType.NO_WAY_BACK,
-            f"the seat of site {seat.site_id} in run {run.id} was dropped ({seat.reason}) and its contract, or the "
-            "lack of a further round, lets it not come back",
+            f"the seat of site {seat.site_id} in run {stage.run_id} was dropped ({seat.reason}) and its contract, or "
+            "the lack of a further round, lets it not come back",
         )
     number = here.number if here.state == RoundState.SELECTING else here.number + 1
-    return _move(draft, seat, Report.REJOIN, round=number, reason="")
+    return _move(stage.draft, seat, Report.REJOIN, round=number, reason="")
 
 
 def needs_of_report_aggregated(command: c.ReportAggregated) -> Needs:
@@ -273,40 +262,40 @@ def report_aggregated(draft: Draft, command: c.ReportAggregated) -> Decision:
             f"round {command.round} of task {task.seq} in run {run.id} is not aggregating: the task is in round "
             f"{current.number}, {current.state}",
         )
-    _check_left_out(draft, run, task, here, command.left_out)
-    if progress.leave_out(draft, run, task, here, command.left_out):
-        _take_model(draft, run, task, here, coordinator, command)
-    return draft.accept({"state": draft.have(r.Round, task.id, command.round).state, "round": command.round})
+    stage = stage_of(draft, task)
+    _check_left_out(stage, command.left_out)
+    ending = rounds.leave_out(stage, command.left_out)
+    if ending is None:
+        ending = _take_model(stage, coordinator, command)
+    runs.move_on(stage, ending)
+    return draft.accept({"state": stage.round.state, "round": command.round})
 
 
-def _take_model(
-    draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, coordinator: r.Site, command: c.ReportAggregated
-) -> None:
+def _take_model(stage: Stage, coordinator: r.Site, command: c.ReportAggregated) -> TaskEnd | None:
     """What the coordinator has made of the updates completes the round, or fails it."""
     if command.failure:
-        progress.fail_round(draft, run, task, here, "aggregation_failed", command.failure)
-        return
-    model = None
+        return rounds.fail(stage, "aggregation_failed", command.failure)
+    draft, run, model = stage.draft, stage.run, None
     if command.model is not None or command.model_artifact_id is not None:
         model = draft.derive("model")
         payload = Payload("model", run.coordinator_site_id, command.model, command.model_artifact_id)
-        place = to_members(
-            draft, draft.have(r.Project, run.project_id), coordinator, "model", run.id, task, here.number
-        )
-        put_payload(draft, run, task, here, model, payload, place, recipients=len(draft.group(r.Seat, task.id)))
-    progress.complete_round(draft, run, task, here, model, command.metrics)
+        project = draft.have(r.Project, run.project_id)
+        place = to_members(draft, project, coordinator, "model", run.id, stage.task, stage.number)
+        put_payload(stage, model, payload, place, recipients=len(stage.seats()))
+    return rounds.complete(stage, model, command.metrics)
 
 
-def _check_left_out(draft: Draft, run: r.Run, task: r.TaskRun, here: r.Round, left_out: list[c.LeftOut]) -> None:
+def _check_left_out(stage: Stage, left_out: list[c.LeftOut]) -> None:
     """Only who has submitted can be left out, and once."""
     named: set[Id] = set()
     for one in left_out:
-        if one.site_id in named or draft.get(r.Submission, task.id, here.number, one.site_id) is None:
+        submission = stage.draft.get(r.Submission, stage.task_id, stage.number, one.site_id)
+        if one.site_id in named or submission is None:
             what = "is named twice" if one.site_id in named else "has not submitted"
             raise Refused(
                 ProblemType.NOT_SUBMITTED,
-                f"site {one.site_id} {what} in round {here.number} of task {task.seq} in run {run.id}; left_out names "
-                "sites that have submitted, each once",
+                f"site {one.site_id} {what} in round {stage.number} of task {stage.task.seq} in run {stage.run_id}; "
+                "left_out names sites that have submitted, each once",
             )
         named.add(one.site_id)
 
@@ -332,16 +321,9 @@ def report_missing_receipt(draft: Draft, command: c.ReportMissingReceipt) -> Dec
         return draft.accept(answer)
     draft.sweep(MissReceipt(task.id, command.round, site.id, command.reason))
     draft.put(run)  # it shows the submission, so it counts one version up
-    facts: dict[str, object] = {"task": task.name, "round": command.round, "reason": command.reason}
-    progress.run_event(draft, run, EventKind.RECEIPT_MISSING, facts, site.id)
-    draft.notify(
-        run.coordinator_site_id,
-        n.ReceiptMissing(site_id=site.id, reason=command.reason),
-        project_id=run.project_id,
-        run_id=run.id,
-        task_seq=task.seq,
-        round=command.round,
-    )
+    stage = Stage(draft, run.id, task.id, command.round)
+    stage.event(EventKind.RECEIPT_MISSING, {"reason": command.reason}, site.id)
+    stage.tell(run.coordinator_site_id, n.ReceiptMissing(site_id=site.id, reason=command.reason))
     return draft.accept(answer)
 
 
@@ -361,9 +343,10 @@ def drop_seats(draft: Draft, command: c.DropSeats) -> Decision:
             if command.reason == "site_silent" and not _silent_for_too_long(draft, task, command.site_id):
                 continue
             if task.state == TaskRunState.ACTIVE and seat is not None and seat.state in waited:
-                progress.drop_seat(draft, run, task, seat, command.reason, command.detail)
+                stage = stage_of(draft, task)
+                rounds.drop_seat(stage, seat, command.reason, command.detail)
                 dropped.append(task.seq)
-                progress.settle(draft, run, task)
+                runs.move_on(stage, rounds.settle(stage))
     return draft.accept({"dropped": dropped})
 
 
@@ -385,12 +368,13 @@ def pass_deadline(draft: Draft, command: c.PassDeadline) -> Decision:
     if run is not None and RunState(run.state) not in RUN_FINAL and command.deadline_at <= draft.now:
         if command.task_seq is None:
             if run.deadline_at == command.deadline_at:
-                progress.pass_run_deadline(draft, run)
+                runs.pass_deadline(draft, run)
                 passed = True
         else:
             task = next((t for t in draft.group(r.TaskRun, run.id) if t.seq == command.task_seq), None)
             here = draft.get(r.Round, task.id, command.round) if task is not None else None
             if task is not None and here is not None and here.deadline_at == command.deadline_at:
-                progress.pass_round_deadline(draft, run, task, here)
+                stage = Stage(draft, run.id, task.id, here.number)
+                runs.move_on(stage, rounds.pass_deadline(stage))
                 passed = True
     return draft.accept({"passed": passed})

@@ -10,7 +10,8 @@ import pytest
 from domain import commands as c
 from domain import records as r
 from domain.decisions.draft import TooEarly
-from domain.decisions.progress import may_rejoin, quorum_of, seats_of
+from domain.decisions.progress.rounds import may_rejoin, quorum_of
+from domain.decisions.progress.tasks import seats_of
 from domain.states import Report
 from tests.domain.scenes import (
     DAY,

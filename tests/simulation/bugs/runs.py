@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 import domain.decisions.draft
-import domain.decisions.progress
+import domain.decisions.progress.rounds
 import domain.decisions.runs
 import domain.decisions.seats
 import domain.states
@@ -15,6 +15,7 @@ import storage.store
 from domain import records as r
 from domain.chain import hash_of
 from domain.decisions.draft import Draft
+from domain.decisions.progress.stage import Stage
 from domain.states import RunState, SeatState, Step
 from tests.simulation.bugs.planting import Swap, bug, deciding
 from tests.simulation.world import World
@@ -48,9 +49,9 @@ def reports_on_any_round(_: World) -> list[Swap]:
 def late_update_accepted(_: World) -> list[Swap]:
     check = domain.decisions.seats._check_round
 
-    def lenient(run: r.Run, task: r.TaskRun, seat: r.Seat, here: r.Round, command: Any) -> None:
+    def lenient(stage: Stage, seat: r.Seat, command: Any) -> None:
         if seat.state != SeatState.DROPPED:
-            check(run, task, seat, here, command)
+            check(stage, seat, command)
 
     row = (SeatState.DROPPED, Step.SUBMIT)
     return [
@@ -87,18 +88,18 @@ def chain_broken(_: World) -> list[Swap]:
 
 @bug("a decider counts a project's models itself, knows none when it starts, and may overwrite one", shown_by=9)
 def versions_from_memory(world: World) -> list[Swap]:
-    keep, last = domain.decisions.progress._keep_model, dict[tuple[object, str], int]()
+    keep, last = domain.decisions.progress.rounds._keep_model, dict[tuple[object, str], int]()
 
-    def remembered(draft: Draft, run: r.Run, *args: Any) -> int:
-        project, decider = draft.have(r.Project, run.project_id), deciding(world)
-        draft.put(msgspec.structs.replace(project, last_model_version=last.get((decider, project.id), 0)))
-        last[decider, project.id] = keep(draft, run, *args)
+    def remembered(stage: Stage, *args: Any) -> int:
+        project, decider = stage.draft.have(r.Project, stage.run.project_id), deciding(world)
+        stage.draft.put(msgspec.structs.replace(project, last_model_version=last.get((decider, project.id), 0)))
+        last[decider, project.id] = keep(stage, *args)
         return last[decider, project.id]
 
     upsert = f"{storage.store._SQLITE[r.Model]} ON CONFLICT DO UPDATE SET digest = EXCLUDED.digest"
-    return [(domain.decisions.progress, "_keep_model", remembered), (storage.store._SQLITE, r.Model, upsert)]
+    return [(domain.decisions.progress.rounds, "_keep_model", remembered), (storage.store._SQLITE, r.Model, upsert)]
 
 
 @bug("a round that is completed leaves no model", shown_by=9)
 def models_forgotten(_: World) -> list[Swap]:
-    return [(domain.decisions.progress, "_keep_model", lambda *_: 1)]
+    return [(domain.decisions.progress.rounds, "_keep_model", lambda *_: 1)]

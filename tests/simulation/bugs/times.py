@@ -5,16 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import domain.decisions.messages
-import domain.decisions.progress
+import domain.decisions.progress.rounds
+import domain.decisions.progress.runs
 import domain.decisions.seats
 import domain.decisions.sites
 import storage.store
 from domain import records as r
 from domain.decisions.draft import Draft
+from domain.decisions.progress.stage import Stage
 from domain.states import RunState
 from storage.due import Due
 from tests.simulation.bugs.planting import Swap, bug
 from tests.simulation.world import World
+
+
+def _pass(stage: Stage) -> None:
+    """The deadline of a round, and all that follows."""
+    domain.decisions.progress.runs.move_on(stage, domain.decisions.progress.rounds.pass_deadline(stage))
 
 
 @bug("the ticker sees no deadlines", shown_by=12)
@@ -38,7 +45,7 @@ def deadlines_believed(_: World) -> list[Swap]:
         if run is None or task is None or here is None or command.deadline_at <= draft.now:
             return decide(draft, command)
         if here.deadline_at == command.deadline_at and RunState(run.state) == RunState.RUNNING:
-            domain.decisions.progress.pass_round_deadline(draft, run, task, here)
+            _pass(Stage(draft, run.id, task.id, here.number))
         return draft.accept({"passed": True})
 
     return [(domain.decisions.seats, "pass_deadline", by_its_clock)]
@@ -65,7 +72,7 @@ def stale_deadlines_passed(_: World) -> list[Swap]:
         here = draft.get(r.Round, task.id, command.round) if task is not None else None
         if run is None or task is None or here is None or command.deadline_at > draft.now:
             return decide(draft, command)
-        domain.decisions.progress.pass_round_deadline(draft, run, task, here)
+        _pass(Stage(draft, run.id, task.id, here.number))
         return draft.accept({"passed": True})
 
     return [(domain.decisions.seats, "pass_deadline", any_deadline)]

@@ -1,0 +1,312 @@
+"""Rounds of a task: selecting, training, aggregating, and what becomes of the seats meanwhile.
+
+A function that may end the round returns the `TaskEnd` that follows, or None while the task goes on.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from domain import commands as c
+from domain import records as r
+from domain.commands import Micros
+from domain.decisions.progress.stage import Stage, TaskEnd, spec_of
+from domain.events import EventKind
+from domain.ids import Id
+from domain.states import ROUND, ROUND_FINAL, SEAT, RoundState, SeatState, Step, TaskRunState, follow
+from domain.sweeps import LeaveOut
+from fedyard.wire import notices as n
+
+SECOND: Micros = 1_000_000
+SITES_NAMED = 10
+"""In one sentence, at most."""
+
+_SELECTING = (SeatState.INVITED, SeatState.PREPARING)
+_TRAINING = (SeatState.TRAINING, SeatState.UPLOADING)
+
+
+def quorum_of(contract: c.Contract, seats: int) -> int:
+    """How many seats a round needs, of a task with so many."""
+    if contract.quorum_of == "count":
+        return int(contract.quorum)
+    return max(1, math.ceil(round(contract.quorum * seats, 9)))
+
+
+def start(stage: Stage) -> TaskEnd | None:
+    """Invite every seat that takes part in this round; its stage is selecting."""
+    draft, contract, seats = stage.draft, stage.contract, stage.seats()
+    draft.change(stage.task, round=stage.number)
+    here = r.Round(
+        task_run_id=stage.task_id,
+        number=stage.number,
+        run_id=stage.run_id,
+        state=RoundState.SELECTING,
+        reason="",
+        quorum=quorum_of(contract, len(seats)),
+        deadline_at=_deadline(stage, contract.select_within_s),
+        started_at=draft.now,
+        stage_at=draft.now,
+    )
+    draft.put(here)
+    stage.event(EventKind.ROUND_OPENED, {"quorum": here.quorum})
+    for seat in seats:
+        again = seat.state == SeatState.SUBMITTED
+        invited = _step(stage, seat, Step.NEXT_ROUND, round=stage.number) if again else seat
+        if invited.state == SeatState.INVITED and invited.round == stage.number:
+            invite(stage, invited)
+    return settle(stage)
+
+
+def invite(stage: Stage, seat: r.Seat) -> None:
+    """Tell a site that a seat in this round is its own, with the model to start from."""
+    run, task = stage.run, stage.task
+    facts = n.Invited(
+        attempt=run.attempt,
+        number=run.number,
+        report_seq=seat.report_seq,
+        deadline_at=stage.round.deadline_at,
+        coordinator_site_id=run.coordinator_site_id,
+        task=spec_of(task),
+    )
+    stage.tell(seat.site_id, facts, task.model_message_id)
+
+
+def settle(stage: Stage) -> TaskEnd | None:
+    """Move the round on if its seats allow it; asked whenever one of them has changed."""
+    if stage.task.state != TaskRunState.ACTIVE:
+        return None
+    here = stage.round
+    match RoundState(here.state):
+        case RoundState.SELECTING:
+            waiting, there = _counts(stage, _SELECTING, SeatState.READY)
+            if not waiting and there >= here.quorum:
+                _start_training(stage)
+            elif waiting + there < here.quorum and stage.contract.too_few == "fail":
+                return _too_few(stage, there)
+        case RoundState.TRAINING:
+            waiting, there = _counts(stage, _TRAINING, SeatState.SUBMITTED)
+            if not waiting and there >= here.quorum:
+                return _reported(stage)
+            if waiting + there < here.quorum:
+                return _too_few(stage, there)
+        case _:
+            pass
+    return None
+
+
+def _counts(stage: Stage, waiting: tuple[SeatState, ...], there: SeatState) -> tuple[int, int]:
+    """(seats that this stage waits for, seats that have done their part)"""
+    number = stage.number
+    states = [seat.state for seat in stage.draft.unordered(r.Seat, stage.task_id) if seat.round == number]
+    return sum(map(states.count, waiting)), states.count(there)
+
+
+def _too_few(stage: Stage, there: int) -> TaskEnd:
+    quorum = stage.round.quorum
+    lost = {seat.reason for seat in stage.seats() if seat.state in (SeatState.DROPPED, SeatState.FAILED)}
+    return fail(
+        stage,
+        "quorum_not_met",
+        f"{quorum} seats are needed in round {stage.number} and {there} can still be had or have come"
+        + (f" (lost: {', '.join(sorted(lost))})" if lost else ""),
+    )
+
+
+def _start_training(stage: Stage) -> None:
+    """selecting -> training: the ready seats train; they are told at once."""
+    here = _enter(stage, Step.SELECTED, stage.contract.train_within_s)
+    seats = _seats_here(stage, SeatState.READY)
+    stage.event(EventKind.ROUND_STARTED, {"seats": len(seats)})
+    for seat in seats:
+        _step(stage, seat, Step.ROUND_STARTED)
+        stage.tell(seat.site_id, n.RoundStarted(deadline_at=here.deadline_at, seats=len(seats)))
+
+
+def _reported(stage: Stage) -> TaskEnd | None:
+    """training -> aggregating (the coordinator is told what came), or completed where nothing is aggregated."""
+    spec = stage.spec
+    if not spec.aggregate:
+        return complete(stage, None, {})
+    here = _enter(stage, Step.REPORTED, spec.contract.aggregate_within_s)
+    submissions = [
+        n.Submitted(site_id=s.site_id, message_id=s.update_message_id, metrics=msgspec.json.decode(s.metrics_json))
+        for s in _seats_here(stage, SeatState.SUBMITTED)
+    ]
+    stage.event(EventKind.ROUND_REPORTED, {"submissions": len(submissions)})
+    facts = n.Aggregate(deadline_at=here.deadline_at, quorum=here.quorum, submissions=submissions)
+    stage.tell(stage.run.coordinator_site_id, facts)
+    return None
+
+
+def leave_out(stage: Stage, left_out: list[c.LeftOut]) -> TaskEnd | None:
+    """The seats of these sites fail, since their updates of this round cannot be used; each is told why.
+
+    If what remains is below the quorum, the round fails with that. A site that left after it had submitted counts as
+    long as its update does, as everywhere.
+    """
+    if not left_out:
+        return None
+    here = stage.round
+    given = {
+        seat.site_id
+        for seat in stage.seats()
+        if seat.round == stage.number and (seat.state == SeatState.SUBMITTED or seat.state_at > here.stage_at)
+    }
+    for one in left_out:
+        stage.draft.sweep(LeaveOut(stage.task_id, stage.number, one.site_id, one.reason))
+        seat = stage.draft.have(r.Seat, stage.task_id, one.site_id)
+        if (seat.state, seat.round) == (SeatState.SUBMITTED, stage.number):
+            _step(stage, seat, Step.FAIL, reason=one.reason)
+            stage.tell(one.site_id, n.SeatLeftOut(reason=one.reason, detail=one.detail))
+        stage.event(EventKind.SEAT_LEFT_OUT, {"reason": one.reason, "detail": one.detail}, one.site_id)
+    remain = len(given - {one.site_id for one in left_out})
+    if remain >= here.quorum:
+        return None
+    named = [f"site {one.site_id} ({one.reason})" for one in left_out[:SITES_NAMED]]
+    more = len(left_out) - len(named)
+    detail = (
+        f"{here.quorum} updates are needed in round {stage.number} and {remain} can be used; left out: "
+        f"{', '.join(named)}" + (f" and {more} more" if more else "")
+    )
+    return fail(stage, "quorum_not_met", detail)
+
+
+def complete(stage: Stage, model: Id | None, metrics: dict[str, float]) -> TaskEnd | None:
+    """A round is done: everybody gets the new global model; the next round opens, or the task has succeeded."""
+    draft, rounds = stage.draft, stage.spec.rounds
+    draft.change(
+        stage.round,
+        state=follow(ROUND, RoundState(stage.round.state), Step.COMPLETE),
+        ended_at=draft.now,
+        metrics_json=msgspec.json.encode(metrics).decode(),
+        model_message_id=model,
+    )
+    version = None
+    if model is not None:
+        draft.change(stage.task, model_message_id=model)
+        version = _keep_model(stage, model)
+    stage.event(EventKind.ROUND_COMPLETED, {"metrics": metrics, "model_message_id": model, "model_version": version})
+    for seat in stage.seats():
+        stage.tell(seat.site_id, n.RoundCompleted(metrics=metrics, rounds=rounds), model)
+    return start(stage.next()) if stage.number < rounds else TaskEnd(Step.SUCCEED, "completed")
+
+
+def _keep_model(stage: Stage, message_id: Id) -> int:
+    """The model becomes the project's next version."""
+    draft, task = stage.draft, stage.task
+    project, message = draft.have(r.Project, stage.run.project_id), draft.have(r.Message, message_id)
+    project = draft.change(project, last_model_version=project.last_model_version + 1)
+    draft.put(
+        r.Model(
+            project_id=project.id,
+            version=project.last_model_version,
+            run_id=stage.run_id,
+            task_seq=task.seq,
+            task=task.name,
+            round=stage.number,
+            message_id=message_id,
+            artifact_id=message.artifact_id,
+            digest=message.sha256,
+            size_bytes=message.size_bytes,
+            metrics_json=stage.round.metrics_json,
+            created_at=draft.now,
+        )
+    )
+    return project.last_model_version
+
+
+def fail(stage: Stage, reason: str, detail: str) -> TaskEnd:
+    """A round that cannot be completed fails its task, truthfully and at once."""
+    state = follow(ROUND, RoundState(stage.round.state), Step.FAIL)
+    stage.draft.change(stage.round, state=state, reason=reason, ended_at=stage.draft.now)
+    stage.event(EventKind.ROUND_FAILED, {"reason": reason, "detail": detail})
+    return TaskEnd(Step.FAIL, reason, detail)
+
+
+def cancel(stage: Stage, reason: str) -> None:
+    """A round whose task is cancelled ends with it, if there is one that has not ended."""
+    here = stage.draft.get(r.Round, stage.task_id, stage.number)
+    if here is not None and RoundState(here.state) not in ROUND_FINAL:
+        state = follow(ROUND, RoundState(here.state), Step.CANCEL)
+        stage.draft.change(here, state=state, reason=reason, ended_at=stage.draft.now)
+        stage.event(EventKind.ROUND_CANCELLED, {"reason": reason})
+
+
+def pass_deadline(stage: Stage) -> TaskEnd | None:
+    """The stage's time is over: go on with the quorum, wait for another span, or fail."""
+    here, contract = stage.round, stage.contract
+    match RoundState(here.state):
+        case RoundState.SELECTING:
+            _, there = _counts(stage, _SELECTING, SeatState.READY)
+            if there >= here.quorum:
+                _drop_late(stage, _SELECTING, "was not ready in time")
+                _start_training(stage)
+                return None
+            return _extend_or_fail(stage, there, contract.select_within_s)
+        case RoundState.TRAINING:
+            _, there = _counts(stage, _TRAINING, SeatState.SUBMITTED)
+            if there >= here.quorum:
+                _drop_late(stage, _TRAINING, "did not submit in time")
+                return _reported(stage)
+            return _extend_or_fail(stage, there, contract.train_within_s)
+        case RoundState.AGGREGATING:
+            detail = f"the coordinator did not aggregate round {stage.number} in time"
+            return fail(stage, "aggregate_deadline", detail)
+        case _:
+            return None
+
+
+def _extend_or_fail(stage: Stage, there: int, span_s: float) -> TaskEnd | None:
+    """Too few at the deadline: by the contract, another span, or the end."""
+    if stage.contract.too_few != "wait":
+        return _too_few(stage, there)
+    stage.draft.change(stage.round, deadline_at=_deadline(stage, span_s))
+    stage.event(EventKind.ROUND_EXTENDED, {"by_s": span_s})
+    return None
+
+
+def _drop_late(stage: Stage, states: tuple[SeatState, ...], what: str) -> None:
+    for seat in _seats_here(stage, *states):
+        drop_seat(stage, seat, "deadline_missed", f"{what} in round {stage.number}")
+
+
+def drop_seat(stage: Stage, seat: r.Seat, reason: str, detail: str) -> None:
+    """A live seat is out of its round; the site is told why and whether it may come back. The caller settles."""
+    _step(stage, seat, Step.DROP, reason=reason)
+    stage.event(EventKind.SEAT_DROPPED, {"round": seat.round, "reason": reason, "detail": detail}, seat.site_id)
+    back = may_rejoin(stage.task, stage.round, reason)
+    stage.tell(seat.site_id, n.SeatDropped(reason=reason, detail=detail, may_rejoin=back))
+
+
+def may_rejoin(task: r.TaskRun, here: r.Round, reason: str) -> bool:
+    """Does the contract let a dropped seat come back, and is there a round for it to come back to?"""
+    spec = spec_of(task)
+    if spec.contract.late == "drop" or reason in ("member_left", "site_retired"):
+        return False
+    return here.state == RoundState.SELECTING or here.number < spec.rounds
+
+
+def _enter(stage: Stage, step: Step, within_s: float) -> r.Round:
+    """The round in its next stage."""
+    return stage.draft.change(
+        stage.round,
+        state=follow(ROUND, RoundState(stage.round.state), step),
+        stage_at=stage.draft.now,
+        deadline_at=_deadline(stage, within_s),
+    )
+
+
+def _deadline(stage: Stage, within_s: float) -> Micros:
+    """A stage's deadline, never later than the run's own."""
+    return min(stage.run.deadline_at, stage.draft.now + int(within_s * SECOND))
+
+
+def _seats_here(stage: Stage, *states: SeatState) -> list[r.Seat]:
+    return [seat for seat in stage.seats() if seat.round == stage.number and seat.state in states]
+
+
+def _step(stage: Stage, seat: r.Seat, step: Step, **fields: object) -> r.Seat:
+    state = follow(SEAT, SeatState(seat.state), step)
+    return stage.draft.change(seat, state=state, state_at=stage.draft.now, **fields)

@@ -1,0 +1,97 @@
+"""Runs: how one begins, which of its tasks may start, and how it ends."""
+
+from __future__ import annotations
+
+import msgspec
+
+from domain import commands as c
+from domain import records as r
+from domain.decisions.access import active_members
+from domain.decisions.draft import Draft
+from domain.decisions.progress import tasks
+from domain.decisions.progress.stage import Stage, TaskEnd, run_event, spec_of, stage_of
+from domain.decisions.projects import predecessors
+from domain.events import EventKind
+from domain.states import RUN, TASK_RUN_FINAL, RunState, Step, TaskRunState, follow
+from fedyard.wire import notices as n
+
+_ENDED = {
+    Step.SUCCEED: EventKind.RUN_SUCCEEDED,
+    Step.FAIL: EventKind.RUN_FAILED,
+    Step.CANCEL: EventKind.RUN_CANCELLED,
+}
+
+
+def begin(draft: Draft, run: r.Run) -> None:
+    """created -> running: the tasks that wait for none become active."""
+    run = draft.change(run, state=follow(RUN, RunState(run.state), Step.START), started_at=draft.now)
+    run_event(draft, run, EventKind.RUN_STARTED, {"number": run.number, "attempt": run.attempt})
+    _advance(draft, run)
+
+
+def move_on(stage: Stage, ending: TaskEnd | None) -> None:
+    """Carry out what a round has come to: its task ends, if it has to, and then the run moves on."""
+    if ending is not None:
+        tasks.end(stage, ending)
+        _advance(stage.draft, stage.run)
+
+
+def _advance(draft: Draft, run: r.Run) -> None:
+    """Start what may start, skip what never can, and end the run when every task has ended."""
+    while _next_task(draft, run):
+        pass
+    ended = draft.group(r.TaskRun, run.id)
+    if any(TaskRunState(task.state) not in TASK_RUN_FINAL for task in ended):
+        return
+    failed = [task for task in ended if task.state != TaskRunState.SUCCEEDED]
+    if failed:
+        first = next((task for task in failed if task.state == TaskRunState.FAILED), failed[0])
+        _finish(draft, run, Step.FAIL, first.reason, f"task {first.name!r} {first.state}: {first.reason}")
+    else:
+        _finish(draft, run, Step.SUCCEED, "completed", "every task succeeded")
+
+
+def _next_task(draft: Draft, run: r.Run) -> bool:
+    """Start or skip the first task that waits no longer; False if there is none."""
+    ordered = sorted(draft.group(r.TaskRun, run.id), key=lambda task: task.seq)
+    states = {task.name: TaskRunState(task.state) for task in ordered}
+    after = predecessors([spec_of(task) for task in ordered])
+    for task in ordered:
+        if task.state != TaskRunState.WAITING:
+            continue
+        before = [states[name] for name in after[task.name]]
+        if any(state in TASK_RUN_FINAL and state != TaskRunState.SUCCEEDED for state in before):
+            tasks.skip(draft, run, task)
+            return True
+        if all(state == TaskRunState.SUCCEEDED for state in before):
+            ending = tasks.start(draft, run, task, after[task.name])
+            if ending is not None:
+                tasks.end(stage_of(draft, draft.have(r.TaskRun, task.id)), ending)
+            return True
+    return False
+
+
+def end(draft: Draft, run: r.Run, step: Step, reason: str, detail: str, *, next_too: bool = True) -> None:
+    """Stop everything of a live run at once: stopped, restarted, or past its own deadline."""
+    for task in draft.group(r.TaskRun, run.id):
+        if TaskRunState(task.state) not in TASK_RUN_FINAL:
+            tasks.cancel(stage_of(draft, task), reason)
+    _finish(draft, run, step, reason, detail, next_too=next_too)
+
+
+def pass_deadline(draft: Draft, run: r.Run) -> None:
+    """The run's own deadline: whatever it was doing, it ends, and says so."""
+    end(draft, run, Step.FAIL, "run_deadline", "the run did not finish within its time")
+
+
+def _finish(draft: Draft, run: r.Run, step: Step, reason: str, detail: str, *, next_too: bool = True) -> None:
+    """A final state, told to every member; then the next queued run's turn."""
+    run = draft.change(
+        run, state=follow(RUN, RunState(run.state), step), reason=reason, detail=detail, ended_at=draft.now
+    )
+    ended = n.RunEnded(number=run.number, attempt=run.attempt, state=run.state, reason=reason, detail=detail)
+    run_event(draft, run, _ENDED[step], msgspec.to_builtins(ended))
+    for site_id in active_members(draft, run.project_id):
+        draft.notify(site_id, ended, project_id=run.project_id, run_id=run.id)
+    if next_too:
+        draft.follow_up(c.BeginRun(project_id=run.project_id), run.id)

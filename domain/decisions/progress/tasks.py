@@ -1,0 +1,105 @@
+"""Tasks of a run: who takes part, how one starts, is skipped, and ends."""
+
+from __future__ import annotations
+
+from domain import commands as c
+from domain import records as r
+from domain.decisions.draft import Draft
+from domain.decisions.progress import rounds
+from domain.decisions.progress.stage import Stage, TaskEnd, run_event
+from domain.events import EventKind
+from domain.states import SEAT, SEAT_LIVE, TASK_RUN, MemberState, SeatState, Step, TaskRunState, follow
+from fedyard.wire import notices as n
+
+_ENDED = {
+    Step.SUCCEED: EventKind.TASK_SUCCEEDED,
+    Step.FAIL: EventKind.TASK_FAILED,
+    Step.CANCEL: EventKind.TASK_CANCELLED,
+}
+
+
+def seats_of(draft: Draft, project: r.Project, task: c.TaskSpec) -> list[str]:
+    """The ids of the sites that take part in a task, by the memberships of now."""
+    members = [m for m in draft.group(r.Membership, project.id) if m.state == MemberState.ACTIVE]
+    if task.who == "all":
+        return [m.site_id for m in members]
+    if task.who == "participants":
+        return [m.site_id for m in members if m.role == "participant"]
+    return [m.site_id for m in members if m.site_id in task.who]
+
+
+def inherited_model(draft: Draft, run: r.Run, after: list[str]) -> str | None:
+    """The newest global model of the tasks that this one follows."""
+    models = [t.model_message_id for t in draft.group(r.TaskRun, run.id) if t.name in after and t.model_message_id]
+    return models[-1] if models else None
+
+
+def start(draft: Draft, run: r.Run, task: r.TaskRun, after: list[str]) -> TaskEnd | None:
+    """waiting -> active: seats for those who take part, and its first round."""
+    stage = Stage(draft, run.id, task.id, task.first_round)
+    draft.change(
+        task,
+        state=follow(TASK_RUN, TaskRunState(task.state), Step.START),
+        started_at=draft.now,
+        model_message_id=task.model_message_id or inherited_model(draft, run, after),
+    )
+    run_event(draft, run, EventKind.TASK_STARTED, {"task": task.name, "first_round": task.first_round})
+    for site_id in seats_of(draft, draft.have(r.Project, run.project_id), stage.spec):
+        draft.put(
+            r.Seat(
+                task_run_id=task.id,
+                site_id=site_id,
+                run_id=run.id,
+                round=task.first_round,
+                state=SeatState.INVITED,
+                reason="",
+                report_seq=0,
+                state_at=draft.now,
+            )
+        )
+    return rounds.start(stage)
+
+
+def skip(draft: Draft, run: r.Run, task: r.TaskRun) -> None:
+    """waiting -> skipped: a task that it follows has not succeeded."""
+    state = follow(TASK_RUN, TaskRunState(task.state), Step.SKIP)
+    draft.change(task, state=state, reason="predecessor_ended", ended_at=draft.now)
+    run_event(draft, run, EventKind.TASK_SKIPPED, {"task": task.name})
+
+
+def end(stage: Stage, ending: TaskEnd) -> None:
+    """active -> succeeded, failed or cancelled; its live seats end with it, and its sites are told."""
+    draft, run, task, reason = stage.draft, stage.run, stage.task, ending.reason
+    state = follow(TASK_RUN, TaskRunState(task.state), ending.step)
+    draft.change(task, state=state, reason=reason, ended_at=draft.now)
+    _close_seats(stage, Step.TASK_DONE if ending.step == Step.SUCCEED else Step.CANCEL, reason)
+    run_event(draft, run, _ENDED[ending.step], {"task": task.name, "reason": reason, "detail": ending.detail})
+    for seat in stage.seats():
+        draft.notify(
+            seat.site_id,
+            n.TaskEnded(state=state, reason=reason),
+            project_id=run.project_id,
+            run_id=run.id,
+            task_seq=task.seq,
+        )
+
+
+def _close_seats(stage: Stage, step: Step, reason: str) -> None:
+    draft = stage.draft
+    for seat in stage.seats():
+        state = SeatState(seat.state)
+        if state in SEAT_LIVE:
+            ending = step if (state, step) in SEAT else Step.CANCEL
+            draft.change(seat, state=follow(SEAT, state, ending), reason=reason, state_at=draft.now)
+
+
+def cancel(stage: Stage, reason: str) -> None:
+    """Whatever it was doing, or not yet: its round is cancelled, then the task."""
+    draft, run, task = stage.draft, stage.run, stage.task
+    rounds.cancel(stage, reason)
+    if task.state == TaskRunState.ACTIVE:
+        end(stage, TaskEnd(Step.CANCEL, reason))
+        return
+    state = follow(TASK_RUN, TaskRunState(task.state), Step.CANCEL)
+    draft.change(task, state=state, reason=reason, ended_at=draft.now)
+    run_event(draft, run, EventKind.TASK_CANCELLED, {"task": task.name, "reason": reason})
