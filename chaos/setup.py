@@ -24,10 +24,11 @@ from chaos.stack import CLOCK, HEARTBEAT_EVERY_S, ChaosError, Running, Stack
 from config.clock import draw_secret
 from demo.hospitals import LABEL, split, write
 from fedyard.agent.consents import UNKNOWN, Join
-from fedyard.agent.site import Coordinator, Folder, Settings, Tasks
+from fedyard.agent.site import Coordinator, Folder, Settings
 from fedyard.cli.common import joining_of
 from fedyard.client.client import Client
 from fedyard.sealed.keys import enrolment_proof
+from fedyard.tasks.settings import Tasks
 from ops.accounts import create_account
 from ops.place import CHECKOUT
 from storage.database import open_database

@@ -41,14 +41,6 @@ def micros_now() -> int:
     return time.time_ns() // 1000
 
 
-def moment(micros: int) -> str:
-    """Microseconds since 1970 as people read them; the number itself where no calendar has it."""
-    try:
-        return datetime.fromtimestamp(micros // 1_000_000, UTC).isoformat()
-    except (OverflowError, ValueError, OSError):
-        return str(micros)
-
-
 def draw_key() -> str:
     """A random idempotency key."""
     return str(uuid.uuid4())

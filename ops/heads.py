@@ -8,11 +8,12 @@ from pathlib import Path
 from mnemonic import Mnemonic
 
 from config.settings import Settings
+from fedyard.wire.statements import head_statement, hex_groups, hub_fingerprint
 from ops.backups.content import BackupError, ChainHead, read_lines
 from storage.audit import verify_against
 from storage.database import Database
 from storage.history import read_history
-from web.live.signer import fingerprint, holds, public_key_in, statement
+from web.live.signer import holds, public_key_in
 
 __all__ = ["against", "count_heads", "public_key_in", "shown_key"]
 
@@ -28,7 +29,7 @@ class NotedHead(ChainHead, frozen=True, kw_only=True):
     def is_signed(self) -> bool:
         """By the key that it names."""
         try:
-            said = statement(self.history_id, self.stream_id, self.seq, self.hash, self.at)
+            said = head_statement(self.history_id, self.stream_id, self.seq, self.hash, self.at)
         except ValueError:
             return False
         return holds(self.key, said, self.signature)
@@ -59,8 +60,8 @@ def against(database: Database, settings: Settings, file: Path) -> Iterator[str]
             continue
         if head.signature and key is not None and head.key != key:
             yield (
-                f"{name}: the noted head of event {head.seq} is signed with another key ({_hex(head.key)}) than this "
-                f"hub's ({_hex(key)})"
+                f"{name}: the noted head of event {head.seq} is signed with another key ({_shown(head.key)}) than this "
+                f"hub's ({_shown(key)})"
             )
         for fault in verify_against(database, [head]):
             since = ""
@@ -73,9 +74,8 @@ def against(database: Database, settings: Settings, file: Path) -> Iterator[str]
 
 def shown_key(key: bytes) -> list[str]:
     """The fingerprint of the hub's public key, as sites show it: hex digits, and twelve words."""
-    return [_hex(key), Mnemonic("english").to_mnemonic(fingerprint(key))]
+    return [_shown(key), Mnemonic("english").to_mnemonic(hub_fingerprint(key))]
 
 
-def _hex(key: bytes) -> str:
-    text = fingerprint(key).hex()
-    return " ".join(text[start : start + 4] for start in range(0, len(text), 4))
+def _shown(key: bytes) -> str:
+    return hex_groups(hub_fingerprint(key))

@@ -23,7 +23,7 @@ from typing import TextIO
 
 from fedyard.agent.consents import Join
 from fedyard.agent.courier import Courier
-from fedyard.agent.heads import Heads
+from fedyard.agent.head_watch import Heads
 from fedyard.agent.joining import Joining
 from fedyard.agent.logs import FLUSH_EVERY_S
 from fedyard.agent.patience import Halted

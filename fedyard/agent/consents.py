@@ -19,9 +19,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from fedyard.sealed.errors import IdentityChanged, NotConsented
-from fedyard.sealed.keys import fingerprint, hex_groups, parse_fingerprint, words
+from fedyard.sealed.keys import fingerprint, parse_fingerprint, words
 from fedyard.wire.answers import Project
 from fedyard.wire.durable import write_whole
+from fedyard.wire.statements import hex_groups
 
 By = Literal["configuration", "people"]
 UNKNOWN = "unknown"

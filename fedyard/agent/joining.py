@@ -25,9 +25,10 @@ from fedyard.client.client import Client
 from fedyard.client.errors import Refused
 from fedyard.clock import micros_now
 from fedyard.sealed.errors import IdentityChanged, NotConsented
-from fedyard.sealed.keys import fingerprint, hex_groups, words
+from fedyard.sealed.keys import fingerprint, words
 from fedyard.sealed.trust import Changed, Member, Trust
 from fedyard.wire.answers import Membership, Project
+from fedyard.wire.statements import hex_groups
 
 NOT_NOW = (403, 404, 409)
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from fedyard.sealed.keys import MICROS
 from fedyard.wire.answers import Entry
 from fedyard.wire.notices import NOTICES, InItsName
 from fedyard.wire.shown import shown
+from fedyard.wire.times import SECOND
 from fedyard.wire.types import Undecodable, decode
 
 IN_ITS_NAME = tuple(kind for kind, facts in NOTICES.items() if issubclass(facts, InItsName))
@@ -115,6 +115,6 @@ def _quoted(text: str) -> str:
 
 def _time(micros: int) -> str:
     try:
-        return datetime.fromtimestamp(micros / MICROS, UTC).isoformat(timespec="seconds")
+        return datetime.fromtimestamp(micros / SECOND, UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):
         return "a time that is none"

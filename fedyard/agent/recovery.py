@@ -17,10 +17,11 @@ from fedyard.agent.state import HELD_AT_MOST, Position, State
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unavailable
 from fedyard.clock import draw_key
-from fedyard.sealed.keys import DAY_S, MICROS, Epoch, Keyring
+from fedyard.sealed.keys import DAY_S, Epoch, Keyring
 from fedyard.wire import answers as a
 from fedyard.wire import types as w
 from fedyard.wire.problems import ProblemType
+from fedyard.wire.times import SECOND
 
 COPIES_AT_MOST = 5
 """How many copies of the memory are kept aside: the first one of the last weeks, and the newest ones. A hub that says
@@ -93,7 +94,7 @@ class Recovery:
             self._state.keep_claim(_refused_at(position.taken), b"")  # it is made anew the next time
             raise
         answer = self._believed(answer, position)
-        owed, at = msgspec.json.encode(answer), int(now.timestamp() * MICROS)
+        owed, at = msgspec.json.encode(answer), int(now.timestamp() * SECOND)
         self._state.recovered(answer.history_id, answer.common_seq, answer.read_after, answer.mark or "", owed, at)
         self._log("recovered", common=answer.common_seq, read_after=answer.read_after, history=answer.history_id)
 
@@ -125,7 +126,7 @@ class Recovery:
             return False
         answer = w.decode(position.owed, a.Recovered)
         sent = refused = 0
-        for key, body in self._state.sent_since(now - SENT_FOR_DAYS * DAY_S * MICROS):
+        for key, body in self._state.sent_since(now - SENT_FOR_DAYS * DAY_S * SECOND):
             taken = self._took(lambda k=key, b=body: self._client.post_again(k, b))  # type: ignore[misc]
             sent, refused = sent + taken, refused + (not taken)
         for run_id in dict.fromkeys(seat.run_id for seat in answer.seats if seat.run_state is None):

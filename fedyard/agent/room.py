@@ -16,7 +16,8 @@ import msgspec
 
 from fedyard.agent.paths import under
 from fedyard.sealed.errors import NoRoom
-from fedyard.sealed.keys import DAY_S, MICROS
+from fedyard.sealed.keys import DAY_S
+from fedyard.wire.times import SECOND
 
 
 class Messages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,7 +55,7 @@ class Room:
 
     def forget_old(self, now: int) -> None:
         """Messages that have lain here for so many days go."""
-        before = now / MICROS - self._settings.keep_days * DAY_S
+        before = now / SECOND - self._settings.keep_days * DAY_S
         for path in self._files():
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < before:

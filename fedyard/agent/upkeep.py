@@ -10,8 +10,9 @@ from collections.abc import Callable
 from fedyard.agent.site import Keys
 from fedyard.client.client import Client
 from fedyard.sealed.errors import SealError
-from fedyard.sealed.keys import DAY_S, MICROS, Epoch, Key, Keyring
+from fedyard.sealed.keys import DAY_S, Epoch, Key, Keyring
 from fedyard.wire import answers as a
+from fedyard.wire.times import SECOND
 
 EPOCHS_PER_DAY = 24
 """New keys within a day, since a hub may say of each that it is revoked; an honest one takes twice as many."""
@@ -23,7 +24,7 @@ def due(ring: Keyring, settings: Keys, now: int) -> bool:
     if not epochs or any(not epoch.published or bool(epoch.revoked) != epoch.withdrawn for epoch in epochs):
         return True
     newest = epochs[-1]
-    return newest.state != "current" or now >= newest.key.created + int(settings.rotate_every_days * DAY_S * MICROS)
+    return newest.state != "current" or now >= newest.key.created + int(settings.rotate_every_days * DAY_S * SECOND)
 
 
 def tend(
@@ -106,7 +107,7 @@ def _discard(ring: Keyring, known: dict[int, a.SealingKey], now: int) -> None:
 
 
 def _old(newest: Epoch, settings: Keys, now: int) -> bool:
-    return now >= newest.key.created + int(settings.rotate_every_days * DAY_S * MICROS)
+    return now >= newest.key.created + int(settings.rotate_every_days * DAY_S * SECOND)
 
 
 def _ahead(newest: Epoch, known: dict[int, a.SealingKey]) -> bool:
@@ -116,7 +117,7 @@ def _ahead(newest: Epoch, known: dict[int, a.SealingKey]) -> bool:
 
 
 def _renew(ring: Keyring, settings: Keys, known: dict[int, a.SealingKey], now: int, log: Callable[..., None]) -> None:
-    if sum(epoch.key.created > now - DAY_S * MICROS for epoch in ring.epochs()) >= EPOCHS_PER_DAY:
+    if sum(epoch.key.created > now - DAY_S * SECOND for epoch in ring.epochs()) >= EPOCHS_PER_DAY:
         log("no new key", detail=f"{EPOCHS_PER_DAY} keys were begun within a day; the next one waits")
         return
     grace_s = settings.grace_days * DAY_S

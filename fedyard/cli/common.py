@@ -18,11 +18,11 @@ from fedyard.agent.state import State
 from fedyard.client.client import Client
 from fedyard.client.transfer import Transfer
 from fedyard.clock import SystemClock
-from fedyard.sealed.keys import MICROS
 from fedyard.sealed.sealing import Address
 from fedyard.tasks import TaskError
 from fedyard.wire import command_line
 from fedyard.wire.answers import Project, Run
+from fedyard.wire.times import SECOND
 
 NOWHERE = Path()
 FILE = click.Path(path_type=Path)
@@ -82,7 +82,7 @@ def model_of(folder: Folder, client: Client, project_id: str, message_id: str, t
 
 
 def time_of(micros: int | None) -> str:
-    return "" if micros is None else datetime.fromtimestamp(micros / MICROS, UTC).isoformat(timespec="seconds")
+    return "" if micros is None else datetime.fromtimestamp(micros / SECOND, UTC).isoformat(timespec="seconds")
 
 
 def silent(_what: str, **_facts: object) -> None:

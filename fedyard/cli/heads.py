@@ -13,9 +13,10 @@ from fedyard.agent.site import Folder, SiteError
 from fedyard.agent.state import State
 from fedyard.cli.common import FILE, UsageError, client_of
 from fedyard.clock import micros_now
-from fedyard.sealed.keys import MICROS, words
+from fedyard.sealed.keys import words
 from fedyard.wire.command_line import Command
 from fedyard.wire.durable import write_whole
+from fedyard.wire.times import SECOND
 
 
 @click.command("heads", cls=Command)
@@ -66,7 +67,7 @@ def _lines(kept: list[Head]) -> list[str]:
 
 def _time(micros: int) -> str:
     try:
-        return datetime.fromtimestamp(micros / MICROS, UTC).isoformat(timespec="seconds")
+        return datetime.fromtimestamp(micros / SECOND, UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):
         return "a time that is none"
 

@@ -10,9 +10,10 @@ from fedyard.cli.common import UsageError, client_of, silent, time_of
 from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
 from fedyard.clock import micros_now
-from fedyard.sealed.keys import fingerprint, hex_groups, words
+from fedyard.sealed.keys import fingerprint, words
 from fedyard.sealed.trust import How, Member, Pin, named
 from fedyard.wire.command_line import Command
+from fedyard.wire.statements import hex_groups
 
 
 @click.command("keys", cls=Command)

@@ -24,10 +24,11 @@ from fedyard.cli.heads import told as told_of_heads
 from fedyard.cli.listing import Listing
 from fedyard.client.errors import Refused
 from fedyard.clock import micros_now
-from fedyard.sealed.keys import fingerprint, hex_groups, words
+from fedyard.sealed.keys import fingerprint, words
 from fedyard.sealed.trust import Changed
 from fedyard.wire.command_line import Command, Group
 from fedyard.wire.forgiving import forgive
+from fedyard.wire.statements import hex_groups
 from fedyard.wire.stopping import on_stop_signal
 
 TOKEN_VARIABLE = "SITE_ENROLMENT_TOKEN"  # noqa: S105 - a name, no secret

@@ -24,10 +24,11 @@ from urllib3.connection import HTTPConnection
 
 from fedyard.client.addresses import beside, hub_origin
 from fedyard.client.errors import Passing, Refused, Unacceptable, Unavailable
-from fedyard.clock import Clock, SystemClock, draw_key, jitter, micros_now, moment
+from fedyard.clock import Clock, SystemClock, draw_key, jitter, micros_now
 from fedyard.wire import answers as a
 from fedyard.wire import types
 from fedyard.wire.structs import prepare_structs
+from fedyard.wire.times import moment
 
 T = TypeVar("T")
 

@@ -17,7 +17,6 @@ import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from uuid import UUID
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -39,15 +38,15 @@ from fedyard.sealed.errors import (
 )
 from fedyard.wire.durable import write_whole
 from fedyard.wire.seals import SUITE
+from fedyard.wire.statements import FINGERPRINT_BYTES, enrolment_statement, hex_groups, key_statement
+from fedyard.wire.times import SECOND
 
 """HPKE base mode with ML-KEM-768 + X25519, HKDF-SHA256 and AES-256-GCM; bodies AES-256-GCM; signatures Ed25519."""
-MICROS = 1_000_000
 DAY_S = 86_400
 MLKEM_PUBLIC_BYTES = 1184
 PUBLIC_BYTES = MLKEM_PUBLIC_BYTES + 32
 MLKEM_SEED_BYTES = 64
 CONTENT_KEY_BYTES = 32
-FINGERPRINT_BYTES = 16
 EPOCHS_AT_MOST = 2**32 - 1
 
 _HPKE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
@@ -70,17 +69,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
     def statement(self) -> bytes:
         """What the identity signs."""
-        return b"".join(
-            (
-                b"fedyard key 1\0",
-                UUID(self.site_id).bytes,
-                self.epoch.to_bytes(4),
-                self.created.to_bytes(8),
-                self.expires.to_bytes(8),
-                self.suite.to_bytes(1),
-                self.public_key,
-            )
-        )
+        return key_statement(self.site_id, self.epoch, self.created, self.expires, self.suite, self.public_key)
 
     def check(self, identity: bytes) -> None:
         """Raises `SealError` unless it is a key of this suite that `identity`, a raw public key, has signed."""
@@ -90,7 +79,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
             raise Malformed(f"{self} has {len(self.public_key)} bytes; suite {SUITE} has {PUBLIC_BYTES}")
         try:
             Ed25519PublicKey.from_public_bytes(identity).verify(self.signature, self.statement())
-        except (InvalidSignature, ValueError, OverflowError):
+        except (InvalidSignature, ValueError):
             raise BadSignature(f"{self} is not signed by the identity {hex_groups(fingerprint(identity))}") from None
 
 
@@ -152,7 +141,7 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def gone_at(self) -> int | None:
         """When its private key is due to be deleted."""
-        return self.superseded + int(self.grace_s * MICROS) if self.superseded else None
+        return self.superseded + int(self.grace_s * SECOND) if self.superseded else None
 
 
 def enrolment_proof(identity: Ed25519PrivateKey, enrolment_token: str, token_sha256: str, name: str) -> bytes:
@@ -160,8 +149,8 @@ def enrolment_proof(identity: Ed25519PrivateKey, enrolment_token: str, token_sha
 
     token_sha256: hex, of the token that the site has drawn for itself. 64 bytes.
     """
-    hashed = hashlib.sha256(enrolment_token.encode()).digest()
-    return identity.sign(b"fedyard enrolment 1\0" + hashed + bytes.fromhex(token_sha256) + name.encode())
+    hashed = hashlib.sha256(enrolment_token.encode()).hexdigest()
+    return identity.sign(enrolment_statement(hashed, token_sha256, name))
 
 
 class Keyring:
@@ -216,7 +205,7 @@ class Keyring:
                 site_id=self.site_id,
                 epoch=number,
                 created=now,
-                expires=now + int(valid_s * MICROS),
+                expires=now + int(valid_s * SECOND),
                 suite=SUITE,
                 public_key=mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw(),
             )
@@ -296,20 +285,9 @@ def fingerprint(identity: bytes) -> bytes:
     return hashlib.sha256(b"fedyard identity 1\0" + identity).digest()[:FINGERPRINT_BYTES]
 
 
-def hub_fingerprint(key: bytes) -> bytes:
-    """16 bytes that stand for the key that the hub signs heads with; `key` is the raw public key."""
-    return hashlib.sha256(b"fedyard hub 1\0" + key).digest()[:FINGERPRINT_BYTES]
-
-
 def identity_hash(identity: bytes) -> str:
     """What a header names the sender's identity by."""
     return hashlib.sha256(identity).hexdigest()
-
-
-def hex_groups(finger: bytes) -> str:
-    """A fingerprint as 8 groups of 4 hex digits."""
-    text = finger.hex()
-    return " ".join(text[start : start + 4] for start in range(0, len(text), 4))
 
 
 def words(finger: bytes) -> str:

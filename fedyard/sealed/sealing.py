@@ -23,7 +23,6 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from fedyard.clock import moment
 from fedyard.sealed import segments
 from fedyard.sealed.errors import (
     BadSignature,
@@ -54,6 +53,7 @@ from fedyard.wire.seals import (
     ciphertext_bytes,
     signed_part,
 )
+from fedyard.wire.times import moment
 
 
 class Digests(msgspec.Struct, frozen=True):

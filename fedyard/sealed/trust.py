@@ -17,7 +17,6 @@ from typing import Literal
 
 import msgspec
 
-from fedyard.clock import moment
 from fedyard.sealed.errors import (
     BadSignature,
     Expired,
@@ -28,8 +27,10 @@ from fedyard.sealed.errors import (
     SealError,
     Unverified,
 )
-from fedyard.sealed.keys import Key, fingerprint, hex_groups, hub_fingerprint, parse_fingerprint
+from fedyard.sealed.keys import Key, fingerprint, parse_fingerprint
 from fedyard.wire.durable import write_whole
+from fedyard.wire.statements import hex_groups, hub_fingerprint
+from fedyard.wire.times import moment
 
 How = Literal["first_sight", "fingerprint"]
 PINS_AT_MOST = 20_000

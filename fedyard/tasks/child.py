@@ -14,11 +14,11 @@ from typing import TypeAlias
 
 import msgspec
 
-from fedyard.agent.site import Tasks
 from fedyard.clock import SystemClock
 from fedyard.tasks import jobs
 from fedyard.tasks.frames import Frames
 from fedyard.tasks.reaper import END_WITHIN_S, end_session
+from fedyard.tasks.settings import Tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOK_EVERY_S = 0.1

@@ -19,9 +19,10 @@ from devservers.rabbitmq import PrivateRabbitmq
 from domain import codec
 from domain import commands as c
 from fedyard.agent.consents import UNKNOWN, Join
-from fedyard.agent.site import Folder, Settings, Tasks
+from fedyard.agent.site import Folder, Settings
 from fedyard.cli.common import joining_of
 from fedyard.client.client import Client
+from fedyard.tasks.settings import Tasks
 from fedyard.wire.answers import Run
 from ops.accounts import create_account
 from storage.database import open_database

@@ -12,11 +12,11 @@ import msgspec
 import psutil
 import pytest
 
-from fedyard.agent.site import Tasks
 from fedyard.tasks.arrays import pack, unpack
 from fedyard.tasks.child import ROOT, Child, ChildDied, Children
 from fedyard.tasks.hooks import REASON_AT_MOST
 from fedyard.tasks.jobs import LOG_AT_MOST, Job, Packed, Submitted
+from fedyard.tasks.settings import Tasks
 from tests.fedyard import tasks_of_tests
 from tests.ops.program import gone, until
 

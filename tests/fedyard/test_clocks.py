@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fedyard.client.client import Client
-from fedyard.clock import moment
+from fedyard.wire.times import moment
 from tests.fedyard.rude import Answer, rude_hub
 from tests.fedyard.world import World, project_of
 from tests.ops.program import ROOT, environment, until

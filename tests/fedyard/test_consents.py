@@ -22,8 +22,9 @@ from fedyard.agent.consents import (
     parse_coordinator,
 )
 from fedyard.sealed.errors import IdentityChanged, NotConsented
-from fedyard.sealed.keys import fingerprint, hex_groups, words
+from fedyard.sealed.keys import fingerprint, words
 from fedyard.wire.answers import Project
+from fedyard.wire.statements import hex_groups
 from tests.fedyard.parties import EAST, NORTH, PROJECT
 
 OTHER = "eeeeeeee-0000-4000-8000-000000000000"

@@ -8,10 +8,11 @@ import msgspec
 
 from fedyard.agent.consents import Join
 from fedyard.agent.room import Messages
-from fedyard.agent.site import Coordinator, Folder, Keys, Settings, Tasks
+from fedyard.agent.site import Coordinator, Folder, Keys, Settings
 from fedyard.sealed import errors
 from fedyard.sealed.trust import TrustSettings
 from fedyard.tasks.registry import task_of
+from fedyard.tasks.settings import Tasks
 from fedyard.wire.answers import TaskSpec
 from tests.fedyard.world import World
 from tests.ops.program import ROOT, until

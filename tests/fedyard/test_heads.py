@@ -10,13 +10,15 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedyard.agent.heads import Head, Heads, judge
+from fedyard.agent.head_watch import Heads
+from fedyard.agent.heads import Head, judge
 from fedyard.agent.site import Folder, Settings
 from fedyard.agent.state import DAY_MICROS, State
 from fedyard.cli.main import main
 from fedyard.sealed.errors import IdentityChanged
-from fedyard.sealed.keys import hub_fingerprint, words
+from fedyard.sealed.keys import words
 from fedyard.sealed.trust import Trust, TrustSettings
+from fedyard.wire.statements import hub_fingerprint
 from tests.fedyard.parties import NORTH, PROJECT
 
 NOW = 1_800_000_000_000_000

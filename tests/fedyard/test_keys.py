@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedyard.sealed import errors
-from fedyard.sealed.keys import MICROS, Keyring, fingerprint, hex_groups, parse_fingerprint, unwrap, words, wrap
+from fedyard.sealed.keys import Keyring, fingerprint, parse_fingerprint, unwrap, words, wrap
+from fedyard.wire.statements import hex_groups
+from fedyard.wire.times import SECOND
 from tests.fedyard import independent_seal as second
 
 SITE = "10000000-0000-4000-8000-000000000000"
@@ -40,7 +42,7 @@ def test_a_new_epoch_is_on_disk_private_and_signed(tmp_path: Path) -> None:
     assert again.private(1) == epoch.private
     key = epoch.key
     key.check(again.identity_key)
-    assert (key.epoch, key.created, key.expires) == (1, NOW, NOW + 100 * MICROS)
+    assert (key.epoch, key.created, key.expires) == (1, NOW, NOW + 100 * SECOND)
     assert key.statement() == second.key_statement(SITE, 1, key.created, key.expires, key.public_key)
     assert unwrap(again.private(1), wrap(key, bytes(32), b"x"), b"x") == bytes(32)
 
@@ -64,11 +66,11 @@ def test_an_epoch_counts_once_it_is_published(tmp_path: Path) -> None:
 def test_a_superseded_key_opens_until_its_grace_is_over(tmp_path: Path) -> None:
     keys = ring(tmp_path)
     renewed(keys)
-    renewed(keys, NOW + 5 * MICROS)
-    assert keys.expire(NOW + 15 * MICROS - 1) == []
+    renewed(keys, NOW + 5 * SECOND)
+    assert keys.expire(NOW + 15 * SECOND - 1) == []
     keys.private(1)
-    assert keys.expire(NOW + 15 * MICROS) == [1]
-    assert keys.expire(NOW + 15 * MICROS) == []
+    assert keys.expire(NOW + 15 * SECOND) == [1]
+    assert keys.expire(NOW + 15 * SECOND) == []
     with pytest.raises(errors.WrongEpoch):
         keys.private(1)
     assert [epoch.state for epoch in keys.epochs()] == ["gone", "current"]

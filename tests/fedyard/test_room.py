@@ -8,7 +8,8 @@ import pytest
 from fedyard.agent.room import Messages, Room
 from fedyard.clock import micros_now
 from fedyard.sealed.errors import NoRoom
-from fedyard.sealed.keys import DAY_S, MICROS
+from fedyard.sealed.keys import DAY_S
+from fedyard.wire.times import SECOND
 
 NORTH, EAST = "aaaaaaaa-0000-4000-8000-000000000000", "bbbbbbbb-0000-4000-8000-000000000000"
 NOW = micros_now()
@@ -46,7 +47,7 @@ def test_what_is_on_its_way_counts(tmp_path) -> None:
 def test_old_messages_go_and_make_room(tmp_path) -> None:
     room = Room(tmp_path / "messages", Messages(sender_limit_bytes=100, keep_days=30.0))
     old, young = put(room, NORTH, "1", 60), put(room, NORTH, "2", 30)
-    then = NOW / MICROS - 31 * DAY_S
+    then = NOW / SECOND - 31 * DAY_S
     os.utime(old, (then, then))
     put(room, NORTH, "3", 60)
     assert [old.exists(), young.exists()] == [False, True]

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from fedyard.sealed import sealing
-from fedyard.sealed.keys import fingerprint, hex_groups, words
+from fedyard.sealed.keys import fingerprint, words
+from fedyard.wire.statements import hex_groups
 from tests.fedyard.test_agent import trained
 from tests.fedyard.world import Project, SiteProcess, Wire, World, project_of, wire_to
 from tests.ops.program import ROOT, environment, until

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from fedyard.agent.contract import task_digest
 from fedyard.sealed import errors, sealing, segments
-from fedyard.sealed.keys import Key, fingerprint, hex_groups, words
+from fedyard.sealed.keys import Key, fingerprint, words
 from fedyard.sealed.sealing import Opener
 from fedyard.wire.answers import TaskSpec
 from fedyard.wire.chunks import digests_of, tree_digest
 from fedyard.wire.seals import ciphertext_bytes
+from fedyard.wire.statements import hex_groups
 from tests.fedyard import independent_seal as second
 from tests.fedyard.parties import ADDRESS, NOW, RUN, SOUTH, forgetful, header_of, refused, seal
 

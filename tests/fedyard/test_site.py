@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
 
 from fedyard.agent.consents import Join
-from fedyard.agent.site import Folder, Settings, SiteError, Tasks
+from fedyard.agent.site import Folder, Settings, SiteError
 from fedyard.client.errors import Refused, Unavailable
+from fedyard.tasks.settings import Tasks
 from tests.fedyard.rude import DROP, Answer, rude_hub
 
 SITE = "10000000-0000-4000-8000-000000000000"

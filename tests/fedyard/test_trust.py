@@ -10,8 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedyard.sealed import errors
-from fedyard.sealed.keys import MICROS, Key, Keyring, fingerprint, hex_groups, words
+from fedyard.sealed.keys import Key, Keyring, fingerprint, words
 from fedyard.sealed.trust import PINS_AT_MOST, Changed, Member, Trust, TrustSettings, named
+from fedyard.wire.statements import hex_groups
+from fedyard.wire.times import SECOND
 
 NOW = 1_800_000_000_000_000
 EAST = "20000000-0000-4000-8000-000000000000"
@@ -97,7 +99,7 @@ def test_an_older_epoch_is_refused_for_ever(tmp_path: Path, trust: Trust, east: 
 def test_no_key_an_expired_key_a_revoked_key(trust: Trust, east: Site) -> None:
     trust.verify([east.member()], NOW)
     refused(errors.NoKey, trust, east.member(0))
-    refused(errors.Expired, trust, east.member(), NOW + 100 * MICROS)
+    refused(errors.Expired, trust, east.member(), NOW + 100 * SECOND)
     refused(errors.KeyRevoked, trust, east.member(key_state="revoked"))
 
 

@@ -9,7 +9,8 @@ import pytest
 from fedyard.agent.site import Keys
 from fedyard.agent.upkeep import due, tend
 from fedyard.clock import micros_now
-from fedyard.sealed.keys import DAY_S, MICROS, Keyring
+from fedyard.sealed.keys import DAY_S, Keyring
+from fedyard.wire.times import SECOND
 from tests.fedyard.world import SiteProcess, World
 
 KEYS = Keys(rotate_every_days=10, grace_days=1)
@@ -31,7 +32,7 @@ class Tended:
         assert not due(self.ring, KEYS, self.now)
 
     def later(self, days: float) -> None:
-        self.now += int(days * DAY_S * MICROS)
+        self.now += int(days * DAY_S * SECOND)
 
     def here(self) -> list[str]:
         return [epoch.state for epoch in self.ring.epochs()]

@@ -16,11 +16,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fedyard.agent.consents import UNKNOWN, Join, Wanted
-from fedyard.agent.site import Folder, Settings, Tasks
+from fedyard.agent.site import Folder, Settings
 from fedyard.cli.common import joining_of
 from fedyard.client.client import Client
 from fedyard.clock import micros_now
 from fedyard.sealed import sealing
+from fedyard.tasks.settings import Tasks
 from fedyard.wire.answers import Entry, Run, TaskRun
 from tests.ops.program import ROOT, environment, until
 

@@ -14,7 +14,8 @@ from domain import commands as c
 from domain import records as r
 from domain.ids import sha256_hex
 from domain.states import Report
-from fedyard.sealed.keys import hex_groups, hub_fingerprint, words
+from fedyard.sealed.keys import words
+from fedyard.wire.statements import hex_groups, hub_fingerprint
 from ops import accounts, runs
 from ops.cli.main import outcome
 from ops.place import Whereabouts, remember

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from config.clock import SECOND
 from domain.ids import sha256_hex
 from fedyard.wire.chunks import tree_digest
+from fedyard.wire.statements import key_statement
 from tests.seals import ciphertext, sealed
 from tests.simulation.world import START
 from web.api.keys import NewKey
-from web.api.signatures import statement
 
 IDENTITY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 _RAW = IDENTITY.public_key().public_bytes_raw()
@@ -92,7 +92,8 @@ def signed_key(site_id: str, epoch: int, grace_s: float) -> dict[str, Any]:
         signature=bytes(64),
         grace_s=grace_s,
     )
-    key = msgspec.structs.replace(key, signature=IDENTITY.sign(statement(site_id, epoch, key)))
+    said = key_statement(site_id, epoch, key.created_at, key.expires_at, key.suite, key.public_key)
+    key = msgspec.structs.replace(key, signature=IDENTITY.sign(said))
     body: dict[str, Any] = msgspec.to_builtins(key)
     return body
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import struct
-import uuid
 from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
@@ -12,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from domain.commands import Micros
 from domain.ids import Id
+from fedyard.wire.statements import enrolment_statement, key_statement
 
-_NUMBERS = struct.Struct(">IQQB")
+_NO_TOKEN = "0" * 64
 
 
 class StatedKey(Protocol):
@@ -51,25 +50,15 @@ class EnrollingSite(Protocol):
     def proof(self) -> bytes: ...
 
 
-def statement(site_id: Id, epoch: int, key: StatedKey) -> bytes:
-    """What the site signs of a key: docs/sealing.md has it byte by byte."""
-    numbers = _NUMBERS.pack(epoch, key.created_at, key.expires_at, key.suite)
-    return b"fedyard key 1\0" + uuid.UUID(site_id).bytes + numbers + key.public_key
-
-
 def signed(identity_key: str, site_id: Id, epoch: int, key: StatedKey) -> bool:
     """Has the site's identity signed this statement?"""
-    return _holds(identity_key, statement(site_id, epoch, key), key.signature)
+    said = key_statement(site_id, epoch, key.created_at, key.expires_at, key.suite, key.public_key)
+    return _holds(identity_key, said, key.signature)
 
 
 def proves(site: EnrollingSite, enrolment_sha256: str) -> bool:
-    """Does the site that enrols have the identity key that it brings?
-
-    The proof is bound to the enrolment, the name and the token that the site has drawn, so that a hub which was shown
-    it can use it neither for another enrolment nor for a site that answers to somebody else's token.
-    """
-    token = bytes.fromhex(site.token_sha256) if site.token_sha256 is not None else bytes(32)
-    said = b"fedyard enrolment 1\0" + bytes.fromhex(enrolment_sha256) + token + site.name.encode()
+    """Does the site that enrols have the identity key that it brings?"""
+    said = enrolment_statement(enrolment_sha256, site.token_sha256 or _NO_TOKEN, site.name)
     return _holds(site.identity_key, said, site.proof)
 
 

@@ -7,11 +7,8 @@ They go to a site with its notices, and to whoever asks (`GET /v1/heads`). The k
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
-import struct
 import threading
-import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,32 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from config.clock import Clock
 from config.settings import SettingsError
-from domain.commands import Micros
 from fedyard.wire.durable import PRIVATE, to_disk
+from fedyard.wire.statements import head_statement
 from storage.views import heads as views
 from storage.views.resources import SignedHead
 
 KEPT = 8192
 """Signatures that are remembered: a head is signed once for all who read it."""
-FINGERPRINT_BYTES = 16
-_NUMBER, _TIME = struct.Struct(">Q"), struct.Struct(">Q")
-
-
-def statement(history_id: str, stream_id: str, seq: int, digest: str, at: Micros) -> bytes:
-    """What the hub signs of a head: docs/api.md has it byte by byte. Raises `ValueError` for what is no head."""
-    try:
-        return b"".join(
-            (
-                b"fedyard head 1\0",
-                uuid.UUID(history_id).bytes,
-                uuid.UUID(stream_id).bytes,
-                _NUMBER.pack(seq),
-                bytes.fromhex(digest),
-                _TIME.pack(at),
-            )
-        )
-    except struct.error as error:
-        raise ValueError(str(error)) from None
 
 
 def holds(key: bytes, said: bytes, signature: bytes) -> bool:
@@ -57,11 +35,6 @@ def holds(key: bytes, said: bytes, signature: bytes) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
-
-
-def fingerprint(key: bytes) -> bytes:
-    """16 bytes that stand for the hub's public key, as sites show them."""
-    return hashlib.sha256(b"fedyard hub 1\0" + key).digest()[:FINGERPRINT_BYTES]
 
 
 class Signer:
@@ -94,7 +67,7 @@ class Signer:
             hash=head.hash,
             at=at,
             key=self.public,
-            signature=self._key.sign(statement(head.history_id, head.stream_id, head.seq, head.hash, at)),
+            signature=self._key.sign(head_statement(head.history_id, head.stream_id, head.seq, head.hash, at)),
         )
         with self._lock:
             self._signed[head] = signed
