@@ -118,7 +118,7 @@ def _called(root: click.Command, program: str, arguments: list[str]) -> int:
 def complain(code: int, sentence: str) -> int:
     """Say it, if that can be said: a full disk behind standard output or error is no reason for a traceback."""
     forgive()
-    print(f"fedyard: {sentence}", file=sys.stderr)  # noqa: T201 - to people, from both command lines
+    sys.stderr.write(f"fedyard: {sentence}\n")
     return code
 
 
