@@ -91,7 +91,7 @@ def _post(draft: Draft, sender: r.Site, index: int, new: c.NewMessage) -> Id:
     )
     for site_id in recipients:
         add_to_backlog(draft, sender.id, site_id, len(body), expires_at)
-        draft.notify(site_id, n.Message(), project_id=project.id, run_id=new.run_id, message_id=message_id)
+        draft.notify(site_id, n.MessageArrived(), project_id=project.id, run_id=new.run_id, message_id=message_id)
     return message_id
 
 

@@ -165,7 +165,7 @@ def _submit(stage: Stage, seat: r.Seat, command: c.ReportSeat) -> r.Seat:
         project, sender = draft.have(r.Project, run.project_id), draft.have(r.Site, seat.site_id)
         place = to_coordinator(project, sender, "update", run.id, stage.task.seq, stage.number)
         put_payload(stage, message_id, payload, place, recipients=1)
-        stage.tell(run.coordinator_site_id, n.Message(), message_id)
+        stage.tell(run.coordinator_site_id, n.MessageArrived(), message_id)
     seat = _move(draft, seat, command.event, metrics_json=metrics, update_message_id=message_id)
     draft.put(
         r.Submission(

@@ -77,7 +77,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         return _encoder.encode(self).decode()
 
 
-class Message(Facts, frozen=True, kw_only=True):
+class MessageArrived(Facts, frozen=True, kw_only=True):
     """Everything is in the message."""
 
     KIND: ClassVar = Notice.MESSAGE
@@ -323,7 +323,7 @@ class RunEnded(Ended, frozen=True, kw_only=True):
 
 
 _KINDS: tuple[type[Facts], ...] = (
-    Message,
+    MessageArrived,
     MessageExpired,
     Expired,
     Moved,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from fedyard.wire.notices import NOTICES, Notice
 from fedyard.wire.problems import ProblemType
 from web.api.table import operations
 from web.http.openapi import document
@@ -43,3 +45,14 @@ def test_every_problem_may_be_answered(problem: ProblemType) -> None:
 def test_the_machine_readable_description_names_every_problem() -> None:
     described = document(operations())["components"]["schemas"]["Problem"]["properties"]["type"]
     assert set(described["examples"]) == {f"/problems/{problem.slug}" for problem in ProblemType}
+
+
+@pytest.mark.parametrize("kind", Notice)
+def test_every_kind_of_inbox_entry_is_documented_with_its_facts(kind: Notice) -> None:
+    table = API[API.index("| kind | to | facts | message |") :]
+    row = next(line for line in table.splitlines() if re.match(rf"\|[^|]*`{kind}`", line))
+    kinds, _, facts, _ = (cell.strip() for cell in row.strip("|").split("|"))
+    named, said = re.findall(r"`(\w+)`", kinds), re.findall(r"`{(.*?)}`", facts)
+    fields = re.findall(r"(\w+\??)(?:: \[{.*?}\])?(?:, |$)", said[named.index(kind) % len(said)])
+    kept = msgspec.structs.fields(NOTICES[kind])
+    assert sorted(fields) == sorted(one.name + ("" if one.required or one.name == "by" else "?") for one in kept)

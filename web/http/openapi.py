@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
+from fedyard.wire.notices import NOTICES
 from fedyard.wire.problems import MEDIA_TYPE, Problem, ProblemType
+from storage.views.resources import InboxEntry
 from web.http.answers import API
 from web.http.bodies import UUID_PATTERN
 from web.http.operations import COUNTS, Operation, title_of
@@ -72,6 +74,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
     schemas, components = msgspec.json.schema_components(kinds, schema_hook=_anything, ref_template=_REF)
     schema_of = dict(zip(kinds, schemas, strict=True))
     components[Problem.__name__]["properties"]["type"] |= _TYPES_OF_PROBLEM
+    _describe_facts(components)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation, schema_of, components)
@@ -91,6 +94,16 @@ def _anything(kind: type) -> dict[str, Any]:
     if kind is not object:
         raise NotImplementedError
     return {"description": "anything"}
+
+
+def _describe_facts(components: dict[str, Any]) -> None:
+    """What an inbox entry says is one of the notices."""
+    entry = components.get(InboxEntry.__name__)
+    if entry is not None:
+        schemas, facts = msgspec.json.schema_components(NOTICES.values(), schema_hook=_anything, ref_template=_REF)
+        assert not facts.keys() & components.keys(), "two schemas of one name"
+        components |= facts
+        entry["properties"]["facts"] = {"description": "By the entry's kind", "anyOf": list(schemas)}
 
 
 def _kinds(operations: list[Operation]) -> list[Any]:
