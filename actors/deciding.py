@@ -18,20 +18,23 @@ from dramatiq.errors import Retry
 from dramatiq.worker import Worker, WorkerThread
 
 from actors.fairness import FairQueue
+from actors.packed import TAKING_IN
 from broker.messages import envelope_in
 from broker.port import BrokerUnavailable, Publisher
+from broker.routes import queues_of
 from config.clock import Clock, draw_id
 from config.faults import fault
 from config.logs import info_each, unit
 from domain import codec
 from domain import records as r
-from domain.commands import Beat, Envelope, Micros, RecordHeartbeats
-from domain.decisions.decide import decide, needs_of
+from domain.commands import Command, Envelope, Micros
+from domain.decide import decide, needs_of
 from domain.decisions.draft import Decision, State, TooEarly, rejected
 from domain.ids import Id, derive
 from domain.records import Record, key_of
 from domain.rules import Rules
 from domain.sweeps import RevokeIssuedBy, RevokeTokensOf, Sweep
+from domain.table import TABLE, Kind
 from fedyard.wire.problems import ProblemType
 from storage.database import DatabaseUnavailable
 from storage.history import finding
@@ -49,6 +52,8 @@ EARLY_TRIES = 5
 BATCH_BYTES = 8_388_608
 """Commands with so much text together wait for no more. The driver keeps a buffer as large as the largest batch."""
 DATABASE_AGAIN_S = 0.5
+DECIDERS = queues_of(Kind.DECIDED, Kind.PACKED)
+"""The queues that deciders consume."""
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 _log = logging.getLogger(__name__)
@@ -194,7 +199,7 @@ def settle_history(store: Store, now: Micros) -> None:
 
 
 class Decider:
-    """Decides what a worker hands it: commands in batches, heartbeats by the lean lane, follow-ups published."""
+    """Decides what a worker hands it: commands in batches, packed ones by the lean lane, follow-ups published."""
 
     def __init__(self, store: Store, publisher: Publisher, clock: Clock, rules: Rules) -> None:
         self._store = store
@@ -204,14 +209,15 @@ class Decider:
 
     def decide(self, envelopes: Sequence[Envelope], last_try: frozenset[Id]) -> dict[Id, TooEarly]:
         """Decide; those to be tried again. Raises `DatabaseUnavailable`, or what a bug raises."""
-        beats = [e.command for e in envelopes if isinstance(e.command, RecordHeartbeats)]
-        commands = [e for e in envelopes if not isinstance(e.command, RecordHeartbeats)]
-        if beats:
-            now = self._clock.now()
-            self._store.record_heartbeats(
-                [_not_ahead(beat, now) for packed in beats for beat in packed.beats],
-                [use for packed in beats for use in packed.token_uses],
-            )
+        commands = []
+        packed: dict[type[Command], list[Command]] = {}
+        for envelope in envelopes:
+            if TABLE[type(envelope.command)].kind is Kind.PACKED:
+                packed.setdefault(type(envelope.command), []).append(envelope.command)
+            else:
+                commands.append(envelope)
+        for kind, those in packed.items():
+            TAKING_IN[kind](self._store, those, self._clock.now())
         if not commands:
             return {}
         started = self._clock.monotonic()
@@ -251,11 +257,6 @@ def _told(envelope: Envelope, batch: Batch, size: int, spent_ms: float, now: Mic
     }
 
 
-def _not_ahead(beat: Beat, now: Micros) -> Beat:
-    """A beat from the future would keep a site alive that has long fallen silent."""
-    return beat if beat.seen_at <= now else msgspec.structs.replace(beat, seen_at=now)
-
-
 def _length(message: MessageProxy) -> int:
     """Of the command's text, as far as it has one."""
     return sum(len(text) for text in message.args if isinstance(text, str))
@@ -265,7 +266,7 @@ class DecidingWorker(Worker):
     """A Dramatiq worker with one deciding thread in place of many that each run an actor."""
 
     def __init__(self, broker: Broker, decider: Decider, clock: Clock, *, at_most: int) -> None:
-        super().__init__(broker, worker_threads=1, worker_timeout=100)
+        super().__init__(broker, queues=set(DECIDERS), worker_threads=1, worker_timeout=100)
         self.work_queue = FairQueue()  # type: ignore[assignment] # by subject: no actor has priority over another
         self._decider = decider
         self._clock = clock

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import dramatiq
 
 from actors.deciding import EARLY_AGAIN_MS, Decider
+from actors.doing import EXPECTED, Doer
 from broker.routes import ROUTES
 from domain import codec
+from domain.commands import Command
 from domain.ids import Id
+from domain.table import TABLE, Kind
 
 
-def register(broker: dramatiq.Broker, decider: Decider) -> list[str]:
-    """Declare every actor on `broker`; their names. A stock Dramatiq worker could run them one at a time."""
+def register_deciding(broker: dramatiq.Broker, decider: Decider) -> list[str]:
+    """Declare the actors of what is decided or packed; their names. A stock worker could run them one at a time."""
 
     def decide(text: str) -> None:
         envelope = codec.decode(text)
@@ -19,6 +24,15 @@ def register(broker: dramatiq.Broker, decider: Decider) -> list[str]:
         if envelope.id in early:
             raise dramatiq.errors.Retry(early[envelope.id].detail, delay=EARLY_AGAIN_MS)
 
-    for route in ROUTES.values():
-        dramatiq.Actor(decide, actor_name=route.actor, queue_name=route.queue, broker=broker, priority=0, options={})
-    return sorted(route.actor for route in ROUTES.values())
+    return [_declare(broker, kind, decide) for kind, row in TABLE.items() if row.kind is not Kind.DONE]
+
+
+def register_doing(broker: dramatiq.Broker, doer: Doer) -> list[str]:
+    """Declare the actors of what is done; their names."""
+    return [_declare(broker, kind, doer.do, throws=EXPECTED) for kind in doer.commands]
+
+
+def _declare(broker: dramatiq.Broker, kind: type[Command], work: Callable[[str], None], **options: object) -> str:
+    route = ROUTES[kind]
+    dramatiq.Actor(work, actor_name=route.actor, queue_name=route.queue, broker=broker, priority=0, options=options)
+    return route.actor

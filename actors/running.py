@@ -1,4 +1,4 @@
-"""Wires the three worker roles and runs each until told to stop; the same in a process of its own or in a thread."""
+"""Wires the worker roles and runs each until told to stop; the same in a process of its own or in a thread."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import threading
 from collections.abc import Callable
 
 from actors import deciding
-from actors.deciding import Decider, DecidingWorker
+from actors.deciding import DECIDERS, Decider, DecidingWorker
+from actors.doers import Tools, doing_functions
+from actors.doing import DOERS, Doer, doing_worker
 from actors.ledger import Ledger
-from actors.registry import register
+from actors.registry import register_deciding, register_doing
 from actors.relay import Relay
 from actors.sweeper import Sweeper
 from actors.ticker import Ticker
@@ -42,15 +44,15 @@ _log = logging.getLogger("actors.running")  # also when it runs as __main__
 
 def run_decider(settings: Settings, stop: threading.Event, announce: Announce | None = None) -> None:
     """Decide until `stop`. announce: in embedded mode, who hears of commits."""
-    _await_broker(settings, stop)
+    _await_broker(settings, stop, "decider")
     database = open_database(settings.database_url, pool=3, name="fedyard decider")
     clock = open_clock(database, "decider", stop)
-    broker = open_worker_broker(settings, "decider", settings.decide_at_most)
+    broker = open_worker_broker(settings, "decider", settings.decide_at_most, DECIDERS)
     publisher = open_publisher(settings, "decider")
     store = Store(database, announce)
     settle_history(store, clock, stop)
     decider = Decider(store, publisher, clock, rules_of(settings))
-    actors = register(broker, decider)
+    actors = register_deciding(broker, decider)
     worker = DecidingWorker(broker, decider, clock, at_most=settings.decide_at_most)
     worker.start()
     keep_giving_back(stop)
@@ -58,6 +60,29 @@ def run_decider(settings: Settings, stop: threading.Event, announce: Announce | 
     while not wait_for(stop, WAKE_EVERY_S):
         pass
     worker.stop(timeout=_STOP_WITHIN_MS)
+    if not settings.embedded:
+        publisher.close()
+        broker.close()
+    database.close()
+
+
+def run_doer(settings: Settings, stop: threading.Event) -> None:
+    """Carry out what is to be done outside, until `stop`."""
+    _await_broker(settings, stop, "doer")
+    database = open_database(settings.database_url, pool=2, name="fedyard doer")
+    clock = open_clock(database, "doer", stop)
+    broker = open_worker_broker(settings, "doer", settings.do_at_once, DOERS)
+    publisher = open_publisher(settings, "doer")
+    doer = Doer(doing_functions(Tools(settings, database, clock)), publisher, clock)
+    actors = register_doing(broker, doer)
+    worker = doing_worker(broker, doer, settings.do_at_once)
+    if worker is not None:
+        worker.start()
+    _log.info("does", extra=unit(actors=len(actors)))
+    while not wait_for(stop, WAKE_EVERY_S):
+        pass
+    if worker is not None:
+        worker.stop(timeout=_STOP_WITHIN_MS)
     if not settings.embedded:
         publisher.close()
         broker.close()
@@ -146,18 +171,18 @@ def _await_schema(settings: Settings, stop: threading.Event) -> None:
     database.close()
 
 
-def _await_broker(settings: Settings, stop: threading.Event) -> None:
+def _await_broker(settings: Settings, stop: threading.Event, role: str) -> None:
     """Wait until every queue is declared."""
     while not stop.is_set():
         try:
-            prepare_broker(settings, "decider")
+            prepare_broker(settings, role)
             return
         except BrokerUnavailable as error:
             _log.warning("waits for the broker", extra=unit(error=str(error)))
             stop.wait(1.0)
 
 
-ROLES: dict[str, Role] = {"decider": run_decider, "relay": run_relay, "ticker": run_ticker}
+ROLES: dict[str, Role] = {"decider": run_decider, "doer": run_doer, "relay": run_relay, "ticker": run_ticker}
 
 if __name__ == "__main__":
     name = sys.argv[1] if len(sys.argv) == 2 else ""

@@ -35,7 +35,10 @@ logger = logging.getLogger(__name__)
 
 
 class EmbeddedBroker(StubBroker):
-    """Dramatiq's broker and `broker.port.Publisher` in one object. Raises `JournalLocked` if the file is in use."""
+    """Dramatiq's broker and `broker.port.Publisher` in one object. Raises `JournalLocked` if the file is in use.
+
+    prefetch: messages in hand for each queue that `prefetch_of` says nothing of.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class EmbeddedBroker(StubBroker):
         super().__init__(middleware=[])
         self.clock = clock or SystemClock()
         self.prefetch = prefetch
+        self.prefetch_of: dict[str, int] = {}
         self.journal = Journal(path, self.clock)
         self._moved: set[int] = set()
         self._moving = threading.Lock()
@@ -104,7 +108,8 @@ class EmbeddedBroker(StubBroker):
         if queue_name not in self.queues:
             raise QueueNotFound(queue_name)
         delayed = queue_name != q_name(queue_name)
-        return EmbeddedConsumer(self, queue_name, PREFETCH_DELAYED if delayed else self.prefetch, timeout)
+        at_most = PREFETCH_DELAYED if delayed else self.prefetch_of.get(queue_name, self.prefetch)
+        return EmbeddedConsumer(self, queue_name, at_most, timeout)
 
     def settle(self, delivery: Delivery) -> None:
         """Acknowledged: gone from the journal, unless it was moved to another queue meanwhile."""

@@ -13,7 +13,7 @@ from dramatiq import Message
 from dramatiq.broker import MessageProxy
 from dramatiq.errors import Retry
 
-from broker.port import TooLarge
+from broker.port import Temporary, TooLarge
 from broker.routes import Route, route_of
 from domain import codec
 from domain.commands import Envelope
@@ -30,13 +30,15 @@ class Unreadable(Exception):
 
 
 class _Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """eta: not before (ms since the epoch). retries: failures so far. reason, failed_at (ms): of the last one.
+    """eta: not before (ms since the epoch). retries: failures so far; temporary: of them, those that were `Temporary`.
+    reason, failed_at (ms): of the last one.
 
     journal: the row of the embedded journal that holds it.
     """
 
     eta: float | None = None
     retries: Annotated[int, msgspec.Meta(ge=0)] = 0
+    temporary: Annotated[int, msgspec.Meta(ge=0)] = 0
     reason: Annotated[str, msgspec.Meta(max_length=REASON_LIMIT)] = ""
     failed_at: int = 0
     journal: int = 0
@@ -149,6 +151,8 @@ class Delivery(MessageProxy):
     def note_failure(self, error: BaseException, now_ms: int) -> int:
         """Write down in its options why it failed; how often it has by now."""
         self.reason = reason_of(error)
+        if isinstance(error, Temporary):
+            self.options.update(temporary=int(self.options.get("temporary", 0)) + 1)
         failures = int(self.options.get("retries", 0)) + 1
         self.options.update(retries=failures, reason=self.reason, failed_at=now_ms)
         return failures

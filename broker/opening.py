@@ -6,6 +6,7 @@ What speaks AMQP is imported where RabbitMQ is asked for: pika is heavy, and an 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from dramatiq import Broker
@@ -27,14 +28,14 @@ def open_publisher(settings: Settings, role: str) -> Publisher:
     return GroupPublisher(settings.broker_url, role)
 
 
-def open_worker_broker(settings: Settings, role: str, prefetch: int) -> Broker:
-    """What a Dramatiq worker consumes from. `prefetch`: messages in hand for each queue."""
+def open_worker_broker(settings: Settings, role: str, prefetch: int, queues: Iterable[str]) -> Broker:
+    """What a Dramatiq worker consumes these queues from. `prefetch`: messages in hand for each of them."""
     if not settings.embedded:
         from broker.rabbitmq import RabbitBroker  # noqa: PLC0415 - see above
 
         return RabbitBroker(settings.broker_url, role, prefetch=prefetch)
     broker = open_embedded(settings)
-    broker.prefetch = prefetch
+    broker.prefetch_of.update(dict.fromkeys(queues, prefetch))
     return broker
 
 

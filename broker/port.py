@@ -16,6 +16,17 @@ class BrokerUnavailable(Exception):
         self.retry_after_s = retry_after_s
 
 
+class Temporary(Exception):
+    """What was to be done outside cannot be done now, and probably can later: it is tried again, by its route.
+
+    fact: in our own words, for logs and the dead-letter queue; never a payload, a key or a whole URL.
+    """
+
+    def __init__(self, fact: str) -> None:
+        super().__init__(fact)
+        self.fact = fact
+
+
 class TooLarge(Exception):
     """The envelope is larger than its route allows."""
 

@@ -17,6 +17,7 @@ from dramatiq.errors import Retry
 from dramatiq.middleware import Middleware
 
 from broker.messages import Delivery
+from broker.port import Temporary
 from broker.routes import ROUTES, Route
 from config.clock import Clock, SystemClock, jitter
 from config.faults import in_a_line
@@ -33,7 +34,8 @@ logger = logging.getLogger(__name__)
 class SafeRetries(Middleware):
     """Retries by the actor's route. `routes` is by actor name; an actor without one gets no retry.
 
-    An actor may raise `dramatiq.errors.Retry(delay=ms)` to say when ("too early"); it counts like any other.
+    An actor may raise `dramatiq.errors.Retry(delay=ms)` to say when ("too early"); it counts like any other. What is
+    `Temporary` has tries of its own (`Route.patience`).
     An undecodable envelope is not tried again.
     """
 
@@ -54,7 +56,7 @@ class SafeRetries(Middleware):
         assert isinstance(message, Delivery)
         route = self.routes.get(message.actor_name)
         failures = message.note_failure(exception, self.clock.now() // 1000)
-        if route is None or failures > route.retries or isinstance(exception, Undecodable):
+        if route is None or _is_enough(route, message, exception):
             logger.warning("%s failed %d times, last by %s: dead letter", message, failures, message.reason)
             message.fail()
             return
@@ -64,6 +66,14 @@ class SafeRetries(Middleware):
         except Exception as error:  # noqa: BLE001 - whatever it is, the original must not be acknowledged
             logger.warning("retry of %s not published (%s): back to its queue", message, in_a_line(error))
             message.to_return = True
+
+
+def _is_enough(route: Route, message: Delivery, error: BaseException) -> bool:
+    """What is `Temporary` has tries of its own: the other side may be away for hours. What may be our bug has few."""
+    failures, temporary = (int(message.options.get(name, 0)) for name in ("retries", "temporary"))
+    if isinstance(error, Undecodable):
+        return True
+    return temporary > route.patience if isinstance(error, Temporary) else failures - temporary > route.retries
 
 
 def delay_ms(route: Route, failures: int, error: BaseException) -> int:

@@ -13,6 +13,8 @@ from domain import commands as c
 from domain.table import ROWS, Kind, Row
 
 QUEUE_VERSION = "v1"
+PATIENCE = 150
+"""Tries of what is done outside while the system there is away: some twelve hours, five minutes apart in the end."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Route:
     """queue: where to publish. actor: the Dramatiq actor's name.
 
     durable: survives a restart of the broker and is publisher-confirmed.
-    retries: tries after the first; min and max back-off in milliseconds, doubled with jitter.
+    retries: tries after the first; patience: those after an error that is `Temporary`; min and max back-off in
+    milliseconds, doubled with jitter.
     limit_bytes: largest envelope.
     """
 
@@ -28,6 +31,7 @@ class Route:
     actor: str
     durable: bool = True
     retries: int = 8
+    patience: int = 8
     min_backoff_ms: int = 200
     max_backoff_ms: int = 30_000
     limit_bytes: int = 2_097_152
@@ -54,12 +58,15 @@ def _queue(row: Row) -> str:
 
 
 def _route(row: Row) -> Route:
-    route = Route(queue=_queue(row), actor=row.name)
     match row.kind:
-        case Kind.DECIDED | Kind.DONE:
-            return route
+        case Kind.DECIDED:
+            return Route(_queue(row), row.name)
+        case Kind.DONE:
+            return Route(
+                _queue(row), row.name, retries=3, patience=PATIENCE, min_backoff_ms=1_000, max_backoff_ms=300_000
+            )
         case Kind.PACKED:
-            return Route(queue=route.queue, actor=route.actor, durable=False, retries=0)
+            return Route(_queue(row), row.name, durable=False, retries=0, patience=0)
 
 
 QUEUES = tuple({_queue(row): Queue(_queue(row), row.kind, row.about.meaning) for row in ROWS}.values())

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import socket
 
+WORKERS = ("decider", "doer", "relay", "ticker")
+"""The hub's processes beside the web. They stop in the other direction: who decides is the last to go."""
+
 
 def process_name(role: str) -> str:
     """`role@host:pid`."""

@@ -81,6 +81,7 @@ class Settings:
     connections: int = _option(8192, "connections of the web process at once; of one address half of them", 16, 65_536)
     database_pool: int = _option(8, "database connections of the web process", 1, 64)
     decide_at_most: int = _option(500, "commands decided in one transaction", 1, 5000)
+    do_at_once: int = _option(4, "commands that one doer carries out at once, each at its own system outside", 1, 64)
     heartbeat_every_s: float = _option(30.0, "how often a site shall call; silent after three of these", 0.2, 3600)
     tick_every_s: float = _option(1.0, "how often the ticker looks for deadlines, silence and expiry", 0.05, 60)
     relay_after_s: float = _option(
@@ -200,7 +201,7 @@ class Settings:
 
     @property
     def embedded(self) -> bool:
-        """True if web, decider, relay and ticker share one process."""
+        """True if the web and the workers share one process."""
         return self.broker_url.startswith("embedded:")
 
     @property

@@ -1,4 +1,4 @@
-"""The whole hub in one process: web, decider, relay and ticker as threads over SQLite and the embedded broker.
+"""The whole hub in one process: the web and the workers as threads over SQLite and the embedded broker.
 
 For trying out, for tests, and for a small network on one machine. A kill -9 loses nothing that was answered.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from waitress import wasyncore
 from waitress.server import create_server
 
-from actors.running import run_decider, run_relay, run_ticker
+from actors.running import ROLES, run_decider
 from broker.opening import open_embedded
 from config.clock import Clock, SystemClock
 from config.logs import set_up_logs, unit
@@ -78,9 +78,9 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
         blobs = open_blobs(settings.artifacts_url, clock)
         connections = Connections(limits_of(settings, room), clock)
         app = create_app(Hub(settings, database, broker, signals, clock, blobs, connections=connections))
-        decider = partial(run_decider, announce=signals.announce)
-        # Last in, first out: the web stops before the ticker, the decider last of the three.
-        for name, role in (("decider", decider), ("relay", run_relay), ("ticker", run_ticker)):
+        roles = ROLES | {"decider": partial(run_decider, announce=signals.announce)}
+        # Last in, first out: the web stops before them, and of them the decider last.
+        for name, role in roles.items():
             stack.enter_context(_running(name, partial(role, settings), stop, failed))
         stack.callback(close, app)
         server = _server(app, settings, room)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from config.clock import SECOND
-from config.processes import has_ended
+from config.processes import WORKERS, has_ended
 from domain.commands import Micros
 from storage.database import Database
 
@@ -20,8 +20,6 @@ SILENT_AFTER: Micros = int(3 * REPORT_EVERY_S) * SECOND
 """Who has not reported for three times its span is silent."""
 NAMED_FOR: Micros = 600 * SECOND
 """A silent process beside one of its role that works is named so long; then it is taken for one that was taken away."""
-NEEDED = ("decider", "ticker", "relay")
-"""Without one of each the hub is not whole."""
 STAND_BY = "stand_by"
 
 
@@ -62,11 +60,11 @@ def sign_off(database: Database, process: str, now: Micros) -> None:
 
 
 def silent(found: Iterable[Heard], now: Micros, begun_at: Micros) -> Mapping[str, str]:
-    """What is wrong, by part: a needed role of which nobody reports, and `STAND_BY`: those beside one that works.
+    """What is wrong, by part: a role of a worker of which nobody reports, and `STAND_BY`: those beside one that works.
 
     begun_at: since when somebody has looked; a role that nobody has reported of is missed only some time later.
     """
-    by_role: dict[str, list[Heard]] = {role: [] for role in NEEDED}
+    by_role: dict[str, list[Heard]] = {role: [] for role in WORKERS}
     for one in sorted(found):
         by_role.setdefault(one.role, []).append(one)
     wrong: dict[str, str] = {}
@@ -75,10 +73,10 @@ def silent(found: Iterable[Heard], now: Micros, begun_at: Micros) -> Mapping[str
         quiet = [one for one in those if now - one.seen_at > SILENT_AFTER]
         if len(quiet) < len(those):
             beside += [_named(one, now) for one in quiet if now - one.seen_at <= NAMED_FOR]
-        elif role in NEEDED and quiet:
+        elif role in WORKERS and quiet:
             last = max(quiet, key=lambda one: one.seen_at)
             wrong[role] = f"no {role} reports; the last one, {_named(last, now)}: {_REMEDY}"
-        elif role in NEEDED and now - begun_at > SILENT_AFTER:
+        elif role in WORKERS and now - begun_at > SILENT_AFTER:
             wrong[role] = f"no {role} has ever reported: {_REMEDY}"
     if beside:
         wrong[STAND_BY] = f"silent while another one of the role works: {', '.join(beside)}; {_REMEDY}"

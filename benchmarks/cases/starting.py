@@ -13,11 +13,12 @@ from pathlib import Path
 from benchmarks.board import Board
 from benchmarks.yard import is_ready
 from broker.policies import apply_policies
+from config.processes import WORKERS
 from devservers.ports import free_port
 from ops.place import CHECKOUT
 
 READY_WITHIN_S = 60.0
-ROLES = ("web", "decider", "relay", "ticker")
+ROLES = ("web", *WORKERS)
 
 
 def measure(board: Board) -> None:

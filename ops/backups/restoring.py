@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
+from config.processes import WORKERS
 from devservers.tools import PostgresTools
 from fedyard.wire.chunks import chunks_of
 from fedyard.wire.durable import to_disk
@@ -25,7 +26,7 @@ from ops.place import RESTORING
 from storage.blobs.port import Blobs
 from storage.database import Database, open_database
 
-OURS = ("fedyard web", "fedyard decider", "fedyard relay", "fedyard ticker", "fedyard listen")
+OURS = tuple(f"fedyard {role}" for role in ("web", *WORKERS, "listen"))
 """How a hub's connections are named."""
 EMPTY_SCHEMA = "CREATE SCHEMA IF NOT EXISTS public;\n"
 _BESIDE = ("", "-wal", "-shm", "-journal")

@@ -15,7 +15,7 @@ from domain import commands as c
 from domain import records as r
 from domain.chain import hash_of
 from domain.commands import AnyCommand, Envelope, Subject
-from domain.decisions.decide import decide
+from domain.decide import decide
 from domain.decisions.draft import Decision, State, TooEarly
 from domain.ids import derive, sha256_hex
 from domain.rules import Rules

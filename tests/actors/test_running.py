@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from devservers.postgres import PrivatePostgres
 from devservers.rabbitmq import PrivateRabbitmq
 from storage.database import open_database
@@ -16,16 +18,17 @@ from tests.ops.program import ROOT, environment, until
 from tests.signals import to_another_thread
 
 
-def test_a_decider_stops_whichever_thread_is_told(
-    rabbitmq: PrivateRabbitmq, postgres: PrivatePostgres, tmp_path: Path
+@pytest.mark.parametrize(("role", "says"), [("decider", "decides"), ("doer", "does")])
+def test_a_worker_stops_whichever_thread_is_told(
+    rabbitmq: PrivateRabbitmq, postgres: PrivatePostgres, tmp_path: Path, role: str, says: str
 ) -> None:
     """After a freeze (SIGSTOP, SIGCONT) the kernel gives SIGTERM to any thread; the main one must notice."""
     urls = {"FEDYARD_BROKER_URL": rabbitmq.vhost(), "FEDYARD_DATABASE_URL": fresh_postgres(postgres)}
     migrate(open_database(urls["FEDYARD_DATABASE_URL"]))
-    decider, log = [sys.executable, "-m", "actors.running", "decider"], tmp_path / "log"
+    worker, log = [sys.executable, "-m", "actors.running", role], tmp_path / "log"
     with log.open("wb") as output:
-        process = subprocess.Popen(decider, cwd=ROOT, env=environment(**urls), stdout=output, stderr=output)
-    until(lambda: '"decides"' in log.read_text())
+        process = subprocess.Popen(worker, cwd=ROOT, env=environment(**urls), stdout=output, stderr=output)
+    until(lambda: f'"{says}"' in log.read_text())
     to_another_thread(process.pid, signal.SIGTERM)
     try:
         assert process.wait(30) == 0

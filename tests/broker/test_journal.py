@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.deciding import DECIDERS
 from broker import journal as module
 from broker.dead_letters import EmbeddedDeadLetters, open_dead_letters
 from broker.embedded import TRANSIENT_LIMIT, EmbeddedBroker
@@ -191,9 +192,9 @@ def test_what_is_on_disk_is_the_same_as_on_the_wire(embedded):
 def test_an_embedded_hub_shares_one_broker(tmp_path):
     settings = Settings(broker_url=f"embedded:///{tmp_path}/journal.sqlite")
     publisher = open_publisher(settings, "web")
-    worker = open_worker_broker(settings, "decider", 400)
+    worker = open_worker_broker(settings, "decider", 400, DECIDERS)
     assert publisher is worker is open_embedded(settings)
-    assert open_embedded(settings).prefetch == 400
+    assert {open_embedded(settings).prefetch_of[queue] for queue in DECIDERS} == {400}
     publisher.close()
     again = open_embedded(settings)
     assert again is not publisher
@@ -203,7 +204,7 @@ def test_an_embedded_hub_shares_one_broker(tmp_path):
 def test_a_full_hub_has_a_broker_for_each_role(rabbitmq):
     settings = Settings(broker_url=rabbitmq.vhost(), database_url="postgresql://a:b@127.0.0.1/c")
     publisher = open_publisher(settings, "web")
-    worker = open_worker_broker(settings, "decider", 400)
+    worker = open_worker_broker(settings, "decider", 400, DECIDERS)
     assert isinstance(publisher, GroupPublisher)
     assert isinstance(worker, RabbitBroker)
     assert worker.prefetch == 400

@@ -33,7 +33,9 @@ RUNS = "runs.v1"
 HEARTBEATS = "heartbeats.v1"
 
 QUICK: dict[str, Route] = {
-    route.actor: dataclasses.replace(route, retries=min(route.retries, 2), min_backoff_ms=50, max_backoff_ms=80)
+    route.actor: dataclasses.replace(
+        route, retries=min(route.retries, 2), patience=5, min_backoff_ms=50, max_backoff_ms=80
+    )
     for route in ROUTES.values()
 }
 """The real routes with short back-offs."""

@@ -10,7 +10,7 @@ from domain import codec
 from domain import commands as c
 from domain import records as r
 from domain.commands import AnyCommand, Subject
-from domain.decisions.decide import decide
+from domain.decide import decide
 from domain.decisions.draft import Decision, Draft, State
 from domain.ids import Id, derive
 from domain.rules import Rules

@@ -10,7 +10,7 @@ import pytest
 
 import domain.decisions
 from domain import commands as c
-from domain.decisions import decide as deciding
+from domain import decide as deciding
 from domain.table import ROWS, TABLE, Kind, Row
 
 DECIDED = [row for row in ROWS if row.kind is Kind.DECIDED]

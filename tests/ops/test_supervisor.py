@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from config.clock import SystemClock
+from config.processes import WORKERS
 from fedyard.wire.shown import plain_output
 from ops.supervisor import LONGEST_PAUSE_S, Supervisor, _Member, _Yard, read_procfile
 from tests.hub import TestClock
@@ -129,4 +130,4 @@ def test_the_pause_grows_and_has_an_end(folder: Path) -> None:
 
 
 def test_the_procfile_names_the_hubs_processes() -> None:
-    assert list(read_procfile(ROOT / "Procfile")) == ["web", "decider", "relay", "ticker"]
+    assert list(read_procfile(ROOT / "Procfile")) == ["web", *WORKERS]

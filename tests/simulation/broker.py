@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dramatiq
+from dramatiq.common import q_name
 from dramatiq.errors import Retry
 
 from broker.embedded import TRANSIENT
@@ -67,9 +68,13 @@ class Broker(Process):
             due = self.world.micros + delay_ms * 1000 + int(late_s * 1_000_000)
             self.items[tag] = Item(tag, message.queue_name, wire_of(message), due)
 
-    def take(self, process: Process, at_most: int) -> list[Delivery]:
-        """What is due and in nobody's hands."""
-        due = [item for item in self.items.values() if item.holder is None and item.due <= self.world.micros]
+    def take(self, process: Process, at_most: int, queues: frozenset[str]) -> list[Delivery]:
+        """What is due in these queues and in nobody's hands."""
+        due = [
+            item
+            for item in self.items.values()
+            if item.holder is None and item.due <= self.world.micros and q_name(item.queue) in queues
+        ]
         deliveries = []
         for item in sorted(due, key=lambda item: (item.due, item.tag))[:at_most]:
             item.holder = (process, process.life)

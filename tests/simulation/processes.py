@@ -12,13 +12,17 @@ from urllib.parse import urlsplit
 import msgspec
 
 import web.serving.app
-from actors.deciding import Decider, DecidingThread
+from actors.deciding import DECIDERS, Decider, DecidingThread
+from actors.doing import DOERS, Doer
 from actors.ledger import Ledger
 from actors.relay import Relay
 from actors.sweeper import Sweeper
 from actors.ticker import Ticker
+from broker.messages import Delivery
 from config.settings import Settings
+from domain.commands import AnyCommand, Envelope
 from domain.rules import Rules
+from domain.table import ROWS, Kind
 from storage.blobs.opening import open_blobs
 from storage.due import Due
 from storage.signals import Announcement
@@ -71,7 +75,7 @@ class DecidingProcess(Process):
     def step(self) -> float:
         assert self.database is not None
         self.database.hold()
-        taken = self.world.broker.take(self, self.world.chance.choice((1, 2, 5, 40)))
+        taken = self.world.broker.take(self, self.world.chance.choice((1, 2, 5, 40)), DECIDERS)
         if not taken:
             return self.world.chance.uniform(0.02, 0.15)
         for message in taken:
@@ -84,6 +88,36 @@ class DecidingProcess(Process):
     def sleep(self, seconds: float) -> None:
         """The database is away: in one thread it cannot come back meanwhile, so the messages go back to the queue."""
         self.thread.running = False
+
+    def die(self) -> None:
+        self.world.broker.lost(self)
+
+
+class DoingProcess(Process):
+    """A worker process that carries out what is done outside. It may die between that and its report."""
+
+    def start(self) -> None:
+        doing = {row.command: self._nothing for row in ROWS if row.kind is Kind.DONE}
+        self.doer = Doer(doing, SimulatedPublisher(self.world, self), self)
+        self.broker = WorkersBroker(self.world, self)
+
+    def step(self) -> float:
+        for message in self.world.broker.take(self, self.world.chance.choice((1, 2)), DOERS):
+            self._carry_out(message)
+        return self.world.chance.uniform(0.02, 0.15)
+
+    def _carry_out(self, message: Delivery) -> None:
+        """As Dramatiq's worker does it, but for a death in the midst of it, which nobody catches."""
+        error: Exception | None = None
+        try:
+            self.doer.do(message.args[0])
+        except Exception as raised:  # noqa: BLE001 - what an actor raises
+            error = raised
+        self.broker.emit_after("process_message", message, exception=error)
+        self.broker.post_process_message(message)
+
+    def _nothing(self, _: Envelope) -> list[AnyCommand]:
+        return []
 
     def die(self) -> None:
         self.world.broker.lost(self)

@@ -25,6 +25,7 @@ import web.live.coalescing
 import web.live.shares
 import web.serving.app
 from actors.deciding import decide_now
+from actors.doing import DOERS
 from config.settings import Settings
 from domain import commands as c
 from domain import records as r
@@ -44,6 +45,7 @@ from tests.simulation.processes import (
     RETENTION_EVERY_S,
     WRITES_PER_S,
     DecidingProcess,
+    DoingProcess,
     RelayProcess,
     StillHeartbeats,
     TickerProcess,
@@ -124,6 +126,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
             world.broker,
             DecidingProcess(world, "decider 1"),
             DecidingProcess(world, "decider 2"),
+            *([DoingProcess(world, "doer")] if DOERS else []),
             RelayProcess(world, "relay"),
             TickerProcess(world, "ticker 1"),
             TickerProcess(world, "ticker 2"),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from config.clock import SECOND, SystemClock
+from config.processes import WORKERS
 from devservers.postgres import PrivatePostgres
 from storage.clocks import Reported, report
 from tests.databases import lent_postgres
@@ -249,7 +250,7 @@ def test_operators_see_how_it_goes(net: Network) -> None:
     assert net.stranger(None).get("/healthz").get_json() == {"status": "ok"}
     ready = net.stranger(None).get("/readyz")
     until(lambda: net.stranger(None).get("/readyz").status_code == 200)
-    parts = ["database", "broker", "signals", "decider", "ticker", "relay", "clocks", "stand_by", "artifacts"]
+    parts = ["database", "broker", "signals", *WORKERS, "clocks", "stand_by", "artifacts"]
     assert list(ready.get_json()["parts"]) == parts
 
 
@@ -270,7 +271,7 @@ def test_a_decider_that_is_frozen_while_nobody_writes_is_named(postgres: Private
     with lent_postgres(postgres) as url:
         net = network(url, tmp_path)
         now = SystemClock().now()
-        for process, silent_s in (("ticker@a:1", 0), ("relay@a:2", 0), ("decider@a:3", 31)):
+        for process, silent_s in (("ticker@a:1", 0), ("relay@a:2", 0), ("doer@a:4", 0), ("decider@a:3", 31)):
             report(net.database, Reported(process, process.partition("@")[0], 0), now - silent_s * SECOND)
         ready = net.admin.get("/readyz")
         assert (ready.status_code, ready.get_json()["status"]) == (503, "not ready")

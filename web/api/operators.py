@@ -7,6 +7,7 @@ import logging
 from flask import Response
 
 from config.logs import unit
+from config.processes import WORKERS
 from storage.database import DatabaseUnavailable
 from storage.history import read_history, recovered
 from storage.presence import STAND_BY
@@ -40,11 +41,10 @@ def readyz(call: Call) -> Response:
         "database": _database_trouble(call),
         "broker": web.hub.publisher.ready(),
         "signals": web.hub.signals.ready(),
-        "decider": web.undecided.trouble() or silent.get("decider"),
-        "ticker": silent.get("ticker"),
-        "relay": silent.get("relay"),
+        **{role: silent.get(role) for role in WORKERS},
         "clocks": web.clocks.trouble(),
     }
+    troubles["decider"] = web.undecided.trouble() or troubles["decider"]
     ready = not any(troubles.values())
     troubles["stand_by"] = silent.get(STAND_BY)
     troubles["artifacts"] = web.store_of_artifacts.trouble() or web.transfers.trouble()

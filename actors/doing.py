@@ -1,0 +1,111 @@
+"""Doing: what happens outside of the store. A doing actor touches one outside system, decides nothing, and reports.
+
+At least once, and in this order: do it, have the reports confirmed by the broker, acknowledge the command. Whoever dies
+in between does it again; therefore what is done outside has to bear a repetition (an id that the other side knows, a
+name that is the same each time), and the ids of reports derive from the command, so that the first one counts.
+
+A doing function raises `broker.port.Temporary` where the other side is away: it is tried again by its route, for hours.
+Anything else that it raises is taken for our bug: a few tries, then the dead-letter queue, which says the error's class
+and place, never the payload. What an answer of the other side means it does not decide: that goes into the report.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from dramatiq import Broker, Worker
+
+from broker.port import BrokerUnavailable, Publisher, Temporary
+from broker.routes import ROUTES, queues_of
+from config.clock import Clock
+from config.faults import fault, in_a_line
+from config.logs import unit
+from domain import codec
+from domain.commands import AnyCommand, Command, Envelope
+from domain.ids import derive
+from domain.table import Kind
+from storage.database import DatabaseUnavailable
+
+Doing: TypeAlias = Callable[[Envelope], Sequence[AnyCommand]]
+"""Does what the command says and returns its reports. Called from several threads, and more than once for a command."""
+
+DOERS = queues_of(Kind.DONE)
+"""The queues that doers consume."""
+REPORT_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
+"""Between tries to send reports, since what they are about would have to be done again."""
+
+_log = logging.getLogger(__name__)
+
+
+class Failed(Exception):
+    """A doing function raised what it should not. fact: class and place of that, without its text if that may quote."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(in_a_line(error))
+        self.fact = in_a_line(error)
+
+
+EXPECTED = (Temporary, Failed, codec.Undecodable)
+"""Of these Dramatiq makes no noise: we said it, in one line."""
+
+
+class Doer:
+    """Carries out what a worker hands it, by the functions that it is given where it is wired."""
+
+    def __init__(self, doing: Mapping[type[Command], Doing], publisher: Publisher, clock: Clock) -> None:
+        self._doing = dict(doing)
+        self._publisher = publisher
+        self._clock = clock
+
+    @property
+    def commands(self) -> tuple[type[Command], ...]:
+        """The classes that it carries out."""
+        return tuple(self._doing)
+
+    def do(self, text: str) -> None:
+        """Carry out one encoded command; returns when its reports are confirmed. Raises one of `EXPECTED`."""
+        envelope = codec.decode(text)
+        began = self._clock.monotonic()
+        try:
+            reports = self._doing[type(envelope.command)](envelope)
+            self._send([report_of(envelope, place, report, self._clock) for place, report in enumerate(reports)])
+        except (Temporary, DatabaseUnavailable) as error:
+            later = error if isinstance(error, Temporary) else Temporary("the database is away")
+            _log.warning("to be done later", extra=unit(**_about(envelope), error=later.fact))
+            raise later from None
+        except Exception as error:  # noqa: BLE001 - our bug, and whatever its text quotes stays here
+            _log.error("not done", extra=unit(**_about(envelope), **fault(error)))
+            raise Failed(error) from None
+        spent_ms = round((self._clock.monotonic() - began) * 1000, 2)
+        _log.info("done", extra=unit(**_about(envelope), reports=len(reports), ms=spent_ms))
+
+    def _send(self, reports: Sequence[Envelope]) -> None:
+        if not reports:
+            return
+        for pause_s in REPORT_PAUSES_S:
+            try:
+                self._publisher.send(reports)
+                return
+            except BrokerUnavailable:
+                self._clock.sleep(pause_s)
+        try:
+            self._publisher.send(reports)
+        except BrokerUnavailable:
+            raise Temporary("it was done, and the broker does not take the report") from None
+
+
+def report_of(cause: Envelope, place: int, report: AnyCommand, clock: Clock) -> Envelope:
+    """The report as it travels: its id is the same however often the cause is carried out."""
+    return codec.envelope_of(report, id=derive(cause.id, "report", place), by=codec.THE_HUB, at=clock.now())
+
+
+def doing_worker(broker: Broker, doer: Doer, threads: int) -> Worker | None:
+    """A stock Dramatiq worker on the queues of what is done. None while nothing is: it would take every queue."""
+    queues = {ROUTES[command].queue for command in doer.commands}
+    return Worker(broker, queues=queues, worker_threads=threads, worker_timeout=100) if queues else None
+
+
+def _about(envelope: Envelope) -> dict[str, object]:
+    return {"actor": type(envelope.command).__struct_config__.tag, "command": envelope.id}
