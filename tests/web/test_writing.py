@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from config.clock import SystemClock
 from domain.commands import CreateOrganisation, Envelope, Subject
@@ -119,7 +118,7 @@ def test_an_announcement_is_the_outcome_if_it_has_the_answer() -> None:
     envelope = ASKED.envelope(7, waited=True)
     assert announced(envelope, DECIDED) == OUTCOME
     assert announced(envelope, None) is None
-    assert announced(envelope, msgspec.structs.replace(DECIDED, answer_json="")) is None
+    assert announced(envelope, replace(DECIDED, answer_json="")) is None
 
 
 def test_an_id_that_was_used_for_another_request_is_refused() -> None:
@@ -149,7 +148,7 @@ class TestADecidedAnswer:
         assert decided_answer(OUTCOME, None, {"token": None}).get_json() == {"id": "7", "token": None}
 
     def test_is_a_problem_where_the_command_was_rejected(self) -> None:
-        rejected = msgspec.structs.replace(OUTCOME, state="rejected", status=409, answer_json='{"status":409}')
+        rejected = replace(OUTCOME, state="rejected", status=409, answer_json='{"status":409}')
         response = decided_answer(rejected, "/v1/organisations/{id}", {})
         assert (response.status_code, response.content_type) == (409, "application/problem+json")
         assert "Location" not in response.headers

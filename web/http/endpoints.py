@@ -22,15 +22,17 @@ def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, 
 
     No body is read before it is known whose it is, and that the caller has a share left for it.
     """
-    limit = web.hub.settings.request_limit_bytes
+    limit, is_open = web.hub.settings.request_limit_bytes, operation.open
+    caller_of, finish = operation.authentication.caller, operation.kind.finish
 
     def view(request: Request, path: Mapping[str, Any]) -> Response:
-        return operation.kind.finish(authenticated(request, path))
+        caller = caller_of(web, request)
+        return finish(unasked(request, caller, path) if is_open else allowed(request, caller, path))
 
-    def authenticated(request: Request, path: Mapping[str, Any]) -> Response:
-        caller = operation.authentication.caller(web, request)
-        if operation.open:
-            return operation.does(Call(web, request, caller, path, query_of(request, operation.query), None))
+    def unasked(request: Request, caller: Bearer, path: Mapping[str, Any]) -> Response:
+        return operation.does(Call(web, request, caller, path, query_of(request, operation.query), None))
+
+    def allowed(request: Request, caller: Bearer, path: Mapping[str, Any]) -> Response:
         web.heartbeats.note(caller)
         allow(caller, operation.who, operation.scope)
         try:

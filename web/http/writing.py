@@ -57,8 +57,7 @@ class Secret:
         return "Secret(...)"
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """A command that somebody asks for, and how long they wait for its outcome.
 
     digest: tells a repeat from another request under the same key. keyed: its caller named it. patience_s: None or 0
