@@ -22,6 +22,8 @@ SECOND = 1_000_000
 DAY = 86_400 * SECOND
 NOW = 1_800_000_000 * SECOND
 
+CAUSE = "00000000-0000-4000-8000-0000000000f0"
+"""The id of whatever command is decided."""
 ORGANISATION = "00000000-0000-4000-8000-0000000000a0"
 ELSEWHERE = "00000000-0000-4000-8000-0000000000a1"
 PROJECT = "00000000-0000-4000-8000-0000000000b0"
@@ -153,9 +155,12 @@ def by_account(role: c.Role, organisation: Id = ORGANISATION) -> tuple[Subject, 
     return Subject(kind="account", id=key, organisation_id=organisation, role=role), made
 
 
-def draft(rows: list[Any], by: Subject = codec.THE_HUB, now: int = NOW, **state: Any) -> Draft:
-    envelope = codec.envelope_of(c.ForgetHistory(), id=derive("tests", "cause"), by=by, at=now)
-    return Draft(State(rows, **state), envelope, now, Rules())
+def draft(
+    rows: list[Any], by: Subject = codec.THE_HUB, *, now: int = NOW, rules: Rules | None = None, **state: Any
+) -> Draft:
+    """A decision that has not begun."""
+    envelope = codec.envelope_of(c.ForgetHistory(), id=CAUSE, by=by, at=now)
+    return Draft(State(rows, **state), envelope, now, rules or Rules())
 
 
 def decided(
@@ -167,7 +172,7 @@ def decided(
     rules: Rules | None = None,
     **state: Any,
 ) -> Decision:
-    envelope = codec.envelope_of(command, id=derive("tests", "cause"), by=by, at=now)
+    envelope = codec.envelope_of(command, id=CAUSE, by=by, at=now)
     return decide(State(rows, **state), envelope, now, rules or Rules())
 
 
