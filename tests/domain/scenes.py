@@ -68,11 +68,13 @@ _USUAL: dict[type[r.Record], dict[str, Any]] = {
 }
 
 
-def row(kind: type[R], **fields: Any) -> R:
+def row(kind: type[R], /, **fields: Any) -> R:
     """A record of this kind; what is neither given nor usual is empty."""
     blank = {
-        name: _BLANK[str(kind.__annotations__[name]).removesuffix(" | None")]
-        for name, field in zip(kind.__struct_fields__, msgspec.structs.fields(kind), strict=True)
+        field.name: None
+        if kind.__annotations__[field.name].endswith("None")
+        else _BLANK[kind.__annotations__[field.name]]
+        for field in msgspec.structs.fields(kind)
         if field.required
     }
     return kind(**(blank | _USUAL.get(kind, {}) | fields))
