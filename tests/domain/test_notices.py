@@ -45,7 +45,7 @@ def _dropped() -> Decision:
 
 
 def _expired() -> Decision:
-    message = row(r.Message, id=MESSAGE, sender_site_id=SITES[0], expires_at=NOW - 1)
+    message = row(r.Message, id=MESSAGE, sender_site_id=SITES[0], run_id="", expires_at=NOW - 1)
     entry = row(r.InboxEntry, site_id=SITES[1], seq=1, message_id=MESSAGE)
     return decided(c.ExpireMessages(message_ids=[MESSAGE]), [*project(), message, entry])
 
