@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from actors.doing import Doing
+from actors.requests import Allowed, Requests
+from actors.webhooks import WebhookDoer
 from config.clock import Clock
+from config.key_files import webhook_key
 from config.settings import Settings
-from domain.commands import Command
+from domain.commands import Command, DeliverWebhook
 from storage.database import Database
 
 
@@ -21,6 +25,9 @@ class Tools:
     clock: Clock
 
 
-def doing_functions(tools: Tools) -> Mapping[type[Command], Doing]:  # noqa: ARG001 - the first doing actor takes them
-    """By class of command; a test compares them with the table of commands."""
-    return {}
+def doing_functions(tools: Tools) -> Mapping[type[Command], Doing]:
+    """By class of command; a test compares them with the table of commands. Raises `SettingsError`."""
+    settings = tools.settings
+    requests = Requests(Allowed.of(settings.webhook_allow), tools.clock.now)
+    key = webhook_key(Path(settings.webhook_key_file))
+    return {DeliverWebhook: WebhookDoer(key, requests.post, tools.clock)}

@@ -30,6 +30,7 @@ FOUND_AGAIN_S = 10
 """From when the same finding is another command."""
 _MESSAGES_AT_ONCE = 100
 _ARTIFACTS_AT_ONCE = 100
+_DELIVERIES_AT_ONCE = 100
 
 _log = logging.getLogger(__name__)
 _spec_decoder = msgspec.json.Decoder(c.TaskSpec)
@@ -102,6 +103,7 @@ class Ticker:
             *self._deadlines(now),
             *self._silence(now),
             *self._expiry(now),
+            *self._webhooks(now),
             *self._retention(now),
         ]
 
@@ -145,6 +147,19 @@ class Ticker:
         ids = self._due.expired_messages(now)
         slices = [ids[start : start + _MESSAGES_AT_ONCE] for start in range(0, len(ids), _MESSAGES_AT_ONCE)]
         return [(c.ExpireMessages(message_ids=part), tuple(part)) for part in slices]
+
+    def _webhooks(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:
+        """Events that somebody wants to be told of, deliveries that are due, and now and then dead letters."""
+        found: list[tuple[AnyCommand, tuple[str | int, ...]]] = [
+            (c.QueueDeliveries(stream_kind=kind, stream_id=stream, after=after, seqs=seqs), (stream, after, seqs[-1]))
+            for kind, stream, after, seqs in self._due.untold()
+        ]
+        due = self._due.deliveries(now)
+        for start in range(0, len(due), _DELIVERIES_AT_ONCE):
+            part = due[start : start + _DELIVERIES_AT_ONCE]
+            names = tuple(name for one in part for name in one)
+            found.append((c.BeginDeliveries(delivery_ids=[one for one, _ in part]), names))
+        return found
 
     def _retention(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:
         """Once for each span of time."""

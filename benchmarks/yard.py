@@ -102,6 +102,7 @@ class Hub:
             "FEDYARD_WEB_PORT": str(port),
             "FEDYARD_ARTIFACTS_URL": f"file:///{self.artifacts}",
             "FEDYARD_HEAD_KEY_FILE": str(yard.folder.resolve() / "head.key"),
+            "FEDYARD_WEBHOOK_KEY_FILE": str(yard.folder.resolve() / "webhook.key"),
             "FEDYARD_HEARTBEAT_EVERY_S": "600",
             **environment,
         }

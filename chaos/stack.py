@@ -140,6 +140,10 @@ class Stack:
         return str(self.folder.resolve() / "head.key")
 
     @property
+    def webhook_key_file(self) -> str:
+        return str(self.folder.resolve() / "webhook.key")
+
+    @property
     def management(self) -> Management:
         """Of a node that runs."""
         return next((node for node in self.rabbitmq if node.pids), self.rabbitmq[0]).management
@@ -278,6 +282,7 @@ class Stack:
             "FEDYARD_WEB_PORT": str(port),
             "FEDYARD_ARTIFACTS_URL": self.artifacts_url,
             "FEDYARD_HEAD_KEY_FILE": self.head_key_file,
+            "FEDYARD_WEBHOOK_KEY_FILE": self.webhook_key_file,
             "FEDYARD_HEARTBEAT_EVERY_S": str(HEARTBEAT_EVERY_S),
         }
         file = self.environment_of(name)

@@ -58,6 +58,11 @@ def draw_secret() -> str:
     return "fyd_" + secrets.token_urlsafe(32)
 
 
+def draw_key(size_bytes: int) -> bytes:
+    """A key: so many random bytes."""
+    return secrets.token_bytes(size_bytes)
+
+
 def jitter(seconds: float, spread: float = 0.25) -> float:
     """`seconds`, moved at random by at most `spread` of itself, so that crowds don't return at once."""
     return seconds * (1 + random.uniform(-spread, spread))  # noqa: S311 - not a secret

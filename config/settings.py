@@ -114,6 +114,20 @@ class Settings:
         "file with the key that signs the heads of the chains of events: one for all web processes of the hub, made at "
         "the first start; keep a copy of it apart from the backups",
     )
+    webhook_key_file: str = _option(
+        "var/fedyard/webhook.key",
+        "file with the key that the secrets of webhooks are derived from: one for all web processes and doers of the "
+        "hub, made at the first start; keep a copy of it apart from the backups",
+    )
+    webhook_allow: str = _option(
+        "",
+        "hosts and networks (CIDR), separated by commas, to which webhooks may go although they are private, and "
+        "without TLS; e.g. hooks.example.org,10.1.0.0/16",
+    )
+    webhooks_per_owner: int = _option(20, "webhooks of one organisation or project", 1, 1000)
+    webhook_failing_s: float = _option(
+        432_000.0, "how long a webhook may fail, without one success, until it is disabled", 60, 31_536_000
+    )
     artifact_limit_bytes: int = _artifact_limit(17_179_869_184, "of any kind")
     artifact_limit_initial_bytes: int = _artifact_limit(17_179_869_184, "of kind `initial`: files for every member")
     artifact_limit_update_bytes: int = _artifact_limit(17_179_869_184, "of kind `update`: what a seat submits")
@@ -191,6 +205,8 @@ class Settings:
             raise SettingsError("FEDYARD_ARTIFACTS_URL must be file:///path or s3://bucket/prefix")
         if not self.head_key_file or "\0" in self.head_key_file:
             raise SettingsError("FEDYARD_HEAD_KEY_FILE names no file; write e.g. var/fedyard/head.key")
+        if not self.webhook_key_file or "\0" in self.webhook_key_file:
+            raise SettingsError("FEDYARD_WEBHOOK_KEY_FILE names no file; write e.g. var/fedyard/webhook.key")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise SettingsError(f"FEDYARD_LOG_LEVEL is {self.log_level!r}; it must be DEBUG, INFO, WARNING or ERROR")
         if self.waiting_polls + 4 > self.web_threads:

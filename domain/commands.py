@@ -46,6 +46,21 @@ Metrics = Annotated[dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64
 Joining = Literal["open", "approval", "invitation"]
 Sealed = Literal["required", "optional"]
 Role = Literal["admin", "member", "auditor"]
+WebhookOwner = Literal["organisation", "project"]
+WebhookKind = Literal[
+    "run.ended", "seat.left_out", "site.silent", "site.returned", "identity.conflict", "dead_letter.found"
+]
+WebhookKinds = Annotated[list[WebhookKind], msgspec.Meta(min_length=1, max_length=6)]
+WebhookUrl = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=10,
+        max_length=1000,
+        pattern=r"^https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
+        r"(?:/[!$-;=?-Z_a-z~@%-]*)?(?!\n)$",
+        description="http or https, a host, perhaps a port and a path; no login, no fragment",
+    ),
+]
 ArtifactKind = Literal["initial", "update", "model", "log", "result"]
 Size = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
 Digests = Annotated[bytes, msgspec.Meta(max_length=MAX_CHUNKS * DIGEST_BYTES)]
@@ -594,6 +609,91 @@ class ExpireArtifacts(Command, frozen=True, tag="expire_artifacts"):
     """The ticker found these past their time; the decision looks again whether anybody needs them."""
 
     artifact_ids: list[Id]
+
+
+# webhooks
+
+
+class CreateWebhook(Command, frozen=True, tag="create_webhook"):
+    owner_kind: WebhookOwner
+    owner_id: Id
+    url: WebhookUrl
+    kinds: WebhookKinds
+    description: Text = ""
+
+
+class DeleteWebhook(Command, frozen=True, tag="delete_webhook"):
+    webhook_id: Id
+
+
+class RotateWebhook(Command, frozen=True, tag="rotate_webhook"):
+    """Another secret. The one before it signs beside it for a while."""
+
+    webhook_id: Id
+
+
+class EnableWebhook(Command, frozen=True, tag="enable_webhook"):
+    """One that was disabled is told again of what happens from now on."""
+
+    webhook_id: Id
+
+
+class RedeliverWebhook(Command, frozen=True, tag="redeliver_webhook"):
+    """One delivery again, whatever became of it; or every one that failed and was made since then."""
+
+    webhook_id: Id
+    delivery_id: Id | None = None
+    since: Micros | None = None
+
+
+class QueueDeliveries(Command, frozen=True, tag="queue_deliveries"):
+    """The ticker found these events behind `after` in a stream, which webhooks may want to be told of."""
+
+    stream_kind: Literal["project", "site"]
+    stream_id: Id
+    after: int
+    seqs: Annotated[list[int], msgspec.Meta(min_length=1, max_length=100)]
+
+
+class BeginDeliveries(Command, frozen=True, tag="begin_deliveries"):
+    """The ticker found these deliveries due; the decision looks again."""
+
+    delivery_ids: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=100)]
+
+
+class DeliverWebhook(Command, frozen=True, tag="deliver_webhook"):
+    """Make one request. attempt: of this delivery, from 1. versions: of the secret, each signs."""
+
+    webhook_id: Id
+    delivery_id: Id
+    attempt: int
+    url: str
+    body: str
+    versions: list[int]
+
+
+class ReportDelivery(Command, frozen=True, tag="report_delivery"):
+    """What became of an attempt. status: HTTP's, None where there was no answer: failure says why, a code."""
+
+    delivery_id: Id
+    attempt: int
+    status: int | None = None
+    failure: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    retry_after_s: float | None = None
+
+
+class Letter(Value, frozen=True):
+    """A dead letter: the id of its command, which kind that is, and the queue that it was in."""
+
+    id: Annotated[str, msgspec.Meta(max_length=64)]
+    kind: Annotated[str, msgspec.Meta(max_length=64)]
+    queue: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class ReportDeadLetters(Command, frozen=True, tag="report_dead_letters"):
+    """The ticker found commands that could not be decided."""
+
+    letters: Annotated[list[Letter], msgspec.Meta(min_length=1, max_length=100)]
 
 
 # history

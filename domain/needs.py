@@ -39,6 +39,9 @@ class Needs:
     told: causes of notices that are coalesced.
     issued_with: tokens, or owners of tokens: those in force that were issued with them, and with these in turn, are
         needed, with their owners.
+    webhooks: with what says who may change them. deliveries: with their webhooks and the streams of their owners.
+    followed: (kind, stream) of events: how far they were looked at, webhooks that may want them, and what says which.
+    events: (stream, seq). causes: of deliveries of dead letters, with the webhooks that want these.
     led: projects and runs of whose coordinators' sites the streams are needed.
     Whatever project, site or organisation is loaded comes with the head of its event stream.
     """
@@ -84,6 +87,11 @@ class Needs:
     senders: set[Id] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
     led: set[Id] = field(default_factory=set)
+    webhooks: set[Id] = field(default_factory=set)
+    deliveries: set[Id] = field(default_factory=set)
+    followed: set[tuple[str, Id]] = field(default_factory=set)
+    events: set[tuple[Id, int]] = field(default_factory=set)
+    causes: set[str] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""

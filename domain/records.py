@@ -532,6 +532,63 @@ class Event(Record, frozen=True):
     hash: str
 
 
+class Webhook(Record, frozen=True):
+    """Where an organisation or a project wants to be told of what happens. kinds: of what, with spaces between.
+
+    since: events from then on; when it was made, or enabled again. version: of its secret, which is derived;
+    rotated_at: when the one before it was replaced. failures: in a row, since failing_since.
+    """
+
+    TABLE = "webhooks"
+    id: Id
+    owner_kind: str
+    owner_id: Id
+    url: str
+    kinds: str
+    description: str
+    state: str
+    reason: str
+    created_at: Micros
+    since: Micros
+    version: int = 1
+    rotated_at: Micros | None = None
+    failing_since: Micros | None = None
+    failures: int = 0
+
+
+class WebhookDelivery(Record, frozen=True):
+    """One thing that a webhook is told. cause: what; a webhook has one delivery for each.
+
+    attempts: begun. reported: the newest attempt that was reported on. failures: of these since it was queued.
+    next_at: when it is tried next, or taken for lost. status and failure: of the last report, HTTP's and a code.
+    """
+
+    TABLE = "webhook_deliveries"
+    id: Id
+    webhook_id: Id
+    kind: str
+    cause: str
+    body: str
+    state: str
+    created_at: Micros
+    state_at: Micros
+    attempts: int = 0
+    reported: int = 0
+    failures: int = 0
+    next_at: Micros | None = None
+    status: int | None = None
+    failure: str = ""
+
+
+class EventCursor(Record, frozen=True):
+    """How far a stream's events were looked at for webhooks."""
+
+    TABLE = "event_cursors"
+    KEY = ("stream_id",)
+    stream_id: Id
+    seq: int
+
+
 class Outcome(Record, frozen=True):
     """What became of a command. state: accepted or rejected; result_json or problem_json is its answer."""
 
@@ -589,6 +646,9 @@ RECORDS: tuple[type[Record], ...] = (
     Told,
     Stream,
     Event,
+    Webhook,
+    WebhookDelivery,
+    EventCursor,
     Outcome,
     OutboxRow,
 )

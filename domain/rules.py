@@ -50,6 +50,8 @@ class Rules(msgspec.Struct, frozen=True):
     keys_per_day: int = 50
     keep_artifacts_s: float = 2_592_000.0
     keep_uploads_s: float = 604_800.0
+    webhooks_per_owner: int = 20
+    webhook_failing_s: float = 432_000.0
 
     def largest_artifact(self, kind: ArtifactKind) -> int:
         """Bytes that one artifact of this kind may have."""

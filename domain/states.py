@@ -90,8 +90,20 @@ class ArtifactState(StrEnum):
     EXPIRED = "expired"
 
 
+class WebhookState(StrEnum):
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    DELETED = "deleted"
+
+
+class WebhookDeliveryState(StrEnum):
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
 class Step(StrEnum):
-    """What can happen to a run, a task run, a round, a seat, a site, a membership, a delivery or a key."""
+    """What can happen to a run, a task run, a round, a seat, a site, a membership, a delivery, a key or a webhook."""
 
     # run, task run, round
     START = "start"
@@ -132,6 +144,14 @@ class Step(StrEnum):
     # sealing key
     SUPERSEDE = "supersede"
     REVOKE = "revoke"
+    # webhook
+    DISABLE = "disable"
+    ENABLE = "enable"
+    DELETE = "delete"
+    # webhook's delivery
+    DELIVER = "deliver"
+    GIVE_UP = "give_up"
+    REDELIVER = "redeliver"
 
 
 RUN: dict[tuple[RunState, Step], RunState] = {
@@ -238,6 +258,21 @@ ARTIFACT: dict[tuple[ArtifactState, Step], ArtifactState] = {
     (ArtifactState.DECLARED, Step.STORE): ArtifactState.STORED,
     (ArtifactState.DECLARED, Step.EXPIRE): ArtifactState.EXPIRED,
     (ArtifactState.STORED, Step.EXPIRE): ArtifactState.EXPIRED,
+}
+
+WEBHOOK: dict[tuple[WebhookState, Step], WebhookState] = {
+    (WebhookState.ACTIVE, Step.DISABLE): WebhookState.DISABLED,
+    (WebhookState.DISABLED, Step.ENABLE): WebhookState.ACTIVE,
+    (WebhookState.ACTIVE, Step.DELETE): WebhookState.DELETED,
+    (WebhookState.DISABLED, Step.DELETE): WebhookState.DELETED,
+}
+
+WEBHOOK_DELIVERY: dict[tuple[WebhookDeliveryState, Step], WebhookDeliveryState] = {
+    (WebhookDeliveryState.WAITING, Step.DELIVER): WebhookDeliveryState.DELIVERED,
+    (WebhookDeliveryState.WAITING, Step.GIVE_UP): WebhookDeliveryState.FAILED,
+    (WebhookDeliveryState.WAITING, Step.REDELIVER): WebhookDeliveryState.WAITING,
+    (WebhookDeliveryState.DELIVERED, Step.REDELIVER): WebhookDeliveryState.WAITING,
+    (WebhookDeliveryState.FAILED, Step.REDELIVER): WebhookDeliveryState.WAITING,
 }
 
 RUN_FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})

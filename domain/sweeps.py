@@ -42,7 +42,7 @@ class RevokeTokensOf(msgspec.Struct, frozen=True):
 class ForgetBefore(msgspec.Struct, frozen=True):
     """Retention: outcomes decided, and inbox entries settled, before these times go; then bodies nobody refers to.
 
-    Logs go with the entries: those of runs that ended before `inbox_before`."""
+    Logs go with the entries: those of runs that ended before `inbox_before`. So do settled deliveries of webhooks."""
 
     commands_before: Micros
     inbox_before: Micros
@@ -72,6 +72,14 @@ class MissReceipt(msgspec.Struct, frozen=True):
     reason: str
 
 
+class RedeliverFailed(msgspec.Struct, frozen=True):
+    """Every failed delivery of a webhook that was made since then waits again, and is due now."""
+
+    webhook_id: Id
+    since: Micros
+    at: Micros
+
+
 Sweep: TypeAlias = (
     AcknowledgeEntries
     | QueueEntries
@@ -81,4 +89,5 @@ Sweep: TypeAlias = (
     | ForgetDeclaration
     | LeaveOut
     | MissReceipt
+    | RedeliverFailed
 )

@@ -20,7 +20,20 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from domain import commands as c
-from domain.decisions import artifacts, history, keys, logs, messages, people, projects, recovery, runs, seats, sites
+from domain.decisions import (
+    artifacts,
+    history,
+    keys,
+    logs,
+    messages,
+    people,
+    projects,
+    recovery,
+    runs,
+    seats,
+    sites,
+    webhooks,
+)
 from domain.decisions.draft import Decision, Draft
 from domain.needs import Needs
 
@@ -80,6 +93,8 @@ PROJECTS = About("projects", "projects and memberships")
 RUNS = About("runs", "runs, rounds and the sites' reports on their seats")
 ARTIFACTS = About("artifacts", "declared, completed, deleted and expired artifacts; never their bytes")
 MESSAGES = About("messages", "messages between sites, acknowledgements, logs of runs, expiry")
+WEBHOOKS = About("webhooks", "webhooks, what they are to be told, and what became of it")
+DELIVERIES = About("deliveries", "requests to the receivers of webhooks, made by the doer")
 
 ROWS: tuple[Row, ...] = (
     decided(c.CreateOrganisation, people.create_organisation, people.needs_of_create_organisation, SITES),
@@ -124,6 +139,16 @@ ROWS: tuple[Row, ...] = (
     decided(c.WriteLog, logs.write_log, logs.needs_of_write_log, MESSAGES),
     decided(c.ExpireMessages, messages.expire_messages, messages.needs_of_expire_messages, MESSAGES),
     decided(c.ForgetHistory, messages.forget_history, messages.needs_of_forget_history, MESSAGES),
+    decided(c.CreateWebhook, webhooks.create_webhook, webhooks.needs_of_create_webhook, WEBHOOKS),
+    decided(c.DeleteWebhook, webhooks.delete_webhook, webhooks.needs_of_delete_webhook, WEBHOOKS),
+    decided(c.RotateWebhook, webhooks.rotate_webhook, webhooks.needs_of_rotate_webhook, WEBHOOKS),
+    decided(c.EnableWebhook, webhooks.enable_webhook, webhooks.needs_of_enable_webhook, WEBHOOKS),
+    decided(c.RedeliverWebhook, webhooks.redeliver_webhook, webhooks.needs_of_redeliver_webhook, WEBHOOKS),
+    decided(c.QueueDeliveries, webhooks.queue_deliveries, webhooks.needs_of_queue_deliveries, WEBHOOKS),
+    decided(c.BeginDeliveries, webhooks.begin_deliveries, webhooks.needs_of_begin_deliveries, WEBHOOKS),
+    decided(c.ReportDelivery, webhooks.report_delivery, webhooks.needs_of_report_delivery, WEBHOOKS),
+    decided(c.ReportDeadLetters, webhooks.report_dead_letters, webhooks.needs_of_report_dead_letters, WEBHOOKS),
+    done(c.DeliverWebhook, DELIVERIES),
 )
 
 TABLE: Mapping[type[c.Command], Row] = {row.command: row for row in ROWS}

@@ -85,6 +85,21 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
         s.KEY,
         frozenset({s.KeyState.REVOKED}),
     ),
+    (
+        "Webhook",
+        (
+            "Disabled by the hub when its receiver says that it is gone, or has failed for long. While it is disabled "
+            "nothing is queued for it."
+        ),
+        s.WEBHOOK,
+        frozenset({s.WebhookState.DELETED}),
+    ),
+    (
+        "Webhook delivery",
+        "It waits through all its attempts; only people deliver again what is settled.",
+        s.WEBHOOK_DELIVERY,
+        frozenset(),
+    ),
 )
 
 

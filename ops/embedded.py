@@ -102,6 +102,7 @@ def _settings(folder: Path, port: int | None, environment: Mapping[str, str]) ->
     chosen.setdefault("FEDYARD_DATABASE_URL", path_url("sqlite", here / "store.sqlite"))
     chosen.setdefault("FEDYARD_ARTIFACTS_URL", path_url("file", here / "artifacts"))
     chosen.setdefault("FEDYARD_HEAD_KEY_FILE", str(here / "head.key"))
+    chosen.setdefault("FEDYARD_WEBHOOK_KEY_FILE", str(here / "webhook.key"))
     for name, value in EMBEDDED_DEFAULTS.items():
         chosen.setdefault(name, value)
     if port is not None:
@@ -118,6 +119,7 @@ def _variables(settings: Settings, port: int) -> dict[str, str]:
         "FEDYARD_DATABASE_URL": settings.database_url,
         "FEDYARD_ARTIFACTS_URL": settings.artifacts_url,
         "FEDYARD_HEAD_KEY_FILE": settings.head_key_file,
+        "FEDYARD_WEBHOOK_KEY_FILE": settings.webhook_key_file,
         "FEDYARD_WEB_PORT": str(port),
     }
 

@@ -32,6 +32,13 @@ _COUNTS: dict[str, tuple[str, Micros]] = {
         ),
         0,
     ),
+    "webhooks": (
+        (
+            "SELECT owner_id, count(*) FROM webhooks WHERE owner_id {any:uuid}"
+            " AND state <> 'deleted' AND created_at <= %s GROUP BY 1"
+        ),
+        0,
+    ),
     "projects": (
         (
             "SELECT coordinator_site_id, count(*) FROM projects WHERE coordinator_site_id {any:uuid}"

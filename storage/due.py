@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from itertools import groupby
+from typing import Literal, NamedTuple
 
 from domain.commands import ChangeHistory, Micros
 from domain.ids import Id
+from domain.webhooks import DEAD_LETTER, KINDS
 from storage.database import Database
 from storage.history import finding
 
 AT_MOST = 500
+EVENTS_AT_ONCE = 100
+"""Of one stream."""
 _LEADER = 4_207_413
 
 
@@ -20,6 +24,15 @@ class Deadline(NamedTuple):
     task_seq: int | None
     round: int | None
     deadline_at: Micros
+
+
+class Untold(NamedTuple):
+    """Events of a stream behind `after`, where it was looked at last, that webhooks may want to be told of."""
+
+    stream_kind: Literal["project", "site"]
+    stream_id: Id
+    after: int
+    seqs: list[int]
 
 
 class SilentSeat(NamedTuple):
@@ -48,6 +61,27 @@ AND (
 AND (artifacts.state = 'declared' OR artifacts.run_id IS NULL OR runs.state NOT IN ('created', 'running'))
 AND (artifacts.kind <> 'model' OR artifacts.message_id IS NULL OR projects.archived_at IS NOT NULL)
 ORDER BY artifacts.created_at LIMIT %s
+"""
+
+
+_ANY_WEBHOOK = "SELECT 1 FROM webhooks WHERE state = 'active'"
+_KINDS_TOLD = ", ".join(f"'{kind}'" for kind in KINDS)
+"""As the partial index `events_told` has them, or it would not be used."""
+_UNTOLD = f"""
+WITH concerned AS (
+  SELECT owner_id AS id, 'project' AS kind FROM webhooks WHERE state = 'active' AND owner_kind = 'project'
+  UNION SELECT memberships.site_id, 'site' FROM webhooks JOIN memberships ON memberships.project_id = webhooks.owner_id
+    WHERE webhooks.state = 'active' AND webhooks.owner_kind = 'project' AND memberships.state = 'active'
+  UNION SELECT sites.id, 'site' FROM webhooks JOIN sites ON sites.organisation_id = webhooks.owner_id
+    WHERE webhooks.state = 'active'
+  UNION SELECT memberships.project_id, 'project' FROM webhooks JOIN sites ON sites.organisation_id = webhooks.owner_id
+    JOIN memberships ON memberships.site_id = sites.id WHERE webhooks.state = 'active'
+)
+SELECT concerned.kind, concerned.id, coalesce(event_cursors.seq, 0), events.seq FROM concerned
+LEFT JOIN event_cursors ON event_cursors.stream_id = concerned.id
+JOIN events ON events.stream_id = concerned.id AND events.seq > coalesce(event_cursors.seq, 0)
+  AND events.kind IN ({_KINDS_TOLD})
+ORDER BY 2, 4 LIMIT %s
 """
 
 
@@ -146,3 +180,27 @@ class Due:
         """
         rows = self._database.all(_EXPIRED_ARTIFACTS, now, kept_before, kept_before, AT_MOST)
         return [row[0] for row in rows]
+
+    def untold(self) -> list[Untold]:
+        """Of the streams that concern a webhook. Without any this costs a look at an empty table."""
+        if self._database.one(_ANY_WEBHOOK) is None:
+            return []
+        rows = self._database.all(_UNTOLD, AT_MOST)
+        return [
+            Untold(kind, stream, after, [row[3] for row in of_stream][:EVENTS_AT_ONCE])
+            for (kind, stream, after), of_stream in groupby(rows, key=lambda row: tuple(row[:3]))
+        ]
+
+    def deliveries(self, now: Micros) -> list[tuple[Id, Micros]]:
+        """Deliveries of webhooks that are to be tried now, the longest due first: (id, since when)."""
+        rows = self._database.all(
+            "SELECT id, next_at FROM webhook_deliveries WHERE state = 'waiting' AND next_at <= %s"
+            " ORDER BY next_at LIMIT %s",
+            now,
+            AT_MOST,
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    def wants_dead_letters(self) -> bool:
+        """Is there a webhook that wants to be told of them?"""
+        return self._database.one(_ANY_WEBHOOK + f" AND kinds LIKE '%%{DEAD_LETTER}%%'") is not None

@@ -19,6 +19,7 @@ from domain.needs import Needs
 from domain.records import Record
 from storage.counting import counted
 from storage.database import Database
+from storage.loading_webhooks import load_webhooks
 from storage.tables import COLUMNS
 
 R = TypeVar("R", bound=Record)
@@ -47,6 +48,9 @@ def load(database: Database, needs: Needs, now: Micros) -> Loaded:
         records, needs = _load_logs(database, needs)
     if needs.artifacts or needs.ending_artifacts or needs.totals_of or needs.declared_by:
         more, needs = _load_artifacts(database, needs)
+        records += more
+    if needs.webhooks or needs.deliveries or needs.followed or needs.causes:
+        more, needs = load_webhooks(database, needs)
         records += more
     at_once = database.postgres and _is_common(needs)
     loaded = _load_at_once(database, needs) if at_once else _load_one_by_one(database, needs)
@@ -352,6 +356,7 @@ _COMMON = frozenset(
 )
 _APART = frozenset(
     {"logs", "artifacts", "ending_artifacts", "totals_of", "declared_by", "shares_of", "beats", "told", "led", "counts"}
+    | {"webhooks", "deliveries", "followed", "events", "causes"}
 )
 """Loaded before or after, by queries of their own; what hangs on them is then in the needs."""
 

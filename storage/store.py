@@ -26,6 +26,7 @@ from domain.sweeps import (
     LeaveOut,
     MissReceipt,
     QueueEntries,
+    RedeliverFailed,
     RevokeIssuedBy,
     RevokeTokensOf,
     Sweep,
@@ -210,6 +211,8 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
             return [(_LEAVE_OUT, [reason, task_run_id, number, site_id])]
         case MissReceipt(task_run_id, number, site_id, reason):
             return [(_MISS_RECEIPT, [reason, task_run_id, number, site_id])]
+        case RedeliverFailed(webhook_id, since, at):
+            return [(_REDELIVER_FAILED, [at, at, webhook_id, since])]
         case ForgetBefore(commands_before, inbox_before):
             forget_logs: list[tuple[str, list[object]]] = [(sql, [inbox_before]) for sql in _FORGET_LOGS]
             return [
@@ -217,6 +220,7 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
                 ("DELETE FROM inbox WHERE state <> 'queued' AND state_at < %s", [inbox_before]),
                 (_FORGET_MESSAGES, [inbox_before]),
                 (_FORGET_TOLD, [inbox_before]),
+                ("DELETE FROM webhook_deliveries WHERE state <> 'waiting' AND state_at < %s", [inbox_before]),
                 *forget_logs,
             ]
 
@@ -284,6 +288,10 @@ _QUEUE_AGAIN = (
 )
 _LEAVE_OUT = "UPDATE submissions SET left_out = %s WHERE task_run_id = %s AND round = %s AND site_id = %s"
 _MISS_RECEIPT = "UPDATE submissions SET missing_receipt = %s WHERE task_run_id = %s AND round = %s AND site_id = %s"
+_REDELIVER_FAILED = (
+    "UPDATE webhook_deliveries SET state = 'waiting', state_at = %s, next_at = %s, failures = 0, reported = attempts"
+    " WHERE webhook_id = %s AND created_at >= %s AND state = 'failed'"
+)
 _FORGET_MESSAGES = (
     "DELETE FROM messages WHERE sent_at < %s"
     " AND NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.message_id = messages.id)"

@@ -13,6 +13,7 @@ from domain.commands import AnyCommand, Envelope, Subject
 from domain.ids import Id, derive, sha256_hex
 from domain.rules import Rules
 from domain.states import Report
+from domain.table import TABLE, Kind
 from storage.database import Database
 from storage.due import Due
 from storage.signals import Announcement
@@ -51,6 +52,8 @@ class Hub:
         self.heard: list[Announcement] = []
         self.store = Store(database, self.heard.append)
         self.sent = 0
+        self.done: list[Envelope] = []
+        """What doing actors would have been given."""
 
     # commands
 
@@ -72,7 +75,10 @@ class Hub:
 
     def drain(self) -> None:
         while rows := self.store.outbox(self.clock.now() + SECOND, 100):
-            decide_now(self.store, [codec.decode(row.envelope_json) for row in rows], self.clock.now())
+            envelopes = [codec.decode(row.envelope_json) for row in rows]
+            self.done += (e for e in envelopes if TABLE[type(e.command)].kind is Kind.DONE)
+            decided = [e for e in envelopes if TABLE[type(e.command)].kind is Kind.DECIDED]
+            decide_now(self.store, decided, self.clock.now())
             self.store.forget_outbox(row.id for row in rows)
 
     def ok(self, command: AnyCommand, by: Subject = codec.THE_HUB, *, key: str | None = None) -> dict[str, Any]:

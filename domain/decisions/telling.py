@@ -57,9 +57,9 @@ def put_on_record(
 
 @dataclass(frozen=True)
 class Act:
-    """What a person does in a site's name: of the site itself, or of the one whose project, run or artifact it is."""
+    """What a person does in a site's name: of the site itself, or whose project, run, artifact or webhook it is."""
 
-    of: type[r.Site | r.Project | r.Run | r.Artifact]
+    of: type[r.Site | r.Project | r.Run | r.Artifact | r.Webhook]
     key: Id
     cause: str
 
@@ -68,7 +68,7 @@ def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
     """None for what sites do themselves, for what concerns no site, and for what has notices of its own."""
     if by.kind != "account":
         return None
-    of: type[r.Site | r.Project | r.Run | r.Artifact]
+    of: type[r.Site | r.Project | r.Run | r.Artifact | r.Webhook]
     match command:
         case c.ReportSeat(site_id=key) | c.WriteLog(site_id=key) | c.ReportMissingReceipt(site_id=key):
             of = r.Site
@@ -78,6 +78,15 @@ def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
             of = r.Project
         case c.PutMember(project_id=key) | c.RemoveMember(project_id=key):
             of = r.Project
+        case c.CreateWebhook(owner_kind="project", owner_id=key):
+            of = r.Project
+        case (
+            c.DeleteWebhook(webhook_id=key)
+            | c.RotateWebhook(webhook_id=key)
+            | c.EnableWebhook(webhook_id=key)
+            | c.RedeliverWebhook(webhook_id=key)
+        ):
+            of = r.Webhook
         case c.DeleteArtifact(artifact_id=key):
             return Act(r.Artifact, key, f"acted/{by.id}/{_tag(command)}")
         case _:
@@ -111,6 +120,8 @@ def record_act(draft: Draft) -> None:
     if act is None:
         return
     found = draft.get(act.of, act.key)
+    if isinstance(found, r.Webhook):  # an organisation's concerns no site
+        found = draft.get(r.Project, found.owner_id)
     if isinstance(found, r.Site):
         site: r.Site | None = found
     else:
@@ -123,7 +134,7 @@ def record_act(draft: Draft) -> None:
     facts = ActedFor(
         act=_tag(command),
         site_id=act.key if act.of is r.Site else UNSET,
-        project_id=act.key if act.of is r.Project else UNSET,
+        project_id=found.id if isinstance(found, r.Project) else UNSET,
         run_id=act.key if act.of is r.Run else UNSET,
         artifact_id=act.key if act.of is r.Artifact else UNSET,
     )

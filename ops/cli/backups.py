@@ -186,6 +186,7 @@ def _fresh(data: Path, environment: Mapping[str, str], found: About) -> _Hub:
     chosen = {
         "FEDYARD_ARTIFACTS_URL": f"file:///{here / 'artifacts'}",
         "FEDYARD_HEAD_KEY_FILE": str(here / "head.key"),
+        "FEDYARD_WEBHOOK_KEY_FILE": str(here / "webhook.key"),
         **environment,
     }
     if found.form == "sqlite":

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from domain.commands import ArtifactKind, Joining, Micros, Role, Sealed, TaskSpec
+from domain.commands import ArtifactKind, Joining, Micros, Role, Sealed, TaskSpec, WebhookKind, WebhookOwner
 from domain.states import (
     ArtifactState,
     DeliveryState,
@@ -22,6 +22,8 @@ from domain.states import (
     SeatState,
     SiteState,
     TaskRunState,
+    WebhookDeliveryState,
+    WebhookState,
 )
 
 Time: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
@@ -91,6 +93,41 @@ class Enrolment(Resource, frozen=True):
     expires_at: Time
     used_at: Time | None
     site_id: Uuid | None
+
+
+class Webhook(Resource, frozen=True):
+    """A webhook without its secret, which nobody keeps. reason: why it is disabled. version: of its secret."""
+
+    id: Uuid
+    owner_kind: WebhookOwner
+    owner_id: Uuid
+    url: str
+    kinds: list[WebhookKind]
+    description: str
+    state: WebhookState
+    reason: str
+    created_at: Time
+    version: int
+    rotated_at: Time | None
+    failing_since: Time | None
+    failures: int
+
+
+class WebhookDelivery(Resource, frozen=True):
+    """One thing that a webhook is told; `id` is the header `webhook-id`. status and failure: of the last attempt."""
+
+    id: Uuid
+    webhook_id: Uuid
+    kind: WebhookKind
+    cause: str
+    state: WebhookDeliveryState
+    created_at: Time
+    state_at: Time
+    attempts: int
+    failures: int
+    next_at: Time | None
+    status: int | None
+    failure: str
 
 
 class Site(Resource, frozen=True):

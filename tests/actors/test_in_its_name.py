@@ -221,6 +221,13 @@ class Stage:
         issue = c.IssueToken(owner_kind=owner.kind, owner_id=owner.id, sha256=SECRET, label="x", scopes=["read"])
         return str(self.hub.ok(issue, owner)["id"])
 
+    def hooking(self, kind: c.WebhookOwner, owner: str) -> c.CreateWebhook:
+        url = "https://hooks.example.org/in"
+        return c.CreateWebhook(owner_kind=kind, owner_id=owner, url=url, kinds=["run.ended"])
+
+    def hook(self, kind: c.WebhookOwner = "project", owner: str = "") -> str:
+        return str(self.hub.ok(self.hooking(kind, owner or self.project), self.admin)["id"])
+
     def artifact(self) -> str:
         declare = c.DeclareArtifact(
             owner_site_id=self.site.id, project_id=self.project, of_kind="result", size_bytes=1,
@@ -304,6 +311,17 @@ ACTS: dict[str, Callable[[Stage], Does]] = {
         s.of_site,
         s.site,
     ),
+    "create_organisation_webhook": lambda s: (s.hooking("organisation", s.site.organisation_id or ""), s.of_site, None),
+    "create_project_webhook": lambda s: (s.hooking("project", s.project), s.of_boss, s.boss),
+    "delete_webhook": lambda s: (c.DeleteWebhook(webhook_id=s.hook()), s.of_boss, s.boss),
+    "delete_webhook: an organisation's": lambda s: (
+        c.DeleteWebhook(webhook_id=s.hook("organisation", s.site.organisation_id or "")),
+        s.of_site,
+        None,
+    ),
+    "rotate_webhook": lambda s: (c.RotateWebhook(webhook_id=s.hook()), s.admin, s.boss),
+    "enable_webhook": lambda s: (c.EnableWebhook(webhook_id=s.hook()), s.admin, s.boss),
+    "redeliver_webhook": lambda s: (c.RedeliverWebhook(webhook_id=s.hook(), since=0), s.of_boss, s.boss),
     "delete_artifact": lambda s: (c.DeleteArtifact(artifact_id=s.artifact()), s.admin, s.site),
 }
 """One for each operation that a person may write with. Of those on people the organisation's stream tells."""

@@ -31,7 +31,7 @@ from tests.hub import TestClock
 @pytest.fixture
 def tools(tmp_path: Path) -> Tools:
     database = open_database(fresh_sqlite(tmp_path / "store.sqlite"))
-    return Tools(Settings(), database, TestClock())
+    return Tools(Settings(webhook_key_file=str(tmp_path / "webhook.key")), database, TestClock())
 
 
 def of_kind(kind: Kind) -> set[type]:

@@ -136,6 +136,24 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
             "revoked": {},
         },
     ),
+    "webhook": (
+        s.WEBHOOK,
+        s.WebhookState,
+        {
+            "active": {"disable": "disabled", "delete": "deleted"},
+            "disabled": {"enable": "active", "delete": "deleted"},
+            "deleted": {},
+        },
+    ),
+    "webhook delivery": (
+        s.WEBHOOK_DELIVERY,
+        s.WebhookDeliveryState,
+        {
+            "waiting": {"deliver": "delivered", "give_up": "failed", "redeliver": "waiting"},
+            "delivered": {"redeliver": "waiting"},
+            "failed": {"redeliver": "waiting"},
+        },
+    ),
 }
 
 # fmt: off
@@ -143,7 +161,7 @@ STEPS = [
     "start", "succeed", "fail", "cancel", "skip", "carry", "selected", "reported", "complete", "accept", "ready",
     "round_started", "trained", "submit", "next_round", "task_done", "drop", "rejoin", "fall_silent", "return",
     "retire", "invite", "request", "admit", "decline", "leave", "acknowledge", "expire", "move", "store", "supersede",
-    "revoke",
+    "revoke", "disable", "enable", "delete", "deliver", "give_up", "redeliver",
 ]
 # fmt: on
 
@@ -212,6 +230,11 @@ def test_what_a_site_itself_may_report() -> None:
 
 LIVES = [
     # (thing, how it begins, (step, state) one after the other)
+    ("webhook", "active", [("disable", "disabled"), ("enable", "active"), ("delete", "deleted")]),
+    ("webhook", "active", [("disable", "disabled"), ("delete", "deleted")]),
+    ("webhook delivery", "waiting", [("deliver", "delivered"), ("redeliver", "waiting"), ("deliver", "delivered")]),
+    ("webhook delivery", "waiting", [("redeliver", "waiting"), ("deliver", "delivered")]),
+    ("webhook delivery", "waiting", [("give_up", "failed"), ("redeliver", "waiting"), ("give_up", "failed")]),
     ("run", "created", [("start", "running"), ("succeed", "succeeded")]),
     ("run", "created", [("start", "running"), ("fail", "failed")]),
     ("run", "created", [("start", "running"), ("cancel", "cancelled")]),

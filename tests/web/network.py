@@ -198,6 +198,7 @@ def network(
     """
     options.setdefault("artifacts_url", f"file:///{folder}/artifacts")
     options.setdefault("head_key_file", f"{folder}/head.key")
+    options.setdefault("webhook_key_file", f"{folder}/webhook.key")
     elsewhere = "broker_url" in options
     options.setdefault("broker_url", f"embedded://{folder}/journal.sqlite")
     settings = Settings(database_url=url, **options)

@@ -73,6 +73,8 @@ DECLARED = {"size_bytes": 1, "chunk_digests": text(_DIGEST), "digest": hashlib.s
 TASK = {"name": "t", "model": "m"}
 FEW = {"quorum": 1, "quorum_of": "count"}
 
+HOOK = {"url": "https://hooks.example.org/in", "kinds": ["run.ended"]}
+
 TABLE: dict[str, Row] = {
     "healthz": Row("/healthz", ALL),
     "readyz": Row("/readyz", ALL),
@@ -179,6 +181,22 @@ TABLE: dict[str, Row] = {
     "read_inbox": Row("/v1/inbox", SITES),
     "acknowledge_inbox": Row("/v1/inbox/acknowledged", SITES, {"through": 0}),
     "list_heads": Row("/v1/heads?limit=200", ALIVE),
+    "create_organisation_webhook": Row("/v1/organisations/{house}/webhooks", {"admin", "member_victim"}, HOOK),
+    "list_organisation_webhooks": Row("/v1/organisations/{house}/webhooks", SEE | {"member_victim"}),
+    "create_project_webhook": Row("/v1/projects/{project}/webhooks", LEAD | {"admin"}, HOOK),
+    "list_project_webhooks": Row("/v1/projects/{project}/webhooks", SEE | LEAD),
+    "read_webhook": Row("/v1/webhooks/{hook_house}", SEE | {"member_victim"}),
+    "read_webhook: of a project": Row("/v1/webhooks/{hook_project}", SEE | LEAD),
+    "delete_webhook": Row("/v1/webhooks/{hook_house}", {"admin", "member_victim"}, spare=True),
+    "delete_webhook: of a project": Row("/v1/webhooks/{hook_project}", LEAD | {"admin"}, spare=True),
+    "rotate_webhook": Row("/v1/webhooks/{hook_house}/rotate", {"admin", "member_victim"}),
+    "rotate_webhook: of a project": Row("/v1/webhooks/{hook_project}/rotate", LEAD | {"admin"}),
+    "enable_webhook": Row("/v1/webhooks/{hook_house}/enable", {"admin", "member_victim"}),
+    "redeliver_webhook": Row(
+        "/v1/webhooks/{hook_house}/redeliver", {"admin", "member_victim"}, {"since": "2026-01-01T00:00:00Z"}
+    ),
+    "list_deliveries": Row("/v1/webhooks/{hook_house}/deliveries", SEE | {"member_victim"}),
+    "list_deliveries: of a project": Row("/v1/webhooks/{hook_project}/deliveries", SEE | LEAD),
     "read_command": Row("/v1/commands/{command}", ALIVE | {"enrolment"}),
 }
 
@@ -270,6 +288,8 @@ def build(net: Network) -> Scene:
         "token": victim.ok("POST", "/v1/tokens", {"label": "spare"})["id"],
         "message": sent.get_json()["ids"][0], "command": sent.headers["Fedyard-Command"],
         "update": next(e["message"]["id"] for e in entries if e["message"] and e["message"]["kind"] == "update"),
+        "hook_house": who["member_victim"].ok("POST", f"/v1/organisations/{houses['victim']}/webhooks", HOOK)["id"],
+        "hook_project": lead.ok("POST", f"/v1/projects/{project}/webhooks", HOOK)["id"],
         "artifact": _artifact(victim, project, b"MARK-artifact", whole=True),
         "declared": _artifact(victim, project, b"q", whole=False), "key": "",
     }  # fmt: skip

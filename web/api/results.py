@@ -37,6 +37,17 @@ class Enrolled(Result, frozen=True):
         return f"Enrolled({self.id})"
 
 
+class WebhookSecret(Result, frozen=True):
+    """secret: as Standard Webhooks writes it, derived for this answer alone. version: of it."""
+
+    id: Uuid
+    version: int
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"WebhookSecret({self.id})"
+
+
 class Retired(Result, frozen=True):
     id: Uuid
     state: Literal["retired"]

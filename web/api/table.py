@@ -23,6 +23,7 @@ from web.api import (
     runs,
     sites,
     tokens,
+    webhooks,
 )
 from web.http.operations import Operation
 
@@ -42,6 +43,7 @@ NOUNS: tuple[ModuleType, ...] = (
     artifacts,
     inbox,
     heads,
+    webhooks,
     commands,
     operators,
     description,

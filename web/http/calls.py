@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -50,6 +50,7 @@ class Web:
     clocks: ProbeCache[str]
     silent: ProbeCache[Mapping[str, str]]
     signer: Signer
+    webhook_key: bytes = field(repr=False)
     description: Callable[[], bytes]
     """The text of /openapi.json."""
 

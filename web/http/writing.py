@@ -86,16 +86,18 @@ def write(
     identity: AnyCommand | None = None,
     shows_token: bool = False,
     name: str | None = None,
+    waits: bool = False,
 ) -> Response:
     """Send the command and answer.
 
     made: path of what it makes, with `{id}`.
     shows_token: the answer has a `token`: the secret; null if the caller drew it, or an earlier request's is in force.
     name: names the command where the caller does not, so that the same finding is told once.
+    waits: for an answer that is shown once, even if the caller does not ask for it.
     identity: the command without what is drawn or read from the clock, so that its digest is the same for a repeat.
     """
     web = call.web
-    asked = asked_by(call, command, identity=identity, name=name, must_wait=secret is not None)
+    asked = asked_by(call, command, identity=identity, name=name, must_wait=waits or secret is not None)
     with ExitStack() as stack:
         place = place_for(asked, web.waiters, stack)
         if place is None:

@@ -12,9 +12,10 @@ from prometheus_client.registry import Collector
 
 from config.clock import SECOND, Clock
 from domain.commands import Micros
+from domain.states import WebhookDeliveryState
 from storage import clocks, history
 from storage.database import Database
-from storage.views import commands
+from storage.views import commands, webhooks
 from web.live.connections import Connections
 from web.live.heartbeats import HeartbeatBuffer
 from web.live.shares import Shares
@@ -102,6 +103,9 @@ class Counts(Collector):
         live, sites = commands.live_runs(self._database), commands.sites_by_state(self._database)
         yield _by_state("fedyard_runs_live", "Live runs by state", ("created", "running"), live)
         yield _by_state("fedyard_sites", "Sites by state", ("online", "silent"), sites)
+        told = webhooks.deliveries_by_state(self._database)
+        about = "Deliveries of webhooks that are kept, by what became of them"
+        yield _by_state("fedyard_webhook_deliveries", about, tuple(WebhookDeliveryState), told)
         backlog, oldest = commands.outbox_backlog(self._database)
         age = 0 if oldest is None else max(0, self._clock.now() - oldest) / SECOND
         yield GaugeMetricFamily("fedyard_outbox_rows", "Follow-up commands not yet published", backlog)

@@ -7,19 +7,17 @@ They go to a site with its notices, and to whoever asks (`GET /v1/heads`). The k
 from __future__ import annotations
 
 import base64
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from config.clock import Clock
+from config.key_files import make_once
 from config.settings import SettingsError
-from fedyard.wire.durable import PRIVATE, to_disk
 from fedyard.wire.statements import head_statement
 from storage.views import heads as views
 from storage.views.resources import SignedHead
@@ -90,32 +88,13 @@ def _key_in(path: Path) -> Ed25519PrivateKey:
     """Web processes that start at the same time agree on the key: whose file gets the name first has made it."""
     if not path.exists():
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _make(path)
+            make_once(path, Ed25519PrivateKey.generate().private_bytes_raw())
         except OSError as error:
             raise SettingsError(
                 f"FEDYARD_HEAD_KEY_FILE {path} cannot be made ({error.strerror}): name a file in a folder that the web "
                 "may write to, or put the key there"
             ) from None
     return _read(path)
-
-
-def _make(path: Path) -> None:
-    raw = Ed25519PrivateKey.generate().private_bytes_raw()
-    growing = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    growing.unlink(missing_ok=True)
-    handle = os.open(growing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
-    try:
-        try:
-            os.write(handle, base64.b64encode(raw) + b"\n")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        with suppress(FileExistsError):
-            os.link(growing, path)
-    finally:
-        growing.unlink(missing_ok=True)
-    to_disk(path.parent)
 
 
 def _read(path: Path) -> Ed25519PrivateKey:

@@ -1,0 +1,128 @@
+"""What a webhook tells, how it is signed, and when a delivery is tried again. The form is that of Standard Webhooks.
+
+The body is thin: ids, states and codes. What people wrote (a detail, a description, a note), payloads and metrics are
+not in it: who is told looks them up with a token of their own.
+
+A webhook's secret is derived from the hub's key (FEDYARD_WEBHOOK_KEY_FILE), the webhook's id and the version of its
+secret, so that no store and no backup holds one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from domain.commands import Micros, WebhookKind
+from domain.events import EventKind
+from domain.ids import Id
+from domain.records import Event, Webhook
+
+KINDS: dict[EventKind, WebhookKind] = {
+    EventKind.RUN_SUCCEEDED: "run.ended",
+    EventKind.RUN_FAILED: "run.ended",
+    EventKind.RUN_CANCELLED: "run.ended",
+    EventKind.SITE_FELL_SILENT: "site.silent",
+    EventKind.SITE_RETURNED: "site.returned",
+    EventKind.IDENTITY_CONFLICT: "identity.conflict",
+    EventKind.SEAT_LEFT_OUT: "seat.left_out",
+}
+"""What of a stream is told, as what. Dead letters are in no stream."""
+DEAD_LETTER: WebhookKind = "dead_letter.found"
+OF_MEMBERS = frozenset({"site.silent", "site.returned"})
+"""What a project's coordinator may know of what lies in the stream of a member."""
+
+AGAIN_AFTER_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000, 36_000, 36_000)
+"""How long after each failure a delivery is tried again; after the last one it is given up, some two days later."""
+MOST_RETRY_AFTER_S = 86_400
+"""Of what a receiver asks for with Retry-After."""
+LEASE_S = 120
+"""How long the report on an attempt is waited for. Then it is taken for lost, and there is another attempt."""
+BUSY_AGAIN_S = 5
+"""When there were enough requests to one host under way."""
+MOST_ATTEMPTS = 100
+"""Without one success or refusal: whatever it is, it is no failure of the receiver."""
+OVERLAP_S = 86_400
+"""How long deliveries are signed with the secret before as well, once it was changed."""
+FEWEST_FAILURES = 10
+"""Failures in a row without which no webhook is disabled, however long they are apart."""
+
+_CODE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+_SECRET_PREFIX = "whsec_"  # noqa: S105 - the form of one
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def body_of(kind: WebhookKind, at: Micros, data: dict[str, Any]) -> str:
+    """The bytes that are signed and sent, as text: JSON with type, timestamp (RFC 3339, UTC) and data."""
+    seconds, rest = divmod(at, 1_000_000)
+    text = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:06d}Z"
+    return _encoder.encode({"type": kind, "timestamp": text, "data": data}).decode()
+
+
+def data_of(kind: WebhookKind, event: Event) -> dict[str, Any]:
+    """What is told of an event: of its facts only what is an id, a number, a state or a code."""
+    facts: dict[str, Any] = msgspec.json.decode(event.facts_json)
+    data: dict[str, Any] = {"event": {"stream_id": event.stream_id, "seq": event.seq}}
+    match kind:
+        case "run.ended":
+            data |= {"project_id": event.stream_id, "run_id": event.run_id}
+            data |= _some(facts, "number", "attempt", "state") | _codes(facts, "reason")
+        case "seat.left_out":
+            data |= {"project_id": event.stream_id, "run_id": event.run_id, "site_id": event.site_id}
+            data |= _some(facts, "round") | _codes(facts, "task", "reason")
+        case "identity.conflict":
+            data |= _some(facts, "site_id", "about_site_id", "pinned", "seen", "on_record")
+        case _:
+            data |= {"site_id": event.site_id, "state": "silent" if kind == "site.silent" else "online"}
+    return data
+
+
+def _some(facts: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: facts[name] for name in names if name in facts}
+
+
+def _codes(facts: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Those that are codes; a sentence that somebody wrote is none."""
+    return {name: facts[name] for name in names if _CODE.fullmatch(str(facts.get(name, "")))}
+
+
+def again_after_s(delivery_id: Id, failures: int, retry_after_s: float | None) -> float | None:
+    """Seconds until the next attempt after so many failures; None to give up.
+
+    Moved by up to a tenth, by the delivery's id: what failed together does not come back together.
+    """
+    if failures > len(AGAIN_AFTER_S):
+        return None
+    spread = uuid.UUID(delivery_id).int % 1000 / 10_000
+    return max(AGAIN_AFTER_S[failures - 1] * (1 + spread), min(retry_after_s or 0.0, MOST_RETRY_AFTER_S))
+
+
+def signing_versions(webhook: Webhook, now: Micros) -> list[int]:
+    """The versions of the secret that a delivery is signed with now, the newest first."""
+    overlaps = webhook.rotated_at is not None and now < webhook.rotated_at + OVERLAP_S * 1_000_000
+    return [webhook.version, webhook.version - 1] if overlaps else [webhook.version]
+
+
+def secret_of(key: bytes, webhook_id: Id, version: int) -> bytes:
+    """32 bytes: HKDF-Expand (RFC 5869, SHA-256, one block) of the hub's key over the webhook and the version."""
+    about = b"fedyard webhook 1\0" + uuid.UUID(webhook_id).bytes + version.to_bytes(4, "big")
+    return hmac.digest(key, about + b"\x01", "sha256")
+
+
+def shown_secret(secret: bytes) -> str:
+    """As Standard Webhooks writes it: `whsec_` and base64."""
+    return _SECRET_PREFIX + base64.b64encode(secret).decode()
+
+
+def signature(secrets: Iterable[bytes], message_id: str, timestamp_s: int, body: bytes) -> str:
+    """The header `webhook-signature`: one for each secret, with a space between."""
+    signed = f"{message_id}.{timestamp_s}.".encode() + body
+    made = (base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode() for secret in secrets)
+    return " ".join(f"v1,{each}" for each in made)

@@ -1,0 +1,86 @@
+"""What decisions on webhooks and their deliveries need, and what else hangs on that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TypeVar
+
+from domain import records as r
+from domain.needs import Needs
+from domain.records import Record
+from domain.webhooks import DEAD_LETTER
+from storage.database import Database
+from storage.tables import COLUMNS
+
+R = TypeVar("R", bound=Record)
+
+
+def load_webhooks(database: Database, needs: Needs) -> tuple[list[Record], Needs]:
+    """The rows; and the needs with the owners of those webhooks that somebody wants to change."""
+    records: list[Record] = []
+    wider = Needs()
+    wider.add(needs)
+    if needs.webhooks:
+        found = _rows(database, r.Webhook, "id {any:uuid}", needs.webhooks)
+        for webhook in found:
+            if webhook.owner_kind == "organisation":
+                wider.organisations.add(webhook.owner_id)
+            else:
+                wider.members_of.add(webhook.owner_id)
+                wider.led.add(webhook.owner_id)
+        records += found
+    if needs.deliveries:
+        deliveries = _rows(database, r.WebhookDelivery, "id {any:uuid}", needs.deliveries)
+        webhooks = _rows(database, r.Webhook, "id {any:uuid}", {each.webhook_id for each in deliveries})
+        streams = _rows(database, r.Stream, "id {any:uuid}", {webhook.owner_id for webhook in webhooks})
+        records += [*deliveries, *webhooks, *streams]
+    if needs.followed:
+        records += _followed(database, needs)
+    if needs.causes:
+        records += _rows(database, r.WebhookDelivery, "cause {any}", needs.causes)
+        records += _wanting(database)
+    return records, wider
+
+
+def _followed(database: Database, needs: Needs) -> list[Record]:
+    """Events, how far their streams were looked at, the webhooks that may want them, and of sites what says which."""
+    streams = {stream for _, stream in needs.followed}
+    sites = {stream for kind, stream in needs.followed if kind == "site"}
+    events: list[Record] = []
+    for stream in sorted(streams):
+        seqs = {seq for of_stream, seq in needs.events if of_stream == stream}
+        events += _rows(database, r.Event, "stream_id = %s AND seq {any}", seqs, stream)
+    many = database.many(streams)
+    return [
+        *events,
+        *_rows(database, r.EventCursor, "stream_id {any:uuid}", streams),
+        *(r.Webhook(*row) for row in database.all(_CONCERNED, *[many] * 4)),
+        *_rows(database, r.Site, "id {any:uuid}", sites),
+        *_rows(database, r.Membership, "site_id {any:uuid}", sites),
+    ]
+
+
+def _wanting(database: Database) -> list[Record]:
+    """Those that are told of dead letters."""
+    wanted = f"{_select(r.Webhook)} WHERE state = 'active' AND kinds LIKE %s"
+    return [r.Webhook(*row) for row in database.all(wanted, f"%{DEAD_LETTER}%")]
+
+
+def _rows(database: Database, kind: type[R], where: str, keys: Collection[object], *before: object) -> list[R]:
+    found = database.all(f"{_select(kind)} WHERE {where}", *before, database.many(keys)) if keys else []
+    return [kind(*row) for row in found]
+
+
+def _select(kind: type[Record]) -> str:
+    return f"SELECT {', '.join(COLUMNS[kind])} FROM {kind.TABLE}"
+
+
+_CONCERNED = (
+    f"{_select(r.Webhook)} WHERE state = 'active' AND (owner_id {{any:uuid}}"
+    " OR owner_id IN (SELECT project_id FROM memberships WHERE site_id {any:uuid})"
+    " OR owner_id IN (SELECT organisation_id FROM sites WHERE id {any:uuid})"
+    " OR owner_id IN (SELECT sites.organisation_id FROM memberships JOIN sites ON sites.id = memberships.site_id"
+    " WHERE memberships.project_id {any:uuid}))"
+)
+"""Owned by the streams' projects, by projects that the sites are in, by the sites' organisations, or by those of the
+projects' members."""

@@ -1,0 +1,113 @@
+"""Webhooks and their deliveries, for those who may change them, and for auditors."""
+
+from __future__ import annotations
+
+from domain.commands import Subject
+from domain.ids import Id
+from storage.database import Database, Row
+from storage.views.resources import Webhook, WebhookDelivery, time_or_none, time_text
+from storage.views.sight import Clause, Cursor, Listed, Paging, own, page, row, rows, sees_everything
+
+_WEBHOOK = (
+    "SELECT id, owner_kind, owner_id, url, kinds, description, state, reason, created_at, version, rotated_at,"
+    " failing_since, failures FROM webhooks"
+)
+_DELIVERY = (
+    "SELECT id, webhook_id, kind, cause, state, created_at, state_at, attempts, failures, next_at, status, failure"
+    " FROM webhook_deliveries"
+)
+
+
+def webhooks(
+    database: Database, subject: Subject, owner_kind: str, owner: Id, paging: Paging
+) -> Listed[Webhook] | None:
+    """Those of an organisation or a project; None if the caller may not know of them."""
+    if not _may_see(database, subject, owner_kind, owner):
+        return None
+    return page(
+        database,
+        _WEBHOOK,
+        [Clause("owner_id = %s AND state <> 'deleted'", (owner,))],
+        paging,
+        _webhook,
+        order=("created_at", "id"),
+        cursor_of=lambda one: Cursor(one[8], one[0]),
+    )
+
+
+def webhook(database: Database, subject: Subject, ident: Id) -> Webhook | None:
+    found = row(database, _WEBHOOK, [Clause("id = %s AND state <> 'deleted'", (ident,))])
+    if found is None or not _may_see(database, subject, found[1], found[2]):
+        return None
+    return _webhook(found)
+
+
+def deliveries(
+    database: Database, subject: Subject, ident: Id, paging: Paging, state: str | None
+) -> Listed[WebhookDelivery] | None:
+    """What a webhook was told, or is to be told; None if the caller may not know of it."""
+    if webhook(database, subject, ident) is None:
+        return None
+    of_state = [] if state is None else [Clause("state = %s", (state,))]
+    return page(
+        database,
+        _DELIVERY,
+        [Clause("webhook_id = %s", (ident,)), *of_state],
+        paging,
+        _delivery,
+        order=("created_at", "id"),
+        cursor_of=lambda one: Cursor(one[5], one[0]),
+    )
+
+
+def deliveries_by_state(database: Database) -> dict[str, int]:
+    """How many there are, of those that are kept."""
+    return dict(rows(database, "SELECT state, count(*) FROM webhook_deliveries", [], "GROUP BY state"))
+
+
+def _may_see(database: Database, subject: Subject, owner_kind: str, owner: Id) -> bool:
+    """Admins, auditors; an organisation's members; who coordinates the project. And only what is there."""
+    if owner_kind == "project":
+        where = [Clause("id = %s", (owner,))]
+        where += [] if sees_everything(subject) else [own("coordinator_site_id", subject)]
+        return row(database, "SELECT id FROM projects", where) is not None
+    if not sees_everything(subject) and (subject.kind != "account" or subject.organisation_id != owner):
+        return False
+    return row(database, "SELECT id FROM organisations", [Clause("id = %s", (owner,))]) is not None
+
+
+def _webhook(one: Row) -> Webhook:
+    ident, kind, owner, url, kinds, description, state, reason, created_at, version, rotated_at, since, failures = one
+    return Webhook(
+        id=ident,
+        owner_kind=kind,
+        owner_id=owner,
+        url=url,
+        kinds=kinds.split(),
+        description=description,
+        state=state,
+        reason=reason,
+        created_at=time_text(created_at),
+        version=version,
+        rotated_at=time_or_none(rotated_at),
+        failing_since=time_or_none(since),
+        failures=failures,
+    )
+
+
+def _delivery(one: Row) -> WebhookDelivery:
+    ident, webhook_id, kind, cause, state, created_at, state_at, attempts, failures, next_at, status, failure = one
+    return WebhookDelivery(
+        id=ident,
+        webhook_id=webhook_id,
+        kind=kind,
+        cause=cause,
+        state=state,
+        created_at=time_text(created_at),
+        state_at=time_text(state_at),
+        attempts=attempts,
+        failures=failures,
+        next_at=time_or_none(next_at),
+        status=status,
+        failure=failure,
+    )
