@@ -281,22 +281,21 @@ class KeyChanged(Answer, frozen=True, kw_only=True):
 
 
 class LogPiece(Answer, frozen=True, kw_only=True):
-    """A piece of a site's log of a task run. seq: counted from 1 by its site; at: the cursor."""
+    """A piece of a site's log of a task run. seq: counted from 1 by its site; at: the cursor.
+
+    body: None for who may not read it: who runs the network or audits it.
+    """
 
     site_id: w.Uuid
     task_seq: w.Number
     seq: w.Seq
     created_at: w.At
-    body: w.Piece
+    body: w.Piece | None = None
     at: w.Seq = 0
     round: w.Seq | None = None
 
     def __repr__(self) -> str:
-        return f"LogPiece({self.site_id}/{self.task_seq} {self.seq}, {len(self.body)} bytes)"
-
-
-class Written(Answer, frozen=True, kw_only=True):
-    """What became of a piece of log; fields are not needed."""
+        return f"LogPiece({self.site_id}/{self.task_seq} {self.seq}, {len(self.body or ())} bytes)"
 
 
 class Message(Answer, frozen=True, kw_only=True):
@@ -439,10 +438,6 @@ class Recovered(Answer, frozen=True, kw_only=True):
     mark: w.Mark | None = None
     seats: Annotated[list[RecoveredSeat], Meta(max_length=200)] = []
     keys_conflicting: Annotated[list[w.Epoch], Meta(max_length=200)] = []
-
-
-class Acknowledged(Answer, frozen=True, kw_only=True):
-    acknowledged_seq: w.Seq
 
 
 class Event(Answer, frozen=True, kw_only=True):
