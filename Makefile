@@ -10,10 +10,12 @@ MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test quick coverage check sim chaos bench format clean
+.PHONY: help setup demo up test quick coverage check sim chaos bench dist format clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/ready-to-run ## the environment that bin/fedyard and bin/fedyard-hub run in; .venv/bin has them, too
 
 demo: $(VENV)/ready-to-run ## three hospitals train one model: embedded, or BROKER=rabbitmq
 	@$(PY) -m demo --broker $(BROKER)
@@ -53,12 +55,15 @@ bench: $(VENV)/ready-to-test ## measure the hub, about seventeen minutes on a qu
 	@$(PY) -m devservers curl
 	@$(PY) -m benchmarks $(CASE)
 
+dist: $(VENV)/ready-to-test ## dist/*.whl, what `pip install` brings to a site, and a check of what is in it
+	@$(PY) -m ops.distribution
+
 format: $(VENV)/ready-to-test ## put the code into its form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 clean: ## forget the virtual environment and all caches; ./var with its data stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # Debian keeps ensurepip in a package of its own (python3-venv); without it the environment is made bare and
 # filled from outside by the system's pip.
@@ -71,6 +76,7 @@ define install
 	@if $(PY) -m pip --version >/dev/null 2>&1; then pip="$(PY) -m pip"; else pip="$(PYTHON) -m pip --python $(PY)"; fi; \
 	  $$pip install --quiet --disable-pip-version-check -r $(1) || \
 	  { echo "could not install $(1): is there a network, and pip (apt-get install python3-venv python3-pip)?" >&2; exit 1; }
+	@ln -sf ../../bin/fedyard ../../bin/fedyard-hub $(BIN)/
 	@touch $@
 endef
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from mnemonic import Mnemonic
-
 from config.settings import Settings
 from fedyard.wire.statements import head_statement, hex_groups, hub_fingerprint
+from fedyard.wire.words import to_words
 from ops.backups.content import BackupError, ChainHead, read_lines
 from storage.audit import verify_against
 from storage.database import Database
@@ -74,7 +73,7 @@ def against(database: Database, settings: Settings, file: Path) -> Iterator[str]
 
 def shown_key(key: bytes) -> list[str]:
     """The fingerprint of the hub's public key, as sites show it: hex digits, and twelve words."""
-    return [_shown(key), Mnemonic("english").to_mnemonic(hub_fingerprint(key))]
+    return [_shown(key), to_words(hub_fingerprint(key))]
 
 
 def _shown(key: bytes) -> str:

@@ -24,7 +24,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey, Suite
-from mnemonic import Mnemonic
 
 from fedyard.sealed.errors import (
     BadSignature,
@@ -40,6 +39,7 @@ from fedyard.wire.durable import write_whole
 from fedyard.wire.seals import SUITE
 from fedyard.wire.statements import FINGERPRINT_BYTES, enrolment_statement, hex_groups, key_statement
 from fedyard.wire.times import SECOND
+from fedyard.wire.words import from_words, to_words
 
 """HPKE base mode with ML-KEM-768 + X25519, HKDF-SHA256 and AES-256-GCM; bodies AES-256-GCM; signatures Ed25519."""
 DAY_S = 86_400
@@ -50,7 +50,6 @@ CONTENT_KEY_BYTES = 32
 EPOCHS_AT_MOST = 2**32 - 1
 
 _HPKE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-_WORDS = Mnemonic("english")
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -292,7 +291,7 @@ def identity_hash(identity: bytes) -> str:
 
 def words(finger: bytes) -> str:
     """A fingerprint as 12 English words, the last of which checks the others."""
-    return str(_WORDS.to_mnemonic(finger))
+    return to_words(finger)
 
 
 def parse_fingerprint(text: str) -> bytes:
@@ -300,15 +299,7 @@ def parse_fingerprint(text: str) -> bytes:
     digits = re.sub(r"[\s:-]", "", text).lower()
     if re.fullmatch("[0-9a-f]{32}", digits):
         return bytes.fromhex(digits)
-    said = text.lower().split()
-    if len(said) != 12:
-        raise ValueError(f"a fingerprint is 12 words or 32 hex digits, not {len(said)} words")
-    unknown = [word for word in said if word not in _WORDS.wordlist]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is no word of a fingerprint")
-    if not _WORDS.check(" ".join(said)):
-        raise ValueError("these words belong together in another way: one is wrong, or two are swapped")
-    return bytes(_WORDS.to_entropy(" ".join(said)))
+    return from_words(text.lower().split())
 
 
 def same_identity(site: str, pinned: bytes, seen: bytes) -> None:

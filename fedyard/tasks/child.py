@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,8 @@ from fedyard.tasks.frames import Frames
 from fedyard.tasks.reaper import END_WITHIN_S, end_session
 from fedyard.tasks.settings import Tasks
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).absolute().parents[2]
+"""Where this package lies: site-packages, bin/lib of a checkout, or the checkout itself in its tests."""
 LOOK_EVERY_S = 0.1
 """How often a waiting agent asks whether the result is still wanted; a question to its own memory."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -104,15 +106,17 @@ class Child:
             return
         ours, theirs = socket.socketpair()
         read, self._pipe = os.pipe()
-        paths = [str(ROOT), str(self._folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+        # The site's own modules first, and site-packages not before Python's own library.
+        found_anyway = Path(sysconfig.get_path("purelib")) == ROOT
+        paths = [str(self._folder), os.environ.get("PYTHONPATH") or "", "" if found_anyway else str(ROOT)]
         environment = {
             **os.environ,
             **dict.fromkeys(_THREADS, str(self._threads)),
-            "PYTHONPATH": os.pathsep.join(paths),
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         }
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", "fedyard.tasks.reaper", str(read), str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "fedyard.tasks.reaper", str(read), str(theirs.fileno())],
                 pass_fds=[read, theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr if sys.stderr is not None else subprocess.DEVNULL,

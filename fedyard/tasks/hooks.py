@@ -195,7 +195,7 @@ def _text(what: object) -> str:
 _NOT_OWN = (
     sysconfig.get_path("stdlib"),
     sysconfig.get_path("purelib"),
-    str(Path(__file__).resolve().parents[1]),
+    str(Path(__file__).absolute().parents[1]),
     "<frozen",
 )
 

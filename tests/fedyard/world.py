@@ -173,7 +173,13 @@ def project_of(
 ) -> Project:
     """Every site a member of a new project with one task."""
     contract = {"select_within_s": 60, "train_within_s": 60, "aggregate_within_s": 60, **options.pop("contract", {})}
-    task = {"name": "train", "model": f"{TASKS}:{model}", "rounds": rounds, "contract": contract, **options}
+    task = {
+        "name": "train",
+        "model": model if ":" in model else f"{TASKS}:{model}",
+        "rounds": rounds,
+        "contract": contract,
+        **options,
+    }
     made = sites[0].client.create_project(f"project of {sites[0].name}", [task], joining="open", sealed=sealed)
     for site in sites:
         site.join(made)

@@ -1,0 +1,175 @@
+"""What `pip install fedyard` brings: the wheel, in an environment that has it and what it needs, and nothing else."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import venv
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import fedyard
+from ops.distribution import DEPENDENCIES_AT_MOST, build, dependencies_of, faults_of, metadata_of
+from tests.fedyard.world import World
+from tests.ops.program import ROOT, environment, until
+
+HUB = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != "fedyard")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the wheel, and links to what it needs and what that needs. Without a network."""
+    folder = tmp_path_factory.mktemp("site") / "venv"
+    venv.create(folder, with_pip=False)
+    packages = next(folder.glob("lib/python*/site-packages"))
+    for name in closure(dependencies_of(wheel)):
+        there = metadata.distribution(name)
+        for top in {file.parts[0] for file in there.files or []} - {"..", "__pycache__"}:
+            (packages / top).symlink_to(str(there.locate_file(top)))
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "--disable-pip-version-check"]
+    install = ["install", "--quiet", "--no-index", "--no-deps", str(wheel)]
+    subprocess.run([*pip, *install], check=True, capture_output=True)
+    return folder / "bin"
+
+
+def closure(names: list[str]) -> set[str]:
+    """The distributions of these names, with all that they need here."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        needs = [Requirement(text) for text in metadata.requires(name) or []]
+        waiting += [need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+    return found
+
+
+def run(program: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(program), *arguments], cwd=cwd, env=environment(), capture_output=True, text=True, check=False
+    )
+
+
+def test_it_has_the_sites_package_alone(wheel: Path) -> None:
+    assert faults_of(wheel) == []
+    names = zipfile.ZipFile(wheel).namelist()
+    here = {path.relative_to(ROOT).as_posix() for path in (ROOT / "fedyard").rglob("*.py")}
+    assert {name for name in names if name.endswith(".py")} == here
+    assert {"fedyard/py.typed", "fedyard/wire/bip39_english.txt"} <= set(names)
+
+
+def test_it_needs_six_packages_and_those_are_tested(wheel: Path) -> None:
+    needed = dependencies_of(wheel)
+    assert needed == ["click", "cryptography", "msgspec", "numpy", "rich", "urllib3"]
+    assert len(needed) <= DEPENDENCIES_AT_MOST
+    pinned = dict(line.split("==") for line in (ROOT / "requirements.txt").read_text().split() if "==" in line)
+    for text in metadata_of(wheel).get_all("Requires-Dist") or []:
+        assert Requirement(text).specifier.contains(pinned[Requirement(text).name]), text
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("web/app.py", "web is none of the site's"),
+        ("fedyard/__pycache__/x.pyc", "fedyard/__pycache__/x.pyc is no source"),
+        ("tests.py", "tests.py is none of the site's"),
+    ],
+)
+def test_what_does_not_belong_there_is_named(wheel: Path, tmp_path: Path, name: str, said: str) -> None:
+    odd = tmp_path / wheel.name
+    odd.write_bytes(wheel.read_bytes())
+    with zipfile.ZipFile(odd, "a") as archive:
+        archive.writestr(name, "")
+    assert faults_of(odd) == [said]
+
+
+def test_what_is_missing_is_named(wheel: Path, tmp_path: Path) -> None:
+    odd = tmp_path / wheel.name
+    with zipfile.ZipFile(wheel) as whole, zipfile.ZipFile(odd, "w") as archive:
+        for name in whole.namelist():
+            if name != "fedyard/py.typed":
+                archive.writestr(name, whole.read(name))
+    assert faults_of(odd) == ["fedyard/py.typed is missing"]
+
+
+def test_its_version_is_the_packages(wheel: Path, installed: Path, tmp_path: Path) -> None:
+    assert metadata_of(wheel)["Version"] == fedyard.__version__
+    shown = run(installed / "fedyard", "--version", cwd=tmp_path)
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, f"fedyard {fedyard.__version__}\n", "")
+
+
+def test_it_has_all_that_it_imports_and_nothing_of_the_hub(installed: Path, tmp_path: Path) -> None:
+    lines = """
+import importlib, importlib.util, pkgutil, sys
+import fedyard
+for module in pkgutil.walk_packages(fedyard.__path__, "fedyard."):
+    importlib.import_module(module.name)
+from fedyard import Client, Result, Task, TaskError
+print(fedyard.__file__)
+print([name for name in sys.argv[1:] if importlib.util.find_spec(name)])
+"""
+    done = run(installed / "python", "-c", lines, *HUB, "sklearn", "mnemonic", "flask", cwd=tmp_path)
+    file, found = done.stdout.splitlines() or [done.stderr, ""]
+    assert (Path(file).is_relative_to(installed.parent), found) == (True, "[]"), done.stderr
+
+
+def test_a_site_enrols_and_runs_with_it(installed: Path, world: World, tmp_path: Path) -> None:
+    """In a folder whose files are called as the hub's packages are."""
+    for name in HUB:
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('met {name}.py')\n")
+    token = tmp_path / "token"
+    token.write_text(world.admin.create_enrolment(world.organisation_id).token or "")
+    program, name = installed / "fedyard", f"{tmp_path.name} site"
+    made = run(
+        program, *("site", "--folder", "north", "init", "--hub", world.hub), "--name", name, "--token-file", "token",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert (made.returncode, "enrolled as site" in made.stdout, made.stderr) == (0, True, "")
+    known = run(program, "--folder", "north", "site", "whoami", cwd=tmp_path)
+    assert (known.returncode, known.stdout.startswith(f"site {name} (")) == (0, True), known.stderr
+    log = tmp_path / "agent.log"
+    with log.open("wb") as output:
+        agent = subprocess.Popen(
+            [str(program), "--folder", "north", "site", "run"], cwd=tmp_path, env=environment(), stderr=output
+        )
+    try:
+        until(lambda: '"started"' in log.read_text() or agent.poll() is not None)
+    finally:
+        agent.send_signal(signal.SIGTERM)
+    assert agent.wait() == 0, log.read_text()
+
+
+def loaded_by(line: str) -> set[str]:
+    lines = f"{line}\nimport sys\nprint(*(name for name in sys.modules if name.split('.')[0] == 'fedyard'))"
+    done = subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_one_room_loads_no_other() -> None:
+    assert loaded_by("import fedyard") == {"fedyard"}
+    assert loaded_by("import fedyard.wire.words") == {"fedyard", "fedyard.wire", "fedyard.wire.words"}
+    assert loaded_by("from fedyard import Task, Result, TaskError") == {"fedyard", "fedyard.tasks"}
+    assert "fedyard.client.client" in loaded_by("from fedyard import Client")
+
+
+@pytest.mark.parametrize("name", fedyard.__all__)
+def test_what_the_package_exports_is_there(name: str) -> None:
+    assert getattr(fedyard, name) is not None
+    assert name in dir(fedyard)
+
+
+def test_what_it_does_not_export_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'fedyard' has no attribute 'Manager'"):
+        fedyard.Manager  # noqa: B018 - asked for, to be refused
