@@ -61,7 +61,7 @@ def _at_a_site(board: Board, rounds: int) -> tuple[float, float]:
             own = _digest(f"own {number}")
             begun = time.perf_counter()
             digests = contract.digests_of(contract.task_digest(TASK), _digest("model"))
-            state.keep_sealed(entry, "update", own, digests)
+            state.runs.keep_sealed(entry, "update", own, digests)
             receipts.submitted(entry)
             submitted = time.perf_counter()
             model = contract.digests_of(digests.task, digests.model, [receipt_of(one) for one in (*others, own)])
@@ -70,8 +70,8 @@ def _at_a_site(board: Board, rounds: int) -> tuple[float, float]:
             receipts.completed(entry, origin, "")
             completing += time.perf_counter() - looking
             submitting += submitted - begun
-        assert not state.missing_receipts()
-        assert not state.awaited_receipts(run_id)
+        assert not state.receipts.missing_receipts()
+        assert not state.receipts.awaited_receipts(run_id)
     return 1e6 * submitting / rounds, 1e6 * completing / rounds
 
 

@@ -211,7 +211,7 @@ class Agent:
         while not self._closing.is_set():
             try:
                 self._pay()
-                position = self.state.position()
+                position = self.state.history.position()
                 taken = position.taken
                 asked_at = self._clock.monotonic()
                 wait = LONG_POLL_AT_MOST_S if self._caught_up else 0
@@ -245,7 +245,7 @@ class Agent:
     def _is_another(self, history_id: str | None, known: str) -> bool:
         """True if the hub tells another history than this site knows; the first that it sees is known from then on."""
         if history_id and not known:
-            self.state.first_history(history_id)
+            self.state.history.first_history(history_id)
         return bool(history_id and known and history_id != known)
 
     def _recover(self) -> None:
@@ -298,14 +298,14 @@ class Agent:
             return False
         if min(seqs) > taken + 1 and taken:
             self._log("gap", missing_from=taken + 1, missing_to=min(seqs) - 1)
-        self.state.take(entries, through=max(seqs))
+        self.state.inbox.take(entries, through=max(seqs))
         for entry in entries:
             if entry.kind in KEYS_CHANGE:
                 self.courier.forget(entry.project_id)
                 self._poked.set()
         if self._caught_up:
             self._wake()
-        self.client.acknowledge(max(seqs), self.state.position().mark)
+        self.client.acknowledge(max(seqs), self.state.history.position().mark)
         return True
 
     def _beat(self) -> None:
@@ -335,7 +335,7 @@ class Agent:
                 if ask or due(self.keyring, self.settings.keys, micros_now()):
                     tend(self.keyring, self.settings.keys, self.client, micros_now(), log=self._log)
                 self._keyed.set()
-                self.state.forget_opened(micros_now())
+                self.state.bodies.forget_opened(micros_now())
             except Unavailable as error:
                 self._log("hub unavailable", detail=str(error))
             except Refused as error:
@@ -386,7 +386,7 @@ class Agent:
 
     def _joined_again(self) -> bool:
         """True if the hub has been told, since its history went back last, what people joined and left by command."""
-        position = self.state.position()
+        position = self.state.history.position()
         if position.rejoined_at == position.recovered_at:
             return True
         try:
@@ -395,12 +395,12 @@ class Agent:
                     self.joining.again(consent)
         except Unavailable:
             return False
-        self.state.rejoined(position.recovered_at)
+        self.state.history.rejoined(position.recovered_at)
         return True
 
     def _wake(self) -> None:
         """See that every run with something to do has a worker."""
-        waiting: list[str | None] = [None, MESSAGES, *self.state.waiting_runs()]
+        waiting: list[str | None] = [None, MESSAGES, *self.state.inbox.waiting_runs()]
         with self._lock:
             for run_id in waiting[:WORKERS_AT_MOST]:
                 if run_id not in self._workers and not self._closing.is_set():
@@ -428,12 +428,12 @@ class Agent:
             return
 
     def _next(self, lane: str | None) -> Entry | None:
-        return self.state.waiting_message() if lane == MESSAGES else self.state.waiting(lane)
+        return self.state.inbox.waiting_message() if lane == MESSAGES else self.state.inbox.waiting(lane)
 
     def _handle(self, entry: Entry) -> None:
         start = self._clock.monotonic()
         outcome = self.steps.take(entry)
-        self.state.done(entry.seq)
+        self.state.inbox.done(entry.seq)
         took = round((self._clock.monotonic() - start) * 1000)
         self._log(entry.kind, entry=entry.seq, run=entry.run_id, round=entry.round, outcome=outcome, ms=took)
 

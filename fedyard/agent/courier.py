@@ -356,7 +356,7 @@ class Courier:
             self.keyring,
             {**self.trust.signers(), self.site_id: self.keyring.identity_key},
             micros_now(),
-            lambda seal_id, expires: self._state.first_opened(seal_id, place, expires),
+            lambda seal_id, expires: self._state.bodies.first_opened(seal_id, place, expires),
         )
         if artifact_id is None:
             return sealing.open(body, expected, opener)

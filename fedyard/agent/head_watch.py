@@ -30,7 +30,7 @@ class Heads:
 
     def note(self, shown: Sequence[msgspec.Raw], history_id: str | None, now: int) -> None:
         """Keep what came with an answer of the inbox. Chains of others than this site and its projects are nothing."""
-        recovered_at = self._state.position().recovered_at if shown else 0
+        recovered_at = self._state.history.position().recovered_at if shown else 0
         fresh: dict[str, Head] = {}
         for raw in shown[:AT_ONCE]:
             try:
@@ -42,12 +42,14 @@ class Heads:
                 continue
             if head.stream_id != self._site_id and not self._consents.serves(head.stream_id):
                 continue
-            known = fresh.get(head.stream_id) or self._state.newest_head(head.stream_id, head.history_id, recovered_at)
+            known = fresh.get(head.stream_id) or self._state.heads.newest_head(
+                head.stream_id, head.history_id, recovered_at
+            )
             if head == known:
                 continue
             if self._is_well(head, history_id, known, recovered_at, now):
                 fresh[head.stream_id] = head
-        self._state.keep_heads(list(fresh.values()), now)
+        self._state.heads.keep_heads(list(fresh.values()), now)
 
     def _is_well(self, head: Head, history_id: str | None, known: Head | None, recovered_at: int, now: int) -> bool:
         """True if the head is to be kept."""
@@ -58,7 +60,7 @@ class Heads:
         if pinned is not None:
             self._found("foreign", head.stream_id, head, f"{_whose(head)}: {_foreign(head, pinned)}", now)
             return False
-        before = self._state.head_before(head.stream_id, recovered_at) if known is None and recovered_at else None
+        before = self._state.heads.head_before(head.stream_id, recovered_at) if known is None and recovered_at else None
         kind = judge(head, history_id, known, before)
         if kind is not None:
             self._found(kind, head.stream_id, head, f"{_whose(head)}: {_said(kind, head, known or before)}", now)
@@ -67,7 +69,7 @@ class Heads:
     def _found(self, kind: FaultKind, stream_id: str, head: Head | None, detail: str, now: int) -> None:
         history_id = head.history_id if head is not None and kind not in OF_HUB else ""
         fault = Fault(kind=kind, stream_id=stream_id, history_id=history_id, detail=detail, head=head, at=now)
-        if self._state.keep_head_fault(fault, now):
+        if self._state.heads.keep_head_fault(fault, now):
             self._log("chain of events at fault", fault=kind, stream=stream_id, detail=detail)
 
 

@@ -95,8 +95,8 @@ class Logs:
         for run_id, task_seq in keys:
             while (part := self._take(run_id, task_seq)) is not None:
                 text = "\n".join(part.lines)
-                self._state.keep_piece(LogPiece(run_id, task_seq, 0, part.project_id, part.round, part.at, text))
-        while (piece := self._state.next_piece()) is not None:
+                self._state.logs.keep_piece(LogPiece(run_id, task_seq, 0, part.project_id, part.round, part.at, text))
+        while (piece := self._state.logs.next_piece()) is not None:
             self._send(piece)
 
     def _take(self, run_id: str, task_seq: int) -> _Part | None:
@@ -131,7 +131,7 @@ class Logs:
             except SealError as error:
                 self._close(piece, error.slug)
             else:
-                self._state.forget_pieces(piece.run_id, piece.task_seq, piece.seq)
+                self._state.logs.forget_pieces(piece.run_id, piece.task_seq, piece.seq)
             return
 
     def _sealed(self, piece: LogPiece) -> bytes:
@@ -150,7 +150,7 @@ class Logs:
     def _close(self, piece: LogPiece, reason: str) -> None:
         """Nothing more of this log: the run is over, or the log is full, or nothing can be sealed."""
         self._log("log closed", run=piece.run_id, task=piece.task_seq, reason=reason)
-        self._state.forget_pieces(piece.run_id, piece.task_seq, ALL)
+        self._state.logs.forget_pieces(piece.run_id, piece.task_seq, ALL)
         with self._lock:
             self._closed.add((piece.run_id, piece.task_seq))
             self._waiting.pop((piece.run_id, piece.task_seq), None)

@@ -75,4 +75,4 @@ class Patience:
                 pause = min(2 * pause, PAUSE_AT_MOST_S)
 
     def _is_overtaken(self, entry: Entry) -> bool:
-        return self._state.overtaken(entry, _OVERTAKERS.get(entry.kind, ()))
+        return self._state.inbox.overtaken(entry, _OVERTAKERS.get(entry.kind, ()))

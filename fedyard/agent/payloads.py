@@ -87,7 +87,7 @@ class Payloads:
 
     def model_origin(self, message_id: str | None) -> Origin | None:
         """What the header of a model said that was opened here before; None if it was not, or came unsealed."""
-        known = None if message_id is None else self._state.body(message_id)
+        known = None if message_id is None else self._state.bodies.get(message_id)
         return None if known is None else known.origin
 
     def start_of(self, entry: Entry, message_id: str | None) -> str | None:
@@ -219,7 +219,7 @@ class Payloads:
         place: str,
         target: Path | None,
     ) -> Unpacked | None:
-        known = self._state.body(message_id)
+        known = self._state.bodies.get(message_id)
         if known is not None and known.opened:
             if not known.file:
                 return Unpacked(known.body, known.origin)
@@ -241,12 +241,12 @@ class Payloads:
                 anywhere=anywhere,
             ),
         )
-        self._state.keep_opened(message, entry, opened.content, opened.origin)
+        self._state.bodies.keep_opened(message, entry, opened.content, opened.origin)
         return opened
 
     def _fetched(self, entry: Entry, message_id: str) -> Message | None:
         """A message from disk or from the hub."""
-        known = self._state.body(message_id)
+        known = self._state.bodies.get(message_id)
         if known is not None and not known.opened:
             return Message(
                 id=message_id,
@@ -274,8 +274,11 @@ class Payloads:
 
     def forget(self, entry: Entry) -> None:
         """The hub has what was made: files and rows of it go."""
-        out, made = self._state.outgoing(entry.seq, entry.run_id), self._state.made(entry.seq, entry.run_id)
-        self._state.forget_made(entry.seq)
+        out, made = (
+            self._state.results.outgoing(entry.seq, entry.run_id),
+            self._state.results.made(entry.seq, entry.run_id),
+        )
+        self._state.results.forget_made(entry.seq)
         for file in {out.file if out else "", made.file if made else ""} - {""}:
             Path(file).unlink(missing_ok=True)
 
@@ -310,20 +313,20 @@ class Payloads:
     def _sent(self, entry: Entry, made: Made, kind: str, to: Callable[[bool], list[str]]) -> dict[str, object]:
         run_id = _of(entry)[0]
         address = _address(entry, self._courier.site_id, kind)
-        out = self._state.outgoing(entry.seq, entry.run_id)
+        out = self._state.results.outgoing(entry.seq, entry.run_id)
         if out is None:
             parcel = self._packed(entry, made, address, to)
-            self._state.keep_sealed(entry, kind, parcel.digest, made.digests)
+            self._state.runs.keep_sealed(entry, kind, parcel.digest, made.digests)
             if parcel.file is None:
                 return {kind: parcel.body}
             out = Outgoing(entry.seq, run_id, parcel.body, str(parcel.file))
-            self._state.keep_outgoing(out)
+            self._state.results.keep_outgoing(out)
         if out.artifact_id is None:
             parcel = Parcel(out.seal, Path(out.file))
             key = f"artifact-{run_id}-{entry.seq}-{Path(out.file).stat().st_mtime_ns}"
             artifact_id = self._patience.asked(entry, lambda: self._courier.upload(parcel, address, key))
             out = msgspec.structs.replace(out, artifact_id=artifact_id)
-            self._state.keep_outgoing(out)
+            self._state.results.keep_outgoing(out)
         return {kind: out.seal, f"{kind}_artifact_id": out.artifact_id}
 
     def _packed(self, entry: Entry, made: Made, address: Address, to: Callable[[bool], list[str]]) -> Parcel:

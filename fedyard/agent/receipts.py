@@ -41,13 +41,13 @@ class Receipts:
     def submitted(self, entry: Entry) -> None:
         """The hub has accepted the update of this entry's round; one that went unsealed gets no receipt."""
         if any(self._own(entry)):
-            self._state.await_receipt(entry)
+            self._state.receipts.await_receipt(entry)
 
     def told(self, entry: Entry) -> None:
         """The hub has said why the update of this round is not in its model."""
         for receipt in self._awaited(entry):
             if receipt.round == entry.round:
-                self._state.settle_receipt(msgspec.structs.replace(receipt, outcome="told"))
+                self._state.receipts.settle_receipt(msgspec.structs.replace(receipt, outcome="told"))
 
     def completed(self, entry: Entry, origin: Origin | None, problem: str) -> None:
         """A round's model was shown. origin: what its header says; problem: a code if there is none that opens."""
@@ -57,7 +57,7 @@ class Receipts:
 
     def forgotten(self, run_id: str) -> None:
         """The hub says that it knows nothing of the run any more: what it has accepted of it comes to nothing."""
-        for receipt in self._state.awaited_receipts(run_id):
+        for receipt in self._state.receipts.awaited_receipts(run_id):
             self._settle(None, receipt, FORGOTTEN)
 
     def over(self, entry: Entry, before: int | None = None) -> None:
@@ -68,9 +68,9 @@ class Receipts:
 
     def _settle(self, entry: Entry | None, receipt: Receipt, reason: str) -> None:
         if not reason:
-            self._state.settle_receipt(msgspec.structs.replace(receipt, outcome="found"))
+            self._state.receipts.settle_receipt(msgspec.structs.replace(receipt, outcome="found"))
             return
-        self._state.settle_receipt(
+        self._state.receipts.settle_receipt(
             msgspec.structs.replace(receipt, outcome="missing", reason=reason, at=micros_now(), key=draw_key())
         )
         self._log(
@@ -85,12 +85,12 @@ class Receipts:
 
     def _awaited(self, entry: Entry) -> list[Receipt]:
         assert entry.run_id is not None
-        return self._state.awaited_receipts(entry.run_id, entry.task_seq)
+        return self._state.receipts.awaited_receipts(entry.run_id, entry.task_seq)
 
     def _own(self, entry: Entry) -> list[str]:
         """Seal digests of this site's update of the entry's round: several if it was sealed anew on its way."""
         assert entry.run_id is not None
-        return [*self._state.sealed(entry.run_id, entry.task_seq or 0, entry.round or 0, "update")]
+        return [*self._state.runs.sealed(entry.run_id, entry.task_seq or 0, entry.round or 0, "update")]
 
     def report(self) -> None:
         """Tell the hub what is missing and was not told yet; after a failure not before a while.
@@ -99,7 +99,7 @@ class Receipts:
         """
         if self._clock.monotonic() < self._not_before:
             return
-        for receipt in self._state.missing_receipts(untold=True):
+        for receipt in self._state.receipts.missing_receipts(untold=True):
             try:
                 self._client.report_missing_receipt(
                     receipt.run_id,
@@ -118,9 +118,9 @@ class Receipts:
                 if error.token_unknown:
                     raise
                 self._log("missing receipt refused", run=receipt.run_id, round=receipt.round, detail=error.detail)
-                self._state.receipt_told(receipt, "refused")
+                self._state.receipts.receipt_told(receipt, "refused")
             else:
-                self._state.receipt_told(receipt, "ok")
+                self._state.receipts.receipt_told(receipt, "ok")
                 self._pause = PAUSE_FIRST_S
 
 

@@ -46,7 +46,7 @@ def last_believed(taken: int) -> int:
 
 def went_back(state: State, client: Client) -> bool:
     """Has the hub another history than this site, which has not heard of it yet? Raises `Unavailable`, `Refused`."""
-    position = state.position()
+    position = state.history.position()
     try:
         here = client.inbox(after=min(position.taken, READ_AFTER_AT_MOST) or None, limit=1, mark=position.mark)
     except Refused as error:
@@ -81,21 +81,23 @@ class Recovery:
 
     def begin(self, now: datetime) -> None:
         """Tell the hub what this site holds, and read on from where it says. Raises `Refused`, `Unavailable`."""
-        position = self._state.position()
+        position = self._state.history.position()
         if not position.claim:
             if position.claim_key != _refused_at(position.taken):  # nothing has changed since that was put aside
                 self._put_aside(now)
-            self._state.keep_claim(draw_key(), msgspec.json.encode(self._claim()))
-            position = self._state.position()
+            self._state.history.keep_claim(draw_key(), msgspec.json.encode(self._claim()))
+            position = self._state.history.position()
         self._log("history went back", held=position.taken, history=position.history_id or None)
         try:
             answer = self._client.recover(self._site_id, position.claim, key=position.claim_key)
         except Refused:
-            self._state.keep_claim(_refused_at(position.taken), b"")  # it is made anew the next time
+            self._state.history.keep_claim(_refused_at(position.taken), b"")  # it is made anew the next time
             raise
         answer = self._believed(answer, position)
         owed, at = msgspec.json.encode(answer), int(now.timestamp() * SECOND)
-        self._state.recovered(answer.history_id, answer.common_seq, answer.read_after, answer.mark or "", owed, at)
+        self._state.history.recovered(
+            answer.history_id, answer.common_seq, answer.read_after, answer.mark or "", owed, at
+        )
         self._log("recovered", common=answer.common_seq, read_after=answer.read_after, history=answer.history_id)
 
     def _believed(self, answer: a.Recovered, position: Position) -> a.Recovered:
@@ -105,7 +107,7 @@ class Recovery:
         """
         least = min(position.taken, CLAIMED_AT_MOST)
         if not max(least, answer.common_seq) <= answer.read_after <= READ_AFTER_AT_MOST:
-            self._state.keep_claim(_refused_at(position.taken), b"")
+            self._state.history.keep_claim(_refused_at(position.taken), b"")
             raise Unavailable(
                 f"the hub says that this site, which has read up to {position.taken}, shall read on after "
                 f"{answer.read_after} ({answer.common_seq} being common to both), which no hub does"
@@ -121,24 +123,24 @@ class Recovery:
         `forget` is called with each run that the hub does not know any more, and is harmless when repeated: what is
         owed is only met once they are all gone. Raises `Unavailable`, and `Refused` if the hub does not know this site.
         """
-        position = self._state.position()
+        position = self._state.history.position()
         if not position.owed:
             return False
         answer = w.decode(position.owed, a.Recovered)
         sent = refused = 0
-        for key, body in self._state.sent_since(now - SENT_FOR_DAYS * DAY_S * SECOND):
+        for key, body in self._state.history.sent_since(now - SENT_FOR_DAYS * DAY_S * SECOND):
             taken = self._took(lambda k=key, b=body: self._client.post_again(k, b))  # type: ignore[misc]
             sent, refused = sent + taken, refused + (not taken)
         for run_id in dict.fromkeys(seat.run_id for seat in answer.seats if seat.run_state is None):
             forget(run_id)
         live = [seat for seat in answer.seats if seat.run_state in _LIVE]
-        reports = self._state.owe((seat.run_id, seat.task_seq, seat.report_seq) for seat in live)
+        reports = self._state.history.owe((seat.run_id, seat.task_seq, seat.report_seq) for seat in live)
         self._log("sent again", count=sent, refused=refused or None, reports=reports or None)
         return True
 
     def conflicting(self) -> bool:
         """True if the hub has other keys than this site's in some epochs: a new one has to be published."""
-        position = self._state.position()
+        position = self._state.history.position()
         return bool(position.owed) and bool(w.decode(position.owed, a.Recovered).keys_conflicting)
 
     def _took(self, send: Callable[[], object]) -> bool:
@@ -152,13 +154,15 @@ class Recovery:
         return True
 
     def _claim(self) -> dict[str, object]:
-        position = self._state.position()
-        seats, cut = self._state.held_seats()
+        position = self._state.history.position()
+        seats, cut = self._state.history.held_seats()
         keys = [epoch for epoch in self._keyring.epochs() if epoch.published][:HELD_AT_MOST]
         return {
             "history_id": position.history_id or None,
             "last_seq": min(position.taken, CLAIMED_AT_MOST),
-            "marks": [{"seq": seq, "mark": mark} for seq, mark in self._state.marks() if seq <= CLAIMED_AT_MOST],
+            "marks": [
+                {"seq": seq, "mark": mark} for seq, mark in self._state.history.marks() if seq <= CLAIMED_AT_MOST
+            ],
             "seats": [
                 {"run_id": run, "task_seq": task, "report_seq": min(count, CLAIMED_AT_MOST), "state": state}
                 for run, task, count, state in seats
@@ -166,7 +170,7 @@ class Recovery:
             ],
             "seats_cut": cut,
             "keys": [_stated(epoch) for epoch in keys],
-            "revoked_tokens": self._state.revoked_tokens(),
+            "revoked_tokens": self._state.history.revoked_tokens(),
         }
 
     def _put_aside(self, now: datetime) -> None:

@@ -214,7 +214,7 @@ class Steps:
         """Raises `NotConsented` unless this site serves the entry's project, under the coordinator of its consent."""
         consent = self.courier.consented(entry.project_id)
         if entry.run_id is not None:
-            known = self.state.project_of(entry.run_id)
+            known = self.state.seats.project_of(entry.run_id)
             if known not in (None, entry.project_id):
                 raise NotConsented(
                     f"run {entry.run_id} belongs to project {known}, and the hub now shows it in {entry.project_id}"
@@ -234,9 +234,9 @@ class Steps:
         """
         try:
             if entry.kind in ("invited", "round_started"):
-                if not self.state.failed_before(*_task(entry), entry.seq, answered=False):
+                if not self.state.seats.failed_before(*_task(entry), entry.seq, answered=False):
                     self._log("not served", project=entry.project_id, run=entry.run_id, detail=str(refusal))
-                if not self.state.failed_before(*_task(entry), entry.seq, answered=True):
+                if not self.state.seats.failed_before(*_task(entry), entry.seq, answered=True):
                     self._refuse_seat(entry, _reason(refusal))
             elif entry.kind == "aggregate":
                 self._log("not served", project=entry.project_id, run=entry.run_id, detail=str(refusal))
@@ -250,10 +250,10 @@ class Steps:
 
     def _refuse_seat(self, entry: Entry, reason: str) -> None:
         run_id, task_seq = _task(entry)
-        if entry.kind == "invited" and not self.state.reports(entry.seq):
+        if entry.kind == "invited" and not self.state.seats.reports(entry.seq):
             facts = decode(entry.facts, Uninvited)
             seat = Seat(run_id, task_seq, facts.report_seq, b"{}", facts.number, facts.attempt)
-            self.state.keep_seat(seat)
+            self.state.seats.keep_seat(seat)
         self._report(entry, "fail", reason=reason)
 
     # what a kind of entry leads to
@@ -262,8 +262,8 @@ class Steps:
         """Check the site's data and say that it is ready; it may take long at first, so accept is said before."""
         run_id, task_seq = _task(entry)
         facts = decode(entry.facts, Invitation[TaskSpec])
-        known = self.state.seat(run_id, task_seq)
-        made = self.state.reports(entry.seq)
+        known = self.state.seats.get(run_id, task_seq)
+        made = self.state.seats.reports(entry.seq)
         self.receipts.over(entry, before=entry.round)
         seat = Seat(
             run_id=run_id,
@@ -275,7 +275,7 @@ class Steps:
             model_id=known.model_id if known else None,
             project_id=entry.project_id,
         )
-        self.state.keep_seat(seat)
+        self.state.seats.keep_seat(seat)
         for report in made:  # before a crash; nothing may come in between their numbers
             self._send(entry, report)
             if report.event != "accept":
@@ -288,7 +288,7 @@ class Steps:
                 shown = self._payloads.model(entry, entry.message.id, start=True).origin
                 self._check_start(entry, shown, self._payloads.model_origin(seat.model_id))
                 seat = msgspec.structs.replace(self._seat(entry), model_id=entry.message.id)
-                self.state.keep_seat(seat)
+                self.state.seats.keep_seat(seat)
         except NotRecipient as error:
             self._refuse_payload(entry, NotRecipient(f"{error.fact}; {_MADE_BEFORE}"))
             return
@@ -304,9 +304,9 @@ class Steps:
     def _round_started(self, entry: Entry) -> None:
         """Train; the update is on disk before its first report, so a crash does not train twice once it is there."""
         seat = self._seat(entry)
-        begun = self.state.reports(entry.seq)
+        begun = self.state.seats.reports(entry.seq)
         try:
-            if not begun and self.state.made(entry.seq, entry.run_id) is None:
+            if not begun and self.state.results.made(entry.seq, entry.run_id) is None:
                 finished = self._computed(entry, "train", decode(seat.task_json, TaskSpec), seat)
                 if finished.error:
                     self._report(entry, "fail", reason=finished.error)
@@ -333,12 +333,12 @@ class Steps:
         failure: str = ""
         left_out: Sequence[LeftOut] = ()
         try:
-            if not self.state.reports(entry.seq) and self.state.made(entry.seq, entry.run_id) is None:
+            if not self.state.seats.reports(entry.seq) and self.state.results.made(entry.seq, entry.run_id) is None:
                 done = self._aggregated(entry)
                 failure, left_out = done.finished.error, done.left_out
                 if not failure:
                     self._keep_made(entry, done.finished, left_out, digests=done.digests)
-            if not failure and self.state.report(entry.seq, _NO_MODEL) is None:
+            if not failure and self.state.seats.report(entry.seq, _NO_MODEL) is None:
                 self._deliver(entry, _MODEL, self._payloads.sealed_model)
                 self._payloads.forget(entry)
                 return
@@ -364,14 +364,14 @@ class Steps:
         assert entry.round is not None
         facts = decode(entry.facts, Collected)
         here = contract.Place(run_id, task_seq, entry.round)
-        if self.state.ended(run_id):
+        if self.state.runs.ended(run_id):
             raise contract.ListRefused("run_over", f"run {run_id} is over, as this coordinator was told before")
         known, spec, start = self._coordinated(entry)
         self._check_list(entry, here, facts.submissions)
         usable = self._payloads.updates(entry, facts.submissions, known.digest, start)
         if refusal := self._too_few(entry, here, len(usable.updates), known, spec):
             return Aggregated(jobs.Finished(error=refusal), usable.left_out)
-        seat = self.state.seat(run_id, task_seq)
+        seat = self.state.seats.get(run_id, task_seq)
         finished = self._computed(entry, "aggregate", spec, seat, usable.updates)
         unfit = [LeftOut(site_id, UNUSABLE, why) for site_id, why in sorted(finished.left_out.items())]
         left_out = (*usable.left_out, *unfit)
@@ -401,7 +401,7 @@ class Steps:
         One that is here and not listed is explained only by its site having left the project.
         """
         listed = [(s.site_id, s.message_id) for s in submissions]
-        held = self.state.held_updates(here.run_id)
+        held = self.state.bodies.held_updates(here.run_id)
         contract.check_list(here, listed, held)
         missing = contract.not_listed(here, listed, held)
         if missing:
@@ -412,7 +412,7 @@ class Steps:
 
     def _check_same(self, here: contract.Place, digests: Digests) -> None:
         """A round has one model: of other updates than before none is made. Raises `ListRefused`."""
-        before = self.state.made_of(here.run_id, here.task_seq, here.round)
+        before = self.state.runs.made_of(here.run_id, here.task_seq, here.round)
         if before and before != made_of(digests):
             raise contract.ListRefused(
                 "aggregated_before", f"a model of {here} was sealed before, of other updates than the hub lists now"
@@ -427,18 +427,18 @@ class Steps:
         """
         run_id, task_seq = _task(entry)
         assert entry.round is not None
-        known = self.state.run_task(run_id, task_seq)
-        before = self.state.newest_sealed(run_id, task_seq, below=entry.round)
+        known = self.state.runs.run_task(run_id, task_seq)
+        before = self.state.runs.newest_sealed(run_id, task_seq, below=entry.round)
         if known is not None and known.seats and before is not None:
             spec = decode(known.task_json, TaskSpec)
-            return known, spec, _digests(self.state.sealed(run_id, task_seq, before, "model"))
+            return known, spec, _digests(self.state.runs.sealed(run_id, task_seq, before, "model"))
         run = self._patience.asked(entry, lambda: self.client.run(run_id))
         task = next((task for task in run.tasks if task.seq == task_seq), None)
         if task is None:
             raise contract.ListRefused("no_such_task", f"run {run_id}, as the hub shows it, has no task {task_seq}")
         known = self._hold(entry, task.spec, seats=[seat.site_id for seat in task.seats])
         if before is not None:
-            return known, task.spec, _digests(self.state.sealed(run_id, task_seq, before, "model"))
+            return known, task.spec, _digests(self.state.runs.sealed(run_id, task_seq, before, "model"))
         return known, task.spec, {self._payloads.start_of(entry, task.model_message_id)}
 
     def _hold(self, entry: Entry, spec: TaskSpec, seats: Sequence[str] = ()) -> RunTask:
@@ -448,10 +448,10 @@ class Steps:
         """
         run_id, task_seq = _task(entry)
         digest = contract.task_digest(spec)
-        known = self.state.run_task(run_id, task_seq)
+        known = self.state.runs.run_task(run_id, task_seq)
         if known is not None and known.digest != digest:
             raise TaskDiffers(f"task {spec.name!r} of run {run_id} is not as it was when the run began")
-        ours = self.state.own_tasks(entry.project_id or "")
+        ours = self.state.runs.own_tasks(entry.project_id or "")
         if ours and digest not in ours:
             raise TaskDiffers(
                 f"task {spec.name!r} of run {run_id} is none of those that this site gave to project {entry.project_id}"
@@ -459,7 +459,7 @@ class Steps:
         before = known.seats if known is not None else ()
         held = RunTask(run_id, task_seq, digest, msgspec.json.encode(spec), sorted({*before, *seats}))
         if held != known:
-            self.state.keep_run_task(held)
+            self.state.runs.keep_run_task(held)
         return held
 
     @staticmethod
@@ -497,12 +497,12 @@ class Steps:
                 self.receipts.completed(entry, None, f"seal_{error.slug}")
             raise
         self.receipts.completed(entry, origin, NO_MODEL if entry.message is None else "")
-        for file in self.state.forget_round(entry):
+        for file in self.state.bodies.forget_round(entry):
             Path(file).unlink(missing_ok=True)
 
     def _take_model(self, entry: Entry, message_id: str) -> Origin | None:
         """What the header of a round's model says; the model is there for the next round. Raises `SealError`."""
-        seat = self.state.seat(*_task(entry))
+        seat = self.state.seats.get(*_task(entry))
         if seat is None:
             return None
         model = self._payloads.model(entry, message_id)
@@ -510,7 +510,7 @@ class Steps:
         spec = decode(seat.task_json, TaskSpec)
         if digests is not None and digests.task != contract.task_digest(spec):
             raise TaskDiffers(f"the model of round {entry.round} in run {entry.run_id} was made of another task")
-        self.state.keep_seat(msgspec.structs.replace(seat, model_id=message_id))
+        self.state.seats.keep_seat(msgspec.structs.replace(seat, model_id=message_id))
         folder = self.folder.path / "models"
         folder.mkdir(mode=0o700, exist_ok=True)
         save(model.content, under(folder, f"run-{seat.number}.{seat.attempt}-{spec.name}-{seat.run_id[:8]}"))
@@ -523,12 +523,12 @@ class Steps:
         seat = self._seat(entry)
         if not (facts.may_rejoin and self.settings.rejoin):
             return
-        if self.state.report(entry.seq, "rejoin") is None:
+        if self.state.seats.report(entry.seq, "rejoin") is None:
             run = self._patience.asked(entry, lambda: self.client.run(seat.run_id))
             ours = [s for s in run.task(seat.task_seq).seats if s.site_id == self.site_id]
             if not ours or ours[0].state != "dropped":
                 return
-            self.state.keep_seat(msgspec.structs.replace(seat, report_seq=ours[0].report_seq))
+            self.state.seats.keep_seat(msgspec.structs.replace(seat, report_seq=ours[0].report_seq))
         self._report(entry, "rejoin")
 
     def _seat_left_out(self, entry: Entry) -> None:
@@ -565,7 +565,7 @@ class Steps:
         """Its processes end; what its hooks kept and what was opened goes. Harmless when repeated."""
         self.children.end(run_id)
         shutil.rmtree(under(self._runs(), run_id), ignore_errors=True)
-        self.state.forget_run(run_id)  # last: the entry that led here is done with it
+        self.state.runs.forget_run(run_id)  # last: the entry that led here is done with it
 
     def _member_invited(self, entry: Entry) -> None:
         """Accept an invitation to a project that this site serves, or is configured to join."""
@@ -594,14 +594,16 @@ class Steps:
         assert packed is not None
         assert entry.run_id is not None
         metrics = {**finished.metrics, **more}
-        self.state.keep_made(Made(entry.seq, entry.run_id, packed.content, packed.file, metrics, left_out, digests))
+        self.state.results.keep_made(
+            Made(entry.seq, entry.run_id, packed.content, packed.file, metrics, left_out, digests)
+        )
 
     def _deliver(self, entry: Entry, event: str, seal: Callable[[Entry, Made], dict[str, object]]) -> None:
         """Seal and report what was made; sealed anew if a key was revoked or superseded on the way."""
         for last in (*[False] * (SEAL_TRIES - 1), True):
-            report = self.state.report(entry.seq, event)
+            report = self.state.seats.report(entry.seq, event)
             if report is None:
-                made = self.state.made(entry.seq, entry.run_id)
+                made = self.state.results.made(entry.seq, entry.run_id)
                 if made is None:  # the hub had it, and has forgotten it
                     raise Gone(f"what was made for round {entry.round} is not kept any more, and cannot be sealed anew")
                 carried = {"metrics": made.metrics, **_without(made.left_out), **seal(entry, made)}
@@ -669,14 +671,14 @@ class Steps:
         return self.folder.path / "runs"
 
     def _seat(self, entry: Entry) -> Seat:
-        seat = self.state.seat(*_task(entry))
+        seat = self.state.seats.get(*_task(entry))
         if seat is None:  # the site's memory was lost after the invitation; the hub will find the seat silent or late
             raise Overtaken
         return seat
 
     def _report(self, entry: Entry, event: str, *, reason: str = "") -> None:
         """Report an event of the seat once, however often this is called for the same entry."""
-        if event == "fail" and self.state.report(entry.seq, event) is None:
+        if event == "fail" and self.state.seats.report(entry.seq, event) is None:
             self._log(
                 "seat failed", entry=entry.seq, run=entry.run_id, task=entry.task_seq, round=entry.round, reason=reason
             )
@@ -686,7 +688,7 @@ class Steps:
         """A report on disk, with its number, its key and its exact body; the one that is there already, if it is."""
         run_id, task_seq = _task(entry)
         assert entry.round is not None
-        before = self.state.report(entry.seq, event)
+        before = self.state.seats.report(entry.seq, event)
         if before is not None:
             return before
         seq, body = 0, more
@@ -703,7 +705,7 @@ class Steps:
             key=draw_key(),
             body=msgspec.json.encode(body),
         )
-        if not self.state.keep_report(report):
+        if not self.state.seats.keep_report(report):
             raise Overtaken
         return report
 
@@ -715,7 +717,7 @@ class Steps:
             raise Overtaken
         if report.outcome == "owed":
             self._patience.go_on(entry)
-            report = self.state.due(report, draw_key())
+            report = self.state.seats.due(report, draw_key())
         try:
             if report.event in (_MODEL, _NO_MODEL):
                 self._patience.asked(
@@ -733,17 +735,17 @@ class Steps:
                 )
         except Refused as error:
             if error.problem in NOT_SO_FAR and self._forgotten(entry):
-                self.state.ask_anew(report, draw_key())
+                self.state.seats.ask_anew(report, draw_key())
                 raise Unavailable(f"the hub's history went back: {error.detail}") from None
             if error.problem in SEAL_ANEW:
-                self.state.seal_anew(report)
+                self.state.seats.seal_anew(report)
             else:
                 self._answered(report, "refused")
             raise
         self._answered(report, "ok")
 
     def _answered(self, report: Report, outcome: str) -> None:
-        if not self.state.answered(report, outcome):
+        if not self.state.seats.answered(report, outcome):
             raise Unavailable(f"the hub's history went back while it answered a report of run {report.run_id}")
 
     def _forgotten(self, entry: Entry) -> bool:

@@ -33,7 +33,7 @@ def heads(folder: Folder, to: Path | None) -> int:
     if not path.exists():
         raise SiteError(f"{path} does not exist: the agent has not run here yet")
     state = State(path)
-    kept, faults = state.heads(), state.head_faults()
+    kept, faults = state.heads.all(), state.heads.head_faults()
     state.close()
     if to is not None:
         lines = [*kept, *(fault.head for fault in faults if fault.head is not None and fault.head not in kept)]

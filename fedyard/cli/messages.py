@@ -58,7 +58,7 @@ def send(
             parcel.body,
             kind=address.kind,
             artifact_id=artifact_id,
-            keep=lambda key, body: state.keep_sent(key, body, micros_now()),
+            keep=lambda key, body: state.history.keep_sent(key, body, micros_now()),
         )
         state.close()
     print(f"message {message_id} is on its way to {len(recipients)} site{'s' * (len(recipients) != 1)}")

@@ -65,7 +65,7 @@ def _specs(tasks: Sequence[dict[str, object]], where: str) -> list[TaskSpec]:
 def _remember(folder: Folder, project_id: str, tasks: Sequence[TaskSpec]) -> None:
     """The agent holds the hub to them."""
     state = State(folder.path / "state.sqlite")
-    state.keep_own_tasks(project_id, [(task_digest(task), task.name) for task in tasks])
+    state.runs.keep_own_tasks(project_id, [(task_digest(task), task.name) for task in tasks])
     state.close()
 
 
@@ -91,7 +91,7 @@ def tasks(folder: Folder, name: str, file: str | None, accept: bool) -> None:
         _remember(folder, project.id, specs)
         project = client.project(project.id)
     state = State(folder.path / "state.sqlite")
-    ours = state.own_tasks(project.id)
+    ours = state.runs.own_tasks(project.id)
     state.close()
     table = Listing("task", "model", "rounds", "parameters", "contract", "digest", "given by this site")
     for task in project.tasks:

@@ -165,9 +165,9 @@ def inbox(folder: Folder, count: int, seq: int | None) -> None:
         return
     site_id = folder.site_id()
     table, sentences = Listing("seq", "at", "kind", "run", "round", "message", ids=("seq", "run")), []
-    for entry in state.latest(count):
+    for entry in state.inbox.latest(count):
         message = "" if entry.message is None else f"{entry.message.kind}, {entry.message.size_bytes} bytes"
-        if entry.message is not None and (body := state.body(entry.message.id)) is not None:
+        if entry.message is not None and (body := state.bodies.get(entry.message.id)) is not None:
             if body.artifact_id is not None and not body.opened:
                 message += ", still at the hub"
             elif body.file and not Path(body.file).exists():
@@ -176,12 +176,12 @@ def inbox(folder: Folder, count: int, seq: int | None) -> None:
         table.add_row(str(entry.seq), at, entry.kind, (entry.run_id or "")[:8], str(entry.round or ""), message)
         if (sentence := told(entry, site_id)) is not None:
             sentences.append(f"{entry.seq}  {sentence}")
-    recovered_at = state.position().recovered_at
+    recovered_at = state.history.position().recovered_at
     if recovered_at:
         sentences.append(
             f"the hub was restored, and this site recovered, {time_of(recovered_at)}: numbers have jumped since"
         )
-    sentences += told_of_heads(state.head_faults())
+    sentences += told_of_heads(state.heads.head_faults())
     state.close()
     table.print()
     for sentence in sentences:
@@ -190,8 +190,8 @@ def inbox(folder: Folder, count: int, seq: int | None) -> None:
 
 def _read(state: State, seq: int) -> None:
     """What a message holds, as the agent has opened it."""
-    found = [e for e in state.latest(KEEP_ENTRIES) if e.seq == seq and e.message is not None]
-    body = state.body(found[0].message.id) if found and found[0].message is not None else None
+    found = [e for e in state.inbox.latest(KEEP_ENTRIES) if e.seq == seq and e.message is not None]
+    body = state.bodies.get(found[0].message.id) if found and found[0].message is not None else None
     if body is not None and not body.opened and body.artifact_id is not None:
         raise UsageError(
             f"the message in entry {seq} is large and still at the hub: the agent's log says why (`not opened`)"
@@ -215,7 +215,7 @@ def receipts(folder: Folder) -> int:
     From the agent's own memory: the hub is not asked. Exit code 1 if there are any.
     """
     state = State(folder.path / "state.sqlite")
-    missing = state.missing_receipts()
+    missing = state.receipts.missing_receipts()
     state.close()
     if not missing:
         print("no update of this site that the hub has accepted is known to be missing in its model")

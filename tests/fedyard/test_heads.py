@@ -73,7 +73,7 @@ class Site:
         return [fault for fault, _ in self.said]
 
     def kept(self) -> list[tuple[str, int]]:
-        return [(one.stream_id, one.seq) for one in self.state.heads()]
+        return [(one.stream_id, one.seq) for one in self.state.heads.all()]
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_what_contradicts_a_head_is_told_and_kept_as_proof(site: Site) -> None:
     assert site.shown(head(4), head(3), head(5, "c")) == []  # people have been told today
     assert site.shown(head(4), now=NOW + DAY_MICROS) == ["went_back"]
     assert site.kept() == [(PROJECT, 5)]
-    faults = {fault.kind: fault for fault in site.state.head_faults()}
+    faults = {fault.kind: fault for fault in site.state.heads.head_faults()}
     assert {kind: fault.count for kind, fault in faults.items()} == {"went_back": 4, "fork": 2}
     assert (faults["fork"].head, faults["went_back"].head) == (head(5, "b"), head(4))
     assert site.shown(head(9)) == []
@@ -133,7 +133,7 @@ def test_an_altered_head_and_a_foreign_one_are_not_kept(site: Site) -> None:
 def test_another_history_needs_a_recovery_and_says_what_it_has_lost(site: Site) -> None:
     site.shown(head(5))
     assert site.shown(head(9, history_id=OTHER)) == ["another_history"]
-    site.state.recovered(OTHER, 1, 1, "", b"", NOW + 10)
+    site.state.history.recovered(OTHER, 1, 1, "", b"", NOW + 10)
     assert site.shown(head(3, history_id=OTHER), history_id=OTHER, now=NOW + 20) == ["lost"]
     assert "before, its newest was event 5" in site.said[0][1]
     assert site.shown(head(4, history_id=OTHER), history_id=OTHER, now=NOW + 21) == []
@@ -143,7 +143,7 @@ def test_another_history_needs_a_recovery_and_says_what_it_has_lost(site: Site) 
 
 def test_a_restore_in_the_same_history_is_explained_by_its_recovery(site: Site) -> None:
     site.shown(head(5))
-    site.state.recovered(HISTORY, 1, 1, "", b"", NOW + 10)
+    site.state.history.recovered(HISTORY, 1, 1, "", b"", NOW + 10)
     assert site.shown(head(3), now=NOW + 20) == ["lost"]
     assert site.shown(head(4, "c"), now=NOW + 21) == []
     assert site.shown(head(3), now=NOW + 22) == ["went_back"]

@@ -15,6 +15,7 @@ import pytest
 
 from fedyard.agent.recovery import COPIES_AT_MOST, Recovery
 from fedyard.agent.state import Report, Seat, State
+from fedyard.agent.state.part import Part
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused
 from fedyard.clock import draw_key, micros_now, utc_now
@@ -65,7 +66,20 @@ class MortalState(State):
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
+        if isinstance(found, Part):
+            return MortalPart(found, self.lives)
         return _mortal(self.lives, found) if name in STEPS else found
+
+
+class MortalPart:
+    """A part of the memory, each of whose steps may be the last."""
+
+    def __init__(self, part: Part, lives: Lives) -> None:
+        self._part, self._lives = part, lives
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._part, name)
+        return _mortal(self._lives, found) if name in STEPS else found
 
 
 class MortalClient(Client):
@@ -108,14 +122,14 @@ class Site:
         """Read the inbox; the newest number."""
         state, _ = self.open()
         inbox = self.process.client.inbox(after=0, limit=200)
-        state.first_history(inbox.history_id or "")
-        state.take(inbox.items, through=inbox.last_seq)
+        state.history.first_history(inbox.history_id or "")
+        state.inbox.take(inbox.items, through=inbox.last_seq)
         state.close()
         return inbox.last_seq
 
     def takes_lost(self, *entries: Entry) -> None:
         state, _ = self.open()
-        state.take(entries)
+        state.inbox.take(entries)
         state.close()
 
 
@@ -140,19 +154,19 @@ def test_a_site_beyond_the_end_is_told_where_to_read_on(
     common = site.takes_what_there_is()
     site.takes_lost(lost(common + 1, "member_admitted", project_id=project.id))
     state, recovery = site.open()
-    position = state.position()
+    position = state.history.position()
     with pytest.raises(Refused) as refused:
         pair[1].client.inbox(after=position.taken, mark=position.mark)
     assert refused.value.slug == "history_went_back"
     recovery.begin(utc_now())
-    after = state.position()
+    after = state.history.position()
     assert after.taken > common
     assert pair[1].client.inbox(after=after.taken, mark=after.mark).history_id == after.history_id
     assert pays(recovery) == []
-    assert state.position().owed == b""
+    assert state.history.position().owed == b""
     aside = list(site.folder.glob("state-*.sqlite"))
     assert len(aside) == 1
-    assert State(aside[0]).taken() == common + 1
+    assert State(aside[0]).inbox.taken() == common + 1
 
 
 def test_the_claim_names_all_that_the_hub_may_have_forgotten(
@@ -169,7 +183,7 @@ def test_the_claim_names_all_that_the_hub_may_have_forgotten(
         lost(common + 4, "token_revoked", facts=msgspec.Raw(b'{"token_id": "none"}')),
     )
     state, recovery = site.open()
-    state.keep_seat(Seat(taken, 1, 3, b"{}", 1, 1))
+    state.seats.keep_seat(Seat(taken, 1, 3, b"{}", 1, 1))
     recovery.begin(utc_now())
     claim = json.loads(site.claims[0][1])
     assert claim["last_seq"] == common + 4
@@ -212,16 +226,16 @@ def test_a_kill_at_any_step_is_harmless(pair: list[SiteProcess], project: Projec
         site = Site(sender, tmp_path / f"memory {deaths}")
         common = site.takes_what_there_is()
         state, _ = site.open()
-        state.take([lost(common + 1, "member_left", project_id=project.id)])
+        state.inbox.take([lost(common + 1, "member_left", project_id=project.id)])
         run = str(uuid4())
-        state.keep_seat(Seat(run, 1, 1, b"{}", 1, 1))
-        state.keep_report(Report(1, "accept", run, 1, 1, 1, draw_key(), b"{}"))
+        state.seats.keep_seat(Seat(run, 1, 1, b"{}", 1, 1))
+        state.seats.keep_report(Report(1, "accept", run, 1, 1, 1, draw_key(), b"{}"))
         keys = [draw_key(), draw_key()]
         for key in keys:
             text = f"{deaths} {key}".encode()
             message = {"project_id": project.id, "to": [receiver.site_id], "body": text, "kind": "message"}
-            state.keep_sent(key, msgspec.json.encode({"messages": [message]}), micros_now())
-        sender.client.post_again(keys[0], state.sent_since(0)[0][1])  # the hub has this one
+            state.history.keep_sent(key, msgspec.json.encode({"messages": [message]}), micros_now())
+        sender.client.post_again(keys[0], state.history.sent_since(0)[0][1])  # the hub has this one
         state.close()
 
         state, recovery = site.open(Lives(deaths))
@@ -232,11 +246,11 @@ def test_a_kill_at_any_step_is_harmless(pair: list[SiteProcess], project: Projec
             died = True
         state.close()
         state, recovery = site.open()
-        if state.position().claim or (died and not state.position().recovered_at):
+        if state.history.position().claim or (died and not state.history.position().recovered_at):
             recovery.begin(utc_now())
-        recovery.pay(micros_now(), state.forget_run)
-        assert state.seat(run, 1) is None  # the hub does not know this run
-        position = state.position()
+        recovery.pay(micros_now(), state.runs.forget_run)
+        assert state.seats.get(run, 1) is None  # the hub does not know this run
+        position = state.history.position()
         assert (position.claim, position.owed) == (b"", b"")
         assert len({claim for _, claim in site.claims}) == len({key for key, _ in site.claims}) == 1
         assert sender.client.inbox(after=position.taken, mark=position.mark).history_id == position.history_id
@@ -271,12 +285,12 @@ def test_a_claim_that_is_refused_again_and_again_leaves_one_copy(
     (aside,) = site.folder.glob("state-*.sqlite")
     site.open()[1].begin(utc_now())
     assert list(site.folder.glob("state-*.sqlite")) == [aside]
-    assert state.position().claim_key == ""
+    assert state.history.position().claim_key == ""
 
 
 def goes_through(recovery: Recovery, state: State) -> None:
     recovery.begin(utc_now())
-    recovery.pay(micros_now(), state.forget_run)
+    recovery.pay(micros_now(), state.runs.forget_run)
 
 
 def test_a_hub_with_another_history_is_told_what_the_site_holds(world: World, tmp_path: Path) -> None:
@@ -312,7 +326,7 @@ def test_a_hub_with_another_history_is_told_what_the_site_holds(world: World, tm
             until(lambda: {("PUT", joined.id), ("DELETE", left.id)} <= memberships(wire.passed, site))
             assert ("PUT", left.id) not in memberships(wire.passed, site)
             state = State(site.path / "state.sqlite")
-            until(lambda: (at := state.position()).rejoined_at == at.recovered_at > 0)
+            until(lambda: (at := state.history.position()).rejoined_at == at.recovered_at > 0)
             state.close()
             assert list(site.path.glob("state-*.sqlite"))
             assert site.runs()

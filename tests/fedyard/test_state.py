@@ -14,7 +14,6 @@ import pytest
 
 from fedyard.agent.contract import Held
 from fedyard.agent.state import (
-    _LATER,
     HELD_AT_MOST,
     KEEP_ENDED_RUNS,
     LeftOut,
@@ -28,6 +27,7 @@ from fedyard.agent.state import (
     State,
     made_of,
 )
+from fedyard.agent.state.schema import LATER
 from fedyard.sealed.sealing import Digests, Origin
 from fedyard.wire.answers import Entry, Message
 
@@ -55,7 +55,7 @@ def report(event: str, seq: int, at: int = 1) -> Report:
 
 
 def body(state: State, name: str) -> bytes | None:
-    found = state.body(ident(name))
+    found = state.bodies.get(ident(name))
     return None if found is None else found.body
 
 
@@ -65,7 +65,7 @@ def state(tmp_path) -> State:
 
 
 def test_is_private(tmp_path, state) -> None:
-    state.take([entry(1, "invited")])
+    state.inbox.take([entry(1, "invited")])
     modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert modes == {0o600}
 
@@ -73,68 +73,70 @@ def test_is_private(tmp_path, state) -> None:
 def test_messages_do_not_stand_before_a_runs_steps(state) -> None:
     first, second, third = (message(name, "note") for name in "abc")
     of_run = {"task": None, "number": None}
-    state.take([entry(1, "message", **of_run, message=first), entry(2, "message", run=None, **of_run, message=second)])
-    state.take([entry(3, "message", **of_run, message=third), entry(4, "invited")])
-    assert state.waiting_runs() == [RUN]
-    step = state.waiting(RUN)
+    state.inbox.take(
+        [entry(1, "message", **of_run, message=first), entry(2, "message", run=None, **of_run, message=second)]
+    )
+    state.inbox.take([entry(3, "message", **of_run, message=third), entry(4, "invited")])
+    assert state.inbox.waiting_runs() == [RUN]
+    step = state.inbox.waiting(RUN)
     assert step is not None
     assert step.kind == "invited"
-    assert state.waiting(None) is None
-    state.done(step.seq)
-    assert state.waiting_runs() == []
+    assert state.inbox.waiting(None) is None
+    state.inbox.done(step.seq)
+    assert state.inbox.waiting_runs() == []
     came = []
-    while (one := state.waiting_message()) is not None:
+    while (one := state.inbox.waiting_message()) is not None:
         came.append(one.seq)
-        state.done(one.seq)
+        state.inbox.done(one.seq)
     assert came == [1, 2, 3]
 
 
 def test_the_updates_of_a_round_come_before_the_call_to_aggregate_them(state) -> None:
     """Else a list that leaves one out would be believed while that one is not opened yet."""
-    state.take([entry(1, "message", message=message("u1")), entry(2, "message", message=message("u2"))])
-    state.take([entry(3, "aggregate")])
-    assert state.waiting_message() is None
+    state.inbox.take([entry(1, "message", message=message("u1")), entry(2, "message", message=message("u2"))])
+    state.inbox.take([entry(3, "aggregate")])
+    assert state.inbox.waiting_message() is None
     came = []
-    while (one := state.waiting(RUN)) is not None:
+    while (one := state.inbox.waiting(RUN)) is not None:
         came.append(one.kind)
-        state.done(one.seq)
+        state.inbox.done(one.seq)
     assert came == ["message", "message", "aggregate"]
 
 
 def test_entries_survive_and_come_oldest_first(tmp_path, state) -> None:
-    state.take([entry(1, "invited"), entry(2, "member_admitted", run=None, task=None, number=None)])
-    state.take([entry(2, "again"), entry(3, "round_started", facts=msgspec.Raw(b'{"seats": 3}'))])
+    state.inbox.take([entry(1, "invited"), entry(2, "member_admitted", run=None, task=None, number=None)])
+    state.inbox.take([entry(2, "again"), entry(3, "round_started", facts=msgspec.Raw(b'{"seats": 3}'))])
     again = State(tmp_path / "state.sqlite")
-    assert again.taken() == 3
-    assert again.waiting(RUN) == entry(1, "invited", facts=msgspec.Raw(b"{}"))
-    again.done(1)
-    found = again.waiting(RUN)
+    assert again.inbox.taken() == 3
+    assert again.inbox.waiting(RUN) == entry(1, "invited", facts=msgspec.Raw(b"{}"))
+    again.inbox.done(1)
+    found = again.inbox.waiting(RUN)
     assert found is not None
     assert (found.seq, bytes(found.facts)) == (3, b'{"seats": 3}')
-    assert again.waiting_runs() == [RUN]
-    without_run = again.waiting(None)
+    assert again.inbox.waiting_runs() == [RUN]
+    without_run = again.inbox.waiting(None)
     assert without_run is not None
     assert without_run.kind == "member_admitted"
 
 
 def test_bodies_lie_apart_and_go_with_their_round(state) -> None:
-    state.take([entry(1, "message", message=message("u1")), entry(2, "message", message=message("u2"))])
-    kept = state.waiting(RUN)
+    state.inbox.take([entry(1, "message", message=message("u1")), entry(2, "message", message=message("u2"))])
+    kept = state.inbox.waiting(RUN)
     assert kept is not None
     assert kept.message is not None
     assert kept.message.body is None
     assert body(state, "u1") == b"u1"
     completed = entry(3, "round_completed", message=message("m1", "model"))
-    state.take([completed, entry(4, "message", number=2, message=message("u3"))])
-    state.forget_round(completed)
+    state.inbox.take([completed, entry(4, "message", number=2, message=message("u3"))])
+    state.bodies.forget_round(completed)
     assert [body(state, name) for name in ("u1", "u2", "m1", "u3")] == [None, None, b"m1", b"u3"]
 
 
 def test_a_plain_message_outlives_its_run(state) -> None:
-    state.take([entry(1, "message", message=message("hello", "message"))])
-    state.forget_run(RUN)
+    state.inbox.take([entry(1, "message", message=message("hello", "message"))])
+    state.runs.forget_run(RUN)
     assert body(state, "hello") == b"hello"
-    assert state.waiting(RUN) is None
+    assert state.inbox.waiting(RUN) is None
 
 
 @pytest.mark.parametrize(
@@ -153,128 +155,132 @@ def test_a_plain_message_outlives_its_run(state) -> None:
 )
 def test_what_overtakes_an_entry(state, later: Entry, overtaken: bool) -> None:
     here = entry(5, "round_started", number=2)
-    state.take([here, later])
-    assert state.overtaken(here, ("run_ended", "task_ended", "seat_dropped")) is overtaken
+    state.inbox.take([here, later])
+    assert state.inbox.overtaken(here, ("run_ended", "task_ended", "seat_dropped")) is overtaken
 
 
 def test_a_report_counts_once_and_a_refused_one_does_not(tmp_path, state) -> None:
     def counted() -> int:
-        seat = State(tmp_path / "state.sqlite").seat(RUN, 1)
+        seat = State(tmp_path / "state.sqlite").seats.get(RUN, 1)
         assert seat is not None
         return seat.report_seq
 
-    state.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
-    state.keep_report(report("accept", 1))
-    state.answered(report("accept", 1), "ok")
-    state.keep_report(report("ready", 2))
+    state.seats.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
+    state.seats.keep_report(report("accept", 1))
+    state.seats.answered(report("accept", 1), "ok")
+    state.seats.keep_report(report("ready", 2))
     assert counted() == 2
-    state.answered(report("ready", 2), "refused")
+    state.seats.answered(report("ready", 2), "refused")
     assert counted() == 1
-    assert [(r.event, r.outcome) for r in state.reports(1)] == [("accept", "ok"), ("ready", "refused")]
+    assert [(r.event, r.outcome) for r in state.seats.reports(1)] == [("accept", "ok"), ("ready", "refused")]
 
 
 def test_a_repeat_finds_the_report_to_the_byte(tmp_path, state) -> None:
     kept = Report(7, "submit", RUN, 1, 1, 3, "key", b'{"update":"AAA="}')
-    state.keep_report(kept)
-    assert State(tmp_path / "state.sqlite").report(7, "submit") == kept
+    state.seats.keep_report(kept)
+    assert State(tmp_path / "state.sqlite").seats.report(7, "submit") == kept
 
 
 def test_a_finished_run_leaves_nothing_to_do(state) -> None:
-    state.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
-    state.take([entry(1, "invited"), entry(2, "message", message=message("u1")), entry(3, "run_ended")])
-    state.keep_report(report("accept", 1))
-    state.forget_run(RUN)
-    assert state.waiting_runs() == []
-    assert (state.seat(RUN, 1), state.reports(1), state.body(ident("u1"))) == (None, [], None)
-    assert state.taken() == 3
+    state.seats.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
+    state.inbox.take([entry(1, "invited"), entry(2, "message", message=message("u1")), entry(3, "run_ended")])
+    state.seats.keep_report(report("accept", 1))
+    state.runs.forget_run(RUN)
+    assert state.inbox.waiting_runs() == []
+    assert (state.seats.get(RUN, 1), state.seats.reports(1), state.bodies.get(ident("u1"))) == (None, [], None)
+    assert state.inbox.taken() == 3
 
 
 def test_what_was_opened_stays_opened(tmp_path, state) -> None:
     """Also the same message again does not put the sealed form back; large content lies in a file."""
     first = entry(1, "message", message=message("m1", "model"))
-    state.take([first])
-    state.keep_opened(first.message, first, b"content")
-    state.take([entry(2, "round_completed", message=message("m1", "model"))])
-    found = State(tmp_path / "state.sqlite").body(ident("m1"))
+    state.inbox.take([first])
+    state.bodies.keep_opened(first.message, first, b"content")
+    state.inbox.take([entry(2, "round_completed", message=message("m1", "model"))])
+    found = State(tmp_path / "state.sqlite").bodies.get(ident("m1"))
     assert (found.body, found.opened, found.file) == (b"content", True, "")
-    state.keep_opened(message("m2", "model"), first, tmp_path / "large")
-    assert state.body(ident("m2")).file == str(tmp_path / "large")
-    assert state.forget_round(entry(9, "round_completed")) == [str(tmp_path / "large")]
+    state.bodies.keep_opened(message("m2", "model"), first, tmp_path / "large")
+    assert state.bodies.get(ident("m2")).file == str(tmp_path / "large")
+    assert state.bodies.forget_round(entry(9, "round_completed")) == [str(tmp_path / "large")]
 
 
 def test_a_seal_is_opened_in_one_place(tmp_path, state) -> None:
-    assert state.first_opened("s1", "message 1", expires=5)
-    assert State(tmp_path / "state.sqlite").first_opened("s1", "message 1", expires=5)
-    assert not state.first_opened("s1", "message 2", expires=5)
-    state.forget_opened(now=4)
-    assert not state.first_opened("s1", "message 2", expires=5)
-    state.forget_opened(now=5)
-    assert state.first_opened("s1", "message 2", expires=5)
+    assert state.bodies.first_opened("s1", "message 1", expires=5)
+    assert State(tmp_path / "state.sqlite").bodies.first_opened("s1", "message 1", expires=5)
+    assert not state.bodies.first_opened("s1", "message 2", expires=5)
+    state.bodies.forget_opened(now=4)
+    assert not state.bodies.first_opened("s1", "message 2", expires=5)
+    state.bodies.forget_opened(now=5)
+    assert state.bodies.first_opened("s1", "message 2", expires=5)
 
 
 def test_a_run_belongs_to_the_project_that_it_was_first_shown_in(tmp_path, state) -> None:
-    assert state.project_of(RUN) is None
-    state.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
-    assert state.project_of(RUN) is None
-    state.keep_seat(Seat(RUN, 2, 0, b"{}", 1, 1, project_id="p"))
-    assert State(tmp_path / "state.sqlite").project_of(RUN) == "p"
+    assert state.seats.project_of(RUN) is None
+    state.seats.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
+    assert state.seats.project_of(RUN) is None
+    state.seats.keep_seat(Seat(RUN, 2, 0, b"{}", 1, 1, project_id="p"))
+    assert State(tmp_path / "state.sqlite").seats.project_of(RUN) == "p"
 
 
 def test_a_seat_that_was_given_up_is_known(state) -> None:
-    state.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
-    state.keep_report(report("fail", 1))
-    assert [state.failed_before(RUN, 1, seq, answered=False) for seq in (1, 2)] == [False, True]
-    assert not state.failed_before(RUN, 1, 2, answered=True)
-    state.answered(report("fail", 1), "refused")
-    assert state.failed_before(RUN, 1, 2, answered=True)
+    state.seats.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
+    state.seats.keep_report(report("fail", 1))
+    assert [state.seats.failed_before(RUN, 1, seq, answered=False) for seq in (1, 2)] == [False, True]
+    assert not state.seats.failed_before(RUN, 1, 2, answered=True)
+    state.seats.answered(report("fail", 1), "refused")
+    assert state.seats.failed_before(RUN, 1, 2, answered=True)
 
 
 @pytest.mark.parametrize("kind", ["update", "model"])
 def test_what_was_not_opened_goes_with_its_entry(state, kind) -> None:
     """A hub may send updates and models of runs without end that it invents; nothing of them opens."""
-    state.take(
+    state.inbox.take(
         [entry(1, "message", message=message("invented", kind)), entry(2, "message", message=message("m", kind))]
     )
-    state.keep_opened(message("m", kind), entry(2, "message"), b"content")
-    state.done(1)
-    state.done(2)
+    state.bodies.keep_opened(message("m", kind), entry(2, "message"), b"content")
+    state.inbox.done(1)
+    state.inbox.done(2)
     assert (body(state, "invented"), body(state, "m")) == (None, b"content")
 
 
 def test_what_was_made_stays_while_its_report_is_sealed_anew(tmp_path, state) -> None:
-    state.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
+    state.seats.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
     made = Made(1, RUN, b"packed", "", {"loss": 0.5}, (LeftOut("east", "seal_damaged", "it is"),))
-    state.keep_made(made)
-    state.keep_outgoing(Outgoing(1, RUN, b"seal", "file", "artifact"))
-    state.keep_report(report("submit", 1))
-    state.seal_anew(report("submit", 1))
+    state.results.keep_made(made)
+    state.results.keep_outgoing(Outgoing(1, RUN, b"seal", "file", "artifact"))
+    state.seats.keep_report(report("submit", 1))
+    state.seats.seal_anew(report("submit", 1))
     again = State(tmp_path / "state.sqlite")
-    assert (again.made(1, RUN), again.outgoing(1, RUN), again.reports(1)) == (made, None, [])
-    assert again.seat(RUN, 1).report_seq == 0
-    state.forget_made(1)
-    assert state.made(1, RUN) is None
+    assert (again.results.made(1, RUN), again.results.outgoing(1, RUN), again.seats.reports(1)) == (made, None, [])
+    assert again.seats.get(RUN, 1).report_seq == 0
+    state.results.forget_made(1)
+    assert state.results.made(1, RUN) is None
 
 
 def test_what_was_made_for_one_run_is_nothing_to_another_under_the_same_number(state) -> None:
     """A hub that gives a number again must not have it sealed to another project's coordinator."""
     other = RUN.replace("a", "b") if "a" in RUN else "another"
-    state.keep_made(Made(1, RUN, b"packed", "", {}))
-    state.keep_outgoing(Outgoing(1, RUN, b"seal", "file", "artifact"))
-    assert state.made(1, RUN) is not None
-    assert state.outgoing(1, RUN) is not None
-    assert (state.made(1, other), state.outgoing(1, other), state.made(1, None)) == (None, None, None)
+    state.results.keep_made(Made(1, RUN, b"packed", "", {}))
+    state.results.keep_outgoing(Outgoing(1, RUN, b"seal", "file", "artifact"))
+    assert state.results.made(1, RUN) is not None
+    assert state.results.outgoing(1, RUN) is not None
+    assert (state.results.made(1, other), state.results.outgoing(1, other), state.results.made(1, None)) == (
+        None,
+        None,
+        None,
+    )
 
 
 def test_pieces_of_a_log_are_numbered_without_gaps(tmp_path, state) -> None:
     for text in ("one", "two"):
-        state.keep_piece(LogPiece(RUN, 1, 0, "p", 1, 7, text))
-    assert state.next_piece() == LogPiece(RUN, 1, 1, "p", 1, 7, "one")
-    state.forget_pieces(RUN, 1, 1)
+        state.logs.keep_piece(LogPiece(RUN, 1, 0, "p", 1, 7, text))
+    assert state.logs.next_piece() == LogPiece(RUN, 1, 1, "p", 1, 7, "one")
+    state.logs.forget_pieces(RUN, 1, 1)
     again = State(tmp_path / "state.sqlite")
-    again.keep_piece(LogPiece(RUN, 1, 0, "p", 1, 7, "three"))
-    assert again.next_piece() == LogPiece(RUN, 1, 2, "p", 1, 7, "two")
-    again.forget_pieces(RUN, 1, 2)
-    assert again.next_piece() == LogPiece(RUN, 1, 3, "p", 1, 7, "three")
+    again.logs.keep_piece(LogPiece(RUN, 1, 0, "p", 1, 7, "three"))
+    assert again.logs.next_piece() == LogPiece(RUN, 1, 2, "p", 1, 7, "two")
+    again.logs.forget_pieces(RUN, 1, 2)
+    assert again.logs.next_piece() == LogPiece(RUN, 1, 3, "p", 1, 7, "three")
 
 
 def test_a_file_of_an_older_agent_is_brought_up_to_date(tmp_path) -> None:
@@ -286,7 +292,7 @@ def test_a_file_of_an_older_agent_is_brought_up_to_date(tmp_path) -> None:
         db.execute("INSERT INTO bodies VALUES ('m', 'model', 1, 'r', 1, 1, x'00')")
     db.close()
     state = State(tmp_path / "old.sqlite")
-    found = state.body("m")
+    found = state.bodies.get("m")
     assert (found.body, found.opened, found.artifact_id) == (b"\0", False, None)
     State(tmp_path / "old.sqlite")
 
@@ -302,85 +308,85 @@ def test_reprs_show_no_payload(state) -> None:
 
 def test_updates_that_were_opened_are_held_with_what_their_headers_said(state) -> None:
     entries = [entry(n, "message", number=n, message=message(f"m{n}")) for n in (1, 2)]
-    state.take(entries)
-    assert state.held_updates(RUN) == []
+    state.inbox.take(entries)
+    assert state.bodies.held_updates(RUN) == []
     origin = Origin("aa" * 32, RUN, 1, 2, Digests("bb" * 32, None))
-    state.keep_opened(message("m2"), entries[1], b"plain", origin)
-    assert state.held_updates(RUN) == [Held(ident("m2"), None, RUN, 1, 2)]
-    found = state.body(ident("m2"))
+    state.bodies.keep_opened(message("m2"), entries[1], b"plain", origin)
+    assert state.bodies.held_updates(RUN) == [Held(ident("m2"), None, RUN, 1, 2)]
+    found = state.bodies.get(ident("m2"))
     assert found is not None
     assert (found.body, found.origin) == (b"plain", origin)
-    assert state.held_updates("other") == []
+    assert state.bodies.held_updates("other") == []
 
 
 def test_what_was_sealed_is_known_by_its_round_until_the_run_ends(state) -> None:
     for number, digest in ((1, "one"), (1, "anew"), (2, "two")):
-        state.keep_sealed(entry(9, "aggregate", number=number), "model", digest, DIGESTS)
-    state.keep_sealed(entry(9, "round_started", number=3), "update", "", None)
-    assert state.sealed(RUN, 1, 1, "model") == {"one": DIGESTS, "anew": DIGESTS}
-    assert state.sealed(RUN, 1, 3, "update") == {"": None}
-    assert [state.newest_sealed(RUN, 1, below) for below in (1, 2, 3, 9)] == [None, 1, 2, 2]
-    assert not state.ended(RUN)
-    state.forget_run(RUN)
-    assert state.ended(RUN)
-    assert state.sealed(RUN, 1, 1, "model") == {}
-    assert [state.made_of(RUN, 1, number) for number in (1, 2, 3)] == [made_of(DIGESTS), made_of(DIGESTS), None]
+        state.runs.keep_sealed(entry(9, "aggregate", number=number), "model", digest, DIGESTS)
+    state.runs.keep_sealed(entry(9, "round_started", number=3), "update", "", None)
+    assert state.runs.sealed(RUN, 1, 1, "model") == {"one": DIGESTS, "anew": DIGESTS}
+    assert state.runs.sealed(RUN, 1, 3, "update") == {"": None}
+    assert [state.runs.newest_sealed(RUN, 1, below) for below in (1, 2, 3, 9)] == [None, 1, 2, 2]
+    assert not state.runs.ended(RUN)
+    state.runs.forget_run(RUN)
+    assert state.runs.ended(RUN)
+    assert state.runs.sealed(RUN, 1, 1, "model") == {}
+    assert [state.runs.made_of(RUN, 1, number) for number in (1, 2, 3)] == [made_of(DIGESTS), made_of(DIGESTS), None]
 
 
 def test_no_number_of_invented_runs_takes_the_place_of_one_with_a_model(tmp_path, state) -> None:
-    state.keep_sealed(entry(9, "aggregate"), "model", "one", DIGESTS)
-    state.forget_run(RUN)
+    state.runs.keep_sealed(entry(9, "aggregate"), "model", "one", DIGESTS)
+    state.runs.forget_run(RUN)
     for number in range(5):  # runs that nobody here ever had a part in
-        state.forget_run(f"invented-{number}")
-    assert not any(state.ended(f"invented-{number}") for number in range(5))
+        state.runs.forget_run(f"invented-{number}")
+    assert not any(state.runs.ended(f"invented-{number}") for number in range(5))
     with closing(sqlite3.connect(tmp_path / "state.sqlite")) as db, db:  # invitations to runs, and their ends
         db.executemany("INSERT INTO ended_runs VALUES (?)", [(f"early-{n}",) for n in range(KEEP_ENDED_RUNS + 20)])
-    state.keep_seat(Seat("invented", 1, 0, b"{}", 1, 1))
-    state.forget_run("invented")
-    assert [state.ended(run) for run in (RUN, "early-0", "invented")] == [True, False, True]
-    assert state.made_of(RUN, 1, 1) == made_of(DIGESTS)
+    state.seats.keep_seat(Seat("invented", 1, 0, b"{}", 1, 1))
+    state.runs.forget_run("invented")
+    assert [state.runs.ended(run) for run in (RUN, "early-0", "invented")] == [True, False, True]
+    assert state.runs.made_of(RUN, 1, 1) == made_of(DIGESTS)
 
 
 def test_what_an_older_agent_sealed_is_remembered_too(tmp_path, state) -> None:
-    state.keep_sealed(entry(9, "aggregate"), "model", "one", DIGESTS)
+    state.runs.keep_sealed(entry(9, "aggregate"), "model", "one", DIGESTS)
     with closing(sqlite3.connect(tmp_path / "state.sqlite")) as db, db:
         db.execute("DROP TABLE models_made")
     again = State(tmp_path / "state.sqlite")
-    assert again.made_of(RUN, 1, 1) == made_of(DIGESTS)
+    assert again.runs.made_of(RUN, 1, 1) == made_of(DIGESTS)
     assert made_of(DIGESTS) != made_of(Digests("bb" * 32, "cc" * 32, ["ee" * 16]))
 
 
 def test_tasks_are_held_as_they_were_first_shown(state) -> None:
     """Also once the hub has said that their run ended: it may show that run anew, with others."""
     task = RunTask(RUN, 1, "aa" * 32, b"{}", ("east", "north"))
-    assert state.run_task(RUN, 1) is None
-    state.keep_run_task(task)
-    assert state.run_task(RUN, 1) == task
-    state.keep_own_tasks("p", [("aa" * 32, "train")])
-    state.keep_own_tasks("p", [("bb" * 32, "train")])
-    assert state.own_tasks("p") == {"aa" * 32: "train", "bb" * 32: "train"}
-    assert state.own_tasks("q") == {}
-    state.forget_run(RUN)
-    assert state.run_task(RUN, 1) == RunTask(RUN, 1, task.digest, b"", ())
+    assert state.runs.run_task(RUN, 1) is None
+    state.runs.keep_run_task(task)
+    assert state.runs.run_task(RUN, 1) == task
+    state.runs.keep_own_tasks("p", [("aa" * 32, "train")])
+    state.runs.keep_own_tasks("p", [("bb" * 32, "train")])
+    assert state.runs.own_tasks("p") == {"aa" * 32: "train", "bb" * 32: "train"}
+    assert state.runs.own_tasks("q") == {}
+    state.runs.forget_run(RUN)
+    assert state.runs.run_task(RUN, 1) == RunTask(RUN, 1, task.digest, b"", ())
 
 
 def test_a_receipt_is_settled_once_and_a_missing_one_outlives_its_run(tmp_path, state) -> None:
     for number in (1, 2, 3):
-        state.await_receipt(entry(number, "round_started", number=number))
-        state.await_receipt(entry(number, "round_started", number=number))
-    first, second, _ = state.awaited_receipts(RUN, 1)
+        state.receipts.await_receipt(entry(number, "round_started", number=number))
+        state.receipts.await_receipt(entry(number, "round_started", number=number))
+    first, second, _ = state.receipts.awaited_receipts(RUN, 1)
     gone = msgspec.structs.replace(second, outcome="missing", reason="not_named", at=7, key="k")
-    state.settle_receipt(msgspec.structs.replace(first, outcome="found"))
-    state.settle_receipt(gone)
-    state.settle_receipt(msgspec.structs.replace(second, outcome="found"))
-    assert [one.round for one in state.awaited_receipts(RUN)] == [3]
-    state.forget_run(RUN)
+    state.receipts.settle_receipt(msgspec.structs.replace(first, outcome="found"))
+    state.receipts.settle_receipt(gone)
+    state.receipts.settle_receipt(msgspec.structs.replace(second, outcome="found"))
+    assert [one.round for one in state.receipts.awaited_receipts(RUN)] == [3]
+    state.runs.forget_run(RUN)
     again = State(tmp_path / "state.sqlite")
-    assert again.missing_receipts(untold=True) == [gone] == again.missing_receipts()
+    assert again.receipts.missing_receipts(untold=True) == [gone] == again.receipts.missing_receipts()
     assert gone == Receipt(RUN, 1, 2, PROJECT, "missing", "not_named", 7, "k")
-    again.receipt_told(gone, "ok")
-    assert again.missing_receipts(untold=True) == []
-    assert [one.hub for one in again.missing_receipts()] == ["ok"]
+    again.receipts.receipt_told(gone, "ok")
+    assert again.receipts.missing_receipts(untold=True) == []
+    assert [one.hub for one in again.receipts.missing_receipts()] == ["ok"]
 
 
 def messages(first: int, *names: str) -> list[Entry]:
@@ -392,30 +398,30 @@ def messages(first: int, *names: str) -> list[Entry]:
 
 
 def test_a_message_that_moved_is_done_once(state) -> None:
-    state.take(messages(1, "a", "b", "c"))
+    state.inbox.take(messages(1, "a", "b", "c"))
     for seq in (1, 2, 3):
-        state.done(seq)
-    state.recovered("h2", 1, 1003, "m", b"", 1)
-    state.take(messages(1004, "b", "new"))
-    found = state.waiting_message()
+        state.inbox.done(seq)
+    state.history.recovered("h2", 1, 1003, "m", b"", 1)
+    state.inbox.take(messages(1004, "b", "new"))
+    found = state.inbox.waiting_message()
     assert found is not None
     assert found.seq == 1005
 
 
 def test_a_second_restore_does_not_forget_what_the_first_one_let_come_again(state) -> None:
-    state.take([entry(n, "round_completed", number=n) for n in range(1, 6)])
+    state.inbox.take([entry(n, "round_completed", number=n) for n in range(1, 6)])
     for n in range(1, 6):
-        state.done(n)
-    state.recovered("h2", 1, 1005, "m", b"", 1)
-    state.take([entry(1006, "round_completed", number=2)])
-    state.recovered("h3", 1006, 1006, "m", b"", 2)  # restored again, and nothing is beyond what both have
-    state.take([entry(1007, "round_completed", number=3)])
-    assert state.waiting(RUN) is None
-    state.recovered("h4", 1006, 2007, "m", b"", 3)  # and again, with one entry lost
-    state.take([entry(2008, "round_completed", number=3), entry(2009, "round_completed", number=4)])
-    assert state.waiting(RUN) is None
-    state.take([entry(2010, "round_completed", number=6)])
-    found = state.waiting(RUN)
+        state.inbox.done(n)
+    state.history.recovered("h2", 1, 1005, "m", b"", 1)
+    state.inbox.take([entry(1006, "round_completed", number=2)])
+    state.history.recovered("h3", 1006, 1006, "m", b"", 2)  # restored again, and nothing is beyond what both have
+    state.inbox.take([entry(1007, "round_completed", number=3)])
+    assert state.inbox.waiting(RUN) is None
+    state.history.recovered("h4", 1006, 2007, "m", b"", 3)  # and again, with one entry lost
+    state.inbox.take([entry(2008, "round_completed", number=3), entry(2009, "round_completed", number=4)])
+    assert state.inbox.waiting(RUN) is None
+    state.inbox.take([entry(2010, "round_completed", number=6)])
+    found = state.inbox.waiting(RUN)
     assert found is not None
     assert found.seq == 2010
 
@@ -426,90 +432,90 @@ ROUND = (("accept", 1, 1), ("ready", 2, 1), ("trained", 3, 2), ("submit", 4, 2))
 
 def reported(state: State) -> None:
     """Invited by entry 1, begun by entry 2, all of it answered."""
-    state.take([entry(1, "invited"), entry(2, "round_started")])
-    state.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
+    state.inbox.take([entry(1, "invited"), entry(2, "round_started")])
+    state.seats.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
     for event, seq, at in ROUND:
-        assert state.keep_report(report(event, seq, at))
-        state.answered(report(event, seq, at), "ok")
+        assert state.seats.keep_report(report(event, seq, at))
+        state.seats.answered(report(event, seq, at), "ok")
     for seq in (1, 2):
-        state.done(seq)
+        state.inbox.done(seq)
 
 
 def outcomes(state: State, seq: int) -> dict[str, str]:
-    return {one.event: one.outcome for one in state.reports(seq)}
+    return {one.event: one.outcome for one in state.seats.reports(seq)}
 
 
 def test_a_report_that_the_hub_lacks_is_owed_once_its_entry_is_there(state) -> None:
     reported(state)
-    state.recovered("h2", 1, 1002, "m", b"owed", 1)
-    assert state.owe([(RUN, 1, 1)]) == 3
-    assert state.position().owed == b""
-    first = state.waiting(RUN)
+    state.history.recovered("h2", 1, 1002, "m", b"owed", 1)
+    assert state.history.owe([(RUN, 1, 1)]) == 3
+    assert state.history.position().owed == b""
+    first = state.inbox.waiting(RUN)
     assert first is not None
     assert (first.seq, outcomes(state, 1)) == (1, {"accept": "ok", "ready": "owed"})
-    state.done(1)
-    assert state.waiting(RUN) is None  # the hub's run has not come to the round yet
-    state.take([entry(1003, "round_started")])
-    again = state.waiting(RUN)
+    state.inbox.done(1)
+    assert state.inbox.waiting(RUN) is None  # the hub's run has not come to the round yet
+    state.inbox.take([entry(1003, "round_started")])
+    again = state.inbox.waiting(RUN)
     assert again is not None
     assert (again.seq, outcomes(state, 1003)) == (1003, {"trained": "owed", "submit": "owed"})
-    assert state.reports(2) == []
+    assert state.seats.reports(2) == []
 
 
 @pytest.mark.parametrize(("count", "numbers"), [(1, [2, 3, 4]), (4, [5, 6, 7])])
 def test_an_owed_report_has_the_next_number_of_its_seat_and_its_own_key(state, count: int, numbers: list[int]) -> None:
     """4: the seat was dropped and came back meanwhile, which the hub has counted."""
     reported(state)
-    state.recovered("h2", 0, 1002, "m", b"", 1)
-    state.owe([(RUN, 1, 1)])
-    state.take([entry(1003, "invited"), entry(1004, "round_started")])
-    seat = state.seat(RUN, 1)
+    state.history.recovered("h2", 0, 1002, "m", b"", 1)
+    state.history.owe([(RUN, 1, 1)])
+    state.inbox.take([entry(1003, "invited"), entry(1004, "round_started")])
+    seat = state.seats.get(RUN, 1)
     assert seat is not None
-    state.keep_seat(msgspec.structs.replace(seat, report_seq=count))
-    owed = [one for seq in (1003, 1004) for one in state.reports(seq) if one.outcome == "owed"]
-    due = [state.due(one, "another key") for one in owed]
+    state.seats.keep_seat(msgspec.structs.replace(seat, report_seq=count))
+    owed = [one for seq in (1003, 1004) for one in state.seats.reports(seq) if one.outcome == "owed"]
+    due = [state.seats.due(one, "another key") for one in owed]
     assert [one.seq for one in due] == numbers
     assert [one.key for one in due] == [one.key for one in owed]
     assert [msgspec.json.decode(one.body).get("seq", one.seq) for one in due] == numbers
-    found = state.seat(RUN, 1)
+    found = state.seats.get(RUN, 1)
     assert found is not None
     assert found.report_seq == numbers[-1]
 
 
 def test_what_was_refused_meanwhile_is_asked_under_another_key(state) -> None:
     reported(state)
-    state.answered(report("submit", 4, 2), "refused")
-    state.recovered("h2", 1, 1002, "m", b"", 1)
-    state.owe([(RUN, 1, 2)])
-    state.take([entry(1003, "round_started")])
-    trained, submit = state.reports(1003)
+    state.seats.answered(report("submit", 4, 2), "refused")
+    state.history.recovered("h2", 1, 1002, "m", b"", 1)
+    state.history.owe([(RUN, 1, 2)])
+    state.inbox.take([entry(1003, "round_started")])
+    trained, submit = state.seats.reports(1003)
     assert (trained.key, submit.key) == ("key-2-trained", "")
-    assert state.due(submit, "another key").key == "another key"
+    assert state.seats.due(submit, "another key").key == "another key"
 
 
 @pytest.mark.parametrize(("outcome", "key"), [("refused", ""), ("ok", "key-2-submit")])
 def test_an_answer_that_comes_after_the_recovery_does_not_settle_what_is_owed(state, outcome: str, key: str) -> None:
     """Also if the entry has come again, and the report lies there by now."""
     reported(state)
-    state.recovered("h2", 1, 1002, "m", b"", 1)
-    state.owe([(RUN, 1, 2)])
-    assert not state.answered(report("submit", 4, 2), outcome)
+    state.history.recovered("h2", 1, 1002, "m", b"", 1)
+    state.history.owe([(RUN, 1, 2)])
+    assert not state.seats.answered(report("submit", 4, 2), outcome)
     assert outcomes(state, 2) == {"trained": "owed", "submit": "owed"}
-    state.take([entry(1003, "round_started")])
-    assert not state.answered(report("trained", 3, 2), outcome)
+    state.inbox.take([entry(1003, "round_started")])
+    assert not state.seats.answered(report("trained", 3, 2), outcome)
     assert outcomes(state, 1003) == {"trained": "owed", "submit": "owed"}
-    assert [one.key for one in state.reports(1003) if one.event == "submit"] == [key]
+    assert [one.key for one in state.seats.reports(1003) if one.event == "submit"] == [key]
 
 
 def test_a_forgotten_entry_is_not_wanted_and_overtakes_nothing(state) -> None:
     kinds = ("round_completed", "run_ended")
-    state.take([entry(1, "round_started"), entry(2, "aggregate"), entry(3, "round_completed")])
-    assert state.overtaken(entry(1, "round_started"), kinds)
-    state.recovered("h2", 1, 1003, "m", b"", 1)
-    assert not state.overtaken(entry(1, "round_started"), kinds)
-    assert state.overtaken(entry(2, "aggregate"), kinds)
-    assert not state.keep_report(report("aggregated", 0, 2))
-    waiting = state.waiting(RUN)
+    state.inbox.take([entry(1, "round_started"), entry(2, "aggregate"), entry(3, "round_completed")])
+    assert state.inbox.overtaken(entry(1, "round_started"), kinds)
+    state.history.recovered("h2", 1, 1003, "m", b"", 1)
+    assert not state.inbox.overtaken(entry(1, "round_started"), kinds)
+    assert state.inbox.overtaken(entry(2, "aggregate"), kinds)
+    assert not state.seats.keep_report(report("aggregated", 0, 2))
+    waiting = state.inbox.waiting(RUN)
     assert waiting is not None
     assert waiting.seq == 1
 
@@ -517,14 +523,14 @@ def test_a_forgotten_entry_is_not_wanted_and_overtakes_nothing(state) -> None:
 @pytest.mark.parametrize(("listed", "kept"), [("one", {"aggregated": "owed"}), ("two", {})])
 def test_a_model_is_sent_again_only_for_the_updates_that_it_was_made_of(state, listed: str, kept) -> None:
     calls = {name: call_of(name) for name in ("one", "two")}
-    state.take([entry(1, "aggregate", facts=calls["one"])])
-    state.keep_report(report("aggregated", 0, 1))
-    state.answered(report("aggregated", 0, 1), "ok")
-    state.recovered("h2", 0, 1001, "m", b"", 1)
-    state.owe([])
-    state.take([entry(1002, "aggregate", facts=calls[listed])])
+    state.inbox.take([entry(1, "aggregate", facts=calls["one"])])
+    state.seats.keep_report(report("aggregated", 0, 1))
+    state.seats.answered(report("aggregated", 0, 1), "ok")
+    state.history.recovered("h2", 0, 1001, "m", b"", 1)
+    state.history.owe([])
+    state.inbox.take([entry(1002, "aggregate", facts=calls[listed])])
     assert outcomes(state, 1002) == kept
-    assert state.waiting(RUN) is not None
+    assert state.inbox.waiting(RUN) is not None
 
 
 def call_of(update: str) -> msgspec.Raw:
@@ -534,24 +540,24 @@ def call_of(update: str) -> msgspec.Raw:
 def test_the_last_model_is_owed_where_the_hub_has_the_call_for_it(state) -> None:
     """Whether or not the coordinator has a seat."""
     for seq in (1, 2):
-        state.take([entry(seq, "aggregate", number=seq)])
-        state.keep_report(report("aggregated", 0, seq))
-        state.answered(report("aggregated", 0, seq), "ok")
-        state.done(seq)
-    state.recovered("h2", 2, 2, "m", b"", 1)
-    assert state.owe([]) == 1
-    found = state.waiting(RUN)
+        state.inbox.take([entry(seq, "aggregate", number=seq)])
+        state.seats.keep_report(report("aggregated", 0, seq))
+        state.seats.answered(report("aggregated", 0, seq), "ok")
+        state.inbox.done(seq)
+    state.history.recovered("h2", 2, 2, "m", b"", 1)
+    assert state.history.owe([]) == 1
+    found = state.inbox.waiting(RUN)
     assert found is not None
     assert found.seq == 2
 
 
 def test_more_live_seats_than_a_claim_takes_are_said_to_be_cut(state) -> None:
     for n in range(HELD_AT_MOST):
-        state.keep_seat(Seat(ident(f"run {n}"), 1, 0, b"{}", 1, 1))
-    seats, cut = state.held_seats()
+        state.seats.keep_seat(Seat(ident(f"run {n}"), 1, 0, b"{}", 1, 1))
+    seats, cut = state.history.held_seats()
     assert (len(seats), cut) == (HELD_AT_MOST, False)
-    state.keep_seat(Seat(ident("one more"), 1, 0, b"{}", 1, 1))
-    seats, cut = state.held_seats()
+    state.seats.keep_seat(Seat(ident("one more"), 1, 0, b"{}", 1, 1))
+    seats, cut = state.history.held_seats()
     assert (len(seats), cut) == (HELD_AT_MOST, True)
     assert seats[0][0] == ident("one more")
 
@@ -580,5 +586,5 @@ def _write_as_an_older_agent(path: Path) -> None:
     State(path).close()
     with closing(sqlite3.connect(path)) as db:
         db.execute("DROP INDEX lost_entries")
-        for table, column, _ in _LATER:
+        for table, column, _ in LATER:
             db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")

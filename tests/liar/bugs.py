@@ -16,7 +16,8 @@ import fedyard.agent.joining
 import fedyard.agent.receipts
 from fedyard.agent.consents import Consent, Consents, Wanted, consent_to
 from fedyard.agent.courier import Courier
-from fedyard.agent.state import State, made_of
+from fedyard.agent.state import made_of
+from fedyard.agent.state.runs import Runs
 from fedyard.agent.steps import Steps
 
 Swap = tuple[Any, str, Any]
@@ -65,7 +66,7 @@ MANY_MODELS = Bug(
 )
 
 
-def _made_while_it_lives(self: State, run_id: str, task_seq: int, round: int) -> str | None:
+def _made_while_it_lives(self: Runs, run_id: str, task_seq: int, round: int) -> str | None:
     sealed = [*self.sealed(run_id, task_seq, round, "model").values()]
     return made_of(sealed[0]) if sealed else None
 
@@ -74,8 +75,8 @@ MODELS_GO_WITH_THEIR_RUN = Bug(
     "models_go_with_their_run",
     "once it is told that a run is over, the coordinator's agent knows neither that nor what its models were made of",
     (
-        (State, "ended", lambda _self, _run_id: False),
-        (State, "made_of", _made_while_it_lives),
+        (Runs, "ended", lambda _self, _run_id: False),
+        (Runs, "made_of", _made_while_it_lives),
     ),
 )
 NO_RECEIPT_CHECK = Bug(

@@ -54,7 +54,7 @@ def served_nothing(agent: AgentThread) -> None:
     assert agent.site.calls() == [], "a hook was called for a project that nobody joined"
     assert not (agent.site.path / "models").exists()
     state = State(agent.site.path / "state.sqlite")
-    assert not any(entry.kind == "message" for entry in state.latest(100))
+    assert not any(entry.kind == "message" for entry in state.inbox.latest(100))
     state.close()
 
 

@@ -51,7 +51,9 @@ def lied_to_about(world: World, folder: Path, change: Callable[[Json], Json]) ->
         for number in (2, 3):
             say(project, north.site.name, number)
         until(lambda: len(east.lines("message")) == 3)
-        behind = f"after={east._agent.state.taken()}&"  # who reads on has looked at the heads of the answer before
+        behind = (
+            f"after={east._agent.state.inbox.taken()}&"  # who reads on has looked at the heads of the answer before
+        )
         until(lambda: any(behind in asked.path for asked in list(liar.seen)))
         yield east, project
         lies.clear()
@@ -65,7 +67,7 @@ def say(project: Project, name: str, number: int) -> None:
 
 
 def kept(agent: AgentThread) -> list[Any]:
-    return agent._agent.state.heads() if hasattr(agent._agent, "state") else []
+    return agent._agent.state.heads.all() if hasattr(agent._agent, "state") else []
 
 
 def faults(agent: AgentThread) -> list[str]:
@@ -76,7 +78,7 @@ def cut_tail(world: World, folder: Path) -> None:
     """The hub's chain ends earlier than it did, and the hub itself signs that."""
     with lied_to_about(world, folder, lambda head: signed(head, hubs_key(world), seq=1, hash="a" * 64)) as (east, _):
         assert faults(east) == ["went_back"], "a cut tail was not noticed"
-        assert [fault.head.seq for fault in east._agent.state.head_faults()] == [1]
+        assert [fault.head.seq for fault in east._agent.state.heads.head_faults()] == [1]
 
 
 def altered_head(world: World, folder: Path) -> None:

@@ -55,12 +55,12 @@ def test_a_claim_is_one_that_the_hub_takes_whatever_a_hub_said_before(world: Wor
     site.takes_what_there_is()
     state, recovery = site.open()
     run = "aaaaaaaa-0000-4000-8000-000000000000"
-    state.take([], through=LARGEST)  # as an agent of before took it in
-    state.keep_seat(Seat(run, 1, LARGEST, b"{}", 1, 1))
-    state.keep_seat(Seat(run, 2**31 - 1, 1, b"{}", 1, 1))
+    state.inbox.take([], through=LARGEST)  # as an agent of before took it in
+    state.seats.keep_seat(Seat(run, 1, LARGEST, b"{}", 1, 1))
+    state.seats.keep_seat(Seat(run, 2**31 - 1, 1, b"{}", 1, 1))
     recovery.begin(utc_now())
-    recovery.pay(micros_now(), state.forget_run)
-    position = state.position()
+    recovery.pay(micros_now(), state.runs.forget_run)
+    position = state.history.position()
     state.close()
     assert CLAIMED_AT_MOST < position.taken < LARGEST
     assert process.client.inbox(after=position.taken, mark=position.mark).history_id == position.history_id

@@ -95,14 +95,14 @@ def test_no_number_comes_again(world: World, site: Site, lie: Callable[[Json], J
     """What a site made because of an entry lies under its number."""
     with liar_before(world.hub, edited("POST", RECOVERY, lie)) as liar:
         state, recovery = through(liar.url, site)
-        before = state.position()
+        before = state.history.position()
         with pytest.raises(Unavailable, match="which no hub does"):
             recovery.begin(utc_now())
-        after = state.position()
+        after = state.history.position()
         assert (after.taken, after.mark, after.history_id) == (before.taken, before.mark, before.history_id)
         liar.rules.clear()
         recovery.begin(utc_now())
-        assert state.position().taken > before.taken
+        assert state.history.position().taken > before.taken
         state.close()
 
 
@@ -113,7 +113,7 @@ def test_a_run_that_was_not_claimed_is_not_forgotten(world: World, site: Site) -
 
     with liar_before(world.hub, edited("POST", RECOVERY, gone)) as liar:
         state, recovery = through(liar.url, site)
-        state.keep_seat(Seat(RUN, 1, 1, b"{}", 1, 1))
+        state.seats.keep_seat(Seat(RUN, 1, 1, b"{}", 1, 1))
         recovery.begin(utc_now())
         forgotten: list[str] = []
         recovery.pay(micros_now(), forgotten.append)
@@ -127,7 +127,7 @@ def test_the_memory_of_before_the_lies_is_kept(site: Site) -> None:
     start = utc_now()
 
     def again(at: timedelta) -> list[str]:
-        state.take([lost(state.taken() + 1, "site_updated")])
+        state.inbox.take([lost(state.inbox.taken() + 1, "site_updated")])
         recovery.begin(start + at)
         return sorted(path.name for path in site.folder.glob("state-*.sqlite"))
 
@@ -163,11 +163,11 @@ def test_an_update_of_a_run_that_the_hub_says_it_forgot_is_on_record(world: Worl
         project = project_of([north.site, east.site], rounds=1)
         north.site.hold("aggregate")
         run = project.start()
-        until(lambda: east._agent.state.awaited_receipts(run))
+        until(lambda: east._agent.state.receipts.awaited_receipts(run))
         lies.append(1)
         world.admin.write("PATCH", f"/v1/sites/{east.site.site_id}", {"description": "anew"}, dict, key=None)
         until(lambda: east.lines("our update is missing in the model"))
         (line,) = east.lines("our update is missing in the model")
         assert (line["run"], line["reason"]) == (run, "run_forgotten")
-        assert [one.reason for one in east._agent.state.missing_receipts()] == ["run_forgotten"]
+        assert [one.reason for one in east._agent.state.receipts.missing_receipts()] == ["run_forgotten"]
         north.site.release("aggregate")

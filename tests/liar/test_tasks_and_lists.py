@@ -271,7 +271,7 @@ def test_a_hub_that_swallows_the_report_does_not_swallow_the_record(
         there.said("east", "our update is missing in the model")
         folder = there.agents["east"].site.path
         state = State(folder / "state.sqlite")
-        kept = until(state.missing_receipts)
+        kept = until(state.receipts.missing_receipts)
         state.close()
         assert [(one.run_id, one.round, one.reason, one.hub) for one in kept] == [(run.id, 1, "not_named", "")]
         assert main(["--folder", str(folder), "site", "receipts"]) == 1

@@ -1,0 +1,61 @@
+"""What hooks have made, until the hub has it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fedyard.agent.state.part import Part, Transaction
+from fedyard.agent.state.records import (
+    LeftOut,
+    Made,
+    Outgoing,
+)
+from fedyard.sealed.sealing import Digests
+
+
+class Results(Part):
+    """What hooks have made, until the hub has it."""
+
+    def made(self, entry_seq: int, run_id: str | None) -> Made | None:
+        """What was made because of an entry. run_id: the entry's; what a hub that gives a number again shows under it
+        gets nothing that was made for another run.
+        """
+        with self._lock:
+            row = self._db.execute(
+                "SELECT * FROM results WHERE entry_seq = ? AND run_id IS ?", (entry_seq, run_id)
+            ).fetchone()
+        if row is None:
+            return None
+        seq, run_id, packed, file, metrics, left_out, digests = row
+        return Made(
+            seq,
+            run_id,
+            bytes(packed),
+            file,
+            msgspec.json.decode(metrics, type=dict[str, float]),
+            msgspec.json.decode(left_out, type=tuple[LeftOut, ...]),
+            msgspec.json.decode(digests, type=Digests | None),
+        )
+
+    def keep_made(self, made: Made) -> None:
+        numbers, left_out = msgspec.json.encode(made.metrics), msgspec.json.encode(made.left_out)
+        digests = msgspec.json.encode(made.digests)
+        row = (made.entry_seq, made.run_id, made.packed, made.file, numbers, left_out, digests)
+        self._write("INSERT OR REPLACE INTO results VALUES (?,?,?,?,?,?,?)", row)
+
+    def outgoing(self, entry_seq: int, run_id: str | None) -> Outgoing | None:
+        """A large payload on its way because of an entry; run_id as for `made`."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT * FROM outgoing WHERE entry_seq = ? AND run_id IS ?", (entry_seq, run_id)
+            ).fetchone()
+        return None if row is None else Outgoing(*row)
+
+    def keep_outgoing(self, outgoing: Outgoing) -> None:
+        self._write("INSERT OR REPLACE INTO outgoing VALUES (?,?,?,?,?)", msgspec.structs.astuple(outgoing))
+
+    def forget_made(self, entry_seq: int) -> None:
+        """The hub has it."""
+        with self._lock, Transaction(self._db):
+            self._db.execute("DELETE FROM results WHERE entry_seq = ?", (entry_seq,))
+            self._db.execute("DELETE FROM outgoing WHERE entry_seq = ?", (entry_seq,))
