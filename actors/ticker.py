@@ -13,8 +13,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-import msgspec
-
 from broker.port import BrokerUnavailable, Publisher
 from config.clock import SECOND, Clock, draw_id
 from config.logs import unit
@@ -33,7 +31,6 @@ _ARTIFACTS_AT_ONCE = 100
 _DELIVERIES_AT_ONCE = 100
 
 _log = logging.getLogger(__name__)
-_spec_decoder = msgspec.json.Decoder(c.TaskSpec)
 
 
 class Ticker:
@@ -134,13 +131,13 @@ class Ticker:
             (c.MarkSitesReturned(site_ids=[site_id]), (site_id, since, seen_at))
             for site_id, since, seen_at in self._due.returned(horizon)
         ]
-        for seat in self._due.silent_seats():
-            contract = _spec_decoder.decode(seat.spec_json).contract
-            if now - seat.seen_at >= int(contract.silent_within_s * SECOND):
-                silent_s = (now - seat.seen_at) // SECOND
-                detail = f"the site was not heard of for {silent_s} s; the task allows {contract.silent_within_s:g}"
-                drop = c.DropSeats(run_id=seat.run_id, site_id=seat.site_id, reason="site_silent", detail=detail)
-                found.append((drop, (seat.task_run_id, seat.site_id, seat.round, seat.seen_at)))
+        found += [
+            (
+                c.DropSeats(run_id=seat.run_id, site_id=seat.site_id, reason="site_silent"),
+                (seat.task_run_id, seat.site_id, seat.round, seat.seen_at),
+            )
+            for seat in self._due.silent_seats(now)
+        ]
         return found
 
     def _expiry(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:

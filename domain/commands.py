@@ -501,12 +501,15 @@ class ReportMissingReceipt(Command, frozen=True, tag="report_missing_receipt"):
 
 
 class DropSeats(Command, frozen=True, tag="drop_seats"):
-    """The hub drops a site's live seats in a run. site_silent: those alone whose tasks do not allow such a silence."""
+    """The hub drops a site's live seats in a run. site_silent: those alone whose tasks do not allow such a silence.
+
+    detail: for people; of a silence the decision says it.
+    """
 
     run_id: Id
     site_id: Id
     reason: Literal["site_silent", "member_left", "site_retired", "hub_restored"]
-    detail: Text
+    detail: Text = ""
 
 
 class PassDeadline(Command, frozen=True, tag="pass_deadline"):

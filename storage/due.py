@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Literal, NamedTuple
 
-from domain.commands import ChangeHistory, Micros
+from config.clock import SECOND
+from domain.commands import ChangeHistory, Contract, Micros
 from domain.ids import Id
 from domain.webhooks import DEAD_LETTER, KINDS
 from storage.database import Database
@@ -36,13 +37,12 @@ class Untold(NamedTuple):
 
 
 class SilentSeat(NamedTuple):
-    """A live seat that its round waits for; silent_s: how long its site was not heard of, at least."""
+    """A live seat that its round waits for, of a site that was last heard of at `seen_at`."""
 
     run_id: Id
     site_id: Id
     task_run_id: Id
     round: int
-    spec_json: str
     seen_at: Micros
 
 
@@ -83,6 +83,11 @@ JOIN events ON events.stream_id = concerned.id AND events.seq > coalesce(event_c
   AND events.kind IN ({_KINDS_TOLD})
 ORDER BY 2, 4 LIMIT %s
 """
+_SILENT_WITHIN_S = {
+    True: "(task_runs.spec_json::json -> 'contract' ->> 'silent_within_s')::float8",
+    False: "json_extract(task_runs.spec_json, '$.contract.silent_within_s')",
+}
+"""By whether it is PostgreSQL. A span that a contract leaves unsaid is the default one."""
 
 
 class Due:
@@ -152,15 +157,19 @@ class Due:
         )
         return [(row[0], row[1], row[2]) for row in rows]
 
-    def silent_seats(self) -> list[SilentSeat]:
-        """Live seats that a round waits for, of sites that count as silent; the contract says how long is too long."""
+    def silent_seats(self, now: Micros) -> list[SilentSeat]:
+        """Live seats that a round waits for, of sites that are silent for longer than the task's contract allows."""
         rows = self._database.all(
-            "SELECT seats.run_id, seats.site_id, seats.task_run_id, seats.round, task_runs.spec_json,"
+            "SELECT seats.run_id, seats.site_id, seats.task_run_id, seats.round,"
             " coalesce(site_beats.seen_at, sites.created_at)"
             " FROM seats JOIN sites ON sites.id = seats.site_id JOIN task_runs ON task_runs.id = seats.task_run_id"
             " LEFT JOIN site_beats ON site_beats.site_id = seats.site_id"
             " WHERE sites.state = 'silent' AND task_runs.state = 'active'"
-            " AND seats.state IN ('invited', 'preparing', 'ready', 'training', 'uploading') ORDER BY 1, 2 LIMIT %s",
+            " AND seats.state IN ('invited', 'preparing', 'ready', 'training', 'uploading')"
+            " AND coalesce(site_beats.seen_at, sites.created_at)"
+            f" + coalesce({_SILENT_WITHIN_S[self._database.postgres]}, %s) * {SECOND} <= %s ORDER BY 1, 2 LIMIT %s",
+            Contract().silent_within_s,
+            now,
             AT_MOST,
         )
         return [SilentSeat(*row) for row in rows]

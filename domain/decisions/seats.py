@@ -337,23 +337,27 @@ def drop_seats(draft: Draft, command: c.DropSeats) -> Decision:
     run = draft.get(r.Run, command.run_id)
     dropped = []
     if run is not None and run.state == RunState.RUNNING:
-        waited = SEAT_LIVE if command.reason != "site_silent" else SEAT_LIVE[:-1]
+        silent = command.reason == "site_silent"
+        waited = SEAT_LIVE[:-1] if silent else SEAT_LIVE
         for task in draft.group(r.TaskRun, run.id):
             seat = draft.get(r.Seat, task.id, command.site_id)
-            if command.reason == "site_silent" and not _silent_for_too_long(draft, task, command.site_id):
+            detail = _too_long_silent(draft, task, command.site_id) if silent else command.detail
+            if detail is None:
                 continue
             if task.state == TaskRunState.ACTIVE and seat is not None and seat.state in waited:
                 stage = stage_of(draft, task)
-                rounds.drop_seat(stage, seat, command.reason, command.detail)
+                rounds.drop_seat(stage, seat, command.reason, detail)
                 dropped.append(task.seq)
                 runs.move_on(stage, rounds.settle(stage))
     return draft.accept({"dropped": dropped})
 
 
-def _silent_for_too_long(draft: Draft, task: r.TaskRun, site_id: Id) -> bool:
-    """By the contract of the task, now; whatever the ticker's clock said."""
-    silent = draft.now - seen_at(draft, draft.have(r.Site, site_id))
-    return silent >= int(spec_of(task).contract.silent_within_s * SECOND)
+def _too_long_silent(draft: Draft, task: r.TaskRun, site_id: Id) -> str | None:
+    """What to say of a silence that the task's contract does not allow, now; None for one that it does."""
+    silent, allowed_s = draft.now - seen_at(draft, draft.have(r.Site, site_id)), spec_of(task).contract.silent_within_s
+    if silent < int(allowed_s * SECOND):
+        return None
+    return f"the site was not heard of for {silent // SECOND} s; the task allows {allowed_s:g}"
 
 
 def needs_of_pass_deadline(command: c.PassDeadline) -> Needs:

@@ -121,6 +121,28 @@ def test_silence_is_noted_and_drops_the_seat_when_it_has_lasted_too_long(hub: Hu
     assert publisher.take() == []
 
 
+@pytest.mark.parametrize(("more", "found"), [(-1, []), (0, ["short"])])
+def test_a_silence_is_found_when_the_contract_of_its_task_says_so(hub: Hub, more: int, found: list[str]) -> None:
+    """To the microsecond, and whatever other contracts say of the same site."""
+    sites = hub.sites(2)
+    runs = {
+        name: hub.start(hub.project(sites, tasks=[c.TaskSpec(name="t", model="m", contract=contract)]), sites[0])
+        for name, contract in {
+            "short": c.Contract(select_within_s=5000, silent_within_s=300.5),
+            "long": c.Contract(select_within_s=5000, silent_within_s=301),
+        }.items()
+    }
+    seen_at = hub.clock.now()
+    hub.store.record_heartbeats([c.Beat(site.id, seen_at) for site in sites], [])
+    hub.clock.micros += 200 * SECOND
+    hub.store.record_heartbeats([c.Beat(sites[0].id, hub.clock.now())], [])
+    hub.ok(c.MarkSitesSilent(site_ids=[sites[1].id]))
+    now = seen_at + 300_500_000 + more
+    assert [(s.run_id, s.site_id, s.seen_at) for s in Due(hub.database).silent_seats(now)] == [
+        (runs[name], sites[1].id, seen_at) for name in found
+    ]
+
+
 def test_after_the_hub_was_down_itself_nobody_is_silent_at_once(hub: Hub) -> None:
     hub.sites(2)
     hub.clock.micros += 10_000 * SECOND

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from domain import commands as c
@@ -483,6 +484,10 @@ def test_when_a_seat_is_dropped(reason: Any, state: str, silent_s: float, *, dro
     command = c.DropSeats(run_id=RUN, site_id=SITES[0], reason=reason, detail="why")
     decision = decided(command, rows, seen={SITES[0]: NOW - round(silent_s * SECOND)})
     assert answer(decision) == {"dropped": [1] if dropped else []}
+    silence = f"the site was not heard of for {int(silent_s)} s; the task allows 600"
+    facts = [msgspec.json.decode(one.facts_json) for one in written(decision, r.Event) if one.kind == "seat_dropped"]
+    details = [silence if reason == "site_silent" else "why"]
+    assert [one["detail"] for one in facts] == (details if dropped else [])
     assert [one.state for one in written(decision, r.Seat)] == (["dropped"] if dropped else [])
 
 
