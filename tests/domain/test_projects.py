@@ -1,0 +1,443 @@
+"""Tasks and their order, who joins, and how a run begins again, as tables of examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from domain import commands as c
+from domain import records as r
+from domain.commands import Subject
+from domain.decisions.draft import TooEarly
+from domain.decisions.projects import predecessors
+from domain.ids import derive
+from domain.rules import Rules
+from tests.domain.scenes import (
+    DAY,
+    NOW,
+    ORGANISATION,
+    PROJECT,
+    RUN,
+    SECOND,
+    SITES,
+    answer,
+    by_account,
+    by_site,
+    came_to,
+    decided,
+    project,
+    row,
+    run,
+    site,
+    task,
+    task_id,
+    written,
+)
+
+
+def spec(name: str, after: list[str] | None = None, **fields: Any) -> c.TaskSpec:
+    return c.TaskSpec(name=name, model="m", after=after, **fields)
+
+
+# the order of tasks
+
+
+@pytest.mark.parametrize(
+    ("tasks", "before"),
+    [
+        ([spec("a")], {"a": []}),
+        ([spec("a"), spec("b"), spec("c")], {"a": [], "b": ["a"], "c": ["b"]}),
+        ([spec("a"), spec("b", []), spec("c", ["a", "b"])], {"a": [], "b": [], "c": ["a", "b"]}),
+        ([spec("a", ["c"]), spec("b"), spec("c", [])], {"a": ["c"], "b": ["a"], "c": []}),
+    ],
+)
+def test_predecessors(tasks: list[c.TaskSpec], before: dict[str, list[str]]) -> None:
+    assert predecessors(tasks) == before
+
+
+@pytest.mark.parametrize(
+    ("tasks", "expected"),
+    [
+        ([spec("a"), spec("b", ["a"]), spec("c", ["a"])], "accepted"),
+        ([spec("a", ["b"]), spec("b", [])], "accepted"),
+        ([spec("a"), spec("a")], "tasks_impossible"),
+        ([spec("a", ["b"])], "tasks_impossible"),
+        ([spec("a", ["a"])], "tasks_impossible"),
+        ([spec("a", ["b"]), spec("b")], "tasks_impossible"),
+        ([spec("z"), spec("a", ["c"]), spec("b", ["a"]), spec("c", ["b"])], "tasks_impossible"),
+        ([spec("a", contract=c.Contract(quorum=1.0))], "accepted"),
+        ([spec("a", contract=c.Contract(quorum=1.01))], "tasks_impossible"),
+        ([spec("a", contract=c.Contract(quorum=2.0, quorum_of="count"))], "accepted"),
+        ([spec("a", contract=c.Contract(quorum=2.5, quorum_of="count"))], "tasks_impossible"),
+        ([spec("a", contract=c.Contract(quorum=0.5, quorum_of="count"))], "tasks_impossible"),
+    ],
+)
+def test_which_tasks_are_possible(tasks: list[c.TaskSpec], expected: str) -> None:
+    new = c.CreateProject(coordinator_site_id=SITES[1], name="new", tasks=tasks)
+    changed = c.UpdateProject(project_id=PROJECT, tasks=tasks)
+    assert came_to(decided(new, project(2), by_site(1))) == expected
+    assert came_to(decided(changed, project(2), by_site(0))) == expected
+
+
+@pytest.mark.parametrize(
+    ("members", "fields", "expected"),
+    [
+        (3, {}, "accepted"),
+        (1, {"who": "participants"}, "quorum_impossible"),
+        (2, {"who": "participants"}, "accepted"),
+        (2, {"contract": c.Contract(quorum=3, quorum_of="count")}, "quorum_impossible"),
+        (3, {"contract": c.Contract(quorum=3, quorum_of="count")}, "accepted"),
+        (3, {"who": "participants", "contract": c.Contract(quorum=3, quorum_of="count")}, "quorum_impossible"),
+        (3, {"who": [SITES[1]]}, "accepted"),
+        (3, {"who": [SITES[1], SITES[4]]}, "not_a_member"),
+    ],
+)
+def test_whether_a_run_could_ever_have_its_quorum(members: int, fields: dict[str, Any], expected: str) -> None:
+    rows = project(members, [spec("train", **fields)])
+    assert came_to(decided(c.StartRun(project_id=PROJECT), rows, by_site(0))) == expected
+
+
+@pytest.mark.parametrize(
+    ("tasks", "states", "then", "state"),
+    [
+        # the first task has just succeeded
+        ([spec("a"), spec("b")], ["waiting"], ["active"], "running"),
+        ([spec("a"), spec("b"), spec("c")], ["waiting", "waiting"], ["active", "waiting"], "running"),
+        ([spec("a"), spec("b", []), spec("c", ["a", "b"])], ["active", "waiting"], ["active", "waiting"], "running"),
+        (
+            [spec("a"), spec("b", []), spec("c", ["a", "b"])],
+            ["succeeded", "waiting"],
+            ["succeeded", "active"],
+            "running",
+        ),
+        ([spec("a"), spec("b", []), spec("c", ["a", "b"])], ["failed", "waiting"], ["failed", "skipped"], "failed"),
+        ([spec("a"), spec("b", []), spec("c", ["b"])], ["failed", "skipped"], ["failed", "skipped"], "failed"),
+        ([spec("a"), spec("b", [])], ["succeeded"], ["succeeded"], "succeeded"),
+        ([spec("a")], [], [], "succeeded"),
+    ],
+)
+def test_how_a_run_moves_from_task_to_task(
+    tasks: list[c.TaskSpec], states: list[str], then: list[str], state: str
+) -> None:
+    rows = [*run(["submitted", "submitted"], "aggregating", rounds=1), *project(2, tasks)]
+    rows += [task(tasks[0], round=1)]
+    rows += [task(one, seq, state=states[seq - 2], round=0) for seq, one in enumerate(tasks[1:], start=2)]
+    decision = decided(c.ReportAggregated(run_id=RUN, task_seq=1, round=1), rows, by_site(0))
+    found = {one.id: one.state for one in rows if isinstance(one, r.TaskRun)}
+    found |= {one.id: one.state for one in written(decision, r.TaskRun)}
+    assert [found[task_id(seq)] for seq in range(1, len(tasks) + 1)] == ["succeeded", *then]
+    assert [one.state for one in written(decision, r.Run)] == [state]
+
+
+# who joins
+
+
+@pytest.mark.parametrize(
+    ("by", "joining", "state", "expected"),
+    [
+        # the site itself
+        ("site", "open", None, "active"),
+        ("site", "approval", None, "requested"),
+        ("site", "approval", "invited", "active"),
+        ("site", "approval", "requested", "requested"),
+        ("site", "approval", "left", "requested"),
+        ("site", "approval", "declined", "requested"),
+        ("site", "open", "left", "active"),
+        ("site", "open", "requested", "active"),
+        ("site", "invitation", "invited", "active"),
+        ("site", "invitation", "left", "not_found"),
+        ("site", "invitation", None, "not_found"),
+        ("site", "approval", "active", "active"),
+        # the coordinator
+        ("coordinator", "approval", None, "invited"),
+        ("coordinator", "open", None, "invited"),
+        ("coordinator", "invitation", None, "invited"),
+        ("coordinator", "approval", "requested", "active"),
+        ("coordinator", "approval", "invited", "invited"),
+        ("coordinator", "approval", "left", "invited"),
+        ("coordinator", "approval", "declined", "invited"),
+        ("coordinator", "approval", "active", "active"),
+        # whoever acts for both
+        ("both", "approval", None, "active"),
+        ("both", "invitation", "requested", "active"),
+        # somebody else
+        ("other", "open", None, "forbidden"),
+        ("other", "open", "active", "forbidden"),
+        ("other", "invitation", None, "not_found"),
+    ],
+)
+def test_what_putting_a_member_comes_to(by: str, joining: str, state: str | None, expected: str) -> None:
+    rows = [*project(1, joining=joining), *site(1), *site(2)]
+    if state is not None:
+        rows.append(row(r.Membership, site_id=SITES[1], state=state, notes="before"))
+    subject, account = by_account("member")
+    callers: dict[str, Subject] = {"site": by_site(1), "coordinator": by_site(0), "both": subject, "other": by_site(2)}
+    decision = decided(c.PutMember(PROJECT, SITES[1], "new"), [*rows, account], callers[by])
+    assert (answer(decision)["state"] if decision.accepted else came_to(decision)) == expected
+    changed = [one for one in written(decision, r.Membership) if one.site_id == SITES[1]]
+    assert bool(changed) is (decision.accepted and expected != state)
+
+
+@pytest.mark.parametrize(
+    ("by", "state", "expected"),
+    [
+        (1, "active", "left"),
+        (1, "requested", "left"),
+        (1, "invited", "declined"),
+        (0, "active", "left"),
+        (0, "requested", "left"),
+        (0, "invited", "declined"),
+        (1, "left", "left"),
+        (1, "declined", "declined"),
+        (2, "active", "forbidden"),
+    ],
+)
+def test_what_removing_a_member_comes_to(by: int, state: str, expected: str) -> None:
+    rows = [*project(3), row(r.Membership, site_id=SITES[1], state=state), row(r.Run)]
+    decision = decided(c.RemoveMember(PROJECT, SITES[1]), rows, by_site(by))
+    assert (answer(decision)["state"] if decision.accepted else came_to(decision)) == expected
+    assert len(decision.follow_ups) == (1 if decision.accepted and expected != state else 0)  # its seats are dropped
+
+
+def test_the_coordinator_cannot_leave() -> None:
+    assert came_to(decided(c.RemoveMember(PROJECT, SITES[0]), project(2), by_site(0))) == "is_coordinator"
+
+
+# beginning again
+
+
+def over(states: dict[str, tuple[str, int]], *, stage: str = "failed", version: int | None = None) -> list[r.Record]:
+    """A failed run whose tasks (a, b after a, c after nothing) have these states and have come to these rounds of 3."""
+    specs = [spec("a", [], rounds=3), spec("b", ["a"], rounds=3), spec("c", [], rounds=3)][: len(states)]
+    rows = [*project(2, specs), row(r.Run, state="failed", number=4, attempt=2)]
+    for seq, (one, (state, number)) in enumerate(zip(specs, states.values(), strict=True), start=1):
+        newest = None if number < 2 and state != "succeeded" else f"model of {one.name}"
+        rows.append(task(one, seq, state=state, round=number, model_message_id=newest))
+        if number:
+            rows.append(row(r.Round, task_run_id=task_id(seq), number=number, state=stage))
+    if version is not None:
+        rows.append(
+            row(r.Model, project_id=PROJECT, version=version, task="a", task_seq=1, round=2, message_id="chosen")
+        )
+    return rows
+
+
+def begun(decision: Any) -> list[tuple[str, str, int, str | None]]:
+    """(task, state, first round, model) of the new attempt."""
+    tasks = [one for one in written(decision, r.TaskRun) if one.run_id != RUN]
+    return [(t.name, t.state, t.first_round, t.model_message_id) for t in sorted(tasks, key=lambda t: t.seq)]
+
+
+@pytest.mark.parametrize(
+    ("states", "options", "expected"),
+    [
+        # as far as it had come: behind the last round that was completed
+        ({"a": ("failed", 1)}, {}, [("a", "active", 1, None)]),
+        ({"a": ("failed", 3)}, {}, [("a", "active", 3, "model of a")]),
+        ({"a": ("cancelled", 0)}, {}, [("a", "active", 1, None)]),
+        # what had succeeded is carried over
+        (
+            {"a": ("succeeded", 3), "b": ("failed", 2)},
+            {},
+            [("a", "succeeded", 1, "model of a"), ("b", "active", 2, "model of b")],
+        ),
+        (
+            {"a": ("failed", 2), "b": ("skipped", 0), "c": ("succeeded", 3)},
+            {},
+            [("a", "active", 2, "model of a"), ("b", "waiting", 1, None), ("c", "succeeded", 1, "model of c")],
+        ),
+        # from the start
+        (
+            {"a": ("succeeded", 3), "b": ("failed", 2)},
+            {"start_from": "start"},
+            [("a", "active", 1, None), ("b", "waiting", 1, None)],
+        ),
+        # from a chosen model, made by a in its second round: what comes after a begins anew, c does not
+        (
+            {"a": ("succeeded", 3), "b": ("failed", 2), "c": ("succeeded", 3)},
+            {"model_version": 7},
+            [("a", "active", 3, "chosen"), ("b", "waiting", 1, None), ("c", "succeeded", 1, "model of c")],
+        ),
+        (
+            {"a": ("succeeded", 3), "b": ("failed", 2), "c": ("succeeded", 3)},
+            {"model_version": 7, "start_from": "start"},
+            [("a", "active", 1, "chosen"), ("b", "waiting", 1, None), ("c", "active", 1, None)],
+        ),
+    ],
+)
+def test_where_a_new_attempt_begins(
+    states: dict[str, tuple[str, int]], options: dict[str, Any], expected: list[tuple[str, str, int, str | None]]
+) -> None:
+    command = c.RestartRun(run_id=RUN, finish_within_s=60, **options)
+    decision = decided(command, over(states, version=7), by_site(0))
+    (new,) = (one for one in written(decision, r.Run) if one.id != RUN)
+    assert (new.number, new.attempt, new.restart_of, new.deadline_at) == (4, 3, RUN, NOW + 60 * SECOND)
+    assert new.id == derive(RUN, "next attempt")
+    assert begun(decision) == expected
+
+
+def test_a_round_that_was_completed_is_not_made_again() -> None:
+    decision = decided(c.RestartRun(run_id=RUN), over({"a": ("failed", 2)}, stage="completed"), by_site(0))
+    assert begun(decision) == [("a", "active", 3, "model of a")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "expected"),
+    [
+        ([], {}, "accepted"),
+        ([], {"model_version": 8}, "not_found"),
+        ([row(r.Model, project_id=PROJECT, version=7, task="z", task_seq=1, round=1)], {}, "accepted"),
+        (
+            [row(r.Model, project_id=PROJECT, version=7, task="z", task_seq=1, round=1)],
+            {"model_version": 7},
+            "model_of_another_task",
+        ),
+        (
+            [row(r.Model, project_id=PROJECT, version=7, task="a", task_seq=2, round=1)],
+            {"model_version": 7},
+            "model_of_another_task",
+        ),
+        (
+            [row(r.Model, project_id=PROJECT, version=7, task="a", task_seq=1, round=2)],
+            {"model_version": 7},
+            "accepted",
+        ),
+        (
+            [row(r.Model, project_id=PROJECT, version=7, task="a", task_seq=1, round=3)],
+            {"model_version": 7},
+            "no_rounds_left",
+        ),
+        (
+            [row(r.Model, project_id=PROJECT, version=7, task="a", task_seq=1, round=3)],
+            {"model_version": 7, "start_from": "start"},
+            "accepted",
+        ),
+        ([row(r.Run, id="other", state="running", number=5)], {}, "run_live"),
+        ([row(r.Run, id="other", state="created", number=5)], {}, "accepted"),
+        ([row(r.Run, id=derive(RUN, "next attempt"), number=4, attempt=3, state="failed")], {}, "restarted_already"),
+    ],
+)
+def test_when_a_run_may_begin_again(changes: list[r.Record], options: dict[str, Any], expected: str) -> None:
+    rows = [*over({"a": ("failed", 2)}), *changes]
+    assert came_to(decided(c.RestartRun(run_id=RUN, **options), rows, by_site(0))) == expected
+
+
+@pytest.mark.parametrize(
+    ("artifact", "state", "expected"),
+    [(None, "", "accepted"), ("a", "stored", "accepted"), ("a", "expired", "model_expired")],
+)
+def test_a_model_that_nobody_could_get_is_nothing_to_begin_with(
+    artifact: str | None, state: str, expected: str
+) -> None:
+    rows = over({"a": ("failed", 2)})
+    rows.append(row(r.Model, project_id=PROJECT, version=7, message_id="model of a", artifact_id=artifact))
+    rows += [row(r.Artifact, id="a", state=state)] if artifact else []
+    assert came_to(decided(c.RestartRun(run_id=RUN), rows, by_site(0))) == expected
+
+
+# logs
+
+
+def writing(seq: int, *pieces: bytes) -> c.WriteLog:
+    return c.WriteLog(run_id=RUN, task_seq=1, site_id=SITES[1], seq=seq, pieces=list(pieces))
+
+
+@pytest.mark.parametrize(
+    ("seq", "pieces", "places", "expected"),
+    [
+        # where three pieces are there, and five in the whole log
+        (4, [b"d"], {6: b"d"}, {"seq": 4, "duplicate": False}),
+        (4, [b"d", b"e"], {6: b"d", 7: b"e"}, {"seq": 5, "duplicate": False}),
+        (3, [b"c", b"d"], {6: b"d"}, {"seq": 4, "duplicate": False}),
+        (1, [b"a", b"b", b"c", b"d", b"e"], {6: b"d", 7: b"e"}, {"seq": 5, "duplicate": False}),
+        (3, [b"c"], {}, {"seq": 3, "duplicate": True}),
+        (1, [b"a", b"b"], {}, {"seq": 3, "duplicate": True}),
+        (5, [b"e"], None, None),
+        (6, [b"f"], None, None),
+    ],
+)
+def test_which_pieces_of_a_log_are_new(
+    seq: int, pieces: list[bytes], places: dict[int, bytes] | None, expected: dict[str, object] | None
+) -> None:
+    rows = [*run(["invited", "invited"]), r.LogHead(RUN, 5), r.SiteLog(RUN, SITES[1], 1, 3, 100)]
+    if places is None:
+        with pytest.raises(TooEarly):
+            decided(writing(seq, *pieces), rows, by_site(1))
+        return
+    decision = decided(writing(seq, *pieces), rows, by_site(1))
+    assert answer(decision) == expected
+    assert {one.place: one.body for one in written(decision, r.LogPiece)} == places
+    assert written(decision, r.LogHead) == ([r.LogHead(RUN, 5 + len(places))] if places else [])
+    size = 100 + sum(map(len, places.values()))
+    assert written(decision, r.SiteLog) == ([r.SiteLog(RUN, SITES[1], 1, 3 + len(places), size)] if places else [])
+
+
+@pytest.mark.parametrize(
+    ("used", "size", "expected"),
+    [(0, 100, "accepted"), (60, 40, "accepted"), (60, 41, "log_full"), (101, 1, "log_full")],
+)
+def test_how_long_a_log_may_be(used: int, size: int, expected: str) -> None:
+    """Over all tasks of the run; what the others wrote does not count."""
+    rows = [*run(["invited", "invited"]), r.SiteLog(RUN, SITES[1], 2, 9, used), r.SiteLog(RUN, SITES[0], 1, 9, 99)]
+    decision = decided(writing(1, bytes(size)), rows, by_site(1), rules=Rules(log_limit_bytes=100))
+    assert came_to(decision) == expected
+
+
+@pytest.mark.parametrize(
+    ("ended_at", "expected"),
+    [(None, "accepted"), (NOW - 7 * DAY + 1, "accepted"), (NOW - 7 * DAY, "run_finished"), (NOW, "accepted")],
+)
+def test_a_log_may_be_written_as_long_as_it_is_kept(ended_at: int | None, expected: str) -> None:
+    rows = [*run(["invited", "invited"], state="failed" if ended_at else "running", ended_at=ended_at)]
+    assert came_to(decided(writing(1, b"a"), rows, by_site(1), rules=Rules(keep_inbox_s=7 * 86_400))) == expected
+
+
+# changing a project
+
+
+@pytest.mark.parametrize(
+    ("live", "change", "expected"),
+    [
+        ("running", {"sealed": "required"}, "run_live"),
+        ("created", {"sealed": "required"}, "run_live"),
+        ("failed", {"sealed": "required"}, "accepted"),
+        ("running", {"sealed": "optional"}, "accepted"),  # as it was
+        ("running", {"description": "new"}, "accepted"),
+        ("running", {"name": "taken"}, "name_taken"),
+        ("running", {"name": "mine"}, "accepted"),
+    ],
+)
+def test_what_changes_between_runs_alone(live: str, change: dict[str, Any], expected: str) -> None:
+    rows = [*project(2, name="mine", version=6), row(r.Run, state=live), row(r.Project, id="other", name="taken")]
+    decision = decided(c.UpdateProject(project_id=PROJECT, **change), rows, by_site(0))
+    assert came_to(decision) == expected
+    if decision.accepted:
+        (changed,) = written(decision, r.Project)
+        assert msgspec.structs.asdict(changed) | change == msgspec.structs.asdict(changed)
+        assert changed.version == 7
+
+
+@pytest.mark.parametrize(
+    ("live", "expected"), [("running", "run_live"), ("created", "run_live"), ("succeeded", "accepted")]
+)
+def test_a_project_is_archived_when_no_run_lives(live: str, expected: str) -> None:
+    rows = [*project(2), row(r.Run, state=live)]
+    assert came_to(decided(c.ArchiveProject(project_id=PROJECT), rows, by_site(0))) == expected
+
+
+@pytest.mark.parametrize(("archived_at", "expected"), [(None, "coordinates_projects"), (NOW - 1, "accepted")])
+def test_who_coordinates_cannot_retire(archived_at: int | None, expected: str) -> None:
+    decision = decided(c.RetireSite(SITES[0]), project(2, archived_at=archived_at), by_site(0))
+    assert came_to(decision) == expected
+
+
+def test_who_retires_leaves_everything() -> None:
+    rows = project(2)
+    decision = decided(c.RetireSite(SITES[1]), rows, by_site(1), seated=[(SITES[1], RUN), (SITES[0], "another")])
+    assert [(one.site_id, one.state) for one in written(decision, r.Membership)] == [(SITES[1], "left")]
+    assert [one.state for one in written(decision, r.Site)] == ["retired"]
+    assert [(e.command.run_id, e.command.reason) for e in decision.follow_ups] == [(RUN, "site_retired")]  # type: ignore[union-attr]
+    assert {stream.id for stream in written(decision, r.Stream)} == {PROJECT, SITES[1]}
+    assert ORGANISATION not in {event.stream_id for event in written(decision, r.Event)}
