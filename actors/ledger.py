@@ -11,12 +11,13 @@ import logging
 from collections.abc import Iterator
 
 from broker.port import BrokerUnavailable, Publisher
-from config.clock import SECOND, Clock, Micros
+from config.clock import Clock, Micros
 from config.logs import unit
 from domain import codec
 from domain.commands import Envelope, RevokeAgain
 from domain.ids import Id, derive
 from domain.ledger import read_name
+from fedyard.wire.times import SECOND
 from storage.blobs.port import Blobs, StorageFull, StorageUnavailable
 from storage.database import Database, DatabaseUnavailable
 from storage.history import AT_MOST, read_history, unknown, unwritten, written

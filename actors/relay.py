@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 
 from broker.port import BrokerUnavailable, Publisher
-from config.clock import SECOND, Clock
+from config.clock import Clock
 from config.logs import unit
 from domain import codec
+from fedyard.wire.times import SECOND
 from storage.database import DatabaseUnavailable
 from storage.store import Store
 

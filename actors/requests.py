@@ -21,8 +21,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from config.clock import SECOND, Micros
+from config.clock import Micros
 from config.settings import SettingsError
+from fedyard.wire.times import SECOND
 
 CONNECT_WITHIN_S = 5.0
 SILENT_WITHIN_S = 10.0

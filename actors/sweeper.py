@@ -10,9 +10,10 @@ import itertools
 import logging
 from collections.abc import Iterator
 
-from config.clock import SECOND, Clock, Micros
+from config.clock import Clock, Micros
 from config.logs import unit
 from domain.states import ArtifactState
+from fedyard.wire.times import SECOND
 from storage.blobs.port import Blobs, StorageFull, StorageUnavailable, Stored
 from storage.database import Database, DatabaseUnavailable
 from storage.views.artifacts import states_of

@@ -14,12 +14,13 @@ import logging
 from collections.abc import Callable
 
 from broker.port import BrokerUnavailable, Publisher
-from config.clock import SECOND, Clock, draw_id
+from config.clock import Clock, draw_id
 from config.logs import unit
 from domain import codec
 from domain import commands as c
 from domain.commands import AnyCommand, Envelope, Micros
 from domain.ids import derive
+from fedyard.wire.times import SECOND
 from storage.database import DatabaseUnavailable
 from storage.due import Due
 

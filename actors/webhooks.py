@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from actors.requests import Answered, NotSent
-from config.clock import SECOND, Clock
+from config.clock import Clock
 from domain.commands import AnyCommand, DeliverWebhook, Envelope, ReportDelivery
 from domain.webhooks import secret_of, signature
+from fedyard.wire.times import SECOND
 
 Post: TypeAlias = Callable[[str, Mapping[str, str], bytes], Answered]
 """Address, headers, body -> the answer. Raises `NotSent`."""

@@ -14,7 +14,8 @@ from pathlib import Path
 import matplotlib as mpl
 
 from benchmarks.figures import REACHES, Figure, Key, read_figures
-from config.clock import SECOND, SystemClock
+from config.clock import SystemClock
+from fedyard.wire.times import SECOND
 from ops.place import CHECKOUT
 
 mpl.use("Agg")

@@ -6,7 +6,8 @@ import functools
 import sys
 
 from actors.running import main, run_ticker
-from config.clock import SECOND, Micros, SystemClock
+from config.clock import Micros, SystemClock
+from fedyard.wire.times import SECOND
 
 
 class AstrayClock(SystemClock):

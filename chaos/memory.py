@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chaos.ledger import Asked
-from config.clock import SECOND, Micros
+from config.clock import Micros
+from fedyard.wire.times import SECOND
 
 MARKS = 300
 SEATS = 100

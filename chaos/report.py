@@ -17,7 +17,8 @@ from chaos.faults import Injected
 from chaos.ledger import Recovered
 from chaos.plan import Held
 from chaos.watch import Watch
-from config.clock import SECOND, Micros
+from config.clock import Micros
+from fedyard.wire.times import SECOND
 
 SEEN_BY_ALL = ("web", "decider", "rabbitmq", "postgres")
 """Their progress is a decision that a client gets to know."""

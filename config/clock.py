@@ -14,7 +14,6 @@ import uuid
 from typing import Protocol, TypeAlias
 
 Micros: TypeAlias = int
-SECOND: Micros = 1_000_000
 
 
 class Clock(Protocol):

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 import msgspec
 
 from actors.deciding import decide_now
-from config.clock import SECOND, Clock, draw_id, draw_secret
+from config.clock import Clock, draw_id, draw_secret
 from domain import codec
 from domain import commands as c
 from domain.commands import AnyCommand, Role, Subject
 from domain.ids import HUB, Id, sha256_hex
+from fedyard.wire.times import SECOND
 from storage.database import Database
 from storage.store import Store
 from storage.views import people
 from storage.views.resources import Organisation
-from storage.views.sight import Cursor, Paging
+from storage.views.sight import every
 
 OPERATOR = Subject(kind="account", id=HUB, role="admin")
 """Who runs this program has the database, and may see everything."""
@@ -61,14 +62,7 @@ def _organisation(database: Database, clock: Clock, name: str) -> Id:
 
 def organisations(database: Database) -> list[Organisation]:
     """All of them, from old to new."""
-    found: list[Organisation] = []
-    after: Cursor | None = None
-    while True:
-        page = people.organisations(database, OPERATOR, Paging(AT_ONCE, after))
-        found += page.items
-        if page.next is None:
-            return found
-        after = Cursor.of(page.next)
+    return every(lambda paging: people.organisations(database, OPERATOR, paging), AT_ONCE)
 
 
 def _decided(store: Store, clock: Clock, command: AnyCommand) -> Id:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
-from typing import TypeVar
+from functools import partial
 
-from config.clock import SECOND
 from domain.commands import Micros
 from domain.events import EventKind
 from domain.ids import Id
 from domain.states import RUN_FINAL, RoundState, SeatState
+from fedyard.wire.times import SECOND
 from ops.accounts import AT_ONCE, OPERATOR
 from storage import history
 from storage.database import Database
 from storage.views import events, projects, runs, sites
 from storage.views.resources import Round, Run, RunHead, Seat, Site, TaskRun, Time
-from storage.views.sight import Cursor, Listed, Paging
-
-T = TypeVar("T")
+from storage.views.sight import every
 
 AT_MOST = 10
 """Of the runs that a short name may mean."""
@@ -40,7 +38,7 @@ _WANTED = {RoundState.SELECTING: "ready", RoundState.TRAINING: "submitted"}
 
 def listed(database: Database, *, state: str | None) -> list[RunHead]:
     """Runs in a state, or all of them, from old to new."""
-    return _every(lambda paging: runs.runs(database, OPERATOR, paging, state=state, project=None))
+    return every(lambda paging: runs.runs(database, OPERATOR, paging, state=state, project=None), AT_ONCE)
 
 
 def named(database: Database, said: str) -> list[RunHead]:
@@ -50,9 +48,10 @@ def named(database: Database, said: str) -> list[RunHead]:
         first, last = (said.lower() + rest[len(said) :] for rest in (_LEAST, _MOST))
         begins = len(said) >= BEGINNING and _ID.fullmatch(first) is not None
         return runs.between(database, OPERATOR, first, last, AT_MOST) if begins else []
-    for project in _every(lambda p: projects.projects(database, OPERATOR, p, name=name, coordinator=None, member=None)):
-        every = _every(lambda p, of=project.id: runs.runs(database, OPERATOR, p, state=None, project=of))  # type: ignore[misc]
-        attempts = [run for run in every if str(run.number) == number]
+    so_named = partial(projects.projects, database, OPERATOR, name=name, coordinator=None, member=None)
+    for project in every(so_named, AT_ONCE):
+        its_runs = every(partial(runs.runs, database, OPERATOR, state=None, project=project.id), AT_ONCE)
+        attempts = [run for run in its_runs if str(run.number) == number]
         return [max(attempts, key=lambda run: run.attempt)] if attempts else []
     return []
 
@@ -186,14 +185,3 @@ def _span(micros: Micros) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
-
-
-def _every(page: Callable[[Paging], Listed[T]]) -> list[T]:
-    found: list[T] = []
-    after: Cursor | None = None
-    while True:
-        listed = page(Paging(AT_ONCE, after))
-        found += listed.items
-        if listed.next is None:
-            return found
-        after = Cursor.of(listed.next)

@@ -25,8 +25,9 @@ from honcho.colour import get_colours
 from honcho.environ import parse_procfile
 from honcho.printer import Message, Printer
 
-from config.clock import SECOND, Clock
+from config.clock import Clock
 from fedyard.wire.shown import LINE_AT_MOST, Plain, shown
+from fedyard.wire.times import SECOND
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0

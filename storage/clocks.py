@@ -16,10 +16,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from config.clock import SECOND, Clock, SystemClock, wait_for
+from config.clock import Clock, SystemClock, wait_for
 from config.logs import unit
 from config.processes import process_name
 from domain.commands import Micros
+from fedyard.wire.times import SECOND
 from storage.database import Database, DatabaseUnavailable
 from storage.presence import REPORT_EVERY_S, clear_away, sign_off
 

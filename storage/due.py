@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Literal, NamedTuple
 
-from config.clock import SECOND
 from domain.commands import ChangeHistory, Contract, Micros
 from domain.ids import Id
 from domain.webhooks import DEAD_LETTER, KINDS
+from fedyard.wire.times import SECOND
 from storage.database import Database
 from storage.history import finding
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from config.clock import SECOND
 from config.processes import WORKERS, has_ended
 from domain.commands import Micros
+from fedyard.wire.times import SECOND
 from storage.database import Database
 
 REPORT_EVERY_S = 10.0

@@ -14,13 +14,13 @@ from domain.ids import Id, derive, sha256_hex
 from domain.rules import Rules
 from domain.states import Report
 from domain.table import TABLE, Kind
+from fedyard.wire.times import SECOND
 from storage.database import Database
 from storage.due import Due
 from storage.signals import Announcement
 from storage.store import Store
 from tests.seals import KEY
 
-SECOND = 1_000_000
 START = 1_800_000_000 * SECOND
 QUICK = c.Contract(select_within_s=60, train_within_s=600, aggregate_within_s=120, silent_within_s=90)
 

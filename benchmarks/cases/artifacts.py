@@ -18,12 +18,13 @@ from benchmarks.granian import serving
 from benchmarks.people import CLOCK, person
 from benchmarks.scenes import Site
 from chaos.links import Link, Links
-from config.clock import SECOND, draw_id
+from config.clock import draw_id
 from fedyard.client.client import Client
 from fedyard.client.transfer import Transfer
 from fedyard.sealed import sealing
 from fedyard.sealed.sealing import Address
 from fedyard.wire.chunks import CHUNK_BYTES
+from fedyard.wire.times import SECOND
 
 BARE = "benchmarks.bare:transfer"
 TOGETHER = (1, 8)

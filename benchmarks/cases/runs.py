@@ -23,11 +23,12 @@ from benchmarks.client import Connection, Pool, request
 from benchmarks.people import CLOCK, Person, person
 from benchmarks.scenes import Site
 from benchmarks.yard import Hub, Watch
-from config.clock import SECOND, draw_id
+from config.clock import draw_id
 from domain.ids import sha256_hex
 from fedyard.sealed import sealing
 from fedyard.sealed.sealing import Address, Digests, receipt_of
 from fedyard.wire.answers import Entry, Inbox
+from fedyard.wire.times import SECOND
 
 ROUNDS = 2
 PAYLOAD = bytes(range(256)) * 400

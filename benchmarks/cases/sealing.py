@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from benchmarks.board import Board
 from benchmarks.people import CLOCK, address, person
-from config.clock import SECOND, draw_id
+from config.clock import draw_id
 from fedyard.sealed import sealing
 from fedyard.sealed.segments import PLAIN_SEGMENT_BYTES
+from fedyard.wire.times import SECOND
 
 RECIPIENTS = 3
 MEMORY = Path("/dev/shm")  # noqa: S108 - Linux's file system in memory

@@ -29,8 +29,8 @@ from domain.needs import Needs, those
 from domain.states import ARTIFACT, RUN_FINAL, ArtifactState, MemberState, RunState, Step, follow
 from fedyard.wire.chunks import CHUNK_BYTES, DIGEST_BYTES, belong_together, count_of, tree_digest
 from fedyard.wire.problems import ProblemType
+from fedyard.wire.times import SECOND
 
-SECOND = 1_000_000
 _OF_A_LIVE_RUN = ("update", "model", "log")
 _NAMED_AT_MOST = 10
 """Chunks named in one refusal."""

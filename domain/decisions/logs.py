@@ -13,8 +13,7 @@ from domain.decisions.sealing import checked, keys_in, to_coordinator
 from domain.needs import Needs
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.seals import SealMalformed, SealUnsupported, is_sealed, read_seal
-
-SECOND = 1_000_000
+from fedyard.wire.times import SECOND
 
 
 def needs_of_write_log(command: c.WriteLog) -> Needs:

@@ -18,8 +18,8 @@ from domain.states import DELIVERY, DeliveryState, MemberState, Step, follow
 from domain.sweeps import AcknowledgeEntries, ForgetBefore
 from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
+from fedyard.wire.times import SECOND
 
-SECOND = 1_000_000
 RESERVED_KINDS = ("update", "model")
 """Payloads that the hub itself posts in a run."""
 _NAMED_AT_MOST = 100

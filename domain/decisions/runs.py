@@ -29,8 +29,7 @@ from domain.states import (
     follow,
 )
 from fedyard.wire.problems import ProblemType
-
-SECOND = 1_000_000
+from fedyard.wire.times import SECOND
 
 
 def needs_of_start_run(command: c.StartRun) -> Needs:

@@ -13,7 +13,6 @@ from domain.decisions.access import acts_for, find, forbidden, known_run, missin
 from domain.decisions.artifacts import Place, carry
 from domain.decisions.draft import Decision, Draft, Refused, TooEarly
 from domain.decisions.progress import rounds, runs
-from domain.decisions.progress.rounds import SECOND
 from domain.decisions.progress.stage import Stage, TaskEnd, spec_of, stage_of
 from domain.decisions.sealing import to_coordinator, to_members
 from domain.decisions.sites import seen_at
@@ -35,6 +34,7 @@ from domain.states import (
 from domain.sweeps import MissReceipt
 from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
+from fedyard.wire.times import SECOND
 
 _EVENTS = {
     Report.ACCEPT: EventKind.SEAT_ACCEPTED,

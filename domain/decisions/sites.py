@@ -22,8 +22,7 @@ from domain.states import MEMBER, SITE, MemberState, SiteState, Step, follow
 from domain.sweeps import RevokeTokensOf
 from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
-
-SECOND: Micros = 1_000_000
+from fedyard.wire.times import SECOND
 
 
 def needs_of_create_enrolment(command: c.CreateEnrolment) -> Needs:

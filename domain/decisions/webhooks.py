@@ -40,8 +40,8 @@ from domain.webhooks import (
     signing_versions,
 )
 from fedyard.wire.problems import ProblemType
+from fedyard.wire.times import SECOND
 
-SECOND = 1_000_000
 GONE = 410
 BUSY = "busy"
 """The failure of an attempt that was not made: enough requests to that host were under way."""

@@ -17,9 +17,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from config.clock import SECOND, Micros
+from config.clock import Micros
 from devservers.tools import PostgresTools
 from fedyard.wire.chunks import chunk_of, count_of
+from fedyard.wire.times import SECOND
 from ops.backups.content import (
     ABOUT,
     CHUNKS,

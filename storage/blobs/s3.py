@@ -21,10 +21,11 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from config.clock import SECOND, Clock
+from config.clock import Clock
 from config.faults import of_the_system
 from domain.ids import Id, is_id
 from fedyard.wire.chunks import Chunk
+from fedyard.wire.times import SECOND
 from storage.blobs.port import (
     BLOCK_BYTES,
     INTAKE_BYTES,

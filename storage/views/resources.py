@@ -25,18 +25,17 @@ from domain.states import (
     WebhookDeliveryState,
     WebhookState,
 )
+from fedyard.wire.times import SECOND
 
 Time: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 Uuid: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
 Facts: TypeAlias = dict[str, Any]
 DeliveryShown: TypeAlias = Literal["queued", "delivered", "acknowledged", "expired"]
 
-_SECOND = 1_000_000
-
 
 def time_text(micros: Micros) -> str:
     """Microseconds since the epoch as RFC 3339 in UTC."""
-    seconds, rest = divmod(micros, _SECOND)
+    seconds, rest = divmod(micros, SECOND)
     return f"{_second_text(seconds)}.{rest:06d}Z"
 
 

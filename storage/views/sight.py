@@ -57,6 +57,18 @@ class Listed(msgspec.Struct, Generic[T], frozen=True):
     next: str | None
 
 
+def every(page: Callable[[Paging], Listed[T]], at_once: int) -> list[T]:
+    """All that a list has, read page by page."""
+    found: list[T] = []
+    paging = Paging(at_once)
+    while True:
+        listed = page(paging)
+        found += listed.items
+        if listed.next is None:
+            return found
+        paging = Paging(at_once, Cursor.of(listed.next))
+
+
 def sees_everything(subject: Subject) -> bool:
     """Admins and auditors read every record."""
     return subject.kind == "account" and subject.role in ("admin", "auditor")

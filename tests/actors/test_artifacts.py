@@ -19,8 +19,9 @@ from domain.rules import Rules
 from domain.states import Report
 from fedyard.wire.chunks import CHUNK_BYTES
 from fedyard.wire.notices import Notice
+from fedyard.wire.times import SECOND
 from storage.due import Due
-from tests.hub import QUICK, SECOND, Hub
+from tests.hub import QUICK, Hub
 
 KEEP_S = 2_592_000
 UPLOAD_S = 604_800

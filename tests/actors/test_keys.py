@@ -12,7 +12,8 @@ from domain import records as r
 from domain.commands import Subject
 from domain.events import EventKind
 from fedyard.wire.notices import Notice
-from tests.hub import SECOND, START, Hub
+from fedyard.wire.times import SECOND
+from tests.hub import START, Hub
 from tests.seals import IDENTITY
 
 DAY = 86_400 * SECOND

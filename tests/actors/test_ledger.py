@@ -8,11 +8,11 @@ import pytest
 
 from actors.deciding import decide_now
 from actors.ledger import ALL_EVERY, OVERLAP, Ledger
-from config.clock import SECOND
 from domain import commands as c
 from domain import records as r
 from domain.commands import Envelope
 from domain.ids import derive, sha256_hex
+from fedyard.wire.times import SECOND
 from storage.blobs.port import Blobs, StorageUnavailable
 from storage.history import AT_MOST, unwritten
 from tests.blobs import folder_blobs

@@ -13,8 +13,9 @@ from domain import records as r
 from domain.commands import Subject
 from domain.ids import Id, derive
 from domain.rules import Rules
+from fedyard.wire.times import SECOND
 from tests.actors.test_sealing import Yard
-from tests.hub import SECOND, Hub
+from tests.hub import Hub
 from tests.seals import sealed
 
 KEPT_S = 604_800

@@ -30,7 +30,8 @@ from domain.states import (
     SeatState,
     TaskRunState,
 )
-from tests.hub import KEY, SECOND, START
+from fedyard.wire.times import SECOND
+from tests.hub import KEY, START
 
 SITES = 4
 FINAL: dict[type[r.Record], frozenset[Any]] = {r.Run: RUN_FINAL, r.TaskRun: TASK_RUN_FINAL, r.Round: ROUND_FINAL}

@@ -12,8 +12,9 @@ from domain import records as r
 from domain.commands import Subject
 from domain.rules import Rules
 from fedyard.wire.notices import Notice
+from fedyard.wire.times import SECOND
 from storage.due import Due
-from tests.hub import SECOND, Hub
+from tests.hub import Hub
 
 
 def post(sender: Subject, project: str, to: Any, body: bytes = b"sealed", **more: Any) -> c.PostMessages:

@@ -12,8 +12,9 @@ from domain import records as r
 from domain.commands import Subject
 from domain.ids import sha256_hex
 from fedyard.wire.notices import Notice
+from fedyard.wire.times import SECOND
 from storage.due import Due
-from tests.hub import KEY, QUICK, SECOND, Hub
+from tests.hub import KEY, QUICK, Hub
 
 SECRET = sha256_hex(b"a secret")
 

@@ -19,10 +19,11 @@ from domain.ids import derive, sha256_hex
 from domain.ledger import name_of_enrolment, name_of_key, name_of_token
 from domain.states import Report, RunState, SeatState
 from fedyard.wire.notices import Notice
+from fedyard.wire.times import SECOND
 from storage.database import Database
 from storage.tables import COLUMNS
 from tests.actors.test_messages import post
-from tests.hub import SECOND, Hub
+from tests.hub import Hub
 from tests.restoring import Backups, Holding
 
 Backup = Callable[[], Callable[[], Hub]]

@@ -12,7 +12,8 @@ from domain.ids import sha256_hex
 from domain.rules import Rules
 from fedyard.wire.chunks import CHUNK_BYTES
 from fedyard.wire.notices import Notice
-from tests.hub import SECOND, Hub
+from fedyard.wire.times import SECOND
+from tests.hub import Hub
 
 DAY = 86_400 * SECOND
 

@@ -13,7 +13,8 @@ from domain.commands import Subject
 from domain.events import EventKind
 from domain.states import Report
 from fedyard.wire.notices import Notice
-from tests.hub import QUICK, SECOND, Hub
+from fedyard.wire.times import SECOND
+from tests.hub import QUICK, Hub
 
 HALF = {"quorum": 0.5, "select_within_s": 60.0, "train_within_s": 600.0, "aggregate_within_s": 120.0}
 

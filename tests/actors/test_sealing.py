@@ -14,7 +14,8 @@ from domain.commands import Subject
 from domain.ids import Id, derive, sha256_hex
 from domain.states import Report
 from fedyard.wire.seals import read_seal
-from tests.hub import SECOND, Hub
+from fedyard.wire.times import SECOND
+from tests.hub import Hub
 from tests.seals import assembled, ciphertext, header_of, sealed
 
 Readers = Mapping[Id, int] | Collection[Id]

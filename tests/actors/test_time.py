@@ -17,10 +17,11 @@ from domain import records as r
 from domain.commands import Envelope
 from domain.ids import sha256_hex
 from domain.rules import Rules
+from fedyard.wire.times import SECOND
 from storage.database import open_database
 from storage.due import Due
 from storage.migrate import migrate
-from tests.hub import QUICK, SECOND, Hub, TestClock
+from tests.hub import QUICK, Hub, TestClock
 
 CLOCK = SystemClock()
 

@@ -14,11 +14,11 @@ from domain.decide import decide
 from domain.decisions.draft import Decision, Draft, State
 from domain.ids import Id, derive
 from domain.rules import Rules
+from fedyard.wire.times import SECOND
 from tests.seals import KEY
 
 R = TypeVar("R", bound=r.Record)
 
-SECOND = 1_000_000
 DAY = 86_400 * SECOND
 NOW = 1_800_000_000 * SECOND
 

@@ -14,12 +14,12 @@ from domain.decisions.draft import TooEarly
 from domain.decisions.progress.rounds import may_rejoin, quorum_of
 from domain.decisions.progress.tasks import seats_of
 from domain.states import Report
+from fedyard.wire.times import SECOND
 from tests.domain.scenes import (
     DAY,
     NOW,
     PROJECT,
     RUN,
-    SECOND,
     SITES,
     answer,
     by_site,

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from config.clock import SECOND
 from domain import records as r
 from domain.chain import hash_of
 from domain.events import EventKind
@@ -24,6 +23,7 @@ from domain.states import (
     KeyState,
     SiteState,
 )
+from fedyard.wire.times import SECOND
 from tests.simulation.bounds import Bounds
 from tests.simulation.counts import Counts
 from tests.simulation.ending import Ending

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from config.clock import SECOND
 from domain import records as r
 from domain.ledger import read_name
 from domain.states import RUN_FINAL, ArtifactState, KeyState
 from fedyard.wire.chunks import count_of
+from fedyard.wire.times import SECOND
 from storage.audit import verify
 from tests.simulation.copy import Copy
 from tests.simulation.world import Broken

@@ -11,9 +11,9 @@ import base64
 import random
 from typing import Any
 
-from config.clock import SECOND
 from domain.ids import sha256_hex
 from fedyard.wire.chunks import tree_digest
+from fedyard.wire.times import SECOND
 from tests.simulation.processes import WRITES_PER_S, Lost, Request
 from tests.simulation.sites import Site
 from tests.simulation.world import Broken, Process, World

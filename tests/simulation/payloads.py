@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from config.clock import SECOND
 from domain.ids import sha256_hex
 from fedyard.wire.chunks import tree_digest
 from fedyard.wire.statements import key_statement
+from fedyard.wire.times import SECOND
 from tests.seals import ciphertext, sealed
 from tests.simulation.world import START
 from web.api.keys import NewKey

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from config.clock import SECOND
 from domain import records as r
+from fedyard.wire.times import SECOND
 from tests.simulation.looking import Looking
 from tests.simulation.payloads import signed_key
 from tests.simulation.sending import Out

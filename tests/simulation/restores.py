@@ -11,8 +11,8 @@ import shutil
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from config.clock import SECOND
 from domain import records as r
+from fedyard.wire.times import SECOND
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from config.clock import SECOND
+from fedyard.wire.times import SECOND
 from tests.simulation.payloads import SEAL_ANEW, Payload, Upload, seal, upload_of
 from tests.simulation.processes import Answer, Lost, Request
 from tests.simulation.world import Broken, Process, World

@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from config.clock import SECOND
 from domain import records as r
 from domain.ids import sha256_hex
 from fedyard.wire.seals import is_sealed
+from fedyard.wire.times import SECOND
 from tests.seals import enrolling
 from tests.simulation.payloads import IDENTITY, Payload, signed_key
 from tests.simulation.processes import Lost

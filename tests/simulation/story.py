@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from config.clock import SECOND
 from domain import records as r
 from domain import states
 from domain.commands import Contract, Envelope, PassDeadline, TaskSpec
 from domain.states import RoundState, RunState, SeatState, Step, TaskRunState
+from fedyard.wire.times import SECOND
 from tests.simulation.world import Broken
 
 S = TypeVar("S", bound=StrEnum)

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from config.clock import SECOND
+from fedyard.wire.times import SECOND
 from storage.database import Database
 from tests.simulation.database import cut_off, place_of, watched
 from tests.simulation.restores import Restores

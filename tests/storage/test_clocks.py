@@ -8,10 +8,11 @@ import pytest
 
 from config.clock import SystemClock
 from devservers.postgres import PrivatePostgres
+from fedyard.wire.times import SECOND
 from storage.clocks import MOST_OFF, ClockWatch, DatabaseClock, Reported, open_clock, report, reports, trouble
 from storage.database import Database, DatabaseUnavailable, open_database
 from tests.databases import lent_postgres
-from tests.hub import SECOND, START, TestClock
+from tests.hub import START, TestClock
 
 HOUR = 3600 * SECOND
 DAYS = 8 * 24 * HOUR

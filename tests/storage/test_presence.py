@@ -9,8 +9,9 @@ import threading
 
 import pytest
 
-from config.clock import SECOND, SystemClock
+from config.clock import SystemClock
 from config.processes import has_ended, process_name
+from fedyard.wire.times import SECOND
 from storage.clocks import ClockWatch, DatabaseClock, Reported, report
 from storage.database import Database
 from storage.presence import NAMED_FOR, SILENT_AFTER, STAND_BY, Heard, clear_away, heard, sign_off, silent

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from config.clock import SECOND, SystemClock
+from config.clock import SystemClock
 from config.processes import WORKERS
 from devservers.postgres import PrivatePostgres
+from fedyard.wire.times import SECOND
 from storage.clocks import Reported, report
 from tests.databases import lent_postgres
 from tests.web.network import Network, network

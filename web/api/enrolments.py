@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 from flask import Response
 
-from config.clock import SECOND
 from domain.commands import CreateEnrolment, Span, Text
 from fedyard.wire.problems import ProblemType
+from fedyard.wire.times import SECOND
 from storage.views import people
 from storage.views.resources import Enrolment
 from storage.views.sight import Listed, sees_everything

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 import msgspec
 from flask import Response
 
-from config.clock import SECOND
 from domain.commands import Grace, PutSiteKey, Reason, ReportConflict, RevokeSiteKey, Sha256
 from fedyard.wire.problems import ProblemType
+from fedyard.wire.times import SECOND
 from storage.views import keys as views
 from storage.views import sites
 from storage.views.resources import MemberKey, SiteKey

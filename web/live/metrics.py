@@ -10,9 +10,10 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from config.clock import SECOND, Clock
+from config.clock import Clock
 from domain.commands import Micros
 from domain.states import WebhookDeliveryState
+from fedyard.wire.times import SECOND
 from storage import clocks, history
 from storage.database import Database
 from storage.views import commands, webhooks

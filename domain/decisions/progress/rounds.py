@@ -18,8 +18,8 @@ from domain.ids import Id
 from domain.states import ROUND, ROUND_FINAL, SEAT, RoundState, SeatState, Step, TaskRunState, follow
 from domain.sweeps import LeaveOut
 from fedyard.wire import notices as n
+from fedyard.wire.times import SECOND
 
-SECOND: Micros = 1_000_000
 SITES_NAMED = 10
 """In one sentence, at most."""
 
