@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
+
+import msgspec
 
 Id: TypeAlias = str
+Uuid: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
+"""An id as a field of what is described to others."""
 
 _SPACE = uuid.UUID("5f1d6a52-0c0e-5e0f-9c54-f3d7a6d7a4b1")
 """Name space of every derived id; a constant of the wire format, never changed."""

@@ -8,6 +8,7 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
+from domain import results
 from domain.commands import Micros
 from domain.decisions import sealing
 from domain.decisions.access import (
@@ -84,7 +85,9 @@ def declare_artifact(draft: Draft, command: c.DeclareArtifact) -> Decision:
     draft.put(artifact)
     draft.put(r.ArtifactDeclaration(artifact_id=artifact.id, chunk_digests=command.chunk_digests, seal=command.seal))
     need = list(range(count_of(artifact.size_bytes)))
-    return draft.accept({"id": artifact.id, "state": artifact.state, "chunk_bytes": CHUNK_BYTES, "need": need}, 201)
+    return draft.accept(
+        results.Declared(id=artifact.id, state=ArtifactState.DECLARED, chunk_bytes=CHUNK_BYTES, need=need), 201
+    )
 
 
 def _project_of(draft: Draft, project_id: Id, site: r.Site) -> r.Project:
@@ -151,7 +154,7 @@ def complete_artifact(draft: Draft, command: c.CompleteArtifact) -> Decision:
         )
         store_room(draft, artifact)
         artifact_event(draft, artifact, EventKind.ARTIFACT_STORED)
-    return draft.accept({"id": artifact.id, "state": artifact.state, "digest": artifact.digest})
+    return draft.accept(results.Completed(id=artifact.id, state=ArtifactState(artifact.state), digest=artifact.digest))
 
 
 def _check_chunks(artifact: r.Artifact, found: bytes) -> None:
@@ -193,7 +196,7 @@ def delete_artifact(draft: Draft, command: c.DeleteArtifact) -> Decision:
         )
     if artifact.state != ArtifactState.EXPIRED:
         artifact = expire(draft, artifact, "deleted")
-    return draft.accept({"id": artifact.id, "state": artifact.state})
+    return draft.accept(results.Deleted(id=artifact.id, state=ArtifactState(artifact.state)))
 
 
 def needs_of_expire_artifacts(command: c.ExpireArtifacts) -> Needs:
@@ -208,7 +211,7 @@ def expire_artifacts(draft: Draft, command: c.ExpireArtifacts) -> Decision:
         if _is_over(draft, artifact, int(draft.rules.keep_artifacts_s * SECOND)) and needed_by(draft, artifact) is None:
             expire(draft, artifact, "not completed in time" if artifact.stored_at is None else "kept long enough")
             expired.append(artifact.id)
-    return draft.accept({"expired": expired})
+    return draft.accept(results.Expired(expired=expired))
 
 
 def _is_over(draft: Draft, artifact: r.Artifact, keep: Micros) -> bool:

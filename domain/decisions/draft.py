@@ -19,6 +19,7 @@ from domain.commands import AnyCommand, Envelope, Micros
 from domain.events import EventKind
 from domain.ids import Id, derive
 from domain.records import Record, key_of
+from domain.results import Result
 from domain.rules import Rules
 from domain.states import DeliveryState
 from fedyard.wire.notices import Facts
@@ -68,11 +69,11 @@ class TooEarly(Exception):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What became of a command: its answer, the rows that it changes, the sweeps and the follow-up commands."""
+    """What became of a command: its result or problem, the rows that it changes, the sweeps and the follow-ups."""
 
     accepted: bool
     status: int
-    answer: dict[str, Any]
+    answer: Result | dict[str, object]
     records: tuple[Record, ...] = ()
     sweeps: tuple[object, ...] = ()
     follow_ups: tuple[Envelope, ...] = ()
@@ -268,7 +269,7 @@ class Draft:
 
     # ending
 
-    def accept(self, answer: dict[str, Any], status: int = 200) -> Decision:
+    def accept(self, answer: Result, status: int = 200) -> Decision:
         """The decision, whole. Every run that it touched counts one version up."""
         touched = {row.run_id if not isinstance(row, r.Run) else row.id for row in self._runs_rows()}
         for run_id in touched:

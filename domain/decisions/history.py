@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from domain import commands as c
 from domain import records as r
+from domain import results
 from domain.decisions.access import need_hub
 from domain.decisions.draft import Decision, Draft
 from domain.decisions.keys import REVOKED_BEFORE, revoke_key
@@ -33,7 +34,7 @@ def change_history(draft: Draft, command: c.ChangeHistory) -> Decision:
                 changes=history.changes + 1,
                 reason=command.reason,
             )
-    return draft.accept({"history_id": history.history_id})
+    return draft.accept(results.HistoryResult(history_id=history.history_id))
 
 
 def needs_of_revoke_again(command: c.RevokeAgain) -> Needs:
@@ -67,7 +68,7 @@ def revoke_again(draft: Draft, command: c.RevokeAgain) -> Decision:
             draft.put(r.Revocation(name=name, at=draft.now))
         if _revoke(draft, named):
             revoked.append(name)
-    return draft.accept({"revoked": revoked})
+    return draft.accept(results.RevokedAgain(revoked=revoked))
 
 
 def _revoke(draft: Draft, named: Named) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
+from domain import results
 from domain.commands import Micros
 from domain.decisions.access import find, forbidden, missing, own_site
 from domain.decisions.draft import Decision, Draft, Refused
@@ -173,13 +174,13 @@ def report_conflict(draft: Draft, command: c.ReportConflict) -> Decision:
     cause = conflict_cause(site.id, about.id, command.seen)
     last = draft.get(r.Told, cause)
     if last is not None and draft.now - last.at < CONFLICT_AGAIN:
-        return draft.accept({"site_id": site.id, "about_site_id": about.id})
+        return draft.accept(results.ConflictResult(site_id=site.id, about_site_id=about.id))
     note_told(draft, site.id, cause)
     for each in (site, about):
         draft.event(("site", each.id), EventKind.IDENTITY_CONFLICT, facts, site_id=each.id)
     if by_another(draft, site):
         tell(draft, site, n.IdentityConflict(about_site_id=about.id))
-    return draft.accept({"site_id": site.id, "about_site_id": about.id})
+    return draft.accept(results.ConflictResult(site_id=site.id, about_site_id=about.id))
 
 
 def _acquainted(draft: Draft, one: Id, other: Id) -> bool:
@@ -218,9 +219,5 @@ def _changed(key: r.SiteKey) -> n.KeyChanged:
     return n.KeyChanged(site_id=key.site_id, epoch=key.epoch, state=key.state)
 
 
-def _facts(key: r.SiteKey) -> dict[str, object]:
-    return {"site_id": key.site_id, "epoch": key.epoch, "state": key.state}
-
-
 def _answer(draft: Draft, key: r.SiteKey) -> Decision:
-    return draft.accept(_facts(key))
+    return draft.accept(results.KeyResult(site_id=key.site_id, epoch=key.epoch, state=KeyState(key.state)))

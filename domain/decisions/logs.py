@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from domain import commands as c
 from domain import records as r
+from domain import results
 from domain.decisions.access import acts_for, forbidden, is_admin, is_coordinator, missing, own_site
 from domain.decisions.draft import Decision, Draft, Refused, TooEarly
 from domain.decisions.sealing import checked, keys_in, to_coordinator
@@ -30,7 +31,7 @@ def write_log(draft: Draft, command: c.WriteLog) -> Decision:
     log = draft.get(r.SiteLog, run.id, site.id, command.task_seq) or r.SiteLog(run.id, site.id, command.task_seq)
     pieces = command.pieces[max(0, log.last_seq + 1 - command.seq) :]
     if not pieces:
-        return draft.accept({"seq": log.last_seq, "duplicate": True})
+        return draft.accept(results.LogResult(seq=log.last_seq, duplicate=True))
     if command.seq > log.last_seq + 1:
         raise TooEarly(
             f"piece {command.seq} of the log of site {site.id} in task {command.task_seq} of run {run.id} came too "
@@ -61,7 +62,7 @@ def write_log(draft: Draft, command: c.WriteLog) -> Decision:
     draft.change(head, last_place=head.last_place + len(pieces))
     size_bytes = log.size_bytes + sum(map(len, pieces))
     log = draft.change(log, last_seq=log.last_seq + len(pieces), size_bytes=size_bytes)
-    return draft.accept({"seq": log.last_seq, "duplicate": False})
+    return draft.accept(results.LogResult(seq=log.last_seq, duplicate=False))
 
 
 def _own_seat(draft: Draft, command: c.WriteLog) -> tuple[r.Run, r.Site]:

@@ -6,6 +6,7 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
+from domain import results
 from domain.decisions import sealing
 from domain.decisions.access import active_members, missing, need_hub, own_site
 from domain.decisions.artifacts import Place, carry
@@ -42,7 +43,7 @@ def post_messages(draft: Draft, command: c.PostMessages) -> Decision:
     """All of them or none: each body once, one inbox entry for each recipient."""
     site = own_site(draft, command.sender_site_id)
     ids = [_post(draft, site, index, message) for index, message in enumerate(command.messages)]
-    return draft.accept({"ids": ids}, 201)
+    return draft.accept(results.Sent(ids=ids), 201)
 
 
 def _post(draft: Draft, sender: r.Site, index: int, new: c.NewMessage) -> Id:
@@ -144,7 +145,7 @@ def acknowledge_inbox(draft: Draft, command: c.AcknowledgeInbox) -> Decision:
     if command.through > box.acknowledged_seq:
         box = draft.change(box, acknowledged_seq=command.through)
         draft.sweep(AcknowledgeEntries(site.id, command.through, draft.now))
-    return draft.accept({"acknowledged_seq": box.acknowledged_seq})
+    return draft.accept(results.AcknowledgedResult(acknowledged_seq=box.acknowledged_seq))
 
 
 def went_back(draft: Draft, box: r.Mailbox, seq: int, mark: str | None) -> bool:
@@ -194,7 +195,7 @@ def expire_messages(draft: Draft, command: c.ExpireMessages) -> Decision:
             )
         if unread:
             _tell_sender(draft, message, [entry.site_id for entry in unread])
-    return draft.accept({"expired": expired})
+    return draft.accept(results.Expired(expired=expired))
 
 
 def _tell_sender(draft: Draft, message: r.Message, unread: list[Id]) -> None:
@@ -225,4 +226,4 @@ def forget_history(draft: Draft, _: c.ForgetHistory) -> Decision:
     draft.sweep(
         ForgetBefore(draft.now - int(rules.keep_commands_s * SECOND), draft.now - int(rules.keep_inbox_s * SECOND))
     )
-    return draft.accept({})
+    return draft.accept(results.Done())

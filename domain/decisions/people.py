@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from domain import commands as c
 from domain import records as r
+from domain import results
 from domain.decisions.access import acts_for, find, forbidden, is_admin, missing, need_admin
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import take_one
@@ -31,7 +32,7 @@ def create_organisation(draft: Draft, command: c.CreateOrganisation) -> Decision
     made = r.Organisation(id=draft.derive("organisation"), name=command.name, created_at=draft.now)
     draft.put(made)
     draft.event(("organisation", made.id), EventKind.ORGANISATION_CREATED, {"name": made.name})
-    return draft.accept({"id": made.id}, 201)
+    return draft.accept(results.Made(id=made.id), 201)
 
 
 def needs_of_create_account(command: c.CreateAccount) -> Needs:
@@ -67,7 +68,7 @@ def create_account(draft: Draft, command: c.CreateAccount) -> Decision:
         EventKind.ACCOUNT_CREATED,
         {"account_id": made.id, "name": made.name, "role": made.role},
     )
-    return draft.accept({"id": made.id, "token_id": token.id}, 201)
+    return draft.accept(results.MadeWithToken(id=made.id, token_id=token.id), 201)
 
 
 def secret_known(draft: Draft, sha256: str) -> bool:
@@ -120,7 +121,7 @@ def disable_account(draft: Draft, command: c.DisableAccount) -> Decision:
         draft.sweep(RevokeTokensOf(account.id, draft.now))
         draft.event(("organisation", account.organisation_id), EventKind.ACCOUNT_DISABLED, {"account_id": account.id})
         _revoke_issued_with(draft, {token.id for token in draft.every(r.Token) if token.owner_id == account.id})
-    return draft.accept({"id": account.id})
+    return draft.accept(results.Made(id=account.id))
 
 
 def needs_of_issue_token(command: c.IssueToken) -> Needs:
@@ -157,7 +158,7 @@ def issue_token(draft: Draft, command: c.IssueToken) -> Decision:
         expires_at=UNSET if token.expires_at is None else token.expires_at,
     )
     _put_token_on_record(draft, token, organisation_id, EventKind.TOKEN_ISSUED, facts)
-    return draft.accept({"id": token.id}, 201)
+    return draft.accept(results.Made(id=token.id), 201)
 
 
 def _within_issuer(draft: Draft, command: c.IssueToken) -> int | None:
@@ -204,7 +205,7 @@ def revoke_token(draft: Draft, command: c.RevokeToken) -> Decision:
         draft.sweep(RevokeIssuedBy(token.id, draft.now))
         _revoke(draft, token, organisation_id)
         _revoke_issued_with(draft, {token.id})
-    return draft.accept({"id": token.id})
+    return draft.accept(results.Made(id=token.id))
 
 
 def _revoke(draft: Draft, token: r.Token, organisation_id: Id) -> None:

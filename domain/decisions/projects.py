@@ -6,6 +6,7 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
+from domain import results
 from domain.decisions.access import (
     acts_for,
     forbidden,
@@ -120,7 +121,7 @@ def create_project(draft: Draft, command: c.CreateProject) -> Decision:
             n.ProjectCreated(name=project.name),
             project_id=project.id,
         )
-    return draft.accept({"id": project.id}, 201)
+    return draft.accept(results.Made(id=project.id), 201)
 
 
 def _check_name(draft: Draft, name: str) -> None:
@@ -153,7 +154,7 @@ def update_project(draft: Draft, command: c.UpdateProject) -> Decision:
     facts = {"fields": sorted(fields)} | ({"sealed": command.sealed} if command.sealed else {})
     project = draft.change(project, version=project.version + 1, **fields)
     draft.event(("project", project.id), EventKind.PROJECT_UPDATED, facts)
-    return draft.accept({"id": project.id, "version": project.version})
+    return draft.accept(results.Changed(id=project.id, version=project.version))
 
 
 def needs_of_archive_project(command: c.ArchiveProject) -> Needs:
@@ -167,7 +168,7 @@ def archive_project(draft: Draft, command: c.ArchiveProject) -> Decision:
     if project.archived_at is None:
         draft.change(project, archived_at=draft.now, version=project.version + 1)
         draft.event(("project", project.id), EventKind.PROJECT_ARCHIVED)
-    return draft.accept({"id": project.id})
+    return draft.accept(results.Made(id=project.id))
 
 
 def _check_no_run_lives(draft: Draft, project: r.Project, why: str) -> None:
@@ -197,7 +198,7 @@ def put_member(draft: Draft, command: c.PutMember) -> Decision:
     membership = draft.get(r.Membership, project.id, site.id)
     state = MemberState(membership.state) if membership else None
     if state == MemberState.ACTIVE:
-        return draft.accept({"project_id": project.id, "site_id": site.id, "state": state})
+        return draft.accept(results.MemberResult(project_id=project.id, site_id=site.id, state=state))
     step = _joining_step(draft, project, site, state)
     target = MEMBER[state, step]
     if membership is None:
@@ -215,7 +216,7 @@ def put_member(draft: Draft, command: c.PutMember) -> Decision:
         draft.change(membership, state=target, notes=command.notes or membership.notes, state_at=draft.now)
     if target != state:
         _tell_membership(draft, project, site, step)
-    return draft.accept({"project_id": project.id, "site_id": site.id, "state": target})
+    return draft.accept(results.MemberResult(project_id=project.id, site_id=site.id, state=target))
 
 
 def _joining_step(draft: Draft, project: r.Project, site: r.Site, state: MemberState | None) -> Step:
@@ -300,7 +301,7 @@ def remove_member(draft: Draft, command: c.RemoveMember) -> Decision:
     state = MemberState(membership.state)
     step = Step.LEAVE if (state, Step.LEAVE) in MEMBER else Step.DECLINE
     if (state, step) not in MEMBER:
-        return draft.accept({"project_id": project.id, "site_id": site.id, "state": state})
+        return draft.accept(results.MemberResult(project_id=project.id, site_id=site.id, state=state))
     target = MEMBER[state, step]
     draft.change(membership, state=target, state_at=draft.now)
     give_back(draft, site.id, project.id)
@@ -311,4 +312,4 @@ def remove_member(draft: Draft, command: c.RemoveMember) -> Decision:
             draft.follow_up(
                 c.DropSeats(run_id=run.id, site_id=site.id, reason="member_left", detail=detail), run.id, site.id
             )
-    return draft.accept({"project_id": project.id, "site_id": site.id, "state": target})
+    return draft.accept(results.MemberResult(project_id=project.id, site_id=site.id, state=target))

@@ -11,6 +11,7 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
+from domain import results
 from domain.chain import mark_of
 from domain.decisions.access import find, forbidden, need_hub
 from domain.decisions.draft import Decision, Draft, Refused
@@ -21,7 +22,7 @@ from domain.events import EventKind
 from domain.ids import Id, sha256_hex
 from domain.ledger import name_of_key
 from domain.needs import Needs
-from domain.states import DELIVERY, RUN_FINAL, DeliveryState, RunState, Step, follow
+from domain.states import DELIVERY, RUN_FINAL, DeliveryState, RunState, SeatState, Step, follow
 from domain.sweeps import AcknowledgeEntries, QueueEntries, RevokeIssuedBy
 from fedyard.wire import notices as n
 
@@ -77,14 +78,14 @@ def recover_site(draft: Draft, command: c.RecoverSite) -> Decision:
         }
         draft.event(("site", site.id), EventKind.SITE_RECOVERED, facts, site_id=site.id)
     return draft.accept(
-        {
-            "history_id": history.history_id,
-            "common_seq": recovery.common_seq,
-            "read_after": recovery.read_after,
-            "mark": recovery.mark or None,
-            "seats": [_seat(draft, site, held) for held in command.seats],
-            "keys_conflicting": conflicting,
-        }
+        results.Recovered(
+            history_id=history.history_id,
+            common_seq=recovery.common_seq,
+            read_after=recovery.read_after,
+            mark=recovery.mark or None,
+            seats=[_seat(draft, site, held) for held in command.seats],
+            keys_conflicting=conflicting,
+        )
     )
 
 
@@ -274,19 +275,19 @@ def _drop(draft: Draft, site: r.Site, run_id: Id, detail: str) -> None:
     draft.follow_up(drop, "drop", run_id)
 
 
-def _seat(draft: Draft, site: r.Site, held: c.HeldSeat) -> dict[str, object]:
+def _seat(draft: Draft, site: r.Site, held: c.HeldSeat) -> results.RecoveredSeat:
     """What the hub knows of a seat: the state of its run (None if it knows none), and the seat's, if it has one."""
     run = draft.get(r.Run, held.run_id)
     task = next((t for t in draft.group(r.TaskRun, held.run_id) if t.seq == held.task_seq), None)
     seat = None if task is None else draft.get(r.Seat, task.id, site.id)
-    return {
-        "run_id": held.run_id,
-        "task_seq": held.task_seq,
-        "run_state": None if run is None or seat is None else run.state,
-        "state": None if seat is None else seat.state,
-        "round": None if seat is None else seat.round,
-        "report_seq": 0 if seat is None else seat.report_seq,
-    }
+    return results.RecoveredSeat(
+        run_id=held.run_id,
+        task_seq=held.task_seq,
+        run_state=None if run is None or seat is None else RunState(run.state),
+        state=None if seat is None else SeatState(seat.state),
+        round=None if seat is None else seat.round,
+        report_seq=0 if seat is None else seat.report_seq,
+    )
 
 
 def needs_of_end_restored(command: c.EndRestored) -> Needs:
@@ -300,4 +301,4 @@ def end_restored(draft: Draft, command: c.EndRestored) -> Decision:
     ended = run is not None and RunState(run.state) not in RUN_FINAL
     if run is not None and ended:
         end(draft, run, Step.FAIL, "hub_restored", command.detail)
-    return draft.accept({"ended": ended})
+    return draft.accept(results.EndedRestored(ended=ended))

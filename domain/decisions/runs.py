@@ -6,6 +6,7 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
+from domain import results
 from domain.decisions.access import find, known_project, known_run, missing, need_coordinator, need_hub
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import too_many
@@ -80,22 +81,23 @@ def start_run(draft: Draft, command: c.StartRun) -> Decision:
         draft.put(_task_run(run, seq, task))
     if room:
         begin(draft, run)
-    return draft.accept(_answer(draft.have(r.Run, run.id)) | {"requests_waiting": waiting}, 201)
+    run = draft.have(r.Run, run.id)
+    return draft.accept(
+        results.StartedRun(
+            id=run.id,
+            project_id=run.project_id,
+            number=run.number,
+            attempt=run.attempt,
+            state=RunState(run.state),
+            requests_waiting=waiting,
+        ),
+        201,
+    )
 
 
 def _requests_waiting(draft: Draft, project: r.Project) -> int:
     """How many sites have asked to join and take no part, since nobody has let them in."""
     return sum(m.state == MemberState.REQUESTED for m in draft.group(r.Membership, project.id))
-
-
-def _answer(run: r.Run) -> dict[str, object]:
-    return {
-        "id": run.id,
-        "project_id": run.project_id,
-        "number": run.number,
-        "attempt": run.attempt,
-        "state": run.state,
-    }
 
 
 def _task_run(run: r.Run, seq: int, task: c.TaskSpec) -> r.TaskRun:
@@ -154,9 +156,9 @@ def begin_run(draft: Draft, command: c.BeginRun) -> Decision:
     queued = [run for run in live if run.state == RunState.CREATED]
     running = len(live) - len(queued)
     if not queued or running >= project.max_live_runs:
-        return draft.accept({"begun": None})
+        return draft.accept(results.Begun(begun=None))
     begin(draft, queued[0])
-    return draft.accept({"begun": queued[0].id})
+    return draft.accept(results.Begun(begun=queued[0].id))
 
 
 def needs_of_stop_run(command: c.StopRun) -> Needs:
@@ -169,7 +171,7 @@ def stop_run(draft: Draft, command: c.StopRun) -> Decision:
     if RunState(run.state) in RUN_FINAL:
         raise _finished(run, "stop")
     end(draft, run, Step.CANCEL, "stopped", command.reason or "stopped by its coordinator")
-    return draft.accept({"id": run.id, "state": draft.have(r.Run, run.id).state})
+    return draft.accept(results.Stopped(id=run.id, state=RunState(draft.have(r.Run, run.id).state)))
 
 
 def _finished(run: r.Run, verb: str) -> Refused:
@@ -243,7 +245,17 @@ def restart_run(draft: Draft, command: c.RestartRun) -> Decision:
         draft.put(task)
     _check_models(draft, run)
     begin(draft, run)
-    return draft.accept(_answer(draft.have(r.Run, run.id)), 201)
+    run = draft.have(r.Run, run.id)
+    return draft.accept(
+        results.RunResult(
+            id=run.id,
+            project_id=run.project_id,
+            number=run.number,
+            attempt=run.attempt,
+            state=RunState(run.state),
+        ),
+        201,
+    )
 
 
 def _check_models(draft: Draft, run: r.Run) -> None:

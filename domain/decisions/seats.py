@@ -8,6 +8,7 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
+from domain import results
 from domain.decisions import sealing
 from domain.decisions.access import acts_for, find, forbidden, known_run, missing, need_hub
 from domain.decisions.artifacts import Place, carry
@@ -95,7 +96,9 @@ def report_seat(draft: Draft, command: c.ReportSeat) -> Decision:
 
 def _answer(draft: Draft, seat: r.Seat, *, duplicate: bool = False) -> Decision:
     return draft.accept(
-        {"state": seat.state, "round": seat.round, "report_seq": seat.report_seq, "duplicate": duplicate}
+        results.SeatResult(
+            state=SeatState(seat.state), round=seat.round, report_seq=seat.report_seq, duplicate=duplicate
+        )
     )
 
 
@@ -268,7 +271,7 @@ def report_aggregated(draft: Draft, command: c.ReportAggregated) -> Decision:
     if ending is None:
         ending = _take_model(stage, coordinator, command)
     runs.move_on(stage, ending)
-    return draft.accept({"state": stage.round.state, "round": command.round})
+    return draft.accept(results.RoundResult(state=RoundState(stage.round.state), round=command.round))
 
 
 def _take_model(stage: Stage, coordinator: r.Site, command: c.ReportAggregated) -> TaskEnd | None:
@@ -316,7 +319,9 @@ def report_missing_receipt(draft: Draft, command: c.ReportMissingReceipt) -> Dec
     if task is None or submission is None:
         known_run(draft, run.id)
         raise missing("submission", f"of site {site.id} in round {command.round} of run {run.id}")
-    answer = {"site_id": site.id, "round": command.round, "reason": submission.missing_receipt or command.reason}
+    answer = results.ReceiptResult(
+        site_id=site.id, round=command.round, reason=submission.missing_receipt or command.reason
+    )
     if submission.missing_receipt:
         return draft.accept(answer)
     draft.sweep(MissReceipt(task.id, command.round, site.id, command.reason))
@@ -349,7 +354,7 @@ def drop_seats(draft: Draft, command: c.DropSeats) -> Decision:
                 rounds.drop_seat(stage, seat, command.reason, detail)
                 dropped.append(task.seq)
                 runs.move_on(stage, rounds.settle(stage))
-    return draft.accept({"dropped": dropped})
+    return draft.accept(results.Dropped(dropped=dropped))
 
 
 def _too_long_silent(draft: Draft, task: r.TaskRun, site_id: Id) -> str | None:
@@ -381,4 +386,4 @@ def pass_deadline(draft: Draft, command: c.PassDeadline) -> Decision:
                 stage = Stage(draft, run.id, task.id, here.number)
                 runs.move_on(stage, rounds.pass_deadline(stage))
                 passed = True
-    return draft.accept({"passed": passed})
+    return draft.accept(results.Passed(passed=passed))

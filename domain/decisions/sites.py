@@ -8,6 +8,7 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
+from domain import results
 from domain.commands import Micros
 from domain.decisions.access import acts_for, find, forbidden, is_admin, missing, need_admin, need_hub
 from domain.decisions.draft import Decision, Draft, Refused
@@ -54,7 +55,7 @@ def create_enrolment(draft: Draft, command: c.CreateEnrolment) -> Decision:
     )
     draft.put(made)
     draft.event(("organisation", made.organisation_id), EventKind.ENROLMENT_CREATED, {"enrolment_id": made.id})
-    return draft.accept({"id": made.id}, 201)
+    return draft.accept(results.Made(id=made.id), 201)
 
 
 def needs_of_enrol_site(command: c.EnrolSite) -> Needs:
@@ -96,7 +97,7 @@ def enrol_site(draft: Draft, command: c.EnrolSite) -> Decision:
         {"name": site.name, "identity_key": site.identity_key, "enrolment_id": enrolment.id},
         site_id=site.id,
     )
-    return draft.accept({"id": site.id, "token_id": token.id}, 201)
+    return draft.accept(results.MadeWithToken(id=site.id, token_id=token.id), 201)
 
 
 def administered(draft: Draft, site_id: str) -> r.Site:
@@ -118,7 +119,7 @@ def update_site(draft: Draft, command: c.UpdateSite) -> Decision:
     draft.event(("site", site.id), EventKind.SITE_UPDATED, facts, site_id=site.id)
     if by_another(draft, site) and site.state != SiteState.RETIRED:
         tell_coalesced(draft, site, update_cause(site.id), n.SiteUpdated(description=command.description))
-    return draft.accept({"id": site.id, "state": site.state})
+    return draft.accept(results.SiteResult(id=site.id, state=SiteState(site.state)))
 
 
 def needs_of_retire_site(command: c.RetireSite) -> Needs:
@@ -129,7 +130,7 @@ def retire_site(draft: Draft, command: c.RetireSite) -> Decision:
     """Leave the network for good: tokens revoked, memberships ended, live seats dropped."""
     site = administered(draft, command.site_id)
     if site.state == SiteState.RETIRED:
-        return draft.accept({"id": site.id, "state": site.state})
+        return draft.accept(results.Retired(id=site.id, state="retired"))
     coordinated = [p for p in draft.every(r.Project) if p.coordinator_site_id == site.id and p.archived_at is None]
     if coordinated:
         raise Refused(
@@ -155,7 +156,7 @@ def retire_site(draft: Draft, command: c.RetireSite) -> Decision:
     draft.event(("site", site.id), EventKind.SITE_RETIRED, site_id=site.id)
     if by_another(draft, site):  # its last: a poll that waits hears of it, others are refused from now on
         tell(draft, site, n.SiteRetired())
-    return draft.accept({"id": site.id, "state": site.state})
+    return draft.accept(results.Retired(id=site.id, state="retired"))
 
 
 def seen_at(draft: Draft, site: r.Site) -> Micros:
@@ -204,4 +205,4 @@ def _mark(draft: Draft, site_ids: list[str], step: Step, kind: EventKind, is_so:
             draft.change(site, state=target, state_at=draft.now)
             draft.event(("site", site.id), kind, site_id=site.id)
             marked.append(site.id)
-    return draft.accept({"site_ids": marked})
+    return draft.accept(results.Marked(site_ids=marked))

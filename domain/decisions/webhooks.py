@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from domain import commands as c
 from domain import records as r
+from domain import results
 from domain.decisions.access import (
     find,
     forbidden,
@@ -83,7 +84,7 @@ def create_webhook(draft: Draft, command: c.CreateWebhook) -> Decision:
     )
     draft.put(webhook)
     _event(draft, webhook, EventKind.WEBHOOK_CREATED, kinds=webhook.kinds.split())
-    return draft.accept({"id": webhook.id, "version": webhook.version}, 201)
+    return draft.accept(results.Changed(id=webhook.id, version=webhook.version), 201)
 
 
 def needs_of_delete_webhook(command: c.DeleteWebhook) -> Needs:
@@ -96,7 +97,7 @@ def delete_webhook(draft: Draft, command: c.DeleteWebhook) -> Decision:
     state = follow(WEBHOOK, WebhookState(webhook.state), Step.DELETE)
     webhook = draft.change(webhook, state=state, url="", description="")
     _event(draft, webhook, EventKind.WEBHOOK_DELETED)
-    return draft.accept({"id": webhook.id})
+    return draft.accept(results.Made(id=webhook.id))
 
 
 def needs_of_rotate_webhook(command: c.RotateWebhook) -> Needs:
@@ -107,7 +108,7 @@ def rotate_webhook(draft: Draft, command: c.RotateWebhook) -> Decision:
     webhook = _own(draft, command.webhook_id)
     webhook = draft.change(webhook, version=webhook.version + 1, rotated_at=draft.now)
     _event(draft, webhook, EventKind.WEBHOOK_ROTATED, version=webhook.version)
-    return draft.accept({"id": webhook.id, "version": webhook.version})
+    return draft.accept(results.Changed(id=webhook.id, version=webhook.version))
 
 
 def needs_of_enable_webhook(command: c.EnableWebhook) -> Needs:
@@ -120,7 +121,7 @@ def enable_webhook(draft: Draft, command: c.EnableWebhook) -> Decision:
         state = follow(WEBHOOK, WebhookState.DISABLED, Step.ENABLE)
         webhook = draft.change(webhook, state=state, reason="", since=draft.now, failing_since=None, failures=0)
         _event(draft, webhook, EventKind.WEBHOOK_ENABLED)
-    return draft.accept({"id": webhook.id})
+    return draft.accept(results.Made(id=webhook.id))
 
 
 def needs_of_redeliver_webhook(command: c.RedeliverWebhook) -> Needs:
@@ -146,7 +147,7 @@ def redeliver_webhook(draft: Draft, command: c.RedeliverWebhook) -> Decision:
         )
     what = {"delivery_id": command.delivery_id} if command.since is None else {"since": command.since}
     _event(draft, webhook, EventKind.WEBHOOK_REDELIVERED, **what)
-    return draft.accept({"id": webhook.id})
+    return draft.accept(results.Made(id=webhook.id))
 
 
 def _need_organisation(draft: Draft, organisation_id: Id) -> None:
@@ -193,7 +194,7 @@ def queue_deliveries(draft: Draft, command: c.QueueDeliveries) -> Decision:
     need_hub(draft.by)
     cursor = draft.get(r.EventCursor, command.stream_id) or r.EventCursor(stream_id=command.stream_id, seq=0)
     if cursor.seq != command.after:
-        return draft.accept({"queued": 0})  # another finding was faster
+        return draft.accept(results.DeliveriesQueued(queued=0))  # another finding was faster
     queued = 0
     for seq in sorted(command.seqs):
         event = draft.get(r.Event, command.stream_id, seq)
@@ -206,7 +207,7 @@ def queue_deliveries(draft: Draft, command: c.QueueDeliveries) -> Decision:
                 cause = f"{event.stream_id}/{event.seq}"
                 _queue(draft, webhook, kind, cause, body_of(kind, event.at, data_of(kind, event)))
                 queued += 1
-    return draft.accept({"queued": queued})
+    return draft.accept(results.DeliveriesQueued(queued=queued))
 
 
 def _wants(draft: Draft, webhook: r.Webhook, event: r.Event, stream_kind: str) -> bool:
@@ -283,7 +284,7 @@ def begin_deliveries(draft: Draft, command: c.BeginDeliveries) -> Decision:
         else:
             _begin(draft, webhook, delivery)
             begun += 1
-    return draft.accept({"begun": begun})
+    return draft.accept(results.DeliveriesBegun(begun=begun))
 
 
 def needs_of_report_delivery(command: c.ReportDelivery) -> Needs:
@@ -295,7 +296,7 @@ def report_delivery(draft: Draft, command: c.ReportDelivery) -> Decision:
     need_hub(draft.by)
     delivery = draft.get(r.WebhookDelivery, command.delivery_id)
     if delivery is None or delivery.state != WebhookDeliveryState.WAITING:
-        return draft.accept({"id": command.delivery_id})
+        return draft.accept(results.Made(id=command.delivery_id))
     webhook = draft.have(r.Webhook, delivery.webhook_id)
     if command.status is not None and 200 <= command.status < 300:
         state = follow(WEBHOOK_DELIVERY, WebhookDeliveryState.WAITING, Step.DELIVER)
@@ -316,7 +317,7 @@ def report_delivery(draft: Draft, command: c.ReportDelivery) -> Decision:
             draft.change(delivery, next_at=draft.now + BUSY_AGAIN_S * SECOND)
         else:
             _fail(draft, webhook, delivery, command)
-    return draft.accept({"id": delivery.id})
+    return draft.accept(results.Made(id=delivery.id))
 
 
 def _fail(draft: Draft, webhook: r.Webhook, delivery: r.WebhookDelivery, command: c.ReportDelivery) -> None:
@@ -361,7 +362,7 @@ def report_dead_letters(draft: Draft, command: c.ReportDeadLetters) -> Decision:
             if wants and (webhook.id, cause) not in told:
                 _queue(draft, webhook, DEAD_LETTER, cause, body)
                 queued += 1
-    return draft.accept({"queued": queued})
+    return draft.accept(results.DeliveriesQueued(queued=queued))
 
 
 def letter_cause(letter: c.Letter) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from domain.commands import ArtifactKind, Joining, Micros, Role, Sealed, TaskSpec, WebhookKind, WebhookOwner
+from domain.ids import Uuid
 from domain.states import (
     ArtifactState,
     DeliveryState,
@@ -28,7 +29,6 @@ from domain.states import (
 from fedyard.wire.times import SECOND
 
 Time: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
-Uuid: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
 Facts: TypeAlias = dict[str, Any]
 DeliveryShown: TypeAlias = Literal["queued", "delivered", "acknowledged", "expired"]
 

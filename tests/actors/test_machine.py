@@ -18,6 +18,7 @@ from domain.commands import AnyCommand, Envelope, Subject
 from domain.decide import decide
 from domain.decisions.draft import Decision, State, TooEarly
 from domain.ids import derive, sha256_hex
+from domain.results import Made
 from domain.rules import Rules
 from domain.states import (
     ROUND_FINAL,
@@ -35,6 +36,11 @@ from tests.hub import KEY, START
 
 SITES = 4
 FINAL: dict[type[r.Record], frozenset[Any]] = {r.Run: RUN_FINAL, r.TaskRun: TASK_RUN_FINAL, r.Round: ROUND_FINAL}
+
+
+def made_id(decision: Decision) -> str:
+    assert isinstance(decision.answer, Made)
+    return decision.answer.id
 
 
 class Yard(RuleBasedStateMachine):
@@ -98,16 +104,16 @@ class Yard(RuleBasedStateMachine):
             secret = sha256_hex(f"enrolment {number}".encode())
             expires = self.now + SECOND * 60
             made = self.send(
-                c.CreateEnrolment(organisation_id=organisation.answer["id"], sha256=secret, note="", expires_at=expires)
+                c.CreateEnrolment(organisation_id=made_id(organisation), sha256=secret, note="", expires_at=expires)
             )
             assert made is not None
-            by = Subject(kind="enrolment", id=made.answer["id"], organisation_id=organisation.answer["id"])
+            by = Subject(kind="enrolment", id=made_id(made), organisation_id=made_id(organisation))
             enrol = c.EnrolSite(
                 name=f"site {number}", description="", identity_key=KEY, token_sha256=sha256_hex(str(number).encode())
             )
             enrolled = self.send(enrol, by)
             assert enrolled is not None
-            self.sites.append(Subject(kind="site", id=enrolled.answer["id"], organisation_id=by.organisation_id))
+            self.sites.append(Subject(kind="site", id=made_id(enrolled), organisation_id=by.organisation_id))
         tasks = [
             c.TaskSpec(name="one", model="m", rounds=2, contract=contract),
             c.TaskSpec(name="two", model="m", aggregate=False, who="participants", contract=contract),
@@ -119,7 +125,7 @@ class Yard(RuleBasedStateMachine):
             self.sites[0],
         )
         assert project is not None
-        self.project = project.answer["id"]
+        self.project = made_id(project)
         for site in self.sites[1:]:
             self.send(c.PutMember(project_id=self.project, site_id=site.id), site)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from domain.results import Result
 from fedyard.wire.notices import NOTICES, Notice
 from fedyard.wire.problems import ProblemType
 from web.api.table import operations
@@ -56,3 +57,14 @@ def test_every_kind_of_inbox_entry_is_documented_with_its_facts(kind: Notice) ->
     fields = re.findall(r"(\w+\??)(?:: \[{.*?}\])?(?:, |$)", said[named.index(kind) % len(said)])
     kept = msgspec.structs.fields(NOTICES[kind])
     assert sorted(fields) == sorted(one.name + ("" if one.required or one.name == "by" else "?") for one in kept)
+
+
+@pytest.mark.parametrize("operation", [one for one in operations() if one.write], ids=lambda operation: operation.name)
+def test_the_result_of_every_write_is_documented_with_its_fields(operation: Operation) -> None:
+    path = re.escape(operation.path)
+    path = re.sub(r"\\{\w+\\}", "<[a-z]+>", path)
+    row = next(line for line in API.splitlines() if re.match(rf"\| `{operation.method} {path}(\?[^`]*)?`", line))
+    status, result = re.search(r"(\d{3}) `{(.*?)}`", row.strip("| ").rpartition(" | ")[2]).groups()
+    ((given, kind),) = operation.answers.items()
+    assert (int(status), result.split(", ")) == (given, [one.name for one in msgspec.structs.fields(kind)])
+    assert issubclass(kind, Result)

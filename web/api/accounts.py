@@ -6,10 +6,11 @@ import msgspec
 from flask import Response
 
 from domain.commands import CreateAccount, DisableAccount, Name, Role, Sha256
+from domain.results import Made
 from storage.views import people
 from storage.views.resources import Account
 from storage.views.sight import Listed
-from web.api.results import Enrolled, Made
+from web.api.results import Enrolled
 from web.api.secret import NOT_DRAWN, drawn_unless, micros_of
 from web.http.answers import answer
 from web.http.auth import PEOPLE

@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 from config.logs import unit
 from domain.commands import ArtifactKind, CompleteArtifact, DeclareArtifact, DeleteArtifact, Sha256, Size, Span
 from domain.ids import Id
+from domain.results import Completed, Declared, Deleted
 from domain.states import ArtifactState
 from fedyard.wire.chunks import CHUNK_BYTES, Chunk, chunk_of, chunks_of, count_of, found_digests, size_of
 from fedyard.wire.problems import ProblemType
@@ -21,7 +22,7 @@ from storage.blobs.port import DigestMismatch, OffsetMismatch, StorageUnavailabl
 from storage.views import artifacts as views
 from storage.views.resources import Artifact, ArtifactAbout, ArtifactChunks
 from storage.views.sight import Listed
-from web.api.results import ChunkBegun, Completed, Declared, Deleted
+from web.api.results import ChunkBegun
 from web.http.answers import answer
 from web.http.auth import SITES, still_reads
 from web.http.bodies import Body, Count, DigestsText, PageQuery, Payload, Position, Query, Uuid

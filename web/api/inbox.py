@@ -9,10 +9,10 @@ from flask import Response
 from msgspec import UNSET, UnsetType
 
 from domain.commands import AcknowledgeInbox, Mark
+from domain.results import AcknowledgedResult
 from fedyard.wire.problems import ProblemType
 from storage.views import messages as views
 from storage.views.resources import Inbox
-from web.api.results import AcknowledgedResult
 from web.http.answers import answer
 from web.http.auth import SITES
 from web.http.bodies import Body, Position, Query, Wait

@@ -8,13 +8,13 @@ import msgspec
 from flask import Response
 
 from domain.commands import Grace, PutSiteKey, Reason, ReportConflict, RevokeSiteKey, Sha256
+from domain.results import ConflictResult, KeyResult
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND
 from storage.views import keys as views
 from storage.views import sites
 from storage.views.resources import MemberKey, SiteKey
 from storage.views.sight import Listed
-from web.api.results import ConflictResult, KeyResult
 from web.api.signatures import signed
 from web.http.answers import answer
 from web.http.auth import SITES

@@ -9,11 +9,11 @@ from flask import Response
 from msgspec import UNSET, UnsetType
 
 from domain.commands import WriteLog
+from domain.results import LogResult
 from storage.views import logs as views
 from storage.views import runs
 from storage.views.resources import LogPiece
 from storage.views.sight import Listed
-from web.api.results import LogResult
 from web.http.answers import answer
 from web.http.bodies import Body, Count, EventsQuery, PieceText, Uuid, Wait
 from web.http.calls import Call, given

@@ -8,10 +8,10 @@ import msgspec
 from flask import Response
 
 from domain.commands import NewMessage, PostMessages, Slug, Span
+from domain.results import Sent
 from storage.views import messages as views
 from storage.views.projects import count_active
 from storage.views.resources import Message
-from web.api.results import Sent
 from web.http.answers import answer
 from web.http.auth import SITES
 from web.http.bodies import Body, Payload, Uuid

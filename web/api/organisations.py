@@ -5,10 +5,10 @@ from __future__ import annotations
 from flask import Response
 
 from domain.commands import CreateOrganisation, Name
+from domain.results import Made
 from storage.views import people
 from storage.views.resources import Organisation
 from storage.views.sight import Listed
-from web.api.results import Made
 from web.http.answers import answer
 from web.http.auth import PEOPLE
 from web.http.bodies import Body, PageQuery

@@ -24,13 +24,13 @@ from domain.commands import (
     UpdateProject,
     check_parameters,
 )
+from domain.results import Changed, Made, MemberResult, StartedRun
 from domain.states import RunState
 from fedyard.wire.problems import ProblemType
 from storage.views import events, models, runs
 from storage.views import projects as views
 from storage.views.resources import Event, Membership, Model, Project, RunHead
 from storage.views.sight import Listed
-from web.api.results import Changed, Made, MemberResult, RunResult
 from web.http.answers import answer
 from web.http.bodies import Body, EventsQuery, PageQuery, Uuid
 from web.http.calls import Call, given
@@ -318,7 +318,7 @@ OPERATIONS = (
         body=NewRun,
         optional=True,
         write=True,
-        answers={201: RunResult},
+        answers={201: StartedRun},
     ),
     Operation(
         method="GET",

@@ -9,9 +9,9 @@ from flask import Response
 
 from domain import commands as c
 from domain.commands import MOST_HELD, MOST_MARKS, Mark, Reason
+from domain.results import Recovered
 from fedyard.wire.problems import ProblemType
 from storage.views import sites
-from web.api.results import Recovered
 from web.api.signatures import signed
 from web.http.auth import SITES
 from web.http.bodies import Body, Count, Moment, Position, PublicKeyText, SignatureText, Uuid

@@ -21,12 +21,12 @@ from domain.commands import (
     StopRun,
 )
 from domain.ids import Id
+from domain.results import ReceiptResult, RoundResult, RunResult, SeatResult, Stopped
 from domain.states import Report, RunState
 from storage.views import events
 from storage.views import runs as views
 from storage.views.resources import Event, Run, RunHead
 from storage.views.sight import Listed, sees_everything
-from web.api.results import ReceiptResult, RoundResult, RunResult, SeatResult, Stopped
 from web.http.answers import answer, written
 from web.http.bodies import Body, Count, EventsQuery, PageQuery, Payload, Position, Query, Uuid, Wait
 from web.http.calls import Call, given

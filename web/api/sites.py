@@ -7,13 +7,14 @@ from flask import Response
 from msgspec import UNSET, UnsetType
 
 from domain.commands import EnrolSite, Key32, Name, RetireSite, Sha256, Text, UpdateSite
+from domain.results import Retired, SiteResult
 from domain.states import SiteState
 from fedyard.wire.problems import ProblemType
 from storage.views import events
 from storage.views import sites as views
 from storage.views.resources import Event, Site
 from storage.views.sight import Listed
-from web.api.results import Enrolled, HeartbeatResult, Made, Retired
+from web.api.results import Enrolled, HeartbeatResult
 from web.api.secret import NOT_DRAWN, drawn_unless
 from web.api.signatures import proves
 from web.http.answers import answer
@@ -141,7 +142,7 @@ OPERATIONS = (
         scope="write",
         body=SiteChange,
         write=True,
-        answers={200: Made},
+        answers={200: SiteResult},
     ),
     Operation(
         method="DELETE",

@@ -9,11 +9,12 @@ from flask import Response
 from msgspec import UNSET, UnsetType
 
 from domain.commands import IssueToken, Name, RevokeToken, Sha256
+from domain.results import Made
 from fedyard.wire.problems import ProblemType
 from storage.views import people
 from storage.views.resources import Token
 from storage.views.sight import Listed
-from web.api.results import Made, Shown
+from web.api.results import Shown
 from web.api.secret import NOT_DRAWN, drawn_unless, micros_of
 from web.http.answers import answer
 from web.http.bodies import Body, PageQuery, Time, Uuid

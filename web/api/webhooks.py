@@ -19,12 +19,13 @@ from domain.commands import (
     WebhookOwner,
     WebhookUrl,
 )
+from domain.results import Made
 from domain.webhooks import secret_of, shown_secret
 from fedyard.wire.problems import ProblemType
 from storage.views import webhooks as views
 from storage.views.resources import Webhook, WebhookDelivery
 from storage.views.sight import Listed
-from web.api.results import Made, WebhookSecret
+from web.api.results import WebhookSecret
 from web.api.secret import micros_of
 from web.http.answers import answer
 from web.http.auth import PEOPLE

@@ -13,6 +13,7 @@ import storage.store
 from domain import records as r
 from domain.decisions.draft import Draft
 from domain.decisions.progress.stage import Stage
+from domain.results import Passed
 from domain.states import RunState
 from storage.due import Due
 from tests.simulation.bugs.planting import Swap, bug
@@ -46,7 +47,7 @@ def deadlines_believed(_: World) -> list[Swap]:
             return decide(draft, command)
         if here.deadline_at == command.deadline_at and RunState(run.state) == RunState.RUNNING:
             _pass(Stage(draft, run.id, task.id, here.number))
-        return draft.accept({"passed": True})
+        return draft.accept(Passed(passed=True))
 
     return [(domain.decisions.seats, "pass_deadline", by_its_clock)]
 
@@ -73,7 +74,7 @@ def stale_deadlines_passed(_: World) -> list[Swap]:
         if run is None or task is None or here is None or command.deadline_at > draft.now:
             return decide(draft, command)
         _pass(Stage(draft, run.id, task.id, here.number))
-        return draft.accept({"passed": True})
+        return draft.accept(Passed(passed=True))
 
     return [(domain.decisions.seats, "pass_deadline", any_deadline)]
 

@@ -1,0 +1,225 @@
+"""What an accepted command answers: each result as one typed value.
+
+Decisions make them, the store keeps them as JSON, /openapi.json and docs/api.md describe them. To what is shown but
+once, a token, the web adds it (web/api/results.py). Ids are UUIDs.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from domain.ids import Uuid
+from domain.states import ArtifactState, KeyState, MemberState, RoundState, RunState, SeatState, SiteState
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of an accepted command."""
+
+
+class Made(Result, frozen=True, kw_only=True):
+    id: Uuid
+
+
+class MadeWithToken(Made, frozen=True, kw_only=True):
+    """token_id: of the first token of what was made."""
+
+    token_id: Uuid
+
+
+class Retired(Result, frozen=True, kw_only=True):
+    id: Uuid
+    state: Literal["retired"]
+
+
+class SiteResult(Result, frozen=True, kw_only=True):
+    id: Uuid
+    state: SiteState
+
+
+class KeyResult(Result, frozen=True, kw_only=True):
+    site_id: Uuid
+    epoch: int
+    state: KeyState
+
+
+class ConflictResult(Result, frozen=True, kw_only=True):
+    site_id: Uuid
+    about_site_id: Uuid
+
+
+class Changed(Result, frozen=True, kw_only=True):
+    id: Uuid
+    version: int
+
+
+class MemberResult(Result, frozen=True, kw_only=True):
+    project_id: Uuid
+    site_id: Uuid
+    state: MemberState
+
+
+class RunResult(Result, frozen=True, kw_only=True):
+    id: Uuid
+    project_id: Uuid
+    number: int
+    attempt: int
+    state: RunState
+
+
+class StartedRun(RunResult, frozen=True, kw_only=True):
+    """requests_waiting: sites that have asked to join and take no part yet."""
+
+    requests_waiting: int
+
+
+class Stopped(Result, frozen=True, kw_only=True):
+    id: Uuid
+    state: RunState
+
+
+class SeatResult(Result, frozen=True, kw_only=True):
+    """duplicate: the report was known already and changed nothing."""
+
+    state: SeatState
+    round: int
+    report_seq: int
+    duplicate: bool
+
+
+class ReceiptResult(Result, frozen=True, kw_only=True):
+    """reason: the one that is on record."""
+
+    site_id: Uuid
+    round: int
+    reason: str
+
+
+class RoundResult(Result, frozen=True, kw_only=True):
+    state: RoundState
+    round: int
+
+
+class LogResult(Result, frozen=True, kw_only=True):
+    """seq: of the last piece that the hub has. duplicate: it had them all already."""
+
+    seq: int
+    duplicate: bool
+
+
+class Sent(Result, frozen=True, kw_only=True):
+    ids: list[Uuid]
+
+
+class Declared(Result, frozen=True, kw_only=True):
+    """need: the numbers of all chunks; what is needed later on says `GET /v1/artifacts/<id>/chunks`."""
+
+    id: Uuid
+    state: ArtifactState
+    chunk_bytes: int
+    need: list[int]
+
+
+class Completed(Result, frozen=True, kw_only=True):
+    id: Uuid
+    state: ArtifactState
+    digest: str
+
+
+class Deleted(Result, frozen=True, kw_only=True):
+    id: Uuid
+    state: ArtifactState
+
+
+class AcknowledgedResult(Result, frozen=True, kw_only=True):
+    acknowledged_seq: int
+
+
+class RecoveredSeat(Result, frozen=True, kw_only=True):
+    """A seat that the site named, as the hub knows it. run_state: null if the hub knows no such run or seat."""
+
+    run_id: Uuid
+    task_seq: int
+    run_state: RunState | None
+    state: SeatState | None
+    round: int | None
+    report_seq: int
+
+
+class Recovered(Result, frozen=True, kw_only=True):
+    """common_seq: the newest entry that both sides have. The site reads on behind read_after, with this mark of it.
+
+    keys_conflicting: epochs that are other keys at the hub, or do not follow on: the site puts a new key, of the next
+    epoch there.
+    """
+
+    history_id: Uuid
+    common_seq: int
+    read_after: int
+    mark: str | None
+    seats: list[RecoveredSeat]
+    keys_conflicting: list[int]
+
+
+# of commands that the hub sends itself
+
+
+class Done(Result, frozen=True, kw_only=True):
+    """There is nothing to say."""
+
+
+class HistoryResult(Result, frozen=True, kw_only=True):
+    history_id: Uuid
+
+
+class RevokedAgain(Result, frozen=True, kw_only=True):
+    """revoked: names of the ledger that the store did not have as revoked."""
+
+    revoked: list[str]
+
+
+class Marked(Result, frozen=True, kw_only=True):
+    """site_ids: those whose state has changed."""
+
+    site_ids: list[Uuid]
+
+
+class Expired(Result, frozen=True, kw_only=True):
+    """expired: ids of the messages or artifacts."""
+
+    expired: list[Uuid]
+
+
+class Begun(Result, frozen=True, kw_only=True):
+    """begun: the queued run whose turn it was."""
+
+    begun: Uuid | None
+
+
+class EndedRestored(Result, frozen=True, kw_only=True):
+    ended: bool
+
+
+class Dropped(Result, frozen=True, kw_only=True):
+    """dropped: in which tasks of the run, by number."""
+
+    dropped: list[int]
+
+
+class Passed(Result, frozen=True, kw_only=True):
+    """passed: false for a finding that is stale, or a deadline that lies ahead."""
+
+    passed: bool
+
+
+class DeliveriesQueued(Result, frozen=True, kw_only=True):
+    """queued: how many deliveries to webhooks were put into their queues."""
+
+    queued: int
+
+
+class DeliveriesBegun(Result, frozen=True, kw_only=True):
+    """begun: how many deliveries are under way now."""
+
+    begun: int
