@@ -79,6 +79,7 @@ class Chance:
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
+        self._keys = random.Random(f"keys of {seed}")
         self.uniform = self._random.uniform
 
     def uuid4(self) -> uuid.UUID:
@@ -86,6 +87,9 @@ class Chance:
 
     def token_urlsafe(self, size: int) -> str:
         return self._random.randbytes(size).hex()
+
+    def token_bytes(self, size: int) -> bytes:
+        return self._keys.randbytes(size)
 
 
 def simulate(seed: int, bug: Bug | None = None) -> Result:
