@@ -7,7 +7,7 @@
     heartbeat, join   two more threads
     keys, logs        keep the sealing keys as they should be; send what hooks say
 
-What an entry leads to is in steps.py. An entry is on disk before it is acknowledged, and a report before it is sent,
+What an entry leads to is in steps/. An entry is on disk before it is acknowledged, and a report before it is sent,
 so a kill at any moment is followed by the same requests under the same keys.
 """
 

@@ -2,7 +2,7 @@
 
 The hub tells a coordinator whose updates to aggregate, and how many a round needs. It could lie in both, so the
 coordinator's agent computes the quorum itself and compares the list with the updates that it holds. All of it is
-pure; steps.py and payloads.py bring what is known. docs/sealing.md says what is left to believe.
+pure; steps/ and payloads.py bring what is known. docs/sealing.md says what is left to believe.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@
     hub-pin.json       the key that the hub signs heads of chains with (trust.py)
     consents.json      the projects that it serves (consents.py)
     site.id            its id, written when the hub has answered
-    state.sqlite       the agent's memory (state.py)
+    state.sqlite       the agent's memory (state/)
     models/, runs/     global models received; private folders of tasks
 
 Everything is written before it is used on the network, so a lost answer is harmless: the same token, key and

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from fedyard.agent import steps
 from fedyard.agent.paths import Outside, under
+from fedyard.agent.steps.taking_part import Uninvited
 from fedyard.client.addresses import Origin, beside, hub_origin
 from fedyard.client.errors import Unacceptable, Unprotected
 from fedyard.wire import answers, notices
@@ -27,7 +27,7 @@ def _structs() -> list[type]:
     found = [kind for kind in vars(answers).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)]
     return [
         *(kind for kind in found if kind is not answers.Unread),
-        steps.Uninvited,
+        Uninvited,
         notices.Invitation,
         notices.Collected,
         notices.Submitted,

@@ -18,7 +18,8 @@ from fedyard.agent.consents import Consent, Consents, Wanted, consent_to
 from fedyard.agent.courier import Courier
 from fedyard.agent.state import made_of
 from fedyard.agent.state.runs import Runs
-from fedyard.agent.steps import Steps
+from fedyard.agent.steps.coordinating import Coordinating
+from fedyard.agent.steps.holding import Holding
 
 Swap = tuple[Any, str, Any]
 """Owner, attribute, the value that it has for the time of the scenario."""
@@ -62,7 +63,7 @@ LIST_BELIEVED = Bug(
 MANY_MODELS = Bug(
     "many_models",
     "the coordinator's agent makes a model of a round whenever it is asked to, of whatever updates",
-    ((Steps, "_check_same", lambda _self, _here, _digests: None),),
+    ((Coordinating, "_check_same", lambda _self, _here, _digests: None),),
 )
 
 
@@ -106,7 +107,7 @@ NO_CONSENT_CHECK = Bug(
     "no_consent_check",
     "an agent serves whatever the hub says that its site is a member of",
     (
-        (Steps, "_consented", lambda _self, _entry: None),
+        (Holding, "consented", lambda _self, _entry: None),
         (Courier, "consented", _hubs_word),
         (Consents, "serves", lambda _self, _project_id: True),
     ),

@@ -8,10 +8,7 @@ import msgspec
 
 from fedyard.agent.contract import Held
 from fedyard.agent.state.part import Part, Transaction
-from fedyard.agent.state.records import (
-    Body,
-    place_of,
-)
+from fedyard.agent.state.records import Body, place_of
 from fedyard.sealed.sealing import Origin
 from fedyard.wire.answers import Entry, Message
 

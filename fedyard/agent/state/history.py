@@ -8,9 +8,7 @@ import msgspec
 
 from fedyard.agent.state.inbox import KEEP_ENTRIES, TAKEN_UP_AGAIN
 from fedyard.agent.state.part import Part, Transaction
-from fedyard.agent.state.records import (
-    Position,
-)
+from fedyard.agent.state.records import Position
 from fedyard.wire.types import Uuid
 
 KEEP_SENT = 1000

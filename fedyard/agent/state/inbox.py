@@ -8,9 +8,7 @@ from contextlib import suppress
 import msgspec
 
 from fedyard.agent.state.part import Part, Transaction
-from fedyard.agent.state.records import (
-    place_of,
-)
+from fedyard.agent.state.records import place_of
 from fedyard.wire.answers import Entry, Message, entry_of
 from fedyard.wire.types import Undecodable
 

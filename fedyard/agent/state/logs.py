@@ -5,9 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from fedyard.agent.state.part import Part, Transaction
-from fedyard.agent.state.records import (
-    LogPiece,
-)
+from fedyard.agent.state.records import LogPiece
 
 
 class Logs(Part):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from fedyard.agent.state.part import Part, Transaction
-from fedyard.agent.state.records import (
-    Receipt,
-)
+from fedyard.agent.state.records import Receipt
 from fedyard.wire.answers import Entry
 
 KEEP_RECEIPTS = 1000

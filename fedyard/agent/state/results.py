@@ -5,11 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from fedyard.agent.state.part import Part, Transaction
-from fedyard.agent.state.records import (
-    LeftOut,
-    Made,
-    Outgoing,
-)
+from fedyard.agent.state.records import LeftOut, Made, Outgoing
 from fedyard.sealed.sealing import Digests
 
 

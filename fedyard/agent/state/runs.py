@@ -7,10 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from fedyard.agent.state.part import Part, Transaction
-from fedyard.agent.state.records import (
-    RunTask,
-    made_of,
-)
+from fedyard.agent.state.records import RunTask, made_of
 from fedyard.sealed.sealing import Digests
 from fedyard.wire.answers import Entry
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from fedyard.agent.state.part import Part, Transaction
-from fedyard.agent.state.records import (
-    Report,
-    Seat,
-)
+from fedyard.agent.state.records import Report, Seat
 
 
 class Seats(Part):

@@ -1,0 +1,48 @@
+"""What every step needs of its site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedyard.agent.courier import Courier
+from fedyard.agent.logs import Logs
+from fedyard.agent.patience import Patience
+from fedyard.agent.payloads import Payloads
+from fedyard.agent.receipts import Receipts
+from fedyard.agent.site import Folder, Settings
+from fedyard.agent.state import State
+from fedyard.client.client import Client
+from fedyard.tasks.child import Children
+from fedyard.wire.answers import Entry
+
+
+@dataclass(frozen=True)
+class Common:
+    """The site that the steps are taken for, and what they are taken with."""
+
+    site_id: str
+    folder: Folder
+    settings: Settings
+    state: State
+    client: Client
+    courier: Courier
+    patience: Patience
+    payloads: Payloads
+    receipts: Receipts
+    children: Children
+    logs: Logs
+    log: Callable[..., None]
+
+    @property
+    def runs(self) -> Path:
+        """What hooks keep, by run and task."""
+        return self.folder.path / "runs"
+
+
+def task_of(entry: Entry) -> tuple[str, int]:
+    """The run and the task that an entry is about."""
+    assert entry.run_id is not None
+    assert entry.task_seq is not None
+    return entry.run_id, entry.task_seq
