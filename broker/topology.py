@@ -24,8 +24,8 @@ DELIVERY_LIMIT = 20
 NO_LIMIT = 1_000_000_000
 """Looking at a dead letter counts as a delivery, and RabbitMQ 4 would throw it away after 20 by default."""
 
-HEARTBEATS_KEPT = 10_000
-HEARTBEATS_TTL_MS = 30_000
+TRANSIENT_KEPT = 10_000
+TRANSIENT_TTL_MS = 30_000
 
 CONNECT_WITHIN_S = 0.9
 HEARTBEAT_S = 20
@@ -107,7 +107,7 @@ def _commands(queue: str) -> dict[str, str | int]:
 def _transient() -> dict[str, str | int]:
     return {
         "x-queue-type": "classic",
-        "x-message-ttl": HEARTBEATS_TTL_MS,
-        "x-max-length": HEARTBEATS_KEPT,
+        "x-message-ttl": TRANSIENT_TTL_MS,
+        "x-max-length": TRANSIENT_KEPT,
         "x-overflow": "drop-head",
     }
