@@ -20,7 +20,9 @@ from tests.hub import TestClock
 from tests.seals import enrolling
 from tests.web.network import Caller, Network, network
 from tests.web.test_refusals import slug
-from web.live.waiters import BETWEEN_SLICES_S, SLICE, Known, Newest, Undecided, Waiters
+from web.live.inbox_tips import InboxTips, Known
+from web.live.undecided import Undecided
+from web.live.waiters import BETWEEN_SLICES_S, SLICE, Waiters
 from web.problems import Refused
 from web.serving.app import release, web_of
 
@@ -284,7 +286,7 @@ def known(last_seq: int, acknowledged_seq: int, mark: str = "", history: str = H
 class TestNewest:
     def test_a_history_that_went_back_is_believed_once_what_was_remembered_has_faded(self) -> None:
         clock = TestClock()
-        newest = Newest(clock)
+        newest = InboxTips(clock)
         newest.learn(SITE, known(46, 46, "a"), newest.generation)
         for _ in range(3):  # also where it is read again and again
             clock.sleep(2)
@@ -292,13 +294,13 @@ class TestNewest:
         assert newest.known(SITE) == known(30, 28, "b", OTHER_HISTORY)
 
     def test_the_mark_comes_with_the_newest_entry(self) -> None:
-        newest = Newest(TestClock())
+        newest = InboxTips(TestClock())
         newest.learn(SITE, known(5, 3, "a"), newest.generation)
         newest.heard(Announcement(inboxes={SITE: Tip(6, "b")}))
         assert newest.known(SITE) == known(6, 3, "b")
 
     def test_announcements_move_it_on(self) -> None:
-        newest = Newest(TestClock())
+        newest = InboxTips(TestClock())
         newest.learn(SITE, known(5, 3), newest.generation)
         assert newest.known(SITE) == known(5, 3)
         newest.heard(Announcement(inboxes={SITE: Tip(6)}))
@@ -307,7 +309,7 @@ class TestNewest:
         assert newest.known(SITE) == known(6, 4)
 
     def test_an_announcement_between_a_read_and_its_learning_is_kept(self) -> None:
-        newest = Newest(TestClock())
+        newest = InboxTips(TestClock())
         generation = newest.generation
         newest.heard(Announcement(inboxes={SITE: Tip(6)}))
         assert newest.known(SITE) is None
@@ -315,7 +317,7 @@ class TestNewest:
         assert newest.known(SITE) == known(6, 3)
 
     def test_a_read_from_before_a_gap_is_not_believed(self) -> None:
-        newest = Newest(TestClock())
+        newest = InboxTips(TestClock())
         generation = newest.generation
         newest.void()
         newest.learn(SITE, known(5, 3), generation)
@@ -323,7 +325,7 @@ class TestNewest:
 
     def test_it_is_trusted_for_seconds_only(self) -> None:
         clock = TestClock()
-        newest = Newest(clock)
+        newest = InboxTips(clock)
         newest.learn(SITE, known(5, 3), newest.generation)
         clock.sleep(6)
         assert newest.known(SITE) is None

@@ -19,7 +19,7 @@ from web.http.bodies import Body, Position, Query, Wait
 from web.http.calls import Call, given
 from web.http.operations import Operation
 from web.http.writing import write
-from web.live.waiters import Known
+from web.live.inbox_tips import Known
 from web.problems import Refused, not_found
 
 
@@ -61,7 +61,7 @@ def read(call: Call) -> Response:
 
 def _remembered(call: Call, after: int, mark: str | None) -> Inbox | None:
     """The empty answer, if memory knows that nothing is new, and that this is where the caller is."""
-    known = call.web.newest.known(call.caller.subject.id)
+    known = call.web.tips.known(call.caller.subject.id)
     if known is None or known.last_seq != after or (mark is not None and known.mark not in ("", mark)):
         return None
     return Inbox(
@@ -70,13 +70,13 @@ def _remembered(call: Call, after: int, mark: str | None) -> Inbox | None:
 
 
 def _read(call: Call, after: int | None, mark: str | None) -> Inbox:
-    site, newest = call.caller.subject.id, call.web.newest
-    generation = newest.generation
+    site, tips = call.caller.subject.id, call.web.tips
+    generation = tips.generation
     found = call.web.inboxes.read(views.Wanted(site, after, call.query.limit, mark))
     if found is None:
         raise not_found("mailbox of site", site)
     inbox = found.inbox
-    newest.learn(site, Known(inbox.last_seq, found.mark, found.acknowledged_seq, inbox.history_id), generation)
+    tips.learn(site, Known(inbox.last_seq, found.mark, found.acknowledged_seq, inbox.history_id), generation)
     if isinstance(inbox, views.WentBack):
         raise Refused(
             ProblemType.HISTORY_WENT_BACK,

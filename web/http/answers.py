@@ -14,7 +14,7 @@ _json = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True)
-class Kind:
+class AnswerKind:
     """headers: of every answer of this kind, whatever else it says."""
 
     headers: Mapping[str, str]
@@ -27,9 +27,9 @@ class Kind:
 
 
 _NOSNIFF = {"X-Content-Type-Options": "nosniff"}
-API = Kind({**_NOSNIFF, "Cache-Control": "no-store"})
+API = AnswerKind({**_NOSNIFF, "Cache-Control": "no-store"})
 """JSON and bytes for programs. Every problem is one, whatever was asked for."""
-PAGE = Kind(
+PAGE = AnswerKind(
     {
         **_NOSNIFF,
         "Cache-Control": "no-store",
@@ -42,7 +42,7 @@ PAGE = Kind(
     }
 )
 """HTML for people: everything that it loads is the hub's own, in files; nothing is inline, and nobody frames it."""
-STATIC = Kind(
+STATIC = AnswerKind(
     {**_NOSNIFF, "Cache-Control": "public, max-age=31536000, immutable", "Cross-Origin-Resource-Policy": "same-origin"}
 )
 """What pages load: the same for everybody, under a name that changes with the content."""

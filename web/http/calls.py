@@ -17,6 +17,7 @@ from web.http.bodies import PageQuery
 from web.http.hub import Hub
 from web.live.coalescing import CoalescedReads
 from web.live.heartbeats import HeartbeatBuffer
+from web.live.inbox_tips import InboxTips
 from web.live.metrics import Metrics
 from web.live.probe_cache import LastFound, ProbeCache
 from web.live.response_cache import ResponseCache
@@ -24,7 +25,8 @@ from web.live.shares import Shares
 from web.live.signer import Signer
 from web.live.tokens import Tokens
 from web.live.transfers import Transfers
-from web.live.waiters import Newest, Undecided, Waiter, Waiters
+from web.live.undecided import Undecided
+from web.live.waiters import Waiter, Waiters
 
 WHEN_GONE = "fedyard.when_gone"
 """In a request's environment, where the server can tell that a client hung up: takes what is to be called then."""
@@ -39,7 +41,7 @@ class Web:
     heartbeats: HeartbeatBuffer
     waiters: Waiters
     shares: Shares
-    newest: Newest
+    tips: InboxTips
     undecided: Undecided
     metrics: Metrics
     responses: ResponseCache

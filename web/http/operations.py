@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from flask import Response
 
-from web.http.answers import API, Kind
+from web.http.answers import API, AnswerKind
 from web.http.auth import BEARER, EVERYBODY, OPEN, Authentication
 from web.http.bodies import Query
 from web.http.calls import Call
@@ -37,7 +37,7 @@ class Operation:
     about: str
     does: Callable[[Call], Response]
     answers: Mapping[int, Any]
-    kind: Kind = API
+    kind: AnswerKind = API
     authentication: Authentication = BEARER
     who: frozenset[str] = EVERYBODY
     scope: str = "read"

@@ -12,13 +12,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from config.clock import Clock
 from domain.commands import Subject
 from domain.ids import Id
 from fedyard.wire.problems import ProblemType
-from storage.signals import Announcement, Decided, Tip
+from storage.signals import Announcement, Decided
 from web.live.shares import AGAIN_S, KEPT_BACK, Policy, Tarpit, is_kept_for
 from web.problems import busy
 
@@ -30,13 +30,9 @@ BETWEEN_SLICES_S = 0.006
 """Many threads that wake at once hinder each other; a slice every few milliseconds is done sooner."""
 LOOK_AGAIN_S = 30.0
 """How long a lost announcement can hold up a waiter. The signals notice a lost connection much sooner by themselves."""
-TRUST_S = 5.0
-"""How long what was heard or read of an inbox is believed."""
-MOST_REMEMBERED = 50_000
 ENDING = 2
 """A caller's polls, in shares of it: those that are open, and as many that were told to end and have not yet. Streams
 that nobody reads, and polls that begin late, take places and threads of everybody meanwhile."""
-SILENT_DECIDER_S = 10.0
 
 
 class Place:
@@ -229,116 +225,3 @@ class Waiters:
                     if not place.woken:
                         place.woken = True
                         place.wake()
-
-
-class Known(NamedTuple):
-    """What is known of an inbox: its newest entry, and, as last read, how far it is acknowledged, and its history."""
-
-    last_seq: int
-    mark: str
-    acknowledged_seq: int
-    history_id: Id
-
-
-class _Memory(NamedTuple):
-    """read: what came with a read, or None where it was only heard of. until: how long it is believed."""
-
-    tip: Tip
-    read: tuple[int, Id] | None
-    until: float
-
-
-class Newest:
-    """The newest entries of inboxes, so that "nothing new" costs no query.
-
-    What was read or heard of is trusted for a few seconds; a read that began before a gap is not taken in.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._generation = 0
-        self._known: dict[Id, _Memory] = {}
-
-    @property
-    def generation(self) -> int:
-        """To be taken before a read, and handed to `learn` with what it found."""
-        return self._generation
-
-    def known(self, site: Id) -> Known | None:
-        """The newest entry and what else was last read, if both are known and fresh."""
-        memory = self._known.get(site)
-        if memory is None or memory.read is None or memory.until < self._clock.monotonic():
-            return None
-        return Known(memory.tip.seq, memory.tip.mark, *memory.read)
-
-    def learn(self, site: Id, known: Known, generation: int) -> None:
-        """Take in what was read, unless there was a gap since."""
-        with self._lock:
-            if generation == self._generation:
-                self._put(site, Tip(known.last_seq, known.mark), (known.acknowledged_seq, known.history_id))
-
-    def heard(self, announcement: Announcement) -> None:
-        with self._lock:
-            for site, tip in announcement.inboxes.items():
-                self._put(site, tip, None)
-
-    def void(self) -> None:
-        with self._lock:
-            self._clear()
-
-    def _put(self, site: Id, tip: Tip, read: tuple[int, Id] | None) -> None:
-        """An older tip may be a read that was overtaken by an announcement. It may be a history that went back as well:
-        then what was remembered is not believed for longer, and goes."""
-        if len(self._known) >= MOST_REMEMBERED:
-            self._clear()
-        now = self._clock.monotonic()
-        before = self._known.get(site)
-        if before is None or before.until < now:
-            self._known[site] = _Memory(tip, read, now + TRUST_S)
-            return
-        if before.read is not None and (read is None or (read[1] == before.read[1] and read[0] < before.read[0])):
-            read = before.read
-        if tip.seq >= before.tip.seq:
-            self._known[site] = _Memory(tip, read, now + TRUST_S)
-        else:
-            self._known[site] = before._replace(read=read)
-
-    def _clear(self) -> None:
-        self._generation += 1
-        self._known.clear()
-
-
-class Undecided:
-    """The waited-for commands that no outcome was heard of: how the web notices that nobody decides."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._asked: dict[Id, float] = {}
-        self._heard_at = 0.0
-
-    def asked(self, command: Id) -> None:
-        with self._lock:
-            if len(self._asked) < MOST_REMEMBERED:
-                self._asked.setdefault(command, self._clock.monotonic())
-
-    def answered(self, command: Id) -> None:
-        with self._lock:
-            self._asked.pop(command, None)
-
-    def heard(self, announcement: Announcement) -> None:
-        with self._lock:
-            self._heard_at = self._clock.monotonic()
-            for decided in announcement.decided:
-                self._asked.pop(decided.id, None)
-
-    def trouble(self) -> str | None:
-        """One sentence if a command waits for long and nothing at all was decided since it was sent."""
-        with self._lock:
-            now = self._clock.monotonic()
-            self._asked = {command: at for command, at in self._asked.items() if now - at < 30 * SILENT_DECIDER_S}
-            oldest = min(self._asked.values(), default=now)
-            if now - oldest > SILENT_DECIDER_S and self._heard_at <= oldest:
-                return f"a command waits for its decision since {now - oldest:.0f} s and none was decided meanwhile"
-            return None

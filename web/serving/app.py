@@ -32,6 +32,7 @@ from web.http.operations import Operation
 from web.http.routing import Routing, routing_of
 from web.live.coalescing import CoalescedReads
 from web.live.heartbeats import HeartbeatBuffer
+from web.live.inbox_tips import InboxTips
 from web.live.metrics import Counts, Metrics
 from web.live.probe_cache import LastFound, ProbeCache
 from web.live.response_cache import ResponseCache
@@ -39,7 +40,8 @@ from web.live.shares import Shares, Tarpit
 from web.live.signer import open_signer
 from web.live.tokens import Tokens
 from web.live.transfers import Transfers
-from web.live.waiters import Newest, Undecided, Waiters
+from web.live.undecided import Undecided
+from web.live.waiters import Waiters
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +108,7 @@ def _assemble(hub: Hub, operations: Sequence[Operation]) -> Web:
         heartbeats=heartbeats,
         waiters=waiters,
         shares=shares,
-        newest=Newest(clock),
+        tips=InboxTips(clock),
         undecided=Undecided(clock),
         metrics=metrics,
         responses=ResponseCache(),
@@ -149,14 +151,14 @@ def _heard(web: Web, announcement: Announcement) -> None:
         _lost(web)
     if announcement.tokens:
         web.tokens.void()
-    web.newest.heard(announcement)
+    web.tips.heard(announcement)
     web.undecided.heard(announcement)
     web.waiters.heard(announcement)
 
 
 def _lost(web: Web) -> None:
     web.tokens.void()
-    web.newest.void()
+    web.tips.void()
     web.waiters.wake_all()
 
 

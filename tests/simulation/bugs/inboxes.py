@@ -8,7 +8,7 @@ import domain.decisions.messages
 import domain.decisions.projects
 import domain.decisions.recovery
 import storage.views.messages
-import web.live.waiters
+import web.live.inbox_tips
 from actors.ledger import Ledger
 from domain import records as r
 from domain.decisions.draft import Draft
@@ -45,7 +45,7 @@ def acknowledgements_go_back(_: World) -> list[Swap]:
 
 @bug("the web trusts for ever what it remembers of inboxes", shown_by=58)
 def memory_never_fades(_: World) -> list[Swap]:
-    return [(web.live.waiters, "TRUST_S", 1e9)]
+    return [(web.live.inbox_tips, "TRUST_S", 1e9)]
 
 
 @bug("a site repeats a request under another key", shown_by=12)
@@ -95,7 +95,7 @@ def mark_ignored(_: World) -> list[Swap]:
     return [
         (Restores, "_tell", lambda _: None),
         (storage.views.messages._Head, "went_back", lambda self, wanted: (wanted.after or 0) > self.last_seq),
-        (web.live.waiters.Known, "__getattribute__", _without_mark),
+        (web.live.inbox_tips.Known, "__getattribute__", _without_mark),
         (domain.decisions.messages, "went_back", lambda _, box, seq, __: seq > box.last_seq),
     ]
 
