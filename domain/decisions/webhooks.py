@@ -205,7 +205,8 @@ def queue_deliveries(draft: Draft, command: c.QueueDeliveries) -> Decision:
             if _wants(draft, webhook, event, command.stream_kind):
                 kind = KINDS[EventKind(event.kind)]
                 cause = f"{event.stream_id}/{event.seq}"
-                _queue(draft, webhook, kind, cause, body_of(kind, event.at, data_of(kind, event)))
+                ident = derive(webhook.id, event.hash)  # a restored hub may give the number to another event
+                _queue(draft, webhook, ident, kind, cause, body_of(kind, event.at, data_of(kind, event)))
                 queued += 1
     return draft.accept(results.DeliveriesQueued(queued=queued))
 
@@ -236,10 +237,10 @@ def _is_of(draft: Draft, site_id: Id, organisation_id: Id) -> bool:
     return site is not None and site.organisation_id == organisation_id
 
 
-def _queue(draft: Draft, webhook: r.Webhook, kind: str, cause: str, body: str) -> None:
+def _queue(draft: Draft, webhook: r.Webhook, ident: Id, kind: str, cause: str, body: str) -> None:
     """Its one delivery of this cause, and the first attempt."""
     delivery = r.WebhookDelivery(
-        id=derive(webhook.id, cause),
+        id=ident,
         webhook_id=webhook.id,
         kind=kind,
         cause=cause,
@@ -360,7 +361,7 @@ def report_dead_letters(draft: Draft, command: c.ReportDeadLetters) -> Decision:
         for webhook in draft.every(r.Webhook):
             wants = webhook.state == WebhookState.ACTIVE and DEAD_LETTER in webhook.kinds.split()
             if wants and (webhook.id, cause) not in told:
-                _queue(draft, webhook, DEAD_LETTER, cause, body)
+                _queue(draft, webhook, derive(webhook.id, cause), DEAD_LETTER, cause, body)
                 queued += 1
     return draft.accept(results.DeliveriesQueued(queued=queued))
 

@@ -30,6 +30,7 @@ from tests.simulation.ending import Ending
 from tests.simulation.processes import SILENT_AFTER_S
 from tests.simulation.sealing import Seals
 from tests.simulation.story import Task
+from tests.simulation.telling import Telling
 from tests.simulation.world import Broken, World
 
 KINDS: dict[str, type[Record]] = {kind.TABLE: kind for kind in r.RECORDS}
@@ -51,7 +52,7 @@ _chain = hash_of
 """As it was before anybody planted a bug."""
 
 
-class Checker(Counts, Bounds, Seals, Ending):
+class Checker(Counts, Bounds, Seals, Telling, Ending):
     """See the module."""
 
     def __init__(self, world: World) -> None:
@@ -102,6 +103,8 @@ class Checker(Counts, Bounds, Seals, Ending):
             return
         if kind is r.InboxEntry and old is not None and new.state == DeliveryState.MOVED:
             self._moved.add((new.site_id, msgspec.json.decode(new.facts_json)["seq"]))
+        if kind is r.WebhookDelivery and old != new:
+            self._delivery(old, new)
         if old is None:
             self._added(kind, new)
         elif old != new:

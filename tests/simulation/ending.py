@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from domain import records as r
+from domain.codec import decode
 from domain.ledger import read_name
 from domain.states import RUN_FINAL, ArtifactState, KeyState
+from domain.table import TABLE, Kind
 from fedyard.wire.chunks import count_of
 from fedyard.wire.times import SECOND
 from storage.audit import verify
@@ -37,7 +39,11 @@ class Ending(Copy):
         undecided = [what for command, what in self.promised.items() if self.have(r.Outcome, command) is None]
         if undecided:
             return f"never decided: {undecided}"
-        lost = [row.envelope_json[:300] for id, row in self.follow_ups.items() if self.have(r.Outcome, id) is None]
+        lost = [
+            row.envelope_json[:300]
+            for id, row in self.follow_ups.items()
+            if self.have(r.Outcome, id) is None and TABLE[type(decode(row.envelope_json).command)].kind is Kind.DECIDED
+        ]
         return f"follow-ups were lost: {lost}" if lost else None
 
     def unswept(self, blobs: Blobs) -> str | None:

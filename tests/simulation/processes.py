@@ -18,16 +18,17 @@ from actors.ledger import Ledger
 from actors.relay import Relay
 from actors.sweeper import Sweeper
 from actors.ticker import Ticker
+from actors.webhooks import WebhookDoer
 from broker.messages import Delivery
 from config.settings import Settings
-from domain.commands import AnyCommand, Envelope
+from domain.commands import DeliverWebhook
 from domain.rules import Rules
-from domain.table import ROWS, Kind
 from storage.blobs.opening import open_blobs
 from storage.due import Due
 from storage.signals import Announcement
 from storage.store import Store
 from tests.simulation.broker import SimulatedPublisher, WorkersBroker
+from tests.simulation.receivers import KEY
 from tests.simulation.turns import Waiting
 from tests.simulation.world import Broken, Killed, Process, World
 from web.api.artifacts import OCTETS
@@ -97,8 +98,8 @@ class DoingProcess(Process):
     """A worker process that carries out what is done outside. It may die between that and its report."""
 
     def start(self) -> None:
-        doing = {row.command: self._nothing for row in ROWS if row.kind is Kind.DONE}
-        self.doer = Doer(doing, SimulatedPublisher(self.world, self), self)
+        deliver = WebhookDoer(KEY, self.world.receivers.post_of(self), self)
+        self.doer = Doer({DeliverWebhook: deliver}, SimulatedPublisher(self.world, self), self)
         self.broker = WorkersBroker(self.world, self)
 
     def step(self) -> float:
@@ -115,9 +116,6 @@ class DoingProcess(Process):
             error = raised
         self.broker.emit_after("process_message", message, exception=error)
         self.broker.post_process_message(message)
-
-    def _nothing(self, _: Envelope) -> list[AnyCommand]:
-        return []
 
     def die(self) -> None:
         self.world.broker.lost(self)

@@ -20,12 +20,13 @@ import msgspec
 
 import actors.ticker
 import config.clock
+import domain.decisions.webhooks
+import domain.webhooks
 import storage.history
 import web.live.coalescing
 import web.live.shares
 import web.serving.app
 from actors.deciding import decide_now
-from actors.doing import DOERS
 from config.settings import Settings
 from domain import commands as c
 from domain import records as r
@@ -51,12 +52,15 @@ from tests.simulation.processes import (
     TickerProcess,
     Web,
 )
+from tests.simulation.receivers import AGAIN_AFTER_S, LEASE_S, Receivers
 from tests.simulation.sending import OPERATOR
 from tests.simulation.sites import Site
 from tests.simulation.world import START, Broken, World
 
 KNOWN_SITES = ("Aarau", "Bergen", "Cadiz", "Delft")
 NEWCOMER = "Elba"
+TOLD = ("Aarau", "Cadiz")
+"""Whose organisations have a webhook: of a coordinator, and of a participant."""
 
 
 @dataclass
@@ -108,6 +112,8 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         stack.enter_context(replaced(web.live.coalescing, "READERS", 100))  # one thread cannot wait
         stack.enter_context(replaced(web.live.shares, "HELD_S", 0.0))
         stack.enter_context(replaced(actors.ticker, "RETENTION_EVERY_S", RETENTION_EVERY_S))
+        stack.enter_context(replaced(domain.webhooks, "AGAIN_AFTER_S", AGAIN_AFTER_S))
+        stack.enter_context(replaced(domain.decisions.webhooks, "LEASE_S", LEASE_S))
         stack.enter_context(_quiet())
         world = World(seed, path)
         stack.callback(_end, world)
@@ -121,6 +127,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
             writes_per_s=WRITES_PER_S,
         )
         world.broker = Broker(world)
+        world.receivers = Receivers(world)
         world.checker = Checker(world)
         stack.callback(world.checker.close)
         world.web = Web(world, settings)
@@ -131,7 +138,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
             world.broker,
             DecidingProcess(world, "decider 1"),
             DecidingProcess(world, "decider 2"),
-            *([DoingProcess(world, "doer")] if DOERS else []),
+            DoingProcess(world, "doer"),
             RelayProcess(world, "relay"),
             TickerProcess(world, "ticker 1"),
             TickerProcess(world, "ticker 2"),
@@ -153,6 +160,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
             world.checker.find_every_byte(world.web.blobs)
             assert world.web.database is not None
             world.checker.audit(world.web.database)
+            world.checker.all_taken()
         except Broken as broken:
             result.broken, result.story = str(broken), list(world.story)
         return _told(result, world)
@@ -160,7 +168,12 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
 
 def _undone(world: World, folk: list[Site]) -> str | None:
     sites = (site.undone() for site in folk)
-    return world.checker.undone() or next(filter(None, sites), None) or world.checker.unswept(world.web.blobs)
+    return (
+        world.checker.undone()
+        or world.checker.untold()
+        or next(filter(None, sites), None)
+        or world.checker.unswept(world.web.blobs)
+    )
 
 
 def _end(world: World) -> None:
@@ -214,6 +227,15 @@ def ground() -> tuple[Path, dict[str, str], str]:
 
     def enrolment_of(name: str) -> tuple[str, Subject]:
         organisation = ok(c.CreateOrganisation(name=f"hospital of {name}"))["id"]
+        if name in TOLD:
+            ok(
+                c.CreateWebhook(
+                    owner_kind="organisation",
+                    owner_id=organisation,
+                    url=f"https://{name.lower()}.example/in",
+                    kinds=["run.ended", "seat.left_out", "site.silent", "site.returned", "identity.conflict"],
+                )
+            )
         token = f"enrolment of {name}"
         new = c.CreateEnrolment(
             organisation_id=organisation, sha256=sha256_hex(token.encode()), note="", expires_at=START + 10**12

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.simulation.broker import Broker
     from tests.simulation.checks import Checker
     from tests.simulation.processes import Web
+    from tests.simulation.receivers import Receivers
 
 START = 1_800_000_000 * SECOND
 STORM_S = 60.0
@@ -162,6 +163,7 @@ class World:
     checker: Checker
     broker: Broker
     web: Web
+    receivers: Receivers
 
     def __init__(self, seed: int, path: Path) -> None:
         self.seed = seed

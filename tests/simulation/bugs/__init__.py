@@ -4,7 +4,20 @@ The simulation must notice every one of them, or it proves nothing. Where two de
 with the other off already; what one of them alone would hold back is said in its sentence.
 """
 
-from tests.simulation.bugs import commits, inboxes, payloads, runs, shares, sight, times
+from tests.simulation.bugs import commits, inboxes, payloads, runs, shares, sight, times, webhooks
 from tests.simulation.bugs.planting import BUGS, Bug, planted, replaced
 
-__all__ = ["BUGS", "Bug", "commits", "inboxes", "payloads", "planted", "replaced", "runs", "shares", "sight", "times"]
+__all__ = [
+    "BUGS",
+    "Bug",
+    "commits",
+    "inboxes",
+    "payloads",
+    "planted",
+    "replaced",
+    "runs",
+    "shares",
+    "sight",
+    "times",
+    "webhooks",
+]
