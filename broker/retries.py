@@ -22,6 +22,7 @@ from broker.routes import ROUTES, Route
 from config.clock import Clock, SystemClock, jitter
 from config.faults import in_a_line
 from domain.codec import Undecodable
+from fedyard.wire.backoff import Backoff
 
 LONGEST_DELAY_MS = 600_000
 """RabbitMQ takes back what was not acknowledged for 30 minutes: what waits longer waits in a table."""
@@ -80,5 +81,5 @@ def delay_ms(route: Route, failures: int, error: BaseException) -> int:
     """Milliseconds until the next try: what `Retry` says, else doubled with each failure, moved by chance."""
     if isinstance(error, Retry) and error.delay is not None:
         return min(error.delay, LONGEST_DELAY_MS)
-    doubled = min(route.max_backoff_ms, route.min_backoff_ms * 2 ** min(failures - 1, 32))
-    return min(int(jitter(doubled)), LONGEST_DELAY_MS)
+    pause = Backoff(route.min_backoff_ms, route.max_backoff_ms).after(failures)
+    return min(int(jitter(pause)), LONGEST_DELAY_MS)

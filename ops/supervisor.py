@@ -26,11 +26,12 @@ from honcho.environ import parse_procfile
 from honcho.printer import Message, Printer
 
 from config.clock import Clock
+from fedyard.wire.backoff import Backoff
 from fedyard.wire.shown import LINE_AT_MOST, Plain, shown
 from fedyard.wire.times import SECOND
 
-FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 30.0
+PAUSES = Backoff(first=0.5, most=30.0)
+"""Seconds until who has ended is started again."""
 STEADY_AFTER_S = 60.0
 """Who ran for so long starts again with the shortest pause."""
 STOP_WITHIN_S = 30.0
@@ -145,7 +146,7 @@ class _Member:
         self._yard = yard
         self._started_at = 0.0
         self._due_at = 0.0
-        self._pause = FIRST_PAUSE_S
+        self._failures = 0
         self._status = 0
         self._reader: threading.Thread | None = None
 
@@ -181,8 +182,9 @@ class _Member:
         self.kill()
         self.process = None
         if self._yard.clock.monotonic() - self._started_at > STEADY_AFTER_S:
-            self._pause = FIRST_PAUSE_S
-        pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE_S)
+            self._failures = 0
+        self._failures += 1
+        pause = PAUSES.after(self._failures)
         self._due_at = self._yard.clock.monotonic() + pause
         return pause
 

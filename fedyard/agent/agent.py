@@ -38,6 +38,7 @@ from fedyard.client.transfer import Transfer
 from fedyard.clock import Clock, SystemClock, jitter, micros_now, utc_now
 from fedyard.sealed.trust import Changed
 from fedyard.wire.answers import Entry, Unread
+from fedyard.wire.backoff import Backoff
 from fedyard.wire.problems import ProblemType
 
 WORKERS_AT_MOST = 64
@@ -56,15 +57,15 @@ KEYS_CHANGE = ("key_changed", "member_admitted", "member_left", "member_declined
 """Notices after which a project's directory is asked for again."""
 KEY_WITHIN_S = 10.0
 """How long work waits for the first key to be published, so that what comes of it can be sealed to this site."""
-FAULT_PAUSE_S = 2.0
-FAULT_PAUSE_AT_MOST_S = 60.0
-"""Before a thread that met with what nobody expected (a full disk, a fault of ours) goes on; doubled each time."""
-RECOVERY_PAUSE_AT_MOST_S = 300.0
-"""Before the history is believed to have gone back once more: doubled each time, as long as they follow so fast."""
+FAULT_PAUSES = Backoff(first=2.0, most=60.0)
+"""Seconds before a thread that met with what nobody expected (a full disk, a fault of ours) goes on."""
+RECOVERY_PAUSES = Backoff(first=2.0, most=300.0)
+"""Seconds before the history is believed to have gone back once more, as long as recoveries follow so fast."""
 RECOVERED_FOR_S = 3600.0
 """After so long without a recovery the next one is believed at once."""
-JOIN_FIRST_S = 1.0
-JOIN_AT_MOST_S = 30.0
+JOIN_PAUSES = Backoff(first=1.0, most=30.0)
+HUB_PAUSES = Backoff(first=2.0, most=30.0)
+"""Seconds before an inbox that could not be read is asked for again."""
 
 
 def ends_agent(error: BaseException) -> bool:
@@ -92,7 +93,7 @@ class Agent:
         self._told_clock: str | None = None
         self._told_beyond: int | None = None
         self._recovered_at: float | None = None
-        self._recovery_pause_s = 0.0
+        self._recoveries = 0
         self._lock = threading.Lock()
         self._workers: dict[str | None, threading.Thread] = {}
 
@@ -197,10 +198,10 @@ class Agent:
                     self._ended.set()
                     return
                 lasted = self._clock.monotonic() - start
-                failures = 1 if lasted > FAULT_PAUSE_AT_MOST_S else failures + 1
+                failures = 1 if lasted > FAULT_PAUSES.most else failures + 1
                 name = threading.current_thread().name
                 self._log("went wrong", thread=name, error=type(error).__name__, at=place_of(error), times=failures)
-                self._clock.wait(self._closing, jitter(min(2.0**failures, FAULT_PAUSE_AT_MOST_S)))
+                self._clock.wait(self._closing, jitter(FAULT_PAUSES.after(failures)))
             else:
                 return
 
@@ -235,7 +236,7 @@ class Agent:
             except Unavailable as error:
                 failures += 1
                 self._log("hub unavailable", detail=str(error))
-                pause = max(min(2.0**failures, JOIN_AT_MOST_S), error.retry_after_s)
+                pause = max(HUB_PAUSES.after(failures), error.retry_after_s)
                 self._clock.wait(self._closing, jitter(pause))
             except Refused as error:
                 if error.problem is not ProblemType.HISTORY_WENT_BACK:
@@ -256,17 +257,17 @@ class Agent:
         """
         now = self._clock.monotonic()
         if self._recovered_at is None or now - self._recovered_at > RECOVERED_FOR_S:
-            self._recovery_pause_s = 0.0
-        if self._clock.wait(self._closing, jitter(self._recovery_pause_s)):
+            self._recoveries = 0
+        if self._clock.wait(self._closing, jitter(RECOVERY_PAUSES.after(self._recoveries))):
             return
         try:
             self.recovery.begin(utc_now())
         except Unavailable as error:
             self._log("hub unavailable", detail=str(error))
-            self._clock.wait(self._closing, jitter(max(FAULT_PAUSE_S, error.retry_after_s)))
+            self._clock.wait(self._closing, jitter(max(FAULT_PAUSES.first, error.retry_after_s)))
             return
         self._recovered_at = self._clock.monotonic()
-        self._recovery_pause_s = min(max(FAULT_PAUSE_S, 2 * self._recovery_pause_s), RECOVERY_PAUSE_AT_MOST_S)
+        self._recoveries += 1
         if self.recovery.conflicting():
             tend(self.keyring, self.settings.keys, self.client, micros_now(), log=self._log, renew=True)
         self.courier.forget()
@@ -364,14 +365,14 @@ class Agent:
         self._clock.wait(self._keyed, KEY_WITHIN_S)
         while not self._closing.is_set():
             self._rejoin.clear()
-            wanted, again, pause = list(self.settings.join), False, JOIN_FIRST_S
+            wanted, again, tries = list(self.settings.join), False, 0
             while not self._closing.is_set() and not self._rejoin.is_set():
                 again = again or self._joined_again()
                 wanted = [join for join in wanted if not self._joined(join)]
                 if again and not wanted:
                     break
-                self._clock.wait(self._closing, jitter(pause))
-                pause = min(2 * pause, JOIN_AT_MOST_S)
+                tries += 1
+                self._clock.wait(self._closing, jitter(JOIN_PAUSES.after(tries)))
             if not self._closing.is_set():
                 self._rejoin.wait()
 
@@ -423,7 +424,7 @@ class Agent:
                     self._handle(entry)
                 except Unavailable as error:
                     self._log("hub unavailable", detail=str(error))
-                    self._clock.wait(self._closing, jitter(max(FAULT_PAUSE_S, error.retry_after_s)))
+                    self._clock.wait(self._closing, jitter(max(FAULT_PAUSES.first, error.retry_after_s)))
         except Halted:
             return
 

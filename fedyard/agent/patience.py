@@ -10,9 +10,10 @@ from fedyard.agent.state import State
 from fedyard.client.errors import Unavailable
 from fedyard.clock import Clock, jitter
 from fedyard.wire.answers import Entry
+from fedyard.wire.backoff import Backoff
 
-PAUSE_FIRST_S = 1.0
-PAUSE_AT_MOST_S = 15.0
+PAUSES = Backoff(first=1.0, most=15.0)
+"""Seconds between questions to a hub that cannot be reached."""
 """Between one request's last try and its next first one."""
 
 _OVER = ("task_ended", "run_ended", "round_completed")
@@ -64,15 +65,15 @@ class Patience:
 
     def asked(self, entry: Entry, question: Callable[[], T]) -> T:
         """The hub's answer, however long it takes, while it is wanted. Raises `Halted`, `Overtaken`, `Refused`."""
-        pause = PAUSE_FIRST_S
+        failures = 0
         while True:
             self.go_on(entry)
             try:
                 return question()
             except Unavailable as error:
                 self._log("hub unavailable", detail=str(error))
-                self._clock.wait(self._halting, jitter(max(pause, error.retry_after_s)))
-                pause = min(2 * pause, PAUSE_AT_MOST_S)
+                failures += 1
+                self._clock.wait(self._halting, jitter(max(PAUSES.after(failures), error.retry_after_s)))
 
     def _is_overtaken(self, entry: Entry) -> bool:
         return self._state.inbox.overtaken(entry, _OVERTAKERS.get(entry.kind, ()))

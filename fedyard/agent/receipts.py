@@ -19,10 +19,10 @@ from fedyard.client.errors import Refused, Unavailable
 from fedyard.clock import Clock, draw_key, micros_now
 from fedyard.sealed.sealing import Origin, receipt_of
 from fedyard.wire.answers import Entry
+from fedyard.wire.backoff import Backoff
 
-PAUSE_FIRST_S = 5.0
-PAUSE_AT_MOST_S = 300.0
-"""Between tries to report what is missing, while the hub cannot be reached."""
+PAUSES = Backoff(first=5.0, most=300.0)
+"""Seconds between tries to report what is missing, while the hub cannot be reached."""
 
 NO_MODEL, NOT_NAMED, NO_RECEIPTS = "no_model", "not_named", "no_receipts"
 """Why an update is missing: no model of the round was shown; the model does not name it; the model names none."""
@@ -36,7 +36,7 @@ class Receipts:
     def __init__(self, site_id: str, state: State, client: Client, *, clock: Clock, log: Callable[..., None]) -> None:
         self._site_id, self._state, self._client = site_id, state, client
         self._clock, self._log = clock, log
-        self._pause, self._not_before = PAUSE_FIRST_S, 0.0
+        self._failures, self._not_before = 0, 0.0
 
     def submitted(self, entry: Entry) -> None:
         """The hub has accepted the update of this entry's round; one that went unsealed gets no receipt."""
@@ -111,8 +111,8 @@ class Receipts:
                 )
             except Unavailable as error:
                 self._log("missing receipt not reported", run=receipt.run_id, round=receipt.round, detail=str(error))
-                self._not_before = self._clock.monotonic() + self._pause
-                self._pause = min(2 * self._pause, PAUSE_AT_MOST_S)
+                self._failures += 1
+                self._not_before = self._clock.monotonic() + PAUSES.after(self._failures)
                 return
             except Refused as error:
                 if error.token_unknown:
@@ -121,7 +121,7 @@ class Receipts:
                 self._state.receipts.receipt_told(receipt, "refused")
             else:
                 self._state.receipts.receipt_told(receipt, "ok")
-                self._pause = PAUSE_FIRST_S
+                self._failures = 0
 
 
 def missing(origin: Origin | None, own: Collection[str]) -> str:

@@ -27,6 +27,7 @@ from fedyard.client.errors import Passing, Refused, Unacceptable, Unavailable
 from fedyard.clock import Clock, SystemClock, draw_key, jitter, micros_now
 from fedyard.wire import answers as a
 from fedyard.wire import types
+from fedyard.wire.backoff import Backoff
 from fedyard.wire.structs import prepare_structs
 from fedyard.wire.times import moment
 
@@ -37,9 +38,9 @@ DECIDE_WAIT_S = 10
 CONNECT_WITHIN_S = 5.0
 ANSWER_WITHIN_S = 15.0
 """Beyond what the hub was asked to wait."""
-PAUSE_FIRST_S = 0.2
-PAUSE_AT_MOST_S = 10.0
-RETRY_AFTER_S = (PAUSE_FIRST_S, 300.0)
+PAUSES = Backoff(first=0.2, most=10.0)
+"""Seconds between tries, where the hub does not say how long."""
+RETRY_AFTER_S = (PAUSES.first, 300.0)
 """The least and the most that is believed of a Retry-After."""
 ANSWER_LIMIT_BYTES = 67_108_864
 PROBLEM_LIMIT_BYTES = 1_048_576
@@ -173,18 +174,17 @@ class Calls:
         request = _Request(method, path, body, headers or {}, wait_s)
         patience = self.give_up_s if give_up_s is None else give_up_s
         end = self._clock.monotonic() + patience
-        tries, pause = 0, PAUSE_FIRST_S
+        tries = 0
         while True:
             tries += 1
             try:
                 return self._once(request)
             except Passing as passing:
-                rest = passing.pause_s if passing.pause_s is not None else pause
+                rest = passing.pause_s if passing.pause_s is not None else PAUSES.after(tries)
                 left = end - self._clock.monotonic()
                 if rest > left or self._clock.wait(self._closing, jitter(rest)):
                     fact = f"{request}: {passing}; gave up after {tries} tries (allowed: {patience:g} s)"
                     raise Unavailable(fact, passing.pause_s or 0.0) from None
-                pause = min(2 * pause, PAUSE_AT_MOST_S)
 
     @staticmethod
     def decoded(content: bytes, kind: type[T]) -> T:
@@ -258,7 +258,7 @@ class Calls:
                 raise Refused(call, command.status or command.problem.status, command.problem)
             if command.state == "accepted":
                 return bytes(command.result)
-            self.pause(PAUSE_FIRST_S)
+            self.pause(PAUSES.first)
         raise Unavailable(f"{call}: {location} is still undecided after {self.give_up_s:g} s")
 
     def clock_off(self) -> str | None:

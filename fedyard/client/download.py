@@ -11,7 +11,7 @@ from pathlib import Path
 
 import urllib3
 
-from fedyard.client.calls import PAUSE_AT_MOST_S, PAUSE_FIRST_S, sort_of
+from fedyard.client.calls import PAUSES, sort_of
 from fedyard.client.client import Client
 from fedyard.client.errors import HubError, Passing, Refused, Unavailable
 from fedyard.wire import answers as a
@@ -57,8 +57,8 @@ class Download:
 
     def _fetch(self, part: int, about: a.Artifact, digests: list[bytes]) -> None:
         come = _Come(part, about, digests)
-        pause, progressed_at, best = PAUSE_FIRST_S, self._client.monotonic(), come.at
-        refusals = 0
+        progressed_at, best = self._client.monotonic(), come.at
+        failures, refusals = 0, 0
         while come.at < about.size_bytes:
             try:
                 self._read(about, come)
@@ -67,16 +67,16 @@ class Download:
                 if about.downloads is None or not refused.forbidden or refusals > CHUNK_TRIES:
                     raise
                 about = _again(self._client.artifact(self._id), about)
-                self._client.pause(PAUSE_FIRST_S)
+                self._client.pause(PAUSES.first)
             except Passing as passing:
                 if come.at > best:
-                    pause, progressed_at, best = PAUSE_FIRST_S, self._client.monotonic(), come.at
+                    failures, progressed_at, best = 0, self._client.monotonic(), come.at
+                failures += 1
                 idle = self._client.monotonic() - progressed_at
-                rest = pause if passing.pause_s is None else passing.pause_s
+                rest = PAUSES.after(failures) if passing.pause_s is None else passing.pause_s
                 if idle + rest > self._client.give_up_s or self._client.pause(rest):
                     fact = f"download of artifact {self._id}: {passing}; nothing came for {idle:.0f} s"
                     raise Unavailable(fact, passing.pause_s or 0.0) from None
-                pause = min(2 * pause, PAUSE_AT_MOST_S)
 
     def _read(self, about: a.Artifact, come: _Come) -> None:
         """One request from where we are; to the end, or where chunks lie beside the hub, to the chunk's end."""

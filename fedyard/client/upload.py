@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fedyard.client.calls import PAUSE_AT_MOST_S, PAUSE_FIRST_S
+from fedyard.client.calls import PAUSES
 from fedyard.client.client import Client
 from fedyard.client.errors import Passing, Refused, Unacceptable, Unavailable
 from fedyard.wire import answers as a
@@ -170,7 +170,7 @@ class Upload:
             least = min(least, len(chunks.need))
             if in_vain > VAIN_TRIES:
                 raise Unacceptable(f"artifact {artifact_id}: the hub still needs {least} chunks that it was sent")
-            if in_vain and self._client.pause(min(PAUSE_FIRST_S * 2**in_vain, PAUSE_AT_MOST_S)):
+            if in_vain and self._client.pause(PAUSES.after(in_vain + 1)):
                 raise Unavailable("upload: the client is closing")
             try:
                 self._put_all(artifact_id, chunks)
@@ -200,18 +200,19 @@ class Upload:
         """One chunk, until it is there."""
         size = self._content.size_of(number)
         there = self._begun(chunks, number)
-        pause, mismatches, elsewhere = PAUSE_FIRST_S, 0, 0
+        failures, mismatches, elsewhere = 0, 0, 0
         while there < size and not self._ended.is_set():
             body = self._next(chunks, number, there)
             try:
                 self._send(artifact_id, chunks, body)
                 there += body.length
-                pause = PAUSE_FIRST_S
+                failures = 0
             except Passing as passing:
-                self._wait(passing, pause)
+                failures += 1
+                self._wait(passing, PAUSES.after(failures))
                 before, there = there, self._there(artifact_id, number)
                 self._learn(there - before, body)
-                pause = PAUSE_FIRST_S if there > before else min(2 * pause, PAUSE_AT_MOST_S)
+                failures = 0 if there > before else failures
             except Refused as refused:
                 mismatches += refused.problem is ProblemType.DIGEST_MISMATCH
                 begins_anew = refused.problem is ProblemType.DIGEST_MISMATCH and there > 0 and mismatches < MISMATCHES
@@ -223,7 +224,7 @@ class Upload:
                     raise Unacceptable(
                         f"chunk {number} of artifact {artifact_id}: the hub takes it up nowhere"
                     ) from None
-                self._client.pause(PAUSE_FIRST_S)
+                self._client.pause(PAUSES.first)
 
     def _next(self, chunks: a.Chunks, number: int, there: int) -> _Body:
         """What to send of a chunk: the rest, or a piece of it."""
