@@ -193,6 +193,25 @@ def test_how_much_may_lie_unread(count: int, size: int, more: int, *, fits: bool
         assert refused.value.problem == ProblemType.BACKLOG_FULL
 
 
+@pytest.mark.parametrize(
+    ("sizes", "more", "fits"), [((10, 20), 70, True), ((10, 20), 71, False), ((50, 50), 0, True), ((0, 60), 41, False)]
+)
+def test_both_spans_count(sizes: tuple[int, int], more: int, *, fits: bool) -> None:
+    one, two = sizes
+    for counts in ((1, 1), (2, 1), (1, 2)):
+        rows = [
+            r.Mailbox(site_id=SITES[1], last_seq=7),
+            backlog(**earlier(counts[0], one, 3), **later(counts[1], two, 5)),
+        ]
+        made = draft(rows, rules=FEW)
+        if fits and sum(counts) < 3:
+            add_to_backlog(made, SITES[0], SITES[1], more, NOW + DAY)
+            assert made.have(r.Backlog, SITES[0], SITES[1]).later_bytes == two + more
+        else:
+            with pytest.raises(Refused, match=f"^{sum(counts)} messages of {one + two} bytes .* 3 of 100 bytes"):
+                add_to_backlog(made, SITES[0], SITES[1], more, NOW + DAY)
+
+
 def test_a_span_lasts_as_long_as_the_last_of_its_messages() -> None:
     made = draft(
         [r.Mailbox(site_id=SITES[1], last_seq=7), backlog(**earlier(1, 1, 3), **later(1, 1, 5, NOW + 2 * DAY))]

@@ -131,6 +131,66 @@ def test_how_a_run_moves_from_task_to_task(
     assert [one.state for one in written(decision, r.Run)] == [state]
 
 
+@pytest.mark.parametrize(
+    ("after", "then"),
+    [
+        ({"b": ["a"], "c": ["b"]}, ["failed", "skipped", "skipped"]),
+        ({"b": ["a"], "c": ["a"]}, ["failed", "skipped", "skipped"]),
+        ({"b": ["c"], "c": ["a"]}, ["failed", "skipped", "skipped"]),
+    ],
+)
+def test_whatever_comes_after_a_failed_task_is_skipped(after: dict[str, list[str]], then: list[str]) -> None:
+    tasks = [spec("a", []), *(spec(name, before) for name, before in after.items())]
+    rows = [*run(["submitted", "submitted"], "aggregating"), *project(2, tasks), task(tasks[0])]
+    rows += [task(one, seq, state="waiting", round=0) for seq, one in enumerate(tasks[1:], start=2)]
+    decision = decided(c.ReportAggregated(run_id=RUN, task_seq=1, round=1, failure="no"), rows, by_site(0))
+    found = sorted(written(decision, r.TaskRun), key=lambda one: one.seq)
+    assert [one.state for one in found] == then
+    (ended,) = written(decision, r.Run)
+    assert (ended.state, ended.reason, ended.detail) == (
+        "failed",
+        "aggregation_failed",
+        "task 'a' failed: aggregation_failed",
+    )
+
+
+def test_a_task_that_can_have_no_quorum_any_more_fails_as_it_starts() -> None:
+    tasks = [spec("a", rounds=1), spec("b", contract=c.Contract(quorum=3, quorum_of="count"))]
+    rows = [*run(["submitted", "submitted"], "aggregating"), *project(2, tasks), task(tasks[0])]
+    rows.append(task(tasks[1], 2, state="waiting", round=0))
+    decision = decided(c.ReportAggregated(run_id=RUN, task_seq=1, round=1), rows, by_site(0))
+    assert {one.name: one.state for one in written(decision, r.TaskRun)} == {"a": "succeeded", "b": "failed"}
+    assert [(one.state, one.reason) for one in written(decision, r.Run)] == [("failed", "quorum_not_met")]
+
+
+@pytest.mark.parametrize(
+    ("command", "begins"),
+    [(c.StopRun(RUN), True), (c.RestartRun(RUN), False), (c.PassDeadline(RUN, NOW), True)],
+)
+def test_when_a_run_ends_the_next_one_has_its_turn_unless_it_begins_again(command: Any, begins: bool) -> None:
+    rows = [*run(["ready", "invited"]), row(r.Run, deadline_at=NOW)]
+    by = {} if isinstance(command, c.PassDeadline) else {"by": by_site(0)}
+    follow_ups = [type(one.command) for one in decided(command, rows, **by).follow_ups]
+    assert follow_ups == ([c.BeginRun] if begins else [])
+
+
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [({}, None), ({"a": "m1"}, "m1"), ({"b": "m2"}, "m2"), ({"c": "m3"}, None), ({"a": "m1", "c": "m3"}, "m1")],
+)
+def test_a_task_begins_with_the_model_of_those_that_it_follows(models: dict[str, str], expected: str | None) -> None:
+    """d comes after a and b."""
+    tasks = [spec("a", [], rounds=1), spec("b", []), spec("c", []), spec("d", ["a", "b"])]
+    rows = [*run(["submitted", "submitted"], "aggregating"), *project(2, tasks)]
+    states = ("active", "succeeded", "succeeded", "waiting")
+    rows += [
+        task(one, seq, state=state, round=int(seq == 1), model_message_id=models.get(one.name))
+        for seq, (one, state) in enumerate(zip(tasks, states, strict=True), start=1)
+    ]
+    decision = decided(c.ReportAggregated(run_id=RUN, task_seq=1, round=1), rows, by_site(0))
+    assert [one.model_message_id for one in written(decision, r.TaskRun) if one.name == "d"] == [expected]
+
+
 # who joins
 
 

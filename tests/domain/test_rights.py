@@ -20,6 +20,7 @@ from tests.domain.scenes import (
     NOW,
     ORGANISATION,
     PROJECT,
+    RUN,
     SECOND,
     SITES,
     answer,
@@ -95,6 +96,24 @@ def test_own_site(by: str, state: str, expected: str) -> None:
     with pytest.raises(Refused) as refused:
         access.own_site(made, SITES[1])
     assert refused.value.problem.name.lower() == expected
+
+
+def test_what_is_not_there_looks_as_what_is_not_yours() -> None:
+    made = draft(people_of(ELSEWHERE) + [row(r.Project, joining="invitation"), row(r.Run)], by_site(1))
+    said = set()
+    for find in (
+        lambda: access.find(made, r.Project, "project", "unknown"),
+        lambda: access.known_project(made, "unknown"),
+        lambda: access.known_project(made, PROJECT),
+    ):
+        with pytest.raises(Refused) as refused:
+            find()
+        said.add(refused.value.detail.replace("unknown", PROJECT))
+    assert said == {f"there is no project {PROJECT}, or it is not yours to see"}
+    with pytest.raises(Refused) as refused:
+        access.known_run(made, RUN)
+    assert refused.value.detail == f"there is no run {RUN}, or it is not yours to see"
+    assert access.find(made, r.Project, "project", PROJECT).id == PROJECT
 
 
 def people_of(coordinator_of: str = ORGANISATION, **membership: str) -> list[r.Record]:

@@ -53,6 +53,8 @@ from tests.domain.scenes import (
         (1 / 3, "fraction", 3, 1),
         (0.01, "fraction", 100, 1),
         (0.01, "fraction", 101, 2),
+        (0.333_333_333_4, "fraction", 3, 1),
+        (0.333_333_334, "fraction", 3, 2),
         # what floating point adds is not a seat: 30 * 0.1 is 3.0000000000000004, 100 * 0.07 is 7.000000000000001
         (0.1, "fraction", 30, 3),
         (0.07, "fraction", 100, 7),
@@ -124,6 +126,41 @@ def test_may_rejoin(late: Any, reason: str, stage: str, number: int, rounds: int
     spec = c.TaskSpec(name="train", model="m", rounds=rounds, contract=c.Contract(late=late))
     here = row(r.Round, number=number, state=stage)
     assert may_rejoin(task(spec, round=number), here, reason) is expected
+
+
+@pytest.mark.parametrize(
+    ("seats", "invited"),
+    [
+        (["submitted", "submitted"], [0, 1]),
+        (["submitted", "invited"], [0, 1]),  # it was dropped, and came back for the next round
+        (["submitted", "dropped"], [0]),
+        (["submitted", "failed"], [0]),
+    ],
+)
+def test_who_is_invited_to_the_next_round(seats: list[str], invited: list[int]) -> None:
+    rows = run(seats, "aggregating", rounds=2)
+    if seats[1] == "invited":
+        rows.append(row(r.Seat, task_run_id=task().id, site_id=SITES[1], round=2, state="invited"))
+    decision = decided(c.ReportAggregated(run_id=RUN, task_seq=1, round=1), rows, by_site(0))
+    entries = [(e.site_id, e.round) for e in written(decision, r.InboxEntry) if e.kind == "invited"]
+    assert entries == [(SITES[n], 2) for n in invited]
+
+
+def test_the_seats_of_a_task_that_starts() -> None:
+    decision = decided(c.StartRun(project_id=PROJECT), project(2), by_site(0))
+    seats = written(decision, r.Seat)
+    assert [(one.site_id, one.state, one.round, one.report_seq) for one in seats] == [
+        (SITES[n], "invited", 1, 0) for n in range(2)
+    ]
+
+
+def test_a_task_that_aggregates_nothing_is_done_with_its_rounds() -> None:
+    spec = c.TaskSpec(name="train", model="m", aggregate=False, rounds=1)
+    rows = [*run(["training", "submitted"], "training"), task(spec)]
+    assert stage_after(rows, Report.SUBMIT) == "completed"
+    decision = decided(report(Report.SUBMIT), rows, by_site(0))
+    assert [one.kind for one in written(decision, r.InboxEntry) if one.kind == "aggregate"] == []
+    assert [one.state for one in written(decision, r.Run)] == ["succeeded"]
 
 
 # what a report brings about
@@ -524,6 +561,35 @@ def test_what_is_left_out_does_not_count_for_the_quorum(left_out: list[int], quo
     end = "done" if stage == "completed" else "cancelled"
     assert [one.state for one in written(decision, r.Seat)] == ["failed" if n in left_out else end for n in range(3)]
     assert [one.state for one in written(decision, r.Run)] == ["succeeded" if stage == "completed" else "failed"]
+
+
+def test_a_round_that_fails_says_who_was_lost_and_who_was_left_out() -> None:
+    rows = run(["ready", "dropped", "failed", "invited"], quorum=2, deadline_at=NOW)
+    for number, reason in ((1, "site_silent"), (2, "site_failed"), (3, "of no concern")):
+        state = ("dropped", "failed", "invited")[number - 1]
+        rows.append(row(r.Seat, task_run_id=task().id, site_id=SITES[number], state=state, reason=reason))
+    decision = decided(c.PassDeadline(run_id=RUN, deadline_at=NOW, task_seq=1, round=1), rows)
+    (said,) = (json.loads(e.facts_json)["detail"] for e in written(decision, r.Event) if e.kind == "round_failed")
+    assert said == "2 seats are needed in round 1 and 1 can still be had or have come (lost: site_failed, site_silent)"
+
+
+@pytest.mark.parametrize(("count", "more"), [(2, ""), (10, ""), (12, " and 2 more")])
+def test_not_all_who_were_left_out_are_named(count: int, more: str) -> None:
+    rows = run(["submitted"], "aggregating", rounds=1)
+    names = [f"site {n:02}" for n in range(count)]
+    for name in names:
+        rows += [
+            row(r.Site, id=name),
+            row(r.Mailbox, site_id=name),
+            row(r.Submission, task_run_id=task().id, site_id=name),
+        ]
+        rows.append(row(r.Seat, task_run_id=task().id, site_id=name, state="submitted"))
+    rows.append(row(r.Round, task_run_id=task().id, state="aggregating", quorum=2))
+    out = [c.LeftOut(site_id=name, reason="bad") for name in names]
+    decision = decided(c.ReportAggregated(run_id=RUN, task_seq=1, round=1, left_out=out), rows, by_site(0))
+    (said,) = (json.loads(e.facts_json)["detail"] for e in written(decision, r.Event) if e.kind == "round_failed")
+    named = ", ".join(f"site {name} (bad)" for name in names[:10])
+    assert said == f"2 updates are needed in round 1 and 1 can be used; left out: {named}{more}"
 
 
 @pytest.mark.parametrize(
