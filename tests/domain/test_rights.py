@@ -99,7 +99,7 @@ def test_own_site(by: str, state: str, expected: str) -> None:
 
 
 def test_what_is_not_there_looks_as_what_is_not_yours() -> None:
-    made = draft(people_of(ELSEWHERE) + [row(r.Project, joining="invitation"), row(r.Run)], by_site(1))
+    made = draft([*people_of(ELSEWHERE), row(r.Project, joining="invitation"), row(r.Run)], by_site(1))
     said = set()
     for find in (
         lambda: access.find(made, r.Project, "project", "unknown"),
