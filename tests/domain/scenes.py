@@ -193,6 +193,12 @@ def refusal(decision: Decision) -> tuple[int, str]:
     return decision.status, problem["type"].removeprefix("/problems/")
 
 
+def detail(decision: Decision) -> str:
+    """The sentence of one that was refused."""
+    assert not decision.accepted, decision.answer
+    return str(msgspec.to_builtins(decision.answer)["detail"])
+
+
 def came_to(decision: Decision) -> str:
     """`accepted`, or the slug of the refusal."""
     return "accepted" if decision.accepted else refusal(decision)[1]

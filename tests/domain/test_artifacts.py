@@ -22,9 +22,11 @@ from tests.domain.scenes import (
     by_site,
     came_to,
     decided,
+    detail,
     project,
     row,
     run,
+    site,
     task,
     written,
 )
@@ -181,6 +183,87 @@ def test_room_is_taken_and_given_back() -> None:
     decision = decided(c.DeleteArtifact(artifact_id="a"), [*rows, unfinished], by_site(1))
     assert written(decision, r.ArtifactTotal) == [total(90, 2)]
     assert written(decision, r.ArtifactShare) == [share(40, 10, 1)]
+
+
+@pytest.mark.parametrize(
+    ("artifact", "gone"),
+    [
+        ({"state": "declared"}, True),
+        ({"state": "stored"}, False),
+        ({"state": "expired"}, False),
+        ({"state": "declared", "project_id": "another"}, False),
+        ({"state": "declared", "owner_site_id": SITES[0]}, False),
+    ],
+)
+@pytest.mark.parametrize("command", [c.RemoveMember(PROJECT, SITES[1]), c.RetireSite(SITES[1])])
+def test_who_leaves_gives_back_what_he_has_not_stored(artifact: dict[str, Any], command: Any, *, gone: bool) -> None:
+    rows = [*project(2), row(r.Artifact, **({"id": "a", "size_bytes": 10} | artifact)), total(100, 3), share(50, 20, 2)]
+    decision = decided(command, rows, by_site(1))
+    found = [(one.state, one.reason) for one in written(decision, r.Artifact)]
+    assert found == ([("expired", "its site left the project before it was stored")] if gone else [])
+    assert written(decision, r.ArtifactShare) == ([share(40, 10, 1)] if gone else [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen_by"),
+    [("initial", None), ("model", None), ("update", SITES[1]), ("log", SITES[1]), ("result", SITES[1])],
+)
+def test_whose_eyes_an_artifacts_event_is_for(kind: str, seen_by: str | None) -> None:
+    artifact = row(r.Artifact, id="a", kind=kind, state="declared", run_id=RUN)
+    decision = decided(c.DeleteArtifact("a"), [*project(2), artifact, total(0), share(0)], by_site(1))
+    assert [(one.kind, one.site_id) for one in written(decision, r.Event)] == [("artifact_expired", seen_by)]
+
+
+@pytest.mark.parametrize(
+    ("digest", "expected"), [(tree_digest(b"d" * 32), "accepted"), (tree_digest(b"e" * 32), "digest_mismatch")]
+)
+def test_its_digest_is_that_of_its_chunks(digest: str, expected: str) -> None:
+    assert came_to(decided(declare(digest=digest), project(2), by_site(1))) == expected
+
+
+@pytest.mark.parametrize(
+    ("project_fields", "membership", "expected"),
+    [
+        ({}, "active", "accepted"),
+        ({}, "invited", "not_found"),
+        ({}, "left", "not_found"),
+        ({}, None, "not_found"),
+        ({"id": "another"}, "active", "not_found"),
+        ({"archived_at": NOW}, "active", "project_archived"),
+        ({"archived_at": NOW}, "left", "not_found"),
+    ],
+)
+def test_who_may_declare_in_a_project(project_fields: dict[str, Any], membership: str | None, expected: str) -> None:
+    rows = [one for one in project(1) if not isinstance(one, r.Project)]
+    rows += [*site(1), row(r.Project, **project_fields)]
+    rows += [row(r.Membership, site_id=SITES[1], state=membership)] if membership else []
+    decision = decided(declare(), rows, by_site(1))
+    assert came_to(decision) == expected
+    if decision.accepted:
+        assert decision.status == 201
+        assert answer(decision)["need"] == [0]
+
+
+@pytest.mark.parametrize(("by", "expected"), [(0, "accepted"), (1, "accepted"), (2, "not_found")])
+def test_who_may_delete_an_artifact(by: int, expected: str) -> None:
+    rows = [*project(3), row(r.Artifact, id="a"), total(0), share(0)]
+    assert came_to(decided(c.DeleteArtifact("a"), rows, by_site(by))) == expected
+
+
+@pytest.mark.parametrize(("by", "expected"), [(0, "not_found"), (1, "accepted"), (2, "not_found")])
+def test_who_may_complete_an_artifact(by: int, expected: str) -> None:
+    assert (
+        came_to(decided(c.CompleteArtifact("a", b""), [*project(3), row(r.Artifact, id="a")], by_site(by))) == expected
+    )
+
+
+@pytest.mark.parametrize("missing", [1, 10, 12])
+def test_which_chunks_are_missing_is_said_of_ten(missing: int) -> None:
+    artifact = row(r.Artifact, id="a", size_bytes=13 * CHUNK_BYTES, digest="d", state="declared")
+    found = bytes(32) * missing + b"f" * 32 * (13 - missing)
+    decision = decided(c.CompleteArtifact("a", found), [*project(2), artifact], by_site(1))
+    names = ", ".join(map(str, range(min(missing, 10)))) + (", ..." if missing > 10 else "")
+    assert detail(decision).startswith(f"{missing} of 13 chunks of artifact a are not there: {names}; ")
 
 
 # completing
