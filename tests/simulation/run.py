@@ -170,9 +170,9 @@ def _undone(world: World, folk: list[Site]) -> str | None:
     sites = (site.undone() for site in folk)
     return (
         world.checker.undone()
-        or world.checker.untold()
         or next(filter(None, sites), None)
         or world.checker.unswept(world.web.blobs)
+        or world.checker.untold()
     )
 
 

@@ -24,6 +24,7 @@ from domain.codec import THE_HUB, decode, encode, envelope_of
 from domain.commands import Envelope, RecordHeartbeats
 from domain.ids import sha256_hex
 from domain.rules import Rules
+from domain.table import TABLE, Kind
 from storage.blobs.opening import open_blobs
 from storage.database import Database, DatabaseUnavailable, open_database
 from storage.signals import DirectSignals, PostgresSignals, Signals
@@ -56,6 +57,8 @@ class DecidingPublisher:
         self.waiting: list[Envelope] = []
         self.sent: list[Envelope] = []
         self.beats: list[RecordHeartbeats] = []
+        self.done: list[Envelope] = []
+        """What doing actors would have been given."""
 
     def begin(self, envelopes: Sequence[Envelope], failed: Callable[[], None]) -> Sending:
         self.send(envelopes)
@@ -81,6 +84,9 @@ class DecidingPublisher:
             due = [envelope]
             while due:
                 one = due.pop(0)
+                if TABLE[type(one.command)].kind is Kind.DONE:
+                    self.done.append(one)
+                    continue
                 batch = decide_batch(self._store, [one], self._clock.now(), Rules(), frozenset({one.id}))
                 due.extend(batch.follow_ups)
                 self._store.forget_outbox(follow_up.id for follow_up in batch.follow_ups)
