@@ -11,7 +11,6 @@ from pathlib import Path
 from devservers.postgres import PrivatePostgres
 from devservers.rabbitmq import PrivateRabbitmq
 from storage.database import Database
-from storage.tables import EVERY_TABLE
 
 
 def forms(secret: bytes) -> dict[str, bytes]:
@@ -40,8 +39,7 @@ def in_files(folder: Path, secret: bytes) -> Iterator[str]:
 def in_tables(database: Database, secret: bytes) -> Iterator[str]:
     """Every value of every row: PostgreSQL may have compressed it in its files."""
     with database.connection():
-        for table in EVERY_TABLE:
-            name = table._meta.table_name
+        for name in database.peewee.get_tables():
             for row in database.all(f"SELECT * FROM {name}"):
                 for value in row:
                     content = bytes(value) if isinstance(value, (bytes, memoryview)) else str(value).encode()
