@@ -5,180 +5,226 @@ A missing or odd value raises `SettingsError` at start, naming the variable and 
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
+
+import msgspec
+from msgspec import Meta
 
 THREADS_FOR_OTHERS = 32
 """Threads of the web for calls that neither wait nor carry a large body."""
+_URLS = ("FEDYARD_BROKER_URL", "FEDYARD_DATABASE_URL", "FEDYARD_ARTIFACTS_URL")
+_URL_REMEDY = "what has a meaning of its own in a URL is written as %40 (@), %2F (/), %3A (:), %5B ([) or %5D (])"
 
 
 class SettingsError(Exception):
     """An environment variable is missing or odd."""
 
 
-def _option(default: Any, about: str, low: float | None = None, high: float | None = None) -> Any:
-    return field(default=default, metadata={"about": about, "low": low, "high": high})
+def _meta(about: str, low: float | None = None, high: float | None = None) -> Meta:
+    """What an option is for, and between which bounds it lies."""
+    return Meta(ge=low, le=high, description=about)
 
 
-def _artifact_limit(default: int, which: str) -> Any:
-    return _option(default, f"largest artifact {which}", 1, 68_719_476_736)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the operator chose. Field `x_y` is the variable FEDYARD_X_Y; docs/operations.md lists them."""
 
-    broker_url: str = _option(
-        "embedded:///var/fedyard/journal.sqlite",
-        "amqp://user:password@host:port/vhost (of a cluster: every node's, separated by commas), "
-        "or embedded:///path of the journal file",
+    broker_url: Annotated[
+        str,
+        _meta(
+            "amqp://user:password@host:port/vhost (of a cluster: every node's, separated by commas), "
+            "or embedded:///path of the journal file"
+        ),
+    ] = "embedded:///var/fedyard/journal.sqlite"
+    database_url: Annotated[str, _meta("postgresql://user:password@host:port/name, or sqlite:///path")] = (
+        "sqlite:///var/fedyard/store.sqlite"
     )
-    database_url: str = _option(
-        "sqlite:///var/fedyard/store.sqlite", "postgresql://user:password@host:port/name, or sqlite:///path"
+    web_host: Annotated[str, _meta("address that the web listens on")] = "127.0.0.1"
+    web_port: Annotated[
+        int, _meta("port that the web listens on; 0 lets the system choose (embedded only)", 0, 65535)
+    ] = 8080
+    web_threads: Annotated[int, _meta("threads of the web process; every waiting poll holds one", 8, 4096)] = 896
+    waiting_polls: Annotated[
+        int, _meta("polls, streams and waits held open at once; beyond it 503 with Retry-After", 4, 4032)
+    ] = 448
+    polls_per_caller: Annotated[
+        int, _meta("of them for one caller: one more ends its oldest one, which answers with what it has", 1, 4032)
+    ] = 16
+    bodies: Annotated[
+        int,
+        _meta(
+            "request bodies that are read at once, as far as there are threads; beyond it 503 with Retry-After", 4, 4032
+        ),
+    ] = 128
+    writes_per_caller: Annotated[
+        int, _meta("writes of one caller under way at once, from before their body is read; beyond it 429", 1, 4032)
+    ] = 32
+    writes_per_s: Annotated[
+        float, _meta("writes of one caller per second, those of ten seconds at once; beyond it 429", 0.1, 1_000_000)
+    ] = 50.0
+    reads_per_s: Annotated[
+        float, _meta("reads of one caller per second, those of ten seconds at once; beyond it 429", 0.1, 1_000_000)
+    ] = 200.0
+    request_within_s: Annotated[
+        float,
+        _meta(
+            "how long a request may be under way, its body and the longest wait (30 s) included, beyond the seconds "
+            "that its bytes take at the least rate; then its connection is cut off",
+            1,
+            3600,
+        ),
+    ] = 45.0
+    unread_within_s: Annotated[
+        float,
+        _meta("how long an answer may lie unread, beyond the seconds that its bytes take at the least rate", 1, 3600),
+    ] = 20.0
+    least_rate_bytes: Annotated[
+        int,
+        _meta("bytes per second that a client sends or reads at least, once the time before is over", 1, 1_073_741_824),
+    ] = 16_384
+    connections: Annotated[
+        int, _meta("connections of the web process at once; of one address half of them", 16, 65_536)
+    ] = 8192
+    database_pool: Annotated[int, _meta("database connections of the web process", 1, 64)] = 8
+    decide_at_most: Annotated[int, _meta("commands decided in one transaction", 1, 5000)] = 500
+    do_at_once: Annotated[
+        int, _meta("commands that one doer carries out at once, each at its own system outside", 1, 64)
+    ] = 4
+    heartbeat_every_s: Annotated[
+        float, _meta("how often a site shall call; silent after three of these", 0.2, 3600)
+    ] = 30.0
+    tick_every_s: Annotated[float, _meta("how often the ticker looks for deadlines, silence and expiry", 0.05, 60)] = (
+        1.0
     )
-    web_host: str = _option("127.0.0.1", "address that the web listens on")
-    web_port: int = _option(8080, "port that the web listens on; 0 lets the system choose (embedded only)", 0, 65535)
-    web_threads: int = _option(896, "threads of the web process; every waiting poll holds one", 8, 4096)
-    waiting_polls: int = _option(
-        448, "polls, streams and waits held open at once; beyond it 503 with Retry-After", 4, 4032
+    relay_after_s: Annotated[
+        float, _meta("age from which the relay publishes an outbox row that its decider left behind", 0.05, 600)
+    ] = 2.0
+    request_limit_bytes: Annotated[int, _meta("largest request body", 1024, 16_777_216)] = 1_048_576
+    inline_limit_bytes: Annotated[
+        int, _meta("largest message body, update or model that travels inline", 1024, 1_048_576)
+    ] = 262_144
+    log_limit_bytes: Annotated[int, _meta("largest log of one site in one run", 65_536, 1_073_741_824)] = 16_777_216
+    message_ttl_s: Annotated[
+        float, _meta("how long a message waits for its recipients if its sender says nothing", 1, 7_776_000)
+    ] = 604_800.0
+    keep_commands_s: Annotated[
+        float, _meta("how long outcomes of commands are kept: the window of exactly-once", 60, 31_536_000)
+    ] = 604_800.0
+    keep_inbox_s: Annotated[
+        float,
+        _meta(
+            "how long acknowledged and expired inbox entries and their bodies are kept, and logs after their "
+            "run has ended",
+            60,
+            31_536_000,
+        ),
+    ] = 604_800.0
+    artifacts_url: Annotated[
+        str,
+        _meta(
+            "file:///path of a folder that every process of the hub shares, or "
+            "s3://bucket/prefix?endpoint=http://host:port&region=name&presign=1 with a login in AWS_ variables"
+        ),
+    ] = "file:///var/fedyard/artifacts"
+    head_key_file: Annotated[
+        str,
+        _meta(
+            "file with the key that signs the heads of the chains of events: one for all web processes of the hub, "
+            "made at the first start; keep a copy of it apart from the backups"
+        ),
+    ] = "var/fedyard/head.key"
+    webhook_key_file: Annotated[
+        str,
+        _meta(
+            "file with the key that the secrets of webhooks are derived from: one for all web processes and doers of "
+            "the hub, made at the first start; keep a copy of it apart from the backups"
+        ),
+    ] = "var/fedyard/webhook.key"
+    webhook_allow: Annotated[
+        str,
+        _meta(
+            "hosts and networks (CIDR), separated by commas, to which webhooks may go although they are private, and "
+            "without TLS; e.g. hooks.example.org,10.1.0.0/16"
+        ),
+    ] = ""
+    webhooks_per_owner: Annotated[int, _meta("webhooks of one organisation or project", 1, 1000)] = 20
+    webhook_failing_s: Annotated[
+        float, _meta("how long a webhook may fail, without one success, until it is disabled", 60, 31_536_000)
+    ] = 432_000.0
+    artifact_limit_bytes: Annotated[int, _meta("largest artifact of any kind", 1, 68_719_476_736)] = 17_179_869_184
+    artifact_limit_initial_bytes: Annotated[
+        int, _meta("largest artifact of kind `initial`: files for every member", 1, 68_719_476_736)
+    ] = 17_179_869_184
+    artifact_limit_update_bytes: Annotated[
+        int, _meta("largest artifact of kind `update`: what a seat submits", 1, 68_719_476_736)
+    ] = 17_179_869_184
+    artifact_limit_model_bytes: Annotated[
+        int, _meta("largest artifact of kind `model`: global models", 1, 68_719_476_736)
+    ] = 17_179_869_184
+    artifact_limit_log_bytes: Annotated[
+        int, _meta("largest artifact of kind `log`: logs of a task", 1, 68_719_476_736)
+    ] = 1_073_741_824
+    artifact_limit_result_bytes: Annotated[
+        int, _meta("largest artifact of kind `result`: whatever else sites send", 1, 68_719_476_736)
+    ] = 4_294_967_296
+    project_quota_bytes: Annotated[
+        int, _meta("what the artifacts of one project may have together", 1, 1_125_899_906_842_624)
+    ] = 107_374_182_400
+    site_quota_bytes: Annotated[
+        int,
+        _meta(
+            "what the artifacts of one participant in one project may have together, of the project's quota",
+            1,
+            1_125_899_906_842_624,
+        ),
+    ] = 26_843_545_600
+    unfinished_artifacts: Annotated[
+        int, _meta("artifacts of one site in one project that are declared and not stored yet", 1, 10_000)
+    ] = 16
+    unfinished_bytes: Annotated[
+        int,
+        _meta("bytes that these have together; a single one may have as many as its kind", 1, 1_125_899_906_842_624),
+    ] = 17_179_869_184
+    backlog_messages: Annotated[
+        int, _meta("messages of one sender that lie unacknowledged in one recipient's inbox", 1, 1_000_000)
+    ] = 1000
+    backlog_bytes: Annotated[int, _meta("bytes that the bodies of these have together", 1, 1_099_511_627_776)] = (
+        67_108_864
     )
-    polls_per_caller: int = _option(
-        16, "of them for one caller: one more ends its oldest one, which answers with what it has", 1, 4032
+    tokens_per_owner: Annotated[int, _meta("tokens of one account or site that are in force at once", 2, 100_000)] = 100
+    tokens_per_day: Annotated[int, _meta("tokens issued to one account or site within a day", 2, 100_000)] = 200
+    accounts_per_organisation: Annotated[
+        int, _meta("accounts of one organisation that are not disabled", 1, 1_000_000)
+    ] = 1000
+    enrolments_per_organisation: Annotated[
+        int, _meta("enrolments of one organisation that are neither used nor expired", 1, 1_000_000)
+    ] = 1000
+    projects_per_coordinator: Annotated[int, _meta("projects of one coordinator that are not archived", 1, 100_000)] = (
+        100
     )
-    bodies: int = _option(
-        128,
-        "request bodies that are read at once, as far as there are threads; beyond it 503 with Retry-After",
-        4,
-        4032,
-    )
-    writes_per_caller: int = _option(
-        32, "writes of one caller under way at once, from before their body is read; beyond it 429", 1, 4032
-    )
-    writes_per_s: float = _option(
-        50.0, "writes of one caller per second, those of ten seconds at once; beyond it 429", 0.1, 1_000_000
-    )
-    reads_per_s: float = _option(
-        200.0, "reads of one caller per second, those of ten seconds at once; beyond it 429", 0.1, 1_000_000
-    )
-    request_within_s: float = _option(
-        45.0,
-        "how long a request may be under way, its body and the longest wait (30 s) included, beyond the seconds that "
-        "its bytes take at the least rate; then its connection is cut off",
-        1,
-        3600,
-    )
-    unread_within_s: float = _option(
-        20.0, "how long an answer may lie unread, beyond the seconds that its bytes take at the least rate", 1, 3600
-    )
-    least_rate_bytes: int = _option(
-        16_384, "bytes per second that a client sends or reads at least, once the time before is over", 1, 1_073_741_824
-    )
-    connections: int = _option(8192, "connections of the web process at once; of one address half of them", 16, 65_536)
-    database_pool: int = _option(8, "database connections of the web process", 1, 64)
-    decide_at_most: int = _option(500, "commands decided in one transaction", 1, 5000)
-    do_at_once: int = _option(4, "commands that one doer carries out at once, each at its own system outside", 1, 64)
-    heartbeat_every_s: float = _option(30.0, "how often a site shall call; silent after three of these", 0.2, 3600)
-    tick_every_s: float = _option(1.0, "how often the ticker looks for deadlines, silence and expiry", 0.05, 60)
-    relay_after_s: float = _option(
-        2.0, "age from which the relay publishes an outbox row that its decider left behind", 0.05, 600
-    )
-    request_limit_bytes: int = _option(1_048_576, "largest request body", 1024, 16_777_216)
-    inline_limit_bytes: int = _option(
-        262_144, "largest message body, update or model that travels inline", 1024, 1_048_576
-    )
-    log_limit_bytes: int = _option(16_777_216, "largest log of one site in one run", 65_536, 1_073_741_824)
-    message_ttl_s: float = _option(
-        604_800.0, "how long a message waits for its recipients if its sender says nothing", 1, 7_776_000
-    )
-    keep_commands_s: float = _option(
-        604_800.0, "how long outcomes of commands are kept: the window of exactly-once", 60, 31_536_000
-    )
-    keep_inbox_s: float = _option(
-        604_800.0,
-        "how long acknowledged and expired inbox entries and their bodies are kept, and logs after their run has ended",
-        60,
-        31_536_000,
-    )
-    artifacts_url: str = _option(
-        "file:///var/fedyard/artifacts",
-        "file:///path of a folder that every process of the hub shares, or "
-        "s3://bucket/prefix?endpoint=http://host:port&region=name&presign=1 with a login in AWS_ variables",
-    )
-    head_key_file: str = _option(
-        "var/fedyard/head.key",
-        "file with the key that signs the heads of the chains of events: one for all web processes of the hub, made at "
-        "the first start; keep a copy of it apart from the backups",
-    )
-    webhook_key_file: str = _option(
-        "var/fedyard/webhook.key",
-        "file with the key that the secrets of webhooks are derived from: one for all web processes and doers of the "
-        "hub, made at the first start; keep a copy of it apart from the backups",
-    )
-    webhook_allow: str = _option(
-        "",
-        "hosts and networks (CIDR), separated by commas, to which webhooks may go although they are private, and "
-        "without TLS; e.g. hooks.example.org,10.1.0.0/16",
-    )
-    webhooks_per_owner: int = _option(20, "webhooks of one organisation or project", 1, 1000)
-    webhook_failing_s: float = _option(
-        432_000.0, "how long a webhook may fail, without one success, until it is disabled", 60, 31_536_000
-    )
-    artifact_limit_bytes: int = _artifact_limit(17_179_869_184, "of any kind")
-    artifact_limit_initial_bytes: int = _artifact_limit(17_179_869_184, "of kind `initial`: files for every member")
-    artifact_limit_update_bytes: int = _artifact_limit(17_179_869_184, "of kind `update`: what a seat submits")
-    artifact_limit_model_bytes: int = _artifact_limit(17_179_869_184, "of kind `model`: global models")
-    artifact_limit_log_bytes: int = _artifact_limit(1_073_741_824, "of kind `log`: logs of a task")
-    artifact_limit_result_bytes: int = _artifact_limit(4_294_967_296, "of kind `result`: whatever else sites send")
-    project_quota_bytes: int = _option(
-        107_374_182_400, "what the artifacts of one project may have together", 1, 1_125_899_906_842_624
-    )
-    site_quota_bytes: int = _option(
-        26_843_545_600,
-        "what the artifacts of one participant in one project may have together, of the project's quota",
-        1,
-        1_125_899_906_842_624,
-    )
-    unfinished_artifacts: int = _option(
-        16, "artifacts of one site in one project that are declared and not stored yet", 1, 10_000
-    )
-    unfinished_bytes: int = _option(
-        17_179_869_184,
-        "bytes that these have together; a single one may have as many as its kind",
-        1,
-        1_125_899_906_842_624,
-    )
-    backlog_messages: int = _option(
-        1000, "messages of one sender that lie unacknowledged in one recipient's inbox", 1, 1_000_000
-    )
-    backlog_bytes: int = _option(67_108_864, "bytes that the bodies of these have together", 1, 1_099_511_627_776)
-    tokens_per_owner: int = _option(100, "tokens of one account or site that are in force at once", 2, 100_000)
-    tokens_per_day: int = _option(200, "tokens issued to one account or site within a day", 2, 100_000)
-    accounts_per_organisation: int = _option(1000, "accounts of one organisation that are not disabled", 1, 1_000_000)
-    enrolments_per_organisation: int = _option(
-        1000, "enrolments of one organisation that are neither used nor expired", 1, 1_000_000
-    )
-    projects_per_coordinator: int = _option(100, "projects of one coordinator that are not archived", 1, 100_000)
-    projects_per_day: int = _option(200, "projects created by one coordinator within a day", 1, 100_000)
-    live_runs_per_project: int = _option(100, "runs of one project that are queued or running", 1, 10_000)
-    keys_per_site: int = _option(1000, "epochs of one site's sealing key", 1, 100_000)
-    keys_per_day: int = _option(50, "epochs that one site begins within a day", 1, 100_000)
-    keep_artifacts_s: float = _option(
-        2_592_000.0,
-        "how long artifacts are kept after their run has ended, or without a run since they were stored",
-        60,
-        315_360_000,
-    )
-    keep_uploads_s: float = _option(604_800.0, "how long an artifact may take to be uploaded", 60, 7_776_000)
-    transfers: int = _option(
-        32, "chunks and artifacts on their way through the web at once; beyond it 503 with Retry-After", 1, 4032
-    )
-    transfers_per_caller: int = _option(8, "of them for one caller; beyond it 429", 1, 4032)
-    log_level: str = _option("INFO", "DEBUG, INFO, WARNING or ERROR")
+    projects_per_day: Annotated[int, _meta("projects created by one coordinator within a day", 1, 100_000)] = 200
+    live_runs_per_project: Annotated[int, _meta("runs of one project that are queued or running", 1, 10_000)] = 100
+    keys_per_site: Annotated[int, _meta("epochs of one site's sealing key", 1, 100_000)] = 1000
+    keys_per_day: Annotated[int, _meta("epochs that one site begins within a day", 1, 100_000)] = 50
+    keep_artifacts_s: Annotated[
+        float,
+        _meta(
+            "how long artifacts are kept after their run has ended, or without a run since they were stored",
+            60,
+            315_360_000,
+        ),
+    ] = 2_592_000.0
+    keep_uploads_s: Annotated[float, _meta("how long an artifact may take to be uploaded", 60, 7_776_000)] = 604_800.0
+    transfers: Annotated[
+        int, _meta("chunks and artifacts on their way through the web at once; beyond it 503 with Retry-After", 1, 4032)
+    ] = 32
+    transfers_per_caller: Annotated[int, _meta("of them for one caller; beyond it 429", 1, 4032)] = 8
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _meta("DEBUG, INFO, WARNING or ERROR")] = "INFO"
 
     def __post_init__(self) -> None:
         broker, database = urlsplit(self.broker_url).scheme, urlsplit(self.database_url).scheme
@@ -207,8 +253,6 @@ class Settings:
             raise SettingsError("FEDYARD_HEAD_KEY_FILE names no file; write e.g. var/fedyard/head.key")
         if not self.webhook_key_file or "\0" in self.webhook_key_file:
             raise SettingsError("FEDYARD_WEBHOOK_KEY_FILE names no file; write e.g. var/fedyard/webhook.key")
-        if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-            raise SettingsError(f"FEDYARD_LOG_LEVEL is {self.log_level!r}; it must be DEBUG, INFO, WARNING or ERROR")
         if self.waiting_polls + 4 > self.web_threads:
             raise SettingsError(
                 f"FEDYARD_WAITING_POLLS is {self.waiting_polls} and FEDYARD_WEB_THREADS {self.web_threads}: waiting "
@@ -239,27 +283,63 @@ class Settings:
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Settings from the environment. Raises `SettingsError` for an unknown or odd variable."""
-        options = {f"FEDYARD_{f.name.upper()}": f for f in dataclasses.fields(cls)}
-        unknown = sorted(name for name in environment if name.startswith("FEDYARD_") and name not in options)
+        known = options()
+        unknown = sorted(name for name in environment if name.startswith("FEDYARD_") and name not in known)
         if unknown:
-            raise SettingsError(f"unknown variable {', '.join(unknown)}; the known ones are {', '.join(options)}")
-        chosen: dict[str, Any] = {
-            f.name: _parse(name, environment[name], f.metadata, type(f.default))
-            for name, f in options.items()
-            if name in environment
-        }
-        return cls(**chosen)
+            raise SettingsError(f"unknown variable {', '.join(unknown)}; the known ones are {', '.join(known)}")
+        said = {option.field: environment[name] for name, option in known.items() if name in environment}
+        try:
+            return msgspec.convert(said, cls, strict=False)
+        except msgspec.ValidationError as error:
+            found = re.search(r"`\$\.(\w+)`$", str(error))
+            if found is None:  # what is wrong with a URL may say its password
+                raise SettingsError(f"one of {', '.join(_URLS)} is no URL; {_URL_REMEDY}") from None
+            name = _variable(found[1])
+            raise SettingsError(f"{name} is {environment[name]!r}; it must be {known[name]}") from None
 
 
-def _parse(name: str, text: str, metadata: Mapping[str, object], kind: Callable[[str], object]) -> object:
-    try:
-        value = kind(text)
-    except ValueError:
-        raise SettingsError(f"{name} is {text!r}; it must be a number: {metadata['about']}") from None
-    low, high = metadata["low"], metadata["high"]
-    if isinstance(low, (int, float)) and isinstance(high, (int, float)) and not low <= value <= high:  # type: ignore[operator]
-        raise SettingsError(f"{name} is {text}; it must lie between {low} and {high}: {metadata['about']}")
-    return value
+class Option(msgspec.Struct, frozen=True):
+    """A variable: the field that it sets, of what kind and between which bounds, its default and its meaning."""
+
+    field: str
+    kind: str
+    meta: Meta
+    default: object
+
+    def __str__(self) -> str:
+        """What its value must be, and what it is for."""
+        bounds = "" if self.meta.ge is None else f" between {self.meta.ge} and {self.meta.le}"
+        return self.about if self.about == self.kind else f"{self.kind}{bounds}: {self.about}"
+
+    @property
+    def about(self) -> str:
+        return self.meta.description or ""
+
+
+@functools.cache
+def options() -> dict[str, Option]:
+    """By variable."""
+    hints = get_type_hints(Settings, include_extras=True)
+    found = {}
+    for field in msgspec.structs.fields(Settings):
+        kind, meta = get_args(hints[field.name])
+        found[_variable(field.name)] = Option(field.name, _said(kind), meta, field.default)
+    return found
+
+
+def _variable(field: str) -> str:
+    return f"FEDYARD_{field.upper()}"
+
+
+def _said(kind: Any) -> str:
+    """A kind of value, for people."""
+    if kind in _KINDS:
+        return _KINDS[kind]
+    *most, last = get_args(kind)
+    return f"{', '.join(most)} or {last}"
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "a text"}
 
 
 def url_path(url: str) -> str:
