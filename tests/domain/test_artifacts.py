@@ -347,6 +347,8 @@ def test_when_its_time_is_over(
     rows = [*project(2, archived_at=archived_at), over, artifact, total(0), share(0)]
     decision = decided(c.ExpireArtifacts(["a", "unknown"]), rows, rules=KEEP)
     assert answer(decision) == {"expired": ["a"] if expired else []}
+    why = "kept long enough" if artifact.stored_at is not None else "not completed in time"
+    assert [one.reason for one in written(decision, r.Artifact)] == ([why] if expired else [])
 
 
 @pytest.mark.parametrize(
@@ -405,6 +407,18 @@ def test_what_a_message_may_carry(of_artifact: dict[str, Any], run_id: str | Non
     message = c.NewMessage(project_id=PROJECT, to="coordinator", artifact_id="a", run_id=run_id)
     command = c.PostMessages(sender_site_id=SITES[1], messages=[message])
     assert came_to(decided(command, [*project(2), row(r.Run), artifact], by_site(1))) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "bound"), [("result", True), ("initial", True), ("update", False), ("model", False), ("log", False)]
+)
+def test_what_is_also_sent_as_a_letter_stays_the_runs(kind: str, *, bound: bool) -> None:
+    artifact = row(r.Artifact, id="a", kind=kind, run_id=RUN, message_id="of the run", owner_site_id=SITES[0])
+    message = c.NewMessage(project_id=PROJECT, to="participants", artifact_id="a", run_id=RUN)
+    command = c.PostMessages(sender_site_id=SITES[0], messages=[message])
+    decision = decided(command, [*project(2), row(r.Run), artifact], by_site(0))
+    (sent,) = written(decision, r.Message)
+    assert [one.message_id for one in written(decision, r.Artifact)] == ([sent.id] if bound else [])
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from tests.domain.scenes import (
     by_site,
     came_to,
     decided,
+    detail,
     draft,
     project,
     row,
@@ -402,6 +403,53 @@ def test_which_key_is_taken(ages: list[int], command: c.PutSiteKey, expected: st
     rules = Rules(keys_per_site=4, keys_per_day=2)
     decision = decided(command, [*project(2), *keys(*ages)], by_site(1), rules=rules)
     assert came_to(decision) == expected
+
+
+def test_a_refused_key_is_told_which_epoch_is_next() -> None:
+    rows = [*project(2), *keys(1, 1)]
+    assert detail(decided(key(1, public_key=bytes(1216)), rows, by_site(1))).endswith("; its next epoch is 3")
+    assert detail(decided(key(5), rows, by_site(1))).endswith(f"the next one of site {SITES[1]} is 3, not 5")
+    assert came_to(decided(c.RevokeSiteKey(SITES[1], 3), rows, by_site(1))) == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("by", "put", "revoke"),
+    [
+        ("site", "accepted", "accepted"),
+        ("member", "forbidden", "accepted"),
+        ("own admin", "forbidden", "accepted"),
+        ("admin", "forbidden", "accepted"),
+        ("coordinator", "forbidden", "not_found"),
+        ("other site", "forbidden", "not_found"),
+    ],
+)
+def test_who_adds_keys_and_who_revokes_them(by: str, put: str, revoke: str) -> None:
+    rows = [*project(3), *keys(1), stream("organisation", ELSEWHERE)]
+    rows += [row(r.Account, id=WHO[name].id, role=WHO[name].role) for name in ("member", "own admin", "admin")]
+    rows += [row(r.Site, id=SITES[n], organisation_id=ELSEWHERE) for n in (0, 2)]
+    assert came_to(decided(key(2), rows, WHO[by])) == put
+    assert came_to(decided(c.RevokeSiteKey(SITES[1], 1), rows, WHO[by])) == revoke
+
+
+@pytest.mark.parametrize(("state", "changes"), [("current", True), ("superseded", True), ("revoked", False)])
+def test_a_revoked_key_stays_as_it_is(state: str, *, changes: bool) -> None:
+    one = row(r.SiteKey, site_id=SITES[1], epoch=1, state=state, digest="d")
+    decision = decided(c.RevokeSiteKey(SITES[1], 1, "lost"), [*project(3), one], by_site(1))
+    assert [(k.state, k.revoked_at, k.reason) for k in written(decision, r.SiteKey)] == (
+        [("revoked", NOW, "lost")] if changes else []
+    )
+    told = [entry.site_id for entry in written(decision, r.InboxEntry)]
+    assert told == ([SITES[0]] if changes else [])  # its coordinator; its own people did it
+
+
+@pytest.mark.parametrize(("of", "told"), [(0, [1, 2]), (1, [0]), (2, [0])])
+def test_who_hears_of_a_new_key(of: int, told: list[int]) -> None:
+    rows = [*project(3), *site(3), row(r.Membership, site_id=SITES[3], state="invited")]
+    command = c.PutSiteKey(SITES[of], 1, bytes(1216), 1, NOW, NOW + DAY, bytes(64))
+    found = [entry.site_id for entry in written(decided(command, rows, by_site(of)), r.InboxEntry)]
+    assert found == [SITES[n] for n in told]
+    archived = [*rows, row(r.Project, archived_at=NOW)]
+    assert written(decided(command, archived, by_site(of)), r.InboxEntry) == []
 
 
 def test_the_key_before_it_has_its_grace() -> None:
