@@ -14,7 +14,7 @@ import msgspec
 
 from domain.ids import Id
 from domain.states import Report
-from fedyard.wire.chunks import DIGEST_BYTES, MAX_CHUNKS
+from fedyard.wire import types as w
 
 Micros: TypeAlias = int
 
@@ -32,13 +32,12 @@ Name = Annotated[
 Text = Annotated[str, msgspec.Meta(max_length=4000, pattern=r"^[^\x00]*$")]
 Reason = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[^\x00]*$")]
 Image = Annotated[str, msgspec.Meta(max_length=500, pattern=r"^[^\x00-\x20]*(?!\n)$")]
-Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}(?!\n)$", max_length=64)]
+Sha256 = w.Hex32
 Key32 = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9+/]{43}=(?!\n)$", max_length=44)]
-PublicKey = Annotated[bytes, msgspec.Meta(min_length=1216, max_length=1216)]
-"""Of suite 1: MLKEM768-X25519."""
-Signature = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+PublicKey = w.PublicKey
+Signature = w.Signature
 Grace = Annotated[float, msgspec.Meta(ge=0, le=7_776_000)]
-Slug = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_.-]{0,63}(?!\n)$", max_length=64)]
+Slug = w.Slug
 Span = Annotated[float, msgspec.Meta(ge=1, le=7_776_000)]
 Piece = Annotated[bytes, msgspec.Meta(min_length=1, max_length=65_536)]
 Pieces = Annotated[list[Piece], msgspec.Meta(min_length=1, max_length=32)]
@@ -63,8 +62,7 @@ WebhookUrl = Annotated[
 ]
 ArtifactKind = Literal["initial", "update", "model", "log", "result"]
 Size = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
-Digests = Annotated[bytes, msgspec.Meta(max_length=MAX_CHUNKS * DIGEST_BYTES)]
-"""Raw SHA-256s of chunks, one after the other."""
+Digests = w.Digests
 Mark = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}(?!\n)$", max_length=32)]
 """Of an inbox entry: domain/chain.py."""
 LedgerName = Annotated[str, msgspec.Meta(pattern=r"^[a-z]+-[0-9a-f-]{1,120}(?!\n)$", max_length=128)]

@@ -16,12 +16,12 @@ import re
 import msgspec
 
 from domain.ids import Id
+from fedyard.wire.types import UUID_PATTERN
 
-_ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _NAME = re.compile(
     f"(?P<secret>token|enrolment)-(?P<sha256>[0-9a-f]{{64}})"
-    f"|key-(?P<site>{_ID})-(?P<epoch>[0-9]{{1,9}})-(?P<digest>[0-9a-f]{{64}})"
-    f"|(?P<owner>site|account)-(?P<id>{_ID})"
+    f"|key-(?P<site>{UUID_PATTERN})-(?P<epoch>[0-9]{{1,9}})-(?P<digest>[0-9a-f]{{64}})"
+    f"|(?P<owner>site|account)-(?P<id>{UUID_PATTERN})"
 )
 
 

@@ -12,6 +12,7 @@ from domain.events import EventKind
 from domain.ids import Id
 from domain.states import RUN_FINAL, RoundState, SeatState
 from fedyard.wire.times import SECOND
+from fedyard.wire.types import UUID_PATTERN
 from ops.accounts import AT_ONCE, OPERATOR
 from storage import history
 from storage.database import Database
@@ -23,7 +24,7 @@ AT_MOST = 10
 """Of the runs that a short name may mean."""
 BEGINNING = 4
 """Characters that say an id in short, at least."""
-_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ID = re.compile(UUID_PATTERN)
 _LEAST, _MOST = (f"{8 * digit}-{4 * digit}-{4 * digit}-{4 * digit}-{12 * digit}" for digit in "0f")
 
 _REACHED: dict[RoundState, frozenset[SeatState]] = {

@@ -48,6 +48,7 @@ PLANTED = [
     ("rooms", "fedyard/agent/agent.py", "def later():\n    import fedyard.cli.main", "fedyard.cli.main"),
     ("rooms", "fedyard/client/calls.py", "from fedyard.sealed import keys", "fedyard.sealed.keys"),
     ("rooms", "fedyard/wire/chunks.py", "from fedyard.clock import micros_now", "fedyard.clock"),
+    ("agent", "fedyard/agent/state/part.py", "from fedyard.agent.courier import Courier", "fedyard.agent.courier"),
     ("crypto", "fedyard/sealed/sealing.py", "from fedyard.client.client import Client", "fedyard.client.client"),
     ("crypto", "fedyard/sealed/keys.py", "import urllib3", "urllib3"),
     ("crypto", "fedyard/sealed/trust.py", "import sqlite3", "sqlite3"),

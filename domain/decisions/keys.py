@@ -23,9 +23,8 @@ from domain.needs import Needs
 from domain.states import KEY, KeyState, MemberState, SiteState, Step, follow
 from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
-from fedyard.wire.times import SECOND
+from fedyard.wire.times import DAY, SECOND
 
-DAY = 86_400 * SECOND
 CONFLICT_AGAIN = 3600 * SECOND
 """A site's reports about another one are put on record so often; between them they are accepted, and change nothing."""
 REVOKED_BEFORE = "revoked before the hub was restored"

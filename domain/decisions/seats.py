@@ -35,7 +35,7 @@ from domain.states import (
 from domain.sweeps import MissReceipt
 from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
-from fedyard.wire.times import SECOND
+from fedyard.wire.times import DAY, SECOND
 
 _EVENTS = {
     Report.ACCEPT: EventKind.SEAT_ACCEPTED,
@@ -201,7 +201,7 @@ class Payload:
 def put_payload(stage: Stage, message_id: str, payload: Payload, sealed_for: sealing.Place, *, recipients: int) -> None:
     """A payload of a run (update or global model), stored once; it lives as long as its run, and a week at least."""
     draft, run, task_seq = stage.draft, stage.run, stage.task.seq
-    week = 7 * 86_400 * SECOND
+    week = 7 * DAY
     body, artifact = payload.body or b"", None
     if payload.artifact_id is not None:
         place = Place(run.project_id, payload.sender, run.id, task_seq, stage.number, payload.kind)

@@ -23,6 +23,7 @@ from fedyard.sealed.keys import fingerprint, parse_fingerprint, words
 from fedyard.wire.answers import Project
 from fedyard.wire.durable import write_whole
 from fedyard.wire.statements import hex_groups
+from fedyard.wire.types import UUID_PATTERN
 
 By = Literal["configuration", "people"]
 UNKNOWN = "unknown"
@@ -31,7 +32,7 @@ CONSENTS_AT_MOST = 1000
 """Projects that are served."""
 WITHDRAWN_AT_MOST = 1000
 """Projects that were left and are remembered one by one; the oldest go first."""
-_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID = re.compile(UUID_PATTERN)
 
 
 def means(said: str, project_id: str, name: str) -> bool:

@@ -42,6 +42,7 @@ from fedyard.wire import answers as a
 from fedyard.wire.durable import write_whole
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.seals import is_sealed
+from fedyard.wire.times import DAY
 
 INLINE_AT_MOST_BYTES = 262_144
 """What the hub carries inline, wraps not counted; what is larger goes by an artifact."""
@@ -51,7 +52,6 @@ DIRECTORY_GOOD_FOR_S = 600.0
 """A directory is asked for again after that, also if no notice came."""
 PROBLEMS_GOOD_FOR_S = 30.0
 """The same if a site in it has no key that could be used."""
-DAY = 86_400_000_000
 _GOOD_FOR = {"update": 30 * DAY, "model": 400 * DAY, "initial": 400 * DAY, "result": 400 * DAY, "log": 400 * DAY}
 """How long what is sealed may be opened; everything else for 30 days."""
 

@@ -17,11 +17,11 @@ from fedyard.agent.state import HELD_AT_MOST, Position, State
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unavailable
 from fedyard.clock import draw_key
-from fedyard.sealed.keys import DAY_S, Epoch, Keyring
+from fedyard.sealed.keys import Epoch, Keyring
 from fedyard.wire import answers as a
 from fedyard.wire import types as w
 from fedyard.wire.problems import ProblemType
-from fedyard.wire.times import SECOND
+from fedyard.wire.times import DAY_S, SECOND
 
 COPIES_AT_MOST = 5
 """How many copies of the memory are kept aside: the first one of the last weeks, and the newest ones. A hub that says

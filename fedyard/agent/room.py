@@ -16,8 +16,7 @@ import msgspec
 
 from fedyard.agent.paths import under
 from fedyard.sealed.errors import NoRoom
-from fedyard.sealed.keys import DAY_S
-from fedyard.wire.times import SECOND
+from fedyard.wire.times import DAY_S, SECOND
 
 
 class Messages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

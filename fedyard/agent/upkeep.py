@@ -10,9 +10,9 @@ from collections.abc import Callable
 from fedyard.agent.site import Keys
 from fedyard.client.client import Client
 from fedyard.sealed.errors import SealError
-from fedyard.sealed.keys import DAY_S, Epoch, Key, Keyring
+from fedyard.sealed.keys import Epoch, Key, Keyring
 from fedyard.wire import answers as a
-from fedyard.wire.times import SECOND
+from fedyard.wire.times import DAY_S, SECOND
 
 EPOCHS_PER_DAY = 24
 """New keys within a day, since a hub may say of each that it is revoked; an honest one takes twice as many."""

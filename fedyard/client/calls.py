@@ -29,7 +29,7 @@ from fedyard.wire import answers as a
 from fedyard.wire import types
 from fedyard.wire.backoff import Backoff
 from fedyard.wire.structs import prepare_structs
-from fedyard.wire.times import moment
+from fedyard.wire.times import SECOND, moment
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ CARRY_CONNECT_WITHIN_S = 15.0
 """Also how long the other side may take no bytes at all while it is sent some."""
 CARRY_WITHIN_S = 60.0
 
-CLOCK_OFF_MICROS = 300_000_000
+CLOCK_OFF_MICROS = 300 * SECOND
 """Clocks that differ by more than five minutes are told of: keys and seals go by them."""
 UNSENT_BYTES = 65_536
 """What the kernel may hold back beyond what is on its way: a cut loses it, and has it counted as sent."""
@@ -276,7 +276,7 @@ class Calls:
             hub = parsedate_to_datetime(date)
         except (ValueError, TypeError, OverflowError):
             return
-        self._clocks = int(hub.timestamp()) * 1_000_000, micros_now()
+        self._clocks = int(hub.timestamp()) * SECOND, micros_now()
 
     def _once(self, request: _Request) -> tuple[int, bytes, str]:
         headers = {**self._headers, **request.headers}

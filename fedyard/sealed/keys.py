@@ -42,7 +42,6 @@ from fedyard.wire.times import SECOND
 from fedyard.wire.words import from_words, to_words
 
 """HPKE base mode with ML-KEM-768 + X25519, HKDF-SHA256 and AES-256-GCM; bodies AES-256-GCM; signatures Ed25519."""
-DAY_S = 86_400
 MLKEM_PUBLIC_BYTES = 1184
 PUBLIC_BYTES = MLKEM_PUBLIC_BYTES + 32
 MLKEM_SEED_BYTES = 64

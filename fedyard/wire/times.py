@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 SECOND = 1_000_000
-DAY = 86_400 * SECOND
+DAY_S = 86_400
+DAY = DAY_S * SECOND
 
 
 def moment(micros: int) -> str:

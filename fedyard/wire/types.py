@@ -15,11 +15,14 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from fedyard.wire.chunks import DIGEST_BYTES, MAX_CHUNKS
 from fedyard.wire.shown import shown
 
 T = TypeVar("T")
 
-Uuid = Annotated[str, Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(?!\n)$", max_length=36)]
+UUID_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+"""Canonical text, and no other: an id is a name by which things are compared."""
+Uuid = Annotated[str, Meta(pattern=f"^{UUID_PATTERN}(?!\n)$", max_length=36)]
 Hex32 = Annotated[str, Meta(pattern="^[0-9a-f]{64}(?!\n)$", max_length=64)]
 Digest = Annotated[str, Meta(pattern="^([0-9a-f]{64})?(?!\n)$", max_length=64)]
 """Empty where there is none."""
@@ -44,10 +47,12 @@ Span = Annotated[float, Meta(ge=0, le=7_776_000)]
 At = Annotated[datetime, Meta(tz=True)]
 
 PublicKey = Annotated[bytes, Meta(min_length=1216, max_length=1216)]
+"""Of suite 1: MLKEM768-X25519."""
 IdentityKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Body = Annotated[bytes, Meta(max_length=4_194_304)]
-Digests = Annotated[bytes, Meta(max_length=1_048_576)]
+Digests = Annotated[bytes, Meta(max_length=MAX_CHUNKS * DIGEST_BYTES)]
+"""Raw SHA-256s of chunks, one after the other."""
 Piece = Annotated[bytes, Meta(max_length=131_072)]
 Metrics = Annotated[dict[Annotated[str, Meta(max_length=64)], float], Meta(max_length=64)]
 

@@ -12,10 +12,10 @@ import click
 from config.clock import SystemClock
 from domain.commands import Role
 from fedyard.wire.command_line import Command, Group
+from fedyard.wire.times import DAY_S
 from ops import accounts
 from ops.cli.asked import FILE, Unfit, database_of
 
-DAY_S = 86_400
 MOST_DAYS = 365
 
 

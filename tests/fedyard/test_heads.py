@@ -13,12 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedyard.agent.head_watch import Heads
 from fedyard.agent.heads import Head, judge
 from fedyard.agent.site import Folder, Settings
-from fedyard.agent.state import DAY_MICROS, State
+from fedyard.agent.state import State
 from fedyard.cli.main import main
 from fedyard.sealed.errors import IdentityChanged
 from fedyard.sealed.keys import words
 from fedyard.sealed.trust import Trust, TrustSettings
 from fedyard.wire.statements import hub_fingerprint
+from fedyard.wire.times import DAY
 from tests.fedyard.parties import NORTH, PROJECT
 
 NOW = 1_800_000_000_000_000
@@ -99,10 +100,10 @@ def test_the_newest_head_of_each_chain_is_kept_and_the_last_of_each_day(tmp_path
     own = head(2, stream_id=NORTH, kind="site")
     assert site.shown(head(5), own) == []
     assert site.shown(head(6), own, now=NOW + 1) == []
-    assert site.shown(head(7), head(8), head(5, stream_id=STRANGERS), now=NOW + DAY_MICROS) == []
+    assert site.shown(head(7), head(8), head(5, stream_id=STRANGERS), now=NOW + DAY) == []
     assert sorted(site.kept()) == sorted([(NORTH, 2), (PROJECT, 6), (PROJECT, 8)])
     again = Site(tmp_path)
-    assert again.shown(head(7), now=NOW + DAY_MICROS + 2) == ["went_back"]
+    assert again.shown(head(7), now=NOW + DAY + 2) == ["went_back"]
 
 
 def test_what_contradicts_a_head_is_told_and_kept_as_proof(site: Site) -> None:
@@ -111,7 +112,7 @@ def test_what_contradicts_a_head_is_told_and_kept_as_proof(site: Site) -> None:
     assert "event 5 (aaaaaaaaaaaaaaaa) as the newest, and now signs event 4" in site.said[0][1]
     assert site.shown(head(5, "b")) == ["fork"]
     assert site.shown(head(4), head(3), head(5, "c")) == []  # people have been told today
-    assert site.shown(head(4), now=NOW + DAY_MICROS) == ["went_back"]
+    assert site.shown(head(4), now=NOW + DAY) == ["went_back"]
     assert site.kept() == [(PROJECT, 5)]
     faults = {fault.kind: fault for fault in site.state.heads.head_faults()}
     assert {kind: fault.count for kind, fault in faults.items()} == {"went_back": 4, "fork": 2}

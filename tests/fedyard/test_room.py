@@ -8,8 +8,7 @@ import pytest
 from fedyard.agent.room import Messages, Room
 from fedyard.clock import micros_now
 from fedyard.sealed.errors import NoRoom
-from fedyard.sealed.keys import DAY_S
-from fedyard.wire.times import SECOND
+from fedyard.wire.times import DAY_S, SECOND
 
 NORTH, EAST = "aaaaaaaa-0000-4000-8000-000000000000", "bbbbbbbb-0000-4000-8000-000000000000"
 NOW = micros_now()

@@ -9,8 +9,8 @@ import pytest
 from fedyard.agent.site import Keys
 from fedyard.agent.upkeep import due, tend
 from fedyard.clock import micros_now
-from fedyard.sealed.keys import DAY_S, Keyring
-from fedyard.wire.times import SECOND
+from fedyard.sealed.keys import Keyring
+from fedyard.wire.times import DAY_S, SECOND
 from tests.fedyard.world import SiteProcess, World
 
 KEYS = Keys(rotate_every_days=10, grace_days=1)

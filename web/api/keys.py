@@ -10,7 +10,7 @@ from flask import Response
 from domain.commands import Grace, PutSiteKey, Reason, ReportConflict, RevokeSiteKey, Sha256
 from domain.results import ConflictResult, KeyResult
 from fedyard.wire.problems import ProblemType
-from fedyard.wire.times import SECOND
+from fedyard.wire.times import DAY
 from storage.views import keys as views
 from storage.views import sites
 from storage.views.resources import MemberKey, SiteKey
@@ -109,7 +109,7 @@ def list_project(call: Call) -> Response:
 def report_conflict(call: Call) -> Response:
     """The same finding is on record once a day, however often it is told."""
     site_id, about, body = call.id("site_id"), call.id("about_site_id"), call.body
-    day = call.web.hub.clock.now() // (86_400 * SECOND)
+    day = call.web.hub.clock.now() // DAY
     return write(
         call,
         ReportConflict(site_id=site_id, about_site_id=about, pinned=body.pinned, seen=body.seen),

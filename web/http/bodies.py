@@ -18,9 +18,8 @@ from domain.commands import (
     PublicKey,
     Signature,
 )
+from fedyard.wire.types import UUID_PATTERN
 from web.http.texts import NAMES, PROSE, Unfit, fault_of_name, fault_of_prose
-
-UUID_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 Uuid: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^{UUID_PATTERN}(?!\n)$", max_length=36)]
 Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]

@@ -9,9 +9,9 @@ import msgspec
 
 from fedyard.wire.notices import NOTICES
 from fedyard.wire.problems import MEDIA_TYPE, Problem, ProblemType
+from fedyard.wire.types import UUID_PATTERN
 from storage.views.resources import InboxEntry
 from web.http.answers import API
-from web.http.bodies import UUID_PATTERN
 from web.http.operations import COUNTS, Operation, title_of
 from web.http.writing import Accepted
 

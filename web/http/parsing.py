@@ -11,7 +11,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.seals import carried_bytes
-from web.http.bodies import UUID_PATTERN, Query
+from fedyard.wire.types import UUID_PATTERN
+from web.http.bodies import Query
 from web.http.texts import Unfit
 from web.problems import Refused
 

@@ -18,7 +18,7 @@ import threading
 from pathlib import Path
 
 from fedyard.agent.state.bodies import Bodies
-from fedyard.agent.state.heads import DAY_MICROS, Heads
+from fedyard.agent.state.heads import Heads
 from fedyard.agent.state.history import HELD_AT_MOST, History
 from fedyard.agent.state.inbox import KEEP_ENTRIES, Inbox
 from fedyard.agent.state.logs import Logs
@@ -42,7 +42,6 @@ from fedyard.agent.state.schema import PRIVATE, opened
 from fedyard.agent.state.seats import Seats
 
 __all__ = [
-    "DAY_MICROS",
     "HELD_AT_MOST",
     "KEEP_ENDED_RUNS",
     "KEEP_ENTRIES",

@@ -8,11 +8,11 @@ import msgspec
 
 from fedyard.agent.heads import Fault, Head
 from fedyard.agent.state.part import Part, Transaction
+from fedyard.wire.times import DAY
 
 KEEP_HEADS = 1000
 """How many heads of one chain of events are kept: the newest one, and the last of each day before."""
 KEEP_HEAD_FAULTS = 1000
-DAY_MICROS = 86_400_000_000
 
 
 class Heads(Part):
@@ -39,7 +39,7 @@ class Heads(Part):
         """These are the newest ones of their chains; of each day the last one stays."""
         if not heads:
             return
-        day = now // DAY_MICROS
+        day = now // DAY
         with self._lock, Transaction(self._db):
             for head in heads:
                 self._db.execute(
@@ -72,7 +72,7 @@ class Heads(Part):
                     (KEEP_HEAD_FAULTS,),
                 )
                 return True
-            tell = now - int(known[0]) >= DAY_MICROS
+            tell = now - int(known[0]) >= DAY
             self._db.execute(
                 "UPDATE head_faults SET count = count + 1, told_at = CASE WHEN ? THEN ? ELSE told_at END"
                 " WHERE kind = ? AND stream_id = ? AND history_id = ?",
