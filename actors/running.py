@@ -22,6 +22,7 @@ from config.clock import Clock, wait_for
 from config.logs import set_up_logs, unit
 from config.memory import keep_giving_back
 from config.settings import Settings
+from config.waiting import wait_until
 from domain.rules import Rules
 from fedyard.wire.stopping import on_stop_signal
 from fedyard.wire.structs import prepare_structs
@@ -29,7 +30,7 @@ from storage.blobs.opening import open_blobs
 from storage.clocks import DatabaseClock, open_clock
 from storage.database import DatabaseUnavailable, open_database
 from storage.due import Due
-from storage.migrate import missing
+from storage.migrate import await_schema
 from storage.signals import Announcement
 from storage.store import Store
 
@@ -91,13 +92,13 @@ def run_doer(settings: Settings, stop: threading.Event) -> None:
 
 def settle_history(store: Store, clock: Clock, stop: threading.Event) -> None:
     """Before anything is decided: if the database is not where its history was made, its history gets another id."""
-    while not stop.is_set():
-        try:
-            deciding.settle_history(store, clock.now())
-            return
-        except DatabaseUnavailable as error:
-            _log.warning("waits for the database", extra=unit(error=str(error)))
-            stop.wait(1.0)
+    wait_until(
+        lambda: deciding.settle_history(store, clock.now()),
+        there="database",
+        absent=DatabaseUnavailable,
+        stop=stop,
+        log=_log,
+    )
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -151,35 +152,14 @@ def main(name: str, role: Role) -> None:
     prepare_structs()
     stop = threading.Event()
     on_stop_signal(stop.set)
-    _await_schema(settings, stop)
+    await_schema(settings.database_url, f"fedyard {name}", stop, _log)
     if not stop.is_set():
         role(settings, stop)
 
 
-def _await_schema(settings: Settings, stop: threading.Event) -> None:
-    """Wait for the database and its migrations: somebody else may be starting or applying them."""
-    database = open_database(settings.database_url, pool=1)
-    while not stop.is_set():
-        try:
-            wanted = missing(database)
-            if not wanted:
-                break
-            _log.warning("waits for migrations: run fedyard-hub migrate", extra=unit(missing=wanted))
-        except DatabaseUnavailable as error:
-            _log.warning("waits for the database", extra=unit(error=str(error)))
-        stop.wait(1.0)
-    database.close()
-
-
 def _await_broker(settings: Settings, stop: threading.Event, role: str) -> None:
     """Wait until every queue is declared."""
-    while not stop.is_set():
-        try:
-            prepare_broker(settings, role)
-            return
-        except BrokerUnavailable as error:
-            _log.warning("waits for the broker", extra=unit(error=str(error)))
-            stop.wait(1.0)
+    wait_until(lambda: prepare_broker(settings, role), there="broker", absent=BrokerUnavailable, stop=stop, log=_log)
 
 
 ROLES: dict[str, Role] = {"decider": run_decider, "doer": run_doer, "relay": run_relay, "ticker": run_ticker}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,9 @@ from granian.constants import HTTPModes, Interfaces, RuntimeModes
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from config.clock import SystemClock
-from config.logs import set_up_logs, unit
+from config.logs import set_up_logs
 from config.settings import Settings, SettingsError
-from storage.database import Database, DatabaseUnavailable, open_database
-from storage.migrate import missing
+from storage.migrate import await_schema
 from web.live.connections import make_room
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def serve(settings: Settings) -> None:
     """Serve until told to stop. Raises `SettingsError` for the embedded mode, which is one process of its own."""
     if settings.embedded:
         raise SettingsError("FEDYARD_BROKER_URL is embedded: that hub is one process, fedyard-hub embedded starts it")
-    _await_schema(settings)
+    await_schema(settings.database_url, "fedyard web", threading.Event(), log)
     listen(settings, lambda: _load(settings))
 
 
@@ -75,24 +74,6 @@ def listen(settings: Settings, load: Callable[[], Flask]) -> None:
 def _not_about_threads(record: logging.LogRecord) -> bool:
     """granian warns at every start of more threads than cores. Ours wait (docs/adr/0005-waiting.md)."""
     return "Python threads" not in record.getMessage()
-
-
-def _await_schema(settings: Settings) -> None:
-    """Wait for the database and its migrations: somebody else may be starting or applying them."""
-    database = open_database(settings.database_url, pool=1, name="fedyard web")
-    clock = SystemClock()
-    while trouble := _schema_trouble(database):
-        log.warning("waits for the database", extra=unit(trouble=trouble))
-        clock.sleep(1.0)
-    database.close()
-
-
-def _schema_trouble(database: Database) -> str | None:
-    try:
-        absent = missing(database)
-    except DatabaseUnavailable as error:
-        return str(error)
-    return f"the schema lacks {', '.join(absent)}: run fedyard-hub migrate" if absent else None
 
 
 def _load(settings: Settings) -> Flask:
