@@ -76,6 +76,28 @@ def test_a_program_loads_nothing_heavy_that_it_has_no_use_for(program: str, heav
     assert heavy & set(done.stdout.split()) == set()
 
 
+def test_the_wire_loads_nothing_else_of_a_site() -> None:
+    """The hub imports its modules one by one; that of the command lines alone needs click."""
+    names = {path.stem for path in (ROOT / "fedyard" / "wire").glob("*.py")} - {"__init__", "command_line"}
+    modules = sorted(f"fedyard.wire.{name}" for name in names)
+    lines = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert {"click", "cryptography", "flask", "numpy", "rich", "sqlite3", "urllib3"} & loaded == set()
+    assert {one for one in loaded if one.startswith("fedyard.")} == {"fedyard.wire", *modules}
+
+
+def test_the_second_sealer_shares_no_line_with_the_first() -> None:
+    source = (ROOT / "tests" / "fedyard" / "independent_seal.py").read_text()
+    imported = {
+        one.name if isinstance(node, ast.Import) else str(node.module)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for one in node.names
+    }
+    assert {one.partition(".")[0] for one in imported} & (PACKAGES | {"tests"}) == set()
+
+
 def test_files_with_a_place_in_the_order_of_tests_are_there() -> None:
     assert [name for name in (*(f"tests/{one}" for one in LONG), *SPREAD) if not (ROOT / name).is_file()] == []
 
