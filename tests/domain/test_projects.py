@@ -16,6 +16,7 @@ from domain.ids import derive
 from domain.rules import Rules
 from tests.domain.scenes import (
     DAY,
+    ELSEWHERE,
     NOW,
     ORGANISATION,
     PROJECT,
@@ -27,6 +28,7 @@ from tests.domain.scenes import (
     by_site,
     came_to,
     decided,
+    detail,
     project,
     row,
     run,
@@ -39,6 +41,9 @@ from tests.domain.scenes import (
 
 def spec(name: str, after: list[str] | None = None, **fields: Any) -> c.TaskSpec:
     return c.TaskSpec(name=name, model="m", after=after, **fields)
+
+
+TASKS = msgspec.json.encode([spec("train")]).decode()
 
 
 # the order of tasks
@@ -161,6 +166,69 @@ def test_a_task_that_can_have_no_quorum_any_more_fails_as_it_starts() -> None:
     decision = decided(c.ReportAggregated(run_id=RUN, task_seq=1, round=1), rows, by_site(0))
     assert {one.name: one.state for one in written(decision, r.TaskRun)} == {"a": "succeeded", "b": "failed"}
     assert [(one.state, one.reason) for one in written(decision, r.Run)] == [("failed", "quorum_not_met")]
+
+
+@pytest.mark.parametrize(
+    ("by", "start", "stop", "restart", "change"),
+    [
+        ("coordinator", "accepted", "accepted", "accepted", "accepted"),
+        ("its people", "accepted", "accepted", "accepted", "accepted"),
+        ("admin", "forbidden", "accepted", "forbidden", "accepted"),
+        ("participant", "forbidden", "forbidden", "forbidden", "forbidden"),
+        ("stranger", "forbidden", "not_found", "not_found", "forbidden"),  # one may join it, so it is no secret
+    ],
+)
+def test_who_starts_and_stops_runs(by: str, start: str, stop: str, restart: str, change: str) -> None:
+    people, of_people = by_account("member")
+    admin, of_admin = by_account("admin", ELSEWHERE)
+    callers = {"coordinator": by_site(0), "its people": people, "admin": admin, "participant": by_site(1)}
+    rows = [
+        *run(["ready", "invited"]),
+        of_people,
+        of_admin,
+        *site(2),
+        row(r.Project, tasks_json=TASKS, max_live_runs=9),
+    ]
+    rows += [row(r.Site, id=SITES[n], organisation_id=f"org {n}") for n in (1, 2)]
+    caller = callers.get(by, by_site(2))
+    commands = (c.StartRun(PROJECT), c.StopRun(RUN), c.RestartRun(RUN), c.UpdateProject(PROJECT, description="new"))
+    assert [came_to(decided(one, rows, caller)) for one in commands] == [start, stop, restart, change]
+
+
+@pytest.mark.parametrize("state", ["succeeded", "failed", "cancelled"])
+def test_a_run_that_is_over_is_not_stopped_and_says_how_it_ended(state: str) -> None:
+    rows = [*run(["ready", "invited"]), row(r.Run, state=state, reason="enough")]
+    decision = decided(c.StopRun(RUN), rows, by_site(0))
+    assert came_to(decision) == "run_finished"
+    assert detail(decision).startswith(f"run {RUN} is finished: {state} (enough); it cannot stop again")
+
+
+@pytest.mark.parametrize(("reason", "said"), [("", "stopped by its coordinator"), ("enough", "enough")])
+def test_why_a_run_was_stopped(reason: str, said: str) -> None:
+    (ended,) = written(decided(c.StopRun(RUN, reason), run(["ready", "invited"]), by_site(0)), r.Run)
+    assert (ended.state, ended.reason, ended.detail) == ("cancelled", "stopped", said)
+
+
+@pytest.mark.parametrize(("requests", "waiting"), [(0, 0), (2, 2)])
+def test_who_starts_a_run_hears_of_requests_that_wait(requests: int, waiting: int) -> None:
+    rows = project(2)
+    for number in range(2, 2 + requests):
+        rows += [*site(number), row(r.Membership, site_id=SITES[number], state="requested")]
+    rows += [*site(4), row(r.Membership, site_id=SITES[4], state="invited")]
+    assert answer(decided(c.StartRun(PROJECT), rows, by_site(0)))["requests_waiting"] == waiting
+
+
+@pytest.mark.parametrize("command", [c.StartRun(PROJECT), c.RestartRun(RUN), c.UpdateProject(PROJECT, name="new")])
+def test_an_archived_project_stays_as_it_is(command: Any) -> None:
+    rows = [*over({"a": ("failed", 2)}), row(r.Project, tasks_json=TASKS, archived_at=NOW)]
+    assert came_to(decided(command, rows, by_site(0))) == "project_archived"
+
+
+def test_a_run_takes_the_next_number_of_its_project() -> None:
+    decision = decided(c.StartRun(PROJECT), project(2, last_run_number=6), by_site(0))
+    assert [(one.number, one.attempt) for one in written(decision, r.Run)] == [(7, 1)]
+    assert [one.last_run_number for one in written(decision, r.Project)] == [7]
+    assert [(one.seq, one.state, one.first_round) for one in written(decision, r.TaskRun)] == [(1, "active", 1)]
 
 
 @pytest.mark.parametrize(

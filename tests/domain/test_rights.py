@@ -442,6 +442,17 @@ def test_a_revoked_key_stays_as_it_is(state: str, *, changes: bool) -> None:
     assert told == ([SITES[0]] if changes else [])  # its coordinator; its own people did it
 
 
+@pytest.mark.parametrize(
+    ("by", "state", "told"), [("member", "online", True), ("site", "online", False), ("member", "retired", False)]
+)
+def test_a_site_hears_of_a_key_that_others_revoke(by: str, state: str, *, told: bool) -> None:
+    rows = [*project(3), *keys(1), row(r.Site, id=SITES[1], state=state)]
+    rows.append(row(r.Account, id=WHO["member"].id, role="member"))
+    decision = decided(c.RevokeSiteKey(SITES[1], 1), rows, WHO[by])
+    own = [entry.kind for entry in written(decision, r.InboxEntry) if entry.site_id == SITES[1]]
+    assert own == (["key_changed"] if told else [])
+
+
 @pytest.mark.parametrize(("of", "told"), [(0, [1, 2]), (1, [0]), (2, [0])])
 def test_who_hears_of_a_new_key(of: int, told: list[int]) -> None:
     rows = [*project(3), *site(3), row(r.Membership, site_id=SITES[3], state="invited")]
