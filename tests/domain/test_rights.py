@@ -249,6 +249,80 @@ def test_when_an_enrolment_is_taken(fields: dict[str, int], expected: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("by", "name", "expected"),
+    [
+        ("enrolment", "new", "accepted"),
+        ("enrolment", "site 1", "name_taken"),
+        ("site", "new", "forbidden"),
+        ("admin", "new", "forbidden"),
+        ("hub", "new", "forbidden"),
+    ],
+)
+def test_who_enrols_under_which_name(by: str, name: str, expected: str) -> None:
+    enrolment = row(r.Enrolment, id="e", sha256="e", expires_at=NOW + 1)
+    rows = [*project(2), enrolment, row(r.Account, id=WHO["admin"].id, role="admin")]
+    command = c.EnrolSite(name=name, description="about", identity_key="k", token_sha256="f" * 64)
+    decision = decided(command, rows, WHO[by])
+    assert came_to(decision) == expected
+    if decision.accepted:
+        (made,), (token,) = written(decision, r.Site), written(decision, r.Token)
+        assert decision.status == 201
+        assert (made.organisation_id, made.state, made.created_at) == (ORGANISATION, "online", NOW)
+        assert (token.owner_kind, token.owner_id, token.scopes, token.expires_at) == (
+            "site",
+            made.id,
+            "read write",
+            None,
+        )
+        assert written(decision, r.Mailbox) == [r.Mailbox(made.id)]
+        assert [(one.used_at, one.site_id) for one in written(decision, r.Enrolment)] == [(NOW, made.id)]
+
+
+@pytest.mark.parametrize(
+    ("by", "expected", "told"),
+    [
+        ("site", "accepted", []),
+        ("member", "accepted", [SITES[1]]),
+        ("admin", "accepted", [SITES[1]]),
+        ("hub", "accepted", [SITES[1]]),
+        ("other site", "not_found", []),
+        ("stranger", "not_found", []),
+    ],
+)
+@pytest.mark.parametrize("state", ["online", "silent", "retired"])
+def test_who_describes_a_site_and_whether_it_hears_of_that(by: str, expected: str, told: list[str], state: str) -> None:
+    account = row(r.Account, id=WHO[by].id, role=WHO[by].role or "")
+    rows = [*project(2), *site(2), account, row(r.Site, id=SITES[1], state=state)]
+    decision = decided(c.UpdateSite(SITES[1], "new"), rows, WHO[by])
+    if by == "site" and state == "retired":
+        assert came_to(decision) == "forbidden"
+        return
+    assert came_to(decision) == expected
+    found = [entry.site_id for entry in written(decision, r.InboxEntry)]
+    assert found == ([] if state == "retired" else told)
+
+
+@pytest.mark.parametrize(("read_to", "told"), [(3, True), (2, False), (0, False)])
+def test_a_notice_that_is_unread_is_not_sent_again(read_to: int, *, told: bool) -> None:
+    """The last one was the third entry of the inbox."""
+    rows = [*project(2), row(r.Account, id=WHO["member"].id, role="member")]
+    rows += [r.Mailbox(SITES[1], 5, read_to), r.Told(f"updated/{SITES[1]}", SITES[1], 3, NOW - 1)]
+    decision = decided(c.UpdateSite(SITES[1], "new"), rows, WHO["member"])
+    assert [entry.seq for entry in written(decision, r.InboxEntry)] == ([6] if told else [])
+    assert [one.seq for one in written(decision, r.Told)] == ([6] if told else [])
+
+
+@pytest.mark.parametrize(("state", "changes"), [("online", True), ("silent", True), ("retired", False)])
+def test_who_has_retired_stays_so(state: str, *, changes: bool) -> None:
+    rows = [*project(2), row(r.Site, id=SITES[1], state=state), row(r.Account, id=WHO["member"].id, role="member")]
+    decision = decided(c.RetireSite(SITES[1]), rows, WHO["member"])
+    assert answer(decision)["state"] == "retired"
+    assert [one.state for one in written(decision, r.Site)] == (["retired"] if changes else [])
+    kinds = [(entry.site_id, entry.kind) for entry in written(decision, r.InboxEntry)]
+    assert kinds == ([(SITES[0], "member_left"), (SITES[1], "site_retired")] if changes else [])
+
+
+@pytest.mark.parametrize(
     ("issuer", "scopes", "expires_at", "expected"),
     [
         # as asked for, within what the issuer has
