@@ -25,6 +25,7 @@ from tests.domain.scenes import (
     by_site,
     came_to,
     decided,
+    detail,
     draft,
     project,
     row,
@@ -249,6 +250,55 @@ def test_a_report_by_its_number_where_three_have_come(seq: int, expected: str) -
     assert (said["duplicate"], said["report_seq"], said["state"]) == (
         (True, 3, "invited") if expected == "duplicate" else (False, 4, "ready")
     )
+
+
+@pytest.mark.parametrize(
+    ("by", "of", "task_seq", "expected"),
+    [
+        (0, 0, 1, "accepted"),
+        (1, 1, 1, "accepted"),
+        (0, 1, 1, "forbidden"),  # also the coordinator speaks for itself alone
+        (1, 0, 1, "forbidden"),
+        (1, 3, 1, "forbidden"),  # there is no such site
+        (2, 2, 1, "not_found"),  # a member since, without a seat
+        (0, 0, 2, "not_found"),
+        (4, 4, 1, "not_found"),  # no member
+    ],
+)
+def test_who_reports_on_which_seat(by: int, of: int, task_seq: int, expected: str) -> None:
+    rows = [*run(["invited", "invited"]), *site(2), row(r.Membership, site_id=SITES[2]), *site(4)]
+    command = c.ReportSeat(RUN, task_seq, SITES[of], Report.READY, seq=1, round=1)
+    assert came_to(decided(command, rows, by_site(by))) == expected
+
+
+@pytest.mark.parametrize(
+    ("reason", "facts"),
+    [
+        ("", {"task": "train", "round": 1, "seq": 1}),
+        ("no data", {"task": "train", "round": 1, "seq": 1, "reason": "no data"}),
+    ],
+)
+def test_a_report_is_on_record(reason: str, facts: dict[str, object]) -> None:
+    decision = decided(report(Report.ACCEPT, reason=reason), run(["invited", "invited"]), by_site(0))
+    assert answer(decision) == {"state": "preparing", "round": 1, "report_seq": 1, "duplicate": False}
+    assert [(e.kind, e.site_id, json.loads(e.facts_json)) for e in written(decision, r.Event)] == [
+        ("seat_accepted", SITES[0], facts)
+    ]
+
+
+def test_a_report_that_is_too_early_is_told_which_is_next() -> None:
+    rows = [*run(["preparing", "invited"]), row(r.Seat, task_run_id=task().id, site_id=SITES[0], report_seq=3)]
+    with pytest.raises(TooEarly, match=r"the next one has seq 4 \(its seat's report_seq is 3\)$"):
+        decided(report(Report.READY, 5), rows, by_site(0))
+
+
+@pytest.mark.parametrize(
+    ("late", "way"), [("next_round", "report rejoin to come back"), ("drop", "it cannot come back")]
+)
+def test_who_was_dropped_hears_whether_it_may_come_back(late: str, way: str) -> None:
+    rows = run(["dropped", "invited"], contract={"late": late})
+    decision = decided(report(Report.READY), rows, by_site(0))
+    assert detail(decision).endswith(f"was dropped (); {way}")
 
 
 @pytest.mark.parametrize(
