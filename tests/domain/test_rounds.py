@@ -697,6 +697,21 @@ def test_after_a_round_the_next_one_opens_until_there_were_enough(rounds: int, o
     assert (model.version, model.round, json.loads(model.metrics_json)) == (1, 1, {"loss": 0.5})
 
 
+@pytest.mark.parametrize(("update", "sent"), [(None, []), (b"update", [(b"update", 6)]), (b"", [(b"", 0)])])
+def test_an_update_goes_to_the_coordinator_and_stays_with_the_submission(
+    update: bytes | None, sent: list[tuple[bytes, int]]
+) -> None:
+    rows = run(["training", "training"], "training")
+    decision = decided(report(Report.SUBMIT, of=1, update=update, metrics={"loss": 0.5}), rows, by_site(1))
+    messages = written(decision, r.Message)
+    assert [(one.body, one.size_bytes) for one in messages] == sent
+    told = [(e.site_id, e.kind, e.message_id) for e in written(decision, r.InboxEntry)]
+    assert told == [(SITES[0], "message", one.id) for one in messages]
+    (kept,) = written(decision, r.Submission)
+    assert (kept.round, kept.metrics_json, kept.started_at, kept.submitted_at) == (1, '{"loss":0.5}', NOW - DAY, NOW)
+    assert kept.update_message_id == (messages[0].id if messages else None)
+
+
 @pytest.mark.parametrize(("run_days", "kept_days"), [(1, 7), (7, 7), (8, 8)])
 def test_a_payload_of_a_run_is_kept_as_long_as_the_run_and_a_week_at_least(run_days: int, kept_days: int) -> None:
     rows = [*run(["training", "training"], "training"), row(r.Run, deadline_at=NOW + run_days * DAY)]
