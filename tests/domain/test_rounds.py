@@ -684,6 +684,35 @@ def test_when_a_model_is_taken(stage: str, number: int, named: list[int], expect
     assert came_to(decided(command, rows, by_site(0))) == expected
 
 
+@pytest.mark.parametrize(("by", "expected"), [(0, "accepted"), (1, "forbidden"), (2, "not_found")])
+def test_who_reports_a_model(by: int, expected: str) -> None:
+    rows = [*run(["submitted", "submitted"], "aggregating"), *site(2)]
+    command = c.ReportAggregated(run_id=RUN, task_seq=1, round=1)
+    assert came_to(decided(command, rows, by_site(by))) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "failure", "state", "sent"),
+    [
+        (b"model", "", "completed", [b"model"]),
+        (None, "", "completed", []),
+        (None, "no memory", "failed", []),
+        (b"model", "no memory", "failed", []),  # what failed has no model
+    ],
+)
+def test_what_the_coordinator_has_made_of_the_updates(
+    model: bytes | None, failure: str, state: str, sent: list[bytes]
+) -> None:
+    rows = run(["submitted", "submitted"], "aggregating")
+    command = c.ReportAggregated(run_id=RUN, task_seq=1, round=1, model=model, failure=failure)
+    decision = decided(command, rows, by_site(0))
+    assert answer(decision)["state"] == state
+    assert [(one.body, one.recipient_count) for one in written(decision, r.Message)] == [(one, 2) for one in sent]
+    assert len(written(decision, r.Model)) == len(sent)
+    details = [json.loads(e.facts_json)["detail"] for e in written(decision, r.Event) if e.kind == "round_failed"]
+    assert details == ([failure] if failure else [])
+
+
 @pytest.mark.parametrize(("rounds", "opened"), [(1, []), (2, [2]), (3, [2])])
 def test_after_a_round_the_next_one_opens_until_there_were_enough(rounds: int, opened: list[int]) -> None:
     rows = run(["submitted", "submitted"], "aggregating", rounds=rounds)
