@@ -14,6 +14,7 @@ from domain.decisions.draft import TooEarly
 from domain.decisions.progress.rounds import may_rejoin, quorum_of
 from domain.decisions.progress.tasks import seats_of
 from domain.states import Report
+from domain.sweeps import MissReceipt
 from fedyard.wire.times import SECOND
 from tests.domain.scenes import (
     DAY,
@@ -747,3 +748,35 @@ def test_a_payload_of_a_run_is_kept_as_long_as_the_run_and_a_week_at_least(run_d
     decision = decided(report(Report.SUBMIT, update=b"update"), rows, by_site(0))
     (message,) = written(decision, r.Message)
     assert (message.expires_at, message.recipient_count) == (NOW + kept_days * DAY, 1)
+
+
+@pytest.mark.parametrize(
+    ("by", "of", "task_seq", "number", "known", "expected", "recorded"),
+    [
+        (1, 1, 1, 1, "", "accepted", True),
+        (1, 1, 1, 1, "not_named", "accepted", False),  # once for each update
+        (0, 0, 1, 1, "", "accepted", True),
+        (0, 1, 1, 1, "", "forbidden", False),
+        (1, 4, 1, 1, "", "forbidden", False),  # there is no such site
+        (1, 1, 2, 1, "", "not_found", False),
+        (1, 1, 1, 2, "", "not_found", False),
+        (2, 2, 1, 1, "", "not_found", False),  # it has not submitted
+        (3, 3, 1, 1, "", "not_found", False),  # no member
+    ],
+)
+def test_who_misses_a_receipt(
+    by: int, of: int, task_seq: int, number: int, known: str, expected: str, *, recorded: bool
+) -> None:
+    rows = [*run(["done", "done"], "completed", state="succeeded"), *site(2), *site(3)]
+    rows.append(row(r.Membership, site_id=SITES[2]))
+    rows += [row(r.Submission, task_run_id=task().id, site_id=SITES[n], missing_receipt=known) for n in (0, 1)]
+    command = c.ReportMissingReceipt(RUN, task_seq, number, SITES[of], "wrong_digest")
+    decision = decided(command, rows, by_site(by))
+    assert came_to(decision) == expected
+    if decision.accepted:
+        said = {"site_id": SITES[of], "round": 1, "reason": known or "wrong_digest"}
+        assert answer(decision) == said
+    assert decision.sweeps == ((MissReceipt(task().id, 1, SITES[of], "wrong_digest"),) if recorded else ())
+    told = [(e.site_id, e.kind) for e in written(decision, r.InboxEntry)]
+    assert told == ([(SITES[0], "receipt_missing")] if recorded else [])
+    assert [one.version for one in written(decision, r.Run)] == ([2] if recorded else [])
