@@ -38,7 +38,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 }
 AT_ONCE = set(loading._PARTS.values())
 """Loaded by the one query."""
-APART = {r.KeyStatement, r.ArtifactDeclaration, r.LogPiece, r.Event}
+APART = {r.KeyStatement, r.ArtifactDeclaration, r.LogPiece}
 """No decision loads them."""
 BY_THE_STORE = {r.Outcome, r.OutboxRow}
 
@@ -103,6 +103,9 @@ def links(number: int) -> dict[type[Record], dict[str, Any]]:
         r.Told: {"cause": f"cause {number}"},
         r.Stream: {"id": project},
         r.Event: {"stream_id": project, "seq": number},
+        r.Webhook: {"id": key("webhook"), "owner_kind": "organisation", "owner_id": organisation},
+        r.WebhookDelivery: {"id": key("delivery"), "webhook_id": key("webhook"), "cause": f"cause {number}"},
+        r.EventCursor: {"stream_id": project},
         r.Outcome: {"id": key("command")},
         r.OutboxRow: {"id": key("follow-up"), "created_at": number},
     }
@@ -135,6 +138,10 @@ def needs_of(tied: dict[type[Record], dict[str, Any]]) -> tuple[Needs, Needs]:
         totals_of={project},
         shares_of={(project, site)},
         told={tied[r.Told]["cause"]},
+        webhooks={tied[r.Webhook]["id"]},
+        deliveries={tied[r.WebhookDelivery]["id"]},
+        followed={("project", project)},
+        events={(project, number)},
     )
     all_of_it.add(common)
     return common, all_of_it
