@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from domain import codec
 from domain import commands as c
 from domain import records as r
 from domain.chain import mark_of
@@ -20,9 +21,11 @@ from tests.domain.scenes import (
     DAY,
     NOW,
     PROJECT,
+    RUN,
     SECOND,
     SITES,
     answer,
+    by_account,
     by_site,
     came_to,
     decided,
@@ -79,6 +82,29 @@ def test_what_comes_from_runs_alone(kind: str, expected: str) -> None:
     message = c.NewMessage(project_id=PROJECT, to="coordinator", body=b"", kind=kind)
     decision = decided(c.PostMessages(sender_site_id=SITES[1], messages=[message]), project(2), by_site(1))
     assert came_to(decision) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "archived_at", "expected"),
+    [
+        ({"body": b""}, None, "accepted"),
+        ({}, None, "no_payload"),
+        ({"body": b"hello", "run_id": RUN}, None, "accepted"),
+        ({"body": b"hello", "run_id": "unknown"}, None, "not_found"),
+        ({"body": b"hello", "run_id": "elsewhere"}, None, "not_found"),
+        ({"body": b"hello"}, NOW, "project_archived"),
+    ],
+)
+def test_which_message_is_taken(fields: dict[str, Any], archived_at: int | None, expected: str) -> None:
+    rows = [*project(2, archived_at=archived_at), row(r.Run), row(r.Run, id="elsewhere", project_id="another")]
+    message = c.NewMessage(project_id=PROJECT, to="coordinator", **fields)
+    decision = decided(c.PostMessages(SITES[1], [message]), rows, by_site(1))
+    assert came_to(decision) == expected
+    if decision.accepted:
+        assert decision.status == 201
+        assert [(one.body, one.run_id) for one in written(decision, r.Message)] == [
+            (fields["body"], fields.get("run_id"))
+        ]
 
 
 @pytest.mark.parametrize(
@@ -318,6 +344,25 @@ def test_the_numbers_left_out_are_a_link_of_the_chain() -> None:
     decision = decided(c.RecoverSite(SITES[0], None, 14, [c.HeldMark(10, MARKS[10])]), inbox(10, 3), by_site(0))
     (recovery,) = written(decision, r.Recovery)
     assert recovery.mark == answer(decision)["mark"] == mark_of(MARKS[10], 14 + GAP, CAUSE, "recovered")
+
+
+def test_only_the_site_itself_knows_what_it_holds() -> None:
+    subject, account = by_account("admin")
+    for by in (subject, by_site(1), codec.THE_HUB):
+        assert (
+            came_to(decided(c.RecoverSite(SITES[0], None, 10), [*inbox(10, 3), *site(1), account], by)) == "forbidden"
+        )
+
+
+def test_the_same_claim_again_has_the_same_answer_and_changes_nothing() -> None:
+    command = c.RecoverSite(SITES[0], "before", 14, [c.HeldMark(8, MARKS[8])])
+    first = decided(command, inbox(10, 3), by_site(0))
+    rows = [*inbox(10, 3), *(one for one in first.records if isinstance(one, r.Mailbox | r.Recovery | r.InboxEntry))]
+    again = decided(command, rows, by_site(0))
+    assert answer(again) == answer(first)
+    assert (again.records, again.sweeps) == ((), ())
+    other = decided(c.RecoverSite(SITES[0], "before", 15, [c.HeldMark(8, MARKS[8])]), rows, by_site(0))
+    assert answer(other)["read_after"] > answer(first)["read_after"]
 
 
 @pytest.mark.parametrize(
