@@ -23,6 +23,7 @@ from typing import TextIO
 
 from fedyard.agent.consents import Join
 from fedyard.agent.courier import Courier
+from fedyard.agent.directories import Directories
 from fedyard.agent.head_watch import Heads
 from fedyard.agent.joining import Joining
 from fedyard.agent.logs import FLUSH_EVERY_S
@@ -116,17 +117,18 @@ class Agent:
         self.client = client_to(self.settings, self.folder.token(), give_up_s=PATIENCE_S, closing=self._halting)
         self.keyring = self.folder.keyring()
         consents = self.folder.consents()
+        directories = Directories(
+            self.keyring, trust, consents, self.client, monotonic=self._clock.monotonic, log=self._log
+        )
         self.courier = Courier(
             self.folder.path,
             self.settings,
             self.keyring,
             trust,
-            consents,
+            directories,
             self.state,
             self.client,
             Transfer(self.client),
-            monotonic=self._clock.monotonic,
-            log=self._log,
         )
         self.joining = Joining(self.site_id, self.keyring.identity_key, consents, trust, self.client, self._log)
         self.joining.keep_configured(self.settings.join)
@@ -270,7 +272,7 @@ class Agent:
         self._recoveries += 1
         if self.recovery.conflicting():
             tend(self.keyring, self.settings.keys, self.client, micros_now(), log=self._log, renew=True)
-        self.courier.forget()
+        self.courier.directories.forget()
         self._poked.set()
         self._rejoin.set()  # memberships may be forgotten, too
 
@@ -302,7 +304,7 @@ class Agent:
         self.state.inbox.take(entries, through=max(seqs))
         for entry in entries:
             if entry.kind in KEYS_CHANGE:
-                self.courier.forget(entry.project_id)
+                self.courier.directories.forget(entry.project_id)
                 self._poked.set()
         if self._caught_up:
             self._wake()
@@ -354,7 +356,7 @@ class Agent:
             except Unavailable as error:
                 self._log("hub unavailable", detail=str(error))
             except Changed as changed:
-                self.courier.record_conflict(changed)
+                self.courier.directories.record_conflict(changed)
                 raise
 
     def _join(self) -> None:
@@ -382,7 +384,7 @@ class Agent:
         except Unavailable:
             return False
         except Changed as changed:
-            self.courier.record_conflict(changed)
+            self.courier.directories.record_conflict(changed)
             raise
 
     def _joined_again(self) -> bool:

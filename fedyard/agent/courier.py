@@ -1,6 +1,5 @@
 """Payloads on their way: sealed before they leave the site, opened when they come, large ones by way of an artifact.
 
-    directory   who is in a project, verified against the pins; asked for once, and again when a notice says so
     pack        content -> a whole sealed payload, or a detached seal and the file with its body
     unpack      a message -> its content, once everything about it was checked
 
@@ -9,13 +8,12 @@ Raises `SealError` for what cannot be sealed or opened; `trust.Changed`, a swapp
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from fedyard.agent.consents import Consent, Consents
+from fedyard.agent.directories import Directories, Directory
 from fedyard.agent.site import Settings
 from fedyard.agent.state import State
 from fedyard.client.client import Client
@@ -29,16 +27,13 @@ from fedyard.sealed.errors import (
     Gone,
     IdentityChanged,
     NoKey,
-    NotConsented,
     Readdressed,
-    SealError,
     UnknownSigner,
     Unsealed,
 )
-from fedyard.sealed.keys import Key, Keyring, identity_hash
+from fedyard.sealed.keys import Key, Keyring
 from fedyard.sealed.sealing import Address, Digests, Opener, Origin
-from fedyard.sealed.trust import Changed, Member, Trust
-from fedyard.wire import answers as a
+from fedyard.sealed.trust import Trust
 from fedyard.wire.durable import write_whole
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.seals import is_sealed
@@ -48,10 +43,6 @@ INLINE_AT_MOST_BYTES = 262_144
 """What the hub carries inline, wraps not counted; what is larger goes by an artifact."""
 INLINE_SEAL_BYTES = 49_152
 """Room for the header of a payload for hundreds of recipients."""
-DIRECTORY_GOOD_FOR_S = 600.0
-"""A directory is asked for again after that, also if no notice came."""
-PROBLEMS_GOOD_FOR_S = 30.0
-"""The same if a site in it has no key that could be used."""
 _GOOD_FOR = {"update": 30 * DAY, "model": 400 * DAY, "initial": 400 * DAY, "result": 400 * DAY, "log": 400 * DAY}
 """How long what is sealed may be opened; everything else for 30 days."""
 
@@ -59,30 +50,6 @@ SEAL_ANEW = (ProblemType.KEY_UNUSABLE, ProblemType.SEAL_EXPIRED, ProblemType.SEA
 """Refusals for keys, time or recipients: the directory has changed; it is read again, and the payload sealed anew."""
 
 Packed: TypeAlias = bytes | Path
-
-
-@dataclass(frozen=True)
-class Directory:
-    """A project as the hub shows it and the pins allow it. problems: why nothing is sealed to a site.
-
-    at: when it was asked for, by the monotonic clock. pinned: when the pins had changed last.
-    """
-
-    project_id: str
-    coordinator: str
-    sealed: str
-    at: float
-    pinned: int = 0
-    keys: dict[str, Key] = field(default_factory=dict)
-    problems: dict[str, SealError] = field(default_factory=dict)
-
-    def key_of(self, site_id: str) -> Key:
-        """The key to seal to. Raises `SealError`."""
-        if site_id in self.problems:
-            raise self.problems[site_id]
-        if site_id not in self.keys:
-            raise NoKey(f"site {site_id} is not in the directory of project {self.project_id}")
-        return self.keys[site_id]
 
 
 @dataclass(frozen=True)
@@ -121,104 +88,15 @@ class Courier:
         settings: Settings,
         keyring: Keyring,
         trust: Trust,
-        consents: Consents,
+        directories: Directories,
         state: State,
         client: Client,
         transfer: Transfer,
-        *,
-        monotonic: Callable[[], float],
-        log: Callable[..., None],
     ) -> None:
-        self.keyring, self.trust, self.consents = keyring, trust, consents
+        self.keyring, self.trust, self.directories = keyring, trust, directories
         self.site_id = keyring.site_id
         self._folder, self._settings = folder, settings
         self._state, self._client, self._transfer = state, client, transfer
-        self._monotonic = monotonic
-        self._log = log
-        self._lock = threading.Lock()
-        self._directories: dict[str, Directory] = {}
-
-    # who
-
-    def directory(self, project_id: str, *, fresh: bool = False) -> Directory:
-        """The members of a project that this site serves, and their keys.
-
-        Raises `trust.Changed`, `SealError` (`NotConsented` of any other project), and what the client raises.
-        """
-        consent = self.consented(project_id)
-        known = self._directories.get(project_id)
-        if known is not None and not fresh and self._still_good(known):
-            return known
-        at, now = self._monotonic(), micros_now()
-        project = self._client.project(project_id)
-        members = [_member(item) for item in self._client.project_keys(project_id)]
-        if consent.coordinator != project.coordinator_site_id:
-            raise NotConsented(
-                f"project {project_id} was joined under the coordinator {consent.coordinator}, and the hub now says "
-                f"{project.coordinator_site_id}"
-            )
-        found = Directory(project_id, consent.coordinator, project.sealed, at)
-        others = [member for member in members if not self._is_me(member)]
-        for member in others:
-            if member.site_id == consent.coordinator and member.identity != consent.identity:
-                raise Changed(member, consent.identity)
-        for site_id, key in {**self.trust.verify(others, now), self.site_id: self._own_key()}.items():
-            if isinstance(key, SealError):
-                found.problems[site_id] = key
-                self._log("no key", project=project.name, about=site_id, reason=key.slug, detail=key.fact)
-            else:
-                found.keys[site_id] = key
-        found = replace(found, pinned=self.trust.changed_at())
-        with self._lock:
-            self._directories[project_id] = found
-        return found
-
-    def consented(self, project_id: str | None) -> Consent:
-        """The consent to serve a project, whose coordinator is pinned as it says.
-
-        Raises `NotConsented`, also if the coordinator's pin was replaced since.
-        """
-        consent = self.consents.of(project_id)
-        pin = self.trust.pins().get(consent.coordinator)
-        if pin is not None and pin.identity != consent.identity:
-            raise NotConsented(
-                f"project {consent.name!r} ({consent.project_id}) was joined under another identity of its coordinator "
-                f"{consent.coordinator} than the one that is pinned"
-            )
-        return consent
-
-    def _still_good(self, known: Directory) -> bool:
-        """No notice has come, a person has not changed the pins, and it is not too old."""
-        limit = PROBLEMS_GOOD_FOR_S if known.problems else DIRECTORY_GOOD_FOR_S
-        return self._monotonic() - known.at < limit and known.pinned == self.trust.changed_at()
-
-    def _is_me(self, member: Member) -> bool:
-        if member.site_id == self.site_id and member.identity != self.keyring.identity_key:
-            raise Changed(member, self.keyring.identity_key)
-        return member.site_id == self.site_id
-
-    def _own_key(self) -> Key | SealError:
-        try:
-            return self.keyring.current()
-        except NoKey as error:
-            return error
-
-    def forget(self, project_id: str | None = None) -> None:
-        """Ask for the directory of a project, or of all, before the next use."""
-        with self._lock:
-            if project_id is None:
-                self._directories.clear()
-            else:
-                self._directories.pop(project_id, None)
-
-    def record_conflict(self, changed: Changed) -> None:
-        """Log it, and put it on record at the hub; that may fail, since it is the hub that is in doubt."""
-        pinned, seen = identity_hash(changed.pinned), identity_hash(changed.seen)
-        self._log("identity conflict", about=changed.site_id, pinned=pinned, seen=seen, detail=str(changed))
-        try:
-            self._client.report_conflict(self.site_id, changed.site_id, pinned, seen)
-        except HubError as error:
-            self._log("conflict not recorded", about=changed.site_id, detail=str(error))
 
     # out
 
@@ -265,7 +143,7 @@ class Courier:
 
     def _keys(self, project_id: str, to: Collection[str]) -> list[Key] | None:
         """The keys to seal to; None if the payload goes unsealed."""
-        directory = self.directory(project_id)
+        directory = self.directories.of(project_id)
         try:
             return [directory.key_of(site_id) for site_id in sorted(set(to))]
         except NoKey:
@@ -318,7 +196,7 @@ class Courier:
         place: what it is, so that it is known when it is shown again as something else. anywhere: run, task and round
         may be others, as with a model that a restarted run begins with.
         """
-        self.consented(expected.project)
+        self.directories.consented(expected.project)
         if body is None or not is_sealed(body):
             return Unpacked(self._taken_unsealed(body, expected, target, artifact_id))
         found, _ = sealing.read_seal(body)
@@ -327,7 +205,9 @@ class Courier:
         try:
             return Unpacked(self._opened(body, expected, place, target, artifact_id), found.origin)
         except (UnknownSigner, IdentityChanged):
-            self.directory(expected.project, fresh=True)  # a new member; or a swapped identity, which is raised here
+            self.directories.of(
+                expected.project, fresh=True
+            )  # a new member; or a swapped identity, which is raised here
         return Unpacked(self._opened(body, expected, place, target, artifact_id), found.origin)
 
     def size_of(self, seal: bytes | None) -> int:
@@ -383,7 +263,7 @@ class Courier:
             raise Damaged(str(error)) from None
 
     def _taken_unsealed(self, body: bytes | None, expected: Address, target: Path, artifact_id: str | None) -> Packed:
-        if not self._unsealed(self.directory(expected.project)):
+        if not self._unsealed(self.directories.of(expected.project)):
             raise Unsealed(f"a {expected.kind} of site {expected.sender} that is not sealed")
         if artifact_id is None:
             return body or b""
@@ -395,28 +275,3 @@ ARTIFACT_KINDS = ("initial", "update", "model", "log", "result")
 _NOWHERE = Path()
 _OVERHEAD_BYTES = 1_048_576
 """What packing adds to content, at most."""
-
-
-def _member(item: a.MemberKey) -> Member:
-    shown = item.key
-    key = (
-        None
-        if shown is None
-        else Key(
-            site_id=shown.site_id,
-            epoch=shown.epoch,
-            created=shown.created_at,
-            expires=shown.expires_at,
-            suite=shown.suite,
-            public_key=shown.public_key,
-            signature=shown.signature,
-        )
-    )
-    return Member(
-        site_id=item.site_id,
-        name=item.site_name,
-        role=item.role,
-        identity=item.identity_key,
-        key=key,
-        key_state=shown.state if shown else "",
-    )

@@ -123,7 +123,7 @@ class Logs:
                 if error.token_unknown:
                     raise
                 if error.problem in SEAL_ANEW and not last:
-                    self._courier.forget(piece.project_id)
+                    self._courier.directories.forget(piece.project_id)
                     continue
                 self._close(piece, error.slug)
             except IdentityChanged:
@@ -144,7 +144,7 @@ class Logs:
             round=piece.round,
             kind=KIND,
         )
-        to = [self._courier.directory(piece.project_id).coordinator, sender]
+        to = [self._courier.directories.of(piece.project_id).coordinator, sender]
         return self._courier.pack_small(msgspec.json.encode(Piece(piece.seq, piece.at, piece.text)), address, to)
 
     def _close(self, piece: LogPiece, reason: str) -> None:

@@ -81,7 +81,7 @@ class Payloads:
         Empty if it is gone from the hub.
         """
         project_id = _of(entry)[2]
-        coordinator = self._patience.asked(entry, lambda: self._courier.directory(project_id)).coordinator
+        coordinator = self._patience.asked(entry, lambda: self._courier.directories.of(project_id)).coordinator
         found = self._opened(entry, message_id, _address(entry, coordinator, "model"), anywhere=start)
         return found or Unpacked(b"")
 
@@ -101,7 +101,7 @@ class Payloads:
     def members(self, entry: Entry) -> set[str]:
         """The project's members of now, by the hub's directory; a model is sealed to them alone."""
         project_id = _of(entry)[2]
-        directory = self._patience.asked(entry, lambda: self._courier.directory(project_id, fresh=True))
+        directory = self._patience.asked(entry, lambda: self._courier.directories.of(project_id, fresh=True))
         return {*directory.keys, *directory.problems}
 
     def updates(
@@ -284,17 +284,17 @@ class Payloads:
 
     def renew(self, entry: Entry) -> None:
         """The directory has changed: ask for it before anything is sealed again."""
-        self._courier.forget(entry.project_id)
+        self._courier.directories.forget(entry.project_id)
 
     def _coordinator(self, entry: Entry) -> str:
-        return self._courier.directory(_of(entry)[2]).coordinator
+        return self._courier.directories.of(_of(entry)[2]).coordinator
 
     def _everybody(self, entry: Entry, made: Made, last: bool) -> list[str]:
         """Every member that has a key, and every site with a seat: `NoKey` if one of these has none, until `last`.
 
         Nobody waits for a site that was left out: its seat ends with this model.
         """
-        directory = self._courier.directory(_of(entry)[2])
+        directory = self._courier.directories.of(_of(entry)[2])
         waited_for = set() if last else set(directory.problems) & self._seated(entry)
         for site_id in sorted(waited_for - {one.site_id for one in made.left_out}):
             if isinstance(directory.problems[site_id], NoKey):
@@ -340,7 +340,7 @@ class Payloads:
                 )
             except NoKey:
                 self._patience.pause(entry, KEY_PAUSE_S)
-                self._courier.forget(address.project)
+                self._courier.directories.forget(address.project)
         return self._patience.asked(
             entry, lambda: self._courier.pack(made.content, address, to(True), spool, made.digests)
         )

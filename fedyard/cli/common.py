@@ -12,6 +12,7 @@ import msgspec
 
 from fedyard.agent.consents import Wanted, choose
 from fedyard.agent.courier import Courier
+from fedyard.agent.directories import Directories
 from fedyard.agent.joining import Joining
 from fedyard.agent.site import Folder, client_to
 from fedyard.agent.state import State
@@ -47,18 +48,10 @@ def client_of(folder: Folder) -> Client:
 def courier_of(folder: Folder, client: Client) -> Courier:
     """The site's courier, beside the one of an agent that may be running."""
     settings = folder.settings()
-    return Courier(
-        folder.path,
-        settings,
-        folder.keyring(),
-        folder.trust(settings),
-        folder.consents(),
-        State(folder.path / "state.sqlite"),
-        client,
-        Transfer(client),
-        monotonic=SystemClock().monotonic,
-        log=silent,
-    )
+    keyring, trust, clock = folder.keyring(), folder.trust(settings), SystemClock()
+    directories = Directories(keyring, trust, folder.consents(), client, monotonic=clock.monotonic, log=silent)
+    state = State(folder.path / "state.sqlite")
+    return Courier(folder.path, settings, keyring, trust, directories, state, client, Transfer(client))
 
 
 def joining_of(folder: Folder, client: Client) -> Joining:
@@ -73,7 +66,7 @@ def model_of(folder: Folder, client: Client, project_id: str, message_id: str, t
     message = client.message(message_id)
     return courier.unpack(
         message.body,
-        Address(courier.directory(project_id).coordinator, project_id, "model"),
+        Address(courier.directories.of(project_id).coordinator, project_id, "model"),
         place=f"message {message_id}",
         target=target,
         artifact_id=message.artifact_id,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from fedyard.agent.courier import INLINE_AT_MOST_BYTES, Directory
+from fedyard.agent.courier import INLINE_AT_MOST_BYTES
+from fedyard.agent.directories import Directory
 from fedyard.agent.site import Folder
 from fedyard.agent.state import State
 from fedyard.cli.common import FILE, UsageError, client_of, courier_of, names_of, project_named
@@ -39,7 +40,7 @@ def send(
     client = client_of(folder)
     courier = courier_of(folder, client)
     found = project_named(client, project)
-    recipients = _recipients(courier.directory(found.id), names_of(client), to)
+    recipients = _recipients(courier.directories.of(found.id), names_of(client), to)
     named_so = to[0] if to in (("coordinator",), ("participants",)) else recipients
     content = _content(text, file)
     with tempfile.TemporaryDirectory(dir=folder.path) as spool:

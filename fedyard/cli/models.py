@@ -74,7 +74,7 @@ def _opened(courier: Courier, client: Client, project: a.Project, model: a.Model
     message = client.message(model.message_id)
     if message.body is None and message.artifact_id is None:
         raise Gone(f"version {model.version} of project {project.name!r} is not at the hub any more")
-    coordinator = courier.directory(project.id).coordinator
+    coordinator = courier.directories.of(project.id).coordinator
     expected = Address(coordinator, project.id, "model", model.run_id, model.task_seq, model.round)
     try:
         return courier.unpack(

@@ -15,7 +15,7 @@ import fedyard.agent.heads
 import fedyard.agent.joining
 import fedyard.agent.receipts
 from fedyard.agent.consents import Consent, Consents, Wanted, consent_to
-from fedyard.agent.courier import Courier
+from fedyard.agent.directories import Directories
 from fedyard.agent.state import made_of
 from fedyard.agent.state.runs import Runs
 from fedyard.agent.steps.coordinating import Coordinating
@@ -99,7 +99,7 @@ HEADS_NOT_VERIFIED = Bug(
 )
 
 
-def _hubs_word(self: Courier, project_id: str | None) -> Consent:
+def _hubs_word(self: Directories, project_id: str | None) -> Consent:
     return consent_to(self._client.project(project_id or ""), "people", 0)
 
 
@@ -108,7 +108,7 @@ NO_CONSENT_CHECK = Bug(
     "an agent serves whatever the hub says that its site is a member of",
     (
         (Holding, "consented", lambda _self, _entry: None),
-        (Courier, "consented", _hubs_word),
+        (Directories, "consented", _hubs_word),
         (Consents, "serves", lambda _self, _project_id: True),
     ),
 )

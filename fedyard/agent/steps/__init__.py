@@ -148,7 +148,7 @@ class Steps:
         except Overtaken:
             return "overtaken"
         except Changed as changed:
-            self._at.courier.record_conflict(changed)
+            self._at.courier.directories.record_conflict(changed)
             raise
         except SealError as error:
             self._at.log("not opened", entry=entry.seq, reason=error.slug, detail=error.fact)

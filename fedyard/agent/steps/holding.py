@@ -24,7 +24,7 @@ class Holding:
 
     def consented(self, entry: Entry) -> None:
         """Raises `NotConsented` unless this site serves the entry's project, under the coordinator of its consent."""
-        consent = self._at.courier.consented(entry.project_id)
+        consent = self._at.courier.directories.consented(entry.project_id)
         if entry.run_id is not None:
             known = self._at.state.seats.project_of(entry.run_id)
             if known not in (None, entry.project_id):

@@ -68,7 +68,9 @@ class Hooks:
         project_id, number = entry.project_id or "", entry.round or 1
         finished = self._at.children.call(
             job,
-            lambda: self._at.patience.unwanted(entry) or not self._at.courier.consents.serves(entry.project_id),
+            lambda: (
+                self._at.patience.unwanted(entry) or not self._at.courier.directories.consents.serves(entry.project_id)
+            ),
             lambda text: self._at.logs.add(project_id, run_id, task_seq, number, text),
         )
         if finished is None:
