@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from actors import deciding
 from actors.deciding import DECIDERS, Decider, DecidingWorker
@@ -16,7 +17,7 @@ from actors.registry import register_deciding, register_doing
 from actors.relay import Relay
 from actors.sweeper import Sweeper
 from actors.ticker import Ticker
-from broker.opening import open_publisher, open_worker_broker, prepare_broker
+from broker.opening import dead_letters_of, open_publisher, open_worker_broker, prepare_broker
 from broker.port import BrokerUnavailable
 from config.clock import Clock, wait_for
 from config.logs import set_up_logs, unit
@@ -136,6 +137,7 @@ def run_ticker(settings: Settings, stop: threading.Event, own: Clock | None = No
         silent_after_s=settings.silent_after_s,
         keep_artifacts_s=settings.keep_artifacts_s,
         may_lead=clock.reliable if isinstance(clock, DatabaseClock) else lambda: True,
+        dead_letters=partial(dead_letters_of, settings),
     )
     while not wait_for(stop, settings.tick_every_s):
         ticker.tick()

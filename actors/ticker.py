@@ -30,6 +30,9 @@ FOUND_AGAIN_S = 10
 _MESSAGES_AT_ONCE = 100
 _ARTIFACTS_AT_ONCE = 100
 _DELIVERIES_AT_ONCE = 100
+LETTERS_EVERY_S = 60
+"""How often it looks for dead letters, if somebody wants to be told: RabbitMQ has to hand them out for it."""
+_LETTERS_AT_ONCE = 100
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ _log = logging.getLogger(__name__)
 class Ticker:
     """silent_after_s: from when a site counts as silent; keep_artifacts_s: retention, in seconds.
 
-    may_lead: whether this process's clock can be relied on.
+    may_lead: whether this process's clock can be relied on. dead_letters: the oldest ones, so many at most.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Ticker:
         silent_after_s: float,
         keep_artifacts_s: float,
         may_lead: Callable[[], bool] = lambda: True,
+        dead_letters: Callable[[int], list[c.Letter]] = lambda _: [],
     ) -> None:
         self._due = due
         self._publisher = publisher
@@ -58,6 +62,8 @@ class Ticker:
         self._keep_artifacts = int(keep_artifacts_s * SECOND)
         self._led_since: Micros | None = None
         self._retained_in = -1
+        self._dead_letters = dead_letters
+        self._letters_at: Micros = 0
 
     def tick(self) -> int:
         """Look once and send what is due; how many commands. Raises nothing: the next tick looks again."""
@@ -157,6 +163,11 @@ class Ticker:
             part = due[start : start + _DELIVERIES_AT_ONCE]
             names = tuple(name for one in part for name in one)
             found.append((c.BeginDeliveries(delivery_ids=[one for one, _ in part]), names))
+        if now >= self._letters_at + LETTERS_EVERY_S * SECOND and self._due.wants_dead_letters():
+            self._letters_at = now
+            letters = self._dead_letters(_LETTERS_AT_ONCE)
+            if letters:
+                found.append((c.ReportDeadLetters(letters=letters), tuple(letter.id for letter in letters)))
         return found
 
     def _retention(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 from dramatiq import Broker
@@ -14,6 +15,7 @@ from dramatiq import Broker
 from broker.embedded import EmbeddedBroker
 from broker.port import Publisher
 from config.settings import Settings, url_path
+from domain.commands import Letter
 
 _lock = threading.Lock()
 _embedded: dict[Path, EmbeddedBroker] = {}
@@ -45,6 +47,18 @@ def prepare_broker(settings: Settings, role: str) -> None:
         from broker.topology import declare_all  # noqa: PLC0415 - see above
 
         declare_all(settings.broker_url, role)
+
+
+def dead_letters_of(settings: Settings, at_most: int) -> list[Letter]:
+    """The oldest dead letters, as the ticker tells of them. Raises `BrokerUnavailable`."""
+    from broker.dead_letters import EmbeddedDeadLetters, RabbitDeadLetters  # noqa: PLC0415 - see above
+
+    if settings.embedded:
+        found = EmbeddedDeadLetters(open_embedded(settings).journal).list(limit=at_most)
+    else:
+        with closing(RabbitDeadLetters(settings.broker_url)) as letters:
+            found = letters.list(limit=at_most)
+    return [Letter(id=one.id, kind=one.kind, queue=one.queue) for one in found]
 
 
 def open_embedded(settings: Settings) -> EmbeddedBroker:

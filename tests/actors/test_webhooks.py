@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from actors.ticker import Ticker
 from domain import commands as c
 from domain import records as r
 from domain.commands import Subject
 from domain.ids import Id
 from domain.webhooks import AGAIN_AFTER_S, LEASE_S, MOST_ATTEMPTS, OVERLAP_S
 from storage.due import Due
+from tests.actors.test_time import Kept
 from tests.hub import SECOND, Hub
 
 URL = "https://hooks.example.org/in"
@@ -468,3 +470,44 @@ def test_only_the_hub_queues_begins_and_reports(hub: Hub) -> None:
     ):
         assert hub.refused(command, site) == (403, "forbidden")
         assert hub.refused(command, admin) == (403, "forbidden")
+
+
+# the ticker
+
+
+def test_a_ticker_finds_events_then_due_attempts_and_now_and_then_dead_letters(hub: Hub) -> None:
+    site = hub.site("a")
+    project = hub.project([site])
+    webhook = of_project(hub, project, site)
+    kept, looked = Kept(), []
+
+    def letters(at_most: int) -> list[c.Letter]:
+        looked.append(at_most)
+        return [c.Letter(id="one", kind="start_run", queue="runs.v1")]
+
+    ticker = Ticker(Due(hub.database), kept, hub.clock, silent_after_s=1e6, keep_artifacts_s=1000, dead_letters=letters)
+
+    def tick() -> list[str]:
+        ticker.tick()
+        sent = [one for one in kept.take() if not isinstance(one.command, c.ForgetHistory)]
+        hub.batch(sent)
+        hub.drain()
+        return [type(one.command).__name__ for one in sent]
+
+    tick()
+    end_a_run(hub, project, site)
+    assert tick() == ["QueueDeliveries"]
+    assert tick() == []
+    hub.clock.micros += LEASE_S * SECOND
+    assert tick() == ["BeginDeliveries"]
+    assert tick() == []
+    assert [one.attempts for one in deliveries(hub, webhook)] == [2]
+    assert looked == []
+    admin = hub.account(site.organisation_id or "", "admin")
+    wants = of_organisation(hub, site.organisation_id or "", admin, kinds=["dead_letter.found"])
+    assert tick() == ["ReportDeadLetters"]
+    assert tick() == []
+    hub.clock.micros += 61 * SECOND
+    assert tick() == ["ReportDeadLetters"]
+    assert looked == [100, 100]
+    assert len(deliveries(hub, wants)) == 1

@@ -9,13 +9,15 @@ import pytest
 
 from broker.journal import Journal, entry_of
 from broker.messages import DramatiqMessage, message_of, wire_of
-from broker.topology import declarations
+from broker.opening import dead_letters_of, open_embedded
+from broker.topology import declarations, declare_all
 from config.clock import SystemClock
+from config.settings import Settings
 from devservers.rabbitmq import PrivateRabbitmq
 from domain import codec
 from domain.commands import CreateOrganisation
 from domain.ids import derive
-from ops.place import Whereabouts, remember
+from ops.place import Whereabouts, recall, remember
 from tests.ops.program import fedyard
 
 ID = derive("test", "dead letter")
@@ -118,3 +120,18 @@ def test_policies_are_applied(folder: Path, request: pytest.FixtureRequest) -> N
     done = fedyard("policies", "apply", "--data", folder, "--management-file", file, "--vhost", vhost)
     assert done.returncode == 0, done.stderr
     assert "fedyard-commands" in rabbitmq.ctl("list_policies", "-p", vhost)
+
+
+def test_the_ticker_reads_them_without_their_content_and_leaves_them(folder: Path) -> None:
+    whereabouts = recall(folder)
+    assert whereabouts is not None
+    urls = whereabouts.environment
+    if urls["FEDYARD_BROKER_URL"].startswith("amqp"):
+        declare_all(urls["FEDYARD_BROKER_URL"], "tests")
+    settings = Settings.read(urls)
+    for _ in range(2):
+        found = dead_letters_of(settings, 100)
+        assert [(one.id, one.kind, one.queue) for one in found] == [(ID, "create_organisation", "sites.v1")]
+        assert HUSH not in repr(found)
+    if settings.embedded:
+        open_embedded(settings).close()
