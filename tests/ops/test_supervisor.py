@@ -130,4 +130,6 @@ def test_the_pause_grows_and_has_an_end(folder: Path) -> None:
 
 
 def test_the_procfile_names_the_hubs_processes() -> None:
-    assert list(read_procfile(ROOT / "Procfile")) == ["web", *WORKERS]
+    commands = read_procfile(ROOT / "Procfile")
+    assert list(commands) == ["web", *WORKERS]
+    assert all(commands[role].endswith(f" -m actors.running {role}") for role in WORKERS)
