@@ -19,7 +19,7 @@ from devservers.rabbitmq import PrivateRabbitmq
 MADE = {
     "part_per_s": 5,
     "seal_mb_per_s": 5,
-    "rss_mb idle": 5,
+    "rss_mb idle": 6,
     "decided_per_s": 3,
     "reports_per_s": 2,
     "decision_ms": 4,
@@ -32,7 +32,7 @@ MADE = {
     "resume_overhead": 1,
     "broadcast_cost": 2,
     "waiting_polls": 4,
-    "rss_mb after": 5,
+    "rss_mb after": 6,
     "trust_us": 4,
     "victim_p99": 6,
     "growth": 2,
