@@ -10,7 +10,6 @@ from domain import results
 from domain.decisions.access import find, known_project, known_run, missing, need_coordinator, need_hub
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import too_many
-from domain.decisions.progress.rounds import quorum_of
 from domain.decisions.progress.runs import begin, end
 from domain.decisions.progress.stage import run_event, spec_of
 from domain.decisions.progress.tasks import inherited_model, seats_of
@@ -30,6 +29,7 @@ from domain.states import (
     follow,
 )
 from fedyard.wire.problems import ProblemType
+from fedyard.wire.quorum import quorum_of
 from fedyard.wire.times import SECOND
 
 

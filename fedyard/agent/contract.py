@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ import msgspec
 
 from fedyard.sealed.sealing import Digests, Origin
 from fedyard.wire.answers import Contract, TaskSpec
+from fedyard.wire.quorum import quorum_of
 
 _TASK_CONTEXT = b"fedyard task 1\0"
 SITES_NAMED = 10
@@ -57,13 +57,6 @@ def task_digest(spec: TaskSpec) -> str:
     """The digest (hex) of a task with its parameters: SHA-256 over its one form as JSON (docs/sealing.md)."""
     text = json.dumps(msgspec.to_builtins(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(_TASK_CONTEXT + text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def quorum_of(contract: Contract, seats: int) -> int:
-    """How many updates a round needs, of a task with so many seats; the hub counts in the same way."""
-    if contract.quorum_of == "count":
-        return int(contract.quorum)
-    return max(1, math.ceil(round(contract.quorum * seats, 9)))
 
 
 def check_list(here: Place, listed: Sequence[tuple[str, str | None]], held: Collection[Held]) -> None:

@@ -11,10 +11,11 @@ import pytest
 from domain import commands as c
 from domain import records as r
 from domain.decisions.draft import TooEarly
-from domain.decisions.progress.rounds import may_rejoin, quorum_of
+from domain.decisions.progress.rounds import may_rejoin
 from domain.decisions.progress.tasks import seats_of
 from domain.states import Report
 from domain.sweeps import MissReceipt
+from fedyard.wire.quorum import quorum_of
 from fedyard.wire.times import SECOND
 from tests.domain.scenes import (
     DAY,

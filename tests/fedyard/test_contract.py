@@ -18,13 +18,13 @@ from fedyard.agent.contract import (
     check_list,
     list_shortened,
     not_listed,
-    quorum_of,
     task_digest,
     why_left_out,
 )
 from fedyard.agent.receipts import missing
 from fedyard.sealed.sealing import Digests, Origin, receipt_of
 from fedyard.wire.answers import Contract, TaskSpec
+from fedyard.wire.quorum import quorum_of
 from tests.fedyard import independent_seal as second
 
 HERE = Place("run", 1, 2)

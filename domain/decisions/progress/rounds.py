@@ -5,8 +5,6 @@ A function that may end the round returns the `TaskEnd` that follows, or None wh
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
 from domain import commands as c
@@ -18,6 +16,7 @@ from domain.ids import Id
 from domain.states import ROUND, ROUND_FINAL, SEAT, RoundState, SeatState, Step, TaskRunState, follow
 from domain.sweeps import LeaveOut
 from fedyard.wire import notices as n
+from fedyard.wire.quorum import quorum_of
 from fedyard.wire.times import SECOND
 
 SITES_NAMED = 10
@@ -25,13 +24,6 @@ SITES_NAMED = 10
 
 _SELECTING = (SeatState.INVITED, SeatState.PREPARING)
 _TRAINING = (SeatState.TRAINING, SeatState.UPLOADING)
-
-
-def quorum_of(contract: c.Contract, seats: int) -> int:
-    """How many seats a round needs, of a task with so many."""
-    if contract.quorum_of == "count":
-        return int(contract.quorum)
-    return max(1, math.ceil(round(contract.quorum * seats, 9)))
 
 
 def start(stage: Stage) -> TaskEnd | None:
