@@ -23,6 +23,7 @@ ROOMS = (
     "storage",
     "broker",
     "config",
+    "domain.decide",
     "domain.table",
     "domain.decisions",
     "domain",

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def test_no_package_of_the_hub_is_left_out_of_a_contract() -> None:
     assert set(contract("site")["forbidden_modules"]) == HUB | {"demo"}
     assert set(contract("hub")["source_modules"]) == HUB
     assert set(contract("demo")["forbidden_modules"]) == HUB
+    assert set(contract("circles")["ancestors"]) == PACKAGES
     assert set(contract("proofs")["source_modules"]) == PACKAGES - PROOFS
     assert set(contract("proofs")["forbidden_modules"]) == PROOFS
 
@@ -109,3 +111,8 @@ def test_files_whose_tests_are_spread_over_workers_share_nothing_of_their_own() 
 def test_the_drawing_of_imports_is_of_today() -> None:
     """If this fails: `python -m tests.drawing`."""
     assert drawing.drawn_in(drawing.PAGE.read_text()) == drawing.draw()
+
+
+def test_the_rooms_of_the_drawing_are_passed_one_way_only() -> None:
+    """Raises `CycleError`, which names the circle."""
+    assert set(TopologicalSorter(drawing.imports_between_rooms()).static_order()) == set(drawing.ROOMS)
