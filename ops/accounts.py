@@ -44,7 +44,7 @@ def create_account(database: Database, clock: Clock, *, name: str, organisation:
     """An account with its first token; its organisation is created if there is none of that name. Raises `Rejected`."""
     store, of, token = Store(database), _organisation(database, clock, organisation), draw_secret()
     command = c.CreateAccount(organisation_id=of, name=name, role=role, token_sha256=sha256_hex(token.encode()))
-    return Made(_decided(store, clock, command), of, token)
+    return Made(decided(store, clock, command), of, token)
 
 
 def create_enrolment(database: Database, clock: Clock, *, organisation: str, note: str, valid_s: float) -> Made:
@@ -52,12 +52,12 @@ def create_enrolment(database: Database, clock: Clock, *, organisation: str, not
     store, of, token = Store(database), _organisation(database, clock, organisation), draw_secret()
     expires_at = clock.now() + round(valid_s * SECOND)
     command = c.CreateEnrolment(organisation_id=of, sha256=sha256_hex(token.encode()), note=note, expires_at=expires_at)
-    return Made(_decided(store, clock, command), of, token)
+    return Made(decided(store, clock, command), of, token)
 
 
 def _organisation(database: Database, clock: Clock, name: str) -> Id:
     found = next((found.id for found in organisations(database) if found.name == name), None)
-    return found or _decided(Store(database), clock, c.CreateOrganisation(name=name))
+    return found or decided(Store(database), clock, c.CreateOrganisation(name=name))
 
 
 def organisations(database: Database) -> list[Organisation]:
@@ -65,7 +65,7 @@ def organisations(database: Database) -> list[Organisation]:
     return every(lambda paging: people.organisations(database, OPERATOR, paging), AT_ONCE)
 
 
-def _decided(store: Store, clock: Clock, command: AnyCommand) -> Id:
+def decided(store: Store, clock: Clock, command: AnyCommand) -> Id:
     """The id of what the command made."""
     now = clock.now()
     try:  # as strict with the operator's words as with a stranger's

@@ -25,6 +25,7 @@ from ops.cli.events import events
 from ops.cli.people import account, enrolment, organisation
 from ops.cli.runs import runs, why
 from ops.cli.serving import embedded, migrate, policies, up
+from ops.cli.webhooks import webhooks
 from ops.place import DEFAULT, InUse, Unusable
 from storage.blobs.port import StorageFull, StorageUnavailable
 from storage.database import DatabaseUnavailable
@@ -45,6 +46,7 @@ HUB = Group(
         events,
         backup,
         restore,
+        webhooks,
         policies,
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
 from domain.commands import Subject
 from domain.ids import Id
 from storage.database import Database, Row
@@ -11,6 +14,14 @@ from storage.views.sight import Clause, Cursor, Listed, Paging, own, page, row, 
 _WEBHOOK = (
     "SELECT id, owner_kind, owner_id, url, kinds, description, state, reason, created_at, version, rotated_at,"
     " failing_since, failures FROM webhooks"
+)
+_COUNT = (
+    "(SELECT count(*) FROM webhook_deliveries WHERE webhook_deliveries.webhook_id = webhooks.id"
+    " AND webhook_deliveries.state = '{}')"
+)
+_OVERVIEW = (
+    f"SELECT id, owner_kind, owner_id, state, reason, url, {_COUNT.format('waiting')}, {_COUNT.format('failed')}"
+    " FROM (SELECT * FROM webhooks WHERE state <> 'deleted') AS webhooks"
 )
 _DELIVERY = (
     "SELECT id, webhook_id, kind, cause, state, created_at, state_at, attempts, failures, next_at, status, failure"
@@ -58,6 +69,28 @@ def deliveries(
         order=("created_at", "id"),
         cursor_of=lambda one: Cursor(one[5], one[0]),
     )
+
+
+class Overview(NamedTuple):
+    """host: where it goes to; the rest of the address may hold a secret. waiting and failed: deliveries."""
+
+    id: Id
+    owner_kind: str
+    owner_id: Id
+    state: str
+    reason: str
+    host: str
+    waiting: int
+    failed: int
+
+
+def overview(database: Database) -> list[Overview]:
+    """Every webhook, for the operator."""
+    found = rows(database, _OVERVIEW, [], "ORDER BY created_at, id")
+    return [
+        Overview(ident, kind, owner, state, reason, urlsplit(url).netloc, waiting, failed)
+        for ident, kind, owner, state, reason, url, waiting, failed in found
+    ]
 
 
 def deliveries_by_state(database: Database) -> dict[str, int]:

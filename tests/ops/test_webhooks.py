@@ -23,7 +23,7 @@ from config.settings import Settings
 from devservers.postgres import PrivatePostgres
 from devservers.rabbitmq import PrivateRabbitmq
 from tests.databases import lent_postgres
-from tests.ops.program import ROOT, Program, call, create_account, environment, until
+from tests.ops.program import ROOT, Program, call, create_account, environment, fedyard, until
 from tests.seals import enrolling
 from tests.web.network import network
 
@@ -174,11 +174,18 @@ def test_an_embedded_hub_tells_of_a_silent_site_and_goes_on_after_a_kill(tmp_pat
             api = start()
             path = f"/v1/webhooks/{hook['id']}/deliveries"
             items = until(lambda: _settled(call(api, path, admin)))
+            listed = fedyard("webhooks", "list", "--data", tmp_path / "hub")
+            again = fedyard("webhooks", "redeliver", hook["id"], "--hours", "1", "--data", tmp_path / "hub")
+            unknown = fedyard("webhooks", "redeliver", mine, "--data", tmp_path / "hub")
             assert programs[-1].end(signal.SIGTERM) == 0, programs[-1].output
         finally:
             for program in programs:
                 program.end(signal.SIGKILL)
     assert [(one["kind"], one["state"]) for one in items] == [("site.silent", "delivered")]
+    host = there.url.split("/")[2]
+    assert listed.stdout == f"{hook['id']}  organisation {mine}  active  {host}  waiting 0  failed 0\n"
+    assert again.returncode == 0, again.stderr
+    assert (unknown.returncode, "there is no webhook" in unknown.stderr) == (2, True)
     assert len(there.heard) == 2
     for headers, body in there.heard:
         check(headers, body, hook["secret"])

@@ -1,0 +1,51 @@
+"""fedyard-hub webhooks: who has an address told of what happens, and what failed once more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from config.clock import SystemClock
+from domain.commands import RedeliverWebhook
+from domain.ids import is_id
+from fedyard.wire.command_line import Command, Group
+from fedyard.wire.times import SECOND
+from ops.accounts import decided
+from ops.cli.asked import Unfit, database_of
+from storage.store import Store
+from storage.views.webhooks import overview
+
+MOST_HOURS = 8760
+
+
+@click.command("list", cls=Command)
+@click.pass_obj
+def list_webhooks(data: Path) -> None:
+    """All of them, with the host that they go to and what waits or has failed."""
+    found = overview(database_of(data))
+    for one in found:
+        state = f"{one.state} ({one.reason})" if one.reason else one.state
+        owner = f"{one.owner_kind} {one.owner_id}"
+        print(f"{one.id}  {owner}  {state}  {one.host}  waiting {one.waiting}  failed {one.failed}")
+    if not found:
+        print("there are no webhooks")
+
+
+@click.command("redeliver", cls=Command)
+@click.argument("id")
+@click.option(
+    "--hours", type=click.IntRange(1, MOST_HOURS), default=24, metavar="N", help="what was made within so many (24)"
+)
+@click.pass_obj
+def redeliver(data: Path, id: str, hours: int) -> None:
+    """Tell a webhook again what it could not be told."""
+    if not is_id(id):
+        raise Unfit(f"{id} is no id of a webhook; see fedyard-hub webhooks list")
+    clock = SystemClock()
+    command = RedeliverWebhook(webhook_id=id, since=clock.now() - hours * 3600 * SECOND)
+    decided(Store(database_of(data)), clock, command)
+    print(f"what webhook {id} was not told in the last {hours} hours waits again")
+
+
+webhooks = Group("webhooks", help="Addresses that are told of what happens.", commands=[list_webhooks, redeliver])
