@@ -246,7 +246,7 @@ class Requests:
         with asking.getresponse() as answer:
             asked_s = self._retry_after(answer.getheader("Retry-After"))
             with suppress(OSError, http.client.HTTPException):  # the status was said, that is all that counts
-                answer.read(READ_BYTES)
+                answer.read1(READ_BYTES)  # never `read`: a chunk whose size is negative has it read to the end
             return Answered(answer.status, asked_s)
 
     def _retry_after(self, text: str | None) -> float | None:

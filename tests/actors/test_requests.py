@@ -258,11 +258,14 @@ def test_no_proxy_of_the_environment_is_asked() -> None:
     assert proxy.heard == []
 
 
-def test_an_endless_answer_is_not_read_to_its_end() -> None:
+@pytest.mark.parametrize(
+    "begins", ["\r\n", "Transfer-Encoding: chunked\r\n\r\n-1\r\n", "Transfer-Encoding: chunked\r\n\r\nffffffff\r\n"]
+)
+def test_an_endless_answer_is_not_read_to_its_end(begins: str) -> None:
     sent = []
 
     def flood(talking: socket.socket) -> None:
-        talking.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        talking.sendall(f"HTTP/1.1 200 OK\r\n{begins}".encode())
         for _ in range(10_000):
             talking.sendall(bytes(65_536))
             sent.append(1)
