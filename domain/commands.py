@@ -6,8 +6,6 @@ the epoch (UTC), sizes are bytes, spans are seconds. Secrets never travel: only 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, Union
 
 import msgspec
@@ -15,6 +13,7 @@ import msgspec
 from domain.ids import Id
 from domain.states import Report
 from fedyard.wire import types as w
+from fedyard.wire.parameters import check_depth
 
 Micros: TypeAlias = int
 
@@ -69,11 +68,6 @@ LedgerName = Annotated[str, msgspec.Meta(pattern=r"^[a-z]+-[0-9a-f-]{1,120}(?!\n
 MOST_MARKS = 1000
 MOST_HELD = 200
 """Seats, keys and tokens that a site names when it recovers."""
-MOST_NESTED = 32
-"""Levels of a task's parameters: far above anybody's need, far below what a parser's stack holds."""
-MOST_KEY = 200
-MOST_TEXT = 65_536
-"""Characters of one text in a task's parameters."""
 SubjectKind = Literal["account", "site", "enrolment", "hub"]
 
 
@@ -128,52 +122,7 @@ class TaskSpec(Value, frozen=True):
     contract: Contract = Contract()
 
     def __post_init__(self) -> None:
-        level: list[object] = [self.parameters]
-        for _ in range(MOST_NESTED + 1):
-            level = [part for whole in level for part in _parts(whole)]
-        if level:
-            raise ValueError(f"parameters may be nested {MOST_NESTED} levels deep")
-
-
-def check_parameters(parameters: dict[str, object]) -> None:
-    """Raises `ValueError` with the path of the first value that not every site could be handed; never with the value.
-
-    For what callers write. What is stored was checked then, or is from before, and must stay readable.
-    """
-    waiting: list[tuple[str, object]] = [("parameters", parameters)]
-    while waiting:
-        path, value = waiting.pop()
-        if isinstance(value, dict):
-            for name in value:
-                if not (isinstance(name, str) and len(name) <= MOST_KEY and _is_unicode(name)):
-                    raise ValueError(f"{path}: a name in it is longer than {MOST_KEY} characters, or no Unicode")
-            waiting += ((f"{path}.{_shown(name)}", part) for name, part in value.items())
-        elif isinstance(value, list):
-            waiting += ((f"{path}[{place}]", part) for place, part in enumerate(value))
-        elif isinstance(value, str):
-            if len(value) > MOST_TEXT or not _is_unicode(value):
-                raise ValueError(f"{path}: a text longer than {MOST_TEXT} characters, or no Unicode")
-        elif isinstance(value, int):
-            if not -(2**63) <= value < 2**64:
-                raise ValueError(f"{path}: a whole number beyond 64 bits; send it as text or as a float")
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{path}: not a finite number")
-
-
-def _shown(name: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in name[:40])
-
-
-def _is_unicode(text: str) -> bool:
-    """False for lone surrogates, which no encoding carries."""
-    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
-
-
-def _parts(whole: object) -> Iterable[object]:
-    """What an array or an object holds."""
-    if isinstance(whole, dict):
-        return whole.values()
-    return whole if isinstance(whole, list) else ()
+        check_depth(self.parameters)
 
 
 Tasks = Annotated[list[TaskSpec], msgspec.Meta(min_length=1, max_length=100)]

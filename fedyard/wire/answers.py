@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from fedyard.wire import types as w
 from fedyard.wire.chunks import MAX_CHUNKS
+from fedyard.wire.parameters import check_shown
 
 ITEMS_AT_MOST = 1000
 """Of one page."""
@@ -102,7 +103,7 @@ class TaskSpec(Answer, frozen=True, kw_only=True):
     contract: Contract = Contract()
 
     def __post_init__(self) -> None:
-        w.check_parameters(self.parameters)
+        check_shown(self.parameters)
 
 
 class Project(Answer, frozen=True, kw_only=True):

@@ -7,7 +7,6 @@ texts, lists and nesting have an end. docs/api.md says what the hub really sends
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, TypeVar
@@ -60,9 +59,6 @@ SITES_AT_MOST = 100_000
 """Of one round."""
 FACT_AT_MOST = 200
 """Characters of what is said of content that is none."""
-PARTS_AT_MOST = 100_000
-"""Values in a task's parameters, however they are nested."""
-NESTED_AT_MOST = 32
 
 
 class Undecodable(ValueError):
@@ -89,24 +85,3 @@ def _fact(error: Exception) -> str:
         return "it is nested too deep"
     text = str(error).split("Invalid value")[0]
     return shown(text, FACT_AT_MOST)
-
-
-def check_parameters(parameters: object) -> None:
-    """Raises `ValueError` for what a task cannot be handed: integers over 64 bits, too deep or too many values."""
-    level: list[object] = [parameters]
-    count = 0
-    for _ in range(NESTED_AT_MOST + 1):
-        level = [part for whole in level for part in _parts(whole)]
-        count += len(level)
-        if count > PARTS_AT_MOST:
-            raise ValueError(f"parameters hold more than {PARTS_AT_MOST} values")
-        if any(isinstance(part, int) and not -(2**63) <= part < 2**64 for part in level):
-            raise ValueError("parameters hold an integer that has no 64 bits")
-    if level:
-        raise ValueError(f"parameters are nested more than {NESTED_AT_MOST} levels deep")
-
-
-def _parts(whole: object) -> Iterable[object]:
-    if isinstance(whole, dict):
-        return whole.values()
-    return whole if isinstance(whole, list) else ()

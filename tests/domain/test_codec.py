@@ -17,6 +17,7 @@ from domain.commands import Envelope
 from domain.ids import derive, is_id
 from domain.records import RECORDS
 from domain.states import Report
+from fedyard.wire.parameters import NESTED_AT_MOST
 
 ids = st.uuids().map(str)
 metrics = st.dictionaries(
@@ -132,10 +133,10 @@ def nested(levels: int) -> dict[str, object]:
 
 
 def test_parameters_have_a_depth_that_every_reader_stands() -> None:
-    deepest = c.TaskSpec(name="t", model="m", parameters=nested(c.MOST_NESTED))
+    deepest = c.TaskSpec(name="t", model="m", parameters=nested(NESTED_AT_MOST))
     assert msgspec.json.decode(msgspec.json.encode(deepest), type=c.TaskSpec) == deepest
     with pytest.raises(ValueError, match="32 levels"):
-        c.TaskSpec(name="t", model="m", parameters=nested(c.MOST_NESTED + 1))
+        c.TaskSpec(name="t", model="m", parameters=nested(NESTED_AT_MOST + 1))
 
 
 def test_a_body_nested_beyond_reading_is_undecodable() -> None:

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 from werkzeug.test import TestResponse
 
-from domain.commands import check_parameters
 from domain.ids import sha256_hex
+from fedyard.wire.parameters import check_shown, check_written
 from tests.broker.worlds import until
 from tests.seals import enrolling
 from tests.web.network import TASKS, Network
@@ -87,6 +87,7 @@ CANNOT_TRAVEL = {
     "-2**63-1": ('{"a": [1, {"b c": -9223372036854775809}]}', "parameters.a[1].b c: a whole number beyond 64 bits"),
     "key": ('{"a": {"%s": 1}}' % ("k" * 201), "parameters.a: a name in it is longer than 200 characters"),
     "text": ('{"a": "%s"}' % ("t" * 65_537), "parameters.a: a text longer than 65536 characters"),
+    "many": (f'{{"a": [{",".join("0" * 100_000)}]}}', "parameters hold more than 100000 values"),
     "1e400": ('{"a": 1e400}', "out of range"),
     "surrogate": ('{"a": "\\ud800"}', ""),
 }
@@ -110,10 +111,15 @@ def test_parameters_that_cannot_travel_to_a_site_are_refused_with_their_place(sh
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"x": [2**64 - 1, -(2**63), 0.5, None, True, "\u0000 \U0001f600", {}]}, {"k" * 200: "t" * 65_536}],
+    [
+        {"x": [2**64 - 1, -(2**63), 0.5, None, True, "\u0000 \U0001f600", {}]},
+        {"k" * 200: "t" * 65_536},
+        {"a": [0] * 99_999},
+    ],
 )
 def test_all_other_parameters_can(parameters: dict[str, object]) -> None:
-    check_parameters(parameters)
+    check_written(parameters)
+    check_shown(parameters)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(parameters)) == parameters
 
 

@@ -22,10 +22,10 @@ from domain.commands import (
     TaskSpec,
     Text,
     UpdateProject,
-    check_parameters,
 )
 from domain.results import Changed, Made, MemberResult, StartedRun
 from domain.states import RunState
+from fedyard.wire.parameters import check_written
 from fedyard.wire.problems import ProblemType
 from storage.views import events, models, runs
 from storage.views import projects as views
@@ -48,7 +48,7 @@ class NewTask(TaskSpec, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         try:
-            check_parameters(self.parameters)
+            check_written(self.parameters)
         except ValueError as error:
             raise Unfit(str(error)) from None
 
