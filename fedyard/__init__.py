@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fedyard.client.client import Client
     from fedyard.tasks import Context, Result, Stopped, Task, TaskError, Unusable, Update
-
-__version__ = "0.2.0"
+    from fedyard.wire.version import __version__
 
 __all__ = ["Client", "Context", "Result", "Stopped", "Task", "TaskError", "Unusable", "Update", "__version__"]
 
-_HOME = {"Client": "fedyard.client.client"} | dict.fromkeys(
+_HOME = {"Client": "fedyard.client.client", "__version__": "fedyard.wire.version"} | dict.fromkeys(
     ("Context", "Result", "Stopped", "Task", "TaskError", "Unusable", "Update"), "fedyard.tasks"
 )
 

@@ -7,9 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
-
-from fedyard import __version__
 from fedyard.agent.consents import NotChosen
 from fedyard.agent.site import Folder, SiteError
 from fedyard.cli.common import UsageError, unexpected
@@ -21,7 +18,7 @@ from fedyard.cli.runs import run
 from fedyard.cli.site import IDENTITY_CHANGED, site
 from fedyard.client.errors import HubError
 from fedyard.sealed.errors import IdentityChanged, SealError
-from fedyard.wire.command_line import Group, carry_out, everywhere
+from fedyard.wire.command_line import Group, carry_out, everywhere, tell_version
 
 FOLDER_VARIABLE = "SITE_FOLDER"
 
@@ -36,23 +33,8 @@ def _folder(said: str | None) -> Folder:
     return Folder(Path(said or os.environ.get(FOLDER_VARIABLE) or "."))
 
 
-def _print_version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
-    if asked:
-        print(f"fedyard {__version__}")
-        context.exit()
-
-
 everywhere(FEDYARD, "--folder", "DIR", f"the site's folder (default: ${FOLDER_VARIABLE}, or here)", _folder)
-FEDYARD.params.append(
-    click.Option(
-        ["--version"],
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_print_version,
-        help="Show the version and exit.",
-    )
-)
+tell_version(FEDYARD, "fedyard")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,6 +18,7 @@ import click
 
 from fedyard.wire.forgiving import forgive
 from fedyard.wire.shown import plain_output
+from fedyard.wire.version import __version__
 
 Outcome: TypeAlias = Callable[[Exception], tuple[int, str]]
 """Exit code and sentence for what a command has raised."""
@@ -88,6 +89,19 @@ def everywhere(
             everywhere(below, name, metavar, about, made)
 
 
+def tell_version(root: click.Group, program: str) -> None:
+    """Let `--version` show the program's name and version; both programs are of one distribution's."""
+
+    def show(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+        if asked:
+            sys.stdout.write(f"{program} {__version__}\n")
+            context.exit()
+
+    about = "Show the version and exit."
+    option = click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=show, help=about)
+    root.params.append(option)
+
+
 def carry_out(root: click.Command, program: str, arguments: Sequence[str] | None, outcome: Outcome) -> int:
     """Run the one command that `arguments` (None: the process's) name; the exit code. Raises nothing."""
     with plain_output():
@@ -95,30 +109,30 @@ def carry_out(root: click.Command, program: str, arguments: Sequence[str] | None
             code = _called(root, program, sys.argv[1:] if arguments is None else [*arguments])
             sys.stdout.flush()
         except click.UsageError as error:
-            return complain(MISTYPED, _mistyped(error, program))
+            return complain(program, MISTYPED, _mistyped(error, program))
         except BrokenPipeError:
             forgive()
             return 0
         except KeyboardInterrupt:
             return INTERRUPTED
         except Exception as error:  # noqa: BLE001 - people get a sentence, no traceback
-            return complain(*outcome(error))
+            return complain(program, *outcome(error))
         return code
 
 
 def _called(root: click.Command, program: str, arguments: list[str]) -> int:
     """Not by click's `main`, which has ends of its own for broken pipes and Ctrl-C."""
     try:
-        with root.make_context(program, arguments) as context:
+        with root.make_context(program, arguments, help_option_names=["-h", "--help"]) as context:
             return int(root.invoke(context) or 0)
     except click.exceptions.Exit as end:  # --help, --version
         return end.exit_code
 
 
-def complain(code: int, sentence: str) -> int:
+def complain(program: str, code: int, sentence: str) -> int:
     """Say it, if that can be said: a full disk behind standard output or error is no reason for a traceback."""
     forgive()
-    sys.stderr.write(f"fedyard: {sentence}\n")
+    sys.stderr.write(f"{program}: {sentence}\n")
     return code
 
 

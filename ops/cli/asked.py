@@ -29,7 +29,10 @@ def settings_of(data: Path) -> Settings:
     """The environment's, on top of how the hub in the folder was started last."""
     there, said = recall(data), ours()
     if there is None and "FEDYARD_DATABASE_URL" not in said:
-        raise Unfit(f"no hub was started on {data} yet: make up, or fedyard-hub embedded, or set FEDYARD_DATABASE_URL")
+        raise Unfit(
+            f"no hub was started on {data} yet: name its folder with --data, start one (make up, or fedyard-hub "
+            "embedded), or set FEDYARD_DATABASE_URL"
+        )
     return Settings.read({**(there.environment if there else {}), **said})
 
 

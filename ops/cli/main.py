@@ -15,7 +15,7 @@ from broker.port import BrokerUnavailable
 from config.settings import SettingsError
 from devservers.process import ServerError
 from fedyard.wire import command_line
-from fedyard.wire.command_line import Group, carry_out, everywhere
+from fedyard.wire.command_line import Group, carry_out, everywhere, tell_version
 from ops.accounts import Rejected
 from ops.backups.content import BackupError
 from ops.cli.asked import Unfit
@@ -72,6 +72,7 @@ def _data(said: str | None) -> Path:
 
 
 everywhere(HUB, "--data", "DIR", "folder of the hub on this machine (./var)", _data)
+tell_version(HUB, "fedyard-hub")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import pytest
 
+from fedyard import __version__
 from fedyard.cli.main import FEDYARD, main
 from fedyard.wire.command_line import Command, Group, Words, carry_out, everywhere
 from ops.cli.main import HUB
@@ -49,8 +50,23 @@ def test_who_mistypes_is_told_what_was_meant_and_where_it_stands(
 
 def test_the_operators_line_is_told_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
     assert hub_main(["verify"]) == 2
-    said = "fedyard: No such command 'verify'. Did you mean `fedyard-hub events verify`? See fedyard-hub --help\n"
+    said = "fedyard-hub: No such command 'verify'. Did you mean `fedyard-hub events verify`? See fedyard-hub --help\n"
     assert capsys.readouterr() == ("", said)
+
+
+@pytest.mark.parametrize(("program", "called"), [("fedyard", main), ("fedyard-hub", hub_main)])
+def test_each_program_says_its_version_and_its_help_under_the_usual_names(
+    capsys: pytest.CaptureFixture[str], program: str, called: Callable[[list[str]], int]
+) -> None:
+    assert called(["--version"]) == 0
+    assert capsys.readouterr() == (f"{program} {__version__}\n", "")
+    for line in ([], ["site", "init"] if called is main else ["account", "create"]):
+        shown = []
+        for name in ("-h", "--help"):
+            assert called([*line, name]) == 0
+            shown.append(capsys.readouterr())
+        assert shown[0] == shown[1]
+        assert shown[0].out.startswith(f"Usage: {' '.join([program, *line])} ")
 
 
 @pytest.mark.parametrize("line", ["", "site", "run", "project"])
@@ -157,7 +173,7 @@ def test_an_option_of_words_ends_where_the_next_option_begins(
     assert capsys.readouterr().out == f"{understood}\n"
 
 
-@pytest.mark.parametrize(("how", "code", "said"), [("pipe", 0, ""), ("stop", 130, ""), ("fault", 9, "fedyard: odd\n")])
+@pytest.mark.parametrize(("how", "code", "said"), [("pipe", 0, ""), ("stop", 130, ""), ("fault", 9, "tried: odd\n")])
 def test_how_a_command_ended_is_its_exit_code(
     capsys: pytest.CaptureFixture[str], how: str, code: int, said: str
 ) -> None:

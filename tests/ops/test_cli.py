@@ -309,7 +309,7 @@ def test_make_lists_its_targets() -> None:
 def assert_told(done: subprocess.CompletedProcess[str], said: str) -> None:
     assert done.returncode == 2, done.stdout
     assert said in done.stderr
-    assert done.stderr.startswith("fedyard: ")
+    assert done.stderr.startswith("fedyard-hub: ")
     assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
@@ -331,7 +331,7 @@ def test_what_is_not_as_it_should_be_is_a_sentence(tmp_path: Path, which: str) -
     urls = {"FEDYARD_BROKER_URL": f"embedded:///{tmp_path}/j", "FEDYARD_DATABASE_URL": f"sqlite:///{tmp_path}/store"}
     done = fedyard(*command, "--data", tmp_path, **urls)
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("fedyard: ")
+    assert done.stderr.startswith("fedyard-hub: ")
     assert not any(word in done.stderr for word in ("Traceback", ".py:", "Error("))
 
 

@@ -90,7 +90,7 @@ def test_a_port_that_is_taken_is_told_in_one_line(start: Start, tmp_path: Path) 
     taken = start().ready().rpartition(":")[2]
     second = fedyard("embedded", "--data", tmp_path / "second", "--port", taken)
     assert (second.returncode, "Traceback" in second.stderr) == (2, False), second.stderr
-    assert f"fedyard: cannot listen on 127.0.0.1:{taken}" in second.stderr
+    assert f"fedyard-hub: cannot listen on 127.0.0.1:{taken}" in second.stderr
 
 
 def test_a_place_where_no_hub_can_be_is_told_in_one_line(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_database_that_is_down_is_told_in_one_line(tmp_path: Path) -> None:
         FEDYARD_DATABASE_URL="postgresql://a:secret@127.0.0.1:1/x",
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("fedyard: ")
+    assert done.stderr.startswith("fedyard-hub: ")
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr
 
