@@ -82,7 +82,7 @@ class Refolder:
     def take(self, decision: Decision) -> None:
         for record in decision.records:
             self.rows[type(record)][key_of(record)] = record
-        self.sweeps.extend(decision.sweeps)  # type: ignore[arg-type]
+        self.sweeps.extend(decision.sweeps)
 
     def changes(self, batch: Batch, waited: set[Id], now: Micros) -> Changes:
         """Everything to be written and announced."""

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from config.clock import SystemClock, draw_id
 from fedyard.sealed.keys import Key, Keyring
 from fedyard.sealed.sealing import Address, Opener
+from fedyard.wire.times import DAY_S
 
 CLOCK = SystemClock()
-DAY_S = 86_400
 
 
 @dataclass(frozen=True)

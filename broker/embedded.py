@@ -22,12 +22,11 @@ from broker.journal import Entry, Journal, entry_of
 from broker.messages import Delivery, DramatiqMessage, Unreadable, message_in, message_of
 from broker.port import BrokerUnavailable, Sending, Sent
 from broker.retries import ROUTE_OF_ACTOR, SafeRetries
-from broker.routes import QUEUES, Route
+from broker.routes import QUEUES, TRANSIENT, Route
 from config.clock import Clock, SystemClock
 from domain.commands import Envelope
 
 SEND_WITHIN_S = 2.0
-TRANSIENT = frozenset(queue.name for queue in QUEUES if not queue.durable)
 TRANSIENT_LIMIT = 1_000
 PREFETCH_DELAYED = 10_000
 
@@ -63,7 +62,7 @@ class EmbeddedBroker(StubBroker):
 
     # the publisher's side
 
-    def begin(self, envelopes: Sequence[Envelope], failed: Callable[[], None]) -> Sending:  # noqa: ARG002
+    def begin(self, envelopes: Sequence[Envelope], failed: Callable[[], None]) -> Sending:  # noqa: ARG002 - the port
         """See `Publisher.begin`. The disk is quicker than any decision, so it is waited for."""
         self.send(envelopes)
         return Sent()
@@ -103,7 +102,7 @@ class EmbeddedBroker(StubBroker):
         self.emit_after("enqueue", message, delay)
         return message
 
-    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 100) -> Consumer:  # noqa: ARG002
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 100) -> Consumer:  # noqa: ARG002 - its signature
         """A consumer with this broker's own prefetch; Dramatiq's argument is not used."""
         if queue_name not in self.queues:
             raise QueueNotFound(queue_name)

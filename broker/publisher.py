@@ -24,7 +24,8 @@ from pika.adapters.select_connection import IOLoop
 from broker.causes import cause_of
 from broker.messages import DramatiqMessage, message_of, wire_of
 from broker.port import BrokerUnavailable, Sending
-from broker.topology import TRANSIENT, declarations, parameters_of
+from broker.routes import TRANSIENT
+from broker.topology import declarations, parameters_of
 from config.clock import Clock, SystemClock
 from config.faults import in_a_line
 from domain.commands import Envelope
@@ -444,7 +445,7 @@ class GroupPublisher:
         """End the connection without waiting for the other side. Pika has no public way to do that."""
         self._trouble = trouble
         if self._connection is not None and not self._connection.is_closed:
-            self._connection._terminate_stream(_Aborted(trouble))  # noqa: SLF001
+            self._connection._terminate_stream(_Aborted(trouble))  # noqa: SLF001 - pika's one way to end it from inside
         else:
             self._stop()
 

@@ -24,8 +24,8 @@ from broker.messages import Delivery, DramatiqMessage, Unreadable, message_in, w
 from broker.port import BrokerUnavailable
 from broker.publisher import GroupPublisher
 from broker.retries import ROUTE_OF_ACTOR, SafeRetries
-from broker.routes import Route
-from broker.topology import TRANSIENT, declarations, parameters_of
+from broker.routes import TRANSIENT, Route
+from broker.topology import declarations, parameters_of
 from config.clock import Clock, SystemClock
 from config.faults import in_a_line
 
@@ -103,7 +103,7 @@ class RabbitBroker(RabbitmqBroker):
             return False
         return True
 
-    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:  # noqa: ARG002
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:  # noqa: ARG002 - its signature
         """A consumer with this broker's own prefetch; Dramatiq's argument is not used."""
         self.declare_queue(queue_name)
         delayed = queue_name != q_name(queue_name)

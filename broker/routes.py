@@ -7,7 +7,6 @@ is there because a queue's arguments cannot be changed later.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
 
 from domain import commands as c
 from domain.table import ROWS, Kind, Row
@@ -71,6 +70,8 @@ def _route(row: Row) -> Route:
 
 QUEUES = tuple({_queue(row): Queue(_queue(row), row.kind, row.about.meaning) for row in ROWS}.values())
 ROUTES: dict[type[c.Command], Route] = {row.command: _route(row) for row in ROWS}
+TRANSIENT = frozenset(queue.name for queue in QUEUES if not queue.durable)
+"""The queues whose messages go with the broker's process."""
 
 
 def route_of(command: c.Command) -> Route:
@@ -81,8 +82,3 @@ def route_of(command: c.Command) -> Route:
 def queues_of(*kinds: Kind) -> frozenset[str]:
     """The queues whose commands are of these kinds."""
     return frozenset(queue.name for queue in QUEUES if queue.kind in kinds)
-
-
-def every_command() -> tuple[type[c.Command], ...]:
-    """All command classes, in the order of `AnyCommand`."""
-    return tuple(get_args(c.AnyCommand))

@@ -13,10 +13,8 @@ from dramatiq.common import dq_name, q_name, xq_name
 
 from broker.causes import cause_of
 from broker.port import BrokerUnavailable
-from broker.routes import QUEUES
+from broker.routes import QUEUES, TRANSIENT
 from config.processes import process_name
-
-TRANSIENT = frozenset(queue.name for queue in QUEUES if not queue.durable)
 
 DELIVERY_LIMIT = 20
 """Deliveries without an answer (a worker died) until a message is a dead letter; a crash counts for all in hand."""

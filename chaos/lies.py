@@ -73,13 +73,6 @@ def swallowed(method: str, pattern: str) -> Rule:
     return told_instead(method, pattern, HANG_UP)
 
 
-def swallowed_entries(kind: str) -> Rule:
-    """Entries of that kind are never shown."""
-    return edited(
-        "GET", "/v1/inbox", lambda page: {**page, "items": [one for one in page["items"] if one["kind"] != kind]}
-    )
-
-
 def repeated(method: str, pattern: str) -> Rule:
     """Such a call reaches the hub twice."""
     wanted = re.compile(pattern)

@@ -13,7 +13,8 @@ from pathlib import Path
 SAID_AT_MOST = 300
 PLACES = 6
 _ROOT = Path(__file__).resolve().parent.parent
-_OURS = ("actors", "broker", "config", "devservers", "domain", "fedyard", "ops", "storage", "web")
+OURS = ("actors", "broker", "config", "devservers", "domain", "fedyard", "ops", "storage", "web")
+"""Packages whose errors quote nothing of what was sent."""
 _SPEAKING = (AssertionError, AttributeError, ImportError, MemoryError, NameError, RecursionError, NotImplementedError)
 _DATABASE_DATA = "22"
 """SQLSTATE's class of data exceptions, whose texts quote values."""
@@ -41,7 +42,7 @@ def _said(error: BaseException) -> str:
     text = ""
     if isinstance(error, OSError):
         text = of_the_system(error)
-    elif isinstance(error, _SPEAKING) or type(error).__module__.partition(".")[0] in _OURS:
+    elif isinstance(error, _SPEAKING) or type(error).__module__.partition(".")[0] in OURS:
         text = str(error)
     else:
         text = _of_a_database(error)

@@ -85,7 +85,7 @@ class PrivatePostgres:
         template: what a new one is copied from; nobody may be connected to that.
         """
         chosen = name or f"d_{draw_id().replace('-', '')[:16]}"
-        exists = name and self.sql("postgres", f"SELECT 1 FROM pg_database WHERE datname = '{_plain(name)}'")  # noqa: S608
+        exists = name and self.sql("postgres", f"SELECT 1 FROM pg_database WHERE datname = '{_plain(name)}'")  # noqa: S608 - _plain() checks it
         if not exists:
             self.sql("postgres", f'CREATE DATABASE "{_plain(chosen)}" TEMPLATE "{_plain(template)}"')
         return f"postgresql://{self.user}:{self.password}@127.0.0.1:{self.port}/{chosen}"

@@ -66,11 +66,6 @@ class PrivateRabbitmq:
         return f"http://127.0.0.1:{self._ports['management']}"
 
     @property
-    def prometheus_url(self) -> str:
-        """Where the node's own metrics are."""
-        return f"http://127.0.0.1:{self._ports['prometheus']}/metrics"
-
-    @property
     def pids(self) -> list[int]:
         """Of the node and its name server, as far as they run."""
         return [child.pid for child in (self._node, self._epmd) if child is not None and child.alive]

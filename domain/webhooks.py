@@ -24,6 +24,7 @@ from domain.commands import Micros, WebhookKind
 from domain.events import EventKind
 from domain.ids import Id
 from domain.records import Event, Webhook
+from fedyard.wire.times import DAY_S
 
 KINDS: dict[EventKind, WebhookKind] = {
     EventKind.RUN_SUCCEEDED: "run.ended",
@@ -41,7 +42,7 @@ OF_MEMBERS = frozenset({"site.silent", "site.returned"})
 
 AGAIN_AFTER_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000, 36_000, 36_000)
 """How long after each failure a delivery is tried again; after the last one it is given up, some two days later."""
-MOST_RETRY_AFTER_S = 86_400
+MOST_RETRY_AFTER_S = DAY_S
 """Of what a receiver asks for with Retry-After."""
 LEASE_S = 120
 """How long the report on an attempt is waited for. Then it is taken for lost, and there is another attempt."""
@@ -49,7 +50,7 @@ BUSY_AGAIN_S = 5
 """When there were enough requests to one host under way."""
 MOST_ATTEMPTS = 100
 """Without one success or refusal: whatever it is, it is no failure of the receiver."""
-OVERLAP_S = 86_400
+OVERLAP_S = DAY_S
 """How long deliveries are signed with the secret before as well, once it was changed."""
 FEWEST_FAILURES = 10
 """Failures in a row without which no webhook is disabled, however long they are apart."""

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 
 from domain.commands import Micros
 from domain.ids import Id
+from fedyard.wire.times import DAY
 from storage.database import Database
-
-DAY: Micros = 86_400_000_000
 
 _IN_FORCE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > %s)"
 _COUNTS: dict[str, tuple[str, Micros]] = {

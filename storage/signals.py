@@ -115,7 +115,7 @@ class DirectSignals:
     def __init__(self) -> None:
         self._hear: list[Callable[[Announcement], None]] = []
 
-    def subscribe(self, heard: Callable[[Announcement], None], reset: Callable[[], None]) -> None:  # noqa: ARG002
+    def subscribe(self, heard: Callable[[Announcement], None], reset: Callable[[], None]) -> None:  # noqa: ARG002 - the port
         """There are no gaps within a process, so `reset` is never called."""
         self._hear.append(heard)
 

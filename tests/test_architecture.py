@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from config.faults import OURS
 from tests import drawing
 from tests.conftest import LONG
 from tests.spreading import SPREAD
@@ -31,6 +33,12 @@ def test_every_package_is_type_checked_and_under_the_contract() -> None:
     assert set(PROJECT["tool"]["importlinter"]["root_packages"]) == PACKAGES
 
 
+def test_every_package_of_a_hub_and_a_site_is_measured_and_speaks_of_its_errors() -> None:
+    measured = PACKAGES - PROOFS - {"demo"}
+    assert set(PROJECT["tool"]["coverage"]["run"]["source"]) == measured
+    assert set(OURS) == measured
+
+
 def test_no_package_of_the_hub_is_left_out_of_a_contract() -> None:
     layers = {name.strip() for layer in contract("layers")["layers"] for name in layer.split("|")}
     assert layers == HUB
@@ -48,6 +56,18 @@ def test_every_module_says_what_it_is(package: str) -> None:
         str(path.relative_to(ROOT))
         for path in (ROOT / package).rglob("*.py")
         if path.read_text().strip() and ast.get_docstring(ast.parse(path.read_text())) is None
+    ]
+    assert silent == []
+
+
+def test_every_rule_that_is_passed_over_has_its_reason() -> None:
+    """`# noqa: BLE001 - why`, as the exceptions in pyproject.toml have theirs."""
+    paths = [path for package in sorted(PACKAGES) for path in (ROOT / package).rglob("*.py")]
+    silent = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in paths
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if "# noqa" in line and not re.search(r"# noqa: [A-Z]+[0-9]+(?:, [A-Z]+[0-9]+)* - \w", line)
     ]
     assert silent == []
 

@@ -38,7 +38,7 @@ async def _measure(board: Board) -> None:
             begun_at = CLOCK.now() - APART_US
             probing = asyncio.create_task(_probe(board, sites))
             with watch.on():
-                load = await closed(connections, board.sizes.seconds, lambda _: beats[next(turn) % len(beats)], 202)  # noqa: B023
+                load = await closed(connections, board.sizes.seconds, lambda _: beats[next(turn) % len(beats)], 202)  # noqa: B023 - used up in this turn
             stored.append(1000 * percentile(await probing, 0.99))
             await _all_stored(board, sites[: len(load.spans)], begun_at)
             rates.append(load.rate)

@@ -22,6 +22,7 @@ from domain.records import Record, key_of
 from domain.results import Result
 from domain.rules import Rules
 from domain.states import DeliveryState
+from domain.sweeps import Sweep
 from fedyard.wire.notices import Facts
 from fedyard.wire.problems import ProblemType
 
@@ -75,7 +76,7 @@ class Decision(msgspec.Struct, frozen=True):
     status: int
     answer: Result | dict[str, object]
     records: tuple[Record, ...] = ()
-    sweeps: tuple[object, ...] = ()
+    sweeps: tuple[Sweep, ...] = ()
     follow_ups: tuple[Envelope, ...] = ()
     counted: tuple[tuple[str, Id], ...] = ()
 
@@ -132,7 +133,7 @@ class Draft:
         self.by = envelope.by
         self.now = now
         self._rows: dict[type[Record], dict[Key, Record]] = defaultdict(dict)
-        self._sweeps: list[object] = []
+        self._sweeps: list[Sweep] = []
         self._follow_ups: list[Envelope] = []
         self._counted: list[tuple[str, Id]] = []
 
@@ -189,7 +190,7 @@ class Draft:
         self.put(changed)
         return changed
 
-    def sweep(self, sweep: object) -> None:
+    def sweep(self, sweep: Sweep) -> None:
         """A change to many rows that need not be loaded."""
         self._sweeps.append(sweep)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from fedyard.wire.answers import Entry
 from fedyard.wire.notices import NOTICES, InItsName
 from fedyard.wire.shown import shown
-from fedyard.wire.times import SECOND
+from fedyard.wire.times import moment
 from fedyard.wire.types import Undecodable, decode
 
 IN_ITS_NAME = tuple(kind for kind, facts in NOTICES.items() if issubclass(facts, InItsName))
@@ -74,7 +72,8 @@ def _sentence(entry: Entry, facts: Facts) -> str:
     reason = f" ({_quoted(facts.reason)})" if facts.reason else ""
     match entry.kind:
         case "token_issued":
-            until = "without an end" if facts.expires_at is None else f"until {_time(facts.expires_at)}"
+            end = facts.expires_at
+            until = "without an end" if end is None else f"until {shown(moment(end), SHOWN_AT_MOST)}"
             return (
                 f"token {_quoted(facts.label)} ({shown(facts.token_id, SHOWN_AT_MOST)}) was issued for this site: "
                 f"{shown(facts.scopes, SHOWN_AT_MOST)}, {until}"
@@ -111,10 +110,3 @@ def _sentence(entry: Entry, facts: Facts) -> str:
 
 def _quoted(text: str) -> str:
     return f"'{shown(text, SHOWN_AT_MOST)}'"
-
-
-def _time(micros: int) -> str:
-    try:
-        return datetime.fromtimestamp(micros / SECOND, UTC).isoformat(timespec="seconds")
-    except (ValueError, OverflowError, OSError):
-        return "a time that is none"

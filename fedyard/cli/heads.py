@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -16,7 +15,7 @@ from fedyard.clock import micros_now
 from fedyard.sealed.keys import words
 from fedyard.wire.command_line import Command
 from fedyard.wire.durable import write_whole
-from fedyard.wire.times import SECOND
+from fedyard.wire.times import moment
 
 
 @click.command("heads", cls=Command)
@@ -51,7 +50,7 @@ def heads(folder: Folder, to: Path | None) -> int:
 def told(faults: list[Fault]) -> list[str]:
     """A line for each fault, for people."""
     return [
-        f"{_time(fault.at)}  {fault.detail}" + (f" ({fault.count} times)" if fault.count > 1 else "")
+        f"{moment(fault.at)}  {fault.detail}" + (f" ({fault.count} times)" if fault.count > 1 else "")
         for fault in faults
     ]
 
@@ -60,16 +59,9 @@ def _lines(kept: list[Head]) -> list[str]:
     """The newest head of each chain in each history."""
     newest = {(head.stream_id, head.history_id): head for head in kept}
     return [
-        f"{head.kind} {head.stream_id}  {head}  signed {_time(head.at)}  history {head.history_id}"
+        f"{head.kind} {head.stream_id}  {head}  signed {moment(head.at)}  history {head.history_id}"
         for head in newest.values()
     ]
-
-
-def _time(micros: int) -> str:
-    try:
-        return datetime.fromtimestamp(micros / SECOND, UTC).isoformat(timespec="seconds")
-    except (ValueError, OverflowError, OSError):
-        return "a time that is none"
 
 
 @click.command("trust-hub", cls=Command)

@@ -45,7 +45,7 @@ class Listing:
     def print(self, console: Console | None = None) -> None:
         """To the terminal, or to `console`."""
         from rich.table import Table  # noqa: PLC0415 - see above
-        from rich.text import Text  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415 - rich, for a terminal alone
 
         console = console or terminal()
         kept = self._kept(console.width)

@@ -28,7 +28,6 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519Pr
 from fedyard.sealed.errors import (
     BadSignature,
     Damaged,
-    IdentityChanged,
     KeyRevoked,
     Malformed,
     NoKey,
@@ -46,7 +45,6 @@ MLKEM_PUBLIC_BYTES = 1184
 PUBLIC_BYTES = MLKEM_PUBLIC_BYTES + 32
 MLKEM_SEED_BYTES = 64
 CONTENT_KEY_BYTES = 32
-EPOCHS_AT_MOST = 2**32 - 1
 
 _HPKE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
@@ -299,11 +297,3 @@ def parse_fingerprint(text: str) -> bytes:
     if re.fullmatch("[0-9a-f]{32}", digits):
         return bytes.fromhex(digits)
     return from_words(text.lower().split())
-
-
-def same_identity(site: str, pinned: bytes, seen: bytes) -> None:
-    """Raises `IdentityChanged` if two raw identity keys, the pinned one and the one just seen, differ."""
-    if pinned != seen:
-        raise IdentityChanged(
-            f"site {site} was pinned as {hex_groups(fingerprint(pinned))} and now shows {hex_groups(fingerprint(seen))}"
-        )

@@ -114,7 +114,7 @@ class Task(ABC):
     def train(self, context: Context, model: Content | None) -> Result:
         """Train from `model` on this site's data; the update."""
 
-    def aggregate(self, context: Context, updates: Sequence[Update]) -> Result:  # noqa: ARG002
+    def aggregate(self, context: Context, updates: Sequence[Update]) -> Result:  # noqa: ARG002 - for who overrides it
         """The new global model out of at least one update. Raises `Unusable` for updates that cannot be combined."""
         raise TaskError(f"{type(self).__name__} does not aggregate: set aggregate to false in the task")
 

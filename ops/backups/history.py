@@ -26,6 +26,6 @@ def new_history(found: About, history_id: Id, now: Micros) -> str:
     """
     table = "public.history" if found.form == "postgresql" else "history"
     return (
-        f"UPDATE {table} SET history_id = '{history_id}', since = {int(now)}, changes = changes + 1,"  # noqa: S608
+        f"UPDATE {table} SET history_id = '{history_id}', since = {int(now)}, changes = changes + 1,"  # noqa: S608 - names of our own
         f" reason = '{REASON}', fingerprint = '';\n"
     )

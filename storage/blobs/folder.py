@@ -94,10 +94,10 @@ class FolderBlobs:
                 raise KeyError(chunk.number) from None
         return _blocks(path, file, start, end)
 
-    def uploads(self, artifact: Id, chunks: Iterable[Chunk]) -> dict[int, str] | None:  # noqa: ARG002
+    def uploads(self, artifact: Id, chunks: Iterable[Chunk]) -> dict[int, str] | None:  # noqa: ARG002 - the port
         return None
 
-    def downloads(self, artifact: Id, chunks: Iterable[Chunk]) -> dict[int, str] | None:  # noqa: ARG002
+    def downloads(self, artifact: Id, chunks: Iterable[Chunk]) -> dict[int, str] | None:  # noqa: ARG002 - the port
         return None
 
     def ready(self) -> str | None:

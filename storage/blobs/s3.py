@@ -93,7 +93,7 @@ class S3Blobs:
         found = (_WHOLE.fullmatch(key.rpartition("/")[2]) for key, _ in self._listed(self._folder(artifact)))
         return {int(name[1]): name[2] for name in found if name}
 
-    def parts(self, artifact: Id) -> dict[int, int]:  # noqa: ARG002
+    def parts(self, artifact: Id) -> dict[int, int]:  # noqa: ARG002 - the port
         return {}
 
     def read(self, artifact: Id, chunk: Chunk, start: int, end: int) -> Iterator[bytes]:

@@ -9,8 +9,8 @@ from dramatiq import Message
 from dramatiq.errors import Retry
 
 from broker.messages import Delivery, Unreadable, envelope_in, message_in, message_of, reason_of, wire_of
-from broker.retries import LONGEST_DELAY_MS, ROUTE_OF_ACTOR, delay_ms
-from broker.routes import ROUTES, Route, every_command, route_of
+from broker.retries import LONGEST_DELAY_MS, delay_ms
+from broker.routes import ROUTES, Route, route_of
 from broker.topology import declarations
 from tests.broker.worlds import heartbeats, stop_run
 
@@ -84,10 +84,6 @@ def test_a_retry_says_its_own_delay_within_ten_minutes():
     assert delay_ms(ROUTE, 1, Retry("too early", delay=70)) == 70
     assert delay_ms(ROUTE, 1, Retry("too early", delay=10**9)) == LONGEST_DELAY_MS
     assert delay_ms(ROUTE, 1, Retry("too early")) <= 250
-
-
-def test_every_command_has_its_retries():
-    assert {ROUTES[command].actor for command in every_command()} == set(ROUTE_OF_ACTOR)
 
 
 def test_queues_survive_with_their_messages_but_for_heartbeats():

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.routes import QUEUES, ROUTES, every_command
+from broker.routes import QUEUES, ROUTES
 from domain import codec
 from domain import commands as c
 from domain.commands import Envelope
 from domain.ids import derive, is_id
 from domain.records import RECORDS
 from domain.states import Report
+from domain.table import TABLE
 from fedyard.wire.parameters import NESTED_AT_MOST
 
 ids = st.uuids().map(str)
@@ -149,7 +150,7 @@ def test_the_digest_tells_a_repeat_from_another_request() -> None:
     assert codec.digest_of(one) == codec.digest_of(same) != codec.digest_of(other)
 
 
-@pytest.mark.parametrize("kind", every_command())
+@pytest.mark.parametrize("kind", TABLE)
 def test_every_command_has_a_route_named_after_it(kind: type[c.Command]) -> None:
     route = ROUTES[kind]
     assert route.actor == re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
@@ -157,7 +158,7 @@ def test_every_command_has_a_route_named_after_it(kind: type[c.Command]) -> None
     assert route.durable is (kind is not c.RecordHeartbeats)
 
 
-@pytest.mark.parametrize("kind", every_command())
+@pytest.mark.parametrize("kind", TABLE)
 def test_commands_are_frozen_and_refuse_unknown_fields(kind: type[c.Command]) -> None:
     assert kind.__struct_config__.frozen
     assert kind.__struct_config__.forbid_unknown_fields

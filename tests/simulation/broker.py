@@ -15,10 +15,10 @@ import dramatiq
 from dramatiq.common import q_name
 from dramatiq.errors import Retry
 
-from broker.embedded import TRANSIENT
 from broker.messages import Delivery, DramatiqMessage, envelope_in, message_in, message_of, wire_of
 from broker.port import BrokerUnavailable, Sending, Sent
 from broker.retries import SafeRetries
+from broker.routes import TRANSIENT
 from domain.commands import Envelope
 from tests.simulation.turns import Turns
 from tests.simulation.world import Broken, Killed, Process, World

@@ -70,7 +70,7 @@ class Bodies(Part):
         where = "run_id = ? AND task_seq = ? AND round <= ? AND message_id != ? AND kind IN ('update', 'model')"
         with self._lock, Transaction(self._db):
             found = self._db.execute(
-                f"DELETE FROM bodies WHERE {where} RETURNING file",  # noqa: S608 - our own words
+                f"DELETE FROM bodies WHERE {where} RETURNING file",
                 (entry.run_id, entry.task_seq, entry.round, kept),
             ).fetchall()
         return [row[0] for row in found if row[0]]

@@ -88,5 +88,5 @@ class Heads(Part):
 
     def _head(self, where: str, values: Sequence[object]) -> Head | None:
         with self._lock:
-            row = self._db.execute(f"SELECT head_json FROM heads WHERE {where}", values).fetchone()  # noqa: S608
+            row = self._db.execute(f"SELECT head_json FROM heads WHERE {where}", values).fetchone()
         return None if row is None else msgspec.json.decode(row[0], type=Head)

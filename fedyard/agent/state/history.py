@@ -45,7 +45,7 @@ class History(Part):
         with self._lock, Transaction(self._db):
             self._db.execute("UPDATE entries SET lost = 1 WHERE seq > ? AND lost = 0", (common_seq,))
             self._db.execute(
-                f"UPDATE entries SET done = 1 WHERE lost = 1 AND kind IN ({asking})",  # noqa: S608 - marks only
+                f"UPDATE entries SET done = 1 WHERE lost = 1 AND kind IN ({asking})",
                 TAKEN_UP_AGAIN,
             )
             self._db.execute(

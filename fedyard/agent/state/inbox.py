@@ -67,7 +67,7 @@ class Inbox(Part):
         An update is a message of a round, and a step of its run: the hub's list of updates is compared with those that
         came before it. What an earlier agent understood and this one does not is done with.
         """
-        sql = f"SELECT seq, entry_json FROM entries WHERE run_id IS ? AND NOT done AND {_STEP}"  # noqa: S608 - our own
+        sql = f"SELECT seq, entry_json FROM entries WHERE run_id IS ? AND NOT done AND {_STEP}"
         return self._oldest(f"{sql} ORDER BY seq LIMIT 1", run_id)
 
     def waiting_message(self) -> Entry | None:
@@ -79,7 +79,7 @@ class Inbox(Part):
         """Runs with entries that are not done, messages aside, oldest first."""
         with self._lock:
             rows = self._db.execute(
-                f"SELECT run_id FROM entries WHERE run_id IS NOT NULL AND NOT done AND {_STEP}"  # noqa: S608 - our own
+                f"SELECT run_id FROM entries WHERE run_id IS NOT NULL AND NOT done AND {_STEP}"
                 " GROUP BY run_id ORDER BY min(seq)"
             ).fetchall()
         return [row[0] for row in rows]
@@ -105,7 +105,7 @@ class Inbox(Part):
             return False
         marks = ",".join("?" * len(wanted))
         found = self._value(
-            "SELECT count(*) FROM entries WHERE run_id = ? AND (seq = ? AND lost OR seq > ? AND NOT lost"  # noqa: S608
+            "SELECT count(*) FROM entries WHERE run_id = ? AND (seq = ? AND lost OR seq > ? AND NOT lost"
             f" AND kind IN ({marks})"
             " AND (kind = 'run_ended' OR (task_seq = ? AND (kind = 'task_ended' OR round >= ?))))",
             (entry.run_id, entry.seq, entry.seq, *wanted, entry.task_seq, entry.round or 0),
@@ -133,7 +133,7 @@ class Inbox(Part):
             self._db.execute("UPDATE entries SET done = 1 WHERE seq = ?", (entry.seq,))
         elif entry.kind == "aggregate" and _submissions(before[1]) != _submissions(msgspec.json.encode(entry)):
             for table in ("reports", "results", "outgoing"):  # made of other updates than are listed now
-                self._db.execute(f"DELETE FROM {table} WHERE entry_seq = ?", (before[0],))  # noqa: S608 - our own
+                self._db.execute(f"DELETE FROM {table} WHERE entry_seq = ?", (before[0],))
         else:
             self._follow_from(entry.seq, before[0])
 
@@ -153,7 +153,7 @@ class Inbox(Part):
             (seq, before),
         )
         for table in ("results", "outgoing"):
-            self._db.execute(f"UPDATE {table} SET entry_seq = ? WHERE entry_seq = ?", (seq, before))  # noqa: S608
+            self._db.execute(f"UPDATE {table} SET entry_seq = ? WHERE entry_seq = ?", (seq, before))
 
     def _lost(self, entry: Entry) -> tuple[int, bytes] | None:
         """(seq, JSON) of the lost entry that this one is; the oldest, if it was there several times."""

@@ -36,7 +36,7 @@ class Runs(Part):
             ).fetchone()[0]
             self._db.execute("DELETE FROM bodies WHERE run_id = ? AND kind IN ('update', 'model')", (run_id,))
             for table in ("reports", "results", "outgoing", "sealed_out"):
-                self._db.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608 - our own names
+                self._db.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
             self._db.execute("DELETE FROM seats WHERE run_id = ?", (run_id,))
             self._db.execute("UPDATE entries SET done = 1 WHERE run_id = ?", (run_id,))
             self._db.execute("DELETE FROM receipts WHERE run_id = ? AND outcome != 'missing'", (run_id,))

@@ -45,7 +45,7 @@ class Seats(Part):
         heard = " AND outcome != ''" if answered else ""
         return (
             self._value(
-                "SELECT count(*) FROM reports WHERE run_id = ? AND task_seq = ? AND event = 'fail'"  # noqa: S608
+                "SELECT count(*) FROM reports WHERE run_id = ? AND task_seq = ? AND event = 'fail'"
                 f" AND entry_seq < ?{heard}",
                 (run_id, task_seq, entry_seq),
             )
@@ -101,7 +101,7 @@ class Seats(Part):
             if report.seq:
                 new, which = (report.seq - 1, "=") if outcome == "refused" else (report.seq, "<")
                 self._db.execute(
-                    f"UPDATE seats SET report_seq = ? WHERE run_id = ? AND task_seq = ? AND report_seq {which} ?",  # noqa: S608
+                    f"UPDATE seats SET report_seq = ? WHERE run_id = ? AND task_seq = ? AND report_seq {which} ?",
                     (new, report.run_id, report.task_seq, report.seq),
                 )
             return True
