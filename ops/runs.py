@@ -10,7 +10,7 @@ from functools import partial
 from domain.commands import Micros
 from domain.events import EventKind
 from domain.ids import Id
-from domain.states import RUN_FINAL, RoundState, SeatState
+from domain.states import RUN_FINAL, RoundState, SeatState, TaskRunState
 from fedyard.wire.times import SECOND
 from fedyard.wire.types import UUID_PATTERN
 from ops.accounts import AT_ONCE, OPERATOR
@@ -103,24 +103,28 @@ def _why(database: Database, run: Run, now: Micros) -> Iterator[str]:
 
 
 def _reasons(database: Database, run: Run) -> Iterator[str]:
-    """Why seats are out of a run."""
-    told = _told(database, run) if any(seat.reason for task in run.tasks for seat in task.seats) else {}
+    """Why its tasks have failed, and why seats are out of it."""
+    asked = any(task.state == TaskRunState.FAILED or any(seat.reason for seat in task.seats) for task in run.tasks)
+    told = _told(database, run) if asked else {}
     for task in run.tasks:
+        why = told.get((task.name, None), "")
+        if why not in ("", task.reason):  # `run.detail` has the bare reason
+            yield f"  task {task.name}: failed in round {task.round}: {why}"
         for seat in task.seats:
             if seat.reason:
                 why = told.get((task.name, seat.site_id)) or seat.reason
                 yield f"  task {task.name}: {seat.site_name} {seat.state} in round {seat.round}: {why}"
 
 
-def _told(database: Database, run: Run) -> dict[tuple[str, Id], str]:
-    """Task and site -> what the run's events say of why its seat is out; the newest word."""
-    found: dict[tuple[str, Id], str] = {}
+def _told(database: Database, run: Run) -> dict[tuple[str, Id | None], str]:
+    """What the run's events say, the newest word: task and site -> why its seat is out, task and None -> why it failed."""
+    found: dict[tuple[str, Id | None], str] = {}
     after: str | None = "0"
     while after is not None:
         page = events.of_run(database, OPERATOR, run.id, after=int(after), limit=AT_ONCE)
         after = page.next
         for event in page.items:
-            if event.kind in _OUT_EVENTS and event.site_id is not None:
+            if event.kind == EventKind.TASK_FAILED or (event.kind in _OUT_EVENTS and event.site_id is not None):
                 said = [str(event.facts[name]) for name in ("reason", "detail") if event.facts.get(name)]
                 found[str(event.facts.get("task", "")), event.site_id] = ": ".join(said)
     return found

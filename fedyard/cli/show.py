@@ -20,6 +20,7 @@ _NOTHING = "·"
 _ROUND_OVER = ("completed", "failed", "cancelled")
 _WORTH_A_LINE = ("submitted", "failed", "dropped", "out")
 _OUT = ("seat_failed", "seat_dropped", "seat_left_out")
+_TASK_FAILED = "task_failed"
 _FRAME_LINES = 7
 """Lines of a terminal that the table's frame, its title and the prompt take."""
 
@@ -79,16 +80,19 @@ def _states(task: TaskRun, here: Round) -> dict[str, str]:
     return {**stayed, **submitted, **live}
 
 
-def reasons_of(client: Client, run: Run) -> dict[tuple[str, str], str]:
-    """Task and site -> why its seat is out of the run, as far as the caller may see it; by the run's events."""
-    found: dict[tuple[str, str], str] = {}
-    if not any(seat.reason for task in run.tasks for seat in task.seats):
+def reasons_of(client: Client, run: Run) -> dict[tuple[str, str | None], str]:
+    """Task and site -> why its seat is out of the run; task and None -> why the task has failed.
+
+    As far as the caller may see it; by the run's events, which alone have the sentences.
+    """
+    found: dict[tuple[str, str | None], str] = {}
+    if not any(task.state == "failed" or any(seat.reason for seat in task.seats) for task in run.tasks):
         return found
     after = 0
     while events := client.events(run.id, after=after):
         after = events[-1].seq
         for event in events:
-            if event.kind in _OUT and event.site_id is not None:
+            if event.kind == _TASK_FAILED or (event.kind in _OUT and event.site_id is not None):
                 said = [str(event.facts[name]) for name in ("reason", "detail") if event.facts.get(name)]
                 found[str(event.facts.get("task", "")), event.site_id] = ": ".join(said)
     return found
@@ -104,6 +108,9 @@ def _print_reasons(client: Client, run: Run, names: Mapping[str, str], console: 
     whys = reasons_of(client, run)
     lines = [run.detail] if run.detail else []
     for task in run.tasks:
+        why = whys.get((task.name, None), "")
+        if why not in ("", task.reason):  # `run.detail` has the bare reason
+            lines.append(f"{task.name}: failed in round {task.round}: {why}")
         for seat in sorted(task.seats, key=lambda seat: names.get(seat.site_id, seat.site_id)):
             if seat.reason:
                 why = whys.get((task.name, seat.site_id)) or seat.reason

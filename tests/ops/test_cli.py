@@ -192,6 +192,17 @@ def test_why_says_what_failed_in_a_run_that_is_over(folder: Path) -> None:
     assert "site 1 failed in round 1: train: a file is not there" in done.stdout
 
 
+def test_why_says_what_the_coordinator_said_of_a_model_that_it_did_not_make(folder: Path) -> None:
+    hub = Hub(store(folder))
+    sites = hub.sites(2)
+    run = hub.start(hub.project(sites, name="hearts"), sites[0])
+    hub.ready_all(run, sites)
+    hub.submit_all(run, sites)
+    hub.ok(c.ReportAggregated(run_id=run, task_seq=1, round=1, failure="the hook gave up"), sites[0])
+    told = runs.why(hub.database, run, hub.clock.now())
+    assert "  task train: failed in round 1: aggregation_failed: the hook gave up" in (told or [])
+
+
 def test_a_run_may_be_said_in_short(folder: Path) -> None:
     hub = Hub(store(folder))
     sites = hub.sites(2)
