@@ -117,7 +117,7 @@ def _reasons(database: Database, run: Run) -> Iterator[str]:
 
 
 def _told(database: Database, run: Run) -> dict[tuple[str, Id | None], str]:
-    """What the run's events say, the newest word: task and site -> why its seat is out, task and None -> why it failed."""
+    """The newest word of its events: task and site -> why its seat is out, task and None -> why the task failed."""
     found: dict[tuple[str, Id | None], str] = {}
     after: str | None = "0"
     while after is not None:
