@@ -47,6 +47,14 @@ _HOST = r"^[a-z0-9._-]{1,253}(:[0-9]{1,5})?(?!\n)$"
 _MADE = frozenset({"site.toml", "enrolment.token", "token", "identity.key"})
 """What a site has before it is enrolled."""
 
+_MISSPELLED = re.compile(r"^Expected `str` matching regex .* - at `\$\.([a-z_.]+)(\[[0-9]+\])?`$")
+_SPELLED = {
+    "hub": "the hub's address with http:// or https://, and no user in it, e.g. https://hub.example:8443",
+    "tasks.allow": "package.module:Class, e.g. mean_dose:MeanDose for the class MeanDose of mean_dose.py",
+    "transfer_hosts": "host or host:port, e.g. s3.example",
+}
+"""How values of site.toml are written that have a pattern."""
+
 
 class SiteError(Exception):
     """The site's folder cannot be used as it is; the sentence says what to do."""
@@ -127,6 +135,14 @@ min_updates = {min_updates}                  # make no model of fewer updates; 1
 """
 
 
+def said_of_settings(error: Exception) -> str:
+    """What is wrong with site.toml, for people: a pattern is nothing to read."""
+    found = _MISSPELLED.match(str(error))
+    if found is None or found[1] not in _SPELLED:
+        return str(error)
+    return f"{found[1]}{found[2] or ''}: write {_SPELLED[found[1]]}"
+
+
 def client_to(
     settings: Settings, token: str, *, give_up_s: float = 60.0, closing: threading.Event | None = None
 ) -> Client:
@@ -159,7 +175,10 @@ class Folder:
         try:
             yield
         except Unavailable as error:
-            raise Unavailable(f"{error}. {self.path} is whole: `fedyard site run` enrols it there") from None
+            raise Unavailable(
+                f"{error}. {self.path} is whole: `fedyard site run` enrols it there. If the address is wrong, correct "
+                "`hub` in its site.toml first"
+            ) from None
         except Exception:
             for name in _MADE - before:
                 (self.path / name).unlink(missing_ok=True)
@@ -173,7 +192,7 @@ class Folder:
         if (self.path / "site.toml").exists():
             remedy = "choose another folder"
             if self._read("site.id") is None:
-                remedy = "it is not enrolled yet: `fedyard site run` does that"
+                remedy = "it is not enrolled yet: `fedyard site run` does that, at the hub that its site.toml names"
             raise SiteError(f"{self.path} holds a site already: {remedy}")
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path.chmod(0o700)
@@ -194,7 +213,7 @@ class Folder:
         except FileNotFoundError:
             raise SiteError(f"{path} does not exist: create a site with `fedyard site init`") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-            raise SiteError(f"{path}: {error}") from None
+            raise SiteError(f"{path}: {said_of_settings(error)}") from None
         try:
             named = bool(urlsplit(settings.hub).hostname)
         except ValueError:

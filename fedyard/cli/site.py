@@ -14,7 +14,7 @@ import msgspec
 from fedyard.agent.agent import Agent
 from fedyard.agent.consents import UNKNOWN, Join
 from fedyard.agent.notices import told
-from fedyard.agent.site import Folder, Settings, SiteError, client_to
+from fedyard.agent.site import Folder, Settings, SiteError, client_to, said_of_settings
 from fedyard.agent.state import KEEP_ENTRIES, State
 from fedyard.agent.upkeep import tend
 from fedyard.cli import keys
@@ -26,7 +26,7 @@ from fedyard.client.errors import Refused
 from fedyard.clock import micros_now
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.sealed.trust import Changed
-from fedyard.wire.command_line import Command, Group
+from fedyard.wire.command_line import Command, Group, Words
 from fedyard.wire.forgiving import forgive
 from fedyard.wire.statements import hex_groups
 from fedyard.wire.stopping import on_stop_signal
@@ -47,9 +47,9 @@ IDENTITY_CHANGED = 3
 @click.option(
     "--coordinator",
     "coordinators",
-    multiple=True,
-    metavar="WHO",
-    help="whose that project is: a site's id, or its fingerprint in quotes; without it the first one is believed",
+    cls=Words,
+    metavar="WHO...",
+    help="whose that project is: a site's id, or its fingerprint; without it the first one is believed",
 )
 @click.option("--allow-plain-http", is_flag=True, help="show the token to whoever is on the way to the hub")
 @click.option("--later", is_flag=True, help="enrol at the first `fedyard site run`")
@@ -82,7 +82,7 @@ def init(
     try:
         msgspec.convert(msgspec.to_builtins(settings), Settings)
     except msgspec.ValidationError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(said_of_settings(error)) from None
     client_to(settings, token)  # refuses an unprotected hub before anything is written
     with folder.made_whole():
         folder.create(settings, token)
@@ -102,8 +102,13 @@ def init(
 
 
 def joins_of(projects: Sequence[str], coordinators: Sequence[str]) -> list[Join]:
-    """What --join and --coordinator of `init` mean: one coordinator for all, or one for each project in their order."""
+    """What --join and --coordinator of `init` mean: one coordinator for all, or one for each project in their order.
+
+    The words of one fingerprint need no quotes, as in `project join`.
+    """
     whose = [*coordinators] or [UNKNOWN]
+    if len(whose) not in (1, len(projects)) and all(who.isalnum() and who != UNKNOWN for who in whose):
+        whose = coordinators = [" ".join(whose)]
     if len(whose) == 1:
         whose *= max(1, len(projects))
     if len(whose) != len(projects) and coordinators:

@@ -14,8 +14,10 @@ import pytest
 from fedyard.agent.site import Folder, Settings
 from fedyard.cli.common import UsageError, run_named
 from fedyard.cli.main import main
+from fedyard.cli.site import joins_of
 from fedyard.client.client import Client
 from fedyard.client.errors import Unavailable
+from fedyard.sealed.keys import words
 from fedyard.wire.answers import Run
 from tests.fedyard.world import ALLOWED, World
 from tests.ops.program import ROOT, environment, until
@@ -57,8 +59,8 @@ def test_from_init_to_a_stopped_and_restarted_run(site, tmp_path) -> None:
     assert north("project", "create", project, "--tasks", tasks_file(tmp_path))[0] == 0
     code, _, complaint = east("project", "join", project, "--notes", "please")
     assert (code, "say whose project it is" in complaint) == (2, True)
-    words = north("site", "fingerprint")[1].splitlines()[2].split()
-    code, out, _ = east("project", "join", project, "--notes", "please", "--coordinator", *words)
+    twelve = north("site", "fingerprint")[1].splitlines()[2].split()
+    code, out, _ = east("project", "join", project, "--notes", "please", "--coordinator", *twelve)
     assert (code, out.splitlines()[0]) == (0, f"{project}: requested")
     assert north("project", "approve", project, east_name) == (0, f"{east_name}: active\n", "")
     assert "participant" in north("project", "members", project)[1]
@@ -75,7 +77,7 @@ def test_from_init_to_a_stopped_and_restarted_run(site, tmp_path) -> None:
     shown = east("site", "consents")[1]
     assert f"{project} (" in shown
     assert ", by people\n" in shown
-    assert " ".join(words) in shown
+    assert " ".join(twelve) in shown
     code, out, _ = east("project", "leave", project)
     assert (code, out.splitlines()) == (0, [f"{project}: this site does not serve it any more", f"{project}: left"])
 
@@ -192,6 +194,17 @@ def test_init_says_which_of_its_data_are_not_there(tmp_path, capsys) -> None:
     complaint = capsys.readouterr().err
     assert complaint.count("\n") == 1
     assert f"test={tmp_path / 'nosuch.csv'}" in complaint
+
+
+def test_the_words_of_a_coordinator_need_no_quotes() -> None:
+    said = words(bytes(range(16))).split()
+    assert joins_of(["p", "q"], said) == joins_of(["p", "q"], [" ".join(said)])
+    assert [join.project for join in joins_of(["p", "q"], said)] == ["p", "q"]
+    assert joins_of(["p", "q"], [" ".join(said), "unknown"])[1].coordinator == "unknown"
+    with pytest.raises(UsageError, match="neither a site's id nor a fingerprint"):
+        joins_of(["p"], said[:11])
+    with pytest.raises(UsageError, match="2 --coordinator for 3 --join"):
+        joins_of(["p", "q", "r"], ["unknown", " ".join(said)])
 
 
 def test_joining_shows_the_projects_id_and_takes_it_in_place_of_the_name(site, tmp_path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import stat
 import threading
 from datetime import UTC, datetime, timedelta
@@ -78,6 +79,26 @@ def test_an_odd_configuration_is_named(tmp_path, text: str) -> None:
     (tmp_path / "site.toml").write_text(text)
     with pytest.raises(SiteError, match=r"site\.toml"):
         Folder(tmp_path).settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('hub = "127.0.0.1:8080"\nname = "n"', "hub: write the hub's address with http:// or https://"),
+        ('hub = "http://user:password@h"\nname = "n"', "and no user in it"),
+        ('hub = "http://h"\nname = "n"\n[tasks]\nallow = ["a.B"]', "tasks.allow[0]: write package.module:Class, e.g."),
+        (
+            'hub = "http://h"\nname = "n"\ntransfer_hosts = ["s3.example", "https://x"]',
+            "transfer_hosts[1]: write host or",
+        ),
+    ],
+)
+def test_nobody_has_to_read_a_pattern(tmp_path, text: str, said: str) -> None:
+    (tmp_path / "site.toml").write_text(text)
+    with pytest.raises(SiteError) as told:
+        Folder(tmp_path).settings()
+    assert said in str(told.value)
+    assert not {"regex", "password"} & set(re.split(r"\W", str(told.value)))
 
 
 def test_only_dotted_classes_can_be_allowed() -> None:
