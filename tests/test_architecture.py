@@ -133,6 +133,12 @@ def test_the_drawing_of_imports_is_of_today() -> None:
     assert drawing.drawn_in(drawing.PAGE.read_text()) == drawing.draw()
 
 
+def test_every_package_is_in_the_drawing_and_in_the_table_below_it() -> None:
+    page = drawing.PAGE.read_text()
+    assert {room.partition(".")[0] for room in drawing.ROOMS} == PACKAGES - PROOFS
+    assert set(re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE)) == PACKAGES - PROOFS
+
+
 def test_the_rooms_of_the_drawing_are_passed_one_way_only() -> None:
     """Raises `CycleError`, which names the circle."""
     assert set(TopologicalSorter(drawing.imports_between_rooms()).static_order()) == set(drawing.ROOMS)

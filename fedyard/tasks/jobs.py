@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
+Hook: TypeAlias = Literal["prepare", "train", "aggregate"]
+"""What an agent asks for; `aggregate` evaluates, too, and the parameters are validated before each."""
 LOG_AT_MOST = 16_384
 """Characters of one call to `context.log`; the rest of it is cut off."""
 
@@ -40,12 +42,12 @@ class Submitted(msgspec.Struct, frozen=True, tag=True):
 
 
 class Job(msgspec.Struct, frozen=True, tag=True):
-    """Call one hook. hook: prepare, train or aggregate (which evaluates too). Everything a child needs is in here.
+    """Call one hook. Everything a child needs is in here.
 
     limit_bytes: what content may have, packed and unpacked.
     """
 
-    hook: str
+    hook: Hook
     model_name: str
     allowed: list[str]
     site_id: str

@@ -9,13 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from actors.running import rules_of
+from config.settings import Settings
 from devservers.postgres import PrivatePostgres
 from devservers.rabbitmq import PrivateRabbitmq
+from domain.rules import Rules
 from storage.database import open_database
 from storage.migrate import migrate
 from tests.databases import fresh_postgres
 from tests.ops.program import ROOT, environment, until
 from tests.signals import to_another_thread
+
+
+def test_decisions_take_the_same_for_granted_as_the_settings() -> None:
+    assert rules_of(Settings()) == Rules()
 
 
 @pytest.mark.parametrize(("role", "says"), [("decider", "decides"), ("doer", "does")])

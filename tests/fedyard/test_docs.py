@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import msgspec
 
+from fedyard import tasks
 from fedyard.agent.consents import Join
 from fedyard.agent.room import Messages
 from fedyard.agent.site import Coordinator, Folder, Keys, Settings
 from fedyard.sealed import errors
 from fedyard.sealed.trust import TrustSettings
+from fedyard.tasks import Task
 from fedyard.tasks.registry import task_of
 from fedyard.tasks.settings import Tasks
 from fedyard.wire.answers import TaskSpec
@@ -33,8 +36,8 @@ def test_its_task_runs_at_a_site_that_allows_it(world: World, tmp_path) -> None:
     (north.path / "site.toml").write_text(settings.replace("[data]", '[data]\ntrain = "train.csv"'))
     try:
         north.may_be_alone().start()
-        tasks = msgspec.json.decode(block("json", 1))
-        project = north.client.create_project(f"docs {tmp_path.name}", tasks, sealed="optional")
+        specs = msgspec.json.decode(block("json", 1))
+        project = north.client.create_project(f"docs {tmp_path.name}", specs, sealed="optional")
         north.serve(project)
         run_id = north.client.start_run(project).id
         run = until(lambda: (r := north.client.run(run_id)).finished and r)
@@ -48,6 +51,12 @@ def test_its_tasks_file_is_one() -> None:
     (spec,) = msgspec.json.decode(block("json"), type=list[TaskSpec])
     task_of(spec.model, []).validate(spec.parameters)
     assert spec.contract.quorum == 0.8
+
+
+def test_it_names_every_hook() -> None:
+    hooks = [name for name, hook in vars(Task).items() if inspect.isfunction(hook)]
+    assert re.findall(r"^\| `(\w+)\([\w, ]+\)`.* \| .+ \| .+ \|$", PAGE, re.MULTILINE) == hooks
+    assert re.findall(r"^    (\w+)\([\w, ]+\) ", str(tasks.__doc__), re.MULTILINE) == hooks
 
 
 def test_it_names_every_setting(tmp_path) -> None:

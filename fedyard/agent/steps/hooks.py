@@ -40,7 +40,12 @@ class Hooks:
         )
 
     def call(
-        self, entry: Entry, hook: str, spec: TaskSpec, seat: Seat | None, updates: list[jobs.Submitted] | None = None
+        self,
+        entry: Entry,
+        hook: jobs.Hook,
+        spec: TaskSpec,
+        seat: Seat | None,
+        updates: list[jobs.Submitted] | None = None,
     ) -> jobs.Finished:
         """A hook's outcome; a crash of its process is one, too. Raises `Overtaken` or `Halted` if it is not wanted."""
         run_id, task_seq = task_of(entry)
