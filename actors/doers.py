@@ -28,6 +28,6 @@ class Tools:
 def doing_functions(tools: Tools) -> Mapping[type[Command], Doing]:
     """By class of command; a test compares them with the table of commands. Raises `SettingsError`."""
     settings = tools.settings
-    requests = Requests(Allowed.of(settings.webhook_allow), tools.clock.now)
+    requests = Requests(Allowed.of(settings.webhook_allow), tools.clock.now, at_once=settings.do_at_once)
     key = webhook_key(Path(settings.webhook_key_file))
     return {DeliverWebhook: WebhookDoer(key, requests.post, tools.clock)}

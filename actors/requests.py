@@ -35,6 +35,7 @@ READ_BYTES = 4096
 ADDRESSES = 3
 """That are tried, of those that a name has."""
 AT_ONCE_PER_HOST = 2
+"""Of one owner. Of several owners who name the same host each has so many: else one could keep it from another."""
 AGENT = "fedyard-hub (Standard Webhooks)"
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -130,36 +131,44 @@ def is_public(address: Address) -> bool:
 
 @dataclass
 class Places:
-    """How many requests are under way to each host: a slow one shall not hold up those to others."""
+    """How many requests each owner has under way, to each host and to all: nobody's slow receivers, however many names
+    they have, shall hold up what goes to others."""
 
-    at_once: int = AT_ONCE_PER_HOST
-    _taken: Counter[str] = field(default_factory=Counter)
+    of_one: int
+    to_one_host: int = AT_ONCE_PER_HOST
+    _taken: Counter[tuple[str, str | None]] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
-    def place(self, host: str) -> Iterator[None]:
+    def place(self, owner: str, host: str) -> Iterator[None]:
         """Raises `NotSent` if there are as many as there may be."""
+        of_one, to_one = (owner, None), (owner, host)
         with self._lock:
-            if self._taken[host] >= self.at_once:
+            if self._taken[of_one] >= self.of_one or self._taken[to_one] >= self.to_one_host:
                 raise NotSent("busy")
-            self._taken[host] += 1
+            self._taken.update((of_one, to_one))
         try:
             yield
         finally:
             with self._lock:
-                self._taken[host] -= 1
-                if not self._taken[host]:
-                    del self._taken[host]
+                self._taken.subtract((of_one, to_one))
+                for key in (of_one, to_one):
+                    if not self._taken[key]:
+                        del self._taken[key]
 
 
 class Requests:
-    """Sends. Safe to use from many threads. tls: how certificates are verified; resolve: where addresses come from."""
+    """Sends. Safe to use from many threads. at_once: how many of these send; one owner has three quarters of them.
+
+    tls: how certificates are verified; resolve: where addresses come from.
+    """
 
     def __init__(
         self,
         allowed: Allowed,
         now: Callable[[], Micros],
         *,
+        at_once: int,
         tls: ssl.SSLContext | None = None,
         resolve: Resolve = socket.getaddrinfo,
         within_s: float = WITHIN_S,
@@ -169,10 +178,10 @@ class Requests:
         self._tls = tls or ssl.create_default_context()
         self._resolve = resolve
         self._within_s = within_s
-        self._places = Places()
+        self._places = Places(of_one=max(1, at_once * 3 // 4))
 
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answered:
-        """POST, and the answer's status. Raises `NotSent`."""
+    def post(self, owner: str, url: str, headers: Mapping[str, str], body: bytes) -> Answered:
+        """POST, and the answer's status. owner: whose share it is of. Raises `NotSent`."""
         try:
             parts = urlsplit(url)
             host, secure = (parts.hostname or "").lower().rstrip("."), parts.scheme == "https"
@@ -182,7 +191,7 @@ class Requests:
         if parts.scheme not in ("http", "https") or not host or parts.username is not None:
             raise NotSent("bad_url")
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        with self._places.place(host):
+        with self._places.place(owner, host):
             found = self._addresses(host, port, secure=secure)
             return self._ask(found, host, parts.netloc, target, headers, body, secure=secure)
 

@@ -12,11 +12,11 @@ from typing import TypeAlias
 from actors.requests import Answered, NotSent
 from config.clock import Clock
 from domain.commands import AnyCommand, DeliverWebhook, Envelope, ReportDelivery
-from domain.webhooks import secret_of, signature
+from domain.webhooks import LEASE_S, secret_of, signature
 from fedyard.wire.times import SECOND
 
-Post: TypeAlias = Callable[[str, Mapping[str, str], bytes], Answered]
-"""Address, headers, body -> the answer. Raises `NotSent`."""
+Post: TypeAlias = Callable[[str, str, Mapping[str, str], bytes], Answered]
+"""Whose it is, address, headers, body -> the answer. Raises `NotSent`."""
 
 
 class WebhookDoer:
@@ -28,12 +28,18 @@ class WebhookDoer:
         self._clock = clock
 
     def __call__(self, envelope: Envelope) -> list[AnyCommand]:
-        """Make the request; the report on it. Raises nothing that a receiver can bring about."""
+        """Make the request; the report on it. Raises nothing that a receiver can bring about.
+
+        An attempt that has waited in the queue for longer than its report is waited for is not made: it has another
+        after it by then, and a queue that is late would only grow.
+        """
         command = envelope.command
         assert isinstance(command, DeliverWebhook), "this actor delivers webhooks"
+        if self._clock.now() >= envelope.at + LEASE_S * SECOND:
+            return []
         body = command.body.encode()
         try:
-            answer = self._post(command.url, self._headers(command, body), body)
+            answer = self._post(command.organisation_id, command.url, self._headers(command, body), body)
         except NotSent as error:
             return [_report(command, failure=error.code)]
         return [_report(command, status=answer.status, retry_after_s=answer.retry_after_s)]

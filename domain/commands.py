@@ -612,8 +612,12 @@ class BeginDeliveries(Command, frozen=True, tag="begin_deliveries"):
 
 
 class DeliverWebhook(Command, frozen=True, tag="deliver_webhook"):
-    """Make one request. attempt: of this delivery, from 1. versions: of the secret, each signs."""
+    """Make one request. attempt: of this delivery, from 1. versions: of the secret, each signs.
 
+    organisation_id: whose it is, of a project's webhook its coordinator's: it has its share of what is under way.
+    """
+
+    organisation_id: Id
     webhook_id: Id
     delivery_id: Id
     attempt: int

@@ -33,7 +33,7 @@ def load_webhooks(database: Database, needs: Needs) -> tuple[list[Record], Needs
         deliveries = _rows(database, r.WebhookDelivery, "id {any:uuid}", needs.deliveries)
         webhooks = _rows(database, r.Webhook, "id {any:uuid}", {each.webhook_id for each in deliveries})
         streams = _rows(database, r.Stream, "id {any:uuid}", {webhook.owner_id for webhook in webhooks})
-        records += [*deliveries, *webhooks, *streams]
+        records += [*deliveries, *webhooks, *streams, *_coordinators(database, webhooks)]
     if needs.followed:
         records += _followed(database, needs)
     if needs.causes:
@@ -51,13 +51,24 @@ def _followed(database: Database, needs: Needs) -> list[Record]:
         seqs = {seq for of_stream, seq in needs.events if of_stream == stream}
         events += _rows(database, r.Event, "stream_id = %s AND seq {any}", seqs, stream)
     many = database.many(streams)
+    webhooks = [r.Webhook(*row) for row in database.all(_CONCERNED, *[many] * 4)]
     return [
         *events,
         *_rows(database, r.EventCursor, "stream_id {any:uuid}", streams),
-        *(r.Webhook(*row) for row in database.all(_CONCERNED, *[many] * 4)),
+        *webhooks,
+        *_coordinators(database, webhooks),
         *_rows(database, r.Site, "id {any:uuid}", sites),
         *_rows(database, r.Membership, "site_id {any:uuid}", sites),
     ]
+
+
+def _coordinators(database: Database, webhooks: Collection[r.Webhook]) -> list[Record]:
+    """The projects that own some of these, and the sites that coordinate them."""
+    projects = _rows(
+        database, r.Project, "id {any:uuid}", {one.owner_id for one in webhooks if one.owner_kind == "project"}
+    )
+    sites = _rows(database, r.Site, "id {any:uuid}", {project.coordinator_site_id for project in projects})
+    return [*projects, *sites]
 
 
 def _wanting(database: Database) -> list[Record]:

@@ -28,15 +28,16 @@ from domain.needs import Needs, those
 from domain.states import WEBHOOK, WEBHOOK_DELIVERY, MemberState, Step, WebhookDeliveryState, WebhookState, follow
 from domain.sweeps import RedeliverFailed
 from domain.webhooks import (
-    BUSY_AGAIN_S,
     DEAD_LETTER,
     FEWEST_FAILURES,
     KINDS,
     LEASE_S,
     MOST_ATTEMPTS,
     OF_MEMBERS,
+    WAITS_S,
     again_after_s,
     body_of,
+    busy_again_s,
     data_of,
     signing_versions,
 )
@@ -45,7 +46,7 @@ from fedyard.wire.times import SECOND
 
 GONE = 410
 BUSY = "busy"
-"""The failure of an attempt that was not made: enough requests to that host were under way."""
+"""The failure of an attempt that was not made: enough requests of its owner, or to that host, were under way."""
 
 
 # by people
@@ -256,6 +257,7 @@ def _begin(draft: Draft, webhook: r.Webhook, delivery: r.WebhookDelivery) -> Non
     """Lend it to a doing actor for a while."""
     delivery = draft.change(delivery, attempts=delivery.attempts + 1, next_at=draft.now + LEASE_S * SECOND)
     command = c.DeliverWebhook(
+        organisation_id=_organisation_of(draft, webhook),
         webhook_id=webhook.id,
         delivery_id=delivery.id,
         attempt=delivery.attempts,
@@ -264,6 +266,12 @@ def _begin(draft: Draft, webhook: r.Webhook, delivery: r.WebhookDelivery) -> Non
         versions=signing_versions(webhook, draft.now),
     )
     draft.follow_up(command, delivery.id, delivery.attempts)
+
+
+def _organisation_of(draft: Draft, webhook: r.Webhook) -> Id:
+    if webhook.owner_kind == "organisation":
+        return webhook.owner_id
+    return draft.have(r.Site, draft.have(r.Project, webhook.owner_id).coordinator_site_id).organisation_id
 
 
 def needs_of_begin_deliveries(command: c.BeginDeliveries) -> Needs:
@@ -280,8 +288,10 @@ def begin_deliveries(draft: Draft, command: c.BeginDeliveries) -> Decision:
         webhook = draft.have(r.Webhook, delivery.webhook_id)
         if webhook.state != WebhookState.ACTIVE:
             _give_up(draft, delivery, failure=f"webhook_{webhook.state}")
-        elif delivery.attempts >= MOST_ATTEMPTS:
+        elif delivery.attempts - delivery.reported >= MOST_ATTEMPTS:
             _give_up(draft, delivery, failure="not_reported")
+        elif delivery.failure == BUSY and draft.now >= delivery.state_at + WAITS_S * SECOND:
+            _give_up(draft, delivery, failure=BUSY)
         else:
             _begin(draft, webhook, delivery)
             begun += 1
@@ -315,7 +325,8 @@ def report_delivery(draft: Draft, command: c.ReportDelivery) -> Decision:
     elif command.attempt > delivery.reported:
         delivery = draft.change(delivery, reported=command.attempt)
         if command.failure == BUSY:
-            draft.change(delivery, next_at=draft.now + BUSY_AGAIN_S * SECOND)
+            again = busy_again_s(command.attempt - delivery.failures)
+            draft.change(delivery, failure=BUSY, next_at=draft.now + again * SECOND)
         else:
             _fail(draft, webhook, delivery, command)
     return draft.accept(results.Made(id=delivery.id))

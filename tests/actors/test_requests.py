@@ -155,12 +155,12 @@ CLOCK = SystemClock()
 
 
 def requests(allowed: Allowed = LOCAL, **more: Any) -> Requests:
-    return Requests(allowed, CLOCK.now, **more)
+    return Requests(allowed, CLOCK.now, at_once=4, **more)
 
 
 def code_of(sending: Requests, url: str) -> str:
     with pytest.raises(NotSent) as refused:
-        sending.post(url, {}, b"end")
+        sending.post("us", url, {}, b"end")
     return refused.value.code
 
 
@@ -181,7 +181,7 @@ def naming(*addresses: str) -> Callable[..., list[Any]]:
 def test_what_is_sent_is_a_plain_post_and_the_status_comes_back() -> None:
     with receiver(saying("HTTP/1.1 204 No Content\r\nRetry-After: 7\r\n\r\n")) as there:
         url = f"http://127.0.0.1:{there.port}/a/b?c=d"
-        assert requests().post(url, {"webhook-id": "x"}, b"the end") == Answered(204, 7.0)
+        assert requests().post("us", url, {"webhook-id": "x"}, b"the end") == Answered(204, 7.0)
     head, _, body = there.heard[0].partition(b"\r\n\r\n")
     assert body == b"the end"
     lines = head.decode().split("\r\n")
@@ -225,7 +225,7 @@ def test_a_name_is_resolved_once_and_the_connection_goes_to_what_was_checked() -
     resolve = naming("127.0.0.1")
     with receiver(saying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as there:
         url = f"http://nowhere.invalid:{there.port}/"
-        assert requests(Allowed.of("nowhere.invalid"), resolve=resolve).post(url, {}, b"end").status == 200
+        assert requests(Allowed.of("nowhere.invalid"), resolve=resolve).post("us", url, {}, b"end").status == 200
     assert resolve.asked == 1  # type: ignore[attr-defined]
     assert f"Host: nowhere.invalid:{there.port}".encode() in there.heard[0]
 
@@ -238,7 +238,7 @@ def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     with receiver(saying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as other:
         away = f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{other.port}/\r\nContent-Length: 0\r\n\r\n"
         with receiver(saying(away)) as there:
-            assert requests().post(f"http://127.0.0.1:{there.port}/", {}, b"end").status == 302
+            assert requests().post("us", f"http://127.0.0.1:{there.port}/", {}, b"end").status == 302
     assert other.heard == []
 
 
@@ -246,8 +246,8 @@ def test_no_proxy_of_the_environment_is_asked() -> None:
     with receiver(saying("HTTP/1.1 200 OK\r\n\r\n")) as proxy, receiver(saying("HTTP/1.1 201 Yes\r\n\r\n")) as there:
         program = (
             "from actors.requests import Allowed, Requests\n"
-            f"sending = Requests(Allowed.of('127.0.0.0/8'), lambda: 0)\n"
-            f"print(sending.post('http://127.0.0.1:{there.port}/', {{}}, b'end').status)"
+            f"sending = Requests(Allowed.of('127.0.0.0/8'), lambda: 0, at_once=4)\n"
+            f"print(sending.post('us', 'http://127.0.0.1:{there.port}/', {{}}, b'end').status)"
         )
         names = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY")
         variables = dict.fromkeys(names, f"http://127.0.0.1:{proxy.port}")
@@ -271,7 +271,7 @@ def test_an_endless_answer_is_not_read_to_its_end(begins: str) -> None:
             sent.append(1)
 
     with receiver(flood) as there:
-        assert requests().post(f"http://127.0.0.1:{there.port}/", {}, b"end").status == 200
+        assert requests().post("us", f"http://127.0.0.1:{there.port}/", {}, b"end").status == 200
     assert len(sent) < 1000
 
 
@@ -326,7 +326,7 @@ def test_tls_is_verified_for_the_name(certificate: Path) -> None:
     resolve = naming("127.0.0.1")
     with receiver(saying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), server) as there:
         sending = requests(tls=trusting, resolve=resolve)
-        assert sending.post(f"https://hooks.example.org:{there.port}/", {}, b"end").status == 200
+        assert sending.post("us", f"https://hooks.example.org:{there.port}/", {}, b"end").status == 200
         assert code_of(sending, f"https://other.example.org:{there.port}/") == "certificate"
         assert code_of(requests(resolve=resolve), f"https://hooks.example.org:{there.port}/") == "certificate"
 
@@ -357,12 +357,42 @@ def test_what_the_operator_allows() -> None:
             Allowed.of(odd)
 
 
-def test_so_many_at_once_for_each_host_and_a_slow_one_does_not_hold_up_another() -> None:
-    places = Places(at_once=2)
-    with places.place("slow"), places.place("slow"):
-        with pytest.raises(NotSent, match="busy"), places.place("slow"):
+def test_so_many_at_once_of_one_owner_and_for_each_of_its_hosts() -> None:
+    places = Places(of_one=3, to_one_host=2)
+    with places.place("one", "slow"), places.place("one", "slow"):
+        with pytest.raises(NotSent, match="busy"), places.place("one", "slow"):
             pass
-        with places.place("other"):
+        with places.place("one", "other"), pytest.raises(NotSent, match="busy"), places.place("one", "third"):
             pass
-    with places.place("slow"):
+        with places.place("two", "slow"), places.place("two", "third"):
+            pass
+    with places.place("one", "slow"):
         pass
+
+
+def test_slow_receivers_of_one_owner_however_many_keep_nobody_elses_requests_waiting() -> None:
+    stop = threading.Event()
+    with (
+        receiver(lambda talking: stop.wait(10) and None) as slow,
+        receiver(saying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as quick,
+    ):
+        sending = requests(resolve=naming("127.0.0.1"))
+        said: list[str] = []
+
+        def ask(number: int) -> None:
+            try:
+                sending.post("attacker", f"http://slow{number}.example:{slow.port}/", {}, b"end")
+            except NotSent as error:
+                said.append(error.code)
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        while len(said) + len(slow.heard) < len(threads):
+            stop.wait(0.01)
+        assert said == ["busy"]
+        for name in ("slow0", "other"):
+            assert sending.post("us", f"http://{name}.example:{quick.port}/", {}, b"end").status == 200
+        stop.set()
+        for thread in threads:
+            thread.join(10)

@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from actors.requests import Answered
 from actors.ticker import Ticker
+from actors.webhooks import WebhookDoer
 from domain import commands as c
 from domain import records as r
 from domain.commands import Subject
 from domain.ids import Id
-from domain.webhooks import AGAIN_AFTER_S, LEASE_S, MOST_ATTEMPTS, OVERLAP_S
+from domain.webhooks import AGAIN_AFTER_S, LEASE_S, MOST_ATTEMPTS, OVERLAP_S, WAITS_S
 from storage.due import Due
 from tests.actors.test_time import Kept
 from tests.hub import SECOND, Hub
@@ -257,10 +259,16 @@ def commands(hub: Hub) -> list[c.DeliverWebhook]:
 
 
 def test_the_first_attempt_is_made_at_once_and_a_success_settles_it(hub: Hub, scene: Any) -> None:
-    _, webhook, delivery = scene
+    site, webhook, delivery = scene
     assert commands(hub) == [
         c.DeliverWebhook(
-            webhook_id=webhook, delivery_id=delivery.id, attempt=1, url=URL, body=delivery.body, versions=[1]
+            organisation_id=site.organisation_id or "",
+            webhook_id=webhook,
+            delivery_id=delivery.id,
+            attempt=1,
+            url=URL,
+            body=delivery.body,
+            versions=[1],
         )
     ]
     settled = report(hub, delivery, 204)
@@ -321,6 +329,42 @@ def test_what_finds_no_place_comes_again_soon_and_is_no_failure(hub: Hub, scene:
     waits = report(hub, delivery, None, failure="busy")
     assert (waits.failures, waits.next_at) == (0, hub.clock.now() + 5 * SECOND)
     assert hub.rows(r.Webhook, "id = %s", webhook)[0].failing_since is None
+
+
+def test_what_finds_no_place_for_long_comes_ever_less_often_and_is_given_up_when_its_time_is_over(
+    hub: Hub, scene: Any
+) -> None:
+    _, webhook, delivery = scene
+    began, waits = hub.clock.now(), delivery
+    while hub.clock.now() < began + 2 * DAY * SECOND:
+        waits = report(hub, delivery, None, failure="busy")
+        assert waits.state == "waiting"
+        assert waits.next_at is not None
+        assert waits.next_at <= hub.clock.now() + 300 * SECOND
+        hub.clock.micros = waits.next_at
+        look(hub)
+    assert MOST_ATTEMPTS < waits.attempts < 700
+    hub.clock.micros = began + WAITS_S * SECOND
+    report(hub, delivery, None, failure="busy")
+    hub.clock.micros += 300 * SECOND
+    look(hub)
+    settled = deliveries(hub, webhook)[0]
+    assert (settled.state, settled.failure, settled.failures) == ("failed", "busy", 0)
+
+
+def test_an_attempt_that_waited_for_longer_than_its_report_is_waited_for_is_not_made(hub: Hub, scene: Any) -> None:
+    asked: list[str] = []
+
+    def post(owner: str, *_: object) -> Answered:
+        asked.append(owner)
+        return Answered(200)
+
+    doer = WebhookDoer(bytes(32), post, hub.clock)
+    hub.clock.micros += LEASE_S * SECOND - 1
+    assert len(doer(hub.done[0])) == 1
+    hub.clock.micros += 1
+    assert doer(hub.done[0]) == []
+    assert asked == [scene[0].organisation_id]
 
 
 def test_what_is_never_reported_is_given_up_in_the_end(hub: Hub, scene: Any) -> None:

@@ -32,7 +32,7 @@ class Receivers:
     def post_of(self, process: Process) -> Post:
         """As this process makes requests. It may die before one, and before it has the answer."""
 
-        def post(_: str, headers: Mapping[str, str], body: bytes) -> Answered:
+        def post(_: str, __: str, headers: Mapping[str, str], body: bytes) -> Answered:
             self._world.place(process, "before a request")
             answer = self._answer(headers["webhook-id"], body)
             self._world.place(process, "after a request")
