@@ -28,7 +28,7 @@ class PrivatePostgres:
         self._account = _server_account()
         self.folder = _reachable(folder.resolve(), self._account)
         self._durable = durable
-        self._log = self.folder / "postgres.log"
+        self.log = self.folder / "postgres.log"
         self._ports: dict[str, int] = {}
         self._server: ServerProcess | None = None
         self.user = "fedyard"
@@ -44,6 +44,11 @@ class PrivatePostgres:
     def pids(self) -> list[int]:
         """Of the server, if it runs."""
         return [self._server.pid] if self._server is not None and self._server.alive else []
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was started, and has ended unasked."""
+        return self._server is not None and not self._server.alive
 
     def start(self) -> None:
         """Returns when the server accepts connections. Raises `ServerError`."""
@@ -64,7 +69,7 @@ class PrivatePostgres:
                 return
             CLOCK.sleep(0.05)
         self.stop()
-        raise ServerError(f"PostgreSQL in {self.folder} did not start; its last words:\n{tail(self._log)}")
+        raise ServerError(f"PostgreSQL in {self.folder} did not start; its last words:\n{tail(self.log)}")
 
     def stop(self) -> None:
         """Stop in good order: running transactions are rolled back, connections closed."""
@@ -129,7 +134,7 @@ class PrivatePostgres:
     def _child(self, argv: Sequence[str]) -> ServerProcess:
         environment = self._environment()
         return ServerProcess(
-            [*_as(self._account), *argv], folder=self.folder, log=self._log, env=environment, on_orphan="INT"
+            [*_as(self._account), *argv], folder=self.folder, log=self.log, env=environment, on_orphan="INT"
         )
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:

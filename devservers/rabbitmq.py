@@ -42,7 +42,7 @@ class PrivateRabbitmq:
             0o700
         )  # the broker's own files are for all to read: what lies in queues, its cookie, its logins
         self._home = self.folder / "home"
-        self._log = self.folder / "log" / "output.log"
+        self.log = self.folder / "log" / "output.log"
         self._draw = {"amqp": None, "management": management_port, "prometheus": None, "dist": None, "epmd": None}
         self._ports: dict[str, int] = {}
         self._node: ServerProcess | None = None
@@ -70,6 +70,11 @@ class PrivateRabbitmq:
         """Of the node and its name server, as far as they run."""
         return [child.pid for child in (self._node, self._epmd) if child is not None and child.alive]
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was started, and its node or name server has ended unasked."""
+        return any(child is not None and not child.alive for child in (self._node, self._epmd))
+
     def start(self) -> None:
         """Returns when AMQP and the management API answer. Raises `ServerError`."""
         self._end_orphans()
@@ -85,7 +90,7 @@ class PrivateRabbitmq:
                 return
             CLOCK.sleep(0.1)
         self.stop()
-        raise ServerError(f"RabbitMQ in {self.folder} did not start; its last words:\n{tail(self._log)}")
+        raise ServerError(f"RabbitMQ in {self.folder} did not start; its last words:\n{tail(self.log)}")
 
     def stop(self) -> None:
         """Stop the node, then its name server. Queues and durable messages stay in the folder."""
@@ -145,12 +150,12 @@ class PrivateRabbitmq:
         server = [str(self._programs / "rabbitmq-server")]
         if self._shared_epmd is None:
             self._spawn_epmd(environment)
-        self._node = ServerProcess(server, folder=self.folder, log=self._log, env=environment, on_orphan="TERM")
+        self._node = ServerProcess(server, folder=self.folder, log=self.log, env=environment, on_orphan="TERM")
         (self.folder / "pid").write_text(str(self._node.pid))
 
     def _spawn_epmd(self, environment: Mapping[str, str]) -> None:
         command = [shutil.which("epmd") or "epmd", "-port", str(self._ports["epmd"]), "-address", "127.0.0.1"]
-        self._epmd = ServerProcess(command, folder=self.folder, log=self._log, env=environment, on_orphan="TERM")
+        self._epmd = ServerProcess(command, folder=self.folder, log=self.log, env=environment, on_orphan="TERM")
         for _ in range(200):
             if listens(self._ports["epmd"]) or not self._epmd.alive:
                 break

@@ -11,7 +11,7 @@ import json
 import signal
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -28,6 +28,7 @@ from devservers.process import kept_secret
 from devservers.rabbitmq import PrivateRabbitmq
 from fedyard.wire.forgiving import forgive
 from ops.place import CHECKOUT, DEFAULT, PASSED_THROUGH, Whereabouts, only_hub_in, remember
+from ops.private_servers import LookedAfter
 from ops.supervisor import Supervisor, read_procfile
 from storage.database import open_database
 from storage.migrate import migrate
@@ -63,7 +64,7 @@ def run_up(folder: Path, environment: Mapping[str, str]) -> int:
     asked = _Asked()
     with ExitStack() as stack:
         stack.enter_context(only_hub_in(folder, PASSED_THROUGH))
-        whereabouts = _servers(folder, environment, stack)
+        whereabouts, private = _servers(folder, environment, stack)
         settings = Settings.read(_ours(whereabouts.environment))
         if settings.embedded:
             raise SettingsError("FEDYARD_BROKER_URL names the embedded broker: run fedyard-hub embedded")
@@ -75,7 +76,7 @@ def run_up(folder: Path, environment: Mapping[str, str]) -> int:
         stack.callback(supervisor.stop)
         if not asked.times:
             supervisor.start()
-            _watch(supervisor, asked, folder, whereabouts)
+            _watch(supervisor, private, asked, lambda: _addresses(folder, whereabouts), whereabouts.api)
         supervisor.say("stopping: first the web, then the others, then the servers")
     return 0
 
@@ -84,9 +85,10 @@ def _ours(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith("FEDYARD_")}
 
 
-def _servers(folder: Path, environment: Mapping[str, str], stack: ExitStack) -> Whereabouts:
-    """The servers that the environment names, or private ones, which stop with the stack."""
+def _servers(folder: Path, environment: Mapping[str, str], stack: ExitStack) -> tuple[Whereabouts, list[LookedAfter]]:
+    """The servers that the environment names, or private ones, which stop with the stack and want looking after."""
     ours, management = _ours(environment), None
+    private: list[LookedAfter] = []
     wanted = {"FEDYARD_BROKER_URL", "FEDYARD_DATABASE_URL"} - set(ours)
     if wanted:
         install_missing()
@@ -95,12 +97,14 @@ def _servers(folder: Path, environment: Mapping[str, str], stack: ExitStack) -> 
         postgres = PrivatePostgres(folder / "postgres")
         postgres.start()
         stack.callback(postgres.stop)
+        private.append(LookedAfter("PostgreSQL", postgres, SystemClock()))
         ours["FEDYARD_DATABASE_URL"] = postgres.database("fedyard")
     if "FEDYARD_BROKER_URL" in wanted:
         print(f"starting a private RabbitMQ in {folder / 'rabbitmq'} (about ten seconds)", flush=True)
         rabbitmq = PrivateRabbitmq(folder / "rabbitmq", management_port=15672)
         rabbitmq.start()
         stack.callback(rabbitmq.stop)
+        private.append(LookedAfter("RabbitMQ", rabbitmq, SystemClock()))
         ours["FEDYARD_BROKER_URL"], management = _users(rabbitmq)
     ours.setdefault("FEDYARD_ARTIFACTS_URL", path_url("file", folder.resolve() / "artifacts"))
     ours.setdefault("FEDYARD_HEAD_KEY_FILE", str(folder.resolve() / "head.key"))
@@ -108,7 +112,7 @@ def _servers(folder: Path, environment: Mapping[str, str], stack: ExitStack) -> 
     if "FEDYARD_WEB_PORT" not in ours:
         ours["FEDYARD_WEB_PORT"] = str(free_port(8080))
     host = ours.get("FEDYARD_WEB_HOST", "127.0.0.1").replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - asked on loopback
-    return Whereabouts(ours, f"http://{host}:{ours['FEDYARD_WEB_PORT']}", management)
+    return Whereabouts(ours, f"http://{host}:{ours['FEDYARD_WEB_PORT']}", management), private
 
 
 def _users(rabbitmq: PrivateRabbitmq) -> tuple[str, str]:
@@ -135,19 +139,23 @@ def _bring_up_to_date(settings: Settings) -> None:
     prepare_broker(settings, "up")
 
 
-def _watch(supervisor: Supervisor, asked: _Asked, folder: Path, whereabouts: Whereabouts) -> None:
+def _watch(
+    supervisor: Supervisor, private: Sequence[LookedAfter], asked: _Asked, addresses: Callable[[], str], api: str
+) -> None:
     """Keep them running until asked to stop; say when the hub is ready, and what is wrong if it isn't soon."""
     clock = SystemClock()
     ready, complain_at = False, clock.monotonic() + COMPLAIN_AFTER_S
     while not asked.times:
         supervisor.turn(ASK_EVERY_S)
+        for server in private:
+            server.turn(supervisor.say)
         if ready:
             continue
-        trouble = _trouble(whereabouts.api)
+        trouble = _trouble(api)
         if trouble is None:
             ready = True
-            print(_addresses(folder, whereabouts), flush=True)
-            print(f"ready {whereabouts.api}", flush=True)
+            print(addresses(), flush=True)
+            print(f"ready {api}", flush=True)
         elif clock.monotonic() > complain_at:
             supervisor.say(f"not ready yet: {trouble}")
             complain_at = clock.monotonic() + COMPLAIN_AFTER_S

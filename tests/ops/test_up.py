@@ -71,6 +71,14 @@ def test_it_works_survives_its_own_kill_and_leaves_nothing(start: Start, servers
     api = again.ready()
     for _, body in accepted:
         assert call(api, f"{body['command']['href']}?wait=30", token)[1]["state"] == "accepted"
+    for name, pid_file in (("PostgreSQL", "postgres/data/postmaster.pid"), ("RabbitMQ", "rabbitmq/pid")):
+        victim = psutil.Process(int((servers_folder / "hub" / pid_file).read_text().split()[0]))
+        victim.send_signal(signal.SIGKILL)
+        until(lambda name=name: f"{name} runs again" in again.output)
+        assert f"{name} ended unasked; why stands in {servers_folder / 'hub'}" in again.output
+        until(lambda: answers(api))
+        status, made = call(api, "/v1/organisations", token, {"name": f"After {name}"}, wait=30)
+        assert status == 201, made
     family = again.family()
     assert again.end(signal.SIGINT) == 0, again.output
     assert gone(family)
