@@ -10,12 +10,13 @@ from functools import partial
 from domain.commands import Micros
 from domain.events import EventKind
 from domain.ids import Id
-from domain.states import RUN_FINAL, RoundState, SeatState, TaskRunState
+from domain.states import RUN_FINAL, RoundState, SeatState, SiteState, TaskRunState
 from fedyard.wire.times import SECOND
 from fedyard.wire.types import UUID_PATTERN
 from ops.accounts import AT_ONCE, OPERATOR
 from storage import history
 from storage.database import Database
+from storage.presence import heard, silent
 from storage.views import events, projects, runs, sites
 from storage.views.resources import Round, Run, RunHead, Seat, Site, TaskRun, Time
 from storage.views.sight import every
@@ -70,7 +71,14 @@ def why(database: Database, ident: Id, now: Micros) -> list[str] | None:
     run = runs.run(database, OPERATOR, ident, past=False)
     if run is None:
         return None
-    return [line(database, run), *_why(database, run, now), *_history(database, run, now)]
+    return [line(database, run), *_silent(database, run, now), *_why(database, run, now), *_history(database, run, now)]
+
+
+def _silent(database: Database, run: Run, now: Micros) -> Iterator[str]:
+    """Workers that do not report, of a live run: what is said of sites is as old as their silence."""
+    if run.state not in RUN_FINAL:
+        for trouble in silent(heard(database), now, now).values():
+            yield f"The hub is not well, which comes first: {trouble}."
 
 
 def _history(database: Database, run: Run, now: Micros) -> Iterator[str]:
@@ -80,8 +88,9 @@ def _history(database: Database, run: Run, now: Micros) -> Iterator[str]:
         return
     done, known = history.recovered(database)
     yield (
-        f"The hub's history went back {_span(now - told.since)} ago ({told.reason}); {done} of {known} sites have "
-        "recovered. What a site reported since the backup it sends again when it recovers."
+        f"The hub's history went back {_span(now - told.since)} ago ({told.reason}); "
+        f"sites that have recovered: {done} of {known}. "
+        "What a site reported since the backup it sends again when it recovers."
     )
 
 
@@ -141,6 +150,8 @@ def _task(database: Database, run: Run, task: TaskRun, now: Micros) -> Iterator[
     )
     if current.state == RoundState.AGGREGATING:
         yield f"  waits for the coordinator's model: {_site(database, run.coordinator_site_id, now)}"
+        yield from _remedies(database, [run.coordinator_site_id])
+        yield "  At the deadline the run fails."
         return
     yield from _seats(database, run, task, current, now)
 
@@ -153,10 +164,25 @@ def _seats(database: Database, run: Run, task: TaskRun, current: Round, now: Mic
     yield f"  {len(there)} {wanted} of {len(there) + len(missing)}, quorum {current.quorum}"
     for seat in missing:
         yield f"  waits for {_seat(seat, now)}; {_site(database, seat.site_id, now)}"
+    if missing:
+        yield from _remedies(database, [seat.site_id for seat in missing])
+        yield "  At the deadline the round goes on without them if its quorum is there; if not, the run fails."
     told = _told(database, run) if out else {}
     for seat in out:
         why = told.get((task.name, seat.site_id)) or seat.reason
         yield f"  out: {_seat(seat, now)}{f', {why}' if why else ''}"
+
+
+def _remedies(database: Database, waited_for: list[Id]) -> Iterator[str]:
+    """What people can do about the sites that a round waits for."""
+    states = {site.state for site in (sites.site(database, OPERATOR, ident) for ident in waited_for) if site}
+    if SiteState.ONLINE in states:
+        yield (
+            "  What is online computes, or its task hangs: the log of its agent tells its people which. The hub ends "
+            "no hook before the deadline; the coordinator can: fedyard run stop."
+        )
+    if states - {SiteState.ONLINE}:
+        yield "  What is not online does not call: its people look after its agent, which goes on where it was."
 
 
 def _seat(seat: Seat, now: Micros) -> str:

@@ -19,6 +19,7 @@ from fedyard.wire.statements import hex_groups, hub_fingerprint
 from ops import accounts, runs
 from ops.cli.main import outcome
 from ops.place import Whereabouts, remember
+from storage.clocks import Reported, report
 from storage.database import Database, open_database
 from storage.migrate import migrate
 from storage.views import heads as views
@@ -169,14 +170,32 @@ def test_why_names_who_is_missing(folder: Path) -> None:
     assert "round 1 of 2: selecting" in text
     assert "1 ready of 3, quorum 3" in text
     assert re.findall(r"waits for (site \d)", text) == ["site 0", "site 2"]
+    assert "or its task hangs" in text
+    assert "fedyard run stop" in text
+    assert "does not call" not in text
     hub.ready_all(run, [sites[0], sites[2]])
     hub.submit_all(run, sites)
     text = "\n".join(runs.why(hub.database, run, hub.clock.now()) or [])
     assert "waits for the coordinator's model: site site 0" in text
+    assert "or its task hangs" in text
     hub.ok(c.StopRun(run_id=run), sites[0])
     text = "\n".join(runs.why(hub.database, run, hub.clock.now()) or [])
     assert "It ended" in text
     assert "cancelled" in text
+
+
+def test_why_says_first_that_a_worker_is_silent(folder: Path) -> None:
+    """While no decider works, what the records say of sites is old, and no site is to blame."""
+    hub = Hub(store(folder))
+    sites = hub.sites(3)
+    run = hub.start(hub.project(sites), sites[0])
+    report(hub.database, Reported("decider@a:7", "decider", 0), hub.clock.now())
+    hub.clock.sleep(45)
+    told = runs.why(hub.database, run, hub.clock.now()) or []
+    assert told[1].startswith("The hub is not well, which comes first: no decider reports; the last one, decider@a:7")
+    assert "look whether it runs, is frozen" in told[1]
+    report(hub.database, Reported("decider@a:8", "decider", 0), hub.clock.now())
+    assert not [line for line in runs.why(hub.database, run, hub.clock.now()) or [] if "no decider" in line]
 
 
 def test_why_says_what_failed_in_a_run_that_is_over(folder: Path) -> None:

@@ -160,8 +160,8 @@ def test_operators_see_that_the_history_changed(net: Network, bergen: Caller) ->
     net.publisher.send([envelope_of(change, id=derive(before, "change"), by=THE_HUB, at=SystemClock().now())])
     history, metrics = told()
     assert history is not None
-    assert "0 of 2 sites have recovered" in history
+    assert "sites that have recovered: 0 of 2" in history
     assert "fedyard_sites_to_recover 2.0" in metrics
     assert bergen.ok("GET", "/v1/inbox")["history_id"] == derive(before, "next")
     bergen.ok("POST", f"/v1/sites/{bergen.id}/recovery", {"last_seq": 0})
-    assert "1 of 2 sites have recovered" in (told()[0] or "")
+    assert "sites that have recovered: 1 of 2" in (told()[0] or "")

@@ -338,7 +338,7 @@ class TestUndecided:
         undecided.asked(SITE)
         assert undecided.trouble() is None
         clock.sleep(11)
-        assert "none was decided" in str(undecided.trouble())
+        assert "none was decided meanwhile: look whether a decider runs" in str(undecided.trouble())
         undecided.heard(Announcement(decided=[Decided(SITE, "accepted", 200, "{}", "")]))
         assert undecided.trouble() is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from flask import Response
 
@@ -44,13 +45,13 @@ def readyz(call: Call) -> Response:
         **{role: silent.get(role) for role in WORKERS},
         "clocks": web.clocks.trouble(),
     }
-    troubles["decider"] = web.undecided.trouble() or troubles["decider"]
+    troubles["decider"] = troubles["decider"] or web.undecided.trouble()  # the one that names the process goes first
     ready = not any(troubles.values())
     troubles["stand_by"] = silent.get(STAND_BY)
     troubles["artifacts"] = web.store_of_artifacts.trouble() or web.transfers.trouble()
     history = _history(call)
     wrong = {part: trouble for part, trouble in troubles.items() if trouble}
-    if web.readiness.changed(wrong) and wrong:
+    if web.readiness.changed({part: _COUNTED.sub("", trouble) for part, trouble in wrong.items()}) and wrong:
         log.warning("parts are not ready", extra=unit(**wrong))
     told = _asked_by_admin(call)
     parts = {part: "ok" if not trouble else trouble if told else "down" for part, trouble in troubles.items()}
@@ -61,6 +62,10 @@ def readyz(call: Call) -> Response:
     )
 
 
+_COUNTED = re.compile(r"\d+ s\b")
+"""What grows with every question: the same trouble is not said anew for it."""
+
+
 def _history(call: Call) -> str | None:
     """That the history went back, and how far the sites have come; None if it never did. It is no reason to wait."""
     try:
@@ -69,9 +74,8 @@ def _history(call: Call) -> str | None:
         return None
     if not told.changes:
         return None
-    return (
-        f"went back {told.changes} times, the last time {time_text(told.since)}; {done} of {known} sites have recovered"
-    )
+    times = "once" if told.changes == 1 else f"{told.changes} times, the last time"
+    return f"went back {times} at {time_text(told.since)}; sites that have recovered: {done} of {known}"
 
 
 def metrics(call: Call) -> Response:

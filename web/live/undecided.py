@@ -43,5 +43,8 @@ class Undecided:
             self._asked = {command: at for command, at in self._asked.items() if now - at < 30 * SILENT_DECIDER_S}
             oldest = min(self._asked.values(), default=now)
             if now - oldest > SILENT_DECIDER_S and self._heard_at <= oldest:
-                return f"a command waits for its decision since {now - oldest:.0f} s and none was decided meanwhile"
+                return (
+                    f"a command has waited {now - oldest:.0f} s for its decision, and none was decided meanwhile: look "
+                    "whether a decider runs, is frozen, or cannot reach RabbitMQ or the database"
+                )
             return None
