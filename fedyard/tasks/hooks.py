@@ -167,6 +167,7 @@ _WORDS: Mapping[type[BaseException], str] = {
     EOFError: "a file ends too early",
     OSError: "a file or a device failed",
     ImportError: "a Python package is missing at this site, or another version of it is there",
+    SyntaxError: "the task's file is no valid Python",
     RecursionError: "the task called itself too often",
     ArithmeticError: "a calculation has no result",
     KeyError: "something that the task looks up by name is not there",
@@ -179,8 +180,11 @@ def reason_of(error: BaseException, hook: str) -> str:
     if isinstance(error, TaskError):
         return f"{hook}: {shown(_text(error))}"[:REASON_AT_MOST]
     what = next((words for kind, words in _WORDS.items() if isinstance(error, kind)), "the task has a fault")
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _own(frame.filename)]
-    place = f", in line {frames[-1].lineno} of the task's {shown(Path(frames[-1].filename).name)}" if frames else ""
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((error.filename, error.lineno))
+    own = [(file, line) for file, line in places if _own(file)]
+    place = f", in line {own[-1][1]} of the task's {shown(Path(own[-1][0]).name)}" if own else ""
     return f"{hook}: {what}{place}"[:REASON_AT_MOST]
 
 

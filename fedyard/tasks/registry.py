@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from fedyard.tasks import Task, TaskError
 from fedyard.tasks.logistic_regression import LogisticRegression
+from fedyard.wire.shown import shown
 
 BUILT_IN: dict[str, type[Task]] = {"logistic_regression": LogisticRegression}
 
@@ -20,11 +21,19 @@ def task_of(model: str, allowed: Collection[str]) -> Task:
             f"this site does not know the model {model!r}: it knows {', '.join(sorted(BUILT_IN))}, and of the form "
             "package.module:Class what its site.toml allows"
         )
-    module, _, name = model.partition(":")
+    where, _, name = model.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
+        module = importlib.import_module(where)
+    except ModuleNotFoundError as error:  # what else goes wrong there is told as any fault of a task's own code
+        raise TaskError(
+            f"the model {model!r} is allowed here, but there is no module {shown(str(error.name), 100)!r}: put its "
+            "file into the site's folder, or install its package where the agent runs"
+        ) from None
+    except ValueError:
         raise TaskError(f"the model {model!r} is allowed here, but cannot be imported") from None
+    found = getattr(module, name, None)
+    if found is None:
+        raise TaskError(f"the model {model!r} is allowed here, but {where} has no {name}")
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise TaskError(f"the model {model!r} is no fedyard.tasks.Task")
     return found()

@@ -152,6 +152,23 @@ def test_a_model_that_is_not_allowed_is_not_imported(tmp_path, child) -> None:
     assert "does not know the model" in child.call(asked, never).error
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import no_such_package\n", "there is no module 'no_such_package': put its file into the site's folder, or"),
+        ("from fedyard import Task\n", "but odd_task has no Odd"),
+        ("\nclass Odd(:\n", "the task's file is no valid Python, in line 2 of the task's odd_task.py"),
+        ("\n\nimport math\nmath.no\n", "the task has a fault, in line 4 of the task's odd_task.py"),
+        ("from math import no\n", "another version of it is there, in line 1 of the task's odd_task.py"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_says_what_is_the_matter(tmp_path, child, code: str, said: str) -> None:
+    (tmp_path / "odd_task.py").write_text(code)
+    model = "odd_task:Odd"
+    asked = msgspec.structs.replace(job(tmp_path, "prepare"), model_name=model, allowed=[model])
+    assert said in child.call(asked, never).error
+
+
 @pytest.mark.parametrize("error", [sqlite3.OperationalError("locked"), OSError("no such disk")])
 def test_a_question_that_fails_leaves_no_job_behind(tmp_path, child, error) -> None:
     """The next job would be answered with the outcome of the one that was left."""
