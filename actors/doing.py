@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from threading import Thread
 from typing import TypeAlias
 
 from dramatiq import Broker, Worker
@@ -101,10 +102,22 @@ def report_of(cause: Envelope, place: int, report: AnyCommand, clock: Clock) -> 
     return codec.envelope_of(report, id=derive(cause.id, "report", place), by=codec.THE_HUB, at=clock.now())
 
 
-def doing_worker(broker: Broker, doer: Doer, threads: int) -> Worker | None:
-    """A stock Dramatiq worker on the queues of what is done. None while nothing is: it would take every queue."""
-    queues = {ROUTES[command].queue for command in doer.commands}
-    return Worker(broker, queues=queues, worker_threads=threads, worker_timeout=100) if queues else None
+def doing_workers(broker: Broker, doer: Doer, threads: int) -> list[Worker]:
+    """A stock Dramatiq worker for each queue of what is done, with threads of its own.
+
+    A bulkhead: an outside system that is slow holds up what is done there, and nothing that is done elsewhere.
+    """
+    queues = sorted({ROUTES[command].queue for command in doer.commands})
+    return [Worker(broker, queues={queue}, worker_threads=threads, worker_timeout=100) for queue in queues]
+
+
+def stop_all(workers: Sequence[Worker], within_ms: int) -> None:
+    """At the same time, so that who waits for one outside system does not take the others' time."""
+    stopping = [Thread(target=worker.stop, kwargs={"timeout": within_ms}, daemon=True) for worker in workers]
+    for each in stopping:
+        each.start()
+    for each in stopping:
+        each.join()
 
 
 def _about(envelope: Envelope) -> dict[str, object]:

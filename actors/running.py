@@ -11,7 +11,7 @@ from functools import partial
 from actors import deciding
 from actors.deciding import DECIDERS, Decider, DecidingWorker
 from actors.doers import Tools, doing_functions
-from actors.doing import DOERS, Doer, doing_worker
+from actors.doing import DOERS, Doer, doing_workers, stop_all
 from actors.ledger import Ledger
 from actors.registry import register_deciding, register_doing
 from actors.relay import Relay
@@ -77,14 +77,13 @@ def run_doer(settings: Settings, stop: threading.Event) -> None:
     publisher = open_publisher(settings, "doer")
     doer = Doer(doing_functions(Tools(settings, database, clock)), publisher, clock)
     actors = register_doing(broker, doer)
-    worker = doing_worker(broker, doer, settings.do_at_once)
-    if worker is not None:
+    workers = doing_workers(broker, doer, settings.do_at_once)
+    for worker in workers:
         worker.start()
     _log.info("does", extra=unit(actors=len(actors)))
     while not wait_for(stop, WAKE_EVERY_S):
         pass
-    if worker is not None:
-        worker.stop(timeout=_STOP_WITHIN_MS)
+    stop_all(workers, _STOP_WITHIN_MS)
     if not settings.embedded:
         publisher.close()
         broker.close()

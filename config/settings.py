@@ -93,7 +93,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_pool: Annotated[int, _meta("database connections of the web process", 1, 64)] = 8
     decide_at_most: Annotated[int, _meta("commands decided in one transaction", 1, 5000)] = 500
     do_at_once: Annotated[
-        int, _meta("commands that one doer carries out at once, each at its own system outside", 1, 64)
+        int, _meta("commands of one queue, and so of one system outside, that a doer carries out at once", 1, 64)
     ] = 4
     heartbeat_every_s: Annotated[
         float, _meta("how often a site shall call; silent after three of these", 0.2, 3600)

@@ -590,7 +590,7 @@ class EventCursor(Record, frozen=True):
 
 
 class Outcome(Record, frozen=True):
-    """What became of a command. state: accepted or rejected; result_json or problem_json is its answer."""
+    """What became of a command. state: accepted, with a result as its answer, or rejected, with a problem."""
 
     TABLE = "commands"
     id: Id

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 
 import pytest
 
-from actors.doing import Doer, doing_worker
+from actors.doing import Doer, doing_workers
 from actors.registry import register_doing
 from broker.port import BrokerUnavailable, Temporary
 from config.clock import SystemClock
@@ -61,10 +62,9 @@ def doing(world: World, outside: Outside, reports: Reports) -> None:
     broker = world.worker_broker()
     doer = Doer({c.ForgetHistory: outside}, reports, SystemClock())  # type: ignore[arg-type]
     register_doing(broker, doer)
-    worker = doing_worker(broker, doer, 2)
-    assert worker is not None
-    worker.start()
-    world.workers.append(worker)
+    for worker in doing_workers(broker, doer, 2):
+        worker.start()
+        world.workers.append(worker)
 
 
 def test_it_is_done_reported_and_over(world: World) -> None:
@@ -77,6 +77,30 @@ def test_it_is_done_reported_and_over(world: World) -> None:
     assert [each.id for each in reports.sent] == [derive(command.id, "report", 0), derive(command.id, "report", 1)]
     assert [each.command for each in reports.sent] == [c.BeginRun(project_id=RUN), c.StopRun(run_id=RUN)]
     assert (world.left(DONE), world.left(RUNS)) == (0, 2)
+
+
+def test_a_system_that_is_slow_holds_up_no_other(world: World) -> None:
+    slow, quick, reports, go_on = Outside(), Outside(), Reports(world), threading.Event()
+
+    def waiting(envelope: Envelope) -> list[AnyCommand]:
+        slow(envelope)
+        assert go_on.wait(30)
+        return []
+
+    broker = world.worker_broker()
+    doer = Doer({c.ForgetHistory: waiting, c.CreateOrganisation: quick}, reports, SystemClock())
+    register_doing(broker, doer)
+    for worker in doing_workers(broker, doer, 1):
+        worker.start()
+        world.workers.append(worker)
+    world.publisher.send([to_do(), to_do()])
+    until(lambda: slow.did)
+    world.publisher.send([envelope(c.CreateOrganisation(name="Theirs"))])
+    until(lambda: quick.did)
+    assert len(slow.did) == 1
+    go_on.set()
+    until(lambda: len(slow.did) == 2)
+    world.rest()
 
 
 def test_a_report_that_the_broker_does_not_take_is_sent_again_without_doing_it_again(world: World) -> None:
