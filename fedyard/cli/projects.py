@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -43,6 +44,7 @@ def create(
     joining_of(folder, client).lead(made, name)
     _remember(folder, made, specs)
     print(f"project {made}")
+    _warn_of_unknown(folder, specs)
 
 
 def _tasks_in(file: str, option: str) -> list[dict[str, object]]:
@@ -60,6 +62,16 @@ def _specs(tasks: Sequence[dict[str, object]], where: str) -> list[TaskSpec]:
         return msgspec.convert(tasks, list[TaskSpec])
     except msgspec.ValidationError as error:
         raise UsageError(f"{where}: {error}") from None
+
+
+def _warn_of_unknown(folder: Folder, tasks: Sequence[TaskSpec]) -> None:
+    """Models that the coordinator's own site would refuse: a typing error, or an entry that site.toml lacks."""
+    from fedyard.tasks.registry import why_unknown  # noqa: PLC0415 - numpy is heavy, and other commands need none
+
+    allowed = folder.settings().tasks.allow
+    for sentence in dict.fromkeys(why_unknown(task.model, allowed) for task in tasks):
+        if sentence:
+            print(f"warning: {sentence}; see `allow` in docs/sites.md", file=sys.stderr)
 
 
 def _remember(folder: Folder, project_id: str, tasks: Sequence[TaskSpec]) -> None:
@@ -88,6 +100,7 @@ def tasks(folder: Folder, name: str, file: str | None, accept: bool) -> None:
             given = _tasks_in(file, "--set")
             specs = _specs(given, f"--set {file}")
             client.update_project(project.id, tasks=given)
+            _warn_of_unknown(folder, specs)
         _remember(folder, project.id, specs)
         project = client.project(project.id)
     state = State(folder.path / "state.sqlite")

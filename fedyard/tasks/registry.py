@@ -12,15 +12,22 @@ from fedyard.wire.shown import shown
 BUILT_IN: dict[str, type[Task]] = {"logistic_regression": LogisticRegression}
 
 
+def why_unknown(model: str, allowed: Collection[str]) -> str:
+    """Why this site runs no such model, in a sentence; empty if it does. Nothing is imported."""
+    if model in BUILT_IN or model in allowed:
+        return ""
+    return (
+        f"this site does not know the model {model!r}: it knows {', '.join(sorted(BUILT_IN))}, and of the form "
+        "package.module:Class what its site.toml allows"
+    )
+
+
 def task_of(model: str, allowed: Collection[str]) -> Task:
     """A new task for `model`. A project's word never imports code that the site's own configuration does not name."""
     if model in BUILT_IN:
         return BUILT_IN[model]()
-    if model not in allowed:
-        raise TaskError(
-            f"this site does not know the model {model!r}: it knows {', '.join(sorted(BUILT_IN))}, and of the form "
-            "package.module:Class what its site.toml allows"
-        )
+    if unknown := why_unknown(model, allowed):
+        raise TaskError(unknown)
     where, _, name = model.partition(":")
     try:
         module = importlib.import_module(where)

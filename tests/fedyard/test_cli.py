@@ -299,3 +299,16 @@ def test_tasks_that_are_none_are_refused_before_a_project_is_made(site, tmp_path
     code, out, complaint = north("project", "create", f"none {tmp_path.name}", "--tasks", file)
     assert (code, out, complaint.startswith(f"fedyard: --tasks {file}: ")) == (2, "", True)
     assert f"none {tmp_path.name}" not in north("project", "list")[1]
+
+
+def test_a_model_that_the_coordinators_own_site_would_refuse_is_named_at_once(site, tmp_path) -> None:
+    north, _ = site("north")
+    name = f"typing error {tmp_path.name}"
+    code, out, warned = north("project", "create", name, "--tasks", tasks_file(tmp_path, model="logistic_regresion"))
+    assert (code, out.startswith("project "), warned.count("\n")) == (0, True, 1)
+    assert warned.startswith("warning: this site does not know the model 'logistic_regresion': it knows logistic_")
+    good = tasks_file(tmp_path, model="logistic_regression")
+    assert north("project", "tasks", name, "--set", good)[::2] == (0, "")
+    toml = tmp_path / "north" / "site.toml"
+    toml.write_text(toml.read_text().replace("allow = []", f"allow = {ALLOWED!r}"))
+    assert north("project", "create", f"{name} 2", "--tasks", tasks_file(tmp_path))[::2] == (0, "")
