@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import Literal, NamedTuple
 
 from domain.commands import ChangeHistory, Contract, Micros
@@ -77,12 +76,17 @@ WITH concerned AS (
   UNION SELECT memberships.project_id, 'project' FROM webhooks JOIN sites ON sites.organisation_id = webhooks.owner_id
     JOIN memberships ON memberships.site_id = sites.id WHERE webhooks.state = 'active'
 )
-SELECT concerned.kind, concerned.id, coalesce(event_cursors.seq, 0), events.seq FROM concerned
+SELECT concerned.kind, concerned.id, coalesce(event_cursors.seq, 0) FROM concerned
 LEFT JOIN event_cursors ON event_cursors.stream_id = concerned.id
-JOIN events ON events.stream_id = concerned.id AND events.seq > coalesce(event_cursors.seq, 0)
+WHERE EXISTS (
+  SELECT 1 FROM events WHERE events.stream_id = concerned.id AND events.seq > coalesce(event_cursors.seq, 0)
   AND events.kind IN ({_KINDS_TOLD})
-ORDER BY 2, 4 LIMIT %s
+)
+ORDER BY 2 LIMIT %s
 """
+_UNTOLD_OF_STREAM = (
+    f"SELECT seq FROM events WHERE stream_id = %s AND seq > %s AND kind IN ({_KINDS_TOLD}) ORDER BY seq LIMIT %s"
+)
 _SILENT_WITHIN_S = {
     True: "(task_runs.spec_json::json -> 'contract' ->> 'silent_within_s')::float8",
     False: "json_extract(task_runs.spec_json, '$.contract.silent_within_s')",
@@ -191,13 +195,20 @@ class Due:
         return [row[0] for row in rows]
 
     def untold(self) -> list[Untold]:
-        """Of the streams that concern a webhook. Without any this costs a look at an empty table."""
+        """Of the streams that concern a webhook, of each the next few: none waits until another's thousands are told.
+
+        Without a webhook this costs a look at an empty table.
+        """
         if self._database.one(_ANY_WEBHOOK) is None:
             return []
-        rows = self._database.all(_UNTOLD, AT_MOST)
         return [
-            Untold(kind, stream, after, [row[3] for row in of_stream][:EVENTS_AT_ONCE])
-            for (kind, stream, after), of_stream in groupby(rows, key=lambda row: tuple(row[:3]))
+            Untold(
+                kind,
+                stream,
+                after,
+                [row[0] for row in self._database.all(_UNTOLD_OF_STREAM, stream, after, EVENTS_AT_ONCE)],
+            )
+            for kind, stream, after in self._database.all(_UNTOLD, AT_MOST)
         ]
 
     def deliveries(self, now: Micros) -> list[tuple[Id, Micros]]:

@@ -25,7 +25,16 @@ from domain.decisions.limits import take_one
 from domain.events import EventKind
 from domain.ids import Id, derive
 from domain.needs import Needs, those
-from domain.states import WEBHOOK, WEBHOOK_DELIVERY, MemberState, Step, WebhookDeliveryState, WebhookState, follow
+from domain.states import (
+    WEBHOOK,
+    WEBHOOK_DELIVERY,
+    MemberState,
+    SiteState,
+    Step,
+    WebhookDeliveryState,
+    WebhookState,
+    follow,
+)
 from domain.sweeps import RedeliverFailed
 from domain.webhooks import (
     DEAD_LETTER,
@@ -219,6 +228,8 @@ def _wants(draft: Draft, webhook: r.Webhook, event: r.Event, stream_kind: str) -
         return False
     owner = webhook.owner_id
     if webhook.owner_kind == "project":
+        if draft.have(r.Site, draft.have(r.Project, owner).coordinator_site_id).state == SiteState.RETIRED:
+            return False
         if stream_kind == "project":
             return event.stream_id == owner
         member = draft.get(r.Membership, owner, event.stream_id)

@@ -17,6 +17,7 @@ from domain.commands import Subject
 from domain.ids import Id
 from domain.webhooks import AGAIN_AFTER_S, LEASE_S, MOST_ATTEMPTS, OVERLAP_S, WAITS_S
 from storage.due import Due
+from storage.tables import COLUMNS
 from tests.actors.test_time import Kept
 from tests.hub import SECOND, Hub
 
@@ -230,6 +231,40 @@ def test_two_tickers_that_find_the_same_event_make_one_delivery(hub: Hub) -> Non
     assert hub.ok(found) == {"queued": 0}
     assert len(deliveries(hub, webhook)) == 1
     assert len(hub.done) == 1
+
+
+def test_a_stream_with_thousands_of_events_leaves_the_ticker_those_of_the_others(hub: Hub) -> None:
+    sites = [hub.site("a"), hub.site("b")]
+    projects = sorted((hub.project([site]), site) for site in sites)
+    for project, site in projects:
+        of_project(hub, project, site)
+        end_a_run(hub, project, site)
+    first = projects[0][0]
+    model = next(one for one in hub.rows(r.Event, "stream_id = %s", first) if one.kind == "run_cancelled")
+    columns = ", ".join(COLUMNS[r.Event])
+    values = columns.replace("seq", "seq + %s")
+    for further in range(1, 601):
+        hub.database.execute(
+            f"INSERT INTO events ({columns}) SELECT {values} FROM events WHERE stream_id = %s AND seq = %s",
+            (1000 + further, first, model.seq),
+        )
+    with hub.database.connection():
+        untold = Due(hub.database).untold()
+    assert [(one.stream_id, len(one.seqs)) for one in untold] == [(first, 100), (projects[1][0], 1)]
+    assert untold[0].seqs == sorted(untold[0].seqs)
+    assert untold[0].seqs[0] == model.seq
+
+
+def test_a_retired_coordinators_projects_are_told_nothing_more(hub: Hub) -> None:
+    sites = [hub.site("a"), hub.site("b")]
+    project = hub.project(sites)
+    webhook = of_project(hub, project, sites[0])
+    hub.ok(c.ArchiveProject(project_id=project), sites[0])
+    hub.ok(c.RetireSite(site_id=sites[0].id), hub.account(hub.organisation("network"), "admin"))
+    hub.clock.micros += 100 * SECOND
+    hub.ok(c.MarkSitesSilent(site_ids=[sites[1].id]))
+    look(hub)
+    assert kinds(hub, webhook) == []
 
 
 def test_without_a_webhook_the_ticker_finds_nothing_however_much_happened(hub: Hub) -> None:
