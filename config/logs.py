@@ -57,17 +57,26 @@ class JsonLines(logging.Formatter):
         return b"\n".join([_encode(line), *(_encode({**head, "what": what, **facts}) for what, facts in more)]).decode()
 
 
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """False for what Dramatiq says in vain."""
+    said = str(record.msg)
+    if said.startswith("You're adding a middleware of the same type twice"):
+        return "_WorkerMiddleware" not in record.getMessage()
+    return not said.startswith("Consumer encountered a connection error")
+
+
 def set_up_logs(role: str, level: str) -> None:
     """Log to standard error as JSON lines; the libraries' own chatter only from WARNING on.
 
     pika says each lost connection in a dozen ERROR lines with tracebacks, and Dramatiq in one for each queue and try;
-    who uses them says it in one.
+    who uses them says it in one. Of a broker with two workers, as the embedded hub has, Dramatiq warns at every start
+    that both bring its own middleware.
     """
     forgive()
     logging.raiseExceptions = False
     out = logging.StreamHandler(sys.stderr)
     out.setFormatter(JsonLines(role))
-    out.addFilter(lambda record: not str(record.msg).startswith("Consumer encountered a connection error"))
+    out.addFilter(_worth_a_line)
     # A unit says what it is about; where in the code, by which thread and process it was said nobody asks.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()

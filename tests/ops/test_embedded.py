@@ -47,6 +47,7 @@ def test_it_serves_decides_and_stops_cleanly(start: Start, tmp_path: Path) -> No
         assert path.stat().st_mode & 0o077 == 0, path
     assert hub.end(signal.SIGTERM) == 0, hub.output
     assert gone(family)
+    assert "middleware" not in hub.output, "a first start warns of nothing that is in order"
 
 
 def test_what_was_accepted_is_decided_after_a_kill(start: Start, tmp_path: Path) -> None:
