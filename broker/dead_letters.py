@@ -23,6 +23,7 @@ from config.clock import SystemClock
 from config.settings import Settings, url_path
 from domain.commands import Micros
 from domain.ids import sha256_hex
+from fedyard.wire.times import SECOND
 
 BACK_WITHIN_S = 2.0
 """How long letters that were looked at are waited for; another look at the same time may hold them."""
@@ -227,7 +228,7 @@ def _rabbit_letter(message: DramatiqMessage | None, queue: str, body: bytes, pro
     noted = message.options if message is not None else {}
     deaths = (properties.headers or {}).get("x-death") or [{}]
     died = deaths[0].get("time")
-    at = noted["failed_at"] * 1000 if "failed_at" in noted else int(died.timestamp() * 1_000_000) if died else 0
+    at = noted["failed_at"] * 1000 if "failed_at" in noted else int(died.timestamp() * SECOND) if died else 0
     reason = noted.get("reason") or str(deaths[0].get("reason", "unknown"))
     id = sha256_hex(body)[:32]
     return _letter(message, body, queue=queue, id=id, at=at, failures=noted.get("retries", 0), reason=reason)

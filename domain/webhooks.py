@@ -16,7 +16,7 @@ import re
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 
@@ -24,7 +24,7 @@ from domain.commands import Micros, WebhookKind
 from domain.events import EventKind
 from domain.ids import Id
 from domain.records import Event, Webhook
-from fedyard.wire.times import DAY_S
+from fedyard.wire.times import DAY_S, SECOND
 
 KINDS: dict[EventKind, WebhookKind] = {
     EventKind.RUN_SUCCEEDED: "run.ended",
@@ -65,7 +65,7 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 def body_of(kind: WebhookKind, at: Micros, data: dict[str, Any]) -> str:
     """The bytes that are signed and sent, as text: JSON with type, timestamp (RFC 3339, UTC) and data."""
-    seconds, rest = divmod(at, 1_000_000)
+    seconds, rest = divmod(at, SECOND)
     text = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:06d}Z"
     return _encoder.encode({"type": kind, "timestamp": text, "data": data}).decode()
 
@@ -83,8 +83,14 @@ def data_of(kind: WebhookKind, event: Event) -> dict[str, Any]:
             data |= _some(facts, "round") | _codes(facts, "task", "reason")
         case "identity.conflict":
             data |= _some(facts, "site_id", "about_site_id", "pinned", "seen", "on_record")
+        case "site.silent":
+            data |= {"site_id": event.site_id, "state": "silent"}
+        case "site.returned":
+            data |= {"site_id": event.site_id, "state": "online"}
+        case "dead_letter.found":
+            raise AssertionError("dead letters are in no stream")
         case _:
-            data |= {"site_id": event.site_id, "state": "silent" if kind == "site.silent" else "online"}
+            assert_never(kind)
     return data
 
 
@@ -116,7 +122,7 @@ def busy_again_s(times: int) -> int:
 
 def signing_versions(webhook: Webhook, now: Micros) -> list[int]:
     """The versions of the secret that a delivery is signed with now, the newest first."""
-    overlaps = webhook.rotated_at is not None and now < webhook.rotated_at + OVERLAP_S * 1_000_000
+    overlaps = webhook.rotated_at is not None and now < webhook.rotated_at + OVERLAP_S * SECOND
     return [webhook.version, webhook.version - 1] if overlaps else [webhook.version]
 
 

@@ -14,6 +14,7 @@ from config.clock import SystemClock, draw_id
 from config.settings import Settings, url_path
 from devservers.postgres import PrivatePostgres
 from fedyard.wire.command_line import Command, Group
+from fedyard.wire.times import SECOND
 from ops.backups.checking import check_backup
 from ops.backups.content import About, BackupError, about
 from ops.backups.making import Source, make_backup
@@ -131,7 +132,7 @@ def restore(data: Path, folder: Path, replace: bool) -> None:
 
 
 def _stamp() -> str:
-    return datetime.fromtimestamp(SystemClock().now() / 1_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
+    return datetime.fromtimestamp(SystemClock().now() / SECOND, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 # where the hub is

@@ -36,13 +36,14 @@ from storage.blobs.port import (
     StorageFull,
     StorageUnavailable,
     Stored,
+    name_of,
+    whole_among,
 )
 
 FREE_BYTES = 67_108_864
 """With less it is not ready: sixteen chunks and it is full."""
 _PARTS = "parts"
 _LEDGER = "ledger"
-_WHOLE = re.compile("([0-9]+)-([0-9a-f]{64})")
 _BEGUN = re.compile("([0-9]+)-([0-9a-f-]{36})")
 
 
@@ -56,7 +57,7 @@ class FolderBlobs:
         self._free_bytes = free_bytes
 
     def put(self, artifact: Id, chunk: Chunk, content: Reader, *, start: int, length: int) -> int:
-        target = self._folder(artifact) / f"{chunk.number}-{chunk.sha256}"
+        target = self._folder(artifact) / name_of(chunk)
         if target.exists():
             return chunk.size_bytes
         with self._begin(artifact, chunk, start) as part:
@@ -73,11 +74,11 @@ class FolderBlobs:
 
     def have(self, artifact: Id) -> dict[int, str]:
         folder = self._folder(artifact)
-        found = [_WHOLE.fullmatch(path.name) for path in _paths(folder)]
+        found = [path.name for path in _paths(folder)]
         if found:
             with _told(folder):
                 to_disk(folder)  # once for many chunks; a name that a crash takes away before is needed again, no more
-        return {int(name[1]): name[2] for name in found if name}
+        return whole_among(found)
 
     def parts(self, artifact: Id) -> dict[int, int]:
         found: dict[int, int] = {}
@@ -86,7 +87,7 @@ class FolderBlobs:
         return found
 
     def read(self, artifact: Id, chunk: Chunk, start: int, end: int) -> Iterator[bytes]:
-        path = self._folder(artifact) / f"{chunk.number}-{chunk.sha256}"
+        path = self._folder(artifact) / name_of(chunk)
         with _told(path):
             try:
                 file = FileIO(path)

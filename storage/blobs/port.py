@@ -8,6 +8,7 @@ that what is there needs no other record. The store of records knows artifacts, 
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,6 +24,19 @@ BLOCK_BYTES = 262_144
 INTAKE_BYTES = 131_072
 """The same while it comes in. The server gathers as much before it hands it on, so each transfer holds it several
 times; larger ones are not faster."""
+
+
+_WHOLE = re.compile("([0-9]+)-([0-9a-f]{64})")
+
+
+def name_of(chunk: Chunk) -> str:
+    """Of the object that is the whole chunk."""
+    return f"{chunk.number}-{chunk.sha256}"
+
+
+def whole_among(names: Iterable[str]) -> dict[int, str]:
+    """The chunks whose objects these are: number -> SHA-256. Other names are passed over."""
+    return {int(name[1]): name[2] for name in map(_WHOLE.fullmatch, names) if name}
 
 
 class StorageFull(Exception):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
-import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -36,13 +35,14 @@ from storage.blobs.port import (
     StorageFull,
     StorageUnavailable,
     Stored,
+    name_of,
+    whole_among,
 )
 
 PRESIGNED_FOR_S = 3600
 _LEDGER = "ledger/"
 _NO_ROOM = ("InsufficientStorage", "QuotaExceeded", "ServiceQuotaExceeded", "XMinioStorageFull", "507")
 _NOT_THERE = ("NoSuchKey", "404")
-_WHOLE = re.compile("([0-9]+)-([0-9a-f]{64})")
 _OPTIONS = Config(
     connect_timeout=3,
     read_timeout=30,
@@ -90,8 +90,7 @@ class S3Blobs:
         return chunk.size_bytes
 
     def have(self, artifact: Id) -> dict[int, str]:
-        found = (_WHOLE.fullmatch(key.rpartition("/")[2]) for key, _ in self._listed(self._folder(artifact)))
-        return {int(name[1]): name[2] for name in found if name}
+        return whole_among(key.rpartition("/")[2] for key, _ in self._listed(self._folder(artifact)))
 
     def parts(self, artifact: Id) -> dict[int, int]:  # noqa: ARG002 - the port
         return {}
@@ -152,7 +151,7 @@ class S3Blobs:
         return f"{self._prefix}{artifact[:2]}/{artifact}/"
 
     def _key(self, artifact: Id, chunk: Chunk) -> str:
-        return f"{self._folder(artifact)}{chunk.number}-{chunk.sha256}"
+        return self._folder(artifact) + name_of(chunk)
 
     def _listed(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Keys, and when they were written (microseconds)."""
