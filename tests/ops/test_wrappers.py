@@ -15,9 +15,9 @@ OURS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 """What a file of a site or an operator may be called, too."""
 
 
-def run(program: Path, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run(program: Path, *arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(program), *arguments], cwd=cwd, env=environment(), capture_output=True, text=True, check=False
+        [str(program), *arguments], cwd=cwd, env=environment(**variables), capture_output=True, text=True, check=False
     )
 
 
@@ -43,11 +43,20 @@ def test_a_link_to_a_program_is_that_program(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_modules_in_the_current_folder_are_not_met(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("path", ["", ":", "/nowhere:", ":/nowhere", "/nowhere::/none", "::"])
+def test_modules_in_the_current_folder_are_not_met(tmp_path: Path, name: str, path: str) -> None:
     for module in (*OURS, "click", "msgspec", "json"):
         (tmp_path / f"{module}.py").write_text(f"raise SystemExit('met {module}.py')\n")
-    done = run(ROOT / "bin" / name, "--help", cwd=tmp_path)
+    done = run(ROOT / "bin" / name, "--help", cwd=tmp_path, PYTHONPATH=path)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_modules_in_a_folder_that_the_caller_names_are_found_behind_ours(tmp_path: Path, name: str) -> None:
+    (tmp_path / "fedyard.py").write_text("raise SystemExit('met fedyard.py')\n")
+    (tmp_path / "click.py").write_text("raise SystemExit('met click.py')\n")
+    done = run(ROOT / "bin" / name, "--help", cwd=Path("/"), PYTHONPATH=f":{tmp_path}:")
+    assert (done.returncode, done.stderr) == (1, "met click.py\n")
 
 
 def test_the_sites_program_finds_nothing_of_the_hub() -> None:
