@@ -25,6 +25,7 @@ from broker.routes import queues_of
 from config.clock import Clock, draw_id
 from config.faults import fault
 from config.logs import info_each, unit
+from config.outages import Outage
 from domain import codec
 from domain import records as r
 from domain.commands import Command, Envelope, Micros
@@ -206,6 +207,7 @@ class Decider:
         self._publisher = publisher
         self._clock = clock
         self._rules = rules
+        self.away = Outage(_log, "the database is away; commands wait", "the database is back; they are decided", clock)
 
     def decide(self, envelopes: Sequence[Envelope], last_try: frozenset[Id]) -> dict[Id, TooEarly]:
         """Decide; those to be tried again. Raises `DatabaseUnavailable`, or what a bug raises."""
@@ -321,7 +323,7 @@ class DecidingThread(WorkerThread):
             try:
                 early = self._decider.decide([e for _, e in readable], _on_last_try(readable))
             except DatabaseUnavailable as error:
-                _log.warning("the database is away; commands wait", extra=unit(error=str(error), waiting=len(readable)))
+                self._decider.away.lasts(error, waiting=len(readable))
                 self._clock.sleep(DATABASE_AGAIN_S)
                 continue
             except Exception as error:  # noqa: BLE001 - our bug: it must not take its neighbours along
@@ -333,6 +335,7 @@ class DecidingThread(WorkerThread):
                     _log.error("a command failed", extra=unit(command=readable[0][1].id, **fault(error)))
                     self._settle(readable[0][0], error)
                 return
+            self._decider.away.over()
             for message, envelope in readable:
                 self._settle(message, _again(early.get(envelope.id)))
             return

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from broker.port import BrokerUnavailable, Publisher
 from config.clock import Clock, Micros
 from config.logs import unit
+from config.outages import Outage
 from domain import codec
 from domain.commands import Envelope, RevokeAgain
 from domain.ids import Id, derive
@@ -43,6 +44,7 @@ class Ledger:
         self._read_for: Id | None = None
         self._looked_at: Micros = 0
         self._looked_at_all_at: Micros | None = None
+        self._waits = Outage(_log, "the ledger of revocations waits", "the ledger of revocations is kept again", clock)
 
     def turn(self) -> int:
         """Read back if the history is another one than last time, then write on; how many names were moved.
@@ -50,10 +52,12 @@ class Ledger:
         Raises nothing: the next turn tries again.
         """
         try:
-            return self._read_back() + self._write()
+            moved = self._read_back() + self._write()
         except (StorageUnavailable, StorageFull, DatabaseUnavailable, BrokerUnavailable) as error:
-            _log.warning("the ledger of revocations waits", extra=unit(error=str(error)))
+            self._waits.lasts(error)
             return 0
+        self._waits.over()
+        return moved
 
     def _read_back(self) -> int:
         history = read_history(self._database).history_id

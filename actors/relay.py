@@ -7,6 +7,7 @@ import logging
 from broker.port import BrokerUnavailable, Publisher
 from config.clock import Clock
 from config.logs import unit
+from config.outages import Outage
 from domain import codec
 from fedyard.wire.times import SECOND
 from storage.database import DatabaseUnavailable
@@ -25,6 +26,7 @@ class Relay:
         self._publisher = publisher
         self._clock = clock
         self._after_s = after_s
+        self._waits = Outage(_log, "the outbox waits", "the outbox is swept again", clock)
 
     def sweep(self) -> int:
         """Publish what is old enough, forget it once confirmed; how many. Raises nothing: the next sweep tries."""
@@ -34,7 +36,8 @@ class Relay:
                 self._publisher.send([codec.decode(row.envelope_json) for row in rows])
                 self._store.forget_outbox(row.id for row in rows)
                 _log.info("swept the outbox", extra=unit(count=len(rows)))
+            self._waits.over()
             return len(rows)
         except (BrokerUnavailable, DatabaseUnavailable) as error:
-            _log.warning("the outbox waits", extra=unit(error=str(error)))
+            self._waits.lasts(error)
             return 0

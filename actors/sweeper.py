@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from config.clock import Clock, Micros
 from config.logs import unit
+from config.outages import Outage
 from domain.states import ArtifactState
 from fedyard.wire.times import SECOND
 from storage.blobs.port import Blobs, StorageFull, StorageUnavailable, Stored
@@ -34,6 +35,7 @@ class Sweeper:
         self._database = database
         self._clock = clock
         self._every_s = every_s
+        self._waits = Outage(_log, "expired artifacts wait", "expired artifacts are removed again", clock)
         self._walk: Iterator[Stored] | None = None
         self._next_at = clock.monotonic()
 
@@ -54,9 +56,10 @@ class Sweeper:
                 self._walk = self._blobs.stored()
             removed = self._look_at(list(itertools.islice(self._walk, _AT_MOST)))
         except (StorageUnavailable, StorageFull, DatabaseUnavailable) as error:
-            _log.warning("expired artifacts wait", extra=unit(error=str(error)))
+            self._waits.lasts(error)
             self._end()
             return 0
+        self._waits.over()
         if removed:
             _log.info("swept artifacts", extra=unit(count=removed))
         return removed

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from broker.port import BrokerUnavailable, Publisher
 from config.clock import Clock, draw_id
 from config.logs import unit
+from config.outages import Outage
 from domain import codec
 from domain import commands as c
 from domain.commands import AnyCommand, Envelope, Micros
@@ -61,6 +62,12 @@ class Ticker:
         self._may_lead = may_lead
         self._keep_artifacts = int(keep_artifacts_s * SECOND)
         self._led_since: Micros | None = None
+        self._waits = Outage(
+            _log,
+            "time waits: no deadline is kept, no silence found",
+            "deadlines and silence are watched again",
+            clock,
+        )
         self._retained_in = -1
         self._dead_letters = dead_letters
         self._letters_at: Micros = 0
@@ -73,6 +80,7 @@ class Ticker:
                 return 0
             if not self._due.lead():
                 self._led_since = None
+                self._waits.over()
                 return 0
             now = self._clock.now()
             if self._led_since is None:
@@ -84,9 +92,10 @@ class Ticker:
                 self._publisher.send(envelopes)
                 _log.info("ticked", extra=unit(count=len(envelopes)))
             self._retained_in = self._span_of_retention(now)
+            self._waits.over()
             return len(envelopes)
         except (BrokerUnavailable, DatabaseUnavailable) as error:
-            _log.warning("time waits", extra=unit(error=str(error)))
+            self._waits.lasts(error)
             if isinstance(error, DatabaseUnavailable):
                 self.stop()
             return 0

@@ -28,6 +28,7 @@ from broker.routes import TRANSIENT
 from broker.topology import declarations, parameters_of
 from config.clock import Clock, SystemClock
 from config.faults import in_a_line
+from config.outages import Outage
 from domain.commands import Envelope
 
 SEND_WITHIN_S = 2.0
@@ -187,6 +188,7 @@ class GroupPublisher:
         self._loop: IOLoop | None = None
         self._closing = self._asked = self._woken = self._blocked = False
         self._trouble = ""
+        self._away = Outage(logger, "RabbitMQ is away: nothing can be sent", "RabbitMQ takes them again", self.clock)
         self._broken_until = 0.0
         self._connection: Any = None
         self._channel: Any = None
@@ -286,7 +288,7 @@ class GroupPublisher:
             if self._asked or (left and not self._waiting):
                 self._broken_until = self.clock.monotonic() + BREAKER_S
                 self._asked = False
-                logger.warning("%s", self._trouble)
+                self._away.lasts(self._trouble)
             self._changed.notify_all()
 
     def _on_open(self, connection: Any) -> None:
@@ -314,6 +316,7 @@ class GroupPublisher:
             self._channel = channel
             self._asked = False
             self._changed.notify_all()
+        self._away.over()
         self._drain()
 
     def _on_channel_closed(self, _channel: Any, error: Exception) -> None:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from config.clock import Clock, SystemClock, wait_for
 from config.logs import unit
+from config.outages import Outage
 from config.processes import process_name
 from domain.commands import Micros
 from fedyard.wire.times import SECOND
@@ -108,6 +109,12 @@ class ClockWatch:
         self._process = process_name(role)
         self._clock = clock
         self._reported_at = float("-inf")
+        self._away = Outage(
+            _log,
+            "the database is away, asked for the time once a second: look whether it runs and can be reached from here",
+            "the database tells the time again",
+            clock,
+        )
 
     def start(self, stop: threading.Event) -> None:
         """Until `stop`. The clock can be used at once. Raises `DatabaseUnavailable`."""
@@ -126,8 +133,9 @@ class ClockWatch:
         while not wait_for(stop, MEASURE_EVERY_S):
             try:
                 self.turn()
+                self._away.over()
             except DatabaseUnavailable as error:
-                _log.warning("the database does not tell the time", extra=unit(error=str(error)))
+                self._away.lasts(error)
             except Exception:  # noqa: BLE001 - a bug must not leave the hub to a clock that nobody looks after
                 _log.exception("the time was not asked for")
         with suppress(DatabaseUnavailable):

@@ -16,11 +16,17 @@ from broker.port import BrokerUnavailable, TooLarge
 from config.clock import jitter
 from config.faults import fault
 from config.logs import unit
+from config.outages import Outage
 from fedyard.wire.problems import MEDIA_TYPE, ProblemType
 from storage.blobs.port import StorageFull, StorageUnavailable
 from storage.database import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
+
+_BROKER, _DATABASE, _STORAGE = (
+    Outage(log, f"{there} unavailable: calls are answered with 503", f"{there} available")
+    for there in ("broker", "database", "storage")
+)
 
 
 class Refused(Exception):
@@ -59,16 +65,16 @@ def answer_to(error: Exception) -> Response:
         case Refused():
             refused = error
         case BrokerUnavailable():
-            log.warning("broker unavailable", extra=unit(detail=str(error)))
+            _BROKER.lasts(error)
             detail = "the broker cannot be reached; try again, with the same Idempotency-Key"
             refused = busy(ProblemType.BROKER_UNAVAILABLE, detail, error.retry_after_s)
         case TooLarge():
             refused = Refused(ProblemType.TOO_LARGE, "the command is larger than its queue takes; send less at once")
         case DatabaseUnavailable():
-            log.warning("database unavailable", extra=unit(detail=str(error)))
+            _DATABASE.lasts(error)
             refused = busy(ProblemType.DATABASE_UNAVAILABLE, "the database cannot be reached; try again", 3)
         case StorageUnavailable():
-            log.warning("storage unavailable", extra=unit(detail=str(error)))
+            _STORAGE.lasts(error)
             refused = busy(ProblemType.STORAGE_UNAVAILABLE, "the store of artifacts cannot be reached; try again", 3)
         case StorageFull():
             log.error("storage full", extra=unit(detail=str(error)))
