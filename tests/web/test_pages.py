@@ -15,7 +15,7 @@ from storage.views.people import Bearer
 from tests.web.network import Caller, Network
 from web.api.table import operations
 from web.http.answers import PAGE, STATIC, answer
-from web.http.auth import OPEN, PEOPLE, Authentication
+from web.http.auth import OPEN, PEOPLE, Authentication, still_reads
 from web.http.bodies import Body
 from web.http.calls import Call, Web
 from web.http.openapi import document
@@ -55,6 +55,10 @@ def take(call: Call) -> Response:
     return answer({"text": call.body.text})
 
 
+def live(call: Call) -> Response:
+    return answer({"reads": still_reads(call) is call.caller})
+
+
 SESSION = Authentication("session", in_session)
 PAGES = (
     Operation(
@@ -79,6 +83,16 @@ PAGES = (
         scope="write",
         body=Note,
         answers={200: dict[str, str]},
+    ),
+    Operation(
+        method="GET",
+        path="/pages/live",
+        name="live",
+        about="What a page follows",
+        does=live,
+        authentication=SESSION,
+        who=PEOPLE,
+        answers={200: dict[str, bool]},
     ),
     Operation(
         method="GET",
@@ -158,4 +172,8 @@ def test_each_app_has_the_operations_of_its_own_table(net: Network, make_net: Ca
 
 def test_pages_are_no_part_of_the_description() -> None:
     paths = set(document(ROUTING.operations)["paths"])
-    assert paths == {one.path for one in operations()} | {"/pages/notes"}
+    assert paths == {one.path for one in operations()}
+
+
+def test_who_has_a_session_is_asked_for_it_again_while_an_answer_takes_long(browser: Client) -> None:
+    assert browser.get("/pages/live", headers={"Cookie": COOKIE}).get_json() == {"reads": True}

@@ -223,12 +223,12 @@ def _handed_out(
     stack: lets go of the place. Who reads slowly reads for days: rights are looked at again every `RIGHTS_EVERY_S`.
     """
     whole = chunks_of(found.size_bytes, found.chunk_digests)
-    authorization, monotonic = call.request.headers.get("Authorization"), call.web.hub.clock.monotonic
+    monotonic = call.web.hub.clock.monotonic
     with stack:
         looked_at = monotonic()
         for block in blocks(whole, span.start, span.stop, partial(_chunk_of, call, ident, place)):
             if monotonic() - looked_at >= RIGHTS_EVERY_S:
-                if not _still_readable(call, ident, authorization):
+                if not _still_readable(call, ident):
                     place.outcome = "refused"
                     return
                 looked_at = monotonic()
@@ -257,9 +257,9 @@ def _going_on(first: bytes, rest: Iterator[bytes], ident: Id) -> Iterator[bytes]
         log.warning("an artifact is handed out in part", extra=unit(artifact=ident, detail=str(error)))
 
 
-def _still_readable(call: Call, ident: Id, authorization: str | None) -> bool:
+def _still_readable(call: Call, ident: Id) -> bool:
     """False once the token is revoked, or its owner is no member any more, or the artifact has gone."""
-    caller = still_reads(call, authorization)
+    caller = still_reads(call)
     if caller is None:
         return False
     found = views.readable(call.web.database, caller.subject, ident)

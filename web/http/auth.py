@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from flask import Request
@@ -27,19 +27,21 @@ NO_ONE = Bearer(subject=Subject(kind="enrolment", id=HUB), scopes=frozenset(), t
 class Authentication:
     """One way to find out whose a request is.
 
-    name: as /openapi.json calls the scheme. caller: raises 401 where nobody is proved, and 403 where the request is not
+    name: as /openapi.json calls the scheme; scheme: as it describes it. What is asked in a way without one is for pages
+    alone, and not described. caller: raises 401 where nobody is proved, and 403 where the request is not
     what its caller meant to send (what a browser sends by itself proves no intention).
     """
 
     name: str
     caller: Callable[[Web, Request], Bearer]
+    scheme: Mapping[str, str] | None = None
 
 
 def _bearer(web: Web, request: Request) -> Bearer:
     return web.tokens.caller(request.headers.get("Authorization"))
 
 
-BEARER = Authentication("bearer", _bearer)
+BEARER = Authentication("bearer", _bearer, {"type": "http", "scheme": "bearer"})
 OPEN = Authentication("open", lambda _web, _request: NO_ONE)
 """No token is asked for."""
 
@@ -53,10 +55,10 @@ def allow(caller: Bearer, kinds: Collection[str], scope: str) -> None:
         raise Refused(ProblemType.SCOPE_MISSING, f"the token lacks the scope {scope!r}; use one that has it")
 
 
-def still_reads(call: Call, authorization: str | None) -> Bearer | None:
-    """Who sent this header, if they may read now: an answer may take long, and the token be revoked meanwhile."""
+def still_reads(call: Call) -> Bearer | None:
+    """Whose call it is, if they may read now: an answer may take long, and the token be revoked meanwhile."""
     try:
-        caller = call.web.tokens.caller(authorization)
+        caller = call.caller_of(call.web, call.request)
         allow(caller, EVERYBODY, "read")
     except Refused:
         return None

@@ -63,11 +63,15 @@ class Web:
 
 @dataclass(frozen=True)
 class Call:
-    """path: ids as text, counts as int. query and body: of the types that the operation names."""
+    """path: ids as text, counts as int. query and body: of the types that the operation names.
+
+    caller_of: how it was found out whose it is, to be asked again while an answer takes long.
+    """
 
     web: Web
     request: Request
     caller: Bearer
+    caller_of: Callable[[Web, Request], Bearer]
     path: Mapping[str, Any]
     query: Any
     body: Any

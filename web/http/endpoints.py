@@ -30,7 +30,7 @@ def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, 
         return finish(unasked(request, caller, path) if is_open else allowed(request, caller, path))
 
     def unasked(request: Request, caller: Bearer, path: Mapping[str, Any]) -> Response:
-        return operation.does(Call(web, request, caller, path, query_of(request, operation.query), None))
+        return operation.does(Call(web, request, caller, caller_of, path, query_of(request, operation.query), None))
 
     def allowed(request: Request, caller: Bearer, path: Mapping[str, Any]) -> Response:
         web.heartbeats.note(caller)
@@ -70,6 +70,6 @@ def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, 
                 body = body_of(request, operation.body, limit, optional=operation.optional)
             finally:
                 web.shares.bodies.leave(caller.subject)
-        return operation.does(Call(web, request, caller, path, query, body, operation.kept_back))
+        return operation.does(Call(web, request, caller, caller_of, path, query, body, operation.kept_back))
 
     return view

@@ -11,7 +11,6 @@ from fedyard.wire.notices import NOTICES
 from fedyard.wire.problems import MEDIA_TYPE, Problem, ProblemType
 from fedyard.wire.types import UUID_PATTERN
 from storage.views.resources import InboxEntry
-from web.http.answers import API
 from web.http.operations import COUNTS, Operation, title_of
 from web.http.writing import Accepted
 
@@ -69,7 +68,7 @@ _TYPES_OF_PROBLEM: dict[str, Any] = {
 
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of those of these operations that are for programs."""
-    operations = [one for one in operations if one.kind is API]
+    operations = [one for one in operations if one.described]
     kinds = _kinds(operations)
     schemas, components = msgspec.json.schema_components(kinds, schema_hook=_anything, ref_template=_REF)
     schema_of = dict(zip(kinds, schemas, strict=True))
@@ -84,7 +83,9 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                one.authentication.name: one.authentication.scheme for one in operations if not one.open
+            },
         },
     }
 

@@ -61,6 +61,11 @@ class Operation:
         return self.authentication is OPEN
 
     @property
+    def described(self) -> bool:
+        """Is it for programs, which /openapi.json tells of it? Pages, and what they send in a session, are not."""
+        return self.kind is API and (self.open or self.authentication.scheme is not None)
+
+    @property
     def noun(self) -> str:
         """The subject's plural: the first part of the path."""
         return self.path.removeprefix("/v1/").split("/")[0]

@@ -38,19 +38,17 @@ def stream(call: Call, run: str) -> Response:
         return answer(None, 204)
     stack = ExitStack()
     place = stack.enter_context(call.web.waiters.place(("run", run), call.waiter))
-    response = Response(
-        _lines(call, run, after, place, call.request.headers.get("Authorization")), content_type="text/event-stream"
-    )
+    response = Response(_lines(call, run, after, place), content_type="text/event-stream")
     response.call_on_close(stack.close)
     return response
 
 
-def _lines(call: Call, run: str, after: int, place: Place, authorization: str | None) -> Iterator[bytes]:
+def _lines(call: Call, run: str, after: int, place: Place) -> Iterator[bytes]:
     yield b"retry: 2000\n\n"
     while True:
         over = _over(call, run)
         page = _page(call, run, after)
-        if still_reads(call, authorization) is None:  # asked after the read: what came later than the right is not told
+        if still_reads(call) is None:  # asked after the read: what came later than the right is not told
             return
         if page:
             yield b"".join(map(_line, page))
