@@ -52,7 +52,11 @@ def faults_of(wheel: Path) -> list[str]:
         f"{top} is none of the site's" for top in sorted(at_top) if top != PACKAGE and not top.endswith(".dist-info")
     ]
     found += [f"{name} is missing" for name in MUST_HAVE if name not in names]
-    found += [f"{name} is no source" for name in names if "__pycache__" in name]
+    found += [
+        f"{name} is no source: move it out of {PACKAGE}/, lest it be published"
+        for name in names
+        if name.startswith(f"{PACKAGE}/") and not name.endswith(".py") and name not in MUST_HAVE
+    ]
     count = len(dependencies_of(wheel))
     if count > DEPENDENCIES_AT_MOST:
         found.append(f"it has {count} dependencies, of {DEPENDENCIES_AT_MOST} at most")
@@ -74,6 +78,7 @@ def main() -> int:
     for fault in found:
         print(f"{wheel.name}: {fault}", file=sys.stderr)
     if found:
+        wheel.unlink()
         return 1
     print(f"{wheel.relative_to(CHECKOUT)}  {wheel.stat().st_size} bytes; it needs {', '.join(dependencies_of(wheel))}")
     return 0

@@ -83,7 +83,15 @@ def test_it_needs_six_packages_and_those_are_tested(wheel: Path) -> None:
     ("name", "said"),
     [
         ("web/app.py", "web is none of the site's"),
-        ("fedyard/__pycache__/x.pyc", "fedyard/__pycache__/x.pyc is no source"),
+        *(
+            (name, f"{name} is no source: move it out of fedyard/, lest it be published")
+            for name in (
+                "fedyard/__pycache__/x.pyc",
+                "fedyard/site.token",
+                "fedyard/agent/identity.key",
+                "fedyard/.env",
+            )
+        ),
         ("tests.py", "tests.py is none of the site's"),
     ],
 )
