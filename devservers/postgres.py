@@ -14,7 +14,16 @@ from pathlib import Path
 from config.clock import draw_id
 from devservers.installing import programs
 from devservers.ports import remembered
-from devservers.process import CLOCK, START_WITHIN_S, ServerError, ServerProcess, end_orphan, kept_secret, tail
+from devservers.process import (
+    CLOCK,
+    START_WITHIN_S,
+    ServerError,
+    ServerProcess,
+    cause_of,
+    end_orphan,
+    kept_secret,
+    last_words,
+)
 
 
 class PrivatePostgres:
@@ -69,7 +78,7 @@ class PrivatePostgres:
                 return
             CLOCK.sleep(0.05)
         self.stop()
-        raise ServerError(f"PostgreSQL in {self.folder} did not start; its last words:\n{tail(self.log)}")
+        raise ServerError(f"PostgreSQL in {self.folder} did not start; {last_words(self.log)}")
 
     def stop(self) -> None:
         """Stop in good order: running transactions are rolled back, connections closed."""
@@ -100,7 +109,7 @@ class PrivatePostgres:
         address = ["-h", "127.0.0.1", "-p", str(self.port), "-U", self.user, "-d", database]
         done = self._run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", *address, "-c", statement)
         if done.returncode != 0:
-            raise ServerError(f"PostgreSQL in {self.folder}: {done.stderr.strip()}")
+            raise ServerError(f"PostgreSQL in {self.folder}: {cause_of(done.stderr.strip(), self.folder)}")
         return done.stdout
 
     def dump(self, database: str) -> Path:
@@ -116,7 +125,7 @@ class PrivatePostgres:
     def _must(self, program: str, *arguments: str) -> None:
         done = self._run(program, "-h", "127.0.0.1", "-p", str(self.port), "-U", self.user, *arguments)
         if done.returncode != 0:
-            raise ServerError(f"PostgreSQL in {self.folder}: {done.stderr.strip()[-500:]}")
+            raise ServerError(f"PostgreSQL in {self.folder}: {cause_of(done.stderr.strip()[-500:], self.folder)}")
 
     def _end(self, how: signal.Signals) -> None:
         if self._server is not None:
@@ -129,7 +138,7 @@ class PrivatePostgres:
         shape = ["-E", "UTF8", "--locale", "C.UTF-8", *sync]
         done = self._run("initdb", "-D", str(self.folder / "data"), *who, *shape)
         if done.returncode != 0:
-            raise ServerError(f"initdb in {self.folder} failed: {done.stderr.strip()}")
+            raise ServerError(f"initdb in {self.folder} failed: {cause_of(done.stderr.strip(), self.folder)}")
 
     def _child(self, argv: Sequence[str]) -> ServerProcess:
         environment = self._environment()

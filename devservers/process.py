@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -55,6 +56,23 @@ class ServerProcess:
 def tail(log: Path) -> str:
     """The last words of a server, at most 15 lines; empty if it said nothing."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-15:]) if log.exists() else ""
+
+
+def last_words(log: Path) -> str:
+    """Of a server that did not start; a full disk first. They may be from the time before, so they stay."""
+    said = tail(log)
+    cause = cause_of(said, log.parent)
+    return f"its last words:\n{said}" if cause == said else f"{cause}; its last words:\n{said}"
+
+
+def cause_of(said: str, folder: Path) -> str:
+    """What a server's tool has said; if that its disk is full, then in one sentence, since its other lines help nobody."""
+    if any(sign in said for sign in _NO_ROOM):
+        return f"the disk that {folder} lies on is full: make room there, then do this again"
+    return said
+
+
+_NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
 def kept_secret(path: Path) -> str:

@@ -14,7 +14,7 @@ from broker.management import Management, ManagementError, part
 from config.clock import draw_id
 from devservers.installing import programs
 from devservers.ports import listens, remembered
-from devservers.process import CLOCK, START_WITHIN_S, ServerError, ServerProcess, end_orphan, kept_secret, tail
+from devservers.process import CLOCK, START_WITHIN_S, ServerError, ServerProcess, end_orphan, kept_secret, last_words
 
 _ODD = re.compile(r"[\s#\"'`\\$;&|<>*?%]")
 
@@ -90,7 +90,7 @@ class PrivateRabbitmq:
                 return
             CLOCK.sleep(0.1)
         self.stop()
-        raise ServerError(f"RabbitMQ in {self.folder} did not start; its last words:\n{tail(self.log)}")
+        raise ServerError(f"RabbitMQ in {self.folder} did not start; {last_words(self.log)}")
 
     def stop(self) -> None:
         """Stop the node, then its name server. Queues and durable messages stay in the folder."""

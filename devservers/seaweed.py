@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from devservers.ports import listens, remembered
-from devservers.process import CLOCK, START_WITHIN_S, ServerError, ServerProcess, kept_secret, tail
+from devservers.process import CLOCK, START_WITHIN_S, ServerError, ServerProcess, kept_secret, last_words
 
 _PORTS = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3", "s3.grpc")
 
@@ -64,7 +64,7 @@ class PrivateSeaweed:
                 return
             CLOCK.sleep(0.1)
         self.stop()
-        raise ServerError(f"SeaweedFS in {self.folder} did not start; its last words:\n{tail(self._log)}")
+        raise ServerError(f"SeaweedFS in {self.folder} did not start; {last_words(self._log)}")
 
     def stop(self) -> None:
         """End it at once (in good order it takes half a minute); objects stay in the folder."""

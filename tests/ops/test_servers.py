@@ -20,7 +20,7 @@ import pytest
 
 from devservers.ports import PORTS, free_port, listens
 from devservers.postgres import PrivatePostgres
-from devservers.process import ServerError
+from devservers.process import ServerError, cause_of, last_words
 from devservers.rabbitmq import PrivateRabbitmq
 from ops.place import PASSED_THROUGH, InUse, only_hub_in
 from tests.ops.program import ROOT, environment, gone, until
@@ -176,3 +176,14 @@ def test_a_folder_that_a_hub_has_keeps_its_mode(tmp_path: Path) -> None:
         with pytest.raises(InUse), only_hub_in(tmp_path):
             pass
         assert stat.S_IMODE(tmp_path.stat().st_mode) == PASSED_THROUGH
+
+
+def test_a_full_disk_is_told_in_one_sentence(tmp_path: Path) -> None:
+    said = 'creating files ... initdb: error: could not write "x": No space left on device\ninitdb: removing'
+    told = cause_of(said, tmp_path)
+    assert told == f"the disk that {tmp_path} lies on is full: make room there, then do this again"
+    log = tmp_path / "postgres.log"
+    log.write_text(said)
+    assert last_words(log) == f"{told}; its last words:\n{said}"
+    log.write_text("FATAL:  could not create any TCP/IP sockets\n")
+    assert last_words(log) == "its last words:\nFATAL:  could not create any TCP/IP sockets"
