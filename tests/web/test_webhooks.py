@@ -10,6 +10,7 @@ import pytest
 from config.key_files import webhook_key
 from config.settings import SettingsError
 from domain.webhooks import secret_of, shown_secret
+from storage.views.webhooks import overview
 from tests.web.network import Caller, Network
 
 URL = "https://hooks.example.org/in?key=s3cret"
@@ -43,6 +44,25 @@ def test_the_secret_is_shown_once_and_again_to_the_same_request_only(shared: Net
     assert set(listed) == {made["id"], other["id"]}
     assert listed[made["id"]]["kinds"] == ["run.ended", "site.silent"]
     assert (listed[made["id"]]["url"], listed[made["id"]]["version"]) == (URL, 2)
+
+
+def test_an_auditor_sees_where_a_webhook_leads_and_nothing_that_may_be_a_secret(shared: Network, lead: Caller) -> None:
+    project = shared.project(lead)
+    hook = lead.ok("POST", f"/v1/projects/{project}/webhooks", NEW)["id"]
+    odd = lead.ok("POST", f"/v1/projects/{project}/webhooks", NEW | {"url": "https://[2606:4700::1]:8443/t0ken"})["id"]
+    unfit = lead.ok("POST", f"/v1/projects/{project}/webhooks", NEW | {"url": "https://[.:.:]/t0ken"})["id"]
+    auditor = shared.account(shared.organisation("of an auditor of webhooks"), "auditor")
+    shown = [auditor.ok("GET", f"/v1/projects/{project}/webhooks")["items"]]
+    shown += [[auditor.ok("GET", f"/v1/webhooks/{each}") for each in (hook, odd, unfit)]]
+    for items in shown:
+        assert [one["url"] for one in items] == [
+            "https://hooks.example.org/",
+            "https://[2606:4700::1]:8443/",
+            "https://[.:.:]/",
+        ]
+    assert lead.ok("GET", f"/v1/webhooks/{hook}")["url"] == URL
+    hosts = {one.host for one in overview(shared.database) if one.owner_id == project}
+    assert hosts == {"hooks.example.org", "[2606:4700::1]:8443", "[.:.:]"}
 
 
 def test_what_is_deleted_is_gone_and_a_time_or_a_delivery_has_to_be_named(shared: Network, lead: Caller) -> None:
