@@ -66,7 +66,7 @@ def last_words(log: Path) -> str:
 
 
 def cause_of(said: str, folder: Path) -> str:
-    """What a server's tool has said; if that its disk is full, then in one sentence, since its other lines help nobody."""
+    """What a server's tool has said; of a full disk one sentence, since its other lines help nobody."""
     if any(sign in said for sign in _NO_ROOM):
         return f"the disk that {folder} lies on is full: make room there, then do this again"
     return said
