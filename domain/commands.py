@@ -41,8 +41,8 @@ Span = Annotated[float, msgspec.Meta(ge=1, le=7_776_000)]
 Piece = Annotated[bytes, msgspec.Meta(min_length=1, max_length=65_536)]
 Pieces = Annotated[list[Piece], msgspec.Meta(min_length=1, max_length=32)]
 Metrics = Annotated[dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], float], msgspec.Meta(max_length=64)]
-Joining = Literal["open", "approval", "invitation"]
-Sealed = Literal["required", "optional"]
+Joining = w.Joining
+Sealed = w.Sealed
 Role = Literal["admin", "member", "auditor"]
 WebhookOwner = Literal["organisation", "project"]
 WebhookKind = Literal[
@@ -59,7 +59,7 @@ WebhookUrl = Annotated[
         description="http or https, a host, perhaps a port and a path; no login, no fragment",
     ),
 ]
-ArtifactKind = Literal["initial", "update", "model", "log", "result"]
+ArtifactKind = w.ArtifactKind
 Size = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
 Digests = w.Digests
 Mark = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}(?!\n)$", max_length=32)]

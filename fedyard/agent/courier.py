@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from fedyard.agent.directories import Directories, Directory
 from fedyard.agent.site import Settings
@@ -38,6 +38,7 @@ from fedyard.wire.durable import write_whole
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.seals import is_sealed
 from fedyard.wire.times import DAY
+from fedyard.wire.types import ArtifactKind
 
 INLINE_AT_MOST_BYTES = 262_144
 """What the hub carries inline, wraps not counted; what is larger goes by an artifact."""
@@ -271,7 +272,7 @@ class Courier:
         return target
 
 
-ARTIFACT_KINDS = ("initial", "update", "model", "log", "result")
+ARTIFACT_KINDS = frozenset(get_args(ArtifactKind))
 _NOWHERE = Path()
 _OVERHEAD_BYTES = 1_048_576
 """What packing adds to content, at most."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import click
 import msgspec
@@ -22,6 +22,7 @@ from fedyard.clock import micros_now
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.wire.answers import Project, TaskSpec
 from fedyard.wire.command_line import Command, Group, Words
+from fedyard.wire.types import Joining
 
 NO_ANSWER = 1
 """Exit code of `project leave` where the site has left, and the hub does not know of it."""
@@ -31,11 +32,9 @@ NO_ANSWER = 1
 @click.argument("name")
 @click.option("--tasks", "file", required=True, metavar="FILE", help="JSON: a list of tasks (docs/sites.md)")
 @click.option("--description", default="", metavar="TEXT", help="what it is about")
-@click.option("--joining", type=click.Choice(("open", "approval", "invitation")), default="approval")
+@click.option("--joining", type=click.Choice(get_args(Joining)), default="approval")
 @click.pass_obj
-def create(
-    folder: Folder, name: str, file: str, description: str, joining: Literal["open", "approval", "invitation"]
-) -> None:
+def create(folder: Folder, name: str, file: str, description: str, joining: Joining) -> None:
     """Make a project NAME with this site as its coordinator."""
     tasks = _tasks_in(file, "--tasks")
     client = client_of(folder)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from fedyard.client.calls import Calls, encoded, page_of
 from fedyard.clock import draw_key
 from fedyard.wire import answers as a
+from fedyard.wire import types as w
 
 LONG_POLL_AT_MOST_S = 30
 
@@ -64,8 +65,8 @@ class Client(Calls):
         *,
         description: str = "",
         data_format: str = "",
-        joining: Literal["open", "approval", "invitation"] = "approval",
-        sealed: Literal["required", "optional"] = "required",
+        joining: w.Joining = "approval",
+        sealed: w.Sealed = "required",
         key: str | None = None,
     ) -> str:
         """The new project's id; the calling site is its coordinator."""

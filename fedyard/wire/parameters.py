@@ -8,11 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 
+from fedyard.wire.shown import shown
+
 NESTED_AT_MOST = 32
 """Levels: far above anybody's need, far below what a parser's stack holds."""
 VALUES_AT_MOST = 100_000
 """However they are nested."""
 NAME_AT_MOST = 200
+NAME_SHOWN = 40
 TEXT_AT_MOST = 65_536
 """Characters of one text."""
 
@@ -48,7 +51,7 @@ def check_written(parameters: dict[str, object]) -> None:
             for name in value:
                 if not (isinstance(name, str) and len(name) <= NAME_AT_MOST and _is_unicode(name)):
                     raise ValueError(f"{path}: a name in it is longer than {NAME_AT_MOST} characters, or no Unicode")
-            waiting += ((f"{path}.{_shown(name)}", part) for name, part in value.items())
+            waiting += ((f"{path}.{shown(name, NAME_SHOWN)}", part) for name, part in value.items())
         elif isinstance(value, list):
             waiting += ((f"{path}[{place}]", part) for place, part in enumerate(value))
         elif isinstance(value, str):
@@ -92,7 +95,3 @@ def _has_64_bits(number: int) -> bool:
 def _is_unicode(text: str) -> bool:
     """False for lone surrogates, which no encoding carries."""
     return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
-
-
-def _shown(name: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in name[:40])

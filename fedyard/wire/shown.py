@@ -17,7 +17,7 @@ CELL_AT_MOST = 500
 """Characters of one cell of a table."""
 LINE_AT_MOST = 20_000
 """Characters of one line."""
-_HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Categories of Unicode: controls, format characters (bidi, zero width), surrogates, unassigned, line separators."""
 
 
@@ -30,7 +30,7 @@ def shown(text: str, at_most: int = CELL_AT_MOST, *, lines: bool = False) -> str
 
 
 def _visible(character: str, *, lines: bool) -> str:
-    if unicodedata.category(character) not in _HIDDEN or (lines and character in "\n\t"):
+    if unicodedata.category(character) not in HIDDEN or (lines and character in "\n\t"):
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

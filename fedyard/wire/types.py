@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -54,6 +54,10 @@ Digests = Annotated[bytes, Meta(max_length=MAX_CHUNKS * DIGEST_BYTES)]
 """Raw SHA-256s of chunks, one after the other."""
 Piece = Annotated[bytes, Meta(max_length=131_072)]
 Metrics = Annotated[dict[Annotated[str, Meta(max_length=64)], float], Meta(max_length=64)]
+
+ArtifactKind: TypeAlias = Literal["initial", "update", "model", "log", "result"]
+Joining: TypeAlias = Literal["open", "approval", "invitation"]
+Sealed: TypeAlias = Literal["required", "optional"]
 
 SITES_AT_MOST = 100_000
 """Of one round."""

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -39,7 +40,7 @@ _token_file = click.option(
 @click.command("create", cls=Command)
 @click.option("--name", required=True, metavar="NAME", help="whose it is")
 @_organisation
-@click.option("--role", required=True, type=click.Choice(("admin", "member", "auditor")))
+@click.option("--role", required=True, type=click.Choice(get_args(Role)))
 @_token_file
 @click.pass_obj
 def create_account(data: Path, name: str, organisation: str, role: Role, token_file: Path | None) -> None:

@@ -11,7 +11,17 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from domain.commands import ArtifactKind, Joining, Micros, Role, Sealed, TaskSpec, WebhookKind, WebhookOwner
+from domain.commands import (
+    ArtifactKind,
+    Joining,
+    Micros,
+    Role,
+    Sealed,
+    SubjectKind,
+    TaskSpec,
+    WebhookKind,
+    WebhookOwner,
+)
 from domain.ids import Uuid
 from domain.states import (
     ArtifactState,
@@ -277,7 +287,7 @@ class Run(RunHead, frozen=True):
 
 
 class EventSubject(Resource, frozen=True):
-    kind: Literal["account", "site", "enrolment", "hub"]
+    kind: SubjectKind
     id: Uuid
 
 

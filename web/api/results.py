@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from domain.commands import Role
 from domain.ids import Uuid
 from domain.results import Changed, Made, MadeWithToken
 from storage.views.resources import Time
@@ -57,7 +58,7 @@ class Me(Answer, frozen=True):
     id: Uuid
     name: str
     organisation_id: Uuid
-    role: Literal["admin", "member", "auditor"] | None
+    role: Role | None
     scopes: list[Literal["read", "write"]]
 
 

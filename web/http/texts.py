@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
+from fedyard.wire.shown import HIDDEN
+
 NAMES = frozenset({"name", "label"})
 PROSE = frozenset({"description", "data_format", "notes", "note"})
 """What people write. Reasons are also made by programs at sites: they come as they are, and are shown as such."""
@@ -20,7 +22,7 @@ def fault_of_name(text: str) -> str | None:
     """What is wrong with a name that people choose by, or None."""
     if text.isascii():
         return None  # its control characters are refused by its pattern
-    if any(unicodedata.category(one) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") for one in text):
+    if any(unicodedata.category(one) in HIDDEN for one in text):
         return "holds a control, format or unassigned character"
     if unicodedata.normalize("NFKC", text) != text:
         return "is not in Unicode normal form (NFKC)"
