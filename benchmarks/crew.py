@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks import scenes
@@ -99,7 +99,3 @@ class Crew:
         begun = time.perf_counter()
         await connection.need(content, 200)
         self.spans.append(time.perf_counter() - begun)
-
-
-Shape = Callable[[Hub], list[Run]]
-"""Makes the runs of a figure."""
