@@ -74,7 +74,7 @@ def test_a_decision_that_breaks_leaves_nothing_behind(hub: Hub) -> None:
     project = hub.project(sites)
     good = hub.envelope(c.StartRun(project_id=project), sites[0])
     poison = codec.envelope_of(c.RecordHeartbeats(beats=[], token_uses=[]), id=good.id[:-1] + "0", by=good.by, at=1)
-    with pytest.raises(AssertionError, match="lean lane"):
+    with pytest.raises(AssertionError, match="packed is never decided"):
         hub.batch([good, poison])
     assert hub.rows(r.Run) == []
     assert hub.rows(r.Outcome, "id = %s", good.id) == []

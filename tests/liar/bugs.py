@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import fedyard.agent.contract
+import fedyard.agent.head_watch
 import fedyard.agent.heads
 import fedyard.agent.joining
 import fedyard.agent.receipts
@@ -90,7 +91,7 @@ NO_RECEIPT_CHECK = Bug(
 HEADS_NOT_COMPARED = Bug(
     "heads_not_compared",
     "a site is content with whatever head of a chain the hub signs",
-    ((fedyard.agent.heads, "judge", lambda *_: None),),
+    ((fedyard.agent.head_watch, "judge", lambda *_: None),),
 )
 HEADS_NOT_VERIFIED = Bug(
     "heads_not_verified",
