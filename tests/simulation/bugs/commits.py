@@ -49,12 +49,12 @@ _write = Transaction.write
 _UNLOCKED: list[Swap] = [(Transaction, "_begin", _begin_unlocked), (Transaction, "write", _write_at_the_end)]
 
 
-@bug("no lock: two deciders decide on what the other is changing", shown_by=10)
+@bug("no lock: two deciders decide on what the other is changing", shown_by=21)
 def no_deciding_lock(_: World) -> list[Swap]:
     return _UNLOCKED
 
 
-@bug("no lock, and an event may be overwritten", shown_by=10)
+@bug("no lock, and an event may be overwritten", shown_by=21)
 def no_deciding_lock_and_events_overwritten(_: World) -> list[Swap]:
     clash = " ON CONFLICT (stream_id, seq) DO UPDATE SET hash = EXCLUDED.hash"
     return [*_UNLOCKED, (storage.store._SQLITE, r.Event, storage.store._SQLITE[r.Event] + clash)]
@@ -110,12 +110,12 @@ def drawn_ids_of_consequences(_: World) -> list[Swap]:
     return [*_decided_again(), (Draft, "derive", _drawn)]
 
 
-@bug("the web draws a command's id although there is an Idempotency-Key", shown_by=3)
+@bug("the web draws a command's id although there is an Idempotency-Key", shown_by=4)
 def drawn_ids_of_commands(_: World) -> list[Swap]:
     return [(web.http.writing, "derive", _drawn)]
 
 
-@bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=26)
+@bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=59)
 def drawn_ids_of_attempts(_: World) -> list[Swap]:
     return [(domain.decisions.runs, "next_attempt", _drawn)]
 
@@ -137,7 +137,7 @@ def failed_retry_acknowledged(_: World) -> list[Swap]:
     return [(Delivery, "to_return", property(lambda _: False, lambda *_: None))]
 
 
-@bug("follow-ups are published before the commit", shown_by=20)
+@bug("follow-ups are published before the commit", shown_by=17)
 def published_before_commit(world: World) -> list[Swap]:
     def write(self: Transaction, changes: Changes) -> None:
         process = next(one for one in world.processes if one.database is self._database)
@@ -148,7 +148,7 @@ def published_before_commit(world: World) -> list[Swap]:
     return [(Transaction, "write", write)]
 
 
-@bug("the relay never sweeps", shown_by=45)
+@bug("the relay never sweeps", shown_by=51)
 def relay_never_sweeps(_: World) -> list[Swap]:
     return [(Relay, "sweep", lambda _: 0)]
 

@@ -53,7 +53,7 @@ def site_draws_another_key(_: World) -> list[Swap]:
     return [(Site, "key_of", lambda self, _: self.draw_key())]
 
 
-@bug("a site acknowledges entries before it has kept them", shown_by=15)
+@bug("a site acknowledges entries before it has kept them", shown_by=12)
 def site_acknowledges_first(_: World) -> list[Swap]:
     take = Site.take
 
@@ -76,7 +76,7 @@ def token_in_silence(_: World) -> list[Swap]:
     return [(Draft, "notify", without)]
 
 
-@bug("what a coordinator did with a site's membership stands in the project's stream alone", shown_by=2)
+@bug("what a coordinator did with a site's membership stands in the project's stream alone", shown_by=27)
 def membership_off_the_record(_: World) -> list[Swap]:
     return [(domain.decisions.projects, "by_another", lambda _draft, _site: False)]
 
@@ -90,7 +90,7 @@ def history_id_ignored(_: World) -> list[Swap]:
     ]
 
 
-@bug("marks are not compared, only the end of an inbox tells", shown_by=10)
+@bug("marks are not compared, only the end of an inbox tells", shown_by=87)
 def mark_ignored(_: World) -> list[Swap]:
     return [
         (Restores, "_tell", lambda _: None),
@@ -117,6 +117,6 @@ def number_given_twice(_: World) -> list[Swap]:
     ]
 
 
-@bug("the ledger of revocations is written and never read", shown_by=35)
+@bug("the ledger of revocations is written and never read", shown_by=26)
 def revocations_forgotten(_: World) -> list[Swap]:
     return [(Ledger, "_read_back", lambda _: 0)]

@@ -35,7 +35,7 @@ def silence_believed(_: World) -> list[Swap]:
     return [(domain.decisions.sites, "seen_at", lambda *_: 0)]
 
 
-@bug("the decision believes a ticker that says that a deadline has passed", shown_by=12)
+@bug("the decision believes a ticker that says that a deadline has passed", shown_by=2)
 def deadlines_believed(_: World) -> list[Swap]:
     decide = domain.decisions.seats.pass_deadline
 
@@ -63,7 +63,7 @@ def retention_believed(world: World) -> list[Swap]:
     return [(domain.decisions.messages, "forget_history", by_its_clock)]
 
 
-@bug("a deadline is passed without asking whether it is still the one", shown_by=23)
+@bug("a deadline is passed without asking whether it is still the one", shown_by=40)
 def stale_deadlines_passed(_: World) -> list[Swap]:
     decide = domain.decisions.seats.pass_deadline
 

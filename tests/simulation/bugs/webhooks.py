@@ -29,7 +29,7 @@ def _cursor_believed(draft: Draft, command: c.QueueDeliveries) -> Decision:
     return _queue(draft, command)
 
 
-@bug("the decision does not look how far a stream was told, so that what two tickers found is told twice", shown_by=11)
+@bug("the decision does not look how far a stream was told, so that what two tickers found is told twice", shown_by=19)
 def cursor_not_looked_at(_: World) -> list[Swap]:
     return [(domain.decisions.webhooks, "queue_deliveries", _cursor_believed)]
 
@@ -53,12 +53,12 @@ def deliveries_not_reported(_: World) -> list[Swap]:
     return [(WebhookDoer, "__call__", silent)]
 
 
-@bug("the ticker does not look for attempts that are due")
+@bug("the ticker does not look for attempts that are due", shown_by=18)
 def attempts_not_begun_again(_: World) -> list[Swap]:
     return [(Due, "deliveries", lambda *_: [])]
 
 
-@bug("a delivery is settled when its first attempt is reported, whatever came of it")
+@bug("a delivery is settled when its first attempt is reported, whatever came of it", shown_by=2)
 def failures_taken_for_success(_: World) -> list[Swap]:
     def hasty(draft: Draft, command: c.ReportDelivery) -> Decision:
         decision = _report(draft, command)
