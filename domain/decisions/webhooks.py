@@ -74,7 +74,10 @@ def create_webhook(draft: Draft, command: c.CreateWebhook) -> Decision:
     if command.owner_kind == "organisation":
         _need_organisation(draft, command.owner_id)
     else:
-        need_coordinator(draft, known_project(draft, command.owner_id))
+        project = known_project(draft, command.owner_id)
+        need_coordinator(draft, project)
+        if project.archived_at is not None:
+            raise Refused(ProblemType.PROJECT_ARCHIVED, f"project {project.id} is archived: nothing happens in it")
     if DEAD_LETTER in command.kinds and not (is_admin(draft.by) and command.owner_kind == "organisation"):
         raise forbidden(
             "dead letters concern the whole hub: only an admin has a webhook of an organisation told of them"
@@ -173,7 +176,10 @@ def _is_organisations(draft: Draft, organisation_id: Id) -> bool:
 
 
 def _own(draft: Draft, webhook_id: Id) -> r.Webhook:
-    """A webhook that is there and the caller's to change, or 404: nobody else knows of it."""
+    """A webhook that is there and the caller's to change, or 404: nobody else knows of it.
+
+    Who has its secret can speak to its receiver in the hub's name, so one that an admin made stays an admin's.
+    """
     webhook = find(draft, r.Webhook, "webhook", webhook_id)
     if webhook.owner_kind == "organisation":
         own = _is_organisations(draft, webhook.owner_id)
@@ -181,6 +187,8 @@ def _own(draft: Draft, webhook_id: Id) -> r.Webhook:
         own = is_admin(draft.by) or is_coordinator(draft, draft.have(r.Project, webhook.owner_id))
     if not own or webhook.state == WebhookState.DELETED:
         raise missing("webhook", webhook_id)
+    if DEAD_LETTER in webhook.kinds.split() and not is_admin(draft.by):
+        raise forbidden(f"webhook {webhook_id} tells of dead letters: only an admin changes it")
     return webhook
 
 

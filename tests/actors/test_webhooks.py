@@ -127,6 +127,25 @@ def test_dead_letters_are_for_admins_and_webhooks_are_limited(hub: Hub) -> None:
     hub.ok(command, admin)
 
 
+def test_a_webhook_that_tells_of_dead_letters_is_an_admins_to_change(hub: Hub) -> None:
+    """A member that rotates its secret could speak to the admin's receiver in the hub's name."""
+    organisation = hub.organisation("one")
+    admin, member = hub.account(organisation, "admin"), hub.account(organisation, "member")
+    webhook = of_organisation(hub, organisation, admin, kinds=["dead_letter.found", "run.ended"])
+    for change in (c.RotateWebhook, c.EnableWebhook, c.DeleteWebhook, c.RedeliverWebhook):
+        more = {"since": 0} if change is c.RedeliverWebhook else {}
+        assert hub.refused(change(webhook_id=webhook, **more), member) == (403, "forbidden")
+        assert hub.ok(c.RotateWebhook(webhook_id=webhook), admin)["id"] == webhook
+
+
+def test_an_archived_project_gets_no_webhook(hub: Hub) -> None:
+    coordinator = hub.site("a")
+    project = hub.project([coordinator])
+    hub.ok(c.ArchiveProject(project_id=project), coordinator)
+    command = c.CreateWebhook(owner_kind="project", owner_id=project, url=URL, kinds=["run.ended"])
+    assert hub.refused(command, coordinator) == (409, "project_archived")
+
+
 # who is told of what
 
 
