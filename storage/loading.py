@@ -20,7 +20,7 @@ from domain.records import Record
 from storage.counting import counted
 from storage.database import Database
 from storage.loading_webhooks import load_webhooks
-from storage.tables import COLUMNS
+from storage.tables import COLUMNS, select
 
 R = TypeVar("R", bound=Record)
 
@@ -252,9 +252,9 @@ class _Reader:
     def history(self, needs: Needs) -> None:
         """The row of the history, recoveries, revocations; inbox entries by number, or all from a number on."""
         if needs.history:
-            self.loaded.records.extend(r.History(*row) for row in self.database.all(_select(r.History)))
-        self.rows(r.Recovery, f"{_select(r.Recovery)} WHERE site_id {{any:uuid}}", needs.recoveries)
-        self.rows(r.Revocation, f"{_select(r.Revocation)} WHERE name {{any}}", needs.revocations)
+            self.loaded.records.extend(r.History(*row) for row in self.database.all(select(r.History)))
+        self.rows(r.Recovery, f"{select(r.Recovery)} WHERE site_id {{any:uuid}}", needs.recoveries)
+        self.rows(r.Revocation, f"{select(r.Revocation)} WHERE name {{any}}", needs.revocations)
         for sql, wanted in ((_ENTRY, needs.marks), (_ENTRIES_FROM, needs.boxes)):
             for site, seq in sorted(wanted):
                 self.loaded.records.extend(r.InboxEntry(*row) for row in self.database.all(sql, site, seq))
@@ -264,40 +264,36 @@ class _Reader:
         return [(a, b) for a, b in self.database.all(sql, self.database.many(wanted))] if wanted else []
 
 
-def _select(kind: type[Record], prefix: str = "") -> str:
-    return f"SELECT {', '.join(prefix + name for name in COLUMNS[kind])} FROM {kind.TABLE}"
-
-
-_RUNS = _select(r.Run)
+_RUNS = select(r.Run)
 _LIVE_RUNS = f"{_RUNS} WHERE project_id {{any:uuid}} AND state IN ('created', 'running')"
-_PROJECTS = _select(r.Project)
-_MEMBERS = _select(r.Membership)
-_TASK_RUNS = _select(r.TaskRun)
+_PROJECTS = select(r.Project)
+_MEMBERS = select(r.Membership)
+_TASK_RUNS = select(r.TaskRun)
 _ROUNDS = (
-    f"{_select(r.Round, 'rounds.')} JOIN task_runs ON task_runs.id = rounds.task_run_id"
+    f"{select(r.Round, 'rounds.')} JOIN task_runs ON task_runs.id = rounds.task_run_id"
     " AND task_runs.round = rounds.number WHERE rounds.run_id {any:uuid}"
 )
 _SEATS = (
-    f"{_select(r.Seat, 'seats.')} JOIN task_runs ON task_runs.id = seats.task_run_id"
+    f"{select(r.Seat, 'seats.')} JOIN task_runs ON task_runs.id = seats.task_run_id"
     " WHERE seats.run_id {any:uuid} AND task_runs.state = 'active'"
 )
 _SEATS_OF_SITES = (
-    f"{_select(r.Seat)} WHERE task_run_id IN (SELECT id FROM task_runs WHERE run_id {{any:uuid}})"
+    f"{select(r.Seat)} WHERE task_run_id IN (SELECT id FROM task_runs WHERE run_id {{any:uuid}})"
     " AND site_id {any:uuid}"
 )
-_LOG_HEADS = _select(r.LogHead)
-_SITE_LOGS = f"{_select(r.SiteLog)} WHERE run_id {{any:uuid}} AND site_id {{any:uuid}}"
+_LOG_HEADS = select(r.LogHead)
+_SITE_LOGS = f"{select(r.SiteLog)} WHERE run_id {{any:uuid}} AND site_id {{any:uuid}}"
 _MODEL = (
-    f"{_select(r.Model, 'models.')} JOIN runs ON runs.project_id = models.project_id"
+    f"{select(r.Model, 'models.')} JOIN runs ON runs.project_id = models.project_id"
     " WHERE runs.id = %s AND models.version = %s"
 )
 _MODELS_OF_TASKS = (
-    f"{_select(r.Model, 'models.')} JOIN runs ON runs.project_id = models.project_id"
+    f"{select(r.Model, 'models.')} JOIN runs ON runs.project_id = models.project_id"
     " JOIN task_runs ON task_runs.run_id = runs.id AND task_runs.model_message_id = models.message_id"
     " WHERE runs.id {any:uuid}"
 )
 _SUBMISSIONS = (
-    f"{_select(r.Submission, 'submissions.')} JOIN task_runs ON task_runs.id = submissions.task_run_id"
+    f"{select(r.Submission, 'submissions.')} JOIN task_runs ON task_runs.id = submissions.task_run_id"
     " WHERE task_runs.run_id = %s AND task_runs.seq = %s AND submissions.round = %s"
 )
 _SITES_OF_SEATS = (
@@ -309,32 +305,32 @@ _SEATED = (
     " WHERE seats.site_id {any:uuid} AND runs.state = 'running'"
     " AND seats.state IN ('invited', 'preparing', 'ready', 'training', 'uploading', 'submitted')"
 )
-_SITES = _select(r.Site)
-_KEYS = _select(r.SiteKey)
-_MAILBOXES = _select(r.Mailbox)
-_ORGANISATIONS = _select(r.Organisation)
-_ACCOUNTS = _select(r.Account)
-_TOKENS = _select(r.Token)
+_SITES = select(r.Site)
+_KEYS = select(r.SiteKey)
+_MAILBOXES = select(r.Mailbox)
+_ORGANISATIONS = select(r.Organisation)
+_ACCOUNTS = select(r.Account)
+_TOKENS = select(r.Token)
 _ISSUED_WITH = (
     f"{_TOKENS} WHERE revoked_at IS NULL AND id IN (WITH RECURSIVE gone(id) AS (SELECT named.id FROM (SELECT id, id AS"
     " name FROM tokens UNION ALL SELECT id, owner_id FROM tokens) AS named WHERE named.name {any:uuid}"
     " UNION SELECT issued.id FROM tokens issued JOIN gone ON issued.issued_by = gone.id) SELECT id FROM gone)"
 )
-_ENROLMENTS = _select(r.Enrolment)
-_STREAMS = _select(r.Stream)
+_ENROLMENTS = select(r.Enrolment)
+_STREAMS = select(r.Stream)
 _BEATS = "SELECT site_id, seen_at FROM site_beats WHERE site_id {any:uuid}"
-_ARTIFACTS = _select(r.Artifact)
-_TOTALS = _select(r.ArtifactTotal)
-_SHARES = f"{_select(r.ArtifactShare)} WHERE project_id {{any:uuid}} AND site_id {{any:uuid}}"
+_ARTIFACTS = select(r.Artifact)
+_TOTALS = select(r.ArtifactTotal)
+_SHARES = f"{select(r.ArtifactShare)} WHERE project_id {{any:uuid}} AND site_id {{any:uuid}}"
 _DECLARED_BY = f"{_ARTIFACTS} WHERE owner_site_id = %s AND state = 'declared'"
-_BACKLOGS = _select(r.Backlog)
+_BACKLOGS = select(r.Backlog)
 _STREAMS_OF_LEADS = (
     f"{_STREAMS} WHERE id IN (SELECT coordinator_site_id FROM projects WHERE id {{any:uuid}}"
     " UNION SELECT coordinator_site_id FROM runs WHERE id {any:uuid})"
 )
-_TOLD = f"{_select(r.Told)} WHERE cause {{any}}"
+_TOLD = f"{select(r.Told)} WHERE cause {{any}}"
 _TASKS_OF_LIVE_RUNS = (
-    f"{_select(r.TaskRun, 'task_runs.')} JOIN runs ON runs.id = task_runs.run_id"
+    f"{select(r.TaskRun, 'task_runs.')} JOIN runs ON runs.id = task_runs.run_id"
     " WHERE runs.project_id {any:uuid} AND runs.state IN ('created', 'running')"
 )
 _BODY = "CASE WHEN kind = 'model' THEN body END"
@@ -343,11 +339,11 @@ _MESSAGES = (
     " WHERE id {any:uuid}"
 )
 """Without the body, which no decision needs; that of a global model outlives its message's expiry, so it is kept."""
-_QUEUED = f"{_select(r.InboxEntry)} WHERE message_id {{any:uuid}} AND state = 'queued'"
+_QUEUED = f"{select(r.InboxEntry)} WHERE message_id {{any:uuid}} AND state = 'queued'"
 
-_ENTRY = f"{_select(r.InboxEntry)} WHERE site_id = %s AND seq = %s"
+_ENTRY = f"{select(r.InboxEntry)} WHERE site_id = %s AND seq = %s"
 _ENTRIES_FROM = (
-    f"{_select(r.InboxEntry)} WHERE site_id = %s AND (seq >= %s"
+    f"{select(r.InboxEntry)} WHERE site_id = %s AND (seq >= %s"
     " OR seq > (SELECT acknowledged_seq FROM mailboxes WHERE mailboxes.site_id = inbox.site_id)) ORDER BY seq"
 )
 
@@ -421,7 +417,7 @@ held AS (
   SELECT {_named(r.InboxEntry, "inbox")} FROM unnest($12, $13) AS wanted (site_id, seq)
   JOIN inbox ON inbox.site_id = wanted.site_id AND inbox.seq = wanted.seq
 ),
-told AS ({_select(r.History)} WHERE cardinality($14) > 0),
+told AS ({select(r.History)} WHERE cardinality($14) > 0),
 owed AS ({_BACKLOGS} WHERE sender_site_id = ANY($15))
 SELECT {", ".join(f"(SELECT json_agg({name}) FROM {name})::text" for name in _PARTS)}
 """

@@ -10,7 +10,7 @@ from domain.needs import Needs
 from domain.records import Record
 from domain.webhooks import DEAD_LETTER
 from storage.database import Database
-from storage.tables import COLUMNS
+from storage.tables import select
 
 R = TypeVar("R", bound=Record)
 
@@ -73,21 +73,17 @@ def _coordinators(database: Database, webhooks: Collection[r.Webhook]) -> list[R
 
 def _wanting(database: Database) -> list[Record]:
     """Those that are told of dead letters."""
-    wanted = f"{_select(r.Webhook)} WHERE state = 'active' AND kinds LIKE %s"
+    wanted = f"{select(r.Webhook)} WHERE state = 'active' AND kinds LIKE %s"
     return [r.Webhook(*row) for row in database.all(wanted, f"%{DEAD_LETTER}%")]
 
 
 def _rows(database: Database, kind: type[R], where: str, keys: Collection[object], *before: object) -> list[R]:
-    found = database.all(f"{_select(kind)} WHERE {where}", *before, database.many(keys)) if keys else []
+    found = database.all(f"{select(kind)} WHERE {where}", *before, database.many(keys)) if keys else []
     return [kind(*row) for row in found]
 
 
-def _select(kind: type[Record]) -> str:
-    return f"SELECT {', '.join(COLUMNS[kind])} FROM {kind.TABLE}"
-
-
 _CONCERNED = (
-    f"{_select(r.Webhook)} WHERE state = 'active' AND (owner_id {{any:uuid}}"
+    f"{select(r.Webhook)} WHERE state = 'active' AND (owner_id {{any:uuid}}"
     " OR owner_id IN (SELECT project_id FROM memberships WHERE site_id {any:uuid})"
     " OR owner_id IN (SELECT organisation_id FROM sites WHERE id {any:uuid})"
     " OR owner_id IN (SELECT sites.organisation_id FROM memberships JOIN sites ON sites.id = memberships.site_id"

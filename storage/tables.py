@@ -1,4 +1,4 @@
-"""The columns of the tables that hold records: one for each field, in the same order.
+"""The columns of the tables that hold records: one for each field, in the same order; and what reads them.
 
 The schema itself comes from the migrations; a test holds that the two agree.
 """
@@ -15,3 +15,8 @@ def _columns(record: type[Record]) -> dict[str, tuple[str, bool]]:
 
 
 COLUMNS: dict[type[Record], dict[str, tuple[str, bool]]] = {record: _columns(record) for record in RECORDS}
+
+
+def select(kind: type[Record], prefix: str = "") -> str:
+    """All columns of a record's table, in the order of its fields. prefix: of the columns, where another is joined."""
+    return f"SELECT {', '.join(prefix + name for name in COLUMNS[kind])} FROM {kind.TABLE}"
