@@ -139,16 +139,16 @@ def test_what_is_not_decided_says_where_to_look() -> None:
 
 class TestADecidedAnswer:
     def test_is_what_the_decision_said_and_where_the_new_thing_is(self) -> None:
-        response = decided_answer(OUTCOME, "/v1/organisations/{id}", {})
+        response = decided_answer(OUTCOME, "/v1/organisations/{id}", None)
         assert (response.status_code, response.get_data()) == (201, b'{"id":"7"}')
         assert response.headers["Location"] == "/v1/organisations/7"
         assert response.headers["Preference-Applied"] == "wait"
 
     def test_shows_what_only_this_answer_has(self) -> None:
-        assert decided_answer(OUTCOME, None, {"token": None}).get_json() == {"id": "7", "token": None}
+        assert decided_answer(OUTCOME, None, lambda _: {"token": None}).get_json() == {"id": "7", "token": None}
 
     def test_is_a_problem_where_the_command_was_rejected(self) -> None:
         rejected = replace(OUTCOME, state="rejected", status=409, answer_json='{"status":409}')
-        response = decided_answer(rejected, "/v1/organisations/{id}", {})
+        response = decided_answer(rejected, "/v1/organisations/{id}", lambda _: {"token": None})
         assert (response.status_code, response.content_type) == (409, "application/problem+json")
         assert "Location" not in response.headers

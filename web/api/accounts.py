@@ -11,7 +11,7 @@ from storage.views import people
 from storage.views.resources import Account
 from storage.views.sight import Listed
 from web.api.results import Enrolled
-from web.api.secret import NOT_DRAWN, drawn_unless, micros_of
+from web.api.secret import NOT_DRAWN, drawn_unless, micros_of, token_of
 from web.http.answers import answer
 from web.http.auth import PEOPLE
 from web.http.bodies import Body, PageQuery, Time, Uuid
@@ -40,7 +40,14 @@ def create(call: Call) -> Response:
         token_expires_at=micros_of(body.token_expires_at),
     )
     identity = msgspec.structs.replace(command, token_sha256=NOT_DRAWN) if secret else command
-    return write(call, command, made="/v1/accounts/{id}", secret=secret, identity=identity, shows_token=True)
+    return write(
+        call,
+        command,
+        made="/v1/accounts/{id}",
+        identity=identity,
+        waits=secret is not None,
+        shows=token_of(call, secret),
+    )
 
 
 def listed(call: Call) -> Response:

@@ -12,7 +12,7 @@ from storage.views import people
 from storage.views.resources import Enrolment
 from storage.views.sight import Listed, sees_everything
 from web.api.results import Shown
-from web.api.secret import NOT_DRAWN, drawn_unless
+from web.api.secret import NOT_DRAWN, drawn_unless, token_of
 from web.http.answers import answer
 from web.http.auth import PEOPLE
 from web.http.bodies import Body, PageQuery, Uuid
@@ -39,7 +39,7 @@ def create(call: Call) -> Response:
         expires_at=call.web.hub.clock.now() + span,
     )
     identity = msgspec.structs.replace(command, sha256=NOT_DRAWN, expires_at=span)
-    return write(call, command, secret=secret, identity=identity, shows_token=True)
+    return write(call, command, identity=identity, waits=secret is not None, shows=token_of(call, secret))
 
 
 def listed(call: Call) -> Response:

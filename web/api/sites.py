@@ -15,7 +15,7 @@ from storage.views import sites as views
 from storage.views.resources import Event, Site
 from storage.views.sight import Listed
 from web.api.results import Enrolled, HeartbeatResult
-from web.api.secret import NOT_DRAWN, drawn_unless
+from web.api.secret import NOT_DRAWN, drawn_unless, token_of
 from web.api.signatures import proves
 from web.http.answers import answer
 from web.http.auth import ENROLMENTS, SITES
@@ -59,7 +59,9 @@ def enrol(call: Call) -> Response:
         name=body.name, description=body.description, identity_key=body.identity_key, token_sha256=sha256
     )
     identity = msgspec.structs.replace(command, token_sha256=NOT_DRAWN) if secret else command
-    return write(call, command, made="/v1/sites/{id}", secret=secret, identity=identity, shows_token=True)
+    return write(
+        call, command, made="/v1/sites/{id}", identity=identity, waits=secret is not None, shows=token_of(call, secret)
+    )
 
 
 def listed(call: Call) -> Response:

@@ -15,7 +15,7 @@ from storage.views import people
 from storage.views.resources import Token
 from storage.views.sight import Listed
 from web.api.results import Shown
-from web.api.secret import NOT_DRAWN, drawn_unless, micros_of
+from web.api.secret import NOT_DRAWN, drawn_unless, micros_of, token_of
 from web.http.answers import answer
 from web.http.bodies import Body, PageQuery, Time, Uuid
 from web.http.calls import Call, given
@@ -61,7 +61,7 @@ def issue(call: Call) -> Response:
         issued_by=call.caller.token_id,
     )
     identity = msgspec.structs.replace(command, issued_by=None, sha256=NOT_DRAWN if secret else sha256)
-    return write(call, command, secret=secret, identity=identity, shows_token=True)
+    return write(call, command, identity=identity, waits=secret is not None, shows=token_of(call, secret))
 
 
 def listed(call: Call) -> Response:

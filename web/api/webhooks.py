@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
 from flask import Response
 from msgspec import UNSET, UnsetType
 
@@ -32,7 +31,7 @@ from web.http.auth import PEOPLE
 from web.http.bodies import Body, PageQuery, Time, Uuid
 from web.http.calls import Call, given
 from web.http.operations import Operation
-from web.http.writing import write
+from web.http.writing import Shows, write
 from web.problems import Refused, not_found
 
 
@@ -72,21 +71,16 @@ def _create(call: Call, owner_kind: WebhookOwner, owner: str) -> Response:
         kinds=sorted(set(body.kinds)),
         description=body.description,
     )
-    return _with_secret(call, write(call, command, made="/v1/webhooks/{id}", waits=True))
+    return write(call, command, made="/v1/webhooks/{id}", waits=True, shows=_secret(call))
 
 
 def rotate(call: Call) -> Response:
-    return _with_secret(call, write(call, RotateWebhook(webhook_id=call.id("webhook_id")), waits=True))
+    return write(call, RotateWebhook(webhook_id=call.id("webhook_id")), waits=True, shows=_secret(call))
 
 
-def _with_secret(call: Call, response: Response) -> Response:
+def _secret(call: Call) -> Shows:
     """Derived when it is shown: the outcome of the command, which is stored, does not have it."""
-    if response.status_code not in (200, 201):
-        return response
-    made = msgspec.json.decode(response.get_data())
-    secret = shown_secret(secret_of(call.web.webhook_key, made["id"], made["version"]))
-    response.set_data(msgspec.json.encode({**made, "secret": secret}))
-    return response
+    return lambda made: {"secret": shown_secret(secret_of(call.web.webhook_key, made["id"], made["version"]))}
 
 
 def list_of_organisation(call: Call) -> Response:

@@ -6,9 +6,9 @@ Whether the caller may do it is for the decision to say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import msgspec
 from flask import Response
@@ -20,8 +20,7 @@ from domain.ids import Id, derive
 from domain.records import Outcome
 from fedyard.wire.problems import MEDIA_TYPE, ProblemType
 from storage.views import commands as outcomes
-from storage.views import people
-from web.http.answers import answer, written
+from web.http.answers import answer
 from web.http.awaiting import outcome_of, publish
 from web.http.calls import Call, Web
 from web.http.parsing import idempotency_key, preferred_wait
@@ -34,6 +33,9 @@ SECRET_WAIT_S = 10.0
 """How long a request for a secret waits by itself: the answer is the only place where the secret is shown."""
 
 
+Shows: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, object]]
+
+
 class Pending(msgspec.Struct, frozen=True):
     id: str
     state: str
@@ -44,17 +46,6 @@ class Accepted(msgspec.Struct, frozen=True):
     """The command lies safely on the broker; `href` says what becomes of it."""
 
     command: Pending
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A secret that the hub drew; only its hash travels. Its repr does not show it."""
-
-    text: str
-    sha256: str
-
-    def __repr__(self) -> str:
-        return "Secret(...)"
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -82,22 +73,21 @@ def write(
     command: AnyCommand,
     *,
     made: str | None = None,
-    secret: Secret | None = None,
     identity: AnyCommand | None = None,
-    shows_token: bool = False,
+    shows: Shows | None = None,
     name: str | None = None,
     waits: bool = False,
 ) -> Response:
     """Send the command and answer.
 
     made: path of what it makes, with `{id}`.
-    shows_token: the answer has a `token`: the secret; null if the caller drew it, or an earlier request's is in force.
+    shows: what only this answer has beside what was decided, of which it is told; it lies in no store.
     name: names the command where the caller does not, so that the same finding is told once.
     waits: for an answer that is shown once, even if the caller does not ask for it.
     identity: the command without what is drawn or read from the clock, so that its digest is the same for a repeat.
     """
     web = call.web
-    asked = asked_by(call, command, identity=identity, name=name, must_wait=waits or secret is not None)
+    asked = asked_by(call, command, identity=identity, name=name, must_wait=waits)
     with ExitStack() as stack:
         place = place_for(asked, web.waiters, stack)
         if place is None:
@@ -107,8 +97,7 @@ def write(
         if outcome is None:
             return pending_answer(asked.id)
         refuse_reuse(outcome, asked.digest)
-        shows_token = shows_token and outcome.state == ACCEPTED
-        return decided_answer(outcome, made, {"token": token_in_force(web, secret)} if shows_token else {})
+        return decided_answer(outcome, made, shows)
 
 
 def asked_by(
@@ -170,23 +159,20 @@ def refuse_reuse(outcome: Outcome | None, digest: str) -> None:
         )
 
 
-def token_in_force(web: Web, secret: Secret | None) -> str | None:
-    """The secret, if it is what the store holds the hash of: an earlier request may have drawn another."""
-    return secret.text if secret is not None and people.holds(web.database, secret.sha256) else None
-
-
 def pending_answer(ident: Id) -> Response:
     """202: where to look."""
     href = f"/v1/commands/{ident}"
     return answer(Accepted(Pending(ident, "pending", href)), 202, {"Location": href, "Fedyard-Command": ident})
 
 
-def decided_answer(outcome: Outcome, made: str | None, shown: Mapping[str, object]) -> Response:
-    """What the decision answered, as it lies in the store. shown: what only this answer has."""
+def decided_answer(outcome: Outcome, made: str | None, shows: Shows | None) -> Response:
+    """What the decision answered, as it lies in the store; with what `shows` makes of it, if it was accepted."""
     headers = {"Fedyard-Command": outcome.id, "Preference-Applied": "wait"}
     if outcome.state != ACCEPTED:
         return Response(outcome.answer_json, outcome.status, headers, content_type=MEDIA_TYPE)
     if made is not None and outcome.status == 201:
         headers["Location"] = made.format(**msgspec.json.decode(outcome.answer_json))
-    text = written({**msgspec.json.decode(outcome.answer_json), **shown}) if shown else outcome.answer_json
-    return Response(text, outcome.status, headers, content_type="application/json")
+    if shows is None:
+        return Response(outcome.answer_json, outcome.status, headers, content_type="application/json")
+    decided = msgspec.json.decode(outcome.answer_json)
+    return answer({**decided, **shows(decided)}, outcome.status, headers)
