@@ -15,7 +15,6 @@ import hmac
 import re
 import uuid
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any, assert_never
 
 import msgspec
@@ -24,7 +23,7 @@ from domain.commands import Micros, WebhookKind
 from domain.events import EventKind
 from domain.ids import Id
 from domain.records import Event, Webhook
-from fedyard.wire.times import DAY_S, SECOND
+from fedyard.wire.times import DAY_S, SECOND, time_text
 
 KINDS: dict[EventKind, WebhookKind] = {
     EventKind.RUN_SUCCEEDED: "run.ended",
@@ -65,9 +64,7 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 def body_of(kind: WebhookKind, at: Micros, data: dict[str, Any]) -> str:
     """The bytes that are signed and sent, as text: JSON with type, timestamp (RFC 3339, UTC) and data."""
-    seconds, rest = divmod(at, SECOND)
-    text = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:06d}Z"
-    return _encoder.encode({"type": kind, "timestamp": text, "data": data}).decode()
+    return _encoder.encode({"type": kind, "timestamp": time_text(at), "data": data}).decode()
 
 
 def data_of(kind: WebhookKind, event: Event) -> dict[str, Any]:

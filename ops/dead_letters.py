@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from config.settings import Settings
-from storage.views.resources import time_text
+from fedyard.wire.times import time_text
 
 if TYPE_CHECKING:
     from broker.dead_letters import DeadLetter, DeadLetters

@@ -9,8 +9,9 @@ from domain.commands import Subject
 from domain.ids import Id
 from fedyard.wire.chunks import CHUNK_BYTES, MAX_CHUNKS
 from fedyard.wire.seals import readers_of, trimmed
+from fedyard.wire.times import time_text
 from storage.database import Database, Row
-from storage.views.resources import Artifact, ArtifactAbout, time_or_none, time_text
+from storage.views.resources import Artifact, ArtifactAbout, time_or_none
 from storage.views.sight import Clause, Cursor, Listed, Paging, acting_member_of, own, page, row, sees_everything
 
 _ARTIFACT = (

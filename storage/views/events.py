@@ -6,8 +6,9 @@ import msgspec
 
 from domain.commands import Subject
 from domain.ids import Id
+from fedyard.wire.times import time_text
 from storage.database import Database, Row
-from storage.views.resources import Event, EventSubject, Facts, time_text
+from storage.views.resources import Event, EventSubject, Facts
 from storage.views.runs import sees_whole
 from storage.views.sight import Clause, Listed, own, rows
 

@@ -6,9 +6,10 @@ from itertools import accumulate
 
 from domain.commands import Subject
 from domain.ids import Id
+from fedyard.wire.times import time_text
 from storage.database import Database, Row
 from storage.views.messages import BODIES_AT_ONCE_BYTES, body_for
-from storage.views.resources import LogPiece, time_text
+from storage.views.resources import LogPiece
 from storage.views.runs import coordinates_run
 from storage.views.sight import Clause, Listed, own, rows, sees_everything
 

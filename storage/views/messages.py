@@ -10,6 +10,7 @@ import msgspec
 from domain.commands import Subject
 from domain.ids import Id
 from fedyard.wire.seals import SealMalformed, SealUnsupported, is_sealed, trimmed
+from fedyard.wire.times import time_text
 from storage.database import Database, Row
 from storage.views import heads as head_views
 from storage.views.resources import (
@@ -21,7 +22,6 @@ from storage.views.resources import (
     InboxMessage,
     Message,
     time_or_none,
-    time_text,
 )
 from storage.views.sight import Clause, own, row, rows
 

@@ -6,9 +6,10 @@ import msgspec
 
 from domain.commands import Subject
 from domain.ids import Id
+from fedyard.wire.times import time_text
 from storage.database import Database, Row
 from storage.views.projects import may_see_members
-from storage.views.resources import Model, time_text
+from storage.views.resources import Model
 from storage.views.sight import Clause, Cursor, Listed, Paging, page
 
 _MODEL = (

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from domain.commands import Micros, Subject
 from domain.ids import Id
+from fedyard.wire.times import time_text
 from storage.database import Database, Row
-from storage.views.resources import Account, Enrolment, Organisation, Token, time_or_none, time_text
+from storage.views.resources import Account, Enrolment, Organisation, Token, time_or_none
 from storage.views.sight import Clause, Cursor, Listed, Paging, page, row, sees_everything
 
 _ORGANISATION = "SELECT id, name, created_at FROM organisations"

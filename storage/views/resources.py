@@ -5,8 +5,6 @@ Times are RFC 3339 text in UTC with microseconds, ids canonical UUID text, sizes
 
 from __future__ import annotations
 
-import functools
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -36,23 +34,11 @@ from domain.states import (
     WebhookDeliveryState,
     WebhookState,
 )
-from fedyard.wire.times import SECOND
+from fedyard.wire.times import time_text
 
 Time: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 Facts: TypeAlias = dict[str, Any]
 DeliveryShown: TypeAlias = Literal["queued", "delivered", "acknowledged", "expired"]
-
-
-def time_text(micros: Micros) -> str:
-    """Microseconds since the epoch as RFC 3339 in UTC."""
-    seconds, rest = divmod(micros, SECOND)
-    return f"{_second_text(seconds)}.{rest:06d}Z"
-
-
-@functools.lru_cache(maxsize=4096)
-def _second_text(seconds: int) -> str:
-    """What is shown together mostly happened together."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def time_or_none(micros: Micros | None) -> str | None:

@@ -9,8 +9,9 @@ import msgspec
 
 from domain.commands import Subject, TaskSpec
 from domain.ids import Id
+from fedyard.wire.times import time_text
 from storage.database import Database, Row
-from storage.views.resources import Round, Run, RunHead, Seat, Submission, TaskRun, time_or_none, time_text
+from storage.views.resources import Round, Run, RunHead, Seat, Submission, TaskRun, time_or_none
 from storage.views.sight import (
     Clause,
     Cursor,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from domain.commands import Subject
 from domain.ids import Id
+from fedyard.wire.times import time_text
 from storage.database import Database, Row
-from storage.views.resources import Site, time_or_none, time_text
+from storage.views.resources import Site, time_or_none
 from storage.views.sight import Clause, Cursor, Listed, Paging, member_of, own, page, row, sees_everything, sites_seen
 
 _SITE = (

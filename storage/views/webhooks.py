@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from domain.commands import Subject
 from domain.ids import Id
+from fedyard.wire.times import time_text
 from storage.database import Database, Row
-from storage.views.resources import Webhook, WebhookDelivery, time_or_none, time_text
+from storage.views.resources import Webhook, WebhookDelivery, time_or_none
 from storage.views.sight import Clause, Cursor, Listed, Paging, own, page, row, rows, sees_everything
 
 _WEBHOOK = (

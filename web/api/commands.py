@@ -6,8 +6,8 @@ import msgspec
 from flask import Response
 
 from domain.records import Outcome
+from fedyard.wire.times import time_text
 from storage.views import commands as views
-from storage.views.resources import time_text
 from web.api.results import CommandView
 from web.http.answers import answer
 from web.http.auth import ENROLMENTS, EVERYBODY

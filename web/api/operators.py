@@ -9,11 +9,11 @@ from flask import Response
 
 from config.logs import unit
 from config.processes import WORKERS
+from fedyard.wire.times import time_text
 from storage.database import DatabaseUnavailable
 from storage.history import read_history, recovered
 from storage.presence import STAND_BY
 from storage.views import commands
-from storage.views.resources import time_text
 from web.api.results import Health, Readiness
 from web.http.answers import answer
 from web.http.auth import OPEN
