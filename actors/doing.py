@@ -85,16 +85,14 @@ class Doer:
     def _send(self, reports: Sequence[Envelope]) -> None:
         if not reports:
             return
-        for pause_s in REPORT_PAUSES_S:
+        for pause_s in (*REPORT_PAUSES_S, None):
             try:
                 self._publisher.send(reports)
                 return
             except BrokerUnavailable:
+                if pause_s is None:
+                    raise Temporary("it was done, and the broker does not take the report") from None
                 self._clock.sleep(pause_s)
-        try:
-            self._publisher.send(reports)
-        except BrokerUnavailable:
-            raise Temporary("it was done, and the broker does not take the report") from None
 
 
 def report_of(cause: Envelope, place: int, report: AnyCommand, clock: Clock) -> Envelope:

@@ -6,6 +6,7 @@ import base64
 import os
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from config.clock import draw_key
@@ -36,22 +37,49 @@ def make_once(path: Path, raw: bytes) -> None:
     to_disk(path.parent)
 
 
+@dataclass(frozen=True)
+class KeyFile:
+    """variable: that names it. makers: who may have to make it. lost: what follows from removing it."""
+
+    path: Path
+    variable: str
+    makers: str
+    lost: str
+
+    def key(self) -> bytes:
+        """32 bytes, drawn at the first start. Raises `SettingsError`."""
+        if not self.path.exists():
+            try:
+                make_once(self.path, draw_key(KEY_BYTES))
+            except OSError as error:
+                raise SettingsError(
+                    f"{self.variable} {self.path} cannot be made ({error.strerror}): name a file in a folder that "
+                    f"{self.makers} may write to, or put the key there"
+                ) from None
+        return self.read()
+
+    def read(self) -> bytes:
+        """The same of a file that is there. Raises `SettingsError`."""
+        try:
+            raw = base64.b64decode(self.path.read_bytes(), validate=False)
+        except OSError as error:
+            raise SettingsError(f"{self.variable} {self.path} cannot be read ({error.strerror})") from None
+        except ValueError:
+            raw = b""
+        if len(raw) != KEY_BYTES:
+            raise SettingsError(
+                f"{self.variable} {self.path} is damaged: put the copy of it back; only if there is none, remove it, "
+                f"and {self.lost}"
+            )
+        return raw
+
+
+def head_key_file(path: Path) -> KeyFile:
+    """Its key signs the heads of the chains of events."""
+    return KeyFile(path, "FEDYARD_HEAD_KEY_FILE", "the web", "tell the sites that the hub has another key")
+
+
 def webhook_key(path: Path) -> bytes:
     """What the secrets of webhooks are derived from, made at the first start. Raises `SettingsError`."""
-    try:
-        if not path.exists():
-            make_once(path, draw_key(KEY_BYTES))
-        raw = base64.b64decode(path.read_bytes(), validate=False)
-    except OSError as error:
-        raise SettingsError(
-            f"FEDYARD_WEBHOOK_KEY_FILE {path} can be neither read nor made ({error.strerror}): name a file in a folder "
-            "that the web and the doer may write to, or put the key there"
-        ) from None
-    except ValueError:
-        raw = b""
-    if len(raw) != KEY_BYTES:
-        raise SettingsError(
-            f"FEDYARD_WEBHOOK_KEY_FILE {path} is damaged: put the copy of it back; only if there is none, remove it, "
-            "and let every webhook's secret be rotated"
-        )
-    return raw
+    lost = "let every webhook's secret be rotated"
+    return KeyFile(path, "FEDYARD_WEBHOOK_KEY_FILE", "the web and the doer", lost).key()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import threading
-import time
 import urllib.request
 from collections.abc import Callable
 from io import BytesIO
@@ -21,6 +20,7 @@ from fedyard.wire.chunks import CHUNK_BYTES
 from tests.blobs import Cut, digest_of, digests_of, noise, pieces_of, s3_url
 from tests.disk import small_disk
 from tests.web.network import Caller, Network
+from tests.web.test_waiting import until
 from web.api.artifacts import RIGHTS_EVERY_S
 from web.serving.app import web_of
 
@@ -254,12 +254,8 @@ def test_a_store_that_is_away_is_503(make_net: Callable[..., Network], tmp_path:
 def test_operators_see_that_the_store_is_away(make_net: Callable[..., Network], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     net = make_net(artifacts_url=f"file:///{tmp_path}/file/below")
+    until(lambda: net.admin.get("/readyz").status_code == 200)  # announcements are heard a moment after the start
     ready = net.admin.get("/readyz")
-    for _ in range(100):
-        if ready.status_code == 200:  # announcements are listened to a moment after the start
-            break
-        time.sleep(0.05)
-        ready = net.admin.get("/readyz")
     assert ready.get_json()["parts"]["artifacts"] == f"the folder of artifacts cannot be written: {tmp_path}/file"
     assert (ready.status_code, ready.get_json()["status"]) == (200, "ready"), ready.get_json()
 

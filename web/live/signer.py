@@ -6,7 +6,6 @@ They go to a site with its notices, and to whoever asks (`GET /v1/heads`). The k
 
 from __future__ import annotations
 
-import base64
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -16,8 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from config.clock import Clock
-from config.key_files import make_once
-from config.settings import SettingsError
+from config.key_files import head_key_file
 from fedyard.wire.statements import head_statement
 from storage.views import heads as views
 from storage.views.resources import SignedHead
@@ -76,34 +74,11 @@ class Signer:
 
 def open_signer(path: Path, clock: Clock) -> Signer:
     """The hub's key, made at the first start. Raises `SettingsError`."""
-    return Signer(_key_in(path), clock)
+    return Signer(Ed25519PrivateKey.from_private_bytes(head_key_file(path).key()), clock)
 
 
 def public_key_in(path: Path) -> bytes | None:
     """The raw public key, None if there is no such file. Raises `SettingsError`."""
-    return _read(path).public_key().public_bytes_raw() if path.exists() else None
-
-
-def _key_in(path: Path) -> Ed25519PrivateKey:
-    """Web processes that start at the same time agree on the key: whose file gets the name first has made it."""
     if not path.exists():
-        try:
-            make_once(path, Ed25519PrivateKey.generate().private_bytes_raw())
-        except OSError as error:
-            raise SettingsError(
-                f"FEDYARD_HEAD_KEY_FILE {path} cannot be made ({error.strerror}): name a file in a folder that the web "
-                "may write to, or put the key there"
-            ) from None
-    return _read(path)
-
-
-def _read(path: Path) -> Ed25519PrivateKey:
-    try:
-        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(path.read_bytes(), validate=False))
-    except OSError as error:
-        raise SettingsError(f"FEDYARD_HEAD_KEY_FILE {path} cannot be read ({error.strerror})") from None
-    except ValueError:
-        raise SettingsError(
-            f"FEDYARD_HEAD_KEY_FILE {path} is damaged: put the copy of it back; only if there is none, remove it, and "
-            "tell the sites that the hub has another key"
-        ) from None
+        return None
+    return Ed25519PrivateKey.from_private_bytes(head_key_file(path).read()).public_key().public_bytes_raw()
