@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 
-WORKERS = ("decider", "doer", "relay", "ticker")
+DOER = "doer"
+"""What it does outside waits while it is away; the hub serves without it."""
+WORKERS = ("decider", DOER, "relay", "ticker")
 """The hub's processes beside the web. They stop in the other direction: who decides is the last to go."""
 
 

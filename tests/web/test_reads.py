@@ -281,6 +281,20 @@ def test_a_decider_that_is_frozen_while_nobody_writes_is_named(postgres: Private
         net.close()
 
 
+def test_a_doer_that_is_away_is_named_and_stops_nothing(postgres: PrivatePostgres, tmp_path: Path) -> None:
+    with lent_postgres(postgres) as url:
+        net = network(url, tmp_path)
+        now = SystemClock().now()
+        for process, silent_s in (("ticker@a:1", 0), ("relay@a:2", 0), ("decider@a:3", 0), ("doer@a:4", 31)):
+            report(net.database, Reported(process, process.partition("@")[0], 0), now - silent_s * SECOND)
+        until(lambda: net.admin.get("/readyz").status_code == 200)
+        ready = net.admin.get("/readyz").get_json()
+        assert ready["status"] == "ready"
+        assert "doer@a:4, was heard of 31 s ago" in ready["parts"]["doer"]
+        assert net.stranger(None).get("/readyz").get_json()["parts"]["doer"] == "down"
+        net.close()
+
+
 def test_a_silent_stand_by_is_named_and_stops_nothing(postgres: PrivatePostgres, tmp_path: Path) -> None:
     with lent_postgres(postgres) as url:
         net = network(url, tmp_path)

@@ -8,7 +8,7 @@ import re
 from flask import Response
 
 from config.logs import unit
-from config.processes import WORKERS
+from config.processes import DOER, WORKERS
 from fedyard.wire.times import time_text
 from storage.database import DatabaseUnavailable
 from storage.history import read_history, recovered
@@ -30,11 +30,11 @@ def healthz(_: Call) -> Response:
 
 
 def readyz(call: Call) -> Response:
-    """The parts that a write passes through; 503 if one of them is down.
+    """The parts of the hub; 503 if one is down without which it cannot serve.
 
     What is wrong with a part names hosts and files: that is for admins, and for the log. Everybody else hears that it
-    is down. Where artifacts lie only costs transfers: without them everything else goes on. A process that is silent
-    beside one that does its work is named and stops nothing.
+    is down. Where artifacts lie only costs transfers, and the doer what happens outside: everything else goes on
+    without them. A process that is silent beside one that does its work is named and stops nothing.
     """
     web = call.web
     silent = web.silent.trouble() or {}
@@ -44,13 +44,13 @@ def readyz(call: Call) -> Response:
         "signals": web.hub.signals.ready(),
         **{role: silent.get(role) for role in WORKERS},
         "clocks": web.clocks.trouble(),
+        STAND_BY: silent.get(STAND_BY),
+        "artifacts": web.store_of_artifacts.trouble() or web.transfers.trouble(),
     }
     troubles["decider"] = troubles["decider"] or web.undecided.trouble()  # the one that names the process goes first
-    ready = not any(troubles.values())
-    troubles["stand_by"] = silent.get(STAND_BY)
-    troubles["artifacts"] = web.store_of_artifacts.trouble() or web.transfers.trouble()
     history = _history(call)
     wrong = {part: trouble for part, trouble in troubles.items() if trouble}
+    ready = wrong.keys() <= STOP_NOTHING
     if web.readiness.changed({part: _COUNTED.sub("", trouble) for part, trouble in wrong.items()}) and wrong:
         log.warning("parts are not ready", extra=unit(**wrong))
     told = _asked_by_admin(call)
@@ -62,6 +62,8 @@ def readyz(call: Call) -> Response:
     )
 
 
+STOP_NOTHING = frozenset({DOER, STAND_BY, "artifacts"})
+"""Parts that are named where they are down, while the hub serves."""
 _COUNTED = re.compile(r"\d+ s\b")
 """What grows with every question: the same trouble is not said anew for it."""
 
@@ -114,7 +116,7 @@ OPERATIONS = (
         method="GET",
         path="/readyz",
         name="readyz",
-        about="All parts work; 503 names those that do not, to an admin also why",
+        about="Which parts are down, to an admin also why; 503 if the hub cannot serve without one of them",
         does=readyz,
         authentication=OPEN,
         answers={200: Readiness, 503: Readiness},
