@@ -24,9 +24,10 @@ from config.clock import Clock
 from config.faults import fault, in_a_line
 from config.logs import unit
 from domain import codec
-from domain.commands import AnyCommand, Command, Envelope
+from domain.commands import AnyCommand, Command, Envelope, ReportDelivery
 from domain.ids import derive
 from domain.table import Kind
+from domain.webhooks import outcome_of
 from storage.database import DatabaseUnavailable
 
 Doing: TypeAlias = Callable[[Envelope], Sequence[AnyCommand]]
@@ -80,7 +81,9 @@ class Doer:
             _log.error("not done", extra=unit(**_about(envelope), **fault(error)))
             raise Failed(error) from None
         spent_ms = round((self._clock.monotonic() - began) * 1000, 2)
-        _log.info("done", extra=unit(**_about(envelope), reports=len(reports), ms=spent_ms))
+        said = list(map(said_of, reports))
+        what = ", ".join(str(each["outcome"]) for each in said if "outcome" in each)
+        _log.info(what or "done", extra=unit(**_about(envelope), reports=said, ms=spent_ms))
 
     def _send(self, reports: Sequence[Envelope]) -> None:
         if not reports:
@@ -98,6 +101,18 @@ class Doer:
 def report_of(cause: Envelope, place: int, report: AnyCommand, clock: Clock) -> Envelope:
     """The report as it travels: its id is the same however often the cause is carried out."""
     return codec.envelope_of(report, id=derive(cause.id, "report", place), by=codec.THE_HUB, at=clock.now())
+
+
+def said_of(report: AnyCommand) -> dict[str, object]:
+    """What the log says of a report: what it is called and, where that says more, what it reports."""
+    said: dict[str, object] = {"report": type(report).__struct_config__.tag}
+    match report:
+        case ReportDelivery():
+            said |= {"outcome": outcome_of(report), "attempt": report.attempt}
+            said |= {"failure": report.failure} if report.status is None else {"status": report.status}
+        case _:
+            pass
+    return said
 
 
 def doing_workers(broker: Broker, doer: Doer, threads: int) -> list[Worker]:

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from config.clock import Micros
 from config.settings import SettingsError
+from domain.webhooks import BUSY
 from fedyard.wire.times import SECOND
 
 CONNECT_WITHIN_S = 5.0
@@ -145,7 +146,7 @@ class Places:
         of_one, to_one = (owner, None), (owner, host)
         with self._lock:
             if self._taken[of_one] >= self.of_one or self._taken[to_one] >= self.to_one_host:
-                raise NotSent("busy")
+                raise NotSent(BUSY)
             self._taken.update((of_one, to_one))
         try:
             yield

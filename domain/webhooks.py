@@ -15,11 +15,11 @@ import hmac
 import re
 import uuid
 from collections.abc import Iterable
-from typing import Any, assert_never
+from typing import Any, Literal, TypeAlias, assert_never
 
 import msgspec
 
-from domain.commands import Micros, WebhookKind
+from domain.commands import Micros, ReportDelivery, WebhookKind
 from domain.events import EventKind
 from domain.ids import Id
 from domain.records import Event, Webhook
@@ -56,6 +56,10 @@ OVERLAP_S = DAY_S
 """How long deliveries are signed with the secret before as well, once it was changed."""
 FEWEST_FAILURES = 10
 """Failures in a row without which no webhook is disabled, however long they are apart."""
+
+BUSY = "busy"
+"""The failure of an attempt that was not made: enough requests of its owner, or to that host, were under way."""
+Outcome: TypeAlias = Literal["delivered", "refused", "failed", "busy"]
 
 _CODE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - the form of one
@@ -98,6 +102,13 @@ def _some(facts: dict[str, Any], *names: str) -> dict[str, Any]:
 def _codes(facts: dict[str, Any], *names: str) -> dict[str, Any]:
     """Those that are codes; a sentence that somebody wrote is none."""
     return {name: facts[name] for name in names if _CODE.fullmatch(str(facts.get(name, "")))}
+
+
+def outcome_of(report: ReportDelivery) -> Outcome:
+    """What came of an attempt: a success, an answer that is none, no attempt for want of a place, or no answer."""
+    if report.status is None:
+        return "busy" if report.failure == BUSY else "failed"
+    return "delivered" if 200 <= report.status < 300 else "refused"
 
 
 def again_after_s(delivery_id: Id, failures: int, retry_after_s: float | None) -> float | None:

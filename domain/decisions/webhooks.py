@@ -37,6 +37,7 @@ from domain.states import (
 )
 from domain.sweeps import RedeliverFailed
 from domain.webhooks import (
+    BUSY,
     DEAD_LETTER,
     FEWEST_FAILURES,
     KINDS,
@@ -48,14 +49,13 @@ from domain.webhooks import (
     body_of,
     busy_again_s,
     data_of,
+    outcome_of,
     signing_versions,
 )
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND
 
 GONE = 410
-BUSY = "busy"
-"""The failure of an attempt that was not made: enough requests of its owner, or to that host, were under way."""
 
 
 # by people
@@ -328,7 +328,8 @@ def report_delivery(draft: Draft, command: c.ReportDelivery) -> Decision:
     if delivery is None or delivery.state != WebhookDeliveryState.WAITING:
         return draft.accept(results.Made(id=command.delivery_id))
     webhook = draft.have(r.Webhook, delivery.webhook_id)
-    if command.status is not None and 200 <= command.status < 300:
+    outcome = outcome_of(command)
+    if outcome == "delivered":
         state = follow(WEBHOOK_DELIVERY, WebhookDeliveryState.WAITING, Step.DELIVER)
         draft.change(
             delivery,
@@ -343,7 +344,7 @@ def report_delivery(draft: Draft, command: c.ReportDelivery) -> Decision:
             draft.change(webhook, failing_since=None, failures=0)
     elif command.attempt > delivery.reported:
         delivery = draft.change(delivery, reported=command.attempt)
-        if command.failure == BUSY:
+        if outcome == "busy":
             again = busy_again_s(command.attempt - delivery.failures)
             draft.change(delivery, failure=BUSY, next_at=draft.now + again * SECOND)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -122,6 +123,26 @@ def test_while_the_broker_takes_no_report_the_command_is_not_acknowledged(world:
     assert outside.did == [command.id] * 2
     assert [each.id for each in reports.sent] == [derive(command.id, "report", 0), derive(command.id, "report", 1)]
     assert world.left(DONE) == 0
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        ({"status": 204}, {"outcome": "delivered", "status": 204}),
+        ({"status": 302}, {"outcome": "refused", "status": 302}),
+        ({"status": 500}, {"outcome": "refused", "status": 500}),
+        ({"failure": "timeout"}, {"outcome": "failed", "failure": "timeout"}),
+        ({"failure": "busy"}, {"outcome": "busy", "failure": "busy"}),
+    ],
+)
+def test_the_log_says_what_came_of_it(
+    embedded: World, caplog: pytest.LogCaptureFixture, report: dict[str, Any], said: dict[str, object]
+) -> None:
+    made = c.ReportDelivery(delivery_id=RUN, attempt=3, **report)
+    with caplog.at_level(logging.INFO):
+        Doer({c.ForgetHistory: lambda _: [made]}, Reports(embedded), SystemClock()).do(encode(to_do()))  # type: ignore[arg-type]
+    line = next(record for record in caplog.records if record.getMessage() == said["outcome"])
+    assert line.__dict__["unit"]["reports"] == [{"report": "report_delivery", "attempt": 3, **said}]
 
 
 class Dead(BaseException):
