@@ -1,0 +1,207 @@
+"""What workloads run on: a cluster of Kubernetes, or this machine's own processes. One port, one contract suite.
+
+A cluster decides nothing. It is told what is wanted, again and again, and tells what it sees; every call may be
+repeated, and may come from several callers at once. Who calls keeps the wanted state and draws the conclusions
+(plan.py). The hub uses it for its own clusters, a site's agent for the site's.
+
+Everything that is made carries its owner (whose records it is in: one hub, or one site), its workload's whole id and
+its attempt. What carries another owner, or none, is never touched.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from fedyard.wire.types import Uuid
+
+
+class Phase(StrEnum):
+    """How far one attempt has come, as the cluster shows it."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why an attempt does not start or has failed: what people can do something about, each a thing of its own.
+
+    docs/workloads.md says for each what it means and what to do.
+    """
+
+    NONE = ""
+    # while it starts; each may pass
+    IMAGE_NOT_PULLED = "image_not_pulled"
+    UNSCHEDULABLE = "unschedulable"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    NOT_READY = "not_ready"
+    # final
+    IMAGE_UNUSABLE = "image_unusable"  # its name is none, or the cluster must not pull it
+    CONFIG_INVALID = "config_invalid"  # the container could not be made of what was asked for
+    COMMAND_NOT_FOUND = "command_not_found"
+    EXIT_CODE = "exit_code"
+    OUT_OF_MEMORY = "out_of_memory"
+    DEADLINE_PASSED = "deadline_passed"
+    EVICTED = "evicted"
+    NODE_LOST = "node_lost"
+    NAMESPACE_GONE = "namespace_gone"
+    SIGNALLED = "signalled"  # ended by a signal that was not ours
+    VANISHED = "vanished"  # it was there, and nobody says what became of it
+
+
+Text = Annotated[str, Meta(max_length=4096)]
+EnvName = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)]
+
+
+class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one replica may use. gpus: by resource name (`nvidia.com/gpu`). Memory requested is its limit."""
+
+    cpu_millis: Annotated[int, Meta(ge=1, le=1_024_000)] = 1000
+    memory_bytes: Annotated[int, Meta(ge=1_048_576, le=2**50)] = 1_073_741_824
+    disk_bytes: Annotated[int, Meta(ge=0, le=2**50)] = 0
+    gpus: dict[str, Annotated[int, Meta(ge=1, le=64)]] = {}
+
+
+class Toleration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """As Kubernetes has it."""
+
+    key: str = ""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: str = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+
+
+class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """On which nodes. spread: replicas keep apart over this topology key (`kubernetes.io/hostname`), if any."""
+
+    node_selector: dict[str, str] = {}
+    tolerations: list[Toleration] = []
+    spread: str = ""
+
+
+class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One attempt of a workload, whole: what is made follows from it alone, so that it is the same each time.
+
+    owner: the hub or site in whose records it is. place: what it lives in (a project): a namespace of its own.
+    name: what the caller wants it called; empty: derived from the ids. labels: the caller's, beside ours.
+    command: empty: the image's own. secrets: environment that is kept by reference, never in a spec that others read.
+    kind job: runs once to its end. service: `replicas` behind a stable address on `port`, until stopped.
+    deadline_s: of a job, from its start. grace_s: between being told to stop and being ended.
+    """
+
+    owner: Uuid
+    place: Uuid
+    id: Uuid
+    attempt: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+    kind: Literal["job", "service"]
+    image: Annotated[str, Meta(max_length=512)]
+    name: Annotated[str, Meta(max_length=52)] = ""
+    labels: dict[str, str] = {}
+    command: list[Text] = []
+    arguments: list[Text] = []
+    environment: dict[EnvName, Text] = {}
+    secrets: dict[EnvName, Text] = {}
+    resources: Resources = Resources()
+    placement: Placement = Placement()
+    replicas: Annotated[int, Meta(ge=0, le=1000)] = 1
+    port: Annotated[int, Meta(ge=1, le=65535)] | None = None
+    deadline_s: Annotated[float, Meta(gt=0, le=31_536_000)] | None = None
+    grace_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """One attempt as the cluster shows it now. detail: the cluster's own sentence, shown to people.
+
+    uid: of this very object, which another of the same name would not have. ready: of a service's replicas.
+    addresses: inside and, where there is one, outside (`host:port`). stopping: its end has been asked for, and it is
+    not gone yet. created_s, started_s, ended_s: seconds since the epoch, by the cluster's clock.
+    """
+
+    id: Uuid
+    attempt: int
+    place: Uuid
+    phase: Phase
+    uid: str
+    reason: Reason = Reason.NONE
+    detail: str = ""
+    exit_code: int | None = None
+    ready: int = 0
+    replicas: int = 1
+    addresses: dict[Literal["inside", "outside"], str] = {}
+    stopping: bool = False
+    created_s: float = 0.0
+    started_s: float | None = None
+    ended_s: float | None = None
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What is worth keeping of an attempt before it is removed. log: its tail. events: the newest last."""
+
+    log: bytes = b""
+    events: list[str] = []
+
+
+class ClusterError(Exception):
+    """fact: a sentence for people, without anything secret."""
+
+    def __init__(self, fact: str) -> None:
+        super().__init__(fact)
+        self.fact = fact
+
+
+class Unavailable(ClusterError):
+    """It does not answer, or says later. What was asked may have been done: ask again. after_s: when, if it said so."""
+
+    def __init__(self, fact: str, after_s: float | None = None) -> None:
+        super().__init__(fact)
+        self.after_s = after_s
+
+
+class Refused(ClusterError):
+    """It will not do this, however often it is asked. reason: as an attempt's that has failed of it."""
+
+    def __init__(self, reason: Reason, fact: str) -> None:
+        super().__init__(fact)
+        self.reason = reason
+
+
+class Cluster(Protocol):
+    """Each call ends within its time-out and raises `Unavailable` where the other side is away."""
+
+    def missing(self) -> list[str]:
+        """What it must be allowed and is not, each a sentence ("create jobs.batch in namespace x"); empty: all well."""
+
+    def ensure(self, spec: Spec) -> Observed:
+        """Make it unless it is there; what is there now. The same spec may come any number of times, also at once.
+
+        Something of ours under its name with another content is replaced; a stranger's is left alone (`Refused`).
+        """
+
+    def observe(self, owner: Uuid) -> list[Observed]:
+        """All attempts of that owner that are there, in whatever place, finished ones included."""
+
+    def evidence(self, spec_id: Uuid, attempt: int, *, log_bytes: int) -> Evidence:
+        """Of an attempt that is there: the tail of its log, so many bytes at most, and what the cluster said of it."""
+
+    def log(self, spec_id: Uuid, attempt: int, *, after: int, most: int) -> bytes:
+        """Its log from byte `after` on, `most` bytes at most; empty if nothing came since, or it is not there."""
+
+    def scale(self, spec_id: Uuid, attempt: int, replicas: int) -> None:
+        """Of a service. Nothing if it is not there."""
+
+    def stop(self, spec_id: Uuid, attempt: int, *, grace_s: float) -> bool:
+        """Ask for its end and removal, with all that belongs to it; True once nothing of it is there any more."""
+
+    def remove_place(self, owner: Uuid, place: Uuid) -> bool:
+        """Ask for the end of all that is in it, and of itself; True once it is gone. A stranger's is left alone."""
+
+    def wait(self, seconds: float) -> None:
+        """Until something of ours may have changed, so long at most. It may return too early, never needlessly late."""
+
+    def close(self) -> None:
+        """Let go of connections and threads. Workloads go on; those that cannot outlive this process end."""
