@@ -153,6 +153,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     webhooks_per_owner: Annotated[int, _meta("webhooks of one organisation or project", 1, 1000)] = 20
+    webhook_waiting: Annotated[
+        int, _meta("deliveries that wait for one webhook; beyond it what happens is not told to it", 2, 1_000_000)
+    ] = 10_000
     webhook_failing_s: Annotated[
         float, _meta("how long a webhook may fail, without one success, until it is disabled", 60, 31_536_000)
     ] = 432_000.0

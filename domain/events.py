@@ -65,4 +65,6 @@ class EventKind(StrEnum):
     WEBHOOK_DISABLED = "webhook_disabled"
     WEBHOOK_ENABLED = "webhook_enabled"
     WEBHOOK_REDELIVERED = "webhook_redelivered"
+    WEBHOOK_OVERFLOWED = "webhook_overflowed"
+    WEBHOOK_CAUGHT_UP = "webhook_caught_up"
     WEBHOOK_DELETED = "webhook_deleted"

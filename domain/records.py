@@ -536,7 +536,8 @@ class Webhook(Record, frozen=True):
     """Where an organisation or a project wants to be told of what happens. kinds: of what, with spaces between.
 
     since: events from then on; when it was made, or enabled again. version: of its secret, which is derived;
-    rotated_at: when the one before it was replaced. failures: in a row, since failing_since.
+    rotated_at: when the one before it was replaced. failures: in a row, since failing_since. dropped: what it was not
+    told, since too much waited for it; zero again when it has caught up.
     """
 
     TABLE = "webhooks"
@@ -554,6 +555,7 @@ class Webhook(Record, frozen=True):
     rotated_at: Micros | None = None
     failing_since: Micros | None = None
     failures: int = 0
+    dropped: int = 0
 
 
 class WebhookDelivery(Record, frozen=True):

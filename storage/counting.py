@@ -38,6 +38,13 @@ _COUNTS: dict[str, tuple[str, Micros]] = {
         ),
         0,
     ),
+    "waiting deliveries": (
+        (
+            "SELECT webhook_id, count(*) FROM webhook_deliveries WHERE webhook_id {any:uuid}"
+            " AND state = 'waiting' AND created_at <= %s GROUP BY 1"
+        ),
+        0,
+    ),
     "projects": (
         (
             "SELECT coordinator_site_id, count(*) FROM projects WHERE coordinator_site_id {any:uuid}"

@@ -32,34 +32,44 @@ def load_webhooks(database: Database, needs: Needs) -> tuple[list[Record], Needs
     if needs.deliveries:
         deliveries = _rows(database, r.WebhookDelivery, "id {any:uuid}", needs.deliveries)
         webhooks = _rows(database, r.Webhook, "id {any:uuid}", {each.webhook_id for each in deliveries})
-        streams = _rows(database, r.Stream, "id {any:uuid}", {webhook.owner_id for webhook in webhooks})
-        records += [*deliveries, *webhooks, *streams, *_coordinators(database, webhooks)]
+        records += [*deliveries, *webhooks, *_streams(database, webhooks), *_coordinators(database, webhooks)]
+    told: list[r.Webhook] = []
     if needs.followed:
+        told = _concerned(database, needs)
         records += _followed(database, needs)
     if needs.causes:
         records += _rows(database, r.WebhookDelivery, "cause {any}", needs.causes)
-        records += _wanting(database)
+        told += _wanting(database)
+    records += [*told, *_streams(database, told), *_coordinators(database, told)]
+    wider.counts |= {("waiting deliveries", webhook.id) for webhook in told}
     return records, wider
 
 
 def _followed(database: Database, needs: Needs) -> list[Record]:
-    """Events, how far their streams were looked at, the webhooks that may want them, and of sites what says which."""
+    """Events, how far their streams were looked at, and of sites what says which webhooks want them."""
     streams = {stream for _, stream in needs.followed}
     sites = {stream for kind, stream in needs.followed if kind == "site"}
     events: list[Record] = []
     for stream in sorted(streams):
         seqs = {seq for of_stream, seq in needs.events if of_stream == stream}
         events += _rows(database, r.Event, "stream_id = %s AND seq {any}", seqs, stream)
-    many = database.many(streams)
-    webhooks = [r.Webhook(*row) for row in database.all(_CONCERNED, *[many] * 4)]
     return [
         *events,
         *_rows(database, r.EventCursor, "stream_id {any:uuid}", streams),
-        *webhooks,
-        *_coordinators(database, webhooks),
         *_rows(database, r.Site, "id {any:uuid}", sites),
         *_rows(database, r.Membership, "site_id {any:uuid}", sites),
     ]
+
+
+def _concerned(database: Database, needs: Needs) -> list[r.Webhook]:
+    """The webhooks that may want events of these streams."""
+    many = database.many({stream for _, stream in needs.followed})
+    return [r.Webhook(*row) for row in database.all(_CONCERNED, *[many] * 4)]
+
+
+def _streams(database: Database, webhooks: Collection[r.Webhook]) -> list[r.Stream]:
+    """Of the owners: what happens to a webhook stands there."""
+    return _rows(database, r.Stream, "id {any:uuid}", {webhook.owner_id for webhook in webhooks})
 
 
 def _coordinators(database: Database, webhooks: Collection[r.Webhook]) -> list[Record]:
@@ -71,7 +81,7 @@ def _coordinators(database: Database, webhooks: Collection[r.Webhook]) -> list[R
     return [*projects, *sites]
 
 
-def _wanting(database: Database) -> list[Record]:
+def _wanting(database: Database) -> list[r.Webhook]:
     """Those that are told of dead letters."""
     wanted = f"{select(r.Webhook)} WHERE state = 'active' AND kinds LIKE %s"
     return [r.Webhook(*row) for row in database.all(wanted, f"%{DEAD_LETTER}%")]

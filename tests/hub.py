@@ -49,6 +49,7 @@ class Hub:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.clock = TestClock()
+        self.rules = Rules()
         self.heard: list[Announcement] = []
         self.store = Store(database, self.heard.append)
         self.sent = 0
@@ -65,20 +66,20 @@ class Hub:
     def send(self, command: AnyCommand, by: Subject = codec.THE_HUB, *, key: str | None = None) -> r.Outcome:
         """Decide one command; then whatever it leaves in the outbox, as the relay would."""
         self.clock.sleep(0.001)
-        outcome = decide_now(self.store, [self.envelope(command, by, key=key)], self.clock.now())[0]
+        outcome = decide_now(self.store, [self.envelope(command, by, key=key)], self.clock.now(), self.rules)[0]
         self.drain()
         return outcome
 
     def batch(self, envelopes: list[Envelope]) -> Batch:
         self.clock.sleep(0.001)
-        return decide_batch(self.store, envelopes, self.clock.now(), Rules())
+        return decide_batch(self.store, envelopes, self.clock.now(), self.rules)
 
     def drain(self) -> None:
         while rows := self.store.outbox(self.clock.now() + SECOND, 100):
             envelopes = [codec.decode(row.envelope_json) for row in rows]
             self.done += (e for e in envelopes if TABLE[type(e.command)].kind is Kind.DONE)
             decided = [e for e in envelopes if TABLE[type(e.command)].kind is Kind.DECIDED]
-            decide_now(self.store, decided, self.clock.now())
+            decide_now(self.store, decided, self.clock.now(), self.rules)
             self.store.forget_outbox(row.id for row in rows)
 
     def ok(self, command: AnyCommand, by: Subject = codec.THE_HUB, *, key: str | None = None) -> dict[str, Any]:

@@ -171,13 +171,13 @@ class Draft:
         return list({**self.state.rows[kind], **self._rows[kind]}.values())  # type: ignore[arg-type]
 
     def count(self, what: str, owner: Id) -> int:
-        """How many of these its owner has, those of the batch's earlier decisions among them."""
-        return self.state.counts.get((what, owner), 0)
+        """How many of these its owner has, those of the batch's earlier decisions and of this one among them."""
+        return self.state.counts.get((what, owner), 0) + self._counted.count((what, owner))
 
     # writing
 
     def add_to(self, what: str, owner: Id) -> None:
-        """One more that the next decision of the batch counts."""
+        """One more that this decision, and the next ones of the batch, count."""
         self._counted.append((what, owner))
 
     def put(self, record: Record) -> None:

@@ -132,7 +132,9 @@ def enable_webhook(draft: Draft, command: c.EnableWebhook) -> Decision:
     webhook = _own(draft, command.webhook_id)
     if webhook.state == WebhookState.DISABLED:
         state = follow(WEBHOOK, WebhookState.DISABLED, Step.ENABLE)
-        webhook = draft.change(webhook, state=state, reason="", since=draft.now, failing_since=None, failures=0)
+        webhook = draft.change(
+            webhook, state=state, reason="", since=draft.now, failing_since=None, failures=0, dropped=0
+        )
         _event(draft, webhook, EventKind.WEBHOOK_ENABLED)
     return draft.accept(results.Made(id=webhook.id))
 
@@ -224,8 +226,12 @@ def queue_deliveries(draft: Draft, command: c.QueueDeliveries) -> Decision:
                 kind = KINDS[EventKind(event.kind)]
                 cause = f"{event.stream_id}/{event.seq}"
                 ident = derive(webhook.id, event.hash)  # a restored hub may give the number to another event
-                _queue(draft, webhook, ident, kind, cause, body_of(kind, event.at, data_of(kind, event)))
-                queued += 1
+                body = body_of(kind, event.at, data_of(kind, event))
+                if _has_room(draft, webhook):
+                    _queue(draft, webhook, ident, kind, cause, body)
+                    queued += 1
+                else:
+                    _drop(draft, webhook)
     return draft.accept(results.DeliveriesQueued(queued=queued))
 
 
@@ -257,8 +263,30 @@ def _is_of(draft: Draft, site_id: Id, organisation_id: Id) -> bool:
     return site is not None and site.organisation_id == organisation_id
 
 
+WAITING = "waiting deliveries"
+"""As storage/counting.py counts them, of a webhook."""
+
+
+def _has_room(draft: Draft, webhook: r.Webhook) -> bool:
+    """May one more wait for it? After one that might not, only when half of the room is free again: so people hear of
+    that twice, and not with every delivery that is settled."""
+    limit = draft.rules.webhook_waiting
+    return draft.count(WAITING, webhook.id) < (limit // 2 if webhook.dropped else limit)
+
+
+def _drop(draft: Draft, webhook: r.Webhook) -> None:
+    """This it is not told. That it begins is an event, and that it has caught up another one, with how many it were."""
+    if not webhook.dropped:
+        _event(draft, webhook, EventKind.WEBHOOK_OVERFLOWED, waiting=draft.count(WAITING, webhook.id))
+    draft.change(webhook, dropped=webhook.dropped + 1)
+
+
 def _queue(draft: Draft, webhook: r.Webhook, ident: Id, kind: str, cause: str, body: str) -> None:
     """Its one delivery of this cause, and the first attempt."""
+    draft.add_to(WAITING, webhook.id)
+    if webhook.dropped:
+        _event(draft, webhook, EventKind.WEBHOOK_CAUGHT_UP, dropped=webhook.dropped)
+        webhook = draft.change(webhook, dropped=0)
     delivery = r.WebhookDelivery(
         id=ident,
         webhook_id=webhook.id,
@@ -364,6 +392,7 @@ def _fail(draft: Draft, webhook: r.Webhook, delivery: r.WebhookDelivery, command
             state = follow(WEBHOOK, WebhookState.ACTIVE, Step.DISABLE)
             webhook = draft.change(webhook, state=state, reason=reason)
             facts: dict[str, object] = {"reason": reason, "failing_since": since, "failures": webhook.failures}
+            facts |= {"dropped": webhook.dropped} if webhook.dropped else {}
             _event(draft, webhook, EventKind.WEBHOOK_DISABLED, **facts)
     again = again_after_s(delivery.id, failures, command.retry_after_s)
     if again is None or webhook.state != WebhookState.ACTIVE:
@@ -391,7 +420,7 @@ def report_dead_letters(draft: Draft, command: c.ReportDeadLetters) -> Decision:
         body = body_of(DEAD_LETTER, draft.now, {"command_id": letter.id, "command": letter.kind, "queue": letter.queue})
         for webhook in draft.every(r.Webhook):
             wants = webhook.state == WebhookState.ACTIVE and DEAD_LETTER in webhook.kinds.split()
-            if wants and (webhook.id, cause) not in told:
+            if wants and (webhook.id, cause) not in told and _has_room(draft, webhook):  # else it is found again
                 _queue(draft, webhook, derive(webhook.id, cause), DEAD_LETTER, cause, body)
                 queued += 1
     return draft.accept(results.DeliveriesQueued(queued=queued))

@@ -27,7 +27,8 @@ def list_webhooks(data: Path) -> None:
     for one in found:
         state = f"{one.state} ({one.reason})" if one.reason else one.state
         owner = f"{one.owner_kind} {one.owner_id}"
-        print(f"{one.id}  {owner}  {state}  {one.host}  waiting {one.waiting}  failed {one.failed}")
+        dropped = f"  dropped {one.dropped}" if one.dropped else ""
+        print(f"{one.id}  {owner}  {state}  {one.host}  waiting {one.waiting}  failed {one.failed}{dropped}")
     if not found:
         print("there are no webhooks")
 

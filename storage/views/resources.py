@@ -106,6 +106,7 @@ class Webhook(Resource, frozen=True):
     rotated_at: Time | None
     failing_since: Time | None
     failures: int
+    dropped: int
 
 
 class WebhookDelivery(Resource, frozen=True):

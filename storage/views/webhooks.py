@@ -13,14 +13,15 @@ from storage.views.sight import Clause, Cursor, Listed, Paging, own, page, row, 
 
 _WEBHOOK = (
     "SELECT id, owner_kind, owner_id, url, kinds, description, state, reason, created_at, version, rotated_at,"
-    " failing_since, failures FROM webhooks"
+    " failing_since, failures, dropped FROM webhooks"
 )
 _COUNT = (
     "(SELECT count(*) FROM webhook_deliveries WHERE webhook_deliveries.webhook_id = webhooks.id"
     " AND webhook_deliveries.state = '{}')"
 )
 _OVERVIEW = (
-    f"SELECT id, owner_kind, owner_id, state, reason, url, {_COUNT.format('waiting')}, {_COUNT.format('failed')}"
+    f"SELECT id, owner_kind, owner_id, state, reason, url, dropped, {_COUNT.format('waiting')},"
+    f" {_COUNT.format('failed')}"
     " FROM (SELECT * FROM webhooks WHERE state <> 'deleted') AS webhooks"
 )
 _DELIVERY = (
@@ -72,7 +73,10 @@ def deliveries(
 
 
 class Overview(NamedTuple):
-    """host: where it goes to; the rest of the address may hold a secret. waiting and failed: deliveries."""
+    """host: where it goes to; the rest of the address may hold a secret. waiting and failed: deliveries.
+
+    dropped: what it was not told, since too much waits for it.
+    """
 
     id: Id
     owner_kind: str
@@ -80,6 +84,7 @@ class Overview(NamedTuple):
     state: str
     reason: str
     host: str
+    dropped: int
     waiting: int
     failed: int
 
@@ -88,8 +93,8 @@ def overview(database: Database) -> list[Overview]:
     """Every webhook, for the operator."""
     found = rows(database, _OVERVIEW, [], "ORDER BY created_at, id")
     return [
-        Overview(ident, kind, owner, state, reason, _host(url), waiting, failed)
-        for ident, kind, owner, state, reason, url, waiting, failed in found
+        Overview(ident, kind, owner, state, reason, _host(url), dropped, waiting, failed)
+        for ident, kind, owner, state, reason, url, dropped, waiting, failed in found
     ]
 
 
@@ -120,7 +125,8 @@ def _origin(url: str) -> str:
 
 def _webhook(one: Row, reader: Subject) -> Webhook:
     """Of the address, whose path may be a secret of the receiver's, who may not change it sees where it leads."""
-    ident, kind, owner, url, kinds, description, state, reason, created_at, version, rotated_at, since, failures = one
+    ident, kind, owner, url, kinds, description, state, reason, created_at, version, rotated_at, *counted = one
+    since, failures, dropped = counted
     return Webhook(
         id=ident,
         owner_kind=kind,
@@ -135,6 +141,7 @@ def _webhook(one: Row, reader: Subject) -> Webhook:
         rotated_at=time_or_none(rotated_at),
         failing_since=time_or_none(since),
         failures=failures,
+        dropped=dropped,
     )
 
 

@@ -15,6 +15,7 @@ from domain import commands as c
 from domain import records as r
 from domain.commands import Subject
 from domain.ids import Id
+from domain.rules import Rules
 from domain.webhooks import AGAIN_AFTER_S, LEASE_S, MOST_ATTEMPTS, OVERLAP_S, WAITS_S
 from storage.due import Due
 from storage.tables import COLUMNS
@@ -450,6 +451,39 @@ def test_410_disables_at_once_and_what_waits_is_given_up(hub: Hub, scene: Any) -
         ("failed", "webhook_disabled")
     ]
     assert hub.refused(c.RedeliverWebhook(webhook_id=webhook, delivery_id=other.id), site) == (409, "webhook_disabled")
+
+
+def test_what_waits_for_one_webhook_is_bounded_and_what_it_is_not_told_is_counted(hub: Hub, scene: Any) -> None:
+    site, webhook, _ = scene
+    project = hub.rows(r.Webhook)[0].owner_id
+    other = of_organisation(hub, site.organisation_id, hub.account(site.organisation_id, "member"))
+    hub.rules = Rules(webhook_waiting=4)
+
+    def end_runs(times: int) -> tuple[int, int, int]:
+        for _ in range(times):
+            end_a_run(hub, project, site)
+        look(hub)
+        return (
+            len(deliveries(hub, webhook)),
+            len(deliveries(hub, other)),
+            hub.rows(r.Webhook, "id = %s", webhook)[0].dropped,
+        )
+
+    assert end_runs(3) == (4, 3, 0)
+    assert end_runs(3) == (4, 4, 3)
+    for delivery in deliveries(hub, other):
+        report(hub, delivery)
+    for delivery in deliveries(hub, webhook)[:2]:
+        report(hub, delivery)
+    assert end_runs(1) == (4, 5, 4), "half of the room is not free yet"
+    report(hub, deliveries(hub, webhook)[2])
+    assert end_runs(1) == (5, 6, 0)
+    told = [(e.kind, json.loads(e.facts_json)) for e in hub.rows(r.Event, "kind LIKE 'webhook%%'")]
+    of_webhook = [(kind, facts) for kind, facts in told if facts["webhook_id"] == webhook]
+    assert of_webhook[1:] == [
+        ("webhook_overflowed", {"webhook_id": webhook, "waiting": 4}),
+        ("webhook_caught_up", {"webhook_id": webhook, "dropped": 4}),
+    ]
 
 
 def test_long_failure_disables_with_an_event_and_enabling_tells_only_what_comes(hub: Hub, scene: Any) -> None:
