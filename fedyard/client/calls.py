@@ -259,7 +259,11 @@ class Calls:
             if command.state == "accepted":
                 return bytes(command.result)
             self.pause(PAUSES.first)
-        raise Unavailable(f"{call}: {location} is still undecided after {self.give_up_s:g} s")
+        raise Unavailable(
+            f"{call}: the hub has this as command {location.rpartition('/')[2]} and has not decided it within"
+            f" {self.give_up_s:g} s; it still will. Look later whether it was done before you say it again; if it lasts,"
+            " have the hub's operator look after its decider (GET /readyz)"
+        )
 
     def clock_off(self) -> str | None:
         """A sentence with both times, if this machine's clock and the hub's were far apart at the last answer."""

@@ -123,6 +123,17 @@ def test_follows_a_command_until_it_is_decided() -> None:
     assert {seen.path for seen in hub.seen[1:]} == {f"/v1/commands/{COMMAND}?wait=10"}
 
 
+def test_a_command_that_nobody_decides_is_told_with_its_id_and_what_to_do() -> None:
+    command = {"id": COMMAND, "kind": "stop_run", "result": None, "problem": None, "status": None, "state": "pending"}
+    with rude_hub(PENDING, Answer(body=command)) as hub, pytest.raises(Unavailable) as caught:
+        client_of(hub, give_up_s=15).stop_run(PROJECT)
+    assert str(caught.value) == (
+        f"POST /v1/runs/{PROJECT}/stop: the hub has this as command {COMMAND} and has not decided it within 15 s; it still"
+        " will. Look later whether it was done before you say it again; if it lasts, have the hub's operator look after its"
+        " decider (GET /readyz)"
+    )
+
+
 def test_a_command_that_is_rejected_later_is_refused() -> None:
     told = {"type": "/problems/run_live", "title": "A run lives", "status": 409, "detail": "run 7 lives"}
     rejected = {"id": COMMAND, "state": "rejected", "status": 409, "result": None, "problem": told}
