@@ -261,8 +261,8 @@ class Calls:
             self.pause(PAUSES.first)
         raise Unavailable(
             f"{call}: the hub has this as command {location.rpartition('/')[2]} and has not decided it within"
-            f" {self.give_up_s:g} s; it still will. Look later whether it was done before you say it again; if it lasts,"
-            " have the hub's operator look after its decider (GET /readyz)"
+            f" {self.give_up_s:g} s; it still will. Look later whether it was done before you say it again;"
+            " if it lasts, have the hub's operator look after its decider (GET /readyz)"
         )
 
     def clock_off(self) -> str | None:

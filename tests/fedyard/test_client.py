@@ -128,9 +128,9 @@ def test_a_command_that_nobody_decides_is_told_with_its_id_and_what_to_do() -> N
     with rude_hub(PENDING, Answer(body=command)) as hub, pytest.raises(Unavailable) as caught:
         client_of(hub, give_up_s=15).stop_run(PROJECT)
     assert str(caught.value) == (
-        f"POST /v1/runs/{PROJECT}/stop: the hub has this as command {COMMAND} and has not decided it within 15 s; it still"
-        " will. Look later whether it was done before you say it again; if it lasts, have the hub's operator look after its"
-        " decider (GET /readyz)"
+        f"POST /v1/runs/{PROJECT}/stop: the hub has this as command {COMMAND} and has not decided it within 15 s;"
+        " it still will. Look later whether it was done before you say it again; if it lasts, have the hub's operator"
+        " look after its decider (GET /readyz)"
     )
 
 
