@@ -54,8 +54,8 @@ class Reason(StrEnum):
     VANISHED = "vanished"  # it was there, and nobody says what became of it
 
 
-Text = Annotated[str, Meta(max_length=4096)]
-EnvName = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)]
+Text = Annotated[str, Meta(max_length=4096, pattern="^[^\x00]*$")]
+EnvName = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*(?!\n)$", max_length=253)]
 
 
 class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,13 +84,24 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spread: str = ""
 
 
+class AttemptId(msgspec.Struct, frozen=True):
+    """Which attempt is meant. It has owner and place, so that a cluster looks in one namespace alone, and so that what
+    another owner has under the same id is as good as not there."""
+
+    owner: Uuid
+    place: Uuid
+    id: Uuid
+    attempt: int
+
+
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One attempt of a workload, whole: what is made follows from it alone, so that it is the same each time.
 
     owner: the hub or site in whose records it is. place: what it lives in (a project): a namespace of its own.
     name: what the caller wants it called; empty: derived from the ids. labels: the caller's, beside ours.
     command: empty: the image's own. secrets: environment that is kept by reference, never in a spec that others read.
-    kind job: runs once to its end. service: `replicas` behind a stable address on `port`, until stopped.
+    kind job: runs once to its end. service: `replicas` behind a stable address on `port`, until stopped; each finds in
+    the variable PORT where it has to listen, and is ready when somebody does.
     deadline_s: of a job, from its start. grace_s: between being told to stop and being ended.
     """
 
@@ -113,6 +124,10 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deadline_s: Annotated[float, Meta(gt=0, le=31_536_000)] | None = None
     grace_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
 
+    @property
+    def attempt_id(self) -> AttemptId:
+        return AttemptId(self.owner, self.place, self.id, self.attempt)
+
 
 class Observed(msgspec.Struct, frozen=True):
     """One attempt as the cluster shows it now. detail: the cluster's own sentence, shown to people.
@@ -120,6 +135,8 @@ class Observed(msgspec.Struct, frozen=True):
     uid: of this very object, which another of the same name would not have. ready: of a service's replicas.
     addresses: inside and, where there is one, outside (`host:port`). stopping: its end has been asked for, and it is
     not gone yet. created_s, started_s, ended_s: seconds since the epoch, by the cluster's clock.
+    exit_code: of what a signal has ended 128 and its number, as shells and containers have it; such a code is
+    `SIGNALLED` whoever says it, for a container's own shell says it for the program that it ran.
     """
 
     id: Uuid
@@ -179,22 +196,25 @@ class Cluster(Protocol):
     def ensure(self, spec: Spec) -> Observed:
         """Make it unless it is there; what is there now. The same spec may come any number of times, also at once.
 
-        Something of ours under its name with another content is replaced; a stranger's is left alone (`Refused`).
+        Something of ours under its name with another content is replaced: it is ended first, and shown as `stopping`
+        until a later call finds it gone and makes the new one. `replicas` is no content: `scale` changes it. What
+        another owner has, the place itself included, is left alone (`Refused`). What has ended is not run again.
         """
 
     def observe(self, owner: Uuid) -> list[Observed]:
         """All attempts of that owner that are there, in whatever place, finished ones included."""
 
-    def evidence(self, spec_id: Uuid, attempt: int, *, log_bytes: int) -> Evidence:
-        """Of an attempt that is there: the tail of its log, so many bytes at most, and what the cluster said of it."""
+    def evidence(self, which: AttemptId, *, log_bytes: int) -> Evidence:
+        """Of an attempt that is there: the tail of its log, so many bytes at most, and what the cluster said of it.
+        Empty if it is not there."""
 
-    def log(self, spec_id: Uuid, attempt: int, *, after: int, most: int) -> bytes:
+    def log(self, which: AttemptId, *, after: int, most: int) -> bytes:
         """Its log from byte `after` on, `most` bytes at most; empty if nothing came since, or it is not there."""
 
-    def scale(self, spec_id: Uuid, attempt: int, replicas: int) -> None:
+    def scale(self, which: AttemptId, replicas: int) -> None:
         """Of a service. Nothing if it is not there."""
 
-    def stop(self, spec_id: Uuid, attempt: int, *, grace_s: float) -> bool:
+    def stop(self, which: AttemptId, *, grace_s: float) -> bool:
         """Ask for its end and removal, with all that belongs to it; True once nothing of it is there any more."""
 
     def remove_place(self, owner: Uuid, place: Uuid) -> bool:
