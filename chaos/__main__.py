@@ -30,6 +30,7 @@ from chaos.stack import CLOCK, ChaosError, Stack
 from chaos.watch import Watch
 from devservers.installing import install_missing
 from devservers.process import ServerError, temporary_folder
+from fedyard.wire.plurals import counted
 from ops.place import CHECKOUT, PASSED_THROUGH, InUse, only_hub_in
 from storage.database import Database, DatabaseUnavailable, open_database
 
@@ -229,7 +230,7 @@ class _Test:
                 break
             CLOCK.sleep(0.5)
         found = [f"{name} had no update taken after the last lie that it was told" for name in waiting]
-        return [*found, f"{missing} sites did not recover from the last restore"] if missing else found
+        return [*found, f"{counted(missing, 'site')} did not recover from the last restore"] if missing else found
 
     def _drain(self, stack: Stack, load: _Load, database: Database, sites: list[str]) -> float | None:
         """Let everything come to rest; how long that took, None if it did not."""

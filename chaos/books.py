@@ -13,6 +13,7 @@ from chaos.ledger import read
 from chaos.restoring import Restored
 from chaos.stack import VHOST, Stack
 from fedyard.agent.site import Folder
+from fedyard.wire.plurals import counted
 from ops.backups.content import HEADS, ChainHead, read_lines
 from ops.dead_letters import line
 from storage.audit import verify, verify_against
@@ -52,7 +53,7 @@ def store_of(database: Database, stack: Stack, restores: Sequence[Restored], age
             runs={id: state for id, _, state in runs},
             runs_of_project=Counter(project for _, project, _ in runs),
             doubled_events=[
-                f"command {command} caused {kind} of {subject} {count} times"
+                f"command {command} caused {kind} of {subject} {counted(count, 'time')}"
                 for command, kind, subject, count in database.all(_DOUBLED)
             ],
             undone={

@@ -22,6 +22,7 @@ from chaos.liar import Asked, Forward, Liar, Told
 from chaos.lies import OK, Json, entries
 from chaos.stack import CLOCK
 from config.clock import Micros
+from fedyard.wire.plurals import counted
 
 LIE_S = 15.0
 NAMED_WITHIN_S = 60.0
@@ -236,7 +237,7 @@ class Lying:
 
     def not_named(self) -> list[str]:
         return [
-            f"{lied.lie.agent} did not say that it was told {lied.lie.name}, {lied.count} times"
+            f"{lied.lie.agent} did not say that it was told {lied.lie.name}, {counted(lied.count, 'time')}"
             for lied in self.history
             if lied.count and not lied.named
         ]

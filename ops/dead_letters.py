@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from config.settings import Settings
+from fedyard.wire.plurals import counted
 from fedyard.wire.times import time_text
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def opened(settings: Settings) -> Iterator[DeadLetters]:
 
 def line(letter: DeadLetter) -> str:
     """One in one line."""
-    return f"{letter.id}  {letter.queue:<12} {letter.kind:<22} {letter.failures} failures  {letter.reason}"
+    return f"{letter.id}  {letter.queue:<12} {letter.kind:<22} {counted(letter.failures, 'failure')}  {letter.reason}"
 
 
 def page(letter: DeadLetter) -> Sequence[str]:

@@ -29,6 +29,7 @@ from domain.ids import Id
 from domain.needs import Needs, those
 from domain.states import ARTIFACT, RUN_FINAL, ArtifactState, MemberState, RunState, Step, follow
 from fedyard.wire.chunks import CHUNK_BYTES, DIGEST_BYTES, belong_together, count_of, tree_digest
+from fedyard.wire.plurals import counted
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND
 
@@ -61,7 +62,7 @@ def declare_artifact(draft: Draft, command: c.DeclareArtifact) -> Decision:
     _check_place(draft, project, command)
     if not belong_together(command.size_bytes, command.chunk_digests):
         raise _digests_wrong(
-            f"{command.size_bytes} bytes are {count_of(command.size_bytes)} chunks, with a digest each"
+            f"{command.size_bytes} bytes are {counted(count_of(command.size_bytes), 'chunk')}, with a digest each"
         )
     if tree_digest(command.chunk_digests) != command.digest:
         raise _digests_wrong("the digest is not the SHA-256 over the digests of the chunks")

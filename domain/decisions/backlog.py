@@ -12,6 +12,7 @@ from domain import records as r
 from domain.commands import Micros
 from domain.decisions.draft import Draft, Refused
 from domain.ids import Id
+from fedyard.wire.plurals import counted
 from fedyard.wire.problems import ProblemType
 
 
@@ -29,7 +30,8 @@ def add_to_backlog(draft: Draft, sender_id: Id, site_id: Id, size_bytes: int, un
     if count >= limits[0] or (count > 0 and size + size_bytes > limits[1]):
         raise Refused(
             ProblemType.BACKLOG_FULL,
-            f"{count} messages of {size} bytes from site {sender_id} lie unacknowledged in the inbox of site "
+            f"{counted(count, 'message')} of {size} bytes from site {sender_id} {'lies' if count == 1 else 'lie'} "
+            "unacknowledged in the inbox of site "
             f"{site_id}, {limits[0]} of {limits[1]} bytes are allowed; wait until it has read them, or leave it out",
         )
     draft.put(

@@ -16,6 +16,7 @@ import msgspec
 
 from fedyard.sealed.sealing import Digests, Origin
 from fedyard.wire.answers import Contract, TaskSpec
+from fedyard.wire.plurals import counted
 from fedyard.wire.quorum import quorum_of
 
 _TASK_CONTEXT = b"fedyard task 1\0"
@@ -104,20 +105,16 @@ def check_count(here: Place, usable: int, contract: Contract, seats: int, min_up
     if usable < quorum:
         raise ListRefused(
             "below_quorum",
-            f"{_updates(usable)} can be used in {here}; by the task's contract, as this coordinator knows it, {quorum} "
-            f"are needed ({seats} seats)",
+            f"{counted(usable, 'update')} can be used in {here}; by the task's contract, as this coordinator knows it, "
+            f"{counted(quorum, 'is', 'are')} needed ({counted(seats, 'seat')})",
         )
     if usable < min_updates:
         raise ListRefused(
             "below_min_updates",
-            f"{_updates(usable)} can be used in {here}, and this coordinator makes no model of fewer than "
+            f"{counted(usable, 'update')} can be used in {here}, and this coordinator makes no model of fewer than "
             f"{min_updates}, since that would show what a single site has learned; where this is meant (a task of one "
             f"site), set min_updates = {max(1, usable)} under [coordinator] in its site.toml",
         )
-
-
-def _updates(count: int) -> str:
-    return f"{count} update" + ("" if count == 1 else "s")
 
 
 def why_left_out(origin: Origin, task: str, models: Collection[str | None]) -> tuple[str, str] | None:

@@ -21,6 +21,7 @@ from fedyard.client.errors import Refused
 from fedyard.clock import micros_now
 from fedyard.sealed.errors import IdentityChanged, SealError
 from fedyard.sealed.sealing import Address
+from fedyard.wire.plurals import counted
 from fedyard.wire.types import Micros, Seq
 
 FLUSH_EVERY_S = 1.0
@@ -108,7 +109,7 @@ class Logs:
                 return None
             part = waiting.parts.popleft()
             if waiting.dropped and not waiting.parts:
-                part.lines.append(f"({waiting.dropped} lines were said too fast and are lost)")
+                part.lines.append(f"(lost, as said too fast: {counted(waiting.dropped, 'line')})")
                 waiting.dropped = 0
             return part
 

@@ -24,7 +24,7 @@ import re
 import ssl
 import threading
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -144,7 +144,12 @@ def said_of_settings(error: Exception) -> str:
 
 
 def client_to(
-    settings: Settings, token: str, *, give_up_s: float = 60.0, closing: threading.Event | None = None
+    settings: Settings,
+    token: str,
+    *,
+    give_up_s: float = 60.0,
+    closing: threading.Event | None = None,
+    waiting: Callable[[str], None] = lambda _: None,
 ) -> Client:
     """Whoever has `token`, asking the hub as site.toml says. Raises `Unprotected` if that would show the token."""
     return Client(
@@ -155,6 +160,7 @@ def client_to(
         ca_file=settings.ca_file,
         transfer_hosts=settings.transfer_hosts,
         allow_plain_http=settings.allow_plain_http,
+        waiting=waiting,
     )
 
 
@@ -277,7 +283,12 @@ class Folder:
         """The projects that the site serves."""
         return Consents(self.path)
 
-    def enrol(self, settings: Settings, closing: threading.Event | None = None) -> str:
+    def enrol(
+        self,
+        settings: Settings,
+        closing: threading.Event | None = None,
+        waiting: Callable[[str], None] = lambda _: None,
+    ) -> str:
         """The site's id; makes the site known to the hub if it is not yet. May be repeated whatever happened before.
 
         Raises `SiteError` without an enrolment token, `Refused`, and `Unavailable`, at once if `closing` is set.
@@ -292,7 +303,7 @@ class Folder:
         hashed = hashlib.sha256(token.encode()).hexdigest()
         public = base64.b64encode(identity.public_key().public_bytes_raw()).decode()
         proof = base64.b64encode(enrolment_proof(identity, enrolment, hashed, settings.name)).decode()
-        asking = client_to(settings, enrolment, closing=closing)
+        asking = client_to(settings, enrolment, closing=closing, waiting=waiting)
         site_id: str | None
         try:
             site_id = asking.enrol(

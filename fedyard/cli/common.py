@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,7 +43,12 @@ class UsageError(Exception):
 def client_of(folder: Folder) -> Client:
     settings = folder.settings()
     folder.site_id()
-    return client_to(settings, folder.token(), give_up_s=15.0)
+    return client_to(settings, folder.token(), give_up_s=15.0, waiting=complain)
+
+
+def complain(sentence: str) -> None:
+    """What people should know while they wait, on standard error."""
+    print(f"fedyard: {sentence}", file=sys.stderr, flush=True)
 
 
 def courier_of(folder: Folder, client: Client) -> Courier:

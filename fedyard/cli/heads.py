@@ -15,6 +15,7 @@ from fedyard.clock import micros_now
 from fedyard.sealed.keys import words
 from fedyard.wire.command_line import Command
 from fedyard.wire.durable import write_whole
+from fedyard.wire.plurals import counted
 from fedyard.wire.times import moment
 
 
@@ -39,7 +40,8 @@ def heads(folder: Folder, to: Path | None) -> int:
         if not to.parent.is_dir():
             raise UsageError(f"--to {to}: there is no folder {to.parent}")
         write_whole(to, b"".join(msgspec.json.encode(head) + b"\n" for head in lines))
-        print(f"{len(lines)} heads are in {to}: the hub's people compare them with events verify --against")
+        many = counted(len(lines), "head is", "heads are")
+        print(f"{many} in {to}: the hub's people compare them with events verify --against")
     else:
         print("\n".join(_lines(kept)) or "the hub has shown none yet")
     for line in told(faults):

@@ -22,6 +22,7 @@ from fedyard.clock import micros_now
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.wire.answers import Project, TaskSpec
 from fedyard.wire.command_line import Command, Group, Words
+from fedyard.wire.plurals import counted
 from fedyard.wire.types import Joining
 
 NO_ANSWER = 1
@@ -122,7 +123,7 @@ def list_projects(folder: Folder) -> None:
     consents = folder.consents().all()
     table = Listing("project", "id", "served", "coordinator", "joining", "runs", "tasks", ids=("id",))
     for project in client_of(folder).projects():
-        its_tasks = ", ".join(f"{task.name} ({task.model}, {task.rounds} rounds)" for task in project.tasks)
+        its_tasks = ", ".join(f"{task.name} ({task.model}, {counted(task.rounds, 'round')})" for task in project.tasks)
         table.add_row(
             project.name,
             project.id,

@@ -11,6 +11,7 @@ from fedyard.cli.common import client_of, names_of, project_named, run_named
 from fedyard.cli.listing import Listing, terminal
 from fedyard.client.client import Client
 from fedyard.wire.command_line import Command, Group
+from fedyard.wire.plurals import counted
 
 
 @click.command("start", cls=Command)
@@ -27,7 +28,7 @@ def start(folder: Folder, project: str, queue: bool, follow: bool) -> int:
     run = client.start_run(found.id, queue=queue)
     print(f"run {project}/{run.number} is {run.state} ({run.id})")
     if run.requests_waiting:
-        many = "1 site has" if run.requests_waiting == 1 else f"{run.requests_waiting} sites have"
+        many = counted(run.requests_waiting, "site has", "sites have")
         print(
             f"{many} asked to join and will take no part until let in: fedyard project approve "
             f"{project} SITE (who: fedyard project members {project})"

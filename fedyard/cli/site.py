@@ -18,7 +18,7 @@ from fedyard.agent.site import Folder, Settings, SiteError, client_to, said_of_s
 from fedyard.agent.state import KEEP_ENTRIES, State
 from fedyard.agent.upkeep import tend
 from fedyard.cli import keys
-from fedyard.cli.common import FILE, UsageError, client_of, silent, time_of
+from fedyard.cli.common import FILE, UsageError, client_of, complain, silent, time_of
 from fedyard.cli.heads import heads, trust_hub
 from fedyard.cli.heads import told as told_of_heads
 from fedyard.cli.listing import Listing
@@ -87,7 +87,7 @@ def init(
     with folder.made_whole():
         folder.create(settings, token)
         if not later:
-            folder.enrol(settings)
+            folder.enrol(settings, waiting=complain)
     print(f"wrote {folder.path / 'site.toml'}")
     for title, path in folder.data(settings).items():
         if not path.is_file():

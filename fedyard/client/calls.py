@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -28,6 +28,7 @@ from fedyard.clock import Clock, SystemClock, draw_key, jitter, micros_now
 from fedyard.wire import answers as a
 from fedyard.wire import types
 from fedyard.wire.backoff import Backoff
+from fedyard.wire.plurals import counted
 from fedyard.wire.structs import prepare_structs
 from fedyard.wire.times import SECOND, moment
 
@@ -89,6 +90,7 @@ class Calls:
     closing: when it is set, waits between tries end and the call is given up.
     ca_file: certificates to trust, for a hub behind https with a private authority.
     transfer_hosts: `host` or `host:port` beside the hub that payloads may be carried to and from.
+    waiting: is told in a sentence when a first try has failed and others follow.
     allow_plain_http: the token may go to another machine in the clear. Raises `Unprotected` if it may not and would.
     """
 
@@ -103,6 +105,7 @@ class Calls:
         ca_file: str | None = None,
         transfer_hosts: Collection[str] = (),
         allow_plain_http: bool = False,
+        waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._origin = hub_origin(hub, allow_plain_http=allow_plain_http)
         self._transfer_hosts, self._allow_plain_http = frozenset(transfer_hosts), allow_plain_http
@@ -110,6 +113,7 @@ class Calls:
         self._clocks = (0, 0)
         self.hub = hub.rstrip("/")
         self.give_up_s = give_up_s
+        self._waiting = waiting
         self._clock = clock or SystemClock()
         self._closing = closing or threading.Event()
         self._headers = {"Authorization": f"Bearer {token}", "Accept": _JSON, "User-Agent": "fedyard"}
@@ -182,9 +186,11 @@ class Calls:
             except Passing as passing:
                 rest = passing.pause_s if passing.pause_s is not None else PAUSES.after(tries)
                 left = end - self._clock.monotonic()
+                if tries == 1 and rest <= left:
+                    self._waiting(f"{request}: {passing} (trying again for {left:.0f} s)")
                 if rest > left or self._clock.wait(self._closing, jitter(rest)):
-                    fact = f"{request}: {passing}; gave up after {tries} tries (allowed: {patience:g} s)"
-                    raise Unavailable(fact, passing.pause_s or 0.0) from None
+                    often = f"gave up after {counted(tries, 'try', 'tries')} (allowed: {patience:g} s)"
+                    raise Unavailable(f"{request}: {passing}; {often}", passing.pause_s or 0.0) from None
 
     @staticmethod
     def decoded(content: bytes, kind: type[T]) -> T:

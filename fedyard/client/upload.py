@@ -22,6 +22,7 @@ from fedyard.client.client import Client
 from fedyard.client.errors import Passing, Refused, Unacceptable, Unavailable
 from fedyard.wire import answers as a
 from fedyard.wire.chunks import CHUNK_BYTES, count_of, size_of, tree_digest
+from fedyard.wire.plurals import counted
 from fedyard.wire.problems import ProblemType
 
 BLOCK_BYTES = 65_536
@@ -169,7 +170,9 @@ class Upload:
             in_vain = 0 if len(chunks.need) < least else in_vain + 1
             least = min(least, len(chunks.need))
             if in_vain > VAIN_TRIES:
-                raise Unacceptable(f"artifact {artifact_id}: the hub still needs {least} chunks that it was sent")
+                raise Unacceptable(
+                    f"artifact {artifact_id}: the hub still needs {counted(least, 'chunk')} that it was sent"
+                )
             if in_vain and self._client.pause(PAUSES.after(in_vain + 1)):
                 raise Unavailable("upload: the client is closing")
             try:

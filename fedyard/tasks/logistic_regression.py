@@ -29,6 +29,7 @@ import numpy as np
 
 from fedyard.tasks import Arrays, Content, Context, Metrics, Result, Stopped, Task, TaskError, Unusable, Update
 from fedyard.tasks.tables import Floats, Table, read_table
+from fedyard.wire.plurals import counted
 
 MIN_ROUNDS = 2
 SMALLEST_SCALE = 1e-12
@@ -73,7 +74,7 @@ class LogisticRegression(Task):
         table = self.training
         assert table is not None
         if model is None:
-            context.log(f"sums of {len(table.features)} features over {len(table.rows)} rows")
+            context.log(f"sums of {counted(len(table.features), 'feature')} over {counted(len(table.rows), 'row')}")
             return Result(_moments(table), {"samples": len(table.rows), "features": len(table.features)})
         start, table = _model(model, table)
         rows = (table.rows - start["mean"]) / start["scale"]
@@ -83,7 +84,8 @@ class LogisticRegression(Task):
             if context.stopping():
                 raise Stopped
             weights = weights - self.chosen.learning_rate * _gradient(rows, table.labels, weights, self.chosen.l2)
-        context.log(f"{self.chosen.local_epochs} steps over {len(table.rows)} rows, from a loss of {before:.4f}")
+        steps, over = counted(self.chosen.local_epochs, "step"), counted(len(table.rows), "row")
+        context.log(f"{steps} over {over}, from a loss of {before:.4f}")
         named = {"features": np.array(table.features)}
         own = {**start, "weights": weights[:-1], "intercept": weights[-1:]}
         metrics = {

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from fedyard.wire.plurals import counted
+
 ENTROPY_BYTES = 16
 WORDS = 12
 _BITS = 11
@@ -35,7 +37,7 @@ def to_words(entropy: bytes) -> str:
 def from_words(said: Sequence[str]) -> bytes:
     """The 16 bytes back. Raises `ValueError` with what is wrong."""
     if len(said) != WORDS:
-        raise ValueError(f"a fingerprint is {WORDS} words or 32 hex digits, not {len(said)} words")
+        raise ValueError(f"a fingerprint is {WORDS} words or 32 hex digits, not {counted(len(said), 'word')}")
     place_of = {word: place for place, word in enumerate(word_list())}
     number = 0
     for word in said:

@@ -14,6 +14,7 @@ from config.clock import SystemClock, draw_id
 from config.settings import Settings, url_path
 from devservers.postgres import PrivatePostgres
 from fedyard.wire.command_line import Command, Group
+from fedyard.wire.plurals import counted
 from fedyard.wire.times import SECOND
 from ops.backups.checking import check_backup
 from ops.backups.content import About, BackupError, about
@@ -72,7 +73,7 @@ def backup(context: click.Context, to: Path | None, artifacts: bool) -> None:
     print(f"backup        {made.folder}")
     _describe(made.about)
     if made.gone:
-        print(f"gone          {made.gone} artifacts went away while they were copied")
+        print(f"gone          {counted(made.gone, 'artifact')} went away during the copy")
     print(f"next          fedyard-hub backup check {made.folder}, and a copy of the folder on another machine")
 
 
@@ -123,7 +124,7 @@ def restore(data: Path, folder: Path, replace: bool) -> None:
     print(f"restored      the records of {found.made_at}")
     print(f"history       {history_id}, a new one: sites notice, and tell the hub what it has forgotten")
     if found.copied:
-        print(f"artifacts     {chunks} chunks brought back")
+        print(f"artifacts     {counted(chunks, 'chunk')} brought back")
     if aside:
         print(f"put aside     {aside}: remove it once all is well")
     print(

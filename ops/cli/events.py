@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from fedyard.wire.command_line import Command, Group
+from fedyard.wire.plurals import counted
 from ops.cli.asked import FILE, Unfit, database_of, settings_of
 from storage.audit import verify as faults_of
 
@@ -30,7 +31,7 @@ def verify(data: Path, against: Path | None) -> int:
     if against is not None:
         from ops import heads  # noqa: PLC0415 - the web, whose key it is, is heavy
 
-        ends = f"all pass through the {heads.count_heads(against)} heads in {against}"
+        ends = f"all pass through the {counted(heads.count_heads(against), 'head')} in {against}"
         noted = heads.against(database, settings_of(data), against)
     for fault in chain(faults_of(database), noted):
         print(fault)

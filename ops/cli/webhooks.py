@@ -10,6 +10,7 @@ from config.clock import SystemClock
 from domain.commands import RedeliverWebhook
 from domain.ids import is_id
 from fedyard.wire.command_line import Command, Group
+from fedyard.wire.plurals import counted
 from fedyard.wire.times import SECOND
 from ops.accounts import decided
 from ops.cli.asked import Unfit, database_of
@@ -46,7 +47,7 @@ def redeliver(data: Path, id: str, hours: int) -> None:
     clock = SystemClock()
     command = RedeliverWebhook(webhook_id=id, since=clock.now() - hours * 3600 * SECOND)
     decided(Store(database_of(data)), clock, command)
-    print(f"what webhook {id} was not told in the last {hours} hours waits again")
+    print(f"what webhook {id} was not told in the last {counted(hours, 'hour')} waits again")
 
 
 webhooks = Group("webhooks", help="Addresses that are told of what happens.", commands=[list_webhooks, redeliver])

@@ -164,7 +164,7 @@ def test_the_inbox_shows_what_came(site, tmp_path) -> None:
         assert why in north("run", "show", said)[1], said
     code, out, _ = north("run", "watch", run[0][:8])
     assert (code, out.count(why)) == (1, 1)
-    assert re.search(r"(?m)^\w+: failed in round 1: quorum_not_met: 1 seats are needed", out)
+    assert re.search(r"(?m)^\w+: failed in round 1: quorum_not_met: 1 seat is needed", out)
     code, _, complaint = north("run", "show", "0000")
     assert (code, complaint) == (
         2,

@@ -56,6 +56,14 @@ def test_repeats_a_write_under_the_same_key() -> None:
     assert (len(hub.seen), len(keys), len({seen.body for seen in hub.seen})) == (4, 1, 1)
 
 
+def test_says_once_what_it_waits_for_while_it_tries_again() -> None:
+    said: list[str] = []
+    with rude_hub(DROP, problem(503, "busy"), ME) as hub:
+        assert client_of(hub, waiting=said.append).me().name == "north"
+    where = f"no answer from {hub.url} (the connection broke): is the hub up, and is that its address?"
+    assert said == [f"GET /v1/me: {where} (trying again for 60 s)"]
+
+
 def test_different_writes_have_different_keys() -> None:
     with rude_hub(CREATED) as hub:
         client = client_of(hub)

@@ -14,7 +14,7 @@ from fedyard.agent.paths import Outside, under
 from fedyard.agent.steps.taking_part import Uninvited
 from fedyard.client.addresses import Origin, beside, hub_origin
 from fedyard.client.errors import Unacceptable, Unprotected
-from fedyard.wire import answers, notices
+from fedyard.wire import answers, notices, plurals
 from fedyard.wire import types as wire
 
 FREE = {("TaskSpec", "parameters"), ("Event", "facts")}
@@ -159,3 +159,16 @@ def test_payloads_are_not_carried_wherever_the_hub_likes(address: str) -> None:
 )
 def test_payloads_are_carried_to_the_hub_and_to_the_named_hosts(address: str) -> None:
     assert beside(address, HUB, ["bucket.example", "s3.example:9000"], allow_plain_http=False) == address
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (plurals.counted(1, "seat"), "1 seat"),
+        (plurals.counted(2, "seat"), "2 seats"),
+        (plurals.counted(0, "try", "tries"), "0 tries"),
+        (plurals.counted(1, "try", "tries"), "1 try"),
+    ],
+)
+def test_one_is_told_as_one(said: str, words: str) -> None:
+    assert said == words

@@ -16,6 +16,7 @@ from domain.ids import Id
 from domain.states import ROUND, ROUND_FINAL, SEAT, RoundState, SeatState, Step, TaskRunState, follow
 from domain.sweeps import LeaveOut
 from fedyard.wire import notices as n
+from fedyard.wire.plurals import counted
 from fedyard.wire.quorum import quorum_of
 from fedyard.wire.times import SECOND
 
@@ -101,8 +102,8 @@ def _too_few(stage: Stage, there: int) -> TaskEnd:
     return fail(
         stage,
         "quorum_not_met",
-        f"{quorum} seats are needed in round {stage.number} and {there} can still be had or have come"
-        + (f" (lost: {', '.join(sorted(lost))})" if lost else ""),
+        f"{counted(quorum, 'seat is', 'seats are')} needed in round {stage.number} and {there} can still be had"
+        " or have come" + (f" (lost: {', '.join(sorted(lost))})" if lost else ""),
     )
 
 
@@ -159,8 +160,8 @@ def leave_out(stage: Stage, left_out: list[c.LeftOut]) -> TaskEnd | None:
     named = [f"site {one.site_id} ({one.reason})" for one in left_out[:SITES_NAMED]]
     more = len(left_out) - len(named)
     detail = (
-        f"{here.quorum} updates are needed in round {stage.number} and {remain} can be used; left out: "
-        f"{', '.join(named)}" + (f" and {more} more" if more else "")
+        f"{counted(here.quorum, 'update is', 'updates are')} needed in round {stage.number} and {remain} can be used;"
+        f" left out: {', '.join(named)}" + (f" and {more} more" if more else "")
     )
     return fail(stage, "quorum_not_met", detail)
 
