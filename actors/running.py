@@ -149,7 +149,7 @@ def run_ticker(settings: Settings, stop: threading.Event, own: Clock | None = No
 def main(name: str, role: Role) -> None:
     """The process of one role: settings from the environment, logs, signals, and a schema that is up to date."""
     settings = Settings.read()
-    set_up_logs(name, settings.log_level)
+    set_up_logs(name, settings.log_level, settings.log_format)
     prepare_structs()
     stop = threading.Event()
     on_stop_signal(stop.set)

@@ -1,4 +1,7 @@
-"""One JSON line for each unit of work, on standard error. Values are ids, states, counts and times, never payloads."""
+"""One line for each unit of work, on standard error. Values are ids, states, counts and times, never payloads.
+
+As JSON, for programs; at a terminal, for people.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,29 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from config.faults import fault
 from fedyard.wire.forgiving import forgive
+from fedyard.wire.shown import LINE_AT_MOST, shown
+
+Form: TypeAlias = Literal["auto", "json", "text"]
 
 _FIELDS = "unit"
 _MORE = "units"
 T = TypeVar("T")
 _encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+def at_a_terminal() -> bool:
+    """Do people read standard error as it is written?"""
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return False
 
 
 def unit(**facts: object) -> dict[str, Any]:
@@ -57,6 +72,27 @@ class JsonLines(logging.Formatter):
         return b"\n".join([_encode(line), *(_encode({**head, "what": what, **facts}) for what, facts in more)]).decode()
 
 
+class HumanLines(JsonLines):
+    """The same for people: time of day, level unless it is INFO, what, facts. Nothing in it steers a terminal."""
+
+    def _lines(self, record: logging.LogRecord) -> str:
+        return "\n".join(self._human(record, json.loads(line)) for line in super()._lines(record).splitlines())
+
+    @staticmethod
+    def _human(record: logging.LogRecord, line: dict[str, Any]) -> str:
+        at = datetime.fromtimestamp(record.created).astimezone()
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        facts = "  ".join(f"{name}={_fact(value)}" for name, value in line.items() if name not in _HEAD)
+        return shown(f"{at:%H:%M:%S} {level}{line['what']}" + (f"  {facts}" if facts else ""), LINE_AT_MOST)
+
+
+_HEAD = ("at", "level", "role", "from", "what")
+
+
+def _fact(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _worth_a_line(record: logging.LogRecord) -> bool:
     """False for what Dramatiq says in vain."""
     said = str(record.msg)
@@ -65,8 +101,8 @@ def _worth_a_line(record: logging.LogRecord) -> bool:
     return not said.startswith("Consumer encountered a connection error")
 
 
-def set_up_logs(role: str, level: str) -> None:
-    """Log to standard error as JSON lines; the libraries' own chatter only from WARNING on.
+def set_up_logs(role: str, level: str, form: Form = "auto") -> None:
+    """Log to standard error; the libraries' own chatter only from WARNING on. form: auto is text at a terminal.
 
     pika says each lost connection in a dozen ERROR lines with tracebacks, and Dramatiq in one for each queue and try;
     who uses them says it in one. Of a broker with two workers, as the embedded hub has, Dramatiq warns at every start
@@ -75,7 +111,8 @@ def set_up_logs(role: str, level: str) -> None:
     forgive()
     logging.raiseExceptions = False
     out = logging.StreamHandler(sys.stderr)
-    out.setFormatter(JsonLines(role))
+    for_people = form == "text" or (form == "auto" and at_a_terminal())
+    out.setFormatter(HumanLines(role) if for_people else JsonLines(role))
     out.addFilter(_worth_a_line)
     # A unit says what it is about; where in the code, by which thread and process it was said nobody asks.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False

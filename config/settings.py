@@ -227,6 +227,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, _meta("chunks and artifacts on their way through the web at once; beyond it 503 with Retry-After", 1, 4032)
     ] = 32
     transfers_per_caller: Annotated[int, _meta("of them for one caller; beyond it 429", 1, 4032)] = 8
+    log_format: Annotated[
+        Literal["auto", "json", "text"], _meta("json, text (for people), or auto: text at a terminal, else json")
+    ] = "auto"
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _meta("DEBUG, INFO, WARNING or ERROR")] = "INFO"
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from waitress.server import create_server
 from actors.running import ROLES, run_decider
 from broker.opening import open_embedded
 from config.clock import Clock, SystemClock
-from config.logs import set_up_logs, unit
+from config.logs import at_a_terminal, set_up_logs, unit
 from config.settings import Settings, SettingsError, path_url
 from fedyard.wire.forgiving import forgive
 from fedyard.wire.stopping import on_stop_signal
@@ -62,7 +62,7 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
     """Run until SIGINT or SIGTERM; the exit code. Raises `InUse`, `Unusable`, `SettingsError`."""
     forgive()
     settings = _settings(folder, port, environment)
-    set_up_logs("embedded", settings.log_level)
+    set_up_logs("embedded", settings.log_level, settings.log_format)
     stop = threading.Event()
     failed = threading.Event()
     with ExitStack() as stack:
@@ -105,6 +105,8 @@ def _settings(folder: Path, port: int | None, environment: Mapping[str, str]) ->
     chosen.setdefault("FEDYARD_WEBHOOK_KEY_FILE", str(here / "webhook.key"))
     for name, value in EMBEDDED_DEFAULTS.items():
         chosen.setdefault(name, value)
+    if at_a_terminal():
+        chosen.setdefault("FEDYARD_LOG_LEVEL", "WARNING")  # whoever tries it out there has other lines to read
     if port is not None:
         chosen["FEDYARD_WEB_PORT"] = str(port)
     settings = Settings.read(chosen)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,6 +33,36 @@ def test_each_trouble_is_told_once_by_who_knows_what_it_means():
     assert [line["what"] for line in lines] == whats
     assert [line.get("count") for line in lines[2:]] == [1, 2]
     assert (lines[1]["role"], lines[1]["node"]) == ("web", "one")
+
+
+TERMINAL = """
+import logging, os, sys
+from config.logs import at_a_terminal, info_each, set_up_logs, unit
+assert at_a_terminal()
+set_up_logs("web", "INFO", os.environ["FORM"])
+logging.getLogger("actors.deciding").warning("not \x1b[1m decided", extra=unit(command="c1", tries=2))
+info_each(logging.getLogger("actors.deciding"), lambda n: (f"decided {n}", {"count": n}), [1, 2])
+"""
+
+
+FOR_PEOPLE = (
+    r"\d\d:\d\d:\d\d warning: not \\x1b\[1m decided  command=c1  tries=2\n"
+    r"\d\d:\d\d:\d\d decided 1  count=1\n\d\d:\d\d:\d\d decided 2  count=2\n"
+)
+
+
+@pytest.mark.parametrize(("form", "pattern"), [("auto", FOR_PEOPLE), ("json", r'(\{"at":.*\}\n){3}')])
+def test_at_a_terminal_people_read_lines_of_their_own(form: str, pattern: str) -> None:
+    ours, theirs = os.openpty()
+    try:
+        subprocess.run(
+            [sys.executable, "-c", TERMINAL], cwd=ROOT, stderr=theirs, check=True, env={**os.environ, "FORM": form}
+        )
+        said = os.read(ours, 4096).decode().replace("\r\n", "\n")
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert re.fullmatch(pattern, said), said
 
 
 ODD = r"""

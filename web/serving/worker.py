@@ -24,7 +24,7 @@ from web.serving.nudges import Nudges
 
 def load(settings: Settings) -> Flask:
     """The app; to be called on the main thread."""
-    set_up_logs("web", settings.log_level)
+    set_up_logs("web", settings.log_level, settings.log_format)
     database = open_database(settings.database_url, pool=settings.database_pool + 1, name="fedyard web")
     stopping = threading.Event()
     clock = open_clock(database, "web", stopping)

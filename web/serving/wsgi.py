@@ -87,7 +87,7 @@ def main() -> int:
     """Check what can be checked before serving; the exit code."""
     try:
         settings = Settings.read()
-        set_up_logs("web", settings.log_level)
+        set_up_logs("web", settings.log_level, settings.log_format)
         serve(settings)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
