@@ -103,6 +103,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind job: runs once to its end. service: `replicas` behind a stable address on `port`, until stopped; each finds in
     the variable PORT where it has to listen, and is ready when somebody does.
     deadline_s: of a job, from its start. grace_s: between being told to stop and being ended.
+    peers: it talks with those of its place that say so, too; whoever does not, talks with the hub alone.
     """
 
     owner: Uuid
@@ -123,6 +124,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=1, le=65535)] | None = None
     deadline_s: Annotated[float, Meta(gt=0, le=31_536_000)] | None = None
     grace_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
+    peers: bool = False
 
     @property
     def attempt_id(self) -> AttemptId:

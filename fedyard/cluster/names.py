@@ -1,0 +1,91 @@
+"""How what we make in a cluster is called and labelled: from whole ids alone, the same each time, and never twice.
+
+A name is a DNS label (at most 63 characters); a workload's leaves room for what its pods append. An id stands in it
+whole, as base32 (26 characters), so that two ids never share a name. People and selectors find the ids in the labels.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import uuid
+from typing import Final
+
+import msgspec
+
+from fedyard.cluster.port import Spec
+
+NAME_AT_MOST: Final = 63
+NAMED_AT_MOST: Final = 52
+"""Of a workload: a job appends 6 characters to name its pod, a deployment 11 to name its replica set."""
+
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+COMPONENT: Final = "app.kubernetes.io/component"
+US: Final = "fedyard"
+OWNER: Final = "fedyard/owner"
+PLACE: Final = "fedyard/place"
+WORKLOAD: Final = "fedyard/workload"
+ATTEMPT: Final = "fedyard/attempt"
+PEERS: Final = "fedyard/peers"
+SPEC_HASH: Final = "fedyard/spec-sha256"
+"""Annotation: what the object was made of."""
+REPLICAS: Final = "fedyard/replicas"
+
+_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_OURS = ("fedyard/", "app.kubernetes.io/managed-by", "app.kubernetes.io/component", "pod-security.kubernetes.io/")
+
+
+def short(id: str) -> str:
+    """The whole UUID in 26 characters of a DNS label."""
+    return base64.b32encode(uuid.UUID(id).bytes).decode().rstrip("=").lower()
+
+
+def place_name(owner: str, place: str) -> str:
+    """Of the namespace. With its owner: a hub and a site that share a cluster have projects in common, not places."""
+    return f"fy-{short(place)}-{short(owner)}"
+
+
+def workload_name(spec: Spec) -> str:
+    """Its own, if it has one, to the letter: who chose it relies on it. Raises `ValueError` if it is no DNS label."""
+    if not spec.name:
+        return f"{spec.kind}-{short(spec.id)}-{spec.attempt}"
+    if len(spec.name) > NAMED_AT_MOST or _LABEL.fullmatch(spec.name) is None:
+        raise ValueError(
+            f"{spec.name!r} cannot be the name of a workload: at most {NAMED_AT_MOST} of a-z, 0-9 and -, a letter first"
+        )
+    return spec.name
+
+
+def spec_hash(spec: Spec) -> str:
+    """SHA-256 in hex of what is asked for, to tell whether an object is what it should be.
+
+    Without the number of replicas, which is scaled while it lives; without the secrets' values, which a hash that
+    anybody can read would give away to whoever can guess them.
+    """
+    plain = msgspec.structs.replace(spec, replicas=0, secrets=dict.fromkeys(spec.secrets, ""))
+    return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()
+
+
+def place_labels(owner: str, place: str) -> dict[str, str]:
+    """What all objects of a place carry."""
+    return {MANAGED_BY: US, OWNER: owner, PLACE: place}
+
+
+def identity(spec: Spec) -> dict[str, str]:
+    """The labels by which an attempt's objects are found; nothing else has all of them."""
+    return {**place_labels(spec.owner, spec.place), WORKLOAD: spec.id, ATTEMPT: str(spec.attempt)}
+
+
+def labels(spec: Spec) -> dict[str, str]:
+    """The caller's and ours. Raises `ValueError` where the caller's would stand for ours."""
+    taken = sorted(key for key in spec.labels if key.startswith(_OURS))
+    if taken:
+        raise ValueError(f"label {taken[0]} is the cluster's own: name yours differently")
+    peers = {PEERS: "yes"} if spec.peers else {}
+    return {**spec.labels, **identity(spec), COMPONENT: spec.kind, **peers}
+
+
+def selector(wanted: dict[str, str]) -> str:
+    """As the API's lists and watches take it."""
+    return ",".join(f"{key}={value}" for key, value in sorted(wanted.items()))

@@ -1,0 +1,234 @@
+"""What is made in Kubernetes: valid by the schemas of its versions, unprivileged, and nothing secret in the open."""
+
+from __future__ import annotations
+
+import base64
+
+import kubernetes_validate
+import msgspec
+import pytest
+
+from fedyard.cluster import manifests, names
+from fedyard.cluster.manifests import Peer, Rules
+from fedyard.cluster.port import Placement, Resources, Spec, Toleration
+
+OWNER = "0c1b7f5e-0000-4000-8000-000000000001"
+PLACE = "0c1b7f5e-0000-4000-8000-000000000002"
+PLAIN = Spec(
+    owner=OWNER,
+    place=PLACE,
+    id="0c1b7f5e-0000-4000-8000-000000000003",
+    attempt=1,
+    kind="job",
+    image="a/b@sha256:" + "0" * 64,
+)
+JOB = msgspec.structs.replace(
+    PLAIN,
+    labels={"team": "oslo"},
+    command=["sh", "-c"],
+    arguments=["echo $(date) $HOME $$"],
+    environment={"PLAIN": "x"},
+    secrets={"TOKEN": "s3cret-of-the-test"},
+    resources=Resources(cpu_millis=250, memory_bytes=2**26, disk_bytes=2**30, gpus={"nvidia.com/gpu": 2}),
+    placement=Placement(
+        node_selector={"disk": "ssd"},
+        tolerations=[Toleration(key="gpu", operator="Exists", effect="NoSchedule")],
+    ),
+    deadline_s=59.5,
+    grace_s=1.5,
+)
+SERVICE = msgspec.structs.replace(
+    PLAIN,
+    kind="service",
+    port=8501,
+    replicas=3,
+    secrets={"TOKEN": "s3cret-of-the-test"},
+    peers=True,
+    placement=Placement(spread="kubernetes.io/hostname"),
+)
+RULES = Rules(
+    hub=[Peer(cidr="192.0.2.1/32", port=443)],
+    dns=["169.254.20.10/32"],
+    clients=["198.51.100.0/24"],
+    outside="NodePort",
+    image_pull_secret="registry",
+)
+UID = "11111111-1111-4111-8111-111111111111"
+VERSIONS = [f"1.{minor}" for minor in range(28, 38)]
+
+
+def everything():
+    made = [*manifests.place(OWNER, PLACE, RULES)]
+    for spec in (JOB, SERVICE):
+        made += [manifests.workload(spec, RULES), *manifests.belongings(spec, UID, RULES)]
+    return [*made, *manifests.stateful(SERVICE, RULES)]
+
+
+def pods():
+    return [one["spec"]["template"]["spec"] for one in everything() if "template" in one.get("spec", {})]
+
+
+@pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[-1]])
+def test_every_object_is_valid_by_the_oldest_and_the_newest_schema(version) -> None:
+    for one in everything():
+        kubernetes_validate.validate(one, version, strict=True)
+
+
+@pytest.mark.parametrize("version", VERSIONS[1:-1])
+def test_what_is_made_most_is_valid_by_every_schema_between(version) -> None:
+    kubernetes_validate.validate(manifests.workload(JOB, RULES), version, strict=True)
+    kubernetes_validate.validate(manifests.workload(SERVICE, RULES), version, strict=True)
+
+
+def test_a_field_that_no_schema_knows_would_be_noticed() -> None:
+    odd = manifests.workload(JOB, RULES)
+    odd["spec"]["restartPolicie"] = "Never"
+    with pytest.raises(kubernetes_validate.utils.ValidationError):
+        kubernetes_validate.validate(odd, VERSIONS[-1], strict=True)
+
+
+def test_all_of_it_is_found_by_its_labels_and_lives_in_its_place() -> None:
+    namespace = names.place_name(OWNER, PLACE)
+    for one in everything():
+        labels = one["metadata"]["labels"]
+        assert {key: labels[key] for key in (names.MANAGED_BY, names.OWNER, names.PLACE)} == {
+            names.MANAGED_BY: "fedyard",
+            names.OWNER: OWNER,
+            names.PLACE: PLACE,
+        }
+        assert one["kind"] == "Namespace" or one["metadata"]["namespace"] == namespace
+        assert len(one["metadata"]["annotations"][names.SPEC_HASH]) == 64
+        if template := one.get("spec", {}).get("template"):
+            assert names.identity(JOB).items() <= template["metadata"]["labels"].items()
+
+
+def test_no_pod_may_do_more_than_it_needs() -> None:
+    for pod in pods():
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "privileged": False,
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        resources = container["resources"]
+        assert resources["requests"]["memory"] == resources["limits"]["memory"]
+        assert {one["name"] for one in pod["volumes"]} == {one["name"] for one in container["volumeMounts"]}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+
+
+def test_a_secret_stands_in_the_secret_alone_which_goes_with_its_workload() -> None:
+    hidden = ("s3cret-of-the-test", base64.b64encode(b"s3cret-of-the-test").decode())
+    where = {one["kind"] for one in everything() if any(text in msgspec.json.encode(one).decode() for text in hidden)}
+    assert where == {"Secret"}
+    for one in everything():
+        if one["kind"] == "Secret":
+            (owner,) = one["metadata"]["ownerReferences"]
+            assert (owner["uid"], owner["blockOwnerDeletion"]) == (UID, True)
+            assert owner["name"] == one["metadata"]["name"]
+            assert one["immutable"] is True
+
+
+def test_a_job_is_run_once_and_its_pod_stays_past_its_deadline_for_its_log() -> None:
+    job = manifests.workload(JOB, RULES)["spec"]
+    pod = job["template"]["spec"]
+    assert (job["backoffLimit"], pod["restartPolicy"], pod["terminationGracePeriodSeconds"]) == (0, "Never", 2)
+    assert (job["ttlSecondsAfterFinished"], pod["activeDeadlineSeconds"]) == (86_400, 60)
+    assert job["activeDeadlineSeconds"] > pod["activeDeadlineSeconds"] + pod["terminationGracePeriodSeconds"]
+    assert "activeDeadlineSeconds" not in manifests.workload(PLAIN, RULES)["spec"]
+    assert pod["containers"][0]["resources"]["limits"] == {
+        "cpu": "250m",
+        "memory": "67108864",
+        "ephemeral-storage": "1073741824",
+        "nvidia.com/gpu": "2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [("$HOME", "$HOME"), ("a $(date)", "a $$(date)"), ("$$", "$$$$"), ("$a $(b) $", "$$a $$(b) $$"), ("", "")],
+)
+def test_a_text_arrives_as_the_caller_wrote_it(text, stored) -> None:
+    spec = msgspec.structs.replace(PLAIN, command=[text], arguments=[text], environment={"A": text})
+    (container,) = manifests.workload(spec, RULES)["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == container["args"] == [stored]
+    assert {"name": "A", "value": stored} in container["env"]
+    assert expanded(stored) == text
+
+
+def expanded(text):
+    """As Kubernetes does it (k8s.io/kubernetes/third_party/forked/golang/expansion), without any variable."""
+    out, at = "", 0
+    while at < len(text):
+        if text[at] == "$" and text[at + 1 : at + 2] == "$":
+            out, at = out + "$", at + 2
+        elif text[at] == "$" and text[at + 1 : at + 2] == "(" and ")" in text[at:]:
+            raise AssertionError("a reference to a variable")
+        else:
+            out, at = out + text[at], at + 1
+    return out
+
+
+def test_a_service_has_an_address_probes_and_only_its_own_pods() -> None:
+    deployment = manifests.workload(SERVICE, RULES)
+    _secret, service, policy = manifests.belongings(SERVICE, UID, RULES)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert all(
+        container[probe]["tcpSocket"] == {"port": 8501} for probe in ("startupProbe", "readinessProbe", "livenessProbe")
+    )
+    assert service["spec"]["selector"] == names.identity(SERVICE) == deployment["spec"]["selector"]["matchLabels"]
+    assert (service["spec"]["type"], service["spec"]["ports"][0]["port"]) == ("NodePort", 8501)
+    assert policy["spec"]["ingress"] == [
+        {"from": [{"ipBlock": {"cidr": "198.51.100.0/24"}}], "ports": [{"port": 8501, "protocol": "TCP"}]}
+    ]
+    within = manifests.belongings(SERVICE, "u", Rules())
+    assert (within[1]["spec"]["type"], within[2]["spec"]["ingress"][0]["from"]) == ("ClusterIP", [{"podSelector": {}}])
+
+
+def test_a_place_lets_nothing_in_or_out_but_names_the_hub_and_those_who_ask() -> None:
+    made = manifests.place(OWNER, PLACE, RULES)
+    assert made[0]["kind"] == "Namespace"
+    assert made[0]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    policies = {one["metadata"]["name"]: one["spec"] for one in made if one["kind"] == "NetworkPolicy"}
+    assert policies["nothing"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    assert policies["hub"]["egress"] == [
+        {"to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}], "ports": [{"port": 443, "protocol": "TCP"}]}
+    ]
+    assert policies["peers"]["podSelector"] == {"matchLabels": {names.PEERS: "yes"}}
+    alone = {
+        one["metadata"]["name"] for one in manifests.place(OWNER, PLACE, Rules()) if one["kind"] == "NetworkPolicy"
+    }
+    assert alone == {"nothing", "names", "peers"}
+    labels = manifests.workload(SERVICE, RULES)["spec"]["template"]["metadata"]["labels"]
+    assert labels[names.PEERS] == "yes"
+    assert names.PEERS not in manifests.workload(JOB, RULES)["spec"]["template"]["metadata"]["labels"]
+
+
+def test_the_same_spec_makes_the_same_bytes() -> None:
+    again = msgspec.json.decode(msgspec.json.encode(JOB), type=Spec)
+    assert msgspec.json.encode(manifests.workload(JOB, RULES)) == msgspec.json.encode(manifests.workload(again, RULES))
+    turned = msgspec.structs.replace(JOB, environment={"B": "2", "A": "1"})
+    other = msgspec.structs.replace(JOB, environment={"A": "1", "B": "2"})
+    assert msgspec.json.encode(manifests.workload(turned, RULES)) == msgspec.json.encode(
+        manifests.workload(other, RULES)
+    )
+
+
+def test_what_is_both_environment_and_secret_is_refused() -> None:
+    spec = msgspec.structs.replace(PLAIN, environment={"A": "1"}, secrets={"A": "2"})
+    with pytest.raises(ValueError, match="A is both"):
+        manifests.workload(spec, RULES)
+
+
+def test_replicas_with_names_of_their_own_stand_behind_a_headless_service() -> None:
+    service, replicas = manifests.stateful(SERVICE, RULES)
+    assert (service["spec"]["clusterIP"], service["spec"]["publishNotReadyAddresses"]) == ("None", True)
+    assert replicas["spec"]["serviceName"] == service["metadata"]["name"]
+    assert replicas["spec"]["replicas"] == 3
+    with pytest.raises(ValueError, match="port"):
+        manifests.stateful(PLAIN, RULES)
