@@ -18,6 +18,7 @@ from msgspec import Meta
 
 THREADS_FOR_OTHERS = 32
 """Threads of the web for calls that neither wait nor carry a large body."""
+DEFAULT_ARTIFACTS_URL = "file:///var/fedyard/artifacts"
 _URLS = ("FEDYARD_BROKER_URL", "FEDYARD_DATABASE_URL", "FEDYARD_ARTIFACTS_URL")
 _URL_REMEDY = "what has a meaning of its own in a URL is written as %40 (@), %2F (/), %3A (:), %5B ([) or %5D (])"
 
@@ -127,10 +128,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     artifacts_url: Annotated[
         str,
         _meta(
-            "file:///path of a folder that every process of the hub shares, or "
+            "file:////path of a folder that every process of the hub shares (absolute but for the default), or "
             "s3://bucket/prefix?endpoint=http://host:port&region=name&presign=1 with a login in AWS_ variables"
         ),
-    ] = "file:///var/fedyard/artifacts"
+    ] = DEFAULT_ARTIFACTS_URL
     head_key_file: Annotated[
         str,
         _meta(
@@ -254,7 +255,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 "processes would share: use a postgresql:// URL"
             )
         if urlsplit(self.artifacts_url).scheme not in ("file", "s3"):
-            raise SettingsError("FEDYARD_ARTIFACTS_URL must be file:///path or s3://bucket/prefix")
+            raise SettingsError("FEDYARD_ARTIFACTS_URL must be file:////path or s3://bucket/prefix")
+        if self.artifacts_url.startswith("file:"):
+            self._check_folder()
         if not self.head_key_file or "\0" in self.head_key_file:
             raise SettingsError("FEDYARD_HEAD_KEY_FILE names no file; write e.g. var/fedyard/head.key")
         if not self.webhook_key_file or "\0" in self.webhook_key_file:
@@ -263,6 +266,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError(
                 f"FEDYARD_WAITING_POLLS is {self.waiting_polls} and FEDYARD_WEB_THREADS {self.web_threads}: waiting "
                 "polls would take every thread; leave at least 4 (better 64) threads for other requests"
+            )
+
+    def _check_folder(self) -> None:
+        """Several processes share it: where each was started must not say which folder that is."""
+        url = urlsplit(self.artifacts_url)
+        if url.netloc:
+            raise SettingsError(
+                f"FEDYARD_ARTIFACTS_URL is {self.artifacts_url}, which names a machine, {url.netloc!r}; an absolute "
+                f"path has four slashes before it: file:////{url.netloc}{url.path}"
+            )
+        path = Path(url_path(self.artifacts_url))
+        if not path.is_absolute() and self.artifacts_url != DEFAULT_ARTIFACTS_URL:
+            raise SettingsError(
+                f"FEDYARD_ARTIFACTS_URL is {self.artifacts_url}, a path below whatever folder a process is started in; "
+                f"for /{path} write four slashes: {path_url('file', Path('/') / path)}"
             )
 
     @property

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from config.clock import SystemClock, draw_id
-from config.settings import Settings, url_path
+from config.settings import Settings, path_url, url_path
 from devservers.postgres import PrivatePostgres
 from fedyard.wire.command_line import Command, Group
 from fedyard.wire.plurals import counted
@@ -186,7 +186,7 @@ def _fresh(data: Path, environment: Mapping[str, str], found: About) -> _Hub:
     """A folder in which no hub was started yet, as fedyard-hub embedded or make up would use it."""
     here = data.resolve()
     chosen = {
-        "FEDYARD_ARTIFACTS_URL": f"file:///{here / 'artifacts'}",
+        "FEDYARD_ARTIFACTS_URL": path_url("file", here / "artifacts"),
         "FEDYARD_HEAD_KEY_FILE": str(here / "head.key"),
         "FEDYARD_WEBHOOK_KEY_FILE": str(here / "webhook.key"),
         **environment,

@@ -30,7 +30,7 @@ def open_blobs(url: str, clock: Clock) -> Blobs:
             presign=options.get("presign") == "1",
         )
     raise SettingsError(
-        f"FEDYARD_ARTIFACTS_URL starts with {parts.scheme!r}; it must be file:///path or s3://bucket/prefix"
+        f"FEDYARD_ARTIFACTS_URL starts with {parts.scheme!r}; it must be file:////path or s3://bucket/prefix"
     )
 
 

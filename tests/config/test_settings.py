@@ -44,6 +44,31 @@ def test_an_odd_value_is_told_with_its_remedy(variable: str, value: str, sentenc
     assert str(error.value).startswith(f"{variable} is {value!r}; it must be {sentence}")
 
 
+@pytest.mark.parametrize(
+    ("url", "fact", "remedy"),
+    [
+        ("file:///srv/x", "a path below whatever folder a process is started in", "file:////srv/x"),
+        ("file:/srv/x", "a path below whatever folder a process is started in", "file:////srv/x"),
+        ("file:x", "a path below whatever folder a process is started in", "file:////x"),
+        ("file:///a%20b", "a path below whatever folder a process is started in", "file:////a%20b"),
+        ("file://srv/x", "names a machine, 'srv'", "file:////srv/x"),
+    ],
+)
+def test_a_folder_of_artifacts_that_each_process_would_find_elsewhere_is_refused(
+    url: str, fact: str, remedy: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.read({"FEDYARD_ARTIFACTS_URL": url})
+    assert f"FEDYARD_ARTIFACTS_URL is {url}, " in str(error.value)
+    assert fact in str(error.value)
+    assert str(error.value).endswith(f": {remedy}")
+
+
+@pytest.mark.parametrize("url", ["file:////srv/x", "file:///var/fedyard/artifacts", "s3://bucket/prefix"])
+def test_a_store_of_artifacts_that_all_find_is_taken(url: str) -> None:
+    assert Settings.read({"FEDYARD_ARTIFACTS_URL": url}).artifacts_url == url
+
+
 def test_an_unknown_variable_is_told_with_those_that_there_are() -> None:
     with pytest.raises(SettingsError, match=r"^unknown variable FEDYARD_WEB_PROT; .*FEDYARD_WEB_PORT"):
         Settings.read({"FEDYARD_WEB_PROT": "80"})
