@@ -1,0 +1,41 @@
+"""Every test that asks for `world` runs on each world that has what the test needs; the others are not collected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.worlds import WORLDS, World
+
+collect_ignore = [] if WORLDS else ["test_contract.py"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*what): what a world must have, tests/cluster/worlds.py")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "world" in metafunc.fixturenames:
+        metafunc.parametrize("world", WORLDS, indirect=True, scope="module")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [item for item in items if _lacking(item)]
+    if left_out:
+        items[:] = [item for item in items if item not in set(left_out)]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def _lacking(item: pytest.Item) -> bool:
+    """Whether it is for a world that has not what it needs."""
+    if not isinstance(item, pytest.Function) or not hasattr(item, "callspec") or "world" not in item.callspec.params:
+        return False
+    needed = {what for mark in item.iter_markers("needs") for what in mark.args}
+    return not needed <= WORLDS[item.callspec.params["world"]].has
+
+
+@pytest.fixture(scope="module")
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with WORLDS[request.param].open(tmp_path_factory.mktemp(f"world-{request.param}")) as opened:
+        yield opened

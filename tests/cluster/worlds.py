@@ -1,0 +1,46 @@
+"""What the contract suite runs on: each world is a cluster with its surroundings, opened once for a file of tests.
+
+A world is a row of `WORLDS`: what it has, and how it is opened. A test that needs what a world has not (`@needs(...)`)
+is left out of that world. The programs that tests run stand in programs.py, so that a world which only simulates
+containers knows what to expect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+import pytest
+
+from fedyard.cluster.port import Cluster
+
+Has = Literal["memory", "connections", "files"]
+"""memory: limits are kept. connections: inside addresses can be reached from here. files: programs have a folder."""
+
+
+class World(Protocol):
+    """image: one that has sh and python3. patience_s: within which whatever is waited for has happened."""
+
+    image: str
+    patience_s: float
+
+    def client(self) -> Cluster:
+        """Another client of the same cluster, as after a restart of who uses it. The world closes it."""
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """A world that is not open yet. open: gets a folder of its own, which is removed afterwards."""
+
+    has: frozenset[Has]
+    open: Callable[[Path], AbstractContextManager[World]]
+
+
+def needs(*what: Has) -> pytest.MarkDecorator:
+    """A test for worlds that have it."""
+    return pytest.mark.needs(*what)
+
+
+WORLDS: dict[str, Opening] = {}
