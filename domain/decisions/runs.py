@@ -239,7 +239,12 @@ def restart_run(draft: Draft, command: c.RestartRun) -> Decision:
             if seq in carried:
                 state = follow(TASK_RUN, TaskRunState.WAITING, Step.CARRY)
                 task = msgspec.structs.replace(
-                    task, state=state, reason="carried", round=completed, first_round=old_task.first_round
+                    task,
+                    state=state,
+                    reason="carried",
+                    round=completed,
+                    first_round=old_task.first_round,
+                    ended_at=old_task.ended_at,
                 )
                 run_event(draft, run, EventKind.TASK_CARRIED, {"task": task.name, "from_run": old.id})
         draft.put(task)

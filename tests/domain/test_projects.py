@@ -244,10 +244,17 @@ def test_when_a_run_ends_the_next_one_has_its_turn_unless_it_begins_again(comman
 
 @pytest.mark.parametrize(
     ("models", "expected"),
-    [({}, None), ({"a": "m1"}, "m1"), ({"b": "m2"}, "m2"), ({"c": "m3"}, None), ({"a": "m1", "c": "m3"}, "m1")],
+    [
+        ({}, None),
+        ({"a": "m1"}, "m1"),
+        ({"b": "m2"}, "m2"),
+        ({"c": "m3"}, None),
+        ({"a": "m1", "c": "m3"}, "m1"),
+        ({"a": "m1", "b": "m2"}, "m1"),
+    ],
 )
 def test_a_task_begins_with_the_model_of_those_that_it_follows(models: dict[str, str], expected: str | None) -> None:
-    """d comes after a and b."""
+    """d comes after a, which ends now, and b, which has ended before."""
     tasks = [spec("a", [], rounds=1), spec("b", []), spec("c", []), spec("d", ["a", "b"])]
     rows = [*run(["submitted", "submitted"], "aggregating"), *project(2, tasks)]
     states = ("active", "succeeded", "succeeded", "waiting")
@@ -356,6 +363,22 @@ def begun(decision: Any) -> list[tuple[str, str, int, str | None]]:
     """(task, state, first round, model) of the new attempt."""
     tasks = [one for one in written(decision, r.TaskRun) if one.run_id != RUN]
     return [(t.name, t.state, t.first_round, t.model_message_id) for t in sorted(tasks, key=lambda t: t.seq)]
+
+
+@pytest.mark.parametrize(("ended", "expected"), [((20, 10), "of a"), ((10, 20), "of b"), ((20, 20), "of b")])
+@pytest.mark.parametrize("seqs", [(1, 2), (11, 12), (21, 22), (31, 32)])
+def test_a_task_after_two_that_were_carried_over_begins_with_the_model_of_the_one_that_ended_last(
+    seqs: tuple[int, int], ended: tuple[int, int], expected: str
+) -> None:
+    """However the ids of the tasks sort, in this attempt and in the one before."""
+    specs = [spec("a", []), spec("b", []), spec("c", ["a", "b"])]
+    rows = [*project(2, specs), row(r.Run, state="failed")]
+    for one, seq, at in zip(specs, seqs, ended, strict=False):
+        fields = {"state": "succeeded", "round": 1, "model_message_id": f"of {one.name}", "ended_at": at}
+        rows.append(task(one, seq, **fields))
+    rows.append(task(specs[2], 40, state="failed"))
+    made = begun(decided(c.RestartRun(RUN), rows, by_site(0)))
+    assert made[2] == ("c", "active", 1, expected)
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,11 @@ def seats_of(draft: Draft, project: r.Project, task: c.TaskSpec) -> list[str]:
 
 
 def inherited_model(draft: Draft, run: r.Run, after: list[str]) -> str | None:
-    """The newest global model of the tasks that this one follows."""
-    models = [t.model_message_id for t in draft.group(r.TaskRun, run.id) if t.name in after and t.model_message_id]
-    return models[-1] if models else None
+    """The global model of that task, of those that this one follows, which has ended last; one that was carried over
+    has ended when it did in the attempt before. Of two that have ended at once it is the later one in the project."""
+    made = [t for t in draft.group(r.TaskRun, run.id) if t.name in after and t.model_message_id]
+    last = max(made, key=lambda task: (task.ended_at or 0, task.seq), default=None)
+    return last.model_message_id if last else None
 
 
 def start(draft: Draft, run: r.Run, task: r.TaskRun, after: list[str]) -> TaskEnd | None:
