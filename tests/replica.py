@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 from devservers.postgres import PrivatePostgres
-from tests.ops.program import until
+from tests.waiting import until
 
 
 class Replica(PrivatePostgres):

@@ -35,6 +35,7 @@ from storage.audit import verify
 from storage.database import open_database
 from storage.migrate import migrate
 from tests.hub import Hub
+from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
 CLOCK = SystemClock()
@@ -86,11 +87,6 @@ class Yard:
         self.stop()
         self.publisher.close()
         self.database.close()
-
-
-def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        CLOCK.sleep(0.05)
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from domain.rules import Rules
 from storage.database import open_database
 from storage.migrate import migrate
 from tests.databases import fresh_postgres
-from tests.ops.program import ROOT, environment, until
+from tests.ops.program import ROOT, environment
 from tests.signals import to_another_thread
+from tests.waiting import until
 
 
 def test_decisions_take_the_same_for_granted_as_the_settings() -> None:

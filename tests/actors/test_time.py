@@ -22,13 +22,9 @@ from storage.database import open_database
 from storage.due import Due
 from storage.migrate import migrate
 from tests.hub import QUICK, Hub, TestClock
+from tests.waiting import until
 
 CLOCK = SystemClock()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        CLOCK.sleep(0.01)
 
 
 class Kept:

@@ -13,7 +13,8 @@ from broker.port import BrokerUnavailable, TooLarge
 from domain import commands as c
 from domain.codec import encode
 from domain.ids import sha256_hex
-from tests.broker.worlds import RUNS, envelope, heartbeats, stop_run, until
+from tests.broker.worlds import RUNS, envelope, heartbeats, stop_run
+from tests.waiting import until
 
 
 def test_what_is_sent_is_decided_once(world):

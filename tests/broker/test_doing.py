@@ -17,7 +17,8 @@ from domain import commands as c
 from domain.codec import encode
 from domain.commands import AnyCommand, Envelope
 from domain.ids import derive
-from tests.broker.worlds import RUNS, World, envelope, until
+from tests.broker.worlds import RUNS, World, envelope
+from tests.waiting import until
 
 DONE = "messages.v1"
 SECRET = "https://user:hunter2@hooks.example/T0KEN"

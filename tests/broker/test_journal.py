@@ -21,7 +21,8 @@ from broker.port import BrokerUnavailable
 from broker.publisher import GroupPublisher
 from broker.rabbitmq import RabbitBroker
 from config.settings import Settings
-from tests.broker.worlds import CLOCK, HEARTBEATS, RUNS, EmbeddedWorld, heartbeats, stop_run, until
+from tests.broker.worlds import CLOCK, HEARTBEATS, RUNS, EmbeddedWorld, heartbeats, stop_run
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,8 @@ from dramatiq.middleware import Retries
 from broker.messages import message_of
 from broker.rabbitmq import PREFETCH_DELAYED, RabbitBroker
 from domain import codec
-from tests.broker.worlds import QUICK, RUNS, RabbitWorld, stop_run, until
+from tests.broker.worlds import QUICK, RUNS, RabbitWorld, stop_run
+from tests.waiting import until
 
 
 def stock(world: RabbitWorld) -> Broker:

@@ -12,7 +12,8 @@ from broker.topology import declare_all, parameters_of
 from config.settings import Settings, SettingsError
 from devservers.ports import free_port
 from tests.broker.proxy import Proxy
-from tests.broker.worlds import RUNS, stop_run, until
+from tests.broker.worlds import RUNS, stop_run
+from tests.waiting import until
 
 
 @pytest.fixture

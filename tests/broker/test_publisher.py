@@ -15,7 +15,8 @@ from broker.publisher import GroupPublisher
 from broker.routes import QUEUES, ROUTES
 from devservers.ports import free_port
 from tests.broker.proxy import Proxy
-from tests.broker.worlds import CLOCK, RUNS, heartbeats, stop_run, until
+from tests.broker.worlds import CLOCK, RUNS, heartbeats, stop_run
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from config.clock import SystemClock, draw_id
 from domain import codec
 from domain import commands as c
 from domain.commands import Envelope
+from tests.waiting import until
 
 CLOCK = SystemClock()
 RUNS = "runs.v1"
@@ -51,16 +52,6 @@ def heartbeats() -> Envelope:
 
 def envelope(command: c.AnyCommand) -> Envelope:
     return codec.envelope_of(command, id=draw_id(), by=codec.THE_HUB, at=CLOCK.now())
-
-
-def until(true: Callable[[], object], seconds: float = 120.0) -> None:
-    """Wait until it is; a test that waits in vain fails. To ask RabbitMQ takes seconds on a busy machine."""
-    deadline = CLOCK.monotonic() + seconds
-    while CLOCK.monotonic() < deadline:
-        if true():
-            return
-        CLOCK.sleep(0.01)
-    raise AssertionError("it did not happen in time")
 
 
 class Decided:

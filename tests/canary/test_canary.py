@@ -28,7 +28,8 @@ from ops.accounts import create_account
 from storage.database import open_database
 from tests.canary.places import everywhere, forms, found_in
 from tests.canary.secret import CANARY, LARGE_BYTES
-from tests.ops.program import ROOT, Program, environment, until
+from tests.ops.program import ROOT, Program, environment
+from tests.waiting import until
 
 MARK = "the-mark-that-may-be-seen"
 """Said in the open, to show that whoever looks would find."""

@@ -15,7 +15,8 @@ import pytest
 from demo.hospitals import SHARES, split
 from fedyard.agent.site import Folder
 from fedyard.sealed.keys import fingerprint, words
-from tests.ops.program import ROOT, environment, gone, until
+from tests.ops.program import ROOT, environment, gone
+from tests.waiting import until
 
 
 class Telling:

@@ -17,8 +17,9 @@ from fedyard.tasks.arrays import unpack
 from fedyard.wire.answers import Run
 from tests.fedyard.test_child import sleepers
 from tests.fedyard.world import TASKS, Project, SiteProcess, World, joining, project_of, wire_to
-from tests.ops.program import Program, create_account, gone, until
+from tests.ops.program import Program, create_account, gone
 from tests.signals import to_another_thread
+from tests.waiting import until
 
 
 def model_of(project: Project, run: Run) -> float:

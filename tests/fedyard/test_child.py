@@ -18,7 +18,8 @@ from fedyard.tasks.hooks import REASON_AT_MOST
 from fedyard.tasks.jobs import LOG_AT_MOST, Job, Packed, Submitted
 from fedyard.tasks.settings import Tasks
 from tests.fedyard import tasks_of_tests
-from tests.ops.program import gone, until
+from tests.ops.program import gone
+from tests.waiting import until
 
 HERE = "tests.fedyard.tasks_of_tests"
 

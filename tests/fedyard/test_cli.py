@@ -20,7 +20,8 @@ from fedyard.client.errors import Unavailable
 from fedyard.sealed.keys import words
 from fedyard.wire.answers import Run
 from tests.fedyard.world import ALLOWED, World
-from tests.ops.program import ROOT, environment, until
+from tests.ops.program import ROOT, environment
+from tests.waiting import until
 
 
 @pytest.fixture

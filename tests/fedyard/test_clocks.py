@@ -13,7 +13,8 @@ from fedyard.client.client import Client
 from fedyard.wire.times import moment
 from tests.fedyard.rude import Answer, rude_hub
 from tests.fedyard.world import World, project_of
-from tests.ops.program import ROOT, environment, until
+from tests.ops.program import ROOT, environment
+from tests.waiting import until
 
 ME = {"kind": "site", "id": "0b6f6f0e-3a0f-4e39-9d0e-3b0f3a1f6f0e", "name": "north"}
 AHEAD = """

@@ -16,7 +16,8 @@ from packaging.requirements import Requirement
 import fedyard
 from ops.distribution import DEPENDENCIES_AT_MOST, build, dependencies_of, faults_of, metadata_of
 from tests.fedyard.world import World
-from tests.ops.program import ROOT, environment, until
+from tests.ops.program import ROOT, environment
+from tests.waiting import until
 
 HUB = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != "fedyard")
 

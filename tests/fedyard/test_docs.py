@@ -18,7 +18,8 @@ from fedyard.tasks.registry import task_of
 from fedyard.tasks.settings import Tasks
 from fedyard.wire.answers import TaskSpec
 from tests.fedyard.world import World
-from tests.ops.program import ROOT, until
+from tests.ops.program import ROOT
+from tests.waiting import until
 
 PAGE = (ROOT / "docs" / "sites.md").read_text()
 

@@ -15,7 +15,7 @@ from fedyard.sealed import sealing
 from tests.fedyard.test_agent import trained
 from tests.fedyard.test_sealed import failure_of, lying, site_command
 from tests.fedyard.world import SiteProcess, World, project_of
-from tests.ops.program import until
+from tests.waiting import until
 
 
 @pytest.fixture

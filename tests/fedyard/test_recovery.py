@@ -21,7 +21,7 @@ from fedyard.client.errors import Refused
 from fedyard.clock import draw_key, micros_now, utc_now
 from fedyard.wire.answers import Entry, Recovered
 from tests.fedyard.world import Project, SiteProcess, World, joining, project_of, wire_to
-from tests.ops.program import until
+from tests.waiting import until
 
 T = TypeVar("T")
 STEPS = (

@@ -18,7 +18,8 @@ from fedyard.sealed.keys import fingerprint, words
 from fedyard.wire.statements import hex_groups
 from tests.fedyard.test_agent import trained
 from tests.fedyard.world import Project, SiteProcess, Wire, World, project_of, wire_to
-from tests.ops.program import ROOT, environment, until
+from tests.ops.program import ROOT, environment
+from tests.waiting import until
 
 
 def site_command(site: SiteProcess, *arguments: str) -> subprocess.CompletedProcess[str]:

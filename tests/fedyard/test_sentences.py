@@ -18,7 +18,8 @@ from fedyard.tasks import TaskError
 from fedyard.tasks.hooks import reason_of
 from tests.fedyard.tasks_of_tests import Unsayable
 from tests.fedyard.world import World, project_of
-from tests.ops.program import ROOT, environment, until
+from tests.ops.program import ROOT, environment
+from tests.waiting import until
 
 
 def site(folder: Path) -> None:

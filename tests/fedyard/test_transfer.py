@@ -29,8 +29,9 @@ from tests.blobs import digest_of, noise, s3_url
 from tests.cutting import CuttingLink
 from tests.fedyard.world import World
 from tests.granian_hub import ADMIN
-from tests.ops.program import ROOT, until
+from tests.ops.program import ROOT
 from tests.seals import enrolling
+from tests.waiting import until
 
 MIB = 1_048_576
 CONTENT = noise(9 * MIB + 7)

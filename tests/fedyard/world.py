@@ -23,7 +23,8 @@ from fedyard.clock import micros_now
 from fedyard.sealed import sealing
 from fedyard.tasks.settings import Tasks
 from fedyard.wire.answers import Entry, Run, TaskRun
-from tests.ops.program import ROOT, environment, until
+from tests.ops.program import ROOT, environment
+from tests.waiting import until
 
 TASKS = "tests.fedyard.tasks_of_tests"
 ALLOWED = [f"{TASKS}:{name}" for name in ("Gated", "Stubborn", "Failing", "Large", "Odd", "Picky")]

@@ -22,7 +22,7 @@ from fedyard.wire.answers import Run
 from tests.fedyard.world import ALLOWED, SiteProcess, World, joining, project_of
 from tests.liar.agents import AgentThread, at_work
 from tests.liar.bugs import ANY_COORDINATOR, NO_CONSENT_CHECK, Bug, planted
-from tests.ops.program import until
+from tests.waiting import until
 
 CONTRACT = {"quorum": 1, "quorum_of": "count", "select_within_s": 60, "train_within_s": 60, "aggregate_within_s": 60}
 TASK: dict[str, Any] = {"name": "train", "model": ALLOWED[0], "rounds": 1, "contract": CONTRACT}

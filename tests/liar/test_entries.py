@@ -8,7 +8,7 @@ from chaos.liar import liar_before
 from chaos.lies import Json, entries_of
 from tests.fedyard.world import World, project_of
 from tests.liar.agents import at_work
-from tests.ops.program import until
+from tests.waiting import until
 
 FILE = "precious.txt"
 

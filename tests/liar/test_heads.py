@@ -17,7 +17,7 @@ from chaos.lies import Json, heads
 from tests.fedyard.world import Project, World, project_of
 from tests.liar.agents import AgentThread, at_work
 from tests.liar.bugs import HEADS_NOT_COMPARED, HEADS_NOT_VERIFIED, Bug, planted
-from tests.ops.program import until
+from tests.waiting import until
 
 SAYS = "chain of events at fault"
 

@@ -16,7 +16,7 @@ from fedyard.clock import micros_now, utc_now
 from tests.fedyard.test_recovery import Site
 from tests.fedyard.world import World, project_of
 from tests.liar.agents import at_work
-from tests.ops.program import until
+from tests.waiting import until
 
 LARGEST = 2**53 - 1
 """What a number on the wire may be at most."""

@@ -21,7 +21,7 @@ from fedyard.clock import SystemClock, micros_now, utc_now
 from tests.fedyard.test_recovery import Site, lost
 from tests.fedyard.world import World, project_of
 from tests.liar.agents import AgentThread, at_work
-from tests.ops.program import until
+from tests.waiting import until
 
 RECOVERY = "/v1/sites/[^/]+/recovery"
 RUN = "aaaaaaaa-0000-4000-8000-000000000000"

@@ -23,7 +23,7 @@ from chaos.lies import Json
 from tests.fedyard.world import World
 from tests.liar.bugs import MANY_MODELS, MODELS_GO_WITH_THEIR_RUN, Bug, planted
 from tests.liar.test_tasks_and_lists import MANY, listing, scene
-from tests.ops.program import until
+from tests.waiting import until
 
 ROUND = 1
 RUNS_INVENTED = 30

@@ -19,7 +19,7 @@ from fedyard.wire.answers import Run
 from tests.fedyard.world import Project, World, project_of
 from tests.liar.agents import AgentThread
 from tests.liar.bugs import LIST_BELIEVED, NO_DIGEST_CHECK, NO_RECEIPT_CHECK, Bug, planted
-from tests.ops.program import until
+from tests.waiting import until
 
 MANY = {"quorum": 0.6}
 """Two of three."""

@@ -7,14 +7,14 @@ import os
 import re
 import signal
 import subprocess
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -28,13 +28,6 @@ def fedyard(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]
     """Run one command to its end."""
     argv = [str(ROOT / "bin" / "fedyard-hub"), *map(str, arguments)]
     return subprocess.run(argv, env=environment(**more), capture_output=True, text=True, check=False)
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """The first true value of the condition. The limit on a test's time is the limit here."""
-    while not (found := condition()):
-        time.sleep(0.05)
-    return found
 
 
 class Program:

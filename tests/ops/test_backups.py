@@ -35,7 +35,8 @@ from storage.migrate import migrate
 from storage.store import Store
 from tests.databases import fresh_postgres, fresh_sqlite, lent_postgres
 from tests.hub import Hub
-from tests.ops.program import Program, call, create_account, fedyard, until
+from tests.ops.program import Program, call, create_account, fedyard
+from tests.waiting import until
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -15,7 +15,8 @@ import pytest
 
 from config.settings import SettingsError, path_url, url_path
 from devservers.ports import free_port
-from tests.ops.program import ROOT, Program, call, create_account, environment, fedyard, gone, until
+from tests.ops.program import ROOT, Program, call, create_account, environment, fedyard, gone
+from tests.waiting import until
 
 Start = Callable[..., Program]
 

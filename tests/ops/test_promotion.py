@@ -20,8 +20,8 @@ from storage.due import Due
 from storage.history import Told, read_history
 from storage.migrate import migrate
 from storage.store import Store
-from tests.ops.program import until
 from tests.replica import Replica
+from tests.waiting import until
 from tests.web.network import Caller, Network, network
 from tests.web.test_refusals import slug
 from tests.web.test_waiting import message

@@ -19,7 +19,8 @@ from devservers.postgres import PrivatePostgres
 from devservers.rabbitmq import PrivateRabbitmq
 from fedyard.client.errors import Refused
 from tests.fedyard.world import Project, SiteProcess, Wire, World, project_of, wire_to
-from tests.ops.program import ROOT, Program, call, create_account, environment, fedyard, gone, until
+from tests.ops.program import ROOT, Program, call, create_account, environment, fedyard, gone
+from tests.waiting import until
 
 QUICK = {"FEDYARD_TICK_EVERY_S": "0.5", "FEDYARD_HEARTBEAT_EVERY_S": "5"}
 

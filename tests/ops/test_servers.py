@@ -23,7 +23,8 @@ from devservers.postgres import PrivatePostgres
 from devservers.process import ServerError, cause_of, last_words
 from devservers.rabbitmq import PrivateRabbitmq
 from ops.place import PASSED_THROUGH, InUse, only_hub_in
-from tests.ops.program import ROOT, environment, gone, until
+from tests.ops.program import ROOT, environment, gone
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from broker.management import Management, ManagementError
 from devservers.ports import free_port
 from devservers.postgres import PrivatePostgres
 from devservers.rabbitmq import PrivateRabbitmq
-from tests.ops.program import Program, call, create_account, fedyard, gone, until
+from tests.ops.program import Program, call, create_account, fedyard, gone
+from tests.waiting import until
 
 Start = Callable[..., Program]
 

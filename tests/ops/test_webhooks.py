@@ -23,8 +23,9 @@ from config.settings import Settings
 from devservers.postgres import PrivatePostgres
 from devservers.rabbitmq import PrivateRabbitmq
 from tests.databases import lent_postgres
-from tests.ops.program import ROOT, Program, call, create_account, environment, fedyard, until
+from tests.ops.program import ROOT, Program, call, create_account, environment, fedyard
 from tests.seals import enrolling
+from tests.waiting import until
 from tests.web.network import network
 
 LOCAL = "127.0.0.1"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from devservers.postgres import PrivatePostgres
 from storage.database import open_database
 from storage.signals import Announcement, Decided, PostgresSignals, Tip, _joined, payloads
-from tests.ops.program import until
+from tests.waiting import until
 
 ids = st.uuids().map(str)
 decided = st.builds(Decided, ids, st.just("accepted"), st.just(200), st.text("ab", max_size=9000), st.just("d" * 64))

@@ -19,8 +19,8 @@ from devservers.seaweed import PrivateSeaweed
 from fedyard.wire.chunks import CHUNK_BYTES
 from tests.blobs import Cut, digest_of, digests_of, noise, pieces_of, s3_url
 from tests.disk import small_disk
+from tests.waiting import until
 from tests.web.network import Caller, Network
-from tests.web.test_waiting import until
 from web.api.artifacts import RIGHTS_EVERY_S
 from web.serving.app import web_of
 

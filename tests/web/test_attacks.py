@@ -23,7 +23,8 @@ from fedyard.client.client import Client
 from fedyard.client.errors import Refused
 from tests.fedyard.test_transfer import Granian, Hub, hub_at
 from tests.granian_hub import ADMIN
-from tests.ops.program import Program, create_account, until
+from tests.ops.program import Program, create_account
+from tests.waiting import until
 from tests.web.attacks import (
     WITHIN_S,
     flood,

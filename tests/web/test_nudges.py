@@ -13,7 +13,7 @@ import pytest
 from config.clock import SystemClock
 from domain.commands import Subject
 from storage.signals import Announcement, Tip
-from tests.web.test_waiting import until
+from tests.waiting import until
 from web.live.transfers import Transfers
 from web.live.waiters import Waiters
 from web.serving.nudges import AT_MOST, PATIENCE_S, Nudges

@@ -17,9 +17,10 @@ from devservers.postgres import PrivatePostgres
 from fedyard.wire.times import SECOND
 from storage.clocks import Reported, report
 from tests.databases import lent_postgres
+from tests.waiting import until
 from tests.web.network import Network, network
 from tests.web.test_refusals import slug
-from tests.web.test_waiting import message, until
+from tests.web.test_waiting import message
 from web.api.table import operations
 from web.serving.app import release, web_of
 

@@ -15,8 +15,8 @@ from werkzeug.test import TestResponse
 
 from domain.ids import sha256_hex
 from fedyard.wire.parameters import check_shown, check_written
-from tests.broker.worlds import until
 from tests.seals import enrolling
+from tests.waiting import until
 from tests.web.network import TASKS, Network
 
 JSON = "application/json"

@@ -24,9 +24,9 @@ from config.clock import SystemClock
 from config.settings import Settings
 from devservers.postgres import PrivatePostgres
 from devservers.rabbitmq import PrivateRabbitmq
-from tests.broker.worlds import until
 from tests.databases import lent_postgres
 from tests.seals import enrolling
+from tests.waiting import until
 from tests.web.network import Caller, Network, network
 from tests.web.test_keys import key_of
 from web.api.table import operations

@@ -18,6 +18,7 @@ from storage.signals import Announcement, Decided, Tip
 from tests.databases import fresh_postgres
 from tests.hub import TestClock
 from tests.seals import enrolling
+from tests.waiting import until
 from tests.web.network import Caller, Network, network
 from tests.web.test_refusals import slug
 from web.live.inbox_tips import InboxTips, Known
@@ -35,15 +36,6 @@ OTHER_HISTORY = "00000000-0000-4000-8000-000000000003"
 def threads() -> Any:
     with ThreadPoolExecutor(40) as pool:
         yield pool
-
-
-def until(true: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait for what others do; fails when it takes too long."""
-    clock = SystemClock()
-    end = clock.monotonic() + seconds
-    while not true():
-        assert clock.monotonic() < end, "it never happened"
-        clock.sleep(0.005)
 
 
 def message(project: str, to: Any = "participants", body: bytes = b"hello") -> dict[str, Any]:

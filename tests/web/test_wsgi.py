@@ -23,8 +23,8 @@ from storage.database import open_database
 from storage.migrate import migrate
 from storage.store import Store
 from tests.seals import enrolling
+from tests.waiting import until
 from tests.web.network import ADMIN, DecidingPublisher, _first_admin
-from tests.web.test_waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
 
