@@ -13,7 +13,7 @@ from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from broker.port import BrokerUnavailable, TooLarge
-from config.clock import jitter
+from config.clock import Clock, jitter
 from config.faults import fault
 from config.logs import unit
 from config.outages import Outage
@@ -22,11 +22,6 @@ from storage.blobs.port import StorageFull, StorageUnavailable
 from storage.database import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
-
-_BROKER, _DATABASE, _STORAGE = (
-    Outage(log, f"{there} unavailable: calls are answered with 503", f"{there} available")
-    for there in ("broker", "database", "storage")
-)
 
 
 class Refused(Exception):
@@ -59,33 +54,48 @@ def busy(problem: ProblemType, detail: str, seconds: float) -> Refused:
     return Refused(problem, detail, {"Retry-After": str(max(1, round(jitter(seconds, 0.5))))})
 
 
-def answer_to(error: Exception) -> Response:
-    """The problem that an exception stands for; one that nobody expected is a bug of ours, and logged."""
-    match error:
-        case Refused():
-            refused = error
-        case BrokerUnavailable():
-            _BROKER.lasts(error)
-            detail = "the broker cannot be reached; try again, with the same Idempotency-Key"
-            refused = busy(ProblemType.BROKER_UNAVAILABLE, detail, error.retry_after_s)
-        case TooLarge():
-            refused = Refused(ProblemType.TOO_LARGE, "the command is larger than its queue takes; send less at once")
-        case DatabaseUnavailable():
-            _DATABASE.lasts(error)
-            refused = busy(ProblemType.DATABASE_UNAVAILABLE, "the database cannot be reached; try again", 3)
-        case StorageUnavailable():
-            _STORAGE.lasts(error)
-            refused = busy(ProblemType.STORAGE_UNAVAILABLE, "the store of artifacts cannot be reached; try again", 3)
-        case StorageFull():
-            log.error("storage full", extra=unit(detail=str(error)))
-            detail = "the hub's store of artifacts is full and kept nothing of this; tell its operator, and try later"
-            refused = Refused(ProblemType.STORAGE_FULL, detail)
-        case HTTPException():
-            refused = _of_http(error)
-        case _:
-            log.error("internal error", extra=unit(**fault(error)))
-            refused = Refused(ProblemType.INTERNAL, "this is a bug of the hub; its log says more")
-    return refused.response()
+class Problems:
+    """What an app answers to errors. It remembers what is away, which the log says once a minute."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._broker, self._database, self._storage = (
+            Outage(log, f"{there} unavailable: calls are answered with 503", f"{there} available", clock)
+            for there in ("broker", "database", "storage")
+        )
+
+    def answer_to(self, error: Exception) -> Response:
+        """The problem that an exception stands for; one that nobody expected is a bug of ours, and logged."""
+        match error:
+            case Refused():
+                refused = error
+            case BrokerUnavailable():
+                self._broker.lasts(error)
+                detail = "the broker cannot be reached; try again, with the same Idempotency-Key"
+                refused = busy(ProblemType.BROKER_UNAVAILABLE, detail, error.retry_after_s)
+            case TooLarge():
+                refused = Refused(
+                    ProblemType.TOO_LARGE, "the command is larger than its queue takes; send less at once"
+                )
+            case DatabaseUnavailable():
+                self._database.lasts(error)
+                refused = busy(ProblemType.DATABASE_UNAVAILABLE, "the database cannot be reached; try again", 3)
+            case StorageUnavailable():
+                self._storage.lasts(error)
+                refused = busy(
+                    ProblemType.STORAGE_UNAVAILABLE, "the store of artifacts cannot be reached; try again", 3
+                )
+            case StorageFull():
+                log.error("storage full", extra=unit(detail=str(error)))
+                detail = (
+                    "the hub's store of artifacts is full and kept nothing of this; tell its operator, and try later"
+                )
+                refused = Refused(ProblemType.STORAGE_FULL, detail)
+            case HTTPException():
+                refused = _of_http(error)
+            case _:
+                log.error("internal error", extra=unit(**fault(error)))
+                refused = Refused(ProblemType.INTERNAL, "this is a bug of the hub; its log says more")
+        return refused.response()
 
 
 def _of_http(error: HTTPException) -> Refused:

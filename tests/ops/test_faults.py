@@ -14,12 +14,13 @@ import peewee
 import pytest
 
 from broker.port import BrokerUnavailable
+from config.clock import SystemClock
 from config.faults import fault, in_a_line
 from config.logs import JsonLines
 from devservers.postgres import PrivatePostgres
 from storage.database import open_database
 from tests.databases import lent_postgres
-from web.problems import answer_to
+from web.problems import Problems
 
 SENT = "the-patients-name"
 
@@ -83,7 +84,7 @@ def test_the_log_of_a_bug_says_all_of_it(caplog: pytest.LogCaptureFixture) -> No
     """By the web's own catch, and wherever something is logged with its traceback."""
     with pytest.raises(OSError, match="No such") as caught:
         Path("/nowhere/x").read_bytes()
-    assert answer_to(caught.value).status_code == 500
+    assert Problems(SystemClock()).answer_to(caught.value).status_code == 500
     logging.getLogger("ops.embedded").error("a part failed; the hub stops", exc_info=caught.value)
     web, embedded = (json.loads(JsonLines("embedded").format(record)) for record in caplog.records)
     for line in (web, embedded):

@@ -11,7 +11,6 @@ import pytest
 
 from tests.databases import fresh_postgres, fresh_sqlite, lent_postgres
 from tests.web.network import Network, network
-from web import problems
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -50,10 +49,3 @@ def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def net(make_net: Callable[..., Network]) -> Network:
     return make_net()
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_away() -> None:
-    """What is away has one line a minute in the log of a process, which another test of this one may have taken."""
-    for outage in (problems._BROKER, problems._DATABASE, problems._STORAGE):
-        outage.over()

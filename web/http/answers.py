@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 from flask import Response
 
-from web.problems import answer_to
+from web.problems import Problems
 
 _json = msgspec.json.Encoder()
 
@@ -58,6 +58,6 @@ def written(value: object) -> bytes:
     return _json.encode(value)
 
 
-def problem_for(error: Exception) -> Response:
+def problem_for(problems: Problems, error: Exception) -> Response:
     """What is answered to an exception."""
-    return API.finish(answer_to(error))
+    return API.finish(problems.answer_to(error))

@@ -27,6 +27,7 @@ from web.live.tokens import Tokens
 from web.live.transfers import Transfers
 from web.live.undecided import Undecided
 from web.live.waiters import Waiter, Waiters
+from web.problems import Problems
 
 WHEN_GONE = "fedyard.when_gone"
 """In a request's environment, where the server can tell that a client hung up: takes what is to be called then."""
@@ -38,6 +39,7 @@ class Web:
 
     hub: Hub
     tokens: Tokens
+    problems: Problems
     heartbeats: HeartbeatBuffer
     waiters: Waiters
     shares: Shares

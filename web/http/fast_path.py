@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from flask import Flask, Request, Response
 
 from fedyard.wire.problems import ProblemType
-from web.http.answers import problem_for
 from web.http.operations import COUNTS, Operation
 from web.http.parsing import PATH_COUNT, PATH_ID
 from web.problems import Refused
@@ -26,10 +25,11 @@ View: TypeAlias = Callable[..., Response]
 
 
 class FastPathApp(Flask):
-    """A Flask app with a fast path for some calls."""
+    """A Flask app with a fast path for some calls. failed: what is answered to an exception."""
 
-    def __init__(self, name: str, limit_bytes: int) -> None:
+    def __init__(self, name: str, limit_bytes: int, failed: Callable[[Exception], Response]) -> None:
         super().__init__(name, static_folder=None)
+        self._failed = failed
         self._limit_bytes = limit_bytes
         self._fast: dict[str, list[_Found]] = {}
 
@@ -50,7 +50,7 @@ class FastPathApp(Flask):
 
     def _refused(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         detail = "write the path as /openapi.json does: no escapes, no empty segments, no host"
-        return problem_for(Refused(ProblemType.MALFORMED, detail))(environ, start_response)
+        return self._failed(Refused(ProblemType.MALFORMED, detail))(environ, start_response)
 
     def _directly(
         self, view: View, path: dict[str, Any], environ: WSGIEnvironment, start_response: StartResponse
@@ -60,7 +60,7 @@ class FastPathApp(Flask):
         try:
             response = view(request, path)
         except Exception as error:  # noqa: BLE001 - the same answers as Flask's error handlers give
-            response = problem_for(error)
+            response = self._failed(error)
         if response.is_streamed:
             return response(environ, start_response)
         content = response.get_data()

@@ -42,6 +42,7 @@ from web.live.tokens import Tokens
 from web.live.transfers import Transfers
 from web.live.undecided import Undecided
 from web.live.waiters import Waiters
+from web.problems import Problems
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +56,14 @@ def create_app(hub: Hub, routing: Routing | None = None) -> Flask:
     routing = routing or routing_of(operations())
     web = _assemble(hub, routing.operations)
     limit_bytes = hub.settings.request_limit_bytes + 1  # a body of unknown length is cut off here
-    app = FastPathApp("fedyard", limit_bytes)
+    failed = functools.partial(problem_for, web.problems)
+    app = FastPathApp("fedyard", limit_bytes, failed)
     app.config["MAX_CONTENT_LENGTH"] = limit_bytes
     app.extensions["fedyard"] = web
     app.url_map = routing.url_map
     views = [(operation, endpoint(web, operation)) for operation in routing.operations]
     app.view_functions.update({operation.name: _view(view) for operation, view in views})
-    app.register_error_handler(Exception, problem_for)
+    app.register_error_handler(Exception, failed)
     if log.isEnabledFor(logging.DEBUG):
         _log_requests(app, hub)
     else:
@@ -105,6 +107,7 @@ def _assemble(hub: Hub, operations: Sequence[Operation]) -> Web:
     web = Web(
         hub=hub,
         tokens=Tokens(CoalescedReads(functools.partial(people.bearers, hub.database)).read, clock),
+        problems=Problems(clock),
         heartbeats=heartbeats,
         waiters=waiters,
         shares=shares,
