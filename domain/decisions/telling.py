@@ -72,6 +72,8 @@ def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
     match command:
         case c.ReportSeat(site_id=key) | c.WriteLog(site_id=key) | c.ReportMissingReceipt(site_id=key):
             of = r.Site
+        case c.DeclareArtifact(owner_site_id=key):
+            of = r.Site
         case c.ReportAggregated(run_id=key) | c.StopRun(run_id=key) | c.RestartRun(run_id=key):
             of = r.Run
         case c.StartRun(project_id=key) | c.UpdateProject(project_id=key) | c.ArchiveProject(project_id=key):
@@ -87,7 +89,7 @@ def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
             | c.RedeliverWebhook(webhook_id=key)
         ):
             of = r.Webhook
-        case c.DeleteArtifact(artifact_id=key):
+        case c.CompleteArtifact(artifact_id=key) | c.DeleteArtifact(artifact_id=key):
             return Act(r.Artifact, key, f"acted/{by.id}/{_tag(command)}")
         case _:
             return None

@@ -60,6 +60,13 @@ def awaited(database: Database, subject: Subject, ident: Id, number: int) -> Awa
     return None if found is None else Awaited(found[0], found[1], bytes(found[2] or b"").hex())
 
 
+def own_coordinator(database: Database, subject: Subject, project_id: Id) -> Id | None:
+    """The site that coordinates the project, if the subject acts for it."""
+    mine = own("projects.coordinator_site_id", subject)
+    found = row(database, "SELECT coordinator_site_id FROM projects", [Clause("projects.id = %s", (project_id,)), mine])
+    return None if found is None else str(found[0])
+
+
 def owned(database: Database, subject: Subject, ident: Id) -> Declared | None:
     """An artifact of the subject's own."""
     return _declared(row(database, _DECLARED, [_by_id(ident), own("artifacts.owner_site_id", subject)]))

@@ -228,12 +228,14 @@ class Stage:
     def hook(self, kind: c.WebhookOwner = "project", owner: str = "") -> str:
         return str(self.hub.ok(self.hooking(kind, owner or self.project), self.admin)["id"])
 
-    def artifact(self) -> str:
-        declare = c.DeclareArtifact(
+    def declaring(self) -> c.DeclareArtifact:
+        return c.DeclareArtifact(
             owner_site_id=self.site.id, project_id=self.project, of_kind="result", size_bytes=1,
             digest=sha256_hex(bytes(32)), chunk_digests=bytes(32),
         )  # fmt: skip
-        return str(self.hub.ok(declare, self.site)["id"])
+
+    def artifact(self) -> str:
+        return str(self.hub.ok(self.declaring(), self.site)["id"])
 
 
 Does = tuple[c.AnyCommand, Subject, Subject | None]
@@ -322,6 +324,12 @@ ACTS: dict[str, Callable[[Stage], Does]] = {
     "rotate_webhook": lambda s: (c.RotateWebhook(webhook_id=s.hook()), s.admin, s.boss),
     "enable_webhook": lambda s: (c.EnableWebhook(webhook_id=s.hook()), s.admin, s.boss),
     "redeliver_webhook": lambda s: (c.RedeliverWebhook(webhook_id=s.hook(), since=0), s.of_boss, s.boss),
+    "declare_artifact": lambda s: (s.declaring(), s.of_site, s.site),
+    "complete_artifact": lambda s: (
+        c.CompleteArtifact(artifact_id=s.artifact(), found=bytes(32)),
+        s.of_site,
+        s.site,
+    ),
     "delete_artifact": lambda s: (c.DeleteArtifact(artifact_id=s.artifact()), s.admin, s.site),
 }
 """One for each operation that a person may write with. Of those on people the organisation's stream tells."""

@@ -196,11 +196,35 @@ def test_a_chunk_may_come_in_pieces(yard: Yard) -> None:
 
 def test_uploads_are_their_owners(yard: Yard) -> None:
     artifact = declare(yard.one, yard.project)
-    for caller in (yard.coordinator, yard.other, yard.stranger):
+    for caller in (yard.coordinator, yard.other, yard.stranger, yard.net.admin):
         assert refusal(put(caller, artifact, 0, SMALL)) == (404, "not_found")
         assert refusal(caller.get(f"/v1/artifacts/{artifact}/chunks")) == (404, "not_found")
         assert refusal(caller.call("POST", f"/v1/artifacts/{artifact}/complete")) == (404, "not_found")
-    assert refusal(put(yard.net.admin, artifact, 0, SMALL)) == (403, "forbidden")
+
+
+def test_a_person_uploads_for_the_sites_of_its_organisation(yard: Yard) -> None:
+    house, other = yard.net.organisation("a setter's"), yard.net.organisation("another's")
+    lead, member = yard.net.site(f"lead of {house}", house), yard.net.site(f"member of {other}", other)
+    project = yard.net.project(lead, member)
+    setter, reader = yard.net.account(house, "member"), yard.net.account(other, "member")
+
+    initial = upload(setter, project, LARGE, "initial")
+    about = reader.ok("GET", f"/v1/artifacts/{initial}/about")
+    assert (about["owner_site_id"], about["state"], read(reader, initial).data) == (lead.id, "stored", LARGE)
+
+    result = upload(reader, project, SMALL, "result", owner_site_id=member.id)
+    assert setter.ok("GET", f"/v1/artifacts/{result}/about")["owner_site_id"] == member.id
+
+    for person, named in ((reader, None), (reader, lead.id), (setter, member.id), (yard.net.admin, None)):
+        body = declaring(project, SMALL, "initial", owner_site_id=named)
+        assert refusal(person.call("POST", "/v1/artifacts", body)) == (404, "not_found")
+    body = declaring(project, SMALL, "initial", owner_site_id=member.id)
+    assert refusal(reader.call("POST", "/v1/artifacts", body)) == (
+        403,
+        "forbidden",
+    )  # a participant's are no initial files
+    auditor = yard.net.account(house, "auditor")
+    assert refusal(auditor.call("POST", "/v1/artifacts", declaring(project, SMALL, "initial"))) == (404, "not_found")
 
 
 def test_a_transfer_needs_a_place(make_net: Callable[..., Network]) -> None:

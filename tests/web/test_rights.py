@@ -168,16 +168,24 @@ TABLE: dict[str, Row] = {
     "read_message: an update": Row("/v1/messages/{update}", LEAD | VICTIM),
     "declare_artifact": Row(
         "/v1/artifacts",
-        {"coordinator", "participant", "victim"},
+        {"participant", "victim"} | LEAD,
         {"project_id": "{project}", "kind": "result", **DECLARED},
+    ),
+    "declare_artifact: in the victim's name": Row(
+        "/v1/artifacts",
+        VICTIM,
+        {"project_id": "{project}", "kind": "result", "owner_site_id": "{victim}", **DECLARED},
+    ),
+    "declare_artifact: initial files": Row(
+        "/v1/artifacts", LEAD, {"project_id": "{project}", "kind": "initial", "owner_site_id": "{lead}", **DECLARED}
     ),
     "list_artifacts": Row("/v1/artifacts?project={project}&limit=200", ALIVE),
     "read_artifact": Row("/v1/artifacts/{artifact}", LEAD | VICTIM),
     "read_artifact_about": Row("/v1/artifacts/{artifact}/about", LEAD | VICTIM | SEE),
     "delete_artifact": Row("/v1/artifacts/{artifact}", LEAD | VICTIM | {"admin"}, spare=True),
-    "list_chunks": Row("/v1/artifacts/{declared}/chunks", {"victim"}),
-    "put_chunk": Row("/v1/artifacts/{declared}/chunks/0", {"victim"}, data=b"q"),
-    "complete_artifact": Row("/v1/artifacts/{declared}/complete", {"victim"}),
+    "list_chunks": Row("/v1/artifacts/{declared}/chunks", VICTIM),
+    "put_chunk": Row("/v1/artifacts/{declared}/chunks/0", VICTIM, data=b"q"),
+    "complete_artifact": Row("/v1/artifacts/{declared}/complete", VICTIM),
     "read_inbox": Row("/v1/inbox", SITES),
     "acknowledge_inbox": Row("/v1/inbox/acknowledged", SITES, {"through": 0}),
     "list_heads": Row("/v1/heads?limit=200", ALIVE),

@@ -24,7 +24,7 @@ from storage.views.resources import Artifact, ArtifactAbout, ArtifactChunks
 from storage.views.sight import Listed
 from web.api.results import ChunkBegun
 from web.http.answers import answer
-from web.http.auth import SITES, still_reads
+from web.http.auth import still_reads
 from web.http.bodies import Body, Count, DigestsText, PageQuery, Payload, Position, Query, Uuid
 from web.http.calls import Call, given
 from web.http.operations import Operation
@@ -44,6 +44,7 @@ OCTETS = "application/octet-stream"
 class NewArtifact(Body, frozen=True):
     """digest: SHA-256 over chunk_digests, the raw SHA-256s of every 4 MiB of the bytes, one after the other.
 
+    owner_site_id: in whose name; left out by a site, and by who acts for the project's coordinator, it is that one.
     seal: the detached seal, where the bytes are a sealed body. ttl_s: how long to keep it once it is stored.
     """
 
@@ -52,6 +53,7 @@ class NewArtifact(Body, frozen=True):
     size_bytes: Size
     digest: Sha256
     chunk_digests: DigestsText
+    owner_site_id: Uuid | None = None
     run_id: Uuid | None = None
     task_seq: Count | None = None
     round: Count | None = None
@@ -76,7 +78,7 @@ def declare(call: Call) -> Response:
     return write(
         call,
         DeclareArtifact(
-            owner_site_id=call.caller.subject.id,
+            owner_site_id=body.owner_site_id or _owner(call, body.project_id),
             project_id=body.project_id,
             of_kind=body.kind,
             size_bytes=body.size_bytes,
@@ -90,6 +92,16 @@ def declare(call: Call) -> Response:
         ),
         made="/v1/artifacts/{id}/about",
     )
+
+
+def _owner(call: Call, project_id: Id) -> Id:
+    """The site that asks, or the coordinator for which a person acts; who acts for another site names it."""
+    if call.caller.subject.kind == "site":
+        return call.caller.subject.id
+    coordinator = views.own_coordinator(call.web.database, call.caller.subject, project_id)
+    if coordinator is None:
+        raise not_found("project", project_id)
+    return coordinator
 
 
 def chunks(call: Call) -> Response:
@@ -301,9 +313,8 @@ OPERATIONS = (
         method="POST",
         path="/v1/artifacts",
         name="declare_artifact",
-        about="Say what will be uploaded: a payload of any size, by the digests of its chunks",
+        about="Say what will be uploaded: a payload of any size, by the digests of its chunks (or a person for a site)",
         does=declare,
-        who=SITES,
         scope="write",
         body=NewArtifact,
         write=True,
@@ -352,7 +363,6 @@ OPERATIONS = (
         name="list_chunks",
         about="Which chunks of an upload are there and which are needed (its owner)",
         does=chunks,
-        who=SITES,
         answers={200: ArtifactChunks},
     ),
     Operation(
@@ -361,7 +371,6 @@ OPERATIONS = (
         name="put_chunk",
         about="A chunk's bytes, or with `from` some of them; no command (its owner)",
         does=put_chunk,
-        who=SITES,
         scope="write",
         query=ChunkQuery,
         takes="The bytes",
@@ -375,7 +384,6 @@ OPERATIONS = (
         name="complete_artifact",
         about="Every chunk was put: the artifact is stored from now on",
         does=complete,
-        who=SITES,
         scope="write",
         write=True,
         answers={200: Completed},
