@@ -8,8 +8,6 @@ import pytest
 
 from tests.cluster.worlds import WORLDS, World
 
-collect_ignore = [] if WORLDS else ["test_contract.py"]
-
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*what): what a world must have, tests/cluster/worlds.py")

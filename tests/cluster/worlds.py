@@ -7,8 +7,9 @@ containers knows what to expect.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -16,6 +17,7 @@ import msgspec
 import pytest
 
 from fedyard.cluster.port import Cluster
+from fedyard.cluster.processes import Image, Processes
 
 Has = Literal["memory", "connections", "files"]
 """memory: limits are kept. connections: inside addresses can be reached from here. files: programs have a folder."""
@@ -43,4 +45,35 @@ def needs(*what: Has) -> pytest.MarkDecorator:
     return pytest.mark.needs(*what)
 
 
-WORLDS: dict[str, Opening] = {}
+class ProcessesWorld:
+    """This machine."""
+
+    image = "test/python"
+    patience_s = 10.0
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clients: list[Cluster] = []
+
+    def client(self) -> Processes:
+        made = Processes(self.folder, images={self.image: Image()})
+        self.clients.append(made)
+        return made
+
+
+@contextmanager
+def processes(folder: Path) -> Iterator[World]:
+    world = ProcessesWorld(folder)
+    yield world
+    last, end = world.client(), time.monotonic() + 2 * world.patience_s
+    places = [(place, (place / "owner").read_text()) for place in (folder / "places").iterdir()]
+    while sum(not last.remove_place(owner, place.name) for place, owner in places):
+        assert time.monotonic() < end
+        last.wait(1.0)
+    for one in world.clients:
+        one.close()
+
+
+WORLDS: dict[str, Opening] = {
+    "processes": Opening(frozenset({"memory", "connections", "files"}), processes),
+}

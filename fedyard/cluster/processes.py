@@ -1,0 +1,628 @@
+"""A cluster that is this machine: each attempt a tree of processes below a shim (shim.py), and a folder.
+
+    <root>/places/<place>/owner                     whose place it is
+    <root>/places/<place>/<id>-<attempt>/           one attempt: record.json, state.json, log, work/, ...
+    <root>/lock                                     held while something is made or removed
+    <root>/changes                                  grows when something has changed: who waits looks at its size
+    <root>/new/, <root>/gone/                       what is being made, and removed
+
+All is private (0700, 0600), and on the disk: a user that is started again, or another one at the same time, sees what
+there is. The folder of an attempt gets its name when its lock is held already, and the lock is handed to the shim: so
+whoever dies in between leaves an attempt that was not started, and can be started again, or one that lives, never two.
+
+What is kept of a Spec's bounds and what is not: docs/workloads.md. Linux alone: it needs /proc and prctl(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from fedyard.clock import draw_key
+from fedyard.cluster import shim
+from fedyard.cluster.port import AttemptId, Evidence, Observed, Phase, Reason, Refused, Spec, Unavailable
+from fedyard.wire.durable import PRIVATE, to_disk, write_whole
+from fedyard.wire.shown import shown
+from fedyard.wire.types import UUID_PATTERN
+
+MAX_LIVE = 1000
+LOG_BYTES = 16_777_216
+LOCK_WITHIN_S, LOCK_EVERY_S = 10.0, 0.005
+SPAWN_WITHIN_S = 10.0
+LOOK_EVERY_S = 0.02
+"""How often the size of `changes` is looked at while something is waited for."""
+_PLACES, _LOCK, _CHANGES, _NEW, _GONE = "places", "lock", "changes", "new", "gone"
+_OWNER, _RECORD = "owner", "record.json"
+_ID = re.compile(UUID_PATTERN)
+
+
+class Image(msgspec.Struct, frozen=True):
+    """What stands for an image here. prefix: goes before a command. environment: below the Spec's own."""
+
+    prefix: list[str] = []
+    environment: dict[str, str] = {}
+
+
+class _Record(msgspec.Struct, frozen=True):
+    """What was made, without anything secret. content: digest of the Spec but for its number of replicas."""
+
+    owner: str
+    place: str
+    id: str
+    attempt: int
+    kind: str
+    uid: str
+    content: str
+    replicas: int
+    grace_s: float
+    created_s: float
+    name: str
+    labels: dict[str, str]
+    image: str
+    command: list[str]
+
+
+class _State(msgspec.Struct, frozen=True):
+    """As the shim writes it."""
+
+    phase: Phase
+    reason: Reason
+    detail: str
+    exit_code: int | None
+    ready: int
+    replicas: int
+    address: str
+    stopping: bool
+    started_s: float | None
+    ended_s: float | None
+    events: list[str]
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    grace_s: float
+
+
+_SPECS, _RECORDS = msgspec.json.Decoder(Spec), msgspec.json.Decoder(_Record)
+_STATES, _STOPS = msgspec.json.Decoder(_State), msgspec.json.Decoder(_Asked)
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """One attempt's folder as it is now. state None: it was never started. lives: its shim does."""
+
+    folder: Path
+    record: _Record
+    state: _State | None
+    lives: bool
+    stop: _Asked | None
+
+
+class Processes:
+    """The port (port.py) on this machine's processes. Any number of them may share a root, in any processes."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        images: Mapping[str, Image],
+        path: str = "/usr/local/bin:/usr/bin:/bin",
+        max_live: int = MAX_LIVE,
+        log_bytes: int = LOG_BYTES,
+    ) -> None:
+        """images: what may be asked for, by its name. path: where programs are looked for. log_bytes: of each log."""
+        self._root = root.absolute()
+        self._images = dict(images)
+        self._path = path
+        self._max_live = max_live
+        self._log_bytes = log_bytes
+        self._records: dict[Path, tuple[int, _Record]] = {}
+        self._states: dict[Path, tuple[tuple[int, int, int], _State]] = {}
+        self._spawner: _Spawner | None = None
+        self._closed = threading.Event()
+        self._seen = threading.local()
+        for folder in (self._root, *(self._root / name for name in (_PLACES, _NEW, _GONE))):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in (_LOCK, _CHANGES):
+            os.close(os.open(self._root / name, os.O_WRONLY | os.O_CREAT, PRIVATE))
+        self._at_first = self._mark()
+        self._sweep()
+
+    # ------------------------------------------------------------ the port
+
+    def missing(self) -> list[str]:
+        found = []
+        if not Path("/proc/self/stat").exists():
+            found.append("run on Linux, with /proc")
+        if not os.access(self._root, os.R_OK | os.W_OK | os.X_OK):
+            found.append(f"read and write in {self._root}")
+        return found
+
+    def ensure(self, spec: Spec) -> Observed:
+        image = self._checked(spec)
+        content = _content_of(spec)
+        with self._locked():
+            found = self._find(spec.attempt_id, whose=True)
+            if found is None:
+                return self._make(spec, image, content)
+            if found.record.content != content:
+                if not self._end(found, spec.grace_s):
+                    return self._told(self._look(found.folder) or found)
+            elif found.state is not None or found.lives:
+                return self._told(found)
+            gone = self._remove(found)  # it was another, or whoever made it died before it was started
+            made = self._make(spec, image, content)
+        _cleared(gone)
+        return made
+
+    def observe(self, owner: str) -> list[Observed]:
+        return [self._told(one) for place in self._places(owner) for one in self._in(place)]
+
+    def evidence(self, which: AttemptId, *, log_bytes: int) -> Evidence:
+        found = self._find(which)
+        if found is None:
+            return Evidence()
+        events = list(found.state.events) if found.state else []
+        observed = self._told(found)
+        if observed.reason is Reason.VANISHED:
+            events.append(observed.detail)
+        for name in (shim.TAIL, shim.LOG):
+            with suppress(FileNotFoundError), (found.folder / name).open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                file.seek(max(0, size - log_bytes))
+                return Evidence(file.read(log_bytes), events)
+        return Evidence(b"", events)
+
+    def log(self, which: AttemptId, *, after: int, most: int) -> bytes:
+        """Of a log that was cut its beginning, up to where it was cut; `evidence` has its end."""
+        found = self._find(which)
+        if found is None:
+            return b""
+        with suppress(FileNotFoundError), (found.folder / shim.LOG).open("rb") as file:
+            file.seek(after)
+            return file.read(most)
+        return b""
+
+    def scale(self, which: AttemptId, replicas: int) -> None:
+        with self._locked():
+            found = self._find(which)
+            if found is not None and found.record.kind == "service":
+                write_whole(found.folder / shim.REPLICAS, b"%d" % replicas)
+                _ring(found.folder)
+
+    def stop(self, which: AttemptId, *, grace_s: float) -> bool:
+        with self._locked():
+            found = self._find(which)
+            if found is None:
+                return True
+            if not self._end(found, grace_s):
+                return False
+            gone = self._remove(found)
+        return _cleared(gone)
+
+    def remove_place(self, owner: str, place: str) -> bool:
+        """What is in it and was not made here stays, and the place with it (`Refused`)."""
+        with self._locked():
+            folder = self._root / _PLACES / place
+            if not _ID.fullmatch(place) or self._owner_of(folder) != owner:
+                return True
+            left = [one for one in self._in(folder) if not self._end(one, one.record.grace_s)]
+            if left:
+                return False
+            gone = [self._remove(one) for one in self._in(folder)]
+            strange = sorted(path.name for path in folder.iterdir() if path.name != _OWNER)
+            if not strange:
+                gone.append(self._moved_away(folder))
+        if strange:
+            raise Refused(Reason.NONE, f"{folder} has what was not made by Fedyard ({shown(strange[0])}): remove it")
+        return sum(not _cleared(one) for one in gone) == 0
+
+    def wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        seen = getattr(self._seen, "mark", self._at_first)
+        while (mark := self._mark()) == seen:
+            left = end - time.monotonic()
+            if left <= 0 or self._closed.wait(min(left, LOOK_EVERY_S)):
+                break
+        self._seen.mark = mark
+
+    def close(self) -> None:
+        """Nothing of the workloads needs this process."""
+        self._closed.set()
+        with self._locked():
+            spawner, self._spawner = self._spawner, None
+        if spawner is not None:
+            spawner.close()
+
+    # ------------------------------------------------------------ making
+
+    def _checked(self, spec: Spec) -> Image:
+        """The image of what can be made here. Raises `Refused`."""
+        try:
+            _SPECS.decode(msgspec.json.encode(spec))
+        except msgspec.MsgspecError as error:
+            raise Refused(
+                Reason.CONFIG_INVALID, f"it cannot be made as it was asked for: {shown(str(error))}"
+            ) from None
+        except ValueError:
+            raise Refused(Reason.CONFIG_INVALID, "it has a text that is no Unicode") from None
+        image = self._images.get(spec.image)
+        if image is None:
+            known = ", ".join(sorted(self._images)) or "none"
+            raise Refused(
+                Reason.IMAGE_UNUSABLE, f"{shown(spec.image)} is no image that runs here as processes; these do: {known}"
+            )
+        if spec.resources.gpus or spec.placement.node_selector:
+            raise Refused(
+                Reason.UNSCHEDULABLE, "processes of this machine have no nodes to select and no GPUs to count"
+            )
+        if not (image.prefix or spec.command or spec.arguments):
+            raise Refused(Reason.CONFIG_INVALID, f"there is no command, and the image {shown(spec.image)} has none")
+        return image
+
+    def _make(self, spec: Spec, image: Image, content: str) -> Observed:
+        """Its folder, its lock, its shim, in this order."""
+        if self._live() >= self._max_live:
+            raise Unavailable(f"{self._max_live} attempts run here already, which is as many as may", after_s=5.0)
+        place = self._root / _PLACES / spec.place
+        if not place.exists():
+            self._make_place(place, spec.owner)
+        uid = draw_key()
+        command = [*image.prefix, *spec.command, *spec.arguments]
+        record = _Record(
+            owner=spec.owner,
+            place=spec.place,
+            id=spec.id,
+            attempt=spec.attempt,
+            kind=spec.kind,
+            uid=uid,
+            content=content,
+            replicas=spec.replicas if spec.kind == "service" else 1,
+            grace_s=spec.grace_s,
+            created_s=time.time(),
+            name=spec.name,
+            labels=spec.labels,
+            image=spec.image,
+            command=command,
+        )
+        folder = place / f"{spec.id}-{spec.attempt}"
+        made = self._root / _NEW / uid
+        (made / shim.WORK).mkdir(mode=0o700, parents=True)
+        made.chmod(0o700)
+        environment = {
+            "PATH": self._path,
+            "LANG": "C.UTF-8",
+            "HOME": str(folder / shim.WORK),
+            "TMPDIR": str(folder / shim.WORK),
+            **image.environment,
+            **spec.environment,
+            **spec.secrets,
+            shim.MARK: uid,
+        }
+        launch = {
+            "argv": command,
+            "environment": environment,
+            "kind": spec.kind,
+            "port": spec.port,
+            "replicas": record.replicas,
+            "memory_bytes": spec.resources.memory_bytes,
+            "deadline_s": spec.deadline_s if spec.kind == "job" else None,
+            "grace_s": spec.grace_s,
+            "log_bytes": self._log_bytes,
+            "changes": str(self._root / _CHANGES),
+        }
+        with open(made / shim.LAUNCH, "xb", opener=_private) as file:
+            file.write(_ENCODER.encode(launch))
+        write_whole(made / _RECORD, _ENCODER.encode(record))
+        os.mkfifo(made / shim.BELL, PRIVATE)
+        alive = os.open(made / shim.ALIVE, os.O_RDWR | os.O_CREAT, PRIVATE)
+        try:
+            held = shim.hold(alive)
+            assert held, "nobody else knows of it"
+            made.rename(folder)
+            to_disk(place)
+            self._spawn(folder, alive)
+        finally:
+            os.close(alive)
+        return self._told(_Found(folder, record, None, True, None))
+
+    def _make_place(self, place: Path, owner: str) -> None:
+        made = self._root / _NEW / draw_key()
+        made.mkdir(mode=0o700)
+        write_whole(made / _OWNER, owner.encode())
+        made.rename(place)
+        to_disk(place.parent)
+
+    def _spawn(self, folder: Path, alive: int) -> None:
+        for _ in range(2):  # a spawner that was killed is replaced
+            if self._spawner is None:
+                self._spawner = _Spawner()
+            if self._spawner.spawn(folder, alive):
+                return
+            self._spawner.close()
+            self._spawner = None
+        raise Unavailable("the process that starts workloads does not")
+
+    def _live(self) -> int:
+        """How many live; of few attempts just how many there are."""
+        places = list((self._root / _PLACES).iterdir())
+        if sum(len(os.listdir(place)) for place in places) < self._max_live:  # noqa: PTH208 - quick, for each that is made
+            return 0
+        return sum(1 for place in places for found in self._in(place) if found.lives)
+
+    def _sweep(self) -> None:
+        """What a user that was killed has left half made, or half removed."""
+        with self._locked():
+            for left in (self._root / _NEW).iterdir():
+                self._moved_away(left)
+        for left in (self._root / _GONE).iterdir():
+            _cleared(left)
+
+    # ------------------------------------------------------------ ending
+
+    def _end(self, found: _Found, grace_s: float) -> bool:
+        """Ask for it; True once no process of it is there."""
+        if found.lives:
+            if found.stop is None or grace_s < found.stop.grace_s:
+                write_whole(found.folder / shim.STOP, _ENCODER.encode(_Asked(grace_s)))
+            _ring(found.folder)
+            return False
+        if found.state is not None and found.state.ended_s is None:
+            return not _end_strays(found.record.uid)
+        return True
+
+    def _remove(self, found: _Found) -> Path:
+        """Nobody finds it any more; what is left to do is to clear its folder."""
+        self._records.pop(found.folder, None)
+        self._states.pop(found.folder, None)
+        return self._moved_away(found.folder)
+
+    def _moved_away(self, folder: Path) -> Path:
+        gone = self._root / _GONE / draw_key()
+        folder.rename(gone)
+        shim.ring_changes(str(self._root / _CHANGES))
+        return gone
+
+    # ------------------------------------------------------------ looking
+
+    def _places(self, owner: str) -> list[Path]:
+        places = (self._root / _PLACES).iterdir()
+        return sorted(place for place in places if self._owner_of(place) == owner)
+
+    @staticmethod
+    def _owner_of(place: Path) -> str | None:
+        """None: it is not there, or not ours."""
+        with suppress(OSError, ValueError):
+            return (place / _OWNER).read_text()
+        return None
+
+    def _in(self, place: Path) -> Iterator[_Found]:
+        names: list[str] = []
+        with suppress(FileNotFoundError):
+            names = sorted(os.listdir(place))  # noqa: PTH208 - a thousand of them, at each look
+        for name in names:
+            if name != _OWNER and (found := self._look(place / name)) is not None:
+                yield found
+
+    def _find(self, which: AttemptId, *, whose: bool = False) -> _Found | None:
+        """whose: raise `Refused` where it, or its place, belongs to another; else that is as good as not there."""
+        if not (_ID.fullmatch(which.place) and _ID.fullmatch(which.id)):
+            return None
+        place = self._root / _PLACES / which.place
+        if self._owner_of(place) != which.owner:
+            if whose and place.exists():
+                raise Refused(Reason.CONFIG_INVALID, f"the place {which.place} belongs to another")
+            return None
+        folder = place / f"{which.id}-{which.attempt}"
+        found = self._look(folder)
+        if found is None and whose and folder.exists():
+            raise Refused(Reason.CONFIG_INVALID, f"{folder} was not made by Fedyard")
+        return found
+
+    def _look(self, folder: Path) -> _Found | None:
+        """None: there is nothing of ours. Lock before state: what ends in between is seen with its end."""
+        record = self._record_of(folder)
+        if record is None:
+            return None
+        lives = _lives(folder)
+        state = self._state_of(folder)
+        stop = None
+        with suppress(OSError, msgspec.MsgspecError):
+            stop = _STOPS.decode((folder / shim.STOP).read_bytes())
+        return _Found(folder, record, state, lives, stop)
+
+    def _record_of(self, folder: Path) -> _Record | None:
+        path = folder / _RECORD
+        try:
+            inode = path.stat().st_ino
+            known = self._records.get(folder)
+            if known is None or known[0] != inode:
+                known = (inode, _RECORDS.decode(path.read_bytes()))
+                self._records[folder] = known
+        except (OSError, msgspec.MsgspecError):
+            self._records.pop(folder, None)
+            return None
+        return known[1]
+
+    def _state_of(self, folder: Path) -> _State | None:
+        path = folder / shim.STATE
+        try:
+            at = path.stat()
+            mark = (at.st_ino, at.st_mtime_ns, at.st_size)
+            known = self._states.get(folder)
+            if known is None or known[0] != mark:
+                known = (mark, _STATES.decode(path.read_bytes()))
+                self._states[folder] = known
+        except (OSError, msgspec.MsgspecError):
+            self._states.pop(folder, None)
+            return None
+        return known[1]
+
+    @staticmethod
+    def _told(found: _Found) -> Observed:
+        record, state = found.record, found.state
+        seen = Observed(
+            id=record.id,
+            attempt=record.attempt,
+            place=record.place,
+            uid=record.uid,
+            phase=Phase.STARTING,
+            replicas=record.replicas,
+            stopping=found.stop is not None,
+            created_s=record.created_s,
+        )
+        if state is None and found.lives:
+            return seen
+        if state is None or (not found.lives and state.ended_s is None):
+            return msgspec.structs.replace(
+                seen,
+                phase=Phase.FAILED,
+                reason=Reason.VANISHED,
+                detail="nobody says what became of its processes: the machine was started anew, or its shim was killed",
+                started_s=state.started_s if state else None,
+            )
+        return msgspec.structs.replace(
+            seen,
+            phase=state.phase,
+            reason=state.reason,
+            detail=state.detail,
+            exit_code=state.exit_code,
+            ready=state.ready,
+            replicas=state.replicas,
+            addresses={"inside": state.address} if state.address else {},
+            started_s=state.started_s,
+            ended_s=state.ended_s,
+        )
+
+    def _mark(self) -> tuple[int, int]:
+        at = (self._root / _CHANGES).stat()
+        return at.st_size, at.st_mtime_ns
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One caller at a time, of all that share the root. Raises `Unavailable`."""
+        lock = os.open(self._root / _LOCK, os.O_RDWR)
+        try:
+            end = time.monotonic() + LOCK_WITHIN_S
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= end:
+                        raise Unavailable(f"{self._root / _LOCK} is held by another for too long") from None
+                    time.sleep(LOCK_EVERY_S)
+            yield
+        finally:
+            os.close(lock)
+
+
+class _Spawner:
+    """The process that forks shims, for this process alone: it goes when this one does."""
+
+    def __init__(self) -> None:
+        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._ours.settimeout(SPAWN_WITHIN_S)
+        with theirs:
+            self._pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-I", "-S", shim.__file__, "3"],
+                {"LANG": "C.UTF-8"},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+                ],
+                setsid=True,
+                setsigdef=[signal.SIGTERM, signal.SIGPIPE],
+                setsigmask=[],
+            )
+
+    def spawn(self, folder: Path, alive: int) -> bool:
+        """False: it does not answer. The shim has the lock then, or nobody."""
+        try:
+            socket.send_fds(self._ours, [os.fsencode(folder)], [alive])
+            return bool(self._ours.recv(64))
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        self._ours.close()
+        with suppress(OSError):
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+
+
+def _content_of(spec: Spec) -> str:
+    return hashlib.sha256(_ENCODER.encode(msgspec.structs.replace(spec, replicas=0))).hexdigest()
+
+
+def _lives(folder: Path) -> bool:
+    try:
+        alive = os.open(folder / shim.ALIVE, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return shim.is_held(alive)
+    finally:
+        os.close(alive)
+
+
+def _ring(folder: Path) -> None:
+    """Let the shim look at what is wanted. One that has not come so far looks when it begins."""
+    try:
+        bell = os.open(folder / shim.BELL, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENOENT):
+            return
+        raise
+    with suppress(BlockingIOError):
+        os.write(bell, b"!")
+    os.close(bell)
+
+
+def _end_strays(uid: str) -> bool:
+    """Kill what a killed shim has left behind; whether there was something."""
+    mark = f"{shim.MARK}={uid}".encode()
+    found = False
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark not in (path / "environ").read_bytes().split(b"\0"):
+                continue
+            process = os.pidfd_open(int(path.name))
+            try:
+                if mark in (path / "environ").read_bytes().split(b"\0"):  # it is still the same one
+                    found = True
+                    signal.pidfd_send_signal(process, signal.SIGKILL)
+            finally:
+                os.close(process)
+    return found
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE)
+
+
+def _cleared(folder: Path) -> bool:
+    """Remove a folder that nobody uses any more, whatever a workload has made of it; whether it is gone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        for path, _, _ in os.walk(folder, onerror=lambda _error: None):
+            with suppress(OSError):
+                Path(path).chmod(0o700)
+        shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()

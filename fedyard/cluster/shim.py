@@ -1,0 +1,719 @@
+"""The first process of an attempt that runs as processes of this machine, and what starts it. It outlives its user.
+
+    hub or agent --- socket ---> spawner --- fork ---> shim --- fork, exec ---> the workload --- ...
+
+The **shim** holds the lock on its attempt's folder as long as it lives, so that everybody can see whether it does
+without knowing its number, which another process may have by now. It is its descendants' subreaper (prctl(2)): whoever
+loses his parent becomes its child, also after setsid or a double fork; when the workload has ended, however that came,
+it ends what is left. It pumps the log, watches deadline and memory, starts a service's replicas again, and writes what
+it knows into the folder, the end durably. Who wants something of it writes that into the folder, and rings the bell.
+
+The **spawner** only forks shims, which so share its memory: one Python for each attempt would cost ten times that. It
+goes when its user goes; its shims stay.
+
+What a shim cannot end: a process in another's service (a container's daemon, systemd, cron), one of another user, one
+that hangs in the kernel (it tries on, and the attempt is not gone before). After a kill -9 of the shim its workload's
+first processes go at once (PR_SET_PDEATHSIG); what they have started is found by `MARK` when the attempt is removed.
+
+It is started by its path, with nothing but the standard library (`python -I -S`): each of a thousand pays for what is
+imported here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import gc
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from contextlib import suppress
+from typing import Any, NoReturn
+
+LAUNCH, STATE, LOG, TAIL, STOP, REPLICAS = "launch.json", "state.json", "log", "tail", "stop", "replicas"
+BELL, ALIVE, WORK = "bell", "alive", "work"
+"""In an attempt's folder. launch.json has the secrets: it is there until the shim has read it."""
+MARK = "FEDYARD_ATTEMPT_UID"
+"""In the environment of each process of an attempt."""
+
+FINAL = ("succeeded", "failed")
+TAIL_BYTES = 262_144
+"""Of a log that has become too long: so much of its end is kept."""
+EVENTS = 50
+TAIL_EVERY_S = 1.0
+READ_BYTES, DRAIN_READS = 65_536, 64
+PROBE_FIRST_S, PROBE_MOST_S, PROBE_READY_S, PROBE_WITHIN_S = 0.05, 1.0, 5.0, 0.2
+RESTART_FIRST_S, RESTART_MOST_S, RESTART_FORGET_S = 0.1, 30.0, 60.0
+"""Between a replica's end and its next start: doubled each time, and forgotten when it has lived so long."""
+WATCH_S, WATCH_CLOSE_S, WATCH_SHARE = 1.0, 0.1, 0.05
+"""How often memory is looked at: seldom while less than half is used. Share: of a processor, by all shims."""
+CHANGES_BYTES = 1_048_576
+NICE, OOM_SCORE = 5, 500
+"""Workloads give way to the hub: of processors, and when memory is short."""
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_LIBC = ctypes.CDLL(None)
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_NEVER = float("inf")
+
+
+def spawn_shims(requests: socket.socket) -> NoReturn:
+    """The spawner: for each folder that comes, with its lock, fork a shim; until the other side is gone."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for shims
+    for asked in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(asked, signal.SIG_IGN)
+    os.closerange(requests.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    gc.disable()
+    gc.freeze()
+    while True:
+        try:
+            content, descriptors, _, _ = socket.recv_fds(requests, 65_536, 4)
+        except OSError:
+            os._exit(0)
+        if not content:
+            os._exit(0)
+        shim = os.fork()
+        if not shim:
+            requests.close()
+            _be_shim(content, descriptors[0])
+        for one in descriptors:
+            os.close(one)
+        with suppress(OSError):
+            requests.send(b"%d" % shim)
+
+
+def _be_shim(folder: bytes, alive: int) -> NoReturn:
+    try:
+        os.set_inheritable(alive, False)
+        os.setsid()
+        os.umask(0o077)
+        os.chdir(folder)
+        Shim(alive).run()
+    except BaseException:  # noqa: BLE001 - it has nobody to tell; its folder then says that it has vanished, and this why
+        with suppress(OSError), open("shim.err", "w") as file:
+            traceback.print_exc(file=file)
+    os._exit(0)
+
+
+class _Replica:
+    """One process of the workload's own, and what has come of it. pid 0: it does not live."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.pid = 0
+        self.port = 0
+        self.pipe = -1
+        self.line = bytearray()
+        self.started = 0.0
+        self.start_at = 0.0
+        self.failures = 0
+        self.probe_at = _NEVER
+        self.probe_s = PROBE_FIRST_S
+        self.ready = False
+        self.unwanted = False
+        self.killed_for = ""
+
+
+class Shim:
+    """Of the attempt whose folder is the current one."""
+
+    def __init__(self, alive: int) -> None:
+        """alive: the descriptor that has the folder's lock."""
+        self._alive = alive
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        self._evicted = False
+        signal.signal(signal.SIGTERM, self._terminated)  # the machine, or the unit that it runs in, goes down
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        self._woken, wake = os.pipe()
+        for one in (self._woken, wake):
+            os.set_blocking(one, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self._bell = os.open(BELL, os.O_RDWR | os.O_NONBLOCK)
+        with open(LAUNCH, "rb") as file:
+            self._launch: dict[str, Any] = json.load(file)
+        self._service = self._launch["kind"] == "service"
+        self._memory: int = self._launch["memory_bytes"]
+        self._log = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._log_left: int = self._launch["log_bytes"] - os.fstat(self._log).st_size
+        self._tail = bytearray()
+        self._tail_dirty = self._cut = False
+        self._poll = select.poll()
+        for one in (self._woken, self._bell):
+            self._poll.register(one, select.POLLIN)
+        self._replicas: list[_Replica] = []
+        self._draining: list[_Replica] = []
+        self._made = 0
+        self._wanted: int = self._launch["replicas"] if self._service else 1
+        self._kill_at = _NEVER
+        self._deadline = _NEVER
+        self._watch_at, self._scan_at = 0.0, 0.0
+        self._oom_kills = _oom_kills()
+        self._written: dict[str, Any] = {}
+        self._write_at = _NEVER
+        self._state: dict[str, Any] = {
+            "phase": "starting",
+            "reason": "",
+            "detail": "",
+            "exit_code": None,
+            "ready": 0,
+            "replicas": self._wanted,
+            "address": "",
+            "stopping": False,
+            "started_s": None,
+            "ended_s": None,
+            "events": [],
+        }
+
+    def run(self) -> None:
+        """Until the attempt has ended and nothing of it is left."""
+        self._event("its shim has started")
+        while not self._write():  # before anything else starts, or another might start it again
+            time.sleep(1.0)
+        os.unlink(LAUNCH)
+        self._hear_wishes()
+        while not self._state["ended_s"]:
+            now = time.monotonic()
+            self._start_due(now)
+            self._probe_due(now)
+            self._watch(now)
+            if now >= self._deadline:
+                self._deadline = _NEVER
+                self._fail("deadline_passed", f"it ran longer than {self._launch['deadline_s']:g} seconds")
+                self._terminate(self._launch["grace_s"])
+            if self._is_over(now):
+                self._end()
+                break
+            self._tell()
+            self._sleep(now)
+
+    def _is_over(self, now: float) -> bool:
+        if now >= self._kill_at:
+            return True
+        if any(one.pid for one in self._replicas):
+            return False
+        return self._kill_at < _NEVER or self._state["phase"] in FINAL
+
+    def _sleep(self, now: float) -> None:
+        """Until something happens, or has to be done."""
+        next_ = min(self._kill_at, self._deadline, self._watch_at, self._write_at)
+        if self._kill_at == _NEVER:
+            for one in self._replicas:
+                next_ = min(next_, one.probe_at if one.pid and not one.unwanted else one.start_at)
+        ready = {number for number, _ in self._poll.poll(max(0.0, next_ - now) * 1000 + 1 if next_ < _NEVER else None)}
+        for one in [*self._replicas, *self._draining]:
+            if one.pipe in ready:
+                self._pump(one)
+        if self._woken in ready:
+            with suppress(BlockingIOError):
+                os.read(self._woken, 4096)
+            self._reap()
+            if self._evicted and self._kill_at == _NEVER:
+                self._fail("evicted", "the machine, or the service that it runs under, went down")
+                self._terminate(self._launch["grace_s"])
+        if self._bell in ready:
+            with suppress(BlockingIOError):
+                os.read(self._bell, 4096)
+            self._hear_wishes()
+
+    # ------------------------------------------------------------ what is wanted of it
+
+    def _hear_wishes(self) -> None:
+        stop, replicas = _read_json(STOP), _read_json(REPLICAS)
+        if stop is not None:
+            if not self._state["stopping"]:
+                self._event("its end was asked for")
+            self._state["stopping"] = True
+            self._terminate(float(stop["grace_s"]))
+        if replicas is not None and self._service and replicas != self._wanted:
+            self._wanted = int(replicas)
+            self._event(f"scaled to {self._wanted}")
+
+    def _terminated(self, _number: int, _frame: object) -> None:
+        self._evicted = True
+
+    def _terminate(self, grace_s: float) -> None:
+        """Tell every process of the workload's own, with its group; what is left when grace is over is killed."""
+        first = self._kill_at == _NEVER
+        self._kill_at = min(self._kill_at, time.monotonic() + grace_s)
+        if first:
+            for one in self._replicas:
+                _kill_group(one.pid, signal.SIGTERM)
+
+    def _fail(self, reason: str, detail: str) -> None:
+        """The first reason counts; a service that only was not ready has none yet."""
+        if self._state["reason"] in ("", "not_ready"):
+            self._state.update(reason=reason, detail=detail)
+            self._event(detail)
+
+    # ------------------------------------------------------------ its processes
+
+    def _start_due(self, now: float) -> None:
+        if self._kill_at < _NEVER:
+            return
+        self._replicas = [one for one in self._replicas if one.pid or not one.unwanted]
+        wanted = [one for one in self._replicas if not one.unwanted]
+        for _ in range(self._wanted - len(wanted)):
+            self._made += 1
+            self._replicas.append(_Replica(self._made))
+        for one in wanted[self._wanted :]:
+            one.unwanted, one.ready = True, False
+            one.start_at = now + self._launch["grace_s"]
+            _kill_group(one.pid, signal.SIGTERM)
+        for one in self._replicas:
+            if now < one.start_at:
+                continue
+            if one.unwanted:
+                one.start_at = _NEVER
+                _kill_group(one.pid, signal.SIGKILL)
+            elif not one.pid and self._state["phase"] not in FINAL:
+                self._start(one, now)
+
+    def _start(self, one: _Replica, now: float) -> None:
+        environment = dict(self._launch["environment"])
+        if self._launch["port"] is not None:
+            one.port = one.port if _is_free(one.port) else _free_port()
+            environment["PORT"] = str(one.port)
+        read, write = os.pipe()
+        failed, fail = os.pipe()
+        shim = os.getpid()
+        pid = os.fork()
+        if not pid:
+            self._become(shim, environment, write, fail)
+        os.close(write)
+        os.close(fail)
+        with os.fdopen(failed, "rb") as file:
+            error = file.read()
+        os.set_blocking(read, False)
+        one.pid, one.pipe, one.started = pid, read, now
+        self._poll.register(read, select.POLLIN)
+        if error:
+            self._not_started(int(error))
+            return
+        one.probe_at, one.probe_s = (now + PROBE_FIRST_S if one.port else _NEVER), PROBE_FIRST_S
+        if self._state["started_s"] is None:
+            self._state["started_s"] = time.time()
+            self._deadline = now + self._launch["deadline_s"] if self._launch["deadline_s"] else _NEVER
+        if not self._service:
+            self._state["phase"] = "running"
+        elif not one.port:
+            one.ready = True
+        self._event(f"replica {one.index} has started" if self._service else "it has started")
+
+    def _not_started(self, number: int) -> None:
+        program, why = self._launch["argv"][0], os.strerror(number)
+        not_there = number in (errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+        reason = "command_not_found" if not_there else "config_invalid"
+        self._fail(reason, f"the command {program!r:.200} cannot be run: {why}")
+        self._state.update(phase="failed", exit_code=127 if not_there else 126)
+
+    def _become(self, shim: int, environment: dict[str, str], write: int, fail: int) -> NoReturn:
+        """The workload. What goes wrong before it is one is told to the shim, as a number."""
+        try:
+            signal.set_wakeup_fd(-1)
+            os.setsid()
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != shim:
+                os._exit(0)
+            for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            for theirs, ours in ((nothing, 0), (write, 1), (write, 2)):
+                os.dup2(theirs, ours)
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            with suppress(OSError):
+                os.nice(NICE)
+            with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+                file.write(str(OOM_SCORE))
+            os.chdir(WORK)
+            argv = self._launch["argv"]
+            os.execvpe(argv[0], argv, environment)
+        except OSError as error:
+            os.write(fail, b"%d" % (error.errno or errno.EINVAL))
+        except ValueError:
+            os.write(fail, b"%d" % errno.EINVAL)
+        finally:
+            os._exit(127)
+
+    def _reap(self) -> None:
+        """Take leave of every child that has ended."""
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                for one in self._replicas:
+                    if one.pid == ended[0]:
+                        self._ended(one, os.waitstatus_to_exitcode(ended[1]))
+
+    def _ended(self, one: _Replica, code: int) -> None:
+        exit_code = code if code >= 0 else 128 - code
+        _kill_group(one.pid, signal.SIGKILL)  # what has left its group is ended with the attempt
+        lived = time.monotonic() - one.started
+        one.pid, one.ready, one.probe_at = 0, False, _NEVER
+        self._draining.append(_moved_pipe(one))
+        reason, detail = self._why(exit_code)
+        if not self._service:
+            if self._state["exit_code"] is None:
+                self._state["exit_code"] = exit_code
+            if reason:
+                self._fail(reason, detail)
+            failed = bool(self._state["reason"]) or exit_code != 0
+            self._state["phase"] = "failed" if failed else "succeeded"
+            return
+        if one.unwanted or self._kill_at < _NEVER or self._state["phase"] == "failed":
+            return
+        one.failures = 1 if lived > RESTART_FORGET_S else one.failures + 1
+        pause_s = min(RESTART_FIRST_S * 2 ** min(one.failures - 1, 20), RESTART_MOST_S)
+        one.start_at = time.monotonic() + pause_s
+        sentence = one.killed_for or detail or "it ended by itself"
+        one.killed_for = ""
+        self._event(f"replica {one.index}: {sentence}; it starts again in {pause_s:g} s")
+        self._state["detail"] = f"replica {one.index}: {sentence}"
+
+    def _why(self, exit_code: int) -> tuple[str, str]:
+        """Reason and sentence of an exit code."""
+        if not exit_code:
+            return "", ""
+        if exit_code == 128 + signal.SIGKILL and _oom_kills() > self._oom_kills:
+            return "out_of_memory", "the system ended it, for memory was short"
+        if 128 < exit_code <= 128 + signal.SIGRTMAX:
+            with suppress(ValueError):
+                return "signalled", f"it was ended by {signal.Signals(exit_code - 128).name}"
+            return "signalled", f"it was ended by signal {exit_code - 128}"
+        return "exit_code", f"it ended with exit code {exit_code}"
+
+    # ------------------------------------------------------------ looking after them
+
+    def _probe_due(self, now: float) -> None:
+        for one in self._replicas:
+            if one.pid and now >= one.probe_at:
+                one.ready = _listens(one.port)
+                if one.ready:
+                    one.probe_s = PROBE_FIRST_S
+                one.probe_at = now + (PROBE_READY_S if one.ready else one.probe_s)
+                one.probe_s = min(one.probe_s * 1.5, PROBE_MOST_S)
+
+    def _watch(self, now: float) -> None:
+        """Memory of its own processes often, of all below them as often as that is cheap."""
+        if now < self._watch_at:
+            return
+        used = [_resident(one.pid) for one in self._replicas if one.pid]
+        most = max(used, default=0)
+        if now >= self._scan_at:
+            below, count = _descendants(os.getpid())
+            share = sum(_resident(pid) for pid in below) / max(1, len(used) if self._service else 1)
+            most = max(most, int(share))
+            cost = time.monotonic() - now
+            self._scan_at = now + max(WATCH_CLOSE_S, cost * count / 2 / WATCH_SHARE)
+        if most > self._memory and self._proportional() > self._memory * max(1, len(used)):
+            self._take_too_much(now)
+        self._watch_at = now + (WATCH_CLOSE_S if most > self._memory / 2 or now < self._young_until() else WATCH_S)
+
+    def _take_too_much(self, now: float) -> None:
+        """A job ends of it; a service's largest replica is ended, and starts again."""
+        sentence = f"it took more than its {self._memory} bytes of memory"
+        if self._service:
+            largest = max(self._replicas, key=lambda one: _resident(one.pid) if one.pid else -1)
+            largest.killed_for = sentence
+            _kill_group(largest.pid, signal.SIGKILL)
+            return
+        self._fail("out_of_memory", sentence)
+        self._state.update(phase="failed", exit_code=128 + signal.SIGKILL)
+        self._kill_at = now
+
+    def _young_until(self) -> float:
+        """What has just started grows fastest."""
+        return max((one.started + 3.0 for one in self._replicas if one.pid), default=0.0)
+
+    def _proportional(self) -> int:
+        """Memory of all below it, what is shared counted once: exact, and dear."""
+        return sum(_proportional(pid) for pid in _descendants(os.getpid())[0])
+
+    # ------------------------------------------------------------ its log
+
+    def _pump(self, one: _Replica) -> bool:
+        """What came through the pipe, into the log: of several replicas by whole lines. False: there is nothing."""
+        try:
+            came = os.read(one.pipe, READ_BYTES)
+        except BlockingIOError:
+            return False
+        if not came:
+            self._hang_up(one)
+            return False
+        if self._service:
+            one.line += came
+            whole = len(one.line) if len(one.line) >= READ_BYTES else one.line.rfind(b"\n") + 1
+            self._keep(bytes(one.line[:whole]))
+            del one.line[:whole]
+        else:
+            self._keep(came)
+        return True
+
+    def _hang_up(self, one: _Replica) -> None:
+        self._keep(bytes(one.line))
+        one.line.clear()
+        self._poll.unregister(one.pipe)
+        os.close(one.pipe)
+        one.pipe = -1
+        if one in self._draining:
+            self._draining.remove(one)
+
+    def _keep(self, came: bytes) -> None:
+        """In the log as far as it goes; beyond that the end alone."""
+        while came and self._log_left > 0:
+            try:
+                written = os.write(self._log, came[: self._log_left])
+            except OSError as error:
+                self._event(f"its log cannot be written any more: {error.strerror}")
+                self._log_left = 0
+            else:
+                self._log_left -= written
+                came = came[written:]
+        if not came:
+            return
+        if not self._cut:
+            self._cut = True
+            self._event("its log is as long as it may be: from here on its end alone is kept")
+            with open(LOG, "rb") as file:
+                file.seek(max(0, os.fstat(self._log).st_size - TAIL_BYTES))
+                self._tail += file.read()
+        self._tail += came
+        del self._tail[:-TAIL_BYTES]
+        self._tail_dirty = True
+        self._write_at = min(self._write_at, time.monotonic() + TAIL_EVERY_S)
+
+    def _drain(self) -> None:
+        """What is still in the pipes; all that wrote to them is gone, but for what has sent its end elsewhere."""
+        for one in [*self._replicas, *self._draining]:
+            for _ in range(DRAIN_READS):
+                if one.pipe < 0 or not self._pump(one):
+                    break
+            self._keep(bytes(one.line))
+
+    # ------------------------------------------------------------ its end, and what it tells
+
+    def _end(self) -> None:
+        """Kill what is left, look until nothing is, and say how it ended, for good."""
+        pause_s = 0.002
+        while self._is_left():
+            below = _descendants(os.getpid())[0]
+            _send(below, signal.SIGSTOP)  # so that nothing is born meanwhile
+            _send(below | _descendants(os.getpid())[0], signal.SIGKILL)
+            with suppress(BlockingIOError):
+                os.read(self._woken, 4096)
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, 5.0)
+        self._drain()
+        state = self._state
+        if state["phase"] not in FINAL:
+            state["phase"] = "failed"
+        if state["stopping"] and state["reason"] in ("signalled", "exit_code"):
+            state.update(reason="", detail="it was stopped")
+        state.update(ended_s=time.time(), ready=0, address="")
+        self._event("it has ended, and nothing of it is left")
+        with suppress(OSError):
+            os.fsync(self._log)
+        while not self._write(durable=True):
+            time.sleep(1.0)
+
+    def _is_left(self) -> bool:
+        """Whether anything below it lives."""
+        self._reap()
+        with suppress(ChildProcessError):
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            return True
+        return False
+
+    def _event(self, sentence: str) -> None:
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._state["events"] = [*self._state["events"], f"{when} {sentence}"][-EVENTS:]
+
+    def _tell(self) -> None:
+        """Write down what has changed."""
+        if self._service and self._state["phase"] != "failed":
+            ready = [one for one in self._replicas if one.ready]
+            address = f"127.0.0.1:{ready[0].port}" if ready and ready[0].port else ""
+            phase = "running" if ready or not self._wanted else "starting"
+            self._state.update(ready=len(ready), replicas=self._wanted, address=address, phase=phase)
+            if self._kill_at == _NEVER:
+                waiting = any(one.failures and not one.ready for one in self._replicas)
+                self._state["reason"] = "not_ready" if waiting else ""
+                if not waiting:
+                    self._state["detail"] = ""
+        now = time.monotonic()
+        if self._state != self._written or (self._tail_dirty and now >= self._write_at):
+            self._write()
+
+    def _write(self, *, durable: bool = False) -> bool:
+        """The state, and a cut log's tail. A full disk is tried again later."""
+        self._write_at = _NEVER
+        try:
+            if self._tail_dirty:
+                _replace(TAIL, bytes(self._tail), durable=durable)
+                self._tail_dirty = False
+            _replace(STATE, json.dumps(self._state).encode(), durable=durable)
+        except OSError:
+            self._write_at = time.monotonic() + 1.0
+            return False
+        self._written = dict(self._state)
+        if durable:  # before who waits is told, so that he finds it gone
+            os.close(self._alive)
+        ring_changes(self._launch["changes"])
+        return True
+
+
+def ring_changes(path: str) -> None:
+    """Tell who waits that something has changed: its size does."""
+    with suppress(OSError):
+        changes = os.open(path, os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(changes, b".")
+            if os.fstat(changes).st_size >= CHANGES_BYTES:
+                os.ftruncate(changes, 0)
+        finally:
+            os.close(changes)
+
+
+def _moved_pipe(one: _Replica) -> _Replica:
+    """The pipe of what has ended, which others may hold still; the replica gets a new one."""
+    moved = _Replica(one.index)
+    moved.pipe, moved.line = one.pipe, one.line
+    one.pipe, one.line = -1, bytearray()
+    return moved
+
+
+def _replace(name: str, content: bytes, *, durable: bool) -> None:
+    temporary = f".{name}.new"
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(file, content)
+        if durable:
+            os.fsync(file)
+    finally:
+        os.close(file)
+    os.rename(temporary, name)
+    if durable:
+        folder = os.open(".", os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _read_json(name: str) -> Any:
+    with suppress(OSError, ValueError), open(name, "rb") as file:
+        return json.load(file)
+    return None
+
+
+def _kill_group(pid: int, number: signal.Signals) -> None:
+    if pid:
+        with suppress(OSError):
+            os.killpg(pid, number)
+
+
+def _send(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(OSError):
+            os.kill(pid, number)
+
+
+def _descendants(above: int) -> tuple[set[int], int]:
+    """Every living process below this one, and how many there are on this machine."""
+    below: dict[int, list[int]] = {}
+    count = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError, ValueError), open(f"/proc/{name}/stat", "rb") as file:
+                state, parent = file.read().rpartition(b")")[2].split()[:2]
+                count += 1
+                if state not in (b"Z", b"X"):
+                    below.setdefault(int(parent), []).append(int(name))
+    found: set[int] = set()
+    waiting = [above]
+    while waiting:
+        young = below.get(waiting.pop(), ())
+        found.update(young)
+        waiting += young
+    return found, count
+
+
+def _resident(pid: int) -> int:
+    with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm", "rb") as file:
+        return int(file.read().split()[1]) * _PAGE
+    return 0
+
+
+def _proportional(pid: int) -> int:
+    with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+        for line in file:
+            if line.startswith(b"Pss:"):
+                return int(line.split()[1]) * 1024
+    return _resident(pid)
+
+
+def _oom_kills() -> int:
+    """How often the kernel has ended something for want of memory."""
+    with suppress(OSError, ValueError), open("/proc/vmstat", "rb") as file:
+        for line in file:
+            if line.startswith(b"oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def _is_free(port: int) -> bool:
+    if not port:
+        return False
+    with socket.socket() as one, suppress(OSError):
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as one:
+        one.settimeout(PROBE_WITHIN_S)
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _prctl(option: int, value: int) -> None:
+    _LIBC.prctl(option, value, 0, 0, 0)
+
+
+def hold(descriptor: int) -> bool:
+    """Take the lock of an attempt's folder, which goes with the descriptor, also to other processes."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _LOCK)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_held(descriptor: int) -> bool:
+    """Whether somebody has it, without taking it."""
+    answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _LOCK)
+    return int.from_bytes(answer[:2], sys.byteorder, signed=True) != fcntl.F_UNLCK
+
+
+def _lock_of_all() -> bytes:
+    """struct flock: an exclusive lock on the whole file."""
+    kind = fcntl.F_WRLCK.to_bytes(2, sys.byteorder) + os.SEEK_SET.to_bytes(2, sys.byteorder)
+    return kind.ljust(32, b"\0")
+
+
+_LOCK = _lock_of_all()
+
+if __name__ == "__main__":
+    spawn_shims(socket.socket(fileno=int(sys.argv[1])))
