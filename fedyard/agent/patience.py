@@ -16,6 +16,11 @@ PAUSES = Backoff(first=1.0, most=15.0)
 """Seconds between questions to a hub that cannot be reached."""
 """Between one request's last try and its next first one."""
 
+KEY_WITHIN_S = 10.0
+"""How long work waits for the first key to be published, so that what comes of it can be sealed to this site."""
+FAULT_PAUSES = Backoff(first=2.0, most=60.0)
+"""Seconds before a thread that met with what nobody expected (a full disk, a fault of ours) goes on."""
+
 _OVER = ("task_ended", "run_ended", "round_completed")
 _ENDS_SEAT_WORK = (*_OVER, "seat_dropped", "invited")
 

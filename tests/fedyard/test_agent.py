@@ -11,7 +11,8 @@ from collections import Counter
 import psutil
 import pytest
 
-from fedyard.agent.agent import KEY_WITHIN_S, Agent
+from fedyard.agent.agent import Agent
+from fedyard.agent.patience import KEY_WITHIN_S
 from fedyard.clock import SystemClock
 from fedyard.tasks.arrays import unpack
 from fedyard.wire.answers import Run
