@@ -126,6 +126,39 @@ class TaskSpec(Value, frozen=True):
 
 
 Tasks = Annotated[list[TaskSpec], msgspec.Meta(min_length=1, max_length=100)]
+UsedImage = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x20]+(?!\n)$")]
+Where = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=63,
+        pattern=f"^(?:site:{w.UUID_PATTERN}|[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?)(?!\n)$",
+        description="hub, a cluster that the hub's settings name, or site:<id>",
+    ),
+]
+InitialFile = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=200,
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*(?!\n)$",
+        description="A path in the archive",
+    ),
+]
+
+
+class Infrastructure(Value, frozen=True):
+    """What a project's own coordinator and selectors are made of, as in Fedota, and where they run.
+
+    where: `hub`, a cluster that the hub's settings name, or `site:<id>`. required_files: at the top of the archive of
+    the project's initial files.
+    """
+
+    coordinator_image: UsedImage
+    selector_image: UsedImage
+    selectors: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+    where: Where = "hub"
+    required_files: Annotated[list[InitialFile], msgspec.Meta(max_length=20)] = msgspec.field(
+        default_factory=lambda: ["model.h5", "fl_checkpoint"]
+    )
 
 
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -320,6 +353,7 @@ class CreateProject(Command, frozen=True, tag="create_project"):
     joining: Joining = "approval"
     max_live_runs: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
     sealed: Sealed = "required"
+    infrastructure: Infrastructure | None = None
 
 
 class UpdateProject(Command, frozen=True, tag="update_project"):
@@ -334,6 +368,7 @@ class UpdateProject(Command, frozen=True, tag="update_project"):
     joining: Joining | None = None
     max_live_runs: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
     sealed: Sealed | None = None
+    infrastructure: Infrastructure | None = None
 
 
 class ArchiveProject(Command, frozen=True, tag="archive_project"):

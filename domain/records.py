@@ -176,6 +176,7 @@ class Project(Record, frozen=True):
     """tasks_json: list of `TaskSpec`. last_run_number: of the newest run; numbers have no gaps or doubles.
 
     sealed: required or optional; whether payloads have to be sealed. last_model_version: versions have no gaps either.
+    infrastructure_json: an `Infrastructure`; empty where there is none.
     """
 
     TABLE = "projects"
@@ -195,6 +196,7 @@ class Project(Record, frozen=True):
     version: int = 1
     sealed: str = "required"
     last_model_version: int = 0
+    infrastructure_json: str = ""
 
 
 class Membership(Record, frozen=True):

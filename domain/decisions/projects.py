@@ -8,6 +8,7 @@ from domain import commands as c
 from domain import records as r
 from domain import results
 from domain.decisions.access import (
+    active_members,
     acts_for,
     forbidden,
     is_coordinator,
@@ -21,6 +22,7 @@ from domain.decisions.limits import take_one
 from domain.decisions.room import give_back
 from domain.decisions.telling import by_another, membership_causes, note_told, put_on_record, tell, unread
 from domain.events import EventKind
+from domain.ids import Id
 from domain.needs import Needs
 from domain.states import MEMBER, RUN_FINAL, MemberState, RunState, Step
 from fedyard.wire import notices as n
@@ -75,6 +77,28 @@ def _bad_tasks(detail: str) -> Refused:
     return Refused(ProblemType.TASKS_IMPOSSIBLE, detail)
 
 
+_HERE = "site:"
+
+
+def _infrastructure_json(draft: Draft, infrastructure: c.Infrastructure, project_id: Id, coordinator: Id) -> str:
+    """As it is kept. 422 where it names a site that is no active member: nobody else's cluster is asked."""
+    if infrastructure.where.startswith(_HERE):
+        site_id = infrastructure.where.removeprefix(_HERE)
+        if site_id not in {coordinator, *active_members(draft, project_id)}:
+            raise Refused(
+                ProblemType.NOT_A_MEMBER,
+                f"site {site_id} is no active member of the project: its infrastructure runs at the hub, in a cluster "
+                "that the hub's settings name, or at a member",
+            )
+    return msgspec.json.encode(infrastructure).decode()
+
+
+def infrastructure_of(project: r.Project) -> c.Infrastructure | None:
+    """What the project says of its own coordinator and selectors."""
+    said = project.infrastructure_json
+    return msgspec.json.decode(said, type=c.Infrastructure) if said else None
+
+
 def needs_of_create_project(command: c.CreateProject) -> Needs:
     site = command.coordinator_site_id
     counts = {("projects", site), ("projects of a day", site)}
@@ -87,13 +111,16 @@ def create_project(draft: Draft, command: c.CreateProject) -> Decision:
     _check_tasks(command.tasks)
     take_one(draft, "projects", site.id, draft.rules.projects_per_coordinator, "archive one that nobody needs")
     take_one(draft, "projects of a day", site.id, draft.rules.projects_per_day, "create the next one tomorrow")
+    project_id = draft.derive("project")
+    infrastructure = command.infrastructure
     project = r.Project(
-        id=draft.derive("project"),
+        id=project_id,
         organisation_id=site.organisation_id,
         coordinator_site_id=site.id,
         tasks_json=msgspec.json.encode(command.tasks).decode(),
         last_run_number=0,
         created_at=draft.now,
+        infrastructure_json=_infrastructure_json(draft, infrastructure, project_id, site.id) if infrastructure else "",
         **{name: getattr(command, name) for name in _PLAIN_FIELDS},
     )
     draft.put(project)
@@ -149,6 +176,10 @@ def update_project(draft: Draft, command: c.UpdateProject) -> Decision:
     if command.tasks is not None:
         _check_tasks(command.tasks)
         fields["tasks_json"] = msgspec.json.encode(command.tasks).decode()
+    if command.infrastructure is not None:
+        fields["infrastructure_json"] = _infrastructure_json(
+            draft, command.infrastructure, project.id, project.coordinator_site_id
+        )
     if command.sealed is not None and command.sealed != project.sealed:
         _check_no_run_lives(draft, project, "whether its payloads are sealed changes between runs")
     facts = {"fields": sorted(fields)} | ({"sealed": command.sealed} if command.sealed else {})

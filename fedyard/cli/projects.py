@@ -1,11 +1,11 @@
-"""`fedyard project`: create, join, leave, list, members, approve, tasks."""
+"""`fedyard project`: create, set, join, leave, list, members, approve, tasks."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
 import click
 import msgspec
@@ -15,6 +15,7 @@ from fedyard.agent.contract import task_digest
 from fedyard.agent.site import Folder
 from fedyard.agent.state import State
 from fedyard.cli.common import UsageError, client_of, joining_of, project_named, projects_called
+from fedyard.cli.fields import infrastructure_of, plain_of, project_fields, with_goal
 from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unavailable
@@ -23,28 +24,71 @@ from fedyard.sealed.keys import fingerprint, words
 from fedyard.wire.answers import Project, TaskSpec
 from fedyard.wire.command_line import Command, Group, Words
 from fedyard.wire.plurals import counted
-from fedyard.wire.types import Joining
 
 NO_ANSWER = 1
 """Exit code of `project leave` where the site has left, and the hub does not know of it."""
 
 
+FEDOTA_TASKS = [{"name": "train", "model": "fedota"}]
+"""Of a project whose rounds its own coordinator leads; its sites' agents train nothing."""
+
+
 @click.command("create", cls=Command)
 @click.argument("name")
-@click.option("--tasks", "file", required=True, metavar="FILE", help="JSON: a list of tasks (docs/sites.md)")
-@click.option("--description", default="", metavar="TEXT", help="what it is about")
-@click.option("--joining", type=click.Choice(get_args(Joining)), default="approval")
+@click.option("--tasks", "file", metavar="FILE", help="JSON: a list of tasks (docs/sites.md)")
+@project_fields
 @click.pass_obj
-def create(folder: Folder, name: str, file: str, description: str, joining: Joining) -> None:
-    """Make a project NAME with this site as its coordinator."""
-    tasks = _tasks_in(file, "--tasks")
+def create(folder: Folder, /, name: str, file: str | None, **said: Any) -> None:
+    """Make a project NAME with this site as its coordinator.
+
+    It has tasks, or images of its own coordinator and selectors and a goal count, or both.
+    """
+    infrastructure = infrastructure_of(said)
+    if file is None and (infrastructure is None or said["goal_count"] is None):
+        raise UsageError("say --tasks FILE, or --coordinator-image, --selector-image and --goal-count")
+    tasks = with_goal(_tasks_in(file, "--tasks") if file else FEDOTA_TASKS, said["goal_count"])
     client = client_of(folder)
     specs = _specs(tasks, f"--tasks {file}")  # first: a project whose tasks the agent does not know is of no use
-    made = client.create_project(name, tasks, description=description, joining=joining)
+    made = client.create_project(name, tasks, infrastructure=infrastructure, **plain_of(said))
     joining_of(folder, client).lead(made, name)
     _remember(folder, made, specs)
     print(f"project {made}")
-    _warn_of_unknown(folder, specs)
+    if file:
+        _warn_of_unknown(folder, specs)
+
+
+@click.command("set", cls=Command)
+@click.argument("name")
+@project_fields
+@click.pass_obj
+def set_fields(folder: Folder, /, name: str, **said: Any) -> None:
+    """Change what project NAME says of itself.
+
+    What is left out stays as it is. Another goal count holds from the next run on.
+    """
+    client = client_of(folder)
+    project = _own(folder, client, name)
+    fields: dict[str, Any] = plain_of(said)
+    infrastructure = infrastructure_of(said, project.infrastructure)
+    if infrastructure is not None:
+        fields["infrastructure"] = infrastructure
+    specs: list[TaskSpec] = []
+    if said["goal_count"] is not None:
+        fields["tasks"] = with_goal(msgspec.to_builtins(project.tasks), said["goal_count"])
+        specs = _specs(fields["tasks"], "--goal-count")
+    if not fields:
+        raise UsageError("say what shall change: fedyard project set --help")
+    client.update_project(project.id, **fields)
+    if specs:
+        _remember(folder, project.id, specs)
+
+
+def _own(folder: Folder, client: Client, name: str) -> Project:
+    """A project that this site coordinates."""
+    project = project_named(client, name)
+    if project.coordinator_site_id != folder.site_id():
+        raise UsageError(f"{name} is coordinated by another site, which alone can change it")
+    return project
 
 
 def _tasks_in(file: str, option: str) -> list[dict[str, object]]:
@@ -271,5 +315,5 @@ def approve(folder: Folder, name: str, site: str) -> None:
 project = Group(
     "project",
     help="Projects: make one, serve one, let others in.",
-    commands=[create, join, leave, list_projects, members, approve, tasks],
+    commands=[create, set_fields, join, leave, list_projects, members, approve, tasks],
 )

@@ -65,24 +65,50 @@ class Client(Calls):
         *,
         description: str = "",
         data_format: str = "",
+        client_image: str = "",
         joining: w.Joining = "approval",
         sealed: w.Sealed = "required",
+        infrastructure: Mapping[str, object] | None = None,
         key: str | None = None,
     ) -> str:
-        """The new project's id; the calling site is its coordinator."""
+        """The new project's id; the calling site is its coordinator. infrastructure: as docs/api.md has it."""
         body = {
             "name": name,
             "tasks": list(tasks),
             "description": description,
             "data_format": data_format,
+            "client_image": client_image,
             "joining": joining,
             "sealed": sealed,
+            "infrastructure": infrastructure,
         }
         return self.write("POST", "/v1/projects", body, a.Created, key=key).id
 
-    def update_project(self, project_id: str, *, tasks: Sequence[Mapping[str, object]], key: str | None = None) -> None:
-        """Other tasks from the next run on."""
-        self.write("PATCH", f"/v1/projects/{_part(project_id)}", {"tasks": list(tasks)}, dict, key=key)
+    def update_project(
+        self,
+        project_id: str,
+        *,
+        tasks: Sequence[Mapping[str, object]] | None = None,
+        description: str | None = None,
+        data_format: str | None = None,
+        client_image: str | None = None,
+        joining: w.Joining | None = None,
+        sealed: w.Sealed | None = None,
+        infrastructure: Mapping[str, object] | None = None,
+        key: str | None = None,
+    ) -> None:
+        """What is None stays. Other tasks hold from the next run on."""
+        body = {
+            "tasks": None if tasks is None else list(tasks),
+            "description": description,
+            "data_format": data_format,
+            "client_image": client_image,
+            "joining": joining,
+            "sealed": sealed,
+            "infrastructure": infrastructure,
+        }
+        said = {name: value for name, value in body.items() if value is not None}
+        self.write("PATCH", f"/v1/projects/{_part(project_id)}", said, dict, key=key)
 
     def projects(self, *, name: str | None = None, member: str | None = None) -> list[a.Project]:
         return list(self.every("/v1/projects", {"name": name, "member": member}, a.Project))

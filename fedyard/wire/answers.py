@@ -106,6 +106,16 @@ class TaskSpec(Answer, frozen=True, kw_only=True):
         check_shown(self.parameters)
 
 
+class Infrastructure(Answer, frozen=True, kw_only=True):
+    """What a project's own coordinator and selectors are made of, and where they run; as in Fedota."""
+
+    coordinator_image: w.Text = ""
+    selector_image: w.Text = ""
+    selectors: w.Number = 1
+    where: w.Name = "hub"
+    required_files: Annotated[list[w.Name], Meta(max_length=ITEMS_AT_MOST)] = []
+
+
 class Project(Answer, frozen=True, kw_only=True):
     """coordinator_identity_key: raw; whom a site joins is held to it."""
 
@@ -115,6 +125,9 @@ class Project(Answer, frozen=True, kw_only=True):
     coordinator_identity_key: w.IdentityKey
     name: w.Name
     description: w.Text = ""
+    data_format: w.Text = ""
+    client_image: w.Text = ""
+    infrastructure: Infrastructure | None = None
     joining: w.Name = ""
     tasks: Annotated[list[TaskSpec], Meta(max_length=ITEMS_AT_MOST)] = []
     last_run_number: w.Seq = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from domain.commands import Subject, TaskSpec
+from domain.commands import Infrastructure, Subject, TaskSpec
 from domain.ids import Id
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
@@ -26,7 +26,8 @@ _PROJECT = (
     "SELECT projects.id, projects.organisation_id, projects.coordinator_site_id, projects.name, projects.description, "
     "projects.data_format, projects.client_image, projects.joining, projects.max_live_runs, projects.tasks_json, "
     "projects.last_run_number, projects.created_at, projects.archived_at, projects.version, projects.sealed, "
-    "boss.name, boss.identity_key FROM projects JOIN sites boss ON boss.id = projects.coordinator_site_id"
+    "projects.infrastructure_json, boss.name, boss.identity_key FROM projects "
+    "JOIN sites boss ON boss.id = projects.coordinator_site_id"
 )
 _MEMBERSHIP = (
     "SELECT memberships.project_id, memberships.site_id, sites.name, memberships.role, memberships.state, "
@@ -112,7 +113,7 @@ def may_see_members(database: Database, subject: Subject, ident: Id) -> bool:
 
 def _project(one: Row) -> Project:
     ident, of, coordinator, name, description, data_format, image, joining, live, *rest = one
-    tasks, last, at, archived, version, sealed, coordinator_name, identity_key = rest
+    tasks, last, at, archived, version, sealed, infrastructure, coordinator_name, identity_key = rest
     return Project(
         id=ident,
         organisation_id=of,
@@ -131,6 +132,7 @@ def _project(one: Row) -> Project:
         archived_at=time_or_none(archived),
         version=version,
         sealed=sealed,
+        infrastructure=msgspec.json.decode(infrastructure, type=Infrastructure) if infrastructure else None,
     )
 
 

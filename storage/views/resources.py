@@ -11,6 +11,7 @@ import msgspec
 
 from domain.commands import (
     ArtifactKind,
+    Infrastructure,
     Joining,
     Micros,
     Role,
@@ -184,6 +185,7 @@ class Project(Resource, frozen=True):
     archived_at: Time | None
     version: int
     sealed: Sealed
+    infrastructure: Infrastructure | None
 
 
 class Membership(Resource, frozen=True):

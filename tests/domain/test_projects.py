@@ -11,7 +11,7 @@ from domain import commands as c
 from domain import records as r
 from domain.commands import Subject
 from domain.decisions.draft import TooEarly
-from domain.decisions.projects import predecessors
+from domain.decisions.projects import infrastructure_of, predecessors
 from domain.ids import derive
 from domain.rules import Rules
 from tests.domain.scenes import (
@@ -84,6 +84,31 @@ def test_which_tasks_are_possible(tasks: list[c.TaskSpec], expected: str) -> Non
     changed = c.UpdateProject(project_id=PROJECT, tasks=tasks)
     assert came_to(decided(new, project(2), by_site(1))) == expected
     assert came_to(decided(changed, project(2), by_site(0))) == expected
+
+
+@pytest.mark.parametrize(
+    ("where", "created", "changed"),
+    [
+        ("hub", "accepted", "accepted"),
+        ("gpus-1", "accepted", "accepted"),
+        (f"site:{SITES[0]}", "accepted", "accepted"),
+        (f"site:{SITES[1]}", "not_a_member", "accepted"),  # of a project that is made its coordinator alone is a member
+        (f"site:{SITES[4]}", "not_a_member", "not_a_member"),
+    ],
+)
+def test_infrastructure_runs_at_the_hub_or_at_a_member(where: str, created: str, changed: str) -> None:
+    said = c.Infrastructure(coordinator_image="c@sha256:1", selector_image="s:1", where=where)
+    new = c.CreateProject(coordinator_site_id=SITES[0], name="new", tasks=[spec("train")], infrastructure=said)
+    change = c.UpdateProject(project_id=PROJECT, infrastructure=said)
+    for command, expected in ((new, created), (change, changed)):
+        decision = decided(command, project(2), by_site(0))
+        assert came_to(decision) == expected
+        if expected == "accepted":
+            assert [infrastructure_of(made) for made in written(decision, r.Project)] == [said]
+    kept = decided(
+        c.UpdateProject(project_id=PROJECT, description="x"), project(2, infrastructure_json="{}"), by_site(0)
+    )
+    assert [made.infrastructure_json for made in written(kept, r.Project)] == ["{}"]
 
 
 @pytest.mark.parametrize(

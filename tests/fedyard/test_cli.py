@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from fedyard.agent.site import Folder, Settings
-from fedyard.cli.common import UsageError, run_named
+from fedyard.cli.common import UsageError, client_of, run_named
 from fedyard.cli.main import main
 from fedyard.cli.site import joins_of
 from fedyard.client.client import Client
 from fedyard.client.errors import Unavailable
 from fedyard.sealed.keys import words
-from fedyard.wire.answers import Run
+from fedyard.wire.answers import Infrastructure, Run
 from tests.fedyard.world import ALLOWED, World
 from tests.ops.program import ROOT, environment
 from tests.waiting import until
@@ -313,3 +313,31 @@ def test_a_model_that_the_coordinators_own_site_would_refuse_is_named_at_once(si
     toml = tmp_path / "north" / "site.toml"
     toml.write_text(toml.read_text().replace("allow = []", f"allow = {ALLOWED!r}"))
     assert north("project", "create", f"{name} 2", "--tasks", tasks_file(tmp_path))[::2] == (0, "")
+
+
+def test_a_problem_of_fedota_is_made_and_changed_by_hand(site, tmp_path) -> None:
+    north, _ = site("north")
+    name = f"sentiments {tmp_path.name}"
+    images = ("--coordinator-image", "c:1", "--selector-image", "s:1")
+    for lacking in ((), ("--goal-count", "2"), images):
+        code, _, complaint = north("project", "create", name, *lacking)
+        assert (code, complaint.startswith("fedyard: say --tasks FILE, or --coordinator-image")) == (2, True)
+    code, _, complaint = north("project", "create", name, "--goal-count", "2", "--selectors", "3")
+    assert (code, "say --coordinator-image, too" in complaint) == (2, True)
+
+    plain = ("--description", "d", "--data-format", "CSV", "--client-image", "f:1", "--sealed", "optional")
+    assert north("project", "create", name, *images, "--goal-count", "2", *plain)[::2] == (0, "")
+    assert north("project", "set", name, "--selectors", "3", "--require", "model.h5", "--goal-count", "4")[::2] == (
+        0,
+        "",
+    )
+    assert north("project", "set", name, "--data-format", "TSV")[::2] == (0, "")
+    assert north("project", "set", name)[0] == 2
+
+    made = client_of(Folder(tmp_path / "north")).projects(name=name)[0]
+    contract = made.tasks[0].contract
+    assert (made.description, made.data_format, made.client_image, made.sealed) == ("d", "TSV", "f:1", "optional")
+    assert (made.joining, contract.quorum, contract.quorum_of) == ("approval", 4, "count")
+    parts = Infrastructure(coordinator_image="c:1", selector_image="s:1", selectors=3, required_files=["model.h5"])
+    assert made.infrastructure == parts
+    assert "NO" not in north("project", "tasks", name)[1]  # the agent knows the tasks as its site's own

@@ -12,6 +12,7 @@ from domain.commands import (
     ArchiveProject,
     CreateProject,
     Image,
+    Infrastructure,
     Joining,
     Name,
     PutMember,
@@ -69,6 +70,7 @@ class NewProject(Body, frozen=True):
     joining: Joining = "approval"
     max_live_runs: LiveRuns = 1
     sealed: Sealed = "required"
+    infrastructure: Infrastructure | None = None
 
 
 class ProjectChange(Body, frozen=True):
@@ -82,6 +84,7 @@ class ProjectChange(Body, frozen=True):
     joining: Joining | None = None
     max_live_runs: LiveRuns | None = None
     sealed: Sealed | None = None
+    infrastructure: Infrastructure | None = None
 
 
 class NewMember(Body, frozen=True):
@@ -121,6 +124,7 @@ def create(call: Call) -> Response:
             joining=body.joining,
             max_live_runs=body.max_live_runs,
             sealed=body.sealed,
+            infrastructure=body.infrastructure,
         ),
         made="/v1/projects/{id}",
     )
@@ -160,6 +164,7 @@ def update(call: Call) -> Response:
             joining=body.joining,
             max_live_runs=body.max_live_runs,
             sealed=body.sealed,
+            infrastructure=body.infrastructure,
         ),
     )
 

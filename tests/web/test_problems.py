@@ -1,0 +1,84 @@
+"""A learning problem as in Fedota: a person sets it, with its files and with what its own coordinator is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.web.network import TASKS, Caller, Network
+from tests.web.test_artifacts import refusal
+
+PARTS = {"coordinator_image": "fedota/fl-coordinator:1", "selector_image": "fedota/fl-selector:1"}
+WHOLE = {**PARTS, "selectors": 2, "where": "hub", "required_files": ["model.h5", "fl_checkpoint"]}
+GOAL = [{"name": "train", "model": "fedota", "contract": {"quorum": 2, "quorum_of": "count"}}]
+
+
+class Problem:
+    """Its setter, the site that coordinates, one that takes part with a person of its organisation, and a stranger."""
+
+    def __init__(self, net: Network) -> None:
+        self.net = net
+        house, other = net.organisation("setter"), net.organisation("data")
+        self.lead, self.site = net.site(f"lead of {house}", house), net.site(f"data of {other}", other)
+        self.setter, self.reader = net.account(house, "member"), net.account(other, "member")
+        self.stranger = net.site(f"stranger to {house}")
+        self.id = self.made(client_image="fedota/fl-client:1", infrastructure=PARTS)
+        self.site.ok("PUT", f"/v1/projects/{self.id}/members/{self.site.id}", {})
+
+    def made(self, **more: Any) -> str:
+        self.net.made += 1
+        said = {"name": f"problem {self.net.made}", "tasks": GOAL, "joining": "open", "sealed": "optional"}
+        body = {**said, "coordinator_site_id": self.lead.id, "description": "Sentiments", "data_format": "CSV", **more}
+        return str(self.setter.ok("POST", "/v1/projects", body)["id"])
+
+    def shown(self, by: Caller | None = None) -> dict[str, Any]:
+        return dict((by or self.setter).ok("GET", f"/v1/projects/{self.id}"))
+
+
+@pytest.fixture(scope="module")
+def problem(shared: Network) -> Problem:
+    return Problem(shared)
+
+
+def test_a_person_sets_it_with_all_of_its_fields(problem: Problem) -> None:
+    shown = problem.shown(problem.reader)
+    said = {
+        "description": "Sentiments",
+        "data_format": "CSV",
+        "client_image": "fedota/fl-client:1",
+        "sealed": "optional",
+    }
+    assert {name: shown[name] for name in said} == said
+    assert shown["coordinator_site_id"] == problem.lead.id
+    assert shown["tasks"][0]["contract"]["quorum"] == 2
+    assert shown["infrastructure"] == WHOLE
+
+
+def test_what_it_is_made_of_can_be_changed_and_is_left_as_it_is_otherwise(problem: Problem) -> None:
+    path = f"/v1/projects/{problem.id}"
+    changed = {**WHOLE, "selectors": 3, "where": f"site:{problem.site.id}", "required_files": ["model.h5"]}
+    problem.setter.ok("PATCH", path, {"infrastructure": changed})
+    problem.setter.ok("PATCH", path, {"description": "Sentiments"})
+    assert problem.shown()["infrastructure"] == changed
+    assert problem.net.project(problem.lead, name="none", tasks=TASKS)
+    assert problem.lead.ok("GET", "/v1/projects?name=none")["items"][0]["infrastructure"] is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"selectors": 0},
+        {"selectors": 65},
+        {"where": "site:oslo"},
+        {"where": "Hub"},
+        {"coordinator_image": ""},
+        {"selector_image": "a b"},
+        {"required_files": ["../model.h5"]},
+        {"required_files": ["/model.h5"]},
+        {"nodes": 3},
+    ],
+)
+def test_what_makes_no_sense_is_refused_at_the_edge(problem: Problem, wrong: dict[str, Any]) -> None:
+    answer = problem.setter.call("PATCH", f"/v1/projects/{problem.id}", {"infrastructure": {**PARTS, **wrong}})
+    assert refusal(answer) == (400, "malformed")
