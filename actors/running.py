@@ -22,6 +22,7 @@ from broker.port import BrokerUnavailable
 from config.clock import Clock, wait_for
 from config.logs import set_up_logs, unit
 from config.memory import keep_giving_back
+from config.processes import END_WITHIN_S, end_within
 from config.settings import Settings
 from config.waiting import wait_until
 from domain.rules import Rules
@@ -146,16 +147,24 @@ def run_ticker(settings: Settings, stop: threading.Event, own: Clock | None = No
     database.close()
 
 
-def main(name: str, role: Role) -> None:
-    """The process of one role: settings from the environment, logs, signals, and a schema that is up to date."""
+def main(name: str, role: Role, end_within_s: float = END_WITHIN_S) -> None:
+    """The process of one role: settings from the environment, logs, signals, and a schema that is up to date.
+
+    end_within_s: how long it may take to stop before it ends hard.
+    """
     settings = Settings.read()
     set_up_logs(name, settings.log_level, settings.log_format)
     prepare_structs()
     stop = threading.Event()
-    on_stop_signal(stop.set)
+    on_stop_signal(partial(_stop, stop, end_within_s))
     await_schema(settings.database_url, f"fedyard {name}", stop, _log)
     if not stop.is_set():
         role(settings, stop)
+
+
+def _stop(stop: threading.Event, end_within_s: float) -> None:
+    end_within(end_within_s)
+    stop.set()
 
 
 def _await_broker(settings: Settings, stop: threading.Event, role: str) -> None:

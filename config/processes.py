@@ -1,7 +1,8 @@
-"""What a process of the hub is called wherever people look for it: RabbitMQ's connections, clocks, logs."""
+"""What a process of the hub is called where people look for it (connections, clocks, logs), and how it ends at last."""
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import socket
 
@@ -9,6 +10,11 @@ DOER = "doer"
 """What it does outside waits while it is away; the hub serves without it."""
 WORKERS = ("decider", DOER, "relay", "ticker")
 """The hub's processes beside the web. They stop in the other direction: who decides is the last to go."""
+
+END_WITHIN_S = 40.0
+"""Who was asked to stop ends hard after so long. Longer than the supervisor waits before it kills (ops/supervisor.py):
+this is for who has no supervisor any more."""
+_STDERR = 2
 
 
 def process_name(role: str) -> str:
@@ -29,3 +35,12 @@ def has_ended(process: str) -> bool:
     except (PermissionError, OverflowError):
         pass
     return False
+
+
+def end_within(seconds: float) -> None:
+    """From now on this process ends by itself after so long, with exit code 1, whatever hangs in it.
+
+    Then its standard error says where its threads are. It is the last resort of who may have nobody to kill it; a
+    second call begins the time anew.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)

@@ -151,10 +151,8 @@ class _Member:
         self._reader: threading.Thread | None = None
 
     def start(self) -> None:
-        # Linux ends it with us, should we be killed.
-        leash = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
         self.process = subprocess.Popen(
-            [*leash, "sh", "-c", f"exec {self._command}" if _is_simple(self._command) else self._command],
+            leashed(self._command, os.getpid()),
             cwd=self._yard.folder,
             env={**self._yard.environment, "HONCHO_PROCESS_NAME": self.name, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
@@ -214,6 +212,17 @@ class _Member:
 def _raw(stream: TextIO) -> TextIO:
     """Below `plain_output`, which would show the printer's colours as text."""
     return stream.raw if isinstance(stream, Plain) else stream
+
+
+def leashed(command: str, parent: int) -> list[str]:
+    """The arguments that run a shell command which Linux asks to end (SIGTERM) when this parent is gone.
+
+    A parent that goes before the leash is there is noticed by the shell.
+    """
+    whole = f"exec {command}" if _is_simple(command) else command
+    if not shutil.which("setpriv"):
+        return ["sh", "-c", whole]
+    return ["setpriv", "--pdeathsig", "TERM", "sh", "-c", f'[ "$PPID" = {parent} ] || exit 1; {whole}']
 
 
 def _is_simple(command: str) -> bool:

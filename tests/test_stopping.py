@@ -38,3 +38,16 @@ def test_a_burst_of_signals_stops_once_and_waits_for_nobody() -> None:
             assert process.stdout.read() == "stopped\n"
         finally:
             process.kill()
+
+
+def test_what_hangs_ends_nevertheless_and_says_where_it_hung() -> None:
+    """Whatever signals it ignores, and while no thread of Python's can run."""
+    program = (
+        "import ctypes, signal; from config.processes import end_within\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "def stuck(): ctypes.PyDLL(None).sleep(1000)\n"
+        "end_within(0.1); stuck()"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert " in stuck" in ended.stderr

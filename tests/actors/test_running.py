@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from actors.running import rules_of
-from config.settings import Settings
+from config.settings import Settings, path_url
 from devservers.postgres import PrivatePostgres
 from devservers.rabbitmq import PrivateRabbitmq
 from domain.rules import Rules
@@ -42,3 +42,24 @@ def test_a_worker_stops_whichever_thread_is_told(
         assert process.wait(30) == 0
     finally:
         process.kill()
+
+
+def test_a_worker_that_does_not_stop_ends_nevertheless(tmp_path: Path) -> None:
+    urls = {name: path_url(kind, tmp_path / kind) for name, kind in (("BROKER", "embedded"), ("DATABASE", "sqlite"))}
+    migrate(open_database(urls["DATABASE"]))
+    program = (
+        "import threading; from actors.running import main\n"
+        "def stuck(settings, stop):\n    print('stuck', flush=True); stop.wait(); threading.Event().wait()\n"
+        "main('doer', stuck, end_within_s=0.1)"
+    )
+    environ = environment(**{f"FEDYARD_{name}_URL": url for name, url in urls.items()})
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"stuck\n"
+            process.terminate()
+            assert process.wait(20) == 1
+        finally:
+            process.kill()

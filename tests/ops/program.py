@@ -7,16 +7,21 @@ import os
 import re
 import signal
 import subprocess
+import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from config.processes import END_WITHIN_S
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+GONE_WITHIN_S = END_WITHIN_S + 50.0
+"""Who is orphaned ends by itself before this."""
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -77,6 +82,29 @@ class Program:
         if self.runs():
             self.send(how)
         return self._process.wait()
+
+
+def all_gone(processes: list[psutil.Process], within_s: float = GONE_WITHIN_S) -> None:
+    """Wait until none of them runs any more; who still does is named, with what it does."""
+    end = time.monotonic() + within_s
+    while not gone(processes):
+        assert time.monotonic() < end, "\n".join(
+            [f"after {within_s:.0f} s there still run:", *(said for one in processes if (said := _lively(one)))]
+        )
+        time.sleep(0.05)
+
+
+def _lively(process: psutil.Process) -> str:
+    """A line on a process that runs: who it is, its parent, its state, where it waits, and which signals it hears."""
+    with suppress(psutil.NoSuchProcess, OSError):
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            place = Path(f"/proc/{process.pid}")
+            status = dict(line.split(":\t", 1) for line in (place / "status").read_text().splitlines())
+            facts = {name: status[name].strip() for name in ("PPid", "State", "Threads", "SigBlk", "SigIgn", "SigCgt")}
+            told = " ".join(f"{name}={value}" for name, value in facts.items())
+            command = " ".join(" ".join(process.cmdline()).split())[:200]
+            return f"{process.pid} {command} {told} wchan={(place / 'wchan').read_text()}"
+    return ""
 
 
 def gone(processes: list[psutil.Process]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -17,7 +18,7 @@ import pytest
 from config.clock import SystemClock
 from config.processes import WORKERS
 from fedyard.wire.shown import plain_output
-from ops.supervisor import PAUSES, Supervisor, _Member, _Yard, read_procfile
+from ops.supervisor import PAUSES, Supervisor, _Member, _Yard, leashed, read_procfile
 from tests.hub import TestClock
 from tests.ops.program import ROOT, environment, gone
 
@@ -133,3 +134,13 @@ def test_the_procfile_names_the_hubs_processes() -> None:
     commands = read_procfile(ROOT / "Procfile")
     assert list(commands) == ["web", *WORKERS]
     assert all(commands[role].endswith(f" -m actors.running {role}") for role in WORKERS)
+
+
+@pytest.mark.parametrize("command", ["echo here", "A=1 && echo here"])
+def test_who_starts_when_its_parent_is_gone_already_ends_at_once(command: str) -> None:
+    """The parent may go before there is anything that would notice."""
+    said = [
+        subprocess.run(leashed(command, parent), capture_output=True, check=False).stdout
+        for parent in (os.getpid(), os.getppid())
+    ]
+    assert said == [b"here\n", b""]

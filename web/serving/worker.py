@@ -60,17 +60,17 @@ def _when_told_to_stop(
     keep_giving_back(stopping)
 
     def stop() -> None:
-        with heard, told:
+        with heard, told:  # open to the end: the signal comes again and again, and what is closed may be another's next
             while heard.recv(1)[0] not in (signal.SIGTERM, signal.SIGINT):
                 pass
             stopping.set()
             release(app)
             threading.main_thread().join()
-        nudges.close()
-        connections.close()
-        close(app)
-        hub.publisher.close()
-        hub.signals.close()
-        hub.database.close()
+            nudges.close()
+            connections.close()
+            close(app)
+            hub.publisher.close()
+            hub.signals.close()
+            hub.database.close()
 
     threading.Thread(target=stop, name="fedyard-stop").start()

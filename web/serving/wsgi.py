@@ -7,18 +7,24 @@ heartbeats go out.
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from granian import Granian
 from granian.constants import HTTPModes, Interfaces, RuntimeModes
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
+from granian.server.mp import MPServer
 
+from config.clock import wait_for
 from config.logs import set_up_logs
+from config.processes import END_WITHIN_S, end_within
 from config.settings import Settings, SettingsError
+from fedyard.wire.stopping import called_apart
 from storage.migrate import await_schema
 from web.live.connections import make_room
 
@@ -35,6 +41,9 @@ IDLE_S = 30.0
 """Between two requests of a connection, at least. Where sites beat rarely it lives as long as they may be silent: who
 beats every 30 s shall not find it closed just then."""
 STOP_WITHIN_S = 20
+AGAIN_EVERY_S = 0.5
+"""How often who shall end is told so, and how often the worker looks whether its main process is gone."""
+_NEVER = threading.Event()
 
 
 def serve(settings: Settings) -> None:
@@ -48,7 +57,7 @@ def serve(settings: Settings) -> None:
 def listen(settings: Settings, load: Callable[[], Flask]) -> None:
     """One worker process that serves the app which `load` makes in it."""
     logging.getLogger("_granian").addFilter(_not_about_threads)
-    Granian(
+    _Server(
         "web.serving.wsgi",
         address=settings.web_host,
         port=settings.web_port,
@@ -68,7 +77,50 @@ def listen(settings: Settings, load: Callable[[], Flask]) -> None:
         log_access=False,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_WITHIN_S,
-    ).serve(target_loader=load, wrap_loader=False)
+    ).serve(target_loader=partial(_begin, os.getpid(), load), wrap_loader=False)
+
+
+class _Server(MPServer):
+    """granian's main process, with a way to stop that nothing gets lost on.
+
+    Its own waits for ever if several signals come at once (see `called_apart`), and its worker misses one that comes
+    while it is being set up. So they are told again until they have ended.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._asked = called_apart(self._end)
+
+    def signal_handler_interrupt(self, *_: object) -> None:
+        self._asked()
+
+    def _end(self) -> None:
+        end_within(END_WITHIN_S)
+        self.interrupt_signal = True
+        while True:
+            self.main_loop_interrupt.set()
+            wait_for(_NEVER, AGAIN_EVERY_S)
+            workers: list[Any] = [*self.wrks]
+            for worker in workers:
+                worker.terminate()
+
+
+def _begin(main: int, load: Callable[[], Flask]) -> Flask:
+    """In granian's worker, on its main thread. main: the process that it ends with."""
+    # What is inherited nobody follows here, and granian sets its own when the app is there: before, a signal ends it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(main,), name="fedyard-leash", daemon=True).start()
+    return load()
+
+
+def _end_with(main: int) -> None:
+    while os.getppid() == main:
+        wait_for(_NEVER, AGAIN_EVERY_S)
+    end_within(END_WITHIN_S)
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_for(_NEVER, AGAIN_EVERY_S)
 
 
 def _not_about_threads(record: logging.LogRecord) -> bool:
