@@ -15,7 +15,7 @@ import pytest
 from demo.hospitals import SHARES, split
 from fedyard.agent.site import Folder
 from fedyard.sealed.keys import fingerprint, words
-from tests.ops.program import ROOT, environment, gone
+from tests.ops.program import ROOT, all_gone, environment
 from tests.waiting import until
 
 
@@ -127,7 +127,7 @@ def test_no_child_is_left_however_it_ends(tmp_path, how: signal.Signals) -> None
     family = telling.family(7)  # the hub, three agents, three that compute
     telling.process.send_signal(how)
     assert telling.process.wait() == (-signal.SIGKILL if how == signal.SIGKILL else 130)
-    until(lambda: gone(family))
+    all_gone(family)
 
 
 def test_a_hub_that_does_not_start_is_told_and_nothing_is_left(tmp_path) -> None:

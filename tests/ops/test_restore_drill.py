@@ -19,7 +19,7 @@ from devservers.postgres import PrivatePostgres
 from devservers.rabbitmq import PrivateRabbitmq
 from fedyard.client.errors import Refused
 from tests.fedyard.world import Project, SiteProcess, Wire, World, project_of, wire_to
-from tests.ops.program import ROOT, Program, call, create_account, environment, fedyard, gone
+from tests.ops.program import ROOT, Program, all_gone, call, create_account, environment, fedyard
 from tests.waiting import until
 
 QUICK = {"FEDYARD_TICK_EVERY_S": "0.5", "FEDYARD_HEARTBEAT_EVERY_S": "5"}
@@ -42,7 +42,7 @@ class Drill:
     def kill(self) -> None:
         family = self.program.family() if self.program.runs() else []
         self.program.end(signal.SIGKILL)
-        until(lambda: gone(family))
+        all_gone(family)
 
     def keep(self) -> None:
         """Copy the records while the hub runs."""

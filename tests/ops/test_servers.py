@@ -23,8 +23,7 @@ from devservers.postgres import PrivatePostgres
 from devservers.process import ServerError, cause_of, last_words
 from devservers.rabbitmq import PrivateRabbitmq
 from ops.place import PASSED_THROUGH, InUse, only_hub_in
-from tests.ops.program import ROOT, environment, gone
-from tests.waiting import until
+from tests.ops.program import ROOT, all_gone, environment, gone
 
 
 @pytest.fixture
@@ -75,7 +74,7 @@ def test_a_stopped_postgres_leaves_no_process(own_postgres: PrivatePostgres) -> 
     family += [child for process in family for child in process.children(recursive=True)]
     assert len(family) > 1
     own_postgres.stop()
-    assert until(lambda: gone(family))
+    all_gone(family)
     assert not listens(own_postgres.port)
 
 
@@ -97,7 +96,7 @@ def test_servers_end_when_their_owner_is_killed(servers_folder: Path) -> None:
     server = psutil.Process(int(owner.stdout.readline()))
     owner.send_signal(signal.SIGKILL)
     owner.wait()
-    assert until(lambda: gone([server]))
+    all_gone([server])
     owner.stdin.close()
     owner.stdout.close()
 

@@ -14,7 +14,7 @@ from broker.management import Management, ManagementError
 from devservers.ports import free_port
 from devservers.postgres import PrivatePostgres
 from devservers.rabbitmq import PrivateRabbitmq
-from tests.ops.program import Program, call, create_account, fedyard, gone
+from tests.ops.program import Program, all_gone, call, create_account, fedyard, gone
 from tests.waiting import until
 
 Start = Callable[..., Program]
@@ -35,7 +35,7 @@ def start(servers_folder: Path, tmp_path: Path) -> Iterator[Start]:
     for program in programs:
         family = program.family() if program.runs() else []
         program.end(signal.SIGKILL)
-        until(lambda family=family: gone(family))
+        all_gone(family)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_it_works_survives_its_own_kill_and_leaves_nothing(start: Start, servers
     family = hub.family()
     assert len(family) > 6
     hub.end(signal.SIGKILL)
-    assert until(lambda: gone(family))
+    all_gone(family)
 
     again = start()
     api = again.ready()
