@@ -1,0 +1,475 @@
+"""The port `Cluster` on Kubernetes: what is asked for becomes objects, and what the objects say becomes `Observed`.
+
+Nothing is remembered that matters: what there is, is what the lists say. The watches only wake, and tell that a list
+made before need not be made again. docs/workloads.md says what a place is made of and what an account needs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from fedyard.clock import Clock, SystemClock
+from fedyard.cluster import kubernetes_objects as objects
+from fedyard.cluster import manifests, names
+from fedyard.cluster.kubernetes_api import Api, Conflict, Expired, Missing, decoded, in_cluster, kubeconfig
+from fedyard.cluster.kubernetes_objects import Deployment, Event, Job, Namespace, Pod, Service
+from fedyard.cluster.kubernetes_watch import Watches
+from fedyard.cluster.manifests import Manifest, Rules
+from fedyard.cluster.port import AttemptId, Evidence, Observed, Reason, Refused, Spec, Unavailable
+
+T = TypeVar("T")
+M = TypeVar("M", Job, Deployment, Pod)
+
+PAGE: Final = 500
+PAGES_AT_MOST: Final = 1000
+LISTS_AT_MOST: Final = 3
+PLACE_HOLDS_S: Final = 300.0
+"""After so long the objects of a place are looked at again, lest one of them be gone."""
+LIST_HOLDS_S: Final = 120.0
+"""Even of a list of which no watch has told a change."""
+_BY_THE_NODE: Final = "/containerLogs/"
+"""In what the server says where a pod's node, which has the log, does not answer."""
+CLOSES_WITHIN_S: Final = 5.0
+EVENTS_AT_MOST: Final = 50
+GRACE_AT_LEAST_S: Final = 1
+"""A pod that is removed at once may still run: the server does not wait for its node."""
+
+
+class Kind(NamedTuple, Generic[T]):
+    """Of objects: where the API has them, and what is read of them."""
+
+    group: str
+    plural: str
+    type: type[T]
+
+    def path(self, namespace: str = "", name: str = "", part: str = "") -> str:
+        base = f"/apis/{self.group}" if "/" in self.group else f"/api/{self.group}"
+        inside = f"/namespaces/{namespace}" if namespace else ""
+        return base + inside + f"/{self.plural}" + (f"/{name}" if name else "") + (f"/{part}" if part else "")
+
+
+JOBS: Final = Kind("batch/v1", "jobs", Job)
+DEPLOYMENTS: Final = Kind("apps/v1", "deployments", Deployment)
+PODS: Final = Kind("v1", "pods", Pod)
+SERVICES: Final = Kind("v1", "services", Service)
+EVENTS: Final = Kind("v1", "events", Event)
+NAMESPACES: Final = Kind("v1", "namespaces", Namespace)
+SECRETS: Final = Kind("v1", "secrets", objects.Anything)
+PLURALS: Final[dict[str, Kind[Any]]] = {
+    "Job": JOBS,
+    "Deployment": DEPLOYMENTS,
+    "Service": SERVICES,
+    "Secret": SECRETS,
+    "Namespace": NAMESPACES,
+    "ServiceAccount": Kind("v1", "serviceaccounts", objects.Anything),
+    "ResourceQuota": Kind("v1", "resourcequotas", objects.Anything),
+    "LimitRange": Kind("v1", "limitranges", objects.Anything),
+    "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies", objects.Anything),
+}
+MAINS: Final[tuple[Kind[Any], ...]] = (JOBS, DEPLOYMENTS)
+WATCHED: Final[tuple[Kind[Any], ...]] = (JOBS, DEPLOYMENTS, PODS)
+
+PERMISSIONS: Final = {
+    "namespaces": ("get", "create", "patch", "delete"),
+    "resourcequotas": ("get", "create", "patch"),
+    "limitranges": ("get", "create", "patch"),
+    "serviceaccounts": ("get", "create", "patch"),
+    "networkpolicies.networking.k8s.io": ("get", "create", "patch"),
+    "jobs.batch": ("get", "create", "list", "watch", "delete"),
+    "deployments.apps": ("get", "create", "list", "watch", "patch", "delete"),
+    "pods": ("list", "watch", "delete"),
+    "pods/log": ("get",),
+    "services": ("get", "create", "list"),
+    "secrets": ("get", "create"),
+    "events": ("list",),
+}
+"""In all namespaces: a place is a namespace that is made when it is needed. Secrets are never listed."""
+
+
+def open_in_cluster(rules: Rules | None = None) -> KubernetesCluster:
+    """The cluster that this runs in, by its pod's service account. Raises `Refused`."""
+    return KubernetesCluster(Api(in_cluster(), "in-cluster"), rules)
+
+
+def open_kubeconfig(path: str, context: str, rules: Rules | None = None) -> KubernetesCluster:
+    """By a context that is named, never by the current one. Raises `Refused`."""
+    return KubernetesCluster(Api(kubeconfig(path, context), context), rules)
+
+
+class KubernetesCluster:
+    """See `Cluster`. Threads may share it; the watches start with the first `wait`."""
+
+    def __init__(self, api: Api, rules: Rules | None = None, *, clock: Clock | None = None) -> None:
+        self._api = api
+        self._rules = rules or Rules()
+        self._clock = clock or SystemClock()
+        self._watches = Watches(api, {kind.plural: kind.path() for kind in WATCHED}, self._clock)
+        self._lock = threading.Lock()
+        self._places: dict[str, float] = {}
+        self._lists: dict[tuple[str, str], tuple[int, float, list[Any]]] = {}
+
+    def missing(self) -> list[str]:
+        lacking = []
+        for what, verbs in PERMISSIONS.items():
+            resource, _, group = what.partition(".")
+            resource, _, part = resource.partition("/")
+            for verb in verbs:
+                asked = {"verb": verb, "group": group, "resource": resource, "subresource": part}
+                review = {
+                    "apiVersion": "authorization.k8s.io/v1",
+                    "kind": "SelfSubjectAccessReview",
+                    "spec": {"resourceAttributes": asked},
+                }
+                answer = self._api.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
+                if not msgspec.json.decode(answer).get("status", {}).get("allowed", False):
+                    lacking.append(f"{verb} {what} in all namespaces")
+        return lacking
+
+    # ------------------------------------------------------------ make
+
+    def ensure(self, spec: Spec) -> Observed:
+        try:
+            wanted = manifests.workload(spec, self._rules)
+        except ValueError as error:
+            raise Refused(Reason.CONFIG_INVALID, str(error)) from None
+        self._make_place(spec)
+        try:
+            made, new = self._make(wanted, spec)
+        except Missing:  # the namespace was there a moment ago
+            self._forget_place(spec)
+            self._make_place(spec)
+            try:
+                made, new = self._make(wanted, spec)
+            except Missing as error:
+                raise Unavailable(str(error), 1.0) from None
+        finally:
+            self._watches.touch()
+        if made.metadata.deletion_timestamp is None:
+            for one in manifests.belongings(spec, made.metadata.uid, self._rules):
+                self._make_belonging(one, made.metadata.uid)
+        return self._seen(made, [] if new else self._of(PODS, spec.attempt_id))
+
+    def _make_place(self, spec: Spec) -> None:
+        name = names.place_name(spec.owner, spec.place)
+        with self._lock:
+            if self._places.get(name, 0.0) > self._clock.monotonic():
+                return
+        namespace, *inside = manifests.place(spec.owner, spec.place, self._rules)
+        try:
+            self._make_part(namespace, spec)
+            for one in inside:
+                self._make_part(one, spec)
+        except (Missing, Conflict) as error:
+            raise Unavailable(f"{error}: it was changed while it was made", 1.0) from None
+        with self._lock:
+            self._places[name] = self._clock.monotonic() + PLACE_HOLDS_S
+
+    def _forget_place(self, spec: Spec) -> None:
+        with self._lock:
+            self._places.pop(names.place_name(spec.owner, spec.place), None)
+
+    def _make_part(self, wanted: Manifest, spec: Spec) -> None:
+        """Of a place: made, or brought to what it should be."""
+        kind, namespace, name = _where(wanted)
+        found = self._find(kind, namespace, name)
+        if found is None:
+            try:
+                self._api.post(kind.path(namespace), wanted)
+            except Conflict:
+                found = self._find(kind, namespace, name)
+                if found is None:
+                    raise Unavailable(f"{kind.plural} {name} comes and goes", 1.0) from None
+            else:
+                return
+        if isinstance(found, Namespace) and (found.metadata.deletion_timestamp or found.status.phase == "Terminating"):
+            raise Unavailable(f"namespace {name} is being removed{_stuck(found)}", 2.0)
+        if not _owned(found.metadata, spec.owner):
+            raise Refused(Reason.CONFIG_INVALID, f"{kind.plural} {name} is there, and none of ours: it is left alone")
+        if found.metadata.annotations.get(names.SPEC_HASH) != wanted["metadata"]["annotations"][names.SPEC_HASH]:
+            self._api.patch(kind.path(namespace, name), wanted)
+
+    def _make(self, wanted: Manifest, spec: Spec) -> tuple[Job | Deployment, bool]:
+        """The Job or Deployment: made, adopted, or on its way out because it has another content."""
+        kind, namespace, name = _where(wanted)
+        try:
+            return decoded(self._api.post(kind.path(namespace), wanted), kind.type), True
+        except Conflict:
+            found = self._find(kind, namespace, name)
+        if found is None:
+            raise Unavailable(f"{kind.plural} {name} was there and is gone", 1.0)
+        self._check_ours(found.metadata, spec)
+        if found.metadata.deletion_timestamp is None and found.metadata.annotations.get(
+            names.SPEC_HASH
+        ) != names.spec_hash(spec):
+            self._delete(kind, found.metadata)
+            found = self._find(kind, namespace, name) or found
+            gone = found.metadata.deletion_timestamp or found.metadata.creation_timestamp
+            found = msgspec.structs.replace(
+                found, metadata=msgspec.structs.replace(found.metadata, deletion_timestamp=gone)
+            )
+        return found, False
+
+    def _check_ours(self, found: objects.Metadata, spec: Spec) -> None:
+        """Raises `Refused` where what has the name is a stranger's, another workload's, or a later attempt."""
+        if not _owned(found, spec.owner) or names.WORKLOAD not in found.labels:
+            raise Refused(Reason.CONFIG_INVALID, f"{found.name} is there, and none of ours: it is left alone")
+        id, attempt = objects.key(found)
+        if id != spec.id:
+            raise Refused(Reason.CONFIG_INVALID, f"{found.name} is the name of workload {id}: give this another")
+        if int(attempt) > spec.attempt:
+            raise Refused(Reason.CONFIG_INVALID, f"attempt {attempt} is there: attempt {spec.attempt} is over")
+
+    def _make_belonging(self, wanted: Manifest, uid: str) -> None:
+        kind, namespace, name = _where(wanted)
+        try:
+            self._api.post(kind.path(namespace), wanted)
+            return
+        except Conflict:
+            found = self._find(kind, namespace, name)
+        except Missing as error:
+            raise Unavailable(str(error), 1.0) from None
+        owners = {one.uid for one in found.metadata.owner_references} if found else set()
+        if uid in owners:
+            return
+        if found is not None and not _owned(found.metadata, wanted["metadata"]["labels"][names.OWNER]):
+            raise Refused(Reason.CONFIG_INVALID, f"{kind.plural} {name} is there, and none of ours: it is left alone")
+        raise Unavailable(f"{kind.plural} {name} is still an earlier workload's", 1.0)
+
+    # ------------------------------------------------------------ see
+
+    def observe(self, owner: str) -> list[Observed]:
+        """Pods are listed before what makes them: a pod without its job is then really one."""
+        wanted = {names.MANAGED_BY: names.US, names.OWNER: owner}
+        pods = self._listed(PODS, owner, wanted)
+        jobs, deployments = self._listed(JOBS, owner, wanted), self._listed(DEPLOYMENTS, owner, wanted)
+        mine: dict[tuple[str, str], list[Pod]] = defaultdict(list)
+        for pod in pods:
+            mine[objects.key(pod.metadata)].append(pod)
+        waiting = [job for job in jobs if objects.key(job.metadata) not in mine]
+        failed = self._failed_creates({job.metadata.namespace for job in waiting if not _ended(job)})
+        mains: list[Job | Deployment] = [*jobs, *deployments]
+        gone = self._gone({one.metadata.namespace for one in mains if one.metadata.deletion_timestamp})
+        services = self._list(SERVICES, "", wanted) if deployments else []
+        reachable = {objects.key(one.metadata): objects.addresses(one, self._rules.outside_host) for one in services}
+        found = []
+        for job in jobs:
+            own = mine.pop(objects.key(job.metadata), [])
+            refused, lost = failed.get(job.metadata.uid, ""), job.metadata.namespace in gone
+            found.append(objects.of_job(job, own, refused, namespace_gone=lost))
+        for one in deployments:
+            own = mine.pop(objects.key(one.metadata), [])
+            where, lost = reachable.get(objects.key(one.metadata), {}), one.metadata.namespace in gone
+            found.append(objects.of_deployment(one, own, where, namespace_gone=lost))
+        for own in mine.values():
+            found += [objects.of_orphan(pod) for pod in own if objects.belongs_to_nobody(pod)][:1]
+        return found
+
+    def _seen(self, made: Job | Deployment, pods: list[Pod]) -> Observed:
+        metadata = made.metadata
+        if isinstance(made, Job):
+            failed = {} if pods or _ended(made) else self._failed_creates({metadata.namespace})
+            return objects.of_job(made, pods, failed.get(metadata.uid, ""))
+        service = self._find(SERVICES, metadata.namespace, metadata.name)
+        return objects.of_deployment(made, pods, objects.addresses(service, self._rules.outside_host))
+
+    def _failed_creates(self, namespaces: Iterable[str]) -> dict[str, str]:
+        """By the job's uid, why the cluster does not let its pod in: only an event says so."""
+        found: dict[str, str] = {}
+        chosen = {"fieldSelector": "involvedObject.kind=Job,reason=FailedCreate"}
+        for namespace in sorted(namespaces):
+            for event in sorted(self._list(EVENTS, namespace, {}, chosen), key=_age):
+                found[event.involved_object.uid] = event.message
+        return found
+
+    def _gone(self, namespaces: Iterable[str]) -> set[str]:
+        found = {name: self._find(NAMESPACES, "", name) for name in sorted(namespaces)}
+        return {name for name, one in found.items() if one is None or one.metadata.deletion_timestamp is not None}
+
+    # ------------------------------------------------------------ keep
+
+    def evidence(self, which: AttemptId, *, log_bytes: int) -> Evidence:
+        pods = self._of(PODS, which)
+        told = {one.metadata.uid for kind in MAINS for one in self._of(kind, which)}
+        told |= {pod.metadata.uid for pod in pods}
+        if not told:
+            return Evidence()
+        events = [one for one in self._list(EVENTS, _namespace(which), {}) if one.involved_object.uid in told]
+        said = [objects.sentence(event) for event in sorted(events, key=_age)]
+        # A line has a byte at least; bytes cannot be counted from the end.
+        query = {"tailLines": str(max(log_bytes, 1))}
+        return Evidence(log=self._log(pods, query, most=log_bytes, newest=True), events=said[-EVENTS_AT_MOST:])
+
+    def log(self, which: AttemptId, *, after: int, most: int) -> bytes:
+        """Of its newest pod. The API counts from the start alone: what was read before is read again, and dropped."""
+        return self._log(self._of(PODS, which), {"limitBytes": str(after + most)}, skip=after, most=most)
+
+    def _log(self, pods: list[Pod], query: dict[str, str], *, skip: int = 0, most: int, newest: bool = False) -> bytes:
+        """Of the newest pod that has one."""
+        for pod in sorted(pods, key=objects.age, reverse=True):
+            path = PODS.path(pod.metadata.namespace, pod.metadata.name, "log")
+            try:
+                return self._api.tail(
+                    path, {"container": manifests.CONTAINER, **query}, skip=skip, most=most, newest=newest
+                )
+            except (Missing, Refused):
+                continue  # its container has not started
+            except Unavailable as error:
+                if objects.is_lost(pod) or _BY_THE_NODE in error.fact:
+                    continue  # the log is on its node, and gone with it
+                raise
+        return b""
+
+    # ------------------------------------------------------------ end
+
+    def scale(self, which: AttemptId, replicas: int) -> None:
+        for one in self._of(DEPLOYMENTS, which):
+            if one.spec.replicas != replicas and one.metadata.deletion_timestamp is None:
+                try:
+                    self._api.patch(
+                        DEPLOYMENTS.path(one.metadata.namespace, one.metadata.name), {"spec": {"replicas": replicas}}
+                    )
+                except Missing:
+                    continue
+                finally:
+                    self._watches.touch()
+
+    def stop(self, which: AttemptId, *, grace_s: float) -> bool:
+        grace = max(GRACE_AT_LEAST_S, -int(-grace_s // 1))
+        left = False
+        for kind in MAINS:
+            for one in self._of(kind, which):
+                left = True
+                if one.metadata.deletion_timestamp is None:
+                    self._delete(kind, one.metadata)
+        for pod in self._of(PODS, which):
+            left = True
+            replaced = any(one.kind == "ReplicaSet" for one in pod.metadata.owner_references)
+            ending = pod.metadata.deletion_grace_period_seconds
+            # A replica set would make another one, until it is itself on its way out; then its pods are, too.
+            if (ending is None and not replaced) or (ending is not None and ending > grace):
+                self._delete(PODS, pod.metadata, grace_s=grace)
+        return not left
+
+    def remove_place(self, owner: str, place: str) -> bool:
+        name = names.place_name(owner, place)
+        with self._lock:
+            self._places.pop(name, None)
+        found = self._find(NAMESPACES, "", name)
+        if found is None:
+            return True
+        if not _owned(found.metadata, owner):
+            raise Refused(Reason.CONFIG_INVALID, f"namespace {name} is there, and none of ours: it is left alone")
+        if found.metadata.deletion_timestamp is None:
+            self._delete(NAMESPACES, found.metadata)
+        return False
+
+    def _delete(self, kind: Kind[Any], found: objects.Metadata, *, grace_s: int | None = None) -> None:
+        """That very object, and what it has made, which it waits for. Without saying so, a job's pods would run on."""
+        propagation = "Foreground" if kind in MAINS else "Background"
+        try:
+            self._api.delete(
+                kind.path(found.namespace, found.name), found.uid, propagation=propagation, grace_s=grace_s
+            )
+        except (Missing, Conflict):
+            pass  # it is gone, or another one has its name
+        finally:
+            self._watches.touch()
+
+    # ------------------------------------------------------------ wait
+
+    def wait(self, seconds: float) -> None:
+        self._watches.wait(seconds)
+
+    def close(self) -> None:
+        self._watches.close()
+        self._api.close()
+        self._watches.join(CLOSES_WITHIN_S)
+
+    # ------------------------------------------------------------ read
+
+    def _of(self, kind: Kind[T], which: AttemptId) -> list[T]:
+        wanted = names.place_labels(which.owner, which.place)
+        return self._list(
+            kind, _namespace(which), wanted | {names.WORKLOAD: which.id, names.ATTEMPT: str(which.attempt)}
+        )
+
+    def _listed(self, kind: Kind[M], owner: str, labels: dict[str, str]) -> list[M]:
+        """All attempts of an owner's; made before, if a watch has been open ever since and has told no change."""
+        now, version = self._clock.monotonic(), self._watches.version(kind.plural)
+        with self._lock:
+            before = self._lists.get((kind.plural, owner))
+        if before is not None and version is not None and before[0] == version and now - before[1] < LIST_HOLDS_S:
+            return before[2]
+        found = [one for one in self._list(kind, "", labels) if objects.is_attempt(one.metadata)]
+        with self._lock:
+            if version is not None:
+                self._lists[kind.plural, owner] = (version, now, found)
+            else:
+                self._lists.pop((kind.plural, owner), None)
+        return found
+
+    def _list(
+        self, kind: Kind[T], namespace: str, labels: dict[str, str], more: dict[str, str] | None = None
+    ) -> list[T]:
+        """In pages. A list whose later pages the server has forgotten meanwhile is begun again."""
+        query = {"limit": str(PAGE), **({"labelSelector": names.selector(labels)} if labels else {}), **(more or {})}
+        for _ in range(LISTS_AT_MOST):
+            found: list[T] = []
+            at = ""
+            try:
+                for _ in range(PAGES_AT_MOST):
+                    answer = self._api.get(kind.path(namespace), query | ({"continue": at} if at else {}))
+                    page = decoded(answer, _page(kind.type))  # type: ignore[arg-type]
+                    found += page.items or []
+                    at = page.metadata.continue_
+                    if not at:
+                        return found
+            except Expired:
+                continue
+            except Missing:
+                return []  # of this namespace
+        raise Unavailable(f"the list of {kind.plural} changes faster than it can be read", 1.0)
+
+    def _find(self, kind: Kind[T], namespace: str, name: str) -> T | None:
+        try:
+            return decoded(self._api.get(kind.path(namespace, name)), kind.type)
+        except Missing:
+            return None
+
+
+@cache
+def _page(kind: type[T]) -> type[objects.Page[T]]:
+    return objects.Page[kind]  # type: ignore[valid-type]
+
+
+def _where(wanted: Manifest) -> tuple[Kind[Any], str, str]:
+    return PLURALS[wanted["kind"]], wanted["metadata"].get("namespace", ""), wanted["metadata"]["name"]
+
+
+def _namespace(which: AttemptId) -> str:
+    return names.place_name(which.owner, which.place)
+
+
+def _owned(found: objects.Metadata, owner: str) -> bool:
+    return (found.labels.get(names.MANAGED_BY), found.labels.get(names.OWNER)) == (names.US, owner)
+
+
+def _ended(job: Job) -> bool:
+    return any(one.status == "True" and one.type in {"Complete", "Failed"} for one in job.status.conditions)
+
+
+def _stuck(found: Namespace) -> str:
+    """What the cluster says of a namespace that does not go."""
+    said = [one.message for one in found.status.conditions if one.status == "True" and one.message]
+    return f": {' '.join(said)[: objects.DETAIL_AT_MOST]}" if said else ""
+
+
+def _age(event: Event) -> float:
+    at = objects.when(event)
+    return at.timestamp() if at else 0.0
