@@ -60,7 +60,7 @@ PODS: Final = Kind("v1", "pods", Pod)
 SERVICES: Final = Kind("v1", "services", Service)
 EVENTS: Final = Kind("v1", "events", Event)
 NAMESPACES: Final = Kind("v1", "namespaces", Namespace)
-SECRETS: Final = Kind("v1", "secrets", objects.Anything)
+SECRETS: Final = Kind("v1", "secrets", objects.Secret)
 PLURALS: Final[dict[str, Kind[Any]]] = {
     "Job": JOBS,
     "Deployment": DEPLOYMENTS,
@@ -156,7 +156,7 @@ class KubernetesCluster:
         return self._seen(made, [] if new else self._of(PODS, spec.attempt_id))
 
     def _make_place(self, spec: Spec) -> None:
-        name = names.place_name(spec.owner, spec.place)
+        name = names.place_name(spec.place)
         with self._lock:
             if self._places.get(name, 0.0) > self._clock.monotonic():
                 return
@@ -172,7 +172,7 @@ class KubernetesCluster:
 
     def _forget_place(self, spec: Spec) -> None:
         with self._lock:
-            self._places.pop(names.place_name(spec.owner, spec.place), None)
+            self._places.pop(names.place_name(spec.place), None)
 
     def _make_part(self, wanted: Manifest, spec: Spec) -> None:
         """Of a place: made, or brought to what it should be."""
@@ -203,27 +203,19 @@ class KubernetesCluster:
             found = self._find(kind, namespace, name)
         if found is None:
             raise Unavailable(f"{kind.plural} {name} was there and is gone", 1.0)
-        self._check_ours(found.metadata, spec)
-        if found.metadata.deletion_timestamp is None and found.metadata.annotations.get(
-            names.SPEC_HASH
-        ) != names.spec_hash(spec):
+        if not _owned(found.metadata, spec.owner) or objects.key(found.metadata) != (spec.id, str(spec.attempt)):
+            raise Refused(Reason.CONFIG_INVALID, f"{kind.plural} {name} is there, and none of ours: it is left alone")
+        if found.metadata.deletion_timestamp is None and not self._is_same(found.metadata, spec):
             self._delete(kind, found.metadata)
             found = self._find(kind, namespace, name) or found
-            gone = found.metadata.deletion_timestamp or found.metadata.creation_timestamp
-            found = msgspec.structs.replace(
-                found, metadata=msgspec.structs.replace(found.metadata, deletion_timestamp=gone)
-            )
+            found = _leaving(found)
         return found, False
 
-    def _check_ours(self, found: objects.Metadata, spec: Spec) -> None:
-        """Raises `Refused` where what has the name is a stranger's, another workload's, or a later attempt."""
-        if not _owned(found, spec.owner) or names.WORKLOAD not in found.labels:
-            raise Refused(Reason.CONFIG_INVALID, f"{found.name} is there, and none of ours: it is left alone")
-        id, attempt = objects.key(found)
-        if id != spec.id:
-            raise Refused(Reason.CONFIG_INVALID, f"{found.name} is the name of workload {id}: give this another")
-        if int(attempt) > spec.attempt:
-            raise Refused(Reason.CONFIG_INVALID, f"attempt {attempt} is there: attempt {spec.attempt} is over")
+    def _is_same(self, found: objects.Metadata, spec: Spec) -> bool:
+        if found.annotations.get(names.SPEC_HASH) != names.spec_hash(spec):
+            return False
+        secret = self._find(SECRETS, found.namespace, found.name) if spec.secrets else None
+        return secret is None or secret.data == manifests.secret_data(spec)
 
     def _make_belonging(self, wanted: Manifest, uid: str) -> None:
         kind, namespace, name = _where(wanted)
@@ -357,7 +349,7 @@ class KubernetesCluster:
         return not left
 
     def remove_place(self, owner: str, place: str) -> bool:
-        name = names.place_name(owner, place)
+        name = names.place_name(place)
         with self._lock:
             self._places.pop(name, None)
         found = self._find(NAMESPACES, "", name)
@@ -453,11 +445,17 @@ def _where(wanted: Manifest) -> tuple[Kind[Any], str, str]:
 
 
 def _namespace(which: AttemptId) -> str:
-    return names.place_name(which.owner, which.place)
+    return names.place_name(which.place)
 
 
 def _owned(found: objects.Metadata, owner: str) -> bool:
     return (found.labels.get(names.MANAGED_BY), found.labels.get(names.OWNER)) == (names.US, owner)
+
+
+def _leaving(found: M) -> M:
+    """Its end has been asked for, whether it shows that yet or not."""
+    at = found.metadata.deletion_timestamp or found.metadata.creation_timestamp
+    return msgspec.structs.replace(found, metadata=msgspec.structs.replace(found.metadata, deletion_timestamp=at))
 
 
 def _ended(job: Job) -> bool:

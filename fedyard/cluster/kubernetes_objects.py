@@ -181,6 +181,16 @@ class Anything(_Read, frozen=True):
     metadata: Metadata
 
 
+class Secret(_Read, frozen=True):
+    """Compared with what it should be, and never shown."""
+
+    metadata: Metadata
+    data: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Secret({self.metadata.name})"
+
+
 class PageMetadata(_Read, frozen=True):
     resource_version: str = ""
     continue_: str = msgspec.field(default="", name="continue")
@@ -217,9 +227,8 @@ _PASSES: Final = ("not found", "timed out", "failed to sync", "already in use", 
 """In the message of an invalid container: what it lacks is still on its way."""
 _NODE: Final = {"NodeLost", "NodeShutdown", "Shutdown", "NodeAffinity"}
 _DISRUPTED: Final = {"DeletionByTaintManager": Reason.NODE_LOST, "DeletionByPodGC": Reason.NODE_LOST}
-_NO_COMMAND: Final = {"StartError", "ContainerCannotRun"}
-_NO_COMMAND_CODES: Final = {126, 127, 128}
-"""As shells and container runtimes have them: not executable, not found, could not be started."""
+_NOT_STARTED: Final = {"StartError", "ContainerCannotRun"}
+_NO_FILE: Final = ("no such file or directory", "executable file not found", "permission denied", "exec format error")
 
 Judged = tuple[Reason, str, int | None]
 
@@ -229,7 +238,9 @@ def of_job(job: Job, pods: Sequence[Pod], failed_create: str, *, namespace_gone:
     pod = _newest(pods)
     done, failed = (_condition(job.status.conditions, kind) for kind in ("Complete", "Failed"))
     container = _container(pod)
-    started = _started(container) if pod else job.status.start_time
+    started = _started(container)
+    if started is None and (done or failed):  # it never came to a container, or its pod is gone
+        started = (pod.status.start_time if pod else None) or job.status.start_time
     phase, judged, ended = Phase.STARTING, _waiting(pod), None
     if done is not None:
         phase, judged = Phase.SUCCEEDED, (Reason.NONE, "", 0)
@@ -447,10 +458,11 @@ def _disrupted(pod: Pod) -> Judged:
 def _ended(terminated: Terminated) -> Judged:
     code = terminated.exit_code
     detail = f"{terminated.reason}: {terminated.message}" if terminated.message else terminated.reason
-    if terminated.reason == "OOMKilled":
+    if terminated.reason == "OOMKilled" or (terminated.reason in _NOT_STARTED and "OOM-killed" in terminated.message):
         return Reason.OUT_OF_MEMORY, detail, code
-    if terminated.reason in _NO_COMMAND or code in _NO_COMMAND_CODES:
-        return Reason.COMMAND_NOT_FOUND, detail, code
+    if terminated.reason in _NOT_STARTED:
+        no_file = any(text in terminated.message for text in _NO_FILE)
+        return Reason.COMMAND_NOT_FOUND if no_file else Reason.CONFIG_INVALID, detail, code
     if code > 128:
         return Reason.SIGNALLED, detail, code
     return (Reason.EXIT_CODE if code else Reason.NONE), detail, code

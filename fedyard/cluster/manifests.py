@@ -72,7 +72,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def place(owner: str, id: str, rules: Rules) -> list[Manifest]:
     """The namespace and what is in it before any workload is, in the order in which it is made."""
-    namespace = names.place_name(owner, id)
+    namespace = names.place_name(id)
     carried = names.place_labels(owner, id)
 
     def inside(api: str, kind: str, name: str, **content: Any) -> Manifest:
@@ -90,6 +90,8 @@ def place(owner: str, id: str, rules: Rules) -> list[Manifest]:
     quota = {**({} if rules.outside else _NOTHING_OUTSIDE), **rules.quota}
     peers = {"podSelector": {"matchLabels": {names.PEERS: "yes"}}}
     everybody: Manifest = {}
+    disk = "ephemeral-storage"
+    unsaid = {"cpu": rules.container_cpu, "memory": rules.container_memory, disk: rules.container_disk}
     return [
         _hashed(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": carried | security}}
@@ -113,7 +115,7 @@ def place(owner: str, id: str, rules: Rules) -> list[Manifest]:
             "v1",
             "LimitRange",
             "containers",
-            spec={"limits": [{"type": "Container", "default": _unsaid(rules), "defaultRequest": _unsaid(rules)}]},
+            spec={"limits": [{"type": "Container", "default": unsaid, "defaultRequest": unsaid | {disk: "1Mi"}}]},
         ),
         inside("v1", "ServiceAccount", SERVICE_ACCOUNT, automountServiceAccountToken=False),
     ]
@@ -143,10 +145,11 @@ def belongings(spec: Spec, uid: str, rules: Rules) -> list[Manifest]:
     return made
 
 
-def stateful(spec: Spec, rules: Rules) -> list[Manifest]:
+def stateful(spec: Spec, name: str, rules: Rules) -> list[Manifest]:
     """A service whose replicas have names of their own (`<name>-0.<name>`): headless Service, then StatefulSet.
 
-    The Service lists replicas that are not ready as well: they must find each other to become so.
+    name: to the letter, for others dial it; so only one of its name is in a place. The Service lists replicas that are
+    not ready as well: they must find each other to become so.
     """
     if spec.port is None:
         raise ValueError("a stateful service needs a port")
@@ -157,16 +160,19 @@ def stateful(spec: Spec, rules: Rules) -> list[Manifest]:
         "ports": [_port(spec.port)],
     }
     replicas = {
-        "serviceName": names.workload_name(spec),
+        "serviceName": name,
         "replicas": spec.replicas,
         "podManagementPolicy": "Parallel",
         "selector": {"matchLabels": names.identity(spec)},
         "template": _template(spec, rules),
     }
-    return [
+    made = [
         _object(spec, "v1", "Service", {"spec": service}),
         _object(spec, "apps/v1", "StatefulSet", {"spec": replicas}),
     ]
+    for one in made:
+        one["metadata"]["name"] = name
+    return made
 
 
 def _hashed(manifest: Manifest) -> Manifest:
@@ -180,9 +186,9 @@ def _object(spec: Spec, api: str, kind: str, content: Manifest) -> Manifest:
         "kind": kind,
         "metadata": {
             "name": names.workload_name(spec),
-            "namespace": names.place_name(spec.owner, spec.place),
+            "namespace": names.place_name(spec.place),
             "labels": names.labels(spec),
-            "annotations": {names.SPEC_HASH: names.spec_hash(spec)},
+            "annotations": _annotations(spec),
         },
         **content,
     }
@@ -245,8 +251,11 @@ def _template(spec: Spec, rules: Rules) -> Manifest:
                 "labelSelector": {"matchLabels": names.identity(spec)},
             }
         ]
-    annotations = {names.SPEC_HASH: names.spec_hash(spec)}
-    return {"metadata": {"labels": names.labels(spec), "annotations": annotations}, "spec": pod}
+    return {"metadata": {"labels": names.labels(spec), "annotations": _annotations(spec)}, "spec": pod}
+
+
+def _annotations(spec: Spec) -> dict[str, str]:
+    return {names.SPEC_HASH: names.spec_hash(spec), **({names.NAME: spec.name} if spec.name else {})}
 
 
 def _container(spec: Spec) -> Manifest:
@@ -285,7 +294,8 @@ def _environment(spec: Spec) -> list[Manifest]:
     twice = sorted(spec.environment.keys() & spec.secrets.keys())
     if twice:
         raise ValueError(f"{twice[0]} is both environment and secret: name one of them differently")
-    plain = {"HOME": WORK, **spec.environment}
+    port = {"PORT": str(spec.port)} if spec.kind == "service" and spec.port is not None else {}
+    plain = {"HOME": WORK, **port, **spec.environment}
     hidden = {
         key: {"secretKeyRef": {"name": names.workload_name(spec), "key": key, "optional": False}}
         for key in spec.secrets
@@ -333,8 +343,12 @@ def _empty(name: str, spec: Spec) -> Manifest:
 
 
 def _secret(spec: Spec) -> Manifest:
-    content = {key: base64.b64encode(value.encode()).decode() for key, value in sorted(spec.secrets.items())}
-    return _object(spec, "v1", "Secret", {"type": "Opaque", "immutable": True, "data": content})
+    return _object(spec, "v1", "Secret", {"type": "Opaque", "immutable": True, "data": secret_data(spec)})
+
+
+def secret_data(spec: Spec) -> dict[str, str]:
+    """As a Secret has it."""
+    return {key: base64.b64encode(value.encode()).decode() for key, value in sorted(spec.secrets.items())}
 
 
 def _service(spec: Spec, rules: Rules) -> Manifest:
@@ -356,10 +370,6 @@ def _reachable(spec: Spec, rules: Rules) -> Manifest:
 
 def _port(number: int) -> Manifest:
     return {"name": "main", "port": number, "targetPort": number, "protocol": "TCP"}
-
-
-def _unsaid(rules: Rules) -> dict[str, str]:
-    return {"cpu": rules.container_cpu, "memory": rules.container_memory, "ephemeral-storage": rules.container_disk}
 
 
 def _resolvers(rules: Rules) -> Manifest:

@@ -1,7 +1,8 @@
 """How what we make in a cluster is called and labelled: from whole ids alone, the same each time, and never twice.
 
 A name is a DNS label (at most 63 characters); a workload's leaves room for what its pods append. An id stands in it
-whole, as base32 (26 characters), so that two ids never share a name. People and selectors find the ids in the labels.
+whole, as base32 (26 characters), so that two ids never share a name. People and selectors find the ids in the labels,
+and what the caller calls it in an annotation.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ ATTEMPT: Final = "fedyard/attempt"
 PEERS: Final = "fedyard/peers"
 SPEC_HASH: Final = "fedyard/spec-sha256"
 """Annotation: what the object was made of."""
-REPLICAS: Final = "fedyard/replicas"
+NAME: Final = "fedyard/name"
+"""Annotation: what the caller calls it, whole."""
 
-_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _OURS = ("fedyard/", "app.kubernetes.io/managed-by", "app.kubernetes.io/component", "pod-security.kubernetes.io/")
 
 
@@ -41,27 +42,28 @@ def short(id: str) -> str:
     return base64.b32encode(uuid.UUID(id).bytes).decode().rstrip("=").lower()
 
 
-def place_name(owner: str, place: str) -> str:
-    """Of the namespace. With its owner: a hub and a site that share a cluster have projects in common, not places."""
-    return f"fy-{short(place)}-{short(owner)}"
+def place_name(place: str) -> str:
+    """Of the namespace. It has one owner, which its labels tell."""
+    return f"fy-{short(place)}"
 
 
 def workload_name(spec: Spec) -> str:
-    """Its own, if it has one, to the letter: who chose it relies on it. Raises `ValueError` if it is no DNS label."""
-    if not spec.name:
-        return f"{spec.kind}-{short(spec.id)}-{spec.attempt}"
-    if len(spec.name) > NAMED_AT_MOST or _LABEL.fullmatch(spec.name) is None:
-        raise ValueError(
-            f"{spec.name!r} cannot be the name of a workload: at most {NAMED_AT_MOST} of a-z, 0-9 and -, a letter first"
-        )
-    return spec.name
+    """What its caller calls it, as far as there is room and in a label's letters, then what makes it unique."""
+    unique = f"-{short(spec.id)}-{spec.attempt}"
+    return slug(spec.name or spec.kind, NAMED_AT_MOST - len(unique)) + unique
+
+
+def slug(text: str, most: int) -> str:
+    """So many characters of a text at most, as the beginning of a DNS label."""
+    plain = re.sub(r"[^a-z0-9]+", "-", text.lower())[:most].strip("-")
+    return plain if plain[:1].isalpha() else f"w{plain}"[:most].rstrip("-")
 
 
 def spec_hash(spec: Spec) -> str:
     """SHA-256 in hex of what is asked for, to tell whether an object is what it should be.
 
     Without the number of replicas, which is scaled while it lives; without the secrets' values, which a hash that
-    anybody can read would give away to whoever can guess them.
+    anybody can read would give away to whoever can guess them: those are compared in the Secret itself.
     """
     plain = msgspec.structs.replace(spec, replicas=0, secrets=dict.fromkeys(spec.secrets, ""))
     return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()

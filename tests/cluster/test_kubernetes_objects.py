@@ -47,9 +47,9 @@ def waiting(reason, message=""):
     return pod("Pending", {"waiting": {"reason": reason, "message": message}})
 
 
-def terminated(code, reason="Error", **status):
+def terminated(code, reason="Error", message="last words", **status):
     at = {"startedAt": "2026-11-28T14:00:02Z", "finishedAt": "2026-11-28T14:00:09Z"}
-    return pod("Failed", {"terminated": {"exitCode": code, "reason": reason, "message": "last words", **at}}, **status)
+    return pod("Failed", {"terminated": {"exitCode": code, "reason": reason, "message": message, **at}}, **status)
 
 
 def seen(made, *pods, failed_create=""):
@@ -96,9 +96,10 @@ def test_what_never_starts_has_failed_although_its_job_waits_for_ever(found, rea
         (terminated(0, "OOMKilled"), Reason.OUT_OF_MEMORY, 0),  # a child was killed, and its parent did not mind
         (terminated(137), Reason.SIGNALLED, 137),
         (terminated(143), Reason.SIGNALLED, 143),
-        (terminated(128, "StartError"), Reason.COMMAND_NOT_FOUND, 128),
-        (terminated(127), Reason.COMMAND_NOT_FOUND, 127),
-        (terminated(126), Reason.COMMAND_NOT_FOUND, 126),
+        (terminated(128, "StartError", 'exec: "/x": no such file or directory'), Reason.COMMAND_NOT_FOUND, 128),
+        (terminated(128, "StartError", "container init was OOM-killed"), Reason.OUT_OF_MEMORY, 128),
+        (terminated(128, "StartError", "cannot mount"), Reason.CONFIG_INVALID, 128),
+        (terminated(127), Reason.EXIT_CODE, 127),  # a shell's, of a program that it did not find
         (pod("Failed", reason="Evicted", message="low on memory"), Reason.EVICTED, None),
         (pod("Failed", reason="NodeLost", message="node x"), Reason.NODE_LOST, None),
         (pod("Failed", reason="DeadlineExceeded", message="active too long"), Reason.DEADLINE_PASSED, None),

@@ -61,7 +61,7 @@ def everything():
     made = [*manifests.place(OWNER, PLACE, RULES)]
     for spec in (JOB, SERVICE):
         made += [manifests.workload(spec, RULES), *manifests.belongings(spec, UID, RULES)]
-    return [*made, *manifests.stateful(SERVICE, RULES)]
+    return [*made, *manifests.stateful(SERVICE, "coordinator", RULES)]
 
 
 def pods():
@@ -88,7 +88,7 @@ def test_a_field_that_no_schema_knows_would_be_noticed() -> None:
 
 
 def test_all_of_it_is_found_by_its_labels_and_lives_in_its_place() -> None:
-    namespace = names.place_name(OWNER, PLACE)
+    namespace = names.place_name(PLACE)
     for one in everything():
         labels = one["metadata"]["labels"]
         assert {key: labels[key] for key in (names.MANAGED_BY, names.OWNER, names.PLACE)} == {
@@ -182,6 +182,7 @@ def test_a_service_has_an_address_probes_and_only_its_own_pods() -> None:
         container[probe]["tcpSocket"] == {"port": 8501} for probe in ("startupProbe", "readinessProbe", "livenessProbe")
     )
     assert service["spec"]["selector"] == names.identity(SERVICE) == deployment["spec"]["selector"]["matchLabels"]
+    assert {"name": "PORT", "value": "8501"} in container["env"]
     assert (service["spec"]["type"], service["spec"]["ports"][0]["port"]) == ("NodePort", 8501)
     assert policy["spec"]["ingress"] == [
         {"from": [{"ipBlock": {"cidr": "198.51.100.0/24"}}], "ports": [{"port": 8501, "protocol": "TCP"}]}
@@ -226,9 +227,9 @@ def test_what_is_both_environment_and_secret_is_refused() -> None:
 
 
 def test_replicas_with_names_of_their_own_stand_behind_a_headless_service() -> None:
-    service, replicas = manifests.stateful(SERVICE, RULES)
+    service, replicas = manifests.stateful(SERVICE, "coordinator", RULES)
     assert (service["spec"]["clusterIP"], service["spec"]["publishNotReadyAddresses"]) == ("None", True)
-    assert replicas["spec"]["serviceName"] == service["metadata"]["name"]
+    assert replicas["spec"]["serviceName"] == service["metadata"]["name"] == "coordinator"
     assert replicas["spec"]["replicas"] == 3
     with pytest.raises(ValueError, match="port"):
-        manifests.stateful(PLAIN, RULES)
+        manifests.stateful(PLAIN, "x", RULES)

@@ -16,7 +16,8 @@ from fedyard.cluster.port import Resources, Spec
 LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 ids = st.uuids().map(str)
 attempts = st.integers(1, 2**31 - 1)
-OF_A_DEPLOYMENTS_POD = "-66b6c48dd5-x8k2p"
+called = st.text(max_size=52) | st.sampled_from(["train", "x" * 52, "-", "9", "../../escape", "a--b", "Ünï"])
+OF_A_REPLICA_SET = "-66b6c48dd5"
 
 
 @st.composite
@@ -28,6 +29,7 @@ def specs(draw):
         attempt=draw(attempts),
         kind=draw(st.sampled_from(["job", "service"])),
         image="i",
+        name=draw(called),
         peers=draw(st.booleans()),
     )
 
@@ -37,22 +39,24 @@ def test_a_name_is_a_label_with_room_for_what_a_pod_appends(spec) -> None:
     name = names.workload_name(spec)
     assert LABEL.fullmatch(name)
     assert len(name) <= names.NAMED_AT_MOST
-    assert len(name + OF_A_DEPLOYMENTS_POD) <= names.NAME_AT_MOST
-    place = names.place_name(spec.owner, spec.place)
+    assert len(name + OF_A_REPLICA_SET) <= names.NAME_AT_MOST
+    place = names.place_name(spec.place)
     assert LABEL.fullmatch(place)
     assert len(place) <= names.NAME_AT_MOST
 
 
-@given(specs(), specs())
-def test_two_workloads_share_a_name_only_if_they_are_one(one, other) -> None:
-    same = (one.id, one.attempt, one.kind) == (other.id, other.attempt, other.kind)
+@given(specs(), specs(), st.sampled_from(["id", "attempt", ""]))
+def test_two_workloads_share_a_name_only_if_they_are_one(one, other, kept) -> None:
+    other = msgspec.structs.replace(other, name=one.name, kind=one.kind)
+    if kept:
+        other = msgspec.structs.replace(other, **{kept: getattr(one, kept)})
+    same = (one.id, one.attempt) == (other.id, other.attempt)
     assert (names.workload_name(one) == names.workload_name(other)) == same
 
 
-@given(ids, ids, ids, ids)
-def test_two_places_share_a_name_only_if_they_are_one(owner, place, other_owner, other_place) -> None:
-    same = (owner, place) == (other_owner, other_place)
-    assert (names.place_name(owner, place) == names.place_name(other_owner, other_place)) == same
+@given(ids, ids)
+def test_two_places_share_a_name_only_if_they_are_one(place, other) -> None:
+    assert (names.place_name(place) == names.place_name(other)) == (place == other)
 
 
 @given(st.uuids(), st.integers(0, 127))
@@ -107,14 +111,20 @@ def test_the_hash_tells_nothing_of_a_secret_and_ignores_what_is_scaled_and_in_wh
     assert names.spec_hash(msgspec.structs.replace(SPEC, environment={"B": "2", "A": "1"})) == names.spec_hash(one)
 
 
-@pytest.mark.parametrize("name", ["Train", "9a", "a_b", "a-", "-a", "a.b", "a" * 53, "ä"])
-def test_a_name_of_ones_own_that_no_cluster_takes_is_refused(name) -> None:
-    with pytest.raises(ValueError, match="cannot be the name"):
-        names.workload_name(msgspec.structs.replace(SPEC, name=name))
-
-
-def test_a_name_of_ones_own_is_kept_to_the_letter() -> None:
-    assert names.workload_name(msgspec.structs.replace(SPEC, name="model-training-7")) == "model-training-7"
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("Model training, in Oslo and Bergen", "model-training-in-oslo-"),
+        ("train", "train-"),
+        ("Train", "train-"),
+        ("9a", "w9a-"),
+        ("a_b", "a-b-"),
+        ("ä", "w-"),
+        ("", "job-"),
+    ],
+)
+def test_what_a_caller_calls_it_comes_first_as_far_as_there_is_room(name, begins) -> None:
+    assert names.workload_name(msgspec.structs.replace(SPEC, name=name)) == f"{begins}{names.short(SPEC.id)}-1"
 
 
 @pytest.mark.parametrize("key", ["fedyard/owner", "fedyard/anything", "app.kubernetes.io/managed-by"])
