@@ -13,7 +13,6 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
@@ -22,7 +21,8 @@ from dramatiq.common import q_name
 from pika.adapters.select_connection import IOLoop
 
 from broker.causes import cause_of
-from broker.messages import DramatiqMessage, message_of, wire_of
+from broker.messages import DramatiqMessage, message_of
+from broker.parcels import SEND_WITHIN_S, Batch, Parcel, parcel_of, refusal
 from broker.port import BrokerUnavailable, Sending
 from broker.routes import TRANSIENT
 from broker.topology import declarations, parameters_of
@@ -31,7 +31,6 @@ from config.faults import in_a_line
 from config.outages import Outage
 from domain.commands import Envelope
 
-SEND_WITHIN_S = 2.0
 ATTEMPTS = 2
 ATTEMPT_S = 0.95
 """From connecting to a usable channel, and from publishing to its confirm."""
@@ -53,56 +52,6 @@ class _Aborted(Exception):
     """We ended the connection ourselves."""
 
 
-class _Batch:
-    """What one call sends: a `broker.port.Sending`. Only the publishing thread counts down."""
-
-    def __init__(self, left: int, place: str, failed: Callable[[], None] | None) -> None:
-        self.left = left
-        self.error: str | None = None
-        self.abandoned = False
-        self.done = threading.Event()
-        self._place = place
-        self._failed = failed
-        if not left:
-            self.done.set()
-
-    def wait(self) -> None:
-        """See `Sending.wait`."""
-        if not self.done.wait(SEND_WITHIN_S):
-            self.abandoned = True
-            raise BrokerUnavailable(f"{self._place} did not confirm within {SEND_WITHIN_S} s")
-        if self.error is not None:
-            raise BrokerUnavailable(self.error)
-
-    def confirm(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            self.done.set()
-
-    def fail(self, error: str) -> None:
-        first, self.error = self.error is None, error
-        self.done.set()
-        if first and self._failed is not None:
-            self._failed()
-
-
-@dataclass(slots=True, eq=False)
-class _Parcel:
-    """One message on its way. batch is None if nobody waits for it."""
-
-    queue: str
-    id: str
-    body: bytes
-    batch: _Batch | None
-    attempts: int = 0
-    refusals: int = 0
-    published_at: float = 0.0
-
-    @property
-    def unwanted(self) -> bool:
-        return self.batch is not None and (self.batch.abandoned or self.batch.error is not None)
-
-
 class GroupPublisher:
     """`broker.port.Publisher` for RabbitMQ. Connects when first asked to send; starts anew in a forked child."""
 
@@ -114,7 +63,7 @@ class GroupPublisher:
 
     def begin(self, envelopes: Sequence[Envelope], failed: Callable[[], None]) -> Sending:
         """See `Publisher.begin`."""
-        return self._begin(list(map(_parcel_of, map(message_of, envelopes))), failed)
+        return self._begin(list(map(parcel_of, map(message_of, envelopes))), failed)
 
     def send(self, envelopes: Sequence[Envelope]) -> None:
         """See `Publisher.send`."""
@@ -125,7 +74,7 @@ class GroupPublisher:
 
         A few thousand at once at most: what is not confirmed in time counts as failed.
         """
-        self.deliver(list(map(_parcel_of, messages)))
+        self.deliver(list(map(parcel_of, messages)))
 
     def deliver(self, parcels: Sequence[tuple[str, str, bytes]]) -> None:
         """The same for (queue, id, body)."""
@@ -153,15 +102,15 @@ class GroupPublisher:
         if thread is not None:
             thread.join(2 * SEND_WITHIN_S)
 
-    def _begin(self, parcels: Sequence[tuple[str, str, bytes]], failed: Callable[[], None] | None) -> _Batch:
+    def _begin(self, parcels: Sequence[tuple[str, str, bytes]], failed: Callable[[], None] | None) -> Batch:
         """On its way, or `BrokerUnavailable`. Heartbeats are confirmed to nobody, and nobody hears of their failure."""
-        batch = _Batch(sum(1 for queue, _, _ in parcels if queue not in TRANSIENT), self._place, failed)
+        batch = Batch(sum(1 for queue, _, _ in parcels if queue not in TRANSIENT), self._place, failed)
         trouble = self._submit(parcels, batch)
         if trouble is not None and not batch.done.is_set():
             raise BrokerUnavailable(trouble)
         return batch
 
-    def _submit(self, parcels: Sequence[tuple[str, str, bytes]], batch: _Batch) -> str | None:
+    def _submit(self, parcels: Sequence[tuple[str, str, bytes]], batch: Batch) -> str | None:
         """Hand them to the publishing thread, or say at once why not. Heartbeats over a limit are dropped."""
         with self._changed:
             trouble = "the publisher is closed" if self._closing else self._trouble_now()
@@ -169,9 +118,9 @@ class GroupPublisher:
             if trouble is None:
                 for queue, id, body in parcels:
                     if queue not in TRANSIENT:
-                        self._waiting.append(_Parcel(queue, id, body, batch))
+                        self._waiting.append(Parcel(queue, id, body, batch))
                     elif len(self._waiting) < TRANSIENT_WAITING:
-                        self._waiting.append(_Parcel(queue, id, body, None))
+                        self._waiting.append(Parcel(queue, id, body, None))
                 self._wake()
             return trouble
 
@@ -183,7 +132,7 @@ class GroupPublisher:
             node.blocked_connection_timeout = None  # a blocked connection is kept, to hear when it may go on
         self._at = 0
         self._changed = threading.Condition()
-        self._waiting: deque[_Parcel] = deque()
+        self._waiting: deque[Parcel] = deque()
         self._thread: threading.Thread | None = None
         self._loop: IOLoop | None = None
         self._closing = self._asked = self._woken = self._blocked = False
@@ -192,10 +141,10 @@ class GroupPublisher:
         self._broken_until = 0.0
         self._connection: Any = None
         self._channel: Any = None
-        self._unconfirmed: dict[int, _Parcel] = {}
+        self._unconfirmed: dict[int, Parcel] = {}
         self._unconfirmed_bytes = 0
         self._returned: set[str] = set()
-        self._undeclared: dict[str, list[_Parcel]] = {}
+        self._undeclared: dict[str, list[Parcel]] = {}
         self._refusing: dict[str, float] = {}
         self._tag = 0
         self._watching = False
@@ -213,7 +162,7 @@ class GroupPublisher:
 
     def _refusal_now(self, parcels: Sequence[tuple[str, str, bytes]]) -> str | None:
         now = self.clock.monotonic()
-        return next((_refusal(queue) for queue, _, _ in parcels if now < self._refusing.get(queue, 0.0)), None)
+        return next((refusal(queue) for queue, _, _ in parcels if now < self._refusing.get(queue, 0.0)), None)
 
     def _wake(self) -> None:
         if self._thread is None or not self._thread.is_alive():
@@ -284,7 +233,7 @@ class GroupPublisher:
                 if parcel.batch is not None and not parcel.unwanted and parcel.attempts < ATTEMPTS:
                     self._waiting.append(parcel)
                 else:
-                    _fail(parcel, self._trouble)
+                    parcel.fail(self._trouble)
             if self._asked or (left and not self._waiting):
                 self._broken_until = self.clock.monotonic() + BREAKER_S
                 self._asked = False
@@ -330,7 +279,7 @@ class GroupPublisher:
         with self._changed:
             self._blocked = True
             for parcel in (*self._unconfirmed.values(), *self._waiting):
-                _fail(parcel, BLOCKED)
+                parcel.fail(BLOCKED)
             self._unconfirmed.clear()
             self._unconfirmed_bytes = 0
             self._waiting.clear()
@@ -349,7 +298,7 @@ class GroupPublisher:
             self._woken = False
             room = WINDOW - len(self._unconfirmed)
             ready = self._channel is not None and not self._blocked
-            parcels: list[_Parcel] = []
+            parcels: list[Parcel] = []
             while ready and self._waiting and len(parcels) < room and self._unconfirmed_bytes < WINDOW_BYTES:
                 parcel = self._waiting.popleft()
                 if not parcel.unwanted:
@@ -361,7 +310,7 @@ class GroupPublisher:
             self._tag += 1
             parcel.published_at = now
             self._unconfirmed[self._tag] = parcel
-            self._channel.basic_publish("", parcel.queue, parcel.body, _properties(parcel), mandatory=True)
+            self._channel.basic_publish("", parcel.queue, parcel.body, parcel.properties, mandatory=True)
         if self._unconfirmed and not self._watching:
             self._watch()
         if finished:
@@ -395,20 +344,20 @@ class GroupPublisher:
                 self._settle(parcel, refused=refused)
         self._drain()
 
-    def _settle(self, parcel: _Parcel, *, refused: bool) -> None:
+    def _settle(self, parcel: Parcel, *, refused: bool) -> None:
         returned = parcel.id in self._returned
         self._returned.discard(parcel.id)
         if refused:
             self._refused(parcel)
         elif not returned:
-            _confirm(parcel)
+            parcel.confirm()
         elif parcel.attempts + 1 < ATTEMPTS:
             parcel.attempts += 1
             self._declare(parcel)
         else:
-            _fail(parcel, f"queue {parcel.queue} does not exist")
+            parcel.fail(f"queue {parcel.queue} does not exist")
 
-    def _refused(self, parcel: _Parcel) -> None:
+    def _refused(self, parcel: Parcel) -> None:
         if parcel.refusals < len(REFUSED_PAUSES_S) and parcel.batch is not None and self._loop is not None:
             pause = REFUSED_PAUSES_S[parcel.refusals]
             parcel.refusals += 1
@@ -416,9 +365,9 @@ class GroupPublisher:
             return
         with self._changed:
             self._refusing[parcel.queue] = self.clock.monotonic() + BREAKER_S
-        _fail(parcel, _refusal(parcel.queue))
+        parcel.fail(refusal(parcel.queue))
 
-    def _declare(self, parcel: _Parcel) -> None:
+    def _declare(self, parcel: Parcel) -> None:
         """The queue is missing: declare it, then publish again what came back."""
         queue = q_name(parcel.queue)
         if queue in self._undeclared:
@@ -435,7 +384,7 @@ class GroupPublisher:
             callback=lambda _frame: self._again(self._undeclared.pop(queue, [])),
         )
 
-    def _again(self, parcels: Sequence[_Parcel]) -> None:
+    def _again(self, parcels: Sequence[Parcel]) -> None:
         with self._changed:
             self._waiting.extendleft(reversed(parcels))
         self._drain()
@@ -461,30 +410,6 @@ class GroupPublisher:
     def _stop(self) -> None:
         if self._loop is not None:
             self._loop.stop()
-
-
-def _properties(parcel: _Parcel) -> pika.BasicProperties:
-    mode = pika.DeliveryMode.Transient if parcel.batch is None else pika.DeliveryMode.Persistent
-    return pika.BasicProperties(delivery_mode=mode.value, message_id=parcel.id, content_type="application/json")
-
-
-def _refusal(queue: str) -> str:
-    return f"queue {queue} takes nothing: it is full, or has no leader at the moment"
-
-
-def _confirm(parcel: _Parcel) -> None:
-    if parcel.batch is not None:
-        parcel.batch.confirm()
-
-
-def _fail(parcel: _Parcel, error: str) -> None:
-    if parcel.batch is not None:
-        parcel.batch.fail(error)
-
-
-def _parcel_of(message: DramatiqMessage) -> tuple[str, str, bytes]:
-    """Queue, id and body, as `deliver` takes them."""
-    return message.queue_name, message.message_id, wire_of(message)
 
 
 def _ignore(_frame: Any) -> None:
