@@ -1,0 +1,95 @@
+"""What the server's decoder says of a body: unknown fields, and values of a wrong type. By the OpenAPI definitions of
+1.36 that `kubernetes-validate` brings."""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import json
+from typing import Any
+
+Json = dict[str, Any]
+_FOLDER = "kubernetes-json-schema/v1.36.0-local/_definitions.json"
+_GO = {"string": "string", "integer": "int32", "boolean": "bool", "number": "float64"}
+
+
+@functools.cache
+def _definitions() -> dict[str, Json]:
+    found = importlib.resources.files("kubernetes_validate").joinpath(_FOLDER)
+    definitions: dict[str, Json] = json.loads(found.read_bytes())["$defs"]
+    return definitions
+
+
+class Faults:
+    """What was found. unknown: paths of fields that there are not. wrong: the decoder's sentence on the first value
+    that it cannot take."""
+
+    def __init__(self) -> None:
+        self.unknown: list[str] = []
+        self.wrong: str | None = None
+        self.missing: list[str] = []
+
+
+def decode(body: Json, schema: str, kind: str, version: str) -> Faults:
+    """schema: the definition's name."""
+    faults = Faults()
+    _walk(body, _definitions()[schema], "", faults)
+    if faults.wrong:
+        faults.wrong = f'{kind} in version "{version}" cannot be handled as a {kind}: json: {faults.wrong}'
+    return faults
+
+
+def _resolved(node: Json) -> tuple[Json, str]:
+    name = node.get("$ref", "").rpartition("/")[2]
+    return (_definitions()[name], name) if name else (node, "")
+
+
+def _types(node: Json) -> list[str]:
+    kinds = node.get("type", [])
+    return [kinds] if isinstance(kinds, str) else list(kinds)
+
+
+def _fits(value: Any, kinds: list[str]) -> bool:
+    if isinstance(value, bool):
+        return "boolean" in kinds
+    if isinstance(value, int):
+        return "integer" in kinds or "number" in kinds
+    if isinstance(value, float):
+        return "number" in kinds or ("integer" in kinds and value.is_integer())
+    return {str: "string", list: "array", dict: "object"}[type(value)] in kinds
+
+
+def _walk(value: Any, node: Json, path: str, faults: Faults) -> None:
+    node, name = _resolved(node)
+    if value is None or name.endswith(("FieldsV1", "JSON", "RawExtension")):
+        return
+    choices = [kind for each in node.get("oneOf", [node]) for kind in _types(each)]
+    if choices and not _fits(value, choices):
+        if name.endswith("Quantity"):
+            return  # quantities are judged with the rest of their kind
+        given = {bool: "bool", int: "number", float: "number", str: "string", list: "array", dict: "object"}[
+            type(value)
+        ]
+        target = next((_GO.get(kind, kind) for kind in choices if kind != "null"), "value")
+        faults.wrong = (
+            faults.wrong or f"cannot unmarshal {given} into Go struct field {path.lstrip('.')} of type {target}"
+        )
+        return
+    if isinstance(value, dict):
+        _walk_object(value, node, path, faults)
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            _walk(each, node.get("items", {}), f"{path}[{number}]", faults)
+
+
+def _walk_object(value: Json, node: Json, path: str, faults: Faults) -> None:
+    fields = node.get("properties")
+    more = node.get("additionalProperties")
+    for key, each in value.items():
+        if fields is not None and key in fields:
+            _walk(each, fields[key], f"{path}.{key}", faults)
+        elif isinstance(more, dict):
+            _walk(each, more, f"{path}.{key}", faults)
+        elif fields is not None:
+            faults.unknown.append(f"{path}.{key}".lstrip("."))
+    faults.missing += [f"{path}.{key}".lstrip(".") for key in node.get("required", []) if value.get(key) is None]
