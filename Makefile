@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test quick coverage check sim chaos bench dist format clean
+.PHONY: help setup demo up test quick coverage check fuzz sim chaos bench dist format clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ check: $(VENV)/ready-to-test ## format, lint, types, who imports whom, docs
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(PY) -m pytest -q tests/test_docs.py tests/test_architecture.py tests/test_contracts.py
+
+fuzz: $(VENV)/ready-to-test ## what a client may send to each operation, EXAMPLES=50 of each kind; make test draws 4
+	@EXAMPLES=$(or $(EXAMPLES),50) $(PY) -m pytest -q -o "addopts=-p no:xdist" --timeout 3600 tests/web/fuzzing.py
 
 sim: $(VENV)/ready-to-test ## COUNT=100 histories full of faults, from SEED=1 on; BUGS=1: how many each planted bug survives
 	@$(PY) -m tests.simulation --seed $(or $(SEED),1) --count $(or $(COUNT),100) $(if $(BUGS),--bugs)
