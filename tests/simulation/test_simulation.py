@@ -12,7 +12,8 @@ from tests.simulation.__main__ import failure
 from tests.simulation.run import simulate
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SEEDS = range(1, 27)
+SEEDS = range(1, 11)
+"""`make sim` goes on from here."""
 FOUND_SOMETHING = {
     60: "a message never expired where the ticker's clock was ahead of the decider's: its first outcome stood",
     0: "SQLite's own errors passed as bugs of the command: heartbeats and commands were buried, not kept waiting",
@@ -26,12 +27,11 @@ def test_every_invariant_holds(seed: int) -> None:
     assert result.broken is None, failure(result)
 
 
-@pytest.mark.parametrize("seed", [3, 3026])
-def test_a_seed_is_a_whole_history(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "hashes"), [(3, "1"), (3026, "2")])
+def test_a_seed_is_a_whole_history(seed: int, hashes: str) -> None:
     """In another interpreter, with other hashes and nothing before it, it is the same to the last id and time."""
-    here = [simulate(other).digest for other in (seed - 2, seed - 1, seed)][-1]
+    here = [simulate(other).digest for other in (seed - 1, seed)][-1]
     command = [sys.executable, "-c", f"from tests.simulation.run import simulate; print(simulate({seed}).digest)"]
-    for hashes in ("1", "2"):
-        environment = {"PYTHONHASHSEED": hashes, "PYTHONPATH": str(ROOT)}
-        there = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-        assert there.stdout.strip() == here
+    environment = {"PYTHONHASHSEED": hashes, "PYTHONPATH": str(ROOT)}
+    there = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert there.stdout.strip() == here
