@@ -58,6 +58,10 @@ CHANGES_BYTES = 1_048_576
 NICE, OOM_SCORE = 5, 500
 """Workloads give way to the hub: of processors, and when memory is short."""
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_NAME, NAME = 15, b"fedyard-shim"
+"""As it is shown by ps(1) and top(1)."""
+_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+_ENDED = (b"Z", b"X")
 _LIBC = ctypes.CDLL(None)
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _NEVER = float("inf")
@@ -127,6 +131,7 @@ class Shim:
         """alive: the descriptor that has the folder's lock."""
         self._alive = alive
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        _prctl(_PR_SET_NAME, ctypes.c_char_p(NAME))
         self._evicted = False
         signal.signal(signal.SIGTERM, self._terminated)  # the machine, or the unit that it runs in, goes down
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
@@ -172,7 +177,7 @@ class Shim:
 
     def run(self) -> None:
         """Until the attempt has ended and nothing of it is left."""
-        self._event("its shim has started")
+        self._event(f"its shim has started, as process {os.getpid()}")
         while not self._write():  # before anything else starts, or another might start it again
             time.sleep(1.0)
         os.unlink(LAUNCH)
@@ -404,14 +409,21 @@ class Shim:
         used = [_resident(one.pid) for one in self._replicas if one.pid]
         most = max(used, default=0)
         if now >= self._scan_at:
-            below, count = _descendants(os.getpid())
-            share = sum(_resident(pid) for pid in below) / max(1, len(used) if self._service else 1)
-            most = max(most, int(share))
-            cost = time.monotonic() - now
-            self._scan_at = now + max(WATCH_CLOSE_S, cost * count / 2 / WATCH_SHARE)
+            below = self._seen_below(now)
+            most = max(most, sum(_resident(pid) for pid in below) // max(1, len(used)))
         if most > self._memory and self._proportional() > self._memory * max(1, len(used)):
             self._take_too_much(now)
         self._watch_at = now + (WATCH_CLOSE_S if most > self._memory / 2 or now < self._young_until() else WATCH_S)
+
+    def _seen_below(self, now: float) -> set[int]:
+        """All below it. Where that takes a look at every process of the machine, the next one is the later the longer
+        it took and the more shims there are."""
+        if _CHILDREN:
+            return _descendants(os.getpid())
+        before = time.process_time()
+        below, shims = _by_parents("/proc", os.getpid())
+        self._scan_at = now + (time.process_time() - before) * max(1, shims) / WATCH_SHARE
+        return below
 
     def _take_too_much(self, now: float) -> None:
         """A job ends of it; a service's largest replica is ended, and starts again."""
@@ -431,7 +443,7 @@ class Shim:
 
     def _proportional(self) -> int:
         """Memory of all below it, what is shared counted once: exact, and dear."""
-        return sum(_proportional(pid) for pid in _descendants(os.getpid())[0])
+        return sum(_proportional(pid) for pid in _descendants(os.getpid()))
 
     # ------------------------------------------------------------ its log
 
@@ -500,9 +512,9 @@ class Shim:
         """Kill what is left, look until nothing is, and say how it ended, for good."""
         pause_s = 0.002
         while self._is_left():
-            below = _descendants(os.getpid())[0]
+            below = _descendants(os.getpid())
             _send(below, signal.SIGSTOP)  # so that nothing is born meanwhile
-            _send(below | _descendants(os.getpid())[0], signal.SIGKILL)
+            _send(below | _descendants(os.getpid()), signal.SIGKILL)
             with suppress(BlockingIOError):
                 os.read(self._woken, 4096)
             time.sleep(pause_s)
@@ -622,24 +634,52 @@ def _send(pids: set[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _descendants(above: int) -> tuple[set[int], int]:
-    """Every living process below this one, and how many there are on this machine."""
+def _descendants(above: int) -> set[int]:
+    """Every living process below this one."""
+    return _by_children("/proc", above) if _CHILDREN else _by_parents("/proc", above)[0]
+
+
+def _by_children(proc: str, above: int) -> set[int]:
+    """As each process tells (CONFIG_PROC_CHILDREN, which most kernels have): cheap."""
+    found: set[int] = set()
+    waiting = [above]
+    while waiting:
+        one = waiting.pop()
+        with suppress(OSError, ValueError):
+            for thread in os.listdir(f"{proc}/{one}/task"):
+                with suppress(FileNotFoundError), open(f"{proc}/{one}/task/{thread}/children", "rb") as file:
+                    young = {int(pid) for pid in file.read().split()} - found
+                found |= young
+                waiting += young
+    return {pid for pid in found if _stat(proc, pid)[1] not in _ENDED}
+
+
+def _by_parents(proc: str, above: int) -> tuple[set[int], int]:
+    """As all processes of the machine tell; and how many of them are shims."""
     below: dict[int, list[int]] = {}
-    count = 0
-    for name in os.listdir("/proc"):
+    shims = 0
+    for name in os.listdir(proc):
         if name.isdigit():
-            with suppress(OSError, ValueError), open(f"/proc/{name}/stat", "rb") as file:
-                state, parent = file.read().rpartition(b")")[2].split()[:2]
-                count += 1
-                if state not in (b"Z", b"X"):
-                    below.setdefault(int(parent), []).append(int(name))
+            comm, state, parent = _stat(proc, int(name))
+            shims += comm.startswith(NAME)
+            if state not in _ENDED:
+                below.setdefault(parent, []).append(int(name))
     found: set[int] = set()
     waiting = [above]
     while waiting:
         young = below.get(waiting.pop(), ())
         found.update(young)
         waiting += young
-    return found, count
+    return found, shims
+
+
+def _stat(proc: str, pid: int) -> tuple[bytes, bytes, int]:
+    """Name, state and parent of a process; X for one that is gone."""
+    with suppress(OSError, ValueError), open(f"{proc}/{pid}/stat", "rb") as file:
+        head, _, tail = file.read().rpartition(b")")
+        state, parent = tail.split()[:2]
+        return head.partition(b"(")[2], state, int(parent)
+    return b"", b"X", 0
 
 
 def _resident(pid: int) -> int:
@@ -688,7 +728,7 @@ def _listens(port: int) -> bool:
         return one.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _prctl(option: int, value: int) -> None:
+def _prctl(option: int, value: Any) -> None:
     _LIBC.prctl(option, value, 0, 0, 0)
 
 

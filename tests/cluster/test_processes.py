@@ -1,0 +1,442 @@
+"""What local processes promise beyond the port: nothing of a tree is left, whoever is killed, and nothing leaks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from fedyard.cluster import shim
+from fedyard.cluster.port import Cluster, Observed, Phase, Reason, Refused, Resources, Spec, Unavailable
+from fedyard.cluster.processes import Image, Processes
+from tests.cluster.programs import LIVES, SERVICE, python, sh
+
+OWNER = str(uuid.uuid4())
+IMAGES = {
+    "test/any": Image(),
+    "test/greeting": Image(prefix=["sh", "-c", 'echo "$GREETING, $1"', "sh"], environment={"GREETING": "good morning"}),
+}
+WITHIN_S = 15.0
+LEAVES_CHILDREN = """
+import os, sys, time
+for far in (False, True):
+    if os.fork() == 0:
+        if far:
+            os.setsid()
+            os.fork() and os._exit(0)
+        time.sleep(600)
+        os._exit(0)
+"""
+"""Leaves two processes behind, one of them in another session and without its parent."""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "cluster"
+    with_all = Processes(tmp_path / "cluster", images={})
+    for place in (tmp_path / "cluster" / "places").iterdir():
+        for left in [path for path in place.iterdir() if path.name.startswith("strange")]:
+            left.rmdir()
+        until(with_all, lambda place=place: with_all.remove_place((place / "owner").read_text(), place.name))
+    with_all.close()
+
+
+@pytest.fixture
+def cluster(root: Path) -> Iterator[Processes]:
+    made = Processes(root, images=IMAGES)
+    yield made
+    made.close()
+
+
+def until(cluster: Cluster, condition: Callable[[], Any], each_s: float = 1.0) -> Any:
+    end = time.monotonic() + WITHIN_S
+    while not (found := condition()):
+        assert time.monotonic() < end, cluster.observe(OWNER)
+        cluster.wait(each_s)
+    return found
+
+
+def job(script: str = LIVES, **fields: Any) -> Spec:
+    new = {"owner": OWNER, "place": str(uuid.uuid4()), "id": str(uuid.uuid4()), "attempt": 1, "kind": "job"}
+    small = Resources(memory_bytes=64 * 2**20)
+    return Spec(**{**new, "image": "test/any", "command": sh(script), "resources": small, "grace_s": 0.5, **fields})
+
+
+def seen(cluster: Cluster, spec: Spec) -> Observed:
+    return next(one for one in cluster.observe(OWNER) if one.id == spec.id)
+
+
+def ended(cluster: Cluster, spec: Spec) -> Observed:
+    return until(cluster, lambda: (one := seen(cluster, spec)).phase in ("succeeded", "failed") and one)
+
+
+def log(cluster: Cluster, spec: Spec) -> bytes:
+    return cluster.log(spec.attempt_id, after=0, most=2**20)
+
+
+def up(cluster: Cluster, spec: Spec) -> None:
+    until(cluster, lambda: log(cluster, spec), each_s=0.02)
+
+
+def gone(cluster: Cluster, spec: Spec) -> None:
+    until(cluster, lambda: cluster.stop(spec.attempt_id, grace_s=0.5))
+
+
+def processes_of(uid: str) -> list[int]:
+    """All that an attempt has, wherever they are."""
+    mark = f"FEDYARD_ATTEMPT_UID={uid}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (path / "environ").read_bytes().split(b"\0"):
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return found
+
+
+def shim_of(root: Path, spec: Spec) -> int:
+    """Its number, which is among what it says."""
+    folder = root / "places" / spec.place / f"{spec.id}-{spec.attempt}"
+    first = msgspec.json.decode((folder / "state.json").read_bytes())["events"][0]
+    return int(first.rpartition(" ")[2])
+
+
+# ---------------------------------------------------------------- nothing is left
+
+
+def test_what_a_job_leaves_behind_ends_with_it(cluster: Processes) -> None:
+    spec = job(command=python(LEAVES_CHILDREN + "print('left')"))
+    uid = cluster.ensure(spec).uid
+    assert ended(cluster, spec).phase is Phase.SUCCEEDED
+    assert processes_of(uid) == []
+    assert log(cluster, spec) == b"left\n"
+
+
+def test_stopping_ends_the_whole_tree(cluster: Processes) -> None:
+    spec = job(command=python(LEAVES_CHILDREN + "print('up', flush=True); time.sleep(600)"))
+    uid = cluster.ensure(spec).uid
+    up(cluster, spec)
+    assert len(processes_of(uid)) == 3
+    gone(cluster, spec)
+    assert processes_of(uid) == []
+
+
+def test_memory_of_children_counts(cluster: Processes) -> None:
+    spec = job("python3 -c \"import time; eaten = bytearray(b'x' * 100_000_000); time.sleep(600)\"; exit 3")
+    cluster.ensure(spec)
+    done = ended(cluster, spec)
+    assert (done.reason, done.exit_code) == (Reason.OUT_OF_MEMORY, 137)
+
+
+@pytest.mark.parametrize("found", [shim._by_children, lambda proc, pid: shim._by_parents(proc, pid)[0]])
+def test_descendants_are_found_by_what_the_kernel_tells(tmp_path: Path, found: Callable[[str, int], set[int]]) -> None:
+    """Four in two generations, one a child of a second thread; what has ended, and others, not among them."""
+    parents = {10: 1, 11: 10, 12: 10, 13: 11, 14: 12, 15: 10, 16: 1, 17: 16}
+    for pid, parent in parents.items():
+        for thread in (pid, pid + 100):
+            (tmp_path / f"{pid}" / "task" / f"{thread}").mkdir(parents=True)
+            young = [one for one, of in parents.items() if of == pid and (one == 12) == (thread != pid)]
+            (tmp_path / f"{pid}" / "task" / f"{thread}" / "children").write_text("".join(f"{one} " for one in young))
+        state = "Z" if pid == 15 else "S"
+        (tmp_path / f"{pid}" / "stat").write_text(f"{pid} (odd) name) {state} {parent} 1 1 0")
+    assert found(str(tmp_path), 10) == {11, 12, 13, 14}
+    assert found(str(tmp_path), 99) == set()
+
+
+# ---------------------------------------------------------------- somebody is killed
+
+USER = """
+import os, signal, sys
+from pathlib import Path
+import msgspec
+from fedyard.cluster import shim
+from fedyard.cluster.port import Spec
+from fedyard.cluster.processes import Image, Processes
+cluster = Processes(Path(sys.argv[1]), images={"test/any": Image()})
+cluster.ensure(msgspec.json.decode(sys.argv[2], type=Spec))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_user_that_is_killed_leaves_what_another_adopts(root: Path, cluster: Processes) -> None:
+    spec = job("echo up; sleep 1; echo more; exit 3")
+    user = subprocess.run([sys.executable, "-c", USER, str(root), msgspec.json.encode(spec)], check=False)
+    assert user.returncode == -signal.SIGKILL
+    up(cluster, spec)
+    was = seen(cluster, spec)
+    assert was.phase is Phase.RUNNING
+    assert cluster.ensure(spec).uid == was.uid
+    done = ended(cluster, spec)
+    assert (done.uid, done.exit_code, log(cluster, spec)) == (was.uid, 3, b"up\nmore\n")
+
+
+class DiesBeforeTheStart(Processes):
+    """A user that is gone when the folder is made, and the shim is not."""
+
+    def _spawn(self, folder: Path, alive: int) -> None:
+        raise ConnectionAbortedError
+
+
+def test_what_was_never_started_is_started_once(root: Path, cluster: Processes) -> None:
+    spec = job("echo ran")
+    with pytest.raises(ConnectionAbortedError):
+        DiesBeforeTheStart(root, images=IMAGES).ensure(spec)
+    assert seen(cluster, spec).reason is Reason.VANISHED
+    cluster.ensure(spec)
+    cluster.ensure(spec)
+    assert ended(cluster, spec).phase is Phase.SUCCEEDED
+    assert log(cluster, spec) == b"ran\n"
+
+
+def test_what_was_never_started_can_be_removed(root: Path, cluster: Processes) -> None:
+    spec = job("echo ran")
+    with pytest.raises(ConnectionAbortedError):
+        DiesBeforeTheStart(root, images=IMAGES).ensure(spec)
+    assert cluster.stop(spec.attempt_id, grace_s=1)
+    assert cluster.observe(OWNER) == []
+
+
+def test_a_killed_spawner_is_replaced(cluster: Processes) -> None:
+    first, second = job(), job("echo ran")
+    cluster.ensure(first)
+    assert cluster._spawner is not None
+    os.kill(cluster._spawner._pid, signal.SIGKILL)
+    cluster.ensure(second)
+    assert ended(cluster, second).phase is Phase.SUCCEEDED
+    up(cluster, first)
+    assert seen(cluster, first).phase is Phase.RUNNING
+
+
+def test_a_killed_shim_is_seen_and_what_it_leaves_is_found(root: Path, cluster: Processes) -> None:
+    spec = job(command=python(LEAVES_CHILDREN + "print('up', flush=True); time.sleep(600)"))
+    uid = cluster.ensure(spec).uid
+    up(cluster, spec)
+    os.kill(shim_of(root, spec), signal.SIGKILL)
+    done = until(cluster, lambda: (one := seen(cluster, spec)).phase is Phase.FAILED and one, each_s=0.02)
+    assert done.reason is Reason.VANISHED
+    assert done.uid == uid
+    assert cluster.ensure(spec).reason is Reason.VANISHED, "it is not run again"
+    evidence = cluster.evidence(spec.attempt_id, log_bytes=100)
+    assert evidence.log == b"up\n"
+    assert evidence.events[-1] == done.detail
+    assert processes_of(uid) != []
+    until(cluster, lambda: cluster.stop(spec.attempt_id, grace_s=0.5), each_s=0.02)
+    assert processes_of(uid) == []
+    assert cluster.observe(OWNER) == []
+
+
+def test_a_machine_that_goes_down_is_no_fault_of_the_workload(root: Path, cluster: Processes) -> None:
+    spec = job()
+    cluster.ensure(spec)
+    up(cluster, spec)
+    os.kill(shim_of(root, spec), signal.SIGTERM)
+    assert ended(cluster, spec).reason is Reason.EVICTED
+
+
+def test_what_was_left_half_made_or_half_removed_is_swept(root: Path, cluster: Processes) -> None:
+    for name in ("new", "gone"):
+        (root / name / "left" / "work").mkdir(parents=True)
+        (root / name / "left" / "work" / "file").write_text("left")
+    Processes(root, images={}).close()
+    assert [list((root / name).iterdir()) for name in ("new", "gone")] == [[], []]
+
+
+# ---------------------------------------------------------------- logs
+
+
+def test_a_log_has_an_end_and_its_tail_is_kept(root: Path) -> None:
+    cluster = Processes(root, images=IMAGES, log_bytes=10_000)
+    spec = job(command=python("for n in range(50_000): print('line', n)"))
+    cluster.ensure(spec)
+    assert ended(cluster, spec).phase is Phase.SUCCEEDED
+    whole = b"".join(b"line %d\n" % n for n in range(50_000))
+    assert log(cluster, spec) == whole[:10_000]
+    evidence = cluster.evidence(spec.attempt_id, log_bytes=100_000)
+    assert evidence.log == whole[-100_000:]
+    assert any("as long as it may be" in event for event in evidence.events)
+    cluster.close()
+
+
+def test_replicas_do_not_tear_each_others_lines(cluster: Processes) -> None:
+    text = "x" * 100
+    lines = f"for n in range(200): print('{text}', flush=True)"
+    many = f"import time\n{lines}\nprint('done', flush=True); time.sleep(600)"
+    spec = job(kind="service", command=python(many), replicas=2)
+    cluster.ensure(spec)
+    until(cluster, lambda: log(cluster, spec).count(b"done\n") == 2, each_s=0.02)
+    assert set(log(cluster, spec).splitlines()) == {text.encode(), b"done"}
+
+
+# ---------------------------------------------------------------- services
+
+
+def test_a_replica_that_keeps_dying_is_started_ever_more_seldom(cluster: Processes) -> None:
+    spec = job("echo again; exit 5", kind="service", port=80)
+    cluster.ensure(spec)
+    until(cluster, lambda: log(cluster, spec).count(b"again") == 3, each_s=0.05)
+    now = seen(cluster, spec)
+    assert (now.phase, now.reason, now.ready) == (Phase.STARTING, Reason.NOT_READY, 0)
+    assert "exit code 5" in now.detail
+    events = cluster.evidence(spec.attempt_id, log_bytes=0).events
+    pauses = [event.rpartition(" starts again in ")[2] for event in events if "starts again" in event]
+    assert pauses[:2] == ["0.1 s", "0.2 s"]
+
+
+def test_a_service_whose_command_is_not_there_has_failed(cluster: Processes) -> None:
+    spec = job(kind="service", command=["/no/such/program"], port=80)
+    cluster.ensure(spec)
+    done = ended(cluster, spec)
+    assert (done.reason, done.exit_code) == (Reason.COMMAND_NOT_FOUND, 127)
+
+
+def test_a_replica_takes_its_port_again(cluster: Processes) -> None:
+    spec = job(kind="service", command=python(SERVICE), port=80, replicas=2)
+    uid = cluster.ensure(spec).uid
+    first = until(cluster, lambda: (one := seen(cluster, spec)).ready == 2 and one)
+    for pid in processes_of(uid):
+        os.kill(pid, signal.SIGKILL)
+    until(cluster, lambda: log(cluster, spec).count(b"listening") == 4, each_s=0.02)
+    assert until(cluster, lambda: (one := seen(cluster, spec)).ready == 2 and one).addresses == first.addresses
+
+
+# ---------------------------------------------------------------- what is kept from whom
+
+
+def test_a_secret_lies_nowhere_when_it_has_been_handed_over(root: Path, cluster: Processes) -> None:
+    secret = f"s3cr3t-{uuid.uuid4()}"
+    spec = job(secrets={"TOKEN": secret}, command=sh('test -n "$TOKEN" && ' + LIVES))
+    uid = cluster.ensure(spec).uid
+    up(cluster, spec)
+    files = [path for path in root.rglob("*") if path.is_file()]
+    assert files
+    assert [path for path in files if secret.encode() in path.read_bytes()] == []
+    assert [path for path in root.rglob("*") if path.lstat().st_mode & 0o077] == []
+    assert root.stat().st_mode & 0o077 == 0
+    lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in processes_of(uid)]
+    assert lines
+    assert [line for line in lines if secret.encode() in line] == []
+
+
+def test_the_environment_of_who_starts_it_stays_there(cluster: Processes) -> None:
+    os.environ["FEDYARD_TEST_OF_LEAKS"] = "leaked"
+    try:
+        spec = job("env; ls /proc/self/fd | wc -l", environment={"MINE": "here"})
+        cluster.ensure(spec)
+        ended(cluster, spec)
+    finally:
+        del os.environ["FEDYARD_TEST_OF_LEAKS"]
+    *lines, descriptors = log(cluster, spec).decode().splitlines()
+    names = {line.partition("=")[0] for line in lines}
+    assert names <= {"PATH", "LANG", "HOME", "TMPDIR", "MINE", "FEDYARD_ATTEMPT_UID", "PWD", "OLDPWD", "SHLVL", "_"}
+    assert "MINE=here" in lines
+    assert int(descriptors) <= 4, "the three, and that of ls"
+
+
+def test_an_image_is_a_prefix_and_an_environment(cluster: Processes) -> None:
+    spec = job(image="test/greeting", command=[], arguments=["Oslo"])
+    other = job(image="test/greeting", command=["Bergen"], environment={"GREETING": "good night"})
+    for one in (spec, other):
+        cluster.ensure(one)
+        ended(cluster, one)
+    assert (log(cluster, spec), log(cluster, other)) == (b"good morning, Oslo\n", b"good night, Bergen\n")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"image": "test/unknown"}, Reason.IMAGE_UNUSABLE),
+        ({"image": "test/any", "command": []}, Reason.CONFIG_INVALID),
+        ({"place": "../../escape"}, Reason.CONFIG_INVALID),
+        ({"id": "../escape"}, Reason.CONFIG_INVALID),
+        ({"attempt": 0}, Reason.CONFIG_INVALID),
+        ({"command": ["true", "nul\0"]}, Reason.CONFIG_INVALID),
+        ({"environment": {"A=B": ""}}, Reason.CONFIG_INVALID),
+        ({"environment": {"A\n": ""}}, Reason.CONFIG_INVALID),
+        ({"secrets": {"A": "\ud800"}}, Reason.CONFIG_INVALID),
+        ({"resources": Resources(gpus={"nvidia.com/gpu": 1})}, Reason.UNSCHEDULABLE),
+    ],
+)
+def test_what_cannot_run_here_is_refused_and_leaves_nothing(
+    cluster: Processes, root: Path, fields: dict[str, Any], reason: Reason
+) -> None:
+    with pytest.raises(Refused) as refused:
+        cluster.ensure(job(**fields))
+    assert refused.value.reason is reason
+    assert sorted(path.name for path in root.iterdir()) == ["changes", "gone", "lock", "new", "places"]
+    assert [path for name in ("gone", "new", "places") for path in (root / name).iterdir()] == []
+
+
+def test_more_than_may_live_wait(root: Path) -> None:
+    cluster = Processes(root, images=IMAGES, max_live=1)
+    first, second = job(), job("exit 0")
+    cluster.ensure(first)
+    with pytest.raises(Unavailable) as unavailable:
+        cluster.ensure(second)
+    assert unavailable.value.after_s
+    gone(cluster, first)
+    cluster.ensure(second)
+    assert ended(cluster, second).phase is Phase.SUCCEEDED
+    cluster.close()
+
+
+def test_folders_of_others_are_left_alone(root: Path, cluster: Processes) -> None:
+    spec = job("exit 0")
+    cluster.ensure(spec)
+    ended(cluster, spec)
+    place = root / "places" / spec.place
+    other = job("exit 0", place=spec.place)
+    strange = place / f"strange-{other.id}"
+    strange.mkdir()
+    theirs = place / f"{other.id}-1"
+    theirs.mkdir()
+    with pytest.raises(Refused):
+        cluster.ensure(other)
+    with pytest.raises(Refused, match="remove it"):
+        cluster.remove_place(OWNER, spec.place)
+    assert strange.is_dir()
+    assert theirs.is_dir()
+    theirs.rmdir()
+    assert cluster.observe(OWNER) == [], "what was ours is gone"
+
+
+def test_a_place_without_an_owner_is_not_ours(root: Path, cluster: Processes) -> None:
+    spec = job("exit 0")
+    place = root / "places" / spec.place
+    place.mkdir()
+    with pytest.raises(Refused):
+        cluster.ensure(spec)
+    assert cluster.remove_place(OWNER, spec.place)
+    assert list(place.iterdir()) == []
+    place.rmdir()
+
+
+def test_what_a_workload_made_of_its_folder_is_removed(cluster: Processes, root: Path) -> None:
+    spec = job('mkdir -p a/b && touch a/b/c && ln -s / link && chmod 000 a/b "$HOME"')
+    cluster.ensure(spec)
+    ended(cluster, spec)
+    gone(cluster, spec)
+    assert list((root / "gone").iterdir()) == []
+    assert Path("/etc").is_dir()
+
+
+def test_who_waits_hears_of_what_another_did(root: Path, cluster: Processes) -> None:
+    spec = job("exit 0")
+    cluster.ensure(spec)
+    ended(cluster, spec)
+    cluster.wait(0)
+    other = Processes(root, images=IMAGES)
+    assert other.stop(spec.attempt_id, grace_s=0)
+    start = time.monotonic()
+    cluster.wait(WITHIN_S)
+    assert time.monotonic() - start < WITHIN_S / 2
+    other.close()
