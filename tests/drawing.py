@@ -32,6 +32,7 @@ ROOMS = (
     "fedyard.agent",
     "fedyard.tasks",
     "fedyard.client",
+    "fedyard.cluster",
     "fedyard.sealed",
     "fedyard.wire",
 )

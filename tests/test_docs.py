@@ -12,10 +12,12 @@ import pytest
 from broker.routes import QUEUES
 from config.processes import WORKERS
 from config.settings import options
+from fedyard.cluster.port import Reason
 from ops.cli.main import HUB
 
 ROOT = Path(__file__).resolve().parent.parent
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+WORKLOADS = (ROOT / "docs" / "workloads.md").read_text()
 OPTIONS = options()
 PAGES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
@@ -39,6 +41,11 @@ def test_every_metric_is_named_and_no_other() -> None:
     known = re.findall(r'"(fedyard_\w+)"', (ROOT / "web" / "live" / "metrics.py").read_text())
     named = {name.removesuffix("_total") for name in re.findall(r"`(fedyard_\w+)", OPERATIONS)}
     assert named == set(known)
+
+
+def test_every_reason_of_a_workload_is_explained_and_no_other() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| .+ \|$", WORKLOADS, re.MULTILINE)
+    assert sorted(rows) == sorted(reason for reason in Reason if reason)
 
 
 @pytest.mark.parametrize("worker", WORKERS)
