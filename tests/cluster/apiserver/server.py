@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,9 @@ from tests.cluster.apiserver.controllers.jobs import FINALIZER, Jobs, release
 from tests.cluster.apiserver.controllers.loop import Loop
 from tests.cluster.apiserver.controllers.nodes import UNREACHABLE, NodeLifecycle, Scheduler
 from tests.cluster.apiserver.controllers.pods_of import controller_uid, done, ending, set_condition
+from tests.cluster.apiserver.controllers.services import Services
+from tests.cluster.apiserver.controllers.storage import Storage
+from tests.cluster.apiserver.controllers.workloads import Workloads
 from tests.cluster.apiserver.faults import Faults, Request
 from tests.cluster.apiserver.http import Server
 from tests.cluster.apiserver.images import SHELL, Image, usual
@@ -55,10 +59,23 @@ class ApiServer:
             self.api, self.loop, self.recorder, self.images, self.folder, self._second, self.problems
         )
         self.jobs = Jobs(self.api, self.loop, self.recorder)
-        self.namespaces = Namespaces(self.api)
+        self.namespaces = Namespaces(self.api, self.loop)
+        self.workloads = Workloads(self.api, self.loop, self.recorder)
+        self._services = Services(self.api, self._second)
+        self.api.address_service = self._services.address
+        self.kubelet.links = self._services.links
+        self._storage = Storage(self.api, self.recorder)
         self._garbage = Garbage(self.api)
         self._scheduler = Scheduler(self.api, self.recorder)
         self._nodes = NodeLifecycle(self.api, self.loop, self.recorder)
+        self._controllers: dict[r.Resource, Callable[[Key], None]] = {
+            r.JOBS: self.jobs.sync,
+            r.DEPLOYMENTS: self.workloads.sync_deployment,
+            r.REPLICA_SETS: self.workloads.sync_replica_set,
+            r.STATEFUL_SETS: self.workloads.sync_stateful_set,
+            r.SERVICES: self._services.sync,
+            r.CLAIMS: self._storage.sync,
+        }
         self.store.listeners.append(self._changed)
         self._requests_lock = threading.Lock()
         self._http = Server(self)
@@ -90,6 +107,7 @@ class ApiServer:
         self._http.shutdown()
         self._http.server_close()
         self.loop.stop()
+        self._services.close()
         self.kubelet.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -229,10 +247,14 @@ contexts:
         key, ask = change.key, self.loop.ask
         for each in self._garbage.changed(change):
             ask(("garbage", each), lambda each=each: self._garbage.sync(each))
+        if key.resource in self._controllers:
+            ask(("controller", key), lambda: self._controllers[key.resource](key))
         if key.resource is r.PODS:
             self._pod_changed(change)
-        elif key.resource is r.JOBS:
-            ask(("job", key), lambda: self.jobs.sync(key))
+        elif key.resource is r.REPLICA_SETS:
+            self._ask_owner(change.after)
+        elif key.resource is r.SERVICES and change.kind == "DELETED":
+            ask(("endpoints", key), lambda: self._services.forget(key))
         elif key.resource is r.NODES:
             ask(("node", key), lambda: self._nodes.sync(key.name))
             self._schedule_waiting()
@@ -247,16 +269,32 @@ contexts:
         key, ask, pod = change.key, self.loop.ask, change.after
         ask(("kubelet", key), lambda: self.kubelet.sync(key))
         owner = controller_uid(pod)
-        for each in pod["metadata"].get("ownerReferences") or []:
-            if each.get("controller") and each["kind"] == "Job":
-                job = Key(r.JOBS, key.namespace, each["name"])
-                ask(("job", job), lambda job=job: self.jobs.sync(job))
+        self._ask_owner(pod)
+        self._ask_services(pod)
+        for volume in pod["spec"].get("volumes") or []:
+            if name := (volume.get("persistentVolumeClaim") or {}).get("claimName"):
+                claim = Key(r.CLAIMS, key.namespace, name)
+                ask(("controller", claim), lambda claim=claim: self._storage.sync(claim))
         if FINALIZER in (pod["metadata"].get("finalizers") or []) and ending(pod):
             ask(("orphan", key), lambda: self._let_go(key, owner))
         if not pod["spec"].get("nodeName") and change.kind != "DELETED":
             ask(("schedule", key), lambda: self._scheduler.sync(key))
         elif change.kind == "DELETED" or (done(pod) and not done(change.before or pod)):
             self._schedule_waiting()
+
+    def _ask_owner(self, obj: Json) -> None:
+        for each in obj["metadata"].get("ownerReferences") or []:
+            resource = r.BY_KIND.get((each["apiVersion"], each["kind"]))
+            if each.get("controller") and resource in self._controllers:
+                key = Key(resource, obj["metadata"]["namespace"], each["name"])
+                self.loop.ask(("controller", key), lambda key=key: self._controllers[key.resource](key))
+                if resource is r.REPLICA_SETS and (parent := self.store.get(key)) is not None:
+                    self._ask_owner(parent)
+
+    def _ask_services(self, pod: Json) -> None:
+        for service in self.store.all(r.SERVICES, pod["metadata"]["namespace"]):
+            key = key_of(r.SERVICES, service)
+            self.loop.ask(("controller", key), lambda key=key: self._services.sync(key))
 
     def _let_go(self, key: Key, owner: str) -> None:
         """A pod whose Job is no more is nobody's to count."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.cluster.apiserver import resources as r
 from tests.cluster.apiserver.api import Api, Options
+from tests.cluster.apiserver.controllers.loop import Loop
 from tests.cluster.apiserver.controllers.pods_of import ending, set_condition
 from tests.cluster.apiserver.errors import ApiError
 from tests.cluster.apiserver.resources import ALL, BY_KIND
@@ -124,10 +125,13 @@ def _unhold(obj: Json, finalizer: str) -> None:
 
 
 class Namespaces:
-    """What a new one gets, and how it ends. held: those whose end is held up, as by an API service that is away."""
+    """What a new one gets, and how it ends. held: those whose end is held up, as by an API service that is away.
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
+    takes_s: between what was in it being gone and its own end (the real one's 5 s and more)."""
+
+    def __init__(self, api: Api, loop: Loop) -> None:
+        self._api, self._loop = api, loop
+        self.takes_s = 0.05
         self.held: set[str] = set()
 
     def sync(self, name: str) -> None:
@@ -152,7 +156,13 @@ class Namespaces:
         if left:
             self._tell(key, _remaining(left))
             return
-        self._api.modify(key, lambda obj: obj["spec"].update(finalizers=[]))
+        uid, when = room["metadata"]["uid"], self._api.clock.now() + self.takes_s
+        self._loop.at(when, lambda: self._end(key, uid))
+
+    def _end(self, key: Key, uid: str) -> None:
+        room = self._api.store.get(key)
+        if room is not None and room["metadata"]["uid"] == uid and key.name not in self.held:
+            self._api.modify(key, lambda obj: obj["spec"].update(finalizers=[]))
 
     def _furnish(self, name: str) -> None:
         for resource, made in ((r.SERVICE_ACCOUNTS, "default"), (r.CONFIG_MAPS, "kube-root-ca.crt")):

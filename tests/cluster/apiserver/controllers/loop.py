@@ -86,7 +86,7 @@ class Loop:
             try:
                 run()
             except ApiError as error:
-                if error.code not in {404, 409}:  # gone or changed meanwhile: the change asks again
-                    self._problems.append(error)
+                if error.code not in {404, 409} and "being terminated" not in error.message:
+                    self._problems.append(error)  # else gone, changed or ending meanwhile: the change asks again
             except Exception as error:  # noqa: BLE001  # told by the fixture, not lost in a thread
                 self._problems.append(error)
