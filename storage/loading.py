@@ -6,36 +6,22 @@ most of the price of a small batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
 
 from domain import records as r
 from domain.commands import Micros
-from domain.ids import Id
 from domain.needs import Needs
 from domain.records import Record
 from storage.counting import counted
 from storage.database import Database
-from storage.loading_webhooks import load_webhooks
+from storage.loading_apart import LOADED_APART, load_apart
+from storage.reader import Loaded, Reader
 from storage.tables import COLUMNS, select
 
 R = TypeVar("R", bound=Record)
-
-
-@dataclass
-class Loaded:
-    """The rows, the live runs in which a retiring site holds a live seat, and when sites were last heard of."""
-
-    records: list[Record] = field(default_factory=list)
-    seated: list[tuple[Id, Id]] = field(default_factory=list)
-    """(site id, run id)"""
-    seen: dict[Id, int] = field(default_factory=dict)
-    """Site id -> its newest beat, microseconds since the epoch; absent: it never called."""
-    counts: dict[tuple[str, Id], int] = field(default_factory=dict)
-    """(what, owner) -> how many; absent: none."""
 
 
 def load(database: Database, needs: Needs, now: Micros) -> Loaded:
@@ -43,15 +29,7 @@ def load(database: Database, needs: Needs, now: Micros) -> Loaded:
 
     now: what has expired by then is not counted.
     """
-    records: list[Record] = []
-    if needs.logs:
-        records, needs = _load_logs(database, needs)
-    if needs.artifacts or needs.ending_artifacts or needs.totals_of or needs.declared_by:
-        more, needs = _load_artifacts(database, needs)
-        records += more
-    if needs.webhooks or needs.deliveries or needs.followed or needs.causes:
-        more, needs = load_webhooks(database, needs)
-        records += more
+    records, needs = load_apart(database, needs)
     at_once = database.postgres and _is_common(needs)
     loaded = _load_at_once(database, needs) if at_once else _load_one_by_one(database, needs)
     loaded.records.extend(records)
@@ -65,50 +43,6 @@ def load(database: Database, needs: Needs, now: Micros) -> Loaded:
     if needs.counts:
         loaded.counts = counted(database, needs.counts, now)
     return loaded
-
-
-def _load_logs(database: Database, needs: Needs) -> tuple[list[Record], Needs]:
-    """The heads of logs, the runs and seats that they are of; and the needs with the runs' projects.
-
-    Of a run with many sites only those that write are loaded. Like keys: these, and the other sites' in other runs.
-    """
-    reader = _Reader(database)
-    run_ids, site_ids = database.many(run for run, _ in needs.logs), database.many(site for _, site in needs.logs)
-    runs = reader.rows(r.Run, f"{_RUNS} WHERE id {{any:uuid}}", {run for run, _ in needs.logs})
-    reader.rows(r.TaskRun, f"{_TASK_RUNS} WHERE run_id {{any:uuid}}", {run.id for run in runs})
-    reader.rows(r.LogHead, f"{_LOG_HEADS} WHERE run_id {{any:uuid}}", {run.id for run in runs})
-    reader.loaded.records += (r.Seat(*row) for row in database.all(_SEATS_OF_SITES, run_ids, site_ids))
-    reader.loaded.records += (r.SiteLog(*row) for row in database.all(_SITE_LOGS, run_ids, site_ids))
-    wider = Needs(projects={run.project_id for run in runs})
-    wider.add(needs)
-    return reader.loaded.records, wider
-
-
-def _load_artifacts(database: Database, needs: Needs) -> tuple[list[Record], Needs]:
-    """Artifacts and what only they need; and the needs with what else hangs on them."""
-    reader = _Reader(database)
-    artifacts = reader.rows(r.Artifact, f"{_ARTIFACTS} WHERE id {{any:uuid}}", needs.artifacts | needs.ending_artifacts)
-    for project, site in sorted(needs.declared_by, key=str):
-        unfinished = [r.Artifact(*row) for row in database.all(_DECLARED_BY, site)]
-        unfinished = [artifact for artifact in unfinished if project in (None, artifact.project_id)]
-        reader.loaded.records.extend(unfinished)
-        artifacts += unfinished
-    projects = {artifact.project_id for artifact in artifacts}
-    ending_in = {artifact.project_id for artifact in artifacts if artifact.id in needs.ending_artifacts}
-    reader.rows(r.ArtifactTotal, f"{_TOTALS} WHERE project_id {{any:uuid}}", projects | needs.totals_of)
-    shares = needs.shares_of | {(artifact.project_id, artifact.owner_site_id) for artifact in artifacts}
-    if shares:
-        of = database.many(project for project, _ in shares), database.many(site for _, site in shares)
-        reader.loaded.records.extend(r.ArtifactShare(*row) for row in database.all(_SHARES, *of))
-    reader.rows(r.TaskRun, _TASKS_OF_LIVE_RUNS, ending_in)
-    wider = Needs(
-        projects=projects,
-        sites={artifact.owner_site_id for artifact in artifacts},
-        mentioned_runs={artifact.run_id for artifact in artifacts if artifact.run_id is not None},
-        live_runs_of=ending_in,
-    )
-    wider.add(needs)
-    return reader.loaded.records, wider
 
 
 def _is_common(needs: Needs) -> bool:
@@ -146,7 +80,7 @@ def _load_at_once(database: Database, needs: Needs) -> Loaded:
 
 
 def _load_one_by_one(database: Database, needs: Needs) -> Loaded:  # noqa: PLR0915 - one read after the other, flat
-    reader = _Reader(database)
+    reader = Reader(database)
 
     messages = reader.rows(r.Message, _MESSAGES, needs.messages)
     reader.rows(r.InboxEntry, _QUEUED, needs.messages)
@@ -214,56 +148,6 @@ def _load_one_by_one(database: Database, needs: Needs) -> Loaded:  # noqa: PLR09
     return reader.loaded
 
 
-class _Reader:
-    """Collects records; asks nothing where there is nothing to ask for."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.loaded = Loaded()
-
-    def rows(self, kind: type[R], sql: str, ids: Iterable[object | None]) -> list[R]:
-        wanted = [key for key in ids if key is not None]
-        if not wanted:
-            return []
-        found = [kind(*row) for row in self.database.all(sql, self.database.many(wanted))]
-        self.loaded.records.extend(found)
-        return found
-
-    def keys(self, wanted: Iterable[tuple[Id, int]]) -> None:
-        """These, and such as belong to one of the sites and have another's epoch: so both indexes and arrays do."""
-        many, known = self.database.many, list(wanted)
-        if known:
-            found = self.database.all(
-                f"{_KEYS} WHERE site_id {{any:uuid}} AND epoch {{any}}",
-                many(site for site, _ in known),
-                many(epoch for _, epoch in known),
-            )
-            self.loaded.records.extend(r.SiteKey(*row) for row in found)
-
-    def models(self, wanted: Iterable[tuple[Id, int]]) -> list[r.Model]:
-        found = [r.Model(*row) for run, version in sorted(wanted) for row in self.database.all(_MODEL, run, version)]
-        self.loaded.records.extend(found)
-        return found
-
-    def submissions(self, wanted: Iterable[tuple[Id, int, int]]) -> None:
-        for run, seq, number in sorted(wanted):
-            self.loaded.records.extend(r.Submission(*row) for row in self.database.all(_SUBMISSIONS, run, seq, number))
-
-    def history(self, needs: Needs) -> None:
-        """The row of the history, recoveries, revocations; inbox entries by number, or all from a number on."""
-        if needs.history:
-            self.loaded.records.extend(r.History(*row) for row in self.database.all(select(r.History)))
-        self.rows(r.Recovery, f"{select(r.Recovery)} WHERE site_id {{any:uuid}}", needs.recoveries)
-        self.rows(r.Revocation, f"{select(r.Revocation)} WHERE name {{any}}", needs.revocations)
-        for sql, wanted in ((_ENTRY, needs.marks), (_ENTRIES_FROM, needs.boxes)):
-            for site, seq in sorted(wanted):
-                self.loaded.records.extend(r.InboxEntry(*row) for row in self.database.all(sql, site, seq))
-
-    def pairs(self, sql: str, ids: Iterable[Id]) -> list[tuple[Id, Id]]:
-        wanted = list(ids)
-        return [(a, b) for a, b in self.database.all(sql, self.database.many(wanted))] if wanted else []
-
-
 _RUNS = select(r.Run)
 _LIVE_RUNS = f"{_RUNS} WHERE project_id {{any:uuid}} AND state IN ('created', 'running')"
 _PROJECTS = select(r.Project)
@@ -277,24 +161,10 @@ _SEATS = (
     f"{select(r.Seat, 'seats.')} JOIN task_runs ON task_runs.id = seats.task_run_id"
     " WHERE seats.run_id {any:uuid} AND task_runs.state = 'active'"
 )
-_SEATS_OF_SITES = (
-    f"{select(r.Seat)} WHERE task_run_id IN (SELECT id FROM task_runs WHERE run_id {{any:uuid}})"
-    " AND site_id {any:uuid}"
-)
-_LOG_HEADS = select(r.LogHead)
-_SITE_LOGS = f"{select(r.SiteLog)} WHERE run_id {{any:uuid}} AND site_id {{any:uuid}}"
-_MODEL = (
-    f"{select(r.Model, 'models.')} JOIN runs ON runs.project_id = models.project_id"
-    " WHERE runs.id = %s AND models.version = %s"
-)
 _MODELS_OF_TASKS = (
     f"{select(r.Model, 'models.')} JOIN runs ON runs.project_id = models.project_id"
     " JOIN task_runs ON task_runs.run_id = runs.id AND task_runs.model_message_id = models.message_id"
     " WHERE runs.id {any:uuid}"
-)
-_SUBMISSIONS = (
-    f"{select(r.Submission, 'submissions.')} JOIN task_runs ON task_runs.id = submissions.task_run_id"
-    " WHERE task_runs.run_id = %s AND task_runs.seq = %s AND submissions.round = %s"
 )
 _SITES_OF_SEATS = (
     "SELECT seats.site_id FROM seats JOIN task_runs ON task_runs.id = seats.task_run_id"
@@ -320,19 +190,12 @@ _ENROLMENTS = select(r.Enrolment)
 _STREAMS = select(r.Stream)
 _BEATS = "SELECT site_id, seen_at FROM site_beats WHERE site_id {any:uuid}"
 _ARTIFACTS = select(r.Artifact)
-_TOTALS = select(r.ArtifactTotal)
-_SHARES = f"{select(r.ArtifactShare)} WHERE project_id {{any:uuid}} AND site_id {{any:uuid}}"
-_DECLARED_BY = f"{_ARTIFACTS} WHERE owner_site_id = %s AND state = 'declared'"
 _BACKLOGS = select(r.Backlog)
 _STREAMS_OF_LEADS = (
     f"{_STREAMS} WHERE id IN (SELECT coordinator_site_id FROM projects WHERE id {{any:uuid}}"
     " UNION SELECT coordinator_site_id FROM runs WHERE id {any:uuid})"
 )
 _TOLD = f"{select(r.Told)} WHERE cause {{any}}"
-_TASKS_OF_LIVE_RUNS = (
-    f"{select(r.TaskRun, 'task_runs.')} JOIN runs ON runs.id = task_runs.run_id"
-    " WHERE runs.project_id {any:uuid} AND runs.state IN ('created', 'running')"
-)
 _BODY = "CASE WHEN kind = 'model' THEN body END"
 _MESSAGES = (
     f"SELECT {', '.join(_BODY if name == 'body' else name for name in COLUMNS[r.Message])} FROM messages"
@@ -341,19 +204,11 @@ _MESSAGES = (
 """Without the body, which no decision needs; that of a global model outlives its message's expiry, so it is kept."""
 _QUEUED = f"{select(r.InboxEntry)} WHERE message_id {{any:uuid}} AND state = 'queued'"
 
-_ENTRY = f"{select(r.InboxEntry)} WHERE site_id = %s AND seq = %s"
-_ENTRIES_FROM = (
-    f"{select(r.InboxEntry)} WHERE site_id = %s AND (seq >= %s"
-    " OR seq > (SELECT acknowledged_seq FROM mailboxes WHERE mailboxes.site_id = inbox.site_id)) ORDER BY seq"
-)
 
 _COMMON = frozenset(
     {"runs", "mentioned_runs", "members_of", "projects", "sites", "keys", "keys_in", "marks", "history", "senders"}
 )
-_APART = frozenset(
-    {"logs", "artifacts", "ending_artifacts", "totals_of", "declared_by", "shares_of", "beats", "told", "led", "counts"}
-    | {"webhooks", "deliveries", "followed", "events", "causes"}
-)
+_APART = LOADED_APART | {"beats", "told", "led", "counts"}
 """Loaded before or after, by queries of their own; what hangs on them is then in the needs."""
 
 

@@ -32,7 +32,8 @@ from domain.sweeps import (
     Sweep,
 )
 from storage.database import Database, Row
-from storage.loading import Loaded, load
+from storage.loading import load
+from storage.reader import Loaded
 from storage.signals import Announcement, payloads
 from storage.tables import COLUMNS
 
