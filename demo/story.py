@@ -347,15 +347,20 @@ class Demo:
                 raise DemoError(f"this line does not work (curl's code {ran.returncode}): {line}") from None
 
     def _prove_logs(self, line: str) -> None:
-        """Run the line until it shows a piece of every hospital: the last ones may be on their way."""
+        """Run the line until it shows what every hospital said in the last round: it may be on its way.
+
+        What one said before that comes before it.
+        """
+
+        last = f"task 1 round {self.chosen.rounds}"
 
         def shown() -> bool:
             ran = subprocess.run(  # noqa: S602 - the line as it was printed
                 line, shell=True, capture_output=True, text=True, timeout=SOON_S, check=False
             )
-            return ran.returncode == 0 and all(f" {name}{self.mark} task" in ran.stdout for name in self.folders)
+            return ran.returncode == 0 and all(f" {name}{self.mark} {last}  " in ran.stdout for name in self.folders)
 
-        self._waited(f"this line shows every hospital's log: {line}", shown, SOON_S)
+        self._waited(f"this line shows every hospital's whole log: {line}", shown, SOON_S)
 
     def _waited(self, what: str, fact: Callable[[], T], within_s: float) -> T:
         """The fact, once it is true; `DemoError` if it takes too long or a process has ended."""

@@ -32,7 +32,7 @@ from fedyard.agent.patience import FAULT_PAUSES, KEY_WITHIN_S
 from fedyard.agent.recovery import Recovery
 from fedyard.agent.site import Folder, Settings, SiteError, client_to
 from fedyard.agent.state import State
-from fedyard.agent.steps import Steps, place_of
+from fedyard.agent.steps import DISK, Steps, place_of
 from fedyard.agent.upkeep import due, tend
 from fedyard.agent.workers import Workers
 from fedyard.client.errors import Refused, Unavailable
@@ -46,6 +46,8 @@ PATIENCE_S = 10.0
 """How long a request is repeated before it is asked whether its result is still wanted; then it goes on."""
 FINISH_WITHIN_S = 10.0
 """How long hooks may go on after SIGTERM; what is not finished then is repeated at the next start."""
+LOGS_WITHIN_S = 10.0
+"""How long after that what hooks have said may take to be sent; what is not sent then is at the next start."""
 TEND_EVERY_S = 5.0
 """How often it is looked whether a sealing key is due."""
 JOIN_PAUSES = Backoff(first=1.0, most=30.0)
@@ -67,6 +69,7 @@ class Agent:
         self._clock = clock or SystemClock()
         self._flags = Flags()
         self._ended = threading.Event()
+        self._finished = threading.Event()
         self._failure: BaseException | None = None
         self._told_clock: str | None = None
 
@@ -141,18 +144,22 @@ class Agent:
             log=self._log,
         )
         self._log("started", hub=self.settings.hub, id=self.site_id)
-        threads = {
+        bodies = {
             "keys": self._tend,
             "inbox": self.following.run,
             "heartbeat": self._beat,
             "join": self._join,
             "logs": self._send_logs,
         }
-        for name, body in threads.items():
-            threading.Thread(target=self._guarded, args=(body,), name=name, daemon=True).start()
+        threads = {
+            name: threading.Thread(target=self._guarded, args=(body,), name=name, daemon=True)
+            for name, body in bodies.items()
+        }
+        for thread in threads.values():
+            thread.start()
         while not self._ended.wait(WAKE_EVERY_S):  # a signal that another thread got is handled when this one wakes
             pass
-        self._close()
+        self._close(threads["logs"])
         lock.close()
         if self._failure is not None:
             raise self._failure
@@ -239,15 +246,21 @@ class Agent:
             self._flags.poked.clear()
 
     def _send_logs(self) -> None:
+        """What hooks say and receipts that are missing, until the agent stops; then the logs once more."""
         while not self._clock.wait(self._flags.closing, FLUSH_EVERY_S):
-            try:
-                self.steps.receipts.report()
-                self.steps.logs.flush()
-            except Unavailable as error:
-                self._log("hub unavailable", detail=str(error))
-            except Changed as changed:
-                self.courier.directories.record_conflict(changed)
-                raise
+            self._sent(self.steps.receipts.report, self.steps.logs.flush)
+        self._finished.wait()
+        self._sent(self.steps.logs.flush)
+
+    def _sent(self, *parts: Callable[[], None]) -> None:
+        try:
+            for part in parts:
+                part()
+        except Unavailable as error:
+            self._log("hub unavailable", detail=str(error))
+        except Changed as changed:
+            self.courier.directories.record_conflict(changed)
+            raise
 
     def _join(self) -> None:
         """Ask to join the configured projects, which may not exist yet, until each is joined or asked for.
@@ -291,14 +304,29 @@ class Agent:
         self.state.history.rejoined(position.recovered_at)
         return True
 
-    def _close(self) -> None:
-        """Let hooks and reports finish for a while, then interrupt them; children end with their connections."""
+    def _close(self, logs: threading.Thread) -> None:
+        """Let hooks and reports finish for a while, then what they have said be sent; what is left then is interrupted.
+
+        Children end with their connections. logs: the thread that sends what hooks say.
+        """
         self._flags.closing.set()
         self.workers.join(FINISH_WITHIN_S)
+        self._keep_logs()
+        if self._failure is None:
+            self._finished.set()
+            logs.join(LOGS_WITHIN_S)
         self._flags.halting.set()
         self.workers.join(self.settings.tasks.stop_within_s + 1.0)
         self.steps.children.end_all()
+        self._keep_logs()
         self._log("stopped")
+
+    def _keep_logs(self) -> None:
+        """For the next start."""
+        try:
+            self.steps.logs.keep()
+        except DISK as error:
+            self._log("lines of logs are lost", error=type(error).__name__)
 
     def _log(self, what: str, **facts: object) -> None:
         """One JSON line; facts are ids, kinds and counts."""

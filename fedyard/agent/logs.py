@@ -1,7 +1,8 @@
 """What hooks say while they work: gathered for a moment, sealed to the coordinator and to this site, sent in order.
 
-A piece is on disk, numbered, before it is sent, so that a restart sends each once. What was said in the last moment
-before a crash is lost. A hook that says more than can be sent is cut short, and the log says so.
+A piece is on disk, numbered, before it is sent, so that a restart sends each once. An agent that stops sends what is
+there, and keeps what it cannot send for its next start; what was said in the last moment before a crash is lost. A hook
+that says more than can be sent is cut short, and the log says so.
 """
 
 from __future__ import annotations
@@ -62,12 +63,13 @@ class _Waiting:
 
 
 class Logs:
-    """The logs of a site's task runs. `add` from any thread; `flush` from one."""
+    """The logs of a site's task runs. `add` and `keep` from any thread; `flush` from one."""
 
     def __init__(self, courier: Courier, state: State, client: Client, log: Callable[..., None]) -> None:
         self._courier, self._state, self._client = courier, state, client
         self._log = log
         self._lock = threading.Lock()
+        self._keeping = threading.Lock()
         self._waiting: dict[tuple[str, int], _Waiting] = {}
         self._closed: set[tuple[str, int]] = set()
 
@@ -89,21 +91,29 @@ class Logs:
             last.lines.append(line)
             last.size += size
 
+    def keep(self) -> None:
+        """Bring what was said to disk, in its order."""
+        with self._keeping:
+            with self._lock:
+                keys = list(self._waiting)
+            for run_id, task_seq in keys:
+                while (part := self._take(run_id, task_seq)) is not None:
+                    text = "\n".join(part.lines)
+                    piece = LogPiece(run_id, task_seq, 0, part.project_id, part.round, part.at, text)
+                    self._state.logs.keep_piece(piece)
+
     def flush(self) -> None:
         """Bring what was said to disk, and what is there to the hub. Raises `Unavailable`; then the rest waits."""
-        with self._lock:
-            keys = list(self._waiting)
-        for run_id, task_seq in keys:
-            while (part := self._take(run_id, task_seq)) is not None:
-                text = "\n".join(part.lines)
-                self._state.logs.keep_piece(LogPiece(run_id, task_seq, 0, part.project_id, part.round, part.at, text))
+        self.keep()
         while (piece := self._state.logs.next_piece()) is not None:
             self._send(piece)
 
     def _take(self, run_id: str, task_seq: int) -> _Part | None:
         """The oldest part, which gets no more lines; the last one with a word on what was lost behind it."""
         with self._lock:
-            waiting = self._waiting[run_id, task_seq]
+            waiting = self._waiting.get((run_id, task_seq))
+            if waiting is None:  # closed meanwhile
+                return None
             if not waiting.parts:
                 del self._waiting[run_id, task_seq]
                 return None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import signal
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,12 @@ def log_of(site: SiteProcess) -> list[dict[str, object]]:
 
 def said(site: SiteProcess, what: str) -> dict[str, object] | None:
     return next((line for line in log_of(site) if line["what"] == what), None)
+
+
+def rounds_kept(site: SiteProcess) -> list[int]:
+    """Of the pieces of logs that are on disk and not sent."""
+    with closing(sqlite3.connect(f"file:{site.path / 'state.sqlite'}?mode=ro", uri=True, timeout=10)) as state:
+        return [number for (number,) in state.execute("SELECT round FROM log_pieces")]
 
 
 @contextmanager
@@ -398,6 +407,41 @@ def test_a_log_goes_on_after_a_kill_and_over_a_rotation(sites) -> None:
     shown = site_command(north, "logs", run_id, "--site", east.name)
     assert "piece 1 is not shown (revoked_key)" in shown.stderr
     assert shown.stdout.count("training begins") == 2
+
+
+@pytest.mark.parametrize("held", ["until it stops", "to the end"])
+def test_what_hooks_said_last_is_sent_when_the_agent_stops_or_else_when_it_starts(
+    world: World, tmp_path: Path, held: str
+) -> None:
+    """One piece is under way for long, and what was said after it is in the agent's memory alone."""
+    with wire_to(world.hub) as wire:
+        sites = [*world.sites(tmp_path, "north"), *world.sites(tmp_path, "east", hub=wire.url)]
+        north, east = [site.start() for site in sites]
+        try:
+            project = project_of(sites)
+            wire.hold = lambda path, _: "/logs/" in path
+            east.hold("train")
+            run_id = project.start()
+            assert wire.held.wait(60)
+            east.release("train")
+            trained(project, run_id)
+            assert not north.client.logs(run_id, site_id=east.site_id)
+            os.kill(east.pid, signal.SIGTERM)
+            if held == "to the end":
+                until(lambda: 2 in rounds_kept(east))
+                east.kill()
+            wire.hold = lambda _path, _body: False
+            if held == "to the end":
+                east.start()
+                until(lambda: len(north.client.logs(run_id, site_id=east.site_id)) == 2)
+            else:
+                east.end()
+            shown = site_command(north, "logs", run_id, "--site", east.name).stdout
+            assert shown.count("loss is fine") == 2
+            assert not rounds_kept(east)
+        finally:
+            for site in sites:
+                site.kill()
 
 
 def test_a_piece_in_another_place_is_not_shown(world: World, tmp_path) -> None:
