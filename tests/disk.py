@@ -19,14 +19,15 @@ class SmallDisk:
     def __init__(self, place: Path) -> None:
         self.place = place
 
-    def fill(self) -> None:
-        """From now on there is room for files of less than half a megabyte only."""
+    def fill(self, left_bytes: int = LARGEST_BYTES) -> None:
+        """From now on there is room for files of less than half a megabyte only, or so much; without root this holds
+        for what this process writes, and what it starts."""
         if os.geteuid() != 0:
             _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_BYTES, hard))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (left_bytes, hard))
             return
         left = os.statvfs(self.place)
-        (self.place / "ballast").write_bytes(bytes(max(0, left.f_bavail * left.f_frsize - LARGEST_BYTES)))
+        (self.place / "ballast").write_bytes(bytes(max(0, left.f_bavail * left.f_frsize - left_bytes)))
 
     def files(self) -> list[str]:
         found = (path for path in self.place.rglob("*") if path.is_file() and path.name != "ballast")

@@ -42,7 +42,7 @@ from fedyard.wire.types import UUID_PATTERN
 MAX_LIVE = 1000
 LOG_BYTES = 16_777_216
 LOCK_WITHIN_S, LOCK_EVERY_S = 10.0, 0.005
-SPAWN_WITHIN_S = 10.0
+SPAWN_WITHIN_S, SPAWN_TRIES = 10.0, 2
 LOOK_EVERY_S = 0.02
 """How often the size of `changes` is looked at while something is waited for."""
 _PLACES, _LOCK, _CHANGES, _NEW, _GONE = "places", "lock", "changes", "new", "gone"
@@ -274,47 +274,36 @@ class Processes:
         return image
 
     def _make(self, spec: Spec, image: Image, content: str) -> Observed:
-        """Its folder, its lock, its shim, in this order."""
+        """Its folder, its lock, its shim, in this order. Raises `Unavailable`."""
         if self._live() >= self._max_live:
             raise Unavailable(f"{self._max_live} attempts run here already, which is as many as may", after_s=5.0)
         place = self._root / _PLACES / spec.place
-        if not place.exists():
-            self._make_place(place, spec.owner)
-        uid = draw_key()
-        command = [*image.prefix, *spec.command, *spec.arguments]
-        record = _Record(
-            owner=spec.owner,
-            place=spec.place,
-            id=spec.id,
-            attempt=spec.attempt,
-            kind=spec.kind,
-            uid=uid,
-            content=content,
-            replicas=spec.replicas if spec.kind == "service" else 1,
-            grace_s=spec.grace_s,
-            created_s=time.time(),
-            name=spec.name,
-            labels=spec.labels,
-            image=spec.image,
-            command=command,
-        )
         folder = place / f"{spec.id}-{spec.attempt}"
+        uid = draw_key()
         made = self._root / _NEW / uid
-        (made / shim.WORK).mkdir(mode=0o700, parents=True)
-        made.chmod(0o700)
-        environment = {
-            "PATH": self._path,
-            "LANG": "C.UTF-8",
-            "HOME": str(folder / shim.WORK),
-            "TMPDIR": str(folder / shim.WORK),
-            **image.environment,
-            **spec.environment,
-            **spec.secrets,
-            shim.MARK: uid,
-        }
-        launch = {
-            "argv": command,
-            "environment": environment,
+        record = _record_of(spec, image, content, uid)
+        try:
+            if not place.exists():
+                self._make_place(place, spec.owner)
+            (made / shim.WORK).mkdir(mode=0o700, parents=True)
+            made.chmod(0o700)
+            with open(made / shim.LAUNCH, "xb", opener=_private) as file:
+                file.write(_ENCODER.encode(self._launch(spec, record, folder / shim.WORK, image)))
+            write_whole(made / _RECORD, _ENCODER.encode(record))
+            os.mkfifo(made / shim.BELL, PRIVATE)
+            self._spawn(folder, _locked_as(made, folder))
+        except OSError as error:
+            _cleared(made)
+            raise Unavailable(f"its folder cannot be made: {error.strerror}") from error
+        return self._told(_Found(folder, record, None, True, None))
+
+    def _launch(self, spec: Spec, record: _Record, work: Path, image: Image) -> dict[str, object]:
+        """What the shim has to know."""
+        own = {"PATH": self._path, "LANG": "C.UTF-8", "HOME": str(work), "TMPDIR": str(work)}
+        asked = {**image.environment, **spec.environment, **spec.secrets}
+        return {
+            "argv": record.command,
+            "environment": {**own, **asked, shim.MARK: record.uid},
             "kind": spec.kind,
             "port": spec.port,
             "replicas": record.replicas,
@@ -324,20 +313,6 @@ class Processes:
             "log_bytes": self._log_bytes,
             "changes": str(self._root / _CHANGES),
         }
-        with open(made / shim.LAUNCH, "xb", opener=_private) as file:
-            file.write(_ENCODER.encode(launch))
-        write_whole(made / _RECORD, _ENCODER.encode(record))
-        os.mkfifo(made / shim.BELL, PRIVATE)
-        alive = os.open(made / shim.ALIVE, os.O_RDWR | os.O_CREAT, PRIVATE)
-        try:
-            held = shim.hold(alive)
-            assert held, "nobody else knows of it"
-            made.rename(folder)
-            to_disk(place)
-            self._spawn(folder, alive)
-        finally:
-            os.close(alive)
-        return self._told(_Found(folder, record, None, True, None))
 
     def _make_place(self, place: Path, owner: str) -> None:
         made = self._root / _NEW / draw_key()
@@ -347,19 +322,29 @@ class Processes:
         to_disk(place.parent)
 
     def _spawn(self, folder: Path, alive: int) -> None:
-        for _ in range(2):  # a spawner that was killed is replaced
-            if self._spawner is None:
-                self._spawner = _Spawner()
-            if self._spawner.spawn(folder, alive):
+        """Hand the lock over to a shim. A spawner that does not answer is killed, and has forked one before or not:
+        the lock tells."""
+        for _ in range(SPAWN_TRIES):
+            self._spawner = spawner = self._spawner or _Spawner()
+            try:
+                answered = spawner.spawn(folder, alive)
+            finally:
+                os.close(alive)
+            if answered:
                 return
-            self._spawner.close()
+            spawner.close()
             self._spawner = None
-        raise Unavailable("the process that starts workloads does not")
+            alive = os.open(folder / shim.ALIVE, os.O_RDWR)
+            if not shim.hold(alive):
+                os.close(alive)
+                return
+        os.close(alive)
+        raise Unavailable("the process that starts workloads does not answer")
 
     def _live(self) -> int:
         """How many live; of few attempts just how many there are."""
         places = list((self._root / _PLACES).iterdir())
-        if sum(len(os.listdir(place)) for place in places) < self._max_live:  # noqa: PTH208 - quick, for each that is made
+        if sum(len(names) for place in places if (names := _names(place))) < self._max_live:
             return 0
         return sum(1 for place in places for found in self._in(place) if found.lives)
 
@@ -377,8 +362,9 @@ class Processes:
         """Ask for it; True once no process of it is there."""
         if found.lives:
             if found.stop is None or grace_s < found.stop.grace_s:
-                write_whole(found.folder / shim.STOP, _ENCODER.encode(_Asked(grace_s)))
-            _ring(found.folder)
+                with suppress(OSError):  # the disk is full; the bell says it as well
+                    write_whole(found.folder / shim.STOP, _ENCODER.encode(_Asked(grace_s)))
+            _ring(found.folder, b"%f " % grace_s)
             return False
         if found.state is not None and found.state.ended_s is None:
             return not _end_strays(found.record.uid)
@@ -410,10 +396,7 @@ class Processes:
         return None
 
     def _in(self, place: Path) -> Iterator[_Found]:
-        names: list[str] = []
-        with suppress(FileNotFoundError):
-            names = sorted(os.listdir(place))  # noqa: PTH208 - a thousand of them, at each look
-        for name in names:
+        for name in sorted(_names(place)):
             if name != _OWNER and (found := self._look(place / name)) is not None:
                 yield found
 
@@ -553,7 +536,7 @@ class _Spawner:
             )
 
     def spawn(self, folder: Path, alive: int) -> bool:
-        """False: it does not answer. The shim has the lock then, or nobody."""
+        """Whether it answers."""
         try:
             socket.send_fds(self._ours, [os.fsencode(folder)], [alive])
             return bool(self._ours.recv(64))
@@ -565,6 +548,46 @@ class _Spawner:
         with suppress(OSError):
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
+
+
+def _names(folder: Path) -> list[str]:
+    """Of what is in it; none if it is not there."""
+    with suppress(OSError):
+        return os.listdir(folder)  # noqa: PTH208 - there may be a thousand, at each look
+    return []
+
+
+def _locked_as(made: Path, folder: Path) -> int:
+    """Give a folder its name, with its lock held; the descriptor that has it."""
+    alive = os.open(made / shim.ALIVE, os.O_RDWR | os.O_CREAT, PRIVATE)
+    try:
+        held = shim.hold(alive)
+        assert held, "nobody else knows of it"
+        made.rename(folder)
+        to_disk(folder.parent)
+    except BaseException:
+        os.close(alive)
+        raise
+    return alive
+
+
+def _record_of(spec: Spec, image: Image, content: str, uid: str) -> _Record:
+    return _Record(
+        owner=spec.owner,
+        place=spec.place,
+        id=spec.id,
+        attempt=spec.attempt,
+        kind=spec.kind,
+        uid=uid,
+        content=content,
+        replicas=spec.replicas if spec.kind == "service" else 1,
+        grace_s=spec.grace_s,
+        created_s=time.time(),
+        name=spec.name,
+        labels=spec.labels,
+        image=spec.image,
+        command=[*image.prefix, *spec.command, *spec.arguments],
+    )
 
 
 def _content_of(spec: Spec) -> str:
@@ -582,7 +605,7 @@ def _lives(folder: Path) -> bool:
         os.close(alive)
 
 
-def _ring(folder: Path) -> None:
+def _ring(folder: Path, said: bytes = b" ") -> None:
     """Let the shim look at what is wanted. One that has not come so far looks when it begins."""
     try:
         bell = os.open(folder / shim.BELL, os.O_WRONLY | os.O_NONBLOCK)
@@ -591,7 +614,7 @@ def _ring(folder: Path) -> None:
             return
         raise
     with suppress(BlockingIOError):
-        os.write(bell, b"!")
+        os.write(bell, said)
     os.close(bell)
 
 

@@ -38,7 +38,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 LAUNCH, STATE, LOG, TAIL, STOP, REPLICAS = "launch.json", "state.json", "log", "tail", "stop", "replicas"
-BELL, ALIVE, WORK = "bell", "alive", "work"
+BELL, ALIVE, WORK, RESERVE = "bell", "alive", "work", "reserve"
 """In an attempt's folder. launch.json has the secrets: it is there until the shim has read it."""
 MARK = "FEDYARD_ATTEMPT_UID"
 """In the environment of each process of an attempt."""
@@ -145,6 +145,7 @@ class Shim:
         self._service = self._launch["kind"] == "service"
         self._memory: int = self._launch["memory_bytes"]
         self._log = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        _reserve()
         self._log_left: int = self._launch["log_bytes"] - os.fstat(self._log).st_size
         self._tail = bytearray()
         self._tail_dirty = self._cut = False
@@ -217,24 +218,29 @@ class Shim:
         if self._woken in ready:
             with suppress(BlockingIOError):
                 os.read(self._woken, 4096)
-            self._reap()
-            if self._evicted and self._kill_at == _NEVER:
+            if self._evicted and self._kill_at == _NEVER:  # first, for its processes may have been told as well
                 self._fail("evicted", "the machine, or the service that it runs under, went down")
                 self._terminate(self._launch["grace_s"])
+            self._reap()
         if self._bell in ready:
-            with suppress(BlockingIOError):
-                os.read(self._bell, 4096)
             self._hear_wishes()
 
     # ------------------------------------------------------------ what is wanted of it
 
     def _hear_wishes(self) -> None:
-        stop, replicas = _read_json(STOP), _read_json(REPLICAS)
-        if stop is not None:
+        """Those in the folder, and that for its end also from the bell: a full disk must not keep it from ending."""
+        stop, replicas, said = _read_json(STOP), _read_json(REPLICAS), b""
+        with suppress(BlockingIOError):
+            said = os.read(self._bell, 65_536)
+        graces = [float(stop["grace_s"])] if stop is not None else []
+        for word in said.split():
+            with suppress(ValueError):
+                graces.append(float(word))
+        if graces:
             if not self._state["stopping"]:
                 self._event("its end was asked for")
             self._state["stopping"] = True
-            self._terminate(float(stop["grace_s"]))
+            self._terminate(min(graces))
         if replicas is not None and self._service and replicas != self._wanted:
             self._wanted = int(replicas)
             self._event(f"scaled to {self._wanted}")
@@ -347,19 +353,23 @@ class Shim:
             os._exit(127)
 
     def _reap(self) -> None:
-        """Take leave of every child that has ended."""
+        """Take leave of every child that has ended. Its group is killed before: as long as it is not taken leave of, no
+        other has its number."""
         with suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                for one in self._replicas:
-                    if one.pid == ended[0]:
-                        self._ended(one, os.waitstatus_to_exitcode(ended[1]))
+            while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                mine = [one for one in self._replicas if one.pid == ended.si_pid]
+                if mine:
+                    _kill_group(ended.si_pid, signal.SIGKILL)
+                status = os.waitpid(ended.si_pid, 0)[1]
+                for one in mine:
+                    self._ended(one, os.waitstatus_to_exitcode(status))
 
     def _ended(self, one: _Replica, code: int) -> None:
         exit_code = code if code >= 0 else 128 - code
-        _kill_group(one.pid, signal.SIGKILL)  # what has left its group is ended with the attempt
         lived = time.monotonic() - one.started
         one.pid, one.ready, one.probe_at = 0, False, _NEVER
-        self._draining.append(_moved_pipe(one))
+        if one.pipe >= 0:
+            self._draining.append(_moved_pipe(one))
         reason, detail = self._why(exit_code)
         if not self._service:
             if self._state["exit_code"] is None:
@@ -530,6 +540,9 @@ class Shim:
         with suppress(OSError):
             os.fsync(self._log)
         while not self._write(durable=True):
+            self._hear_wishes()
+            if self._state["stopping"]:  # its folder goes anyway
+                return
             time.sleep(1.0)
 
     def _is_left(self) -> bool:
@@ -564,12 +577,14 @@ class Shim:
         """The state, and a cut log's tail. A full disk is tried again later."""
         self._write_at = _NEVER
         try:
+            _replace(STATE, json.dumps(self._state).encode(), durable=durable)
             if self._tail_dirty:
                 _replace(TAIL, bytes(self._tail), durable=durable)
                 self._tail_dirty = False
-            _replace(STATE, json.dumps(self._state).encode(), durable=durable)
         except OSError:
-            self._write_at = time.monotonic() + 1.0
+            with suppress(OSError):
+                os.unlink(RESERVE)
+            self._write_at = time.monotonic() + TAIL_EVERY_S
             return False
         self._written = dict(self._state)
         if durable:  # before who waits is told, so that he finds it gone
@@ -596,6 +611,16 @@ def _moved_pipe(one: _Replica) -> _Replica:
     moved.pipe, moved.line = one.pipe, one.line
     one.pipe, one.line = -1, bytearray()
     return moved
+
+
+def _reserve() -> None:
+    """Room for what it has to write when the disk is full."""
+    with suppress(OSError):
+        file = os.open(RESERVE, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.posix_fallocate(file, 0, TAIL_BYTES + 65_536)
+        finally:
+            os.close(file)
 
 
 def _replace(name: str, content: bytes, *, durable: bool) -> None:

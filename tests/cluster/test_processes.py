@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from fedyard.cluster import shim
+from fedyard.cluster import processes, shim
 from fedyard.cluster.port import Cluster, Observed, Phase, Reason, Refused, Resources, Spec, Unavailable
 from fedyard.cluster.processes import Image, Processes
-from tests.cluster.programs import LIVES, SERVICE, python, sh
+from tests.cluster.programs import DEAF, LIVES, SERVICE, python, sh
+from tests.disk import small_disk
 
 OWNER = str(uuid.uuid4())
 IMAGES = {
@@ -159,7 +160,7 @@ USER = """
 import os, signal, sys
 from pathlib import Path
 import msgspec
-from fedyard.cluster import shim
+from fedyard.cluster import processes, shim
 from fedyard.cluster.port import Spec
 from fedyard.cluster.processes import Image, Processes
 cluster = Processes(Path(sys.argv[1]), images={"test/any": Image()})
@@ -180,16 +181,21 @@ def test_a_user_that_is_killed_leaves_what_another_adopts(root: Path, cluster: P
     assert (done.uid, done.exit_code, log(cluster, spec)) == (was.uid, 3, b"up\nmore\n")
 
 
+class Killed(BaseException):
+    """In the place of a kill -9."""
+
+
 class DiesBeforeTheStart(Processes):
     """A user that is gone when the folder is made, and the shim is not."""
 
     def _spawn(self, folder: Path, alive: int) -> None:
-        raise ConnectionAbortedError
+        os.close(alive)
+        raise Killed
 
 
 def test_what_was_never_started_is_started_once(root: Path, cluster: Processes) -> None:
     spec = job("echo ran")
-    with pytest.raises(ConnectionAbortedError):
+    with pytest.raises(Killed):
         DiesBeforeTheStart(root, images=IMAGES).ensure(spec)
     assert seen(cluster, spec).reason is Reason.VANISHED
     cluster.ensure(spec)
@@ -200,7 +206,7 @@ def test_what_was_never_started_is_started_once(root: Path, cluster: Processes) 
 
 def test_what_was_never_started_can_be_removed(root: Path, cluster: Processes) -> None:
     spec = job("echo ran")
-    with pytest.raises(ConnectionAbortedError):
+    with pytest.raises(Killed):
         DiesBeforeTheStart(root, images=IMAGES).ensure(spec)
     assert cluster.stop(spec.attempt_id, grace_s=1)
     assert cluster.observe(OWNER) == []
@@ -215,6 +221,28 @@ def test_a_killed_spawner_is_replaced(cluster: Processes) -> None:
     assert ended(cluster, second).phase is Phase.SUCCEEDED
     up(cluster, first)
     assert seen(cluster, first).phase is Phase.RUNNING
+
+
+class NeverAnswers(processes._Spawner):
+    """It forks a shim, and is killed before it can say so."""
+
+    def spawn(self, folder: Path, alive: int) -> bool:
+        super().spawn(folder, alive)
+        return False
+
+
+def test_a_spawner_that_forked_and_did_not_say_so_starts_nothing_twice(cluster: Processes) -> None:
+    cluster._spawner = NeverAnswers()
+    spec = job("echo ran; " + LIVES)
+    cluster.ensure(spec)
+    assert cluster._spawner is None
+    up(cluster, spec)
+    assert log(cluster, spec).count(b"ran") == 1
+    assert len([uid for uid in processes_of(seen(cluster, spec).uid) if comm(uid) == "sh"]) == 1
+
+
+def comm(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 def test_a_killed_shim_is_seen_and_what_it_leaves_is_found(root: Path, cluster: Processes) -> None:
@@ -275,6 +303,27 @@ def test_replicas_do_not_tear_each_others_lines(cluster: Processes) -> None:
     cluster.ensure(spec)
     until(cluster, lambda: log(cluster, spec).count(b"done\n") == 2, each_s=0.02)
     assert set(log(cluster, spec).splitlines()) == {text.encode(), b"done"}
+
+
+def test_a_full_disk_keeps_nothing_from_ending(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small") as disk:
+        cluster = Processes(disk.place / "cluster", images=IMAGES)
+        first = job("echo up; " + DEAF)
+        done = job("echo up; trap 'echo end; exit 3' TERM; sleep 600 & wait")
+        for one in (first, done):
+            cluster.ensure(one)
+            up(cluster, one)
+        disk.fill(0)
+        with pytest.raises(Unavailable):
+            cluster.ensure(job("exit 0"))
+        [child] = [pid for pid in processes_of(seen(cluster, done).uid) if comm(pid) == "sh"]
+        os.kill(child, signal.SIGTERM)
+        assert ended(cluster, done).exit_code == 3
+        gone(cluster, first)
+        gone(cluster, done)
+        assert cluster.observe(OWNER) == []
+        until(cluster, lambda: cluster.remove_place(OWNER, first.place) and cluster.remove_place(OWNER, done.place))
+        cluster.close()
 
 
 # ---------------------------------------------------------------- services
