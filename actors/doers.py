@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.archives import ArchiveDoer
 from actors.doing import Doing
 from actors.requests import Allowed, Requests
 from actors.webhooks import WebhookDoer
 from config.clock import Clock
 from config.key_files import webhook_key
 from config.settings import Settings
-from domain.commands import Command, DeliverWebhook
+from domain.commands import CheckArchive, Command, DeliverWebhook
+from storage.blobs.opening import open_blobs
 from storage.database import Database
 
 
@@ -30,4 +32,7 @@ def doing_functions(tools: Tools) -> Mapping[type[Command], Doing]:
     settings = tools.settings
     requests = Requests(Allowed.of(settings.webhook_allow), tools.clock.now, at_once=settings.do_at_once)
     key = webhook_key(Path(settings.webhook_key_file))
-    return {DeliverWebhook: WebhookDoer(key, requests.post, tools.clock)}
+    return {
+        DeliverWebhook: WebhookDoer(key, requests.post, tools.clock),
+        CheckArchive: ArchiveDoer(open_blobs(settings.artifacts_url, tools.clock)),
+    }

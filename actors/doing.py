@@ -24,7 +24,7 @@ from config.clock import Clock
 from config.faults import fault, in_a_line
 from config.logs import unit
 from domain import codec
-from domain.commands import AnyCommand, Command, Envelope, ReportDelivery
+from domain.commands import AnyCommand, Command, Envelope, ReportArchive, ReportDelivery
 from domain.ids import derive
 from domain.table import Kind
 from domain.webhooks import outcome_of
@@ -110,6 +110,8 @@ def said_of(report: AnyCommand) -> dict[str, object]:
         case ReportDelivery():
             said |= {"outcome": outcome_of(report), "attempt": report.attempt}
             said |= {"failure": report.failure} if report.status is None else {"status": report.status}
+        case ReportArchive():
+            said |= {"outcome": report.flaw or "checked", "files": len(report.files)}
         case _:
             pass
     return said

@@ -564,6 +564,8 @@ class DeclareArtifact(Command, frozen=True, tag="declare_artifact"):
     """What a site is about to upload. digest: the tree digest, over chunk_digests (fedyard/wire/chunks.py).
 
     seal: the detached seal, where the bytes are a sealed body. ttl_s: how long to keep it once it is stored.
+    archive: its files are read and checked by the hub; None: if it is an initial file, not sealed, of a project with
+    infrastructure.
     """
 
     owner_site_id: Id
@@ -577,6 +579,7 @@ class DeclareArtifact(Command, frozen=True, tag="declare_artifact"):
     round: int | None = None
     seal: bytes | None = None
     ttl_s: Span | None = None
+    archive: bool | None = None
 
 
 class CompleteArtifact(Command, frozen=True, tag="complete_artifact"):
@@ -594,6 +597,34 @@ class ExpireArtifacts(Command, frozen=True, tag="expire_artifacts"):
     """The ticker found these past their time; the decision looks again whether anybody needs them."""
 
     artifact_ids: list[Id]
+
+
+class CheckArchive(Command, frozen=True, tag="check_archive"):
+    """Read an archive as it lies in the store of artifacts. digest: the artifact's."""
+
+    project_id: Id
+    artifact_id: Id
+    size_bytes: Size
+    digest: Sha256
+    required: Annotated[list[InitialFile], msgspec.Meta(max_length=20)]
+
+
+class ArchiveFile(Value, frozen=True):
+    """A file of an archive. path: below the folder that it is unpacked into."""
+
+    path: Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
+    size_bytes: Size
+    sha256: Sha256
+
+
+class ReportArchive(Command, frozen=True, tag="report_archive"):
+    """What is in an archive; or its flaw, a code, and the sentence for people."""
+
+    project_id: Id
+    artifact_id: Id
+    files: Annotated[list[ArchiveFile], msgspec.Meta(max_length=1000)] = []
+    flaw: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    detail: Reason = ""
 
 
 # webhooks

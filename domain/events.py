@@ -60,6 +60,8 @@ class EventKind(StrEnum):
     MESSAGE_EXPIRED = "message_expired"
     ARTIFACT_STORED = "artifact_stored"
     ARTIFACT_EXPIRED = "artifact_expired"
+    ARCHIVE_CHECKED = "archive_checked"
+    ARCHIVE_REFUSED = "archive_refused"
     WEBHOOK_CREATED = "webhook_created"
     WEBHOOK_ROTATED = "webhook_rotated"
     WEBHOOK_DISABLED = "webhook_disabled"

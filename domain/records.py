@@ -450,6 +450,25 @@ class ArtifactDeclaration(Record, frozen=True):
     seal: bytes | None
 
 
+class Archive(Record, frozen=True):
+    """What an artifact is besides, that is an archive of initial files. version: of the project's, once it is checked.
+
+    required_json: paths that must be in it. flaw, detail: why it does not count. files_json: list of `ArchiveFile`.
+    """
+
+    TABLE = "archives"
+    KEY = ("artifact_id",)
+    artifact_id: Id
+    project_id: Id
+    state: str
+    state_at: Micros
+    required_json: str
+    version: int | None = None
+    flaw: str = ""
+    detail: str = ""
+    files_json: str = "[]"
+
+
 class ArtifactTotal(Record, frozen=True):
     """What the artifacts of a project, declared or stored, add up to."""
 
@@ -644,6 +663,7 @@ RECORDS: tuple[type[Record], ...] = (
     InboxEntry,
     Artifact,
     ArtifactDeclaration,
+    Archive,
     ArtifactTotal,
     ArtifactShare,
     Backlog,

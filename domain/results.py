@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from domain.ids import Uuid
-from domain.states import ArtifactState, KeyState, MemberState, RoundState, RunState, SeatState, SiteState
+from domain.states import ArchiveState, ArtifactState, KeyState, MemberState, RoundState, RunState, SeatState, SiteState
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +177,12 @@ class RevokedAgain(Result, frozen=True, kw_only=True):
     """revoked: names of the ledger that the store did not have as revoked."""
 
     revoked: list[str]
+
+
+class ArchiveReported(Result, frozen=True, kw_only=True):
+    """state: of the archive; null if there is none any more."""
+
+    state: ArchiveState | None
 
 
 class Marked(Result, frozen=True, kw_only=True):

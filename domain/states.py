@@ -90,6 +90,13 @@ class ArtifactState(StrEnum):
     EXPIRED = "expired"
 
 
+class ArchiveState(StrEnum):
+    AWAITED = "awaited"
+    CHECKING = "checking"
+    CHECKED = "checked"
+    REFUSED = "refused"
+
+
 class WebhookState(StrEnum):
     ACTIVE = "active"
     DISABLED = "disabled"
@@ -103,7 +110,7 @@ class WebhookDeliveryState(StrEnum):
 
 
 class Step(StrEnum):
-    """What can happen to a run, a task run, a round, a seat, a site, a membership, a delivery, a key or a webhook."""
+    """What can happen to a run, a task run, a round, a seat, a site, a membership, a delivery, a key, a webhook, ..."""
 
     # run, task run, round
     START = "start"
@@ -141,6 +148,9 @@ class Step(StrEnum):
     MOVE = "move"
     # artifact
     STORE = "store"
+    # archive
+    PASS = "pass"  # noqa: S105 - a name, no secret
+    REFUSE = "refuse"
     # sealing key
     SUPERSEDE = "supersede"
     REVOKE = "revoke"
@@ -258,6 +268,12 @@ ARTIFACT: dict[tuple[ArtifactState, Step], ArtifactState] = {
     (ArtifactState.DECLARED, Step.STORE): ArtifactState.STORED,
     (ArtifactState.DECLARED, Step.EXPIRE): ArtifactState.EXPIRED,
     (ArtifactState.STORED, Step.EXPIRE): ArtifactState.EXPIRED,
+}
+
+ARCHIVE: dict[tuple[ArchiveState, Step], ArchiveState] = {
+    (ArchiveState.AWAITED, Step.STORE): ArchiveState.CHECKING,
+    (ArchiveState.CHECKING, Step.PASS): ArchiveState.CHECKED,
+    (ArchiveState.CHECKING, Step.REFUSE): ArchiveState.REFUSED,
 }
 
 WEBHOOK: dict[tuple[WebhookState, Step], WebhookState] = {

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from domain import commands as c
 from domain.decisions import (
+    archives,
     artifacts,
     history,
     keys,
@@ -92,6 +93,7 @@ HEARTBEATS = About("heartbeats", "packed heartbeats of all sites; transient, old
 PROJECTS = About("projects", "projects and memberships")
 RUNS = About("runs", "runs, rounds and the sites' reports on their seats")
 ARTIFACTS = About("artifacts", "declared, completed, deleted and expired artifacts; never their bytes")
+ARCHIVES = About("archives", "archives of initial files, which the doer reads and checks")
 MESSAGES = About("messages", "messages between sites, acknowledgements, logs of runs, expiry")
 WEBHOOKS = About("webhooks", "webhooks, what they are to be told, and what became of it")
 DELIVERIES = About("deliveries", "requests to the receivers of webhooks, made by the doer")
@@ -134,6 +136,8 @@ ROWS: tuple[Row, ...] = (
     decided(c.CompleteArtifact, artifacts.complete_artifact, artifacts.needs_of_complete_artifact, ARTIFACTS),
     decided(c.DeleteArtifact, artifacts.delete_artifact, artifacts.needs_of_delete_artifact, ARTIFACTS),
     decided(c.ExpireArtifacts, artifacts.expire_artifacts, artifacts.needs_of_expire_artifacts, ARTIFACTS),
+    done(c.CheckArchive, ARCHIVES),
+    decided(c.ReportArchive, archives.report_archive, archives.needs_of_report_archive, ARTIFACTS),
     decided(c.PostMessages, messages.post_messages, messages.needs_of_post_messages, MESSAGES),
     decided(c.AcknowledgeInbox, messages.acknowledge_inbox, messages.needs_of_acknowledge_inbox, MESSAGES),
     decided(c.WriteLog, logs.write_log, logs.needs_of_write_log, MESSAGES),

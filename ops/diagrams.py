@@ -77,6 +77,15 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
         frozenset({s.ArtifactState.EXPIRED}),
     ),
     (
+        "Archive",
+        (
+            "Of initial files, beside its artifact: read by the hub once its artifact is stored. Only a checked one is "
+            "used, and it has a version of its project then."
+        ),
+        s.ARCHIVE,
+        frozenset({s.ArchiveState.CHECKED, s.ArchiveState.REFUSED}),
+    ),
+    (
         "Sealing key",
         (
             "One epoch of a site. A superseded one still opens, and is taken in headers, until its grace is over; a "

@@ -38,6 +38,13 @@ _COUNTS: dict[str, tuple[str, Micros]] = {
         ),
         0,
     ),
+    "checked archives": (
+        (
+            "SELECT project_id, count(*) FROM archives WHERE project_id {any:uuid}"
+            " AND state = 'checked' AND state_at <= %s GROUP BY 1"
+        ),
+        0,
+    ),
     "waiting deliveries": (
         (
             "SELECT webhook_id, count(*) FROM webhook_deliveries WHERE webhook_id {any:uuid}"

@@ -59,6 +59,10 @@ AND (
 )
 AND (artifacts.state = 'declared' OR artifacts.run_id IS NULL OR runs.state NOT IN ('created', 'running'))
 AND (artifacts.kind <> 'model' OR artifacts.message_id IS NULL OR projects.archived_at IS NOT NULL)
+AND (
+  artifacts.kind <> 'initial' OR artifacts.ttl_s IS NOT NULL OR projects.archived_at IS NOT NULL OR NOT EXISTS
+  (SELECT 1 FROM archives WHERE archives.artifact_id = artifacts.id AND archives.state = 'checked')
+)
 ORDER BY artifacts.created_at LIMIT %s
 """
 

@@ -60,6 +60,7 @@ def _artifacts(reader: Reader, needs: Needs) -> Needs:
         of = database.many(project for project, _ in shares), database.many(site for _, site in shares)
         reader.all(r.ArtifactShare, _SHARES, *of)
     reader.rows(r.TaskRun, _TASKS_OF_LIVE_RUNS, ending_in)
+    reader.rows(r.Archive, f"{_ARCHIVES} WHERE artifact_id {{any:uuid}}", needs.artifacts | needs.ending_artifacts)
     return Needs(
         projects=projects,
         sites={artifact.owner_site_id for artifact in artifacts},
@@ -127,6 +128,7 @@ _SEATS_OF_SITES = (
 )
 _LOG_HEADS = select(r.LogHead)
 _SITE_LOGS = f"{select(r.SiteLog)} WHERE run_id {{any:uuid}} AND site_id {{any:uuid}}"
+_ARCHIVES = select(r.Archive)
 _TOTALS = select(r.ArtifactTotal)
 _SHARES = f"{select(r.ArtifactShare)} WHERE project_id {{any:uuid}} AND site_id {{any:uuid}}"
 _DECLARED_BY = f"{_ARTIFACTS} WHERE owner_site_id = %s AND state = 'declared'"

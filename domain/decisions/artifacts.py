@@ -22,6 +22,7 @@ from domain.decisions.access import (
     need_hub,
     own_site,
 )
+from domain.decisions.archives import await_archive, begin_check, kept_for_its_project
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.room import SHARED_KINDS, artifact_event, expire, store_room, take_room
 from domain.events import EventKind
@@ -85,6 +86,7 @@ def declare_artifact(draft: Draft, command: c.DeclareArtifact) -> Decision:
     )
     draft.put(artifact)
     draft.put(r.ArtifactDeclaration(artifact_id=artifact.id, chunk_digests=command.chunk_digests, seal=command.seal))
+    await_archive(draft, project, artifact, command)
     need = list(range(count_of(artifact.size_bytes)))
     return draft.accept(
         results.Declared(id=artifact.id, state=ArtifactState.DECLARED, chunk_bytes=CHUNK_BYTES, need=need), 201
@@ -155,6 +157,7 @@ def complete_artifact(draft: Draft, command: c.CompleteArtifact) -> Decision:
         )
         store_room(draft, artifact)
         artifact_event(draft, artifact, EventKind.ARTIFACT_STORED)
+    begin_check(draft, artifact)
     return draft.accept(results.Completed(id=artifact.id, state=ArtifactState(artifact.state), digest=artifact.digest))
 
 
@@ -216,7 +219,7 @@ def expire_artifacts(draft: Draft, command: c.ExpireArtifacts) -> Decision:
 
 
 def _is_over(draft: Draft, artifact: r.Artifact, keep: Micros) -> bool:
-    """Past its time. A global model has none while its project lives."""
+    """Past its time. A global model has none while its project lives, nor has a checked archive of initial files."""
     if artifact.state == ArtifactState.EXPIRED:
         return False
     if artifact.state == ArtifactState.DECLARED or artifact.ttl_s is not None:
@@ -227,6 +230,8 @@ def _is_over(draft: Draft, artifact: r.Artifact, keep: Micros) -> bool:
         until = None if since is None else max(since, artifact.stored_at or 0) + keep
     is_global_model = artifact.kind == "model" and artifact.message_id is not None
     if is_global_model and draft.have(r.Project, artifact.project_id).archived_at is None:
+        return False
+    if artifact.ttl_s is None and kept_for_its_project(draft, artifact):
         return False
     return until is not None and until <= draft.now
 

@@ -5,20 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from domain.commands import Subject
+import msgspec
+
+from domain.commands import ArchiveFile, Subject
 from domain.ids import Id
+from domain.states import ArchiveState
 from fedyard.wire.chunks import CHUNK_BYTES, MAX_CHUNKS
 from fedyard.wire.seals import readers_of, trimmed
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
-from storage.views.resources import Artifact, ArtifactAbout, time_or_none
-from storage.views.sight import Clause, Cursor, Listed, Paging, acting_member_of, own, page, row, sees_everything
+from storage.views.resources import Archive, Artifact, ArtifactAbout, time_or_none
+from storage.views.sight import (
+    Clause,
+    Cursor,
+    Listed,
+    Paging,
+    acting_member_of,
+    member_of,
+    own,
+    page,
+    row,
+    rows,
+    sees_everything,
+)
 
 _ARTIFACT = (
     "SELECT artifacts.id, artifacts.project_id, artifacts.owner_site_id, artifacts.kind, artifacts.run_id, "
     "artifacts.task_seq, artifacts.round, artifacts.size_bytes, artifacts.digest, artifacts.state, "
     "artifacts.created_at, artifacts.stored_at, artifacts.expires_at, artifacts.expired_at, artifacts.reason, "
-    "artifacts.message_id FROM artifacts JOIN projects ON projects.id = artifacts.project_id"
+    "artifacts.message_id, archives.state, archives.version, archives.flaw FROM artifacts "
+    "JOIN projects ON projects.id = artifacts.project_id "
+    "LEFT JOIN archives ON archives.artifact_id = artifacts.id"
 )
 _DECLARED = (
     "SELECT artifacts.state, artifacts.size_bytes, artifacts.digest, artifact_declarations.chunk_digests, "
@@ -29,6 +46,11 @@ _CHUNK = (
     "SELECT artifacts.state, artifacts.size_bytes, substr(artifact_declarations.chunk_digests, %s, 32) FROM artifacts "
     "LEFT JOIN artifact_declarations ON artifact_declarations.artifact_id = artifacts.id"
 )
+
+
+_INITIAL = "artifacts.kind = 'initial' AND artifacts.state <> 'expired'"
+SHOWN_FILES = 100
+"""Initial files that a project shows; the others are in the list of its artifacts."""
 
 
 class Declared(NamedTuple):
@@ -90,8 +112,10 @@ def about(database: Database, subject: Subject, ident: Id) -> ArtifactAbout | No
         if declared is None and not sees_everything(subject):
             return None
         found = row(database, _ARTIFACT, [_by_id(ident)])
-    if found is None:
-        return None
+        if found is None:
+            return None
+        contents = database.one("SELECT state, files_json, detail FROM archives WHERE artifact_id = %s", ident)
+    state, files, detail = contents if declared is not None and contents is not None else (None, "", None)
     seal = None if declared is None or declared.seal is None else trimmed(declared.seal, subject.id)
     return ArtifactAbout(
         **_fields(found),
@@ -99,6 +123,8 @@ def about(database: Database, subject: Subject, ident: Id) -> ArtifactAbout | No
         chunk_digests=None if declared is None else declared.chunk_digests,
         seal=seal,
         downloads=None,
+        files=msgspec.json.decode(files, type=list[ArchiveFile]) if state == ArchiveState.CHECKED else None,
+        detail=detail,
     )
 
 
@@ -118,6 +144,17 @@ def artifacts(
         order=("artifacts.created_at", "artifacts.id"),
         cursor_of=lambda one: Cursor(one[10], one[0]),
     )
+
+
+def initial_files(database: Database, subject: Subject, project_id: Id) -> list[Artifact] | None:
+    """Those of a project, the newest first; None unless the subject is an active member, or may see every record."""
+    seen = [*member_of("projects.id", subject), Clause("projects.id = %s", (project_id,))]
+    with database.connection():
+        if row(database, "SELECT 1 FROM projects", seen) is None:
+            return None
+        where = [Clause("artifacts.project_id = %s", (project_id,)), Clause(_INITIAL)]
+        found = rows(database, _ARTIFACT, where, "ORDER BY artifacts.created_at DESC LIMIT %s", SHOWN_FILES)
+    return [Artifact(**_fields(one)) for one in found]
 
 
 def states_of(database: Database, ids: Iterable[Id]) -> dict[Id, str]:
@@ -169,7 +206,7 @@ def _declared(found: Row | None) -> Declared | None:
 
 def _fields(one: Row) -> dict[str, Any]:
     ident, project, owner, kind, run, task, number, size, digest, state, created, stored, expires, expired, *rest = one
-    reason, message = rest
+    reason, message, archive, version, flaw = rest
     return {
         "id": ident,
         "project_id": project,
@@ -187,4 +224,5 @@ def _fields(one: Row) -> dict[str, Any]:
         "expired_at": time_or_none(expired),
         "reason": reason,
         "message_id": message,
+        "archive": None if archive is None else Archive(state=archive, version=version, flaw=flaw),
     }

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from domain.commands import (
+    ArchiveFile,
     ArtifactKind,
     Infrastructure,
     Joining,
@@ -23,6 +24,7 @@ from domain.commands import (
 )
 from domain.ids import Uuid
 from domain.states import (
+    ArchiveState,
     ArtifactState,
     DeliveryState,
     KeyState,
@@ -165,6 +167,42 @@ class MemberKey(Resource, frozen=True):
     key: SiteKey | None
 
 
+class Archive(Resource, frozen=True):
+    """What an archive of initial files is besides an artifact. version: of the project's, once it is checked.
+
+    flaw: why it does not count, a code.
+    """
+
+    state: ArchiveState
+    version: int | None
+    flaw: str
+
+
+class Artifact(Resource, frozen=True):
+    """digest: its tree digest. message_id: of the newest message that it belongs to. reason: why it expired.
+
+    archive: null for everything else.
+    """
+
+    id: Uuid
+    project_id: Uuid
+    owner_site_id: Uuid
+    kind: ArtifactKind
+    run_id: Uuid | None
+    task_seq: int | None
+    round: int | None
+    size_bytes: int
+    digest: str
+    state: ArtifactState
+    created_at: Time
+    stored_at: Time | None
+    expires_at: Time | None
+    expired_at: Time | None
+    reason: str
+    message_id: Uuid | None
+    archive: Archive | None
+
+
 class Project(Resource, frozen=True):
     """coordinator_identity_key: base64, so that who joins can hold the coordinator to an identity that he knows."""
 
@@ -186,6 +224,8 @@ class Project(Resource, frozen=True):
     version: int
     sealed: Sealed
     infrastructure: Infrastructure | None
+    initial_files: list[Artifact] | None = None
+    """Its newest, of the project alone; None in lists, and for who is no active member."""
 
 
 class Membership(Resource, frozen=True):
@@ -432,37 +472,19 @@ class Inbox(Resource, frozen=True):
     heads: list[SignedHead] | msgspec.UnsetType = msgspec.UNSET
 
 
-class Artifact(Resource, frozen=True):
-    """digest: its tree digest. message_id: of the newest message that it belongs to. reason: why it expired."""
-
-    id: Uuid
-    project_id: Uuid
-    owner_site_id: Uuid
-    kind: ArtifactKind
-    run_id: Uuid | None
-    task_seq: int | None
-    round: int | None
-    size_bytes: int
-    digest: str
-    state: ArtifactState
-    created_at: Time
-    stored_at: Time | None
-    expires_at: Time | None
-    expired_at: Time | None
-    reason: str
-    message_id: Uuid | None
-
-
 class ArtifactAbout(Artifact, frozen=True):
     """chunk_digests: raw SHA-256s, one after the other. seal: with the caller's own wrap alone.
 
-    downloads: where each chunk may be read beside the hub, if the operator allows it.
+    downloads: where each chunk may be read beside the hub, if the operator allows it. files: of a checked archive.
+    detail: why an archive does not count, a sentence that may name files of it.
     """
 
     chunk_bytes: int
     chunk_digests: bytes | None
     seal: bytes | None
     downloads: dict[str, str] | None
+    files: list[ArchiveFile] | None
+    detail: str | None
 
 
 class ArtifactChunks(Resource, frozen=True):

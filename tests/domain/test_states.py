@@ -127,6 +127,16 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
             "expired": {},
         },
     ),
+    "archive": (
+        s.ARCHIVE,
+        s.ArchiveState,
+        {
+            "awaited": {"store": "checking"},
+            "checking": {"pass": "checked", "refuse": "refused"},
+            "checked": {},
+            "refused": {},
+        },
+    ),
     "sealing key": (
         s.KEY,
         s.KeyState,
@@ -161,7 +171,7 @@ STEPS = [
     "start", "succeed", "fail", "cancel", "skip", "carry", "selected", "reported", "complete", "accept", "ready",
     "round_started", "trained", "submit", "next_round", "task_done", "drop", "rejoin", "fall_silent", "return",
     "retire", "invite", "request", "admit", "decline", "leave", "acknowledge", "expire", "move", "store", "supersede",
-    "revoke", "disable", "enable", "delete", "deliver", "give_up", "redeliver",
+    "revoke", "disable", "enable", "delete", "deliver", "give_up", "redeliver", "pass", "refuse",
 ]
 # fmt: on
 
@@ -230,6 +240,8 @@ def test_what_a_site_itself_may_report() -> None:
 
 LIVES = [
     # (thing, how it begins, (step, state) one after the other)
+    ("archive", "awaited", [("store", "checking"), ("pass", "checked")]),
+    ("archive", "awaited", [("store", "checking"), ("refuse", "refused")]),
     ("webhook", "active", [("disable", "disabled"), ("enable", "active"), ("delete", "deleted")]),
     ("webhook", "active", [("disable", "disabled"), ("delete", "deleted")]),
     ("webhook delivery", "waiting", [("deliver", "delivered"), ("redeliver", "waiting"), ("deliver", "delivered")]),

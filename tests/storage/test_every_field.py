@@ -97,6 +97,7 @@ def links(number: int) -> dict[type[Record], dict[str, Any]]:
         r.InboxEntry: {"site_id": site, "seq": number, "message_id": message, "state": "queued"},
         r.Artifact: {"id": artifact, "project_id": project, "owner_site_id": site},
         r.ArtifactDeclaration: {"artifact_id": artifact},
+        r.Archive: {"artifact_id": artifact},
         r.ArtifactTotal: {"project_id": project},
         r.ArtifactShare: {"project_id": project, "site_id": site},
         r.Backlog: {"sender_site_id": site, "site_id": site},

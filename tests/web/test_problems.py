@@ -6,8 +6,13 @@ from typing import Any
 
 import pytest
 
+from actors.archives import ArchiveDoer
+from actors.doing import report_of
+from domain.commands import CheckArchive
+from tests.actors.test_archives import zipped
 from tests.web.network import TASKS, Caller, Network
-from tests.web.test_artifacts import refusal
+from tests.web.test_artifacts import refusal, upload
+from web.serving.app import web_of
 
 PARTS = {"coordinator_image": "fedota/fl-coordinator:1", "selector_image": "fedota/fl-selector:1"}
 WHOLE = {**PARTS, "selectors": 2, "where": "hub", "required_files": ["model.h5", "fl_checkpoint"]}
@@ -82,3 +87,48 @@ def test_what_it_is_made_of_can_be_changed_and_is_left_as_it_is_otherwise(proble
 def test_what_makes_no_sense_is_refused_at_the_edge(problem: Problem, wrong: dict[str, Any]) -> None:
     answer = problem.setter.call("PATCH", f"/v1/projects/{problem.id}", {"infrastructure": {**PARTS, **wrong}})
     assert refusal(answer) == (400, "malformed")
+
+
+def checked(problem: Problem, artifact: str) -> dict[str, Any]:
+    """What is known of an archive after the doer has read it."""
+    publisher = problem.net.publisher
+    hub = web_of(problem.net.app).hub
+    asked = [one for one in publisher.done if isinstance(one.command, CheckArchive)]
+    publisher.done.clear()
+    for one in asked:
+        publisher.send(
+            [report_of(one, place, report, hub.clock) for place, report in enumerate(ArchiveDoer(hub.blobs)(one))]
+        )
+    return dict(problem.setter.ok("GET", f"/v1/artifacts/{artifact}/about"))
+
+
+def test_a_person_uploads_its_files_and_sees_what_is_in_them(problem: Problem) -> None:
+    project = problem.made(infrastructure=PARTS)
+    problem.site.ok("PUT", f"/v1/projects/{project}/members/{problem.site.id}", {})
+    wrong = upload(problem.setter, project, b"no archive", "initial")
+    assert problem.setter.ok("GET", f"/v1/artifacts/{wrong}/about")["archive"]["state"] == "checking"
+    about = checked(problem, wrong)
+    assert about["archive"] == {"state": "refused", "version": None, "flaw": "not_an_archive"}
+    assert about["detail"].startswith("this is no zip or tar archive")
+
+    right = upload(problem.setter, project, zipped(model__h5=b"m", fl_checkpoint=b"c"), "initial")
+    about = checked(problem, right)
+    assert about["archive"] == {"state": "checked", "version": 1, "flaw": ""}
+    assert [file["path"] for file in about["files"]] == ["fl_checkpoint", "model.h5"]
+
+    for reader in (problem.setter, problem.reader, problem.site, problem.net.admin):
+        shown = reader.ok("GET", f"/v1/projects/{project}")["initial_files"]
+        assert [(one["id"], one["archive"]["state"]) for one in shown] == [(right, "checked"), (wrong, "refused")]
+    assert problem.stranger.ok("GET", f"/v1/projects/{project}")["initial_files"] is None
+    listed = problem.setter.ok("GET", f"/v1/artifacts?project={project}&kind=initial")["items"]
+    assert [one["archive"]["state"] for one in listed] == ["refused", "checked"]
+    record = problem.net.admin.ok("GET", f"/v1/artifacts/{right}/about")  # what is in it is not for who runs the hub
+    assert (record["archive"]["state"], record["files"], record["detail"]) == ("checked", None, None)
+
+
+def test_files_of_other_projects_are_no_archives_unless_they_say_so(problem: Problem) -> None:
+    project = problem.made()
+    plain = upload(problem.setter, project, b"weights", "initial")
+    assert problem.setter.ok("GET", f"/v1/artifacts/{plain}/about")["archive"] is None
+    said = upload(problem.setter, project, zipped(anything=b"1"), "initial", archive=True)
+    assert checked(problem, said)["archive"]["state"] == "checked"

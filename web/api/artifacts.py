@@ -46,6 +46,7 @@ class NewArtifact(Body, frozen=True):
 
     owner_site_id: in whose name; left out by a site, and by who acts for the project's coordinator, it is that one.
     seal: the detached seal, where the bytes are a sealed body. ttl_s: how long to keep it once it is stored.
+    archive: the hub reads it and says which files are in it; left out, it does in a project with infrastructure.
     """
 
     project_id: Uuid
@@ -59,6 +60,7 @@ class NewArtifact(Body, frozen=True):
     round: Count | None = None
     seal: Payload | None = None
     ttl_s: Span | None = None
+    archive: bool | None = None
 
 
 class ArtifactsQuery(PageQuery, frozen=True):
@@ -89,6 +91,7 @@ def declare(call: Call) -> Response:
             round=body.round,
             seal=body.seal,
             ttl_s=body.ttl_s,
+            archive=body.archive,
         ),
         made="/v1/artifacts/{id}/about",
     )

@@ -28,7 +28,7 @@ from domain.results import Changed, Made, MemberResult, StartedRun
 from domain.states import RunState
 from fedyard.wire.parameters import check_written
 from fedyard.wire.problems import ProblemType
-from storage.views import events, models, runs
+from storage.views import artifacts, events, models, runs
 from storage.views import projects as views
 from storage.views.resources import Event, Membership, Model, Project, RunHead
 from storage.views.sight import Listed
@@ -147,7 +147,8 @@ def read(call: Call) -> Response:
     found = views.project(call.web.database, call.caller.subject, call.id("project_id"))
     if found is None:
         raise not_found("project", call.id("project_id"))
-    return answer(found)
+    files = artifacts.initial_files(call.web.database, call.caller.subject, found.id)
+    return answer(msgspec.structs.replace(found, initial_files=files))
 
 
 def update(call: Call) -> Response:
