@@ -21,7 +21,7 @@ from domain.ledger import read_name
 from fedyard.wire.times import SECOND
 from storage.blobs.port import Blobs, StorageFull, StorageUnavailable
 from storage.database import Database, DatabaseUnavailable
-from storage.history import AT_MOST, read_history, unknown, unwritten, written
+from storage.history import MAX_NAMES, read_history, unknown, unwritten, written
 
 AT_ONCE = 200
 """Names in one command."""
@@ -77,7 +77,7 @@ class Ledger:
         for name in names:
             self._blobs.note(name)
         written(self._database, names, now)
-        if len(names) < AT_MOST:
+        if len(names) < MAX_NAMES:
             self._looked_at = now
             self._looked_at_all_at = now if everything else self._looked_at_all_at
         return len(names)

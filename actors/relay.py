@@ -13,7 +13,7 @@ from fedyard.wire.times import SECOND
 from storage.database import DatabaseUnavailable
 from storage.store import Store
 
-AT_MOST = 200
+MAX_ROWS = 200
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Relay:
     def sweep(self) -> int:
         """Publish what is old enough, forget it once confirmed; how many. Raises nothing: the next sweep tries."""
         try:
-            rows = self._store.outbox(self._clock.now() - int(self._after_s * SECOND), AT_MOST)
+            rows = self._store.outbox(self._clock.now() - int(self._after_s * SECOND), MAX_ROWS)
             if rows:
                 self._publisher.send([codec.decode(row.envelope_json) for row in rows])
                 self._store.forget_outbox(row.id for row in rows)

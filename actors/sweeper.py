@@ -22,7 +22,7 @@ from storage.views.artifacts import states_of
 SWEEP_EVERY_S = 600.0
 UNKNOWN_AFTER: Micros = 3600 * SECOND
 """The records know an artifact before anything of it is stored, unless they were restored from a backup."""
-_AT_MOST = 500
+_MAX_LOOKED_AT = 500
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Sweeper:
         try:
             if self._walk is None:
                 self._walk = self._blobs.stored()
-            removed = self._look_at(list(itertools.islice(self._walk, _AT_MOST)))
+            removed = self._look_at(list(itertools.islice(self._walk, _MAX_LOOKED_AT)))
         except (StorageUnavailable, StorageFull, DatabaseUnavailable) as error:
             self._waits.lasts(error)
             self._end()
@@ -65,7 +65,7 @@ class Sweeper:
         return removed
 
     def _look_at(self, stored: list[Stored]) -> int:
-        if len(stored) < _AT_MOST:
+        if len(stored) < _MAX_LOOKED_AT:
             self._end()
         states = states_of(self._database, [one.artifact for one in stored])
         removed = 0

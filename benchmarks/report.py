@@ -30,7 +30,7 @@ PARTS = ("web", "decider", "rabbitmq", "postgres", "generator")
 
 _HOLDS, _CLOSE, _MISSED = "#2a7f62", "#d9a441", "#b8433d"
 _INK, _MUTED = "#222222", "#777777"
-_MOST = 8.0
+_MAX_RATIO = 8.0
 
 
 def write_report(figures_path: Path) -> None:
@@ -136,14 +136,14 @@ def draw(figures: Sequence[Figure], path: Path) -> None:
     plt.rcParams.update({"font.family": "DejaVu Sans", "font.size": 9})
     picture, axes = plt.subplots(figsize=(11, 0.29 * len(shown) + 1.7))
     for row, (figure, ratio) in enumerate(shown):
-        end = max(1 / _MOST, min(_MOST, ratio))
+        end = max(1 / _MAX_RATIO, min(_MAX_RATIO, ratio))
         colour = _HOLDS if ratio >= 1 else _CLOSE if ratio >= 0.8 else _MISSED
         axes.barh(row, end - 1, left=1, height=0.66, color=colour)
         said = f"{figure.value:g} {figure.unit}  (reach {_reach_text(figure, figures)})"
         axes.text(max(end, 1) * 1.04, row, said, va="center", ha="left", color=_INK, fontsize=8.5)
     axes.set_yticks(range(len(shown)), [f"{figure.name}  {figure.case}" for figure, _ in shown])
     axes.set_xscale("log", base=2)
-    axes.set_xlim(1 / 4, _MOST * 4)
+    axes.set_xlim(1 / 4, _MAX_RATIO * 4)
     ticks = [0.25, 0.5, 1, 2, 4, 8]
     axes.set_xticks(ticks, ["a quarter", "half", "the reach", "twice", "4 times", "8 times or more"])
     axes.xaxis.set_ticks_position("top")

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 CHUNK = 65_536
-WAITING_AT_MOST = 64
+MAX_WAITING = 64
 """Chunks on their way in a slow link, for each direction of a connection."""
 
 
@@ -86,7 +86,7 @@ class Link:
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One direction, until its end."""
-        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(WAITING_AT_MOST)
+        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(MAX_WAITING)
         delivering = self._loop.create_task(self._deliver(under_way, writer))
         try:
             chunk = b"first"

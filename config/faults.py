@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-SAID_AT_MOST = 300
+MAX_SAID = 300
 PLACES = 6
 _ROOT = Path(__file__).resolve().parent.parent
 OURS = ("actors", "broker", "config", "devservers", "domain", "fedyard", "ops", "storage", "web")
@@ -46,7 +46,7 @@ def _said(error: BaseException) -> str:
         text = str(error)
     else:
         text = _of_a_database(error)
-    return (text.strip().splitlines() or [""])[0][:SAID_AT_MOST]
+    return (text.strip().splitlines() or [""])[0][:MAX_SAID]
 
 
 def _of_a_database(error: BaseException) -> str:

@@ -16,7 +16,7 @@ import msgspec
 
 from config.faults import fault
 from fedyard.wire.forgiving import forgive
-from fedyard.wire.shown import LINE_AT_MOST, shown
+from fedyard.wire.shown import MAX_LINE, shown
 
 Form: TypeAlias = Literal["auto", "json", "text"]
 
@@ -83,7 +83,7 @@ class HumanLines(JsonLines):
         at = datetime.fromtimestamp(record.created).astimezone()
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         facts = "  ".join(f"{name}={_fact(value)}" for name, value in line.items() if name not in _HEAD)
-        return shown(f"{at:%H:%M:%S} {level}{line['what']}" + (f"  {facts}" if facts else ""), LINE_AT_MOST)
+        return shown(f"{at:%H:%M:%S} {level}{line['what']}" + (f"  {facts}" if facts else ""), MAX_LINE)
 
 
 _HEAD = ("at", "level", "role", "from", "what")

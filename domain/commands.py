@@ -65,8 +65,8 @@ Digests = w.Digests
 Mark = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}(?!\n)$", max_length=32)]
 """Of an inbox entry: domain/chain.py."""
 LedgerName = Annotated[str, msgspec.Meta(pattern=r"^[a-z]+-[0-9a-f-]{1,120}(?!\n)$", max_length=128)]
-MOST_MARKS = 1000
-MOST_HELD = 200
+MAX_MARKS = 1000
+MAX_HELD = 200
 """Seats, keys and tokens that a site names when it recovers."""
 SubjectKind = Literal["account", "site", "enrolment", "hub"]
 
@@ -305,10 +305,10 @@ class RecoverSite(Command, frozen=True, tag="recover_site"):
     site_id: Id
     history_id: Id | None
     last_seq: Annotated[int, msgspec.Meta(ge=0)]
-    marks: Annotated[list[HeldMark], msgspec.Meta(max_length=MOST_MARKS)] = []
-    seats: Annotated[list[HeldSeat], msgspec.Meta(max_length=MOST_HELD)] = []
-    keys: Annotated[list[HeldKey], msgspec.Meta(max_length=MOST_HELD)] = []
-    revoked_tokens: Annotated[list[Id], msgspec.Meta(max_length=MOST_HELD)] = []
+    marks: Annotated[list[HeldMark], msgspec.Meta(max_length=MAX_MARKS)] = []
+    seats: Annotated[list[HeldSeat], msgspec.Meta(max_length=MAX_HELD)] = []
+    keys: Annotated[list[HeldKey], msgspec.Meta(max_length=MAX_HELD)] = []
+    revoked_tokens: Annotated[list[Id], msgspec.Meta(max_length=MAX_HELD)] = []
     seats_cut: bool = False
 
 

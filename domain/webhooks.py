@@ -41,16 +41,16 @@ OF_MEMBERS = frozenset({"site.silent", "site.returned"})
 
 AGAIN_AFTER_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000, 36_000, 36_000)
 """How long after each failure a delivery is tried again; after the last one it is given up, some two days later."""
-MOST_RETRY_AFTER_S = DAY_S
+MAX_RETRY_AFTER_S = DAY_S
 """Of what a receiver asks for with Retry-After."""
 LEASE_S = 120
 """How long the report on an attempt is waited for. Then it is taken for lost, and there is another attempt."""
 BUSY_AGAIN_S = 5
-MOST_BUSY_AGAIN_S = 300
+MAX_BUSY_AGAIN_S = 300
 """When enough requests were under way: after each such attempt that much longer, up to this."""
 WAITS_S = 216_000
 """How long a delivery for which there is never a place waits, from when it was queued: as long as one that fails."""
-MOST_ATTEMPTS = 100
+MAX_ATTEMPTS = 100
 """In a row without a report: whatever it is, it is no failure of the receiver."""
 OVERLAP_S = DAY_S
 """How long deliveries are signed with the secret before as well, once it was changed."""
@@ -119,13 +119,13 @@ def again_after_s(delivery_id: Id, failures: int, retry_after_s: float | None) -
     if failures > len(AGAIN_AFTER_S):
         return None
     spread = uuid.UUID(delivery_id).int % 1000 / 10_000
-    return max(AGAIN_AFTER_S[failures - 1] * (1 + spread), min(retry_after_s or 0.0, MOST_RETRY_AFTER_S))
+    return max(AGAIN_AFTER_S[failures - 1] * (1 + spread), min(retry_after_s or 0.0, MAX_RETRY_AFTER_S))
 
 
 def busy_again_s(times: int) -> int:
     """Seconds until the next attempt of a delivery that found no place so many times, so that thousands that wait for
     one slow receiver do not fill the hub with attempts."""
-    return min(max(times, 1) * BUSY_AGAIN_S, MOST_BUSY_AGAIN_S)
+    return min(max(times, 1) * BUSY_AGAIN_S, MAX_BUSY_AGAIN_S)
 
 
 def signing_versions(webhook: Webhook, now: Micros) -> list[int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ops.place import CHECKOUT
 
 PACKAGE = "fedyard"
-DEPENDENCIES_AT_MOST = 6
+MAX_DEPENDENCIES = 6
 MUST_HAVE = ("fedyard/py.typed", "fedyard/wire/bip39_english.txt", "fedyard/cli/main.py", "fedyard/tasks/reaper.py")
 
 
@@ -58,8 +58,8 @@ def faults_of(wheel: Path) -> list[str]:
         if name.startswith(f"{PACKAGE}/") and not name.endswith(".py") and name not in MUST_HAVE
     ]
     count = len(dependencies_of(wheel))
-    if count > DEPENDENCIES_AT_MOST:
-        found.append(f"it has {count} dependencies, of {DEPENDENCIES_AT_MOST} at most")
+    if count > MAX_DEPENDENCIES:
+        found.append(f"it has {count} dependencies, of {MAX_DEPENDENCIES} at most")
     return found
 
 

@@ -21,12 +21,12 @@ from storage.views import events, projects, runs, sites
 from storage.views.resources import Round, Run, RunHead, Seat, Site, TaskRun, Time
 from storage.views.sight import every
 
-AT_MOST = 10
+MAX_MEANT = 10
 """Of the runs that a short name may mean."""
 BEGINNING = 4
 """Characters that say an id in short, at least."""
 _ID = re.compile(UUID_PATTERN)
-_LEAST, _MOST = (f"{8 * digit}-{4 * digit}-{4 * digit}-{4 * digit}-{12 * digit}" for digit in "0f")
+_FIRST_ID, _LAST_ID = (f"{8 * digit}-{4 * digit}-{4 * digit}-{4 * digit}-{12 * digit}" for digit in "0f")
 
 _REACHED: dict[RoundState, frozenset[SeatState]] = {
     RoundState.SELECTING: frozenset({SeatState.READY, SeatState.TRAINING, SeatState.UPLOADING, SeatState.SUBMITTED}),
@@ -47,9 +47,9 @@ def named(database: Database, said: str) -> list[RunHead]:
     """The runs that are meant by PROJECT/NUMBER (its last attempt), by an id, or by a beginning of one; ten at most."""
     name, slash, number = said.rpartition("/")
     if not slash:
-        first, last = (said.lower() + rest[len(said) :] for rest in (_LEAST, _MOST))
+        first, last = (said.lower() + rest[len(said) :] for rest in (_FIRST_ID, _LAST_ID))
         begins = len(said) >= BEGINNING and _ID.fullmatch(first) is not None
-        return runs.between(database, OPERATOR, first, last, AT_MOST) if begins else []
+        return runs.between(database, OPERATOR, first, last, MAX_MEANT) if begins else []
     so_named = partial(projects.projects, database, OPERATOR, name=name, coordinator=None, member=None)
     for project in every(so_named, AT_ONCE):
         its_runs = every(partial(runs.runs, database, OPERATOR, state=None, project=project.id), AT_ONCE)

@@ -27,7 +27,7 @@ from honcho.printer import Message, Printer
 
 from config.clock import Clock
 from fedyard.wire.backoff import Backoff
-from fedyard.wire.shown import LINE_AT_MOST, Plain, shown
+from fedyard.wire.shown import MAX_LINE, Plain, shown
 from fedyard.wire.times import SECOND
 
 PAUSES = Backoff(first=0.5, most=30.0)
@@ -131,7 +131,7 @@ class _Yard:
     def line(self, text: bytes | str, name: str, colour: str | None) -> Message:
         """A line for the printer, with the time of day; nothing in it steers a terminal."""
         said = text.decode(errors="replace") if isinstance(text, bytes) else text
-        plain = "\n".join(shown(line, LINE_AT_MOST, lines=True) for line in said.splitlines())
+        plain = "\n".join(shown(line, MAX_LINE, lines=True) for line in said.splitlines())
         return Message("line", plain, datetime.fromtimestamp(self.clock.now() / SECOND, UTC).astimezone(), name, colour)
 
 

@@ -28,7 +28,7 @@ from storage.presence import REPORT_EVERY_S, clear_away, sign_off
 MEASURE_EVERY_S = 1.0
 WARN_FROM: Micros = 1 * SECOND
 """From here on a clock that is off is warned of."""
-MOST_OFF: Micros = 30 * SECOND
+MAX_OFF: Micros = 30 * SECOND
 """A ticker whose clock is further off does not lead, and the hub is not ready."""
 REPORTS_COUNT: Micros = 60 * SECOND
 """What a process reported longer ago says nothing of its clock. That it is silent storage/presence.py says."""
@@ -58,7 +58,7 @@ class Reported(NamedTuple):
 
     @property
     def wrong(self) -> bool:
-        return abs(self.offset) > MOST_OFF
+        return abs(self.offset) > MAX_OFF
 
 
 class DatabaseClock:
@@ -97,7 +97,7 @@ class DatabaseClock:
 
     def reliable(self) -> bool:
         """Whether this process's own clock is near enough for its process to lead."""
-        return abs(self.offset()) <= MOST_OFF
+        return abs(self.offset()) <= MAX_OFF
 
 
 class ClockWatch:
@@ -197,7 +197,7 @@ def sentence(wrong: list[Reported]) -> str | None:
     if not wrong:
         return None
     each = ", ".join(f"{one.role} {abs(one.offset) / SECOND:.0f} s {_way(one)}" for one in wrong)
-    return f"clocks differ from the database's by more than {MOST_OFF // SECOND} s: {each}; set them right (NTP)"
+    return f"clocks differ from the database's by more than {MAX_OFF // SECOND} s: {each}; set them right (NTP)"
 
 
 def _way(one: Reported) -> str:

@@ -11,7 +11,7 @@ from fedyard.wire.times import SECOND
 from storage.database import Database
 from storage.history import finding
 
-AT_MOST = 500
+MAX_FOUND = 500
 EVENTS_AT_ONCE = 100
 """Of one stream."""
 _LEADER = 4_207_413
@@ -136,7 +136,7 @@ class Due:
             " ORDER BY 4 LIMIT %s",
             now,
             now,
-            AT_MOST,
+            MAX_FOUND,
         )
         return [Deadline(*row) for row in rows]
 
@@ -149,7 +149,7 @@ class Due:
             " ORDER BY 1 LIMIT %s",
             seen_before,
             seen_before,
-            AT_MOST,
+            MAX_FOUND,
         )
         return [(row[0], row[1], row[2]) for row in rows]
 
@@ -161,7 +161,7 @@ class Due:
             " WHERE sites.state = 'silent' AND site_beats.seen_at >= %s AND site_beats.seen_at > sites.state_at"
             " ORDER BY 1 LIMIT %s",
             seen_since,
-            AT_MOST,
+            MAX_FOUND,
         )
         return [(row[0], row[1], row[2]) for row in rows]
 
@@ -178,7 +178,7 @@ class Due:
             f" + coalesce({_SILENT_WITHIN_S[self._database.postgres]}, %s) * {SECOND} <= %s ORDER BY 1, 2 LIMIT %s",
             Contract().silent_within_s,
             now,
-            AT_MOST,
+            MAX_FOUND,
         )
         return [SilentSeat(*row) for row in rows]
 
@@ -187,7 +187,7 @@ class Due:
         rows = self._database.all(
             "SELECT id FROM messages WHERE expired_at IS NULL AND expires_at <= %s ORDER BY expires_at LIMIT %s",
             now,
-            AT_MOST,
+            MAX_FOUND,
         )
         return [row[0] for row in rows]
 
@@ -195,7 +195,7 @@ class Due:
         """Uploads and stored ones whose time is over, or whose run has ended (without a run: that were stored) before
         `kept_before`. Whether a live run needs one the decision asks.
         """
-        rows = self._database.all(_EXPIRED_ARTIFACTS, now, kept_before, kept_before, AT_MOST)
+        rows = self._database.all(_EXPIRED_ARTIFACTS, now, kept_before, kept_before, MAX_FOUND)
         return [row[0] for row in rows]
 
     def untold(self) -> list[Untold]:
@@ -212,7 +212,7 @@ class Due:
                 after,
                 [row[0] for row in self._database.all(_UNTOLD_OF_STREAM, stream, after, EVENTS_AT_ONCE)],
             )
-            for kind, stream, after in self._database.all(_UNTOLD, AT_MOST)
+            for kind, stream, after in self._database.all(_UNTOLD, MAX_FOUND)
         ]
 
     def deliveries(self, now: Micros) -> list[tuple[Id, Micros]]:
@@ -221,7 +221,7 @@ class Due:
             "SELECT id, next_at FROM webhook_deliveries WHERE state = 'waiting' AND next_at <= %s"
             " ORDER BY next_at LIMIT %s",
             now,
-            AT_MOST,
+            MAX_FOUND,
         )
         return [(row[0], row[1]) for row in rows]
 

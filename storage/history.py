@@ -32,7 +32,7 @@ _PARTS: dict[str, tuple[str, str]] = {
 """What of PostgreSQL tells one from another, each readable by everybody as PostgreSQL comes; and what a change means.
 A part that this role may not read, or that a replica cannot tell, is left out and not compared."""
 _FILE = "its file was put in the place of another"
-AT_MOST = 500
+MAX_NAMES = 500
 
 _UNWRITTEN = """
 SELECT name FROM (
@@ -125,7 +125,7 @@ def finding(database: Database, drawn: Id) -> ChangeHistory | None:
     return ChangeHistory(before=row[0], history_id=drawn, fingerprint=text, reason=why, known=not moved)
 
 
-def unwritten(database: Database, since: Micros = 0, at_most: int = AT_MOST) -> list[str]:
+def unwritten(database: Database, since: Micros = 0, at_most: int = MAX_NAMES) -> list[str]:
     """Names of what was revoked from `since` on and is not known to be in the ledger (domain/ledger.py).
 
     Tables are scanned, since revoking is too rare to keep an index for it; `since` spares the comparison with all names

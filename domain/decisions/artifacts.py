@@ -35,7 +35,7 @@ from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND
 
 _OF_A_LIVE_RUN = ("update", "model", "log")
-_NAMED_AT_MOST = 10
+_MAX_NAMED = 10
 """Chunks named in one refusal."""
 
 
@@ -167,7 +167,7 @@ def _check_chunks(artifact: r.Artifact, found: bytes) -> None:
         return
     places = range(count_of(artifact.size_bytes))
     lacking = [n for n in places if not any(found[n * DIGEST_BYTES : (n + 1) * DIGEST_BYTES])]
-    named = ", ".join(map(str, lacking[:_NAMED_AT_MOST])) + (", ..." if len(lacking) > _NAMED_AT_MOST else "")
+    named = ", ".join(map(str, lacking[:_MAX_NAMED])) + (", ..." if len(lacking) > _MAX_NAMED else "")
     raise Refused(
         ProblemType.CHUNKS_MISSING,
         f"{len(lacking)} of {len(places)} chunks of artifact {artifact.id} are not there: {named}; put them and "

@@ -23,7 +23,7 @@ from fedyard.wire.times import SECOND
 
 RESERVED_KINDS = ("update", "model")
 """Payloads that the hub itself posts in a run."""
-_NAMED_AT_MOST = 100
+_MAX_NAMED = 100
 """Recipients named in one notice of expiry; the rest are counted."""
 
 
@@ -199,7 +199,7 @@ def expire_messages(draft: Draft, command: c.ExpireMessages) -> Decision:
 
 
 def _tell_sender(draft: Draft, message: r.Message, unread: list[Id]) -> None:
-    facts = n.MessageExpired(message_id=message.id, recipients=unread[:_NAMED_AT_MOST], recipient_count=len(unread))
+    facts = n.MessageExpired(message_id=message.id, recipients=unread[:_MAX_NAMED], recipient_count=len(unread))
     draft.event(
         ("project", message.project_id),
         EventKind.MESSAGE_EXPIRED,

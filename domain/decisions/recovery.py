@@ -30,7 +30,7 @@ GAP = 1000
 """Numbers left out by a recovery: more than one answer of the inbox carries, so that an answer of the lost history that
 was still on its way had none of those that are given next."""
 MOVED = "moved entries of a day"
-MOVED_AT_MOST = 20_000
+MAX_MOVED = 20_000
 """What the claims of one site have the hub write anew in a day, after the first: a claim may say whatever it likes."""
 _END = "recovered"
 """In place of an entry's kind, where a recovery is a link of the chain."""
@@ -160,8 +160,8 @@ def _renumber(
         and entry.state in (DeliveryState.QUEUED, DeliveryState.ACKNOWLEDGED)
     ]
     there = draft.count(MOVED, box.site_id)
-    if there and there + len(moving) > MOVED_AT_MOST:
-        raise too_many(MOVED, box.site_id, there, MOVED_AT_MOST, "recover again when these are a day old")
+    if there and there + len(moving) > MAX_MOVED:
+        raise too_many(MOVED, box.site_id, there, MAX_MOVED, "recover again when these are a day old")
     read_after = max(box.last_seq, last_seq, before.read_after if before is not None else 0) + GAP
     mark = mark_of(recovery.mark, read_after, draft.envelope.id, _END)
     recovery = msgspec.structs.replace(recovery, read_after=read_after, mark=mark)

@@ -42,7 +42,7 @@ from domain.webhooks import (
     FEWEST_FAILURES,
     KINDS,
     LEASE_S,
-    MOST_ATTEMPTS,
+    MAX_ATTEMPTS,
     OF_MEMBERS,
     WAITS_S,
     again_after_s,
@@ -335,7 +335,7 @@ def begin_deliveries(draft: Draft, command: c.BeginDeliveries) -> Decision:
         webhook = draft.have(r.Webhook, delivery.webhook_id)
         if webhook.state != WebhookState.ACTIVE:
             _give_up(draft, delivery, failure=f"webhook_{webhook.state}")
-        elif delivery.attempts - delivery.reported >= MOST_ATTEMPTS:
+        elif delivery.attempts - delivery.reported >= MAX_ATTEMPTS:
             _give_up(draft, delivery, failure="not_reported")
         elif delivery.failure == BUSY and draft.now >= delivery.state_at + WAITS_S * SECOND:
             _give_up(draft, delivery, failure=BUSY)

@@ -28,9 +28,9 @@ from fedyard.wire.types import UUID_PATTERN
 By = Literal["configuration", "people"]
 UNKNOWN = "unknown"
 """As a coordinator: this site does not know him yet, and holds to whom it is shown first."""
-CONSENTS_AT_MOST = 1000
+MAX_CONSENTS = 1000
 """Projects that are served."""
-WITHDRAWN_AT_MOST = 1000
+MAX_WITHDRAWN = 1000
 """Projects that were left and are remembered one by one; the oldest go first."""
 _UUID = re.compile(UUID_PATTERN)
 
@@ -212,7 +212,7 @@ class Consents:
             before = consents.get(consent.project_id)
             if before is None and consent.by == "configuration" and self._kept()[1]:
                 raise NotConsented(
-                    f"the people of this site left more than {WITHDRAWN_AT_MOST} projects, and the oldest of them are "
+                    f"the people of this site left more than {MAX_WITHDRAWN} projects, and the oldest of them are "
                     f"forgotten: project {consent.name!r} ({consent.project_id}) may be one of them, so site.toml does "
                     "not join it; `fedyard project join` does"
                 )
@@ -230,8 +230,8 @@ class Consents:
                 )
             if before is None or not before.live or not same:
                 consents[consent.project_id] = consent
-            if sum(one.live for one in consents.values()) > CONSENTS_AT_MOST:
-                raise NotChosen(f"this site serves {CONSENTS_AT_MOST} projects, which is the most: leave some")
+            if sum(one.live for one in consents.values()) > MAX_CONSENTS:
+                raise NotChosen(f"this site serves {MAX_CONSENTS} projects, which is the most: leave some")
 
         return self._change(given)[consent.project_id]
 
@@ -285,7 +285,7 @@ class Consents:
             after = dict(before)
             change(after)
             withdrawn = sorted((one for one in after.values() if not one.live), key=lambda one: one.withdrawn_at or 0)
-            old = withdrawn[: max(0, len(withdrawn) - WITHDRAWN_AT_MOST)]
+            old = withdrawn[: max(0, len(withdrawn) - MAX_WITHDRAWN)]
             for one in old:
                 del after[one.project_id]
             if after != before:

@@ -40,7 +40,7 @@ from fedyard.wire.seals import is_sealed
 from fedyard.wire.times import DAY
 from fedyard.wire.types import ArtifactKind
 
-INLINE_AT_MOST_BYTES = 262_144
+MAX_INLINE_BYTES = 262_144
 """What the hub carries inline, wraps not counted; what is larger goes by an artifact."""
 INLINE_SEAL_BYTES = 49_152
 """Room for the header of a payload for hundreds of recipients."""
@@ -130,14 +130,14 @@ class Courier:
             content, address, keys, self.keyring.identity, id=id, created=created, expires=expires, digests=digests
         )
         seal, body = sealing.read_seal(sealed)
-        if len(body) + INLINE_SEAL_BYTES <= INLINE_AT_MOST_BYTES:
+        if len(body) + INLINE_SEAL_BYTES <= MAX_INLINE_BYTES:
             return Parcel(sealed, digest=seal.digest)
         write_whole(spool, body)
         return Parcel(sealed[: len(sealed) - len(body)], spool, seal.digest)
 
     def pack_small(self, content: bytes, address: Address, to: Collection[str]) -> bytes:
         """As `pack`, for what is sure to be small."""
-        assert len(content) < INLINE_AT_MOST_BYTES // 2
+        assert len(content) < MAX_INLINE_BYTES // 2
         body = self.pack(content, address, to, _NOWHERE).body
         assert body is not None
         return body
@@ -172,7 +172,7 @@ class Courier:
     def _plain(self, content: Packed, spool: Path) -> Parcel:
         if isinstance(content, Path):
             return Parcel(None, content)
-        if len(content) <= INLINE_AT_MOST_BYTES:
+        if len(content) <= MAX_INLINE_BYTES:
             return Parcel(content)
         write_whole(spool, content)
         return Parcel(None, spool)

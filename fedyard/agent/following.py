@@ -12,11 +12,11 @@ from fedyard.agent.directories import Directories
 from fedyard.agent.flags import Flags
 from fedyard.agent.head_watch import Heads
 from fedyard.agent.patience import FAULT_PAUSES, KEY_WITHIN_S
-from fedyard.agent.recovery import READ_AFTER_AT_MOST, Recovery, last_believed
+from fedyard.agent.recovery import MAX_READ_AFTER, Recovery, last_believed
 from fedyard.agent.site import Keys
 from fedyard.agent.state import State
 from fedyard.agent.upkeep import tend
-from fedyard.client.client import LONG_POLL_AT_MOST_S, Client
+from fedyard.client.client import MAX_LONG_POLL_S, Client
 from fedyard.client.errors import Refused, Unavailable
 from fedyard.clock import Clock, jitter, micros_now, utc_now
 from fedyard.sealed.keys import Keyring
@@ -77,8 +77,8 @@ class Following:
                 position = self._state.history.position()
                 taken = position.taken
                 asked_at = self._clock.monotonic()
-                wait = LONG_POLL_AT_MOST_S if self._caught_up else 0
-                inbox = self._client.inbox(after=min(taken, READ_AFTER_AT_MOST) or None, wait=wait, mark=position.mark)
+                wait = MAX_LONG_POLL_S if self._caught_up else 0
+                inbox = self._client.inbox(after=min(taken, MAX_READ_AFTER) or None, wait=wait, mark=position.mark)
                 if self._is_another(inbox.history_id, position.history_id):
                     self._recover()
                     continue

@@ -26,9 +26,9 @@ from fedyard.wire.plurals import counted
 from fedyard.wire.types import Micros, Seq
 
 FLUSH_EVERY_S = 1.0
-PIECE_AT_MOST_BYTES = 32_768
+MAX_PIECE_BYTES = 32_768
 """Of text; sealed to two sites it stays under the hub's 64 KiB."""
-WAITING_AT_MOST_BYTES = 1_048_576
+MAX_WAITING_BYTES = 1_048_576
 """Of text that is not on disk yet, for each task run; more is dropped, and counted."""
 KIND = "log"
 TRIES = 5
@@ -40,7 +40,7 @@ class Piece(msgspec.Struct, frozen=True):
 
     seq: Seq
     at: Micros
-    text: Annotated[str, msgspec.Meta(max_length=PIECE_AT_MOST_BYTES + 1000)]
+    text: Annotated[str, msgspec.Meta(max_length=MAX_PIECE_BYTES + 1000)]
 
 
 @dataclass
@@ -75,17 +75,17 @@ class Logs:
 
     def add(self, project_id: str, run_id: str, task_seq: int, round_: int, text: str) -> None:
         """A hook has said something."""
-        line = text.encode(errors="replace")[:PIECE_AT_MOST_BYTES].decode(errors="ignore")
+        line = text.encode(errors="replace")[:MAX_PIECE_BYTES].decode(errors="ignore")
         size = len(line.encode()) + 1
         with self._lock:
             if (run_id, task_seq) in self._closed:
                 return
             waiting = self._waiting.setdefault((run_id, task_seq), _Waiting())
-            if sum(part.size for part in waiting.parts) + size > WAITING_AT_MOST_BYTES:
+            if sum(part.size for part in waiting.parts) + size > MAX_WAITING_BYTES:
                 waiting.dropped += 1
                 return
             last = waiting.parts[-1] if waiting.parts else None
-            if last is None or last.round != round_ or last.size + size > PIECE_AT_MOST_BYTES:
+            if last is None or last.round != round_ or last.size + size > MAX_PIECE_BYTES:
                 last = _Part(project_id, round_, micros_now())
                 waiting.parts.append(last)
             last.lines.append(line)

@@ -12,7 +12,7 @@ from fedyard.wire.types import Undecodable, decode
 
 IN_ITS_NAME = tuple(kind for kind, facts in NOTICES.items() if issubclass(facts, InItsName))
 """Kinds that may tell of what somebody did in this site's name."""
-SHOWN_AT_MOST = 200
+MAX_SHOWN = 200
 """Characters of a text that others wrote."""
 
 
@@ -25,9 +25,9 @@ class By(msgspec.Struct, frozen=True):
     role: str = ""
 
     def __str__(self) -> str:
-        kind, id = shown(self.kind, SHOWN_AT_MOST), shown(self.id, SHOWN_AT_MOST)
+        kind, id = shown(self.kind, MAX_SHOWN), shown(self.id, MAX_SHOWN)
         named = f"{kind} {_quoted(self.name)} ({id})" if self.name else f"{kind} {id}"
-        return f"{named}, {shown(self.role, SHOWN_AT_MOST)}" if self.role else named
+        return f"{named}, {shown(self.role, MAX_SHOWN)}" if self.role else named
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -73,13 +73,13 @@ def _sentence(entry: Entry, facts: Facts) -> str:
     match entry.kind:
         case "token_issued":
             end = facts.expires_at
-            until = "without an end" if end is None else f"until {shown(moment(end), SHOWN_AT_MOST)}"
+            until = "without an end" if end is None else f"until {shown(moment(end), MAX_SHOWN)}"
             return (
-                f"token {_quoted(facts.label)} ({shown(facts.token_id, SHOWN_AT_MOST)}) was issued for this site: "
-                f"{shown(facts.scopes, SHOWN_AT_MOST)}, {until}"
+                f"token {_quoted(facts.label)} ({shown(facts.token_id, MAX_SHOWN)}) was issued for this site: "
+                f"{shown(facts.scopes, MAX_SHOWN)}, {until}"
             )
         case "token_revoked":
-            return f"token {_quoted(facts.label)} ({shown(facts.token_id, SHOWN_AT_MOST)}) of this site was revoked"
+            return f"token {_quoted(facts.label)} ({shown(facts.token_id, MAX_SHOWN)}) of this site was revoked"
         case "site_updated":
             return f"this site was described anew: {_quoted(facts.description)}"
         case "site_retired":
@@ -90,13 +90,13 @@ def _sentence(entry: Entry, facts: Facts) -> str:
                 "`fedyard project join`"
             )
         case "acted_for":
-            act = shown(facts.act, SHOWN_AT_MOST)
+            act = shown(facts.act, MAX_SHOWN)
             return f"{act} was done by a person in this site's name, or with its project, run or artifact"
         case "identity_conflict":
-            about = shown(facts.about_site_id, SHOWN_AT_MOST)
+            about = shown(facts.about_site_id, MAX_SHOWN)
             return f"it was put on record that this site saw another identity of site {about}"
         case "key_changed":
-            return f"this site's sealing key of epoch {facts.epoch} is {shown(facts.state, SHOWN_AT_MOST)}{reason}"
+            return f"this site's sealing key of epoch {facts.epoch} is {shown(facts.state, MAX_SHOWN)}{reason}"
         case _:
             done = {
                 "member_invited": "was invited to",
@@ -109,4 +109,4 @@ def _sentence(entry: Entry, facts: Facts) -> str:
 
 
 def _quoted(text: str) -> str:
-    return f"'{shown(text, SHOWN_AT_MOST)}'"
+    return f"'{shown(text, MAX_SHOWN)}'"

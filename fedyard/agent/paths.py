@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-PART_AT_MOST_BYTES = 200
+MAX_PART_BYTES = 200
 
 
 class Outside(ValueError):
@@ -20,7 +20,7 @@ def under(base: Path, *parts: str) -> Path:
     path = base
     for part in parts:
         plain = part not in ("", ".", "..") and not set(part) & {"/", "\\", "\0"}
-        if not plain or len(os.fsencode(part)) > PART_AT_MOST_BYTES:
+        if not plain or len(os.fsencode(part)) > MAX_PART_BYTES:
             raise Outside(f"{part[:50]!r} is not the name of a file under {base}")
         path /= part
     return path

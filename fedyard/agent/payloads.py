@@ -33,9 +33,9 @@ from fedyard.wire.notices import Submitted
 KEY_TRIES = 15
 KEY_PAUSE_S = 2.0
 """How often, and after which pause, a missing key is asked for again: its agent may just be starting."""
-TOGETHER_AT_MOST_BYTES = 16_777_216
+MAX_TOGETHER_BYTES = 16_777_216
 """Of the updates of a round that are handed to the task in memory; the others lie in files."""
-DETAIL_AT_MOST = 200
+MAX_DETAIL = 200
 """Characters of what is said of one update that cannot be opened."""
 
 _OUT = ("failed", "dropped", "cancelled")
@@ -141,14 +141,14 @@ class Payloads:
             content = opened.content
             if isinstance(content, bytes):
                 inline += len(content)
-                if inline > TOGETHER_AT_MOST_BYTES:
+                if inline > MAX_TOGETHER_BYTES:
                     content = self._spooled(entry, s.message_id, content)
             found.append(jobs.Submitted(s.site_id, jobs.packed(content), s.metrics))
         return Usable(found, tuple(left_out), receipts)
 
     def _left_out(self, entry: Entry, site_id: str, reason: str, fact: str) -> LeftOut:
         self._log("left out", entry=entry.seq, about=site_id, reason=reason.removeprefix("seal_"), detail=fact)
-        return LeftOut(site_id, reason, fact[:DETAIL_AT_MOST])
+        return LeftOut(site_id, reason, fact[:MAX_DETAIL])
 
     def _spooled(self, entry: Entry, message_id: str, content: bytes) -> Path:
         """Content in a file of the run's folder, so that the updates of a round need not fit into memory at once."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from fedyard.agent.state import HELD_AT_MOST, Position, State
+from fedyard.agent.state import MAX_HELD, Position, State
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unavailable
 from fedyard.clock import draw_key
@@ -23,32 +23,32 @@ from fedyard.wire import types as w
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import DAY_S, SECOND
 
-COPIES_AT_MOST = 5
+MAX_COPIES = 5
 """How many copies of the memory are kept aside: the first one of the last weeks, and the newest ones. A hub that says
 again and again that its history went back does not have the memory of before its lies go."""
 COPY_KEPT_DAYS = 30
 """How long the first one is kept, once there are newer ones."""
 SENT_FOR_DAYS = 5
 """For how long messages are sent again: well below the window in which the hub knows a repeat for what it is."""
-JUMP_AT_MOST = 1_000_000
+MAX_JUMP = 1_000_000
 """How far an entry's number may lie above the newest known one. A recovery leaves a thousand out."""
-CLAIMED_AT_MOST = 8_000_000_000_000_000
+MAX_CLAIMED = 8_000_000_000_000_000
 """The largest number in a claim: the hub takes some more, and has to count on above it."""
-READ_AFTER_AT_MOST = CLAIMED_AT_MOST + 500_000_000_000_000
-TASK_SEQ_AT_MOST = 1_000_000_000
+MAX_READ_AFTER = MAX_CLAIMED + 500_000_000_000_000
+MAX_TASK_SEQ = 1_000_000_000
 _LIVE = ("created", "running")
 
 
 def last_believed(taken: int) -> int:
     """The largest number of an entry that is taken in when `taken` is the newest known one; 0: none is known."""
-    return taken + JUMP_AT_MOST if taken else CLAIMED_AT_MOST
+    return taken + MAX_JUMP if taken else MAX_CLAIMED
 
 
 def went_back(state: State, client: Client) -> bool:
     """Has the hub another history than this site, which has not heard of it yet? Raises `Unavailable`, `Refused`."""
     position = state.history.position()
     try:
-        here = client.inbox(after=min(position.taken, READ_AFTER_AT_MOST) or None, limit=1, mark=position.mark)
+        here = client.inbox(after=min(position.taken, MAX_READ_AFTER) or None, limit=1, mark=position.mark)
     except Refused as error:
         if error.problem is not ProblemType.HISTORY_WENT_BACK:
             raise
@@ -105,8 +105,8 @@ class Recovery:
 
         Numbers never come again: what this site made because of an entry lies under its number.
         """
-        least = min(position.taken, CLAIMED_AT_MOST)
-        if not max(least, answer.common_seq) <= answer.read_after <= READ_AFTER_AT_MOST:
+        least = min(position.taken, MAX_CLAIMED)
+        if not max(least, answer.common_seq) <= answer.read_after <= MAX_READ_AFTER:
             self._state.history.keep_claim(_refused_at(position.taken), b"")
             raise Unavailable(
                 f"the hub says that this site, which has read up to {position.taken}, shall read on after "
@@ -156,17 +156,15 @@ class Recovery:
     def _claim(self) -> dict[str, object]:
         position = self._state.history.position()
         seats, cut = self._state.history.held_seats()
-        keys = [epoch for epoch in self._keyring.epochs() if epoch.published][:HELD_AT_MOST]
+        keys = [epoch for epoch in self._keyring.epochs() if epoch.published][:MAX_HELD]
         return {
             "history_id": position.history_id or None,
-            "last_seq": min(position.taken, CLAIMED_AT_MOST),
-            "marks": [
-                {"seq": seq, "mark": mark} for seq, mark in self._state.history.marks() if seq <= CLAIMED_AT_MOST
-            ],
+            "last_seq": min(position.taken, MAX_CLAIMED),
+            "marks": [{"seq": seq, "mark": mark} for seq, mark in self._state.history.marks() if seq <= MAX_CLAIMED],
             "seats": [
-                {"run_id": run, "task_seq": task, "report_seq": min(count, CLAIMED_AT_MOST), "state": state}
+                {"run_id": run, "task_seq": task, "report_seq": min(count, MAX_CLAIMED), "state": state}
                 for run, task, count, state in seats
-                if task <= TASK_SEQ_AT_MOST
+                if task <= MAX_TASK_SEQ
             ],
             "seats_cut": cut,
             "keys": [_stated(epoch) for epoch in keys],
@@ -178,7 +176,7 @@ class Recovery:
         self._state.copy_to(self._folder / f"state-{now:%Y%m%dT%H%M%SZ}.sqlite")
         copies = sorted(self._folder.glob("state-*.sqlite"))
         long_ago = f"state-{now - timedelta(days=COPY_KEPT_DAYS):%Y%m%dT%H%M%SZ}.sqlite"
-        while len(copies) > COPIES_AT_MOST:
+        while len(copies) > MAX_COPIES:
             copies.pop(0 if copies[0].name < long_ago else 1).unlink()
 
 

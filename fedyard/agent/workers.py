@@ -16,7 +16,7 @@ from fedyard.client.errors import Unavailable
 from fedyard.clock import Clock, jitter
 from fedyard.wire.answers import Entry
 
-WORKERS_AT_MOST = 64
+MAX_WORKERS = 64
 MESSAGES = "messages"
 """In the place of a run's id: the worker that takes messages between sites, in their order."""
 
@@ -51,7 +51,7 @@ class Workers:
         """See that every run with something to do has a worker."""
         waiting: list[str | None] = [None, MESSAGES, *self._state.inbox.waiting_runs()]
         with self._lock:
-            for run_id in waiting[:WORKERS_AT_MOST]:
+            for run_id in waiting[:MAX_WORKERS]:
                 if run_id not in self._threads and not self._flags.closing.is_set():
                     thread = threading.Thread(target=self._guarded, args=(lambda r=run_id: self._work(r),), daemon=True)
                     self._threads[run_id] = thread

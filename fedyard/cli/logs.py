@@ -14,7 +14,7 @@ from fedyard.sealed.errors import Malformed, Replayed, SealError
 from fedyard.sealed.sealing import Address
 from fedyard.wire import answers as a
 from fedyard.wire.command_line import Command
-from fedyard.wire.shown import LINE_AT_MOST, shown
+from fedyard.wire.shown import MAX_LINE, shown
 from fedyard.wire.types import Undecodable, decode
 
 LOOK_AGAIN_S = 5
@@ -58,7 +58,7 @@ def _print_piece(courier: Courier, run: a.Run, piece: a.LogPiece, name: str) -> 
         print(f"{where}: piece {piece.seq} is not shown ({error.slug}): {error}", file=sys.stderr)
         return False
     for line in opened.text.splitlines():
-        print(f"{time_of(opened.at)} {where}  {shown(line, LINE_AT_MOST)}", flush=True)
+        print(f"{time_of(opened.at)} {where}  {shown(line, MAX_LINE)}", flush=True)
     return True
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from fedyard.agent.courier import INLINE_AT_MOST_BYTES
+from fedyard.agent.courier import MAX_INLINE_BYTES
 from fedyard.agent.directories import Directory
 from fedyard.agent.site import Folder
 from fedyard.agent.state import State
@@ -70,7 +70,7 @@ def _content(text: str | None, file: Path | None) -> bytes | Path:
         return (text or "").encode()
     if not file.is_file():
         raise UsageError(f"--file {file} is no file")
-    return file.read_bytes() if file.stat().st_size < INLINE_AT_MOST_BYTES else file
+    return file.read_bytes() if file.stat().st_size < MAX_INLINE_BYTES else file
 
 
 def _recipients(directory: Directory, names: dict[str, str], to: tuple[str, ...]) -> list[str]:

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fedyard.cli.shown_table import ShownTable
-from fedyard.client.client import LONG_POLL_AT_MOST_S, Client
+from fedyard.client.client import MAX_LONG_POLL_S, Client
 from fedyard.wire.answers import Round, Run, Submission, TaskRun
-from fedyard.wire.shown import LINE_AT_MOST, shown
+from fedyard.wire.shown import MAX_LINE, shown
 
 _NOTHING = "·"
 _ROUND_OVER = ("completed", "failed", "cancelled")
@@ -117,7 +117,7 @@ def _print_reasons(client: Client, run: Run, names: Mapping[str, str], console: 
                 name = names.get(seat.site_id, seat.site_id)
                 lines.append(f"{task.name}: {name} {seat.state} in round {seat.round}: {why}")
     for line in lines:
-        console.print(shown(line, LINE_AT_MOST), highlight=False, soft_wrap=True, markup=False)
+        console.print(shown(line, MAX_LINE), highlight=False, soft_wrap=True, markup=False)
 
 
 def watch(client: Client, run_id: str, names: Mapping[str, str], console: Console) -> Run:
@@ -128,7 +128,7 @@ def watch(client: Client, run_id: str, names: Mapping[str, str], console: Consol
     shown = max(console.height - _FRAME_LINES, 6)
     with Live(run_table(run, names, shown), console=console, auto_refresh=False, transient=True) as live:
         while not run.finished:
-            run = client.run(run_id, after=run.version, wait=LONG_POLL_AT_MOST_S)
+            run = client.run(run_id, after=run.version, wait=MAX_LONG_POLL_S)
             live.update(run_table(run, names, shown), refresh=True)
     print_run(client, run, names, console)
     return run
@@ -149,7 +149,7 @@ def _told(client: Client, run: Run, names: Mapping[str, str], console: Console) 
             )
             _print_reasons(client, run, names, console)
             return run
-        run = client.run(run.id, after=run.version, wait=LONG_POLL_AT_MOST_S)
+        run = client.run(run.id, after=run.version, wait=MAX_LONG_POLL_S)
 
 
 def _sentences(run: Run, names: Mapping[str, str]) -> Iterator[str]:

@@ -49,7 +49,7 @@ PROBLEM_LIMIT_BYTES = 1_048_576
 READ_WITHIN_S = 120.0
 """A whole answer, however slowly it comes."""
 BLOCK_BYTES = 65_536
-PAGES_AT_MOST = 10_000
+MAX_PAGES = 10_000
 """Of one list, which has as many bytes as one answer together."""
 POOL_SIZE = 16
 WORTH_READING = range(200, 300)
@@ -137,7 +137,7 @@ class Calls:
         """Every item of a list, page after page."""
         after: str | None = None
         left = ANSWER_LIMIT_BYTES
-        for _ in range(PAGES_AT_MOST):
+        for _ in range(MAX_PAGES):
             _, content, _ = self.call("GET", _with_query(path, {**query, "limit": 200, "after": after}))
             left -= len(content)
             if left < 0:

@@ -11,7 +11,7 @@ from fedyard.clock import draw_key
 from fedyard.wire import answers as a
 from fedyard.wire import types as w
 
-LONG_POLL_AT_MOST_S = 30
+MAX_LONG_POLL_S = 30
 
 
 class Client(Calls):
@@ -153,7 +153,7 @@ class Client(Calls):
 
     def run(self, run_id: str, *, after: int | None = None, wait: int = 0) -> a.Run:
         """The run; with `after`, as soon as its version is above that, or as it is after `wait` seconds."""
-        query = {"after": after, "wait": min(wait, LONG_POLL_AT_MOST_S) or None}
+        query = {"after": after, "wait": min(wait, MAX_LONG_POLL_S) or None}
         return self.read(f"/v1/runs/{_part(run_id)}", a.Run, query, wait_s=wait)
 
     def stop_run(self, run_id: str, reason: str = "", *, key: str | None = None) -> a.Changed:
@@ -167,7 +167,7 @@ class Client(Calls):
 
     def events(self, run_id: str, *, after: int = 0, wait: int = 0) -> list[a.Event]:
         """The run's events after that number, a page at most; waits `wait` seconds for the next one."""
-        query = {"after": after, "wait": min(wait, LONG_POLL_AT_MOST_S) or None}
+        query = {"after": after, "wait": min(wait, MAX_LONG_POLL_S) or None}
         return self.read(f"/v1/runs/{_part(run_id)}/events", page_of(a.Event), query, wait_s=wait).items
 
     def report(self, run_id: str, task_seq: int, site_id: str, body: bytes, *, key: str) -> a.Reported:
@@ -242,7 +242,7 @@ class Client(Calls):
             "site": site_id,
             "task": task_seq,
             "after": after,
-            "wait": min(wait, LONG_POLL_AT_MOST_S) or None,
+            "wait": min(wait, MAX_LONG_POLL_S) or None,
             "limit": limit,
         }
         return self.read(f"/v1/runs/{_part(run_id)}/logs", page_of(a.LogPiece), query, wait_s=wait).items
@@ -289,7 +289,7 @@ class Client(Calls):
 
         mark: of the entry `after`, as this site has it. Raises `Refused` (`history_went_back`) if the hub has another.
         """
-        query = {"after": after, "mark": mark or None, "wait": min(wait, LONG_POLL_AT_MOST_S) or None, "limit": limit}
+        query = {"after": after, "mark": mark or None, "wait": min(wait, MAX_LONG_POLL_S) or None, "limit": limit}
         return self.read("/v1/inbox", a.Inbox, query, wait_s=wait)
 
     def hub_key(self) -> bytes:
@@ -307,7 +307,7 @@ class Client(Calls):
         return self.written("POST", f"/v1/sites/{_part(site_id)}/recovery", claim, a.Recovered, key)
 
     def command(self, command_id: str, *, wait: int = 0) -> a.Command:
-        query = {"wait": min(wait, LONG_POLL_AT_MOST_S) or None}
+        query = {"wait": min(wait, MAX_LONG_POLL_S) or None}
         return self.read(f"/v1/commands/{_part(command_id)}", a.Command, query, wait_s=wait)
 
     # artifacts (transfer.py carries their bytes)

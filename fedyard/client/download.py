@@ -19,7 +19,7 @@ from fedyard.wire.chunks import CHUNK_BYTES, DIGEST_BYTES, belong_together, tree
 from fedyard.wire.durable import PRIVATE, to_disk
 
 BLOCK_BYTES = 262_144
-AT_MOST_BYTES = 2**40
+MAX_BYTES = 2**40
 CHUNK_TRIES = 3
 """How often a chunk may come with other bytes than declared."""
 PARTIAL = 206

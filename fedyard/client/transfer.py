@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedyard.client.client import Client
-from fedyard.client.download import AT_MOST_BYTES, Damaged, Download
+from fedyard.client.download import MAX_BYTES, Damaged, Download
 from fedyard.client.upload import Content, Unreadable, Upload
 
 __all__ = ["Damaged", "Transfer", "Unreadable"]
@@ -56,9 +56,7 @@ class Transfer:
             finally:
                 self.sent_bytes += upload.sent_bytes
 
-    def download(
-        self, artifact_id: str, path: Path, *, digest: str | None = None, at_most: int = AT_MOST_BYTES
-    ) -> None:
+    def download(self, artifact_id: str, path: Path, *, digest: str | None = None, at_most: int = MAX_BYTES) -> None:
         """`path` is there, private, once all of it has come and fits the artifact's digest (and `digest`, if given).
 
         More than `at_most` bytes are not begun with.

@@ -25,8 +25,8 @@ CONNECT_S: Final = 5.0
 READ_S: Final = 30.0
 WATCH_S: Final = 50
 """The server ends a watch after so long; it is resumed."""
-ANSWER_AT_MOST: Final = 256 * 1024 * 1024
-MESSAGE_AT_MOST: Final = 1000
+MAX_ANSWER: Final = 256 * 1024 * 1024
+MAX_MESSAGE: Final = 1000
 CALLS_PER_S: Final = 100.0
 CALLS_AT_ONCE: Final = 200.0
 
@@ -155,9 +155,9 @@ class Api:
         self, method: Method, path: str, query: Query | None = None, body: Any = None, content: str = "application/json"
     ) -> bytes:
         with self._opened(method, path, query, body, content, read_s=self._read_s) as response, self._said():
-            answer = response.read(ANSWER_AT_MOST + 1, decode_content=True)
-        if len(answer) > ANSWER_AT_MOST:
-            raise Unavailable(f"cluster {self._name} answers {path} with more than {ANSWER_AT_MOST} bytes")
+            answer = response.read(MAX_ANSWER + 1, decode_content=True)
+        if len(answer) > MAX_ANSWER:
+            raise Unavailable(f"cluster {self._name} answers {path} with more than {MAX_ANSWER} bytes")
         return answer
 
     @contextmanager
@@ -228,7 +228,7 @@ class Api:
             status = msgspec.json.decode(raw, type=_Status)
         except msgspec.MsgspecError:
             status = _Status(message=raw[:200].decode(errors="replace"))
-        fact = f"cluster {self._name}: {status.message[:MESSAGE_AT_MOST] or f'status {response.status}'}"
+        fact = f"cluster {self._name}: {status.message[:MAX_MESSAGE] or f'status {response.status}'}"
         match response.status:
             case 404:
                 raise Missing(fact)

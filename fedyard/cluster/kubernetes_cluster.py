@@ -27,8 +27,8 @@ T = TypeVar("T")
 M = TypeVar("M", Job, Deployment, Pod)
 
 PAGE: Final = 500
-PAGES_AT_MOST: Final = 1000
-LISTS_AT_MOST: Final = 3
+MAX_PAGES: Final = 1000
+MAX_LISTS: Final = 3
 PLACE_HOLDS_S: Final = 300.0
 """After so long the objects of a place are looked at again, lest one of them be gone."""
 LIST_HOLDS_S: Final = 120.0
@@ -36,7 +36,7 @@ LIST_HOLDS_S: Final = 120.0
 _BY_THE_NODE: Final = "/containerLogs/"
 """In what the server says where a pod's node, which has the log, does not answer."""
 CLOSES_WITHIN_S: Final = 5.0
-EVENTS_AT_MOST: Final = 50
+MAX_EVENTS: Final = 50
 GRACE_AT_LEAST_S: Final = 1
 """A pod that is removed at once may still run: the server does not wait for its node."""
 
@@ -295,7 +295,7 @@ class KubernetesCluster:
         said = [objects.sentence(event) for event in sorted(events, key=_age)]
         # A line has a byte at least; bytes cannot be counted from the end.
         query = {"tailLines": str(max(log_bytes, 1))}
-        return Evidence(log=self._log(pods, query, most=log_bytes, newest=True), events=said[-EVENTS_AT_MOST:])
+        return Evidence(log=self._log(pods, query, most=log_bytes, newest=True), events=said[-MAX_EVENTS:])
 
     def log(self, which: AttemptId, *, after: int, most: int) -> bytes:
         """Of its newest pod. The API counts from the start alone: what was read before is read again, and dropped."""
@@ -411,11 +411,11 @@ class KubernetesCluster:
     ) -> list[T]:
         """In pages. A list whose later pages the server has forgotten meanwhile is begun again."""
         query = {"limit": str(PAGE), **({"labelSelector": names.selector(labels)} if labels else {}), **(more or {})}
-        for _ in range(LISTS_AT_MOST):
+        for _ in range(MAX_LISTS):
             found: list[T] = []
             at = ""
             try:
-                for _ in range(PAGES_AT_MOST):
+                for _ in range(MAX_PAGES):
                     answer = self._api.get(kind.path(namespace), query | ({"continue": at} if at else {}))
                     page = decoded(answer, _page(kind.type))  # type: ignore[arg-type]
                     found += page.items or []
@@ -465,7 +465,7 @@ def _ended(job: Job) -> bool:
 def _stuck(found: Namespace) -> str:
     """What the cluster says of a namespace that does not go."""
     said = [one.message for one in found.status.conditions if one.status == "True" and one.message]
-    return f": {' '.join(said)[: objects.DETAIL_AT_MOST]}" if said else ""
+    return f": {' '.join(said)[: objects.MAX_DETAIL]}" if said else ""
 
 
 def _age(event: Event) -> float:

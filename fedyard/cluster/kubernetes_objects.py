@@ -15,7 +15,7 @@ from fedyard.cluster import names
 from fedyard.cluster.port import Observed, Phase, Reason
 
 T = TypeVar("T")
-DETAIL_AT_MOST: Final = 1000
+MAX_DETAIL: Final = 1000
 
 
 class _Read(msgspec.Struct, frozen=True, rename="camel"):
@@ -342,7 +342,7 @@ def sentence(event: Event) -> str:
     often = f" (x{event.count})" if event.count and event.count > 1 else ""
     at = when(event)
     stamp = f"{at:%Y-%m-%dT%H:%M:%SZ} " if at else ""
-    return f"{stamp}{event.involved_object.kind} {event.reason}: {event.message}{often}"[:DETAIL_AT_MOST]
+    return f"{stamp}{event.involved_object.kind} {event.reason}: {event.message}{often}"[:MAX_DETAIL]
 
 
 def when(event: Event) -> datetime | None:
@@ -372,7 +372,7 @@ def _observed(
         phase=phase,
         uid=metadata.uid,
         reason=reason,
-        detail=detail[:DETAIL_AT_MOST],
+        detail=detail[:MAX_DETAIL],
         exit_code=exit_code,
         ready=ready,
         replicas=replicas,

@@ -18,7 +18,7 @@ from fedyard.cluster.kubernetes_objects import Change, PageMetadata
 from fedyard.cluster.port import ClusterError, Unavailable
 
 BACKOFF_S: Final = 0.5
-BACKOFF_AT_MOST_S: Final = 30.0
+MAX_BACKOFF_S: Final = 30.0
 BRIEF_S: Final = 1.0
 _OURS: Final = {"labelSelector": names.selector({names.MANAGED_BY: names.US})}
 
@@ -98,7 +98,7 @@ class Watches:
                 if isinstance(error, Expired | Missing):
                     self._at[kind] = ""
             if failures:
-                back_off = min(BACKOFF_AT_MOST_S, BACKOFF_S * 2 ** min(failures - 1, 16))
+                back_off = min(MAX_BACKOFF_S, BACKOFF_S * 2 ** min(failures - 1, 16))
                 self._clock.wait(self._closing, max(asked, jitter(back_off)))
         self._shut(kind)
 

@@ -17,8 +17,8 @@ import msgspec
 
 from fedyard.cluster.port import Spec
 
-NAME_AT_MOST: Final = 63
-NAMED_AT_MOST: Final = 52
+MAX_NAME: Final = 63
+MAX_NAMED: Final = 52
 """Of a workload: a job appends 6 characters to name its pod, a deployment 11 to name its replica set."""
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
@@ -50,7 +50,7 @@ def place_name(place: str) -> str:
 def workload_name(spec: Spec) -> str:
     """What its caller calls it, as far as there is room and in a label's letters, then what makes it unique."""
     unique = f"-{short(spec.id)}-{spec.attempt}"
-    return slug(spec.name or spec.kind, NAMED_AT_MOST - len(unique)) + unique
+    return slug(spec.name or spec.kind, MAX_NAMED - len(unique)) + unique
 
 
 def slug(text: str, most: int) -> str:

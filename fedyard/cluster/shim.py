@@ -49,8 +49,8 @@ TAIL_BYTES = 262_144
 EVENTS = 50
 TAIL_EVERY_S = 1.0
 READ_BYTES, DRAIN_READS = 65_536, 64
-PROBE_FIRST_S, PROBE_MOST_S, PROBE_READY_S, PROBE_WITHIN_S = 0.05, 1.0, 5.0, 0.2
-RESTART_FIRST_S, RESTART_MOST_S, RESTART_FORGET_S = 0.1, 30.0, 60.0
+PROBE_FIRST_S, MAX_PROBE_S, PROBE_READY_S, PROBE_WITHIN_S = 0.05, 1.0, 5.0, 0.2
+RESTART_FIRST_S, MAX_RESTART_S, RESTART_FORGET_S = 0.1, 30.0, 60.0
 """Between a replica's end and its next start: doubled each time, and forgotten when it has lived so long."""
 WATCH_S, WATCH_CLOSE_S, WATCH_SHARE = 1.0, 0.1, 0.05
 """How often memory is looked at: seldom while less than half is used. Share: of a processor, by all shims."""
@@ -382,7 +382,7 @@ class Shim:
         if one.unwanted or self._kill_at < _NEVER or self._state["phase"] == "failed":
             return
         one.failures = 1 if lived > RESTART_FORGET_S else one.failures + 1
-        pause_s = min(RESTART_FIRST_S * 2 ** min(one.failures - 1, 20), RESTART_MOST_S)
+        pause_s = min(RESTART_FIRST_S * 2 ** min(one.failures - 1, 20), MAX_RESTART_S)
         one.start_at = time.monotonic() + pause_s
         sentence = one.killed_for or detail or "it ended by itself"
         one.killed_for = ""
@@ -410,7 +410,7 @@ class Shim:
                 if one.ready:
                     one.probe_s = PROBE_FIRST_S
                 one.probe_at = now + (PROBE_READY_S if one.ready else one.probe_s)
-                one.probe_s = min(one.probe_s * 1.5, PROBE_MOST_S)
+                one.probe_s = min(one.probe_s * 1.5, MAX_PROBE_S)
 
     def _watch(self, now: float) -> None:
         """Memory of its own processes often, of all below them as often as that is cheap."""

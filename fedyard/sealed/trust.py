@@ -33,7 +33,7 @@ from fedyard.wire.statements import hex_groups, hub_fingerprint
 from fedyard.wire.times import moment
 
 How = Literal["first_sight", "fingerprint"]
-PINS_AT_MOST = 20_000
+MAX_PINS = 20_000
 """Sites that one knows: ten times as many as a payload has recipients. A hub may invent any number."""
 
 
@@ -145,9 +145,9 @@ class Trust:
 
         def verified(pins: dict[str, Pin]) -> None:
             for member in members:
-                if member.site_id not in pins and len(pins) >= PINS_AT_MOST:
+                if member.site_id not in pins and len(pins) >= MAX_PINS:
                     found[member.site_id] = Unverified(
-                        f"this site knows {PINS_AT_MOST} others, which is the most: site {member.site_id} is not pinned"
+                        f"this site knows {MAX_PINS} others, which is the most: site {member.site_id} is not pinned"
                     )
                     continue
                 pin = self._met(pins.get(member.site_id), member, now)

@@ -35,12 +35,12 @@ WORTH_IT = 0.8
 weights become 0.93 to 0.96 of themselves at 40 MB/s, which no network is worth; 90 % zeros 0.16 at 220 MB/s, counts
 0.18 at 180 MB/s, single precision kept in doubles 0.60 at 60 MB/s. Level 6 gains a few percent for twice to seven times
 the time. A task with large sparse content packs it itself, and hands over bytes."""
-TOGETHER_AT_MOST_BYTES = 67_108_864
+MAX_TOGETHER_BYTES = 67_108_864
 """Updates that have no more in all are unpacked once; larger ones one by one, each time they are asked for."""
-ARRAYS_AT_MOST = 4096
+MAX_ARRAYS = 4096
 """A deep network has some hundreds."""
-NAME_AT_MOST = 200
-DIRECTORY_AT_MOST_BYTES = 524_288
+MAX_NAME = 200
+MAX_DIRECTORY_BYTES = 524_288
 """Of an archive: 256 arrays whose names have 200 characters of four bytes, and 1 KiB more for each."""
 KINDS = "biufcUS"
 
@@ -100,7 +100,7 @@ class Updates(Sequence[Update]):
         self._parts = parts
         self._limit = limit_bytes
         together = sum(unpacked_bytes(packed) for _, packed, _ in parts)
-        self._ready = [self._update(part) for part in parts] if together <= TOGETHER_AT_MOST_BYTES else None
+        self._ready = [self._update(part) for part in parts] if together <= MAX_TOGETHER_BYTES else None
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -132,11 +132,11 @@ def _size(content: Content) -> int:
     """Bytes of the content itself. Raises `TaskError` for what cannot be packed."""
     if isinstance(content, bytes):
         return len(content)
-    if len(content) > ARRAYS_AT_MOST:
-        raise TaskError(f"{len(content)} arrays; {ARRAYS_AT_MOST} at most: put some together")
+    if len(content) > MAX_ARRAYS:
+        raise TaskError(f"{len(content)} arrays; {MAX_ARRAYS} at most: put some together")
     for name, array in content.items():
         if np.ma.isMaskedArray(array):
-            raise TaskError(f"array {name[:NAME_AT_MOST]!r} is masked, and masks do not travel: fill it, or send both")
+            raise TaskError(f"array {name[:MAX_NAME]!r} is masked, and masks do not travel: fill it, or send both")
     arrays = {name: np.asarray(array) for name, array in content.items()}
     for name, array in arrays.items():
         _check(name, array.dtype)
@@ -216,8 +216,8 @@ def _arrays(stream: IO[bytes], limit_bytes: int) -> dict[str, NDArray[Any]]:
     with zipfile.ZipFile(directory) as archive:
         directory.done()
         entries = archive.infolist()
-        if len(entries) > ARRAYS_AT_MOST:
-            raise TaskError(f"{len(entries)} arrays; {ARRAYS_AT_MOST} at most")
+        if len(entries) > MAX_ARRAYS:
+            raise TaskError(f"{len(entries)} arrays; {MAX_ARRAYS} at most")
         _check_sizes(entries, limit_bytes)
         names = [entry.filename.removesuffix(_SUFFIX) for entry in entries]
         if len(set(names)) != len(names):
@@ -229,13 +229,13 @@ def _arrays(stream: IO[bytes], limit_bytes: int) -> dict[str, NDArray[Any]]:
             with archive.open(entry) as content:
                 arrays[name] = npy.read_array(content, allow_pickle=False)
                 if content.read(1):
-                    raise TaskError(f"array {name[:NAME_AT_MOST]!r} is not as large as its header says")
+                    raise TaskError(f"array {name[:MAX_NAME]!r} is not as large as its header says")
         return arrays
 
 
 def _check_sizes(entries: Sequence[zipfile.ZipInfo], limit_bytes: int) -> None:
     """Before anything is unpacked: no more than is allowed, and no more than `pack` would make of so few bytes."""
-    headers = len(entries) * _HEADER_AT_MOST_BYTES
+    headers = len(entries) * _MAX_HEADER_BYTES
     size = sum(entry.file_size for entry in entries)
     if size > limit_bytes + headers:
         raise TaskError(f"more than {limit_bytes} bytes when unpacked")
@@ -247,7 +247,7 @@ def _check_sizes(entries: Sequence[zipfile.ZipInfo], limit_bytes: int) -> None:
 
 
 class _Directory:
-    """A stream of which no more is read at once than a directory of `ARRAYS_AT_MOST` arrays has, until `done`.
+    """A stream of which no more is read at once than a directory of `MAX_ARRAYS` arrays has, until `done`.
 
     Whoever parses a directory of a million entries has spent their time and memory before they can be counted.
     """
@@ -263,15 +263,15 @@ class _Directory:
     def read(self, size: int = -1) -> bytes:
         if not self._open:
             return self._stream.read(size)
-        if size > DIRECTORY_AT_MOST_BYTES:
-            raise TaskError(f"a directory of {size} bytes; {ARRAYS_AT_MOST} arrays at most")
-        found = self._stream.read(DIRECTORY_AT_MOST_BYTES + 1 if size < 0 else size)
-        if len(found) > DIRECTORY_AT_MOST_BYTES:
-            raise TaskError(f"a directory that does not end; {ARRAYS_AT_MOST} arrays at most")
+        if size > MAX_DIRECTORY_BYTES:
+            raise TaskError(f"a directory of {size} bytes; {MAX_ARRAYS} arrays at most")
+        found = self._stream.read(MAX_DIRECTORY_BYTES + 1 if size < 0 else size)
+        if len(found) > MAX_DIRECTORY_BYTES:
+            raise TaskError(f"a directory that does not end; {MAX_ARRAYS} arrays at most")
         return found
 
 
-_HEADER_AT_MOST_BYTES = 1024
+_MAX_HEADER_BYTES = 1024
 """Of one array; numpy's own take 128 bytes, and more with many dimensions."""
 
 
@@ -283,11 +283,11 @@ def _check_header(name: str, stream: IO[bytes], size: int) -> None:
     _check(name, dtype)
     promised = math.prod(shape) * dtype.itemsize
     if promised != size - stream.tell() or any(length < 0 for length in shape):
-        raise TaskError(f"array {name[:NAME_AT_MOST]!r} is not as large as its header says")
+        raise TaskError(f"array {name[:MAX_NAME]!r} is not as large as its header says")
 
 
 def _check(name: str, dtype: np.dtype[Any]) -> None:
-    if not 1 <= len(name) <= NAME_AT_MOST or "\x00" in name or not name.isprintable():
+    if not 1 <= len(name) <= MAX_NAME or "\x00" in name or not name.isprintable():
         raise TaskError("an array's name must have 1 to 200 printable characters")
     if dtype.itemsize == 0:
         raise TaskError(f"array {name!r} holds values of no bytes")

@@ -30,8 +30,8 @@ from fedyard.tasks.registry import task_of
 from fedyard.wire.forgiving import forgive
 from fedyard.wire.shown import shown
 
-REASON_AT_MOST = 500
-LEFT_OUT_AT_MOST = 200
+MAX_REASON = 500
+MAX_LEFT_OUT = 200
 """Characters of what is said of one update that a task cannot use."""
 LARGE_SUFFIX = ".packed"
 FOR_EVER_S = 3600.0
@@ -83,7 +83,7 @@ class Hooks:
                 result = task.aggregate(context, Updates(parts, job.limit_bytes))
                 break
             except Unusable as error:
-                named = {site_id: shown(_text(why))[:LEFT_OUT_AT_MOST] for site_id, why in error.updates.items()}
+                named = {site_id: shown(_text(why))[:MAX_LEFT_OUT] for site_id, why in error.updates.items()}
                 rest = [part for part in parts if part[0] not in named]
                 left_out |= {site_id: why for site_id, why in named.items() if any(site_id == p[0] for p in parts)}
                 for site_id, why in named.items():
@@ -91,7 +91,7 @@ class Hooks:
                 if not rest or len(rest) == len(parts):
                     first = next(iter(error.updates.items()), ("", ""))
                     error_ = f"aggregate: no update can be used; that of site {first[0]}: {shown(_text(first[1]))}"
-                    return jobs.Finished(error=error_[:REASON_AT_MOST], left_out=left_out)
+                    return jobs.Finished(error=error_[:MAX_REASON], left_out=left_out)
                 parts = rest
         packed = self._packed(job, context, _result(result, job.hook))
         metrics = {**finite(result.metrics, context.log), **self._evaluated(context, task, result.content)}
@@ -143,7 +143,7 @@ class Hooks:
     def _logged(self, text: str) -> None:
         """Never raises: a line that cannot be said is no reason to lose the work."""
         try:
-            self._say(str(text)[: jobs.LOG_AT_MOST].encode(errors="backslashreplace").decode())
+            self._say(str(text)[: jobs.MAX_LOG].encode(errors="backslashreplace").decode())
         except Exception:  # noqa: BLE001 - its text may be an object with a fault of its own
             return
 
@@ -178,14 +178,14 @@ _WORDS: Mapping[type[BaseException], str] = {
 def reason_of(error: BaseException, hook: str) -> str:
     """What may leave the site: a TaskError's own sentence; of anything else what it means, and the task's line."""
     if isinstance(error, TaskError):
-        return f"{hook}: {shown(_text(error))}"[:REASON_AT_MOST]
+        return f"{hook}: {shown(_text(error))}"[:MAX_REASON]
     what = next((words for kind, words in _WORDS.items() if isinstance(error, kind)), "the task has a fault")
     places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
         places.append((error.filename, error.lineno))
     own = [(file, line) for file, line in places if _own(file)]
     place = f", in line {own[-1][1]} of the task's {shown(Path(own[-1][0]).name)}" if own else ""
-    return f"{hook}: {what}{place}"[:REASON_AT_MOST]
+    return f"{hook}: {what}{place}"[:MAX_REASON]
 
 
 def _text(what: object) -> str:

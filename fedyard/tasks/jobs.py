@@ -9,7 +9,7 @@ import msgspec
 
 Hook: TypeAlias = Literal["prepare", "train", "aggregate"]
 """What an agent asks for; `aggregate` evaluates, too, and the parameters are validated before each."""
-LOG_AT_MOST = 16_384
+MAX_LOG = 16_384
 """Characters of one call to `context.log`; the rest of it is cut off."""
 
 

@@ -34,7 +34,7 @@ from fedyard.wire.plurals import counted
 MIN_ROUNDS = 2
 SMALLEST_SCALE = 1e-12
 """A feature that does not vary is left as it is, instead of being divided by nothing."""
-AT_MOST = {"sum": 1e120, "sum_of_squares": 1e240, "samples": 1e15}
+MAX_VALUES = {"sum": 1e120, "sum_of_squares": 1e240, "samples": 1e15}
 """Of one site's update, so that what is made of those of all sites are finite numbers."""
 
 
@@ -173,8 +173,8 @@ def _part(content: Content) -> Arrays:
     lengths |= dict.fromkeys(_FIRST, count) if "sum" in part else {**dict.fromkeys(_LATER, count), "intercept": 1}
     for name, length in lengths.items():
         values = _stacked([part], name, length)
-        if name in AT_MOST and (np.abs(values) > AT_MOST[name]).any():
-            raise TaskError(f"its {name} is beyond {AT_MOST[name]:g}: a value of its data is far too large")
+        if name in MAX_VALUES and (np.abs(values) > MAX_VALUES[name]).any():
+            raise TaskError(f"its {name} is beyond {MAX_VALUES[name]:g}: a value of its data is far too large")
     if part["samples"][0] < 1:
         raise TaskError("its number of samples is not positive")
     return part

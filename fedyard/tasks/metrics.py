@@ -9,8 +9,8 @@ import numpy as np
 
 from fedyard.tasks import Metrics
 
-METRICS_AT_MOST = 64
-METRIC_NAME_AT_MOST = 64
+MAX_METRICS = 64
+MAX_METRIC_NAME = 64
 METRICS_NAMED = 5
 """How many metrics that are left out the log names."""
 
@@ -25,10 +25,10 @@ def finite(metrics: Metrics, log: Callable[[str], None] = _nowhere) -> dict[str,
     odd = 0
     for name, value in metrics.items() if isinstance(metrics, Mapping) else ():
         number = _number(value)
-        named = isinstance(name, str) and 1 <= len(name) <= METRIC_NAME_AT_MOST and name.isprintable()
-        if number is None or not named or len(kept) == METRICS_AT_MOST:
+        named = isinstance(name, str) and 1 <= len(name) <= MAX_METRIC_NAME and name.isprintable()
+        if number is None or not named or len(kept) == MAX_METRICS:
             odd += 1
-            shown = repr(name[:METRIC_NAME_AT_MOST]) if isinstance(name, str) else f"of type {type(name).__name__}"
+            shown = repr(name[:MAX_METRIC_NAME]) if isinstance(name, str) else f"of type {type(name).__name__}"
             if odd <= METRICS_NAMED:
                 log(f"the metric {shown} is left out: {_why_not(number, named)}")
         else:
@@ -52,6 +52,4 @@ def _number(value: object) -> float | None:
 def _why_not(number: float | None, named: bool) -> str:
     if number is None:
         return "it is no finite number"
-    return (
-        f"the hub takes {METRICS_AT_MOST}" if named else f"a name has 1 to {METRIC_NAME_AT_MOST} printable characters"
-    )
+    return f"the hub takes {MAX_METRICS}" if named else f"a name has 1 to {MAX_METRIC_NAME} printable characters"

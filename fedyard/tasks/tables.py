@@ -35,10 +35,10 @@ Floats = NDArray[np.float64]
 
 FILE_LIMIT_BYTES = 1_073_741_824
 """Of the file as it is, and of what it unpacks to."""
-LINE_AT_MOST = 16_777_216
-VALUE_AT_MOST = 1e100
+MAX_LINE = 16_777_216
+MAX_VALUE = 1e100
 """So that sums of squares over all rows of all sites stay finite numbers."""
-EXACT_AT_MOST = 2**53
+MAX_EXACT = 2**53
 """Larger whole numbers change when they become floats."""
 SEPARATORS = (",", ";", "\t")
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
@@ -174,11 +174,11 @@ class _Lines:
         self.odd = False
 
     def __iter__(self) -> Iterator[str]:
-        while line := self._stream.readline(LINE_AT_MOST):
+        while line := self._stream.readline(MAX_LINE):
             self.count += 1
             self._size += len(line)
-            if len(line) == LINE_AT_MOST:
-                raise TaskError(f"{self._file}, line {self.count} has more than {LINE_AT_MOST} characters")
+            if len(line) == MAX_LINE:
+                raise TaskError(f"{self._file}, line {self.count} has more than {MAX_LINE} characters")
             if self._size > FILE_LIMIT_BYTES:
                 raise TaskError(f"{self._file} unpacks to more than {FILE_LIMIT_BYTES} characters")
             if "_" in line or not line.isascii():
@@ -402,7 +402,7 @@ def _exact(file: str, which: str, values: NDArray[Any]) -> None:
     """Raises `TaskError` for values that are no numbers, or would be others as floats."""
     if values.dtype.kind not in "biuf":
         raise TaskError(f"{file}: {which} holds values of the type {values.dtype}: save it as real numbers")
-    if values.dtype.kind in "iu" and values.size and (values.max() > EXACT_AT_MOST or values.min() < -EXACT_AT_MOST):
+    if values.dtype.kind in "iu" and values.size and (values.max() > MAX_EXACT or values.min() < -MAX_EXACT):
         raise TaskError(f"{file}: {which} holds whole numbers beyond 2^53, which floats do not hold exactly")
 
 
@@ -417,8 +417,8 @@ def _checked(file: str, columns: _Columns) -> Table:
     _none(
         file,
         columns,
-        np.abs(rows) > VALUE_AT_MOST,
-        f"a value beyond {VALUE_AT_MOST:g}, whose square cannot be added up: correct it, or remove the row",
+        np.abs(rows) > MAX_VALUE,
+        f"a value beyond {MAX_VALUE:g}, whose square cannot be added up: correct it, or remove the row",
     )
     odd = ~np.isin(labels, (0.0, 1.0))
     if odd.any():

@@ -16,7 +16,7 @@ from fedyard.wire import types as w
 from fedyard.wire.chunks import MAX_CHUNKS
 from fedyard.wire.parameters import check_shown
 
-ITEMS_AT_MOST = 1000
+MAX_ITEMS = 1000
 """Of one page."""
 ChunkNumbers = Annotated[list[Annotated[int, Meta(ge=0, lt=MAX_CHUNKS)]], Meta(max_length=MAX_CHUNKS)]
 Addresses = Annotated[dict[w.Name, w.Web], Meta(max_length=MAX_CHUNKS)]
@@ -33,7 +33,7 @@ T = TypeVar("T")
 class Page(Answer, Generic[T], frozen=True, kw_only=True):
     """A part of a list; `next` is the cursor of the following part."""
 
-    items: Annotated[list[T], Meta(max_length=ITEMS_AT_MOST)]
+    items: Annotated[list[T], Meta(max_length=MAX_ITEMS)]
     next: w.Cursor | None = None
 
 
@@ -80,7 +80,7 @@ class Organisation(Answer, frozen=True, kw_only=True):
 
 
 class Contract(Answer, frozen=True, kw_only=True):
-    quorum: Annotated[float, Meta(ge=0, le=w.SITES_AT_MOST)] = 1.0
+    quorum: Annotated[float, Meta(ge=0, le=w.MAX_SITES)] = 1.0
     quorum_of: w.Slug = "fraction"
     select_within_s: w.Span = 3600.0
     train_within_s: w.Span = 86_400.0
@@ -98,8 +98,8 @@ class TaskSpec(Answer, frozen=True, kw_only=True):
     parameters: dict[str, object] = {}
     rounds: Annotated[int, Meta(ge=1, le=100_000)] = 1
     aggregate: bool = True
-    who: Literal["all", "participants"] | Annotated[list[w.Uuid], Meta(max_length=w.SITES_AT_MOST)] = "all"
-    after: Annotated[list[w.Slug], Meta(max_length=ITEMS_AT_MOST)] | None = None
+    who: Literal["all", "participants"] | Annotated[list[w.Uuid], Meta(max_length=w.MAX_SITES)] = "all"
+    after: Annotated[list[w.Slug], Meta(max_length=MAX_ITEMS)] | None = None
     contract: Contract = Contract()
 
     def __post_init__(self) -> None:
@@ -113,7 +113,7 @@ class Infrastructure(Answer, frozen=True, kw_only=True):
     selector_image: w.Text = ""
     selectors: w.Number = 1
     where: w.Name = "hub"
-    required_files: Annotated[list[w.Name], Meta(max_length=ITEMS_AT_MOST)] = []
+    required_files: Annotated[list[w.Name], Meta(max_length=MAX_ITEMS)] = []
 
 
 class Project(Answer, frozen=True, kw_only=True):
@@ -129,7 +129,7 @@ class Project(Answer, frozen=True, kw_only=True):
     client_image: w.Text = ""
     infrastructure: Infrastructure | None = None
     joining: w.Name = ""
-    tasks: Annotated[list[TaskSpec], Meta(max_length=ITEMS_AT_MOST)] = []
+    tasks: Annotated[list[TaskSpec], Meta(max_length=MAX_ITEMS)] = []
     last_run_number: w.Seq = 0
     sealed: w.Slug = "optional"
     archived_at: w.At | None = None
@@ -190,7 +190,7 @@ class Round(Answer, frozen=True, kw_only=True):
     ended_at: w.At | None = None
     metrics: w.Metrics = {}
     model_message_id: w.Uuid | None = None
-    submissions: Annotated[list[Submission], Meta(max_length=w.SITES_AT_MOST)] = []
+    submissions: Annotated[list[Submission], Meta(max_length=w.MAX_SITES)] = []
 
 
 class Seat(Answer, frozen=True, kw_only=True):
@@ -214,8 +214,8 @@ class TaskRun(Answer, frozen=True, kw_only=True):
     round: w.Seq = 0
     first_round: w.Seq = 1
     model_message_id: w.Uuid | None = None
-    seats: Annotated[list[Seat], Meta(max_length=w.SITES_AT_MOST)] = []
-    rounds: Annotated[list[Round], Meta(max_length=w.SITES_AT_MOST)] = []
+    seats: Annotated[list[Seat], Meta(max_length=w.MAX_SITES)] = []
+    rounds: Annotated[list[Round], Meta(max_length=w.MAX_SITES)] = []
 
 
 class Run(Answer, frozen=True, kw_only=True):
@@ -234,7 +234,7 @@ class Run(Answer, frozen=True, kw_only=True):
     started_at: w.At | None = None
     ended_at: w.At | None = None
     restart_of: w.Uuid | None = None
-    tasks: Annotated[list[TaskRun], Meta(max_length=ITEMS_AT_MOST)] = []
+    tasks: Annotated[list[TaskRun], Meta(max_length=MAX_ITEMS)] = []
 
     def task(self, seq: int) -> TaskRun:
         """Raises `wire.Undecodable` if the hub shows no such task."""
@@ -259,7 +259,7 @@ class Reported(Answer, frozen=True, kw_only=True):
 
 
 class Posted(Answer, frozen=True, kw_only=True):
-    ids: Annotated[list[w.Uuid], Meta(min_length=1, max_length=ITEMS_AT_MOST)]
+    ids: Annotated[list[w.Uuid], Meta(min_length=1, max_length=MAX_ITEMS)]
 
 
 class SealingKey(Answer, frozen=True, kw_only=True):
@@ -385,11 +385,11 @@ class Unread(Answer, frozen=True, kw_only=True):
 class Inbox(Answer, frozen=True, kw_only=True):
     """A page of the inbox. Its entries are read one by one, so that one that cannot be read takes no other with it."""
 
-    raw: Annotated[list[msgspec.Raw], Meta(max_length=ITEMS_AT_MOST)] = msgspec.field(name="items")
+    raw: Annotated[list[msgspec.Raw], Meta(max_length=MAX_ITEMS)] = msgspec.field(name="items")
     last_seq: w.Seq
     acknowledged_seq: w.Seq
     history_id: w.Uuid | None = None
-    heads: Annotated[list[msgspec.Raw], Meta(max_length=ITEMS_AT_MOST)] = []
+    heads: Annotated[list[msgspec.Raw], Meta(max_length=MAX_ITEMS)] = []
     """Of chains of events; heads.py reads them one by one."""
 
     @property

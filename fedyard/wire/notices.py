@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar, Generic, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from fedyard.wire.types import SITES_AT_MOST, Metrics, Number, Seq, Text, Uuid
+from fedyard.wire.types import MAX_SITES, Metrics, Number, Seq, Text, Uuid
 
 _encoder = msgspec.json.Encoder()
 
@@ -248,7 +248,7 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
 class Collected(Facts, frozen=True, kw_only=True):
     """What a coordinator acts on. It counts the quorum itself."""
 
-    submissions: Annotated[list[Submitted], Meta(max_length=SITES_AT_MOST)]
+    submissions: Annotated[list[Submitted], Meta(max_length=MAX_SITES)]
 
 
 class Aggregate(Collected, frozen=True, kw_only=True):

@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterator
 
 from fedyard.wire.shown import shown
 
-NESTED_AT_MOST = 32
+MAX_NESTED = 32
 """Levels: far above anybody's need, far below what a parser's stack holds."""
-VALUES_AT_MOST = 100_000
+MAX_VALUES = 100_000
 """However they are nested."""
-NAME_AT_MOST = 200
+MAX_NAME = 200
 NAME_SHOWN = 40
-TEXT_AT_MOST = 65_536
+MAX_TEXT = 65_536
 """Characters of one text."""
 
 
@@ -49,14 +49,14 @@ def check_written(parameters: dict[str, object]) -> None:
         _check_count(count)
         if isinstance(value, dict):
             for name in value:
-                if not (isinstance(name, str) and len(name) <= NAME_AT_MOST and _is_unicode(name)):
-                    raise ValueError(f"{path}: a name in it is longer than {NAME_AT_MOST} characters, or no Unicode")
+                if not (isinstance(name, str) and len(name) <= MAX_NAME and _is_unicode(name)):
+                    raise ValueError(f"{path}: a name in it is longer than {MAX_NAME} characters, or no Unicode")
             waiting += ((f"{path}.{shown(name, NAME_SHOWN)}", part) for name, part in value.items())
         elif isinstance(value, list):
             waiting += ((f"{path}[{place}]", part) for place, part in enumerate(value))
         elif isinstance(value, str):
-            if len(value) > TEXT_AT_MOST or not _is_unicode(value):
-                raise ValueError(f"{path}: a text longer than {TEXT_AT_MOST} characters, or no Unicode")
+            if len(value) > MAX_TEXT or not _is_unicode(value):
+                raise ValueError(f"{path}: a text longer than {MAX_TEXT} characters, or no Unicode")
         elif isinstance(value, int):
             if not _has_64_bits(value):
                 raise ValueError(f"{path}: a whole number beyond 64 bits; send it as text or as a float")
@@ -65,20 +65,20 @@ def check_written(parameters: dict[str, object]) -> None:
 
 
 def _check_count(count: int) -> None:
-    if count > VALUES_AT_MOST:
-        raise ValueError(f"parameters hold more than {VALUES_AT_MOST} values; large things travel as artifacts")
+    if count > MAX_VALUES:
+        raise ValueError(f"parameters hold more than {MAX_VALUES} values; large things travel as artifacts")
 
 
 def _levels(whole: object) -> Iterator[list[object]]:
     """What lies at each level. Raises `ValueError` for what is nested too deep."""
     level = list(_parts(whole))
-    for _ in range(NESTED_AT_MOST):
+    for _ in range(MAX_NESTED):
         if not level:
             return
         yield level
         level = [part for each in level for part in _parts(each)]
     if level:
-        raise ValueError(f"parameters may be nested {NESTED_AT_MOST} levels deep")
+        raise ValueError(f"parameters may be nested {MAX_NESTED} levels deep")
 
 
 def _parts(whole: object) -> Collection[object]:

@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-CELL_AT_MOST = 500
+MAX_CELL = 500
 """Characters of one cell of a table."""
-LINE_AT_MOST = 20_000
+MAX_LINE = 20_000
 """Characters of one line."""
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Categories of Unicode: controls, format characters (bidi, zero width), surrogates, unassigned, line separators."""
 
 
-def shown(text: str, at_most: int = CELL_AT_MOST, *, lines: bool = False) -> str:
+def shown(text: str, at_most: int = MAX_CELL, *, lines: bool = False) -> str:
     """The text as it may be put before people. lines: its line breaks and tabs stay."""
     begin = text[:at_most]  # nobody waits until a text of millions is made visible
     plain = begin if begin.isascii() and begin.isprintable() else "".join(_visible(one, lines=lines) for one in begin)
@@ -44,7 +44,7 @@ class Plain:
 
     def write(self, text: str) -> int:
         lines = text.split("\n")
-        self.raw.write("\n".join(shown(line, LINE_AT_MOST, lines=True) for line in lines))
+        self.raw.write("\n".join(shown(line, MAX_LINE, lines=True) for line in lines))
         return len(text)
 
     def __getattr__(self, name: str) -> Any:

@@ -59,9 +59,9 @@ ArtifactKind: TypeAlias = Literal["initial", "update", "model", "log", "result"]
 Joining: TypeAlias = Literal["open", "approval", "invitation"]
 Sealed: TypeAlias = Literal["required", "optional"]
 
-SITES_AT_MOST = 100_000
+MAX_SITES = 100_000
 """Of one round."""
-FACT_AT_MOST = 200
+MAX_FACT = 200
 """Characters of what is said of content that is none."""
 
 
@@ -88,4 +88,4 @@ def _fact(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deep"
     text = str(error).split("Invalid value")[0]
-    return shown(text, FACT_AT_MOST)
+    return shown(text, MAX_FACT)

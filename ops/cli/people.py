@@ -17,12 +17,12 @@ from fedyard.wire.times import DAY_S
 from ops import accounts
 from ops.cli.asked import FILE, Unfit, database_of
 
-MOST_DAYS = 365
+MAX_DAYS = 365
 
 
 def _some_days(_context: click.Context, _parameter: click.Parameter, days: float) -> float:
-    if not 0 < days <= MOST_DAYS:  # no number (nan) is none of them, which a range of click's lets through
-        raise click.BadParameter(f"{days:g} is not more than 0 and at most {MOST_DAYS}")
+    if not 0 < days <= MAX_DAYS:  # no number (nan) is none of them, which a range of click's lets through
+        raise click.BadParameter(f"{days:g} is not more than 0 and at most {MAX_DAYS}")
     return days
 
 

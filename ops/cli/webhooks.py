@@ -17,7 +17,7 @@ from ops.cli.asked import Unfit, database_of
 from storage.store import Store
 from storage.views.webhooks import overview
 
-MOST_HOURS = 8760
+MAX_HOURS = 8760
 
 
 @click.command("list", cls=Command)
@@ -37,7 +37,7 @@ def list_webhooks(data: Path) -> None:
 @click.command("redeliver", cls=Command)
 @click.argument("id")
 @click.option(
-    "--hours", type=click.IntRange(1, MOST_HOURS), default=24, metavar="N", help="what was made within so many (24)"
+    "--hours", type=click.IntRange(1, MAX_HOURS), default=24, metavar="N", help="what was made within so many (24)"
 )
 @click.pass_obj
 def redeliver(data: Path, id: str, hours: int) -> None:

@@ -14,7 +14,7 @@ from domain.commands import Envelope
 from domain.ids import derive, sha256_hex
 from fedyard.wire.times import SECOND
 from storage.blobs.port import Blobs, StorageUnavailable
-from storage.history import AT_MOST, unwritten
+from storage.history import MAX_NAMES, unwritten
 from tests.blobs import folder_blobs
 from tests.hub import Hub
 from tests.restoring import Backups
@@ -128,7 +128,7 @@ def test_between_looks_at_everything_only_what_is_new_is_looked_at(hub: Hub, blo
 
 
 def test_more_than_fits_into_a_turn_is_gone_on_with(hub: Hub, blobs: Blobs) -> None:
-    names = [f"token-{number:064x}" for number in range(AT_MOST + 1)]
+    names = [f"token-{number:064x}" for number in range(MAX_NAMES + 1)]
     with hub.database.connection():
         for number, name in enumerate(names):
             hub.database.execute(
@@ -137,7 +137,7 @@ def test_more_than_fits_into_a_turn_is_gone_on_with(hub: Hub, blobs: Blobs) -> N
                 (derive("x", number), derive("y"), name.removeprefix("token-")),
             )
     keeper = ledger(hub, blobs)
-    assert [keeper.turn() for _ in range(3)] == [AT_MOST, 1, 0]
+    assert [keeper.turn() for _ in range(3)] == [MAX_NAMES, 1, 0]
     assert set(blobs.noted()) >= set(names)
 
 

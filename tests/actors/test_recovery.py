@@ -13,7 +13,7 @@ from domain import commands as c
 from domain import records as r
 from domain.chain import mark_of
 from domain.commands import Subject
-from domain.decisions.recovery import GAP, MOVED_AT_MOST
+from domain.decisions.recovery import GAP, MAX_MOVED
 from domain.events import EventKind
 from domain.ids import derive, sha256_hex
 from domain.ledger import name_of_enrolment, name_of_key, name_of_token
@@ -200,7 +200,7 @@ class TestInbox:
         for number in (1, 2):
             hub.ok(astray(two, number), two)
         assert len(hub.inbox(two)) == 3 * before
-        moved_before(hub, two, MOVED_AT_MOST - 3 * before)
+        moved_before(hub, two, MAX_MOVED - 3 * before)
         hub.ok(astray(two, 3), two)
         assert hub.refused(astray(two, 4), two) == (409, "too_many")
         hub.ok(astray(one, 1), one)  # another's day is its own

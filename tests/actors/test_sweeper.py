@@ -89,7 +89,7 @@ def test_a_turn_looks_at_some_and_a_walk_comes_once_in_a_while(hub: Hub, blobs: 
         whole(blobs, draw_id(), b"%d" % number)
     sweeper = sweeper_of(hub, blobs)
     hub.clock.sleep(7200)
-    before, module._AT_MOST = module._AT_MOST, 2
+    before, module._MAX_LOOKED_AT = module._MAX_LOOKED_AT, 2
     try:
         assert [sweeper.turn() for _ in range(4)] == [2, 1, 0, 0]
         whole(blobs, draw_id(), CONTENT)
@@ -98,7 +98,7 @@ def test_a_turn_looks_at_some_and_a_walk_comes_once_in_a_while(hub: Hub, blobs: 
         hub.clock.sleep(2)
         assert sweeper.turn() == 1
     finally:
-        module._AT_MOST = before
+        module._MAX_LOOKED_AT = before
 
 
 def test_a_store_that_is_away_is_asked_again_later(hub: Hub, blobs: Blobs) -> None:

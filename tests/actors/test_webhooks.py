@@ -16,7 +16,7 @@ from domain import records as r
 from domain.commands import Subject
 from domain.ids import Id
 from domain.rules import Rules
-from domain.webhooks import AGAIN_AFTER_S, LEASE_S, MOST_ATTEMPTS, OVERLAP_S, WAITS_S
+from domain.webhooks import AGAIN_AFTER_S, LEASE_S, MAX_ATTEMPTS, OVERLAP_S, WAITS_S
 from storage.due import Due
 from storage.tables import COLUMNS
 from tests.actors.test_time import Kept
@@ -398,7 +398,7 @@ def test_what_finds_no_place_for_long_comes_ever_less_often_and_is_given_up_when
         assert waits.next_at <= hub.clock.now() + 300 * SECOND
         hub.clock.micros = waits.next_at
         look(hub)
-    assert MOST_ATTEMPTS < waits.attempts < 120
+    assert MAX_ATTEMPTS < waits.attempts < 120
     hub.clock.micros = began + WAITS_S * SECOND
     report(hub, delivery, None, failure="busy")
     hub.clock.micros += 300 * SECOND
@@ -424,11 +424,11 @@ def test_an_attempt_that_waited_for_longer_than_its_report_is_waited_for_is_not_
 
 def test_what_is_never_reported_is_given_up_in_the_end(hub: Hub, scene: Any) -> None:
     _, webhook, _delivery = scene
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         hub.clock.micros += LEASE_S * SECOND
         look(hub)
     settled = deliveries(hub, webhook)[0]
-    assert (settled.state, settled.failure, settled.attempts) == ("failed", "not_reported", MOST_ATTEMPTS)
+    assert (settled.state, settled.failure, settled.attempts) == ("failed", "not_reported", MAX_ATTEMPTS)
 
 
 # disabled, enabled, delivered again, rotated

@@ -38,11 +38,11 @@ def specs(draw):
 def test_a_name_is_a_label_with_room_for_what_a_pod_appends(spec) -> None:
     name = names.workload_name(spec)
     assert LABEL.fullmatch(name)
-    assert len(name) <= names.NAMED_AT_MOST
-    assert len(name + OF_A_REPLICA_SET) <= names.NAME_AT_MOST
+    assert len(name) <= names.MAX_NAMED
+    assert len(name + OF_A_REPLICA_SET) <= names.MAX_NAME
     place = names.place_name(spec.place)
     assert LABEL.fullmatch(place)
-    assert len(place) <= names.NAME_AT_MOST
+    assert len(place) <= names.MAX_NAME
 
 
 @given(specs(), specs(), st.sampled_from(["id", "attempt", ""]))

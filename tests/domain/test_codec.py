@@ -18,7 +18,7 @@ from domain.ids import derive, is_id
 from domain.records import RECORDS
 from domain.states import Report
 from domain.table import TABLE
-from fedyard.wire.parameters import NESTED_AT_MOST
+from fedyard.wire.parameters import MAX_NESTED
 
 ids = st.uuids().map(str)
 metrics = st.dictionaries(
@@ -134,10 +134,10 @@ def nested(levels: int) -> dict[str, object]:
 
 
 def test_parameters_have_a_depth_that_every_reader_stands() -> None:
-    deepest = c.TaskSpec(name="t", model="m", parameters=nested(NESTED_AT_MOST))
+    deepest = c.TaskSpec(name="t", model="m", parameters=nested(MAX_NESTED))
     assert msgspec.json.decode(msgspec.json.encode(deepest), type=c.TaskSpec) == deepest
     with pytest.raises(ValueError, match="32 levels"):
-        c.TaskSpec(name="t", model="m", parameters=nested(NESTED_AT_MOST + 1))
+        c.TaskSpec(name="t", model="m", parameters=nested(MAX_NESTED + 1))
 
 
 def test_a_body_nested_beyond_reading_is_undecodable() -> None:

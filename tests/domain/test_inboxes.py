@@ -12,7 +12,7 @@ from domain import records as r
 from domain.chain import mark_of
 from domain.decisions.backlog import add_to_backlog
 from domain.decisions.draft import Refused
-from domain.decisions.recovery import GAP, MOVED, MOVED_AT_MOST
+from domain.decisions.recovery import GAP, MAX_MOVED, MOVED
 from domain.rules import Rules
 from domain.sweeps import AcknowledgeEntries, ForgetBefore, QueueEntries
 from fedyard.wire.problems import ProblemType
@@ -367,7 +367,7 @@ def test_the_same_claim_again_has_the_same_answer_and_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("there", "expected"),
-    [(0, "accepted"), (1, "accepted"), (MOVED_AT_MOST - 2, "accepted"), (MOVED_AT_MOST - 1, "too_many")],
+    [(0, "accepted"), (1, "accepted"), (MAX_MOVED - 2, "accepted"), (MAX_MOVED - 1, "too_many")],
 )
 def test_how_many_entries_move_in_a_day(there: int, expected: str) -> None:
     rows = inbox(10, 3)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fedyard.tasks import TaskError, Unusable, Update
-from fedyard.tasks.arrays import FILE_FROM_BYTES, TOGETHER_AT_MOST_BYTES, Updates, pack, unpack, unpacked_bytes
+from fedyard.tasks.arrays import FILE_FROM_BYTES, MAX_TOGETHER_BYTES, Updates, pack, unpack, unpacked_bytes
 from fedyard.tasks.packed import save
 
 NAMES = st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_size=1, max_size=20)
@@ -146,7 +146,7 @@ def test_large_bytes_go_to_a_file(tmp_path) -> None:
 def test_large_updates_are_unpacked_one_by_one(tmp_path) -> None:
     parts = []
     for number in range(3):
-        packed = pack({"w": np.full(TOGETHER_AT_MOST_BYTES // 16, float(number))}, large=tmp_path / str(number))
+        packed = pack({"w": np.full(MAX_TOGETHER_BYTES // 16, float(number))}, large=tmp_path / str(number))
         parts.append((f"site {number}", packed, {"samples": 1.0}))
     updates = Updates(parts, 2**30)
     assert updates[1] is not updates[1]
@@ -256,8 +256,8 @@ def test_small_updates_that_unpack_to_much_are_not_held_at_once() -> None:
     """They count by what they take in memory, not by what they have on the way."""
     one = pack({"w": np.zeros(FILE_FROM_BYTES - 1, dtype=np.uint8)})
     assert isinstance(one, bytes)
-    count = TOGETHER_AT_MOST_BYTES // FILE_FROM_BYTES + 1
-    assert count * len(one) < TOGETHER_AT_MOST_BYTES // 100
+    count = MAX_TOGETHER_BYTES // FILE_FROM_BYTES + 1
+    assert count * len(one) < MAX_TOGETHER_BYTES // 100
     many = Updates([(str(number), one, {}) for number in range(count)], 2**30)
     assert many[0] is not many[0]
     few = Updates([("a", one, {})], 2**30)

@@ -14,8 +14,8 @@ import pytest
 
 from fedyard.tasks.arrays import pack, unpack
 from fedyard.tasks.child import ROOT, Child, ChildDied, Children
-from fedyard.tasks.hooks import REASON_AT_MOST
-from fedyard.tasks.jobs import LOG_AT_MOST, Job, Packed, Submitted
+from fedyard.tasks.hooks import MAX_REASON
+from fedyard.tasks.jobs import MAX_LOG, Job, Packed, Submitted
 from fedyard.tasks.settings import Tasks
 from tests.fedyard import tasks_of_tests
 from tests.ops.program import gone
@@ -462,7 +462,7 @@ def test_a_hook_that_floods_costs_neither_the_update_nor_the_agent(tmp_path, chi
     done = child.call(job(tmp_path, "train", "Odd", how="flood"), unwanted, said.append)
     assert (done.error, done.metrics) == ("", {"loss": 0.5})
     assert said[99_999] == "line 99999"
-    assert max(map(len, said)) == LOG_AT_MOST
+    assert max(map(len, said)) == MAX_LOG
     assert "the metric 'huge' is left out: it is no finite number" in said
     assert len(asked) < 10_000, "whether it is still wanted is asked by the clock, not for each line"
 
@@ -470,5 +470,5 @@ def test_a_hook_that_floods_costs_neither_the_update_nor_the_agent(tmp_path, chi
 def test_a_reason_without_an_end_has_one(tmp_path, child) -> None:
     done = child.call(job(tmp_path, "train", "Odd", how="long_reason"), never)
     assert done.error.startswith("train: \\x1b\\x00\\x1b")
-    assert len(done.error) <= REASON_AT_MOST
+    assert len(done.error) <= MAX_REASON
     assert done.error.isprintable()

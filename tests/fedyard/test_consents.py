@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from fedyard.agent.consents import (
-    CONSENTS_AT_MOST,
-    WITHDRAWN_AT_MOST,
+    MAX_CONSENTS,
+    MAX_WITHDRAWN,
     Consent,
     Consents,
     Join,
@@ -108,28 +108,28 @@ def many(count: int, **fields: object) -> list[Consent]:
 
 
 def test_there_is_a_limit(consents: Consents, tmp_path: Path) -> None:
-    (tmp_path / "consents.json").write_bytes(msgspec.json.encode(many(CONSENTS_AT_MOST)))
+    (tmp_path / "consents.json").write_bytes(msgspec.json.encode(many(MAX_CONSENTS)))
     with pytest.raises(NotChosen, match="which is the most"):
         consents.give(consent())
     assert not consents.serves(PROJECT)
 
 
 def test_what_was_left_takes_no_place_of_what_is_served(consents: Consents, tmp_path: Path) -> None:
-    (tmp_path / "consents.json").write_bytes(msgspec.json.encode(many(WITHDRAWN_AT_MOST, withdrawn_at=3)))
+    (tmp_path / "consents.json").write_bytes(msgspec.json.encode(many(MAX_WITHDRAWN, withdrawn_at=3)))
     consents.give(consent("configuration"))
     assert consents.serves(PROJECT)
-    assert len(consents.all()) == WITHDRAWN_AT_MOST + 1
+    assert len(consents.all()) == MAX_WITHDRAWN + 1
 
 
 def test_the_oldest_that_was_left_is_forgotten_and_never_joined_again_by_itself(
     consents: Consents, tmp_path: Path
 ) -> None:
     """A hub may show the forgotten project under any name that site.toml joins: so site.toml joins nothing new."""
-    left = [msgspec.structs.replace(one, withdrawn_at=n + 10) for n, one in enumerate(many(WITHDRAWN_AT_MOST))]
+    left = [msgspec.structs.replace(one, withdrawn_at=n + 10) for n, one in enumerate(many(MAX_WITHDRAWN))]
     served = consent("configuration", project_id=OTHER, name="served")
     (tmp_path / "consents.json").write_bytes(msgspec.json.encode([*left[::-1], served]))
     consents.withdraw(consent(), 5_000)
-    assert len(consents.all()) == WITHDRAWN_AT_MOST + 1
+    assert len(consents.all()) == MAX_WITHDRAWN + 1
     gone = left[0]
     assert gone.project_id not in consents.all()
     assert left[1].project_id in consents.all()

@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import fedyard
-from ops.distribution import DEPENDENCIES_AT_MOST, build, dependencies_of, faults_of, metadata_of
+from ops.distribution import MAX_DEPENDENCIES, build, dependencies_of, faults_of, metadata_of
 from tests.fedyard.world import World
 from tests.ops.program import ROOT, environment
 from tests.waiting import until
@@ -74,7 +74,7 @@ def test_it_has_the_sites_package_alone(wheel: Path) -> None:
 def test_it_needs_six_packages_and_those_are_tested(wheel: Path) -> None:
     needed = dependencies_of(wheel)
     assert needed == ["click", "cryptography", "msgspec", "numpy", "rich", "urllib3"]
-    assert len(needed) <= DEPENDENCIES_AT_MOST
+    assert len(needed) <= MAX_DEPENDENCIES
     pinned = dict(line.split("==") for line in (ROOT / "requirements.txt").read_text().split() if "==" in line)
     for text in metadata_of(wheel).get_all("Requires-Dist") or []:
         assert Requirement(text).specifier.contains(pinned[Requirement(text).name]), text

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fedyard.agent.notices import IN_ITS_NAME, SHOWN_AT_MOST, Facts, told
+from fedyard.agent.notices import IN_ITS_NAME, MAX_SHOWN, Facts, told
 from fedyard.wire.answers import Entry
 from fedyard.wire.notices import NOTICES
 from tests.fedyard.parties import EAST, NORTH, PROJECT
@@ -87,7 +87,7 @@ def test_odd_facts_neither_reach_the_terminal_nor_end_anything() -> None:
     said = told(entry("site_updated", description="\x1b[2J" + "x" * 10_000, by={**BY, "id": "\x1b]0;\n"}), NORTH)
     assert said is not None
     assert said.isprintable()
-    assert len(said) < 2 * SHOWN_AT_MOST + 100
+    assert len(said) < 2 * MAX_SHOWN + 100
     assert told(entry("token_issued", label=3), NORTH) == "token_issued: the hub's facts cannot be read"
     assert "until 1000000" in (told(entry("token_issued", expires_at=10**30), NORTH) or "")
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from fedyard.agent.recovery import COPIES_AT_MOST, Recovery
+from fedyard.agent.recovery import MAX_COPIES, Recovery
 from fedyard.agent.state import Report, Seat, State
 from fedyard.agent.state.part import Part
 from fedyard.client.client import Client
@@ -254,7 +254,7 @@ def test_a_kill_at_any_step_is_harmless(pair: list[SiteProcess], project: Projec
         assert (position.claim, position.owed) == (b"", b"")
         assert len({claim for _, claim in site.claims}) == len({key for key, _ in site.claims}) == 1
         assert sender.client.inbox(after=position.taken, mark=position.mark).history_id == position.history_id
-        assert len(list(site.folder.glob("state-*.sqlite"))) in range(1, COPIES_AT_MOST + 1)
+        assert len(list(site.folder.glob("state-*.sqlite"))) in range(1, MAX_COPIES + 1)
         state.close()
         deaths += 1
         assert len(receiver.entries()) == before + 2 * deaths  # each message once
@@ -279,7 +279,7 @@ def test_a_claim_that_is_refused_again_and_again_leaves_one_copy(
     state, _ = site.open()
     other = Client(pair[0].folder.settings().hub, pair[0].folder.token())  # it may not speak for this site
     foreign = Recovery(pair[1].site_id, site.folder, state, pair[1].folder.keyring(), other, lambda *_, **__: None)
-    for n in range(COPIES_AT_MOST + 2):
+    for n in range(MAX_COPIES + 2):
         with pytest.raises(Refused):
             foreign.begin(utc_now() + timedelta(seconds=n))
     (aside,) = site.folder.glob("state-*.sqlite")

@@ -250,4 +250,4 @@ def within(kind: type[msgspec.Struct]) -> set[type[msgspec.Struct]]:
 
 def test_no_page_has_more_items_than_a_site_takes() -> None:
     kind = next(field.type for field in msgspec.structs.fields(PageQuery) if field.name == "limit")
-    assert next(meta.le for meta in kind.__metadata__) <= a.ITEMS_AT_MOST
+    assert next(meta.le for meta in kind.__metadata__) <= a.MAX_ITEMS

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from fedyard.cli.listing import Listing
-from fedyard.wire.shown import LINE_AT_MOST, Plain, shown
+from fedyard.wire.shown import MAX_LINE, Plain, shown
 from tests.ops.program import ROOT
 
 ODD = [
@@ -52,7 +52,7 @@ def test_no_text_fills_the_screen() -> None:
 def test_a_line_of_a_hundred_million_characters_holds_nobody_up() -> None:
     out, begun = io.StringIO(), time.process_time()
     print("\x00" * 100_000_000, file=Plain(out))  # type: ignore[type-var]
-    assert len(out.getvalue()) < 2 * LINE_AT_MOST
+    assert len(out.getvalue()) < 2 * MAX_LINE
     assert time.process_time() - begun < 5, "the cost is that of what is shown, not of what there is"
 
 

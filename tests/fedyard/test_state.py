@@ -14,8 +14,8 @@ import pytest
 
 from fedyard.agent.contract import Held
 from fedyard.agent.state import (
-    HELD_AT_MOST,
     KEEP_ENDED_RUNS,
+    MAX_HELD,
     LeftOut,
     LogPiece,
     Made,
@@ -552,13 +552,13 @@ def test_the_last_model_is_owed_where_the_hub_has_the_call_for_it(state) -> None
 
 
 def test_more_live_seats_than_a_claim_takes_are_said_to_be_cut(state) -> None:
-    for n in range(HELD_AT_MOST):
+    for n in range(MAX_HELD):
         state.seats.keep_seat(Seat(ident(f"run {n}"), 1, 0, b"{}", 1, 1))
     seats, cut = state.history.held_seats()
-    assert (len(seats), cut) == (HELD_AT_MOST, False)
+    assert (len(seats), cut) == (MAX_HELD, False)
     state.seats.keep_seat(Seat(ident("one more"), 1, 0, b"{}", 1, 1))
     seats, cut = state.history.held_seats()
-    assert (len(seats), cut) == (HELD_AT_MOST, True)
+    assert (len(seats), cut) == (MAX_HELD, True)
     assert seats[0][0] == ident("one more")
 
 

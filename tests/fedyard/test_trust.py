@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedyard.sealed import errors
 from fedyard.sealed.keys import Key, Keyring, fingerprint, words
-from fedyard.sealed.trust import PINS_AT_MOST, Changed, Member, Trust, TrustSettings, named
+from fedyard.sealed.trust import MAX_PINS, Changed, Member, Trust, TrustSettings, named
 from fedyard.wire.statements import hex_groups
 from fedyard.wire.times import SECOND
 
@@ -176,9 +176,9 @@ def test_of_sites_without_end_so_many_are_pinned(trust: Trust, east: Site) -> No
     trust.verify([east.member()], NOW)
     invented = [
         Member(site_id=f"{n:08x}-0000-4000-8000-000000000000", name="x", role="participant", identity=n.to_bytes(32))
-        for n in range(PINS_AT_MOST)
+        for n in range(MAX_PINS)
     ]
     trust.verify(invented, NOW)
-    assert len(trust.pins()) == PINS_AT_MOST
+    assert len(trust.pins()) == MAX_PINS
     refused(errors.Unverified, trust, invented[-1])
     assert trust.verify([east.member()], NOW) == {EAST: east.member().key}

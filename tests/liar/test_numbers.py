@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chaos.liar import Asked, Forward, Told, liar_before
-from fedyard.agent.recovery import CLAIMED_AT_MOST, JUMP_AT_MOST, last_believed
+from fedyard.agent.recovery import MAX_CLAIMED, MAX_JUMP, last_believed
 from fedyard.agent.state import Seat
 from fedyard.client.client import Client
 from fedyard.client.errors import Unavailable
@@ -62,7 +62,7 @@ def test_a_claim_is_one_that_the_hub_takes_whatever_a_hub_said_before(world: Wor
     recovery.pay(micros_now(), state.runs.forget_run)
     position = state.history.position()
     state.close()
-    assert CLAIMED_AT_MOST < position.taken < LARGEST
+    assert MAX_CLAIMED < position.taken < LARGEST
     assert process.client.inbox(after=position.taken, mark=position.mark).history_id == position.history_id
 
 
@@ -81,5 +81,5 @@ def test_a_list_has_an_end(world: World) -> None:
 
 
 def test_what_is_believed_is_a_bound_above_what_is_known() -> None:
-    assert last_believed(17) == 17 + JUMP_AT_MOST
-    assert last_believed(0) == CLAIMED_AT_MOST
+    assert last_believed(17) == 17 + MAX_JUMP
+    assert last_believed(0) == MAX_CLAIMED

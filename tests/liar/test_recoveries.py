@@ -13,7 +13,7 @@ import pytest
 
 from chaos.liar import Asked, Forward, Told, liar_before
 from chaos.lies import Json, edited
-from fedyard.agent.recovery import COPIES_AT_MOST, Recovery
+from fedyard.agent.recovery import MAX_COPIES, Recovery
 from fedyard.agent.state import Seat, State
 from fedyard.client.client import Client
 from fedyard.client.errors import Unavailable
@@ -132,12 +132,12 @@ def test_the_memory_of_before_the_lies_is_kept(site: Site) -> None:
         return sorted(path.name for path in site.folder.glob("state-*.sqlite"))
 
     (first,) = again(timedelta())
-    for n in range(1, COPIES_AT_MOST + 3):
+    for n in range(1, MAX_COPIES + 3):
         copies = again(timedelta(seconds=n))
-    assert (copies[0], len(copies)) == (first, COPIES_AT_MOST)
+    assert (copies[0], len(copies)) == (first, MAX_COPIES)
     copies = again(timedelta(days=40))
     assert first not in copies
-    assert len(copies) == COPIES_AT_MOST
+    assert len(copies) == MAX_COPIES
     state.close()
 
 

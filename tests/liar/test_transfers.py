@@ -18,7 +18,7 @@ from tests.fedyard.world import SiteProcess, World
 
 CHUNKS, CONTENT = "/v1/artifacts/[0-9a-f-]{36}/chunks", "/v1/artifacts/[0-9a-f-]{36}"
 PROBLEM = {"Content-Type": "application/problem+json"}
-REQUESTS_AT_MOST = 60
+MAX_REQUESTS = 60
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_a_redirect_is_not_followed(liar: Liar, site: SiteProcess, project: str)
         with pytest.raises(HubError):
             transfer(liar, site).upload(b"x", project_id=project, kind="result", key="redirect-2")
         assert inside.seen == []
-        assert len(liar.seen) < REQUESTS_AT_MOST
+        assert len(liar.seen) < MAX_REQUESTS
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,14 @@ def test_chunks_that_are_none(liar: Liar, site: SiteProcess, project: str, lie: 
     liar.rules = [edited("GET", CHUNKS, lambda chunks: {**chunks, **lie})]
     with pytest.raises((Unacceptable, Unavailable)):
         transfer(liar, site).upload(b"x", project_id=project, kind="result", key=f"none-{key}")
-    assert len(liar.seen) < REQUESTS_AT_MOST
+    assert len(liar.seen) < MAX_REQUESTS
 
 
 def test_an_offset_that_is_always_wrong_ends(liar: Liar, site: SiteProcess, project: str) -> None:
     liar.rules = [told_instead("PUT", f"{CHUNKS}/0", Told(409, PROBLEM, b'{"type": "/problems/wrong_offset"}'))]
     with pytest.raises(Unacceptable, match="nowhere"):
         transfer(liar, site).upload(b"x", project_id=project, kind="result", key="offset")
-    assert len(liar.seen) < REQUESTS_AT_MOST
+    assert len(liar.seen) < MAX_REQUESTS
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_download_ends(
     with pytest.raises(error):
         transfer(liar, site).download(artifact, tmp_path / "target")
     assert not (tmp_path / "target").exists()
-    assert len(liar.seen) < REQUESTS_AT_MOST
+    assert len(liar.seen) < MAX_REQUESTS
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_no_answer_keeps_a_caller(liar: Liar, site: SiteProcess, told: Told) -> 
     liar.rules = [told_instead("GET", "/v1/me", told)]
     with pytest.raises(Unavailable):
         Client(liar.url, site.folder.token(), clock=clock, give_up_s=5.0).me()
-    assert len(liar.seen) < REQUESTS_AT_MOST
+    assert len(liar.seen) < MAX_REQUESTS
 
 
 def test_a_list_that_does_not_end(liar: Liar, site: SiteProcess) -> None:

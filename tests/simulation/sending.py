@@ -15,7 +15,7 @@ OPERATOR = "token of the operator"
 ASK_FOR_S = 4.0
 """How long a site asks what became of a command before it sends it again."""
 _AT_ONCE = (400, 404, 405, 413, 415, 422, 500)
-SEALS_AT_MOST = 6
+MAX_SEALS = 6
 """Of one call; then the site lets it be."""
 
 
@@ -205,7 +205,7 @@ class Sending(Process):
             else:
                 upload.stored = True
                 out.body[upload.field] = upload.id
-        elif _slug(said) in SEAL_ANEW and out.seals < SEALS_AT_MOST:
+        elif _slug(said) in SEAL_ANEW and out.seals < MAX_SEALS:
             self._seal_anew(out)
         elif _slug(said) == "artifact_expired":
             upload.again()
@@ -282,7 +282,7 @@ class Sending(Process):
         if out.what in ("declare", "complete"):
             return
         out.answered_at = self.world.micros
-        if out.filled and not accepted and _slug(said) in SEAL_ANEW and out.seals < SEALS_AT_MOST:
+        if out.filled and not accepted and _slug(said) in SEAL_ANEW and out.seals < MAX_SEALS:
             self._seal_anew(out)
             return
         self._heard(out, said, accepted=accepted)

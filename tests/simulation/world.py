@@ -51,7 +51,7 @@ class Killed(BaseException):
         self.process = process
 
 
-MOST = {
+MAX_COUNTS = {
     "crash": 0.10,  # a turn ends in the death of its process, at a place drawn by chance
     "bad place": 0.90,  # the same at a few places of each seed, so that each place has seeds in which it is deadly
     "cut": 0.05,  # a turn loses its database at a place drawn by chance, perhaps after a COMMIT that was done
@@ -178,7 +178,7 @@ class World:
         kinds_on, hard = self.chance.choice((0.3, 0.65, 1.0)), GENTLE if self.gentle else 1.0
         self.rates = {
             name: hard * self.chance.uniform(0.1, 1.0) * most if self.chance.random() < kinds_on else 0.0
-            for name, most in MOST.items()
+            for name, most in MAX_COUNTS.items()
         }
         for fault, rate in RARELY.items():
             if random.Random(f"{fault} in {seed}, mostly").random() < 0.1:

@@ -9,7 +9,7 @@ import pytest
 from config.clock import SystemClock
 from devservers.postgres import PrivatePostgres
 from fedyard.wire.times import SECOND
-from storage.clocks import MOST_OFF, ClockWatch, DatabaseClock, Reported, open_clock, report, reports, trouble
+from storage.clocks import MAX_OFF, ClockWatch, DatabaseClock, Reported, open_clock, report, reports, trouble
 from storage.database import Database, DatabaseUnavailable, open_database
 from tests.databases import lent_postgres
 from tests.hub import START, TestClock
@@ -38,7 +38,7 @@ def test_time_is_the_databases_and_goes_on_by_the_monotonic_clock() -> None:
     assert not clock.reliable()
 
 
-@pytest.mark.parametrize(("ahead", "reliable"), [(0, True), (MOST_OFF, True), (MOST_OFF + 1, False), (-DAYS, False)])
+@pytest.mark.parametrize(("ahead", "reliable"), [(0, True), (MAX_OFF, True), (MAX_OFF + 1, False), (-DAYS, False)])
 def test_a_clock_that_is_far_off_may_not_lead(ahead: int, reliable: bool) -> None:
     own = TestClock()
     clock = DatabaseClock(lambda: START - ahead, own)

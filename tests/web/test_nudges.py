@@ -16,7 +16,7 @@ from storage.signals import Announcement, Tip
 from tests.waiting import until
 from web.live.transfers import Transfers
 from web.live.waiters import Waiters
-from web.serving.nudges import AT_MOST, PATIENCE_S, Nudges
+from web.serving.nudges import MAX_NUDGES, PATIENCE_S, Nudges
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 SITE = "7c6ab1c9-6f0c-5bd6-9d4e-5c1a3e0a2f11"
@@ -79,9 +79,9 @@ def test_it_asks_until_it_is_answered(serving: Callable[[int], Server], from_: i
 
 
 def test_it_gives_up_where_every_thread_is_taken(serving: Callable[[int], Server]) -> None:
-    server = serving(AT_MOST + 1)
+    server = serving(MAX_NUDGES + 1)
     assert nudges(server.port).nudge() == 0
-    until(lambda: len(server.asked) == AT_MOST)
+    until(lambda: len(server.asked) == MAX_NUDGES)
 
 
 def test_a_server_that_does_not_listen_yet_is_no_trouble() -> None:
@@ -125,7 +125,7 @@ def test_those_who_begin_to_wait_together_share_one(serving: Callable[[int], Ser
 
 
 def test_it_ends_while_it_asks(serving: Callable[[int], Server]) -> None:
-    server = serving(AT_MOST + 1)
+    server = serving(MAX_NUDGES + 1)
     nudging = nudges(server.port)
     nudging.start()
     nudging.soon()

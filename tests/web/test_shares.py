@@ -21,8 +21,8 @@ from tests.web.network import Caller, Network
 from tests.web.test_refusals import slug
 from web.http.parsing import THROWN_AWAY_BYTES
 from web.live.shares import (
-    MOST_NAMED,
-    MOST_REMEMBERED,
+    MAX_NAMED,
+    MAX_REMEMBERED,
     NAMED_EVERY_S,
     ROWS_PER_WRITE,
     Places,
@@ -117,13 +117,13 @@ class TestRate:
     def test_memory_has_an_end(self) -> None:
         clock = TestClock()
         rate = Rate("reads", 1.0, clock)
-        for number in range(MOST_REMEMBERED):
+        for number in range(MAX_REMEMBERED):
             rate.take(str(number))
         assert calls(rate, 11) == 1
         clock.sleep(20)
-        for number in range(MOST_REMEMBERED):
+        for number in range(MAX_REMEMBERED):
             rate.take(str(number))
-        assert len(rate._full_at) <= MOST_REMEMBERED
+        assert len(rate._full_at) <= MAX_REMEMBERED
 
     def test_it_costs_next_to_nothing(self) -> None:
         """Microseconds of a call, the best of many: far above what is measured, for machines that are busy."""
@@ -270,9 +270,9 @@ class TestTarpit:
     def test_memory_has_an_end(self) -> None:
         clock = TestClock()
         tarpit = released(1, clock)
-        for number in range(MOST_REMEMBERED + 10):
+        for number in range(MAX_REMEMBERED + 10):
             tarpit.refused(str(number), 1.0)
-        assert len(tarpit._early_until) == MOST_REMEMBERED
+        assert len(tarpit._early_until) == MAX_REMEMBERED
         clock.sleep(2)
         tarpit.refused(OSLO.id, 1.0)
         assert list(tarpit._early_until) == [OSLO.id]
@@ -297,9 +297,9 @@ class TestRefusals:
 
     def test_the_log_has_an_end(self, caplog: pytest.LogCaptureFixture) -> None:
         refusals = Refusals(TestClock())
-        for number in range(MOST_NAMED + 10):
+        for number in range(MAX_NAMED + 10):
             refusals.note(subject(f"site {number}"), "more than 10 writes")
-        assert len(named(caplog)) == MOST_NAMED
+        assert len(named(caplog)) == MAX_NAMED
 
 
 def named(caplog: pytest.LogCaptureFixture) -> list[tuple[str, int]]:

@@ -8,7 +8,7 @@ import msgspec
 from flask import Response
 
 from domain import commands as c
-from domain.commands import MOST_HELD, MOST_MARKS, Mark, Reason
+from domain.commands import MAX_HELD, MAX_MARKS, Mark, Reason
 from domain.results import Recovered
 from fedyard.wire.problems import ProblemType
 from storage.views import sites
@@ -63,10 +63,10 @@ class Held(Body, frozen=True):
 
     last_seq: Position
     history_id: Uuid | None = None
-    marks: Annotated[list[HeldMark], msgspec.Meta(max_length=MOST_MARKS)] = []
-    seats: Annotated[list[HeldSeat], msgspec.Meta(max_length=MOST_HELD)] = []
-    keys: Annotated[list[HeldKey], msgspec.Meta(max_length=MOST_HELD)] = []
-    revoked_tokens: Annotated[list[Uuid], msgspec.Meta(max_length=MOST_HELD)] = []
+    marks: Annotated[list[HeldMark], msgspec.Meta(max_length=MAX_MARKS)] = []
+    seats: Annotated[list[HeldSeat], msgspec.Meta(max_length=MAX_HELD)] = []
+    keys: Annotated[list[HeldKey], msgspec.Meta(max_length=MAX_HELD)] = []
+    revoked_tokens: Annotated[list[Uuid], msgspec.Meta(max_length=MAX_HELD)] = []
     seats_cut: bool = False
 
 

@@ -20,7 +20,7 @@ PATH_ID = UUID_PATTERN
 PATH_COUNT = "0|[1-9][0-9]{0,8}"
 _KEY = re.compile(r"[!-~]{1,200}")
 _PREFERRED = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
-MOST_WAIT_S = 30.0
+MAX_WAIT_S = 30.0
 THROWN_AWAY_BYTES = 65_536
 
 
@@ -91,7 +91,7 @@ def idempotency_key(request: Request) -> str | None:
 def preferred_wait(request: Request) -> float | None:
     """The seconds of `Prefer: wait=`, 30 at most; None without it. Other preferences are not ours."""
     found = _PREFERRED.search(request.headers.get("Prefer", ""))
-    return None if found is None else min(float(found[1]), MOST_WAIT_S)
+    return None if found is None else min(float(found[1]), MAX_WAIT_S)
 
 
 def payload_within_limit(payload: bytes | None, limit_bytes: int, what: str) -> None:

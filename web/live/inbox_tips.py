@@ -11,7 +11,7 @@ from storage.signals import Announcement, Tip
 
 TRUST_S = 5.0
 """How long what was heard or read of an inbox is believed."""
-MOST_REMEMBERED = 50_000
+MAX_REMEMBERED = 50_000
 
 
 class Known(NamedTuple):
@@ -73,7 +73,7 @@ class InboxTips:
     def _put(self, site: Id, tip: Tip, read: tuple[int, Id] | None) -> None:
         """An older tip may be a read that was overtaken by an announcement. It may be a history that went back as well:
         then what was remembered is not believed for longer, and goes."""
-        if len(self._known) >= MOST_REMEMBERED:
+        if len(self._known) >= MAX_REMEMBERED:
             self._clear()
         now = self._clock.monotonic()
         before = self._known.get(site)

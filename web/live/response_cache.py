@@ -14,13 +14,13 @@ from domain.ids import Id
 Key: TypeAlias = tuple[Id, Id | None]
 """What is shown, and to whom: a site or an organisation, or None for who sees everything."""
 
-MOST_BYTES = 33_554_432
+MAX_BYTES = 33_554_432
 
 
 class ResponseCache:
     """The newest answer for each key. Bounded by size; what was not asked for goes first. Safe for many threads."""
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most_bytes: int = MAX_BYTES) -> None:
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
         self._answers: OrderedDict[Key, tuple[int, bytes]] = OrderedDict()

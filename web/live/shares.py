@@ -33,14 +33,14 @@ KEPT_BACK = 8
 """One place in so many is kept back."""
 ROWS_PER_WRITE = 20
 """Rows of one call (recipients of a message, pieces of a log) that count as one write: they are written together."""
-MOST_REMEMBERED = 20_000
+MAX_REMEMBERED = 20_000
 HELD_S = 1.0
 """How much later an impatient caller's refusal is answered."""
 AGAIN_S = 1.0
 """When a place may be free again."""
 NAMED_EVERY_S = 60.0
 """A caller who is refused for a share stands in the log once in so long."""
-MOST_NAMED = 100
+MAX_NAMED = 100
 """Callers that are named in that time."""
 _NO_END = 1_000_000
 
@@ -87,7 +87,7 @@ class Rate:
         full_at = max(now, full_at) + self._each_s
         if full_at - now > BURST_S + self._each_s / 2:  # half a call: sums of fractions are not exact
             raise self._refused(full_at - now - BURST_S)
-        if len(self._full_at) >= MOST_REMEMBERED:
+        if len(self._full_at) >= MAX_REMEMBERED:
             self._forget(now)
         self._full_at[subject] = full_at
 
@@ -112,7 +112,7 @@ class Rate:
     def _forget(self, now: float) -> None:
         """Who could make a whole burst again needs no memory; if that are few, everybody begins anew."""
         kept = {subject: at for subject, at in list(self._full_at.items()) if at > now}
-        self._full_at = kept if len(kept) < MOST_REMEMBERED // 2 else {}
+        self._full_at = kept if len(kept) < MAX_REMEMBERED // 2 else {}
 
 
 def weight(rows: int) -> int:
@@ -192,9 +192,9 @@ class Tarpit:
         now = self._monotonic()
         with self._lock:
             early = now < self._early_until.get(subject, now)
-            if len(self._early_until) >= MOST_REMEMBERED:
+            if len(self._early_until) >= MAX_REMEMBERED:
                 self._early_until = {one: until for one, until in self._early_until.items() if until > now}
-            if len(self._early_until) < MOST_REMEMBERED:
+            if len(self._early_until) < MAX_REMEMBERED:
                 self._early_until[subject] = now + again_s
             if not early or self.open >= self._places:
                 return
@@ -235,7 +235,7 @@ class Refusals:
             if by.id in self._counts:
                 self._counts[by.id] += 1
                 return
-            if len(self._counts) >= MOST_NAMED:
+            if len(self._counts) >= MAX_NAMED:
                 return
             self._counts[by.id] = 1
             before = self._before.get(by.id, 0)

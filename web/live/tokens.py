@@ -16,7 +16,7 @@ from storage.views.people import Bearer
 from web.problems import Refused
 
 TRUST_S = 30.0
-MOST_REMEMBERED = 20_000
+MAX_REMEMBERED = 20_000
 _LONGEST_TOKEN = 200
 
 
@@ -65,7 +65,7 @@ class Tokens:
         with self._lock:
             if generation != self._generation:
                 return
-            if len(self._known) >= MOST_REMEMBERED:
+            if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
             self._known[sha256] = (found, self._clock.monotonic() + TRUST_S)
 

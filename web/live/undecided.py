@@ -8,7 +8,7 @@ from config.clock import Clock
 from domain.ids import Id
 from storage.signals import Announcement
 
-MOST_REMEMBERED = 50_000
+MAX_REMEMBERED = 50_000
 SILENT_DECIDER_S = 10.0
 
 
@@ -23,7 +23,7 @@ class Undecided:
 
     def asked(self, command: Id) -> None:
         with self._lock:
-            if len(self._asked) < MOST_REMEMBERED:
+            if len(self._asked) < MAX_REMEMBERED:
                 self._asked.setdefault(command, self._clock.monotonic())
 
     def answered(self, command: Id) -> None:

@@ -17,7 +17,7 @@ AFTER_S = 0.05
 """Requests that begin to wait within this time share a nudge."""
 PATIENCE_S = 0.02
 """A thread is started and answers within this; else it is asked once more."""
-AT_MOST = 16
+MAX_NUDGES = 16
 """So often; if none is answered then all threads that there may be are taken, and nothing helps but time."""
 _REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -50,7 +50,7 @@ class Nudges:
         asked: list[socket.socket] = []
         heard = select.poll()
         try:
-            while len(asked) < AT_MOST and not self._closing.is_set():
+            while len(asked) < MAX_NUDGES and not self._closing.is_set():
                 connection = socket.create_connection(self._address, timeout=1)
                 asked.append(connection)
                 connection.sendall(_REQUEST)

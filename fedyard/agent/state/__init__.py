@@ -19,7 +19,7 @@ from pathlib import Path
 
 from fedyard.agent.state.bodies import Bodies
 from fedyard.agent.state.heads import Heads
-from fedyard.agent.state.history import HELD_AT_MOST, History
+from fedyard.agent.state.history import MAX_HELD, History
 from fedyard.agent.state.inbox import KEEP_ENTRIES, Inbox
 from fedyard.agent.state.logs import Logs
 from fedyard.agent.state.receipts import Receipts
@@ -42,9 +42,9 @@ from fedyard.agent.state.schema import PRIVATE, opened
 from fedyard.agent.state.seats import Seats
 
 __all__ = [
-    "HELD_AT_MOST",
     "KEEP_ENDED_RUNS",
     "KEEP_ENTRIES",
+    "MAX_HELD",
     "Body",
     "LeftOut",
     "LogPiece",

@@ -13,7 +13,7 @@ from fedyard.wire.types import Uuid
 
 KEEP_SENT = 1000
 """How many messages that this site's people sent are kept, to be sent again to a hub that has forgotten them."""
-HELD_AT_MOST = 200
+MAX_HELD = 200
 
 
 class History(Part):
@@ -98,7 +98,7 @@ class History(Part):
     def held_seats(self) -> tuple[list[tuple[str, int, int, str]], bool]:
         """(run, task, count of reports, live or ended), of runs that live and then of those that ended lately.
 
-        And whether there are more live ones than `HELD_AT_MOST`, the oldest of which are left out.
+        And whether there are more live ones than `MAX_HELD`, the oldest of which are left out.
 
         A seat that this site was invited to and has not taken yet is a live one without a report.
         """
@@ -109,14 +109,14 @@ class History(Part):
                 " WHERE kind = 'invited' AND NOT done AND NOT EXISTS (SELECT 1 FROM seats WHERE"
                 " seats.run_id = entries.run_id AND seats.task_seq = entries.task_seq) GROUP BY run_id, task_seq)"
                 " ORDER BY taken DESC, nth DESC LIMIT ?",
-                (HELD_AT_MOST + 1,),
+                (MAX_HELD + 1,),
             ).fetchall()
             ended = self._db.execute(
                 "SELECT run_id, task_seq, 0, 'ended' FROM entries WHERE task_seq IS NOT NULL AND run_id IN"
                 " (SELECT run_id FROM ended_runs) GROUP BY run_id, task_seq ORDER BY max(seq) DESC LIMIT ?",
-                (HELD_AT_MOST,),
+                (MAX_HELD,),
             ).fetchall()
-        return [*live, *ended][:HELD_AT_MOST], len(live) > HELD_AT_MOST
+        return [*live, *ended][:MAX_HELD], len(live) > MAX_HELD
 
     def revoked_tokens(self) -> list[str]:
         """Ids of this site's tokens that the hub said are revoked, as far as its notices are kept; newest first."""
@@ -124,7 +124,7 @@ class History(Part):
             rows = self._db.execute(
                 "SELECT DISTINCT json_extract(CAST(entry_json AS TEXT), '$.facts.token_id') AS token FROM entries"
                 " WHERE kind = 'token_revoked' AND token IS NOT NULL ORDER BY seq DESC LIMIT ?",
-                (HELD_AT_MOST,),
+                (MAX_HELD,),
             ).fetchall()
         return [row[0] for row in rows if _is_uuid(row[0])]
 

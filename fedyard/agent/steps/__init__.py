@@ -34,7 +34,7 @@ from fedyard.agent.steps.common import Common, task_of
 from fedyard.agent.steps.coordinating import Coordinating
 from fedyard.agent.steps.holding import Holding
 from fedyard.agent.steps.hooks import Hooks
-from fedyard.agent.steps.reporting import REASON_AT_MOST, Reporting, reason_of
+from fedyard.agent.steps.reporting import MAX_REASON, Reporting, reason_of
 from fedyard.agent.steps.taking_part import TakingPart
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unacceptable, Unavailable
@@ -128,7 +128,7 @@ class Steps:
             )
             self._at.log("not understood", entry=entry.seq, kind=entry.kind, detail=fact)
             why = f"this site's agent does not understand {entry.kind!r}: {fact}"
-            return self._given_up(entry, "not understood", why[:REASON_AT_MOST])
+            return self._given_up(entry, "not understood", why[:MAX_REASON])
         except Exception as error:  # noqa: BLE001 - an entry must not end the agent
             fault = type(error).__name__
             self._at.log("entry failed", entry=entry.seq, kind=entry.kind, error=fault, at=place_of(error))

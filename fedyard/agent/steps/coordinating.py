@@ -12,7 +12,7 @@ from fedyard.agent.state import LeftOut, RunTask, made_of
 from fedyard.agent.steps.common import Common, task_of
 from fedyard.agent.steps.holding import Holding
 from fedyard.agent.steps.hooks import Hooks
-from fedyard.agent.steps.reporting import AGGREGATED, AGGREGATION_FAILED, REASON_AT_MOST, Reporting, naming
+from fedyard.agent.steps.reporting import AGGREGATED, AGGREGATION_FAILED, MAX_REASON, Reporting, naming
 from fedyard.client.errors import Refused
 from fedyard.sealed.errors import SealError
 from fedyard.sealed.sealing import Digests
@@ -59,7 +59,7 @@ class Coordinating:
                 self._at.payloads.forget(entry)
                 return
         except contract.ListRefused as error:
-            failure = str(error)[:REASON_AT_MOST]
+            failure = str(error)[:MAX_REASON]
             self._at.log("aggregation refused", entry=entry.seq, run=entry.run_id, reason=error.slug, detail=str(error))
         except SealError as error:
             failure = self._reports.why(error)
@@ -100,7 +100,7 @@ class Coordinating:
             refusal = self._too_few(entry, here, len(usable.updates) - len(unfit), known, spec)
             if refusal:
                 named = "; ".join(f"{one.site_id}: {one.detail}" for one in left_out)
-                return Aggregated(jobs.Finished(error=f"{refusal}: {named}"[:REASON_AT_MOST]), left_out)
+                return Aggregated(jobs.Finished(error=f"{refusal}: {named}"[:MAX_REASON]), left_out)
         receipts = [receipt for site_id, receipt in usable.receipts.items() if site_id not in finished.left_out]
         digests = Digests(known.digest, _one(start), sorted(set(receipts)))
         if not finished.error:
@@ -115,7 +115,7 @@ class Coordinating:
             )
         except contract.ListRefused as error:
             self._at.log("aggregation refused", entry=entry.seq, run=here.run_id, reason=error.slug, detail=str(error))
-            return str(error)[:REASON_AT_MOST]
+            return str(error)[:MAX_REASON]
         return ""
 
     def _check_list(self, entry: Entry, here: contract.Place, submissions: Sequence[Submitted]) -> None:

@@ -20,7 +20,7 @@ from fedyard.wire.problems import ProblemType
 
 SEAL_TRIES = 5
 """How often a payload is sealed anew because a key changed in between."""
-REASON_AT_MOST = 500
+MAX_REASON = 500
 BY_THE_CLOCK = (Expired, NoKey, WrongEpoch)
 """What a site whose clock is wrong meets with."""
 NOT_SO_FAR = (
@@ -70,7 +70,7 @@ class Reporting:
     def why(self, error: SealError) -> str:
         """The reason of a failed seal; with both clocks, if they are far apart and it may come of that."""
         off = self._at.client.clock_off() if isinstance(error, BY_THE_CLOCK) else None
-        return reason_of(error) if off is None else f"{off}; {reason_of(error)}"[:REASON_AT_MOST]
+        return reason_of(error) if off is None else f"{off}; {reason_of(error)}"[:MAX_REASON]
 
     def seat(self, entry: Entry) -> Seat:
         seat = self._at.state.seats.get(*task_of(entry))
@@ -166,4 +166,4 @@ def naming(left_out: Sequence[LeftOut]) -> dict[str, object]:
 def reason_of(error: SealError) -> str:
     """What the coordinator is told of a payload that could not be sealed or opened: a code, and the fact."""
     code = error.slug if isinstance(error, NotConsented) else f"seal_{error.slug}"
-    return f"{code}: {error.fact}"[:REASON_AT_MOST]
+    return f"{code}: {error.fact}"[:MAX_REASON]

@@ -16,7 +16,7 @@ from fedyard.cluster.archives.limits import BLOCK_BYTES, ArchiveError, Flaw, Met
 
 _MEMORY_BYTES = 134_217_728
 """A dictionary of xz at its best (`-9`) fits, with room to spare."""
-_MOST_STREAMS = 300_000
+_MAX_STREAMS = 300_000
 """Each begins a decompressor anew; who writes in blocks makes one of every 64 KiB."""
 
 
@@ -90,13 +90,13 @@ def engine_of(head: bytes) -> Callable[[], _Engine] | None:
 def decompressed(source: Source, engine: Callable[[], _Engine], meter: Meter) -> Iterator[bytes]:
     """The bytes in blocks. Raises `ArchiveError`."""
     given = source.read(BLOCK_BYTES)
-    for number in range(_MOST_STREAMS):
+    for number in range(_MAX_STREAMS):
         if number and engine_of(given) is not engine:
             raise ArchiveError(Flaw.TRAILING, "something else lies behind the archive's compressed bytes")
         given = yield from _stream(source, engine(), given, meter)
         if not given:
             return
-    raise ArchiveError(Flaw.BOMB, f"the archive has more than {_MOST_STREAMS} compressed streams")
+    raise ArchiveError(Flaw.BOMB, f"the archive has more than {_MAX_STREAMS} compressed streams")
 
 
 def _stream(source: Source, one: _Engine, given: bytes, meter: Meter) -> Generator[bytes, None, bytes]:

@@ -13,9 +13,9 @@ from fedyard.cluster.archives.paths import Paths
 
 RECORD = 512
 _EMPTY = bytes(RECORD)
-_MOST_TEXT = 65_536
+_MAX_TEXT = 65_536
 """Bytes of a pax header, or of a long name of GNU's."""
-_MOST_TEXTS = 4
+_MAX_TEXTS = 4
 _FILES, _FOLDER, _LINKS = (b"0", b"\0"), b"5", (b"1", b"2", b"K")
 _TEXTS = (b"L", b"x", b"g")
 _DEVICES = (b"3", b"4", b"6")
@@ -40,8 +40,8 @@ def tar_members(source: Source, limits: Limits) -> Iterator[Member]:
         kind, size = header[156:157], _number(header[124:136])
         if kind in _TEXTS:
             texts += 1
-            if texts > _MOST_TEXTS:
-                raise ArchiveError(Flaw.TOO_MANY, f"more than {_MOST_TEXTS} headers are about one file of the archive")
+            if texts > _MAX_TEXTS:
+                raise ArchiveError(Flaw.TOO_MANY, f"more than {_MAX_TEXTS} headers are about one file of the archive")
             said |= _text(source, kind, size)
             continue
         name = said.get("path", _name_of(header))
@@ -104,8 +104,8 @@ def _end(source: Source) -> None:
 
 def _text(source: Source, kind: bytes, size: int) -> dict[str, bytes]:
     """What a header of a header says: the next file's path and size; everything else is nothing to us."""
-    if size > _MOST_TEXT:
-        raise ArchiveError(Flaw.NAME, f"a header of the tar archive has {size} bytes, {_MOST_TEXT} are allowed")
+    if size > _MAX_TEXT:
+        raise ArchiveError(Flaw.NAME, f"a header of the tar archive has {size} bytes, {_MAX_TEXT} are allowed")
     text = b"".join(_content(source, size))
     if kind == b"L":
         return {"path": text.removesuffix(b"\0")}
