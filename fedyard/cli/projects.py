@@ -1,4 +1,4 @@
-"""`fedyard project`: create, set, join, leave, list, members, approve, tasks."""
+"""`fedyard project`: create, set, files, join, leave, list, members, approve, tasks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from fedyard.agent.consents import UNKNOWN, Consent, Wanted, choose, consent_to,
 from fedyard.agent.contract import task_digest
 from fedyard.agent.site import Folder
 from fedyard.agent.state import State
-from fedyard.cli.common import UsageError, client_of, joining_of, project_named, projects_called
+from fedyard.cli.common import FILE, UsageError, client_of, joining_of, project_named, projects_called
 from fedyard.cli.fields import infrastructure_of, plain_of, project_fields, with_goal
+from fedyard.cli.files import files, look_at, upload
 from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unavailable
@@ -29,6 +30,8 @@ NO_ANSWER = 1
 """Exit code of `project leave` where the site has left, and the hub does not know of it."""
 
 
+REQUIRED = ("model.h5", "fl_checkpoint")
+"""What the hub asks of the archive of a project with infrastructure that does not say it."""
 FEDOTA_TASKS = [{"name": "train", "model": "fedota"}]
 """Of a project whose rounds its own coordinator leads; its sites' agents train nothing."""
 
@@ -37,8 +40,9 @@ FEDOTA_TASKS = [{"name": "train", "model": "fedota"}]
 @click.argument("name")
 @click.option("--tasks", "file", metavar="FILE", help="JSON: a list of tasks (docs/sites.md)")
 @project_fields
+@click.option("--file", "archives", type=FILE, multiple=True, metavar="ARCHIVE", help="initial files: a zip or tar")
 @click.pass_obj
-def create(folder: Folder, /, name: str, file: str | None, **said: Any) -> None:
+def create(folder: Folder, /, name: str, file: str | None, archives: tuple[Path, ...], **said: Any) -> int:
     """Make a project NAME with this site as its coordinator.
 
     It has tasks, or images of its own coordinator and selectors and a goal count, or both.
@@ -49,19 +53,24 @@ def create(folder: Folder, /, name: str, file: str | None, **said: Any) -> None:
     tasks = with_goal(_tasks_in(file, "--tasks") if file else FEDOTA_TASKS, said["goal_count"])
     client = client_of(folder)
     specs = _specs(tasks, f"--tasks {file}")  # first: a project whose tasks the agent does not know is of no use
+    look_at(
+        archives, (infrastructure or {}).get("required_files", REQUIRED if infrastructure else ()), said["sealed"] or ""
+    )
     made = client.create_project(name, tasks, infrastructure=infrastructure, **plain_of(said))
     joining_of(folder, client).lead(made, name)
     _remember(folder, made, specs)
     print(f"project {made}")
     if file:
         _warn_of_unknown(folder, specs)
+    return upload(client, made, archives)
 
 
 @click.command("set", cls=Command)
 @click.argument("name")
 @project_fields
+@click.option("--file", "archives", type=FILE, multiple=True, metavar="ARCHIVE", help="initial files: a zip or tar")
 @click.pass_obj
-def set_fields(folder: Folder, /, name: str, **said: Any) -> None:
+def set_fields(folder: Folder, /, name: str, archives: tuple[Path, ...], **said: Any) -> int:
     """Change what project NAME says of itself.
 
     What is left out stays as it is. Another goal count holds from the next run on.
@@ -76,11 +85,15 @@ def set_fields(folder: Folder, /, name: str, **said: Any) -> None:
     if said["goal_count"] is not None:
         fields["tasks"] = with_goal(msgspec.to_builtins(project.tasks), said["goal_count"])
         specs = _specs(fields["tasks"], "--goal-count")
-    if not fields:
+    if not fields and not archives:
         raise UsageError("say what shall change: fedyard project set --help")
-    client.update_project(project.id, **fields)
+    parts = infrastructure or msgspec.to_builtins(project.infrastructure) or {}
+    look_at(archives, parts.get("required_files", ()), said["sealed"] or project.sealed)
+    if fields:
+        client.update_project(project.id, **fields)
     if specs:
         _remember(folder, project.id, specs)
+    return upload(client, project.id, archives)
 
 
 def _own(folder: Folder, client: Client, name: str) -> Project:
@@ -315,5 +328,5 @@ def approve(folder: Folder, name: str, site: str) -> None:
 project = Group(
     "project",
     help="Projects: make one, serve one, let others in.",
-    commands=[create, set_fields, join, leave, list_projects, members, approve, tasks],
+    commands=[create, set_fields, files, join, leave, list_projects, members, approve, tasks],
 )

@@ -42,13 +42,17 @@ class Transfer:
         round: int | None = None,
         seal: bytes | None = None,
         ttl_s: float | None = None,
+        archive: bool | None = None,
     ) -> str:
         """The id of the artifact, which is stored then. The same `key` goes on with the same artifact.
+
+        archive: initial files that the hub is to read and check.
 
         Raises `Refused`, and `Unavailable` when nothing got through for the client's `give_up_s`: then try again.
         `Unreadable` if the file changed while it was sent.
         """
-        place = {"project_id": project_id, "kind": kind, "run_id": run_id, "task_seq": task_seq, "round": round}
+        place: dict[str, object] = {"project_id": project_id, "kind": kind, "run_id": run_id}
+        place |= {"task_seq": task_seq, "round": round} | ({} if archive is None else {"archive": archive})
         with Content(source) as content:
             upload = Upload(self._client, content, {**place, "seal": seal, "ttl_s": ttl_s}, self._in_flight)
             try:

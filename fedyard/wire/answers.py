@@ -464,10 +464,25 @@ class Event(Answer, frozen=True, kw_only=True):
     facts: dict[str, object] = {}
 
 
+class Archive(Answer, frozen=True, kw_only=True):
+    """Of initial files. flaw: a code, why it does not count."""
+
+    state: w.Slug
+    version: w.Number | None = None
+    flaw: w.Name = ""
+
+
+class ArchiveFile(Answer, frozen=True, kw_only=True):
+    path: w.Text
+    size_bytes: w.Seq
+    sha256: w.Hex32
+
+
 class Artifact(Answer, frozen=True, kw_only=True):
     """A payload of any size. chunk_digests: raw SHA-256s, one after the other; seal: with our own wrap alone.
 
-    downloads: where each chunk may be read beside the hub. Lists come without the last four fields.
+    downloads: where each chunk may be read beside the hub. files, detail: of an archive, what is in it, or why it does
+    not count. Lists come without these fields.
     """
 
     id: w.Uuid
@@ -482,6 +497,9 @@ class Artifact(Answer, frozen=True, kw_only=True):
     round: w.Seq | None = None
     reason: w.Text = ""
     message_id: w.Uuid | None = None
+    archive: Archive | None = None
+    files: Annotated[list[ArchiveFile], Meta(max_length=ITEMS_AT_MOST)] | None = None
+    detail: w.Text | None = None
     chunk_bytes: Literal[4_194_304] = 4_194_304
     chunk_digests: w.Digests | None = None
     seal: w.Body | None = None

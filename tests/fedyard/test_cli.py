@@ -19,6 +19,7 @@ from fedyard.client.client import Client
 from fedyard.client.errors import Unavailable
 from fedyard.sealed.keys import words
 from fedyard.wire.answers import Infrastructure, Run
+from tests.actors.test_archives import zipped
 from tests.fedyard.world import ALLOWED, World
 from tests.ops.program import ROOT, environment
 from tests.waiting import until
@@ -341,3 +342,30 @@ def test_a_problem_of_fedota_is_made_and_changed_by_hand(site, tmp_path) -> None
     parts = Infrastructure(coordinator_image="c:1", selector_image="s:1", selectors=3, required_files=["model.h5"])
     assert made.infrastructure == parts
     assert "NO" not in north("project", "tasks", name)[1]  # the agent knows the tasks as its site's own
+
+
+def test_initial_files_are_looked_at_before_they_are_sent_and_told_of_afterwards(site, tmp_path) -> None:
+    north, _ = site("north")
+    name = f"files {tmp_path.name}"
+    good, short = tmp_path / "good.zip", tmp_path / "short.tar"
+    good.write_bytes(zipped(model__h5=b"m", fl_checkpoint=b"c"))
+    short.write_bytes(zipped(model__h5=b"m"))
+    made = ("project", "create", name, "--goal-count", "1", "--coordinator-image", "c:1", "--selector-image", "s:1")
+
+    code, _, complaint = north(*made, "--file", str(good))
+    assert (code, "say --sealed optional, too" in complaint) == (2, True)
+    code, _, complaint = north(*made, "--sealed", "optional", "--file", str(short))
+    assert (code, "the file fl_checkpoint is not at the top of the archive (missing)" in complaint) == (2, True)
+    assert name not in north("project", "list")[1]
+
+    code, out, _ = north(*made, "--sealed", "optional", "--file", str(good))
+    assert (code, "good.zip: checked, version 1, 2 files; artifact " in out) == (0, True)
+    artifact = out.rpartition(" ")[2].strip()
+    shown = north("project", "files", name)[1]
+    assert artifact in shown
+    assert "checked" in shown
+    assert "fl_checkpoint" in north("project", "files", name, "--of", artifact)[1]
+    assert north("project", "set", name, "--file", str(good))[:2] == (
+        0,
+        f"good.zip: checked, version 1, 2 files; artifact {artifact}\n",
+    )
