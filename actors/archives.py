@@ -20,7 +20,7 @@ AT_ONCE = 2
 """Archives that are read at the same time; each holds a chunk, and xz a dictionary of up to 128 MiB."""
 NOT_STORED = "not_stored"
 """Bytes are missing in the store of artifacts. Beside the flaws of `fedyard.cluster.archives.limits.Flaw`."""
-_DETAIL_AT_MOST = 1000
+_MAX_DETAIL = 1000
 
 
 class ArchiveDoer:
@@ -57,7 +57,7 @@ class ArchiveDoer:
 
 def _refused(command: CheckArchive, flaw: str, fact: str) -> ReportArchive:
     return ReportArchive(
-        project_id=command.project_id, artifact_id=command.artifact_id, flaw=flaw, detail=fact[:_DETAIL_AT_MOST]
+        project_id=command.project_id, artifact_id=command.artifact_id, flaw=flaw, detail=fact[:_MAX_DETAIL]
     )
 
 

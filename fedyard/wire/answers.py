@@ -498,7 +498,7 @@ class Artifact(Answer, frozen=True, kw_only=True):
     reason: w.Text = ""
     message_id: w.Uuid | None = None
     archive: Archive | None = None
-    files: Annotated[list[ArchiveFile], Meta(max_length=ITEMS_AT_MOST)] | None = None
+    files: Annotated[list[ArchiveFile], Meta(max_length=MAX_ITEMS)] | None = None
     detail: w.Text | None = None
     chunk_bytes: Literal[4_194_304] = 4_194_304
     chunk_digests: w.Digests | None = None

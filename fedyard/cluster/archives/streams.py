@@ -14,7 +14,7 @@ from typing import Protocol
 from fedyard.cluster.archives.entries import Source
 from fedyard.cluster.archives.limits import BLOCK_BYTES, ArchiveError, Flaw, Meter, damaged
 
-_MEMORY_BYTES = 134_217_728
+_MAX_MEMORY_BYTES = 134_217_728
 """A dictionary of xz at its best (`-9`) fits, with room to spare."""
 _MAX_STREAMS = 300_000
 """Each begins a decompressor anew; who writes in blocks makes one of every 64 KiB."""
@@ -77,7 +77,7 @@ class _Buffered:
 _ENGINES: dict[bytes, Callable[[], _Engine]] = {
     b"\x1f\x8b": _Gzip,
     b"BZh": lambda: _Buffered(bz2.BZ2Decompressor()),
-    b"\xfd7zXZ\x00": lambda: _Buffered(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY_BYTES)),
+    b"\xfd7zXZ\x00": lambda: _Buffered(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_MEMORY_BYTES)),
 }
 LONGEST_MAGIC = 6
 
