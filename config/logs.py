@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from config.faults import fault
+from config.faults import OURS, fault
 from fedyard.wire.forgiving import forgive
 from fedyard.wire.shown import MAX_LINE, shown
 
@@ -120,5 +120,5 @@ def set_up_logs(role: str, level: str, form: Form = "auto") -> None:
     root.handlers[:] = [out]
     root.setLevel(logging.WARNING)
     logging.getLogger("pika").setLevel(logging.CRITICAL)
-    for ours in ("actors", "broker", "config", "devservers", "domain", "ops", "storage", "web"):
+    for ours in OURS:
         logging.getLogger(ours).setLevel(level)

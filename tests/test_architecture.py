@@ -72,6 +72,13 @@ def test_every_rule_that_is_passed_over_has_its_reason() -> None:
     assert silent == []
 
 
+def test_limits_are_called_max() -> None:
+    """Of constants; settings' variables and fields are public, and stay."""
+    named = re.compile(r"^ *(_?(?:[A-Z0-9_]+_)?MOST(?:_[A-Z0-9_]+)?)(?:: .*)? = ", re.MULTILINE)
+    sources = (path for package in (*PACKAGES, "tests") for path in (ROOT / package).rglob("*.py"))
+    assert [f"{path.name}: {name}" for path in sources for name in named.findall(path.read_text())] == []
+
+
 def test_no_test_is_skipped_or_mocked() -> None:
     words = ("pytest.mark." + "skip", "pytest." + "skip", "mark." + "xfail", "unittest." + "mock", "monkey" + "patch")
     found = [

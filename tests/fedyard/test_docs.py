@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from typing import get_args
 
 import msgspec
 
@@ -14,6 +15,7 @@ from fedyard.agent.site import Coordinator, Folder, Keys, Settings
 from fedyard.sealed import errors
 from fedyard.sealed.trust import TrustSettings
 from fedyard.tasks import Task
+from fedyard.tasks.jobs import Hook
 from fedyard.tasks.registry import task_of
 from fedyard.tasks.settings import Tasks
 from fedyard.wire.answers import TaskSpec
@@ -58,6 +60,15 @@ def test_it_names_every_hook() -> None:
     hooks = [name for name, hook in vars(Task).items() if inspect.isfunction(hook)]
     assert re.findall(r"^\| `(\w+)\([\w, ]+\)`.* \| .+ \| .+ \|$", PAGE, re.MULTILINE) == hooks
     assert re.findall(r"^    (\w+)\([\w, ]+\) ", str(tasks.__doc__), re.MULTILINE) == hooks
+
+
+def test_every_hook_of_a_job_is_the_tasks_and_asked_for_by_a_step() -> None:
+    hooks = {name for name, hook in vars(Task).items() if inspect.isfunction(hook)}
+    steps = "".join(path.read_text() for path in (ROOT / "fedyard" / "agent" / "steps").glob("*.py"))
+    assert set(re.findall(r'hooks\.call\(entry, "(\w+)"', steps)) == set(get_args(Hook))
+    assert hooks == {*get_args(Hook), "validate", "evaluate"}  # called before the first one, and after aggregate
+    called = (ROOT / "fedyard" / "tasks" / "hooks.py").read_text()
+    assert {hook for hook in hooks if f"task.{hook}(" in called} == hooks
 
 
 def test_it_names_every_setting(tmp_path) -> None:

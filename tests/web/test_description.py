@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
+import web.api
 from domain.results import Result
 from fedyard.wire.notices import NOTICES, Notice
 from fedyard.wire.problems import ProblemType
@@ -68,3 +71,8 @@ def test_the_result_of_every_write_is_documented_with_its_fields(operation: Oper
     ((given, kind),) = operation.answers.items()
     assert (int(status), result.split(", ")) == (given, [one.name for one in msgspec.structs.fields(kind)])
     assert issubclass(kind, Result)
+
+
+def test_every_noun_is_in_the_table() -> None:
+    nouns = [importlib.import_module(f"web.api.{found.name}") for found in pkgutil.iter_modules(web.api.__path__)]
+    assert {one.name for noun in nouns for one in getattr(noun, "OPERATIONS", ())} == {one.name for one in operations()}

@@ -24,6 +24,8 @@ from tests.web.test_waiting import message
 from web.api.table import operations
 from web.serving.app import release, web_of
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def test_pages_are_whole_and_in_order(net: Network) -> None:
     made = [net.organisation(f"number {number}") for number in range(7)]
@@ -254,6 +256,9 @@ def test_operators_see_how_it_goes(net: Network) -> None:
     until(lambda: net.stranger(None).get("/readyz").status_code == 200)
     parts = ["database", "broker", "signals", *WORKERS, "clocks", "stand_by", "artifacts"]
     assert list(ready.get_json()["parts"]) == parts
+    named = ", ".join(parts)
+    assert f"`{{status, history, parts: {{{named}}}}}`" in (ROOT / "docs" / "api.md").read_text()
+    assert f"`GET /readyz` names the part that is down: {named}." in (ROOT / "docs" / "operations.md").read_text()
 
 
 def test_a_wrong_clock_shows_and_keeps_the_hub_from_being_ready(make_net: Callable[..., Network]) -> None:
