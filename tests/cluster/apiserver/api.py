@@ -345,8 +345,7 @@ class Api:
         waiting = meta.get("finalizers") or (obj.get("spec") or {}).get("finalizers")
         graceful = key.resource is r.PODS and (meta.get("deletionGracePeriodSeconds") or 0) > 0
         if meta.get("deletionTimestamp") and not waiting and not graceful:
-            self.store.put(key, obj)
-            return self.store.remove(key)
+            return self.store.remove(key, obj)
         return self.store.put(key, obj)
 
     def modify(self, key: Key, change: Callable[[Json], Any]) -> Json | None:

@@ -27,6 +27,7 @@ from tests.cluster.apiserver.quantities import quantity
 from tests.cluster.apiserver.store import Key
 
 Json = dict[str, Any]
+POD_NETWORK = Path(__file__).with_name("pod_network")
 EPOCH = "1970-01-01T00:00:00Z"
 
 
@@ -292,6 +293,7 @@ class Pod:
 
     def _environment(self, spec: Json, image: Image) -> dict[str, str]:
         found = {"HOME": "/", "HOSTNAME": self.pod["spec"].get("hostname") or self.key.name} | image.environment
+        found |= {"FEDYARD_TESTS_POD_ADDRESS": self.ip, "PYTHONPATH": str(POD_NETWORK)}
         found |= self.kubelet.service_links(self.key.namespace, self.pod["spec"].get("enableServiceLinks", True))
         for source in spec.get("envFrom") or []:
             for kind, part in ((r.SECRETS, "secretRef"), (r.CONFIG_MAPS, "configMapRef")):

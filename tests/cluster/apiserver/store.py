@@ -85,11 +85,13 @@ class Store:
             self._note(Change(self.version, "MODIFIED" if before else "ADDED", key, before, obj))
             return obj
 
-    def remove(self, key: Key) -> Json:
+    def remove(self, key: Key, last: Json | None = None) -> Json:
+        """last: how it was in the end, where that is not how it is stored."""
         with self.lock:
             before = self._objects[key.resource].pop(key)
             self.version += 1
-            after = before | {"metadata": before["metadata"] | {"resourceVersion": str(self.version)}}
+            final = last or before
+            after = final | {"metadata": final["metadata"] | {"resourceVersion": str(self.version)}}
             self._index(key, before, None)
             self._note(Change(self.version, "DELETED", key, before, after))
             return after

@@ -242,7 +242,8 @@ class Jobs:
         except ApiError as error:
             self._recorder.say(_COMPONENT, job, "Warning", "FailedCreate", f"Error creating: {error.message}")
             self._refused[uid] = self._refused.get(uid, 0) + 1
-            self._again(key, self._api.clock.now() + self.retry_s * 2 ** min(self._refused[uid] - 1, 6))
+            self._retry_at[uid] = self._api.clock.now() + self.retry_s * 2 ** min(self._refused[uid] - 1, 6)
+            self._again(key, self._retry_at[uid])
             return False
         self._refused.pop(uid, None)
         self._recorder.say(_COMPONENT, job, "Normal", "SuccessfulCreate", f"Created pod: {made['metadata']['name']}")
