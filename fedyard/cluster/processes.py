@@ -1,4 +1,4 @@
-"""A cluster that is this machine: each attempt a tree of processes below a shim (shim.py), and a folder.
+"""A cluster that is this machine: each attempt a tree of processes below a shim (local/shim.py), and a folder.
 
     <root>/places/<place>/owner                     whose place it is
     <root>/places/<place>/<id>-<attempt>/           one attempt: record.json, state.json, log, work/, ...
@@ -22,8 +22,6 @@ import os
 import re
 import shutil
 import signal
-import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -33,16 +31,17 @@ from pathlib import Path
 import msgspec
 
 from fedyard.clock import draw_key
-from fedyard.cluster import shim
+from fedyard.cluster.local import folder as files
+from fedyard.cluster.local.spawner import Spawner
 from fedyard.cluster.port import AttemptId, Evidence, Observed, Phase, Reason, Refused, Spec, Unavailable
 from fedyard.wire.durable import PRIVATE, to_disk, write_whole
 from fedyard.wire.shown import shown
 from fedyard.wire.types import UUID_PATTERN
 
 MAX_LIVE = 1000
-LOG_BYTES = 16_777_216
+MAX_LOG_BYTES = 16_777_216
 LOCK_WITHIN_S, LOCK_EVERY_S = 10.0, 0.005
-SPAWN_WITHIN_S, SPAWN_TRIES = 10.0, 2
+SPAWN_TRIES = 2
 LOOK_EVERY_S = 0.02
 """How often the size of `changes` is looked at while something is waited for."""
 _PLACES, _LOCK, _CHANGES, _NEW, _GONE = "places", "lock", "changes", "new", "gone"
@@ -121,7 +120,7 @@ class Processes:
         images: Mapping[str, Image],
         path: str = "/usr/local/bin:/usr/bin:/bin",
         max_live: int = MAX_LIVE,
-        log_bytes: int = LOG_BYTES,
+        log_bytes: int = MAX_LOG_BYTES,
     ) -> None:
         """images: what may be asked for, by its name. path: where programs are looked for. log_bytes: of each log."""
         self._root = root.absolute()
@@ -131,7 +130,7 @@ class Processes:
         self._log_bytes = log_bytes
         self._records: dict[Path, tuple[int, _Record]] = {}
         self._states: dict[Path, tuple[tuple[int, int, int], _State]] = {}
-        self._spawner: _Spawner | None = None
+        self._spawner: Spawner | None = None
         self._closed = threading.Event()
         self._seen = threading.local()
         for folder in (self._root, *(self._root / name for name in (_PLACES, _NEW, _GONE))):
@@ -179,7 +178,7 @@ class Processes:
         observed = self._told(found)
         if observed.reason is Reason.VANISHED:
             events.append(observed.detail)
-        for name in (shim.TAIL, shim.LOG):
+        for name in (files.TAIL, files.LOG):
             with suppress(FileNotFoundError), (found.folder / name).open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 file.seek(max(0, size - log_bytes))
@@ -191,7 +190,7 @@ class Processes:
         found = self._find(which)
         if found is None:
             return b""
-        with suppress(FileNotFoundError), (found.folder / shim.LOG).open("rb") as file:
+        with suppress(FileNotFoundError), (found.folder / files.LOG).open("rb") as file:
             file.seek(after)
             return file.read(most)
         return b""
@@ -200,7 +199,7 @@ class Processes:
         with self._locked():
             found = self._find(which)
             if found is not None and found.record.kind == "service":
-                write_whole(found.folder / shim.REPLICAS, b"%d" % replicas)
+                write_whole(found.folder / files.REPLICAS, b"%d" % replicas)
                 _ring(found.folder)
 
     def stop(self, which: AttemptId, *, grace_s: float) -> bool:
@@ -285,12 +284,12 @@ class Processes:
         try:
             if not place.exists():
                 self._make_place(place, spec.owner)
-            (made / shim.WORK).mkdir(mode=0o700, parents=True)
+            (made / files.WORK).mkdir(mode=0o700, parents=True)
             made.chmod(0o700)
-            with open(made / shim.LAUNCH, "xb", opener=_private) as file:
-                file.write(_ENCODER.encode(self._launch(spec, record, folder / shim.WORK, image)))
+            with open(made / files.LAUNCH, "xb", opener=_private) as file:
+                file.write(_ENCODER.encode(self._launch(spec, record, folder / files.WORK, image)))
             write_whole(made / _RECORD, _ENCODER.encode(record))
-            os.mkfifo(made / shim.BELL, PRIVATE)
+            os.mkfifo(made / files.BELL, PRIVATE)
             self._spawn(folder, _locked_as(made, folder))
         except OSError as error:
             _cleared(made)
@@ -303,7 +302,7 @@ class Processes:
         asked = {**image.environment, **spec.environment, **spec.secrets}
         return {
             "argv": record.command,
-            "environment": {**own, **asked, shim.MARK: record.uid},
+            "environment": {**own, **asked, files.MARK: record.uid},
             "kind": spec.kind,
             "port": spec.port,
             "replicas": record.replicas,
@@ -322,10 +321,10 @@ class Processes:
         to_disk(place.parent)
 
     def _spawn(self, folder: Path, alive: int) -> None:
-        """Hand the lock over to a shim. A spawner that does not answer is killed, and has forked one before or not:
+        """Hand the lock over to a files. A spawner that does not answer is killed, and has forked one before or not:
         the lock tells."""
         for _ in range(SPAWN_TRIES):
-            self._spawner = spawner = self._spawner or _Spawner()
+            self._spawner = spawner = self._spawner or Spawner()
             try:
                 answered = spawner.spawn(folder, alive)
             finally:
@@ -334,8 +333,8 @@ class Processes:
                 return
             spawner.close()
             self._spawner = None
-            alive = os.open(folder / shim.ALIVE, os.O_RDWR)
-            if not shim.hold(alive):
+            alive = os.open(folder / files.ALIVE, os.O_RDWR)
+            if not files.hold(alive):
                 os.close(alive)
                 return
         os.close(alive)
@@ -363,7 +362,7 @@ class Processes:
         if found.lives:
             if found.stop is None or grace_s < found.stop.grace_s:
                 with suppress(OSError):  # the disk is full; the bell says it as well
-                    write_whole(found.folder / shim.STOP, _ENCODER.encode(_Asked(grace_s)))
+                    write_whole(found.folder / files.STOP, _ENCODER.encode(_Asked(grace_s)))
             _ring(found.folder, b"%f " % grace_s)
             return False
         if found.state is not None and found.state.ended_s is None:
@@ -379,7 +378,7 @@ class Processes:
     def _moved_away(self, folder: Path) -> Path:
         gone = self._root / _GONE / draw_key()
         folder.rename(gone)
-        shim.ring_changes(str(self._root / _CHANGES))
+        files.ring_changes(str(self._root / _CHANGES))
         return gone
 
     # ------------------------------------------------------------ looking
@@ -424,7 +423,7 @@ class Processes:
         state = self._state_of(folder)
         stop = None
         with suppress(OSError, msgspec.MsgspecError):
-            stop = _STOPS.decode((folder / shim.STOP).read_bytes())
+            stop = _STOPS.decode((folder / files.STOP).read_bytes())
         return _Found(folder, record, state, lives, stop)
 
     def _record_of(self, folder: Path) -> _Record | None:
@@ -441,7 +440,7 @@ class Processes:
         return known[1]
 
     def _state_of(self, folder: Path) -> _State | None:
-        path = folder / shim.STATE
+        path = folder / files.STATE
         try:
             at = path.stat()
             mark = (at.st_ino, at.st_mtime_ns, at.st_size)
@@ -513,43 +512,6 @@ class Processes:
             os.close(lock)
 
 
-class _Spawner:
-    """The process that forks shims, for this process alone: it goes when this one does."""
-
-    def __init__(self) -> None:
-        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._ours.settimeout(SPAWN_WITHIN_S)
-        with theirs:
-            self._pid = os.posix_spawn(
-                sys.executable,
-                [sys.executable, "-I", "-S", shim.__file__, "3"],
-                {"LANG": "C.UTF-8"},
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                    (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-                ],
-                setsid=True,
-                setsigdef=[signal.SIGTERM, signal.SIGPIPE],
-                setsigmask=[],
-            )
-
-    def spawn(self, folder: Path, alive: int) -> bool:
-        """Whether it answers."""
-        try:
-            socket.send_fds(self._ours, [os.fsencode(folder)], [alive])
-            return bool(self._ours.recv(64))
-        except OSError:
-            return False
-
-    def close(self) -> None:
-        self._ours.close()
-        with suppress(OSError):
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
-
-
 def _names(folder: Path) -> list[str]:
     """Of what is in it; none if it is not there."""
     with suppress(OSError):
@@ -559,9 +521,9 @@ def _names(folder: Path) -> list[str]:
 
 def _locked_as(made: Path, folder: Path) -> int:
     """Give a folder its name, with its lock held; the descriptor that has it."""
-    alive = os.open(made / shim.ALIVE, os.O_RDWR | os.O_CREAT, PRIVATE)
+    alive = os.open(made / files.ALIVE, os.O_RDWR | os.O_CREAT, PRIVATE)
     try:
-        held = shim.hold(alive)
+        held = files.hold(alive)
         assert held, "nobody else knows of it"
         made.rename(folder)
         to_disk(folder.parent)
@@ -596,11 +558,11 @@ def _content_of(spec: Spec) -> str:
 
 def _lives(folder: Path) -> bool:
     try:
-        alive = os.open(folder / shim.ALIVE, os.O_RDWR)
+        alive = os.open(folder / files.ALIVE, os.O_RDWR)
     except OSError:
         return False
     try:
-        return shim.is_held(alive)
+        return files.is_held(alive)
     finally:
         os.close(alive)
 
@@ -608,7 +570,7 @@ def _lives(folder: Path) -> bool:
 def _ring(folder: Path, said: bytes = b" ") -> None:
     """Let the shim look at what is wanted. One that has not come so far looks when it begins."""
     try:
-        bell = os.open(folder / shim.BELL, os.O_WRONLY | os.O_NONBLOCK)
+        bell = os.open(folder / files.BELL, os.O_WRONLY | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in (errno.ENXIO, errno.ENOENT):
             return
@@ -620,7 +582,7 @@ def _ring(folder: Path, said: bytes = b" ") -> None:
 
 def _end_strays(uid: str) -> bool:
     """Kill what a killed shim has left behind; whether there was something."""
-    mark = f"{shim.MARK}={uid}".encode()
+    mark = f"{files.MARK}={uid}".encode()
     found = False
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

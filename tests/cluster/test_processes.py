@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from fedyard.cluster import processes, shim
+from fedyard.cluster.local import proc
+from fedyard.cluster.local.balancer import Balancer
+from fedyard.cluster.local.spawner import Spawner
 from fedyard.cluster.port import Cluster, Observed, Phase, Reason, Refused, Resources, Spec, Unavailable
 from fedyard.cluster.processes import Image, Processes
-from tests.cluster.programs import DEAF, LIVES, SERVICE, python, sh
+from tests.cluster.programs import DEAF, LIVES, python, sh
 from tests.disk import small_disk
 
 OWNER = str(uuid.uuid4())
@@ -139,7 +145,7 @@ def test_memory_of_children_counts(cluster: Processes) -> None:
     assert (done.reason, done.exit_code) == (Reason.OUT_OF_MEMORY, 137)
 
 
-@pytest.mark.parametrize("found", [shim._by_children, lambda proc, pid: shim._by_parents(proc, pid)[0]])
+@pytest.mark.parametrize("found", [proc.by_children, lambda folder, pid: proc.by_parents(folder, pid, b"")[0]])
 def test_descendants_are_found_by_what_the_kernel_tells(tmp_path: Path, found: Callable[[str, int], set[int]]) -> None:
     """Four in two generations, one a child of a second thread; what has ended, and others, not among them."""
     parents = {10: 1, 11: 10, 12: 10, 13: 11, 14: 12, 15: 10, 16: 1, 17: 16}
@@ -160,7 +166,9 @@ USER = """
 import os, signal, sys
 from pathlib import Path
 import msgspec
-from fedyard.cluster import processes, shim
+from fedyard.cluster.local import proc
+from fedyard.cluster.local.balancer import Balancer
+from fedyard.cluster.local.spawner import Spawner
 from fedyard.cluster.port import Spec
 from fedyard.cluster.processes import Image, Processes
 cluster = Processes(Path(sys.argv[1]), images={"test/any": Image()})
@@ -216,14 +224,14 @@ def test_a_killed_spawner_is_replaced(cluster: Processes) -> None:
     first, second = job(), job("echo ran")
     cluster.ensure(first)
     assert cluster._spawner is not None
-    os.kill(cluster._spawner._pid, signal.SIGKILL)
+    os.kill(cluster._spawner.pid, signal.SIGKILL)
     cluster.ensure(second)
     assert ended(cluster, second).phase is Phase.SUCCEEDED
     up(cluster, first)
     assert seen(cluster, first).phase is Phase.RUNNING
 
 
-class NeverAnswers(processes._Spawner):
+class NeverAnswers(Spawner):
     """It forks a shim, and is killed before it can say so."""
 
     def spawn(self, folder: Path, alive: int) -> bool:
@@ -348,14 +356,107 @@ def test_a_service_whose_command_is_not_there_has_failed(cluster: Processes) -> 
     assert (done.reason, done.exit_code) == (Reason.COMMAND_NOT_FOUND, 127)
 
 
-def test_a_replica_takes_its_port_again(cluster: Processes) -> None:
-    spec = job(kind="service", command=python(SERVICE), port=80, replicas=2)
+NAMED = """
+import os, socket, threading
+def serve(connection):
+    with connection:
+        came = bytearray()
+        while piece := connection.recv(65536):
+            came += piece
+        connection.sendall(b"%d " % os.getpid() + came)
+server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+print("listening", flush=True)
+while True:
+    threading.Thread(target=serve, args=[server.accept()[0]]).start()
+"""
+"""Answers with its number and all that came, once the other side has sent its end."""
+
+
+def answer(address: str, asked: bytes) -> tuple[int, bytes]:
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=WITHIN_S) as connection:
+        sender = threading.Thread(target=lambda: (connection.sendall(asked), connection.shutdown(socket.SHUT_WR)))
+        sender.start()
+        came = b"".join(iter(lambda: connection.recv(65_536), b""))
+        sender.join()
+    who, _, said = came.partition(b" ")
+    return int(who), said
+
+
+def test_its_address_goes_to_each_replica_in_turn_and_stays_when_all_were_killed(cluster: Processes) -> None:
+    spec = job(kind="service", command=python(NAMED), port=80, replicas=2)
     uid = cluster.ensure(spec).uid
     first = until(cluster, lambda: (one := seen(cluster, spec)).ready == 2 and one)
-    for pid in processes_of(uid):
+    address = first.addresses["inside"]
+    replicas = set(processes_of(uid))
+    assert {answer(address, b"this")[0] for _ in range(2)} == replicas
+    for pid in replicas:
         os.kill(pid, signal.SIGKILL)
     until(cluster, lambda: log(cluster, spec).count(b"listening") == 4, each_s=0.02)
-    assert until(cluster, lambda: (one := seen(cluster, spec)).ready == 2 and one).addresses == first.addresses
+    until(cluster, lambda: (one := seen(cluster, spec)).ready == 2 and one.addresses == {"inside": address})
+    assert {answer(address, b"this")[0] for _ in range(2)} == set(processes_of(uid)) != replicas
+
+
+def test_what_is_large_and_slow_comes_through_whole_and_does_not_hold_up_others(cluster: Processes) -> None:
+    spec = job(kind="service", command=python(NAMED), port=80, resources=Resources())
+    cluster.ensure(spec)
+    address = until(cluster, lambda: (one := seen(cluster, spec)).ready and one).addresses["inside"]
+    host, _, port = address.rpartition(":")
+    asked = bytes(range(256)) * 20_000
+    with socket.create_connection((host, int(port))) as left, socket.create_connection((host, int(port))) as slow:
+        left.close()  # without a word
+        assert answer(address, asked)[1] == asked
+        slow.sendall(b"begun")
+    assert answer(address, b"")[1] == b""
+
+
+def test_a_replica_that_cannot_be_reached_is_passed_over() -> None:
+    """It has died, and nobody has noticed yet."""
+    poll = select.poll()
+    balancer = Balancer(poll)
+    with socket.create_server(("127.0.0.1", 0)) as lives, socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))
+        balancer.targets = [dead.getsockname()[1], lives.getsockname()[1]]
+        host, _, port = balancer.address.rpartition(":")
+        for _ in range(2):
+            with socket.create_connection((host, int(port))) as client:
+                client.sendall(b"asked")
+                lives.settimeout(0)
+                taken = handled(poll, balancer, lives.accept)
+                taken[0].settimeout(0)
+                assert handled(poll, balancer, lambda taken=taken: taken[0].recv(9)) == b"asked"
+                taken[0].close()
+                client.settimeout(0)
+                assert handled(poll, balancer, lambda client=client: client.recv(1)) == b""
+        handled(poll, balancer, lambda: not balancer._sides or raise_again())
+        balancer.targets = [dead.getsockname()[1]]
+        with socket.create_connection((host, int(port))) as client:
+            client.settimeout(0)
+            assert handled(poll, balancer, lambda: client.recv(1)) == b""
+
+
+def handled(poll: select.poll, balancer: Balancer, done: Callable[[], Any]) -> Any:
+    """Let the balancer work until that is there."""
+    end = time.monotonic() + WITHIN_S
+    while True:
+        with suppress(BlockingIOError):
+            return done()
+        assert time.monotonic() < end
+        for descriptor, events in poll.poll(100):
+            balancer.handle(descriptor, events)
+
+
+def raise_again() -> None:
+    raise BlockingIOError
+
+
+def test_an_address_without_a_replica_ends_connections(cluster: Processes) -> None:
+    spec = job(kind="service", command=python(NAMED), port=80, replicas=0)
+    cluster.ensure(spec)
+    address = until(cluster, lambda: seen(cluster, spec).addresses, each_s=0.02)["inside"]
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=WITHIN_S) as connection:
+        assert connection.recv(1) == b""
 
 
 # ---------------------------------------------------------------- what is kept from whom

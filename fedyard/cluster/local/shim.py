@@ -1,52 +1,40 @@
-"""The first process of an attempt that runs as processes of this machine, and what starts it. It outlives its user.
+"""The first process of an attempt that runs as processes of this machine. It outlives who started it (spawner.py).
 
     hub or agent --- socket ---> spawner --- fork ---> shim --- fork, exec ---> the workload --- ...
 
-The **shim** holds the lock on its attempt's folder as long as it lives, so that everybody can see whether it does
-without knowing its number, which another process may have by now. It is its descendants' subreaper (prctl(2)): whoever
-loses his parent becomes its child, also after setsid or a double fork; when the workload has ended, however that came,
-it ends what is left. It pumps the log, watches deadline and memory, starts a service's replicas again, and writes what
-it knows into the folder, the end durably. Who wants something of it writes that into the folder, and rings the bell.
+The shim holds the lock on its attempt's folder as long as it lives, so that everybody can see whether it does without
+knowing its number, which another process may have by now. It is its descendants' subreaper (prctl(2)): whoever loses
+his parent becomes its child, also after setsid or a double fork; when the workload has ended, however that came, it
+ends what is left. It pumps the log, watches deadline and memory, starts a service's replicas again, and writes what it
+knows into the folder, the end durably. Who wants something of it writes that into the folder, and rings the bell.
 
-The **spawner** only forks shims, which so share its memory: one Python for each attempt would cost ten times that. It
-goes when its user goes; its shims stay.
-
-What a shim cannot end: a process in another's service (a container's daemon, systemd, cron), one of another user, one
-that hangs in the kernel (it tries on, and the attempt is not gone before). After a kill -9 of the shim its workload's
-first processes go at once (PR_SET_PDEATHSIG); what they have started is found by `MARK` when the attempt is removed.
-
-It is started by its path, with nothing but the standard library (`python -I -S`): each of a thousand pays for what is
-imported here.
+What it cannot end: a process in another's service (a container's daemon, systemd, cron), one of another user, one that
+hangs in the kernel (it tries on, and the attempt is not gone before). After a kill -9 of the shim its workload's first
+processes go at once (PR_SET_PDEATHSIG); what they have started is found by `MARK` when the attempt is removed.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
-import gc
 import json
 import os
 import resource
 import select
 import signal
 import socket
-import sys
 import time
-import traceback
 from contextlib import suppress
 from typing import Any, NoReturn
 
-LAUNCH, STATE, LOG, TAIL, STOP, REPLICAS = "launch.json", "state.json", "log", "tail", "stop", "replicas"
-BELL, ALIVE, WORK, RESERVE = "bell", "alive", "work", "reserve"
-"""In an attempt's folder. launch.json has the secrets: it is there until the shim has read it."""
-MARK = "FEDYARD_ATTEMPT_UID"
-"""In the environment of each process of an attempt."""
+from fedyard.cluster.local import proc
+from fedyard.cluster.local.balancer import Balancer
+from fedyard.cluster.local.folder import BELL, LAUNCH, LOG, REPLICAS, RESERVE, STATE, STOP, TAIL, WORK, ring_changes
 
 FINAL = ("succeeded", "failed")
-TAIL_BYTES = 262_144
+MAX_TAIL_BYTES = 262_144
 """Of a log that has become too long: so much of its end is kept."""
-EVENTS = 50
+MAX_EVENTS = 50
 TAIL_EVERY_S = 1.0
 READ_BYTES, DRAIN_READS = 65_536, 64
 PROBE_FIRST_S, MAX_PROBE_S, PROBE_READY_S, PROBE_WITHIN_S = 0.05, 1.0, 5.0, 0.2
@@ -54,55 +42,13 @@ RESTART_FIRST_S, MAX_RESTART_S, RESTART_FORGET_S = 0.1, 30.0, 60.0
 """Between a replica's end and its next start: doubled each time, and forgotten when it has lived so long."""
 WATCH_S, WATCH_CLOSE_S, WATCH_SHARE = 1.0, 0.1, 0.05
 """How often memory is looked at: seldom while less than half is used. Share: of a processor, by all shims."""
-CHANGES_BYTES = 1_048_576
 NICE, OOM_SCORE = 5, 500
 """Workloads give way to the hub: of processors, and when memory is short."""
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _PR_SET_NAME, NAME = 15, b"fedyard-shim"
 """As it is shown by ps(1) and top(1)."""
-_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
-_ENDED = (b"Z", b"X")
 _LIBC = ctypes.CDLL(None)
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _NEVER = float("inf")
-
-
-def spawn_shims(requests: socket.socket) -> NoReturn:
-    """The spawner: for each folder that comes, with its lock, fork a shim; until the other side is gone."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for shims
-    for asked in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(asked, signal.SIG_IGN)
-    os.closerange(requests.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-    gc.disable()
-    gc.freeze()
-    while True:
-        try:
-            content, descriptors, _, _ = socket.recv_fds(requests, 65_536, 4)
-        except OSError:
-            os._exit(0)
-        if not content:
-            os._exit(0)
-        shim = os.fork()
-        if not shim:
-            requests.close()
-            _be_shim(content, descriptors[0])
-        for one in descriptors:
-            os.close(one)
-        with suppress(OSError):
-            requests.send(b"%d" % shim)
-
-
-def _be_shim(folder: bytes, alive: int) -> NoReturn:
-    try:
-        os.set_inheritable(alive, False)
-        os.setsid()
-        os.umask(0o077)
-        os.chdir(folder)
-        Shim(alive).run()
-    except BaseException:  # noqa: BLE001 - it has nobody to tell; its folder then says that it has vanished, and this why
-        with suppress(OSError), open("shim.err", "w") as file:
-            traceback.print_exc(file=file)
-    os._exit(0)
 
 
 class _Replica:
@@ -133,6 +79,10 @@ class Shim:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         _prctl(_PR_SET_NAME, ctypes.c_char_p(NAME))
         self._evicted = False
+        self._files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (self._files[1], self._files[1])
+        )  # a pipe for each replica, connections
         signal.signal(signal.SIGTERM, self._terminated)  # the machine, or the unit that it runs in, goes down
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         self._woken, wake = os.pipe()
@@ -152,6 +102,8 @@ class Shim:
         self._poll = select.poll()
         for one in (self._woken, self._bell):
             self._poll.register(one, select.POLLIN)
+        has_address = self._service and self._launch["port"] is not None
+        self._balancer = Balancer(self._poll) if has_address else None
         self._replicas: list[_Replica] = []
         self._draining: list[_Replica] = []
         self._made = 0
@@ -159,7 +111,7 @@ class Shim:
         self._kill_at = _NEVER
         self._deadline = _NEVER
         self._watch_at, self._scan_at = 0.0, 0.0
-        self._oom_kills = _oom_kills()
+        self._oom_kills = proc.oom_kills()
         self._written: dict[str, Any] = {}
         self._write_at = _NEVER
         self._state: dict[str, Any] = {
@@ -169,7 +121,7 @@ class Shim:
             "exit_code": None,
             "ready": 0,
             "replicas": self._wanted,
-            "address": "",
+            "address": self._balancer.address if self._balancer else "",
             "stopping": False,
             "started_s": None,
             "ended_s": None,
@@ -211,7 +163,10 @@ class Shim:
         if self._kill_at == _NEVER:
             for one in self._replicas:
                 next_ = min(next_, one.probe_at if one.pid and not one.unwanted else one.start_at)
-        ready = {number for number, _ in self._poll.poll(max(0.0, next_ - now) * 1000 + 1 if next_ < _NEVER else None)}
+        ready = dict(self._poll.poll(max(0.0, next_ - now) * 1000 + 1 if next_ < _NEVER else None))
+        if self._balancer:
+            for descriptor, events in ready.items():
+                self._balancer.handle(descriptor, events)
         for one in [*self._replicas, *self._draining]:
             if one.pipe in ready:
                 self._pump(one)
@@ -288,7 +243,7 @@ class Shim:
     def _start(self, one: _Replica, now: float) -> None:
         environment = dict(self._launch["environment"])
         if self._launch["port"] is not None:
-            one.port = one.port if _is_free(one.port) else _free_port()
+            one.port = _free_port()
             environment["PORT"] = str(one.port)
         read, write = os.pipe()
         failed, fail = os.pipe()
@@ -338,6 +293,7 @@ class Shim:
             for theirs, ours in ((nothing, 0), (write, 1), (write, 2)):
                 os.dup2(theirs, ours)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
             with suppress(OSError):
                 os.nice(NICE)
             with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
@@ -393,7 +349,7 @@ class Shim:
         """Reason and sentence of an exit code."""
         if not exit_code:
             return "", ""
-        if exit_code == 128 + signal.SIGKILL and _oom_kills() > self._oom_kills:
+        if exit_code == 128 + signal.SIGKILL and proc.oom_kills() > self._oom_kills:
             return "out_of_memory", "the system ended it, for memory was short"
         if 128 < exit_code <= 128 + signal.SIGRTMAX:
             with suppress(ValueError):
@@ -416,11 +372,11 @@ class Shim:
         """Memory of its own processes often, of all below them as often as that is cheap."""
         if now < self._watch_at:
             return
-        used = [_resident(one.pid) for one in self._replicas if one.pid]
+        used = [proc.resident(one.pid) for one in self._replicas if one.pid]
         most = max(used, default=0)
         if now >= self._scan_at:
             below = self._seen_below(now)
-            most = max(most, sum(_resident(pid) for pid in below) // max(1, len(used)))
+            most = max(most, sum(proc.resident(pid) for pid in below) // max(1, len(used)))
         if most > self._memory and self._proportional() > self._memory * max(1, len(used)):
             self._take_too_much(now)
         self._watch_at = now + (WATCH_CLOSE_S if most > self._memory / 2 or now < self._young_until() else WATCH_S)
@@ -428,10 +384,10 @@ class Shim:
     def _seen_below(self, now: float) -> set[int]:
         """All below it. Where that takes a look at every process of the machine, the next one is the later the longer
         it took and the more shims there are."""
-        if _CHILDREN:
-            return _descendants(os.getpid())
+        if proc.CHILDREN:
+            return proc.descendants(os.getpid())
         before = time.process_time()
-        below, shims = _by_parents("/proc", os.getpid())
+        below, shims = proc.by_parents("/proc", os.getpid(), NAME)
         self._scan_at = now + (time.process_time() - before) * max(1, shims) / WATCH_SHARE
         return below
 
@@ -439,7 +395,7 @@ class Shim:
         """A job ends of it; a service's largest replica is ended, and starts again."""
         sentence = f"it took more than its {self._memory} bytes of memory"
         if self._service:
-            largest = max(self._replicas, key=lambda one: _resident(one.pid) if one.pid else -1)
+            largest = max(self._replicas, key=lambda one: proc.resident(one.pid) if one.pid else -1)
             largest.killed_for = sentence
             _kill_group(largest.pid, signal.SIGKILL)
             return
@@ -453,7 +409,7 @@ class Shim:
 
     def _proportional(self) -> int:
         """Memory of all below it, what is shared counted once: exact, and dear."""
-        return sum(_proportional(pid) for pid in _descendants(os.getpid()))
+        return sum(proc.proportional(pid) for pid in proc.descendants(os.getpid()))
 
     # ------------------------------------------------------------ its log
 
@@ -501,10 +457,10 @@ class Shim:
             self._cut = True
             self._event("its log is as long as it may be: from here on its end alone is kept")
             with open(LOG, "rb") as file:
-                file.seek(max(0, os.fstat(self._log).st_size - TAIL_BYTES))
+                file.seek(max(0, os.fstat(self._log).st_size - MAX_TAIL_BYTES))
                 self._tail += file.read()
         self._tail += came
-        del self._tail[:-TAIL_BYTES]
+        del self._tail[:-MAX_TAIL_BYTES]
         self._tail_dirty = True
         self._write_at = min(self._write_at, time.monotonic() + TAIL_EVERY_S)
 
@@ -522,9 +478,9 @@ class Shim:
         """Kill what is left, look until nothing is, and say how it ended, for good."""
         pause_s = 0.002
         while self._is_left():
-            below = _descendants(os.getpid())
+            below = proc.descendants(os.getpid())
             _send(below, signal.SIGSTOP)  # so that nothing is born meanwhile
-            _send(below | _descendants(os.getpid()), signal.SIGKILL)
+            _send(below | proc.descendants(os.getpid()), signal.SIGKILL)
             with suppress(BlockingIOError):
                 os.read(self._woken, 4096)
             time.sleep(pause_s)
@@ -555,15 +511,16 @@ class Shim:
 
     def _event(self, sentence: str) -> None:
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._state["events"] = [*self._state["events"], f"{when} {sentence}"][-EVENTS:]
+        self._state["events"] = [*self._state["events"], f"{when} {sentence}"][-MAX_EVENTS:]
 
     def _tell(self) -> None:
         """Write down what has changed."""
         if self._service and self._state["phase"] != "failed":
             ready = [one for one in self._replicas if one.ready]
-            address = f"127.0.0.1:{ready[0].port}" if ready and ready[0].port else ""
+            if self._balancer:
+                self._balancer.targets = [one.port for one in ready]
             phase = "running" if ready or not self._wanted else "starting"
-            self._state.update(ready=len(ready), replicas=self._wanted, address=address, phase=phase)
+            self._state.update(ready=len(ready), replicas=self._wanted, phase=phase)
             if self._kill_at == _NEVER:
                 waiting = any(one.failures and not one.ready for one in self._replicas)
                 self._state["reason"] = "not_ready" if waiting else ""
@@ -593,18 +550,6 @@ class Shim:
         return True
 
 
-def ring_changes(path: str) -> None:
-    """Tell who waits that something has changed: its size does."""
-    with suppress(OSError):
-        changes = os.open(path, os.O_WRONLY | os.O_APPEND)
-        try:
-            os.write(changes, b".")
-            if os.fstat(changes).st_size >= CHANGES_BYTES:
-                os.ftruncate(changes, 0)
-        finally:
-            os.close(changes)
-
-
 def _moved_pipe(one: _Replica) -> _Replica:
     """The pipe of what has ended, which others may hold still; the replica gets a new one."""
     moved = _Replica(one.index)
@@ -618,7 +563,7 @@ def _reserve() -> None:
     with suppress(OSError):
         file = os.open(RESERVE, os.O_WRONLY | os.O_CREAT, 0o600)
         try:
-            os.posix_fallocate(file, 0, TAIL_BYTES + 65_536)
+            os.posix_fallocate(file, 0, MAX_TAIL_BYTES + 65_536)
         finally:
             os.close(file)
 
@@ -659,87 +604,6 @@ def _send(pids: set[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _descendants(above: int) -> set[int]:
-    """Every living process below this one."""
-    return _by_children("/proc", above) if _CHILDREN else _by_parents("/proc", above)[0]
-
-
-def _by_children(proc: str, above: int) -> set[int]:
-    """As each process tells (CONFIG_PROC_CHILDREN, which most kernels have): cheap."""
-    found: set[int] = set()
-    waiting = [above]
-    while waiting:
-        one = waiting.pop()
-        with suppress(OSError, ValueError):
-            for thread in os.listdir(f"{proc}/{one}/task"):
-                with suppress(FileNotFoundError), open(f"{proc}/{one}/task/{thread}/children", "rb") as file:
-                    young = {int(pid) for pid in file.read().split()} - found
-                found |= young
-                waiting += young
-    return {pid for pid in found if _stat(proc, pid)[1] not in _ENDED}
-
-
-def _by_parents(proc: str, above: int) -> tuple[set[int], int]:
-    """As all processes of the machine tell; and how many of them are shims."""
-    below: dict[int, list[int]] = {}
-    shims = 0
-    for name in os.listdir(proc):
-        if name.isdigit():
-            comm, state, parent = _stat(proc, int(name))
-            shims += comm.startswith(NAME)
-            if state not in _ENDED:
-                below.setdefault(parent, []).append(int(name))
-    found: set[int] = set()
-    waiting = [above]
-    while waiting:
-        young = below.get(waiting.pop(), ())
-        found.update(young)
-        waiting += young
-    return found, shims
-
-
-def _stat(proc: str, pid: int) -> tuple[bytes, bytes, int]:
-    """Name, state and parent of a process; X for one that is gone."""
-    with suppress(OSError, ValueError), open(f"{proc}/{pid}/stat", "rb") as file:
-        head, _, tail = file.read().rpartition(b")")
-        state, parent = tail.split()[:2]
-        return head.partition(b"(")[2], state, int(parent)
-    return b"", b"X", 0
-
-
-def _resident(pid: int) -> int:
-    with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm", "rb") as file:
-        return int(file.read().split()[1]) * _PAGE
-    return 0
-
-
-def _proportional(pid: int) -> int:
-    with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-        for line in file:
-            if line.startswith(b"Pss:"):
-                return int(line.split()[1]) * 1024
-    return _resident(pid)
-
-
-def _oom_kills() -> int:
-    """How often the kernel has ended something for want of memory."""
-    with suppress(OSError, ValueError), open("/proc/vmstat", "rb") as file:
-        for line in file:
-            if line.startswith(b"oom_kill "):
-                return int(line.split()[1])
-    return 0
-
-
-def _is_free(port: int) -> bool:
-    if not port:
-        return False
-    with socket.socket() as one, suppress(OSError):
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        one.bind(("127.0.0.1", port))
-        return True
-    return False
-
-
 def _free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -755,30 +619,3 @@ def _listens(port: int) -> bool:
 
 def _prctl(option: int, value: Any) -> None:
     _LIBC.prctl(option, value, 0, 0, 0)
-
-
-def hold(descriptor: int) -> bool:
-    """Take the lock of an attempt's folder, which goes with the descriptor, also to other processes."""
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _LOCK)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def is_held(descriptor: int) -> bool:
-    """Whether somebody has it, without taking it."""
-    answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _LOCK)
-    return int.from_bytes(answer[:2], sys.byteorder, signed=True) != fcntl.F_UNLCK
-
-
-def _lock_of_all() -> bytes:
-    """struct flock: an exclusive lock on the whole file."""
-    kind = fcntl.F_WRLCK.to_bytes(2, sys.byteorder) + os.SEEK_SET.to_bytes(2, sys.byteorder)
-    return kind.ljust(32, b"\0")
-
-
-_LOCK = _lock_of_all()
-
-if __name__ == "__main__":
-    spawn_shims(socket.socket(fileno=int(sys.argv[1])))
