@@ -73,10 +73,10 @@ PLURALS: Final[dict[str, Kind[Any]]] = {
     "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies", objects.Anything),
 }
 MAINS: Final[tuple[Kind[Any], ...]] = (JOBS, DEPLOYMENTS)
-WATCHED: Final[tuple[Kind[Any], ...]] = (JOBS, DEPLOYMENTS, PODS)
+WATCHED: Final[tuple[Kind[Any], ...]] = (JOBS, DEPLOYMENTS, PODS, NAMESPACES)
 
 PERMISSIONS: Final = {
-    "namespaces": ("get", "create", "patch", "delete"),
+    "namespaces": ("get", "create", "list", "watch", "patch", "delete"),
     "resourcequotas": ("get", "create", "patch"),
     "limitranges": ("get", "create", "patch"),
     "serviceaccounts": ("get", "create", "patch"),
@@ -105,13 +105,15 @@ def open_kubeconfig(path: str, context: str, rules: Rules | None = None) -> Kube
 class KubernetesCluster:
     """See `Cluster`. Threads may share it; the watches start with the first `wait`."""
 
-    def __init__(self, api: Api, rules: Rules | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(self, api: Api, rules: Rules | None = None, *, clock: Clock | None = None, page: int = PAGE) -> None:
+        """page: so many objects a list asks for at once."""
         self._api = api
+        self._page = page
         self._rules = rules or Rules()
         self._clock = clock or SystemClock()
         self._watches = Watches(api, {kind.plural: kind.path() for kind in WATCHED}, self._clock)
         self._lock = threading.Lock()
-        self._places: dict[str, float] = {}
+        self._places: dict[tuple[str, str], float] = {}
         self._lists: dict[tuple[str, str], tuple[int, float, list[Any]]] = {}
 
     def missing(self) -> list[str]:
@@ -156,9 +158,8 @@ class KubernetesCluster:
         return self._seen(made, [] if new else self._of(PODS, spec.attempt_id))
 
     def _make_place(self, spec: Spec) -> None:
-        name = names.place_name(spec.place)
         with self._lock:
-            if self._places.get(name, 0.0) > self._clock.monotonic():
+            if self._places.get((spec.owner, spec.place), 0.0) > self._clock.monotonic():
                 return
         namespace, *inside = manifests.place(spec.owner, spec.place, self._rules)
         try:
@@ -168,11 +169,11 @@ class KubernetesCluster:
         except (Missing, Conflict) as error:
             raise Unavailable(f"{error}: it was changed while it was made", 1.0) from None
         with self._lock:
-            self._places[name] = self._clock.monotonic() + PLACE_HOLDS_S
+            self._places[spec.owner, spec.place] = self._clock.monotonic() + PLACE_HOLDS_S
 
     def _forget_place(self, spec: Spec) -> None:
         with self._lock:
-            self._places.pop(names.place_name(spec.place), None)
+            self._places.pop((spec.owner, spec.place), None)
 
     def _make_part(self, wanted: Manifest, spec: Spec) -> None:
         """Of a place: made, or brought to what it should be."""
@@ -236,30 +237,36 @@ class KubernetesCluster:
     # ------------------------------------------------------------ see
 
     def observe(self, owner: str) -> list[Observed]:
-        """Pods are listed before what makes them: a pod without its job is then really one."""
+        """Pods are listed after their jobs: of a job that has ended they say why, and so must have been seen to end."""
         wanted = {names.MANAGED_BY: names.US, names.OWNER: owner}
-        pods = self._listed(PODS, owner, wanted)
         jobs, deployments = self._listed(JOBS, owner, wanted), self._listed(DEPLOYMENTS, owner, wanted)
-        mine: dict[tuple[str, str], list[Pod]] = defaultdict(list)
-        for pod in pods:
-            mine[objects.key(pod.metadata)].append(pod)
+        mine = _by_attempt(self._listed(PODS, owner, wanted))
+        if any(_ended(job) and not objects.has_ended(mine.get(objects.key(job.metadata), [])) for job in jobs):
+            mine = _by_attempt(self._listed(PODS, owner, wanted, anew=True))  # what was listed before is older
         waiting = [job for job in jobs if objects.key(job.metadata) not in mine]
         failed = self._failed_creates({job.metadata.namespace for job in waiting if not _ended(job)})
-        mains: list[Job | Deployment] = [*jobs, *deployments]
-        gone = self._gone({one.metadata.namespace for one in mains if one.metadata.deletion_timestamp})
+        mains = {objects.key(one.metadata) for one in jobs} | {objects.key(one.metadata) for one in deployments}
+        left_over = {key: own for key, own in mine.items() if key not in mains and any(map(objects.is_left_over, own))}
+        ending: list[Job | Deployment | Pod] = [
+            *jobs,
+            *deployments,
+            *(pod for own in left_over.values() for pod in own),
+        ]
+        gone = self._gone({one.metadata.namespace for one in ending if one.metadata.deletion_timestamp})
         services = self._list(SERVICES, "", wanted) if deployments else []
         reachable = {objects.key(one.metadata): objects.addresses(one, self._rules.outside_host) for one in services}
         found = []
         for job in jobs:
-            own = mine.pop(objects.key(job.metadata), [])
+            own = mine.get(objects.key(job.metadata), [])
             refused, lost = failed.get(job.metadata.uid, ""), job.metadata.namespace in gone
             found.append(objects.of_job(job, own, refused, namespace_gone=lost))
         for one in deployments:
-            own = mine.pop(objects.key(one.metadata), [])
+            own = mine.get(objects.key(one.metadata), [])
             where, lost = reachable.get(objects.key(one.metadata), {}), one.metadata.namespace in gone
             found.append(objects.of_deployment(one, own, where, namespace_gone=lost))
-        for own in mine.values():
-            found += [objects.of_orphan(pod) for pod in own if objects.belongs_to_nobody(pod)][:1]
+        for own in left_over.values():
+            pod = next(filter(objects.is_left_over, own))
+            found.append(objects.of_left_over(pod, namespace_gone=pod.metadata.namespace in gone))
         return found
 
     def _seen(self, made: Job | Deployment, pods: list[Pod]) -> Observed:
@@ -341,6 +348,9 @@ class KubernetesCluster:
                     self._delete(kind, one.metadata)
         for pod in self._of(PODS, which):
             left = True
+            if objects.is_on_a_lost_node(pod):
+                self._delete(PODS, pod.metadata, grace_s=0)
+                continue
             replaced = any(one.kind == "ReplicaSet" for one in pod.metadata.owner_references)
             ending = pod.metadata.deletion_grace_period_seconds
             # A replica set would make another one, until it is itself on its way out; then its pods are, too.
@@ -351,7 +361,7 @@ class KubernetesCluster:
     def remove_place(self, owner: str, place: str) -> bool:
         name = names.place_name(place)
         with self._lock:
-            self._places.pop(name, None)
+            self._places.pop((owner, place), None)
         found = self._find(NAMESPACES, "", name)
         if found is None:
             return True
@@ -391,11 +401,11 @@ class KubernetesCluster:
             kind, _namespace(which), wanted | {names.WORKLOAD: which.id, names.ATTEMPT: str(which.attempt)}
         )
 
-    def _listed(self, kind: Kind[M], owner: str, labels: dict[str, str]) -> list[M]:
+    def _listed(self, kind: Kind[M], owner: str, labels: dict[str, str], *, anew: bool = False) -> list[M]:
         """All attempts of an owner's; made before, if a watch has been open ever since and has told no change."""
         now, version = self._clock.monotonic(), self._watches.version(kind.plural)
         with self._lock:
-            before = self._lists.get((kind.plural, owner))
+            before = None if anew else self._lists.get((kind.plural, owner))
         if before is not None and version is not None and before[0] == version and now - before[1] < LIST_HOLDS_S:
             return before[2]
         found = [one for one in self._list(kind, "", labels) if objects.is_attempt(one.metadata)]
@@ -410,7 +420,11 @@ class KubernetesCluster:
         self, kind: Kind[T], namespace: str, labels: dict[str, str], more: dict[str, str] | None = None
     ) -> list[T]:
         """In pages. A list whose later pages the server has forgotten meanwhile is begun again."""
-        query = {"limit": str(PAGE), **({"labelSelector": names.selector(labels)} if labels else {}), **(more or {})}
+        query = {
+            "limit": str(self._page),
+            **({"labelSelector": names.selector(labels)} if labels else {}),
+            **(more or {}),
+        }
         for _ in range(MAX_LISTS):
             found: list[T] = []
             at = ""
@@ -450,6 +464,13 @@ def _namespace(which: AttemptId) -> str:
 
 def _owned(found: objects.Metadata, owner: str) -> bool:
     return (found.labels.get(names.MANAGED_BY), found.labels.get(names.OWNER)) == (names.US, owner)
+
+
+def _by_attempt(pods: Iterable[Pod]) -> dict[tuple[str, str], list[Pod]]:
+    found: dict[tuple[str, str], list[Pod]] = defaultdict(list)
+    for pod in pods:
+        found[objects.key(pod.metadata)].append(pod)
+    return found
 
 
 def _leaving(found: M) -> M:

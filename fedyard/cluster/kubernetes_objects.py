@@ -16,6 +16,7 @@ from fedyard.cluster.port import Observed, Phase, Reason
 
 T = TypeVar("T")
 MAX_DETAIL: Final = 1000
+SIGNALS: Final = 64
 
 
 class _Read(msgspec.Struct, frozen=True, rename="camel"):
@@ -28,9 +29,9 @@ class OwnerReference(_Read, frozen=True):
 
 
 class Metadata(_Read, frozen=True):
-    name: str = ""
+    name: str
+    uid: str
     namespace: str = ""
-    uid: str = ""
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     owner_references: list[OwnerReference] = []
@@ -197,10 +198,10 @@ class PageMetadata(_Read, frozen=True):
 
 
 class Page(_Read, Generic[T], frozen=True):
-    """Of a list. items: null where the server has none."""
+    """Of a list. items: null where the server has none; without them it is no list, and not an empty one either."""
 
-    metadata: PageMetadata = PageMetadata()
-    items: list[T] | None = None
+    metadata: PageMetadata
+    items: list[T] | None
 
 
 class Gone(_Read, frozen=True):
@@ -249,9 +250,9 @@ def of_job(job: Job, pods: Sequence[Pod], failed_create: str, *, namespace_gone:
         phase, judged, ended = Phase.FAILED, _failed(pod, failed), failed.last_transition_time
     elif judged[0] is Reason.IMAGE_UNUSABLE or (judged[0] is Reason.CONFIG_INVALID and _final(container)):
         phase = Phase.FAILED
-    elif (
-        container is not None and container.state.waiting is None and pod is not None and pod.status.phase != "Pending"
-    ):
+    elif pod is not None and is_on_a_lost_node(pod):
+        phase, judged = Phase.FAILED, _disrupted(pod)  # its job waits for the pod's end, which nobody will tell
+    elif pod is not None and _has_begun(pod):
         phase, judged = Phase.RUNNING, _disrupted(pod)
     elif pod is None and failed_create:
         judged = (_refused(failed_create), failed_create, None)
@@ -293,12 +294,13 @@ def of_deployment(
     )
 
 
-def of_orphan(pod: Pod) -> Observed:
-    """A pod of ours whose job somebody has deleted without it: it runs on, and nothing in the cluster ends it."""
+def of_left_over(pod: Pod, *, namespace_gone: bool = False) -> Observed:
+    """A pod of ours without its job: on its way out, or an orphan that runs on and that nothing in the cluster ends."""
     phase = {"Running": Phase.RUNNING, "Succeeded": Phase.SUCCEEDED, "Failed": Phase.FAILED}
     found = phase.get(pod.status.phase, Phase.STARTING)
     judged = _terminated(pod) if found is Phase.FAILED else _waiting(pod)
-    return _observed(pod.metadata, found, judged, started=_started(_container(pod)))
+    started = _started(_container(pod))
+    return _observed(pod.metadata, found, judged, started=started, namespace_gone=namespace_gone)
 
 
 def addresses(service: Service | None, host: str) -> dict[Literal["inside", "outside"], str]:
@@ -315,14 +317,26 @@ def addresses(service: Service | None, host: str) -> dict[Literal["inside", "out
     return found
 
 
-def belongs_to_nobody(pod: Pod) -> bool:
-    return not pod.metadata.owner_references
+def is_left_over(pod: Pod) -> bool:
+    """Of one whose job is not in the list: else it is so new that the list was made before."""
+    return not pod.metadata.owner_references or pod.metadata.deletion_timestamp is not None
 
 
 def is_attempt(metadata: Metadata) -> bool:
     """What is ours beside attempts, or what somebody has tampered with, is none."""
     id, attempt = key(metadata)
     return bool(id) and attempt.isdecimal() and names.PLACE in metadata.labels
+
+
+def has_ended(pods: Sequence[Pod]) -> bool:
+    """The newest of them."""
+    pod = _newest(pods)
+    return pod is not None and pod.status.phase in {"Succeeded", "Failed"}
+
+
+def is_on_a_lost_node(pod: Pod) -> bool:
+    """Given up by the cluster, which keeps it until its node is back or removed: that may be never."""
+    return pod.metadata.deletion_timestamp is not None and _disrupted(pod)[0] is Reason.NODE_LOST
 
 
 def is_lost(pod: Pod) -> bool:
@@ -404,7 +418,8 @@ def _waiting(pod: Pod | None) -> Judged:
         passes = any(text in message for text in _PASSES)
         return Reason.NONE if passes else Reason.CONFIG_INVALID, detail, None
     if reason == "CrashLoopBackOff" and container.last_state.terminated is not None:
-        return _ended(container.last_state.terminated)
+        _, last, code = _ended(container.last_state.terminated)
+        return Reason.NOT_READY, f"it keeps ending, with code {code}; the last time: {last}", code
     return Reason.NONE, detail, None
 
 
@@ -463,7 +478,7 @@ def _ended(terminated: Terminated) -> Judged:
     if terminated.reason in _NOT_STARTED:
         no_file = any(text in terminated.message for text in _NO_FILE)
         return Reason.COMMAND_NOT_FOUND if no_file else Reason.CONFIG_INVALID, detail, code
-    if code > 128:
+    if 128 < code <= 128 + SIGNALS:
         return Reason.SIGNALLED, detail, code
     return (Reason.EXIT_CODE if code else Reason.NONE), detail, code
 
@@ -484,6 +499,11 @@ def _newest(pods: Sequence[Pod]) -> Pod | None:
 
 def _container(pod: Pod | None) -> ContainerStatus | None:
     return next(iter(pod.status.container_statuses), None) if pod is not None else None
+
+
+def _has_begun(pod: Pod) -> bool:
+    container = _container(pod)
+    return container is not None and container.state.waiting is None and pod.status.phase != "Pending"
 
 
 def _running(pod: Pod) -> bool:

@@ -177,7 +177,7 @@ FULL = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "m
     [
         (deployment(), [], Phase.STARTING, Reason.NONE),
         (deployment(), [RUNNING], Phase.STARTING, Reason.NOT_READY),
-        (deployment(), [CRASHING], Phase.STARTING, Reason.EXIT_CODE),
+        (deployment(), [CRASHING], Phase.STARTING, Reason.NOT_READY),
         (deployment(0, FULL), [], Phase.STARTING, Reason.QUOTA_EXCEEDED),
         (deployment(1, FULL), [RUNNING], Phase.RUNNING, Reason.QUOTA_EXCEEDED),
         (deployment(2), [RUNNING, RUNNING], Phase.RUNNING, Reason.NONE),

@@ -16,8 +16,10 @@ from typing import Literal, Protocol
 import msgspec
 import pytest
 
+from fedyard.cluster.kubernetes_cluster import KubernetesCluster, open_kubeconfig
 from fedyard.cluster.port import Cluster
 from fedyard.cluster.processes import Image, Processes
+from tests.cluster.apiserver.server import ApiServer
 
 Has = Literal["memory", "connections", "files"]
 """memory: limits are kept. connections: inside addresses can be reached from here. files: programs have a folder."""
@@ -74,6 +76,36 @@ def processes(folder: Path) -> Iterator[World]:
         one.close()
 
 
+class KubernetesWorld:
+    """One context of a kubeconfig. image: it is there already, nothing is fetched from the internet."""
+
+    def __init__(self, kubeconfig: Path, context: str, image: str, patience_s: float) -> None:
+        self.kubeconfig = kubeconfig
+        self.context = context
+        self.image = image
+        self.patience_s = patience_s
+        self.clients: list[Cluster] = []
+
+    def client(self) -> KubernetesCluster:
+        made = open_kubeconfig(str(self.kubeconfig), self.context)
+        self.clients.append(made)
+        return made
+
+    def close(self) -> None:
+        for one in self.clients:
+            one.close()
+
+
+@contextmanager
+def fake(folder: Path) -> Iterator[World]:
+    """The API server of the tests, whose pods are processes of this machine."""
+    with ApiServer() as server:
+        world = KubernetesWorld(server.kubeconfig(folder / "kubeconfig"), "tests", server.image, 15.0)
+        yield world
+        world.close()
+
+
 WORLDS: dict[str, Opening] = {
+    "fake": Opening(frozenset({"files"}), fake),
     "processes": Opening(frozenset({"memory", "connections", "files"}), processes),
 }

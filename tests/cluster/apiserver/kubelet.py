@@ -79,9 +79,10 @@ class Pod:
     # ------------------------------------------------------------ from outside
 
     def stop(self, grace_s: float) -> None:
-        """SIGTERM now, SIGKILL after the grace."""
+        """SIGTERM now, SIGKILL after the grace; once more with a shorter one: SIGKILL after that."""
         with self.changed:
             if self.told_to_stop and grace_s > 0:
+                self.kubelet.loop.at(self.kubelet.api.clock.now() + grace_s, self.kill)
                 return
             self.told_to_stop = True
             self.changed.notify_all()
