@@ -112,6 +112,7 @@ class Refolder:
             logs={head.run_id: head.last_place for head in logs if isinstance(head, r.LogHead)},
             tokens=rights,
             history=bool(self.rows[r.History]),
+            workloads=bool(self.rows[r.Workload] or self.rows[r.WorkloadAttempt]),
         )
 
 

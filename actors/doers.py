@@ -10,10 +10,19 @@ from actors.archives import ArchiveDoer
 from actors.doing import Doing
 from actors.requests import Allowed, Requests
 from actors.webhooks import WebhookDoer
+from actors.workloads import WorkloadDoer
 from config.clock import Clock
 from config.key_files import webhook_key
 from config.settings import Settings
-from domain.commands import CheckArchive, Command, DeliverWebhook
+from domain.commands import (
+    CheckArchive,
+    CollectWorkload,
+    Command,
+    DeliverWebhook,
+    EndWorkload,
+    EnsureWorkload,
+)
+from k8s.clusters import open_clusters
 from storage.blobs.opening import open_blobs
 from storage.database import Database
 
@@ -32,7 +41,11 @@ def doing_functions(tools: Tools) -> Mapping[type[Command], Doing]:
     settings = tools.settings
     requests = Requests(Allowed.of(settings.webhook_allow), tools.clock.now, at_once=settings.do_at_once)
     key = webhook_key(Path(settings.webhook_key_file))
+    workloads = WorkloadDoer(open_clusters(settings), tools.clock)
     return {
         DeliverWebhook: WebhookDoer(key, requests.post, tools.clock),
+        EnsureWorkload: workloads,
+        CollectWorkload: workloads,
+        EndWorkload: workloads,
         CheckArchive: ArchiveDoer(open_blobs(settings.artifacts_url, tools.clock)),
     }

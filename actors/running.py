@@ -6,13 +6,16 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from actors import deciding
 from actors.deciding import DECIDERS, Decider, DecidingWorker
 from actors.doers import Tools, doing_functions
 from actors.doing import DOERS, Doer, doing_workers, stop_all
 from actors.ledger import Ledger
+from actors.reconciling import Reconciler
 from actors.registry import register_deciding, register_doing
 from actors.relay import Relay
 from actors.sweeper import Sweeper
@@ -20,21 +23,26 @@ from actors.ticker import Ticker
 from broker.opening import dead_letters_of, open_publisher, open_worker_broker, prepare_broker
 from broker.port import BrokerUnavailable
 from config.clock import Clock, wait_for
+from config.key_files import workload_key
 from config.logs import set_up_logs, unit
 from config.memory import keep_giving_back
 from config.processes import END_WITHIN_S, end_within
 from config.settings import Settings
 from config.waiting import wait_until
 from domain.rules import Rules
+from domain.workloads import owner_of
 from fedyard.wire.stopping import on_stop_signal
 from fedyard.wire.structs import prepare_structs
+from k8s.clusters import close_clusters, open_clusters
 from storage.blobs.opening import open_blobs
 from storage.clocks import DatabaseClock, open_clock
-from storage.database import DatabaseUnavailable, open_database
+from storage.clusters import tell
+from storage.database import Database, DatabaseUnavailable, open_database
 from storage.due import Due
 from storage.migrate import await_schema
-from storage.signals import Announcement
+from storage.signals import Announcement, PostgresSignals, Signals
 from storage.store import Store
+from storage.wanted import WantedWorkloads
 
 Announce = Callable[[Announcement], None]
 Role = Callable[[Settings, threading.Event], None]
@@ -85,10 +93,51 @@ def run_doer(settings: Settings, stop: threading.Event) -> None:
     while not wait_for(stop, WAKE_EVERY_S):
         pass
     stop_all(workers, _STOP_WITHIN_MS)
+    close_clusters(open_clusters(settings))
     if not settings.embedded:
         publisher.close()
         broker.close()
     database.close()
+
+
+def run_reconciler(settings: Settings, stop: threading.Event, signals: Signals | None = None) -> None:
+    """Look after workloads until `stop`. signals: in embedded mode, who tells of commits."""
+    clusters = open_clusters(settings)
+    owner = owner_of(workload_key(Path(settings.workload_key_file)))
+    database = open_database(settings.database_url, pool=3 + len(clusters), name="fedyard reconciler")
+    clock = open_clock(database, "reconciler", stop)
+    publisher = open_publisher(settings, "reconciler")
+    heard = signals or PostgresSignals(settings.database_url)
+    reconciler = Reconciler(
+        clusters,
+        WantedWorkloads(database, owner),
+        publisher,
+        clock,
+        every_s=settings.reconcile_every_s,
+        may_lead=clock.reliable if isinstance(clock, DatabaseClock) else lambda: True,
+    )
+    if clusters:
+        heard.subscribe(lambda told: reconciler.wake() if told.workloads else None, reconciler.wake)
+    reconciler.start()
+    while True:
+        reconciler.lead()
+        _tell(database, reconciler, clock)
+        if wait_for(stop, WAKE_EVERY_S):
+            break
+    reconciler.stop(within_s=_STOP_WITHIN_MS / 1000)
+    if not settings.embedded:
+        heard.close()
+        publisher.close()
+        close_clusters(clusters)
+    database.close()
+
+
+def _tell(database: Database, reconciler: Reconciler, clock: Clock) -> None:
+    """To the web, how the clusters are; where the database is away it is nobody's."""
+    troubles = reconciler.troubles()
+    with suppress(DatabaseUnavailable):
+        if troubles:
+            tell(database, troubles, clock.now())
 
 
 def settle_history(store: Store, clock: Clock, stop: threading.Event) -> None:
@@ -172,7 +221,13 @@ def _await_broker(settings: Settings, stop: threading.Event, role: str) -> None:
     wait_until(lambda: prepare_broker(settings, role), there="broker", absent=BrokerUnavailable, stop=stop, log=_log)
 
 
-ROLES: dict[str, Role] = {"decider": run_decider, "doer": run_doer, "relay": run_relay, "ticker": run_ticker}
+ROLES: dict[str, Role] = {
+    "decider": run_decider,
+    "doer": run_doer,
+    "reconciler": run_reconciler,
+    "relay": run_relay,
+    "ticker": run_ticker,
+}
 
 if __name__ == "__main__":
     name = sys.argv[1] if len(sys.argv) == 2 else ""

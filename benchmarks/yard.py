@@ -103,6 +103,7 @@ class Hub:
             "FEDYARD_ARTIFACTS_URL": f"file:///{self.artifacts}",
             "FEDYARD_HEAD_KEY_FILE": str(yard.folder.resolve() / "head.key"),
             "FEDYARD_WEBHOOK_KEY_FILE": str(yard.folder.resolve() / "webhook.key"),
+            "FEDYARD_WORKLOAD_KEY_FILE": str(yard.folder.resolve() / "workload.key"),
             "FEDYARD_HEARTBEAT_EVERY_S": "600",
             **environment,
         }

@@ -93,6 +93,7 @@ class Restores:
             "FEDYARD_ARTIFACTS_URL": self.stack.artifacts_url,
             "FEDYARD_HEAD_KEY_FILE": self.stack.head_key_file,
             "FEDYARD_WEBHOOK_KEY_FILE": self.stack.webhook_key_file,
+            "FEDYARD_WORKLOAD_KEY_FILE": self.stack.workload_key_file,
         }
         command = [str(CHECKOUT / "bin" / "fedyard-hub"), *map(str, arguments), "--data", str(data)]
         return subprocess.run(

@@ -144,6 +144,10 @@ class Stack:
         return str(self.folder.resolve() / "webhook.key")
 
     @property
+    def workload_key_file(self) -> str:
+        return str(self.folder.resolve() / "workload.key")
+
+    @property
     def management(self) -> Management:
         """Of a node that runs."""
         return next((node for node in self.rabbitmq if node.pids), self.rabbitmq[0]).management
@@ -283,6 +287,7 @@ class Stack:
             "FEDYARD_ARTIFACTS_URL": self.artifacts_url,
             "FEDYARD_HEAD_KEY_FILE": self.head_key_file,
             "FEDYARD_WEBHOOK_KEY_FILE": self.webhook_key_file,
+            "FEDYARD_WORKLOAD_KEY_FILE": self.workload_key_file,
             "FEDYARD_HEARTBEAT_EVERY_S": str(HEARTBEAT_EVERY_S),
         }
         file = self.environment_of(name)

@@ -13,7 +13,7 @@ from pathlib import Path
 MAX_SAID = 300
 PLACES = 6
 _ROOT = Path(__file__).resolve().parent.parent
-OURS = ("actors", "broker", "config", "devservers", "domain", "fedyard", "ops", "storage", "web")
+OURS = ("actors", "broker", "config", "devservers", "domain", "fedyard", "k8s", "ops", "storage", "web")
 """Packages whose errors quote nothing of what was sent."""
 _SPEAKING = (AssertionError, AttributeError, ImportError, MemoryError, NameError, RecursionError, NotImplementedError)
 _DATABASE_DATA = "22"

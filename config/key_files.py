@@ -83,3 +83,10 @@ def webhook_key(path: Path) -> bytes:
     """What the secrets of webhooks are derived from, made at the first start. Raises `SettingsError`."""
     lost = "let every webhook's secret be rotated"
     return KeyFile(path, "FEDYARD_WEBHOOK_KEY_FILE", "the web and the doer", lost).key()
+
+
+def workload_key(path: Path) -> bytes:
+    """What tells this hub's workloads from others' at a cluster, made at the first start. Raises `SettingsError`."""
+    makers = "the web, the doer and the reconciler"
+    lost = "stop, by hand, what the hub's clusters still run of it"
+    return KeyFile(path, "FEDYARD_WORKLOAD_KEY_FILE", makers, lost).key()

@@ -7,8 +7,10 @@ import os
 import socket
 
 DOER = "doer"
-"""What it does outside waits while it is away; the hub serves without it."""
-WORKERS = ("decider", DOER, "relay", "ticker")
+RECONCILER = "reconciler"
+OUTSIDE = (DOER, RECONCILER)
+"""What they do outside waits while they are away; the hub serves without them."""
+WORKERS = ("decider", DOER, RECONCILER, "relay", "ticker")
 """The hub's processes beside the web. They stop in the other direction: who decides is the last to go."""
 
 END_WITHIN_S = 40.0

@@ -160,6 +160,41 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_failing_s: Annotated[
         float, _meta("how long a webhook may fail, without one success, until it is disabled", 60, 31_536_000)
     ] = 432_000.0
+    workload_key_file: Annotated[
+        str,
+        _meta(
+            "file with the key that says under which id clusters know this hub, and that the tokens of workloads are "
+            "derived from: one for all web processes, doers and reconcilers of the hub, made at the first start; keep "
+            "a copy of it apart from the backups"
+        ),
+    ] = "var/fedyard/workload.key"
+    clusters: Annotated[
+        str,
+        _meta(
+            "where workloads may run, as name=place with commas in between; a place is processes:///folder (this "
+            "machine's own processes), in-cluster, or kubeconfig:///path?context=name; e.g. "
+            "hub=in-cluster,edge=kubeconfig:///etc/fedyard/edge.yaml?context=edge"
+        ),
+    ] = ""
+    workload_images: Annotated[
+        str,
+        _meta(
+            "images that clusters of Kubernetes may run, separated by commas, * for any part of a name; besides, every "
+            "image that is named by its digest (@sha256:...); e.g. registry.example.org/fed/*"
+        ),
+    ] = ""
+    process_images: Annotated[
+        str,
+        _meta(
+            "what workloads may run as processes: name=what goes before their command, with commas in between; nothing "
+            "behind the = lets them name any program; e.g. local/python=/usr/bin/python3"
+        ),
+    ] = ""
+    reconcile_every_s: Annotated[
+        float, _meta("how often the reconciler compares what is wanted with what a cluster shows", 0.05, 600)
+    ] = 5.0
+    workloads_per_project: Annotated[int, _meta("workloads of one project that go on at once", 1, 100_000)] = 200
+    workloads_per_day: Annotated[int, _meta("workloads that one project begins within a day", 1, 1_000_000)] = 2000
     artifact_limit_bytes: Annotated[int, _meta("largest artifact of any kind", 1, 68_719_476_736)] = 17_179_869_184
     artifact_limit_initial_bytes: Annotated[
         int, _meta("largest artifact of kind `initial`: files for every member", 1, 68_719_476_736)
@@ -262,6 +297,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError("FEDYARD_HEAD_KEY_FILE names no file; write e.g. var/fedyard/head.key")
         if not self.webhook_key_file or "\0" in self.webhook_key_file:
             raise SettingsError("FEDYARD_WEBHOOK_KEY_FILE names no file; write e.g. var/fedyard/webhook.key")
+        if not self.workload_key_file or "\0" in self.workload_key_file:
+            raise SettingsError("FEDYARD_WORKLOAD_KEY_FILE names no file; write e.g. var/fedyard/workload.key")
+        self.cluster_places()
+        self.process_programs()
         if self.waiting_polls + 4 > self.web_threads:
             raise SettingsError(
                 f"FEDYARD_WAITING_POLLS is {self.waiting_polls} and FEDYARD_WEB_THREADS {self.web_threads}: waiting "
@@ -287,6 +326,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def embedded(self) -> bool:
         """True if the web and the workers share one process."""
         return self.broker_url.startswith("embedded:")
+
+    def cluster_places(self) -> dict[str, str]:
+        """By name, the place of each cluster. Raises `SettingsError`."""
+        places: dict[str, str] = {}
+        for name, place in _pairs("FEDYARD_CLUSTERS", self.clusters):
+            if not _CLUSTER_NAME.fullmatch(name):
+                raise SettingsError(f"FEDYARD_CLUSTERS has a cluster {name!r}: small letters, digits and dashes")
+            if name in places:
+                raise SettingsError(f"FEDYARD_CLUSTERS names {name!r} twice")
+            if place != "in-cluster" and not place.startswith(("processes:///", "kubeconfig:///")):
+                raise SettingsError(
+                    f"FEDYARD_CLUSTERS: cluster {name!r} is none of processes:///folder, in-cluster and "
+                    "kubeconfig:///path?context=name"
+                )
+            if place.startswith("kubeconfig:///") and "context=" not in urlsplit(place).query:
+                raise SettingsError(
+                    f"FEDYARD_CLUSTERS: cluster {name!r} names no context of its kubeconfig: add ?context=name"
+                )
+            places[name] = place
+        return places
+
+    def process_programs(self) -> dict[str, str]:
+        """By name of an image, what goes before a command. Raises `SettingsError`."""
+        return dict(_pairs("FEDYARD_PROCESS_IMAGES", self.process_images, empty=True))
 
     @property
     def bodies_at_once(self) -> int:
@@ -320,6 +383,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise SettingsError(f"one of {', '.join(_URLS)} is no URL; {_URL_REMEDY}") from None
             name = _variable(found[1])
             raise SettingsError(f"{name} is {environment[name]!r}; it must be {known[name]}") from None
+
+
+_CLUSTER_NAME = re.compile("[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def _pairs(variable: str, text: str, *, empty: bool = False) -> list[tuple[str, str]]:
+    """`a=b,c=d` as pairs. Raises `SettingsError`."""
+    pairs = []
+    for one in filter(None, map(str.strip, text.split(","))):
+        name, said, value = one.partition("=")
+        if not said or not name or not (value or empty):
+            raise SettingsError(f"{variable} has {one!r}: write name=value, with commas in between")
+        pairs.append((name, value))
+    return pairs
 
 
 class Option(msgspec.Struct, frozen=True):

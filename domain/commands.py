@@ -12,6 +12,10 @@ import msgspec
 
 from domain.ids import Id
 from domain.states import Report
+from fedyard.cluster.plan import Finding, Side
+from fedyard.cluster.port import AttemptId, EnvName, Phase, Placement, Resources, Spec
+from fedyard.cluster.port import Reason as ClusterReason
+from fedyard.cluster.port import Text as ClusterText
 from fedyard.wire import types as w
 from fedyard.wire.parameters import check_depth
 
@@ -46,9 +50,15 @@ Sealed = w.Sealed
 Role = Literal["admin", "member", "auditor"]
 WebhookOwner = Literal["organisation", "project"]
 WebhookKind = Literal[
-    "run.ended", "seat.left_out", "site.silent", "site.returned", "identity.conflict", "dead_letter.found"
+    "run.ended",
+    "seat.left_out",
+    "site.silent",
+    "site.returned",
+    "identity.conflict",
+    "dead_letter.found",
+    "workload.failed",
 ]
-WebhookKinds = Annotated[list[WebhookKind], msgspec.Meta(min_length=1, max_length=6)]
+WebhookKinds = Annotated[list[WebhookKind], msgspec.Meta(min_length=1, max_length=7)]
 WebhookUrl = Annotated[
     str,
     msgspec.Meta(
@@ -714,6 +724,101 @@ class ReportDeadLetters(Command, frozen=True, tag="report_dead_letters"):
     """The ticker found commands that could not be decided."""
 
     letters: Annotated[list[Letter], msgspec.Meta(min_length=1, max_length=100)]
+
+
+# workloads
+
+
+Words = Annotated[list[ClusterText], msgspec.Meta(max_length=256)]
+LOG_TAIL_BYTES = 65_536
+"""Of an attempt's log, kept with its end."""
+
+
+class WorkloadSpec(Value, frozen=True):
+    """What to run. kind `job`: once, to its end; `service`: `replicas` behind an address on `port`, until stopped.
+
+    command: empty: the image's own. environment: may be read by whoever sees the workload, so no secrets.
+    deadline_s: of a job, from its start. grace_s: between being told to stop and being ended.
+    attempts: how many there may be, where another one can help.
+    """
+
+    kind: Literal["job", "service"]
+    image: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x20]*(?!\n)$")]
+    command: Words = []
+    arguments: Words = []
+    environment: Annotated[dict[EnvName, ClusterText], msgspec.Meta(max_length=256)] = {}
+    resources: Resources = Resources()
+    placement: Placement = Placement()
+    replicas: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 1
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] | None = None
+    deadline_s: Annotated[float, msgspec.Meta(gt=0, le=31_536_000)] | None = None
+    grace_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] = 1
+
+
+class CreateWorkload(Command, frozen=True, tag="create_workload"):
+    project_id: Id
+    name: Slug
+    where: Where
+    spec: WorkloadSpec
+
+
+class StopWorkload(Command, frozen=True, tag="stop_workload"):
+    workload_id: Id
+    reason: Reason = ""
+
+
+class ScaleWorkload(Command, frozen=True, tag="scale_workload"):
+    """So many replicas of a service from now on."""
+
+    workload_id: Id
+    replicas: Annotated[int, msgspec.Meta(ge=0, le=1000)]
+
+
+class ReportWorkload(Command, frozen=True, tag="report_workload"):
+    """What is seen of an attempt, by the hub's reconciler and doer, or by the site that it runs at.
+
+    phase: None where nobody has seen it. log and events: the evidence, the log's tail and what the cluster said; log is
+    None where it is not reported with. gone: nothing of it is there any more.
+    """
+
+    workload_id: Id
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    phase: Phase | None = None
+    uid: Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00]*$")] = ""
+    reason: ClusterReason = ClusterReason.NONE
+    detail: Reason = ""
+    exit_code: Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)] | None = None
+    ready: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    addresses: dict[Side, Annotated[str, msgspec.Meta(max_length=300, pattern=r"^[^\x00]*$")]] = {}
+    log: Annotated[bytes, msgspec.Meta(max_length=LOG_TAIL_BYTES)] | None = None
+    events: Annotated[
+        list[Annotated[str, msgspec.Meta(max_length=500, pattern=r"^[^\x00]*$")]], msgspec.Meta(max_length=50)
+    ] = []
+    gone: bool = False
+
+
+class EnsureWorkload(Command, frozen=True, tag="ensure_workload"):
+    """Make this attempt at that cluster, or make it as it is wanted."""
+
+    cluster: str
+    spec: Spec
+
+
+class CollectWorkload(Command, frozen=True, tag="collect_workload"):
+    """Collect an attempt's evidence, to be reported together with what was found of it."""
+
+    cluster: str
+    which: AttemptId
+    finding: Finding
+
+
+class EndWorkload(Command, frozen=True, tag="end_workload"):
+    """Stop and remove an attempt at that cluster: its evidence is on record, or nobody wants it."""
+
+    cluster: str
+    which: AttemptId
+    grace_s: float
 
 
 # history

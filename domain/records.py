@@ -612,6 +612,71 @@ class EventCursor(Record, frozen=True):
     seq: int
 
 
+class Workload(Record, frozen=True):
+    """What shall run somewhere for a project, and how far it has come. cluster: where, as commands say it.
+
+    replicas: as wanted now. attempt: the newest one. next_at: it is not begun earlier. stop_at: since when it shall go.
+    reason, detail, exit_code: of the newest attempt; stop_reason: what was said when it was stopped.
+    """
+
+    TABLE = "workloads"
+    id: Id
+    project_id: Id
+    name: str
+    cluster: str
+    kind: str
+    spec_json: str
+    replicas: int
+    attempts: int
+    state: str
+    state_at: Micros
+    created_at: Micros
+    attempt: int = 1
+    next_at: Micros | None = None
+    stop_at: Micros | None = None
+    stop_reason: str = ""
+    ended_at: Micros | None = None
+    reason: str = ""
+    detail: str = ""
+    exit_code: int | None = None
+
+
+class WorkloadAttempt(Record, frozen=True):
+    """One attempt at a workload, as its cluster showed it last. uid: of the very object there; empty: not seen yet.
+
+    kept_at: since when its evidence is on record. gone_at: since when nothing of it is there any more.
+    """
+
+    TABLE = "workload_attempts"
+    KEY = ("workload_id", "attempt")
+    workload_id: Id
+    attempt: int
+    state: str
+    state_at: Micros
+    created_at: Micros
+    uid: str = ""
+    reason: str = ""
+    detail: str = ""
+    exit_code: int | None = None
+    ready: int = 0
+    addresses_json: str = "{}"
+    started_at: Micros | None = None
+    ended_at: Micros | None = None
+    kept_at: Micros | None = None
+    gone_at: Micros | None = None
+
+
+class WorkloadEvidence(Record, frozen=True):
+    """What an attempt left: the tail of its log, and what the cluster said of it. No decision reads it."""
+
+    TABLE = "workload_evidence"
+    KEY = ("workload_id", "attempt")
+    workload_id: Id
+    attempt: int
+    log: bytes
+    events_json: str
+
+
 class Outcome(Record, frozen=True):
     """What became of a command. state: accepted, with a result as its answer, or rejected, with a problem."""
 
@@ -673,6 +738,9 @@ RECORDS: tuple[type[Record], ...] = (
     Webhook,
     WebhookDelivery,
     EventCursor,
+    Workload,
+    WorkloadAttempt,
+    WorkloadEvidence,
     Outcome,
     OutboxRow,
 )

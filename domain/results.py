@@ -11,7 +11,17 @@ from typing import Literal
 import msgspec
 
 from domain.ids import Uuid
-from domain.states import ArchiveState, ArtifactState, KeyState, MemberState, RoundState, RunState, SeatState, SiteState
+from domain.states import (
+    ArchiveState,
+    ArtifactState,
+    KeyState,
+    MemberState,
+    RoundState,
+    RunState,
+    SeatState,
+    SiteState,
+    WorkloadState,
+)
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +87,15 @@ class StartedRun(RunResult, frozen=True, kw_only=True):
 class Stopped(Result, frozen=True, kw_only=True):
     id: Uuid
     state: RunState
+
+
+class WorkloadResult(Result, frozen=True, kw_only=True):
+    """attempt: the newest one."""
+
+    id: Uuid
+    project_id: Uuid
+    state: WorkloadState
+    attempt: int
 
 
 class SeatResult(Result, frozen=True, kw_only=True):

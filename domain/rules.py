@@ -52,6 +52,9 @@ class Rules(msgspec.Struct, frozen=True):
     keep_uploads_s: float = 604_800.0
     webhooks_per_owner: int = 20
     webhook_failing_s: float = 432_000.0
+    workloads_per_project: int = 200
+    workloads_per_day: int = 2000
+    clusters: str = ""
     webhook_waiting: int = 10_000
 
     def largest_artifact(self, kind: ArtifactKind) -> int:

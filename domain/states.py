@@ -109,6 +109,16 @@ class WebhookDeliveryState(StrEnum):
     FAILED = "failed"
 
 
+class WorkloadState(StrEnum):
+    WANTED = "wanted"
+    STARTING = "starting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    LOST = "lost"
+
+
 class Step(StrEnum):
     """What can happen to a run, a task run, a round, a seat, a site, a membership, a delivery, a key, a webhook, ..."""
 
@@ -162,6 +172,11 @@ class Step(StrEnum):
     DELIVER = "deliver"
     GIVE_UP = "give_up"
     REDELIVER = "redeliver"
+    # workload, and each attempt at one
+    RUN = "run"
+    STOP = "stop"
+    LOSE = "lose"
+    RETRY = "retry"
 
 
 RUN: dict[tuple[RunState, Step], RunState] = {
@@ -289,6 +304,22 @@ WEBHOOK_DELIVERY: dict[tuple[WebhookDeliveryState, Step], WebhookDeliveryState] 
     (WebhookDeliveryState.WAITING, Step.REDELIVER): WebhookDeliveryState.WAITING,
     (WebhookDeliveryState.DELIVERED, Step.REDELIVER): WebhookDeliveryState.WAITING,
     (WebhookDeliveryState.FAILED, Step.REDELIVER): WebhookDeliveryState.WAITING,
+}
+
+WORKLOAD_LIVE = (WorkloadState.WANTED, WorkloadState.STARTING, WorkloadState.RUNNING)
+
+WORKLOAD: dict[tuple[WorkloadState, Step], WorkloadState] = {
+    (WorkloadState.WANTED, Step.START): WorkloadState.STARTING,
+    (WorkloadState.RUNNING, Step.START): WorkloadState.STARTING,
+    (WorkloadState.WANTED, Step.RUN): WorkloadState.RUNNING,
+    (WorkloadState.STARTING, Step.RUN): WorkloadState.RUNNING,
+    (WorkloadState.STARTING, Step.RETRY): WorkloadState.WANTED,
+    (WorkloadState.RUNNING, Step.RETRY): WorkloadState.WANTED,
+    (WorkloadState.WANTED, Step.RETRY): WorkloadState.WANTED,
+    **{(state, Step.SUCCEED): WorkloadState.SUCCEEDED for state in WORKLOAD_LIVE},
+    **{(state, Step.FAIL): WorkloadState.FAILED for state in WORKLOAD_LIVE},
+    **{(state, Step.STOP): WorkloadState.STOPPED for state in WORKLOAD_LIVE},
+    **{(state, Step.LOSE): WorkloadState.LOST for state in WORKLOAD_LIVE},
 }
 
 RUN_FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})

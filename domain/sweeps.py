@@ -42,7 +42,9 @@ class RevokeTokensOf(msgspec.Struct, frozen=True):
 class ForgetBefore(msgspec.Struct, frozen=True):
     """Retention: outcomes decided, and inbox entries settled, before these times go; then bodies nobody refers to.
 
-    Logs go with the entries: those of runs that ended before `inbox_before`. So do settled deliveries of webhooks."""
+    Logs go with the entries: those of runs that ended before `inbox_before`. So do settled deliveries of webhooks, and
+    what ended workloads left.
+    """
 
     commands_before: Micros
     inbox_before: Micros

@@ -34,6 +34,7 @@ from domain.decisions import (
     seats,
     sites,
     webhooks,
+    workloads,
 )
 from domain.decisions.draft import Decision, Draft
 from domain.needs import Needs
@@ -97,6 +98,8 @@ ARCHIVES = About("archives", "archives of initial files, which the doer reads an
 MESSAGES = About("messages", "messages between sites, acknowledgements, logs of runs, expiry")
 WEBHOOKS = About("webhooks", "webhooks, what they are to be told, and what became of it")
 DELIVERIES = About("deliveries", "requests to the receivers of webhooks, made by the doer")
+WORKLOADS = About("workloads", "workloads that shall run, and what was seen of them")
+CLUSTERS = About("clusters", "what is made, collected and ended at the hub's clusters, by the doer")
 
 ROWS: tuple[Row, ...] = (
     decided(c.CreateOrganisation, people.create_organisation, people.needs_of_create_organisation, SITES),
@@ -153,6 +156,13 @@ ROWS: tuple[Row, ...] = (
     decided(c.ReportDelivery, webhooks.report_delivery, webhooks.needs_of_report_delivery, WEBHOOKS),
     decided(c.ReportDeadLetters, webhooks.report_dead_letters, webhooks.needs_of_report_dead_letters, WEBHOOKS),
     done(c.DeliverWebhook, DELIVERIES),
+    decided(c.CreateWorkload, workloads.create_workload, workloads.needs_of_create_workload, WORKLOADS),
+    decided(c.StopWorkload, workloads.stop_workload, workloads.needs_of_stop_workload, WORKLOADS),
+    decided(c.ScaleWorkload, workloads.scale_workload, workloads.needs_of_scale_workload, WORKLOADS),
+    decided(c.ReportWorkload, workloads.report_workload, workloads.needs_of_report_workload, WORKLOADS),
+    done(c.EnsureWorkload, CLUSTERS),
+    done(c.CollectWorkload, CLUSTERS),
+    done(c.EndWorkload, CLUSTERS),
 )
 
 TABLE: Mapping[type[c.Command], Row] = {row.command: row for row in ROWS}

@@ -33,6 +33,8 @@ KINDS: dict[EventKind, WebhookKind] = {
     EventKind.SITE_RETURNED: "site.returned",
     EventKind.IDENTITY_CONFLICT: "identity.conflict",
     EventKind.SEAT_LEFT_OUT: "seat.left_out",
+    EventKind.WORKLOAD_FAILED: "workload.failed",
+    EventKind.WORKLOAD_LOST: "workload.failed",
 }
 """What of a stream is told, as what. Dead letters are in no stream."""
 DEAD_LETTER: WebhookKind = "dead_letter.found"
@@ -88,6 +90,9 @@ def data_of(kind: WebhookKind, event: Event) -> dict[str, Any]:
             data |= {"site_id": event.site_id, "state": "silent"}
         case "site.returned":
             data |= {"site_id": event.site_id, "state": "online"}
+        case "workload.failed":
+            data |= {"project_id": event.stream_id}
+            data |= _some(facts, "workload_id", "attempt", "state", "exit_code") | _codes(facts, "reason")
         case "dead_letter.found":
             raise AssertionError("dead letters are in no stream")
         case _:

@@ -109,6 +109,15 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
         s.WEBHOOK_DELIVERY,
         frozenset(),
     ),
+    (
+        "Workload",
+        (
+            "A workload follows its newest attempt; each attempt goes the same way by itself. `retry`: that attempt "
+            "has failed of what repetition can heal, and another one is wanted. `lost`: nobody knows how it ended."
+        ),
+        s.WORKLOAD,
+        frozenset({s.WorkloadState.SUCCEEDED, s.WorkloadState.FAILED, s.WorkloadState.STOPPED, s.WorkloadState.LOST}),
+    ),
 )
 
 

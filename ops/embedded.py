@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from waitress import wasyncore
 from waitress.server import create_server
 
-from actors.running import ROLES, run_decider
+from actors.running import ROLES, run_decider, run_reconciler
 from broker.opening import open_embedded
 from config.clock import Clock, SystemClock
 from config.logs import at_a_terminal, set_up_logs, unit
@@ -78,7 +78,10 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
         blobs = open_blobs(settings.artifacts_url, clock)
         connections = Connections(limits_of(settings, room), clock)
         app = create_app(Hub(settings, database, broker, signals, clock, blobs, connections=connections))
-        roles = ROLES | {"decider": partial(run_decider, announce=signals.announce)}
+        roles = ROLES | {
+            "decider": partial(run_decider, announce=signals.announce),
+            "reconciler": partial(run_reconciler, signals=signals),
+        }
         # Last in, first out: the web stops before them, and of them the decider last.
         for name, role in roles.items():
             stack.enter_context(_running(name, partial(role, settings), stop, failed))
@@ -103,6 +106,8 @@ def _settings(folder: Path, port: int | None, environment: Mapping[str, str]) ->
     chosen.setdefault("FEDYARD_ARTIFACTS_URL", path_url("file", here / "artifacts"))
     chosen.setdefault("FEDYARD_HEAD_KEY_FILE", str(here / "head.key"))
     chosen.setdefault("FEDYARD_WEBHOOK_KEY_FILE", str(here / "webhook.key"))
+    chosen.setdefault("FEDYARD_WORKLOAD_KEY_FILE", str(here / "workload.key"))
+    chosen.setdefault("FEDYARD_CLUSTERS", f"hub={path_url('processes', here / 'workloads')}")
     for name, value in EMBEDDED_DEFAULTS.items():
         chosen.setdefault(name, value)
     if at_a_terminal():
@@ -122,6 +127,8 @@ def _variables(settings: Settings, port: int) -> dict[str, str]:
         "FEDYARD_ARTIFACTS_URL": settings.artifacts_url,
         "FEDYARD_HEAD_KEY_FILE": settings.head_key_file,
         "FEDYARD_WEBHOOK_KEY_FILE": settings.webhook_key_file,
+        "FEDYARD_WORKLOAD_KEY_FILE": settings.workload_key_file,
+        "FEDYARD_CLUSTERS": settings.clusters,
         "FEDYARD_WEB_PORT": str(port),
     }
 

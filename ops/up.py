@@ -109,6 +109,7 @@ def _servers(folder: Path, environment: Mapping[str, str], stack: ExitStack) -> 
     ours.setdefault("FEDYARD_ARTIFACTS_URL", path_url("file", folder.resolve() / "artifacts"))
     ours.setdefault("FEDYARD_HEAD_KEY_FILE", str(folder.resolve() / "head.key"))
     ours.setdefault("FEDYARD_WEBHOOK_KEY_FILE", str(folder.resolve() / "webhook.key"))
+    ours.setdefault("FEDYARD_WORKLOAD_KEY_FILE", str(folder.resolve() / "workload.key"))
     if "FEDYARD_WEB_PORT" not in ours:
         ours["FEDYARD_WEB_PORT"] = str(free_port(8080))
     host = ours.get("FEDYARD_WEB_HOST", "127.0.0.1").replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - asked on loopback

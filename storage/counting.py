@@ -52,6 +52,17 @@ _COUNTS: dict[str, tuple[str, Micros]] = {
         ),
         0,
     ),
+    "workloads": (
+        (
+            "SELECT project_id, count(*) FROM workloads WHERE project_id {any:uuid}"
+            " AND state IN ('wanted', 'starting', 'running') AND created_at <= %s GROUP BY 1"
+        ),
+        0,
+    ),
+    "workloads of a day": (
+        "SELECT project_id, count(*) FROM workloads WHERE project_id {any:uuid} AND created_at > %s GROUP BY 1",
+        DAY,
+    ),
     "projects": (
         (
             "SELECT coordinator_site_id, count(*) FROM projects WHERE coordinator_site_id {any:uuid}"

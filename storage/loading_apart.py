@@ -1,4 +1,4 @@
-"""What only some commands need, by queries of its own before the rest: logs, artifacts, webhooks.
+"""What only some commands need, by queries of its own before the rest: logs, artifacts, webhooks, workloads.
 
 Each part reads its rows and says what is needed besides, which is then loaded with everything else.
 """
@@ -10,7 +10,9 @@ from collections.abc import Callable, Collection
 from domain import records as r
 from domain.needs import Needs
 from domain.records import Record
+from domain.states import WORKLOAD_LIVE
 from domain.webhooks import DEAD_LETTER
+from domain.workloads import AT_SITE
 from storage.database import Database
 from storage.reader import Reader
 from storage.tables import select
@@ -93,6 +95,15 @@ def _webhooks(reader: Reader, needs: Needs) -> Needs:
     return besides
 
 
+def _workloads(reader: Reader, needs: Needs) -> Needs:
+    """Workloads and their attempts; needed besides: their projects, and the sites that they run at."""
+    workloads = reader.rows(r.Workload, f"{_JOBS} WHERE id {{any:uuid}}", needs.workloads)
+    workloads += reader.rows(r.Workload, _LIVE_JOBS_OF, needs.workloads_of)
+    reader.rows(r.WorkloadAttempt, f"{_ATTEMPTS} WHERE workload_id {{any:uuid}}", {each.id for each in workloads})
+    sites = {each.cluster.removeprefix(AT_SITE) for each in workloads if each.cluster.startswith(AT_SITE)}
+    return Needs(projects={each.project_id for each in workloads}, sites=sites)
+
+
 def _followed(reader: Reader, needs: Needs) -> None:
     """Events, how far their streams were looked at, and of sites what says which webhooks want them."""
     streams = {stream for _, stream in needs.followed}
@@ -136,6 +147,10 @@ _TASKS_OF_LIVE_RUNS = (
     f"{select(r.TaskRun, 'task_runs.')} JOIN runs ON runs.id = task_runs.run_id"
     " WHERE runs.project_id {any:uuid} AND runs.state IN ('created', 'running')"
 )
+_JOBS = select(r.Workload)
+_LIVE = ", ".join(f"'{state}'" for state in WORKLOAD_LIVE)
+_LIVE_JOBS_OF = f"{_JOBS} WHERE project_id {{any:uuid}} AND state IN ({_LIVE})"
+_ATTEMPTS = select(r.WorkloadAttempt)
 _HOOKS = select(r.Webhook)
 _DELIVERIES = select(r.WebhookDelivery)
 _SITES = select(r.Site)
@@ -153,6 +168,7 @@ _PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
     (frozenset({"logs"}), _logs),
     (frozenset({"artifacts", "ending_artifacts", "totals_of", "declared_by"}), _artifacts),
     (frozenset({"webhooks", "deliveries", "followed", "causes"}), _webhooks),
+    (frozenset({"workloads", "workloads_of"}), _workloads),
 )
 """Any of these needs -> who loads what they name."""
 LOADED_APART = frozenset({"shares_of", "events"}).union(*(names for names, _ in _PARTS))

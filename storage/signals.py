@@ -40,7 +40,7 @@ class Announcement(msgspec.Struct, frozen=True):
     place.
 
     tokens: tokens, accounts or sites lost rights, so caches of tokens are void. history: it became another one, so
-    whatever is remembered is void.
+    whatever is remembered is void. workloads: one of the hub's is wanted otherwise, or was seen otherwise.
     """
 
     decided: list[Decided] = []
@@ -49,6 +49,7 @@ class Announcement(msgspec.Struct, frozen=True):
     logs: dict[Id, int] = {}
     tokens: bool = False
     history: bool = False
+    workloads: bool = False
 
 
 class Signals(Protocol):
@@ -79,6 +80,7 @@ def payloads(announcement: Announcement) -> list[str]:
     parts += [Announcement(logs={run: place}) for run, place in announcement.logs.items()]
     parts += [Announcement(tokens=True)] if announcement.tokens else []
     parts += [Announcement(history=True)] if announcement.history else []
+    parts += [Announcement(workloads=True)] if announcement.workloads else []
     packed: list[str] = []
     waiting: list[Announcement] = []
     size = 0
@@ -105,6 +107,7 @@ def _joined(parts: list[Announcement]) -> str:
         logs={run: place for part in parts for run, place in part.logs.items()},
         tokens=any(part.tokens for part in parts),
         history=any(part.history for part in parts),
+        workloads=any(part.workloads for part in parts),
     )
     return msgspec.json.encode(whole).decode()
 

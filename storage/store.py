@@ -221,6 +221,7 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
                 ("DELETE FROM inbox WHERE state <> 'queued' AND state_at < %s", [inbox_before]),
                 (_FORGET_MESSAGES, [inbox_before]),
                 (_FORGET_TOLD, [inbox_before]),
+                (_FORGET_EVIDENCE, [inbox_before]),
                 ("DELETE FROM webhook_deliveries WHERE state <> 'waiting' AND state_at < %s", [inbox_before]),
                 *forget_logs,
             ]
@@ -302,6 +303,7 @@ _FORGET_TOLD = (
     "DELETE FROM told WHERE at < %s AND NOT EXISTS"
     " (SELECT 1 FROM inbox WHERE inbox.site_id = told.site_id AND inbox.seq = told.seq AND inbox.state = 'queued')"
 )
+_FORGET_EVIDENCE = "DELETE FROM workload_evidence WHERE workload_id IN (SELECT id FROM workloads WHERE ended_at < %s)"
 _FORGET_LOGS = tuple(
     f"DELETE FROM {table} WHERE run_id IN"
     " (SELECT log_heads.run_id FROM log_heads JOIN runs ON runs.id = log_heads.run_id WHERE runs.ended_at < %s)"

@@ -22,6 +22,7 @@ ROOMS = (
     "storage.blobs",
     "storage",
     "broker",
+    "k8s",
     "config",
     "domain.decide",
     "domain.table",
@@ -34,6 +35,7 @@ ROOMS = (
     "fedyard.client",
     "fedyard.cluster",
     "fedyard.sealed",
+    "fedyard.cluster",
     "fedyard.wire",
 )
 """Packages, and rooms in them that are worth a box of their own. A module belongs to the longest that it lies in."""

@@ -39,6 +39,7 @@ _GROUPS: dict[type[Record], str] = {
     r.SiteLog: "run_id",
     r.Model: "message_id",
     r.Artifact: "owner_site_id",
+    r.Workload: "project_id",
 }
 """By what a kind of record is looked up besides its key."""
 

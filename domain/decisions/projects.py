@@ -21,6 +21,7 @@ from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import take_one
 from domain.decisions.room import give_back
 from domain.decisions.telling import by_another, membership_causes, note_told, put_on_record, tell, unread
+from domain.decisions.workloads import shall_stop
 from domain.events import EventKind
 from domain.ids import Id
 from domain.needs import Needs
@@ -189,7 +190,8 @@ def update_project(draft: Draft, command: c.UpdateProject) -> Decision:
 
 
 def needs_of_archive_project(command: c.ArchiveProject) -> Needs:
-    return Needs(members_of={command.project_id}, live_runs_of={command.project_id})
+    project = command.project_id
+    return Needs(members_of={project}, live_runs_of={project}, workloads_of={project})
 
 
 def archive_project(draft: Draft, command: c.ArchiveProject) -> Decision:
@@ -199,6 +201,8 @@ def archive_project(draft: Draft, command: c.ArchiveProject) -> Decision:
     if project.archived_at is None:
         draft.change(project, archived_at=draft.now, version=project.version + 1)
         draft.event(("project", project.id), EventKind.PROJECT_ARCHIVED)
+        for workload in draft.group(r.Workload, project.id):
+            shall_stop(draft, workload, "the project was archived")
     return draft.accept(results.Made(id=project.id))
 
 

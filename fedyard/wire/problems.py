@@ -89,6 +89,7 @@ class ProblemType(Enum):
     TOO_MANY = 409, "Too many of one kind"
     UNFINISHED_ARTIFACTS = 409, "Too many unfinished artifacts"
     WEBHOOK_DISABLED = 409, "Webhook disabled"
+    WORKLOAD_ENDED = 409, "Workload ended"
     WRONG_OFFSET = 409, "The chunk does not go on there"
     LENGTH_REQUIRED = 411, "The length must be said"
     TOO_LARGE = 413, "Too large"

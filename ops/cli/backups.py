@@ -189,6 +189,7 @@ def _fresh(data: Path, environment: Mapping[str, str], found: About) -> _Hub:
         "FEDYARD_ARTIFACTS_URL": path_url("file", here / "artifacts"),
         "FEDYARD_HEAD_KEY_FILE": str(here / "head.key"),
         "FEDYARD_WEBHOOK_KEY_FILE": str(here / "webhook.key"),
+        "FEDYARD_WORKLOAD_KEY_FILE": str(here / "workload.key"),
         **environment,
     }
     if found.form == "sqlite":

@@ -21,6 +21,7 @@ from domain.commands import (
     TaskSpec,
     WebhookKind,
     WebhookOwner,
+    WorkloadSpec,
 )
 from domain.ids import Uuid
 from domain.states import (
@@ -36,7 +37,10 @@ from domain.states import (
     TaskRunState,
     WebhookDeliveryState,
     WebhookState,
+    WorkloadState,
 )
+from fedyard.cluster.plan import Side
+from fedyard.cluster.port import Reason as ClusterReason
 from fedyard.wire.times import time_text
 
 Time: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
@@ -127,6 +131,59 @@ class WebhookDelivery(Resource, frozen=True):
     next_at: Time | None
     status: int | None
     failure: str
+
+
+class Workload(Resource, frozen=True):
+    """reason, detail, exit_code, ready, addresses: of the newest attempt. next_at: when that begins, if it waits.
+
+    stop_at: since when it shall go; it is `stopped` once it is gone.
+    """
+
+    id: Uuid
+    project_id: Uuid
+    name: str
+    where: str
+    spec: WorkloadSpec
+    state: WorkloadState
+    state_at: Time
+    created_at: Time
+    attempt: int
+    next_at: Time | None
+    stop_at: Time | None
+    stop_reason: str
+    ended_at: Time | None
+    reason: ClusterReason
+    detail: str
+    exit_code: int | None
+    ready: int
+    addresses: dict[Side, str]
+
+
+class WorkloadAttempt(Resource, frozen=True):
+    """kept_at: since when its evidence is on record; gone_at: since when nothing of it is there any more."""
+
+    attempt: int
+    state: WorkloadState
+    state_at: Time
+    created_at: Time
+    started_at: Time | None
+    ended_at: Time | None
+    kept_at: Time | None
+    gone_at: Time | None
+    reason: ClusterReason
+    detail: str
+    exit_code: int | None
+
+
+class WorkloadLog(Resource, frozen=True):
+    """What an attempt left: the tail of its log, and what the cluster said of it. log: null for who may not read it."""
+
+    workload_id: Uuid
+    attempt: int
+    kept_at: Time | None
+    size_bytes: int | None
+    log: bytes | None
+    events: list[str]
 
 
 class Site(Resource, frozen=True):

@@ -164,6 +164,41 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
             "failed": {"redeliver": "waiting"},
         },
     ),
+    "workload": (
+        s.WORKLOAD,
+        s.WorkloadState,
+        {
+            "wanted": {
+                "start": "starting",
+                "run": "running",
+                "retry": "wanted",
+                "succeed": "succeeded",
+                "fail": "failed",
+                "stop": "stopped",
+                "lose": "lost",
+            },
+            "starting": {
+                "run": "running",
+                "retry": "wanted",
+                "succeed": "succeeded",
+                "fail": "failed",
+                "stop": "stopped",
+                "lose": "lost",
+            },
+            "running": {
+                "start": "starting",
+                "retry": "wanted",
+                "succeed": "succeeded",
+                "fail": "failed",
+                "stop": "stopped",
+                "lose": "lost",
+            },
+            "succeeded": {},
+            "failed": {},
+            "stopped": {},
+            "lost": {},
+        },
+    ),
 }
 
 # fmt: off
@@ -172,6 +207,7 @@ STEPS = [
     "round_started", "trained", "submit", "next_round", "task_done", "drop", "rejoin", "fall_silent", "return",
     "retire", "invite", "request", "admit", "decline", "leave", "acknowledge", "expire", "move", "store", "supersede",
     "revoke", "disable", "enable", "delete", "deliver", "give_up", "redeliver", "pass", "refuse",
+    "run", "stop", "lose", "retry",
 ]
 # fmt: on
 
@@ -232,6 +268,10 @@ def test_what_counts_as_over_and_as_live() -> None:
     ]
 
 
+def test_what_of_a_workload_goes_on() -> None:
+    assert [state.value for state in s.WORKLOAD_LIVE] == ["wanted", "starting", "running"]
+
+
 def test_what_a_site_itself_may_report() -> None:
     assert {report.value for report in s.Report} == {"accept", "ready", "trained", "submit", "fail", "rejoin"}
 
@@ -242,6 +282,18 @@ LIVES = [
     # (thing, how it begins, (step, state) one after the other)
     ("archive", "awaited", [("store", "checking"), ("pass", "checked")]),
     ("archive", "awaited", [("store", "checking"), ("refuse", "refused")]),
+    ("workload", "wanted", [("start", "starting"), ("run", "running"), ("succeed", "succeeded")]),
+    ("workload", "wanted", [("run", "running"), ("retry", "wanted"), ("start", "starting"), ("fail", "failed")]),
+    ("workload", "wanted", [("run", "running"), ("start", "starting"), ("run", "running"), ("stop", "stopped")]),
+    ("workload", "wanted", [("retry", "wanted"), ("lose", "lost")]),
+    ("workload", "wanted", [("start", "starting"), ("retry", "wanted"), ("fail", "failed")]),  # refused for good
+    ("workload", "wanted", [("stop", "stopped")]),  # nobody had made it yet
+    ("workload", "wanted", [("succeed", "succeeded")]),  # over before anybody looked
+    ("workload", "wanted", [("start", "starting"), ("succeed", "succeeded")]),
+    ("workload", "wanted", [("start", "starting"), ("stop", "stopped")]),
+    ("workload", "wanted", [("start", "starting"), ("lose", "lost")]),
+    ("workload", "wanted", [("run", "running"), ("fail", "failed")]),
+    ("workload", "wanted", [("run", "running"), ("lose", "lost")]),  # its node was gone
     ("webhook", "active", [("disable", "disabled"), ("enable", "active"), ("delete", "deleted")]),
     ("webhook", "active", [("disable", "disabled"), ("delete", "deleted")]),
     ("webhook delivery", "waiting", [("deliver", "delivered"), ("redeliver", "waiting"), ("deliver", "delivered")]),

@@ -93,12 +93,17 @@ def test_a_doer_that_is_killed_between_request_and_report_tells_again_under_the_
 
     with lent_postgres(postgres) as url, receiver(die, 500, 204) as there:
         broker_url = rabbitmq.vhost()
-        keys = {"head_key_file": f"{tmp_path}/head.key", "webhook_key_file": f"{tmp_path}/webhook.key"}
+        keys = {
+            "head_key_file": f"{tmp_path}/head.key",
+            "webhook_key_file": f"{tmp_path}/webhook.key",
+            "workload_key_file": f"{tmp_path}/workload.key",
+        }
         settings = Settings(broker_url=broker_url, database_url=url, tick_every_s=0.1, **keys)
         variables = environment(
             FEDYARD_BROKER_URL=broker_url,
             FEDYARD_DATABASE_URL=url,
             FEDYARD_WEBHOOK_KEY_FILE=keys["webhook_key_file"],
+            FEDYARD_WORKLOAD_KEY_FILE=keys["workload_key_file"],
             FEDYARD_WEBHOOK_ALLOW=LOCAL,
         )
 

@@ -124,6 +124,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
             artifacts_url=f"file:///{folder}/artifacts",
             head_key_file=f"{folder}/head.key",
             webhook_key_file=f"{folder}/webhook.key",
+            workload_key_file=f"{folder}/workload.key",
             writes_per_s=WRITES_PER_S,
         )
         world.broker = Broker(world)

@@ -38,7 +38,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 }
 AT_ONCE = set(loading._PARTS.values())
 """Loaded by the one query."""
-APART = {r.KeyStatement, r.ArtifactDeclaration, r.LogPiece}
+APART = {r.KeyStatement, r.ArtifactDeclaration, r.LogPiece, r.WorkloadEvidence}
 """No decision loads them."""
 BY_THE_STORE = {r.Outcome, r.OutboxRow}
 
@@ -107,6 +107,9 @@ def links(number: int) -> dict[type[Record], dict[str, Any]]:
         r.Webhook: {"id": key("webhook"), "owner_kind": "organisation", "owner_id": organisation},
         r.WebhookDelivery: {"id": key("delivery"), "webhook_id": key("webhook"), "cause": f"cause {number}"},
         r.EventCursor: {"stream_id": project},
+        r.Workload: {"id": key("workload"), "project_id": project},
+        r.WorkloadAttempt: {"workload_id": key("workload"), "attempt": number},
+        r.WorkloadEvidence: {"workload_id": key("workload"), "attempt": number},
         r.Outcome: {"id": key("command")},
         r.OutboxRow: {"id": key("follow-up"), "created_at": number},
     }
@@ -142,6 +145,7 @@ def needs_of(tied: dict[type[Record], dict[str, Any]]) -> tuple[Needs, Needs]:
         webhooks={tied[r.Webhook]["id"]},
         deliveries={tied[r.WebhookDelivery]["id"]},
         followed={("project", project)},
+        workloads={tied[r.Workload]["id"]},
         events={(project, number)},
     )
     all_of_it.add(common)

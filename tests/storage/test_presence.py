@@ -18,7 +18,7 @@ from storage.presence import NAMED_FOR, SILENT_AFTER, STAND_BY, Heard, clear_awa
 from tests.hub import TestClock
 
 NOW = 1_000_000 * SECOND
-WELL = {"decider": [3], "doer": [7], "ticker": [9], "relay": [30], "web": [0]}
+WELL = {"decider": [3], "doer": [7], "reconciler": [5], "ticker": [9], "relay": [30], "web": [0]}
 
 
 def heard_of(ages_s: dict[str, list[int]]) -> list[Heard]:

@@ -205,6 +205,7 @@ def network(
     options.setdefault("artifacts_url", f"file:///{folder}/artifacts")
     options.setdefault("head_key_file", f"{folder}/head.key")
     options.setdefault("webhook_key_file", f"{folder}/webhook.key")
+    options.setdefault("workload_key_file", f"{folder}/workload.key")
     elsewhere = "broker_url" in options
     options.setdefault("broker_url", f"embedded://{folder}/journal.sqlite")
     settings = Settings(database_url=url, **options)

@@ -254,7 +254,7 @@ def test_operators_see_how_it_goes(net: Network) -> None:
     assert net.stranger(None).get("/healthz").get_json() == {"status": "ok"}
     ready = net.stranger(None).get("/readyz")
     until(lambda: net.stranger(None).get("/readyz").status_code == 200)
-    parts = ["database", "broker", "signals", *WORKERS, "clocks", "stand_by", "artifacts"]
+    parts = ["database", "broker", "signals", *WORKERS, "clocks", "stand_by", "clusters", "artifacts"]
     assert list(ready.get_json()["parts"]) == parts
     named = ", ".join(parts)
     assert f"`{{status, history, parts: {{{named}}}}}`" in (ROOT / "docs" / "api.md").read_text()
@@ -278,7 +278,13 @@ def test_a_decider_that_is_frozen_while_nobody_writes_is_named(postgres: Private
     with lent_postgres(postgres) as url:
         net = network(url, tmp_path)
         now = SystemClock().now()
-        for process, silent_s in (("ticker@a:1", 0), ("relay@a:2", 0), ("doer@a:4", 0), ("decider@a:3", 31)):
+        for process, silent_s in (
+            ("ticker@a:1", 0),
+            ("relay@a:2", 0),
+            ("doer@a:4", 0),
+            ("reconciler@a:5", 0),
+            ("decider@a:3", 31),
+        ):
             report(net.database, Reported(process, process.partition("@")[0], 0), now - silent_s * SECOND)
         ready = net.admin.get("/readyz")
         assert (ready.status_code, ready.get_json()["status"]) == (503, "not ready")
@@ -291,7 +297,13 @@ def test_a_doer_that_is_away_is_named_and_stops_nothing(postgres: PrivatePostgre
     with lent_postgres(postgres) as url:
         net = network(url, tmp_path)
         now = SystemClock().now()
-        for process, silent_s in (("ticker@a:1", 0), ("relay@a:2", 0), ("decider@a:3", 0), ("doer@a:4", 31)):
+        for process, silent_s in (
+            ("ticker@a:1", 0),
+            ("relay@a:2", 0),
+            ("decider@a:3", 0),
+            ("reconciler@a:5", 0),
+            ("doer@a:4", 31),
+        ):
             report(net.database, Reported(process, process.partition("@")[0], 0), now - silent_s * SECOND)
         until(lambda: net.admin.get("/readyz").status_code == 200)
         ready = net.admin.get("/readyz").get_json()

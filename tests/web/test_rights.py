@@ -73,6 +73,7 @@ DECLARED = {"size_bytes": 1, "chunk_digests": text(_DIGEST), "digest": hashlib.s
 TASK = {"name": "t", "model": "m"}
 FEW = {"quorum": 1, "quorum_of": "count"}
 
+SPEC = {"kind": "service", "image": "i", "port": 80}
 HOOK = {"url": "https://hooks.example.org/in", "kinds": ["run.ended"]}
 
 TABLE: dict[str, Row] = {
@@ -205,6 +206,17 @@ TABLE: dict[str, Row] = {
     ),
     "list_deliveries": Row("/v1/webhooks/{hook_house}/deliveries", SEE | {"member_victim"}),
     "list_deliveries: of a project": Row("/v1/webhooks/{hook_project}/deliveries", SEE | LEAD),
+    "create_workload": Row(
+        "/v1/projects/{project}/workloads", LEAD | {"admin"}, {"name": "w", "where": "hub", "spec": SPEC}
+    ),
+    "list_workloads": Row("/v1/projects/{project}/workloads", SEE | LEAD),
+    "read_workload": Row("/v1/workloads/{workload}", SEE | LEAD | VICTIM),
+    "list_workload_attempts": Row("/v1/workloads/{workload}/attempts", SEE | LEAD | VICTIM),
+    "read_workload_log": Row("/v1/workloads/{workload}/log", SEE | LEAD | VICTIM),
+    "stop_workload": Row("/v1/workloads/{workload}/stop", LEAD | {"admin"}, spare=True),
+    "scale_workload": Row("/v1/workloads/{workload}/replicas", LEAD | {"admin"}, {"replicas": 2}),
+    "list_site_workloads": Row("/v1/sites/{victim}/workloads", {"victim"}),
+    "report_workload": Row("/v1/workloads/{workload}/report", {"victim"}, {"attempt": 1, "phase": "running"}),
     "read_command": Row("/v1/commands/{command}", ALIVE | {"enrolment"}),
 }
 
@@ -297,6 +309,11 @@ def build(net: Network) -> Scene:
         "message": sent.get_json()["ids"][0], "command": sent.headers["Fedyard-Command"],
         "update": next(e["message"]["id"] for e in entries if e["message"] and e["message"]["kind"] == "update"),
         "hook_house": who["member_victim"].ok("POST", f"/v1/organisations/{houses['victim']}/webhooks", HOOK)["id"],
+        "workload": lead.ok(
+            "POST",
+            f"/v1/projects/{project}/workloads",
+            {"name": "w", "where": f"site:{victim.id}", "spec": SPEC},
+        )["id"],
         "hook_project": lead.ok("POST", f"/v1/projects/{project}/webhooks", HOOK)["id"],
         "artifact": _artifact(victim, project, b"MARK-artifact", whole=True),
         "declared": _artifact(victim, project, b"q", whole=False), "key": "",

@@ -71,6 +71,7 @@ def hub(rabbitmq: PrivateRabbitmq, postgres: PrivatePostgres, tmp_path: Path) ->
         "FEDYARD_DATABASE_URL": url,
         "FEDYARD_HEAD_KEY_FILE": str(tmp_path / "head.key"),
         "FEDYARD_WEBHOOK_KEY_FILE": str(tmp_path / "webhook.key"),
+        "FEDYARD_WORKLOAD_KEY_FILE": str(tmp_path / "workload.key"),
         "FEDYARD_WEB_PORT": str(port),
         "FEDYARD_WEB_THREADS": "64",
         "FEDYARD_WAITING_POLLS": "40",

@@ -8,8 +8,9 @@ import re
 from flask import Response
 
 from config.logs import unit
-from config.processes import DOER, WORKERS
+from config.processes import OUTSIDE, WORKERS
 from fedyard.wire.times import time_text
+from storage import clusters
 from storage.database import DatabaseUnavailable
 from storage.history import read_history, recovered
 from storage.presence import STAND_BY
@@ -33,8 +34,8 @@ def readyz(call: Call) -> Response:
     """The parts of the hub; 503 if one is down without which it cannot serve.
 
     What is wrong with a part names hosts and files: that is for admins, and for the log. Everybody else hears that it
-    is down. Where artifacts lie only costs transfers, and the doer what happens outside: everything else goes on
-    without them. A process that is silent beside one that does its work is named and stops nothing.
+    is down. Where artifacts lie only costs transfers, doer and reconciler what happens outside: everything else
+    goes on without them. A process that is silent beside one that does its work is named and stops nothing.
     """
     web = call.web
     silent = web.silent.trouble() or {}
@@ -45,6 +46,7 @@ def readyz(call: Call) -> Response:
         **{role: silent.get(role) for role in WORKERS},
         "clocks": web.clocks.trouble(),
         STAND_BY: silent.get(STAND_BY),
+        "clusters": _clusters_trouble(call),
         "artifacts": web.store_of_artifacts.trouble() or web.transfers.trouble(),
     }
     troubles["decider"] = troubles["decider"] or web.undecided.trouble()  # the one that names the process goes first
@@ -62,7 +64,7 @@ def readyz(call: Call) -> Response:
     )
 
 
-STOP_NOTHING = frozenset({DOER, STAND_BY, "artifacts"})
+STOP_NOTHING = frozenset({*OUTSIDE, STAND_BY, "artifacts", "clusters"})
 """Parts that are named where they are down, while the hub serves."""
 _COUNTED = re.compile(r"\d+ s\b")
 """What grows with every question: the same trouble is not said anew for it."""
@@ -99,6 +101,15 @@ def _database_trouble(call: Call) -> str | None:
     except DatabaseUnavailable as error:
         return str(error)
     return None
+
+
+def _clusters_trouble(call: Call) -> str | None:
+    """What is missing at which cluster: that it answers, or that it allows what the hub has to do there."""
+    try:
+        told = clusters.told(call.web.database, call.web.hub.clock.now())
+    except DatabaseUnavailable:
+        return None
+    return "; ".join(f"{name}: {trouble}" for name, trouble in told.items()) or None
 
 
 OPERATIONS = (

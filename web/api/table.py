@@ -24,6 +24,7 @@ from web.api import (
     sites,
     tokens,
     webhooks,
+    workloads,
 )
 from web.http.operations import Operation
 
@@ -44,6 +45,7 @@ NOUNS: tuple[ModuleType, ...] = (
     inbox,
     heads,
     webhooks,
+    workloads,
     commands,
     operators,
     description,

@@ -12,11 +12,11 @@ from prometheus_client.registry import Collector
 
 from config.clock import Clock
 from domain.commands import Micros
-from domain.states import WebhookDeliveryState
+from domain.states import WebhookDeliveryState, WorkloadState
 from fedyard.wire.times import SECOND
 from storage import clocks, history
 from storage.database import Database
-from storage.views import commands, webhooks
+from storage.views import commands, webhooks, workloads
 from web.live.connections import Connections
 from web.live.heartbeats import HeartbeatBuffer
 from web.live.shares import Shares
@@ -107,6 +107,8 @@ class Counts(Collector):
         told = webhooks.deliveries_by_state(self._database)
         about = "Deliveries of webhooks that are kept, by what became of them"
         yield _by_state("fedyard_webhook_deliveries", about, tuple(WebhookDeliveryState), told)
+        there = workloads.workloads_by_state(self._database)
+        yield _by_state("fedyard_workloads", "Workloads by state", tuple(WorkloadState), there)
         backlog, oldest = commands.outbox_backlog(self._database)
         age = 0 if oldest is None else max(0, self._clock.now() - oldest) / SECOND
         yield GaugeMetricFamily("fedyard_outbox_rows", "Follow-up commands not yet published", backlog)

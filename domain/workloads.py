@@ -1,0 +1,147 @@
+"""Workloads: where they may be, which failures another attempt can heal, and what a cluster is told of an attempt."""
+
+from __future__ import annotations
+
+import hmac
+import uuid
+from typing import Literal
+
+import msgspec
+
+from domain.commands import Micros, ReportWorkload, WorkloadSpec
+from domain.ids import Id
+from domain.records import Workload, WorkloadAttempt
+from domain.states import WorkloadState
+from fedyard.cluster.plan import Finding, Side, Wanted
+from fedyard.cluster.port import Phase, Reason, Spec
+from fedyard.wire.times import SECOND
+
+AT_SITE = "site:"
+"""Before the id of the site whose agent looks after a workload."""
+HEALED_BY_REPETITION = frozenset(
+    {
+        Reason.EVICTED,
+        Reason.NODE_LOST,
+        Reason.VANISHED,
+        Reason.NAMESPACE_GONE,
+        Reason.IMAGE_NOT_PULLED,
+        Reason.UNSCHEDULABLE,
+        Reason.QUOTA_EXCEEDED,
+        Reason.SIGNALLED,
+    }
+)
+"""What may be otherwise the next time. What the task itself did, or the request was, stays as it is."""
+OF_A_SERVICE = frozenset({Reason.EXIT_CODE, Reason.OUT_OF_MEMORY, Reason.DEADLINE_PASSED})
+"""Besides, of what shall go on until it is stopped."""
+NOBODY_KNOWS = frozenset({Reason.VANISHED, Reason.NODE_LOST})
+"""Nobody saw how it ended: such an attempt is lost rather than failed."""
+RETRY_AFTER_S = (5, 30, 120, 300, 600)
+"""From the end of one attempt to the next one; the last span for all further ones."""
+
+_spec_decoder = msgspec.json.Decoder(WorkloadSpec)
+_addresses_decoder = msgspec.json.Decoder(dict[Side, str])
+
+
+def spec_of(workload: Workload) -> WorkloadSpec:
+    """What was asked for; `replicas` as they are wanted now."""
+    return msgspec.structs.replace(_spec_decoder.decode(workload.spec_json), replicas=workload.replicas)
+
+
+def addresses_of(attempt: WorkloadAttempt) -> dict[Side, str]:
+    return _addresses_decoder.decode(attempt.addresses_json)
+
+
+def may_heal(kind: Literal["job", "service"], reason: Reason) -> bool:
+    """Whether another attempt could go otherwise."""
+    return reason in HEALED_BY_REPETITION or (kind == "service" and reason in OF_A_SERVICE)
+
+
+def retry_after_s(attempt: int) -> int:
+    """Seconds between the end of this attempt, from 1, and the next one."""
+    return RETRY_AFTER_S[min(attempt, len(RETRY_AFTER_S)) - 1]
+
+
+def owner_of(key: bytes) -> Id:
+    """Under which id clusters know this hub's workloads: it goes where the key goes, also into a restored hub."""
+    return str(uuid.UUID(bytes=hmac.digest(key, b"fedyard workloads' owner 1", "sha256")[:16], version=5))
+
+
+def wanted_of(workload: Workload, attempt: WorkloadAttempt, owner: Id) -> Wanted:
+    """An attempt as its cluster is compared with. Only the newest one is to run, and only while it shall."""
+    spec = spec_of(workload)
+    state = WorkloadState(attempt.state)
+    over = attempt.ended_at if attempt.ended_at is not None else workload.stop_at
+    return Wanted(
+        spec=Spec(
+            owner=owner,
+            place=workload.project_id,
+            id=workload.id,
+            attempt=attempt.attempt,
+            kind=spec.kind,
+            image=spec.image,
+            name=workload.name[:52],
+            command=spec.command,
+            arguments=spec.arguments,
+            environment=spec.environment,
+            resources=spec.resources,
+            placement=spec.placement,
+            replicas=spec.replicas,
+            port=spec.port,
+            deadline_s=spec.deadline_s,
+            grace_s=spec.grace_s,
+        ),
+        run=workload.stop_at is None and attempt.attempt == workload.attempt,
+        known=Finding(
+            id=workload.id,
+            attempt=attempt.attempt,
+            phase=_PHASES[state],
+            uid=attempt.uid,
+            reason=Reason(attempt.reason),
+            detail=attempt.detail,
+            exit_code=attempt.exit_code,
+            ready=attempt.ready,
+            addresses=addresses_of(attempt),
+        ),
+        kept=attempt.kept_at is not None,
+        not_before_s=(workload.next_at or 0) / SECOND,
+        over_s=None if over is None else over / SECOND,
+    )
+
+
+_PHASES: dict[WorkloadState, Phase | None] = {
+    WorkloadState.WANTED: None,
+    WorkloadState.STARTING: Phase.STARTING,
+    WorkloadState.RUNNING: Phase.RUNNING,
+    WorkloadState.SUCCEEDED: Phase.SUCCEEDED,
+    WorkloadState.FAILED: Phase.FAILED,
+    WorkloadState.STOPPED: Phase.FAILED,
+    WorkloadState.LOST: Phase.FAILED,
+}
+
+
+def report_of(finding: Finding, *, log: bytes | None = None, events: list[str] | None = None) -> ReportWorkload:
+    """As it is decided. log and events: the evidence, where it is reported with."""
+    return ReportWorkload(
+        workload_id=finding.id,
+        attempt=finding.attempt,
+        phase=finding.phase,
+        uid=finding.uid,
+        reason=finding.reason,
+        detail=finding.detail,
+        exit_code=finding.exit_code,
+        ready=finding.ready,
+        addresses=finding.addresses,
+        gone=finding.gone,
+        log=log,
+        events=events or [],
+    )
+
+
+def cluster_names(clusters: str) -> list[str]:
+    """The names in FEDYARD_CLUSTERS: `hub=...,edge=...`."""
+    return [one.partition("=")[0].strip() for one in clusters.split(",") if one.strip()]
+
+
+def ended_at(state: WorkloadState, now: Micros) -> Micros | None:
+    """When it ended, if that is an end."""
+    return None if state in (WorkloadState.WANTED, WorkloadState.STARTING, WorkloadState.RUNNING) else now

@@ -1,0 +1,66 @@
+"""The clusters that the hub's settings name, opened."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from config.settings import Settings, SettingsError, url_path
+from fedyard.cluster.port import Cluster, ClusterError
+from fedyard.cluster.processes import Image, Processes
+
+
+@dataclass(frozen=True)
+class HubCluster:
+    """images: patterns of those that it may run; None: what it runs it says itself."""
+
+    name: str
+    cluster: Cluster
+    images: tuple[str, ...] | None = None
+
+    def allows(self, image: str) -> bool:
+        """By its digest, or by the list."""
+        if self.images is None or "@sha256:" in image:
+            return True
+        return any(fnmatchcase(image, pattern) for pattern in self.images)
+
+
+Clusters = Mapping[str, HubCluster]
+"""By name."""
+
+
+@functools.lru_cache(maxsize=8)
+def open_clusters(settings: Settings) -> Clusters:
+    """Each cluster, once in a process: its threads share it. Nothing is asked of it yet. Raises `SettingsError`."""
+    return {name: _opened(settings, name, place) for name, place in settings.cluster_places().items()}
+
+
+def close_clusters(clusters: Clusters) -> None:
+    """Let go of them; what cannot outlive this process ends."""
+    for each in clusters.values():
+        each.cluster.close()
+
+
+def _opened(settings: Settings, name: str, place: str) -> HubCluster:
+    try:
+        if place.startswith("processes:"):
+            images = {image: Image(prefix=words.split()) for image, words in settings.process_programs().items()}
+            return HubCluster(name, Processes(Path(url_path(place)), images=images))
+        allowed = tuple(filter(None, map(str.strip, settings.workload_images.split(","))))
+        return HubCluster(name, _kubernetes(place), allowed)
+    except (ClusterError, OSError) as error:
+        raise SettingsError(f"FEDYARD_CLUSTERS: cluster {name!r} cannot be opened: {error}") from None
+
+
+def _kubernetes(place: str) -> Cluster:
+    """Imported here alone: who has no such cluster needs no such package."""
+    from fedyard.cluster import kubernetes_cluster  # noqa: PLC0415 - heavy, and only some hubs have it
+
+    if place == "in-cluster":
+        return kubernetes_cluster.open_in_cluster()
+    file, _, query = place.partition("?")
+    return kubernetes_cluster.open_kubeconfig(url_path(file), parse_qs(query)["context"][0])

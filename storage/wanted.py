@@ -1,0 +1,63 @@
+"""What clusters are compared with: attempts at workloads, from when they are wanted until nothing of them is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from domain import records as r
+from domain.ids import Id, is_id
+from domain.workloads import wanted_of
+from fedyard.cluster.plan import Wanted
+from storage.database import Database
+from storage.tables import COLUMNS
+
+_LEADER = 4_207_414
+_BOTH = ", ".join(
+    [f"workloads.{name}" for name in COLUMNS[r.Workload]] + [f"attempts.{name}" for name in COLUMNS[r.WorkloadAttempt]]
+)
+_FROM = f"SELECT {_BOTH} FROM workload_attempts AS attempts JOIN workloads ON workloads.id = attempts.workload_id"
+_OF_CLUSTER = f"{_FROM} WHERE workloads.cluster = %s AND attempts.gone_at IS NULL ORDER BY attempts.created_at, 1"
+_OF_IDS = f"{_FROM} WHERE workloads.cluster = %s AND workloads.id {{any:uuid}}"
+_WIDTH = len(COLUMNS[r.Workload])
+
+
+class WantedWorkloads:
+    """Reads for reconcilers. owner: under which id the clusters know whose they are."""
+
+    def __init__(self, database: Database, owner: Id) -> None:
+        self._database = database
+        self.owner = owner
+
+    def lead(self) -> bool:
+        """True if this process may act. PostgreSQL: an advisory lock that dies with this thread's connection."""
+        self._database.hold()
+        if not self._database.postgres:
+            return True
+        row = self._database.one(
+            "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s "
+            "AND pid = pg_backend_pid() AND granted) THEN true ELSE pg_try_advisory_lock(%s) END",
+            _LEADER,
+            _LEADER,
+        )
+        return bool(row and row[0])
+
+    def step_down(self) -> None:
+        """Give up the connection, and with it the leadership."""
+        self._database.drop_connection()
+
+    def of_cluster(self, cluster: str) -> list[Wanted]:
+        """Every attempt there of which something may be there, or shall be. Raises `DatabaseUnavailable`."""
+        with self._database.connection():
+            return [self._wanted(row) for row in self._database.all(_OF_CLUSTER, cluster)]
+
+    def known(self, cluster: str, ids: Iterable[Id]) -> list[Wanted]:
+        """All attempts at these workloads, those that are gone among them. Raises `DatabaseUnavailable`."""
+        asked = [one for one in ids if is_id(one)]
+        if not asked:
+            return []
+        with self._database.connection():
+            return [self._wanted(row) for row in self._database.all(_OF_IDS, cluster, self._database.many(asked))]
+
+    def _wanted(self, row: tuple[object, ...]) -> Wanted:
+        workload, attempt = r.Workload(*row[:_WIDTH]), r.WorkloadAttempt(*row[_WIDTH:])  # type: ignore[arg-type]
+        return wanted_of(workload, attempt, self.owner)

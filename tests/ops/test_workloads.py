@@ -1,0 +1,67 @@
+"""Workloads on the embedded hub: real processes, from the call to what they left, over a kill of the hub."""
+
+from __future__ import annotations
+
+import base64
+import signal
+from pathlib import Path
+from typing import Any
+
+from tests.ops.program import Program, call, create_account
+from tests.seals import enrolling
+from tests.waiting import until
+
+
+def ok(answer: tuple[int, Any]) -> Any:
+    status, body = answer
+    assert status < 300, body
+    return body
+
+
+def test_a_job_and_a_service_run_as_processes_of_the_hub_and_outlive_a_kill_of_it(tmp_path: Path) -> None:
+    programs: list[Program] = []
+
+    def start() -> str:
+        log = tmp_path / f"log{len(programs)}"
+        programs.append(
+            Program(log, "embedded", "--data", tmp_path / "hub", "--port", "0", FEDYARD_PROCESS_IMAGES="local=")
+        )
+        return programs[-1].ready()
+
+    try:
+        api = start()
+        admin = create_account(tmp_path / "hub")
+        house = ok(call(api, "/v1/organisations", admin, {"name": "Theirs"}, wait=20))["id"]
+        token = ok(call(api, "/v1/enrolments", admin, {"organisation_id": house}, wait=20))["token"]
+        site = ok(call(api, "/v1/sites", token, enrolling(token, "lead"), wait=20))
+        project = ok(
+            call(api, "/v1/projects", site["token"], {"name": "p", "tasks": [{"name": "t", "model": "m"}]}, wait=20)
+        )["id"]
+
+        def begin(script: str, **spec: Any) -> str:
+            spec = {"kind": "job", "image": "local", "command": ["sh", "-c", script], **spec}
+            body = {"name": "w", "where": "hub", "spec": spec}
+            return ok(call(api, f"/v1/projects/{project}/workloads", site["token"], body, wait=20))["id"]
+
+        def state(ident: str) -> str:
+            return str(ok(call(api, f"/v1/workloads/{ident}", site["token"]))["state"])
+
+        fails, lives = begin("echo $WHO was here; exit 3", environment={"WHO": "kari"}), begin("sleep 600")
+        until(lambda: state(fails) == "failed" and state(lives) == "running")
+        about = ok(call(api, f"/v1/workloads/{fails}", site["token"]))
+        assert (about["reason"], about["exit_code"]) == ("exit_code", 3)
+        left = ok(call(api, f"/v1/workloads/{fails}/log", site["token"]))
+        assert base64.b64decode(left["log"]) == b"kari was here\n"
+        assert ok(call(api, f"/v1/workloads/{fails}/log", admin))["log"] is None
+
+        programs[-1].end(signal.SIGKILL)
+        api = start()
+        assert state(lives) == "running"
+        ok(call(api, f"/v1/workloads/{lives}/stop", site["token"], {}, wait=20))
+        until(lambda: state(lives) == "stopped")
+        attempts = ok(call(api, f"/v1/workloads/{lives}/attempts", site["token"]))["items"]
+        assert [(one["attempt"], one["gone_at"] is not None) for one in attempts] == [(1, True)]
+        assert programs[-1].end(signal.SIGTERM) == 0, programs[-1].output
+    finally:
+        for program in programs:
+            program.end(signal.SIGKILL)

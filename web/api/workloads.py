@@ -1,0 +1,234 @@
+"""Workloads: what shall run for a project, at the hub's clusters or at a site, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from flask import Response
+from msgspec import UNSET, UnsetType
+
+from domain.commands import (
+    LOG_TAIL_BYTES,
+    CreateWorkload,
+    Reason,
+    ReportWorkload,
+    ScaleWorkload,
+    Slug,
+    StopWorkload,
+    Where,
+    WorkloadSpec,
+)
+from domain.results import Made, WorkloadResult
+from domain.states import WorkloadState
+from fedyard.cluster.plan import Side, Wanted
+from fedyard.cluster.port import Phase
+from fedyard.cluster.port import Reason as ClusterReason
+from storage.views import workloads as views
+from storage.views.resources import Workload, WorkloadAttempt, WorkloadLog
+from storage.views.sight import Listed
+from web.http.answers import answer
+from web.http.auth import SITES
+from web.http.bodies import Body, Count, PageQuery, Payload, Query
+from web.http.calls import Call, given
+from web.http.operations import Operation
+from web.http.parsing import within_inline_limit
+from web.http.writing import write
+from web.problems import not_found
+
+
+class NewWorkload(Body, frozen=True):
+    name: Slug
+    where: Where
+    spec: WorkloadSpec
+
+
+class StopBody(Body, frozen=True):
+    reason: Reason = ""
+
+
+class ReplicasBody(Body, frozen=True):
+    replicas: Annotated[int, msgspec.Meta(ge=0, le=1000)]
+
+
+class WorkloadsQuery(PageQuery, frozen=True):
+    state: WorkloadState | UnsetType = UNSET
+
+
+class LogQuery(Query, frozen=True):
+    """attempt: the newest one, if it is left out."""
+
+    attempt: Count | UnsetType = UNSET
+
+
+_Plain = msgspec.Meta(max_length=300, pattern=r"^[^\x00]*$")
+_Event = Annotated[str, msgspec.Meta(max_length=500, pattern=r"^[^\x00]*$")]
+
+
+class Seen(Body, frozen=True):
+    """As a site's agent sees an attempt. log and events: its evidence, once, before anything of it is removed."""
+
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    phase: Phase | None = None
+    uid: Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00]*$")] = ""
+    reason: ClusterReason = ClusterReason.NONE
+    detail: Reason = ""
+    exit_code: Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)] | None = None
+    ready: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    addresses: dict[Side, Annotated[str, _Plain]] = {}
+    log: Payload | None = None
+    events: Annotated[list[_Event], msgspec.Meta(max_length=50)] = []
+    gone: bool = False
+
+
+def create(call: Call) -> Response:
+    body: NewWorkload = call.body
+    command = CreateWorkload(project_id=call.id("project_id"), name=body.name, where=body.where, spec=body.spec)
+    return write(call, command, made="/v1/workloads/{id}")
+
+
+def list_of_project(call: Call) -> Response:
+    project, state = call.id("project_id"), given(call.query.state)
+    found = views.of_project(call.web.database, call.caller.subject, project, call.paging, state)
+    if found is None:
+        raise not_found("project", project)
+    return answer(found)
+
+
+def read(call: Call) -> Response:
+    found = views.workload(call.web.database, call.caller.subject, call.id("workload_id"))
+    if found is None:
+        raise not_found("workload", call.id("workload_id"))
+    return answer(found)
+
+
+def list_attempts(call: Call) -> Response:
+    found = views.attempts(call.web.database, call.caller.subject, call.id("workload_id"))
+    if found is None:
+        raise not_found("workload", call.id("workload_id"))
+    return answer(found)
+
+
+def read_log(call: Call) -> Response:
+    attempt = given(call.query.attempt)
+    found = views.log(call.web.database, call.caller.subject, call.id("workload_id"), attempt)
+    if found is None:
+        raise not_found("workload", call.id("workload_id"))
+    return answer(found)
+
+
+def stop(call: Call) -> Response:
+    body: StopBody = call.body
+    return write(call, StopWorkload(workload_id=call.id("workload_id"), reason=body.reason))
+
+
+def scale(call: Call) -> Response:
+    body: ReplicasBody = call.body
+    return write(call, ScaleWorkload(workload_id=call.id("workload_id"), replicas=body.replicas))
+
+
+def list_at_site(call: Call) -> Response:
+    """To the site itself alone: what is in a spec is for its cluster."""
+    if call.caller.subject.id != call.id("site_id"):
+        raise not_found("site", call.id("site_id"))
+    return answer(Listed[Wanted](items=views.wanted_at(call.web.database, call.caller.subject.id), next=None))
+
+
+def report(call: Call) -> Response:
+    body: Seen = call.body
+    within_inline_limit(len(body.log or b""), LOG_TAIL_BYTES, "a log's tail")
+    said = {name: getattr(body, name) for name in body.__struct_fields__}
+    return write(call, ReportWorkload(workload_id=call.id("workload_id"), **said))
+
+
+OPERATIONS = (
+    Operation(
+        method="POST",
+        path="/v1/projects/{project_id}/workloads",
+        name="create_workload",
+        about="Have something run for a project, at a cluster of the hub's or at a site (coordinator, admin)",
+        does=create,
+        scope="write",
+        body=NewWorkload,
+        write=True,
+        answers={201: WorkloadResult},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/projects/{project_id}/workloads",
+        name="list_workloads",
+        about="A project's workloads (coordinator, admin, auditor)",
+        does=list_of_project,
+        query=WorkloadsQuery,
+        answers={200: Listed[Workload]},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/workloads/{workload_id}",
+        name="read_workload",
+        about="A workload: state, reason, addresses (coordinator, admin, auditor, the site that it runs at)",
+        does=read,
+        answers={200: Workload},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/workloads/{workload_id}/attempts",
+        name="list_workload_attempts",
+        about="Every attempt at a workload, and how it ended",
+        does=list_attempts,
+        answers={200: Listed[WorkloadAttempt]},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/workloads/{workload_id}/log",
+        name="read_workload_log",
+        about="What an attempt left: what the cluster said, and its log's tail (coordinator, the site that it ran at)",
+        does=read_log,
+        query=LogQuery,
+        answers={200: WorkloadLog},
+    ),
+    Operation(
+        method="POST",
+        path="/v1/workloads/{workload_id}/stop",
+        name="stop_workload",
+        about="It shall go; it is `stopped` once nothing of it is there (coordinator, admin)",
+        does=stop,
+        scope="write",
+        body=StopBody,
+        optional=True,
+        write=True,
+        answers={200: WorkloadResult},
+    ),
+    Operation(
+        method="PUT",
+        path="/v1/workloads/{workload_id}/replicas",
+        name="scale_workload",
+        about="So many replicas of a service (coordinator, admin)",
+        does=scale,
+        scope="write",
+        body=ReplicasBody,
+        write=True,
+        answers={200: WorkloadResult},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/sites/{site_id}/workloads",
+        name="list_site_workloads",
+        about="What shall run at a site, and what shall go: for its own agent",
+        does=list_at_site,
+        who=SITES,
+        answers={200: Listed[Wanted]},
+    ),
+    Operation(
+        method="POST",
+        path="/v1/workloads/{workload_id}/report",
+        name="report_workload",
+        about="What a site sees of an attempt at a workload that runs there",
+        does=report,
+        who=SITES,
+        scope="write",
+        body=Seen,
+        write=True,
+        answers={200: Made},
+    ),
+)
