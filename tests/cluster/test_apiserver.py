@@ -27,6 +27,7 @@ SAFE = {
     "runAsUser": 10001,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+LIVES = "trap 'exit 0' TERM; sleep 60 & wait"
 LISTENS = "import socket; s = socket.create_server(('', 8080))\nwhile True: s.accept()[0].sendall(b'here')"
 
 
@@ -240,6 +241,18 @@ def test_unknown_fields_are_warned_of_or_refused(room):
     assert "cannot unmarshal string into Go struct field spec.backoffLimit" in said["message"]
     room.http.made(room.jobs + "?fieldValidation=Ignore", body | {"metadata": {"name": "d"}})
     assert "Warning" not in room.http.headers
+
+
+def test_quantities_are_kept_in_their_shortest_form_and_list_items_without_their_kind(room):
+    given = {"cpu": "1000m", "memory": "1024Mi", "ephemeral-storage": "64000000", "nvidia.com/gpu": 1}
+    kept = {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "64M", "nvidia.com/gpu": "1"}
+    made = room.http.made(f"{room.core}/pods", pod("a", containers=[container(resources={"limits": given})]))
+    assert made["spec"]["containers"][0]["resources"] == {"limits": kept, "requests": kept}
+    (listed,) = room.pods()
+    assert not {"kind", "apiVersion"} & set(listed)
+    half = [container(resources={"limits": {"cpu": "0.5", "memory": "1073741824"}})]
+    made = room.http.made(f"{room.core}/pods", pod("b", containers=half))
+    assert made["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "500m", "memory": "1073741824"}
 
 
 def test_a_dry_run_stores_nothing(room):
@@ -656,6 +669,8 @@ def test_tokens_and_roles(server, room):
 
     assert (may("list"), may("create")) == (True, False)
     assert Http(server, "nonsense")("GET", room.jobs)[0] == 401
+    nobody = http.pool.request("GET", server.url + room.jobs)
+    assert (nobody.status, "system:anonymous" in nobody.json()["message"]) == (403, True)
     server.access.expire(token)
     assert robot("GET", room.jobs)[0] == 401
     server.access.deny("create", "jobs")
@@ -792,6 +807,16 @@ def test_environment_init_containers_and_volumes(room):
     assert said == b"hello a, $(NOBODY), $(WHO), from c, 64\nnote\nfrom c"
 
 
+def test_last_words(room):
+    room.http.made(f"{room.core}/pods", pod("a", "echo written > /dev/termination-log"))
+    fallback = container("echo of the log; exit 1", terminationMessagePolicy="FallbackToLogsOnError")
+    room.http.made(f"{room.core}/pods", pod("b", containers=[fallback]))
+    for name, message in (("a", "written\n"), ("b", "of the log\n")):
+        until(lambda name=name: room.phase(name) in {"Succeeded", "Failed"})
+        state = room.http.got(f"{room.core}/pods/{name}")["status"]["containerStatuses"][0]["state"]
+        assert state["terminated"]["message"] == message
+
+
 def test_too_much_memory_is_out_of_memory(room):
     eats = "x = b'x' * 200_000_000; import time; time.sleep(60)"
     limited = container(command=["python3", "-c", eats], resources={"limits": {"memory": "64Mi"}})
@@ -814,7 +839,10 @@ def test_nobody_to_schedule_on(server, room):
         "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
     )
     assert until(lambda: why("b")).startswith("0/2 nodes are available: 2 Insufficient nvidia.com/gpu.")
-    assert len(room.events("FailedScheduling")) == 2
+    events = room.http.got(f"{room.core}/events?fieldSelector=reason=FailedScheduling")["items"]
+    assert [(e["lastTimestamp"], e["source"], "count" in e, bool(e["eventTime"])) for e in events] == [
+        (None, {}, False, True)
+    ] * 2
     assert room.http.raw("GET", f"{room.core}/pods/a/log").data == b""
     taint = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
     server.add_node("gpu-node", labels={"disk": "fast"}, taints=[taint], **{"nvidia.com/gpu": "1"})
@@ -826,9 +854,9 @@ def test_nobody_to_schedule_on(server, room):
 
 
 def test_deadlines_and_ttls_by_a_clock_that_is_moved(server, room):
-    room.job("late", "exec sleep 600", activeDeadlineSeconds=100)
+    room.job("late", LIVES, activeDeadlineSeconds=100)
     room.job("short", ttlSecondsAfterFinished=100)
-    room.job("podlate", "exec sleep 600", pods={"activeDeadlineSeconds": 100})
+    room.job("podlate", LIVES, pods={"activeDeadlineSeconds": 100})
     room.finished("short")
     until(lambda: room.pods("job-name=late") and room.pods("job-name=podlate"))
     until(lambda: all(room.phase(p["metadata"]["name"]) == "Running" for p in room.pods("job-name in (late,podlate)")))
@@ -842,8 +870,21 @@ def test_deadlines_and_ttls_by_a_clock_that_is_moved(server, room):
     assert (kept["status"]["phase"], kept["status"]["reason"]) == ("Failed", "DeadlineExceeded")
 
 
+def test_a_deployment_that_does_not_get_on_says_so_after_its_deadline(server, room):
+    body = deployment("stuck", 1, image="fedyard.test/other:1")
+    body["spec"]["progressDeadlineSeconds"] = 90
+    room.http.made(f"{room.apps}/deployments", body)
+    at = f"{room.apps}/deployments/stuck"
+    until(lambda: "Progressing" in conditions(room.http.got(at)))
+    server.clock.advance(91)
+    found = until(
+        lambda: [c for c in room.http.got(at)["status"]["conditions"] if c["reason"] == "ProgressDeadlineExceeded"]
+    )
+    assert [(c["type"], c["status"]) for c in found] == [("Progressing", "False")]
+
+
 def test_a_suspended_job_has_no_pods(room):
-    room.job("a", "exec sleep 60", suspend=True)
+    room.job("a", LIVES, suspend=True)
     until(lambda: "Suspended" in conditions(room.http.got(f"{room.jobs}/a")))
     assert room.pods() == []
     merge = "application/merge-patch+json"

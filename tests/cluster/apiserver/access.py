@@ -72,7 +72,9 @@ class Access:
         self._denied.clear()
 
     def user(self, header: str) -> User:
-        """Of an `Authorization` header; 401 where it says nobody."""
+        """Of an `Authorization` header; without one, nobody in particular. 401 where its token is none."""
+        if not header:
+            return User("system:anonymous", ("system:unauthenticated",))
         kind, _, token = header.partition(" ")
         found = self._tokens.get(token.strip()) if kind.lower() == "bearer" else None
         if found is None:
@@ -96,6 +98,8 @@ class Access:
             return ask.verb == "get" and ask.path.startswith(
                 ("/api", "/version", "/healthz", "/livez", "/readyz", "/openapi")
             )
+        if "system:unauthenticated" in user.groups:
+            return False
         if ask.resource in {"selfsubjectaccessreviews", "selfsubjectrulesreviews"}:
             return True
         return any(_rule_fits(rule, ask) for rule in self._rules(user, ask.namespace))

@@ -4,6 +4,7 @@ patch, delete. Controllers use the same as clients."""
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import random
@@ -27,6 +28,7 @@ from tests.cluster.apiserver.errors import (
     stale,
     unsupported,
 )
+from tests.cluster.apiserver.quantities import canonical
 from tests.cluster.apiserver.resources import Resource
 from tests.cluster.apiserver.selectors import field_selector, label_selector
 from tests.cluster.apiserver.store import Key, Store, copied, key_of
@@ -99,7 +101,7 @@ class Api:
         return self.store.get(Key(resource, namespace, name))
 
     def list(self, resource: Resource, namespace: str, query: dict[str, str]) -> Json:
-        """The answer of a list: `limit` and `continue`, both selectors."""
+        """The answer of a list: `limit` and `continue`, both selectors. Its items do not say their kind."""
         limit = _whole("limit", query.get("limit") or "0")
         self._known_version(query.get("resourceVersion", ""))
         matches = selecting(resource, query)
@@ -122,7 +124,8 @@ class Api:
             meta["continue"] = base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
             if not query.get("labelSelector") and not query.get("fieldSelector"):
                 meta["remainingItemCount"] = rest
-        return {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": meta, "items": objects}
+        items = [{k: v for k, v in obj.items() if k not in {"kind", "apiVersion"}} for obj in objects]
+        return {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": meta, "items": items}
 
     def _continued(self, token: str) -> tuple[int, list[str]]:
         try:
@@ -206,7 +209,7 @@ class Api:
             raise bad_request(faults.wrong)
         if resource is r.SECRETS and (problem := validation.secret_bytes(body)):
             raise bad_request(problem)
-        unknown = [f'unknown field "{path}"' for path in faults.unknown]
+        unknown = [f'unknown field "{schema.shown(path)}"' for path in faults.unknown]
         if unknown and strict:
             raise bad_request(
                 f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
@@ -215,6 +218,8 @@ class Api:
         obj = _without_nulls(body)
         for path in faults.unknown:
             _forget(obj, path)
+        for path in faults.quantities:
+            _canonical(obj, path)
         return {"kind": resource.kind, "apiVersion": resource.api_version} | obj, unknown
 
     def _in_namespace(self, resource: Resource, namespace: str, meta: Json) -> None:
@@ -600,13 +605,18 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
-def _forget(obj: Any, path: str) -> None:
-    *way, last = path.replace("[", ".[").split(".")
-    for part in way:
-        obj = obj[int(part[1:-1])] if part.startswith("[") else obj.get(part)
-        if obj is None:
-            return
-    obj.pop(last, None)
+def _forget(obj: Any, path: tuple[str | int, ...]) -> None:
+    for part in path[:-1]:
+        obj = obj[part]
+    obj.pop(path[-1], None)
+
+
+def _canonical(obj: Any, path: tuple[str | int, ...]) -> None:
+    """One that cannot be parsed stays, and is refused with the rest of its kind."""
+    for part in path[:-1]:
+        obj = obj[part]
+    with contextlib.suppress(ValueError):
+        obj[path[-1]] = canonical(obj[path[-1]])
 
 
 def _timeless(entries: list[Json]) -> list[Json]:

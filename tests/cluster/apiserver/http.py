@@ -45,6 +45,7 @@ _PATCHES = {
     "application/strategic-merge-patch+json": "strategic-merge",
     "application/apply-patch+yaml": "apply",
 }
+MAX_BODY = 3 * 1024 * 1024
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 VERSION = {
     "major": "1",
@@ -249,6 +250,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(404, b"404 page not found\n", kind="text/plain; charset=utf-8")
             return
         self._check(target)
+        self._readable()
         if target.part not in {"", "status"}:
             self._subresource(target)
         elif self.command == "GET":
@@ -268,11 +270,24 @@ class Handler(BaseHTTPRequestHandler):
         namespace = target.name if target.resource is r.NAMESPACES else target.namespace
         self.server.owner.access.check(self._user, Ask(verb, target.resource.group, plural, namespace, target.name))
 
+    def _readable(self) -> None:
+        """A body of a kind and size that is taken at all."""
+        if len(self._raw) > MAX_BODY:
+            raise ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {MAX_BODY}", {})
+        kind = self.headers.get("Content-Type", "application/json").partition(";")[0].strip()
+        if self.command in {"POST", "PUT"} and kind not in {"application/json", "application/yaml"}:
+            message = (
+                "the body of the request was in an unknown format - accepted media types include: application/json"
+            )
+            raise ApiError(415, "UnsupportedMediaType", message, {})
+
     def _read(self, target: Target) -> None:
         owner = self.server.owner
-        if target.name:
+        if target.name and not self._watching:
             self._answer(200, owner.api.get(target.resource, target.namespace, target.name))
         elif self._watching:
+            if target.name:
+                self._query["fieldSelector"] = f"metadata.name={target.name}"
             watch = Watch(owner.api, target.resource, target.namespace, self._query)
             self._stream(watch.lines(self.server.closing.is_set))
         else:

@@ -28,6 +28,7 @@ from tests.cluster.apiserver.store import Key
 
 Json = dict[str, Any]
 POD_NETWORK = Path(__file__).with_name("pod_network")
+TERMINATION_LOG = "termination-log"
 EPOCH = "1970-01-01T00:00:00Z"
 
 
@@ -163,13 +164,22 @@ class Pod:
                     return
             if container.running is not None:
                 self._probe_from(container, container.running)
-                outcome = container.running.run()
+                outcome = self._with_message(container, container.running.run())
                 with self.changed:
                     container.running, container.outcome, container.ready = None, outcome, False
             if self.told_to_stop or not self._again(container):
                 self._tell()
                 return
             self._back_off(container)
+
+    def _with_message(self, container: Container, outcome: Outcome) -> Outcome:
+        """What the container wrote as its last word; by its policy the end of its log, if it failed."""
+        written = self.folder / container.spec["name"] / TERMINATION_LOG
+        message = written.read_bytes()[:4096].decode(errors="replace") if written.exists() else ""
+        if not message and outcome.code and container.spec["terminationMessagePolicy"] == "FallbackToLogsOnError":
+            message = b"".join(text for _, text in container.log.lines[-80:])[-2048:].decode(errors="replace")
+        written.unlink(missing_ok=True)
+        return outcome._replace(message=message)
 
     def _again(self, container: Container) -> bool:
         policy = container.spec.get("restartPolicy") or self.pod["spec"]["restartPolicy"]
@@ -219,6 +229,7 @@ class Pod:
             container.waiting = (why.reason, why.message)
             self._tell()
             return False
+        places[spec["terminationMessagePath"]] = str(self.folder / spec["name"] / TERMINATION_LOG)
         argv, environment = _command(spec, image, environment, places)
         clock = self.kubelet.api.clock
         limit = ((spec.get("resources") or {}).get("limits") or {}).get("memory")

@@ -27,6 +27,22 @@ def quantity(value: Any) -> Fraction:
     return number * Fraction(10) ** _DECIMAL[suffix] if suffix else number
 
 
+def canonical(value: Any) -> str:
+    """As the server keeps it: `1000m` is `1`, `0.5` is `500m`, `1024Mi` is `1Gi`, `64000000` is `64M`."""
+    amount, text = quantity(value), str(value)
+    if amount == 0:
+        return "0"
+    if text[-1] == "i":
+        power = next((p for p in range(6, 0, -1) if (amount / 1024**p).denominator == 1), 0)
+        suffix = next((name for name, each in _BINARY.items() if each == power), "")
+        return (
+            f"{amount / 1024**power}{suffix}" if (amount / 1024**power).denominator == 1 else f"{int(amount * 1000)}m"
+        )
+    power = next((p for p in range(18, -10, -3) if (amount / Fraction(10) ** p).denominator == 1), -9)
+    suffix = next((name for name, each in _DECIMAL.items() if each == power), "")
+    return f"{-(-amount // Fraction(10) ** power)}{suffix}"
+
+
 def shown(amount: Fraction, name: str = "") -> str:
     """As the server writes it in a quota's status."""
     if amount.denominator != 1:

@@ -36,6 +36,8 @@ def metadata(resource: Resource, obj: Json) -> Causes:
     if problem := _NAME_RULES.get(resource, names.subdomain_problem)(name):
         found.append(bad_value("metadata.name", name, problem))
     found += labels("metadata.labels", meta.get("labels"))
+    if resource is r.NAMESPACES:
+        found += _pod_security_labels(meta.get("labels") or {})
     for key in meta.get("annotations") or {}:
         if problem := names.label_key_problem(key.lower()):
             found.append(bad_value("metadata.annotations", key, problem))
@@ -48,6 +50,16 @@ def metadata(resource: Resource, obj: Json) -> Causes:
             why = "name is neither a standard finalizer name nor is it fully qualified"
             found.append(bad_value("metadata.finalizers[0]", each, why))
     return found + _owners(meta)
+
+
+def _pod_security_labels(given: Json) -> Causes:
+    levels = ("privileged", "baseline", "restricted")
+    return [
+        bad_value(f"metadata.labels[{key}]", value, f"must be one of {', '.join(levels)}")
+        for key, value in given.items()
+        if key in {f"pod-security.kubernetes.io/{mode}" for mode in ("enforce", "audit", "warn")}
+        and value not in levels
+    ]
 
 
 def _owners(meta: Json) -> Causes:

@@ -6,11 +6,13 @@ from typing import Any
 
 from tests.cluster.apiserver import resources as r
 from tests.cluster.apiserver.api import suffix
-from tests.cluster.apiserver.clock import Clock, stamp
+from tests.cluster.apiserver.clock import Clock, micro, stamp
 from tests.cluster.apiserver.resources import BY_KIND
 from tests.cluster.apiserver.store import Key, Store
 
 Json = dict[str, Any]
+_NEWER = ("default-scheduler",)
+"""Who writes by the newer API of events: no `count`, `source`, first and last time, but `eventTime` and `series`."""
 
 
 class Recorder:
@@ -34,10 +36,7 @@ class Recorder:
             known = self._said.get(mark)
             before = self._store.get(known) if known else None
             if before is not None and known is not None:
-                self._store.put(
-                    known,
-                    before | {"metadata": dict(before["metadata"]), "count": before["count"] + 1, "lastTimestamp": now},
-                )
+                self._store.put(known, before | {"metadata": dict(before["metadata"])} | self._counted(before))
                 return
             name = f"{meta['name']}.{int(self._clock.now() * 1e9):x}{suffix(3)}"
             about_it = {
@@ -66,6 +65,16 @@ class Recorder:
                 "reportingComponent": component,
                 "reportingInstance": host,
             }
+            if component in _NEWER:
+                event |= {"firstTimestamp": None, "lastTimestamp": None, "source": {}}
+                event |= {"eventTime": micro(self._clock.now()), "action": "Scheduling"}
+                del event["count"]
             key = Key(r.EVENTS, namespace, name)
             self._store.put(key, event)
             self._said[mark] = key
+
+    def _counted(self, before: Json) -> Json:
+        if before["eventTime"]:
+            count = before.get("series", {"count": 1})["count"] + 1
+            return {"series": {"count": count, "lastObservedTime": micro(self._clock.now())}}
+        return {"count": before["count"] + 1, "lastTimestamp": stamp(self._clock.now())}

@@ -114,7 +114,7 @@ class Jobs:
         ignored = [pod for pod in fresh if pod not in succeeded and _policy_action(job, pod) == "Ignore"]
         failed = [pod for pod in fresh if pod not in succeeded and pod not in ignored]
         if succeeded or failed:
-            indexes = {_index(pod) for pod in succeeded} - {None}
+            indexes = {index for pod in succeeded if (index := _index(pod)) is not None}
 
             def count(obj: Json) -> None:
                 status = obj["status"]
@@ -128,8 +128,8 @@ class Jobs:
 
             self._api.modify(key, count)
         if failed:
-            count = (job.get("status") or {}).get("failed", 0) + len(failed)
-            self._retry_at[job["metadata"]["uid"]] = self._api.clock.now() + self.backoff_s * 2 ** (min(count, 7) - 1)
+            times = (job.get("status") or {}).get("failed", 0) + len(failed)
+            self._retry_at[job["metadata"]["uid"]] = self._api.clock.now() + self.backoff_s * 2 ** (min(times, 7) - 1)
             fatal = next((pod for pod in failed if _policy_action(job, pod) == "FailJob"), None)
             if fatal is not None:
                 name = f"{fatal['metadata']['namespace']}/{fatal['metadata']['name']}"

@@ -6,9 +6,11 @@ from typing import Any
 
 from tests.cluster.apiserver import resources as r
 from tests.cluster.apiserver.api import Api, Options, hashed
+from tests.cluster.apiserver.clock import parsed
 from tests.cluster.apiserver.controllers.events import Recorder
 from tests.cluster.apiserver.controllers.loop import Loop
 from tests.cluster.apiserver.controllers.pods_of import (
+    condition,
     controller_uid,
     done,
     ending,
@@ -99,15 +101,7 @@ class Workloads:
             text = f"Deployment {'has' if enough else 'does not have'} minimum availability."
             why = f"MinimumReplicas{'Available' if enough else 'Unavailable'}"
             set_condition(o, "Available", "True" if enough else "False", now, why, text)
-            complete = len(mine) == len(pods) == len(good) == wanted
-            name = current["metadata"]["name"]
-            if complete:
-                text = f'ReplicaSet "{name}" has successfully progressed.'
-                set_condition(o, "Progressing", "True", now, "NewReplicaSetAvailable", text)
-            else:
-                set_condition(
-                    o, "Progressing", "True", now, "ReplicaSetUpdated", f'ReplicaSet "{name}" is progressing.'
-                )
+            self._progress(key, o, current, complete=len(mine) == len(pods) == len(good) == wanted)
             failure = next((c for c in (self._fresh(current)["status"].get("conditions") or [])), None)
             if failure is not None:
                 set_condition(o, "ReplicaFailure", "True", now, failure["reason"], failure["message"])
@@ -115,6 +109,23 @@ class Workloads:
                 status["conditions"] = [c for c in status["conditions"] if c["type"] != "ReplicaFailure"]
 
         self._api.modify(key, tell)
+
+    def _progress(self, key: Key, obj: Json, current: Json, *, complete: bool) -> None:
+        """In place. What was complete once is not late any more, whatever becomes of its pods."""
+        now, name = self._api.clock.stamp(), current["metadata"]["name"]
+        before = condition(obj, "Progressing") or {}
+        if complete or (before.get("reason") == "NewReplicaSetAvailable" and name in before["message"]):
+            text = f'ReplicaSet "{name}" has successfully progressed.'
+            set_condition(obj, "Progressing", "True", now, "NewReplicaSetAvailable", text)
+            return
+        due = parsed(current["metadata"]["creationTimestamp"]) + obj["spec"]["progressDeadlineSeconds"]
+        if self._api.clock.now() >= due:
+            text = f'ReplicaSet "{name}" has timed out progressing.'
+            set_condition(obj, "Progressing", "False", now, "ProgressDeadlineExceeded", text)
+            return
+        if not before:
+            self._loop.at(due, lambda: self.sync_deployment(key))
+        set_condition(obj, "Progressing", "True", now, "ReplicaSetUpdated", f'ReplicaSet "{name}" is progressing.')
 
     def _fresh(self, obj: Json) -> Json:
         return self._api.store.get(key_of(r.REPLICA_SETS, obj)) or obj
