@@ -602,12 +602,22 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, PRIVATE)
 
 
+def open_up(folder: Path) -> None:
+    """Let its owner into every folder below it. A link is never followed: what it leads to is not ours."""
+    for path, names, _ in os.walk(folder, followlinks=False):
+        for name in names:  # before it is looked into
+            with suppress(OSError):
+                opened = os.open(f"{path}/{name}", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    Path(f"/proc/self/fd/{opened}").chmod(0o700)
+                finally:
+                    os.close(opened)
+
+
 def _cleared(folder: Path) -> bool:
     """Remove a folder that nobody uses any more, whatever a workload has made of it; whether it is gone."""
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
-        for path, _, _ in os.walk(folder, onerror=lambda _error: None):
-            with suppress(OSError):
-                Path(path).chmod(0o700)
+        open_up(folder)
         shutil.rmtree(folder, ignore_errors=True)
     return not folder.exists()

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from fedyard.cluster import processes
 from fedyard.cluster.local import proc
 from fedyard.cluster.local.balancer import Balancer
 from fedyard.cluster.local.spawner import Spawner
@@ -166,6 +167,7 @@ USER = """
 import os, signal, sys
 from pathlib import Path
 import msgspec
+from fedyard.cluster import processes
 from fedyard.cluster.local import proc
 from fedyard.cluster.local.balancer import Balancer
 from fedyard.cluster.local.spawner import Spawner
@@ -246,7 +248,9 @@ def test_a_spawner_that_forked_and_did_not_say_so_starts_nothing_twice(cluster: 
     assert cluster._spawner is None
     up(cluster, spec)
     assert log(cluster, spec).count(b"ran") == 1
-    assert len([uid for uid in processes_of(seen(cluster, spec).uid) if comm(uid) == "sh"]) == 1
+    uid = seen(cluster, spec).uid
+    until(cluster, lambda: [comm(pid) for pid in processes_of(uid)].count("sleep"), each_s=0.02)
+    assert sorted(comm(pid) for pid in processes_of(uid)) == ["sh", "sleep"]
 
 
 def comm(pid: int) -> str:
@@ -570,13 +574,40 @@ def test_a_place_without_an_owner_is_not_ours(root: Path, cluster: Processes) ->
     place.rmdir()
 
 
-def test_what_a_workload_made_of_its_folder_is_removed(cluster: Processes, root: Path) -> None:
-    spec = job('mkdir -p a/b && touch a/b/c && ln -s / link && chmod 000 a/b "$HOME"')
+def test_what_a_workload_made_of_its_folder_is_removed_and_nothing_that_it_links_to(
+    cluster: Processes, root: Path, tmp_path: Path
+) -> None:
+    """A link to a folder must neither be followed when it is removed, nor when the mode of folders is mended."""
+    others = tmp_path / "others"
+    (others / "below").mkdir(parents=True)
+    for folder in (others, others / "below"):
+        folder.chmod(0o751)
+    (others / "file").write_text("theirs")
+    spec = job('mkdir -p a/b && touch a/b/c && ln -s "$1" link && ln -s "$1" a/b/link && chmod 000 a/b a "$HOME"')
+    spec = msgspec.structs.replace(spec, arguments=["sh", str(others)])
     cluster.ensure(spec)
-    ended(cluster, spec)
+    assert ended(cluster, spec).phase is Phase.SUCCEEDED
     gone(cluster, spec)
     assert list((root / "gone").iterdir()) == []
-    assert Path("/etc").is_dir()
+    assert (others / "file").read_text() == "theirs"
+    assert [folder.stat().st_mode & 0o777 for folder in (others, others / "below")] == [0o751, 0o751]
+
+
+@pytest.mark.parametrize("leads_somewhere", [False, True])
+def test_folders_are_opened_up_and_links_are_not_followed(tmp_path: Path, leads_somewhere: bool) -> None:
+    """What root could remove as it is, others have to open first: so it is done here whoever runs the tests."""
+    others = tmp_path / "others"
+    others.mkdir()
+    others.chmod(0o751)
+    folder = tmp_path / "folder"
+    (folder / "a" / "b").mkdir(parents=True)
+    for link in (folder / "link", folder / "a" / "link", folder / "a" / "b" / "link"):
+        link.symlink_to(others if leads_somewhere else "nowhere")
+    for closed in (folder / "a" / "b", folder / "a"):
+        closed.chmod(0)
+    processes.open_up(folder)
+    assert [(folder / name).stat().st_mode & 0o777 for name in ("a", "a/b")] == [0o700, 0o700]
+    assert others.stat().st_mode & 0o777 == 0o751
 
 
 def test_who_waits_hears_of_what_another_did(root: Path, cluster: Processes) -> None:
