@@ -26,7 +26,7 @@ from domain import commands as c
 from domain.commands import AnyCommand, Envelope
 from domain.ids import derive, sha256_hex
 from domain.workloads import report_of
-from fedyard.cluster.plan import Action, Collect, End, Ensure, Key, plan
+from fedyard.cluster.plan import Action, Collect, End, Ensure, Finding, Key, plan
 from fedyard.cluster.port import ClusterError
 from fedyard.wire.times import SECOND
 from k8s.clusters import Clusters, HubCluster
@@ -37,7 +37,7 @@ SAID_AGAIN_S = 15.0
 """So long what was sent is not sent again: it is on its way, or was done and cannot be seen yet."""
 RENEW_EVERY_S = 60.0
 """How often services are made as they are wanted although they look so."""
-AT_ONCE = 500
+MAX_AT_ONCE = 500
 """Sent in one turn; the next one comes at once if there is more."""
 
 _log = logging.getLogger(__name__)
@@ -88,12 +88,11 @@ class ClusterReconciler:
         if renew:
             self._renewed = monotonic
         self._said = {said: at for said, at in self._said.items() if monotonic < at + SAID_AGAIN_S}
-        commands = [*map(report_of, made.findings), *map(self._command, made.actions)]
         fresh: dict[str, AnyCommand] = {}
-        for command in commands:
-            said = sha256_hex(_encoder.encode(command))
-            if said not in self._said and len(fresh) < AT_ONCE:
-                fresh[said] = command
+        for what in (*made.findings, *made.actions):
+            said = sha256_hex(type(what).__name__.encode() + _encoder.encode(what))
+            if said not in self._said and len(fresh) < MAX_AT_ONCE:
+                fresh[said] = self._command(what)
         if fresh:
             span = self._clock.now() // int(SAID_AGAIN_S * SECOND)
             self._publisher.send([self._envelope(command, said, span) for said, command in fresh.items()])
@@ -110,9 +109,11 @@ class ClusterReconciler:
             raise ClusterError(f"the hub may not {'; nor '.join(missing[:10])}: grant it what k8s/deploy lists")
         self._permitted = True
 
-    def _command(self, action: Action) -> AnyCommand:
+    def _command(self, what: Finding | Action) -> AnyCommand:
         name = self._place.name
-        match action:
+        match what:
+            case Finding():
+                return report_of(what)
             case Ensure(spec):
                 return c.EnsureWorkload(cluster=name, spec=spec)
             case Collect(which, finding):
@@ -204,7 +205,7 @@ class Reconciler:
             if not self._leading.is_set() or self._stop.is_set():
                 continue
             try:
-                if self._of[name].turn() >= AT_ONCE:
+                if self._of[name].turn() >= MAX_AT_ONCE:
                     bell.set()
             except Exception as error:  # noqa: BLE001 - our bug, of which the next turn is tried all the same
                 _log.error("a turn failed", extra=unit(cluster=name, **fault(error)))

@@ -21,7 +21,7 @@ AWAY_S = 5.0
 """So long a cluster that did not answer is not asked again: the others' commands wait in the same queue."""
 PASSING = frozenset({Reason.QUOTA_EXCEEDED, Reason.UNSCHEDULABLE, Reason.IMAGE_NOT_PULLED, Reason.NOT_READY})
 """Refusals after which the attempt is wanted as before."""
-MOST_EVENTS = 50
+MAX_EVENTS = 50
 
 
 class WorkloadDoer:
@@ -78,7 +78,7 @@ def _collected(place: HubCluster, command: CollectWorkload) -> AnyCommand:
         evidence = place.cluster.evidence(command.which, log_bytes=LOG_TAIL_BYTES)
     except (Unavailable, Refused):
         return report_of(command.finding)
-    events = [said(event, 500) for event in evidence.events[-MOST_EVENTS:]]
+    events = [said(event, 500) for event in evidence.events[-MAX_EVENTS:]]
     return report_of(command.finding, log=evidence.log[-LOG_TAIL_BYTES:], events=events)
 
 

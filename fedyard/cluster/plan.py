@@ -95,10 +95,12 @@ class Collect(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True):
-    """Stop and remove it."""
+    """Stop and remove it. phase, stopping: how it looks; as soon as it looks otherwise it is worth asking again."""
 
     which: AttemptId
     grace_s: float
+    phase: Phase
+    stopping: bool = False
 
 
 Action: TypeAlias = Ensure | Collect | End
@@ -137,7 +139,7 @@ def plan(
     for orphan in there.values():
         if now_s - orphan.created_s >= ORPHAN_AGE_S:
             which = AttemptId(owner, orphan.place, orphan.id, orphan.attempt)
-            made.actions.append(End(which, ORPHAN_GRACE_S))
+            made.actions.append(End(which, ORPHAN_GRACE_S, orphan.phase, orphan.stopping))
     return made
 
 
@@ -190,7 +192,7 @@ def _present(made: Plan, one: Wanted, observed: Observed, now_s: float, *, renew
     if not one.run or finding.phase in FINAL:
         waited = one.over_s is not None and now_s >= one.over_s + EVIDENCE_WITHIN_S
         if one.kept or waited:
-            made.actions.append(End(one.spec.attempt_id, one.spec.grace_s))
+            made.actions.append(End(one.spec.attempt_id, one.spec.grace_s, observed.phase, observed.stopping))
         else:
             made.actions.append(Collect(one.spec.attempt_id, finding))
         return

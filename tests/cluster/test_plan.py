@@ -82,12 +82,12 @@ EXAMPLES: dict[str, tuple[Wanted, list[Observed], Plan]] = {
     "ended, evidence on record: it is removed": (
         Wanted(JOB, True, FAILED, kept=True, over_s=NOW - 1),
         [DEAD],
-        Plan([End(WHICH, 5.0)], []),
+        Plan([End(WHICH, 5.0, Phase.FAILED)], []),
     ),
     "ended, and no evidence to be had: removed all the same": (
         Wanted(JOB, True, FAILED, over_s=NOW - EVIDENCE_WITHIN_S),
         [DEAD],
-        Plan([End(WHICH, 5.0)], []),
+        Plan([End(WHICH, 5.0, Phase.FAILED)], []),
     ),
     "ended and removed: it is gone": (
         Wanted(JOB, True, FAILED, kept=True, over_s=NOW - 1),
@@ -107,12 +107,12 @@ EXAMPLES: dict[str, tuple[Wanted, list[Observed], Plan]] = {
     "stopped, evidence on record": (
         Wanted(JOB, False, RUNNING, kept=True, over_s=NOW),
         [seen(Phase.RUNNING)],
-        Plan([End(WHICH, 5.0)], []),
+        Plan([End(WHICH, 5.0, Phase.RUNNING)], []),
     ),
     "stopped, and not gone yet: asked again": (
         Wanted(JOB, False, RUNNING, kept=True, over_s=NOW - 20),
         [seen(Phase.RUNNING, stopping=True)],
-        Plan([End(WHICH, 5.0)], []),
+        Plan([End(WHICH, 5.0, Phase.RUNNING, True)], []),
     ),
     "stopped and gone": (
         Wanted(JOB, False, RUNNING, kept=True, over_s=NOW),
@@ -132,7 +132,7 @@ EXAMPLES: dict[str, tuple[Wanted, list[Observed], Plan]] = {
     "an older attempt that is still there": (
         Wanted(JOB, False, FAILED, kept=True, over_s=NOW - 5),
         [DEAD],
-        Plan([End(WHICH, 5.0)], []),
+        Plan([End(WHICH, 5.0, Phase.FAILED)], []),
     ),
     "past its deadline, and its cluster does nothing": (
         Wanted(JOB, True, RUNNING),
@@ -205,7 +205,7 @@ def test_services_are_made_as_they_are_wanted_now_and_then_and_jobs_never_twice(
 def test_what_is_in_nobodys_records_is_ended_once_it_is_old_enough() -> None:
     young, old = (seen(Phase.RUNNING, created_s=NOW - age) for age in (ORPHAN_AGE_S - 1, ORPHAN_AGE_S))
     assert plan(OWNER, [], [young], NOW) == NOTHING
-    assert plan(OWNER, [], [old], NOW) == Plan([End(WHICH, 10.0)], [])
+    assert plan(OWNER, [], [old], NOW) == Plan([End(WHICH, 10.0, Phase.RUNNING)], [])
 
 
 def test_what_a_cluster_says_is_bounded_before_it_is_recorded() -> None:
