@@ -16,7 +16,12 @@ from tests.ops.program import Program, create_account
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The hub's world. One for all tests: every test has sites and projects of its own."""
     folder: Path = tmp_path_factory.mktemp("world")
-    quick = {"FEDYARD_TICK_EVERY_S": "0.1", "FEDYARD_HEARTBEAT_EVERY_S": "5", "FEDYARD_LOG_LEVEL": "WARNING"}
+    quick = {
+        "FEDYARD_TICK_EVERY_S": "0.1",
+        "FEDYARD_HEARTBEAT_EVERY_S": "5",
+        "FEDYARD_WRITES_PER_S": "1000",  # a site that recovers in each second would be told to wait for most of them
+        "FEDYARD_LOG_LEVEL": "WARNING",
+    }
     program = Program(folder / "hub.log", "embedded", "--data", folder / "hub", "--port", "0", **quick)
     try:
         hub = program.ready()

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from config.clock import draw_id
-from config.settings import Settings
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused
 from tests.fedyard.test_transfer import Granian, Hub, hub_at
@@ -35,7 +34,7 @@ from tests.web.attacks import (
 )
 
 MIB = 1_048_576
-BACKLOG = Settings().backlog_messages
+BACKLOG = 400
 SETTINGS = {
     "web_threads": "48",
     "waiting_polls": "32",
@@ -46,6 +45,7 @@ SETTINGS = {
     "request_within_s": "3",
     "unread_within_s": "2",
     "connections": "400",
+    "backlog_messages": f"{BACKLOG}",
 }
 """A small hub, so that small attacks are large ones; and quick to cut off: nobody here waits for longer."""
 
