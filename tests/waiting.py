@@ -9,9 +9,10 @@ from typing import Any
 
 def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
     """The first true value of the condition; a test that waits in vain fails. To ask a program takes seconds on a busy
-    machine."""
-    end = time.monotonic() + seconds
+    machine, and costs it time that others wait for: who waits for long asks ever less often."""
+    began = time.monotonic()
     while not (found := condition()):
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
+        waited = time.monotonic() - began
+        assert waited < seconds, "it did not happen in time"
+        time.sleep(min(max(0.01, waited / 10), 0.1))
     return found
