@@ -11,15 +11,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-import matplotlib as mpl
-
 from benchmarks.figures import REACHES, Figure, Key, read_figures
 from config.clock import SystemClock
 from fedyard.wire.times import SECOND
 from ops.place import CHECKOUT
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 PAGE = CHECKOUT / "docs" / "benchmarks.md"
 PICTURE = CHECKOUT / "docs" / "benchmarks.png"
@@ -131,6 +126,11 @@ def table(figures: Sequence[Figure], about: str) -> str:
 
 def draw(figures: Sequence[Figure], path: Path) -> None:
     """Bars from the reach: to the right it holds, to the left it is missed; a step is a factor of two."""
+    import matplotlib as mpl  # noqa: PLC0415 - takes most of a second, which who measures need not wait for
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - as above
+
     shown = [(figure, ratio) for figure in figures if (ratio := ratio_of(figure, figures)) is not None]
     shown.reverse()
     plt.rcParams.update({"font.family": "DejaVu Sans", "font.size": 9})

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_breast_cancer
 
 from fedyard.tasks.tables import Table
 
@@ -44,6 +43,8 @@ class Records:
 
 def split() -> Records:
     """The same split each time: 30 % held out for everybody, the rest uneven and label-skewed."""
+    from sklearn.datasets import load_breast_cancer  # noqa: PLC0415 - takes a second, and others need SHARES alone
+
     source = load_breast_cancer()
     rows = np.asarray(source.data, dtype=np.float64)
     labels = 1.0 - np.asarray(source.target, dtype=np.float64)  # there, 0 is malignant
