@@ -132,7 +132,7 @@ def acknowledged_before_effect(_: World) -> list[Swap]:
     return [(DecidingThread, "_decide", hasty)]
 
 
-@bug("a retry that could not be published is acknowledged all the same", shown_by=20)
+@bug("a retry that could not be published is acknowledged all the same", shown_by=34)
 def failed_retry_acknowledged(_: World) -> list[Swap]:
     return [(Delivery, "to_return", property(lambda _: False, lambda *_: None))]
 

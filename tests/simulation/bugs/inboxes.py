@@ -81,7 +81,7 @@ def membership_off_the_record(_: World) -> list[Swap]:
     return [(domain.decisions.projects, "by_another", lambda _draft, _site: False)]
 
 
-@bug("beyond the end of an inbox there is nothing new, and whatever is acknowledged is", shown_by=10)
+@bug("beyond the end of an inbox there is nothing new, and whatever is acknowledged is", shown_by=30)
 def history_id_ignored(_: World) -> list[Swap]:
     return [
         (Restores, "_tell", lambda _: None),
