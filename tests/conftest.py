@@ -24,31 +24,35 @@ from tests.spreading import Spreading
 FOLDER = Path(__file__).resolve().parent
 LONG = (
     "web/test_fuzzing.py",
-    "benchmarks/test_board.py",
-    "chaos/test_run.py",
-    "actors/test_deciding.py",
-    "simulation/test_planted_bugs.py",
-    "simulation/test_simulation.py",
-    "fedyard/test_recovery.py",
     "web/test_attacks.py",
-    "liar/test_recoveries.py",
-    "fedyard/test_odd_entries.py",
-    "fedyard/test_agent.py",
-    "fedyard/test_sealed.py",
+    "chaos/test_run.py",
+    "ops/test_restore_drill.py",
     "demo/test_demo.py",
-    "canary/test_canary.py",
+    "benchmarks/test_board.py",
+    "actors/test_deciding.py",
+    "broker/test_losses.py",
+    "ops/test_servers.py",
+    "ops/test_cli.py",
     "ops/test_up.py",
     "broker/test_publisher.py",
-    "broker/test_losses.py",
     "fedyard/test_transfer.py",
-    "ops/test_backups.py",
-    "ops/test_restore_drill.py",
-    "ops/test_cli.py",
+    "ops/test_dead_letters.py",
+    "ops/test_webhooks.py",
+    "liar/test_recoveries.py",
+    "canary/test_canary.py",
+    "fedyard/test_odd_entries.py",
     "liar/test_tasks_and_lists.py",
     "liar/test_consent.py",
     "web/test_rights.py",
+    "fedyard/test_agent.py",
+    "fedyard/test_sealed.py",
+    "simulation/test_planted_bugs.py",
+    "simulation/test_simulation.py",
+    "ops/test_embedded.py",
+    "ops/test_backups.py",
 )
-"""Files that take long, which begin first, so that no worker is left with one of them at the end."""
+"""Files that take long, which begin first, so that no worker is left with one of them at the end; behind those that one
+worker has to itself those of `tests/spreading.py`."""
 
 _in_memory = pytest.StashKey[Path | None]()
 
