@@ -1,4 +1,5 @@
-"""What `make quick` leaves out: tests that need RabbitMQ, PostgreSQL or S3, and those that take long."""
+"""What `make quick` leaves out: tests that need RabbitMQ, PostgreSQL or S3, or the hub that agents talk to, and those
+that take long."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ def is_quick(item: pytest.Item, long: Sequence[str]) -> bool:
     if within in long or within.split("/")[0] in FOLDERS:
         return False
     asked = set(getattr(item, "fixturenames", ()))
-    if asked & {"rabbitmq", "postgres", "seaweed"}:
+    if asked & {"rabbitmq", "postgres", "seaweed", "world"}:
         return False
     call = getattr(item, "callspec", None)
     return call is None or not any(part in SERVICES for part in call.id.split("-"))
