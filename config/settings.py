@@ -20,6 +20,8 @@ THREADS_FOR_OTHERS = 32
 """Threads of the web for calls that neither wait nor carry a large body."""
 DEFAULT_ARTIFACTS_URL = "file:///var/fedyard/artifacts"
 _URLS = ("FEDYARD_BROKER_URL", "FEDYARD_DATABASE_URL", "FEDYARD_ARTIFACTS_URL")
+IN_FILES = {f"{name}_FILE": name for name in ("FEDYARD_BROKER_URL", "FEDYARD_DATABASE_URL")}
+"""A URL with a password may stand in a file that this variable names: an environment is shown in too many places."""
 _URL_REMEDY = "what has a meaning of its own in a URL is written as %40 (@), %2F (/), %3A (:), %5B ([) or %5D (])"
 
 
@@ -370,7 +372,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Settings from the environment. Raises `SettingsError` for an unknown or odd variable."""
-        known = options()
+        known, environment = options(), _read_from_files(environment)
         unknown = sorted(name for name in environment if name.startswith("FEDYARD_") and name not in known)
         if unknown:
             raise SettingsError(f"unknown variable {', '.join(unknown)}; the known ones are {', '.join(known)}")
@@ -397,6 +399,25 @@ def _pairs(variable: str, text: str, *, empty: bool = False) -> list[tuple[str, 
             raise SettingsError(f"{variable} has {one!r}: write name=value, with commas in between")
         pairs.append((name, value))
     return pairs
+
+
+def _read_from_files(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """With the URLs that stand in files. Raises `SettingsError`, which never shows what is in one."""
+    said = dict(environment)
+    for variable, name in IN_FILES.items():
+        path = said.pop(variable, None)
+        if path is None:
+            continue
+        if name in said:
+            raise SettingsError(f"{variable} and {name} are both set: say it once")
+        try:
+            said[name] = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise SettingsError(
+                f"{variable} is {path!r}, which cannot be read ({why}): it must name a file that has {name} in it"
+            ) from None
+    return said
 
 
 class Option(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import msgspec
@@ -22,6 +23,7 @@ from storage.views.sight import every
 OPERATOR = Subject(kind="account", id=HUB, role="admin")
 """Who runs this program has the database, and may see everything."""
 AT_ONCE = 200
+_TOKEN = re.compile(r"fyd_[A-Za-z0-9_-]{43}")
 
 
 class Rejected(Exception):
@@ -40,9 +42,24 @@ class Made:
         return f"Made({self.id})"
 
 
-def create_account(database: Database, clock: Clock, *, name: str, organisation: str, role: Role) -> Made:
-    """An account with its first token; its organisation is created if there is none of that name. Raises `Rejected`."""
-    store, of, token = Store(database), _organisation(database, clock, organisation), draw_secret()
+def create_account(
+    database: Database, clock: Clock, *, name: str, organisation: str, role: Role, token: str | None = None
+) -> Made:
+    """An account with its first token; its organisation is created if there is none of that name. Raises `Rejected`.
+
+    token: drawn elsewhere, in the form of ours. The account that has it already is what is asked for: a repeat makes
+    nothing.
+    """
+    if token is None:
+        token = draw_secret()
+    elif not _TOKEN.fullmatch(token):
+        raise Rejected("the token must be fyd_ and 43 letters, digits, - or _ that were drawn at random (32 bytes)")
+    elif (bearer := people.bearers(database, [sha256_hex(token.encode())])[0]) is not None:
+        subject = bearer.subject
+        if (subject.kind, subject.role) != ("account", role):
+            raise Rejected(f"the token is known already, as that of {subject.kind} {subject.id}: draw another one")
+        return Made(subject.id, str(subject.organisation_id), token)
+    store, of = Store(database), _organisation(database, clock, organisation)
     command = c.CreateAccount(organisation_id=of, name=name, role=role, token_sha256=sha256_hex(token.encode()))
     return Made(decided(store, clock, command), of, token)
 

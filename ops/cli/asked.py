@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from config.settings import Settings
+from config.settings import IN_FILES, Settings
 from ops.place import recall
 from storage.database import Database, open_database
 from storage.migrate import missing
@@ -28,12 +28,17 @@ def ours() -> dict[str, str]:
 def settings_of(data: Path) -> Settings:
     """The environment's, on top of how the hub in the folder was started last."""
     there, said = recall(data), ours()
-    if there is None and "FEDYARD_DATABASE_URL" not in said:
+    named = {"FEDYARD_DATABASE_URL", "FEDYARD_DATABASE_URL_FILE"} & said.keys()
+    if there is None and not named:
         raise Unfit(
             f"no hub was started on {data} yet: name its folder with --data, start one (make up, or fedyard-hub "
             "embedded), or set FEDYARD_DATABASE_URL"
         )
-    return Settings.read({**(there.environment if there else {}), **said})
+    remembered = dict(there.environment) if there else {}
+    for variable, name in IN_FILES.items():
+        if variable in said:
+            remembered.pop(name, None)
+    return Settings.read({**remembered, **said})
 
 
 def database_of(data: Path) -> Database:

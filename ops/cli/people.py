@@ -42,10 +42,27 @@ _token_file = click.option(
 @_organisation
 @click.option("--role", required=True, type=click.Choice(get_args(Role)))
 @_token_file
+@click.option(
+    "--token-from",
+    type=FILE,
+    metavar="FILE",
+    help="take the token that stands there in place of drawing one; may be repeated: one account comes of it",
+)
 @click.pass_obj
-def create_account(data: Path, name: str, organisation: str, role: Role, token_file: Path | None) -> None:
+def create_account(
+    data: Path, name: str, organisation: str, role: Role, token_file: Path | None, token_from: Path | None
+) -> None:
     """Make an account; shows its token, once."""
+    if token_from is not None and token_file is not None:
+        raise Unfit("say --token-file or --token-from: a token that is in a file need not be written to one")
     database = database_of(data)
+    if token_from is not None:
+        token = _read(token_from)
+        made = accounts.create_account(
+            database, SystemClock(), name=name, organisation=organisation, role=role, token=token
+        )
+        _say_made("account", made, token_from)
+        return
     _show_made(
         "account",
         token_file,
@@ -94,14 +111,30 @@ def _show_made(what: str, file: Path | None, make: Callable[[], accounts.Made]) 
         if file is not None:
             file.unlink()
         raise
+    if file is not None:
+        file.write_text(made.token + "\n")
+    _say_made(what, made, file)
+
+
+def _say_made(what: str, made: accounts.Made, file: Path | None) -> None:
+    """file: in which its token stands; None: the token is shown."""
     print(f"{what:12}  {made.id}")
     print(f"organisation  {made.organisation_id}")
     if file is not None:
-        file.write_text(made.token + "\n")
         print(f"token         in {file}")
         return
     print(f"token         {made.token}")
     print("The token is not kept anywhere and cannot be shown again.", file=sys.stderr)
+
+
+def _read(file: Path) -> str:
+    """The token in it. Raises `Unfit`."""
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise Unfit(f"{file} cannot be read ({error.strerror}): it must hold the account's token") from None
+    except ValueError:
+        raise Unfit(f"{file} holds no token") from None
 
 
 def _claim(file: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from config.settings import Settings, SettingsError
@@ -77,4 +79,37 @@ def test_an_unknown_variable_is_told_with_those_that_there_are() -> None:
 def test_what_is_wrong_with_a_url_does_not_show_its_password() -> None:
     with pytest.raises(SettingsError, match=r"FEDYARD_BROKER_URL.* is no URL") as error:
         Settings.read({"FEDYARD_BROKER_URL": "amqp://hub:s3cret[@rabbit/vhost"})
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_url_with_a_password_may_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "database-url"
+    file.write_text("postgresql://hub:s3cret@db/fedyard\n")
+    settings = Settings.read({"FEDYARD_DATABASE_URL_FILE": str(file)})
+    assert settings.database_url == "postgresql://hub:s3cret@db/fedyard"
+    assert settings.broker_url == Settings().broker_url
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "sentence"),
+    [
+        (None, {}, "FEDYARD_BROKER_URL_FILE is '{file}', which cannot be read (No such file or directory): "),
+        (b"s3cret\xff", {}, "FEDYARD_BROKER_URL_FILE is '{file}', which cannot be read (it is no text): "),
+        (
+            b"amqp://s3cret@a/b",
+            {"FEDYARD_BROKER_URL": "amqp://s3cret@c/d"},
+            "FEDYARD_BROKER_URL_FILE and FEDYARD_BROKER_URL are both set",
+        ),
+        (b"amqp://hub:s3cret[@rabbit/vhost", {}, "one of FEDYARD_BROKER_URL, "),
+    ],
+)
+def test_what_is_wrong_with_such_a_file_is_told_without_what_is_in_it(
+    tmp_path: Path, content: bytes | None, more: dict[str, str], sentence: str
+) -> None:
+    file = tmp_path / "broker-url"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError) as error:
+        Settings.read({"FEDYARD_BROKER_URL_FILE": str(file), **more})
+    assert str(error.value).startswith(sentence.format(file=file))
     assert "s3cret" not in str(error.value)

@@ -10,8 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from config.clock import SystemClock
 from domain import commands as c
 from domain import records as r
+from domain.commands import Role
 from domain.ids import sha256_hex
 from domain.states import Report
 from fedyard.sealed.keys import words
@@ -61,6 +63,35 @@ def test_a_token_goes_into_a_file_of_its_owner(folder: Path, tmp_path: Path) -> 
     assert people.bearers(store(folder), [sha256_hex(token.encode())])[0] is not None
     assert_told(fedyard(*asked, "--role", "admin"), "exists already")
     assert file.read_text().strip() == token
+
+
+def test_a_token_that_was_drawn_elsewhere_makes_one_account_however_often_it_is_said(
+    folder: Path, tmp_path: Path
+) -> None:
+    """As a container's start says it, which may be repeated."""
+    file, token = tmp_path / "admin.token", "fyd_" + "Ab3-_" * 8 + "xyz"
+    file.write_text(token + "\n")
+    create_account(folder)
+    database = store(folder)
+
+    def make(role: Role) -> accounts.Made:
+        return accounts.create_account(
+            database, SystemClock(), name="first", organisation="Ours", role=role, token=token
+        )
+
+    asked = ["account", "create", "--data", folder, "--organisation", "Ours", "--name", "first", "--token-from", file]
+    done = fedyard(*asked, "--role", "admin")
+    assert (done.returncode, token in done.stdout) == (0, False)
+    bearer = people.bearers(database, [sha256_hex(token.encode())])[0]
+    assert bearer is not None
+    assert bearer.subject.id in done.stdout
+    assert make("admin").id == bearer.subject.id
+    with pytest.raises(accounts.Rejected, match="known already"):
+        make("member")
+    with pytest.raises(accounts.Rejected, match="32 bytes"):
+        accounts.create_account(
+            database, SystemClock(), name="first", organisation="Ours", role="admin", token="fyd_hunter2"
+        )
 
 
 def test_no_token_file_is_left_by_an_account_that_was_refused(folder: Path, tmp_path: Path) -> None:
