@@ -10,10 +10,10 @@ MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test quick coverage check fuzz sim chaos bench dist format clean
+.PHONY: help setup demo up test quick coverage check test-cluster fuzz sim chaos bench dist format clean
 
 help: ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/ready-to-run ## the environment that bin/fedyard and bin/fedyard-hub run in; .venv/bin has them, too
 
@@ -47,6 +47,12 @@ check: $(VENV)/ready-to-test ## format, lint, types, who imports whom, docs
 
 fuzz: $(VENV)/ready-to-test ## what a client may send to each operation, EXAMPLES=50 of each kind; make test draws 4
 	@EXAMPLES=$(or $(EXAMPLES),50) $(PY) -m pytest -q -o "addopts=-p no:xdist" --timeout 3600 tests/web/fuzzing.py
+
+test-cluster: $(VENV)/ready-to-test ## workloads on a real cluster: KUBECONFIG=, FEDYARD_TEST_IMAGE= with sh and python3, CONTEXT=
+	@test -f "$(KUBECONFIG)" && test -n "$(FEDYARD_TEST_IMAGE)" || \
+	  { echo "say make test-cluster KUBECONFIG=path FEDYARD_TEST_IMAGE=image, and CONTEXT= if not the file's current one" >&2; exit 1; }
+	@$(PY) -m pytest -q tests/cluster/test_contract.py tests/cluster/test_kubernetes_contract.py \
+	  --kubeconfig "$(KUBECONFIG)" --cluster-image "$(FEDYARD_TEST_IMAGE)" $(if $(CONTEXT),--kube-context "$(CONTEXT)")
 
 sim: $(VENV)/ready-to-test ## COUNT=100 histories full of faults, from SEED=1 on; BUGS=1: how many each planted bug survives
 	@$(PY) -m tests.simulation --seed $(or $(SEED),1) --count $(or $(COUNT),100) $(if $(BUGS),--bugs)

@@ -74,6 +74,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spreading | 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="leave out what needs a service, and what takes long")
+    parser.addoption("--kubeconfig", help="run tests of clusters on the one that this file names, instead of the usual")
+    parser.addoption("--kube-context", help="of that file; without it the file's current one")
+    parser.addoption("--cluster-image", help="an image with sh and python3 that this cluster has")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

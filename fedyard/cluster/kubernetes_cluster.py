@@ -1,7 +1,8 @@
 """The port `Cluster` on Kubernetes: what is asked for becomes objects, and what the objects say becomes `Observed`.
 
 Nothing is remembered that matters: what there is, is what the lists say. The watches only wake, and tell that a list
-made before need not be made again. docs/workloads.md says what a place is made of and what an account needs.
+made before need not be made again. (Of pods that the cluster ends it is remembered why, for a more exact reason.)
+docs/workloads.md says what a place is made of and what an account needs.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ M = TypeVar("M", Job, Deployment, Pod)
 
 PAGE: Final = 500
 MAX_PAGES: Final = 1000
+MAX_REMEMBERED: Final = 10_000
 MAX_LISTS: Final = 3
 PLACE_HOLDS_S: Final = 300.0
 """After so long the objects of a place are looked at again, lest one of them be gone."""
@@ -114,6 +116,7 @@ class KubernetesCluster:
         self._watches = Watches(api, {kind.plural: kind.path() for kind in WATCHED}, self._clock)
         self._lock = threading.Lock()
         self._places: dict[tuple[str, str], float] = {}
+        self._disrupted: dict[str, objects.Judged] = {}
         self._lists: dict[tuple[str, str], tuple[int, float, list[Any]]] = {}
 
     def missing(self) -> list[str]:
@@ -243,6 +246,7 @@ class KubernetesCluster:
         mine = _by_attempt(self._listed(PODS, owner, wanted))
         if any(_ended(job) and not objects.has_ended(mine.get(objects.key(job.metadata), [])) for job in jobs):
             mine = _by_attempt(self._listed(PODS, owner, wanted, anew=True))  # what was listed before is older
+        self._remember(jobs, mine)
         waiting = [job for job in jobs if objects.key(job.metadata) not in mine]
         failed = self._failed_creates({job.metadata.namespace for job in waiting if not _ended(job)})
         mains = {objects.key(one.metadata) for one in jobs} | {objects.key(one.metadata) for one in deployments}
@@ -259,7 +263,8 @@ class KubernetesCluster:
         for job in jobs:
             own = mine.get(objects.key(job.metadata), [])
             refused, lost = failed.get(job.metadata.uid, ""), job.metadata.namespace in gone
-            found.append(objects.of_job(job, own, refused, namespace_gone=lost))
+            why = self._disrupted.get(job.metadata.uid)
+            found.append(objects.of_job(job, own, refused, disrupted=why, namespace_gone=lost))
         for one in deployments:
             own = mine.get(objects.key(one.metadata), [])
             where, lost = reachable.get(objects.key(one.metadata), {}), one.metadata.namespace in gone
@@ -268,6 +273,16 @@ class KubernetesCluster:
             pod = next(filter(objects.is_left_over, own))
             found.append(objects.of_left_over(pod, namespace_gone=pod.metadata.namespace in gone))
         return found
+
+    def _remember(self, jobs: list[Job], pods: dict[tuple[str, str], list[Pod]]) -> None:
+        """Which pods the cluster ends by itself: once they have ended they are gone, and their job does not say it."""
+        for job in jobs:
+            for pod in pods.get(objects.key(job.metadata), []):
+                said = objects.disrupted_of(pod)
+                if said[0] is not Reason.NONE:
+                    self._disrupted[job.metadata.uid] = said
+        while len(self._disrupted) > MAX_REMEMBERED:
+            self._disrupted.pop(next(iter(self._disrupted)))
 
     def _seen(self, made: Job | Deployment, pods: list[Pod]) -> Observed:
         metadata = made.metadata

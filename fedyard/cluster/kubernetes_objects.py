@@ -234,8 +234,13 @@ _NO_FILE: Final = ("no such file or directory", "executable file not found", "pe
 Judged = tuple[Reason, str, int | None]
 
 
-def of_job(job: Job, pods: Sequence[Pod], failed_create: str, *, namespace_gone: bool = False) -> Observed:
-    """failed_create: why its pod is refused, if the cluster has said so. Only Complete and Failed are final."""
+def of_job(
+    job: Job, pods: Sequence[Pod], failed_create: str, *, disrupted: Judged | None = None, namespace_gone: bool = False
+) -> Observed:
+    """failed_create: why its pod is refused, if the cluster has said so. Only Complete and Failed are final.
+
+    disrupted: what its pod said when it was last seen, for a pod that the cluster itself ends is removed at once.
+    """
     pod = _newest(pods)
     done, failed = (_condition(job.status.conditions, kind) for kind in ("Complete", "Failed"))
     container = _container(pod)
@@ -248,12 +253,14 @@ def of_job(job: Job, pods: Sequence[Pod], failed_create: str, *, namespace_gone:
         ended = job.status.completion_time or done.last_transition_time
     elif failed is not None:
         phase, judged, ended = Phase.FAILED, _failed(pod, failed), failed.last_transition_time
+        if judged[0] is Reason.VANISHED and disrupted is not None:
+            judged = disrupted
     elif judged[0] is Reason.IMAGE_UNUSABLE or (judged[0] is Reason.CONFIG_INVALID and _final(container)):
         phase = Phase.FAILED
     elif pod is not None and is_on_a_lost_node(pod):
-        phase, judged = Phase.FAILED, _disrupted(pod)  # its job waits for the pod's end, which nobody will tell
+        phase, judged = Phase.FAILED, disrupted_of(pod)  # its job waits for the pod's end, which nobody will tell
     elif pod is not None and _has_begun(pod):
-        phase, judged = Phase.RUNNING, _disrupted(pod)
+        phase, judged = Phase.RUNNING, disrupted_of(pod)
     elif pod is None and failed_create:
         judged = (_refused(failed_create), failed_create, None)
     terminated = container.state.terminated if container else None
@@ -336,13 +343,13 @@ def has_ended(pods: Sequence[Pod]) -> bool:
 
 def is_on_a_lost_node(pod: Pod) -> bool:
     """Given up by the cluster, which keeps it until its node is back or removed: that may be never."""
-    return pod.metadata.deletion_timestamp is not None and _disrupted(pod)[0] is Reason.NODE_LOST
+    return pod.metadata.deletion_timestamp is not None and disrupted_of(pod)[0] is Reason.NODE_LOST
 
 
 def is_lost(pod: Pod) -> bool:
     """Its node may not answer any more."""
     return (
-        pod.metadata.deletion_timestamp is not None or pod.status.reason in _NODE or _disrupted(pod)[0] != Reason.NONE
+        pod.metadata.deletion_timestamp is not None or pod.status.reason in _NODE or disrupted_of(pod)[0] != Reason.NONE
     )
 
 
@@ -453,9 +460,9 @@ def _terminated(pod: Pod) -> Judged:
         return _ended(terminated)
     if status.reason == "Evicted":
         return Reason.EVICTED, status.message, code
-    disrupted = _disrupted(pod)
-    if disrupted[0] is not Reason.NONE:
-        return disrupted[0], disrupted[1], code
+    why, said, _ = disrupted_of(pod)
+    if why is not Reason.NONE:
+        return why, said, code
     if terminated is not None and terminated.reason == "ContainerStatusUnknown":
         return Reason.NODE_LOST, terminated.message or "the node does not know what became of it", None
     if terminated is not None:
@@ -463,7 +470,8 @@ def _terminated(pod: Pod) -> Judged:
     return Reason.VANISHED, status.message, None
 
 
-def _disrupted(pod: Pod) -> Judged:
+def disrupted_of(pod: Pod) -> Judged:
+    """Whether the cluster itself has ended it, and why."""
     target = _condition(pod.status.conditions, "DisruptionTarget")
     if target is None:
         return Reason.NONE, "", None

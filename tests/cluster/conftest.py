@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.cluster.worlds import WORLDS, World
+from tests.cluster.worlds import WORLDS, World, real
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*what): what a world must have, tests/cluster/worlds.py")
+    if path := config.getoption("kubeconfig"):
+        context = config.getoption("kube_context") or yaml.safe_load(Path(path).read_text())["current-context"]
+        WORLDS.clear()
+        WORLDS.update(real(Path(path), context, config.getoption("cluster_image")))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,7 +1,7 @@
 """Bad luck with Kubernetes: what the API server, its network and its nodes can do to whoever asks it.
 
-test_contract.py has what holds of every cluster. Here each test has an owner and a place of its own; those that end the
-server, or let its time pass, have a server of their own.
+test_contract.py has what holds of every cluster, test_kubernetes_contract.py of every one of Kubernetes. Here each test
+has an owner and a place of its own; those that end the server, or let its time pass, have a server of their own.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from fedyard.cluster import manifests, names
 from fedyard.cluster.kubernetes_api import Api, kubeconfig
-from fedyard.cluster.kubernetes_cluster import PERMISSIONS, KubernetesCluster, open_kubeconfig
+from fedyard.cluster.kubernetes_cluster import KubernetesCluster, open_kubeconfig
 from fedyard.cluster.manifests import Rules
-from fedyard.cluster.port import Phase, Placement, Reason, Refused, Resources, Spec, Unavailable
+from fedyard.cluster.port import Phase, Reason, Refused, Resources, Spec, Unavailable
 from tests.cluster.apiserver import resources as r
 from tests.cluster.apiserver.images import PAUSE
 from tests.cluster.apiserver.server import ApiServer
@@ -207,34 +206,6 @@ def test_a_token_that_has_expired_is_read_anew(yard: Yard) -> None:
 # ---------------------------------------------------------------- what an account may do
 
 
-def test_the_permissions_that_are_asked_for_are_enough_and_none_is_missing(yard: Yard) -> None:
-    server, name = yard.server, f"hub-{yard.owner}"
-    rules = []
-    for what, verbs in PERMISSIONS.items():
-        resource, _, group = what.partition(".")
-        rules.append({"apiGroups": [group], "resources": [resource], "verbs": list(verbs)})
-    server.api.create(r.CLUSTER_ROLES, "", {"metadata": {"name": name}, "rules": rules})
-    account = server.api.create(r.SERVICE_ACCOUNTS, "default", {"metadata": {"name": name}}).obj
-    binding = {
-        "metadata": {"name": name},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "namespace": "default", "name": name}],
-    }
-    server.api.create(r.CLUSTER_BINDINGS, "", binding)
-    token, _ = server.access.admit_account(account, 3600)
-    server.kubeconfig(yard.config, token=token)
-    yard.cluster.close()
-    yard.cluster = yard.client()
-    assert yard.cluster.missing() == []
-    spec = yard.job("echo said", secrets={"TOKEN": "x"})
-    yard.cluster.ensure(spec)
-    yard.phase(spec, Phase.SUCCEEDED)
-    yard.cluster.ensure(spec)
-    assert yard.cluster.evidence(spec.attempt_id, log_bytes=100).log == b"said\n"
-    yard.gone(spec)
-    yard.until(lambda: yard.cluster.remove_place(yard.owner, yard.place))
-
-
 def test_what_is_missing_is_named_and_refused_in_the_servers_words(yard: Yard) -> None:
     yard.server.access.deny("create", "jobs")
     yard.server.access.deny("get", "pods/log")
@@ -245,30 +216,6 @@ def test_what_is_missing_is_named_and_refused_in_the_servers_words(yard: Yard) -
 
 
 # ---------------------------------------------------------------- what is let in
-
-
-def test_a_quota_that_is_full_is_seen_and_passes(yard: Yard) -> None:
-    """A Job over quota is taken, and its pod is refused: only an event says so."""
-    yard.options = {"rules": Rules(quota={"pods": "1"})}
-    yard.cluster = yard.client()
-    first, second = yard.job(), yard.job()
-    yard.cluster.ensure(first)
-    yard.phase(first, Phase.RUNNING)
-    yard.cluster.ensure(second)
-    found = yard.reason(second, Reason.QUOTA_EXCEEDED)
-    assert (found.phase, "exceeded quota" in found.detail) == (Phase.STARTING, True)
-    assert yard.cluster.ensure(second).reason is Reason.QUOTA_EXCEEDED
-    yard.gone(first)
-    yard.phase(second, Phase.RUNNING)
-
-
-def test_a_quota_of_jobs_refuses_at_once(yard: Yard) -> None:
-    yard.options = {"rules": Rules(quota={"count/jobs.batch": "1"})}
-    yard.cluster = yard.client()
-    yard.cluster.ensure(yard.job())
-    with pytest.raises(Refused, match="exceeded quota") as caught:
-        yard.cluster.ensure(yard.job())
-    assert caught.value.reason is Reason.QUOTA_EXCEEDED
 
 
 def test_an_admission_that_refuses_is_shown_in_its_own_words(yard: Yard) -> None:
@@ -285,48 +232,6 @@ def test_a_change_of_the_rules_reaches_a_place_that_is_there(yard: Yard) -> None
     yard.cluster.ensure(yard.job())
     (quota,) = yard.server.store.all(r.QUOTAS, yard.namespace)
     assert quota["spec"]["hard"]["pods"] == "7"
-
-
-# ---------------------------------------------------------------- names that are taken
-
-
-def test_a_strangers_job_under_our_name_is_left_alone(yard: Yard) -> None:
-    spec = yard.job()
-    yard.cluster.ensure(yard.job())  # the place is there
-    theirs = manifests.workload(spec, Rules())
-    theirs["metadata"] |= {"labels": {"app": "theirs"}, "annotations": {}}
-    theirs["spec"]["template"]["metadata"] = {}
-    made = yard.server.api.create(r.JOBS, yard.namespace, theirs).obj
-    with pytest.raises(Refused, match="none of ours"):
-        yard.cluster.ensure(spec)
-    assert yard.seen(spec) is None
-    assert yard.cluster.stop(spec.attempt_id, grace_s=1)
-    assert made["metadata"]["uid"] in {job["metadata"]["uid"] for job in yard.jobs()}
-
-
-def test_a_strangers_namespace_under_our_name_is_left_alone(yard: Yard) -> None:
-    yard.server.api.create(r.NAMESPACES, "", {"metadata": {"name": yard.namespace}})
-    with pytest.raises(Refused, match="none of ours"):
-        yard.cluster.ensure(yard.job())
-    with pytest.raises(Refused, match="none of ours"):
-        yard.cluster.remove_place(yard.owner, yard.place)
-    assert yard.server.store.all(r.QUOTAS, yard.namespace) == []
-
-
-def test_two_hubs_on_one_cluster_know_nothing_of_each_other(yard: Yard, tmp_path: Path) -> None:
-    other = Yard(yard.server, tmp_path)
-    mine, theirs = yard.job(), other.job()
-    yard.cluster.ensure(mine)
-    other.cluster.ensure(theirs)
-    assert [one.id for one in yard.cluster.observe(yard.owner)] == [mine.id]
-    as_mine = msgspec.structs.replace(theirs, owner=yard.owner)
-    with pytest.raises(Refused):
-        yard.cluster.ensure(as_mine)
-    assert yard.cluster.stop(as_mine.attempt_id, grace_s=1)
-    with pytest.raises(Refused):
-        yard.cluster.remove_place(yard.owner, other.place)
-    assert other.phase(theirs, Phase.RUNNING).stopping is False
-    other.cluster.close()
 
 
 # ---------------------------------------------------------------- what is removed
@@ -347,28 +252,6 @@ def test_both_traps_of_deletion_are_stepped_over(yard: Yard) -> None:
     assert job.body["preconditions"] == {"uid": made.uid}
     pods = [one for one in deleted if "/pods/" in one.path]
     assert {one.body["gracePeriodSeconds"] for one in pods} == {1}
-
-
-def test_an_orphan_is_seen_and_ended(yard: Yard) -> None:
-    spec = yard.job()
-    yard.cluster.ensure(spec)
-    yard.phase(spec, Phase.RUNNING)
-    name = names.workload_name(spec)
-    yard.cluster._api._call("DELETE", f"/apis/batch/v1/namespaces/{yard.namespace}/jobs/{name}")
-    yard.until(lambda: not yard.jobs() and not yard.pods()[0]["metadata"].get("ownerReferences"))
-    found = yard.seen(spec)
-    assert (found.attempt, found.phase) == (1, Phase.RUNNING)
-    yard.gone(spec)
-    assert yard.pods() == []
-    assert yard.seen(spec) is None
-
-
-def test_a_secret_goes_with_its_workload(yard: Yard) -> None:
-    spec = yard.job(secrets={"TOKEN": "x"})
-    yard.cluster.ensure(spec)
-    assert len(yard.server.store.all(r.SECRETS, yard.namespace)) == 1
-    yard.gone(spec)
-    assert yard.server.store.all(r.SECRETS, yard.namespace) == []
 
 
 def test_a_namespace_that_is_stuck_is_told_and_nothing_is_made_in_it(yard: Yard) -> None:
@@ -440,17 +323,6 @@ def test_a_node_that_is_removed_takes_its_pods_along(own: Yard) -> None:
     own.phase(spec, Phase.RUNNING)
     own.server.remove_node(own.pods()[0]["spec"]["nodeName"])
     assert own.phase(spec, Phase.FAILED).reason in {Reason.NODE_LOST, Reason.VANISHED}
-
-
-def test_an_image_that_cannot_be_pulled_and_a_node_that_is_not_there(yard: Yard) -> None:
-    no_image = yard.job(image="registry.invalid/none:1")
-    no_node = yard.job(placement=Placement(node_selector={"disk": "none"}))
-    for one in (no_image, no_node):
-        yard.cluster.ensure(one)
-    assert yard.reason(no_image, Reason.IMAGE_NOT_PULLED).phase is Phase.STARTING
-    assert yard.reason(no_node, Reason.UNSCHEDULABLE).phase is Phase.STARTING
-    for one in (no_image, no_node):
-        yard.gone(one)
 
 
 # ---------------------------------------------------------------- watches and lists

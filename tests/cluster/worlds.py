@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
 import pytest
 
-from fedyard.cluster.kubernetes_cluster import KubernetesCluster, open_kubeconfig
-from fedyard.cluster.port import Cluster
+from fedyard.cluster import kubernetes_api
+from fedyard.cluster.kubernetes_cluster import KubernetesCluster
+from fedyard.cluster.manifests import Rules
+from fedyard.cluster.port import Cluster, Observed, Refused, Spec
 from fedyard.cluster.processes import Image, Processes
 from tests.cluster.apiserver.server import ApiServer
 
-Has = Literal["memory", "connections", "files"]
-"""memory: limits are kept. connections: inside addresses can be reached from here. files: programs have a folder."""
+Has = Literal["memory", "connections", "files", "kubernetes"]
+"""memory: limits are kept. connections: inside addresses can be reached from here. files: programs begin in a folder
+that they can write to. kubernetes: it is one, a `KubernetesWorld`."""
 
 
 class World(Protocol):
@@ -76,6 +79,16 @@ def processes(folder: Path) -> Iterator[World]:
         one.close()
 
 
+class Remembering(KubernetesCluster):
+    """places: all that it was asked to make something in, and their owners."""
+
+    places: set[tuple[str, str]]
+
+    def ensure(self, spec: Spec) -> Observed:
+        self.places.add((spec.owner, spec.place))
+        return super().ensure(spec)
+
+
 class KubernetesWorld:
     """One context of a kubeconfig. image: it is there already, nothing is fetched from the internet."""
 
@@ -84,14 +97,29 @@ class KubernetesWorld:
         self.context = context
         self.image = image
         self.patience_s = patience_s
-        self.clients: list[Cluster] = []
+        self.clients: list[KubernetesCluster] = []
+        self.places: set[tuple[str, str]] = set()
 
-    def client(self) -> KubernetesCluster:
-        made = open_kubeconfig(str(self.kubeconfig), self.context)
+    def client(self, *, kubeconfig: Path | None = None, rules: Rules | None = None) -> KubernetesCluster:
+        """kubeconfig: another one, of the same cluster."""
+        login = kubernetes_api.kubeconfig(str(kubeconfig or self.kubeconfig), self.context)
+        made = Remembering(kubernetes_api.Api(login, self.context), rules)
+        made.places = self.places
         self.clients.append(made)
         return made
 
     def close(self) -> None:
+        """Nothing that was made is left in the cluster."""
+        last, end = self.client(), time.monotonic() + 4 * self.patience_s
+        while self.places:
+            for owner, place in list(self.places):
+                with suppress(Refused):
+                    if not last.remove_place(owner, place):
+                        continue
+                self.places.discard((owner, place))
+            assert time.monotonic() < end, f"namespaces are left: {self.places}"
+            if self.places:
+                last.wait(1.0)
         for one in self.clients:
             one.close()
 
@@ -105,7 +133,19 @@ def fake(folder: Path) -> Iterator[World]:
         world.close()
 
 
+def real(kubeconfig: Path, context: str, image: str) -> dict[str, Opening]:
+    """Instead of the others: any cluster, whose kubelets have the image or can pull it. `make test-cluster`."""
+
+    @contextmanager
+    def opened(folder: Path) -> Iterator[World]:
+        world = KubernetesWorld(kubeconfig, context, image, 120.0)
+        yield world
+        world.close()
+
+    return {"real": Opening(frozenset({"memory", "kubernetes"}), opened)}
+
+
 WORLDS: dict[str, Opening] = {
-    "fake": Opening(frozenset({"files"}), fake),
+    "fake": Opening(frozenset({"memory", "files", "kubernetes"}), fake),
     "processes": Opening(frozenset({"memory", "connections", "files"}), processes),
 }
