@@ -401,6 +401,15 @@ class RemoveMember(Command, frozen=True, tag="remove_member"):
     reason: Reason = ""
 
 
+class SayReady(Command, frozen=True, tag="say_ready"):
+    """A member is ready for the project's rounds, for so long; or it is not any more."""
+
+    project_id: Id
+    site_id: Id
+    ready: bool = True
+    for_s: Span = 86_400.0
+
+
 # runs
 
 

@@ -30,6 +30,8 @@ class EventKind(StrEnum):
     MEMBER_ADMITTED = "member_admitted"
     MEMBER_DECLINED = "member_declined"
     MEMBER_LEFT = "member_left"
+    MEMBER_READY = "member_ready"
+    MEMBER_NOT_READY = "member_not_ready"
     RUN_CREATED = "run_created"
     RUN_STARTED = "run_started"
     RUN_SUCCEEDED = "run_succeeded"

@@ -200,6 +200,8 @@ class Project(Record, frozen=True):
 
 
 class Membership(Record, frozen=True):
+    """ready_until: until when the site has said that it is ready for the project's rounds; None: it has not."""
+
     TABLE = "memberships"
     KEY = ("project_id", "site_id")
     project_id: Id
@@ -209,6 +211,7 @@ class Membership(Record, frozen=True):
     notes: str
     created_at: Micros
     state_at: Micros
+    ready_until: Micros | None = None
 
 
 class Run(Record, frozen=True):

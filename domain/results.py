@@ -70,6 +70,15 @@ class MemberResult(Result, frozen=True, kw_only=True):
     state: MemberState
 
 
+class ReadyResult(Result, frozen=True, kw_only=True):
+    """ready_until: null if the site is not ready. ready_count: active members that are, this one among them."""
+
+    project_id: Uuid
+    site_id: Uuid
+    ready_until: str | None
+    ready_count: int
+
+
 class RunResult(Result, frozen=True, kw_only=True):
     id: Uuid
     project_id: Uuid

@@ -125,6 +125,7 @@ ROWS: tuple[Row, ...] = (
     decided(c.ArchiveProject, projects.archive_project, projects.needs_of_archive_project, PROJECTS),
     decided(c.PutMember, projects.put_member, projects.needs_of_put_member, PROJECTS),
     decided(c.RemoveMember, projects.remove_member, projects.needs_of_remove_member, PROJECTS),
+    decided(c.SayReady, projects.say_ready, projects.needs_of_say_ready, PROJECTS),
     decided(c.StartRun, runs.start_run, runs.needs_of_start_run, RUNS),
     decided(c.BeginRun, runs.begin_run, runs.needs_of_begin_run, RUNS),
     decided(c.StopRun, runs.stop_run, runs.needs_of_stop_run, RUNS),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from domain import commands as c
@@ -28,6 +30,7 @@ from domain.needs import Needs
 from domain.states import MEMBER, RUN_FINAL, MemberState, RunState, Step
 from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
+from fedyard.wire.times import SECOND, time_text
 
 _tasks_decoder = msgspec.json.Decoder(list[c.TaskSpec])
 _PLAIN_FIELDS = ("name", "description", "data_format", "client_image", "joining", "max_live_runs", "sealed")
@@ -338,7 +341,7 @@ def remove_member(draft: Draft, command: c.RemoveMember) -> Decision:
     if (state, step) not in MEMBER:
         return draft.accept(results.MemberResult(project_id=project.id, site_id=site.id, state=state))
     target = MEMBER[state, step]
-    draft.change(membership, state=target, state_at=draft.now)
+    draft.change(membership, state=target, state_at=draft.now, ready_until=None)
     give_back(draft, site.id, project.id)
     _tell_membership(draft, project, site, step, command.reason)
     for run in draft.group(r.Run, project.id):
@@ -348,3 +351,41 @@ def remove_member(draft: Draft, command: c.RemoveMember) -> Decision:
                 c.DropSeats(run_id=run.id, site_id=site.id, reason="member_left", detail=detail), run.id, site.id
             )
     return draft.accept(results.MemberResult(project_id=project.id, site_id=site.id, state=target))
+
+
+def needs_of_say_ready(command: c.SayReady) -> Needs:
+    return Needs(members_of={command.project_id}, sites={command.site_id})
+
+
+def say_ready(draft: Draft, command: c.SayReady) -> Decision:
+    """An active member says until when it is ready, or that it is not. Said once more it only moves the time.
+
+    The event is the site's: who of its people has said so is not the project's to know.
+    """
+    project = known_project(draft, command.project_id)
+    site = own_site(draft, command.site_id)
+    membership = draft.get(r.Membership, project.id, site.id)
+    if membership is None or membership.state != MemberState.ACTIVE:
+        raise missing("member", f"{site.id} of project {project.id}")
+    if project.archived_at is not None:
+        raise Refused(ProblemType.PROJECT_ARCHIVED, f"project {project.id} is archived")
+    before = is_ready(membership, draft.now)
+    until = draft.now + math.ceil(command.for_s) * SECOND if command.ready else None
+    membership = draft.change(membership, ready_until=until)
+    if before != command.ready:
+        event = EventKind.MEMBER_READY if command.ready else EventKind.MEMBER_NOT_READY
+        draft.event(("site", site.id), event, {"project_id": project.id}, site_id=site.id)
+    active = [m for m in draft.group(r.Membership, project.id) if m.state == MemberState.ACTIVE]
+    return draft.accept(
+        results.ReadyResult(
+            project_id=project.id,
+            site_id=site.id,
+            ready_until=None if until is None else time_text(until),
+            ready_count=sum(is_ready(each, draft.now) for each in active),
+        )
+    )
+
+
+def is_ready(membership: r.Membership, now: c.Micros) -> bool:
+    """Has the site said so, and is that time not over?"""
+    return membership.ready_until is not None and membership.ready_until > now

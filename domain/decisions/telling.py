@@ -72,7 +72,7 @@ def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
     match command:
         case c.ReportSeat(site_id=key) | c.WriteLog(site_id=key) | c.ReportMissingReceipt(site_id=key):
             of = r.Site
-        case c.DeclareArtifact(owner_site_id=key):
+        case c.DeclareArtifact(owner_site_id=key) | c.SayReady(site_id=key):
             of = r.Site
         case c.ReportAggregated(run_id=key) | c.StopRun(run_id=key) | c.RestartRun(run_id=key):
             of = r.Run

@@ -14,6 +14,7 @@ from fedyard.agent.consents import UNKNOWN, Consent, Wanted, choose, consent_to,
 from fedyard.agent.contract import task_digest
 from fedyard.agent.site import Folder
 from fedyard.agent.state import State
+from fedyard.cli.clients import joining, ready
 from fedyard.cli.common import FILE, UsageError, client_of, joining_of, project_named, projects_called
 from fedyard.cli.fields import infrastructure_of, plain_of, project_fields, with_goal
 from fedyard.cli.files import files, look_at, upload
@@ -328,5 +329,5 @@ def approve(folder: Folder, name: str, site: str) -> None:
 project = Group(
     "project",
     help="Projects: make one, serve one, let others in.",
-    commands=[create, set_fields, files, join, leave, list_projects, members, approve, tasks],
+    commands=[create, set_fields, files, join, leave, list_projects, members, approve, tasks, joining, ready],
 )

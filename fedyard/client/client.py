@@ -129,6 +129,21 @@ class Client(Calls):
         path = f"/v1/projects/{_part(project_id)}/members/{_part(site_id)}"
         return self.write("DELETE", path, None, a.Membership, key=key)
 
+    def joining(self, project_id: str) -> a.Joining:
+        """How a data organisation takes part with the client image, and how many are ready."""
+        return self.read(f"/v1/projects/{_part(project_id)}/joining", a.Joining)
+
+    def build_context(self, project_id: str) -> bytes:
+        """A tar that `docker build` takes: the client image with its configuration."""
+        return self.call("GET", f"/v1/projects/{_part(project_id)}/joining/context")[1]
+
+    def say_ready(
+        self, project_id: str, site_id: str, *, ready: bool = True, for_s: float = 86_400.0, key: str | None = None
+    ) -> a.Ready:
+        """The site is ready for the project's rounds, for so long; or it is not any more."""
+        path = f"/v1/projects/{_part(project_id)}/members/{_part(site_id)}/ready"
+        return self.write("PUT", path, {"ready": ready, "for_s": for_s}, a.Ready, key=key)
+
     def models(self, project_id: str) -> list[a.Model]:
         """Every global model that was made in the project, oldest first."""
         return list(self.every(f"/v1/projects/{_part(project_id)}/models", {}, a.Model))

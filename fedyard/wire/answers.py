@@ -145,6 +145,28 @@ class Membership(Answer, frozen=True, kw_only=True):
     """None where they are not for this site."""
 
 
+class Ready(Answer, frozen=True, kw_only=True):
+    """Until when a member has said that it is ready, and how many are."""
+
+    ready_until: w.At | None = None
+    ready_count: w.Seq = 0
+
+
+class Joining(Answer, frozen=True, kw_only=True):
+    """How to take part with the client image. command: a line for a shell; configuration: the client's config.yaml."""
+
+    project_id: w.Uuid
+    client_image: w.Text = ""
+    data_format: w.Text = ""
+    goal_count: w.Number | None = None
+    member_count: w.Seq = 0
+    ready_count: w.Seq = 0
+    next_deadline_at: w.At | None = None
+    addresses: Annotated[list[w.Name], Meta(max_length=MAX_ITEMS)] = []
+    command: w.Text | None = None
+    configuration: w.Text = ""
+
+
 class Model(Answer, frozen=True, kw_only=True):
     """A global model as a version of its project; the model itself is its message."""
 

@@ -66,6 +66,7 @@ class ProblemType(Enum):
     LOG_FULL = 409, "Log full"
     MODEL_EXPIRED = 409, "Model expired"
     NAME_TAKEN = 409, "Name taken"
+    NO_CLIENT_IMAGE = 409, "No client image"
     NO_WAY_BACK = 409, "No way back"
     NOT_AGGREGATING = 409, "Not aggregating"
     NOT_NOW = 409, "Not now"

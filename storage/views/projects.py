@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
-from domain.commands import Infrastructure, Subject, TaskSpec
+from domain.commands import Infrastructure, Micros, Subject, TaskSpec
 from domain.ids import Id
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
@@ -31,8 +33,8 @@ _PROJECT = (
 )
 _MEMBERSHIP = (
     "SELECT memberships.project_id, memberships.site_id, sites.name, memberships.role, memberships.state, "
-    "memberships.notes, memberships.created_at, memberships.state_at, sites.organisation_id FROM memberships "
-    "JOIN sites ON sites.id = memberships.site_id"
+    "memberships.notes, memberships.created_at, memberships.state_at, sites.organisation_id, memberships.ready_until "
+    "FROM memberships JOIN sites ON sites.id = memberships.site_id"
 )
 
 
@@ -105,6 +107,32 @@ def count_active(database: Database, ident: Id) -> int:
     return 0 if found is None else int(found[0])
 
 
+class Readiness(NamedTuple):
+    """Active members of a project, those that say they are ready, and the earliest deadline of a live round."""
+
+    members: int
+    ready: int
+    deadline_at: Micros | None
+
+
+def readiness(database: Database, ident: Id, now: Micros) -> Readiness:
+    """Whoever asks must be one who may see the members."""
+    with database.connection():
+        members = database.one(
+            "SELECT count(*), coalesce(sum(CASE WHEN ready_until > %s THEN 1 ELSE 0 END), 0) FROM memberships"
+            " WHERE project_id = %s AND state = 'active'",
+            now,
+            ident,
+        )
+        deadline = database.one(
+            "SELECT min(rounds.deadline_at) FROM rounds JOIN runs ON runs.id = rounds.run_id"
+            " WHERE runs.project_id = %s AND runs.state = 'running' AND rounds.ended_at IS NULL",
+            ident,
+        )
+    assert members is not None, "a count has a row"
+    return Readiness(int(members[0]), int(members[1]), None if deadline is None else deadline[0])
+
+
 def may_see_members(database: Database, subject: Subject, ident: Id) -> bool:
     """The members, admins and auditors."""
     seen = [*member_of("projects.id", subject), Clause("projects.id = %s", (ident,))]
@@ -137,7 +165,7 @@ def _project(one: Row) -> Project:
 
 
 def _membership(one: Row, subject: Subject, *, all_notes: bool) -> Membership:
-    project_id, site_id, site_name, role, state, notes, created_at, state_at, organisation_id = one
+    project_id, site_id, site_name, role, state, notes, created_at, state_at, organisation_id, ready_until = one
     mine = site_id == subject.id if subject.kind == "site" else _acts_for_sites_of(subject, organisation_id)
     return Membership(
         project_id=project_id,
@@ -148,6 +176,7 @@ def _membership(one: Row, subject: Subject, *, all_notes: bool) -> Membership:
         notes=notes if all_notes or mine else None,
         created_at=time_text(created_at),
         state_at=time_text(state_at),
+        ready_until=time_or_none(ready_until),
     )
 
 

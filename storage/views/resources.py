@@ -285,6 +285,26 @@ class Project(Resource, frozen=True):
     """Its newest, of the project alone; None in lists, and for who is no active member."""
 
 
+class JoiningAbout(Resource, frozen=True):
+    """What a member has to know to take part with the client image. goal_count: sites that a round needs; None where
+    the first task's quorum is a fraction. ready_count: active members that say they are ready now.
+
+    next_deadline_at: of the stage in which the project's earliest live round is. addresses: of the selectors, once they
+    are known. command: a line for a shell; None without a client image. configuration: the client's config.yaml.
+    """
+
+    project_id: Uuid
+    client_image: str
+    data_format: str
+    goal_count: int | None
+    member_count: int
+    ready_count: int
+    next_deadline_at: Time | None
+    addresses: list[str]
+    command: str | None
+    configuration: str
+
+
 class Membership(Resource, frozen=True):
     project_id: Uuid
     site_id: Uuid
@@ -295,6 +315,8 @@ class Membership(Resource, frozen=True):
     """For the coordinator, from the site that asks to join; None for everybody else."""
     created_at: Time
     state_at: Time
+    ready_until: Time | None
+    """Until when it has said that it is ready."""
 
 
 class Submission(Resource, frozen=True):

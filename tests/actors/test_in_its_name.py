@@ -324,6 +324,7 @@ ACTS: dict[str, Callable[[Stage], Does]] = {
     "rotate_webhook": lambda s: (c.RotateWebhook(webhook_id=s.hook()), s.admin, s.boss),
     "enable_webhook": lambda s: (c.EnableWebhook(webhook_id=s.hook()), s.admin, s.boss),
     "redeliver_webhook": lambda s: (c.RedeliverWebhook(webhook_id=s.hook(), since=0), s.of_boss, s.boss),
+    "say_ready": lambda s: (c.SayReady(project_id=s.project, site_id=s.site.id), s.of_site, s.site),
     "declare_artifact": lambda s: (s.declaring(), s.of_site, s.site),
     "complete_artifact": lambda s: (
         c.CompleteArtifact(artifact_id=s.artifact(), found=bytes(32)),

@@ -369,3 +369,23 @@ def test_initial_files_are_looked_at_before_they_are_sent_and_told_of_afterwards
         0,
         f"good.zip: checked, version 1, 2 files; artifact {artifact}\n",
     )
+
+
+def test_how_to_run_the_client_image_and_who_is_ready(site, tmp_path) -> None:
+    north, _ = site("north")
+    name = f"clients {tmp_path.name}"
+    images = ("--coordinator-image", "c:1", "--selector-image", "s:1", "--client-image", "f:1", "--goal-count", "1")
+    assert north("project", "create", name, *images)[0] == 0
+
+    code, out, _ = north("project", "ready", name, "--for", "3600")
+    assert (code, out.startswith(f"{name}: ready until "), out.endswith("; 1 member ready\n")) == (0, True, True)
+    code, out, _ = north(
+        "project", "joining", name, "--configuration", str(tmp_path / "c"), "--context", str(tmp_path / "t")
+    )
+    lines = out.splitlines()
+    assert (code, lines[:2]) == (0, ["1 of 1 member ready, a round needs 1", "selectors: not known yet"])
+    assert lines[2].startswith("docker run -it ")
+    assert (tmp_path / "c").read_text().startswith("SELECTOR_ADDRESS: ")
+    assert b"FROM f:1" in (tmp_path / "t").read_bytes()
+    assert north("project", "ready", name, "--not")[1] == f"{name}: not ready; 0 members ready\n"
+    assert north("project", "joining", name, "--context", str(tmp_path))[0] == 2

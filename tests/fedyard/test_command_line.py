@@ -86,7 +86,7 @@ def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple
 
 GRAMMAR = {
     "site": "init run whoami inbox receipts consents keys rotate-keys revoke-key fingerprint trust trust-hub heads",
-    "project": "create set files join leave list members approve tasks",
+    "project": "create set files join leave list members approve tasks joining ready",
     "run": "start stop restart show watch",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from domain.commands import CheckArchive
 from tests.actors.test_archives import zipped
 from tests.web.network import TASKS, Caller, Network
 from tests.web.test_artifacts import refusal, upload
+from web.api.fedota import configuration
 from web.serving.app import web_of
 
 PARTS = {"coordinator_image": "fedota/fl-coordinator:1", "selector_image": "fedota/fl-selector:1"}
@@ -132,3 +135,81 @@ def test_files_of_other_projects_are_no_archives_unless_they_say_so(problem: Pro
     assert problem.setter.ok("GET", f"/v1/artifacts/{plain}/about")["archive"] is None
     said = upload(problem.setter, project, zipped(anything=b"1"), "initial", archive=True)
     assert checked(problem, said)["archive"]["state"] == "checked"
+
+
+def test_members_say_that_they_are_ready(problem: Problem) -> None:
+    project = problem.made(joining="approval")
+    path = f"/v1/projects/{project}/members"
+    ready, joining = f"{path}/{problem.site.id}/ready", f"/v1/projects/{project}/joining"
+
+    def counts() -> tuple[int, int, int]:
+        shown = problem.setter.ok("GET", joining)
+        return shown["goal_count"], shown["member_count"], shown["ready_count"]
+
+    assert refusal(problem.site.call("PUT", ready, {})) == (404, "not_found")  # no member yet
+    problem.site.ok("PUT", f"{path}/{problem.site.id}", {})
+    assert refusal(problem.site.call("PUT", ready, {})) == (404, "not_found")  # it has only asked
+    problem.lead.ok("PUT", f"{path}/{problem.site.id}", {})
+    assert counts() == (2, 2, 0)
+
+    said = problem.reader.ok("PUT", ready, {"for_s": 3600})  # a person of its organisation
+    assert (said["site_id"], said["ready_count"]) == (problem.site.id, 1)
+    assert problem.site.ok("PUT", ready, {"for_s": 7200})["ready_count"] == 1
+    own = f"{path}/{problem.lead.id}/ready"
+    assert problem.setter.ok("PUT", own)["ready_count"] == 2
+    assert counts() == (2, 2, 2)
+    members = problem.lead.ok("GET", path)["items"]
+    assert [one["ready_until"] is None for one in members] == [False, False]
+
+    assert problem.lead.ok("PUT", own, {"ready": False}) | {"site_id": ""} == {
+        "project_id": project, "site_id": "", "ready_until": None, "ready_count": 1,
+    }  # fmt: skip
+    assert refusal(problem.lead.call("PUT", ready, {"ready": False})) == (
+        404,
+        "not_found",
+    )  # not the coordinator's to say
+    problem.site.ok("DELETE", f"{path}/{problem.site.id}")
+    assert counts() == (2, 1, 0)
+    told = [e["kind"] for e in problem.lead.ok("GET", f"/v1/sites/{problem.lead.id}/events")["items"]]
+    assert [kind for kind in told if "ready" in kind] == ["member_ready", "member_not_ready"]
+
+
+def test_a_member_is_told_how_to_run_the_client(problem: Problem) -> None:
+    path = f"/v1/projects/{problem.id}/joining"
+    shown = problem.site.ok("GET", path)
+    assert shown["command"] == (
+        'docker run -it --network=host -v "$PWD/device_data":/device_data -v "$PWD/config.yaml":/client/config.yaml '
+        f"--name fedyard-{problem.id} fedota/fl-client:1"
+    )
+    assert (shown["addresses"], shown["next_deadline_at"], shown["data_format"]) == ([], None, "CSV")
+    assert shown["configuration"].startswith('SELECTOR_ADDRESS: ""  # not known yet')
+    assert refusal(problem.stranger.call("GET", path)) == (404, "not_found")
+
+    run = problem.net.run(problem.lead, problem.id)
+    assert problem.site.ok("GET", path)["next_deadline_at"] is not None
+    problem.lead.ok("POST", f"/v1/runs/{run}/stop", {})
+    assert problem.site.ok("GET", path)["next_deadline_at"] is None
+
+
+def test_what_the_clients_image_is_built_from_is_the_same_each_time(problem: Problem) -> None:
+    path = f"/v1/projects/{problem.id}/joining/context"
+    first, second = problem.site.get(path), problem.reader.get(path)
+    assert (first.status_code, first.content_type, first.data == second.data) == (200, "application/x-tar", True)
+    with tarfile.open(fileobj=io.BytesIO(first.data)) as context:
+        members = [(one.name, one.mtime, one.uid, one.gid, one.mode, one.uname) for one in context.getmembers()]
+        texts = {one.name: context.extractfile(one).read().decode() for one in context.getmembers()}  # type: ignore[union-attr]
+    assert members == [("Dockerfile", 0, 0, 0, 0o644, ""), ("config.yaml", 0, 0, 0, 0o644, "")]
+    assert texts["Dockerfile"] == "FROM fedota/fl-client:1\nCOPY config.yaml /client/config.yaml\n"
+    assert texts["config.yaml"] == problem.site.ok("GET", f"/v1/projects/{problem.id}/joining")["configuration"]
+    assert refusal(problem.stranger.call("GET", path)) == (404, "not_found")
+
+
+@pytest.mark.parametrize("image", ["", "--privileged", "image$(id)", "a;b", "$IMAGE"])
+def test_what_is_no_name_of_an_image_is_not_run(problem: Problem, image: str) -> None:
+    project = problem.made(client_image=image)
+    assert problem.setter.ok("GET", f"/v1/projects/{project}/joining")["command"] is None
+    assert refusal(problem.setter.get(f"/v1/projects/{project}/joining/context")) == (409, "no_client_image")
+
+
+def test_the_address_of_a_selector_stands_in_the_configuration() -> None:
+    assert configuration("hub.example.org:31000").splitlines()[0] == 'SELECTOR_ADDRESS: "hub.example.org:31000"'
