@@ -766,6 +766,13 @@ def test_an_image_that_cannot_be_had(room, image, policy, reason):
     assert 'container "main" in pod "a" is waiting to start' in said["message"]
 
 
+def test_an_image_that_comes_later_is_pulled_then(server, room):
+    room.http.made(f"{room.core}/pods", pod("a", containers=[container("echo here", image="fedyard.test/late:1")]))
+    until(lambda: room.waiting("a") in {"ErrImagePull", "ImagePullBackOff"})
+    server.images["fedyard.test/late:1"] = server.images[SHELL]
+    until(lambda: room.phase("a") == "Succeeded")
+
+
 def test_a_container_that_cannot_be_made_or_started(room):
     secret = {"name": "S", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
     room.http.made(f"{room.core}/pods", pod("a", containers=[container("echo $S", env=[secret])]))
@@ -894,6 +901,38 @@ def test_a_suspended_job_has_no_pods(room):
     until(lambda: not room.pods())
 
 
+def test_an_indexed_job_runs_side_by_side_and_tries_again(server, room):
+    server.jobs.backoff_s = 0.05
+    script = "echo $JOB_COMPLETION_INDEX; ! mkdir ../../once 2> /dev/null"
+    room.job("a", script, completions=3, parallelism=2, completionMode="Indexed", backoffLimit=1)
+    done = room.finished("a")
+    assert (done["status"]["succeeded"], done["status"]["failed"], done["status"]["completedIndexes"]) == (
+        3,
+        1,
+        "0,1,2",
+    )
+    assert len(room.pods()) == 4
+
+
+def test_a_pod_failure_policy_says_what_a_failure_means(server, room):
+    server.jobs.backoff_s = 0.05
+    fatal = {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}}
+    harmless = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    room.job("a", "exit 42", backoffLimit=6, podFailurePolicy={"rules": [fatal]})
+    failed = room.finished("a")
+    assert failed["status"]["conditions"][1]["reason"] == "PodFailurePolicy"
+    room.job("b", LIVES, podFailurePolicy={"rules": [harmless]})
+    (one,) = until(lambda: [p for p in room.pods("job-name=b") if p["status"]["phase"] == "Running"])
+    server.evict(room.name, one["metadata"]["name"])
+    until(lambda: room.events("Evicted"))
+
+    def successors() -> list[Json]:
+        return [p for p in room.pods("job-name=b") if p["metadata"]["uid"] != one["metadata"]["uid"]]
+
+    until(successors)
+    assert "failed" not in room.http.got(f"{room.jobs}/b")["status"]
+
+
 def test_an_evicted_pod_says_so_and_stays(server, room):
     room.job("a", "exec sleep 60")
     (one,) = until(lambda: [p for p in room.pods() if p["status"]["phase"] == "Running"])
@@ -969,6 +1008,38 @@ def test_a_deployment_behind_a_service(room):
     assert said_at(host, 80) == b""
 
 
+def test_a_new_template_takes_the_place_of_the_old_once_it_is_ready(room):
+    room.http.made(f"{room.apps}/deployments", deployment("web", 1))
+    at = f"{room.apps}/deployments/web"
+    until(lambda: room.http.got(at)["status"].get("readyReplicas") == 1)
+    (old,) = room.pods()
+    change = {"spec": {"template": {"metadata": {"annotations": {"v": "2"}}}}}
+    room.http("PATCH", at, change, "application/merge-patch+json")
+    until(lambda: room.http.got(at)["status"]["observedGeneration"] == 2 and len(room.pods()) == 1)
+    (new,) = room.pods()
+    assert new["metadata"]["uid"] != old["metadata"]["uid"]
+    sets = room.http.got(f"{room.apps}/replicasets")["items"]
+    assert sorted(each["spec"]["replicas"] for each in sets) == [0, 1]
+
+
+def test_a_claim_stays_while_a_pod_uses_it(room):
+    claims = f"{room.core}/persistentvolumeclaims"
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    room.http.made(claims, {"metadata": {"name": "c"}, "spec": spec})
+    mount = {"name": "v", "mountPath": "/data", "subPath": "part"}
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]
+    writes = container("echo kept > /data/file", volumeMounts=[mount])
+    reads = container("cat /data/file; " + LIVES, volumeMounts=[mount])
+    room.http.made(f"{room.core}/pods", pod("a", containers=[writes], volumes=volumes))
+    until(lambda: room.phase("a") == "Succeeded")
+    room.http.made(f"{room.core}/pods", pod("b", containers=[reads], volumes=volumes))
+    until(lambda: room.http.raw("GET", f"{room.core}/pods/b/log").data == b"kept\n")
+    assert room.http("DELETE", f"{claims}/c")[1]["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
+    assert room.http.got(f"{claims}/c")["metadata"]["deletionTimestamp"]
+    room.http("DELETE", f"{room.core}/pods/b")
+    until(lambda: room.http("GET", f"{claims}/c")[0] == 404)
+
+
 def test_a_stateful_set_has_names_and_volumes_that_stay(room):
     template = {"metadata": {"labels": {"app": "s"}}, "spec": {"containers": [{"name": "main", "image": PAUSE}]}}
     claim = {
@@ -1004,6 +1075,7 @@ def test_a_container_that_fails_again_and_again_backs_off(room):
     assert status["phase"] == "Running"
     assert status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 1
     assert room.http.raw("GET", f"{room.core}/pods/{name}/log").data == b"try\n"
+    assert room.http.raw("GET", f"{room.core}/pods/{name}/log?previous=true").data == b"try\n"
 
 
 # ---------------------------------------------------------------- bad luck

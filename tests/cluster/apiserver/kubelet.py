@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 import shutil
 import socket
@@ -29,6 +30,8 @@ from tests.cluster.apiserver.store import Key
 Json = dict[str, Any]
 POD_NETWORK = Path(__file__).with_name("pod_network")
 TERMINATION_LOG = "termination-log"
+_addresses = itertools.count()
+"""Of pods of all servers of this process."""
 EPOCH = "1970-01-01T00:00:00Z"
 
 
@@ -87,12 +90,15 @@ class Pod:
                 return
             self.told_to_stop = True
             self.changed.notify_all()
-            running = [each.running for each in self.containers if each.running is not None]
+            alive = [each for each in self.containers if each.running is not None]
+            running = [each.running for each in alive if each.running is not None]
+        for each in alive:
+            self.kubelet.say(self, "Normal", "Killing", f"Stopping container {each.spec['name']}")
         if grace_s <= 0:
             self.kill()
             return
-        for each in running:
-            each.terminate()
+        for one in running:
+            one.terminate()
         self.kubelet.loop.at(self.kubelet.api.clock.now() + grace_s, self.kill)
 
     def kill(self) -> None:
@@ -569,15 +575,12 @@ class Kubelet:
         self.links: Callable[[str], dict[str, str]] = lambda _namespace: {}
         self._pods: dict[str, Pod] = {}
         self._away: set[str] = set()
-        self._count = 0
         self._second = second
-        self._lock = threading.Lock()
 
     def address(self) -> str:
         """Of a new pod: one of this machine's own, which really connects."""
-        with self._lock:
-            self._count += 1
-            return f"127.{self._second}.{self._count // 250 % 200}.{self._count % 250 + 2}"
+        number = next(_addresses)
+        return f"127.{self._second}.{number // 250 % 200}.{number % 250 + 2}"
 
     def node_address(self, node: str) -> str:
         obj = self.api.find(r.NODES, "", node)

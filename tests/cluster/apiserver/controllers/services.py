@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import selectors
 import socket
 import threading
@@ -16,6 +17,8 @@ from tests.cluster.apiserver.selectors import matches_labels
 from tests.cluster.apiserver.store import Key, copied
 
 Json = dict[str, Any]
+_addresses, _ports = itertools.count(), itertools.count()
+"""Of services of all servers of this process."""
 _SERVICE = "kubernetes.io/service-name"
 
 
@@ -24,8 +27,6 @@ class Services:
 
     def __init__(self, api: Api, second: int) -> None:
         self._api, self._second = api, second
-        self._count = 0
-        self._next_port = 30000 + second * 12
         self._proxies: dict[tuple[str, int], Proxy] = {}
         self._of: dict[Key, list[tuple[str, int]]] = {}
 
@@ -37,8 +38,8 @@ class Services:
         if kind == "ExternalName":
             return
         if not spec.get("clusterIP"):
-            self._count += 1
-            spec["clusterIP"] = f"127.{self._second}.{200 + self._count // 250 % 50}.{self._count % 250 + 2}"
+            number = next(_addresses)
+            spec["clusterIP"] = f"127.{self._second}.{200 + number // 250 % 50}.{number % 250 + 2}"
         spec["clusterIPs"] = [spec["clusterIP"]]
         taken = self._taken(new)
         for number, port in enumerate(spec.get("ports") or []):
@@ -59,9 +60,9 @@ class Services:
 
     def _free_port(self, taken: set[int]) -> int:
         for _ in range(2767):
-            self._next_port = 30000 + (self._next_port + 1 - 30000) % 2768
-            if self._next_port not in taken and _can_listen(self._next_port):
-                return self._next_port
+            port = 30000 + (self._second * 12 + next(_ports)) % 2768
+            if port not in taken and _can_listen(port):
+                return port
         raise ApiError(500, "InternalError", "range is full", {})
 
     def links(self, namespace: str) -> dict[str, str]:
