@@ -27,6 +27,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -42,11 +43,13 @@ MAX_LIVE = 1000
 MAX_LOG_BYTES = 16_777_216
 LOCK_WITHIN_S, LOCK_EVERY_S = 10.0, 0.005
 SPAWN_TRIES = 2
+SETTLED_NS, MAX_KNOWN = 100_000_000, 4 * MAX_LIVE
 LOOK_EVERY_S = 0.02
 """How often the size of `changes` is looked at while something is waited for."""
 _PLACES, _LOCK, _CHANGES, _NEW, _GONE = "places", "lock", "changes", "new", "gone"
 _OWNER, _RECORD = "owner", "record.json"
 _ID = re.compile(UUID_PATTERN)
+T = TypeVar("T")
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -110,6 +113,33 @@ class _Found(msgspec.Struct, frozen=True):
     stop: _Asked | None
 
 
+class _Files(Generic[T]):
+    """Small files as values, read again when they have changed: a thousand are looked at in each turn."""
+
+    def __init__(self, decoder: msgspec.json.Decoder[T]) -> None:
+        self._decoder = decoder
+        self._known: dict[Path, tuple[tuple[int, int, int], T]] = {}
+
+    def read(self, path: Path) -> T | None:
+        """None: it is not there, or not whole. What has just been written is not kept: a file that replaces it may have
+        the same number, size and time."""
+        try:
+            at = path.stat()
+            mark = (at.st_ino, at.st_size, at.st_mtime_ns)
+            known = self._known.get(path)
+            if known is not None and known[0] == mark:
+                return known[1]
+            value = self._decoder.decode(path.read_bytes())
+        except (OSError, msgspec.MsgspecError):
+            self._known.pop(path, None)
+            return None
+        if time.time_ns() - at.st_mtime_ns > SETTLED_NS:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[path] = (mark, value)
+        return value
+
+
 class Processes:
     """The port (port.py) on this machine's processes. Any number of them may share a root, in any processes."""
 
@@ -128,8 +158,8 @@ class Processes:
         self._path = path
         self._max_live = max_live
         self._log_bytes = log_bytes
-        self._records: dict[Path, tuple[int, _Record]] = {}
-        self._states: dict[Path, tuple[tuple[int, int, int], _State]] = {}
+        self._records = _Files(_RECORDS)
+        self._states = _Files(_STATES)
         self._spawner: Spawner | None = None
         self._closed = threading.Event()
         self._seen = threading.local()
@@ -371,8 +401,6 @@ class Processes:
 
     def _remove(self, found: _Found) -> Path:
         """Nobody finds it any more; what is left to do is to clear its folder."""
-        self._records.pop(found.folder, None)
-        self._states.pop(found.folder, None)
         return self._moved_away(found.folder)
 
     def _moved_away(self, folder: Path) -> Path:
@@ -427,31 +455,10 @@ class Processes:
         return _Found(folder, record, state, lives, stop)
 
     def _record_of(self, folder: Path) -> _Record | None:
-        path = folder / _RECORD
-        try:
-            inode = path.stat().st_ino
-            known = self._records.get(folder)
-            if known is None or known[0] != inode:
-                known = (inode, _RECORDS.decode(path.read_bytes()))
-                self._records[folder] = known
-        except (OSError, msgspec.MsgspecError):
-            self._records.pop(folder, None)
-            return None
-        return known[1]
+        return self._records.read(folder / _RECORD)
 
     def _state_of(self, folder: Path) -> _State | None:
-        path = folder / files.STATE
-        try:
-            at = path.stat()
-            mark = (at.st_ino, at.st_mtime_ns, at.st_size)
-            known = self._states.get(folder)
-            if known is None or known[0] != mark:
-                known = (mark, _STATES.decode(path.read_bytes()))
-                self._states[folder] = known
-        except (OSError, msgspec.MsgspecError):
-            self._states.pop(folder, None)
-            return None
-        return known[1]
+        return self._states.read(folder / files.STATE)
 
     @staticmethod
     def _told(found: _Found) -> Observed:
@@ -463,7 +470,7 @@ class Processes:
             uid=record.uid,
             phase=Phase.STARTING,
             replicas=record.replicas,
-            stopping=found.stop is not None,
+            stopping=found.stop is not None or (state is not None and state.stopping),
             created_s=record.created_s,
         )
         if state is None and found.lives:

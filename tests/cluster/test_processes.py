@@ -134,7 +134,7 @@ def test_stopping_ends_the_whole_tree(cluster: Processes) -> None:
     spec = job(command=python(LEAVES_CHILDREN + "print('up', flush=True); time.sleep(600)"))
     uid = cluster.ensure(spec).uid
     up(cluster, spec)
-    assert len(processes_of(uid)) == 3
+    until(cluster, lambda: len(processes_of(uid)) == 3, each_s=0.02)
     gone(cluster, spec)
     assert processes_of(uid) == []
 
@@ -608,6 +608,22 @@ def test_folders_are_opened_up_and_links_are_not_followed(tmp_path: Path, leads_
     processes.open_up(folder)
     assert [(folder / name).stat().st_mode & 0o777 for name in ("a", "a/b")] == [0o700, 0o700]
     assert others.stat().st_mode & 0o777 == 0o751
+
+
+def test_what_others_replaced_is_seen_though_its_file_has_the_same_number(root: Path, cluster: Processes) -> None:
+    """File systems give numbers of files anew."""
+    spec = job("exit 0")
+    made = cluster.ensure(spec)
+    ended(cluster, spec)
+    file = root / "places" / spec.place / f"{spec.id}-{spec.attempt}" / "record.json"
+    long_ago = time.time_ns() - 10 * 10**9
+    os.utime(file, ns=(long_ago, long_ago))
+    assert seen(cluster, spec).uid == made.uid
+    number = file.stat().st_ino
+    other = str(uuid.uuid4())
+    file.write_bytes(file.read_bytes().replace(made.uid.encode(), other.encode()))
+    assert file.stat().st_ino == number
+    assert seen(cluster, spec).uid == other
 
 
 def test_who_waits_hears_of_what_another_did(root: Path, cluster: Processes) -> None:
