@@ -22,12 +22,13 @@ from fedyard.wire.statements import hex_groups
 from tests.fedyard.test_agent import trained
 from tests.fedyard.world import Project, SiteProcess, Wire, World, project_of, wire_to
 from tests.ops.program import ROOT, environment
+from tests.prepared import SITE
 from tests.waiting import until
 
 
 def site_command(site: SiteProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
-    argv = [str(ROOT / "bin" / "fedyard"), "--folder", str(site.path), *arguments]
-    return subprocess.run(argv, env=environment(PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=False)
+    """As its people do, in another process."""
+    return SITE.run("--folder", site.path, *arguments, environment=environment(PYTHONPATH=str(ROOT)))
 
 
 def log_of(site: SiteProcess) -> list[dict[str, object]]:

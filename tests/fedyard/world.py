@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import http.client
-import os
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from fedyard.sealed import sealing
 from fedyard.tasks.settings import Tasks
 from fedyard.wire.answers import Entry, Run, TaskRun
 from tests.ops.program import ROOT, environment
+from tests.prepared import SITE, Running
 from tests.waiting import until
 
 TASKS = "tests.fedyard.tasks_of_tests"
@@ -51,7 +50,7 @@ class SiteProcess:
         self.folder = Folder(path)
         self.path = path
         self.name = f"{path.parent.name}-{path.name}"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Running | None = None
         token = world.admin.create_enrolment(world.organisation_id).token
         assert token is not None
         settings.setdefault("tasks", Tasks(allow=ALLOWED))
@@ -73,11 +72,11 @@ class SiteProcess:
 
     def start(self) -> SiteProcess:
         with (self.path / "agent.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(ROOT / "bin" / "fedyard"), "--folder", str(self.path), "site", "run"],
-                env=environment(PYTHONPATH=str(ROOT)),
-                stdout=log,
-                stderr=log,
+            self._process = SITE.start(
+                *("--folder", self.path, "site", "run"),
+                output=log,
+                error=log,
+                environment=environment(PYTHONPATH=str(ROOT)),
             )
         return self
 
@@ -103,7 +102,7 @@ class SiteProcess:
         if self._process is None:
             return None
         if self._process.poll() is None:
-            os.kill(self._process.pid, how)
+            self._process.send_signal(how)
         code, self._process = self._process.wait(), None
         return code
 

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from config.processes import END_WITHIN_S
+from tests.prepared import HUB
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -31,8 +32,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def fedyard(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
-    argv = [str(ROOT / "bin" / "fedyard-hub"), *map(str, arguments)]
-    return subprocess.run(argv, env=environment(**more), capture_output=True, text=True, check=False)
+    return HUB.run(*arguments, environment=environment(**more))
 
 
 class Program:
@@ -41,12 +41,7 @@ class Program:
     def __init__(self, log: Path, *arguments: object, **more: str) -> None:
         self.log = log
         with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [str(ROOT / "bin" / "fedyard-hub"), *map(str, arguments)],
-                env=environment(**more),
-                stdout=output,
-                stderr=output,
-            )
+            self._process = HUB.start(*arguments, output=output, error=output, environment=environment(**more))
 
     @property
     def pid(self) -> int:
