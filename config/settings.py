@@ -174,8 +174,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         _meta(
             "where workloads may run, as name=place with commas in between; a place is processes:///folder (this "
-            "machine's own processes), in-cluster, or kubeconfig:///path?context=name; e.g. "
-            "hub=in-cluster,edge=kubeconfig:///etc/fedyard/edge.yaml?context=edge"
+            "machine's own processes), in-cluster, or kubeconfig:///path?context=name, the last two with rules=/file "
+            "of what holds for workloads there (docs/workloads.md); e.g. "
+            "hub=in-cluster,edge=kubeconfig:////etc/fedyard/edge.yaml?context=edge"
         ),
     ] = ""
     workload_images: Annotated[
@@ -337,7 +338,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise SettingsError(f"FEDYARD_CLUSTERS has a cluster {name!r}: small letters, digits and dashes")
             if name in places:
                 raise SettingsError(f"FEDYARD_CLUSTERS names {name!r} twice")
-            if place != "in-cluster" and not place.startswith(("processes:///", "kubeconfig:///")):
+            if place.partition("?")[0] != "in-cluster" and not place.startswith(("processes:///", "kubeconfig:///")):
                 raise SettingsError(
                     f"FEDYARD_CLUSTERS: cluster {name!r} is none of processes:///folder, in-cluster and "
                     "kubeconfig:///path?context=name"

@@ -60,7 +60,9 @@ def _kubernetes(place: str) -> Cluster:
     """Imported here alone: who has no such cluster needs no such package."""
     from fedyard.cluster import kubernetes_cluster  # noqa: PLC0415 - heavy, and only some hubs have it
 
-    if place == "in-cluster":
-        return kubernetes_cluster.open_in_cluster()
-    file, _, query = place.partition("?")
-    return kubernetes_cluster.open_kubeconfig(url_path(file), parse_qs(query)["context"][0])
+    where, _, query = place.partition("?")
+    asked = parse_qs(query)
+    rules = kubernetes_cluster.read_rules(Path(asked["rules"][0])) if "rules" in asked else None
+    if where == "in-cluster":
+        return kubernetes_cluster.open_in_cluster(rules)
+    return kubernetes_cluster.open_kubeconfig(url_path(where), asked["context"][0], rules)

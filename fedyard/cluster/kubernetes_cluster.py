@@ -11,6 +11,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -102,6 +103,14 @@ def open_in_cluster(rules: Rules | None = None) -> KubernetesCluster:
 def open_kubeconfig(path: str, context: str, rules: Rules | None = None) -> KubernetesCluster:
     """By a context that is named, never by the current one. Raises `Refused`."""
     return KubernetesCluster(Api(kubeconfig(path, context), context), rules)
+
+
+def read_rules(path: Path) -> Rules:
+    """A file of TOML with the fields of `Rules`. Raises `Refused`, which says what is wrong with it."""
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Rules)
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
+        raise Refused(Reason.CONFIG_INVALID, f"{path} has no rules of a cluster: {error}") from None
 
 
 class KubernetesCluster:

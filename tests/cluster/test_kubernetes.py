@@ -17,11 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from config.settings import Settings
 from fedyard.cluster import manifests, names
 from fedyard.cluster.kubernetes_api import Api, kubeconfig
-from fedyard.cluster.kubernetes_cluster import KubernetesCluster, open_kubeconfig
+from fedyard.cluster.kubernetes_cluster import KubernetesCluster, open_kubeconfig, read_rules
 from fedyard.cluster.manifests import Rules
 from fedyard.cluster.port import Phase, Reason, Refused, Resources, Spec, Unavailable
+from k8s.clusters import open_clusters
 from tests.cluster.apiserver import resources as r
 from tests.cluster.apiserver.images import PAUSE
 from tests.cluster.apiserver.server import ApiServer
@@ -223,6 +225,29 @@ def test_an_admission_that_refuses_is_shown_in_its_own_words(yard: Yard) -> None
     with pytest.raises(Refused, match="denied the request: no"):
         yard.cluster.ensure(yard.job())
     assert yard.jobs() == []
+
+
+def test_the_rules_of_a_cluster_stand_in_a_file_as_the_docs_show_it(yard: Yard, tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "workloads.md").read_text()
+    rules = tmp_path / "rules.toml"
+    rules.write_text(page.split("```toml\n")[1].split("```")[0])
+    place = f"kubeconfig:///{yard.config}?context=tests&rules={rules}"
+    opened = open_clusters(Settings(clusters=f"edge={place}", workload_images="fedyard.test/*"))
+    cluster = opened["edge"].cluster
+    cluster.ensure(yard.job())
+    (quota,) = yard.server.store.all(r.QUOTAS, yard.namespace)
+    assert quota["spec"]["hard"] == {"pods": "500", "limits.memory": "1Ti"}
+    assert "hub" in {one["metadata"]["name"] for one in yard.server.store.all(r.POLICIES, yard.namespace)}
+    cluster.close()
+
+
+@pytest.mark.parametrize("text", ["quota = 3", "hob = []", "hub = [", "user = 'root'"])
+def test_a_file_of_rules_that_is_none_says_where(tmp_path: Path, text) -> None:
+    (tmp_path / "rules.toml").write_text(text)
+    with pytest.raises(Refused, match=r"rules\.toml has no rules of a cluster: "):
+        read_rules(tmp_path / "rules.toml")
+    with pytest.raises(Refused, match="missing"):
+        read_rules(tmp_path / "missing")
 
 
 def test_a_change_of_the_rules_reaches_a_place_that_is_there(yard: Yard) -> None:
