@@ -18,7 +18,7 @@ import struct
 import sys
 from typing import Any
 
-MOST_BYTES = 180_000
+MAX_BYTES = 180_000
 
 
 def serve(door: socket.socket) -> dict[str, Any] | None:
@@ -39,7 +39,7 @@ def serve(door: socket.socket) -> dict[str, Any] | None:
             _tell(tells)
         if door.fileno() not in ready:
             continue
-        said, descriptors, _, _ = socket.recv_fds(door, MOST_BYTES, 4)
+        said, descriptors, _, _ = socket.recv_fds(door, MAX_BYTES, 4)
         if not said:
             return None
         *standard, tell = descriptors

@@ -40,13 +40,10 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return Prepared(str(folder), ("shows",))
 
 
-def test_it_has_what_it_was_given_and_nothing_else(
-    shown: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_it_has_what_it_was_given_and_nothing_else(shown: Prepared) -> None:
     first = shown.run("a b", "c", environment={"ONE": "1", "PYTHONPATH": ":/x:"})
     again = shown.run("a b", "c", environment={"ONE": "1", "PYTHONPATH": ":/x:"})
-    said = f"['a b', 'c'] {tmp_path} ['ONE', 'PYTHONPATH'] {shown.path}:/x \n"
+    said = f"['a b', 'c'] {Path.cwd()} ['ONE', 'PYTHONPATH'] {shown.path}:/x \n"
     assert (first.returncode, first.stdout) == (again.returncode, again.stdout) == (7, said)
     assert first.stderr == again.stderr  # no descriptor of an earlier one
 
