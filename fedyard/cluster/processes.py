@@ -208,6 +208,9 @@ class Processes:
         observed = self._told(found)
         if observed.reason is Reason.VANISHED:
             events.append(observed.detail)
+            with suppress(OSError, IndexError):
+                fault = (found.folder / files.FAULT).read_text(errors="backslashreplace").splitlines()[-1]
+                events.append(f"its shim has failed: {shown(fault)}")
         for name in (files.TAIL, files.LOG):
             with suppress(FileNotFoundError), (found.folder / name).open("rb") as file:
                 size = os.fstat(file.fileno()).st_size

@@ -353,6 +353,33 @@ def test_a_replica_that_keeps_dying_is_started_ever_more_seldom(cluster: Process
     assert pauses[:2] == ["0.1 s", "0.2 s"]
 
 
+def test_what_a_replica_leaves_behind_ends_before_it_starts_again(cluster: Processes) -> None:
+    leaves = LEAVES_CHILDREN + "print('left', flush=True)\nif os.fork(): os._exit(5)\nos.setsid(); time.sleep(600)"
+    spec = job(kind="service", command=python(leaves))
+    uid = cluster.ensure(spec).uid
+    until(cluster, lambda: log(cluster, spec).count(b"left") == 3, each_s=0.02)
+    until(cluster, lambda: seen(cluster, spec).reason is Reason.NOT_READY, each_s=0.02)
+    until(cluster, lambda: len(processes_of(uid)) == 0, each_s=0.02)
+
+
+class Odd(Processes):
+    """It asks for what no shim can understand."""
+
+    def _launch(self, *_: Any) -> dict[str, object]:
+        return {"kind": "job"}
+
+
+def test_a_shim_that_fails_says_why(root: Path) -> None:
+    cluster = Odd(root, images=IMAGES)
+    spec = job()
+    cluster.ensure(spec)
+    done = ended(cluster, spec)
+    assert done.reason is Reason.VANISHED
+    assert cluster.evidence(spec.attempt_id, log_bytes=10).events[-1] == "its shim has failed: KeyError: 'memory_bytes'"
+    gone(cluster, spec)
+    cluster.close()
+
+
 def test_a_service_whose_command_is_not_there_has_failed(cluster: Processes) -> None:
     spec = job(kind="service", command=["/no/such/program"], port=80)
     cluster.ensure(spec)

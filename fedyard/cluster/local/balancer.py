@@ -74,7 +74,9 @@ class Balancer:
         except OSError:
             return False
         ours.setblocking(False)
-        replica = self._connected(len(self.targets))
+        replica = None
+        with suppress(OSError):  # no descriptor is left
+            replica = self._connected(len(self.targets))
         if replica is None:
             ours.close()
             return True

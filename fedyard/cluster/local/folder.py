@@ -8,8 +8,8 @@ import sys
 from contextlib import suppress
 
 LAUNCH, STATE, LOG, TAIL, STOP, REPLICAS = "launch.json", "state.json", "log", "tail", "stop", "replicas"
-BELL, ALIVE, WORK, RESERVE = "bell", "alive", "work", "reserve"
-"""launch.json has the secrets: it is there until the shim has read it."""
+BELL, ALIVE, WORK, RESERVE, FAULT = "bell", "alive", "work", "reserve", "shim.err"
+"""launch.json has the secrets: it is there until the shim has read it. shim.err: of one that failed."""
 MARK = "FEDYARD_ATTEMPT_UID"
 """In the environment of each process of an attempt."""
 MAX_CHANGES_BYTES = 1_048_576

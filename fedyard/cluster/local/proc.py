@@ -72,6 +72,13 @@ def proportional(pid: int) -> int:
     return resident(pid)
 
 
+def environment(pid: int) -> list[bytes]:
+    """As it was started with; of what is not ours, or gone, nothing."""
+    with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+        return file.read().split(b"\0")
+    return []
+
+
 def oom_kills() -> int:
     """How often the kernel has ended something for want of memory."""
     with suppress(OSError, ValueError), open("/proc/vmstat", "rb") as file:

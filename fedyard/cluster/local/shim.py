@@ -31,6 +31,8 @@ from fedyard.cluster.local import proc
 from fedyard.cluster.local.balancer import Balancer
 from fedyard.cluster.local.folder import BELL, LAUNCH, LOG, REPLICAS, RESERVE, STATE, STOP, TAIL, WORK, ring_changes
 
+MARK_OF_REPLICA = "FEDYARD_REPLICA"
+"""In the environment of a service's processes: what a replica that has ended leaves behind is ended by it."""
 FINAL = ("succeeded", "failed")
 MAX_TAIL_BYTES = 262_144
 """Of a log that has become too long: so much of its end is kept."""
@@ -141,7 +143,6 @@ class Shim:
             self._probe_due(now)
             self._watch(now)
             if now >= self._deadline:
-                self._deadline = _NEVER
                 self._fail("deadline_passed", f"it ran longer than {self._launch['deadline_s']:g} seconds")
                 self._terminate(self._launch["grace_s"])
             if self._is_over(now):
@@ -205,7 +206,7 @@ class Shim:
 
     def _terminate(self, grace_s: float) -> None:
         """Tell every process of the workload's own, with its group; what is left when grace is over is killed."""
-        first = self._kill_at == _NEVER
+        first, self._deadline = self._kill_at == _NEVER, _NEVER
         self._kill_at = min(self._kill_at, time.monotonic() + grace_s)
         if first:
             for one in self._replicas:
@@ -245,6 +246,8 @@ class Shim:
         if self._launch["port"] is not None:
             one.port = _free_port()
             environment["PORT"] = str(one.port)
+        if self._service:
+            environment[MARK_OF_REPLICA] = str(one.index)
         read, write = os.pipe()
         failed, fail = os.pipe()
         shim = os.getpid()
@@ -335,7 +338,11 @@ class Shim:
             failed = bool(self._state["reason"]) or exit_code != 0
             self._state["phase"] = "failed" if failed else "succeeded"
             return
-        if one.unwanted or self._kill_at < _NEVER or self._state["phase"] == "failed":
+        if self._kill_at < _NEVER or self._state["phase"] == "failed":
+            return  # all that is left ends at once
+        mark = b"%s=%d" % (MARK_OF_REPLICA.encode(), one.index)
+        _send({pid for pid in proc.descendants(os.getpid()) if mark in proc.environment(pid)}, signal.SIGKILL)
+        if one.unwanted:
             return
         one.failures = 1 if lived > RESTART_FORGET_S else one.failures + 1
         pause_s = min(RESTART_FIRST_S * 2 ** min(one.failures - 1, 20), MAX_RESTART_S)

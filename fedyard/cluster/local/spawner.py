@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from fedyard.cluster.local.folder import FAULT
 from fedyard.cluster.local.shim import Shim
 
 WITHIN_S = 10.0
@@ -97,6 +98,6 @@ def _be_shim(folder: bytes, alive: int) -> NoReturn:
         os.chdir(folder)
         Shim(alive).run()
     except BaseException:  # noqa: BLE001 - it has nobody to tell; its folder then says that it has vanished, and this why
-        with suppress(OSError), open("shim.err", "w") as file:
+        with suppress(OSError), open(FAULT, "w") as file:
             traceback.print_exc(file=file)
     os._exit(0)
