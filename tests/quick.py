@@ -21,7 +21,7 @@ def is_quick(item: pytest.Item, long: Sequence[str]) -> bool:
     if within in long or within.split("/")[0] in FOLDERS:
         return False
     asked = set(getattr(item, "fixturenames", ()))
-    if asked & {"rabbitmq", "postgres", "seaweed", "world"}:
+    if asked & {"rabbitmq", "postgres", "seaweed"} or (within.startswith("fedyard/") and "world" in asked):
         return False
     call = getattr(item, "callspec", None)
     return call is None or not any(part in SERVICES for part in call.id.split("-"))
