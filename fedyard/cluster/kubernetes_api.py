@@ -9,7 +9,7 @@ models. The client repeats nothing by itself; who calls does, for only he knows 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar
@@ -109,20 +109,10 @@ class Api:
             options["gracePeriodSeconds"] = grace_s
         self._call("DELETE", path, None, options)
 
-    def tail(self, path: str, query: Query, *, skip: int = 0, most: int, newest: bool = False) -> bytes:
-        """Of a long text without its first `skip` bytes: the first `most` bytes, or the newest."""
-        kept = bytearray()
+    def pieces(self, path: str, query: Query) -> Generator[bytes, None, None]:
+        """Of a long text, as they come. Who has enough closes the generator."""
         with self._opened("GET", path, query, read_s=self._read_s) as response, self._said():
-            for piece in response.stream(65536, decode_content=True):
-                dropped = min(skip, len(piece))
-                skip -= dropped
-                kept += piece[dropped:]
-                if newest:
-                    del kept[: max(0, len(kept) - most)]
-                elif len(kept) >= most:
-                    response.close()
-                    break
-        return bytes(kept[-most:] if newest and most else kept[:most])
+            yield from response.stream(65536, decode_content=True)
 
     def lines(self, path: str, query: Query, opened: Callable[[], None]) -> Iterator[bytes]:
         """Of a watch, until the server ends it. `opened` is called as soon as nothing can be missed any more."""

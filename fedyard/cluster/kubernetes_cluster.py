@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -20,6 +21,8 @@ from fedyard.clock import Clock, SystemClock
 from fedyard.cluster import kubernetes_objects as objects
 from fedyard.cluster import manifests, names
 from fedyard.cluster.kubernetes_api import Api, Conflict, Expired, Missing, decoded, in_cluster, kubeconfig
+from fedyard.cluster.kubernetes_log import Mark
+from fedyard.cluster.kubernetes_log import read as read_log
 from fedyard.cluster.kubernetes_objects import Deployment, Event, Job, Namespace, Pod, Service
 from fedyard.cluster.kubernetes_watch import Watches
 from fedyard.cluster.manifests import Manifest, Rules
@@ -36,6 +39,7 @@ PLACE_HOLDS_S: Final = 300.0
 """After so long the objects of a place are looked at again, lest one of them be gone."""
 LIST_HOLDS_S: Final = 120.0
 """Even of a list of which no watch has told a change."""
+_CONTAINER: Final = {"container": manifests.CONTAINER}
 _BY_THE_NODE: Final = "/containerLogs/"
 """In what the server says where a pod's node, which has the log, does not answer."""
 CLOSES_WITHIN_S: Final = 5.0
@@ -125,6 +129,7 @@ class KubernetesCluster:
         self._watches = Watches(api, {kind.plural: kind.path() for kind in WATCHED}, self._clock)
         self._lock = threading.Lock()
         self._places: dict[tuple[str, str], float] = {}
+        self._marks: dict[str, Mark] = {}
         self._disrupted: dict[str, objects.Judged] = {}
         self._lists: dict[tuple[str, str], tuple[int, float, list[Any]]] = {}
 
@@ -324,22 +329,17 @@ class KubernetesCluster:
             return Evidence()
         events = [one for one in self._list(EVENTS, _namespace(which), {}) if one.involved_object.uid in told]
         said = [objects.sentence(event) for event in sorted(events, key=_age)]
-        # A line has a byte at least; bytes cannot be counted from the end.
-        query = {"tailLines": str(max(log_bytes, 1))}
-        return Evidence(log=self._log(pods, query, most=log_bytes, newest=True), events=said[-MAX_EVENTS:])
+        return Evidence(log=self._of_newest(pods, lambda pod: self._tail(pod, log_bytes)), events=said[-MAX_EVENTS:])
 
     def log(self, which: AttemptId, *, after: int, most: int) -> bytes:
-        """Of its newest pod. The API counts from the start alone: what was read before is read again, and dropped."""
-        return self._log(self._of(PODS, which), {"limitBytes": str(after + most)}, skip=after, most=most)
+        """Of its newest pod."""
+        return self._of_newest(self._of(PODS, which), lambda pod: self._piece(pod, after, most))
 
-    def _log(self, pods: list[Pod], query: dict[str, str], *, skip: int = 0, most: int, newest: bool = False) -> bytes:
-        """Of the newest pod that has one."""
+    def _of_newest(self, pods: list[Pod], read: Callable[[Pod], bytes]) -> bytes:
+        """The log of the newest pod that has one."""
         for pod in sorted(pods, key=objects.age, reverse=True):
-            path = PODS.path(pod.metadata.namespace, pod.metadata.name, "log")
             try:
-                return self._api.tail(
-                    path, {"container": manifests.CONTAINER, **query}, skip=skip, most=most, newest=newest
-                )
+                return read(pod)
             except (Missing, Refused):
                 continue  # its container has not started
             except Unavailable as error:
@@ -347,6 +347,30 @@ class KubernetesCluster:
                     continue  # the log is on its node, and gone with it
                 raise
         return b""
+
+    def _tail(self, pod: Pod, most: int) -> bytes:
+        """Lines can be counted from the end, and one has a byte at least."""
+        kept = bytearray()
+        with closing(self._api.pieces(_log_path(pod), {**_CONTAINER, "tailLines": str(max(most, 1))})) as pieces:
+            for piece in pieces:
+                kept += piece
+                del kept[: max(0, len(kept) - most)]
+        return bytes(kept)
+
+    def _piece(self, pod: Pod, after: int, most: int) -> bytes:
+        """From the last second that was read, if this goes on from there; else from the first byte."""
+        with self._lock:
+            mark = self._marks.get(pod.metadata.uid, Mark())
+        mark = mark if mark.byte <= after else Mark()
+        query = {**_CONTAINER, "timestamps": "true", **({"sinceTime": mark.since} if mark.since else {})}
+        with closing(self._api.pieces(_log_path(pod), query)) as pieces:
+            found, mark = read_log(pieces, mark, after=after, most=most)
+        with self._lock:
+            self._marks.pop(pod.metadata.uid, None)
+            self._marks[pod.metadata.uid] = mark
+            while len(self._marks) > MAX_REMEMBERED:
+                self._marks.pop(next(iter(self._marks)))
+        return found
 
     # ------------------------------------------------------------ end
 
@@ -516,3 +540,7 @@ def _stuck(found: Namespace) -> str:
 def _age(event: Event) -> float:
     at = objects.when(event)
     return at.timestamp() if at else 0.0
+
+
+def _log_path(pod: Pod) -> str:
+    return PODS.path(pod.metadata.namespace, pod.metadata.name, "log")
