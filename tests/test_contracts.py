@@ -40,6 +40,7 @@ PLANTED = [
     ("views", "storage/views/people.py", "from storage.store import Store", "storage.store"),
     ("views", "storage/blobs/port.py", "from storage.due import Due", "storage.due"),
     ("writer", "storage/loading.py", "from storage.views.sight import Sight", "storage.views.sight"),
+    ("archives", "fedyard/cluster/archives/checking.py", "import msgspec", "msgspec"),
     ("manifests", "fedyard/cluster/plan.py", "import sqlite3", "sqlite3"),
     ("kubernetes", "actors/relay.py", "import kubernetes", "kubernetes"),
     ("kafka", "broker/messages.py", "from confluent_kafka import Producer", "confluent_kafka"),

@@ -28,6 +28,7 @@ from domain.events import EventKind
 from domain.ids import Id
 from domain.needs import Needs
 from domain.states import MEMBER, RUN_FINAL, MemberState, RunState, Step
+from domain.workloads import AT_SITE
 from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND, time_text
@@ -81,13 +82,10 @@ def _bad_tasks(detail: str) -> Refused:
     return Refused(ProblemType.TASKS_IMPOSSIBLE, detail)
 
 
-_HERE = "site:"
-
-
 def _infrastructure_json(draft: Draft, infrastructure: c.Infrastructure, project_id: Id, coordinator: Id) -> str:
     """As it is kept. 422 where it names a site that is no active member: nobody else's cluster is asked."""
-    if infrastructure.where.startswith(_HERE):
-        site_id = infrastructure.where.removeprefix(_HERE)
+    if infrastructure.where.startswith(AT_SITE):
+        site_id = infrastructure.where.removeprefix(AT_SITE)
         if site_id not in {coordinator, *active_members(draft, project_id)}:
             raise Refused(
                 ProblemType.NOT_A_MEMBER,
