@@ -573,7 +573,7 @@ class Kubelet:
         self.backoff_s = 0.2
         self.probe_every_s = 0.05
         self.links: Callable[[str], dict[str, str]] = lambda _namespace: {}
-        self._pods: dict[str, Pod] = {}
+        self._pods: dict[Key, Pod] = {}
         self._away: set[str] = set()
         self._second = second
 
@@ -619,16 +619,16 @@ class Kubelet:
     def sync(self, key: Key) -> None:
         """Start, stop and forget, by what the pod is now."""
         pod = self.api.store.get(key)
-        for uid, worker in list(self._pods.items()):
-            if worker.key == key and (pod is None or pod["metadata"]["uid"] != uid):
-                worker.kill()
-                del self._pods[uid]
+        found = self._pods.get(key)
+        if found is not None and (pod is None or pod["metadata"]["uid"] != found.uid):
+            found.kill()
+            del self._pods[key]
+            found = None
         if pod is None or not pod["spec"].get("nodeName") or pod["spec"]["nodeName"] in self._away:
             return
         uid = pod["metadata"]["uid"]
-        found = self._pods.get(uid)
         if found is None and not done(pod) and not ending(pod):
-            found = self._pods[uid] = Pod(self, pod)
+            found = self._pods[key] = Pod(self, pod)
             found.thread.start()
         elif ending(pod):
             grace = pod["metadata"].get("deletionGracePeriodSeconds", 0)
@@ -653,7 +653,7 @@ class Kubelet:
     def evict(self, namespace: str, name: str, message: str) -> None:
         """As a node under pressure does."""
         pod = self.api.get(r.PODS, namespace, name)
-        worker = self._pods[pod["metadata"]["uid"]]
+        worker = self._pods[Key(r.PODS, namespace, pod["metadata"]["name"])]
         self.say(worker, "Warning", "Evicted", message)
         worker.fail("Evicted", message, 0)
 
@@ -686,7 +686,7 @@ class Kubelet:
             raise ApiError(
                 500, "InternalError", f'Get "{path}": dial tcp {host}:10250: connect: connection refused', {}
             )
-        worker = self._pods.get(pod["metadata"]["uid"])
+        worker = self._pods.get(Key(r.PODS, namespace, name))
         container = next((c for c in worker.containers if c.spec["name"] == wanted), None) if worker else None
         if container is None:
             raise bad_request(f'container "{wanted}" in pod "{name}" is waiting to start: ContainerCreating')
