@@ -814,6 +814,36 @@ def test_environment_init_containers_and_volumes(room):
     assert said == b"hello a, $(NOBODY), $(WHO), from c, 64\nnote\nfrom c"
 
 
+def test_a_sidecar_lives_as_long_as_what_it_is_for(room):
+    up = {"exec": {"command": ["sh", "-c", "[ -e up ]"]}}
+    script = "trap 'echo bye; exit 0' TERM; echo up; touch up; sleep 60 & wait"
+    sidecar = container(script, startupProbe=up) | {"name": "side", "restartPolicy": "Always"}
+    room.http.made(f"{room.core}/pods", pod("a", "echo done", initContainers=[sidecar]))
+    until(lambda: room.phase("a") == "Succeeded")
+    assert room.http.raw("GET", f"{room.core}/pods/a/log?container=main").data == b"done\n"
+    until(lambda: room.http.raw("GET", f"{room.core}/pods/a/log?container=side").data == b"up\nbye\n")
+
+
+def test_a_container_that_is_not_alive_is_started_again(server, room):
+    alive = {"exec": {"command": ["sh", "-c", "exit 1"]}, "periodSeconds": 10, "failureThreshold": 3}
+    lives = container(LIVES, livenessProbe=alive)
+    room.http.made(f"{room.core}/pods", pod("a", containers=[lives], restartPolicy="Always"))
+    until(lambda: room.events("Unhealthy"))
+    server.clock.advance(31)
+    until(lambda: room.http.got(f"{room.core}/pods/a")["status"]["containerStatuses"][0]["restartCount"])
+    assert room.events("Killing")[0] == "Container main failed liveness probe, will be restarted"
+
+
+def test_nothing_is_ready_before_it_has_started(room):
+    up = {"exec": {"command": ["sh", "-c", "[ -e up ]"]}}
+    slow = container("while [ ! -e go ]; do sleep 0.01; done; touch up; " + LIVES, startupProbe=up)
+    made = room.http.made(f"{room.core}/pods", pod("a", containers=[slow]))
+    until(lambda: room.events("Unhealthy") == ["Startup probe failed"])
+    assert "Ready" not in conditions(room.http.got(f"{room.core}/pods/a"))
+    (room.http.server.folder / made["metadata"]["uid"] / "main" / "go").touch()
+    until(lambda: "Ready" in conditions(room.http.got(f"{room.core}/pods/a")))
+
+
 def test_last_words(room):
     room.http.made(f"{room.core}/pods", pod("a", "echo written > /dev/termination-log"))
     fallback = container("echo of the log; exit 1", terminationMessagePolicy="FallbackToLogsOnError")

@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from tests.cluster.apiserver.store import Key
 
 Json = dict[str, Any]
 POD_NETWORK = Path(__file__).with_name("pod_network")
+_WORDS = {"startupProbe": "Startup", "readinessProbe": "Readiness", "livenessProbe": "Liveness"}
 TERMINATION_LOG = "termination-log"
 _addresses = itertools.count()
 """Of pods of all servers of this process."""
@@ -47,6 +47,8 @@ class Container:
     last: Outcome | None = None
     restarts: int = 0
     ready: bool = False
+    started: bool = False
+    stopping: bool = False
     log: Log = field(default_factory=Log)
     last_log: Log | None = None
 
@@ -136,7 +138,13 @@ class Pod:
         self.started_at_s = self.kubelet.api.clock.now()
         self._watch_deadline()
         self._tell()
+        sidecars: list[threading.Thread] = []
         for each in [c for c in self.containers if c.init]:
+            if _is_sidecar(each):
+                sidecars.append(threading.Thread(target=self._one_safely, args=(each,), daemon=True))
+                sidecars[-1].start()
+                self._until_started(each)
+                continue
             self._one(each)
             if self.told_to_stop or each.outcome is None or each.outcome.code:
                 break
@@ -150,9 +158,29 @@ class Pod:
                 thread.start()
             for thread in threads:
                 thread.join()
+        self._stop_sidecars()
+        for thread in sidecars:
+            thread.join()
         self._tell()
         if not self.lost:
             self.kubelet.ended(self)
+
+    def _until_started(self, sidecar: Container) -> None:
+        with self.changed:
+            self.changed.wait_for(lambda: self.told_to_stop or sidecar.started)
+
+    def _stop_sidecars(self) -> None:
+        """Once all that they were for has ended."""
+        grace_s = self.pod["spec"]["terminationGracePeriodSeconds"]
+        for each in self.containers:
+            if _is_sidecar(each):
+                with self.changed:
+                    each.stopping = True
+                    running = each.running
+                    self.changed.notify_all()
+                if running is not None:
+                    running.terminate()
+                    self.kubelet.loop.at(self.kubelet.api.clock.now() + grace_s, running.kill)
 
     def _one_safely(self, container: Container) -> None:
         try:
@@ -162,7 +190,7 @@ class Pod:
 
     def _one(self, container: Container) -> None:
         """One container from its image to its last end, with all restarts."""
-        while not self.told_to_stop:
+        while not self.told_to_stop and not container.stopping:
             tries = 0
             while not self._start(container, tries):
                 tries += 1
@@ -190,7 +218,7 @@ class Pod:
     def _again(self, container: Container) -> bool:
         policy = container.spec.get("restartPolicy") or self.pod["spec"]["restartPolicy"]
         code = container.outcome.code if container.outcome else 0
-        if container.init and not code:
+        if container.stopping or (container.init and not code and not _is_sidecar(container)):
             return False
         return policy == "Always" or (policy == "OnFailure" and code != 0)
 
@@ -257,8 +285,11 @@ class Pod:
             container.running = running
             if running is not None:
                 container.log = running.log
-            container.ready = running is not None and not spec.get("readinessProbe") and not container.init
-            stopped, killed = self.told_to_stop, self.killed
+            waits = spec.get("readinessProbe") or spec.get("startupProbe")
+            container.ready = running is not None and not waits and (not container.init or _is_sidecar(container))
+            container.started = running is not None and not spec.get("startupProbe")
+            self.changed.notify_all()
+            stopped, killed = self.told_to_stop or container.stopping, self.killed
         if running is not None:
             self.kubelet.say(self, "Normal", "Started", "Container started", part=container)
             if stopped:
@@ -408,27 +439,56 @@ class Pod:
     # ------------------------------------------------------------ probes, deadline
 
     def _probe_from(self, container: Container, running: Running) -> None:
-        probe = container.spec.get("readinessProbe")
-        if probe is None:
-            return
-        threading.Thread(target=self._probing, args=(container, running, probe), daemon=True).start()
+        kinds = [kind for kind in ("startupProbe", "readinessProbe", "livenessProbe") if container.spec.get(kind)]
+        if kinds:
+            threading.Thread(target=self._probing, args=(container, running, kinds), daemon=True).start()
 
-    def _probing(self, container: Container, running: Running, probe: Json) -> None:
-        failures = 0
-        time.sleep(min(probe.get("initialDelaySeconds", 0), self.kubelet.probe_every_s))
+    def _probing(self, container: Container, running: Running, kinds: list[str]) -> None:
+        """All its probes, more often than they say; what a failure leads to comes no sooner than they say."""
+        probes = {kind: container.spec[kind] for kind in kinds}
+        failing_since: dict[str, float] = {}
         while container.running is running and not self.told_to_stop:
-            good = self._probe(container, probe)
-            failures = 0 if good else failures + 1
-            now = good or (container.ready and failures < probe["failureThreshold"])
-            if now != container.ready and container.running is running:
-                container.ready = now
-                self._tell()
-            if not good and failures == 1:
-                self.kubelet.say(self, "Warning", "Unhealthy", "Readiness probe failed")
+            for kind, probe in probes.items():
+                good = self._probe(container, probe)
+                if good:
+                    failing_since.pop(kind, None)
+                elif kind not in failing_since:
+                    failing_since[kind] = self.kubelet.api.clock.now()
+                    self.kubelet.say(self, "Warning", "Unhealthy", f"{_WORDS[kind]} probe failed")
+                self._judge(container, running, kind, failing_since.get(kind))
+                if kind == "startupProbe" and not good:
+                    break  # the others begin once it is up
+                if kind == "startupProbe":
+                    probes = {each: value for each, value in probes.items() if each != kind}
             with self.changed:
                 self.changed.wait_for(
                     lambda: self.told_to_stop or container.running is not running, self.kubelet.probe_every_s
                 )
+
+    def _judge(self, container: Container, running: Running, kind: str, failing_since: float | None) -> None:
+        """What follows from a probe that succeeded (None), or has failed since then."""
+        if container.running is not running:
+            return
+        probe, clock = container.spec[kind], self.kubelet.api.clock
+        patience_s = probe["failureThreshold"] * probe["periodSeconds"] + probe.get("initialDelaySeconds", 0)
+        if kind == "readinessProbe":
+            failed = failing_since is not None and clock.now() - failing_since >= 3 * self.kubelet.probe_every_s
+            now = failing_since is None or (container.ready and not failed)
+        else:
+            now = container.ready
+            if kind == "startupProbe" and failing_since is None:
+                with self.changed:
+                    container.started = True
+                    self.changed.notify_all()
+                now = now or not container.spec.get("readinessProbe")
+            if failing_since is not None and clock.now() - failing_since >= patience_s:
+                text = f"Container {container.spec['name']} failed {_WORDS[kind].lower()} probe, will be restarted"
+                self.kubelet.say(self, "Normal", "Killing", text)
+                running.terminate()
+                self.kubelet.loop.at(clock.now() + self.pod["spec"]["terminationGracePeriodSeconds"], running.kill)
+        if now != container.ready:
+            container.ready = now
+            self._tell()
 
     def _probe(self, container: Container, probe: Json) -> bool:
         timeout_s = float(probe["timeoutSeconds"])
@@ -489,7 +549,7 @@ class Pod:
         if inits:
             status["initContainerStatuses"] = [self._shown(each) for each in inits]
         status["containerStatuses"] = [self._shown(each) for each in mains]
-        initialized = all(each.outcome is not None and not each.outcome.code for each in inits)
+        initialized = all(_is_initialized(each) for each in inits)
         if not initialized:
             for each in status["containerStatuses"]:
                 if "waiting" in each["state"]:
@@ -499,7 +559,7 @@ class Pod:
         if self.failed and phase in {"Failed", "Succeeded"}:
             status["phase"], (status["reason"], status["message"]) = "Failed", self.failed
         over = status["phase"] in {"Failed", "Succeeded"}
-        ready = not over and all(each.ready for each in mains)
+        ready = not over and all(each.ready for each in self.containers if not each.init or _is_sidecar(each))
         why = "PodCompleted" if phase == "Succeeded" else "PodFailed" if over else "ContainersNotReady"
         reason = "" if ready else why
         set_condition(obj, "PodReadyToStartContainers", "False" if over else "True", now)
@@ -519,8 +579,10 @@ class Pod:
         if self.over() and self.told_to_stop and (self.failed or self.killed or any(c.outcome for c in mains)):
             good = all(each.outcome is not None and not each.outcome.code for each in mains)
             return "Succeeded" if good and not self.failed else "Failed"
-        if any(each.outcome is not None and each.outcome.code for each in inits):
+        if any(each.outcome is not None and each.outcome.code and not _is_sidecar(each) for each in inits):
             return "Failed"
+        if any(_is_sidecar(each) and each.running is not None for each in inits) and any(c.outcome for c in mains):
+            return "Running"
         if all(each.outcome is not None for each in mains):
             return "Failed" if any(each.outcome and each.outcome.code for each in mains) else "Succeeded"
         if any(each.running or each.outcome or each.last for each in mains):
@@ -537,7 +599,7 @@ class Pod:
         else:
             reason, message = container.waiting or ("ContainerCreating", "")
             state = {"waiting": {"reason": reason} | ({"message": message} if message else {})}
-        started = container.running is not None
+        started = container.running is not None and container.started
         shown = {
             "name": container.spec["name"],
             "state": state,
@@ -546,10 +608,10 @@ class Pod:
             or (container.init and container.outcome is not None and not container.outcome.code),
             "restartCount": container.restarts,
             "image": container.spec["image"],
-            "imageID": f"{container.spec['image']}@sha256:{'0' * 64}" if started or container.outcome else "",
+            "imageID": f"{container.spec['image']}@sha256:{'0' * 64}" if container.running or container.outcome else "",
             "started": started,
         }
-        if started or container.outcome:
+        if container.running or container.outcome:
             shown["containerID"] = where
         return shown
 
@@ -707,6 +769,16 @@ class Kubelet:
             }.get(reason, reason)
             raise bad_request(f'container "{wanted}" in pod "{name}" is waiting to start: {shown}')
         return container.log
+
+
+def _is_sidecar(container: Container) -> bool:
+    return container.init and container.spec.get("restartPolicy") == "Always"
+
+
+def _is_initialized(container: Container) -> bool:
+    if _is_sidecar(container):
+        return container.started or container.stopping
+    return container.outcome is not None and not container.outcome.code
 
 
 def _terminated(outcome: Outcome, where: str) -> Json:
