@@ -12,7 +12,7 @@ from actors.requests import Allowed, Requests
 from actors.webhooks import WebhookDoer
 from actors.workloads import WorkloadDoer
 from config.clock import Clock
-from config.key_files import webhook_key
+from config.key_files import webhook_key, workload_key
 from config.settings import Settings
 from domain.commands import (
     CheckArchive,
@@ -41,7 +41,9 @@ def doing_functions(tools: Tools) -> Mapping[type[Command], Doing]:
     settings = tools.settings
     requests = Requests(Allowed.of(settings.webhook_allow), tools.clock.now, at_once=settings.do_at_once)
     key = webhook_key(Path(settings.webhook_key_file))
-    workloads = WorkloadDoer(open_clusters(settings), tools.clock)
+    workloads = WorkloadDoer(
+        open_clusters(settings), tools.clock, workload_key(Path(settings.workload_key_file)), settings.callback_url
+    )
     return {
         DeliverWebhook: WebhookDoer(key, requests.post, tools.clock),
         EnsureWorkload: workloads,

@@ -114,8 +114,8 @@ class ClusterReconciler:
         match what:
             case Finding():
                 return report_of(what)
-            case Ensure(spec):
-                return c.EnsureWorkload(cluster=name, spec=spec)
+            case Ensure(spec, enrols):
+                return c.EnsureWorkload(cluster=name, spec=spec, enrols=enrols)
             case Collect(which, finding):
                 return c.CollectWorkload(cluster=name, which=which, finding=finding)
             case End(which, grace_s):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from config.clock import Clock
 from domain.commands import LOG_TAIL_BYTES, AnyCommand, CollectWorkload, EndWorkload, EnsureWorkload, Envelope
-from domain.workloads import report_of
+from domain.ids import sha256_hex
+from domain.workloads import report_of, token_of, with_token
 from fedyard.cluster.plan import Finding, finding_of, said
 from fedyard.cluster.port import Phase, Reason, Refused, Spec, Unavailable
 from fedyard.wire.times import SECOND
@@ -27,8 +28,11 @@ MAX_EVENTS = 50
 class WorkloadDoer:
     """Carries out `EnsureWorkload`, `CollectWorkload` and `EndWorkload`."""
 
-    def __init__(self, clusters: Clusters, clock: Clock) -> None:
+    def __init__(self, clusters: Clusters, clock: Clock, key: bytes, hub_url: str) -> None:
+        """key: what one-time tokens are derived from. hub_url: where workloads call back."""
         self._clusters = clusters
+        self._key = key
+        self._hub_url = hub_url
         self._clock = clock
         self._away_until: dict[str, float] = {}
 
@@ -43,7 +47,7 @@ class WorkloadDoer:
         try:
             match command:
                 case EnsureWorkload():
-                    return [report_of(_ensured(place, command.spec))]
+                    return [self._ensure(place, command)]
                 case CollectWorkload():
                     return [_collected(place, command)]
                 case EndWorkload():
@@ -52,6 +56,14 @@ class WorkloadDoer:
             away_s = AWAY_S if error.after_s is None else error.after_s
             self._away_until[command.cluster] = self._clock.monotonic() + away_s
             return []
+
+    def _ensure(self, place: HubCluster, command: EnsureWorkload) -> AnyCommand:
+        spec = command.spec
+        if not command.enrols:
+            return report_of(_ensured(place, spec))
+        token = token_of(self._key, spec.id, spec.attempt)
+        finding = _ensured(place, with_token(spec, token, self._hub_url))
+        return report_of(finding, token_sha256=sha256_hex(token.encode()))
 
 
 def _ensured(place: HubCluster, spec: Spec) -> Finding:

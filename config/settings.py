@@ -193,6 +193,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "behind the = lets them name any program; e.g. local/python=/usr/bin/python3"
         ),
     ] = ""
+    workload_hub_url: Annotated[
+        str,
+        _meta(
+            "address at which workloads reach the hub; left out, the one that the web listens on, which is of use only "
+            "where they run on its machine"
+        ),
+    ] = ""
     reconcile_every_s: Annotated[
         float, _meta("how often the reconciler compares what is wanted with what a cluster shows", 0.05, 600)
     ] = 5.0
@@ -364,6 +371,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Threads for refused calls that are answered late: what polls, bodies, transfers and others leave."""
         taken = self.waiting_polls + self.bodies_at_once + self.transfers + THREADS_FOR_OTHERS
         return max(0, self.web_threads - taken)
+
+    @property
+    def callback_url(self) -> str:
+        """Where workloads call back."""
+        return self.workload_hub_url or f"http://{self.web_host}:{self.web_port}"
 
     @property
     def silent_after_s(self) -> float:

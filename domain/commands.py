@@ -113,13 +113,63 @@ class Contract(Value, frozen=True):
     too_few: Literal["fail", "wait"] = "fail"
 
 
+UsedImage = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x20]+(?!\n)$")]
+Where = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=63,
+        pattern=f"^(?:site:{w.UUID_PATTERN}|[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?)(?!\n)$",
+        description="hub, a cluster that the hub's settings name, or site:<id>",
+    ),
+]
+Words = Annotated[list[ClusterText], msgspec.Meta(max_length=256)]
+LOG_TAIL_BYTES = 65_536
+"""Of an attempt's log, kept with its end."""
+
+
+class WorkloadSpec(Value, frozen=True):
+    """What to run. kind `job`: once, to its end; `service`: `replicas` behind an address on `port`, until stopped.
+
+    command: empty: the image's own. environment: may be read by whoever sees the workload, so no secrets.
+    deadline_s: of a job, from its start. grace_s: between being told to stop and being ended.
+    attempts: how many there may be, where another one can help.
+    """
+
+    kind: Literal["job", "service"]
+    image: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x20]*(?!\n)$")]
+    command: Words = []
+    arguments: Words = []
+    environment: Annotated[dict[EnvName, ClusterText], msgspec.Meta(max_length=256)] = {}
+    resources: Resources = Resources()
+    placement: Placement = Placement()
+    replicas: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 1
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] | None = None
+    deadline_s: Annotated[float, msgspec.Meta(gt=0, le=31_536_000)] | None = None
+    grace_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] = 1
+
+
+class Asked(Value, frozen=True):
+    """What shall run, where, and what it is called."""
+
+    name: Slug
+    spec: WorkloadSpec
+    where: Where = "hub"
+
+
+class Holder(Asked, frozen=True):
+    """Workloads that hold seats of a task, `count` of them, each a job of its own."""
+
+    count: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
+
+
 class TaskSpec(Value, frozen=True):
     """One task of a project.
 
     after: names of the tasks that must have succeeded first; None means the task listed before it.
     who: all members, the participants without the coordinator, or the ids of named sites.
     rounds: how many; `aggregate`: whether the coordinator aggregates after each.
-    parameters: handed to the sites unread.
+    parameters: handed to the sites unread. workloads: that hold further seats, beside those of sites.
     """
 
     name: Slug
@@ -130,21 +180,13 @@ class TaskSpec(Value, frozen=True):
     who: Literal["all", "participants"] | Annotated[list[Id], msgspec.Meta(min_length=1, max_length=1000)] = "all"
     after: Annotated[list[Slug], msgspec.Meta(max_length=100)] | None = None
     contract: Contract = Contract()
+    workloads: Annotated[list[Holder], msgspec.Meta(max_length=20)] = []
 
     def __post_init__(self) -> None:
         check_depth(self.parameters)
 
 
 Tasks = Annotated[list[TaskSpec], msgspec.Meta(min_length=1, max_length=100)]
-UsedImage = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x20]+(?!\n)$")]
-Where = Annotated[
-    str,
-    msgspec.Meta(
-        max_length=63,
-        pattern=f"^(?:site:{w.UUID_PATTERN}|[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?)(?!\n)$",
-        description="hub, a cluster that the hub's settings name, or site:<id>",
-    ),
-]
 InitialFile = Annotated[
     str,
     msgspec.Meta(
@@ -738,38 +780,27 @@ class ReportDeadLetters(Command, frozen=True, tag="report_dead_letters"):
 # workloads
 
 
-Words = Annotated[list[ClusterText], msgspec.Meta(max_length=256)]
-LOG_TAIL_BYTES = 65_536
-"""Of an attempt's log, kept with its end."""
-
-
-class WorkloadSpec(Value, frozen=True):
-    """What to run. kind `job`: once, to its end; `service`: `replicas` behind an address on `port`, until stopped.
-
-    command: empty: the image's own. environment: may be read by whoever sees the workload, so no secrets.
-    deadline_s: of a job, from its start. grace_s: between being told to stop and being ended.
-    attempts: how many there may be, where another one can help.
-    """
-
-    kind: Literal["job", "service"]
-    image: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x20]*(?!\n)$")]
-    command: Words = []
-    arguments: Words = []
-    environment: Annotated[dict[EnvName, ClusterText], msgspec.Meta(max_length=256)] = {}
-    resources: Resources = Resources()
-    placement: Placement = Placement()
-    replicas: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 1
-    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] | None = None
-    deadline_s: Annotated[float, msgspec.Meta(gt=0, le=31_536_000)] | None = None
-    grace_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
-    attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] = 1
-
-
 class CreateWorkload(Command, frozen=True, tag="create_workload"):
     project_id: Id
     name: Slug
     where: Where
     spec: WorkloadSpec
+
+
+class StopHolders(Command, frozen=True, tag="stop_holders"):
+    """A task has ended: the workloads that hold seats of it shall go."""
+
+    run_id: Id
+    task_run_id: Id
+    reason: Reason = ""
+
+
+class GiveUpAttempt(Command, frozen=True, tag="give_up_attempt"):
+    """The site that an attempt is was not heard of for too long: it has failed of that."""
+
+    workload_id: Id
+    site_id: Id
+    detail: Text = ""
 
 
 class StopWorkload(Command, frozen=True, tag="stop_workload"):
@@ -788,7 +819,8 @@ class ReportWorkload(Command, frozen=True, tag="report_workload"):
     """What is seen of an attempt, by the hub's reconciler and doer, or by the site that it runs at.
 
     phase: None where nobody has seen it. log and events: the evidence, the log's tail and what the cluster said; log is
-    None where it is not reported with. gone: nothing of it is there any more.
+    None where it is not reported with. gone: nothing of it is there any more. token_sha256: of the one-time token that
+    it was given to become the site that holds its seat.
     """
 
     workload_id: Id
@@ -805,13 +837,15 @@ class ReportWorkload(Command, frozen=True, tag="report_workload"):
         list[Annotated[str, msgspec.Meta(max_length=500, pattern=r"^[^\x00]*$")]], msgspec.Meta(max_length=50)
     ] = []
     gone: bool = False
+    token_sha256: Sha256 | None = None
 
 
 class EnsureWorkload(Command, frozen=True, tag="ensure_workload"):
-    """Make this attempt at that cluster, or make it as it is wanted."""
+    """Make this attempt at that cluster, or make it as it is wanted. enrols: it gets a one-time token."""
 
     cluster: str
     spec: Spec
+    enrols: bool = False
 
 
 class CollectWorkload(Command, frozen=True, tag="collect_workload"):

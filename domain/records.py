@@ -73,6 +73,8 @@ class Enrolment(Record, frozen=True):
 
 
 class Site(Record, frozen=True):
+    """workload_id: of the workload of which it is an attempt. identity_key: empty until that has enrolled."""
+
     TABLE = "sites"
     id: Id
     organisation_id: Id
@@ -82,6 +84,7 @@ class Site(Record, frozen=True):
     state: str
     state_at: Micros
     created_at: Micros
+    workload_id: Id | None = None
 
 
 class SiteKey(Record, frozen=True):
@@ -619,7 +622,8 @@ class Workload(Record, frozen=True):
     """What shall run somewhere for a project, and how far it has come. cluster: where, as commands say it.
 
     replicas: as wanted now. attempt: the newest one. next_at: it is not begun earlier. stop_at: since when it shall go.
-    reason, detail, exit_code: of the newest attempt; stop_reason: what was said when it was stopped.
+    reason, detail, exit_code: of the newest attempt; stop_reason: what was said when it was stopped. run_id and
+    task_run_id: of the seat that it holds, if it does.
     """
 
     TABLE = "workloads"
@@ -642,12 +646,15 @@ class Workload(Record, frozen=True):
     reason: str = ""
     detail: str = ""
     exit_code: int | None = None
+    run_id: Id | None = None
+    task_run_id: Id | None = None
 
 
 class WorkloadAttempt(Record, frozen=True):
     """One attempt at a workload, as its cluster showed it last. uid: of the very object there; empty: not seen yet.
 
-    kept_at: since when its evidence is on record. gone_at: since when nothing of it is there any more.
+    kept_at: since when its evidence is on record. gone_at: since when nothing of it is there any more. site_id: that it
+    is in its run; token_sha256: of the one-time token with which it enrols as that.
     """
 
     TABLE = "workload_attempts"
@@ -667,6 +674,8 @@ class WorkloadAttempt(Record, frozen=True):
     ended_at: Micros | None = None
     kept_at: Micros | None = None
     gone_at: Micros | None = None
+    site_id: Id | None = None
+    token_sha256: str = ""
 
 
 class WorkloadEvidence(Record, frozen=True):

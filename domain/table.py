@@ -161,6 +161,8 @@ ROWS: tuple[Row, ...] = (
     decided(c.StopWorkload, workloads.stop_workload, workloads.needs_of_stop_workload, WORKLOADS),
     decided(c.ScaleWorkload, workloads.scale_workload, workloads.needs_of_scale_workload, WORKLOADS),
     decided(c.ReportWorkload, workloads.report_workload, workloads.needs_of_report_workload, WORKLOADS),
+    decided(c.GiveUpAttempt, workloads.give_up_attempt, workloads.needs_of_give_up_attempt, WORKLOADS),
+    decided(c.StopHolders, workloads.stop_holders, workloads.needs_of_stop_holders, WORKLOADS),
     done(c.EnsureWorkload, CLUSTERS),
     done(c.CollectWorkload, CLUSTERS),
     done(c.EndWorkload, CLUSTERS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 import uuid
 from typing import Literal
@@ -28,6 +29,7 @@ HEALED_BY_REPETITION = frozenset(
         Reason.UNSCHEDULABLE,
         Reason.QUOTA_EXCEEDED,
         Reason.SIGNALLED,
+        Reason.SILENT,
     }
 )
 """What may be otherwise the next time. What the task itself did, or the request was, stays as it is."""
@@ -82,7 +84,7 @@ def wanted_of(workload: Workload, attempt: WorkloadAttempt, owner: Id) -> Wanted
             name=workload.name[:52],
             command=spec.command,
             arguments=spec.arguments,
-            environment=spec.environment,
+            environment=spec.environment | _told(workload, attempt),
             resources=spec.resources,
             placement=spec.placement,
             replicas=spec.replicas,
@@ -103,9 +105,36 @@ def wanted_of(workload: Workload, attempt: WorkloadAttempt, owner: Id) -> Wanted
             addresses=addresses_of(attempt),
         ),
         kept=attempt.kept_at is not None,
+        enrols=attempt.site_id is not None,
         not_before_s=(workload.next_at or 0) / SECOND,
         over_s=None if over is None else over / SECOND,
     )
+
+
+def _told(workload: Workload, attempt: WorkloadAttempt) -> dict[str, str]:
+    """What every workload finds of itself in its environment."""
+    told = {
+        "FEDYARD_PROJECT_ID": workload.project_id,
+        "FEDYARD_WORKLOAD_ID": workload.id,
+        "FEDYARD_WORKLOAD_ATTEMPT": str(attempt.attempt),
+    }
+    return told if workload.run_id is None else told | {"FEDYARD_RUN_ID": workload.run_id}
+
+
+TOKEN_VARIABLE = "FEDYARD_ENROLMENT_TOKEN"  # noqa: S105 - a name, no secret
+URL_VARIABLE = "FEDYARD_HUB_URL"
+
+
+def token_of(key: bytes, workload_id: Id, attempt: int) -> str:
+    """The one-time token of an attempt, the same whoever derives it: no store holds one."""
+    about = b"fedyard workload token 1\0" + uuid.UUID(workload_id).bytes + attempt.to_bytes(4, "big")
+    return "fyd_" + base64.urlsafe_b64encode(hmac.digest(key, about, "sha256")).decode().rstrip("=")
+
+
+def with_token(spec: Spec, token: str, hub_url: str) -> Spec:
+    """What calls back: it is told where, and gets its token by reference."""
+    environment = spec.environment | {URL_VARIABLE: hub_url}
+    return msgspec.structs.replace(spec, environment=environment, secrets=spec.secrets | {TOKEN_VARIABLE: token})
 
 
 _PHASES: dict[WorkloadState, Phase | None] = {
@@ -119,8 +148,10 @@ _PHASES: dict[WorkloadState, Phase | None] = {
 }
 
 
-def report_of(finding: Finding, *, log: bytes | None = None, events: list[str] | None = None) -> ReportWorkload:
-    """As it is decided. log and events: the evidence, where it is reported with."""
+def report_of(
+    finding: Finding, *, log: bytes | None = None, events: list[str] | None = None, token_sha256: str | None = None
+) -> ReportWorkload:
+    """As it is decided. log and events: the evidence, where it is reported with. token_sha256: of what it was given."""
     return ReportWorkload(
         workload_id=finding.id,
         attempt=finding.attempt,
@@ -134,6 +165,7 @@ def report_of(finding: Finding, *, log: bytes | None = None, events: list[str] |
         gone=finding.gone,
         log=log,
         events=events or [],
+        token_sha256=token_sha256,
     )
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from waitress import wasyncore
 from waitress.server import create_server
 
@@ -78,6 +79,8 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
         blobs = open_blobs(settings.artifacts_url, clock)
         connections = Connections(limits_of(settings, room), clock)
         app = create_app(Hub(settings, database, broker, signals, clock, blobs, connections=connections))
+        server = _server(app, settings, room)
+        settings = msgspec.structs.replace(settings, web_port=int(server.effective_port))  # workloads call back there
         roles = ROLES | {
             "decider": partial(run_decider, announce=signals.announce),
             "reconciler": partial(run_reconciler, signals=signals),
@@ -86,7 +89,6 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
         for name, role in roles.items():
             stack.enter_context(_running(name, partial(role, settings), stop, failed))
         stack.callback(close, app)
-        server = _server(app, settings, room)
         connections.watch(int(server.effective_port))
         stack.callback(connections.close)
         stack.callback(server.task_dispatcher.shutdown)

@@ -27,7 +27,7 @@ _COUNTS: dict[str, tuple[str, Micros]] = {
     "enrolments": (
         (
             "SELECT organisation_id, count(*) FROM enrolments WHERE organisation_id {any:uuid}"
-            " AND used_at IS NULL AND expires_at > %s GROUP BY 1"
+            " AND used_at IS NULL AND site_id IS NULL AND expires_at > %s GROUP BY 1"
         ),
         0,
     ),

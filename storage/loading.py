@@ -127,7 +127,7 @@ def _load_one_by_one(database: Database, needs: Needs) -> Loaded:  # noqa: PLR09
     account_ids = needs.accounts | owners.get("account", set())
     accounts = reader.rows(r.Account, f"{_ACCOUNTS} WHERE id {{any:uuid}}", account_ids)
 
-    named = needs.sites | leading | owners.get("site", set())
+    named = needs.sites | leading | owners.get("site", set()) | {e.site_id for e in enrolments if e.site_id}
     concerned = named | {s.site_id for s in seats} | {m.site_id for m in members} | senders
     concerned |= {run.coordinator_site_id for run in runs} | {p.coordinator_site_id for p in projects}
     sites = reader.rows(r.Site, f"{_SITES} WHERE id {{any:uuid}}", concerned)

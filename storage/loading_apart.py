@@ -96,12 +96,16 @@ def _webhooks(reader: Reader, needs: Needs) -> Needs:
 
 
 def _workloads(reader: Reader, needs: Needs) -> Needs:
-    """Workloads and their attempts; needed besides: their projects, and the sites that they run at."""
+    """Workloads and their attempts; needed besides: their projects and runs, and the sites that they run at or are."""
     workloads = reader.rows(r.Workload, f"{_JOBS} WHERE id {{any:uuid}}", needs.workloads)
     workloads += reader.rows(r.Workload, _LIVE_JOBS_OF, needs.workloads_of)
-    reader.rows(r.WorkloadAttempt, f"{_ATTEMPTS} WHERE workload_id {{any:uuid}}", {each.id for each in workloads})
+    workloads += reader.rows(r.Workload, f"{_JOBS} WHERE run_id {{any:uuid}}", needs.holders_of)
+    which = {each.id for each in workloads}
+    found = reader.rows(r.WorkloadAttempt, f"{_ATTEMPTS} WHERE workload_id {{any:uuid}}", which)
     sites = {each.cluster.removeprefix(AT_SITE) for each in workloads if each.cluster.startswith(AT_SITE)}
-    return Needs(projects={each.project_id for each in workloads}, sites=sites)
+    sites |= {each.site_id for each in found if each.site_id is not None}
+    runs = {each.run_id for each in workloads if each.run_id is not None}
+    return Needs(projects={each.project_id for each in workloads}, sites=sites, runs=runs)
 
 
 def _followed(reader: Reader, needs: Needs) -> None:
@@ -168,7 +172,7 @@ _PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
     (frozenset({"logs"}), _logs),
     (frozenset({"artifacts", "ending_artifacts", "totals_of", "declared_by"}), _artifacts),
     (frozenset({"webhooks", "deliveries", "followed", "causes"}), _webhooks),
-    (frozenset({"workloads", "workloads_of"}), _workloads),
+    (frozenset({"workloads", "workloads_of", "holders_of"}), _workloads),
 )
 """Any of these needs -> who loads what they name."""
 LOADED_APART = frozenset({"shares_of", "events"}).union(*(names for names, _ in _PARTS))

@@ -19,11 +19,11 @@ from domain.decisions.access import (
     need_coordinator,
     own_site,
 )
+from domain.decisions.attempts import shall_stop
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import take_one
 from domain.decisions.room import give_back
 from domain.decisions.telling import by_another, membership_causes, note_told, put_on_record, tell, unread
-from domain.decisions.workloads import shall_stop
 from domain.events import EventKind
 from domain.ids import Id
 from domain.needs import Needs
@@ -69,6 +69,7 @@ def _check_tasks(tasks: list[c.TaskSpec]) -> None:
             raise _bad_tasks(f"tasks {sorted(set(names) - done)} wait for each other in a circle; break it")
         done.update(ready)
     for task in tasks:
+        _check_holders(task)
         quorum = task.contract.quorum
         if task.contract.quorum_of == "fraction" and quorum > 1:
             raise _bad_tasks(
@@ -76,6 +77,15 @@ def _check_tasks(tasks: list[c.TaskSpec]) -> None:
             )
         if task.contract.quorum_of == "count" and quorum != int(quorum):
             raise _bad_tasks(f"task {task.name!r}: a quorum of {quorum} seats is no whole number")
+
+
+def _check_holders(task: c.TaskSpec) -> None:
+    held = [holder.name for holder in task.workloads]
+    for holder in task.workloads:
+        if holder.spec.kind != "job":
+            raise _bad_tasks(f"task {task.name!r}: workload {holder.name!r} holds a seat, so it is a job")
+        if held.count(holder.name) > 1:
+            raise _bad_tasks(f"task {task.name!r}: two workloads are named {holder.name!r}")
 
 
 def _bad_tasks(detail: str) -> Refused:

@@ -10,6 +10,8 @@ from domain import results
 from domain.decisions.access import find, known_project, known_run, missing, need_coordinator, need_hub
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import too_many
+from domain.decisions.places import check_where
+from domain.decisions.progress.holders import counted
 from domain.decisions.progress.runs import begin, end
 from domain.decisions.progress.stage import run_event, spec_of
 from domain.decisions.progress.tasks import inherited_model, seats_of
@@ -134,13 +136,19 @@ def _check_seats(draft: Draft, project: r.Project, tasks: list[c.TaskSpec]) -> N
                     ProblemType.NOT_A_MEMBER,
                     f"task {task.name!r} names site {strangers[0]}, which is no active member of project {project.id}",
                 )
-        needed = quorum_of(task.contract, len(seats))
-        if not seats or needed > len(seats):
+        for holder in task.workloads:
+            check_where(draft, project, holder.where)
+        count = len(seats) + counted(task)
+        needed = quorum_of(task.contract, count)
+        if not count or needed > count:
             raise Refused(
                 ProblemType.QUORUM_IMPOSSIBLE,
-                f"task {task.name!r} needs {max(needed, 1)} seats but project {project.id} has {len(seats)} active "
-                "members for it; let more sites join or change its quorum",
+                f"task {task.name!r} needs {max(needed, 1)} seats but project {project.id} has {count} active "
+                "members or workloads for it; let more sites join or change its quorum",
             )
+    most = draft.rules.workloads_per_project
+    if sum(map(counted, tasks)) > most:
+        raise too_many("workloads of a run", project.id, sum(map(counted, tasks)), most, "ask for fewer")
 
 
 def needs_of_begin_run(command: c.BeginRun) -> Needs:

@@ -350,6 +350,11 @@ def drop_seats(draft: Draft, command: c.DropSeats) -> Decision:
             if detail is None:
                 continue
             if task.state == TaskRunState.ACTIVE and seat is not None and seat.state in waited:
+                holder = draft.have(r.Site, command.site_id).workload_id
+                if holder is not None and silent:  # its next attempt takes the seat over, in the decision that drops it
+                    given_up = c.GiveUpAttempt(workload_id=holder, site_id=command.site_id, detail=detail)
+                    draft.follow_up(given_up, holder, task.seq)
+                    continue
                 stage = stage_of(draft, task)
                 rounds.drop_seat(stage, seat, command.reason, detail)
                 dropped.append(task.seq)

@@ -74,6 +74,8 @@ def enrol_site(draft: Draft, command: c.EnrolSite) -> Decision:
         raise Refused(ProblemType.ENROLMENT_USED, f"enrolment {enrolment.id} was used already; ask for a new one")
     if enrolment.expires_at <= draft.now:
         raise Refused(ProblemType.ENROLMENT_EXPIRED, f"enrolment {enrolment.id} has expired; ask for a new one")
+    if enrolment.site_id is not None:
+        return _become(draft, enrolment, enrolment.site_id, command)
     if any(s.name == command.name for s in draft.every(r.Site)):
         raise Refused(ProblemType.NAME_TAKEN, f"a site named {command.name!r} exists; choose another name")
     site = r.Site(
@@ -97,6 +99,19 @@ def enrol_site(draft: Draft, command: c.EnrolSite) -> Decision:
         {"name": site.name, "identity_key": site.identity_key, "enrolment_id": enrolment.id},
         site_id=site.id,
     )
+    return draft.accept(results.MadeWithToken(id=site.id, token_id=token.id), 201)
+
+
+def _become(draft: Draft, enrolment: r.Enrolment, site_id: str, command: c.EnrolSite) -> Decision:
+    """An attempt at a workload becomes the site that holds its seat, which is there and has its name already."""
+    site = draft.have(r.Site, site_id)
+    if site.state == SiteState.RETIRED:
+        raise Refused(ProblemType.ENROLMENT_EXPIRED, f"enrolment {enrolment.id} is of an attempt that has ended")
+    draft.change(site, identity_key=command.identity_key)
+    draft.change(enrolment, used_at=draft.now)
+    token = add_token(draft, "site", site.id, command.token_sha256, "first", "read write", None)
+    facts = {"name": site.name, "identity_key": command.identity_key, "enrolment_id": enrolment.id}
+    draft.event(("site", site.id), EventKind.SITE_ENROLLED, facts, site_id=site.id)
     return draft.accept(results.MadeWithToken(id=site.id, token_id=token.id), 201)
 
 

@@ -2,7 +2,8 @@
 
 Here stands what is wanted. A reconciler (the hub's, or a site's agent) compares it with what its cluster shows, and
 each of its reports moves the newest attempt on. An attempt that has failed of what repetition can heal is followed by
-another one, as far as `attempts` allows; from then on the old one's reports change its own row alone.
+another one, as far as `attempts` allows; from then on the old one's reports change its own row alone. The seat that it
+held, if it is one of a run's, the next one takes over in the same decision.
 """
 
 from __future__ import annotations
@@ -12,13 +13,25 @@ import msgspec
 from domain import commands as c
 from domain import records as r
 from domain import results
-from domain.decisions.access import find, is_admin, is_coordinator, known_project, missing, need_coordinator
+from domain.decisions.access import (
+    find,
+    is_admin,
+    is_coordinator,
+    known_project,
+    missing,
+    need_coordinator,
+    need_hub,
+)
+from domain.decisions.attempts import begin, let_enrol, let_go, shall_stop, tell_of, want
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import take_one
+from domain.decisions.places import check_where
+from domain.decisions.progress import holders, rounds, runs
+from domain.decisions.progress.stage import Stage, stage_of
 from domain.events import EventKind
 from domain.needs import Needs
-from domain.states import WORKLOAD, WORKLOAD_LIVE, MemberState, SiteState, Step, WorkloadState, follow
-from domain.workloads import AT_SITE, NOBODY_KNOWS, cluster_names, ended_at, may_heal, retry_after_s
+from domain.states import WORKLOAD, WORKLOAD_LIVE, Step, TaskRunState, WorkloadState, follow
+from domain.workloads import AT_SITE, NOBODY_KNOWS, ended_at, may_heal, retry_after_s
 from fedyard.cluster.port import Phase, Reason
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND
@@ -40,26 +53,11 @@ def create_workload(draft: Draft, command: c.CreateWorkload) -> Decision:
     if project.archived_at is not None:
         raise Refused(ProblemType.PROJECT_ARCHIVED, f"project {project.id} is archived: nothing runs for it")
     _check_spec(command.spec)
-    _check_where(draft, project, command.where)
+    check_where(draft, project, command.where)
     take_one(draft, "workloads", project.id, draft.rules.workloads_per_project, "stop one, or wait until one has ended")
     take_one(draft, "workloads of a day", project.id, draft.rules.workloads_per_day, "start the next one tomorrow")
-    spec = command.spec
-    workload = r.Workload(
-        id=draft.derive("workload"),
-        project_id=project.id,
-        name=command.name,
-        cluster=command.where,
-        kind=spec.kind,
-        spec_json=_encoder.encode(spec).decode(),
-        replicas=spec.replicas,
-        attempts=spec.attempts,
-        state=WorkloadState.WANTED,
-        state_at=draft.now,
-        created_at=draft.now,
-    )
-    draft.put(workload)
-    _begin_attempt(draft, workload)
-    _event(draft, workload, EventKind.WORKLOAD_CREATED, of_kind=spec.kind, where=workload.cluster)
+    asked = c.Asked(name=command.name, spec=command.spec, where=command.where)
+    workload = want(draft, draft.derive("workload"), project, asked)
     return draft.accept(_result(workload), 201)
 
 
@@ -72,23 +70,6 @@ def _check_spec(spec: c.WorkloadSpec) -> None:
         raise Refused(ProblemType.IMPOSSIBLE, "a service goes on until it is stopped: it has no deadline")
 
 
-def _check_where(draft: Draft, project: r.Project, where: str) -> None:
-    """422 unless it is a cluster of the hub's, or a site that is in the project."""
-    if where.startswith(AT_SITE):
-        site_id = where.removeprefix(AT_SITE)
-        member, site = draft.get(r.Membership, project.id, site_id), draft.get(r.Site, site_id)
-        active = member is not None and member.state == MemberState.ACTIVE
-        if not active or site is None or site.state == SiteState.RETIRED:
-            raise Refused(
-                ProblemType.IMPOSSIBLE, f"site {site_id} takes no part in project {project.id}: nothing is run there"
-            )
-        return
-    names = cluster_names(draft.rules.clusters)
-    if where not in names:
-        there = f"there are {', '.join(names)}" if names else "the hub has none: FEDYARD_CLUSTERS names them"
-        raise Refused(ProblemType.IMPOSSIBLE, f"the hub has no cluster {where!r}; {there}; or name site: and its id")
-
-
 def needs_of_stop_workload(command: c.StopWorkload) -> Needs:
     return Needs(workloads={command.workload_id})
 
@@ -98,22 +79,6 @@ def stop_workload(draft: Draft, command: c.StopWorkload) -> Decision:
     workload = _own(draft, command.workload_id)
     workload = shall_stop(draft, workload, command.reason)
     return draft.accept(_result(workload))
-
-
-def shall_stop(draft: Draft, workload: r.Workload, reason: str) -> r.Workload:
-    """Write that it shall go, unless it has ended, or shall go already."""
-    if workload.state not in WORKLOAD_LIVE or workload.stop_at is not None:
-        return workload
-    workload = draft.change(workload, stop_at=draft.now, stop_reason=reason)
-    _event(draft, workload, EventKind.WORKLOAD_STOPPING)
-    site = draft.get(r.Site, workload.cluster.removeprefix(AT_SITE))
-    if site is not None and site.state == SiteState.RETIRED:  # nobody is there to say what became of it
-        attempt = draft.have(r.WorkloadAttempt, workload.id, workload.attempt)
-        state = follow(WORKLOAD, WorkloadState(workload.state), Step.LOSE)
-        draft.change(attempt, state=state, state_at=draft.now, ended_at=draft.now, gone_at=draft.now)
-        workload = draft.change(workload, state=state, state_at=draft.now, ended_at=draft.now)
-        _event(draft, workload, EventKind.WORKLOAD_LOST, state=state, reason="site_retired")
-    return workload
 
 
 def needs_of_scale_workload(command: c.ScaleWorkload) -> Needs:
@@ -129,7 +94,7 @@ def scale_workload(draft: Draft, command: c.ScaleWorkload) -> Decision:
         raise Refused(ProblemType.WORKLOAD_ENDED, f"workload {workload.id} is {how}: start another one")
     if command.replicas != workload.replicas:
         workload = draft.change(workload, replicas=command.replicas)
-        _event(draft, workload, EventKind.WORKLOAD_SCALED, replicas=command.replicas)
+        tell_of(draft, workload, EventKind.WORKLOAD_SCALED, replicas=command.replicas)
     return draft.accept(_result(workload))
 
 
@@ -139,23 +104,6 @@ def _own(draft: Draft, workload_id: str) -> r.Workload:
     if not (is_admin(draft.by) or is_coordinator(draft, draft.have(r.Project, workload.project_id))):
         raise missing("workload", workload_id)
     return workload
-
-
-def _begin_attempt(draft: Draft, workload: r.Workload) -> None:
-    draft.put(
-        r.WorkloadAttempt(
-            workload_id=workload.id,
-            attempt=workload.attempt,
-            state=WorkloadState.WANTED,
-            state_at=draft.now,
-            created_at=draft.now,
-        )
-    )
-
-
-def _event(draft: Draft, workload: r.Workload, kind: EventKind, **facts: object) -> None:
-    said: dict[str, object] = {"workload_id": workload.id, "name": workload.name, "attempt": workload.attempt}
-    draft.event(("project", workload.project_id), kind, said | facts)
 
 
 def _result(workload: r.Workload) -> results.WorkloadResult:
@@ -185,6 +133,8 @@ def report_workload(draft: Draft, command: c.ReportWorkload) -> Decision:
     if not _looks_after(draft, workload):
         raise missing("workload", workload.id)
     attempt = _keep(draft, attempt, command)
+    if command.token_sha256 is not None and attempt.site_id is not None and not attempt.token_sha256:
+        attempt = let_enrol(draft, workload, attempt, command.token_sha256)
     if attempt.state in WORKLOAD_LIVE:
         attempt = _see(draft, workload, attempt, command)
         if attempt.attempt == workload.attempt and workload.state in WORKLOAD_LIVE:
@@ -192,6 +142,42 @@ def report_workload(draft: Draft, command: c.ReportWorkload) -> Decision:
     if command.gone and attempt.gone_at is None and attempt.state not in WORKLOAD_LIVE:
         draft.change(attempt, gone_at=draft.now)
     return draft.accept(results.Made(id=workload.id))
+
+
+def needs_of_give_up_attempt(command: c.GiveUpAttempt) -> Needs:
+    return Needs(workloads={command.workload_id})
+
+
+def give_up_attempt(draft: Draft, command: c.GiveUpAttempt) -> Decision:
+    """Of a seat's attempt nothing was heard for too long: it has failed of that, and its cluster is to end it."""
+    need_hub(draft.by)
+    workload = draft.get(r.Workload, command.workload_id)
+    attempt = None if workload is None else draft.get(r.WorkloadAttempt, workload.id, workload.attempt)
+    if workload is not None and attempt is not None and attempt.site_id == command.site_id:
+        before = WorkloadState(attempt.state)
+        if before in WORKLOAD_LIVE and workload.state in WORKLOAD_LIVE:
+            attempt = draft.change(
+                attempt,
+                state=follow(WORKLOAD, before, Step.FAIL),
+                state_at=draft.now,
+                reason=Reason.SILENT,
+                detail=command.detail[:1000],
+                ended_at=draft.now,
+            )
+            _move(draft, workload, attempt)
+    return draft.accept(results.Made(id=command.workload_id))
+
+
+def needs_of_stop_holders(command: c.StopHolders) -> Needs:
+    return Needs(holders_of={command.run_id})
+
+
+def stop_holders(draft: Draft, command: c.StopHolders) -> Decision:
+    need_hub(draft.by)
+    for workload in draft.every(r.Workload):
+        if workload.task_run_id == command.task_run_id:
+            shall_stop(draft, workload, command.reason)
+    return draft.accept(results.Made(id=command.task_run_id))
 
 
 def _looks_after(draft: Draft, workload: r.Workload) -> bool:
@@ -267,8 +253,10 @@ def _move(draft: Draft, workload: r.Workload, attempt: r.WorkloadAttempt) -> Non
         return
     failed = state in (WorkloadState.FAILED, WorkloadState.LOST)
     heals = may_heal("service" if workload.kind == "service" else "job", Reason(attempt.reason))
-    if failed and heals and workload.attempt < workload.attempts and workload.stop_at is None:
-        _event(draft, workload, EventKind.WORKLOAD_RETRIED, **facts)
+    stage = _stage(draft, workload)
+    again = failed and heals and workload.attempt < workload.attempts and workload.stop_at is None
+    if again and (stage is None or holders.has_room(stage)):
+        tell_of(draft, workload, EventKind.WORKLOAD_RETRIED, **facts)
         workload = draft.change(
             workload,
             state=follow(WORKLOAD, before, Step.RETRY),
@@ -276,12 +264,37 @@ def _move(draft: Draft, workload: r.Workload, attempt: r.WorkloadAttempt) -> Non
             attempt=workload.attempt + 1,
             next_at=draft.now + retry_after_s(workload.attempt) * SECOND,
         )
-        _begin_attempt(draft, workload)
+        following = begin(draft, workload)
+        if stage is not None and attempt.site_id is not None and following.site_id is not None:
+            holders.take_over(stage, attempt.site_id, following.site_id, _why(attempt))
+            runs.move_on(stage, rounds.settle(stage))
+        _release(draft, workload, attempt)
         return
     workload = draft.change(workload, state=state, state_at=draft.now, ended_at=ended_at(state, draft.now))
     told = _TOLD.get(state)
     if told is not None:
-        _event(draft, workload, told, **facts)
+        tell_of(draft, workload, told, **facts)
+    if state not in WORKLOAD_LIVE:
+        if stage is not None and attempt.site_id is not None:
+            holders.give_up(stage, attempt.site_id, _why(attempt))
+            runs.move_on(stage, rounds.settle(stage))
+        _release(draft, workload, attempt)
+
+
+def _stage(draft: Draft, workload: r.Workload) -> Stage | None:
+    """Of the task that it holds a seat of, while that goes on."""
+    task = None if workload.task_run_id is None else draft.get(r.TaskRun, workload.task_run_id)
+    return stage_of(draft, task) if task is not None and task.state == TaskRunState.ACTIVE else None
+
+
+def _why(attempt: r.WorkloadAttempt) -> str:
+    how = f"attempt {attempt.attempt} {attempt.state}"
+    return f"{how}: {attempt.reason}" if attempt.reason else how
+
+
+def _release(draft: Draft, workload: r.Workload, attempt: r.WorkloadAttempt) -> None:
+    if attempt.site_id is not None:
+        let_go(draft, workload, attempt)
 
 
 _TOLD: dict[WorkloadState, EventKind] = {

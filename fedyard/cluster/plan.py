@@ -66,13 +66,15 @@ class Wanted(msgspec.Struct, frozen=True):
     """An attempt as the records have it, from when it is wanted until it is gone.
 
     run: it shall be there; False: it shall go. known: what was recorded of it last. kept: so is its evidence.
-    not_before_s: it is not made earlier. over_s: when its end was recorded, or its stop asked for.
+    enrols: it becomes a site, and is given a one-time token for it. not_before_s: it is not made earlier.
+    over_s: when its end was recorded, or its stop asked for.
     """
 
     spec: Spec
     run: bool
     known: Finding
     kept: bool = False
+    enrols: bool = False
     not_before_s: float = 0.0
     over_s: float | None = None
 
@@ -82,9 +84,10 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Ensure(msgspec.Struct, frozen=True):
-    """Make it, or make it as it is wanted."""
+    """Make it, or make it as it is wanted. enrols: with a one-time token."""
 
     spec: Spec
+    enrols: bool = False
 
 
 class Collect(msgspec.Struct, frozen=True):
@@ -172,13 +175,13 @@ def _absent(made: Plan, one: Wanted, now_s: float, missing: Mapping[Key, float])
             made.findings.append(msgspec.structs.replace(known, gone=True))
     elif not known.uid:
         if now_s >= one.not_before_s:
-            made.actions.append(Ensure(one.spec))
+            made.actions.append(Ensure(one.spec, one.enrols))
     else:
         since_s = missing.get(one.key, now_s)
         made.missing[one.key] = since_s
         if now_s - since_s >= MISSING_S:
             if one.spec.kind == "service":
-                made.actions.append(Ensure(one.spec))
+                made.actions.append(Ensure(one.spec, one.enrols))
             else:
                 vanished = "it is not there any more, and the cluster does not say what became of it"
                 made.findings.append(
@@ -199,7 +202,7 @@ def _present(made: Plan, one: Wanted, observed: Observed, now_s: float, *, renew
     if finding != one.known:
         made.findings.append(finding)
     if one.spec.kind == "service" and (renew or observed.stopping or observed.replicas != one.spec.replicas):
-        made.actions.append(Ensure(one.spec))
+        made.actions.append(Ensure(one.spec, one.enrols))
 
 
 def _judged(one: Wanted, observed: Observed, now_s: float) -> Finding:

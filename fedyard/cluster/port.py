@@ -51,6 +51,7 @@ class Reason(StrEnum):
     NODE_LOST = "node_lost"
     NAMESPACE_GONE = "namespace_gone"
     SIGNALLED = "signalled"  # ended by a signal that was not ours
+    SILENT = "silent"  # it runs, and the hub has not heard of it for too long
     VANISHED = "vanished"  # it was there, and nobody says what became of it
 
 

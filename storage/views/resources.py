@@ -219,7 +219,7 @@ class MemberKey(Resource, frozen=True):
 
     site_id: Uuid
     site_name: str
-    role: Literal["coordinator", "participant"]
+    role: Literal["coordinator", "participant", "workload"]
     identity_key: str
     key: SiteKey | None
 
@@ -309,7 +309,7 @@ class Membership(Resource, frozen=True):
     project_id: Uuid
     site_id: Uuid
     site_name: str
-    role: Literal["coordinator", "participant"]
+    role: Literal["coordinator", "participant", "workload"]
     state: MemberState
     notes: str | None
     """For the coordinator, from the site that asks to join; None for everybody else."""

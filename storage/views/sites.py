@@ -26,7 +26,7 @@ def sites(
     project: Id | None,
 ) -> Listed[Site]:
     """project: none are found unless the subject may see its members."""
-    where = sites_seen(subject)
+    where = [*sites_seen(subject), Clause("sites.identity_key <> ''")]  # an attempt that has not enrolled is nobody yet
     if state is not None:
         where.append(Clause("sites.state = %s", (state,)))
     if organisation is not None:

@@ -38,7 +38,7 @@ class Yard:
         self.sent: list[Envelope] = []
         self.broker_away = False
         self.new_reconciler()
-        self.doer = WorkloadDoer({"hub": self.place}, hub.clock)
+        self.doer = WorkloadDoer({"hub": self.place}, hub.clock, bytes(32), "http://hub")
         self.site = hub.site("a")
         self.project = hub.project([self.site])
 
@@ -111,7 +111,12 @@ def test_a_job_is_made_runs_and_ends_and_its_evidence_is_on_record_before_it_is_
     yard.turn()
     which = yard.cluster.only()
     assert (which.owner, which.place, which.id, which.attempt) == (OWNER, yard.project, ident, 1)
-    assert yard.cluster.there[which].spec.environment == {"A": "b"}
+    assert yard.cluster.there[which].spec.environment == {
+        "A": "b",
+        "FEDYARD_PROJECT_ID": yard.project,
+        "FEDYARD_WORKLOAD_ID": ident,
+        "FEDYARD_WORKLOAD_ATTEMPT": "1",
+    }
     assert yard.workload(ident).state == "starting"
     yard.cluster.runs(which)
     yard.settle()
@@ -232,7 +237,7 @@ def test_a_refusal_for_good_is_the_end(yard: Yard) -> None:
 def test_an_image_that_is_not_allowed_is_never_asked_for(hub: Hub) -> None:
     yard = Yard(hub)
     yard.place = as_hub_cluster(yard.cluster, "registry.example.org/fed/*")
-    yard.doer = WorkloadDoer({"hub": yard.place}, hub.clock)
+    yard.doer = WorkloadDoer({"hub": yard.place}, hub.clock, bytes(32), "http://hub")
     bad = yard.create(image="docker.io/miner:1")
     good = yard.create(image="registry.example.org/fed/train:3")
     digest = yard.create(image=f"docker.io/other@sha256:{'0' * 64}")

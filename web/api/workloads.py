@@ -14,6 +14,7 @@ from domain.commands import (
     Reason,
     ReportWorkload,
     ScaleWorkload,
+    Sha256,
     Slug,
     StopWorkload,
     Where,
@@ -21,6 +22,7 @@ from domain.commands import (
 )
 from domain.results import Made, WorkloadResult
 from domain.states import WorkloadState
+from domain.workloads import TOKEN_VARIABLE, token_of
 from fedyard.cluster.plan import Side, Wanted
 from fedyard.cluster.port import Phase
 from fedyard.cluster.port import Reason as ClusterReason
@@ -79,6 +81,7 @@ class Seen(Body, frozen=True):
     log: Payload | None = None
     events: Annotated[list[_Event], msgspec.Meta(max_length=50)] = []
     gone: bool = False
+    token_sha256: Sha256 | None = None
 
 
 def create(call: Call) -> Response:
@@ -131,7 +134,16 @@ def list_at_site(call: Call) -> Response:
     """To the site itself alone: what is in a spec is for its cluster."""
     if call.caller.subject.id != call.id("site_id"):
         raise not_found("site", call.id("site_id"))
-    return answer(Listed[Wanted](items=views.wanted_at(call.web.database, call.caller.subject.id), next=None))
+    found = views.wanted_at(call.web.database, call.caller.subject.id)
+    return answer(Listed[Wanted](items=[_with_token(call, one) for one in found], next=None))
+
+
+def _with_token(call: Call, one: Wanted) -> Wanted:
+    """Who holds a seat is given the one-time token, derived when it is shown; where the hub is its site knows."""
+    if not one.enrols:
+        return one
+    secrets = {TOKEN_VARIABLE: token_of(call.web.workload_key, one.spec.id, one.spec.attempt)}
+    return msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, secrets=secrets))
 
 
 def report(call: Call) -> Response:

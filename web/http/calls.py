@@ -55,6 +55,7 @@ class Web:
     silent: ProbeCache[Mapping[str, str]]
     signer: Signer
     webhook_key: bytes = field(repr=False)
+    workload_key: bytes = field(repr=False)
     description: Callable[[], bytes]
     """The text of /openapi.json."""
 

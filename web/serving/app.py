@@ -13,7 +13,7 @@ from flask import Flask, Request, Response, g, request
 from flask.globals import request_ctx
 
 from config.clock import Micros
-from config.key_files import webhook_key
+from config.key_files import webhook_key, workload_key
 from config.logs import unit
 from fedyard.wire.structs import prepare_structs
 from storage import clocks, presence
@@ -122,6 +122,7 @@ def _assemble(hub: Hub, operations: Sequence[Operation]) -> Web:
         description=functools.cache(lambda: msgspec.json.encode(document(operations))),
         signer=open_signer(Path(hub.settings.head_key_file), clock),
         webhook_key=webhook_key(Path(hub.settings.webhook_key_file)),
+        workload_key=workload_key(Path(hub.settings.workload_key_file)),
         clocks=ProbeCache(functools.partial(_trouble_of_clocks, hub), clock),
         silent=ProbeCache(functools.partial(_silent, hub, clock.now()), clock),
     )

@@ -23,13 +23,16 @@ from fedyard.wire.times import SECOND
 SITES_NAMED = 10
 """In one sentence, at most."""
 
+REPLACED = "workload_replaced"
+"""Why the seat of an attempt that has another one after it is out: it is no seat of the task any more."""
 _SELECTING = (SeatState.INVITED, SeatState.PREPARING)
 _TRAINING = (SeatState.TRAINING, SeatState.UPLOADING)
 
 
 def start(stage: Stage) -> TaskEnd | None:
     """Invite every seat that takes part in this round; its stage is selecting."""
-    draft, contract, seats = stage.draft, stage.contract, stage.seats()
+    draft, contract = stage.draft, stage.contract
+    seats = [seat for seat in stage.seats() if seat.reason != REPLACED]
     draft.change(stage.task, round=stage.number)
     here = r.Round(
         task_run_id=stage.task_id,
@@ -79,7 +82,8 @@ def settle(stage: Stage) -> TaskEnd | None:
             elif waiting + there < here.quorum and stage.contract.too_few == "fail":
                 return _too_few(stage, there)
         case RoundState.TRAINING:
-            waiting, there = _counts(stage, _TRAINING, SeatState.SUBMITTED)
+            _start_replaced(stage)
+            waiting, there = _counts(stage, _trains(stage), SeatState.SUBMITTED)
             if not waiting and there >= here.quorum:
                 return _reported(stage)
             if waiting + there < here.quorum:
@@ -115,6 +119,21 @@ def _start_training(stage: Stage) -> None:
     for seat in seats:
         _step(stage, seat, Step.ROUND_STARTED)
         stage.tell(seat.site_id, n.RoundStarted(deadline_at=here.deadline_at, seats=len(seats)))
+
+
+def _start_replaced(stage: Stage) -> None:
+    """Who takes over a seat of a round that trains already trains as soon as it is ready."""
+    if not stage.spec.workloads:
+        return
+    seats = _seats_here(stage, SeatState.READY)
+    for seat in seats:
+        _step(stage, seat, Step.ROUND_STARTED)
+        stage.tell(seat.site_id, n.RoundStarted(deadline_at=stage.round.deadline_at, seats=len(seats)))
+
+
+def _trains(stage: Stage) -> tuple[SeatState, ...]:
+    """What a round that trains waits for: also for who takes over a seat, where workloads hold some."""
+    return _TRAINING + _SELECTING if stage.spec.workloads else _TRAINING
 
 
 def _reported(stage: Stage) -> TaskEnd | None:
@@ -241,7 +260,7 @@ def pass_deadline(stage: Stage) -> TaskEnd | None:
         case RoundState.TRAINING:
             _, there = _counts(stage, _TRAINING, SeatState.SUBMITTED)
             if there >= here.quorum:
-                _drop_late(stage, _TRAINING, "did not submit in time")
+                _drop_late(stage, _trains(stage), "did not submit in time")
                 return _reported(stage)
             return _extend_or_fail(stage, there, contract.train_within_s)
         case RoundState.AGGREGATING:
@@ -276,7 +295,7 @@ def drop_seat(stage: Stage, seat: r.Seat, reason: str, detail: str) -> None:
 def may_rejoin(task: r.TaskRun, here: r.Round, reason: str) -> bool:
     """Does the contract let a dropped seat come back, and is there a round for it to come back to?"""
     spec = spec_of(task)
-    if spec.contract.late == "drop" or reason in ("member_left", "site_retired"):
+    if spec.contract.late == "drop" or reason in ("member_left", "site_retired", REPLACED, "workload_ended"):
         return False
     return here.state == RoundState.SELECTING or here.number < spec.rounds
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from domain import commands as c
 from domain import records as r
+from domain.decisions.attempts import HOLDER
 from domain.decisions.draft import Draft
-from domain.decisions.progress import rounds
+from domain.decisions.progress import holders, rounds
 from domain.decisions.progress.stage import Stage, TaskEnd, run_event
 from domain.events import EventKind
 from domain.states import SEAT, SEAT_LIVE, TASK_RUN, MemberState, SeatState, Step, TaskRunState, follow
@@ -22,7 +23,7 @@ def seats_of(draft: Draft, project: r.Project, task: c.TaskSpec) -> list[str]:
     """The ids of the sites that take part in a task, by the memberships of now."""
     members = [m for m in draft.group(r.Membership, project.id) if m.state == MemberState.ACTIVE]
     if task.who == "all":
-        return [m.site_id for m in members]
+        return [m.site_id for m in members if m.role != HOLDER]
     if task.who == "participants":
         return [m.site_id for m in members if m.role == "participant"]
     return [m.site_id for m in members if m.site_id in task.who]
@@ -59,6 +60,7 @@ def start(draft: Draft, run: r.Run, task: r.TaskRun, after: list[str]) -> TaskEn
                 state_at=draft.now,
             )
         )
+    holders.begin(stage)
     return rounds.start(stage)
 
 
@@ -74,6 +76,7 @@ def end(stage: Stage, ending: TaskEnd) -> None:
     draft, run, task, reason = stage.draft, stage.run, stage.task, ending.reason
     state = follow(TASK_RUN, TaskRunState(task.state), ending.step)
     draft.change(task, state=state, reason=reason, ended_at=draft.now)
+    holders.finish(stage, reason)
     _close_seats(stage, Step.TASK_DONE if ending.step == Step.SUCCEED else Step.CANCEL, reason)
     run_event(draft, run, _ENDED[ending.step], {"task": task.name, "reason": reason, "detail": ending.detail})
     for seat in stage.seats():

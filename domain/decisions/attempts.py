@@ -1,0 +1,144 @@
+"""Attempts at workloads: how one begins, with the seat that it holds if it is one of a run's, and how it shall go.
+
+The holder of a seat is a site of its own for as long as the attempt lives: it enrols with a one-time token, and from
+then on all that holds for sites holds for it. The next attempt is another site.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from domain import commands as c
+from domain import records as r
+from domain.decisions.draft import Draft
+from domain.events import EventKind
+from domain.ids import Id, derive
+from domain.states import MEMBER, SITE, WORKLOAD, WORKLOAD_LIVE, MemberState, SiteState, Step, WorkloadState, follow
+from domain.sweeps import RevokeTokensOf
+from domain.workloads import AT_SITE
+
+HOLDER = "workload"
+"""The role of its membership."""
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def want(draft: Draft, ident: Id, project: r.Project, asked: c.Asked, task: r.TaskRun | None = None) -> r.Workload:
+    """A workload and its first attempt. task: that it holds a seat of."""
+    spec = asked.spec
+    workload = r.Workload(
+        id=ident,
+        project_id=project.id,
+        name=asked.name,
+        cluster=asked.where,
+        kind=spec.kind,
+        spec_json=_encoder.encode(spec).decode(),
+        replicas=spec.replicas,
+        attempts=spec.attempts,
+        state=WorkloadState.WANTED,
+        state_at=draft.now,
+        created_at=draft.now,
+        run_id=None if task is None else task.run_id,
+        task_run_id=None if task is None else task.id,
+    )
+    draft.put(workload)
+    tell_of(draft, workload, EventKind.WORKLOAD_CREATED, of_kind=spec.kind, where=workload.cluster)
+    begin(draft, workload)
+    return workload
+
+
+def begin(draft: Draft, workload: r.Workload) -> r.WorkloadAttempt:
+    """Its newest attempt is wanted. The seat is the caller's to make, at the site of the attempt."""
+    attempt = r.WorkloadAttempt(
+        workload_id=workload.id,
+        attempt=workload.attempt,
+        state=WorkloadState.WANTED,
+        state_at=draft.now,
+        created_at=draft.now,
+        site_id=None if workload.run_id is None else _holder(draft, workload),
+    )
+    draft.put(attempt)
+    return attempt
+
+
+def _holder(draft: Draft, workload: r.Workload) -> Id:
+    """The site that holds the seat for this attempt. Nobody is it before it has enrolled."""
+    project = draft.have(r.Project, workload.project_id)
+    site = r.Site(
+        id=derive(workload.id, "holder", workload.attempt),
+        organisation_id=draft.have(r.Site, project.coordinator_site_id).organisation_id,
+        name=f"{workload.name[:48]} {workload.id} {workload.attempt}",
+        description="",
+        identity_key="",
+        state=SiteState.ONLINE,
+        state_at=draft.now,
+        created_at=draft.now,
+        workload_id=workload.id,
+    )
+    draft.put(site)
+    draft.put(r.Mailbox(site_id=site.id))
+    draft.put(
+        r.Membership(
+            project_id=project.id,
+            site_id=site.id,
+            role=HOLDER,
+            state=MemberState.ACTIVE,
+            notes="",
+            created_at=draft.now,
+            state_at=draft.now,
+        )
+    )
+    return site.id
+
+
+def let_enrol(draft: Draft, workload: r.Workload, attempt: r.WorkloadAttempt, sha256: str) -> r.WorkloadAttempt:
+    """With the one-time token of this hash the attempt becomes its site; once."""
+    assert attempt.site_id is not None, "only who holds a seat enrols"
+    site = draft.have(r.Site, attempt.site_id)
+    draft.put(
+        r.Enrolment(
+            id=derive(site.id, "enrolment"),
+            organisation_id=site.organisation_id,
+            sha256=sha256,
+            note=f"attempt {attempt.attempt} at workload {workload.id}",
+            created_by=draft.by.id,
+            created_at=draft.now,
+            expires_at=draft.have(r.Run, workload.run_id).deadline_at,
+            site_id=site.id,
+        )
+    )
+    return draft.change(attempt, token_sha256=sha256)
+
+
+def let_go(draft: Draft, workload: r.Workload, attempt: r.WorkloadAttempt) -> None:
+    """An attempt has ended: its site has retired, and its tokens stop working."""
+    site = None if attempt.site_id is None else draft.get(r.Site, attempt.site_id)
+    if site is None or site.state == SiteState.RETIRED:
+        return
+    draft.change(site, state=follow(SITE, SiteState(site.state), Step.RETIRE), state_at=draft.now)
+    draft.sweep(RevokeTokensOf(site.id, draft.now))
+    member = draft.get(r.Membership, workload.project_id, site.id)
+    if member is not None and (MemberState(member.state), Step.LEAVE) in MEMBER:
+        draft.change(member, state=MEMBER[MemberState(member.state), Step.LEAVE], state_at=draft.now)
+
+
+def shall_stop(draft: Draft, workload: r.Workload, reason: str) -> r.Workload:
+    """Write that it shall go, unless it has ended, or shall go already."""
+    if workload.state not in WORKLOAD_LIVE or workload.stop_at is not None:
+        return workload
+    workload = draft.change(workload, stop_at=draft.now, stop_reason=reason)
+    tell_of(draft, workload, EventKind.WORKLOAD_STOPPING)
+    site = draft.get(r.Site, workload.cluster.removeprefix(AT_SITE))
+    if site is not None and site.state == SiteState.RETIRED:  # nobody is there to say what became of it
+        attempt = draft.have(r.WorkloadAttempt, workload.id, workload.attempt)
+        state = follow(WORKLOAD, WorkloadState(workload.state), Step.LOSE)
+        draft.change(attempt, state=state, state_at=draft.now, ended_at=draft.now, gone_at=draft.now)
+        let_go(draft, workload, attempt)
+        workload = draft.change(workload, state=state, state_at=draft.now, ended_at=draft.now)
+        tell_of(draft, workload, EventKind.WORKLOAD_LOST, state=state, reason="site_retired")
+    return workload
+
+
+def tell_of(draft: Draft, workload: r.Workload, kind: EventKind, **facts: object) -> None:
+    """An event in its project's stream; of a run's, one of the run."""
+    said: dict[str, object] = {"workload_id": workload.id, "name": workload.name, "attempt": workload.attempt}
+    draft.event(("project", workload.project_id), kind, said | facts, run_id=workload.run_id)

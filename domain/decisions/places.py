@@ -1,0 +1,26 @@
+"""Where a workload may run: at a cluster of the hub's, or at a site that takes part."""
+
+from __future__ import annotations
+
+from domain import records as r
+from domain.decisions.draft import Draft, Refused
+from domain.states import MemberState, SiteState
+from domain.workloads import AT_SITE, cluster_names
+from fedyard.wire.problems import ProblemType
+
+
+def check_where(draft: Draft, project: r.Project, where: str) -> None:
+    """422 unless it is a cluster of the hub's, or a site that is in the project."""
+    if where.startswith(AT_SITE):
+        site_id = where.removeprefix(AT_SITE)
+        member, site = draft.get(r.Membership, project.id, site_id), draft.get(r.Site, site_id)
+        active = member is not None and member.state == MemberState.ACTIVE
+        if not active or site is None or site.state == SiteState.RETIRED:
+            raise Refused(
+                ProblemType.IMPOSSIBLE, f"site {site_id} takes no part in project {project.id}: nothing is run there"
+            )
+        return
+    names = cluster_names(draft.rules.clusters)
+    if where not in names:
+        there = f"there are {', '.join(names)}" if names else "the hub has none: FEDYARD_CLUSTERS names them"
+        raise Refused(ProblemType.IMPOSSIBLE, f"the hub has no cluster {where!r}; {there}; or name site: and its id")

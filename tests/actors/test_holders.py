@@ -1,0 +1,233 @@
+"""Seats of a run that workloads hold: they enrol, take part as sites do, are replaced, and go with their task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from domain import commands as c
+from domain import records as r
+from domain.commands import Subject
+from domain.ids import Id, sha256_hex
+from domain.states import Report
+from domain.workloads import RETRY_AFTER_S, TOKEN_VARIABLE, token_of
+from fedyard.cluster.port import AttemptId, Reason
+from tests.actors.test_workloads import Yard
+from tests.hub import QUICK, Hub
+from tests.seals import KEY
+
+
+class Held(Yard):
+    """A run of one task with one round, `count` seats of which workloads hold, beside the coordinator's site."""
+
+    def __init__(self, hub: Hub, count: int = 2, attempts: int = 2, *, rounds: int = 1, **contract: Any) -> None:
+        super().__init__(hub)
+        holder = c.Holder(
+            name="train", count=count, spec=c.WorkloadSpec(kind="job", image="local/sh", attempts=attempts)
+        )
+        fields = {name: getattr(QUICK, name) for name in QUICK.__struct_fields__} | contract
+        task = c.TaskSpec(
+            name="t",
+            model="m",
+            rounds=rounds,
+            who=[self.site.id],
+            workloads=[holder],
+            contract=c.Contract(**fields),
+        )
+        self.project = hub.project([self.site], tasks=[task])
+        self.run = hub.start(self.project, self.site)
+
+    def holders(self) -> list[Id]:
+        """The sites that hold seats, in the order of their workloads and attempts."""
+        attempts = self.hub.rows(r.WorkloadAttempt)
+        return [one.site_id for one in sorted(attempts, key=lambda one: (one.workload_id, one.attempt))]
+
+    def which(self, site: Id) -> AttemptId:
+        attempt = self.hub.rows(r.WorkloadAttempt, "site_id = %s", site)[0]
+        return next(
+            one for one in self.cluster.there if (one.id, one.attempt) == (attempt.workload_id, attempt.attempt)
+        )
+
+    def enrol(self, site: Id) -> Subject:
+        """As the program in it does, with the token that it finds in its environment."""
+        token = self.cluster.there[self.which(site)].spec.secrets[TOKEN_VARIABLE]
+        enrolment = self.hub.rows(r.Enrolment, "sha256 = %s", sha256_hex(token.encode()))[0]
+        by = Subject(kind="enrolment", id=enrolment.id, organisation_id=enrolment.organisation_id)
+        command = c.EnrolSite(
+            name="whatever", description="", identity_key=KEY, token_sha256=sha256_hex(f"own {site}".encode())
+        )
+        assert self.hub.ok(command, by)["id"] == site
+        return Subject(kind="site", id=site, organisation_id=enrolment.organisation_id)
+
+    def seats(self) -> dict[Id, str]:
+        return {seat.site_id: seat.state for seat in self.hub.rows(r.Seat, "run_id = %s", self.run)}
+
+    def state(self) -> str:
+        return self.hub.run(self.run).state
+
+
+@pytest.fixture
+def held(hub: Hub) -> Held:
+    return Held(hub)
+
+
+def test_workloads_hold_seats_take_part_and_go_with_their_task(held: Held) -> None:
+    hub, run = held.hub, held.run
+    held.settle()
+    holders = [held.enrol(site) for site in held.holders()]
+    assert len(holders) == 2
+    spec = held.cluster.there[held.which(holders[0].id)].spec
+    assert spec.environment["FEDYARD_RUN_ID"] == run
+    assert spec.environment["FEDYARD_HUB_URL"] == "http://hub"
+    everybody = [held.site, *holders]
+    assert set(held.seats()) == {one.id for one in everybody}
+    assert hub.inbox(holders[0])[0].kind == "invited"
+    hub.ready_all(run, everybody)
+    hub.submit_all(run, everybody)
+    hub.aggregate(run, held.site, 1)
+    assert held.state() == "succeeded"
+    held.settle()
+    assert not held.cluster.there
+    assert {one.state for one in hub.rows(r.Workload)} == {"stopped"}
+    for one in holders:
+        (site,) = hub.rows(r.Site, "id = %s", one.id)
+        (member,) = hub.rows(r.Membership, "site_id = %s", one.id)
+        assert (site.state, member.role, member.state) == ("retired", "workload", "left")
+        assert all(token.revoked_at for token in hub.rows(r.Token, "owner_id = %s", one.id))
+
+
+def test_the_token_is_in_no_table_and_works_once(held: Held) -> None:
+    held.settle()
+    site = held.holders()[0]
+    attempt = held.hub.rows(r.WorkloadAttempt, "site_id = %s", site)[0]
+    token = token_of(bytes(32), attempt.workload_id, attempt.attempt)
+    held.enrol(site)
+    for kind in r.RECORDS:
+        assert token not in repr(held.hub.rows(kind))
+    (enrolment,) = held.hub.rows(r.Enrolment, "site_id = %s", site)
+    by = Subject(kind="enrolment", id=enrolment.id, organisation_id=enrolment.organisation_id)
+    again = c.EnrolSite(name="x", description="", identity_key=KEY, token_sha256="1" * 64)
+    assert held.hub.refused(again, by) == (409, "enrolment_used")
+
+
+@pytest.mark.parametrize("stage", ["selecting", "training"])
+def test_the_next_attempt_takes_the_seat_over_in_the_same_round(hub: Hub, stage: str) -> None:
+    held = Held(hub, count=1)
+    run = held.run
+    held.settle()
+    old = held.enrol(held.holders()[0])
+    if stage == "training":
+        hub.ready_all(run, [held.site, old])
+        assert hub.round(run, 1).state == "training"
+    held.cluster.ends(held.which(old.id), 137, Reason.EVICTED)
+    held.settle()
+    assert held.seats()[old.id] == "dropped"
+    assert hub.round(run, 1).state == stage
+    assert hub.refused(hub.reporting(run, old, Report.SUBMIT, seq=9), old)[0] == 403
+    held.later(RETRY_AFTER_S[0])
+    held.settle()
+    new = held.enrol(held.holders()[1])
+    if stage == "selecting":
+        hub.ready_all(run, [held.site, new])
+    else:
+        hub.report(run, new, Report.READY)
+        assert held.seats()[new.id] == "training"
+        assert [entry.kind for entry in hub.inbox(new)] == ["invited", "round_started"]
+    hub.submit_all(run, [held.site, new])
+    hub.aggregate(run, held.site, 1)
+    assert held.state() == "succeeded"
+    assert hub.round(run, 1).quorum == 2
+
+
+def test_a_workload_that_fails_for_good_loses_its_seat(hub: Hub) -> None:
+    held = Held(hub, count=1, attempts=3)
+    held.settle()
+    holder = held.enrol(held.holders()[0])
+    held.cluster.ends(held.which(holder.id), 1)
+    held.settle()
+    assert held.state() == "failed"
+    (seat,) = hub.rows(r.Seat, "site_id = %s", holder.id)
+    assert (seat.state, seat.reason) == ("dropped", "workload_ended")
+    assert len(held.holders()) == 1
+
+
+def test_of_what_is_silent_for_too_long_there_is_another_attempt(hub: Hub) -> None:
+    held = Held(hub, count=1)
+    held.settle()
+    first = held.holders()[0]
+    held.cluster.runs(held.which(first))
+    held.later(QUICK.silent_within_s + 1)
+    hub.ok(c.DropSeats(run_id=held.run, site_id=first, reason="site_silent"))
+    assert held.seats()[first] == "dropped"
+    workload = hub.rows(r.Workload)[0]
+    assert (workload.state, workload.attempt, workload.reason) == ("wanted", 2, "silent")
+    assert held.state() == "running"
+    held.settle()
+    assert not held.cluster.there
+    assert [one.log for one in hub.rows(r.WorkloadEvidence)] == [b""]
+    held.later(RETRY_AFTER_S[0])
+    held.settle()
+    held.enrol(held.holders()[1])
+
+
+def test_what_workloads_hold_goes_when_the_run_is_stopped(held: Held) -> None:
+    held.settle()
+    assert len(held.cluster.there) == 2
+    held.hub.ok(c.StopRun(run_id=held.run), held.site)
+    held.settle()
+    assert not held.cluster.there
+
+
+def test_a_run_may_be_of_workloads_alone_and_the_next_round_counts_no_replaced_seat(hub: Hub) -> None:
+    held = Held(hub, count=1, rounds=2, quorum=1.0)
+    run = held.run
+    held.settle()
+    old = held.enrol(held.holders()[0])
+    held.cluster.ends(held.which(old.id), 137, Reason.NODE_LOST)
+    held.settle()
+    held.later(RETRY_AFTER_S[0])
+    held.settle()
+    new = held.enrol(held.holders()[1])
+    hub.whole_round(run, [held.site, new], 1)
+    assert (hub.round(run, 2).state, hub.round(run, 2).quorum) == ("selecting", 2)
+    hub.whole_round(run, [held.site, new], 2)
+    assert held.state() == "succeeded"
+
+
+def test_a_task_of_others_has_no_seat_for_workloads(hub: Hub) -> None:
+    """They are members while they live, of their own task."""
+    yard = Yard(hub)
+    holder = c.Holder(name="w", spec=c.WorkloadSpec(kind="job", image="i"))
+    tasks = [
+        c.TaskSpec(name="a", model="m", workloads=[holder], contract=QUICK),
+        c.TaskSpec(name="b", model="m", after=[], contract=QUICK),
+    ]
+    project = hub.project([yard.site], tasks=tasks)
+    run = hub.start(project, yard.site)
+    seats = {seq: hub.rows(r.Seat, "task_run_id = %s", hub.task(run, seq).id) for seq in (1, 2)}
+    assert {seq: len(found) for seq, found in seats.items()} == {1: 2, 2: 1}
+
+
+@pytest.mark.parametrize(
+    ("holders", "refused"),
+    [
+        ([{"kind": "service", "port": 80}], (422, "tasks_impossible")),
+        ([{}, {}], (422, "tasks_impossible")),
+    ],
+)
+def test_what_cannot_hold_a_seat_is_refused(hub: Hub, holders: list[dict[str, Any]], refused: tuple[int, str]) -> None:
+    yard = Yard(hub)
+    held = [c.Holder(name="w", spec=c.WorkloadSpec(**{"kind": "job", "image": "i", **one})) for one in holders]
+    task = c.TaskSpec(name="a", model="m", workloads=held)
+    command = c.UpdateProject(project_id=yard.project, tasks=[task])
+    assert hub.refused(command, yard.site) == refused
+
+
+def test_a_run_does_not_start_whose_workloads_have_nowhere_to_be(hub: Hub) -> None:
+    yard = Yard(hub)
+    holder = c.Holder(name="w", where="elsewhere", spec=c.WorkloadSpec(kind="job", image="i"))
+    hub.ok(
+        c.UpdateProject(project_id=yard.project, tasks=[c.TaskSpec(name="a", model="m", workloads=[holder])]), yard.site
+    )
+    assert hub.refused(c.StartRun(project_id=yard.project), yard.site) == (422, "impossible")
