@@ -428,6 +428,12 @@ def test_the_kinds_of_patch(room):
     strategic = {"spec": {"template": {"spec": {"containers": [{"name": "side", "image": PAUSE}]}}}}
     obj = room.http("PATCH", at, strategic, "application/strategic-merge-patch+json")[1]
     assert sorted(each["name"] for each in obj["spec"]["template"]["spec"]["containers"]) == ["main", "side"]
+    args = {
+        "spec": {"template": {"spec": {"containers": [{"name": "main", "command": ["sh"], "args": ["-c", "true"]}]}}}
+    }
+    obj = room.http("PATCH", at, args, "application/strategic-merge-patch+json")[1]
+    main = next(each for each in obj["spec"]["template"]["spec"]["containers"] if each["name"] == "main")
+    assert (main["command"], main["args"]) == (["sh"], ["-c", "true"]), "lists of words are replaced"
     obj = room.http("PATCH", at, strategic, "application/merge-patch+json")[1]
     assert [each["name"] for each in obj["spec"]["template"]["spec"]["containers"]] == ["side"]
     added = [{"op": "add", "path": "/metadata/labels", "value": {"a": ""}}, {"op": "remove", "path": "/spec/paused"}]

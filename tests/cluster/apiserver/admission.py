@@ -53,7 +53,7 @@ def _service_account(store: Store, pod: Json) -> None:
     if spec.get("automountServiceAccountToken", account.get("automountServiceAccountToken", True)):
         volume = "kube-api-access-tests"
         spec.setdefault("volumes", []).append({"name": volume, "projected": {"defaultMode": 420, "sources": []}})
-        for container in (spec.get("initContainers") or []) + spec["containers"]:
+        for container in (spec.get("initContainers") or []) + (spec.get("containers") or []):
             mount = {"name": volume, "readOnly": True, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}
             container.setdefault("volumeMounts", []).append(mount)
 
@@ -215,7 +215,7 @@ def _quota(store: Store, resource: Resource, obj: Json) -> None:
     quotas = store.all(r.QUOTAS, obj["metadata"].get("namespace", "")) if obj["metadata"].get("namespace") else []
     asked = usage(resource, obj)
     for quota in quotas:
-        hard = {name: quantity(value) for name, value in (quota["spec"].get("hard") or {}).items()}
+        hard = {name: quantity(value) for name, value in ((quota.get("spec") or {}).get("hard") or {}).items()}
         if resource is r.PODS:
             _must_say(quota, hard, obj)
         touched = {name: asked[name] for name in hard if asked.get(name)}
@@ -255,6 +255,6 @@ def _must_say(quota: Json, hard: dict[str, Fraction], pod: Json) -> None:
 
 def quota_status(store: Store, quota: Json) -> Json:
     """What its controller writes."""
-    hard = copied(quota["spec"].get("hard") or {})
+    hard = copied((quota.get("spec") or {}).get("hard") or {})
     used = used_of(store, quota["metadata"]["namespace"], set(hard))
     return {"hard": hard, "used": {name: shown(value, name) for name, value in used.items()}}

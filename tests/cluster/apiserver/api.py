@@ -102,7 +102,7 @@ class Api:
 
     def list(self, resource: Resource, namespace: str, query: dict[str, str]) -> Json:
         """The answer of a list: `limit` and `continue`, both selectors. Its items do not say their kind."""
-        limit = _whole("limit", query.get("limit") or "0")
+        limit = max(0, _whole("limit", query.get("limit") or "0"))
         self._known_version(query.get("resourceVersion", ""))
         matches = selecting(resource, query)
         with self.store.lock:
@@ -384,6 +384,8 @@ class Api:
         """kind: the media type's word: `merge`, `strategic-merge`, `json`, `apply`."""
         if kind == "apply":
             return self._applied(resource, namespace, name, body, part, strict, dry_run, manager, force=force)
+        if not isinstance(body, list if kind == "json" else dict):
+            raise bad_request(f"error decoding patch: json: cannot unmarshal {type(body).__name__} into Go value")
         with self.store.lock:
             old = self.get(resource, namespace, name)
             if kind == "json":

@@ -437,6 +437,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.command not in {"PUT", "PATCH"}:
             raise unsupported_method()
         body = self._body()
+        if not isinstance(body, dict):
+            raise bad_request("the object provided is unrecognized (must be of type Scale)")
         replicas = (body.get("spec") or {}).get("replicas") or 0
         if not isinstance(replicas, int):
             raise bad_request(

@@ -83,7 +83,9 @@ def _strategic_directive(result: Json, key: str, value: Any) -> None:
 def _strategic_list(target: list[Any], patch: list[Any], name: str) -> list[Any]:
     if name == "finalizers":
         return target + [each for each in patch if each not in target]
-    keys = list_keys(name, [each for each in patch if each.get("$patch") != "replace"] if patch else patch)
+    if not all(isinstance(each, dict) for each in patch):
+        return list(patch)
+    keys = list_keys(name, [each for each in patch if each.get("$patch") != "replace"])
     if any(isinstance(each, dict) and each.get("$patch") == "replace" for each in patch):
         return [copied(each) for each in patch if "$patch" not in each]
     if keys is None:
@@ -109,13 +111,13 @@ def json_patch(target: Json, operations: list[Json]) -> Json:
     """RFC 6902: add, remove, replace, test."""
     result: Json = copied(target)
     for each in operations:
-        *way, last = _pointer(each["path"])
         at: Any = result
         try:
+            *way, last = _pointer(each["path"])
             for part in way:
                 at = at[int(part)] if isinstance(at, list) else at[part]
             _apply_one(at, last, each)
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
             raise ApiError(
                 422, "Invalid", f"the server rejected our request due to an error in our request ({error})", {}
             ) from error

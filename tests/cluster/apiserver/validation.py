@@ -91,6 +91,8 @@ def selector(path: str, given: Json | None) -> Causes:
     for number, each in enumerate((given or {}).get("matchExpressions") or []):
         at = f"{path}.matchExpressions[{number}]"
         word, values = each.get("operator"), each.get("values") or []
+        if problem := names.label_key_problem(each.get("key") or ""):
+            found.append(bad_value(f"{at}.key", each.get("key") or "", problem))
         if word not in {"In", "NotIn", "Exists", "DoesNotExist"}:
             found.append(bad_value(f"{at}.operator", word, "not a valid selector operator"))
         elif word in {"In", "NotIn"} and not values:
@@ -449,9 +451,10 @@ def _workload(obj: Json) -> Causes:
     elif not (chosen.get("matchLabels") or chosen.get("matchExpressions")):
         found.append(bad_value("spec.selector", "", "empty selector is invalid for deployment"))
     else:
-        found += selector("spec.selector", chosen)
+        wrong = selector("spec.selector", chosen)
+        found += wrong
         given = (spec["template"].get("metadata") or {}).get("labels")
-        if not matches_labels(chosen, given):
+        if not wrong and not matches_labels(chosen, given):
             found.append(
                 bad_value("spec.template.metadata.labels", str(given), "`selector` does not match template `labels`")
             )

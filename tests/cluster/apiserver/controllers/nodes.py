@@ -79,12 +79,16 @@ class Scheduler:
         return ""
 
     def _why_not(self, pod: Json, node: Json, here: list[Json], bound: dict[str, list[Json]], nodes: list[Json]) -> str:
-        if node["spec"].get("unschedulable"):
+        if (node.get("spec") or {}).get("unschedulable"):
             return "node(s) were unschedulable"
         labels = node["metadata"].get("labels") or {}
         if any(labels.get(key) != value for key, value in (pod["spec"].get("nodeSelector") or {}).items()):
             return "node(s) didn't match Pod's node affinity/selector"
-        hard = [taint for taint in node["spec"].get("taints") or [] if taint["effect"] in {"NoSchedule", "NoExecute"}]
+        hard = [
+            taint
+            for taint in (node.get("spec") or {}).get("taints") or []
+            if taint["effect"] in {"NoSchedule", "NoExecute"}
+        ]
         if any(not tolerates(pod, taint) for taint in hard):
             return "node(s) had untolerated taint(s)"
         room = node["status"]["allocatable"]
@@ -162,11 +166,13 @@ class NodeLifecycle:
             for pod in pods:
                 self._collect(pod)
             return
-        for taint in node["spec"].get("taints") or []:
+        for taint in (node.get("spec") or {}).get("taints") or []:
             if taint["effect"] == "NoExecute":
                 for pod in pods:
                     self._evict_by(pod, taint)
-        if any(c["type"] == "Ready" and c["status"] != "True" for c in node["status"]["conditions"]):
+        if any(
+            c["type"] == "Ready" and c["status"] != "True" for c in (node.get("status") or {}).get("conditions") or []
+        ):
             now = self._api.clock.stamp()
             for pod in pods:
                 if not done(pod):
@@ -208,7 +214,9 @@ class NodeLifecycle:
         if pod is None or pod["metadata"]["uid"] != uid or ending(pod):
             return
         node = self._api.find(r.NODES, "", pod["spec"]["nodeName"])
-        if node is not None and any(each["key"] == taint["key"] for each in node["spec"].get("taints") or []):
+        if node is not None and any(
+            each["key"] == taint["key"] for each in (node.get("spec") or {}).get("taints") or []
+        ):
             self._evict(pod)
 
     def _evict(self, pod: Json) -> None:
