@@ -229,7 +229,7 @@ _PASSES: Final = ("not found", "timed out", "failed to sync", "already in use", 
 _NODE: Final = {"NodeLost", "NodeShutdown", "Shutdown", "NodeAffinity"}
 _DISRUPTED: Final = {"DeletionByTaintManager": Reason.NODE_LOST, "DeletionByPodGC": Reason.NODE_LOST}
 _NOT_STARTED: Final = {"StartError", "ContainerCannotRun"}
-_NO_FILE: Final = ("no such file or directory", "executable file not found", "permission denied", "exec format error")
+_NO_FILE: Final = ("no such file or directory", "executable file", "permission denied", "exec format error")
 
 Judged = tuple[Reason, str, int | None]
 
@@ -484,7 +484,7 @@ def _ended(terminated: Terminated) -> Judged:
     if terminated.reason == "OOMKilled" or (terminated.reason in _NOT_STARTED and "OOM-killed" in terminated.message):
         return Reason.OUT_OF_MEMORY, detail, code
     if terminated.reason in _NOT_STARTED:
-        no_file = any(text in terminated.message for text in _NO_FILE)
+        no_file = any(text in terminated.message.lower() for text in _NO_FILE)
         return Reason.COMMAND_NOT_FOUND if no_file else Reason.CONFIG_INVALID, detail, code
     if 128 < code <= 128 + SIGNALS:
         return Reason.SIGNALLED, detail, code

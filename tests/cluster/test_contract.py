@@ -139,7 +139,7 @@ def test_what_was_asked_for_is_there_and_has_its_ids(yard: Yard) -> None:
 
 def test_a_job_goes_through_its_phases_and_has_its_times(yard: Yard) -> None:
     before = time.time()
-    spec = yard.job("sleep 0.2")
+    spec = yard.job(f"sleep {yard.world.moment_s}")
     made = yard.cluster.ensure(spec)
     assert made.phase in (Phase.STARTING, Phase.RUNNING)
     assert made.ended_s is None

@@ -29,10 +29,12 @@ that they can write to. kubernetes: it is one, a `KubernetesWorld`."""
 
 
 class World(Protocol):
-    """image: one that has sh and python3. patience_s: within which whatever is waited for has happened."""
+    """image: one that has sh and python3. patience_s: within which whatever is waited for has happened. moment_s: what
+    runs so long is seen to run."""
 
     image: str
     patience_s: float
+    moment_s: float
 
     def client(self) -> Cluster:
         """Another client of the same cluster, as after a restart of who uses it. The world closes it."""
@@ -55,6 +57,7 @@ class ProcessesWorld:
 
     image = "test/python"
     patience_s = 10.0
+    moment_s = 0.2
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -92,11 +95,12 @@ class Remembering(KubernetesCluster):
 class KubernetesWorld:
     """One context of a kubeconfig. image: it is there already, nothing is fetched from the internet."""
 
-    def __init__(self, kubeconfig: Path, context: str, image: str, patience_s: float) -> None:
+    def __init__(self, kubeconfig: Path, context: str, image: str, *, patience_s: float, moment_s: float) -> None:
         self.kubeconfig = kubeconfig
         self.context = context
         self.image = image
         self.patience_s = patience_s
+        self.moment_s = moment_s
         self.clients: list[KubernetesCluster] = []
         self.places: set[tuple[str, str]] = set()
 
@@ -128,7 +132,8 @@ class KubernetesWorld:
 def fake(folder: Path) -> Iterator[World]:
     """The API server of the tests, whose pods are processes of this machine."""
     with ApiServer() as server:
-        world = KubernetesWorld(server.kubeconfig(folder / "kubeconfig"), "tests", server.image, 15.0)
+        config = server.kubeconfig(folder / "kubeconfig")
+        world = KubernetesWorld(config, "tests", server.image, patience_s=15.0, moment_s=0.2)
         yield world
         world.close()
 
@@ -138,7 +143,7 @@ def real(kubeconfig: Path, context: str, image: str) -> dict[str, Opening]:
 
     @contextmanager
     def opened(folder: Path) -> Iterator[World]:
-        world = KubernetesWorld(kubeconfig, context, image, 120.0)
+        world = KubernetesWorld(kubeconfig, context, image, patience_s=120.0, moment_s=5.0)
         yield world
         world.close()
 

@@ -803,9 +803,12 @@ def _not_found(argv: list[str]) -> str:
 
 def _mapped(text: str, places: dict[str, str]) -> str:
     """With mount paths put in place by the folders that stand for them."""
-    for path in sorted(places, key=len, reverse=True):
-        text = re.sub(rf"(?<![\w./-]){re.escape(path.rstrip('/'))}(?![\w.-])", places[path].replace("\\", r"\\"), text)
-    return text
+    folders = {path.rstrip("/"): folder for path, folder in places.items()}
+    if not folders:
+        return text
+    # All at once: a folder may have another mount's path in its own.
+    longest_first = "|".join(re.escape(path) for path in sorted(folders, key=len, reverse=True))
+    return re.sub(rf"(?<![\w./-])(?:{longest_first})(?![\w.-])", lambda found: folders[found[0]], text)
 
 
 def _command(
