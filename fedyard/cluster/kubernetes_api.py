@@ -297,6 +297,7 @@ def kubeconfig(path: str, context: str) -> Callable[[], Any]:
 
 def _client(configuration: Any) -> Any:
     configuration.retries = False
+    configuration.keep_alive = True  # of TCP: else a watch whose server is gone is noticed after a minute and more
     configuration.connection_pool_maxsize = 16
     return _kubernetes().client.ApiClient(configuration)
 
