@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from actors.deciding import decide_batch
+from actors.running import rules_of
 from broker.opening import open_publisher
 from broker.port import BrokerUnavailable, Sending, Sent
 from config.clock import Clock, SystemClock, draw_id
@@ -48,8 +49,9 @@ class DecidingPublisher:
     down: as if the broker did not answer. held: takes commands in without deciding them.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, rules: Rules | None = None) -> None:
         self._store = store
+        self._rules = rules or Rules()
         self._lock = threading.Lock()
         self._clock = SystemClock()
         self.down = False
@@ -87,7 +89,7 @@ class DecidingPublisher:
                 if TABLE[type(one.command)].kind is Kind.DONE:
                     self.done.append(one)
                     continue
-                batch = decide_batch(self._store, [one], self._clock.now(), Rules(), frozenset({one.id}))
+                batch = decide_batch(self._store, [one], self._clock.now(), self._rules, frozenset({one.id}))
                 due.extend(batch.follow_ups)
                 self._store.forget_outbox(follow_up.id for follow_up in batch.follow_ups)
 
@@ -213,7 +215,7 @@ def network(
     database = open_database(url, pool=16, name="tests")
     signals: Any = PostgresSignals(url) if database.postgres else DirectSignals()
     store = Store(database, None if database.postgres else signals.announce)
-    publisher = DecidingPublisher(store)
+    publisher = DecidingPublisher(store, rules_of(settings))
     blobs = open_blobs(settings.artifacts_url, clock)
     sender = open_publisher(settings, "web") if elsewhere else publisher
     app = create_app(Hub(settings, database, sender, signals, clock, blobs, connections=watched), routing)
