@@ -19,7 +19,7 @@ from domain.decisions.access import (
     need_coordinator,
     own_site,
 )
-from domain.decisions.attempts import shall_stop
+from domain.decisions.attempts import HOLDER, shall_stop
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import take_one
 from domain.decisions.room import give_back
@@ -383,7 +383,8 @@ def say_ready(draft: Draft, command: c.SayReady) -> Decision:
     if before != command.ready:
         event = EventKind.MEMBER_READY if command.ready else EventKind.MEMBER_NOT_READY
         draft.event(("site", site.id), event, {"project_id": project.id}, site_id=site.id)
-    active = [m for m in draft.group(r.Membership, project.id) if m.state == MemberState.ACTIVE]
+    members = draft.group(r.Membership, project.id)
+    active = [each for each in members if each.state == MemberState.ACTIVE and each.role != HOLDER]
     return draft.accept(
         results.ReadyResult(
             project_id=project.id,

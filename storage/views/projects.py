@@ -120,7 +120,7 @@ def readiness(database: Database, ident: Id, now: Micros) -> Readiness:
     with database.connection():
         members = database.one(
             "SELECT count(*), coalesce(sum(CASE WHEN ready_until > %s THEN 1 ELSE 0 END), 0) FROM memberships"
-            " WHERE project_id = %s AND state = 'active'",
+            " WHERE project_id = %s AND state = 'active' AND role <> 'workload'",
             now,
             ident,
         )

@@ -617,3 +617,53 @@ def test_who_retires_leaves_everything() -> None:
     assert [(e.command.run_id, e.command.reason) for e in decision.follow_ups] == [(RUN, "site_retired")]  # type: ignore[union-attr]
     assert {stream.id for stream in written(decision, r.Stream)} == {PROJECT, SITES[1]}
     assert ORGANISATION not in {event.stream_id for event in written(decision, r.Event)}
+
+
+# who is ready
+
+
+@pytest.mark.parametrize(
+    ("members", "count"),
+    [
+        ([], 1),
+        ([{"ready_until": NOW + 1}], 2),
+        ([{"ready_until": NOW}], 1),  # its time is over
+        ([{"ready_until": None}], 1),
+        ([{"ready_until": NOW + 1, "state": "left"}], 1),
+        ([{"ready_until": NOW + 1, "role": "workload"}], 1),  # holds a seat of a run, and runs no client image
+    ],
+)
+def test_ready_are_active_members_who_have_said_so_and_whose_time_is_not_over(
+    members: list[dict[str, Any]], count: int
+) -> None:
+    others = [row(r.Membership, site_id=SITES[place], **each) for place, each in enumerate(members, 2)]
+    decision = decided(c.SayReady(project_id=PROJECT, site_id=SITES[1], for_s=60), [*project(2), *others], by_site(1))
+    assert answer(decision)["ready_count"] == count
+    assert [made.ready_until for made in written(decision, r.Membership)] == [NOW + 60 * SECOND]
+
+
+@pytest.mark.parametrize(
+    ("by", "said", "fields", "expected"),
+    [
+        (by_site(1), True, {}, "accepted"),
+        (by_account("member")[0], True, {}, "accepted"),
+        (by_account("member", ELSEWHERE)[0], True, {}, "not_found"),
+        (by_site(0), True, {}, "not_found"),  # not the coordinator's to say
+        (by_site(1), False, {}, "accepted"),
+        (by_site(1), True, {"archived_at": NOW}, "project_archived"),
+    ],
+)
+def test_who_may_say_that_a_site_is_ready(by: Subject, said: bool, fields: dict[str, Any], expected: str) -> None:
+    command = c.SayReady(project_id=PROJECT, site_id=SITES[1], ready=said)
+    rows = [*project(2, **fields), *(by_account("member", house)[1] for house in (ORGANISATION, ELSEWHERE))]
+    assert came_to(decided(command, rows, by)) == expected
+
+
+def test_saying_it_again_only_moves_the_time() -> None:
+    rows = [one for one in project(2) if not (isinstance(one, r.Membership) and one.site_id == SITES[1])]
+    rows.append(row(r.Membership, site_id=SITES[1], ready_until=NOW + SECOND))
+    again = decided(c.SayReady(project_id=PROJECT, site_id=SITES[1], for_s=60), rows, by_site(1))
+    assert written(again, r.Event) == []
+    taken_back = decided(c.SayReady(project_id=PROJECT, site_id=SITES[1], ready=False), rows, by_site(1))
+    assert [event.kind for event in written(taken_back, r.Event)] == ["member_not_ready"]
+    assert [made.ready_until for made in written(taken_back, r.Membership)] == [None]
