@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.cluster.apiserver.clock import Clock
-
-MAX_LOG_LINES = 100_000
+from tests.cluster.apiserver.logs import Log
 
 
 class Outcome(NamedTuple):
@@ -26,30 +25,6 @@ class Outcome(NamedTuple):
     message: str = ""
     started_at_s: float | None = None
     ended_at_s: float = 0.0
-
-
-class Log:
-    """Lines with the time at which each came; a last one may be without its end."""
-
-    def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self.lines: list[tuple[float, bytes]] = []
-        self.ended = False
-
-    def add(self, at: float, data: bytes) -> None:
-        with self.changed:
-            for piece in data.splitlines(keepends=True):
-                if self.lines and not self.lines[-1][1].endswith(b"\n"):
-                    self.lines[-1] = (self.lines[-1][0], self.lines[-1][1] + piece)
-                else:
-                    self.lines.append((at, piece))
-            del self.lines[:-MAX_LOG_LINES]
-            self.changed.notify_all()
-
-    def end(self) -> None:
-        with self.changed:
-            self.ended = True
-            self.changed.notify_all()
 
 
 def expanded(text: str, environment: dict[str, str]) -> str:
