@@ -34,6 +34,7 @@ M = TypeVar("M", Job, Deployment, Pod)
 PAGE: Final = 500
 MAX_PAGES: Final = 1000
 MAX_REMEMBERED: Final = 10_000
+MAX_POSTS: Final = 3
 MAX_LISTS: Final = 3
 PLACE_HOLDS_S: Final = 300.0
 """After so long the objects of a place are looked at again, lest one of them be gone."""
@@ -215,12 +216,15 @@ class KubernetesCluster:
     def _make(self, wanted: Manifest, spec: Spec) -> tuple[Job | Deployment, bool]:
         """The Job or Deployment: made, adopted, or on its way out because it has another content."""
         kind, namespace, name = _where(wanted)
-        try:
-            return decoded(self._api.post(kind.path(namespace), wanted), kind.type), True
-        except Conflict:
-            found = self._find(kind, namespace, name)
-        if found is None:
-            raise Unavailable(f"{kind.plural} {name} was there and is gone", 1.0)
+        for _ in range(MAX_POSTS):
+            try:
+                return decoded(self._api.post(kind.path(namespace), wanted), kind.type), True
+            except Conflict:
+                found = self._find(kind, namespace, name)
+            if found is not None:
+                break  # else it has just gone
+        else:
+            raise Unavailable(f"{kind.plural} {name} comes and goes", 1.0)
         if not _owned(found.metadata, spec.owner) or objects.key(found.metadata) != (spec.id, str(spec.attempt)):
             raise Refused(Reason.CONFIG_INVALID, f"{kind.plural} {name} is there, and none of ours: it is left alone")
         if found.metadata.deletion_timestamp is None and not self._is_same(found.metadata, spec):

@@ -187,6 +187,15 @@ def test_a_connection_dropped_at_a_post_leaves_one_of_each(yard: Yard, path, don
     assert len(yard.pods()) == 1
 
 
+def test_a_name_that_has_just_become_free_is_taken(yard: Yard) -> None:
+    """What had it was still there when it was asked for, and is gone when it is looked at."""
+    yard.server.faults.fail("POST", "/jobs", status=409, times=2)
+    assert yard.cluster.ensure(yard.job()).phase is Phase.STARTING
+    yard.server.faults.fail("POST", "/jobs", status=409, times=None)
+    with pytest.raises(Unavailable, match="comes and goes"):
+        yard.cluster.ensure(yard.job())
+
+
 def test_a_token_that_has_expired_is_read_anew(yard: Yard) -> None:
     old = yard.server.token
     yard.cluster.observe(yard.owner)
