@@ -11,8 +11,9 @@ from config.clock import Clock
 from domain.commands import LOG_TAIL_BYTES, AnyCommand, CollectWorkload, EndWorkload, EnsureWorkload, Envelope
 from domain.ids import sha256_hex
 from domain.workloads import report_of, token_of, with_token
-from fedyard.cluster.plan import Finding, finding_of, said
-from fedyard.cluster.port import Phase, Reason, Refused, Spec, Unavailable
+from fedyard.cluster.doing import collected, ended, ensured, refused
+from fedyard.cluster.plan import Finding
+from fedyard.cluster.port import Reason, Refused, Spec, Unavailable
 from fedyard.wire.times import SECOND
 from k8s.clusters import Clusters, HubCluster
 
@@ -20,9 +21,6 @@ LEASE_S = 20
 """From then on the reconciler asks anew for what is still wanted."""
 AWAY_S = 5.0
 """So long a cluster that did not answer is not asked again: the others' commands wait in the same queue."""
-PASSING = frozenset({Reason.QUOTA_EXCEEDED, Reason.UNSCHEDULABLE, Reason.IMAGE_NOT_PULLED, Reason.NOT_READY})
-"""Refusals after which the attempt is wanted as before."""
-MAX_EVENTS = 50
 
 
 class WorkloadDoer:
@@ -67,38 +65,21 @@ class WorkloadDoer:
 
 
 def _ensured(place: HubCluster, spec: Spec) -> Finding:
-    if not place.allows(spec.image):
-        said_of = f"the hub's operator does not allow {spec.image}: name it by its digest, or ask for the image"
-        return _refused(spec, Refused(Reason.IMAGE_UNUSABLE, said_of))
-    try:
-        observed = place.cluster.ensure(spec)
-        if spec.kind == "service" and observed.replicas != spec.replicas:
-            place.cluster.scale(spec.attempt_id, spec.replicas)
-    except Refused as error:
-        return _refused(spec, error)
-    return finding_of(observed)
-
-
-def _refused(spec: Spec, error: Refused) -> Finding:
-    phase = None if error.reason in PASSING else Phase.FAILED
-    return Finding(id=spec.id, attempt=spec.attempt, phase=phase, reason=error.reason, detail=said(error.fact, 1000))
+    if place.allows(spec.image):
+        return ensured(place.cluster, spec)
+    fact = f"the hub's operator does not allow {spec.image}: name it by its digest, or ask for the image"
+    return refused(spec, Refused(Reason.IMAGE_UNUSABLE, fact))
 
 
 def _collected(place: HubCluster, command: CollectWorkload) -> AnyCommand:
-    """What was found, with the evidence; alone where that cannot be had now: a minute later it goes without."""
-    try:
-        evidence = place.cluster.evidence(command.which, log_bytes=LOG_TAIL_BYTES)
-    except (Unavailable, Refused):
+    """What was found, with the evidence, if that can be had."""
+    evidence = collected(place.cluster, command.which, log_bytes=LOG_TAIL_BYTES)
+    if evidence is None:
         return report_of(command.finding)
-    events = [said(event, 500) for event in evidence.events[-MAX_EVENTS:]]
-    return report_of(command.finding, log=evidence.log[-LOG_TAIL_BYTES:], events=events)
+    return report_of(command.finding, log=evidence.log, events=evidence.events)
 
 
 def _ended(place: HubCluster, command: EndWorkload) -> list[AnyCommand]:
-    try:
-        gone = place.cluster.stop(command.which, grace_s=command.grace_s)
-    except Refused:
-        gone = False
-    if not gone:
+    if not ended(place.cluster, command.which, grace_s=command.grace_s):
         return []
     return [report_of(Finding(id=command.which.id, attempt=command.which.attempt, gone=True))]

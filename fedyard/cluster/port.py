@@ -41,6 +41,7 @@ class Reason(StrEnum):
     QUOTA_EXCEEDED = "quota_exceeded"
     NOT_READY = "not_ready"
     # final
+    NOT_ALLOWED = "not_allowed"  # a site's own rules do not allow it there
     IMAGE_UNUSABLE = "image_unusable"  # its name is none, or the cluster must not pull it
     CONFIG_INVALID = "config_invalid"  # the container could not be made of what was asked for
     COMMAND_NOT_FOUND = "command_not_found"

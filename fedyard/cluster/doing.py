@@ -1,0 +1,48 @@
+"""One thing done to a cluster, and what is to be recorded of it: the same for the hub's doer and for a site's agent."""
+
+from __future__ import annotations
+
+from fedyard.cluster.plan import Finding, finding_of, said
+from fedyard.cluster.port import AttemptId, Cluster, Evidence, Phase, Reason, Refused, Spec, Unavailable
+
+PASSING = frozenset({Reason.QUOTA_EXCEEDED, Reason.UNSCHEDULABLE, Reason.IMAGE_NOT_PULLED, Reason.NOT_READY})
+"""Refusals after which the attempt is wanted as before."""
+MAX_EVENTS = 50
+MAX_DETAIL, MAX_EVENT = 1000, 500
+"""Characters."""
+
+
+def ensured(cluster: Cluster, spec: Spec) -> Finding:
+    """Make it, or make it as it is wanted; what is there then, or why it is not. Raises `Unavailable`."""
+    try:
+        observed = cluster.ensure(spec)
+        if spec.kind == "service" and observed.replicas != spec.replicas:
+            cluster.scale(spec.attempt_id, spec.replicas)
+    except Refused as error:
+        return refused(spec, error)
+    return finding_of(observed)
+
+
+def refused(spec: Spec, error: Refused) -> Finding:
+    """An attempt that is not made: it has failed of that, unless it may pass."""
+    phase = None if error.reason in PASSING else Phase.FAILED
+    detail = said(error.fact, MAX_DETAIL)
+    return Finding(id=spec.id, attempt=spec.attempt, phase=phase, reason=error.reason, detail=detail)
+
+
+def collected(cluster: Cluster, which: AttemptId, *, log_bytes: int) -> Evidence | None:
+    """Its evidence, as large as records take it; None where that cannot be had now: a minute later it goes without."""
+    try:
+        evidence = cluster.evidence(which, log_bytes=log_bytes)
+    except (Unavailable, Refused):
+        return None
+    events = [said(event, MAX_EVENT) for event in evidence.events[-MAX_EVENTS:]]
+    return Evidence(evidence.log[-log_bytes:] if log_bytes else b"", events)
+
+
+def ended(cluster: Cluster, which: AttemptId, *, grace_s: float) -> bool:
+    """Ask for its end; True once nothing of it is there. What is a stranger's stays, and is none of ours."""
+    try:
+        return cluster.stop(which, grace_s=grace_s)
+    except Refused:
+        return False
