@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import msgspec
 from flask import Response
@@ -64,6 +64,8 @@ class LogQuery(Query, frozen=True):
 
 
 _Plain = msgspec.Meta(max_length=300, pattern=r"^[^\x00]*$")
+_SIDES = msgspec.Meta(extra_json_schema={"propertyNames": {"enum": list(get_args(Side))}})
+"""What a schema otherwise leaves out: names of an object that are no others."""
 _Event = Annotated[str, msgspec.Meta(max_length=500, pattern=r"^[^\x00]*$")]
 
 
@@ -77,7 +79,7 @@ class Seen(Body, frozen=True):
     detail: Reason = ""
     exit_code: Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     ready: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
-    addresses: dict[Side, Annotated[str, _Plain]] = {}
+    addresses: Annotated[dict[Side, Annotated[str, _Plain]], _SIDES] = {}
     log: Payload | None = None
     events: Annotated[list[_Event], msgspec.Meta(max_length=50)] = []
     gone: bool = False
