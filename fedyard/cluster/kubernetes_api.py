@@ -34,6 +34,7 @@ Method: TypeAlias = Literal["GET", "POST", "PATCH", "DELETE"]
 Query: TypeAlias = dict[str, str]
 _QUOTA = "exceeded quota"
 _TERMINATING = "is being terminated"
+_NOT_COUNTED = "status unknown for quota"
 
 
 class Missing(Exception):
@@ -228,8 +229,8 @@ class Api:
                 raise Expired(fact)
             case 401:
                 raise Unavailable(f"cluster {self._name} does not accept the token (401)")
-            case 403 if _TERMINATING in status.message:
-                raise Unavailable(fact)
+            case 403 if _TERMINATING in status.message or _NOT_COUNTED in status.message:
+                raise Unavailable(fact, 1.0)
             case 403 if _QUOTA in status.message:
                 raise Refused(Reason.QUOTA_EXCEEDED, fact)
             case code if code in {408, 429} or code >= 500:

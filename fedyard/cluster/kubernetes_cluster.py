@@ -34,6 +34,7 @@ M = TypeVar("M", Job, Deployment, Pod)
 PAGE: Final = 500
 MAX_PAGES: Final = 1000
 MAX_REMEMBERED: Final = 10_000
+QUOTA_COUNTS_WITHIN_S, QUOTA_EVERY_S = 10.0, 0.05
 MAX_POSTS: Final = 3
 MAX_LISTS: Final = 3
 PLACE_HOLDS_S: Final = 300.0
@@ -69,6 +70,7 @@ SERVICES: Final = Kind("v1", "services", Service)
 EVENTS: Final = Kind("v1", "events", Event)
 NAMESPACES: Final = Kind("v1", "namespaces", Namespace)
 SECRETS: Final = Kind("v1", "secrets", objects.Secret)
+QUOTAS: Final = Kind("v1", "resourcequotas", objects.Quota)
 PLURALS: Final[dict[str, Kind[Any]]] = {
     "Job": JOBS,
     "Deployment": DEPLOYMENTS,
@@ -76,7 +78,7 @@ PLURALS: Final[dict[str, Kind[Any]]] = {
     "Secret": SECRETS,
     "Namespace": NAMESPACES,
     "ServiceAccount": Kind("v1", "serviceaccounts", objects.Anything),
-    "ResourceQuota": Kind("v1", "resourcequotas", objects.Anything),
+    "ResourceQuota": QUOTAS,
     "LimitRange": Kind("v1", "limitranges", objects.Anything),
     "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies", objects.Anything),
 }
@@ -184,10 +186,21 @@ class KubernetesCluster:
             self._make_part(namespace, spec)
             for one in inside:
                 self._make_part(one, spec)
+            if any(one["kind"] == "ResourceQuota" for one in inside):
+                self._await_quota(names.place_name(spec.place))
         except (Missing, Conflict) as error:
             raise Unavailable(f"{error}: it was changed while it was made", 1.0) from None
         with self._lock:
             self._places[spec.owner, spec.place] = self._clock.monotonic() + PLACE_HOLDS_S
+
+    def _await_quota(self, namespace: str) -> None:
+        """A quota that the cluster has not counted yet refuses everything. It takes it some tenths of a second."""
+        never = threading.Event()
+        end = self._clock.monotonic() + QUOTA_COUNTS_WITHIN_S
+        while (found := self._find(QUOTAS, namespace, manifests.QUOTA_NAME)) is None or not found.status.used:
+            if self._clock.monotonic() >= end:
+                raise Unavailable(f"the cluster has not counted what is in namespace {namespace} yet", 1.0)
+            self._clock.wait(never, QUOTA_EVERY_S)
 
     def _forget_place(self, spec: Spec) -> None:
         with self._lock:

@@ -182,6 +182,15 @@ class Anything(_Read, frozen=True):
     metadata: Metadata
 
 
+class QuotaStatus(_Read, frozen=True):
+    used: dict[str, str] = {}
+
+
+class Quota(_Read, frozen=True):
+    metadata: Metadata
+    status: QuotaStatus = QuotaStatus()
+
+
 class Secret(_Read, frozen=True):
     """Compared with what it should be, and never shown."""
 
@@ -493,6 +502,8 @@ def _ended(terminated: Terminated) -> Judged:
 
 def _refused(message: str) -> Reason:
     """Of a pod that is not let in."""
+    if "status unknown for quota" in message:
+        return Reason.NONE  # the cluster has not counted yet
     return Reason.QUOTA_EXCEEDED if "quota" in message else Reason.CONFIG_INVALID
 
 

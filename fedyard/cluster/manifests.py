@@ -20,6 +20,7 @@ Manifest: TypeAlias = dict[str, Any]
 
 CONTAINER: Final = "workload"
 SERVICE_ACCOUNT: Final = "workload"
+QUOTA_NAME: Final = "quota"
 WORK: Final = "/fedyard"
 """An empty directory that belongs to the container: home, and the one place besides /tmp that can be written to."""
 KEPT_AFTER_ITS_END_S: Final = 86_400
@@ -110,7 +111,7 @@ def place(owner: str, id: str, rules: Rules) -> list[Manifest]:
             ingress=[{"from": [peers]}],
             egress=[{"to": [peers]}],
         ),
-        inside("v1", "ResourceQuota", "quota", spec={"hard": dict(sorted(quota.items()))}),
+        *([inside("v1", "ResourceQuota", QUOTA_NAME, spec={"hard": dict(sorted(quota.items()))})] if quota else []),
         inside(
             "v1",
             "LimitRange",

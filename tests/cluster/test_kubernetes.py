@@ -20,7 +20,7 @@ import pytest
 from config.settings import Settings
 from fedyard.cluster import manifests, names
 from fedyard.cluster.kubernetes_api import Api, kubeconfig
-from fedyard.cluster.kubernetes_cluster import KubernetesCluster, open_kubeconfig, read_rules
+from fedyard.cluster.kubernetes_cluster import KubernetesCluster, open_in_cluster, open_kubeconfig, read_rules
 from fedyard.cluster.manifests import Rules
 from fedyard.cluster.port import Phase, Reason, Refused, Resources, Spec, Unavailable
 from k8s.clusters import open_clusters
@@ -116,6 +116,11 @@ def test_nothing_of_kubernetes_is_loaded_before_a_cluster_is_opened() -> None:
     )
     done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_outside_of_a_cluster_there_is_none_to_be_in() -> None:
+    with pytest.raises(Refused, match="cannot be opened"):
+        open_in_cluster()
 
 
 def test_the_context_is_named_and_never_the_current_one(server: ApiServer, tmp_path: Path) -> None:
@@ -227,6 +232,18 @@ def test_what_is_missing_is_named_and_refused_in_the_servers_words(yard: Yard) -
 
 
 # ---------------------------------------------------------------- what is let in
+
+
+def test_a_quota_that_is_not_counted_yet_is_waited_for(yard: Yard) -> None:
+    said = 'jobs.batch "x" is forbidden: status unknown for quota: quota, resources: count/jobs.batch'
+    yard.server.faults.fail("POST", "/jobs", status=403, message=said)
+    with pytest.raises(Unavailable, match="status unknown"):
+        yard.cluster.ensure(yard.job())
+    spec = yard.job()
+    yard.cluster.ensure(spec)
+    (quota,) = yard.server.store.all(r.QUOTAS, yard.namespace)
+    assert quota["status"]["used"]
+    yard.phase(spec, Phase.RUNNING)
 
 
 def test_an_admission_that_refuses_is_shown_in_its_own_words(yard: Yard) -> None:

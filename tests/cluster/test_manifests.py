@@ -210,6 +210,14 @@ def test_a_place_lets_nothing_in_or_out_but_names_the_hub_and_those_who_ask() ->
     assert names.PEERS not in manifests.workload(JOB, RULES)["spec"]["template"]["metadata"]["labels"]
 
 
+def test_what_has_no_addresses_outside_may_have_none_and_a_quota_of_nothing_is_none() -> None:
+    def quotas(rules):
+        return [one["spec"]["hard"] for one in manifests.place(OWNER, PLACE, rules) if one["kind"] == "ResourceQuota"]
+
+    assert quotas(Rules(quota={})) == [{"services.loadbalancers": "0", "services.nodeports": "0"}]
+    assert quotas(Rules(quota={}, outside="NodePort")) == []
+
+
 def test_the_same_spec_makes_the_same_bytes() -> None:
     again = msgspec.json.decode(msgspec.json.encode(JOB), type=Spec)
     assert msgspec.json.encode(manifests.workload(JOB, RULES)) == msgspec.json.encode(manifests.workload(again, RULES))
