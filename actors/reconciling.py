@@ -26,7 +26,7 @@ from domain import commands as c
 from domain.commands import AnyCommand, Envelope
 from domain.ids import derive, sha256_hex
 from domain.workloads import report_of
-from fedyard.cluster.plan import Action, Collect, End, Ensure, Finding, Key, plan
+from fedyard.cluster.plan import Action, Collect, End, Ensure, Finding, Introduce, Key, plan
 from fedyard.cluster.port import ClusterError
 from fedyard.wire.times import SECOND
 from k8s.clusters import Clusters, HubCluster
@@ -114,6 +114,8 @@ class ClusterReconciler:
         match what:
             case Finding():
                 return report_of(what)
+            case Introduce(finding):
+                return report_of(finding, token_sha256=self._wanted.token_sha256(finding.id, finding.attempt))
             case Ensure(spec, enrols):
                 return c.EnsureWorkload(cluster=name, spec=spec, enrols=enrols)
             case Collect(which, finding):

@@ -30,7 +30,6 @@ from config.processes import END_WITHIN_S, end_within
 from config.settings import Settings
 from config.waiting import wait_until
 from domain.rules import Rules
-from domain.workloads import owner_of
 from fedyard.wire.stopping import on_stop_signal
 from fedyard.wire.structs import prepare_structs
 from k8s.clusters import close_clusters, open_clusters
@@ -103,14 +102,14 @@ def run_doer(settings: Settings, stop: threading.Event) -> None:
 def run_reconciler(settings: Settings, stop: threading.Event, signals: Signals | None = None) -> None:
     """Look after workloads until `stop`. signals: in embedded mode, who tells of commits."""
     clusters = open_clusters(settings)
-    owner = owner_of(workload_key(Path(settings.workload_key_file)))
+    key = workload_key(Path(settings.workload_key_file))
     database = open_database(settings.database_url, pool=3 + len(clusters), name="fedyard reconciler")
     clock = open_clock(database, "reconciler", stop)
     publisher = open_publisher(settings, "reconciler")
     heard = signals or PostgresSignals(settings.database_url)
     reconciler = Reconciler(
         clusters,
-        WantedWorkloads(database, owner),
+        WantedWorkloads(database, key),
         publisher,
         clock,
         every_s=settings.reconcile_every_s,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from config.clock import Clock
 from domain.commands import LOG_TAIL_BYTES, AnyCommand, CollectWorkload, EndWorkload, EnsureWorkload, Envelope
-from domain.ids import sha256_hex
 from domain.workloads import report_of, token_of, with_token
 from fedyard.cluster.doing import collected, ended, ensured, refused
 from fedyard.cluster.plan import Finding
@@ -60,8 +59,7 @@ class WorkloadDoer:
         if not command.enrols:
             return report_of(_ensured(place, spec))
         token = token_of(self._key, spec.id, spec.attempt)
-        finding = _ensured(place, with_token(spec, token, self._hub_url))
-        return report_of(finding, token_sha256=sha256_hex(token.encode()))
+        return report_of(_ensured(place, with_token(spec, token, self._hub_url)))
 
 
 def _ensured(place: HubCluster, spec: Spec) -> Finding:

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from domain.commands import Micros, ReportWorkload, WorkloadSpec
-from domain.ids import Id
+from domain.ids import Id, sha256_hex
 from domain.records import Workload, WorkloadAttempt
 from domain.states import WorkloadState
 from fedyard.cluster.plan import Finding, Side, Wanted
@@ -106,6 +106,7 @@ def wanted_of(workload: Workload, attempt: WorkloadAttempt, owner: Id) -> Wanted
         ),
         kept=attempt.kept_at is not None,
         enrols=attempt.site_id is not None,
+        introduced=bool(attempt.token_sha256),
         not_before_s=(workload.next_at or 0) / SECOND,
         over_s=None if over is None else over / SECOND,
     )
@@ -121,7 +122,7 @@ def _told(workload: Workload, attempt: WorkloadAttempt) -> dict[str, str]:
     return told if workload.run_id is None else told | {"FEDYARD_RUN_ID": workload.run_id}
 
 
-TOKEN_VARIABLE = "FEDYARD_ENROLMENT_TOKEN"  # noqa: S105 - a name, no secret
+TOKEN_VARIABLE = "SITE_ENROLMENT_TOKEN"  # noqa: S105 - a name, no secret
 URL_VARIABLE = "FEDYARD_HUB_URL"
 
 
@@ -129,6 +130,11 @@ def token_of(key: bytes, workload_id: Id, attempt: int) -> str:
     """The one-time token of an attempt, the same whoever derives it: no store holds one."""
     about = b"fedyard workload token 1\0" + uuid.UUID(workload_id).bytes + attempt.to_bytes(4, "big")
     return "fyd_" + base64.urlsafe_b64encode(hmac.digest(key, about, "sha256")).decode().rstrip("=")
+
+
+def token_sha256(key: bytes, workload_id: Id, attempt: int) -> str:
+    """What the hub knows of it."""
+    return sha256_hex(token_of(key, workload_id, attempt).encode())
 
 
 def with_token(spec: Spec, token: str, hub_url: str) -> Spec:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from domain import records as r
 from domain.ids import Id, is_id
-from domain.workloads import wanted_of
+from domain.workloads import owner_of, token_sha256, wanted_of
 from fedyard.cluster.plan import Wanted
 from storage.database import Database
 from storage.tables import COLUMNS
@@ -22,11 +22,17 @@ _WIDTH = len(COLUMNS[r.Workload])
 
 
 class WantedWorkloads:
-    """Reads for reconcilers. owner: under which id the clusters know whose they are."""
+    """Reads for reconcilers. key: that the owner, and the tokens of attempts, are derived from."""
 
-    def __init__(self, database: Database, owner: Id) -> None:
+    def __init__(self, database: Database, key: bytes) -> None:
         self._database = database
-        self.owner = owner
+        self._key = key
+        self.owner = owner_of(key)
+        """Under which id the clusters know whose they are."""
+
+    def token_sha256(self, workload: Id, attempt: int) -> str:
+        """Of the one-time token of an attempt."""
+        return token_sha256(self._key, workload, attempt)
 
     def lead(self) -> bool:
         """True if this process may act. PostgreSQL: an advisory lock that dies with this thread's connection."""

@@ -2,7 +2,7 @@
 
 The law, for each attempt:
 
-- Wanted and never seen: it is made, not before its time.
+- Wanted and never seen: it is made, not before its time, and not before the hub knows the token that it enrols with.
 - Seen: what is seen is found, where the records do not say so yet. A service that differs from what is wanted is made
   as it is wanted; so it is now and then, for what cannot be seen.
 - At its end, or no longer wanted: its evidence is collected first, and only when that is in the records it is ended.
@@ -66,8 +66,8 @@ class Wanted(msgspec.Struct, frozen=True):
     """An attempt as the records have it, from when it is wanted until it is gone.
 
     run: it shall be there; False: it shall go. known: what was recorded of it last. kept: so is its evidence.
-    enrols: it becomes a site, and is given a one-time token for it. not_before_s: it is not made earlier.
-    over_s: when its end was recorded, or its stop asked for.
+    enrols: it becomes a site, and is given a one-time token for it. introduced: the hub knows that one.
+    not_before_s: it is not made earlier. over_s: when its end was recorded, or its stop asked for.
     """
 
     spec: Spec
@@ -75,6 +75,7 @@ class Wanted(msgspec.Struct, frozen=True):
     known: Finding
     kept: bool = False
     enrols: bool = False
+    introduced: bool = False
     not_before_s: float = 0.0
     over_s: float | None = None
 
@@ -88,6 +89,12 @@ class Ensure(msgspec.Struct, frozen=True):
 
     spec: Spec
     enrols: bool = False
+
+
+class Introduce(msgspec.Struct, frozen=True):
+    """Tell the hub the hash of its one-time token, before it can use that."""
+
+    finding: Finding
 
 
 class Collect(msgspec.Struct, frozen=True):
@@ -106,7 +113,7 @@ class End(msgspec.Struct, frozen=True):
     stopping: bool = False
 
 
-Action: TypeAlias = Ensure | Collect | End
+Action: TypeAlias = Introduce | Ensure | Collect | End
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -174,7 +181,9 @@ def _absent(made: Plan, one: Wanted, now_s: float, missing: Mapping[Key, float])
         if not unmade:
             made.findings.append(msgspec.structs.replace(known, gone=True))
     elif not known.uid:
-        if now_s >= one.not_before_s:
+        if one.enrols and not one.introduced:
+            made.actions.append(Introduce(known))
+        elif now_s >= one.not_before_s:
             made.actions.append(Ensure(one.spec, one.enrols))
     else:
         since_s = missing.get(one.key, now_s)

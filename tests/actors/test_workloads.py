@@ -44,7 +44,7 @@ class Yard:
 
     def new_reconciler(self) -> None:
         """As after a restart."""
-        wanted = WantedWorkloads(self.hub.database, OWNER)
+        wanted = WantedWorkloads(self.hub.database, bytes(32))
         self.reconciler = ClusterReconciler(self.place, wanted, self, self.hub.clock)
 
     def send(self, envelopes: list[Envelope]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.ops.program import Program, call, create_account
+from tests.ops.program import ROOT, Program, call, create_account, environment
 from tests.seals import enrolling
 from tests.waiting import until
 
@@ -65,3 +67,74 @@ def test_a_job_and_a_service_run_as_processes_of_the_hub_and_outlive_a_kill_of_i
     finally:
         for program in programs:
             program.end(signal.SIGKILL)
+
+
+def ended(run: dict[str, Any]) -> dict[str, Any] | None:
+    return run if run["ended_at"] else None
+
+
+TAKES_PART = """
+set -e
+{fedyard} site init --hub "$FEDYARD_HUB_URL" --name any --join "$FEDYARD_PROJECT_ID" --coordinator unknown \\
+  --data train={data} --folder "$PWD/site"
+exec {fedyard} --folder "$PWD/site" site run
+"""
+"""All that an image has to do."""
+
+
+def test_processes_hold_seats_of_a_sealed_run_with_the_agent_that_sites_have(tmp_path: Path) -> None:
+    program = str(ROOT / "bin" / "fedyard")
+    data, lead = tmp_path / "train.csv", tmp_path / "lead"
+    data.write_text("x,y\n" + "".join(f"{number % 7 - 3},{int(number % 7 > 3)}\n" for number in range(70)))
+
+    def fedyard(*arguments: object) -> None:
+        argv = [program, "--folder", str(lead), *map(str, arguments)]
+        done = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    hub = Program(
+        tmp_path / "log", "embedded", "--data", tmp_path / "hub", "--port", "0", FEDYARD_PROCESS_IMAGES="local="
+    )
+    agent: subprocess.Popen[bytes] | None = None
+    try:
+        api = hub.ready()
+        admin = create_account(tmp_path / "hub")
+        house = ok(call(api, "/v1/organisations", admin, {"name": "Theirs"}, wait=20))["id"]
+        token = ok(call(api, "/v1/enrolments", admin, {"organisation_id": house}, wait=20))["token"]
+        (tmp_path / "token").write_text(token)
+        fedyard(
+            "site",
+            "init",
+            "--hub",
+            api,
+            "--name",
+            "lead",
+            "--token-file",
+            tmp_path / "token",
+            "--data",
+            f"train={data}",
+        )
+        command = ["sh", "-c", TAKES_PART.format(fedyard=program, data=data)]
+        holder = {"name": "worker", "count": 2, "spec": {"kind": "job", "image": "local", "command": command}}
+        parameters = {"label": "y", "features": ["x"]}
+        task = {"name": "t", "model": "logistic_regression", "rounds": 2, "parameters": parameters}
+        task["workloads"] = [holder]
+        (tmp_path / "tasks.json").write_text(json.dumps([task]))
+        fedyard("project", "create", "p", "--tasks", tmp_path / "tasks.json")
+        with (tmp_path / "agent").open("wb") as log:
+            agent = subprocess.Popen(
+                [program, "--folder", str(lead), "site", "run"], env=environment(), stdout=log, stderr=log
+            )
+        fedyard("run", "start", "p")
+        (run,) = ok(call(api, "/v1/runs", admin))["items"]
+        run = until(lambda: ended(ok(call(api, f"/v1/runs/{run['id']}", admin))))
+        assert run["state"] == "succeeded", run["detail"]
+        seats = run["tasks"][0]["seats"]
+        assert [seat["state"] for seat in seats] == ["done"] * 3
+        workloads = f"/v1/projects/{run['project_id']}/workloads"
+        until(lambda: {one["state"] for one in ok(call(api, workloads, admin))["items"]} == {"stopped"})
+    finally:
+        if agent is not None:
+            agent.terminate()
+            agent.wait()
+        hub.end(signal.SIGTERM)
