@@ -154,6 +154,11 @@ class Ticker:
             )
             for seat in self._due.silent_seats(now)
         ]
+        if self._led_since < horizon:
+            found += [
+                (c.LoseWorkloads(site_id=site_id), (site_id, seen_at))
+                for site_id, seen_at in self._due.silent_places(now)
+            ]
         return found
 
     def _expiry(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:

@@ -803,6 +803,12 @@ class GiveUpAttempt(Command, frozen=True, tag="give_up_attempt"):
     detail: Text = ""
 
 
+class LoseWorkloads(Command, frozen=True, tag="lose_workloads"):
+    """A site was silent for too long, or has retired: nobody knows what became of what ran there."""
+
+    site_id: Id
+
+
 class StopWorkload(Command, frozen=True, tag="stop_workload"):
     workload_id: Id
     reason: Reason = ""

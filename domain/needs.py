@@ -43,7 +43,8 @@ class Needs:
     followed: (kind, stream) of events: how far they were looked at, webhooks that may want them, and what says which.
     events: (stream, seq). causes: of deliveries of dead letters, with the webhooks that want these.
     workloads: with their attempts, their project, and the site that they run at, if any. workloads_of: projects whose
-        workloads that go on are needed, holders_of: runs whose workloads are, with the same.
+        workloads that go on are needed, holders_of: runs whose workloads are, workloads_at: sites
+        at which they go on, with the same.
     led: projects and runs of whose coordinators' sites the streams are needed.
     Whatever project, site or organisation is loaded comes with the head of its event stream.
     """
@@ -97,6 +98,7 @@ class Needs:
     workloads: set[Id] = field(default_factory=set)
     workloads_of: set[Id] = field(default_factory=set)
     holders_of: set[Id] = field(default_factory=set)
+    workloads_at: set[Id] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""

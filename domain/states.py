@@ -320,6 +320,13 @@ WORKLOAD: dict[tuple[WorkloadState, Step], WorkloadState] = {
     **{(state, Step.FAIL): WorkloadState.FAILED for state in WORKLOAD_LIVE},
     **{(state, Step.STOP): WorkloadState.STOPPED for state in WORKLOAD_LIVE},
     **{(state, Step.LOSE): WorkloadState.LOST for state in WORKLOAD_LIVE},
+    # its site was silent for too long, and is back
+    (WorkloadState.LOST, Step.START): WorkloadState.STARTING,
+    (WorkloadState.LOST, Step.RUN): WorkloadState.RUNNING,
+    (WorkloadState.LOST, Step.SUCCEED): WorkloadState.SUCCEEDED,
+    (WorkloadState.LOST, Step.FAIL): WorkloadState.FAILED,
+    (WorkloadState.LOST, Step.STOP): WorkloadState.STOPPED,
+    (WorkloadState.LOST, Step.RETRY): WorkloadState.WANTED,
 }
 
 RUN_FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})

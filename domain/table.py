@@ -159,6 +159,7 @@ ROWS: tuple[Row, ...] = (
     done(c.DeliverWebhook, DELIVERIES),
     decided(c.CreateWorkload, workloads.create_workload, workloads.needs_of_create_workload, WORKLOADS),
     decided(c.StopWorkload, workloads.stop_workload, workloads.needs_of_stop_workload, WORKLOADS),
+    decided(c.LoseWorkloads, workloads.lose_workloads, workloads.needs_of_lose_workloads, WORKLOADS),
     decided(c.ScaleWorkload, workloads.scale_workload, workloads.needs_of_scale_workload, WORKLOADS),
     decided(c.ReportWorkload, workloads.report_workload, workloads.needs_of_report_workload, WORKLOADS),
     decided(c.GiveUpAttempt, workloads.give_up_attempt, workloads.needs_of_give_up_attempt, WORKLOADS),

@@ -12,7 +12,7 @@ import msgspec
 from domain.commands import Micros, ReportWorkload, WorkloadSpec
 from domain.ids import Id, sha256_hex
 from domain.records import Workload, WorkloadAttempt
-from domain.states import WorkloadState
+from domain.states import WORKLOAD_LIVE, WorkloadState
 from fedyard.cluster.plan import Finding, Side, Wanted
 from fedyard.cluster.port import Phase, Reason, Spec
 from fedyard.wire.times import SECOND
@@ -37,6 +37,8 @@ OF_A_SERVICE = frozenset({Reason.EXIT_CODE, Reason.OUT_OF_MEMORY, Reason.DEADLIN
 """Besides, of what shall go on until it is stopped."""
 NOBODY_KNOWS = frozenset({Reason.VANISHED, Reason.NODE_LOST})
 """Nobody saw how it ended: such an attempt is lost rather than failed."""
+SITE_LEASE_S = 600
+"""From when a silent site's workloads count as lost; what comes of it when it is back is heard all the same."""
 RETRY_AFTER_S = (5, 30, 120, 300, 600)
 """From the end of one attempt to the next one; the last span for all further ones."""
 
@@ -68,11 +70,17 @@ def owner_of(key: bytes) -> Id:
     return str(uuid.UUID(bytes=hmac.digest(key, b"fedyard workloads' owner 1", "sha256")[:16], version=5))
 
 
+def is_open(attempt: WorkloadAttempt) -> bool:
+    """Is it still to be heard how it goes? Of what was lost as its site was silent, too: that may be back any day."""
+    silent = attempt.state == WorkloadState.LOST and attempt.reason == Reason.SITE_SILENT
+    return attempt.state in WORKLOAD_LIVE or (silent and attempt.gone_at is None)
+
+
 def wanted_of(workload: Workload, attempt: WorkloadAttempt, owner: Id) -> Wanted:
     """An attempt as its cluster is compared with. Only the newest one is to run, and only while it shall."""
     spec = spec_of(workload)
     state = WorkloadState(attempt.state)
-    over = attempt.ended_at if attempt.ended_at is not None else workload.stop_at
+    over = attempt.ended_at if attempt.ended_at is not None and not is_open(attempt) else workload.stop_at
     return Wanted(
         spec=Spec(
             owner=owner,
@@ -96,7 +104,7 @@ def wanted_of(workload: Workload, attempt: WorkloadAttempt, owner: Id) -> Wanted
         known=Finding(
             id=workload.id,
             attempt=attempt.attempt,
-            phase=_PHASES[state],
+            phase=None if is_open(attempt) and state == WorkloadState.LOST else _PHASES[state],
             uid=attempt.uid,
             reason=Reason(attempt.reason),
             detail=attempt.detail,

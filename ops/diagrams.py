@@ -113,10 +113,11 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
         "Workload",
         (
             "A workload follows its newest attempt; each attempt goes the same way by itself. `retry`: that attempt "
-            "has failed of what repetition can heal, and another one is wanted. `lost`: nobody knows how it ended."
+            "has failed of what repetition can heal, and another one is wanted. `lost`: nobody knows how it "
+            "ended; only of what was lost with a silent site more may come, when that is back."
         ),
         s.WORKLOAD,
-        frozenset({s.WorkloadState.SUCCEEDED, s.WorkloadState.FAILED, s.WorkloadState.STOPPED, s.WorkloadState.LOST}),
+        frozenset({s.WorkloadState.SUCCEEDED, s.WorkloadState.FAILED, s.WorkloadState.STOPPED}),
     ),
 )
 

@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 from domain.commands import ChangeHistory, Contract, Micros
 from domain.ids import Id
 from domain.webhooks import DEAD_LETTER, KINDS
+from domain.workloads import AT_SITE, SITE_LEASE_S
+from fedyard.cluster.port import Reason
 from fedyard.wire.times import SECOND
 from storage.database import Database
 from storage.history import finding
@@ -181,6 +183,20 @@ class Due:
             MAX_FOUND,
         )
         return [SilentSeat(*row) for row in rows]
+
+    def silent_places(self, now: Micros) -> list[tuple[Id, Micros]]:
+        """Sites that are silent for longer than their workloads are believed in: (id, last heard of)."""
+        rows = self._database.all(
+            "SELECT DISTINCT sites.id, coalesce(site_beats.seen_at, sites.created_at) FROM sites"
+            f" JOIN workloads ON workloads.cluster = '{AT_SITE}' || CAST(sites.id AS TEXT)"
+            " LEFT JOIN site_beats ON site_beats.site_id = sites.id"
+            " WHERE sites.state = 'silent' AND workloads.state IN ('wanted', 'starting', 'running')"
+            f" AND (workloads.reason <> '{Reason.SITE_SILENT}' OR workloads.stop_at IS NOT NULL)"
+            " AND coalesce(site_beats.seen_at, sites.created_at) <= %s ORDER BY 1 LIMIT %s",
+            now - SITE_LEASE_S * SECOND,
+            MAX_FOUND,
+        )
+        return [(row[0], row[1]) for row in rows]
 
     def expired_messages(self, now: Micros) -> list[Id]:
         """Messages past their time."""

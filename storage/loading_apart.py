@@ -100,6 +100,8 @@ def _workloads(reader: Reader, needs: Needs) -> Needs:
     workloads = reader.rows(r.Workload, f"{_JOBS} WHERE id {{any:uuid}}", needs.workloads)
     workloads += reader.rows(r.Workload, _LIVE_JOBS_OF, needs.workloads_of)
     workloads += reader.rows(r.Workload, f"{_JOBS} WHERE run_id {{any:uuid}}", needs.holders_of)
+    places = {f"{AT_SITE}{site}" for site in needs.workloads_at}
+    workloads += reader.rows(r.Workload, f"{_JOBS} WHERE state IN ({_LIVE}) AND cluster {{any}}", places)
     which = {each.id for each in workloads}
     found = reader.rows(r.WorkloadAttempt, f"{_ATTEMPTS} WHERE workload_id {{any:uuid}}", which)
     sites = {each.cluster.removeprefix(AT_SITE) for each in workloads if each.cluster.startswith(AT_SITE)}
@@ -172,7 +174,7 @@ _PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
     (frozenset({"logs"}), _logs),
     (frozenset({"artifacts", "ending_artifacts", "totals_of", "declared_by"}), _artifacts),
     (frozenset({"webhooks", "deliveries", "followed", "causes"}), _webhooks),
-    (frozenset({"workloads", "workloads_of", "holders_of"}), _workloads),
+    (frozenset({"workloads", "workloads_of", "holders_of", "workloads_at"}), _workloads),
 )
 """Any of these needs -> who loads what they name."""
 LOADED_APART = frozenset({"shares_of", "events"}).union(*(names for names, _ in _PARTS))

@@ -13,9 +13,10 @@ from domain import records as r
 from domain.decisions.draft import Draft
 from domain.events import EventKind
 from domain.ids import Id, derive
-from domain.states import MEMBER, SITE, WORKLOAD, WORKLOAD_LIVE, MemberState, SiteState, Step, WorkloadState, follow
+from domain.states import MEMBER, SITE, WORKLOAD_LIVE, MemberState, SiteState, Step, WorkloadState, follow
 from domain.sweeps import RevokeTokensOf
 from domain.workloads import AT_SITE
+from fedyard.wire.notices import WorkloadWanted
 
 HOLDER = "workload"
 """The role of its membership."""
@@ -57,7 +58,18 @@ def begin(draft: Draft, workload: r.Workload) -> r.WorkloadAttempt:
         site_id=None if workload.run_id is None else _holder(draft, workload),
     )
     draft.put(attempt)
+    tell_site(draft, workload)
     return attempt
+
+
+def tell_site(draft: Draft, workload: r.Workload) -> None:
+    """What is wanted of the site that it runs at has changed; it knows what follows from its own reports."""
+    if not workload.cluster.startswith(AT_SITE):
+        return
+    site = draft.have(r.Site, workload.cluster.removeprefix(AT_SITE))
+    if site.state != SiteState.RETIRED and draft.by.id != site.id:
+        wanted = WorkloadWanted(workload_id=workload.id, attempt=workload.attempt)
+        draft.notify(site.id, wanted, project_id=workload.project_id, run_id=workload.run_id)
 
 
 def _holder(draft: Draft, workload: r.Workload) -> Id:
@@ -127,14 +139,10 @@ def shall_stop(draft: Draft, workload: r.Workload, reason: str) -> r.Workload:
         return workload
     workload = draft.change(workload, stop_at=draft.now, stop_reason=reason)
     tell_of(draft, workload, EventKind.WORKLOAD_STOPPING)
+    tell_site(draft, workload)
     site = draft.get(r.Site, workload.cluster.removeprefix(AT_SITE))
     if site is not None and site.state == SiteState.RETIRED:  # nobody is there to say what became of it
-        attempt = draft.have(r.WorkloadAttempt, workload.id, workload.attempt)
-        state = follow(WORKLOAD, WorkloadState(workload.state), Step.LOSE)
-        draft.change(attempt, state=state, state_at=draft.now, ended_at=draft.now, gone_at=draft.now)
-        let_go(draft, workload, attempt)
-        workload = draft.change(workload, state=state, state_at=draft.now, ended_at=draft.now)
-        tell_of(draft, workload, EventKind.WORKLOAD_LOST, state=state, reason="site_retired")
+        draft.follow_up(c.LoseWorkloads(site_id=site.id), site.id, workload.id)
     return workload
 
 

@@ -17,7 +17,9 @@ def check_where(draft: Draft, project: r.Project, where: str) -> None:
         active = member is not None and member.state == MemberState.ACTIVE
         if not active or site is None or site.state == SiteState.RETIRED:
             raise Refused(
-                ProblemType.IMPOSSIBLE, f"site {site_id} takes no part in project {project.id}: nothing is run there"
+                ProblemType.IMPOSSIBLE,
+                f"site {site_id} is no active member of project {project.id}, so nothing is run there: have it join, "
+                "or name another place",
             )
         return
     names = cluster_names(draft.rules.clusters)

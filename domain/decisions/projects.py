@@ -330,6 +330,7 @@ def needs_of_remove_member(command: c.RemoveMember) -> Needs:
         members_of={project},
         sites={site},
         live_runs_of={project},
+        workloads_of={project},
         declared_by={(project, site)},
         told=set(membership_causes(project, site)),
     )
@@ -352,6 +353,9 @@ def remove_member(draft: Draft, command: c.RemoveMember) -> Decision:
     draft.change(membership, state=target, state_at=draft.now, ready_until=None)
     give_back(draft, site.id, project.id)
     _tell_membership(draft, project, site, step, command.reason)
+    for workload in draft.group(r.Workload, project.id):
+        if workload.cluster == f"{AT_SITE}{site.id}":
+            shall_stop(draft, workload, "the site left the project")
     for run in draft.group(r.Run, project.id):
         if run.state == RunState.RUNNING:
             detail = command.reason or "the site left the project"

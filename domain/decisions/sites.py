@@ -168,6 +168,7 @@ def retire_site(draft: Draft, command: c.RetireSite) -> Decision:
         if site_id == site.id:
             drop = c.DropSeats(run_id=run_id, site_id=site.id, reason="site_retired", detail="the site has retired")
             draft.follow_up(drop, run_id)
+    draft.follow_up(c.LoseWorkloads(site_id=site.id), site.id)
     draft.event(("site", site.id), EventKind.SITE_RETIRED, site_id=site.id)
     if by_another(draft, site):  # its last: a poll that waits hears of it, others are refused from now on
         tell(draft, site, n.SiteRetired())

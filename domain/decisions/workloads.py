@@ -22,16 +22,17 @@ from domain.decisions.access import (
     need_coordinator,
     need_hub,
 )
-from domain.decisions.attempts import begin, let_enrol, let_go, shall_stop, tell_of, want
+from domain.decisions.attempts import begin, let_enrol, let_go, shall_stop, tell_of, tell_site, want
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import take_one
 from domain.decisions.places import check_where
 from domain.decisions.progress import holders, rounds, runs
 from domain.decisions.progress.stage import Stage, stage_of
+from domain.decisions.sites import seen_at
 from domain.events import EventKind
 from domain.needs import Needs
-from domain.states import WORKLOAD, WORKLOAD_LIVE, Step, TaskRunState, WorkloadState, follow
-from domain.workloads import AT_SITE, NOBODY_KNOWS, ended_at, may_heal, retry_after_s
+from domain.states import WORKLOAD, WORKLOAD_LIVE, SiteState, Step, TaskRunState, WorkloadState, follow
+from domain.workloads import AT_SITE, NOBODY_KNOWS, SITE_LEASE_S, ended_at, is_open, may_heal, retry_after_s
 from fedyard.cluster.port import Phase, Reason
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND
@@ -95,6 +96,7 @@ def scale_workload(draft: Draft, command: c.ScaleWorkload) -> Decision:
     if command.replicas != workload.replicas:
         workload = draft.change(workload, replicas=command.replicas)
         tell_of(draft, workload, EventKind.WORKLOAD_SCALED, replicas=command.replicas)
+        tell_site(draft, workload)
     return draft.accept(_result(workload))
 
 
@@ -135,9 +137,9 @@ def report_workload(draft: Draft, command: c.ReportWorkload) -> Decision:
     attempt = _keep(draft, attempt, command)
     if command.token_sha256 is not None and attempt.site_id is not None and not attempt.token_sha256:
         attempt = let_enrol(draft, workload, attempt, command.token_sha256)
-    if attempt.state in WORKLOAD_LIVE:
+    if is_open(attempt):
         attempt = _see(draft, workload, attempt, command)
-        if attempt.attempt == workload.attempt and workload.state in WORKLOAD_LIVE:
+        if attempt.attempt == workload.attempt and workload.state in (*WORKLOAD_LIVE, WorkloadState.LOST):
             _move(draft, workload, attempt)
     if command.gone and attempt.gone_at is None and attempt.state not in WORKLOAD_LIVE:
         draft.change(attempt, gone_at=draft.now)
@@ -166,6 +168,45 @@ def give_up_attempt(draft: Draft, command: c.GiveUpAttempt) -> Decision:
             )
             _move(draft, workload, attempt)
     return draft.accept(results.Made(id=command.workload_id))
+
+
+def needs_of_lose_workloads(command: c.LoseWorkloads) -> Needs:
+    return Needs(workloads_at={command.site_id}, sites={command.site_id}, beats={command.site_id})
+
+
+def lose_workloads(draft: Draft, command: c.LoseWorkloads) -> Decision:
+    """Of a site that has retired nothing will be heard; of one that is silent, looked at again, perhaps later.
+
+    What nobody has seen yet is wanted as before, and waits for the site. Who holds a seat is a site itself: that one's
+    silence counts, until the task has ended.
+    """
+    need_hub(draft.by)
+    site = draft.get(r.Site, command.site_id)
+    if site is None:
+        return draft.accept(results.Made(id=command.site_id))
+    retired = site.state == SiteState.RETIRED
+    heard = draft.now - seen_at(draft, site)
+    if not retired and (site.state != SiteState.SILENT or heard < SITE_LEASE_S * SECOND):
+        return draft.accept(results.Made(id=site.id))
+    reason = Reason.SITE_RETIRED if retired else Reason.SITE_SILENT
+    detail = f"site {site.id} " + ("has retired" if retired else f"was not heard of for {heard // SECOND} s")
+    for workload in [each for each in draft.every(r.Workload) if each.cluster == f"{AT_SITE}{site.id}"]:
+        attempt = draft.have(r.WorkloadAttempt, workload.id, workload.attempt)
+        if attempt.state not in WORKLOAD_LIVE or workload.state not in WORKLOAD_LIVE:
+            continue
+        waits = not retired and workload.stop_at is None and (not attempt.uid or attempt.site_id is not None)
+        attempt = draft.change(attempt, reason=reason, detail=detail)
+        if not waits:
+            attempt = draft.change(
+                attempt,
+                state=follow(WORKLOAD, WorkloadState(attempt.state), Step.LOSE),
+                state_at=draft.now,
+                ready=0,
+                ended_at=draft.now,
+                gone_at=draft.now if retired else None,
+            )
+        _move(draft, workload, attempt)
+    return draft.accept(results.Made(id=site.id))
 
 
 def needs_of_stop_holders(command: c.StopHolders) -> Needs:
@@ -210,6 +251,8 @@ def _see(
     stopping = workload.stop_at is not None or attempt.attempt != workload.attempt
     step = _step_of(command, stopping=stopping)
     state = follow(WORKLOAD, before, step) if step is not None and (before, step) in WORKLOAD else before
+    if step is None and before == WorkloadState.LOST:
+        return attempt  # its site is back, and does not know either
     return draft.change(
         attempt,
         state=state,
@@ -249,7 +292,7 @@ def _move(draft: Draft, workload: r.Workload, attempt: r.WorkloadAttempt) -> Non
     before, state = WorkloadState(workload.state), WorkloadState(attempt.state)
     facts: dict[str, object] = {"state": state, "reason": attempt.reason, "exit_code": attempt.exit_code}
     workload = draft.change(workload, reason=attempt.reason, detail=attempt.detail, exit_code=attempt.exit_code)
-    if state == before:
+    if state == before and (state != WorkloadState.LOST or is_open(attempt)):
         return
     failed = state in (WorkloadState.FAILED, WorkloadState.LOST)
     heals = may_heal("service" if workload.kind == "service" else "job", Reason(attempt.reason))

@@ -54,6 +54,9 @@ class Reason(StrEnum):
     SIGNALLED = "signalled"  # ended by a signal that was not ours
     SILENT = "silent"  # it runs, and the hub has not heard of it for too long
     VANISHED = "vanished"  # it was there, and nobody says what became of it
+    # as nobody looks after it; no cluster says so
+    SITE_SILENT = "site_silent"  # until its site is back, which then says the truth
+    SITE_RETIRED = "site_retired"
 
 
 Text = Annotated[str, Meta(max_length=4096, pattern="^[^\x00]*$")]

@@ -63,6 +63,8 @@ class Notice(StrEnum):
     """The round's model is made without the site's update, and its seat has failed."""
     RECEIPT_MISSING = "receipt_missing"
     """To the coordinator: a site does not find its update in the model of a round."""
+    WORKLOAD_WANTED = "workload_wanted"
+    """To the site that a workload shall run at: what is wanted of it has changed."""
     TASK_ENDED = "task_ended"
     RUN_ENDED = "run_ended"
 
@@ -301,6 +303,14 @@ class ReceiptMissing(MissedBy, frozen=True, kw_only=True):
     reason: Text
 
 
+class WorkloadWanted(Facts, frozen=True, kw_only=True):
+    """What is wanted now the site asks for: it may have changed again."""
+
+    KIND: ClassVar = Notice.WORKLOAD_WANTED
+    workload_id: Uuid
+    attempt: Number
+
+
 class Ended(Facts, frozen=True, kw_only=True):
     """What a site acts on."""
 
@@ -347,6 +357,7 @@ _KINDS: tuple[type[Facts], ...] = (
     SeatDropped,
     SeatLeftOut,
     ReceiptMissing,
+    WorkloadWanted,
     TaskEnded,
     RunEnded,
 )

@@ -614,7 +614,10 @@ def test_who_retires_leaves_everything() -> None:
     decision = decided(c.RetireSite(SITES[1]), rows, by_site(1), seated=[(SITES[1], RUN), (SITES[0], "another")])
     assert [(one.site_id, one.state) for one in written(decision, r.Membership)] == [(SITES[1], "left")]
     assert [one.state for one in written(decision, r.Site)] == ["retired"]
-    assert [(e.command.run_id, e.command.reason) for e in decision.follow_ups] == [(RUN, "site_retired")]  # type: ignore[union-attr]
+    dropped, lost = [envelope.command for envelope in decision.follow_ups]
+    assert isinstance(dropped, c.DropSeats)
+    assert (dropped.run_id, dropped.reason) == (RUN, "site_retired")
+    assert lost == c.LoseWorkloads(site_id=SITES[1])
     assert {stream.id for stream in written(decision, r.Stream)} == {PROJECT, SITES[1]}
     assert ORGANISATION not in {event.stream_id for event in written(decision, r.Event)}
 

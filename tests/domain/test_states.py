@@ -196,7 +196,14 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
             "succeeded": {},
             "failed": {},
             "stopped": {},
-            "lost": {},
+            "lost": {
+                "start": "starting",
+                "run": "running",
+                "retry": "wanted",
+                "succeed": "succeeded",
+                "fail": "failed",
+                "stop": "stopped",
+            },
         },
     ),
 }
@@ -294,6 +301,13 @@ LIVES = [
     ("workload", "wanted", [("start", "starting"), ("lose", "lost")]),
     ("workload", "wanted", [("run", "running"), ("fail", "failed")]),
     ("workload", "wanted", [("run", "running"), ("lose", "lost")]),  # its node was gone
+    # its site was silent for too long, and came back
+    ("workload", "wanted", [("run", "running"), ("lose", "lost"), ("run", "running"), ("succeed", "succeeded")]),
+    ("workload", "wanted", [("start", "starting"), ("lose", "lost"), ("start", "starting"), ("fail", "failed")]),
+    ("workload", "wanted", [("run", "running"), ("lose", "lost"), ("succeed", "succeeded")]),
+    ("workload", "wanted", [("run", "running"), ("lose", "lost"), ("fail", "failed")]),
+    ("workload", "wanted", [("run", "running"), ("lose", "lost"), ("stop", "stopped")]),
+    ("workload", "wanted", [("run", "running"), ("lose", "lost"), ("retry", "wanted"), ("stop", "stopped")]),
     ("webhook", "active", [("disable", "disabled"), ("enable", "active"), ("delete", "deleted")]),
     ("webhook", "active", [("disable", "disabled"), ("delete", "deleted")]),
     ("webhook delivery", "waiting", [("deliver", "delivered"), ("redeliver", "waiting"), ("deliver", "delivered")]),
