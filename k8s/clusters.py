@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,6 +13,8 @@ from urllib.parse import parse_qs
 from config.settings import Settings, SettingsError, url_path
 from fedyard.cluster.port import Cluster, ClusterError
 from fedyard.cluster.processes import Image, Processes
+
+_DIGEST = re.compile("@sha256:[0-9a-f]{64}(?!\n)$")
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class HubCluster:
 
     def allows(self, image: str) -> bool:
         """By its digest, or by the list."""
-        if self.images is None or "@sha256:" in image:
+        if self.images is None or _DIGEST.search(image):
             return True
         return any(fnmatchcase(image, pattern) for pattern in self.images)
 
