@@ -44,7 +44,7 @@ class Sizes:
 
 TINY = Sizes(
     runs=1,
-    seconds=0.3,
+    seconds=0.1,
     sites=20,
     reports=40,
     live_runs=(2,),

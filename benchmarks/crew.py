@@ -61,7 +61,7 @@ class Crew:
         self.seconds = 0.0
 
     async def drive(self, seconds: float, pace: Pace | None = None) -> None:
-        """All runs go through rounds for so long; may be called again."""
+        """All runs go through rounds for so long, one at least; may be called again."""
         self.spans = []
         begun = time.perf_counter()
         end = begun + seconds
@@ -76,7 +76,7 @@ class Crew:
 
     async def _rounds_of(self, number: int, own: Sequence[Connection], end: float, pace: Pace | None) -> None:
         run = self._runs[number]
-        while time.perf_counter() < end:
+        while True:
             for step, event in enumerate(STEPS):
                 await asyncio.gather(
                     *(
@@ -87,6 +87,8 @@ class Crew:
             path = f"/v1/runs/{run.id}/tasks/1/rounds/{self._rounds[number]}/aggregated"
             await own[0].need(request("POST", path, run.sites[0].token, b"{}", wait=True), 200)
             self._rounds[number] += 1
+            if time.perf_counter() >= end:
+                return
 
     async def _report(
         self, run: Run, site: Site, connection: Connection, event: Report, number: int, step: int, pace: Pace | None

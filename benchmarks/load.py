@@ -26,18 +26,23 @@ class Measured:
 async def closed(
     connections: Sequence[Connection], seconds: float, next_request: Callable[[int], bytes], *wanted: int
 ) -> Measured:
-    """Every connection asks as soon as it was answered, for so long. next_request: by the number of the connection."""
+    """Every connection asks as soon as it was answered, for so long, once at least.
+
+    next_request: by the number of the connection.
+    """
     measured = Measured()
     begun = time.perf_counter()
     end = begun + seconds
 
     async def one(number: int, connection: Connection) -> None:
         now = time.perf_counter()
-        while now < end:
+        while True:
             await connection.need(next_request(number), *wanted)
             after = time.perf_counter()
             measured.spans.append(after - now)
             now = after
+            if now >= end:
+                return
 
     await asyncio.gather(*(one(number, connection) for number, connection in enumerate(connections)))
     measured.seconds = time.perf_counter() - begun

@@ -10,10 +10,10 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import IO, Protocol, Self, TypeAlias
 
 import psutil
 
@@ -52,6 +52,35 @@ NO_LIMITS = {
 """The board measures what the hub can do, often by few callers; not what one caller may."""
 
 
+class Process(Protocol):
+    """As `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def send_signal(self, sig: int, /) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code; raises `subprocess.TimeoutExpired`."""
+
+
+Start: TypeAlias = Callable[[str, Mapping[str, str], IO[bytes]], Process]
+"""Starts what a line of the Procfile says, with this environment; where it writes to."""
+
+
+def start_afresh(command: str, environment: Mapping[str, str], output: IO[bytes]) -> Process:
+    """As `make up` does."""
+    return subprocess.Popen(
+        ["setpriv", "--pdeathsig", "TERM", *shlex.split(command)],
+        cwd=CHECKOUT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
 class NotReady(Exception):
     """The hub did not come up; says where its log is."""
 
@@ -59,9 +88,12 @@ class NotReady(Exception):
 class Yard:
     """Servers for the whole board; hubs on them, one at a time."""
 
-    def __init__(self, folder: Path, rabbitmq: PrivateRabbitmq, postgres: PrivatePostgres) -> None:
-        """folder: for logs. The servers run."""
+    def __init__(
+        self, folder: Path, rabbitmq: PrivateRabbitmq, postgres: PrivatePostgres, start: Start = start_afresh
+    ) -> None:
+        """folder: for logs. The servers run. start: how the hubs' processes are."""
         self.folder = folder
+        self.start = start
         self.rabbitmq = rabbitmq
         self.postgres = postgres
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +141,7 @@ class Hub:
         }
         self.settings = Settings.read(self.environment)
         self.url = f"http://127.0.0.1:{self.settings.web_port}"
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Process] = {}
         self.database: Database = open_database(self.settings.database_url, pool=4, name="fedyard bench")
         migrate(self.database)
         prepare_broker(self.settings, "bench")
@@ -164,15 +196,7 @@ class Hub:
 
     def _start(self, name: str, command: str) -> None:
         with (self.yard.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", *shlex.split(command)],
-                cwd=CHECKOUT,
-                env={**_inherited(), **self.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self.processes[name] = self.yard.start(command, {**_inherited(), **self.environment}, log)
 
     def _await_ready(self) -> None:
         end = time.monotonic() + READY_WITHIN_S

@@ -11,7 +11,7 @@ import atexit
 import functools
 import json
 import os
-import signal
+import select
 import socket
 import struct
 import subprocess
@@ -75,15 +75,17 @@ class Running:
                 self._ended(os.read(self._told, 4))
         return self._code
 
-    def wait(self) -> int:
-        """Until it has ended; its exit code."""
+    def wait(self, timeout: float | None = None) -> int:
+        """Until it has ended; its exit code. Raises `subprocess.TimeoutExpired` after so many seconds."""
         if self._code is None:
+            if timeout is not None and not select.select([self._told], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout)
             os.set_blocking(self._told, True)
             self._ended(os.read(self._told, 4))
         assert self._code is not None
         return self._code
 
-    def send_signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: int) -> None:
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
@@ -114,3 +116,4 @@ def _door(program: Prepared) -> socket.socket:
 
 SITE = Prepared(str(ROOT / "bin" / "lib"), ("fedyard.cli.main",))
 HUB = Prepared(str(ROOT), ("ops.cli.main", "ops.embedded", "ops.heads"))
+ROLE = Prepared(str(ROOT), ("tests.role", "actors.running", "web.serving.wsgi", "web.serving.worker"))

@@ -56,6 +56,8 @@ def test_it_is_killed_and_seen_to_be(shown: Prepared, tmp_path: Path) -> None:
     ones[0].send_signal(signal.SIGKILL)
     assert ones[0].wait() == -signal.SIGKILL
     assert ones[1].poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        ones[1].wait(0.01)
     os.kill(ones[1].pid, signal.SIGTERM)
     until(lambda: ones[1].poll() == -signal.SIGTERM)
     ones[1].send_signal(signal.SIGTERM)  # nobody is there

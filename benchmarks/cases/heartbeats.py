@@ -65,11 +65,11 @@ async def _probe(board: Board, sites: list[Site]) -> list[float]:
     async with Pool(board.hub.url, 1) as (connection,):
         turn = 0
         found: dict[str, int] = {}
-        while time.perf_counter() < end or waiting:
+        while not turn or time.perf_counter() < end or waiting:
             if time.perf_counter() > end + STORED_WITHIN_S:
                 late = {ident: asked_at - found.get(ident, 0) for ident, (_, asked_at) in waiting.items()}
                 raise AssertionError(f"beats were answered and not stored; how far each row is behind (us): {late}")
-            if time.perf_counter() < end:
+            if not turn or time.perf_counter() < end:
                 site = sites[(turn * 37) % len(sites)]
                 turn += 1
                 waiting.setdefault(site.id, (time.perf_counter(), CLOCK.now() - APART_US))

@@ -81,7 +81,7 @@ async def _ask_others(board: Board, reader: Site, connection: Connection, seed: 
     await closed([connection], 0.1, lambda _: content, 200)
     pace, spans = Pace(OTHERS_PER_S, seed), list[float]()
     end = time.perf_counter() + board.sizes.seconds
-    while time.perf_counter() < end:
+    while not spans or time.perf_counter() < end:
         await pace.turn()
         await timed(spans, connection.need(content, 200))
     return spans

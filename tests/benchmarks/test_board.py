@@ -15,11 +15,12 @@ from benchmarks.report import draw, ratio_of, score, table
 from benchmarks.yard import Yard
 from devservers.postgres import PrivatePostgres
 from devservers.rabbitmq import PrivateRabbitmq
+from tests.role import start_role
 
 MADE = {
     "part_per_s": 5,
     "seal_mb_per_s": 5,
-    "rss_mb idle": 6,
+    "rss_mb idle": 7,
     "decided_per_s": 3,
     "reports_per_s": 2,
     "decision_ms": 4,
@@ -32,7 +33,7 @@ MADE = {
     "resume_overhead": 1,
     "broadcast_cost": 2,
     "waiting_polls": 4,
-    "rss_mb after": 6,
+    "rss_mb after": 7,
     "trust_us": 4,
     "victim_p99": 6,
     "growth": 2,
@@ -43,7 +44,7 @@ MADE = {
 
 @pytest.fixture(scope="module")
 def board(servers_folder: Path, rabbitmq: PrivateRabbitmq, postgres: PrivatePostgres) -> Iterator[Board]:
-    yard = Yard(servers_folder / "bench", rabbitmq, postgres)
+    yard = Yard(servers_folder / "bench", rabbitmq, postgres, start_role)
     with yard.hub().running() as hub:
         yield Board(yard, hub, TINY)
 
