@@ -19,6 +19,7 @@ from domain.commands import (
     CollectWorkload,
     Command,
     DeliverWebhook,
+    EndPlace,
     EndWorkload,
     EnsureWorkload,
 )
@@ -49,5 +50,6 @@ def doing_functions(tools: Tools) -> Mapping[type[Command], Doing]:
         EnsureWorkload: workloads,
         CollectWorkload: workloads,
         EndWorkload: workloads,
+        EndPlace: workloads,
         CheckArchive: ArchiveDoer(open_blobs(settings.artifacts_url, tools.clock)),
     }

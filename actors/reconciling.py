@@ -24,7 +24,7 @@ from config.outages import Outage
 from domain import codec
 from domain import commands as c
 from domain.commands import AnyCommand, Envelope
-from domain.ids import derive, sha256_hex
+from domain.ids import Id, derive, sha256_hex
 from domain.workloads import report_of
 from fedyard.cluster.plan import Action, Collect, End, Ensure, Finding, Introduce, Key, plan
 from fedyard.cluster.port import ClusterError
@@ -36,7 +36,7 @@ from storage.wanted import WantedWorkloads
 SAID_AGAIN_S = 15.0
 """So long what was sent is not sent again: it is on its way, or was done and cannot be seen yet."""
 RENEW_EVERY_S = 60.0
-"""How often services are made as they are wanted although they look so."""
+"""How often services are made as they are wanted although they look so, and places are looked for that may go."""
 MAX_AT_ONCE = 500
 """Sent in one turn; the next one comes at once if there is more."""
 
@@ -89,10 +89,11 @@ class ClusterReconciler:
             self._renewed = monotonic
         self._said = {said: at for said, at in self._said.items() if monotonic < at + SAID_AGAIN_S}
         fresh: dict[str, AnyCommand] = {}
-        for what in (*made.findings, *made.actions):
+        ending = self._wanted.places_to_end(self._place.name) if renew else []
+        for what in (*made.findings, *made.actions, *map(self._end_place, ending)):
             said = sha256_hex(type(what).__name__.encode() + _encoder.encode(what))
             if said not in self._said and len(fresh) < MAX_AT_ONCE:
-                fresh[said] = self._command(what)
+                fresh[said] = what if isinstance(what, c.EndPlace) else self._command(what)
         if fresh:
             span = self._clock.now() // int(SAID_AGAIN_S * SECOND)
             self._publisher.send([self._envelope(command, said, span) for said, command in fresh.items()])
@@ -108,6 +109,9 @@ class ClusterReconciler:
         if missing:
             raise ClusterError(f"the hub may not {'; nor '.join(missing[:10])}: grant it what k8s/deploy lists")
         self._permitted = True
+
+    def _end_place(self, project: Id) -> c.EndPlace:
+        return c.EndPlace(cluster=self._place.name, owner=self._wanted.owner, place=project)
 
     def _command(self, what: Finding | Action) -> AnyCommand:
         name = self._place.name

@@ -8,7 +8,16 @@ is let go, as is what has waited for too long, for it may be wanted no more.
 from __future__ import annotations
 
 from config.clock import Clock
-from domain.commands import LOG_TAIL_BYTES, AnyCommand, CollectWorkload, EndWorkload, EnsureWorkload, Envelope
+from domain.commands import (
+    LOG_TAIL_BYTES,
+    AnyCommand,
+    CollectWorkload,
+    EndPlace,
+    EndWorkload,
+    EnsureWorkload,
+    Envelope,
+    ReportPlaceGone,
+)
 from domain.workloads import report_of, token_of, with_token
 from fedyard.cluster.doing import collected, ended, ensured, refused
 from fedyard.cluster.plan import Finding
@@ -23,7 +32,7 @@ AWAY_S = 5.0
 
 
 class WorkloadDoer:
-    """Carries out `EnsureWorkload`, `CollectWorkload` and `EndWorkload`."""
+    """Carries out `EnsureWorkload`, `CollectWorkload`, `EndWorkload` and `EndPlace`."""
 
     def __init__(self, clusters: Clusters, clock: Clock, key: bytes, hub_url: str) -> None:
         """key: what one-time tokens are derived from. hub_url: where workloads call back."""
@@ -36,7 +45,9 @@ class WorkloadDoer:
     def __call__(self, envelope: Envelope) -> list[AnyCommand]:
         """Do it; the report. Raises nothing that a cluster can bring about."""
         command = envelope.command
-        assert isinstance(command, EnsureWorkload | CollectWorkload | EndWorkload), "this actor looks after workloads"
+        assert isinstance(command, EnsureWorkload | CollectWorkload | EndWorkload | EndPlace), (
+            "this actor looks after workloads"
+        )
         place = self._clusters.get(command.cluster)
         late = self._clock.now() >= envelope.at + LEASE_S * SECOND
         if place is None or late or self._clock.monotonic() < self._away_until.get(command.cluster, 0.0):
@@ -49,6 +60,8 @@ class WorkloadDoer:
                     return [_collected(place, command)]
                 case EndWorkload():
                     return _ended(place, command)
+                case EndPlace():
+                    return _place_ended(place, command)
         except Unavailable as error:
             away_s = AWAY_S if error.after_s is None else error.after_s
             self._away_until[command.cluster] = self._clock.monotonic() + away_s
@@ -81,3 +94,12 @@ def _ended(place: HubCluster, command: EndWorkload) -> list[AnyCommand]:
     if not ended(place.cluster, command.which, grace_s=command.grace_s):
         return []
     return [report_of(Finding(id=command.which.id, attempt=command.which.attempt, gone=True))]
+
+
+def _place_ended(place: HubCluster, command: EndPlace) -> list[AnyCommand]:
+    """Asked again every minute until it is gone; a stranger's is none of ours."""
+    try:
+        gone = place.cluster.remove_place(command.owner, command.place)
+    except Refused:
+        gone = True
+    return [ReportPlaceGone(cluster=command.cluster, project_id=command.place)] if gone else []

@@ -862,6 +862,19 @@ class CollectWorkload(Command, frozen=True, tag="collect_workload"):
     finding: Finding
 
 
+class EndPlace(Command, frozen=True, tag="end_place"):
+    """Remove what a project whose workloads are all gone has at that cluster: its namespace, its folder."""
+
+    cluster: str
+    owner: Id
+    place: Id
+
+
+class ReportPlaceGone(Command, frozen=True, tag="report_place_gone"):
+    cluster: str
+    project_id: Id
+
+
 class EndWorkload(Command, frozen=True, tag="end_workload"):
     """Stop and remove an attempt at that cluster: its evidence is on record, or nobody wants it."""
 

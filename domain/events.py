@@ -81,3 +81,4 @@ class EventKind(StrEnum):
     WORKLOAD_FAILED = "workload_failed"
     WORKLOAD_STOPPED = "workload_stopped"
     WORKLOAD_LOST = "workload_lost"
+    PLACE_REMOVED = "place_removed"

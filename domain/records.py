@@ -623,7 +623,7 @@ class Workload(Record, frozen=True):
 
     replicas: as wanted now. attempt: the newest one. next_at: it is not begun earlier. stop_at: since when it shall go.
     reason, detail, exit_code: of the newest attempt; stop_reason: what was said when it was stopped. run_id and
-    task_run_id: of the seat that it holds, if it does.
+    task_run_id: of the seat that it holds, if it does. place_gone_at: since when its project has no place there.
     """
 
     TABLE = "workloads"
@@ -648,6 +648,7 @@ class Workload(Record, frozen=True):
     exit_code: int | None = None
     run_id: Id | None = None
     task_run_id: Id | None = None
+    place_gone_at: Micros | None = None
 
 
 class WorkloadAttempt(Record, frozen=True):

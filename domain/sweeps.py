@@ -82,6 +82,14 @@ class RedeliverFailed(msgspec.Struct, frozen=True):
     at: Micros
 
 
+class PlaceGone(msgspec.Struct, frozen=True):
+    """A project has no place at a cluster any more."""
+
+    project_id: Id
+    cluster: str
+    at: Micros
+
+
 Sweep: TypeAlias = (
     AcknowledgeEntries
     | QueueEntries
@@ -92,4 +100,5 @@ Sweep: TypeAlias = (
     | LeaveOut
     | MissReceipt
     | RedeliverFailed
+    | PlaceGone
 )

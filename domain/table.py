@@ -164,9 +164,11 @@ ROWS: tuple[Row, ...] = (
     decided(c.ReportWorkload, workloads.report_workload, workloads.needs_of_report_workload, WORKLOADS),
     decided(c.GiveUpAttempt, workloads.give_up_attempt, workloads.needs_of_give_up_attempt, WORKLOADS),
     decided(c.StopHolders, workloads.stop_holders, workloads.needs_of_stop_holders, WORKLOADS),
+    decided(c.ReportPlaceGone, workloads.report_place_gone, workloads.needs_of_report_place_gone, WORKLOADS),
     done(c.EnsureWorkload, CLUSTERS),
     done(c.CollectWorkload, CLUSTERS),
     done(c.EndWorkload, CLUSTERS),
+    done(c.EndPlace, CLUSTERS),
 )
 
 TABLE: Mapping[type[c.Command], Row] = {row.command: row for row in ROWS}

@@ -25,6 +25,7 @@ from domain.sweeps import (
     ForgetDeclaration,
     LeaveOut,
     MissReceipt,
+    PlaceGone,
     QueueEntries,
     RedeliverFailed,
     RevokeIssuedBy,
@@ -214,6 +215,8 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
             return [(_MISS_RECEIPT, [reason, task_run_id, number, site_id])]
         case RedeliverFailed(webhook_id, since, at):
             return [(_REDELIVER_FAILED, [at, at, webhook_id, since])]
+        case PlaceGone(project_id, cluster, at):
+            return [(_PLACE_GONE, [at, project_id, cluster])]
         case ForgetBefore(commands_before, inbox_before):
             forget_logs: list[tuple[str, list[object]]] = [(sql, [inbox_before]) for sql in _FORGET_LOGS]
             return [
@@ -303,6 +306,7 @@ _FORGET_TOLD = (
     "DELETE FROM told WHERE at < %s AND NOT EXISTS"
     " (SELECT 1 FROM inbox WHERE inbox.site_id = told.site_id AND inbox.seq = told.seq AND inbox.state = 'queued')"
 )
+_PLACE_GONE = "UPDATE workloads SET place_gone_at = %s WHERE project_id = %s AND cluster = %s AND place_gone_at IS NULL"
 _FORGET_EVIDENCE = "DELETE FROM workload_evidence WHERE workload_id IN (SELECT id FROM workloads WHERE ended_at < %s)"
 _FORGET_LOGS = tuple(
     f"DELETE FROM {table} WHERE run_id IN"

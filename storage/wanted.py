@@ -18,6 +18,13 @@ _BOTH = ", ".join(
 _FROM = f"SELECT {_BOTH} FROM workload_attempts AS attempts JOIN workloads ON workloads.id = attempts.workload_id"
 _OF_CLUSTER = f"{_FROM} WHERE workloads.cluster = %s AND attempts.gone_at IS NULL ORDER BY attempts.created_at, 1"
 _OF_IDS = f"{_FROM} WHERE workloads.cluster = %s AND workloads.id {{any:uuid}}"
+_PLACES = (
+    "SELECT DISTINCT workloads.project_id FROM workloads JOIN projects ON projects.id = workloads.project_id"
+    " WHERE workloads.cluster = %s AND workloads.place_gone_at IS NULL AND projects.archived_at IS NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM workload_attempts AS attempts JOIN workloads AS others"
+    " ON others.id = attempts.workload_id WHERE others.project_id = workloads.project_id"
+    " AND others.cluster = workloads.cluster AND attempts.gone_at IS NULL) ORDER BY 1 LIMIT 100"
+)
 _WIDTH = len(COLUMNS[r.Workload])
 
 
@@ -63,6 +70,11 @@ class WantedWorkloads:
             return []
         with self._database.connection():
             return [self._wanted(row) for row in self._database.all(_OF_IDS, cluster, self._database.many(asked))]
+
+    def places_to_end(self, cluster: str) -> list[Id]:
+        """Archived projects that may have a place there, of whose workloads nothing is there any more."""
+        with self._database.connection():
+            return [row[0] for row in self._database.all(_PLACES, cluster)]
 
     def _wanted(self, row: tuple[object, ...]) -> Wanted:
         workload, attempt = r.Workload(*row[:_WIDTH]), r.WorkloadAttempt(*row[_WIDTH:])  # type: ignore[arg-type]

@@ -32,6 +32,7 @@ from domain.decisions.sites import seen_at
 from domain.events import EventKind
 from domain.needs import Needs
 from domain.states import WORKLOAD, WORKLOAD_LIVE, SiteState, Step, TaskRunState, WorkloadState, follow
+from domain.sweeps import PlaceGone
 from domain.workloads import AT_SITE, NOBODY_KNOWS, SITE_LEASE_S, ended_at, is_open, may_heal, retry_after_s
 from fedyard.cluster.port import Phase, Reason
 from fedyard.wire.problems import ProblemType
@@ -207,6 +208,19 @@ def lose_workloads(draft: Draft, command: c.LoseWorkloads) -> Decision:
             )
         _move(draft, workload, attempt)
     return draft.accept(results.Made(id=site.id))
+
+
+def needs_of_report_place_gone(command: c.ReportPlaceGone) -> Needs:
+    return Needs(projects={command.project_id})
+
+
+def report_place_gone(draft: Draft, command: c.ReportPlaceGone) -> Decision:
+    """Of an archived project nothing is left at that cluster."""
+    need_hub(draft.by)
+    project = find(draft, r.Project, "project", command.project_id)
+    draft.sweep(PlaceGone(project.id, command.cluster, draft.now))
+    draft.event(("project", project.id), EventKind.PLACE_REMOVED, {"where": command.cluster})
+    return draft.accept(results.Made(id=project.id))
 
 
 def needs_of_stop_holders(command: c.StopHolders) -> Needs:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors.reconciling import SAID_AGAIN_S, ClusterReconciler
+from actors.reconciling import RENEW_EVERY_S, SAID_AGAIN_S, ClusterReconciler
 from actors.workloads import LEASE_S, WorkloadDoer
 from broker.port import BrokerUnavailable
 from domain import commands as c
@@ -391,6 +391,13 @@ def test_archiving_a_project_stops_what_runs_for_it(yard: Yard) -> None:
     assert yard.workload(ident).state == "stopped"
     assert not yard.cluster.there
     assert yard.hub.refused(_job(yard.project), yard.site) == (409, "project_archived")
+    assert "remove_place" not in yard.cluster.calls
+    yard.later(RENEW_EVERY_S)
+    yard.settle()
+    yard.later(RENEW_EVERY_S)
+    yard.settle()
+    assert yard.cluster.calls.count("remove_place") == 1
+    assert {one.place_gone_at is None for one in yard.hub.rows(r.Workload)} == {False}
 
 
 def test_two_reconcilers_send_the_same_commands(yard: Yard) -> None:
