@@ -5,12 +5,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
+ENGINE ?= $(firstword $(shell for one in podman docker buildah; do command -v $$one; done))
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' fedyard/wire/version.py)
+COMMITTED = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || echo 0))
 MAKEFLAGS += --no-print-directory
 # Tests and demo start hundreds of processes of ours: what they run is compiled once, whatever the caller's habit is.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test quick coverage check test-cluster fuzz sim chaos bench dist format clean
+.PHONY: help setup demo up test quick coverage check test-cluster fuzz sim chaos bench dist image test-image format clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +69,15 @@ bench: $(VENV)/ready-to-test ## measure the hub, about seventeen minutes on a qu
 
 dist: $(VENV)/ready-to-test ## dist/*.whl, what `pip install` brings to a site, and a check of what is in it
 	@$(PY) -m ops.distribution
+
+image: ## localhost/fedyard-hub, what containers run, by podman, docker or buildah; BASE= another base (docs/deploying.md)
+	@test -n "$(ENGINE)" || { echo "make image needs podman, docker or buildah" >&2; exit 1; }
+	@$(ENGINE) build -f Containerfile -t localhost/fedyard-hub:latest -t localhost/fedyard-hub:$(VERSION) \
+	  --build-arg VERSION=$(VERSION) --build-arg SOURCE_DATE_EPOCH=$(COMMITTED) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	  $(if $(filter docker,$(notdir $(ENGINE))),,--timestamp $(COMMITTED)) .
+
+test-image: $(VENV)/ready-to-test ## build it on a bootstrapped Debian, and run a hub in it on a read-only root; as root
+	@$(PY) -m tests.deploy.image
 
 format: $(VENV)/ready-to-test ## put the code into its form
 	@$(BIN)/ruff format .
