@@ -59,7 +59,7 @@ def _kustomized(folder: Path, objects: list[Object]) -> list[Object]:
     for each in said.pop("components", []):
         _kustomized((folder / each).resolve(), found)
     for wanted in said.pop("configMapGenerator", []):
-        _generate(found, wanted)
+        _generate(found, wanted, folder)
     for patch in said.pop("patches", []):
         _patch(found, patch)
     if namespace := said.pop("namespace", ""):
@@ -73,12 +73,17 @@ def _kustomized(folder: Path, objects: list[Object]) -> list[Object]:
     return found
 
 
-def _generate(objects: list[Object], wanted: Object) -> None:
-    content = dict(literal.split("=", 1) for literal in wanted["literals"])
+def _generate(objects: list[Object], wanted: Object, folder: Path) -> None:
+    content = dict(literal.split("=", 1) for literal in wanted.get("literals", []))
+    content |= {name: (folder / name).read_text() for name in wanted.get("files", [])}
     there = [one for one in objects if one["kind"] == "ConfigMap" and one["metadata"]["name"] == wanted["name"]]
-    if wanted.get("behavior") == "merge":
-        there[0]["data"].update(content)
-        return
+    match wanted.get("behavior"):
+        case "merge":
+            there[0]["data"].update(content)
+            return
+        case "replace":
+            there[0]["data"] = content
+            return
     assert not there
     metadata = {"name": wanted["name"]}
     objects.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": content})

@@ -11,7 +11,7 @@ import pytest
 
 from config.processes import END_WITHIN_S
 from config.settings import IN_FILES, Settings, options
-from fedyard.cluster.kubernetes_cluster import PERMISSIONS
+from fedyard.cluster.kubernetes_cluster import PERMISSIONS, read_rules
 from tests.deploy.checkout import (
     KUSTOMIZED,
     USER,
@@ -63,7 +63,11 @@ def test_a_field_that_there_is_not_is_noticed(example: list[Object]) -> None:
 def test_every_file_beside_a_kustomization_is_part_of_it(folder) -> None:
     said = documents(folder / "kustomization.yaml")[0]
     beside = {path.name for path in folder.iterdir() if path.is_file()} - {"kustomization.yaml"}
-    assert beside == {name for name in said.get("resources", []) if (folder / name).is_file()}
+    named_there = [
+        *said.get("resources", []),
+        *(one for made in said.get("configMapGenerator", []) for one in made.get("files", [])),
+    ]
+    assert beside == {name for name in named_there if (folder / name).is_file()}
 
 
 def test_every_process_is_a_deployment_that_runs_what_the_procfile_says(example: list[Object]) -> None:
@@ -134,8 +138,23 @@ def test_every_variable_is_one_of_the_hubs_and_nothing_secret_is_one(one: Object
 def test_the_settings_are_settings(example: list[Object]) -> None:
     settings = Settings.read(named(example, "ConfigMap")["fedyard-settings"]["data"])
     assert settings.artifacts_url.startswith("s3://")
-    assert settings.cluster_places() == {"hub": "in-cluster"}
+    assert settings.cluster_places() == {"hub": "in-cluster?rules=/etc/fedyard/rules/rules.toml"}
     assert str(settings.web_port) == "8080"
+
+
+def test_workloads_are_told_where_the_hub_is_and_let_go_there(example: list[Object], tmp_path) -> None:
+    file = tmp_path / "rules.toml"
+    file.write_text(named(example, "ConfigMap")["fedyard-rules"]["data"]["rules.toml"])
+    assert [peer.port for peer in read_rules(file).hub] == [443]
+    assert named(example, "ConfigMap")["fedyard-settings"]["data"]["FEDYARD_WORKLOAD_HUB_URL"].startswith("https://")
+    deployments = named(example, "Deployment")
+    mounted = {
+        name
+        for name, one in deployments.items()
+        if {"name": "rules", "mountPath": "/etc/fedyard/rules", "readOnly": True}
+        in containers([one])[0]["volumeMounts"]
+    }
+    assert mounted == {"doer", "reconciler"}
 
 
 def test_who_touches_clusters_has_a_token_and_nobody_else(example: list[Object]) -> None:
