@@ -16,6 +16,7 @@ from fedyard.cli.models import models
 from fedyard.cli.projects import project
 from fedyard.cli.runs import run
 from fedyard.cli.site import IDENTITY_CHANGED, site
+from fedyard.cli.workloads import workload
 from fedyard.client.errors import HubError
 from fedyard.sealed.errors import IdentityChanged, SealError
 from fedyard.wire.command_line import Group, carry_out, everywhere, tell_version
@@ -25,7 +26,7 @@ FOLDER_VARIABLE = "SITE_FOLDER"
 FEDYARD = Group(
     "fedyard",
     help="A site's command line. Its people speak as the site, with its token.",
-    commands=[site, project, run, models, logs, send],
+    commands=[site, project, run, workload, models, logs, send],
 )
 
 

@@ -174,6 +174,28 @@ class Client(Calls):
     def stop_run(self, run_id: str, reason: str = "", *, key: str | None = None) -> a.Changed:
         return self.write("POST", f"/v1/runs/{_part(run_id)}/stop", {"reason": reason}, a.Changed, key=key)
 
+    def workloads(self, project_id: str, *, state: str | None = None) -> list[a.Workload]:
+        return list(self.every(f"/v1/projects/{_part(project_id)}/workloads", {"state": state}, a.Workload))
+
+    def start_workload(
+        self, project_id: str, name: str, where: str, spec: dict[str, object], *, key: str | None = None
+    ) -> a.WorkloadChanged:
+        """spec: as docs/workloads.md says."""
+        body: dict[str, object] = {"name": name, "where": where, "spec": spec}
+        return self.write("POST", f"/v1/projects/{_part(project_id)}/workloads", body, a.WorkloadChanged, key=key)
+
+    def stop_workload(self, workload_id: str, reason: str = "", *, key: str | None = None) -> a.WorkloadChanged:
+        path = f"/v1/workloads/{_part(workload_id)}/stop"
+        return self.write("POST", path, {"reason": reason}, a.WorkloadChanged, key=key)
+
+    def scale_workload(self, workload_id: str, replicas: int, *, key: str | None = None) -> a.WorkloadChanged:
+        path = f"/v1/workloads/{_part(workload_id)}/replicas"
+        return self.write("PUT", path, {"replicas": replicas}, a.WorkloadChanged, key=key)
+
+    def workload_log(self, workload_id: str, attempt: int | None = None) -> a.WorkloadLog:
+        """What an attempt left; the newest one, if none is named."""
+        return self.read(f"/v1/workloads/{_part(workload_id)}/log", a.WorkloadLog, {"attempt": attempt})
+
     def restart_run(
         self, run_id: str, start_from: Literal["reached", "start"] = "reached", *, key: str | None = None
     ) -> a.StartedRun:

@@ -566,3 +566,34 @@ class Command(Answer, frozen=True, kw_only=True):
     status: Annotated[int, Meta(ge=0, le=599)] | None = None
     result: msgspec.Raw = msgspec.Raw(b"null")
     problem: Problem | None = None
+
+
+class Workload(Answer, frozen=True, kw_only=True):
+    """What shall run, or ran, for a project; reason, detail and exit_code: of its newest attempt."""
+
+    id: w.Uuid
+    project_id: w.Uuid
+    name: w.Name
+    where: w.Name
+    state: w.Slug
+    attempt: w.Number
+    stop_at: w.At | None = None
+    reason: Annotated[str, Meta(max_length=64)] = ""
+    detail: w.Text = ""
+    exit_code: int | None = None
+    ready: w.Seq = 0
+    addresses: Annotated[dict[Annotated[str, Meta(max_length=16)], w.Text], Meta(max_length=8)] = {}
+
+
+class WorkloadChanged(Answer, frozen=True, kw_only=True):
+    id: w.Uuid
+    state: w.Slug
+    attempt: w.Number
+
+
+class WorkloadLog(Answer, frozen=True, kw_only=True):
+    """log: the tail; None where this reader may not have it, or there is none yet."""
+
+    attempt: w.Number
+    log: w.Piece | None = None
+    events: Annotated[list[Annotated[str, Meta(max_length=1000)]], Meta(max_length=1000)] = []

@@ -54,6 +54,33 @@ def tasks_file(tmp_path, **more: object) -> str:
     return str(path)
 
 
+def test_workloads_from_start_to_stop(site, tmp_path) -> None:
+    north, _ = site("north")
+    project = f"w {tmp_path.name}"
+    north("project", "create", project, "--tasks", tasks_file(tmp_path))
+    here = "site:" + re.search(r"\(([0-9a-f-]{36})", north("site", "whoami")[1])[1]
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps({"kind": "service", "image": "i", "port": 80}))
+    code, out, err = north("workload", "start", project, "model", "--spec", str(spec), "--where", here)
+    assert (code, out.split(" (")[0]) == (0, f"workload {project}/model is wanted"), err
+    ident = re.search(r"\(([0-9a-f-]{36})\)", out)[1]
+    listed = north("workload", "list", project)[1]
+    assert ident in listed
+    assert here in listed
+    assert north("workload", "list", project, "--state", "running")[1].count("model") == 0
+    named = f"{project}/model"
+    assert north("workload", "scale", named, "3")[1] == f"workload {named} is to have 3 replicas\n"
+    code, _, err = north("workload", "log", ident)
+    assert (code, "has no log yet" in err) == (1, True)
+    assert north("workload", "stop", named)[1] == f"workload {named} is wanted, and is to go\n"
+    assert "wanted, stopping" in north("workload", "list", project)[1]
+    assert north("workload", "stop", f"{project}/other")[0] == 2
+    assert north("workload", "stop", "no-id")[0] == 2
+    spec.write_text("[]")
+    assert north("workload", "start", project, "x", "--spec", str(spec))[0] == 2
+    assert north("workload", "start", project, "x", "--spec", str(tmp_path / "none"))[0] == 2
+
+
 def test_from_init_to_a_stopped_and_restarted_run(site, tmp_path) -> None:
     (north, north_name), (east, east_name) = site("north"), site("east")
     project = f"p {tmp_path.name}"

@@ -88,6 +88,7 @@ GRAMMAR = {
     "site": "init run whoami inbox receipts consents keys rotate-keys revoke-key fingerprint trust trust-hub heads",
     "project": "create set files join leave list members approve tasks joining ready",
     "run": "start stop restart show watch",
+    "workload": "list start stop scale log",
 }
 
 

@@ -54,6 +54,13 @@ TEXTS: dict[str, list[str]] = {
     "client_image": ["", "x" * most(c.Image)],
     "who": [ID],
     "after": ["a"],
+    "where": ["hub", "site:" + ID],
+    "image": ["i", "x" * 500],
+    **{name: ["", "é" * 4096] for name in ("command", "arguments", "environment")},
+    **{name: ["", "x" * 253] for name in ("node_selector", "spread", "key", "value")},
+    "Workload.stop_reason": ["", "é" * most(c.Reason)],
+    "addresses": ["h:1", "x" * 300],
+    "events": ["", "é" * 500],
     **{name: ["https://bucket.example/x?y=%2F"] for name in ("downloads", "uploads")},
 }
 """By the name of a field: what a text of the hub's may be, from one end to the other."""
@@ -81,6 +88,7 @@ BYTES: dict[str, list[bytes]] = {
     "body": [b"", bytes(1_048_576)],
     "chunk_digests": [b"", bytes(32)],
     "seal": [bytes(262_144)],
+    "WorkloadLog.log": [b"", bytes(c.LOG_TAIL_BYTES)],
 }
 NEVER_EMPTY = {"Sent.ids", "TaskSpec.who"}
 Sample = Any

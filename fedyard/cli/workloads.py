@@ -1,0 +1,128 @@
+"""`fedyard workload`: what runs for projects at the hub's clusters and at sites: list, start, stop, scale, log."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from fedyard.agent.site import Folder
+from fedyard.cli.common import FILE, ID_LENGTH, UsageError, client_of, project_named
+from fedyard.cli.listing import Listing
+from fedyard.client.client import Client
+from fedyard.wire.command_line import Command, Group
+from fedyard.wire.shown import shown
+
+LIVE = ("wanted", "starting", "running")
+
+
+@click.command("list", cls=Command)
+@click.argument("project")
+@click.option("--state", metavar="STATE", help="only those in this state, e.g. running")
+@click.pass_obj
+def listed(folder: Folder, project: str, state: str | None) -> None:
+    """The workloads of a PROJECT, from old to new."""
+    client = client_of(folder)
+    table = Listing("workload", "where", "state", "attempt", "reason", "address", "id", ids=("id",))
+    for one in client.workloads(project_named(client, project).id, state=state):
+        told = one.state if one.stop_at is None or one.state not in LIVE else f"{one.state}, stopping"
+        address = one.addresses.get("outside") or one.addresses.get("inside") or ""
+        reason = one.reason if one.exit_code is None else f"{one.reason} {one.exit_code}".strip()
+        table.add_row(one.name, one.where, told, str(one.attempt), reason, address, one.id)
+    table.print()
+
+
+@click.command("start", cls=Command)
+@click.argument("project")
+@click.argument("name")
+@click.option("--spec", "file", type=FILE, required=True, help="what to run: a file of JSON, as docs/workloads.md says")
+@click.option(
+    "--where", default="hub", metavar="WHERE", help="a cluster of the hub's, or site: and an id (default: hub)"
+)
+@click.pass_obj
+def start(folder: Folder, project: str, name: str, file: Path, where: str) -> None:
+    """Have a workload of this NAME run for a PROJECT."""
+    client = client_of(folder)
+    made = client.start_workload(project_named(client, project).id, name, where, _spec_in(file))
+    print(f"workload {project}/{name} is {made.state} ({made.id})")
+
+
+@click.command("stop", cls=Command)
+@click.argument("workload")
+@click.option("--reason", default="", metavar="TEXT", help="for the record")
+@click.pass_obj
+def stop(folder: Folder, workload: str, reason: str) -> None:
+    """Stop a WORKLOAD: it is stopped when its cluster says that nothing of it is there.
+
+    WORKLOAD: PROJECT/NAME (of several the newest that goes on), or its id.
+    """
+    client = client_of(folder)
+    changed = client.stop_workload(_named(client, workload), reason)
+    print(f"workload {workload} is {changed.state}" + (", and is to go" if changed.state in LIVE else ""))
+
+
+@click.command("scale", cls=Command)
+@click.argument("workload")
+@click.argument("replicas", type=click.IntRange(0, 1000))
+@click.pass_obj
+def scale(folder: Folder, workload: str, replicas: int) -> None:
+    """So many REPLICAS of a WORKLOAD that is a service.
+
+    WORKLOAD: PROJECT/NAME (of several the newest that goes on), or its id.
+    """
+    client = client_of(folder)
+    client.scale_workload(_named(client, workload), replicas)
+    print(f"workload {workload} is to have {replicas} replicas")
+
+
+@click.command("log", cls=Command)
+@click.argument("workload")
+@click.option("--attempt", type=click.IntRange(1), help="which; the newest one, if it is left out")
+@click.pass_obj
+def log(folder: Folder, workload: str, attempt: int | None) -> int:
+    """What an attempt at a WORKLOAD left: its log's tail; what the cluster said goes to standard error.
+
+    WORKLOAD: PROJECT/NAME (of several the newest that goes on), or its id.
+    """
+    client = client_of(folder)
+    left = client.workload_log(_named(client, workload), attempt)
+    for event in left.events:
+        print(shown(event), file=sys.stderr)
+    if left.log is None:
+        print(f"attempt {left.attempt} at {workload} has no log yet, or it is not yours to read", file=sys.stderr)
+        return 1
+    for line in left.log.decode(errors="replace").splitlines():
+        print(shown(line))
+    return 0
+
+
+def _named(client: Client, text: str) -> str:
+    """Its id. Raises `UsageError`."""
+    project, slash, name = text.rpartition("/")
+    if not slash:
+        if len(text) != ID_LENGTH:
+            raise UsageError(f"{text!r} names no workload: say PROJECT/NAME, or its id")
+        return text.lower()
+    found = [one for one in client.workloads(project_named(client, project).id) if one.name == name]
+    if not found:
+        raise UsageError(f"project {project!r} has no workload {name!r}, or this site may not see it")
+    going_on = [one for one in found if one.state in LIVE]
+    return (going_on or found)[-1].id
+
+
+def _spec_in(file: Path) -> dict[str, object]:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, object])
+    except OSError as error:
+        raise UsageError(f"--spec {file}: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise UsageError(f"--spec {file}: {error}") from None
+
+
+workload = Group(
+    "workload",
+    help="What runs for projects at the hub's clusters and at sites.",
+    commands=[listed, start, stop, scale, log],
+)
