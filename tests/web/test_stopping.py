@@ -62,3 +62,18 @@ def test_a_worker_ends_with_its_main_process(loads_s: float) -> None:
     with web(loads_s) as (main, family):
         main.kill()
         all_gone(family, 20)
+
+
+def test_it_ends_by_itself_while_it_waits_for_the_database() -> None:
+    """As the first process of a container it would not be ended by a signal that it does not listen to."""
+    urls = {"BROKER": "amqp://hub:x@127.0.0.1:1/fedyard", "DATABASE": "postgresql://hub:x@127.0.0.1:1/fedyard"}
+    variables = environment() | {f"FEDYARD_{name}_URL": url for name, url in urls.items()}
+    argv = [sys.executable, "-m", "web.serving.wsgi"]
+    with subprocess.Popen(argv, cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True) as main:
+        try:
+            assert main.stderr is not None
+            assert "waits for the database" in main.stderr.readline()
+            main.send_signal(signal.SIGTERM)
+            assert main.wait(timeout=20) == 0
+        finally:
+            main.kill()

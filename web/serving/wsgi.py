@@ -24,7 +24,7 @@ from config.clock import wait_for
 from config.logs import set_up_logs
 from config.processes import END_WITHIN_S, end_within
 from config.settings import Settings, SettingsError
-from fedyard.wire.stopping import called_apart
+from fedyard.wire.stopping import called_apart, on_stop_signal
 from storage.migrate import await_schema
 from web.live.connections import make_room
 
@@ -50,7 +50,13 @@ def serve(settings: Settings) -> None:
     """Serve until told to stop. Raises `SettingsError` for the embedded mode, which is one process of its own."""
     if settings.embedded:
         raise SettingsError("FEDYARD_BROKER_URL is embedded: that hub is one process, fedyard-hub embedded starts it")
-    await_schema(settings.database_url, "fedyard web", threading.Event(), log)
+    stop = threading.Event()
+    on_stop_signal(stop.set)  # the first process of a container is deaf to signals that nobody asked for
+    await_schema(settings.database_url, "fedyard web", stop, log)
+    if stop.is_set():
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):  # granian's own are set a moment later
+        signal.signal(number, signal.SIG_DFL)
     listen(settings, lambda: _load(settings))
 
 
