@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from functools import cache
 from itertools import chain
@@ -14,6 +15,7 @@ from config.settings import IN_FILES, Settings, options
 from fedyard.cluster.kubernetes_cluster import PERMISSIONS, read_rules
 from tests.deploy.checkout import (
     KUSTOMIZED,
+    ROOT,
     USER,
     Object,
     containers,
@@ -216,6 +218,26 @@ def test_nothing_comes_in_or_goes_out_unless_a_policy_says_so(example: list[Obje
 def test_the_image_is_the_examples_everywhere(example: list[Object]) -> None:
     assert {one["image"] for one in containers(example)} == {"images.example.org/fedyard-hub:0.2.0"}
     assert {one["metadata"].get("namespace") for one in example if one["kind"] == "Job"} == {"fedyard"}
+
+
+def test_the_docs_make_every_secret_that_is_mounted() -> None:
+    lines = re.findall(
+        r"create secret generic (\S+)((?: --from-file=\S+)+)", (ROOT / "docs" / "deploying.md").read_text()
+    )
+    made = {name: set(re.findall(r"=(?:[\w/.-]*/)?([\w.-]+)(?:=| |$)", files)) for name, files in lines}
+    mounted: dict[str, set[str]] = defaultdict(set)
+    for one in PODS:
+        spec = pod(one.values[0])
+        assert spec is not None
+        (container,) = spec["containers"]
+        paths = [variable["value"] for variable in container["env"]] + container["args"]
+        for volume in spec["volumes"]:
+            if "secret" in volume:
+                at = next(mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == volume["name"])
+                files = {path.rpartition("/")[2] for path in paths if path.startswith(f"{at}/")}
+                assert files, f"{volume['name']} is mounted and read by nobody"
+                mounted[volume["secret"]["secretName"]] |= files
+    assert mounted == made
 
 
 def test_artifacts_may_lie_on_a_volume_of_all_who_read_them(tmp_path) -> None:
