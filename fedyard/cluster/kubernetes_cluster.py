@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -29,7 +29,7 @@ from fedyard.cluster.manifests import Manifest, Rules
 from fedyard.cluster.port import AttemptId, Evidence, Observed, Reason, Refused, Spec, Unavailable
 
 T = TypeVar("T")
-M = TypeVar("M", Job, Deployment, Pod)
+M = TypeVar("M", Job, Deployment, Pod)  # a StatefulSet is read as a Deployment is
 
 PAGE: Final = 500
 MAX_PAGES: Final = 1000
@@ -65,6 +65,7 @@ class Kind(NamedTuple, Generic[T]):
 
 JOBS: Final = Kind("batch/v1", "jobs", Job)
 DEPLOYMENTS: Final = Kind("apps/v1", "deployments", Deployment)
+STATEFUL_SETS: Final = Kind("apps/v1", "statefulsets", Deployment)
 PODS: Final = Kind("v1", "pods", Pod)
 SERVICES: Final = Kind("v1", "services", Service)
 EVENTS: Final = Kind("v1", "events", Event)
@@ -74,6 +75,8 @@ QUOTAS: Final = Kind("v1", "resourcequotas", objects.Quota)
 PLURALS: Final[dict[str, Kind[Any]]] = {
     "Job": JOBS,
     "Deployment": DEPLOYMENTS,
+    "StatefulSet": STATEFUL_SETS,
+    "PersistentVolumeClaim": Kind("v1", "persistentvolumeclaims", objects.Anything),
     "Service": SERVICES,
     "Secret": SECRETS,
     "Namespace": NAMESPACES,
@@ -82,8 +85,9 @@ PLURALS: Final[dict[str, Kind[Any]]] = {
     "LimitRange": Kind("v1", "limitranges", objects.Anything),
     "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies", objects.Anything),
 }
-MAINS: Final[tuple[Kind[Any], ...]] = (JOBS, DEPLOYMENTS)
-WATCHED: Final[tuple[Kind[Any], ...]] = (JOBS, DEPLOYMENTS, PODS, NAMESPACES)
+MAINS: Final[tuple[Kind[Any], ...]] = (JOBS, DEPLOYMENTS, STATEFUL_SETS)
+SERVED: Final = (DEPLOYMENTS, STATEFUL_SETS)
+WATCHED: Final[tuple[Kind[Any], ...]] = (JOBS, DEPLOYMENTS, STATEFUL_SETS, PODS, NAMESPACES)
 
 PERMISSIONS: Final = {
     "namespaces": ("get", "create", "list", "watch", "patch", "delete"),
@@ -93,6 +97,8 @@ PERMISSIONS: Final = {
     "networkpolicies.networking.k8s.io": ("get", "create", "patch"),
     "jobs.batch": ("get", "create", "list", "watch", "delete"),
     "deployments.apps": ("get", "create", "list", "watch", "patch", "delete"),
+    "statefulsets.apps": ("get", "create", "list", "watch", "patch", "delete"),
+    "persistentvolumeclaims": ("get", "create"),
     "pods": ("list", "watch", "delete"),
     "pods/log": ("get",),
     "services": ("get", "create", "list"),
@@ -162,12 +168,12 @@ class KubernetesCluster:
             raise Refused(Reason.CONFIG_INVALID, str(error)) from None
         self._make_place(spec)
         try:
-            made, new = self._make(wanted, spec)
+            made, new = self._make_all(wanted, spec)
         except Missing:  # the namespace was there a moment ago
             self._forget_place(spec)
             self._make_place(spec)
             try:
-                made, new = self._make(wanted, spec)
+                made, new = self._make_all(wanted, spec)
             except Missing as error:
                 raise Unavailable(str(error), 1.0) from None
         finally:
@@ -226,8 +232,21 @@ class KubernetesCluster:
         if found.metadata.annotations.get(names.SPEC_HASH) != wanted["metadata"]["annotations"][names.SPEC_HASH]:
             self._api.patch(kind.path(namespace, name), wanted)
 
+    def _make_all(self, wanted: Manifest, spec: Spec) -> tuple[Job | Deployment, bool]:
+        """The volume first, if it is one of those that share it. It is made once, and stays as it is."""
+        if spec.volume is not None:
+            claim = manifests.volume(spec, self._rules)
+            kind, namespace, name = _where(claim)
+            found = self._find(kind, namespace, name)
+            if found is None:
+                with suppress(Conflict):
+                    self._api.post(kind.path(namespace), claim)
+            elif found.metadata.deletion_timestamp is not None:
+                raise Unavailable(f"the volume in namespace {namespace} is being removed", 2.0)
+        return self._make(wanted, spec)
+
     def _make(self, wanted: Manifest, spec: Spec) -> tuple[Job | Deployment, bool]:
-        """The Job or Deployment: made, adopted, or on its way out because it has another content."""
+        """The workload's own object: made, adopted, or on its way out because it has another content."""
         kind, namespace, name = _where(wanted)
         for _ in range(MAX_POSTS):
             try:
@@ -238,7 +257,10 @@ class KubernetesCluster:
                 break  # else it has just gone
         else:
             raise Unavailable(f"{kind.plural} {name} comes and goes", 1.0)
-        if not _owned(found.metadata, spec.owner) or objects.key(found.metadata) != (spec.id, str(spec.attempt)):
+        own = _owned(found.metadata, spec.owner)
+        if own and spec.stable and objects.key(found.metadata) != (spec.id, str(spec.attempt)):
+            raise Refused(Reason.NOT_READY, f"an earlier {name} is still there: it has to go first")
+        if not own or objects.key(found.metadata) != (spec.id, str(spec.attempt)):
             raise Refused(Reason.CONFIG_INVALID, f"{kind.plural} {name} is there, and none of ours: it is left alone")
         if found.metadata.deletion_timestamp is None and not self._is_same(found.metadata, spec):
             self._delete(kind, found.metadata)
@@ -273,7 +295,8 @@ class KubernetesCluster:
     def observe(self, owner: str) -> list[Observed]:
         """Pods are listed after their jobs: of a job that has ended they say why, and so must have been seen to end."""
         wanted = {names.MANAGED_BY: names.US, names.OWNER: owner}
-        jobs, deployments = self._listed(JOBS, owner, wanted), self._listed(DEPLOYMENTS, owner, wanted)
+        jobs = self._listed(JOBS, owner, wanted)
+        deployments = [one for kind in SERVED for one in self._listed(kind, owner, wanted)]
         mine = _by_attempt(self._listed(PODS, owner, wanted))
         if any(_ended(job) and not objects.has_ended(mine.get(objects.key(job.metadata), [])) for job in jobs):
             mine = _by_attempt(self._listed(PODS, owner, wanted, anew=True))  # what was listed before is older
@@ -289,7 +312,9 @@ class KubernetesCluster:
         ]
         gone = self._gone({one.metadata.namespace for one in ending if one.metadata.deletion_timestamp})
         services = self._list(SERVICES, "", wanted) if deployments else []
-        reachable = {objects.key(one.metadata): objects.addresses(one, self._rules.outside_host) for one in services}
+        reachable: dict[tuple[str, str], list[Service]] = defaultdict(list)
+        for service in services:
+            reachable[objects.key(service.metadata)].append(service)
         found = []
         for job in jobs:
             own = mine.get(objects.key(job.metadata), [])
@@ -298,7 +323,8 @@ class KubernetesCluster:
             found.append(objects.of_job(job, own, refused, disrupted=why, namespace_gone=lost))
         for one in deployments:
             own = mine.get(objects.key(one.metadata), [])
-            where, lost = reachable.get(objects.key(one.metadata), {}), one.metadata.namespace in gone
+            where = objects.addresses(reachable[objects.key(one.metadata)], self._rules.outside_host)
+            lost = one.metadata.namespace in gone
             found.append(objects.of_deployment(one, own, where, namespace_gone=lost))
         for own in left_over.values():
             pod = next(filter(objects.is_left_over, own))
@@ -320,8 +346,9 @@ class KubernetesCluster:
         if isinstance(made, Job):
             failed = {} if pods or _ended(made) else self._failed_creates({metadata.namespace})
             return objects.of_job(made, pods, failed.get(metadata.uid, ""))
-        service = self._find(SERVICES, metadata.namespace, metadata.name)
-        return objects.of_deployment(made, pods, objects.addresses(service, self._rules.outside_host))
+        id, attempt = objects.key(metadata)
+        services = self._list(SERVICES, metadata.namespace, {names.WORKLOAD: id, names.ATTEMPT: attempt})
+        return objects.of_deployment(made, pods, objects.addresses(services, self._rules.outside_host))
 
     def _failed_creates(self, namespaces: Iterable[str]) -> dict[str, str]:
         """By the job's uid, why the cluster does not let its pod in: only an event says so."""
@@ -392,15 +419,12 @@ class KubernetesCluster:
     # ------------------------------------------------------------ end
 
     def scale(self, which: AttemptId, replicas: int) -> None:
-        for one in self._of(DEPLOYMENTS, which):
-            if one.spec.replicas != replicas and one.metadata.deletion_timestamp is None:
-                try:
-                    self._api.patch(
-                        DEPLOYMENTS.path(one.metadata.namespace, one.metadata.name), {"spec": {"replicas": replicas}}
-                    )
-                except Missing:
-                    continue
-                finally:
+        for kind in SERVED:
+            for one in self._of(kind, which):
+                if one.spec.replicas != replicas and one.metadata.deletion_timestamp is None:
+                    path = kind.path(one.metadata.namespace, one.metadata.name)
+                    with suppress(Missing):
+                        self._api.patch(path, {"spec": {"replicas": replicas}})
                     self._watches.touch()
 
     def stop(self, which: AttemptId, *, grace_s: float) -> bool:
@@ -416,9 +440,9 @@ class KubernetesCluster:
             if objects.is_on_a_lost_node(pod):
                 self._delete(PODS, pod.metadata, grace_s=0)
                 continue
-            replaced = any(one.kind == "ReplicaSet" for one in pod.metadata.owner_references)
+            replaced = any(one.kind in ("ReplicaSet", "StatefulSet") for one in pod.metadata.owner_references)
             ending = pod.metadata.deletion_grace_period_seconds
-            # A replica set would make another one, until it is itself on its way out; then its pods are, too.
+            # A replica set or StatefulSet would make another one, until it is itself on its way out; then its pods are.
             if (ending is None and not replaced) or (ending is not None and ending > grace):
                 self._delete(PODS, pod.metadata, grace_s=grace)
         return not left

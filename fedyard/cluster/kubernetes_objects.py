@@ -5,9 +5,9 @@ Only the fields that are looked at, in their own names; the server sends many mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -319,12 +319,27 @@ def of_left_over(pod: Pod, *, namespace_gone: bool = False) -> Observed:
     return _observed(pod.metadata, found, judged, started=started, namespace_gone=namespace_gone)
 
 
-def addresses(service: Service | None, host: str) -> dict[Literal["inside", "outside"], str]:
-    """By IP: it holds in clusters without names, too. host: of the outside, where the operator has said it."""
-    if service is None or not service.spec.ports or service.spec.cluster_ip in ("", "None"):
+Addresses: TypeAlias = dict[Literal["inside", "outside"], str]
+
+
+def addresses(services: Iterable[Service], host: str) -> Addresses:
+    """Of one workload's services. host: of the outside, where the operator has said it.
+
+    By IP: it holds in clusters without names, too. A stable service has a name alone: that counts where there is one.
+    """
+    found: Addresses = {}
+    for service in sorted(services, key=lambda one: one.spec.cluster_ip == "None"):
+        found |= _addresses(service, host)
+    return found
+
+
+def _addresses(service: Service, host: str) -> Addresses:
+    if not service.spec.ports or not service.spec.cluster_ip:
         return {}
     (port, *_) = service.spec.ports
-    found: dict[Literal["inside", "outside"], str] = {"inside": _joined(service.spec.cluster_ip, port.port)}
+    if service.spec.cluster_ip == "None":
+        return {"inside": f"{service.metadata.name}.{service.metadata.namespace}.svc:{port.port}"}
+    found: Addresses = {"inside": _joined(service.spec.cluster_ip, port.port)}
     if service.spec.type == "NodePort" and port.node_port and host:
         found["outside"] = _joined(host, port.node_port)
     if service.spec.type == "LoadBalancer" and service.status.load_balancer.ingress:

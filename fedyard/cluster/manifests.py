@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import re
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from fedyard.cluster import names
-from fedyard.cluster.port import Spec
+from fedyard.cluster.port import REPLICA, Part, Spec, Volume
 
 Manifest: TypeAlias = dict[str, Any]
 
@@ -23,6 +24,23 @@ SERVICE_ACCOUNT: Final = "workload"
 QUOTA_NAME: Final = "quota"
 WORK: Final = "/fedyard"
 """An empty directory that belongs to the container: home, and the one place besides /tmp that can be written to."""
+VOLUME: Final = "volume"
+"""The claim of a place's volume."""
+ROOT: Final = "/volume"
+"""Of what a workload sees of it."""
+_PARTS: Final = "/fedyard-parts"
+"""Where parts are mounted whose path no mount can have; in the root they are links."""
+_VIEW: Final = "view"
+PREPARE: Final = """set -eu
+while [ $# -gt 0 ]; do
+  case $1 in
+    folder) [ -d "$3" ] || { mkdir -p "$3"; chmod "$2" "$3"; } ;;
+    file) [ -e "$3" ] || { : > "$3"; chmod "$2" "$3"; } ;;
+    link) ln -sfn "$2" "$3" ;;
+  esac
+  shift 3
+done"""
+"""For sh: any number of `folder MODE PATH`, `file MODE PATH`, `link TARGET PATH`. It may run again."""
 KEPT_AFTER_ITS_END_S: Final = 86_400
 """A finished job's, for whoever keeps its log; it is removed as soon as that is done."""
 DEADLINE_SLACK_S: Final = 900
@@ -54,7 +72,10 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quota: of one place, as ResourceQuota has it. hub: where workloads report to. dns: resolvers that are no pods of
     kube-system (a node-local cache). clients: who may reach a service; empty: only what is in its place.
     outside: how services are shown outside the cluster, and on which host (empty: as the cluster says).
-    user: the uid and gid that workloads run as. container_cpu, container_memory, container_disk: of a container that
+    user: the uid and gid that workloads run as; one with `user` n in its Spec has that uid and n, and the same gid.
+    volume_size, volume_class, volume_access: of the claim of a place's volume; no class: the cluster's default one.
+    prepare_image: that makes folders in a volume before a workload starts: one with sh. Without it there are none.
+    container_cpu, container_memory, container_disk: of a container that
     says nothing. image_pull_secret: name of a Secret that the place's operator puts there, if any.
     """
 
@@ -65,6 +86,10 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outside: Literal["", "NodePort", "LoadBalancer"] = ""
     outside_host: str = ""
     user: int = 10001
+    volume_size: str = "10Gi"
+    volume_class: str = ""
+    volume_access: Literal["ReadWriteMany", "ReadWriteOnce"] = "ReadWriteMany"
+    prepare_image: str = ""
     container_cpu: str = "1"
     container_memory: str = "1Gi"
     container_disk: str = "10Gi"
@@ -123,13 +148,50 @@ def place(owner: str, id: str, rules: Rules) -> list[Manifest]:
 
 
 def workload(spec: Spec, rules: Rules) -> Manifest:
-    """The Job or Deployment; what belongs to it can be made once it has a uid. Raises `ValueError`."""
-    return _job(spec, rules) if spec.kind == "job" else _deployment(spec, rules)
+    """The Job, Deployment or, of a stable service, StatefulSet; what belongs to it can be made once it has a uid.
+    Raises `ValueError`."""
+    _check(spec, rules)
+    if spec.kind == "job":
+        return _job(spec, rules)
+    return _stateful(spec, rules) if spec.stable else _deployment(spec, rules)
+
+
+def volume(spec: Spec, rules: Rules) -> Manifest:
+    """The claim of the volume of a place: it stays when workloads go, and goes with the namespace."""
+    asked: Manifest = {
+        "accessModes": [rules.volume_access],
+        "resources": {"requests": {"storage": rules.volume_size}},
+    }
+    if rules.volume_class:
+        asked["storageClassName"] = rules.volume_class
+    metadata = {
+        "name": VOLUME,
+        "namespace": names.place_name(spec.place),
+        "labels": names.place_labels(spec.owner, spec.place),
+    }
+    return _hashed({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": asked})
+
+
+_STABLE_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,50}[a-z0-9])?")
+
+
+def _check(spec: Spec, rules: Rules) -> None:
+    """Raises `ValueError`."""
+    if spec.stable and (spec.kind != "service" or spec.port is None):
+        raise ValueError("only a service with a port is stable")
+    if spec.stable and not _STABLE_NAME.fullmatch(spec.name):
+        raise ValueError(f"a stable service is dialled by its name: {spec.name!r} is no DNS label")
+    if spec.volume is not None and not rules.prepare_image:
+        raise ValueError("this cluster has no volumes: its operator's rules name no prepare_image")
+    if spec.volume is not None and not spec.stable:
+        named = [part.path for part in spec.volume.parts] + [made.path for made in spec.volume.made]
+        if any(REPLICA in path for path in named):
+            raise ValueError("only replicas of a stable service have names of their own")
 
 
 def belongings(spec: Spec, uid: str, rules: Rules) -> list[Manifest]:
     """What goes when the workload (of that uid) goes: its secrets, its address and who may reach it."""
-    kind, api = ("Job", "batch/v1") if spec.kind == "job" else ("Deployment", "apps/v1")
+    kind, api = kind_of(spec)
     owner = {
         "apiVersion": api,
         "kind": kind,
@@ -139,41 +201,26 @@ def belongings(spec: Spec, uid: str, rules: Rules) -> list[Manifest]:
         "blockOwnerDeletion": True,
     }
     made = [_secret(spec)] if spec.secrets else []
-    if spec.kind == "service" and spec.port is not None:
+    if spec.stable:
+        made += [_headless(spec), *([_outside(spec, rules)] if rules.outside and spec.outside else [])]
+        made.append(_reachable(spec, rules))
+    elif spec.kind == "service" and spec.port is not None:
         made += [_service(spec, rules), _reachable(spec, rules)]
     for one in made:
         one["metadata"]["ownerReferences"] = [owner]
     return made
 
 
-def stateful(spec: Spec, name: str, rules: Rules) -> list[Manifest]:
-    """A service whose replicas have names of their own (`<name>-0.<name>`): headless Service, then StatefulSet.
+def kind_of(spec: Spec) -> tuple[str, str]:
+    """Of the object that a workload is, and the API that has it."""
+    if spec.kind == "job":
+        return "Job", "batch/v1"
+    return ("StatefulSet" if spec.stable else "Deployment"), "apps/v1"
 
-    name: to the letter, for others dial it; so only one of its name is in a place. The Service lists replicas that are
-    not ready as well: they must find each other to become so.
-    """
-    if spec.port is None:
-        raise ValueError("a stateful service needs a port")
-    service = {
-        "clusterIP": "None",
-        "publishNotReadyAddresses": True,
-        "selector": names.identity(spec),
-        "ports": [_port(spec.port)],
-    }
-    replicas = {
-        "serviceName": name,
-        "replicas": spec.replicas,
-        "podManagementPolicy": "Parallel",
-        "selector": {"matchLabels": names.identity(spec)},
-        "template": _template(spec, rules),
-    }
-    made = [
-        _object(spec, "v1", "Service", {"spec": service}),
-        _object(spec, "apps/v1", "StatefulSet", {"spec": replicas}),
-    ]
-    for one in made:
-        one["metadata"]["name"] = name
-    return made
+
+def outside_name(name: str) -> str:
+    """Of the Service by which a stable service is reached from outside the cluster."""
+    return f"{name}-outside"
 
 
 def _hashed(manifest: Manifest) -> Manifest:
@@ -220,8 +267,22 @@ def _deployment(spec: Spec, rules: Rules) -> Manifest:
     return _object(spec, "apps/v1", "Deployment", {"spec": content})
 
 
+def _stateful(spec: Spec, rules: Rules) -> Manifest:
+    """Each replica has a name of its own, which the headless Service knows. All start at once, and are changed at once
+    where one never became ready."""
+    content = {
+        "serviceName": names.workload_name(spec),
+        "replicas": spec.replicas,
+        "revisionHistoryLimit": 0,
+        "podManagementPolicy": "Parallel",
+        "selector": {"matchLabels": names.identity(spec)},
+        "template": _template(spec, rules),
+    }
+    return _object(spec, "apps/v1", "StatefulSet", {"spec": content})
+
+
 def _template(spec: Spec, rules: Rules) -> Manifest:
-    user = rules.user
+    group = rules.user
     pod: Manifest = {
         "serviceAccountName": SERVICE_ACCOUNT,
         "automountServiceAccountToken": False,
@@ -230,15 +291,21 @@ def _template(spec: Spec, rules: Rules) -> Manifest:
         "terminationGracePeriodSeconds": math.ceil(spec.grace_s),
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": user,
-            "runAsGroup": user,
-            "fsGroup": user,
+            "runAsUser": group + spec.user,
+            "runAsGroup": group,
+            "fsGroup": group,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(spec)],
         "volumes": [_empty("tmp", spec), _empty("work", spec)],
         "tolerations": _tolerations(spec),
     }
+    if spec.volume is not None:
+        pod["volumes"].append({"name": VOLUME, "persistentVolumeClaim": {"claimName": VOLUME}})
+        pod["securityContext"]["fsGroupChangePolicy"] = "OnRootMismatch"  # else each start goes through all its files
+        if _is_view(spec.volume):
+            pod["volumes"].append({"name": _VIEW, "emptyDir": {}})
+        pod["initContainers"] = _preparing(spec.volume, rules)
     if rules.image_pull_secret:
         pod["imagePullSecrets"] = [{"name": rules.image_pull_secret}]
     if spec.placement.node_selector:
@@ -270,16 +337,12 @@ def _container(spec: Spec) -> Manifest:
         "imagePullPolicy": "IfNotPresent",
         "env": _environment(spec),
         "resources": {"requests": limits, "limits": dict(limits)},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "privileged": False,
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": _unprivileged(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, {"name": "work", "mountPath": WORK}],  # noqa: S108 - the container's own
     }
+    if spec.volume is not None:
+        made["volumeMounts"] += _mounts(spec.volume)
     if spec.command:
         made["command"] = [_literal(text) for text in spec.command]
     if spec.arguments:
@@ -291,17 +354,95 @@ def _container(spec: Spec) -> Manifest:
     return made
 
 
+def _unprivileged() -> Manifest:
+    return {
+        "allowPrivilegeEscalation": False,
+        "privileged": False,
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def _is_view(volume: Volume) -> bool:
+    """What the workload sees is not the volume itself: its root is put together of parts, by mounts and links."""
+    return all(part.path for part in volume.parts)
+
+
+def _is_linked(part: Part) -> bool:
+    """No mount can be at a path with a colon in it, nor at one that each replica has for itself."""
+    return ":" in part.path or REPLICA in part.path
+
+
+def _expanded(path: str) -> str:
+    """With the variable that Kubernetes puts the replica's name in the place of."""
+    return path.replace(REPLICA, "$(HOSTNAME)")
+
+
+def _mounts(volume: Volume) -> list[Manifest]:
+    """The parts; of those below others the outer ones first."""
+    made: list[Manifest] = [{"name": _VIEW, "mountPath": ROOT, "readOnly": True}] if _is_view(volume) else []
+    for number, part in enumerate(volume.parts):
+        where = f"{_PARTS}/{number}" if _is_linked(part) else f"{ROOT}/{part.path}".rstrip("/")
+        which = {"subPathExpr" if REPLICA in part.path else "subPath": _expanded(part.path)} if part.path else {}
+        made.append({"name": VOLUME, "mountPath": where, **which, "readOnly": not part.write})
+    return sorted(made, key=lambda mount: str(mount["mountPath"]).count("/"))
+
+
+def _preparing(volume: Volume, rules: Rules) -> list[Manifest]:
+    """Who makes what has to be in the volume sees all of it, and is the operator's image; who makes the view sees what
+    the workload will see."""
+    asked = [
+        word
+        for one in volume.made
+        for word in ("file" if one.file else "folder", f"{one.mode:o}", f"{ROOT}/{_expanded(one.path)}")
+    ]
+    made = [_preparer("prepare", asked, [{"name": VOLUME, "mountPath": ROOT}], rules)] if asked else []
+    if _is_view(volume):
+        words: list[str] = []
+        for number, part in enumerate(volume.parts):
+            where = f"{ROOT}/{_expanded(part.path)}"
+            words += ["link", f"{_PARTS}/{number}", where] if _is_linked(part) else []
+        mounts = [{**one, "readOnly": False} if one["name"] == _VIEW else one for one in _mounts(volume)]
+        made.append(_preparer("view", words, mounts, rules))
+    return made
+
+
+def _preparer(name: str, words: list[str], mounts: list[Manifest], rules: Rules) -> Manifest:
+    small = {"cpu": "100m", "memory": "64Mi"}
+    return {
+        "name": name,
+        "image": rules.prepare_image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sh", "-c", PREPARE, name],
+        "args": words,
+        "env": [_OWN_NAME],
+        "resources": {"requests": small, "limits": dict(small)},
+        "securityContext": _unprivileged(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+    }
+
+
+_OWN_NAME: Final = {"name": "HOSTNAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}
+
+
 def _environment(spec: Spec) -> list[Manifest]:
     twice = sorted(spec.environment.keys() & spec.secrets.keys())
     if twice:
         raise ValueError(f"{twice[0]} is both environment and secret: name one of them differently")
     port = {"PORT": str(spec.port)} if spec.kind == "service" and spec.port is not None else {}
-    plain = {"HOME": WORK, **port, **spec.environment}
+    root = {} if spec.volume is None else {spec.volume.variable: ROOT}
+    plain = {"HOME": WORK, **port, **root, **spec.dials, **spec.environment}
+    own = [_OWN_NAME] if spec.stable else []
+    if own:
+        plain.pop("HOSTNAME", None)
     hidden = {
         key: {"secretKeyRef": {"name": names.workload_name(spec), "key": key, "optional": False}}
         for key in spec.secrets
     }
     return [
+        *own,
         *({"name": key, "value": _literal(value)} for key, value in sorted(plain.items()) if key not in hidden),
         *({"name": key, "valueFrom": source} for key, source in sorted(hidden.items())),
     ]
@@ -352,15 +493,34 @@ def secret_data(spec: Spec) -> dict[str, str]:
     return {key: base64.b64encode(value.encode()).decode() for key, value in sorted(spec.secrets.items())}
 
 
+def _headless(spec: Spec) -> Manifest:
+    """It lists replicas that are not ready as well: they must find each other to become so."""
+    assert spec.port is not None
+    content = {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": names.identity(spec),
+        "ports": [_port(spec.port)],
+    }
+    return _object(spec, "v1", "Service", {"spec": content})
+
+
+def _outside(spec: Spec, rules: Rules) -> Manifest:
+    made = _service(spec, rules)
+    made["metadata"]["name"] = outside_name(names.workload_name(spec))
+    return made
+
+
 def _service(spec: Spec, rules: Rules) -> Manifest:
     assert spec.port is not None
-    kind = rules.outside or "ClusterIP"
+    kind = (rules.outside if spec.outside else "") or "ClusterIP"
     content = {"type": kind, "selector": names.identity(spec), "ports": [_port(spec.port)]}
     return _object(spec, "v1", "Service", {"spec": content})
 
 
 def _reachable(spec: Spec, rules: Rules) -> Manifest:
-    who: list[Manifest] = [{"ipBlock": {"cidr": cidr}} for cidr in rules.clients] or [{"podSelector": {}}]
+    clients = rules.clients if spec.outside else []
+    who: list[Manifest] = [{"ipBlock": {"cidr": cidr}} for cidr in clients] or [{"podSelector": {}}]
     content = {
         "podSelector": {"matchLabels": names.identity(spec)},
         "policyTypes": ["Ingress"],

@@ -48,7 +48,12 @@ def place_name(place: str) -> str:
 
 
 def workload_name(spec: Spec) -> str:
-    """What its caller calls it, as far as there is room and in a label's letters, then what makes it unique."""
+    """What its caller calls it, as far as there is room and in a label's letters, then what makes it unique.
+
+    A stable service has the caller's name alone, for others dial it.
+    """
+    if spec.stable:
+        return spec.name
     unique = f"-{short(spec.id)}-{spec.attempt}"
     return slug(spec.name or spec.kind, MAX_NAMED - len(unique)) + unique
 

@@ -11,7 +11,7 @@ its attempt. What carries another owner, or none, is never touched.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -89,6 +89,42 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spread: str = ""
 
 
+REPLICA: Final = "{replica}"
+"""In a path of a volume: the replica's own name."""
+VolumePath = Annotated[str, Meta(max_length=255, pattern=r"^(?!/)(?!(.*/)?\.\.(/|$))[A-Za-z0-9._:{}/-]*(?<!/)(?!\n)$")]
+"""In the volume, from its root; `{replica}` in it is the replica's own name. Empty: all of it."""
+DialledName = Annotated[str, Meta(pattern=r"^[a-z]([a-z0-9-]{0,50}[a-z0-9])?:[0-9]{1,5}(?!\n)$")]
+"""A stable service of the same place, and its port."""
+MAX_USER: Final = 9
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of the place's volume, at the same path below the root that the workload sees."""
+
+    path: VolumePath = ""
+    write: bool = False
+
+
+class Made(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of the volume, made before a replica starts, where it is not there: by that replica's user, with that mode."""
+
+    path: VolumePath
+    mode: Annotated[int, Meta(ge=0, le=0o777)] = 0o750
+    file: bool = False
+
+
+class Volume(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a workload sees of the one volume that its place has: the parts that are named, and nothing else.
+
+    variable: in the environment, where the root of what it sees is. parts: those below another one stand in its place.
+    made: in this order.
+    """
+
+    variable: EnvName
+    parts: Annotated[list[Part], Meta(min_length=1, max_length=16)]
+    made: Annotated[list[Made], Meta(max_length=16)] = []
+
+
 class AttemptId(msgspec.Struct, frozen=True):
     """Which attempt is meant. It has owner and place, so that a cluster looks in one namespace alone, and so that what
     another owner has under the same id is as good as not there."""
@@ -109,6 +145,11 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     the variable PORT where it has to listen, and is ready when somebody does.
     deadline_s: of a job, from its start. grace_s: between being told to stop and being ended.
     peers: it talks with those of its place that say so, too; whoever does not, talks with the hub alone.
+    stable: a service that is called `name` to the letter, which one at a time is in its place. Its replicas are
+    `<name>-0`, `<name>-1`, ...; each finds that in HOSTNAME, and keeps it when it starts again.
+    dials: variables in which it finds where a stable service of its place is dialled: as said where names are known.
+    outside: of a service: it has an address outside, where the cluster gives any.
+    user: which of the place's users it runs as. They are of one group; who has another number is another user.
     """
 
     owner: Uuid
@@ -130,6 +171,11 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deadline_s: Annotated[float, Meta(gt=0, le=31_536_000)] | None = None
     grace_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
     peers: bool = False
+    stable: bool = False
+    dials: dict[EnvName, DialledName] = {}
+    outside: bool = True
+    user: Annotated[int, Meta(ge=0, le=MAX_USER)] = 0
+    volume: Volume | None = None
 
     @property
     def attempt_id(self) -> AttemptId:
@@ -225,7 +271,8 @@ class Cluster(Protocol):
         """Ask for its end and removal, with all that belongs to it; True once nothing of it is there any more."""
 
     def remove_place(self, owner: Uuid, place: Uuid) -> bool:
-        """Ask for the end of all that is in it, and of itself; True once it is gone. A stranger's is left alone."""
+        """Ask for the end of all that is in it and of itself, its volume too; True once it is gone. A stranger's is
+        left alone."""
 
     def wait(self, seconds: float) -> None:
         """Until something of ours may have changed, so long at most. It may return too early, never needlessly late."""

@@ -2,6 +2,7 @@
 
     <root>/places/<place>/owner                     whose place it is
     <root>/places/<place>/<id>-<attempt>/           one attempt: record.json, state.json, log, work/, ...
+    <root>/volumes/<place>/                         what workloads of a place share, if one of them asks for it
     <root>/lock                                     held while something is made or removed
     <root>/changes                                  grows when something has changed: who waits looks at its size
     <root>/new/, <root>/gone/                       what is being made, and removed
@@ -46,7 +47,7 @@ SPAWN_TRIES = 2
 SETTLED_NS, MAX_KNOWN = 100_000_000, 4 * MAX_LIVE
 LOOK_EVERY_S = 0.02
 """How often the size of `changes` is looked at while something is waited for."""
-_PLACES, _LOCK, _CHANGES, _NEW, _GONE = "places", "lock", "changes", "new", "gone"
+_PLACES, _VOLUMES, _LOCK, _CHANGES, _NEW, _GONE = "places", "volumes", "lock", "changes", "new", "gone"
 _OWNER, _RECORD = "owner", "record.json"
 _ID = re.compile(UUID_PATTERN)
 T = TypeVar("T")
@@ -76,6 +77,7 @@ class _Record(msgspec.Struct, frozen=True):
     labels: dict[str, str]
     image: str
     command: list[str]
+    stable: bool = False
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -163,7 +165,7 @@ class Processes:
         self._spawner: Spawner | None = None
         self._closed = threading.Event()
         self._seen = threading.local()
-        for folder in (self._root, *(self._root / name for name in (_PLACES, _NEW, _GONE))):
+        for folder in (self._root, *(self._root / name for name in (_PLACES, _VOLUMES, _NEW, _GONE))):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in (_LOCK, _CHANGES):
             os.close(os.open(self._root / name, os.O_WRONLY | os.O_CREAT, PRIVATE))
@@ -186,6 +188,7 @@ class Processes:
         with self._locked():
             found = self._find(spec.attempt_id, whose=True)
             if found is None:
+                self._check_name(spec)
                 return self._make(spec, image, content)
             if found.record.content != content:
                 if not self._end(found, spec.grace_s):
@@ -255,6 +258,8 @@ class Processes:
             if left:
                 return False
             gone = [self._remove(one) for one in self._in(folder)]
+            if (volume := self._root / _VOLUMES / place).exists():
+                gone.append(self._moved_away(volume))
             strange = sorted(path.name for path in folder.iterdir() if path.name != _OWNER)
             if not strange:
                 gone.append(self._moved_away(folder))
@@ -301,9 +306,18 @@ class Processes:
             raise Refused(
                 Reason.UNSCHEDULABLE, "processes of this machine have no nodes to select and no GPUs to count"
             )
+        if spec.stable and (spec.kind != "service" or spec.port is None or not spec.name):
+            raise Refused(Reason.CONFIG_INVALID, "only a service with a name and a port is stable")
         if not (image.prefix or spec.command or spec.arguments):
             raise Refused(Reason.CONFIG_INVALID, f"there is no command, and the image {shown(spec.image)} has none")
         return image
+
+    def _check_name(self, spec: Spec) -> None:
+        """Of stable services one of a name is in a place. Raises `Refused`."""
+        if spec.stable and any(
+            one.record.stable and one.record.name == spec.name for one in self._in(self._root / _PLACES / spec.place)
+        ):
+            raise Refused(Reason.NOT_READY, f"an earlier {spec.name} is still there: it has to go first")
 
     def _make(self, spec: Spec, image: Image, content: str) -> Observed:
         """Its folder, its lock, its shim, in this order. Raises `Unavailable`."""
@@ -317,6 +331,8 @@ class Processes:
         try:
             if not place.exists():
                 self._make_place(place, spec.owner)
+            if spec.volume is not None:
+                (self._root / _VOLUMES / spec.place).mkdir(mode=0o700, exist_ok=True)
             (made / files.WORK).mkdir(mode=0o700, parents=True)
             made.chmod(0o700)
             with open(made / files.LAUNCH, "xb", opener=_private) as file:
@@ -332,7 +348,13 @@ class Processes:
     def _launch(self, spec: Spec, record: _Record, work: Path, image: Image) -> dict[str, object]:
         """What the shim has to know."""
         own = {"PATH": self._path, "LANG": "C.UTF-8", "HOME": str(work), "TMPDIR": str(work)}
-        asked = {**image.environment, **spec.environment, **spec.secrets}
+        volume, seen = self._root / _VOLUMES / spec.place, {}
+        if spec.volume is not None:
+            seen[spec.volume.variable] = str(volume)
+        for variable, address in spec.dials.items():
+            name, _, port = address.partition(":")
+            seen[variable] = f"{_host_of(spec.place, name)}:{port}"
+        asked = {**image.environment, **seen, **spec.environment, **spec.secrets}
         return {
             "argv": record.command,
             "environment": {**own, **asked, files.MARK: record.uid},
@@ -344,6 +366,8 @@ class Processes:
             "grace_s": spec.grace_s,
             "log_bytes": self._log_bytes,
             "changes": str(self._root / _CHANGES),
+            "stable": {"name": spec.name, "host": _host_of(spec.place, spec.name)} if spec.stable else None,
+            "made": [(str(volume / one.path), one.mode, one.file) for one in spec.volume.made] if spec.volume else [],
         }
 
     def _make_place(self, place: Path, owner: str) -> None:
@@ -559,7 +583,14 @@ def _record_of(spec: Spec, image: Image, content: str, uid: str) -> _Record:
         labels=spec.labels,
         image=spec.image,
         command=[*image.prefix, *spec.command, *spec.arguments],
+        stable=spec.stable,
     )
+
+
+def _host_of(place: str, name: str) -> str:
+    """An address of this machine's own by which a stable service is dialled: its port is its own there."""
+    first, second, third = hashlib.sha256(f"{place} {name}".encode()).digest()[:3]
+    return f"127.{first}.{second}.{1 + third % 254}"
 
 
 def _content_of(spec: Spec) -> str:

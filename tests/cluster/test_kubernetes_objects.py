@@ -197,7 +197,7 @@ def test_a_service_runs_as_soon_as_one_replica_is_ready(made, pods, phase, reaso
     [
         ({"spec": {"clusterIP": "10.0.0.7", "ports": [{"port": 80}]}}, "", {"inside": "10.0.0.7:80"}),
         ({"spec": {"clusterIP": "fd00::7", "ports": [{"port": 80}]}}, "", {"inside": "[fd00::7]:80"}),
-        ({"spec": {"clusterIP": "None", "ports": [{"port": 80}]}}, "", {}),
+        ({"spec": {"clusterIP": "None", "ports": [{"port": 80}]}}, "", {"inside": "job-x.fy-x.svc:80"}),
         ({"spec": {"clusterIP": "", "ports": [{"port": 80}]}}, "", {}),
         (
             {"spec": {"type": "NodePort", "clusterIP": "10.0.0.7", "ports": [{"port": 80, "nodePort": 30080}]}},
@@ -220,7 +220,7 @@ def test_a_service_runs_as_soon_as_one_replica_is_ready(made, pods, phase, reaso
     ],
 )
 def test_addresses_are_read_back(service, host, found) -> None:
-    assert objects.addresses(read(Service, service), host) == found
+    assert objects.addresses([read(Service, service)], host) == found
 
 
 def test_a_log_that_may_be_gone_with_its_node_is_told_from_one_that_is_not() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from fedyard.cluster import manifests, names
 from fedyard.cluster.manifests import Peer, Rules
-from fedyard.cluster.port import Placement, Resources, Spec, Toleration
+from fedyard.cluster.port import REPLICA, Made, Part, Placement, Resources, Spec, Toleration, Volume
 
 OWNER = "0c1b7f5e-0000-4000-8000-000000000001"
 PLACE = "0c1b7f5e-0000-4000-8000-000000000002"
@@ -46,12 +46,26 @@ SERVICE = msgspec.structs.replace(
     peers=True,
     placement=Placement(spread="kubernetes.io/hostname"),
 )
+STABLE = msgspec.structs.replace(
+    SERVICE,
+    name="selector",
+    stable=True,
+    dials={"COORDINATOR_ADDRESS": "coordinator:50050"},
+    user=2,
+    volume=Volume(
+        variable="FL_ROOT_PATH",
+        parts=[Part("shared"), Part(f"{REPLICA}.selector:8501", write=True)],
+        made=[Made("shared/state", mode=0o640, file=True), Made(f"{REPLICA}.selector:8501")],
+    ),
+)
 RULES = Rules(
     hub=[Peer(cidr="192.0.2.1/32", port=443)],
     dns=["169.254.20.10/32"],
     clients=["198.51.100.0/24"],
     outside="NodePort",
     image_pull_secret="registry",
+    prepare_image="fedyard@sha256:" + "1" * 64,
+    volume_class="shared",
 )
 UID = "11111111-1111-4111-8111-111111111111"
 VERSIONS = [f"1.{minor}" for minor in range(28, 38)]
@@ -59,9 +73,9 @@ VERSIONS = [f"1.{minor}" for minor in range(28, 38)]
 
 def everything():
     made = [*manifests.place(OWNER, PLACE, RULES)]
-    for spec in (JOB, SERVICE):
+    for spec in (JOB, SERVICE, STABLE):
         made += [manifests.workload(spec, RULES), *manifests.belongings(spec, UID, RULES)]
-    return [*made, *manifests.stateful(SERVICE, "coordinator", RULES)]
+    return [*made, manifests.volume(STABLE, RULES)]
 
 
 def pods():
@@ -109,15 +123,16 @@ def test_no_pod_may_do_more_than_it_needs() -> None:
         assert pod["securityContext"]["runAsUser"] > 0
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         (container,) = pod["containers"]
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "privileged": False,
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "capabilities": {"drop": ["ALL"]},
-        }
-        resources = container["resources"]
-        assert resources["requests"]["memory"] == resources["limits"]["memory"]
+        for one in (container, *pod.get("initContainers", [])):
+            assert one["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "privileged": False,
+                "readOnlyRootFilesystem": True,
+                "runAsNonRoot": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            resources = one["resources"]
+            assert resources["requests"]["memory"] == resources["limits"]["memory"]
         assert {one["name"] for one in pod["volumes"]} == {one["name"] for one in container["volumeMounts"]}
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
 
@@ -131,6 +146,8 @@ def test_a_secret_stands_in_the_secret_alone_which_goes_with_its_workload() -> N
             (owner,) = one["metadata"]["ownerReferences"]
             assert (owner["uid"], owner["blockOwnerDeletion"]) == (UID, True)
             assert owner["name"] == one["metadata"]["name"]
+            kinds = {"selector": "StatefulSet"}
+            assert owner["kind"] == kinds.get(owner["name"], "Deployment" if "service" in owner["name"] else "Job")
             assert one["immutable"] is True
 
 
@@ -235,9 +252,73 @@ def test_what_is_both_environment_and_secret_is_refused() -> None:
 
 
 def test_replicas_with_names_of_their_own_stand_behind_a_headless_service() -> None:
-    service, replicas = manifests.stateful(SERVICE, "coordinator", RULES)
+    replicas = manifests.workload(STABLE, RULES)
+    made = {(one["kind"], one["metadata"]["name"]): one for one in manifests.belongings(STABLE, UID, RULES)}
+    service, outside = made["Service", "selector"], made["Service", "selector-outside"]
     assert (service["spec"]["clusterIP"], service["spec"]["publishNotReadyAddresses"]) == ("None", True)
-    assert replicas["spec"]["serviceName"] == service["metadata"]["name"] == "coordinator"
+    assert (replicas["kind"], replicas["metadata"]["name"], replicas["spec"]["serviceName"]) == (
+        "StatefulSet",
+        "selector",
+        "selector",
+    )
     assert replicas["spec"]["replicas"] == 3
-    with pytest.raises(ValueError, match="port"):
-        manifests.stateful(PLAIN, "x", RULES)
+    assert outside["spec"]["type"] == "NodePort"
+    for one in (service, outside):
+        assert one["spec"]["selector"] == names.identity(STABLE), "its own pods, and no others"
+    inside = msgspec.structs.replace(STABLE, outside=False)
+    left = [one for one in manifests.belongings(inside, UID, RULES) if one["kind"] == "Service"]
+    assert [one["metadata"]["name"] for one in left] == ["selector"]
+    (policy,) = [one for one in manifests.belongings(inside, UID, RULES) if one["kind"] == "NetworkPolicy"]
+    assert policy["spec"]["ingress"][0]["from"] == [{"podSelector": {}}]
+
+
+def test_a_workload_sees_the_parts_of_the_volume_that_it_names() -> None:
+    pod = manifests.workload(STABLE, RULES)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    mounts = {one["mountPath"]: one for one in container["volumeMounts"] if one["name"] not in ("tmp", "work")}
+    assert mounts == {
+        "/volume": {"name": "view", "mountPath": "/volume", "readOnly": True},
+        "/volume/shared": {"name": "volume", "mountPath": "/volume/shared", "subPath": "shared", "readOnly": True},
+        "/fedyard-parts/1": {
+            "name": "volume",
+            "mountPath": "/fedyard-parts/1",
+            "subPathExpr": "$(HOSTNAME).selector:8501",
+            "readOnly": False,
+        },
+    }
+    prepare, view = pod["initContainers"]
+    words = "file 640 /volume/shared/state folder 750 /volume/$(HOSTNAME).selector:8501"
+    assert prepare["args"] == words.split()
+    assert view["args"] == ["link", "/fedyard-parts/1", "/volume/$(HOSTNAME).selector:8501"]
+    assert {one["image"] for one in (prepare, view)} == {RULES.prepare_image}, "the operator's, not the workload's"
+    environment = {one["name"]: one.get("value") for one in container["env"]}
+    assert environment["FL_ROOT_PATH"] == "/volume"
+    assert environment["COORDINATOR_ADDRESS"] == "coordinator:50050"
+    assert container["env"][0]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name", "before what is made of it"
+    security = pod["securityContext"]
+    assert (security["runAsUser"], security["runAsGroup"], security["fsGroup"]) == (10003, 10001, 10001)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"kind": "job", "name": "a"}, "only a service"),
+        ({"port": None}, "only a service"),
+        ({"name": "a.b"}, "no DNS label"),
+        ({"stable": False}, "names of their own"),
+    ],
+)
+def test_what_cannot_be_stable_is_refused(fields, said) -> None:
+    with pytest.raises(ValueError, match=said):
+        manifests.workload(msgspec.structs.replace(STABLE, **fields), RULES)
+
+
+def test_without_an_image_that_prepares_them_there_are_no_volumes() -> None:
+    with pytest.raises(ValueError, match="prepare_image"):
+        manifests.workload(STABLE, Rules())
+
+
+@pytest.mark.parametrize("path", ["/a", "../a", "a/../b", "a/", "..", "a\n", "a b", "$(X)"])
+def test_a_path_stays_in_the_volume(path) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"path": path}, Part)

@@ -553,8 +553,8 @@ def test_what_cannot_run_here_is_refused_and_leaves_nothing(
     with pytest.raises(Refused) as refused:
         cluster.ensure(job(**fields))
     assert refused.value.reason is reason
-    assert sorted(path.name for path in root.iterdir()) == ["changes", "gone", "lock", "new", "places"]
-    assert [path for name in ("gone", "new", "places") for path in (root / name).iterdir()] == []
+    assert sorted(path.name for path in root.iterdir()) == ["changes", "gone", "lock", "new", "places", "volumes"]
+    assert [path for name in ("gone", "new", "places", "volumes") for path in (root / name).iterdir()] == []
 
 
 def test_more_than_may_live_wait(root: Path) -> None:

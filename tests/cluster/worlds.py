@@ -23,9 +23,9 @@ from fedyard.cluster.port import Cluster, Observed, Refused, Spec
 from fedyard.cluster.processes import Image, Processes
 from tests.cluster.apiserver.server import ApiServer
 
-Has = Literal["memory", "connections", "files", "kubernetes"]
+Has = Literal["memory", "connections", "files", "kubernetes", "volumes"]
 """memory: limits are kept. connections: inside addresses can be reached from here. files: programs begin in a folder
-that they can write to. kubernetes: it is one, a `KubernetesWorld`."""
+that they can write to. volumes: claims are met. kubernetes: it is one, a `KubernetesWorld`."""
 
 
 class World(Protocol):
@@ -107,6 +107,7 @@ class KubernetesWorld:
     def client(self, *, kubeconfig: Path | None = None, rules: Rules | None = None) -> KubernetesCluster:
         """kubeconfig: another one, of the same cluster."""
         login = kubernetes_api.kubeconfig(str(kubeconfig or self.kubeconfig), self.context)
+        rules = rules or Rules(prepare_image=self.image)
         made = Remembering(kubernetes_api.Api(login, self.context), rules)
         made.places = self.places
         self.clients.append(made)
@@ -151,6 +152,6 @@ def real(kubeconfig: Path, context: str, image: str) -> dict[str, Opening]:
 
 
 WORLDS: dict[str, Opening] = {
-    "fake": Opening(frozenset({"memory", "files", "kubernetes"}), fake),
-    "processes": Opening(frozenset({"memory", "connections", "files"}), processes),
+    "fake": Opening(frozenset({"memory", "files", "kubernetes", "volumes"}), fake),
+    "processes": Opening(frozenset({"memory", "connections", "files", "volumes"}), processes),
 }

@@ -28,17 +28,17 @@ class _Side:
 
 
 class Balancer:
-    """On a port of its own of 127.0.0.1. `targets`: the ports of the replicas that are ready."""
+    """On a port of its own of 127.0.0.1, or where it is told. `targets`: the ports of the replicas that are ready."""
 
-    def __init__(self, poll: select.poll) -> None:
+    def __init__(self, poll: select.poll, host: str = "127.0.0.1", port: int = 0) -> None:
         self.targets: list[int] = []
         self._poll = poll
         self._next = 0
         self._sides: dict[int, _Side] = {}
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server((host, port))
         self._server.setblocking(False)
         self._poll.register(self._server, select.POLLIN)
-        self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
+        self.address = f"{host}:{self._server.getsockname()[1]}"
 
     def handle(self, descriptor: int, events: int) -> None:
         """What poll said of a descriptor; of those that are not its own nothing happens."""

@@ -105,7 +105,8 @@ class Shim:
         for one in (self._woken, self._bell):
             self._poll.register(one, select.POLLIN)
         has_address = self._service and self._launch["port"] is not None
-        self._balancer = Balancer(self._poll) if has_address else None
+        self._stable: dict[str, Any] | None = self._launch["stable"]
+        self._balancer = self._address() if has_address else None
         self._replicas: list[_Replica] = []
         self._draining: list[_Replica] = []
         self._made = 0
@@ -129,6 +130,12 @@ class Shim:
             "ended_s": None,
             "events": [],
         }
+
+    def _address(self) -> Balancer:
+        """Of its own choice, or the one by which others dial it."""
+        if self._stable is None:
+            return Balancer(self._poll)
+        return Balancer(self._poll, self._stable["host"], self._launch["port"])
 
     def run(self) -> None:
         """Until the attempt has ended and nothing of it is left."""
@@ -225,9 +232,14 @@ class Shim:
             return
         self._replicas = [one for one in self._replicas if one.pid or not one.unwanted]
         wanted = [one for one in self._replicas if not one.unwanted]
-        for _ in range(self._wanted - len(wanted)):
-            self._made += 1
-            self._replicas.append(_Replica(self._made))
+        if self._stable is None:
+            for _ in range(self._wanted - len(wanted)):
+                self._made += 1
+                self._replicas.append(_Replica(self._made))
+        else:  # a name that is free again is taken again
+            there = {one.index for one in self._replicas}
+            self._replicas += [_Replica(index) for index in range(1, self._wanted + 1) if index not in there]
+            wanted.sort(key=lambda one: one.index)
         for one in wanted[self._wanted :]:
             one.unwanted, one.ready = True, False
             one.start_at = now + self._launch["grace_s"]
@@ -248,6 +260,12 @@ class Shim:
             environment["PORT"] = str(one.port)
         if self._service:
             environment[MARK_OF_REPLICA] = str(one.index)
+        name = f"{self._stable['name']}-{one.index - 1}" if self._stable else ""
+        if name:
+            environment["HOSTNAME"] = name
+        for path, mode, file in self._launch["made"]:
+            with suppress(FileExistsError):
+                _make(path.replace("{replica}", name), mode, file=file)
         read, write = os.pipe()
         failed, fail = os.pipe()
         shim = os.getpid()
@@ -597,6 +615,15 @@ def _read_json(name: str) -> Any:
     with suppress(OSError, ValueError), open(name, "rb") as file:
         return json.load(file)
     return None
+
+
+def _make(path: str, mode: int, *, file: bool) -> None:
+    """In a volume. Raises `FileExistsError` where it is there."""
+    os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
+    if file:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+    else:
+        os.mkdir(path, mode)
 
 
 def _kill_group(pid: int, number: signal.Signals) -> None:

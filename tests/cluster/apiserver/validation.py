@@ -201,11 +201,16 @@ def _mounts(path: str, mounts: list[Json], volumes: set[str]) -> Causes:
         elif ":" in where:
             found.append(bad_value(f"{at}.mountPath", where, "must not contain ':'"))
         seen.add(where)
-        sub = mount.get("subPath") or ""
-        if sub.startswith("/"):
-            found.append(bad_value(f"{at}.subPath", sub, "must be a relative path"))
-        if ".." in sub.split("/"):
-            found.append(bad_value(f"{at}.subPath", sub, "must not contain '..'"))
+        if mount.get("subPath") and mount.get("subPathExpr"):
+            found.append(
+                bad_value(f"{at}.subPathExpr", mount["subPathExpr"], "subPathExpr and subPath are mutually exclusive")
+            )
+        for field in ("subPath", "subPathExpr"):
+            sub = mount.get(field) or ""
+            if sub.startswith("/"):
+                found.append(bad_value(f"{at}.{field}", sub, "must be a relative path"))
+            if ".." in sub.split("/"):
+                found.append(bad_value(f"{at}.{field}", sub, "must not contain '..'"))
     return found
 
 

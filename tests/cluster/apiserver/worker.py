@@ -254,7 +254,7 @@ class Pod:
             image = self._pulled(spec, tries)
             environment = self._environment(spec, image)
             self._may_be_root(spec, image)
-            places = self._mounted(spec)
+            places = self._mounted(spec, environment)
         except NotStarted as why:
             container.waiting = (why.reason, why.message)
             self._tell()
@@ -398,17 +398,23 @@ class Pod:
 
     # ------------------------------------------------------------ volumes
 
-    def _mounted(self, spec: Json) -> dict[str, str]:
-        """Where the folders of its mounts are, by mount path."""
+    def _mounted(self, spec: Json, environment: dict[str, str]) -> dict[str, str]:
+        """Where the folders of its mounts are, by mount path. One below another is a link in the other's folder."""
         volumes = {each["name"]: each for each in self.pod["spec"].get("volumes") or []}
         places: dict[str, str] = {}
         for mount in spec.get("volumeMounts") or []:
             folder = self._volume(volumes[mount["name"]])
-            if mount.get("subPath"):
-                folder = folder / mount["subPath"]
+            if sub := mount.get("subPath") or expanded(mount.get("subPathExpr") or "", environment):
+                folder = folder / sub
                 if not folder.exists():
                     folder.mkdir(parents=True)
             places[mount["mountPath"]] = str(folder)
+            for outer, where in places.items():
+                if mount["mountPath"].startswith(f"{outer}/"):
+                    inner = Path(where) / mount["mountPath"][len(outer) + 1 :]
+                    if not inner.exists():
+                        inner.parent.mkdir(parents=True, exist_ok=True)
+                        inner.symlink_to(folder)
         return places
 
     def _volume(self, volume: Json) -> Path:
@@ -490,9 +496,9 @@ class Pod:
         timeout_s = float(probe["timeoutSeconds"])
         if command := (probe.get("exec") or {}).get("command"):
             image = self.kubelet.images[container.spec["image"]]
-            places = self._mounted(container.spec)
-            argv = [_mapped(part, places) for part in command]
             environment = self._environment(container.spec, image)
+            places = self._mounted(container.spec, environment)
+            argv = [_mapped(part, places) for part in command]
             return exec_in(argv, environment, self.folder / container.spec["name"], timeout_s) == 0
         kind = probe.get("tcpSocket") or probe.get("httpGet") or {}
         address = (kind.get("host") or self.ip, _port(container.spec, kind.get("port")))

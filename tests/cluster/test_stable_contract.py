@@ -1,0 +1,102 @@
+"""Services whose replicas have names of their own, and the volume that a place's workloads share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fedyard.cluster.port import REPLICA, Cluster, Made, Part, Phase, Reason, Spec, Volume
+from tests.cluster.programs import SERVICE, python
+from tests.cluster.test_contract import Yard as AnyYard
+from tests.cluster.worlds import World, needs
+
+pytestmark = needs("volumes")
+WRITES = """
+import os, pathlib
+root, name = pathlib.Path(os.environ["SHARED"]), os.environ["HOSTNAME"]
+(root / f"{name}.{name[:-2]}:8080" / "said").write_text(name + " " + os.environ.get("DIALS", ""))
+(root / "common").read_text()
+"""
+
+
+class Yard(AnyYard):
+    def named(self, name: str, **fields: Any) -> Spec:
+        """Each replica writes into a folder of its own, and reads `common`."""
+        own = f"{REPLICA}.{name}:8080"
+        volume = Volume(
+            variable="SHARED",
+            parts=[Part("common"), Part(own, write=True)],
+            made=[Made("common", file=True, mode=0o640), Made(own), Made(f"{own}/private", mode=0o700)],
+        )
+        command = python(WRITES + SERVICE)
+        return self.service(**{"name": name, "stable": True, "volume": volume, "command": command, **fields})
+
+    def files(self, **fields: Any) -> list[str]:
+        """All that lies in the volume, as a job lists it that sees all of it, and what files hold."""
+        script = 'cd "$SHARED" && find . -type d | sort && for one in $(ls -d */said); do cat "$one" && echo; done'
+        spec = self.job(script, volume=Volume(variable="SHARED", parts=[Part()]), **fields)
+        self.cluster.ensure(spec)
+        assert self.ended(spec).phase is Phase.SUCCEEDED
+        return self.log(spec).decode().splitlines()
+
+    def ready(self, spec: Spec, count: int) -> dict[str, str]:
+        """Addresses."""
+        return dict(self.until(spec, lambda one: (one.ready, one.replicas) == (count, count)).addresses)
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(world: World) -> Cluster:
+    return world.client()
+
+
+@pytest.fixture
+def yard(shared_cluster: Cluster, world: World) -> Iterator[Yard]:
+    made = Yard(world, shared_cluster)
+    yield made
+    for owner, place in made.places:
+        made.cluster.remove_place(owner, place)
+
+
+def folders(*names: str) -> list[str]:
+    return [".", *(line for name in names for line in (f"./{name}:8080", f"./{name}:8080/private"))]
+
+
+def test_replicas_have_names_and_write_what_is_theirs_also_after_they_were_scaled(yard: Yard) -> None:
+    spec = yard.named("selector", replicas=2, dials={"DIALS": "coordinator:50050"})
+    yard.cluster.ensure(spec)
+    assert yard.ready(spec, 2)["inside"].endswith(":8080")
+    two = [f"selector-{number}.selector" for number in range(2)]
+    *there, first, second = yard.files()
+    assert there == folders(*two)
+    assert [line.split()[0] for line in (first, second)] == ["selector-0", "selector-1"]
+    assert {line.rpartition(":")[2] for line in (first, second)} == {"50050"}
+    assert yard.refused(yard.named("selector")) is Reason.NOT_READY, "one of a name is there"
+    yard.cluster.scale(spec.attempt_id, 1)
+    yard.ready(spec, 1)
+    yard.cluster.scale(spec.attempt_id, 3)
+    yard.ready(spec, 3)
+    three = [*two, "selector-2.selector"]
+    assert yard.files()[:7] == folders(*three)
+    yard.waited(lambda: yard.cluster.stop(spec.attempt_id, grace_s=1))
+    again = yard.named("selector")
+    yard.cluster.ensure(again)
+    yard.ready(again, 1)
+    assert yard.files()[:7] == folders(*three), "the volume stays"
+
+
+def test_two_places_share_neither_files_nor_addresses_and_a_volume_goes_with_its_place(yard: Yard) -> None:
+    owner, place = yard.elsewhere(owner=yard.owner)
+    mine, theirs = yard.named("one"), yard.named("one", place=place)
+    for spec in (mine, theirs):
+        yard.cluster.ensure(spec)
+    assert yard.ready(mine, 1) != yard.ready(theirs, 1)
+    other = yard.named("two", place=place)
+    yard.cluster.ensure(other)
+    yard.ready(other, 1)
+    assert yard.files()[:3] == folders("one-0.one")
+    yard.waited(lambda: yard.cluster.remove_place(owner, yard.place))
+    assert yard.files()[:1] == ["."], "nothing is left of it"
+    yard.place = place
+    assert yard.files()[:5] == folders("one-0.one", "two-0.two")
