@@ -8,6 +8,7 @@ models. The client repeats nothing by itself; who calls does, for only he knows 
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -52,12 +53,23 @@ class Expired(Exception):
 T = TypeVar("T")
 
 
+def _trouble(error: Exception) -> str:
+    """Of an error on the way, in words; its own text may quote an address or a header."""
+    if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
+        return "does not answer in time"
+    if isinstance(error, ConnectionRefusedError | urllib3.exceptions.NewConnectionError):
+        return "cannot be reached: nobody listens there, or there is no such host"
+    if isinstance(error, ssl.SSLError | urllib3.exceptions.SSLError):
+        return "is not trusted: its certificate, or ours, does not fit"
+    return "broke off the connection"
+
+
 def decoded(answer: bytes, kind: type[T]) -> T:
     """Raises `Unavailable`: whatever answers there is no API server."""
     try:
         found: T = _decoder(kind).decode(answer)  # type: ignore[arg-type]
-    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
-        raise Unavailable(f"the cluster answers something else than Kubernetes ({type(error).__name__})") from None
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        raise Unavailable("what answers there is no API of Kubernetes: look at its address") from None
     return found
 
 
@@ -206,10 +218,10 @@ class Api:
         try:
             yield
         except (HTTPError, OSError, self._broken) as error:
-            raise Unavailable(f"cluster {self._name} does not answer ({type(error).__name__})") from None
-        except ValueError as error:
+            raise Unavailable(f"cluster {self._name} {_trouble(error)}") from None
+        except ValueError:
             # Without its text: it may quote a header or a body.
-            fact = f"the client of Kubernetes refuses this ({type(error).__name__})"
+            fact = f"what was asked of cluster {self._name} is nothing that Kubernetes could take"
             raise Refused(Reason.CONFIG_INVALID, fact) from None
 
     def _refuse(self, response: urllib3.BaseHTTPResponse) -> NoReturn:
