@@ -107,7 +107,8 @@ def _workloads(reader: Reader, needs: Needs) -> Needs:
     sites = {each.cluster.removeprefix(AT_SITE) for each in workloads if each.cluster.startswith(AT_SITE)}
     sites |= {each.site_id for each in found if each.site_id is not None}
     runs = {each.run_id for each in workloads if each.run_id is not None}
-    return Needs(projects={each.project_id for each in workloads}, sites=sites, runs=runs)
+    projects = {each.project_id for each in workloads}
+    return Needs(projects=projects, led=projects, sites=sites, runs=runs)
 
 
 def _followed(reader: Reader, needs: Needs) -> None:

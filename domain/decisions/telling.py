@@ -57,9 +57,10 @@ def put_on_record(
 
 @dataclass(frozen=True)
 class Act:
-    """What a person does in a site's name: of the site itself, or whose project, run, artifact or webhook it is."""
+    """What a person does in a site's name: of the site itself, or whose project, run, artifact, webhook or workload it
+    is."""
 
-    of: type[r.Site | r.Project | r.Run | r.Artifact | r.Webhook]
+    of: type[r.Site | r.Project | r.Run | r.Artifact | r.Webhook | r.Workload]
     key: Id
     cause: str
 
@@ -68,7 +69,7 @@ def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
     """None for what sites do themselves, for what concerns no site, and for what has notices of its own."""
     if by.kind != "account":
         return None
-    of: type[r.Site | r.Project | r.Run | r.Artifact | r.Webhook]
+    of: type[r.Site | r.Project | r.Run | r.Artifact | r.Webhook | r.Workload]
     match command:
         case c.ReportSeat(site_id=key) | c.WriteLog(site_id=key) | c.ReportMissingReceipt(site_id=key):
             of = r.Site
@@ -80,7 +81,7 @@ def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
             of = r.Project
         case c.PutMember(project_id=key) | c.RemoveMember(project_id=key):
             of = r.Project
-        case c.CreateWebhook(owner_kind="project", owner_id=key):
+        case c.CreateWebhook(owner_kind="project", owner_id=key) | c.CreateWorkload(project_id=key):
             of = r.Project
         case (
             c.DeleteWebhook(webhook_id=key)
@@ -89,6 +90,8 @@ def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
             | c.RedeliverWebhook(webhook_id=key)
         ):
             of = r.Webhook
+        case c.StopWorkload(workload_id=key) | c.ScaleWorkload(workload_id=key):
+            of = r.Workload
         case c.CompleteArtifact(artifact_id=key) | c.DeleteArtifact(artifact_id=key):
             return Act(r.Artifact, key, f"acted/{by.id}/{_tag(command)}")
         case _:
@@ -124,6 +127,8 @@ def record_act(draft: Draft) -> None:
     found = draft.get(act.of, act.key)
     if isinstance(found, r.Webhook):  # an organisation's concerns no site
         found = draft.get(r.Project, found.owner_id)
+    if isinstance(found, r.Workload):
+        found = draft.get(r.Project, found.project_id)
     if isinstance(found, r.Site):
         site: r.Site | None = found
     else:

@@ -228,6 +228,13 @@ class Stage:
     def hook(self, kind: c.WebhookOwner = "project", owner: str = "") -> str:
         return str(self.hub.ok(self.hooking(kind, owner or self.project), self.admin)["id"])
 
+    def working(self) -> c.CreateWorkload:
+        spec = c.WorkloadSpec(kind="service", image="example.org/x@sha256:" + "0" * 64, port=80)
+        return c.CreateWorkload(project_id=self.project, name="w", where=f"site:{self.site.id}", spec=spec)
+
+    def workload(self) -> str:
+        return str(self.hub.ok(self.working(), self.boss)["id"])
+
     def declaring(self) -> c.DeclareArtifact:
         return c.DeclareArtifact(
             owner_site_id=self.site.id, project_id=self.project, of_kind="result", size_bytes=1,
@@ -324,6 +331,9 @@ ACTS: dict[str, Callable[[Stage], Does]] = {
     "rotate_webhook": lambda s: (c.RotateWebhook(webhook_id=s.hook()), s.admin, s.boss),
     "enable_webhook": lambda s: (c.EnableWebhook(webhook_id=s.hook()), s.admin, s.boss),
     "redeliver_webhook": lambda s: (c.RedeliverWebhook(webhook_id=s.hook(), since=0), s.of_boss, s.boss),
+    "create_workload": lambda s: (s.working(), s.of_boss, s.boss),
+    "scale_workload": lambda s: (c.ScaleWorkload(workload_id=s.workload(), replicas=2), s.of_boss, s.boss),
+    "stop_workload": lambda s: (c.StopWorkload(workload_id=s.workload()), s.admin, s.boss),
     "say_ready": lambda s: (c.SayReady(project_id=s.project, site_id=s.site.id), s.of_site, s.site),
     "declare_artifact": lambda s: (s.declaring(), s.of_site, s.site),
     "complete_artifact": lambda s: (
