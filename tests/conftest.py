@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from devservers.postgres import PrivatePostgres
 from devservers.process import temporary_folder
@@ -53,6 +54,9 @@ LONG = (
 )
 """Files that take long, which begin first, so that no worker is left with one of them at the end; behind those that one
 worker has to itself those of `tests/spreading.py`."""
+
+settings.register_profile("fedyard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fedyard")  # how fast the machine is is nothing that a property depends on
 
 _in_memory = pytest.StashKey[Path | None]()
 

@@ -6,8 +6,6 @@ import functools
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -35,9 +33,9 @@ from storage.audit import verify
 from storage.database import open_database
 from storage.migrate import migrate
 from tests.hub import Hub
+from tests.role import start_role
 from tests.waiting import until
 
-ROOT = Path(__file__).parent.parent.parent
 CLOCK = SystemClock()
 
 
@@ -265,9 +263,9 @@ def test_a_decider_killed_at_any_moment_loses_and_doubles_nothing(rabbit_yard: Y
         "FEDYARD_DATABASE_URL": settings.database_url,
         "FEDYARD_DECIDE_AT_MOST": "20",
     }
-    argv = [sys.executable, "-m", "actors.running", "decider"]
     for _ in range(6):
-        decider = subprocess.Popen(argv, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+        with Path(os.devnull).open("wb") as nowhere:
+            decider = start_role("python -m actors.running decider", environment, nowhere)
         before = yard.decided(envelopes)
         until(functools.partial(more_than, yard, envelopes, before))
         CLOCK.sleep(chance.uniform(0, 0.15))

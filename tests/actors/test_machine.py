@@ -321,5 +321,5 @@ class Yard(RuleBasedStateMachine):
                 previous = event.hash
 
 
-Yard.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+Yard.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestYard = Yard.TestCase

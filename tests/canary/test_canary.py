@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -29,6 +28,7 @@ from storage.database import open_database
 from tests.canary.places import everywhere, forms, found_in
 from tests.canary.secret import CANARY, LARGE_BYTES
 from tests.ops.program import ROOT, Program, environment
+from tests.prepared import SITE, Running
 from tests.waiting import until
 
 MARK = "the-mark-that-may-be-seen"
@@ -83,14 +83,13 @@ class World:
         )
         self.folders[name].create(settings, enrolment.token)
 
-    def start_agent(self, name: str) -> subprocess.Popen[bytes]:
+    def start_agent(self, name: str) -> Running:
         with (self.folder / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(
-                [str(ROOT / "bin" / "fedyard"), "--folder", str(self.folders[name].path), "site", "run"],
-                cwd=ROOT,
-                env=environment(PYTHONPATH=str(ROOT)),
-                stdout=log,
-                stderr=log,
+            return SITE.start(
+                *("--folder", self.folders[name].path, "site", "run"),
+                output=log,
+                error=log,
+                environment=environment(PYTHONPATH=str(ROOT)),
             )
 
     def _client(self, name: str) -> Client:
@@ -100,8 +99,7 @@ class World:
 
     def say(self, name: str, *arguments: str) -> str:
         """`fedyard` of a site."""
-        command = [str(ROOT / "bin" / "fedyard"), "--folder", str(self.folders[name].path), *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+        done = SITE.run("--folder", self.folders[name].path, *arguments, environment=environment())
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -121,7 +119,7 @@ class World:
             database.close()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: Running) -> None:
     process.send_signal(signal.SIGTERM)
     process.wait()
 

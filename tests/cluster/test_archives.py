@@ -373,7 +373,7 @@ def test_of_several_at_once_one_unpacks(tmp_path: Path):
     st.lists(st.tuples(st.integers(0, 20_000), st.binary(min_size=1, max_size=4)), min_size=1, max_size=4),
     st.integers(0, 400),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_damage_is_refused_or_harms_nothing(form: str, changes: list[tuple[int, bytes]], cut: int):
     """Whatever is done to an archive: a list within the limits, or a refusal; never another error."""
     content = GOOD[form]()
@@ -390,7 +390,7 @@ def test_damage_is_refused_or_harms_nothing(form: str, changes: list[tuple[int, 
     st.binary(max_size=2000),
     st.sampled_from([b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0", b""]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_bytes_that_only_begin_like_an_archive_are_refused(content: bytes, magic: bytes):
     with pytest.raises(ArchiveError):
         check(io.BytesIO(magic + content), (), TIGHT)

@@ -292,7 +292,7 @@ def test_a_restarted_run_starts_from_the_model_that_was_reached(sites) -> None:
 
 
 def test_a_dropped_seat_rejoins_with_the_next_round(sites) -> None:
-    project = project_of(sites, contract={"quorum": 2, "quorum_of": "count", "train_within_s": 2})
+    project = project_of(sites, contract={"quorum": 2, "quorum_of": "count", "train_within_s": 6})
     north, east, _ = sites
     east.hold("train")
     north.hold("aggregate")  # so that the second round has not begun when east comes back
@@ -316,7 +316,7 @@ def test_a_site_that_does_not_want_to_rejoin_stays_out(world: World, tmp_path) -
     try:
         north.may_be_alone()
         project = project_of(
-            [north.start(), east.start()], contract={"quorum": 1, "quorum_of": "count", "train_within_s": 2}
+            [north.start(), east.start()], contract={"quorum": 1, "quorum_of": "count", "train_within_s": 6}
         )
         east.hold("train")
         run_id = project.start()

@@ -38,7 +38,7 @@ BORDERS = sorted(
 
 
 @given(st.binary(max_size=2000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_what_is_sealed_opens_at_every_recipient_and_nowhere_else(parties, content: bytes) -> None:
     north, east, south = parties
     sealed = seal(content, north, south, east)
@@ -71,7 +71,7 @@ def test_round_trip_around_borders(parties, size: int, tmp_path: Path) -> None:
 
 
 @given(size=st.sampled_from(BORDERS), shift=st.integers(-40, 40), data=st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_stream_that_comes_in_odd_pieces(parties, size: int, shift: int, data) -> None:
     """Body and digest depend on the bytes alone, not on how they come; any cut is seen."""
     size = max(0, size + shift)

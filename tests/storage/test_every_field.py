@@ -178,7 +178,6 @@ def test_every_class_is_written_and_loaded_here() -> None:
 
 @settings(
     max_examples=15,
-    deadline=None,
     phases=[
         Phase.explicit,
         Phase.generate,

@@ -377,7 +377,7 @@ def test_the_whole(yard: Yard, large: str) -> None:
 
 
 @given(first=st.integers(0, len(LARGE) + 10), last=st.none() | st.integers(0, len(LARGE) + 10))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_any_range(yard: Yard, large: str, first: int, last: int | None) -> None:
     answer = read(yard.one, large, Range=f"bytes={first}-{'' if last is None else last}")
     if last is not None and last < first:
@@ -394,7 +394,7 @@ def test_any_range(yard: Yard, large: str, first: int, last: int | None) -> None
 @given(length=st.integers(1, len(LARGE) + 10))
 @example(length=len(LARGE))
 @example(length=len(LARGE) + 1)
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 def test_the_last_bytes(yard: Yard, large: str, length: int) -> None:
     answer = read(yard.one, large, Range=f"bytes=-{length}")
     assert (answer.status_code, answer.data == LARGE[-length:]) == (206, True)
