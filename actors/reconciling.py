@@ -89,7 +89,7 @@ class ClusterReconciler:
             self._renewed = monotonic
         self._said = {said: at for said, at in self._said.items() if monotonic < at + SAID_AGAIN_S}
         fresh: dict[str, AnyCommand] = {}
-        ending = self._wanted.places_to_end(self._place.name) if renew else []
+        ending = self._wanted.places_to_end(self._place.name, self._clock.now()) if renew else []
         for what in (*made.findings, *made.actions, *map(self._end_place, ending)):
             said = sha256_hex(type(what).__name__.encode() + _encoder.encode(what))
             if said not in self._said and len(fresh) < MAX_AT_ONCE:

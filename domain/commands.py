@@ -787,6 +787,24 @@ class CreateWorkload(Command, frozen=True, tag="create_workload"):
     spec: WorkloadSpec
 
 
+class StartInfrastructure(Command, frozen=True, tag="start_infrastructure"):
+    """Make the project's own coordinator and selectors, or make them as the project says now."""
+
+    project_id: Id
+
+
+class StopInfrastructure(Command, frozen=True, tag="stop_infrastructure"):
+    project_id: Id
+    reason: Reason = ""
+
+
+class ScaleSelectors(Command, frozen=True, tag="scale_selectors"):
+    """So many selectors from now on."""
+
+    project_id: Id
+    selectors: Annotated[int, msgspec.Meta(ge=1, le=64)]
+
+
 class StopHolders(Command, frozen=True, tag="stop_holders"):
     """A task has ended: the workloads that hold seats of it shall go."""
 

@@ -81,4 +81,7 @@ class EventKind(StrEnum):
     WORKLOAD_FAILED = "workload_failed"
     WORKLOAD_STOPPED = "workload_stopped"
     WORKLOAD_LOST = "workload_lost"
+    WORKLOAD_MOVED = "workload_moved"
+    INFRASTRUCTURE_STARTED = "infrastructure_started"
+    INFRASTRUCTURE_STOPPED = "infrastructure_stopped"
     PLACE_REMOVED = "place_removed"

@@ -624,6 +624,7 @@ class Workload(Record, frozen=True):
     replicas: as wanted now. attempt: the newest one. next_at: it is not begun earlier. stop_at: since when it shall go.
     reason, detail, exit_code: of the newest attempt; stop_reason: what was said when it was stopped. run_id and
     task_run_id: of the seat that it holds, if it does. place_gone_at: since when its project has no place there.
+    part: of its project's infrastructure, which one it is.
     """
 
     TABLE = "workloads"
@@ -649,6 +650,7 @@ class Workload(Record, frozen=True):
     run_id: Id | None = None
     task_run_id: Id | None = None
     place_gone_at: Micros | None = None
+    part: str = ""
 
 
 class WorkloadAttempt(Record, frozen=True):

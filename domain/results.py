@@ -107,6 +107,13 @@ class WorkloadResult(Result, frozen=True, kw_only=True):
     attempt: int
 
 
+class InfrastructureResult(Result, frozen=True, kw_only=True):
+    """workloads: the parts that the command was about, the coordinator first."""
+
+    project_id: Uuid
+    workloads: list[WorkloadResult]
+
+
 class SeatResult(Result, frozen=True, kw_only=True):
     """duplicate: the report was known already and changed nothing."""
 

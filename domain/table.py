@@ -24,6 +24,7 @@ from domain.decisions import (
     archives,
     artifacts,
     history,
+    infrastructure,
     keys,
     logs,
     messages,
@@ -161,6 +162,16 @@ ROWS: tuple[Row, ...] = (
     decided(c.StopWorkload, workloads.stop_workload, workloads.needs_of_stop_workload, WORKLOADS),
     decided(c.LoseWorkloads, workloads.lose_workloads, workloads.needs_of_lose_workloads, WORKLOADS),
     decided(c.ScaleWorkload, workloads.scale_workload, workloads.needs_of_scale_workload, WORKLOADS),
+    decided(
+        c.StartInfrastructure,
+        infrastructure.start_infrastructure,
+        infrastructure.needs_of_start_infrastructure,
+        WORKLOADS,
+    ),
+    decided(
+        c.StopInfrastructure, infrastructure.stop_infrastructure, infrastructure.needs_of_stop_infrastructure, WORKLOADS
+    ),
+    decided(c.ScaleSelectors, infrastructure.scale_selectors, infrastructure.needs_of_scale_selectors, WORKLOADS),
     decided(c.ReportWorkload, workloads.report_workload, workloads.needs_of_report_workload, WORKLOADS),
     decided(c.GiveUpAttempt, workloads.give_up_attempt, workloads.needs_of_give_up_attempt, WORKLOADS),
     decided(c.StopHolders, workloads.stop_holders, workloads.needs_of_stop_holders, WORKLOADS),

@@ -11,6 +11,7 @@ import msgspec
 
 from domain.commands import Micros, ReportWorkload, WorkloadSpec
 from domain.ids import Id, sha256_hex
+from domain.infrastructure import PARTS, shaped
 from domain.records import Workload, WorkloadAttempt
 from domain.states import WORKLOAD_LIVE, WorkloadState
 from fedyard.cluster.plan import Finding, Side, Wanted
@@ -81,25 +82,26 @@ def wanted_of(workload: Workload, attempt: WorkloadAttempt, owner: Id) -> Wanted
     spec = spec_of(workload)
     state = WorkloadState(attempt.state)
     over = attempt.ended_at if attempt.ended_at is not None and not is_open(attempt) else workload.stop_at
+    asked = Spec(
+        owner=owner,
+        place=workload.project_id,
+        id=workload.id,
+        attempt=attempt.attempt,
+        kind=spec.kind,
+        image=spec.image,
+        name=workload.name[:52],
+        command=spec.command,
+        arguments=spec.arguments,
+        environment=spec.environment | _told(workload, attempt),
+        resources=spec.resources,
+        placement=spec.placement,
+        replicas=spec.replicas,
+        port=spec.port,
+        deadline_s=spec.deadline_s,
+        grace_s=spec.grace_s,
+    )
     return Wanted(
-        spec=Spec(
-            owner=owner,
-            place=workload.project_id,
-            id=workload.id,
-            attempt=attempt.attempt,
-            kind=spec.kind,
-            image=spec.image,
-            name=workload.name[:52],
-            command=spec.command,
-            arguments=spec.arguments,
-            environment=spec.environment | _told(workload, attempt),
-            resources=spec.resources,
-            placement=spec.placement,
-            replicas=spec.replicas,
-            port=spec.port,
-            deadline_s=spec.deadline_s,
-            grace_s=spec.grace_s,
-        ),
+        spec=shaped(asked, workload.part) if workload.part in PARTS else asked,
         run=workload.stop_at is None and attempt.attempt == workload.attempt,
         known=Finding(
             id=workload.id,

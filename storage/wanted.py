@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from domain import records as r
+from domain.commands import Micros
 from domain.ids import Id, is_id
+from domain.infrastructure import FILES_KEPT_S
 from domain.workloads import owner_of, token_sha256, wanted_of
 from fedyard.cluster.plan import Wanted
+from fedyard.wire.times import SECOND
 from storage.database import Database
 from storage.tables import COLUMNS
 
@@ -20,7 +23,9 @@ _OF_CLUSTER = f"{_FROM} WHERE workloads.cluster = %s AND attempts.gone_at IS NUL
 _OF_IDS = f"{_FROM} WHERE workloads.cluster = %s AND workloads.id {{any:uuid}}"
 _PLACES = (
     "SELECT DISTINCT workloads.project_id FROM workloads JOIN projects ON projects.id = workloads.project_id"
-    " WHERE workloads.cluster = %s AND workloads.place_gone_at IS NULL AND projects.archived_at IS NOT NULL"
+    " WHERE workloads.cluster = %s AND workloads.place_gone_at IS NULL AND projects.archived_at < %s"
+    " AND (projects.archived_at < %s OR NOT EXISTS (SELECT 1 FROM workloads AS parts"
+    " WHERE parts.project_id = workloads.project_id AND parts.cluster = workloads.cluster AND parts.part <> ''))"
     " AND NOT EXISTS (SELECT 1 FROM workload_attempts AS attempts JOIN workloads AS others"
     " ON others.id = attempts.workload_id WHERE others.project_id = workloads.project_id"
     " AND others.cluster = workloads.cluster AND attempts.gone_at IS NULL) ORDER BY 1 LIMIT 100"
@@ -71,10 +76,14 @@ class WantedWorkloads:
         with self._database.connection():
             return [self._wanted(row) for row in self._database.all(_OF_IDS, cluster, self._database.many(asked))]
 
-    def places_to_end(self, cluster: str) -> list[Id]:
-        """Archived projects that may have a place there, of whose workloads nothing is there any more."""
+    def places_to_end(self, cluster: str, now: Micros) -> list[Id]:
+        """Archived projects that may have a place there, of whose workloads nothing is there any more.
+
+        Where one had files besides, they are kept for a while.
+        """
         with self._database.connection():
-            return [row[0] for row in self._database.all(_PLACES, cluster)]
+            found = self._database.all(_PLACES, cluster, now, now - FILES_KEPT_S * SECOND)
+            return [row[0] for row in found]
 
     def _wanted(self, row: tuple[object, ...]) -> Wanted:
         workload, attempt = r.Workload(*row[:_WIDTH]), r.WorkloadAttempt(*row[_WIDTH:])  # type: ignore[arg-type]

@@ -23,8 +23,10 @@ HOLDER = "workload"
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
-def want(draft: Draft, ident: Id, project: r.Project, asked: c.Asked, task: r.TaskRun | None = None) -> r.Workload:
-    """A workload and its first attempt. task: that it holds a seat of."""
+def want(
+    draft: Draft, ident: Id, project: r.Project, asked: c.Asked, task: r.TaskRun | None = None, *, part: str = ""
+) -> r.Workload:
+    """A workload and its first attempt. task: that it holds a seat of. part: of the project's infrastructure."""
     spec = asked.spec
     workload = r.Workload(
         id=ident,
@@ -40,6 +42,7 @@ def want(draft: Draft, ident: Id, project: r.Project, asked: c.Asked, task: r.Ta
         created_at=draft.now,
         run_id=None if task is None else task.run_id,
         task_run_id=None if task is None else task.id,
+        part=part,
     )
     draft.put(workload)
     tell_of(draft, workload, EventKind.WORKLOAD_CREATED, of_kind=spec.kind, where=workload.cluster)

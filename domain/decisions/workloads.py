@@ -33,7 +33,16 @@ from domain.events import EventKind
 from domain.needs import Needs
 from domain.states import WORKLOAD, WORKLOAD_LIVE, SiteState, Step, TaskRunState, WorkloadState, follow
 from domain.sweeps import PlaceGone
-from domain.workloads import AT_SITE, NOBODY_KNOWS, SITE_LEASE_S, ended_at, is_open, may_heal, retry_after_s
+from domain.workloads import (
+    AT_SITE,
+    NOBODY_KNOWS,
+    SITE_LEASE_S,
+    addresses_of,
+    ended_at,
+    is_open,
+    may_heal,
+    retry_after_s,
+)
 from fedyard.cluster.port import Phase, Reason
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND
@@ -94,6 +103,10 @@ def scale_workload(draft: Draft, command: c.ScaleWorkload) -> Decision:
     if workload.state not in WORKLOAD_LIVE or workload.stop_at is not None:
         how = workload.state if workload.stop_at is None else "being stopped"
         raise Refused(ProblemType.WORKLOAD_ENDED, f"workload {workload.id} is {how}: start another one")
+    if workload.part:
+        raise Refused(
+            ProblemType.IMPOSSIBLE, f"workload {workload.id} is a part of its project: scale the project's selectors"
+        )
     if command.replicas != workload.replicas:
         workload = draft.change(workload, replicas=command.replicas)
         tell_of(draft, workload, EventKind.WORKLOAD_SCALED, replicas=command.replicas)
@@ -264,6 +277,8 @@ def _see(
     before = WorkloadState(attempt.state)
     stopping = workload.stop_at is not None or attempt.attempt != workload.attempt
     step = _step_of(command, stopping=stopping)
+    if workload.part and command.addresses and command.addresses != addresses_of(attempt):
+        tell_of(draft, workload, EventKind.WORKLOAD_MOVED, addresses=dict(command.addresses))
     state = follow(WORKLOAD, before, step) if step is not None and (before, step) in WORKLOAD else before
     if step is None and before == WorkloadState.LOST:
         return attempt  # its site is back, and does not know either

@@ -18,6 +18,7 @@ from fedyard.cli.clients import joining, ready
 from fedyard.cli.common import FILE, UsageError, client_of, joining_of, project_named, projects_called
 from fedyard.cli.fields import infrastructure_of, plain_of, project_fields, with_goal
 from fedyard.cli.files import files, look_at, upload
+from fedyard.cli.infrastructure import parts, scale, start, stop
 from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unavailable
@@ -329,5 +330,21 @@ def approve(folder: Folder, name: str, site: str) -> None:
 project = Group(
     "project",
     help="Projects: make one, serve one, let others in.",
-    commands=[create, set_fields, files, join, leave, list_projects, members, approve, tasks, joining, ready],
+    commands=[
+        create,
+        set_fields,
+        files,
+        join,
+        leave,
+        list_projects,
+        members,
+        approve,
+        tasks,
+        joining,
+        ready,
+        start,
+        stop,
+        scale,
+        parts,
+    ],
 )

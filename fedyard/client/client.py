@@ -192,6 +192,20 @@ class Client(Calls):
         path = f"/v1/workloads/{_part(workload_id)}/replicas"
         return self.write("PUT", path, {"replicas": replicas}, a.WorkloadChanged, key=key)
 
+    def start_infrastructure(self, project_id: str, *, key: str | None = None) -> a.InfrastructureChanged:
+        path = f"/v1/projects/{_part(project_id)}/infrastructure/start"
+        return self.write("POST", path, {}, a.InfrastructureChanged, key=key)
+
+    def stop_infrastructure(
+        self, project_id: str, reason: str = "", *, key: str | None = None
+    ) -> a.InfrastructureChanged:
+        path = f"/v1/projects/{_part(project_id)}/infrastructure/stop"
+        return self.write("POST", path, {"reason": reason}, a.InfrastructureChanged, key=key)
+
+    def scale_selectors(self, project_id: str, selectors: int, *, key: str | None = None) -> a.InfrastructureChanged:
+        path = f"/v1/projects/{_part(project_id)}/infrastructure/selectors"
+        return self.write("PUT", path, {"selectors": selectors}, a.InfrastructureChanged, key=key)
+
     def workload_log(self, workload_id: str, attempt: int | None = None) -> a.WorkloadLog:
         """What an attempt left; the newest one, if none is named."""
         return self.read(f"/v1/workloads/{_part(workload_id)}/log", a.WorkloadLog, {"attempt": attempt})

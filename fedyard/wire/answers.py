@@ -116,6 +116,21 @@ class Infrastructure(Answer, frozen=True, kw_only=True):
     required_files: Annotated[list[w.Name], Meta(max_length=MAX_ITEMS)] = []
 
 
+class RunningPart(Answer, frozen=True, kw_only=True):
+    """Of a project's infrastructure, as its cluster shows it."""
+
+    part: w.Slug
+    workload_id: w.Uuid
+    where: w.Name = ""
+    state: w.Slug
+    stop_at: w.At | None = None
+    ready: w.Seq = 0
+    replicas: w.Seq = 0
+    addresses: Annotated[dict[Annotated[str, Meta(max_length=16)], w.Text], Meta(max_length=8)] = {}
+    reason: Annotated[str, Meta(max_length=64)] = ""
+    detail: w.Text = ""
+
+
 class Project(Answer, frozen=True, kw_only=True):
     """coordinator_identity_key: raw; whom a site joins is held to it."""
 
@@ -128,6 +143,7 @@ class Project(Answer, frozen=True, kw_only=True):
     data_format: w.Text = ""
     client_image: w.Text = ""
     infrastructure: Infrastructure | None = None
+    parts: Annotated[list[RunningPart], Meta(max_length=MAX_ITEMS)] | None = None
     joining: w.Name = ""
     tasks: Annotated[list[TaskSpec], Meta(max_length=MAX_ITEMS)] = []
     last_run_number: w.Seq = 0
@@ -589,6 +605,12 @@ class WorkloadChanged(Answer, frozen=True, kw_only=True):
     id: w.Uuid
     state: w.Slug
     attempt: w.Number
+
+
+class InfrastructureChanged(Answer, frozen=True, kw_only=True):
+    """workloads: the parts that it was about."""
+
+    workloads: Annotated[list[WorkloadChanged], Meta(max_length=MAX_ITEMS)] = []
 
 
 class WorkloadLog(Answer, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from domain.commands import (
     WorkloadSpec,
 )
 from domain.ids import Uuid
+from domain.infrastructure import PartName
 from domain.states import (
     ArchiveState,
     ArtifactState,
@@ -260,6 +261,21 @@ class Artifact(Resource, frozen=True):
     archive: Archive | None
 
 
+class RunningPart(Resource, frozen=True):
+    """The newest workload of the project's coordinator or selectors. addresses: inside, and outside if there is one."""
+
+    part: PartName
+    workload_id: Uuid
+    where: str
+    state: WorkloadState
+    stop_at: Time | None
+    ready: int
+    replicas: int
+    addresses: dict[Side, str]
+    reason: ClusterReason
+    detail: str
+
+
 class Project(Resource, frozen=True):
     """coordinator_identity_key: base64, so that who joins can hold the coordinator to an identity that he knows."""
 
@@ -283,6 +299,8 @@ class Project(Resource, frozen=True):
     infrastructure: Infrastructure | None
     initial_files: list[Artifact] | None = None
     """Its newest, of the project alone; None in lists, and for who is no active member."""
+    parts: list[RunningPart] | None = None
+    """Of its infrastructure, as far as it was ever started; None in lists, and for who may not see the members."""
 
 
 class JoiningAbout(Resource, frozen=True):

@@ -8,14 +8,15 @@ import msgspec
 from domain import records as r
 from domain.commands import Subject, WorkloadSpec
 from domain.ids import Id
-from domain.states import WorkloadState
+from domain.infrastructure import PARTS
+from domain.states import WORKLOAD_LIVE, WorkloadState
 from domain.workloads import AT_SITE, addresses_of, spec_of, wanted_of
 from fedyard.cluster.plan import Wanted
 from fedyard.cluster.port import Reason
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
 from storage.tables import COLUMNS
-from storage.views.resources import Workload, WorkloadAttempt, WorkloadLog, time_or_none
+from storage.views.resources import RunningPart, Workload, WorkloadAttempt, WorkloadLog, time_or_none
 from storage.views.sight import Clause, Cursor, Listed, Paging, own, page, row, rows, sees_everything
 
 AT_ONCE = 1000
@@ -56,6 +57,28 @@ def of_project(
 def workload(database: Database, subject: Subject, ident: Id) -> Workload | None:
     found = row(database, _WORKLOADS, [Clause("workloads.id = %s", (ident,)), *_seen(subject)])
     return None if found is None else _workload(found)
+
+
+def parts(database: Database, project: Id) -> list[RunningPart]:
+    """Of a project's infrastructure. Whoever asks must be one who may see the members."""
+    where = [Clause("workloads.project_id = %s AND workloads.part <> ''", (project,))]
+    newest: dict[str, RunningPart] = {}
+    for one in rows(database, _WORKLOADS, where, "ORDER BY workloads.created_at, workloads.id"):
+        found = _workload(one)
+        (part,) = [each for each in PARTS if each == one[_PART]]
+        newest[part] = RunningPart(
+            part=part,
+            workload_id=found.id,
+            where=found.where,
+            state=found.state,
+            stop_at=found.stop_at,
+            ready=found.ready,
+            replicas=found.spec.replicas,
+            addresses=found.addresses if found.state in WORKLOAD_LIVE else {},
+            reason=found.reason,
+            detail=found.detail,
+        )
+    return [newest[part] for part in PARTS if part in newest]
 
 
 def attempts(database: Database, subject: Subject, ident: Id) -> Listed[WorkloadAttempt] | None:
@@ -128,6 +151,7 @@ def _reads(database: Database, subject: Subject, of: r.Workload) -> bool:
     )
 
 
+_PART = list(COLUMNS[r.Workload]).index("part")
 _CREATED_AT = list(COLUMNS[r.Workload]).index("created_at")
 
 

@@ -212,6 +212,9 @@ TABLE: dict[str, Row] = {
     "create_workload": Row(
         "/v1/projects/{project}/workloads", LEAD | {"admin"}, {"name": "w", "where": "hub", "spec": SPEC}
     ),
+    "start_infrastructure": Row("/v1/projects/{project}/infrastructure/start", LEAD | {"admin"}),
+    "scale_selectors": Row("/v1/projects/{project}/infrastructure/selectors", LEAD | {"admin"}, {"selectors": 3}),
+    "stop_infrastructure": Row("/v1/projects/{project}/infrastructure/stop", LEAD | {"admin"}),
     "list_workloads": Row("/v1/projects/{project}/workloads", SEE | LEAD),
     "read_workload": Row("/v1/workloads/{workload}", SEE | LEAD | VICTIM),
     "list_workload_attempts": Row("/v1/workloads/{workload}/attempts", SEE | LEAD | VICTIM),

@@ -20,7 +20,7 @@ def usable(image: str) -> bool:
     return _IMAGE.fullmatch(image) is not None
 
 
-def configuration(selector_address: str) -> str:
+def configuration(selector_address: str = "") -> str:
     """The client's config.yaml. selector_address: `host:port`; empty while it is not known."""
     known = "" if selector_address else "  # not known yet: your project's coordinator tells it"
     lines = (

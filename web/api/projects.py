@@ -25,11 +25,12 @@ from domain.commands import (
     Text,
     UpdateProject,
 )
+from domain.infrastructure import SELECTOR, goal_count
 from domain.results import Changed, Made, MemberResult, ReadyResult, StartedRun
 from domain.states import RunState
 from fedyard.wire.parameters import check_written
 from fedyard.wire.problems import ProblemType
-from storage.views import artifacts, events, models, runs
+from storage.views import artifacts, events, models, runs, workloads
 from storage.views import projects as views
 from storage.views.resources import Event, JoiningAbout, Membership, Model, Project, RunHead, time_or_none
 from storage.views.sight import Listed
@@ -159,7 +160,9 @@ def read(call: Call) -> Response:
     if found is None:
         raise not_found("project", call.id("project_id"))
     files = artifacts.initial_files(call.web.database, call.caller.subject, found.id)
-    return answer(msgspec.structs.replace(found, initial_files=files))
+    seen = views.may_see_members(call.web.database, call.caller.subject, found.id)
+    parts = workloads.parts(call.web.database, found.id) if seen else None
+    return answer(msgspec.structs.replace(found, initial_files=files, parts=parts))
 
 
 def update(call: Call) -> Response:
@@ -218,22 +221,28 @@ def _joined(call: Call) -> Project:
     return found
 
 
+def _selectors(call: Call, project: Project) -> list[str]:
+    """Where they are dialled, as far as that is known: outside their cluster, if they can be."""
+    found = [one.addresses for one in workloads.parts(call.web.database, project.id) if one.part == SELECTOR]
+    return [address for one in found if (address := one.get("outside") or one.get("inside"))]
+
+
 def joining(call: Call) -> Response:
     found = _joined(call)
     there = views.readiness(call.web.database, found.id, call.web.hub.clock.now())
-    contract = found.tasks[0].contract
+    addresses = _selectors(call, found)
     return answer(
         JoiningAbout(
             project_id=found.id,
             client_image=found.client_image,
             data_format=found.data_format,
-            goal_count=int(contract.quorum) if contract.quorum_of == "count" else None,
+            goal_count=goal_count(found.tasks),
             member_count=there.members,
             ready_count=there.ready,
             next_deadline_at=time_or_none(there.deadline_at),
-            addresses=[],
+            addresses=addresses,
             command=fedota.run_command(found.client_image, found.id) if fedota.usable(found.client_image) else None,
-            configuration=fedota.configuration(""),
+            configuration=fedota.configuration(*addresses),
         )
     )
 
@@ -245,7 +254,7 @@ def build_context(call: Call) -> Response:
             ProblemType.NO_CLIENT_IMAGE,
             f"project {found.id} names no client image that could be run: its coordinator has to",
         )
-    context = fedota.build_context(found.client_image, fedota.configuration(""))
+    context = fedota.build_context(found.client_image, fedota.configuration(*_selectors(call, found)))
     return Response(context, 200, {"Content-Disposition": f'attachment; filename="{found.id}.tar"'}, content_type=TAR)
 
 

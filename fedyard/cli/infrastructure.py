@@ -1,0 +1,61 @@
+"""`fedyard project start`, `stop`, `scale` and `parts`: a project's own coordinator and selectors, as in Fedota."""
+
+from __future__ import annotations
+
+import click
+
+from fedyard.agent.site import Folder
+from fedyard.cli.common import client_of, project_named
+from fedyard.cli.listing import Listing
+from fedyard.wire.command_line import Command
+
+
+@click.command("start", cls=Command)
+@click.argument("name")
+@click.pass_obj
+def start(folder: Folder, name: str) -> None:
+    """Start the coordinator and the selectors of project NAME.
+
+    Started already, they are made as the project says now: other images replace them, other numbers scale them.
+    """
+    client = client_of(folder)
+    changed = client.start_infrastructure(project_named(client, name).id)
+    coordinator, selectors = changed.workloads
+    print(f"{name}: coordinator {coordinator.state}, selectors {selectors.state}")
+
+
+@click.command("stop", cls=Command)
+@click.argument("name")
+@click.option("--reason", default="", metavar="TEXT", help="for the record")
+@click.pass_obj
+def stop(folder: Folder, name: str, reason: str) -> None:
+    """Stop the coordinator and the selectors of project NAME. Their files stay."""
+    client = client_of(folder)
+    changed = client.stop_infrastructure(project_named(client, name).id, reason)
+    print(f"{name}: they are to go" if changed.workloads else f"{name}: none runs")
+
+
+@click.command("scale", cls=Command)
+@click.argument("name")
+@click.argument("selectors", type=click.IntRange(1, 64))
+@click.pass_obj
+def scale(folder: Folder, name: str, selectors: int) -> None:
+    """So many SELECTORS of project NAME, now and whenever they are started. Do it between rounds."""
+    client = client_of(folder)
+    client.scale_selectors(project_named(client, name).id, selectors)
+    print(f"{name}: {selectors} selector{'s' if selectors > 1 else ''}")
+
+
+@click.command("parts", cls=Command)
+@click.argument("name")
+@click.pass_obj
+def parts(folder: Folder, name: str) -> None:
+    """What runs of the infrastructure of project NAME, and where it is dialled."""
+    client = client_of(folder)
+    table = Listing("part", "where", "state", "ready", "reason", "inside", "outside", "id", ids=("id",))
+    for one in client.project(project_named(client, name).id).parts or []:
+        state = one.state if one.stop_at is None else f"{one.state}, stopping"
+        ready = f"{one.ready} of {one.replicas}"
+        inside, outside = (one.addresses.get(side, "") for side in ("inside", "outside"))
+        table.add_row(one.part, one.where, state, ready, one.reason, inside, outside, one.workload_id)
+    table.print()

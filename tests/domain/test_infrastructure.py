@@ -1,0 +1,155 @@
+"""Fedota's coordinator and selectors: their environment, and its permission matrix, cell by cell, on the manifests."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from domain import commands as c
+from domain.infrastructure import PARTS, VOLUMES, PartName, shaped, spec_of_part
+from fedyard.cluster import manifests, names
+from fedyard.cluster.manifests import Rules
+from fedyard.cluster.port import REPLICA, Spec
+
+SAID = c.Infrastructure(coordinator_image="fl-coordinator:1", selector_image="fl-selector:1", selectors=3)
+RULES = Rules(prepare_image="fedyard:1", outside="NodePort")
+OWNER, PROJECT, OTHER = (str(uuid.UUID(int=number, version=4)) for number in (1, 2, 3))
+
+
+def attempt(part: PartName, project: str = PROJECT) -> Spec:
+    spec = spec_of_part(part, SAID, project, goal=4)
+    id = str(uuid.uuid5(uuid.UUID(project), part))
+    return shaped(
+        Spec(
+            owner=OWNER,
+            place=project,
+            id=id,
+            attempt=1,
+            kind=spec.kind,
+            image=spec.image,
+            environment=spec.environment,
+            replicas=spec.replicas,
+            port=spec.port,
+        ),
+        part,
+    )
+
+
+def pod_of(part: PartName) -> dict[str, Any]:
+    return dict(manifests.workload(attempt(part), RULES)["spec"]["template"]["spec"])
+
+
+def own(path: str, replica: str) -> str:
+    return path.replace("$(HOSTNAME)", replica).replace(REPLICA, replica)
+
+
+def access(part: PartName, replica: str, path: str) -> str:
+    """What this replica may do with a path of the volume: by what is mounted, and by users and modes."""
+    pod = pod_of(part)
+    (container,) = pod["containers"]
+    mounted = {
+        own(one.get("subPathExpr") or one.get("subPath") or "", replica): one["readOnly"]
+        for one in container["volumeMounts"]
+        if one["name"] == "volume"
+    }
+    covering = [of for of in mounted if not of or path == of or path.startswith(f"{of}/")]
+    if not covering:
+        return "-"
+    for maker in PARTS:  # who made a folder on the way may have shut it to all but himself
+        for made in VOLUMES[maker].made:
+            for number in range(3):
+                folder = own(made.path, f"selector-{number}")
+                inside = path.startswith(f"{folder}/")
+                if inside and not made.mode & 0o050 and pod_of(maker)["securityContext"] != pod["securityContext"]:
+                    return "-"
+    return "R" if mounted[max(covering, key=len)] else "RW"
+
+
+@pytest.mark.parametrize(
+    ("part", "replica", "path", "may"),
+    [
+        ("coordinator", "coordinator-0", "initFiles/fl_checkpoint", "RW"),
+        ("coordinator", "coordinator-0", "initFiles/model.h5", "R"),
+        ("coordinator", "coordinator-0", "initFiles/more/vocabulary.txt", "R"),
+        ("coordinator", "coordinator-0", "initFiles", "R"),
+        ("coordinator", "coordinator-0", "selector-1.selector:50051/fl_agg_checkpoint", "R"),
+        ("coordinator", "coordinator-0", "selector-1.selector:50051/fl_agg_checkpoint_weight", "R"),
+        ("coordinator", "coordinator-0", "selector-1.selector:50051/roundFiles/checkpoint_1", "-"),
+        ("selector", "selector-1", "initFiles/fl_checkpoint", "R"),
+        ("selector", "selector-1", "initFiles/model.h5", "R"),
+        ("selector", "selector-1", "selector-1.selector:50051/fl_agg_checkpoint", "RW"),
+        ("selector", "selector-1", "selector-1.selector:50051/fl_agg_checkpoint_weight", "RW"),
+        ("selector", "selector-1", "selector-1.selector:50051/roundFiles/checkpoint_1", "RW"),
+        ("selector", "selector-1", "selector-0.selector:50051/fl_agg_checkpoint", "-"),
+        ("selector", "selector-1", "selector-0.selector:50051/roundFiles/checkpoint_1", "-"),
+        ("selector", "selector-1", "selector-10.selector:50051/fl_agg_checkpoint", "-"),
+        ("selector", "selector-1", "", "-"),
+    ],
+)
+def test_each_cell_of_fedotas_permission_matrix(part: PartName, replica: str, path: str, may: str) -> None:
+    assert access(part, replica, path) == may
+
+
+def test_they_are_other_users_of_one_group_and_neither_is_root() -> None:
+    coordinator, selector = (pod_of(part)["securityContext"] for part in PARTS)
+    assert coordinator["runAsUser"] != selector["runAsUser"]
+    assert coordinator["runAsGroup"] == selector["runAsGroup"] == coordinator["fsGroup"]
+    assert coordinator["runAsNonRoot"] is selector["runAsNonRoot"] is True
+
+
+def test_who_makes_the_folders_is_the_operators_image_and_ends_before_they_start() -> None:
+    for part in PARTS:
+        whole = [
+            one["image"]
+            for one in pod_of(part)["initContainers"]
+            if {"name": "volume", "mountPath": "/volume"} in one["volumeMounts"]
+        ]
+        assert whole == ["fedyard:1"]
+
+
+def test_what_todays_images_find_in_their_environment() -> None:
+    found = {}
+    for part in PARTS:
+        (container,) = pod_of(part)["containers"]
+        found[part] = {one["name"]: one.get("value", one.get("valueFrom")) for one in container["env"]}
+    assert found["coordinator"]["CHECKIN_LIMIT"] == "4"
+    assert found["selector"]["SELECTOR_SERVICE"] == "selector"
+    assert found["selector"]["COORDINATOR_ADDRESS"] == "coordinator:50050"
+    for part, port in (("coordinator", "50050"), ("selector", "50051")):
+        assert found[part]["PROBLEM_ID"] == PROJECT
+        assert found[part]["FL_ROOT_PATH"] == "/volume"
+        assert found[part]["PORT"] == port
+        assert found[part]["HOSTNAME"]["fieldRef"]["fieldPath"] == "metadata.name"
+
+
+def test_each_service_selects_the_pods_of_its_own_part_alone() -> None:
+    services: dict[str, tuple[str, dict[str, Any]]] = {}
+    for part in PARTS:
+        for one in manifests.belongings(attempt(part), "uid", RULES):
+            if one["kind"] == "Service":
+                services[one["metadata"]["name"]] = (part, one["spec"])
+    assert sorted(services) == ["coordinator", "selector", "selector-outside"]
+    assert services["selector-outside"][1]["type"] == "NodePort"
+    assert {services[name][1].get("clusterIP") for name in ("coordinator", "selector")} == {"None"}
+    for part, spec in services.values():
+        for other in PARTS:
+            carried = manifests.workload(attempt(other), RULES)["spec"]["template"]["metadata"]["labels"]
+            assert (spec["selector"].items() <= carried.items()) is (other == part)
+
+
+def test_two_projects_have_the_same_names_in_namespaces_and_volumes_of_their_own() -> None:
+    mine, theirs = attempt("selector"), attempt("selector", OTHER)
+    for made in (manifests.workload, manifests.volume):
+        one, other = made(mine, RULES)["metadata"], made(theirs, RULES)["metadata"]
+        assert one["name"] == other["name"]
+        assert one["namespace"] == names.place_name(PROJECT) != other["namespace"]
+
+
+@pytest.mark.parametrize("version", ["1.28", "1.37"])
+def test_the_manifests_are_valid(version: str) -> None:
+    for part in PARTS:
+        for one in (manifests.workload(attempt(part), RULES), manifests.volume(attempt(part), RULES)):
+            kubernetes_validate.validate(one, version, strict=True)

@@ -1,0 +1,74 @@
+"""A project's own coordinator and selectors: start, scale, stop."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from flask import Response
+
+from domain.commands import Reason, ScaleSelectors, StartInfrastructure, StopInfrastructure
+from domain.results import InfrastructureResult
+from web.http.bodies import Body
+from web.http.calls import Call
+from web.http.operations import Operation
+from web.http.writing import write
+
+
+class StopParts(Body, frozen=True):
+    reason: Reason = ""
+
+
+class SelectorsBody(Body, frozen=True):
+    selectors: Annotated[int, msgspec.Meta(ge=1, le=64)]
+
+
+def start(call: Call) -> Response:
+    return write(call, StartInfrastructure(project_id=call.id("project_id")))
+
+
+def stop(call: Call) -> Response:
+    body: StopParts = call.body
+    return write(call, StopInfrastructure(project_id=call.id("project_id"), reason=body.reason))
+
+
+def scale(call: Call) -> Response:
+    body: SelectorsBody = call.body
+    return write(call, ScaleSelectors(project_id=call.id("project_id"), selectors=body.selectors))
+
+
+OPERATIONS = (
+    Operation(
+        method="POST",
+        path="/v1/projects/{project_id}/infrastructure/start",
+        name="start_infrastructure",
+        about="Make the project's own coordinator and selectors, or make them as it says now (coordinator, admin)",
+        does=start,
+        scope="write",
+        write=True,
+        answers={200: InfrastructureResult},
+    ),
+    Operation(
+        method="POST",
+        path="/v1/projects/{project_id}/infrastructure/stop",
+        name="stop_infrastructure",
+        about="Coordinator and selectors shall go; their files stay (coordinator, admin)",
+        does=stop,
+        scope="write",
+        body=StopParts,
+        optional=True,
+        write=True,
+        answers={200: InfrastructureResult},
+    ),
+    Operation(
+        method="PUT",
+        path="/v1/projects/{project_id}/infrastructure/selectors",
+        name="scale_selectors",
+        about="So many selectors, now and whenever they are started (coordinator, admin)",
+        does=scale,
+        scope="write",
+        body=SelectorsBody,
+        write=True,
+        answers={200: InfrastructureResult},
+    ),
+)
