@@ -79,9 +79,13 @@ def _write(target: Path, member: Member) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    """Whatever the umask says."""
-    if not folder.is_dir():
+    """Whatever the umask says, and whoever makes it at the same time."""
+    try:
         folder.mkdir()
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    else:
         folder.chmod(FOLDER_MODE)
 
 
