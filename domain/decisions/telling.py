@@ -84,6 +84,12 @@ def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
         case c.CreateWebhook(owner_kind="project", owner_id=key) | c.CreateWorkload(project_id=key):
             of = r.Project
         case (
+            c.StartInfrastructure(project_id=key)
+            | c.StopInfrastructure(project_id=key)
+            | c.ScaleSelectors(project_id=key)
+        ):
+            of = r.Project
+        case (
             c.DeleteWebhook(webhook_id=key)
             | c.RotateWebhook(webhook_id=key)
             | c.EnableWebhook(webhook_id=key)

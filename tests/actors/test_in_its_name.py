@@ -235,6 +235,13 @@ class Stage:
     def workload(self) -> str:
         return str(self.hub.ok(self.working(), self.boss)["id"])
 
+    def problem(self) -> str:
+        """The project, with what its own coordinator and selectors are made of."""
+        parts = c.Infrastructure(coordinator_image="c:1", selector_image="s:1", where=f"site:{self.boss.id}")
+        task = c.TaskSpec(name="t", model="fedota", contract=c.Contract(quorum=1, quorum_of="count"))
+        self.hub.ok(c.UpdateProject(project_id=self.project, tasks=[task], infrastructure=parts), self.boss)
+        return self.project
+
     def declaring(self) -> c.DeclareArtifact:
         return c.DeclareArtifact(
             owner_site_id=self.site.id, project_id=self.project, of_kind="result", size_bytes=1,
@@ -334,6 +341,9 @@ ACTS: dict[str, Callable[[Stage], Does]] = {
     "create_workload": lambda s: (s.working(), s.of_boss, s.boss),
     "scale_workload": lambda s: (c.ScaleWorkload(workload_id=s.workload(), replicas=2), s.of_boss, s.boss),
     "stop_workload": lambda s: (c.StopWorkload(workload_id=s.workload()), s.admin, s.boss),
+    "start_infrastructure": lambda s: (c.StartInfrastructure(project_id=s.problem()), s.of_boss, s.boss),
+    "scale_selectors": lambda s: (c.ScaleSelectors(project_id=s.problem(), selectors=3), s.admin, s.boss),
+    "stop_infrastructure": lambda s: (c.StopInfrastructure(project_id=s.problem()), s.admin, s.boss),
     "say_ready": lambda s: (c.SayReady(project_id=s.project, site_id=s.site.id), s.of_site, s.site),
     "declare_artifact": lambda s: (s.declaring(), s.of_site, s.site),
     "complete_artifact": lambda s: (
