@@ -4,10 +4,12 @@ A machine without them fails the run and says what to install; nothing is skippe
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kubeconfig", help="run tests of clusters on the one that this file names, instead of the usual")
     parser.addoption("--kube-context", help="of that file; without it the file's current one")
     parser.addoption("--cluster-image", help="an image with sh and python3 that this cluster has")
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Every worker of a whole run loads all tests. Each begins with others, so that on a fresh checkout what pytest and
+    Python make of them, which takes longer than the loading, is made once."""
+    config = session.config
+    worker: dict[str, Any] = getattr(config, "workerinput", {})
+    if not worker or [config.invocation_params.dir / one for one in config.args] != [FOLDER]:
+        return
+    files = sorted(FOLDER.rglob("test_*.py"))
+    first = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+    for file in files[first:] + files[:first]:
+        with suppress(Exception, pytest.fail.Exception):  # which pytest will tell when it collects
+            importlib.import_module(".".join(file.relative_to(FOLDER.parent).with_suffix("").parts))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
