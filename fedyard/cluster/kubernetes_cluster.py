@@ -243,7 +243,16 @@ class KubernetesCluster:
                     self._api.post(kind.path(namespace), claim)
             elif found.metadata.deletion_timestamp is not None:
                 raise Unavailable(f"the volume in namespace {namespace} is being removed", 2.0)
+        if spec.stable:
+            self._check_name(spec)
         return self._make(wanted, spec)
+
+    def _check_name(self, spec: Spec) -> None:
+        """The address of an earlier one of its name goes a moment after that itself. Raises `Refused`."""
+        found = self._find(SERVICES, names.place_name(spec.place), spec.name)
+        mine = (spec.id, str(spec.attempt))
+        if found is not None and _owned(found.metadata, spec.owner) and objects.key(found.metadata) != mine:
+            raise Refused(Reason.NOT_READY, f"an earlier {spec.name} is still there: it has to go first")
 
     def _make(self, wanted: Manifest, spec: Spec) -> tuple[Job | Deployment, bool]:
         """The workload's own object: made, adopted, or on its way out because it has another content."""

@@ -84,6 +84,7 @@ class PodStatus(_Read, frozen=True):
     message: str = ""
     conditions: list[Condition] = []
     container_statuses: list[ContainerStatus] = []
+    init_container_statuses: list[ContainerStatus] = []
     start_time: datetime | None = None
 
 
@@ -436,7 +437,7 @@ def _waiting(pod: Pod | None) -> Judged:
     scheduled = _condition(pod.status.conditions, "PodScheduled", status="False")
     if scheduled is not None and scheduled.reason in {"Unschedulable", "SchedulingGated"}:
         return Reason.UNSCHEDULABLE, scheduled.message, None
-    container = _container(pod)
+    container = _preparing(pod) or _container(pod)
     if container is None or container.state.waiting is None:
         return Reason.NONE, "", None
     reason, message = container.state.waiting.reason, container.state.waiting.message
@@ -533,6 +534,12 @@ def _newest(pods: Sequence[Pod]) -> Pod | None:
 
 def _container(pod: Pod | None) -> ContainerStatus | None:
     return next(iter(pod.status.container_statuses), None) if pod is not None else None
+
+
+def _preparing(pod: Pod) -> ContainerStatus | None:
+    """What prepares it and cannot: its own container waits for that."""
+    waiting = (one for one in pod.status.init_container_statuses if one.state.waiting is not None)
+    return next((one for one in waiting if one.state.waiting and one.state.waiting.reason != "PodInitializing"), None)
 
 
 def _has_begun(pod: Pod) -> bool:

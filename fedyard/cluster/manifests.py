@@ -34,13 +34,14 @@ _VIEW: Final = "view"
 PREPARE: Final = """set -eu
 while [ $# -gt 0 ]; do
   case $1 in
-    folder) [ -d "$3" ] || { mkdir -p "$3"; chmod "$2" "$3"; } ;;
+    folder) mkdir -p "$3"; [ -L "$3" ] || chmod "$2" "$3" 2>/dev/null || : ;;
     file) [ -e "$3" ] || { : > "$3"; chmod "$2" "$3"; } ;;
     link) ln -sfn "$2" "$3" ;;
   esac
   shift 3
 done"""
-"""For sh: any number of `folder MODE PATH`, `file MODE PATH`, `link TARGET PATH`. It may run again."""
+"""For sh: any number of `folder MODE PATH`, `file MODE PATH`, `link TARGET PATH`. It may run again: a folder of its user
+gets its mode back, which a change of the volume's group may have widened; another's is left as it is."""
 KEPT_AFTER_ITS_END_S: Final = 86_400
 """A finished job's, for whoever keeps its log; it is removed as soon as that is done."""
 DEADLINE_SLACK_S: Final = 900

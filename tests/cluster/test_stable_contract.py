@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fedyard.cluster.manifests import Rules
 from fedyard.cluster.port import REPLICA, Cluster, Made, Part, Phase, Reason, Spec, Volume
 from tests.cluster.programs import SERVICE, python
 from tests.cluster.test_contract import Yard as AnyYard
@@ -84,6 +85,18 @@ def test_replicas_have_names_and_write_what_is_theirs_also_after_they_were_scale
     yard.cluster.ensure(again)
     yard.ready(again, 1)
     assert yard.files()[:7] == folders(*three), "the volume stays"
+
+
+@needs("kubernetes")
+def test_what_cannot_be_prepared_says_why(world: Any) -> None:
+    yard = Yard(world, world.client(rules=Rules(prepare_image="not/there@sha256:" + "0" * 64)))
+    spec = yard.named("one")
+    yard.cluster.ensure(spec)
+    yard.until(spec, lambda one: one.reason is Reason.IMAGE_NOT_PULLED)
+    yard.waited(lambda: yard.cluster.stop(spec.attempt_id, grace_s=0))
+    again = yard.named("one", id=spec.id, attempt=2)
+    yard.waited(lambda: yard.refused(again) is None)
+    yard.cluster.remove_place(yard.owner, yard.place)
 
 
 def test_two_places_share_neither_files_nor_addresses_and_a_volume_goes_with_its_place(yard: Yard) -> None:
