@@ -5,6 +5,7 @@
     child processes   one for each task run: the hooks compute there (child.py)
     heartbeat, join   two more threads
     keys, logs        keep the sealing keys as they should be; send what hooks say
+    workloads         two threads: what is wanted of this site's cluster, and the cluster's news (workloads.py)
 
 What an entry leads to is in steps/. An entry is on disk before it is acknowledged, and a report before it is sent,
 so a kill at any moment is followed by the same requests under the same keys.
@@ -35,6 +36,7 @@ from fedyard.agent.state import State
 from fedyard.agent.steps import DISK, Steps, place_of
 from fedyard.agent.upkeep import due, tend
 from fedyard.agent.workers import Workers
+from fedyard.agent.workloads import Workloads
 from fedyard.client.errors import Refused, Unavailable
 from fedyard.client.transfer import Transfer
 from fedyard.clock import Clock, SystemClock, jitter, micros_now, utc_now
@@ -79,6 +81,7 @@ class Agent:
         self._ended.set()
         self._flags.poked.set()
         self._flags.rejoin.set()
+        self._flags.wanted.set()
 
     def run(self) -> None:
         """Enrol if need be, then work until `stop`. Raises `SiteError` or `Refused` if the site cannot work at all.
@@ -143,6 +146,16 @@ class Agent:
             clock=self._clock,
             log=self._log,
         )
+        self.workloads = Workloads(
+            self.site_id,
+            self.folder.path,
+            self.settings.cluster,
+            consents,
+            self.client,
+            flags=self._flags,
+            clock=self._clock,
+            log=self._log,
+        )
         self._log("started", hub=self.settings.hub, id=self.site_id)
         bodies = {
             "keys": self._tend,
@@ -150,6 +163,8 @@ class Agent:
             "heartbeat": self._beat,
             "join": self._join,
             "logs": self._send_logs,
+            "workloads": self.workloads.run,
+            "clusters": self.workloads.listen,
         }
         threads = {
             name: threading.Thread(target=self._guarded, args=(body,), name=name, daemon=True)
@@ -318,6 +333,7 @@ class Agent:
         self._flags.halting.set()
         self.workers.join(self.settings.tasks.stop_within_s + 1.0)
         self.steps.children.end_all()
+        self.workloads.close(end=isinstance(self._failure, Refused) and self._failure.token_unknown)
         self._keep_logs()
         self._log("stopped")
 

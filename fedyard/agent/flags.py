@@ -11,6 +11,7 @@ class Flags:
     """closing: take up nothing new. halting: break off what is under way. poked: look after the keys.
 
     keyed: the first key is published. rejoin: ask for the memberships again.
+    wanted: look after workloads.
     """
 
     closing: Event = field(default_factory=Event)
@@ -18,3 +19,4 @@ class Flags:
     poked: Event = field(default_factory=Event)
     keyed: Event = field(default_factory=Event)
     rejoin: Event = field(default_factory=Event)
+    wanted: Event = field(default_factory=Event)

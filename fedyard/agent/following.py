@@ -28,6 +28,8 @@ POLLS_EVERY_S = 1.0
 """The least time between two polls of which the first brought nothing new: a hub that does not let us wait."""
 KEYS_CHANGE = ("key_changed", "member_admitted", "member_left", "member_declined", "member_invited")
 """Notices after which a project's directory is asked for again."""
+WORKLOADS_CHANGE = ("workload_wanted", "member_left")
+"""Notices after which it is looked after workloads."""
 RECOVERY_PAUSES = Backoff(first=2.0, most=300.0)
 """Seconds before the history is believed to have gone back once more, as long as recoveries follow so fast."""
 RECOVERED_FOR_S = 3600.0
@@ -166,6 +168,8 @@ class Following:
             if entry.kind in KEYS_CHANGE:
                 self._directories.forget(entry.project_id)
                 self._flags.poked.set()
+            if entry.kind in WORKLOADS_CHANGE:
+                self._flags.wanted.set()
         if self._caught_up:
             self._wake()
         self._client.acknowledge(max(seqs), self._state.history.position().mark)

@@ -33,6 +33,7 @@ from urllib.parse import urlsplit
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedyard.agent.cluster import ClusterSettings
 from fedyard.agent.consents import Consents, Join
 from fedyard.agent.room import Messages
 from fedyard.client.client import Client
@@ -76,7 +77,7 @@ class Coordinator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """site.toml. data (name -> file) and ca_file: relative to the folder. rejoin: take part again after being dropped.
 
-    join: projects that this site serves, each with its coordinator.
+    join: projects that this site serves, each with its coordinator. cluster: without it no workload runs here.
     transfer_hosts: `host` or `host:port` beside the hub that payloads may be carried to and from. allow_plain_http: the
     site's tokens and payloads may go to another machine by plain http.
     """
@@ -95,6 +96,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: Keys = Keys()
     coordinator: Coordinator = Coordinator()
     messages: Messages = Messages()
+    cluster: ClusterSettings | None = None
 
 
 _PLAIN = "allow_plain_http = true        # the site's token goes to another machine in the clear"
@@ -132,6 +134,13 @@ grace_days = 7                   # how long the one before it still opens what w
 
 [coordinator]                    # for the projects that this site coordinates
 min_updates = {min_updates}                  # make no model of fewer updates; 1 where a task is for a single site
+
+# [cluster]                      # where workloads run that others want to have run here; without it none does
+# kind = "processes"             # of this machine, with the agent's rights; or "kubernetes"
+# projects = ["*"]               # those served by this site that may: ids, names, or all
+# max_workloads = 4              # and max_cpu_millis, max_memory_bytes: of all that run at once
+# [cluster.images]               # what may be asked for, and the words that go before a command
+# "local/python" = ["/usr/bin/python3"]
 """
 
 

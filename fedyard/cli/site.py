@@ -1,4 +1,4 @@
-"""`fedyard site`: init, run (the agent), whoami, inbox, receipts, consents; with those of keys.py and heads.py."""
+"""`fedyard site`: init, run (the agent), whoami, inbox, receipts, consents; with keys, heads and site_workloads."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from fedyard.cli.common import FILE, UsageError, client_of, complain, silent, ti
 from fedyard.cli.heads import heads, trust_hub
 from fedyard.cli.heads import told as told_of_heads
 from fedyard.cli.listing import Listing
+from fedyard.cli.site_workloads import workloads
 from fedyard.client.errors import Refused
 from fedyard.clock import micros_now
 from fedyard.sealed.keys import fingerprint, words
@@ -261,6 +262,7 @@ site = Group(
         inbox,
         receipts,
         consents,
+        workloads,
         keys.list_keys,
         keys.rotate,
         keys.revoke,

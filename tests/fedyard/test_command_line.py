@@ -85,8 +85,9 @@ def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple
 
 
 GRAMMAR = {
-    "site": "init run whoami inbox receipts consents keys rotate-keys revoke-key fingerprint trust trust-hub heads",
-    "project": "create set files join leave list members approve tasks joining ready",
+    "site": "init run whoami inbox receipts consents workloads"
+    " keys rotate-keys revoke-key fingerprint trust trust-hub heads",
+    "project": "create set files join leave list members approve tasks joining ready start stop scale parts",
     "run": "start stop restart show watch",
     "workload": "list start stop scale log",
 }

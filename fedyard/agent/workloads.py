@@ -1,0 +1,608 @@
+"""What the hub wants to have run at this site, and what the site's cluster shows of it: reconciled here.
+
+As at the hub (actors/reconciling.py) what follows says fedyard/cluster/plan.py, again and again for all of it. Here the
+same thread does it: it asks the hub what is wanted, looks at the cluster, makes, collects and ends, and reports. An
+entry `workload_wanted` in the inbox, and the cluster's news, wake it; otherwise it looks now and then.
+
+    workloads/wanted.json       what the hub wanted last, without anything secret
+    workloads/left/             the end and the evidence of attempts, until the hub has it on record
+    workloads/processes/        the cluster, if that is this machine
+
+While the hub is away nothing is begun. What ends is collected all the same, and removed once its evidence lies here.
+Workloads outlive the agent; whoever is started next finds them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from fedyard.agent.cluster import ClusterSettings, Fits, open_cluster, over, refusal
+from fedyard.agent.consents import Consents
+from fedyard.agent.flags import Flags
+from fedyard.agent.paths import under
+from fedyard.client.client import Client
+from fedyard.client.errors import Refused as HubRefused
+from fedyard.client.errors import Unavailable as HubAway
+from fedyard.clock import Clock, draw_key, jitter, micros_now
+from fedyard.cluster.doing import MAX_DETAIL, collected, ended, ensured, refused
+from fedyard.cluster.plan import (
+    FINAL,
+    Collect,
+    End,
+    Ensure,
+    Finding,
+    Introduce,
+    Key,
+    Plan,
+    Side,
+    Wanted,
+    finding_of,
+    plan,
+    said,
+)
+from fedyard.cluster.port import AttemptId, Cluster, ClusterError, Observed, Phase, Reason, Refused, Spec, Unavailable
+from fedyard.wire.backoff import Backoff
+from fedyard.wire.durable import write_whole
+from fedyard.wire.times import SECOND
+from fedyard.wire.types import Number, Undecodable, Uuid, decode
+
+SLOW_S, IDLE_S = 30.0, 60.0
+"""How often it looks although nothing has woken it: while something is wanted, and while nothing is."""
+AGAIN_S, SOON_S = 0.2, 1.0
+"""After something was reported, for more may be wanted then; while something is under way."""
+SAID_AGAIN_S = 15.0
+"""So long what was reported is not reported again."""
+RENEW_EVERY_S = 60.0
+AWAY_PAUSES = Backoff(first=2.0, most=60.0)
+"""Seconds between looks at a cluster, or questions to a hub, that does not answer."""
+LISTENS_S, PAUSE_S = 2.0, 0.05
+CONSENTS_EVERY_S = 2.0
+EVIDENCE_BYTES = 65_536
+"""Of a log's tail, as the hub takes it."""
+END_WITHIN_S = 30.0
+"""How long workloads may take to end that shall end with the agent."""
+TOKEN_VARIABLE = "SITE_ENROLMENT_TOKEN"  # noqa: S105 - a name, no secret
+URL_VARIABLE = "FEDYARD_HUB_URL"
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+class _Listed(msgspec.Struct, frozen=True):
+    items: list[msgspec.Raw]
+
+
+class _Which(msgspec.Struct, frozen=True):
+    id: Uuid
+    attempt: Number
+
+
+class _Bare(msgspec.Struct, frozen=True):
+    """What is left to know of an attempt that this agent does not understand."""
+
+    spec: _Which
+
+
+class _Report(msgspec.Struct, frozen=True, omit_defaults=True):
+    """As the hub takes it."""
+
+    attempt: int
+    phase: Phase | None = None
+    uid: str = ""
+    reason: Reason = Reason.NONE
+    detail: str = ""
+    exit_code: int | None = None
+    ready: int = 0
+    addresses: dict[Side, str] = {}
+    gone: bool = False
+    log: bytes | None = None
+    events: list[str] = []
+    token_sha256: str | None = None
+
+
+class Left(msgspec.Struct, frozen=True):
+    """What an attempt left. refused: the hub does not take the evidence, so it is not offered again."""
+
+    finding: Finding
+    log: bytes
+    events: list[str]
+    refused: bool = False
+
+
+class Shelf:
+    """What lies on the disk of workloads."""
+
+    def __init__(self, folder: Path) -> None:
+        """folder: the site's."""
+        self._folder = folder / "workloads"
+        self._left = self._folder / "left"
+        self._written: bytes | None = None
+
+    def make(self) -> None:
+        for folder in (self._folder, self._left):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def wanted(self) -> list[Wanted]:
+        """As the hub had it last; none if that is not known."""
+        try:
+            return msgspec.json.decode((self._folder / "wanted.json").read_bytes(), type=list[Wanted])
+        except (FileNotFoundError, msgspec.MsgspecError):  # of another version: the hub says it again
+            return []
+
+    def note(self, wanted: Iterable[Wanted]) -> None:
+        bare = [msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, secrets={})) for one in wanted]
+        content = _encoder.encode(bare)
+        if content != self._written:
+            write_whole(self._folder / "wanted.json", content)
+            self._written = content
+
+    def left(self) -> dict[Key, Left]:
+        """By attempt; what cannot be read is not there."""
+        found = {}
+        for path in sorted(self._left.glob("*.json")) if self._left.is_dir() else []:
+            with suppress(OSError, msgspec.MsgspecError):
+                one = msgspec.json.decode(path.read_bytes(), type=Left)
+                found[Key(one.finding.id, one.finding.attempt)] = one
+        return found
+
+    def put(self, one: Left) -> None:
+        write_whole(self._path(Key(one.finding.id, one.finding.attempt)), _encoder.encode(one))
+
+    def drop(self, key: Key) -> None:
+        self._path(key).unlink(missing_ok=True)
+
+    def _path(self, key: Key) -> Path:
+        return under(self._left, f"{key.id}-{key.attempt}.json")
+
+
+class Workloads:
+    """Two threads use it: `run` looks and acts, `listen` waits for the cluster's news. opened: opens the cluster."""
+
+    def __init__(
+        self,
+        site_id: str,
+        folder: Path,
+        settings: ClusterSettings | None,
+        consents: Consents,
+        client: Client,
+        *,
+        flags: Flags,
+        clock: Clock,
+        log: Callable[..., None],
+        now: Callable[[], int] = micros_now,
+        opened: Callable[[ClusterSettings, Path], Cluster] = open_cluster,
+    ) -> None:
+        self._site_id, self._folder, self._settings = site_id, folder, settings
+        self._consents, self._client = consents, client
+        self._flags, self._clock, self._log, self._now = flags, clock, log, now
+        self._open = opened
+        self._cluster: Cluster | None = None
+        self._permitted = False
+        self._turning = threading.Lock()
+        self._watching = threading.Event()
+        self._shelf = Shelf(folder)
+        self._wanted: list[Wanted] | None = None
+        self._strange: set[Key] = set()
+        """Listed by the hub in words that this agent does not understand: nothing of theirs is touched."""
+        self._left: dict[Key, Left] | None = None
+        self._missing: Mapping[Key, float] = {}
+        self._renewed = float("-inf")
+        self._said: dict[str, float] = {}
+        self._failures = {"hub": 0, "cluster": 0}
+        self._reported = False
+
+    # ------------------------------------------------------------ threads
+
+    def run(self) -> None:
+        """Look, and act, until the agent closes. Raises `Refused` (401) if the hub knows this site no more."""
+        while not self._flags.closing.is_set():
+            self._flags.wanted.clear()
+            served = self._served()
+            self._sleep(jitter(self.turn()), served)
+            self._clock.wait(self._flags.closing, PAUSE_S)  # what comes at once is one turn
+
+    def _sleep(self, seconds: float, served: frozenset[str]) -> None:
+        """Until something wakes it, or people of this site leave a project while something may run for one."""
+        end = self._clock.monotonic() + seconds
+        while (left := end - self._clock.monotonic()) > 0.001:
+            if self._clock.wait(self._flags.wanted, min(left, CONSENTS_EVERY_S) if self._watching.is_set() else left):
+                return
+            if self._watching.is_set() and self._served() != served:
+                return
+
+    def _served(self) -> frozenset[str]:
+        return frozenset(ident for ident, one in self._consents.all().items() if one.live)
+
+    def listen(self) -> None:
+        """Wake `run` when the cluster has news, as long as something of ours may be there."""
+        while not self._flags.closing.is_set():
+            if not self._clock.wait(self._watching, LISTENS_S) or (cluster := self._cluster) is None:
+                continue
+            began = self._clock.monotonic()
+            try:
+                cluster.wait(LISTENS_S)
+            except ClusterError:
+                self._clock.wait(self._flags.closing, LISTENS_S)
+                continue
+            if self._clock.monotonic() - began < LISTENS_S * 0.9:
+                self._flags.wanted.set()
+                self._clock.wait(self._flags.closing, PAUSE_S)
+
+    def close(self, *, end: bool = False) -> None:
+        """Let go of the cluster. end: of what runs there as well, for nobody will look after it any more."""
+        with self._turning:
+            stops = self._settings is not None and self._settings.stop_with_agent
+            try:
+                if (end or stops) and (cluster := self._opened()) is not None:
+                    why = "this site's agent has stopped, and stop_with_agent is set in its site.toml"
+                    self._end_all(cluster, "the hub knows this site no more" if end else why)
+            except (ClusterError, OSError) as error:
+                self._log("workloads not ended", detail=str(error))
+            finally:
+                if self._cluster is not None:
+                    self._cluster.close()
+
+    # ------------------------------------------------------------ one turn
+
+    def turn(self) -> float:
+        """Look once and do what follows; seconds until it is worth looking again."""
+        with self._turning:
+            if self._flags.closing.is_set():
+                return IDLE_S
+            self._reported = False
+            self._shelf.make()
+            if self._wanted is None:
+                self._wanted = self._shelf.wanted()
+            fresh = self._asked()
+            try:
+                cluster = self._opened()
+                pause_s = self._refuse_all(fresh=fresh) if cluster is None else self._turn(cluster, fresh=fresh)
+            except HubAway as error:
+                fresh = self._fails("hub", str(error))
+                pause_s = SLOW_S
+            except (ClusterError, OSError) as error:
+                fact = error.fact if isinstance(error, ClusterError) else error.strerror or str(error)
+                self._fails("cluster", fact)
+                self._tell_trouble(fact, fresh=fresh)
+                after_s = error.after_s if isinstance(error, Unavailable) else None
+                return after_s or AWAY_PAUSES.after(self._failures["cluster"])
+            else:
+                self._works("cluster")
+            if not fresh:
+                return AWAY_PAUSES.after(self._failures["hub"])
+            return AGAIN_S if self._reported else pause_s
+
+    def _asked(self) -> bool:
+        """Ask the hub what is wanted; False if it does not say."""
+        try:
+            found = self._client.read(f"/v1/sites/{self._site_id}/workloads", _Listed)
+        except HubAway as error:
+            return self._fails("hub", str(error))
+        except HubRefused as error:
+            if error.token_unknown:
+                raise
+            return self._fails("hub", str(error))
+        self._works("hub")
+        wanted = []
+        self._strange = set()
+        for item in found.items:
+            try:
+                wanted.append(_understood(item, self._site_id))
+            except Undecodable as error:
+                self._not_understood(item, str(error))
+        self._wanted = wanted
+        self._shelf.note(wanted)
+        return True
+
+    def _not_understood(self, item: msgspec.Raw, fact: str) -> None:
+        with suppress(Undecodable):
+            which = decode(item, _Bare).spec
+            self._strange.add(Key(which.id, which.attempt))
+            detail = said(f"this site's agent does not understand what is asked of it: {fact}", MAX_DETAIL)
+            self._report(
+                Finding(which.id, which.attempt, phase=Phase.FAILED, reason=Reason.CONFIG_INVALID, detail=detail)
+            )
+            return
+        self._log("workload not understood", detail=fact)
+        self._strange.add(Key("", 0))
+
+    def _refuse_all(self, *, fresh: bool) -> float:
+        """Without a cluster. Of what was there before nobody can say that it is gone."""
+        for one in self._wanted or []:
+            why = refusal(self._settings, self._consents, one.spec)
+            if fresh and why is not None and one.run and one.known.phase not in FINAL:
+                self._report(refused(one.spec, why))
+            elif fresh and not one.known.uid:
+                self._report(msgspec.structs.replace(one.known, gone=True))
+        return IDLE_S
+
+    def _turn(self, cluster: Cluster, *, fresh: bool) -> float:
+        assert self._settings is not None, "there is a cluster"
+        self._check_permissions(cluster)
+        wanted = self._with_left(fresh=fresh)
+        seen = self._concerned(cluster.observe(self._site_id), wanted, fresh=fresh)
+        there = {Key(one.id, one.attempt): one for one in seen}
+        if wanted or there:
+            self._watching.set()
+        else:
+            self._watching.clear()
+        barred = {one.key: why for one in wanted if (why := self._why_not(one)) is not None}
+        now_s = self._now() / SECOND
+        held = self._held_back(wanted, barred, there, now_s)
+        # what must not run is not made, and goes if it is there
+        admitted = [
+            msgspec.structs.replace(one, run=False) if one.key in barred else one
+            for one in wanted
+            if one.key not in held and not (one.key in barred and one.key not in there)
+        ]
+        monotonic = self._clock.monotonic()
+        renew = monotonic >= self._renewed + RENEW_EVERY_S
+        made = plan(self._site_id, admitted, seen, now_s, missing=self._missing, renew=renew)
+        self._missing = made.missing
+        if renew:
+            self._renewed = monotonic
+        refusals = [
+            finding
+            for one in wanted
+            if (why := held.get(one.key) or barred.get(one.key)) is not None and one.key not in there
+            if (finding := refused(one.spec, why)) != one.known
+        ]
+        self._do(cluster, made, refusals, barred, fresh=fresh)
+        if made.actions or made.missing:
+            return SOON_S
+        waits = [one.not_before_s - now_s for one in wanted if one.run and one.not_before_s > now_s]
+        return max(AGAIN_S, min([SLOW_S if wanted or there else IDLE_S, *waits]))
+
+    def _check_permissions(self, cluster: Cluster) -> None:
+        if not self._permitted:
+            lacking = cluster.missing()
+            if lacking:
+                raise Unavailable(f"the agent may not {'; nor '.join(lacking[:10])}: have it allowed", after_s=60.0)
+            self._permitted = True
+
+    def _concerned(self, seen: list[Observed], wanted: list[Wanted], *, fresh: bool) -> list[Observed]:
+        """What may be acted on. Of what is in nobody's list that is said only by a whole and fresh one."""
+        known = {one.key for one in wanted}
+        if fresh and Key("", 0) not in self._strange:
+            return [one for one in seen if Key(one.id, one.attempt) not in self._strange]
+        return [one for one in seen if Key(one.id, one.attempt) in known]
+
+    def _with_left(self, *, fresh: bool) -> list[Wanted]:
+        """What is wanted, with what lies here of what ended: sent to the hub until it has that on record."""
+        if self._left is None:
+            self._left = self._shelf.left()
+        wanted = []
+        for one in self._wanted or []:
+            left = self._left.get(one.key)
+            if left is not None and one.kept:
+                self._forget(one.key)
+            elif left is not None:
+                if fresh and not left.refused:
+                    left = self._offer(left)
+                known = one.known if one.known.phase in FINAL else left.finding
+                one = msgspec.structs.replace(one, known=known, kept=True)  # noqa: PLW2901 - the same, as it is known here
+            wanted.append(one)
+        if fresh:
+            listed = {one.key for one in wanted} | self._strange
+            for key in [key for key in self._left if key not in listed]:
+                self._forget(key)
+        return wanted
+
+    def _offer(self, left: Left) -> Left:
+        """Report an end with its evidence; without it, if the hub does not take that."""
+        if self._report(left.finding, log=left.log, events=left.events):
+            return left
+        self._report(left.finding)
+        left = msgspec.structs.replace(left, refused=True)
+        self._keep(left)
+        return left
+
+    def _keep(self, left: Left) -> None:
+        assert self._left is not None, "it was read at the first look"
+        self._shelf.put(left)
+        self._left[Key(left.finding.id, left.finding.attempt)] = left
+
+    def _forget(self, key: Key) -> None:
+        assert self._left is not None, "it was read at the first look"
+        self._shelf.drop(key)
+        del self._left[key]
+
+    def _why_not(self, one: Wanted) -> Refused | None:
+        """Why it must not run here, if it is to, and has not ended."""
+        if not one.run or one.known.phase in FINAL:
+            return None
+        return refusal(self._settings, self._consents, one.spec)
+
+    def _held_back(
+        self, wanted: list[Wanted], barred: Mapping[Key, Refused], there: Mapping[Key, Observed], now_s: float
+    ) -> dict[Key, Refused]:
+        """What is not made yet, as what is there leaves it no room."""
+        assert self._settings is not None, "there is a cluster"
+        specs = {one.key: one.spec for one in wanted}
+        taken = Fits()
+        for key, observed in there.items():
+            if observed.phase not in FINAL and key in specs:
+                taken = taken.plus(specs[key])
+        held = {}
+        for one in wanted:
+            new = one.run and one.key not in there and not one.known.uid and one.known.phase not in FINAL
+            if not new or one.key in barred or one.not_before_s > now_s:
+                continue
+            too_much = over(self._settings, taken.plus(one.spec))
+            if too_much is None:
+                taken = taken.plus(one.spec)
+            else:
+                held[one.key] = Refused(Reason.QUOTA_EXCEEDED, f"{too_much}: it waits until something ends")
+        return held
+
+    # ------------------------------------------------------------ doing
+
+    def _do(
+        self, cluster: Cluster, made: Plan, refusals: list[Finding], barred: Mapping[Key, Refused], *, fresh: bool
+    ) -> None:
+        """First what needs no hub."""
+        for action in made.actions:
+            if isinstance(action, Collect):
+                self._collect(cluster, action, barred, fresh=fresh)
+            elif isinstance(action, End) and ended(cluster, action.which, grace_s=action.grace_s) and fresh:
+                self._report(Finding(id=action.which.id, attempt=action.which.attempt, gone=True))
+        if not fresh:
+            return
+        for finding in (*refusals, *made.findings):
+            self._report(finding)
+        for action in made.actions:
+            if isinstance(action, Introduce):
+                self._introduce(action.finding)
+            elif isinstance(action, Ensure):
+                self._report(ensured(cluster, self._whole(action)))
+
+    def _collect(self, cluster: Cluster, action: Collect, barred: Mapping[Key, Refused], *, fresh: bool) -> None:
+        """Its evidence lies here before anything of it is removed."""
+        finding = action.finding
+        why = barred.get(Key(action.which.id, action.which.attempt))
+        if why is not None and finding.phase not in FINAL:
+            detail = said(why.fact, MAX_DETAIL)
+            finding = msgspec.structs.replace(finding, phase=Phase.FAILED, reason=why.reason, detail=detail)
+        evidence = collected(cluster, action.which, log_bytes=EVIDENCE_BYTES)
+        if evidence is not None:
+            left = Left(finding, evidence.log, evidence.events)
+            self._keep(left)
+            if fresh:
+                self._offer(left)
+        elif fresh:
+            self._report(finding)
+
+    def _introduce(self, finding: Finding) -> None:
+        """The hub is told the hash of its one-time token before it can use that."""
+        for one in self._wanted or []:
+            if one.key == Key(finding.id, finding.attempt) and TOKEN_VARIABLE in one.spec.secrets:
+                token = one.spec.secrets[TOKEN_VARIABLE]
+                self._report(finding, token_sha256=hashlib.sha256(token.encode()).hexdigest())
+
+    def _whole(self, action: Ensure) -> Spec:
+        """What enrols is told where the hub is."""
+        spec = action.spec
+        if not action.enrols:
+            return spec
+        return msgspec.structs.replace(spec, environment=spec.environment | {URL_VARIABLE: self._client.hub})
+
+    def _end_all(self, cluster: Cluster, why: str) -> None:
+        """Each with its evidence kept; the hub hears of it from whoever is started next."""
+        if self._left is None:
+            self._shelf.make()
+            self._left = self._shelf.left()
+        seen = cluster.observe(self._site_id)
+        for one in seen:
+            which = AttemptId(self._site_id, one.place, one.id, one.attempt)
+            finding = finding_of(one)
+            if one.phase not in FINAL:
+                finding = msgspec.structs.replace(finding, phase=Phase.FAILED, reason=Reason.EVICTED, detail=why)
+            if Key(one.id, one.attempt) not in self._left:
+                evidence = collected(cluster, which, log_bytes=EVIDENCE_BYTES)
+                if evidence is not None:
+                    self._keep(Left(finding, evidence.log, evidence.events))
+        grace_s = {one.key: one.spec.grace_s for one in self._wanted or []}
+        left = seen
+        until = self._clock.monotonic() + END_WITHIN_S
+        while left and self._clock.monotonic() < until:
+            left = [one for one in left if not self._stopped(cluster, one, grace_s)]
+            if left:
+                self._clock.wait(threading.Event(), PAUSE_S)
+        self._log("workloads ended", count=len(seen) - len(left), left=len(left) or None)
+
+    def _stopped(self, cluster: Cluster, one: Observed, grace_s: Mapping[Key, float]) -> bool:
+        within_s = min(grace_s.get(Key(one.id, one.attempt), END_WITHIN_S), END_WITHIN_S / 2)
+        return ended(cluster, AttemptId(self._site_id, one.place, one.id, one.attempt), grace_s=within_s)
+
+    # ------------------------------------------------------------ telling
+
+    def _report(
+        self,
+        finding: Finding,
+        *,
+        log: bytes | None = None,
+        events: list[str] | None = None,
+        token_sha256: str | None = None,
+    ) -> bool:
+        """Tell the hub, unless that was said just now; False if it does not take it. Raises `Unavailable`.
+
+        A report may be repeated: the decision changes nothing that is so already.
+        """
+        report = _Report(
+            attempt=finding.attempt,
+            phase=finding.phase,
+            uid=finding.uid,
+            reason=finding.reason,
+            detail=finding.detail,
+            exit_code=finding.exit_code,
+            ready=finding.ready,
+            addresses=finding.addresses,
+            gone=finding.gone,
+            log=log,
+            events=events or [],
+            token_sha256=token_sha256,
+        )
+        now = self._clock.monotonic()
+        mark = hashlib.sha256(finding.id.encode() + _encoder.encode(report)).hexdigest()
+        self._said = {mark: at for mark, at in self._said.items() if now < at + SAID_AGAIN_S}
+        if mark in self._said:
+            return True
+        try:
+            self._client.write("POST", f"/v1/workloads/{finding.id}/report", report, dict, key=draw_key())
+        except HubRefused as error:
+            if error.token_unknown:
+                raise
+            self._log("workload report refused", workload=finding.id, attempt=finding.attempt, reason=error.slug)
+            self._said[mark] = now
+            return False
+        self._said[mark] = now
+        self._reported = True
+        self._log(
+            "workload",
+            workload=finding.id,
+            attempt=finding.attempt,
+            phase=finding.phase,
+            reason=finding.reason or None,
+            exit_code=finding.exit_code,
+            gone=finding.gone or None,
+        )
+        return True
+
+    def _tell_trouble(self, fact: str, *, fresh: bool) -> None:
+        """Of what cannot be made now people are told why."""
+        detail = said(f"the site's cluster cannot be used now: {fact}", MAX_DETAIL)
+        with suppress(HubAway):
+            for one in self._wanted or []:
+                if fresh and one.run and not one.known.uid and one.known.phase is None and one.known.detail != detail:
+                    self._report(msgspec.structs.replace(one.known, reason=Reason.NONE, detail=detail))
+
+    def _opened(self) -> Cluster | None:
+        """None if the site has none. Raises `ClusterError`, `OSError`."""
+        if self._cluster is None and self._settings is not None:
+            self._cluster = self._open(self._settings, self._folder)
+        return self._cluster
+
+    def _fails(self, what: str, fact: str) -> bool:
+        """Said once until it works again; False, for whoever asks whether it did."""
+        if not self._failures[what]:
+            self._log(f"workloads: {what} away", detail=fact)
+        self._failures[what] += 1
+        return False
+
+    def _works(self, what: str) -> None:
+        if self._failures[what]:
+            self._log(f"workloads: {what} back")
+            self._failures[what] = 0
+
+
+def _understood(item: msgspec.Raw, site_id: str) -> Wanted:
+    """An attempt that is this site's. Raises `Undecodable`."""
+    one = decode(item, Wanted)
+    if one.spec.owner != site_id or one.key != Key(one.known.id, one.known.attempt):
+        raise Undecodable("it is another's")
+    return one
