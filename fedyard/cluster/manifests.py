@@ -40,8 +40,8 @@ while [ $# -gt 0 ]; do
   esac
   shift 3
 done"""
-"""For sh: any number of `folder MODE PATH`, `file MODE PATH`, `link TARGET PATH`. It may run again: a folder of its user
-gets its mode back, which a change of the volume's group may have widened; another's is left as it is."""
+"""For sh: any number of `folder MODE PATH`, `file MODE PATH`, `link TARGET PATH`. It may run again: a folder of its own
+user gets its mode back, which a change of the volume's group may have widened; another's is left as it is."""
 KEPT_AFTER_ITS_END_S: Final = 86_400
 """A finished job's, for whoever keeps its log; it is removed as soon as that is done."""
 DEADLINE_SLACK_S: Final = 900
