@@ -49,12 +49,12 @@ _write = Transaction.write
 _UNLOCKED: list[Swap] = [(Transaction, "_begin", _begin_unlocked), (Transaction, "write", _write_at_the_end)]
 
 
-@bug("no lock: two deciders decide on what the other is changing", shown_by=21)
+@bug("no lock: two deciders decide on what the other is changing", shown_by=16)
 def no_deciding_lock(_: World) -> list[Swap]:
     return _UNLOCKED
 
 
-@bug("no lock, and an event may be overwritten", shown_by=21)
+@bug("no lock, and an event may be overwritten", shown_by=16)
 def no_deciding_lock_and_events_overwritten(_: World) -> list[Swap]:
     clash = " ON CONFLICT (stream_id, seq) DO UPDATE SET hash = EXCLUDED.hash"
     return [*_UNLOCKED, (storage.store._SQLITE, r.Event, storage.store._SQLITE[r.Event] + clash)]
@@ -115,7 +115,7 @@ def drawn_ids_of_commands(_: World) -> list[Swap]:
     return [(web.http.writing, "derive", _drawn)]
 
 
-@bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=59)
+@bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=26)
 def drawn_ids_of_attempts(_: World) -> list[Swap]:
     return [(domain.decisions.runs, "next_attempt", _drawn)]
 
@@ -132,12 +132,12 @@ def acknowledged_before_effect(_: World) -> list[Swap]:
     return [(DecidingThread, "_decide", hasty)]
 
 
-@bug("a retry that could not be published is acknowledged all the same", shown_by=34)
+@bug("a retry that could not be published is acknowledged all the same", shown_by=15)
 def failed_retry_acknowledged(_: World) -> list[Swap]:
     return [(Delivery, "to_return", property(lambda _: False, lambda *_: None))]
 
 
-@bug("follow-ups are published before the commit", shown_by=17)
+@bug("follow-ups are published before the commit", shown_by=20)
 def published_before_commit(world: World) -> list[Swap]:
     def write(self: Transaction, changes: Changes) -> None:
         process = next(one for one in world.processes if one.database is self._database)

@@ -48,7 +48,7 @@ def memory_never_fades(_: World) -> list[Swap]:
     return [(web.live.inbox_tips, "TRUST_S", 1e9)]
 
 
-@bug("a site repeats a request under another key", shown_by=12)
+@bug("a site repeats a request under another key", shown_by=3)
 def site_draws_another_key(_: World) -> list[Swap]:
     return [(Site, "key_of", lambda self, _: self.draw_key())]
 
@@ -76,7 +76,7 @@ def token_in_silence(_: World) -> list[Swap]:
     return [(Draft, "notify", without)]
 
 
-@bug("what a coordinator did with a site's membership stands in the project's stream alone", shown_by=27)
+@bug("what a coordinator did with a site's membership stands in the project's stream alone", shown_by=7)
 def membership_off_the_record(_: World) -> list[Swap]:
     return [(domain.decisions.projects, "by_another", lambda _draft, _site: False)]
 

@@ -40,7 +40,7 @@ def report_numbers_ignored(_: World) -> list[Swap]:
     return [(domain.decisions.seats, "report_seat", any_number)]
 
 
-@bug("a report on another round, or of a dropped seat, is taken where the table of states lets it", shown_by=9)
+@bug("a report on another round, or of a dropped seat, is taken where the table of states lets it", shown_by=22)
 def reports_on_any_round(_: World) -> list[Swap]:
     return [(domain.decisions.seats, "_check_round", lambda *_: None)]
 
@@ -68,7 +68,7 @@ def final_state_changed_by_stop(_: World) -> list[Swap]:
     return [(domain.decisions.runs, "RUN_FINAL", frozenset()), *rows]
 
 
-@bug("a restart opens the finished run again in place of a new attempt", shown_by=20)
+@bug("a restart opens the finished run again in place of a new attempt", shown_by=12)
 def final_state_reopened_by_restart(_: World) -> list[Swap]:
     decide = domain.decisions.runs.restart_run
 
