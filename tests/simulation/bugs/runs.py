@@ -45,7 +45,7 @@ def reports_on_any_round(_: World) -> list[Swap]:
     return [(domain.decisions.seats, "_check_round", lambda *_: None)]
 
 
-@bug("the update of a dropped seat is taken: neither is the seat looked at nor does the table forbid it", shown_by=25)
+@bug("the update of a dropped seat is taken: neither is the seat looked at nor does the table forbid it", shown_by=12)
 def late_update_accepted(_: World) -> list[Swap]:
     check = domain.decisions.seats._check_round
 
