@@ -189,6 +189,8 @@ class Workloads:
         self._wanted: list[Wanted] | None = None
         self._strange: set[Key] = set()
         """Listed by the hub in words that this agent does not understand: nothing of theirs is touched."""
+        self._odd: list[Finding] = []
+        """That they are not understood."""
         self._left: dict[Key, Left] | None = None
         self._missing: Mapping[Key, float] = {}
         self._renewed = float("-inf")
@@ -260,6 +262,8 @@ class Workloads:
                 self._wanted = self._shelf.wanted()
             fresh = self._asked()
             try:
+                for odd in self._odd if fresh else []:
+                    self._report(odd)
                 cluster = self._opened()
                 pause_s = self._refuse_all(fresh=fresh) if cluster is None else self._turn(cluster, fresh=fresh)
             except HubAway as error:
@@ -289,7 +293,7 @@ class Workloads:
             return self._fails("hub", str(error))
         self._works("hub")
         wanted = []
-        self._strange = set()
+        self._strange, self._odd = set(), []
         for item in found.items:
             try:
                 wanted.append(_understood(item, self._site_id))
@@ -304,7 +308,7 @@ class Workloads:
             which = decode(item, _Bare).spec
             self._strange.add(Key(which.id, which.attempt))
             detail = said(f"this site's agent does not understand what is asked of it: {fact}", MAX_DETAIL)
-            self._report(
+            self._odd.append(
                 Finding(which.id, which.attempt, phase=Phase.FAILED, reason=Reason.CONFIG_INVALID, detail=detail)
             )
             return
