@@ -13,6 +13,7 @@ from domain.records import Record
 from domain.states import WORKLOAD_LIVE
 from domain.webhooks import DEAD_LETTER
 from domain.workloads import AT_SITE
+from fedyard.cluster.port import Reason
 from storage.database import Database
 from storage.reader import Reader
 from storage.tables import select
@@ -156,7 +157,11 @@ _TASKS_OF_LIVE_RUNS = (
 )
 _JOBS = select(r.Workload)
 _LIVE = ", ".join(f"'{state}'" for state in WORKLOAD_LIVE)
-_LIVE_JOBS_OF = f"{_JOBS} WHERE project_id {{any:uuid}} AND state IN ({_LIVE})"
+_LIVE_JOBS_OF = (
+    f"{_JOBS} WHERE project_id {{any:uuid}}"
+    f" AND (state IN ({_LIVE}) OR (state = 'lost' AND reason = '{Reason.SITE_SILENT}' AND stop_at IS NULL))"
+)
+"""With what a silent site may still run."""
 _ATTEMPTS = select(r.WorkloadAttempt)
 _HOOKS = select(r.Webhook)
 _DELIVERIES = select(r.WebhookDelivery)

@@ -13,9 +13,9 @@ from domain import records as r
 from domain.decisions.draft import Draft
 from domain.events import EventKind
 from domain.ids import Id, derive
-from domain.states import MEMBER, SITE, WORKLOAD_LIVE, MemberState, SiteState, Step, WorkloadState, follow
+from domain.states import MEMBER, SITE, MemberState, SiteState, Step, WorkloadState, follow
 from domain.sweeps import RevokeTokensOf
-from domain.workloads import AT_SITE
+from domain.workloads import AT_SITE, is_open
 from fedyard.wire.notices import WorkloadWanted
 
 HOLDER = "workload"
@@ -137,8 +137,9 @@ def let_go(draft: Draft, workload: r.Workload, attempt: r.WorkloadAttempt) -> No
 
 
 def shall_stop(draft: Draft, workload: r.Workload, reason: str) -> r.Workload:
-    """Write that it shall go, unless it has ended, or shall go already."""
-    if workload.state not in WORKLOAD_LIVE or workload.stop_at is not None:
+    """Write that it shall go, unless it has ended, or shall go already. What was lost with a silent site may come back
+    with it."""
+    if workload.stop_at is not None or not is_open(draft.have(r.WorkloadAttempt, workload.id, workload.attempt)):
         return workload
     workload = draft.change(workload, stop_at=draft.now, stop_reason=reason)
     tell_of(draft, workload, EventKind.WORKLOAD_STOPPING)

@@ -49,6 +49,8 @@ def start_infrastructure(draft: Draft, command: c.StartInfrastructure) -> Decisi
         )
     check_where(draft, project, said.where)
     there = _there(draft, project.id)
+    for lost in [one for one in draft.group(r.Workload, project.id) if one.part and one.ended_at]:
+        shall_stop(draft, lost, "another one is started")  # it may come back with its site
     made = []
     begun = []
     for part in PARTS:

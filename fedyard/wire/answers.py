@@ -596,7 +596,7 @@ class Workload(Answer, frozen=True, kw_only=True):
     stop_at: w.At | None = None
     reason: Annotated[str, Meta(max_length=64)] = ""
     detail: w.Text = ""
-    exit_code: int | None = None
+    exit_code: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     ready: w.Seq = 0
     addresses: Annotated[dict[Annotated[str, Meta(max_length=16)], w.Text], Meta(max_length=8)] = {}
 

@@ -167,6 +167,24 @@ def test_what_a_silent_site_has_not_begun_waits_for_it_unless_it_shall_go(at: At
     assert at.state(waits) == ("starting", "")
 
 
+@pytest.mark.parametrize("archived", [False, True])
+def test_what_was_lost_with_a_silent_site_can_be_stopped_and_goes_when_that_is_back(
+    at: AtSite, *, archived: bool
+) -> None:
+    ident = at.create()
+    at.report(ident, Phase.RUNNING)
+    at.silent_for(SITE_LEASE_S + 1)
+    stop = c.ArchiveProject(project_id=at.project) if archived else c.StopWorkload(workload_id=ident)
+    at.hub.ok(stop, at.coordinator)
+    (wanted,) = at.wanted()
+    assert (wanted.run, wanted.known.phase) == (False, None)
+    at.report(ident, Phase.RUNNING, log=b"")
+    assert at.state(ident)[0] == "running"
+    at.report(ident, None, gone=True)
+    assert at.state(ident)[0] == "stopped"
+    assert at.wanted() == []
+
+
 def test_a_silence_is_looked_at_again_when_it_is_decided(at: AtSite) -> None:
     ident = at.create()
     at.report(ident, Phase.RUNNING)
