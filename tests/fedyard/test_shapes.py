@@ -84,6 +84,7 @@ NUMBERS: dict[str, list[int]] = {
     **{name: [1, 100_000] for name in ("TaskRun.seq", "Model.round")},
     "suite": [1],
     "goal_count": [1, 100_000],
+    "exit_code": [-(2**31), 2**31 - 1],
     "selectors": [1, 64],
     "have": [0, MAX_CHUNKS - 1],
     "need": [0, MAX_CHUNKS - 1],
