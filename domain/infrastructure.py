@@ -27,6 +27,7 @@ INITIAL_FILES: Final = "initFiles"
 CHECKPOINT: Final = f"{INITIAL_FILES}/fl_checkpoint"
 OWN_FOLDER: Final = f"{REPLICA}.{SELECTOR}:{PORTS[SELECTOR]}"
 """Fedota calls a selector by where it is dialled, and its folder as well."""
+FILES_TOKEN: Final = "FEDYARD_FILES_TOKEN"  # noqa: S105 - a variable's name
 FILES_KEPT_S: Final = 86_400
 """So long after a project was archived its volume is kept."""
 
@@ -37,6 +38,7 @@ VOLUMES: Final[dict[PartName, Volume]] = {
         variable="FL_ROOT_PATH",
         parts=[Part(), Part(CHECKPOINT, write=True)],
         made=[_INITIAL_FILES, Made(CHECKPOINT, mode=0o640, file=True)],
+        files_token=FILES_TOKEN,
     ),
     SELECTOR: Volume(
         variable="FL_ROOT_PATH",

@@ -142,6 +142,22 @@ def token_of(key: bytes, workload_id: Id, attempt: int) -> str:
     return "fyd_" + base64.urlsafe_b64encode(hmac.digest(key, about, "sha256")).decode().rstrip("=")
 
 
+def files_token_of(key: bytes, workload_id: Id, attempt: int) -> str:
+    """With which an attempt fetches its project's initial files, and nothing else, while it is the newest."""
+    about = b"fedyard workload files 1\0" + uuid.UUID(workload_id).bytes + attempt.to_bytes(4, "big")
+    return base64.urlsafe_b64encode(hmac.digest(key, about, "sha256")).decode().rstrip("=")
+
+
+def with_files_token(spec: Spec, key: bytes, hub_url: str) -> Spec:
+    """What is given the project's initial files: it is told where, and who prepares it gets the token by reference."""
+    if spec.volume is None or spec.volume.files_token is None:
+        return spec
+    token = {spec.volume.files_token: files_token_of(key, spec.id, spec.attempt)}
+    return msgspec.structs.replace(
+        spec, environment=spec.environment | {URL_VARIABLE: hub_url}, secrets=spec.secrets | token
+    )
+
+
 def token_sha256(key: bytes, workload_id: Id, attempt: int) -> str:
     """What the hub knows of it."""
     return sha256_hex(token_of(key, workload_id, attempt).encode())

@@ -31,6 +31,8 @@ ROOT: Final = "/volume"
 _PARTS: Final = "/fedyard-parts"
 """Where parts are mounted whose path no mount can have; in the root they are links."""
 _VIEW: Final = "view"
+UNPACK_MEMORY: Final = "256Mi"
+"""A dictionary of xz has 128 MiB."""
 PREPARE: Final = """set -eu
 while [ $# -gt 0 ]; do
   case $1 in
@@ -75,6 +77,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outside: how services are shown outside the cluster, and on which host (empty: as the cluster says).
     user: the uid and gid that workloads run as; one with `user` n in its Spec has that uid and n, and the same gid.
     volume_size, volume_class, volume_access: of the claim of a place's volume; no class: the cluster's default one.
+    unpack_image: that unpacks initial files: one with Python and Fedyard. Without it they are not unpacked.
     prepare_image: that makes folders in a volume before a workload starts: one with sh. Without it there are none.
     container_cpu, container_memory, container_disk: of a container that
     says nothing. image_pull_secret: name of a Secret that the place's operator puts there, if any.
@@ -91,6 +94,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     volume_class: str = ""
     volume_access: Literal["ReadWriteMany", "ReadWriteOnce"] = "ReadWriteMany"
     prepare_image: str = ""
+    unpack_image: str = ""
     container_cpu: str = "1"
     container_memory: str = "1Gi"
     container_disk: str = "10Gi"
@@ -306,7 +310,7 @@ def _template(spec: Spec, rules: Rules) -> Manifest:
         pod["securityContext"]["fsGroupChangePolicy"] = "OnRootMismatch"  # else each start goes through all its files
         if _is_view(spec.volume):
             pod["volumes"].append({"name": _VIEW, "emptyDir": {}})
-        pod["initContainers"] = _preparing(spec.volume, rules)
+        pod["initContainers"] = _preparing(spec, spec.volume, rules)
     if rules.image_pull_secret:
         pod["imagePullSecrets"] = [{"name": rules.image_pull_secret}]
     if spec.placement.node_selector:
@@ -390,7 +394,7 @@ def _mounts(volume: Volume) -> list[Manifest]:
     return sorted(made, key=lambda mount: str(mount["mountPath"]).count("/"))
 
 
-def _preparing(volume: Volume, rules: Rules) -> list[Manifest]:
+def _preparing(spec: Spec, volume: Volume, rules: Rules) -> list[Manifest]:
     """Who makes what has to be in the volume sees all of it, and is the operator's image; who makes the view sees what
     the workload will see."""
     asked = [
@@ -399,6 +403,8 @@ def _preparing(volume: Volume, rules: Rules) -> list[Manifest]:
         for word in ("file" if one.file else "folder", f"{one.mode:o}", f"{ROOT}/{_expanded(one.path)}")
     ]
     made = [_preparer("prepare", asked, [{"name": VOLUME, "mountPath": ROOT}], rules)] if asked else []
+    if volume.files_token in spec.secrets and rules.unpack_image:
+        made.append(_unpacker(spec, volume.files_token, rules))
     if _is_view(volume):
         words: list[str] = []
         for number, part in enumerate(volume.parts):
@@ -425,6 +431,23 @@ def _preparer(name: str, words: list[str], mounts: list[Manifest], rules: Rules)
     }
 
 
+def _unpacker(spec: Spec, token: str, rules: Rules) -> Manifest:
+    made = _preparer("unpack", [ROOT], [{"name": VOLUME, "mountPath": ROOT}], rules)
+    plain = [{"name": key, "value": _literal(value)} for key, value in sorted(spec.environment.items())]
+    limits = {"cpu": "1", "memory": UNPACK_MEMORY}
+    return {
+        **made,
+        "image": rules.unpack_image,
+        "command": ["python3", "-m", "fedyard.cluster.fetching"],
+        "env": [*plain, {"name": token, "valueFrom": _secret_ref(spec, token)}],
+        "resources": {"requests": limits, "limits": dict(limits)},
+    }
+
+
+def _secret_ref(spec: Spec, key: str) -> Manifest:
+    return {"secretKeyRef": {"name": names.workload_name(spec), "key": key, "optional": False}}
+
+
 _OWN_NAME: Final = {"name": "HOSTNAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}
 
 
@@ -438,10 +461,8 @@ def _environment(spec: Spec) -> list[Manifest]:
     own = [_OWN_NAME] if spec.stable else []
     if own:
         plain.pop("HOSTNAME", None)
-    hidden = {
-        key: {"secretKeyRef": {"name": names.workload_name(spec), "key": key, "optional": False}}
-        for key in spec.secrets
-    }
+    kept_back = None if spec.volume is None else spec.volume.files_token
+    hidden = {key: _secret_ref(spec, key) for key in spec.secrets if key != kept_back}
     return [
         *own,
         *({"name": key, "value": _literal(value)} for key, value in sorted(plain.items()) if key not in hidden),

@@ -117,12 +117,14 @@ class Volume(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a workload sees of the one volume that its place has: the parts that are named, and nothing else.
 
     variable: in the environment, where the root of what it sees is. parts: those below another one stand in its place.
-    made: in this order.
+    made: in this order. files_token: name of a secret with which the project's initial files are fetched from the hub
+    and laid into the volume before it starts, where the cluster can do that; the workload itself does not get it.
     """
 
     variable: EnvName
     parts: Annotated[list[Part], Meta(min_length=1, max_length=16)]
     made: Annotated[list[Made], Meta(max_length=16)] = []
+    files_token: EnvName | None = None
 
 
 class AttemptId(msgspec.Struct, frozen=True):

@@ -354,7 +354,9 @@ class Processes:
         for variable, address in spec.dials.items():
             name, _, port = address.partition(":")
             seen[variable] = f"{_host_of(spec.place, name)}:{port}"
-        asked = {**image.environment, **seen, **spec.environment, **spec.secrets}
+        kept_back = None if spec.volume is None else spec.volume.files_token
+        secrets = {key: value for key, value in spec.secrets.items() if key != kept_back}
+        asked = {**image.environment, **seen, **spec.environment, **secrets}
         return {
             "argv": record.command,
             "environment": {**own, **asked, files.MARK: record.uid},

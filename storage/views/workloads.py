@@ -81,6 +81,23 @@ def parts(database: Database, project: Id) -> list[RunningPart]:
     return [newest[part] for part in PARTS if part in newest]
 
 
+def coordinator_of_part(database: Database, ident: Id) -> tuple[int, Id] | None:
+    """The attempt that is wanted of a part of a project's infrastructure, and the site that coordinates the project."""
+    where = [Clause("workloads.id = %s AND workloads.part <> '' AND workloads.ended_at IS NULL", (ident,))]
+    found = row(
+        database,
+        "SELECT workloads.attempt, projects.coordinator_site_id FROM workloads"
+        " JOIN projects ON projects.id = workloads.project_id",
+        where,
+    )
+    return None if found is None else (found[0], found[1])
+
+
+def project_of(database: Database, ident: Id) -> Id | None:
+    found = row(database, "SELECT project_id FROM workloads", [Clause("id = %s", (ident,))])
+    return None if found is None else found[0]
+
+
 def attempts(database: Database, subject: Subject, ident: Id) -> Listed[WorkloadAttempt] | None:
     """All of them, the oldest first; None if the caller may not know of the workload."""
     if workload(database, subject, ident) is None:

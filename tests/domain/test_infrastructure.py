@@ -6,10 +6,12 @@ import uuid
 from typing import Any
 
 import kubernetes_validate
+import msgspec
 import pytest
 
 from domain import commands as c
 from domain.infrastructure import PARTS, VOLUMES, PartName, shaped, spec_of_part
+from domain.workloads import files_token_of, with_files_token
 from fedyard.cluster import manifests, names
 from fedyard.cluster.manifests import Rules
 from fedyard.cluster.port import REPLICA, Spec
@@ -146,6 +148,28 @@ def test_two_projects_have_the_same_names_in_namespaces_and_volumes_of_their_own
         one, other = made(mine, RULES)["metadata"], made(theirs, RULES)["metadata"]
         assert one["name"] == other["name"]
         assert one["namespace"] == names.place_name(PROJECT) != other["namespace"]
+
+
+def test_the_initial_files_are_unpacked_by_the_operators_image_whose_token_nobody_else_gets() -> None:
+    key = bytes(32)
+    spec = with_files_token(attempt("coordinator"), key, "http://hub.example.org")
+    rules = msgspec.structs.replace(RULES, unpack_image="fedyard:2")
+    pod = manifests.workload(spec, rules)["spec"]["template"]["spec"]
+    assert [one["name"] for one in pod["initContainers"]] == ["prepare", "unpack"]
+    unpack = pod["initContainers"][1]
+    assert (unpack["image"], unpack["args"]) == ("fedyard:2", ["/volume"])
+    environment = {one["name"]: one.get("value") or one["valueFrom"]["secretKeyRef"] for one in unpack["env"]}
+    assert environment["FEDYARD_HUB_URL"] == "http://hub.example.org"
+    assert environment["FEDYARD_FILES_TOKEN"] == {
+        "name": "coordinator",
+        "key": "FEDYARD_FILES_TOKEN",
+        "optional": False,
+    }
+    (container,) = pod["containers"]
+    assert "FEDYARD_FILES_TOKEN" not in {one["name"] for one in container["env"]}
+    assert files_token_of(key, spec.id, 1) not in msgspec.json.encode(pod).decode()
+    assert with_files_token(attempt("selector"), key, "http://hub") == attempt("selector"), "one unpacks"
+    kubernetes_validate.validate(manifests.workload(spec, rules), "1.36", strict=True)
 
 
 @pytest.mark.parametrize("version", ["1.28", "1.37"])

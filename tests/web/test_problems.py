@@ -11,6 +11,7 @@ import pytest
 from actors.archives import ArchiveDoer
 from actors.doing import report_of
 from domain.commands import CheckArchive
+from domain.workloads import files_token_of
 from tests.actors.test_archives import zipped
 from tests.web.network import TASKS, Caller, Network
 from tests.web.test_artifacts import refusal, upload
@@ -213,3 +214,26 @@ def test_what_is_no_name_of_an_image_is_not_run(problem: Problem, image: str) ->
 
 def test_the_address_of_a_selector_stands_in_the_configuration() -> None:
     assert configuration("hub.example.org:31000").splitlines()[0] == 'SELECTOR_ADDRESS: "hub.example.org:31000"'
+
+
+def test_a_part_of_it_fetches_the_newest_checked_archive_with_its_own_token_alone(problem: Problem) -> None:
+    hub = web_of(problem.net.app)
+    parts = {**PARTS, "where": f"site:{problem.lead.id}"}
+    project = problem.made(infrastructure=parts)
+    made = problem.setter.ok("POST", f"/v1/projects/{project}/infrastructure/start", {})
+    coordinator, selector = (one["id"] for one in made["workloads"])
+    shown = problem.setter.ok("GET", f"/v1/projects/{project}")["parts"]
+    assert [(one["part"], one["state"]) for one in shown] == [("coordinator", "wanted"), ("selector", "wanted")]
+    mine = problem.net.stranger(files_token_of(hub.workload_key, coordinator, 1))
+    path = f"/v1/workloads/{coordinator}/archive"
+    assert mine.get(path).status_code == 404
+    archive = zipped(model__h5=b"model", fl_checkpoint=b"weights")
+    artifact = upload(problem.setter, project, archive, "initial")
+    checked(problem, artifact)
+    answer = mine.get(path)
+    assert (answer.status_code, answer.data) == (200, archive)
+    assert mine.get(path, headers={"Range": "bytes=5-"}).data == archive[5:]
+    assert mine.get(f"/v1/workloads/{selector}/archive").status_code == 401
+    assert mine.get(f"/v1/projects/{project}").status_code == 401
+    for other in (problem.setter, problem.site, problem.net.stranger(files_token_of(hub.workload_key, coordinator, 2))):
+        assert other.get(path).status_code == 401

@@ -218,6 +218,7 @@ TABLE: dict[str, Row] = {
     "list_workloads": Row("/v1/projects/{project}/workloads", SEE | LEAD),
     "read_workload": Row("/v1/workloads/{workload}", SEE | LEAD | VICTIM),
     "list_workload_attempts": Row("/v1/workloads/{workload}/attempts", SEE | LEAD | VICTIM),
+    "read_workload_archive": Row("/v1/workloads/{workload}/archive", set()),
     "read_workload_log": Row("/v1/workloads/{workload}/log", SEE | LEAD | VICTIM),
     "stop_workload": Row("/v1/workloads/{workload}/stop", LEAD | {"admin"}, spare=True),
     "scale_workload": Row("/v1/workloads/{workload}/replicas", LEAD | {"admin"}, {"replicas": 2}),

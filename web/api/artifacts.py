@@ -15,16 +15,17 @@ from config.logs import unit
 from domain.commands import ArtifactKind, CompleteArtifact, DeclareArtifact, DeleteArtifact, Sha256, Size, Span
 from domain.ids import Id
 from domain.results import Completed, Declared, Deleted
-from domain.states import ArtifactState
+from domain.states import ArchiveState, ArtifactState
 from fedyard.wire.chunks import CHUNK_BYTES, Chunk, chunk_of, chunks_of, count_of, found_digests, size_of
 from fedyard.wire.problems import ProblemType
 from storage.blobs.port import DigestMismatch, OffsetMismatch, StorageUnavailable
 from storage.views import artifacts as views
 from storage.views.resources import Artifact, ArtifactAbout, ArtifactChunks
 from storage.views.sight import Listed
+from storage.views.workloads import project_of
 from web.api.results import ChunkBegun
 from web.http.answers import answer
-from web.http.auth import still_reads
+from web.http.auth import WORKLOAD, still_reads
 from web.http.bodies import Body, Count, DigestsText, PageQuery, Payload, Position, Query, Uuid
 from web.http.calls import Call, given
 from web.http.operations import Operation
@@ -208,9 +209,23 @@ def complete(call: Call) -> Response:
     return write(call, command, identity=CompleteArtifact(artifact_id=ident, found=b""))
 
 
+def read_archive(call: Call) -> Response:
+    """The newest of the project's initial files that is an archive and was checked."""
+    ident = call.id("workload_id")
+    project = project_of(call.web.database, ident)
+    files = views.initial_files(call.web.database, call.caller.subject, project) if project is not None else None
+    for one in files or []:
+        if one.archive is not None and one.archive.state == ArchiveState.CHECKED and one.state == ArtifactState.STORED:
+            return _read(call, one.id)
+    raise not_found("archive of workload", ident)
+
+
 def read(call: Call) -> Response:
+    return _read(call, call.id("artifact_id"))
+
+
+def _read(call: Call, ident: Id) -> Response:
     """The bytes, from the first of the range on, a block at a time."""
-    ident = call.id("artifact_id")
     found = views.readable(call.web.database, call.caller.subject, ident)
     if found is None:
         raise not_found("artifact", ident)
@@ -338,6 +353,17 @@ OPERATIONS = (
         name="read_artifact",
         about="The bytes; with a Range some of them",
         does=read,
+        answers={200: None, 206: None},
+        media={OCTETS: "The bytes"},
+        problems=(409, 416),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/workloads/{workload_id}/archive",
+        name="read_workload_archive",
+        about="The project's newest archive of initial files that is checked: for who unpacks it beside a part",
+        does=read_archive,
+        authentication=WORKLOAD,
         answers={200: None, 206: None},
         media={OCTETS: "The bytes"},
         problems=(409, 416),

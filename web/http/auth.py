@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from flask import Request
 
 from domain.commands import Subject
-from domain.ids import HUB
+from domain.ids import HUB, is_id
+from domain.workloads import files_token_of
 from fedyard.wire.problems import ProblemType
 from storage.views.people import Bearer
+from storage.views.workloads import coordinator_of_part
 from web.http.calls import Call, Web
 from web.problems import Refused
 
@@ -42,6 +45,22 @@ def _bearer(web: Web, request: Request) -> Bearer:
 
 
 BEARER = Authentication("bearer", _bearer, {"type": "http", "scheme": "bearer"})
+
+
+def _workload(web: Web, request: Request) -> Bearer:
+    """A part of a project's infrastructure, which reads for the project's coordinator what the operation shows."""
+    ident = str((request.view_args or {}).get("workload_id", ""))
+    found = coordinator_of_part(web.database, ident) if is_id(ident) else None
+    if found is not None:
+        attempt, site = found
+        wanted = f"Bearer {files_token_of(web.workload_key, ident, attempt)}"
+        if hmac.compare_digest(request.headers.get("Authorization", "").encode(), wanted.encode()):
+            subject = Subject(kind="site", id=site)
+            return Bearer(subject=subject, scopes=frozenset({"read"}), token_id=None, expires_at=None)
+    raise Refused(ProblemType.TOKEN_NOT_VALID, "this call takes the token that a part of a project was started with")
+
+
+WORKLOAD = Authentication("workload", _workload, {"type": "http", "scheme": "bearer"})
 OPEN = Authentication("open", lambda _web, _request: NO_ONE)
 """No token is asked for."""
 

@@ -1,0 +1,116 @@
+"""The init step that fetches a project's initial files and lays them into its volume."""
+
+from __future__ import annotations
+
+import io
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from fedyard.cluster.fetching import TOKEN, URL, WORKLOAD, main
+
+
+def packed(**files: str) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name.replace("__", "/"), text)
+    return target.getvalue()
+
+
+class Hub(HTTPServer):
+    """Answers with the archive, if there is one; `cut` answers end too early, as if a connection broke."""
+
+    archive: bytes | None = None
+    cut = 0
+    asked: list[tuple[str, str, str]]
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_GET(self) -> None:
+        hub, span = self.server, self.headers.get("Range", "")
+        hub.asked.append((self.path, self.headers["Authorization"], span))
+        if hub.archive is None:
+            self.send_error(404)
+            return
+        start = int(span.removeprefix("bytes=").rstrip("-") or 0)
+        content = hub.archive[start:]
+        self.send_response(206 if span else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if hub.cut:
+            hub.cut -= 1
+            content = content[: len(content) // 2]
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with Hub() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def unpacked(hub: Hub, root: Path) -> int:
+    return main([str(root)], {URL: f"http://127.0.0.1:{hub.server_port}/", WORKLOAD: "w", TOKEN: "secret"})
+
+
+def seen(root: Path) -> dict[str, str]:
+    place = root / "initFiles"
+    return {str(one.relative_to(place)): one.read_text() for one in sorted(place.rglob("*")) if one.is_file()}
+
+
+def test_files_are_laid_where_nothing_is_and_once(hub: Hub, tmp_path: Path) -> None:
+    hub.archive = packed(fl_checkpoint="first", **{"model.h5": "model"}, more__words="a b")
+    (tmp_path / "initFiles").mkdir()
+    stand_in = tmp_path / "initFiles" / "fl_checkpoint"
+    stand_in.touch()
+    number = stand_in.stat().st_ino
+    assert unpacked(hub, tmp_path) == 0
+    assert seen(tmp_path) == {"fl_checkpoint": "first", "model.h5": "model", "more/words": "a b"}
+    assert stand_in.stat().st_ino == number, "it may be mounted, so it stays the same file"
+    assert hub.asked == [("/v1/workloads/w/archive", "Bearer secret", "")]
+    stand_in.write_text("of round 7")
+    hub.archive = packed(fl_checkpoint="other")
+    assert unpacked(hub, tmp_path) == 0
+    assert seen(tmp_path)["fl_checkpoint"] == "of round 7"
+    assert len(hub.asked) == 1
+
+
+def test_a_download_that_is_cut_goes_on_where_it_was(hub: Hub, tmp_path: Path) -> None:
+    hub.archive, hub.cut = packed(**{"model.h5": "m" * 1000}), 2
+    assert unpacked(hub, tmp_path) == 0
+    assert seen(tmp_path) == {"model.h5": "m" * 1000}
+    half = len(hub.archive) // 2
+    assert [span for _, _, span in hub.asked][:2] == ["", f"bytes={half}-"]
+
+
+def test_without_an_archive_nothing_is_done_and_the_next_start_tries_again(hub: Hub, tmp_path: Path) -> None:
+    assert unpacked(hub, tmp_path) == 0
+    hub.archive = packed(**{"model.h5": "model"})
+    assert unpacked(hub, tmp_path) == 0
+    assert seen(tmp_path) == {"model.h5": "model"}
+
+
+def test_what_is_no_archive_is_told_and_leaves_nothing(hub: Hub, tmp_path: Path, capsys) -> None:
+    hub.archive = packed(**{"../escape": "x"})
+    assert unpacked(hub, tmp_path) == 1
+    assert "cannot be unpacked" in capsys.readouterr().err
+    assert not (tmp_path / "initFiles").exists()
+    assert not (tmp_path.parent / "escape").exists()
