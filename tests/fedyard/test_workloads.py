@@ -114,6 +114,19 @@ def test_workloads_outlive_their_agent_and_what_became_of_them_is_known_when_it_
     until(lambda: place.state(stays) == ("stopped", "") and place.gone(stays))
 
 
+def test_a_site_that_is_retired_ends_what_runs_there(place: Place) -> None:
+    ident = place.create("sleep 600")
+    until(lambda: place.state(ident)[0] == "running")
+    place.world.admin.write("DELETE", f"/v1/sites/{place.site.site_id}", None, dict, key=None)
+    until(lambda: not place.site.runs())
+    assert place.site.end() == 1
+    assert place.state(ident) == ("lost", "site_retired")
+    cluster = Processes(processes_of(place.site.path), images={})
+    assert cluster.observe(place.site.site_id) == []
+    cluster.close()
+    assert len(list((place.site.path / "workloads" / "left").iterdir())) == 1
+
+
 # the settings
 
 
