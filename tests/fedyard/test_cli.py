@@ -371,6 +371,28 @@ def test_a_problem_of_fedota_is_made_and_changed_by_hand(site, tmp_path) -> None
     assert "NO" not in north("project", "tasks", name)[1]  # the agent knows the tasks as its site's own
 
 
+def test_a_projects_own_coordinator_and_selectors_from_start_to_stop(site, tmp_path) -> None:
+    north, _ = site("north")
+    name = f"parts {tmp_path.name}"
+    here = ("--where", f"site:{Folder(tmp_path / 'north').site_id()}")
+    images = ("--coordinator-image", "c:1", "--selector-image", "s:1")
+    assert north("project", "create", name, *images, *here, "--goal-count", "2", "--sealed", "optional")[0] == 0
+    assert "coordinator" not in north("project", "parts", name)[1]
+    for _ in range(2):
+        assert north("project", "start", name)[:2] == (0, f"{name}: coordinator wanted, selectors wanted\n")
+    assert north("project", "scale", name, "3")[:2] == (0, f"{name}: 3 selectors\n")
+    found = client_of(Folder(tmp_path / "north")).projects(name=name)[0]
+    parts = client_of(Folder(tmp_path / "north")).project(found.id).parts or []
+    assert [(one.part, one.state, one.replicas) for one in parts] == [
+        ("coordinator", "wanted", 1),
+        ("selector", "wanted", 3),
+    ]
+    assert all(one.workload_id in north("project", "parts", name)[1] for one in parts)
+    assert north("project", "stop", name, "--reason", "done")[:2] == (0, f"{name}: they are to go\n")
+    assert north("project", "stop", name)[:2] == (0, f"{name}: none runs\n")
+    assert north("project", "scale", name, "65")[0] == 2
+
+
 def test_initial_files_are_looked_at_before_they_are_sent_and_told_of_afterwards(site, tmp_path) -> None:
     north, _ = site("north")
     name = f"files {tmp_path.name}"
