@@ -21,8 +21,10 @@ import fcntl
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -50,6 +52,8 @@ LOOK_EVERY_S = 0.02
 _PLACES, _VOLUMES, _LOCK, _CHANGES, _NEW, _GONE = "places", "volumes", "lock", "changes", "new", "gone"
 _OWNER, _RECORD = "owner", "record.json"
 _ID = re.compile(UUID_PATTERN)
+_UNPACK = """PYTHONPATH={path} "$0" -m fedyard.cluster.fetching "$1" || exit 1
+shift; unset {token}; exec "$@" """
 T = TypeVar("T")
 
 
@@ -357,8 +361,13 @@ class Processes:
         kept_back = None if spec.volume is None else spec.volume.files_token
         secrets = {key: value for key, value in spec.secrets.items() if key != kept_back}
         asked = {**image.environment, **seen, **spec.environment, **secrets}
+        argv = record.command
+        if kept_back in spec.secrets:  # until its program begins
+            asked[kept_back] = spec.secrets[kept_back]
+            script = _UNPACK.format(path=shlex.quote(str(Path(__file__).parents[2])), token=kept_back)
+            argv = ["/bin/sh", "-c", script, sys.executable, str(volume), *argv]
         return {
-            "argv": record.command,
+            "argv": argv,
             "environment": {**own, **asked, files.MARK: record.uid},
             "kind": spec.kind,
             "port": spec.port,

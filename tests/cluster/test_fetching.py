@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import uuid
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from fedyard.cluster.fetching import TOKEN, URL, WORKLOAD, main
+from fedyard.cluster.port import Made, Part, Phase, Spec, Volume
+from fedyard.cluster.processes import Image, Processes
 
 
 def packed(**files: str) -> bytes:
@@ -114,3 +117,26 @@ def test_what_is_no_archive_is_told_and_leaves_nothing(hub: Hub, tmp_path: Path,
     assert "cannot be unpacked" in capsys.readouterr().err
     assert not (tmp_path / "initFiles").exists()
     assert not (tmp_path.parent / "escape").exists()
+
+
+def test_as_processes_they_are_there_before_the_program_begins_which_has_no_token(hub: Hub, tmp_path: Path) -> None:
+    hub.archive = packed(fl_checkpoint="first", **{"model.h5": "model"})
+    cluster = Processes(tmp_path / "cluster", images={"local/sh": Image()})
+    volume = Volume("ROOT", [Part()], [Made("initFiles"), Made("initFiles/fl_checkpoint", 0o640, file=True)], TOKEN)
+    spec = Spec(
+        *(str(uuid.uuid4()) for _ in range(3)),
+        attempt=1,
+        kind="job",
+        image="local/sh",
+        command=["sh", "-c", f'cat "$ROOT"/initFiles/*; echo ":${TOKEN}:"'],
+        environment={URL: f"http://127.0.0.1:{hub.server_port}", WORKLOAD: "w"},
+        secrets={TOKEN: "secret"},
+        volume=volume,
+    )
+    cluster.ensure(spec)
+    while cluster.observe(spec.owner)[0].phase not in (Phase.SUCCEEDED, Phase.FAILED):
+        cluster.wait(5.0)
+    assert cluster.log(spec.attempt_id, after=0, most=1000) == b"firstmodel::\n"
+    assert hub.asked[0][1] == "Bearer secret"
+    assert cluster.remove_place(spec.owner, spec.place)
+    cluster.close()
