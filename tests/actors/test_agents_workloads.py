@@ -311,6 +311,18 @@ def test_what_runs_for_a_project_that_its_people_leave_ends_with_its_log_and_ano
     assert house.state(theirs) == ("running", "")
 
 
+def test_what_may_run_no_longer_has_failed_of_that_with_the_report_of_its_log(house: House) -> None:
+    ident = house.create()
+    house.settle()
+    house.cluster.runs(house.cluster.only())
+    house.settle()
+    house.restart(msgspec.structs.replace(SETTINGS, images=[]))
+    house.turn()
+    assert (house.state(ident), len(house.logs())) == (("failed", "image_unusable"), 1)
+    house.settle()
+    assert not house.cluster.there
+
+
 def test_what_finds_no_room_waits_until_something_ends(house: House) -> None:
     house.restart(msgspec.structs.replace(SETTINGS, max_workloads=2))
     idents = [house.create() for _ in range(3)]
@@ -381,6 +393,20 @@ def test_nothing_is_begun_and_no_orphan_ended_while_the_hub_is_away(house: House
     ]
 
 
+def test_the_next_attempt_is_not_begun_while_the_hub_is_away(house: House) -> None:
+    house.create(attempts=2)
+    house.settle()
+    house.cluster.ends(house.cluster.only(), 137, Reason.EVICTED)
+    house.settle()
+    house.client.away = True
+    house.later(RETRY_AFTER_S[0])
+    house.turn()
+    assert house.cluster.made == 1
+    house.client.away = False
+    house.settle()
+    assert house.cluster.made == 2
+
+
 def test_a_report_whose_answer_is_lost_is_said_again_without_harm(house: House) -> None:
     ident = house.create()
     house.client.lose_answers = True
@@ -449,15 +475,17 @@ def test_what_was_stopped_before_it_was_made_is_never_made(house: House) -> None
 
 def test_what_a_newer_hub_says_in_words_that_are_not_known_fails_and_what_is_there_is_left_alone(house: House) -> None:
     ident = house.create()
-    spec = Spec(owner=house.site.id, place=house.project, id=ident, attempt=2, kind="job", image=IMAGE)
-    house.cluster.ensure(spec)
+    for attempt in (2, 3):
+        house.cluster.ensure(
+            Spec(owner=house.site.id, place=house.project, id=ident, attempt=attempt, kind="job", image=IMAGE)
+        )
     house.client.odd = [
         msgspec.Raw(msgspec.json.encode({"spec": {"id": ident, "attempt": 2, "new": 1}, "run": True})),
         msgspec.Raw(b'{"all": "new"}'),
     ]
     house.later(ORPHAN_AGE_S)
     house.settle()
-    assert {which.attempt for which in house.cluster.there} == {1, 2}
+    assert {which.attempt for which in house.cluster.there} == {1, 2, 3}
     assert "workload not understood" in house.said
     assert any("does not understand" in report.get("detail", "") for report in house.client.reports)
 
