@@ -148,14 +148,16 @@ def files_token_of(key: bytes, workload_id: Id, attempt: int) -> str:
     return base64.urlsafe_b64encode(hmac.digest(key, about, "sha256")).decode().rstrip("=")
 
 
-def with_files_token(spec: Spec, key: bytes, hub_url: str) -> Spec:
-    """What is given the project's initial files: it is told where, and who prepares it gets the token by reference."""
+def with_files_token(spec: Spec, key: bytes, hub_url: str = "") -> Spec:
+    """What is given the project's initial files: it is told where, and who prepares it gets the token by reference.
+
+    hub_url: empty where whoever makes it knows that.
+    """
     if spec.volume is None or spec.volume.files_token is None:
         return spec
     token = {spec.volume.files_token: files_token_of(key, spec.id, spec.attempt)}
-    return msgspec.structs.replace(
-        spec, environment=spec.environment | {URL_VARIABLE: hub_url}, secrets=spec.secrets | token
-    )
+    where = {URL_VARIABLE: hub_url} if hub_url else {}
+    return msgspec.structs.replace(spec, environment=spec.environment | where, secrets=spec.secrets | token)
 
 
 def token_sha256(key: bytes, workload_id: Id, attempt: int) -> str:

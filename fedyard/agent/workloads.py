@@ -489,9 +489,9 @@ class Workloads:
                 self._report(finding, token_sha256=hashlib.sha256(token.encode()).hexdigest())
 
     def _whole(self, action: Ensure) -> Spec:
-        """What enrols is told where the hub is."""
+        """What has a token for the hub is told where that is."""
         spec = action.spec
-        if not action.enrols:
+        if not (action.enrols or spec.secrets):
             return spec
         return msgspec.structs.replace(spec, environment=spec.environment | {URL_VARIABLE: self._client.hub})
 

@@ -224,6 +224,10 @@ def test_a_part_of_it_fetches_the_newest_checked_archive_with_its_own_token_alon
     coordinator, selector = (one["id"] for one in made["workloads"])
     shown = problem.setter.ok("GET", f"/v1/projects/{project}")["parts"]
     assert [(one["part"], one["state"]) for one in shown] == [("coordinator", "wanted"), ("selector", "wanted")]
+    told = problem.lead.ok("GET", f"/v1/sites/{problem.lead.id}/workloads")["items"]
+    secrets = {one["spec"]["id"]: one["spec"].get("secrets") or {} for one in told}
+    assert secrets[coordinator] == {"FEDYARD_FILES_TOKEN": files_token_of(hub.workload_key, coordinator, 1)}
+    assert secrets[selector] == {}
     mine = problem.net.stranger(files_token_of(hub.workload_key, coordinator, 1))
     path = f"/v1/workloads/{coordinator}/archive"
     assert mine.get(path).status_code == 404

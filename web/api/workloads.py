@@ -22,7 +22,7 @@ from domain.commands import (
 )
 from domain.results import Made, WorkloadResult
 from domain.states import WorkloadState
-from domain.workloads import TOKEN_VARIABLE, token_of
+from domain.workloads import TOKEN_VARIABLE, token_of, with_files_token
 from fedyard.cluster.plan import Side, Wanted
 from fedyard.cluster.port import Phase
 from fedyard.cluster.port import Reason as ClusterReason
@@ -141,9 +141,10 @@ def list_at_site(call: Call) -> Response:
 
 
 def _with_token(call: Call, one: Wanted) -> Wanted:
-    """Who holds a seat is given the one-time token, derived when it is shown; where the hub is its site knows."""
+    """Who holds a seat is given the one-time token, who gets initial files one for these, derived when they are shown;
+    where the hub is its site knows."""
     if not one.enrols:
-        return one
+        return msgspec.structs.replace(one, spec=with_files_token(one.spec, call.web.workload_key))
     secrets = {TOKEN_VARIABLE: token_of(call.web.workload_key, one.spec.id, one.spec.attempt)}
     return msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, secrets=secrets))
 
