@@ -74,6 +74,15 @@ def own_site(draft: Draft, site_id: Id) -> r.Site:
     return site
 
 
+def need_no_holder(site: r.Site) -> None:
+    """403 for a workload's site: with its token a program would else do what was never asked of it."""
+    if site.workload_id is not None:
+        raise forbidden(
+            f"site {site.id} is an attempt at workload {site.workload_id}, and takes part in its run alone: "
+            "name a site of an organisation's own"
+        )
+
+
 def is_coordinator(draft: Draft, project: r.Project) -> bool:
     """The project's coordinating site, or a member of its organisation."""
     site = draft.get(r.Site, project.coordinator_site_id)

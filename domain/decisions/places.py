@@ -15,7 +15,7 @@ def check_where(draft: Draft, project: r.Project, where: str) -> None:
         site_id = where.removeprefix(AT_SITE)
         member, site = draft.get(r.Membership, project.id, site_id), draft.get(r.Site, site_id)
         active = member is not None and member.state == MemberState.ACTIVE
-        if not active or site is None or site.state == SiteState.RETIRED:
+        if not active or site is None or site.state == SiteState.RETIRED or site.workload_id is not None:
             raise Refused(
                 ProblemType.IMPOSSIBLE,
                 f"site {site_id} is no active member of project {project.id}, so nothing is run there: have it join, "

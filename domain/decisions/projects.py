@@ -17,6 +17,7 @@ from domain.decisions.access import (
     known_project,
     missing,
     need_coordinator,
+    need_no_holder,
     own_site,
 )
 from domain.decisions.attempts import HOLDER, shall_stop
@@ -119,6 +120,7 @@ def needs_of_create_project(command: c.CreateProject) -> Needs:
 
 def create_project(draft: Draft, command: c.CreateProject) -> Decision:
     site = own_site(draft, command.coordinator_site_id)
+    need_no_holder(site)
     _check_name(draft, command.name)
     _check_tasks(command.tasks)
     take_one(draft, "projects", site.id, draft.rules.projects_per_coordinator, "archive one that nobody needs")
@@ -245,6 +247,7 @@ def put_member(draft: Draft, command: c.PutMember) -> Decision:
     state = MemberState(membership.state) if membership else None
     if state == MemberState.ACTIVE:
         return draft.accept(results.MemberResult(project_id=project.id, site_id=site.id, state=state))
+    need_no_holder(site)
     step = _joining_step(draft, project, site, state)
     target = MEMBER[state, step]
     if membership is None:

@@ -25,11 +25,13 @@ from domain.decisions.access import (
 from domain.decisions.attempts import begin, let_enrol, let_go, shall_stop, tell_of, tell_site, want
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import take_one
+from domain.decisions.people import secret_known
 from domain.decisions.places import check_where
 from domain.decisions.progress import holders, rounds, runs
 from domain.decisions.progress.stage import Stage, stage_of
 from domain.decisions.sites import seen_at
 from domain.events import EventKind
+from domain.ledger import names_of_secret
 from domain.needs import Needs
 from domain.states import WORKLOAD, WORKLOAD_LIVE, SiteState, Step, TaskRunState, WorkloadState, follow
 from domain.sweeps import PlaceGone
@@ -135,7 +137,9 @@ def _result(workload: r.Workload) -> results.WorkloadResult:
 
 
 def needs_of_report_workload(command: c.ReportWorkload) -> Needs:
-    return Needs(workloads={command.workload_id})
+    hashes = set() if command.token_sha256 is None else {command.token_sha256}
+    revocations = {name for each in hashes for name in names_of_secret(each)}
+    return Needs(workloads={command.workload_id}, token_hashes=hashes, revocations=revocations)
 
 
 def report_workload(draft: Draft, command: c.ReportWorkload) -> Decision:
@@ -150,6 +154,12 @@ def report_workload(draft: Draft, command: c.ReportWorkload) -> Decision:
         raise missing("workload", workload.id)
     attempt = _keep(draft, attempt, command)
     if command.token_sha256 is not None and attempt.site_id is not None and not attempt.token_sha256:
+        if secret_known(draft, command.token_sha256):
+            raise Refused(
+                ProblemType.TOKEN_TAKEN,
+                f"attempt {attempt.attempt} at workload {workload.id}: its token's hash is registered already: give it "
+                "the one that the hub has derived for it",
+            )
         attempt = let_enrol(draft, workload, attempt, command.token_sha256)
     if is_open(attempt):
         attempt = _see(draft, workload, attempt, command)

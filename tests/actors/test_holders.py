@@ -111,6 +111,47 @@ def test_the_token_is_in_no_table_and_works_once(held: Held) -> None:
     assert held.hub.refused(again, by) == (409, "enrolment_used")
 
 
+def test_a_secret_that_is_known_lets_nobody_enrol_again(hub: Hub) -> None:
+    """Whoever runs what holds a seat says which token it gave it; a hash stands for one secret, whatever is said."""
+    coordinator, site = hub.sites(2)
+    spec = c.WorkloadSpec(kind="job", image="local/sh")
+    holder = c.Holder(name="w", count=2, where=f"site:{site.id}", spec=spec)
+    task = c.TaskSpec(name="t", model="m", who=[coordinator.id], workloads=[holder], contract=QUICK)
+    hub.start(hub.project([coordinator, site], tasks=[task]), coordinator)
+    first, second = (one.id for one in hub.rows(r.Workload))
+
+    def introduced(ident: Id, sha256: str) -> c.ReportWorkload:
+        return c.ReportWorkload(workload_id=ident, attempt=1, phase=None, token_sha256=sha256)
+
+    hub.ok(introduced(first, "a" * 64), site)
+    hub.ok(introduced(first, "a" * 64), site)
+    (of_site,) = hub.rows(r.Token, "owner_id = %s", site.id)
+    for known in ("a" * 64, of_site.sha256):
+        assert hub.refused(introduced(second, known), site) == (409, "token_taken")
+    hub.ok(introduced(second, "b" * 64), site)
+    assert len([one for one in hub.rows(r.Enrolment) if one.site_id and one.note.startswith("attempt")]) == 2
+
+
+def test_a_workload_takes_part_in_its_own_run_alone(held: Held) -> None:
+    """Its token is in the hands of a program: that joins and makes no projects, and runs nothing."""
+    held.settle()
+    workload = held.enrol(held.holders()[0])
+    elsewhere = held.hub.project([held.hub.site("elsewhere")], name="elsewhere", joining="open")
+    spec = c.WorkloadSpec(kind="job", image="local/sh")
+    for command, by, refused in (
+        (c.PutMember(project_id=elsewhere, site_id=workload.id), workload, (403, "forbidden")),
+        (c.PutMember(project_id=elsewhere, site_id=workload.id), held.site, (403, "forbidden")),
+        (c.CreateProject(name="own", coordinator_site_id=workload.id, tasks=[]), workload, (403, "forbidden")),
+        (c.CreateWorkload(project_id=held.project, name="w", where="hub", spec=spec), workload, (403, "forbidden")),
+        (
+            c.CreateWorkload(project_id=held.project, name="w", where=f"site:{workload.id}", spec=spec),
+            held.site,
+            (422, "impossible"),
+        ),
+    ):
+        assert held.hub.refused(command, by) == refused
+
+
 @pytest.mark.parametrize("stage", ["selecting", "training"])
 def test_the_next_attempt_takes_the_seat_over_in_the_same_round(hub: Hub, stage: str) -> None:
     held = Held(hub, count=1)
