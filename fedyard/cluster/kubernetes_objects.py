@@ -450,7 +450,8 @@ def _waiting(pod: Pod | None) -> Judged:
         passes = any(text in message for text in _PASSES)
         return Reason.NONE if passes else Reason.CONFIG_INVALID, detail, None
     if reason == "CrashLoopBackOff" and container.last_state.terminated is not None:
-        _, last, code = _ended(container.last_state.terminated)
+        ours = container is not _container(pod)
+        _, last, code = _ended(container.last_state.terminated, ours=ours)
         return Reason.NOT_READY, f"it keeps ending, with code {code}; the last time: {last}", code
     return Reason.NONE, detail, None
 
@@ -503,9 +504,11 @@ def disrupted_of(pod: Pod) -> Judged:
     return _DISRUPTED.get(target.reason, Reason.EVICTED), target.message or target.reason, None
 
 
-def _ended(terminated: Terminated) -> Judged:
+def _ended(terminated: Terminated, *, ours: bool = False) -> Judged:
+    """What a workload itself left is in its log, for those who may read that. ours: what prepares it is no secret."""
     code = terminated.exit_code
-    detail = f"{terminated.reason}: {terminated.message}" if terminated.message else terminated.reason
+    told = terminated.message and (ours or terminated.reason in _NOT_STARTED)
+    detail = f"{terminated.reason}: {terminated.message}" if told else terminated.reason
     if terminated.reason == "OOMKilled" or (terminated.reason in _NOT_STARTED and "OOM-killed" in terminated.message):
         return Reason.OUT_OF_MEMORY, detail, code
     if terminated.reason in _NOT_STARTED:

@@ -124,6 +124,19 @@ def test_a_failed_pod_says_why(found, reason, code) -> None:
     assert seen(job(BACKOFF), found) == (Phase.FAILED, reason, code)
 
 
+@pytest.mark.parametrize("reason", ["Error", "OOMKilled", "Completed"])
+def test_what_a_program_wrote_is_in_its_log_alone(reason) -> None:
+    """Its last words are the end of its log, which fewer may read than why it ended."""
+    last = {"terminated": {"exitCode": 2, "reason": reason, "message": "last words"}}
+    crashing = pod("Running", {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}, last=last)
+    for found in (
+        objects.of_job(job(BACKOFF), [terminated(3, reason)], ""),
+        objects.of_deployment(deployment(), [crashing], {}),
+    ):
+        assert reason in found.detail
+        assert "last words" not in found.detail
+
+
 def test_a_job_whose_pod_is_gone_says_what_it_knows() -> None:
     assert seen(job(TOO_LONG)) == (Phase.FAILED, Reason.DEADLINE_PASSED, None)
     assert seen(job(BACKOFF)) == (Phase.FAILED, Reason.VANISHED, None)
