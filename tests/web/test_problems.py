@@ -6,6 +6,7 @@ import io
 import tarfile
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.archives import ArchiveDoer
@@ -16,6 +17,7 @@ from tests.actors.test_archives import zipped
 from tests.web.network import TASKS, Caller, Network
 from tests.web.test_artifacts import refusal, upload
 from web.api.fedota import configuration
+from web.api.workloads import Seen
 from web.serving.app import web_of
 
 PARTS = {"coordinator_image": "fedota/fl-coordinator:1", "selector_image": "fedota/fl-selector:1"}
@@ -241,3 +243,11 @@ def test_a_part_of_it_fetches_the_newest_checked_archive_with_its_own_token_alon
     assert mine.get(f"/v1/projects/{project}").status_code == 401
     for other in (problem.setter, problem.site, problem.net.stranger(files_token_of(hub.workload_key, coordinator, 2))):
         assert other.get(path).status_code == 401
+
+
+@pytest.mark.parametrize("address", ['x"\nMODEL_FILE: "../../secret', "x\n", '"', "a b", "\\x0a", "{a}"])
+def test_what_a_site_calls_its_address_adds_nothing_to_the_configuration(address: str) -> None:
+    """A site says where what runs there is dialled; others run their clients by it."""
+    assert configuration(address) == configuration("")
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"attempt": 1, "addresses": {"outside": address}}, Seen)

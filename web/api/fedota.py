@@ -14,6 +14,8 @@ import tarfile
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 """What a name of an image is made of: no option of docker's, and nothing that a Dockerfile or a shell would read."""
 
+_ADDRESS = re.compile(r"[A-Za-z0-9._:\[\]-]+")
+
 
 def usable(image: str) -> bool:
     """Can a client be run, and an image be built, from what the project calls its client image?"""
@@ -21,7 +23,9 @@ def usable(image: str) -> bool:
 
 
 def configuration(selector_address: str = "") -> str:
-    """The client's config.yaml. selector_address: `host:port`; empty while it is not known."""
+    """The client's config.yaml. selector_address: `host:port`; empty while it is not known. One that no YAML would take
+    between quotes is none."""
+    selector_address = selector_address if _ADDRESS.fullmatch(selector_address) else ""
     known = "" if selector_address else "  # not known yet: your project's coordinator tells it"
     lines = (
         f'SELECTOR_ADDRESS: "{selector_address}"{known}',

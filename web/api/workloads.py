@@ -63,7 +63,8 @@ class LogQuery(Query, frozen=True):
     attempt: Count | UnsetType = UNSET
 
 
-_Plain = msgspec.Meta(max_length=300, pattern=r"^[^\x00]*$")
+_Address = msgspec.Meta(max_length=300, pattern=r"^[A-Za-z0-9._:\[\]-]*(?!\n)$")
+"""Host and port. What dials it reads it out of a file of YAML, and people out of a line."""
 _SIDES = msgspec.Meta(extra_json_schema={"propertyNames": {"enum": list(get_args(Side))}})
 """What a schema otherwise leaves out: names of an object that are no others."""
 _Event = Annotated[str, msgspec.Meta(max_length=500, pattern=r"^[^\x00]*$")]
@@ -79,7 +80,7 @@ class Seen(Body, frozen=True):
     detail: Reason = ""
     exit_code: Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     ready: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
-    addresses: Annotated[dict[Side, Annotated[str, _Plain]], _SIDES] = {}
+    addresses: Annotated[dict[Side, Annotated[str, _Address]], _SIDES] = {}
     log: Payload | None = None
     events: Annotated[list[_Event], msgspec.Meta(max_length=50)] = []
     gone: bool = False
