@@ -67,10 +67,15 @@ class Fits(msgspec.Struct, frozen=True):
     cpu_millis: int = 0
     memory_bytes: int = 0
 
-    def plus(self, spec: Spec) -> Fits:
-        replicas = spec.replicas if spec.kind == "service" else 1
+    def plus(self, spec: Spec, *, replicas: int | None = None) -> Fits:
+        """replicas: as many as there are, where that is not as many as are wanted."""
+        replicas = spec.replicas if replicas is None else replicas
+        return self.more(spec, replicas if spec.kind == "service" else 1, count=1)
+
+    def more(self, spec: Spec, replicas: int, *, count: int = 0) -> Fits:
+        """With so many more replicas."""
         return Fits(
-            self.count + 1,
+            self.count + count,
             self.cpu_millis + replicas * spec.resources.cpu_millis,
             self.memory_bytes + replicas * spec.resources.memory_bytes,
         )

@@ -338,11 +338,15 @@ class Workloads:
         barred = {one.key: why for one in wanted if (why := self._why_not(one)) is not None}
         now_s = self._now() / SECOND
         held = self._held_back(wanted, barred, there, now_s)
-        # what must not run is not made, and goes if it is there
+        # what must not run is not made, and goes if it is there; what finds no room to grow stays as it is
         admitted = [
-            msgspec.structs.replace(one, run=False) if one.key in barred else one
+            msgspec.structs.replace(one, run=False)
+            if one.key in barred
+            else _as_it_is(one, there[one.key])
+            if one.key in held
+            else one
             for one in wanted
-            if one.key not in held and not (one.key in barred and one.key not in there)
+            if one.key in there or not (one.key in held or one.key in barred)
         ]
         monotonic = self._clock.monotonic()
         renew = monotonic >= self._renewed + RENEW_EVERY_S
@@ -356,6 +360,7 @@ class Workloads:
             if (why := held.get(one.key) or barred.get(one.key)) is not None and one.key not in there
             if (finding := refused(one.spec, why)) != one.known
         ]
+        made = _with_reasons(made, wanted, {key: why for key, why in held.items() if key in there}, there)
         self._do(cluster, made, refusals, barred, fresh=fresh)
         if made.actions or made.missing:
             return SOON_S
@@ -425,21 +430,30 @@ class Workloads:
     def _held_back(
         self, wanted: list[Wanted], barred: Mapping[Key, Refused], there: Mapping[Key, Observed], now_s: float
     ) -> dict[Key, Refused]:
-        """What is not made yet, as what is there leaves it no room."""
+        """What is not made yet, or has not grown yet, as what is there leaves it no room."""
         assert self._settings is not None, "there is a cluster"
         specs = {one.key: one.spec for one in wanted}
         taken = Fits()
         for key, observed in there.items():
             if observed.phase not in FINAL and key in specs:
-                taken = taken.plus(specs[key])
+                taken = taken.plus(specs[key], replicas=observed.replicas)
         held = {}
         for one in wanted:
-            new = one.run and one.key not in there and not one.known.uid and one.known.phase not in FINAL
-            if not new or one.key in barred or one.not_before_s > now_s:
+            if not one.run or one.known.phase in FINAL or one.key in barred or one.not_before_s > now_s:
                 continue
-            too_much = over(self._settings, taken.plus(one.spec))
+            observed_now = there.get(one.key)
+            if observed_now is not None:
+                more = one.spec.replicas - observed_now.replicas
+                if one.spec.kind != "service" or more <= 0 or observed_now.phase in FINAL:
+                    continue
+                asked = taken.more(one.spec, more)
+            elif one.known.uid and one.spec.kind == "job":  # it vanished, and is not made again
+                continue
+            else:
+                asked = taken.plus(one.spec)
+            too_much = over(self._settings, asked)
             if too_much is None:
-                taken = taken.plus(one.spec)
+                taken = asked
             else:
                 held[one.key] = Refused(Reason.QUOTA_EXCEEDED, f"{too_much}: it waits until something ends")
         return held
@@ -602,6 +616,25 @@ class Workloads:
         if self._failures[what]:
             self._log(f"workloads: {what} back")
             self._failures[what] = 0
+
+
+def _as_it_is(one: Wanted, observed: Observed) -> Wanted:
+    return msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, replicas=observed.replicas))
+
+
+def _with_reasons(
+    made: Plan, wanted: Iterable[Wanted], held: Mapping[Key, Refused], there: Mapping[Key, Observed]
+) -> Plan:
+    """Of what finds no room to grow it is found how it is, and why it is not more."""
+    if not held:
+        return made
+    findings = [one for one in made.findings if Key(one.id, one.attempt) not in held]
+    for one in wanted:
+        if (why := held.get(one.key)) is not None:
+            found = finding_of(there[one.key])
+            found = msgspec.structs.replace(found, reason=why.reason, detail=said(why.fact, MAX_DETAIL))
+            findings += [found] if found != one.known else []
+    return Plan(made.actions, findings, made.missing)
 
 
 def _understood(item: msgspec.Raw, site_id: str) -> Wanted:

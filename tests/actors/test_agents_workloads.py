@@ -20,11 +20,11 @@ from fedyard.agent import workloads
 from fedyard.agent.cluster import ClusterSettings
 from fedyard.agent.consents import Consent, Consents
 from fedyard.agent.flags import Flags
-from fedyard.agent.workloads import Workloads
+from fedyard.agent.workloads import SAID_AGAIN_S, Workloads
 from fedyard.client.errors import Refused as HubRefused
 from fedyard.client.errors import Unavailable as HubAway
 from fedyard.cluster.plan import MISSING_S, ORPHAN_AGE_S, UNMADE_S, Wanted
-from fedyard.cluster.port import AttemptId, Reason, Refused, Spec
+from fedyard.cluster.port import AttemptId, Reason, Refused, Resources, Spec
 from fedyard.wire import answers as a
 from storage.database import Database, open_database
 from storage.views.workloads import wanted_at
@@ -333,6 +333,31 @@ def test_what_finds_no_room_waits_until_something_ends(house: House) -> None:
     house.settle()
     house.settle()
     assert house.cluster.made == 3
+
+
+def test_what_grows_beyond_the_room_stays_as_it_is_and_says_so(house: House) -> None:
+    """Who begins small and is scaled then would have all of the machine."""
+    house.restart(msgspec.structs.replace(SETTINGS, max_cpu_millis=4000))
+    resources = Resources(cpu_millis=1000)
+    first, second = (house.create(kind="service", port=80, resources=resources) for _ in range(2))
+    house.settle()
+    for which in list(house.cluster.there):
+        house.cluster.runs(which, ready=1)
+    house.settle()
+
+    def scaled(ident: Id, replicas: int) -> int:
+        house.hub.ok(c.ScaleWorkload(workload_id=ident, replicas=replicas), house.coordinator)
+        house.settle()
+        return next(one.replicas for one in house.cluster.observe(house.site.id) if one.id == ident)
+
+    assert scaled(first, 3) == 3
+    assert scaled(second, 2) == 1
+    assert house.state(second) == ("running", "quota_exceeded")
+    assert scaled(first, 2) == 2
+    house.later(SAID_AGAIN_S)
+    house.settle()
+    assert [one.replicas for one in house.cluster.observe(house.site.id)] == [2, 2]
+    assert house.state(second) == ("running", "")
 
 
 # bad luck
