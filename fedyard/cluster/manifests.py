@@ -9,13 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-import re
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from fedyard.cluster import names
-from fedyard.cluster.port import REPLICA, Part, Spec, Volume
+from fedyard.cluster.port import REPLICA, Part, Spec, Volume, check_names
 
 Manifest: TypeAlias = dict[str, Any]
 
@@ -177,21 +176,11 @@ def volume(spec: Spec, rules: Rules) -> Manifest:
     return _hashed({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": asked})
 
 
-_STABLE_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,50}[a-z0-9])?")
-
-
 def _check(spec: Spec, rules: Rules) -> None:
     """Raises `ValueError`."""
-    if spec.stable and (spec.kind != "service" or spec.port is None):
-        raise ValueError("only a service with a port is stable")
-    if spec.stable and not _STABLE_NAME.fullmatch(spec.name):
-        raise ValueError(f"a stable service is dialled by its name: {spec.name!r} is no DNS label")
+    check_names(spec)
     if spec.volume is not None and not rules.prepare_image:
         raise ValueError("this cluster has no volumes: its operator's rules name no prepare_image")
-    if spec.volume is not None and not spec.stable:
-        named = [part.path for part in spec.volume.parts] + [made.path for made in spec.volume.made]
-        if any(REPLICA in path for path in named):
-            raise ValueError("only replicas of a stable service have names of their own")
 
 
 def belongings(spec: Spec, uid: str, rules: Rules) -> list[Manifest]:

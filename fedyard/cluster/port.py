@@ -10,6 +10,7 @@ its attempt. What carries another owner, or none, is never touched.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Final, Literal, Protocol
 
@@ -63,13 +64,17 @@ Text = Annotated[str, Meta(max_length=4096, pattern="^[^\x00]*$")]
 EnvName = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*(?!\n)$", max_length=253)]
 
 
+ResourceName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]*/[A-Za-z0-9][A-Za-z0-9._-]*(?!\n)$", max_length=317)]
+"""With its domain: `cpu` and `memory`, which have none, are asked for by name, and limits hold for those."""
+
+
 class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one replica may use. gpus: by resource name (`nvidia.com/gpu`). Memory requested is its limit."""
 
     cpu_millis: Annotated[int, Meta(ge=1, le=1_024_000)] = 1000
     memory_bytes: Annotated[int, Meta(ge=1_048_576, le=2**50)] = 1_073_741_824
     disk_bytes: Annotated[int, Meta(ge=0, le=2**50)] = 0
-    gpus: dict[str, Annotated[int, Meta(ge=1, le=64)]] = {}
+    gpus: Annotated[dict[ResourceName, Annotated[int, Meta(ge=1, le=64)]], Meta(max_length=16)] = {}
 
 
 class Toleration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -182,6 +187,21 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def attempt_id(self) -> AttemptId:
         return AttemptId(self.owner, self.place, self.id, self.attempt)
+
+
+STABLE_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,50}[a-z0-9])?")
+
+
+def check_names(spec: Spec) -> None:
+    """What only a stable service has: a name that others dial, and that stands in paths. Raises `ValueError`."""
+    if spec.stable and (spec.kind != "service" or spec.port is None):
+        raise ValueError("only a service with a port is stable")
+    if spec.stable and not STABLE_NAME.fullmatch(spec.name):
+        raise ValueError(f"a stable service is dialled by its name: {spec.name!r} is no DNS label")
+    if spec.volume is not None and not spec.stable:
+        named = [part.path for part in spec.volume.parts] + [made.path for made in spec.volume.made]
+        if any(REPLICA in path for path in named):
+            raise ValueError("only replicas of a stable service have names of their own")
 
 
 class Observed(msgspec.Struct, frozen=True):

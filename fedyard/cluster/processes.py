@@ -37,7 +37,7 @@ import msgspec
 from fedyard.clock import draw_key
 from fedyard.cluster.local import folder as files
 from fedyard.cluster.local.spawner import Spawner
-from fedyard.cluster.port import AttemptId, Evidence, Observed, Phase, Reason, Refused, Spec, Unavailable
+from fedyard.cluster.port import AttemptId, Evidence, Observed, Phase, Reason, Refused, Spec, Unavailable, check_names
 from fedyard.wire.durable import PRIVATE, to_disk, write_whole
 from fedyard.wire.shown import shown
 from fedyard.wire.types import UUID_PATTERN
@@ -310,8 +310,10 @@ class Processes:
             raise Refused(
                 Reason.UNSCHEDULABLE, "processes of this machine have no nodes to select and no GPUs to count"
             )
-        if spec.stable and (spec.kind != "service" or spec.port is None or not spec.name):
-            raise Refused(Reason.CONFIG_INVALID, "only a service with a name and a port is stable")
+        try:
+            check_names(spec)
+        except ValueError as error:
+            raise Refused(Reason.CONFIG_INVALID, str(error)) from None
         if not (image.prefix or spec.command or spec.arguments):
             raise Refused(Reason.CONFIG_INVALID, f"there is no command, and the image {shown(spec.image)} has none")
         return image

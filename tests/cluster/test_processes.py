@@ -23,7 +23,20 @@ from fedyard.cluster import processes
 from fedyard.cluster.local import proc
 from fedyard.cluster.local.balancer import Balancer
 from fedyard.cluster.local.spawner import Spawner
-from fedyard.cluster.port import Cluster, Observed, Phase, Reason, Refused, Resources, Spec, Unavailable
+from fedyard.cluster.port import (
+    REPLICA,
+    Cluster,
+    Made,
+    Observed,
+    Part,
+    Phase,
+    Reason,
+    Refused,
+    Resources,
+    Spec,
+    Unavailable,
+    Volume,
+)
 from fedyard.cluster.processes import Image, Processes
 from tests.cluster.programs import DEAF, LIVES, python, sh
 from tests.disk import small_disk
@@ -545,6 +558,12 @@ def test_an_image_is_a_prefix_and_an_environment(cluster: Processes) -> None:
         ({"environment": {"A\n": ""}}, Reason.CONFIG_INVALID),
         ({"secrets": {"A": "\ud800"}}, Reason.CONFIG_INVALID),
         ({"resources": Resources(gpus={"nvidia.com/gpu": 1})}, Reason.UNSCHEDULABLE),
+        ({"resources": Resources(gpus={"cpu": 64})}, Reason.CONFIG_INVALID),
+        ({"kind": "service", "port": 80, "stable": True, "name": "../../../x"}, Reason.CONFIG_INVALID),
+        (
+            {"volume": Volume("ROOT", parts=[Part()], made=[Made(f".{REPLICA}./.{REPLICA}./x", file=True)])},
+            Reason.CONFIG_INVALID,
+        ),
     ],
 )
 def test_what_cannot_run_here_is_refused_and_leaves_nothing(
