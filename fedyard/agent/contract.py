@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import msgspec
 
 from fedyard.sealed.sealing import Digests, Origin
-from fedyard.wire.answers import Contract, TaskSpec
+from fedyard.wire.answers import Contract, Seat, TaskSpec
 from fedyard.wire.plurals import counted
-from fedyard.wire.quorum import quorum_of
+from fedyard.wire.quorum import REPLACED, quorum_of
 
 _TASK_CONTEXT = b"fedyard task 1\0"
 SITES_NAMED = 10
@@ -97,6 +97,11 @@ def list_shortened(here: Place, missing: Sequence[str]) -> ListRefused:
 
 def _is_of(one: Held, here: Place) -> bool:
     return (one.run_id, one.task_seq, one.round) == (here.run_id, here.task_seq, here.round)
+
+
+def seats_of(seats: Sequence[Seat]) -> list[str]:
+    """Whose seats count: of a workload's attempts the newest alone, for the hub counts by that, too."""
+    return [seat.site_id for seat in seats if seat.reason != REPLACED]
 
 
 def check_count(here: Place, usable: int, contract: Contract, seats: int, min_updates: int) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Final, Protocol
+
+REPLACED: Final = "workload_replaced"
+"""Why the seat of an attempt that has another one after it is out: it is no seat of the task any more."""
 
 
 class Contract(Protocol):

@@ -18,13 +18,14 @@ from fedyard.agent.contract import (
     check_list,
     list_shortened,
     not_listed,
+    seats_of,
     task_digest,
     why_left_out,
 )
 from fedyard.agent.receipts import missing
 from fedyard.sealed.sealing import Digests, Origin, receipt_of
-from fedyard.wire.answers import Contract, TaskSpec
-from fedyard.wire.quorum import quorum_of
+from fedyard.wire.answers import Contract, Seat, TaskSpec
+from fedyard.wire.quorum import REPLACED, quorum_of
 from tests.fedyard import independent_seal as second
 
 HERE = Place("run", 1, 2)
@@ -167,3 +168,11 @@ def test_a_receipt_is_found_by_any_seal_of_the_update() -> None:
     assert missing(model, [OTHER]) == "not_named"
     assert missing(None, [MODEL]) == "no_receipts"
     assert missing(Origin(OTHER, "run", 1, 2), [MODEL]) == "no_receipts"
+
+
+def test_of_a_workload_the_seat_of_its_newest_attempt_counts_alone() -> None:
+    def seat(site: str, state: str, reason: str = "") -> Seat:
+        return Seat(site_id=site, round=1, state=state, report_seq=0, reason=reason)
+
+    shown = [seat("a", "submitted"), seat("b", "dropped", REPLACED), seat("c", "submitted"), seat("d", "failed", "oh")]
+    assert seats_of(shown) == ["a", "c", "d"]

@@ -9,6 +9,7 @@ from domain.decisions.progress import rounds
 from domain.decisions.progress.stage import Stage
 from domain.ids import Id, derive
 from domain.states import SEAT_LIVE, RoundState, SeatState, TaskRunState
+from fedyard.wire.quorum import REPLACED
 
 ENDED = "workload_ended"
 
@@ -50,7 +51,7 @@ def take_over(stage: Stage, old: Id, new: Id, detail: str) -> None:
     yet. The caller settles."""
     number = _next_number(stage)
     _seat(stage, new, number)
-    _drop(stage, old, rounds.REPLACED, detail)
+    _drop(stage, old, REPLACED, detail)
     if number == stage.number:
         rounds.invite(stage, stage.draft.have(r.Seat, stage.task_id, new))
 

@@ -17,14 +17,12 @@ from domain.states import ROUND, ROUND_FINAL, SEAT, RoundState, SeatState, Step,
 from domain.sweeps import LeaveOut
 from fedyard.wire import notices as n
 from fedyard.wire.plurals import counted
-from fedyard.wire.quorum import quorum_of
+from fedyard.wire.quorum import REPLACED, quorum_of
 from fedyard.wire.times import SECOND
 
 SITES_NAMED = 10
 """In one sentence, at most."""
 
-REPLACED = "workload_replaced"
-"""Why the seat of an attempt that has another one after it is out: it is no seat of the task any more."""
 _SELECTING = (SeatState.INVITED, SeatState.PREPARING)
 _TRAINING = (SeatState.TRAINING, SeatState.UPLOADING)
 

@@ -159,7 +159,7 @@ class Coordinating:
         task = next((task for task in run.tasks if task.seq == task_seq), None)
         if task is None:
             raise contract.ListRefused("no_such_task", f"run {run_id}, as the hub shows it, has no task {task_seq}")
-        known = self._holding.hold(entry, task.spec, seats=[seat.site_id for seat in task.seats])
+        known = self._holding.hold(entry, task.spec, seats=contract.seats_of(task.seats))
         if before is not None:
             return known, task.spec, _digests(self._at.state.runs.sealed(run_id, task_seq, before, "model"))
         return known, task.spec, {self._at.payloads.start_of(entry, task.model_message_id)}
