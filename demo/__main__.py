@@ -13,7 +13,8 @@ from types import FrameType
 from rich.console import Console
 
 from demo.processes import ROOT, DemoError, Processes
-from demo.story import Chosen, Demo
+from demo.stage import Chosen
+from demo.story import Demo
 from fedyard.cli.common import unexpected
 from fedyard.client.errors import HubError
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -34,13 +34,14 @@ class Processes:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
 
-    def start(self, name: str, command: Sequence[str], log: Path) -> None:
-        """Start a program; what it says goes to `log`."""
+    def start(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+        """Start a program; what it says goes to `log`. environment: beside the demo's own."""
         log.touch(mode=0o600)  # a hub prints a login for RabbitMQ's management
         with log.open("ab") as said:
             process = subprocess.Popen(  # noqa: S603 - our own programs
                 [sys.executable, "-m", "demo.leash", str(os.getpid()), *command],
                 cwd=ROOT,
+                env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,

@@ -4,73 +4,37 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
-from rich.console import Console
 from rich.table import Table as Rows
 
 from demo import alone, secrecy
 from demo.hospitals import LABEL, Records, split, write
-from demo.processes import ROOT, DemoError, Processes
+from demo.processes import ROOT, DemoError
 from demo.secrecy import short
-from fedyard.agent.consents import Join
-from fedyard.agent.site import Folder, Settings
+from demo.stage import COORDINATOR, PROJECT, SOON_S, Stage
+from fedyard.agent.site import Folder
 from fedyard.cli.common import joining_of, model_of
 from fedyard.cli.show import watch
 from fedyard.client.client import Client
-from fedyard.clock import Clock, SystemClock, utc_now
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.tasks.arrays import unpack
 from fedyard.wire.answers import Run
-from fedyard.wire.durable import write_whole
 
-T = TypeVar("T")
-
-FEDYARD = str(ROOT / "bin" / "fedyard-hub")
-ORGANISATION = "The demo's hospitals"
-PROJECT = "breast-cancer"
-COORDINATOR = "north"
-READY_WITHIN_S = 90.0
-SOON_S = 30.0
-LOOK_EVERY_S = 0.1
 RUN_WITHIN_S = 300.0
 STAGE_WITHIN_S = 60.0
 PARAMETERS: dict[str, object] = {"label": LABEL, "local_epochs": 10, "learning_rate": 0.5, "l2": 0.001}
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """What the caller wants. folder: emptied first; everything of the demo lies in it."""
-
-    broker: str
-    rounds: int
-    folder: Path
-
-
-class Demo:
+class Demo(Stage):
     """One telling of the story."""
-
-    def __init__(self, chosen: Chosen, processes: Processes, console: Console, clock: Clock | None = None) -> None:
-        self.chosen = chosen
-        self.processes = processes
-        self.console = console
-        self.clock = clock or SystemClock()
-        self.hub_folder = chosen.folder / "hub"
-        self.token_file = chosen.folder / "admin.token"
 
     def tell(self) -> bool:
         """True if the run succeeded, the federated model beats the mean local-only one, and the hub knows nothing."""
         start = self.clock.monotonic()
-        shutil.rmtree(self.chosen.folder, ignore_errors=True)
-        # PostgreSQL's account must get through to its data; what is in here is for its owner only, one by one.
-        self.chosen.folder.mkdir(parents=True)
-        self.chosen.folder.chmod(0o711)
+        self._empty_folder()
         self._start_hub()
         records = split()
         self._say_records(records)
@@ -91,49 +55,15 @@ class Demo:
         self._say(f"\n{'Done' if good else 'NOT as it should be: exit code 1'}, after {took:.0f} s.")
         return good
 
-    # the hub
-
-    def _start_hub(self) -> None:
-        verb = ["embedded", "--port", "0"] if self.chosen.broker == "embedded" else ["up"]
-        command = [FEDYARD, *verb, "--data", str(self.hub_folder)]
-        self.processes.start("the hub", command, self.chosen.folder / "hub.log")
-
-    def _address(self) -> str:
-        """The hub's, as soon as it is ready."""
-        log = self.chosen.folder / "hub.log"
-
-        def ready() -> str:
-            lines = log.read_text(errors="replace").splitlines()
-            return next((line.removeprefix("ready ") for line in lines if line.startswith("ready http")), "")
-
-        return self._waited("the hub is ready", ready, READY_WITHIN_S)
-
-    def _admin(self) -> Client:
-        """An admin's account; its token lies in a file that only its owner can read."""
-        asked = ["account", "create", "--data", str(self.hub_folder), "--name", "demo", "--organisation", ORGANISATION]
-        made = subprocess.run(  # noqa: S603 - the operator's own program
-            [FEDYARD, *asked, "--role", "admin"], cwd=ROOT, capture_output=True, text=True, timeout=SOON_S, check=False
-        )
-        facts = dict(line.split(None, 1) for line in made.stdout.splitlines() if " " in line)
-        if made.returncode or "token" not in facts:
-            raise DemoError(f"no account could be created: {made.stderr.strip()[-500:]}")
-        write_whole(self.token_file, facts["token"].encode())
-        self.organisation_id = facts["organisation"]
-        return Client(self.hub, facts["token"])
-
-    @staticmethod
-    def _mark(admin: Client) -> str:
-        """Names are unique in a network: in one that has seen a demo before, this one's get a mark."""
-        taken = any(site.name == COORDINATOR for site in admin.sites()) or admin.projects(name=PROJECT)
-        return f"-{utc_now():%m%d-%H%M%S}" if taken else ""
-
     # the sites
 
     def _gathered(self, admin: Client, records: Records) -> str:
         """The project's id, once every hospital is enrolled and a member."""
         self.folders = {name: Folder(self.chosen.folder / name) for name in records.training}
         for name, folder in self.folders.items():
-            self._prepare(admin, name, folder, records)
+            self._prepare(admin, name, [] if name == COORDINATOR else [self._join()])
+            write(records.training[name], folder.path / "train.csv")
+            write(records.test, folder.path / "test.csv")
         self._start_agent(COORDINATOR)
         self.coordinator = self._client_of(COORDINATOR)
         project_id = self.coordinator.create_project(
@@ -148,35 +78,6 @@ class Demo:
             self._start_agent(name)
         self._approve(project_id, len(others))
         return project_id
-
-    def _prepare(self, admin: Client, name: str, folder: Folder, records: Records) -> None:
-        """A folder as `fedyard site init` makes it, with the hospital's own records beside it."""
-        enrolment = admin.create_enrolment(self.organisation_id, note=f"hospital {name}")
-        assert enrolment.token is not None
-        settings = Settings(
-            hub=self.hub,
-            name=name + self.mark,
-            description=f"hospital {name} of the demo",
-            join=[] if name == COORDINATOR else [self._join()],
-            data={"train": "train.csv", "test": "test.csv"},
-        )
-        folder.create(settings, enrolment.token)
-        write(records.training[name], folder.path / "train.csv")
-        write(records.test, folder.path / "test.csv")
-
-    def _join(self) -> Join:
-        """What the others are told by telephone: the project's name, and the twelve words of who leads it."""
-        identity = self.folders[COORDINATOR].identity().public_key().public_bytes_raw()
-        return Join(project=PROJECT + self.mark, coordinator=words(fingerprint(identity)))
-
-    def _start_agent(self, name: str) -> None:
-        command = [str(ROOT / "bin" / "fedyard"), "--folder", str(self.folders[name].path), "site", "run"]
-        self.processes.start(f"the agent of {name}", command, self.chosen.folder / f"{name}.log")
-
-    def _client_of(self, name: str) -> Client:
-        folder = self.folders[name]
-        self._waited(f"{name} is enrolled", (folder.path / "site.id").exists, SOON_S)
-        return Client(self.hub, folder.token())
 
     def _approve(self, project_id: str, count: int) -> None:
         """The coordinator lets in who asks, until so many are in."""
@@ -290,9 +191,6 @@ class Demo:
 
     # what it says
 
-    def _say(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
-
     def _say_records(self, records: Records) -> None:
         for name, table in records.training.items():
             share = 100 * table.labels.mean()
@@ -361,17 +259,6 @@ class Demo:
             return ran.returncode == 0 and all(f" {name}{self.mark} {last}  " in ran.stdout for name in self.folders)
 
         self._waited(f"this line shows every hospital's whole log: {line}", shown, SOON_S)
-
-    def _waited(self, what: str, fact: Callable[[], T], within_s: float) -> T:
-        """The fact, once it is true; `DemoError` if it takes too long or a process has ended."""
-        end, never = self.clock.monotonic() + within_s, threading.Event()
-        while self.clock.monotonic() < end:
-            found = fact()
-            if found:
-                return found
-            self.processes.check()
-            self.clock.wait(never, LOOK_EVERY_S)
-        raise DemoError(f"waited {within_s:.0f} s in vain until {what}; the logs lie in {self.chosen.folder}")
 
 
 def _program(name: str) -> str:
