@@ -106,6 +106,27 @@ def test_it_tells_its_story_and_the_lines_that_it_prints_work_afterwards(tmp_pat
         hub.wait()
 
 
+def test_workloads_hold_seats_and_one_that_is_killed_is_started_again(tmp_path) -> None:
+    telling = Telling(tmp_path / "demo", "--workloads", "--rounds", "2")
+    assert telling.process.wait() == 0, telling.output
+    held = re.findall(r"^(\S+) +(hub|south) +workload ", telling.output, re.MULTILINE)
+    assert sorted(held) == [("east-1", "hub"), ("east-2", "hub"), ("east-3", "hub"), ("south-yard", "south")]
+    killed = re.search(r"^killed +process (\d+), which holds the seat of east-1", telling.output, re.MULTILINE)
+    assert killed
+    assert "it was ended by SIGKILL" in telling.output
+    assert re.search(r"^train round  1  east-1/2 +submitted", telling.output, re.MULTILINE)
+    assert "run 1, attempt 1: succeeded (completed)" in telling.output
+    assert "seats      5 done; out: east-1/1 (workload_replaced)" in telling.output
+    assert "processes  that still run: none" in telling.output
+    assert "left       nothing, after hub and sites have stopped" in telling.output
+    assert "attempt 1, trains on 109 patients" in telling.output
+    pids = {file.name: int(file.read_text()) for file in (telling.folder / "pids").iterdir()}
+    assert len(pids) == 5
+    assert int(killed[1]) in pids.values()
+    assert not [name for name, pid in pids.items() if psutil.pid_exists(pid)]
+    assert not list(telling.folder.glob("*/workloads/**/places/*/*-*"))
+
+
 def test_a_hub_that_holds_a_model_in_the_clear_is_told_with_exit_code_1(tmp_path) -> None:
     telling = Telling(tmp_path / "demo", "--rounds", "12")
 
@@ -142,6 +163,13 @@ def test_a_hub_that_does_not_start_is_told_and_nothing_is_left(tmp_path) -> None
     )
     assert done.returncode == 1
     assert "FEDYARD_NONSENSE" in done.stderr
+
+
+def test_workloads_are_told_of_on_the_embedded_hub_alone() -> None:
+    argv = [sys.executable, "-m", "demo", "--workloads", "--broker", "rabbitmq"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "on the embedded hub alone" in done.stderr
 
 
 @pytest.mark.parametrize("rounds", ["0", "1"])
