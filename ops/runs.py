@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from functools import partial
 
 from domain.commands import Micros
 from domain.events import EventKind
 from domain.ids import Id
-from domain.states import RUN_FINAL, RoundState, SeatState, SiteState, TaskRunState
-from fedyard.wire.times import SECOND
+from domain.states import RUN_FINAL, RoundState, SeatState, SiteState, TaskRunState, WorkloadState
 from fedyard.wire.types import UUID_PATTERN
+from ops import workloads
 from ops.accounts import AT_ONCE, OPERATOR
+from ops.spans import ago, micros, span, until
 from storage import history
 from storage.database import Database
 from storage.presence import heard, silent
 from storage.views import events, projects, runs, sites
-from storage.views.resources import Round, Run, RunHead, Seat, Site, TaskRun, Time
+from storage.views import workloads as views
+from storage.views.resources import Round, Run, RunHead, Seat, Site, TaskRun
 from storage.views.sight import every
 
 MAX_MEANT = 10
@@ -33,6 +34,7 @@ _REACHED: dict[RoundState, frozenset[SeatState]] = {
     RoundState.TRAINING: frozenset({SeatState.SUBMITTED}),
 }
 """What a round's stage waits for its seats to reach."""
+_NOT_BEGUN = (WorkloadState.WANTED, WorkloadState.STARTING)
 _OUT = frozenset({SeatState.DONE, SeatState.FAILED, SeatState.DROPPED, SeatState.CANCELLED})
 _OUT_EVENTS = (EventKind.SEAT_FAILED, EventKind.SEAT_DROPPED, EventKind.SEAT_LEFT_OUT)
 _WANTED = {RoundState.SELECTING: "ready", RoundState.TRAINING: "submitted"}
@@ -84,11 +86,11 @@ def _silent(database: Database, run: Run, now: Micros) -> Iterator[str]:
 def _history(database: Database, run: Run, now: Micros) -> Iterator[str]:
     """Of a live run from before the hub's history went back."""
     told = history.read_history(database)
-    if run.state in RUN_FINAL or not told.changes or _micros(run.created_at) > told.since:
+    if run.state in RUN_FINAL or not told.changes or micros(run.created_at) > told.since:
         return
     done, known = history.recovered(database)
     yield (
-        f"The hub's history went back {_span(now - told.since)} ago ({told.reason}); "
+        f"The hub's history went back {span(now - told.since)} ago ({told.reason}); "
         f"sites that have recovered: {done} of {known}. "
         "What a site reported since the backup it sends again when it recovers."
     )
@@ -97,10 +99,10 @@ def _history(database: Database, run: Run, now: Micros) -> Iterator[str]:
 def _why(database: Database, run: Run, now: Micros) -> Iterator[str]:
     if run.state in RUN_FINAL:
         reason = f"{run.reason or 'no reason given'}. {run.detail}".rstrip()
-        yield f"It ended {_ago(run.ended_at, now)}: {run.state}. {reason}"
+        yield f"It ended {ago(run.ended_at, now)}: {run.state}. {reason}"
         yield from _reasons(database, run)
         return
-    yield f"It must end {_until(run.deadline_at, now)}, or it fails."
+    yield f"It must end {until(run.deadline_at, now)}, or it fails."
     active = [task for task in run.tasks if task.state == "active"]
     if not active:
         yield "No task is active: it waits for the decider to begin (is it running? see fedyard-hub dead-letters list)."
@@ -146,7 +148,7 @@ def _task(database: Database, run: Run, task: TaskRun, now: Micros) -> Iterator[
         return
     yield (
         f"Task {task.name}, round {current.number} of {task.spec.rounds}: {current.state} since "
-        f"{_ago(current.stage_at, now)}, deadline {_until(current.deadline_at, now)}."
+        f"{ago(current.stage_at, now)}, deadline {until(current.deadline_at, now)}."
     )
     if current.state == RoundState.AGGREGATING:
         yield f"  waits for the coordinator's model: {_site(database, run.coordinator_site_id, now)}"
@@ -162,10 +164,18 @@ def _seats(database: Database, run: Run, task: TaskRun, current: Round, now: Mic
     out = [seat for seat in task.seats if seat.state in _OUT]
     wanted = _WANTED.get(current.state, "there")
     yield f"  {len(there)} {wanted} of {len(there) + len(missing)}, quorum {current.quorum}"
+    begun = []
     for seat in missing:
+        holder = views.holding(database, seat.site_id)
+        if holder is not None and holder.state in _NOT_BEGUN:
+            yield f"  waits for {_seat(seat, now)}; a workload holds it, and has not begun:"
+            yield from (f"    {told}" for told in workloads.why(database, holder, now))
+            continue
         yield f"  waits for {_seat(seat, now)}; {_site(database, seat.site_id, now)}"
+        begun.append(seat.site_id)
+    if begun:
+        yield from _remedies(database, begun)
     if missing:
-        yield from _remedies(database, [seat.site_id for seat in missing])
         yield "  At the deadline the round goes on without them if its quorum is there; if not, the run fails."
     told = _told(database, run) if out else {}
     for seat in out:
@@ -186,33 +196,12 @@ def _remedies(database: Database, waited_for: list[Id]) -> Iterator[str]:
 
 
 def _seat(seat: Seat, now: Micros) -> str:
-    return f"{seat.site_name}: {seat.state} since {_ago(seat.state_at, now)}"
+    return f"{seat.site_name}: {seat.state} since {ago(seat.state_at, now)}"
 
 
 def _site(database: Database, ident: Id, now: Micros) -> str:
     site: Site | None = sites.site(database, OPERATOR, ident)
     if site is None:
         return f"site {ident}, which is gone"
-    heard = f"last heard of {_ago(site.seen_at, now)}" if site.seen_at else "never heard of"
+    heard = f"last heard of {ago(site.seen_at, now)}" if site.seen_at else "never heard of"
     return f"site {site.name} is {site.state}, {heard}"
-
-
-def _ago(time: Time | None, now: Micros) -> str:
-    return "never" if time is None else f"{_span(now - _micros(time))} ago"
-
-
-def _until(time: Time, now: Micros) -> str:
-    left = _micros(time) - now
-    return f"in {_span(left)} ({time})" if left > 0 else f"{_span(-left)} ago ({time}; is the ticker running?)"
-
-
-def _micros(time: Time) -> Micros:
-    return round(datetime.fromisoformat(time).timestamp() * SECOND)
-
-
-def _span(micros: Micros) -> str:
-    seconds = max(0, micros) // SECOND
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"

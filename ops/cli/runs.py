@@ -8,6 +8,7 @@ import click
 
 from config.clock import SystemClock
 from fedyard.wire.command_line import Command, Group
+from ops import workloads
 from ops.cli.asked import Unfit, database_of
 from ops.runs import line, listed, named
 from ops.runs import why as reasons
@@ -27,18 +28,21 @@ def list_runs(data: Path, state: str | None) -> None:
 @click.argument("run")
 @click.pass_obj
 def why(data: Path, run: str) -> None:
-    """What a RUN waits for.
+    """What a RUN waits for, or a workload.
 
-    RUN: PROJECT/NUMBER, the run's id, or how that begins.
+    RUN: PROJECT/NUMBER, the run's id, or how that begins. Of a workload: PROJECT/NAME, or its id.
     """
     database = database_of(data)
     found = named(database, run)
     if len(found) > 1:
         which = "; ".join(line(database, one) for one in found)
         raise Unfit(f"{run} may mean each of {len(found)} runs, so say more of its id: {which}")
-    lines = reasons(database, found[0].id, SystemClock().now()) if found else None
+    now = SystemClock().now()
+    lines = reasons(database, found[0].id, now) if found else None
+    if lines is None and (workload := workloads.named(database, run)) is not None:
+        lines = list(workloads.why(database, workload, now))
     if lines is None:
-        raise Unfit(f"there is no run {run}; see fedyard-hub runs list")
+        raise Unfit(f"there is no run {run}, and no workload; see fedyard-hub runs list")
     print("\n".join(lines))
 
 

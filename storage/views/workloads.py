@@ -59,6 +59,13 @@ def workload(database: Database, subject: Subject, ident: Id) -> Workload | None
     return None if found is None else _workload(found)
 
 
+def holding(database: Database, site: Id) -> Workload | None:
+    """The workload an attempt of which is that site, for people of the hub; None: it is none."""
+    held = "workloads.id IN (SELECT workload_id FROM workload_attempts WHERE site_id = %s)"
+    found = row(database, _WORKLOADS, [Clause(held, (site,))])
+    return None if found is None else _workload(found)
+
+
 def parts(database: Database, project: Id) -> list[RunningPart]:
     """Of a project's infrastructure. Whoever asks must be one who may see the members."""
     where = [Clause("workloads.project_id = %s AND workloads.part <> ''", (project,))]

@@ -15,13 +15,16 @@ from domain import commands as c
 from domain import records as r
 from domain.commands import Role
 from domain.ids import sha256_hex
+from domain.rules import Rules
 from domain.states import Report
+from fedyard.cluster.port import Phase, Reason
 from fedyard.sealed.keys import words
 from fedyard.wire.statements import hex_groups, hub_fingerprint
-from ops import accounts, runs
+from ops import accounts, runs, workloads
 from ops.cli.main import outcome
 from ops.place import Whereabouts, remember
 from storage.clocks import Reported, report
+from storage.clusters import tell
 from storage.database import Database, open_database
 from storage.migrate import migrate
 from storage.views import heads as views
@@ -251,6 +254,60 @@ def test_why_says_what_the_coordinator_said_of_a_model_that_it_did_not_make(fold
     hub.ok(c.ReportAggregated(run_id=run, task_seq=1, round=1, failure="the hook gave up"), sites[0])
     told = runs.why(hub.database, run, hub.clock.now())
     assert "  task train: failed in round 1: aggregation_failed: the hook gave up" in (told or [])
+
+
+def test_why_says_what_a_workload_waits_for_that_holds_a_seat(folder: Path) -> None:
+    hub = Hub(store(folder))
+    hub.rules = Rules(clusters="hub=somewhere")
+    (site,) = hub.sites(1)
+    held = c.Holder(name="worker", spec=c.WorkloadSpec(kind="job", image="i", attempts=2))
+    task = c.TaskSpec(name="train", model="m", who=[site.id], workloads=[held], contract=QUICK)
+    run = hub.start(hub.project([site], name="hearts", tasks=[task]), site)
+    (workload,) = hub.rows(r.Workload)
+
+    def told() -> str:
+        return "\n".join(runs.why(hub.database, run, hub.clock.now()) or [])
+
+    assert "a workload holds it, and has not begun:" in told()
+    assert "attempt 1, at hub: wanted since" in told()
+    assert "It is on its way to its cluster" in told()
+    tell(hub.database, {"hub": "nobody answers at 127.0.0.1:1"}, hub.clock.now())
+    assert "The cluster hub is not looked after: nobody answers at 127.0.0.1:1" in told()
+    tell(hub.database, {"hub": ""}, hub.clock.now())
+    starts = c.ReportWorkload(workload_id=workload.id, attempt=1, phase=Phase.STARTING, uid="u")
+    hub.ok(msgspec.structs.replace(starts, reason=Reason.UNSCHEDULABLE, detail="0/3 nodes have room"))
+    hub.clock.sleep(40)
+    assert re.search(r"attempt 1, at hub: starting since 40 s ago\.\n +unschedulable: 0/3 nodes have room\n", told())
+    assert "What to do: ask for less, add a node" in told()
+    assert "or its task hangs" in told()  # of the site beside it
+    hub.ok(msgspec.structs.replace(starts, phase=Phase.FAILED, reason=Reason.SIGNALLED, exit_code=137))
+    assert re.search(r"signalled 137\n +What to do: read its log.*\n +The next attempt begins in [45] s", told())
+    for said in ("hearts/worker", workload.id):
+        done = fedyard("why", said, "--data", folder)
+        assert done.stdout.startswith(f"workload worker ({workload.id}), attempt "), done.stderr
+
+
+def test_why_says_of_a_workload_at_a_site_that_its_agent_is_away(folder: Path) -> None:
+    hub = Hub(store(folder))
+    lead, yard = hub.sites(2)
+    project = hub.project([lead, yard], name="hearts")
+    spec = c.WorkloadSpec(kind="job", image="i")
+    made = hub.ok(c.CreateWorkload(project_id=project, name="w", where=f"site:{yard.id}", spec=spec), lead)
+    found = workloads.named(hub.database, made["id"])
+    assert found is not None
+    told = list(workloads.why(hub.database, found, hub.clock.now()))
+    assert told[1] == "The agent of site site 1 has not begun it: what its log says, and `fedyard site workloads`."
+    hub.clock.sleep(700)
+    hub.ok(c.MarkSitesSilent(site_ids=[yard.id]))
+    told = list(workloads.why(hub.database, found, hub.clock.now()))
+    assert re.fullmatch(
+        r"Site site 1, whose agent starts it, is silent, last heard of (11 min ago|never): ask its people\.", told[1]
+    ), told
+    assert workloads.named(hub.database, "hearts/nothing") is None
+
+
+def test_each_reason_says_what_to_do() -> None:
+    assert set(workloads.REMEDIES) == set(Reason) - {Reason.NONE}
 
 
 def test_a_run_may_be_said_in_short(folder: Path) -> None:

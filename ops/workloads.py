@@ -1,0 +1,115 @@
+"""For people called at night: what a workload waits for, and what they can do about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from domain.commands import Micros
+from domain.ids import Id
+from domain.states import WORKLOAD_LIVE, SiteState, WorkloadState
+from domain.workloads import AT_SITE
+from fedyard.cluster.port import Reason
+from fedyard.wire.types import UUID_PATTERN
+from ops.accounts import AT_ONCE, OPERATOR
+from ops.spans import ago, micros, until
+from storage import clusters
+from storage.database import Database
+from storage.presence import heard, silent
+from storage.views import projects, sites, workloads
+from storage.views.resources import Workload, WorkloadAttempt
+from storage.views.sight import Listed, Paging, every
+
+REMEDIES: dict[Reason, str] = {
+    Reason.IMAGE_NOT_PULLED: "mend the image's name or digest, its registry, or the pull secret",
+    Reason.UNSCHEDULABLE: "ask for less, add a node, or mend selectors and tolerations",
+    Reason.QUOTA_EXCEEDED: "wait until something of the project ends, or raise its quota",
+    Reason.NOT_READY: "read its log: it has to listen on the port in the variable PORT",
+    Reason.NOT_ALLOWED: "ask the site's people: the sentence says what they would have to write into site.toml",
+    Reason.IMAGE_UNUSABLE: "name an image that is allowed, or have it allowed where it is to run",
+    Reason.CONFIG_INVALID: "mend what the sentence names, and start another one",
+    Reason.COMMAND_NOT_FOUND: "mend the command or the image",
+    Reason.EXIT_CODE: "read its log: the fault is the program's, or its data's",
+    Reason.OUT_OF_MEMORY: "ask for more memory, or take less",
+    Reason.DEADLINE_PASSED: "give it longer, or find out what it hangs on",
+    Reason.EVICTED: "nothing: its machine needed the room",
+    Reason.NODE_LOST: "look after the node",
+    Reason.NAMESPACE_GONE: "find out who removed its place",
+    Reason.SIGNALLED: "read its log: somebody's kill, or a crash",
+    Reason.SILENT: "read its log: does it reach the hub (FEDYARD_WORKLOAD_HUB_URL)?",
+    Reason.VANISHED: "find out who removed it",
+    Reason.SITE_SILENT: "ask the site's people to look after its agent",
+    Reason.SITE_RETIRED: "start another one elsewhere",
+}
+"""What to do about each reason, as docs/workloads.md says at length."""
+
+
+def named(database: Database, said: str) -> Workload | None:
+    """The one that is meant by its id, or by PROJECT/NAME: of several the newest that goes on, else the newest."""
+    name, slash, its = said.rpartition("/")
+    if not slash:
+        return workloads.workload(database, OPERATOR, said.lower()) if _is_id(said) else None
+    for project in every(
+        lambda paging: projects.projects(database, OPERATOR, paging, name=name, coordinator=None, member=None), AT_ONCE
+    ):
+        found = [one for one in _of_project(database, project.id) if one.name == its]
+        going_on = [one for one in found if one.state in WORKLOAD_LIVE]
+        if found:
+            return (going_on or found)[-1]
+    return None
+
+
+def why(database: Database, one: Workload, now: Micros) -> Iterator[str]:
+    """What it waits for, or how it ended, in lines of text."""
+    began = next((each for each in _attempts(database, one.id) if each.attempt == one.attempt), None)
+    since = one.state_at if began is None else began.state_at
+    yield f"workload {one.name} ({one.id}), attempt {one.attempt}, at {one.where}: {one.state} since {ago(since, now)}."
+    if one.reason:
+        code = "" if one.exit_code is None else f" {one.exit_code}"
+        yield f"{one.reason}{code}: {one.detail}" if one.detail else f"{one.reason}{code}"
+        yield f"What to do: {REMEDIES[one.reason]}."
+    if one.stop_at is not None and one.state in WORKLOAD_LIVE:
+        yield f"It is to go since {ago(one.stop_at, now)}, and its cluster has not said yet that it is gone."
+    elif one.state == WorkloadState.WANTED and one.next_at is not None and micros(one.next_at) > now:
+        yield f"The next attempt begins {until(one.next_at, now)}."
+    if one.state in WORKLOAD_LIVE:
+        yield from _where(database, one, now)
+
+
+def _where(database: Database, one: Workload, now: Micros) -> Iterator[str]:
+    """Who looks after it, if that is what it waits for."""
+    if one.where.startswith(AT_SITE):
+        site = sites.site(database, OPERATOR, one.where.removeprefix(AT_SITE))
+        if site is not None and site.state != SiteState.ONLINE:
+            last = ago(site.seen_at, now) if site.seen_at else "never"
+            yield f"Site {site.name}, whose agent starts it, is {site.state}, last heard of {last}: ask its people."
+        elif site is not None and one.state == WorkloadState.WANTED and not (one.reason or one.next_at):
+            yield f"The agent of site {site.name} has not begun it: what its log says, and `fedyard site workloads`."
+        return
+    trouble = clusters.told(database, now).get(one.where)
+    if trouble:
+        yield f"The cluster {one.where} is not looked after: {trouble}"
+    missed = silent(heard(database), now, now)
+    for role in ("reconciler", "doer"):
+        if role in missed:
+            yield f"Nobody starts it: {missed[role]}."
+    if one.state == WorkloadState.WANTED and not (one.reason or one.next_at or trouble or missed):
+        yield "It is on its way to its cluster; if that lasts, FEDYARD_CLUSTERS of the reconciler may not name it."
+
+
+def _of_project(database: Database, project: Id) -> list[Workload]:
+    def page(paging: Paging) -> Listed[Workload]:
+        found = workloads.of_project(database, OPERATOR, project, paging, None)
+        assert found is not None  # an operator sees all of them
+        return found
+
+    return every(page, AT_ONCE)
+
+
+def _attempts(database: Database, ident: Id) -> list[WorkloadAttempt]:
+    found = workloads.attempts(database, OPERATOR, ident)
+    return found.items if found is not None else []
+
+
+def _is_id(said: str) -> bool:
+    return re.fullmatch(UUID_PATTERN, said.lower()) is not None
