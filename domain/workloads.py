@@ -40,11 +40,30 @@ NOBODY_KNOWS = frozenset({Reason.VANISHED, Reason.NODE_LOST})
 """Nobody saw how it ended: such an attempt is lost rather than failed."""
 SITE_LEASE_S = 600
 """From when a silent site's workloads count as lost; what comes of it when it is back is heard all the same."""
+MAX_SPEC_BYTES = 65_536
+"""All specs of a cluster are in the memory of who looks after it, and of each answer that lists them."""
 RETRY_AFTER_S = (5, 30, 120, 300, 600)
 """From the end of one attempt to the next one; the last span for all further ones."""
 
 _spec_decoder = msgspec.json.Decoder(WorkloadSpec)
 _addresses_decoder = msgspec.json.Decoder(dict[Side, str])
+
+
+def flaw_of(spec: WorkloadSpec) -> str | None:
+    """What cannot be run as it is asked for, whatever the cluster is, and what to do; None: it can."""
+    size_bytes = len(msgspec.json.encode(spec))
+    if size_bytes > MAX_SPEC_BYTES:
+        return (
+            f"the spec has {size_bytes} bytes, {MAX_SPEC_BYTES} are allowed: put what is large into the image, or have "
+            "the program fetch it"
+        )
+    if spec.kind == "job" and spec.replicas != 1:
+        return "a job has one replica: start several jobs, or a service"
+    if spec.kind == "service" and spec.port is None:
+        return "a service listens on a port: name it"
+    if spec.kind == "service" and spec.deadline_s is not None:
+        return "a service goes on until it is stopped: it has no deadline"
+    return None
 
 
 def spec_of(workload: Workload) -> WorkloadSpec:

@@ -29,7 +29,7 @@ from domain.events import EventKind
 from domain.ids import Id
 from domain.needs import Needs
 from domain.states import MEMBER, RUN_FINAL, MemberState, RunState, Step
-from domain.workloads import AT_SITE
+from domain.workloads import AT_SITE, flaw_of
 from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND, time_text
@@ -85,6 +85,9 @@ def _check_holders(task: c.TaskSpec) -> None:
     for holder in task.workloads:
         if holder.spec.kind != "job":
             raise _bad_tasks(f"task {task.name!r}: workload {holder.name!r} holds a seat, so it is a job")
+        flaw = flaw_of(holder.spec)
+        if flaw is not None:
+            raise _bad_tasks(f"task {task.name!r}: workload {holder.name!r}: {flaw}")
         if held.count(holder.name) > 1:
             raise _bad_tasks(f"task {task.name!r}: two workloads are named {holder.name!r}")
 

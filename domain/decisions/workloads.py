@@ -41,6 +41,7 @@ from domain.workloads import (
     SITE_LEASE_S,
     addresses_of,
     ended_at,
+    flaw_of,
     is_open,
     may_heal,
     retry_after_s,
@@ -65,22 +66,15 @@ def create_workload(draft: Draft, command: c.CreateWorkload) -> Decision:
     need_coordinator(draft, project)
     if project.archived_at is not None:
         raise Refused(ProblemType.PROJECT_ARCHIVED, f"project {project.id} is archived: nothing runs for it")
-    _check_spec(command.spec)
+    flaw = flaw_of(command.spec)
+    if flaw is not None:
+        raise Refused(ProblemType.IMPOSSIBLE, flaw)
     check_where(draft, project, command.where)
     take_one(draft, "workloads", project.id, draft.rules.workloads_per_project, "stop one, or wait until one has ended")
     take_one(draft, "workloads of a day", project.id, draft.rules.workloads_per_day, "start the next one tomorrow")
     asked = c.Asked(name=command.name, spec=command.spec, where=command.where)
     workload = want(draft, draft.derive("workload"), project, asked)
     return draft.accept(_result(workload), 201)
-
-
-def _check_spec(spec: c.WorkloadSpec) -> None:
-    if spec.kind == "job" and spec.replicas != 1:
-        raise Refused(ProblemType.IMPOSSIBLE, "a job has one replica: start several jobs, or a service")
-    if spec.kind == "service" and spec.port is None:
-        raise Refused(ProblemType.IMPOSSIBLE, "a service listens on a port: name it")
-    if spec.kind == "service" and spec.deadline_s is not None:
-        raise Refused(ProblemType.IMPOSSIBLE, "a service goes on until it is stopped: it has no deadline")
 
 
 def needs_of_stop_workload(command: c.StopWorkload) -> Needs:
@@ -292,18 +286,20 @@ def _see(
     state = follow(WORKLOAD, before, step) if step is not None and (before, step) in WORKLOAD else before
     if step is None and before == WorkloadState.LOST:
         return attempt  # its site is back, and does not know either
+    ended = ended_at(state, draft.now)
+    passed = state == WorkloadState.STOPPED and command.phase not in (Phase.SUCCEEDED, Phase.FAILED)
     return draft.change(
         attempt,
         state=state,
         state_at=attempt.state_at if state == before else draft.now,
         uid=command.uid or attempt.uid,
-        reason=command.reason,
-        detail=command.detail,
+        reason=Reason.NONE if passed else command.reason,  # why it was not ready is no reason why it stopped
+        detail="" if passed else command.detail,
         exit_code=command.exit_code,
         ready=command.ready if state in WORKLOAD_LIVE else 0,
-        addresses_json=_encoder.encode(command.addresses).decode(),
+        addresses_json=_encoder.encode(command.addresses if ended is None else {}).decode(),
         started_at=draft.now if attempt.started_at is None and state == WorkloadState.RUNNING else attempt.started_at,
-        ended_at=ended_at(state, draft.now),
+        ended_at=ended,
     )
 
 

@@ -308,7 +308,9 @@ class Processes:
             )
         if spec.resources.gpus or spec.placement.node_selector:
             raise Refused(
-                Reason.UNSCHEDULABLE, "processes of this machine have no nodes to select and no GPUs to count"
+                Reason.UNSCHEDULABLE,
+                "processes of this machine have no nodes to select and no GPUs to count: ask for neither, or for "
+                "another cluster",
             )
         try:
             check_names(spec)

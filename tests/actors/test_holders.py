@@ -255,6 +255,8 @@ def test_a_task_of_others_has_no_seat_for_workloads(hub: Hub) -> None:
     [
         ([{"kind": "service", "port": 80}], (422, "tasks_impossible")),
         ([{}, {}], (422, "tasks_impossible")),
+        ([{"replicas": 2}], (422, "tasks_impossible")),
+        ([{"environment": {f"E{number}": "x" * 4096 for number in range(16)}}], (422, "tasks_impossible")),
     ],
 )
 def test_what_cannot_hold_a_seat_is_refused(hub: Hub, holders: list[dict[str, Any]], refused: tuple[int, str]) -> None:

@@ -383,6 +383,22 @@ def test_replicas_follow_what_is_wanted(yard: Yard) -> None:
     assert yard.cluster.there[which].observed.replicas == 3
 
 
+def test_what_was_stopped_before_it_was_ready_has_neither_an_address_nor_a_reason(yard: Yard) -> None:
+    """Who listens there next is another, and why it was not ready is no reason why it stopped."""
+    ident = yard.create(kind="service", port=8080)
+    yard.settle()
+    yard.cluster.runs(yard.cluster.only(), ready=0, addresses={"inside": "w.x:8080"}, reason=Reason.NOT_READY)
+    yard.settle()
+    assert (yard.workload(ident).reason, yard.attempts(ident)[0].addresses_json) == (
+        "not_ready",
+        '{"inside":"w.x:8080"}',
+    )
+    yard.hub.ok(c.StopWorkload(workload_id=ident), yard.site)
+    yard.settle()
+    assert (yard.workload(ident).state, yard.workload(ident).reason) == ("stopped", "")
+    assert yard.attempts(ident)[0].addresses_json == "{}"
+
+
 def test_archiving_a_project_stops_what_runs_for_it(yard: Yard) -> None:
     ident = yard.create()
     yard.settle()
@@ -457,6 +473,7 @@ def test_a_workload_at_a_site_is_reported_on_by_that_site_alone(hub: Hub) -> Non
     [
         {"where": "elsewhere"},
         {"replicas": 2},
+        {"arguments": ["x" * 4096] * 16},
         {"kind": "service"},
         {"kind": "service", "port": 80, "deadline_s": 5.0},
     ],
