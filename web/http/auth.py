@@ -57,7 +57,11 @@ def _workload(web: Web, request: Request) -> Bearer:
         if hmac.compare_digest(request.headers.get("Authorization", "").encode(), wanted.encode()):
             subject = Subject(kind="site", id=site)
             return Bearer(subject=subject, scopes=frozenset({"read"}), token_id=None, expires_at=None)
-    raise Refused(ProblemType.TOKEN_NOT_VALID, "this call takes the token that a part of a project was started with")
+    raise Refused(
+        ProblemType.TOKEN_NOT_VALID,
+        "this call takes the token that a part of a project was started with",
+        {"WWW-Authenticate": 'Bearer realm="fedyard"'},
+    )
 
 
 WORKLOAD = Authentication("workload", _workload, {"type": "http", "scheme": "bearer"})
