@@ -15,6 +15,7 @@ from fedyard.wire.problems import ProblemType
 from storage.views.people import Bearer
 from storage.views.workloads import coordinator_of_part
 from web.http.calls import Call, Web
+from web.live.tokens import unauthorized
 from web.problems import Refused
 
 PEOPLE = frozenset({"account"})
@@ -57,10 +58,8 @@ def _workload(web: Web, request: Request) -> Bearer:
         if hmac.compare_digest(request.headers.get("Authorization", "").encode(), wanted.encode()):
             subject = Subject(kind="site", id=site)
             return Bearer(subject=subject, scopes=frozenset({"read"}), token_id=None, expires_at=None)
-    raise Refused(
-        ProblemType.TOKEN_NOT_VALID,
-        "this call takes the token that a part of a project was started with",
-        {"WWW-Authenticate": 'Bearer realm="fedyard"'},
+    raise unauthorized(
+        ProblemType.TOKEN_NOT_VALID, "this call takes the token that a part of a project was started with"
     )
 
 

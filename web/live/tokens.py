@@ -41,13 +41,13 @@ class Tokens:
         scheme, _, token = (authorization or "").strip().partition(" ")
         token = token.strip()
         if not token:
-            raise _unauthorized(ProblemType.NO_TOKEN, "send Authorization: Bearer <token>")
+            raise unauthorized(ProblemType.NO_TOKEN, "send Authorization: Bearer <token>")
         if scheme.lower() != "bearer" or len(token) > _LONGEST_TOKEN:
-            raise _unauthorized(ProblemType.TOKEN_NOT_VALID, "send Authorization: Bearer <token>")
+            raise unauthorized(ProblemType.TOKEN_NOT_VALID, "send Authorization: Bearer <token>")
         found = self._remembered(sha256_hex(token.encode()))
         if found is None or (found.expires_at is not None and found.expires_at <= self._clock.now()):
             detail = "the token is unknown, revoked, expired or used up, or its owner is gone; ask for another"
-            raise _unauthorized(ProblemType.TOKEN_NOT_VALID, detail)
+            raise unauthorized(ProblemType.TOKEN_NOT_VALID, detail)
         return found
 
     def _remembered(self, sha256: str) -> Bearer | None:
@@ -70,5 +70,6 @@ class Tokens:
             self._known[sha256] = (found, self._clock.monotonic() + TRUST_S)
 
 
-def _unauthorized(problem: ProblemType, detail: str) -> Refused:
+def unauthorized(problem: ProblemType, detail: str) -> Refused:
+    """401, with the header that RFC 9110 (15.5.2) asks for."""
     return Refused(problem, detail, {"WWW-Authenticate": 'Bearer realm="fedyard"'})
