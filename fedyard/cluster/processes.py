@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import hashlib
 import os
 import re
@@ -27,10 +28,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Concatenate, Generic, ParamSpec, TypeVar
 
 import msgspec
 
@@ -55,6 +56,7 @@ _ID = re.compile(UUID_PATTERN)
 _UNPACK = """PYTHONPATH={path} "$0" -m fedyard.cluster.fetching "$1" || exit 1
 shift; unset {token}; exec "$@" """
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -146,6 +148,20 @@ class _Files(Generic[T]):
         return value
 
 
+def _reached(call: Callable[Concatenate[Processes, P], T]) -> Callable[Concatenate[Processes, P], T]:
+    """A folder that is not there or cannot be read (a file system that is not mounted, or fails) is a cluster that is
+    away: nothing is known of what runs, least of all that it is gone."""
+
+    @functools.wraps(call)
+    def reached(self: Processes, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return call(self, *args, **kwargs)
+        except OSError as error:
+            raise Unavailable(f"the folder {self.root} of workloads cannot be used: {error.strerror}") from error
+
+    return reached
+
+
 class Processes:
     """The port (port.py) on this machine's processes. Any number of them may share a root, in any processes."""
 
@@ -159,7 +175,7 @@ class Processes:
         log_bytes: int = MAX_LOG_BYTES,
     ) -> None:
         """images: what may be asked for, by its name. path: where programs are looked for. log_bytes: of each log."""
-        self._root = root.absolute()
+        self.root = root.absolute()
         self._images = dict(images)
         self._path = path
         self._max_live = max_live
@@ -169,10 +185,10 @@ class Processes:
         self._spawner: Spawner | None = None
         self._closed = threading.Event()
         self._seen = threading.local()
-        for folder in (self._root, *(self._root / name for name in (_PLACES, _VOLUMES, _NEW, _GONE))):
+        for folder in (self.root, *(self.root / name for name in (_PLACES, _VOLUMES, _NEW, _GONE))):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in (_LOCK, _CHANGES):
-            os.close(os.open(self._root / name, os.O_WRONLY | os.O_CREAT, PRIVATE))
+            os.close(os.open(self.root / name, os.O_WRONLY | os.O_CREAT, PRIVATE))
         self._at_first = self._mark()
         self._sweep()
 
@@ -182,10 +198,11 @@ class Processes:
         found = []
         if not Path("/proc/self/stat").exists():
             found.append("run on Linux, with /proc")
-        if not os.access(self._root, os.R_OK | os.W_OK | os.X_OK):
-            found.append(f"read and write in {self._root}")
+        if not os.access(self.root, os.R_OK | os.W_OK | os.X_OK):
+            found.append(f"read and write in {self.root}")
         return found
 
+    @_reached
     def ensure(self, spec: Spec) -> Observed:
         image = self._checked(spec)
         content = _content_of(spec)
@@ -204,9 +221,11 @@ class Processes:
         _cleared(gone)
         return made
 
+    @_reached
     def observe(self, owner: str) -> list[Observed]:
         return [self._told(one) for place in self._places(owner) for one in self._in(place)]
 
+    @_reached
     def evidence(self, which: AttemptId, *, log_bytes: int) -> Evidence:
         found = self._find(which)
         if found is None:
@@ -225,6 +244,7 @@ class Processes:
                 return Evidence(file.read(log_bytes), events)
         return Evidence(b"", events)
 
+    @_reached
     def log(self, which: AttemptId, *, after: int, most: int) -> bytes:
         """Of a log that was cut its beginning, up to where it was cut; `evidence` has its end."""
         found = self._find(which)
@@ -235,6 +255,7 @@ class Processes:
             return file.read(most)
         return b""
 
+    @_reached
     def scale(self, which: AttemptId, replicas: int) -> None:
         with self._locked():
             found = self._find(which)
@@ -242,6 +263,7 @@ class Processes:
                 write_whole(found.folder / files.REPLICAS, b"%d" % replicas)
                 _ring(found.folder)
 
+    @_reached
     def stop(self, which: AttemptId, *, grace_s: float) -> bool:
         with self._locked():
             found = self._find(which)
@@ -252,17 +274,18 @@ class Processes:
             gone = self._remove(found)
         return _cleared(gone)
 
+    @_reached
     def remove_place(self, owner: str, place: str) -> bool:
         """What is in it and was not made here stays, and the place with it (`Refused`)."""
         with self._locked():
-            folder = self._root / _PLACES / place
+            folder = self.root / _PLACES / place
             if not _ID.fullmatch(place) or self._owner_of(folder) != owner:
                 return True
             left = [one for one in self._in(folder) if not self._end(one, one.record.grace_s)]
             if left:
                 return False
             gone = [self._remove(one) for one in self._in(folder)]
-            if (volume := self._root / _VOLUMES / place).exists():
+            if (volume := self.root / _VOLUMES / place).exists():
                 gone.append(self._moved_away(volume))
             strange = sorted(path.name for path in folder.iterdir() if path.name != _OWNER)
             if not strange:
@@ -271,6 +294,7 @@ class Processes:
             raise Refused(Reason.NONE, f"{folder} has what was not made by Fedyard ({shown(strange[0])}): remove it")
         return sum(not _cleared(one) for one in gone) == 0
 
+    @_reached
     def wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         seen = getattr(self._seen, "mark", self._at_first)
@@ -323,7 +347,7 @@ class Processes:
     def _check_name(self, spec: Spec) -> None:
         """Of stable services one of a name is in a place. Raises `Refused`."""
         if spec.stable and any(
-            one.record.stable and one.record.name == spec.name for one in self._in(self._root / _PLACES / spec.place)
+            one.record.stable and one.record.name == spec.name for one in self._in(self.root / _PLACES / spec.place)
         ):
             raise Refused(Reason.NOT_READY, f"an earlier {spec.name} is still there: it has to go first")
 
@@ -331,16 +355,16 @@ class Processes:
         """Its folder, its lock, its shim, in this order. Raises `Unavailable`."""
         if self._live() >= self._max_live:
             raise Unavailable(f"{self._max_live} attempts run here already, which is as many as may", after_s=5.0)
-        place = self._root / _PLACES / spec.place
+        place = self.root / _PLACES / spec.place
         folder = place / f"{spec.id}-{spec.attempt}"
         uid = draw_key()
-        made = self._root / _NEW / uid
+        made = self.root / _NEW / uid
         record = _record_of(spec, image, content, uid)
         try:
             if not place.exists():
                 self._make_place(place, spec.owner)
             if spec.volume is not None:
-                (self._root / _VOLUMES / spec.place).mkdir(mode=0o700, exist_ok=True)
+                (self.root / _VOLUMES / spec.place).mkdir(mode=0o700, exist_ok=True)
             (made / files.WORK).mkdir(mode=0o700, parents=True)
             made.chmod(0o700)
             with open(made / files.LAUNCH, "xb", opener=_private) as file:
@@ -356,7 +380,7 @@ class Processes:
     def _launch(self, spec: Spec, record: _Record, work: Path, image: Image) -> dict[str, object]:
         """What the shim has to know."""
         own = {"PATH": self._path, "LANG": "C.UTF-8", "HOME": str(work), "TMPDIR": str(work)}
-        volume, seen = self._root / _VOLUMES / spec.place, {}
+        volume, seen = self.root / _VOLUMES / spec.place, {}
         if spec.volume is not None:
             seen[spec.volume.variable] = str(volume)
         for variable, address in spec.dials.items():
@@ -380,13 +404,13 @@ class Processes:
             "deadline_s": spec.deadline_s if spec.kind == "job" else None,
             "grace_s": spec.grace_s,
             "log_bytes": self._log_bytes,
-            "changes": str(self._root / _CHANGES),
+            "changes": str(self.root / _CHANGES),
             "stable": {"name": spec.name, "host": _host_of(spec.place, spec.name)} if spec.stable else None,
             "made": [(str(volume / one.path), one.mode, one.file) for one in spec.volume.made] if spec.volume else [],
         }
 
     def _make_place(self, place: Path, owner: str) -> None:
-        made = self._root / _NEW / draw_key()
+        made = self.root / _NEW / draw_key()
         made.mkdir(mode=0o700)
         write_whole(made / _OWNER, owner.encode())
         made.rename(place)
@@ -414,7 +438,7 @@ class Processes:
 
     def _live(self) -> int:
         """How many live; of few attempts just how many there are."""
-        places = list((self._root / _PLACES).iterdir())
+        places = list((self.root / _PLACES).iterdir())
         if sum(len(names) for place in places if (names := _names(place))) < self._max_live:
             return 0
         return sum(1 for place in places for found in self._in(place) if found.lives)
@@ -422,9 +446,9 @@ class Processes:
     def _sweep(self) -> None:
         """What a user that was killed has left half made, or half removed."""
         with self._locked():
-            for left in (self._root / _NEW).iterdir():
+            for left in (self.root / _NEW).iterdir():
                 self._moved_away(left)
-        for left in (self._root / _GONE).iterdir():
+        for left in (self.root / _GONE).iterdir():
             _cleared(left)
 
     # ------------------------------------------------------------ ending
@@ -446,15 +470,15 @@ class Processes:
         return self._moved_away(found.folder)
 
     def _moved_away(self, folder: Path) -> Path:
-        gone = self._root / _GONE / draw_key()
+        gone = self.root / _GONE / draw_key()
         folder.rename(gone)
-        files.ring_changes(str(self._root / _CHANGES))
+        files.ring_changes(str(self.root / _CHANGES))
         return gone
 
     # ------------------------------------------------------------ looking
 
     def _places(self, owner: str) -> list[Path]:
-        places = (self._root / _PLACES).iterdir()
+        places = (self.root / _PLACES).iterdir()
         return sorted(place for place in places if self._owner_of(place) == owner)
 
     @staticmethod
@@ -473,7 +497,7 @@ class Processes:
         """whose: raise `Refused` where it, or its place, belongs to another; else that is as good as not there."""
         if not (_ID.fullmatch(which.place) and _ID.fullmatch(which.id)):
             return None
-        place = self._root / _PLACES / which.place
+        place = self.root / _PLACES / which.place
         if self._owner_of(place) != which.owner:
             if whose and place.exists():
                 raise Refused(Reason.CONFIG_INVALID, f"the place {which.place} belongs to another")
@@ -539,13 +563,13 @@ class Processes:
         )
 
     def _mark(self) -> tuple[int, int]:
-        at = (self._root / _CHANGES).stat()
+        at = (self.root / _CHANGES).stat()
         return at.st_size, at.st_mtime_ns
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One caller at a time, of all that share the root. Raises `Unavailable`."""
-        lock = os.open(self._root / _LOCK, os.O_RDWR)
+        lock = os.open(self.root / _LOCK, os.O_RDWR)
         try:
             end = time.monotonic() + LOCK_WITHIN_S
             while True:
@@ -554,7 +578,7 @@ class Processes:
                     break
                 except BlockingIOError:
                     if time.monotonic() >= end:
-                        raise Unavailable(f"{self._root / _LOCK} is held by another for too long") from None
+                        raise Unavailable(f"{self.root / _LOCK} is held by another for too long") from None
                     time.sleep(LOCK_EVERY_S)
             yield
         finally:

@@ -576,6 +576,26 @@ def test_what_cannot_run_here_is_refused_and_leaves_nothing(
     assert [path for name in ("gone", "new", "places", "volumes") for path in (root / name).iterdir()] == []
 
 
+def test_a_folder_that_is_away_is_a_cluster_that_is_away(cluster: Processes, root: Path) -> None:
+    """Its file system is not mounted: that is not that nothing runs, and not our bug."""
+    spec = job()
+    cluster.ensure(spec)
+    up(cluster, spec)
+    away = root.rename(root.with_name("away"))
+    for call in (
+        lambda: cluster.ensure(spec),
+        lambda: cluster.observe(spec.owner),
+        lambda: cluster.stop(spec.attempt_id, grace_s=0),
+        lambda: cluster.remove_place(spec.owner, spec.place),
+        lambda: cluster.wait(0.1),
+    ):
+        with pytest.raises(Unavailable, match=f"the folder {root} of workloads cannot be used: No such file"):
+            call()
+    assert cluster.missing() == [f"read and write in {root}"]
+    away.rename(root)
+    assert seen(cluster, spec).phase is Phase.RUNNING
+
+
 def test_more_than_may_live_wait(root: Path) -> None:
     cluster = Processes(root, images=IMAGES, max_live=1)
     first, second = job(), job("exit 0")
