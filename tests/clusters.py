@@ -28,6 +28,7 @@ class MemoryCluster:
         self.there: dict[AttemptId, Running] = {}
         self.made = 0
         self.calls: list[str] = []
+        self.graces: list[float] = []
         self.away = False
         self.refuses: Refused | None = None
         self.forbidden: list[str] = []
@@ -101,6 +102,7 @@ class MemoryCluster:
     def stop(self, which: AttemptId, *, grace_s: float) -> bool:
         self._called("stop")
         assert grace_s >= 0
+        self.graces.append(grace_s)
         if self.lingers and which in self.there:
             self._change(which, stopping=True)
             return False

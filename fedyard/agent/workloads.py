@@ -67,6 +67,8 @@ EVIDENCE_BYTES = 65_536
 """Of a log's tail, as the hub takes it."""
 END_WITHIN_S = 30.0
 """How long workloads may take to end that shall end with the agent."""
+NOT_ALLOWED_GRACE_S = 10.0
+"""At most, between being told to stop and being ended, of what may not run here any more."""
 TOKEN_VARIABLE = "SITE_ENROLMENT_TOKEN"  # noqa: S105 - a name, no secret
 URL_VARIABLE = "FEDYARD_HUB_URL"
 
@@ -467,7 +469,7 @@ class Workloads:
         for action in made.actions:
             if isinstance(action, Collect):
                 self._collect(cluster, action, barred, fresh=fresh)
-            elif isinstance(action, End) and ended(cluster, action.which, grace_s=action.grace_s) and fresh:
+            elif isinstance(action, End) and ended(cluster, action.which, grace_s=self._grace_s(action)) and fresh:
                 self._report(Finding(id=action.which.id, attempt=action.which.attempt, gone=True))
         if not fresh:
             return
@@ -478,6 +480,13 @@ class Workloads:
                 self._introduce(action.finding)
             elif isinstance(action, Ensure):
                 self._report(ensured(cluster, self._whole(action)))
+
+    def _grace_s(self, action: End) -> float:
+        """As it was asked for; of what people here do not allow any more, not as long as its coordinator likes."""
+        key = Key(action.which.id, action.which.attempt)
+        spec = next((one.spec for one in self._wanted or [] if one.key == key), None)
+        allowed = spec is None or refusal(self._settings, self._consents, spec) is None
+        return action.grace_s if allowed else min(action.grace_s, NOT_ALLOWED_GRACE_S)
 
     def _collect(self, cluster: Cluster, action: Collect, barred: Mapping[Key, Refused], *, fresh: bool) -> None:
         """Its evidence lies here before anything of it is removed."""

@@ -20,7 +20,7 @@ from fedyard.agent import workloads
 from fedyard.agent.cluster import ClusterSettings
 from fedyard.agent.consents import Consent, Consents
 from fedyard.agent.flags import Flags
-from fedyard.agent.workloads import SAID_AGAIN_S, Workloads
+from fedyard.agent.workloads import NOT_ALLOWED_GRACE_S, SAID_AGAIN_S, Workloads
 from fedyard.client.errors import Refused as HubRefused
 from fedyard.client.errors import Unavailable as HubAway
 from fedyard.cluster.plan import MISSING_S, ORPHAN_AGE_S, UNMADE_S, Wanted
@@ -309,6 +309,21 @@ def test_what_runs_for_a_project_that_its_people_leave_ends_with_its_log_and_ano
     assert house.state(ident) == ("failed", "not_allowed")
     assert len(house.logs()) == 1
     assert house.state(theirs) == ("running", "")
+
+
+@pytest.mark.parametrize("reason", ["left", "stopped"])
+def test_what_may_run_no_longer_has_no_hour_to_end(house: House, reason: str) -> None:
+    ident = house.create(grace_s=3600.0)
+    house.settle()
+    house.cluster.runs(house.cluster.only())
+    house.settle()
+    if reason == "left":
+        house.consents.withdraw(house.consents.of(house.project), 5)
+    else:
+        house.stop(ident)
+    house.settle()
+    assert not house.cluster.there
+    assert set(house.cluster.graces) == {NOT_ALLOWED_GRACE_S if reason == "left" else 3600.0}
 
 
 def test_what_may_run_no_longer_has_failed_of_that_with_the_report_of_its_log(house: House) -> None:
