@@ -27,7 +27,7 @@ TRIES: Final = 5
 WITHIN_S: Final = 60.0
 """Without a byte."""
 BLOCK: Final = 1_048_576
-_OWN, _DONE, _ARCHIVE = ".fedyard", "done", "archive"
+_OWN, _DONE, _ARCHIVE, _FILLS = ".fedyard", "done", "archive", "fills"
 
 
 def main(arguments: list[str], environment: Mapping[str, str]) -> int:
@@ -56,15 +56,21 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
 
 
 def lay(unpacked: Path, place: Path) -> None:
-    """Move what is there where nothing is. An empty file, which stands in for one that is to come, is filled."""
+    """Move what is there where nothing is. An empty file, which stands in for one that is to come, is filled: from its
+    beginning, if whoever filled it was ended meanwhile."""
     place.mkdir(mode=0o770, exist_ok=True)
+    fills = unpacked.with_name(_FILLS)
+    begun = fills.read_text() if fills.exists() else ""
     for one in sorted(unpacked.iterdir()):
         target = place / one.name
-        if target.is_file() and not target.stat().st_size and one.is_file():
+        if target.is_file() and one.is_file() and (begun == one.name or not target.stat().st_size):
+            fills.write_text(one.name)
             with one.open("rb") as source, target.open("r+b") as file:  # in its place: it may be mounted somewhere
+                file.truncate()
                 shutil.copyfileobj(source, file, BLOCK)
                 file.flush()
                 os.fsync(file.fileno())
+            fills.unlink()
         elif not target.exists():
             one.rename(target)
 

@@ -96,6 +96,17 @@ def test_files_are_laid_where_nothing_is_and_once(hub: Hub, tmp_path: Path) -> N
     assert len(hub.asked) == 1
 
 
+@pytest.mark.parametrize("there", ["fl_checkpoint", ""])
+def test_a_file_that_was_filled_in_part_is_filled_from_its_beginning(hub: Hub, tmp_path: Path, there: str) -> None:
+    """Whoever filled it was ended meanwhile; what nobody of ours has begun is the coordinator's own."""
+    hub.archive = packed(fl_checkpoint="weights", model__h5="m")
+    for name, text in ((".fedyard/fills", there), ("initFiles/fl_checkpoint", "wei")):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    assert unpacked(hub, tmp_path) == 0
+    assert seen(tmp_path)["fl_checkpoint"] == ("weights" if there else "wei")
+
+
 def test_a_download_that_is_cut_goes_on_where_it_was(hub: Hub, tmp_path: Path) -> None:
     hub.archive, hub.cut = packed(**{"model.h5": "m" * 1000}), 2
     assert unpacked(hub, tmp_path) == 0
