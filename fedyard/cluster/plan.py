@@ -8,7 +8,8 @@ The law, for each attempt:
 - At its end, or no longer wanted: its evidence is collected first, and only when that is in the records it is ended.
   Evidence that cannot be had holds this up for a minute, not for ever.
 - Wanted, seen before and not there any more: a service is made again. Of a job nobody knows what became of it.
-- Not wanted and not there: it is gone.
+- Not wanted and not there: it is gone. If it was made, and nothing was collected of it, not before it had time to be
+  listed: a cluster that lists late would have it stopped while it runs.
 - There, and in nobody's records: an orphan. It is ended once it is old enough that its record cannot be on its way.
 
 Nothing here is done and nothing remembered: who calls does what is said, and asks again.
@@ -27,7 +28,7 @@ Side: TypeAlias = Literal["inside", "outside"]
 
 ORPHAN_AGE_S = 60.0
 MISSING_S = 5.0
-"""So long something seen before is not seen until it counts as vanished: a cluster may list late what it has."""
+"""What was seen before counts, after so long, as vanished or gone: a cluster may list what it has late."""
 PULL_WITHIN_S = 600.0
 """So long an image may not be pulled, since the attempt was made: then the attempt has failed of it."""
 EVIDENCE_WITHIN_S = 60.0
@@ -178,6 +179,9 @@ def _absent(made: Plan, one: Wanted, now_s: float, missing: Mapping[Key, float])
     over = known.phase in FINAL
     if not one.run or over:
         unmade = not known.uid and not over and one.over_s is not None and now_s < one.over_s + UNMADE_S
+        if known.uid and not over and not one.kept:  # made, perhaps so short a time ago that it is not listed yet
+            made.missing[one.key] = missing.get(one.key, now_s)
+            unmade = now_s - made.missing[one.key] < MISSING_S
         if not unmade:
             made.findings.append(msgspec.structs.replace(known, gone=True))
     elif not known.uid:

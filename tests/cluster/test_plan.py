@@ -198,6 +198,16 @@ def test_a_job_that_is_not_seen_any_more_has_vanished_after_a_while() -> None:
     assert plan(OWNER, [wanted], [seen(Phase.RUNNING)], NOW + MISSING_S, missing=first.missing) == NOTHING
 
 
+def test_what_was_made_and_shall_go_is_not_gone_before_it_had_time_to_be_listed() -> None:
+    stopped = Wanted(JOB, False, STARTING, over_s=NOW)
+    first = plan(OWNER, [stopped], [], NOW)
+    assert (first.findings, first.missing) == ([], {Key(ID, 1): NOW})
+    later = plan(OWNER, [stopped], [], NOW + MISSING_S, missing=first.missing)
+    assert [(one.gone, one.phase) for one in later.findings] == [(True, Phase.STARTING)]
+    listed = plan(OWNER, [stopped], [seen(Phase.RUNNING)], NOW + 1, missing=first.missing)
+    assert listed == Plan([Collect(WHICH, RUNNING)], [])
+
+
 def test_a_service_that_is_not_seen_any_more_is_made_again() -> None:
     made = plan(OWNER, [Wanted(SERVICE, True, RUNNING)], [], NOW, missing={Key(ID, 1): NOW - MISSING_S})
     assert (made.actions, made.findings) == ([Ensure(SERVICE)], [])
