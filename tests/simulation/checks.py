@@ -31,6 +31,7 @@ from tests.simulation.processes import SILENT_AFTER_S
 from tests.simulation.sealing import Seals
 from tests.simulation.story import Task
 from tests.simulation.telling import Telling
+from tests.simulation.truth import Truth
 from tests.simulation.world import Broken, World
 
 KINDS: dict[str, type[Record]] = {kind.TABLE: kind for kind in r.RECORDS}
@@ -52,7 +53,7 @@ _chain = hash_of
 """As it was before anybody planted a bug."""
 
 
-class Checker(Counts, Bounds, Seals, Telling, Ending):
+class Checker(Counts, Bounds, Seals, Telling, Truth, Ending):
     """See the module."""
 
     def __init__(self, world: World) -> None:
@@ -75,6 +76,7 @@ class Checker(Counts, Bounds, Seals, Telling, Ending):
         self._touched.clear()
         self._artifacts.clear()
         self._undeclared.clear()
+        self._moving.clear()
         self.story.look_again()
         for _, table, old, new in notes:
             if table == "site_beats":
@@ -105,6 +107,8 @@ class Checker(Counts, Bounds, Seals, Telling, Ending):
             self._moved.add((new.site_id, msgspec.json.decode(new.facts_json)["seq"]))
         if kind is r.WebhookDelivery and old != new:
             self._delivery(old, new)
+        if kind in (r.Workload, r.WorkloadAttempt) and old != new:
+            self._looked_after(old, new)
         if old is None:
             self._added(kind, new)
         elif old != new:
@@ -235,6 +239,7 @@ class Checker(Counts, Bounds, Seals, Telling, Ending):
         self._heads()
         self._counted()
         self._bounded()
+        self._agree()
         posted = {message.id for message in self._fresh[r.Message]}
         for message in self._fresh[r.Message]:
             self._message(message)

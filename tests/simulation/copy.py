@@ -41,6 +41,10 @@ class Copy:
         self._touched: set[str] = set()
         self._artifacts: set[str] = set()
         self._undeclared: list[str] = []
+        self._moving: set[str] = set()
+        """Workloads that have changed."""
+        self._kept_once: set[tuple[str, int]] = set()
+        """Attempts whose evidence was on record, in whatever history."""
         self._keys_before: dict[tuple[object, ...], r.SiteKey] = {}
 
     def close(self) -> None:

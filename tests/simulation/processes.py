@@ -19,15 +19,19 @@ from actors.relay import Relay
 from actors.sweeper import Sweeper
 from actors.ticker import Ticker
 from actors.webhooks import WebhookDoer
+from actors.workloads import WorkloadDoer
 from broker.messages import Delivery
 from config.settings import Settings
-from domain.commands import DeliverWebhook
+from domain.commands import CollectWorkload, DeliverWebhook, EndWorkload, EnsureWorkload
 from domain.rules import Rules
+from k8s.clusters import HubCluster
 from storage.blobs.opening import open_blobs
 from storage.due import Due
 from storage.signals import Announcement
 from storage.store import Store
 from tests.simulation.broker import SimulatedPublisher, WorkersBroker
+from tests.simulation.clusters import KEY as CLUSTER_KEY
+from tests.simulation.clusters import NAME
 from tests.simulation.receivers import KEY
 from tests.simulation.turns import Waiting
 from tests.simulation.world import Broken, Killed, Process, World
@@ -59,7 +63,9 @@ RULES = Rules(
     keep_artifacts_s=KEEP_ARTIFACTS_S,
     keep_uploads_s=15.0,
     silent_after_s=SILENT_AFTER_S,
+    clusters=NAME,
 )
+OF_WORKLOADS = (EnsureWorkload, CollectWorkload, EndWorkload)
 
 
 class DecidingProcess(Process):
@@ -99,7 +105,10 @@ class DoingProcess(Process):
 
     def start(self) -> None:
         deliver = WebhookDoer(KEY, self.world.receivers.post_of(self), self)
-        self.doer = Doer({DeliverWebhook: deliver}, SimulatedPublisher(self.world, self), self)
+        clusters = {NAME: HubCluster(NAME, self.world.cluster.of(self))}
+        look_after = WorkloadDoer(clusters, self, CLUSTER_KEY, "https://hub")
+        doing = {DeliverWebhook: deliver, **dict.fromkeys(OF_WORKLOADS, look_after)}
+        self.doer = Doer(doing, SimulatedPublisher(self.world, self), self)
         self.broker = WorkersBroker(self.world, self)
 
     def step(self) -> float:

@@ -39,6 +39,7 @@ from tests.memory import MEMORY
 from tests.simulation.broker import Broker
 from tests.simulation.bugs import Bug, planted, replaced
 from tests.simulation.checks import Checker
+from tests.simulation.clusters import SimulatedCluster
 from tests.simulation.database import prepare
 from tests.simulation.flooding import Flood
 from tests.simulation.payloads import KEY
@@ -55,6 +56,7 @@ from tests.simulation.processes import (
 from tests.simulation.receivers import AGAIN_AFTER_S, LEASE_S, Receivers
 from tests.simulation.sending import OPERATOR
 from tests.simulation.sites import Site
+from tests.simulation.workloads import SWAPS, ReconcilingProcess, Wanting
 from tests.simulation.world import START, Broken, World
 
 KNOWN_SITES = ("Aarau", "Bergen", "Cadiz", "Delft")
@@ -129,6 +131,9 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         )
         world.broker = Broker(world)
         world.receivers = Receivers(world)
+        world.cluster = SimulatedCluster(world)
+        for swap in SWAPS if world.cluster.on else ():
+            stack.enter_context(replaced(*swap))
         world.checker = Checker(world)
         stack.callback(world.checker.close)
         world.web = Web(world, settings)
@@ -148,6 +153,9 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         flood = Flood(world, folk[3])
         if flood.on:
             world.processes.append(flood)
+        if world.cluster.on:
+            world.processes += [ReconcilingProcess(world, f"reconciler {n}") for n in (1, 2)]
+            world.processes.append(Wanting(world, folk))
         result = Result(seed)
         if bug is not None:
             stack.enter_context(planted(bug, world))
@@ -162,6 +170,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
             assert world.web.database is not None
             world.checker.audit(world.web.database)
             world.checker.all_taken()
+            world.checker.all_true()
         except Broken as broken:
             result.broken, result.story = str(broken), list(world.story)
         return _told(result, world)
@@ -174,6 +183,7 @@ def _undone(world: World, folk: list[Site]) -> str | None:
         or next(filter(None, sites), None)
         or world.checker.unswept(world.web.blobs)
         or world.checker.untold()
+        or world.checker.still_runs()
     )
 
 

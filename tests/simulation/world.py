@@ -22,6 +22,7 @@ from tests.simulation.restores import Restores
 if TYPE_CHECKING:
     from tests.simulation.broker import Broker
     from tests.simulation.checks import Checker
+    from tests.simulation.clusters import SimulatedCluster
     from tests.simulation.processes import Web
     from tests.simulation.receivers import Receivers
 
@@ -164,6 +165,7 @@ class World:
     broker: Broker
     web: Web
     receivers: Receivers
+    cluster: SimulatedCluster
 
     def __init__(self, seed: int, path: Path) -> None:
         self.seed = seed
