@@ -29,6 +29,7 @@ from benchmarks.cases import (
     trust,
     victim,
     waiting,
+    workloads,
 )
 from benchmarks.figures import write_figures
 from benchmarks.report import write_report
@@ -57,6 +58,7 @@ CASES: dict[str, Callable[[Board], None]] = {
     "waiting_polls": waiting.measure,
     "trust_us": trust.measure,
     "victim_p99": victim.measure,
+    "spawn_ms": workloads.measure,
     "growth": growth.measure,
     "start_s": starting.measure,
 }

@@ -40,6 +40,8 @@ class Sizes:
     broadcast_bytes: int = 100 * 2**20
     cuts: int = 50
     flood: int = 64
+    workloads: int = 500
+    live_workloads: int = 1_000
 
 
 TINY = Sizes(
@@ -63,6 +65,8 @@ TINY = Sizes(
     payload_bytes=9_000_000,
     broadcast_bytes=5_000_000,
     flood=40,
+    workloads=3,
+    live_workloads=6,
 )
 
 

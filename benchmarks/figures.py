@@ -119,6 +119,30 @@ REACHES: dict[Key, Reach] = {
     ("trust_us", "receipt"): Reach("us", None, higher=False, about="a site finds its update among a model's 50"),
     ("trust_us", "list of 50"): Reach("us", None, higher=False, about="a coordinator checks a round's 50 updates"),
     ("trust_us", "limits"): Reach("us", None, higher=False, about="the web counts a write against three limits"),
+    ("spawn_ms", "p50"): Reach(
+        "ms",
+        5,
+        higher=False,
+        about="command to the program's first line, as a process; 5 times its decision",
+        of=("spawn_ms", "decided p50"),
+    ),
+    ("spawn_ms", "p99"): Reach("ms", None, higher=False),
+    ("spawn_ms", "decided p50"): Reach("ms", None, higher=False, about="of it, until the decision was answered"),
+    ("workloads_per_s", "created and finished"): Reach(
+        _RATE,
+        0.05,
+        about="500 jobs that end at once, until all are gone; 0.05 of bare processes",
+        of=("part_per_s", "bare processes"),
+    ),
+    ("seat_ms", "exit p50"): Reach(
+        "ms",
+        5,
+        higher=False,
+        about="a process's end to its seat being dropped; 5 times a decision",
+        of=("spawn_ms", "decided p50"),
+    ),
+    ("seat_ms", "exit p99"): Reach("ms", None, higher=False),
+    ("idle_workloads", "1000 reconciler"): Reach("%", 5, higher=False, about="of one core, 1,000 processes run"),
     ("start_s", "embedded"): Reach("s", 3, higher=False, about="cold start to ready"),
     ("start_s", "full"): Reach("s", 3, higher=False, about="servers up, a fresh database"),
     ("rss_mb", "web idle"): Reach("MB", None, higher=False),
@@ -161,6 +185,7 @@ REACHES: dict[Key, Reach] = {
     ("part_per_s", "confirmed publish, window"): Reach(_RATE, None, about="pika, 1,000 unconfirmed at most"),
     ("part_per_s", "batch insert"): Reach(_RATE, None, about="PostgreSQL rows, 1,000 in a transaction"),
     ("part_per_s", "commits"): Reach(_RATE, None, about="PostgreSQL transactions of one row"),
+    ("part_per_s", "bare processes"): Reach(_RATE, None, about="sh that ends at once, one after the other"),
     ("part_per_s", "empty reply"): Reach(_RATE, None, about="a WSGI function that answers {}, through granian"),
 }
 

@@ -126,12 +126,22 @@ def publish_keys(hub: Hub, people: Sequence[Person]) -> None:
 
 
 def project(
-    hub: Hub, members: Sequence[Site], *, rounds: int = 100_000, live_runs: int = 100, sealed: bool = False
+    hub: Hub,
+    members: Sequence[Site],
+    *,
+    rounds: int = 100_000,
+    live_runs: int = 100,
+    sealed: bool = False,
+    workloads: Sequence[c.Holder] = (),
 ) -> Id:
-    """A project of one task, coordinated by the first member. sealed: it takes nothing else."""
+    """A project of one task, coordinated by the first member. sealed: it takes nothing else.
+
+    workloads: hold seats beside those of the members; then one seat is enough for a round.
+    """
     now = CLOCK.now()
     ident = draw_id()
-    task = c.TaskSpec(name="train", model="bench", rounds=rounds)
+    contract = c.Contract(quorum=1, quorum_of="count") if workloads else c.Contract()
+    task = c.TaskSpec(name="train", model="bench", rounds=rounds, contract=contract, workloads=list(workloads))
     coordinator = members[0]
     head = r.Project(
         id=ident,

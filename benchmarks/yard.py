@@ -112,14 +112,14 @@ class Yard:
             rabbitmq.start()
             yield cls(folder, rabbitmq, postgres)
 
-    def hub(self, *, limits: bool = False) -> Hub:
+    def hub(self, *, limits: bool = False, settings: Mapping[str, str] | None = None) -> Hub:
         """A hub on a fresh database and a fresh vhost, not yet started.
 
-        limits: its threads, rates, shares and all other limits are those that it ships with.
+        limits: its threads, rates, shares and all other limits are those that it ships with. settings: of its own.
         """
         vhost = self.rabbitmq.vhost()
         apply_policies(self.rabbitmq.management.call, vhost.rpartition("/")[2])
-        servers = {"FEDYARD_BROKER_URL": vhost, "FEDYARD_DATABASE_URL": self.postgres.database()}
+        servers = {"FEDYARD_BROKER_URL": vhost, "FEDYARD_DATABASE_URL": self.postgres.database(), **(settings or {})}
         return Hub(self, servers if limits else {**MANY_THREADS, **NO_LIMITS, **servers})
 
 

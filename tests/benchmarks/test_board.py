@@ -36,6 +36,7 @@ MADE = {
     "rss_mb after": 7,
     "trust_us": 4,
     "victim_p99": 6,
+    "spawn_ms": 8,
     "growth": 2,
     "start_s": 2,
 }
