@@ -108,7 +108,7 @@ class Truth(Copy):
             if not self._happened(workload, attempt, of_it):
                 raise Broken(f"{attempt} is not what happened: {of_it}")
             if of_it is not None:
-                self._left(attempt, of_it)
+                self._left(workload, attempt, of_it)
 
     def _happened(self, workload: r.Workload, attempt: r.WorkloadAttempt, of_it: Object | None) -> bool:
         state, reason = WorkloadState(attempt.state), Reason(attempt.reason)
@@ -126,8 +126,8 @@ class Truth(Copy):
             return ended[0] == Phase.SUCCEEDED
         return ended == (Phase.FAILED, reason)
 
-    def _left(self, attempt: r.WorkloadAttempt, of_it: Object) -> None:
-        """The evidence: of one that had ended the whole of its log, else what there was of it."""
+    def _left(self, workload: r.Workload, attempt: r.WorkloadAttempt, of_it: Object) -> None:
+        """The evidence: of one that nobody stopped the whole of its log, else what there was of it before its stop."""
         row = self._connection.execute(
             "SELECT log, events_json FROM workload_evidence WHERE workload_id = ? AND attempt = ?",
             (attempt.workload_id, attempt.attempt),
@@ -137,7 +137,7 @@ class Truth(Copy):
         if row is None or msgspec.json.decode(row[1]) != [f"made {of_it.uid}"]:
             return
         log = of_it.log(of_it.removed_at)
-        over = attempt.state == WorkloadState.SUCCEEDED
+        over = attempt.state == WorkloadState.SUCCEEDED and workload.stop_at is None
         if not log.startswith(bytes(row[0])) or (over and bytes(row[0]) != log):
             raise Broken(f"the log of {attempt} is {row[0]!r}, not {log!r}")
 
