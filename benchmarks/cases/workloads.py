@@ -19,6 +19,7 @@ from benchmarks import scenes
 from benchmarks.board import Board
 from benchmarks.figures import percentile
 from benchmarks.yard import Hub, Watch
+from config.settings import path_url
 from domain import commands as c
 from domain.ids import Id
 from fedyard.client.client import Client
@@ -81,7 +82,7 @@ def measure(board: Board) -> None:
     root = board.yard.folder.resolve() / f"workloads-{time.monotonic_ns()}"
     cluster = root / "cluster"
     settings = {
-        "FEDYARD_CLUSTERS": f"hub=processes://{cluster}",
+        "FEDYARD_CLUSTERS": f"hub={path_url('processes', cluster)}",
         "FEDYARD_PROCESS_IMAGES": f"{IMAGE}=/bin/sh",
         "FEDYARD_WORKLOADS_PER_PROJECT": "100000",
         "FEDYARD_WORKLOADS_PER_DAY": "1000000",
@@ -196,8 +197,6 @@ def _idle(board: Board, bench: Bench) -> None:
 
 def _clear(cluster: Path) -> None:
     """End whatever runs, now that no hub looks after it."""
-    if not cluster.exists():
-        return
     with _opened(cluster) as processes:
         places = [(place, (place / "owner").read_text()) for place in (cluster / "places").iterdir()]
 
