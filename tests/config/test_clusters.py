@@ -45,7 +45,7 @@ def test_images_of_processes_may_stand_for_nothing() -> None:
 
 
 def test_threads_of_a_process_share_its_clusters(tmp_path: Path) -> None:
-    settings = Settings(clusters=f"hub=processes://{tmp_path}/w")
+    settings = Settings(clusters=f"hub=processes:///{tmp_path}/w")
     opened = open_clusters(settings)
     assert open_clusters(settings) is opened
     assert isinstance(opened["hub"].cluster, Processes)
