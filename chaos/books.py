@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import cast
 
 from broker.dead_letters import RabbitDeadLetters
+from broker.routes import queues_of
 from chaos.compare import Books, Entry, Store, StoredMessage, Undone
 from chaos.ledger import read
 from chaos.restoring import Restored
 from chaos.stack import VHOST, Stack
+from domain.table import Kind
 from fedyard.agent.site import Folder
 from fedyard.wire.plurals import counted
 from ops.backups.content import HEADS, ChainHead, read_lines
@@ -108,9 +110,13 @@ def _dead_letters(stack: Stack) -> Sequence[str]:
 
 
 def queued(stack: Stack) -> Mapping[str, int]:
-    """How many messages each queue holds, ready and in hand. The figures may be five seconds old."""
+    """How many messages each queue holds, ready and in hand. The figures may be five seconds old.
+
+    Without those of what is packed: the agents' heartbeats go on, so that one is always on its way.
+    """
     found = cast("list[dict[str, object]]", stack.management.call("GET", f"/queues/{VHOST}"))
-    return {str(queue["name"]): int(str(queue.get("messages", 0))) for queue in found}
+    packed = queues_of(Kind.PACKED)
+    return {str(queue["name"]): int(str(queue.get("messages", 0))) for queue in found if queue["name"] not in packed}
 
 
 def run_reasons(database: Database) -> Iterator[tuple[str, str, int]]:

@@ -50,7 +50,7 @@ class Fault:
     """does: begins it and says how it ends; `seconds` lie in between. part: who cannot take another one meanwhile.
 
     component: whose recovery is measured. rest_s: how long the part is left alone afterwards. alone: nothing else lasts
-    meanwhile. soon: it is among the first, so that a short test has it, too.
+    meanwhile. within: it is among the first so many, so that a short test has it, too.
     """
 
     kind: str
@@ -60,7 +60,7 @@ class Fault:
     seconds: float = 0.0
     rest_s: float = 2.0
     alone: bool = False
-    soon: bool = False
+    within: int | None = None
 
     def __str__(self) -> str:
         return f"{self.kind} {self.part}"
@@ -110,10 +110,9 @@ class Conductor:
     def _first(self) -> list[Fault]:
         """The deck, shuffled, with what shall come soon near its top."""
         first = self.chance.sample(list(self.deck), len(self.deck))
-        soon = [fault for fault in first if fault.soon]
-        others = [fault for fault in first if not fault.soon]
-        for fault in soon:
-            others.insert(self.chance.randrange(min(SOON, len(others) + 1)), fault)
+        others = [fault for fault in first if not fault.within]
+        for fault in sorted((one for one in first if one.within), key=lambda one: one.within or 0, reverse=True):
+            others.insert(self.chance.randrange(min(fault.within or 0, len(others) + 1)), fault)
         return others
 
     def end(self) -> None:
@@ -191,7 +190,8 @@ def deck_of(
 def _processes(running: Running, components: dict[str, str]) -> Iterator[Fault]:
     for name, component in components.items():
         component = component.removesuffix("-2")  # noqa: PLW2901 - a stand-by does the same
-        yield Fault("kill", name, component, _killing(running, name, any_of_them=component == "web"))
+        kill = _killing(running, name, any_of_them=component == "web")
+        yield Fault("kill", name, component, kill, within=1 if name == "decider" else None)
         yield Fault("freeze", name, component, _freezing(partial(_group, running, name)), FREEZE_S)
 
 

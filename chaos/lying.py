@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from chaos.faults import Fault, Undo
+from chaos.faults import SOON, Fault, Undo
 from chaos.liar import Asked, Forward, Liar, Told
 from chaos.lies import OK, Json, entries
 from chaos.stack import CLOCK
@@ -226,7 +226,7 @@ class Lying:
         self._left: dict[str, list[Lie]] = {}
 
     def faults(self) -> Sequence[Fault]:
-        return [Fault("lie", name, "", partial(self._begin, name), LIE_S, soon=True) for name in self.between]
+        return [Fault("lie", name, "", partial(self._begin, name), LIE_S, within=SOON) for name in self.between]
 
     def believed(self) -> list[str]:
         """What came of lies and must not have."""

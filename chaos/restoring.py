@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos.faults import Fault, Undo
+from chaos.faults import SOON, Fault, Undo
 from chaos.setup import Cast
 from chaos.stack import CLOCK, ChaosError, Stack
 from config.clock import Micros
@@ -48,7 +48,7 @@ class Restores:
     done: list[Restored] = field(default_factory=list)
 
     def fault(self) -> Fault:
-        return Fault("restore", "hub", "", self._begin, BETWEEN_S, rest_s=REST_S, alone=True, soon=True)
+        return Fault("restore", "hub", "", self._begin, BETWEEN_S, rest_s=REST_S, alone=True, within=SOON)
 
     def _begin(self, chance: random.Random) -> Undo:
         """Copy the hub while it runs; then something is revoked that the copy does not know of."""

@@ -13,7 +13,7 @@ def conductor(*deck: Fault, seed: int = 1) -> Conductor:
 
 
 def test_what_no_test_shall_be_without_comes_soon():
-    rare = [Fault("restore", "hub", "", lambda _chance: lambda: None, soon=True)]
+    rare = [Fault("restore", "hub", "", lambda _chance: lambda: None, within=SOON)]
     others = [Fault("kill", str(number), "", lambda _chance: lambda: None) for number in range(40)]
     for seed in range(20):
         first = conductor(*rare, *others, seed=seed)._first()
