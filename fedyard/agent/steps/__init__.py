@@ -15,6 +15,7 @@ import sqlite3
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -141,6 +142,7 @@ class Steps:
             return "kept"
         try:
             if entry.kind in _SERVED:
+                self._join_first(entry)
                 self._holding.consented(entry)
             step(entry)
         except NotConsented as refusal:
@@ -158,6 +160,18 @@ class Steps:
                 raise
             return f"refused: {error.slug}"
         return "done"
+
+    def _join_first(self, entry: Entry) -> None:
+        """Join what site.toml names by its id before anything of it is judged.
+
+        A workload is in its run's project from its beginning, so an invitation may come before it has joined.
+        """
+        project_id = entry.project_id
+        if project_id is None or project_id in self._at.courier.directories.consents.all():
+            return
+        for join in self._at.settings.join:
+            if join.project == project_id:
+                self._at.patience.asked(entry, partial(self._joining.tried, join))
 
     def _given_up(self, entry: Entry, outcome: str, reason: str) -> str:
         """Fail the seat, or the coordinator's round, that an entry is about, as far as that can be done."""

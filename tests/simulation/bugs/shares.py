@@ -22,12 +22,12 @@ def rate_unbounded(_: World) -> list[Swap]:
     return [(web.live.shares.Rate, "take", lambda *_: None)]
 
 
-@bug("a site may declare as many artifacts as it likes and store none", shown_by=23)
+@bug("a site may declare as many artifacts as it likes and store none", shown_by=47)
 def unfinished_unbounded(_: World) -> list[Swap]:
     return [(domain.decisions.room, "_check_unfinished", lambda *_: None)]
 
 
-@bug("a sender may leave as many messages unread in one inbox as it likes", shown_by=4)
+@bug("a sender may leave as many messages unread in one inbox as it likes", shown_by=47)
 def backlog_unbounded(_: World) -> list[Swap]:
     return [(domain.decisions.messages, "add_to_backlog", lambda *_: None)]
 
