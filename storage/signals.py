@@ -66,6 +66,8 @@ class Signals(Protocol):
 
 
 CHANNEL = "fedyard"
+NOT_YET = "not yet listening"
+"""The trouble of who has just begun."""
 QUIET_MS = 5_000
 """After so much silence the connection is asked whether it still lives: a dead one is silent, too."""
 _PAYLOAD_BYTES = 7_000
@@ -143,7 +145,7 @@ class PostgresSignals:
         self._subscribers: list[tuple[Callable[[Announcement], None], Callable[[], None]]] = []
         self._stopping = threading.Event()
         self._bell = os.eventfd(0, os.EFD_CLOEXEC)
-        self._trouble: str | None = "not yet listening"
+        self._trouble: str | None = NOT_YET
         self._thread = threading.Thread(target=self._run, name="fedyard-listen", daemon=True)
 
     def subscribe(self, heard: Callable[[Announcement], None], reset: Callable[[], None]) -> None:

@@ -14,6 +14,7 @@ from storage import clusters
 from storage.database import DatabaseUnavailable
 from storage.history import read_history, recovered
 from storage.presence import STAND_BY
+from storage.signals import NOT_YET
 from storage.views import commands
 from web.api.results import Health, Readiness
 from web.http.answers import answer
@@ -54,7 +55,8 @@ def readyz(call: Call) -> Response:
     wrong = {part: trouble for part, trouble in troubles.items() if trouble}
     ready = wrong.keys() <= STOP_NOTHING
     if web.readiness.changed({part: _COUNTED.sub("", trouble) for part, trouble in wrong.items()}) and wrong:
-        log.warning("parts are not ready", extra=unit(**wrong))
+        begins = wrong == {"signals": NOT_YET}
+        log.log(logging.INFO if begins else logging.WARNING, "parts are not ready", extra=unit(**wrong))
     told = _asked_by_admin(call)
     parts = {part: "ok" if not trouble else trouble if told else "down" for part, trouble in troubles.items()}
     return answer(
