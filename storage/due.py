@@ -12,6 +12,7 @@ from fedyard.cluster.port import Reason
 from fedyard.wire.times import SECOND
 from storage.database import Database
 from storage.history import finding
+from storage.leadership import lead
 
 MAX_FOUND = 500
 EVENTS_AT_ONCE = 100
@@ -108,16 +109,7 @@ class Due:
 
     def lead(self) -> bool:
         """True if this process may act. PostgreSQL: an advisory lock that dies with the connection."""
-        self._database.hold()
-        if not self._database.postgres:
-            return True
-        row = self._database.one(
-            "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s "
-            "AND pid = pg_backend_pid() AND granted) THEN true ELSE pg_try_advisory_lock(%s) END",
-            _LEADER,
-            _LEADER,
-        )
-        return bool(row and row[0])
+        return lead(self._database, _LEADER)
 
     def step_down(self) -> None:
         """Give up the connection, and with it the leadership."""

@@ -12,6 +12,7 @@ from domain.workloads import owner_of, token_sha256, wanted_of
 from fedyard.cluster.plan import Wanted
 from fedyard.wire.times import SECOND
 from storage.database import Database
+from storage.leadership import lead
 from storage.tables import COLUMNS
 
 _LEADER = 4_207_414
@@ -48,16 +49,7 @@ class WantedWorkloads:
 
     def lead(self) -> bool:
         """True if this process may act. PostgreSQL: an advisory lock that dies with this thread's connection."""
-        self._database.hold()
-        if not self._database.postgres:
-            return True
-        row = self._database.one(
-            "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s "
-            "AND pid = pg_backend_pid() AND granted) THEN true ELSE pg_try_advisory_lock(%s) END",
-            _LEADER,
-            _LEADER,
-        )
-        return bool(row and row[0])
+        return lead(self._database, _LEADER)
 
     def step_down(self) -> None:
         """Give up the connection, and with it the leadership."""
