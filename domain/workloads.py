@@ -205,21 +205,8 @@ def report_of(
     finding: Finding, *, log: bytes | None = None, events: list[str] | None = None, token_sha256: str | None = None
 ) -> ReportWorkload:
     """As it is decided. log and events: the evidence, where it is reported with. token_sha256: of what it was given."""
-    return ReportWorkload(
-        workload_id=finding.id,
-        attempt=finding.attempt,
-        phase=finding.phase,
-        uid=finding.uid,
-        reason=finding.reason,
-        detail=finding.detail,
-        exit_code=finding.exit_code,
-        ready=finding.ready,
-        addresses=finding.addresses,
-        gone=finding.gone,
-        log=log,
-        events=events or [],
-        token_sha256=token_sha256,
-    )
+    known = msgspec.structs.asdict(finding)
+    return ReportWorkload(workload_id=known.pop("id"), **known, log=log, events=events or [], token_sha256=token_sha256)
 
 
 def cluster_names(clusters: str) -> list[str]:

@@ -560,20 +560,9 @@ class Workloads:
 
         A report may be repeated: the decision changes nothing that is so already.
         """
-        report = _Report(
-            attempt=finding.attempt,
-            phase=finding.phase,
-            uid=finding.uid,
-            reason=finding.reason,
-            detail=finding.detail,
-            exit_code=finding.exit_code,
-            ready=finding.ready,
-            addresses=finding.addresses,
-            gone=finding.gone,
-            log=log,
-            events=events or [],
-            token_sha256=token_sha256,
-        )
+        known = msgspec.structs.asdict(finding)
+        del known["id"]
+        report = _Report(**known, log=log, events=events or [], token_sha256=token_sha256)
         now = self._clock.monotonic()
         mark = hashlib.sha256(finding.id.encode() + _encoder.encode(report)).hexdigest()
         self._said = {mark: at for mark, at in self._said.items() if now < at + SAID_AGAIN_S}
