@@ -28,7 +28,7 @@ from config.logs import info_each, unit
 from config.outages import Outage
 from domain import codec
 from domain import records as r
-from domain.commands import Command, Envelope, Micros
+from domain.commands import Command, Envelope
 from domain.decide import decide, needs_of
 from domain.decisions.draft import Decision, State, TooEarly, rejected
 from domain.ids import Id, derive
@@ -36,6 +36,7 @@ from domain.records import Record, key_of
 from domain.rules import Rules
 from domain.sweeps import RevokeIssuedBy, RevokeTokensOf, Sweep
 from domain.table import TABLE, Kind
+from domain.values import Micros
 from fedyard.wire.problems import ProblemType
 from storage.database import DatabaseUnavailable
 from storage.history import finding

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import msgspec
 
 from domain import commands as c
-from domain.commands import Beat, Micros
+from domain.commands import Beat
+from domain.values import Micros
 from storage.store import Store
 
 TakingIn: TypeAlias = Callable[[Store, Iterable[Any], Micros], None]

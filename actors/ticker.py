@@ -19,8 +19,9 @@ from config.logs import unit
 from config.outages import Outage
 from domain import codec
 from domain import commands as c
-from domain.commands import AnyCommand, Envelope, Micros
+from domain.commands import AnyCommand, Envelope
 from domain.ids import derive
+from domain.values import Micros
 from fedyard.wire.times import SECOND
 from storage.database import DatabaseUnavailable
 from storage.due import Due

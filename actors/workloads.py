@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from config.clock import Clock
 from domain.commands import (
-    LOG_TAIL_BYTES,
     AnyCommand,
     CollectWorkload,
     EndPlace,
@@ -18,6 +17,7 @@ from domain.commands import (
     Envelope,
     ReportPlaceGone,
 )
+from domain.values import LOG_TAIL_BYTES
 from domain.workloads import report_of, token_of, with_files_token, with_token
 from fedyard.cluster.doing import collected, ended, ensured, refused
 from fedyard.cluster.plan import Finding

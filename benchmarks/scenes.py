@@ -16,13 +16,13 @@ from actors.deciding import decide_batch
 from benchmarks.people import Person
 from benchmarks.yard import Hub
 from config.clock import SystemClock, draw_id, draw_secret
-from domain import codec
+from domain import codec, values
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
 from domain.ids import Id, sha256_hex
 from domain.records import Record
 from domain.rules import Rules
+from domain.values import Subject
 from storage.store import Changes, Store
 from storage.tables import COLUMNS
 
@@ -132,7 +132,7 @@ def project(
     rounds: int = 100_000,
     live_runs: int = 100,
     sealed: bool = False,
-    workloads: Sequence[c.Holder] = (),
+    workloads: Sequence[values.Holder] = (),
 ) -> Id:
     """A project of one task, coordinated by the first member. sealed: it takes nothing else.
 
@@ -140,8 +140,8 @@ def project(
     """
     now = CLOCK.now()
     ident = draw_id()
-    contract = c.Contract(quorum=1, quorum_of="count") if workloads else c.Contract()
-    task = c.TaskSpec(name="train", model="bench", rounds=rounds, contract=contract, workloads=list(workloads))
+    contract = values.Contract(quorum=1, quorum_of="count") if workloads else values.Contract()
+    task = values.TaskSpec(name="train", model="bench", rounds=rounds, contract=contract, workloads=list(workloads))
     coordinator = members[0]
     head = r.Project(
         id=ident,

@@ -21,8 +21,8 @@ from broker.routes import QUEUES
 from broker.topology import declarations, parameters_of
 from config.clock import SystemClock
 from config.settings import Settings, url_path
-from domain.commands import Micros
 from domain.ids import sha256_hex
+from domain.values import Micros
 from fedyard.wire.times import SECOND
 
 BACK_WITHIN_S = 2.0

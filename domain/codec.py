@@ -6,8 +6,9 @@ import re
 
 import msgspec
 
-from domain.commands import AnyCommand, Command, Envelope, Micros, Subject
+from domain.commands import AnyCommand, Command, Envelope
 from domain.ids import HUB, Id, sha256_hex
+from domain.values import Micros, Subject
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Envelope)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from domain import records as r
-from domain.commands import Envelope, Micros
+from domain.commands import Envelope
 from domain.decisions.access import forbidden
 from domain.decisions.draft import Decision, Draft, Refused, State, rejected
 from domain.decisions.telling import needs_of_act, record_act
 from domain.needs import Needs
 from domain.rules import Rules
 from domain.table import TABLE
+from domain.values import Micros
 
 
 def needs_of(envelopes: Iterable[Envelope]) -> Needs:

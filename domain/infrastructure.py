@@ -12,8 +12,8 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from domain.commands import Infrastructure, TaskSpec, WorkloadSpec
 from domain.ids import Id
+from domain.values import Infrastructure, TaskSpec, WorkloadSpec
 from fedyard.cluster.port import REPLICA, Made, Part, Spec, Volume
 
 PartName: TypeAlias = Literal["coordinator", "selector"]

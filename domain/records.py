@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import msgspec
 
-from domain.commands import Micros
 from domain.ids import Id
+from domain.values import Micros
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import assert_never
 
 import msgspec
 
-from domain.commands import ArtifactKind
+from domain.values import ArtifactKind
 
 
 class Room(msgspec.Struct, frozen=True):

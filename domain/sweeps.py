@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from domain.commands import Micros
 from domain.ids import Id
+from domain.values import Micros
 
 
 class AcknowledgeEntries(msgspec.Struct, frozen=True):

@@ -19,10 +19,11 @@ from typing import Any, Literal, TypeAlias, assert_never
 
 import msgspec
 
-from domain.commands import Micros, ReportDelivery, WebhookKind
+from domain.commands import ReportDelivery
 from domain.events import EventKind
 from domain.ids import Id
 from domain.records import Event, Webhook
+from domain.values import Micros, WebhookKind
 from fedyard.wire.times import DAY_S, SECOND, time_text
 
 KINDS: dict[EventKind, WebhookKind] = {

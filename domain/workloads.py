@@ -9,11 +9,12 @@ from typing import Literal
 
 import msgspec
 
-from domain.commands import Micros, ReportWorkload, WorkloadSpec
+from domain.commands import ReportWorkload
 from domain.ids import Id, sha256_hex
 from domain.infrastructure import PARTS, shaped
 from domain.records import Workload, WorkloadAttempt
 from domain.states import WORKLOAD_LIVE, WorkloadState
+from domain.values import Micros, WorkloadSpec
 from fedyard.cluster.plan import Finding, Side, Wanted
 from fedyard.cluster.port import Phase, Reason, Spec
 from fedyard.wire.times import SECOND

@@ -11,8 +11,9 @@ from actors.deciding import decide_now
 from config.clock import Clock, draw_id, draw_secret
 from domain import codec
 from domain import commands as c
-from domain.commands import AnyCommand, Role, Subject
+from domain.commands import AnyCommand
 from domain.ids import HUB, Id, sha256_hex
+from domain.values import Role, Subject
 from fedyard.wire.times import SECOND
 from storage.database import Database
 from storage.store import Store

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
-from domain.commands import Micros
 from domain.events import EventKind
 from domain.ids import Id
 from domain.states import RUN_FINAL, RoundState, SeatState, SiteState, TaskRunState, WorkloadState
+from domain.values import Micros
 from fedyard.wire.types import UUID_PATTERN
 from ops import workloads
 from ops.accounts import AT_ONCE, OPERATOR

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from domain.commands import Micros
+from domain.values import Micros
 from fedyard.wire.times import SECOND
 from storage.views.resources import Time
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from domain.commands import Micros
 from domain.ids import Id
 from domain.states import WORKLOAD_LIVE, SiteState, WorkloadState
+from domain.values import Micros
 from domain.workloads import AT_SITE
 from fedyard.cluster.port import Reason
 from fedyard.wire.types import UUID_PATTERN

@@ -20,7 +20,7 @@ from config.clock import Clock, SystemClock, wait_for
 from config.logs import unit
 from config.outages import Outage
 from config.processes import process_name
-from domain.commands import Micros
+from domain.values import Micros
 from fedyard.wire.times import SECOND
 from storage.database import Database, DatabaseUnavailable
 from storage.presence import REPORT_EVERY_S, clear_away, sign_off

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from domain.commands import Micros
+from domain.values import Micros
 from fedyard.wire.times import SECOND
 from storage.database import Database
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from domain.commands import Micros
 from domain.ids import Id
+from domain.values import Micros
 from fedyard.wire.times import DAY
 from storage.database import Database
 

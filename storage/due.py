@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from domain.commands import ChangeHistory, Contract, Micros
+from domain.commands import ChangeHistory
 from domain.ids import Id
+from domain.values import Contract, Micros
 from domain.webhooks import DEAD_LETTER, KINDS
 from domain.workloads import AT_SITE, SITE_LEASE_S
 from fedyard.cluster.port import Reason

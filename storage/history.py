@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from domain.commands import ChangeHistory, Micros
+from domain.commands import ChangeHistory
 from domain.ids import Id
+from domain.values import Micros
 from storage.database import Database, DatabaseUnavailable
 
 _PARTS: dict[str, tuple[str, str]] = {

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from domain import records as r
-from domain.commands import Micros
 from domain.needs import Needs
 from domain.records import Record
+from domain.values import Micros
 from storage.counting import counted
 from storage.database import Database
 from storage.loading_apart import LOADED_APART, load_apart

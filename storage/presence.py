@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from config.processes import WORKERS, has_ended
-from domain.commands import Micros
+from domain.values import Micros
 from fedyard.wire.times import SECOND
 from storage.database import Database
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from domain import records as r
-from domain.commands import Beat, Micros, TokenUse
+from domain.commands import Beat, TokenUse
 from domain.ids import Id
 from domain.needs import Needs
 from domain.records import Record
@@ -32,6 +32,7 @@ from domain.sweeps import (
     RevokeTokensOf,
     Sweep,
 )
+from domain.values import Micros
 from storage.database import Database, Row
 from storage.loading import load
 from storage.reader import Loaded

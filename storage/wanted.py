@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from domain import records as r
-from domain.commands import Micros
 from domain.ids import Id, is_id
 from domain.infrastructure import FILES_KEPT_S
+from domain.values import Micros
 from domain.workloads import owner_of, token_sha256, wanted_of
 from fedyard.cluster.plan import Wanted
 from fedyard.wire.times import SECOND

@@ -6,14 +6,15 @@ import json
 from typing import Any
 
 from actors.deciding import Batch, decide_batch, decide_now
-from domain import codec
+from domain import codec, values
 from domain import commands as c
 from domain import records as r
-from domain.commands import AnyCommand, Envelope, Subject
+from domain.commands import AnyCommand, Envelope
 from domain.ids import Id, derive, sha256_hex
 from domain.rules import Rules
 from domain.states import Report
 from domain.table import TABLE, Kind
+from domain.values import Subject
 from fedyard.wire.times import SECOND
 from storage.database import Database
 from storage.due import Due
@@ -22,7 +23,7 @@ from storage.store import Store
 from tests.seals import KEY
 
 START = 1_800_000_000 * SECOND
-QUICK = c.Contract(select_within_s=60, train_within_s=600, aggregate_within_s=120, silent_within_s=90)
+QUICK = values.Contract(select_within_s=60, train_within_s=600, aggregate_within_s=120, silent_within_s=90)
 
 
 class TestClock:
@@ -133,7 +134,7 @@ class Hub:
     def organisation(self, name: str) -> Id:
         return self.ok(c.CreateOrganisation(name=name))["id"]
 
-    def account(self, organisation_id: Id, role: c.Role, name: str = "someone") -> Subject:
+    def account(self, organisation_id: Id, role: values.Role, name: str = "someone") -> Subject:
         secret = sha256_hex(f"{organisation_id} {name} {role}".encode())
         made = self.ok(c.CreateAccount(organisation_id=organisation_id, name=name, role=role, token_sha256=secret))
         return Subject(kind="account", id=made["id"], organisation_id=organisation_id, role=role)
@@ -159,7 +160,7 @@ class Hub:
 
         Its payloads need not be sealed, unless the test says so.
         """
-        options.setdefault("tasks", [c.TaskSpec(name="train", model="logistic", rounds=2, contract=QUICK)])
+        options.setdefault("tasks", [values.TaskSpec(name="train", model="logistic", rounds=2, contract=QUICK)])
         options.setdefault("name", f"project {self.sent}")
         options.setdefault("joining", "open")
         options.setdefault("sealed", "optional")

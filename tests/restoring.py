@@ -10,7 +10,7 @@ from pathlib import Path
 from devservers.postgres import PrivatePostgres
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
+from domain.values import Subject
 from storage.database import Database, open_database
 from tests.hub import Hub
 

@@ -16,7 +16,7 @@ import msgspec
 from benchmarks.board import Board
 from config.clock import SystemClock as HubClock
 from config.clock import draw_id
-from domain.commands import Subject
+from domain.values import Subject
 from fedyard.agent import contract
 from fedyard.agent.contract import Held, Place
 from fedyard.agent.receipts import Receipts

@@ -20,7 +20,7 @@ from benchmarks.board import Board
 from benchmarks.figures import percentile
 from benchmarks.yard import Hub, Watch
 from config.settings import path_url
-from domain import commands as c
+from domain import values as v
 from domain.ids import Id
 from fedyard.client.client import Client
 from fedyard.cluster.processes import Processes
@@ -147,8 +147,8 @@ def _created_and_finished(bench: Bench, count: int) -> float:
 
 def _from_exit_to_seat(bench: Bench, count: int) -> list[float]:
     """Milliseconds from a process's end until its seat is dropped, one after the other."""
-    spec = c.WorkloadSpec(kind="job", image=IMAGE, arguments=["-c", LIVES, str(bench.marks)], attempts=1)
-    held = [c.Holder(name="bench", spec=spec, count=count)]
+    spec = v.WorkloadSpec(kind="job", image=IMAGE, arguments=["-c", LIVES, str(bench.marks)], attempts=1)
+    held = [v.Holder(name="bench", spec=spec, count=count)]
     project = scenes.project(bench.hub, [bench.site], rounds=1, workloads=held)
     run_id = bench.client.start_run(project).id
     spans = []

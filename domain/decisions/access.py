@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TypeVar
 
 from domain import records as r
-from domain.commands import Subject
 from domain.decisions.draft import Draft, Refused
 from domain.ids import Id
 from domain.records import Record
 from domain.states import MemberState, SiteState
+from domain.values import Subject
 from fedyard.wire.problems import ProblemType
 
 R = TypeVar("R", bound=Record)

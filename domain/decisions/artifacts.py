@@ -9,7 +9,6 @@ import msgspec
 from domain import commands as c
 from domain import records as r
 from domain import results
-from domain.commands import Micros
 from domain.decisions import sealing
 from domain.decisions.access import (
     active_members,
@@ -29,6 +28,7 @@ from domain.events import EventKind
 from domain.ids import Id
 from domain.needs import Needs, those
 from domain.states import ARTIFACT, RUN_FINAL, ArtifactState, MemberState, RunState, Step, follow
+from domain.values import Micros
 from fedyard.wire.chunks import CHUNK_BYTES, DIGEST_BYTES, belong_together, count_of, tree_digest
 from fedyard.wire.plurals import counted
 from fedyard.wire.problems import ProblemType

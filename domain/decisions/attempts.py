@@ -10,6 +10,7 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
+from domain import values as v
 from domain.decisions.draft import Draft
 from domain.events import EventKind
 from domain.ids import Id, derive
@@ -24,7 +25,7 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 
 def want(
-    draft: Draft, ident: Id, project: r.Project, asked: c.Asked, task: r.TaskRun | None = None, *, part: str = ""
+    draft: Draft, ident: Id, project: r.Project, asked: v.Asked, task: r.TaskRun | None = None, *, part: str = ""
 ) -> r.Workload:
     """A workload and its first attempt. task: that it holds a seat of. part: of the project's infrastructure."""
     spec = asked.spec

@@ -9,9 +9,9 @@ from __future__ import annotations
 import msgspec
 
 from domain import records as r
-from domain.commands import Micros
 from domain.decisions.draft import Draft, Refused
 from domain.ids import Id
+from domain.values import Micros
 from fedyard.wire.plurals import counted
 from fedyard.wire.problems import ProblemType
 

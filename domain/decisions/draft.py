@@ -15,7 +15,7 @@ import msgspec
 from domain import codec
 from domain import records as r
 from domain.chain import hash_of, mark_of
-from domain.commands import AnyCommand, Envelope, Micros
+from domain.commands import AnyCommand, Envelope
 from domain.events import EventKind
 from domain.ids import Id, derive
 from domain.records import Record, key_of
@@ -23,6 +23,7 @@ from domain.results import Result
 from domain.rules import Rules
 from domain.states import DeliveryState
 from domain.sweeps import Sweep
+from domain.values import Micros
 from fedyard.wire.notices import Facts
 from fedyard.wire.problems import ProblemType
 

@@ -10,7 +10,7 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
-from domain import results
+from domain import results, values
 from domain.decisions.access import known_project, need_coordinator
 from domain.decisions.attempts import shall_stop, tell_of, tell_site, want
 from domain.decisions.draft import Decision, Draft, Refused
@@ -65,7 +65,7 @@ def start_infrastructure(draft: Draft, command: c.StartInfrastructure) -> Decisi
             take_one(
                 draft, "workloads of a day", project.id, draft.rules.workloads_per_day, "start the next one tomorrow"
             )
-            asked = c.Asked(name=part, spec=spec, where=said.where)
+            asked = values.Asked(name=part, spec=spec, where=said.where)
             workload = want(draft, draft.derive(part), project, asked, part=part)
             begun.append(part)
         else:
@@ -125,7 +125,7 @@ def _there(draft: Draft, project_id: str) -> dict[str, r.Workload]:
     return {one.part: one for one in sorted(live, key=lambda one: PARTS.index(one.part))}
 
 
-def _is_same(workload: r.Workload, spec: c.WorkloadSpec, where: str) -> bool:
+def _is_same(workload: r.Workload, spec: values.WorkloadSpec, where: str) -> bool:
     """But for the number of replicas, which is scaled."""
     return workload.cluster == where and msgspec.structs.replace(spec_of(workload), replicas=spec.replicas) == spec
 

@@ -10,7 +10,6 @@ import msgspec
 from domain import commands as c
 from domain import records as r
 from domain import results
-from domain.commands import Micros
 from domain.decisions.access import find, forbidden, missing, own_site
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import too_many
@@ -21,6 +20,7 @@ from domain.ids import Id, sha256_hex
 from domain.ledger import name_of_key
 from domain.needs import Needs
 from domain.states import KEY, KeyState, MemberState, SiteState, Step, follow
+from domain.values import Micros
 from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import DAY, SECOND

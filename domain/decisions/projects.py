@@ -8,7 +8,7 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
-from domain import results
+from domain import results, values
 from domain.decisions.access import (
     active_members,
     acts_for,
@@ -34,16 +34,16 @@ from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND, time_text
 
-_tasks_decoder = msgspec.json.Decoder(list[c.TaskSpec])
+_tasks_decoder = msgspec.json.Decoder(list[values.TaskSpec])
 _PLAIN_FIELDS = ("name", "description", "data_format", "client_image", "joining", "max_live_runs", "sealed")
 
 
-def tasks_of(project: r.Project) -> list[c.TaskSpec]:
+def tasks_of(project: r.Project) -> list[values.TaskSpec]:
     """The project's tasks as values."""
     return _tasks_decoder.decode(project.tasks_json)
 
 
-def predecessors(tasks: list[c.TaskSpec]) -> dict[str, list[str]]:
+def predecessors(tasks: list[values.TaskSpec]) -> dict[str, list[str]]:
     """For each task the names of those that must have succeeded before it; by default the one listed before it."""
     names = [task.name for task in tasks]
     return {
@@ -52,7 +52,7 @@ def predecessors(tasks: list[c.TaskSpec]) -> dict[str, list[str]]:
     }
 
 
-def _check_tasks(tasks: list[c.TaskSpec]) -> None:
+def _check_tasks(tasks: list[values.TaskSpec]) -> None:
     """422 unless names are unique, `after` names tasks, there is no circle, and quorums can be met."""
     names = [task.name for task in tasks]
     for name in names:
@@ -80,7 +80,7 @@ def _check_tasks(tasks: list[c.TaskSpec]) -> None:
             raise _bad_tasks(f"task {task.name!r}: a quorum of {quorum} seats is no whole number")
 
 
-def _check_holders(task: c.TaskSpec) -> None:
+def _check_holders(task: values.TaskSpec) -> None:
     held = [holder.name for holder in task.workloads]
     for holder in task.workloads:
         if holder.spec.kind != "job":
@@ -96,7 +96,7 @@ def _bad_tasks(detail: str) -> Refused:
     return Refused(ProblemType.TASKS_IMPOSSIBLE, detail)
 
 
-def _infrastructure_json(draft: Draft, infrastructure: c.Infrastructure, project_id: Id, coordinator: Id) -> str:
+def _infrastructure_json(draft: Draft, infrastructure: values.Infrastructure, project_id: Id, coordinator: Id) -> str:
     """As it is kept. 422 where it names a site that is no active member: nobody else's cluster is asked."""
     if infrastructure.where.startswith(AT_SITE):
         site_id = infrastructure.where.removeprefix(AT_SITE)
@@ -109,10 +109,10 @@ def _infrastructure_json(draft: Draft, infrastructure: c.Infrastructure, project
     return msgspec.json.encode(infrastructure).decode()
 
 
-def infrastructure_of(project: r.Project) -> c.Infrastructure | None:
+def infrastructure_of(project: r.Project) -> values.Infrastructure | None:
     """What the project says of its own coordinator and selectors."""
     said = project.infrastructure_json
-    return msgspec.json.decode(said, type=c.Infrastructure) if said else None
+    return msgspec.json.decode(said, type=values.Infrastructure) if said else None
 
 
 def needs_of_create_project(command: c.CreateProject) -> Needs:
@@ -405,6 +405,6 @@ def say_ready(draft: Draft, command: c.SayReady) -> Decision:
     )
 
 
-def is_ready(membership: r.Membership, now: c.Micros) -> bool:
+def is_ready(membership: r.Membership, now: values.Micros) -> bool:
     """Has the site said so, and is that time not over?"""
     return membership.ready_until is not None and membership.ready_until > now

@@ -6,7 +6,7 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
-from domain import results
+from domain import results, values
 from domain.decisions.access import find, known_project, known_run, missing, need_coordinator, need_hub
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import too_many
@@ -102,7 +102,7 @@ def _requests_waiting(draft: Draft, project: r.Project) -> int:
     return sum(m.state == MemberState.REQUESTED for m in draft.group(r.Membership, project.id))
 
 
-def _task_run(run: r.Run, seq: int, task: c.TaskSpec) -> r.TaskRun:
+def _task_run(run: r.Run, seq: int, task: values.TaskSpec) -> r.TaskRun:
     return r.TaskRun(
         id=derive(run.id, "task", seq),
         run_id=run.id,
@@ -125,7 +125,7 @@ def _has_room(draft: Draft, project: r.Project) -> bool:
     return len(_live(draft, project)) < project.max_live_runs
 
 
-def _check_seats(draft: Draft, project: r.Project, tasks: list[c.TaskSpec]) -> None:
+def _check_seats(draft: Draft, project: r.Project, tasks: list[values.TaskSpec]) -> None:
     """422 where a task would have nobody, names a site that is no member, or could never reach its quorum."""
     for task in tasks:
         seats = seats_of(draft, project, task)

@@ -9,7 +9,6 @@ import msgspec
 from domain import commands as c
 from domain import records as r
 from domain import results
-from domain.commands import Micros
 from domain.decisions.access import acts_for, find, forbidden, is_admin, missing, need_admin, need_hub
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import take_one
@@ -21,6 +20,7 @@ from domain.ledger import names_of_secret
 from domain.needs import Needs
 from domain.states import MEMBER, SITE, MemberState, SiteState, Step, follow
 from domain.sweeps import RevokeTokensOf
+from domain.values import Micros
 from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND

@@ -13,13 +13,14 @@ from msgspec import UNSET
 
 from domain import commands as c
 from domain import records as r
-from domain.commands import Envelope, Subject
+from domain.commands import Envelope
 from domain.decisions.access import acts_for
 from domain.decisions.draft import Draft
 from domain.events import EventKind
 from domain.ids import Id
 from domain.needs import Needs
 from domain.states import SiteState
+from domain.values import Subject
 from fedyard.wire.notices import ActedFor, By, InItsName
 
 

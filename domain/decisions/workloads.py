@@ -12,7 +12,7 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
-from domain import results
+from domain import results, values
 from domain.decisions.access import (
     find,
     is_admin,
@@ -72,7 +72,7 @@ def create_workload(draft: Draft, command: c.CreateWorkload) -> Decision:
     check_where(draft, project, command.where)
     take_one(draft, "workloads", project.id, draft.rules.workloads_per_project, "stop one, or wait until one has ended")
     take_one(draft, "workloads of a day", project.id, draft.rules.workloads_per_day, "start the next one tomorrow")
-    asked = c.Asked(name=command.name, spec=command.spec, where=command.where)
+    asked = values.Asked(name=command.name, spec=command.spec, where=command.where)
     workload = want(draft, draft.derive("workload"), project, asked)
     return draft.accept(_result(workload), 201)
 

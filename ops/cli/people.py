@@ -11,7 +11,7 @@ from typing import get_args
 import click
 
 from config.clock import SystemClock
-from domain.commands import Role
+from domain.values import Role
 from fedyard.wire.command_line import Command, Group
 from fedyard.wire.times import DAY_S
 from ops import accounts

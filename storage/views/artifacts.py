@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from domain.commands import ArchiveFile, Subject
+from domain.commands import ArchiveFile
 from domain.ids import Id
 from domain.states import ArchiveState
+from domain.values import Subject
 from fedyard.wire.chunks import CHUNK_BYTES, MAX_CHUNKS
 from fedyard.wire.seals import readers_of, trimmed
 from fedyard.wire.times import time_text

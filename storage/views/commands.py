@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from domain.commands import Micros, Subject
 from domain.ids import Id
 from domain.records import Outcome
+from domain.values import Micros, Subject
 from storage.database import Database
 from storage.views.sight import Clause, row
 

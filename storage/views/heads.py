@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from domain.commands import Subject
 from domain.ids import Id
+from domain.values import Subject
 from storage.database import Database
 from storage.views.sight import Clause, Cursor, Listed, Paging, acting_member_of, own, rows, sees_everything
 

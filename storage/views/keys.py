@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from domain.commands import Micros, Subject
 from domain.ids import Id
 from domain.states import KeyState
+from domain.values import Micros, Subject
 from storage.database import Database, Row
 from storage.views.resources import MemberKey, SiteKey, time_or_none
 from storage.views.sight import Clause, Cursor, Listed, Paging, member_of, page, row, sites_seen

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from domain.commands import Subject
 from domain.ids import Id
+from domain.values import Subject
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
 from storage.views.messages import BODIES_AT_ONCE_BYTES, body_for

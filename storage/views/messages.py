@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from domain.commands import Subject
 from domain.ids import Id
+from domain.values import Subject
 from fedyard.wire.seals import SealMalformed, SealUnsupported, is_sealed, trimmed
 from fedyard.wire.times import time_text
 from storage.database import Database, Row

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from domain.commands import Subject
 from domain.ids import Id
+from domain.values import Subject
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
 from storage.views.projects import may_see_members

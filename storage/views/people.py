@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from domain.commands import Micros, Subject
 from domain.ids import Id
+from domain.values import Micros, Subject
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
 from storage.views.resources import Account, Enrolment, Organisation, Token, time_or_none

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from domain.commands import Infrastructure, Micros, Subject, TaskSpec
 from domain.ids import Id
+from domain.values import Infrastructure, Micros, Subject, TaskSpec
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
 from storage.views.resources import Membership, Project, time_or_none

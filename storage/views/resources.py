@@ -9,20 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from domain.commands import (
-    ArchiveFile,
-    ArtifactKind,
-    Infrastructure,
-    Joining,
-    Micros,
-    Role,
-    Sealed,
-    SubjectKind,
-    TaskSpec,
-    WebhookKind,
-    WebhookOwner,
-    WorkloadSpec,
-)
+from domain.commands import ArchiveFile
 from domain.ids import Uuid
 from domain.infrastructure import PartName
 from domain.states import (
@@ -39,6 +26,19 @@ from domain.states import (
     WebhookDeliveryState,
     WebhookState,
     WorkloadState,
+)
+from domain.values import (
+    ArtifactKind,
+    Infrastructure,
+    Joining,
+    Micros,
+    Role,
+    Sealed,
+    SubjectKind,
+    TaskSpec,
+    WebhookKind,
+    WebhookOwner,
+    WorkloadSpec,
 )
 from fedyard.cluster.plan import Side
 from fedyard.cluster.port import Reason as ClusterReason

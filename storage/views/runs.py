@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from domain.commands import Subject, TaskSpec
 from domain.ids import Id
+from domain.values import Subject, TaskSpec
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
 from storage.views.resources import Round, Run, RunHead, Seat, Submission, TaskRun, time_or_none

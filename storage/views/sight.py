@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from domain.commands import Micros, Subject
 from domain.ids import Id
+from domain.values import Micros, Subject
 from storage.database import Database, Row
 
 T = TypeVar("T")

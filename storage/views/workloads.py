@@ -6,10 +6,10 @@ from __future__ import annotations
 import msgspec
 
 from domain import records as r
-from domain.commands import Subject, WorkloadSpec
 from domain.ids import Id
 from domain.infrastructure import PARTS
 from domain.states import WORKLOAD_LIVE, WorkloadState
+from domain.values import Subject, WorkloadSpec
 from domain.workloads import AT_SITE, addresses_of, spec_of, wanted_of
 from fedyard.cluster.plan import Wanted
 from fedyard.cluster.port import Reason

@@ -14,6 +14,7 @@ import pytest
 
 from domain import commands as c
 from domain import records as r
+from domain import values as v
 from domain.ids import Id
 from domain.workloads import RETRY_AFTER_S, TOKEN_VARIABLE, URL_VARIABLE, token_of
 from fedyard.agent import workloads
@@ -42,7 +43,7 @@ class OverDecisions:
 
     hub = "http://hub.example"
 
-    def __init__(self, hub: Hub, site: c.Subject) -> None:
+    def __init__(self, hub: Hub, site: v.Subject) -> None:
         self._hub, self._site = hub, site
         self.away = False
         self.lose_answers = False
@@ -136,7 +137,7 @@ class House:
         )
 
     def create(self, project: Id | None = None, **spec: Any) -> Id:
-        asked = c.WorkloadSpec(**{"kind": "job", "image": IMAGE, **spec})
+        asked = v.WorkloadSpec(**{"kind": "job", "image": IMAGE, **spec})
         command = c.CreateWorkload(
             project_id=project or self.project, name="w", where=f"site:{self.site.id}", spec=asked
         )
@@ -577,12 +578,12 @@ def test_workloads_outlive_the_agent_unless_they_shall_not(
 
 
 def test_the_seat_of_a_run_gets_its_token_and_where_the_hub_is_and_the_disk_gets_neither(house: House) -> None:
-    holder = c.Holder(
+    holder = v.Holder(
         name="worker",
         where=f"site:{house.site.id}",
-        spec=c.WorkloadSpec(kind="job", image=IMAGE),
+        spec=v.WorkloadSpec(kind="job", image=IMAGE),
     )
-    task = c.TaskSpec(name="t", model="m", who=[house.coordinator.id], workloads=[holder])
+    task = v.TaskSpec(name="t", model="m", who=[house.coordinator.id], workloads=[holder])
     project = house.hub.project([house.coordinator, house.site], tasks=[task])
     house.serve(project)
     house.hub.start(project, house.coordinator)

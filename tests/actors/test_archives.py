@@ -17,7 +17,9 @@ from actors.archives import ArchiveDoer
 from broker.port import Temporary
 from domain import commands as c
 from domain import records as r
-from domain.commands import Envelope, Subject
+from domain import values as v
+from domain.commands import Envelope
+from domain.values import Subject
 from fedyard.cluster.archives.limits import Limits
 from fedyard.wire.chunks import Chunk, chunks_of, tree_digest
 from storage.blobs.folder import FolderBlobs
@@ -27,7 +29,7 @@ from tests.blobs import digest_of, digests_of, noise, pieces_of
 from tests.hub import Hub
 
 DAY = 86_400
-PARTS = c.Infrastructure(coordinator_image="c:1", selector_image="s:1")
+PARTS = v.Infrastructure(coordinator_image="c:1", selector_image="s:1")
 
 
 def zipped(**files: bytes) -> bytes:

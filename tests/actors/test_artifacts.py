@@ -13,10 +13,11 @@ from actors.running import rules_of
 from config.settings import Settings, SettingsError
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
+from domain import values as v
 from domain.ids import sha256_hex
 from domain.rules import Rules
 from domain.states import Report
+from domain.values import Subject
 from fedyard.wire.chunks import CHUNK_BYTES
 from fedyard.wire.notices import Notice
 from fedyard.wire.times import SECOND
@@ -37,7 +38,7 @@ class Yard:
     project: str
 
     def declaring(
-        self, owner: Subject, kind: c.ArtifactKind = "result", size: int = 10, **more: Any
+        self, owner: Subject, kind: v.ArtifactKind = "result", size: int = 10, **more: Any
     ) -> c.DeclareArtifact:
         digests = b"".join(bytes([n % 255 + 1]) * 32 for n in range(-(-size // CHUNK_BYTES)))
         more.setdefault("digest", sha256_hex(digests))
@@ -45,14 +46,14 @@ class Yard:
         more.setdefault("project_id", self.project)
         return c.DeclareArtifact(owner_site_id=owner.id, of_kind=kind, size_bytes=size, **more)
 
-    def declare(self, owner: Subject, kind: c.ArtifactKind = "result", size: int = 10, **more: Any) -> str:
+    def declare(self, owner: Subject, kind: v.ArtifactKind = "result", size: int = 10, **more: Any) -> str:
         return self.hub.ok(self.declaring(owner, kind, size, **more), owner)["id"]
 
     def complete(self, owner: Subject, artifact: str) -> dict[str, Any]:
         (row,) = self.hub.rows(r.ArtifactDeclaration, "artifact_id = %s", artifact)
         return self.hub.ok(c.CompleteArtifact(artifact_id=artifact, found=bytes(row.chunk_digests)), owner)
 
-    def stored(self, owner: Subject, kind: c.ArtifactKind = "result", size: int = 10, **more: Any) -> str:
+    def stored(self, owner: Subject, kind: v.ArtifactKind = "result", size: int = 10, **more: Any) -> str:
         artifact = self.declare(owner, kind, size, **more)
         self.complete(owner, artifact)
         return artifact
@@ -85,7 +86,7 @@ class Yard:
 @pytest.fixture
 def yard(hub: Hub) -> Yard:
     sites = hub.sites(3)
-    task = c.TaskSpec(name="train", model="m", rounds=2, contract=c.Contract(select_within_s=7e6, train_within_s=7e6))
+    task = v.TaskSpec(name="train", model="m", rounds=2, contract=v.Contract(select_within_s=7e6, train_within_s=7e6))
     return Yard(hub, sites, hub.project(sites, tasks=[task]))
 
 
@@ -139,7 +140,7 @@ def test_digests_that_do_not_belong_together_are_refused(yard: Yard, size: int, 
         ("initial", {"round": 1}),
     ],
 )
-def test_each_kind_has_its_place(yard: Yard, kind: c.ArtifactKind, place: dict[str, Any]) -> None:
+def test_each_kind_has_its_place(yard: Yard, kind: v.ArtifactKind, place: dict[str, Any]) -> None:
     run = yard.run()
     place = {name: run if value == "run" else value for name, value in place.items()}
     command = yard.declaring(yard.sites[0], kind, **place)
@@ -182,11 +183,11 @@ def ruled(hub: Hub, command: c.AnyCommand, by: Subject, rules: Rules) -> r.Outco
     return decide_now(hub.store, [hub.envelope(command, by)], hub.clock.now(), rules)[0]
 
 
-@pytest.mark.parametrize("kind", get_args(c.ArtifactKind))
-def test_an_artifact_has_its_kinds_limit(yard: Yard, kind: c.ArtifactKind) -> None:
+@pytest.mark.parametrize("kind", get_args(v.ArtifactKind))
+def test_an_artifact_has_its_kinds_limit(yard: Yard, kind: v.ArtifactKind) -> None:
     coordinator, depth = yard.sites[0], {"update": 3, "model": 3, "log": 2}.get(kind, 0)
     place = dict([("run_id", yard.run()), ("task_seq", 1), ("round", 1)][:depth])
-    rules = Rules(**{f"artifact_limit_{one}_bytes": 100 if one == kind else 50 for one in get_args(c.ArtifactKind)})
+    rules = Rules(**{f"artifact_limit_{one}_bytes": 100 if one == kind else 50 for one in get_args(v.ArtifactKind)})
     assert ruled(yard.hub, yard.declaring(coordinator, kind, 100, **place), coordinator, rules).status == 201
     refused = ruled(yard.hub, yard.declaring(coordinator, kind, 101, **place), coordinator, rules)
     problem = json.loads(refused.answer_json)
@@ -374,7 +375,7 @@ def test_no_restart_from_a_round_reached_whose_model_is_gone(yard: Yard) -> None
 
 @pytest.mark.parametrize("whose", ["the carried task's last", "the carried task's first"])
 def test_only_the_models_that_tasks_begin_with_are_asked_for(yard: Yard, whose: str) -> None:
-    tasks = [c.TaskSpec(name=name, model="m", rounds=2, contract=QUICK) for name in ("one", "two")]
+    tasks = [v.TaskSpec(name=name, model="m", rounds=2, contract=QUICK) for name in ("one", "two")]
     run = yard.hub.start(yard.hub.project(yard.sites, name="two tasks", tasks=tasks), yard.sites[0])
     yard.project = yard.hub.run(run).project_id
     first, last = (modelled(yard, run, number) for number in (1, 2))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from actors.fairness import FairQueue, lane_of
 from domain import codec
 from domain import commands as c
-from domain.commands import Subject
 from domain.ids import derive
+from domain.values import Subject
 
 NAMES = {name: derive("00000000-0000-4000-8000-000000000000", name) for name in "abcdefgh"}
 

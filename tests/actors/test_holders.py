@@ -8,9 +8,10 @@ import pytest
 
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
+from domain import values as v
 from domain.ids import Id, sha256_hex
 from domain.states import Report
+from domain.values import Subject
 from domain.workloads import RETRY_AFTER_S, TOKEN_VARIABLE, token_of
 from fedyard.cluster.port import AttemptId, Reason
 from tests.actors.test_workloads import Yard
@@ -23,17 +24,17 @@ class Held(Yard):
 
     def __init__(self, hub: Hub, count: int = 2, attempts: int = 2, *, rounds: int = 1, **contract: Any) -> None:
         super().__init__(hub)
-        holder = c.Holder(
-            name="train", count=count, spec=c.WorkloadSpec(kind="job", image="local/sh", attempts=attempts)
+        holder = v.Holder(
+            name="train", count=count, spec=v.WorkloadSpec(kind="job", image="local/sh", attempts=attempts)
         )
         fields = {name: getattr(QUICK, name) for name in QUICK.__struct_fields__} | contract
-        task = c.TaskSpec(
+        task = v.TaskSpec(
             name="t",
             model="m",
             rounds=rounds,
             who=[self.site.id],
             workloads=[holder],
-            contract=c.Contract(**fields),
+            contract=v.Contract(**fields),
         )
         self.project = hub.project([self.site], tasks=[task])
         self.run = hub.start(self.project, self.site)
@@ -114,9 +115,9 @@ def test_the_token_is_in_no_table_and_works_once(held: Held) -> None:
 def test_a_secret_that_is_known_lets_nobody_enrol_again(hub: Hub) -> None:
     """Whoever runs what holds a seat says which token it gave it; a hash stands for one secret, whatever is said."""
     coordinator, site = hub.sites(2)
-    spec = c.WorkloadSpec(kind="job", image="local/sh")
-    holder = c.Holder(name="w", count=2, where=f"site:{site.id}", spec=spec)
-    task = c.TaskSpec(name="t", model="m", who=[coordinator.id], workloads=[holder], contract=QUICK)
+    spec = v.WorkloadSpec(kind="job", image="local/sh")
+    holder = v.Holder(name="w", count=2, where=f"site:{site.id}", spec=spec)
+    task = v.TaskSpec(name="t", model="m", who=[coordinator.id], workloads=[holder], contract=QUICK)
     hub.start(hub.project([coordinator, site], tasks=[task]), coordinator)
     first, second = (one.id for one in hub.rows(r.Workload))
 
@@ -137,7 +138,7 @@ def test_a_workload_takes_part_in_its_own_run_alone(held: Held) -> None:
     held.settle()
     workload = held.enrol(held.holders()[0])
     elsewhere = held.hub.project([held.hub.site("elsewhere")], name="elsewhere", joining="open")
-    spec = c.WorkloadSpec(kind="job", image="local/sh")
+    spec = v.WorkloadSpec(kind="job", image="local/sh")
     for command, by, refused in (
         (c.PutMember(project_id=elsewhere, site_id=workload.id), workload, (403, "forbidden")),
         (c.PutMember(project_id=elsewhere, site_id=workload.id), held.site, (403, "forbidden")),
@@ -239,10 +240,10 @@ def test_a_run_may_be_of_workloads_alone_and_the_next_round_counts_no_replaced_s
 def test_a_task_of_others_has_no_seat_for_workloads(hub: Hub) -> None:
     """They are members while they live, of their own task."""
     yard = Yard(hub)
-    holder = c.Holder(name="w", spec=c.WorkloadSpec(kind="job", image="i"))
+    holder = v.Holder(name="w", spec=v.WorkloadSpec(kind="job", image="i"))
     tasks = [
-        c.TaskSpec(name="a", model="m", workloads=[holder], contract=QUICK),
-        c.TaskSpec(name="b", model="m", after=[], contract=QUICK),
+        v.TaskSpec(name="a", model="m", workloads=[holder], contract=QUICK),
+        v.TaskSpec(name="b", model="m", after=[], contract=QUICK),
     ]
     project = hub.project([yard.site], tasks=tasks)
     run = hub.start(project, yard.site)
@@ -261,16 +262,17 @@ def test_a_task_of_others_has_no_seat_for_workloads(hub: Hub) -> None:
 )
 def test_what_cannot_hold_a_seat_is_refused(hub: Hub, holders: list[dict[str, Any]], refused: tuple[int, str]) -> None:
     yard = Yard(hub)
-    held = [c.Holder(name="w", spec=c.WorkloadSpec(**{"kind": "job", "image": "i", **one})) for one in holders]
-    task = c.TaskSpec(name="a", model="m", workloads=held)
+    held = [v.Holder(name="w", spec=v.WorkloadSpec(**{"kind": "job", "image": "i", **one})) for one in holders]
+    task = v.TaskSpec(name="a", model="m", workloads=held)
     command = c.UpdateProject(project_id=yard.project, tasks=[task])
     assert hub.refused(command, yard.site) == refused
 
 
 def test_a_run_does_not_start_whose_workloads_have_nowhere_to_be(hub: Hub) -> None:
     yard = Yard(hub)
-    holder = c.Holder(name="w", where="elsewhere", spec=c.WorkloadSpec(kind="job", image="i"))
+    holder = v.Holder(name="w", where="elsewhere", spec=v.WorkloadSpec(kind="job", image="i"))
     hub.ok(
-        c.UpdateProject(project_id=yard.project, tasks=[c.TaskSpec(name="a", model="m", workloads=[holder])]), yard.site
+        c.UpdateProject(project_id=yard.project, tasks=[v.TaskSpec(name="a", model="m", workloads=[holder])]),
+        yard.site,
     )
     assert hub.refused(c.StartRun(project_id=yard.project), yard.site) == (422, "impossible")

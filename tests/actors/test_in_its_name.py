@@ -10,11 +10,12 @@ import pytest
 
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
+from domain import values as v
 from domain.events import EventKind
 from domain.ids import sha256_hex
 from domain.rules import Rules
 from domain.states import Report
+from domain.values import Subject
 from fedyard.wire.notices import Notice
 from tests.hub import Hub
 from web.api.table import operations
@@ -166,7 +167,7 @@ def test_what_a_site_does_itself_stands_in_its_projects_stream_alone(hub: Hub, s
 
 
 def test_a_project_that_somebody_created_in_the_sites_name(hub: Hub, site: Subject, colleague: Subject) -> None:
-    task = c.TaskSpec(name="t", model="m")
+    task = v.TaskSpec(name="t", model="m")
     own = hub.ok(c.CreateProject(coordinator_site_id=site.id, name="own", tasks=[task]), site)["id"]
     anothers = hub.ok(c.CreateProject(coordinator_site_id=site.id, name="another's", tasks=[task]), colleague)["id"]
     assert own != anothers
@@ -221,15 +222,15 @@ class Stage:
         issue = c.IssueToken(owner_kind=owner.kind, owner_id=owner.id, sha256=SECRET, label="x", scopes=["read"])
         return str(self.hub.ok(issue, owner)["id"])
 
-    def hooking(self, kind: c.WebhookOwner, owner: str) -> c.CreateWebhook:
+    def hooking(self, kind: v.WebhookOwner, owner: str) -> c.CreateWebhook:
         url = "https://hooks.example.org/in"
         return c.CreateWebhook(owner_kind=kind, owner_id=owner, url=url, kinds=["run.ended"])
 
-    def hook(self, kind: c.WebhookOwner = "project", owner: str = "") -> str:
+    def hook(self, kind: v.WebhookOwner = "project", owner: str = "") -> str:
         return str(self.hub.ok(self.hooking(kind, owner or self.project), self.admin)["id"])
 
     def working(self) -> c.CreateWorkload:
-        spec = c.WorkloadSpec(kind="service", image="example.org/x@sha256:" + "0" * 64, port=80)
+        spec = v.WorkloadSpec(kind="service", image="example.org/x@sha256:" + "0" * 64, port=80)
         return c.CreateWorkload(project_id=self.project, name="w", where=f"site:{self.site.id}", spec=spec)
 
     def workload(self) -> str:
@@ -237,8 +238,8 @@ class Stage:
 
     def problem(self) -> str:
         """The project, with what its own coordinator and selectors are made of."""
-        parts = c.Infrastructure(coordinator_image="c:1", selector_image="s:1", where=f"site:{self.boss.id}")
-        task = c.TaskSpec(name="t", model="fedota", contract=c.Contract(quorum=1, quorum_of="count"))
+        parts = v.Infrastructure(coordinator_image="c:1", selector_image="s:1", where=f"site:{self.boss.id}")
+        task = v.TaskSpec(name="t", model="fedota", contract=v.Contract(quorum=1, quorum_of="count"))
         self.hub.ok(c.UpdateProject(project_id=self.project, tasks=[task], infrastructure=parts), self.boss)
         return self.project
 
@@ -261,8 +262,8 @@ def _token_of(stage: Stage, owner: Subject, by: Subject) -> c.AnyCommand:
     return c.RevokeToken(token_id=stage.token(owner))
 
 
-def _spec(name: str) -> list[c.TaskSpec]:
-    return [c.TaskSpec(name=name, model="m")]
+def _spec(name: str) -> list[v.TaskSpec]:
+    return [v.TaskSpec(name=name, model="m")]
 
 
 ACTS: dict[str, Callable[[Stage], Does]] = {

@@ -10,6 +10,7 @@ import pytest
 
 from domain import commands as c
 from domain import records as r
+from domain import values as v
 from domain.infrastructure import FILES_KEPT_S
 from domain.rules import Rules
 from fedyard.cluster.port import AttemptId, Spec
@@ -17,8 +18,8 @@ from storage.views.workloads import parts
 from tests.actors.test_workloads import Yard as AnyYard
 from tests.hub import Hub
 
-SAID = c.Infrastructure(coordinator_image="c:1", selector_image="s:1")
-GOAL = c.TaskSpec(name="train", model="fedota", contract=c.Contract(quorum=3, quorum_of="count"))
+SAID = v.Infrastructure(coordinator_image="c:1", selector_image="s:1")
+GOAL = v.TaskSpec(name="train", model="fedota", contract=v.Contract(quorum=3, quorum_of="count"))
 OUTSIDE = {"inside": "selector.place.svc:50051", "outside": "fl.example.org:30051"}
 
 
@@ -129,7 +130,7 @@ def test_other_images_replace_what_runs_and_only_that(yard: Yard) -> None:
     ("fields", "problem"),
     [
         ({"infrastructure": None}, "impossible"),
-        ({"tasks": [c.TaskSpec(name="train", model="m")]}, "impossible"),
+        ({"tasks": [v.TaskSpec(name="train", model="m")]}, "impossible"),
         ({"infrastructure": msgspec.structs.replace(SAID, where="elsewhere")}, "impossible"),
     ],
 )

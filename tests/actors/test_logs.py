@@ -10,9 +10,9 @@ import pytest
 from actors.deciding import decide_batch
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
 from domain.ids import Id, derive
 from domain.rules import Rules
+from domain.values import Subject
 from fedyard.wire.times import SECOND
 from tests.actors.test_sealing import Yard
 from tests.hub import Hub

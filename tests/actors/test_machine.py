@@ -10,11 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from domain import codec
+from domain import codec, values
 from domain import commands as c
 from domain import records as r
 from domain.chain import hash_of
-from domain.commands import AnyCommand, Envelope, Subject
+from domain.commands import AnyCommand, Envelope
 from domain.decide import decide
 from domain.decisions.draft import Decision, State, TooEarly
 from domain.ids import derive, sha256_hex
@@ -31,6 +31,7 @@ from domain.states import (
     SeatState,
     TaskRunState,
 )
+from domain.values import Subject
 from fedyard.wire.times import SECOND
 from tests.hub import KEY, START
 
@@ -91,7 +92,7 @@ class Yard(RuleBasedStateMachine):
     def scene(self, late: Any, too_few: Any) -> None:
         organisation = self.send(c.CreateOrganisation(name="all"))
         assert organisation is not None
-        contract = c.Contract(
+        contract = values.Contract(
             quorum=0.5,
             select_within_s=60,
             train_within_s=60,
@@ -115,8 +116,8 @@ class Yard(RuleBasedStateMachine):
             assert enrolled is not None
             self.sites.append(Subject(kind="site", id=made_id(enrolled), organisation_id=by.organisation_id))
         tasks = [
-            c.TaskSpec(name="one", model="m", rounds=2, contract=contract),
-            c.TaskSpec(name="two", model="m", aggregate=False, who="participants", contract=contract),
+            values.TaskSpec(name="one", model="m", rounds=2, contract=contract),
+            values.TaskSpec(name="two", model="m", aggregate=False, who="participants", contract=contract),
         ]
         project = self.send(
             c.CreateProject(

@@ -9,8 +9,8 @@ import pytest
 
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
 from domain.rules import Rules
+from domain.values import Subject
 from fedyard.wire.notices import Notice
 from fedyard.wire.times import SECOND
 from storage.due import Due

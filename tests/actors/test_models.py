@@ -8,14 +8,15 @@ import pytest
 
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
+from domain import values as v
 from domain.ids import Id, sha256_hex
+from domain.values import Subject
 from fedyard.wire.notices import Notice
 from tests.hub import QUICK, Hub
 
 TWO = [
-    c.TaskSpec(name="one", model="m", rounds=3, contract=QUICK),
-    c.TaskSpec(name="two", model="m", rounds=1, contract=QUICK),
+    v.TaskSpec(name="one", model="m", rounds=3, contract=QUICK),
+    v.TaskSpec(name="two", model="m", rounds=1, contract=QUICK),
 ]
 
 
@@ -97,7 +98,7 @@ def test_a_restart_may_train_all_rounds_on_top_of_a_model(hub: Hub) -> None:
 
 
 def test_tasks_before_the_chosen_one_are_carried_over(hub: Hub) -> None:
-    tasks = [TWO[0], c.TaskSpec(name="two", model="m", rounds=2, contract=QUICK)]
+    tasks = [TWO[0], v.TaskSpec(name="two", model="m", rounds=2, contract=QUICK)]
     sites = hub.sites(2)
     run = hub.start(hub.project(sites, tasks=tasks), sites[0])
     for number in (1, 2, 3):
@@ -130,7 +131,7 @@ def test_a_model_of_another_project_is_404(hub: Hub) -> None:
 
 def test_a_model_of_a_task_that_the_run_does_not_have_is_refused(hub: Hub) -> None:
     sites, project, _ = scene(hub)
-    hub.ok(c.UpdateProject(project_id=project, tasks=[c.TaskSpec(name="new", model="m", rounds=9)]), sites[0])
+    hub.ok(c.UpdateProject(project_id=project, tasks=[v.TaskSpec(name="new", model="m", rounds=9)]), sites[0])
     run = hub.start(project, sites[0])
     for version in (1, 4):
         command = c.RestartRun(run_id=run, model_version=version)

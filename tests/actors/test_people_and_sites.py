@@ -9,8 +9,9 @@ import pytest
 
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
+from domain import values as v
 from domain.ids import sha256_hex
+from domain.values import Subject
 from fedyard.wire.notices import Notice
 from fedyard.wire.times import SECOND
 from storage.due import Due
@@ -22,7 +23,7 @@ SECRET = sha256_hex(b"a secret")
 def test_names_of_organisations_sites_and_projects_are_unique(hub: Hub) -> None:
     sites = hub.sites(1)
     hub.project(sites, name="one")
-    task = [c.TaskSpec(name="t", model="m")]
+    task = [v.TaskSpec(name="t", model="m")]
     again = c.CreateProject(coordinator_site_id=sites[0].id, name="one", tasks=task)
     assert hub.refused(c.CreateOrganisation(name="all")) == (409, "name_taken")
     assert hub.refused(again, sites[0]) == (409, "name_taken")
@@ -114,7 +115,7 @@ def test_silence_and_return_are_noted_once_each(hub: Hub) -> None:
 
 def test_a_retired_site_leaves_everything(hub: Hub) -> None:
     sites = hub.sites(3)
-    project = hub.project(sites, tasks=[c.TaskSpec(name="t", model="m", contract=c.Contract(quorum=0.5))])
+    project = hub.project(sites, tasks=[v.TaskSpec(name="t", model="m", contract=v.Contract(quorum=0.5))])
     run = hub.start(project, sites[0])
     hub.ok(c.RetireSite(site_id=sites[2].id), sites[2])
     assert (hub.seat(run, sites[2]).state, hub.seat(run, sites[2]).reason) == ("dropped", "site_retired")
@@ -128,7 +129,7 @@ def test_a_retired_site_leaves_everything(hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("joining", "first", "second"), [("open", "active", "active"), ("approval", "requested", "active")]
 )
-def test_joining(hub: Hub, joining: c.Joining, first: str, second: str) -> None:
+def test_joining(hub: Hub, joining: v.Joining, first: str, second: str) -> None:
     sites = hub.sites(2)
     project = hub.project(sites[:1], joining=joining)
     join = c.PutMember(project_id=project, site_id=sites[1].id, notes="3,000 patients")
@@ -163,14 +164,14 @@ def test_declining_and_leaving(hub: Hub) -> None:
 @pytest.mark.parametrize(
     "tasks",
     [
-        [c.TaskSpec(name="t", model="m"), c.TaskSpec(name="t", model="m")],
-        [c.TaskSpec(name="t", model="m", after=["nobody"])],
-        [c.TaskSpec(name="a", model="m", after=["b"]), c.TaskSpec(name="b", model="m", after=["a"])],
-        [c.TaskSpec(name="t", model="m", contract=c.Contract(quorum=2))],
-        [c.TaskSpec(name="t", model="m", contract=c.Contract(quorum=1.5, quorum_of="count"))],
+        [v.TaskSpec(name="t", model="m"), v.TaskSpec(name="t", model="m")],
+        [v.TaskSpec(name="t", model="m", after=["nobody"])],
+        [v.TaskSpec(name="a", model="m", after=["b"]), v.TaskSpec(name="b", model="m", after=["a"])],
+        [v.TaskSpec(name="t", model="m", contract=v.Contract(quorum=2))],
+        [v.TaskSpec(name="t", model="m", contract=v.Contract(quorum=1.5, quorum_of="count"))],
     ],
 )
-def test_impossible_tasks_are_refused(hub: Hub, tasks: list[c.TaskSpec]) -> None:
+def test_impossible_tasks_are_refused(hub: Hub, tasks: list[v.TaskSpec]) -> None:
     sites = hub.sites(1)
     command = c.CreateProject(coordinator_site_id=sites[0].id, name="p", tasks=tasks)
     assert hub.refused(command, sites[0]) == (422, "tasks_impossible")
@@ -180,7 +181,7 @@ def test_a_live_run_keeps_its_tasks_and_holds_its_project(hub: Hub) -> None:
     sites = hub.sites(2)
     project = hub.project(sites)
     run = hub.start(project, sites[0])
-    more = [c.TaskSpec(name="other", model="m", contract=QUICK)]
+    more = [v.TaskSpec(name="other", model="m", contract=QUICK)]
     hub.ok(c.UpdateProject(project_id=project, tasks=more, description="new"), sites[0])
     assert hub.task(run).name == "train"
     assert hub.refused(c.ArchiveProject(project_id=project), sites[0]) == (409, "run_live")

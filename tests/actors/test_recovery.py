@@ -12,12 +12,12 @@ import pytest
 from domain import commands as c
 from domain import records as r
 from domain.chain import mark_of
-from domain.commands import Subject
 from domain.decisions.recovery import GAP, MAX_MOVED
 from domain.events import EventKind
 from domain.ids import derive, sha256_hex
 from domain.ledger import name_of_enrolment, name_of_key, name_of_token
 from domain.states import Report, RunState, SeatState
+from domain.values import Subject
 from fedyard.wire.notices import Notice
 from fedyard.wire.times import SECOND
 from storage.database import Database

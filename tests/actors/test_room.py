@@ -7,9 +7,11 @@ import json
 from actors.deciding import decide_batch, decide_now
 from domain import commands as c
 from domain import records as r
-from domain.commands import AnyCommand, Subject
+from domain import values as v
+from domain.commands import AnyCommand
 from domain.ids import sha256_hex
 from domain.rules import Rules
+from domain.values import Subject
 from fedyard.wire.chunks import CHUNK_BYTES
 from fedyard.wire.notices import Notice
 from fedyard.wire.times import SECOND
@@ -211,7 +213,7 @@ def test_accounts_and_enrolments_of_an_organisation(hub: Hub) -> None:
 
 def test_projects_of_a_coordinator_at_once_and_in_a_day(hub: Hub) -> None:
     one, other = hub.sites(2)
-    tasks = [c.TaskSpec(name="t", model="m")]
+    tasks = [v.TaskSpec(name="t", model="m")]
 
     def create(site: Subject, name: str) -> tuple[AnyCommand, Subject]:
         return c.CreateProject(coordinator_site_id=site.id, name=name, tasks=tasks, sealed="optional"), site

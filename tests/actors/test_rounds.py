@@ -9,9 +9,10 @@ import pytest
 
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
+from domain import values as v
 from domain.events import EventKind
 from domain.states import Report
+from domain.values import Subject
 from fedyard.wire.notices import Notice
 from fedyard.wire.times import SECOND
 from tests.hub import QUICK, Hub
@@ -21,14 +22,14 @@ HALF = {"quorum": 0.5, "select_within_s": 60.0, "train_within_s": 600.0, "aggreg
 
 def started(hub: Hub, count: int = 4, rounds: int = 2, **contract: Any) -> tuple[list[Subject], str]:
     sites = hub.sites(count)
-    task = c.TaskSpec(name="train", model="m", rounds=rounds, contract=c.Contract(**{**HALF, **contract}))
+    task = v.TaskSpec(name="train", model="m", rounds=rounds, contract=v.Contract(**{**HALF, **contract}))
     project = hub.project(sites, tasks=[task])
     return sites, hub.start(project, sites[0])
 
 
 def fall_silent(hub: Hub, run: str, site: Subject) -> None:
     """The ticker finds that this site was not heard of for longer than its task allows."""
-    hub.clock.micros += int(c.Contract().silent_within_s * SECOND)
+    hub.clock.micros += int(v.Contract().silent_within_s * SECOND)
     hub.ok(c.DropSeats(run_id=run, site_id=site.id, reason="site_silent", detail="silent"))
 
 
@@ -317,7 +318,7 @@ def test_only_who_submitted_may_miss_a_receipt_and_for_itself(hub: Hub) -> None:
 
 def test_a_task_without_aggregation_completes_with_its_submissions(hub: Hub) -> None:
     sites = hub.sites(3)
-    task = c.TaskSpec(name="survey", model="m", aggregate=False, who="participants", contract=QUICK)
+    task = v.TaskSpec(name="survey", model="m", aggregate=False, who="participants", contract=QUICK)
     run = hub.start(hub.project(sites, tasks=[task]), sites[0])
     hub.ready_all(run, sites[1:])
     hub.submit_all(run, sites[1:])

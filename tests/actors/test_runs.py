@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from domain import commands as c
 from domain import records as r
+from domain import values as v
 from domain.events import EventKind
 from domain.states import Report
 from ops.backups.content import ChainHead
@@ -85,7 +86,7 @@ def test_a_finished_run_cannot_be_stopped(hub: Hub) -> None:
 
 def test_a_restart_carries_on_from_the_round_that_was_reached(hub: Hub) -> None:
     sites = hub.sites(2)
-    task = c.TaskSpec(name="train", model="m", rounds=3, contract=QUICK)
+    task = v.TaskSpec(name="train", model="m", rounds=3, contract=QUICK)
     run = hub.start(hub.project(sites, tasks=[task]), sites[0])
     hub.whole_round(run, sites, 1)
     hub.ok(c.StopRun(run_id=run), sites[0])
@@ -113,7 +114,10 @@ def test_a_restart_from_the_start_forgets_what_was_reached(hub: Hub) -> None:
 
 def test_a_restart_carries_succeeded_tasks_over(hub: Hub) -> None:
     sites = hub.sites(2)
-    tasks = [c.TaskSpec(name="first", model="m", contract=QUICK), c.TaskSpec(name="second", model="m", contract=QUICK)]
+    tasks = [
+        v.TaskSpec(name="first", model="m", contract=QUICK),
+        v.TaskSpec(name="second", model="m", contract=QUICK),
+    ]
     run = hub.start(hub.project(sites, tasks=tasks), sites[0])
     hub.whole_round(run, sites, 1)
     assert (hub.task(run, 1).state, hub.task(run, 2).state) == ("succeeded", "active")
@@ -130,10 +134,10 @@ def test_a_restart_carries_succeeded_tasks_over(hub: Hub) -> None:
 def test_tasks_follow_each_other_by_their_graph(hub: Hub) -> None:
     sites = hub.sites(2)
     tasks = [
-        c.TaskSpec(name="a", model="m", contract=QUICK),
-        c.TaskSpec(name="b", model="m", after=["a"], contract=QUICK),
-        c.TaskSpec(name="c", model="m", after=["a"], who=[sites[1].id], contract=QUICK),
-        c.TaskSpec(name="d", model="m", after=["b", "c"], contract=QUICK),
+        v.TaskSpec(name="a", model="m", contract=QUICK),
+        v.TaskSpec(name="b", model="m", after=["a"], contract=QUICK),
+        v.TaskSpec(name="c", model="m", after=["a"], who=[sites[1].id], contract=QUICK),
+        v.TaskSpec(name="d", model="m", after=["b", "c"], contract=QUICK),
     ]
     run = hub.start(hub.project(sites, tasks=tasks), sites[0])
     assert [hub.task(run, seq).state for seq in (1, 2, 3, 4)] == ["active", "waiting", "waiting", "waiting"]
@@ -151,9 +155,9 @@ def test_tasks_follow_each_other_by_their_graph(hub: Hub) -> None:
 def test_a_failed_task_skips_its_descendants_and_lets_the_others_finish(hub: Hub) -> None:
     sites = hub.sites(2)
     tasks = [
-        c.TaskSpec(name="a", model="m", after=[], contract=QUICK),
-        c.TaskSpec(name="b", model="m", after=["a"], contract=QUICK),
-        c.TaskSpec(name="alone", model="m", after=[], contract=QUICK),
+        v.TaskSpec(name="a", model="m", after=[], contract=QUICK),
+        v.TaskSpec(name="b", model="m", after=["a"], contract=QUICK),
+        v.TaskSpec(name="alone", model="m", after=[], contract=QUICK),
     ]
     run = hub.start(hub.project(sites, tasks=tasks), sites[0])
     hub.report(run, sites[1], Report.FAIL, task=1)
@@ -165,7 +169,7 @@ def test_a_failed_task_skips_its_descendants_and_lets_the_others_finish(hub: Hub
 
 def test_a_task_for_nobody_is_impossible(hub: Hub) -> None:
     sites = hub.sites(1)
-    task = c.TaskSpec(name="t", model="m", who="participants")
+    task = v.TaskSpec(name="t", model="m", who="participants")
     project = hub.project(sites, tasks=[task])
     assert hub.refused(c.StartRun(project_id=project), sites[0]) == (422, "quorum_impossible")
     assert hub.rows(r.Project)[0].last_run_number == 0
@@ -174,7 +178,7 @@ def test_a_task_for_nobody_is_impossible(hub: Hub) -> None:
 def test_a_task_for_a_stranger_is_impossible(hub: Hub) -> None:
     sites = hub.sites(2)
     stranger = hub.site("stranger")
-    task = c.TaskSpec(name="t", model="m", who=[sites[1].id, stranger.id])
+    task = v.TaskSpec(name="t", model="m", who=[sites[1].id, stranger.id])
     project = hub.project(sites, tasks=[task])
     assert hub.refused(c.StartRun(project_id=project), sites[0]) == (422, "not_a_member")
 

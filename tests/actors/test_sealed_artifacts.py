@@ -10,9 +10,10 @@ import pytest
 
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
+from domain import values as v
 from domain.ids import Id
 from domain.states import Report
+from domain.values import Subject
 from tests.actors.test_sealing import Yard
 from tests.hub import Hub
 from tests.seals import ciphertext
@@ -27,7 +28,7 @@ def yard(hub: Hub) -> Yard:
     return Yard(hub)
 
 
-def declaring(yard: Yard, owner: Subject, kind: c.ArtifactKind, seal: bytes | None, **more: Any) -> c.DeclareArtifact:
+def declaring(yard: Yard, owner: Subject, kind: v.ArtifactKind, seal: bytes | None, **more: Any) -> c.DeclareArtifact:
     more = {"run_id": yard.run, "task_seq": 1, "round": 1, **more}
     return c.DeclareArtifact(
         owner_site_id=owner.id,
@@ -41,7 +42,7 @@ def declaring(yard: Yard, owner: Subject, kind: c.ArtifactKind, seal: bytes | No
     )
 
 
-def stored(yard: Yard, owner: Subject, kind: c.ArtifactKind, seal: bytes, **more: Any) -> Id:
+def stored(yard: Yard, owner: Subject, kind: v.ArtifactKind, seal: bytes, **more: Any) -> Id:
     artifact = yard.hub.ok(declaring(yard, owner, kind, seal, **more), owner)["id"]
     yard.hub.ok(c.CompleteArtifact(artifact_id=artifact, found=DIGESTS), owner)
     return artifact

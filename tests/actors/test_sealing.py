@@ -10,9 +10,10 @@ import pytest
 
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
+from domain import values as v
 from domain.ids import Id, derive, sha256_hex
 from domain.states import Report
+from domain.values import Subject
 from fedyard.wire.seals import read_seal
 from fedyard.wire.times import SECOND
 from tests.hub import Hub
@@ -136,7 +137,7 @@ def test_a_superseded_epoch_passes_within_its_grace_and_rotation_loses_nothing(y
 
 
 def test_a_model_needs_not_be_for_seats_that_are_out_or_cannot_be_sealed_to(hub: Hub) -> None:
-    yard = Yard(hub, tasks=[c.TaskSpec(name="train", model="m", contract=c.Contract(quorum=0.3))])
+    yard = Yard(hub, tasks=[v.TaskSpec(name="train", model="m", contract=v.Contract(quorum=0.3))])
     hub.report(yard.run, yard.two, Report.FAIL)
     for site in (yard.coordinator, yard.one):
         hub.report(yard.run, site, Report.SUBMIT, update=yard.update(sender=site))
@@ -293,7 +294,7 @@ def test_a_refused_report_does_not_use_up_its_number(yard: Yard) -> None:
 
 def test_a_project_wants_sealed_payloads_unless_it_says_otherwise(hub: Hub) -> None:
     sites = hub.sites(1)
-    task = c.TaskSpec(name="train", model="m")
+    task = v.TaskSpec(name="train", model="m")
     made = hub.ok(c.CreateProject(coordinator_site_id=sites[0].id, name="p", tasks=[task]), sites[0])["id"]
     assert hub.rows(r.Project, "id = %s", made)[0].sealed == "required"
 

@@ -13,7 +13,7 @@ from config.clock import SystemClock, draw_id
 from devservers.seaweed import PrivateSeaweed
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
+from domain.values import Subject
 from storage.blobs.opening import open_blobs
 from storage.blobs.port import Blobs, StorageUnavailable
 from tests.blobs import Cut, chunk, digest_of, digests_of, folder_blobs, s3_url, whole

@@ -14,6 +14,7 @@ from config.clock import SystemClock
 from devservers.postgres import PrivatePostgres
 from domain import commands as c
 from domain import records as r
+from domain import values as v
 from domain.commands import Envelope
 from domain.ids import sha256_hex
 from domain.rules import Rules
@@ -86,8 +87,8 @@ def test_a_deadline_is_passed_once(hub: Hub) -> None:
 
 def test_silence_is_noted_and_drops_the_seat_when_it_has_lasted_too_long(hub: Hub) -> None:
     sites = hub.sites(3)
-    contract = c.Contract(quorum=0.5, select_within_s=5000, silent_within_s=300)
-    run = hub.start(hub.project(sites, tasks=[c.TaskSpec(name="t", model="m", contract=contract)]), sites[0])
+    contract = v.Contract(quorum=0.5, select_within_s=5000, silent_within_s=300)
+    run = hub.start(hub.project(sites, tasks=[v.TaskSpec(name="t", model="m", contract=contract)]), sites[0])
     publisher = Kept()
     ticker = ticker_of(hub, publisher)
 
@@ -123,10 +124,10 @@ def test_a_silence_is_found_when_the_contract_of_its_task_says_so(hub: Hub, more
     """To the microsecond, and whatever other contracts say of the same site."""
     sites = hub.sites(2)
     runs = {
-        name: hub.start(hub.project(sites, tasks=[c.TaskSpec(name="t", model="m", contract=contract)]), sites[0])
+        name: hub.start(hub.project(sites, tasks=[v.TaskSpec(name="t", model="m", contract=contract)]), sites[0])
         for name, contract in {
-            "short": c.Contract(select_within_s=5000, silent_within_s=300.5),
-            "long": c.Contract(select_within_s=5000, silent_within_s=301),
+            "short": v.Contract(select_within_s=5000, silent_within_s=300.5),
+            "long": v.Contract(select_within_s=5000, silent_within_s=301),
         }.items()
     }
     seen_at = hub.clock.now()
@@ -156,7 +157,7 @@ def test_after_the_hub_was_down_itself_nobody_is_silent_at_once(hub: Hub) -> Non
 def test_what_a_ticker_with_a_wrong_clock_finds_changes_nothing(hub: Hub, ahead_s: int) -> None:
     """A run under way, a site that is silent and one that is not, a message, outcomes: all as they were."""
     sites = hub.sites(3)
-    project = hub.project(sites, tasks=[c.TaskSpec(name="t", model="m")])
+    project = hub.project(sites, tasks=[v.TaskSpec(name="t", model="m")])
     hub.start(project, sites[0])
     message = c.NewMessage(project_id=project, to="coordinator", body=b"x", ttl_s=3600)
     hub.ok(c.PostMessages(sender_site_id=sites[1].id, messages=[message]), sites[1])
@@ -341,7 +342,7 @@ def test_of_two_tickers_one_leads_and_the_other_takes_over(postgres: PrivatePost
 @pytest.mark.parametrize("age", [1, 3])
 def test_the_relay_leaves_fresh_rows_to_their_decider(hub: Hub, age: int) -> None:
     sites = hub.sites(2)
-    task = c.TaskSpec(name="t", model="m", contract=QUICK)
+    task = v.TaskSpec(name="t", model="m", contract=QUICK)
     run = hub.start(hub.project(sites, tasks=[task]), sites[0])
     batch = hub.batch([hub.envelope(c.StopRun(run_id=run), sites[0])])
     publisher = Kept()

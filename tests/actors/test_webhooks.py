@@ -13,9 +13,10 @@ from actors.ticker import Ticker
 from actors.webhooks import WebhookDoer
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
+from domain import values as v
 from domain.ids import Id
 from domain.rules import Rules
+from domain.values import Subject
 from domain.webhooks import AGAIN_AFTER_S, LEASE_S, MAX_ATTEMPTS, OVERLAP_S, WAITS_S
 from storage.due import Due
 from storage.tables import COLUMNS
@@ -23,7 +24,13 @@ from tests.actors.test_time import Kept
 from tests.hub import SECOND, Hub
 
 URL = "https://hooks.example.org/in"
-ALL_KINDS: list[c.WebhookKind] = ["run.ended", "seat.left_out", "site.silent", "site.returned", "identity.conflict"]
+ALL_KINDS: list[v.WebhookKind] = [
+    "run.ended",
+    "seat.left_out",
+    "site.silent",
+    "site.returned",
+    "identity.conflict",
+]
 DAY = 86_400
 
 

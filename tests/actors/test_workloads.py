@@ -12,10 +12,12 @@ from actors.workloads import LEASE_S, WorkloadDoer
 from broker.port import BrokerUnavailable
 from domain import commands as c
 from domain import records as r
-from domain.commands import Envelope, Subject
+from domain import values as v
+from domain.commands import Envelope
 from domain.ids import Id
 from domain.rules import Rules
 from domain.table import TABLE, Kind
+from domain.values import Subject
 from domain.workloads import RETRY_AFTER_S, owner_of
 from fedyard.cluster.plan import EVIDENCE_WITHIN_S, MISSING_S, ORPHAN_AGE_S, UNMADE_S
 from fedyard.cluster.port import Reason, Refused, Spec
@@ -86,7 +88,7 @@ class Yard:
     def create(self, by: Subject | None = None, **spec: Any) -> Id:
         spec = {"kind": "job", "image": "local/sh", **spec}
         command = c.CreateWorkload(
-            project_id=self.project, name="w", where=spec.pop("where", "hub"), spec=c.WorkloadSpec(**spec)
+            project_id=self.project, name="w", where=spec.pop("where", "hub"), spec=v.WorkloadSpec(**spec)
         )
         return self.hub.ok(command, by or self.site)["id"]
 
@@ -430,7 +432,7 @@ def test_two_reconcilers_send_the_same_commands(yard: Yard) -> None:
 
 def _job(project: Id, where: str = "hub", **spec: Any) -> c.CreateWorkload:
     spec = {"kind": "job", "image": "i", **spec}
-    return c.CreateWorkload(project_id=project, name="w", where=where, spec=c.WorkloadSpec(**spec))
+    return c.CreateWorkload(project_id=project, name="w", where=where, spec=v.WorkloadSpec(**spec))
 
 
 def test_the_coordinator_and_admins_have_workloads_and_nobody_else(hub: Hub) -> None:

@@ -9,6 +9,7 @@ import pytest
 from actors.ticker import Ticker
 from domain import commands as c
 from domain import records as r
+from domain import values as v
 from domain.commands import Envelope
 from domain.ids import Id
 from domain.workloads import SITE_LEASE_S
@@ -50,7 +51,7 @@ class AtSite:
         self.ticker.tick()
 
     def create(self, **spec: Any) -> Id:
-        asked = c.WorkloadSpec(**{"kind": "job", "image": "local/sh", **spec})
+        asked = v.WorkloadSpec(**{"kind": "job", "image": "local/sh", **spec})
         command = c.CreateWorkload(project_id=self.project, name="w", where=f"site:{self.site.id}", spec=asked)
         return self.hub.ok(command, self.coordinator)["id"]
 
@@ -207,7 +208,7 @@ def test_what_runs_at_a_site_that_leaves_the_project_shall_go(at: AtSite) -> Non
     ident = at.create()
     other = at.hub.project([at.coordinator, at.site])
     command = c.CreateWorkload(
-        project_id=other, name="w", where=f"site:{at.site.id}", spec=c.WorkloadSpec(kind="job", image="local/sh")
+        project_id=other, name="w", where=f"site:{at.site.id}", spec=v.WorkloadSpec(kind="job", image="local/sh")
     )
     stays = at.hub.ok(command, at.coordinator)["id"]
     at.hub.ok(c.RemoveMember(project_id=at.project, site_id=at.site.id), at.site)
@@ -218,7 +219,7 @@ def test_what_runs_at_a_site_that_leaves_the_project_shall_go(at: AtSite) -> Non
             project_id=at.project,
             name="w",
             where=f"site:{at.site.id}",
-            spec=c.WorkloadSpec(kind="job", image="local/sh"),
+            spec=v.WorkloadSpec(kind="job", image="local/sh"),
         ),
         at.coordinator,
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from domain import commands as c
+from domain import values as v
 from domain.infrastructure import PARTS, PartName, shaped, spec_of_part
 from fedyard.cluster.port import Cluster, Part, Phase, Spec, Volume
 from fedyard.cluster.processes import Processes
@@ -48,7 +48,7 @@ PROGRAMS: dict[PartName, str] = {"coordinator": COORDINATOR, "selector": SELECTO
 
 class Yard(AnyYard):
     def part(self, part: PartName, place: str, selectors: int = 2) -> Spec:
-        said = c.Infrastructure(
+        said = v.Infrastructure(
             coordinator_image=self.world.image, selector_image=self.world.image, selectors=selectors
         )
         asked = spec_of_part(part, said, place, goal=selectors)

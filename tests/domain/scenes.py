@@ -6,14 +6,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from domain import codec
+from domain import codec, values
 from domain import commands as c
 from domain import records as r
-from domain.commands import AnyCommand, Subject
+from domain.commands import AnyCommand
 from domain.decide import decide
 from domain.decisions.draft import Decision, Draft, State
 from domain.ids import Id, derive
 from domain.rules import Rules
+from domain.values import Subject
 from fedyard.wire.times import SECOND
 from tests.seals import KEY
 
@@ -91,9 +92,9 @@ def stream(kind: str, key: Id) -> r.Stream:
     return r.Stream(id=key, kind=kind, last_seq=0, last_hash="")
 
 
-def project(members: int = 3, tasks: list[c.TaskSpec] | None = None, **fields: Any) -> list[r.Record]:
+def project(members: int = 3, tasks: list[values.TaskSpec] | None = None, **fields: Any) -> list[r.Record]:
     """The project with so many active members, the coordinator among them, and all that hangs on it."""
-    tasks = tasks or [c.TaskSpec(name="train", model="m")]
+    tasks = tasks or [values.TaskSpec(name="train", model="m")]
     made = row(r.Project, tasks_json=msgspec.json.encode(tasks).decode(), **fields)
     rows: list[r.Record] = [row(r.Organisation), made, stream("project", PROJECT), stream("organisation", ORGANISATION)]
     for number in range(members):
@@ -106,8 +107,8 @@ def task_id(seq: int = 1) -> Id:
     return derive(RUN, "task", seq)
 
 
-def task(spec: c.TaskSpec | None = None, seq: int = 1, **fields: Any) -> r.TaskRun:
-    spec = spec or c.TaskSpec(name="train", model="m")
+def task(spec: values.TaskSpec | None = None, seq: int = 1, **fields: Any) -> r.TaskRun:
+    spec = spec or values.TaskSpec(name="train", model="m")
     spec_json = msgspec.json.encode(spec).decode()
     return row(r.TaskRun, **{"id": task_id(seq), "seq": seq, "name": spec.name, "spec_json": spec_json, **fields})
 
@@ -128,7 +129,7 @@ def run(
     **fields: Any,
 ) -> list[r.Record]:
     """A run in the first task of a project, whose seats (of the first sites) have these states in round `number`."""
-    spec = c.TaskSpec(name="train", model="m", rounds=rounds, contract=c.Contract(**contract or {}))
+    spec = values.TaskSpec(name="train", model="m", rounds=rounds, contract=values.Contract(**contract or {}))
     return [
         *project(len(seats), [spec]),
         row(r.Run, **fields),
@@ -150,7 +151,7 @@ def by_site(number: int) -> Subject:
     return Subject(kind="site", id=SITES[number], organisation_id=ORGANISATION)
 
 
-def by_account(role: c.Role, organisation: Id = ORGANISATION) -> tuple[Subject, r.Account]:
+def by_account(role: values.Role, organisation: Id = ORGANISATION) -> tuple[Subject, r.Account]:
     """Somebody, and the row of the account."""
     key = derive(organisation, role)
     made = row(r.Account, id=key, organisation_id=organisation, role=role)

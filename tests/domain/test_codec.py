@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.routes import QUEUES, ROUTES
-from domain import codec
+from domain import codec, values
 from domain import commands as c
 from domain.commands import Envelope
 from domain.ids import derive, is_id
@@ -107,16 +107,16 @@ def test_what_is_no_command_is_refused_and_not_quoted(body: bytes) -> None:
     ("kind", "good", "bad"),
     [
         (
-            c.Name,
+            values.Name,
             ["a", "St. Olav's", "a b", "\u00e5"],
             ["", " ", " a", "a ", "a\n", "\na", "a\tb", "\x7f", "a\x7f", "a" * 101],
         ),
-        (c.Text, ["", "a\nb\n"], ["a\x00", "a" * 4001]),
-        (c.Reason, ["", "a\nb\n"], ["\x00", "a" * 1001]),
-        (c.Image, ["", "registry.example/x:1"], ["a b", "a\n", "\n", "a" * 501]),
-        (c.Sha256, ["0" * 64], ["0" * 64 + "\n", "0" * 63, "A" * 64]),
-        (c.Key32, ["A" * 43 + "="], ["A" * 43 + "=\n", "A" * 44]),
-        (c.Slug, ["a", "a" * 64], ["a\n", "A", "", "a" * 65]),
+        (values.Text, ["", "a\nb\n"], ["a\x00", "a" * 4001]),
+        (values.Reason, ["", "a\nb\n"], ["\x00", "a" * 1001]),
+        (values.Image, ["", "registry.example/x:1"], ["a b", "a\n", "\n", "a" * 501]),
+        (values.Sha256, ["0" * 64], ["0" * 64 + "\n", "0" * 63, "A" * 64]),
+        (values.Key32, ["A" * 43 + "="], ["A" * 43 + "=\n", "A" * 44]),
+        (values.Slug, ["a", "a" * 64], ["a\n", "A", "", "a" * 65]),
     ],
 )
 def test_words_are_strict_to_their_last_sign(kind: object, good: list[str], bad: list[str]) -> None:
@@ -134,10 +134,10 @@ def nested(levels: int) -> dict[str, object]:
 
 
 def test_parameters_have_a_depth_that_every_reader_stands() -> None:
-    deepest = c.TaskSpec(name="t", model="m", parameters=nested(MAX_NESTED))
-    assert msgspec.json.decode(msgspec.json.encode(deepest), type=c.TaskSpec) == deepest
+    deepest = values.TaskSpec(name="t", model="m", parameters=nested(MAX_NESTED))
+    assert msgspec.json.decode(msgspec.json.encode(deepest), type=values.TaskSpec) == deepest
     with pytest.raises(ValueError, match="32 levels"):
-        c.TaskSpec(name="t", model="m", parameters=nested(MAX_NESTED + 1))
+        values.TaskSpec(name="t", model="m", parameters=nested(MAX_NESTED + 1))
 
 
 def test_a_body_nested_beyond_reading_is_undecodable() -> None:

@@ -9,14 +9,14 @@ import kubernetes_validate
 import msgspec
 import pytest
 
-from domain import commands as c
+from domain import values as v
 from domain.infrastructure import PARTS, VOLUMES, PartName, shaped, spec_of_part
 from domain.workloads import files_token_of, with_files_token
 from fedyard.cluster import manifests, names
 from fedyard.cluster.manifests import Rules
 from fedyard.cluster.port import REPLICA, Spec
 
-SAID = c.Infrastructure(coordinator_image="fl-coordinator:1", selector_image="fl-selector:1", selectors=3)
+SAID = v.Infrastructure(coordinator_image="fl-coordinator:1", selector_image="fl-selector:1", selectors=3)
 RULES = Rules(prepare_image="fedyard:1", outside="NodePort")
 OWNER, PROJECT, OTHER = (str(uuid.UUID(int=number, version=4)) for number in (1, 2, 3))
 

@@ -9,11 +9,12 @@ import pytest
 
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
+from domain import values as v
 from domain.decisions.draft import TooEarly
 from domain.decisions.projects import infrastructure_of, predecessors
 from domain.ids import derive
 from domain.rules import Rules
+from domain.values import Subject
 from tests.domain.scenes import (
     DAY,
     ELSEWHERE,
@@ -39,8 +40,8 @@ from tests.domain.scenes import (
 )
 
 
-def spec(name: str, after: list[str] | None = None, **fields: Any) -> c.TaskSpec:
-    return c.TaskSpec(name=name, model="m", after=after, **fields)
+def spec(name: str, after: list[str] | None = None, **fields: Any) -> v.TaskSpec:
+    return v.TaskSpec(name=name, model="m", after=after, **fields)
 
 
 TASKS = msgspec.json.encode([spec("train")]).decode()
@@ -58,7 +59,7 @@ TASKS = msgspec.json.encode([spec("train")]).decode()
         ([spec("a", ["c"]), spec("b"), spec("c", [])], {"a": ["c"], "b": ["a"], "c": []}),
     ],
 )
-def test_predecessors(tasks: list[c.TaskSpec], before: dict[str, list[str]]) -> None:
+def test_predecessors(tasks: list[v.TaskSpec], before: dict[str, list[str]]) -> None:
     assert predecessors(tasks) == before
 
 
@@ -72,14 +73,14 @@ def test_predecessors(tasks: list[c.TaskSpec], before: dict[str, list[str]]) -> 
         ([spec("a", ["a"])], "tasks_impossible"),
         ([spec("a", ["b"]), spec("b")], "tasks_impossible"),
         ([spec("z"), spec("a", ["c"]), spec("b", ["a"]), spec("c", ["b"])], "tasks_impossible"),
-        ([spec("a", contract=c.Contract(quorum=1.0))], "accepted"),
-        ([spec("a", contract=c.Contract(quorum=1.01))], "tasks_impossible"),
-        ([spec("a", contract=c.Contract(quorum=2.0, quorum_of="count"))], "accepted"),
-        ([spec("a", contract=c.Contract(quorum=2.5, quorum_of="count"))], "tasks_impossible"),
-        ([spec("a", contract=c.Contract(quorum=0.5, quorum_of="count"))], "tasks_impossible"),
+        ([spec("a", contract=v.Contract(quorum=1.0))], "accepted"),
+        ([spec("a", contract=v.Contract(quorum=1.01))], "tasks_impossible"),
+        ([spec("a", contract=v.Contract(quorum=2.0, quorum_of="count"))], "accepted"),
+        ([spec("a", contract=v.Contract(quorum=2.5, quorum_of="count"))], "tasks_impossible"),
+        ([spec("a", contract=v.Contract(quorum=0.5, quorum_of="count"))], "tasks_impossible"),
     ],
 )
-def test_which_tasks_are_possible(tasks: list[c.TaskSpec], expected: str) -> None:
+def test_which_tasks_are_possible(tasks: list[v.TaskSpec], expected: str) -> None:
     new = c.CreateProject(coordinator_site_id=SITES[1], name="new", tasks=tasks)
     changed = c.UpdateProject(project_id=PROJECT, tasks=tasks)
     assert came_to(decided(new, project(2), by_site(1))) == expected
@@ -97,7 +98,7 @@ def test_which_tasks_are_possible(tasks: list[c.TaskSpec], expected: str) -> Non
     ],
 )
 def test_infrastructure_runs_at_the_hub_or_at_a_member(where: str, created: str, changed: str) -> None:
-    said = c.Infrastructure(coordinator_image="c@sha256:1", selector_image="s:1", where=where)
+    said = v.Infrastructure(coordinator_image="c@sha256:1", selector_image="s:1", where=where)
     new = c.CreateProject(coordinator_site_id=SITES[0], name="new", tasks=[spec("train")], infrastructure=said)
     change = c.UpdateProject(project_id=PROJECT, infrastructure=said)
     for command, expected in ((new, created), (change, changed)):
@@ -117,9 +118,9 @@ def test_infrastructure_runs_at_the_hub_or_at_a_member(where: str, created: str,
         (3, {}, "accepted"),
         (1, {"who": "participants"}, "quorum_impossible"),
         (2, {"who": "participants"}, "accepted"),
-        (2, {"contract": c.Contract(quorum=3, quorum_of="count")}, "quorum_impossible"),
-        (3, {"contract": c.Contract(quorum=3, quorum_of="count")}, "accepted"),
-        (3, {"who": "participants", "contract": c.Contract(quorum=3, quorum_of="count")}, "quorum_impossible"),
+        (2, {"contract": v.Contract(quorum=3, quorum_of="count")}, "quorum_impossible"),
+        (3, {"contract": v.Contract(quorum=3, quorum_of="count")}, "accepted"),
+        (3, {"who": "participants", "contract": v.Contract(quorum=3, quorum_of="count")}, "quorum_impossible"),
         (3, {"who": [SITES[1]]}, "accepted"),
         (3, {"who": [SITES[1], SITES[4]]}, "not_a_member"),
     ],
@@ -149,7 +150,7 @@ def test_whether_a_run_could_ever_have_its_quorum(members: int, fields: dict[str
     ],
 )
 def test_how_a_run_moves_from_task_to_task(
-    tasks: list[c.TaskSpec], states: list[str], then: list[str], state: str
+    tasks: list[v.TaskSpec], states: list[str], then: list[str], state: str
 ) -> None:
     rows = [*run(["submitted", "submitted"], "aggregating", rounds=1), *project(2, tasks)]
     rows += [task(tasks[0], round=1)]
@@ -185,7 +186,7 @@ def test_whatever_comes_after_a_failed_task_is_skipped(after: dict[str, list[str
 
 
 def test_a_task_that_can_have_no_quorum_any_more_fails_as_it_starts() -> None:
-    tasks = [spec("a", rounds=1), spec("b", contract=c.Contract(quorum=3, quorum_of="count"))]
+    tasks = [spec("a", rounds=1), spec("b", contract=v.Contract(quorum=3, quorum_of="count"))]
     rows = [*run(["submitted", "submitted"], "aggregating"), *project(2, tasks), task(tasks[0])]
     rows.append(task(tasks[1], 2, state="waiting", round=0))
     decision = decided(c.ReportAggregated(run_id=RUN, task_seq=1, round=1), rows, by_site(0))

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from domain import codec
+from domain import codec, values
 from domain import commands as c
 from domain import records as r
-from domain.commands import Subject
 from domain.decisions import access
 from domain.decisions.draft import Refused
 from domain.decisions.keys import digest_of_key, identity_of, usable
 from domain.rules import Rules
+from domain.values import Subject
 from tests.domain.scenes import (
     DAY,
     ELSEWHERE,
@@ -190,7 +190,7 @@ def test_rights_may_have_been_lost_since_the_web_looked(by: str, fields: dict[st
 ONE_MORE = c.CreateAccount(organisation_id=ORGANISATION, name="n", role="member", token_sha256="f" * 64)
 ENROLMENT = c.CreateEnrolment(organisation_id=ORGANISATION, sha256="f" * 64, note="", expires_at=NOW + 1)
 TOKEN = c.IssueToken(owner_kind="site", owner_id=SITES[1], sha256="f" * 64, label="l", scopes=["read"])
-NEW_PROJECT = c.CreateProject(coordinator_site_id=SITES[1], name="new", tasks=[c.TaskSpec(name="t", model="m")])
+NEW_PROJECT = c.CreateProject(coordinator_site_id=SITES[1], name="new", tasks=[values.TaskSpec(name="t", model="m")])
 
 
 @pytest.mark.parametrize(

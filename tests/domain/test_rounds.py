@@ -10,6 +10,7 @@ import pytest
 
 from domain import commands as c
 from domain import records as r
+from domain import values as v
 from domain.decisions.draft import TooEarly
 from domain.decisions.progress.rounds import may_rejoin
 from domain.decisions.progress.tasks import seats_of
@@ -74,7 +75,7 @@ from tests.domain.scenes import (
     ],
 )
 def test_quorum_of(quorum: float, of: Any, seats: int, needed: int) -> None:
-    assert quorum_of(c.Contract(quorum=quorum, quorum_of=of), seats) == needed
+    assert quorum_of(v.Contract(quorum=quorum, quorum_of=of), seats) == needed
 
 
 def members(*states: str) -> list[r.Record]:
@@ -101,7 +102,7 @@ def members(*states: str) -> list[r.Record]:
 )
 def test_seats_of(who: Any, states: list[str], expected: list[int]) -> None:
     made = draft(members(*states))
-    seats = seats_of(made, made.have(r.Project, PROJECT), c.TaskSpec(name="t", model="m", who=who))
+    seats = seats_of(made, made.have(r.Project, PROJECT), v.TaskSpec(name="t", model="m", who=who))
     assert seats == [SITES[n] for n in expected]
 
 
@@ -126,7 +127,7 @@ def test_seats_of(who: Any, states: list[str], expected: list[int]) -> None:
     ],
 )
 def test_may_rejoin(late: Any, reason: str, stage: str, number: int, rounds: int, *, expected: bool) -> None:
-    spec = c.TaskSpec(name="train", model="m", rounds=rounds, contract=c.Contract(late=late))
+    spec = v.TaskSpec(name="train", model="m", rounds=rounds, contract=v.Contract(late=late))
     here = row(r.Round, number=number, state=stage)
     assert may_rejoin(task(spec, round=number), here, reason) is expected
 
@@ -158,7 +159,7 @@ def test_the_seats_of_a_task_that_starts() -> None:
 
 
 def test_a_task_that_aggregates_nothing_is_done_with_its_rounds() -> None:
-    spec = c.TaskSpec(name="train", model="m", aggregate=False, rounds=1)
+    spec = v.TaskSpec(name="train", model="m", aggregate=False, rounds=1)
     rows = [*run(["training", "submitted"], "training"), task(spec)]
     assert stage_after(rows, Report.SUBMIT) == "completed"
     decision = decided(report(Report.SUBMIT), rows, by_site(0))
@@ -365,7 +366,7 @@ def test_what_a_seat_may_report(state: str, allowed: set[str]) -> None:
 )
 def test_a_report_that_comes_when_its_task_or_run_does_not_count(of_run: str, of_task: str, expected: str) -> None:
     rows = run(["invited", "invited"], state=of_run)
-    rows = [*rows, task(c.TaskSpec(name="train", model="m"), state=of_task)]
+    rows = [*rows, task(v.TaskSpec(name="train", model="m"), state=of_task)]
     assert came_to(decided(report(Report.READY), rows, by_site(0))) == expected
 
 
@@ -403,7 +404,7 @@ def test_a_stage_has_its_span_and_never_longer_than_the_run(
     span = {"selecting": "select_within_s", "training": "train_within_s", "aggregating": "aggregate_within_s"}[stage]
     until = NOW + int(left_s * SECOND)
     if stage == "selecting":
-        spec = c.TaskSpec(name="train", model="m", contract=c.Contract(**{span: within_s}))
+        spec = v.TaskSpec(name="train", model="m", contract=v.Contract(**{span: within_s}))
         decision = decided(c.StartRun(project_id=PROJECT, finish_within_s=left_s), project(2, [spec]), by_site(0))
     elif stage == "training":
         rows = run(["invited", "ready"], contract={span: within_s}, deadline_at=until)

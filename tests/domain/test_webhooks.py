@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from domain import records as r
-from domain.commands import WebhookUrl
 from domain.events import EventKind
+from domain.values import WebhookUrl
 from domain.webhooks import (
     AGAIN_AFTER_S,
     KINDS,

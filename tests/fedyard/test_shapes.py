@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 import pytest
 
-from domain import commands as c
+from domain import values as v
 from fedyard.agent.heads import Head
 from fedyard.client.client import Client
 from fedyard.wire import answers as a
@@ -41,9 +41,9 @@ def most(kind: Any) -> int:
 
 
 TEXTS: dict[str, list[str]] = {
-    **{name: ["x", "é" * most(c.Name)] for name in ("name", "site_name", "coordinator_name", "model")},
-    **{name: ["", "é" * most(c.Text)] for name in ("description", "notes")},
-    **{name: ["", "é" * most(c.Reason)] for name in ("reason", "left_out", "missing_receipt", "detail")},
+    **{name: ["x", "é" * most(v.Name)] for name in ("name", "site_name", "coordinator_name", "model")},
+    **{name: ["", "é" * most(v.Text)] for name in ("description", "notes")},
+    **{name: ["", "é" * most(v.Reason)] for name in ("reason", "left_out", "missing_receipt", "detail")},
     **{name: ["a", "a" + "_.-9" * 15 + "zzz"] for name in ("kind", "task", "TaskSpec.name", "TaskRun.name")},
     **{name: [HEX64] for name in ("digest", "sha256", "hash")},
     **{name: ["A" * 43 + "="] for name in ("identity_key", "coordinator_identity_key")},
@@ -51,7 +51,7 @@ TEXTS: dict[str, list[str]] = {
     "token": ["fyd_" + "A" * 43],
     "next": ["x", "x" * 200],
     "data_format": ["", "x" * 100],
-    "client_image": ["", "x" * most(c.Image)],
+    "client_image": ["", "x" * most(v.Image)],
     "who": [ID],
     "flaw": ["", "x" * 64],
     "JoiningAbout.addresses": ["127.0.0.1:1", "x" * 200],
@@ -59,14 +59,14 @@ TEXTS: dict[str, list[str]] = {
     "configuration": ["", "x" * 4000],
     "JoiningAbout.command": ["x" * 4000],
     "ready_until": TIMES,
-    **{name: ["x", "x" * most(c.Image)] for name in ("coordinator_image", "selector_image")},
+    **{name: ["x", "x" * most(v.Image)] for name in ("coordinator_image", "selector_image")},
     "required_files": ["model.h5"],
     "after": ["a"],
     "where": ["hub", "site:" + ID],
     "image": ["i", "x" * 500],
     **{name: ["", "é" * 4096] for name in ("command", "arguments", "environment")},
     **{name: ["", "x" * 253] for name in ("node_selector", "spread", "key", "value")},
-    "Workload.stop_reason": ["", "é" * most(c.Reason)],
+    "Workload.stop_reason": ["", "é" * most(v.Reason)],
     "addresses": ["h:1", "x" * 300],
     "events": ["", "é" * 500],
     **{name: ["https://bucket.example/x?y=%2F"] for name in ("downloads", "uploads")},
@@ -99,7 +99,7 @@ BYTES: dict[str, list[bytes]] = {
     "body": [b"", bytes(1_048_576)],
     "chunk_digests": [b"", bytes(32)],
     "seal": [bytes(262_144)],
-    "WorkloadLog.log": [b"", bytes(c.LOG_TAIL_BYTES)],
+    "WorkloadLog.log": [b"", bytes(v.LOG_TAIL_BYTES)],
 }
 NEVER_EMPTY = {"Sent.ids", "TaskSpec.who"}
 Sample = Any

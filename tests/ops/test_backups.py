@@ -22,7 +22,8 @@ from devservers.postgres import PrivatePostgres
 from domain import commands as c
 from domain import records as r
 from domain.codec import THE_HUB, envelope_of
-from domain.commands import ChangeHistory, Subject
+from domain.commands import ChangeHistory
+from domain.values import Subject
 from fedyard.wire.chunks import chunk_of, tree_digest
 from ops.backups.content import About, Form, about
 from ops.backups.history import REASON, history_of, new_history

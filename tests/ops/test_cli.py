@@ -13,10 +13,11 @@ import pytest
 from config.clock import SystemClock
 from domain import commands as c
 from domain import records as r
-from domain.commands import Role
+from domain import values as v
 from domain.ids import sha256_hex
 from domain.rules import Rules
 from domain.states import Report
+from domain.values import Role
 from fedyard.cluster.port import Phase, Reason
 from fedyard.sealed.keys import words
 from fedyard.wire.statements import hex_groups, hub_fingerprint
@@ -235,7 +236,7 @@ def test_why_says_first_that_a_worker_is_silent(folder: Path) -> None:
 def test_why_says_what_failed_in_a_run_that_is_over(folder: Path) -> None:
     hub = Hub(store(folder))
     sites = hub.sites(3)
-    half = c.TaskSpec(name="train", model="logistic", contract=msgspec.structs.replace(QUICK, quorum=0.5))
+    half = v.TaskSpec(name="train", model="logistic", contract=msgspec.structs.replace(QUICK, quorum=0.5))
     run = hub.start(hub.project(sites, name="hearts", tasks=[half]), sites[0])
     hub.report(run, sites[1], Report.FAIL, reason="train: a file is not there")
     told = runs.why(hub.database, run, hub.clock.now())
@@ -260,8 +261,8 @@ def test_why_says_what_a_workload_waits_for_that_holds_a_seat(folder: Path) -> N
     hub = Hub(store(folder))
     hub.rules = Rules(clusters="hub=somewhere")
     (site,) = hub.sites(1)
-    held = c.Holder(name="worker", spec=c.WorkloadSpec(kind="job", image="i", attempts=2))
-    task = c.TaskSpec(name="train", model="m", who=[site.id], workloads=[held], contract=QUICK)
+    held = v.Holder(name="worker", spec=v.WorkloadSpec(kind="job", image="i", attempts=2))
+    task = v.TaskSpec(name="train", model="m", who=[site.id], workloads=[held], contract=QUICK)
     run = hub.start(hub.project([site], name="hearts", tasks=[task]), site)
     (workload,) = hub.rows(r.Workload)
 
@@ -291,7 +292,7 @@ def test_why_says_of_a_workload_at_a_site_that_its_agent_is_away(folder: Path) -
     hub = Hub(store(folder))
     lead, yard = hub.sites(2)
     project = hub.project([lead, yard], name="hearts")
-    spec = c.WorkloadSpec(kind="job", image="i")
+    spec = v.WorkloadSpec(kind="job", image="i")
     made = hub.ok(c.CreateWorkload(project_id=project, name="w", where=f"site:{yard.id}", spec=spec), lead)
     found = workloads.named(hub.database, made["id"])
     assert found is not None

@@ -31,8 +31,9 @@ from config.settings import Settings
 from domain import commands as c
 from domain import records as r
 from domain.codec import THE_HUB, envelope_of
-from domain.commands import AnyCommand, Subject
+from domain.commands import AnyCommand
 from domain.ids import derive, sha256_hex
+from domain.values import Subject
 from storage.database import open_database
 from storage.store import Store
 from tests.memory import MEMORY

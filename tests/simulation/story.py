@@ -16,8 +16,9 @@ import msgspec
 
 from domain import records as r
 from domain import states
-from domain.commands import Contract, Envelope, PassDeadline, TaskSpec
+from domain.commands import Envelope, PassDeadline
 from domain.states import RoundState, RunState, SeatState, Step, TaskRunState
+from domain.values import Contract, TaskSpec
 from fedyard.wire.times import SECOND
 from tests.simulation.world import Broken
 

@@ -8,10 +8,10 @@ import pytest
 
 from devservers.postgres import PrivatePostgres
 from domain import records as r
-from domain.commands import Subject
 from domain.ids import Id, derive
 from domain.needs import Needs
 from domain.states import Report
+from domain.values import Subject
 from storage.database import open_database
 from storage.loading import _is_common, _load_at_once, _load_one_by_one
 from tests.databases import fresh_postgres

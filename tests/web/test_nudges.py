@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from config.clock import SystemClock
-from domain.commands import Subject
+from domain.values import Subject
 from storage.signals import Announcement, Tip
 from tests.waiting import until
 from web.live.transfers import Transfers

@@ -8,8 +8,8 @@ import pytest
 from flask import Request, Response
 from werkzeug.test import Client
 
-from domain.commands import Subject
 from domain.ids import HUB
+from domain.values import Subject
 from fedyard.wire.problems import ProblemType
 from storage.views.people import Bearer
 from tests.web.network import Caller, Network

@@ -12,8 +12,8 @@ import pytest
 from werkzeug.test import TestResponse
 
 from config.clock import SystemClock
-from domain.commands import Subject
 from domain.ids import derive
+from domain.values import Subject
 from fedyard.wire.problems import ProblemType
 from tests.hub import TestClock
 from tests.seals import enrolling

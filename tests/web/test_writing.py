@@ -8,9 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from config.clock import SystemClock
-from domain.commands import CreateOrganisation, Envelope, Subject
+from domain.commands import CreateOrganisation, Envelope
 from domain.ids import HUB, derive
 from domain.records import Outcome
+from domain.values import Subject
 from storage.signals import Decided
 from web.http.awaiting import announced
 from web.http.writing import (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 from flask import Response
 
-from domain.commands import CreateAccount, DisableAccount, Name, Role, Sha256
+from domain.commands import CreateAccount, DisableAccount
 from domain.results import Made
+from domain.values import Name, Role, Sha256
 from storage.views import people
 from storage.views.resources import Account
 from storage.views.sight import Listed

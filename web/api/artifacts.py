@@ -12,10 +12,11 @@ from flask import Response
 from msgspec import UNSET, UnsetType
 
 from config.logs import unit
-from domain.commands import ArtifactKind, CompleteArtifact, DeclareArtifact, DeleteArtifact, Sha256, Size, Span
+from domain.commands import CompleteArtifact, DeclareArtifact, DeleteArtifact
 from domain.ids import Id
 from domain.results import Completed, Declared, Deleted
 from domain.states import ArchiveState, ArtifactState
+from domain.values import ArtifactKind, Sha256, Size, Span
 from fedyard.wire.chunks import CHUNK_BYTES, Chunk, chunk_of, chunks_of, count_of, found_digests, size_of
 from fedyard.wire.problems import ProblemType
 from storage.blobs.port import DigestMismatch, OffsetMismatch, StorageUnavailable

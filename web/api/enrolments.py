@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 from flask import Response
 
-from domain.commands import CreateEnrolment, Span, Text
+from domain.commands import CreateEnrolment
+from domain.values import Span, Text
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND
 from storage.views import people

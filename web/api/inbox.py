@@ -8,8 +8,9 @@ import msgspec
 from flask import Response
 from msgspec import UNSET, UnsetType
 
-from domain.commands import AcknowledgeInbox, Mark
+from domain.commands import AcknowledgeInbox
 from domain.results import AcknowledgedResult
+from domain.values import Mark
 from fedyard.wire.problems import ProblemType
 from storage.views import messages as views
 from storage.views.resources import Inbox

@@ -7,8 +7,9 @@ from typing import Annotated
 import msgspec
 from flask import Response
 
-from domain.commands import Reason, ScaleSelectors, StartInfrastructure, StopInfrastructure
+from domain.commands import ScaleSelectors, StartInfrastructure, StopInfrastructure
 from domain.results import InfrastructureResult
+from domain.values import Reason
 from web.http.bodies import Body
 from web.http.calls import Call
 from web.http.operations import Operation

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import msgspec
 from flask import Response
 
-from domain.commands import Grace, PutSiteKey, Reason, ReportConflict, RevokeSiteKey, Sha256
+from domain.commands import PutSiteKey, ReportConflict, RevokeSiteKey
 from domain.results import ConflictResult, KeyResult
+from domain.values import Grace, Reason, Sha256
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import DAY
 from storage.views import keys as views

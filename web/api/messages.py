@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import msgspec
 from flask import Response
 
-from domain.commands import NewMessage, PostMessages, Slug, Span
+from domain.commands import NewMessage, PostMessages
 from domain.results import Sent
+from domain.values import Slug, Span
 from storage.views import messages as views
 from storage.views.projects import count_active
 from storage.views.resources import Message

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flask import Response
 
-from domain.commands import CreateOrganisation, Name
+from domain.commands import CreateOrganisation
 from domain.results import Made
+from domain.values import Name
 from storage.views import people
 from storage.views.resources import Organisation
 from storage.views.sight import Listed

@@ -8,26 +8,11 @@ import msgspec
 from flask import Response
 from msgspec import UNSET, UnsetType
 
-from domain.commands import (
-    ArchiveProject,
-    CreateProject,
-    Image,
-    Infrastructure,
-    Joining,
-    Name,
-    PutMember,
-    RemoveMember,
-    SayReady,
-    Sealed,
-    Span,
-    StartRun,
-    TaskSpec,
-    Text,
-    UpdateProject,
-)
+from domain.commands import ArchiveProject, CreateProject, PutMember, RemoveMember, SayReady, StartRun, UpdateProject
 from domain.infrastructure import SELECTOR, goal_count
 from domain.results import Changed, Made, MemberResult, ReadyResult, StartedRun
 from domain.states import RunState
+from domain.values import Image, Infrastructure, Joining, Name, Sealed, Span, TaskSpec, Text
 from fedyard.wire.parameters import check_written
 from fedyard.wire.problems import ProblemType
 from storage.views import artifacts, events, models, runs, workloads

@@ -8,8 +8,8 @@ import msgspec
 from flask import Response
 
 from domain import commands as c
-from domain.commands import MAX_HELD, MAX_MARKS, Mark, Reason
 from domain.results import Recovered
+from domain.values import MAX_HELD, MAX_MARKS, Mark, Reason
 from fedyard.wire.problems import ProblemType
 from storage.views import sites
 from web.api.signatures import signed

@@ -6,9 +6,9 @@ from typing import Literal
 
 import msgspec
 
-from domain.commands import Role
 from domain.ids import Uuid
 from domain.results import Changed, Made, MadeWithToken
+from domain.values import Role
 from storage.views.resources import Time
 
 

@@ -9,20 +9,11 @@ from flask import Response
 from msgspec import UNSET, UnsetType
 
 from domain import commands as c
-from domain.commands import (
-    Metrics,
-    Reason,
-    ReportAggregated,
-    ReportMissingReceipt,
-    ReportSeat,
-    RestartRun,
-    Slug,
-    Span,
-    StopRun,
-)
+from domain.commands import ReportAggregated, ReportMissingReceipt, ReportSeat, RestartRun, StopRun
 from domain.ids import Id
 from domain.results import ReceiptResult, RoundResult, RunResult, SeatResult, Stopped
 from domain.states import Report, RunState
+from domain.values import Metrics, Reason, Slug, Span
 from storage.views import events
 from storage.views import runs as views
 from storage.views.resources import Event, Run, RunHead

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from config.clock import draw_secret
-from domain.commands import Micros
 from domain.ids import sha256_hex
+from domain.values import Micros
 from fedyard.wire.problems import ProblemType
 from storage.views import people
 from web.http.calls import Call

@@ -8,8 +8,8 @@ from typing import Protocol
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from domain.commands import Micros
 from domain.ids import Id
+from domain.values import Micros
 from fedyard.wire.statements import enrolment_statement, key_statement
 
 _NO_TOKEN = "0" * 64

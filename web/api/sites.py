@@ -6,9 +6,10 @@ import msgspec
 from flask import Response
 from msgspec import UNSET, UnsetType
 
-from domain.commands import EnrolSite, Key32, Name, RetireSite, Sha256, Text, UpdateSite
+from domain.commands import EnrolSite, RetireSite, UpdateSite
 from domain.results import Retired, SiteResult
 from domain.states import SiteState
+from domain.values import Key32, Name, Sha256, Text
 from fedyard.wire.problems import ProblemType
 from storage.views import events
 from storage.views import sites as views

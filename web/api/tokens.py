@@ -8,8 +8,9 @@ import msgspec
 from flask import Response
 from msgspec import UNSET, UnsetType
 
-from domain.commands import IssueToken, Name, RevokeToken, Sha256
+from domain.commands import IssueToken, RevokeToken
 from domain.results import Made
+from domain.values import Name, Sha256
 from fedyard.wire.problems import ProblemType
 from storage.views import people
 from storage.views.resources import Token

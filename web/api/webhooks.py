@@ -7,18 +7,9 @@ from typing import Literal
 from flask import Response
 from msgspec import UNSET, UnsetType
 
-from domain.commands import (
-    CreateWebhook,
-    DeleteWebhook,
-    EnableWebhook,
-    RedeliverWebhook,
-    RotateWebhook,
-    Text,
-    WebhookKinds,
-    WebhookOwner,
-    WebhookUrl,
-)
+from domain.commands import CreateWebhook, DeleteWebhook, EnableWebhook, RedeliverWebhook, RotateWebhook
 from domain.results import Made
+from domain.values import Text, WebhookKinds, WebhookOwner, WebhookUrl
 from domain.webhooks import secret_of, shown_secret
 from fedyard.wire.problems import ProblemType
 from storage.views import webhooks as views

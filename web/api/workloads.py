@@ -8,20 +8,10 @@ import msgspec
 from flask import Response
 from msgspec import UNSET, UnsetType
 
-from domain.commands import (
-    LOG_TAIL_BYTES,
-    CreateWorkload,
-    Reason,
-    ReportWorkload,
-    ScaleWorkload,
-    Sha256,
-    Slug,
-    StopWorkload,
-    Where,
-    WorkloadSpec,
-)
+from domain.commands import CreateWorkload, ReportWorkload, ScaleWorkload, StopWorkload
 from domain.results import Made, WorkloadResult
 from domain.states import WorkloadState
+from domain.values import LOG_TAIL_BYTES, Reason, Sha256, Slug, Where, WorkloadSpec
 from domain.workloads import TOKEN_VARIABLE, token_of, with_files_token
 from fedyard.cluster.plan import Side, Wanted
 from fedyard.cluster.port import Phase

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from flask import Request
 
-from domain.commands import Subject
 from domain.ids import HUB, is_id
+from domain.values import Subject
 from domain.workloads import files_token_of
 from fedyard.wire.problems import ProblemType
 from storage.views.people import Bearer

@@ -12,12 +12,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from domain.commands import (
-    Digests,
-    Piece,
-    PublicKey,
-    Signature,
-)
+from domain.values import Digests, Piece, PublicKey, Signature
 from fedyard.wire.types import UUID_PATTERN
 from web.http.texts import NAMES, PROSE, Unfit, fault_of_name, fault_of_prose
 

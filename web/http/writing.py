@@ -15,9 +15,10 @@ from flask import Response
 
 from config.clock import Micros, draw_id
 from domain.codec import digest_of
-from domain.commands import AnyCommand, Envelope, Subject
+from domain.commands import AnyCommand, Envelope
 from domain.ids import Id, derive
 from domain.records import Outcome
+from domain.values import Subject
 from fedyard.wire.problems import MEDIA_TYPE, ProblemType
 from storage.views import commands as outcomes
 from web.http.answers import answer

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from broker.port import BrokerUnavailable, Publisher
 from config.clock import Clock, draw_id, wait_for
 from domain.codec import THE_HUB, envelope_of
-from domain.commands import Beat, Micros, RecordHeartbeats, TokenUse
+from domain.commands import Beat, RecordHeartbeats, TokenUse
 from domain.ids import Id
+from domain.values import Micros
 from storage.views.people import Bearer
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from config.clock import Clock
-from domain.commands import Micros
 from domain.states import WebhookDeliveryState, WorkloadState
+from domain.values import Micros
 from fedyard.wire.times import SECOND
 from storage import clocks, history
 from storage.database import Database

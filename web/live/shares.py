@@ -18,8 +18,8 @@ from typing import Literal
 
 from config.clock import Clock, jitter, wait_for
 from config.logs import unit
-from domain.commands import Subject
 from domain.ids import Id
+from domain.values import Subject
 from fedyard.wire.problems import ProblemType
 from web.problems import Refused, busy
 

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from flask import Request
 
-from domain.commands import Subject
+from domain.values import Subject
 from fedyard.wire.chunks import CHUNK_BYTES, Chunk
 from fedyard.wire.problems import ProblemType
 from storage.blobs.port import INTAKE_BYTES, StorageFull, StorageUnavailable

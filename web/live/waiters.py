@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
 from config.clock import Clock
-from domain.commands import Subject
 from domain.ids import Id
+from domain.values import Subject
 from fedyard.wire.problems import ProblemType
 from storage.signals import Announcement, Decided
 from web.live.shares import AGAIN_S, KEPT_BACK, Policy, Tarpit, is_kept_for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from domain import commands as c
 from domain import records as r
+from domain import values as v
 from domain.decisions import attempts
 from domain.decisions.progress import rounds
 from domain.decisions.progress.stage import Stage
@@ -26,7 +27,7 @@ def begin(stage: Stage) -> None:
             _seat(stage, attempt.site_id, stage.number)
 
 
-def counted(task: c.TaskSpec) -> int:
+def counted(task: v.TaskSpec) -> int:
     """How many seats of a task workloads hold."""
     return sum(one.count for one in task.workloads)
 

@@ -9,12 +9,12 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
-from domain.commands import Micros
 from domain.decisions.progress.stage import Stage, TaskEnd, spec_of
 from domain.events import EventKind
 from domain.ids import Id
 from domain.states import ROUND, ROUND_FINAL, SEAT, RoundState, SeatState, Step, TaskRunState, follow
 from domain.sweeps import LeaveOut
+from domain.values import Micros
 from fedyard.wire import notices as n
 from fedyard.wire.plurals import counted
 from fedyard.wire.quorum import REPLACED, quorum_of

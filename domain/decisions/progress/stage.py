@@ -6,15 +6,15 @@ import functools
 
 import msgspec
 
-from domain import commands as c
 from domain import records as r
+from domain import values as v
 from domain.decisions.draft import Draft
 from domain.events import EventKind
 from domain.ids import Id
 from domain.states import Step
 from fedyard.wire import notices as n
 
-_spec_decoder = msgspec.json.Decoder(c.TaskSpec)
+_spec_decoder = msgspec.json.Decoder(v.TaskSpec)
 
 
 class Stage(msgspec.Struct, frozen=True, eq=False):
@@ -42,11 +42,11 @@ class Stage(msgspec.Struct, frozen=True, eq=False):
         return self.draft.have(r.Round, self.task_id, self.number)
 
     @property
-    def spec(self) -> c.TaskSpec:
+    def spec(self) -> v.TaskSpec:
         return spec_of(self.task)
 
     @property
-    def contract(self) -> c.Contract:
+    def contract(self) -> v.Contract:
         return self.spec.contract
 
     def next(self) -> Stage:
@@ -89,11 +89,11 @@ def stage_of(draft: Draft, task: r.TaskRun) -> Stage:
 
 
 @functools.lru_cache(maxsize=1024)
-def _spec(text: str) -> c.TaskSpec:
+def _spec(text: str) -> v.TaskSpec:
     return _spec_decoder.decode(text)
 
 
-def spec_of(task: r.TaskRun) -> c.TaskSpec:
+def spec_of(task: r.TaskRun) -> v.TaskSpec:
     """The task as it was when its run started."""
     return _spec(task.spec_json)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from domain import commands as c
 from domain import records as r
+from domain import values as v
 from domain.decisions.attempts import HOLDER
 from domain.decisions.draft import Draft
 from domain.decisions.progress import holders, rounds
@@ -19,7 +19,7 @@ _ENDED = {
 }
 
 
-def seats_of(draft: Draft, project: r.Project, task: c.TaskSpec) -> list[str]:
+def seats_of(draft: Draft, project: r.Project, task: v.TaskSpec) -> list[str]:
     """The ids of the sites that take part in a task, by the memberships of now."""
     members = [m for m in draft.group(r.Membership, project.id) if m.state == MemberState.ACTIVE]
     if task.who == "all":

@@ -1,0 +1,209 @@
+"""What commands are made of: texts, sizes and spans with their limits, and the parts that several of them have.
+
+Ids are canonical UUID text, times are microseconds since the epoch (UTC), sizes are bytes, spans are seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+from domain.ids import Id
+from fedyard.cluster.port import EnvName, Placement, Resources
+from fedyard.cluster.port import Text as ClusterText
+from fedyard.wire import types as w
+from fedyard.wire.parameters import check_depth
+
+Micros: TypeAlias = int
+
+# Text columns cannot hold U+0000. Patterns end in `(?!\n)$` because `$` alone lets a closing line break through.
+# What the web lets in is made of these very types: what it accepts, the decider can read.
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?(?!\n)$",
+        description="No control characters, no space at either end",
+    ),
+]
+Text = Annotated[str, msgspec.Meta(max_length=4000, pattern=r"^[^\x00]*$")]
+Reason = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[^\x00]*$")]
+Image = Annotated[str, msgspec.Meta(max_length=500, pattern=r"^[^\x00-\x20]*(?!\n)$")]
+Sha256 = w.Hex32
+Key32 = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9+/]{43}=(?!\n)$", max_length=44)]
+PublicKey = w.PublicKey
+Signature = w.Signature
+Grace = Annotated[float, msgspec.Meta(ge=0, le=7_776_000)]
+Slug = w.Slug
+Span = Annotated[float, msgspec.Meta(ge=1, le=7_776_000)]
+Piece = Annotated[bytes, msgspec.Meta(min_length=1, max_length=65_536)]
+Pieces = Annotated[list[Piece], msgspec.Meta(min_length=1, max_length=32)]
+Metrics = Annotated[dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], float], msgspec.Meta(max_length=64)]
+Joining = w.Joining
+Sealed = w.Sealed
+Role = Literal["admin", "member", "auditor"]
+WebhookOwner = Literal["organisation", "project"]
+WebhookKind = Literal[
+    "run.ended",
+    "seat.left_out",
+    "site.silent",
+    "site.returned",
+    "identity.conflict",
+    "dead_letter.found",
+    "workload.failed",
+]
+WebhookKinds = Annotated[list[WebhookKind], msgspec.Meta(min_length=1, max_length=7)]
+WebhookUrl = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=10,
+        max_length=1000,
+        pattern=r"^https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
+        r"(?:/[!$-;=?-Z_a-z~@%-]*)?(?!\n)$",
+        description="http or https, a host, perhaps a port and a path; no login, no fragment",
+    ),
+]
+ArtifactKind = w.ArtifactKind
+Size = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000_000)]
+Digests = w.Digests
+Mark = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}(?!\n)$", max_length=32)]
+"""Of an inbox entry: domain/chain.py."""
+LedgerName = Annotated[str, msgspec.Meta(pattern=r"^[a-z]+-[0-9a-f-]{1,120}(?!\n)$", max_length=128)]
+MAX_MARKS = 1000
+MAX_HELD = 200
+"""Seats, keys and tokens that a site names when it recovers."""
+SubjectKind = Literal["account", "site", "enrolment", "hub"]
+
+
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a command."""
+
+
+class Subject(Value, frozen=True):
+    """Who asks. `role` is set for accounts; `organisation_id` is None for the hub itself."""
+
+    kind: SubjectKind
+    id: Id
+    organisation_id: Id | None = None
+    role: Role | None = None
+
+
+class Contract(Value, frozen=True):
+    """What a round promises and how long each stage may take.
+
+    quorum: of the seats of the task, a fraction (rounded up) or a count, as `quorum_of` says.
+    late: a seat that missed a deadline or fell silent is out of the task (drop) or may come back with the next round.
+    too_few: under quorum at a deadline the round fails, or waits for another such span (until the run's own deadline).
+    silent_within_s: a seat that the round waits for is dropped when its site was not heard of for so long.
+    """
+
+    quorum: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 1.0
+    quorum_of: Literal["fraction", "count"] = "fraction"
+    select_within_s: Span = 3600.0
+    train_within_s: Span = 86_400.0
+    aggregate_within_s: Span = 3600.0
+    silent_within_s: Span = 600.0
+    late: Literal["drop", "next_round"] = "next_round"
+    too_few: Literal["fail", "wait"] = "fail"
+
+
+UsedImage = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x20]+(?!\n)$")]
+Where = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=63,
+        pattern=f"^(?:site:{w.UUID_PATTERN}|[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?)(?!\n)$",
+        description="hub, a cluster that the hub's settings name, or site:<id>",
+    ),
+]
+Words = Annotated[list[ClusterText], msgspec.Meta(max_length=256)]
+LOG_TAIL_BYTES = 65_536
+"""Of an attempt's log, kept with its end."""
+
+
+class WorkloadSpec(Value, frozen=True):
+    """What to run. kind `job`: once, to its end; `service`: `replicas` behind an address on `port`, until stopped.
+
+    command: empty: the image's own. environment: may be read by whoever sees the workload, so no secrets.
+    deadline_s: of a job, from its start. grace_s: between being told to stop and being ended.
+    attempts: how many there may be, where another one can help.
+    """
+
+    kind: Literal["job", "service"]
+    image: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x20]*(?!\n)$")]
+    command: Words = []
+    arguments: Words = []
+    environment: Annotated[dict[EnvName, ClusterText], msgspec.Meta(max_length=256)] = {}
+    resources: Resources = Resources()
+    placement: Placement = Placement()
+    replicas: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 1
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] | None = None
+    deadline_s: Annotated[float, msgspec.Meta(gt=0, le=31_536_000)] | None = None
+    grace_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] = 1
+
+
+class Asked(Value, frozen=True):
+    """What shall run, where, and what it is called."""
+
+    name: Slug
+    spec: WorkloadSpec
+    where: Where = "hub"
+
+
+class Holder(Asked, frozen=True):
+    """Workloads that hold seats of a task, `count` of them, each a job of its own."""
+
+    count: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
+
+
+class TaskSpec(Value, frozen=True):
+    """One task of a project.
+
+    after: names of the tasks that must have succeeded first; None means the task listed before it.
+    who: all members, the participants without the coordinator, or the ids of named sites.
+    rounds: how many; `aggregate`: whether the coordinator aggregates after each.
+    parameters: handed to the sites unread. workloads: that hold further seats, beside those of sites.
+    """
+
+    name: Slug
+    model: Name
+    parameters: dict[str, object] = {}
+    rounds: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1
+    aggregate: bool = True
+    who: Literal["all", "participants"] | Annotated[list[Id], msgspec.Meta(min_length=1, max_length=1000)] = "all"
+    after: Annotated[list[Slug], msgspec.Meta(max_length=100)] | None = None
+    contract: Contract = Contract()
+    workloads: Annotated[list[Holder], msgspec.Meta(max_length=20)] = []
+
+    def __post_init__(self) -> None:
+        check_depth(self.parameters)
+
+
+Tasks = Annotated[list[TaskSpec], msgspec.Meta(min_length=1, max_length=100)]
+InitialFile = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=200,
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*(?!\n)$",
+        description="A path in the archive",
+    ),
+]
+
+
+class Infrastructure(Value, frozen=True):
+    """What a project's own coordinator and selectors are made of, as in Fedota, and where they run.
+
+    where: `hub`, a cluster that the hub's settings name, or `site:<id>`. required_files: at the top of the archive of
+    the project's initial files.
+    """
+
+    coordinator_image: UsedImage
+    selector_image: UsedImage
+    selectors: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+    where: Where = "hub"
+    required_files: Annotated[list[InitialFile], msgspec.Meta(max_length=20)] = msgspec.field(
+        default_factory=lambda: ["model.h5", "fl_checkpoint"]
+    )
