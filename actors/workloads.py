@@ -18,7 +18,7 @@ from domain.commands import (
     ReportPlaceGone,
 )
 from domain.values import LOG_TAIL_BYTES
-from domain.workloads import report_of, token_of, with_files_token, with_token
+from domain.workloads import report_of, token_of, with_own_tokens, with_token
 from fedyard.cluster.doing import collected, ended, ensured, refused
 from fedyard.cluster.plan import Finding
 from fedyard.cluster.port import Reason, Refused, Spec, Unavailable
@@ -68,7 +68,7 @@ class WorkloadDoer:
             return []
 
     def _ensure(self, place: HubCluster, command: EnsureWorkload) -> AnyCommand:
-        spec = with_files_token(command.spec, self._key, self._hub_url)
+        spec = with_own_tokens(command.spec, self._key, self._hub_url)
         if not command.enrols:
             return report_of(_ensured(place, spec))
         token = token_of(self._key, spec.id, spec.attempt)

@@ -14,7 +14,7 @@ import msgspec
 
 from domain.ids import Id
 from domain.values import Infrastructure, TaskSpec, WorkloadSpec
-from fedyard.cluster.port import REPLICA, Made, Part, Spec, Volume
+from fedyard.cluster.port import REPLICA, Companion, Made, Part, Spec, Volume
 
 PartName: TypeAlias = Literal["coordinator", "selector"]
 COORDINATOR: Final = "coordinator"
@@ -28,6 +28,16 @@ CHECKPOINT: Final = f"{INITIAL_FILES}/fl_checkpoint"
 OWN_FOLDER: Final = f"{REPLICA}.{SELECTOR}:{PORTS[SELECTOR]}"
 """Fedota calls a selector by where it is dialled, and its folder as well."""
 FILES_TOKEN: Final = "FEDYARD_FILES_TOKEN"  # noqa: S105 - a variable's name
+ROUNDS_TOKEN: Final = "FEDYARD_TOKEN"  # noqa: S105 - a variable's name
+SIDECAR: Final = Companion(
+    module="fedyard.sidecar",
+    address="WEBSERVER_ADDRESS",
+    port=50052,
+    secrets=[ROUNDS_TOKEN],
+    parts=[INITIAL_FILES],
+    user=3,
+)
+"""Beside the coordinator: it takes its round status, as Fedota's webserver would, and tells the hub."""
 FILES_KEPT_S: Final = 86_400
 """So long after a project was archived its volume is kept."""
 
@@ -84,4 +94,5 @@ def shaped(spec: Spec, part: PartName) -> Spec:
         outside=part == SELECTOR,
         user=USERS[part],
         volume=VOLUMES[part],
+        companion=SIDECAR if part == COORDINATOR else None,
     )

@@ -11,7 +11,7 @@ import msgspec
 
 from domain.commands import ReportWorkload
 from domain.ids import Id, sha256_hex
-from domain.infrastructure import PARTS, shaped
+from domain.infrastructure import PARTS, ROUNDS_TOKEN, shaped
 from domain.records import Workload, WorkloadAttempt
 from domain.states import WORKLOAD_LIVE, WorkloadState
 from domain.values import Micros, WorkloadSpec
@@ -168,16 +168,27 @@ def files_token_of(key: bytes, workload_id: Id, attempt: int) -> str:
     return base64.urlsafe_b64encode(hmac.digest(key, about, "sha256")).decode().rstrip("=")
 
 
-def with_files_token(spec: Spec, key: bytes, hub_url: str = "") -> Spec:
-    """What is given the project's initial files: it is told where, and who prepares it gets the token by reference.
+def rounds_token_of(key: bytes, workload_id: Id, attempt: int) -> str:
+    """With which what runs beside an attempt reports the rounds that it leads, while it is the newest."""
+    about = b"fedyard workload rounds 1\0" + uuid.UUID(workload_id).bytes + attempt.to_bytes(4, "big")
+    return base64.urlsafe_b64encode(hmac.digest(key, about, "sha256")).decode().rstrip("=")
+
+
+def with_own_tokens(spec: Spec, key: bytes, hub_url: str = "") -> Spec:
+    """What is given the project's initial files, or reports its rounds: it is told where the hub is, and who fetches
+    or reports for it gets the token by reference.
 
     hub_url: empty where whoever makes it knows that.
     """
-    if spec.volume is None or spec.volume.files_token is None:
+    tokens = {}
+    if spec.volume is not None and spec.volume.files_token is not None:
+        tokens[spec.volume.files_token] = files_token_of(key, spec.id, spec.attempt)
+    if spec.companion is not None and ROUNDS_TOKEN in spec.companion.secrets:
+        tokens[ROUNDS_TOKEN] = rounds_token_of(key, spec.id, spec.attempt)
+    if not tokens:
         return spec
-    token = {spec.volume.files_token: files_token_of(key, spec.id, spec.attempt)}
     where = {URL_VARIABLE: hub_url} if hub_url else {}
-    return msgspec.structs.replace(spec, environment=spec.environment | where, secrets=spec.secrets | token)
+    return msgspec.structs.replace(spec, environment=spec.environment | where, secrets=spec.secrets | tokens)
 
 
 def token_sha256(key: bytes, workload_id: Id, attempt: int) -> str:

@@ -41,7 +41,7 @@ PLACE_HOLDS_S: Final = 300.0
 """After so long the objects of a place are looked at again, lest one of them be gone."""
 LIST_HOLDS_S: Final = 60.0
 """Even of a list of which no watch has told a change: its connection may be dead, and nobody have noticed yet."""
-_CONTAINER: Final = {"container": manifests.CONTAINER}
+_CONTAINER: Final = {"container": names.CONTAINER}
 _BY_THE_NODE: Final = "/containerLogs/"
 """In what the server says where a pod's node, which has the log, does not answer."""
 CLOSES_WITHIN_S: Final = 5.0

@@ -438,10 +438,14 @@ def _waiting(pod: Pod | None) -> Judged:
     if scheduled is not None and scheduled.reason in {"Unschedulable", "SchedulingGated"}:
         return Reason.UNSCHEDULABLE, scheduled.message, None
     container = _preparing(pod) or _container(pod)
+    if container is not None and container.state.waiting is None and (beside := _beside(pod)) is not None:
+        container = beside
     if container is None or container.state.waiting is None:
         return Reason.NONE, "", None
     reason, message = container.state.waiting.reason, container.state.waiting.message
     detail = f"{reason}: {message}" if message else reason
+    if container in pod.status.container_statuses and container.name != names.CONTAINER:
+        detail = f"its {container.name}: {detail}"
     if reason in _NOT_PULLED:
         return Reason.IMAGE_NOT_PULLED, detail, None
     if reason in _UNUSABLE:
@@ -452,7 +456,8 @@ def _waiting(pod: Pod | None) -> Judged:
     if reason == "CrashLoopBackOff" and container.last_state.terminated is not None:
         ours = container is not _container(pod)
         _, last, code = _ended(container.last_state.terminated, ours=ours)
-        return Reason.NOT_READY, f"it keeps ending, with code {code}; the last time: {last}", code
+        who = "it" if container.name == names.CONTAINER else f"its {container.name}"
+        return Reason.NOT_READY, f"{who} keeps ending, with code {code}; the last time: {last}", code
     return Reason.NONE, detail, None
 
 
@@ -536,7 +541,15 @@ def _newest(pods: Sequence[Pod]) -> Pod | None:
 
 
 def _container(pod: Pod | None) -> ContainerStatus | None:
-    return next(iter(pod.status.container_statuses), None) if pod is not None else None
+    """The workload's own. The server sorts them by their names."""
+    statuses = pod.status.container_statuses if pod is not None else []
+    return next((one for one in statuses if one.name == names.CONTAINER), None)
+
+
+def _beside(pod: Pod) -> ContainerStatus | None:
+    """Its companion, where that does not run."""
+    others = (one for one in pod.status.container_statuses if one.name != names.CONTAINER)
+    return next((one for one in others if one.state.waiting is not None), None)
 
 
 def _preparing(pod: Pod) -> ContainerStatus | None:

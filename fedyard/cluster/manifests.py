@@ -14,11 +14,21 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from fedyard.cluster import names
-from fedyard.cluster.port import REPLICA, Part, Spec, Volume, check_names
+from fedyard.cluster.port import (
+    REPLICA,
+    Companion,
+    Part,
+    Spec,
+    Volume,
+    check_names,
+    companions_own,
+    kept_back,
+)
 
 Manifest: TypeAlias = dict[str, Any]
 
-CONTAINER: Final = "workload"
+COMPANION: Final = "companion"
+"""The container of what runs beside it, and the empty directory that is that one's own."""
 SERVICE_ACCOUNT: Final = "workload"
 QUOTA_NAME: Final = "quota"
 WORK: Final = "/fedyard"
@@ -32,6 +42,7 @@ _PARTS: Final = "/fedyard-parts"
 _VIEW: Final = "view"
 UNPACK_MEMORY: Final = "256Mi"
 """A dictionary of xz has 128 MiB."""
+COMPANION_LIMITS: Final = {"cpu": "250m", "memory": "256Mi"}
 PREPARE: Final = """set -eu
 while [ $# -gt 0 ]; do
   case $1 in
@@ -76,7 +87,8 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outside: how services are shown outside the cluster, and on which host (empty: as the cluster says).
     user: the uid and gid that workloads run as; one with `user` n in its Spec has that uid and n, and the same gid.
     volume_size, volume_class, volume_access: of the claim of a place's volume; no class: the cluster's default one.
-    unpack_image: that unpacks initial files: one with Python and Fedyard. Without it they are not unpacked.
+    unpack_image: that unpacks initial files, and runs companions: one with Python and Fedyard. Without it there is
+    neither.
     prepare_image: that makes folders in a volume before a workload starts: one with sh. Without it there are none.
     container_cpu, container_memory, container_disk: of a container that
     says nothing. image_pull_secret: name of a Secret that the place's operator puts there, if any.
@@ -290,10 +302,13 @@ def _template(spec: Spec, rules: Rules) -> Manifest:
             "fsGroup": group,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(spec)],
+        "containers": [_container(spec, rules)],
         "volumes": [_empty("tmp", spec), _empty("work", spec)],
         "tolerations": _tolerations(spec),
     }
+    if (companion := _companion_of(spec, rules)) is not None:
+        pod["containers"].append(_companion(spec, companion, rules))
+        pod["volumes"].append({"name": COMPANION, "emptyDir": {}})
     if spec.volume is not None:
         pod["volumes"].append({"name": VOLUME, "persistentVolumeClaim": {"claimName": VOLUME}})
         pod["securityContext"]["fsGroupChangePolicy"] = "OnRootMismatch"  # else each start goes through all its files
@@ -320,16 +335,21 @@ def _annotations(spec: Spec) -> dict[str, str]:
     return {names.SPEC_HASH: names.spec_hash(spec), **({names.NAME: spec.name} if spec.name else {})}
 
 
-def _container(spec: Spec) -> Manifest:
+def _companion_of(spec: Spec, rules: Rules) -> Companion | None:
+    """None as well where nobody has said which image has Fedyard."""
+    return spec.companion if rules.unpack_image else None
+
+
+def _container(spec: Spec, rules: Rules) -> Manifest:
     limits = {"cpu": f"{spec.resources.cpu_millis}m", "memory": str(spec.resources.memory_bytes)}
     if spec.resources.disk_bytes:
         limits["ephemeral-storage"] = str(spec.resources.disk_bytes)
     limits |= {name: str(count) for name, count in sorted(spec.resources.gpus.items())}
     made: Manifest = {
-        "name": CONTAINER,
+        "name": names.CONTAINER,
         "image": spec.image,
         "imagePullPolicy": "IfNotPresent",
-        "env": _environment(spec),
+        "env": _environment(spec, rules),
         "resources": {"requests": limits, "limits": dict(limits)},
         "securityContext": _unprivileged(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -433,6 +453,33 @@ def _unpacker(spec: Spec, token: str, rules: Rules) -> Manifest:
     }
 
 
+def _companion(spec: Spec, companion: Companion, rules: Rules) -> Manifest:
+    """Its state is in a directory of its own, so that it goes on where it was when it starts again; it sees neither the
+    workload's files nor its processes."""
+    mounts: list[Manifest] = [{"name": COMPANION, "mountPath": WORK}]
+    for path in sorted(companion.parts):
+        which = {"subPath": path} if path else {}
+        mounts.append({"name": VOLUME, "mountPath": f"{ROOT}/{path}".rstrip("/"), **which, "readOnly": True})
+    root = {} if spec.volume is None else {spec.volume.variable: ROOT}
+    told = {**companions_own(spec), "HOME": WORK, "TMPDIR": WORK, "PORT": str(companion.port), **root}
+    hidden = sorted(set(companion.secrets) & spec.secrets.keys())
+    return {
+        "name": COMPANION,
+        "image": rules.unpack_image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-m", companion.module],
+        "args": [_literal(text) for text in companion.arguments],
+        "env": [
+            *({"name": key, "value": _literal(value)} for key, value in sorted(told.items()) if key not in hidden),
+            *({"name": key, "valueFrom": _secret_ref(spec, key)} for key in hidden),
+        ],
+        "resources": {"requests": dict(COMPANION_LIMITS), "limits": dict(COMPANION_LIMITS)},
+        "securityContext": {**_unprivileged(), "runAsUser": rules.user + companion.user},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+    }
+
+
 def _secret_ref(spec: Spec, key: str) -> Manifest:
     return {"secretKeyRef": {"name": names.workload_name(spec), "key": key, "optional": False}}
 
@@ -440,18 +487,19 @@ def _secret_ref(spec: Spec, key: str) -> Manifest:
 _OWN_NAME: Final = {"name": "HOSTNAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}
 
 
-def _environment(spec: Spec) -> list[Manifest]:
+def _environment(spec: Spec, rules: Rules) -> list[Manifest]:
     twice = sorted(spec.environment.keys() & spec.secrets.keys())
     if twice:
         raise ValueError(f"{twice[0]} is both environment and secret: name one of them differently")
     port = {"PORT": str(spec.port)} if spec.kind == "service" and spec.port is not None else {}
     root = {} if spec.volume is None else {spec.volume.variable: ROOT}
-    plain = {"HOME": WORK, **port, **root, **spec.dials, **spec.environment}
+    companion = _companion_of(spec, rules)
+    beside = {} if companion is None else {companion.address: f"localhost:{companion.port}"}
+    plain = {"HOME": WORK, **port, **root, **beside, **spec.dials, **spec.environment}
     own = [_OWN_NAME] if spec.stable else []
     if own:
         plain.pop("HOSTNAME", None)
-    kept_back = None if spec.volume is None else spec.volume.files_token
-    hidden = {key: _secret_ref(spec, key) for key in spec.secrets if key != kept_back}
+    hidden = {key: _secret_ref(spec, key) for key in spec.secrets.keys() - kept_back(spec)}
     return [
         *own,
         *({"name": key, "value": _literal(value)} for key, value in sorted(plain.items()) if key not in hidden),

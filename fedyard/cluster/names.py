@@ -21,6 +21,8 @@ MAX_NAME: Final = 63
 MAX_NAMED: Final = 52
 """Of a workload: a job appends 6 characters to name its pod, a deployment 11 to name its replica set."""
 
+CONTAINER: Final = "workload"
+"""Of a pod's containers the workload's own."""
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 COMPONENT: Final = "app.kubernetes.io/component"
 US: Final = "fedyard"

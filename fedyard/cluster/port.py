@@ -132,6 +132,33 @@ class Volume(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files_token: EnvName | None = None
 
 
+class Companion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A program of Fedyard's own that runs beside each replica of a service, where the cluster can do that.
+
+    It is told to end with its replica and is gone before the attempt is. When it ends by itself it starts again; the
+    workload goes on meanwhile.
+    module: of the package `fedyard`, run by the Python of the operator's image (as processes: of whoever makes it).
+    environment: beside what the workload is told in variables that begin with FEDYARD_.
+    secrets: names of those of the Spec that it alone gets. parts: of the volume, to be read; its root is in the
+    volume's own variable. user: as of a Spec: another than the workload's.
+    address: the workload's variable in which it finds where the companion listens, `localhost:<port>`; the companion
+    finds its port in PORT. As processes that is a free one.
+    """
+
+    module: Annotated[str, Meta(pattern=r"^fedyard(\.[a-z_]+)+(?!\n)$", max_length=128)]
+    address: EnvName
+    port: Annotated[int, Meta(ge=1, le=65535)]
+    arguments: Annotated[list[Text], Meta(max_length=16)] = []
+    environment: dict[EnvName, Text] = {}
+    secrets: Annotated[list[EnvName], Meta(max_length=16)] = []
+    parts: Annotated[list[VolumePath], Meta(max_length=16)] = []
+    user: Annotated[int, Meta(ge=0, le=MAX_USER)] = 0
+
+
+TOLD: Final = "FEDYARD_"
+"""How variables begin that a companion finds as its workload does."""
+
+
 class AttemptId(msgspec.Struct, frozen=True):
     """Which attempt is meant. It has owner and place, so that a cluster looks in one namespace alone, and so that what
     another owner has under the same id is as good as not there."""
@@ -157,6 +184,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dials: variables in which it finds where a stable service of its place is dialled: as said where names are known.
     outside: of a service: it has an address outside, where the cluster gives any.
     user: which of the place's users it runs as. They are of one group; who has another number is another user.
+    companion: what runs beside each replica of a service.
     """
 
     owner: Uuid
@@ -183,6 +211,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outside: bool = True
     user: Annotated[int, Meta(ge=0, le=MAX_USER)] = 0
     volume: Volume | None = None
+    companion: Companion | None = None
 
     @property
     def attempt_id(self) -> AttemptId:
@@ -192,8 +221,21 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 STABLE_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,50}[a-z0-9])?")
 
 
+def kept_back(spec: Spec) -> frozenset[str]:
+    """Names of the secrets that the workload itself does not get."""
+    files = () if spec.volume is None or spec.volume.files_token is None else (spec.volume.files_token,)
+    return frozenset(files) | frozenset(() if spec.companion is None else spec.companion.secrets)
+
+
+def companions_own(spec: Spec) -> dict[str, str]:
+    """The environment of what runs beside it, but for its secrets, port and folders."""
+    assert spec.companion is not None
+    return {key: value for key, value in spec.environment.items() if key.startswith(TOLD)} | spec.companion.environment
+
+
 def check_names(spec: Spec) -> None:
-    """What only a stable service has: a name that others dial, and that stands in paths. Raises `ValueError`."""
+    """What only a stable service has: a name that others dial, and that stands in paths; and what a companion may see.
+    Raises `ValueError`."""
     if spec.stable and (spec.kind != "service" or spec.port is None):
         raise ValueError("only a service with a port is stable")
     if spec.stable and not STABLE_NAME.fullmatch(spec.name):
@@ -202,6 +244,19 @@ def check_names(spec: Spec) -> None:
         named = [part.path for part in spec.volume.parts] + [made.path for made in spec.volume.made]
         if any(REPLICA in path for path in named):
             raise ValueError("only replicas of a stable service have names of their own")
+    if spec.companion is not None:
+        _check_companion(spec, spec.companion)
+
+
+def _check_companion(spec: Spec, companion: Companion) -> None:
+    if spec.kind != "service":
+        raise ValueError("only a service has a companion: a job ends with its own program")
+    if companion.port == spec.port:
+        raise ValueError(f"the companion cannot listen on {companion.port}, which is the service's own port")
+    if companion.parts and spec.volume is None:
+        raise ValueError("there is no volume of which the companion could see a part")
+    if any(REPLICA in path or ":" in path for path in companion.parts):
+        raise ValueError("a companion sees no part of the volume that is one replica's, or has a colon in its path")
 
 
 class Observed(msgspec.Struct, frozen=True):

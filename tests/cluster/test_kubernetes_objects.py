@@ -239,3 +239,23 @@ def test_addresses_are_read_back(service, host, found) -> None:
 def test_a_log_that_may_be_gone_with_its_node_is_told_from_one_that_is_not() -> None:
     assert objects.is_lost(pod("Failed", reason="NodeLost"))
     assert not objects.is_lost(RUNNING)
+
+
+def test_what_runs_beside_a_workload_is_not_taken_for_it() -> None:
+    """The server sorts the containers of a pod by their names."""
+    running = {"running": {"startedAt": "2026-11-28T14:00:02Z"}}
+    workload = {"name": "workload", "ready": True, "state": running}
+    ended = {"terminated": {"exitCode": 3, "reason": "Error", "message": "the last word"}}
+    looping = {"name": "companion", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended}
+    not_pulled = {"name": "companion", "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}
+
+    def of(ready, *statuses):
+        deployment = read(Deployment, {"spec": {"replicas": 1}, "status": {"readyReplicas": ready}})
+        pods = [read(Pod, {"status": {"phase": "Running", "containerStatuses": list(statuses)}})]
+        found = objects.of_deployment(deployment, pods, {})
+        return found.reason, found.detail, found.started_s is not None
+
+    assert of(1, {"name": "companion", "state": ended}, workload) == (Reason.NONE, "", True)
+    said = "its companion keeps ending, with code 3; the last time: Error: the last word"
+    assert of(0, looping, workload) == (Reason.NOT_READY, said, True)
+    assert of(0, not_pulled, workload) == (Reason.IMAGE_NOT_PULLED, "its companion: ErrImagePull: no such image", True)

@@ -10,7 +10,7 @@ import pytest
 
 from fedyard.cluster import manifests, names
 from fedyard.cluster.manifests import Peer, Rules
-from fedyard.cluster.port import REPLICA, Made, Part, Placement, Resources, Spec, Toleration, Volume
+from fedyard.cluster.port import REPLICA, Companion, Made, Part, Placement, Resources, Spec, Toleration, Volume
 
 OWNER = "0c1b7f5e-0000-4000-8000-000000000001"
 PLACE = "0c1b7f5e-0000-4000-8000-000000000002"
@@ -58,6 +58,22 @@ STABLE = msgspec.structs.replace(
         made=[Made("shared/state", mode=0o640, file=True), Made(f"{REPLICA}.selector:8501")],
     ),
 )
+ACCOMPANIED = msgspec.structs.replace(
+    STABLE,
+    name="coordinator",
+    environment={"FEDYARD_PROJECT_ID": PLACE, "PLAIN": "x"},
+    secrets={"TOKEN": "s3cret-of-the-test", "ITS_TOKEN": "s3cret-of-the-test"},
+    companion=Companion(
+        module="fedyard.sidecar",
+        address="WEBSERVER_ADDRESS",
+        port=50052,
+        arguments=["$(date)"],
+        environment={"MORE": "y"},
+        secrets=["ITS_TOKEN", "NOT_THERE"],
+        parts=["shared"],
+        user=3,
+    ),
+)
 RULES = Rules(
     hub=[Peer(cidr="192.0.2.1/32", port=443)],
     dns=["169.254.20.10/32"],
@@ -65,6 +81,7 @@ RULES = Rules(
     outside="NodePort",
     image_pull_secret="registry",
     prepare_image="fedyard@sha256:" + "1" * 64,
+    unpack_image="fedyard@sha256:" + "2" * 64,
     volume_class="shared",
 )
 UID = "11111111-1111-4111-8111-111111111111"
@@ -73,7 +90,7 @@ VERSIONS = [f"1.{minor}" for minor in range(28, 38)]
 
 def everything():
     made = [*manifests.place(OWNER, PLACE, RULES)]
-    for spec in (JOB, SERVICE, STABLE):
+    for spec in (JOB, SERVICE, STABLE, ACCOMPANIED):
         made += [manifests.workload(spec, RULES), *manifests.belongings(spec, UID, RULES)]
     return [*made, manifests.volume(STABLE, RULES)]
 
@@ -122,8 +139,8 @@ def test_no_pod_may_do_more_than_it_needs() -> None:
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] > 0
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        (container,) = pod["containers"]
-        for one in (container, *pod.get("initContainers", [])):
+        for one in (*pod["containers"], *pod.get("initContainers", [])):
+            assert one["securityContext"].pop("runAsUser", 1) > 0
             assert one["securityContext"] == {
                 "allowPrivilegeEscalation": False,
                 "privileged": False,
@@ -133,7 +150,8 @@ def test_no_pod_may_do_more_than_it_needs() -> None:
             }
             resources = one["resources"]
             assert resources["requests"]["memory"] == resources["limits"]["memory"]
-        assert {one["name"] for one in pod["volumes"]} == {one["name"] for one in container["volumeMounts"]}
+        mounted = {one["name"] for container in pod["containers"] for one in container["volumeMounts"]}
+        assert {one["name"] for one in pod["volumes"]} == mounted
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
 
 
@@ -146,7 +164,7 @@ def test_a_secret_stands_in_the_secret_alone_which_goes_with_its_workload() -> N
             (owner,) = one["metadata"]["ownerReferences"]
             assert (owner["uid"], owner["blockOwnerDeletion"]) == (UID, True)
             assert owner["name"] == one["metadata"]["name"]
-            kinds = {"selector": "StatefulSet"}
+            kinds = {"selector": "StatefulSet", "coordinator": "StatefulSet"}
             assert owner["kind"] == kinds.get(owner["name"], "Deployment" if "service" in owner["name"] else "Job")
             assert one["immutable"] is True
 
@@ -297,6 +315,67 @@ def test_a_workload_sees_the_parts_of_the_volume_that_it_names() -> None:
     assert container["env"][0]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name", "before what is made of it"
     security = pod["securityContext"]
     assert (security["runAsUser"], security["runAsGroup"], security["fsGroup"]) == (10003, 10001, 10001)
+
+
+def test_a_companion_is_the_operators_image_with_secrets_of_its_own_and_files_to_read() -> None:
+    pod = manifests.workload(ACCOMPANIED, RULES)["spec"]["template"]["spec"]
+    workload, companion = pod["containers"]
+    assert (workload["name"], companion["name"]) == ("workload", "companion")
+    assert (companion["image"], companion["command"]) == (RULES.unpack_image, ["python3", "-m", "fedyard.sidecar"])
+    assert companion["args"] == ["$$(date)"], "as it was said"
+    found = [{one["name"]: one.get("value") or one["valueFrom"] for one in each["env"]} for each in pod["containers"]]
+    assert found[0]["WEBSERVER_ADDRESS"] == "localhost:50052"
+    assert found[0]["TOKEN"]["secretKeyRef"]["key"] == "TOKEN"
+    assert "ITS_TOKEN" not in found[0], "it is the companion's alone"
+    assert found[1] == {
+        "FEDYARD_PROJECT_ID": PLACE,
+        "FL_ROOT_PATH": "/volume",
+        "HOME": "/fedyard",
+        "ITS_TOKEN": {"secretKeyRef": {"name": "coordinator", "key": "ITS_TOKEN", "optional": False}},
+        "MORE": "y",
+        "PORT": "50052",
+        "TMPDIR": "/fedyard",
+    }
+    assert companion["volumeMounts"] == [
+        {"name": "companion", "mountPath": "/fedyard"},
+        {"name": "volume", "mountPath": "/volume/shared", "subPath": "shared", "readOnly": True},
+    ]
+    users = (pod["securityContext"]["runAsUser"], companion["securityContext"]["runAsUser"])
+    assert users == (10003, 10004), "another user of the same group"
+
+
+def test_where_no_image_has_fedyard_there_is_no_companion_and_nobody_is_told_of_one() -> None:
+    without = msgspec.structs.replace(RULES, unpack_image="")
+    pod = manifests.workload(ACCOMPANIED, without)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert not {"WEBSERVER_ADDRESS", "ITS_TOKEN"} & {one["name"] for one in container["env"]}
+    assert "companion" not in {one["name"] for one in pod["volumes"]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"kind": "job", "stable": False, "volume": None, "name": ""}, "only a service has a companion"),
+        ({"port": 50052}, "own port"),
+        ({"volume": None}, "no volume"),
+    ],
+)
+def test_what_can_have_no_companion_is_refused(fields, said) -> None:
+    with pytest.raises(ValueError, match=said):
+        manifests.workload(msgspec.structs.replace(ACCOMPANIED, **fields), RULES)
+
+
+@pytest.mark.parametrize("path", [f"{REPLICA}/a", "selector-0.selector:50051"])
+def test_a_companion_sees_nothing_that_is_one_replicas(path) -> None:
+    companion = msgspec.structs.replace(ACCOMPANIED.companion, parts=[path])
+    with pytest.raises(ValueError, match="one replica's"):
+        manifests.workload(msgspec.structs.replace(ACCOMPANIED, companion=companion), RULES)
+
+
+@pytest.mark.parametrize("module", ["os", "fedyard", "fedyard.a-b", "fedyard..a", "xfedyard.a", "fedyard.a\n"])
+def test_a_companion_is_a_module_of_fedyards(module) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"module": module, "address": "A", "port": 1}, Companion)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from domain import values as v
 from domain.infrastructure import PARTS, VOLUMES, PartName, shaped, spec_of_part
-from domain.workloads import files_token_of, with_files_token
+from domain.workloads import files_token_of, rounds_token_of, with_own_tokens
 from fedyard.cluster import manifests, names
 from fedyard.cluster.manifests import Rules
 from fedyard.cluster.port import REPLICA, Spec
@@ -152,7 +152,7 @@ def test_two_projects_have_the_same_names_in_namespaces_and_volumes_of_their_own
 
 def test_the_initial_files_are_unpacked_by_the_operators_image_whose_token_nobody_else_gets() -> None:
     key = bytes(32)
-    spec = with_files_token(attempt("coordinator"), key, "http://hub.example.org")
+    spec = with_own_tokens(attempt("coordinator"), key, "http://hub.example.org")
     rules = msgspec.structs.replace(RULES, unpack_image="fedyard:2")
     pod = manifests.workload(spec, rules)["spec"]["template"]["spec"]
     assert [one["name"] for one in pod["initContainers"]] == ["prepare", "unpack"]
@@ -165,11 +165,34 @@ def test_the_initial_files_are_unpacked_by_the_operators_image_whose_token_nobod
         "key": "FEDYARD_FILES_TOKEN",
         "optional": False,
     }
-    (container,) = pod["containers"]
-    assert "FEDYARD_FILES_TOKEN" not in {one["name"] for one in container["env"]}
+    for container in pod["containers"]:
+        assert "FEDYARD_FILES_TOKEN" not in {one["name"] for one in container["env"]}
     assert files_token_of(key, spec.id, 1) not in msgspec.json.encode(pod).decode()
-    assert with_files_token(attempt("selector"), key, "http://hub") == attempt("selector"), "one unpacks"
+    assert with_own_tokens(attempt("selector"), key, "http://hub") == attempt("selector"), "one unpacks"
     kubernetes_validate.validate(manifests.workload(spec, rules), "1.36", strict=True)
+
+
+def test_beside_the_coordinator_alone_runs_who_takes_its_round_status_with_a_token_of_its_own() -> None:
+    key = bytes(32)
+    spec = with_own_tokens(attempt("coordinator"), key, "http://hub.example.org")
+    rules = msgspec.structs.replace(RULES, unpack_image="fedyard:2")
+    pod = manifests.workload(spec, rules)["spec"]["template"]["spec"]
+    coordinator, sidecar = (
+        {each["name"]: each.get("value", each.get("valueFrom")) for each in one["env"]} for one in pod["containers"]
+    )
+    assert coordinator["WEBSERVER_ADDRESS"] == "localhost:50052"
+    assert "FEDYARD_TOKEN" not in coordinator
+    assert sidecar["FEDYARD_HUB_URL"] == "http://hub.example.org"
+    assert sidecar["FEDYARD_TOKEN"]["secretKeyRef"]["key"] == "FEDYARD_TOKEN"
+    assert sidecar["PORT"] == "50052"
+    mounts = [one for one in pod["containers"][1]["volumeMounts"] if one["name"] == "volume"]
+    assert [(one["mountPath"], one["readOnly"]) for one in mounts] == [("/volume/initFiles", True)]
+    assert pod["containers"][1]["securityContext"]["runAsUser"] == 10004, "neither the coordinator nor a selector"
+    tokens = [made(key, spec.id, 1) for made in (rounds_token_of, files_token_of)]
+    tokens.append(rounds_token_of(key, spec.id, 2))
+    assert len(set(tokens)) == 3
+    assert not [token for token in tokens if token in msgspec.json.encode(pod).decode()]
+    assert attempt("selector").companion is None
 
 
 @pytest.mark.parametrize("version", ["1.28", "1.37"])

@@ -12,7 +12,7 @@ import pytest
 from actors.archives import ArchiveDoer
 from actors.doing import report_of
 from domain.commands import CheckArchive
-from domain.workloads import files_token_of
+from domain.workloads import files_token_of, rounds_token_of
 from tests.actors.test_archives import zipped
 from tests.web.network import TASKS, Caller, Network
 from tests.web.test_artifacts import refusal, upload
@@ -228,7 +228,10 @@ def test_a_part_of_it_fetches_the_newest_checked_archive_with_its_own_token_alon
     assert [(one["part"], one["state"]) for one in shown] == [("coordinator", "wanted"), ("selector", "wanted")]
     told = problem.lead.ok("GET", f"/v1/sites/{problem.lead.id}/workloads")["items"]
     secrets = {one["spec"]["id"]: one["spec"].get("secrets") or {} for one in told}
-    assert secrets[coordinator] == {"FEDYARD_FILES_TOKEN": files_token_of(hub.workload_key, coordinator, 1)}
+    assert secrets[coordinator] == {
+        "FEDYARD_FILES_TOKEN": files_token_of(hub.workload_key, coordinator, 1),
+        "FEDYARD_TOKEN": rounds_token_of(hub.workload_key, coordinator, 1),
+    }
     assert secrets[selector] == {}
     mine = problem.net.stranger(files_token_of(hub.workload_key, coordinator, 1))
     path = f"/v1/workloads/{coordinator}/archive"

@@ -12,7 +12,7 @@ from domain.commands import CreateWorkload, ReportWorkload, ScaleWorkload, StopW
 from domain.results import Made, WorkloadResult
 from domain.states import WorkloadState
 from domain.values import LOG_TAIL_BYTES, Reason, Sha256, Slug, Where, WorkloadSpec
-from domain.workloads import TOKEN_VARIABLE, token_of, with_files_token
+from domain.workloads import TOKEN_VARIABLE, token_of, with_own_tokens
 from fedyard.cluster.plan import Side, Wanted
 from fedyard.cluster.port import Phase
 from fedyard.cluster.port import Reason as ClusterReason
@@ -135,7 +135,7 @@ def _with_token(call: Call, one: Wanted) -> Wanted:
     """Who holds a seat is given the one-time token, who gets initial files one for these, derived when they are shown;
     where the hub is its site knows."""
     if not one.enrols:
-        return msgspec.structs.replace(one, spec=with_files_token(one.spec, call.web.workload_key))
+        return msgspec.structs.replace(one, spec=with_own_tokens(one.spec, call.web.workload_key))
     secrets = {TOKEN_VARIABLE: token_of(call.web.workload_key, one.spec.id, one.spec.attempt)}
     return msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, secrets=secrets))
 
