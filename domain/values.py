@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from domain.ids import Id
-from fedyard.cluster.port import EnvName, Placement, Resources
+from fedyard.cluster.port import EnvName, EnvText, Labels, ObjectName, Placement, Resources
 from fedyard.cluster.port import Text as ClusterText
 from fedyard.wire import types as w
 from fedyard.wire.parameters import check_depth
@@ -127,6 +127,7 @@ class WorkloadSpec(Value, frozen=True):
     """What to run. kind `job`: once, to its end; `service`: `replicas` behind an address on `port`, until stopped.
 
     command: empty: the image's own. environment: may be read by whoever sees the workload, so no secrets.
+    labels: the caller's, beside the cluster's own. object_name: of what is made of it, to the letter; empty: derived.
     deadline_s: of a job, from its start. grace_s: between being told to stop and being ended.
     attempts: how many there may be, where another one can help.
     """
@@ -135,7 +136,9 @@ class WorkloadSpec(Value, frozen=True):
     image: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x20]*(?!\n)$")]
     command: Words = []
     arguments: Words = []
-    environment: Annotated[dict[EnvName, ClusterText], msgspec.Meta(max_length=256)] = {}
+    environment: Annotated[dict[EnvName, EnvText], msgspec.Meta(max_length=256)] = {}
+    labels: Labels = {}
+    object_name: ObjectName = ""
     resources: Resources = Resources()
     placement: Placement = Placement()
     replicas: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 1

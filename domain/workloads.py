@@ -15,6 +15,7 @@ from domain.infrastructure import PARTS, ROUNDS_TOKEN, shaped
 from domain.records import Workload, WorkloadAttempt
 from domain.states import WORKLOAD_LIVE, WorkloadState
 from domain.values import Micros, WorkloadSpec
+from fedyard.cluster.names import flaw_of_labels, flaw_of_object_name
 from fedyard.cluster.plan import Finding, Side, Wanted
 from fedyard.cluster.port import Phase, Reason, Spec
 from fedyard.wire.times import SECOND
@@ -46,6 +47,9 @@ MAX_SPEC_BYTES = 65_536
 RETRY_AFTER_S = (5, 30, 120, 300, 600)
 """From the end of one attempt to the next one; the last span for all further ones."""
 
+OWN_VARIABLES = ("FEDYARD_", "SITE_ENROLMENT_TOKEN")
+"""Beginnings of names that no caller gives a variable."""
+
 _spec_decoder = msgspec.json.Decoder(WorkloadSpec)
 _addresses_decoder = msgspec.json.Decoder(dict[Side, str])
 
@@ -58,6 +62,14 @@ def flaw_of(spec: WorkloadSpec) -> str | None:
             f"the spec has {size_bytes} bytes, {MAX_SPEC_BYTES} are allowed: put what is large into the image, or have "
             "the program fetch it"
         )
+    own = sorted(name for name in spec.environment if name.startswith(OWN_VARIABLES))
+    if own:
+        return f"the variable {own[0]} is Fedyard's own, and is set by it: name yours differently"
+    flaw = flaw_of_labels(spec.labels) or flaw_of_object_name(spec.object_name)
+    if flaw is None and spec.object_name in PARTS:
+        flaw = f"the name {spec.object_name} is of a part of the project's infrastructure: name the object differently"
+    if flaw is not None:
+        return flaw
     if spec.kind == "job" and spec.replicas != 1:
         return "a job has one replica: start several jobs, or a service"
     if spec.kind == "service" and spec.port is None:
@@ -109,7 +121,9 @@ def wanted_of(workload: Workload, attempt: WorkloadAttempt, owner: Id) -> Wanted
         attempt=attempt.attempt,
         kind=spec.kind,
         image=spec.image,
-        name=workload.name[:52],
+        name=spec.object_name or workload.name[:52],
+        exact=bool(spec.object_name),
+        labels=spec.labels,
         command=spec.command,
         arguments=spec.arguments,
         environment=spec.environment | _told(workload, attempt),

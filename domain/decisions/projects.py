@@ -88,6 +88,11 @@ def _check_holders(task: values.TaskSpec) -> None:
         flaw = flaw_of(holder.spec)
         if flaw is not None:
             raise _bad_tasks(f"task {task.name!r}: workload {holder.name!r}: {flaw}")
+        if holder.spec.object_name and holder.count > 1:
+            raise _bad_tasks(
+                f"task {task.name!r}: {holder.count} workloads {holder.name!r} cannot all be called "
+                f"{holder.spec.object_name}: leave object_name out, or name each by itself"
+            )
         if held.count(holder.name) > 1:
             raise _bad_tasks(f"task {task.name!r}: two workloads are named {holder.name!r}")
 

@@ -45,6 +45,7 @@ from domain.workloads import (
     is_open,
     may_heal,
     retry_after_s,
+    spec_of,
 )
 from fedyard.cluster.port import Phase, Reason
 from fedyard.wire.problems import ProblemType
@@ -58,7 +59,9 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 def needs_of_create_workload(command: c.CreateWorkload) -> Needs:
     project = command.project_id
-    return Needs(members_of={project}, counts={("workloads", project), ("workloads of a day", project)})
+    named = {project} if command.spec.object_name else set()
+    counts = {("workloads", project), ("workloads of a day", project)}
+    return Needs(members_of={project}, workloads_of=named, counts=counts)
 
 
 def create_workload(draft: Draft, command: c.CreateWorkload) -> Decision:
@@ -70,11 +73,25 @@ def create_workload(draft: Draft, command: c.CreateWorkload) -> Decision:
     if flaw is not None:
         raise Refused(ProblemType.IMPOSSIBLE, flaw)
     check_where(draft, project, command.where)
+    _check_free(draft, command)
     take_one(draft, "workloads", project.id, draft.rules.workloads_per_project, "stop one, or wait until one has ended")
     take_one(draft, "workloads of a day", project.id, draft.rules.workloads_per_day, "start the next one tomorrow")
     asked = values.Asked(name=command.name, spec=command.spec, where=command.where)
     workload = want(draft, draft.derive("workload"), project, asked)
     return draft.accept(_result(workload), 201)
+
+
+def _check_free(draft: Draft, command: c.CreateWorkload) -> None:
+    """409 where another workload of the project that goes on has the name there that this one is to have exactly."""
+    name = command.spec.object_name
+    for other in draft.every(r.Workload) if name else ():
+        here = (other.project_id, other.cluster) == (command.project_id, command.where)
+        if here and other.state in WORKLOAD_LIVE and spec_of(other).object_name == name:
+            raise Refused(
+                ProblemType.NAME_TAKEN,
+                f"workload {other.id} ({other.name}) is {other.state} at {command.where} and is called {name} there: "
+                "stop it, or choose another object_name",
+            )
 
 
 def needs_of_stop_workload(command: c.StopWorkload) -> Needs:

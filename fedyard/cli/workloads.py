@@ -41,11 +41,28 @@ def listed(folder: Folder, project: str, state: str | None) -> None:
 @click.option(
     "--where", default="hub", metavar="WHERE", help="a cluster of the hub's, or site: and an id (default: hub)"
 )
+@click.option("--env", "environment", multiple=True, metavar="NAME=VALUE", help="a variable; may be repeated")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="a label; may be repeated")
+@click.option("--object-name", metavar="NAME", help="what it is called in its cluster, to the letter")
 @click.pass_obj
-def start(folder: Folder, project: str, name: str, file: Path, where: str) -> None:
-    """Have a workload of this NAME run for a PROJECT."""
+def start(
+    folder: Folder,
+    project: str,
+    name: str,
+    file: Path,
+    where: str,
+    environment: tuple[str, ...],
+    labels: tuple[str, ...],
+    object_name: str | None,
+) -> None:
+    """Have a workload of this NAME run for a PROJECT. What options say counts besides --spec, and before it."""
     client = client_of(folder)
-    made = client.start_workload(project_named(client, project).id, name, where, _spec_in(file))
+    spec = _spec_in(file)
+    _add(spec, "environment", _pairs("--env", environment))
+    _add(spec, "labels", _pairs("--label", labels))
+    if object_name is not None:
+        spec["object_name"] = object_name
+    made = client.start_workload(project_named(client, project).id, name, where, spec)
     print(f"workload {project}/{name} is {made.state} ({made.id})")
 
 
@@ -110,6 +127,27 @@ def _named(client: Client, text: str) -> str:
         raise UsageError(f"project {project!r} has no workload {name!r}, or this site may not see it")
     going_on = [one for one in found if one.state in LIVE]
     return (going_on or found)[-1].id
+
+
+def _pairs(option: str, said: tuple[str, ...]) -> dict[str, object]:
+    """Raises `UsageError`."""
+    found: dict[str, object] = {}
+    for one in said:
+        name, equals, value = one.partition("=")
+        if not (name and equals):
+            raise UsageError(f"{option} {one}: write a name, =, and a value")
+        found[name] = value
+    return found
+
+
+def _add(spec: dict[str, object], field: str, more: dict[str, object]) -> None:
+    """To what the file says there. Raises `UsageError`."""
+    if not more:
+        return
+    there = spec.get(field, {})
+    if not isinstance(there, dict):
+        raise UsageError(f"--spec: {field} is no object of JSON")
+    spec[field] = {**there, **more}
 
 
 def _spec_in(file: Path) -> dict[str, object]:

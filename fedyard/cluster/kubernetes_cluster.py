@@ -243,7 +243,7 @@ class KubernetesCluster:
                     self._api.post(kind.path(namespace), claim)
             elif found.metadata.deletion_timestamp is not None:
                 raise Unavailable(f"the volume in namespace {namespace} is being removed", 2.0)
-        if spec.stable:
+        if spec.stable or (spec.exact and spec.kind == "service"):
             self._check_name(spec)
         return self._make(wanted, spec)
 
@@ -267,7 +267,7 @@ class KubernetesCluster:
         else:
             raise Unavailable(f"{kind.plural} {name} comes and goes", 1.0)
         own = _owned(found.metadata, spec.owner)
-        if own and spec.stable and objects.key(found.metadata) != (spec.id, str(spec.attempt)):
+        if own and (spec.stable or spec.exact) and objects.key(found.metadata) != (spec.id, str(spec.attempt)):
             raise Refused(Reason.NOT_READY, f"an earlier {name} is still there: it has to go first")
         if not own or objects.key(found.metadata) != (spec.id, str(spec.attempt)):
             raise Refused(Reason.CONFIG_INVALID, f"{kind.plural} {name} is there, and none of ours: it is left alone")

@@ -302,6 +302,7 @@ def _template(spec: Spec, rules: Rules) -> Manifest:
             "fsGroup": group,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        **({"runtimeClassName": spec.placement.runtime_class} if spec.placement.runtime_class else {}),
         "containers": [_container(spec, rules)],
         "volumes": [_empty("tmp", spec), _empty("work", spec)],
         "tolerations": _tolerations(spec),

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import re
 import uuid
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -36,7 +37,15 @@ SPEC_HASH: Final = "fedyard/spec-sha256"
 NAME: Final = "fedyard/name"
 """Annotation: what the caller calls it, whole."""
 
-_OURS = ("fedyard/", "app.kubernetes.io/managed-by", "app.kubernetes.io/component", "pod-security.kubernetes.io/")
+_OURS = ("fedyard/", MANAGED_BY, COMPONENT)
+_CALLERS: Final = "app.kubernetes.io/"
+"""Of Kubernetes' own prefixes the one that is meant for callers."""
+_OF_KUBERNETES: Final = ("kubernetes.io/", "k8s.io/")
+_OF_CONTROLLERS: Final = {"job-name", "controller-uid", "controller-revision-hash", "pod-template-hash"}
+TAKEN: Final = frozenset({"nothing", "names", "hub", "peers", "quota", "containers", "workload", "volume", "default"})
+"""Names of what is in a place besides workloads."""
+_OUTSIDE: Final = "-outside"
+"""Ends the name of the Service by which a stable service is reached from outside."""
 
 
 def short(id: str) -> str:
@@ -52,9 +61,9 @@ def place_name(place: str) -> str:
 def workload_name(spec: Spec) -> str:
     """What its caller calls it, as far as there is room and in a label's letters, then what makes it unique.
 
-    A stable service has the caller's name alone, for others dial it.
+    A stable service has the caller's name alone, for others dial it; so has what is called exactly so.
     """
-    if spec.stable:
+    if spec.stable or spec.exact:
         return spec.name
     unique = f"-{short(spec.id)}-{spec.attempt}"
     return slug(spec.name or spec.kind, MAX_NAMED - len(unique)) + unique
@@ -88,11 +97,28 @@ def identity(spec: Spec) -> dict[str, str]:
 
 def labels(spec: Spec) -> dict[str, str]:
     """The caller's and ours. Raises `ValueError` where the caller's would stand for ours."""
-    taken = sorted(key for key in spec.labels if key.startswith(_OURS))
-    if taken:
-        raise ValueError(f"label {taken[0]} is the cluster's own: name yours differently")
+    flaw = flaw_of_labels(spec.labels)
+    if flaw is not None:
+        raise ValueError(flaw)
     peers = {PEERS: "yes"} if spec.peers else {}
     return {**spec.labels, **identity(spec), COMPONENT: spec.kind, **peers}
+
+
+def flaw_of_labels(labels: Mapping[str, str]) -> str | None:
+    """Which of a caller's labels would stand for one of ours, or of the cluster's, in words; None: all are free."""
+    for key in sorted(labels):
+        domain = key.partition("/")[0] + "/" if "/" in key else ""
+        kubernetes = any(domain == one or domain.endswith(f".{one}") for one in _OF_KUBERNETES)
+        if key.startswith(_OURS) or key in _OF_CONTROLLERS or (kubernetes and domain != _CALLERS):
+            return f"label {key} is the cluster's own: name yours differently"
+    return None
+
+
+def flaw_of_object_name(name: str) -> str | None:
+    """Why nothing that a caller wants to be called exactly so can be, in words; None: it can."""
+    if name in TAKEN or name.endswith(_OUTSIDE):
+        return f"the name {name} is the place's own: name the object differently"
+    return None
 
 
 def selector(wanted: dict[str, str]) -> str:

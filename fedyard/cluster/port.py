@@ -61,8 +61,20 @@ class Reason(StrEnum):
 
 
 Text = Annotated[str, Meta(max_length=4096, pattern="^[^\x00]*$")]
+EnvText = Annotated[str, Meta(max_length=32_768, pattern="^[^\x00]*$")]
+"""The value of a variable: a document of JSON has room in it."""
 EnvName = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*(?!\n)$", max_length=253)]
 
+
+_SUBDOMAIN = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
+LabelKey = Annotated[
+    str, Meta(max_length=317, pattern=rf"^({_SUBDOMAIN}/)?[A-Za-z0-9]([A-Za-z0-9._-]{{0,61}}[A-Za-z0-9])?(?!\n)$")
+]
+"""As Kubernetes has it: a name of 63 characters, perhaps with a domain before it."""
+LabelValue = Annotated[str, Meta(max_length=63, pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?(?!\n)$")]
+Labels = Annotated[dict[LabelKey, LabelValue], Meta(max_length=64)]
+ObjectName = Annotated[str, Meta(pattern=r"^([a-z]([a-z0-9-]{0,61}[a-z0-9])?)?(?!\n)$")]
+"""A DNS label; empty: none is asked for."""
 
 ResourceName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]*/[A-Za-z0-9][A-Za-z0-9._-]*(?!\n)$", max_length=317)]
 """With its domain: `cpu` and `memory`, which have none, are asked for by name, and limits hold for those."""
@@ -87,11 +99,13 @@ class Toleration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """On which nodes. spread: replicas keep apart over this topology key (`kubernetes.io/hostname`), if any."""
+    """On which nodes. spread: replicas keep apart over this topology key (`kubernetes.io/hostname`), if any.
+    runtime_class: that the cluster has (`nvidia`), instead of its default one."""
 
     node_selector: dict[str, str] = {}
     tolerations: list[Toleration] = []
     spread: str = ""
+    runtime_class: Annotated[str, Meta(max_length=253, pattern=rf"^({_SUBDOMAIN})?(?!\n)$")] = ""
 
 
 REPLICA: Final = "{replica}"
@@ -173,7 +187,8 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One attempt of a workload, whole: what is made follows from it alone, so that it is the same each time.
 
     owner: the hub or site in whose records it is. place: what it lives in (a project): a namespace of its own.
-    name: what the caller wants it called; empty: derived from the ids. labels: the caller's, beside ours.
+    name: what the caller wants it called; empty: derived from the ids. exact: to the letter, which one at a time is in
+    its place: an earlier one of that name has to go first. labels: the caller's, beside ours.
     command: empty: the image's own. secrets: environment that is kept by reference, never in a spec that others read.
     kind job: runs once to its end. service: `replicas` behind a stable address on `port`, until stopped; each finds in
     the variable PORT where it has to listen, and is ready when somebody does.
@@ -193,12 +208,13 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attempt: Annotated[int, Meta(ge=1, le=2**31 - 1)]
     kind: Literal["job", "service"]
     image: Annotated[str, Meta(max_length=512)]
-    name: Annotated[str, Meta(max_length=52)] = ""
-    labels: dict[str, str] = {}
+    name: Annotated[str, Meta(max_length=63)] = ""
+    exact: bool = False
+    labels: Labels = {}
     command: list[Text] = []
     arguments: list[Text] = []
-    environment: dict[EnvName, Text] = {}
-    secrets: dict[EnvName, Text] = {}
+    environment: dict[EnvName, EnvText] = {}
+    secrets: dict[EnvName, EnvText] = {}
     resources: Resources = Resources()
     placement: Placement = Placement()
     replicas: Annotated[int, Meta(ge=0, le=1000)] = 1
@@ -218,6 +234,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return AttemptId(self.owner, self.place, self.id, self.attempt)
 
 
+EXACT_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 STABLE_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,50}[a-z0-9])?")
 
 
@@ -234,8 +251,10 @@ def companions_own(spec: Spec) -> dict[str, str]:
 
 
 def check_names(spec: Spec) -> None:
-    """What only a stable service has: a name that others dial, and that stands in paths; and what a companion may see.
-    Raises `ValueError`."""
+    """What only a stable service has, a name that others dial and that stands in paths; what a name is that is to be
+    taken to the letter; and what a companion may see. Raises `ValueError`."""
+    if spec.exact and not EXACT_NAME.fullmatch(spec.name):
+        raise ValueError(f"{spec.name!r} cannot be the name of an object: it is no DNS label that begins with a letter")
     if spec.stable and (spec.kind != "service" or spec.port is None):
         raise ValueError("only a service with a port is stable")
     if spec.stable and not STABLE_NAME.fullmatch(spec.name):

@@ -38,6 +38,7 @@ import msgspec
 from fedyard.clock import draw_key
 from fedyard.cluster.local import folder as files
 from fedyard.cluster.local.spawner import Spawner
+from fedyard.cluster.names import labels
 from fedyard.cluster.port import AttemptId, Evidence, Observed, Phase, Reason, Refused, Spec, Unavailable, check_names
 from fedyard.wire.durable import PRIVATE, to_disk, write_whole
 from fedyard.wire.shown import shown
@@ -84,6 +85,7 @@ class _Record(msgspec.Struct, frozen=True):
     image: str
     command: list[str]
     stable: bool = False
+    exact: bool = False
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -330,14 +332,15 @@ class Processes:
             raise Refused(
                 Reason.IMAGE_UNUSABLE, f"{shown(spec.image)} is no image that runs here as processes; these do: {known}"
             )
-        if spec.resources.gpus or spec.placement.node_selector:
+        if spec.resources.gpus or spec.placement.node_selector or spec.placement.runtime_class:
             raise Refused(
                 Reason.UNSCHEDULABLE,
-                "processes of this machine have no nodes to select and no GPUs to count: ask for neither, or for "
-                "another cluster",
+                "processes of this machine have no nodes to select, no GPUs to count and no runtime classes: ask for "
+                "none of them, or for another cluster",
             )
         try:
             check_names(spec)
+            labels(spec)
         except ValueError as error:
             raise Refused(Reason.CONFIG_INVALID, str(error)) from None
         if not (image.prefix or spec.command or spec.arguments):
@@ -345,9 +348,10 @@ class Processes:
         return image
 
     def _check_name(self, spec: Spec) -> None:
-        """Of stable services one of a name is in a place. Raises `Refused`."""
-        if spec.stable and any(
-            one.record.stable and one.record.name == spec.name for one in self._in(self.root / _PLACES / spec.place)
+        """One of a name is in a place, of what is called so to the letter. Raises `Refused`."""
+        if (spec.stable or spec.exact) and any(
+            (one.record.stable or one.record.exact) and one.record.name == spec.name
+            for one in self._in(self.root / _PLACES / spec.place)
         ):
             raise Refused(Reason.NOT_READY, f"an earlier {spec.name} is still there: it has to go first")
 
@@ -623,6 +627,7 @@ def _record_of(spec: Spec, image: Image, content: str, uid: str) -> _Record:
         image=spec.image,
         command=[*image.prefix, *spec.command, *spec.arguments],
         stable=spec.stable,
+        exact=spec.exact,
     )
 
 

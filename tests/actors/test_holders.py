@@ -257,6 +257,7 @@ def test_a_task_of_others_has_no_seat_for_workloads(hub: Hub) -> None:
         ([{"kind": "service", "port": 80}], (422, "tasks_impossible")),
         ([{}, {}], (422, "tasks_impossible")),
         ([{"replicas": 2}], (422, "tasks_impossible")),
+        ([{"object_name": "hub"}], (422, "tasks_impossible")),
         ([{"environment": {f"E{number}": "x" * 4096 for number in range(16)}}], (422, "tasks_impossible")),
     ],
 )

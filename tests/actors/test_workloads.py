@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.reconciling import RENEW_EVERY_S, SAID_AGAIN_S, ClusterReconciler
@@ -135,6 +136,41 @@ def test_a_job_is_made_runs_and_ends_and_its_evidence_is_on_record_before_it_is_
     assert yard.attempts(ident)[0].gone_at is not None
     assert yard.kinds() == ["created", "running", "failed"]
     assert yard.turn() == 0
+
+
+def test_it_is_called_and_labelled_as_its_caller_says(yard: Yard) -> None:
+    yard.create(object_name="model-training-7", labels={"team": "oslo"}, environment={"CASE": "1"})
+    yard.turn()
+    spec = yard.cluster.there[yard.cluster.only()].spec
+    assert (spec.name, spec.exact, spec.labels, spec.environment["CASE"]) == (
+        "model-training-7",
+        True,
+        {"team": "oslo"},
+        "1",
+    )
+
+
+def test_two_that_go_on_cannot_be_called_exactly_the_same_at_one_place(yard: Yard) -> None:
+    first = yard.create(object_name="train-7")
+    named = v.WorkloadSpec(kind="job", image="local/sh", object_name="train-7")
+    again = c.CreateWorkload(project_id=yard.project, name="other", where="hub", spec=named)
+    assert yard.hub.refused(again, yard.site) == (409, "name_taken")
+    yard.create(object_name="train-8")
+    elsewhere = yard.hub.project([yard.site])
+    yard.hub.ok(msgspec.structs.replace(again, project_id=elsewhere), yard.site)
+    yard.settle()
+    yard.hub.ok(c.StopWorkload(workload_id=first), yard.site)
+    yard.settle()
+    yard.hub.ok(again, yard.site)
+
+
+@pytest.mark.parametrize(
+    "spec", [{"labels": {"fedyard/owner": "me"}}, {"object_name": "hub"}, {"environment": {"FEDYARD_HUB_URL": "x"}}]
+)
+def test_what_stands_for_something_of_ours_is_refused(yard: Yard, spec: dict[str, Any]) -> None:
+    asked = v.WorkloadSpec(kind="job", image="local/sh", **spec)
+    command = c.CreateWorkload(project_id=yard.project, name="w", where="hub", spec=asked)
+    assert yard.hub.refused(command, yard.site) == (422, "impossible")
 
 
 def test_a_job_that_succeeds(yard: Yard) -> None:

@@ -222,6 +222,33 @@ def test_a_client_that_comes_later_sees_all_of_it(world: World, yard: Yard) -> N
     assert [one.id for one in yard.cluster.observe(yard.owner)] == [done.id]
 
 
+def test_what_is_called_exactly_so_is_one_at_a_time_and_comes_when_the_earlier_one_has_gone(yard: Yard) -> None:
+    first = yard.job(name="model-training-7", exact=True, labels={"team": "oslo"})
+    yard.cluster.ensure(first)
+    yard.up(first)
+    other = yard.job("exit 0", name="model-training-7", exact=True)
+    again = msgspec.structs.replace(first, attempt=2)
+    assert [yard.refused(one) for one in (other, again)] == [Reason.NOT_READY] * 2
+    assert [one.id for one in yard.cluster.observe(yard.owner)] == [first.id]
+    _, place = yard.elsewhere()
+    elsewhere = yard.job("exit 0", name="model-training-7", exact=True, place=place)
+    yard.cluster.ensure(elsewhere)
+    yard.ended(elsewhere)
+    yard.stopped(first, grace_s=5)
+    yard.waited(lambda: yard.refused(other) is None)
+    assert yard.ended(other).phase is Phase.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"name": "No Label", "exact": True}, {"labels": {"fedyard/owner": "me"}}, {"labels": {"k8s.io/a": "b"}}],
+)
+def test_names_and_labels_that_cannot_be_are_refused(yard: Yard, fields: dict[str, Any]) -> None:
+    spec = yard.job("exit 0", **fields)
+    assert yard.refused(spec) is Reason.CONFIG_INVALID
+    assert yard.seen(spec) is None
+
+
 # ---------------------------------------------------------------- whose it is
 
 

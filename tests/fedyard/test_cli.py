@@ -61,7 +61,8 @@ def test_workloads_from_start_to_stop(site, tmp_path) -> None:
     here = "site:" + re.search(r"\(([0-9a-f-]{36})", north("site", "whoami")[1])[1]
     spec = tmp_path / "spec.json"
     spec.write_text(json.dumps({"kind": "service", "image": "i", "port": 80}))
-    code, out, err = north("workload", "start", project, "model", "--spec", str(spec), "--where", here)
+    said = ["--env", "A=b=c", "--label", "team=oslo", "--object-name", "model-7"]
+    code, out, err = north("workload", "start", project, "model", "--spec", str(spec), "--where", here, *said)
     assert (code, out.split(" (")[0]) == (0, f"workload {project}/model is wanted"), err
     ident = re.search(r"\(([0-9a-f-]{36})\)", out)[1]
     listed = north("workload", "list", project)[1]
@@ -76,6 +77,9 @@ def test_workloads_from_start_to_stop(site, tmp_path) -> None:
     assert "wanted, stopping" in north("workload", "list", project)[1]
     assert north("workload", "stop", f"{project}/other")[0] == 2
     assert north("workload", "stop", "no-id")[0] == 2
+    assert "--env A: " in north("workload", "start", project, "x", "--spec", str(spec), "--env", "A")[2]
+    reserved = ["--label", "fedyard/owner=me"]
+    assert "fedyard/owner" in north("workload", "start", project, "x", "--spec", str(spec), *reserved)[2]
     spec.write_text("[]")
     assert north("workload", "start", project, "x", "--spec", str(spec))[0] == 2
     assert north("workload", "start", project, "x", "--spec", str(tmp_path / "none"))[0] == 2
