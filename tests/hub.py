@@ -50,7 +50,7 @@ class Hub:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.clock = TestClock()
-        self.rules = Rules()
+        self.rules = Rules(clusters="hub=somewhere")
         self.heard: list[Announcement] = []
         self.store = Store(database, self.heard.append)
         self.sent = 0

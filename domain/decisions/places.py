@@ -22,7 +22,15 @@ def check_where(draft: Draft, project: r.Project, where: str) -> None:
                 "or name another place",
             )
         return
+    check_cluster(draft, where)
+
+
+def check_cluster(draft: Draft, where: str) -> None:
+    """422 unless the hub's settings name such a cluster."""
     names = cluster_names(draft.rules.clusters)
     if where not in names:
-        there = f"there are {', '.join(names)}" if names else "the hub has none: FEDYARD_CLUSTERS names them"
-        raise Refused(ProblemType.IMPOSSIBLE, f"the hub has no cluster {where!r}; {there}; or name site: and its id")
+        remedy = "name one of these, or site:<id> of an active member"
+        there = f"there are {', '.join(names)}: {remedy}"
+        if not names:
+            there = "it has none: its operator names some in FEDYARD_CLUSTERS, or name site:<id> of an active member"
+        raise Refused(ProblemType.IMPOSSIBLE, f"the hub has no cluster {where!r}; {there}")

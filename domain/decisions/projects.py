@@ -23,6 +23,7 @@ from domain.decisions.access import (
 from domain.decisions.attempts import HOLDER, shall_stop
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import take_one
+from domain.decisions.places import check_cluster
 from domain.decisions.room import give_back
 from domain.decisions.telling import by_another, membership_causes, note_told, put_on_record, tell, unread
 from domain.events import EventKind
@@ -102,7 +103,7 @@ def _bad_tasks(detail: str) -> Refused:
 
 
 def _infrastructure_json(draft: Draft, infrastructure: values.Infrastructure, project_id: Id, coordinator: Id) -> str:
-    """As it is kept. 422 where it names a site that is no active member: nobody else's cluster is asked."""
+    """As it is kept. 422 where it names no cluster of the hub's, and no active member: nobody else's is asked."""
     if infrastructure.where.startswith(AT_SITE):
         site_id = infrastructure.where.removeprefix(AT_SITE)
         if site_id not in {coordinator, *active_members(draft, project_id)}:
@@ -111,6 +112,8 @@ def _infrastructure_json(draft: Draft, infrastructure: values.Infrastructure, pr
                 f"site {site_id} is no active member of the project: its infrastructure runs at the hub, in a cluster "
                 "that the hub's settings name, or at a member",
             )
+    else:
+        check_cluster(draft, infrastructure.where)
     return msgspec.json.encode(infrastructure).decode()
 
 

@@ -127,15 +127,16 @@ def test_other_images_replace_what_runs_and_only_that(yard: Yard) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "problem"),
+    ("fields", "clusters", "problem"),
     [
-        ({"infrastructure": None}, "impossible"),
-        ({"tasks": [v.TaskSpec(name="train", model="m")]}, "impossible"),
-        ({"infrastructure": msgspec.structs.replace(SAID, where="elsewhere")}, "impossible"),
+        ({"infrastructure": None}, "hub=x", "impossible"),
+        ({"tasks": [v.TaskSpec(name="train", model="m")]}, "hub=x", "impossible"),
+        ({}, "elsewhere=x", "impossible"),
     ],
 )
-def test_what_cannot_be_started_is_refused(hub: Hub, fields: dict[str, Any], problem: str) -> None:
+def test_what_cannot_be_started_is_refused(hub: Hub, fields: dict[str, Any], clusters: str, problem: str) -> None:
     yard = Yard(hub, **fields)
+    hub.rules = Rules(clusters=clusters)
     assert hub.refused(c.StartInfrastructure(project_id=yard.project), yard.site)[1] == problem
     assert not hub.rows(r.Workload)
 

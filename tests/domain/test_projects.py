@@ -92,6 +92,7 @@ def test_which_tasks_are_possible(tasks: list[v.TaskSpec], expected: str) -> Non
     [
         ("hub", "accepted", "accepted"),
         ("gpus-1", "accepted", "accepted"),
+        ("gpus-2", "impossible", "impossible"),
         (f"site:{SITES[0]}", "accepted", "accepted"),
         (f"site:{SITES[1]}", "not_a_member", "accepted"),  # of a project that is made its coordinator alone is a member
         (f"site:{SITES[4]}", "not_a_member", "not_a_member"),
@@ -102,8 +103,10 @@ def test_infrastructure_runs_at_the_hub_or_at_a_member(where: str, created: str,
     new = c.CreateProject(coordinator_site_id=SITES[0], name="new", tasks=[spec("train")], infrastructure=said)
     change = c.UpdateProject(project_id=PROJECT, infrastructure=said)
     for command, expected in ((new, created), (change, changed)):
-        decision = decided(command, project(2), by_site(0))
+        decision = decided(command, project(2), by_site(0), rules=Rules(clusters="hub=in-cluster,gpus-1=in-cluster"))
         assert came_to(decision) == expected
+        if expected == "impossible":
+            assert "there are hub, gpus-1: name one of these, or site:<id>" in detail(decision)
         if expected == "accepted":
             assert [infrastructure_of(made) for made in written(decision, r.Project)] == [said]
     kept = decided(

@@ -208,6 +208,7 @@ def network(
     options.setdefault("head_key_file", f"{folder}/head.key")
     options.setdefault("webhook_key_file", f"{folder}/webhook.key")
     options.setdefault("workload_key_file", f"{folder}/workload.key")
+    options.setdefault("clusters", f"hub=processes:///{folder}/workloads")
     elsewhere = "broker_url" in options
     options.setdefault("broker_url", f"embedded://{folder}/journal.sqlite")
     settings = Settings(database_url=url, **options)
