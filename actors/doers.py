@@ -26,6 +26,7 @@ from domain.commands import (
 from k8s.clusters import open_clusters
 from storage.blobs.opening import open_blobs
 from storage.database import Database
+from storage.wanted import WantedWorkloads
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ def doing_functions(tools: Tools) -> Mapping[type[Command], Doing]:
     settings = tools.settings
     requests = Requests(Allowed.of(settings.webhook_allow), tools.clock.now, at_once=settings.do_at_once)
     key = webhook_key(Path(settings.webhook_key_file))
-    workloads = WorkloadDoer(
-        open_clusters(settings), tools.clock, workload_key(Path(settings.workload_key_file)), settings.callback_url
-    )
+    own = workload_key(Path(settings.workload_key_file))
+    wanted = WantedWorkloads(tools.database, own)
+    workloads = WorkloadDoer(open_clusters(settings), wanted, tools.clock, own, settings.callback_url)
     return {
         DeliverWebhook: WebhookDoer(key, requests.post, tools.clock),
         EnsureWorkload: workloads,

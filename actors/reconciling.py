@@ -36,7 +36,8 @@ from storage.wanted import WantedWorkloads
 SAID_AGAIN_S = 15.0
 """So long what was sent is not sent again: it is on its way, or was done and cannot be seen yet."""
 RENEW_EVERY_S = 60.0
-"""How often services are made as they are wanted although they look so, and places are looked for that may go."""
+"""How often services are made as they are wanted although they look so, and places are looked for that may go where
+nothing has happened that one might follow from."""
 MAX_AT_ONCE = 500
 """Sent in one turn; the next one comes at once if there is more."""
 
@@ -55,6 +56,8 @@ class ClusterReconciler:
         self._missing: dict[Key, float] = {}
         self._said: dict[str, float] = {}
         self._renewed = float("-inf")
+        self._stirred = False
+        """The turn before had something to send: what follows from that may be that a place can go."""
         self._permitted = False
         self._away = Outage(
             _log, f"cluster {place.name} is not looked after", f"cluster {place.name} is looked after again", clock
@@ -89,11 +92,13 @@ class ClusterReconciler:
             self._renewed = monotonic
         self._said = {said: at for said, at in self._said.items() if monotonic < at + SAID_AGAIN_S}
         fresh: dict[str, AnyCommand] = {}
-        ending = self._wanted.places_to_end(self._place.name, self._clock.now()) if renew else []
+        look = renew or self._stirred
+        ending = self._wanted.places_to_end(self._place.name, self._clock.now()) if look else []
         for what in (*made.findings, *made.actions, *map(self._end_place, ending)):
             said = sha256_hex(type(what).__name__.encode() + _encoder.encode(what))
             if said not in self._said and len(fresh) < MAX_AT_ONCE:
                 fresh[said] = what if isinstance(what, c.EndPlace) else self._command(what)
+        self._stirred = bool(fresh or ending)
         if fresh:
             span = self._clock.now() // int(SAID_AGAIN_S * SECOND)
             self._publisher.send([self._envelope(command, said, span) for said, command in fresh.items()])

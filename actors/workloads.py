@@ -3,6 +3,10 @@
 What is asked may be asked again: ensuring makes nothing twice, ending ends what is there, and who asks (the reconciler)
 asks until the cluster shows what is wanted. Therefore a cluster that is away costs nothing here: what was asked of it
 is let go, as is what has waited for too long, for it may be wanted no more.
+
+A queue may deliver twice and late. Ending twice does no harm; making twice would, of a job that has been ended and
+removed meanwhile: it would run again. So the records are asked, right before something is made, whether it still is to
+be.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from fedyard.cluster.plan import Finding
 from fedyard.cluster.port import Reason, Refused, Spec, Unavailable
 from fedyard.wire.times import SECOND
 from k8s.clusters import Clusters, HubCluster
+from storage.wanted import WantedWorkloads
 
 LEASE_S = 20
 """From then on the reconciler asks anew for what is still wanted."""
@@ -34,16 +39,18 @@ AWAY_S = 5.0
 class WorkloadDoer:
     """Carries out `EnsureWorkload`, `CollectWorkload`, `EndWorkload` and `EndPlace`."""
 
-    def __init__(self, clusters: Clusters, clock: Clock, key: bytes, hub_url: str) -> None:
+    def __init__(self, clusters: Clusters, wanted: WantedWorkloads, clock: Clock, key: bytes, hub_url: str) -> None:
         """key: what one-time tokens are derived from. hub_url: where workloads call back."""
         self._clusters = clusters
+        self._wanted = wanted
         self._key = key
         self._hub_url = hub_url
         self._clock = clock
         self._away_until: dict[str, float] = {}
 
     def __call__(self, envelope: Envelope) -> list[AnyCommand]:
-        """Do it; the report. Raises nothing that a cluster can bring about."""
+        """Do it; the report. Raises nothing that a cluster can bring about; `DatabaseUnavailable` where nobody says
+        whether something is still to be made."""
         command = envelope.command
         assert isinstance(command, EnsureWorkload | CollectWorkload | EndWorkload | EndPlace), (
             "this actor looks after workloads"
@@ -55,7 +62,8 @@ class WorkloadDoer:
         try:
             match command:
                 case EnsureWorkload():
-                    return [self._ensure(place, command)]
+                    still = self._wanted.is_to_be_made(command.spec.id, command.spec.attempt)
+                    return [self._ensure(place, command)] if still else []
                 case CollectWorkload():
                     return [_collected(place, command)]
                 case EndWorkload():

@@ -29,7 +29,6 @@ HEALED_BY_REPETITION = frozenset(
         Reason.VANISHED,
         Reason.NAMESPACE_GONE,
         Reason.IMAGE_NOT_PULLED,
-        Reason.UNSCHEDULABLE,
         Reason.QUOTA_EXCEEDED,
         Reason.SIGNALLED,
         Reason.SILENT,

@@ -31,6 +31,12 @@ _PLACES = (
     " ON others.id = attempts.workload_id WHERE others.project_id = workloads.project_id"
     " AND others.cluster = workloads.cluster AND attempts.gone_at IS NULL) ORDER BY 1 LIMIT 100"
 )
+_STILL = (
+    "SELECT 1 FROM workload_attempts AS attempts JOIN workloads ON workloads.id = attempts.workload_id"
+    " AND workloads.attempt = attempts.attempt WHERE attempts.workload_id = %s AND attempts.attempt = %s"
+    " AND workloads.stop_at IS NULL AND attempts.ended_at IS NULL AND attempts.gone_at IS NULL"
+    " AND (workloads.kind = 'service' OR attempts.uid = '')"
+)
 _WIDTH = len(COLUMNS[r.Workload])
 
 
@@ -67,6 +73,12 @@ class WantedWorkloads:
             return []
         with self._database.connection():
             return [self._wanted(row) for row in self._database.all(_OF_IDS, cluster, self._database.many(asked))]
+
+    def is_to_be_made(self, workload: Id, attempt: int) -> bool:
+        """Whether that attempt shall be there as of now: a job that nobody has seen yet, or a service, not stopped, not
+        ended, not replaced by another attempt. Raises `DatabaseUnavailable`."""
+        with self._database.connection():
+            return self._database.one(_STILL, workload, attempt) is not None
 
     def places_to_end(self, cluster: str, now: Micros) -> list[Id]:
         """Archived projects that may have a place there, of whose workloads nothing is there any more.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from fedyard.cluster.plan import Finding, finding_of, said
 from fedyard.cluster.port import AttemptId, Cluster, Evidence, Phase, Reason, Refused, Spec, Unavailable
 
-PASSING = frozenset({Reason.QUOTA_EXCEEDED, Reason.UNSCHEDULABLE, Reason.IMAGE_NOT_PULLED, Reason.NOT_READY})
-"""Refusals after which the attempt is wanted as before."""
+PASSING = frozenset({Reason.QUOTA_EXCEEDED, Reason.IMAGE_NOT_PULLED, Reason.NOT_READY})
+"""Refusals after which the attempt is wanted as before. `UNSCHEDULABLE` is none: a cluster that has nodes takes the
+workload and lets it wait for one; who refuses it has none to wait for."""
 MAX_EVENTS = 50
 MAX_DETAIL, MAX_EVENT = 1000, 500
 """Characters."""

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar
 
 import msgspec
@@ -298,6 +299,9 @@ def kubeconfig(path: str, context: str) -> Callable[[], Any]:
     kubernetes = _kubernetes()
 
     def login() -> Any:
+        if not Path(path).exists():  # of which the client says that no configuration was found
+            fact = f"this cluster cannot be opened: there is no kubeconfig {Path(path).absolute()}"
+            raise Refused(Reason.CONFIG_INVALID, fact)
         configuration = kubernetes.client.Configuration()
         with _settings():
             kubernetes.config.load_kube_config(

@@ -41,7 +41,7 @@ class Yard:
         self.sent: list[Envelope] = []
         self.broker_away = False
         self.new_reconciler()
-        self.doer = WorkloadDoer({"hub": self.place}, hub.clock, bytes(32), "http://hub")
+        self.doer = self.new_doer()
         self.site = hub.site("a")
         self.project = hub.project([self.site])
 
@@ -49,6 +49,10 @@ class Yard:
         """As after a restart."""
         wanted = WantedWorkloads(self.hub.database, bytes(32))
         self.reconciler = ClusterReconciler(self.place, wanted, self, self.hub.clock)
+
+    def new_doer(self) -> WorkloadDoer:
+        wanted = WantedWorkloads(self.hub.database, bytes(32))
+        return WorkloadDoer({"hub": self.place}, wanted, self.hub.clock, bytes(32), "http://hub")
 
     def send(self, envelopes: list[Envelope]) -> None:
         """As a publisher."""
@@ -272,10 +276,21 @@ def test_a_refusal_for_good_is_the_end(yard: Yard) -> None:
     assert yard.attempts(ident)[0].gone_at is not None
 
 
+def test_what_asks_for_what_its_cluster_has_not_fails_of_it_at_once_however_many_attempts_it_may_have(
+    yard: Yard,
+) -> None:
+    yard.cluster.refuses = Refused(Reason.UNSCHEDULABLE, "processes of this machine have no GPUs to count")
+    ident = yard.create(attempts=3)
+    yard.settle()
+    workload = yard.workload(ident)
+    assert (workload.state, workload.reason, workload.attempt) == ("failed", "unschedulable", 1)
+    assert workload.detail == "processes of this machine have no GPUs to count"
+
+
 def test_an_image_that_is_not_allowed_is_never_asked_for(hub: Hub) -> None:
     yard = Yard(hub)
     yard.place = as_hub_cluster(yard.cluster, "registry.example.org/fed/*")
-    yard.doer = WorkloadDoer({"hub": yard.place}, hub.clock, bytes(32), "http://hub")
+    yard.doer = yard.new_doer()
     bad = yard.create(image="docker.io/miner:1")
     good = yard.create(image="registry.example.org/fed/train:3")
     digest = yard.create(image=f"docker.io/other@sha256:{'0' * 64}")
@@ -330,6 +345,51 @@ def test_a_doer_leaves_a_cluster_alone_that_did_not_answer_and_what_is_too_old(y
     yard.later(LEASE_S)
     assert yard.doer(envelope) == []
     assert yard.cluster.made == 0
+
+
+def ensured(yard: Yard) -> Envelope:
+    """What makes the one workload, on its way to the doer."""
+    yard.reconciler.turn()
+    (envelope,) = yard.sent
+    return envelope
+
+
+@pytest.mark.parametrize("end", ["it succeeds", "it is stopped", "its node is lost"])
+def test_a_job_that_has_ended_is_not_made_again_by_what_is_delivered_late(yard: Yard, end: str) -> None:
+    ident = yard.create(attempts=2)
+    envelope = ensured(yard)
+    yard.settle()
+    which = yard.cluster.only()
+    yard.cluster.runs(which)
+    yard.settle()
+    match end:
+        case "it succeeds":
+            yard.cluster.ends(which)
+        case "it is stopped":
+            yard.hub.ok(c.StopWorkload(workload_id=ident), yard.site)
+        case _:
+            yard.cluster.ends(which, reason=Reason.NODE_LOST)
+    yard.settle()
+    assert not yard.cluster.there
+    made = yard.cluster.made
+    assert yard.doer(envelope) == []
+    assert yard.cluster.made == made
+
+
+def test_a_job_that_was_removed_behind_our_back_is_not_made_again_under_the_same_attempt(yard: Yard) -> None:
+    yard.create()
+    envelope = ensured(yard)
+    yard.settle()
+    yard.cluster.there.clear()
+    assert yard.doer(envelope) == []
+    assert not yard.cluster.there
+
+
+def test_what_is_delivered_again_before_it_was_reported_is_adopted(yard: Yard) -> None:
+    yard.create()
+    envelope = ensured(yard)
+    assert yard.doer(envelope) == yard.doer(envelope) != []
+    assert yard.cluster.made == 1
 
 
 def test_missing_permissions_are_named_and_nothing_is_touched(yard: Yard) -> None:
@@ -445,9 +505,7 @@ def test_archiving_a_project_stops_what_runs_for_it(yard: Yard) -> None:
     assert yard.workload(ident).state == "stopped"
     assert not yard.cluster.there
     assert yard.hub.refused(_job(yard.project), yard.site) == (409, "project_archived")
-    assert "remove_place" not in yard.cluster.calls
-    yard.later(RENEW_EVERY_S)
-    yard.settle()
+    assert yard.cluster.calls.index("remove_place") > yard.cluster.calls.index("stop")
     yard.later(RENEW_EVERY_S)
     yard.settle()
     assert yard.cluster.calls.count("remove_place") == 1

@@ -29,6 +29,7 @@ from storage.blobs.opening import open_blobs
 from storage.due import Due
 from storage.signals import Announcement
 from storage.store import Store
+from storage.wanted import WantedWorkloads
 from tests.simulation.broker import SimulatedPublisher, WorkersBroker
 from tests.simulation.clusters import KEY as CLUSTER_KEY
 from tests.simulation.clusters import NAME
@@ -106,12 +107,15 @@ class DoingProcess(Process):
     def start(self) -> None:
         deliver = WebhookDoer(KEY, self.world.receivers.post_of(self), self)
         clusters = {NAME: HubCluster(NAME, self.world.cluster.of(self))}
-        look_after = WorkloadDoer(clusters, self, CLUSTER_KEY, "https://hub")
+        wanted = WantedWorkloads(self.open(), CLUSTER_KEY)
+        look_after = WorkloadDoer(clusters, wanted, self, CLUSTER_KEY, "https://hub")
         doing = {DeliverWebhook: deliver, **dict.fromkeys(OF_WORKLOADS, look_after)}
         self.doer = Doer(doing, SimulatedPublisher(self.world, self), self)
         self.broker = WorkersBroker(self.world, self)
 
     def step(self) -> float:
+        assert self.database is not None
+        self.database.hold()
         for message in self.world.broker.take(self, self.world.chance.choice((1, 2)), DOERS):
             self._carry_out(message)
         return self.world.chance.uniform(0.02, 0.15)
