@@ -133,6 +133,12 @@ class Ticker:
                 (run_id, task_seq or 0, number or 0, deadline_at),
             )
             for run_id, task_seq, number, deadline_at in self._due.deadlines(now)
+        ] + [
+            (
+                c.PassStageDeadline(project_id=project, epoch=epoch, number=number, deadline_at=deadline_at),
+                (project, epoch, number, deadline_at),
+            )
+            for project, epoch, number, deadline_at in self._due.stage_deadlines(now)
         ]
 
     def _silence(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:

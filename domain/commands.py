@@ -17,6 +17,7 @@ from domain.values import (
     MAX_HELD,
     MAX_MARKS,
     ArtifactKind,
+    Counts,
     Digests,
     Grace,
     Image,
@@ -33,12 +34,14 @@ from domain.values import (
     PublicKey,
     Reason,
     Role,
+    RoundNumber,
     Sealed,
     Sha256,
     Signature,
     Size,
     Slug,
     Span,
+    StageName,
     Subject,
     Tasks,
     Text,
@@ -629,9 +632,13 @@ class CreateWorkload(Command, frozen=True, tag="create_workload"):
 
 
 class StartInfrastructure(Command, frozen=True, tag="start_infrastructure"):
-    """Make the project's own coordinator and selectors, or make them as the project says now."""
+    """Make the project's own coordinator and selectors, or make them as the project says now.
+
+    model_version: of the project's models, which the coordinator shall begin with. None: with what its files are.
+    """
 
     project_id: Id
+    model_version: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
 
 
 class StopInfrastructure(Command, frozen=True, tag="stop_infrastructure"):
@@ -644,6 +651,33 @@ class ScaleSelectors(Command, frozen=True, tag="scale_selectors"):
 
     project_id: Id
     selectors: Annotated[int, msgspec.Meta(ge=1, le=64)]
+
+
+class ReportRound(Command, frozen=True, tag="report_round"):
+    """How far a round is that the project's own coordinator leads; the web has seen that this attempt at it says so.
+
+    start: which start of that attempt it is, where its program started again by itself and counts its rounds from 0
+    again; a number that only grows. None: the newest one. checkpoint_artifact_id: the model that the round has made.
+    """
+
+    project_id: Id
+    workload_id: Id
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    number: RoundNumber
+    stage: StageName
+    start: RoundNumber | None = None
+    counts: Counts = {}
+    metrics: Metrics = {}
+    checkpoint_artifact_id: Id | None = None
+
+
+class PassStageDeadline(Command, frozen=True, tag="pass_stage_deadline"):
+    """The ticker found the deadline of a stage of such a round in the past."""
+
+    project_id: Id
+    epoch: int
+    number: int
+    deadline_at: Micros
 
 
 class StopHolders(Command, frozen=True, tag="stop_holders"):

@@ -45,6 +45,8 @@ class Needs:
     workloads: with their attempts, their project, and the site that they run at, if any. workloads_of: projects whose
         workloads that go on are needed, holders_of: runs whose workloads are, workloads_at: sites
         at which they go on, with the same.
+    project_rounds: (project, number) of rounds that a project's own coordinator leads: the newest one of that number,
+        and the project's newest one. With workloads that are a project's coordinator comes its newest one, too.
     led: projects and runs of whose coordinators' sites the streams are needed.
     Whatever project, site or organisation is loaded comes with the head of its event stream.
     """
@@ -99,6 +101,7 @@ class Needs:
     workloads_of: set[Id] = field(default_factory=set)
     holders_of: set[Id] = field(default_factory=set)
     workloads_at: set[Id] = field(default_factory=set)
+    project_rounds: set[tuple[Id, int]] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""

@@ -378,22 +378,26 @@ class LogPiece(Record, frozen=True):
 
 
 class Model(Record, frozen=True):
-    """A global model as a version of its project. size_bytes, digest: of its message, as that has them."""
+    """A global model as a version of its project. size_bytes, digest: of its message, as that has them.
+
+    Made by the project's own coordinator it is the checkpoint of its round: `round` of `epoch`, of no run.
+    """
 
     TABLE = "models"
     KEY = ("project_id", "version")
     project_id: Id
     version: int
-    run_id: Id
-    task_seq: int
+    run_id: Id | None
+    task_seq: int | None
     task: str
     round: int
-    message_id: Id
+    message_id: Id | None
     artifact_id: Id | None
     digest: str
     size_bytes: int
     metrics_json: str
     created_at: Micros
+    epoch: int | None = None
 
 
 class InboxEntry(Record, frozen=True):
@@ -624,7 +628,7 @@ class Workload(Record, frozen=True):
     replicas: as wanted now. attempt: the newest one. next_at: it is not begun earlier. stop_at: since when it shall go.
     reason, detail, exit_code: of the newest attempt; stop_reason: what was said when it was stopped. run_id and
     task_run_id: of the seat that it holds, if it does. place_gone_at: since when its project has no place there.
-    part: of its project's infrastructure, which one it is.
+    part: of its project's infrastructure, which one it is. model_version: the one of its models that it begins with.
     """
 
     TABLE = "workloads"
@@ -651,6 +655,7 @@ class Workload(Record, frozen=True):
     task_run_id: Id | None = None
     place_gone_at: Micros | None = None
     part: str = ""
+    model_version: int | None = None
 
 
 class WorkloadAttempt(Record, frozen=True):
@@ -690,6 +695,36 @@ class WorkloadEvidence(Record, frozen=True):
     attempt: int
     log: bytes
     events_json: str
+
+
+class ProjectRound(Record, frozen=True):
+    """A round that a project's own coordinator leads, by what that has reported of it.
+
+    epoch: one for each start of a coordinator, which counts its rounds from 0: start `start` of `attempt` at
+    `workload_id`. stage: the newest one; stages_json: when each was reported, by its name. deadline_at: of that stage.
+    reason: why it ended otherwise than completed. checkpoint_artifact_id has become `model_version` of the project.
+    """
+
+    TABLE = "project_rounds"
+    KEY = ("project_id", "epoch", "number")
+    project_id: Id
+    epoch: int
+    number: int
+    workload_id: Id
+    attempt: int
+    start: int
+    state: str
+    stage: str
+    started_at: Micros
+    stage_at: Micros
+    deadline_at: Micros
+    reason: str = ""
+    ended_at: Micros | None = None
+    stages_json: str = "{}"
+    counts_json: str = "{}"
+    metrics_json: str = "{}"
+    checkpoint_artifact_id: Id | None = None
+    model_version: int | None = None
 
 
 class Outcome(Record, frozen=True):
@@ -756,6 +791,7 @@ RECORDS: tuple[type[Record], ...] = (
     Workload,
     WorkloadAttempt,
     WorkloadEvidence,
+    ProjectRound,
     Outcome,
     OutboxRow,
 )

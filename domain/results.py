@@ -16,12 +16,14 @@ from domain.states import (
     ArtifactState,
     KeyState,
     MemberState,
+    ProjectRoundState,
     RoundState,
     RunState,
     SeatState,
     SiteState,
     WorkloadState,
 )
+from domain.values import StageName
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +136,21 @@ class ReceiptResult(Result, frozen=True, kw_only=True):
 class RoundResult(Result, frozen=True, kw_only=True):
     state: RoundState
     round: int
+
+
+class ProjectRoundResult(Result, frozen=True, kw_only=True):
+    """A round that the project's own coordinator leads, as it is now. epoch: of the project, one for each start of its
+    coordinator; start: which start of the present attempt at it that is. stage: the newest one; deadline_at: of it, as
+    long as the round goes on. model_version: that its checkpoint has become."""
+
+    project_id: Uuid
+    epoch: int
+    start: int
+    number: int
+    stage: StageName
+    state: ProjectRoundState
+    deadline_at: str | None
+    model_version: int | None
 
 
 class LogResult(Result, frozen=True, kw_only=True):

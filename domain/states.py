@@ -44,6 +44,17 @@ class RoundState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class ProjectRoundState(StrEnum):
+    """Of a round that a project's own coordinator leads: its stage, or how it ended."""
+
+    SELECTION = "selection"
+    CONFIGURATION = "configuration"
+    REPORTING = "reporting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 class SeatState(StrEnum):
     INVITED = "invited"
     PREPARING = "preparing"
@@ -132,6 +143,10 @@ class Step(StrEnum):
     SELECTED = "selected"
     REPORTED = "reported"
     COMPLETE = "complete"
+    # round that a project's own coordinator leads
+    SELECT = "select"
+    CONFIGURE = "configure"
+    REPORT = "report"
     # seat
     ACCEPT = "accept"
     READY = "ready"
@@ -209,6 +224,27 @@ ROUND: dict[tuple[RoundState, Step], RoundState] = {
     (RoundState.SELECTING, Step.CANCEL): RoundState.CANCELLED,
     (RoundState.TRAINING, Step.CANCEL): RoundState.CANCELLED,
     (RoundState.AGGREGATING, Step.CANCEL): RoundState.CANCELLED,
+}
+
+PROJECT_ROUND_LIVE = (
+    ProjectRoundState.SELECTION,
+    ProjectRoundState.CONFIGURATION,
+    ProjectRoundState.REPORTING,
+)
+
+PROJECT_ROUND: dict[tuple[ProjectRoundState | None, Step], ProjectRoundState] = {
+    (None, Step.SELECT): ProjectRoundState.SELECTION,
+    (None, Step.CONFIGURE): ProjectRoundState.CONFIGURATION,
+    (None, Step.REPORT): ProjectRoundState.REPORTING,
+    (None, Step.COMPLETE): ProjectRoundState.COMPLETED,
+    (ProjectRoundState.SELECTION, Step.CONFIGURE): ProjectRoundState.CONFIGURATION,
+    (ProjectRoundState.SELECTION, Step.REPORT): ProjectRoundState.REPORTING,
+    (ProjectRoundState.SELECTION, Step.COMPLETE): ProjectRoundState.COMPLETED,
+    (ProjectRoundState.CONFIGURATION, Step.REPORT): ProjectRoundState.REPORTING,
+    (ProjectRoundState.CONFIGURATION, Step.COMPLETE): ProjectRoundState.COMPLETED,
+    (ProjectRoundState.REPORTING, Step.COMPLETE): ProjectRoundState.COMPLETED,
+    **{(state, Step.FAIL): ProjectRoundState.FAILED for state in PROJECT_ROUND_LIVE},
+    **{(state, Step.CANCEL): ProjectRoundState.CANCELLED for state in PROJECT_ROUND_LIVE},
 }
 
 SEAT_LIVE = (
@@ -332,6 +368,7 @@ WORKLOAD: dict[tuple[WorkloadState, Step], WorkloadState] = {
 RUN_FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
 TASK_RUN_FINAL = frozenset({TaskRunState.SUCCEEDED, TaskRunState.FAILED, TaskRunState.CANCELLED, TaskRunState.SKIPPED})
 ROUND_FINAL = frozenset({RoundState.COMPLETED, RoundState.FAILED, RoundState.CANCELLED})
+PROJECT_ROUND_FINAL = frozenset({ProjectRoundState.COMPLETED, ProjectRoundState.FAILED, ProjectRoundState.CANCELLED})
 
 
 class Report(StrEnum):

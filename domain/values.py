@@ -41,6 +41,14 @@ Span = Annotated[float, msgspec.Meta(ge=1, le=7_776_000)]
 Piece = Annotated[bytes, msgspec.Meta(min_length=1, max_length=65_536)]
 Pieces = Annotated[list[Piece], msgspec.Meta(min_length=1, max_length=32)]
 Metrics = Annotated[dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], float], msgspec.Meta(max_length=64)]
+RoundNumber = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+"""Of a round that a project's own coordinator leads: it counts from 0."""
+StageName = Literal["SELECTION", "CONFIGURATION", "REPORTING", "COMPLETED"]
+"""As Fedota calls the stages of its rounds."""
+Counts = Annotated[
+    dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], Annotated[int, msgspec.Meta(ge=0, le=2**53)]],
+    msgspec.Meta(max_length=64),
+]
 Joining = w.Joining
 Sealed = w.Sealed
 Role = Literal["admin", "member", "auditor"]
@@ -53,8 +61,9 @@ WebhookKind = Literal[
     "identity.conflict",
     "dead_letter.found",
     "workload.failed",
+    "round.failed",
 ]
-WebhookKinds = Annotated[list[WebhookKind], msgspec.Meta(min_length=1, max_length=7)]
+WebhookKinds = Annotated[list[WebhookKind], msgspec.Meta(min_length=1, max_length=8)]
 WebhookUrl = Annotated[
     str,
     msgspec.Meta(
@@ -196,11 +205,23 @@ InitialFile = Annotated[
 ]
 
 
+class StageDeadlines(Value, frozen=True):
+    """How long each stage of a round may take that the project's own coordinator leads, in seconds.
+
+    selection: until as many clients as the goal count have checked in; people agree on when. configuration: until the
+    first selector has aggregated what its clients trained; reporting: until the others have, too.
+    """
+
+    selection_s: Span = 604_800.0
+    configuration_s: Span = 86_400.0
+    reporting_s: Span = 86_400.0
+
+
 class Infrastructure(Value, frozen=True):
     """What a project's own coordinator and selectors are made of, as in Fedota, and where they run.
 
     where: `hub`, a cluster that the hub's settings name, or `site:<id>`. required_files: at the top of the archive of
-    the project's initial files.
+    the project's initial files. deadlines: of the stages of its rounds.
     """
 
     coordinator_image: UsedImage
@@ -210,3 +231,4 @@ class Infrastructure(Value, frozen=True):
     required_files: Annotated[list[InitialFile], msgspec.Meta(max_length=20)] = msgspec.field(
         default_factory=lambda: ["model.h5", "fl_checkpoint"]
     )
+    deadlines: StageDeadlines = StageDeadlines()

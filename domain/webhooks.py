@@ -36,6 +36,7 @@ KINDS: dict[EventKind, WebhookKind] = {
     EventKind.SEAT_LEFT_OUT: "seat.left_out",
     EventKind.WORKLOAD_FAILED: "workload.failed",
     EventKind.WORKLOAD_LOST: "workload.failed",
+    EventKind.PROJECT_ROUND_FAILED: "round.failed",
 }
 """What of a stream is told, as what. Dead letters are in no stream."""
 DEAD_LETTER: WebhookKind = "dead_letter.found"
@@ -94,6 +95,9 @@ def data_of(kind: WebhookKind, event: Event) -> dict[str, Any]:
         case "workload.failed":
             data |= {"project_id": event.stream_id}
             data |= _some(facts, "workload_id", "attempt", "state", "exit_code") | _codes(facts, "reason")
+        case "round.failed":
+            data |= {"project_id": event.stream_id}
+            data |= _some(facts, "workload_id", "epoch", "round", "stage") | _codes(facts, "reason")
         case "dead_letter.found":
             raise AssertionError("dead letters are in no stream")
         case _:

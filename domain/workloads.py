@@ -181,10 +181,28 @@ def files_token_of(key: bytes, workload_id: Id, attempt: int) -> str:
     return base64.urlsafe_b64encode(hmac.digest(key, about, "sha256")).decode().rstrip("=")
 
 
+ROUNDS_PREFIX = "fyr_"
+_ROUNDS_TOKEN_BYTES = 16 + 4 + 32
+
+
 def rounds_token_of(key: bytes, workload_id: Id, attempt: int) -> str:
-    """With which what runs beside an attempt reports the rounds that it leads, while it is the newest."""
-    about = b"fedyard workload rounds 1\0" + uuid.UUID(workload_id).bytes + attempt.to_bytes(4, "big")
-    return base64.urlsafe_b64encode(hmac.digest(key, about, "sha256")).decode().rstrip("=")
+    """With which an attempt at a project's coordinator reports its rounds, and uploads their checkpoints, while it is
+    the newest. It says whose it is, so that it can be derived again from that."""
+    named = uuid.UUID(workload_id).bytes + attempt.to_bytes(4, "big")
+    proof = hmac.digest(key, b"fedyard workload rounds 1\0" + named, "sha256")
+    return ROUNDS_PREFIX + base64.urlsafe_b64encode(named + proof).decode().rstrip("=")
+
+
+def named_in(token: str) -> tuple[Id, int] | None:
+    """Whose a rounds token says that it is: workload and attempt. None: it is none."""
+    text = token.removeprefix(ROUNDS_PREFIX)
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        return None
+    if not token.startswith(ROUNDS_PREFIX) or len(raw) != _ROUNDS_TOKEN_BYTES:
+        return None
+    return str(uuid.UUID(bytes=raw[:16])), int.from_bytes(raw[16:20], "big")
 
 
 def with_own_tokens(spec: Spec, key: bytes, hub_url: str = "") -> Spec:

@@ -47,6 +47,16 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
         s.ROUND_FINAL,
     ),
     (
+        "Project round",
+        (
+            "A round that a project's own coordinator leads, by what that reports. It may begin with any stage, and "
+            "leave stages out; none comes back. It fails at its stage's deadline, when its coordinator ends or goes on "
+            "to another round, and is cancelled when that is stopped."
+        ),
+        s.PROJECT_ROUND,
+        s.PROJECT_ROUND_FINAL,
+    ),
+    (
         "Seat",
         (
             "A site's place in a task run. The site reports accept, ready, trained, submit, fail and rejoin; "

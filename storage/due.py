@@ -30,6 +30,15 @@ class Deadline(NamedTuple):
     deadline_at: Micros
 
 
+class StageDeadline(NamedTuple):
+    """Of a round that a project's own coordinator leads."""
+
+    project_id: Id
+    epoch: int
+    number: int
+    deadline_at: Micros
+
+
 class Untold(NamedTuple):
     """Events of a stream behind `after`, where it was looked at last, that webhooks may want to be told of."""
 
@@ -62,7 +71,12 @@ AND (
   )
 )
 AND (artifacts.state = 'declared' OR artifacts.run_id IS NULL OR runs.state NOT IN ('created', 'running'))
-AND (artifacts.kind <> 'model' OR artifacts.message_id IS NULL OR projects.archived_at IS NOT NULL)
+AND (
+  artifacts.kind <> 'model' OR projects.archived_at IS NOT NULL OR (
+    artifacts.message_id IS NULL
+    AND NOT EXISTS (SELECT 1 FROM project_rounds WHERE project_rounds.checkpoint_artifact_id = artifacts.id)
+  )
+)
 AND (
   artifacts.kind <> 'initial' OR artifacts.ttl_s IS NOT NULL OR projects.archived_at IS NOT NULL OR NOT EXISTS
   (SELECT 1 FROM archives WHERE archives.artifact_id = artifacts.id AND archives.state = 'checked')
@@ -134,6 +148,17 @@ class Due:
             MAX_FOUND,
         )
         return [Deadline(*row) for row in rows]
+
+    def stage_deadlines(self, now: Micros) -> list[StageDeadline]:
+        """Rounds of projects' own coordinators whose stage's deadline has passed, the oldest first."""
+        rows = self._database.all(
+            "SELECT project_id, epoch, number, deadline_at FROM project_rounds"
+            " WHERE state IN ('selection', 'configuration', 'reporting') AND deadline_at <= %s"
+            " ORDER BY deadline_at LIMIT %s",
+            now,
+            MAX_FOUND,
+        )
+        return [StageDeadline(*row) for row in rows]
 
     def gone_silent(self, seen_before: Micros) -> list[tuple[Id, Micros, Micros]]:
         """Online sites last heard of before this: (id, since when they count as online, last heard of)."""

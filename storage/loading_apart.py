@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from domain import records as r
+from domain.infrastructure import COORDINATOR
 from domain.needs import Needs
 from domain.records import Record
 from domain.states import WORKLOAD_LIVE
@@ -64,6 +65,7 @@ def _artifacts(reader: Reader, needs: Needs) -> Needs:
         reader.all(r.ArtifactShare, _SHARES, *of)
     reader.rows(r.TaskRun, _TASKS_OF_LIVE_RUNS, ending_in)
     reader.rows(r.Archive, f"{_ARCHIVES} WHERE artifact_id {{any:uuid}}", needs.artifacts | needs.ending_artifacts)
+    reader.rows(r.ProjectRound, _CHECKPOINTS, needs.ending_artifacts)
     return Needs(
         projects=projects,
         sites={artifact.owner_site_id for artifact in artifacts},
@@ -109,6 +111,11 @@ def _workloads(reader: Reader, needs: Needs) -> Needs:
     sites |= {each.site_id for each in found if each.site_id is not None}
     runs = {each.run_id for each in workloads if each.run_id is not None}
     projects = {each.project_id for each in workloads}
+    led = {each.project_id for each in workloads if each.part == COORDINATOR} | {of for of, _ in needs.project_rounds}
+    for project in sorted(led):
+        reader.all(r.ProjectRound, _NEWEST_ROUND, project)
+    for project, number in sorted(needs.project_rounds):
+        reader.all(r.ProjectRound, _ROUND_OF_NUMBER, project, number)
     return Needs(projects=projects, led=projects, sites=sites, runs=runs)
 
 
@@ -163,6 +170,9 @@ _LIVE_JOBS_OF = (
 )
 """With what a silent site may still run."""
 _ATTEMPTS = select(r.WorkloadAttempt)
+_NEWEST_ROUND = f"{select(r.ProjectRound)} WHERE project_id = %s ORDER BY epoch DESC, number DESC LIMIT 1"
+_ROUND_OF_NUMBER = f"{select(r.ProjectRound)} WHERE project_id = %s AND number = %s ORDER BY epoch DESC LIMIT 1"
+_CHECKPOINTS = f"{select(r.ProjectRound)} WHERE checkpoint_artifact_id {{any:uuid}}"
 _HOOKS = select(r.Webhook)
 _DELIVERIES = select(r.WebhookDelivery)
 _SITES = select(r.Site)
@@ -180,7 +190,7 @@ _PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
     (frozenset({"logs"}), _logs),
     (frozenset({"artifacts", "ending_artifacts", "totals_of", "declared_by"}), _artifacts),
     (frozenset({"webhooks", "deliveries", "followed", "causes"}), _webhooks),
-    (frozenset({"workloads", "workloads_of", "holders_of", "workloads_at"}), _workloads),
+    (frozenset({"workloads", "workloads_of", "holders_of", "workloads_at", "project_rounds"}), _workloads),
 )
 """Any of these needs -> who loads what they name."""
 LOADED_APART = frozenset({"shares_of", "events"}).union(*(names for names, _ in _PARTS))

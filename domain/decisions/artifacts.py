@@ -23,6 +23,7 @@ from domain.decisions.access import (
 )
 from domain.decisions.archives import await_archive, begin_check, kept_for_its_project
 from domain.decisions.draft import Decision, Draft, Refused
+from domain.decisions.projects import infrastructure_of
 from domain.decisions.room import SHARED_KINDS, artifact_event, expire, store_room, take_room
 from domain.events import EventKind
 from domain.ids import Id
@@ -107,6 +108,8 @@ def _check_place(draft: Draft, project: r.Project, command: c.DeclareArtifact) -
     """422 where run, task and round do not fit the kind; 404 or 409 where the run does not."""
     given = (command.run_id, command.task_seq, command.round)
     wanted = {"update": 3, "model": 3, "log": 2}.get(command.of_kind, 0)
+    if command.of_kind == "model" and infrastructure_of(project) is not None and given == (None, None, None):
+        return  # a checkpoint of the project's own coordinator
     said = next((place for place, value in enumerate(given) if value is None), len(given))
     if said < wanted or any(value is not None for value in given[said:]):
         names = ", ".join(("run_id", "task_seq", "round")[:wanted]) or "no task or round without their run"
@@ -228,12 +231,18 @@ def _is_over(draft: Draft, artifact: r.Artifact, keep: Micros) -> bool:
         run = None if artifact.run_id is None else draft.have(r.Run, artifact.run_id)
         since = artifact.stored_at if run is None else run.ended_at
         until = None if since is None else max(since, artifact.stored_at or 0) + keep
-    is_global_model = artifact.kind == "model" and artifact.message_id is not None
+    is_global_model = artifact.kind == "model" and (artifact.message_id is not None or _is_version(draft, artifact))
     if is_global_model and draft.have(r.Project, artifact.project_id).archived_at is None:
         return False
     if artifact.ttl_s is None and kept_for_its_project(draft, artifact):
         return False
     return until is not None and until <= draft.now
+
+
+def _is_version(draft: Draft, artifact: r.Artifact) -> bool:
+    """Is it the checkpoint of a round that the project's own coordinator has led?"""
+    rounds = draft.group(r.ProjectRound, artifact.project_id)
+    return any(one.checkpoint_artifact_id == artifact.id for one in rounds)
 
 
 def needed_by(draft: Draft, artifact: r.Artifact) -> r.Run | None:

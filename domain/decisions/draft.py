@@ -41,6 +41,7 @@ _GROUPS: dict[type[Record], str] = {
     r.Model: "message_id",
     r.Artifact: "owner_site_id",
     r.Workload: "project_id",
+    r.ProjectRound: "project_id",
 }
 """By what a kind of record is looked up besides its key."""
 

@@ -299,6 +299,11 @@ def _chosen_model(draft: Draft, tasks: dict[int, r.TaskRun], command: c.RestartR
     model = draft.get(r.Model, project_id, version)
     if model is None:
         raise missing("model", f"{version} of project {project_id}")
+    if model.task_seq is None:
+        raise Refused(
+            ProblemType.MODEL_OF_ANOTHER_TASK,
+            f"model {version} is a checkpoint of the project's own coordinator: start that with it, not a run",
+        )
     task = tasks.get(model.task_seq)
     if task is None or task.name != model.task:
         raise Refused(

@@ -29,6 +29,7 @@ from domain.decisions.people import secret_known
 from domain.decisions.places import check_where
 from domain.decisions.progress import holders, rounds, runs
 from domain.decisions.progress.stage import Stage, stage_of
+from domain.decisions.project_rounds import end_of_coordinator
 from domain.decisions.sites import seen_at
 from domain.events import EventKind
 from domain.ledger import names_of_secret
@@ -346,6 +347,8 @@ def _move(draft: Draft, workload: r.Workload, attempt: r.WorkloadAttempt) -> Non
     workload = draft.change(workload, reason=attempt.reason, detail=attempt.detail, exit_code=attempt.exit_code)
     if state == before and (state != WorkloadState.LOST or is_open(attempt)):
         return
+    if state not in WORKLOAD_LIVE:
+        end_of_coordinator(draft, workload, attempt)
     failed = state in (WorkloadState.FAILED, WorkloadState.LOST)
     heals = may_heal("service" if workload.kind == "service" else "job", Reason(attempt.reason))
     stage = _stage(draft, workload)

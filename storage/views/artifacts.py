@@ -95,6 +95,12 @@ def owned(database: Database, subject: Subject, ident: Id) -> Declared | None:
     return _declared(row(database, _DECLARED, [_by_id(ident), own("artifacts.owner_site_id", subject)]))
 
 
+def is_checkpoint(database: Database, ident: Id, project_id: Id) -> bool:
+    """A model that belongs to no run is what the project's own coordinator makes."""
+    where = [_by_id(ident), Clause("project_id = %s AND kind = 'model' AND run_id IS NULL", (project_id,))]
+    return row(database, "SELECT 1 FROM artifacts", where) is not None
+
+
 def readable(database: Database, subject: Subject, ident: Id) -> Declared | None:
     """An artifact whose bytes the subject may have. To run the network, or to audit it, is not enough."""
     with database.connection():

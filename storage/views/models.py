@@ -14,7 +14,7 @@ from storage.views.sight import Clause, Cursor, Listed, Paging, page
 
 _MODEL = (
     "SELECT project_id, version, run_id, task_seq, task, round, message_id, artifact_id, digest, size_bytes, "
-    "metrics_json, created_at FROM models"
+    "metrics_json, created_at, epoch FROM models"
 )
 _metrics = msgspec.json.Decoder(dict[str, float])
 
@@ -35,13 +35,14 @@ def of_project(database: Database, subject: Subject, project: Id, paging: Paging
 
 
 def _model(one: Row) -> Model:
-    _, version, run, task_seq, task, number, message, artifact, digest, size, metrics, created_at = one
+    _, version, run, task_seq, task, number, message, artifact, digest, size, metrics, created_at, epoch = one
     return Model(
         version=version,
         run_id=run,
         task_seq=task_seq,
         task=task,
         round=number,
+        epoch=epoch,
         message_id=message,
         artifact_id=artifact,
         digest=digest,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from domain.ids import Id
 from domain.values import Micros, Subject
@@ -30,15 +31,27 @@ _OWNERS = (
 _ENROLLING = "SELECT sha256, id, organisation_id, expires_at FROM enrolments WHERE sha256 {any} AND used_at IS NULL"
 
 
+class Leading(NamedTuple):
+    """An attempt at the coordinator of a project's infrastructure."""
+
+    project_id: Id
+    workload_id: Id
+    attempt: int
+
+
 @dataclass(frozen=True)
 class Bearer:
-    """Whose token it is, and until when. token_id is None for an enrolment's. sha256: of the token."""
+    """Whose token it is, and until when. token_id is None for an enrolment's. sha256: of the token.
+
+    leading: which attempt at a project's own coordinator says so in the name of the project's coordinating site.
+    """
 
     subject: Subject
     scopes: frozenset[str]
     token_id: Id | None
     expires_at: Micros | None
     sha256: str = ""
+    leading: Leading | None = None
 
 
 def bearers(database: Database, hashes: Sequence[str]) -> list[Bearer | None]:

@@ -129,8 +129,14 @@ def readiness(database: Database, ident: Id, now: Micros) -> Readiness:
             " WHERE runs.project_id = %s AND runs.state = 'running' AND rounds.ended_at IS NULL",
             ident,
         )
+        led = database.one(
+            "SELECT min(deadline_at) FROM project_rounds WHERE project_id = %s"
+            " AND state IN ('selection', 'configuration', 'reporting')",
+            ident,
+        )
     assert members is not None, "a count has a row"
-    return Readiness(int(members[0]), int(members[1]), None if deadline is None else deadline[0])
+    deadlines = [one[0] for one in (deadline, led) if one is not None and one[0] is not None]
+    return Readiness(int(members[0]), int(members[1]), min(deadlines, default=None))
 
 
 def may_see_members(database: Database, subject: Subject, ident: Id) -> bool:

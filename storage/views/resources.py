@@ -18,6 +18,7 @@ from domain.states import (
     DeliveryState,
     KeyState,
     MemberState,
+    ProjectRoundState,
     RoundState,
     RunState,
     SeatState,
@@ -34,6 +35,7 @@ from domain.values import (
     Micros,
     Role,
     Sealed,
+    StageName,
     SubjectKind,
     TaskSpec,
     WebhookKind,
@@ -276,6 +278,37 @@ class RunningPart(Resource, frozen=True):
     detail: str
 
 
+class ReportedStage(Resource, frozen=True):
+    stage: StageName
+    at: Time
+
+
+class ProjectRound(Resource, frozen=True):
+    """A round that the project's own coordinator leads. epoch: one for each start of it; it counts from 0 in each.
+
+    workload_id, attempt, start: which start that is. stage: the newest one; stages: when each was reported.
+    deadline_at: of that stage, as long as the round goes on. reason: why it failed or was cancelled.
+    """
+
+    epoch: int
+    number: int
+    workload_id: Uuid
+    attempt: int
+    start: int
+    state: ProjectRoundState
+    stage: StageName
+    reason: str
+    started_at: Time
+    stage_at: Time
+    deadline_at: Time | None
+    ended_at: Time | None
+    stages: list[ReportedStage]
+    counts: dict[str, int]
+    metrics: dict[str, float]
+    checkpoint_artifact_id: Uuid | None
+    model_version: int | None
+
+
 class Project(Resource, frozen=True):
     """coordinator_identity_key: base64, so that who joins can hold the coordinator to an identity that he knows."""
 
@@ -301,6 +334,8 @@ class Project(Resource, frozen=True):
     """Its newest, of the project alone; None in lists, and for who is no active member."""
     parts: list[RunningPart] | None = None
     """Of its infrastructure, as far as it was ever started; None in lists, and for who may not see the members."""
+    round: ProjectRound | None = None
+    """The newest one that its own coordinator leads; None in lists, for who may not see the members, and before it."""
 
 
 class JoiningAbout(Resource, frozen=True):
@@ -484,14 +519,18 @@ class Message(Resource, frozen=True):
 
 
 class Model(Resource, frozen=True):
-    """size_bytes, digest: of its message. Read that (or its artifact) for the model itself."""
+    """size_bytes, digest: of its message. Read that (or its artifact) for the model itself.
+
+    A checkpoint of the project's own coordinator is of its round `round` of `epoch`, and of no run: an artifact alone.
+    """
 
     version: int
-    run_id: Uuid
-    task_seq: int
+    run_id: Uuid | None
+    task_seq: int | None
     task: str
     round: int
-    message_id: Uuid
+    epoch: int | None
+    message_id: Uuid | None
     artifact_id: Uuid | None
     digest: str
     size_bytes: int

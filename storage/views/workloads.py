@@ -7,7 +7,7 @@ import msgspec
 
 from domain import records as r
 from domain.ids import Id
-from domain.infrastructure import PARTS
+from domain.infrastructure import COORDINATOR, PARTS
 from domain.states import WORKLOAD_LIVE, WorkloadState
 from domain.values import Subject, WorkloadSpec
 from domain.workloads import AT_SITE, addresses_of, spec_of, wanted_of
@@ -16,6 +16,7 @@ from fedyard.cluster.port import Reason
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
 from storage.tables import COLUMNS
+from storage.views.people import Leading
 from storage.views.resources import RunningPart, Workload, WorkloadAttempt, WorkloadLog, time_or_none
 from storage.views.sight import Clause, Cursor, Listed, Paging, own, page, row, rows, sees_everything
 
@@ -98,6 +99,21 @@ def coordinator_of_part(database: Database, ident: Id) -> tuple[int, Id] | None:
         where,
     )
     return None if found is None else (found[0], found[1])
+
+
+def leading(database: Database, ident: Id) -> tuple[Leading, Subject] | None:
+    """The attempt that is wanted of a project's own coordinator, and the site in whose name it leads the rounds."""
+    where = [Clause("workloads.id = %s AND workloads.part = %s AND workloads.ended_at IS NULL", (ident, COORDINATOR))]
+    found = row(
+        database,
+        "SELECT workloads.project_id, workloads.attempt, sites.id, sites.organisation_id FROM workloads"
+        " JOIN projects ON projects.id = workloads.project_id JOIN sites ON sites.id = projects.coordinator_site_id",
+        where,
+    )
+    if found is None:
+        return None
+    project, attempt, site, organisation = found
+    return Leading(project, ident, attempt), Subject(kind="site", id=site, organisation_id=organisation)
 
 
 def project_of(database: Database, ident: Id) -> Id | None:

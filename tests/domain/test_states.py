@@ -53,6 +53,35 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
             "cancelled": {},
         },
     ),
+    "project round": (
+        s.PROJECT_ROUND,
+        s.ProjectRoundState,
+        {
+            "(none)": {
+                "select": "selection",
+                "configure": "configuration",
+                "report": "reporting",
+                "complete": "completed",
+            },
+            "selection": {
+                "configure": "configuration",
+                "report": "reporting",
+                "complete": "completed",
+                "fail": "failed",
+                "cancel": "cancelled",
+            },
+            "configuration": {
+                "report": "reporting",
+                "complete": "completed",
+                "fail": "failed",
+                "cancel": "cancelled",
+            },
+            "reporting": {"complete": "completed", "fail": "failed", "cancel": "cancelled"},
+            "completed": {},
+            "failed": {},
+            "cancelled": {},
+        },
+    ),
     "seat": (
         s.SEAT,
         s.SeatState,
@@ -214,7 +243,7 @@ STEPS = [
     "round_started", "trained", "submit", "next_round", "task_done", "drop", "rejoin", "fall_silent", "return",
     "retire", "invite", "request", "admit", "decline", "leave", "acknowledge", "expire", "move", "store", "supersede",
     "revoke", "disable", "enable", "delete", "deliver", "give_up", "redeliver", "pass", "refuse",
-    "run", "stop", "lose", "retry",
+    "run", "stop", "lose", "retry", "select", "configure", "report",
 ]
 # fmt: on
 
@@ -401,6 +430,16 @@ LIVES = [
     ("membership", "(none)", [("request", "requested"), ("admit", "active"), ("leave", "left"), ("invite", "invited")]),
     ("membership", "(none)", [("request", "requested"), ("decline", "declined"), ("admit", "active")]),
     ("membership", "(none)", [("admit", "active"), ("leave", "left")]),
+    ("project round", "(none)", [("select", "selection"), ("configure", "configuration"), ("fail", "failed")]),
+    ("project round", "(none)", [("select", "selection"), ("report", "reporting"), ("fail", "failed")]),
+    ("project round", "(none)", [("select", "selection"), ("complete", "completed")]),
+    ("project round", "(none)", [("select", "selection"), ("fail", "failed")]),
+    ("project round", "(none)", [("select", "selection"), ("cancel", "cancelled")]),
+    ("project round", "(none)", [("configure", "configuration"), ("report", "reporting"), ("complete", "completed")]),
+    ("project round", "(none)", [("configure", "configuration"), ("complete", "completed")]),
+    ("project round", "(none)", [("configure", "configuration"), ("cancel", "cancelled")]),
+    ("project round", "(none)", [("report", "reporting"), ("cancel", "cancelled")]),
+    ("project round", "(none)", [("complete", "completed")]),
     ("delivery", "queued", [("acknowledge", "acknowledged"), ("move", "moved")]),
     ("delivery", "queued", [("expire", "expired")]),
     ("delivery", "queued", [("move", "moved")]),

@@ -110,6 +110,7 @@ def links(number: int) -> dict[type[Record], dict[str, Any]]:
         r.Workload: {"id": key("workload"), "project_id": project},
         r.WorkloadAttempt: {"workload_id": key("workload"), "attempt": number},
         r.WorkloadEvidence: {"workload_id": key("workload"), "attempt": number},
+        r.ProjectRound: {"project_id": project, "epoch": number, "number": number},
         r.Outcome: {"id": key("command")},
         r.OutboxRow: {"id": key("follow-up"), "created_at": number},
     }
@@ -146,6 +147,7 @@ def needs_of(tied: dict[type[Record], dict[str, Any]]) -> tuple[Needs, Needs]:
         deliveries={tied[r.WebhookDelivery]["id"]},
         followed={("project", project)},
         workloads={tied[r.Workload]["id"]},
+        project_rounds={(project, number)},
         events={(project, number)},
     )
     all_of_it.add(common)

@@ -21,7 +21,14 @@ from web.api.workloads import Seen
 from web.serving.app import web_of
 
 PARTS = {"coordinator_image": "fedota/fl-coordinator:1", "selector_image": "fedota/fl-selector:1"}
-WHOLE = {**PARTS, "selectors": 2, "where": "hub", "required_files": ["model.h5", "fl_checkpoint"]}
+DEADLINES = {"selection_s": 604800.0, "configuration_s": 86400.0, "reporting_s": 86400.0}
+WHOLE = {
+    **PARTS,
+    "selectors": 2,
+    "where": "hub",
+    "required_files": ["model.h5", "fl_checkpoint"],
+    "deadlines": DEADLINES,
+}
 GOAL = [{"name": "train", "model": "fedota", "contract": {"quorum": 2, "quorum_of": "count"}}]
 
 

@@ -224,6 +224,8 @@ TABLE: dict[str, Row] = {
     "scale_workload": Row("/v1/workloads/{workload}/replicas", LEAD | {"admin"}, {"replicas": 2}),
     "list_site_workloads": Row("/v1/sites/{victim}/workloads", {"victim"}),
     "report_workload": Row("/v1/workloads/{workload}/report", {"victim"}, {"attempt": 1, "phase": "running"}),
+    "report_round": Row("/v1/projects/{project}/rounds", set(), {"number": 0, "stage": "SELECTION"}),
+    "list_rounds": Row("/v1/projects/{project}/rounds", SEE | MEMBERS),
     "read_command": Row("/v1/commands/{command}", ALIVE | {"enrolment"}),
 }
 

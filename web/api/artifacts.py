@@ -26,7 +26,7 @@ from storage.views.sight import Listed
 from storage.views.workloads import project_of
 from web.api.results import ChunkBegun
 from web.http.answers import answer
-from web.http.auth import WORKLOAD, still_reads
+from web.http.auth import ROUNDS, WORKLOAD, still_reads
 from web.http.bodies import Body, Count, DigestsText, PageQuery, Payload, Position, Query, Uuid
 from web.http.calls import Call, given
 from web.http.operations import Operation
@@ -79,6 +79,9 @@ class ChunkQuery(Query, frozen=True):
 
 def declare(call: Call) -> Response:
     body: NewArtifact = call.body
+    leading = call.caller.leading
+    if leading is not None and (body.kind, body.project_id, body.run_id) != ("model", leading.project_id, None):
+        raise _checkpoints_alone(leading.project_id)
     return write(
         call,
         DeclareArtifact(
@@ -97,6 +100,19 @@ def declare(call: Call) -> Response:
         ),
         made="/v1/artifacts/{id}/about",
     )
+
+
+def _checkpoints_alone(project_id: Id) -> Refused:
+    return Refused(
+        ProblemType.FORBIDDEN, f"this token is for checkpoints alone: artifacts of kind 'model' of project {project_id}"
+    )
+
+
+def _need_checkpoint(call: Call, ident: Id) -> None:
+    """403 for a project's own coordinator, unless it is a checkpoint of that project."""
+    leading = call.caller.leading
+    if leading is not None and not views.is_checkpoint(call.web.database, ident, leading.project_id):
+        raise _checkpoints_alone(leading.project_id)
 
 
 def _owner(call: Call, project_id: Id) -> Id:
@@ -141,6 +157,7 @@ def _begun(call: Call, ident: Id, needed: Mapping[int, int]) -> dict[str, int]:
 
 
 def _owned(call: Call, ident: Id) -> views.Declared:
+    _need_checkpoint(call, ident)
     found = views.owned(call.web.database, call.caller.subject, ident)
     if found is None:
         raise not_found("artifact", ident)
@@ -190,6 +207,7 @@ def _take_in(call: Call, content: Incoming, length: int) -> tuple[int, Chunk]:
 
 def _awaited_chunk(call: Call) -> Chunk:
     ident, number = call.id("artifact_id"), call.count("chunk")
+    _need_checkpoint(call, ident)
     found = views.awaited(call.web.database, call.caller.subject, ident, number)
     if found is None:
         raise not_found("artifact", ident)
@@ -335,6 +353,7 @@ OPERATIONS = (
         about="Say what will be uploaded: a payload of any size, by the digests of its chunks (or a person for a site)",
         does=declare,
         scope="write",
+        other_scopes=(ROUNDS,),
         body=NewArtifact,
         write=True,
         answers={201: Declared},
@@ -393,6 +412,7 @@ OPERATIONS = (
         name="list_chunks",
         about="Which chunks of an upload are there and which are needed (its owner)",
         does=chunks,
+        other_scopes=(ROUNDS,),
         answers={200: ArtifactChunks},
     ),
     Operation(
@@ -402,6 +422,7 @@ OPERATIONS = (
         about="A chunk's bytes, or with `from` some of them; no command (its owner)",
         does=put_chunk,
         scope="write",
+        other_scopes=(ROUNDS,),
         query=ChunkQuery,
         takes="The bytes",
         answers={200: ChunkBegun},
@@ -415,6 +436,7 @@ OPERATIONS = (
         about="Every chunk was put: the artifact is stored from now on",
         does=complete,
         scope="write",
+        other_scopes=(ROUNDS,),
         write=True,
         answers={200: Completed},
     ),

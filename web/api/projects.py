@@ -15,7 +15,7 @@ from domain.states import RunState
 from domain.values import Image, Infrastructure, Joining, Name, Sealed, Span, TaskSpec, Text
 from fedyard.wire.parameters import check_written
 from fedyard.wire.problems import ProblemType
-from storage.views import artifacts, events, models, runs, workloads
+from storage.views import artifacts, events, models, rounds, runs, workloads
 from storage.views import projects as views
 from storage.views.resources import Event, JoiningAbout, Membership, Model, Project, RunHead, time_or_none
 from storage.views.sight import Listed
@@ -147,7 +147,8 @@ def read(call: Call) -> Response:
     files = artifacts.initial_files(call.web.database, call.caller.subject, found.id)
     seen = views.may_see_members(call.web.database, call.caller.subject, found.id)
     parts = workloads.parts(call.web.database, found.id) if seen else None
-    return answer(msgspec.structs.replace(found, initial_files=files, parts=parts))
+    newest = rounds.newest(call.web.database, found.id) if seen else None
+    return answer(msgspec.structs.replace(found, initial_files=files, parts=parts, round=newest))
 
 
 def update(call: Call) -> Response:

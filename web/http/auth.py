@@ -10,10 +10,10 @@ from flask import Request
 
 from domain.ids import HUB, is_id
 from domain.values import Subject
-from domain.workloads import files_token_of
+from domain.workloads import ROUNDS_PREFIX, files_token_of, named_in, rounds_token_of
 from fedyard.wire.problems import ProblemType
+from storage.views import workloads
 from storage.views.people import Bearer
-from storage.views.workloads import coordinator_of_part
 from web.http.calls import Call, Web
 from web.live.tokens import unauthorized
 from web.problems import Refused
@@ -41,8 +41,29 @@ class Authentication:
     scheme: Mapping[str, str] | None = None
 
 
+ROUNDS = "rounds"
+"""The scope of an attempt at a project's own coordinator: its rounds, and the checkpoints that they make."""
+
+
 def _bearer(web: Web, request: Request) -> Bearer:
-    return web.tokens.caller(request.headers.get("Authorization"))
+    authorization = request.headers.get("Authorization")
+    token = (authorization or "").strip().partition(" ")[2].strip()
+    return _leading(web, token) if token.startswith(ROUNDS_PREFIX) else web.tokens.caller(authorization)
+
+
+def _leading(web: Web, token: str) -> Bearer:
+    """Of the newest attempt at a project's own coordinator, in the name of the site that coordinates the project."""
+    named = named_in(token)
+    found = None if named is None else workloads.leading(web.database, named[0])
+    if named is not None and found is not None and found[0].attempt == named[1]:
+        leading, subject = found
+        wanted = rounds_token_of(web.workload_key, leading.workload_id, leading.attempt)
+        if hmac.compare_digest(token.encode(), wanted.encode()):
+            return Bearer(subject, frozenset({ROUNDS}), token_id=None, expires_at=None, leading=leading)
+    raise unauthorized(
+        ProblemType.TOKEN_NOT_VALID,
+        "the attempt at a project's coordinator that this token is of was replaced, or has ended",
+    )
 
 
 BEARER = Authentication("bearer", _bearer, {"type": "http", "scheme": "bearer"})
@@ -51,7 +72,7 @@ BEARER = Authentication("bearer", _bearer, {"type": "http", "scheme": "bearer"})
 def _workload(web: Web, request: Request) -> Bearer:
     """A part of a project's infrastructure, which reads for the project's coordinator what the operation shows."""
     ident = str((request.view_args or {}).get("workload_id", ""))
-    found = coordinator_of_part(web.database, ident) if is_id(ident) else None
+    found = workloads.coordinator_of_part(web.database, ident) if is_id(ident) else None
     if found is not None:
         attempt, site = found
         wanted = f"Bearer {files_token_of(web.workload_key, ident, attempt)}"
@@ -68,13 +89,14 @@ OPEN = Authentication("open", lambda _web, _request: NO_ONE)
 """No token is asked for."""
 
 
-def allow(caller: Bearer, kinds: Collection[str], scope: str) -> None:
-    """Raises 403 unless such a subject with such a scope may call this at all."""
+def allow(caller: Bearer, kinds: Collection[str], *scopes: str) -> None:
+    """Raises 403 unless such a subject with one of these scopes may call this at all."""
     if caller.subject.kind not in kinds:
         wanted = " or ".join(sorted(kinds))
         raise Refused(ProblemType.FORBIDDEN, f"this call is for tokens of kind {wanted}, not {caller.subject.kind}")
-    if scope not in caller.scopes:
-        raise Refused(ProblemType.SCOPE_MISSING, f"the token lacks the scope {scope!r}; use one that has it")
+    if caller.scopes.isdisjoint(scopes):
+        wanted = " or ".join(map(repr, scopes))
+        raise Refused(ProblemType.SCOPE_MISSING, f"the token lacks the scope {wanted}; use one that has it")
 
 
 def still_reads(call: Call) -> Bearer | None:

@@ -34,7 +34,7 @@ def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, 
 
     def allowed(request: Request, caller: Bearer, path: Mapping[str, Any]) -> Response:
         web.heartbeats.note(caller)
-        allow(caller, operation.who, operation.scope)
+        allow(caller, operation.who, operation.scope, *operation.other_scopes)
         try:
             return within_share(request, caller, path)
         except Refused as refused:

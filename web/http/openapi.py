@@ -127,7 +127,8 @@ def _described(operation: Operation, schema_of: dict[Any, Any], components: dict
         "security": [] if operation.open else [{operation.authentication.name: []}],
     }
     if not operation.open:
-        described["description"] = f"For tokens of: {', '.join(sorted(operation.who))}; scope: {operation.scope}."
+        scopes = " or ".join((operation.scope, *operation.other_scopes))
+        described["description"] = f"For tokens of: {', '.join(sorted(operation.who))}; scope: {scopes}."
     if operation.body is not None:
         described["requestBody"] = {
             "required": not operation.optional,
