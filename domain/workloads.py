@@ -32,6 +32,8 @@ HEALED_BY_REPETITION = frozenset(
         Reason.QUOTA_EXCEEDED,
         Reason.SIGNALLED,
         Reason.SILENT,
+        Reason.INPUTS_UNAVAILABLE,
+        Reason.OUTPUTS_NOT_STORED,
     }
 )
 """What may be otherwise the next time. What the task itself did, or the request was, stays as it is."""

@@ -39,7 +39,7 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
         return 0
     own.mkdir(mode=0o700, exist_ok=True)
     try:
-        if not _fetched(where, environment[TOKEN], own / _ARCHIVE):
+        if not fetched(where, environment[TOKEN], own / _ARCHIVE):
             sys.stdout.write("the project has no archive of initial files that is checked: nothing is unpacked\n")
             return 0
         with (own / _ARCHIVE).open("rb") as archive:
@@ -75,7 +75,7 @@ def lay(unpacked: Path, place: Path) -> None:
             one.rename(target)
 
 
-def _fetched(where: str, token: str, target: Path) -> bool:
+def fetched(where: str, token: str, target: Path) -> bool:
     """All of it, going on where it was cut. False: there is none."""
     for left in reversed(range(TRIES)):
         have = target.stat().st_size if target.exists() else 0

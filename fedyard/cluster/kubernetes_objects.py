@@ -467,6 +467,20 @@ def _final(container: ContainerStatus | None) -> bool:
     return waiting is not None and waiting.reason == "CreateContainerConfigError"
 
 
+def _of_files(pod: Pod) -> Judged | None:
+    """What became of its files, where that is what has failed."""
+    for status in (*pod.status.init_container_statuses, *pod.status.container_statuses):
+        ended = status.state.terminated
+        if status.name not in (names.INPUTS, names.OUTPUTS) or ended is None or not ended.exit_code:
+            continue
+        said = ended.message.strip() or f"its {status.name}: {ended.reason}, exit code {ended.exit_code}"
+        if status.name == names.INPUTS:
+            return Reason.INPUTS_UNAVAILABLE, said, None
+        missing = ended.exit_code == names.MISSING
+        return (Reason.OUTPUTS_MISSING if missing else Reason.OUTPUTS_NOT_STORED), said, 0
+    return None
+
+
 def _failed(pod: Pod | None, failed: Condition) -> Judged:
     """The job says only that its pod has failed; the pod says why, if it is still there."""
     if pod is not None:
@@ -494,6 +508,8 @@ def _terminated(pod: Pod) -> Judged:
     why, said, _ = disrupted_of(pod)
     if why is not Reason.NONE:
         return why, said, code
+    if (files := _of_files(pod)) is not None:
+        return files
     if terminated is not None and terminated.reason == "ContainerStatusUnknown":
         return Reason.NODE_LOST, terminated.message or "the node does not know what became of it", None
     if terminated is not None:
@@ -541,8 +557,8 @@ def _newest(pods: Sequence[Pod]) -> Pod | None:
 
 
 def _container(pod: Pod | None) -> ContainerStatus | None:
-    """The workload's own. The server sorts them by their names."""
-    statuses = pod.status.container_statuses if pod is not None else []
+    """The workload's own. The server sorts them by their names. A job that leaves files is an init container."""
+    statuses = [] if pod is None else [*pod.status.container_statuses, *pod.status.init_container_statuses]
     return next((one for one in statuses if one.name == names.CONTAINER), None)
 
 
@@ -560,7 +576,9 @@ def _preparing(pod: Pod) -> ContainerStatus | None:
 
 def _has_begun(pod: Pod) -> bool:
     container = _container(pod)
-    return container is not None and container.state.waiting is None and pod.status.phase != "Pending"
+    if container is None or container.state.waiting is not None:
+        return False
+    return pod.status.phase != "Pending" or container in pod.status.init_container_statuses
 
 
 def _running(pod: Pod) -> bool:

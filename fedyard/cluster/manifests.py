@@ -15,14 +15,19 @@ import msgspec
 
 from fedyard.cluster import names
 from fedyard.cluster.port import (
+    INPUTS,
+    OUTPUTS,
     REPLICA,
     Companion,
+    Files,
     Part,
     Spec,
     Volume,
     check_names,
     companions_own,
+    helpers_own,
     kept_back,
+    steps_of,
 )
 
 Manifest: TypeAlias = dict[str, Any]
@@ -42,6 +47,8 @@ _PARTS: Final = "/fedyard-parts"
 _VIEW: Final = "view"
 UNPACK_MEMORY: Final = "256Mi"
 """A dictionary of xz has 128 MiB."""
+HELPER_LIMITS: Final = {"cpu": "500m", "memory": "128Mi"}
+_INPUTS, _OUTPUTS = names.INPUTS, names.OUTPUTS
 COMPANION_LIMITS: Final = {"cpu": "250m", "memory": "256Mi"}
 PREPARE: Final = """set -eu
 while [ $# -gt 0 ]; do
@@ -87,8 +94,8 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outside: how services are shown outside the cluster, and on which host (empty: as the cluster says).
     user: the uid and gid that workloads run as; one with `user` n in its Spec has that uid and n, and the same gid.
     volume_size, volume_class, volume_access: of the claim of a place's volume; no class: the cluster's default one.
-    unpack_image: that unpacks initial files, and runs companions: one with Python and Fedyard. Without it there is
-    neither.
+    unpack_image: that unpacks initial files, fetches and stores those of jobs, and runs companions: one with Python and
+    Fedyard. Without it there is nothing of that.
     prepare_image: that makes folders in a volume before a workload starts: one with sh. Without it there are none.
     container_cpu, container_memory, container_disk: of a container that
     says nothing. image_pull_secret: name of a Secret that the place's operator puts there, if any.
@@ -191,6 +198,8 @@ def volume(spec: Spec, rules: Rules) -> Manifest:
 def _check(spec: Spec, rules: Rules) -> None:
     """Raises `ValueError`."""
     check_names(spec)
+    if spec.files is not None and not rules.unpack_image:
+        raise ValueError("this cluster fetches and stores no files: its operator's rules name no unpack_image")
     if spec.volume is not None and not rules.prepare_image:
         raise ValueError("this cluster has no volumes: its operator's rules name no prepare_image")
 
@@ -316,6 +325,8 @@ def _template(spec: Spec, rules: Rules) -> Manifest:
         if _is_view(spec.volume):
             pod["volumes"].append({"name": _VIEW, "emptyDir": {}})
         pod["initContainers"] = _preparing(spec, spec.volume, rules)
+    if spec.files is not None:
+        _with_files(pod, spec, spec.files, rules)
     if rules.image_pull_secret:
         pod["imagePullSecrets"] = [{"name": rules.image_pull_secret}]
     if spec.placement.node_selector:
@@ -478,6 +489,47 @@ def _companion(spec: Spec, companion: Companion, rules: Rules) -> Manifest:
         "securityContext": {**_unprivileged(), "runAsUser": rules.user + companion.user},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
+    }
+
+
+def _with_files(pod: Manifest, spec: Spec, files: Files, rules: Rules) -> None:
+    """What fetches is an init container. Where there are outputs the job's own is the last one, and what stores them
+    the pod's container: so that begins once the program has ended well, whatever its image is, and the pod succeeds if
+    that does."""
+    (container,) = pod["containers"]
+    fetched, stored = steps_of(files)
+    steps = pod.setdefault("initContainers", [])
+    for folder, variable, words, write in ((_INPUTS, INPUTS, fetched, False), (_OUTPUTS, OUTPUTS, stored, True)):
+        if not words:
+            continue
+        pod["volumes"].append(_empty(folder, spec))
+        container["volumeMounts"].append({"name": folder, "mountPath": f"{WORK}/{folder}", "readOnly": not write})
+        container["env"].append({"name": variable, "value": f"{WORK}/{folder}"})
+    if fetched:
+        steps.append(_helper(_INPUTS, "fetch", fetched, spec, files, rules))
+    if stored:
+        steps.append(container)
+        pod["containers"] = [_helper(_OUTPUTS, "store", stored, spec, files, rules)]
+    if not steps:
+        del pod["initContainers"]
+
+
+def _helper(folder: str, step: str, words: list[str], spec: Spec, files: Files, rules: Rules) -> Manifest:
+    """It sees its folder and the token alone."""
+    return {
+        "name": folder,
+        "image": rules.unpack_image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-m", "fedyard.cluster.files"],
+        "args": [step, f"{WORK}/{folder}", *words],
+        "env": [
+            *({"name": key, "value": _literal(value)} for key, value in sorted(helpers_own(spec).items())),
+            {"name": files.token, "valueFrom": _secret_ref(spec, files.token)},
+        ],
+        "resources": {"requests": dict(HELPER_LIMITS), "limits": dict(HELPER_LIMITS)},
+        "securityContext": _unprivileged(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": folder, "mountPath": f"{WORK}/{folder}", "readOnly": step == "store"}],
     }
 
 

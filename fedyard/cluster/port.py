@@ -54,6 +54,9 @@ class Reason(StrEnum):
     NAMESPACE_GONE = "namespace_gone"
     SIGNALLED = "signalled"  # ended by a signal that was not ours
     SILENT = "silent"  # it runs, and the hub has not heard of it for too long
+    INPUTS_UNAVAILABLE = "inputs_unavailable"  # a job's, so its program never began
+    OUTPUTS_MISSING = "outputs_missing"  # it ended well, and has not left what it shall
+    OUTPUTS_NOT_STORED = "outputs_not_stored"  # it has, and the hub could not take them
     VANISHED = "vanished"  # it was there, and nobody says what became of it
     # as nobody looks after it; no cluster says so
     SITE_SILENT = "site_silent"  # until its site is back, which then says the truth
@@ -169,6 +172,31 @@ class Companion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: Annotated[int, Meta(ge=0, le=MAX_USER)] = 0
 
 
+FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?!\n)$")]
+MAX_FILES: Final = 64
+
+
+class InputFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What it must be. digest: the tree digest (fedyard/wire/chunks.py)."""
+
+    digest: Annotated[str, Meta(pattern="^[0-9a-f]{64}(?!\n)$")]
+    size_bytes: Annotated[int, Meta(ge=0, le=2**40)]
+
+
+class Files(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of a job: what lies in its folder of inputs before its program begins, and what of its folder of outputs the hub
+    has when it has succeeded. Programs of Fedyard's own (files.py) see to both; where they do not, the job has failed.
+
+    It finds the two folders in `INPUTS` and `OUTPUTS`: `inputs` and `outputs` below its HOME. outputs: whether one must
+    be there. token: name of the secret for both at the hub, which the job itself does not get.
+    """
+
+    token: EnvName
+    inputs: Annotated[dict[FileName, InputFile], Meta(max_length=MAX_FILES)] = {}
+    outputs: Annotated[dict[FileName, bool], Meta(max_length=MAX_FILES)] = {}
+
+
+INPUTS, OUTPUTS = "FEDYARD_INPUTS", "FEDYARD_OUTPUTS"
 TOLD: Final = "FEDYARD_"
 """How variables begin that a companion finds as its workload does."""
 
@@ -199,7 +227,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dials: variables in which it finds where a stable service of its place is dialled: as said where names are known.
     outside: of a service: it has an address outside, where the cluster gives any.
     user: which of the place's users it runs as. They are of one group; who has another number is another user.
-    companion: what runs beside each replica of a service.
+    companion: what runs beside each replica of a service. files: that a job has from the hub, and leaves for it.
     """
 
     owner: Uuid
@@ -228,6 +256,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: Annotated[int, Meta(ge=0, le=MAX_USER)] = 0
     volume: Volume | None = None
     companion: Companion | None = None
+    files: Files | None = None
 
     @property
     def attempt_id(self) -> AttemptId:
@@ -240,8 +269,24 @@ STABLE_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,50}[a-z0-9])?")
 
 def kept_back(spec: Spec) -> frozenset[str]:
     """Names of the secrets that the workload itself does not get."""
-    files = () if spec.volume is None or spec.volume.files_token is None else (spec.volume.files_token,)
-    return frozenset(files) | frozenset(() if spec.companion is None else spec.companion.secrets)
+    names = set() if spec.companion is None else set(spec.companion.secrets)
+    if spec.volume is not None and spec.volume.files_token is not None:
+        names.add(spec.volume.files_token)
+    if spec.files is not None:
+        names.add(spec.files.token)
+    return frozenset(names)
+
+
+def helpers_own(spec: Spec) -> dict[str, str]:
+    """The environment of what fetches and stores for it, but for its token."""
+    return {key: value for key, value in spec.environment.items() if key.startswith(TOLD)}
+
+
+def steps_of(files: Files) -> tuple[list[str], list[str]]:
+    """The words for files.py after its folder, to fetch and to store. Empty: there is nothing to do."""
+    fetched = [word for name, one in sorted(files.inputs.items()) for word in (name, str(one.size_bytes), one.digest)]
+    stored = [word for name, must in sorted(files.outputs.items()) for word in (name, ("optional", "required")[must])]
+    return fetched, stored
 
 
 def companions_own(spec: Spec) -> dict[str, str]:
@@ -263,6 +308,10 @@ def check_names(spec: Spec) -> None:
         named = [part.path for part in spec.volume.parts] + [made.path for made in spec.volume.made]
         if any(REPLICA in path for path in named):
             raise ValueError("only replicas of a stable service have names of their own")
+    if spec.files is not None and spec.kind != "job":
+        raise ValueError("only a job has inputs and outputs: a service has no end at which it leaves any")
+    if spec.files is not None and spec.files.token not in spec.secrets:
+        raise ValueError("there is no token with which its files could be fetched and stored")
     if spec.companion is not None:
         _check_companion(spec, spec.companion)
 

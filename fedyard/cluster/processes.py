@@ -39,7 +39,22 @@ from fedyard.clock import draw_key
 from fedyard.cluster.local import folder as files
 from fedyard.cluster.local.spawner import Spawner
 from fedyard.cluster.names import labels
-from fedyard.cluster.port import AttemptId, Evidence, Observed, Phase, Reason, Refused, Spec, Unavailable, check_names
+from fedyard.cluster.port import (
+    INPUTS,
+    OUTPUTS,
+    AttemptId,
+    Evidence,
+    Observed,
+    Phase,
+    Reason,
+    Refused,
+    Spec,
+    Unavailable,
+    check_names,
+    helpers_own,
+    kept_back,
+    steps_of,
+)
 from fedyard.wire.durable import PRIVATE, to_disk, write_whole
 from fedyard.wire.shown import shown
 from fedyard.wire.types import UUID_PATTERN
@@ -370,6 +385,8 @@ class Processes:
             if spec.volume is not None:
                 (self.root / _VOLUMES / spec.place).mkdir(mode=0o700, exist_ok=True)
             (made / files.WORK).mkdir(mode=0o700, parents=True)
+            for name in (files.INPUTS, files.OUTPUTS) if spec.files is not None else ():
+                (made / files.WORK / name).mkdir(mode=0o700)
             made.chmod(0o700)
             with open(made / files.LAUNCH, "xb", opener=_private) as file:
                 file.write(_ENCODER.encode(self._launch(spec, record, folder / files.WORK, image)))
@@ -390,17 +407,20 @@ class Processes:
         for variable, address in spec.dials.items():
             name, _, port = address.partition(":")
             seen[variable] = f"{_host_of(spec.place, name)}:{port}"
-        kept_back = None if spec.volume is None else spec.volume.files_token
-        secrets = {key: value for key, value in spec.secrets.items() if key != kept_back}
+        if spec.files is not None:
+            seen |= {INPUTS: str(work / files.INPUTS), OUTPUTS: str(work / files.OUTPUTS)}
+        secrets = {key: value for key, value in spec.secrets.items() if key not in kept_back(spec)}
         asked = {**image.environment, **seen, **spec.environment, **secrets}
         argv = record.command
-        if kept_back in spec.secrets:  # until its program begins
-            asked[kept_back] = spec.secrets[kept_back]
-            script = _UNPACK.format(path=shlex.quote(str(Path(__file__).parents[2])), token=kept_back)
+        token = None if spec.volume is None else spec.volume.files_token
+        if token in spec.secrets:  # until its program begins
+            asked[token] = spec.secrets[token]
+            script = _UNPACK.format(path=shlex.quote(str(Path(__file__).parents[2])), token=token)
             argv = ["/bin/sh", "-c", script, sys.executable, str(volume), *argv]
         return {
             "argv": argv,
             "environment": {**own, **asked, files.MARK: record.uid},
+            "steps": _steps(spec, work, {**own, files.MARK: record.uid}),
             "kind": spec.kind,
             "port": spec.port,
             "replicas": record.replicas,
@@ -629,6 +649,25 @@ def _record_of(spec: Spec, image: Image, content: str, uid: str) -> _Record:
         stable=spec.stable,
         exact=spec.exact,
     )
+
+
+def _steps(spec: Spec, work: Path, own: Mapping[str, str]) -> dict[str, dict[str, object]]:
+    """Of a job with files: what goes before its program, and after it. By this process's own Python, which has Fedyard;
+    -P: what the program has left in its folder is none of our modules."""
+    if spec.files is None:
+        return {}
+    token = {spec.files.token: spec.secrets[spec.files.token]}
+    environment = {**own, **helpers_own(spec), **token, "PYTHONPATH": str(Path(__file__).parents[2])}
+    asked = [sys.executable, "-P", "-m", "fedyard.cluster.files"]
+    fetched, stored = steps_of(spec.files)
+    steps: dict[str, dict[str, object]] = {}
+    if fetched:
+        argv = [*asked, "fetch", str(work / files.INPUTS), *fetched]
+        steps[files.INPUTS] = {"argv": argv, "environment": environment}
+    if stored:
+        argv = [*asked, "store", str(work / files.OUTPUTS), *stored]
+        steps[files.OUTPUTS] = {"argv": argv, "environment": environment}
+    return steps
 
 
 def _host_of(place: str, name: str) -> str:

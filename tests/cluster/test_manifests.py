@@ -10,7 +10,19 @@ import pytest
 
 from fedyard.cluster import manifests, names
 from fedyard.cluster.manifests import Peer, Rules
-from fedyard.cluster.port import REPLICA, Companion, Made, Part, Placement, Resources, Spec, Toleration, Volume
+from fedyard.cluster.port import (
+    REPLICA,
+    Companion,
+    Files,
+    InputFile,
+    Made,
+    Part,
+    Placement,
+    Resources,
+    Spec,
+    Toleration,
+    Volume,
+)
 
 OWNER = "0c1b7f5e-0000-4000-8000-000000000001"
 PLACE = "0c1b7f5e-0000-4000-8000-000000000002"
@@ -36,6 +48,12 @@ JOB = msgspec.structs.replace(
     ),
     deadline_s=59.5,
     grace_s=1.5,
+)
+FILED = msgspec.structs.replace(
+    JOB,
+    environment={"PLAIN": "x", "FEDYARD_HUB_URL": "http://hub"},
+    secrets={"TOKEN": "s3cret-of-the-test", "FILES": "s3cret-of-the-test"},
+    files=Files("FILES", {"model": InputFile("0" * 64, 5)}, {"update": True, "notes": False}),
 )
 SERVICE = msgspec.structs.replace(
     PLAIN,
@@ -90,7 +108,7 @@ VERSIONS = [f"1.{minor}" for minor in range(28, 38)]
 
 def everything():
     made = [*manifests.place(OWNER, PLACE, RULES)]
-    for spec in (JOB, SERVICE, STABLE, ACCOMPANIED):
+    for spec in (JOB, FILED, SERVICE, STABLE, ACCOMPANIED):
         made += [manifests.workload(spec, RULES), *manifests.belongings(spec, UID, RULES)]
     return [*made, manifests.volume(STABLE, RULES)]
 
@@ -150,7 +168,8 @@ def test_no_pod_may_do_more_than_it_needs() -> None:
             }
             resources = one["resources"]
             assert resources["requests"]["memory"] == resources["limits"]["memory"]
-        mounted = {one["name"] for container in pod["containers"] for one in container["volumeMounts"]}
+        containers = [*pod["containers"], *pod.get("initContainers", [])]
+        mounted = {one["name"] for container in containers for one in container["volumeMounts"]}
         assert {one["name"] for one in pod["volumes"]} == mounted
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
 
@@ -401,3 +420,38 @@ def test_without_an_image_that_prepares_them_there_are_no_volumes() -> None:
 def test_a_path_stays_in_the_volume(path) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"path": path}, Part)
+
+
+def test_a_job_with_outputs_is_an_init_container_after_which_they_are_stored() -> None:
+    pod = manifests.workload(FILED, RULES)["spec"]["template"]["spec"]
+    assert [one["name"] for one in pod["initContainers"]] == ["inputs", "workload"]
+    (store,) = pod["containers"]
+    fetch, program = pod["initContainers"]
+    assert (fetch["args"], store["args"]) == (
+        ["fetch", "/fedyard/inputs", "model", "5", "0" * 64],
+        ["store", "/fedyard/outputs", "notes", "optional", "update", "required"],
+    )
+    assert {fetch["image"], store["image"]} == {RULES.unpack_image}
+    assert program["image"] == FILED.image
+    folders = {one["mountPath"]: one["readOnly"] for one in program["volumeMounts"] if "puts" in one["name"]}
+    assert folders == {"/fedyard/inputs": True, "/fedyard/outputs": False}
+    assert {one["name"] for one in fetch["volumeMounts"]} == {"inputs"}
+    assert [(one["name"], one["readOnly"]) for one in store["volumeMounts"]] == [("outputs", True)]
+    own = {one["name"] for one in program["env"]}
+    assert own >= {"PLAIN", "TOKEN", "FEDYARD_INPUTS", "FEDYARD_OUTPUTS"}
+    assert "FILES" not in own
+    for helper in (fetch, store):
+        assert {one["name"] for one in helper["env"]} == {"FEDYARD_HUB_URL", "FILES"}
+
+
+def test_inputs_alone_leave_the_program_in_its_place_and_no_files_leave_all_as_it_is() -> None:
+    some = msgspec.structs.replace(FILED, files=Files("FILES", {"model": InputFile("0" * 64, 5)}))
+    pod = manifests.workload(some, RULES)["spec"]["template"]["spec"]
+    assert ([one["name"] for one in pod["initContainers"]], pod["containers"][0]["name"]) == (["inputs"], "workload")
+    none = msgspec.structs.replace(FILED, files=Files("FILES"))
+    assert "initContainers" not in manifests.workload(none, RULES)["spec"]["template"]["spec"]
+
+
+def test_without_an_image_that_has_fedyard_there_are_no_files() -> None:
+    with pytest.raises(ValueError, match="unpack_image"):
+        manifests.workload(FILED, msgspec.structs.replace(RULES, unpack_image=""))

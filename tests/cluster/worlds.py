@@ -21,11 +21,13 @@ from fedyard.cluster.kubernetes_cluster import KubernetesCluster
 from fedyard.cluster.manifests import Rules
 from fedyard.cluster.port import Cluster, Observed, Refused, Spec, Unavailable
 from fedyard.cluster.processes import Image, Processes
+from tests.cluster.apiserver.images import OURS
 from tests.cluster.apiserver.server import ApiServer
 
-Has = Literal["memory", "connections", "files", "kubernetes", "volumes"]
+Has = Literal["memory", "connections", "files", "hub", "kubernetes", "volumes"]
 """memory: limits are kept. connections: inside addresses can be reached from here. files: programs begin in a folder
-that they can write to. volumes: claims are met. kubernetes: it is one, a `KubernetesWorld`."""
+that they can write to. hub: what fetches and stores files is there, and reaches a server of the tests. volumes: claims
+are met. kubernetes: it is one, a `KubernetesWorld`."""
 
 
 class World(Protocol):
@@ -109,6 +111,8 @@ class Patient(kubernetes_api.Api):
 class KubernetesWorld:
     """One context of a kubeconfig. image: it is there already, nothing is fetched from the internet."""
 
+    image_with_fedyard = ""
+
     def __init__(self, kubeconfig: Path, context: str, image: str, *, patience_s: float, moment_s: float) -> None:
         self.kubeconfig = kubeconfig
         self.context = context
@@ -121,7 +125,7 @@ class KubernetesWorld:
     def client(self, *, kubeconfig: Path | None = None, rules: Rules | None = None) -> KubernetesCluster:
         """kubeconfig: another one, of the same cluster."""
         login = kubernetes_api.kubeconfig(str(kubeconfig or self.kubeconfig), self.context)
-        rules = rules or Rules(prepare_image=self.image)
+        rules = rules or Rules(prepare_image=self.image, unpack_image=self.image_with_fedyard)
         made = Remembering(Patient(login, self.context), rules)
         made.places = self.places
         self.clients.append(made)
@@ -149,6 +153,7 @@ def fake(folder: Path) -> Iterator[World]:
     with ApiServer() as server:
         config = server.kubeconfig(folder / "kubeconfig")
         world = KubernetesWorld(config, "tests", server.image, patience_s=15.0, moment_s=0.2)
+        world.image_with_fedyard = OURS
         yield world
         world.close()
 
@@ -166,6 +171,6 @@ def real(kubeconfig: Path, context: str, image: str) -> dict[str, Opening]:
 
 
 WORLDS: dict[str, Opening] = {
-    "fake": Opening(frozenset({"memory", "files", "kubernetes", "volumes"}), fake),
-    "processes": Opening(frozenset({"memory", "connections", "files", "volumes"}), processes),
+    "fake": Opening(frozenset({"memory", "files", "hub", "kubernetes", "volumes"}), fake),
+    "processes": Opening(frozenset({"memory", "connections", "files", "hub", "volumes"}), processes),
 }

@@ -10,6 +10,8 @@ from contextlib import suppress
 LAUNCH, STATE, LOG, TAIL, STOP, REPLICAS = "launch.json", "state.json", "log", "tail", "stop", "replicas"
 BELL, ALIVE, WORK, RESERVE, FAULT = "bell", "alive", "work", "reserve", "shim.err"
 """launch.json has the secrets: it is there until the shim has read it. shim.err: of one that failed."""
+INPUTS, OUTPUTS = "inputs", "outputs"
+"""In the work folder of a job that has files; so are the steps called that see to them."""
 MARK = "FEDYARD_ATTEMPT_UID"
 """In the environment of each process of an attempt."""
 MAX_CHANGES_BYTES = 1_048_576

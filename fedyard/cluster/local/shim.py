@@ -29,7 +29,20 @@ from typing import Any, NoReturn
 
 from fedyard.cluster.local import proc
 from fedyard.cluster.local.balancer import Balancer
-from fedyard.cluster.local.folder import BELL, LAUNCH, LOG, REPLICAS, RESERVE, STATE, STOP, TAIL, WORK, ring_changes
+from fedyard.cluster.local.folder import (
+    BELL,
+    INPUTS,
+    LAUNCH,
+    LOG,
+    OUTPUTS,
+    REPLICAS,
+    RESERVE,
+    STATE,
+    STOP,
+    TAIL,
+    WORK,
+    ring_changes,
+)
 
 MARK_OF_REPLICA = "FEDYARD_REPLICA"
 """In the environment of a service's processes: what a replica that has ended leaves behind is ended by it."""
@@ -37,6 +50,12 @@ FINAL = ("succeeded", "failed")
 MAX_TAIL_BYTES = 262_144
 """Of a log that has become too long: so much of its end is kept."""
 MAX_EVENTS = 50
+MAX_SAID_BYTES = 1000
+"""Of what a step of ours says."""
+MISSING = 3
+"""The exit code of what stores outputs, if one that is required is not there (files.py)."""
+STEP_BYTES = 134_217_728
+"""Of memory, for a step of ours, whatever the workload asks for."""
 TAIL_EVERY_S = 1.0
 READ_BYTES, DRAIN_READS = 65_536, 64
 PROBE_FIRST_S, MAX_PROBE_S, PROBE_READY_S, PROBE_WITHIN_S = 0.05, 1.0, 5.0, 0.2
@@ -70,6 +89,8 @@ class _Replica:
         self.ready = False
         self.unwanted = False
         self.killed_for = ""
+        self.said: bytearray | None = None
+        """What a step of ours has said last; None: it is the workload, whose words are the log."""
 
 
 class Shim:
@@ -96,6 +117,8 @@ class Shim:
             self._launch: dict[str, Any] = json.load(file)
         self._service = self._launch["kind"] == "service"
         self._memory: int = self._launch["memory_bytes"]
+        self._steps = _steps_of(self._launch)
+        self._step = self._steps[0]
         self._log = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         _reserve()
         self._log_left: int = self._launch["log_bytes"] - os.fstat(self._log).st_size
@@ -254,7 +277,7 @@ class Shim:
                 self._start(one, now)
 
     def _start(self, one: _Replica, now: float) -> None:
-        environment = dict(self._launch["environment"])
+        environment = dict(self._step["environment"])
         if self._launch["port"] is not None:
             one.port = _free_port()
             environment["PORT"] = str(one.port)
@@ -278,6 +301,7 @@ class Shim:
             error = file.read()
         os.set_blocking(read, False)
         one.pid, one.pipe, one.started = pid, read, now
+        one.said = bytearray() if self._step["name"] else None
         self._poll.register(read, select.POLLIN)
         if error:
             self._not_started(int(error))
@@ -290,10 +314,11 @@ class Shim:
             self._state["phase"] = "running"
         elif not one.port:
             one.ready = True
-        self._event(f"replica {one.index} has started" if self._service else "it has started")
+        began = f"its {self._step['name']}: the step has started" if self._step["name"] else "it has started"
+        self._event(f"replica {one.index} has started" if self._service else began)
 
     def _not_started(self, number: int) -> None:
-        program, why = self._launch["argv"][0], os.strerror(number)
+        program, why = self._step["argv"][0], os.strerror(number)
         not_there = number in (errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
         reason = "command_not_found" if not_there else "config_invalid"
         self._fail(reason, f"the command {program!r:.200} cannot be run: {why}")
@@ -320,7 +345,7 @@ class Shim:
             with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
                 file.write(str(OOM_SCORE))
             os.chdir(WORK)
-            argv = self._launch["argv"]
+            argv = self._step["argv"]
             os.execvpe(argv[0], argv, environment)
         except OSError as error:
             os.write(fail, b"%d" % (error.errno or errno.EINVAL))
@@ -345,11 +370,20 @@ class Shim:
         exit_code = code if code >= 0 else 128 - code
         lived = time.monotonic() - one.started
         one.pid, one.ready, one.probe_at = 0, False, _NEVER
+        while one.said is not None and one.pipe >= 0 and self._pump(one):
+            pass
         if one.pipe >= 0:
             self._draining.append(_moved_pipe(one))
         reason, detail = self._why(exit_code)
         if not self._service:
-            if self._state["exit_code"] is None:
+            if exit_code == 0 and not self._state["reason"] and self._kill_at == _NEVER and self._goes_on():
+                if not self._step["name"]:
+                    self._state["exit_code"] = 0
+                self._step = self._steps[self._steps.index(self._step) + 1]
+                return
+            if one.said is not None:
+                reason, detail = self._of_step(exit_code, one.said, reason, detail)
+            elif self._state["exit_code"] is None:
                 self._state["exit_code"] = exit_code
             if reason:
                 self._fail(reason, detail)
@@ -369,6 +403,22 @@ class Shim:
         one.killed_for = ""
         self._event(f"replica {one.index}: {sentence}; it starts again in {pause_s:g} s")
         self._state["detail"] = f"replica {one.index}: {sentence}"
+
+    def _goes_on(self) -> bool:
+        """True if another step follows; what the one before has left behind ends."""
+        if self._step is self._steps[-1]:
+            return False
+        _send(proc.descendants(os.getpid()), signal.SIGKILL)
+        return True
+
+    def _of_step(self, exit_code: int, said: bytearray, reason: str, detail: str) -> tuple[str, str]:
+        """Reason and sentence of one of our own steps that has failed."""
+        if not exit_code or self._kill_at < _NEVER:
+            return reason, detail
+        sentence = said.decode(errors="replace").strip() or detail
+        if self._step["name"] == INPUTS:
+            return "inputs_unavailable", sentence
+        return ("outputs_missing" if exit_code == MISSING else "outputs_not_stored"), sentence
 
     def _why(self, exit_code: int) -> tuple[str, str]:
         """Reason and sentence of an exit code."""
@@ -402,9 +452,10 @@ class Shim:
         if now >= self._scan_at:
             below = self._seen_below(now)
             most = max(most, sum(proc.resident(pid) for pid in below) // max(1, len(used)))
-        if most > self._memory and self._proportional() > self._memory * max(1, len(used)):
+        memory = max(self._memory, STEP_BYTES) if self._step["name"] else self._memory
+        if most > memory and self._proportional() > memory * max(1, len(used)):
             self._take_too_much(now)
-        self._watch_at = now + (WATCH_CLOSE_S if most > self._memory / 2 or now < self._young_until() else WATCH_S)
+        self._watch_at = now + (WATCH_CLOSE_S if most > memory / 2 or now < self._young_until() else WATCH_S)
 
     def _seen_below(self, now: float) -> set[int]:
         """All below it. Where that takes a look at every process of the machine, the next one is the later the longer
@@ -447,7 +498,10 @@ class Shim:
         if not came:
             self._hang_up(one)
             return False
-        if self._service:
+        if one.said is not None:
+            one.said += came
+            del one.said[:-MAX_SAID_BYTES]
+        elif self._service:
             one.line += came
             whole = len(one.line) if len(one.line) >= READ_BYTES else one.line.rfind(b"\n") + 1
             self._keep(bytes(one.line[:whole]))
@@ -575,10 +629,19 @@ class Shim:
         return True
 
 
+def _steps_of(launch: dict[str, Any]) -> list[dict[str, Any]]:
+    """What runs one after the other, each once the one before has ended well; the workload's own has no name."""
+    steps = launch.get("steps", {})
+    program = {"name": "", "argv": launch["argv"], "environment": launch["environment"]}
+    before = [{"name": INPUTS, **steps[INPUTS]}] if INPUTS in steps else []
+    after = [{"name": OUTPUTS, **steps[OUTPUTS]}] if OUTPUTS in steps else []
+    return [*before, program, *after]
+
+
 def _moved_pipe(one: _Replica) -> _Replica:
     """The pipe of what has ended, which others may hold still; the replica gets a new one."""
     moved = _Replica(one.index)
-    moved.pipe, moved.line = one.pipe, one.line
+    moved.pipe, moved.line, moved.said = one.pipe, one.line, one.said
     one.pipe, one.line = -1, bytearray()
     return moved
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 SHELL = "fedyard.test/sh:1"
 PAUSE = "fedyard.test/pause:1"
+OURS = "fedyard.test/fedyard:1"
 
 _NAME = re.compile(
     r"^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d+)?/)?"
@@ -31,10 +32,12 @@ class Image:
 
 
 def usual() -> dict[str, Image]:
-    """`sh:1` has what this machine has in PATH, its python among it; `pause:1` costs nothing and catches SIGTERM."""
+    """`sh:1` has what this machine has in PATH, its python among it; `fedyard:1` has Fedyard besides; `pause:1` costs
+    nothing and catches SIGTERM."""
     path = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     return {
         SHELL: Image(environment={"PATH": path}),
+        OURS: Image(environment={"PATH": path, "PYTHONPATH": str(Path(__file__).parents[3])}),
         PAUSE: Image(runs="pause", user=65535, command=(), entrypoint=("/pause",)),
     }
 

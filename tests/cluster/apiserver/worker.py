@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import shutil
 import socket
@@ -338,7 +339,8 @@ class Pod:
 
     def _environment(self, spec: Json, image: Image) -> dict[str, str]:
         found = {"HOME": "/", "HOSTNAME": self.pod["spec"].get("hostname") or self.key.name} | image.environment
-        found |= {"FEDYARD_TESTS_POD_ADDRESS": self.ip, "PYTHONPATH": str(POD_NETWORK)}
+        paths = [str(POD_NETWORK), *filter(None, [image.environment.get("PYTHONPATH")])]
+        found |= {"FEDYARD_TESTS_POD_ADDRESS": self.ip, "PYTHONPATH": os.pathsep.join(paths)}
         found |= self.kubelet.service_links(self.key.namespace, self.pod["spec"].get("enableServiceLinks", True))
         for source in spec.get("envFrom") or []:
             for kind, part in ((r.SECRETS, "secretRef"), (r.CONFIG_MAPS, "configMapRef")):

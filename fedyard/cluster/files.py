@@ -1,0 +1,223 @@
+"""Steps of a job with files: fetch its inputs before its program begins, store its outputs once that has ended well.
+
+    python3 -m fedyard.cluster.files fetch FOLDER [NAME BYTES DIGEST]...
+    python3 -m fedyard.cluster.files store FOLDER [NAME required|optional]...
+
+Both may be ended at any time and run again: what lies there whole is not fetched again, and what the hub has is not
+sent again. DIGEST is the tree digest (fedyard/wire/chunks.py). What is said on standard error is for people. Standard
+library alone, so that the operator's image can be small.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import stat
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, Final
+
+from fedyard.clock import SystemClock, draw_key
+from fedyard.cluster.fetching import TOKEN, URL, WITHIN_S, WORKLOAD, fetched
+from fedyard.wire.backoff import Backoff
+from fedyard.wire.chunks import CHUNK_BYTES, tree_digest
+
+CANNOT: Final = 1
+MISSING: Final = 3
+"""Exit codes: it cannot be done now; what is required is not there, however often it is tried (names.py)."""
+REQUIRED: Final = "required"
+PAUSES: Final = Backoff(first=1.0, most=30.0)
+TRIES: Final = 8
+"""At one request: some two minutes."""
+WAITS_S: Final = 30
+"""For what the hub decides of a request."""
+_AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
+
+
+class StepError(Exception):
+    """Its sentence is shown to people. code: the step's exit code."""
+
+    def __init__(self, fact: str, code: int = CANNOT) -> None:
+        super().__init__(fact)
+        self.code = code
+
+
+def main(arguments: list[str], environment: Mapping[str, str]) -> int:
+    """The exit code; what it says is the container's message."""
+    step, folder, *words = arguments
+    base = f"{environment[URL].rstrip('/')}/v1/workloads/{environment[WORKLOAD]}"
+    hub = _Hub(base, environment[TOKEN])
+    try:
+        if step == "fetch":
+            for name, size, digest in zip(*[iter(words)] * 3, strict=True):
+                fetch(hub, Path(folder), name, int(size), digest)
+        else:
+            store_all(hub, Path(folder), dict(zip(*[iter(words)] * 2, strict=True)))
+    except StepError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.code
+    except OSError as error:
+        sys.stderr.write(f"{error.strerror or error}: {error.filename or folder}\n")
+        return CANNOT
+    return 0
+
+
+def fetch(hub: _Hub, folder: Path, name: str, size_bytes: int, digest: str) -> None:
+    """One input, whole and checked before it has its name. Raises `StepError`."""
+    target, part = folder / name, folder / f".{name}.part"
+    if target.exists() and _is(target, size_bytes, digest):
+        return
+    if part.exists() and part.stat().st_size > size_bytes:
+        part.unlink()
+    hub.read(f"/inputs/{name}", part)
+    if not _is(part, size_bytes, digest):
+        part.unlink()
+        raise StepError(f"input {name} is not what its digest says: its bytes were not used")
+    part.chmod(0o444)
+    part.rename(target)
+
+
+def store_all(hub: _Hub, folder: Path, wanted: Mapping[str, str]) -> None:
+    """All outputs, each once. Raises `StepError`, before anything is sent if one that is required is missing."""
+    there: dict[str, int] = {}
+    try:
+        lacking = []
+        for name, need in wanted.items():
+            opened = _opened(folder / name)
+            if opened is not None:
+                there[name] = opened
+            elif need == REQUIRED:
+                lacking.append(name)
+        if lacking:
+            raise StepError(f"the program has left no {', '.join(lacking)} in outputs", MISSING)
+        for name, file in there.items():
+            store(hub, name, file)
+    finally:
+        for file in there.values():
+            os.close(file)
+
+
+def store(hub: _Hub, name: str, file: int) -> None:
+    """One output: said by its digests, sent as far as the hub lacks it, and completed. Raises `StepError`."""
+    size_bytes = os.fstat(file).st_size
+    digests = b"".join(hashlib.sha256(chunk).digest() for chunk in _chunks(file, size_bytes))
+    said = {
+        "size_bytes": size_bytes,
+        "digest": tree_digest(digests),
+        "chunk_digests": base64.b64encode(digests).decode(),
+    }
+    declared = hub.write("POST", f"/outputs/{name}", said)
+    for number in declared["need"]:
+        hub.put(f"/outputs/{name}/chunks/{number}", os.pread(file, CHUNK_BYTES, number * CHUNK_BYTES))
+    hub.write("POST", f"/outputs/{name}/complete", None)
+
+
+class _Hub:
+    """The hub's side of one job's files. Each request is repeated until it is answered, some two minutes long."""
+
+    def __init__(self, base: str, token: str) -> None:
+        self._base = base
+        self._token = token
+
+    def read(self, path: str, target: Path) -> None:
+        """Bytes into a file, going on where it ends. Raises `StepError`."""
+        for tries in range(TRIES):
+            try:
+                if not fetched(f"{self._base}{path}", self._token, target):
+                    raise StepError(f"{path.rpartition('/')[2]} is not there any more, or may not be read")
+            except urllib.error.HTTPError as error:
+                self._again(tries, path, error.code, _detail(error))
+            except (OSError, HTTPException) as error:
+                self._again(tries, path, None, _said(error))
+            else:
+                return
+
+    def put(self, path: str, content: bytes) -> None:
+        """Raises `StepError`."""
+        self._asked("PUT", path, content, {"Content-Type": "application/octet-stream"})
+
+    def write(self, method: str, path: str, body: dict[str, object] | None) -> dict[str, Any]:
+        """The decided answer to a write. Raises `StepError`."""
+        headers = {"Content-Type": "application/json", "Idempotency-Key": draw_key(), "Prefer": f"wait={WAITS_S}"}
+        content = b"" if body is None else json.dumps(body).encode()
+        answer: dict[str, Any] = json.loads(self._asked(method, path, content, headers))
+        return answer
+
+    def _asked(self, method: str, path: str, content: bytes, headers: dict[str, str]) -> bytes:
+        headers = headers | {"Authorization": f"Bearer {self._token}"}
+        for tries in range(TRIES):
+            request = urllib.request.Request(  # noqa: S310 - the hub's
+                f"{self._base}{path}", data=content, headers=headers, method=method
+            )
+            try:
+                with urllib.request.urlopen(request, timeout=WITHIN_S) as answer:  # noqa: S310 - the hub's
+                    came: bytes = answer.read()
+                    if answer.status != 202:
+                        return came
+                self._again(tries, path, None, "the hub has not decided it yet")
+            except urllib.error.HTTPError as error:
+                self._again(tries, path, error.code, _detail(error))
+            except (OSError, HTTPException) as error:
+                self._again(tries, path, None, _said(error))
+        raise AssertionError("the last try has raised")
+
+    @staticmethod
+    def _again(tries: int, path: str, status: int | None, fact: str) -> None:
+        """Pause before the next try. Raises `StepError` if there is none, or it would be in vain."""
+        if tries + 1 == TRIES or (status is not None and status not in _AGAIN):
+            raise StepError(f"{path.lstrip('/')}: {fact}")
+        SystemClock().wait(threading.Event(), PAUSES.after(tries + 1))
+
+
+def _is(file: Path, size_bytes: int, digest: str) -> bool:
+    """Whether these are the bytes."""
+    with file.open("rb") as opened:
+        number = opened.fileno()
+        if os.fstat(number).st_size != size_bytes:
+            return False
+        found = b"".join(hashlib.sha256(chunk).digest() for chunk in _chunks(number, size_bytes))
+        return tree_digest(found) == digest
+
+
+def _chunks(file: int, size_bytes: int) -> Iterator[bytes]:
+    for at in range(0, size_bytes, CHUNK_BYTES):
+        yield os.pread(file, min(CHUNK_BYTES, size_bytes - at), at)
+
+
+def _opened(path: Path) -> int | None:
+    """A file of the program's own, never what a link leads to. Raises `StepError` for what is none."""
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StepError(f"output {path.name} cannot be read: {error.strerror}", MISSING) from None
+    if stat.S_ISREG(os.fstat(opened).st_mode):
+        return opened
+    os.close(opened)
+    raise StepError(f"output {path.name} is no file: pack what is a folder into one", MISSING)
+
+
+def _detail(error: urllib.error.HTTPError) -> str:
+    """The hub's own sentence, if it has one."""
+    try:
+        found = json.loads(error.read(65_536)).get("detail")
+    except (OSError, HTTPException, ValueError, AttributeError):
+        found = None
+    return f"the hub refuses it: {found}" if isinstance(found, str) else f"the hub answers {error.code}"
+
+
+def _said(error: Exception) -> str:
+    reason = getattr(error, "reason", None) or error
+    return f"the hub cannot be reached ({reason})"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))
