@@ -6,11 +6,11 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from actors import deciding
+from actors.cluster_news import ClusterNews
 from actors.deciding import DECIDERS, Decider, DecidingWorker
 from actors.doers import Tools, doing_functions
 from actors.doing import DOERS, Doer, doing_workers, stop_all
@@ -35,8 +35,7 @@ from fedyard.wire.structs import prepare_structs
 from k8s.clusters import close_clusters, open_clusters
 from storage.blobs.opening import open_blobs
 from storage.clocks import DatabaseClock, open_clock
-from storage.clusters import tell
-from storage.database import Database, DatabaseUnavailable, open_database
+from storage.database import DatabaseUnavailable, open_database
 from storage.due import Due
 from storage.migrate import await_schema
 from storage.signals import Announcement, PostgresSignals, Signals
@@ -89,10 +88,13 @@ def run_doer(settings: Settings, stop: threading.Event) -> None:
     for worker in workers:
         worker.start()
     _log.info("does", extra=unit(actors=len(actors)))
+    clusters = open_clusters(settings)
+    news = ClusterNews(clusters, database, clock)
     while not wait_for(stop, WAKE_EVERY_S):
-        pass
+        news.turn()
     stop_all(workers, _STOP_WITHIN_MS)
-    close_clusters(open_clusters(settings))
+    news.turn(last=True)
+    close_clusters(clusters)
     if not settings.embedded:
         publisher.close()
         broker.close()
@@ -118,25 +120,19 @@ def run_reconciler(settings: Settings, stop: threading.Event, signals: Signals |
     if clusters:
         heard.subscribe(lambda told: reconciler.wake() if told.workloads else None, reconciler.wake)
     reconciler.start()
+    news = ClusterNews(clusters, database, clock)
     while True:
         reconciler.lead()
-        _tell(database, reconciler, clock)
+        news.turn(reconciler.troubles())
         if wait_for(stop, WAKE_EVERY_S):
             break
     reconciler.stop(within_s=_STOP_WITHIN_MS / 1000)
+    news.turn(last=True)
     if not settings.embedded:
         heard.close()
         publisher.close()
         close_clusters(clusters)
     database.close()
-
-
-def _tell(database: Database, reconciler: Reconciler, clock: Clock) -> None:
-    """To the web, how the clusters are; where the database is away it is nobody's."""
-    troubles = reconciler.troubles()
-    with suppress(DatabaseUnavailable):
-        if troubles:
-            tell(database, troubles, clock.now())
 
 
 def settle_history(store: Store, clock: Clock, stop: threading.Event) -> None:

@@ -5,25 +5,29 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import parse_qs
 
+from config.clock import SystemClock
+from config.cluster_calls import Calls
 from config.settings import Settings, SettingsError, url_path
 from fedyard.cluster.port import Cluster, ClusterError
 from fedyard.cluster.processes import Image, Processes
+from k8s.measuring import MeasuredCluster
 
 _DIGEST = re.compile("@sha256:[0-9a-f]{64}(?!\n)$")
 
 
 @dataclass(frozen=True)
 class HubCluster:
-    """images: patterns of those that it may run; None: what it runs it says itself."""
+    """images: patterns of those that it may run; None: what it runs it says itself. calls: what was asked of it."""
 
     name: str
     cluster: Cluster
     images: tuple[str, ...] | None = None
+    calls: Calls = field(default_factory=Calls, compare=False)
 
     def allows(self, image: str) -> bool:
         """By its digest, or by the list."""
@@ -52,11 +56,16 @@ def _opened(settings: Settings, name: str, place: str) -> HubCluster:
     try:
         if place.startswith("processes:"):
             images = {image: Image(prefix=words.split()) for image, words in settings.process_programs().items()}
-            return HubCluster(name, Processes(Path(url_path(place)), images=images))
+            return _measured(name, Processes(Path(url_path(place)), images=images))
         allowed = tuple(filter(None, map(str.strip, settings.workload_images.split(","))))
-        return HubCluster(name, _kubernetes(place), allowed)
+        return _measured(name, _kubernetes(place), allowed)
     except (ClusterError, OSError) as error:
         raise SettingsError(f"FEDYARD_CLUSTERS: cluster {name!r} cannot be opened: {error}") from None
+
+
+def _measured(name: str, cluster: Cluster, images: tuple[str, ...] | None = None) -> HubCluster:
+    calls = Calls()
+    return HubCluster(name, MeasuredCluster(name, cluster, calls, SystemClock()), images, calls)
 
 
 def _kubernetes(place: str) -> Cluster:

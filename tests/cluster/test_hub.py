@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -189,6 +190,21 @@ def test_a_seat_of_a_run_is_held_by_a_pod_and_taken_over_when_that_is_evicted(ya
     assert second.log is not None
     assert second.log.startswith(b"attempt 2 begins\n")
     assert not yard.pods(project)
+
+
+def test_what_the_hub_asks_of_its_cluster_is_counted_and_timed(yard: Yard) -> None:
+    project = yard.project("counted")
+    yard.reaches(project, yard.start(project, "exit 0"), "succeeded")
+
+    def counted() -> bool:
+        with urllib.request.urlopen(f"{yard.world.hub}/metrics", timeout=20) as answer:
+            text = answer.read().decode()
+        verbs = {"missing", "ensure", "observe", "evidence", "stop"}
+        return verbs <= set(re.findall(r'calls_total\{cluster="kube",outcome="ok",verb="(\w+)"\}', text)) and all(
+            f'fedyard_cluster_call_seconds_count{{cluster="kube",verb="{verb}"}}' in text for verb in verbs
+        )
+
+    until(counted)
 
 
 def test_a_projects_own_coordinator_and_selectors_are_started_scaled_stopped_and_archived(yard: Yard) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from config.clock import Clock
+from config.cluster_calls import BOUNDS_MS, Call, Count
 from domain.states import WebhookDeliveryState, WorkloadState
 from domain.values import Micros
 from fedyard.wire.times import SECOND
 from storage import clocks, history
+from storage.cluster_calls import read_calls
 from storage.database import Database
 from storage.views import commands, webhooks, workloads
 from web.live.connections import Connections
@@ -109,6 +111,7 @@ class Counts(Collector):
         yield _by_state("fedyard_webhook_deliveries", about, tuple(WebhookDeliveryState), told)
         there = workloads.workloads_by_state(self._database)
         yield _by_state("fedyard_workloads", "Workloads by state", tuple(WorkloadState), there)
+        yield from cluster_calls(read_calls(self._database))
         backlog, oldest = commands.outbox_backlog(self._database)
         age = 0 if oldest is None else max(0, self._clock.now() - oldest) / SECOND
         yield GaugeMetricFamily("fedyard_outbox_rows", "Follow-up commands not yet published", backlog)
@@ -192,6 +195,31 @@ class Counts(Collector):
         for decided, count in sorted(self._commands.items(), key=lambda item: (item[0].kind, item[0].state)):
             metric.add_metric([decided.kind, decided.state], count)
         return metric
+
+
+def cluster_calls(counted: Mapping[Call, Count]) -> Iterator[Metric]:
+    """Of all processes, from the store: who calls clusters is not who is asked."""
+    about = "Calls of the hub's clusters, by what came of them"
+    outcomes = CounterMetricFamily("fedyard_cluster_calls", about, labels=["cluster", "verb", "outcome"])
+    for key, calls in _sums(((call.cluster, call.verb, call.outcome), n.calls) for call, n in counted.items()):
+        outcomes.add_metric(key, calls)
+    about = "How long calls of the hub's clusters took"
+    spans = HistogramMetricFamily("fedyard_cluster_call_seconds", about, labels=["cluster", "verb"])
+    within = dict(_sums(((call.cluster, call.verb, str(call.within_ms)), n.calls) for call, n in counted.items()))
+    for key, micros in _sums(((call.cluster, call.verb), n.micros) for call, n in counted.items()):
+        buckets, so_far = list[tuple[str, float]](), 0
+        for bound in (*BOUNDS_MS, 0):
+            so_far += within.get((*key, str(bound)), 0)
+            buckets.append((str(bound / 1000) if bound else "+Inf", so_far))
+        spans.add_metric(key, buckets, micros / SECOND)
+    yield from (outcomes, spans)
+
+
+def _sums(counted: Iterable[tuple[tuple[str, ...], int]]) -> list[tuple[tuple[str, ...], int]]:
+    sums = Tally[tuple[str, ...]]()
+    for key, count in counted:
+        sums[key] += count
+    return sorted(sums.items())
 
 
 def _by_state(name: str, about: str, states: tuple[str, ...], counts: dict[str, int]) -> Metric:
