@@ -99,6 +99,8 @@ class Refolder:
         mailboxes = self.rows[r.Mailbox].values()
         runs = self.rows[r.Run].values()
         logs = self.rows[r.LogHead].values()
+        followed = self.rows[r.WorkloadLogHead].values()
+        attempts = self.rows[r.WorkloadAttempt].values()
         rights = any(isinstance(sweep, RevokeTokensOf | RevokeIssuedBy) for sweep in self.sweeps) or any(
             token.revoked_at is not None for token in self.rows[r.Token].values() if isinstance(token, r.Token)
         )
@@ -110,10 +112,12 @@ class Refolder:
             ],
             inboxes={box.site_id: Tip(box.last_seq, box.mark) for box in mailboxes if isinstance(box, r.Mailbox)},
             runs={run.id: run.version for run in runs if isinstance(run, r.Run)},
-            logs={head.run_id: head.last_place for head in logs if isinstance(head, r.LogHead)},
+            logs={head.run_id: head.last_place for head in logs if isinstance(head, r.LogHead)}
+            | {one.workload_id: 0 for one in attempts if isinstance(one, r.WorkloadAttempt) and one.kept_at is not None}
+            | {head.workload_id: head.size_bytes for head in followed if isinstance(head, r.WorkloadLogHead)},
             tokens=rights,
             history=bool(self.rows[r.History]),
-            workloads=bool(self.rows[r.Workload] or self.rows[r.WorkloadAttempt]),
+            workloads=bool(self.rows[r.Workload] or self.rows[r.WorkloadAttempt] or self.rows[r.WorkloadFollow]),
         )
 
 

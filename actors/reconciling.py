@@ -26,6 +26,7 @@ from domain import commands as c
 from domain.commands import AnyCommand, Envelope
 from domain.ids import Id, derive, sha256_hex
 from domain.workloads import report_of
+from fedyard.cluster.doing import read_on
 from fedyard.cluster.plan import Action, Collect, End, Ensure, Finding, Introduce, Key, plan
 from fedyard.cluster.port import ClusterError
 from fedyard.wire.times import SECOND
@@ -79,7 +80,7 @@ class ClusterReconciler:
 
     def _turn(self) -> int:
         self._check_permissions()
-        wanted = self._wanted.of_cluster(self._place.name)
+        wanted = self._wanted.of_cluster(self._place.name, self._clock.now())
         seen = self._place.cluster.observe(self._wanted.owner)
         strange = {Key(one.id, one.attempt) for one in seen} - {one.key for one in wanted}
         known = self._wanted.known(self._place.name, {key.id for key in strange})
@@ -106,6 +107,25 @@ class ClusterReconciler:
             _log.info("reconciled", extra=unit(cluster=self._place.name, count=len(fresh)))
         return len(fresh)
 
+    def read_logs(self) -> int:
+        """Send what the logs have that somebody follows, and the hub has not; how many there are. Raises nothing.
+
+        What was sent and is not decided yet is sent again by the next turn, and changes nothing then.
+        """
+        try:
+            followed = self._wanted.followed(self._place.name, self._clock.now())
+            pieces = [
+                c.WriteWorkloadLog(workload_id=which.id, attempt=which.attempt, start=start, body=body)
+                for which, log_from in followed
+                for start, body in read_on(self._place.cluster, which, log_from)
+            ]
+            if pieces:
+                span = self._clock.now() // int(READ_EVERY_S * SECOND)
+                self._publisher.send([self._envelope(one, sha256_hex(_encoder.encode(one)), span) for one in pieces])
+        except (BrokerUnavailable, DatabaseUnavailable):
+            return 0
+        return len(followed)
+
     def _check_permissions(self) -> None:
         """Before anything else, and until all are there: what is missing is said by name."""
         if self._permitted:
@@ -127,8 +147,8 @@ class ClusterReconciler:
                 return report_of(finding, token_sha256=self._wanted.token_sha256(finding.id, finding.attempt))
             case Ensure(spec, enrols):
                 return c.EnsureWorkload(cluster=name, spec=spec, enrols=enrols)
-            case Collect(which, finding):
-                return c.CollectWorkload(cluster=name, which=which, finding=finding)
+            case Collect(which, finding, log_from):
+                return c.CollectWorkload(cluster=name, which=which, finding=finding, log_from=log_from)
             case End(which, grace_s):
                 return c.EndWorkload(cluster=name, which=which, grace_s=grace_s)
 
@@ -160,18 +180,21 @@ class Reconciler:
         self._leading = threading.Event()
         self._of = {name: ClusterReconciler(place, wanted, publisher, clock) for name, place in clusters.items()}
         self._bells = {name: threading.Event() for name in clusters}
+        self._readers = {name: threading.Event() for name in clusters}
         self._clusters = clusters
         self._lookers: list[threading.Thread] = []
         self._waits = Outage(_log, "no workload is looked after", "workloads are looked after again", clock)
 
     def start(self) -> None:
-        """A thread that looks, and one that waits for the cluster's news, for each."""
+        """For each a thread that looks, one that reads logs while somebody follows them, and one that waits for the
+        cluster's news."""
         for name in self._of:
             looks = threading.Thread(target=self._look, args=(name,), name=f"fedyard-looks-{name}", daemon=True)
             listens = threading.Thread(target=self._listen, args=(name,), name=f"fedyard-listens-{name}", daemon=True)
-            looks.start()
-            listens.start()
-            self._lookers.append(looks)
+            reads = threading.Thread(target=self._read, args=(name,), name=f"fedyard-reads-{name}", daemon=True)
+            for each in (looks, reads, listens):
+                each.start()
+            self._lookers += [looks, reads]
 
     def lead(self) -> None:
         """Lead, or see whether one may; called every now and then by one thread, which the lock belongs to."""
@@ -192,7 +215,7 @@ class Reconciler:
 
     def wake(self) -> None:
         """Something that concerns workloads was decided."""
-        for bell in self._bells.values():
+        for bell in (*self._bells.values(), *self._readers.values()):
             bell.set()
 
     def troubles(self) -> dict[str, str]:
@@ -221,6 +244,18 @@ class Reconciler:
             except Exception as error:  # noqa: BLE001 - our bug, of which the next turn is tried all the same
                 _log.error("a turn failed", extra=unit(cluster=name, **fault(error)))
 
+    def _read(self, name: str) -> None:
+        bell = self._readers[name]
+        while not self._stop.is_set():
+            bell.wait(UNFOLLOWED_S)
+            bell.clear()
+            try:
+                while self._leading.is_set() and not self._stop.is_set() and self._of[name].read_logs():
+                    self._stop.wait(READ_EVERY_S)
+            except Exception as error:  # noqa: BLE001 - our bug, which must not end the thread
+                _log.error("logs not read", extra=unit(cluster=name, **fault(error)))
+                self._stop.wait(READ_EVERY_S)
+
     def _listen(self, name: str) -> None:
         while not self._stop.is_set():
             if not self._leading.wait(self._every_s):
@@ -236,6 +271,10 @@ class Reconciler:
                 self._stop.wait(PAUSE_S)
 
 
+READ_EVERY_S = 1.0
+"""How often logs are read that somebody follows."""
+UNFOLLOWED_S = 30.0
+"""How often it is looked whether somebody does, although nothing has said so."""
 LISTENS_S = 2.0
 """How long a cluster is asked to wait for news. If it takes all of it there were none."""
 PAUSE_S = 0.05

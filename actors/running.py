@@ -105,7 +105,7 @@ def run_reconciler(settings: Settings, stop: threading.Event, signals: Signals |
     """Look after workloads until `stop`. signals: in embedded mode, who tells of commits."""
     clusters = open_clusters(settings)
     key = workload_key(Path(settings.workload_key_file))
-    database = open_database(settings.database_url, pool=3 + len(clusters), name="fedyard reconciler")
+    database = open_database(settings.database_url, pool=3 + 2 * len(clusters), name="fedyard reconciler")
     clock = open_clock(database, "reconciler", stop)
     publisher = open_publisher(settings, "reconciler")
     heard = signals or PostgresSignals(settings.database_url)

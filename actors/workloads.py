@@ -20,10 +20,11 @@ from domain.commands import (
     EnsureWorkload,
     Envelope,
     ReportPlaceGone,
+    WriteWorkloadLog,
 )
 from domain.values import LOG_TAIL_BYTES
 from domain.workloads import report_of, token_of, with_own_tokens, with_token
-from fedyard.cluster.doing import collected, ended, ensured, refused
+from fedyard.cluster.doing import collected, ended, ensured, read_on, refused
 from fedyard.cluster.plan import Finding
 from fedyard.cluster.port import Reason, Refused, Spec, Unavailable
 from fedyard.wire.times import SECOND
@@ -65,7 +66,7 @@ class WorkloadDoer:
                     still = self._wanted.is_to_be_made(command.spec.id, command.spec.attempt)
                     return [self._ensure(place, command)] if still else []
                 case CollectWorkload():
-                    return [_collected(place, command)]
+                    return [*_rest_of_log(place, command), _collected(place, command)]
                 case EndWorkload():
                     return _ended(place, command)
                 case EndPlace():
@@ -96,6 +97,17 @@ def _collected(place: HubCluster, command: CollectWorkload) -> AnyCommand:
     if evidence is None:
         return report_of(command.finding)
     return report_of(command.finding, log=evidence.log, events=evidence.events)
+
+
+def _rest_of_log(place: HubCluster, command: CollectWorkload) -> list[AnyCommand]:
+    """Before the evidence, with which nothing more of it is taken."""
+    if command.log_from is None:
+        return []
+    which = command.which
+    return [
+        WriteWorkloadLog(workload_id=which.id, attempt=which.attempt, start=start, body=body)
+        for start, body in read_on(place.cluster, which, command.log_from)
+    ]
 
 
 def _ended(place: HubCluster, command: EndWorkload) -> list[AnyCommand]:

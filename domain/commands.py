@@ -13,6 +13,7 @@ import msgspec
 from domain.ids import Id
 from domain.states import Report
 from domain.values import (
+    LOG_PIECE_BYTES,
     LOG_TAIL_BYTES,
     MAX_HELD,
     MAX_MARKS,
@@ -739,6 +740,22 @@ class ReportWorkload(Command, frozen=True, tag="report_workload"):
     token_sha256: Sha256 | None = None
 
 
+class FollowWorkload(Command, frozen=True, tag="follow_workload"):
+    """Somebody who may read it follows the log of an attempt: for a while it is to be read as it is written."""
+
+    workload_id: Id
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+
+
+class WriteWorkloadLog(Command, frozen=True, tag="write_workload_log"):
+    """What the log of an attempt has from byte `start` on, as its cluster shows it while somebody follows it."""
+
+    workload_id: Id
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    start: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    body: Annotated[bytes, msgspec.Meta(min_length=1, max_length=LOG_PIECE_BYTES)]
+
+
 class EnsureWorkload(Command, frozen=True, tag="ensure_workload"):
     """Make this attempt at that cluster, or make it as it is wanted. enrols: it gets a one-time token."""
 
@@ -748,11 +765,15 @@ class EnsureWorkload(Command, frozen=True, tag="ensure_workload"):
 
 
 class CollectWorkload(Command, frozen=True, tag="collect_workload"):
-    """Collect an attempt's evidence, to be reported together with what was found of it."""
+    """Collect an attempt's evidence, to be reported together with what was found of it.
+
+    log_from: before it, what its log has from that byte on, for those who have followed it.
+    """
 
     cluster: str
     which: AttemptId
     finding: Finding
+    log_from: int | None = None
 
 
 class EndPlace(Command, frozen=True, tag="end_place"):

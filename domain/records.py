@@ -727,6 +727,37 @@ class ProjectRound(Record, frozen=True):
     model_version: int | None = None
 
 
+class WorkloadFollow(Record, frozen=True):
+    """Somebody reads the log of an attempt while it is written: until then it is read for them."""
+
+    TABLE = "workload_follows"
+    KEY = ("workload_id", "attempt")
+    workload_id: Id
+    attempt: int
+    until_at: Micros
+
+
+class WorkloadLogHead(Record, frozen=True):
+    """How far the log of an attempt was read while somebody followed it: its first `size_bytes` bytes."""
+
+    TABLE = "workload_log_heads"
+    KEY = ("workload_id", "attempt")
+    workload_id: Id
+    attempt: int
+    size_bytes: int = 0
+
+
+class WorkloadLogPiece(Record, frozen=True):
+    """Of that log, from byte `start` on. The oldest go when there are too many. No decision reads them."""
+
+    TABLE = "workload_log_pieces"
+    KEY = ("workload_id", "attempt", "start")
+    workload_id: Id
+    attempt: int
+    start: int
+    body: bytes
+
+
 class Outcome(Record, frozen=True):
     """What became of a command. state: accepted, with a result as its answer, or rejected, with a problem."""
 
@@ -792,6 +823,9 @@ RECORDS: tuple[type[Record], ...] = (
     WorkloadAttempt,
     WorkloadEvidence,
     ProjectRound,
+    WorkloadFollow,
+    WorkloadLogHead,
+    WorkloadLogPiece,
     Outcome,
     OutboxRow,
 )

@@ -109,6 +109,13 @@ class WorkloadResult(Result, frozen=True, kw_only=True):
     attempt: int
 
 
+class WorkloadLogResult(Result, frozen=True, kw_only=True):
+    """size_bytes: so much of the log the hub has, from its beginning. followed: more of it is asked for."""
+
+    size_bytes: int
+    followed: bool
+
+
 class InfrastructureResult(Result, frozen=True, kw_only=True):
     """workloads: the parts that the command was about, the coordinator first."""
 

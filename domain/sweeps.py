@@ -90,6 +90,14 @@ class PlaceGone(msgspec.Struct, frozen=True):
     at: Micros
 
 
+class ForgetLogBefore(msgspec.Struct, frozen=True):
+    """Of the log of an attempt, which somebody follows, pieces that begin before that byte go."""
+
+    workload_id: Id
+    attempt: int
+    start: int
+
+
 Sweep: TypeAlias = (
     AcknowledgeEntries
     | QueueEntries
@@ -101,4 +109,5 @@ Sweep: TypeAlias = (
     | MissReceipt
     | RedeliverFailed
     | PlaceGone
+    | ForgetLogBefore
 )

@@ -36,6 +36,7 @@ from domain.decisions import (
     seats,
     sites,
     webhooks,
+    workload_logs,
     workloads,
 )
 from domain.decisions.draft import Decision, Draft
@@ -176,6 +177,8 @@ ROWS: tuple[Row, ...] = (
     ),
     decided(c.ScaleSelectors, infrastructure.scale_selectors, infrastructure.needs_of_scale_selectors, WORKLOADS),
     decided(c.ReportWorkload, workloads.report_workload, workloads.needs_of_report_workload, WORKLOADS),
+    decided(c.FollowWorkload, workload_logs.follow_workload, workload_logs.needs_of_follow_workload, WORKLOADS),
+    decided(c.WriteWorkloadLog, workload_logs.write_workload_log, workload_logs.needs_of_write_workload_log, WORKLOADS),
     decided(c.GiveUpAttempt, workloads.give_up_attempt, workloads.needs_of_give_up_attempt, WORKLOADS),
     decided(c.StopHolders, workloads.stop_holders, workloads.needs_of_stop_holders, WORKLOADS),
     decided(c.ReportPlaceGone, workloads.report_place_gone, workloads.needs_of_report_place_gone, WORKLOADS),

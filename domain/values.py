@@ -130,6 +130,10 @@ Where = Annotated[
 Words = Annotated[list[ClusterText], msgspec.Meta(max_length=256)]
 LOG_TAIL_BYTES = 65_536
 """Of an attempt's log, kept with its end."""
+LOG_PIECE_BYTES = 65_536
+"""Of an attempt's log in one report, while somebody follows it."""
+LIVE_LOG_BYTES = 1_048_576
+"""Of an attempt's log, read while somebody follows it: about so much of its end is kept."""
 
 
 class WorkloadSpec(Value, frozen=True):

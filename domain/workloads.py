@@ -45,6 +45,8 @@ SITE_LEASE_S = 600
 """From when a silent site's workloads count as lost; what comes of it when it is back is heard all the same."""
 MAX_SPEC_BYTES = 65_536
 """All specs of a cluster are in the memory of who looks after it, and of each answer that lists them."""
+FOLLOWED_S = 60
+"""So long the log of an attempt is read for somebody who has asked for more of it: longer than such a call may wait."""
 RETRY_AFTER_S = (5, 30, 120, 300, 600)
 """From the end of one attempt to the next one; the last span for all further ones."""
 

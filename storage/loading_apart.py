@@ -119,6 +119,13 @@ def _workloads(reader: Reader, needs: Needs) -> Needs:
     return Needs(projects=projects, led=projects, sites=sites, runs=runs)
 
 
+def _workload_logs(reader: Reader, needs: Needs) -> Needs:
+    """How far they were read; what says whose they are is a need of its own."""
+    reader.rows(r.WorkloadFollow, f"{select(r.WorkloadFollow)} WHERE workload_id {{any:uuid}}", needs.workload_logs)
+    reader.rows(r.WorkloadLogHead, f"{select(r.WorkloadLogHead)} WHERE workload_id {{any:uuid}}", needs.workload_logs)
+    return Needs()
+
+
 def _followed(reader: Reader, needs: Needs) -> None:
     """Events, how far their streams were looked at, and of sites what says which webhooks want them."""
     streams = {stream for _, stream in needs.followed}
@@ -191,6 +198,7 @@ _PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
     (frozenset({"artifacts", "ending_artifacts", "totals_of", "declared_by"}), _artifacts),
     (frozenset({"webhooks", "deliveries", "followed", "causes"}), _webhooks),
     (frozenset({"workloads", "workloads_of", "holders_of", "workloads_at", "project_rounds"}), _workloads),
+    (frozenset({"workload_logs"}), _workload_logs),
 )
 """Any of these needs -> who loads what they name."""
 LOADED_APART = frozenset({"shares_of", "events"}).union(*(names for names, _ in _PARTS))

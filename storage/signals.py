@@ -37,7 +37,7 @@ class Tip(NamedTuple):
 
 class Announcement(msgspec.Struct, frozen=True):
     """decided: outcomes waited for. inboxes: site -> its newest entry. runs: run -> its version. logs: run -> last
-    place.
+    place; workload -> bytes of its log, where somebody follows it, or 0 where that has ended.
 
     tokens: tokens, accounts or sites lost rights, so caches of tokens are void. history: it became another one, so
     whatever is remembered is void. workloads: one of the hub's is wanted otherwise, or was seen otherwise.

@@ -23,6 +23,7 @@ from domain.sweeps import (
     AcknowledgeEntries,
     ForgetBefore,
     ForgetDeclaration,
+    ForgetLogBefore,
     LeaveOut,
     MissReceipt,
     PlaceGone,
@@ -47,7 +48,7 @@ _BEGIN = f"BEGIN; SET LOCAL enable_seqscan = off; SELECT pg_advisory_xact_lock({
 
 _PG_TYPES = {"Id": "uuid", "str": "text", "int": "bigint", "Micros": "bigint", "bytes": "bytea"}
 _ONCE: frozenset[type[Record]] = frozenset(
-    {r.Outcome, r.Event, r.Submission, r.KeyStatement, r.ArtifactDeclaration, r.LogPiece, r.Model}
+    {r.Outcome, r.Event, r.Submission, r.KeyStatement, r.ArtifactDeclaration, r.LogPiece, r.Model, r.WorkloadLogPiece}
 )
 """Written once: a clash of their keys is an error, and the last net against deciding twice."""
 
@@ -218,6 +219,8 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
             return [(_REDELIVER_FAILED, [at, at, webhook_id, since])]
         case PlaceGone(project_id, cluster, at):
             return [(_PLACE_GONE, [at, project_id, cluster])]
+        case ForgetLogBefore(workload_id, attempt, start):
+            return [(_FORGET_LOG_BEFORE, [workload_id, attempt, start])]
         case ForgetBefore(commands_before, inbox_before):
             forget_logs: list[tuple[str, list[object]]] = [(sql, [inbox_before]) for sql in _FORGET_LOGS]
             return [
@@ -225,10 +228,15 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
                 ("DELETE FROM inbox WHERE state <> 'queued' AND state_at < %s", [inbox_before]),
                 (_FORGET_MESSAGES, [inbox_before]),
                 (_FORGET_TOLD, [inbox_before]),
-                (_FORGET_EVIDENCE, [inbox_before]),
+                *_of_workloads(inbox_before),
                 ("DELETE FROM webhook_deliveries WHERE state <> 'waiting' AND state_at < %s", [inbox_before]),
                 *forget_logs,
             ]
+
+
+def _of_workloads(ended_before: Micros) -> list[tuple[str, list[object]]]:
+    """What ended ones have left."""
+    return [(sql, [ended_before]) for sql in _FORGET_OF_WORKLOADS]
 
 
 def _array(values: Sequence[Any], column: tuple[str, bool]) -> object:
@@ -308,7 +316,11 @@ _FORGET_TOLD = (
     " (SELECT 1 FROM inbox WHERE inbox.site_id = told.site_id AND inbox.seq = told.seq AND inbox.state = 'queued')"
 )
 _PLACE_GONE = "UPDATE workloads SET place_gone_at = %s WHERE project_id = %s AND cluster = %s AND place_gone_at IS NULL"
-_FORGET_EVIDENCE = "DELETE FROM workload_evidence WHERE workload_id IN (SELECT id FROM workloads WHERE ended_at < %s)"
+_FORGET_LOG_BEFORE = "DELETE FROM workload_log_pieces WHERE workload_id = %s AND attempt = %s AND start < %s"
+_FORGET_OF_WORKLOADS = tuple(
+    f"DELETE FROM {table} WHERE workload_id IN (SELECT id FROM workloads WHERE ended_at < %s)"
+    for table in ("workload_evidence", "workload_log_pieces", "workload_log_heads", "workload_follows")
+)
 _FORGET_LOGS = tuple(
     f"DELETE FROM {table} WHERE run_id IN"
     " (SELECT log_heads.run_id FROM log_heads JOIN runs ON runs.id = log_heads.run_id WHERE runs.ended_at < %s)"

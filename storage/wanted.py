@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from domain import records as r
 from domain.ids import Id, is_id
 from domain.infrastructure import FILES_KEPT_S
 from domain.values import Micros
 from domain.workloads import owner_of, token_sha256, wanted_of
-from fedyard.cluster.plan import Wanted
+from fedyard.cluster.plan import Key, Wanted
+from fedyard.cluster.port import AttemptId
 from fedyard.wire.times import SECOND
 from storage.database import Database
 from storage.leadership import lead
@@ -37,7 +40,32 @@ _STILL = (
     " AND workloads.stop_at IS NULL AND attempts.ended_at IS NULL AND attempts.gone_at IS NULL"
     " AND (workloads.kind = 'service' OR attempts.uid = '')"
 )
+_LOGS = (
+    "SELECT workloads.project_id, follows.workload_id, follows.attempt, follows.until_at, coalesce(heads.size_bytes, 0)"
+    " FROM workload_follows AS follows JOIN workloads ON workloads.id = follows.workload_id"
+    " JOIN workload_attempts AS attempts"
+    " ON attempts.workload_id = follows.workload_id AND attempts.attempt = follows.attempt"
+    " LEFT JOIN workload_log_heads AS heads"
+    " ON heads.workload_id = follows.workload_id AND heads.attempt = follows.attempt"
+    " WHERE workloads.cluster = %s AND attempts.gone_at IS NULL AND attempts.kept_at IS NULL"
+)
+"""Of what is followed, or was, and has not left its log yet."""
 _WIDTH = len(COLUMNS[r.Workload])
+
+
+def with_logs(database: Database, cluster: str, wanted: list[Wanted], now: Micros) -> list[Wanted]:
+    """The same, and how far those logs were read that somebody has followed. Within a connection."""
+    logs = {
+        Key(one, attempt): (until_at > now, size) for _, one, attempt, until_at, size in database.all(_LOGS, cluster)
+    }
+    if not logs:
+        return wanted
+    return [
+        one
+        if one.key not in logs
+        else msgspec.structs.replace(one, followed=logs[one.key][0], log_from=logs[one.key][1])
+        for one in wanted
+    ]
 
 
 class WantedWorkloads:
@@ -61,10 +89,21 @@ class WantedWorkloads:
         """Give up the connection, and with it the leadership."""
         self._database.drop_connection()
 
-    def of_cluster(self, cluster: str) -> list[Wanted]:
+    def of_cluster(self, cluster: str, now: Micros) -> list[Wanted]:
         """Every attempt there of which something may be there, or shall be. Raises `DatabaseUnavailable`."""
         with self._database.connection():
-            return [self._wanted(row) for row in self._database.all(_OF_CLUSTER, cluster)]
+            wanted = [self._wanted(row) for row in self._database.all(_OF_CLUSTER, cluster)]
+            return with_logs(self._database, cluster, wanted, now)
+
+    def followed(self, cluster: str, now: Micros) -> list[tuple[AttemptId, int]]:
+        """Attempts there whose logs somebody follows, and how much of each the hub has. Raises
+        `DatabaseUnavailable`."""
+        with self._database.connection():
+            return [
+                (AttemptId(self.owner, project, workload, attempt), size_bytes)
+                for project, workload, attempt, until_at, size_bytes in self._database.all(_LOGS, cluster)
+                if until_at > now
+            ]
 
     def known(self, cluster: str, ids: Iterable[Id]) -> list[Wanted]:
         """All attempts at these workloads, those that are gone among them. Raises `DatabaseUnavailable`."""

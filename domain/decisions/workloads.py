@@ -162,7 +162,7 @@ def report_workload(draft: Draft, command: c.ReportWorkload) -> Decision:
         if draft.by.kind == "hub":  # an orphan, of a history that is gone
             return draft.accept(results.Made(id=command.workload_id))
         raise missing("workload", command.workload_id)
-    if not _looks_after(draft, workload):
+    if not looks_after(draft, workload):
         raise missing("workload", workload.id)
     attempt = _keep(draft, attempt, command)
     if command.token_sha256 is not None and attempt.site_id is not None and not attempt.token_sha256:
@@ -270,7 +270,7 @@ def stop_holders(draft: Draft, command: c.StopHolders) -> Decision:
     return draft.accept(results.Made(id=command.task_run_id))
 
 
-def _looks_after(draft: Draft, workload: r.Workload) -> bool:
+def looks_after(draft: Draft, workload: r.Workload) -> bool:
     """The hub for its own clusters, a site for itself."""
     if workload.cluster.startswith(AT_SITE):
         return draft.by.kind == "site" and workload.cluster == f"{AT_SITE}{draft.by.id}"

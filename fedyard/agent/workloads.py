@@ -30,7 +30,7 @@ from fedyard.client.client import Client
 from fedyard.client.errors import Refused as HubRefused
 from fedyard.client.errors import Unavailable as HubAway
 from fedyard.clock import Clock, draw_key, jitter, micros_now
-from fedyard.cluster.doing import MAX_DETAIL, collected, ended, ensured, refused
+from fedyard.cluster.doing import MAX_DETAIL, MAX_EVENTS, collected, ended, ensured, read_on, refused
 from fedyard.cluster.plan import (
     FINAL,
     Collect,
@@ -46,7 +46,18 @@ from fedyard.cluster.plan import (
     plan,
     said,
 )
-from fedyard.cluster.port import AttemptId, Cluster, ClusterError, Observed, Phase, Reason, Refused, Spec, Unavailable
+from fedyard.cluster.port import (
+    AttemptId,
+    Cluster,
+    ClusterError,
+    Evidence,
+    Observed,
+    Phase,
+    Reason,
+    Refused,
+    Spec,
+    Unavailable,
+)
 from fedyard.wire.backoff import Backoff
 from fedyard.wire.durable import write_whole
 from fedyard.wire.times import SECOND
@@ -69,6 +80,7 @@ END_WITHIN_S = 30.0
 """How long workloads may take to end that shall end with the agent."""
 NOT_ALLOWED_GRACE_S = 10.0
 """At most, between being told to stop and being ended, of what may not run here any more."""
+LOGS_STAY = "its log stays at this site: logs = false below [cluster] in its site.toml"
 TOKEN_VARIABLE = "SITE_ENROLMENT_TOKEN"  # noqa: S105 - a name, no secret
 URL_VARIABLE = "FEDYARD_HUB_URL"
 
@@ -107,6 +119,14 @@ class _Report(msgspec.Struct, frozen=True, omit_defaults=True):
     token_sha256: str | None = None
 
 
+class _LogPiece(msgspec.Struct, frozen=True):
+    """As the hub takes it."""
+
+    attempt: int
+    start: int
+    log: bytes
+
+
 class Left(msgspec.Struct, frozen=True):
     """What an attempt left. refused: the hub does not take the evidence, so it is not offered again."""
 
@@ -137,7 +157,12 @@ class Shelf:
             return []
 
     def note(self, wanted: Iterable[Wanted]) -> None:
-        bare = [msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, secrets={})) for one in wanted]
+        bare = [
+            msgspec.structs.replace(
+                one, spec=msgspec.structs.replace(one.spec, secrets={}), log_from=None, followed=False
+            )
+            for one in wanted
+        ]
         content = _encoder.encode(bare)
         if content != self._written:
             write_whole(self._folder / "wanted.json", content)
@@ -364,7 +389,11 @@ class Workloads:
         ]
         made = _with_reasons(made, wanted, {key: why for key, why in held.items() if key in there}, there)
         self._do(cluster, made, refusals, barred, fresh=fresh)
-        if made.actions or made.missing:
+        followed = [one for one in wanted if one.followed and fresh and self._settings.logs]
+        for one in followed:
+            if one.key in there and one.log_from is not None:
+                self._tell_log(cluster, one.spec.attempt_id, one.log_from)
+        if made.actions or made.missing or followed:
             return SOON_S
         waits = [one.not_before_s - now_s for one in wanted if one.run and one.not_before_s > now_s]
         return max(AGAIN_S, min([SLOW_S if wanted or there else IDLE_S, *waits]))
@@ -495,7 +524,9 @@ class Workloads:
         if why is not None and finding.phase not in FINAL:
             detail = said(why.fact, MAX_DETAIL)
             finding = msgspec.structs.replace(finding, phase=Phase.FAILED, reason=why.reason, detail=detail)
-        evidence = collected(cluster, action.which, log_bytes=EVIDENCE_BYTES)
+        if fresh and action.log_from is not None and self._gives_logs:
+            self._tell_log(cluster, action.which, action.log_from)
+        evidence = self._evidence(cluster, action.which)
         if evidence is not None:
             left = Left(finding, evidence.log, evidence.events)
             self._keep(left)
@@ -503,6 +534,17 @@ class Workloads:
                 self._offer(left)
         elif fresh:
             self._report(finding)
+
+    @property
+    def _gives_logs(self) -> bool:
+        return self._settings is not None and self._settings.logs
+
+    def _evidence(self, cluster: Cluster, which: AttemptId) -> Evidence | None:
+        """As the hub gets it: without the log, if people of this site keep that."""
+        if self._gives_logs:
+            return collected(cluster, which, log_bytes=EVIDENCE_BYTES)
+        evidence = collected(cluster, which, log_bytes=0)
+        return None if evidence is None else Evidence(b"", [*evidence.events[1 - MAX_EVENTS :], LOGS_STAY])
 
     def _introduce(self, finding: Finding) -> None:
         """The hub is told the hash of its one-time token before it can use that."""
@@ -530,7 +572,7 @@ class Workloads:
             if one.phase not in FINAL:
                 finding = msgspec.structs.replace(finding, phase=Phase.FAILED, reason=Reason.EVICTED, detail=why)
             if Key(one.id, one.attempt) not in self._left:
-                evidence = collected(cluster, which, log_bytes=EVIDENCE_BYTES)
+                evidence = self._evidence(cluster, which)
                 if evidence is not None:
                     self._keep(Left(finding, evidence.log, evidence.events))
         grace_s = {one.key: one.spec.grace_s for one in self._wanted or []}
@@ -588,6 +630,18 @@ class Workloads:
             gone=finding.gone or None,
         )
         return True
+
+    def _tell_log(self, cluster: Cluster, which: AttemptId, start: int) -> None:
+        """What the hub has not of a log that somebody follows. Raises `Unavailable` if the hub is away."""
+        for begins, piece in read_on(cluster, which, start):
+            body = _LogPiece(which.attempt, begins, piece)
+            try:
+                self._client.write("POST", f"/v1/workloads/{which.id}/log", body, dict, key=draw_key())
+            except HubRefused as error:
+                if error.token_unknown:
+                    raise
+                self._log("workload log refused", workload=which.id, attempt=which.attempt, reason=error.slug)
+                return
 
     def _tell_trouble(self, fact: str, *, fresh: bool) -> None:
         """Of what cannot be made now people are told why."""

@@ -12,10 +12,13 @@ from fedyard.agent.site import Folder
 from fedyard.cli.common import FILE, ID_LENGTH, UsageError, client_of, project_named
 from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
+from fedyard.wire import answers as a
 from fedyard.wire.command_line import Command, Group
-from fedyard.wire.shown import shown
+from fedyard.wire.shown import MAX_LINE, shown
 
 LIVE = ("wanted", "starting", "running")
+WAIT_S = 20
+"""How long a call waits for more of a log that is followed."""
 
 
 @click.command("list", cls=Command)
@@ -97,22 +100,54 @@ def scale(folder: Folder, workload: str, replicas: int) -> None:
 @click.command("log", cls=Command)
 @click.argument("workload")
 @click.option("--attempt", type=click.IntRange(1), help="which; the newest one, if it is left out")
+@click.option("--follow", is_flag=True, help="what it writes from its beginning on, until it has ended")
 @click.pass_obj
-def log(folder: Folder, workload: str, attempt: int | None) -> int:
+def log(folder: Folder, workload: str, attempt: int | None, follow: bool) -> int:
     """What an attempt at a WORKLOAD left: its log's tail; what the cluster said goes to standard error.
 
     WORKLOAD: PROJECT/NAME (of several the newest that goes on), or its id.
     """
     client = client_of(folder)
-    left = client.workload_log(_named(client, workload), attempt)
+    ident = _named(client, workload)
+    if follow:
+        return _follow(client, workload, ident, attempt)
+    left = client.workload_log(ident, attempt)
     for event in left.events:
         print(shown(event), file=sys.stderr)
     if left.log is None:
-        print(f"attempt {left.attempt} at {workload} has no log yet, or it is not yours to read", file=sys.stderr)
-        return 1
+        return _none_to_read(workload, left)
     for line in left.log.decode(errors="replace").splitlines():
         print(shown(line))
     return 0
+
+
+def _follow(client: Client, workload: str, ident: str, attempt: int | None) -> int:
+    """Until it has ended; where no attempt was named, until the newest one has."""
+    left = client.workload_log(ident, attempt, after=0)
+    after, begun = 0, b""
+    while True:
+        if left.log is None or left.next is None:
+            return _none_to_read(workload, left)
+        if left.after is not None and left.after > after:
+            print(f"{left.after - after} bytes of its log are not kept", file=sys.stderr)
+        *lines, begun = (begun + left.log).split(b"\n")
+        for line in [*lines, begun] if left.over and begun else lines:
+            print(shown(line.decode(errors="replace"), MAX_LINE), flush=True)
+        number, after = left.attempt, left.next
+        if left.over:
+            for event in left.events:
+                print(shown(event), file=sys.stderr)
+            newest = client.workload(ident).attempt
+            if attempt is not None or newest == number:
+                return 0
+            number, after, begun = newest, 0, b""
+            print(f"attempt {number}", file=sys.stderr)
+        left = client.workload_log(ident, number, after=after, wait=WAIT_S)
+
+
+def _none_to_read(workload: str, left: a.WorkloadLog) -> int:
+    print(f"attempt {left.attempt} at {workload} has no log yet, or it is not yours to read", file=sys.stderr)
+    return 1
 
 
 def _named(client: Client, text: str) -> str:

@@ -177,6 +177,9 @@ class Client(Calls):
     def workloads(self, project_id: str, *, state: str | None = None) -> list[a.Workload]:
         return list(self.every(f"/v1/projects/{_part(project_id)}/workloads", {"state": state}, a.Workload))
 
+    def workload(self, workload_id: str) -> a.Workload:
+        return self.read(f"/v1/workloads/{_part(workload_id)}", a.Workload)
+
     def start_workload(
         self, project_id: str, name: str, where: str, spec: dict[str, object], *, key: str | None = None
     ) -> a.WorkloadChanged:
@@ -206,9 +209,13 @@ class Client(Calls):
         path = f"/v1/projects/{_part(project_id)}/infrastructure/selectors"
         return self.write("PUT", path, {"selectors": selectors}, a.InfrastructureChanged, key=key)
 
-    def workload_log(self, workload_id: str, attempt: int | None = None) -> a.WorkloadLog:
-        """What an attempt left; the newest one, if none is named."""
-        return self.read(f"/v1/workloads/{_part(workload_id)}/log", a.WorkloadLog, {"attempt": attempt})
+    def workload_log(
+        self, workload_id: str, attempt: int | None = None, *, after: int | None = None, wait: int = 0
+    ) -> a.WorkloadLog:
+        """What an attempt left; the newest one, if none is named. after: what its log has from that byte on, while it
+        is written, too; with `wait` (seconds, 30 at most) as soon as there is some."""
+        query = {"attempt": attempt, "after": after, "wait": min(wait, MAX_LONG_POLL_S) or None}
+        return self.read(f"/v1/workloads/{_part(workload_id)}/log", a.WorkloadLog, query, wait_s=wait)
 
     def restart_run(
         self, run_id: str, start_from: Literal["reached", "start"] = "reached", *, key: str | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from fedyard.cluster.plan import Finding, finding_of, said
 from fedyard.cluster.port import AttemptId, Cluster, Evidence, Phase, Reason, Refused, Spec, Unavailable
 
@@ -9,6 +11,10 @@ PASSING = frozenset({Reason.QUOTA_EXCEEDED, Reason.IMAGE_NOT_PULLED, Reason.NOT_
 """Refusals after which the attempt is wanted as before. `UNSCHEDULABLE` is none: a cluster that has nodes takes the
 workload and lets it wait for one; who refuses it has none to wait for."""
 MAX_EVENTS = 50
+PIECE_BYTES = 65_536
+"""Of a log in one report, as the hub takes it."""
+PIECES_AT_ONCE = 16
+"""As much as the hub keeps of a log that is followed."""
 MAX_DETAIL, MAX_EVENT = 1000, 500
 """Characters."""
 
@@ -39,6 +45,21 @@ def collected(cluster: Cluster, which: AttemptId, *, log_bytes: int) -> Evidence
         return None
     events = [said(event, MAX_EVENT) for event in evidence.events[-MAX_EVENTS:]]
     return Evidence(evidence.log[-log_bytes:] if log_bytes else b"", events)
+
+
+def read_on(cluster: Cluster, which: AttemptId, start: int) -> Iterator[tuple[int, bytes]]:
+    """What its log has from byte `start` on, piece by piece with the byte that each begins at, `PIECES_AT_ONCE` at
+    most; less where the cluster is away, or has none."""
+    for _ in range(PIECES_AT_ONCE):
+        try:
+            piece = cluster.log(which, after=start, most=PIECE_BYTES)
+        except (Unavailable, Refused):
+            return
+        if piece:
+            yield start, piece
+        if len(piece) < PIECE_BYTES:
+            return
+        start += len(piece)
 
 
 def ended(cluster: Cluster, which: AttemptId, *, grace_s: float) -> bool:

@@ -69,6 +69,7 @@ class Wanted(msgspec.Struct, frozen=True):
     run: it shall be there; False: it shall go. known: what was recorded of it last. kept: so is its evidence.
     enrols: it becomes a site, and is given a one-time token for it. introduced: the hub knows that one.
     not_before_s: it is not made earlier. over_s: when its end was recorded, or its stop asked for.
+    log_from: how much of its log the hub has, if somebody has ever followed that; followed: somebody does now.
     """
 
     spec: Spec
@@ -79,6 +80,8 @@ class Wanted(msgspec.Struct, frozen=True):
     introduced: bool = False
     not_before_s: float = 0.0
     over_s: float | None = None
+    log_from: int | None = None
+    followed: bool = False
 
     @property
     def key(self) -> Key:
@@ -99,10 +102,12 @@ class Introduce(msgspec.Struct, frozen=True):
 
 
 class Collect(msgspec.Struct, frozen=True):
-    """Collect its evidence, and record it together with the finding."""
+    """Collect its evidence, and record it together with the finding. log_from: what its log has from that byte on is
+    recorded before, for those who have followed it."""
 
     which: AttemptId
     finding: Finding
+    log_from: int | None = None
 
 
 class End(msgspec.Struct, frozen=True):
@@ -210,7 +215,7 @@ def _present(made: Plan, one: Wanted, observed: Observed, now_s: float, *, renew
         if one.kept or waited:
             made.actions.append(End(one.spec.attempt_id, one.spec.grace_s, observed.phase, observed.stopping))
         else:
-            made.actions.append(Collect(one.spec.attempt_id, finding))
+            made.actions.append(Collect(one.spec.attempt_id, finding, one.log_from))
         return
     if finding != one.known:
         made.findings.append(finding)

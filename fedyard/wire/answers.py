@@ -614,8 +614,14 @@ class InfrastructureChanged(Answer, frozen=True, kw_only=True):
 
 
 class WorkloadLog(Answer, frozen=True, kw_only=True):
-    """log: the tail; None where this reader may not have it, or there is none yet."""
+    """log: the tail; None where this reader may not have it, or there is none yet.
+
+    after, next, over: to who asked from a byte on: where it begins, where to go on, and whether nothing more will come.
+    """
 
     attempt: w.Number
     log: w.Piece | None = None
+    after: w.Seq | None = None
+    next: w.Seq | None = None
+    over: bool | None = None
     events: Annotated[list[Annotated[str, Meta(max_length=1000)]], Meta(max_length=1000)] = []

@@ -179,7 +179,11 @@ class WorkloadAttempt(Resource, frozen=True):
 
 
 class WorkloadLog(Resource, frozen=True):
-    """What an attempt left: the tail of its log, and what the cluster said of it. log: null for who may not read it."""
+    """What an attempt left: the tail of its log, and what the cluster said of it. log: null for who may not read it.
+
+    To who asks for it from a byte on: what it has there, from byte `after` on, which is a later one if so much is not
+    kept; `next` is where to go on, and `over` says that nothing more will come. Otherwise these are null.
+    """
 
     workload_id: Uuid
     attempt: int
@@ -187,6 +191,9 @@ class WorkloadLog(Resource, frozen=True):
     size_bytes: int | None
     log: bytes | None
     events: list[str]
+    after: int | None = None
+    next: int | None = None
+    over: bool | None = None
 
 
 class Site(Resource, frozen=True):

@@ -3,13 +3,15 @@ that one runs at. What an attempt wrote is for people of the coordinator's and o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import msgspec
 
 from domain import records as r
 from domain.ids import Id
 from domain.infrastructure import COORDINATOR, PARTS
 from domain.states import WORKLOAD_LIVE, WorkloadState
-from domain.values import Subject, WorkloadSpec
+from domain.values import Micros, Subject, WorkloadSpec
 from domain.workloads import AT_SITE, addresses_of, spec_of, wanted_of
 from fedyard.cluster.plan import Wanted
 from fedyard.cluster.port import Reason
@@ -19,7 +21,11 @@ from storage.tables import COLUMNS
 from storage.views.people import Leading
 from storage.views.resources import RunningPart, Workload, WorkloadAttempt, WorkloadLog, time_or_none
 from storage.views.sight import Clause, Cursor, Listed, Paging, own, page, row, rows, sees_everything
+from storage.wanted import with_logs
 
+LOG_AT_ONCE_BYTES = 131_072
+"""Of a log that is followed, in one answer."""
+PIECES_AT_ONCE = 16
 AT_ONCE = 1000
 """Attempts that a site is told of: more are never there at once, by the limits of projects."""
 _WIDTH = len(COLUMNS[r.Workload])
@@ -131,17 +137,17 @@ def attempts(database: Database, subject: Subject, ident: Id) -> Listed[Workload
 
 def log(database: Database, subject: Subject, ident: Id, attempt: int | None) -> WorkloadLog | None:
     """What an attempt left, of the newest one if none is named; None if there is none for this caller."""
-    found = row(database, _WORKLOADS, [Clause("workloads.id = %s", (ident,)), *_seen(subject)])
+    found = row(database, _WORKLOADS, [Clause("workloads.id = %s", (ident,)), *_seen(subject, holders=True)])
     if found is None:
         return None
-    of, newest = r.Workload(*found[:_WIDTH]), r.WorkloadAttempt(*found[_WIDTH:])
+    newest = r.WorkloadAttempt(*found[_WIDTH:])
     number = newest.attempt if attempt is None else attempt
     which = Clause("workload_id = %s AND attempt = %s", (ident, number))
     there = row(database, "SELECT kept_at FROM workload_attempts", [which])
     if there is None:
         return None
     kept = row(database, "SELECT log, events_json FROM workload_evidence", [which])
-    reads = _reads(database, subject, of)
+    reads = _reads_log(database, subject, ident, number)
     return WorkloadLog(
         workload_id=ident,
         attempt=number,
@@ -152,11 +158,55 @@ def log(database: Database, subject: Subject, ident: Id, attempt: int | None) ->
     )
 
 
-def wanted_at(database: Database, site: Id) -> list[Wanted]:
+@dataclass(frozen=True)
+class Followed:
+    """What there is of a log from a byte on, for who may read it. until_at: so long it is read for somebody."""
+
+    found: WorkloadLog
+    until_at: Micros
+
+
+def log_from(
+    database: Database, subject: Subject, ident: Id, attempt: int | None, after: int
+) -> Followed | WorkloadLog | None:
+    """What the log of an attempt has from byte `after` on, while it runs and afterwards; for who may not read it
+    only that it is there; None if there is none for this caller."""
+    with database.connection():
+        kept = log(database, subject, ident, attempt)
+        if kept is None or not _reads_log(database, subject, ident, kept.attempt):
+            return kept
+        which = (ident, kept.attempt)
+        of = row(database, _LOG_STATE, [Clause("attempts.workload_id = %s AND attempts.attempt = %s", which)])
+        assert of is not None, "it was there just now"
+        pieces = [Clause("workload_id = %s AND attempt = %s", which), _behind(which, after)]
+        there = rows(database, _PIECES, pieces, "ORDER BY start LIMIT %s", PIECES_AT_ONCE)
+    gone_at, until_at, size_bytes = of
+    begins, body = after, b""
+    if size_bytes is None and kept.log is not None:  # nobody has followed it: its tail is all that there is
+        body, size_bytes = kept.log[after:], len(kept.log)
+    elif there:
+        begins = max(after, there[0][0])
+        body = b"".join(bytes(one[1]) for one in there)[begins - there[0][0] :]
+    body = body[:LOG_AT_ONCE_BYTES]
+    ended = kept.kept_at is not None or gone_at is not None
+    found = msgspec.structs.replace(
+        kept,
+        size_bytes=len(body),
+        log=body,
+        after=begins,
+        next=begins + len(body),
+        over=ended and begins + len(body) >= (size_bytes or 0),
+    )
+    return Followed(found, until_at or 0)
+
+
+def wanted_at(database: Database, site: Id, now: Micros) -> list[Wanted]:
     """What the site's agent compares its cluster with: what shall run there, and what shall go."""
     where = [Clause("workloads.cluster = %s AND attempts.gone_at IS NULL", (f"{AT_SITE}{site}",))]
-    found = rows(database, _WANTED, where, "ORDER BY attempts.created_at, workloads.id LIMIT %s", AT_ONCE)
-    return [wanted_of(r.Workload(*one[:_WIDTH]), r.WorkloadAttempt(*one[_WIDTH:]), site) for one in found]
+    with database.connection():
+        found = rows(database, _WANTED, where, "ORDER BY attempts.created_at, workloads.id LIMIT %s", AT_ONCE)
+        wanted = [wanted_of(r.Workload(*one[:_WIDTH]), r.WorkloadAttempt(*one[_WIDTH:]), site) for one in found]
+        return with_logs(database, f"{AT_SITE}{site}", wanted, now)
 
 
 def workloads_by_state(database: Database) -> dict[str, int]:
@@ -164,9 +214,14 @@ def workloads_by_state(database: Database) -> dict[str, int]:
     return dict(rows(database, "SELECT state, count(*) FROM workloads", [], "GROUP BY state"))
 
 
-def _seen(subject: Subject) -> list[Clause]:
+def _seen(subject: Subject, *, holders: bool = False) -> list[Clause]:
+    """holders: also by the site that one of its attempts is."""
     if sees_everything(subject):
         return []
+    if holders and subject.kind == "site":
+        held = "workloads.id IN (SELECT workload_id FROM workload_attempts WHERE site_id = %s)"
+        (seen,) = _seen(subject)
+        return [Clause(f"({seen.sql} OR {held})", (*seen.params, subject.id))]
     mine, here = own("projects.coordinator_site_id", subject), _at_own_site(subject)
     coordinates = f"workloads.project_id IN (SELECT id FROM projects WHERE {mine.sql})"
     return [Clause(f"({coordinates} OR {here.sql})", (*mine.params, *here.params))]
@@ -180,17 +235,40 @@ def _at_own_site(subject: Subject) -> Clause:
     return Clause(f"workloads.cluster IN ({inside})", sites.params)
 
 
-def _reads(database: Database, subject: Subject, of: r.Workload) -> bool:
-    """Who acts for the coordinator, or for the site that it runs at. To run or audit the network is not enough."""
-    sites = [of.cluster.removeprefix(AT_SITE)] if of.cluster.startswith(AT_SITE) else []
-    coordinator = row(database, "SELECT coordinator_site_id FROM projects", [Clause("id = %s", (of.project_id,))])
-    sites += [coordinator[0]] if coordinator is not None else []
+def _reads_log(database: Database, subject: Subject, ident: Id, attempt: int) -> bool:
+    """Who acts for the coordinator, for the site that it runs at, or for the one that the attempt itself is, as logs of
+    runs are read. To run or audit the network is not enough."""
+    which = [Clause("attempts.workload_id = %s AND attempts.attempt = %s", (ident, attempt))]
+    found = row(database, _READERS, which)
+    if found is None:
+        return False
+    cluster, coordinator, holder = found
+    sites = [coordinator, *filter(None, [holder])]
+    sites += [cluster.removeprefix(AT_SITE)] if cluster.startswith(AT_SITE) else []
     return any(
         row(database, "SELECT id FROM sites", [Clause("id = %s", (site,)), own("id", subject)]) is not None
         for site in sites
     )
 
 
+def _behind(which: tuple[Id, int], after: int) -> Clause:
+    """From the piece on in which that byte is, or from the first one that there is."""
+    newest = "SELECT max(start) FROM workload_log_pieces WHERE workload_id = %s AND attempt = %s AND start <= %s"
+    return Clause(f"start >= coalesce(({newest}), 0)", (*which, after))
+
+
+_LOG_STATE = (
+    "SELECT attempts.gone_at, follows.until_at, heads.size_bytes FROM workload_attempts AS attempts"
+    " LEFT JOIN workload_follows AS follows"
+    " ON follows.workload_id = attempts.workload_id AND follows.attempt = attempts.attempt"
+    " LEFT JOIN workload_log_heads AS heads"
+    " ON heads.workload_id = attempts.workload_id AND heads.attempt = attempts.attempt"
+)
+_READERS = (
+    "SELECT workloads.cluster, projects.coordinator_site_id, attempts.site_id FROM workload_attempts AS attempts"
+    " JOIN workloads ON workloads.id = attempts.workload_id JOIN projects ON projects.id = workloads.project_id"
+)
+_PIECES = "SELECT start, body FROM workload_log_pieces"
 _PART = list(COLUMNS[r.Workload]).index("part")
 _CREATED_AT = list(COLUMNS[r.Workload]).index("created_at")
 

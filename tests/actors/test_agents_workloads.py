@@ -16,12 +16,12 @@ from domain import commands as c
 from domain import records as r
 from domain import values as v
 from domain.ids import Id
-from domain.workloads import RETRY_AFTER_S, TOKEN_VARIABLE, URL_VARIABLE, token_of
+from domain.workloads import FOLLOWED_S, RETRY_AFTER_S, TOKEN_VARIABLE, URL_VARIABLE, token_of
 from fedyard.agent import workloads
 from fedyard.agent.cluster import ClusterSettings
 from fedyard.agent.consents import Consent, Consents
 from fedyard.agent.flags import Flags
-from fedyard.agent.workloads import NOT_ALLOWED_GRACE_S, SAID_AGAIN_S, Workloads
+from fedyard.agent.workloads import LOGS_STAY, NOT_ALLOWED_GRACE_S, SAID_AGAIN_S, SOON_S, Workloads
 from fedyard.client.errors import Refused as HubRefused
 from fedyard.client.errors import Unavailable as HubAway
 from fedyard.cluster.plan import MISSING_S, ORPHAN_AGE_S, UNMADE_S, Wanted
@@ -49,12 +49,14 @@ class OverDecisions:
         self.lose_answers = False
         self.odd: list[msgspec.Raw] = []
         self.reports: list[dict[str, Any]] = []
+        self.pieces: list[bytes] = []
+        """Of logs that somebody follows."""
 
     def read(self, path: str, kind: type[Any]) -> Any:
         assert path == f"/v1/sites/{self._site.id}/workloads"
         self._answers()
         with self._hub.database.connection():
-            found = wanted_at(self._hub.database, self._site.id)
+            found = wanted_at(self._hub.database, self._site.id, self._hub.clock.now())
         listed = [self._with_token(one) for one in found]
         return msgspec.json.decode(msgspec.json.encode({"items": [*listed, *self.odd], "next": None}), type=kind)
 
@@ -66,14 +68,22 @@ class OverDecisions:
         return msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, secrets=secrets))
 
     def write(self, method: str, path: str, body: object, kind: type[Any], *, key: str) -> Any:
-        assert (method, path.split("/")[2], path.split("/")[4], kind) == ("POST", "workloads", "report", dict)
+        _, _, workloads, ident, what = path.split("/")
+        assert (method, workloads, kind) == ("POST", "workloads", dict)
         assert key
         self._answers()
         said = json.loads(msgspec.json.encode(body))
-        self.reports.append(said)
         if "log" in said:
             said["log"] = base64.b64decode(said["log"])
-        command = msgspec.convert({"workload_id": path.split("/")[3], **said}, c.ReportWorkload, strict=False)
+        command: c.ReportWorkload | c.WriteWorkloadLog
+        if what == "log":
+            self.pieces.append(said["log"])
+            said["body"] = said.pop("log")
+            command = msgspec.convert({"workload_id": ident, **said}, c.WriteWorkloadLog, strict=False)
+        else:
+            assert what == "report"
+            self.reports.append(said)
+            command = msgspec.convert({"workload_id": ident, **said}, c.ReportWorkload, strict=False)
         self._hub.clock.sleep(0.01)
         outcome = self._hub.send(command, self._site)
         if self.lose_answers:
@@ -531,10 +541,67 @@ def test_what_a_newer_hub_says_in_words_that_are_not_known_fails_and_what_is_the
     assert any("does not understand" in report.get("detail", "") for report in house.client.reports)
 
 
+def follow(house: House, ident: Id) -> None:
+    house.hub.ok(c.FollowWorkload(workload_id=ident, attempt=1))
+
+
+def live_log(house: House) -> bytes:
+    pieces = sorted(house.hub.rows(r.WorkloadLogPiece), key=lambda one: one.start)
+    return b"".join(one.body for one in pieces)
+
+
+def test_a_log_is_read_while_somebody_follows_it_and_to_its_end_when_it_ends(house: House) -> None:
+    ident = house.create()
+    house.turn()
+    which = house.cluster.only()
+    house.cluster.runs(which)
+    house.cluster.there[which].log = b"one\n"
+    house.settle()
+    assert "log" not in house.cluster.calls
+    assert (house.client.pieces, live_log(house)) == ([], b"")
+    before = len(house.hub.inbox(house.site))
+    follow(house, ident)
+    follow(house, ident)
+    assert [one.kind for one in house.hub.inbox(house.site)[before:]] == ["workload_wanted"]
+    assert house.turn() == SOON_S
+    assert live_log(house) == b"one\n"
+    house.cluster.there[which].log += b"two\n"
+    house.turn()
+    house.turn()
+    assert house.client.pieces == [b"one\n", b"two\n"]
+    house.later(FOLLOWED_S)
+    house.cluster.there[which].log += b"three\n"
+    assert house.turn() > SOON_S
+    assert live_log(house) == b"one\ntwo\n"
+    house.cluster.ends(which, log=b"four\n")
+    house.settle()
+    assert live_log(house) == b"one\ntwo\nthree\nfour\n"
+    assert house.logs() == [live_log(house)]
+
+
+def test_a_site_s_people_may_keep_its_logs(house: House) -> None:
+    house.restart(msgspec.structs.replace(SETTINGS, logs=False))
+    ident = house.create()
+    house.turn()
+    which = house.cluster.only()
+    house.cluster.runs(which)
+    house.cluster.there[which].log = b"patient 7\n"
+    follow(house, ident)
+    house.settle()
+    house.cluster.ends(which, exit_code=1)
+    house.settle()
+    assert house.state(ident) == ("failed", "exit_code")
+    assert house.gone(ident)
+    assert (live_log(house), house.logs(), house.client.pieces) == (b"", [b""], [])
+    (evidence,) = house.hub.rows(r.WorkloadEvidence)
+    assert json.loads(evidence.events_json) == ["made uid-1", LOGS_STAY]
+    assert not any(b"patient" in path.read_bytes() for path in house.folder.rglob("*.json"))
+
+
 def test_another_owner_s_attempt_is_none_of_this_site_s(house: House) -> None:
     ident = house.create()
     with house.hub.database.connection():
-        (one,) = wanted_at(house.hub.database, house.site.id)
+        (one,) = wanted_at(house.hub.database, house.site.id, house.hub.clock.now())
     stranger = msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, owner=house.coordinator.id))
     house.client.read = lambda _path, kind: msgspec.json.decode(  # type: ignore[method-assign]
         msgspec.json.encode({"items": [stranger]}), type=kind

@@ -66,7 +66,7 @@ class AtSite:
 
     def wanted(self) -> list[Wanted]:
         with self.hub.database.connection():
-            return wanted_at(self.hub.database, self.site.id)
+            return wanted_at(self.hub.database, self.site.id, self.hub.clock.now())
 
     def silent_for(self, seconds: float) -> None:
         """Nobody but the coordinator is heard of for so long, and the ticker looks on."""

@@ -114,6 +114,20 @@ def test_workloads_outlive_their_agent_and_what_became_of_them_is_known_when_it_
     until(lambda: place.state(stays) == ("stopped", "") and place.gone(stays))
 
 
+def test_its_log_is_followed_from_afar_while_it_runs_until_it_has_ended(place: Place) -> None:
+    gate = place.site.path / "go-on"
+    ident = place.create(f"echo one; while [ ! -e {gate} ]; do sleep 0.05; done; echo two; exit 3")
+    path, told = f"/v1/workloads/{ident}/log?wait=10&after=", b""
+    while told != b"one\n":
+        told += base64.b64decode(place.ask(f"{path}{len(told)}")["log"])
+    gate.touch()
+    done = SITE.run("--folder", place.lead.path, "workload", "log", ident, "--follow", environment=environment())
+    assert (done.returncode, done.stdout) == (0, "one\ntwo\n"), done.stderr
+    assert place.ask(f"{path}8")["over"]
+    until(lambda: place.state(ident) == ("failed", "exit_code") and place.gone(ident))
+    assert place.log(ident) == b"one\ntwo\n"
+
+
 def test_a_site_that_is_retired_ends_what_runs_there(place: Place) -> None:
     ident = place.create("sleep 600")
     until(lambda: place.state(ident)[0] == "running")

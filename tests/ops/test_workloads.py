@@ -48,13 +48,16 @@ def test_a_job_and_a_service_run_as_processes_of_the_hub_and_outlive_a_kill_of_i
         def state(ident: str) -> str:
             return str(ok(call(api, f"/v1/workloads/{ident}", site["token"]))["state"])
 
-        fails, lives = begin("echo $WHO was here; exit 3", environment={"WHO": "kari"}), begin("sleep 600")
+        fails, lives = begin("echo $WHO was here; exit 3", environment={"WHO": "kari"}), begin("echo alive; sleep 600")
         until(lambda: state(fails) == "failed" and state(lives) == "running")
         about = ok(call(api, f"/v1/workloads/{fails}", site["token"]))
         assert (about["reason"], about["exit_code"]) == ("exit_code", 3)
         left = ok(call(api, f"/v1/workloads/{fails}/log", site["token"]))
         assert base64.b64decode(left["log"]) == b"kari was here\n"
         assert ok(call(api, f"/v1/workloads/{fails}/log", admin))["log"] is None
+
+        followed = ok(call(api, f"/v1/workloads/{lives}/log?after=0&wait=20", site["token"]))
+        assert (base64.b64decode(followed["log"]), followed["next"], followed["over"]) == (b"alive\n", 6, False)
 
         programs[-1].end(signal.SIGKILL)
         api = start()

@@ -38,7 +38,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 }
 AT_ONCE = set(loading._PARTS.values())
 """Loaded by the one query."""
-APART = {r.KeyStatement, r.ArtifactDeclaration, r.LogPiece, r.WorkloadEvidence}
+APART = {r.KeyStatement, r.ArtifactDeclaration, r.LogPiece, r.WorkloadEvidence, r.WorkloadLogPiece}
 """No decision loads them."""
 BY_THE_STORE = {r.Outcome, r.OutboxRow}
 
@@ -111,6 +111,9 @@ def links(number: int) -> dict[type[Record], dict[str, Any]]:
         r.WorkloadAttempt: {"workload_id": key("workload"), "attempt": number},
         r.WorkloadEvidence: {"workload_id": key("workload"), "attempt": number},
         r.ProjectRound: {"project_id": project, "epoch": number, "number": number},
+        r.WorkloadFollow: {"workload_id": key("workload"), "attempt": number},
+        r.WorkloadLogHead: {"workload_id": key("workload"), "attempt": number},
+        r.WorkloadLogPiece: {"workload_id": key("workload"), "attempt": number, "start": number},
         r.Outcome: {"id": key("command")},
         r.OutboxRow: {"id": key("follow-up"), "created_at": number},
     }
@@ -148,6 +151,7 @@ def needs_of(tied: dict[type[Record], dict[str, Any]]) -> tuple[Needs, Needs]:
         followed={("project", project)},
         workloads={tied[r.Workload]["id"]},
         project_rounds={(project, number)},
+        workload_logs={tied[r.Workload]["id"]},
         events={(project, number)},
     )
     all_of_it.add(common)

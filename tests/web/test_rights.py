@@ -220,6 +220,10 @@ TABLE: dict[str, Row] = {
     "list_workload_attempts": Row("/v1/workloads/{workload}/attempts", SEE | LEAD | VICTIM),
     "read_workload_archive": Row("/v1/workloads/{workload}/archive", set()),
     "read_workload_log": Row("/v1/workloads/{workload}/log", SEE | LEAD | VICTIM),
+    "read_workload_log: live": Row("/v1/workloads/{workload}/log?after=0&wait=0.01", SEE | LEAD | VICTIM),
+    "write_workload_log": Row(
+        "/v1/workloads/{workload}/log", {"victim"}, {"attempt": 1, "start": 0, "log": text(b"evil")}
+    ),
     "stop_workload": Row("/v1/workloads/{workload}/stop", LEAD | {"admin"}, spare=True),
     "scale_workload": Row("/v1/workloads/{workload}/replicas", LEAD | {"admin"}, {"replicas": 2}),
     "list_site_workloads": Row("/v1/sites/{victim}/workloads", {"victim"}),

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, get_args
 
 import msgspec
 from flask import Response
 from msgspec import UNSET, UnsetType
 
-from domain.commands import CreateWorkload, ReportWorkload, ScaleWorkload, StopWorkload
-from domain.results import Made, WorkloadResult
+from broker.port import BrokerUnavailable
+from domain.codec import THE_HUB, envelope_of
+from domain.commands import (
+    CreateWorkload,
+    FollowWorkload,
+    ReportWorkload,
+    ScaleWorkload,
+    StopWorkload,
+    WriteWorkloadLog,
+)
+from domain.ids import derive
+from domain.results import Made, WorkloadLogResult, WorkloadResult
 from domain.states import WorkloadState
-from domain.values import LOG_TAIL_BYTES, Reason, Sha256, Slug, Where, WorkloadSpec
-from domain.workloads import TOKEN_VARIABLE, token_of, with_own_tokens
+from domain.values import LOG_PIECE_BYTES, LOG_TAIL_BYTES, Reason, Sha256, Slug, Where, WorkloadSpec
+from domain.workloads import FOLLOWED_S, TOKEN_VARIABLE, token_of, with_own_tokens
 from fedyard.cluster.plan import Side, Wanted
 from fedyard.cluster.port import Phase
 from fedyard.cluster.port import Reason as ClusterReason
+from fedyard.wire.times import SECOND
 from storage.views import workloads as views
 from storage.views.resources import Workload, WorkloadAttempt, WorkloadLog
 from storage.views.sight import Listed
 from web.http.answers import answer
 from web.http.auth import SITES
-from web.http.bodies import Body, Count, PageQuery, Payload, Query
-from web.http.calls import Call, given
+from web.http.bodies import Body, Count, PageQuery, Payload, PieceText, Position, Query, Wait
+from web.http.calls import Call, Web, given
 from web.http.operations import Operation
 from web.http.parsing import within_inline_limit
 from web.http.writing import write
@@ -48,9 +60,12 @@ class WorkloadsQuery(PageQuery, frozen=True):
 
 
 class LogQuery(Query, frozen=True):
-    """attempt: the newest one, if it is left out."""
+    """attempt: the newest one, if it is left out. after: what the log has from that byte on, while it is written, too;
+    with `wait` as soon as there is something."""
 
     attempt: Count | UnsetType = UNSET
+    after: Position | UnsetType = UNSET
+    wait: Wait = 0.0
 
 
 _Address = msgspec.Meta(max_length=300, pattern=r"^[A-Za-z0-9._:\[\]-]*(?!\n)$")
@@ -75,6 +90,18 @@ class Seen(Body, frozen=True):
     events: Annotated[list[_Event], msgspec.Meta(max_length=50)] = []
     gone: bool = False
     token_sha256: Sha256 | None = None
+
+
+class LogPiece(Body, frozen=True):
+    """What the log of an attempt has from byte `start` on, while somebody follows it."""
+
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    start: Position
+    log: PieceText
+
+
+FOLLOW_AGAIN_S = 5
+"""Of several calls within this span one says that a log is followed."""
 
 
 def create(call: Call) -> Response:
@@ -106,11 +133,56 @@ def list_attempts(call: Call) -> Response:
 
 
 def read_log(call: Call) -> Response:
-    attempt = given(call.query.attempt)
-    found = views.log(call.web.database, call.caller.subject, call.id("workload_id"), attempt)
+    """What an attempt left; with `after` what its log has from there on, which is read as long as somebody asks."""
+    ident, attempt, after = call.id("workload_id"), given(call.query.attempt), given(call.query.after)
+    if after is None:
+        found = views.log(call.web.database, call.caller.subject, ident, attempt)
+    else:
+        found = _followed(call, ident, attempt, after)
     if found is None:
-        raise not_found("workload", call.id("workload_id"))
+        raise not_found("workload", ident)
     return answer(found)
+
+
+def _followed(call: Call, ident: str, attempt: int | None, after: int) -> WorkloadLog | None:
+    web, subject = call.web, call.caller.subject
+    first = views.log_from(web.database, subject, ident, attempt, after)
+    if not isinstance(first, views.Followed):
+        return first
+    number = first.found.attempt
+    if not first.found.over:
+        _have_it_read(web, ident, number, first.until_at)
+
+    def some() -> WorkloadLog | None:
+        """None while there is nothing to tell. Who may not read it any more is told so at once."""
+        seen = views.log_from(web.database, subject, ident, number, after)
+        if isinstance(seen, views.Followed):
+            return seen.found if seen.found.log or seen.found.over else None
+        if seen is None:
+            raise not_found("workload", ident)
+        return seen
+
+    found = web.waiters.until(("log", ident), call.query.wait, some, by=call.waiter)
+    web.heartbeats.note(call.caller)
+    return found or first.found
+
+
+def _have_it_read(web: Web, ident: str, attempt: int, until_at: int) -> None:
+    """Tell whoever looks after its cluster that somebody follows its log, unless that is known for long enough."""
+    now = web.hub.clock.now()
+    if until_at - now > FOLLOWED_S * SECOND // 2:
+        return
+    follow = FollowWorkload(workload_id=ident, attempt=attempt)
+    named = derive("follow_workload", ident, attempt, now // (FOLLOW_AGAIN_S * SECOND))
+    with suppress(BrokerUnavailable):  # asked again with the next call
+        web.hub.publisher.send([envelope_of(follow, id=named, by=THE_HUB, at=now)])
+
+
+def write_log(call: Call) -> Response:
+    body: LogPiece = call.body
+    within_inline_limit(len(body.log), LOG_PIECE_BYTES, "a piece of a log")
+    ident = call.id("workload_id")
+    return write(call, WriteWorkloadLog(workload_id=ident, attempt=body.attempt, start=body.start, body=body.log))
 
 
 def stop(call: Call) -> Response:
@@ -127,7 +199,7 @@ def list_at_site(call: Call) -> Response:
     """To the site itself alone: what is in a spec is for its cluster."""
     if call.caller.subject.id != call.id("site_id"):
         raise not_found("site", call.id("site_id"))
-    found = views.wanted_at(call.web.database, call.caller.subject.id)
+    found = views.wanted_at(call.web.database, call.caller.subject.id, call.web.hub.clock.now())
     return answer(Listed[Wanted](items=[_with_token(call, one) for one in found], next=None))
 
 
@@ -188,9 +260,11 @@ OPERATIONS = (
         method="GET",
         path="/v1/workloads/{workload_id}/log",
         name="read_workload_log",
-        about="What an attempt left: what the cluster said, and its log's tail (coordinator, the site that it ran at)",
+        about="What an attempt left: what the cluster said, and its log's tail (coordinator, the site that it ran at); "
+        "with `after` its log, also while it runs",
         does=read_log,
         query=LogQuery,
+        long=True,
         answers={200: WorkloadLog},
     ),
     Operation(
@@ -236,5 +310,17 @@ OPERATIONS = (
         body=Seen,
         write=True,
         answers={200: Made},
+    ),
+    Operation(
+        method="POST",
+        path="/v1/workloads/{workload_id}/log",
+        name="write_workload_log",
+        about="What the log of an attempt that runs at a site has from a byte on, while somebody follows it",
+        does=write_log,
+        who=SITES,
+        scope="write",
+        body=LogPiece,
+        write=True,
+        answers={200: WorkloadLogResult},
     ),
 )
