@@ -155,9 +155,9 @@ class Companion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     It is told to end with its replica and is gone before the attempt is. When it ends by itself it starts again; the
     workload goes on meanwhile.
     module: of the package `fedyard`, run by the Python of the operator's image (as processes: of whoever makes it).
-    environment: beside what the workload is told in variables that begin with FEDYARD_.
-    secrets: names of those of the Spec that it alone gets. parts: of the volume, to be read; its root is in the
-    volume's own variable. user: as of a Spec: another than the workload's.
+    arguments: `{volume}` in one is the root of the volume. environment: beside what the workload is told in variables
+    that begin with FEDYARD_. secrets: names of those of the Spec that it alone gets. parts: of the volume, to be read.
+    user: as of a Spec: another than the workload's.
     address: the workload's variable in which it finds where the companion listens, `localhost:<port>`; the companion
     finds its port in PORT. As processes that is a free one.
     """
@@ -197,6 +197,7 @@ class Files(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 INPUTS, OUTPUTS = "FEDYARD_INPUTS", "FEDYARD_OUTPUTS"
+VOLUME_ROOT: Final = "{volume}"
 TOLD: Final = "FEDYARD_"
 """How variables begin that a companion finds as its workload does."""
 
@@ -292,7 +293,7 @@ def steps_of(files: Files) -> tuple[list[str], list[str]]:
 def companions_own(spec: Spec) -> dict[str, str]:
     """The environment of what runs beside it, but for its secrets, port and folders."""
     assert spec.companion is not None
-    return {key: value for key, value in spec.environment.items() if key.startswith(TOLD)} | spec.companion.environment
+    return helpers_own(spec) | spec.companion.environment
 
 
 def check_names(spec: Spec) -> None:

@@ -42,6 +42,7 @@ from fedyard.cluster.names import labels
 from fedyard.cluster.port import (
     INPUTS,
     OUTPUTS,
+    VOLUME_ROOT,
     AttemptId,
     Evidence,
     Observed,
@@ -51,6 +52,7 @@ from fedyard.cluster.port import (
     Spec,
     Unavailable,
     check_names,
+    companions_own,
     helpers_own,
     kept_back,
     steps_of,
@@ -69,6 +71,8 @@ LOOK_EVERY_S = 0.02
 _PLACES, _VOLUMES, _LOCK, _CHANGES, _NEW, _GONE = "places", "volumes", "lock", "changes", "new", "gone"
 _OWNER, _RECORD = "owner", "record.json"
 _ID = re.compile(UUID_PATTERN)
+_CODE = str(Path(__file__).parents[2])
+"""Where Fedyard is, for its own programs."""
 _UNPACK = """PYTHONPATH={path} "$0" -m fedyard.cluster.fetching "$1" || exit 1
 shift; unset {token}; exec "$@" """
 T = TypeVar("T")
@@ -409,13 +413,14 @@ class Processes:
             seen[variable] = f"{_host_of(spec.place, name)}:{port}"
         if spec.files is not None:
             seen |= {INPUTS: str(work / files.INPUTS), OUTPUTS: str(work / files.OUTPUTS)}
-        secrets = {key: value for key, value in spec.secrets.items() if key not in kept_back(spec)}
+        theirs = kept_back(spec)
+        secrets = {key: value for key, value in spec.secrets.items() if key not in theirs}
         asked = {**image.environment, **seen, **spec.environment, **secrets}
         argv = record.command
         token = None if spec.volume is None else spec.volume.files_token
         if token in spec.secrets:  # until its program begins
             asked[token] = spec.secrets[token]
-            script = _UNPACK.format(path=shlex.quote(str(Path(__file__).parents[2])), token=token)
+            script = _UNPACK.format(path=shlex.quote(_CODE), token=token)
             argv = ["/bin/sh", "-c", script, sys.executable, str(volume), *argv]
         return {
             "argv": argv,
@@ -430,7 +435,23 @@ class Processes:
             "log_bytes": self._log_bytes,
             "changes": str(self.root / _CHANGES),
             "stable": {"name": spec.name, "host": _host_of(spec.place, spec.name)} if spec.stable else None,
+            "companion": self._beside(spec, record.uid, own, volume),
             "made": [(str(volume / one.path), one.mode, one.file) for one in spec.volume.made] if spec.volume else [],
+        }
+
+    @staticmethod
+    def _beside(spec: Spec, uid: str, own: Mapping[str, str], volume: Path) -> dict[str, object] | None:
+        """What runs beside each replica, in this very Python; its folder and its port it gets from the shim."""
+        companion = spec.companion
+        if companion is None:
+            return None
+        arguments = [text.replace(VOLUME_ROOT, str(volume)) for text in companion.arguments]
+        secrets = {key: spec.secrets[key] for key in companion.secrets if key in spec.secrets}
+        told = {**companions_own(spec), **secrets, "PYTHONPATH": _CODE, files.MARK: uid}
+        return {
+            "argv": [sys.executable, "-P", "-m", companion.module, *arguments],
+            "environment": {**own, **told},
+            "address": companion.address,
         }
 
     def _make_place(self, place: Path, owner: str) -> None:
@@ -657,7 +678,7 @@ def _steps(spec: Spec, work: Path, own: Mapping[str, str]) -> dict[str, dict[str
     if spec.files is None:
         return {}
     token = {spec.files.token: spec.secrets[spec.files.token]}
-    environment = {**own, **helpers_own(spec), **token, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**own, **helpers_own(spec), **token, "PYTHONPATH": _CODE}
     asked = [sys.executable, "-P", "-m", "fedyard.cluster.files"]
     fetched, stored = steps_of(spec.files)
     steps: dict[str, dict[str, object]] = {}

@@ -85,7 +85,7 @@ ACCOMPANIED = msgspec.structs.replace(
         module="fedyard.sidecar",
         address="WEBSERVER_ADDRESS",
         port=50052,
-        arguments=["$(date)"],
+        arguments=["$(date)", "{volume}/shared/state"],
         environment={"MORE": "y"},
         secrets=["ITS_TOKEN", "NOT_THERE"],
         parts=["shared"],
@@ -341,14 +341,13 @@ def test_a_companion_is_the_operators_image_with_secrets_of_its_own_and_files_to
     workload, companion = pod["containers"]
     assert (workload["name"], companion["name"]) == ("workload", "companion")
     assert (companion["image"], companion["command"]) == (RULES.unpack_image, ["python3", "-m", "fedyard.sidecar"])
-    assert companion["args"] == ["$$(date)"], "as it was said"
+    assert companion["args"] == ["$$(date)", "/volume/shared/state"]
     found = [{one["name"]: one.get("value") or one["valueFrom"] for one in each["env"]} for each in pod["containers"]]
     assert found[0]["WEBSERVER_ADDRESS"] == "localhost:50052"
     assert found[0]["TOKEN"]["secretKeyRef"]["key"] == "TOKEN"
     assert "ITS_TOKEN" not in found[0], "it is the companion's alone"
     assert found[1] == {
         "FEDYARD_PROJECT_ID": PLACE,
-        "FL_ROOT_PATH": "/volume",
         "HOME": "/fedyard",
         "ITS_TOKEN": {"secretKeyRef": {"name": "coordinator", "key": "ITS_TOKEN", "optional": False}},
         "MORE": "y",

@@ -12,6 +12,8 @@ BELL, ALIVE, WORK, RESERVE, FAULT = "bell", "alive", "work", "reserve", "shim.er
 """launch.json has the secrets: it is there until the shim has read it. shim.err: of one that failed."""
 INPUTS, OUTPUTS = "inputs", "outputs"
 """In the work folder of a job that has files; so are the steps called that see to them."""
+COMPANION = "companion-{}"
+"""Of each replica: where its companion's own files are, and beside it, with `.log`, what that has said."""
 MARK = "FEDYARD_ATTEMPT_UID"
 """In the environment of each process of an attempt."""
 MAX_CHANGES_BYTES = 1_048_576

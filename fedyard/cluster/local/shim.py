@@ -29,6 +29,7 @@ from typing import Any, NoReturn
 
 from fedyard.cluster.local import proc
 from fedyard.cluster.local.balancer import Balancer
+from fedyard.cluster.local.beside import MAX_RESTART_S, READ_BYTES, RESTART_FIRST_S, RESTART_FORGET_S, Companions
 from fedyard.cluster.local.folder import (
     BELL,
     INPUTS,
@@ -57,10 +58,8 @@ MISSING = 3
 STEP_BYTES = 134_217_728
 """Of memory, for a step of ours, whatever the workload asks for."""
 TAIL_EVERY_S = 1.0
-READ_BYTES, DRAIN_READS = 65_536, 64
+DRAIN_READS = 64
 PROBE_FIRST_S, MAX_PROBE_S, PROBE_READY_S, PROBE_WITHIN_S = 0.05, 1.0, 5.0, 0.2
-RESTART_FIRST_S, MAX_RESTART_S, RESTART_FORGET_S = 0.1, 30.0, 60.0
-"""Between a replica's end and its next start: doubled each time, and forgotten when it has lived so long."""
 WATCH_S, WATCH_CLOSE_S, WATCH_SHARE = 1.0, 0.1, 0.05
 """How often memory is looked at: seldom while less than half is used. Share: of a processor, by all shims."""
 NICE, OOM_SCORE = 5, 500
@@ -132,6 +131,7 @@ class Shim:
         self._balancer = self._address() if has_address else None
         self._replicas: list[_Replica] = []
         self._draining: list[_Replica] = []
+        self._beside = Companions(self._launch["companion"], self._poll, self._fork, self._event)
         self._made = 0
         self._wanted: int = self._launch["replicas"] if self._service else 1
         self._kill_at = _NEVER
@@ -186,7 +186,9 @@ class Shim:
             return True
         if any(one.pid for one in self._replicas):
             return False
-        return self._kill_at < _NEVER or self._state["phase"] in FINAL
+        if self._kill_at < _NEVER:
+            return not self._beside.pids()
+        return self._state["phase"] in FINAL
 
     def _sleep(self, now: float) -> None:
         """Until something happens, or has to be done."""
@@ -194,6 +196,7 @@ class Shim:
         if self._kill_at == _NEVER:
             for one in self._replicas:
                 next_ = min(next_, one.probe_at if one.pid and not one.unwanted else one.start_at)
+            next_ = min(next_, self._beside.next_at())
         ready = dict(self._poll.poll(max(0.0, next_ - now) * 1000 + 1 if next_ < _NEVER else None))
         if self._balancer:
             for descriptor, events in ready.items():
@@ -201,6 +204,7 @@ class Shim:
         for one in [*self._replicas, *self._draining]:
             if one.pipe in ready:
                 self._pump(one)
+        self._beside.pump(ready)
         if self._woken in ready:
             with suppress(BlockingIOError):
                 os.read(self._woken, 4096)
@@ -241,6 +245,7 @@ class Shim:
         if first:
             for one in self._replicas:
                 _kill_group(one.pid, signal.SIGTERM)
+            self._beside.end()
 
     def _fail(self, reason: str, detail: str) -> None:
         """The first reason counts; a service that only was not ready has none yet."""
@@ -275,9 +280,12 @@ class Shim:
                 _kill_group(one.pid, signal.SIGKILL)
             elif not one.pid and self._state["phase"] not in FINAL:
                 self._start(one, now)
+        keep = {one.index for one in self._replicas if not one.unwanted}
+        self._beside.start_due(now, keep, self._launch["grace_s"])
 
     def _start(self, one: _Replica, now: float) -> None:
         environment = dict(self._step["environment"])
+        environment |= self._beside.told(one.index)
         if self._launch["port"] is not None:
             one.port = _free_port()
             environment["PORT"] = str(one.port)
@@ -289,22 +297,12 @@ class Shim:
         for path, mode, file in self._launch["made"]:
             with suppress(FileExistsError):
                 _make(path.replace("{replica}", name), mode, file=file)
-        read, write = os.pipe()
-        failed, fail = os.pipe()
-        shim = os.getpid()
-        pid = os.fork()
-        if not pid:
-            self._become(shim, environment, write, fail)
-        os.close(write)
-        os.close(fail)
-        with os.fdopen(failed, "rb") as file:
-            error = file.read()
-        os.set_blocking(read, False)
-        one.pid, one.pipe, one.started = pid, read, now
+        one.pid, one.pipe, error = self._fork(self._step["argv"], environment, WORK)
+        one.started = now
         one.said = bytearray() if self._step["name"] else None
-        self._poll.register(read, select.POLLIN)
+        self._poll.register(one.pipe, select.POLLIN)
         if error:
-            self._not_started(int(error))
+            self._not_started(error)
             return
         one.probe_at, one.probe_s = (now + PROBE_FIRST_S if one.port else _NEVER), PROBE_FIRST_S
         if self._state["started_s"] is None:
@@ -324,7 +322,24 @@ class Shim:
         self._fail(reason, f"the command {program!r:.200} cannot be run: {why}")
         self._state.update(phase="failed", exit_code=127 if not_there else 126)
 
-    def _become(self, shim: int, environment: dict[str, str], write: int, fail: int) -> NoReturn:
+    def _fork(self, argv: list[str], environment: dict[str, str], folder: str) -> tuple[int, int, int]:
+        """Its number, the end of the pipe where what it says comes out, and why it could not be run, or 0."""
+        read, write = os.pipe()
+        failed, fail = os.pipe()
+        shim = os.getpid()
+        pid = os.fork()
+        if not pid:
+            self._become(shim, argv, environment, folder, write, fail)
+        os.close(write)
+        os.close(fail)
+        with os.fdopen(failed, "rb") as file:
+            error = file.read()
+        os.set_blocking(read, False)
+        return pid, read, int(error or 0)
+
+    def _become(
+        self, shim: int, argv: list[str], environment: dict[str, str], folder: str, write: int, fail: int
+    ) -> NoReturn:
         """The workload. What goes wrong before it is one is told to the shim, as a number."""
         try:
             signal.set_wakeup_fd(-1)
@@ -344,8 +359,7 @@ class Shim:
                 os.nice(NICE)
             with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
                 file.write(str(OOM_SCORE))
-            os.chdir(WORK)
-            argv = self._step["argv"]
+            os.chdir(folder)
             os.execvpe(argv[0], argv, environment)
         except OSError as error:
             os.write(fail, b"%d" % (error.errno or errno.EINVAL))
@@ -360,11 +374,13 @@ class Shim:
         with suppress(ChildProcessError):
             while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
                 mine = [one for one in self._replicas if one.pid == ended.si_pid]
-                if mine:
+                if mine or ended.si_pid in self._beside.pids():
                     _kill_group(ended.si_pid, signal.SIGKILL)
-                status = os.waitpid(ended.si_pid, 0)[1]
+                code = os.waitstatus_to_exitcode(os.waitpid(ended.si_pid, 0)[1])
                 for one in mine:
-                    self._ended(one, os.waitstatus_to_exitcode(status))
+                    self._ended(one, code)
+                shown = code if code >= 0 else 128 - code
+                self._beside.ended(ended.si_pid, shown, self._why(shown)[1], time.monotonic())
 
     def _ended(self, one: _Replica, code: int) -> None:
         exit_code = code if code >= 0 else 128 - code
@@ -450,7 +466,7 @@ class Shim:
         used = [proc.resident(one.pid) for one in self._replicas if one.pid]
         most = max(used, default=0)
         if now >= self._scan_at:
-            below = self._seen_below(now)
+            below = self._seen_below(now) - self._beside.pids()
             most = max(most, sum(proc.resident(pid) for pid in below) // max(1, len(used)))
         memory = max(self._memory, STEP_BYTES) if self._step["name"] else self._memory
         if most > memory and self._proportional() > memory * max(1, len(used)):
@@ -485,7 +501,8 @@ class Shim:
 
     def _proportional(self) -> int:
         """Memory of all below it, what is shared counted once: exact, and dear."""
-        return sum(proc.proportional(pid) for pid in proc.descendants(os.getpid()))
+        below = proc.descendants(os.getpid()) - self._beside.pids()
+        return sum(proc.proportional(pid) for pid in below)
 
     # ------------------------------------------------------------ its log
 
