@@ -31,6 +31,7 @@ ROOMS = (
     "demo",
     "fedyard.cli",
     "fedyard.agent",
+    "fedyard.sidecar",
     "fedyard.tasks",
     "fedyard.client",
     "fedyard.cluster",

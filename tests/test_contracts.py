@@ -43,6 +43,8 @@ PLANTED = [
     ("archives", "fedyard/cluster/archives/checking.py", "import msgspec", "msgspec"),
     ("manifests", "fedyard/cluster/plan.py", "import sqlite3", "sqlite3"),
     ("kubernetes", "actors/relay.py", "import kubernetes", "kubernetes"),
+    ("grpc", "actors/relay.py", "import grpc", "grpc"),
+    ("grpc", "fedyard/sidecar/journal.py", "import grpc", "grpc"),
     ("kafka", "broker/messages.py", "from confluent_kafka import Producer", "confluent_kafka"),
     ("hub", "actors/relay.py", "import fedyard.agent.agent", "fedyard.agent.agent"),
     ("site", "fedyard/client/calls.py", "from domain import states", "domain.states"),

@@ -26,8 +26,8 @@ from tests.cluster.apiserver.server import ApiServer
 
 Has = Literal["memory", "connections", "files", "hub", "kubernetes", "volumes"]
 """memory: limits are kept. connections: inside addresses can be reached from here. files: programs begin in a folder
-that they can write to. hub: what fetches and stores files is there, and reaches a server of the tests. volumes: claims
-are met. kubernetes: it is one, a `KubernetesWorld`."""
+that they can write to. hub: an image with Fedyard is there, whose programs run on this machine and reach a server of
+the tests. volumes: claims are met. kubernetes: it is one, a `KubernetesWorld`."""
 
 
 class World(Protocol):

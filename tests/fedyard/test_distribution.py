@@ -134,6 +134,21 @@ print([name for name in sys.argv[1:] if importlib.util.find_spec(name)])
     assert (Path(file).is_relative_to(installed.parent), found) == (True, "[]"), done.stderr
 
 
+def test_what_needs_an_extra_says_which(installed: Path, tmp_path: Path) -> None:
+    said = {
+        "FEDYARD_HUB_URL": "http://127.0.0.1:9",
+        "FEDYARD_PROJECT_ID": "p",
+        "FEDYARD_TOKEN": "t",
+        "HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        [installed / "python", "-m", "fedyard.sidecar", "fl_checkpoint"],
+        cwd=tmp_path, env=environment() | said, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "pip install 'fedyard[sidecar]'" in done.stdout
+
+
 def test_a_site_enrols_and_runs_with_it(installed: Path, world: World, tmp_path: Path) -> None:
     """In a folder whose files are called as the hub's packages are."""
     for name in HUB:
