@@ -38,6 +38,9 @@ DOERS = queues_of(Kind.DONE)
 REPORT_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 """Between tries to send reports, since what they are about would have to be done again."""
 
+IDLE_MS = 300
+"""So often a thread that has nothing to do looks whether it shall stop. What comes wakes it at once."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -123,7 +126,7 @@ def doing_workers(broker: Broker, doer: Doer, threads: int) -> list[Worker]:
     A bulkhead: an outside system that is slow holds up what is done there, and nothing that is done elsewhere.
     """
     queues = sorted({ROUTES[command].queue for command in doer.commands})
-    return [Worker(broker, queues={queue}, worker_threads=threads, worker_timeout=100) for queue in queues]
+    return [Worker(broker, queues={queue}, worker_threads=threads, worker_timeout=IDLE_MS) for queue in queues]
 
 
 def stop_all(workers: Sequence[Worker], within_ms: int) -> None:

@@ -66,8 +66,9 @@ MAX_LOG_BYTES = 16_777_216
 LOCK_WITHIN_S, LOCK_EVERY_S = 10.0, 0.005
 SPAWN_TRIES = 2
 SETTLED_NS, MAX_KNOWN = 100_000_000, 4 * MAX_LIVE
-LOOK_EVERY_S = 0.02
-"""How often the size of `changes` is looked at while something is waited for."""
+LOOK_EVERY_S, QUIET_AFTER_S, QUIET_EVERY_S = 0.02, 5.0, 0.1
+"""How often the size of `changes` is looked at while something is waited for; and when nothing has changed for so long,
+how often then: this is all that an idle hub's cluster costs."""
 _PLACES, _VOLUMES, _LOCK, _CHANGES, _NEW, _GONE = "places", "volumes", "lock", "changes", "new", "gone"
 _OWNER, _RECORD = "owner", "record.json"
 _ID = re.compile(UUID_PATTERN)
@@ -205,6 +206,7 @@ class Processes:
         self._states = _Files(_STATES)
         self._spawner: Spawner | None = None
         self._closed = threading.Event()
+        self._changed_s = time.monotonic()
         self._seen = threading.local()
         for folder in (self.root, *(self.root / name for name in (_PLACES, _VOLUMES, _NEW, _GONE))):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -321,8 +323,11 @@ class Processes:
         seen = getattr(self._seen, "mark", self._at_first)
         while (mark := self._mark()) == seen:
             left = end - time.monotonic()
-            if left <= 0 or self._closed.wait(min(left, LOOK_EVERY_S)):
+            quiet = end - left >= self._changed_s + QUIET_AFTER_S
+            if left <= 0 or self._closed.wait(min(left, QUIET_EVERY_S if quiet else LOOK_EVERY_S)):
                 break
+        else:
+            self._changed_s = time.monotonic()
         self._seen.mark = mark
 
     def close(self) -> None:
