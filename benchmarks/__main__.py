@@ -30,6 +30,7 @@ from benchmarks.cases import (
     victim,
     waiting,
     workloads,
+    workloads_on_kubernetes,
 )
 from benchmarks.figures import write_figures
 from benchmarks.report import write_report
@@ -59,6 +60,7 @@ CASES: dict[str, Callable[[Board], None]] = {
     "trust_us": trust.measure,
     "victim_p99": victim.measure,
     "spawn_ms": workloads.measure,
+    "spawn_ms kubernetes": workloads_on_kubernetes.measure,
     "growth": growth.measure,
     "start_s": starting.measure,
 }

@@ -143,6 +143,30 @@ REACHES: dict[Key, Reach] = {
     ),
     ("seat_ms", "exit p99"): Reach("ms", None, higher=False),
     ("idle_workloads", "1000 reconciler"): Reach("%", 5, higher=False, about="of one core, 1,000 processes run"),
+    ("spawn_ms", "kubernetes p50"): Reach(
+        "ms",
+        5,
+        higher=False,
+        about="command to its Job, on the tests' API server; 5 times its decision",
+        of=("spawn_ms", "kubernetes decided p50"),
+    ),
+    ("spawn_ms", "kubernetes p99"): Reach("ms", None, higher=False),
+    ("spawn_ms", "kubernetes decided p50"): Reach("ms", None, higher=False, about="of it, until it was answered"),
+    ("workloads_per_s", "kubernetes"): Reach(
+        _RATE,
+        0.2,
+        about="500 jobs that end at once, until all are gone; 0.2 of bare jobs",
+        of=("part_per_s", "bare jobs"),
+    ),
+    ("seat_ms", "kubernetes exit p50"): Reach(
+        "ms",
+        5,
+        higher=False,
+        about="a pod's end to its seat being dropped; 5 times a decision",
+        of=("spawn_ms", "kubernetes decided p50"),
+    ),
+    ("seat_ms", "kubernetes exit p99"): Reach("ms", None, higher=False),
+    ("idle_workloads", "kubernetes 1000 reconciler"): Reach("%", 5, higher=False, about="of one core, 1,000 pods run"),
     ("start_s", "embedded"): Reach("s", 3, higher=False, about="cold start to ready"),
     ("start_s", "full"): Reach("s", 3, higher=False, about="servers up, a fresh database"),
     ("rss_mb", "web idle"): Reach("MB", None, higher=False),
@@ -186,6 +210,9 @@ REACHES: dict[Key, Reach] = {
     ("part_per_s", "batch insert"): Reach(_RATE, None, about="PostgreSQL rows, 1,000 in a transaction"),
     ("part_per_s", "commits"): Reach(_RATE, None, about="PostgreSQL transactions of one row"),
     ("part_per_s", "bare processes"): Reach(_RATE, None, about="sh that ends at once, one after the other"),
+    ("part_per_s", "bare jobs"): Reach(
+        _RATE, None, about="Jobs of the tests' API server, made and removed by requests"
+    ),
     ("part_per_s", "empty reply"): Reach(_RATE, None, about="a WSGI function that answers {}, through granian"),
 }
 

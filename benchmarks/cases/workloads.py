@@ -65,7 +65,7 @@ class Bench:
     def began(self, ident: Id) -> tuple[int, float]:
         """Process and time at which it began."""
         mark = self.marks / ident
-        _until(f"{ident} runs", mark.exists)
+        until(f"{ident} runs", mark.exists)
         pid, at = mark.read_text().split()
         return int(pid), float(at)
 
@@ -76,6 +76,23 @@ class Bench:
             found = self.hub.database.one(statement, self.project, *values)
         assert found is not None
         return int(found[0])
+
+    def count_of(self, ident: Id, state: str) -> int:
+        """1 if that workload has come so far."""
+        with self.hub.database.connection():
+            found = self.hub.database.one("SELECT count(*) FROM workloads WHERE id = %s AND state = %s", ident, state)
+        assert found is not None
+        return int(found[0])
+
+    def created_and_finished(self, count: int, script: str = "exit 0") -> float:
+        """A second, from the first command until the records say of the last one that it has succeeded and is gone."""
+        gone = "state = 'succeeded' AND id IN (SELECT workload_id FROM workload_attempts WHERE gone_at IS NOT NULL)"
+        before = self.count("state = 'succeeded'")
+        begun = time.perf_counter()
+        with ThreadPoolExecutor(AT_ONCE) as callers:
+            list(callers.map(self.start, [script] * count))
+        until("all have ended", lambda: self.count(gone) >= before + count)
+        return count / (time.perf_counter() - begun)
 
 
 def measure(board: Board) -> None:
@@ -106,7 +123,7 @@ def _measure(board: Board, hub: Hub, root: Path) -> None:
     board.add("spawn_ms", "p99", [percentile(spawned, 0.99)])
     watch = Watch(hub)
     with watch.on():
-        rates = [_created_and_finished(bench, board.sizes.workloads) for _ in runs]
+        rates = [bench.created_and_finished(board.sizes.workloads) for _ in runs]
     board.add("workloads_per_s", "created and finished", rates, watch)
     dropped = [_from_exit_to_seat(bench, board.sizes.seats) for _ in runs]
     spans = [span for each in dropped for span in each]
@@ -134,17 +151,6 @@ def _one_by_one(bench: Bench, count: int) -> tuple[list[float], list[float]]:
     return decided, spawned
 
 
-def _created_and_finished(bench: Bench, count: int) -> float:
-    """A second, from the first command until the records say of the last one that it has succeeded and is gone."""
-    before = bench.count("state = 'succeeded'")
-    begun = time.perf_counter()
-    with ThreadPoolExecutor(AT_ONCE) as callers:
-        list(callers.map(bench.start, ["exit 0"] * count))
-    gone = "state = 'succeeded' AND id IN (SELECT workload_id FROM workload_attempts WHERE gone_at IS NOT NULL)"
-    _until("all have ended", lambda: bench.count(gone) >= before + count)
-    return count / (time.perf_counter() - begun)
-
-
 def _from_exit_to_seat(bench: Bench, count: int) -> list[float]:
     """Milliseconds from a process's end until its seat is dropped, one after the other."""
     spec = v.WorkloadSpec(kind="job", image=IMAGE, arguments=["-c", LIVES, str(bench.marks)], attempts=1)
@@ -158,12 +164,12 @@ def _from_exit_to_seat(bench: Bench, count: int) -> list[float]:
         pid, _ = bench.began(ident)
         ended = time.time()
         os.kill(pid, signal.SIGKILL)
-        spans.append(1000 * (_dropped_at(bench, ident) - ended))
+        spans.append(1000 * (dropped_at(bench, ident) - ended))
     bench.client.stop_run(run_id)
     return spans
 
 
-def _dropped_at(bench: Bench, workload: Id) -> float:
+def dropped_at(bench: Bench, workload: Id) -> float:
     """Seconds since the epoch, by the hub's record of the seat."""
     statement = (
         "SELECT state_at FROM seats WHERE state = 'dropped' AND site_id IN"
@@ -175,7 +181,7 @@ def _dropped_at(bench: Bench, workload: Id) -> float:
             row = bench.hub.database.one(statement, workload)
         return None if row is None else row[0] / 1e6
 
-    return _until(f"the seat of {workload} is dropped", at)
+    return until(f"the seat of {workload} is dropped", at)
 
 
 def _idle(board: Board, bench: Bench) -> None:
@@ -184,7 +190,7 @@ def _idle(board: Board, bench: Bench) -> None:
     lives = bench.count("state = 'running'")
     with ThreadPoolExecutor(AT_ONCE) as callers:
         list(callers.map(bench.start, [LIVES] * (live - lives)))
-    _until("all run", lambda: bench.count("state = 'running'") >= live)
+    until("all run", lambda: bench.count("state = 'running'") >= live)
     time.sleep(SETTLED_S if board.sizes.settle_s else 0.0)
     shares = []
     for _ in range(board.sizes.runs):
@@ -204,7 +210,7 @@ def _clear(cluster: Path) -> None:
             left = [place for place, owner in places if not processes.remove_place(owner, place.name)]
             return not left
 
-        _until("nothing is left", gone)
+        until("nothing is left", gone)
 
 
 @contextmanager
@@ -216,8 +222,9 @@ def _opened(cluster: Path) -> Iterator[Processes]:
         processes.close()
 
 
-def _until(what: str, fact: Callable[[], T | None]) -> T:
-    end = time.perf_counter() + WITHIN_S
+def until(what: str, fact: Callable[[], T | None], within_s: float = WITHIN_S) -> T:
+    """The first true value of it."""
+    end = time.perf_counter() + within_s
     while not (found := fact()):
         assert time.perf_counter() < end, f"waited in vain until {what}"
         time.sleep(LOOK_EVERY_S)

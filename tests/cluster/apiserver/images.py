@@ -10,6 +10,7 @@ from typing import Literal
 
 SHELL = "fedyard.test/sh:1"
 PAUSE = "fedyard.test/pause:1"
+DONE = "fedyard.test/done:1"
 OURS = "fedyard.test/fedyard:1"
 
 _NAME = re.compile(
@@ -21,10 +22,10 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class Image:
-    """runs: as a process of this machine, or not at all: it waits to be told to stop. user: of its Dockerfile.
-    environment: its ENV. entrypoint, command: its ENTRYPOINT and CMD."""
+    """runs: as a process of this machine, or not at all: it waits to be told to stop, or is over at once.
+    user: of its Dockerfile. environment: its ENV. entrypoint, command: its ENTRYPOINT and CMD."""
 
-    runs: Literal["process", "pause"] = "process"
+    runs: Literal["process", "pause", "nothing"] = "process"
     user: int = 0
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ("sh",)
@@ -33,12 +34,13 @@ class Image:
 
 def usual() -> dict[str, Image]:
     """`sh:1` has what this machine has in PATH, its python among it; `fedyard:1` has Fedyard besides; `pause:1` costs
-    nothing and catches SIGTERM."""
+    nothing and catches SIGTERM; `done:1` costs nothing and succeeds."""
     path = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     return {
         SHELL: Image(environment={"PATH": path}),
         OURS: Image(environment={"PATH": path, "PYTHONPATH": str(Path(__file__).parents[3])}),
         PAUSE: Image(runs="pause", user=65535, command=(), entrypoint=("/pause",)),
+        DONE: Image(runs="nothing", user=65535, command=(), entrypoint=("/done",)),
     }
 
 

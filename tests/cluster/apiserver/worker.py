@@ -269,8 +269,10 @@ class Pod:
         self.kubelet.say(self, "Normal", "Created", "Container created", part=container)
         running: Running | None = None
         try:
-            if image.runs == "pause":
+            if image.runs != "process":
                 running = Pause(clock)
+                if image.runs == "nothing":
+                    running.terminate()
             else:
                 running = Process(argv, environment, folder, clock, int(quantity(limit)) if limit else None)
         except OSError:
