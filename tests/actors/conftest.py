@@ -20,6 +20,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
             url = stack.enter_context(lent_postgres(request.getfixturevalue("postgres")))
         opened = open_database(url)
         stack.callback(opened.close)
+        opened.hold()  # as the deciding thread does
         yield opened
 
 

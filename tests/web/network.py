@@ -214,6 +214,8 @@ def network(
     settings = Settings(database_url=url, **options)
     clock = clock or SystemClock()
     database = open_database(url, pool=16, name="tests")
+    if not database.postgres:
+        database.hold()  # to open SQLite takes longer than what most calls read there
     signals: Any = PostgresSignals(url) if database.postgres else DirectSignals()
     store = Store(database, None if database.postgres else signals.announce)
     publisher = DecidingPublisher(store, rules_of(settings))
