@@ -20,6 +20,7 @@ from devservers.postgres import PrivatePostgres
 from devservers.process import temporary_folder
 from devservers.rabbitmq import PrivateRabbitmq
 from devservers.seaweed import PrivateSeaweed
+from tests.databases import quick_to_log_in
 from tests.memory import move_in
 from tests.quick import is_quick
 from tests.spreading import Spreading
@@ -138,6 +139,7 @@ def postgres(servers_folder: Path) -> Iterator[PrivatePostgres]:
     """The run's PostgreSQL. Take a fresh database with `database()`; who kills it starts it again."""
     server = PrivatePostgres(servers_folder / "postgres", durable=False)
     server.start()
+    quick_to_log_in(server)
     yield server
     server.kill()
 

@@ -12,6 +12,7 @@ from domain import commands as c
 from domain import records as r
 from domain.values import Subject
 from storage.database import Database, open_database
+from tests.databases import leave
 from tests.hub import Hub
 
 
@@ -29,6 +30,7 @@ class Backups:
         self._kept += 1
         if self._postgres is not None:
             self._database.close()
+            leave(str(self._database.peewee.database))
             name = str(self._database.peewee.database).rpartition("/")[2]
             kept = self._postgres.database(template=name).rpartition("/")[2]
             postgres = self._postgres
