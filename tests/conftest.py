@@ -4,6 +4,7 @@ A machine without them fails the run and says what to install; nothing is skippe
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import shutil
@@ -86,10 +87,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cluster-image", help="an image with sh and python3 that this cluster has")
 
 
-def pytest_collection(session: pytest.Session) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """What is loaded is no garbage: it is gone through neither meanwhile nor between the tests."""
+    gc.disable()
+    try:
+        _load_all(session.config)
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _load_all(config: pytest.Config) -> None:
     """Every worker of a whole run loads all tests. Each begins with others, so that on a fresh checkout what pytest and
     Python make of them, which takes longer than the loading, is made once."""
-    config = session.config
     worker: dict[str, Any] = getattr(config, "workerinput", {})
     if not worker or [config.invocation_params.dir / one for one in config.args] != [FOLDER]:
         return
