@@ -34,7 +34,7 @@ from domain.decisions.draft import Decision, State, TooEarly, rejected
 from domain.ids import Id, derive
 from domain.records import Record, key_of
 from domain.rules import Rules
-from domain.sweeps import RevokeIssuedBy, RevokeTokensOf, Sweep
+from domain.sweeps import RevokeClientTokens, RevokeIssuedBy, RevokeTokensOf, Sweep
 from domain.table import TABLE, Kind
 from domain.values import Micros
 from fedyard.wire.problems import ProblemType
@@ -101,9 +101,9 @@ class Refolder:
         logs = self.rows[r.LogHead].values()
         followed = self.rows[r.WorkloadLogHead].values()
         attempts = self.rows[r.WorkloadAttempt].values()
-        rights = any(isinstance(sweep, RevokeTokensOf | RevokeIssuedBy) for sweep in self.sweeps) or any(
-            token.revoked_at is not None for token in self.rows[r.Token].values() if isinstance(token, r.Token)
-        )
+        rights = any(
+            isinstance(sweep, RevokeTokensOf | RevokeIssuedBy | RevokeClientTokens) for sweep in self.sweeps
+        ) or any(token.revoked_at is not None for token in self.rows[r.Token].values() if isinstance(token, r.Token))
         return Announcement(
             decided=[
                 Decided(o.id, o.state, o.status, o.answer_json, o.digest, o.decided_at)

@@ -288,6 +288,20 @@ class RemoveMember(Command, frozen=True, tag="remove_member"):
     reason: Reason = ""
 
 
+class IssueClientToken(Command, frozen=True, tag="issue_client_token"):
+    """A token for a client image that takes part in the project where a member's data are, good for so long.
+
+    issued_by: the token with which it is asked for; it lives no longer than that one.
+    """
+
+    project_id: Id
+    site_id: Id
+    sha256: Sha256
+    label: Name = "client"
+    for_s: Span = 2_592_000.0
+    issued_by: Id | None = None
+
+
 class SayReady(Command, frozen=True, tag="say_ready"):
     """A member is ready for the project's rounds, for so long; or it is not any more."""
 

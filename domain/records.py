@@ -41,9 +41,10 @@ class Account(Record, frozen=True):
 
 
 class Token(Record, frozen=True):
-    """A bearer token's hash. `scopes` is "read" or "read write".
+    """A bearer token's hash. `scopes` is "read" or "read write"; of a client's token it is "client".
 
-    issued_by: the token with which it was asked for; None for the first one of an account or a site.
+    issued_by: the token with which it was asked for; None for the first one of an account or a site. project_id: of a
+    client's token, which is good for taking part in that project alone.
     """
 
     TABLE = "tokens"
@@ -57,6 +58,7 @@ class Token(Record, frozen=True):
     expires_at: Micros | None = None
     revoked_at: Micros | None = None
     issued_by: Id | None = None
+    project_id: Id | None = None
 
 
 class Enrolment(Record, frozen=True):

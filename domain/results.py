@@ -72,6 +72,14 @@ class MemberResult(Result, frozen=True, kw_only=True):
     state: MemberState
 
 
+class ClientTokenResult(Made, frozen=True, kw_only=True):
+    """Of a client's token, which is good for this project and until then."""
+
+    project_id: Uuid
+    site_id: Uuid
+    expires_at: str
+
+
 class ReadyResult(Result, frozen=True, kw_only=True):
     """ready_until: null if the site is not ready. ready_count: active members that are, this one among them."""
 

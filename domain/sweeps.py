@@ -39,6 +39,14 @@ class RevokeTokensOf(msgspec.Struct, frozen=True):
     at: Micros
 
 
+class RevokeClientTokens(msgspec.Struct, frozen=True):
+    """Every client's token of this project stops working; of one member of it, or of all."""
+
+    project_id: Id
+    site_id: Id | None
+    at: Micros
+
+
 class ForgetBefore(msgspec.Struct, frozen=True):
     """Retention: outcomes decided, and inbox entries settled, before these times go; then bodies nobody refers to.
 
@@ -103,6 +111,7 @@ Sweep: TypeAlias = (
     | QueueEntries
     | RevokeIssuedBy
     | RevokeTokensOf
+    | RevokeClientTokens
     | ForgetBefore
     | ForgetDeclaration
     | LeaveOut

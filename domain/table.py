@@ -23,6 +23,7 @@ from domain import commands as c
 from domain.decisions import (
     archives,
     artifacts,
+    clients,
     history,
     infrastructure,
     keys,
@@ -129,6 +130,7 @@ ROWS: tuple[Row, ...] = (
     decided(c.PutMember, projects.put_member, projects.needs_of_put_member, PROJECTS),
     decided(c.RemoveMember, projects.remove_member, projects.needs_of_remove_member, PROJECTS),
     decided(c.SayReady, projects.say_ready, projects.needs_of_say_ready, PROJECTS),
+    decided(c.IssueClientToken, clients.issue_client_token, clients.needs_of_issue_client_token, PROJECTS),
     decided(c.StartRun, runs.start_run, runs.needs_of_start_run, RUNS),
     decided(c.BeginRun, runs.begin_run, runs.needs_of_begin_run, RUNS),
     decided(c.StopRun, runs.stop_run, runs.needs_of_stop_run, RUNS),

@@ -5,7 +5,7 @@ Ids are canonical UUID text, times are microseconds since the epoch (UTC), sizes
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -83,6 +83,8 @@ LedgerName = Annotated[str, msgspec.Meta(pattern=r"^[a-z]+-[0-9a-f-]{1,120}(?!\n
 MAX_MARKS = 1000
 MAX_HELD = 200
 """Seats, keys and tokens that a site names when it recovers."""
+CLIENT_SCOPE: Final = "client"
+"""Of a client's token, which has no other, and is good for one project."""
 SubjectKind = Literal["account", "site", "enrolment", "hub"]
 
 

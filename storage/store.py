@@ -29,6 +29,7 @@ from domain.sweeps import (
     PlaceGone,
     QueueEntries,
     RedeliverFailed,
+    RevokeClientTokens,
     RevokeIssuedBy,
     RevokeTokensOf,
     Sweep,
@@ -205,10 +206,8 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
             return [(_ACKNOWLEDGE, [at, site_id, through])]
         case QueueEntries(site_id, after):
             return [(_QUEUE_AGAIN, [site_id, after])]
-        case RevokeTokensOf(owner_id, at):
-            return [(_REVOKE_TOKENS_OF, [at, owner_id])]
-        case RevokeIssuedBy(token_id, at):
-            return [(_REVOKE_ISSUED_BY, [at, token_id])]
+        case RevokeTokensOf() | RevokeIssuedBy() | RevokeClientTokens():
+            return [_revoking(sweep)]
         case ForgetDeclaration(artifact_id):
             return [("DELETE FROM artifact_declarations WHERE artifact_id = %s", [artifact_id])]
         case LeaveOut(task_run_id, number, site_id, reason):
@@ -237,6 +236,18 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
 def _of_workloads(ended_before: Micros) -> list[tuple[str, list[object]]]:
     """What ended ones have left."""
     return [(sql, [ended_before]) for sql in _FORGET_OF_WORKLOADS]
+
+
+def _revoking(sweep: RevokeTokensOf | RevokeIssuedBy | RevokeClientTokens) -> tuple[str, list[object]]:
+    match sweep:
+        case RevokeTokensOf(owner_id, at):
+            return _REVOKE_TOKENS_OF, [at, owner_id]
+        case RevokeIssuedBy(token_id, at):
+            return _REVOKE_ISSUED_BY, [at, token_id]
+        case RevokeClientTokens(project_id, None, at):
+            return _REVOKE_CLIENT_TOKENS, [at, project_id]
+        case RevokeClientTokens(project_id, site_id, at):
+            return f"{_REVOKE_CLIENT_TOKENS} AND owner_id = %s", [at, project_id, site_id]
 
 
 def _array(values: Sequence[Any], column: tuple[str, bool]) -> object:
@@ -294,6 +305,7 @@ _REVOKED = (
 )
 _REVOKE_TOKENS_OF = _REVOKED.format(first="owner_id")
 _REVOKE_ISSUED_BY = _REVOKED.format(first="issued_by")
+_REVOKE_CLIENT_TOKENS = "UPDATE tokens SET revoked_at = %s WHERE revoked_at IS NULL AND project_id = %s"
 _ACKNOWLEDGE = (
     "UPDATE inbox SET state = 'acknowledged', state_at = %s WHERE site_id = %s AND seq <= %s AND state = 'queued'"
 )

@@ -30,6 +30,7 @@ from domain.events import EventKind
 from domain.ids import Id
 from domain.needs import Needs
 from domain.states import MEMBER, RUN_FINAL, MemberState, RunState, Step
+from domain.sweeps import RevokeClientTokens
 from domain.workloads import AT_SITE, flaw_of
 from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
@@ -224,6 +225,7 @@ def archive_project(draft: Draft, command: c.ArchiveProject) -> Decision:
     _check_no_run_lives(draft, project, "an archived project has none")
     if project.archived_at is None:
         draft.change(project, archived_at=draft.now, version=project.version + 1)
+        draft.sweep(RevokeClientTokens(project.id, None, draft.now))
         draft.event(("project", project.id), EventKind.PROJECT_ARCHIVED)
         for workload in draft.group(r.Workload, project.id):
             shall_stop(draft, workload, "the project was archived")
@@ -365,6 +367,7 @@ def remove_member(draft: Draft, command: c.RemoveMember) -> Decision:
         return draft.accept(results.MemberResult(project_id=project.id, site_id=site.id, state=state))
     target = MEMBER[state, step]
     draft.change(membership, state=target, state_at=draft.now, ready_until=None)
+    draft.sweep(RevokeClientTokens(project.id, site.id, draft.now))
     give_back(draft, site.id, project.id)
     _tell_membership(draft, project, site, step, command.reason)
     for workload in draft.group(r.Workload, project.id):

@@ -144,6 +144,19 @@ class Client(Calls):
         path = f"/v1/projects/{_part(project_id)}/members/{_part(site_id)}/ready"
         return self.write("PUT", path, {"ready": ready, "for_s": for_s}, a.Ready, key=key)
 
+    def issue_client_token(
+        self, project_id: str, site_id: str, sha256: str, *, for_s: float, key: str | None = None
+    ) -> a.ClientToken:
+        """A token for a client image of the project. sha256: of the secret that the caller has drawn for it."""
+        path = f"/v1/projects/{_part(project_id)}/members/{_part(site_id)}/client-tokens"
+        return self.write("POST", path, {"sha256": sha256, "for_s": for_s}, a.ClientToken, key=key)
+
+    def tokens(self, owner_id: str) -> list[a.TokenAbout]:
+        return list(self.every("/v1/tokens", {"owner": owner_id}, a.TokenAbout))
+
+    def revoke_token(self, token_id: str, *, key: str | None = None) -> a.Changed:
+        return self.write("DELETE", f"/v1/tokens/{_part(token_id)}", None, a.Changed, key=key)
+
     def models(self, project_id: str) -> list[a.Model]:
         """Every global model that was made in the project, oldest first."""
         return list(self.every(f"/v1/projects/{_part(project_id)}/models", {}, a.Model))

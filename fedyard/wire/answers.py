@@ -179,8 +179,27 @@ class Joining(Answer, frozen=True, kw_only=True):
     ready_count: w.Seq = 0
     next_deadline_at: w.At | None = None
     addresses: Annotated[list[w.Name], Meta(max_length=MAX_ITEMS)] = []
+    inside: Annotated[list[w.Name], Meta(max_length=MAX_ITEMS)] = []
+    outside: Annotated[list[w.Name], Meta(max_length=MAX_ITEMS)] = []
     command: w.Text | None = None
     configuration: w.Text = ""
+
+
+class ClientToken(Answer, frozen=True, kw_only=True):
+    """A client's token: its secret was drawn here, so that only its hash has travelled."""
+
+    id: w.Uuid
+    expires_at: w.At
+
+
+class TokenAbout(Answer, frozen=True, kw_only=True):
+    """A token without its secret. project_id: of a client's token."""
+
+    id: w.Uuid
+    project_id: w.Uuid | None = None
+    expires_at: w.At | None = None
+    revoked_at: w.At | None = None
+    used_at: w.At | None = None
 
 
 class Model(Answer, frozen=True, kw_only=True):

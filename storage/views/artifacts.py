@@ -164,6 +164,12 @@ def initial_files(database: Database, subject: Subject, project_id: Id) -> list[
     return [Artifact(**_fields(one)) for one in found]
 
 
+def is_initial_file(database: Database, project_id: Id, ident: Id) -> bool:
+    """One of this project's? Whoever asks must be one who may read it."""
+    where = [Clause("artifacts.project_id = %s", (project_id,)), _by_id(ident), Clause(_INITIAL)]
+    return row(database, "SELECT 1 FROM artifacts", where) is not None
+
+
 def states_of(database: Database, ids: Iterable[Id]) -> dict[Id, str]:
     """Of those that the records know."""
     with database.connection():

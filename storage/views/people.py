@@ -17,13 +17,13 @@ _ORGANISATION = "SELECT id, name, created_at FROM organisations"
 _ACCOUNT = "SELECT id, organisation_id, name, role, created_at, disabled_at FROM accounts"
 _TOKENS = (
     "SELECT tokens.id, tokens.owner_kind, tokens.owner_id, tokens.label, tokens.scopes, tokens.created_at, "
-    "tokens.expires_at, tokens.revoked_at, token_uses.used_at FROM tokens "
+    "tokens.expires_at, tokens.revoked_at, token_uses.used_at, tokens.project_id FROM tokens "
     "LEFT JOIN token_uses ON token_uses.token_id = tokens.id"
 )
 _ENROLMENT = "SELECT id, organisation_id, note, created_by, created_at, expires_at, used_at, site_id FROM enrolments"
 _OWNERS = (
     "SELECT tokens.sha256, tokens.id, tokens.owner_kind, tokens.owner_id, tokens.scopes, tokens.expires_at, "
-    "accounts.organisation_id, accounts.role, sites.organisation_id FROM tokens "
+    "accounts.organisation_id, accounts.role, sites.organisation_id, tokens.project_id FROM tokens "
     "LEFT JOIN accounts ON accounts.id = tokens.owner_id AND accounts.disabled_at IS NULL "
     "LEFT JOIN sites ON sites.id = tokens.owner_id AND sites.state <> 'retired' "
     "WHERE tokens.sha256 {any} AND tokens.revoked_at IS NULL"
@@ -44,6 +44,7 @@ class Bearer:
     """Whose token it is, and until when. token_id is None for an enrolment's. sha256: of the token.
 
     leading: which attempt at a project's own coordinator says so in the name of the project's coordinating site.
+    project_id: of a client's token, which is good for taking part in that project alone.
     """
 
     subject: Subject
@@ -52,6 +53,13 @@ class Bearer:
     expires_at: Micros | None
     sha256: str = ""
     leading: Leading | None = None
+    project_id: Id | None = None
+
+    @property
+    def as_site(self) -> bool:
+        """Is it a token that the site's agent uses? What a workload or a client does with its own is no sign of life of
+        the site."""
+        return self.token_id is not None and self.project_id is None
 
 
 def bearers(database: Database, hashes: Sequence[str]) -> list[Bearer | None]:
@@ -65,12 +73,12 @@ def bearers(database: Database, hashes: Sequence[str]) -> list[Bearer | None]:
 
 
 def _bearer(found: Row) -> Bearer | None:
-    token_id, kind, owner, scopes, expires_at, of_account, role, of_site = found
+    token_id, kind, owner, scopes, expires_at, of_account, role, of_site, project_id = found
     organisation = of_account or of_site
     if organisation is None:
         return None
     subject = Subject(kind=kind, id=owner, organisation_id=organisation, role=role)
-    return Bearer(subject, frozenset(scopes.split()), token_id, expires_at)
+    return Bearer(subject, frozenset(scopes.split()), token_id, expires_at, project_id=project_id)
 
 
 def _enrolling(found: Row) -> Bearer:
@@ -196,7 +204,7 @@ def _account(one: Row) -> Account:
 
 
 def _token(one: Row) -> Token:
-    ident, kind, owner, label, scopes, created_at, expires_at, revoked_at, used_at = one
+    ident, kind, owner, label, scopes, created_at, expires_at, revoked_at, used_at, project_id = one
     return Token(
         id=ident,
         owner_kind=kind,
@@ -207,6 +215,7 @@ def _token(one: Row) -> Token:
         expires_at=time_or_none(expires_at),
         revoked_at=time_or_none(revoked_at),
         used_at=time_or_none(used_at),
+        project_id=project_id,
     )
 
 

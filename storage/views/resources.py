@@ -76,17 +76,18 @@ class Account(Resource, frozen=True):
 
 
 class Token(Resource, frozen=True):
-    """A token without its secret, which nobody keeps."""
+    """A token without its secret, which nobody keeps. project_id: of a client's token, good for that project alone."""
 
     id: Uuid
     owner_kind: Literal["account", "site"]
     owner_id: Uuid
     label: str
-    scopes: list[Literal["read", "write"]]
+    scopes: list[Literal["read", "write", "client"]]
     created_at: Time
     expires_at: Time | None
     revoked_at: Time | None
     used_at: Time | None
+    project_id: Uuid | None
 
 
 class Enrolment(Resource, frozen=True):
@@ -350,7 +351,8 @@ class JoiningAbout(Resource, frozen=True):
     the first task's quorum is a fraction. ready_count: active members that say they are ready now.
 
     next_deadline_at: of the stage in which the project's earliest live round is. addresses: of the selectors, once they
-    are known. command: a line for a shell; None without a client image. configuration: the client's config.yaml.
+    are known: those outside their cluster, if there are any; inside and outside: all. initial_files: the newest first.
+    command: a line for a shell; None without a client image. configuration: the client's config.yaml, without a token.
     """
 
     project_id: Uuid
@@ -361,6 +363,9 @@ class JoiningAbout(Resource, frozen=True):
     ready_count: int
     next_deadline_at: Time | None
     addresses: list[str]
+    inside: list[str]
+    outside: list[str]
+    initial_files: list[Artifact]
     command: str | None
     configuration: str
 

@@ -345,6 +345,11 @@ ACTS: dict[str, Callable[[Stage], Does]] = {
     "start_infrastructure": lambda s: (c.StartInfrastructure(project_id=s.problem()), s.of_boss, s.boss),
     "scale_selectors": lambda s: (c.ScaleSelectors(project_id=s.problem(), selectors=3), s.admin, s.boss),
     "stop_infrastructure": lambda s: (c.StopInfrastructure(project_id=s.problem()), s.admin, s.boss),
+    "issue_client_token": lambda s: (
+        c.IssueClientToken(project_id=s.project, site_id=s.site.id, sha256=SECRET),
+        s.of_site,
+        s.site,
+    ),
     "say_ready": lambda s: (c.SayReady(project_id=s.project, site_id=s.site.id), s.of_site, s.site),
     "declare_artifact": lambda s: (s.declaring(), s.of_site, s.site),
     "complete_artifact": lambda s: (

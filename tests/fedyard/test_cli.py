@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from fedyard.cli.common import UsageError, client_of, run_named
 from fedyard.cli.main import main
 from fedyard.cli.site import joins_of
 from fedyard.client.client import Client
-from fedyard.client.errors import Unavailable
+from fedyard.client.errors import Refused, Unavailable
 from fedyard.sealed.keys import words
 from fedyard.wire.answers import Infrastructure, Run
 from tests.actors.test_archives import zipped
@@ -440,5 +441,30 @@ def test_how_to_run_the_client_image_and_who_is_ready(site, tmp_path) -> None:
     assert lines[2].startswith("docker run -it ")
     assert (tmp_path / "c").read_text().startswith("SELECTOR_ADDRESS: ")
     assert b"FROM f:1" in (tmp_path / "t").read_bytes()
+    assert b"fyd_" not in (tmp_path / "t").read_bytes()
+
+    config, old = tmp_path / "config.yaml", stat.S_IMODE((tmp_path / "c").stat().st_mode)
+    assert old & 0o077, "it is no secret"
+    code, out, _ = north("project", "joining", name, "--config", str(config), "--token", "--token-for", "3600")
+    known = dict(line.split(": ", 1) for line in config.read_text().splitlines())
+    assert (code, stat.S_IMODE(config.stat().st_mode)) == (0, 0o600)
+    assert known["SELECTOR_ADDRESSES_OUTSIDE"] == "[]"
+    hub, project, token = (json.loads(known[key]) for key in ("FEDYARD_HUB_URL", "FEDYARD_PROJECT_ID", "ACCESS_TOKEN"))
+    taking_part = Client(hub, token, give_up_s=5)
+    assert taking_part.joining(project).member_count == 1
+    assert taking_part.say_ready(project, json.loads(known["FEDYARD_SITE_ID"])).ready_count == 1
+    with pytest.raises(Refused, match="client's token"):
+        taking_part.me()
+    assert token not in out
+    (ident,) = re.findall(r"^client's token (\S+): until ", out, re.MULTILINE)
+    assert f"{ident} is revoked\n" in north("project", "joining", name, "--revoke", ident)[1]
+    assert north("project", "joining", name, "--revoke", ident)[0] == 2
+    with pytest.raises(Refused, match="revoked"):
+        taking_part.joining(project)
+    assert north("project", "joining", name, "--token")[0] == 2
+    assert north("project", "joining", name, "--config", str(tmp_path), "--token")[0] == 2
+    context = tmp_path / "again"
+    assert north("project", "joining", name, "--context", str(context))[0] == 0
+    assert context.read_bytes() == (tmp_path / "t").read_bytes()
     assert north("project", "ready", name, "--not")[1] == f"{name}: not ready; 0 members ready\n"
     assert north("project", "joining", name, "--context", str(tmp_path))[0] == 2

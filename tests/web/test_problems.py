@@ -201,6 +201,28 @@ def test_a_member_is_told_how_to_run_the_client(problem: Problem) -> None:
     assert problem.site.ok("GET", path)["next_deadline_at"] is None
 
 
+def test_a_client_takes_part_with_a_token_of_its_own_that_is_no_sign_of_life_of_the_site(problem: Problem) -> None:
+    net, path = problem.net, f"/v1/projects/{problem.id}"
+    made = problem.reader.ok("POST", f"{path}/members/{problem.site.id}/client-tokens", {"for_s": 3600})
+    assert (made["project_id"], made["site_id"]) == (problem.id, problem.site.id)
+    client = net.stranger(made["token"])
+    first = upload(problem.setter, problem.id, b"weights", "initial")
+    result = upload(problem.site, problem.id, b"result", "result")
+    web_of(net.app).heartbeats.flush()
+    net.publisher.beats.clear()
+    shown = client.ok("GET", f"{path}/joining")
+    assert [one["id"] for one in shown["initial_files"]] == [first]
+    assert client.get(f"{path}/initial-files/{first}").data == b"weights"
+    assert client.ok("PUT", f"{path}/members/{problem.site.id}/ready", {})["ready_count"] == 1
+    assert refusal(client.get(f"{path}/initial-files/{result}")) == (404, "not_found")
+    assert refusal(client.call("PUT", f"{path}/members/{problem.lead.id}/ready", {})) == (404, "not_found")
+    assert refusal(client.get(path)) == (403, "scope_missing")
+    web_of(net.app).heartbeats.flush()
+    packs = net.publisher.beats
+    assert {use.token_id for pack in packs for use in pack.token_uses} == {made["id"]}
+    assert not [beat for pack in packs for beat in pack.beats]
+
+
 def test_what_the_clients_image_is_built_from_is_the_same_each_time(problem: Problem) -> None:
     path = f"/v1/projects/{problem.id}/joining/context"
     first, second = problem.site.get(path), problem.reader.get(path)
@@ -221,8 +243,14 @@ def test_what_is_no_name_of_an_image_is_not_run(problem: Problem, image: str) ->
     assert refusal(problem.setter.get(f"/v1/projects/{project}/joining/context")) == (409, "no_client_image")
 
 
-def test_the_address_of_a_selector_stands_in_the_configuration() -> None:
-    assert configuration("hub.example.org:31000").splitlines()[0] == 'SELECTOR_ADDRESS: "hub.example.org:31000"'
+def test_the_addresses_of_selectors_stand_in_the_configuration() -> None:
+    outside = ["hub.example.org:31000"]
+    lines = configuration(*outside, inside=["selector.place.svc:50051", 'no: "address"'], outside=outside).splitlines()
+    assert lines[:3] == [
+        'SELECTOR_ADDRESS: "hub.example.org:31000"',
+        'SELECTOR_ADDRESSES_OUTSIDE: ["hub.example.org:31000"]',
+        'SELECTOR_ADDRESSES_INSIDE: ["selector.place.svc:50051"]',
+    ]
 
 
 def test_a_part_of_it_fetches_the_newest_checked_archive_with_its_own_token_alone(problem: Problem) -> None:

@@ -45,7 +45,9 @@ DEAD = {"nobody", "garbage", "revoked", "expired", "retired", "enrolment_used", 
 SITES = {"coordinator", "participant", "victim", "pending", "invited", "declined", "past", "outsider"}
 PEOPLE = {"admin", "auditor", "auditor_victim", "member_coordinator", "member_victim", "member_other"}
 ALIVE = SITES | PEOPLE
-ALL = DEAD | ALIVE | {"enrolment", "victim_readonly"}
+CLIENTS = {"client", "client_elsewhere"}
+"""Clients of the victim's: of the project, and of another one."""
+ALL = DEAD | ALIVE | CLIENTS | {"enrolment", "victim_readonly"}
 SEE = {"admin", "auditor", "auditor_victim"}
 """They read every record, and no body."""
 VICTIM = {"victim", "member_victim"}
@@ -132,8 +134,9 @@ TABLE: dict[str, Row] = {
     "list_members": Row("/v1/projects/{project}/members", SEE | MEMBERS),
     "put_member": Row("/v1/projects/{project}/members/{stranger}", LEAD, {}, spare=True),
     "remove_member": Row("/v1/projects/{project}/members/{victim}", LEAD | VICTIM, spare=True),
-    "say_ready": Row("/v1/projects/{project}/members/{victim}/ready", VICTIM, {}),
-    "read_joining": Row("/v1/projects/{project}/joining", SEE | MEMBERS),
+    "say_ready": Row("/v1/projects/{project}/members/{victim}/ready", VICTIM | {"client"}, {}),
+    "issue_client_token": Row("/v1/projects/{project}/members/{victim}/client-tokens", VICTIM, {}),
+    "read_joining": Row("/v1/projects/{project}/joining", SEE | MEMBERS | {"client"}),
     "read_build_context": Row("/v1/projects/{project}/joining/context", SEE | MEMBERS),
     "list_project_events": Row("/v1/projects/{project}/events", SEE | LEAD),
     "start_run": Row("/v1/projects/{project}/runs", LEAD, {}),
@@ -184,6 +187,7 @@ TABLE: dict[str, Row] = {
         "/v1/artifacts", LEAD, {"project_id": "{project}", "kind": "initial", "owner_site_id": "{lead}", **DECLARED}
     ),
     "list_artifacts": Row("/v1/artifacts?project={project}&limit=200", ALIVE),
+    "read_initial_file": Row("/v1/projects/{project}/initial-files/{initial}", MEMBERS | {"client"}),
     "read_artifact": Row("/v1/artifacts/{artifact}", LEAD | VICTIM),
     "read_artifact_about": Row("/v1/artifacts/{artifact}/about", LEAD | VICTIM | SEE),
     "delete_artifact": Row("/v1/artifacts/{artifact}", LEAD | VICTIM | {"admin"}, spare=True),
@@ -229,7 +233,7 @@ TABLE: dict[str, Row] = {
     "list_site_workloads": Row("/v1/sites/{victim}/workloads", {"victim"}),
     "report_workload": Row("/v1/workloads/{workload}/report", {"victim"}, {"attempt": 1, "phase": "running"}),
     "report_round": Row("/v1/projects/{project}/rounds", set(), {"number": 0, "stage": "SELECTION"}),
-    "list_rounds": Row("/v1/projects/{project}/rounds", SEE | MEMBERS),
+    "list_rounds": Row("/v1/projects/{project}/rounds", SEE | MEMBERS | {"client"}),
     "read_command": Row("/v1/commands/{command}", ALIVE | {"enrolment"}),
 }
 
@@ -306,6 +310,10 @@ def build(net: Network) -> Scene:
     lead.ok("DELETE", f"{members}/{who['declined'].id}")
     lead.ok("PATCH", f"/v1/projects/{project}", {"joining": "invitation"})
     victim.ok("PUT", f"/v1/sites/{victim.id}/keys/1", key_of(victim.id, 1))
+    other = net.project(victim, name="of the victim")
+    for name, of in (("client", project), ("client_elsewhere", other)):
+        token = victim.ok("POST", f"/v1/projects/{of}/members/{victim.id}/client-tokens", {})["token"]
+        who[name] = net.stranger(token)
     run = net.run(lead, project)
     for name in ("coordinator", "participant", "victim", "past"):
         assert net.report(who[name], run, "ready", 1).status_code == 200
@@ -330,6 +338,7 @@ def build(net: Network) -> Scene:
         "hook_project": lead.ok("POST", f"/v1/projects/{project}/webhooks", HOOK)["id"],
         "artifact": _artifact(victim, project, b"MARK-artifact", whole=True),
         "declared": _artifact(victim, project, b"q", whole=False), "key": "",
+        "initial": _artifact(lead, project, b"initial", whole=True, kind="initial"),
     }  # fmt: skip
     return scene
 
@@ -342,10 +351,10 @@ def _message(project: str, to: Any, body: bytes) -> dict[str, Any]:
     return {"messages": [{"project_id": project, "to": to, "body": text(body)}]}
 
 
-def _artifact(owner: Caller, project: str, content: bytes, *, whole: bool) -> str:
+def _artifact(owner: Caller, project: str, content: bytes, *, whole: bool, kind: str = "result") -> str:
     digest = hashlib.sha256(content).digest()
     declared = {"chunk_digests": text(digest), "digest": hashlib.sha256(digest).hexdigest()}
-    about = {"project_id": project, "kind": "result", "size_bytes": len(content), **declared}
+    about = {"project_id": project, "kind": kind, "size_bytes": len(content), **declared}
     ident = str(owner.ok("POST", "/v1/artifacts", about)["id"])
     if whole:
         assert owner.call("PUT", f"/v1/artifacts/{ident}/chunks/0", data=content).status_code == 204
@@ -361,7 +370,7 @@ def hidden_from(role: str, scene: Scene) -> set[str]:
     records = {ids[name] for name in ("message", "update", "artifact", "declared", "account")} | {"MARK-metric"}
     if role in LEAD:
         return {ids["account"]}
-    if role in VICTIM | {"victim_readonly"}:
+    if role in VICTIM | {"victim_readonly", "client"}:
         return notes - {"MARK-note-victim"}
     if role in SEE:
         return bodies | notes
@@ -458,7 +467,8 @@ def test_rights(scene: Scene) -> None:
     scene.callers["coordinator"].ok("DELETE", f"/v1/projects/{scene.ids['project']}")
     for (name, role), before in refused.items():
         after = seen(scene.call(name, role, scene.ids))
-        if after != before and not (role in DEAD and before[0] == after[0] == 401):
+        revoked = role == "client" and after[0] == 401  # with the project
+        if after != before and not revoked and not (role in DEAD and before[0] == after[0] == 401):
             faults.append(f"ORACLE of state {name} {role}: {before} while it lived, {after} afterwards")
     assert not faults, "\n".join(faults)
 

@@ -16,7 +16,7 @@ from domain.commands import CompleteArtifact, DeclareArtifact, DeleteArtifact
 from domain.ids import Id
 from domain.results import Completed, Declared, Deleted
 from domain.states import ArchiveState, ArtifactState
-from domain.values import ArtifactKind, Sha256, Size, Span
+from domain.values import CLIENT_SCOPE, ArtifactKind, Sha256, Size, Span
 from fedyard.wire.chunks import CHUNK_BYTES, Chunk, chunk_of, chunks_of, count_of, found_digests, size_of
 from fedyard.wire.problems import ProblemType
 from storage.blobs.port import DigestMismatch, OffsetMismatch, StorageUnavailable
@@ -239,6 +239,14 @@ def read_archive(call: Call) -> Response:
     raise not_found("archive of workload", ident)
 
 
+def read_initial_file(call: Call) -> Response:
+    """The same bytes as of any artifact, where a client's token can be known to be this project's."""
+    project, ident = call.id("project_id"), call.id("artifact_id")
+    if not views.is_initial_file(call.web.database, project, ident):
+        raise not_found("artifact", ident)  # in the words for one that is there and not for the caller
+    return _read(call, ident)
+
+
 def read(call: Call) -> Response:
     return _read(call, call.id("artifact_id"))
 
@@ -373,6 +381,17 @@ OPERATIONS = (
         name="read_artifact",
         about="The bytes; with a Range some of them",
         does=read,
+        answers={200: None, 206: None},
+        media={OCTETS: "The bytes"},
+        problems=(409, 416),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/projects/{project_id}/initial-files/{artifact_id}",
+        name="read_initial_file",
+        about="The bytes of an initial file; with a Range some of them (members, their clients)",
+        does=read_initial_file,
+        other_scopes=(CLIENT_SCOPE,),
         answers={200: None, 206: None},
         media={OCTETS: "The bytes"},
         problems=(409, 416),

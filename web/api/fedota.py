@@ -10,6 +10,7 @@ import io
 import re
 import shlex
 import tarfile
+from collections.abc import Sequence
 
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 """What a name of an image is made of: no option of docker's, and nothing that a Dockerfile or a shell would read."""
@@ -22,13 +23,18 @@ def usable(image: str) -> bool:
     return _IMAGE.fullmatch(image) is not None
 
 
-def configuration(selector_address: str = "") -> str:
+def configuration(selector_address: str = "", *, inside: Sequence[str] = (), outside: Sequence[str] = ()) -> str:
     """The client's config.yaml. selector_address: `host:port`; empty while it is not known. One that no YAML would take
-    between quotes is none."""
+    between quotes is none.
+
+    inside, outside: all that there are, seen from their cluster; for who has to choose another one.
+    """
     selector_address = selector_address if _ADDRESS.fullmatch(selector_address) else ""
     known = "" if selector_address else "  # not known yet: your project's coordinator tells it"
     lines = (
         f'SELECTOR_ADDRESS: "{selector_address}"{known}',
+        f"SELECTOR_ADDRESSES_OUTSIDE: {_listed(outside)}",
+        f"SELECTOR_ADDRESSES_INSIDE: {_listed(inside)}",
         'DEVICE_DIR: "../device_data"',
         'DATA_DIR: "data"',
         'FL_INIT_DIR: "fl_init_files"',
@@ -41,6 +47,11 @@ def configuration(selector_address: str = "") -> str:
         "CHUNKER_SIZE: 200",
     )
     return "".join(f"{line}\n" for line in lines)
+
+
+def _listed(addresses: Sequence[str]) -> str:
+    """As a list of YAML."""
+    return "[" + ", ".join(f'"{one}"' for one in addresses if _ADDRESS.fullmatch(one)) + "]"
 
 
 def run_command(image: str, project_id: str) -> str:

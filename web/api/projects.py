@@ -8,18 +8,16 @@ import msgspec
 from flask import Response
 from msgspec import UNSET, UnsetType
 
-from domain.commands import ArchiveProject, CreateProject, PutMember, RemoveMember, SayReady, StartRun, UpdateProject
-from domain.infrastructure import SELECTOR, goal_count
-from domain.results import Changed, Made, MemberResult, ReadyResult, StartedRun
+from domain.commands import ArchiveProject, CreateProject, PutMember, RemoveMember, StartRun, UpdateProject
+from domain.results import Changed, Made, MemberResult, StartedRun
 from domain.states import RunState
 from domain.values import Image, Infrastructure, Joining, Name, Sealed, Span, TaskSpec, Text
 from fedyard.wire.parameters import check_written
 from fedyard.wire.problems import ProblemType
 from storage.views import artifacts, events, models, rounds, runs, workloads
 from storage.views import projects as views
-from storage.views.resources import Event, JoiningAbout, Membership, Model, Project, RunHead, time_or_none
+from storage.views.resources import Event, Membership, Model, Project, RunHead
 from storage.views.sight import Listed
-from web.api import fedota
 from web.http.answers import answer
 from web.http.bodies import Body, EventsQuery, PageQuery, Uuid
 from web.http.calls import Call, given
@@ -27,8 +25,6 @@ from web.http.operations import Operation
 from web.http.texts import Unfit
 from web.http.writing import write
 from web.problems import Refused, not_found
-
-TAR = "application/x-tar"
 
 
 class NewTask(TaskSpec, frozen=True, forbid_unknown_fields=True):
@@ -84,13 +80,6 @@ class NewMember(Body, frozen=True):
 class NewRun(Body, frozen=True):
     queue: bool = False
     finish_within_s: Span = 604_800.0
-
-
-class Readiness(Body, frozen=True):
-    """for_s: for how long."""
-
-    ready: bool = True
-    for_s: Span = 86_400.0
 
 
 class ProjectsQuery(PageQuery, frozen=True):
@@ -188,60 +177,6 @@ def put_member(call: Call) -> Response:
 
 def remove_member(call: Call) -> Response:
     return write(call, RemoveMember(project_id=call.id("project_id"), site_id=call.id("site_id")))
-
-
-def say_ready(call: Call) -> Response:
-    body: Readiness = call.body
-    project_id, site_id = call.id("project_id"), call.id("site_id")
-    return write(call, SayReady(project_id=project_id, site_id=site_id, ready=body.ready, for_s=body.for_s))
-
-
-def _joined(call: Call) -> Project:
-    """A project whose members the caller may see."""
-    ident = call.id("project_id")
-    found = None
-    if views.may_see_members(call.web.database, call.caller.subject, ident):
-        found = views.project(call.web.database, call.caller.subject, ident)
-    if found is None:
-        raise not_found("project", ident)
-    return found
-
-
-def _selectors(call: Call, project: Project) -> list[str]:
-    """Where they are dialled, as far as that is known: outside their cluster, if they can be."""
-    found = [one.addresses for one in workloads.parts(call.web.database, project.id) if one.part == SELECTOR]
-    return [address for one in found if (address := one.get("outside") or one.get("inside"))]
-
-
-def joining(call: Call) -> Response:
-    found = _joined(call)
-    there = views.readiness(call.web.database, found.id, call.web.hub.clock.now())
-    addresses = _selectors(call, found)
-    return answer(
-        JoiningAbout(
-            project_id=found.id,
-            client_image=found.client_image,
-            data_format=found.data_format,
-            goal_count=goal_count(found.tasks),
-            member_count=there.members,
-            ready_count=there.ready,
-            next_deadline_at=time_or_none(there.deadline_at),
-            addresses=addresses,
-            command=fedota.run_command(found.client_image, found.id) if fedota.usable(found.client_image) else None,
-            configuration=fedota.configuration(*addresses),
-        )
-    )
-
-
-def build_context(call: Call) -> Response:
-    found = _joined(call)
-    if not fedota.usable(found.client_image):
-        raise Refused(
-            ProblemType.NO_CLIENT_IMAGE,
-            f"project {found.id} names no client image that could be run: its coordinator has to",
-        )
-    context = fedota.build_context(found.client_image, fedota.configuration(*_selectors(call, found)))
-    return Response(context, 200, {"Content-Disposition": f'attachment; filename="{found.id}.tar"'}, content_type=TAR)
 
 
 def read_events(call: Call) -> Response:
@@ -358,36 +293,6 @@ OPERATIONS = (
         scope="write",
         write=True,
         answers={200: MemberResult},
-    ),
-    Operation(
-        method="PUT",
-        path="/v1/projects/{project_id}/members/{site_id}/ready",
-        name="say_ready",
-        about="A member says for how long it is ready for the project's rounds, or that it is not",
-        does=say_ready,
-        scope="write",
-        body=Readiness,
-        optional=True,
-        write=True,
-        answers={200: ReadyResult},
-    ),
-    Operation(
-        method="GET",
-        path="/v1/projects/{project_id}/joining",
-        name="read_joining",
-        about="How to take part with the client image, and how many are ready (members, admin, auditor)",
-        does=joining,
-        answers={200: JoiningAbout},
-    ),
-    Operation(
-        method="GET",
-        path="/v1/projects/{project_id}/joining/context",
-        name="read_build_context",
-        about="What the client image with its configuration is built from (members, admin, auditor)",
-        does=build_context,
-        answers={200: None},
-        media={TAR: "A tar that docker build takes"},
-        problems=(409,),
     ),
     Operation(
         method="GET",

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from domain.ids import Uuid
-from domain.results import Changed, Made, MadeWithToken
+from domain.results import Changed, ClientTokenResult, Made, MadeWithToken
 from domain.values import Role
 from storage.views.resources import Time
 
@@ -23,6 +23,15 @@ class Shown(Made, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Shown({self.id})"
+
+
+class ClientToken(ClientTokenResult, frozen=True, kw_only=True):
+    """token: the secret, if the hub drew it and this request's is the one in force."""
+
+    token: str | None
+
+    def __repr__(self) -> str:
+        return f"ClientToken({self.id})"
 
 
 class Enrolled(MadeWithToken, frozen=True, kw_only=True):

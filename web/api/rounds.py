@@ -6,7 +6,7 @@ from flask import Response
 
 from domain.commands import ReportRound
 from domain.results import ProjectRoundResult
-from domain.values import Counts, Metrics, RoundNumber, StageName
+from domain.values import CLIENT_SCOPE, Counts, Metrics, RoundNumber, StageName
 from fedyard.wire.problems import ProblemType
 from storage.views import rounds as views
 from storage.views.resources import ProjectRound
@@ -79,8 +79,9 @@ OPERATIONS = (
         method="GET",
         path="/v1/projects/{project_id}/rounds",
         name="list_rounds",
-        about="Rounds that a project's own coordinator led, the newest first (members, admin, auditor)",
+        about="Rounds that a project's own coordinator led, the newest first (members, their clients, admin, auditor)",
         does=listed,
+        other_scopes=(CLIENT_SCOPE,),
         query=PageQuery,
         answers={200: Listed[ProjectRound]},
     ),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from flask import Request
 
-from domain.ids import HUB, is_id
-from domain.values import Subject
+from domain.ids import HUB, Id, is_id
+from domain.values import CLIENT_SCOPE, Subject
 from domain.workloads import ROUNDS_PREFIX, files_token_of, named_in, rounds_token_of
 from fedyard.wire.problems import ProblemType
 from storage.views import workloads
@@ -89,8 +89,17 @@ OPEN = Authentication("open", lambda _web, _request: NO_ONE)
 """No token is asked for."""
 
 
-def allow(caller: Bearer, kinds: Collection[str], *scopes: str) -> None:
-    """Raises 403 unless such a subject with one of these scopes may call this at all."""
+def allow(caller: Bearer, kinds: Collection[str], *scopes: str, project_id: Id | None = None) -> None:
+    """Raises 403 unless such a subject with one of these scopes may call this at all.
+
+    project_id: that the path names, which has to be that of a client's token.
+    """
+    if caller.project_id is not None and not (CLIENT_SCOPE in scopes and caller.project_id == project_id):
+        detail = (
+            f"this is a client's token: with it one takes part in project {caller.project_id}, and does nothing else; "
+            "use the site's own token"
+        )
+        raise Refused(ProblemType.SCOPE_MISSING, detail)
     if caller.subject.kind not in kinds:
         wanted = " or ".join(sorted(kinds))
         raise Refused(ProblemType.FORBIDDEN, f"this call is for tokens of kind {wanted}, not {caller.subject.kind}")
@@ -103,7 +112,8 @@ def still_reads(call: Call) -> Bearer | None:
     """Whose call it is, if they may read now: an answer may take long, and the token be revoked meanwhile."""
     try:
         caller = call.caller_of(call.web, call.request)
-        allow(caller, EVERYBODY, "read")
+        scopes = ("read",) if call.caller.project_id is None else (CLIENT_SCOPE,)
+        allow(caller, EVERYBODY, *scopes, project_id=call.caller.project_id)
     except Refused:
         return None
     return caller

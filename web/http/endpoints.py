@@ -34,7 +34,8 @@ def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, 
 
     def allowed(request: Request, caller: Bearer, path: Mapping[str, Any]) -> Response:
         web.heartbeats.note(caller)
-        allow(caller, operation.who, operation.scope, *operation.other_scopes)
+        scopes = (operation.scope, *operation.other_scopes)
+        allow(caller, operation.who, *scopes, project_id=path.get("project_id"))
         try:
             return within_share(request, caller, path)
         except Refused as refused:

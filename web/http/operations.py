@@ -26,9 +26,9 @@ class Operation:
 
     path: as OpenAPI writes it. does: the call to a `Response`. answers: the type of the body by status.
     kind: of its answers. authentication: how it is found out whose call it is. who: kinds of subjects that may call,
-    unless it is open. other_scopes: each is enough as well. problems: statuses of the problems that only this call has,
-    beside those of all. optional: the body may be left out. long: may hold a poll open. hot: comes in thousands, see
-    fast_path.py.
+    unless it is open. other_scopes: each is enough as well, `client` for the project that the path names. problems:
+    statuses of the problems that only this call has, beside those of all. optional: the body may be left out. long: may
+    hold a poll open. hot: comes in thousands, see fast_path.py.
     kept_back: it carries a secret or takes one out of force, and may have a place that is kept back (shares.py).
     """
 

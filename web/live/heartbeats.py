@@ -46,7 +46,7 @@ class HeartbeatBuffer:
         now = self._clock.now()
         subject = caller.subject
         with self._lock:
-            if subject.kind == "site" and caller.token_id is not None:  # what speaks in a site's name is not the site
+            if subject.kind == "site" and caller.as_site:
                 _, before = self._seen.get(subject.id, (now, 0))
                 self._seen[subject.id] = (now, max(before, handed_out))
             if caller.token_id is not None:
