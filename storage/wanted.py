@@ -8,14 +8,13 @@ import msgspec
 
 from domain import records as r
 from domain.ids import Id, is_id
-from domain.infrastructure import FILES_KEPT_S
 from domain.values import Micros
 from domain.workloads import owner_of, token_sha256, wanted_of
 from fedyard.cluster.plan import Key, Wanted
 from fedyard.cluster.port import AttemptId
-from fedyard.wire.times import SECOND
 from storage.database import Database
 from storage.leadership import lead
+from storage.places import places_to_end
 from storage.tables import COLUMNS
 
 _LEADER = 4_207_414
@@ -25,15 +24,6 @@ _BOTH = ", ".join(
 _FROM = f"SELECT {_BOTH} FROM workload_attempts AS attempts JOIN workloads ON workloads.id = attempts.workload_id"
 _OF_CLUSTER = f"{_FROM} WHERE workloads.cluster = %s AND attempts.gone_at IS NULL ORDER BY attempts.created_at, 1"
 _OF_IDS = f"{_FROM} WHERE workloads.cluster = %s AND workloads.id {{any:uuid}}"
-_PLACES = (
-    "SELECT DISTINCT workloads.project_id FROM workloads JOIN projects ON projects.id = workloads.project_id"
-    " WHERE workloads.cluster = %s AND workloads.place_gone_at IS NULL AND projects.archived_at < %s"
-    " AND (projects.archived_at < %s OR NOT EXISTS (SELECT 1 FROM workloads AS parts"
-    " WHERE parts.project_id = workloads.project_id AND parts.cluster = workloads.cluster AND parts.part <> ''))"
-    " AND NOT EXISTS (SELECT 1 FROM workload_attempts AS attempts JOIN workloads AS others"
-    " ON others.id = attempts.workload_id WHERE others.project_id = workloads.project_id"
-    " AND others.cluster = workloads.cluster AND attempts.gone_at IS NULL) ORDER BY 1 LIMIT 100"
-)
 _STILL = (
     "SELECT 1 FROM workload_attempts AS attempts JOIN workloads ON workloads.id = attempts.workload_id"
     " AND workloads.attempt = attempts.attempt WHERE attempts.workload_id = %s AND attempts.attempt = %s"
@@ -120,13 +110,8 @@ class WantedWorkloads:
             return self._database.one(_STILL, workload, attempt) is not None
 
     def places_to_end(self, cluster: str, now: Micros) -> list[Id]:
-        """Archived projects that may have a place there, of whose workloads nothing is there any more.
-
-        Where one had files besides, they are kept for a while.
-        """
-        with self._database.connection():
-            found = self._database.all(_PLACES, cluster, now, now - FILES_KEPT_S * SECOND)
-            return [row[0] for row in found]
+        """Archived projects that may have a place there (storage/places.py)."""
+        return places_to_end(self._database, cluster, now)
 
     def _wanted(self, row: tuple[object, ...]) -> Wanted:
         workload, attempt = r.Workload(*row[:_WIDTH]), r.WorkloadAttempt(*row[_WIDTH:])  # type: ignore[arg-type]

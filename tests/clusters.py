@@ -33,7 +33,7 @@ class MemoryCluster:
         self.refuses: Refused | None = None
         self.forbidden: list[str] = []
         self.lingers = False
-        """What is stopped is not gone at once."""
+        """What is stopped, or a place, is not gone at once."""
 
     # how it goes on
 
@@ -113,7 +113,7 @@ class MemoryCluster:
         self._called("remove_place")
         for which in [each for each in self.there if (each.owner, each.place) == (owner, place)]:
             del self.there[which]
-        return True
+        return not self.lingers
 
     def wait(self, seconds: float) -> None:
         self._called("wait")

@@ -250,9 +250,12 @@ def needs_of_report_place_gone(command: c.ReportPlaceGone) -> Needs:
 
 
 def report_place_gone(draft: Draft, command: c.ReportPlaceGone) -> Decision:
-    """Of an archived project nothing is left at that cluster."""
-    need_hub(draft.by)
+    """Of an archived project nothing is left at that cluster: says the hub of its own, a site of itself."""
+    if draft.by.kind != "site" or command.cluster != f"{AT_SITE}{draft.by.id}":
+        need_hub(draft.by)
     project = find(draft, r.Project, "project", command.project_id)
+    if project.archived_at is None:
+        raise missing("place", project.id)
     draft.sweep(PlaceGone(project.id, command.cluster, draft.now))
     draft.event(("project", project.id), EventKind.PLACE_REMOVED, {"where": command.cluster})
     return draft.accept(results.Made(id=project.id))

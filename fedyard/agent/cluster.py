@@ -31,7 +31,8 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: on Kubernetes patterns of names (`registry.example.org/fed/*@sha256:*`); as processes a name and the words
     that go before a command. projects: names or ids, or "*". max_cpu_millis, max_memory_bytes: of all that runs, all
     replicas together. stop_with_agent: nothing runs while the agent does not. logs: what a workload writes may be read
-    by the project's coordinator: its tail, and all of it while somebody follows it.
+    by the project's coordinator: its tail, and all of it while somebody follows it. keep_places: what an
+    archived project has here stays, its volume too, until the site's people remove it.
     """
 
     kind: Literal["processes", "kubernetes"]
@@ -46,6 +47,7 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_workloads: Annotated[int, Meta(ge=1, le=1000)] | None = None
     stop_with_agent: bool = False
     logs: bool = True
+    keep_places: bool = False
 
     def __post_init__(self) -> None:
         """Raises `ValueError` with what to write."""

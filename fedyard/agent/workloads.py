@@ -26,6 +26,7 @@ from fedyard.agent.cluster import ClusterSettings, Fits, open_cluster, over, ref
 from fedyard.agent.consents import Consents
 from fedyard.agent.flags import Flags
 from fedyard.agent.paths import under
+from fedyard.agent.places import Places
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused as HubRefused
 from fedyard.client.errors import Unavailable as HubAway
@@ -213,6 +214,7 @@ class Workloads:
         self._turning = threading.Lock()
         self._watching = threading.Event()
         self._shelf = Shelf(folder)
+        self._places = Places(site_id, client, clock, log)
         self._wanted: list[Wanted] | None = None
         self._strange: set[Key] = set()
         """Listed by the hub in words that this agent does not understand: nothing of theirs is touched."""
@@ -356,7 +358,8 @@ class Workloads:
         assert self._settings is not None, "there is a cluster"
         self._check_permissions(cluster)
         wanted = self._with_left(fresh=fresh)
-        seen = self._concerned(cluster.observe(self._site_id), wanted, fresh=fresh)
+        whole = cluster.observe(self._site_id)
+        seen = self._concerned(whole, wanted, fresh=fresh)
         there = {Key(one.id, one.attempt): one for one in seen}
         if wanted or there:
             self._watching.set()
@@ -389,6 +392,8 @@ class Workloads:
         ]
         made = _with_reasons(made, wanted, {key: why for key, why in held.items() if key in there}, there)
         self._do(cluster, made, refusals, barred, fresh=fresh)
+        if fresh and not self._settings.keep_places and Key("", 0) not in self._strange:
+            self._places.look(cluster, {one.spec.place for one in wanted} | {one.place for one in whole})
         followed = [one for one in wanted if one.followed and fresh and self._settings.logs]
         for one in followed:
             if one.key in there and one.log_from is not None:

@@ -16,11 +16,13 @@ from domain import commands as c
 from domain import records as r
 from domain import values as v
 from domain.ids import Id
+from domain.infrastructure import FILES_KEPT_S
 from domain.workloads import FOLLOWED_S, RETRY_AFTER_S, TOKEN_VARIABLE, URL_VARIABLE, token_of
 from fedyard.agent import workloads
 from fedyard.agent.cluster import ClusterSettings
 from fedyard.agent.consents import Consent, Consents
 from fedyard.agent.flags import Flags
+from fedyard.agent.places import AGAIN_S, EVERY_S
 from fedyard.agent.workloads import LOGS_STAY, NOT_ALLOWED_GRACE_S, SAID_AGAIN_S, SOON_S, Workloads
 from fedyard.client.errors import Refused as HubRefused
 from fedyard.client.errors import Unavailable as HubAway
@@ -28,6 +30,7 @@ from fedyard.cluster.plan import MISSING_S, ORPHAN_AGE_S, UNMADE_S, Wanted
 from fedyard.cluster.port import AttemptId, Reason, Refused, Resources, Spec
 from fedyard.wire import answers as a
 from storage.database import Database, open_database
+from storage.places import places_to_end
 from storage.views.workloads import wanted_at
 from tests.clusters import MemoryCluster
 from tests.databases import fresh_sqlite
@@ -48,6 +51,7 @@ class OverDecisions:
         self.away = False
         self.lose_answers = False
         self.odd: list[msgspec.Raw] = []
+        self.asked_places = 0
         self.reports: list[dict[str, Any]] = []
         self.pieces: list[bytes] = []
         """Of logs that somebody follows."""
@@ -60,6 +64,13 @@ class OverDecisions:
         listed = [self._with_token(one) for one in found]
         return msgspec.json.decode(msgspec.json.encode({"items": [*listed, *self.odd], "next": None}), type=kind)
 
+    def every(self, path: str, query: dict[str, object], kind: type[Any]) -> Iterator[Any]:
+        assert (path, query) == (f"/v1/sites/{self._site.id}/places", {})
+        self._answers()
+        self.asked_places += 1
+        found = places_to_end(self._hub.database, f"site:{self._site.id}", self._hub.clock.now())
+        return iter([msgspec.convert({"project_id": one}, kind) for one in found])
+
     @staticmethod
     def _with_token(one: Wanted) -> Wanted:
         if not one.enrols:
@@ -68,10 +79,15 @@ class OverDecisions:
         return msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, secrets=secrets))
 
     def write(self, method: str, path: str, body: object, kind: type[Any], *, key: str) -> Any:
-        _, _, workloads, ident, what = path.split("/")
-        assert (method, workloads, kind) == ("POST", "workloads", dict)
         assert key
         self._answers()
+        if method == "PUT":
+            _, _, _, site, _, project, gone = path.split("/")
+            assert (site, gone, body) == (self._site.id, "gone", None)
+            self._hub.ok(c.ReportPlaceGone(cluster=f"site:{site}", project_id=project), self._site)
+            return {}
+        _, _, workloads, ident, what = path.split("/")
+        assert (method, workloads, kind) == ("POST", "workloads", dict)
         said = json.loads(msgspec.json.encode(body))
         if "log" in said:
             said["log"] = base64.b64decode(said["log"])
@@ -698,3 +714,95 @@ def test_a_project_that_its_people_leave_is_noticed_within_seconds(house: House)
     house.agent.turn = turn  # type: ignore[method-assign]
     house.agent.run()
     assert turned_at[1] - turned_at[0] < 5
+
+
+# places
+
+
+def archived(house: House) -> None:
+    """A project of which something has run here, and is stopped."""
+    house.create(kind="service", port=80)
+    house.settle()
+    house.hub.ok(c.ArchiveProject(project_id=house.project), house.coordinator)
+    house.settle()
+    assert not house.cluster.there
+
+
+def removed(house: House) -> list[str]:
+    events = house.hub.rows(r.Event, "stream_id = %s AND kind = %s", house.project, "place_removed")
+    return [json.loads(one.facts_json)["where"] for one in events]
+
+
+def test_what_an_archived_project_has_here_goes(house: House) -> None:
+    house.settle()
+    archived(house)
+    assert "remove_place" not in house.cluster.calls
+    house.later(EVERY_S)
+    house.settle()
+    assert house.cluster.calls.count("remove_place") == 1
+    assert removed(house) == [f"site:{house.site.id}"]
+    house.later(EVERY_S)
+    house.settle()
+    assert house.cluster.calls.count("remove_place") == 1
+    assert house.said.count("place removed") == 1
+
+
+def test_nothing_goes_while_something_runs_there(house: House) -> None:
+    house.settle()
+    archived(house)
+    stray = Spec(owner=house.site.id, place=house.project, id=house.site.id, attempt=1, kind="job", image=IMAGE)
+    house.cluster.ensure(stray)
+    house.later(EVERY_S)
+    house.turn()
+    assert "remove_place" not in house.cluster.calls
+    house.cluster.there.clear()
+    house.later(AGAIN_S)
+    house.settle()
+    assert removed(house) == [f"site:{house.site.id}"]
+
+
+def test_a_place_that_takes_long_to_go_is_looked_at_again(house: House) -> None:
+    house.settle()
+    archived(house)
+    house.cluster.lingers = True
+    house.later(EVERY_S)
+    house.settle()
+    assert (house.cluster.calls.count("remove_place"), removed(house)) == (1, [])
+    house.cluster.lingers = False
+    house.later(AGAIN_S)
+    house.settle()
+    assert (house.cluster.calls.count("remove_place"), len(removed(house))) == (2, 1)
+
+
+def test_the_sites_people_may_keep_it(house: House) -> None:
+    house.restart(msgspec.structs.replace(SETTINGS, keep_places=True))
+    archived(house)
+    house.later(EVERY_S)
+    house.settle()
+    assert house.client.asked_places == 0
+    assert "remove_place" not in house.cluster.calls
+
+
+def test_files_of_a_projects_parts_are_kept_for_a_day(house: House) -> None:
+    said = v.Infrastructure(coordinator_image=IMAGE, selector_image=IMAGE, where=f"site:{house.site.id}")
+    goal = v.TaskSpec(name="train", model="fedota", contract=v.Contract(quorum=2, quorum_of="count"))
+    update = c.UpdateProject(project_id=house.project, tasks=[goal], infrastructure=said)
+    house.hub.ok(update, house.coordinator)
+    house.hub.ok(c.StartInfrastructure(project_id=house.project), house.coordinator)
+    house.settle()
+    house.hub.ok(c.ArchiveProject(project_id=house.project), house.coordinator)
+    house.settle()
+    house.later(EVERY_S)
+    house.settle()
+    assert "remove_place" not in house.cluster.calls
+    house.later(FILES_KEPT_S)
+    house.settle()
+    assert removed(house) == [f"site:{house.site.id}"]
+
+
+def test_only_the_site_itself_says_so_and_only_of_an_archived_project(house: House) -> None:
+    gone = c.ReportPlaceGone(cluster=f"site:{house.site.id}", project_id=house.project)
+    assert house.hub.refused(gone, house.site) == (404, "not_found")
+    house.hub.ok(c.ArchiveProject(project_id=house.project), house.coordinator)
+    assert house.hub.refused(gone, house.coordinator) == (403, "forbidden")
+    assert house.hub.refused(c.ReportPlaceGone(cluster="hub", project_id=house.project), house.site)[0] == 403

@@ -231,6 +231,8 @@ TABLE: dict[str, Row] = {
     "stop_workload": Row("/v1/workloads/{workload}/stop", LEAD | {"admin"}, spare=True),
     "scale_workload": Row("/v1/workloads/{workload}/replicas", LEAD | {"admin"}, {"replicas": 2}),
     "list_site_workloads": Row("/v1/sites/{victim}/workloads", {"victim"}),
+    "list_site_places": Row("/v1/sites/{victim}/places", {"victim"}),
+    "report_place_gone": Row("/v1/sites/{victim}/places/{project}/gone", {"victim"}, spare=True),
     "report_workload": Row("/v1/workloads/{workload}/report", {"victim"}, {"attempt": 1, "phase": "running"}),
     "report_round": Row("/v1/projects/{project}/rounds", set(), {"number": 0, "stage": "SELECTION"}),
     "list_rounds": Row("/v1/projects/{project}/rounds", SEE | MEMBERS | {"client"}),

@@ -14,6 +14,7 @@ from domain.codec import THE_HUB, envelope_of
 from domain.commands import (
     CreateWorkload,
     FollowWorkload,
+    ReportPlaceGone,
     ReportWorkload,
     ScaleWorkload,
     StopWorkload,
@@ -23,17 +24,18 @@ from domain.ids import derive
 from domain.results import Made, WorkloadLogResult, WorkloadResult
 from domain.states import WorkloadState
 from domain.values import LOG_PIECE_BYTES, LOG_TAIL_BYTES, Reason, Sha256, Slug, Where, WorkloadSpec
-from domain.workloads import FOLLOWED_S, TOKEN_VARIABLE, token_of, with_own_tokens
+from domain.workloads import AT_SITE, FOLLOWED_S, TOKEN_VARIABLE, token_of, with_own_tokens
 from fedyard.cluster.plan import Side, Wanted
 from fedyard.cluster.port import Phase
 from fedyard.cluster.port import Reason as ClusterReason
 from fedyard.wire.times import SECOND
+from storage.places import places_to_end
 from storage.views import workloads as views
 from storage.views.resources import Workload, WorkloadAttempt, WorkloadLog
 from storage.views.sight import Listed
 from web.http.answers import answer
 from web.http.auth import SITES
-from web.http.bodies import Body, Count, PageQuery, Payload, PieceText, Position, Query, Wait
+from web.http.bodies import Body, Count, PageQuery, Payload, PieceText, Position, Query, Uuid, Wait
 from web.http.calls import Call, Web, given
 from web.http.operations import Operation
 from web.http.parsing import within_inline_limit
@@ -212,6 +214,33 @@ def _with_token(call: Call, one: Wanted) -> Wanted:
     return msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, secrets=secrets))
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Of an archived project: what it has at the site's cluster shall go, its volume too."""
+
+    project_id: Uuid
+
+
+def _places(call: Call) -> list[Place]:
+    """Those at the site that asks, which alone looks after them."""
+    site_id = call.id("site_id")
+    if call.caller.subject.id != site_id:
+        raise not_found("site", site_id)
+    now = call.web.hub.clock.now()
+    return [Place(project_id=one) for one in places_to_end(call.web.database, f"{AT_SITE}{site_id}", now)]
+
+
+def list_places(call: Call) -> Response:
+    return answer(Listed[Place](items=_places(call), next=None))
+
+
+def place_gone(call: Call) -> Response:
+    """Once: what is not to go, or has gone, is not to be reported."""
+    project_id = call.id("project_id")
+    if project_id not in {one.project_id for one in _places(call)}:
+        raise not_found("place", project_id)
+    return write(call, ReportPlaceGone(cluster=f"{AT_SITE}{call.id('site_id')}", project_id=project_id))
+
+
 def report(call: Call) -> Response:
     body: Seen = call.body
     within_inline_limit(len(body.log or b""), LOG_TAIL_BYTES, "a log's tail")
@@ -298,6 +327,26 @@ OPERATIONS = (
         does=list_at_site,
         who=SITES,
         answers={200: Listed[Wanted]},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/sites/{site_id}/places",
+        name="list_site_places",
+        about="What archived projects have at a site's cluster, and shall go: for its own agent",
+        does=list_places,
+        who=SITES,
+        answers={200: Listed[Place]},
+    ),
+    Operation(
+        method="PUT",
+        path="/v1/sites/{site_id}/places/{project_id}/gone",
+        name="report_place_gone",
+        about="An archived project has nothing left at this site's cluster",
+        does=place_gone,
+        who=SITES,
+        scope="write",
+        write=True,
+        answers={200: Made},
     ),
     Operation(
         method="POST",
