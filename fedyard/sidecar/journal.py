@@ -106,7 +106,8 @@ class Journal:
                 found = True
                 break
         with self._changed:
-            if found and of in self._state.uncopied:  # else what was read may be another round's by now
+            found = found and of in self._state.uncopied  # else what was read may be another round's by now
+            if found:
                 part.rename(part.with_suffix(""))
                 for old in self._kept()[:-MAX_COPIES]:
                     self._log(f"the hub was away for too long: the checkpoint of round {old.number} is let go")

@@ -1,0 +1,155 @@
+"""What is kept until the hub has it: over a restart, in bounds, and checkpoints only as they were read twice."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from fedyard.sidecar import journal as journals
+from fedyard.sidecar.journal import MAX_COPIES, MAX_TOLD, Journal, Round
+from fedyard.sidecar.rounds import Stage, Told
+
+NOW = 1000
+
+
+def journal(folder: Path) -> Journal:
+    return Journal(folder, lambda _: None)
+
+
+def told(made: Journal) -> list[tuple[int, Stage]]:
+    found = []
+    while (one := made.next_told(0.0)) is not None:
+        found.append((one.number, one.stage))
+        made.forget_told(one)
+    return found
+
+
+def kept(made: Journal) -> list[tuple[int, bytes]]:
+    found = []
+    while (one := made.next_copy(0.0)) is not None:
+        found.append((one[0].number, one[1].read_bytes()))
+        made.forget_copy(one[0])
+    return found
+
+
+def completed(made: Journal, number: int, checkpoint: Path, content: bytes, pause=lambda _: False) -> bool:
+    """A round is, and its checkpoint is copied."""
+    checkpoint.write_bytes(content)
+    made.take(number, Stage.COMPLETED, NOW)
+    of = made.next_uncopied(0.0)
+    assert of is not None
+    return made.copy(of, checkpoint, pause)
+
+
+def test_who_is_started_again_goes_on_with_what_was_taken(tmp_path: Path) -> None:
+    first = journal(tmp_path)
+    first.take(0, Stage.CONFIGURATION, NOW)
+    first.take(0, Stage.REPORTING, NOW)
+    first.forget_told(Told(NOW, 0, Stage.CONFIGURATION))
+    again = journal(tmp_path)
+    again.take(1, Stage.SELECTION, NOW + 50)
+    assert again.next_uncopied(0.0) == Round(NOW, 0), "of the same start"
+    assert told(again) == [(0, Stage.REPORTING), (0, Stage.COMPLETED), (1, Stage.SELECTION)]
+    assert journal(tmp_path).next_uncopied(0.0) == Round(NOW, 0)
+    assert not again.is_told()
+
+
+def test_a_checkpoint_waits_until_its_round_is_told_and_lies_there_over_a_restart(tmp_path: Path) -> None:
+    first = journal(tmp_path)
+    assert completed(first, 0, tmp_path / "fl_checkpoint", b"weights")
+    (tmp_path / "checkpoints" / f"{NOW}-1.part").write_bytes(b"half")
+    again = journal(tmp_path)
+    assert again.next_copy(0.0) is None, "the hub does not know yet that it is completed"
+    assert told(again) == [(0, Stage.COMPLETED)]
+    assert kept(again) == [(0, b"weights")]
+    assert again.is_told()
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_what_the_coordinator_writes_meanwhile_is_read_again(tmp_path: Path) -> None:
+    checkpoint, made, looks = tmp_path / "fl_checkpoint", journal(tmp_path), []
+
+    def pause(_seconds: float) -> bool:
+        looks.append(1)
+        if len(looks) < 3:
+            checkpoint.write_bytes(b"weights" * len(looks))
+        return False
+
+    assert completed(made, 0, checkpoint, b"half", pause)
+    told(made)
+    assert kept(made) == [(0, b"weights" * 2)]
+
+
+@pytest.mark.parametrize("content", [b"", None])
+def test_without_a_checkpoint_none_is_kept(tmp_path: Path, content: bytes | None) -> None:
+    checkpoint, made = tmp_path / "fl_checkpoint", journal(tmp_path)
+    if content is not None:
+        checkpoint.write_bytes(content)
+    made.take(0, Stage.COMPLETED, NOW)
+    assert not made.copy(Round(NOW, 0), checkpoint, lambda _: False)
+    told(made)
+    assert made.is_told()
+
+
+def test_what_never_comes_to_rest_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journals, "TRIES", 3)
+    checkpoint, made, looks = tmp_path / "fl_checkpoint", journal(tmp_path), []
+
+    def pause(_seconds: float) -> bool:
+        looks.append(1)
+        checkpoint.write_bytes(b"x" * len(looks))
+        return False
+
+    assert not completed(made, 0, checkpoint, b"begun", pause)
+    assert (len(looks), made.next_uncopied(0.0)) == (3, None)
+
+
+def test_a_copy_that_the_next_round_has_overtaken_is_let_go(tmp_path: Path) -> None:
+    checkpoint, made = tmp_path / "fl_checkpoint", journal(tmp_path)
+
+    def pause(_seconds: float) -> bool:
+        made.take(1, Stage.COMPLETED, NOW)
+        return False
+
+    assert not completed(made, 0, checkpoint, b"of round 0, or of round 1", pause)
+    assert made.next_uncopied(0.0) == Round(NOW, 1)
+    told(made)
+    assert kept(made) == []
+
+
+def test_a_hub_that_is_away_for_ever_costs_no_more_than_so_much(tmp_path: Path) -> None:
+    said: list[str] = []
+    made = Journal(tmp_path, said.append)
+    for number in range(MAX_COPIES + 2):
+        assert completed(made, number, tmp_path / "fl_checkpoint", b"%d" % number)
+    for number in range(MAX_COPIES + 2, MAX_TOLD + 10):
+        made.take(number, Stage.COMPLETED, NOW)
+    assert len(told(made)) == MAX_TOLD
+    assert [number for number, _ in kept(made)] == list(range(2, MAX_COPIES + 2))
+    assert len([one for one in said if "checkpoint" in one]) == 2
+    assert len([one for one in said if "reports" in one]) == 10
+
+
+def test_a_folder_that_cannot_be_written_to_costs_the_coordinator_nothing(tmp_path: Path) -> None:
+    said: list[str] = []
+    made = Journal(tmp_path, said.append)
+    (tmp_path / "rounds.json").mkdir()
+    made.take(0, Stage.CONFIGURATION, NOW)
+    assert told(made) == [(0, Stage.CONFIGURATION)]
+    assert "cannot be kept over a restart" in said[0]
+
+
+def test_whoever_waits_is_woken(tmp_path: Path) -> None:
+    made, found = journal(tmp_path), []
+    waiting = threading.Thread(target=lambda: found.append(made.next_told(60.0)), daemon=True)
+    waiting.start()
+    made.take(0, Stage.SELECTION, NOW)
+    waiting.join(10)
+    assert found == [Told(NOW, 0, Stage.SELECTION)]
+    waiting = threading.Thread(target=lambda: found.append(made.next_copy(60.0)), daemon=True)
+    waiting.start()
+    made.close()
+    waiting.join(10)
+    assert found[1:] == [None]
