@@ -3,7 +3,7 @@
 The only module that knows the package `kubernetes`, and it loads it (0.4 s) when a cluster is opened. Of the client it
 takes what is hard to get right: kubeconfig, tokens that expire, plug-ins that fetch them, TLS. Objects go in and come
 out as they are: the server validates them strictly, and to read a thousand pods does not mean to build a thousand
-models. The client repeats nothing by itself; who calls does, for only he knows whether that is safe.
+models. The client repeats nothing that was answered; who calls does, for only he knows whether that is safe.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar
 
 import msgspec
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from fedyard.clock import Clock, SystemClock
 from fedyard.cluster.port import Reason, Refused, Unavailable
@@ -62,7 +62,14 @@ def _trouble(error: Exception) -> str:
         return "cannot be reached: nobody listens there, or there is no such host"
     if isinstance(error, ssl.SSLError | urllib3.exceptions.SSLError):
         return "is not trusted: its certificate, or ours, does not fit"
-    return "broke off the connection"
+    return f"broke off the connection ({_innermost(error)})"
+
+
+def _innermost(error: BaseException) -> str:
+    """The class of what was at the bottom of it."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return type(error).__name__
 
 
 def decoded(answer: bytes, kind: type[T]) -> T:
@@ -197,13 +204,21 @@ class Api:
     def _ask(
         self, client: Any, method: Method, path: str, query: Query | None, body: Any, content: str, read_s: float
     ) -> urllib3.BaseHTTPResponse:
+        """A connection that was idle may be closed by the other side as it is used again: what bears a repetition (all
+        but POST: a DELETE names the object, a PATCH says how it shall be) is asked once more, on another one."""
         headers = {"Accept": "application/json, */*"} | ({"Content-Type": content} if body is not None else {})
         with self._said():
             request = client.param_serialize(
                 method, path, query_params=list((query or {}).items()), header_params=headers, body=body,
                 auth_settings=["BearerToken"],
             )  # fmt: skip
-            answer: urllib3.BaseHTTPResponse = client.call_api(*request, _request_timeout=(CONNECT_S, read_s)).response
+            answer: urllib3.BaseHTTPResponse
+            try:
+                answer = client.call_api(*request, _request_timeout=(CONNECT_S, read_s)).response
+            except (ProtocolError, ConnectionResetError, BrokenPipeError):
+                if method == "POST":
+                    raise  # it may have been done, and doing it twice is another thing
+                answer = client.call_api(*request, _request_timeout=(CONNECT_S, read_s)).response
             return answer
 
     def _log_in_again(self, refused: Any) -> Any:

@@ -11,9 +11,9 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 
@@ -29,6 +29,7 @@ from fedyard.cluster.manifests import Manifest, Rules
 from fedyard.cluster.port import AttemptId, Evidence, Observed, Reason, Refused, Spec, Unavailable
 
 T = TypeVar("T")
+P = ParamSpec("P")
 M = TypeVar("M", Job, Deployment, Pod)  # a StatefulSet is read as a Deployment is
 
 PAGE: Final = 500
@@ -126,6 +127,20 @@ def read_rules(path: Path) -> Rules:
         raise Refused(Reason.CONFIG_INVALID, f"{path} has no rules of a cluster: {error}") from None
 
 
+def _in_the_ports_words(call: Callable[P, T]) -> Callable[P, T]:
+    """What nobody below has made sense of: something was changed, or the server forgot, while it was looked at. Whoever
+    asks again finds it as it is then."""
+
+    @wraps(call)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return call(*args, **kwargs)
+        except (Missing, Conflict, Expired) as error:
+            raise Unavailable(f"{error}: it was changed meanwhile", 1.0) from None
+
+    return asked
+
+
 class KubernetesCluster:
     """See `Cluster`. Threads may share it; the watches start with the first `wait`."""
 
@@ -142,6 +157,7 @@ class KubernetesCluster:
         self._disrupted: dict[str, objects.Judged] = {}
         self._lists: dict[tuple[str, str], tuple[int, float, list[Any]]] = {}
 
+    @_in_the_ports_words
     def missing(self) -> list[str]:
         lacking = []
         for what, verbs in PERMISSIONS.items():
@@ -161,6 +177,7 @@ class KubernetesCluster:
 
     # ------------------------------------------------------------ make
 
+    @_in_the_ports_words
     def ensure(self, spec: Spec) -> Observed:
         try:
             wanted = manifests.workload(spec, self._rules)
@@ -301,6 +318,7 @@ class KubernetesCluster:
 
     # ------------------------------------------------------------ see
 
+    @_in_the_ports_words
     def observe(self, owner: str) -> list[Observed]:
         """Pods are listed after their jobs: of a job that has ended they say why, and so must have been seen to end."""
         wanted = {names.MANAGED_BY: names.US, names.OWNER: owner}
@@ -374,16 +392,20 @@ class KubernetesCluster:
 
     # ------------------------------------------------------------ keep
 
+    @_in_the_ports_words
     def evidence(self, which: AttemptId, *, log_bytes: int) -> Evidence:
         pods = self._of(PODS, which)
         told = {one.metadata.uid for kind in MAINS for one in self._of(kind, which)}
         told |= {pod.metadata.uid for pod in pods}
         if not told:
             return Evidence()
-        events = [one for one in self._list(EVENTS, _namespace(which), {}) if one.involved_object.uid in told]
+        # Of each by itself: a place has the events of all its workloads, of the last hour.
+        chosen = [{"fieldSelector": f"involvedObject.uid={uid}"} for uid in sorted(told)]
+        events = [one for about in chosen for one in self._list(EVENTS, _namespace(which), {}, about)]
         said = [objects.sentence(event) for event in sorted(events, key=_age)]
         return Evidence(log=self._of_newest(pods, lambda pod: self._tail(pod, log_bytes)), events=said[-MAX_EVENTS:])
 
+    @_in_the_ports_words
     def log(self, which: AttemptId, *, after: int, most: int) -> bytes:
         """Of its newest pod."""
         return self._of_newest(self._of(PODS, which), lambda pod: self._piece(pod, after, most))
@@ -427,6 +449,7 @@ class KubernetesCluster:
 
     # ------------------------------------------------------------ end
 
+    @_in_the_ports_words
     def scale(self, which: AttemptId, replicas: int) -> None:
         for kind in SERVED:
             for one in self._of(kind, which):
@@ -436,6 +459,7 @@ class KubernetesCluster:
                         self._api.patch(path, {"spec": {"replicas": replicas}})
                     self._watches.touch()
 
+    @_in_the_ports_words
     def stop(self, which: AttemptId, *, grace_s: float) -> bool:
         grace = max(GRACE_AT_LEAST_S, -int(-grace_s // 1))
         left = False
@@ -456,6 +480,7 @@ class KubernetesCluster:
                 self._delete(PODS, pod.metadata, grace_s=grace)
         return not left
 
+    @_in_the_ports_words
     def remove_place(self, owner: str, place: str) -> bool:
         name = names.place_name(place)
         with self._lock:

@@ -13,7 +13,7 @@ import msgspec
 
 from fedyard.clock import Clock, jitter
 from fedyard.cluster import names
-from fedyard.cluster.kubernetes_api import WATCH_S, Api, Expired, Missing, decoded
+from fedyard.cluster.kubernetes_api import WATCH_S, Api, Conflict, Expired, Missing, decoded
 from fedyard.cluster.kubernetes_objects import Change, PageMetadata
 from fedyard.cluster.port import ClusterError, Unavailable
 
@@ -92,10 +92,10 @@ class Watches:
                 self._follow(kind)
                 # A server, or what stands before it, that ends each watch at once is not asked again at once.
                 failures = 0 if self._clock.monotonic() - began >= BRIEF_S else failures + 1
-            except (Expired, Missing, ClusterError) as error:
+            except (Expired, Missing, Conflict, ClusterError) as error:
                 failures = 1 if self._shut(kind) else failures + 1
                 asked = (error.after_s or 0.0) if isinstance(error, Unavailable) else 0.0
-                if isinstance(error, Expired | Missing):
+                if not isinstance(error, ClusterError):
                     self._at[kind] = ""
             if failures:
                 back_off = min(MAX_BACKOFF_S, BACKOFF_S * 2 ** min(failures - 1, 16))

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from config.settings import Settings
@@ -25,6 +26,7 @@ from fedyard.cluster.manifests import Rules
 from fedyard.cluster.port import Phase, Reason, Refused, Resources, Spec, Unavailable
 from k8s.clusters import open_clusters
 from tests.cluster.apiserver import resources as r
+from tests.cluster.apiserver.api import Options
 from tests.cluster.apiserver.images import PAUSE
 from tests.cluster.apiserver.server import ApiServer
 
@@ -192,6 +194,23 @@ def test_a_connection_dropped_at_a_post_leaves_one_of_each(yard: Yard, path, don
     assert len(yard.pods()) == 1
 
 
+def test_a_connection_that_breaks_before_its_answer_is_repeated_once_by_what_bears_it(yard: Yard) -> None:
+    spec = msgspec.structs.replace(yard.job(), kind="service", port=8080)
+    yard.cluster.ensure(spec)
+    for method, ask in {
+        "GET": lambda: yard.client().observe(yard.owner),
+        "PATCH": lambda: yard.cluster.scale(spec.attempt_id, 2),
+        "DELETE": lambda: yard.cluster.stop(spec.attempt_id, grace_s=1),
+    }.items():
+        once = yard.server.faults.drop(method, done=True)
+        ask()
+        assert once.hits == 1
+    again = yard.server.faults.drop("GET", done=False, times=2)
+    with pytest.raises(Unavailable, match=r"broke off the connection \((RemoteDisconnected|ConnectionResetError)\)"):
+        yard.client().observe(yard.owner)
+    assert again.hits == 2
+
+
 def test_a_name_that_has_just_become_free_is_taken(yard: Yard) -> None:
     """What had it was still there when it was asked for, and is gone when it is looked at."""
     yard.server.faults.fail("POST", "/jobs", status=409, times=2)
@@ -199,6 +218,68 @@ def test_a_name_that_has_just_become_free_is_taken(yard: Yard) -> None:
     yard.server.faults.fail("POST", "/jobs", status=409, times=None)
     with pytest.raises(Unavailable, match="comes and goes"):
         yard.cluster.ensure(yard.job())
+
+
+def test_what_was_made_anew_meanwhile_is_not_deleted_in_the_place_of_what_was_seen(yard: Yard) -> None:
+    """Between what is read and what is written anything may happen; what is deleted is that very object, or nothing."""
+    spec = yard.job()
+    old = yard.cluster.ensure(spec)
+    go = yard.server.faults.hold("DELETE", "/jobs/")
+    asked = len(yard.server.asked("DELETE", "/jobs/"))
+    stops = threading.Thread(target=yard.cluster.stop, args=(spec.attempt_id,), kwargs={"grace_s": 1})
+    stops.start()
+    yard.until(lambda: len(yard.server.asked("DELETE", "/jobs/")) > asked)
+    yard.server.api.delete(r.JOBS, yard.namespace, names.workload_name(spec), Options("Background"))
+    other = yard.client()
+    fresh = yard.until(lambda: (made := other.ensure(spec)).uid != old.uid and made)
+    go.set()
+    stops.join(WITHIN_S)
+    assert [(job["metadata"]["uid"], "deletionTimestamp" in job["metadata"]) for job in yard.jobs()] == [
+        (fresh.uid, False)
+    ]
+    other.close()
+
+
+@pytest.mark.parametrize("status", [404, 409, 410])
+@pytest.mark.parametrize("call", ["missing", "ensure", "observe", "evidence", "log", "scale", "stop", "remove_place"])
+def test_whatever_the_server_answers_is_said_in_the_ports_words(yard: Yard, call: str, status: int) -> None:
+    """Not there, another one, forgotten: each may come at any time of a race, and who asks knows two errors only."""
+    spec = msgspec.structs.replace(yard.job(), kind="service", port=8080)
+    yard.cluster.ensure(spec)
+    yard.until(yard.pods)
+    asks = {
+        "missing": lambda: yard.client().missing(),
+        "ensure": lambda: yard.cluster.ensure(msgspec.structs.replace(spec, id=str(uuid.uuid4()))),
+        "observe": lambda: yard.client().observe(yard.owner),
+        "evidence": lambda: yard.cluster.evidence(spec.attempt_id, log_bytes=100),
+        "log": lambda: yard.cluster.log(spec.attempt_id, after=0, most=100),
+        "scale": lambda: yard.cluster.scale(spec.attempt_id, 2),
+        "stop": lambda: yard.cluster.stop(spec.attempt_id, grace_s=1),
+        "remove_place": lambda: yard.cluster.remove_place(yard.owner, yard.place),
+    }
+    writes = {"missing": "POST", "ensure": "POST", "scale": "PATCH", "stop": "DELETE", "remove_place": "DELETE"}
+    for method in {"GET", writes.get(call, "GET")}:
+        rule = yard.server.faults.fail(method, status=status, times=None)
+        with suppress(Unavailable, Refused):
+            asks[call]()
+        assert rule.hits or method != writes.get(call, "GET")
+        yard.server.faults.clear()
+
+
+def test_of_a_places_events_only_those_of_the_workload_are_asked_for(yard: Yard) -> None:
+    """Of five hundred jobs all events are megabytes, for each of them again."""
+    spec, other = yard.job("exit 3"), yard.job("exit 0")
+    for one in (spec, other):
+        yard.cluster.ensure(one)
+    yard.phase(spec, Phase.FAILED)
+    yard.phase(other, Phase.SUCCEEDED)
+    asked = len(yard.server.asked("GET", "/events"))
+    told = yard.cluster.evidence(spec.attempt_id, log_bytes=100).events
+    assert any("Created pod" in one for one in told)
+    assert not any(names.workload_name(other) in one for one in told)
+    selectors = [one.query["fieldSelector"] for one in yard.server.asked("GET", "/events")[asked:]]
+    uids = {one["metadata"]["uid"] for one in (*yard.jobs(), *yard.pods()) if spec.id in str(one["metadata"]["labels"])}
+    assert set(selectors) == {f"involvedObject.uid={uid}" for uid in uids}
 
 
 def test_a_token_that_has_expired_is_read_anew(yard: Yard) -> None:

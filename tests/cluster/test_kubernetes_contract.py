@@ -16,7 +16,7 @@ from fedyard.cluster import manifests, names
 from fedyard.cluster.kubernetes_api import Missing
 from fedyard.cluster.kubernetes_cluster import PERMISSIONS
 from fedyard.cluster.manifests import Rules
-from fedyard.cluster.port import Phase, Placement, Reason, Refused, Spec
+from fedyard.cluster.port import Phase, Placement, Reason, Refused, Spec, Unavailable
 from tests.cluster.programs import DEAF, LIVES, sh
 from tests.cluster.test_contract import Yard as AnyYard
 from tests.cluster.worlds import KubernetesWorld, needs
@@ -215,6 +215,21 @@ def test_a_strangers_namespace_under_our_name_is_left_alone(yard: Yard) -> None:
         assert yard.named("resourcequotas") == []
     finally:
         yard.api.delete(f"/api/v1/namespaces/{yard.namespace}", made["metadata"]["uid"], propagation="Background")
+
+
+def test_a_namespace_that_something_holds_back_is_told_and_nothing_is_made_in_it(yard: Yard) -> None:
+    yard.cluster.ensure(yard.job("exit 0"))
+    held = {"name": "held", "finalizers": ["fedyard.example/held"]}
+    yard.api.post(yard.path("secrets"), {"apiVersion": "v1", "kind": "Secret", "metadata": held})
+    try:
+        assert not yard.cluster.remove_place(yard.owner, yard.place)
+        yard.waited(lambda: "deletionTimestamp" in json.loads(yard.api.get(yard.path("secrets", "held")))["metadata"])
+        with pytest.raises(Unavailable, match="is being removed"):
+            yard.cluster.ensure(yard.job())
+        assert not yard.cluster.remove_place(yard.owner, yard.place)
+    finally:
+        yard.api.patch(yard.path("secrets", "held"), {"metadata": {"finalizers": None}})
+    yard.waited(lambda: yard.cluster.remove_place(yard.owner, yard.place))
 
 
 def test_the_trap_of_deletion_leaves_an_orphan_which_is_seen_and_ended(yard: Yard) -> None:

@@ -87,6 +87,17 @@ def test_replicas_have_names_and_write_what_is_theirs_also_after_they_were_scale
     assert yard.files()[:7] == folders(*three), "the volume stays"
 
 
+def test_a_volume_whose_disk_is_full_ends_what_writes_there_and_its_log_says_why(yard: Yard) -> None:
+    whole = Volume(variable="SHARED", parts=[Part(write=True)])
+    spec = yard.job('ln -s /dev/full "$SHARED/full" && echo kept && echo lost > "$SHARED/full"', volume=whole)
+    yard.cluster.ensure(spec)
+    ended = yard.ended(spec)
+    assert (ended.phase, ended.reason) == (Phase.FAILED, Reason.EXIT_CODE)
+    left = yard.cluster.evidence(spec.attempt_id, log_bytes=1000).log.decode()
+    assert left.startswith("kept\n")
+    assert "No space left on device" in left or "I/O error" in left
+
+
 @needs("kubernetes")
 def test_what_cannot_be_prepared_says_why(world: Any) -> None:
     yard = Yard(world, world.client(rules=Rules(prepare_image="not/there@sha256:" + "0" * 64)))

@@ -19,7 +19,7 @@ import pytest
 from fedyard.cluster import kubernetes_api
 from fedyard.cluster.kubernetes_cluster import KubernetesCluster
 from fedyard.cluster.manifests import Rules
-from fedyard.cluster.port import Cluster, Observed, Refused, Spec, Unavailable
+from fedyard.cluster.port import Cluster, Observed, Refused, Spec
 from fedyard.cluster.processes import Image, Processes
 from tests.cluster.apiserver.images import OURS
 from tests.cluster.apiserver.server import ApiServer
@@ -94,20 +94,6 @@ class Remembering(KubernetesCluster):
         return super().ensure(spec)
 
 
-class Patient(kubernetes_api.Api):
-    """Reads again what was cut off on the way, as who uses the port does at his next turn."""
-
-    def get(self, path: str, query: kubernetes_api.Query | None = None) -> bytes:
-        for pause_s in (0.1, 0.3, 1.0):
-            try:
-                return super().get(path, query)
-            except Unavailable as error:
-                if "broke off" not in error.fact:
-                    raise
-                time.sleep(pause_s)
-        return super().get(path, query)
-
-
 class KubernetesWorld:
     """One context of a kubeconfig. image: it is there already, nothing is fetched from the internet."""
 
@@ -126,7 +112,7 @@ class KubernetesWorld:
         """kubeconfig: another one, of the same cluster."""
         login = kubernetes_api.kubeconfig(str(kubeconfig or self.kubeconfig), self.context)
         rules = rules or Rules(prepare_image=self.image, unpack_image=self.image_with_fedyard)
-        made = Remembering(Patient(login, self.context), rules)
+        made = Remembering(kubernetes_api.Api(login, self.context), rules)
         made.places = self.places
         self.clients.append(made)
         return made

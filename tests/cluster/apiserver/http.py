@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -528,7 +529,10 @@ class Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is nothing to tell."""
+        """A client that went away is nothing to tell; anything else cut its connection off, and is to be known."""
+        error = sys.exc_info()[1]
+        if isinstance(error, Exception) and not isinstance(error, BrokenPipeError | ConnectionResetError):
+            self.owner.problems.append(error)
 
     def drop_all(self) -> None:
         """Close every connection, as a server that is killed."""
