@@ -180,6 +180,7 @@ def run_ticker(settings: Settings, stop: threading.Event, own: Clock | None = No
         clock,
         silent_after_s=settings.silent_after_s,
         keep_artifacts_s=settings.keep_artifacts_s,
+        site_lost_after_s=settings.site_lost_after_s,
         may_lead=clock.reliable if isinstance(clock, DatabaseClock) else lambda: True,
         dead_letters=partial(dead_letters_of, settings),
     )

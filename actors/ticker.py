@@ -53,6 +53,7 @@ class Ticker:
         *,
         silent_after_s: float,
         keep_artifacts_s: float,
+        site_lost_after_s: float = 600.0,
         may_lead: Callable[[], bool] = lambda: True,
         dead_letters: Callable[[int], list[c.Letter]] = lambda _: [],
     ) -> None:
@@ -62,6 +63,7 @@ class Ticker:
         self._silent_after = int(silent_after_s * SECOND)
         self._may_lead = may_lead
         self._keep_artifacts = int(keep_artifacts_s * SECOND)
+        self._site_lost_after = int(site_lost_after_s * SECOND)
         self._led_since: Micros | None = None
         self._waits = Outage(
             _log,
@@ -164,7 +166,7 @@ class Ticker:
         if self._led_since < horizon:
             found += [
                 (c.LoseWorkloads(site_id=site_id), (site_id, seen_at))
-                for site_id, seen_at in self._due.silent_places(now)
+                for site_id, seen_at in self._due.silent_places(now - self._site_lost_after)
             ]
         return found
 

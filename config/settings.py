@@ -205,6 +205,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 5.0
     workloads_per_project: Annotated[int, _meta("workloads of one project that go on at once", 1, 100_000)] = 200
     workloads_per_day: Annotated[int, _meta("workloads that one project begins within a day", 1, 1_000_000)] = 2000
+    site_lost_after_s: Annotated[
+        float,
+        _meta(
+            "how long nothing may be heard of a site until what runs there counts as lost; what it says when it is "
+            "back counts all the same",
+            30,
+            604_800,
+        ),
+    ] = 600.0
     artifact_limit_bytes: Annotated[int, _meta("largest artifact of any kind", 1, 68_719_476_736)] = 17_179_869_184
     artifact_limit_initial_bytes: Annotated[
         int, _meta("largest artifact of kind `initial`: files for every member", 1, 68_719_476_736)

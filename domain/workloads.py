@@ -41,8 +41,6 @@ OF_A_SERVICE = frozenset({Reason.EXIT_CODE, Reason.OUT_OF_MEMORY, Reason.DEADLIN
 """Besides, of what shall go on until it is stopped."""
 NOBODY_KNOWS = frozenset({Reason.VANISHED, Reason.NODE_LOST})
 """Nobody saw how it ended: such an attempt is lost rather than failed."""
-SITE_LEASE_S = 600
-"""From when a silent site's workloads count as lost; what comes of it when it is back is heard all the same."""
 MAX_SPEC_BYTES = 65_536
 """All specs of a cluster are in the memory of who looks after it, and of each answer that lists them."""
 FOLLOWED_S = 60

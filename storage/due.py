@@ -8,7 +8,7 @@ from domain.commands import ChangeHistory
 from domain.ids import Id
 from domain.values import Contract, Micros
 from domain.webhooks import DEAD_LETTER, KINDS
-from domain.workloads import AT_SITE, SITE_LEASE_S
+from domain.workloads import AT_SITE
 from fedyard.cluster.port import Reason
 from fedyard.wire.times import SECOND
 from storage.database import Database
@@ -202,8 +202,9 @@ class Due:
         )
         return [SilentSeat(*row) for row in rows]
 
-    def silent_places(self, now: Micros) -> list[tuple[Id, Micros]]:
-        """Sites that are silent for longer than their workloads are believed in: (id, last heard of)."""
+    def silent_places(self, before: Micros) -> list[tuple[Id, Micros]]:
+        """Silent sites that were not heard of since then, and have workloads that are believed in: (id, last heard
+        of)."""
         rows = self._database.all(
             "SELECT DISTINCT sites.id, coalesce(site_beats.seen_at, sites.created_at) FROM sites"
             f" JOIN workloads ON workloads.cluster = '{AT_SITE}' || CAST(sites.id AS TEXT)"
@@ -211,7 +212,7 @@ class Due:
             " WHERE sites.state = 'silent' AND workloads.state IN ('wanted', 'starting', 'running')"
             f" AND (workloads.reason <> '{Reason.SITE_SILENT}' OR workloads.stop_at IS NOT NULL)"
             " AND coalesce(site_beats.seen_at, sites.created_at) <= %s ORDER BY 1 LIMIT %s",
-            now - SITE_LEASE_S * SECOND,
+            before,
             MAX_FOUND,
         )
         return [(row[0], row[1]) for row in rows]

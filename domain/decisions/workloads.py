@@ -39,7 +39,6 @@ from domain.sweeps import PlaceGone
 from domain.workloads import (
     AT_SITE,
     NOBODY_KNOWS,
-    SITE_LEASE_S,
     addresses_of,
     ended_at,
     flaw_of,
@@ -222,7 +221,7 @@ def lose_workloads(draft: Draft, command: c.LoseWorkloads) -> Decision:
         return draft.accept(results.Made(id=command.site_id))
     retired = site.state == SiteState.RETIRED
     heard = draft.now - seen_at(draft, site)
-    if not retired and (site.state != SiteState.SILENT or heard < SITE_LEASE_S * SECOND):
+    if not retired and (site.state != SiteState.SILENT or heard < int(draft.rules.site_lost_after_s * SECOND)):
         return draft.accept(results.Made(id=site.id))
     reason = Reason.SITE_RETIRED if retired else Reason.SITE_SILENT
     detail = f"site {site.id} " + ("has retired" if retired else f"was not heard of for {heard // SECOND} s")

@@ -12,12 +12,14 @@ from domain import records as r
 from domain import values as v
 from domain.commands import Envelope
 from domain.ids import Id
-from domain.workloads import SITE_LEASE_S
+from domain.rules import Rules
 from fedyard.cluster.plan import Wanted
 from fedyard.cluster.port import Phase, Reason
 from storage.due import Due
 from storage.views.workloads import wanted_at
 from tests.hub import SECOND, Hub
+
+LOST_AFTER_S = 300
 
 
 class Kept:
@@ -44,10 +46,18 @@ class AtSite:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
+        hub.rules = Rules(site_lost_after_s=LOST_AFTER_S)
         self.coordinator, self.site = hub.sites(2)
         self.project = hub.project([self.coordinator, self.site])
         self.publisher = Kept(hub)
-        self.ticker = Ticker(Due(hub.database), self.publisher, hub.clock, silent_after_s=90, keep_artifacts_s=1000)
+        self.ticker = Ticker(
+            Due(hub.database),
+            self.publisher,
+            hub.clock,
+            silent_after_s=90,
+            keep_artifacts_s=1000,
+            site_lost_after_s=LOST_AFTER_S,
+        )
         self.ticker.tick()
 
     def create(self, **spec: Any) -> Id:
@@ -105,7 +115,7 @@ def test_the_site_is_told_when_something_changes_for_it_and_not_of_what_it_said_
 def test_what_runs_at_a_silent_site_is_lost_after_its_lease_and_goes_on_when_the_site_says_so(at: AtSite) -> None:
     ident = at.create(attempts=3)
     at.report(ident, Phase.RUNNING)
-    at.silent_for(SITE_LEASE_S - 1)
+    at.silent_for(LOST_AFTER_S - 1)
     assert at.state(ident) == ("running", "")
     at.silent_for(2)
     assert at.state(ident) == ("lost", "site_silent")
@@ -137,7 +147,7 @@ def test_what_ended_while_its_site_was_away_is_known_when_it_is_back(
 ) -> None:
     ident = at.create()
     at.report(ident, Phase.RUNNING)
-    at.silent_for(SITE_LEASE_S + 1)
+    at.silent_for(LOST_AFTER_S + 1)
     at.report(ident, **said)
     assert at.state(ident) == (state, reason)
     at.report(ident, Phase.RUNNING)
@@ -147,7 +157,7 @@ def test_what_ended_while_its_site_was_away_is_known_when_it_is_back(
 def test_what_vanished_while_its_site_was_away_is_tried_again(at: AtSite) -> None:
     ident = at.create(attempts=2)
     at.report(ident, Phase.RUNNING)
-    at.silent_for(SITE_LEASE_S + 1)
+    at.silent_for(LOST_AFTER_S + 1)
     at.report(ident, Phase.FAILED, reason=Reason.VANISHED)
     assert at.state(ident) == ("wanted", "vanished")
     at.report(ident, Phase.SUCCEEDED, attempt=1, exit_code=0)
@@ -156,7 +166,7 @@ def test_what_vanished_while_its_site_was_away_is_tried_again(at: AtSite) -> Non
 
 def test_what_a_silent_site_has_not_begun_waits_for_it_unless_it_shall_go(at: AtSite) -> None:
     waits, goes = at.create(), at.create()
-    at.silent_for(SITE_LEASE_S + 1)
+    at.silent_for(LOST_AFTER_S + 1)
     assert at.state(waits) == at.state(goes) == ("wanted", "site_silent")
     at.hub.ok(c.StopWorkload(workload_id=goes), at.coordinator)
     at.silent_for(20)
@@ -174,7 +184,7 @@ def test_what_was_lost_with_a_silent_site_can_be_stopped_and_goes_when_that_is_b
 ) -> None:
     ident = at.create()
     at.report(ident, Phase.RUNNING)
-    at.silent_for(SITE_LEASE_S + 1)
+    at.silent_for(LOST_AFTER_S + 1)
     stop = c.ArchiveProject(project_id=at.project) if archived else c.StopWorkload(workload_id=ident)
     at.hub.ok(stop, at.coordinator)
     (wanted,) = at.wanted()

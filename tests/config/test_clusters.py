@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings, SettingsError
-from fedyard.cluster.processes import Processes
 from k8s.clusters import close_clusters, open_clusters
 from tests.clusters import MemoryCluster, as_hub_cluster
 
@@ -48,7 +47,8 @@ def test_threads_of_a_process_share_its_clusters(tmp_path: Path) -> None:
     settings = Settings(clusters=f"hub=processes:///{tmp_path}/w")
     opened = open_clusters(settings)
     assert open_clusters(settings) is opened
-    assert isinstance(opened["hub"].cluster, Processes)
+    assert opened["hub"].cluster.observe("11111111-1111-4111-8111-111111111111") == []
+    assert (tmp_path / "w").is_dir()
     close_clusters(opened)
 
 
