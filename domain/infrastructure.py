@@ -14,7 +14,7 @@ import msgspec
 
 from domain.ids import Id
 from domain.values import Infrastructure, TaskSpec, WorkloadSpec
-from fedyard.cluster.port import REPLICA, VOLUME_ROOT, Companion, Made, Part, Spec, Volume
+from fedyard.cluster.port import REPLICA, Companion, Made, Part, Spec, Volume
 
 PartName: TypeAlias = Literal["coordinator", "selector"]
 COORDINATOR: Final = "coordinator"
@@ -33,7 +33,7 @@ SIDECAR: Final = Companion(
     module="fedyard.sidecar",
     address="WEBSERVER_ADDRESS",
     port=50052,
-    arguments=[f"{VOLUME_ROOT}/{CHECKPOINT}"],
+    paths=[CHECKPOINT],
     secrets=[ROUNDS_TOKEN],
     parts=[INITIAL_FILES],
     user=3,

@@ -18,14 +18,12 @@ from fedyard.cluster.port import (
     INPUTS,
     OUTPUTS,
     REPLICA,
-    VOLUME_ROOT,
     Companion,
     Files,
     Part,
     Spec,
     Volume,
     check_names,
-    companions_own,
     helpers_own,
     kept_back,
     steps_of,
@@ -473,14 +471,14 @@ def _companion(spec: Spec, companion: Companion, rules: Rules) -> Manifest:
     for path in sorted(companion.parts):
         which = {"subPath": path} if path else {}
         mounts.append({"name": VOLUME, "mountPath": f"{ROOT}/{path}".rstrip("/"), **which, "readOnly": True})
-    told = {**companions_own(spec), "HOME": WORK, "TMPDIR": WORK, "PORT": str(companion.port)}
+    told = {**helpers_own(spec), "HOME": WORK, "TMPDIR": WORK, "PORT": str(companion.port)}
     hidden = sorted(set(companion.secrets) & spec.secrets.keys())
     return {
         "name": COMPANION,
         "image": rules.unpack_image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-m", companion.module],
-        "args": [_literal(text).replace(VOLUME_ROOT, ROOT) for text in companion.arguments],
+        "args": [f"{ROOT}/{path}" for path in companion.paths],
         "env": [
             *({"name": key, "value": _literal(value)} for key, value in sorted(told.items()) if key not in hidden),
             *({"name": key, "valueFrom": _secret_ref(spec, key)} for key in hidden),

@@ -153,21 +153,21 @@ class Companion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A program of Fedyard's own that runs beside each replica of a service, where the cluster can do that.
 
     It is told to end with its replica and is gone before the attempt is. When it ends by itself it starts again; the
-    workload goes on meanwhile.
-    module: of the package `fedyard`, run by the Python of the operator's image (as processes: of whoever makes it).
-    arguments: `{volume}` in one is the root of the volume. environment: beside what the workload is told in variables
-    that begin with FEDYARD_. secrets: names of those of the Spec that it alone gets. parts: of the volume, to be read.
-    user: as of a Spec: another than the workload's.
+    workload goes on meanwhile. A cluster runs it as itself, where a site allows a program and no more: so it is one of
+    few, and nothing that is asked for here has it do anything else.
+    module: run by the Python of the operator's image (as processes: of whoever makes it). paths: its arguments, in the
+    volume. secrets: names of those of the Spec that it alone gets; beside them it finds what the workload is told in
+    variables that begin with FEDYARD_. parts: of the volume, to be read. user: as of a Spec, another than the
+    workload's.
     address: the workload's variable in which it finds where the companion listens, `localhost:<port>`; the companion
     finds its port in PORT. As processes that is a free one.
     """
 
-    module: Annotated[str, Meta(pattern=r"^fedyard(\.[a-z_]+)+(?!\n)$", max_length=128)]
+    module: Literal["fedyard.sidecar"]
     address: EnvName
     port: Annotated[int, Meta(ge=1, le=65535)]
-    arguments: Annotated[list[Text], Meta(max_length=16)] = []
-    environment: dict[EnvName, Text] = {}
-    secrets: Annotated[list[EnvName], Meta(max_length=16)] = []
+    paths: Annotated[list[VolumePath], Meta(max_length=16)] = []
+    secrets: Annotated[list[Annotated[str, Meta(pattern="^FEDYARD_[A-Z_]{1,64}(?!\n)$")]], Meta(max_length=16)] = []
     parts: Annotated[list[VolumePath], Meta(max_length=16)] = []
     user: Annotated[int, Meta(ge=0, le=MAX_USER)] = 0
 
@@ -197,7 +197,6 @@ class Files(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 INPUTS, OUTPUTS = "FEDYARD_INPUTS", "FEDYARD_OUTPUTS"
-VOLUME_ROOT: Final = "{volume}"
 TOLD: Final = "FEDYARD_"
 """How variables begin that a companion finds as its workload does."""
 
@@ -279,7 +278,7 @@ def kept_back(spec: Spec) -> frozenset[str]:
 
 
 def helpers_own(spec: Spec) -> dict[str, str]:
-    """The environment of what fetches and stores for it, but for its token."""
+    """The environment of what fetches and stores for it, or runs beside it, but for tokens, ports and folders."""
     return {key: value for key, value in spec.environment.items() if key.startswith(TOLD)}
 
 
@@ -288,12 +287,6 @@ def steps_of(files: Files) -> tuple[list[str], list[str]]:
     fetched = [word for name, one in sorted(files.inputs.items()) for word in (name, str(one.size_bytes), one.digest)]
     stored = [word for name, must in sorted(files.outputs.items()) for word in (name, ("optional", "required")[must])]
     return fetched, stored
-
-
-def companions_own(spec: Spec) -> dict[str, str]:
-    """The environment of what runs beside it, but for its secrets, port and folders."""
-    assert spec.companion is not None
-    return helpers_own(spec) | spec.companion.environment
 
 
 def check_names(spec: Spec) -> None:
@@ -322,9 +315,9 @@ def _check_companion(spec: Spec, companion: Companion) -> None:
         raise ValueError("only a service has a companion: a job ends with its own program")
     if companion.port == spec.port:
         raise ValueError(f"the companion cannot listen on {companion.port}, which is the service's own port")
-    if companion.parts and spec.volume is None:
+    if (companion.parts or companion.paths) and spec.volume is None:
         raise ValueError("there is no volume of which the companion could see a part")
-    if any(REPLICA in path or ":" in path for path in companion.parts):
+    if any(REPLICA in path or ":" in path for path in (*companion.parts, *companion.paths)):
         raise ValueError("a companion sees no part of the volume that is one replica's, or has a colon in its path")
 
 

@@ -42,7 +42,6 @@ from fedyard.cluster.names import labels
 from fedyard.cluster.port import (
     INPUTS,
     OUTPUTS,
-    VOLUME_ROOT,
     AttemptId,
     Evidence,
     Observed,
@@ -52,7 +51,6 @@ from fedyard.cluster.port import (
     Spec,
     Unavailable,
     check_names,
-    companions_own,
     helpers_own,
     kept_back,
     steps_of,
@@ -450,11 +448,11 @@ class Processes:
         companion = spec.companion
         if companion is None:
             return None
-        arguments = [text.replace(VOLUME_ROOT, str(volume)) for text in companion.arguments]
+        paths = [str(volume / path) for path in companion.paths]
         secrets = {key: spec.secrets[key] for key in companion.secrets if key in spec.secrets}
-        told = {**companions_own(spec), **secrets, "PYTHONPATH": _CODE, files.MARK: uid}
+        told = {**helpers_own(spec), **secrets, "PYTHONPATH": _CODE, files.MARK: uid}
         return {
-            "argv": [sys.executable, "-P", "-m", companion.module, *arguments],
+            "argv": [sys.executable, "-P", "-m", companion.module, *paths],
             "environment": {**own, **told},
             "address": companion.address,
         }

@@ -166,10 +166,15 @@ class Journal:
         self._changed.notify_all()
 
 
+def _no_link(path: str, flags: int) -> int:
+    """A link could lead to what is not the coordinator's."""
+    return os.open(path, flags | os.O_NOFOLLOW)
+
+
 def _copied(source: Path, target: Path | None) -> tuple[int, bytes] | None:
     """Size and digest of what was read, copied if there is a target; None where there is nothing."""
     try:
-        with source.open("rb") as file:
+        with open(source, "rb", opener=_no_link) as file:
             found, size = hashlib.sha256(), 0
             to = None if target is None else target.open("wb")
             try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fedyard.cluster.port import VOLUME_ROOT, Cluster, Companion, Made, Part, Phase, Spec, Volume
+from fedyard.cluster.port import Cluster, Companion, Made, Part, Phase, Spec, Volume
 from tests.cluster.programs import SERVICE, python
 from tests.cluster.test_contract import Yard as AnyYard
 from tests.cluster.worlds import World, needs
@@ -42,8 +42,7 @@ class Yard(AnyYard):
             module="fedyard.sidecar",
             address="WEBSERVER_ADDRESS",
             port=port,
-            environment={"FEDYARD_HUB_URL": "http://127.0.0.1:9"},
-            arguments=[f"{VOLUME_ROOT}/initFiles/fl_checkpoint"],
+            paths=["initFiles/fl_checkpoint"],
             secrets=["FEDYARD_TOKEN"],
             parts=["initFiles"],
             user=1,
@@ -52,7 +51,11 @@ class Yard(AnyYard):
             **{
                 "name": "coordinator",
                 "stable": True,
-                "environment": {"FEDYARD_PROJECT_ID": self.place},
+                "environment": {
+                    "FEDYARD_PROJECT_ID": self.place,
+                    "FEDYARD_HUB_URL": "http://127.0.0.1:9",
+                    "LD_PRELOAD": "",
+                },
                 "secrets": {"FEDYARD_TOKEN": "its-own", "A_SECRET": "the-workloads"},
                 "volume": Volume(variable="FL_ROOT_PATH", parts=[Part()], made=[Made("initFiles")]),
                 "command": python(DIALS + SERVICE),
@@ -93,7 +96,7 @@ def test_it_is_dialled_on_localhost_has_its_secret_alone_and_starts_again_withou
     (companion,) = yard.companions()
     environment = Path(f"/proc/{companion}/environ").read_bytes().split(b"\0")
     assert b"FEDYARD_TOKEN=its-own" in environment
-    assert not [one for one in environment if b"the-workloads" in one]
+    assert not [one for one in environment if b"the-workloads" in one or b"LD_PRELOAD" in one]
     checkpoint = Path(f"/proc/{companion}/cmdline").read_bytes().split(b"\0")[-2].decode()
     assert Path(checkpoint).read_text() == "weights"
     os.kill(companion, signal.SIGKILL)

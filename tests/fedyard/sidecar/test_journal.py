@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fedyard.sidecar import journal as journals
-from fedyard.sidecar.journal import MAX_COPIES, MAX_TOLD, Journal, Round
+from fedyard.sidecar.journal import MAX_COPIES, MAX_TOLD, TRIES, Journal, Round
 from fedyard.sidecar.rounds import Stage, Told
 
 NOW = 1000
@@ -93,8 +92,16 @@ def test_without_a_checkpoint_none_is_kept(tmp_path: Path, content: bytes | None
     assert made.is_told()
 
 
-def test_what_never_comes_to_rest_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journals, "TRIES", 3)
+def test_a_link_is_no_checkpoint(tmp_path: Path) -> None:
+    made = journal(tmp_path)
+    (tmp_path / "secret").write_bytes(b"of the machine")
+    (tmp_path / "fl_checkpoint").symlink_to(tmp_path / "secret")
+    made.take(0, Stage.COMPLETED, NOW)
+    with pytest.raises(OSError):
+        made.copy(Round(NOW, 0), tmp_path / "fl_checkpoint", lambda _: False)
+
+
+def test_what_never_comes_to_rest_is_given_up(tmp_path: Path) -> None:
     checkpoint, made, looks = tmp_path / "fl_checkpoint", journal(tmp_path), []
 
     def pause(_seconds: float) -> bool:
@@ -103,7 +110,7 @@ def test_what_never_comes_to_rest_is_given_up(tmp_path: Path, monkeypatch: pytes
         return False
 
     assert not completed(made, 0, checkpoint, b"begun", pause)
-    assert (len(looks), made.next_uncopied(0.0)) == (3, None)
+    assert (len(looks), made.next_uncopied(0.0)) == (TRIES, None)
 
 
 def test_a_copy_that_the_next_round_has_overtaken_is_let_go(tmp_path: Path) -> None:
