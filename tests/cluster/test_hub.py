@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import signal
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from config.settings import path_url
+from devservers.ports import free_port
 from fedyard.cluster import names
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.wire.answers import Seat, Workload
@@ -53,11 +57,44 @@ exec fedyard --folder site site run
 """Its first attempt goes nowhere. $0: whose project it is, in words. $1: the program of the model."""
 
 
+AT_A_SITE = f"""
+[cluster]
+kind = "kubernetes"
+kubeconfig = "kubeconfig"
+context = "tests"
+projects = ["*"]
+images = ["{SHELL}"]
+"""
+ENDS_SOON = "echo up; sleep 1; echo over; exit 4"
+
+
+class Hub:
+    """A hub that may die, and comes again at its address."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        self._settings = settings
+        self._port = free_port()
+        self.start()
+
+    def start(self) -> None:
+        arguments = ("embedded", "--data", self.folder / "hub", "--port", self._port)
+        self._program = Program(self.folder / f"log-{time.monotonic_ns()}", *arguments, **self._settings)
+        self.url = self._program.ready()
+
+    def kill(self) -> None:
+        self._program.end(signal.SIGKILL)
+
+    def end(self) -> None:
+        self._program.end()
+
+
 @dataclass
 class Yard:
     """A cluster and a hub that names it, and a site whose people ask for things."""
 
     server: ApiServer
+    hub: Hub
     world: World
     site: SiteProcess
 
@@ -67,9 +104,9 @@ class Yard:
             f"{name} of {self.site.name}", [task], joining="open", sealed="optional", **options
         )
 
-    def start(self, project: str, script: str, **spec: object) -> str:
-        asked = {"kind": "job", "image": SHELL, "command": ["sh", "-c", script], "grace_s": 2.0, **spec}
-        return self.site.client.start_workload(project, "w", WHERE, asked).id
+    def start(self, project: str, script: str, where: str = WHERE) -> str:
+        asked: dict[str, object] = {"kind": "job", "image": SHELL, "command": ["sh", "-c", script], "grace_s": 2.0}
+        return self.site.client.start_workload(project, "w", where, asked).id
 
     def workload(self, project: str, ident: str) -> Workload:
         return next(one for one in self.site.client.workloads(project) if one.id == ident)
@@ -112,9 +149,8 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
                 entrypoint=("python3", "-c"), command=(LISTENS + program + SERVICE,), environment=shell
             )
         config = server.kubeconfig(folder / "kubeconfig")
-        program = Program(
-            folder / "hub.log",
-            *("embedded", "--data", folder / "hub", "--port", "0"),
+        hub = Hub(
+            folder,
             FEDYARD_CLUSTERS=f"{WHERE}={path_url('kubeconfig', config)}?context=tests&rules={rules}",
             FEDYARD_WORKLOAD_IMAGES="fedyard.test/*",
             FEDYARD_TICK_EVERY_S="0.1",
@@ -122,16 +158,16 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
         )
         site = None
         try:
-            world = World(program.ready(), create_account(folder / "hub"), folder / "hub")
+            world = World(hub.url, create_account(folder / "hub"), folder / "hub")
             (site,) = world.sites(tmp_path_factory.mktemp("sites"), "north")
             (site.path / "small.py").write_text(SMALL)
             settings = (site.path / "site.toml").read_text()
             (site.path / "site.toml").write_text(re.sub("(?m)^allow = .*", f'allow = ["{MODEL}"]', settings))
-            yield Yard(server, world, site.start())
+            yield Yard(server, hub, world, site.start())
         finally:
             if site is not None:
                 site.kill()
-            program.end()
+            hub.end()
 
 
 def test_a_job_leaves_its_log_before_it_is_removed_and_its_place_goes_with_its_project(yard: Yard) -> None:
@@ -237,3 +273,61 @@ def test_a_projects_own_coordinator_and_selectors_are_started_scaled_stopped_and
     yard.archive(project)
     assert yard.has_namespace(project)
     assert (volume / "initFiles" / "fl_checkpoint").exists(), "a project's files are kept for a day"
+
+
+def test_what_ends_while_the_api_server_is_away_is_known_when_it_is_back(yard: Yard) -> None:
+    project = yard.project("away")
+    ident = yard.start(project, ENDS_SOON)
+    yard.reaches(project, ident, "running")
+    yard.server.go_away()
+    waits = yard.start(project, "exit 0")
+    until(lambda: not yard.pods(project))
+    assert yard.workload(project, ident).state == "running"
+    yard.server.come_back()
+    yard.reaches(project, waits, "succeeded")
+    ended = yard.reaches(project, ident, "failed")
+    assert (ended.reason, ended.exit_code) == ("exit_code", 4)
+    assert yard.site.client.workload_log(ident).log == b"up\nover\n"
+
+
+def test_a_hub_that_dies_while_it_makes_a_job_finds_it_made(yard: Yard) -> None:
+    project = yard.project("dies")
+    yard.reaches(project, yard.start(project, "exit 0"), "succeeded")  # its place is there
+    until(lambda: not yard.jobs(project))
+    go = yard.server.faults.hold("POST", "/jobs")
+    posts = len(yard.server.asked("POST", "/jobs"))
+    ident = yard.start(project, LIVES)
+    until(lambda: len(yard.server.asked("POST", "/jobs")) > posts)
+    yard.hub.kill()
+    go.set()
+    (made,) = until(lambda: yard.jobs(project))
+    yard.hub.start()
+    assert yard.reaches(project, ident, "running").attempt == 1
+    assert yard.jobs(project) == [made]
+    assert len(yard.pods(project)) == 1
+    yard.site.client.stop_workload(ident)
+    yard.reaches(project, ident, "stopped")
+
+
+def test_what_ends_at_a_sites_own_cluster_while_its_agent_is_away_is_known_when_it_is_back(
+    yard: Yard, tmp_path: Path
+) -> None:
+    (east,) = yard.world.sites(tmp_path, "east")
+    yard.server.kubeconfig(east.path / "kubeconfig")
+    with (east.path / "site.toml").open("a") as settings:
+        settings.write(AT_A_SITE)
+    project = yard.project("at a site")
+    east.join(project)
+    east.start()
+    try:
+        ident = yard.start(project, ENDS_SOON, where=f"site:{east.site_id}")
+        yard.reaches(project, ident, "running")
+        east.kill()
+        until(lambda: not yard.pods(project))
+        assert yard.workload(project, ident).state == "running"
+        east.start()
+        assert yard.reaches(project, ident, "failed").exit_code == 4
+        assert yard.site.client.workload_log(ident).log == b"up\nover\n"
+        until(lambda: not yard.jobs(project))
+    finally:
+        east.kill()
