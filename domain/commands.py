@@ -54,7 +54,7 @@ from domain.values import (
     WorkloadSpec,
 )
 from fedyard.cluster.plan import Finding, Side
-from fedyard.cluster.port import AttemptId, Phase, Spec
+from fedyard.cluster.port import AttemptId, FileName, Phase, Spec
 from fedyard.cluster.port import Reason as ClusterReason
 
 
@@ -768,6 +768,29 @@ class WriteWorkloadLog(Command, frozen=True, tag="write_workload_log"):
     attempt: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
     start: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     body: Annotated[bytes, msgspec.Meta(min_length=1, max_length=LOG_PIECE_BYTES)]
+
+
+class DeclareOutput(Command, frozen=True, tag="declare_output"):
+    """What an attempt at a job has left under that name, and is about to upload in the name of `owner_site_id`."""
+
+    workload_id: Id
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    name: FileName
+    project_id: Id
+    owner_site_id: Id
+    size_bytes: Size
+    digest: Sha256
+    chunk_digests: Digests
+
+
+class CompleteOutput(Command, frozen=True, tag="complete_output"):
+    """Every chunk of it is there. found: as of `CompleteArtifact`."""
+
+    workload_id: Id
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    name: FileName
+    artifact_id: Id
+    found: Digests
 
 
 class EnsureWorkload(Command, frozen=True, tag="ensure_workload"):

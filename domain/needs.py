@@ -48,6 +48,8 @@ class Needs:
     project_rounds: (project, number) of rounds that a project's own coordinator leads: the newest one of that number,
         and the project's newest one. With workloads that are a project's coordinator comes its newest one, too.
     workload_logs: workloads of which it is needed how far their logs were read, and for how long.
+    inputs: artifacts, versions: (project, version) of models, with the artifacts that these lie in: with their owners
+        and what was declared of them.
     led: projects and runs of whose coordinators' sites the streams are needed.
     Whatever project, site or organisation is loaded comes with the head of its event stream.
     """
@@ -104,6 +106,8 @@ class Needs:
     workloads_at: set[Id] = field(default_factory=set)
     project_rounds: set[tuple[Id, int]] = field(default_factory=set)
     workload_logs: set[Id] = field(default_factory=set)
+    inputs: set[Id] = field(default_factory=set)
+    versions: set[tuple[Id, int]] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""

@@ -631,6 +631,7 @@ class Workload(Record, frozen=True):
     reason, detail, exit_code: of the newest attempt; stop_reason: what was said when it was stopped. run_id and
     task_run_id: of the seat that it holds, if it does. place_gone_at: since when its project has no place there.
     part: of its project's infrastructure, which one it is. model_version: the one of its models that it begins with.
+    files_json: what it finds and has left (domain/workload_files.py).
     """
 
     TABLE = "workloads"
@@ -658,6 +659,7 @@ class Workload(Record, frozen=True):
     place_gone_at: Micros | None = None
     part: str = ""
     model_version: int | None = None
+    files_json: str = "{}"
 
 
 class WorkloadAttempt(Record, frozen=True):

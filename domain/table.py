@@ -37,6 +37,7 @@ from domain.decisions import (
     seats,
     sites,
     webhooks,
+    workload_files,
     workload_logs,
     workloads,
 )
@@ -182,6 +183,8 @@ ROWS: tuple[Row, ...] = (
     decided(c.FollowWorkload, workload_logs.follow_workload, workload_logs.needs_of_follow_workload, WORKLOADS),
     decided(c.WriteWorkloadLog, workload_logs.write_workload_log, workload_logs.needs_of_write_workload_log, WORKLOADS),
     decided(c.GiveUpAttempt, workloads.give_up_attempt, workloads.needs_of_give_up_attempt, WORKLOADS),
+    decided(c.DeclareOutput, workload_files.declare_output, workload_files.needs_of_declare_output, WORKLOADS),
+    decided(c.CompleteOutput, workload_files.complete_output, workload_files.needs_of_complete_output, WORKLOADS),
     decided(c.StopHolders, workloads.stop_holders, workloads.needs_of_stop_holders, WORKLOADS),
     decided(c.ReportPlaceGone, workloads.report_place_gone, workloads.needs_of_report_place_gone, WORKLOADS),
     done(c.EnsureWorkload, CLUSTERS),

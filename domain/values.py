@@ -10,7 +10,16 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 
 from domain.ids import Id
-from fedyard.cluster.port import EnvName, EnvText, Labels, ObjectName, Placement, Resources
+from fedyard.cluster.port import (
+    MAX_FILES,
+    EnvName,
+    EnvText,
+    FileName,
+    Labels,
+    ObjectName,
+    Placement,
+    Resources,
+)
 from fedyard.cluster.port import Text as ClusterText
 from fedyard.wire import types as w
 from fedyard.wire.parameters import check_depth
@@ -138,6 +147,20 @@ LIVE_LOG_BYTES = 1_048_576
 """Of an attempt's log, read while somebody follows it: about so much of its end is kept."""
 
 
+class WorkloadInput(Value, frozen=True):
+    """What a job finds as a file: an artifact of its project, or the one that a model version lies in. One of both."""
+
+    artifact_id: w.Uuid | None = None
+    model_version: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
+
+
+class WorkloadOutput(Value, frozen=True):
+    """What becomes of a file that a job leaves: an artifact of this kind. required: without it the job has failed."""
+
+    kind: Literal["result", "initial"] = "result"
+    required: bool = True
+
+
 class WorkloadSpec(Value, frozen=True):
     """What to run. kind `job`: once, to its end; `service`: `replicas` behind an address on `port`, until stopped.
 
@@ -145,6 +168,7 @@ class WorkloadSpec(Value, frozen=True):
     labels: the caller's, beside the cluster's own. object_name: of what is made of it, to the letter; empty: derived.
     deadline_s: of a job, from its start. grace_s: between being told to stop and being ended.
     attempts: how many there may be, where another one can help.
+    inputs: of a job, files in `inputs/` before it begins; outputs: kept of `outputs/` once it has ended well.
     """
 
     kind: Literal["job", "service"]
@@ -161,6 +185,8 @@ class WorkloadSpec(Value, frozen=True):
     deadline_s: Annotated[float, msgspec.Meta(gt=0, le=31_536_000)] | None = None
     grace_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
     attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] = 1
+    inputs: Annotated[dict[FileName, WorkloadInput], msgspec.Meta(max_length=MAX_FILES)] = {}
+    outputs: Annotated[dict[FileName, WorkloadOutput], msgspec.Meta(max_length=MAX_FILES)] = {}
 
 
 class Asked(Value, frozen=True):

@@ -15,6 +15,7 @@ from domain.infrastructure import PARTS, ROUNDS_TOKEN, shaped
 from domain.records import Workload, WorkloadAttempt
 from domain.states import WORKLOAD_LIVE, WorkloadState
 from domain.values import Micros, WorkloadSpec
+from domain.workload_files import files_of, flaw_of_files
 from fedyard.cluster.names import flaw_of_labels, flaw_of_object_name
 from fedyard.cluster.plan import Finding, Side, Wanted
 from fedyard.cluster.port import Phase, Reason, Spec
@@ -69,6 +70,9 @@ def flaw_of(spec: WorkloadSpec) -> str | None:
     flaw = flaw_of_labels(spec.labels) or flaw_of_object_name(spec.object_name)
     if flaw is None and spec.object_name in PARTS:
         flaw = f"the name {spec.object_name} is of a part of the project's infrastructure: name the object differently"
+    if flaw is not None:
+        return flaw
+    flaw = flaw_of_files(spec)
     if flaw is not None:
         return flaw
     if spec.kind == "job" and spec.replicas != 1:
@@ -134,6 +138,7 @@ def wanted_of(workload: Workload, attempt: WorkloadAttempt, owner: Id) -> Wanted
         port=spec.port,
         deadline_s=spec.deadline_s,
         grace_s=spec.grace_s,
+        files=files_of(workload, spec),
     )
     return Wanted(
         spec=shaped(asked, workload.part) if workload.part in PARTS else asked,
@@ -178,7 +183,8 @@ def token_of(key: bytes, workload_id: Id, attempt: int) -> str:
 
 
 def files_token_of(key: bytes, workload_id: Id, attempt: int) -> str:
-    """With which an attempt fetches its project's initial files, and nothing else, while it is the newest."""
+    """With which an attempt is given its files, its project's initial ones or its own inputs, and stores its outputs,
+    while it is the newest; it can do nothing else."""
     about = b"fedyard workload files 1\0" + uuid.UUID(workload_id).bytes + attempt.to_bytes(4, "big")
     return base64.urlsafe_b64encode(hmac.digest(key, about, "sha256")).decode().rstrip("=")
 
@@ -216,6 +222,8 @@ def with_own_tokens(spec: Spec, key: bytes, hub_url: str = "") -> Spec:
     tokens = {}
     if spec.volume is not None and spec.volume.files_token is not None:
         tokens[spec.volume.files_token] = files_token_of(key, spec.id, spec.attempt)
+    if spec.files is not None:
+        tokens[spec.files.token] = files_token_of(key, spec.id, spec.attempt)
     if spec.companion is not None and ROUNDS_TOKEN in spec.companion.secrets:
         tokens[ROUNDS_TOKEN] = rounds_token_of(key, spec.id, spec.attempt)
     if not tokens:

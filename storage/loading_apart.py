@@ -126,6 +126,17 @@ def _workload_logs(reader: Reader, needs: Needs) -> Needs:
     return Needs()
 
 
+def _inputs(reader: Reader, needs: Needs) -> Needs:
+    """Artifacts that somebody wants to hand to a job, and models; needed besides: their owners."""
+    named = set(needs.inputs)
+    for project, version in sorted(needs.versions):
+        models = reader.all(r.Model, _MODEL, project, version)
+        named |= {model.artifact_id for model in models if model.artifact_id is not None}
+    artifacts = reader.rows(r.Artifact, f"{_ARTIFACTS} WHERE id {{any:uuid}}", named)
+    reader.rows(r.ArtifactDeclaration, f"{_DECLARATIONS} WHERE artifact_id {{any:uuid}}", named)
+    return Needs(sites={artifact.owner_site_id for artifact in artifacts})
+
+
 def _followed(reader: Reader, needs: Needs) -> None:
     """Events, how far their streams were looked at, and of sites what says which webhooks want them."""
     streams = {stream for _, stream in needs.followed}
@@ -161,6 +172,8 @@ _SEATS_OF_SITES = (
 )
 _LOG_HEADS = select(r.LogHead)
 _SITE_LOGS = f"{select(r.SiteLog)} WHERE run_id {{any:uuid}} AND site_id {{any:uuid}}"
+_DECLARATIONS = select(r.ArtifactDeclaration)
+_MODEL = f"{select(r.Model)} WHERE project_id = %s AND version = %s"
 _ARCHIVES = select(r.Archive)
 _TOTALS = select(r.ArtifactTotal)
 _SHARES = f"{select(r.ArtifactShare)} WHERE project_id {{any:uuid}} AND site_id {{any:uuid}}"
@@ -197,6 +210,7 @@ _PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
     (frozenset({"logs"}), _logs),
     (frozenset({"artifacts", "ending_artifacts", "totals_of", "declared_by"}), _artifacts),
     (frozenset({"webhooks", "deliveries", "followed", "causes"}), _webhooks),
+    (frozenset({"inputs", "versions"}), _inputs),
     (frozenset({"workloads", "workloads_of", "holders_of", "workloads_at", "project_rounds"}), _workloads),
     (frozenset({"workload_logs"}), _workload_logs),
 )

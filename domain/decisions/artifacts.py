@@ -54,6 +54,11 @@ def needs_of_declare_artifact(command: c.DeclareArtifact) -> Needs:
 
 def declare_artifact(draft: Draft, command: c.DeclareArtifact) -> Decision:
     """Room is taken from now on."""
+    return draft.accept(declared(draft, command, draft.derive("artifact")), 201)
+
+
+def declared(draft: Draft, command: c.DeclareArtifact, ident: Id) -> results.Declared:
+    """The artifact under that id, or `Refused`."""
     owner = own_site(draft, command.owner_site_id)
     project = _project_of(draft, command.project_id, owner)
     if command.of_kind in SHARED_KINDS and owner.id != project.coordinator_site_id:
@@ -71,7 +76,7 @@ def declare_artifact(draft: Draft, command: c.DeclareArtifact) -> Decision:
     _check_seal(draft, project, owner, command)
     take_room(draft, project, owner, command)
     artifact = r.Artifact(
-        id=draft.derive("artifact"),
+        id=ident,
         project_id=project.id,
         owner_site_id=owner.id,
         kind=command.of_kind,
@@ -89,9 +94,7 @@ def declare_artifact(draft: Draft, command: c.DeclareArtifact) -> Decision:
     draft.put(r.ArtifactDeclaration(artifact_id=artifact.id, chunk_digests=command.chunk_digests, seal=command.seal))
     await_archive(draft, project, artifact, command)
     need = list(range(count_of(artifact.size_bytes)))
-    return draft.accept(
-        results.Declared(id=artifact.id, state=ArtifactState.DECLARED, chunk_bytes=CHUNK_BYTES, need=need), 201
-    )
+    return results.Declared(id=artifact.id, state=ArtifactState.DECLARED, chunk_bytes=CHUNK_BYTES, need=need)
 
 
 def _project_of(draft: Draft, project_id: Id, site: r.Site) -> r.Project:

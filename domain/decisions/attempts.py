@@ -25,9 +25,17 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 
 def want(
-    draft: Draft, ident: Id, project: r.Project, asked: v.Asked, task: r.TaskRun | None = None, *, part: str = ""
+    draft: Draft,
+    ident: Id,
+    project: r.Project,
+    asked: v.Asked,
+    task: r.TaskRun | None = None,
+    *,
+    part: str = "",
+    files_json: str = "{}",
 ) -> r.Workload:
-    """A workload and its first attempt. task: that it holds a seat of. part: of the project's infrastructure."""
+    """A workload and its first attempt. task: that it holds a seat of. part: of the project's infrastructure.
+    files_json: what it finds."""
     spec = asked.spec
     workload = r.Workload(
         id=ident,
@@ -44,6 +52,7 @@ def want(
         run_id=None if task is None else task.run_id,
         task_run_id=None if task is None else task.id,
         part=part,
+        files_json=files_json,
     )
     draft.put(workload)
     tell_of(draft, workload, EventKind.WORKLOAD_CREATED, of_kind=spec.kind, where=workload.cluster)

@@ -90,6 +90,11 @@ def _check_holders(task: values.TaskSpec) -> None:
         flaw = flaw_of(holder.spec)
         if flaw is not None:
             raise _bad_tasks(f"task {task.name!r}: workload {holder.name!r}: {flaw}")
+        if holder.spec.inputs or holder.spec.outputs:
+            raise _bad_tasks(
+                f"task {task.name!r}: workload {holder.name!r} holds a seat, so it is a site, and takes and leaves its "
+                "payloads itself: leave inputs and outputs out"
+            )
         if holder.spec.object_name and holder.count > 1:
             raise _bad_tasks(
                 f"task {task.name!r}: {holder.count} workloads {holder.name!r} cannot all be called "

@@ -13,6 +13,7 @@ import msgspec
 from domain import commands as c
 from domain import records as r
 from domain import results, values
+from domain.decisions import workload_files
 from domain.decisions.access import (
     find,
     is_admin,
@@ -36,6 +37,7 @@ from domain.ledger import names_of_secret
 from domain.needs import Needs
 from domain.states import WORKLOAD, WORKLOAD_LIVE, SiteState, Step, TaskRunState, WorkloadState, follow
 from domain.sweeps import PlaceGone
+from domain.workload_files import missing_of
 from domain.workloads import (
     AT_SITE,
     NOBODY_KNOWS,
@@ -61,7 +63,9 @@ def needs_of_create_workload(command: c.CreateWorkload) -> Needs:
     project = command.project_id
     named = {project} if command.spec.object_name else set()
     counts = {("workloads", project), ("workloads of a day", project)}
-    return Needs(members_of={project}, workloads_of=named, counts=counts)
+    needs = Needs(members_of={project}, workloads_of=named, counts=counts)
+    needs.add(workload_files.needs_of_inputs(project, command.spec))
+    return needs
 
 
 def create_workload(draft: Draft, command: c.CreateWorkload) -> Decision:
@@ -74,10 +78,11 @@ def create_workload(draft: Draft, command: c.CreateWorkload) -> Decision:
         raise Refused(ProblemType.IMPOSSIBLE, flaw)
     check_where(draft, project, command.where)
     _check_free(draft, command)
+    kept = workload_files.found(draft, project, command.where, command.spec)
     take_one(draft, "workloads", project.id, draft.rules.workloads_per_project, "stop one, or wait until one has ended")
     take_one(draft, "workloads of a day", project.id, draft.rules.workloads_per_day, "start the next one tomorrow")
     asked = values.Asked(name=command.name, spec=command.spec, where=command.where)
-    workload = want(draft, draft.derive("workload"), project, asked)
+    workload = want(draft, draft.derive("workload"), project, asked, files_json=workload_files.as_kept(kept))
     return draft.accept(_result(workload), 201)
 
 
@@ -173,7 +178,7 @@ def report_workload(draft: Draft, command: c.ReportWorkload) -> Decision:
             )
         attempt = let_enrol(draft, workload, attempt, command.token_sha256)
     if is_open(attempt):
-        attempt = _see(draft, workload, attempt, command)
+        attempt = _see(draft, workload, attempt, _with_its_files(workload, command))
         if attempt.attempt == workload.attempt and workload.state in (*WORKLOAD_LIVE, WorkloadState.LOST):
             _move(draft, workload, attempt)
     if command.gone and attempt.gone_at is None and attempt.state not in WORKLOAD_LIVE:
@@ -292,6 +297,17 @@ def _keep(draft: Draft, attempt: r.WorkloadAttempt, command: c.ReportWorkload) -
         )
     )
     return draft.change(attempt, kept_at=draft.now)
+
+
+def _with_its_files(workload: r.Workload, command: c.ReportWorkload) -> c.ReportWorkload:
+    """Whoever says that it has succeeded: without what it must leave it has not."""
+    if command.phase != Phase.SUCCEEDED or command.attempt != workload.attempt:
+        return command
+    lacking = missing_of(workload, spec_of(workload))
+    if not lacking:
+        return command
+    detail = f"it has ended well, and the hub has no {', '.join(lacking)} of its outputs"[:1000]
+    return msgspec.structs.replace(command, phase=Phase.FAILED, reason=Reason.OUTPUTS_MISSING, detail=detail)
 
 
 def _see(

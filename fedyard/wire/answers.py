@@ -603,6 +603,29 @@ class Command(Answer, frozen=True, kw_only=True):
     problem: Problem | None = None
 
 
+class WorkloadInput(Answer, frozen=True, kw_only=True):
+    """The artifact that a job finds under that name."""
+
+    artifact_id: w.Uuid
+    digest: Annotated[str, Meta(max_length=64)]
+    size_bytes: w.Seq
+
+
+class WorkloadOutput(Answer, frozen=True, kw_only=True):
+    """The artifact that a job has left under that name. stored_at: since when all of it is there."""
+
+    artifact_id: w.Uuid
+    digest: Annotated[str, Meta(max_length=64)]
+    size_bytes: w.Seq
+    attempt: w.Number
+    stored_at: w.At | None = None
+
+
+FILES = 64
+"""Of a job, at most."""
+FileName = Annotated[str, Meta(min_length=1, max_length=100)]
+
+
 class Workload(Answer, frozen=True, kw_only=True):
     """What shall run, or ran, for a project; reason, detail and exit_code: of its newest attempt."""
 
@@ -618,6 +641,8 @@ class Workload(Answer, frozen=True, kw_only=True):
     exit_code: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     ready: w.Seq = 0
     addresses: Annotated[dict[Annotated[str, Meta(max_length=16)], w.Text], Meta(max_length=8)] = {}
+    inputs: Annotated[dict[FileName, WorkloadInput], Meta(max_length=FILES)] = {}
+    outputs: Annotated[dict[FileName, WorkloadOutput], Meta(max_length=FILES)] = {}
 
 
 class WorkloadChanged(Answer, frozen=True, kw_only=True):

@@ -137,10 +137,28 @@ class WebhookDelivery(Resource, frozen=True):
     failure: str
 
 
+class WorkloadInput(Resource, frozen=True):
+    """The artifact that a job finds under that name; digest: its tree digest, by which it is checked."""
+
+    artifact_id: Uuid
+    digest: str
+    size_bytes: int
+
+
+class WorkloadOutput(Resource, frozen=True):
+    """The artifact that an attempt at a job has left under that name. stored_at: since when all of it is there."""
+
+    artifact_id: Uuid
+    digest: str
+    size_bytes: int
+    attempt: int
+    stored_at: Time | None
+
+
 class Workload(Resource, frozen=True):
     """reason, detail, exit_code, ready, addresses: of the newest attempt. next_at: when that begins, if it waits.
 
-    stop_at: since when it shall go; it is `stopped` once it is gone.
+    stop_at: since when it shall go; it is `stopped` once it is gone. inputs, outputs: of a job with files.
     """
 
     id: Uuid
@@ -161,6 +179,8 @@ class Workload(Resource, frozen=True):
     exit_code: int | None
     ready: int
     addresses: dict[Side, str]
+    inputs: dict[str, WorkloadInput]
+    outputs: dict[str, WorkloadOutput]
 
 
 class WorkloadAttempt(Resource, frozen=True):

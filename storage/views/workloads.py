@@ -4,6 +4,7 @@ that one runs at. What an attempt wrote is for people of the coordinator's and o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -12,20 +13,40 @@ from domain.ids import Id
 from domain.infrastructure import COORDINATOR, PARTS
 from domain.states import WORKLOAD_LIVE, WorkloadState
 from domain.values import Micros, Subject, WorkloadSpec
-from domain.workloads import AT_SITE, addresses_of, spec_of, wanted_of
+from domain.workload_files import Kept, kept_of
+from domain.workloads import AT_SITE, addresses_of, is_open, spec_of, wanted_of
 from fedyard.cluster.plan import Wanted
 from fedyard.cluster.port import Reason
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
 from storage.tables import COLUMNS
 from storage.views.people import Leading
-from storage.views.resources import RunningPart, Workload, WorkloadAttempt, WorkloadLog, time_or_none
+from storage.views.resources import (
+    RunningPart,
+    Workload,
+    WorkloadAttempt,
+    WorkloadInput,
+    WorkloadLog,
+    WorkloadOutput,
+    time_or_none,
+)
 from storage.views.sight import Clause, Cursor, Listed, Paging, own, page, row, rows, sees_everything
 from storage.wanted import with_logs
 
 LOG_AT_ONCE_BYTES = 131_072
 """Of a log that is followed, in one answer."""
 PIECES_AT_ONCE = 16
+
+class Filed(NamedTuple):
+    """An attempt at a job with files. owner: the site for which it reads its inputs, and whose its outputs are."""
+
+    workload_id: Id
+    attempt: int
+    project_id: Id
+    owner: Id
+    kept: Kept
+
+
 AT_ONCE = 1000
 """Attempts that a site is told of: more are never there at once, by the limits of projects."""
 _WIDTH = len(COLUMNS[r.Workload])
@@ -120,6 +141,26 @@ def leading(database: Database, ident: Id) -> tuple[Leading, Subject] | None:
         return None
     project, attempt, site, organisation = found
     return Leading(project, ident, attempt), Subject(kind="site", id=site, organisation_id=organisation)
+
+
+def job_with_files(database: Database, ident: Id) -> Filed | None:
+    """The newest attempt at a job that has files, as long as it goes on."""
+    found = row(
+        database,
+        f"SELECT {_BOTH}, projects.coordinator_site_id FROM workloads JOIN workload_attempts AS attempts"
+        " ON attempts.workload_id = workloads.id AND attempts.attempt = workloads.attempt"
+        " JOIN projects ON projects.id = workloads.project_id",
+        [Clause("workloads.id = %s", (ident,))],
+    )
+    if found is None:
+        return None
+    of, newest = r.Workload(*found[:_WIDTH]), r.WorkloadAttempt(*found[_WIDTH:-1])
+    spec = spec_of(of)
+    if not (spec.inputs or spec.outputs) or not is_open(newest):
+        return None
+    at_site = of.cluster.startswith(AT_SITE)
+    owner = of.cluster.removeprefix(AT_SITE) if at_site else found[-1]
+    return Filed(of.id, newest.attempt, of.project_id, owner, kept_of(of))
 
 
 def project_of(database: Database, ident: Id) -> Id | None:
@@ -276,6 +317,7 @@ _CREATED_AT = list(COLUMNS[r.Workload]).index("created_at")
 def _workload(one: Row) -> Workload:
     of, newest = r.Workload(*one[:_WIDTH]), r.WorkloadAttempt(*one[_WIDTH:])
     spec: WorkloadSpec = spec_of(of)
+    kept = kept_of(of)
     return Workload(
         id=of.id,
         project_id=of.project_id,
@@ -295,6 +337,20 @@ def _workload(one: Row) -> Workload:
         exit_code=of.exit_code,
         ready=newest.ready,
         addresses=addresses_of(newest),
+        inputs={
+            name: WorkloadInput(artifact_id=one.artifact_id, digest=one.digest, size_bytes=one.size_bytes)
+            for name, one in sorted(kept.inputs.items())
+        },
+        outputs={
+            name: WorkloadOutput(
+                artifact_id=one.artifact_id,
+                digest=one.digest,
+                size_bytes=one.size_bytes,
+                attempt=one.attempt,
+                stored_at=time_or_none(one.stored_at),
+            )
+            for name, one in sorted(kept.outputs.items())
+        },
     )
 
 

@@ -6,12 +6,16 @@ import base64
 import json
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.ops.program import ROOT, Program, call, create_account, environment
 from tests.seals import enrolling
 from tests.waiting import until
+
+LIVE = {"wanted", "starting", "running"}
+TASKS = [{"name": "t", "model": "m"}]
 
 
 def ok(answer: tuple[int, Any]) -> Any:
@@ -37,7 +41,7 @@ def test_a_job_and_a_service_run_as_processes_of_the_hub_and_outlive_a_kill_of_i
         token = ok(call(api, "/v1/enrolments", admin, {"organisation_id": house}, wait=20))["token"]
         site = ok(call(api, "/v1/sites", token, enrolling(token, "lead"), wait=20))
         project = ok(
-            call(api, "/v1/projects", site["token"], {"name": "p", "tasks": [{"name": "t", "model": "m"}]}, wait=20)
+            call(api, "/v1/projects", site["token"], {"name": "p", "tasks": TASKS, "sealed": "optional"}, wait=20)
         )["id"]
 
         def begin(script: str, **spec: Any) -> str:
@@ -58,6 +62,7 @@ def test_a_job_and_a_service_run_as_processes_of_the_hub_and_outlive_a_kill_of_i
 
         followed = ok(call(api, f"/v1/workloads/{lives}/log?after=0&wait=20", site["token"]))
         assert (base64.b64decode(followed["log"]), followed["next"], followed["over"]) == (b"alive\n", 6, False)
+        _hands_files_on(api, site, project, begin, state)
 
         programs[-1].end(signal.SIGKILL)
         api = start()
@@ -70,6 +75,29 @@ def test_a_job_and_a_service_run_as_processes_of_the_hub_and_outlive_a_kill_of_i
     finally:
         for program in programs:
             program.end(signal.SIGKILL)
+
+
+def _hands_files_on(
+    api: str, site: dict[str, Any], project: str, begin: Callable[..., str], state: Callable[[str], str]
+) -> None:
+    """What one job leaves another one finds; one that leaves nothing has failed."""
+
+    def about(ident: str) -> Any:
+        return ok(call(api, f"/v1/workloads/{ident}", site["token"]))
+
+    first = begin('printf weights > "$FEDYARD_OUTPUTS/model"', outputs={"model": {}, "notes": {"required": False}})
+    assert until(lambda: state(first) if state(first) not in LIVE else "") == "succeeded", about(first)["detail"]
+    left = about(first)["outputs"]
+    assert (list(left), left["model"]["attempt"]) == (["model"], 1)
+    artifact = ok(call(api, f"/v1/artifacts/{left['model']['artifact_id']}/about", site["token"]))
+    assert (artifact["state"], artifact["kind"], artifact["owner_site_id"]) == ("stored", "result", site["id"])
+    second = begin('cat "$FEDYARD_INPUTS/start"; exit 4', inputs={"start": {"artifact_id": artifact["id"]}})
+    third = begin("exit 0", outputs={"model": {}})
+    until(lambda: not {state(second), state(third)} & LIVE)
+    assert about(second)["inputs"]["start"]["digest"] == artifact["digest"]
+    log = ok(call(api, f"/v1/workloads/{second}/log", site["token"]))["log"]
+    assert base64.b64decode(log) == b"weights"
+    assert (about(third)["reason"], about(third)["outputs"]) == ("outputs_missing", {})
 
 
 def ended(run: dict[str, Any]) -> dict[str, Any] | None:

@@ -36,7 +36,7 @@ from tests.simulation.clusters import NAME
 from tests.simulation.receivers import KEY
 from tests.simulation.turns import Waiting
 from tests.simulation.world import Broken, Killed, Process, World
-from web.api.artifacts import OCTETS
+from web.api.contents import OCTETS
 from web.api.table import operations
 from web.http.hub import Hub
 from web.http.routing import routing_of

@@ -21,7 +21,7 @@ from tests.blobs import Cut, digest_of, digests_of, noise, pieces_of, s3_url
 from tests.disk import small_disk
 from tests.waiting import until
 from tests.web.network import Caller, Network
-from web.api.artifacts import RIGHTS_EVERY_S
+from web.api.contents import RIGHTS_EVERY_S
 from web.serving.app import web_of
 
 LARGE = noise(2 * CHUNK_BYTES + 1000)

@@ -27,6 +27,7 @@ from web.api import (
     sites,
     tokens,
     webhooks,
+    workload_files,
     workloads,
 )
 from web.http.operations import Operation
@@ -52,6 +53,7 @@ NOUNS: tuple[ModuleType, ...] = (
     heads,
     webhooks,
     workloads,
+    workload_files,
     commands,
     operators,
     description,

@@ -84,6 +84,22 @@ def _workload(web: Web, request: Request) -> Bearer:
     )
 
 
+def _job(web: Web, request: Request) -> Bearer:
+    """The newest attempt at a job with files, in the name of the site that it fetches and stores them for."""
+    ident = str((request.view_args or {}).get("workload_id", ""))
+    found = workloads.job_with_files(web.database, ident) if is_id(ident) else None
+    if found is not None:
+        wanted = f"Bearer {files_token_of(web.workload_key, ident, found.attempt)}"
+        if hmac.compare_digest(request.headers.get("Authorization", "").encode(), wanted.encode()):
+            subject = Subject(kind="site", id=found.owner)
+            return Bearer(subject=subject, scopes=frozenset({"read", "write"}), token_id=None, expires_at=None)
+    raise unauthorized(
+        ProblemType.TOKEN_NOT_VALID,
+        "this call takes the token of the newest attempt at a job with files, which has not ended",
+    )
+
+
+JOB = Authentication("job", _job, {"type": "http", "scheme": "bearer"})
 WORKLOAD = Authentication("workload", _workload, {"type": "http", "scheme": "bearer"})
 OPEN = Authentication("open", lambda _web, _request: NO_ONE)
 """No token is asked for."""

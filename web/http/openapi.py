@@ -11,7 +11,8 @@ from fedyard.wire.notices import NOTICES
 from fedyard.wire.problems import MEDIA_TYPE, Problem, ProblemType
 from fedyard.wire.types import UUID_PATTERN
 from storage.views.resources import InboxEntry
-from web.http.operations import COUNTS, Operation, title_of
+from web.http.operations import COUNTS, FILE, Operation, title_of
+from web.http.parsing import PATH_FILE
 from web.http.writing import Accepted
 
 _REF = "#/components/schemas/{name}"
@@ -160,6 +161,8 @@ def _parameters(operation: Operation, schema_of: dict[Any, Any], components: dic
 def _path_schema(name: str) -> dict[str, Any]:
     if name in COUNTS:
         return {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+    if name == FILE:
+        return {"type": "string", "pattern": f"^{PATH_FILE}$"}
     return {"type": "string", "format": "uuid", "pattern": f"^{UUID_PATTERN}$"}
 
 

@@ -17,6 +17,8 @@ from web.http.bodies import Query
 from web.http.calls import Call
 
 COUNTS = ("task_seq", "round", "epoch", "chunk")
+FILE = "file"
+"""The parameters of paths that are no ids."""
 """Path parameters that are whole numbers; all others are ids."""
 
 
@@ -101,4 +103,4 @@ def title_of(status: int) -> str:
 
 
 def _converter(name: str) -> str:
-    return "count" if name in COUNTS else "id"
+    return "count" if name in COUNTS else "file" if name == FILE else "id"

@@ -18,6 +18,7 @@ from web.problems import Refused
 
 PATH_ID = UUID_PATTERN
 PATH_COUNT = "0|[1-9][0-9]{0,8}"
+PATH_FILE = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _KEY = re.compile(r"[!-~]{1,200}")
 _PREFERRED = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
 MAX_WAIT_S = 30.0

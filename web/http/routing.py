@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from werkzeug.routing import BaseConverter, Map, Rule
 
 from web.http.operations import Operation
-from web.http.parsing import PATH_COUNT, PATH_ID
+from web.http.parsing import PATH_COUNT, PATH_FILE, PATH_ID
 
 
 class IdConverter(BaseConverter):
@@ -30,6 +30,12 @@ class CountConverter(BaseConverter):
         return int(value)
 
 
+class FileConverter(BaseConverter):
+    """The name of a job's file."""
+
+    regex = PATH_FILE
+
+
 @dataclass(frozen=True)
 class Routing:
     """url_map: finds an operation's name."""
@@ -45,7 +51,7 @@ def routing_of(operations: Iterable[Operation]) -> Routing:
         table,
         Map(
             [Rule(one.rule, endpoint=one.name, methods=[one.method]) for one in table],
-            converters={"id": IdConverter, "count": CountConverter},
+            converters={"id": IdConverter, "count": CountConverter, "file": FileConverter},
             strict_slashes=True,
             redirect_defaults=False,
             merge_slashes=False,
