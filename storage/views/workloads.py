@@ -37,6 +37,7 @@ LOG_AT_ONCE_BYTES = 131_072
 """Of a log that is followed, in one answer."""
 PIECES_AT_ONCE = 16
 
+
 class Filed(NamedTuple):
     """An attempt at a job with files. owner: the site for which it reads its inputs, and whose its outputs are."""
 

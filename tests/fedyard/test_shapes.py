@@ -53,6 +53,7 @@ TEXTS: dict[str, list[str]] = {
     "data_format": ["", "x" * 100],
     "client_image": ["", "x" * most(v.Image)],
     "who": [ID],
+    "WorkloadInput.artifact_id": [ID],
     "flaw": ["", "x" * 64],
     **{f"JoiningAbout.{name}": ["127.0.0.1:1", "x" * 200] for name in ("addresses", "inside", "outside")},
     "ClientToken.expires_at": TIMES,
