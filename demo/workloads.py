@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 from demo.hospitals import LABEL, Records, split, write
+from demo.problem import PROCESS_IMAGES, ProblemStage
 from demo.processes import ROOT, DemoError
 from demo.secrecy import short
-from demo.stage import COORDINATOR, PROJECT, SITE, SOON_S, Stage
+from demo.stage import COORDINATOR, PROJECT, SITE, SOON_S
 from fedyard.agent.site import Folder
 from fedyard.cli.common import joining_of
 from fedyard.cli.show import watch
@@ -46,12 +48,14 @@ max_workloads = 1
 """What south's people write into its site.toml."""
 
 
-class WorkloadsDemo(Stage):
+class WorkloadsDemo(ProblemStage):
     """One telling of the story. Embedded alone: the hub's own machine is its cluster."""
 
     def tell(self) -> bool:
         """True if the run succeeded with all its seats, one of them under its second attempt, and nothing is left."""
         start = self.clock.monotonic()
+        if set(" ,") & set(f"{ROOT}{sys.executable}"):
+            raise DemoError(f"{ROOT} has a space or a comma in its path, which no list of images can have: move it")
         self._empty_folder()
         self.pids = self.chosen.folder / "pids"
         self.pids.mkdir()
@@ -68,7 +72,8 @@ class WorkloadsDemo(Stage):
 
     def _told(self) -> bool:
         records = split()
-        self._start_hub({"FEDYARD_PROCESS_IMAGES": f"{IMAGE}=/bin/sh"})
+        images = {IMAGE: "/bin/sh", **PROCESS_IMAGES}
+        self._start_hub({"FEDYARD_PROCESS_IMAGES": ",".join(f"{name}={words}" for name, words in images.items())})
         self.hub = self._address()
         admin = self._admin()
         self._say(f"hub        {self.hub} ({self.chosen.broker}); its cluster: the processes of this machine")
@@ -83,7 +88,9 @@ class WorkloadsDemo(Stage):
         held = self._seats(run)
         ended = self._ended(project)
         self._say_log(project)
-        return run.state == "succeeded" and held and ended
+        problem = self._problem_told(admin, records)
+        self._say(f"Everything lies in {short(self.chosen.folder)}.")
+        return run.state == "succeeded" and held and ended and problem
 
     # who takes part
 
@@ -229,7 +236,6 @@ class WorkloadsDemo(Stage):
             self._say(f"\nlog        of {name}, attempt {attempt}, as `fedyard workload log` shows it:")
             for line in lines[:FIRST_LINES]:
                 self._say(f"  {line[:LINE]}")
-        self._say(f"\nEverything lies in {short(self.chosen.folder)}.")
 
     # finding and clearing
 

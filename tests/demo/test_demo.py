@@ -49,6 +49,10 @@ class Telling:
         return until(children)
 
 
+def yaml_of(path: Path) -> dict[str, str]:
+    return dict(line.replace('"', "").split(": ", 1) for line in path.read_text().splitlines())
+
+
 def test_the_split_is_uneven_skewed_and_always_the_same() -> None:
     records = split()
     sizes = {name: len(table.rows) for name, table in records.training.items()}
@@ -120,6 +124,14 @@ def test_workloads_hold_seats_and_one_that_is_killed_is_started_again(tmp_path) 
     assert "processes  that still run: none" in telling.output
     assert "left       nothing, after hub and sites have stopped" in telling.output
     assert "attempt 1, trains on 109 patients" in telling.output
+    assert "archive    tumours.zip: checked, version 1: fl_checkpoint, model.h5" in telling.output
+    assert re.search(r"^selector +2 of 2 at hub: 127\.\S+:50051 \(inside its cluster\)$", telling.output, re.MULTILINE)
+    assert "config.yaml, mode 0600:" in telling.output
+    tokens = [yaml_of(telling.folder / name / "client" / "config.yaml")["ACCESS_TOKEN"] for name in ("north", "south")]
+    assert not [token for token in tokens if token in telling.output]
+    assert "round      0: COMPLETED, completed" in telling.output
+    assert re.search(r"^model +version 1, \d+ bytes, SHA-256 ", telling.output, re.MULTILINE)
+    assert "tokens     2 of 2 clients' tokens are revoked with the project" in telling.output
     pids = {file.name: int(file.read_text()) for file in (telling.folder / "pids").iterdir()}
     assert len(pids) == 5
     assert int(killed[1]) in pids.values()
