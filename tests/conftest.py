@@ -50,6 +50,7 @@ LONG = (
     "liar/test_consent.py",
     "web/test_rights.py",
     "fedyard/test_agent.py",
+    "fedyard/sidecar/test_end_to_end.py",
     "fedyard/test_sealed.py",
     "simulation/test_planted_bugs.py",
     "simulation/test_simulation.py",

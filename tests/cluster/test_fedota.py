@@ -67,7 +67,8 @@ class Yard(AnyYard):
             ),
             part,
         )
-        return msgspec.structs.replace(spec, command=python(PROGRAMS[part] + SERVICE), resources=SMALL, grace_s=1.0)
+        command = python(PROGRAMS[part] + SERVICE)  # which report nothing
+        return msgspec.structs.replace(spec, command=command, companion=None, resources=SMALL, grace_s=1.0)
 
     def reads(self, script: str, place: str) -> str:
         spec = self.job(f'cd "$V" && {script}', volume=Volume(variable="V", parts=[Part()]), place=place)
