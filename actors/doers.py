@@ -13,6 +13,7 @@ from actors.webhooks import WebhookDoer
 from actors.workloads import WorkloadDoer
 from config.clock import Clock
 from config.key_files import webhook_key, workload_key
+from config.secret_box import secret_box
 from config.settings import Settings
 from domain.commands import (
     CheckArchive,
@@ -45,7 +46,9 @@ def doing_functions(tools: Tools) -> Mapping[type[Command], Doing]:
     key = webhook_key(Path(settings.webhook_key_file))
     own = workload_key(Path(settings.workload_key_file))
     wanted = WantedWorkloads(tools.database, own)
-    workloads = WorkloadDoer(open_clusters(settings), wanted, tools.clock, own, settings.callback_url)
+    workloads = WorkloadDoer(
+        open_clusters(settings), wanted, tools.clock, own, settings.callback_url, secret_box(settings)
+    )
     return {
         DeliverWebhook: WebhookDoer(key, requests.post, tools.clock),
         EnsureWorkload: workloads,

@@ -145,8 +145,8 @@ class ClusterReconciler:
                 return report_of(what)
             case Introduce(finding):
                 return report_of(finding, token_sha256=self._wanted.token_sha256(finding.id, finding.attempt))
-            case Ensure(spec, enrols):
-                return c.EnsureWorkload(cluster=name, spec=spec, enrols=enrols)
+            case Ensure(spec, enrols, secret_names):
+                return c.EnsureWorkload(cluster=name, spec=spec, enrols=enrols, secret_names=secret_names)
             case Collect(which, finding, log_from):
                 return c.CollectWorkload(cluster=name, which=which, finding=finding, log_from=log_from)
             case End(which, grace_s):

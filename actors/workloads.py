@@ -11,7 +11,10 @@ be.
 
 from __future__ import annotations
 
+import msgspec
+
 from config.clock import Clock
+from config.secret_box import NotOpenedError, SecretBox, Shut
 from domain.commands import (
     AnyCommand,
     CollectWorkload,
@@ -40,12 +43,15 @@ AWAY_S = 5.0
 class WorkloadDoer:
     """Carries out `EnsureWorkload`, `CollectWorkload`, `EndWorkload` and `EndPlace`."""
 
-    def __init__(self, clusters: Clusters, wanted: WantedWorkloads, clock: Clock, key: bytes, hub_url: str) -> None:
-        """key: what one-time tokens are derived from. hub_url: where workloads call back."""
+    def __init__(
+        self, clusters: Clusters, wanted: WantedWorkloads, clock: Clock, key: bytes, hub_url: str, box: SecretBox
+    ) -> None:
+        """key: what one-time tokens are derived from. hub_url: where workloads call back. box: opens secrets."""
         self._clusters = clusters
         self._wanted = wanted
         self._key = key
         self._hub_url = hub_url
+        self._box = box
         self._clock = clock
         self._away_until: dict[str, float] = {}
 
@@ -77,11 +83,32 @@ class WorkloadDoer:
             return []
 
     def _ensure(self, place: HubCluster, command: EnsureWorkload) -> AnyCommand:
-        spec = with_own_tokens(command.spec, self._key, self._hub_url)
+        try:
+            spec = with_own_tokens(self._with_secrets(command), self._key, self._hub_url)
+        except Refused as error:
+            return report_of(refused(command.spec, error))
         if not command.enrols:
             return report_of(_ensured(place, spec))
         token = token_of(self._key, spec.id, spec.attempt)
         return report_of(_ensured(place, with_token(spec, token, self._hub_url)))
+
+    def _with_secrets(self, command: EnsureWorkload) -> Spec:
+        """With those of its project that it names, opened here and nowhere before. Raises `Refused` where one lacks."""
+        spec, names = command.spec, command.secret_names
+        if not names:
+            return spec
+        there = self._wanted.secrets(spec.place, names.values())
+        values = {}
+        for variable, name in names.items():
+            if name not in there:
+                fact = f"project {spec.place} has no secret {name}: set it, and it is begun"
+                raise Refused(Reason.SECRET_MISSING, fact)
+            try:
+                values[variable] = self._box.open(spec.place, name, Shut(there[name].key_id, there[name].content))
+            except NotOpenedError:
+                fact = f"secret {name} was set under another key of the hub's: set it again, and it is begun"
+                raise Refused(Reason.SECRET_MISSING, fact) from None
+        return msgspec.structs.replace(spec, secrets=spec.secrets | values)
 
 
 def _ensured(place: HubCluster, spec: Spec) -> Finding:

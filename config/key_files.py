@@ -90,3 +90,10 @@ def workload_key(path: Path) -> bytes:
     makers = "the web, the doer and the reconciler"
     lost = "stop, by hand, what the hub's clusters still run of it"
     return KeyFile(path, "FEDYARD_WORKLOAD_KEY_FILE", makers, lost).key()
+
+
+def secret_key(path: Path) -> bytes:
+    """What callers' secrets are shut with, where that has a file of its own, made at the first start. Raises
+    `SettingsError`."""
+    lost = "have every project's secrets set again"
+    return KeyFile(path, "FEDYARD_SECRET_KEY_FILE", "the web and the doer", lost).key()

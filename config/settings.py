@@ -170,6 +170,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "a copy of it apart from the backups"
         ),
     ] = "var/fedyard/workload.key"
+    secret_key_file: Annotated[
+        str,
+        _meta(
+            "file with the key that projects' secrets are kept under: one for all web processes and doers of the hub, "
+            "made at the first start; left out, that key derives from the one of FEDYARD_WORKLOAD_KEY_FILE"
+        ),
+    ] = ""
     clusters: Annotated[
         str,
         _meta(

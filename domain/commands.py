@@ -17,6 +17,7 @@ from domain.values import (
     LOG_TAIL_BYTES,
     MAX_HELD,
     MAX_MARKS,
+    MAX_SHUT_BYTES,
     ArtifactKind,
     Counts,
     Digests,
@@ -37,6 +38,7 @@ from domain.values import (
     Role,
     RoundNumber,
     Sealed,
+    SecretName,
     Sha256,
     Signature,
     Size,
@@ -54,7 +56,7 @@ from domain.values import (
     WorkloadSpec,
 )
 from fedyard.cluster.plan import Finding, Side
-from fedyard.cluster.port import AttemptId, FileName, Phase, Spec
+from fedyard.cluster.port import AttemptId, EnvName, FileName, Phase, Spec
 from fedyard.cluster.port import Reason as ClusterReason
 
 
@@ -639,6 +641,20 @@ class ReportDeadLetters(Command, frozen=True, tag="report_dead_letters"):
 # workloads
 
 
+class SetSecret(Command, frozen=True, tag="set_secret"):
+    """What a project's workloads are given by this name. It travels shut: no queue, table or log has it open."""
+
+    project_id: Id
+    name: SecretName
+    key_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}(?!\n)$", max_length=16)]
+    content: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_SHUT_BYTES)]
+
+
+class DeleteSecret(Command, frozen=True, tag="delete_secret"):
+    project_id: Id
+    name: SecretName
+
+
 class CreateWorkload(Command, frozen=True, tag="create_workload"):
     project_id: Id
     name: Slug
@@ -794,11 +810,13 @@ class CompleteOutput(Command, frozen=True, tag="complete_output"):
 
 
 class EnsureWorkload(Command, frozen=True, tag="ensure_workload"):
-    """Make this attempt at that cluster, or make it as it is wanted. enrols: it gets a one-time token."""
+    """Make this attempt at that cluster, or make it as it is wanted. enrols: it gets a one-time token. secret_names:
+    variables, and which secrets of its project they get: whoever makes it looks these up."""
 
     cluster: str
     spec: Spec
     enrols: bool = False
+    secret_names: dict[EnvName, SecretName] = {}
 
 
 class CollectWorkload(Command, frozen=True, tag="collect_workload"):

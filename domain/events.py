@@ -72,6 +72,8 @@ class EventKind(StrEnum):
     WEBHOOK_OVERFLOWED = "webhook_overflowed"
     WEBHOOK_CAUGHT_UP = "webhook_caught_up"
     WEBHOOK_DELETED = "webhook_deleted"
+    SECRET_SET = "secret_set"  # noqa: S105 - what happened, no secret
+    SECRET_DELETED = "secret_deleted"  # noqa: S105 - what happened, no secret
     WORKLOAD_CREATED = "workload_created"
     WORKLOAD_SCALED = "workload_scaled"
     WORKLOAD_RUNNING = "workload_running"

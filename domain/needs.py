@@ -47,6 +47,7 @@ class Needs:
         at which they go on, with the same.
     project_rounds: (project, number) of rounds that a project's own coordinator leads: the newest one of that number,
         and the project's newest one. With workloads that are a project's coordinator comes its newest one, too.
+    secrets: (project, name) of secrets.
     workload_logs: workloads of which it is needed how far their logs were read, and for how long.
     inputs: artifacts, versions: (project, version) of models, with the artifacts that these lie in: with their owners
         and what was declared of them.
@@ -108,6 +109,7 @@ class Needs:
     workload_logs: set[Id] = field(default_factory=set)
     inputs: set[Id] = field(default_factory=set)
     versions: set[tuple[Id, int]] = field(default_factory=set)
+    secrets: set[tuple[Id, str]] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""

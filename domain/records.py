@@ -731,6 +731,20 @@ class ProjectRound(Record, frozen=True):
     model_version: int | None = None
 
 
+class ProjectSecret(Record, frozen=True):
+    """What a project's workloads are given by name. content: shut (config/secret_box.py), with the key of key_id; both
+    are empty where it was deleted. set_at, set_by: also of that."""
+
+    TABLE = "project_secrets"
+    KEY = ("project_id", "name")
+    project_id: Id
+    name: str
+    key_id: str
+    content: bytes
+    set_by: Id
+    set_at: Micros
+
+
 class WorkloadFollow(Record, frozen=True):
     """Somebody reads the log of an attempt while it is written: until then it is read for them."""
 
@@ -827,6 +841,7 @@ RECORDS: tuple[type[Record], ...] = (
     WorkloadAttempt,
     WorkloadEvidence,
     ProjectRound,
+    ProjectSecret,
     WorkloadFollow,
     WorkloadLogHead,
     WorkloadLogPiece,

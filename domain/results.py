@@ -117,6 +117,11 @@ class WorkloadResult(Result, frozen=True, kw_only=True):
     attempt: int
 
 
+class SecretResult(Result, frozen=True, kw_only=True):
+    project_id: Uuid
+    name: str
+
+
 class WorkloadLogResult(Result, frozen=True, kw_only=True):
     """size_bytes: so much of the log the hub has, from its beginning. followed: more of it is asked for."""
 

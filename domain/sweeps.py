@@ -98,6 +98,12 @@ class PlaceGone(msgspec.Struct, frozen=True):
     at: Micros
 
 
+class ForgetSecrets(msgspec.Struct, frozen=True):
+    """All that a project's workloads were given goes."""
+
+    project_id: Id
+
+
 class ForgetLogBefore(msgspec.Struct, frozen=True):
     """Of the log of an attempt, which somebody follows, pieces that begin before that byte go."""
 
@@ -119,4 +125,5 @@ Sweep: TypeAlias = (
     | RedeliverFailed
     | PlaceGone
     | ForgetLogBefore
+    | ForgetSecrets
 )

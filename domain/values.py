@@ -147,6 +147,14 @@ LIVE_LOG_BYTES = 1_048_576
 """Of an attempt's log, read while somebody follows it: about so much of its end is kept."""
 
 
+SecretName = Slug
+MAX_SECRETS = 100
+"""Of one project."""
+MAX_SECRET = 32_768
+"""Characters of one."""
+MAX_SHUT_BYTES = 4 * MAX_SECRET + 64
+
+
 class WorkloadInput(Value, frozen=True):
     """What a job finds as a file: an artifact of its project, or the one that a model version lies in. One of both."""
 
@@ -165,6 +173,7 @@ class WorkloadSpec(Value, frozen=True):
     """What to run. kind `job`: once, to its end; `service`: `replicas` behind an address on `port`, until stopped.
 
     command: empty: the image's own. environment: may be read by whoever sees the workload, so no secrets.
+    secrets: variables that have the value of a secret, by its name: one of the project's, or at a site of that site's.
     labels: the caller's, beside the cluster's own. object_name: of what is made of it, to the letter; empty: derived.
     deadline_s: of a job, from its start. grace_s: between being told to stop and being ended.
     attempts: how many there may be, where another one can help.
@@ -176,6 +185,7 @@ class WorkloadSpec(Value, frozen=True):
     command: Words = []
     arguments: Words = []
     environment: Annotated[dict[EnvName, EnvText], msgspec.Meta(max_length=256)] = {}
+    secrets: Annotated[dict[EnvName, SecretName], msgspec.Meta(max_length=64)] = {}
     labels: Labels = {}
     object_name: ObjectName = ""
     resources: Resources = Resources()

@@ -64,9 +64,12 @@ def flaw_of(spec: WorkloadSpec) -> str | None:
             f"the spec has {size_bytes} bytes, {MAX_SPEC_BYTES} are allowed: put what is large into the image, or have "
             "the program fetch it"
         )
-    own = sorted(name for name in spec.environment if name.startswith(OWN_VARIABLES))
+    own = sorted(name for name in (*spec.environment, *spec.secrets) if name.startswith(OWN_VARIABLES))
     if own:
         return f"the variable {own[0]} is Fedyard's own, and is set by it: name yours differently"
+    twice = sorted(spec.environment.keys() & spec.secrets.keys())
+    if twice:
+        return f"the variable {twice[0]} is in environment and in secrets: name it once"
     flaw = flaw_of_labels(spec.labels) or flaw_of_object_name(spec.object_name)
     if flaw is None and spec.object_name in PARTS:
         flaw = f"the name {spec.object_name} is of a part of the project's infrastructure: name the object differently"
@@ -157,6 +160,7 @@ def wanted_of(workload: Workload, attempt: WorkloadAttempt, owner: Id) -> Wanted
         kept=attempt.kept_at is not None,
         enrols=attempt.site_id is not None,
         introduced=bool(attempt.token_sha256),
+        secret_names=spec.secrets,
         not_before_s=(workload.next_at or 0) / SECOND,
         over_s=None if over is None else over / SECOND,
     )

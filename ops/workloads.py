@@ -21,6 +21,7 @@ from storage.views.resources import Workload, WorkloadAttempt
 from storage.views.sight import Listed, Paging, every
 
 REMEDIES: dict[Reason, str] = {
+    Reason.SECRET_MISSING: "have the project's coordinator set it (fedyard project secret set)",
     Reason.IMAGE_NOT_PULLED: "mend the image's name or digest, its registry, or the pull secret",
     Reason.UNSCHEDULABLE: "ask for less, add a node, or mend selectors and tolerations",
     Reason.QUOTA_EXCEEDED: "wait until something of the project ends, or raise its quota",

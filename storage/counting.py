@@ -59,6 +59,13 @@ _COUNTS: dict[str, tuple[str, Micros]] = {
         ),
         0,
     ),
+    "secrets": (
+        (
+            "SELECT project_id, count(*) FROM project_secrets WHERE project_id {any:uuid}"
+            " AND key_id <> '' AND set_at <= %s GROUP BY 1"
+        ),
+        0,
+    ),
     "workloads of a day": (
         "SELECT project_id, count(*) FROM workloads WHERE project_id {any:uuid} AND created_at > %s GROUP BY 1",
         DAY,

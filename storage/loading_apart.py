@@ -119,6 +119,15 @@ def _workloads(reader: Reader, needs: Needs) -> Needs:
     return Needs(projects=projects, led=projects, sites=sites, runs=runs)
 
 
+def _secrets(reader: Reader, needs: Needs) -> Needs:
+    for project in sorted({project for project, _ in needs.secrets}):
+        names = {name for of, name in needs.secrets if of == project}
+        reader.rows(
+            r.ProjectSecret, f"{select(r.ProjectSecret)} WHERE project_id = %s AND name {{any}}", names, project
+        )
+    return Needs()
+
+
 def _workload_logs(reader: Reader, needs: Needs) -> Needs:
     """How far they were read; what says whose they are is a need of its own."""
     reader.rows(r.WorkloadFollow, f"{select(r.WorkloadFollow)} WHERE workload_id {{any:uuid}}", needs.workload_logs)
@@ -213,6 +222,7 @@ _PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
     (frozenset({"inputs", "versions"}), _inputs),
     (frozenset({"workloads", "workloads_of", "holders_of", "workloads_at", "project_rounds"}), _workloads),
     (frozenset({"workload_logs"}), _workload_logs),
+    (frozenset({"secrets"}), _secrets),
 )
 """Any of these needs -> who loads what they name."""
 LOADED_APART = frozenset({"shares_of", "events"}).union(*(names for names, _ in _PARTS))

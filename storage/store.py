@@ -24,6 +24,7 @@ from domain.sweeps import (
     ForgetBefore,
     ForgetDeclaration,
     ForgetLogBefore,
+    ForgetSecrets,
     LeaveOut,
     MissReceipt,
     PlaceGone,
@@ -216,10 +217,8 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
             return [(_MISS_RECEIPT, [reason, task_run_id, number, site_id])]
         case RedeliverFailed(webhook_id, since, at):
             return [(_REDELIVER_FAILED, [at, at, webhook_id, since])]
-        case PlaceGone(project_id, cluster, at):
-            return [(_PLACE_GONE, [at, project_id, cluster])]
-        case ForgetLogBefore(workload_id, attempt, start):
-            return [(_FORGET_LOG_BEFORE, [workload_id, attempt, start])]
+        case PlaceGone() | ForgetSecrets() | ForgetLogBefore():
+            return [_sweep_of_a_project(sweep)]
         case ForgetBefore(commands_before, inbox_before):
             forget_logs: list[tuple[str, list[object]]] = [(sql, [inbox_before]) for sql in _FORGET_LOGS]
             return [
@@ -231,6 +230,16 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
                 ("DELETE FROM webhook_deliveries WHERE state <> 'waiting' AND state_at < %s", [inbox_before]),
                 *forget_logs,
             ]
+
+
+def _sweep_of_a_project(sweep: PlaceGone | ForgetSecrets | ForgetLogBefore) -> tuple[str, list[object]]:
+    match sweep:
+        case PlaceGone(project_id, cluster, at):
+            return _PLACE_GONE, [at, project_id, cluster]
+        case ForgetSecrets(project_id):
+            return "DELETE FROM project_secrets WHERE project_id = %s", [project_id]
+        case ForgetLogBefore(workload_id, attempt, start):
+            return _FORGET_LOG_BEFORE, [workload_id, attempt, start]
 
 
 def _of_workloads(ended_before: Micros) -> list[tuple[str, list[object]]]:

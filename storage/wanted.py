@@ -15,7 +15,7 @@ from fedyard.cluster.port import AttemptId
 from storage.database import Database
 from storage.leadership import lead
 from storage.places import places_to_end
-from storage.tables import COLUMNS
+from storage.tables import COLUMNS, select
 
 _LEADER = 4_207_414
 _BOTH = ", ".join(
@@ -30,6 +30,7 @@ _STILL = (
     " AND workloads.stop_at IS NULL AND attempts.ended_at IS NULL AND attempts.gone_at IS NULL"
     " AND (workloads.kind = 'service' OR attempts.uid = '')"
 )
+_SECRETS = f"{select(r.ProjectSecret)} WHERE project_id = %s AND key_id <> '' AND name {{any}}"
 _LOGS = (
     "SELECT workloads.project_id, follows.workload_id, follows.attempt, follows.until_at, coalesce(heads.size_bytes, 0)"
     " FROM workload_follows AS follows JOIN workloads ON workloads.id = follows.workload_id"
@@ -112,6 +113,12 @@ class WantedWorkloads:
     def places_to_end(self, cluster: str, now: Micros) -> list[Id]:
         """Archived projects that may have a place there (storage/places.py)."""
         return places_to_end(self._database, cluster, now)
+
+    def secrets(self, project: Id, names: Iterable[str]) -> dict[str, r.ProjectSecret]:
+        """Those that are set, shut, by name. Raises `DatabaseUnavailable`."""
+        with self._database.connection():
+            found = self._database.all(_SECRETS, project, self._database.many(names))
+        return {row[1]: r.ProjectSecret(*row) for row in found}
 
     def _wanted(self, row: tuple[object, ...]) -> Wanted:
         workload, attempt = r.Workload(*row[:_WIDTH]), r.WorkloadAttempt(*row[_WIDTH:])  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ from domain.events import EventKind
 from domain.ids import Id
 from domain.needs import Needs
 from domain.states import MEMBER, RUN_FINAL, MemberState, RunState, Step
-from domain.sweeps import RevokeClientTokens
+from domain.sweeps import ForgetSecrets, RevokeClientTokens
 from domain.workloads import AT_SITE, flaw_of
 from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
@@ -234,6 +234,7 @@ def archive_project(draft: Draft, command: c.ArchiveProject) -> Decision:
         draft.event(("project", project.id), EventKind.PROJECT_ARCHIVED)
         for workload in draft.group(r.Workload, project.id):
             shall_stop(draft, workload, "the project was archived")
+        draft.sweep(ForgetSecrets(project.id))
     return draft.accept(results.Made(id=project.id))
 
 

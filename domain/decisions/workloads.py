@@ -31,6 +31,7 @@ from domain.decisions.places import check_where
 from domain.decisions.progress import holders, rounds, runs
 from domain.decisions.progress.stage import Stage, stage_of
 from domain.decisions.project_rounds import end_of_coordinator
+from domain.decisions.secrets import check_secrets, secrets_needed
 from domain.decisions.sites import seen_at
 from domain.events import EventKind
 from domain.ledger import names_of_secret
@@ -63,7 +64,8 @@ def needs_of_create_workload(command: c.CreateWorkload) -> Needs:
     project = command.project_id
     named = {project} if command.spec.object_name else set()
     counts = {("workloads", project), ("workloads of a day", project)}
-    needs = Needs(members_of={project}, workloads_of=named, counts=counts)
+    secrets = secrets_needed(project, command.where, command.spec)
+    needs = Needs(members_of={project}, workloads_of=named, counts=counts, secrets=secrets)
     needs.add(workload_files.needs_of_inputs(project, command.spec))
     return needs
 
@@ -77,6 +79,7 @@ def create_workload(draft: Draft, command: c.CreateWorkload) -> Decision:
     if flaw is not None:
         raise Refused(ProblemType.IMPOSSIBLE, flaw)
     check_where(draft, project, command.where)
+    check_secrets(draft, project.id, command.where, command.spec)
     _check_free(draft, command)
     kept = workload_files.found(draft, project, command.where, command.spec)
     take_one(draft, "workloads", project.id, draft.rules.workloads_per_project, "stop one, or wait until one has ended")

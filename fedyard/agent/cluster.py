@@ -6,7 +6,7 @@ among those that the site serves. Whatever a hub says, nothing else is started.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,11 +18,22 @@ from fedyard.agent.consents import Consents, means
 from fedyard.cluster.port import Cluster, Reason, Refused, Spec
 from fedyard.cluster.processes import Image, Processes
 from fedyard.wire.shown import shown
+from fedyard.wire.types import Slug
 
+MAX_SECRET = 32_768
+"""Characters of a secret, as of any variable."""
 ALL = "*"
 """In the place of a project: each that the site serves."""
 _Words = Annotated[list[Annotated[str, Meta(min_length=1, max_length=4096)]], Meta(max_length=100)]
 _Name = Annotated[str, Meta(min_length=1, max_length=512)]
+
+
+class SecretFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A secret of this site's own. file: what is in it, without a line's end at the end, relative to the site's folder.
+    projects: whose workloads may get it, as `[cluster]` names them."""
+
+    file: Annotated[str, Meta(min_length=1, max_length=4096)]
+    projects: Annotated[list[_Name], Meta(min_length=1)]
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,7 +43,8 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     that go before a command. projects: names or ids, or "*". max_cpu_millis, max_memory_bytes: of all that runs, all
     replicas together. stop_with_agent: nothing runs while the agent does not. logs: what a workload writes may be read
     by the project's coordinator: its tail, and all of it while somebody follows it. keep_places: what an
-    archived project has here stays, its volume too, until the site's people remove it.
+    archived project has here stays, its volume too, until the site's people remove it. secrets: by the name that a
+    workload calls them.
     """
 
     kind: Literal["processes", "kubernetes"]
@@ -48,6 +60,7 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop_with_agent: bool = False
     logs: bool = True
     keep_places: bool = False
+    secrets: dict[Slug, SecretFile] = {}
 
     def __post_init__(self) -> None:
         """Raises `ValueError` with what to write."""
@@ -104,8 +117,28 @@ def processes_of(folder: Path) -> Path:
     return folder / "workloads" / "processes"
 
 
-def refusal(settings: ClusterSettings | None, consents: Consents, spec: Spec) -> Refused | None:
-    """Why this site does not run it, with what its people would have to write; None: it does."""
+def secret_values(settings: ClusterSettings, folder: Path, names: Mapping[str, str]) -> dict[str, str]:
+    """By variable; what may not be given was refused before. folder: the site's. Raises `Refused`, which may pass."""
+    values = {}
+    for variable, name in names.items():
+        try:
+            text = (folder / settings.secrets[name].file).read_bytes().decode()
+        except (OSError, UnicodeDecodeError):
+            fact = f"this site cannot read the file of its secret {name}: its people have to mend that"
+            raise Refused(Reason.SECRET_MISSING, fact) from None
+        values[variable] = text.removesuffix("\n").removesuffix("\r")
+        if "\0" in values[variable] or len(values[variable]) > MAX_SECRET:
+            fact = (
+                f"this site's secret {name} is no text of {MAX_SECRET} characters at most: its people have to mend that"
+            )
+            raise Refused(Reason.SECRET_MISSING, fact)
+    return values
+
+
+def refusal(
+    settings: ClusterSettings | None, consents: Consents, spec: Spec, secrets: Iterable[str] = ()
+) -> Refused | None:
+    """Why this site does not run it, with what its people would have to write; None: it does. secrets: of its names."""
     if settings is None:
         return _not_allowed(
             "this site runs no workloads; to run some, its people write [cluster] into site.toml, with kind, images "
@@ -125,6 +158,15 @@ def refusal(settings: ClusterSettings | None, consents: Consents, spec: Spec) ->
             f"this site does not allow image {shown(spec.image)}; to do so, its people name it in images of [cluster] "
             "in site.toml",
         )
+    for name in sorted(set(secrets)):
+        given = settings.secrets.get(name)
+        if given is None or not any(
+            said == ALL or means(said, consent.project_id, consent.name) for said in given.projects
+        ):
+            return _not_allowed(
+                f"this site gives project {spec.place} no secret {shown(name)}; to do so, its people write "
+                f'{shown(name)} = {{file = "...", projects = ["{spec.place}"]}} below [cluster.secrets] in site.toml'
+            )
     alone = over(settings, Fits().plus(spec))
     return None if alone is None else _not_allowed(f"{alone}, which is more than it may ever have here")
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import msgspec
 
-from fedyard.agent.cluster import ClusterSettings, Fits, open_cluster, over, refusal
+from fedyard.agent.cluster import ClusterSettings, Fits, open_cluster, over, refusal, secret_values
 from fedyard.agent.consents import Consents
 from fedyard.agent.flags import Flags
 from fedyard.agent.paths import under
@@ -461,7 +461,7 @@ class Workloads:
         """Why it must not run here, if it is to, and has not ended."""
         if not one.run or one.known.phase in FINAL:
             return None
-        return refusal(self._settings, self._consents, one.spec)
+        return refusal(self._settings, self._consents, one.spec, one.secret_names.values())
 
     def _held_back(
         self, wanted: list[Wanted], barred: Mapping[Key, Refused], there: Mapping[Key, Observed], now_s: float
@@ -513,7 +513,7 @@ class Workloads:
             if isinstance(action, Introduce):
                 self._introduce(action.finding)
             elif isinstance(action, Ensure):
-                self._report(ensured(cluster, self._whole(action)))
+                self._report(self._ensured(cluster, action))
 
     def _grace_s(self, action: End) -> float:
         """As it was asked for; of what people here do not allow any more, not as long as its coordinator likes."""
@@ -557,6 +557,16 @@ class Workloads:
             if one.key == Key(finding.id, finding.attempt) and TOKEN_VARIABLE in one.spec.secrets:
                 token = one.spec.secrets[TOKEN_VARIABLE]
                 self._report(finding, token_sha256=hashlib.sha256(token.encode()).hexdigest())
+
+    def _ensured(self, cluster: Cluster, action: Ensure) -> Finding:
+        """With this site's own secrets, which are on no disk but where its people have put them."""
+        assert self._settings is not None, "there is a cluster"
+        spec = self._whole(action)
+        try:
+            values = secret_values(self._settings, self._folder, action.secret_names)
+        except Refused as error:
+            return refused(spec, error)
+        return ensured(cluster, msgspec.structs.replace(spec, secrets=spec.secrets | values))
 
     def _whole(self, action: Ensure) -> Spec:
         """What has a token for the hub is told where that is."""

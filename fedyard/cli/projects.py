@@ -20,6 +20,7 @@ from fedyard.cli.fields import infrastructure_of, plain_of, project_fields, with
 from fedyard.cli.files import files, look_at, upload
 from fedyard.cli.infrastructure import parts, scale, start, stop
 from fedyard.cli.listing import Listing
+from fedyard.cli.secrets import secret
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unavailable
 from fedyard.clock import micros_now
@@ -346,5 +347,6 @@ project = Group(
         stop,
         scale,
         parts,
+        secret,
     ],
 )

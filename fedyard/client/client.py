@@ -190,6 +190,17 @@ class Client(Calls):
     def workloads(self, project_id: str, *, state: str | None = None) -> list[a.Workload]:
         return list(self.every(f"/v1/projects/{_part(project_id)}/workloads", {"state": state}, a.Workload))
 
+    def secrets(self, project_id: str) -> list[a.ProjectSecret]:
+        return list(self.every(f"/v1/projects/{_part(project_id)}/secrets", {}, a.ProjectSecret))
+
+    def set_secret(self, project_id: str, name: str, value: str, *, key: str | None = None) -> a.SecretChanged:
+        path = f"/v1/projects/{_part(project_id)}/secrets/{_part(name)}"
+        return self.write("PUT", path, {"value": value}, a.SecretChanged, key=key)
+
+    def delete_secret(self, project_id: str, name: str, *, key: str | None = None) -> a.SecretChanged:
+        path = f"/v1/projects/{_part(project_id)}/secrets/{_part(name)}"
+        return self.write("DELETE", path, None, a.SecretChanged, key=key)
+
     def workload(self, workload_id: str) -> a.Workload:
         return self.read(f"/v1/workloads/{_part(workload_id)}", a.Workload)
 

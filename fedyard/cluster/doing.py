@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fedyard.cluster.plan import Finding, finding_of, said
 from fedyard.cluster.port import AttemptId, Cluster, Evidence, Phase, Reason, Refused, Spec, Unavailable
 
-PASSING = frozenset({Reason.QUOTA_EXCEEDED, Reason.IMAGE_NOT_PULLED, Reason.NOT_READY})
+PASSING = frozenset({Reason.QUOTA_EXCEEDED, Reason.IMAGE_NOT_PULLED, Reason.NOT_READY, Reason.SECRET_MISSING})
 """Refusals after which the attempt is wanted as before. `UNSCHEDULABLE` is none: a cluster that has nodes takes the
 workload and lets it wait for one; who refuses it has none to wait for."""
 MAX_EVENTS = 50

@@ -22,7 +22,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from fedyard.cluster.port import AttemptId, Observed, Phase, Reason, Spec
+from fedyard.cluster.port import AttemptId, EnvName, Observed, Phase, Reason, Spec
+from fedyard.wire.types import Slug
 
 Side: TypeAlias = Literal["inside", "outside"]
 
@@ -69,6 +70,7 @@ class Wanted(msgspec.Struct, frozen=True):
     run: it shall be there; False: it shall go. known: what was recorded of it last. kept: so is its evidence.
     enrols: it becomes a site, and is given a one-time token for it. introduced: the hub knows that one.
     not_before_s: it is not made earlier. over_s: when its end was recorded, or its stop asked for.
+    secret_names: variables, and the names of the secrets whose values they get: whoever makes it knows these.
     log_from: how much of its log the hub has, if somebody has ever followed that; followed: somebody does now.
     """
 
@@ -80,6 +82,7 @@ class Wanted(msgspec.Struct, frozen=True):
     introduced: bool = False
     not_before_s: float = 0.0
     over_s: float | None = None
+    secret_names: dict[EnvName, Slug] = {}
     log_from: int | None = None
     followed: bool = False
 
@@ -89,10 +92,11 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Ensure(msgspec.Struct, frozen=True):
-    """Make it, or make it as it is wanted. enrols: with a one-time token."""
+    """Make it, or make it as it is wanted. enrols: with a one-time token. secret_names: as `Wanted` has them."""
 
     spec: Spec
     enrols: bool = False
+    secret_names: dict[EnvName, Slug] = {}
 
 
 class Introduce(msgspec.Struct, frozen=True):
@@ -193,13 +197,13 @@ def _absent(made: Plan, one: Wanted, now_s: float, missing: Mapping[Key, float])
         if one.enrols and not one.introduced:
             made.actions.append(Introduce(known))
         elif now_s >= one.not_before_s:
-            made.actions.append(Ensure(one.spec, one.enrols))
+            made.actions.append(Ensure(one.spec, one.enrols, one.secret_names))
     else:
         since_s = missing.get(one.key, now_s)
         made.missing[one.key] = since_s
         if now_s - since_s >= MISSING_S:
             if one.spec.kind == "service":
-                made.actions.append(Ensure(one.spec, one.enrols))
+                made.actions.append(Ensure(one.spec, one.enrols, one.secret_names))
             else:
                 vanished = "it is not there any more, and the cluster does not say what became of it"
                 made.findings.append(
@@ -220,7 +224,7 @@ def _present(made: Plan, one: Wanted, observed: Observed, now_s: float, *, renew
     if finding != one.known:
         made.findings.append(finding)
     if one.spec.kind == "service" and (renew or observed.stopping or observed.replicas != one.spec.replicas):
-        made.actions.append(Ensure(one.spec, one.enrols))
+        made.actions.append(Ensure(one.spec, one.enrols, one.secret_names))
 
 
 def _judged(one: Wanted, observed: Observed, now_s: float) -> Finding:

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "unschedulable"
     QUOTA_EXCEEDED = "quota_exceeded"
     NOT_READY = "not_ready"
+    SECRET_MISSING = "secret_missing"  # noqa: S105 - a reason; whoever makes it says so, no cluster does
     # final
     NOT_ALLOWED = "not_allowed"  # a site's own rules do not allow it there
     IMAGE_UNUSABLE = "image_unusable"  # its name is none, or the cluster must not pull it

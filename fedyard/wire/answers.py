@@ -657,6 +657,19 @@ class InfrastructureChanged(Answer, frozen=True, kw_only=True):
     workloads: Annotated[list[WorkloadChanged], Meta(max_length=MAX_ITEMS)] = []
 
 
+class ProjectSecret(Answer, frozen=True, kw_only=True):
+    """That a project has a secret, never what it is. opens: with the key that the hub has now."""
+
+    name: w.Slug
+    set_by: w.Uuid
+    set_at: w.At
+    opens: bool
+
+
+class SecretChanged(Answer, frozen=True, kw_only=True):
+    name: w.Slug
+
+
 class WorkloadLog(Answer, frozen=True, kw_only=True):
     """log: the tail; None where this reader may not have it, or there is none yet.
 

@@ -81,6 +81,7 @@ class ProblemType(Enum):
     RUN_LIVE = 409, "A run lives"
     SEAL_EXPIRED = 409, "Seal expired"
     SEAT_DROPPED = 409, "Seat dropped"
+    SECRET_NEEDED = 409, "Secret needed"
     SITE_QUOTA_EXCEEDED = 409, "Site quota exceeded"
     SITE_RETIRED = 409, "Site retired"
     TASK_FINISHED = 409, "Task finished"

@@ -199,6 +199,15 @@ class WorkloadAttempt(Resource, frozen=True):
     exit_code: int | None
 
 
+class ProjectSecret(Resource, frozen=True):
+    """set_by: an account or a site. opens: with the key that the hub has now; otherwise it has to be set again."""
+
+    name: str
+    set_by: Uuid
+    set_at: Time
+    opens: bool
+
+
 class WorkloadLog(Resource, frozen=True):
     """What an attempt left: the tail of its log, and what the cluster said of it. log: null for who may not read it.
 

@@ -19,7 +19,7 @@ from domain.ids import Id
 from domain.infrastructure import FILES_KEPT_S
 from domain.workloads import FOLLOWED_S, RETRY_AFTER_S, TOKEN_VARIABLE, URL_VARIABLE, token_of
 from fedyard.agent import workloads
-from fedyard.agent.cluster import ClusterSettings
+from fedyard.agent.cluster import ClusterSettings, SecretFile
 from fedyard.agent.consents import Consent, Consents
 from fedyard.agent.flags import Flags
 from fedyard.agent.places import AGAIN_S, EVERY_S
@@ -612,6 +612,35 @@ def test_a_site_s_people_may_keep_its_logs(house: House) -> None:
     (evidence,) = house.hub.rows(r.WorkloadEvidence)
     assert json.loads(evidence.events_json) == ["made uid-1", LOGS_STAY]
     assert not any(b"patient" in path.read_bytes() for path in house.folder.rglob("*.json"))
+
+
+def test_a_site_gives_its_own_secrets_to_whom_its_people_say(house: House) -> None:
+    for name in ("db", "gone"):
+        (house.folder / name).write_text(f"{name} of this site\n")
+    secrets = {
+        "db": SecretFile(file="db", projects=["p"]),
+        "gone": SecretFile(file="gone", projects=["*"]),
+        "other": SecretFile(file="db", projects=["q"]),
+    }
+    house.restart(msgspec.structs.replace(SETTINGS, secrets=secrets))
+    gets = house.create(secrets={"P": "db"})
+    house.settle()
+    which = house.cluster.only()
+    assert (which.id, house.cluster.there[which].spec.secrets) == (gets, {"P": "db of this site"})
+    assert not any(b"of this site" in path.read_bytes() for path in house.folder.rglob("*.json"))
+    for name in ("other", "none"):
+        ident = house.create(secrets={"P": name})
+        house.settle()
+        assert house.state(ident) == ("failed", Reason.NOT_ALLOWED)
+        assert f'{name} = {{file = "...", projects = ["{house.project}"]}}' in house.why(ident)
+    (house.folder / "gone").unlink()
+    waits = house.create(secrets={"P": "gone"})
+    house.settle()
+    assert house.state(waits) == ("wanted", Reason.SECRET_MISSING)
+    (house.folder / "gone").write_text("here again")
+    house.later(SAID_AGAIN_S)
+    house.settle()
+    assert house.state(waits) == ("starting", "")
 
 
 def test_another_owner_s_attempt_is_none_of_this_site_s(house: House) -> None:

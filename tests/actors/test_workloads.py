@@ -11,6 +11,7 @@ import pytest
 from actors.reconciling import RENEW_EVERY_S, SAID_AGAIN_S, ClusterReconciler
 from actors.workloads import LEASE_S, WorkloadDoer
 from broker.port import BrokerUnavailable
+from config.secret_box import SecretBox
 from domain import commands as c
 from domain import records as r
 from domain import values as v
@@ -27,6 +28,7 @@ from tests.clusters import MemoryCluster, as_hub_cluster
 from tests.hub import SECOND, Hub
 
 OWNER = owner_of(bytes(32))
+BOX = SecretBox(bytes(32))
 LIVE = ("wanted", "starting", "running")
 
 
@@ -52,7 +54,7 @@ class Yard:
 
     def new_doer(self) -> WorkloadDoer:
         wanted = WantedWorkloads(self.hub.database, bytes(32))
-        return WorkloadDoer({"hub": self.place}, wanted, self.hub.clock, bytes(32), "http://hub")
+        return WorkloadDoer({"hub": self.place}, wanted, self.hub.clock, bytes(32), "http://hub", BOX)
 
     def send(self, envelopes: list[Envelope]) -> None:
         """As a publisher."""

@@ -89,12 +89,13 @@ GRAMMAR = {
     " keys rotate-keys revoke-key fingerprint trust trust-hub heads",
     "project": "create set files join leave list members approve tasks joining ready start stop scale parts",
     "run": "start stop restart show watch",
+    "project secret": "set list delete",
     "workload": "list start stop scale log",
 }
 
 
 def test_these_are_the_commands_of_people_at_sites() -> None:
-    nouns = {(noun, verb) for noun, verbs in GRAMMAR.items() for verb in verbs.split()}
+    nouns = {(*noun.split(), verb) for noun, verbs in GRAMMAR.items() for verb in verbs.split()}
     assert set(leaves(FEDYARD)) == nouns | {("models",), ("logs",), ("send",)}
 
 

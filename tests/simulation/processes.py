@@ -21,6 +21,7 @@ from actors.ticker import Ticker
 from actors.webhooks import WebhookDoer
 from actors.workloads import WorkloadDoer
 from broker.messages import Delivery
+from config.secret_box import SecretBox
 from config.settings import Settings
 from domain.commands import CollectWorkload, DeliverWebhook, EndWorkload, EnsureWorkload
 from domain.rules import Rules
@@ -108,7 +109,7 @@ class DoingProcess(Process):
         deliver = WebhookDoer(KEY, self.world.receivers.post_of(self), self)
         clusters = {NAME: HubCluster(NAME, self.world.cluster.of(self))}
         wanted = WantedWorkloads(self.open(), CLUSTER_KEY)
-        look_after = WorkloadDoer(clusters, wanted, self, CLUSTER_KEY, "https://hub")
+        look_after = WorkloadDoer(clusters, wanted, self, CLUSTER_KEY, "https://hub", SecretBox(CLUSTER_KEY))
         doing = {DeliverWebhook: deliver, **dict.fromkeys(OF_WORKLOADS, look_after)}
         self.doer = Doer(doing, SimulatedPublisher(self.world, self), self)
         self.broker = WorkersBroker(self.world, self)

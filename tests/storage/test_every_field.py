@@ -111,6 +111,7 @@ def links(number: int) -> dict[type[Record], dict[str, Any]]:
         r.WorkloadAttempt: {"workload_id": key("workload"), "attempt": number},
         r.WorkloadEvidence: {"workload_id": key("workload"), "attempt": number},
         r.ProjectRound: {"project_id": project, "epoch": number, "number": number},
+        r.ProjectSecret: {"project_id": project, "name": f"name {number}"},
         r.WorkloadFollow: {"workload_id": key("workload"), "attempt": number},
         r.WorkloadLogHead: {"workload_id": key("workload"), "attempt": number},
         r.WorkloadLogPiece: {"workload_id": key("workload"), "attempt": number, "start": number},
@@ -152,6 +153,7 @@ def needs_of(tied: dict[type[Record], dict[str, Any]]) -> tuple[Needs, Needs]:
         workloads={tied[r.Workload]["id"]},
         project_rounds={(project, number)},
         workload_logs={tied[r.Workload]["id"]},
+        secrets={(project, tied[r.ProjectSecret]["name"])},
         events={(project, number)},
     )
     all_of_it.add(common)

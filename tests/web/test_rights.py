@@ -225,6 +225,9 @@ TABLE: dict[str, Row] = {
     "read_workload_archive": Row("/v1/workloads/{workload}/archive", set()),
     "read_workload_log": Row("/v1/workloads/{workload}/log", SEE | LEAD | VICTIM),
     "read_workload_log: live": Row("/v1/workloads/{workload}/log?after=0&wait=0.01", SEE | LEAD | VICTIM),
+    "set_secret": Row("/v1/projects/{project}/secrets/db", LEAD, {"value": "evil"}),
+    "delete_secret": Row("/v1/projects/{project}/secrets/db", LEAD, spare=True),
+    "list_secrets": Row("/v1/projects/{project}/secrets", SEE | LEAD),
     "write_workload_log": Row(
         "/v1/workloads/{workload}/log", {"victim"}, {"attempt": 1, "start": 0, "log": text(b"evil")}
     ),

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from flask import Request
 
+from config.secret_box import SecretBox
 from storage.database import Database
 from storage.views.messages import Found, Wanted
 from storage.views.people import Bearer
@@ -56,6 +57,7 @@ class Web:
     signer: Signer
     webhook_key: bytes = field(repr=False)
     workload_key: bytes = field(repr=False)
+    secret_box: SecretBox
     description: Callable[[], bytes]
     """The text of /openapi.json."""
 

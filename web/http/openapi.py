@@ -11,8 +11,8 @@ from fedyard.wire.notices import NOTICES
 from fedyard.wire.problems import MEDIA_TYPE, Problem, ProblemType
 from fedyard.wire.types import UUID_PATTERN
 from storage.views.resources import InboxEntry
-from web.http.operations import COUNTS, FILE, Operation, title_of
-from web.http.parsing import PATH_FILE
+from web.http.operations import COUNTS, FILE, NAMES, Operation, title_of
+from web.http.parsing import PATH_FILE, PATH_NAME
 from web.http.writing import Accepted
 
 _REF = "#/components/schemas/{name}"
@@ -163,6 +163,8 @@ def _path_schema(name: str) -> dict[str, Any]:
         return {"type": "integer", "minimum": 0, "maximum": 999_999_999}
     if name == FILE:
         return {"type": "string", "pattern": f"^{PATH_FILE}$"}
+    if name in NAMES:
+        return {"type": "string", "pattern": f"^{PATH_NAME}$"}
     return {"type": "string", "format": "uuid", "pattern": f"^{UUID_PATTERN}$"}
 
 

@@ -19,6 +19,8 @@ from web.http.calls import Call
 COUNTS = ("task_seq", "round", "epoch", "chunk")
 FILE = "file"
 """The parameters of paths that are no ids."""
+NAMES = ("secret_name",)
+"""In paths, what people have named."""
 """Path parameters that are whole numbers; all others are ids."""
 
 
@@ -103,4 +105,6 @@ def title_of(status: int) -> str:
 
 
 def _converter(name: str) -> str:
+    if name in NAMES:
+        return "name"
     return "count" if name in COUNTS else "file" if name == FILE else "id"

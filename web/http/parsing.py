@@ -17,6 +17,7 @@ from web.http.texts import Unfit
 from web.problems import Refused
 
 PATH_ID = UUID_PATTERN
+PATH_NAME = "[a-z][a-z0-9_.-]{0,63}"
 PATH_COUNT = "0|[1-9][0-9]{0,8}"
 PATH_FILE = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _KEY = re.compile(r"[!-~]{1,200}")

@@ -12,13 +12,19 @@ from dataclasses import dataclass
 from werkzeug.routing import BaseConverter, Map, Rule
 
 from web.http.operations import Operation
-from web.http.parsing import PATH_COUNT, PATH_FILE, PATH_ID
+from web.http.parsing import PATH_COUNT, PATH_FILE, PATH_ID, PATH_NAME
 
 
 class IdConverter(BaseConverter):
     """An id in canonical form; anything else is no path of ours: 404."""
 
     regex = PATH_ID
+
+
+class NameConverter(BaseConverter):
+    """What people have named, as commands have it."""
+
+    regex = PATH_NAME
 
 
 class CountConverter(BaseConverter):
@@ -51,7 +57,12 @@ def routing_of(operations: Iterable[Operation]) -> Routing:
         table,
         Map(
             [Rule(one.rule, endpoint=one.name, methods=[one.method]) for one in table],
-            converters={"id": IdConverter, "count": CountConverter, "file": FileConverter},
+            converters={
+                "id": IdConverter,
+                "count": CountConverter,
+                "file": FileConverter,
+                "name": NameConverter,
+            },
             strict_slashes=True,
             redirect_defaults=False,
             merge_slashes=False,

@@ -15,6 +15,7 @@ from flask.globals import request_ctx
 from config.clock import Micros
 from config.key_files import webhook_key, workload_key
 from config.logs import unit
+from config.secret_box import secret_box
 from fedyard.wire.structs import prepare_structs
 from storage import clocks, presence
 from storage.database import DatabaseUnavailable
@@ -123,6 +124,7 @@ def _assemble(hub: Hub, operations: Sequence[Operation]) -> Web:
         signer=open_signer(Path(hub.settings.head_key_file), clock),
         webhook_key=webhook_key(Path(hub.settings.webhook_key_file)),
         workload_key=workload_key(Path(hub.settings.workload_key_file)),
+        secret_box=secret_box(hub.settings),
         clocks=ProbeCache(functools.partial(_trouble_of_clocks, hub), clock),
         silent=ProbeCache(functools.partial(_silent, hub, clock.now()), clock),
     )
