@@ -156,6 +156,8 @@ class KubernetesCluster:
         self._marks: dict[str, Mark] = {}
         self._disrupted: dict[str, objects.Judged] = {}
         self._lists: dict[tuple[str, str], tuple[int, float, list[Any]]] = {}
+        self._seen_as: dict[str, dict[tuple[str, str], tuple[Kind[Any], str]]] = {}
+        """By owner and attempt, what it was when all of them were looked at last: where to look for it first."""
 
     @_in_the_ports_words
     def missing(self) -> list[str]:
@@ -198,7 +200,7 @@ class KubernetesCluster:
         if made.metadata.deletion_timestamp is None:
             for one in manifests.belongings(spec, made.metadata.uid, self._rules):
                 self._make_belonging(one, made.metadata.uid)
-        return self._seen(made, [] if new else self._of(PODS, spec.attempt_id))
+        return self._seen(made, [] if new else self._of(PODS, spec.attempt_id), new=new)
 
     def _make_place(self, spec: Spec) -> None:
         with self._lock:
@@ -323,7 +325,13 @@ class KubernetesCluster:
         """Pods are listed after their jobs: of a job that has ended they say why, and so must have been seen to end."""
         wanted = {names.MANAGED_BY: names.US, names.OWNER: owner}
         jobs = self._listed(JOBS, owner, wanted)
-        deployments = [one for kind in SERVED for one in self._listed(kind, owner, wanted)]
+        served = {kind: self._listed(kind, owner, wanted) for kind in SERVED}
+        deployments = [one for kind in SERVED for one in served[kind]]
+        all_of: list[tuple[Kind[Any], Iterable[Job | Deployment]]] = [(JOBS, jobs), *served.items()]
+        with self._lock:
+            self._seen_as[owner] = {
+                objects.key(one.metadata): (kind, one.metadata.name) for kind, found in all_of for one in found
+            }
         mine = _by_attempt(self._listed(PODS, owner, wanted))
         if any(_ended(job) and not objects.has_ended(mine.get(objects.key(job.metadata), [])) for job in jobs):
             mine = _by_attempt(self._listed(PODS, owner, wanted, anew=True))  # what was listed before is older
@@ -368,10 +376,10 @@ class KubernetesCluster:
         while len(self._disrupted) > MAX_REMEMBERED:
             self._disrupted.pop(next(iter(self._disrupted)))
 
-    def _seen(self, made: Job | Deployment, pods: list[Pod]) -> Observed:
+    def _seen(self, made: Job | Deployment, pods: list[Pod], *, new: bool) -> Observed:
         metadata = made.metadata
         if isinstance(made, Job):
-            failed = {} if pods or _ended(made) else self._failed_creates({metadata.namespace})
+            failed = {} if new or pods or _ended(made) else self._failed_creates({metadata.namespace})
             return objects.of_job(made, pods, failed.get(metadata.uid, ""))
         id, attempt = objects.key(metadata)
         services = self._list(SERVICES, metadata.namespace, {names.WORKLOAD: id, names.ATTEMPT: attempt})
@@ -395,7 +403,7 @@ class KubernetesCluster:
     @_in_the_ports_words
     def evidence(self, which: AttemptId, *, log_bytes: int) -> Evidence:
         pods = self._of(PODS, which)
-        told = {one.metadata.uid for kind in MAINS for one in self._of(kind, which)}
+        told = {one.metadata.uid for _, one in self._mains(which)}
         told |= {pod.metadata.uid for pod in pods}
         if not told:
             return Evidence()
@@ -463,11 +471,10 @@ class KubernetesCluster:
     def stop(self, which: AttemptId, *, grace_s: float) -> bool:
         grace = max(GRACE_AT_LEAST_S, -int(-grace_s // 1))
         left = False
-        for kind in MAINS:
-            for one in self._of(kind, which):
-                left = True
-                if one.metadata.deletion_timestamp is None:
-                    self._delete(kind, one.metadata)
+        for kind, one in self._mains(which):
+            left = True
+            if one.metadata.deletion_timestamp is None:
+                self._delete(kind, one.metadata)
         for pod in self._of(PODS, which):
             left = True
             if objects.is_on_a_lost_node(pod):
@@ -517,6 +524,18 @@ class KubernetesCluster:
         self._watches.join(CLOSES_WITHIN_S)
 
     # ------------------------------------------------------------ read
+
+    def _mains(self, which: AttemptId) -> list[tuple[Kind[Any], Job | Deployment]]:
+        """The objects that the attempt is, one as a rule: looked at by its name, if it was seen, else listed."""
+        attempt = (which.id, str(which.attempt))
+        with self._lock:
+            before = self._seen_as.get(which.owner, {}).get(attempt)
+        if before is not None:
+            kind, name = before
+            found = self._find(kind, _namespace(which), name)
+            if found is not None and _owned(found.metadata, which.owner) and objects.key(found.metadata) == attempt:
+                return [(kind, found)]
+        return [(kind, one) for kind in MAINS for one in self._of(kind, which)]
 
     def _of(self, kind: Kind[T], which: AttemptId) -> list[T]:
         wanted = names.place_labels(which.owner, which.place)
