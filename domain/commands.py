@@ -37,6 +37,7 @@ from domain.values import (
     Reason,
     Role,
     RoundNumber,
+    RoundStart,
     Sealed,
     SecretName,
     Sha256,
@@ -696,7 +697,7 @@ class ReportRound(Command, frozen=True, tag="report_round"):
     attempt: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
     number: RoundNumber
     stage: StageName
-    start: RoundNumber | None = None
+    start: RoundStart | None = None
     counts: Counts = {}
     metrics: Metrics = {}
     checkpoint_artifact_id: Id | None = None

@@ -45,7 +45,7 @@ class Needs:
     workloads: with their attempts, their project, and the site that they run at, if any. workloads_of: projects whose
         workloads that go on are needed, holders_of: runs whose workloads are, workloads_at: sites
         at which they go on, with the same.
-    project_rounds: (project, number) of rounds that a project's own coordinator leads: the newest one of that number,
+    project_rounds: (project, number) of rounds that a project's own coordinator leads: the newest few of that number,
         and the project's newest one. With workloads that are a project's coordinator comes its newest one, too.
     secrets: (project, name) of secrets.
     workload_logs: workloads of which it is needed how far their logs were read, and for how long.

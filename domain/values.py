@@ -52,6 +52,8 @@ Pieces = Annotated[list[Piece], msgspec.Meta(min_length=1, max_length=32)]
 Metrics = Annotated[dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], float], msgspec.Meta(max_length=64)]
 RoundNumber = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 """Of a round that a project's own coordinator leads: it counts from 0."""
+RoundStart = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""Of such a coordinator's program, within an attempt: a number that only grows, a time perhaps."""
 StageName = Literal["SELECTION", "CONFIGURATION", "REPORTING", "COMPLETED"]
 """As Fedota calls the stages of its rounds."""
 Counts = Annotated[

@@ -18,7 +18,7 @@ from domain.values import Micros, WorkloadSpec
 from domain.workload_files import files_of, flaw_of_files
 from fedyard.cluster.names import flaw_of_labels, flaw_of_object_name
 from fedyard.cluster.plan import Finding, Side, Wanted
-from fedyard.cluster.port import Phase, Reason, Spec
+from fedyard.cluster.port import MODEL_VARIABLE, Phase, Reason, Spec
 from fedyard.wire.times import SECOND
 
 AT_SITE = "site:"
@@ -173,7 +173,11 @@ def _told(workload: Workload, attempt: WorkloadAttempt) -> dict[str, str]:
         "FEDYARD_WORKLOAD_ID": workload.id,
         "FEDYARD_WORKLOAD_ATTEMPT": str(attempt.attempt),
     }
-    return told if workload.run_id is None else told | {"FEDYARD_RUN_ID": workload.run_id}
+    if workload.run_id is not None:
+        told["FEDYARD_RUN_ID"] = workload.run_id
+    if workload.model_version is not None:
+        told[MODEL_VARIABLE] = str(workload.model_version)
+    return told
 
 
 TOKEN_VARIABLE = "SITE_ENROLMENT_TOKEN"  # noqa: S105 - a name, no secret

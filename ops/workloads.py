@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from domain.decisions.project_rounds import DEADLINE_PASSED
 from domain.ids import Id
+from domain.infrastructure import COORDINATOR
 from domain.states import WORKLOAD_LIVE, SiteState, WorkloadState
 from domain.values import Micros
 from domain.workloads import AT_SITE
@@ -16,7 +18,7 @@ from ops.spans import ago, micros, until
 from storage import clusters
 from storage.database import Database
 from storage.presence import heard, silent
-from storage.views import projects, sites, workloads
+from storage.views import projects, rounds, sites, workloads
 from storage.views.resources import Workload, WorkloadAttempt
 from storage.views.sight import Listed, Paging, every
 
@@ -75,6 +77,29 @@ def why(database: Database, one: Workload, now: Micros) -> Iterator[str]:
         yield f"The next attempt begins {until(one.next_at, now)}."
     if one.state in WORKLOAD_LIVE:
         yield from _where(database, one, now)
+    yield from _round(database, one, now)
+
+
+def _round(database: Database, one: Workload, now: Micros) -> Iterator[str]:
+    """Of a project's own coordinator: the round that it leads, or has led last."""
+    parts = workloads.parts(database, one.project_id)
+    newest = rounds.newest(database, one.project_id)
+    if newest is None or not any((part.part, part.workload_id) == (COORDINATOR, one.id) for part in parts):
+        return
+    which = f"Round {newest.number} of epoch {newest.epoch}"
+    if newest.deadline_at is not None:
+        since = ago(newest.stage_at, now)
+        yield f"{which}: {newest.stage} since {since}, as it reports; deadline {until(newest.deadline_at, now)}."
+        if newest.stage == "SELECTION":
+            yield "  It waits for as many clients as the goal count: fedyard project joining says who is ready."
+        return
+    reason = f" ({newest.reason})" if newest.reason else ""
+    yield f"{which}: {newest.state}{reason} {ago(newest.ended_at, now)}, in {newest.stage}."
+    if newest.reason == DEADLINE_PASSED:
+        yield (
+            "  It stalls: its coordinator has not reported the next stage. Read its log. If it hangs, as when a "
+            "client has gone that it had accepted, stop and start the project (fedyard project stop, start)."
+        )
 
 
 def _where(database: Database, one: Workload, now: Micros) -> Iterator[str]:

@@ -182,7 +182,6 @@ _SEATS_OF_SITES = (
 _LOG_HEADS = select(r.LogHead)
 _SITE_LOGS = f"{select(r.SiteLog)} WHERE run_id {{any:uuid}} AND site_id {{any:uuid}}"
 _DECLARATIONS = select(r.ArtifactDeclaration)
-_MODEL = f"{select(r.Model)} WHERE project_id = %s AND version = %s"
 _ARCHIVES = select(r.Archive)
 _TOTALS = select(r.ArtifactTotal)
 _SHARES = f"{select(r.ArtifactShare)} WHERE project_id {{any:uuid}} AND site_id {{any:uuid}}"
@@ -200,7 +199,8 @@ _LIVE_JOBS_OF = (
 """With what a silent site may still run."""
 _ATTEMPTS = select(r.WorkloadAttempt)
 _NEWEST_ROUND = f"{select(r.ProjectRound)} WHERE project_id = %s ORDER BY epoch DESC, number DESC LIMIT 1"
-_ROUND_OF_NUMBER = f"{select(r.ProjectRound)} WHERE project_id = %s AND number = %s ORDER BY epoch DESC LIMIT 1"
+_ROUND_OF_NUMBER = f"{select(r.ProjectRound)} WHERE project_id = %s AND number = %s ORDER BY epoch DESC LIMIT 5"
+_MODEL = f"{select(r.Model)} WHERE project_id = %s AND version = %s"
 _CHECKPOINTS = f"{select(r.ProjectRound)} WHERE checkpoint_artifact_id {{any:uuid}}"
 _HOOKS = select(r.Webhook)
 _DELIVERIES = select(r.WebhookDelivery)

@@ -33,9 +33,10 @@ def want(
     *,
     part: str = "",
     files_json: str = "{}",
+    model_version: int | None = None,
 ) -> r.Workload:
     """A workload and its first attempt. task: that it holds a seat of. part: of the project's infrastructure.
-    files_json: what it finds."""
+    files_json: what it finds. model_version: that it begins with."""
     spec = asked.spec
     workload = r.Workload(
         id=ident,
@@ -53,6 +54,7 @@ def want(
         task_run_id=None if task is None else task.id,
         part=part,
         files_json=files_json,
+        model_version=model_version,
     )
     draft.put(workload)
     tell_of(draft, workload, EventKind.WORKLOAD_CREATED, of_kind=spec.kind, where=workload.cluster)

@@ -11,16 +11,16 @@ import msgspec
 from domain import commands as c
 from domain import records as r
 from domain import results, values
-from domain.decisions.access import known_project, need_coordinator
+from domain.decisions.access import known_project, missing, need_coordinator
 from domain.decisions.attempts import shall_stop, tell_of, tell_site, want
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import take_one
 from domain.decisions.places import check_where
 from domain.decisions.projects import infrastructure_of, tasks_of
 from domain.events import EventKind
-from domain.infrastructure import PARTS, SELECTOR, goal_count, spec_of_part
+from domain.infrastructure import COORDINATOR, PARTS, SELECTOR, goal_count, spec_of_part
 from domain.needs import Needs
-from domain.states import WorkloadState
+from domain.states import ArtifactState, WorkloadState
 from domain.workloads import spec_of
 from fedyard.wire.problems import ProblemType
 
@@ -28,7 +28,8 @@ from fedyard.wire.problems import ProblemType
 def needs_of_start_infrastructure(command: c.StartInfrastructure) -> Needs:
     project = command.project_id
     counts = {("workloads", project), ("workloads of a day", project)}
-    return Needs(members_of={project}, workloads_of={project}, counts=counts)
+    models = set() if command.model_version is None else {(project, command.model_version)}
+    return Needs(members_of={project}, workloads_of={project}, counts=counts, versions=models)
 
 
 def start_infrastructure(draft: Draft, command: c.StartInfrastructure) -> Decision:
@@ -48,6 +49,8 @@ def start_infrastructure(draft: Draft, command: c.StartInfrastructure) -> Decisi
             f"the quorum of project {project.id} is a fraction: say how many sites a round needs",
         )
     check_where(draft, project, said.where)
+    if command.model_version is not None:
+        _check_model(draft, project, command.model_version)
     there = _there(draft, project.id)
     for lost in [one for one in draft.group(r.Workload, project.id) if one.part and one.ended_at]:
         shall_stop(draft, lost, "another one is started")  # it may come back with its site
@@ -56,7 +59,8 @@ def start_infrastructure(draft: Draft, command: c.StartInfrastructure) -> Decisi
     for part in PARTS:
         spec = spec_of_part(part, said, project.id, goal)
         workload = there.get(part)
-        if workload is not None and not _is_same(workload, spec, said.where):
+        model = command.model_version if part == COORDINATOR else None
+        if workload is not None and not _is_same(workload, spec, said.where, model):
             shall_stop(draft, workload, "the project says otherwise now")
             workload = None
         if workload is None:
@@ -66,13 +70,16 @@ def start_infrastructure(draft: Draft, command: c.StartInfrastructure) -> Decisi
                 draft, "workloads of a day", project.id, draft.rules.workloads_per_day, "start the next one tomorrow"
             )
             asked = values.Asked(name=part, spec=spec, where=said.where)
-            workload = want(draft, draft.derive(part), project, asked, part=part)
+            workload = want(draft, draft.derive(part), project, asked, part=part, model_version=model)
             begun.append(part)
         else:
             workload = _scaled(draft, workload, spec.replicas)
         made.append(workload)
     if begun:
-        draft.event(("project", project.id), EventKind.INFRASTRUCTURE_STARTED, {"parts": begun, "where": said.where})
+        facts: dict[str, object] = {"parts": begun, "where": said.where}
+        if command.model_version is not None:
+            facts["model_version"] = command.model_version
+        draft.event(("project", project.id), EventKind.INFRASTRUCTURE_STARTED, facts)
     return draft.accept(_result(project, made))
 
 
@@ -125,8 +132,30 @@ def _there(draft: Draft, project_id: str) -> dict[str, r.Workload]:
     return {one.part: one for one in sorted(live, key=lambda one: PARTS.index(one.part))}
 
 
-def _is_same(workload: r.Workload, spec: values.WorkloadSpec, where: str) -> bool:
-    """But for the number of replicas, which is scaled."""
+def _check_model(draft: Draft, project: r.Project, version: int) -> None:
+    """It is there, and a checkpoint of the project's own coordinator: no other can be its `fl_checkpoint`."""
+    model = draft.get(r.Model, project.id, version)
+    if model is None:
+        raise missing("model", f"{version} of project {project.id}")
+    if model.epoch is None or model.artifact_id is None:
+        raise Refused(
+            ProblemType.IMPOSSIBLE,
+            f"model {version} of project {project.id} was made by run {model.run_id}: the project's own coordinator "
+            "begins with a checkpoint that it has made itself",
+        )
+    artifact = draft.have(r.Artifact, model.artifact_id)
+    if artifact.state != ArtifactState.STORED:
+        raise Refused(
+            ProblemType.MODEL_EXPIRED,
+            f"model {version} of project {project.id} is not at the hub any more: its artifact {artifact.id} is "
+            f"{artifact.state} ({artifact.reason}); start with another version, or with none",
+        )
+
+
+def _is_same(workload: r.Workload, spec: values.WorkloadSpec, where: str, model_version: int | None) -> bool:
+    """But for the number of replicas, which is scaled. Without a model it goes on with what it has."""
+    if model_version not in (None, workload.model_version):
+        return False
     return workload.cluster == where and msgspec.structs.replace(spec_of(workload), replicas=spec.replicas) == spec
 
 

@@ -70,25 +70,50 @@ def report_round(draft: Draft, command: c.ReportRound) -> Decision:
     if command.checkpoint_artifact_id is not None and command.stage != "COMPLETED":
         raise Refused(ProblemType.IMPOSSIBLE, "a round has made its checkpoint when it is COMPLETED: say it then")
     _need_newest_attempt(draft, project, workload, command)
+    completed = _completed_before(draft, project, command)
+    if completed is not None:
+        return draft.accept(_result(_with_checkpoint(draft, completed, command)))
     newest = newest_of(draft, project.id)
     epoch, start = _epoch_of(command, newest)
     same = draft.get(r.ProjectRound, project.id, epoch, command.number)
-    if same is not None and same.stage == command.stage and (same is newest or same.state == "completed"):
-        return draft.accept(_result(_again(draft, same, command)))
-    if newest is None or newest.epoch < epoch:
-        if workload.stop_at is not None:
-            raise _ended(workload)
-        _fail(draft, newest, RESTARTED)
-        here = _begin(draft, project, command, epoch, start)
-    elif newest.number < command.number:
-        _fail(draft, newest, SUPERSEDED)
+    if same is not None and same == newest and same.stage == command.stage:
+        return draft.accept(_result(_with_checkpoint(draft, _noted(draft, same, command), command)))
+    anew = newest is None or newest.epoch < epoch
+    if anew and workload.stop_at is not None:
+        raise _ended(workload)
+    goes_on = None if newest is None or anew or newest.number < command.number else newest
+    if goes_on is None:
+        _fail(draft, newest, RESTARTED if anew else SUPERSEDED)
         here = _begin(draft, project, command, epoch, start)
     else:
-        here = _next_stage(draft, newest, command)
+        here = _next_stage(draft, goes_on, command)
     here = _noted(draft, here, command)
-    facts: dict[str, object] = {"stage": here.stage, "counts": command.counts, "metrics": command.metrics}
-    _tell(draft, here, _TOLD.get(ProjectRoundState(here.state), EventKind.PROJECT_ROUND_MOVED), **facts)
+    ends = here.state == ProjectRoundState.COMPLETED
+    kinds = [EventKind.PROJECT_ROUND_STARTED] if goes_on is None else []
+    kinds += [EventKind.PROJECT_ROUND_COMPLETED] if ends else []
+    for kind in kinds or [EventKind.PROJECT_ROUND_MOVED]:
+        _tell(draft, here, kind, stage=here.stage, counts=command.counts, metrics=command.metrics)
     return draft.accept(_result(_with_checkpoint(draft, here, command)))
+
+
+def _completed_before(draft: Draft, project: r.Project, command: c.ReportRound) -> r.ProjectRound | None:
+    """A round that has completed and is not the newest any more, of an earlier start of this attempt perhaps: its
+    checkpoint was still uploaded when the coordinator went on."""
+    if command.stage != "COMPLETED":
+        return None
+    newest = newest_of(draft, project.id)
+    start = command.start if command.start is not None or newest is None else newest.start
+    of_it = (command.workload_id, command.attempt, start, command.number)
+    return next(
+        (
+            one
+            for one in draft.group(r.ProjectRound, project.id)
+            if (one.workload_id, one.attempt, one.start, one.number) == of_it
+            and one != newest
+            and one.state == ProjectRoundState.COMPLETED
+        ),
+        None,
+    )
 
 
 def _need_newest_attempt(draft: Draft, project: r.Project, workload: r.Workload, command: c.ReportRound) -> None:
@@ -141,8 +166,6 @@ def _begin(draft: Draft, project: r.Project, command: c.ReportRound, epoch: int,
         stages_json=_encoder.encode({command.stage: draft.now}).decode(),
     )
     draft.put(here)
-    if command.stage != "SELECTION":
-        _tell(draft, here, EventKind.PROJECT_ROUND_STARTED, stage=here.stage)
     return here
 
 
@@ -176,13 +199,8 @@ def within(said: Infrastructure | None, stage: StageName) -> Micros:
     return int(spans.get(stage, 0.0) * SECOND)
 
 
-def _again(draft: Draft, here: r.ProjectRound, command: c.ReportRound) -> r.ProjectRound:
-    """The same stage once more: with other counts perhaps, or with the checkpoint, whose upload has taken its time."""
-    return _with_checkpoint(draft, _noted(draft, here, command), command)
-
-
 def _noted(draft: Draft, here: r.ProjectRound, command: c.ReportRound) -> r.ProjectRound:
-    """With what was counted and measured: what is named again is replaced."""
+    """With what was counted and measured: what is named again is replaced, so the same stage may be said again."""
     counts = _encoder.encode(_counts_decoder.decode(here.counts_json) | command.counts).decode()
     metrics = _encoder.encode(_metrics_decoder.decode(here.metrics_json) | command.metrics).decode()
     if (counts, metrics) == (here.counts_json, here.metrics_json):
@@ -191,7 +209,8 @@ def _noted(draft: Draft, here: r.ProjectRound, command: c.ReportRound) -> r.Proj
 
 
 def _with_checkpoint(draft: Draft, here: r.ProjectRound, command: c.ReportRound) -> r.ProjectRound:
-    """The checkpoint becomes the project's next version."""
+    """The checkpoint becomes the project's next version. It may come later, with COMPLETED said again: an upload takes
+    its time."""
     if command.checkpoint_artifact_id in (None, here.checkpoint_artifact_id):
         return here
     if here.checkpoint_artifact_id is not None:
@@ -279,7 +298,8 @@ def _fail(draft: Draft, here: r.ProjectRound | None, reason: str, step: Step = S
         return
     state = follow(PROJECT_ROUND, ProjectRoundState(here.state), step)
     here = draft.change(here, state=state, reason=reason, ended_at=draft.now)
-    _tell(draft, here, _TOLD[state], stage=here.stage, reason=reason)
+    kind = EventKind.PROJECT_ROUND_FAILED if step == Step.FAIL else EventKind.PROJECT_ROUND_CANCELLED
+    _tell(draft, here, kind, stage=here.stage, reason=reason)
 
 
 def _tell(draft: Draft, here: r.ProjectRound, kind: EventKind, **facts: object) -> None:
@@ -310,11 +330,3 @@ def _result(here: r.ProjectRound) -> results.ProjectRoundResult:
         deadline_at=time_text(here.deadline_at) if here.state in PROJECT_ROUND_LIVE else None,
         model_version=here.model_version,
     )
-
-
-_TOLD: dict[ProjectRoundState, EventKind] = {
-    ProjectRoundState.SELECTION: EventKind.PROJECT_ROUND_STARTED,
-    ProjectRoundState.COMPLETED: EventKind.PROJECT_ROUND_COMPLETED,
-    ProjectRoundState.FAILED: EventKind.PROJECT_ROUND_FAILED,
-    ProjectRoundState.CANCELLED: EventKind.PROJECT_ROUND_CANCELLED,
-}

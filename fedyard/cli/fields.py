@@ -26,10 +26,14 @@ OPTIONS = (
     click.option("--selectors", type=click.IntRange(1, 64), help="how many of them (2)"),
     click.option("--where", metavar="PLACE", help="where both run: hub, a cluster of the hub's, or site:ID"),
     click.option(
+        "--deadline", "deadlines", multiple=True, metavar="STAGE=SECONDS", help="of its rounds' stages, once for each"
+    ),
+    click.option(
         "--require", "required_files", multiple=True, metavar="PATH", help="files that the archive must have at its top"
     ),
 )
 _PLAIN = ("description", "data_format", "client_image", "joining", "sealed")
+_STAGES = ("selection", "configuration", "reporting")
 _PARTS = ("coordinator_image", "selector_image", "selectors", "where", "required_files")
 
 
@@ -48,15 +52,25 @@ def plain_of(said: Mapping[str, Any]) -> dict[str, Any]:
 def infrastructure_of(said: Mapping[str, Any], before: Infrastructure | None = None) -> dict[str, Any] | None:
     """What was said of the infrastructure, over what it was; None where nothing was. Raises `UsageError`."""
     parts = {name: said[name] for name in _PARTS if said[name]}
-    if not parts:
+    if not parts and not said["deadlines"]:
         return None
     if "required_files" in parts:
         parts["required_files"] = list(parts["required_files"])
     whole = (msgspec.to_builtins(before) if before else {}) | parts
+    if said["deadlines"]:
+        whole["deadlines"] = whole.get("deadlines", {}) | dict(map(_deadline, said["deadlines"]))
     for name in _PARTS[:2]:
         if not whole.get(name):
             raise UsageError(f"infrastructure has both images: say --{name.replace('_', '-')}, too")
     return whole
+
+
+def _deadline(said: str) -> tuple[str, float]:
+    """As the API has it. Raises `UsageError`."""
+    stage, _, seconds = said.partition("=")
+    if stage.lower() not in _STAGES or not seconds.isdecimal():
+        raise UsageError(f"--deadline {said}: say {', '.join(_STAGES)}, and whole seconds, as in selection=3600")
+    return f"{stage.lower()}_s", float(seconds)
 
 
 def with_goal(tasks: Sequence[dict[str, Any]], goal_count: int | None) -> list[dict[str, Any]]:

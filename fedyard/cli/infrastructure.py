@@ -1,4 +1,5 @@
-"""`fedyard project start`, `stop`, `scale` and `parts`: a project's own coordinator and selectors, as in Fedota."""
+"""`fedyard project start`, `stop`, `scale`, `parts` and `rounds`: a project's own coordinator and selectors, as in
+Fedota, and the rounds that it leads."""
 
 from __future__ import annotations
 
@@ -12,14 +13,16 @@ from fedyard.wire.command_line import Command
 
 @click.command("start", cls=Command)
 @click.argument("name")
+@click.option("--model", type=click.IntRange(1), metavar="VERSION", help="with this checkpoint (fedyard models NAME)")
 @click.pass_obj
-def start(folder: Folder, name: str) -> None:
+def start(folder: Folder, name: str, model: int | None) -> None:
     """Start the coordinator and the selectors of project NAME.
 
-    Started already, they are made as the project says now: other images replace them, other numbers scale them.
+    Started already, they are made as the project says now: other images replace them, other numbers scale them. With
+    --model the coordinator begins with an older checkpoint, which takes the place of the one in its files.
     """
     client = client_of(folder)
-    changed = client.start_infrastructure(project_named(client, name).id)
+    changed = client.start_infrastructure(project_named(client, name).id, model_version=model)
     coordinator, selectors = changed.workloads
     print(f"{name}: coordinator {coordinator.state}, selectors {selectors.state}")
 
@@ -58,4 +61,30 @@ def parts(folder: Folder, name: str) -> None:
         ready = f"{one.ready} of {one.replicas}"
         inside, outside = (one.addresses.get(side, "") for side in ("inside", "outside"))
         table.add_row(one.part, one.where, state, ready, one.reason, inside, outside, one.workload_id)
+    table.print()
+
+
+@click.command("rounds", cls=Command)
+@click.argument("name")
+@click.option("--last", type=click.IntRange(1), default=20, metavar="N", help="so many, the newest first (20)")
+@click.pass_obj
+def rounds(folder: Folder, name: str, last: int) -> None:
+    """The rounds that the own coordinator of project NAME has led."""
+    client = client_of(folder)
+    headings = ("epoch", "round", "stage", "state", "reason", "since", "deadline", "counts", "metrics", "model")
+    table = Listing(*headings)
+    for one in client.rounds(project_named(client, name).id, most=last):
+        since, deadline = one.ended_at or max((each.at for each in one.stages), default=None), one.deadline_at
+        table.add_row(
+            str(one.epoch),
+            str(one.number),
+            one.stage,
+            one.state,
+            one.reason,
+            since.isoformat(timespec="seconds") if since else "",
+            deadline.isoformat(timespec="seconds") if deadline else "",
+            ", ".join(f"{name} {value}" for name, value in sorted(one.counts.items())),
+            ", ".join(f"{name} {value:.6g}" for name, value in sorted(one.metrics.items())),
+            str(one.model_version or ""),
+        )
     table.print()

@@ -18,7 +18,7 @@ from fedyard.cli.clients import joining, ready
 from fedyard.cli.common import FILE, UsageError, client_of, joining_of, project_named, projects_called
 from fedyard.cli.fields import infrastructure_of, plain_of, project_fields, with_goal
 from fedyard.cli.files import files, look_at, upload
-from fedyard.cli.infrastructure import parts, scale, start, stop
+from fedyard.cli.infrastructure import parts, rounds, scale, start, stop
 from fedyard.cli.listing import Listing
 from fedyard.cli.secrets import secret
 from fedyard.client.client import Client
@@ -347,6 +347,7 @@ project = Group(
         stop,
         scale,
         parts,
+        rounds,
         secret,
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Literal
 from urllib.parse import quote
 
@@ -219,9 +220,18 @@ class Client(Calls):
         path = f"/v1/workloads/{_part(workload_id)}/replicas"
         return self.write("PUT", path, {"replicas": replicas}, a.WorkloadChanged, key=key)
 
-    def start_infrastructure(self, project_id: str, *, key: str | None = None) -> a.InfrastructureChanged:
+    def start_infrastructure(
+        self, project_id: str, *, model_version: int | None = None, key: str | None = None
+    ) -> a.InfrastructureChanged:
+        """model_version: of the project's models, which the coordinator shall begin with; None: with what it has."""
         path = f"/v1/projects/{_part(project_id)}/infrastructure/start"
-        return self.write("POST", path, {}, a.InfrastructureChanged, key=key)
+        body = {} if model_version is None else {"model_version": model_version}
+        return self.write("POST", path, body, a.InfrastructureChanged, key=key)
+
+    def rounds(self, project_id: str, *, most: int | None = None) -> list[a.ProjectRound]:
+        """Rounds that the project's own coordinator led, the newest first; `most` of them, or all."""
+        found = self.every(f"/v1/projects/{_part(project_id)}/rounds", {}, a.ProjectRound)
+        return list(islice(found, most))
 
     def stop_infrastructure(
         self, project_id: str, reason: str = "", *, key: str | None = None

@@ -130,7 +130,7 @@ class _Hub:
         """Bytes into a file, going on where it ends. Raises `StepError`."""
         for tries in range(TRIES):
             try:
-                if not fetched(f"{self._base}{path}", self._token, target):
+                if fetched(f"{self._base}{path}", self._token, target) is None:
                     raise StepError(f"{path.rpartition('/')[2]} is not there any more, or may not be read")
             except urllib.error.HTTPError as error:
                 self._again(tries, path, error.code, _detail(error))

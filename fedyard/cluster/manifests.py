@@ -16,6 +16,7 @@ import msgspec
 from fedyard.cluster import names
 from fedyard.cluster.port import (
     INPUTS,
+    MODEL_VARIABLE,
     OUTPUTS,
     REPLICA,
     Companion,
@@ -423,6 +424,11 @@ def _preparing(spec: Spec, volume: Volume, rules: Rules) -> list[Manifest]:
         for word in ("file" if one.file else "folder", f"{one.mode:o}", f"{ROOT}/{_expanded(one.path)}")
     ]
     made = [_preparer("prepare", asked, [{"name": VOLUME, "mountPath": ROOT}], rules)] if asked else []
+    if MODEL_VARIABLE in spec.environment and not rules.unpack_image:
+        raise ValueError(
+            f"nobody would lay model version {spec.environment[MODEL_VARIABLE]} into the volume: the rules of this "
+            "cluster name no unpack_image"
+        )
     if volume.files_token in spec.secrets and rules.unpack_image:
         made.append(_unpacker(spec, volume.files_token, rules))
     if _is_view(volume):

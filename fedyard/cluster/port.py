@@ -112,6 +112,9 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runtime_class: Annotated[str, Meta(max_length=253, pattern=rf"^({_SUBDOMAIN})?(?!\n)$")] = ""
 
 
+MODEL_VARIABLE: Final = "FEDYARD_MODEL_VERSION"
+"""In the environment: which version of its project's models a workload begins with. Who unpacks the initial files lays
+it in the checkpoint's place; a cluster where nobody does makes no such workload."""
 REPLICA: Final = "{replica}"
 """In a path of a volume: the replica's own name."""
 VolumePath = Annotated[str, Meta(max_length=255, pattern=r"^(?!/)(?!(.*/)?\.\.(/|$))[A-Za-z0-9._:{}/-]*(?<!/)(?!\n)$")]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from fedyard.wire import types as w
 from fedyard.wire.chunks import MAX_CHUNKS
@@ -106,6 +106,14 @@ class TaskSpec(Answer, frozen=True, kw_only=True):
         check_shown(self.parameters)
 
 
+class StageDeadlines(Answer, frozen=True, kw_only=True):
+    """How long each stage of a round may take, in seconds, that a project's own coordinator leads."""
+
+    selection_s: Annotated[float, Meta(ge=0)]
+    configuration_s: Annotated[float, Meta(ge=0)]
+    reporting_s: Annotated[float, Meta(ge=0)]
+
+
 class Infrastructure(Answer, frozen=True, kw_only=True):
     """What a project's own coordinator and selectors are made of, and where they run; as in Fedota."""
 
@@ -114,6 +122,30 @@ class Infrastructure(Answer, frozen=True, kw_only=True):
     selectors: w.Number = 1
     where: w.Name = "hub"
     required_files: Annotated[list[w.Name], Meta(max_length=MAX_ITEMS)] = []
+    deadlines: StageDeadlines | UnsetType = UNSET
+    """Of the stages of its rounds; an older hub knows of none."""
+
+
+class ReportedStage(Answer, frozen=True, kw_only=True):
+    stage: w.Name
+    at: w.At
+
+
+class ProjectRound(Answer, frozen=True, kw_only=True):
+    """A round that a project's own coordinator leads. epoch: one for each start of it."""
+
+    epoch: w.Number
+    number: w.Seq
+    state: w.Slug
+    stage: w.Name
+    reason: w.Text = ""
+    started_at: w.At
+    deadline_at: w.At | None = None
+    ended_at: w.At | None = None
+    stages: Annotated[list[ReportedStage], Meta(max_length=MAX_ITEMS)] = []
+    counts: Annotated[dict[str, int], Meta(max_length=MAX_ITEMS)] = {}
+    metrics: w.Metrics = {}
+    model_version: w.Number | None = None
 
 
 class RunningPart(Answer, frozen=True, kw_only=True):
@@ -129,6 +161,7 @@ class RunningPart(Answer, frozen=True, kw_only=True):
     addresses: Annotated[dict[Annotated[str, Meta(max_length=16)], w.Text], Meta(max_length=8)] = {}
     reason: Annotated[str, Meta(max_length=64)] = ""
     detail: w.Text = ""
+    model_version: w.Number | None = None
 
 
 class Project(Answer, frozen=True, kw_only=True):
@@ -203,15 +236,20 @@ class TokenAbout(Answer, frozen=True, kw_only=True):
 
 
 class Model(Answer, frozen=True, kw_only=True):
-    """A global model as a version of its project; the model itself is its message."""
+    """A global model as a version of its project; the model itself is its message.
+
+    A checkpoint of the project's own coordinator is of a round of `epoch`, and an artifact alone: it has no run.
+    """
 
     version: w.Number
-    run_id: w.Uuid
-    task_seq: w.Number
-    task: w.Slug
-    round: w.Number
-    message_id: w.Uuid
+    run_id: w.Uuid | None
+    task_seq: w.Number | None
+    task: w.Slug | Literal[""]
+    round: w.Seq
+    message_id: w.Uuid | None
     created_at: w.At
+    epoch: w.Number | None = None
+    artifact_id: w.Uuid | None = None
     digest: w.Digest = ""
     size_bytes: w.Seq = 0
     metrics: w.Metrics = {}

@@ -10,7 +10,7 @@ from fedyard.wire.times import time_text
 from storage.database import Database, Row
 from storage.views.projects import may_see_members
 from storage.views.resources import Model
-from storage.views.sight import Clause, Cursor, Listed, Paging, page
+from storage.views.sight import Clause, Cursor, Listed, Paging, page, row
 
 _MODEL = (
     "SELECT project_id, version, run_id, task_seq, task, round, message_id, artifact_id, digest, size_bytes, "
@@ -32,6 +32,17 @@ def of_project(database: Database, subject: Subject, project: Id, paging: Paging
         order=("version", "project_id"),
         cursor_of=lambda one: Cursor(one[1], one[0]),
     )
+
+
+def begun_with(database: Database, workload: Id) -> Id | None:
+    """The artifact of the model that a workload begins with, if it was said. Whoever asks must be that workload."""
+    found = row(
+        database,
+        "SELECT models.artifact_id FROM workloads JOIN models"
+        " ON models.project_id = workloads.project_id AND models.version = workloads.model_version",
+        [Clause("workloads.id = %s", (workload,))],
+    )
+    return None if found is None else found[0]
 
 
 def _model(one: Row) -> Model:

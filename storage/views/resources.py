@@ -301,7 +301,10 @@ class Artifact(Resource, frozen=True):
 
 
 class RunningPart(Resource, frozen=True):
-    """The newest workload of the project's coordinator or selectors. addresses: inside, and outside if there is one."""
+    """The newest workload of the project's coordinator or selectors. addresses: inside, and outside if there is one.
+
+    model_version: of the project's models, the one that it was started with, if one was said.
+    """
 
     part: PartName
     workload_id: Uuid
@@ -313,6 +316,7 @@ class RunningPart(Resource, frozen=True):
     addresses: dict[Side, str]
     reason: ClusterReason
     detail: str
+    model_version: int | None
 
 
 class ReportedStage(Resource, frozen=True):

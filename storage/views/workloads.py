@@ -113,6 +113,7 @@ def parts(database: Database, project: Id) -> list[RunningPart]:
             addresses=found.addresses if found.state in WORKLOAD_LIVE else {},
             reason=found.reason,
             detail=found.detail,
+            model_version=one[_MODEL_VERSION],
         )
     return [newest[part] for part in PARTS if part in newest]
 
@@ -312,6 +313,7 @@ _READERS = (
 )
 _PIECES = "SELECT start, body FROM workload_log_pieces"
 _PART = list(COLUMNS[r.Workload]).index("part")
+_MODEL_VERSION = list(COLUMNS[r.Workload]).index("model_version")
 _CREATED_AT = list(COLUMNS[r.Workload]).index("created_at")
 
 

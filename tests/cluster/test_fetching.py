@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from fedyard.cluster.fetching import TOKEN, URL, WORKLOAD, main
-from fedyard.cluster.port import Made, Part, Phase, Spec, Volume
+from fedyard.cluster.fetching import CHUNK, MODEL, TOKEN, URL, WORKLOAD, main
+from fedyard.cluster.port import MODEL_VARIABLE, Made, Part, Phase, Spec, Volume
 from fedyard.cluster.processes import Image, Processes
+from fedyard.wire.chunks import CHUNK_BYTES
+from tests.blobs import digest_of
 
 
 def packed(**files: str) -> bytes:
@@ -26,9 +28,11 @@ def packed(**files: str) -> bytes:
 
 
 class Hub(HTTPServer):
-    """Answers with the archive, if there is one; `cut` answers end too early, as if a connection broke."""
+    """Answers with the archive, or the model; `cut` answers end too early, as if a connection broke."""
 
     archive: bytes | None = None
+    model: bytes | None = None
+    digest = ""
     cut = 0
     asked: list[tuple[str, str, str]]
 
@@ -43,13 +47,15 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         hub, span = self.server, self.headers.get("Range", "")
         hub.asked.append((self.path, self.headers["Authorization"], span))
-        if hub.archive is None:
+        whole = hub.model if self.path.endswith("/model") else hub.archive
+        if whole is None:
             self.send_error(404)
             return
         start = int(span.removeprefix("bytes=").rstrip("-") or 0)
-        content = hub.archive[start:]
+        content = whole[start:]
         self.send_response(206 if span else 200)
         self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", f'"{hub.digest or digest_of(whole)}"')
         self.end_headers()
         if hub.cut:
             hub.cut -= 1
@@ -70,8 +76,9 @@ def hub() -> Iterator[Hub]:
         thread.join()
 
 
-def unpacked(hub: Hub, root: Path) -> int:
-    return main([str(root)], {URL: f"http://127.0.0.1:{hub.server_port}/", WORKLOAD: "w", TOKEN: "secret"})
+def unpacked(hub: Hub, root: Path, workload: str = "w", version: str | None = None) -> int:
+    told = {URL: f"http://127.0.0.1:{hub.server_port}/", WORKLOAD: workload, TOKEN: "secret"}
+    return main([str(root)], told if version is None else told | {MODEL: version})
 
 
 def seen(root: Path) -> dict[str, str]:
@@ -128,6 +135,45 @@ def test_what_is_no_archive_is_told_and_leaves_nothing(hub: Hub, tmp_path: Path,
     assert "cannot be unpacked" in capsys.readouterr().err
     assert not (tmp_path / "initFiles").exists()
     assert not (tmp_path.parent / "escape").exists()
+
+
+def test_a_model_takes_the_checkpoints_place_once_for_each_workload(hub: Hub, tmp_path: Path) -> None:
+    """Another attempt at it goes on with what was written since; the next workload may begin with another one."""
+    hub.archive, hub.model = packed(fl_checkpoint="of the archive", **{"model.h5": "model"}), b"version 3"
+    assert unpacked(hub, tmp_path, version="3") == 0
+    assert seen(tmp_path) == {"fl_checkpoint": "version 3", "model.h5": "model"}
+    assert hub.asked[-1] == ("/v1/workloads/w/model", "Bearer secret", "")
+    checkpoint, replaced = tmp_path / "initFiles" / "fl_checkpoint", tmp_path / ".fedyard" / "replaced"
+    number = checkpoint.stat().st_ino
+    checkpoint.write_text("of round 7, which is longer")
+    assert unpacked(hub, tmp_path, version="3") == 0
+    assert (checkpoint.read_text(), replaced.read_text()) == ("of round 7, which is longer", "of the archive")
+    assert unpacked(hub, tmp_path, "without") == 0
+    assert checkpoint.read_text() == "of round 7, which is longer"
+    assert unpacked(hub, tmp_path, "another", version="3") == 0
+    assert (checkpoint.read_text(), replaced.read_text()) == ("version 3", "of round 7, which is longer")
+    assert checkpoint.stat().st_ino == number, "it may be mounted, so it stays the same file"
+    assert (MODEL, CHUNK) == (MODEL_VARIABLE, CHUNK_BYTES)
+
+
+def test_a_model_that_was_laid_in_part_is_laid_whole_and_replaces_nothing_else(hub: Hub, tmp_path: Path) -> None:
+    hub.model = b"version 3"
+    for name, text in ((".fedyard/lays", "w"), (".fedyard/replaced", "before"), ("initFiles/fl_checkpoint", "vers")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert unpacked(hub, tmp_path, version="3") == 0
+    assert seen(tmp_path) == {"fl_checkpoint": "version 3"}
+    assert (tmp_path / ".fedyard" / "replaced").read_text() == "before"
+
+
+@pytest.mark.parametrize("wrong", ["gone", "other"])
+def test_without_the_very_model_nothing_begins(hub: Hub, tmp_path: Path, wrong: str, capsys) -> None:
+    hub.model, hub.digest = (None, "") if wrong == "gone" else (b"x", digest_of(b"y"))
+    (tmp_path / "initFiles").mkdir()
+    (tmp_path / "initFiles" / "fl_checkpoint").write_text("before")
+    assert unpacked(hub, tmp_path, version="3") == 1
+    assert "cannot begin with model version 3" in capsys.readouterr().err
+    assert seen(tmp_path) == {"fl_checkpoint": "before"}
 
 
 def test_as_processes_they_are_there_before_the_program_begins_which_has_no_token(hub: Hub, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from domain.infrastructure import PARTS, VOLUMES, PartName, shaped, spec_of_part
 from domain.workloads import files_token_of, rounds_token_of, with_own_tokens
 from fedyard.cluster import manifests, names
 from fedyard.cluster.manifests import Rules
-from fedyard.cluster.port import REPLICA, Spec
+from fedyard.cluster.port import MODEL_VARIABLE, REPLICA, Spec
 
 SAID = v.Infrastructure(coordinator_image="fl-coordinator:1", selector_image="fl-selector:1", selectors=3)
 RULES = Rules(prepare_image="fedyard:1", outside="NodePort")
@@ -170,6 +170,16 @@ def test_the_initial_files_are_unpacked_by_the_operators_image_whose_token_nobod
     assert files_token_of(key, spec.id, 1) not in msgspec.json.encode(pod).decode()
     assert with_own_tokens(attempt("selector"), key, "http://hub") == attempt("selector"), "one unpacks"
     kubernetes_validate.validate(manifests.workload(spec, rules), "1.36", strict=True)
+
+
+def test_where_nobody_unpacks_nothing_begins_with_an_older_model() -> None:
+    spec = with_own_tokens(attempt("coordinator"), bytes(32), "http://hub")
+    spec = msgspec.structs.replace(spec, environment=spec.environment | {MODEL_VARIABLE: "3"})
+    with pytest.raises(ValueError, match="nobody would lay model version 3"):
+        manifests.workload(spec, RULES)
+    rules = msgspec.structs.replace(RULES, unpack_image="fedyard:2")
+    unpack = manifests.workload(spec, rules)["spec"]["template"]["spec"]["initContainers"][1]
+    assert {"name": "FEDYARD_MODEL_VERSION", "value": "3"} in unpack["env"]
 
 
 def test_beside_the_coordinator_alone_runs_who_takes_its_round_status_with_a_token_of_its_own() -> None:

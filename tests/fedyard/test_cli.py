@@ -19,7 +19,7 @@ from fedyard.cli.site import joins_of
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unavailable
 from fedyard.sealed.keys import words
-from fedyard.wire.answers import Infrastructure, Run
+from fedyard.wire.answers import Infrastructure, Run, StageDeadlines
 from tests.actors.test_archives import zipped
 from tests.fedyard.world import ALLOWED, World
 from tests.ops.program import ROOT, environment
@@ -364,6 +364,11 @@ def test_a_problem_of_fedota_is_made_and_changed_by_hand(site, tmp_path) -> None
         0,
         "",
     )
+    assert north("project", "set", name, "--deadline", "selection=60", "--deadline", "REPORTING=20")[::2] == (0, "")
+    assert north("project", "set", name, "--deadline", "reporting=30")[::2] == (0, "")
+    for wrong in ("reporting", "reporting=soon", "completed=5"):
+        code, _, complaint = north("project", "set", name, "--deadline", wrong)
+        assert (code, "in selection=3600" in complaint) == (2, True)
     assert north("project", "set", name, "--data-format", "TSV")[::2] == (0, "")
     assert north("project", "set", name)[0] == 2
 
@@ -371,7 +376,13 @@ def test_a_problem_of_fedota_is_made_and_changed_by_hand(site, tmp_path) -> None
     contract = made.tasks[0].contract
     assert (made.description, made.data_format, made.client_image, made.sealed) == ("d", "TSV", "f:1", "optional")
     assert (made.joining, contract.quorum, contract.quorum_of) == ("approval", 4, "count")
-    parts = Infrastructure(coordinator_image="c:1", selector_image="s:1", selectors=3, required_files=["model.h5"])
+    parts = Infrastructure(
+        coordinator_image="c:1",
+        selector_image="s:1",
+        selectors=3,
+        required_files=["model.h5"],
+        deadlines=StageDeadlines(selection_s=60, configuration_s=86_400, reporting_s=30),
+    )
     assert made.infrastructure == parts
     assert "NO" not in north("project", "tasks", name)[1]  # the agent knows the tasks as its site's own
 
@@ -393,6 +404,9 @@ def test_a_projects_own_coordinator_and_selectors_from_start_to_stop(site, tmp_p
         ("selector", "wanted", 3),
     ]
     assert all(one.workload_id in north("project", "parts", name)[1] for one in parts)
+    code, told, _ = north("project", "rounds", name)
+    assert (code, "epoch" in told, "SELECTION" in told) == (0, True, False)
+    assert north("project", "start", name, "--model", "7")[0] == 1
     assert north("project", "stop", name, "--reason", "done")[:2] == (0, f"{name}: they are to go\n")
     assert north("project", "stop", name)[:2] == (0, f"{name}: none runs\n")
     assert north("project", "scale", name, "65")[0] == 2

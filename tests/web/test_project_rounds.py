@@ -196,3 +196,52 @@ def test_what_is_no_checkpoint_makes_no_version(led: Led, problem: Problem) -> N
     body = {"number": 0, "stage": "REPORTING", "checkpoint_artifact_id": unfinished}
     assert refusal(led.coordinator.call("POST", led.path, body)) == (422, "impossible")
     assert led.history() == []
+
+
+def begun_with(led: Led, version: int | None) -> list[tuple[str, int | None]]:
+    """What the coordinator's parts are after a start with that version: workloads, and what they begin with."""
+    body = {} if version is None else {"model_version": version}
+    led.problem.setter.ok("POST", f"/v1/projects/{led.project}/infrastructure/start", body)
+    shown = led.problem.setter.ok("GET", f"/v1/projects/{led.project}")["parts"]
+    return [(one["workload_id"], one["model_version"]) for one in shown]
+
+
+def test_the_coordinator_starts_with_an_older_checkpoint(led: Led, problem: Problem) -> None:
+    for number, content in enumerate((b"first", b"second")):
+        artifact = upload(led.coordinator, led.project, content, "model")
+        led.tell(number, "COMPLETED", checkpoint_artifact_id=artifact)
+    (before, none), (selector, _) = begun_with(led, None)
+    assert (before, none) == (led.workload, None), "without a version what runs goes on"
+    (coordinator, version), other = begun_with(led, 1)
+    assert version == 1
+    assert coordinator != before
+    assert other == (selector, None), "the selectors are as they were"
+    assert begun_with(led, 1) == begun_with(led, None) == [(coordinator, 1), (selector, None)]
+    told = problem.lead.ok("GET", f"/v1/sites/{problem.lead.id}/workloads")["items"]
+    (spec,) = [one["spec"] for one in told if one["spec"]["id"] == coordinator]
+    assert spec["environment"]["FEDYARD_MODEL_VERSION"] == "1"
+    unpacker = problem.net.stranger(spec["secrets"]["FEDYARD_FILES_TOKEN"])
+    answer = unpacker.get(f"/v1/workloads/{coordinator}/model")
+    assert (answer.status_code, answer.data) == (200, b"first")
+    assert unpacker.get(f"/v1/workloads/{before}/model").status_code == 401
+    led.tell(2, "REPORTING")  # it shall go, and does so in peace
+    old, led.workload = led.coordinator, coordinator
+    led.coordinator = led.attempt(1)
+    assert led.tell(0, "SELECTION")["epoch"] == 2
+    late = old.call("POST", led.path, {"number": 2, "stage": "COMPLETED"})
+    assert refusal(late) == (409, "workload_ended")
+    assert [(one["epoch"], one["number"], one["reason"]) for one in led.history()[:2]] == [
+        (2, 0, ""),
+        (1, 2, "coordinator_restarted"),
+    ]
+
+
+def test_what_is_no_checkpoint_any_more_or_was_none_starts_nothing(led: Led) -> None:
+    artifact = upload(led.coordinator, led.project, b"first", "model")
+    led.tell(0, "COMPLETED", checkpoint_artifact_id=artifact)
+    path = f"/v1/projects/{led.project}/infrastructure/start"
+    assert refusal(led.problem.setter.call("POST", path, {"model_version": 2})) == (404, "not_found")
+    assert refusal(led.problem.setter.call("POST", path, {"model_version": 0})) == (400, "malformed")
+    led.problem.setter.ok("DELETE", f"/v1/artifacts/{artifact}")
+    assert refusal(led.problem.setter.call("POST", path, {"model_version": 1})) == (409, "model_expired")
+    assert begun_with(led, None)[0] == (led.workload, None)

@@ -223,6 +223,7 @@ TABLE: dict[str, Row] = {
     "read_workload": Row("/v1/workloads/{workload}", SEE | LEAD | VICTIM),
     "list_workload_attempts": Row("/v1/workloads/{workload}/attempts", SEE | LEAD | VICTIM),
     "read_workload_archive": Row("/v1/workloads/{workload}/archive", set()),
+    "read_workload_model": Row("/v1/workloads/{workload}/model", set()),
     "read_workload_log": Row("/v1/workloads/{workload}/log", SEE | LEAD | VICTIM),
     "read_workload_log: live": Row("/v1/workloads/{workload}/log?after=0&wait=0.01", SEE | LEAD | VICTIM),
     "set_secret": Row("/v1/projects/{project}/secrets/db", LEAD, {"value": "evil"}),

@@ -17,6 +17,7 @@ from domain.values import CLIENT_SCOPE, ArtifactKind, Sha256, Size, Span
 from fedyard.wire.chunks import CHUNK_BYTES, chunk_of, chunks_of, count_of, found_digests, size_of
 from fedyard.wire.problems import ProblemType
 from storage.views import artifacts as views
+from storage.views import models
 from storage.views.resources import Artifact, ArtifactAbout, ArtifactChunks
 from storage.views.sight import Listed
 from storage.views.workloads import project_of
@@ -185,6 +186,15 @@ def read_initial_file(call: Call) -> Response:
     return hand_out(call, ident)
 
 
+def read_model(call: Call) -> Response:
+    """The checkpoint that a project's own coordinator shall begin with."""
+    ident = call.id("workload_id")
+    found = models.begun_with(call.web.database, ident)
+    if found is None:
+        raise not_found("model of workload", ident)
+    return hand_out(call, found)
+
+
 def read(call: Call) -> Response:
     return hand_out(call, call.id("artifact_id"))
 
@@ -268,6 +278,17 @@ OPERATIONS = (
         name="read_workload_archive",
         about="The project's newest archive of initial files that is checked: for who unpacks it beside a part",
         does=read_archive,
+        authentication=WORKLOAD,
+        answers={200: None, 206: None},
+        media={OCTETS: "The bytes"},
+        problems=(409, 416),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/workloads/{workload_id}/model",
+        name="read_workload_model",
+        about="The checkpoint that a project's own coordinator shall begin with: for who lays it into its volume",
+        does=read_model,
         authentication=WORKLOAD,
         answers={200: None, 206: None},
         media={OCTETS: "The bytes"},

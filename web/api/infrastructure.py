@@ -16,6 +16,12 @@ from web.http.operations import Operation
 from web.http.writing import write
 
 
+class StartParts(Body, frozen=True):
+    """model_version: of the project's models, a checkpoint of its own coordinator, which that shall begin with."""
+
+    model_version: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
+
+
 class StopParts(Body, frozen=True):
     reason: Reason = ""
 
@@ -25,7 +31,8 @@ class SelectorsBody(Body, frozen=True):
 
 
 def start(call: Call) -> Response:
-    return write(call, StartInfrastructure(project_id=call.id("project_id")))
+    body: StartParts = call.body
+    return write(call, StartInfrastructure(project_id=call.id("project_id"), model_version=body.model_version))
 
 
 def stop(call: Call) -> Response:
@@ -46,6 +53,8 @@ OPERATIONS = (
         about="Make the project's own coordinator and selectors, or make them as it says now (coordinator, admin)",
         does=start,
         scope="write",
+        body=StartParts,
+        optional=True,
         write=True,
         answers={200: InfrastructureResult},
     ),

@@ -6,7 +6,7 @@ from flask import Response
 
 from domain.commands import ReportRound
 from domain.results import ProjectRoundResult
-from domain.values import CLIENT_SCOPE, Counts, Metrics, RoundNumber, StageName
+from domain.values import CLIENT_SCOPE, Counts, Metrics, RoundNumber, RoundStart, StageName
 from fedyard.wire.problems import ProblemType
 from storage.views import rounds as views
 from storage.views.resources import ProjectRound
@@ -30,7 +30,7 @@ class RoundBody(Body, frozen=True):
     counts: Counts = {}
     metrics: Metrics = {}
     checkpoint_artifact_id: Uuid | None = None
-    start: RoundNumber | None = None
+    start: RoundStart | None = None
 
 
 def report(call: Call) -> Response:
