@@ -1,13 +1,9 @@
-"""The hub's answers: what is told again, what is let go, and in which order; the hub here is a list of answers."""
+"""The hub's answers: what is told again, what is let go, and in which order."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pytest
 
@@ -16,6 +12,7 @@ from fedyard.clock import SystemClock
 from fedyard.sidecar.journal import Journal
 from fedyard.sidecar.reporter import Reporter
 from fedyard.sidecar.rounds import Stage
+from tests.fedyard.sidecar.answers import Answers, told
 from tests.waiting import until
 
 NOW = 1000
@@ -28,49 +25,6 @@ class Hasty(SystemClock):
 
     def wait(self, event, seconds):
         return event.wait(seconds / 100)
-
-
-class Answers(ThreadingHTTPServer):
-    """status: of the next answers; afterwards 200."""
-
-    def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.statuses: list[int] = []
-        super().__init__(("127.0.0.1", 0), Answering)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Answering(BaseHTTPRequestHandler):
-    server: Answers
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        asked = {"path": self.path, "key": self.headers["Idempotency-Key"], "by": self.headers["Authorization"], **body}
-        self.server.asked.append(asked)
-        status = self.server.statuses.pop(0) if self.server.statuses else 200
-        slug = {401: "token_not_valid", 409: "round_over"}.get(status, "")
-        content = json.dumps({"type": f"https://fedyard/{slug}", "status": status} if status >= 400 else {}).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing."""
-
-
-@pytest.fixture
-def hub() -> Iterator[Answers]:
-    server = Answers()
-    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture
@@ -86,10 +40,6 @@ def journal(hub: Answers, said: list[str], tmp_path: Path) -> Iterator[Journal]:
     reporter.start()
     yield made
     reporter.close()
-
-
-def told(hub: Answers) -> list[tuple[int, str]]:
-    return [(one["number"], one["stage"]) for one in hub.asked]
 
 
 def test_stages_are_told_in_their_order_with_the_token_and_a_key_of_their_own(hub: Answers, journal: Journal) -> None:
