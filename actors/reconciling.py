@@ -28,7 +28,7 @@ from domain.ids import Id, derive, sha256_hex
 from domain.workloads import report_of
 from fedyard.cluster.doing import read_on
 from fedyard.cluster.plan import Action, Collect, End, Ensure, Finding, Introduce, Key, plan
-from fedyard.cluster.port import ClusterError
+from fedyard.cluster.port import ClusterError, Unavailable
 from fedyard.wire.times import SECOND
 from k8s.clusters import Clusters, HubCluster
 from storage.database import DatabaseUnavailable
@@ -63,14 +63,20 @@ class ClusterReconciler:
         self._away = Outage(
             _log, f"cluster {place.name} is not looked after", f"cluster {place.name} is looked after again", clock
         )
+        self._rests_until = float("-inf")
         self.trouble = ""
         """What is wrong with the cluster, for people."""
 
     def turn(self) -> int:
-        """Look once and send what follows; how many commands. Raises nothing: the next turn looks again."""
+        """Look once and send what follows; how many commands. Raises nothing: the next turn looks again, but of a
+        cluster that has said when it is to be asked again only then, whoever wakes us before."""
+        if self._clock.monotonic() < self._rests_until:
+            return 0
         try:
             sent = self._turn()
         except (ClusterError, BrokerUnavailable, DatabaseUnavailable) as error:
+            if isinstance(error, Unavailable) and error.after_s is not None:
+                self._rests_until = self._clock.monotonic() + error.after_s
             self.trouble = error.fact if isinstance(error, ClusterError) else str(error)
             self._away.lasts(error)
             return 0

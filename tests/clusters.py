@@ -21,7 +21,8 @@ class Running:
 
 
 class MemoryCluster:
-    """What is made starts at once; the test says how it goes on. away: nothing answers."""
+    """What is made starts at once; the test says how it goes on. away: nothing answers. after_s: when it
+    says to be asked again."""
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
@@ -30,6 +31,7 @@ class MemoryCluster:
         self.calls: list[str] = []
         self.graces: list[float] = []
         self.away = False
+        self.after_s: float | None = None
         self.refuses: Refused | None = None
         self.forbidden: list[str] = []
         self.lingers = False
@@ -124,7 +126,7 @@ class MemoryCluster:
     def _called(self, name: str) -> None:
         self.calls.append(name)
         if self.away:
-            raise Unavailable("the cluster is away")
+            raise Unavailable("the cluster is away", self.after_s)
 
 
 def as_hub_cluster(cluster: MemoryCluster, *images: str) -> HubCluster:

@@ -334,6 +334,24 @@ def test_a_cluster_that_is_away_costs_nothing_and_says_so(yard: Yard) -> None:
     assert yard.workload(ident).state == "starting"
 
 
+def test_a_cluster_that_says_later_is_asked_later_by_doer_and_reconciler_alike(yard: Yard) -> None:
+    ident = yard.create()
+    envelope = ensured(yard)
+    yard.sent.clear()
+    yard.cluster.away, yard.cluster.after_s = True, 30.0
+    assert yard.doer(envelope) == []
+    yard.turn()
+    calls = len(yard.cluster.calls)
+    yard.later(29)
+    yard.turn()
+    assert yard.doer(yard.hub.envelope(envelope.command)) == []
+    assert len(yard.cluster.calls) == calls
+    yard.cluster.away = False
+    yard.later(1)
+    yard.settle()
+    assert yard.workload(ident).state == "starting"
+
+
 def test_a_doer_leaves_a_cluster_alone_that_did_not_answer_and_what_is_too_old(yard: Yard) -> None:
     yard.create()
     yard.reconciler.turn()
