@@ -48,7 +48,7 @@ check: $(VENV)/ready-to-test ## format, lint, types, who imports whom, docs
 	@$(BIN)/lint-imports --no-logo
 	@$(PY) -m pytest -q tests/test_docs.py tests/test_architecture.py tests/test_contracts.py
 
-fuzz: $(VENV)/ready-to-test ## what a client may send to each operation, EXAMPLES=50 of each kind; make test draws 4
+fuzz: $(VENV)/ready-to-test ## what a client may send to each operation, EXAMPLES=50 of each kind; make test draws 2
 	@EXAMPLES=$(or $(EXAMPLES),50) $(PY) -m pytest -q -o "addopts=-p no:xdist" --timeout 3600 tests/web/fuzzing.py
 
 test-cluster: $(VENV)/ready-to-test ## workloads on a real cluster: KUBECONFIG=, FEDYARD_TEST_IMAGE= with sh and python3, CONTEXT=

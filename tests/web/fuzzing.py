@@ -22,7 +22,7 @@ from tests.web.network import Caller, Network, network
 from web.api.table import operations
 from web.http.openapi import document
 
-EXAMPLES = int(os.environ.get("EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "2"))
 """Drawn by chance for each kind of call; those at the edges of the schemas come on top, and are always all."""
 GENERATION = {"deterministic": True, "max-examples": EXAMPLES, "database": "none"}
 gc.set_threshold(50_000, 20, 50)
