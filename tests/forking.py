@@ -2,7 +2,8 @@
 fork of its own. The first module has its `main`; who asks is `tests/prepared.py`. It imports nothing of ours but those.
 
 A request is JSON (arguments, environment, folder) with four descriptors: standard input, output and error, and where
-the new process's id is written, and in the end how it ended.
+the new process's id is written, and in the end how it ended. More descriptors are the program's: their numbers come
+behind its arguments.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import signal
 import socket
 import struct
 import sys
+from contextlib import suppress
 from typing import Any
 
 MAX_BYTES = 180_000
+MAX_DESCRIPTORS = 6
 
 
 def serve(door: socket.socket) -> dict[str, Any] | None:
@@ -39,10 +42,10 @@ def serve(door: socket.socket) -> dict[str, Any] | None:
             _tell(tells)
         if door.fileno() not in ready:
             continue
-        said, descriptors, _, _ = socket.recv_fds(door, MAX_BYTES, 4)
+        said, descriptors, _, _ = socket.recv_fds(door, MAX_BYTES, MAX_DESCRIPTORS)
         if not said:
             return None
-        *standard, tell = descriptors
+        standard, tell, given = descriptors[:3], descriptors[3], descriptors[4:]
         child = os.fork()
         if not child:
             signal.set_wakeup_fd(-1)
@@ -50,13 +53,14 @@ def serve(door: socket.socket) -> dict[str, Any] | None:
             for number, descriptor in enumerate(standard):
                 os.dup2(descriptor, number)
             door.close()
-            for one in (woken, wake, *descriptors, *tells.values()):
+            for one in (woken, wake, *standard, tell, *tells.values()):
                 os.close(one)
             asked: dict[str, Any] = json.loads(said)
+            asked["arguments"] += map(str, given)
             return asked
-        for descriptor in standard:
+        for descriptor in (*standard, *given):
             os.close(descriptor)
-        os.write(tell, struct.pack("i", child))
+        _say(tell, child)
         tells[child] = tell
 
 
@@ -64,8 +68,13 @@ def _tell(tells: dict[int, int]) -> None:
     for child, tell in [*tells.items()]:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            os.write(tell, struct.pack("i", os.waitstatus_to_exitcode(status)))
+            _say(tell, os.waitstatus_to_exitcode(status))
             os.close(tells.pop(child))
+
+
+def _say(tell: int, number: int) -> None:
+    with suppress(BrokenPipeError):  # who asked may have ended
+        os.write(tell, struct.pack("i", number))
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,20 +33,32 @@ class Prepared:
     path: str
     modules: tuple[str, ...]
 
-    def start(self, *arguments: object, output: IO[bytes], error: IO[bytes], environment: Mapping[str, str]) -> Running:
-        """Like `subprocess.Popen`, without standard input."""
+    def start(
+        self,
+        *arguments: object,
+        output: IO[Any],
+        error: IO[Any],
+        environment: Mapping[str, str],
+        folder: Path | None = None,
+        descriptors: Sequence[int] = (),
+    ) -> Running:
+        """Like `subprocess.Popen`, without standard input. descriptors: their numbers there are its last arguments."""
         others = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part]
         asked = {
             "arguments": [self.modules[0], *map(str, arguments)],
             "environment": {**environment, "PYTHONPATH": os.pathsep.join([self.path, *others])},
-            "folder": str(Path.cwd()),
+            "folder": str(folder or Path.cwd()),
         }
         told, tell = os.pipe()
         with Path(os.devnull).open("rb") as nothing:
             standard = [one.fileno() for one in (nothing, output, error)]
-            socket.send_fds(_door(self), [json.dumps(asked).encode()], [*standard, tell])
+            socket.send_fds(_door(self), [json.dumps(asked).encode()], [*standard, tell, *descriptors])
         os.close(tell)
         return Running(told)
+
+    def load(self) -> None:
+        """Now, and not at the first start."""
+        _door(self)
 
     def run(self, *arguments: object, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """To its end."""
@@ -108,12 +120,15 @@ def _door(program: Prepared) -> socket.socket:
 
     def end() -> None:
         ours.close()
-        process.wait()
+        with suppress(subprocess.TimeoutExpired):  # somebody that it began may be able to ask it, too
+            process.wait(1)
 
     atexit.register(end)
     return ours
 
 
 SITE = Prepared(str(ROOT / "bin" / "lib"), ("fedyard.cli.main",))
+AGENT = Prepared(str(ROOT / "bin" / "lib"), ("tests.agent",))
+"""The site's program, whose tasks' hooks are prepared, too."""
 HUB = Prepared(str(ROOT), ("ops.cli.main", "ops.embedded", "ops.heads"))
 ROLE = Prepared(str(ROOT), ("tests.role", "actors.running", "web.serving.wsgi", "web.serving.worker"))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -33,6 +33,19 @@ Logged: TypeAlias = Callable[[str], None]
 
 def _nowhere(_text: str) -> None:
     """Let what a hook says go."""
+
+
+def start_reaper(pipe: int, end: int, folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """The first process of a task run, in a session of its own; the descriptors keep their numbers there."""
+    return subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-P", "-m", "fedyard.tasks.reaper", str(pipe), str(end)],
+        pass_fds=[pipe, end],
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr if sys.stderr is not None else subprocess.DEVNULL,
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+    )
 
 
 class ChildDied(Exception):
@@ -115,15 +128,7 @@ class Child:
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         }
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-P", "-m", "fedyard.tasks.reaper", str(read), str(theirs.fileno())],
-                pass_fds=[read, theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=sys.stderr if sys.stderr is not None else subprocess.DEVNULL,
-                cwd=self._folder,
-                env=environment,
-                start_new_session=True,
-            )
+            self._process = start_reaper(read, theirs.fileno(), self._folder, environment)
         except BaseException:
             os.close(self._pipe)
             ours.close()

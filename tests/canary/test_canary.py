@@ -28,7 +28,7 @@ from storage.database import open_database
 from tests.canary.places import everywhere, forms, found_in
 from tests.canary.secret import CANARY, LARGE_BYTES
 from tests.ops.program import ROOT, Program, environment
-from tests.prepared import SITE, Running
+from tests.prepared import AGENT, SITE, Running
 from tests.waiting import until
 
 MARK = "the-mark-that-may-be-seen"
@@ -85,7 +85,7 @@ class World:
 
     def start_agent(self, name: str) -> Running:
         with (self.folder / f"{name}.log").open("ab") as log:
-            return SITE.start(
+            return AGENT.start(
                 *("--folder", self.folders[name].path, "site", "run"),
                 output=log,
                 error=log,

@@ -8,7 +8,6 @@ import signal
 import threading
 from collections import Counter
 
-import psutil
 import pytest
 
 from fedyard.agent.agent import Agent
@@ -59,7 +58,7 @@ def test_the_global_model_lies_at_every_site_and_the_rest_is_cleared_away(sites)
     for site in sites:
         until(lambda s=site: len(list((s.path / "models").glob("run-1.1-train-*.npz"))) == 1)
         until(lambda s=site: not list((s.path / "runs").iterdir()))
-        until(lambda s=site: not psutil.Process(s.pid).children())
+        until(lambda s=site: not s.children())
 
 
 class WatchedClock(SystemClock):
@@ -242,7 +241,7 @@ def test_stop_interrupts_training(sites, model: str) -> None:
     run_id = project.start()
     for site in sites:
         until(lambda s=site: "train 1" in s.calls())
-    children = [child for site in sites for child in psutil.Process(site.pid).children()]
+    children = [child for site in sites for child in site.children()]
     assert len(children) == 3
     project.coordinator.stop_run(run_id, "enough")
     assert project.finished(run_id).state == "cancelled"
@@ -407,7 +406,8 @@ def test_sigterm_finishes_the_report_and_a_second_start_goes_on(sites) -> None:
     east.hold("train")
     run_id = project.start()
     until(lambda: "train 1" in east.calls())
-    children = psutil.Process(east.pid).children()
+    children = east.children()
+    assert len(children) == 1
     east.release("train")
     assert east.end(signal.SIGTERM) == 0
     assert gone(children)

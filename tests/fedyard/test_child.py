@@ -17,6 +17,7 @@ from fedyard.tasks.child import ROOT, Child, ChildDied, Children
 from fedyard.tasks.hooks import MAX_REASON
 from fedyard.tasks.jobs import MAX_LOG, Job, Packed, Submitted
 from fedyard.tasks.settings import Tasks
+from tests import hooks
 from tests.fedyard import tasks_of_tests
 from tests.ops.program import gone
 from tests.waiting import until
@@ -48,9 +49,11 @@ def never() -> bool:
 
 @pytest.fixture
 def child(tmp_path):
-    made = Child(tmp_path, threads=1, stop_within_s=0.5)
-    yield made
-    made.end()
+    """What starts it by itself is shown by the tests that make one of their own."""
+    with hooks.prepared():
+        made = Child(tmp_path, threads=1, stop_within_s=0.5)
+        yield made
+        made.end()
 
 
 def calls(folder: Path) -> list[str]:
@@ -441,10 +444,11 @@ def test_who_may_compute_has_a_place_however_few_processes_may_live(tmp_path) ->
         outcomes.append(children.call(msgspec.structs.replace(job(tmp_path, "train"), task_seq=task_seq), never))
 
     threads = [threading.Thread(target=called, args=(task_seq,)) for task_seq in range(1, 7)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with hooks.prepared():
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert len(outcomes) == 6
     assert None not in outcomes
     assert children.count() <= 2

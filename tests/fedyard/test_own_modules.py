@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.fedyard.world import World, project_of
+from tests.prepared import SITE
 
 TASK = """
 from fedyard import Result, Task
@@ -27,7 +28,7 @@ def test_a_task_called_config_with_a_module_called_web_is_the_sites_own(world: W
         (site.path / "web.py").write_text(f"def answer():\n    return {answer}\n")
         toml = site.path / "site.toml"
         toml.write_text(re.sub(r"allow = .*", 'allow = ["config:Mine"]', toml.read_text()))
-        site.start()
+        site.start(SITE)
     try:
         project = project_of(sites, rounds=1, model="config:Mine")
         run = project.finished(project.start())

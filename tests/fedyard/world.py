@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import psutil
 
 from fedyard.agent.consents import UNKNOWN, Join, Wanted
 from fedyard.agent.site import Folder, Settings
@@ -22,7 +25,7 @@ from fedyard.sealed import sealing
 from fedyard.tasks.settings import Tasks
 from fedyard.wire.answers import Entry, Run, TaskRun
 from tests.ops.program import ROOT, environment
-from tests.prepared import SITE, Running
+from tests.prepared import AGENT, Prepared, Running
 from tests.waiting import until
 
 TASKS = "tests.fedyard.tasks_of_tests"
@@ -70,9 +73,10 @@ class SiteProcess:
         (self.path / "site.toml").write_text(text.replace("min_updates = 2", "min_updates = 1"))
         return self
 
-    def start(self) -> SiteProcess:
+    def start(self, program: Prepared = AGENT) -> SiteProcess:
+        """program: `SITE` for hooks that are started as agents do it."""
         with (self.path / "agent.log").open("ab") as log:
-            self._process = SITE.start(
+            self._process = program.start(
                 *("--folder", self.path, "site", "run"),
                 output=log,
                 error=log,
@@ -93,6 +97,15 @@ class SiteProcess:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    def children(self) -> list[psutil.Process]:
+        """The first process of each task run at this site, by its folder: some are not the agent's own children."""
+        found = []
+        for one in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if one.cwd() == str(self.path) and os.getsid(one.pid) == one.pid:
+                    found.append(one)
+        return found
 
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
