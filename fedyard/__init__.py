@@ -10,14 +10,29 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fedyard.agent.seat import Seat, Work
     from fedyard.client.client import Client
     from fedyard.tasks import Context, Result, Stopped, Task, TaskError, Unusable, Update
     from fedyard.wire.version import __version__
 
-__all__ = ["Client", "Context", "Result", "Stopped", "Task", "TaskError", "Unusable", "Update", "__version__"]
+__all__ = [
+    "Client",
+    "Context",
+    "Result",
+    "Seat",
+    "Stopped",
+    "Task",
+    "TaskError",
+    "Unusable",
+    "Update",
+    "Work",
+    "__version__",
+]
 
-_HOME = {"Client": "fedyard.client.client", "__version__": "fedyard.wire.version"} | dict.fromkeys(
-    ("Context", "Result", "Stopped", "Task", "TaskError", "Unusable", "Update"), "fedyard.tasks"
+_HOME = (
+    {"Client": "fedyard.client.client", "__version__": "fedyard.wire.version"}
+    | dict.fromkeys(("Seat", "Work"), "fedyard.agent.seat")
+    | dict.fromkeys(("Context", "Result", "Stopped", "Task", "TaskError", "Unusable", "Update"), "fedyard.tasks")
 )
 
 

@@ -34,6 +34,7 @@ from fedyard.agent.recovery import Recovery
 from fedyard.agent.site import Folder, Settings, SiteError, client_to
 from fedyard.agent.state import State
 from fedyard.agent.steps import DISK, Steps, place_of
+from fedyard.agent.steps.common import Computing
 from fedyard.agent.upkeep import due, tend
 from fedyard.agent.workers import Workers
 from fedyard.agent.workloads import Workloads
@@ -64,8 +65,17 @@ def ends_agent(error: BaseException) -> bool:
 class Agent:
     """A site at work. `run` returns after `stop`, or raises what made it impossible to go on."""
 
-    def __init__(self, folder: Folder, *, log: TextIO | None = sys.stderr, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        *,
+        log: TextIO | None = sys.stderr,
+        clock: Clock | None = None,
+        computing: Computing | None = None,
+    ) -> None:
+        """computing: where hooks are called, instead of child processes."""
         self.folder = folder
+        self._computing = computing
         self.settings: Settings = folder.settings()
         self._log_to = log
         self._clock = clock or SystemClock()
@@ -121,6 +131,7 @@ class Agent:
             halting=self._flags.halting,
             clock=self._clock,
             log=self._log,
+            computing=self._computing,
         )
         self.recovery = Recovery(self.site_id, self.folder.path, self.state, self.keyring, self.client, self._log)
         self.heads = Heads(self.site_id, self.state, trust, consents, self._log)

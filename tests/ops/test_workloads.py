@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,6 +166,85 @@ def test_processes_hold_seats_of_a_sealed_run_with_the_agent_that_sites_have(tmp
         assert [seat["state"] for seat in seats] == ["done"] * 3
         workloads = f"/v1/projects/{run['project_id']}/workloads"
         until(lambda: {one["state"] for one in ok(call(api, workloads, admin))["items"]} == {"stopped"})
+    finally:
+        if agent is not None:
+            agent.terminate()
+            agent.wait()
+        hub.end(signal.SIGTERM)
+
+
+AVERAGE = """
+import numpy as np
+from fedyard import Result, Task
+
+
+class Average(Task):
+    def train(self, context, model):
+        return Result({"mean": np.zeros(2)}, {"rows": 0})
+
+    def aggregate(self, context, updates):
+        rows = [update.metrics["rows"] for update in updates]
+        means = [update.content["mean"] * count for update, count in zip(updates, rows)]
+        return Result({"mean": sum(means) / sum(rows)}, {"rows": sum(rows)})
+"""
+
+
+def documented() -> str:
+    """The whole program that docs/workloads.md shows."""
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "workloads.md").read_text(), re.DOTALL)
+    assert len([line for line in program.splitlines() if line.strip()]) <= 15
+    return str(program)
+
+
+def test_the_program_in_the_docs_holds_a_seat_of_a_sealed_run(tmp_path: Path) -> None:
+    program, lead = str(ROOT / "bin" / "fedyard"), tmp_path / "lead"
+    (tmp_path / "rows.csv").write_text("1,2\n3,6\n")
+    (tmp_path / "train.py").write_text(documented())
+
+    def fedyard(*arguments: object) -> str:
+        argv = [program, "--folder", str(lead), *map(str, arguments)]
+        done = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    hub = Program(
+        tmp_path / "log", "embedded", "--data", tmp_path / "hub", "--port", "0", FEDYARD_PROCESS_IMAGES="local="
+    )
+    agent: subprocess.Popen[bytes] | None = None
+    try:
+        api = hub.ready()
+        admin = create_account(tmp_path / "hub")
+        house = ok(call(api, "/v1/organisations", admin, {"name": "Theirs"}, wait=20))["id"]
+        token = ok(call(api, "/v1/enrolments", admin, {"organisation_id": house}, wait=20))["token"]
+        (tmp_path / "token").write_text(token)
+        named = ["--hub", api, "--name", "lead", "--token-file", tmp_path / "token"]
+        fedyard("site", "init", *named)
+        settings = lead / "site.toml"
+        settings.write_text(settings.read_text().replace("allow = []", 'allow = ["average:Average"]'))
+        (lead / "average.py").write_text(AVERAGE)
+        spec = {
+            "kind": "job",
+            "image": "local",
+            "command": [sys.executable, str(tmp_path / "train.py")],
+            "environment": {"DATA": str(tmp_path / "rows.csv"), "PYTHONPATH": str(ROOT)},
+        }
+        task = {"name": "t", "model": "average:Average", "rounds": 2, "workloads": [{"name": "worker", "spec": spec}]}
+        (tmp_path / "tasks.json").write_text(json.dumps([task]))
+        fedyard("project", "create", "p", "--tasks", tmp_path / "tasks.json")
+        with (tmp_path / "agent").open("wb") as log:
+            agent = subprocess.Popen(
+                [program, "--folder", str(lead), "site", "run"], env=environment(), stdout=log, stderr=log
+            )
+        fedyard("run", "start", "p")
+        (run,) = ok(call(api, "/v1/runs", admin))["items"]
+        run = until(lambda: ended(ok(call(api, f"/v1/runs/{run['id']}", admin))))
+        assert run["state"] == "succeeded", run["detail"]
+        (one,) = ok(call(api, f"/v1/projects/{run['project_id']}/workloads", admin))["items"]
+        until(lambda: ok(call(api, f"/v1/workloads/{one['id']}", admin))["state"] not in LIVE)
+        said = fedyard("logs", f"p/{run['number']}")
+        assert "progress: 3 of 3" in said
+        assert "round 1 of 2, from None" in said
+        assert "round 2 of 2, from {'mean': array([2., 4.])}" in said
     finally:
         if agent is not None:
             agent.terminate()

@@ -31,7 +31,7 @@ from fedyard.agent.receipts import Receipts
 from fedyard.agent.room import Room
 from fedyard.agent.site import Folder, Settings
 from fedyard.agent.state import State
-from fedyard.agent.steps.common import Common, task_of
+from fedyard.agent.steps.common import Common, Computing, task_of
 from fedyard.agent.steps.coordinating import Coordinating
 from fedyard.agent.steps.holding import Holding
 from fedyard.agent.steps.hooks import Hooks
@@ -69,9 +69,11 @@ class Steps:
         halting: threading.Event,
         clock: Clock,
         log: Callable[..., None],
+        computing: Computing | None = None,
     ) -> None:
+        """computing: instead of child processes."""
         self._joining = joining
-        self.children = Children(folder.path, settings.tasks)
+        self.children = computing or Children(folder.path, settings.tasks)
         self.logs = Logs(courier, state, client, log)
         self.receipts = Receipts(site_id, state, client, clock=clock, log=log)
         patience = Patience(state, halting=halting, clock=clock, log=log)

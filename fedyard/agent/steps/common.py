@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from fedyard.agent.courier import Courier
 from fedyard.agent.logs import Logs
@@ -14,8 +15,24 @@ from fedyard.agent.receipts import Receipts
 from fedyard.agent.site import Folder, Settings
 from fedyard.agent.state import State
 from fedyard.client.client import Client
-from fedyard.tasks.child import Children
+from fedyard.tasks import jobs
 from fedyard.wire.answers import Entry
+
+
+class Computing(Protocol):
+    """Where a task's hooks are called: in child processes, or by the program that holds a workload's seat."""
+
+    def known(self, run_id: str, task_seq: int) -> bool:
+        """True if the task run's hooks have been called since the agent started."""
+
+    def call(self, job: jobs.Job, unwanted: Callable[[], bool], logged: Callable[[str], None]) -> jobs.Finished | None:
+        """The outcome, or None once `unwanted` says so. logged: what the hook says meanwhile."""
+
+    def end(self, run_id: str, task_seq: int | None = None) -> None:
+        """Of a task run, or a whole run, nothing is wanted any more."""
+
+    def end_all(self) -> None:
+        """The agent ends."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +48,7 @@ class Common:
     patience: Patience
     payloads: Payloads
     receipts: Receipts
-    children: Children
+    children: Computing
     logs: Logs
     log: Callable[..., None]
 
