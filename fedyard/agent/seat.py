@@ -79,7 +79,7 @@ class Work:
 
         Raises `TaskError` for what is neither, or too large."""
         from fedyard.tasks.arrays import pack  # noqa: PLC0415 - as above
-        from fedyard.tasks.metrics import finite  # noqa: PLC0415
+        from fedyard.tasks.metrics import finite  # noqa: PLC0415 - as above
 
         if not isinstance(content, bytes | Mapping):
             raise TaskError(f"an update is arrays by their names, or bytes, and no {type(content).__name__}")
