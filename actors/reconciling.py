@@ -244,9 +244,11 @@ class Reconciler:
             bell.clear()
             if not self._leading.is_set() or self._stop.is_set():
                 continue
+            began = self._clock.monotonic()
             try:
                 if self._of[name].turn() >= MAX_AT_ONCE:
                     bell.set()
+                self._stop.wait(min(MAX_REST_S, self._clock.monotonic() - began))
             except Exception as error:  # noqa: BLE001 - our bug, of which the next turn is tried all the same
                 _log.error("a turn failed", extra=unit(cluster=name, **fault(error)))
 
@@ -283,5 +285,8 @@ UNFOLLOWED_S = 30.0
 """How often it is looked whether somebody does, although nothing has said so."""
 LISTENS_S = 2.0
 """How long a cluster is asked to wait for news. If it takes all of it there were none."""
+MAX_REST_S = 2.0
+"""A look rests for as long as it took, so long at most: while much changes, half of the cluster's time is left for what
+is done there."""
 PAUSE_S = 0.05
 """Between two looks for the cluster's news: much at once is one turn."""

@@ -71,7 +71,9 @@ class WorkloadDoer:
                 case EnsureWorkload():
                     still = self._wanted.is_to_be_made(command.spec.id, command.spec.attempt)
                     return [self._ensure(place, command)] if still else []
-                case CollectWorkload():
+                case CollectWorkload(which=which):
+                    if self._wanted.is_kept(which.id, which.attempt):  # asked for again while it waited in the queue
+                        return []
                     return [*_rest_of_log(place, command), _collected(place, command)]
                 case EndWorkload():
                     return _ended(place, command)

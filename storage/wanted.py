@@ -41,6 +41,7 @@ _LOGS = (
     " WHERE workloads.cluster = %s AND attempts.gone_at IS NULL AND attempts.kept_at IS NULL"
 )
 """Of what is followed, or was, and has not left its log yet."""
+_KEPT = "SELECT 1 FROM workload_attempts WHERE workload_id = %s AND attempt = %s AND kept_at IS NOT NULL"
 _WIDTH = len(COLUMNS[r.Workload])
 
 
@@ -109,6 +110,11 @@ class WantedWorkloads:
         ended, not replaced by another attempt. Raises `DatabaseUnavailable`."""
         with self._database.connection():
             return self._database.one(_STILL, workload, attempt) is not None
+
+    def is_kept(self, workload: Id, attempt: int) -> bool:
+        """Whether its evidence is on record. Raises `DatabaseUnavailable`."""
+        with self._database.connection():
+            return self._database.one(_KEPT, workload, attempt) is not None
 
     def places_to_end(self, cluster: str, now: Micros) -> list[Id]:
         """Archived projects that may have a place there (storage/places.py)."""

@@ -405,6 +405,19 @@ def test_a_job_that_was_removed_behind_our_back_is_not_made_again_under_the_same
     assert not yard.cluster.there
 
 
+def test_evidence_that_is_on_record_is_not_collected_again(yard: Yard) -> None:
+    yard.create()
+    yard.settle()
+    yard.cluster.ends(yard.cluster.only())
+    yard.reconciler.turn()
+    (collect,) = yard.sent
+    assert yard.doer(collect) != []
+    yard.settle()
+    calls = yard.cluster.calls.count("evidence")
+    assert yard.doer(collect) == []
+    assert yard.cluster.calls.count("evidence") == calls
+
+
 def test_what_is_delivered_again_before_it_was_reported_is_adopted(yard: Yard) -> None:
     yard.create()
     envelope = ensured(yard)

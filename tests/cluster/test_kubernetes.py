@@ -6,6 +6,7 @@ has an owner and a place of its own; those that end the server, or let its time 
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
@@ -32,6 +33,16 @@ from tests.cluster.apiserver.server import ApiServer
 
 WITHIN_S = 10.0
 DEAF = "trap '' TERM; echo up; while :; do sleep 0.1; done"
+HANGS = """
+import os, socket, time
+server = socket.create_server(("", int(os.environ["PORT"])))
+while True:
+    connection, _ = server.accept()
+    if connection.recv(16) == b"hang":
+        server.close()
+        time.sleep(600)
+    connection.close()
+"""
 SMALL = Resources(cpu_millis=50, memory_bytes=64 * 2**20)
 
 
@@ -434,6 +445,21 @@ def test_an_evicted_pod(yard: Yard) -> None:
     yard.server.evict(yard.namespace, yard.pods()[0]["metadata"]["name"])
     found = yard.phase(spec, Phase.FAILED)
     assert (found.reason, "ephemeral-storage" in found.detail) == (Reason.EVICTED, True)
+
+
+def test_a_service_that_hangs_is_not_ready_and_is_started_again_after_a_minute(own: Yard) -> None:
+    spec = msgspec.structs.replace(
+        own.job("x"), kind="service", port=8080, command=["python3", "-c", HANGS], resources=Resources()
+    )
+    own.cluster.ensure(spec)
+    own.until(lambda: (one := own.seen(spec)) and one.ready == 1)
+    address = (own.pods()[0]["status"]["podIP"], 8080)
+    with socket.create_connection(address, 5) as connection:
+        connection.sendall(b"hang")
+    own.until(lambda: own.server.clock.advance(2) or own.seen(spec).ready == 0)
+    own.until(lambda: own.server.clock.advance(30) or own.seen(spec).ready == 1)
+    (status,) = own.pods()[0]["status"]["containerStatuses"]
+    assert status["restartCount"] == 1
 
 
 def test_a_node_that_is_lost_is_left_after_a_minute(own: Yard) -> None:
