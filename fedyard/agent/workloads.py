@@ -4,10 +4,6 @@ As at the hub (actors/reconciling.py) what follows says fedyard/cluster/plan.py,
 same thread does it: it asks the hub what is wanted, looks at the cluster, makes, collects and ends, and reports. An
 entry `workload_wanted` in the inbox, and the cluster's news, wake it; otherwise it looks now and then.
 
-    workloads/wanted.json       what the hub wanted last, without anything secret
-    workloads/left/             the end and the evidence of attempts, until the hub has it on record
-    workloads/processes/        the cluster, if that is this machine
-
 While the hub is away nothing is begun. What ends is collected all the same, and removed once its evidence lies here.
 Workloads outlive the agent; whoever is started next finds them.
 """
@@ -16,22 +12,25 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from fedyard.agent.cluster import ClusterSettings, Fits, open_cluster, over, refusal, secret_values
+from fedyard.agent.cluster import ClusterSettings, open_cluster, refusal, secret_values
 from fedyard.agent.consents import Consents
+from fedyard.agent.fitting import as_it_is, held_back, with_reasons
 from fedyard.agent.flags import Flags
-from fedyard.agent.paths import under
 from fedyard.agent.places import Places
+from fedyard.agent.reports import Reports
+from fedyard.agent.shelf import Left, Shelf
+from fedyard.agent.wanted import Asked, ask
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused as HubRefused
 from fedyard.client.errors import Unavailable as HubAway
-from fedyard.clock import Clock, draw_key, jitter, micros_now
-from fedyard.cluster.doing import MAX_DETAIL, MAX_EVENTS, collected, ended, ensured, read_on, refused
+from fedyard.clock import Clock, jitter, micros_now
+from fedyard.cluster.doing import MAX_DETAIL, MAX_EVENTS, collected, ended, ensured, refused
 from fedyard.cluster.plan import (
     FINAL,
     Collect,
@@ -41,7 +40,6 @@ from fedyard.cluster.plan import (
     Introduce,
     Key,
     Plan,
-    Side,
     Wanted,
     finding_of,
     plan,
@@ -60,16 +58,12 @@ from fedyard.cluster.port import (
     Unavailable,
 )
 from fedyard.wire.backoff import Backoff
-from fedyard.wire.durable import write_whole
 from fedyard.wire.times import SECOND
-from fedyard.wire.types import Number, Undecodable, Uuid, decode
 
 SLOW_S, IDLE_S = 30.0, 60.0
 """How often it looks although nothing has woken it: while something is wanted, and while nothing is."""
 AGAIN_S, SOON_S = 0.2, 1.0
 """After something was reported, for more may be wanted then; while something is under way."""
-SAID_AGAIN_S = 15.0
-"""So long what was reported is not reported again."""
 RENEW_EVERY_S = 60.0
 AWAY_PAUSES = Backoff(first=2.0, most=60.0)
 """Seconds between looks at a cluster, or questions to a hub, that does not answer."""
@@ -84,108 +78,6 @@ NOT_ALLOWED_GRACE_S = 10.0
 LOGS_STAY = "its log stays at this site: logs = false below [cluster] in its site.toml"
 TOKEN_VARIABLE = "SITE_ENROLMENT_TOKEN"  # noqa: S105 - a name, no secret
 URL_VARIABLE = "FEDYARD_HUB_URL"
-
-_encoder = msgspec.json.Encoder(order="deterministic")
-
-
-class _Listed(msgspec.Struct, frozen=True):
-    items: list[msgspec.Raw]
-
-
-class _Which(msgspec.Struct, frozen=True):
-    id: Uuid
-    attempt: Number
-
-
-class _Bare(msgspec.Struct, frozen=True):
-    """What is left to know of an attempt that this agent does not understand."""
-
-    spec: _Which
-
-
-class _Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """As the hub takes it."""
-
-    attempt: int
-    phase: Phase | None = None
-    uid: str = ""
-    reason: Reason = Reason.NONE
-    detail: str = ""
-    exit_code: int | None = None
-    ready: int = 0
-    addresses: dict[Side, str] = {}
-    gone: bool = False
-    log: bytes | None = None
-    events: list[str] = []
-    token_sha256: str | None = None
-
-
-class _LogPiece(msgspec.Struct, frozen=True):
-    """As the hub takes it."""
-
-    attempt: int
-    start: int
-    log: bytes
-
-
-class Left(msgspec.Struct, frozen=True):
-    """What an attempt left. refused: the hub does not take the evidence, so it is not offered again."""
-
-    finding: Finding
-    log: bytes
-    events: list[str]
-    refused: bool = False
-
-
-class Shelf:
-    """What lies on the disk of workloads."""
-
-    def __init__(self, folder: Path) -> None:
-        """folder: the site's."""
-        self._folder = folder / "workloads"
-        self._left = self._folder / "left"
-        self._written: bytes | None = None
-
-    def make(self) -> None:
-        for folder in (self._folder, self._left):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def wanted(self) -> list[Wanted]:
-        """As the hub had it last; none if that is not known."""
-        try:
-            return msgspec.json.decode((self._folder / "wanted.json").read_bytes(), type=list[Wanted])
-        except (FileNotFoundError, msgspec.MsgspecError):  # of another version: the hub says it again
-            return []
-
-    def note(self, wanted: Iterable[Wanted]) -> None:
-        bare = [
-            msgspec.structs.replace(
-                one, spec=msgspec.structs.replace(one.spec, secrets={}), log_from=None, followed=False
-            )
-            for one in wanted
-        ]
-        content = _encoder.encode(bare)
-        if content != self._written:
-            write_whole(self._folder / "wanted.json", content)
-            self._written = content
-
-    def left(self) -> dict[Key, Left]:
-        """By attempt; what cannot be read is not there."""
-        found = {}
-        for path in sorted(self._left.glob("*.json")) if self._left.is_dir() else []:
-            with suppress(OSError, msgspec.MsgspecError):
-                one = msgspec.json.decode(path.read_bytes(), type=Left)
-                found[Key(one.finding.id, one.finding.attempt)] = one
-        return found
-
-    def put(self, one: Left) -> None:
-        write_whole(self._path(Key(one.finding.id, one.finding.attempt)), _encoder.encode(one))
-
-    def drop(self, key: Key) -> None:
-        self._path(key).unlink(missing_ok=True)
-
-    def _path(self, key: Key) -> Path:
-        return under(self._left, f"{key.id}-{key.attempt}.json")
 
 
 class Workloads:
@@ -215,17 +107,13 @@ class Workloads:
         self._watching = threading.Event()
         self._shelf = Shelf(folder)
         self._places = Places(site_id, client, clock, log)
+        self._reports = Reports(client, clock, log)
         self._wanted: list[Wanted] | None = None
-        self._strange: set[Key] = set()
-        """Listed by the hub in words that this agent does not understand: nothing of theirs is touched."""
-        self._odd: list[Finding] = []
-        """That they are not understood."""
+        self._asked_last = Asked()
         self._left: dict[Key, Left] | None = None
         self._missing: Mapping[Key, float] = {}
         self._renewed = float("-inf")
-        self._said: dict[str, float] = {}
         self._failures = {"hub": 0, "cluster": 0}
-        self._reported = False
 
     # ------------------------------------------------------------ threads
 
@@ -285,14 +173,14 @@ class Workloads:
         with self._turning:
             if self._flags.closing.is_set():
                 return IDLE_S
-            self._reported = False
+            self._reports.told = False
             self._shelf.make()
             if self._wanted is None:
                 self._wanted = self._shelf.wanted()
             fresh = self._asked()
             try:
-                for odd in self._odd if fresh else []:
-                    self._report(odd)
+                for odd in self._asked_last.odd if fresh else []:
+                    self._reports.tell(odd)
                 cluster = self._opened()
                 pause_s = self._refuse_all(fresh=fresh) if cluster is None else self._turn(cluster, fresh=fresh)
             except HubAway as error:
@@ -308,12 +196,12 @@ class Workloads:
                 self._works("cluster")
             if not fresh:
                 return AWAY_PAUSES.after(self._failures["hub"])
-            return AGAIN_S if self._reported else pause_s
+            return AGAIN_S if self._reports.told else pause_s
 
     def _asked(self) -> bool:
         """Ask the hub what is wanted; False if it does not say."""
         try:
-            found = self._client.read(f"/v1/sites/{self._site_id}/workloads", _Listed)
+            asked = ask(self._client, self._site_id, self._log)
         except HubAway as error:
             return self._fails("hub", str(error))
         except HubRefused as error:
@@ -321,37 +209,18 @@ class Workloads:
                 raise
             return self._fails("hub", str(error))
         self._works("hub")
-        wanted = []
-        self._strange, self._odd = set(), []
-        for item in found.items:
-            try:
-                wanted.append(_understood(item, self._site_id))
-            except Undecodable as error:
-                self._not_understood(item, str(error))
-        self._wanted = wanted
-        self._shelf.note(wanted)
+        self._asked_last, self._wanted = asked, asked.wanted
+        self._shelf.note(asked.wanted)
         return True
-
-    def _not_understood(self, item: msgspec.Raw, fact: str) -> None:
-        with suppress(Undecodable):
-            which = decode(item, _Bare).spec
-            self._strange.add(Key(which.id, which.attempt))
-            detail = said(f"this site's agent does not understand what is asked of it: {fact}", MAX_DETAIL)
-            self._odd.append(
-                Finding(which.id, which.attempt, phase=Phase.FAILED, reason=Reason.CONFIG_INVALID, detail=detail)
-            )
-            return
-        self._log("workload not understood", detail=fact)
-        self._strange.add(Key("", 0))
 
     def _refuse_all(self, *, fresh: bool) -> float:
         """Without a cluster. Of what was there before nobody can say that it is gone."""
         for one in self._wanted or []:
             why = refusal(self._settings, self._consents, one.spec)
             if fresh and why is not None and one.run and one.known.phase not in FINAL:
-                self._report(refused(one.spec, why))
+                self._reports.tell(refused(one.spec, why))
             elif fresh and not one.known.uid:
-                self._report(msgspec.structs.replace(one.known, gone=True))
+                self._reports.tell(msgspec.structs.replace(one.known, gone=True))
         return IDLE_S
 
     def _turn(self, cluster: Cluster, *, fresh: bool) -> float:
@@ -367,12 +236,12 @@ class Workloads:
             self._watching.clear()
         barred = {one.key: why for one in wanted if (why := self._why_not(one)) is not None}
         now_s = self._now() / SECOND
-        held = self._held_back(wanted, barred, there, now_s)
+        held = held_back(self._settings, wanted, barred, there, now_s)
         # what must not run is not made, and goes if it is there; what finds no room to grow stays as it is
         admitted = [
             msgspec.structs.replace(one, run=False)
             if one.key in barred
-            else _as_it_is(one, there[one.key])
+            else as_it_is(one, there[one.key])
             if one.key in held
             else one
             for one in wanted
@@ -390,14 +259,14 @@ class Workloads:
             if (why := held.get(one.key) or barred.get(one.key)) is not None and one.key not in there
             if (finding := refused(one.spec, why)) != one.known
         ]
-        made = _with_reasons(made, wanted, {key: why for key, why in held.items() if key in there}, there)
+        made = with_reasons(made, wanted, {key: why for key, why in held.items() if key in there}, there)
         self._do(cluster, made, refusals, barred, fresh=fresh)
-        if fresh and not self._settings.keep_places and Key("", 0) not in self._strange:
+        if fresh and not self._settings.keep_places and self._asked_last.whole:
             self._places.look(cluster, {one.spec.place for one in wanted} | {one.place for one in whole})
         followed = [one for one in wanted if one.followed and fresh and self._settings.logs]
         for one in followed:
             if one.key in there and one.log_from is not None:
-                self._tell_log(cluster, one.spec.attempt_id, one.log_from)
+                self._reports.tell_log(cluster, one.spec.attempt_id, one.log_from)
         if made.actions or made.missing or followed:
             return SOON_S
         waits = [one.not_before_s - now_s for one in wanted if one.run and one.not_before_s > now_s]
@@ -413,8 +282,8 @@ class Workloads:
     def _concerned(self, seen: list[Observed], wanted: list[Wanted], *, fresh: bool) -> list[Observed]:
         """What may be acted on. Of what is in nobody's list that is said only by a whole and fresh one."""
         known = {one.key for one in wanted}
-        if fresh and Key("", 0) not in self._strange:
-            return [one for one in seen if Key(one.id, one.attempt) not in self._strange]
+        if fresh and self._asked_last.whole:
+            return [one for one in seen if Key(one.id, one.attempt) not in self._asked_last.strange]
         return [one for one in seen if Key(one.id, one.attempt) in known]
 
     def _with_left(self, *, fresh: bool) -> list[Wanted]:
@@ -433,16 +302,16 @@ class Workloads:
                 one = msgspec.structs.replace(one, known=known, kept=True)  # noqa: PLW2901 - the same, as it is known here
             wanted.append(one)
         if fresh:
-            listed = {one.key for one in wanted} | self._strange
+            listed = {one.key for one in wanted} | self._asked_last.strange
             for key in [key for key in self._left if key not in listed]:
                 self._forget(key)
         return wanted
 
     def _offer(self, left: Left) -> Left:
         """Report an end with its evidence; without it, if the hub does not take that."""
-        if self._report(left.finding, log=left.log, events=left.events):
+        if self._reports.tell(left.finding, log=left.log, events=left.events):
             return left
-        self._report(left.finding)
+        self._reports.tell(left.finding)
         left = msgspec.structs.replace(left, refused=True)
         self._keep(left)
         return left
@@ -463,37 +332,6 @@ class Workloads:
             return None
         return refusal(self._settings, self._consents, one.spec, one.secret_names.values())
 
-    def _held_back(
-        self, wanted: list[Wanted], barred: Mapping[Key, Refused], there: Mapping[Key, Observed], now_s: float
-    ) -> dict[Key, Refused]:
-        """What is not made yet, or has not grown yet, as what is there leaves it no room."""
-        assert self._settings is not None, "there is a cluster"
-        specs = {one.key: one.spec for one in wanted}
-        taken = Fits()
-        for key, observed in there.items():
-            if observed.phase not in FINAL and key in specs:
-                taken = taken.plus(specs[key], replicas=observed.replicas)
-        held = {}
-        for one in wanted:
-            if not one.run or one.known.phase in FINAL or one.key in barred or one.not_before_s > now_s:
-                continue
-            observed_now = there.get(one.key)
-            if observed_now is not None:
-                more = one.spec.replicas - observed_now.replicas
-                if one.spec.kind != "service" or more <= 0 or observed_now.phase in FINAL:
-                    continue
-                asked = taken.more(one.spec, more)
-            elif one.known.uid and one.spec.kind == "job":  # it vanished, and is not made again
-                continue
-            else:
-                asked = taken.plus(one.spec)
-            too_much = over(self._settings, asked)
-            if too_much is None:
-                taken = asked
-            else:
-                held[one.key] = Refused(Reason.QUOTA_EXCEEDED, f"{too_much}: it waits until something ends")
-        return held
-
     # ------------------------------------------------------------ doing
 
     def _do(
@@ -504,16 +342,16 @@ class Workloads:
             if isinstance(action, Collect):
                 self._collect(cluster, action, barred, fresh=fresh)
             elif isinstance(action, End) and ended(cluster, action.which, grace_s=self._grace_s(action)) and fresh:
-                self._report(Finding(id=action.which.id, attempt=action.which.attempt, gone=True))
+                self._reports.tell(Finding(id=action.which.id, attempt=action.which.attempt, gone=True))
         if not fresh:
             return
         for finding in (*refusals, *made.findings):
-            self._report(finding)
+            self._reports.tell(finding)
         for action in made.actions:
             if isinstance(action, Introduce):
                 self._introduce(action.finding)
             elif isinstance(action, Ensure):
-                self._report(self._ensured(cluster, action))
+                self._reports.tell(self._ensured(cluster, action))
 
     def _grace_s(self, action: End) -> float:
         """As it was asked for; of what people here do not allow any more, not as long as its coordinator likes."""
@@ -530,7 +368,7 @@ class Workloads:
             detail = said(why.fact, MAX_DETAIL)
             finding = msgspec.structs.replace(finding, phase=Phase.FAILED, reason=why.reason, detail=detail)
         if fresh and action.log_from is not None and self._gives_logs:
-            self._tell_log(cluster, action.which, action.log_from)
+            self._reports.tell_log(cluster, action.which, action.log_from)
         evidence = self._evidence(cluster, action.which)
         if evidence is not None:
             left = Left(finding, evidence.log, evidence.events)
@@ -538,7 +376,7 @@ class Workloads:
             if fresh:
                 self._offer(left)
         elif fresh:
-            self._report(finding)
+            self._reports.tell(finding)
 
     @property
     def _gives_logs(self) -> bool:
@@ -556,7 +394,7 @@ class Workloads:
         for one in self._wanted or []:
             if one.key == Key(finding.id, finding.attempt) and TOKEN_VARIABLE in one.spec.secrets:
                 token = one.spec.secrets[TOKEN_VARIABLE]
-                self._report(finding, token_sha256=hashlib.sha256(token.encode()).hexdigest())
+                self._reports.tell(finding, token_sha256=hashlib.sha256(token.encode()).hexdigest())
 
     def _ensured(self, cluster: Cluster, action: Ensure) -> Finding:
         """With this site's own secrets, which are on no disk but where its people have put them."""
@@ -605,66 +443,13 @@ class Workloads:
 
     # ------------------------------------------------------------ telling
 
-    def _report(
-        self,
-        finding: Finding,
-        *,
-        log: bytes | None = None,
-        events: list[str] | None = None,
-        token_sha256: str | None = None,
-    ) -> bool:
-        """Tell the hub, unless that was said just now; False if it does not take it. Raises `Unavailable`.
-
-        A report may be repeated: the decision changes nothing that is so already.
-        """
-        known = msgspec.structs.asdict(finding)
-        del known["id"]
-        report = _Report(**known, log=log, events=events or [], token_sha256=token_sha256)
-        now = self._clock.monotonic()
-        mark = hashlib.sha256(finding.id.encode() + _encoder.encode(report)).hexdigest()
-        self._said = {mark: at for mark, at in self._said.items() if now < at + SAID_AGAIN_S}
-        if mark in self._said:
-            return True
-        try:
-            self._client.write("POST", f"/v1/workloads/{finding.id}/report", report, dict, key=draw_key())
-        except HubRefused as error:
-            if error.token_unknown:
-                raise
-            self._log("workload report refused", workload=finding.id, attempt=finding.attempt, reason=error.slug)
-            self._said[mark] = now
-            return False
-        self._said[mark] = now
-        self._reported = True
-        self._log(
-            "workload",
-            workload=finding.id,
-            attempt=finding.attempt,
-            phase=finding.phase,
-            reason=finding.reason or None,
-            exit_code=finding.exit_code,
-            gone=finding.gone or None,
-        )
-        return True
-
-    def _tell_log(self, cluster: Cluster, which: AttemptId, start: int) -> None:
-        """What the hub has not of a log that somebody follows. Raises `Unavailable` if the hub is away."""
-        for begins, piece in read_on(cluster, which, start):
-            body = _LogPiece(which.attempt, begins, piece)
-            try:
-                self._client.write("POST", f"/v1/workloads/{which.id}/log", body, dict, key=draw_key())
-            except HubRefused as error:
-                if error.token_unknown:
-                    raise
-                self._log("workload log refused", workload=which.id, attempt=which.attempt, reason=error.slug)
-                return
-
     def _tell_trouble(self, fact: str, *, fresh: bool) -> None:
         """Of what cannot be made now people are told why."""
         detail = said(f"the site's cluster cannot be used now: {fact}", MAX_DETAIL)
         with suppress(HubAway):
             for one in self._wanted or []:
                 if fresh and one.run and not one.known.uid and one.known.phase is None and one.known.detail != detail:
-                    self._report(msgspec.structs.replace(one.known, reason=Reason.NONE, detail=detail))
+                    self._reports.tell(msgspec.structs.replace(one.known, reason=Reason.NONE, detail=detail))
 
     def _opened(self) -> Cluster | None:
         """None if the site has none. Raises `ClusterError`, `OSError`."""
@@ -683,30 +468,3 @@ class Workloads:
         if self._failures[what]:
             self._log(f"workloads: {what} back")
             self._failures[what] = 0
-
-
-def _as_it_is(one: Wanted, observed: Observed) -> Wanted:
-    return msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, replicas=observed.replicas))
-
-
-def _with_reasons(
-    made: Plan, wanted: Iterable[Wanted], held: Mapping[Key, Refused], there: Mapping[Key, Observed]
-) -> Plan:
-    """Of what finds no room to grow it is found how it is, and why it is not more."""
-    if not held:
-        return made
-    findings = [one for one in made.findings if Key(one.id, one.attempt) not in held]
-    for one in wanted:
-        if (why := held.get(one.key)) is not None:
-            found = finding_of(there[one.key])
-            found = msgspec.structs.replace(found, reason=why.reason, detail=said(why.fact, MAX_DETAIL))
-            findings += [found] if found != one.known else []
-    return Plan(made.actions, findings, made.missing)
-
-
-def _understood(item: msgspec.Raw, site_id: str) -> Wanted:
-    """An attempt that is this site's. Raises `Undecodable`."""
-    one = decode(item, Wanted)
-    if one.spec.owner != site_id or one.key != Key(one.known.id, one.known.attempt):
-        raise Undecodable("it is another's")
-    return one

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import click
 
 from fedyard.agent.cluster import open_cluster
+from fedyard.agent.shelf import Shelf
 from fedyard.agent.site import Folder, SiteError
-from fedyard.agent.workloads import Shelf
 from fedyard.cli.listing import Listing
 from fedyard.cluster.plan import Finding, Key, Wanted, finding_of
 from fedyard.cluster.port import ClusterError, Observed

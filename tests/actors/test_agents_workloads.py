@@ -23,7 +23,8 @@ from fedyard.agent.cluster import ClusterSettings, SecretFile
 from fedyard.agent.consents import Consent, Consents
 from fedyard.agent.flags import Flags
 from fedyard.agent.places import AGAIN_S, EVERY_S
-from fedyard.agent.workloads import LOGS_STAY, NOT_ALLOWED_GRACE_S, SAID_AGAIN_S, SOON_S, Workloads
+from fedyard.agent.reports import SAID_AGAIN_S
+from fedyard.agent.workloads import LOGS_STAY, NOT_ALLOWED_GRACE_S, SOON_S, Workloads
 from fedyard.client.errors import Refused as HubRefused
 from fedyard.client.errors import Unavailable as HubAway
 from fedyard.cluster.plan import MISSING_S, ORPHAN_AGE_S, UNMADE_S, Wanted
