@@ -13,8 +13,9 @@ from urllib.parse import parse_qs
 from config.clock import SystemClock
 from config.cluster_calls import Calls
 from config.settings import Settings, SettingsError, url_path
+from fedyard.cluster.local.launching import Image
 from fedyard.cluster.port import Cluster, ClusterError
-from fedyard.cluster.processes import Image, Processes
+from fedyard.cluster.processes import Processes
 from k8s.measuring import MeasuredCluster
 
 _DIGEST = re.compile("@sha256:[0-9a-f]{64}(?!\n)$")

@@ -15,8 +15,9 @@ import msgspec
 from msgspec import Meta
 
 from fedyard.agent.consents import Consents, means
+from fedyard.cluster.local.launching import Image
 from fedyard.cluster.port import Cluster, Reason, Refused, Spec
-from fedyard.cluster.processes import Image, Processes
+from fedyard.cluster.processes import Processes
 from fedyard.wire.shown import shown
 from fedyard.wire.types import Slug
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from fedyard.cluster.fetching import CHUNK, MODEL, TOKEN, URL, WORKLOAD, main
+from fedyard.cluster.local.launching import Image
 from fedyard.cluster.port import MODEL_VARIABLE, Made, Part, Phase, Spec, Volume
-from fedyard.cluster.processes import Image, Processes
+from fedyard.cluster.processes import Processes
 from fedyard.wire.chunks import CHUNK_BYTES
 from tests.blobs import digest_of
 

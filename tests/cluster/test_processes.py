@@ -19,9 +19,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from fedyard.cluster import processes
 from fedyard.cluster.local import proc
 from fedyard.cluster.local.balancer import Balancer
+from fedyard.cluster.local.clearing import open_up
+from fedyard.cluster.local.launching import Image
 from fedyard.cluster.local.spawner import Spawner
 from fedyard.cluster.port import (
     REPLICA,
@@ -37,7 +38,7 @@ from fedyard.cluster.port import (
     Unavailable,
     Volume,
 )
-from fedyard.cluster.processes import Image, Processes
+from fedyard.cluster.processes import Processes
 from tests.cluster.programs import DEAF, LIVES, python, sh
 from tests.disk import small_disk
 
@@ -185,7 +186,8 @@ from fedyard.cluster.local import proc
 from fedyard.cluster.local.balancer import Balancer
 from fedyard.cluster.local.spawner import Spawner
 from fedyard.cluster.port import Spec
-from fedyard.cluster.processes import Image, Processes
+from fedyard.cluster.local.launching import Image
+from fedyard.cluster.processes import Processes
 cluster = Processes(Path(sys.argv[1]), images={"test/any": Image()})
 cluster.ensure(msgspec.json.decode(sys.argv[2], type=Spec))
 os.kill(os.getpid(), signal.SIGKILL)
@@ -671,7 +673,7 @@ def test_folders_are_opened_up_and_links_are_not_followed(tmp_path: Path, leads_
         link.symlink_to(others if leads_somewhere else "nowhere")
     for closed in (folder / "a" / "b", folder / "a"):
         closed.chmod(0)
-    processes.open_up(folder)
+    open_up(folder)
     assert [(folder / name).stat().st_mode & 0o777 for name in ("a", "a/b")] == [0o700, 0o700]
     assert others.stat().st_mode & 0o777 == 0o751
 

@@ -18,9 +18,10 @@ import pytest
 
 from fedyard.cluster import kubernetes_api
 from fedyard.cluster.kubernetes_cluster import KubernetesCluster
+from fedyard.cluster.local.launching import Image
 from fedyard.cluster.manifests import Rules
 from fedyard.cluster.port import Cluster, Observed, Refused, Spec
-from fedyard.cluster.processes import Image, Processes
+from fedyard.cluster.processes import Processes
 from tests.cluster.apiserver.images import OURS
 from tests.cluster.apiserver.server import ApiServer
 
