@@ -21,7 +21,7 @@ from domain.events import EventKind
 from domain.infrastructure import COORDINATOR, PARTS, SELECTOR, goal_count, spec_of_part
 from domain.needs import Needs
 from domain.states import ArtifactState, WorkloadState
-from domain.workloads import spec_of
+from domain.workloads import is_open, spec_of
 from fedyard.wire.problems import ProblemType
 
 
@@ -52,8 +52,8 @@ def start_infrastructure(draft: Draft, command: c.StartInfrastructure) -> Decisi
     if command.model_version is not None:
         _check_model(draft, project, command.model_version)
     there = _there(draft, project.id)
-    for lost in [one for one in draft.group(r.Workload, project.id) if one.part and one.ended_at]:
-        shall_stop(draft, lost, "another one is started")  # it may come back with its site
+    for lost in _lost(draft, project.id):
+        shall_stop(draft, lost, "another one is started")
     made = []
     begun = []
     for part in PARTS:
@@ -91,7 +91,8 @@ def stop_infrastructure(draft: Draft, command: c.StopInfrastructure) -> Decision
     """They shall go; their files stay. What is on its way out, or not there, is as it should be."""
     project = _own(draft, command.project_id)
     there = _there(draft, project.id)
-    stopped = [shall_stop(draft, workload, command.reason) for workload in there.values()]
+    those = [*there.values(), *_lost(draft, project.id)]
+    stopped = [shall_stop(draft, workload, command.reason) for workload in those]
     if stopped:
         draft.event(("project", project.id), EventKind.INFRASTRUCTURE_STOPPED, {"reason": command.reason})
     return draft.accept(_result(project, stopped))
@@ -130,6 +131,12 @@ def _there(draft: Draft, project_id: str) -> dict[str, r.Workload]:
     """The parts that are to run, by name."""
     live = [one for one in draft.group(r.Workload, project_id) if one.part and one.stop_at is None and not one.ended_at]
     return {one.part: one for one in sorted(live, key=lambda one: PARTS.index(one.part))}
+
+
+def _lost(draft: Draft, project_id: str) -> list[r.Workload]:
+    """Parts that were lost with a silent site, and may come back with it."""
+    lost = [one for one in draft.group(r.Workload, project_id) if one.part and one.stop_at is None and one.ended_at]
+    return [one for one in lost if is_open(draft.have(r.WorkloadAttempt, one.id, one.attempt))]
 
 
 def _check_model(draft: Draft, project: r.Project, version: int) -> None:

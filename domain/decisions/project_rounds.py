@@ -280,8 +280,9 @@ def pass_stage_deadline(draft: Draft, command: c.PassStageDeadline) -> Decision:
 
 
 def end_of_coordinator(draft: Draft, workload: r.Workload, attempt: r.WorkloadAttempt) -> None:
-    """An attempt has ended: so has the round that it led, if it is one at a project's coordinator."""
-    if workload.part != COORDINATOR:
+    """An attempt has ended: so has the round that it led, if it is one at a project's coordinator. What was lost with a
+    silent site may lead it yet."""
+    if workload.part != COORDINATOR or is_open(attempt):
         return
     newest = newest_of(draft, workload.project_id)
     if newest is None or (newest.workload_id, newest.attempt) != (attempt.workload_id, attempt.attempt):

@@ -55,7 +55,7 @@ def _print(client: Client, project: a.Project, models: list[a.Model]) -> None:
         table.add_row(
             str(model.version),
             f"epoch {model.epoch}" if model.run_id is None else runs.get(model.run_id, model.run_id),
-            model.task,
+            model.task or "",
             str(model.round),
             model.created_at.isoformat(timespec="seconds"),
             str(model.size_bytes),

@@ -244,7 +244,7 @@ class Model(Answer, frozen=True, kw_only=True):
     version: w.Number
     run_id: w.Uuid | None
     task_seq: w.Number | None
-    task: w.Slug | Literal[""]
+    task: w.Slug | None
     round: w.Seq
     message_id: w.Uuid | None
     created_at: w.At

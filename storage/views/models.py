@@ -51,7 +51,7 @@ def _model(one: Row) -> Model:
         version=version,
         run_id=run,
         task_seq=task_seq,
-        task=task,
+        task=task or None,
         round=number,
         epoch=epoch,
         message_id=message,

@@ -572,7 +572,7 @@ class Model(Resource, frozen=True):
     version: int
     run_id: Uuid | None
     task_seq: int | None
-    task: str
+    task: str | None
     round: int
     epoch: int | None
     message_id: Uuid | None

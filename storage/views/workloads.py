@@ -132,7 +132,7 @@ def coordinator_of_part(database: Database, ident: Id) -> tuple[int, Id] | None:
 
 def leading(database: Database, ident: Id) -> tuple[Leading, Subject] | None:
     """The attempt that is wanted of a project's own coordinator, and the site in whose name it leads the rounds."""
-    where = [Clause("workloads.id = %s AND workloads.part = %s AND workloads.ended_at IS NULL", (ident, COORDINATOR))]
+    where = [Clause("workloads.id = %s AND workloads.part = %s", (ident, COORDINATOR)), _MAY_RUN]
     found = row(
         database,
         "SELECT workloads.project_id, workloads.attempt, sites.id, sites.organisation_id FROM workloads"
@@ -312,6 +312,11 @@ _READERS = (
     " JOIN workloads ON workloads.id = attempts.workload_id JOIN projects ON projects.id = workloads.project_id"
 )
 _PIECES = "SELECT start, body FROM workload_log_pieces"
+_MAY_RUN = Clause(
+    "(workloads.ended_at IS NULL OR (workloads.state = %s AND workloads.reason = %s AND workloads.stop_at IS NULL))",
+    (WorkloadState.LOST, Reason.SITE_SILENT),
+)
+"""Also what was lost with a silent site: it may reach the hub although the site's agent does not."""
 _PART = list(COLUMNS[r.Workload]).index("part")
 _MODEL_VERSION = list(COLUMNS[r.Workload]).index("model_version")
 _CREATED_AT = list(COLUMNS[r.Workload]).index("created_at")

@@ -13,6 +13,7 @@ from domain import records as r
 from domain import values as v
 from domain.ids import sha256_hex
 from domain.table import TABLE
+from fedyard.cluster.port import Phase
 from fedyard.wire.chunks import digests_of, tree_digest
 from ops import workloads
 from storage.due import Due
@@ -28,9 +29,15 @@ SHORT = msgspec.structs.replace(SAID, deadlines=v.StageDeadlines(selection_s=100
 class Led(Yard):
     """A project whose coordinator runs at the hub, and the ticker."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, *, at_site: bool = False) -> None:
         super().__init__(hub, infrastructure=SHORT)
+        if at_site:
+            there = msgspec.structs.replace(SHORT, where=f"site:{self.site.id}")
+            hub.ok(c.UpdateProject(project_id=self.project, infrastructure=there), self.site)
         self.coordinator = self.started()[0]
+        if at_site:
+            seen = c.ReportWorkload(workload_id=self.coordinator, attempt=1, phase=Phase.RUNNING, uid="u", ready=1)
+            hub.ok(seen, self.site)
         self.run()
         self.kept = Kept()
         self.ticker = Ticker(Due(hub.database), self.kept, hub.clock, silent_after_s=1e6, keep_artifacts_s=1000)
@@ -148,6 +155,27 @@ def test_a_round_is_cancelled_with_the_coordinator_that_is_stopped(led: Led) -> 
     assert led.newest() == (1, 0, "cancelled", "coordinator_stopped")
     assert led.hub.refused(led.report(1, "SELECTION"), led.site) == (409, "workload_ended")
     assert led.events() == ["project_round_started", "project_round_cancelled"]
+
+
+def test_a_coordinator_at_a_silent_site_leads_its_round_on(hub: Hub) -> None:
+    """It may reach the hub although the agent there does not. Whether it still runs the site says when it is back."""
+    led = Led(hub, at_site=True)
+    led.tell(0, "CONFIGURATION")
+    hub.clock.sleep(1200)
+    hub.ok(c.MarkSitesSilent(site_ids=[led.site.id]))
+    hub.ok(c.LoseWorkloads(site_id=led.site.id))
+    (lost,) = hub.rows(r.Workload, "id = %s", led.coordinator)
+    assert (lost.state, lost.reason) == ("lost", "site_silent")
+    assert views.leading(hub.database, led.coordinator) is not None
+    assert led.tell(0, "REPORTING")["state"] == "reporting"
+    assert led.coordinator in {
+        one["id"] for one in hub.ok(c.StopInfrastructure(project_id=led.project), led.site)["workloads"]
+    }
+    assert views.leading(hub.database, led.coordinator) is None
+    assert led.newest()[2:] == ("reporting", ""), "nobody knows yet"
+    gone = c.ReportWorkload(workload_id=led.coordinator, attempt=1, gone=True, uid="u")
+    hub.ok(gone, led.site)
+    assert led.newest()[2:] == ("cancelled", "coordinator_stopped")
 
 
 def test_what_ended_before_its_coordinator_stays_as_it_ended(led: Led) -> None:

@@ -18,6 +18,7 @@ from fedyard.cli.main import main
 from fedyard.cli.site import joins_of
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unavailable
+from fedyard.client.transfer import Transfer
 from fedyard.sealed.keys import words
 from fedyard.wire.answers import Infrastructure, Run, StageDeadlines
 from tests.actors.test_archives import zipped
@@ -406,10 +407,45 @@ def test_a_projects_own_coordinator_and_selectors_from_start_to_stop(site, tmp_p
     assert all(one.workload_id in north("project", "parts", name)[1] for one in parts)
     code, told, _ = north("project", "rounds", name)
     assert (code, "epoch" in told, "SELECTION" in told) == (0, True, False)
-    assert north("project", "start", name, "--model", "7")[0] == 1
+    assert "there is no model 7" in north("project", "start", name, "--model", "7")[2]
     assert north("project", "stop", name, "--reason", "done")[:2] == (0, f"{name}: they are to go\n")
     assert north("project", "stop", name)[:2] == (0, f"{name}: none runs\n")
     assert north("project", "scale", name, "65")[0] == 2
+
+
+def test_the_rounds_of_a_projects_own_coordinator_and_what_they_have_made(site, world: World, tmp_path) -> None:
+    north, _ = site("north")
+    name, folder = f"rounds {tmp_path.name}", Folder(tmp_path / "north")
+    here = ("--where", f"site:{folder.site_id()}")
+    images = ("--coordinator-image", "c:1", "--selector-image", "s:1")
+    assert north("project", "create", name, *images, *here, "--goal-count", "2", "--sealed", "optional")[0] == 0
+    assert north("project", "start", name)[0] == 0
+    project = client_of(folder).projects(name=name)[0].id
+    told = client_of(folder).read(f"/v1/sites/{folder.site_id()}/workloads", dict)["items"]
+    (token,) = [one["spec"]["secrets"]["FEDYARD_TOKEN"] for one in told if one["spec"].get("companion")]
+    coordinator = Client(world.hub, token)
+    artifact = Transfer(coordinator).upload(b"weights", project_id=project, kind="model", key="checkpoint")
+    for number, told in enumerate(
+        (
+            {"stage": "COMPLETED", "metrics": {"loss": 0.25}, "checkpoint_artifact_id": artifact},
+            {"stage": "CONFIGURATION", "counts": {"checkins": 2}},
+        )
+    ):
+        body = {"number": number, **told}
+        coordinator.write("POST", f"/v1/projects/{project}/rounds", body, dict, key=f"round-{number}")
+
+    code, out, _ = north("project", "rounds", name)
+    assert code == 0
+    assert re.search(r"1 .* 1 .* CONFIGURATION .* configuration .* checkins 2 ", out)
+    assert re.search(r"1 .* 0 .* COMPLETED .* completed .* loss 0.25 .* 1 ", out)
+    assert "COMPLETED" not in north("project", "rounds", name, "--last", "1")[1]
+    assert re.search(r"1 .* epoch 1 .* 0 .* loss 0.25 ", north("models", name)[1])
+    got = tmp_path / "got"
+    assert north("models", name, "--get", "1", "--to", str(got))[1] == f"version 1 is in {got}: epoch 1, round 0\n"
+    assert got.read_bytes() == b"weights"
+    assert north("project", "start", name, "--model", "1")[0] == 0
+    parts = client_of(folder).project(project).parts or []
+    assert [one.model_version for one in parts] == [1, None]
 
 
 def test_initial_files_are_looked_at_before_they_are_sent_and_told_of_afterwards(site, tmp_path) -> None:
