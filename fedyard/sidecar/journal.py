@@ -91,8 +91,8 @@ class Journal:
             return self._state.uncopied[0] if self._state.uncopied else None
 
     def copy(self, of: Round, checkpoint: Path, pause: Callable[[float], bool]) -> bool:
-        """Copy it, read twice with the same size and digest. False: there is none, it does not come to rest, or a later
-        round has been completed meanwhile.
+        """Copy it, read twice with the same size and digest. False: there is none, it does not come to rest, or the
+        next round has come so far meanwhile that it may be that one's.
 
         pause: waits so long; True if it shall end. Raises `OSError`.
         """
@@ -106,7 +106,7 @@ class Journal:
                 found = True
                 break
         with self._changed:
-            found = found and of in self._state.uncopied  # else what was read may be another round's by now
+            found = found and of in self._state.uncopied and not self._is_overtaken(of)
             if found:
                 part.rename(part.with_suffix(""))
                 for old in self._kept()[:-MAX_COPIES]:
@@ -116,6 +116,12 @@ class Journal:
                 part.unlink(missing_ok=True)
             self._write(msgspec.structs.replace(self._state, uncopied=[x for x in self._state.uncopied if x != of]))
         return found
+
+    def _is_overtaken(self, of: Round) -> bool:
+        """The next round may be averaged by now: what was read may be its checkpoint."""
+        seen = self._state.seen
+        next_averaged = (of.start, of.number + 1, Stage.REPORTING)
+        return seen is not None and (seen.start, seen.number, seen.stage) >= next_averaged
 
     def give_up_copy(self, of: Round) -> None:
         """It cannot be read, or there is no room for it."""

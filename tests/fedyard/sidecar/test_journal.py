@@ -113,17 +113,21 @@ def test_what_never_comes_to_rest_is_given_up(tmp_path: Path) -> None:
     assert (len(looks), made.next_uncopied(0.0)) == (TRIES, None)
 
 
-def test_a_copy_that_the_next_round_has_overtaken_is_let_go(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stage", "is_kept"),
+    [(Stage.SELECTION, True), (Stage.CONFIGURATION, True), (Stage.REPORTING, False), (Stage.COMPLETED, False)],
+)
+def test_a_copy_that_the_next_round_may_have_overtaken_is_let_go(tmp_path: Path, stage: Stage, is_kept: bool) -> None:
     checkpoint, made = tmp_path / "fl_checkpoint", journal(tmp_path)
 
     def pause(_seconds: float) -> bool:
-        made.take(1, Stage.COMPLETED, NOW)
+        made.take(1, stage, NOW)
         return False
 
-    assert not completed(made, 0, checkpoint, b"of round 0, or of round 1", pause)
-    assert made.next_uncopied(0.0) == Round(NOW, 1)
+    assert completed(made, 0, checkpoint, b"of round 0, or of round 1", pause) is is_kept
+    assert made.next_uncopied(0.0) == (Round(NOW, 1) if stage is Stage.COMPLETED else None)
     told(made)
-    assert kept(made) == []
+    assert len(kept(made)) == is_kept
 
 
 def test_a_hub_that_is_away_for_ever_costs_no_more_than_so_much(tmp_path: Path) -> None:
