@@ -188,7 +188,7 @@ def _absent(made: Plan, one: Wanted, now_s: float, missing: Mapping[Key, float])
     over = known.phase in FINAL
     if not one.run or over:
         unmade = not known.uid and not over and one.over_s is not None and now_s < one.over_s + UNMADE_S
-        if known.uid and not over and not one.kept:  # made, perhaps so short a time ago that it is not listed yet
+        if known.uid and not one.kept:  # made, perhaps so short a time ago that it is not listed yet
             made.missing[one.key] = missing.get(one.key, now_s)
             unmade = now_s - made.missing[one.key] < MISSING_S
         if not unmade:

@@ -208,6 +208,19 @@ def test_what_was_made_and_shall_go_is_not_gone_before_it_had_time_to_be_listed(
     assert listed == Plan([Collect(WHICH, RUNNING)], [])
 
 
+def test_what_has_ended_without_its_evidence_is_not_gone_before_it_had_time_to_be_listed() -> None:
+    """Whoever made it saw that it had ended already: a list that is late does not have it yet."""
+    ended = Wanted(JOB, True, known(Phase.SUCCEEDED), over_s=NOW)
+    first = plan(OWNER, [ended], [], NOW)
+    assert (first.findings, first.missing) == ([], {Key(ID, 1): NOW})
+    listed = plan(OWNER, [ended], [seen(Phase.SUCCEEDED)], NOW + 1, missing=first.missing)
+    assert listed == Plan([Collect(WHICH, known(Phase.SUCCEEDED))], [])
+    later = plan(OWNER, [ended], [], NOW + MISSING_S, missing=first.missing)
+    assert [(one.gone, one.phase) for one in later.findings] == [(True, Phase.SUCCEEDED)]
+    kept = msgspec.structs.replace(ended, kept=True)
+    assert [one.gone for one in plan(OWNER, [kept], [], NOW).findings] == [True]
+
+
 def test_a_service_that_is_not_seen_any_more_is_made_again() -> None:
     made = plan(OWNER, [Wanted(SERVICE, True, RUNNING)], [], NOW, missing={Key(ID, 1): NOW - MISSING_S})
     assert (made.actions, made.findings) == ([Ensure(SERVICE)], [])
