@@ -7,6 +7,7 @@ themselves says `keep_places` in site.toml. Whatever the hub says, nothing goes 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from http import HTTPStatus
 
 import msgspec
 
@@ -23,6 +24,10 @@ MAX_AT_ONCE = 100
 
 class _Place(msgspec.Struct, frozen=True):
     project_id: Uuid
+
+
+class _Listed(msgspec.Struct, frozen=True):
+    items: list[_Place]
 
 
 class Places:
@@ -50,11 +55,13 @@ class Places:
     def _to_end(self) -> list[str]:
         path = f"/v1/sites/{self._site_id}/places"
         try:
-            return [one.project_id for one in self._client.every(path, {}, _Place)][:MAX_AT_ONCE]
+            return [one.project_id for one in self._client.read(path, _Listed).items[:MAX_AT_ONCE]]
         except HubRefused as error:
             if error.token_unknown:
                 raise
-            return []  # a hub that does not know of places yet
+            if error.status != HTTPStatus.NOT_FOUND:  # that is a hub that does not know of places yet
+                self._log("places not listed", reason=error.slug)
+            return []
 
     def _gone(self, cluster: Cluster, project: str) -> bool:
         """Ask for its end; a stranger's of that name is left alone, so nothing of ours is there."""

@@ -58,19 +58,16 @@ class OverDecisions:
         """Of logs that somebody follows."""
 
     def read(self, path: str, kind: type[Any]) -> Any:
-        assert path == f"/v1/sites/{self._site.id}/workloads"
         self._answers()
+        if path == f"/v1/sites/{self._site.id}/places":
+            self.asked_places += 1
+            places = places_to_end(self._hub.database, f"site:{self._site.id}", self._hub.clock.now())
+            return msgspec.convert({"items": [{"project_id": one} for one in places], "next": None}, kind)
+        assert path == f"/v1/sites/{self._site.id}/workloads"
         with self._hub.database.connection():
             found = wanted_at(self._hub.database, self._site.id, self._hub.clock.now())
         listed = [self._with_token(one) for one in found]
         return msgspec.json.decode(msgspec.json.encode({"items": [*listed, *self.odd], "next": None}), type=kind)
-
-    def every(self, path: str, query: dict[str, object], kind: type[Any]) -> Iterator[Any]:
-        assert (path, query) == (f"/v1/sites/{self._site.id}/places", {})
-        self._answers()
-        self.asked_places += 1
-        found = places_to_end(self._hub.database, f"site:{self._site.id}", self._hub.clock.now())
-        return iter([msgspec.convert({"project_id": one}, kind) for one in found])
 
     @staticmethod
     def _with_token(one: Wanted) -> Wanted:
