@@ -15,7 +15,6 @@ import sys
 import zipfile
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from demo.fedota.files import CHECKPOINT, INITIAL_FILES, MODEL, packed
@@ -46,19 +45,6 @@ PROCESS_IMAGES = {
     SELECTOR_IMAGE: f"{_PYTHON} demo.fedota.selector",
 }
 """What the hub's operator allows, beside what holds seats."""
-
-
-class _Round(msgspec.Struct):
-    number: int
-    stage: str
-    state: str
-    model_version: int | None
-
-
-class _Model(msgspec.Struct):
-    version: int
-    artifact_id: str | None
-    size_bytes: int
 
 
 class ProblemStage(Stage):
@@ -239,17 +225,18 @@ class ProblemStage(Stage):
     def _round(self, person: Client, project: str) -> bool:
         """Whether a round is on record as completed, and its model is the coordinator's checkpoint to the byte."""
 
-        def completed() -> list[_Round]:
-            rounds = person.every(f"/v1/projects/{project}/rounds", {}, _Round)
+        def completed() -> list[a.ProjectRound]:
+            rounds = person.rounds(project)
             return [one for one in rounds if one.stage == "COMPLETED" and one.model_version is not None]
 
         found = self._waited("a round is completed and its checkpoint is a model", completed, ROUND_WITHIN_S)[-1]
-        (model,) = person.every(f"/v1/projects/{project}/models", {}, _Model)
+        (model,) = person.models(project)
         if model.artifact_id is None:
             raise DemoError(f"version {model.version} of {PROBLEM} has no artifact")
         _, content, _ = person.call("GET", f"/v1/artifacts/{model.artifact_id}")
         (there,) = [path.read_bytes() for path in self._initial_files() if path.name == CHECKPOINT]
-        self._say(f"round      {found.number}: {found.stage}, {found.state}; its sidecar told the hub each stage")
+        stages = ", ".join(one.stage for one in found.stages)
+        self._say(f"round      {found.number}: {found.state}; the sidecar told the hub of {stages}")
         digest = hashlib.sha256(content).hexdigest()
         self._say(
             f"model      version {model.version}, {model.size_bytes} bytes, SHA-256 {digest[:16]}...",

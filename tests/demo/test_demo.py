@@ -129,7 +129,9 @@ def test_workloads_hold_seats_and_one_that_is_killed_is_started_again(tmp_path) 
     assert "config.yaml, mode 0600:" in telling.output
     tokens = [yaml_of(telling.folder / name / "client" / "config.yaml")["ACCESS_TOKEN"] for name in ("north", "south")]
     assert not [token for token in tokens if token in telling.output]
-    assert "round      0: COMPLETED, completed" in telling.output
+    told = re.search(r"^round +0: completed; the sidecar told the hub of (.*)$", telling.output, re.MULTILINE)
+    assert told
+    assert told[1].split(", ")[-1] == "COMPLETED"
     assert re.search(r"^model +version 1, \d+ bytes, SHA-256 ", telling.output, re.MULTILINE)
     assert "tokens     2 of 2 clients' tokens are revoked with the project" in telling.output
     pids = {file.name: int(file.read_text()) for file in (telling.folder / "pids").iterdir()}
