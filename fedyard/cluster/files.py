@@ -49,11 +49,11 @@ class StepError(Exception):
         self.code = code
 
 
-def main(arguments: list[str], environment: Mapping[str, str]) -> int:
-    """The exit code; what it says is the container's message."""
+def main(arguments: list[str], environment: Mapping[str, str], pauses: Backoff = PAUSES) -> int:
+    """The exit code; what it says is the container's message. pauses: between tries."""
     step, folder, *words = arguments
     base = f"{environment[URL].rstrip('/')}/v1/workloads/{environment[WORKLOAD]}"
-    hub = _Hub(base, environment[TOKEN])
+    hub = _Hub(base, environment[TOKEN], pauses)
     try:
         if step == "fetch":
             for name, size, digest in zip(*[iter(words)] * 3, strict=True):
@@ -122,7 +122,8 @@ def store(hub: _Hub, name: str, file: int) -> None:
 class _Hub:
     """The hub's side of one job's files. Each request is repeated until it is answered, some two minutes long."""
 
-    def __init__(self, base: str, token: str) -> None:
+    def __init__(self, base: str, token: str, pauses: Backoff) -> None:
+        self._pauses = pauses
         self._base = base
         self._token = token
 
@@ -168,12 +169,11 @@ class _Hub:
                 self._again(tries, path, None, _said(error))
         raise AssertionError("the last try has raised")
 
-    @staticmethod
-    def _again(tries: int, path: str, status: int | None, fact: str) -> None:
+    def _again(self, tries: int, path: str, status: int | None, fact: str) -> None:
         """Pause before the next try. Raises `StepError` if there is none, or it would be in vain."""
         if tries + 1 == TRIES or (status is not None and status not in _AGAIN):
             raise StepError(f"{path.lstrip('/')}: {fact}")
-        SystemClock().wait(threading.Event(), PAUSES.after(tries + 1))
+        SystemClock().wait(threading.Event(), self._pauses.after(tries + 1))
 
 
 def _is(file: Path, size_bytes: int, digest: str) -> bool:
