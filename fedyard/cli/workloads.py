@@ -1,4 +1,4 @@
-"""`fedyard workload`: what runs for projects at the hub's clusters and at sites: list, start, stop, scale, log."""
+"""`fedyard workload`: what runs for projects at the hub's clusters and at sites: list, start, stop, what it left."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 import click
 import msgspec
 
+from fedyard.agent.paths import under
 from fedyard.agent.site import Folder
 from fedyard.cli.common import FILE, ID_LENGTH, UsageError, client_of, project_named
 from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
+from fedyard.client.transfer import Transfer
 from fedyard.wire import answers as a
 from fedyard.wire.command_line import Command, Group
 from fedyard.wire.shown import MAX_LINE, shown
@@ -46,16 +48,27 @@ def listed(folder: Folder, project: str, state: str | None) -> None:
 )
 @click.option("--env", "environment", multiple=True, metavar="NAME=VALUE", help="a variable; may be repeated")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="a label; may be repeated")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME=WHAT",
+    help="a file: an artifact's id, or a version of a model",
+)
+@click.option("--output", "outputs", multiple=True, metavar="NAME", help="a file that it must leave; may be repeated")
 @click.option("--object-name", metavar="NAME", help="what it is called in its cluster, to the letter")
 @click.pass_obj
 def start(
     folder: Folder,
     project: str,
     name: str,
+    *,
     file: Path,
     where: str,
     environment: tuple[str, ...],
     labels: tuple[str, ...],
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
     object_name: str | None,
 ) -> None:
     """Have a workload of this NAME run for a PROJECT. What options say counts besides --spec, and before it."""
@@ -63,6 +76,8 @@ def start(
     spec = _spec_in(file)
     _add(spec, "environment", _pairs("--env", environment))
     _add(spec, "labels", _pairs("--label", labels))
+    _add(spec, "inputs", {name: _input(str(what)) for name, what in _pairs("--input", inputs).items()})
+    _add(spec, "outputs", {name: {} for name in outputs})
     if object_name is not None:
         spec["object_name"] = object_name
     made = client.start_workload(project_named(client, project).id, name, where, spec)
@@ -150,6 +165,30 @@ def _none_to_read(workload: str, left: a.WorkloadLog) -> int:
     return 1
 
 
+@click.command("files", cls=Command)
+@click.argument("workload")
+@click.option("--to", type=click.Path(path_type=Path, file_okay=False), help="a folder that its outputs are put into")
+@click.pass_obj
+def files(folder: Folder, workload: str, to: Path | None) -> None:
+    """What a WORKLOAD that is a job finds, and what it has left.
+
+    WORKLOAD: PROJECT/NAME (of several the newest that goes on), or its id.
+    """
+    client = client_of(folder)
+    found = client.workload(_named(client, workload))
+    table = Listing("file", "bytes", "digest", "artifact", ids=("artifact",))
+    for name, one in sorted(found.inputs.items()):
+        table.add_row(f"inputs/{name}", str(one.size_bytes), one.digest[:12], one.artifact_id)
+    for name, left in sorted(found.outputs.items()):
+        told = str(left.size_bytes) if left.stored_at else f"{left.size_bytes}, not stored yet"
+        table.add_row(f"outputs/{name}", told, left.digest[:12], left.artifact_id)
+    table.print()
+    for name, left in sorted(found.outputs.items()) if to is not None else ():
+        if left.stored_at and to is not None:
+            to.mkdir(parents=True, exist_ok=True)
+            Transfer(client).download(left.artifact_id, under(to, name), digest=left.digest)
+
+
 def _named(client: Client, text: str) -> str:
     """Its id. Raises `UsageError`."""
     project, slash, name = text.rpartition("/")
@@ -175,6 +214,10 @@ def _pairs(option: str, said: tuple[str, ...]) -> dict[str, object]:
     return found
 
 
+def _input(what: str) -> dict[str, object]:
+    return {"model_version": int(what)} if what.isdecimal() else {"artifact_id": what}
+
+
 def _add(spec: dict[str, object], field: str, more: dict[str, object]) -> None:
     """To what the file says there. Raises `UsageError`."""
     if not more:
@@ -197,5 +240,5 @@ def _spec_in(file: Path) -> dict[str, object]:
 workload = Group(
     "workload",
     help="What runs for projects at the hub's clusters and at sites.",
-    commands=[listed, start, stop, scale, log],
+    commands=[listed, start, stop, scale, files, log],
 )

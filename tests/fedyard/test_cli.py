@@ -56,6 +56,23 @@ def tasks_file(tmp_path, **more: object) -> str:
     return str(path)
 
 
+def test_a_jobs_files_are_named_and_listed(site, tmp_path) -> None:
+    north, _ = site("north")
+    project = f"f {tmp_path.name}"
+    north("project", "create", project, "--sealed", "optional", "--tasks", tasks_file(tmp_path))
+    here = "site:" + re.search(r"\(([0-9a-f-]{36})", north("site", "whoami")[1])[1]
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps({"kind": "job", "image": "i", "outputs": {"notes": {"required": False}}}))
+    start = ["workload", "start", project, "w", "--spec", str(spec), "--where", here]
+    assert "version 7" in north(*start, "--input", "start=7")[2]
+    assert "artifact 1" in north(*start, "--input", f"start=1{here[6:]}")[2]
+    code, out, err = north(*start, "--output", "model")
+    assert code == 0, err
+    ident = re.search(r"\(([0-9a-f-]{36})\)", out)[1]
+    code, out, _ = north("workload", "files", ident, "--to", str(tmp_path / "left"))
+    assert (code, "outputs/" in out, (tmp_path / "left").exists()) == (0, False, False)
+
+
 def test_workloads_from_start_to_stop(site, tmp_path) -> None:
     north, _ = site("north")
     project = f"w {tmp_path.name}"
