@@ -12,7 +12,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,6 +25,9 @@ from tests.databases import quick_to_log_in
 from tests.memory import move_in
 from tests.quick import is_quick
 from tests.spreading import Spreading
+
+if TYPE_CHECKING:
+    from tests.fedyard.world import World
 
 FOLDER = Path(__file__).resolve().parent
 LONG = (
@@ -171,3 +174,25 @@ def seaweed(servers_folder: Path) -> Iterator[PrivateSeaweed]:
         del os.environ[name]
     os.environ.update(before)
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def hub_of_agents(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The run's embedded hub for agents, quick to notice deadlines."""
+    from tests.fedyard.world import World  # noqa: PLC0415 - an agent is a lot to load, and most tests have none
+    from tests.ops.program import Program, create_account  # noqa: PLC0415 - as above
+
+    assert not request.config.getoption("quick"), "this test needs a hub: tests/quick.py has to leave it out"
+    folder: Path = tmp_path_factory.mktemp("world")
+    quick = {
+        "FEDYARD_TICK_EVERY_S": "0.1",
+        "FEDYARD_HEARTBEAT_EVERY_S": "5",
+        "FEDYARD_WRITES_PER_S": "1000",  # a site that recovers in each second would be told to wait for most of them
+        "FEDYARD_LOG_LEVEL": "WARNING",
+    }
+    program = Program(folder / "hub.log", "embedded", "--data", folder / "hub", "--port", "0", **quick)
+    try:
+        hub = program.ready()
+        yield World(hub, create_account(folder / "hub"), folder / "hub")
+    finally:
+        program.end()

@@ -204,6 +204,7 @@ class House:
 def database(tmp_path: Path) -> Iterator[Database]:
     """Of one kind: what is tried here is the site's part."""
     opened = open_database(fresh_sqlite(tmp_path / "store.sqlite"))
+    opened.hold()
     yield opened
     opened.close()
 

@@ -1,4 +1,4 @@
-"""A real embedded hub for the tests of agents, quick to notice deadlines."""
+"""A real embedded hub for the tests of agents, and sites with theirs."""
 
 from __future__ import annotations
 
@@ -9,25 +9,12 @@ import pytest
 
 from tests.fedyard.parties import EAST, NORTH, SOUTH, Party, party
 from tests.fedyard.world import SiteProcess, World
-from tests.ops.program import Program, create_account
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(hub_of_agents: World) -> World:
     """The hub's world. One for all tests: every test has sites and projects of its own."""
-    folder: Path = tmp_path_factory.mktemp("world")
-    quick = {
-        "FEDYARD_TICK_EVERY_S": "0.1",
-        "FEDYARD_HEARTBEAT_EVERY_S": "5",
-        "FEDYARD_WRITES_PER_S": "1000",  # a site that recovers in each second would be told to wait for most of them
-        "FEDYARD_LOG_LEVEL": "WARNING",
-    }
-    program = Program(folder / "hub.log", "embedded", "--data", folder / "hub", "--port", "0", **quick)
-    try:
-        hub = program.ready()
-        yield World(hub, create_account(folder / "hub"), folder / "hub")
-    finally:
-        program.end()
+    return hub_of_agents
 
 
 @pytest.fixture

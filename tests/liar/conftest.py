@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from tests.fedyard.conftest import world
+import pytest
 
-__all__ = ["world"]
+from tests.fedyard.world import World
+
+
+@pytest.fixture(scope="session")
+def world(hub_of_agents: World) -> World:
+    """The one that other tests of agents have, too."""
+    return hub_of_agents
