@@ -153,7 +153,24 @@ def _claim_limits(store: Store, claim: Json) -> None:
 # ---------------------------------------------------------------- quotas
 
 
+_known: dict[tuple[str, str], dict[str, Fraction]] = {}
+"""Of pods that are stored: what they ask for never changes, and is asked for each pod that another one meets."""
+MAX_KNOWN = 20_000
+
+
 def _requested(pod: Json, part: str) -> dict[str, Fraction]:
+    uid = pod["metadata"].get("uid")
+    if uid is None:
+        return _counted(pod, part)
+    found = _known.get((uid, part))
+    if found is None:
+        if len(_known) >= MAX_KNOWN:
+            _known.clear()
+        found = _known[uid, part] = _counted(pod, part)
+    return found
+
+
+def _counted(pod: Json, part: str) -> dict[str, Fraction]:
     total: dict[str, Fraction] = {}
     for container in pod["spec"].get("containers") or []:
         for name, value in ((container.get("resources") or {}).get(part) or {}).items():

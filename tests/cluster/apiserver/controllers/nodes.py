@@ -94,9 +94,10 @@ class Scheduler:
         room = node["status"]["allocatable"]
         if len(here) >= int(room["pods"]):
             return "Too many pods"
+        used = [requested(other) for other in here]
         for name, value in requested(pod).items():
-            used = sum((requested(other).get(name, Fraction(0)) for other in here), Fraction(0))
-            if used + value > quantity(room.get(name, "0")):
+            taken = sum((each[name] for each in used if name in each), Fraction(0))
+            if taken + value > quantity(room.get(name, "0")):
                 return f"Insufficient {name}"
         return "" if self._spread(pod, node, bound, nodes) else "node(s) didn't match pod topology spread constraints"
 
