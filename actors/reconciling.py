@@ -248,7 +248,9 @@ class Reconciler:
             try:
                 if self._of[name].turn() >= MAX_AT_ONCE:
                     bell.set()
-                self._stop.wait(min(MAX_REST_S, self._clock.monotonic() - began))
+                took_s = self._clock.monotonic() - began
+                if took_s > LONG_S:
+                    self._stop.wait(min(MAX_REST_S, took_s))
             except Exception as error:  # noqa: BLE001 - our bug, of which the next turn is tried all the same
                 _log.error("a turn failed", extra=unit(cluster=name, **fault(error)))
 
@@ -285,8 +287,8 @@ UNFOLLOWED_S = 30.0
 """How often it is looked whether somebody does, although nothing has said so."""
 LISTENS_S = 2.0
 """How long a cluster is asked to wait for news. If it takes all of it there were none."""
-MAX_REST_S = 2.0
-"""A look rests for as long as it took, so long at most: while much changes, half of the cluster's time is left for what
-is done there."""
+LONG_S, MAX_REST_S = 0.1, 2.0
+"""After a look that took longer than that the next one waits for as long as it took, and no longer than this: while
+much changes, half of the cluster's time is left for what is done there."""
 PAUSE_S = 0.05
 """Between two looks for the cluster's news: much at once is one turn."""
