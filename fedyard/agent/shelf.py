@@ -2,6 +2,7 @@
 
 workloads/wanted.json       what the hub wanted last, without anything secret
 workloads/left/             the end and the evidence of attempts, until the hub has it on record
+workloads/logs/             the tails of logs that do not leave this site
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import msgspec
 from fedyard.agent.paths import under
 from fedyard.cluster.plan import Finding, Key, Wanted
 from fedyard.wire.durable import write_whole
+
+LOGS_KEPT = 100
+"""Of those that do not leave this site."""
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -71,6 +75,15 @@ class Shelf:
 
     def put(self, one: Left) -> None:
         write_whole(self._path(Key(one.finding.id, one.finding.attempt)), _encoder.encode(one))
+
+    def keep_log(self, key: Key, log: bytes) -> None:
+        """For people of this site alone; the newest `LOGS_KEPT` stay."""
+        folder = self._folder / "logs"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        write_whole(under(folder, f"{key.id}-{key.attempt}.log"), log)
+        kept = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime_ns)
+        for path in kept[:-LOGS_KEPT]:
+            path.unlink(missing_ok=True)
 
     def drop(self, key: Key) -> None:
         self._path(key).unlink(missing_ok=True)

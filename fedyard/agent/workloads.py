@@ -386,8 +386,11 @@ class Workloads:
         """As the hub gets it: without the log, if people of this site keep that."""
         if self._gives_logs:
             return collected(cluster, which, log_bytes=EVIDENCE_BYTES)
-        evidence = collected(cluster, which, log_bytes=0)
-        return None if evidence is None else Evidence(b"", [*evidence.events[1 - MAX_EVENTS :], LOGS_STAY])
+        evidence = collected(cluster, which, log_bytes=EVIDENCE_BYTES)
+        if evidence is None:
+            return None
+        self._shelf.keep_log(Key(which.id, which.attempt), evidence.log)
+        return Evidence(b"", [*evidence.events[1 - MAX_EVENTS :], LOGS_STAY])
 
     def _introduce(self, finding: Finding) -> None:
         """The hub is told the hash of its one-time token before it can use that."""

@@ -24,10 +24,11 @@ from fedyard.agent.consents import Consent, Consents
 from fedyard.agent.flags import Flags
 from fedyard.agent.places import AGAIN_S, EVERY_S
 from fedyard.agent.reports import SAID_AGAIN_S
+from fedyard.agent.shelf import LOGS_KEPT, Shelf
 from fedyard.agent.workloads import LOGS_STAY, NOT_ALLOWED_GRACE_S, SOON_S, Workloads
 from fedyard.client.errors import Refused as HubRefused
 from fedyard.client.errors import Unavailable as HubAway
-from fedyard.cluster.plan import MISSING_S, ORPHAN_AGE_S, UNMADE_S, Wanted
+from fedyard.cluster.plan import MISSING_S, ORPHAN_AGE_S, UNMADE_S, Key, Wanted
 from fedyard.cluster.port import AttemptId, Reason, Refused, Resources, Spec
 from fedyard.wire import answers as a
 from storage.database import Database, open_database
@@ -611,6 +612,11 @@ def test_a_site_s_people_may_keep_its_logs(house: House) -> None:
     (evidence,) = house.hub.rows(r.WorkloadEvidence)
     assert json.loads(evidence.events_json) == ["made uid-1", LOGS_STAY]
     assert not any(b"patient" in path.read_bytes() for path in house.folder.rglob("*.json"))
+    assert (house.folder / "workloads" / "logs" / f"{ident}-1.log").read_bytes() == b"patient 7\n"
+    shelf = Shelf(house.folder)
+    for number in range(2, LOGS_KEPT + 2):
+        shelf.keep_log(Key(ident, number), b"")
+    assert len([*(house.folder / "workloads" / "logs").iterdir()]) == LOGS_KEPT
 
 
 def test_a_site_gives_its_own_secrets_to_whom_its_people_say(house: House) -> None:

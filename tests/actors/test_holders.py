@@ -22,10 +22,21 @@ from tests.seals import KEY
 class Held(Yard):
     """A run of one task with one round, `count` seats of which workloads hold, beside the coordinator's site."""
 
-    def __init__(self, hub: Hub, count: int = 2, attempts: int = 2, *, rounds: int = 1, **contract: Any) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        count: int = 2,
+        attempts: int = 2,
+        *,
+        rounds: int = 1,
+        secrets: dict[str, str] | None = None,
+        **contract: Any,
+    ) -> None:
         super().__init__(hub)
         holder = v.Holder(
-            name="train", count=count, spec=v.WorkloadSpec(kind="job", image="local/sh", attempts=attempts)
+            name="train",
+            count=count,
+            spec=v.WorkloadSpec(kind="job", image="local/sh", attempts=attempts, secrets=secrets or {}),
         )
         fields = {name: getattr(QUICK, name) for name in QUICK.__struct_fields__} | contract
         task = v.TaskSpec(

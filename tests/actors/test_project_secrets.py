@@ -16,8 +16,10 @@ from domain import values as v
 from domain.codec import encode
 from domain.ids import Id, derive
 from domain.values import MAX_SECRETS, Subject
+from domain.workloads import TOKEN_VARIABLE
 from fedyard.cluster.port import Reason
 from storage.wanted import WantedWorkloads
+from tests.actors.test_holders import Held
 from tests.actors.test_workloads import BOX, Yard
 from tests.hub import Hub
 
@@ -111,6 +113,22 @@ def test_what_lacks_one_waits_says_so_and_is_begun_when_it_is_set(yard: Keeping)
     assert yard.cluster.there[yard.cluster.only()].spec.secrets == {"P": "new"}
     yard.settle()
     assert yard.reason(ident)[:2] == ("starting", "")
+
+
+def test_who_holds_a_seat_gets_it_beside_its_token(hub: Hub) -> None:
+    held = Held(hub, count=1, secrets={"P": "db"})
+    held.turn()
+    held.turn()
+    (workload,) = hub.rows(r.Workload)
+    assert (workload.state, workload.reason) == ("wanted", Reason.SECRET_MISSING)
+    shut = BOX.shut(held.project, "db", CANARY)
+    setting = c.SetSecret(project_id=held.project, name="db", key_id=shut.key_id, content=shut.content)
+    hub.ok(setting, held.site)
+    held.later(20)
+    held.turn()
+    secrets = held.cluster.there[held.cluster.only()].spec.secrets
+    assert secrets.keys() == {"P", TOKEN_VARIABLE}
+    assert secrets["P"] == CANARY
 
 
 def test_one_that_is_gone_is_named(yard: Keeping) -> None:

@@ -108,16 +108,16 @@ def gone(processes: list[psutil.Process]) -> bool:
 
 
 def call(
-    api: str, path: str, token: str = "", body: object = None, wait: int | None = None
+    api: str, path: str, token: str = "", body: object = None, wait: int | None = None, method: str | None = None
 ) -> tuple[int, dict[str, Any]]:
-    """(status, body) of a GET, or of a POST if there is a body."""
+    """(status, body) of a GET, or of a POST if there is a body and no other method is named."""
     headers = {"content-type": "application/json"}
     if token:
         headers["authorization"] = f"Bearer {token}"
     if wait:
         headers["prefer"] = f"wait={wait}"
     content = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{api}{path}", data=content, headers=headers)
+    request = urllib.request.Request(f"{api}{path}", data=content, headers=headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=40) as answer:
             return answer.status, json.loads(answer.read())

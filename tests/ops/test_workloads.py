@@ -20,6 +20,10 @@ LIVE = {"wanted", "starting", "running"}
 TASKS = [{"name": "t", "model": "m"}]
 
 
+CANARY = "correct horse battery staple"
+"""A secret of the project."""
+
+
 def ok(answer: tuple[int, Any]) -> Any:
     status, body = answer
     assert status < 300, body
@@ -54,6 +58,8 @@ def test_a_job_and_a_service_run_as_processes_of_the_hub_and_outlive_a_kill_of_i
         def state(ident: str) -> str:
             return str(ok(call(api, f"/v1/workloads/{ident}", site["token"]))["state"])
 
+        ok(call(api, f"/v1/projects/{project}/secrets/db", site["token"], {"value": CANARY}, wait=20, method="PUT"))
+        gets = begin('[ "$(printf %s "$PASSWORD" | wc -c)" = 28 ] && echo got it', secrets={"PASSWORD": "db"})
         fails, lives = begin("echo $WHO was here; exit 3", environment={"WHO": "kari"}), begin("echo alive; sleep 600")
         until(lambda: state(fails) == "failed" and state(lives) == "running")
         about = ok(call(api, f"/v1/workloads/{fails}", site["token"]))
@@ -65,6 +71,12 @@ def test_a_job_and_a_service_run_as_processes_of_the_hub_and_outlive_a_kill_of_i
         followed = ok(call(api, f"/v1/workloads/{lives}/log?after=0&wait=20", site["token"]))
         assert (base64.b64decode(followed["log"]), followed["next"], followed["over"]) == (b"alive\n", 6, False)
         _hands_files_on(api, site, project, begin, state)
+
+        until(lambda: state(gets) == "succeeded")
+        found = ok(call(api, f"/v1/workloads/{gets}/log", site["token"]))
+        assert base64.b64decode(found["log"]) == b"got it\n"
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert not [path for path in files if CANARY.encode() in path.read_bytes()]
 
         programs[-1].end(signal.SIGKILL)
         api = start()
