@@ -128,6 +128,27 @@ def test_its_log_is_followed_from_afar_while_it_runs_until_it_has_ended(place: P
     assert place.log(ident) == b"one\ntwo\n"
 
 
+def test_what_an_archived_project_has_there_goes_and_the_hub_knows(place: Place) -> None:
+    """The agent looks for that when it starts, and every few minutes."""
+    name = f"{place.site.path.name} c"
+    place.projects.append(place.project(name))
+    ident = place.create("true", len(place.projects) - 1)
+    until(lambda: place.state(ident) == ("succeeded", "") and place.gone(ident))
+    project = place.projects[-1]
+    folder = processes_of(place.site.path) / "places" / project
+    assert folder.is_dir()
+    place.lead.client.write("DELETE", f"/v1/projects/{project}", None, dict, key="over")
+    assert place.site.end(signal.SIGTERM) == 0
+    place.site.start()
+    until(lambda: not folder.exists())
+
+    def told() -> list[dict[str, str]]:
+        events = place.ask(f"/v1/projects/{project}/events")["items"]
+        return [one["facts"] for one in events if one["kind"] == "place_removed"]
+
+    assert until(told) == [{"where": f"site:{place.site.site_id}"}]
+
+
 def test_a_site_that_is_retired_ends_what_runs_there(place: Place) -> None:
     ident = place.create("sleep 600")
     until(lambda: place.state(ident)[0] == "running")
