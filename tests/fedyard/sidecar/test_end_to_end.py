@@ -125,11 +125,16 @@ def test_from_the_archive_to_a_model_version_with_fedotas_own_parts(hub: World, 
     until(lambda: (1, "completed", True) in rounds())
     models = read(client, f"/v1/projects/{project}/models")["items"]
     assert [(one["version"], one["round"]) for one in models] == [(1, 0), (2, 1)]
-    off = []
     for one in models:
-        Transfer(client).download(one["artifact_id"], tmp_path / "model")
-        off.append(float(np.abs(unpacked((tmp_path / "model").read_bytes())["weights"] - SLOPES).max()))
-        (tmp_path / "model").unlink()
+        Transfer(client).download(one["artifact_id"], tmp_path / f"model-{one['version']}")
+    first, second = ((tmp_path / f"model-{version}").read_bytes() for version in (1, 2))
+    off = [float(np.abs(unpacked(content)["weights"] - SLOPES).max()) for content in (first, second)]
     assert off[1] < off[0] < SLOPES.max(), "each round comes nearer to what the rows say"
+    checkpoint = hub.folder / "workloads" / "volumes" / project / "initFiles" / "fl_checkpoint"
+    assert checkpoint.read_bytes() == second
+    client.start_infrastructure(project, model_version=1)
+    until(lambda: checkpoint.read_bytes() == first)
+    assert (checkpoint.parents[1] / ".fedyard" / "replaced").read_bytes() == second
+    until(lambda: {one["state"] for one in read(client, f"/v1/projects/{project}")["parts"]} == {"running"})
     client.stop_infrastructure(project)
     until(lambda: {one["state"] for one in read(client, f"/v1/projects/{project}")["parts"]} == {"stopped"})
