@@ -60,7 +60,7 @@ CASES: dict[str, Callable[[Board], None]] = {
     "trust_us": trust.measure,
     "victim_p99": victim.measure,
     "spawn_ms": workloads.measure,
-    "spawn_ms kubernetes": workloads_on_kubernetes.measure,
+    "kubernetes": workloads_on_kubernetes.measure,
     "growth": growth.measure,
     "start_s": starting.measure,
 }

@@ -154,8 +154,8 @@ REACHES: dict[Key, Reach] = {
     ("spawn_ms", "kubernetes decided p50"): Reach("ms", None, higher=False, about="of it, until it was answered"),
     ("workloads_per_s", "kubernetes"): Reach(
         _RATE,
-        0.2,
-        about="500 jobs that end at once, until all are gone; 0.2 of bare jobs",
+        0.1,
+        about="500 jobs that end at once, until all are gone; 0.1 of bare jobs",
         of=("part_per_s", "bare jobs"),
     ),
     ("seat_ms", "kubernetes exit p50"): Reach(

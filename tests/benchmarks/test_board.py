@@ -37,7 +37,7 @@ MADE = {
     "trust_us": 4,
     "victim_p99": 6,
     "spawn_ms": 8,
-    "spawn_ms kubernetes": 8,
+    "kubernetes": 8,
     "growth": 2,
     "start_s": 2,
 }
