@@ -143,9 +143,9 @@ class ProjectRound(Answer, frozen=True, kw_only=True):
     deadline_at: w.At | None = None
     ended_at: w.At | None = None
     stages: Annotated[list[ReportedStage], Meta(max_length=MAX_ITEMS)] = []
-    counts: Annotated[dict[str, int], Meta(max_length=MAX_ITEMS)] = {}
+    counts: Annotated[dict[w.Name, w.Seq], Meta(max_length=MAX_ITEMS)] = {}
     metrics: w.Metrics = {}
-    model_version: w.Number | None = None
+    model_version: w.Seq | None = None
 
 
 class RunningPart(Answer, frozen=True, kw_only=True):
@@ -161,7 +161,7 @@ class RunningPart(Answer, frozen=True, kw_only=True):
     addresses: Annotated[dict[Annotated[str, Meta(max_length=16)], w.Text], Meta(max_length=8)] = {}
     reason: Annotated[str, Meta(max_length=64)] = ""
     detail: w.Text = ""
-    model_version: w.Number | None = None
+    model_version: w.Seq | None = None
 
 
 class Project(Answer, frozen=True, kw_only=True):
