@@ -653,8 +653,8 @@ def test_another_owner_s_attempt_is_none_of_this_site_s(house: House) -> None:
     with house.hub.database.connection():
         (one,) = wanted_at(house.hub.database, house.site.id, house.hub.clock.now())
     stranger = msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, owner=house.coordinator.id))
-    house.client.read = lambda _path, kind: msgspec.json.decode(  # type: ignore[method-assign]
-        msgspec.json.encode({"items": [stranger]}), type=kind
+    house.client.read = lambda path, kind: msgspec.json.decode(  # type: ignore[method-assign]
+        msgspec.json.encode({"items": [stranger] if path.endswith("/workloads") else []}), type=kind
     )
     house.settle()
     assert house.cluster.made == 0
