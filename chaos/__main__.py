@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,13 +22,17 @@ from chaos import books
 from chaos.compare import Books, compare, undone
 from chaos.disk import unmount
 from chaos.faults import Conductor, deck_of
+from chaos.jobs import JOBS
 from chaos.lying import Lying
 from chaos.plan import Held
 from chaos.report import Outcome, decided, recoveries, show, site_recoveries
 from chaos.restoring import Restores
 from chaos.setup import Cast
+from chaos.site import STARTER
 from chaos.stack import CLOCK, ChaosError, Stack
 from chaos.watch import Watch
+from chaos.working import Victims, going_on, running, working_of
+from chaos.working import findings as findings_of
 from devservers.installing import install_missing
 from devservers.process import ServerError, temporary_folder
 from fedyard.wire.plurals import counted
@@ -178,7 +183,9 @@ class _Test:
             CLOCK.sleep(WARM_UP_S)
             restores = Restores(stack, cast)
             lying = Lying(cast.between, self.folder, self.folder / "agents.log", self.say)
-            whole = deck_of(stack, cast.agents, cast.site_links, cast.flood, [restores.fault(), *lying.faults()])
+            victims = Victims(cast.books)
+            others = [restores.fault(), *lying.faults(), *victims.faults()]
+            whole = deck_of(stack, cast.agents, cast.site_links, cast.flood, others)
             deck = [fault for fault in whole if self.asked.only in str(fault)]
             conductor = Conductor(deck, random.Random(self.seed), CLOCK, self.say)
             conductor.run(self.asked.minutes * 60)
@@ -187,17 +194,20 @@ class _Test:
             ending.callback(database.close)
             load_sites = [site.id for site in plan.sites]
             went_on = self._go_on(stack, database, [*load_sites, *cast.agent_sites.values()], restores, lying)
-            drained = self._drain(stack, load, database, load_sites)
+            drained = self._drain(stack, load, database, load_sites, cast.books)
             ledgers = books.ledgers_in(self.folder / "ledgers")
             decisions = decided(ledgers)
-            projects = {site.id: site.project_id for site in plan.sites} | {"starter": plan.starter.project_id}
+            projects = {site.id: site.project_id for site in plan.sites}
+            projects |= dict.fromkeys((STARTER, JOBS), plan.starter.project_id)
             trouble = [one.error for one in conductor.history if one.error]
             if drained is None:
                 trouble.append(f"not everything had drained after {DRAIN_WITHIN_S:.0f} s")
             held = load.held()
             store = books.store_of(database, stack, restores.done, cast.folders)
+            working = working_of(database, cast.books, victims, store)
             findings = {
                 **compare(ledgers, store, _started(ledgers, projects)),
+                **findings_of(working),
                 "lies that were believed": [*lying.believed(), *_falsely_succeeded(database, cast)],
                 "lies that were not named": lying.not_named(),
                 "sites that did not go on": went_on,
@@ -213,6 +223,7 @@ class _Test:
                 held=held,
                 decided=len(decisions),
                 runs=list(books.run_reasons(database)),
+                attempts=Counter(one.state for one in working.attempts.values()),
                 drained_s=drained,
                 findings={**findings, "requests answered 500": [f"{bugs} of them: see hub.log"] if bugs else []},
                 trouble=trouble,
@@ -232,7 +243,7 @@ class _Test:
         found = [f"{name} had no update taken after the last lie that it was told" for name in waiting]
         return [*found, f"{counted(missing, 'site')} did not recover from the last restore"] if missing else found
 
-    def _drain(self, stack: Stack, load: _Load, database: Database, sites: list[str]) -> float | None:
+    def _drain(self, stack: Stack, load: _Load, database: Database, sites: list[str], programs: Path) -> float | None:
         """Let everything come to rest; how long that took, None if it did not."""
         begin = CLOCK.monotonic()
         stack.await_ready()
@@ -240,7 +251,7 @@ class _Test:
         load.await_quiet()
         drained: float | None = None
         while drained is None and CLOCK.monotonic() < begin + DRAIN_WITHIN_S:
-            if _is_drained(stack, database, sites):
+            if _is_drained(stack, database, sites) and not running(programs):
                 drained = CLOCK.monotonic() - begin
             else:
                 CLOCK.sleep(0.5)
@@ -264,7 +275,7 @@ def _is_drained(stack: Stack, database: Database, sites: list[str]) -> bool:
             "(SELECT count(*) FROM mailboxes WHERE acknowledged_seq < last_seq AND site_id {any:uuid})",
             database.many(sites),
         )
-    return left == (0, 0, 0) and not any(books.queued(stack).values())
+    return left == (0, 0, 0) and not going_on(database) and not any(books.queued(stack).values())
 
 
 def _started(ledgers: Mapping[str, Books], projects: Mapping[str, str]) -> dict[str, set[str]]:

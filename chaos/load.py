@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from chaos.calls import Counts
+from chaos.jobs import Jobs
 from chaos.plan import Held, Plan
 from chaos.site import Endings, Site, Starting
 from config.clock import SystemClock, wait_for
@@ -28,11 +29,13 @@ def main(folder: Path) -> int:
     clock, counts, endings = SystemClock(), Counts(), Endings()
     sites = [Site(planned, plan, ledgers, counts, endings, clock) for planned in plan.sites]
     starting = Starting(plan, ledgers, counts, endings, clock)
+    jobs = Jobs(plan, ledgers, counts, endings, clock)
     began = clock.monotonic()
     for site in sites:
         site.start()
         clock.sleep(START_EVERY_S)
     starting.thread.start()
+    jobs.thread.start()
     threading.Thread(target=_tell_when_quiet, args=(sites, starting, endings), daemon=True).start()
     seconds = 0.0
     for line in sys.stdin:
@@ -49,6 +52,7 @@ def main(folder: Path) -> int:
     for site in sites:
         site.end()
     starting.thread.join(60)
+    jobs.thread.join(60)
     (folder / "held.json").write_bytes(msgspec.json.encode(held))
     return 0
 

@@ -32,7 +32,10 @@ class Starter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A load. message_every_s: the mean pause of a sender. heartbeat_every_s: as the hub wants it."""
+    """A load. message_every_s: the mean pause of a sender. heartbeat_every_s: as the hub wants it.
+
+    places: where jobs of the starter's project may run. program, books: what they run, and where that writes.
+    """
 
     seed: int
     sites: list[PlannedSite]
@@ -40,6 +43,9 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     message_every_s: float
     heartbeat_every_s: float
     run_within_s: float
+    places: list[str]
+    program: str
+    books: str
 
     def __repr__(self) -> str:
         return f"Plan({len(self.sites)} sites)"

@@ -94,8 +94,8 @@ def site_recoveries(books: Mapping[str, Books], ready: Sequence[Micros]) -> list
 class Outcome:
     """Everything that the table shows. trouble: what went wrong with the test itself.
 
-    recovered: seconds, of each site of the load after each restore. undone: commands that a restore took back, and that
-    may be gone, by kind.
+    attempts: at workloads, by state. recovered: seconds, of each site of the load after each restore. undone: commands
+    that a restore took back, and that may be gone, by kind.
     """
 
     seconds: float
@@ -107,6 +107,7 @@ class Outcome:
     held: Held
     decided: int
     runs: Sequence[tuple[str, str, int]]
+    attempts: Mapping[str, int]
     drained_s: float | None
     findings: Findings
     trouble: Sequence[str]
@@ -165,5 +166,6 @@ def _load(outcome: Outcome) -> list[tuple[str, str]]:
         ("messages sent/s", f"{held.messages_sent / seconds:.1f}"),
         ("inbox entries received/s", f"{held.entries_received / seconds:.1f}"),
         *((f"runs {state}{f' ({reason})' if reason else ''}", str(count)) for state, reason, count in outcome.runs),
+        *((f"attempts at workloads {state}", str(count)) for state, count in sorted(outcome.attempts.items())),
         ("s until all had drained", drained),
     ]

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from chaos.liar import liar_before
 from chaos.links import Link
 from chaos.lying import Between
 from chaos.plan import Plan, PlannedSite, Starter
-from chaos.stack import CLOCK, HEARTBEAT_EVERY_S, ChaosError, Running, Stack
+from chaos.stack import CLOCK, HEARTBEAT_EVERY_S, HUB_CLUSTER, IMAGES, ChaosError, Running, Stack
+from chaos.working import clear
 from config.clock import draw_secret
 from demo.hospitals import LABEL, split, write
+from fedyard.agent.cluster import processes_of
 from fedyard.agent.consents import UNKNOWN, Join
 from fedyard.agent.site import Coordinator, Folder, Settings
 from fedyard.cli.common import joining_of
@@ -52,6 +55,13 @@ _CONTRACT: dict[str, object] = {
 }
 AGENTS = ("north", "east")
 BALLAST = "chaos.ballast:Ballast"
+CLUSTER = """
+[cluster]
+kind = "processes"
+projects = ["*"]
+[cluster.images]
+""" + "".join(f'"{image}" = ["{program}"]\n' for image, program in IMAGES.items())
+"""What east's people write into its site.toml: workloads run there."""
 
 
 class Cast:
@@ -63,6 +73,10 @@ class Cast:
         account = create_account(database, CLOCK, name="chaos", organisation="The test", role="admin")
         database.close()
         self._organisation = account.organisation_id
+        self.books = folder.resolve() / "programs"
+        self.books.mkdir()
+        for root in (stack.workloads, processes_of(folder / "agents" / "east")):
+            stack.at_end_of_all(partial(clear, root, CLOCK))
         self._admin = Client(stack.api, account.token)
         self.slow = stack.link("slow site > hub", _port(stack.api), delay_s=SLOW_DELAY_S, cut_every_s=SLOW_CUT_EVERY_S)
         stack.links.pop("slow site > hub")  # it is bad enough as it is
@@ -87,6 +101,9 @@ class Cast:
             message_every_s=MESSAGE_EVERY_S,
             heartbeat_every_s=HEARTBEAT_EVERY_S,
             run_within_s=RUN_WITHIN_S,
+            places=[HUB_CLUSTER, f"site:{self.agent_sites['site agent']}"],
+            program=str(CHECKOUT / "chaos" / "program.sh"),
+            books=str(self.books),
         )
 
     def issue_token(self, chance: random.Random) -> str:
@@ -120,6 +137,7 @@ class Cast:
             client = Client(self.stack.api, token)
             if place == 0:
                 task = {"name": "train", "model": "reduced", "rounds": 2, "contract": _CONTRACT}
+                task |= {"workloads": [self._holder()]} if number == 0 else {}
                 project = client.create_project(f"load-{number}", [task], joining="open", sealed="optional")
             else:
                 client.put_member(project, id)
@@ -128,6 +146,18 @@ class Cast:
             hub = f"http://127.0.0.1:{self.slow.port}" if slow else self.stack.api
             made.append(PlannedSite(id=id, name=name, token=token, hub=hub, project_id=project, coordinates=place == 0))
         return made
+
+    def _holder(self) -> dict[str, object]:
+        """A workload that holds a seat, which is a process of the hub's."""
+        spec = {
+            "kind": "job",
+            "image": "local/python",
+            "arguments": ["-m", "chaos.holder", str(self.books)],
+            "environment": {"PYTHONPATH": str(CHECKOUT)},
+            "attempts": 5,
+            "grace_s": 2.0,
+        }
+        return {"name": "holder", "where": HUB_CLUSTER, "spec": spec}
 
     def _enrolled(self, name: str) -> tuple[str, str]:
         enrolment = self._admin.create_enrolment(self._organisation, note=name)
@@ -167,6 +197,9 @@ class Cast:
             folder.create(
                 Settings(hub=hubs[name], name=name, join=join, data=data, tasks=tasks, coordinator=few), enrolment.token
             )
+            if name == "east":
+                with (folder.path / "site.toml").open("a") as settings:
+                    settings.write(CLUSTER)
             write(records.training[name], folder.path / "train.csv")
             write(records.test, folder.path / "test.csv")
         program = shlex.quote(str(CHECKOUT / "bin" / "fedyard"))

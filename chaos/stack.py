@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -39,6 +40,10 @@ READY_WITHIN_S = 120.0
 TURN_S = 0.1
 STAND_BYS = ("decider", "ticker")
 HEARTBEAT_EVERY_S = 5.0
+HUB_CLUSTER = "hub"
+IMAGES = {"local/sh": "/bin/sh", "local/python": sys.executable}
+"""What workloads may run, at the hub and at a site."""
+RECONCILE_EVERY_S = 1.0
 CLOCK = SystemClock()
 
 
@@ -114,6 +119,7 @@ class Stack:
         self.links: dict[str, Link] = {}
         self.rabbitmq: list[PrivateRabbitmq] = []
         self._stack = ExitStack()
+        self._last = self._stack.enter_context(ExitStack())
 
     def __enter__(self) -> Self:
         try:
@@ -148,6 +154,11 @@ class Stack:
         return str(self.folder.resolve() / "workload.key")
 
     @property
+    def workloads(self) -> Path:
+        """Of the hub's own cluster, which is this machine."""
+        return self.folder.resolve() / "workloads"
+
+    @property
     def management(self) -> Management:
         """Of a node that runs."""
         return next((node for node in self.rabbitmq if node.pids), self.rabbitmq[0]).management
@@ -172,6 +183,10 @@ class Stack:
     def at_end(self, work: Callable[[], None]) -> None:
         """Do it before the hub stops."""
         self._stack.callback(work)
+
+    def at_end_of_all(self, work: Callable[[], None]) -> None:
+        """Do it when the hub, and all that was to be done before, has stopped."""
+        self._last.callback(work)
 
     def link(self, name: str, port: int, *, delay_s: float = 0.0, cut_every_s: float = 0.0) -> Link:
         """A new link under that name."""
@@ -289,6 +304,10 @@ class Stack:
             "FEDYARD_WEBHOOK_KEY_FILE": self.webhook_key_file,
             "FEDYARD_WORKLOAD_KEY_FILE": self.workload_key_file,
             "FEDYARD_HEARTBEAT_EVERY_S": str(HEARTBEAT_EVERY_S),
+            "FEDYARD_CLUSTERS": f"{HUB_CLUSTER}=processes:///{self.workloads}",
+            "FEDYARD_PROCESS_IMAGES": ",".join(f"{image}={program}" for image, program in IMAGES.items()),
+            "FEDYARD_WORKLOAD_HUB_URL": self.api,
+            "FEDYARD_RECONCILE_EVERY_S": str(RECONCILE_EVERY_S),
         }
         file = self.environment_of(name)
         file.touch(mode=0o600)

@@ -15,9 +15,9 @@ EVERY_S = 0.2
 
 _SESSIONS = """
 SELECT application_name, (extract(epoch FROM max(query_start)) * 1000000)::bigint FROM pg_stat_activity
-WHERE application_name IN ('fedyard relay', 'fedyard doer', 'fedyard reconciler')
+WHERE query_start IS NOT NULL AND (application_name IN ('fedyard relay', 'fedyard doer', 'fedyard reconciler')
     OR (application_name = 'fedyard ticker' AND pid IN (
-    SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted))
+    SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted)))
 GROUP BY application_name
 """
 _BEATS = "SELECT site_id::text, seen_at FROM site_beats WHERE site_id = ANY(%s::uuid[])"
