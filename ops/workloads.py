@@ -41,6 +41,9 @@ REMEDIES: dict[Reason, str] = {
     Reason.SIGNALLED: "read its log: somebody's kill, or a crash",
     Reason.SILENT: "read its log: does it reach the hub (FEDYARD_WORKLOAD_HUB_URL)?",
     Reason.VANISHED: "find out who removed it",
+    Reason.INPUTS_UNAVAILABLE: "see whether the artifact is still there, and whether the cluster reaches the hub",
+    Reason.OUTPUTS_MISSING: "read its log: it has ended well without leaving what is required",
+    Reason.OUTPUTS_NOT_STORED: "make room, or see why the hub is not reached",
     Reason.SITE_SILENT: "ask the site's people to look after its agent",
     Reason.SITE_RETIRED: "start another one elsewhere",
 }
