@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -41,9 +42,17 @@ Clusters = Mapping[str, HubCluster]
 """By name."""
 
 
-@functools.lru_cache(maxsize=8)
 def open_clusters(settings: Settings) -> Clusters:
     """Each cluster, once in a process: its threads share it. Nothing is asked of it yet. Raises `SettingsError`."""
+    with _opening:  # a cache alone lets two threads that ask at once open two
+        return _open_clusters(settings)
+
+
+_opening = threading.Lock()
+
+
+@functools.lru_cache(maxsize=8)
+def _open_clusters(settings: Settings) -> Clusters:
     return {name: _opened(settings, name, place) for name, place in settings.cluster_places().items()}
 
 

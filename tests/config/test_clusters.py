@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,8 +47,15 @@ def test_images_of_processes_may_stand_for_nothing() -> None:
 
 def test_threads_of_a_process_share_its_clusters(tmp_path: Path) -> None:
     settings = Settings(clusters=f"hub=processes:///{tmp_path}/w")
+    together = threading.Barrier(8)
+
+    def ask(_: int) -> object:
+        together.wait()
+        return open_clusters(settings)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len({id(one) for one in threads.map(ask, range(8))}) == 1
     opened = open_clusters(settings)
-    assert open_clusters(settings) is opened
     assert opened["hub"].cluster.observe("11111111-1111-4111-8111-111111111111") == []
     assert (tmp_path / "w").is_dir()
     close_clusters(opened)
