@@ -13,7 +13,7 @@ from tests.simulation.processes import RULES
 from tests.simulation.world import Broken
 
 COALESCED = 2
-"""Notices of one site's joining and leaving that may lie unread at its coordinator."""
+"""Notices of one site's joining and leaving that may lie unread at its coordinator, since that invited it last."""
 _OF_A_RUN = ("update", "model")
 """Messages that the hub posts itself."""
 
@@ -69,8 +69,11 @@ class Bounds(Copy):
                     messages[entry.site_id, message.sender_site_id] += 1
             elif str(entry.kind).startswith("member_"):
                 facts = msgspec.json.decode(entry.facts_json)
+                about = entry.site_id, entry.project_id or "", facts["site_id"]
                 if facts["by"]["id"] == facts["site_id"] != entry.site_id:
-                    notices[entry.site_id, entry.project_id or "", facts["site_id"]] += 1
+                    notices[about] += 1
+                elif str(entry.kind) == "member_invited" and facts["by"]["id"] == entry.site_id:
+                    notices[about] = 0
         for (site_id, sender_id), count in messages.items():
             if count > RULES.backlog_messages:
                 raise Broken(f"{count} messages of site {sender_id} lie unread in the inbox of site {site_id}")

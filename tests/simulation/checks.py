@@ -83,7 +83,13 @@ class Checker(Counts, Bounds, Seals, Telling, Truth, Ending):
                 self._beat(msgspec.json.decode(old), msgspec.json.decode(new))
             else:
                 self._take(KINDS[table], _record(table, old), _record(table, new))
-        for kind, tell in ((r.Project, self.story.project), (r.Run, self.story.run), (r.TaskRun, self.story.task)):
+        for kind, tell in (
+            (r.Project, self.story.project),
+            (r.Run, self.story.run),
+            (r.TaskRun, self.story.task),
+            (r.Workload, self.story.workload),
+            (r.WorkloadAttempt, self.story.attempt),
+        ):
             for row in self._fresh[kind]:
                 tell(row)
         for row in self._fresh[r.Seat]:
@@ -224,6 +230,7 @@ class Checker(Counts, Bounds, Seals, Telling, Truth, Ending):
             outcome = self.have(r.Outcome, event.command_id)
             if outcome is None or outcome.state != "accepted":
                 raise Broken(f"event {event.kind} of command {event.command_id}, which was not accepted")
+            self._silenced(event)
         self.story.take(event)
 
     def _compare(self) -> None:
@@ -240,6 +247,10 @@ class Checker(Counts, Bounds, Seals, Telling, Truth, Ending):
         self._counted()
         self._bounded()
         self._agree()
+        if self._moving:
+            self._parts()
+        if any(one.workload_id for one in self._fresh[r.Site]) or self._moving:
+            self._note_let_go()
         posted = {message.id for message in self._fresh[r.Message]}
         for message in self._fresh[r.Message]:
             self._message(message)

@@ -1,4 +1,4 @@
-"""The cluster that workloads run on in a simulation: what really happens there, and how little of it is seen.
+"""A cluster that workloads run on in a simulation: what really happens there, and how little of it is seen.
 
 Each object's fate is drawn when it is made, from its name alone: when it starts, how it ends. Calls fail before they
 have an effect and after it, or take effect after their caller has given up; lists are late; for spans nothing answers.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from domain.ids import derive
-from domain.workloads import owner_of
+from domain.workloads import TOKEN_VARIABLE, owner_of
 from fedyard.cluster.port import AttemptId, Evidence, Observed, Phase, Reason, Refused, Spec, Unavailable
 from fedyard.wire.times import SECOND
 from tests.simulation.world import START, Broken
@@ -28,6 +28,8 @@ OWNER = owner_of(KEY)
 STRANGER = derive("another hub", "owner")
 LATE_S = 1.5
 """A list is older than this never. Less than what plan.py lets a cluster be late."""
+FILES_KEPT_S = 10
+"""So long after a project was archived its files are kept."""
 AFTERWARDS_S = 0.5
 """So long after its caller has given up a call may still have its effect."""
 _NEVER = 10**18
@@ -52,6 +54,7 @@ class Object:
     """One attempt that was made, all of its life. Times in microseconds; ended: NONE is well.
 
     stop_at: when its end was asked for. removed_at: when nothing of it was there any more. by: what removed it.
+    begun: its program is played (programs.py).
     """
 
     spec: Spec
@@ -66,6 +69,25 @@ class Object:
     stop_at: int = _NEVER
     removed_at: int = _NEVER
     by: str = ""
+    begun: bool = False
+
+    @property
+    def over_at(self) -> int:
+        """From when on its program runs no more."""
+        return min(self.ends_at, self.removed_at)
+
+    def runs(self, at: int) -> bool:
+        """Does its program?"""
+        return self.runs_at <= at < self.over_at
+
+    def ran(self, at: int) -> bool:
+        """Has its program ever, by now?"""
+        return self.runs_at <= min(at, self.over_at)
+
+    def dies(self, at: int, reason: Reason) -> None:
+        """Its program ends now."""
+        if self.runs(at):
+            self.ends_at, self.ended = at, reason
 
     def there(self, at: int) -> bool:
         return self.made_at <= at < self.removed_at
@@ -107,11 +129,17 @@ class Object:
 
 
 class SimulatedCluster:
-    """on: whether this seed has it. objects: all that was ever made. refused: attempts that it would not make."""
+    """name: as workloads say where they run. owner: whose workloads those of this world are.
 
-    def __init__(self, world: World) -> None:
+    on: whether this seed has it. objects: all that was ever made. refused: attempts that it would not make. places:
+    owner and project, until when something of it is there. volumes: those with files that are to outlive workloads.
+    """
+
+    def __init__(self, world: World, name: str = NAME, owner: str = OWNER) -> None:
         self._world = world
-        self._chance = random.Random(f"cluster of {world.seed}")
+        self.name, self.owner = name, owner
+        whose = "" if name == NAME else f"{name} of "
+        self._chance = random.Random(f"cluster of {whose}{world.seed}")
         self.on = world.seed % EVERY == FIRST
         self._rate = self._chance.choice((0.0, 0.05, 0.2))
         self._late_s = self._chance.choice((0.0, 0.5, LATE_S))
@@ -120,8 +148,10 @@ class SimulatedCluster:
         self._refusals = 0
         self.objects: list[Object] = []
         self.refused: set[tuple[str, int, Reason]] = set()
+        self.places: dict[tuple[str, str], int] = {}
+        self.volumes: set[tuple[str, str]] = set()
         if self.on:
-            self.left_behind = [self._left_behind(OWNER), self._left_behind(STRANGER)]
+            self.left_behind = [self._left_behind(owner), self._left_behind(STRANGER)]
 
     def of(self, process: Process) -> View:
         """As this process calls it."""
@@ -130,8 +160,9 @@ class SimulatedCluster:
     def attempts(self, ident: str, attempt: int) -> list[Object]:
         return [one for one in self.objects if (one.spec.id, one.spec.attempt) == (ident, attempt)]
 
-    def living(self, owner: str = OWNER) -> list[Object]:
-        """What of that owner's is there now."""
+    def living(self, owner: str | None = None) -> list[Object]:
+        """What is there now, of this world's or of another owner."""
+        owner = self.owner if owner is None else owner
         return [one for one in self.objects if one.spec.owner == owner and one.there(self._world.micros)]
 
     def _left_behind(self, owner: str) -> Object:
@@ -172,6 +203,9 @@ class SimulatedCluster:
             if one.spec.owner == spec.owner and one.removed_at > at:
                 one.made_at = min(one.made_at, at)
                 return one
+        place = (spec.owner, spec.place)
+        if at < self.places.get(place, 0) < _NEVER:
+            raise Unavailable("its place is about to go")
         name = f"{self._world.seed} {spec.id} {spec.attempt} {len(before)}"
         fate = random.Random(f"{name} {self._refusals}")
         if not before and fate.random() < 0.1:
@@ -181,9 +215,11 @@ class SimulatedCluster:
                 self.refused.add((spec.id, spec.attempt, reason))
                 raise Refused(reason, "it would not")
         one = self._fated(random.Random(name), spec, f"uid-{len(self.objects)}", at)
-        if any(other.spec.kind == "job" and other.by == "stop" for other in before):
-            self._world.happened["made again after its end"] += 1
+        self._world.checker.may_be_made(one, before)
         self.objects.append(one)
+        self.places[place] = _NEVER
+        if spec.volume is not None:
+            self.volumes.add(place)
         self._world.tell(f"the cluster makes {spec.kind} {spec.id} attempt {spec.attempt}: {one.ended or 'well'}")
         return one
 
@@ -196,8 +232,13 @@ class SimulatedCluster:
         ends = runs + int(fate.choice((0.1, 2, 6, 20)) * fate.uniform(0.5, 1.5) * SECOND)
         if ended == Reason.NONE and (spec.kind == "service" or fate.random() < 0.2):
             ends = _NEVER
+        if TOKEN_VARIABLE in spec.secrets and fate.random() < 0.6:  # it takes part until it is stopped
+            ended, ends = Reason.NONE, _NEVER
         if fate.random() < 0.07:
             ended, ends = fate.choice(_AT_ONCE), runs
+        if spec.kind == "job" and held_up == Reason.NONE and fate.random() < 0.25:  # it is done before anybody looks
+            starts = at
+            runs, ends = at + int(0.1 * SECOND), at + int(fate.uniform(0.2, 0.5) * SECOND)
         made = Object(spec, uid, at, starts, runs, ends, ended, held_up, spec.replicas)
         if ended == Reason.VANISHED:
             made.removed_at, made.ends_at, made.by = ends, _NEVER, "luck"
@@ -216,6 +257,25 @@ class SimulatedCluster:
                 if at + int(lingers_s * SECOND) < one.removed_at:
                     one.removed_at, one.by = at + int(lingers_s * SECOND), "stop"
         return not any(one.there(at) for one in here)
+
+    def remove_place(self, owner: str, place: str, at: int) -> bool:
+        """True if nothing of it is there."""
+        until = self.places.get((owner, place), 0)
+        if until == _NEVER:
+            self._world.checker.place_may_go(self, owner, place, at)
+            until = at + int(self._chance.choice((0.0, 0.3, 4.0)) * SECOND)
+            self.places[owner, place] = until
+            for one in self.living(owner):
+                if one.spec.place == place and until < one.removed_at:
+                    one.removed_at, one.by = until, "place"
+        if at < until:
+            return False
+        self.volumes.discard((owner, place))
+        return True
+
+    def places_of(self, owner: str) -> set[str]:
+        """Of which something is there now."""
+        return {place for (whose, place), until in self.places.items() if whose == owner and self._world.micros < until}
 
 
 class View:
@@ -271,7 +331,10 @@ class View:
         return gone
 
     def remove_place(self, owner: str, place: str) -> bool:
-        raise Broken(f"no project is archived, and yet place {place} of {owner} shall go")
+        self._before()
+        gone = self._cluster.remove_place(owner, place, self._world.micros)
+        self._after()
+        return gone
 
     def wait(self, seconds: float) -> None:
         """Nobody waits in one thread."""

@@ -45,6 +45,8 @@ class Copy:
         """Workloads that have changed."""
         self._kept_once: set[tuple[str, int]] = set()
         """Attempts whose evidence was on record, in whatever history."""
+        self._let_go_before: set[str] = set()
+        """Sites of attempts that had been let go when it was looked last."""
         self._keys_before: dict[tuple[object, ...], r.SiteKey] = {}
 
     def close(self) -> None:
@@ -77,6 +79,15 @@ class Copy:
             | {one.id for one in self.every(r.Outcome)}
         )
         self.follow_ups = {ident: row for ident, row in follow_ups.items() if ident in kept}
+        self._note_let_go()
+
+    def check(self) -> None:
+        """Take in what was committed since."""
+        raise NotImplementedError
+
+    def _note_let_go(self) -> None:
+        gone = (one.id for one in self.every(r.Site) if one.workload_id is not None and one.state == "retired")
+        self._let_go_before = set(gone)
 
     def every(self, kind: type[R]) -> list[R]:
         return list(self.rows[kind].values())

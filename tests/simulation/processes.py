@@ -23,7 +23,7 @@ from actors.workloads import WorkloadDoer
 from broker.messages import Delivery
 from config.secret_box import SecretBox
 from config.settings import Settings
-from domain.commands import CollectWorkload, DeliverWebhook, EndWorkload, EnsureWorkload
+from domain.commands import CollectWorkload, DeliverWebhook, EndPlace, EndWorkload, EnsureWorkload
 from domain.rules import Rules
 from k8s.clusters import HubCluster
 from storage.blobs.opening import open_blobs
@@ -51,6 +51,7 @@ HEARTBEAT_EVERY_S = 3.0
 KEEP_ARTIFACTS_S = 10.0
 RETENTION_EVERY_S = 5
 SILENT_AFTER_S = 3 * HEARTBEAT_EVERY_S
+SITE_LOST_AFTER_S = 13.0
 WRITES_PER_S = 5.0
 """Of one subject."""
 RULES = Rules(
@@ -65,9 +66,10 @@ RULES = Rules(
     keep_artifacts_s=KEEP_ARTIFACTS_S,
     keep_uploads_s=15.0,
     silent_after_s=SILENT_AFTER_S,
+    site_lost_after_s=SITE_LOST_AFTER_S,
     clusters=NAME,
 )
-OF_WORKLOADS = (EnsureWorkload, CollectWorkload, EndWorkload)
+OF_WORKLOADS = (EnsureWorkload, CollectWorkload, EndWorkload, EndPlace)
 
 
 class DecidingProcess(Process):
@@ -175,6 +177,7 @@ class TickerProcess(Process):
             SimulatedPublisher(self.world, self),
             self,
             silent_after_s=SILENT_AFTER_S,
+            site_lost_after_s=SITE_LOST_AFTER_S,
             keep_artifacts_s=KEEP_ARTIFACTS_S,
         )
 
@@ -278,7 +281,7 @@ class Web(Process):
         if not self.alive or self.world.befalls("lost request"):
             raise Lost
         if self.world.befalls("late request"):
-            self._late.append((self.world.micros + int(self.world.chance.uniform(0.5, 10) * 1_000_000), request))
+            self.late(request, self.world.chance.uniform(0.5, 10))
             raise Lost
         fuse, cutting = self.fuse, self.cutting
         self.world.light_fuse(self)
@@ -292,6 +295,10 @@ class Web(Process):
         if not self.alive or self.world.befalls("lost answer"):
             raise Lost
         return answer
+
+    def late(self, request: Request, after_s: float) -> None:
+        """It arrives when nobody waits for it."""
+        self._late.append((self.world.micros + int(after_s * 1_000_000), request))
 
     def answer(self, request: Request) -> Answer:
         """Carry a request out."""

@@ -22,11 +22,13 @@ import actors.ticker
 import config.clock
 import domain.decisions.webhooks
 import domain.webhooks
+import fedyard.clock
 import storage.history
 import web.live.coalescing
 import web.live.shares
 import web.serving.app
 from actors.deciding import decide_now
+from config.key_files import make_once
 from config.settings import Settings
 from domain import commands as c
 from domain import records as r
@@ -34,16 +36,20 @@ from domain.codec import THE_HUB, envelope_of
 from domain.commands import AnyCommand
 from domain.ids import derive, sha256_hex
 from domain.values import Subject
+from domain.workloads import AT_SITE
 from storage.database import open_database
 from storage.store import Store
 from tests.memory import MEMORY
+from tests.simulation.agents import LookingAfter
 from tests.simulation.broker import Broker
 from tests.simulation.bugs import Bug, planted, replaced
 from tests.simulation.checks import Checker
-from tests.simulation.clusters import SimulatedCluster
+from tests.simulation.clusters import KEY as CLUSTER_KEY
+from tests.simulation.clusters import NAME, SimulatedCluster
 from tests.simulation.database import prepare
 from tests.simulation.flooding import Flood
 from tests.simulation.payloads import KEY
+from tests.simulation.people import Wanting
 from tests.simulation.processes import (
     RETENTION_EVERY_S,
     WRITES_PER_S,
@@ -54,16 +60,19 @@ from tests.simulation.processes import (
     TickerProcess,
     Web,
 )
+from tests.simulation.programs import Programs
 from tests.simulation.receivers import AGAIN_AFTER_S, LEASE_S, Receivers
 from tests.simulation.sending import OPERATOR
 from tests.simulation.sites import Site
-from tests.simulation.workloads import SWAPS, ReconcilingProcess, Wanting
+from tests.simulation.workloads import SWAPS, ReconcilingProcess
 from tests.simulation.world import START, Broken, World
 
 KNOWN_SITES = ("Aarau", "Bergen", "Cadiz", "Delft")
 NEWCOMER = "Elba"
 TOLD = ("Aarau", "Cadiz")
 """Whose organisations have a webhook: of a coordinator, and of a participant."""
+WITH_CLUSTERS = ("Bergen", "Cadiz")
+"""Who has a cluster, where workloads run: a coordinator, and a participant."""
 
 
 @dataclass
@@ -133,6 +142,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         world.broker = Broker(world)
         world.receivers = Receivers(world)
         world.cluster = SimulatedCluster(world)
+        world.clusters = {NAME: world.cluster}
         for swap in SWAPS if world.cluster.on else ():
             stack.enter_context(replaced(*swap))
         world.checker = Checker(world)
@@ -155,8 +165,8 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         if flood.on:
             world.processes.append(flood)
         if world.cluster.on:
-            world.processes += [ReconcilingProcess(world, f"reconciler {n}") for n in (1, 2)]
-            world.processes.append(Wanting(world, folk))
+            stack.enter_context(replaced(fedyard.clock, "uuid", Chance(-seed)))
+            _add_workloads(world, folk, folder)
         result = Result(seed)
         if bug is not None:
             stack.enter_context(planted(bug, world))
@@ -177,6 +187,18 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         return _told(result, world)
 
 
+def _add_workloads(world: World, folk: list[Site], folder: Path) -> None:
+    """Clusters, who looks after them, what runs there, and who wants it."""
+    make_once(folder / "workload.key", CLUSTER_KEY)
+    for site in folk:
+        if site.name in WITH_CLUSTERS:
+            where = f"{AT_SITE}{site.id}"
+            world.clusters[where] = SimulatedCluster(world, where, site.id)
+            world.agents[where] = LookingAfter(world, site, world.clusters[where], folder / site.name)
+    world.processes += [ReconcilingProcess(world, f"reconciler {n}") for n in (1, 2)]
+    world.processes += [*world.agents.values(), Programs(world), Wanting(world, folk)]
+
+
 def _undone(world: World, folk: list[Site]) -> str | None:
     sites = (site.undone() for site in folk)
     return (
@@ -184,6 +206,7 @@ def _undone(world: World, folk: list[Site]) -> str | None:
         or next(filter(None, sites), None)
         or world.checker.unswept(world.web.blobs)
         or world.checker.untold()
+        or next(filter(None, (one.undone() for one in world.processes if isinstance(one, Wanting))), None)
         or world.checker.still_runs()
     )
 

@@ -112,11 +112,15 @@ class Sending(Process):
     def ask(self, method: str, path: str, body: Any = None, key: str | None = None, token: str = "") -> Answer:
         """One request. Raises `Lost` without an answer, also where the hub says that it cannot right now."""
         self.world.place(self, "before a request")
-        answer = self.world.web.ask(Request(method, path, token or self.token, body, key))
+        answer = self.world.web.ask(self.request(method, path, body, key, token))
         self.world.place(self, "after a request")
         if answer.status in (429, 503):
             raise Lost
         return answer
+
+    def request(self, method: str, path: str, body: Any = None, key: str | None = None, token: str = "") -> Request:
+        """Under its own token, if no other is named."""
+        return Request(method, path, token or self.token, body, key)
 
     def send(self, what: str, method: str, path: str, body: Any, **more: Any) -> Out:
         """Onto the disk; the sending begins in a later turn."""

@@ -22,6 +22,7 @@ from tests.simulation.world import Broken
 
 MEMORY_FADES_S = 6.0
 """Five seconds, and the web's turn in which it hears of something."""
+_AFTER_ITS_RUN = ("message_expired", "workload_wanted")
 _SEAT_OVER = ("round_completed", "seat_dropped", "task_ended", "run_ended")
 
 
@@ -127,7 +128,7 @@ class Site(Recovering):
             self._may_be_mine(entry)
         if message is not None and message["body"] is not None:
             self._only_my_wrap(base64.b64decode(message["body"]))
-        if entry["run_id"] in self.disk.ended and entry["kind"] != "message_expired":
+        if entry["run_id"] in self.disk.ended and entry["kind"] not in _AFTER_ITS_RUN:
             raise Broken(f"{self.name}: {entry['kind']} of run {entry['run_id']} came after its end")
         if entry["kind"] == "run_ended":
             self.disk.ended.add(entry["run_id"])
@@ -317,6 +318,7 @@ class Site(Recovering):
                     "sealed": chance.choice(("optional", "required")),
                     "tasks": self.world.tasks(self.name),
                 }
+                self.world.shape(self.id, body)
                 self.send(
                     "project",
                     "POST",
@@ -386,6 +388,10 @@ class Site(Recovering):
         finish: dict[str, Any] = {"finish_within_s": float(chance.choice(spans))}
         roll = chance.random()
         under_way = sum(run not in self.disk.ended for run in mine)
+        if self.disk.project in self.world.closing:
+            for run in [one for one in mine if one not in self.disk.ended][:1]:
+                self.send("stop", "POST", f"/v1/runs/{run}/stop", {"reason": "the project ends"})
+            return
         if under_way > (1 if self.world.gentle else 3) and chance.random() < 0.9:
             return
         if roll < 0.5 or not mine or (roll < 0.8 and not (self.world.double_clicks or self.world.whim(1.0))):

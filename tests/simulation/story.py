@@ -19,6 +19,7 @@ from domain import states
 from domain.commands import Envelope, PassDeadline
 from domain.states import RoundState, RunState, SeatState, Step, TaskRunState
 from domain.values import Contract, TaskSpec
+from domain.workloads import AT_SITE
 from fedyard.wire.times import SECOND
 from tests.simulation.world import Broken
 
@@ -73,6 +74,10 @@ _ON_RECORD = ("token_issued", "token_revoked", "project_created")
 """In a site's stream: a token of it, or a project that another made in its name. It hears of each."""
 _TOLD_BY_OTHERS = ("site_updated", "site_retired")
 """A site hears of these if it was another's doing."""
+_WANTS_OTHERWISE = ("workload_created", "workload_retried", "workload_stopping", "workload_scaled")
+"""The site that a workload runs at hears of these, unless it has reported what led to it."""
+_LET_GO = ("workload_succeeded", "workload_failed", "workload_stopped", "workload_lost")
+"""With these an attempt is over, and the site that it was has retired."""
 _MEMBER_KINDS = ("member_invited", "member_requested", "member_admitted", "member_declined", "member_left")
 
 
@@ -107,6 +112,8 @@ class Task:
     contract: Contract = field(default_factory=Contract)
     rounds: dict[int, RoundState] = field(default_factory=dict)
     seats: dict[str, Seat] = field(default_factory=dict)
+    held: bool = False
+    """Do workloads hold seats of it?"""
 
 
 @dataclass
@@ -135,6 +142,17 @@ class Story:
         self.causes: set[tuple[str, ...]] = set()
         self.added: set[tuple[str, str, int]] = set()
         """The key of which was told last: command, site, epoch."""
+        self.holders: dict[tuple[str, int], str] = {}
+        """The sites of attempts at workloads that hold seats, by workload and attempt."""
+        self.workloads: dict[str, tuple[str, str, str | None]] = {}
+        """Of those and others: project, where it runs, and the run that it is for."""
+        self.taking_over: dict[str, tuple[str, str, Seat]] = {}
+        """Site -> run, task, and the seat that it has from the event on that says so."""
+        self.leaving: list[tuple[str, str, str]] = []
+        """Command, project and site of attempts that are over: members until the command is told."""
+        self.archived: set[str] = set()
+        self.gone: set[str] = set()
+        """Sites of attempts that are over."""
         self.mirrored: Counter[tuple[str, str, str]] = Counter()
         """Command, kind and site of what others did with memberships, which must be in the site's stream as well."""
 
@@ -162,21 +180,39 @@ class Story:
 
     def task(self, row: r.TaskRun) -> None:
         self.runs[row.run_id].tasks[row.name] = Task(
-            row.id, row.seq, contract=msgspec.json.decode(row.spec_json, type=TaskSpec).contract
+            row.id, row.seq, contract=(spec := msgspec.json.decode(row.spec_json, type=TaskSpec)).contract
         )
+        self.runs[row.run_id].tasks[row.name].held = bool(spec.workloads)
+
+    def workload(self, row: r.Workload) -> None:
+        self.workloads[row.id] = (row.project_id, row.cluster, row.run_id)
+
+    def attempt(self, row: r.WorkloadAttempt) -> None:
+        if row.site_id is not None:
+            self.holders[row.workload_id, row.attempt] = row.site_id
 
     def seat(self, row: r.Seat) -> None:
-        """A new seat; its first round is that of its task."""
-        task = next(task for task in self.runs[row.run_id].tasks.values() if task.id == row.task_run_id)
-        task.seats[row.site_id] = Seat(row.site_id, 0)
+        """A new seat; its first round is that of its task, unless it takes another one over."""
+        name, task = next(one for one in self.runs[row.run_id].tasks.items() if one[1].id == row.task_run_id)
+        if any(site == row.site_id and attempt > 1 for (_, attempt), site in self.holders.items()):
+            self.taking_over[row.site_id] = (row.run_id, name, Seat(row.site_id, row.round))
+        else:
+            task.seats[row.site_id] = Seat(row.site_id, 0)
 
     # events
 
     def take(self, event: r.Event) -> None:
         facts = msgspec.json.decode(event.facts_json)
         kind = str(event.kind)
-        if kind in _MEMBER_KINDS:
+        self._leave(before=event.command_id)
+        if kind.startswith("workload_"):
+            self._of_workload(event, kind, facts)
+        elif kind in _MEMBER_KINDS:
             self._member(event, kind, facts)
+        elif kind == "project_archived":
+            self.archived.add(event.stream_id)
+        elif event.stream_id in self.gone and kind in _TOLD_BY_OTHERS:
+            pass  # nobody is there to hear of it
         elif _in_its_name(event, kind):
             surely = kind != "site_updated"
             self._coalesced(event.stream_id, kind, (event.stream_id, kind), surely=surely)
@@ -188,6 +224,49 @@ class Story:
                 self.expected[event.site_id or "", "key_changed", None, None, None] += 1
         elif event.run_id is not None and not kind.startswith("artifact_"):
             self._of_run(event, kind, facts)
+
+    def _of_workload(self, event: r.Event, kind: str, facts: dict[str, Any]) -> None:
+        """Attempts that hold seats are members as long as they live, and the next one takes the seat over."""
+        ident, attempt = facts["workload_id"], facts["attempt"]
+        (project, where, run_id), site = self.workloads[ident], self.holders.get((ident, attempt))
+        runs_at = where.removeprefix(AT_SITE)
+        if kind in _WANTS_OTHERWISE and runs_at not in (where, event.subject_id):
+            self.expected[runs_at, "workload_wanted", run_id, None, None] += 1
+        if site is None:
+            return
+        if kind == "workload_created":
+            self._admit(project, site)
+        elif kind == "workload_retried":
+            new = self.holders[ident, attempt + 1]
+            self._admit(project, new)
+            self._take_over(new, event.command_id)
+        if kind in _LET_GO or kind == "workload_retried":
+            self.leaving.append((event.command_id, project, site))
+
+    def _admit(self, project: str, site: str) -> None:
+        self.members[project].add(site)
+        self.present[project].add(site)
+
+    def _take_over(self, site: str, command_id: str) -> None:
+        if site not in self.taking_over:  # its task is over
+            return
+        run_id, name, seat = self.taking_over.pop(site)
+        task = self.runs[run_id].tasks[name]
+        self.runs[run_id].commands.add(command_id)
+        task.seats[site] = seat
+        if seat.round == task.round:
+            if task.rounds[task.round] not in (RoundState.SELECTING, RoundState.TRAINING):
+                raise Broken(f"site {site} takes a seat over in round {task.round}, which is {task.rounds[task.round]}")
+            self.expected[site, "invited", run_id, task.seq, task.round] += 1
+        elif seat.round != task.round + 1:
+            raise Broken(f"site {site} takes a seat over for round {seat.round}, while round {task.round} is open")
+
+    def _leave(self, *, before: str = "") -> None:
+        """What attempts were over with another command than this one is told: they are no members any more."""
+        for left in [one for one in self.leaving if one[0] != before]:
+            self.leaving.remove(left)
+            self.members[left[1]].discard(left[2])
+            self.gone.add(left[2])
 
     def _member(self, event: r.Event, kind: str, facts: dict[str, Any]) -> None:
         project, site = event.stream_id, facts["site_id"]
@@ -220,6 +299,8 @@ class Story:
         counted = self.may_come if kind == "key_revoked" and name in self.added else self.expected
         self.added = {name} if kind == "key_added" else set()
         for project, members in self.members.items():
+            if project in self.archived:
+                continue
             coordinator = self.coordinators[project]
             told = members - {site} if site == coordinator else {coordinator} if site in members else set[str]()
             for one in told:
@@ -232,8 +313,10 @@ class Story:
         if kind in _RUN_STEPS:
             run.state = follow(RUN, run.state, _RUN_STEPS[kind], f"run {event.run_id}")
             if kind != "run_started":
+                leaving = {site for _, _, site in self.leaving}
                 for site in self.members[run.project_id]:
-                    self.expected[site, "run_ended", event.run_id, None, None] += 1
+                    counted = self.may_come if site in leaving else self.expected
+                    counted[site, "run_ended", event.run_id, None, None] += 1
         first, self._last_command = event.command_id != self._last_command, event.command_id
         if "task" not in facts:
             if first and self._by_deadline(event) and event.at < run.deadline_at:
@@ -315,6 +398,9 @@ class Story:
             )
         seat.reports += 1
         self._move(run_id, task, seat, _SEAT_STEPS[kind])
+        if (kind, here, seat.round) == ("seat_ready", RoundState.TRAINING, task.round) and task.held:
+            self._move(run_id, task, seat, Step.ROUND_STARTED)
+            self.expected[seat.site_id, "round_started", run_id, task.seq, task.round] += 1
         if kind == "seat_rejoined":
             selecting = here == RoundState.SELECTING
             seat.round = task.round if selecting else task.round + 1

@@ -10,20 +10,23 @@ from domain.states import WORKLOAD, WORKLOAD_LIVE, WorkloadState
 from domain.workloads import HEALED_BY_REPETITION, OF_A_SERVICE
 from fedyard.cluster.port import Phase, Reason
 from fedyard.wire.times import SECOND
-from tests.simulation.clusters import STRANGER, Object
-from tests.simulation.copy import Copy
+from tests.simulation.clusters import STRANGER, Object, SimulatedCluster
+from tests.simulation.holding import SKEWS, Holding
 from tests.simulation.world import Broken
 
 _MOVES = {(before, after) for (before, _), after in dict(WORKLOAD).items()}
 _HEALED = {"job": frozenset(HEALED_BY_REPETITION), "service": frozenset(HEALED_BY_REPETITION | OF_A_SERVICE)}
 _OF_THE_PLAN = (Reason.IMAGE_NOT_PULLED, Reason.DEADLINE_PASSED)
 """Reasons for which a job is given up while its cluster still tries."""
-_SKEWS = SECOND // 2
-"""Between two processes' clocks."""
 
 
-class Truth(Copy):
+class Truth(Holding):
     """See the module."""
+
+    def _cluster_of(self, ident: str) -> SimulatedCluster:
+        workload = self.have(r.Workload, ident)
+        assert workload is not None
+        return self._world.clusters[workload.cluster]
 
     def _looked_after(self, old: r.Workload | r.WorkloadAttempt | None, new: r.Workload | r.WorkloadAttempt) -> None:
         ident = new.id if isinstance(new, r.Workload) else new.workload_id
@@ -37,15 +40,27 @@ class Truth(Copy):
         if isinstance(old, r.WorkloadAttempt) and isinstance(new, r.WorkloadAttempt):
             if old.gone_at is None and new.gone_at is not None:
                 self._is_gone(new)
+            if old.reason != new.reason == Reason.SILENT:
+                self._was_silent(new)
             if old.kept_at not in (None, new.kept_at) or old.gone_at not in (None, new.gone_at):
                 raise Broken(f"attempt {new.attempt} at workload {ident} was kept, or gone, twice")
+
+    def _was_silent(self, attempt: r.WorkloadAttempt) -> None:
+        """It was given up because nothing was heard of it, for as long as its task allows."""
+        workload, site = self.have(r.Workload, attempt.workload_id), self.holder_of(attempt.site_id or "")
+        if workload is None or workload.run_id is None or site is None:
+            raise Broken(f"{attempt} holds no seat, and is said to be silent")
+        task = next(one for one in self.story.runs[workload.run_id].tasks.values() if one.id == workload.task_run_id)
+        heard_at = max(self._heard_of.get(site.id, 0), site.created_at)
+        if attempt.state_at + SKEWS < heard_at + task.contract.silent_within_s * SECOND:
+            raise Broken(f"{attempt} is said to be silent, and was heard of at {heard_at}")
 
     def _is_gone(self, attempt: r.WorkloadAttempt) -> None:
         """Nothing is there that was there when it should go; what a late call made since is another matter."""
         workload = self.have(r.Workload, attempt.workload_id)
         times = [at for at in (attempt.ended_at, workload and workload.stop_at) if at is not None]
-        here = self._world.cluster.attempts(attempt.workload_id, attempt.attempt)
-        left = [one.uid for one in here if one.there(self._world.micros) and one.made_at + _SKEWS < min(times)]
+        here = self._cluster_of(attempt.workload_id).attempts(attempt.workload_id, attempt.attempt)
+        left = [one.uid for one in here if one.there(self._world.micros) and one.made_at + SKEWS < min(times)]
         if left:
             raise Broken(f"attempt {attempt.attempt} at workload {attempt.workload_id} is gone, but {left} are there")
 
@@ -67,9 +82,10 @@ class Truth(Copy):
                 if one.reason not in _HEALED[workload.kind]:
                     raise Broken(f"attempt {one.attempt} at workload {ident} failed of {one.reason}, and was repeated")
             for one in attempts:
-                uids = {made.uid for made in self._world.cluster.attempts(ident, one.attempt)} | {""}
+                uids = {made.uid for made in self._cluster_of(ident).attempts(ident, one.attempt)} | {""}
                 if one.uid not in uids:
                     raise Broken(f"attempt {one.attempt} at workload {ident} is said to be {one.uid}, not of {uids}")
+            self._held(workload, attempts)
 
     def may_be_removed(self, one: Object, at: int) -> None:
         """By the hub, at this moment: what it left is on record, or could not be had for long, or nobody knows it."""
@@ -80,9 +96,12 @@ class Truth(Copy):
         workload, attempt = self.have(r.Workload, spec.id), self.have(r.WorkloadAttempt, *key)
         if workload is None or attempt is None or key in self._kept_once:
             return
+        agent = self._world.agents.get(workload.cluster)
+        if agent is not None and agent.has(*key):
+            return
         since = attempt.ended_at if attempt.ended_at is not None else workload.stop_at
         waited_s = fedyard.cluster.plan.EVIDENCE_WITHIN_S
-        if since is None or at + _SKEWS < since + waited_s * SECOND:
+        if since is None or at + SKEWS < since + waited_s * SECOND:
             raise Broken(f"attempt {key[1]} at workload {key[0]} was removed, and what it left is not on record")
 
     def still_runs(self) -> str | None:
@@ -93,17 +112,17 @@ class Truth(Copy):
         there = [(o.workload_id, o.attempt) for o in self.every(r.WorkloadAttempt) if o.gone_at is None]
         if there:
             return f"attempts {there} are not gone"
-        left = [one.uid for one in self._world.cluster.living()]
-        return f"the cluster still has {left}" if left else None
+        left = [one.uid for cluster in self._world.clusters.values() for one in cluster.living()]
+        return f"the clusters still have {left}" if left else self.places_left()
 
     def all_true(self) -> None:
         """Everything is over: what is said of each attempt is what happened."""
-        if self._world.cluster.on and not self._world.cluster.living(STRANGER):
+        if any(one.on and not one.living(STRANGER) for one in self._world.clusters.values()):
             raise Broken("what belongs to another hub is not there any more")
         for attempt in self.every(r.WorkloadAttempt):
             workload = self.have(r.Workload, attempt.workload_id)
             assert workload is not None
-            mine = self._world.cluster.attempts(attempt.workload_id, attempt.attempt)
+            mine = self._cluster_of(attempt.workload_id).attempts(attempt.workload_id, attempt.attempt)
             of_it = next((one for one in mine if one.uid == attempt.uid), None)
             if not self._happened(workload, attempt, of_it):
                 raise Broken(f"{attempt} is not what happened: {of_it}")
@@ -114,9 +133,11 @@ class Truth(Copy):
         state, reason = WorkloadState(attempt.state), Reason(attempt.reason)
         if state == WorkloadState.STOPPED:
             return workload.stop_at is not None
+        if state == WorkloadState.FAILED and reason == Reason.SILENT:
+            return True  # it was so when it was said
         if of_it is None:
             key = (attempt.workload_id, attempt.attempt, reason)
-            return state == WorkloadState.FAILED and key in self._world.cluster.refused
+            return state == WorkloadState.FAILED and key in self._cluster_of(workload.id).refused
         if reason == Reason.VANISHED:  # a restored hub may have ended it itself, and not know
             return state == WorkloadState.LOST and (of_it.by == "luck" or self._world.restores.done > 0)
         if state == WorkloadState.FAILED and reason in _OF_THE_PLAN:

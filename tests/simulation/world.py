@@ -11,6 +11,7 @@ import itertools
 import random
 import sqlite3
 from collections import Counter, deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,6 +21,7 @@ from tests.simulation.database import cut_off, place_of, watched
 from tests.simulation.restores import Restores
 
 if TYPE_CHECKING:
+    from tests.simulation.agents import LookingAfter
     from tests.simulation.broker import Broker
     from tests.simulation.checks import Checker
     from tests.simulation.clusters import SimulatedCluster
@@ -166,6 +168,9 @@ class World:
     web: Web
     receivers: Receivers
     cluster: SimulatedCluster
+    """The hub's."""
+    clusters: dict[str, SimulatedCluster]
+    """By where workloads say that they run."""
 
     def __init__(self, seed: int, path: Path) -> None:
         self.seed = seed
@@ -196,6 +201,12 @@ class World:
         self.processes: list[Process] = []
         self.projects: dict[str, str] = {}
         """Project -> its coordinator, as people tell each other."""
+        self.shape: Callable[[str, dict[str, Any]], None] = lambda *_: None
+        """What else is to be said of the project that a site makes. Site, and what it says."""
+        self.closing: set[str] = set()
+        """Projects that shall be archived: their coordinators begin nothing any more."""
+        self.agents: dict[str, LookingAfter] = {}
+        """Who looks after workloads at a site, by where these say that they run."""
         self.sealed: dict[str, bool] = {}
         """Project -> whether its payloads have to be sealed."""
         self.known_runs: list[tuple[str, str]] = []

@@ -5,8 +5,13 @@ from __future__ import annotations
 import msgspec
 
 import actors.workloads
+import domain.decisions.infrastructure
+import domain.decisions.progress.holders
+import domain.decisions.projects
 import domain.decisions.workloads
+import fedyard.agent.shelf
 import fedyard.cluster.plan
+import storage.places
 import storage.wanted
 from domain import commands as c
 from domain import records as r
@@ -21,7 +26,7 @@ from tests.simulation.world import World
 _report = domain.decisions.workloads.report_workload
 
 
-@bug("what an old attempt reports is taken for the newest one's", shown_by=14)
+@bug("what an old attempt reports is taken for the newest one's", shown_by=38)
 def old_attempts_believed(_: World) -> list[Swap]:
     def believed(draft: Draft, command: c.ReportWorkload) -> Decision:
         workload = draft.get(r.Workload, command.workload_id)
@@ -31,7 +36,7 @@ def old_attempts_believed(_: World) -> list[Swap]:
     return [(domain.decisions.workloads, "report_workload", believed)]
 
 
-@bug("what has ended is removed although its evidence is not on record", shown_by=14)
+@bug("what has ended is removed although its evidence is not on record", shown_by=6)
 def removed_before_its_evidence(_: World) -> list[Swap]:
     def as_if_kept(workload: r.Workload, attempt: r.WorkloadAttempt, owner: str) -> Wanted:
         return msgspec.structs.replace(wanted_of(workload, attempt, owner), kept=True)
@@ -49,7 +54,7 @@ def orphans_never_swept(_: World) -> list[Swap]:
     return [(fedyard.cluster.plan, "ORPHAN_AGE_S", float("inf"))]
 
 
-@bug("a workload counts as gone as soon as its end was asked for", shown_by=14)
+@bug("a workload counts as gone as soon as its end was asked for", shown_by=6)
 def gone_when_asked(_: World) -> list[Swap]:
     def hasty(cluster: Cluster, which: AttemptId, *, grace_s: float) -> bool:
         ended(cluster, which, grace_s=grace_s)
@@ -61,3 +66,33 @@ def gone_when_asked(_: World) -> list[Swap]:
 @bug("what is not listed is not there, however short a time ago it was made", shown_by=38)
 def late_lists_believed(_: World) -> list[Swap]:
     return [(fedyard.cluster.plan, "MISSING_S", 0.0)]
+
+
+@bug("an attempt that was replaced keeps its seat", shown_by=14)
+def old_seats_kept(_: World) -> list[Swap]:
+    return [(domain.decisions.progress.holders, "_drop", lambda *_: None)]
+
+
+@bug("the site that an attempt was stays in its project, and its tokens stay in force", shown_by=22)
+def old_attempts_not_let_go(_: World) -> list[Swap]:
+    return [(domain.decisions.workloads, "let_go", lambda *_: None)]
+
+
+@bug("what runs for a project runs on when that is archived", shown_by=22)
+def archived_projects_run_on(_: World) -> list[Swap]:
+    return [(domain.decisions.projects, "shall_stop", lambda _draft, workload, _reason: workload)]
+
+
+@bug("places of archived projects stay", shown_by=14)
+def places_stay(_: World) -> list[Swap]:
+    return [(storage.wanted.WantedWorkloads, "places_to_end", lambda *_: [])]
+
+
+@bug("the files of an archived project go as soon as nothing uses them", shown_by=86)
+def files_not_kept(_: World) -> list[Swap]:
+    return [(storage.places, "FILES_KEPT_S", 0)]
+
+
+@bug("whoever starts what runs has it twice", shown_by=30)
+def started_twice(_: World) -> list[Swap]:
+    return [(domain.decisions.infrastructure, "_there", lambda *_: {})]
