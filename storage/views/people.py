@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from domain.ids import Id
+import msgspec
+
+from domain.ids import Id, derive
 from domain.values import Micros, Subject
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
@@ -45,6 +47,7 @@ class Bearer:
 
     leading: which attempt at a project's own coordinator says so in the name of the project's coordinating site.
     project_id: of a client's token, which is good for taking part in that project alone.
+    files_of: the workload whose files the token is for, in the name of the site that they are read and stored for.
     """
 
     subject: Subject
@@ -54,6 +57,35 @@ class Bearer:
     sha256: str = ""
     leading: Leading | None = None
     project_id: Id | None = None
+    files_of: Id | None = None
+
+    @property
+    def share(self) -> Subject:
+        """Whose share of the web its calls take. Tokens that are good for one thing alone, in the name of a site, have
+        one for each such thing, all of a site's together: it is not that site's own, which goes on working while
+        somebody floods the hub with one that he has found."""
+        good_for = self._good_for
+        return (
+            msgspec.structs.replace(self.subject, id=derive(self.subject.id, *good_for[:1]))
+            if good_for
+            else self.subject
+        )
+
+    @property
+    def named_by(self) -> Id:
+        """Among whose Idempotency-Keys those of its calls are: two coordinators of one site, which count alike, name
+        different commands, and whoever has found a client's token can use up no key of the site."""
+        good_for = self._good_for
+        return derive(self.subject.id, *good_for) if good_for else self.subject.id
+
+    @property
+    def _good_for(self) -> tuple[str | int, ...]:
+        """What alone, and of what; nothing where it is the subject's own token."""
+        if self.project_id is not None:
+            return ("client", self.project_id)
+        if self.leading is not None:
+            return ("rounds", self.leading.workload_id, self.leading.attempt)
+        return () if self.files_of is None else ("files", self.files_of)
 
     @property
     def as_site(self) -> bool:

@@ -208,6 +208,9 @@ def test_a_client_takes_part_with_a_token_of_its_own_that_is_no_sign_of_life_of_
     client = net.stranger(made["token"])
     first = upload(problem.setter, problem.id, b"weights", "initial")
     result = upload(problem.site, problem.id, b"result", "result")
+    alike = {"Idempotency-Key": "the-sites-own"}
+    client.ok("PUT", f"{path}/members/{problem.site.id}/ready", {}, headers=alike)
+    problem.site.ok("POST", "/v1/tokens", {"label": "x", "sha256": "cd" * 32}, headers=alike)
     web_of(net.app).heartbeats.flush()
     net.publisher.beats.clear()
     shown = client.ok("GET", f"{path}/joining")

@@ -127,6 +127,18 @@ def test_another_start_of_the_program_begins_with_round_0_again(led: Led) -> Non
     ]
 
 
+def test_coordinators_of_one_site_name_their_reports_alike_and_mean_their_own(led: Led, problem: Problem) -> None:
+    other = Led(problem)
+    said, key = {"number": 0, "stage": "SELECTION", "start": 218_000_000}, "round-218000000-0-SELECTION"
+    problem.lead.ok("POST", "/v1/tokens", {"label": "x", "sha256": "ab" * 32}, headers={"Idempotency-Key": key})
+    for one in (led, other):
+        told = one.coordinator.call("POST", one.path, said, headers={"Idempotency-Key": key})
+        assert (told.status_code, told.get_json()["project_id"]) == (200, one.project)
+        assert (
+            one.coordinator.call("POST", one.path, said, headers={"Idempotency-Key": key}).get_json() == told.get_json()
+        ), "a repeat"
+
+
 def test_an_attempt_that_was_replaced_reports_no_more_and_the_next_one_begins_with_round_0(led: Led) -> None:
     led.tell(3, "REPORTING")
     led.ended()

@@ -342,6 +342,17 @@ class TestOverHttp:
         assert [answer.status_code for answer in answers[:2]] == [201, 201]
         assert [slug(answer, 429) for answer in answers[2:]] == ["rate_exceeded"] * 2
 
+    def test_a_clients_token_takes_nothing_of_its_sites_share(self, make_net: Callable[..., Network]) -> None:
+        net = make_net(writes_per_s=0.5)
+        oslo, bergen = net.site("oslo"), net.site("bergen")
+        projects = [net.project(oslo, bergen, name=name) for name in ("one", "other")]
+        paths = [f"/v1/projects/{one}/members/{bergen.id}" for one in projects]
+        clients = [net.stranger(bergen.ok("POST", f"{path}/client-tokens", {})["token"]) for path in paths]
+        answers = [clients[number % 2].call("PUT", f"{paths[number % 2]}/ready", {}) for number in range(7)]
+        assert [answer.status_code for answer in answers[:5]] == [200] * 5
+        assert [slug(answer, 429) for answer in answers[5:]] == ["rate_exceeded"] * 2, "all clients of a site have one"
+        bergen.ok("POST", "/v1/tokens", {"label": "x"})
+
     @pytest.mark.parametrize("token", [None, "fyd_unknown"])
     def test_no_body_is_read_of_who_has_no_token(self, net: Network, token: str | None) -> None:
         body = Unread()

@@ -48,7 +48,7 @@ def take_chunk(call: Call, ident: Id) -> Response:
     if length is None:
         raise Refused(ProblemType.LENGTH_REQUIRED, "say Content-Length; a chunk has 4 MiB at most")
     content = Incoming(call.request, length)
-    with call.web.transfers.place("in", call.caller.subject) as place:
+    with call.web.transfers.place("in", call.caller.share) as place:
         try:
             there, chunk = _take_in(call, ident, content, length)
             if there == chunk.size_bytes or content.taken == length:
@@ -108,7 +108,7 @@ def hand_out(call: Call, ident: Id) -> Response:
     if wanted is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.size_bytes}"
     stack = ExitStack()
-    place = stack.enter_context(call.web.transfers.place("out", call.caller.subject))
+    place = stack.enter_context(call.web.transfers.place("out", call.caller.share))
     content = _handed_out(call, ident, found, range(start, end), stack, place)
     content = _going_on(next(content, b""), content, ident)  # what cannot be read at all is a problem, no empty answer
     response = Response(content, 200 if wanted is None else 206, headers, content_type=OCTETS)

@@ -78,7 +78,7 @@ def _workload(web: Web, request: Request) -> Bearer:
         wanted = f"Bearer {files_token_of(web.workload_key, ident, attempt)}"
         if hmac.compare_digest(request.headers.get("Authorization", "").encode(), wanted.encode()):
             subject = Subject(kind="site", id=site)
-            return Bearer(subject=subject, scopes=frozenset({"read"}), token_id=None, expires_at=None)
+            return Bearer(subject, frozenset({"read"}), token_id=None, expires_at=None, files_of=ident)
     raise unauthorized(
         ProblemType.TOKEN_NOT_VALID, "this call takes the token that a part of a project was started with"
     )
@@ -92,7 +92,7 @@ def _job(web: Web, request: Request) -> Bearer:
         wanted = f"Bearer {files_token_of(web.workload_key, ident, found.attempt)}"
         if hmac.compare_digest(request.headers.get("Authorization", "").encode(), wanted.encode()):
             subject = Subject(kind="site", id=found.owner)
-            return Bearer(subject=subject, scopes=frozenset({"read", "write"}), token_id=None, expires_at=None)
+            return Bearer(subject, frozenset({"read", "write"}), token_id=None, expires_at=None, files_of=ident)
     raise unauthorized(
         ProblemType.TOKEN_NOT_VALID,
         "this call takes the token of the newest attempt at a job with files, which has not ended",

@@ -86,7 +86,7 @@ class Call:
     @property
     def waiter(self) -> Waiter:
         """The caller as one who waits."""
-        return Waiter(self.caller.subject, self.request.environ.get(WHEN_GONE))
+        return Waiter(self.caller.share, self.request.environ.get(WHEN_GONE))
 
     def id(self, name: str) -> str:
         return str(self.path[name])
@@ -97,7 +97,7 @@ class Call:
     def counts_as(self, writes: int) -> None:
         """The call makes the hub write as much as so many. One is counted already. Raises 429."""
         if writes > 1:
-            self.web.shares.writes.charge(self.caller.subject.id, writes - 1)
+            self.web.shares.writes.charge(self.caller.share.id, writes - 1)
 
     @property
     def paging(self) -> Paging:

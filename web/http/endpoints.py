@@ -41,36 +41,36 @@ def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, 
         except Refused as refused:
             if refused.problem.status == TOO_MANY:
                 web.shares.refusals.note(caller.subject, refused.detail)
-                web.shares.tarpit.refused(caller.subject.id, float(refused.headers.get("Retry-After", 1)))
+                web.shares.tarpit.refused(caller.share.id, float(refused.headers.get("Retry-After", 1)))
             raise
 
     def within_share(request: Request, caller: Bearer, path: Mapping[str, Any]) -> Response:
         if not operation.write and operation.body is None:
             if not operation.takes:  # bytes have places of their own
-                web.shares.reads.take(caller.subject.id)
+                web.shares.reads.take(caller.share.id)
             return answered(request, caller, path)
         shares = web.shares
-        shares.under_way.enter(caller.subject, kept_back=operation.kept_back)
+        shares.under_way.enter(caller.share, kept_back=operation.kept_back)
         try:
             try:
-                (shares.writes if operation.write else shares.reads).take(caller.subject.id)
+                (shares.writes if operation.write else shares.reads).take(caller.share.id)
             except Refused:
-                with shares.bodies.place(caller.subject):
+                with shares.bodies.place(caller.share):
                     throw_away(request)
                 raise
             return answered(request, caller, path)
         finally:
-            shares.under_way.leave(caller.subject)
+            shares.under_way.leave(caller.share)
 
     def answered(request: Request, caller: Bearer, path: Mapping[str, Any]) -> Response:
         query = query_of(request, operation.query)
         body = None
         if operation.body is not None:
-            web.shares.bodies.enter(caller.subject, kept_back=operation.kept_back)
+            web.shares.bodies.enter(caller.share, kept_back=operation.kept_back)
             try:
                 body = body_of(request, operation.body, limit, optional=operation.optional)
             finally:
-                web.shares.bodies.leave(caller.subject)
+                web.shares.bodies.leave(caller.share)
         return operation.does(Call(web, request, caller, caller_of, path, query, body, operation.kept_back))
 
     return view

@@ -109,7 +109,7 @@ def asked_by(
     return Asked(
         by=by,
         command=command,
-        id=id_of(by.id, key, name),
+        id=id_of(call.caller.named_by, key, name),
         digest=digest_of(identity or command),
         keyed=key is not None,
         patience_s=patience_of(preferred_wait(call.request), must_wait=must_wait),
