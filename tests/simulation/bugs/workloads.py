@@ -36,7 +36,7 @@ def old_attempts_believed(_: World) -> list[Swap]:
     return [(domain.decisions.workloads, "report_workload", believed)]
 
 
-@bug("what has ended is removed although its evidence is not on record", shown_by=6)
+@bug("what has ended is removed although its evidence is not on record", shown_by=38)
 def removed_before_its_evidence(_: World) -> list[Swap]:
     def as_if_kept(workload: r.Workload, attempt: r.WorkloadAttempt, owner: str) -> Wanted:
         return msgspec.structs.replace(wanted_of(workload, attempt, owner), kept=True)
@@ -54,7 +54,7 @@ def orphans_never_swept(_: World) -> list[Swap]:
     return [(fedyard.cluster.plan, "ORPHAN_AGE_S", float("inf"))]
 
 
-@bug("a workload counts as gone as soon as its end was asked for", shown_by=6)
+@bug("a workload counts as gone as soon as its end was asked for", shown_by=14)
 def gone_when_asked(_: World) -> list[Swap]:
     def hasty(cluster: Cluster, which: AttemptId, *, grace_s: float) -> bool:
         ended(cluster, which, grace_s=grace_s)
@@ -66,6 +66,11 @@ def gone_when_asked(_: World) -> list[Swap]:
 @bug("what is not listed is not there, however short a time ago it was made", shown_by=38)
 def late_lists_believed(_: World) -> list[Swap]:
     return [(fedyard.cluster.plan, "MISSING_S", 0.0)]
+
+
+@bug("the next attempt takes no seat over", shown_by=46)
+def seats_not_taken_over(_: World) -> list[Swap]:
+    return [(domain.decisions.progress.holders, "take_over", lambda *_: None)]
 
 
 @bug("an attempt that was replaced keeps its seat", shown_by=14)
