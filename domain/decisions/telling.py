@@ -82,6 +82,8 @@ def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
             of = r.Project
         case c.PutMember(project_id=key) | c.RemoveMember(project_id=key):
             of = r.Project
+        case c.SetSecret(project_id=key) | c.DeleteSecret(project_id=key):
+            of = r.Project
         case c.CreateWebhook(owner_kind="project", owner_id=key) | c.CreateWorkload(project_id=key):
             of = r.Project
         case (

@@ -233,6 +233,12 @@ class Stage:
         spec = v.WorkloadSpec(kind="service", image="example.org/x@sha256:" + "0" * 64, port=80)
         return c.CreateWorkload(project_id=self.project, name="w", where=f"site:{self.site.id}", spec=spec)
 
+    def setting(self) -> c.SetSecret:
+        return c.SetSecret(project_id=self.project, name="key", key_id="0" * 16, content=b"shut")
+
+    def secret(self) -> str:
+        return str(self.hub.ok(self.setting(), self.boss)["name"])
+
     def workload(self) -> str:
         return str(self.hub.ok(self.working(), self.boss)["id"])
 
@@ -345,6 +351,8 @@ ACTS: dict[str, Callable[[Stage], Does]] = {
     "start_infrastructure": lambda s: (c.StartInfrastructure(project_id=s.problem()), s.of_boss, s.boss),
     "scale_selectors": lambda s: (c.ScaleSelectors(project_id=s.problem(), selectors=3), s.admin, s.boss),
     "stop_infrastructure": lambda s: (c.StopInfrastructure(project_id=s.problem()), s.admin, s.boss),
+    "set_secret": lambda s: (s.setting(), s.of_boss, s.boss),
+    "delete_secret": lambda s: (c.DeleteSecret(project_id=s.project, name=s.secret()), s.of_boss, s.boss),
     "issue_client_token": lambda s: (
         c.IssueClientToken(project_id=s.project, site_id=s.site.id, sha256=SECRET),
         s.of_site,

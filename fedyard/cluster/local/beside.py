@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from fedyard.cluster.local.folder import COMPANION
+from fedyard.wire.shown import shown
 
 MAX_LOG_BYTES = 1_048_576
 """Of what one has said; then that begins anew."""
@@ -59,7 +60,7 @@ class Companion:
         """Of what it has said since it started."""
         lines = self._last.decode(errors="replace").split("\n")
         said = next((line for line in reversed(lines) if line.strip()), "")
-        return "".join(letter if letter.isprintable() else "?" for letter in said)[:MAX_LINE]
+        return shown(said, MAX_LINE)
 
     def _keep(self, came: bytes) -> None:
         log = os.open(f"{COMPANION.format(self.index)}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
