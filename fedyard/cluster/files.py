@@ -87,10 +87,11 @@ def fetch(hub: _Hub, folder: Path, name: str, size_bytes: int, digest: str) -> N
 def store_all(hub: _Hub, folder: Path, wanted: Mapping[str, str]) -> None:
     """All outputs, each once. Raises `StepError`, before anything is sent if one that is required is missing."""
     there: dict[str, int] = {}
+    inside = _opened_folder(folder)
     try:
         lacking = []
         for name, need in wanted.items():
-            opened = _opened(folder / name)
+            opened = None if inside is None else _opened(name, inside)
             if opened is not None:
                 there[name] = opened
             elif need == REQUIRED:
@@ -100,6 +101,8 @@ def store_all(hub: _Hub, folder: Path, wanted: Mapping[str, str]) -> None:
         for name, file in there.items():
             store(hub, name, file)
     finally:
+        if inside is not None:
+            os.close(inside)
         for file in there.values():
             os.close(file)
 
@@ -191,18 +194,30 @@ def _chunks(file: int, size_bytes: int) -> Iterator[bytes]:
         yield os.pread(file, min(CHUNK_BYTES, size_bytes - at), at)
 
 
-def _opened(path: Path) -> int | None:
-    """A file of the program's own, never what a link leads to. Raises `StepError` for what is none."""
+def _opened_folder(folder: Path) -> int | None:
+    """The folder that the program was given; None: it has removed that. Raises `StepError` for another in its place."""
     try:
-        opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StepError(f"output {path.name} cannot be read: {error.strerror}", MISSING) from None
+        raise StepError(
+            f"{folder.name} is not the folder that the program was given: {error.strerror}", MISSING
+        ) from None
+
+
+def _opened(name: str, folder: int) -> int | None:
+    """A file of the program's own, never what a link leads to. Raises `StepError` for what is none."""
+    try:
+        opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StepError(f"output {name} cannot be read: {error.strerror}", MISSING) from None
     if stat.S_ISREG(os.fstat(opened).st_mode):
         return opened
     os.close(opened)
-    raise StepError(f"output {path.name} is no file: pack what is a folder into one", MISSING)
+    raise StepError(f"output {name} is no file: pack what is a folder into one", MISSING)
 
 
 def _detail(error: urllib.error.HTTPError) -> str:

@@ -6,8 +6,11 @@ checkpoints/        copies of the checkpoint, `<start>-<number>`, until the hub 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
+import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +30,9 @@ TRIES: Final = 20
 SETTLES_S: Final = 0.5
 """Between two looks at a checkpoint, which the coordinator overwrites in place."""
 BLOCK: Final = 1_048_576
+ROOM: Final = 4
+"""Of the room that is left a copy takes one part in so many at most: a file of any size costs its writer nothing, and
+the disk is others', too."""
 _STATE, _COPIES = "rounds.json", "checkpoints"
 
 
@@ -94,15 +100,16 @@ class Journal:
         """Copy it, read twice with the same size and digest. False: there is none, it does not come to rest, or the
         next round has come so far meanwhile that it may be that one's.
 
-        pause: waits so long; True if it shall end. Raises `OSError`.
+        pause: waits so long; True if it shall end. Raises `OSError`, for what leaves too little room as well.
         """
+        most = shutil.disk_usage(self._copies).free // ROOM
         part = self._copies / f"{of.start}-{of.number}.part"
         found = False
         for _ in range(TRIES):
-            first = _copied(checkpoint, part)
+            first = _copied(checkpoint, part, most)
             if first is None or pause(SETTLES_S):
                 break
-            if _copied(checkpoint, None) == first:
+            if _copied(checkpoint, None, most) == first:
                 found = True
                 break
         with self._changed:
@@ -173,20 +180,27 @@ class Journal:
 
 
 def _no_link(path: str, flags: int) -> int:
-    """A link could lead to what is not the coordinator's."""
-    return os.open(path, flags | os.O_NOFOLLOW)
+    """A link could lead to what is not the coordinator's, and a pipe would be waited for."""
+    opened = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(opened).st_mode):
+        return opened
+    os.close(opened)
+    raise OSError(errno.EINVAL, "it is no file", path)
 
 
-def _copied(source: Path, target: Path | None) -> tuple[int, bytes] | None:
-    """Size and digest of what was read, copied if there is a target; None where there is nothing."""
+def _copied(source: Path, target: Path | None, most: int) -> tuple[int, bytes] | None:
+    """Size and digest of what was read, copied if there is a target; None where there is nothing. most: bytes, also of
+    what still grows. Raises `OSError`."""
     try:
         with open(source, "rb", opener=_no_link) as file:
             found, size = hashlib.sha256(), 0
+            _need_room(os.fstat(file.fileno()).st_size, most)
             to = None if target is None else target.open("wb")
             try:
                 while block := file.read(BLOCK):
                     found.update(block)
                     size += len(block)
+                    _need_room(size, most)
                     if to is not None:
                         to.write(block)
                 if to is not None:
@@ -198,3 +212,8 @@ def _copied(source: Path, target: Path | None) -> tuple[int, bytes] | None:
     except FileNotFoundError:
         return None
     return (size, found.digest()) if size else None
+
+
+def _need_room(size: int, most: int) -> None:
+    if size > most:
+        raise OSError(errno.ENOSPC, f"a copy of it would have over {most} bytes, one part in {ROOM} of the room left")

@@ -94,6 +94,19 @@ def test_what_is_no_file_of_the_programs_own_is_no_output(hub: Hub, tmp_path: Pa
     assert hub.asked == []
 
 
+def test_another_folder_in_the_place_of_outputs_is_none(hub: Hub, tmp_path: Path, capsys) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "secret").write_text("of another")
+    (tmp_path / "outputs").symlink_to(tmp_path / "etc")
+    for words in (("secret", "required"), ("secret", "optional")):
+        assert step(hub, "store", tmp_path / "outputs", *words) == files.MISSING
+        assert "is not the folder that the program was given" in capsys.readouterr().err
+    (tmp_path / "outputs").unlink()
+    assert step(hub, "store", tmp_path / "outputs", "secret", "required") == files.MISSING
+    assert step(hub, "store", tmp_path / "outputs", "secret", "optional") == 0
+    assert hub.asked == []
+
+
 def test_a_hub_that_is_busy_is_asked_again_and_one_that_refuses_is_not(hub: Hub, tmp_path: Path, capsys) -> None:
     (tmp_path / "model").write_bytes(b"x")
     hub.busy = 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
-from fedyard.sidecar.journal import MAX_COPIES, MAX_TOLD, TRIES, Journal, Round
+from fedyard.sidecar.journal import MAX_COPIES, MAX_TOLD, ROOM, TRIES, Journal, Round
 from fedyard.sidecar.rounds import Stage, Told
 
 NOW = 1000
@@ -99,6 +101,25 @@ def test_a_link_is_no_checkpoint(tmp_path: Path) -> None:
     made.take(0, Stage.COMPLETED, NOW)
     with pytest.raises(OSError):
         made.copy(Round(NOW, 0), tmp_path / "fl_checkpoint", lambda _: False)
+
+
+def test_a_pipe_is_no_checkpoint_and_is_not_waited_for(tmp_path: Path) -> None:
+    made = journal(tmp_path)
+    os.mkfifo(tmp_path / "fl_checkpoint")
+    made.take(0, Stage.COMPLETED, NOW)
+    with pytest.raises(OSError, match="no file"):
+        made.copy(Round(NOW, 0), tmp_path / "fl_checkpoint", lambda _: False)
+
+
+def test_what_is_far_larger_than_the_room_is_not_copied(tmp_path: Path) -> None:
+    """A file with holes has any size and costs who makes it nothing."""
+    made = journal(tmp_path)
+    with (tmp_path / "fl_checkpoint").open("wb") as file:
+        file.truncate(shutil.disk_usage(tmp_path).free // ROOM + 2**30)
+    made.take(0, Stage.COMPLETED, NOW)
+    with pytest.raises(OSError, match="of the room left"):
+        made.copy(Round(NOW, 0), tmp_path / "fl_checkpoint", lambda _: False)
+    assert not list((tmp_path / "checkpoints").glob("*.part"))
 
 
 def test_what_never_comes_to_rest_is_given_up(tmp_path: Path) -> None:
