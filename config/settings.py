@@ -212,6 +212,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 5.0
     workloads_per_project: Annotated[int, _meta("workloads of one project that go on at once", 1, 100_000)] = 200
     workloads_per_day: Annotated[int, _meta("workloads that one project begins within a day", 1, 1_000_000)] = 2000
+    project_rounds_per_day: Annotated[
+        int, _meta("rounds that the own coordinator of one project begins within a day", 1, 1_000_000)
+    ] = 10_000
     site_lost_after_s: Annotated[
         float,
         _meta(

@@ -54,6 +54,7 @@ class Rules(msgspec.Struct, frozen=True):
     webhook_failing_s: float = 432_000.0
     workloads_per_project: int = 200
     workloads_per_day: int = 2000
+    project_rounds_per_day: int = 10_000
     site_lost_after_s: float = 600.0
     clusters: str = ""
     webhook_waiting: int = 10_000

@@ -49,7 +49,11 @@ Slug = w.Slug
 Span = Annotated[float, msgspec.Meta(ge=1, le=7_776_000)]
 Piece = Annotated[bytes, msgspec.Meta(min_length=1, max_length=65_536)]
 Pieces = Annotated[list[Piece], msgspec.Meta(min_length=1, max_length=32)]
-Metrics = Annotated[dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], float], msgspec.Meta(max_length=64)]
+MAX_MEASURED = 64
+"""Names of what was counted, or measured, in one round."""
+Metrics = Annotated[
+    dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], float], msgspec.Meta(max_length=MAX_MEASURED)
+]
 RoundNumber = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 """Of a round that a project's own coordinator leads: it counts from 0."""
 RoundStart = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
@@ -58,7 +62,7 @@ StageName = Literal["SELECTION", "CONFIGURATION", "REPORTING", "COMPLETED"]
 """As Fedota calls the stages of its rounds."""
 Counts = Annotated[
     dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], Annotated[int, msgspec.Meta(ge=0, le=2**53)]],
-    msgspec.Meta(max_length=64),
+    msgspec.Meta(max_length=MAX_MEASURED),
 ]
 Joining = w.Joining
 Sealed = w.Sealed

@@ -70,6 +70,10 @@ _COUNTS: dict[str, tuple[str, Micros]] = {
         "SELECT project_id, count(*) FROM workloads WHERE project_id {any:uuid} AND created_at > %s GROUP BY 1",
         DAY,
     ),
+    "rounds of a day": (
+        "SELECT project_id, count(*) FROM project_rounds WHERE project_id {any:uuid} AND started_at > %s GROUP BY 1",
+        DAY,
+    ),
     "projects": (
         (
             "SELECT coordinator_site_id, count(*) FROM projects WHERE coordinator_site_id {any:uuid}"

@@ -17,6 +17,7 @@ from domain import records as r
 from domain import results
 from domain.decisions.access import find, missing, need_hub
 from domain.decisions.draft import Decision, Draft, Refused
+from domain.decisions.limits import take_one
 from domain.decisions.projects import infrastructure_of
 from domain.events import EventKind
 from domain.ids import Id
@@ -31,7 +32,7 @@ from domain.states import (
     WorkloadState,
     follow,
 )
-from domain.values import Infrastructure, Micros, StageDeadlines, StageName
+from domain.values import MAX_MEASURED, Infrastructure, Micros, StageDeadlines, StageName
 from domain.workloads import is_open
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND, time_text
@@ -58,6 +59,7 @@ def needs_of_report_round(command: c.ReportRound) -> Needs:
         workloads={command.workload_id},
         project_rounds={(command.project_id, command.number)},
         artifacts=those(command.checkpoint_artifact_id),
+        counts={("rounds of a day", command.project_id)},
     )
 
 
@@ -83,6 +85,8 @@ def report_round(draft: Draft, command: c.ReportRound) -> Decision:
         raise _ended(workload)
     goes_on = None if newest is None or anew or newest.number < command.number else newest
     if goes_on is None:
+        remedy = "look at why it begins so many, or begin the next one tomorrow"
+        take_one(draft, "rounds of a day", project.id, draft.rules.project_rounds_per_day, remedy)
         _fail(draft, newest, RESTARTED if anew else SUPERSEDED)
         here = _begin(draft, project, command, epoch, start)
     else:
@@ -200,9 +204,18 @@ def within(said: Infrastructure | None, stage: StageName) -> Micros:
 
 
 def _noted(draft: Draft, here: r.ProjectRound, command: c.ReportRound) -> r.ProjectRound:
-    """With what was counted and measured: what is named again is replaced, so the same stage may be said again."""
-    counts = _encoder.encode(_counts_decoder.decode(here.counts_json) | command.counts).decode()
-    metrics = _encoder.encode(_metrics_decoder.decode(here.metrics_json) | command.metrics).decode()
+    """With what was counted and measured: what is named again is replaced, so the same stage may be said again. 409 for
+    more names than one report may have: whoever says it again and again would have the row grow for ever."""
+    counted = _counts_decoder.decode(here.counts_json) | command.counts
+    measured = _metrics_decoder.decode(here.metrics_json) | command.metrics
+    for what, named in (("counts", len(counted)), ("metrics", len(measured))):
+        if named > MAX_MEASURED:
+            raise Refused(
+                ProblemType.TOO_MANY,
+                f"round {here.number} of project {here.project_id} would have {named} {what}, {MAX_MEASURED} are "
+                "allowed: say those again that are there",
+            )
+    counts, metrics = _encoder.encode(counted).decode(), _encoder.encode(measured).decode()
     if (counts, metrics) == (here.counts_json, here.metrics_json):
         return here
     return draft.change(here, counts_json=counts, metrics_json=metrics)

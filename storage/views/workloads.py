@@ -35,7 +35,7 @@ from storage.wanted import with_logs
 
 LOG_AT_ONCE_BYTES = 131_072
 """Of a log that is followed, in one answer."""
-PIECES_AT_ONCE = 16
+PIECES_AT_ONCE = 1024
 
 
 class Filed(NamedTuple):

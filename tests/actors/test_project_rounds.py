@@ -275,3 +275,25 @@ def test_a_model_of_a_run_is_no_checkpoint_to_begin_with(led: Led) -> None:
         led.hub.database.execute(f"INSERT INTO models ({names}) VALUES ({places})", values)
     command = c.StartInfrastructure(project_id=led.project, model_version=1)
     assert led.hub.refused(command, led.site) == (422, "impossible")
+
+
+def test_a_coordinator_that_never_stops_beginning_rounds_is_refused_until_tomorrow(hub: Hub) -> None:
+    led = Led(hub)
+    hub.rules = msgspec.structs.replace(hub.rules, project_rounds_per_day=3)
+    for number in range(2):
+        led.tell(number, "SELECTION")
+    led.tell(0, "SELECTION", start=1)
+    assert hub.refused(led.report(0, "SELECTION", start=2), led.site) == (409, "too_many")
+    led.tell(0, "COMPLETED")
+    assert led.newest() == (2, 0, "completed", ""), "what has begun goes on"
+    led.later(86_401)
+    led.tell(0, "SELECTION", start=2)
+
+
+@pytest.mark.parametrize("what", ["counts", "metrics"])
+def test_a_round_has_no_more_names_than_a_report_may_have_however_often_it_is_said(hub: Hub, what: str) -> None:
+    led = Led(hub)
+    led.tell(0, "SELECTION", **{what: {f"a{number}": 1 for number in range(64)}})
+    assert hub.refused(led.report(0, "SELECTION", **{what: {"b": 1}}), led.site) == (409, "too_many")
+    assert hub.refused(led.report(0, "REPORTING", **{what: {"b": 1}}), led.site) == (409, "too_many")
+    led.tell(0, "REPORTING", **{what: {"a0": 2}})
