@@ -80,9 +80,12 @@ def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
             of = r.Run
         case c.StartRun(project_id=key) | c.UpdateProject(project_id=key) | c.ArchiveProject(project_id=key):
             of = r.Project
-        case c.PutMember(project_id=key) | c.RemoveMember(project_id=key):
-            of = r.Project
-        case c.SetSecret(project_id=key) | c.DeleteSecret(project_id=key):
+        case (
+            c.PutMember(project_id=key)
+            | c.RemoveMember(project_id=key)
+            | c.SetSecret(project_id=key)
+            | c.DeleteSecret(project_id=key)
+        ):
             of = r.Project
         case c.CreateWebhook(owner_kind="project", owner_id=key) | c.CreateWorkload(project_id=key):
             of = r.Project
