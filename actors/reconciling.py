@@ -27,7 +27,7 @@ from domain.commands import AnyCommand, Envelope
 from domain.ids import Id, derive, sha256_hex
 from domain.workloads import report_of
 from fedyard.cluster.doing import read_on
-from fedyard.cluster.plan import Action, Collect, End, Ensure, Finding, Introduce, Key, plan
+from fedyard.cluster.plan import Action, Collect, End, Ensure, Finding, Introduce, Key, Memory, plan
 from fedyard.cluster.port import ClusterError, Unavailable
 from fedyard.wire.times import SECOND
 from k8s.clusters import Clusters, HubCluster
@@ -54,7 +54,7 @@ class ClusterReconciler:
         self._wanted = wanted
         self._publisher = publisher
         self._clock = clock
-        self._missing: dict[Key, float] = {}
+        self._memory = Memory()
         self._said: dict[str, float] = {}
         self._renewed = float("-inf")
         self._stirred = False
@@ -93,8 +93,8 @@ class ClusterReconciler:
         wanted += [one for one in known if one.key in strange]
         monotonic = self._clock.monotonic()
         renew = monotonic >= self._renewed + RENEW_EVERY_S
-        made = plan(self._wanted.owner, wanted, seen, self._clock.now() / SECOND, missing=self._missing, renew=renew)
-        self._missing = dict(made.missing)
+        made = plan(self._wanted.owner, wanted, seen, self._clock.now() / SECOND, memory=self._memory, renew=renew)
+        self._memory = made.memory
         if renew:
             self._renewed = monotonic
         self._said = {said: at for said, at in self._said.items() if monotonic < at + SAID_AGAIN_S}

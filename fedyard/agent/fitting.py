@@ -63,4 +63,4 @@ def with_reasons(
             found = finding_of(there[one.key])
             found = msgspec.structs.replace(found, reason=why.reason, detail=said(why.fact, MAX_DETAIL))
             findings += [found] if found != one.known else []
-    return Plan(made.actions, findings, made.missing)
+    return Plan(made.actions, findings, made.memory)

@@ -39,6 +39,7 @@ from fedyard.cluster.plan import (
     Finding,
     Introduce,
     Key,
+    Memory,
     Plan,
     Wanted,
     finding_of,
@@ -111,7 +112,7 @@ class Workloads:
         self._wanted: list[Wanted] | None = None
         self._asked_last = Asked()
         self._left: dict[Key, Left] | None = None
-        self._missing: Mapping[Key, float] = {}
+        self._memory = Memory()
         self._renewed = float("-inf")
         self._failures = {"hub": 0, "cluster": 0}
 
@@ -249,8 +250,8 @@ class Workloads:
         ]
         monotonic = self._clock.monotonic()
         renew = monotonic >= self._renewed + RENEW_EVERY_S
-        made = plan(self._site_id, admitted, seen, now_s, missing=self._missing, renew=renew)
-        self._missing = made.missing
+        made = plan(self._site_id, admitted, seen, now_s, memory=self._memory, renew=renew)
+        self._memory = made.memory
         if renew:
             self._renewed = monotonic
         refusals = [
@@ -267,7 +268,7 @@ class Workloads:
         for one in followed:
             if one.key in there and one.log_from is not None:
                 self._reports.tell_log(cluster, one.spec.attempt_id, one.log_from)
-        if made.actions or made.missing or followed:
+        if made.actions or made.memory.missing or followed:
             return SOON_S
         waits = [one.not_before_s - now_s for one in wanted if one.run and one.not_before_s > now_s]
         return max(AGAIN_S, min([SLOW_S if wanted or there else IDLE_S, *waits]))

@@ -6,7 +6,7 @@ The law, for each attempt:
 - Seen: what is seen is found, where the records do not say so yet. A service that differs from what is wanted is made
   as it is wanted; so it is now and then, for what cannot be seen.
 - At its end, or no longer wanted: its evidence is collected first, and only when that is in the records it is ended.
-  Evidence that cannot be had holds this up for a minute, not for ever.
+  Evidence that cannot be had holds this up for a minute, not for ever: a minute of trying, however long it was away.
 - Wanted, seen before and not there any more: a service is made again. Of a job nobody knows what became of it.
 - Not wanted and not there: it is gone. If it was made, and nothing was collected of it, not before it had time to be
   listed: a cluster that lists late would have it stopped while it runs.
@@ -126,12 +126,20 @@ class End(msgspec.Struct, frozen=True):
 Action: TypeAlias = Introduce | Ensure | Collect | End
 
 
+class Memory(msgspec.Struct, frozen=True):
+    """Since when, by the clock of the calls. missing: what was seen before is not there. collecting: evidence is asked
+    for."""
+
+    missing: dict[Key, float] = {}
+    collecting: dict[Key, float] = {}
+
+
 class Plan(msgspec.Struct, frozen=True):
-    """What to do and what to record. missing: what was seen before and is not now, to be said at the next call."""
+    """What to do and what to record. memory: to be said at the next call."""
 
     actions: list[Action]
     findings: list[Finding]
-    missing: dict[Key, float] = {}
+    memory: Memory = Memory()
 
 
 def plan(
@@ -140,22 +148,22 @@ def plan(
     seen: Iterable[Observed],
     now_s: float,
     *,
-    missing: Mapping[Key, float] | None = None,
+    memory: Memory = Memory(),  # noqa: B008 - nothing changes it
     renew: bool = False,
 ) -> Plan:
     """What follows. wanted: read before it was looked what is there, or what was just made would count as vanished.
 
-    owner: whose all of it is. now_s: since the epoch. missing: of the plan before. renew: make those services as they
+    owner: whose all of it is. now_s: since the epoch. memory: of the plan before. renew: make those services as they
     are wanted, too, that look so.
     """
     there = {Key(one.id, one.attempt): one for one in seen}
-    made = Plan([], [], {})
+    made = Plan([], [], Memory({}, {}))
     for one in wanted:
         observed = there.pop(one.key, None)
         if observed is None:
-            _absent(made, one, now_s, missing or {})
+            _absent(made, one, now_s, memory.missing)
         else:
-            _present(made, one, observed, now_s, renew=renew)
+            _present(made, one, observed, now_s, memory.collecting, renew=renew)
     for orphan in there.values():
         if now_s - orphan.created_s >= ORPHAN_AGE_S:
             which = AttemptId(owner, orphan.place, orphan.id, orphan.attempt)
@@ -189,8 +197,8 @@ def _absent(made: Plan, one: Wanted, now_s: float, missing: Mapping[Key, float])
     if not one.run or over:
         unmade = not known.uid and not over and one.over_s is not None and now_s < one.over_s + UNMADE_S
         if known.uid and not one.kept:  # made, perhaps so short a time ago that it is not listed yet
-            made.missing[one.key] = missing.get(one.key, now_s)
-            unmade = now_s - made.missing[one.key] < MISSING_S
+            made.memory.missing[one.key] = missing.get(one.key, now_s)
+            unmade = now_s - made.memory.missing[one.key] < MISSING_S
         if not unmade:
             made.findings.append(msgspec.structs.replace(known, gone=True))
     elif not known.uid:
@@ -200,7 +208,7 @@ def _absent(made: Plan, one: Wanted, now_s: float, missing: Mapping[Key, float])
             made.actions.append(Ensure(one.spec, one.enrols, one.secret_names))
     else:
         since_s = missing.get(one.key, now_s)
-        made.missing[one.key] = since_s
+        made.memory.missing[one.key] = since_s
         if now_s - since_s >= MISSING_S:
             if one.spec.kind == "service":
                 made.actions.append(Ensure(one.spec, one.enrols, one.secret_names))
@@ -211,12 +219,15 @@ def _absent(made: Plan, one: Wanted, now_s: float, missing: Mapping[Key, float])
                 )
 
 
-def _present(made: Plan, one: Wanted, observed: Observed, now_s: float, *, renew: bool) -> None:
+def _present(
+    made: Plan, one: Wanted, observed: Observed, now_s: float, collecting: Mapping[Key, float], *, renew: bool
+) -> None:
     over = one.known.phase in FINAL
     finding = one.known if over else _judged(one, observed, now_s)
     if not one.run or finding.phase in FINAL:
-        waited = one.over_s is not None and now_s >= one.over_s + EVIDENCE_WITHIN_S
-        if one.kept or waited:
+        if not one.kept:
+            made.memory.collecting[one.key] = collecting.get(one.key, now_s)
+        if one.kept or now_s - made.memory.collecting[one.key] >= EVIDENCE_WITHIN_S:
             made.actions.append(End(one.spec.attempt_id, one.spec.grace_s, observed.phase, observed.stopping))
         else:
             made.actions.append(Collect(one.spec.attempt_id, finding, one.log_from))

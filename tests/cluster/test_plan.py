@@ -20,6 +20,7 @@ from fedyard.cluster.plan import (
     Finding,
     Introduce,
     Key,
+    Memory,
     Plan,
     Wanted,
     finding_of,
@@ -48,6 +49,7 @@ STARTING, RUNNING = known(Phase.STARTING), known(Phase.RUNNING)
 FAILED = known(Phase.FAILED, reason=Reason.EXIT_CODE, exit_code=3)
 DEAD = seen(Phase.FAILED, reason=Reason.EXIT_CODE, exit_code=3)
 NOTHING = Plan([], [])
+ASKED = Memory(collecting={Key(ID, 1): NOW})
 VANISHED = "it is not there any more, and the cluster does not say what became of it"
 
 EXAMPLES: dict[str, tuple[Wanted, list[Observed], Plan]] = {
@@ -79,20 +81,15 @@ EXAMPLES: dict[str, tuple[Wanted, list[Observed], Plan]] = {
     "ended: its evidence is collected, and recorded with its end": (
         Wanted(JOB, True, RUNNING),
         [DEAD],
-        Plan([Collect(WHICH, FAILED)], []),
+        Plan([Collect(WHICH, FAILED)], [], ASKED),
     ),
     "ended, recorded without evidence: that is collected": (
         Wanted(JOB, True, FAILED, over_s=NOW - 1),
         [DEAD],
-        Plan([Collect(WHICH, FAILED)], []),
+        Plan([Collect(WHICH, FAILED)], [], ASKED),
     ),
     "ended, evidence on record: it is removed": (
         Wanted(JOB, True, FAILED, kept=True, over_s=NOW - 1),
-        [DEAD],
-        Plan([End(WHICH, 5.0, Phase.FAILED)], []),
-    ),
-    "ended, and no evidence to be had: removed all the same": (
-        Wanted(JOB, True, FAILED, over_s=NOW - EVIDENCE_WITHIN_S),
         [DEAD],
         Plan([End(WHICH, 5.0, Phase.FAILED)], []),
     ),
@@ -109,7 +106,7 @@ EXAMPLES: dict[str, tuple[Wanted, list[Observed], Plan]] = {
     "stopped while it runs: first its evidence": (
         Wanted(JOB, False, RUNNING, over_s=NOW),
         [seen(Phase.RUNNING)],
-        Plan([Collect(WHICH, RUNNING)], []),
+        Plan([Collect(WHICH, RUNNING)], [], ASKED),
     ),
     "stopped, evidence on record": (
         Wanted(JOB, False, RUNNING, kept=True, over_s=NOW),
@@ -156,6 +153,7 @@ EXAMPLES: dict[str, tuple[Wanted, list[Observed], Plan]] = {
                 )
             ],
             [],
+            ASKED,
         ),
     ),
     "just within its deadline, its grace and what a cluster may take": (
@@ -166,7 +164,7 @@ EXAMPLES: dict[str, tuple[Wanted, list[Observed], Plan]] = {
     "an image that is not pulled for long": (
         Wanted(JOB, True, known(Phase.STARTING, reason=Reason.IMAGE_NOT_PULLED)),
         [seen(Phase.STARTING, reason=Reason.IMAGE_NOT_PULLED, created_s=NOW - PULL_WITHIN_S)],
-        Plan([Collect(WHICH, known(Phase.FAILED, reason=Reason.IMAGE_NOT_PULLED))], []),
+        Plan([Collect(WHICH, known(Phase.FAILED, reason=Reason.IMAGE_NOT_PULLED))], [], ASKED),
     ),
     "a service with other replicas than are wanted": (
         Wanted(SERVICE, True, RUNNING),
@@ -191,38 +189,50 @@ def test_what_follows(name: str) -> None:
 def test_a_job_that_is_not_seen_any_more_has_vanished_after_a_while() -> None:
     wanted = Wanted(JOB, True, RUNNING)
     first = plan(OWNER, [wanted], [], NOW)
-    assert first == Plan([], [], {Key(ID, 1): NOW})
-    assert plan(OWNER, [wanted], [], NOW + MISSING_S - 1, missing=first.missing).findings == []
-    later = plan(OWNER, [wanted], [], NOW + MISSING_S, missing=first.missing)
+    assert first == Plan([], [], Memory(missing={Key(ID, 1): NOW}))
+    assert plan(OWNER, [wanted], [], NOW + MISSING_S - 1, memory=first.memory).findings == []
+    later = plan(OWNER, [wanted], [], NOW + MISSING_S, memory=first.memory)
     assert later.findings == [known(Phase.FAILED, reason=Reason.VANISHED, detail=VANISHED)]
-    assert plan(OWNER, [wanted], [seen(Phase.RUNNING)], NOW + MISSING_S, missing=first.missing) == NOTHING
+    assert plan(OWNER, [wanted], [seen(Phase.RUNNING)], NOW + MISSING_S, memory=first.memory) == NOTHING
 
 
 def test_what_was_made_and_shall_go_is_not_gone_before_it_had_time_to_be_listed() -> None:
     stopped = Wanted(JOB, False, STARTING, over_s=NOW)
     first = plan(OWNER, [stopped], [], NOW)
-    assert (first.findings, first.missing) == ([], {Key(ID, 1): NOW})
-    later = plan(OWNER, [stopped], [], NOW + MISSING_S, missing=first.missing)
+    assert (first.findings, first.memory.missing) == ([], {Key(ID, 1): NOW})
+    later = plan(OWNER, [stopped], [], NOW + MISSING_S, memory=first.memory)
     assert [(one.gone, one.phase) for one in later.findings] == [(True, Phase.STARTING)]
-    listed = plan(OWNER, [stopped], [seen(Phase.RUNNING)], NOW + 1, missing=first.missing)
-    assert listed == Plan([Collect(WHICH, RUNNING)], [])
+    listed = plan(OWNER, [stopped], [seen(Phase.RUNNING)], NOW + 1, memory=first.memory)
+    assert listed.actions == [Collect(WHICH, RUNNING)]
 
 
 def test_what_has_ended_without_its_evidence_is_not_gone_before_it_had_time_to_be_listed() -> None:
     """Whoever made it saw that it had ended already: a list that is late does not have it yet."""
     ended = Wanted(JOB, True, known(Phase.SUCCEEDED), over_s=NOW)
     first = plan(OWNER, [ended], [], NOW)
-    assert (first.findings, first.missing) == ([], {Key(ID, 1): NOW})
-    listed = plan(OWNER, [ended], [seen(Phase.SUCCEEDED)], NOW + 1, missing=first.missing)
-    assert listed == Plan([Collect(WHICH, known(Phase.SUCCEEDED))], [])
-    later = plan(OWNER, [ended], [], NOW + MISSING_S, missing=first.missing)
+    assert (first.findings, first.memory.missing) == ([], {Key(ID, 1): NOW})
+    listed = plan(OWNER, [ended], [seen(Phase.SUCCEEDED)], NOW + 1, memory=first.memory)
+    assert listed.actions == [Collect(WHICH, known(Phase.SUCCEEDED))]
+    later = plan(OWNER, [ended], [], NOW + MISSING_S, memory=first.memory)
     assert [(one.gone, one.phase) for one in later.findings] == [(True, Phase.SUCCEEDED)]
     kept = msgspec.structs.replace(ended, kept=True)
     assert [one.gone for one in plan(OWNER, [kept], [], NOW).findings] == [True]
 
 
+@pytest.mark.parametrize("run", [True, False])
+def test_evidence_that_cannot_be_had_is_asked_for_for_a_minute(run: bool) -> None:
+    """From the first time that it was asked for: whoever was away meanwhile has not tried yet."""
+    wanted = Wanted(JOB, run, FAILED if run else RUNNING, over_s=NOW - 3600)
+    first = plan(OWNER, [wanted], [DEAD], NOW)
+    assert [type(one) for one in first.actions] == [Collect]
+    second = plan(OWNER, [wanted], [DEAD], NOW + EVIDENCE_WITHIN_S - 1, memory=first.memory)
+    assert [type(one) for one in second.actions] == [Collect]
+    third = plan(OWNER, [wanted], [DEAD], NOW + EVIDENCE_WITHIN_S, memory=second.memory)
+    assert third.actions == [End(WHICH, 5.0, Phase.FAILED)]
+
+
 def test_a_service_that_is_not_seen_any_more_is_made_again() -> None:
-    made = plan(OWNER, [Wanted(SERVICE, True, RUNNING)], [], NOW, missing={Key(ID, 1): NOW - MISSING_S})
+    made = plan(OWNER, [Wanted(SERVICE, True, RUNNING)], [], NOW, memory=Memory(missing={Key(ID, 1): NOW - MISSING_S}))
     assert (made.actions, made.findings) == ([Ensure(SERVICE)], [])
 
 
