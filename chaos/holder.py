@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from config.clock import SystemClock, draw_secret
 from domain.ids import sha256_hex
-from domain.workloads import TOKEN_VARIABLE, URL_VARIABLE
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unavailable
+from fedyard.cluster.conventions import ENROLMENT_TOKEN, HUB_URL, WORKLOAD_ATTEMPT, WORKLOAD_ID
 from fedyard.sealed.keys import enrolment_proof
 
 POLL_S = 10
@@ -81,11 +81,11 @@ class Holder:
 
 def main(folder: Path) -> int:
     """Until a signal ends it, or the hub does not know it any more."""
-    name = f"{os.environ['FEDYARD_WORKLOAD_ID']}-{os.environ['FEDYARD_WORKLOAD_ATTEMPT']}"
+    name = f"{os.environ[WORKLOAD_ID]}-{os.environ[WORKLOAD_ATTEMPT]}"
     with (folder / name).open("a") as books:
         books.write(f"began {CLOCK.now() * 1000} {os.getpid()}\n")
     try:
-        holder = Holder(os.environ[URL_VARIABLE], os.environ[TOKEN_VARIABLE])
+        holder = Holder(os.environ[HUB_URL], os.environ[ENROLMENT_TOKEN])
         while True:
             holder.follow()
     except Refused as error:

@@ -14,6 +14,7 @@ import msgspec
 
 from domain.ids import Id
 from domain.values import Infrastructure, TaskSpec, WorkloadSpec
+from fedyard.cluster.conventions import FILES_TOKEN, ROUNDS_TOKEN
 from fedyard.cluster.port import REPLICA, Companion, Made, Part, Spec, Volume
 
 PartName: TypeAlias = Literal["coordinator", "selector"]
@@ -27,8 +28,6 @@ INITIAL_FILES: Final = "initFiles"
 CHECKPOINT: Final = f"{INITIAL_FILES}/fl_checkpoint"
 OWN_FOLDER: Final = f"{REPLICA}.{SELECTOR}:{PORTS[SELECTOR]}"
 """Fedota calls a selector by where it is dialled, and its folder as well."""
-FILES_TOKEN: Final = "FEDYARD_FILES_TOKEN"  # noqa: S105 - a variable's name
-ROUNDS_TOKEN: Final = "FEDYARD_TOKEN"  # noqa: S105 - a variable's name
 SIDECAR: Final = Companion(
     module="fedyard.sidecar",
     address="WEBSERVER_ADDRESS",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from domain.ids import Id, derive
-from domain.infrastructure import FILES_TOKEN
 from domain.records import Workload
 from domain.values import Micros, WorkloadSpec
+from fedyard.cluster.conventions import FILES_TOKEN
 from fedyard.cluster.port import Files, InputFile
 
 

@@ -11,14 +11,16 @@ import msgspec
 
 from domain.commands import ReportWorkload
 from domain.ids import Id, sha256_hex
-from domain.infrastructure import PARTS, ROUNDS_TOKEN, shaped
+from domain.infrastructure import PARTS, shaped
 from domain.records import Workload, WorkloadAttempt
 from domain.states import WORKLOAD_LIVE, WorkloadState
 from domain.values import Micros, WorkloadSpec
 from domain.workload_files import files_of, flaw_of_files
+from fedyard.cluster import conventions
+from fedyard.cluster.conventions import ENROLMENT_TOKEN, HUB_URL, ROUNDS_TOKEN
 from fedyard.cluster.names import flaw_of_labels, flaw_of_object_name
 from fedyard.cluster.plan import Finding, Side, Wanted
-from fedyard.cluster.port import MODEL_VARIABLE, Phase, Reason, Spec
+from fedyard.cluster.port import Phase, Reason, Spec
 from fedyard.wire.times import SECOND
 
 AT_SITE = "site:"
@@ -49,7 +51,7 @@ FOLLOWED_S = 60
 RETRY_AFTER_S = (5, 30, 120, 300, 600)
 """From the end of one attempt to the next one; the last span for all further ones."""
 
-OWN_VARIABLES = ("FEDYARD_", "SITE_ENROLMENT_TOKEN")
+OWN_VARIABLES = (conventions.OWN, ENROLMENT_TOKEN)
 """Beginnings of names that no caller gives a variable."""
 
 _spec_decoder = msgspec.json.Decoder(WorkloadSpec)
@@ -169,19 +171,15 @@ def wanted_of(workload: Workload, attempt: WorkloadAttempt, owner: Id) -> Wanted
 def _told(workload: Workload, attempt: WorkloadAttempt) -> dict[str, str]:
     """What every workload finds of itself in its environment."""
     told = {
-        "FEDYARD_PROJECT_ID": workload.project_id,
-        "FEDYARD_WORKLOAD_ID": workload.id,
-        "FEDYARD_WORKLOAD_ATTEMPT": str(attempt.attempt),
+        conventions.PROJECT_ID: workload.project_id,
+        conventions.WORKLOAD_ID: workload.id,
+        conventions.WORKLOAD_ATTEMPT: str(attempt.attempt),
     }
     if workload.run_id is not None:
-        told["FEDYARD_RUN_ID"] = workload.run_id
+        told[conventions.RUN_ID] = workload.run_id
     if workload.model_version is not None:
-        told[MODEL_VARIABLE] = str(workload.model_version)
+        told[conventions.MODEL_VERSION] = str(workload.model_version)
     return told
-
-
-TOKEN_VARIABLE = "SITE_ENROLMENT_TOKEN"  # noqa: S105 - a name, no secret
-URL_VARIABLE = "FEDYARD_HUB_URL"
 
 
 def token_of(key: bytes, workload_id: Id, attempt: int) -> str:
@@ -236,7 +234,7 @@ def with_own_tokens(spec: Spec, key: bytes, hub_url: str = "") -> Spec:
         tokens[ROUNDS_TOKEN] = rounds_token_of(key, spec.id, spec.attempt)
     if not tokens:
         return spec
-    where = {URL_VARIABLE: hub_url} if hub_url else {}
+    where = {HUB_URL: hub_url} if hub_url else {}
     return msgspec.structs.replace(spec, environment=spec.environment | where, secrets=spec.secrets | tokens)
 
 
@@ -247,8 +245,8 @@ def token_sha256(key: bytes, workload_id: Id, attempt: int) -> str:
 
 def with_token(spec: Spec, token: str, hub_url: str) -> Spec:
     """What calls back: it is told where, and gets its token by reference."""
-    environment = spec.environment | {URL_VARIABLE: hub_url}
-    return msgspec.structs.replace(spec, environment=environment, secrets=spec.secrets | {TOKEN_VARIABLE: token})
+    environment = spec.environment | {HUB_URL: hub_url}
+    return msgspec.structs.replace(spec, environment=environment, secrets=spec.secrets | {ENROLMENT_TOKEN: token})
 
 
 _PHASES: dict[WorkloadState, Phase | None] = {

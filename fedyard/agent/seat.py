@@ -22,11 +22,11 @@ from fedyard.agent.consents import UNKNOWN, Join
 from fedyard.agent.site import Folder, Settings, SiteError
 from fedyard.client.transfer import Transfer
 from fedyard.clock import Clock, SystemClock, draw_key
+from fedyard.cluster.conventions import ENROLMENT_TOKEN, HUB_URL, PROJECT_ID
 from fedyard.tasks import Content, Metrics, TaskError, jobs
 from fedyard.wire.stopping import on_stop_signal
 from fedyard.wire.types import ArtifactKind
 
-HUB, PROJECT, TOKEN = "FEDYARD_HUB_URL", "FEDYARD_PROJECT_ID", "SITE_ENROLMENT_TOKEN"
 LOOK_EVERY_S: Final = 0.1
 ENDS_WITHIN_S: Final = 60.0
 """After the last work was handed in; more than an agent takes for what it still has to say."""
@@ -161,24 +161,24 @@ class Seat:
     ) -> None:
         """environment: instead of the process's own. Raises `SiteError` where it tells of no seat."""
         told = os.environ if environment is None else environment
-        missing = [name for name in (HUB, PROJECT, TOKEN) if not told.get(name)]
+        missing = [name for name in (HUB_URL, PROJECT_ID, ENROLMENT_TOKEN) if not told.get(name)]
         if missing:
             raise SiteError(
                 f"{', '.join(missing)} is not in the environment: this program holds no seat of a run (it is started "
                 "as one of a task's workloads, docs/workloads.md)"
             )
         clock = SystemClock()
-        self.project_id = told[PROJECT]
+        self.project_id = told[PROJECT_ID]
         self._desk = Desk(clock)
         folder = Folder(Path(told.get("HOME") or ".") / "site")
         if not (folder.path / "site.toml").exists():
             settings = Settings(
-                hub=told[HUB],
+                hub=told[HUB_URL],
                 name="a workload's seat",
                 allow_plain_http=allow_plain_http,
                 join=[Join(project=self.project_id, coordinator=coordinator)],
             )
-            folder.create(settings, told[TOKEN])
+            folder.create(settings, told[ENROLMENT_TOKEN])
         self._agent = Agent(folder, log=sys.stderr, clock=clock, computing=self._desk)
         self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
         self._failure: BaseException | None = None

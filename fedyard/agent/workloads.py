@@ -30,6 +30,7 @@ from fedyard.client.client import Client
 from fedyard.client.errors import Refused as HubRefused
 from fedyard.client.errors import Unavailable as HubAway
 from fedyard.clock import Clock, jitter, micros_now
+from fedyard.cluster.conventions import ENROLMENT_TOKEN, HUB_URL
 from fedyard.cluster.doing import MAX_DETAIL, MAX_EVENTS, collected, ended, ensured, refused
 from fedyard.cluster.plan import (
     FINAL,
@@ -77,8 +78,6 @@ END_WITHIN_S = 30.0
 NOT_ALLOWED_GRACE_S = 10.0
 """At most, between being told to stop and being ended, of what may not run here any more."""
 LOGS_STAY = "its log stays at this site: logs = false below [cluster] in its site.toml"
-TOKEN_VARIABLE = "SITE_ENROLMENT_TOKEN"  # noqa: S105 - a name, no secret
-URL_VARIABLE = "FEDYARD_HUB_URL"
 
 
 class Workloads:
@@ -396,8 +395,8 @@ class Workloads:
     def _introduce(self, finding: Finding) -> None:
         """The hub is told the hash of its one-time token before it can use that."""
         for one in self._wanted or []:
-            if one.key == Key(finding.id, finding.attempt) and TOKEN_VARIABLE in one.spec.secrets:
-                token = one.spec.secrets[TOKEN_VARIABLE]
+            if one.key == Key(finding.id, finding.attempt) and ENROLMENT_TOKEN in one.spec.secrets:
+                token = one.spec.secrets[ENROLMENT_TOKEN]
                 self._reports.tell(finding, token_sha256=hashlib.sha256(token.encode()).hexdigest())
 
     def _ensured(self, cluster: Cluster, action: Ensure) -> Finding:
@@ -415,7 +414,7 @@ class Workloads:
         spec = action.spec
         if not (action.enrols or spec.secrets):
             return spec
-        return msgspec.structs.replace(spec, environment=spec.environment | {URL_VARIABLE: self._client.hub})
+        return msgspec.structs.replace(spec, environment=spec.environment | {HUB_URL: self._client.hub})
 
     def _end_all(self, cluster: Cluster, why: str) -> None:
         """Each with its evidence kept; the hub hears of it from whoever is started next."""

@@ -25,14 +25,13 @@ from fedyard.cli.listing import Listing
 from fedyard.cli.site_workloads import workloads
 from fedyard.client.errors import Refused
 from fedyard.clock import micros_now
+from fedyard.cluster.conventions import ENROLMENT_TOKEN
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.sealed.trust import Changed
 from fedyard.wire.command_line import Command, Group, Words
 from fedyard.wire.forgiving import forgive
 from fedyard.wire.statements import hex_groups
 from fedyard.wire.stopping import on_stop_signal
-
-TOKEN_VARIABLE = "SITE_ENROLMENT_TOKEN"  # noqa: S105 - a name, no secret
 
 IDENTITY_CHANGED = 3
 """Exit code of an agent that stopped because another site's identity is not the one that was pinned."""
@@ -42,7 +41,7 @@ IDENTITY_CHANGED = 3
 @click.option("--hub", required=True, metavar="URL", help="address of the hub, e.g. https://hub.example")
 @click.option("--name", required=True, metavar="NAME", help="this site's, for all to see")
 @click.option("--description", default="", metavar="TEXT", help="what the others should know of it")
-@click.option("--token-file", type=FILE, metavar="FILE", help=f"holds the enrolment token (or set {TOKEN_VARIABLE})")
+@click.option("--token-file", type=FILE, metavar="FILE", help=f"holds the enrolment token (or set {ENROLMENT_TOKEN})")
 @click.option("--data", multiple=True, metavar="NAME=FILE", help="e.g. train=train.csv")
 @click.option("--join", "joins", multiple=True, metavar="PROJECT", help="its id or name: join it once it exists")
 @click.option(
@@ -69,9 +68,9 @@ def init(
     later: bool,
 ) -> None:
     """Make a folder for a new site and enrol it at the hub."""
-    token = token_file.read_text("utf-8").strip() if token_file else os.environ.get(TOKEN_VARIABLE)
+    token = token_file.read_text("utf-8").strip() if token_file else os.environ.get(ENROLMENT_TOKEN)
     if not token:
-        raise UsageError(f"no enrolment token: name a file with --token-file, or set {TOKEN_VARIABLE}")
+        raise UsageError(f"no enrolment token: name a file with --token-file, or set {ENROLMENT_TOKEN}")
     settings = Settings(
         hub=hub.rstrip("/"),
         name=name,

@@ -20,21 +20,20 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from fedyard.cluster.archives.limits import ArchiveError
 from fedyard.cluster.archives.unpacking import INITIAL_FILES, unpack
+from fedyard.cluster.conventions import FILES_TOKEN, HUB_URL, MODEL_VERSION, WORKLOAD_ID
+from fedyard.wire.chunks import CHUNK_BYTES, tree_digest
 
-URL, WORKLOAD, TOKEN = "FEDYARD_HUB_URL", "FEDYARD_WORKLOAD_ID", "FEDYARD_FILES_TOKEN"
-MODEL = "FEDYARD_MODEL_VERSION"
 TRIES: Final = 5
 WITHIN_S: Final = 60.0
 """Without a byte."""
 BLOCK: Final = 1_048_576
-CHUNK: Final = 4 * BLOCK
-"""By which the hub's digests go."""
 CHECKPOINT: Final = "fl_checkpoint"
 _OWN, _DONE, _ARCHIVE, _FILLS = ".fedyard", "done", "archive", "fills"
 _MODEL, _LAYS, _LAID, _REPLACED = "model", "lays", "laid", "replaced"
@@ -43,21 +42,21 @@ _MODEL, _LAYS, _LAID, _REPLACED = "model", "lays", "laid", "replaced"
 def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     """The exit code; what it says is the container's message."""
     (root,) = map(Path, arguments)
-    where = f"{environment[URL].rstrip('/')}/v1/workloads/{environment[WORKLOAD]}"
+    where = f"{environment[HUB_URL].rstrip('/')}/v1/workloads/{environment[WORKLOAD_ID]}"
     own = root / _OWN
     own.mkdir(mode=0o700, exist_ok=True)
     try:
         if not (own / _DONE).exists():
-            _unpack(f"{where}/archive", environment[TOKEN], root)
+            _unpack(f"{where}/archive", environment[FILES_TOKEN], root)
     except (ArchiveError, OSError, HTTPException) as error:
         if isinstance(error, ArchiveError):  # perhaps its beginning is another's: the next time from the first byte
             (own / _ARCHIVE).unlink(missing_ok=True)
         sys.stderr.write(f"the initial files cannot be unpacked: {error}\n")
         return 1
-    version = environment.get(MODEL)
+    version = environment.get(MODEL_VERSION)
     try:
-        if version is not None and _text(own / _LAID) != environment[WORKLOAD]:
-            _begin_with(f"{where}/model", environment[TOKEN], root, environment[WORKLOAD])
+        if version is not None and _text(own / _LAID) != environment[WORKLOAD_ID]:
+            _begin_with(f"{where}/model", environment[FILES_TOKEN], root, environment[WORKLOAD_ID])
     except (OSError, HTTPException) as error:
         sys.stderr.write(f"it cannot begin with model version {version}: {error}\n")
         return 1
@@ -97,12 +96,10 @@ def _begin_with(where: str, token: str, root: Path, workload: str) -> None:
 
 
 def digest_of(file: Path) -> str:
-    """SHA-256 over the SHA-256s of its chunks, as the hub has it."""
-    whole = hashlib.sha256()
+    """The tree digest, as the hub has it."""
     with file.open("rb") as source:
-        while chunk := source.read(CHUNK):
-            whole.update(hashlib.sha256(chunk).digest())
-    return whole.hexdigest()
+        chunks = iter(partial(source.read, CHUNK_BYTES), b"")
+        return tree_digest(b"".join(hashlib.sha256(chunk).digest() for chunk in chunks))
 
 
 def _text(file: Path) -> str:

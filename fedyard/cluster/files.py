@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedyard.clock import SystemClock, draw_key
-from fedyard.cluster.fetching import TOKEN, URL, WITHIN_S, WORKLOAD, fetched
+from fedyard.cluster.conventions import FILES_TOKEN, HUB_URL, OUTPUT_MISSING, WORKLOAD_ID
+from fedyard.cluster.fetching import WITHIN_S, digest_of, fetched
 from fedyard.wire.backoff import Backoff
 from fedyard.wire.chunks import CHUNK_BYTES, tree_digest
 
 CANNOT: Final = 1
-MISSING: Final = 3
-"""Exit codes: it cannot be done now; what is required is not there, however often it is tried (names.py)."""
+"""The exit code of what cannot be done now."""
 REQUIRED: Final = "required"
 PAUSES: Final = Backoff(first=1.0, most=30.0)
 TRIES: Final = 8
@@ -52,8 +52,8 @@ class StepError(Exception):
 def main(arguments: list[str], environment: Mapping[str, str], pauses: Backoff = PAUSES) -> int:
     """The exit code; what it says is the container's message. pauses: between tries."""
     step, folder, *words = arguments
-    base = f"{environment[URL].rstrip('/')}/v1/workloads/{environment[WORKLOAD]}"
-    hub = _Hub(base, environment[TOKEN], pauses)
+    base = f"{environment[HUB_URL].rstrip('/')}/v1/workloads/{environment[WORKLOAD_ID]}"
+    hub = _Hub(base, environment[FILES_TOKEN], pauses)
     try:
         if step == "fetch":
             for name, size, digest in zip(*[iter(words)] * 3, strict=True):
@@ -97,7 +97,7 @@ def store_all(hub: _Hub, folder: Path, wanted: Mapping[str, str]) -> None:
             elif need == REQUIRED:
                 lacking.append(name)
         if lacking:
-            raise StepError(f"the program has left no {', '.join(lacking)} in outputs", MISSING)
+            raise StepError(f"the program has left no {', '.join(lacking)} in outputs", OUTPUT_MISSING)
         for name, file in there.items():
             store(hub, name, file)
     finally:
@@ -181,12 +181,7 @@ class _Hub:
 
 def _is(file: Path, size_bytes: int, digest: str) -> bool:
     """Whether these are the bytes."""
-    with file.open("rb") as opened:
-        number = opened.fileno()
-        if os.fstat(number).st_size != size_bytes:
-            return False
-        found = b"".join(hashlib.sha256(chunk).digest() for chunk in _chunks(number, size_bytes))
-        return tree_digest(found) == digest
+    return file.stat().st_size == size_bytes and digest_of(file) == digest
 
 
 def _chunks(file: int, size_bytes: int) -> Iterator[bytes]:
@@ -202,7 +197,7 @@ def _opened_folder(folder: Path) -> int | None:
         return None
     except OSError as error:
         raise StepError(
-            f"{folder.name} is not the folder that the program was given: {error.strerror}", MISSING
+            f"{folder.name} is not the folder that the program was given: {error.strerror}", OUTPUT_MISSING
         ) from None
 
 
@@ -213,11 +208,11 @@ def _opened(name: str, folder: int) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StepError(f"output {name} cannot be read: {error.strerror}", MISSING) from None
+        raise StepError(f"output {name} cannot be read: {error.strerror}", OUTPUT_MISSING) from None
     if stat.S_ISREG(os.fstat(opened).st_mode):
         return opened
     os.close(opened)
-    raise StepError(f"output {name} is no file: pack what is a folder into one", MISSING)
+    raise StepError(f"output {name} is no file: pack what is a folder into one", OUTPUT_MISSING)
 
 
 def _detail(error: urllib.error.HTTPError) -> str:

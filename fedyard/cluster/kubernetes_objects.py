@@ -12,6 +12,7 @@ from typing import Final, Generic, Literal, TypeAlias, TypeVar
 import msgspec
 
 from fedyard.cluster import names
+from fedyard.cluster.conventions import INPUTS_FOLDER, OUTPUT_MISSING, OUTPUTS_FOLDER
 from fedyard.cluster.port import Observed, Phase, Reason
 
 T = TypeVar("T")
@@ -471,12 +472,12 @@ def _of_files(pod: Pod) -> Judged | None:
     """What became of its files, where that is what has failed."""
     for status in (*pod.status.init_container_statuses, *pod.status.container_statuses):
         ended = status.state.terminated
-        if status.name not in (names.INPUTS, names.OUTPUTS) or ended is None or not ended.exit_code:
+        if status.name not in (INPUTS_FOLDER, OUTPUTS_FOLDER) or ended is None or not ended.exit_code:
             continue
         said = ended.message.strip() or f"its {status.name}: {ended.reason}, exit code {ended.exit_code}"
-        if status.name == names.INPUTS:
+        if status.name == INPUTS_FOLDER:
             return Reason.INPUTS_UNAVAILABLE, said, None
-        missing = ended.exit_code == names.MISSING
+        missing = ended.exit_code == OUTPUT_MISSING
         return (Reason.OUTPUTS_MISSING if missing else Reason.OUTPUTS_NOT_STORED), said, 0
     return None
 

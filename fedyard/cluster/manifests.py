@@ -13,11 +13,9 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from fedyard.cluster import names
+from fedyard.cluster import conventions, names
+from fedyard.cluster.conventions import INPUTS_FOLDER, MODEL_VERSION, OUTPUTS_FOLDER
 from fedyard.cluster.port import (
-    INPUTS,
-    MODEL_VARIABLE,
-    OUTPUTS,
     REPLICA,
     Companion,
     Files,
@@ -48,7 +46,6 @@ _VIEW: Final = "view"
 UNPACK_MEMORY: Final = "256Mi"
 """A dictionary of xz has 128 MiB."""
 HELPER_LIMITS: Final = {"cpu": "500m", "memory": "128Mi"}
-_INPUTS, _OUTPUTS = names.INPUTS, names.OUTPUTS
 COMPANION_LIMITS: Final = {"cpu": "250m", "memory": "256Mi"}
 PREPARE: Final = """set -eu
 while [ $# -gt 0 ]; do
@@ -424,9 +421,9 @@ def _preparing(spec: Spec, volume: Volume, rules: Rules) -> list[Manifest]:
         for word in ("file" if one.file else "folder", f"{one.mode:o}", f"{ROOT}/{_expanded(one.path)}")
     ]
     made = [_preparer("prepare", asked, [{"name": VOLUME, "mountPath": ROOT}], rules)] if asked else []
-    if MODEL_VARIABLE in spec.environment and not rules.unpack_image:
+    if MODEL_VERSION in spec.environment and not rules.unpack_image:
         raise ValueError(
-            f"nobody would lay model version {spec.environment[MODEL_VARIABLE]} into the volume: the rules of this "
+            f"nobody would lay model version {spec.environment[MODEL_VERSION]} into the volume: the rules of this "
             "cluster name no unpack_image"
         )
     if volume.files_token in spec.secrets and rules.unpack_image:
@@ -503,17 +500,20 @@ def _with_files(pod: Manifest, spec: Spec, files: Files, rules: Rules) -> None:
     (container,) = pod["containers"]
     fetched, stored = steps_of(files)
     steps = pod.setdefault("initContainers", [])
-    for folder, variable, words, write in ((_INPUTS, INPUTS, fetched, False), (_OUTPUTS, OUTPUTS, stored, True)):
+    for folder, variable, words, write in (
+        (INPUTS_FOLDER, conventions.INPUTS, fetched, False),
+        (OUTPUTS_FOLDER, conventions.OUTPUTS, stored, True),
+    ):
         if not words:
             continue
         pod["volumes"].append(_empty(folder, spec))
         container["volumeMounts"].append({"name": folder, "mountPath": f"{WORK}/{folder}", "readOnly": not write})
         container["env"].append({"name": variable, "value": f"{WORK}/{folder}"})
     if fetched:
-        steps.append(_helper(_INPUTS, "fetch", fetched, spec, files, rules))
+        steps.append(_helper(INPUTS_FOLDER, "fetch", fetched, spec, files, rules))
     if stored:
         steps.append(container)
-        pod["containers"] = [_helper(_OUTPUTS, "store", stored, spec, files, rules)]
+        pod["containers"] = [_helper(OUTPUTS_FOLDER, "store", stored, spec, files, rules)]
     if not steps:
         del pod["initContainers"]
 

@@ -48,12 +48,6 @@ _OUTSIDE: Final = "-outside"
 """Ends the name of the Service by which a stable service is reached from outside."""
 
 
-INPUTS, OUTPUTS = "inputs", "outputs"
-"""Containers of a job that has files, and the folders that these see."""
-MISSING: Final = 3
-"""The exit code of what stores outputs, if one that is required is not there."""
-
-
 def short(id: str) -> str:
     """The whole UUID in 26 characters of a DNS label."""
     return base64.b32encode(uuid.UUID(id).bytes).decode().rstrip("=").lower()

@@ -17,6 +17,7 @@ from typing import Annotated, Final, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
+from fedyard.cluster import conventions
 from fedyard.wire.types import Uuid
 
 
@@ -112,9 +113,6 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runtime_class: Annotated[str, Meta(max_length=253, pattern=rf"^({_SUBDOMAIN})?(?!\n)$")] = ""
 
 
-MODEL_VARIABLE: Final = "FEDYARD_MODEL_VERSION"
-"""In the environment: which version of its project's models a workload begins with. Who unpacks the initial files lays
-it in the checkpoint's place; a cluster where nobody does makes no such workload."""
 REPLICA: Final = "{replica}"
 """In a path of a volume: the replica's own name."""
 VolumePath = Annotated[str, Meta(max_length=255, pattern=r"^(?!/)(?!(.*/)?\.\.(/|$))[A-Za-z0-9._:{}/-]*(?<!/)(?!\n)$")]
@@ -191,18 +189,13 @@ class Files(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of a job: what lies in its folder of inputs before its program begins, and what of its folder of outputs the hub
     has when it has succeeded. Programs of Fedyard's own (files.py) see to both; where they do not, the job has failed.
 
-    It finds the two folders in `INPUTS` and `OUTPUTS`: `inputs` and `outputs` below its HOME. outputs: whether one must
-    be there. token: name of the secret for both at the hub, which the job itself does not get.
+    It finds the two folders, `inputs` and `outputs` below its HOME, in FEDYARD_INPUTS and FEDYARD_OUTPUTS. outputs:
+    whether one must be there. token: name of the secret for both at the hub, which the job itself does not get.
     """
 
     token: EnvName
     inputs: Annotated[dict[FileName, InputFile], Meta(max_length=MAX_FILES)] = {}
     outputs: Annotated[dict[FileName, bool], Meta(max_length=MAX_FILES)] = {}
-
-
-INPUTS, OUTPUTS = "FEDYARD_INPUTS", "FEDYARD_OUTPUTS"
-TOLD: Final = "FEDYARD_"
-"""How variables begin that a companion finds as its workload does."""
 
 
 class AttemptId(msgspec.Struct, frozen=True):
@@ -283,7 +276,7 @@ def kept_back(spec: Spec) -> frozenset[str]:
 
 def helpers_own(spec: Spec) -> dict[str, str]:
     """The environment of what fetches and stores for it, or runs beside it, but for tokens, ports and folders."""
-    return {key: value for key, value in spec.environment.items() if key.startswith(TOLD)}
+    return {key: value for key, value in spec.environment.items() if key.startswith(conventions.OWN)}
 
 
 def steps_of(files: Files) -> tuple[list[str], list[str]]:

@@ -30,6 +30,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import msgspec
 
 from fedyard.clock import draw_key
+from fedyard.cluster.conventions import INPUTS_FOLDER, OUTPUTS_FOLDER
 from fedyard.cluster.local import folder as files
 from fedyard.cluster.local.attempts import (
     CHANGES,
@@ -302,7 +303,7 @@ class Processes:
             if spec.volume is not None:
                 (self.root / VOLUMES / spec.place).mkdir(mode=0o700, exist_ok=True)
             (made / files.WORK).mkdir(mode=0o700, parents=True)
-            for name in (files.INPUTS, files.OUTPUTS) if spec.files is not None else ():
+            for name in (INPUTS_FOLDER, OUTPUTS_FOLDER) if spec.files is not None else ():
                 (made / files.WORK / name).mkdir(mode=0o700)
             made.chmod(0o700)
             launch = self._launch(spec, record, folder / files.WORK, image)

@@ -17,7 +17,7 @@ from domain import records as r
 from domain import values as v
 from domain.ids import Id
 from domain.infrastructure import FILES_KEPT_S
-from domain.workloads import FOLLOWED_S, RETRY_AFTER_S, TOKEN_VARIABLE, URL_VARIABLE, token_of
+from domain.workloads import FOLLOWED_S, RETRY_AFTER_S, token_of
 from fedyard.agent import workloads
 from fedyard.agent.cluster import ClusterSettings, SecretFile
 from fedyard.agent.consents import Consent, Consents
@@ -28,6 +28,7 @@ from fedyard.agent.shelf import LOGS_KEPT, Shelf
 from fedyard.agent.workloads import LOGS_STAY, NOT_ALLOWED_GRACE_S, SOON_S, Workloads
 from fedyard.client.errors import Refused as HubRefused
 from fedyard.client.errors import Unavailable as HubAway
+from fedyard.cluster.conventions import ENROLMENT_TOKEN, HUB_URL
 from fedyard.cluster.plan import MISSING_S, ORPHAN_AGE_S, UNMADE_S, Key, Wanted
 from fedyard.cluster.port import AttemptId, Reason, Refused, Resources, Spec
 from fedyard.wire import answers as a
@@ -74,7 +75,7 @@ class OverDecisions:
     def _with_token(one: Wanted) -> Wanted:
         if not one.enrols:
             return one
-        secrets = {TOKEN_VARIABLE: token_of(KEY, one.spec.id, one.spec.attempt)}
+        secrets = {ENROLMENT_TOKEN: token_of(KEY, one.spec.id, one.spec.attempt)}
         return msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, secrets=secrets))
 
     def write(self, method: str, path: str, body: object, kind: type[Any], *, key: str) -> Any:
@@ -708,8 +709,8 @@ def test_the_seat_of_a_run_gets_its_token_and_where_the_hub_is_and_the_disk_gets
     which = house.cluster.only()
     spec = house.cluster.there[which].spec
     token = token_of(KEY, which.id, 1)
-    assert spec.secrets == {TOKEN_VARIABLE: token}
-    assert spec.environment[URL_VARIABLE] == "http://hub.example"
+    assert spec.secrets == {ENROLMENT_TOKEN: token}
+    assert spec.environment[HUB_URL] == "http://hub.example"
     enrolment = house.hub.rows(r.Enrolment, "site_id IS NOT NULL AND used_at IS NULL")
     assert len(enrolment) == 1
     for path in house.folder.rglob("*"):

@@ -12,7 +12,8 @@ from domain import values as v
 from domain.ids import Id, sha256_hex
 from domain.states import Report
 from domain.values import Subject
-from domain.workloads import RETRY_AFTER_S, TOKEN_VARIABLE, token_of
+from domain.workloads import RETRY_AFTER_S, token_of
+from fedyard.cluster.conventions import ENROLMENT_TOKEN
 from fedyard.cluster.port import AttemptId, Reason
 from tests.actors.test_workloads import Yard
 from tests.hub import QUICK, Hub
@@ -63,7 +64,7 @@ class Held(Yard):
 
     def enrol(self, site: Id) -> Subject:
         """As the program in it does, with the token that it finds in its environment."""
-        token = self.cluster.there[self.which(site)].spec.secrets[TOKEN_VARIABLE]
+        token = self.cluster.there[self.which(site)].spec.secrets[ENROLMENT_TOKEN]
         enrolment = self.hub.rows(r.Enrolment, "sha256 = %s", sha256_hex(token.encode()))[0]
         by = Subject(kind="enrolment", id=enrolment.id, organisation_id=enrolment.organisation_id)
         command = c.EnrolSite(

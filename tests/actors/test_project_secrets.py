@@ -16,7 +16,7 @@ from domain import values as v
 from domain.codec import encode
 from domain.ids import Id, derive
 from domain.values import MAX_SECRETS, Subject
-from domain.workloads import TOKEN_VARIABLE
+from fedyard.cluster.conventions import ENROLMENT_TOKEN
 from fedyard.cluster.port import Reason
 from storage.wanted import WantedWorkloads
 from tests.actors.test_holders import Held
@@ -127,7 +127,7 @@ def test_who_holds_a_seat_gets_it_beside_its_token(hub: Hub) -> None:
     held.later(20)
     held.turn()
     secrets = held.cluster.there[held.cluster.only()].spec.secrets
-    assert secrets.keys() == {"P", TOKEN_VARIABLE}
+    assert secrets.keys() == {"P", ENROLMENT_TOKEN}
     assert secrets["P"] == CANARY
 
 

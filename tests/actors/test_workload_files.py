@@ -10,10 +10,10 @@ from domain import commands as c
 from domain import records as r
 from domain import values as v
 from domain.ids import Id, sha256_hex
-from domain.infrastructure import FILES_TOKEN
 from domain.values import Subject
 from domain.workload_files import kept_of, output_id
 from domain.workloads import files_token_of, flaw_of
+from fedyard.cluster.conventions import FILES_TOKEN
 from fedyard.cluster.port import InputFile, Reason
 from fedyard.wire.chunks import CHUNK_BYTES, count_of
 from tests.actors.test_artifacts import Yard as Artifacts

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from fedyard.cluster.fetching import CHUNK, MODEL, TOKEN, URL, WORKLOAD, main
+from fedyard.cluster.conventions import FILES_TOKEN, HUB_URL, MODEL_VERSION, WORKLOAD_ID
+from fedyard.cluster.fetching import main
 from fedyard.cluster.local.launching import Image
-from fedyard.cluster.port import MODEL_VARIABLE, Made, Part, Phase, Spec, Volume
+from fedyard.cluster.port import Made, Part, Phase, Spec, Volume
 from fedyard.cluster.processes import Processes
-from fedyard.wire.chunks import CHUNK_BYTES
 from tests.blobs import digest_of
 
 
@@ -78,8 +78,8 @@ def hub() -> Iterator[Hub]:
 
 
 def unpacked(hub: Hub, root: Path, workload: str = "w", version: str | None = None) -> int:
-    told = {URL: f"http://127.0.0.1:{hub.server_port}/", WORKLOAD: workload, TOKEN: "secret"}
-    return main([str(root)], told if version is None else told | {MODEL: version})
+    told = {HUB_URL: f"http://127.0.0.1:{hub.server_port}/", WORKLOAD_ID: workload, FILES_TOKEN: "secret"}
+    return main([str(root)], told if version is None else told | {MODEL_VERSION: version})
 
 
 def seen(root: Path) -> dict[str, str]:
@@ -154,7 +154,6 @@ def test_a_model_takes_the_checkpoints_place_once_for_each_workload(hub: Hub, tm
     assert unpacked(hub, tmp_path, "another", version="3") == 0
     assert (checkpoint.read_text(), replaced.read_text()) == ("version 3", "of round 7, which is longer")
     assert checkpoint.stat().st_ino == number, "it may be mounted, so it stays the same file"
-    assert (MODEL, CHUNK) == (MODEL_VARIABLE, CHUNK_BYTES)
 
 
 def test_a_model_that_was_laid_in_part_is_laid_whole_and_replaces_nothing_else(hub: Hub, tmp_path: Path) -> None:
@@ -180,15 +179,17 @@ def test_without_the_very_model_nothing_begins(hub: Hub, tmp_path: Path, wrong: 
 def test_as_processes_they_are_there_before_the_program_begins_which_has_no_token(hub: Hub, tmp_path: Path) -> None:
     hub.archive = packed(fl_checkpoint="first", **{"model.h5": "model"})
     cluster = Processes(tmp_path / "cluster", images={"local/sh": Image()})
-    volume = Volume("ROOT", [Part()], [Made("initFiles"), Made("initFiles/fl_checkpoint", 0o640, file=True)], TOKEN)
+    volume = Volume(
+        "ROOT", [Part()], [Made("initFiles"), Made("initFiles/fl_checkpoint", 0o640, file=True)], FILES_TOKEN
+    )
     spec = Spec(
         *(str(uuid.uuid4()) for _ in range(3)),
         attempt=1,
         kind="job",
         image="local/sh",
-        command=["sh", "-c", f'cat "$ROOT"/initFiles/*; echo ":${TOKEN}:"'],
-        environment={URL: f"http://127.0.0.1:{hub.server_port}", WORKLOAD: "w"},
-        secrets={TOKEN: "secret"},
+        command=["sh", "-c", f'cat "$ROOT"/initFiles/*; echo ":${FILES_TOKEN}:"'],
+        environment={HUB_URL: f"http://127.0.0.1:{hub.server_port}", WORKLOAD_ID: "w"},
+        secrets={FILES_TOKEN: "secret"},
         volume=volume,
     )
     cluster.ensure(spec)

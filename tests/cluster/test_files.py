@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fedyard.cluster import files, names
-from fedyard.cluster.fetching import TOKEN, URL, WORKLOAD
-from fedyard.cluster.local import shim
+from fedyard.cluster import files
+from fedyard.cluster.conventions import FILES_TOKEN, HUB_URL, OUTPUT_MISSING, WORKLOAD_ID
 from fedyard.wire.backoff import Backoff
 from fedyard.wire.chunks import CHUNK_BYTES, digests_of, tree_digest
 from tests.cluster.files_hub import Hub, serving
@@ -32,7 +31,7 @@ def hub(server: Hub) -> Hub:
 
 
 def step(hub: Hub, *arguments: object, pauses: Backoff = files.PAUSES) -> int:
-    told = {URL: f"{hub.url}/", WORKLOAD: "w", TOKEN: "secret"}
+    told = {HUB_URL: f"{hub.url}/", WORKLOAD_ID: "w", FILES_TOKEN: "secret"}
     return files.main([str(one) for one in arguments], told, pauses)
 
 
@@ -78,7 +77,7 @@ def test_outputs_are_stored_and_the_next_time_only_what_is_lacking_is_sent(hub: 
 
 def test_nothing_is_stored_where_something_required_is_missing(hub: Hub, tmp_path: Path, capsys) -> None:
     (tmp_path / "there").write_bytes(b"x")
-    assert step(hub, "store", tmp_path, "there", "required", "model", "required") == files.MISSING
+    assert step(hub, "store", tmp_path, "there", "required", "model", "required") == OUTPUT_MISSING
     assert "no model" in capsys.readouterr().err
     assert hub.asked == []
 
@@ -90,7 +89,7 @@ def test_what_is_no_file_of_the_programs_own_is_no_output(hub: Hub, tmp_path: Pa
     (outputs / "folder").mkdir(parents=True)
     (outputs / "link").symlink_to(secret)
     for name in ("folder", "link"):
-        assert step(hub, "store", outputs, name, "optional") == files.MISSING
+        assert step(hub, "store", outputs, name, "optional") == OUTPUT_MISSING
     assert hub.asked == []
 
 
@@ -99,10 +98,10 @@ def test_another_folder_in_the_place_of_outputs_is_none(hub: Hub, tmp_path: Path
     (tmp_path / "etc" / "secret").write_text("of another")
     (tmp_path / "outputs").symlink_to(tmp_path / "etc")
     for words in (("secret", "required"), ("secret", "optional")):
-        assert step(hub, "store", tmp_path / "outputs", *words) == files.MISSING
+        assert step(hub, "store", tmp_path / "outputs", *words) == OUTPUT_MISSING
         assert "is not the folder that the program was given" in capsys.readouterr().err
     (tmp_path / "outputs").unlink()
-    assert step(hub, "store", tmp_path / "outputs", "secret", "required") == files.MISSING
+    assert step(hub, "store", tmp_path / "outputs", "secret", "required") == OUTPUT_MISSING
     assert step(hub, "store", tmp_path / "outputs", "secret", "optional") == 0
     assert hub.asked == []
 
@@ -119,7 +118,3 @@ def test_a_hub_that_is_busy_is_asked_again_and_one_that_refuses_is_not(hub: Hub,
     assert hub.asked == ["POST /outputs/model"]
     hub.refuses, hub.busy = None, files.TRIES
     assert step(hub, "store", tmp_path, "model", "required", pauses=at_once) == files.CANNOT
-
-
-def test_the_exit_code_means_the_same_wherever_it_is_read() -> None:
-    assert files.MISSING == names.MISSING == shim.MISSING

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedyard.cluster.fetching import TOKEN, URL, WORKLOAD
+from fedyard.cluster.conventions import FILES_TOKEN, HUB_URL, WORKLOAD_ID
 from fedyard.cluster.port import Cluster, Files, InputFile, Phase, Reason, Spec
 from fedyard.wire.chunks import CHUNK_BYTES, digests_of, tree_digest
 from tests.cluster.files_hub import Hub, serving
@@ -51,9 +51,9 @@ def job(yard: Yard, hub: Hub) -> Job:
         return yard.job(
             **{
                 "command": sh(script),
-                "environment": {URL: hub.url, WORKLOAD: "w", "OWN": "x"},
-                "secrets": {TOKEN: "secret"},
-                "files": Files(TOKEN, inputs, outputs or {}),
+                "environment": {HUB_URL: hub.url, WORKLOAD_ID: "w", "OWN": "x"},
+                "secrets": {FILES_TOKEN: "secret"},
+                "files": Files(FILES_TOKEN, inputs, outputs or {}),
                 **fields,
             }
         )
@@ -67,7 +67,8 @@ def test_inputs_are_there_before_it_begins_and_outputs_are_kept_after_it_has_end
     hub.inputs = {"model.bin": b"weights", "large": bytes(range(256)) * (CHUNK_BYTES // 256) + b"end", "none": b""}
     script = (
         'cat "$FEDYARD_INPUTS/model.bin"; wc -c < "$FEDYARD_INPUTS/large"; test -e "$HOME/inputs/none" || exit 9; '
-        f'echo ":$OWN:${TOKEN}:"; cp "$FEDYARD_INPUTS/large" "$FEDYARD_OUTPUTS/model"; echo done > "$HOME/outputs/said"'
+        f'echo ":$OWN:${FILES_TOKEN}:"; cp "$FEDYARD_INPUTS/large" "$FEDYARD_OUTPUTS/model"; '
+        'echo done > "$HOME/outputs/said"'
     )
     spec = job(script, {"model": True, "said": True, "perhaps": False})
     yard.cluster.ensure(spec)

@@ -13,8 +13,9 @@ from domain import values as v
 from domain.infrastructure import PARTS, VOLUMES, PartName, shaped, spec_of_part
 from domain.workloads import files_token_of, rounds_token_of, with_own_tokens
 from fedyard.cluster import manifests, names
+from fedyard.cluster.conventions import MODEL_VERSION
 from fedyard.cluster.manifests import Rules
-from fedyard.cluster.port import MODEL_VARIABLE, REPLICA, Spec
+from fedyard.cluster.port import REPLICA, Spec
 
 SAID = v.Infrastructure(coordinator_image="fl-coordinator:1", selector_image="fl-selector:1", selectors=3)
 RULES = Rules(prepare_image="fedyard:1", outside="NodePort")
@@ -174,7 +175,7 @@ def test_the_initial_files_are_unpacked_by_the_operators_image_whose_token_nobod
 
 def test_where_nobody_unpacks_nothing_begins_with_an_older_model() -> None:
     spec = with_own_tokens(attempt("coordinator"), bytes(32), "http://hub")
-    spec = msgspec.structs.replace(spec, environment=spec.environment | {MODEL_VARIABLE: "3"})
+    spec = msgspec.structs.replace(spec, environment=spec.environment | {MODEL_VERSION: "3"})
     with pytest.raises(ValueError, match="nobody would lay model version 3"):
         manifests.workload(spec, RULES)
     rules = msgspec.structs.replace(RULES, unpack_image="fedyard:2")

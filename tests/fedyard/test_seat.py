@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from fedyard import TaskError
-from fedyard.agent.seat import HUB, PROJECT, TOKEN, Desk, Seat, Work
+from fedyard.agent.seat import Desk, Seat, Work
 from fedyard.agent.site import Folder, SiteError
 from fedyard.clock import SystemClock
+from fedyard.cluster.conventions import ENROLMENT_TOKEN, HUB_URL, PROJECT_ID
 from fedyard.tasks import jobs
 from fedyard.tasks.arrays import pack, unpack
 
-PROJECT_ID = "10000000-0000-4000-8000-000000000000"
+PROJECT = "10000000-0000-4000-8000-000000000000"
 
 
 class Clock(SystemClock):
@@ -153,7 +154,7 @@ def test_it_trains_and_does_nothing_else(office: Office) -> None:
 
 
 def seat_of(tmp_path: Path) -> Seat:
-    told = {HUB: "https://hub.example", PROJECT: PROJECT_ID, TOKEN: "fyd_once", "HOME": str(tmp_path)}
+    told = {HUB_URL: "https://hub.example", PROJECT_ID: PROJECT, ENROLMENT_TOKEN: "fyd_once", "HOME": str(tmp_path)}
     return Seat(environment=told, coordinator="unknown")
 
 
@@ -161,13 +162,13 @@ def test_it_serves_the_project_of_its_environment_under_the_coordinator_that_is_
     seat_of(tmp_path)
     settings = Folder(tmp_path / "site").settings()
     assert (settings.hub, settings.cluster, settings.tasks.allow) == ("https://hub.example", None, [])
-    assert [(join.project, join.coordinator) for join in settings.join] == [(PROJECT_ID, "unknown")]
+    assert [(join.project, join.coordinator) for join in settings.join] == [(PROJECT, "unknown")]
     seat_of(tmp_path)  # the same folder again, as after a crash
 
 
-@pytest.mark.parametrize("name", [HUB, PROJECT, TOKEN])
+@pytest.mark.parametrize("name", [HUB_URL, PROJECT_ID, ENROLMENT_TOKEN])
 def test_a_program_without_a_seat_is_told_what_is_missing(tmp_path: Path, name: str) -> None:
-    told = {HUB: "https://hub.example", PROJECT: PROJECT_ID, TOKEN: "fyd_once", "HOME": str(tmp_path)}
+    told = {HUB_URL: "https://hub.example", PROJECT_ID: PROJECT, ENROLMENT_TOKEN: "fyd_once", "HOME": str(tmp_path)}
     del told[name]
     with pytest.raises(SiteError, match=name):
         Seat(environment=told)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from domain.ids import derive
-from domain.workloads import TOKEN_VARIABLE, owner_of
+from domain.workloads import owner_of
+from fedyard.cluster.conventions import ENROLMENT_TOKEN
 from fedyard.cluster.port import AttemptId, Evidence, Observed, Phase, Reason, Refused, Spec, Unavailable
 from fedyard.wire.times import SECOND
 from tests.simulation.world import START, Broken
@@ -232,7 +233,7 @@ class SimulatedCluster:
         ends = runs + int(fate.choice((0.1, 2, 6, 20)) * fate.uniform(0.5, 1.5) * SECOND)
         if ended == Reason.NONE and (spec.kind == "service" or fate.random() < 0.2):
             ends = _NEVER
-        if TOKEN_VARIABLE in spec.secrets and fate.random() < 0.6:  # it takes part until it is stopped
+        if ENROLMENT_TOKEN in spec.secrets and fate.random() < 0.6:  # it takes part until it is stopped
             ended, ends = Reason.NONE, _NEVER
         if fate.random() < 0.07:
             ended, ends = fate.choice(_AT_ONCE), runs

@@ -10,7 +10,7 @@ import random
 from typing import Any
 
 from domain.states import SiteState
-from domain.workloads import TOKEN_VARIABLE
+from fedyard.cluster.conventions import ENROLMENT_TOKEN
 from fedyard.cluster.port import Reason
 from fedyard.wire.times import SECOND
 from tests.simulation.clusters import Object, SimulatedCluster
@@ -27,7 +27,7 @@ class Program(Site):
 
     def __init__(self, world: World, cluster: SimulatedCluster, one: Object) -> None:
         name = f"program {cluster.name} {one.uid}"
-        super().__init__(world, name, enrolment=one.spec.secrets[TOKEN_VARIABLE])
+        super().__init__(world, name, enrolment=one.spec.secrets[ENROLMENT_TOKEN])
         self.kind = "program"
         self._one = one
         self._chance = chance = random.Random(f"{world.seed} {name}")
@@ -103,7 +103,7 @@ class Programs(Process):
     def step(self) -> float:
         for cluster in self.world.clusters.values():
             for one in cluster.living():
-                if not one.begun and TOKEN_VARIABLE in one.spec.secrets and one.runs(self.world.micros):
+                if not one.begun and ENROLMENT_TOKEN in one.spec.secrets and one.runs(self.world.micros):
                     one.begun = True
                     program = Program(self.world, cluster, one)
                     self.world.processes.append(program)

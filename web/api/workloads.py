@@ -24,7 +24,8 @@ from domain.ids import derive
 from domain.results import Made, WorkloadLogResult, WorkloadResult
 from domain.states import WorkloadState
 from domain.values import LOG_PIECE_BYTES, LOG_TAIL_BYTES, Reason, Sha256, Slug, Where, WorkloadSpec
-from domain.workloads import AT_SITE, FOLLOWED_S, TOKEN_VARIABLE, token_of, with_own_tokens
+from domain.workloads import AT_SITE, FOLLOWED_S, token_of, with_own_tokens
+from fedyard.cluster.conventions import ENROLMENT_TOKEN
 from fedyard.cluster.plan import Side, Wanted
 from fedyard.cluster.port import Phase
 from fedyard.cluster.port import Reason as ClusterReason
@@ -210,7 +211,7 @@ def _with_token(call: Call, one: Wanted) -> Wanted:
     where the hub is its site knows."""
     if not one.enrols:
         return msgspec.structs.replace(one, spec=with_own_tokens(one.spec, call.web.workload_key))
-    secrets = {TOKEN_VARIABLE: token_of(call.web.workload_key, one.spec.id, one.spec.attempt)}
+    secrets = {ENROLMENT_TOKEN: token_of(call.web.workload_key, one.spec.id, one.spec.attempt)}
     return msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, secrets=secrets))
 
 

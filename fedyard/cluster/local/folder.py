@@ -10,8 +10,6 @@ from contextlib import suppress
 LAUNCH, STATE, LOG, TAIL, STOP, REPLICAS = "launch.json", "state.json", "log", "tail", "stop", "replicas"
 BELL, ALIVE, WORK, RESERVE, FAULT = "bell", "alive", "work", "reserve", "shim.err"
 """launch.json has the secrets: it is there until the shim has read it. shim.err: of one that failed."""
-INPUTS, OUTPUTS = "inputs", "outputs"
-"""In the work folder of a job that has files; so are the steps called that see to them."""
 COMPANION = "companion-{}"
 """Of each replica: where its companion's own files are, and beside it, with `.log`, what that has said."""
 MARK = "FEDYARD_ATTEMPT_UID"

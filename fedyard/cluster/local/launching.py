@@ -11,9 +11,10 @@ from pathlib import Path
 
 import msgspec
 
+from fedyard.cluster.conventions import INPUTS, INPUTS_FOLDER, OUTPUTS, OUTPUTS_FOLDER
 from fedyard.cluster.local import folder as files
 from fedyard.cluster.local.attempts import CHANGES, VOLUMES, Record
-from fedyard.cluster.port import INPUTS, OUTPUTS, Spec, helpers_own, kept_back, steps_of
+from fedyard.cluster.port import Spec, helpers_own, kept_back, steps_of
 
 _CODE = str(Path(__file__).parents[3])
 """Where Fedyard is, for its own programs."""
@@ -62,7 +63,7 @@ def launch_of(
         name, _, port = address.partition(":")
         seen[variable] = f"{_host_of(spec.place, name)}:{port}"
     if spec.files is not None:
-        seen |= {INPUTS: str(work / files.INPUTS), OUTPUTS: str(work / files.OUTPUTS)}
+        seen |= {INPUTS: str(work / INPUTS_FOLDER), OUTPUTS: str(work / OUTPUTS_FOLDER)}
     theirs = kept_back(spec)
     secrets = {key: value for key, value in spec.secrets.items() if key not in theirs}
     asked = {**image.environment, **seen, **spec.environment, **secrets}
@@ -116,11 +117,11 @@ def _steps(spec: Spec, work: Path, own: Mapping[str, str]) -> dict[str, dict[str
     fetched, stored = steps_of(spec.files)
     steps: dict[str, dict[str, object]] = {}
     if fetched:
-        argv = [*asked, "fetch", str(work / files.INPUTS), *fetched]
-        steps[files.INPUTS] = {"argv": argv, "environment": environment}
+        argv = [*asked, "fetch", str(work / INPUTS_FOLDER), *fetched]
+        steps[INPUTS_FOLDER] = {"argv": argv, "environment": environment}
     if stored:
-        argv = [*asked, "store", str(work / files.OUTPUTS), *stored]
-        steps[files.OUTPUTS] = {"argv": argv, "environment": environment}
+        argv = [*asked, "store", str(work / OUTPUTS_FOLDER), *stored]
+        steps[OUTPUTS_FOLDER] = {"argv": argv, "environment": environment}
     return steps
 
 

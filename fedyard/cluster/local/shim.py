@@ -27,15 +27,14 @@ import time
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from fedyard.cluster.conventions import INPUTS_FOLDER, OUTPUT_MISSING, OUTPUTS_FOLDER
 from fedyard.cluster.local import proc
 from fedyard.cluster.local.balancer import Balancer
 from fedyard.cluster.local.beside import MAX_RESTART_S, READ_BYTES, RESTART_FIRST_S, RESTART_FORGET_S, Companions
 from fedyard.cluster.local.folder import (
     BELL,
-    INPUTS,
     LAUNCH,
     LOG,
-    OUTPUTS,
     REPLICAS,
     RESERVE,
     STATE,
@@ -53,8 +52,6 @@ MAX_TAIL_BYTES = 262_144
 MAX_EVENTS = 50
 MAX_SAID_BYTES = 1000
 """Of what a step of ours says."""
-MISSING = 3
-"""The exit code of what stores outputs, if one that is required is not there (files.py)."""
 STEP_BYTES = 134_217_728
 """Of memory, for a step of ours, whatever the workload asks for."""
 TAIL_EVERY_S = 1.0
@@ -432,9 +429,9 @@ class Shim:
         if not exit_code or self._kill_at < _NEVER:
             return reason, detail
         sentence = said.decode(errors="replace").strip() or detail
-        if self._step["name"] == INPUTS:
+        if self._step["name"] == INPUTS_FOLDER:
             return "inputs_unavailable", sentence
-        return ("outputs_missing" if exit_code == MISSING else "outputs_not_stored"), sentence
+        return ("outputs_missing" if exit_code == OUTPUT_MISSING else "outputs_not_stored"), sentence
 
     def _why(self, exit_code: int) -> tuple[str, str]:
         """Reason and sentence of an exit code."""
@@ -650,8 +647,8 @@ def _steps_of(launch: dict[str, Any]) -> list[dict[str, Any]]:
     """What runs one after the other, each once the one before has ended well; the workload's own has no name."""
     steps = launch.get("steps", {})
     program = {"name": "", "argv": launch["argv"], "environment": launch["environment"]}
-    before = [{"name": INPUTS, **steps[INPUTS]}] if INPUTS in steps else []
-    after = [{"name": OUTPUTS, **steps[OUTPUTS]}] if OUTPUTS in steps else []
+    before = [{"name": INPUTS_FOLDER, **steps[INPUTS_FOLDER]}] if INPUTS_FOLDER in steps else []
+    after = [{"name": OUTPUTS_FOLDER, **steps[OUTPUTS_FOLDER]}] if OUTPUTS_FOLDER in steps else []
     return [*before, program, *after]
 
 
