@@ -39,6 +39,9 @@ TRIES: Final = 8
 WAITS_S: Final = 30
 """For what the hub decides of a request."""
 _AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
+_CROWDED: Final = "/problems/unfinished_artifacts"
+"""As many others of the same owner are being stored as may at once: these end."""
+_KEY: Final = "Idempotency-Key"
 
 
 class StepError(Exception):
@@ -137,7 +140,7 @@ class _Hub:
                 if fetched(f"{self._base}{path}", self._token, target) is None:
                     raise StepError(f"{path.rpartition('/')[2]} is not there any more, or may not be read")
             except urllib.error.HTTPError as error:
-                self._again(tries, path, error.code, _detail(error))
+                self._again(tries, path, error.code, _problem(error)[1])
             except (OSError, HTTPException) as error:
                 self._again(tries, path, None, _said(error))
             else:
@@ -149,7 +152,7 @@ class _Hub:
 
     def write(self, method: str, path: str, body: dict[str, object] | None) -> dict[str, Any]:
         """The decided answer to a write. Raises `StepError`."""
-        headers = {"Content-Type": "application/json", "Idempotency-Key": draw_key(), "Prefer": f"wait={WAITS_S}"}
+        headers = {"Content-Type": "application/json", _KEY: draw_key(), "Prefer": f"wait={WAITS_S}"}
         content = b"" if body is None else json.dumps(body).encode()
         answer: dict[str, Any] = json.loads(self._asked(method, path, content, headers))
         return answer
@@ -167,7 +170,10 @@ class _Hub:
                         return came
                 self._again(tries, path, None, "the hub has not decided it yet")
             except urllib.error.HTTPError as error:
-                self._again(tries, path, error.code, _detail(error))
+                problem, detail = _problem(error)
+                self._again(tries, path, None if problem == _CROWDED else error.code, detail)
+                if problem == _CROWDED:  # what was decided stays so, under the same key
+                    headers = headers | {_KEY: draw_key()}
             except (OSError, HTTPException) as error:
                 self._again(tries, path, None, _said(error))
         raise AssertionError("the last try has raised")
@@ -215,13 +221,14 @@ def _opened(name: str, folder: int) -> int | None:
     raise StepError(f"output {name} is no file: pack what is a folder into one", OUTPUT_MISSING)
 
 
-def _detail(error: urllib.error.HTTPError) -> str:
-    """The hub's own sentence, if it has one."""
+def _problem(error: urllib.error.HTTPError) -> tuple[object, str]:
+    """Its type, and the hub's own sentence, if it has one."""
     try:
-        found = json.loads(error.read(65_536)).get("detail")
+        body = json.loads(error.read(65_536))
+        kind, found = body.get("type"), body.get("detail")
     except (OSError, HTTPException, ValueError, AttributeError):
-        found = None
-    return f"the hub refuses it: {found}" if isinstance(found, str) else f"the hub answers {error.code}"
+        kind = found = None
+    return kind, f"the hub refuses it: {found}" if isinstance(found, str) else f"the hub answers {error.code}"
 
 
 def _said(error: Exception) -> str:

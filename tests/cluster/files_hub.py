@@ -16,7 +16,8 @@ from fedyard.wire.chunks import chunk_of, count_of, digests_of, tree_digest
 
 
 class Hub(ThreadingHTTPServer):
-    """Of one workload. refuses: what it answers to who wants to store; busy: to so many requests 503 before that."""
+    """Of one workload. refuses: what it answers to who wants to store; busy: to so many requests 503 before that.
+    crowded: so many requests to store find too many unfinished uploads, and so does each repeat under the same key."""
 
     daemon_threads = True
 
@@ -27,7 +28,8 @@ class Hub(ThreadingHTTPServer):
         self.chunks: dict[tuple[str, int], bytes] = {}
         self.stored: dict[str, bytes] = {}
         self.refuses: tuple[int, str] | None = None
-        self.busy = 0
+        self.busy = self.crowded = 0
+        self.crowded_out: set[str | None] = set()
         self.asked: list[str] = []
 
     @property
@@ -49,6 +51,12 @@ class Handler(BaseHTTPRequestHandler):
         if hub.busy:
             hub.busy -= 1
             self._answer(503, b"{}")
+            return
+        key = self.headers["Idempotency-Key"]
+        if hub.crowded or key in hub.crowded_out:
+            hub.crowded -= key not in hub.crowded_out
+            hub.crowded_out.add(key)
+            self._answer(409, b'{"type": "/problems/unfinished_artifacts", "detail": "16 are declared and not stored"}')
             return
         if hub.refuses is not None:
             status, detail = hub.refuses

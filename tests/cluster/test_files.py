@@ -26,7 +26,7 @@ def server() -> Iterator[Hub]:
 def hub(server: Hub) -> Hub:
     for kept in (server.inputs, server.declared, server.chunks, server.stored, server.asked):
         kept.clear()
-    server.refuses, server.busy = None, 0
+    server.refuses, server.busy, server.crowded = None, 0, 0
     return server
 
 
@@ -118,3 +118,14 @@ def test_a_hub_that_is_busy_is_asked_again_and_one_that_refuses_is_not(hub: Hub,
     assert hub.asked == ["POST /outputs/model"]
     hub.refuses, hub.busy = None, files.TRIES
     assert step(hub, "store", tmp_path, "model", "required", pauses=at_once) == files.CANNOT
+
+
+def test_who_finds_as_many_others_storing_as_may_waits_for_them(hub: Hub, tmp_path: Path, capsys) -> None:
+    """Jobs that end together: the hub takes so many unfinished artifacts of one site, and a refusal stays its key's."""
+    (tmp_path / "model").write_bytes(b"x")
+    at_once = Backoff(first=0.001, most=0.001)
+    hub.crowded = files.TRIES - 1
+    assert step(hub, "store", tmp_path, "model", "required", pauses=at_once) == 0
+    hub.crowded = files.TRIES
+    assert step(hub, "store", tmp_path, "model", "required", pauses=at_once) == files.CANNOT
+    assert "declared and not stored" in capsys.readouterr().err
