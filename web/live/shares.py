@@ -1,6 +1,7 @@
 """What one caller may have of the web: so many calls a second, and so many places of each kind.
 
-A share is a subject's (a site, an account, an enrolment), however many tokens it has. Beyond it the answer is 429 with
+A share is a subject's (a site, an account, an enrolment), however many tokens it has; those that are good for one thing
+alone in its name have others (`Bearer.share`). Beyond it the answer is 429 with
 Retry-After and the fields of draft-ietf-httpapi-ratelimit-headers; where everybody's places are taken, 503. Some places
 of each kind are kept back for people, and for what carries secrets: they are never taken by sites' everyday calls.
 docs/adr/0015-shares.md says why.
