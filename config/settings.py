@@ -180,8 +180,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     clusters: Annotated[
         str,
         _meta(
-            "where workloads may run, as name=place with commas in between; a place is processes:///folder (this "
-            "machine's own processes), in-cluster, or kubeconfig:///path?context=name, the last two with rules=/file "
+            "where workloads may run, as name=place with commas in between; a place is processes:////folder (this "
+            "machine's own processes), in-cluster, or kubeconfig:////path?context=name, the last two with rules=/file "
             "of what holds for workloads there (docs/workloads.md); e.g. "
             "hub=in-cluster,edge=kubeconfig:////etc/fedyard/edge.yaml?context=edge"
         ),
@@ -366,8 +366,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise SettingsError(f"FEDYARD_CLUSTERS names {name!r} twice")
             if place.partition("?")[0] != "in-cluster" and not place.startswith(("processes:///", "kubeconfig:///")):
                 raise SettingsError(
-                    f"FEDYARD_CLUSTERS: cluster {name!r} is none of processes:///folder, in-cluster and "
-                    "kubeconfig:///path?context=name"
+                    f"FEDYARD_CLUSTERS: cluster {name!r} is none of processes:////folder, in-cluster and "
+                    "kubeconfig:////path?context=name"
                 )
             if place.startswith("kubeconfig:///") and "context=" not in urlsplit(place).query:
                 raise SettingsError(
