@@ -31,7 +31,7 @@ class SecretBody(Body, frozen=True):
 def put(call: Call) -> Response:
     """The command has it shut; told from another request by a mark that says nothing without the key."""
     body: SecretBody = call.body
-    project, name, box = call.id("project_id"), call.id("secret_name"), call.web.secret_box
+    project, name, box = call.id("project_id"), call.name("secret_name"), call.web.secret_box
     shut = box.shut(project, name, body.value)
     command = SetSecret(project_id=project, name=name, key_id=shut.key_id, content=shut.content)
     identity = msgspec.structs.replace(command, content=box.mark(project, name, body.value))
@@ -39,7 +39,7 @@ def put(call: Call) -> Response:
 
 
 def delete(call: Call) -> Response:
-    return write(call, DeleteSecret(project_id=call.id("project_id"), name=call.id("secret_name")))
+    return write(call, DeleteSecret(project_id=call.id("project_id"), name=call.name("secret_name")))
 
 
 def list_of_project(call: Call) -> Response:

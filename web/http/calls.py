@@ -91,6 +91,10 @@ class Call:
     def id(self, name: str) -> str:
         return str(self.path[name])
 
+    def name(self, name: str) -> str:
+        """Of a file, or of what people have named."""
+        return str(self.path[name])
+
     def count(self, name: str) -> int:
         return int(self.path[name])
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from flask import Flask, Request, Response
 
 from fedyard.wire.problems import ProblemType
-from web.http.operations import COUNTS, Operation
+from web.http.operations import Operation, kind_of
 from web.http.parsing import PATH_COUNT, PATH_ID
 from web.problems import Refused
 
@@ -86,7 +86,7 @@ class _Found:
 
     def __init__(self, operation: Operation, view: View) -> None:
         self.view = view
-        self._counts = [name for name in operation.parameters if name in COUNTS]
+        self._counts = [name for name in operation.parameters if kind_of(name) == "count"]
         self._fixed = operation.path if not operation.parameters else None
         self._pattern = re.compile(re.sub(r"{(\w+)}", lambda found: _group(found[1]), operation.path))
 
@@ -104,4 +104,4 @@ class _Found:
 
 
 def _group(name: str) -> str:
-    return f"(?P<{name}>{PATH_COUNT if name in COUNTS else PATH_ID})"
+    return f"(?P<{name}>{PATH_COUNT if kind_of(name) == 'count' else PATH_ID})"

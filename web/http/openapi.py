@@ -11,7 +11,7 @@ from fedyard.wire.notices import NOTICES
 from fedyard.wire.problems import MEDIA_TYPE, Problem, ProblemType
 from fedyard.wire.types import UUID_PATTERN
 from storage.views.resources import InboxEntry
-from web.http.operations import COUNTS, FILE, NAMES, Operation, title_of
+from web.http.operations import Operation, kind_of, title_of
 from web.http.parsing import PATH_FILE, PATH_NAME
 from web.http.writing import Accepted
 
@@ -159,13 +159,15 @@ def _parameters(operation: Operation, schema_of: dict[Any, Any], components: dic
 
 
 def _path_schema(name: str) -> dict[str, Any]:
-    if name in COUNTS:
-        return {"type": "integer", "minimum": 0, "maximum": 999_999_999}
-    if name == FILE:
-        return {"type": "string", "pattern": f"^{PATH_FILE}$"}
-    if name in NAMES:
-        return {"type": "string", "pattern": f"^{PATH_NAME}$"}
-    return {"type": "string", "format": "uuid", "pattern": f"^{UUID_PATTERN}$"}
+    match kind_of(name):
+        case "count":
+            return {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+        case "file":
+            return {"type": "string", "pattern": f"^{PATH_FILE}$"}
+        case "name":
+            return {"type": "string", "pattern": f"^{PATH_NAME}$"}
+        case "id":
+            return {"type": "string", "format": "uuid", "pattern": f"^{UUID_PATTERN}$"}
 
 
 def _responses(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any]:

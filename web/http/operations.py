@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from flask import Response
@@ -16,12 +16,15 @@ from web.http.auth import BEARER, EVERYBODY, OPEN, Authentication
 from web.http.bodies import Query
 from web.http.calls import Call
 
-COUNTS = ("task_seq", "round", "epoch", "chunk")
-FILE = "file"
-"""The parameters of paths that are no ids."""
-NAMES = ("secret_name",)
-"""In paths, what people have named."""
-"""Path parameters that are whole numbers; all others are ids."""
+PARAMETERS: Mapping[str, Literal["count", "file", "name"]] = {
+    "task_seq": "count",
+    "round": "count",
+    "epoch": "count",
+    "chunk": "count",
+    "file": "file",
+    "secret_name": "name",
+}
+"""Parameters of paths that are no ids, and what they are: whole numbers, a job's files, what people have named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,7 @@ class Operation:
     @property
     def rule(self) -> str:
         """The path as Flask routes it."""
-        return re.sub(r"{(\w+)}", lambda found: f"<{_converter(found[1])}:{found[1]}>", self.path)
+        return re.sub(r"{(\w+)}", lambda found: f"<{kind_of(found[1])}:{found[1]}>", self.path)
 
     @property
     def refusals(self) -> list[int]:
@@ -104,7 +107,6 @@ def title_of(status: int) -> str:
     return HTTPStatus(status).phrase
 
 
-def _converter(name: str) -> str:
-    if name in NAMES:
-        return "name"
-    return "count" if name in COUNTS else "file" if name == FILE else "id"
+def kind_of(parameter: str) -> Literal["id", "count", "file", "name"]:
+    """What a parameter of a path is; one that the table does not name is an id."""
+    return PARAMETERS.get(parameter, "id")
