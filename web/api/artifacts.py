@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 import msgspec
@@ -12,26 +11,22 @@ from msgspec import UNSET, UnsetType
 from domain.commands import CompleteArtifact, DeclareArtifact, DeleteArtifact
 from domain.ids import Id
 from domain.results import Completed, Declared, Deleted
-from domain.states import ArchiveState, ArtifactState
+from domain.states import ArtifactState
 from domain.values import CLIENT_SCOPE, ArtifactKind, Sha256, Size, Span
 from fedyard.wire.chunks import CHUNK_BYTES, chunk_of, chunks_of, count_of, found_digests, size_of
 from fedyard.wire.problems import ProblemType
 from storage.views import artifacts as views
-from storage.views import models
 from storage.views.resources import Artifact, ArtifactAbout, ArtifactChunks
 from storage.views.sight import Listed
-from storage.views.workloads import project_of
 from web.api.contents import OCTETS, ChunkQuery, hand_out, take_chunk
 from web.api.results import ChunkBegun
 from web.http.answers import answer
-from web.http.auth import ROUNDS, WORKLOAD
+from web.http.auth import ROUNDS
 from web.http.bodies import Body, Count, DigestsText, PageQuery, Payload, Uuid
 from web.http.calls import Call, given
 from web.http.operations import Operation
 from web.http.writing import write
 from web.problems import Refused, not_found
-
-log = logging.getLogger(__name__)
 
 UPLOADS_AT_ONCE = 100
 """Presigned addresses in one answer."""
@@ -167,32 +162,12 @@ def complete(call: Call) -> Response:
     return write(call, command, identity=CompleteArtifact(artifact_id=ident, found=b""))
 
 
-def read_archive(call: Call) -> Response:
-    """The newest of the project's initial files that is an archive and was checked."""
-    ident = call.id("workload_id")
-    project = project_of(call.web.database, ident)
-    files = views.initial_files(call.web.database, call.caller.subject, project) if project is not None else None
-    for one in files or []:
-        if one.archive is not None and one.archive.state == ArchiveState.CHECKED and one.state == ArtifactState.STORED:
-            return hand_out(call, one.id)
-    raise not_found("archive of workload", ident)
-
-
 def read_initial_file(call: Call) -> Response:
     """The same bytes as of any artifact, where a client's token can be known to be this project's."""
     project, ident = call.id("project_id"), call.id("artifact_id")
     if not views.is_initial_file(call.web.database, project, ident):
         raise not_found("artifact", ident)  # in the words for one that is there and not for the caller
     return hand_out(call, ident)
-
-
-def read_model(call: Call) -> Response:
-    """The checkpoint that a project's own coordinator shall begin with."""
-    ident = call.id("workload_id")
-    found = models.begun_with(call.web.database, ident)
-    if found is None:
-        raise not_found("model of workload", ident)
-    return hand_out(call, found)
 
 
 def read(call: Call) -> Response:
@@ -268,28 +243,6 @@ OPERATIONS = (
         about="The bytes of an initial file; with a Range some of them (members, their clients)",
         does=read_initial_file,
         other_scopes=(CLIENT_SCOPE,),
-        answers={200: None, 206: None},
-        media={OCTETS: "The bytes"},
-        problems=(409, 416),
-    ),
-    Operation(
-        method="GET",
-        path="/v1/workloads/{workload_id}/archive",
-        name="read_workload_archive",
-        about="The project's newest archive of initial files that is checked: for who unpacks it beside a part",
-        does=read_archive,
-        authentication=WORKLOAD,
-        answers={200: None, 206: None},
-        media={OCTETS: "The bytes"},
-        problems=(409, 416),
-    ),
-    Operation(
-        method="GET",
-        path="/v1/workloads/{workload_id}/model",
-        name="read_workload_model",
-        about="The checkpoint that a project's own coordinator shall begin with: for who lays it into its volume",
-        does=read_model,
-        authentication=WORKLOAD,
         answers={200: None, 206: None},
         media={OCTETS: "The bytes"},
         problems=(409, 416),

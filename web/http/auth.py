@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from flask import Request
 
@@ -71,32 +72,34 @@ BEARER = Authentication("bearer", _bearer, {"type": "http", "scheme": "bearer"})
 
 def _workload(web: Web, request: Request) -> Bearer:
     """A part of a project's infrastructure, which reads for the project's coordinator what the operation shows."""
-    ident = str((request.view_args or {}).get("workload_id", ""))
-    found = workloads.coordinator_of_part(web.database, ident) if is_id(ident) else None
-    if found is not None:
-        attempt, site = found
-        wanted = f"Bearer {files_token_of(web.workload_key, ident, attempt)}"
-        if hmac.compare_digest(request.headers.get("Authorization", "").encode(), wanted.encode()):
-            subject = Subject(kind="site", id=site)
-            return Bearer(subject, frozenset({"read"}), token_id=None, expires_at=None, files_of=ident)
-    raise unauthorized(
-        ProblemType.TOKEN_NOT_VALID, "this call takes the token that a part of a project was started with"
-    )
+    attempt_of = partial(workloads.coordinator_of_part, web.database)
+    fact = "this call takes the token that a part of a project was started with"
+    return _by_files_token(web, request, attempt_of, frozenset({"read"}), fact)
 
 
 def _job(web: Web, request: Request) -> Bearer:
     """The newest attempt at a job with files, in the name of the site that it fetches and stores them for."""
+
+    def attempt_of(ident: Id) -> tuple[int, Id] | None:
+        found = workloads.job_with_files(web.database, ident)
+        return None if found is None else (found.attempt, found.owner)
+
+    fact = "this call takes the token of the newest attempt at a job with files, which has not ended"
+    return _by_files_token(web, request, attempt_of, frozenset({"read", "write"}), fact)
+
+
+def _by_files_token(
+    web: Web, request: Request, attempt_of: Callable[[Id], tuple[int, Id] | None], scopes: frozenset[str], fact: str
+) -> Bearer:
+    """attempt_of: of the workload that the path names the attempt whose token counts, and the site that it is for."""
     ident = str((request.view_args or {}).get("workload_id", ""))
-    found = workloads.job_with_files(web.database, ident) if is_id(ident) else None
+    found = attempt_of(ident) if is_id(ident) else None
     if found is not None:
-        wanted = f"Bearer {files_token_of(web.workload_key, ident, found.attempt)}"
+        attempt, site = found
+        wanted = f"Bearer {files_token_of(web.workload_key, ident, attempt)}"
         if hmac.compare_digest(request.headers.get("Authorization", "").encode(), wanted.encode()):
-            subject = Subject(kind="site", id=found.owner)
-            return Bearer(subject, frozenset({"read", "write"}), token_id=None, expires_at=None, files_of=ident)
-    raise unauthorized(
-        ProblemType.TOKEN_NOT_VALID,
-        "this call takes the token of the newest attempt at a job with files, which has not ended",
-    )
+            return Bearer(Subject(kind="site", id=site), scopes, token_id=None, expires_at=None, files_of=ident)
+    raise unauthorized(ProblemType.TOKEN_NOT_VALID, fact)
 
 
 JOB = Authentication("job", _job, {"type": "http", "scheme": "bearer"})
