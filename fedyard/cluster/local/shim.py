@@ -30,7 +30,7 @@ from typing import Any, NoReturn
 from fedyard.cluster.conventions import INPUTS_FOLDER, OUTPUT_MISSING, OUTPUTS_FOLDER
 from fedyard.cluster.local import proc
 from fedyard.cluster.local.balancer import Balancer
-from fedyard.cluster.local.beside import MAX_RESTART_S, READ_BYTES, RESTART_FIRST_S, RESTART_FORGET_S, Companions
+from fedyard.cluster.local.companions import MAX_RESTART_S, READ_BYTES, RESTART_FIRST_S, RESTART_FORGET_S, Companions
 from fedyard.cluster.local.folder import (
     BELL,
     LAUNCH,
