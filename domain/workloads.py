@@ -94,6 +94,16 @@ def spec_of(workload: Workload) -> WorkloadSpec:
     return msgspec.structs.replace(_spec_decoder.decode(workload.spec_json), replicas=workload.replicas)
 
 
+def site_of(where: str) -> Id | None:
+    """The site whose agent looks after what is there; None: it is a cluster of the hub's."""
+    return where.removeprefix(AT_SITE) if where.startswith(AT_SITE) else None
+
+
+def files_owner_of(workload: Workload, coordinator_site_id: Id) -> Id:
+    """For whom a job's inputs are read, and whose its outputs are: the site that it runs at, or the coordinator."""
+    return site_of(workload.cluster) or coordinator_site_id
+
+
 def addresses_of(attempt: WorkloadAttempt) -> dict[Side, str]:
     return _addresses_decoder.decode(attempt.addresses_json)
 

@@ -10,7 +10,7 @@ from domain.ids import Id
 from domain.infrastructure import COORDINATOR
 from domain.states import WORKLOAD_LIVE, SiteState, WorkloadState
 from domain.values import Micros
-from domain.workloads import AT_SITE
+from domain.workloads import site_of
 from fedyard.cluster.port import Reason
 from fedyard.wire.types import UUID_PATTERN
 from ops.accounts import AT_ONCE, OPERATOR
@@ -107,8 +107,9 @@ def _round(database: Database, one: Workload, now: Micros) -> Iterator[str]:
 
 def _where(database: Database, one: Workload, now: Micros) -> Iterator[str]:
     """Who looks after it, if that is what it waits for."""
-    if one.where.startswith(AT_SITE):
-        site = sites.site(database, OPERATOR, one.where.removeprefix(AT_SITE))
+    site_id = site_of(one.where)
+    if site_id is not None:
+        site = sites.site(database, OPERATOR, site_id)
         if site is not None and site.state != SiteState.ONLINE:
             last = ago(site.seen_at, now) if site.seen_at else "never"
             yield f"Site {site.name}, whose agent starts it, is {site.state}, last heard of {last}: ask its people."

@@ -13,7 +13,7 @@ from domain.needs import Needs
 from domain.records import Record
 from domain.states import WORKLOAD_LIVE
 from domain.webhooks import DEAD_LETTER
-from domain.workloads import AT_SITE
+from domain.workloads import AT_SITE, site_of
 from fedyard.cluster.port import Reason
 from storage.database import Database
 from storage.reader import Reader
@@ -107,7 +107,7 @@ def _workloads(reader: Reader, needs: Needs) -> Needs:
     workloads += reader.rows(r.Workload, f"{_JOBS} WHERE state IN ({_LIVE}) AND cluster {{any}}", places)
     which = {each.id for each in workloads}
     found = reader.rows(r.WorkloadAttempt, f"{_ATTEMPTS} WHERE workload_id {{any:uuid}}", which)
-    sites = {each.cluster.removeprefix(AT_SITE) for each in workloads if each.cluster.startswith(AT_SITE)}
+    sites = {site for each in workloads if (site := site_of(each.cluster)) is not None}
     sites |= {each.site_id for each in found if each.site_id is not None}
     runs = {each.run_id for each in workloads if each.run_id is not None}
     projects = {each.project_id for each in workloads}

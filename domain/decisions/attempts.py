@@ -16,7 +16,7 @@ from domain.events import EventKind
 from domain.ids import Id, derive
 from domain.states import MEMBER, SITE, MemberState, SiteState, Step, WorkloadState, follow
 from domain.sweeps import RevokeTokensOf
-from domain.workloads import AT_SITE, is_open
+from domain.workloads import is_open, site_of
 from fedyard.wire.notices import WorkloadWanted
 
 HOLDER = "workload"
@@ -79,9 +79,10 @@ def begin(draft: Draft, workload: r.Workload) -> r.WorkloadAttempt:
 
 def tell_site(draft: Draft, workload: r.Workload) -> None:
     """What is wanted of the site that it runs at has changed; it knows what follows from its own reports."""
-    if not workload.cluster.startswith(AT_SITE):
+    site_id = site_of(workload.cluster)
+    if site_id is None:
         return
-    site = draft.have(r.Site, workload.cluster.removeprefix(AT_SITE))
+    site = draft.have(r.Site, site_id)
     if site.state != SiteState.RETIRED and draft.by.id != site.id:
         wanted = WorkloadWanted(workload_id=workload.id, attempt=workload.attempt)
         draft.notify(site.id, wanted, project_id=workload.project_id, run_id=workload.run_id)
@@ -156,7 +157,7 @@ def shall_stop(draft: Draft, workload: r.Workload, reason: str) -> r.Workload:
     workload = draft.change(workload, stop_at=draft.now, stop_reason=reason)
     tell_of(draft, workload, EventKind.WORKLOAD_STOPPING)
     tell_site(draft, workload)
-    site = draft.get(r.Site, workload.cluster.removeprefix(AT_SITE))
+    site = draft.get(r.Site, site_of(workload.cluster))
     if site is not None and site.state == SiteState.RETIRED:  # nobody is there to say what became of it
         draft.follow_up(c.LoseWorkloads(site_id=site.id), site.id, workload.id)
     return workload

@@ -5,14 +5,14 @@ from __future__ import annotations
 from domain import records as r
 from domain.decisions.draft import Draft, Refused
 from domain.states import MemberState, SiteState
-from domain.workloads import AT_SITE, cluster_names
+from domain.workloads import cluster_names, site_of
 from fedyard.wire.problems import ProblemType
 
 
 def check_where(draft: Draft, project: r.Project, where: str) -> None:
     """422 unless it is a cluster of the hub's, or a site that is in the project."""
-    if where.startswith(AT_SITE):
-        site_id = where.removeprefix(AT_SITE)
+    site_id = site_of(where)
+    if site_id is not None:
         member, site = draft.get(r.Membership, project.id, site_id), draft.get(r.Site, site_id)
         active = member is not None and member.state == MemberState.ACTIVE
         if not active or site is None or site.state == SiteState.RETIRED or site.workload_id is not None:

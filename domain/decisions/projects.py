@@ -31,7 +31,7 @@ from domain.ids import Id
 from domain.needs import Needs
 from domain.states import MEMBER, RUN_FINAL, MemberState, RunState, Step
 from domain.sweeps import ForgetSecrets, RevokeClientTokens
-from domain.workloads import AT_SITE, flaw_of
+from domain.workloads import flaw_of, site_of
 from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND, time_text
@@ -110,8 +110,8 @@ def _bad_tasks(detail: str) -> Refused:
 
 def _infrastructure_json(draft: Draft, infrastructure: values.Infrastructure, project_id: Id, coordinator: Id) -> str:
     """As it is kept. 422 where it names no cluster of the hub's, and no active member: nobody else's is asked."""
-    if infrastructure.where.startswith(AT_SITE):
-        site_id = infrastructure.where.removeprefix(AT_SITE)
+    site_id = site_of(infrastructure.where)
+    if site_id is not None:
         if site_id not in {coordinator, *active_members(draft, project_id)}:
             raise Refused(
                 ProblemType.NOT_A_MEMBER,
@@ -377,7 +377,7 @@ def remove_member(draft: Draft, command: c.RemoveMember) -> Decision:
     give_back(draft, site.id, project.id)
     _tell_membership(draft, project, site, step, command.reason)
     for workload in draft.group(r.Workload, project.id):
-        if workload.cluster == f"{AT_SITE}{site.id}":
+        if site_of(workload.cluster) == site.id:
             shall_stop(draft, workload, "the site left the project")
     for run in draft.group(r.Run, project.id):
         if run.state == RunState.RUNNING:

@@ -13,7 +13,7 @@ from domain.ids import Id
 from domain.needs import Needs
 from domain.states import WORKLOAD_LIVE
 from domain.values import MAX_SECRETS, WorkloadSpec
-from domain.workloads import AT_SITE, spec_of
+from domain.workloads import site_of, spec_of
 from fedyard.wire.problems import ProblemType
 
 
@@ -58,7 +58,7 @@ def delete_secret(draft: Draft, command: c.DeleteSecret) -> Decision:
         raise missing("secret", command.name)
     for workload in draft.group(r.Workload, project.id):
         live = workload.state in WORKLOAD_LIVE and workload.stop_at is None
-        if live and not workload.cluster.startswith(AT_SITE) and command.name in spec_of(workload).secrets.values():
+        if live and site_of(workload.cluster) is None and command.name in spec_of(workload).secrets.values():
             raise Refused(
                 ProblemType.SECRET_NEEDED,
                 f"workload {workload.id} ({workload.name}) gets secret {command.name} when it is made anew: stop it "
@@ -77,7 +77,7 @@ def _set(draft: Draft, project: Id, name: str) -> r.ProjectSecret | None:
 
 def secrets_needed(project: Id, where: str, spec: WorkloadSpec) -> set[tuple[Id, str]]:
     """Of the hub's, for a workload there; a site's own are that site's to know."""
-    return set() if where.startswith(AT_SITE) else {(project, name) for name in spec.secrets.values()}
+    return {(project, name) for name in spec.secrets.values()} if site_of(where) is None else set()
 
 
 def check_secrets(draft: Draft, project: Id, where: str, spec: WorkloadSpec) -> None:

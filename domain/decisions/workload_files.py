@@ -16,7 +16,7 @@ from domain.needs import Needs
 from domain.states import ArtifactState, MemberState
 from domain.values import WorkloadInput, WorkloadSpec
 from domain.workload_files import Found, Kept, Left, kept_of, output_id
-from domain.workloads import AT_SITE, is_open, spec_of
+from domain.workloads import files_owner_of, is_open, site_of, spec_of
 from fedyard.wire.chunks import CHUNK_BYTES, count_of
 from fedyard.wire.problems import ProblemType
 
@@ -39,7 +39,7 @@ def found(draft: Draft, project: r.Project, where: str, spec: WorkloadSpec) -> K
             f"project {project.id} takes sealed payloads alone, and what a job leaves in outputs is not sealed: have "
             "it hold a seat of a run and seal its result itself, or make the project with sealed: optional",
         )
-    if where.startswith(AT_SITE) and where != f"{AT_SITE}{project.coordinator_site_id}":
+    if site_of(where) not in (None, project.coordinator_site_id):
         shared = sorted(name for name, one in spec.outputs.items() if one.kind in SHARED_KINDS)
         if shared:
             raise Refused(
@@ -86,9 +86,9 @@ def _reads(draft: Draft, project: r.Project, artifact: r.Artifact, where: str) -
     owner = draft.have(r.Site, artifact.owner_site_id)
     shared = artifact.kind in SHARED_KINDS
     caller = acts_for(draft.by, owner) or is_coordinator(draft, project) or (shared and is_member(draft, project))
-    if not where.startswith(AT_SITE):
+    site = site_of(where)
+    if site is None:
         return caller
-    site = where.removeprefix(AT_SITE)
     member = draft.get(r.Membership, project.id, site)
     shown = shared and member is not None and member.state == MemberState.ACTIVE
     return caller and (shown or site in (owner.id, project.coordinator_site_id))
@@ -146,7 +146,7 @@ def complete_output(draft: Draft, command: c.CompleteOutput) -> Decision:
 def _job(draft: Draft, ident: Id, attempt: int) -> tuple[r.Workload, WorkloadSpec]:
     """As long as this attempt is the one that counts, and of whoever it stores for."""
     workload = find(draft, r.Workload, "workload", ident)
-    owner = owner_of(workload, draft.have(r.Project, workload.project_id))
+    owner = files_owner_of(workload, draft.have(r.Project, workload.project_id).coordinator_site_id)
     if draft.by.kind != "site" or draft.by.id != owner:
         raise missing("workload", ident)
     row = draft.get(r.WorkloadAttempt, ident, attempt)
@@ -156,13 +156,6 @@ def _job(draft: Draft, ident: Id, attempt: int) -> tuple[r.Workload, WorkloadSpe
             f"attempt {attempt} at workload {ident} has ended, or was replaced: it leaves nothing",
         )
     return workload, spec_of(workload)
-
-
-def owner_of(workload: r.Workload, project: r.Project) -> Id:
-    """Whose its outputs are: the site's that it runs at, or the coordinator's."""
-    if workload.cluster.startswith(AT_SITE):
-        return workload.cluster.removeprefix(AT_SITE)
-    return project.coordinator_site_id
 
 
 def _keep(draft: Draft, workload: r.Workload, name: str, left: Left) -> None:

@@ -40,7 +40,6 @@ from domain.states import WORKLOAD, WORKLOAD_LIVE, SiteState, Step, TaskRunState
 from domain.sweeps import PlaceGone
 from domain.workload_files import missing_of
 from domain.workloads import (
-    AT_SITE,
     NOBODY_KNOWS,
     addresses_of,
     ended_at,
@@ -48,6 +47,7 @@ from domain.workloads import (
     is_open,
     may_heal,
     retry_after_s,
+    site_of,
     spec_of,
 )
 from fedyard.cluster.port import Phase, Reason
@@ -233,7 +233,7 @@ def lose_workloads(draft: Draft, command: c.LoseWorkloads) -> Decision:
         return draft.accept(results.Made(id=site.id))
     reason = Reason.SITE_RETIRED if retired else Reason.SITE_SILENT
     detail = f"site {site.id} " + ("has retired" if retired else f"was not heard of for {heard // SECOND} s")
-    for workload in [each for each in draft.every(r.Workload) if each.cluster == f"{AT_SITE}{site.id}"]:
+    for workload in [each for each in draft.every(r.Workload) if site_of(each.cluster) == site.id]:
         attempt = draft.have(r.WorkloadAttempt, workload.id, workload.attempt)
         if attempt.state not in WORKLOAD_LIVE or workload.state not in WORKLOAD_LIVE:
             continue
@@ -258,7 +258,7 @@ def needs_of_report_place_gone(command: c.ReportPlaceGone) -> Needs:
 
 def report_place_gone(draft: Draft, command: c.ReportPlaceGone) -> Decision:
     """Of an archived project nothing is left at that cluster: says the hub of its own, a site of itself."""
-    if draft.by.kind != "site" or command.cluster != f"{AT_SITE}{draft.by.id}":
+    if draft.by.kind != "site" or site_of(command.cluster) != draft.by.id:
         need_hub(draft.by)
     project = find(draft, r.Project, "project", command.project_id)
     if project.archived_at is None:
@@ -282,9 +282,8 @@ def stop_holders(draft: Draft, command: c.StopHolders) -> Decision:
 
 def looks_after(draft: Draft, workload: r.Workload) -> bool:
     """The hub for its own clusters, a site for itself."""
-    if workload.cluster.startswith(AT_SITE):
-        return draft.by.kind == "site" and workload.cluster == f"{AT_SITE}{draft.by.id}"
-    return draft.by.kind == "hub"
+    site_id = site_of(workload.cluster)
+    return draft.by.kind == "hub" if site_id is None else (draft.by.kind, draft.by.id) == ("site", site_id)
 
 
 def _keep(draft: Draft, attempt: r.WorkloadAttempt, command: c.ReportWorkload) -> r.WorkloadAttempt:

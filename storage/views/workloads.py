@@ -14,7 +14,7 @@ from domain.infrastructure import COORDINATOR, PARTS
 from domain.states import WORKLOAD_LIVE, WorkloadState
 from domain.values import Micros, Subject, WorkloadSpec
 from domain.workload_files import Kept, kept_of
-from domain.workloads import AT_SITE, addresses_of, is_open, spec_of, wanted_of
+from domain.workloads import AT_SITE, addresses_of, files_owner_of, is_open, site_of, spec_of, wanted_of
 from fedyard.cluster.plan import Wanted
 from fedyard.cluster.port import Reason
 from fedyard.wire.times import time_text
@@ -160,9 +160,7 @@ def job_with_files(database: Database, ident: Id) -> Filed | None:
     spec = spec_of(of)
     if not (spec.inputs or spec.outputs) or not is_open(newest):
         return None
-    at_site = of.cluster.startswith(AT_SITE)
-    owner = of.cluster.removeprefix(AT_SITE) if at_site else found[-1]
-    return Filed(of.id, newest.attempt, of.project_id, owner, kept_of(of))
+    return Filed(of.id, newest.attempt, of.project_id, files_owner_of(of, found[-1]), kept_of(of))
 
 
 def project_of(database: Database, ident: Id) -> Id | None:
@@ -286,11 +284,10 @@ def _reads_log(database: Database, subject: Subject, ident: Id, attempt: int) ->
     if found is None:
         return False
     cluster, coordinator, holder = found
-    sites = [coordinator, *filter(None, [holder])]
-    sites += [cluster.removeprefix(AT_SITE)] if cluster.startswith(AT_SITE) else []
     return any(
         row(database, "SELECT id FROM sites", [Clause("id = %s", (site,)), own("id", subject)]) is not None
-        for site in sites
+        for site in (coordinator, holder, site_of(cluster))
+        if site is not None
     )
 
 
