@@ -41,6 +41,17 @@ RENEW_EVERY_S = 60.0
 nothing has happened that one might follow from."""
 MAX_AT_ONCE = 500
 """Sent in one turn; the next one comes at once if there is more."""
+READ_EVERY_S = 1.0
+"""How often logs are read that somebody follows."""
+UNFOLLOWED_S = 30.0
+"""How often it is looked whether somebody does, although nothing has said so."""
+LISTENS_S = 2.0
+"""How long a cluster is asked to wait for news. If it takes all of it there were none."""
+LONG_S, MAX_REST_S = 0.1, 2.0
+"""After a look that took longer than that the next one waits for as long as it took, and no longer than this: while
+much changes, half of the cluster's time is left for what is done there."""
+PAUSE_S = 0.05
+"""Between two looks for the cluster's news: much at once is one turn."""
 
 _log = logging.getLogger(__name__)
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -279,16 +290,3 @@ class Reconciler:
             if self._clock.monotonic() - began < LISTENS_S * 0.9:
                 self._bells[name].set()
                 self._stop.wait(PAUSE_S)
-
-
-READ_EVERY_S = 1.0
-"""How often logs are read that somebody follows."""
-UNFOLLOWED_S = 30.0
-"""How often it is looked whether somebody does, although nothing has said so."""
-LISTENS_S = 2.0
-"""How long a cluster is asked to wait for news. If it takes all of it there were none."""
-LONG_S, MAX_REST_S = 0.1, 2.0
-"""After a look that took longer than that the next one waits for as long as it took, and no longer than this: while
-much changes, half of the cluster's time is left for what is done there."""
-PAUSE_S = 0.05
-"""Between two looks for the cluster's news: much at once is one turn."""

@@ -48,6 +48,11 @@ DEADLINE_PASSED: Final = "deadline_passed"
 SUPERSEDED: Final = "superseded"
 """The coordinator has gone on to another round."""
 RESTARTED: Final = "coordinator_restarted"
+"""The coordinator counts anew."""
+FAILED: Final = "coordinator_failed"
+LOST: Final = "coordinator_lost"
+STOPPED: Final = "coordinator_stopped"
+"""What has become of the attempt."""
 _encoder = msgspec.json.Encoder(order="deterministic")
 _stages_decoder = msgspec.json.Decoder(dict[StageName, Micros])
 _counts_decoder = msgspec.json.Decoder(dict[str, int])
@@ -165,7 +170,7 @@ def _begin(draft: Draft, project: r.Project, command: c.ReportRound, epoch: int,
         stage=command.stage,
         started_at=draft.now,
         stage_at=draft.now,
-        deadline_at=draft.now + within(infrastructure_of(project), command.stage),
+        deadline_at=draft.now + _within(infrastructure_of(project), command.stage),
         ended_at=draft.now if command.stage == "COMPLETED" else None,
         stages_json=_encoder.encode({command.stage: draft.now}).decode(),
     )
@@ -190,13 +195,13 @@ def _next_stage(draft: Draft, newest: r.ProjectRound, command: c.ReportRound) ->
         state=follow(PROJECT_ROUND, state, step),
         stage=command.stage,
         stage_at=draft.now,
-        deadline_at=newest.deadline_at if ends else draft.now + within(infrastructure_of(project), command.stage),
+        deadline_at=newest.deadline_at if ends else draft.now + _within(infrastructure_of(project), command.stage),
         ended_at=draft.now if ends else None,
         stages_json=_encoder.encode(stages).decode(),
     )
 
 
-def within(said: Infrastructure | None, stage: StageName) -> Micros:
+def _within(said: Infrastructure | None, stage: StageName) -> Micros:
     """How long a stage may take; COMPLETED is the end."""
     of = StageDeadlines() if said is None else said.deadlines
     spans = {"SELECTION": of.selection_s, "CONFIGURATION": of.configuration_s, "REPORTING": of.reporting_s}
@@ -301,9 +306,9 @@ def end_of_coordinator(draft: Draft, workload: r.Workload, attempt: r.WorkloadAt
     if newest is None or (newest.workload_id, newest.attempt) != (attempt.workload_id, attempt.attempt):
         return
     if attempt.state == WorkloadState.STOPPED:
-        _fail(draft, newest, "coordinator_stopped", Step.CANCEL)
+        _fail(draft, newest, STOPPED, Step.CANCEL)
     else:
-        _fail(draft, newest, "coordinator_lost" if attempt.state == WorkloadState.LOST else "coordinator_failed")
+        _fail(draft, newest, LOST if attempt.state == WorkloadState.LOST else FAILED)
 
 
 def _fail(draft: Draft, here: r.ProjectRound | None, reason: str, step: Step = Step.FAIL) -> None:

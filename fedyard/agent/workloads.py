@@ -263,7 +263,7 @@ class Workloads:
         self._do(cluster, made, refusals, barred, fresh=fresh)
         if fresh and not self._settings.keep_places and self._asked_last.whole:
             self._places.look(cluster, {one.spec.place for one in wanted} | {one.place for one in whole})
-        followed = [one for one in wanted if one.followed and fresh and self._settings.logs]
+        followed = [one for one in wanted if one.followed and fresh and self._gives_logs]
         for one in followed:
             if one.key in there and one.log_from is not None:
                 self._reports.tell_log(cluster, one.spec.attempt_id, one.log_from)
@@ -384,11 +384,9 @@ class Workloads:
 
     def _evidence(self, cluster: Cluster, which: AttemptId) -> Evidence | None:
         """As the hub gets it: without the log, if people of this site keep that."""
-        if self._gives_logs:
-            return collected(cluster, which, log_bytes=EVIDENCE_BYTES)
         evidence = collected(cluster, which, log_bytes=EVIDENCE_BYTES)
-        if evidence is None:
-            return None
+        if evidence is None or self._gives_logs:
+            return evidence
         self._shelf.keep_log(Key(which.id, which.attempt), evidence.log)
         return Evidence(b"", [*evidence.events[1 - MAX_EVENTS :], LOGS_STAY])
 
