@@ -20,8 +20,6 @@ from fedyard.wire.times import SECOND, moment
 
 PORT: Final = 50052
 """Where Fedota's coordinator looks for its webserver."""
-EPOCH_S: Final = 1_577_836_800
-"""2020: starts of the coordinator are counted in seconds from then, so that they fit 31 bits for long."""
 GIVE_UP_S: Final = 20.0
 ENDS_WITHIN_S: Final = 5.0
 """To tell the hub what it does not know yet."""
@@ -40,7 +38,12 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
         return 2
     closing = threading.Event()
     on_stop_signal(closing.set)
-    journal = Journal(Path(environment.get("HOME", ".")), _say)
+    home = Path(environment.get("HOME", "."))
+    try:
+        journal = Journal(home, _say)
+    except OSError as error:
+        _say(f"what the hub is to be told cannot be kept in {home}: {error.strerror}; have it made, and writable")
+        return 1
     hosts = environment.get("FEDYARD_TRANSFER_HOSTS", "")
     client = Client(
         environment["FEDYARD_HUB_URL"],
@@ -53,7 +56,7 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     reporter = Reporter(client, environment["FEDYARD_PROJECT_ID"], journal, Path(arguments[0]), _say)
 
     def take(number: int, stage: Stage) -> None:
-        journal.take(number, stage, micros_now() // SECOND - EPOCH_S)
+        journal.take(number, stage, micros_now() // SECOND)
 
     try:
         server = StatusServer(int(environment.get("PORT") or PORT), take)

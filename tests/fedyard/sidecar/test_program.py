@@ -72,3 +72,12 @@ def test_what_it_lacks_it_names(tmp_path: Path, arguments: list[str], said: str)
     command = [sys.executable, "-m", "fedyard.sidecar", *arguments]
     done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, check=False)
     assert (done.returncode, said in done.stdout) == (2, True)
+
+
+def test_a_folder_that_it_cannot_write_to_it_names(tmp_path: Path) -> None:
+    lost = tmp_path / "lost"
+    given = {"FEDYARD_HUB_URL": "http://127.0.0.1:9", "FEDYARD_PROJECT_ID": PROJECT, "FEDYARD_TOKEN": "fyr_secret"}
+    command = [sys.executable, "-m", "fedyard.sidecar", "fl_checkpoint"]
+    done = subprocess.run(command, env=environment(lost, **given), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"what the hub is to be told cannot be kept in {lost}: No such file or directory" in done.stdout
