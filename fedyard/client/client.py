@@ -192,7 +192,8 @@ class Client(Calls):
         return list(self.every(f"/v1/projects/{_part(project_id)}/workloads", {"state": state}, a.Workload))
 
     def secrets(self, project_id: str) -> list[a.ProjectSecret]:
-        return list(self.every(f"/v1/projects/{_part(project_id)}/secrets", {}, a.ProjectSecret))
+        """All of them at once: this list has no pages."""
+        return self.read(f"/v1/projects/{_part(project_id)}/secrets", page_of(a.ProjectSecret)).items
 
     def set_secret(self, project_id: str, name: str, value: str, *, key: str | None = None) -> a.SecretChanged:
         path = f"/v1/projects/{_part(project_id)}/secrets/{_part(name)}"
