@@ -17,6 +17,7 @@ Nothing here is done and nothing remembered: who calls does what is said, and as
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -92,11 +93,16 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Ensure(msgspec.Struct, frozen=True):
-    """Make it, or make it as it is wanted. enrols: with a one-time token. secret_names: as `Wanted` has them."""
+    """Make it, or make it as it is wanted. enrols: with a one-time token. secret_names: as `Wanted` has them.
+
+    behind: how many others have its name to the letter and are still there; as soon as they are fewer it is worth
+    asking again.
+    """
 
     spec: Spec
     enrols: bool = False
     secret_names: dict[EnvName, Slug] = {}
+    behind: int = 0
 
 
 class Introduce(msgspec.Struct, frozen=True):
@@ -157,11 +163,12 @@ def plan(
     are wanted, too, that look so.
     """
     there = {Key(one.id, one.attempt): one for one in seen}
+    names = Counter(_name(one.spec) for one in wanted if one.key in there and _has_name(one.spec))
     made = Plan([], [], Memory({}, {}))
     for one in wanted:
         observed = there.pop(one.key, None)
         if observed is None:
-            _absent(made, one, now_s, memory.missing)
+            _absent(made, one, now_s, memory.missing, names[_name(one.spec)] if _has_name(one.spec) else 0)
         else:
             _present(made, one, observed, now_s, memory.collecting, renew=renew)
     for orphan in there.values():
@@ -191,7 +198,16 @@ def said(text: str, most: int) -> str:
     return text.replace("\0", " ")[:most]
 
 
-def _absent(made: Plan, one: Wanted, now_s: float, missing: Mapping[Key, float]) -> None:
+def _has_name(spec: Spec) -> bool:
+    """To the letter, which one at a time has in its place."""
+    return spec.stable or spec.exact
+
+
+def _name(spec: Spec) -> tuple[str, str]:
+    return spec.place, spec.name
+
+
+def _absent(made: Plan, one: Wanted, now_s: float, missing: Mapping[Key, float], behind: int) -> None:
     known = one.known
     over = known.phase in FINAL
     if not one.run or over:
@@ -205,7 +221,7 @@ def _absent(made: Plan, one: Wanted, now_s: float, missing: Mapping[Key, float])
         if one.enrols and not one.introduced:
             made.actions.append(Introduce(known))
         elif now_s >= one.not_before_s:
-            made.actions.append(Ensure(one.spec, one.enrols, one.secret_names))
+            made.actions.append(Ensure(one.spec, one.enrols, one.secret_names, behind))
     else:
         since_s = missing.get(one.key, now_s)
         made.memory.missing[one.key] = since_s

@@ -236,6 +236,17 @@ def test_a_service_that_is_not_seen_any_more_is_made_again() -> None:
     assert (made.actions, made.findings) == ([Ensure(SERVICE)], [])
 
 
+def test_who_waits_for_a_name_asks_again_as_soon_as_the_name_is_free() -> None:
+    """What was asked for is told from what was asked before: who sends it sends the same only now and then."""
+    earlier = msgspec.structs.replace(SERVICE, name="coordinator", stable=True)
+    later = msgspec.structs.replace(earlier, id=PLACE)
+    wanted = [Wanted(earlier, False, RUNNING, kept=True), Wanted(later, True, Finding(id=PLACE, attempt=1))]
+    other = Wanted(msgspec.structs.replace(SERVICE, id=OWNER), True, Finding(id=OWNER, attempt=1))
+    (end, waits, made) = plan(OWNER, [*wanted, other], [seen(Phase.RUNNING, stopping=True)], NOW).actions
+    assert (type(end), waits, made) == (End, Ensure(later, behind=1), Ensure(other.spec))
+    assert plan(OWNER, wanted, [], NOW).actions == [Ensure(later)]
+
+
 def test_services_are_made_as_they_are_wanted_now_and_then_and_jobs_never_twice() -> None:
     there = [seen(Phase.RUNNING, replicas=2)]
     assert plan(OWNER, [Wanted(SERVICE, True, RUNNING)], there, NOW, renew=True).actions == [Ensure(SERVICE)]
