@@ -43,4 +43,6 @@ def task_of(model: str, allowed: Collection[str]) -> Task:
         raise TaskError(f"the model {model!r} is allowed here, but {where} has no {name}")
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise TaskError(f"the model {model!r} is no fedyard.tasks.Task")
+    if missing := sorted(found.__abstractmethods__):
+        raise TaskError(f"the model {model!r} has no {' and no '.join(missing)}, which each task needs")
     return found()

@@ -161,6 +161,7 @@ def test_a_model_that_is_not_allowed_is_not_imported(tmp_path, child) -> None:
     [
         ("import no_such_package\n", "there is no module 'no_such_package': put its file into the site's folder, or"),
         ("from fedyard import Task\n", "but odd_task has no Odd"),
+        ("from fedyard import Task\n\n\nclass Odd(Task):\n    pass\n", "has no train, which each task needs"),
         ("\nclass Odd(:\n", "the task's file is no valid Python, in line 2 of the task's odd_task.py"),
         ("\n\nimport math\nmath.no\n", "the task has a fault, in line 4 of the task's odd_task.py"),
         ("from math import no\n", "another version of it is there, in line 1 of the task's odd_task.py"),
