@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def listed(folder: Folder, project: str, state: str | None) -> None:
     "inputs",
     multiple=True,
     metavar="NAME=WHAT",
-    help="a file: an artifact's id, or a version of a model",
+    help="a file: an artifact's id, a version of a model, or @ and a file of yours, which is uploaded",
 )
 @click.option("--output", "outputs", multiple=True, metavar="NAME", help="a file that it must leave; may be repeated")
 @click.option("--object-name", metavar="NAME", help="what it is called in its cluster, to the letter")
@@ -76,11 +77,14 @@ def start(
     spec = _spec_in(file)
     _add(spec, "environment", _pairs("--env", environment))
     _add(spec, "labels", _pairs("--label", labels))
-    _add(spec, "inputs", {name: _input(str(what)) for name, what in _pairs("--input", inputs).items()})
-    _add(spec, "outputs", {name: {} for name in outputs})
+    named = {one: str(what) for one, what in _pairs("--input", inputs).items()}
+    _files_there(named)
+    ident = project_named(client, project).id
+    _add(spec, "inputs", {one: _input(client, ident, where, what) for one, what in named.items()})
+    _add(spec, "outputs", {one: {} for one in outputs})
     if object_name is not None:
         spec["object_name"] = object_name
-    made = client.start_workload(project_named(client, project).id, name, where, spec)
+    made = client.start_workload(ident, name, where, spec)
     print(f"workload {project}/{name} is {made.state} ({made.id})")
 
 
@@ -118,7 +122,8 @@ def scale(folder: Folder, workload: str, replicas: int) -> None:
 @click.option("--follow", is_flag=True, help="what it writes from its beginning on, until it has ended")
 @click.pass_obj
 def log(folder: Folder, workload: str, attempt: int | None, follow: bool) -> int:
-    """What an attempt at a WORKLOAD left: its log's tail; what the cluster said goes to standard error.
+    """What an attempt at a WORKLOAD left: its log's tail; what the cluster said, and how the workload is, goes to
+    standard error.
 
     WORKLOAD: PROJECT/NAME (of several the newest that goes on), or its id.
     """
@@ -130,9 +135,10 @@ def log(folder: Folder, workload: str, attempt: int | None, follow: bool) -> int
     for event in left.events:
         print(shown(event), file=sys.stderr)
     if left.log is None:
-        return _none_to_read(workload, left)
+        return _none_to_read(client, workload, ident, left)
     for line in left.log.decode(errors="replace").splitlines():
         print(shown(line))
+    _say_how_it_is(workload, client.workload(ident))
     return 0
 
 
@@ -142,7 +148,7 @@ def _follow(client: Client, workload: str, ident: str, attempt: int | None) -> i
     after, begun = 0, b""
     while True:
         if left.log is None or left.next is None:
-            return _none_to_read(workload, left)
+            return _none_to_read(client, workload, ident, left)
         if left.after is not None and left.after > after:
             print(f"{left.after - after} bytes of its log are not kept", file=sys.stderr)
         *lines, begun = (begun + left.log).split(b"\n")
@@ -152,17 +158,29 @@ def _follow(client: Client, workload: str, ident: str, attempt: int | None) -> i
         if left.over:
             for event in left.events:
                 print(shown(event), file=sys.stderr)
-            newest = client.workload(ident).attempt
-            if attempt is not None or newest == number:
+            newest = client.workload(ident)
+            if attempt is not None or newest.attempt == number:
+                _say_how_it_is(workload, newest)
                 return 0
-            number, after, begun = newest, 0, b""
+            number, after, begun = newest.attempt, 0, b""
             print(f"attempt {number}", file=sys.stderr)
         left = client.workload_log(ident, number, after=after, wait=WAIT_S)
 
 
-def _none_to_read(workload: str, left: a.WorkloadLog) -> int:
-    print(f"attempt {left.attempt} at {workload} has no log yet, or it is not yours to read", file=sys.stderr)
+def _none_to_read(client: Client, workload: str, ident: str, left: a.WorkloadLog) -> int:
+    found = client.workload(ident)
+    goes_on = found.state in LIVE and found.attempt == left.attempt
+    more = "; --follow shows what it writes while it runs" if goes_on else ""
+    print(f"attempt {left.attempt} at {workload} has no log yet, or it is not yours to read{more}", file=sys.stderr)
+    _say_how_it_is(workload, found)
     return 1
+
+
+def _say_how_it_is(workload: str, found: a.Workload) -> None:
+    """Where there is something to say of it beside its log."""
+    if found.reason or found.detail:
+        said = ": ".join(one for one in (found.reason, found.detail) if one)
+        print(shown(f"{workload}, attempt {found.attempt}: {found.state}, {said}"), file=sys.stderr)
 
 
 @click.command("files", cls=Command)
@@ -214,7 +232,24 @@ def _pairs(option: str, said: tuple[str, ...]) -> dict[str, object]:
     return found
 
 
-def _input(what: str) -> dict[str, object]:
+def _files_there(named: dict[str, str]) -> None:
+    """Before anything is uploaded. Raises `UsageError`."""
+    for one, what in named.items():
+        if what.startswith("@") and not Path(what[1:]).is_file():
+            raise UsageError(f"--input {one}={what}: there is no file {what[1:]}")
+
+
+def _input(client: Client, project_id: str, where: str, what: str) -> dict[str, object]:
+    """A file becomes an artifact; the same file again is the same one. For the hub's clusters the project's coordinator
+    reads it; another site can only read what all members may."""
+    if what.startswith("@"):
+        kind, archive = ("initial", False) if where.startswith("site:") else ("result", None)
+        path = Path(what[1:])
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        key = f"input-{kind}-{project_id}-{digest}"
+        ident = Transfer(client).upload(path, project_id=project_id, kind=kind, key=key, archive=archive)
+        return {"artifact_id": ident}
     return {"model_version": int(what)} if what.isdecimal() else {"artifact_id": what}
 
 

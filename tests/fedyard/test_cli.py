@@ -66,11 +66,30 @@ def test_a_jobs_files_are_named_and_listed(site, tmp_path) -> None:
     start = ["workload", "start", project, "w", "--spec", str(spec), "--where", here]
     assert "version 7" in north(*start, "--input", "start=7")[2]
     assert "artifact 1" in north(*start, "--input", f"start=1{here[6:]}")[2]
-    code, out, err = north(*start, "--output", "model")
+    assert "there is no file" in north(*start, "--input", f"start=@{tmp_path}/none")[2]
+    (tmp_path / "rows.csv").write_text("1,2\n")
+    code, out, err = north(*start, "--output", "model", "--input", f"start=@{tmp_path}/rows.csv")
     assert code == 0, err
     ident = re.search(r"\(([0-9a-f-]{36})\)", out)[1]
     code, out, _ = north("workload", "files", ident, "--to", str(tmp_path / "left"))
     assert (code, "outputs/" in out, (tmp_path / "left").exists()) == (0, False, False)
+    assert "inputs/start" in out
+    north(*start[:6], "--input", f"start=@{tmp_path}/rows.csv")  # at a cluster of the hub's, which here is none
+    client = client_of(Folder(tmp_path / "north"))
+    mine = client.artifacts(project_id=client.projects(name=project)[0].id)
+    assert sorted((one.kind, one.size_bytes) for one in mine) == [("initial", 4), ("result", 4)]
+
+
+def test_secrets_are_set_listed_and_deleted(site, tmp_path) -> None:
+    north, name = site("north")
+    project = f"s {tmp_path.name}"
+    north("project", "create", project, "--tasks", tasks_file(tmp_path))
+    (tmp_path / "password").write_text("hush\n")
+    assert north("project", "secret", "set", project, "db", "--file", str(tmp_path / "password"))[0] == 0
+    code, out, err = north("project", "secret", "list", project)
+    assert (code, "db" in out, name in out, "hush" in out) == (0, True, True, False), err
+    assert north("project", "secret", "delete", project, "db")[0] == 0
+    assert "db" not in north("project", "secret", "list", project)[1]
 
 
 def test_workloads_from_start_to_stop(site, tmp_path) -> None:
@@ -91,7 +110,7 @@ def test_workloads_from_start_to_stop(site, tmp_path) -> None:
     named = f"{project}/model"
     assert north("workload", "scale", named, "3")[1] == f"workload {named} is to have 3 replicas\n"
     code, _, err = north("workload", "log", ident)
-    assert (code, "has no log yet" in err) == (1, True)
+    assert (code, "has no log yet" in err, "--follow" in err) == (1, True, True)
     assert north("workload", "stop", named)[1] == f"workload {named} is wanted, and is to go\n"
     assert "wanted, stopping" in north("workload", "list", project)[1]
     assert north("workload", "stop", f"{project}/other")[0] == 2

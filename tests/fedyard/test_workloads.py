@@ -123,6 +123,7 @@ def test_its_log_is_followed_from_afar_while_it_runs_until_it_has_ended(place: P
     gate.touch()
     done = SITE.run("--folder", place.lead.path, "workload", "log", ident, "--follow", environment=environment())
     assert (done.returncode, done.stdout) == (0, "one\ntwo\n"), done.stderr
+    assert "exit_code" in done.stderr, "and how it is after its log"
     assert place.ask(f"{path}8")["over"]
     until(lambda: place.state(ident) == ("failed", "exit_code") and place.gone(ident))
     assert place.log(ident) == b"one\ntwo\n"
