@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fedyard.cluster.port import Cluster
 from tests.cluster.worlds import WORLDS, World, real
 
 
@@ -44,3 +45,9 @@ def _lacking(item: pytest.Item) -> bool:
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with WORLDS[request.param].open(tmp_path_factory.mktemp(f"world-{request.param}")) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(world: World) -> Cluster:
+    """One for all tests of a file, each of which has places of its own."""
+    return world.client()

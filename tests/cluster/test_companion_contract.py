@@ -75,11 +75,6 @@ class Yard(AnyYard):
         return sorted(found)
 
 
-@pytest.fixture(scope="module")
-def shared_cluster(world: World) -> Cluster:
-    return world.client()
-
-
 @pytest.fixture
 def yard(shared_cluster: Cluster, world: World) -> Iterator[Yard]:
     made = Yard(world, shared_cluster)

@@ -109,11 +109,6 @@ class Yard:
         return self.cluster.log(spec.attempt_id, after=after, most=most)
 
 
-@pytest.fixture(scope="module")
-def shared_cluster(world: World) -> Cluster:
-    return world.client()
-
-
 @pytest.fixture
 def yard(world: World, shared_cluster: Cluster) -> Iterator[Yard]:
     made = Yard(world, shared_cluster)

@@ -77,11 +77,6 @@ class Yard(AnyYard):
         return self.log(spec).decode()
 
 
-@pytest.fixture(scope="module")
-def shared_cluster(world: World) -> Cluster:
-    return world.client()
-
-
 @pytest.fixture
 def yard(shared_cluster: Cluster, world: World) -> Iterator[Yard]:
     made = Yard(world, shared_cluster)

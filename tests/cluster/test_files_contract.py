@@ -24,11 +24,6 @@ def hub() -> Iterator[Hub]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def shared_cluster(world: World) -> Cluster:
-    return world.client()
-
-
 @pytest.fixture
 def yard(world: World, shared_cluster: Cluster) -> Iterator[Yard]:
     made = Yard(world, shared_cluster)

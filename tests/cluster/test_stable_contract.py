@@ -47,11 +47,6 @@ class Yard(AnyYard):
         return dict(self.until(spec, lambda one: (one.ready, one.replicas) == (count, count)).addresses)
 
 
-@pytest.fixture(scope="module")
-def shared_cluster(world: World) -> Cluster:
-    return world.client()
-
-
 @pytest.fixture
 def yard(shared_cluster: Cluster, world: World) -> Iterator[Yard]:
     made = Yard(world, shared_cluster)
