@@ -14,10 +14,10 @@ import msgspec
 from domain import commands as c
 from domain import records as r
 from domain import results
-from domain.decisions.access import forbidden, known_project, missing, need_no_holder, own_site
+from domain.decisions.access import known_project, missing, need_no_holder, own_site
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import take_one
-from domain.decisions.people import add_token
+from domain.decisions.people import add_token, issuer_of
 from domain.decisions.telling import put_on_record
 from domain.events import EventKind
 from domain.ledger import names_of_secret
@@ -76,7 +76,5 @@ def _expires_at(draft: Draft, command: c.IssueClientToken) -> int:
     until = draft.now + math.ceil(command.for_s) * SECOND
     if command.issued_by is None:
         return until
-    issuer = draft.get(r.Token, command.issued_by)
-    if issuer is None or issuer.revoked_at is not None or (issuer.expires_at or draft.now + 1) <= draft.now:
-        raise forbidden("the token with which this was asked for is revoked or has expired")
+    issuer = issuer_of(draft, command.issued_by)
     return until if issuer.expires_at is None else min(until, issuer.expires_at)

@@ -161,13 +161,19 @@ def issue_token(draft: Draft, command: c.IssueToken) -> Decision:
     return draft.accept(results.Made(id=token.id), 201)
 
 
+def issuer_of(draft: Draft, ident: Id) -> r.Token:
+    """The token with which another one is issued. 403 where it is not in force."""
+    issuer = draft.get(r.Token, ident)
+    if issuer is None or issuer.revoked_at is not None or (issuer.expires_at or draft.now + 1) <= draft.now:
+        raise forbidden(f"token {ident}, with which this was asked for, is revoked or has expired: use another one")
+    return issuer
+
+
 def _within_issuer(draft: Draft, command: c.IssueToken) -> int | None:
     """When the new token expires: as asked for, or with the one that issues it. 403 or 422 for more than that has."""
     if command.issued_by is None:
         return command.expires_at
-    issuer = draft.get(r.Token, command.issued_by)
-    if issuer is None or issuer.revoked_at is not None or (issuer.expires_at or draft.now + 1) <= draft.now:
-        raise forbidden("the token with which this was asked for is revoked or has expired")
+    issuer = issuer_of(draft, command.issued_by)
     if beyond := set(command.scopes) - set(issuer.scopes.split()):
         detail = f"token {issuer.id} lacks the scope {min(beyond)!r} and cannot hand it on"
         raise Refused(ProblemType.SCOPE_MISSING, detail)

@@ -75,7 +75,11 @@ def report_round(draft: Draft, command: c.ReportRound) -> Decision:
     if workload.project_id != command.project_id or workload.part != COORDINATOR:
         raise missing("coordinator", f"{workload.id} of project {command.project_id}")
     if command.checkpoint_artifact_id is not None and command.stage != "COMPLETED":
-        raise Refused(ProblemType.IMPOSSIBLE, "a round has made its checkpoint when it is COMPLETED: say it then")
+        raise Refused(
+            ProblemType.IMPOSSIBLE,
+            f"round {command.number} of project {project.id} is reported in {command.stage}, and has no checkpoint "
+            "before it is COMPLETED: name it then",
+        )
     _need_newest_attempt(draft, project, workload, command)
     completed = _completed_before(draft, project, command)
     if completed is not None:
