@@ -93,6 +93,24 @@ def names_of(client: Client) -> dict[str, str]:
     return {site.id: site.name for site in client.sites()}
 
 
+def place_named(client: Client, project_id: str, where: str) -> str:
+    """Where something runs, as the hub takes it: `site:` and the name of a member's site means its id.
+
+    Raises `UsageError`.
+    """
+    prefix, colon, name = where.partition(":")
+    if prefix != "site" or not colon or len(name) == ID_LENGTH:
+        return where
+    members = client.members(project_id)
+    found = [one.site_id for one in members if one.site_name == name]
+    if len(found) != 1:
+        few = "no site" if not found else f"{len(found)} sites"
+        raise UsageError(
+            f"{where}: {few} of that name in the project: say site: and an id, as `fedyard project members` lists them"
+        )
+    return f"site:{found[0]}"
+
+
 def project_named(client: Client, name: str) -> Project:
     """The project of this name or id; a live one, if there is one. Raises `NotChosen` if there are several."""
     found = projects_called(client, name)

@@ -15,7 +15,7 @@ from fedyard.agent.contract import task_digest
 from fedyard.agent.site import Folder
 from fedyard.agent.state import State
 from fedyard.cli.clients import joining, ready
-from fedyard.cli.common import FILE, UsageError, client_of, joining_of, project_named, projects_called
+from fedyard.cli.common import FILE, UsageError, client_of, joining_of, place_named, project_named, projects_called
 from fedyard.cli.fields import infrastructure_of, plain_of, project_fields, with_goal
 from fedyard.cli.files import files, look_at, upload
 from fedyard.cli.infrastructure import parts, rounds, scale, start, stop
@@ -81,6 +81,8 @@ def set_fields(folder: Folder, /, name: str, archives: tuple[Path, ...], **said:
     client = client_of(folder)
     project = _own(folder, client, name)
     fields: dict[str, Any] = plain_of(said)
+    if said["where"]:
+        said["where"] = place_named(client, project.id, said["where"])
     infrastructure = infrastructure_of(said, project.infrastructure)
     if infrastructure is not None:
         fields["infrastructure"] = infrastructure

@@ -11,7 +11,7 @@ import msgspec
 
 from fedyard.agent.paths import under
 from fedyard.agent.site import Folder
-from fedyard.cli.common import FILE, ID_LENGTH, UsageError, client_of, project_named
+from fedyard.cli.common import FILE, ID_LENGTH, UsageError, client_of, place_named, project_named
 from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
 from fedyard.client.transfer import Transfer
@@ -45,7 +45,10 @@ def listed(folder: Folder, project: str, state: str | None) -> None:
 @click.argument("name")
 @click.option("--spec", "file", type=FILE, required=True, help="what to run: a file of JSON, as docs/workloads.md says")
 @click.option(
-    "--where", default="hub", metavar="WHERE", help="a cluster of the hub's, or site: and an id (default: hub)"
+    "--where",
+    default="hub",
+    metavar="WHERE",
+    help="a cluster of the hub's, or site: and a member's name or id (default: hub)",
 )
 @click.option("--env", "environment", multiple=True, metavar="NAME=VALUE", help="a variable; may be repeated")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="a label; may be repeated")
@@ -80,6 +83,7 @@ def start(
     named = {one: str(what) for one, what in _pairs("--input", inputs).items()}
     _files_there(named)
     ident = project_named(client, project).id
+    where = place_named(client, ident, where)
     _add(spec, "inputs", {one: _input(client, ident, where, what) for one, what in named.items()})
     _add(spec, "outputs", {one: {} for one in outputs})
     if object_name is not None:

@@ -93,7 +93,7 @@ def test_secrets_are_set_listed_and_deleted(site, tmp_path) -> None:
 
 
 def test_workloads_from_start_to_stop(site, tmp_path) -> None:
-    north, _ = site("north")
+    north, full = site("north")
     project = f"w {tmp_path.name}"
     north("project", "create", project, "--tasks", tasks_file(tmp_path))
     here = "site:" + re.search(r"\(([0-9a-f-]{36})", north("site", "whoami")[1])[1]
@@ -106,6 +106,11 @@ def test_workloads_from_start_to_stop(site, tmp_path) -> None:
     listed = north("workload", "list", project)[1]
     assert ident in listed
     assert here in listed
+    by_name = north("workload", "start", project, "named", "--spec", str(spec), "--where", f"site:{full}")
+    assert by_name[0] == 0, by_name[2]
+    assert north("workload", "list", project)[1].count(here) == 2
+    nowhere = north("workload", "start", project, "nowhere", "--spec", str(spec), "--where", "site:west")
+    assert (nowhere[0], "site:west: no site of that name" in nowhere[2]) == (2, True)
     assert north("workload", "list", project, "--state", "running")[1].count("model") == 0
     named = f"{project}/model"
     assert north("workload", "scale", named, "3")[1] == f"workload {named} is to have 3 replicas\n"
