@@ -113,8 +113,8 @@ class Work:
         return self._finished
 
 
-class Desk:
-    """Where the agent lays its work, and the program takes it."""
+class WorkQueue:
+    """The agent puts its work in, the program takes it out."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -169,7 +169,7 @@ class Seat:
             )
         clock = SystemClock()
         self.project_id = told[PROJECT_ID]
-        self._desk = Desk(clock)
+        self._works = WorkQueue(clock)
         folder = Folder(Path(told.get("HOME") or ".") / "site")
         if not (folder.path / "site.toml").exists():
             settings = Settings(
@@ -179,7 +179,7 @@ class Seat:
                 join=[Join(project=self.project_id, coordinator=coordinator)],
             )
             folder.create(settings, told[ENROLMENT_TOKEN])
-        self._agent = Agent(folder, log=sys.stderr, clock=clock, computing=self._desk)
+        self._agent = Agent(folder, log=sys.stderr, clock=clock, computing=self._works)
         self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
         self._failure: BaseException | None = None
         self._work: Work | None = None
@@ -193,7 +193,7 @@ class Seat:
     def __iter__(self) -> Iterator[Work]:
         """The rounds' work, one after the other, until the task has ended or this attempt shall end. Raises what made
         it impossible to go on."""
-        while (work := self._desk.take()) is not None:
+        while (work := self._works.take()) is not None:
             self._work = work
             yield work
             work.fail("the program went on without a result")  # unless it has one
@@ -213,7 +213,7 @@ class Seat:
         self._agent.stop()
         if self._work is not None:
             self._work.give_up()
-        self._desk.end_all()
+        self._works.end_all()
 
     def upload(self, source: Path | bytes, *, kind: ArtifactKind = "result") -> str:
         """The id of an artifact of the project, which is not sealed. Raises as `Transfer.upload`."""
@@ -229,7 +229,7 @@ class Seat:
         except BaseException as error:  # noqa: BLE001 - raised where the program waits for work
             self._failure = error
         finally:
-            self._desk.end_all()
+            self._works.end_all()
 
 
 def _why(error: BaseException | None) -> str:

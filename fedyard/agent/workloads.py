@@ -24,7 +24,7 @@ from fedyard.agent.fitting import as_it_is, held_back, with_reasons
 from fedyard.agent.flags import Flags
 from fedyard.agent.places import Places
 from fedyard.agent.reports import Reports
-from fedyard.agent.shelf import Left, Shelf
+from fedyard.agent.spool import Left, Spool
 from fedyard.agent.wanted import Asked, ask
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused as HubRefused
@@ -105,7 +105,7 @@ class Workloads:
         self._permitted = False
         self._turning = threading.Lock()
         self._watching = threading.Event()
-        self._shelf = Shelf(folder)
+        self._spool = Spool(folder)
         self._places = Places(site_id, client, clock, log)
         self._reports = Reports(client, clock, log)
         self._wanted: list[Wanted] | None = None
@@ -174,9 +174,9 @@ class Workloads:
             if self._flags.closing.is_set():
                 return IDLE_S
             self._reports.told = False
-            self._shelf.make()
+            self._spool.make()
             if self._wanted is None:
-                self._wanted = self._shelf.wanted()
+                self._wanted = self._spool.wanted()
             fresh = self._asked()
             try:
                 for odd in self._asked_last.odd if fresh else []:
@@ -210,7 +210,7 @@ class Workloads:
             return self._fails("hub", str(error))
         self._works("hub")
         self._asked_last, self._wanted = asked, asked.wanted
-        self._shelf.note(asked.wanted)
+        self._spool.note(asked.wanted)
         return True
 
     def _refuse_all(self, *, fresh: bool) -> float:
@@ -289,7 +289,7 @@ class Workloads:
     def _with_left(self, *, fresh: bool) -> list[Wanted]:
         """What is wanted, with what lies here of what ended: sent to the hub until it has that on record."""
         if self._left is None:
-            self._left = self._shelf.left()
+            self._left = self._spool.left()
         wanted = []
         for one in self._wanted or []:
             left = self._left.get(one.key)
@@ -318,12 +318,12 @@ class Workloads:
 
     def _keep(self, left: Left) -> None:
         assert self._left is not None, "it was read at the first look"
-        self._shelf.put(left)
+        self._spool.put(left)
         self._left[Key(left.finding.id, left.finding.attempt)] = left
 
     def _forget(self, key: Key) -> None:
         assert self._left is not None, "it was read at the first look"
-        self._shelf.drop(key)
+        self._spool.drop(key)
         del self._left[key]
 
     def _why_not(self, one: Wanted) -> Refused | None:
@@ -387,7 +387,7 @@ class Workloads:
         evidence = collected(cluster, which, log_bytes=EVIDENCE_BYTES)
         if evidence is None or self._gives_logs:
             return evidence
-        self._shelf.keep_log(Key(which.id, which.attempt), evidence.log)
+        self._spool.keep_log(Key(which.id, which.attempt), evidence.log)
         return Evidence(b"", [*evidence.events[1 - MAX_EVENTS :], LOGS_STAY])
 
     def _introduce(self, finding: Finding) -> None:
@@ -417,8 +417,8 @@ class Workloads:
     def _end_all(self, cluster: Cluster, why: str) -> None:
         """Each with its evidence kept; the hub hears of it from whoever is started next."""
         if self._left is None:
-            self._shelf.make()
-            self._left = self._shelf.left()
+            self._spool.make()
+            self._left = self._spool.left()
         seen = cluster.observe(self._site_id)
         for one in seen:
             which = AttemptId(self._site_id, one.place, one.id, one.attempt)

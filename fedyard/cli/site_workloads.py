@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import click
 
 from fedyard.agent.cluster import open_cluster
-from fedyard.agent.shelf import Shelf
 from fedyard.agent.site import Folder, SiteError
+from fedyard.agent.spool import Spool
 from fedyard.cli.listing import Listing
 from fedyard.cluster.plan import Finding, Key, Wanted, finding_of
 from fedyard.cluster.port import ClusterError, Observed
@@ -22,7 +22,7 @@ def workloads(folder: Folder) -> None:
 
     From the agent's memory and this site's own cluster: the hub is not asked.
     """
-    wanted = {one.key: one for one in Shelf(folder.path).wanted()}
+    wanted = {one.key: one for one in Spool(folder.path).wanted()}
     there = {Key(one.id, one.attempt): one for one in _seen(folder)}
     if not wanted and not there:
         print("nothing runs here, and nothing is wanted")

@@ -24,7 +24,7 @@ from fedyard.agent.consents import Consent, Consents
 from fedyard.agent.flags import Flags
 from fedyard.agent.places import AGAIN_S, EVERY_S
 from fedyard.agent.reports import SAID_AGAIN_S
-from fedyard.agent.shelf import LOGS_KEPT, Shelf
+from fedyard.agent.spool import LOGS_KEPT, Spool
 from fedyard.agent.workloads import LOGS_STAY, NOT_ALLOWED_GRACE_S, SOON_S, Workloads
 from fedyard.client.errors import Refused as HubRefused
 from fedyard.client.errors import Unavailable as HubAway
@@ -614,9 +614,9 @@ def test_a_site_s_people_may_keep_its_logs(house: House) -> None:
     assert json.loads(evidence.events_json) == ["made uid-1", LOGS_STAY]
     assert not any(b"patient" in path.read_bytes() for path in house.folder.rglob("*.json"))
     assert (house.folder / "workloads" / "logs" / f"{ident}-1.log").read_bytes() == b"patient 7\n"
-    shelf = Shelf(house.folder)
+    spool = Spool(house.folder)
     for number in range(2, LOGS_KEPT + 2):
-        shelf.keep_log(Key(ident, number), b"")
+        spool.keep_log(Key(ident, number), b"")
     assert len([*(house.folder / "workloads" / "logs").iterdir()]) == LOGS_KEPT
 
 

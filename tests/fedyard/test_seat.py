@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fedyard import TaskError
-from fedyard.agent.seat import Desk, Seat, Work
+from fedyard.agent.seat import Seat, Work, WorkQueue
 from fedyard.agent.site import Folder, SiteError
 from fedyard.clock import SystemClock
 from fedyard.cluster.conventions import ENROLMENT_TOKEN, HUB_URL, PROJECT_ID
@@ -49,24 +49,24 @@ def job(folder: Path, hook: jobs.Hook = "train", number: int = 1, model: bytes |
 
 
 class Office:
-    """A desk, and an agent that lays work on it."""
+    """A queue, and an agent that puts work into it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.clock = Clock()
-        self.desk = Desk(self.clock)
+        self.works = WorkQueue(self.clock)
         self.said: list[str] = []
         self.unwanted = False
         self.pool = ThreadPoolExecutor(1)
 
-    def lays(self, desk: Desk | None = None, **fields: Any) -> Future[jobs.Finished | None]:
-        return self.pool.submit((desk or self.desk).call, job(self.folder, **fields), lambda: self.unwanted, self.log)
+    def lays(self, works: WorkQueue | None = None, **fields: Any) -> Future[jobs.Finished | None]:
+        return self.pool.submit((works or self.works).call, job(self.folder, **fields), lambda: self.unwanted, self.log)
 
     def log(self, text: str) -> None:
         self.said.append(text)
 
     def taken(self) -> Work:
-        work = self.desk.take()
+        work = self.works.take()
         assert work is not None
         return work
 
@@ -180,10 +180,10 @@ def rounds(seat: Seat, office: Office, does: Callable[[Work], None]) -> list[job
     def agent() -> list[jobs.Finished]:
         told = []
         for number in (1, 2):
-            finished = seat._desk.call(job(office.folder, number=number), lambda: False, office.log)
+            finished = seat._works.call(job(office.folder, number=number), lambda: False, office.log)
             assert finished is not None
             told.append(finished)
-        seat._desk.end("r", 1)
+        seat._works.end("r", 1)
         return told
 
     told = office.pool.submit(agent)
@@ -205,7 +205,7 @@ def test_who_goes_on_without_a_result_has_none(office: Office, tmp_path: Path) -
 def test_what_the_program_raises_fails_the_seat_and_says_nothing_of_its_data(office: Office, tmp_path: Path) -> None:
     seat = seat_of(tmp_path)
     seat._thread = threading.Thread(target=lambda: None)
-    laid = office.lays(seat._desk)
+    laid = office.lays(seat._works)
 
     def runs() -> None:
         with seat:

@@ -9,7 +9,7 @@ import domain.decisions.infrastructure
 import domain.decisions.progress.holders
 import domain.decisions.projects
 import domain.decisions.workloads
-import fedyard.agent.shelf
+import fedyard.agent.spool
 import fedyard.cluster.plan
 import storage.places
 import storage.wanted

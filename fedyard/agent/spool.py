@@ -32,8 +32,8 @@ class Left(msgspec.Struct, frozen=True):
     refused: bool = False
 
 
-class Shelf:
-    """What lies on the disk of workloads."""
+class Spool:
+    """What waits on the disk until the hub has it on record, and what stays here."""
 
     def __init__(self, folder: Path) -> None:
         """folder: the site's."""
