@@ -34,6 +34,8 @@ BEGINS_ID = re.compile("[0-9a-f-]{4,35}")
 """How an id may be said in short."""
 SHOWN = 10
 """Of the runs that a short id may mean."""
+LIVE = ("wanted", "starting", "running")
+"""Of a workload."""
 
 
 class UsageError(Exception):
@@ -82,6 +84,11 @@ def model_of(folder: Folder, client: Client, project_id: str, message_id: str, t
 
 def time_of(micros: int | None) -> str:
     return "" if micros is None else datetime.fromtimestamp(micros / SECOND, UTC).isoformat(timespec="seconds")
+
+
+def state_told(state: str, stop_at: datetime | None) -> str:
+    """Of a workload, and whether it is to go: what has gone is not stopping any more."""
+    return state if stop_at is None or state not in LIVE else f"{state}, stopping"
 
 
 def silent(_what: str, **_facts: object) -> None:

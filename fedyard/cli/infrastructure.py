@@ -6,7 +6,7 @@ from __future__ import annotations
 import click
 
 from fedyard.agent.site import Folder
-from fedyard.cli.common import client_of, project_named
+from fedyard.cli.common import client_of, project_named, state_told
 from fedyard.cli.listing import Listing
 from fedyard.wire.command_line import Command
 
@@ -57,10 +57,11 @@ def parts(folder: Folder, name: str) -> None:
     client = client_of(folder)
     table = Listing("part", "where", "state", "ready", "reason", "inside", "outside", "id", ids=("id",))
     for one in client.project(project_named(client, name).id).parts or []:
-        state = one.state if one.stop_at is None else f"{one.state}, stopping"
         ready = f"{one.ready} of {one.replicas}"
         inside, outside = (one.addresses.get(side, "") for side in ("inside", "outside"))
-        table.add_row(one.part, one.where, state, ready, one.reason, inside, outside, one.workload_id)
+        table.add_row(
+            one.part, one.where, state_told(one.state, one.stop_at), ready, one.reason, inside, outside, one.workload_id
+        )
     table.print()
 
 

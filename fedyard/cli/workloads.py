@@ -11,7 +11,7 @@ import msgspec
 
 from fedyard.agent.paths import under
 from fedyard.agent.site import Folder
-from fedyard.cli.common import FILE, ID_LENGTH, UsageError, client_of, place_named, project_named
+from fedyard.cli.common import FILE, ID_LENGTH, LIVE, UsageError, client_of, place_named, project_named, state_told
 from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
 from fedyard.client.transfer import Transfer
@@ -19,7 +19,6 @@ from fedyard.wire import answers as a
 from fedyard.wire.command_line import Command, Group
 from fedyard.wire.shown import MAX_LINE, shown
 
-LIVE = ("wanted", "starting", "running")
 WAIT_S = 20
 """How long a call waits for more of a log that is followed."""
 
@@ -33,7 +32,7 @@ def listed(folder: Folder, project: str, state: str | None) -> None:
     client = client_of(folder)
     table = Listing("workload", "where", "state", "attempt", "reason", "address", "id", ids=("id",))
     for one in client.workloads(project_named(client, project).id, state=state):
-        told = one.state if one.stop_at is None or one.state not in LIVE else f"{one.state}, stopping"
+        told = state_told(one.state, one.stop_at)
         address = one.addresses.get("outside") or one.addresses.get("inside") or ""
         reason = one.reason if one.exit_code is None else f"{one.reason} {one.exit_code}".strip()
         table.add_row(one.name, one.where, told, str(one.attempt), reason, address, one.id)

@@ -14,6 +14,7 @@ where no selector sees it, until the next one is. Standard library alone.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -51,14 +52,14 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     except (ArchiveError, OSError, HTTPException) as error:
         if isinstance(error, ArchiveError):  # perhaps its beginning is another's: the next time from the first byte
             (own / _ARCHIVE).unlink(missing_ok=True)
-        sys.stderr.write(f"the initial files cannot be unpacked: {error}\n")
+        sys.stderr.write(f"the initial files cannot be unpacked: {_said(error)}\n")
         return 1
     version = environment.get(MODEL_VERSION)
     try:
         if version is not None and _text(own / _LAID) != environment[WORKLOAD_ID]:
             _begin_with(f"{where}/model", environment[FILES_TOKEN], root, environment[WORKLOAD_ID])
     except (OSError, HTTPException) as error:
-        sys.stderr.write(f"it cannot begin with model version {version}: {error}\n")
+        sys.stderr.write(f"it cannot begin with model version {version}: {_said(error)}\n")
         return 1
     return 0
 
@@ -155,6 +156,20 @@ def fetched(where: str, token: str, target: Path) -> str | None:
             if not left:
                 raise
     raise OSError("the hub ends its answer too early, again and again")
+
+
+def problem_of(error: urllib.error.HTTPError) -> tuple[object, str]:
+    """Its type, and the hub's own sentence, if it has one."""
+    try:
+        body = json.loads(error.read(65_536))
+        kind, found = body.get("type"), body.get("detail")
+    except (OSError, HTTPException, ValueError, AttributeError):
+        kind = found = None
+    return kind, f"the hub refuses it: {found}" if isinstance(found, str) else f"the hub answers {error.code}"
+
+
+def _said(error: Exception) -> str:
+    return problem_of(error)[1] if isinstance(error, urllib.error.HTTPError) else str(error)
 
 
 def _copy(read: Callable[[int], bytes], file: BinaryIO) -> int:

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from fedyard.clock import SystemClock, draw_key
 from fedyard.cluster.conventions import FILES_TOKEN, HUB_URL, OUTPUT_MISSING, WORKLOAD_ID
-from fedyard.cluster.fetching import WITHIN_S, digest_of, fetched
+from fedyard.cluster.fetching import WITHIN_S, digest_of, fetched, problem_of
 from fedyard.wire.backoff import Backoff
 from fedyard.wire.chunks import CHUNK_BYTES, tree_digest
 
@@ -140,7 +140,7 @@ class _Hub:
                 if fetched(f"{self._base}{path}", self._token, target) is None:
                     raise StepError(f"{path.rpartition('/')[2]} is not there any more, or may not be read")
             except urllib.error.HTTPError as error:
-                self._again(tries, path, error.code, _problem(error)[1])
+                self._again(tries, path, error.code, problem_of(error)[1])
             except (OSError, HTTPException) as error:
                 self._again(tries, path, None, _said(error))
             else:
@@ -170,7 +170,7 @@ class _Hub:
                         return came
                 self._again(tries, path, None, "the hub has not decided it yet")
             except urllib.error.HTTPError as error:
-                problem, detail = _problem(error)
+                problem, detail = problem_of(error)
                 self._again(tries, path, None if problem == _CROWDED else error.code, detail)
                 if problem == _CROWDED:  # what was decided stays so, under the same key
                     headers = headers | {_KEY: draw_key()}
@@ -219,16 +219,6 @@ def _opened(name: str, folder: int) -> int | None:
         return opened
     os.close(opened)
     raise StepError(f"output {name} is no file: pack what is a folder into one", OUTPUT_MISSING)
-
-
-def _problem(error: urllib.error.HTTPError) -> tuple[object, str]:
-    """Its type, and the hub's own sentence, if it has one."""
-    try:
-        body = json.loads(error.read(65_536))
-        kind, found = body.get("type"), body.get("detail")
-    except (OSError, HTTPException, ValueError, AttributeError):
-        kind = found = None
-    return kind, f"the hub refuses it: {found}" if isinstance(found, str) else f"the hub answers {error.code}"
 
 
 def _said(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 import uuid
 import zipfile
@@ -34,6 +35,7 @@ class Hub(HTTPServer):
     archive: bytes | None = None
     model: bytes | None = None
     digest = ""
+    refuses = ""
     cut = 0
     asked: list[tuple[str, str, str]]
 
@@ -48,6 +50,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         hub, span = self.server, self.headers.get("Range", "")
         hub.asked.append((self.path, self.headers["Authorization"], span))
+        if hub.refuses:
+            self.send_response(409)
+            self.end_headers()
+            self.wfile.write(json.dumps({"detail": hub.refuses}).encode())
+            return
         whole = hub.model if self.path.endswith("/model") else hub.archive
         if whole is None:
             self.send_error(404)
@@ -174,6 +181,18 @@ def test_without_the_very_model_nothing_begins(hub: Hub, tmp_path: Path, wrong: 
     assert unpacked(hub, tmp_path, version="3") == 1
     assert "cannot begin with model version 3" in capsys.readouterr().err
     assert seen(tmp_path) == {"fl_checkpoint": "before"}
+
+
+@pytest.mark.parametrize("version", [None, "3"])
+def test_what_the_hub_refuses_is_told_in_its_own_sentence(
+    hub: Hub, tmp_path: Path, version: str | None, capsys
+) -> None:
+    hub.refuses = "model 3 is not at the hub any more: start with another version, or with none"
+    if version is not None:
+        (tmp_path / ".fedyard").mkdir()
+        (tmp_path / ".fedyard" / "done").touch()
+    assert unpacked(hub, tmp_path, version=version) == 1
+    assert capsys.readouterr().err.endswith(f": the hub refuses it: {hub.refuses}\n")
 
 
 def test_as_processes_they_are_there_before_the_program_begins_which_has_no_token(hub: Hub, tmp_path: Path) -> None:

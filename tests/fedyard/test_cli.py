@@ -7,13 +7,14 @@ import re
 import stat
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fedyard.agent.site import Folder, Settings
-from fedyard.cli.common import UsageError, client_of, run_named
+from fedyard.cli.common import UsageError, client_of, run_named, state_told
 from fedyard.cli.main import main
 from fedyard.cli.site import joins_of
 from fedyard.client.client import Client
@@ -427,6 +428,13 @@ def test_a_problem_of_fedota_is_made_and_changed_by_hand(site, tmp_path) -> None
     )
     assert made.infrastructure == parts
     assert "NO" not in north("project", "tasks", name)[1]  # the agent knows the tasks as its site's own
+
+
+@pytest.mark.parametrize("state", ["wanted", "starting", "running", "succeeded", "failed", "stopped", "lost"])
+def test_only_what_is_there_is_said_to_be_stopping(state: str) -> None:
+    there = state in ("wanted", "starting", "running")
+    assert state_told(state, None) == state
+    assert state_told(state, datetime.now(UTC)) == (f"{state}, stopping" if there else state)
 
 
 def test_a_projects_own_coordinator_and_selectors_from_start_to_stop(site, tmp_path) -> None:
