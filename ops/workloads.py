@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 from domain.decisions.project_rounds import DEADLINE_PASSED
 from domain.ids import Id
-from domain.infrastructure import COORDINATOR
 from domain.states import WORKLOAD_LIVE, SiteState, WorkloadState
 from domain.values import Micros
 from domain.workloads import site_of
 from fedyard.cluster.port import Reason
+from fedyard.wire.times import SECOND
 from fedyard.wire.types import UUID_PATTERN
 from ops.accounts import AT_ONCE, OPERATOR
-from ops.spans import ago, micros, until
+from ops.spans import ago, micros, span, until
 from storage import clusters
 from storage.database import Database
 from storage.presence import heard, silent
@@ -22,12 +22,16 @@ from storage.views import projects, rounds, sites, workloads
 from storage.views.resources import Workload, WorkloadAttempt
 from storage.views.sight import Listed, Paging, every
 
+EARLIER = 3
+"""Attempts before the newest one that are told of."""
 REMEDIES: dict[Reason, str] = {
     Reason.SECRET_MISSING: "have the project's coordinator set it (fedyard project secret set)",
     Reason.IMAGE_NOT_PULLED: "mend the image's name or digest, its registry, or the pull secret",
-    Reason.UNSCHEDULABLE: "ask for less, add a node, or mend selectors and tolerations",
-    Reason.QUOTA_EXCEEDED: "wait until something of the project ends, or raise its quota",
-    Reason.NOT_READY: "read its log: it has to listen on the port in the variable PORT",
+    Reason.UNSCHEDULABLE: "ask for less, add a node, mend selectors and tolerations, or name another cluster",
+    Reason.QUOTA_EXCEEDED: "wait until something there ends, or have its limit raised",
+    Reason.NOT_READY: (
+        "read its log (fedyard workload log --follow): why does it end, or not listen on the port in the variable PORT?"
+    ),
     Reason.NOT_ALLOWED: "ask the site's people: the sentence says what they would have to write into site.toml",
     Reason.IMAGE_UNUSABLE: "name an image that is allowed, or have it allowed where it is to run",
     Reason.CONFIG_INVALID: "mend what the sentence names, and start another one",
@@ -67,27 +71,52 @@ def named(database: Database, said: str) -> Workload | None:
 
 def why(database: Database, one: Workload, now: Micros) -> Iterator[str]:
     """What it waits for, or how it ended, in lines of text."""
-    began = next((each for each in _attempts(database, one.id) if each.attempt == one.attempt), None)
+    tries = _attempts(database, one.id)
+    began = next((each for each in tries if each.attempt == one.attempt), None)
     since = one.state_at if began is None else began.state_at
     yield f"workload {one.name} ({one.id}), attempt {one.attempt}, at {one.where}: {one.state} since {ago(since, now)}."
     if one.reason:
-        code = "" if one.exit_code is None else f" {one.exit_code}"
-        yield f"{one.reason}{code}: {one.detail}" if one.detail else f"{one.reason}{code}"
+        yield _reason(one)
         yield f"What to do: {REMEDIES[one.reason]}."
     if one.stop_at is not None and one.state in WORKLOAD_LIVE:
         yield f"It is to go since {ago(one.stop_at, now)}, and its cluster has not said yet that it is gone."
     elif one.state == WorkloadState.WANTED and one.next_at is not None and micros(one.next_at) > now:
         yield f"The next attempt begins {until(one.next_at, now)}."
+    elif one.state == WorkloadState.RUNNING and one.spec.deadline_s is not None and began and began.started_at:
+        yield _deadline(micros(began.started_at) + round(one.spec.deadline_s * SECOND), now)
+    yield from _earlier(one, tries, now)
     if one.state in WORKLOAD_LIVE:
         yield from _where(database, one, now)
     yield from _round(database, one, now)
 
 
+def _deadline(at: Micros, now: Micros) -> str:
+    return (
+        f"It is ended in {span(at - now)} if it has not by then (deadline_s)." if at > now else "Its deadline is over."
+    )
+
+
+def _earlier(one: Workload, tries: list[WorkloadAttempt], now: Micros) -> Iterator[str]:
+    """Why there is another attempt. What the next one waits for has that reason itself."""
+    before = [each for each in tries if each.attempt < one.attempt]
+    if one.state == WorkloadState.WANTED and one.reason:
+        before = before[:-1]
+    if len(before) > EARLIER:
+        yield f"  {len(before) - EARLIER} attempts before these have ended, too."
+    for each in before[-EARLIER:]:
+        why = f", {_reason(each)}" if each.reason else ""
+        yield f"  Attempt {each.attempt}: {each.state} {ago(each.state_at, now)}{why}"
+
+
+def _reason(one: Workload | WorkloadAttempt) -> str:
+    code = "" if one.exit_code is None else f" {one.exit_code}"
+    return f"{one.reason}{code}: {one.detail}" if one.detail else f"{one.reason}{code}"
+
+
 def _round(database: Database, one: Workload, now: Micros) -> Iterator[str]:
-    """Of a project's own coordinator: the round that it leads, or has led last."""
-    parts = workloads.parts(database, one.project_id)
+    """Of a project's own coordinator: the round that it leads, or has led last. One before it has led others."""
     newest = rounds.newest(database, one.project_id)
-    if newest is None or not any((part.part, part.workload_id) == (COORDINATOR, one.id) for part in parts):
+    if newest is None or newest.workload_id != one.id:
         return
     which = f"Round {newest.number} of epoch {newest.epoch}"
     if newest.deadline_at is not None:
@@ -100,8 +129,9 @@ def _round(database: Database, one: Workload, now: Micros) -> Iterator[str]:
     yield f"{which}: {newest.state}{reason} {ago(newest.ended_at, now)}, in {newest.stage}."
     if newest.reason == DEADLINE_PASSED:
         yield (
-            "  It stalls: its coordinator has not reported the next stage. Read its log. If it hangs, as when a "
-            "client has gone that it had accepted, stop and start the project (fedyard project stop, start)."
+            "  It stalls: its coordinator has not reported the next stage. Read its log (fedyard workload log --follow)"
+            ". If it hangs, as when a client has gone that it had accepted, stop and start the project (fedyard "
+            "project stop, start)."
         )
 
 
@@ -123,8 +153,35 @@ def _where(database: Database, one: Workload, now: Micros) -> Iterator[str]:
     for role in ("reconciler", "doer"):
         if role in missed:
             yield f"Nobody starts it: {missed[role]}."
-    if one.state == WorkloadState.WANTED and not (one.reason or one.next_at or trouble or missed):
+    before = _replaced(database, one)
+    if before is not None:
+        yield f"It waits until workload {before.id} is gone, which it replaces and which is to go."
+    elif one.state == WorkloadState.WANTED and not (one.reason or one.next_at or trouble or missed):
         yield "It is on its way to its cluster; if that lasts, FEDYARD_CLUSTERS of the reconciler may not name it."
+
+
+def _replaced(database: Database, one: Workload) -> Workload | None:
+    """Of a part of a project's infrastructure that has not begun: the one before, whose name it takes over."""
+    parts = workloads.parts(database, one.project_id) if one.state == WorkloadState.WANTED else []
+    if not any(part.workload_id == one.id for part in parts):
+        return None
+    same = [each for each in _of_project(database, one.project_id) if each.name == one.name and each.id != one.id]
+    return next((each for each in same if each.state in WORKLOAD_LIVE and each.stop_at is not None), None)
+
+
+def listed(database: Database, *, state: str | None) -> list[Workload]:
+    """Of all projects, from old to new."""
+    return every(lambda paging: workloads.everywhere(database, OPERATOR, paging, state), AT_ONCE)
+
+
+def line(database: Database, one: Workload) -> str:
+    """One workload in one line."""
+    project = projects.project(database, OPERATOR, one.project_id)
+    code = "" if one.exit_code is None else f" {one.exit_code}"
+    told = f"{one.state} ({one.reason}{code})" if one.reason else one.state
+    going = ", is to go" if one.stop_at is not None and one.state in WORKLOAD_LIVE else ""
+    name = f"{project.name if project else one.project_id}/{one.name}"
+    return f"{one.id}  {name}  at {one.where}  {told}{going}  attempt {one.attempt}  since {one.state_at}"
 
 
 def _of_project(database: Database, project: Id) -> list[Workload]:

@@ -23,7 +23,7 @@ from ops.cli.backups import backup, restore
 from ops.cli.dead_letters import dead_letters
 from ops.cli.events import events
 from ops.cli.people import account, enrolment, organisation
-from ops.cli.runs import runs, why
+from ops.cli.runs import runs, why, workloads_of_all
 from ops.cli.serving import embedded, migrate, policies, up
 from ops.cli.webhooks import webhooks
 from ops.place import DEFAULT, InUse, Unusable
@@ -41,6 +41,7 @@ HUB = Group(
         enrolment,
         organisation,
         runs,
+        workloads_of_all,
         why,
         dead_letters,
         events,

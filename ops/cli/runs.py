@@ -1,4 +1,4 @@
-"""fedyard-hub runs list, and why."""
+"""fedyard-hub runs list, workloads list, and why."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from config.clock import SystemClock
+from domain.states import WorkloadState
 from fedyard.wire.command_line import Command, Group
 from ops import workloads
 from ops.cli.asked import Unfit, database_of
@@ -22,6 +23,16 @@ def list_runs(data: Path, state: str | None) -> None:
     database = database_of(data)
     for run in listed(database, state=state):
         print(line(database, run))
+
+
+@click.command("list", cls=Command)
+@click.option("--state", type=click.Choice(tuple(one.value for one in WorkloadState)), help="only those in this state")
+@click.pass_obj
+def list_workloads(data: Path, state: str | None) -> None:
+    """All of them, or those in one state: id, project and name, where, state and why, attempt, since when."""
+    database = database_of(data)
+    for one in workloads.listed(database, state=state):
+        print(workloads.line(database, one))
 
 
 @click.command("why", cls=Command)
@@ -42,8 +53,9 @@ def why(data: Path, run: str) -> None:
     if lines is None and (workload := workloads.named(database, run)) is not None:
         lines = list(workloads.why(database, workload, now))
     if lines is None:
-        raise Unfit(f"there is no run {run}, and no workload; see fedyard-hub runs list")
+        raise Unfit(f"there is no run {run}, and no workload; see fedyard-hub runs list, and workloads list")
     print("\n".join(lines))
 
 
 runs = Group("runs", help="Runs of all projects.", commands=[list_runs])
+workloads_of_all = Group("workloads", help="Workloads of all projects.", commands=[list_workloads])

@@ -3,6 +3,7 @@ that one runs at. What an attempt wrote is for people of the coordinator's and o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,11 +72,20 @@ def of_project(
     where += [] if sees_everything(subject) else [own("coordinator_site_id", subject)]
     if row(database, "SELECT id FROM projects", where) is None:
         return None
+    return _page(database, [Clause("workloads.project_id = %s", (project,))], paging, state)
+
+
+def everywhere(database: Database, subject: Subject, paging: Paging, state: str | None) -> Listed[Workload]:
+    """Those of all projects that the caller may know of, from old to new."""
+    return _page(database, _seen(subject), paging, state)
+
+
+def _page(database: Database, where: Sequence[Clause], paging: Paging, state: str | None) -> Listed[Workload]:
     of_state = [] if state is None else [Clause("workloads.state = %s", (state,))]
     return page(
         database,
         _WORKLOADS,
-        [Clause("workloads.project_id = %s", (project,)), *of_state],
+        [*where, *of_state],
         paging,
         _workload,
         order=("workloads.created_at", "workloads.id"),

@@ -157,6 +157,20 @@ def test_a_round_is_cancelled_with_the_coordinator_that_is_stopped(led: Led) -> 
     assert led.events() == ["project_round_started", "project_round_cancelled"]
 
 
+def test_why_says_of_a_coordinator_that_replaces_another_what_it_waits_for_and_no_round_of_that(led: Led) -> None:
+    led.tell(0, "CONFIGURATION")
+    before = led.coordinator
+    led.hub.ok(c.StopInfrastructure(project_id=led.project), led.site)
+    led.coordinator = led.started()[0]
+    assert f"It waits until workload {before} is gone" in led.why()
+    assert "Round" not in led.why()
+    led.settle()
+    assert "It waits" not in led.why()
+    assert "Round" not in led.why()
+    led.coordinator = before
+    assert "cancelled (coordinator_stopped)" in led.why()
+
+
 def test_a_coordinator_at_a_silent_site_leads_its_round_on(hub: Hub) -> None:
     """It may reach the hub although the agent there does not. Whether it still runs the site says when it is back."""
     led = Led(hub, at_site=True)

@@ -283,6 +283,10 @@ def test_why_says_what_a_workload_waits_for_that_holds_a_seat(folder: Path) -> N
     assert "or its task hangs" in told()  # of the site beside it
     hub.ok(msgspec.structs.replace(starts, phase=Phase.FAILED, reason=Reason.SIGNALLED, exit_code=137))
     assert re.search(r"signalled 137\n +What to do: read its log.*\n +The next attempt begins in [45] s", told())
+    hub.ok(msgspec.structs.replace(starts, attempt=2, phase=Phase.RUNNING, uid="u2"))
+    (one,) = workloads.listed(hub.database, state=None)
+    why = list(workloads.why(hub.database, one, hub.clock.now()))
+    assert re.fullmatch(r"  Attempt 1: failed \d+ s ago, signalled 137", why[1]), why
     for said in ("hearts/worker", workload.id):
         done = fedyard("why", said, "--data", folder)
         assert done.stdout.startswith(f"workload worker ({workload.id}), attempt "), done.stderr
@@ -305,6 +309,32 @@ def test_why_says_of_a_workload_at_a_site_that_its_agent_is_away(folder: Path) -
         r"Site site 1, whose agent starts it, is silent, last heard of (11 min ago|never): ask its people\.", told[1]
     ), told
     assert workloads.named(hub.database, "hearts/nothing") is None
+
+
+def test_why_says_when_a_job_that_runs_is_ended_and_workloads_are_listed(folder: Path) -> None:
+    hub = Hub(store(folder))
+    hub.rules = Rules(clusters="hub=somewhere")
+    (lead,) = hub.sites(1)
+    spec = v.WorkloadSpec(kind="job", image="i", deadline_s=60)
+    wanted = c.CreateWorkload(project_id=hub.project([lead], name="hearts"), name="w", where="hub", spec=spec)
+    ident = hub.ok(wanted, lead)["id"]
+    runs_now = c.ReportWorkload(workload_id=ident, attempt=1, phase=Phase.RUNNING, uid="u")
+    hub.ok(runs_now)
+    hub.clock.sleep(40)
+    found = workloads.named(hub.database, "hearts/w")
+    assert found is not None
+    told = list(workloads.why(hub.database, found, hub.clock.now()))
+    assert told[1:] == ["It is ended in 20 s if it has not by then (deadline_s)."]
+    hub.clock.sleep(40)
+    assert "Its deadline is over." in workloads.why(hub.database, found, hub.clock.now())
+    done = fedyard("workloads", "list", "--data", folder)
+    assert done.stdout.startswith(f"{ident}  hearts/w  at hub  running  attempt 1  since "), done.stderr
+    hub.ok(c.StopWorkload(workload_id=ident), lead)
+    assert "running, is to go  attempt" in fedyard("workloads", "list", "--data", folder, "--state", "running").stdout
+    failed = msgspec.structs.replace(runs_now, phase=Phase.FAILED, reason=Reason.DEADLINE_PASSED, exit_code=137)
+    hub.ok(failed)
+    assert "stopped (deadline_passed 137)  attempt" in fedyard("workloads", "list", "--data", folder).stdout
+    assert fedyard("workloads", "list", "--data", folder, "--state", "running").stdout == ""
 
 
 def test_each_reason_says_what_to_do() -> None:
