@@ -144,10 +144,15 @@ def test_the_settings_are_settings(example: list[Object]) -> None:
     assert str(settings.web_port) == "8080"
 
 
-def test_workloads_are_told_where_the_hub_is_and_let_go_there(example: list[Object], tmp_path) -> None:
+def test_workloads_are_told_where_the_hub_is_let_go_there_and_find_the_image_of_fedyards_steps(
+    example: list[Object], tmp_path
+) -> None:
     file = tmp_path / "rules.toml"
     file.write_text(named(example, "ConfigMap")["fedyard-rules"]["data"]["rules.toml"])
-    assert [peer.port for peer in read_rules(file).hub] == [443]
+    rules = read_rules(file)
+    assert [peer.port for peer in rules.hub] == [443]
+    (image,) = {one["image"] for one in containers([named(example, "Deployment")["doer"]])}
+    assert {rules.prepare_image, rules.unpack_image} == {image}, "the hub's own image has what Fedyard's steps need"
     assert named(example, "ConfigMap")["fedyard-settings"]["data"]["FEDYARD_WORKLOAD_HUB_URL"].startswith("https://")
     deployments = named(example, "Deployment")
     mounted = {
