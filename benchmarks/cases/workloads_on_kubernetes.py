@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -92,10 +92,11 @@ class Server:
         stream = connection.getresponse()
 
         def follow() -> None:
-            while line := stream.readline():
-                change = msgspec.json.decode(line)
-                if change["type"] == "ADDED":
-                    seen[change["object"]["metadata"]["labels"].get(WORKLOAD, "")] = time.time()
+            with suppress(OSError):  # we shut it, and the server may do so first
+                while line := stream.readline():
+                    change = msgspec.json.decode(line)
+                    if change["type"] == "ADDED":
+                        seen[change["object"]["metadata"]["labels"].get(WORKLOAD, "")] = time.time()
 
         thread = threading.Thread(target=follow, daemon=True)
         thread.start()

@@ -243,7 +243,7 @@ def _present(
     if not one.run or finding.phase in FINAL:
         if not one.kept:
             made.memory.collecting[one.key] = collecting.get(one.key, now_s)
-        if one.kept or now_s - made.memory.collecting[one.key] >= EVIDENCE_WITHIN_S:
+        if one.kept or _in_vain(one, now_s, collecting):
             made.actions.append(End(one.spec.attempt_id, one.spec.grace_s, observed.phase, observed.stopping))
         else:
             made.actions.append(Collect(one.spec.attempt_id, finding, one.log_from))
@@ -252,6 +252,13 @@ def _present(
         made.findings.append(finding)
     if one.spec.kind == "service" and (renew or observed.stopping or observed.replicas != one.spec.replicas):
         made.actions.append(Ensure(one.spec, one.enrols, one.secret_names))
+
+
+def _in_vain(one: Wanted, now_s: float, collecting: Mapping[Key, float]) -> bool:
+    """Its evidence cannot be had: its end is on record for a minute, and so long it was asked for."""
+    if one.over_s is None:
+        return False
+    return now_s - max(one.over_s, collecting.get(one.key, now_s)) >= EVIDENCE_WITHIN_S
 
 
 def _judged(one: Wanted, observed: Observed, now_s: float) -> Finding:

@@ -231,6 +231,13 @@ def test_evidence_that_cannot_be_had_is_asked_for_for_a_minute(run: bool) -> Non
     assert third.actions == [End(WHICH, 5.0, Phase.FAILED)]
 
 
+def test_nothing_is_removed_before_its_end_is_on_record() -> None:
+    """However long its report takes."""
+    first = plan(OWNER, [Wanted(JOB, True, RUNNING)], [DEAD], NOW)
+    later = plan(OWNER, [Wanted(JOB, True, RUNNING)], [DEAD], NOW + 2 * EVIDENCE_WITHIN_S, memory=first.memory)
+    assert later.actions == [Collect(WHICH, FAILED)]
+
+
 def test_a_service_that_is_not_seen_any_more_is_made_again() -> None:
     made = plan(OWNER, [Wanted(SERVICE, True, RUNNING)], [], NOW, memory=Memory(missing={Key(ID, 1): NOW - MISSING_S}))
     assert (made.actions, made.findings) == ([Ensure(SERVICE)], [])

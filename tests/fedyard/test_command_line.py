@@ -90,7 +90,7 @@ GRAMMAR = {
     "project": "create set files join leave list members approve tasks joining ready start stop scale parts rounds",
     "run": "start stop restart show watch",
     "project secret": "set list delete",
-    "workload": "list start stop scale log",
+    "workload": "list start stop scale log files",
 }
 
 
