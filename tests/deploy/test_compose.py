@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_its_parts_are_known_and_each_is_used() -> None:
     for name, one in SERVICES.items():
         assert one.keys() <= KNOWN, name
         used["networks"] |= set(one["networks"])
-        used["volumes"] |= {volume.split(":")[0] for volume in one.get("volumes", [])}
+        used["volumes"] |= named_volumes(one)
         used["configs"] |= {config["source"] for config in one.get("configs", [])}
         for other, condition in one.get("depends_on", {}).items():
             wanted = "service_completed_successfully" if other in ONCE else "service_healthy"
@@ -84,9 +85,32 @@ def test_every_variable_is_one_of_the_hubs() -> None:
         assert {name for name in one["environment"] if name.startswith("FEDYARD_")} <= known
 
 
+def named_volumes(service: dict[str, Any]) -> set[str]:
+    """Those that Compose keeps; the others are folders of the machine's."""
+    return {volume.split(":")[0] for volume in service.get("volumes", []) if not volume.startswith("./")}
+
+
+def test_who_touches_clusters_reads_their_folder_and_writes_nothing_there() -> None:
+    folder = "./clusters:/etc/fedyard/clusters:ro"
+    assert {name for name, one in SERVICES.items() if folder in one.get("volumes", [])} == {"doer", "reconciler"}
+    folders = [volume for one in SERVICES.values() for volume in one.get("volumes", []) if volume.startswith(".")]
+    assert set(folders) == {folder}
+
+
+def test_the_docs_lines_on_workloads_are_settings_that_the_services_are_given() -> None:
+    block = re.search(
+        r"^FEDYARD_CLUSTERS=hub=.*?(?=^```)", (ROOT / "docs" / "deploying.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert block
+    said = dict(line.split("=", 1) for line in block[0].splitlines())
+    assert list(Settings.read(said).cluster_places()) == ["hub"]
+    for name in processes():
+        assert said.keys() <= OURS[name]["environment"].keys()
+
+
 def test_who_writes_artifacts_and_keys_has_them() -> None:
     for name in processes():
-        volumes = {volume.split(":")[0] for volume in OURS[name].get("volumes", [])}
+        volumes = named_volumes(OURS[name])
         wanted = {
             "web": {"artifacts", "keys"},
             "doer": {"artifacts", "keys"},
@@ -113,7 +137,7 @@ def test_no_password_has_a_default_and_the_docs_make_them_all(tmp_path: Path) ->
     assert set(re.findall(r"\$\{(\w+)", PATH.read_text())) == secret | with_default
     for one in OURS.values():
         filled = {
-            name: re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: made[found[1]], value)
+            name: re.sub(r"\$\{(\w+):[?-][^}]*\}", lambda found: made.get(found[1], ""), value)
             for name, value in one["environment"].items()
         }
         settings = Settings.read(filled)
