@@ -49,12 +49,12 @@ _write = Transaction.write
 _UNLOCKED: list[Swap] = [(Transaction, "_begin", _begin_unlocked), (Transaction, "write", _write_at_the_end)]
 
 
-@bug("no lock: two deciders decide on what the other is changing", shown_by=16)
+@bug("no lock: two deciders decide on what the other is changing", shown_by=21)
 def no_deciding_lock(_: World) -> list[Swap]:
     return _UNLOCKED
 
 
-@bug("no lock, and an event may be overwritten", shown_by=16)
+@bug("no lock, and an event may be overwritten", shown_by=21)
 def no_deciding_lock_and_events_overwritten(_: World) -> list[Swap]:
     clash = " ON CONFLICT (stream_id, seq) DO UPDATE SET hash = EXCLUDED.hash"
     return [*_UNLOCKED, (storage.store._SQLITE, r.Event, storage.store._SQLITE[r.Event] + clash)]
@@ -132,12 +132,12 @@ def acknowledged_before_effect(_: World) -> list[Swap]:
     return [(DecidingThread, "_decide", hasty)]
 
 
-@bug("a retry that could not be published is acknowledged all the same", shown_by=15)
+@bug("a retry that could not be published is acknowledged all the same", shown_by=12)
 def failed_retry_acknowledged(_: World) -> list[Swap]:
     return [(Delivery, "to_return", property(lambda _: False, lambda *_: None))]
 
 
-@bug("follow-ups are published before the commit", shown_by=20)
+@bug("follow-ups are published before the commit", shown_by=14)
 def published_before_commit(world: World) -> list[Swap]:
     def write(self: Transaction, changes: Changes) -> None:
         process = next(one for one in world.processes if one.database is self._database)
@@ -148,7 +148,7 @@ def published_before_commit(world: World) -> list[Swap]:
     return [(Transaction, "write", write)]
 
 
-@bug("the relay never sweeps", shown_by=51)
+@bug("the relay never sweeps", shown_by=4)
 def relay_never_sweeps(_: World) -> list[Swap]:
     return [(Relay, "sweep", lambda _: 0)]
 

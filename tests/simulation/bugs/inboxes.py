@@ -48,12 +48,12 @@ def memory_never_fades(_: World) -> list[Swap]:
     return [(web.live.inbox_tips, "TRUST_S", 1e9)]
 
 
-@bug("a site repeats a request under another key", shown_by=3)
+@bug("a site repeats a request under another key", shown_by=4)
 def site_draws_another_key(_: World) -> list[Swap]:
     return [(Site, "key_of", lambda self, _: self.draw_key())]
 
 
-@bug("a site acknowledges entries before it has kept them", shown_by=12)
+@bug("a site acknowledges entries before it has kept them", shown_by=7)
 def site_acknowledges_first(_: World) -> list[Swap]:
     take = Site.take
 

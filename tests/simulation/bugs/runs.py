@@ -40,12 +40,12 @@ def report_numbers_ignored(_: World) -> list[Swap]:
     return [(domain.decisions.seats, "report_seat", any_number)]
 
 
-@bug("a report on another round, or of a dropped seat, is taken where the table of states lets it", shown_by=22)
+@bug("a report on another round, or of a dropped seat, is taken where the table of states lets it", shown_by=9)
 def reports_on_any_round(_: World) -> list[Swap]:
     return [(domain.decisions.seats, "_check_round", lambda *_: None)]
 
 
-@bug("the update of a dropped seat is taken: neither is the seat looked at nor does the table forbid it", shown_by=12)
+@bug("the update of a dropped seat is taken: neither is the seat looked at nor does the table forbid it", shown_by=9)
 def late_update_accepted(_: World) -> list[Swap]:
     check = domain.decisions.seats._check_round
 

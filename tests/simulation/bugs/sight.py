@@ -39,7 +39,7 @@ def messages_open_to_all(_: World) -> list[Swap]:
     return [(storage.views.messages, "own", lambda *_: Clause("1 = 1"))]
 
 
-@bug("a participant's message goes to every member", shown_by=5)
+@bug("a participant's message goes to every member", shown_by=2)
 def letters_to_everybody(_: World) -> list[Swap]:
     def everybody(draft: Draft, project: r.Project, *_: object) -> list[str]:
         return [m.site_id for m in draft.group(r.Membership, project.id) if m.state == MemberState.ACTIVE]

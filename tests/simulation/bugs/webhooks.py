@@ -29,12 +29,12 @@ def _cursor_believed(draft: Draft, command: c.QueueDeliveries) -> Decision:
     return _queue(draft, command)
 
 
-@bug("the decision does not look how far a stream was told, so that what two tickers found is told twice", shown_by=25)
+@bug("the decision does not look how far a stream was told, so that what two tickers found is told twice", shown_by=10)
 def cursor_not_looked_at(_: World) -> list[Swap]:
     return [(domain.decisions.webhooks, "queue_deliveries", _cursor_believed)]
 
 
-@bug("the same, and the ids of deliveries are drawn instead of derived", shown_by=3)
+@bug("the same, and the ids of deliveries are drawn instead of derived", shown_by=2)
 def drawn_ids_of_deliveries(_: World) -> list[Swap]:
     return [
         (domain.decisions.webhooks, "queue_deliveries", _cursor_believed),
