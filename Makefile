@@ -31,7 +31,7 @@ test: $(VENV)/ready-to-test ## every test, on the embedded parts and on real Rab
 	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 quick: $(VENV)/ready-to-test ## the tests that need no service and take no time, in a minute and a half
-	@$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --quick
+	@$(PY) -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder --quick
 
 coverage: $(VENV)/ready-to-test ## which lines no test runs: every test, with coverage of the programs that they start
 	@$(PY) -m devservers curl

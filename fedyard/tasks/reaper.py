@@ -113,7 +113,11 @@ def _end_all(hooks: int, status: int | None) -> int:
             _send(left | _descendants(os.getpid(), hooks), signal.SIGKILL)
         time.sleep(LOOK_EVERY_S)
         status = _reaped(hooks) if status is None else status
-    return (_reaped(hooks) or 0) if status is None else status
+    status = _reaped(hooks) if status is None else status
+    while status is None and time.monotonic() - start < END_WITHIN_S:  # their first thread has ended, others not quite
+        time.sleep(LOOK_EVERY_S)
+        status = _reaped(hooks)
+    return status or 0
 
 
 def _descendants(above: int, hooks: int) -> set[int]:

@@ -196,6 +196,26 @@ def test_an_allowed_model_must_be_a_task(tmp_path, child, model) -> None:
     assert "the model" in child.call(asked, never).error
 
 
+_LAST_THREAD = """
+import ctypes, os, pathlib, threading, time
+from fedyard.tasks import reaper
+
+hooks = os.fork()
+if not hooks:
+    threading.Thread(target=lambda: (time.sleep(0.3), os._exit(9))).start()
+    ctypes.CDLL(None).pthread_exit(None)
+while pathlib.Path(f"/proc/{hooks}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z":
+    time.sleep(0.001)
+print(os.waitstatus_to_exitcode(reaper._end_all(hooks, None)))
+"""
+
+
+def test_how_a_process_ended_is_known_when_its_last_thread_has_ended() -> None:
+    """Before that it looks ended, and cannot be waited for: numpy's threads take a moment longer than the first."""
+    said = subprocess.run([sys.executable, "-c", _LAST_THREAD], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert said.stdout == "9\n"
+
+
 def test_a_process_that_dies_is_told_and_replaced(tmp_path, child) -> None:
     with pytest.raises(ChildDied, match="code 9"):
         child.call(job(tmp_path, "train", "Failing", how="die"), never)
