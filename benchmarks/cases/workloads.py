@@ -30,7 +30,7 @@ T = TypeVar("T")
 IMAGE = "local/sh"
 AT_ONCE = 8
 """Callers that start workloads side by side."""
-WITHIN_S = 300.0
+WITHIN_S = 900.0
 LOOK_EVERY_S = 0.005
 SETTLED_S = 12.0
 """After so long a reconciler has looked twice at what is there, and sends nothing any more."""
