@@ -129,7 +129,7 @@ def _measure(board: Board, hub: Hub, root: Path) -> None:
     spans = [span for each in dropped for span in each]
     board.add("seat_ms", "exit p50", [percentile(spans, 0.5)])
     board.add("seat_ms", "exit p99", [percentile(spans, 0.99)])
-    _idle(board, bench)
+    measure_idle(board, bench, LIVES, "1000 reconciler")
 
 
 def _bare(count: int) -> float:
@@ -184,12 +184,12 @@ def dropped_at(bench: Bench, workload: Id) -> float:
     return until(f"the seat of {workload} is dropped", at)
 
 
-def _idle(board: Board, bench: Bench) -> None:
-    """What reconciler and doer take of a processor while all is as it shall be."""
+def measure_idle(board: Board, bench: Bench, program: str, name: str) -> None:
+    """What the reconciler takes of a processor while a thousand workloads just run. program: what `start` takes."""
     live = board.sizes.live_workloads
     lives = bench.count("state = 'running'")
     with ThreadPoolExecutor(AT_ONCE) as callers:
-        list(callers.map(bench.start, [LIVES] * (live - lives)))
+        list(callers.map(bench.start, [program] * (live - lives)))
     until("all run", lambda: bench.count("state = 'running'") >= live)
     time.sleep(SETTLED_S if board.sizes.settle_s else 0.0)
     shares = []
@@ -198,7 +198,7 @@ def _idle(board: Board, bench: Bench) -> None:
         with watch.on():
             time.sleep(4 * board.sizes.seconds)
         shares.append(100 * watch.shares["reconciler"])
-    board.add("idle_workloads", "1000 reconciler", shares, watch)
+    board.add("idle_workloads", name, shares, watch)
 
 
 def _clear(cluster: Path) -> None:

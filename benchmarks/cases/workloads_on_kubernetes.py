@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -28,7 +27,7 @@ import psutil
 
 from benchmarks import scenes
 from benchmarks.board import Board
-from benchmarks.cases.workloads import AT_ONCE, SETTLED_S, Bench, dropped_at, until
+from benchmarks.cases.workloads import Bench, dropped_at, measure_idle, until
 from benchmarks.figures import percentile
 from benchmarks.yard import Hub, Process, Watch, start_afresh
 from config.settings import path_url
@@ -190,7 +189,7 @@ def _measure(board: Board, hub: Hub, server: Server, root: Path) -> None:
     spans = [span for _ in range(sizes.runs) for span in _from_exit_to_seat(bench, server, sizes.seats)]
     board.add("seat_ms", "kubernetes exit p50", [percentile(spans, 0.5)])
     board.add("seat_ms", "kubernetes exit p99", [percentile(spans, 0.99)])
-    _idle(board, bench)
+    measure_idle(board, bench, PAUSE, "kubernetes 1000 reconciler")
 
 
 def _one_by_one(bench: Bench, server: Server, count: int) -> tuple[list[float], list[float]]:
@@ -222,19 +221,3 @@ def _from_exit_to_seat(bench: Bench, server: Server, count: int) -> list[float]:
         spans.append(1000 * (dropped_at(bench, ident) - ended))
     bench.client.stop_run(run_id)
     return spans
-
-
-def _idle(board: Board, bench: Bench) -> None:
-    """What the reconciler takes of a processor while a thousand pods just run."""
-    live = board.sizes.live_workloads
-    with ThreadPoolExecutor(AT_ONCE) as callers:
-        list(callers.map(bench.start, [PAUSE] * live))
-    until("all run", lambda: bench.count("state = 'running'") >= live)
-    time.sleep(SETTLED_S if board.sizes.settle_s else 0.0)
-    shares = []
-    for _ in range(board.sizes.runs):
-        watch = Watch(bench.hub)
-        with watch.on():
-            time.sleep(4 * board.sizes.seconds)
-        shares.append(100 * watch.shares["reconciler"])
-    board.add("idle_workloads", "kubernetes 1000 reconciler", shares, watch)
