@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test quick coverage check test-cluster fuzz sim chaos bench dist image test-image format clean
+.PHONY: help setup demo up test drills quick coverage check test-cluster fuzz sim chaos bench dist image test-image format clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,9 +26,13 @@ demo: $(VENV)/ready-to-run ## three hospitals train one model: embedded, or BROK
 up: $(VENV)/ready-to-run ## the hub on RabbitMQ and PostgreSQL, private ones in ./var unless FEDYARD_*_URL name others
 	@bin/fedyard-hub up
 
-test: $(VENV)/ready-to-test ## every test, on the embedded parts and on real RabbitMQ and PostgreSQL
+test: $(VENV)/ready-to-test ## the tests, on the embedded parts and on real RabbitMQ, PostgreSQL, S3 and Kafka's protocol
 	@$(PY) -m devservers curl
-	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --drills none
+
+drills: $(VENV)/ready-to-test ## what searches, kills and floods for minutes: kill test, planted bugs, fuzzing, restores, the board
+	@$(PY) -m devservers curl
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --drills only
 
 quick: $(VENV)/ready-to-test ## the tests that need no service and take no time, in a minute and a half
 	@$(PY) -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder --quick

@@ -22,6 +22,7 @@ from devservers.process import temporary_folder
 from devservers.rabbitmq import PrivateRabbitmq
 from devservers.seaweed import PrivateSeaweed
 from tests.databases import quick_to_log_in
+from tests.drills import is_drill
 from tests.memory import move_in
 from tests.quick import is_quick
 from tests.spreading import Spreading
@@ -88,6 +89,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spreading | 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="leave out what needs a service, and what takes long")
+    parser.addoption("--drills", choices=["only", "none"], help="of tests/drills.py: nothing else, or none of them")
     parser.addoption("--kubeconfig", help="run tests of clusters on the one that this file names, instead of the usual")
     parser.addoption("--kube-context", help="of that file; without it the file's current one")
     parser.addoption("--cluster-image", help="an image with sh and python3 that this cluster has")
@@ -122,10 +124,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """A file's items stay together and in their order."""
     place = {str(FOLDER / name): number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: place.get(str(item.path), len(LONG)))
+    left_out: set[pytest.Item] = set()
     if config.getoption("quick"):
         left_out = {item for item in items if not is_quick(item, LONG)}
-        items[:] = [item for item in items if item not in left_out]
-        config.hook.pytest_deselected(items=list(left_out))
+    elif (drills := config.getoption("drills")) is not None:
+        left_out = {item for item in items if is_drill(item) != (drills == "only")}
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=list(left_out))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

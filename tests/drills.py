@@ -1,0 +1,26 @@
+"""What `make drills` runs, and `make test` leaves to it: tests that search by chance, kill and flood for minutes.
+
+They try the whole again, where each part has tests of its own in `make test`. CI runs both, so nothing is left out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent
+DRILLS = (
+    "chaos/test_run.py",
+    "web/test_fuzzing.py",
+    "web/test_attacks.py",
+    "benchmarks/test_board.py",
+    "ops/test_restore_drill.py",
+    "simulation/test_planted_bugs.py",
+    "canary/test_canary.py",
+)
+"""The kill test, what each operation takes, floods, every case of the board, restores, planted bugs, the canary."""
+
+
+def is_drill(item: pytest.Item) -> bool:
+    return item.path.relative_to(FOLDER).as_posix() in DRILLS
