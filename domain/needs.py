@@ -51,6 +51,7 @@ class Needs:
     workload_logs: workloads of which it is needed how far their logs were read, and for how long.
     inputs: artifacts, versions: (project, version) of models, with the artifacts that these lie in: with their owners
         and what was declared of them.
+    counters: names of numbers that the next one is needed of (domain/decisions/streams/numbers.py).
     led: projects and runs of whose coordinators' sites the streams are needed.
     Whatever project, site or organisation is loaded comes with the head of its event stream.
     """
@@ -110,6 +111,7 @@ class Needs:
     inputs: set[Id] = field(default_factory=set)
     versions: set[tuple[Id, int]] = field(default_factory=set)
     secrets: set[tuple[Id, str]] = field(default_factory=set)
+    counters: set[str] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""

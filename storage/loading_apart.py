@@ -16,6 +16,7 @@ from domain.webhooks import DEAD_LETTER
 from domain.workloads import AT_SITE, site_of
 from fedyard.cluster.port import Reason
 from storage.database import Database
+from storage.loading_streams import STREAM_PARTS
 from storage.reader import Reader
 from storage.tables import select
 
@@ -223,6 +224,7 @@ _PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
     (frozenset({"workloads", "workloads_of", "holders_of", "workloads_at", "project_rounds"}), _workloads),
     (frozenset({"workload_logs"}), _workload_logs),
     (frozenset({"secrets"}), _secrets),
+    *STREAM_PARTS,
 )
 """Any of these needs -> who loads what they name."""
 LOADED_APART = frozenset({"shares_of", "events"}).union(*(names for names, _ in _PARTS))

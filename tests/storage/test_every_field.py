@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from domain import records as r
+from domain import stream_records as sr
 from domain.ids import Id, derive
 from domain.needs import Needs
 from domain.records import RECORDS, Record
@@ -115,6 +116,7 @@ def links(number: int) -> dict[type[Record], dict[str, Any]]:
         r.WorkloadFollow: {"workload_id": key("workload"), "attempt": number},
         r.WorkloadLogHead: {"workload_id": key("workload"), "attempt": number},
         r.WorkloadLogPiece: {"workload_id": key("workload"), "attempt": number, "start": number},
+        sr.Counter: {"name": f"name {number}"},
         r.Outcome: {"id": key("command")},
         r.OutboxRow: {"id": key("follow-up"), "created_at": number},
     }
@@ -155,6 +157,7 @@ def needs_of(tied: dict[type[Record], dict[str, Any]]) -> tuple[Needs, Needs]:
         workload_logs={tied[r.Workload]["id"]},
         secrets={(project, tied[r.ProjectSecret]["name"])},
         events={(project, number)},
+        counters={tied[sr.Counter]["name"]},
     )
     all_of_it.add(common)
     return common, all_of_it

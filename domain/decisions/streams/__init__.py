@@ -1,0 +1,1 @@
+"""Decisions about streams: architectures, deployments, data sources, inference."""
