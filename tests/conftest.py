@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from devservers.kafka import PrivateNoida, PrivateTansu
 from devservers.postgres import PrivatePostgres
 from devservers.process import temporary_folder
 from devservers.rabbitmq import PrivateRabbitmq
@@ -181,6 +182,24 @@ def seaweed(servers_folder: Path) -> Iterator[PrivateSeaweed]:
         del os.environ[name]
     os.environ.update(before)
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def noida(servers_folder: Path) -> Iterator[PrivateNoida]:
+    """The run's Kafka. Take topics of names of your own; who kills it starts it again."""
+    server = PrivateNoida(servers_folder / "noida")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def tansu(servers_folder: Path) -> Iterator[PrivateTansu]:
+    """Another Kafka, as `noida`; `devservers/kafka.py` tells which of them is asked for what."""
+    server = PrivateTansu(servers_folder / "tansu")
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
-"""What `make quick` leaves out: tests that need RabbitMQ, PostgreSQL or S3, or the hub that agents talk to, and those
-that take long."""
+"""What `make quick` leaves out: tests that need RabbitMQ, PostgreSQL, S3 or Kafka, or the hub that agents talk to, and
+those that take long."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).resolve().parent
-SERVICES = ("rabbit", "rabbitmq", "postgres", "postgresql", "s3", "seaweed", "both")
+SERVICES = ("rabbit", "rabbitmq", "postgres", "postgresql", "s3", "seaweed", "noida", "tansu", "both")
 """Fixtures, and parameters by which a test asks for one."""
 FOLDERS = ("benchmarks", "canary", "chaos", "demo", "liar", "ops", "simulation")
 """Whose tests start programs, or go through long histories."""
@@ -21,7 +21,9 @@ def is_quick(item: pytest.Item, long: Sequence[str]) -> bool:
     if within in long or within.split("/")[0] in FOLDERS:
         return False
     asked = set(getattr(item, "fixturenames", ()))
-    if asked & {"rabbitmq", "postgres", "seaweed"} or (within.startswith("fedyard/") and "world" in asked):
+    if asked & {"rabbitmq", "postgres", "seaweed", "noida", "tansu"} or (
+        within.startswith("fedyard/") and "world" in asked
+    ):
         return False
     call = getattr(item, "callspec", None)
     return call is None or not any(part in SERVICES for part in call.id.split("-"))
