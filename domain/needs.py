@@ -52,6 +52,8 @@ class Needs:
     inputs: artifacts, versions: (project, version) of models, with the artifacts that these lie in: with their owners
         and what was declared of them.
     counters: names of numbers that the next one is needed of (domain/decisions/streams/numbers.py).
+    deployments: runs that are deployments, with their results and all that hangs on them; deployment_numbers,
+        results: the same by number.
     led: projects and runs of whose coordinators' sites the streams are needed.
     Whatever project, site or organisation is loaded comes with the head of its event stream.
     """
@@ -112,6 +114,9 @@ class Needs:
     versions: set[tuple[Id, int]] = field(default_factory=set)
     secrets: set[tuple[Id, str]] = field(default_factory=set)
     counters: set[str] = field(default_factory=set)
+    deployments: set[Id] = field(default_factory=set)
+    deployment_numbers: set[int] = field(default_factory=set)
+    results: set[int] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""

@@ -212,7 +212,11 @@ class Membership(Record, frozen=True):
 
 
 class Run(Record, frozen=True):
-    """One attempt of one numbered run. version: counts the commands that changed it."""
+    """One attempt of one numbered run. version: counts the commands that changed it.
+
+    kind: empty: its project's tasks, in rounds of sites; `deployment`: training over streams (sr.Deployment), whose
+    tasks are jobs of its own.
+    """
 
     TABLE = "runs"
     id: Id
@@ -230,6 +234,7 @@ class Run(Record, frozen=True):
     ended_at: Micros | None = None
     restart_of: Id | None = None
     version: int = 1
+    kind: str = ""
 
 
 class TaskRun(Record, frozen=True):
@@ -623,7 +628,8 @@ class Workload(Record, frozen=True):
     reason, detail, exit_code: of the newest attempt; stop_reason: what was said when it was stopped. run_id and
     task_run_id: of the seat that it holds, if it does. place_gone_at: since when its project has no place there.
     part: of its project's infrastructure, which one it is. model_version: the one of its models that it begins with.
-    files_json: what it finds and has left (domain/workload_files.py).
+    files_json: what it finds and has left (domain/workload_files.py). purpose: for streams, what it is: `training`,
+    `worker` (of a federated one) or `inference`.
     """
 
     TABLE = "workloads"
@@ -652,6 +658,7 @@ class Workload(Record, frozen=True):
     part: str = ""
     model_version: int | None = None
     files_json: str = "{}"
+    purpose: str = ""
 
 
 class WorkloadAttempt(Record, frozen=True):

@@ -130,6 +130,23 @@ class WorkloadState(StrEnum):
     LOST = "lost"
 
 
+class DeploymentState(StrEnum):
+    """Of training over streams: what it waits for. How it ended its run says."""
+
+    WAITING = "waiting"
+    PREPARING = "preparing"
+    TRAINING = "training"
+    ENDED = "ended"
+
+
+class ResultState(StrEnum):
+    CREATED = "created"
+    DEPLOYED = "deployed"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
 class Step(StrEnum):
     """What can happen to a run, a task run, a round, a seat, a site, a membership, a delivery, a key, a webhook, ..."""
 
@@ -192,6 +209,9 @@ class Step(StrEnum):
     STOP = "stop"
     LOSE = "lose"
     RETRY = "retry"
+    # training over streams
+    PREPARE = "prepare"
+    END = "end"
 
 
 RUN: dict[tuple[RunState, Step], RunState] = {
@@ -363,6 +383,25 @@ WORKLOAD: dict[tuple[WorkloadState, Step], WorkloadState] = {
     (WorkloadState.LOST, Step.FAIL): WorkloadState.FAILED,
     (WorkloadState.LOST, Step.STOP): WorkloadState.STOPPED,
     (WorkloadState.LOST, Step.RETRY): WorkloadState.WANTED,
+}
+
+DEPLOYMENT: dict[tuple[DeploymentState, Step], DeploymentState] = {
+    (DeploymentState.WAITING, Step.PREPARE): DeploymentState.PREPARING,
+    (DeploymentState.PREPARING, Step.START): DeploymentState.TRAINING,
+    (DeploymentState.WAITING, Step.END): DeploymentState.ENDED,
+    (DeploymentState.PREPARING, Step.END): DeploymentState.ENDED,
+    (DeploymentState.TRAINING, Step.END): DeploymentState.ENDED,
+}
+
+RESULT_LIVE = (ResultState.CREATED, ResultState.DEPLOYED)
+
+RESULT: dict[tuple[ResultState, Step], ResultState] = {
+    (ResultState.CREATED, Step.START): ResultState.DEPLOYED,
+    (ResultState.DEPLOYED, Step.SUCCEED): ResultState.FINISHED,
+    # the job's next attempt trains a chain anew
+    (ResultState.FINISHED, Step.SUCCEED): ResultState.FINISHED,
+    **{(state, Step.FAIL): ResultState.FAILED for state in RESULT_LIVE},
+    **{(state, Step.STOP): ResultState.STOPPED for state in RESULT_LIVE},
 }
 
 RUN_FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})

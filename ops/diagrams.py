@@ -129,6 +129,24 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
         s.WORKLOAD,
         frozenset({s.WorkloadState.SUCCEEDED, s.WorkloadState.FAILED, s.WorkloadState.STOPPED}),
     ),
+    (
+        "Deployment",
+        (
+            "Training over streams, as far as its run goes on: it waits for its data source, has its topics prepared, "
+            "and trains. A federated one waits for no data. How it ended says its run."
+        ),
+        s.DEPLOYMENT,
+        frozenset({s.DeploymentState.ENDED}),
+    ),
+    (
+        "Training result",
+        (
+            "What training one architecture gave. It is `deployed` with its job, and `finished` once the job has "
+            "uploaded it; a job that ends without has `failed` it."
+        ),
+        s.RESULT,
+        frozenset({s.ResultState.STOPPED, s.ResultState.FAILED}),
+    ),
 )
 
 

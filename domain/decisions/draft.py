@@ -14,6 +14,7 @@ import msgspec
 
 from domain import codec
 from domain import records as r
+from domain import stream_records as sr
 from domain.chain import hash_of, mark_of
 from domain.commands import AnyCommand, Envelope
 from domain.events import EventKind
@@ -42,6 +43,7 @@ _GROUPS: dict[type[Record], str] = {
     r.Artifact: "owner_site_id",
     r.Workload: "project_id",
     r.ProjectRound: "project_id",
+    sr.TrainingResult: "run_id",
 }
 """By what a kind of record is looked up besides its key."""
 

@@ -235,6 +235,27 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
             },
         },
     ),
+    "deployment": (
+        s.DEPLOYMENT,
+        s.DeploymentState,
+        {
+            "waiting": {"prepare": "preparing", "end": "ended"},
+            "preparing": {"start": "training", "end": "ended"},
+            "training": {"end": "ended"},
+            "ended": {},
+        },
+    ),
+    "training result": (
+        s.RESULT,
+        s.ResultState,
+        {
+            "created": {"start": "deployed", "fail": "failed", "stop": "stopped"},
+            "deployed": {"succeed": "finished", "fail": "failed", "stop": "stopped"},
+            "finished": {"succeed": "finished"},
+            "stopped": {},
+            "failed": {},
+        },
+    ),
 }
 
 # fmt: off
@@ -243,7 +264,7 @@ STEPS = [
     "round_started", "trained", "submit", "next_round", "task_done", "drop", "rejoin", "fall_silent", "return",
     "retire", "invite", "request", "admit", "decline", "leave", "acknowledge", "expire", "move", "store", "supersede",
     "revoke", "disable", "enable", "delete", "deliver", "give_up", "redeliver", "pass", "refuse",
-    "run", "stop", "lose", "retry", "select", "configure", "report",
+    "run", "stop", "lose", "retry", "select", "configure", "report", "prepare", "end",
 ]
 # fmt: on
 
@@ -308,6 +329,10 @@ def test_what_of_a_workload_goes_on() -> None:
     assert [state.value for state in s.WORKLOAD_LIVE] == ["wanted", "starting", "running"]
 
 
+def test_what_of_a_training_result_is_to_come() -> None:
+    assert [state.value for state in s.RESULT_LIVE] == ["created", "deployed"]
+
+
 def test_what_a_site_itself_may_report() -> None:
     assert {report.value for report in s.Report} == {"accept", "ready", "trained", "submit", "fail", "rejoin"}
 
@@ -337,6 +362,14 @@ LIVES = [
     ("workload", "wanted", [("run", "running"), ("lose", "lost"), ("fail", "failed")]),
     ("workload", "wanted", [("run", "running"), ("lose", "lost"), ("stop", "stopped")]),
     ("workload", "wanted", [("run", "running"), ("lose", "lost"), ("retry", "wanted"), ("stop", "stopped")]),
+    ("deployment", "waiting", [("prepare", "preparing"), ("start", "training"), ("end", "ended")]),
+    ("deployment", "waiting", [("prepare", "preparing"), ("end", "ended")]),  # its data are gone
+    ("deployment", "waiting", [("end", "ended")]),
+    ("training result", "created", [("start", "deployed"), ("succeed", "finished"), ("succeed", "finished")]),
+    ("training result", "created", [("start", "deployed"), ("fail", "failed")]),
+    ("training result", "created", [("start", "deployed"), ("stop", "stopped")]),
+    ("training result", "created", [("fail", "failed")]),
+    ("training result", "created", [("stop", "stopped")]),
     ("webhook", "active", [("disable", "disabled"), ("enable", "active"), ("delete", "deleted")]),
     ("webhook", "active", [("disable", "disabled"), ("delete", "deleted")]),
     ("webhook delivery", "waiting", [("deliver", "delivered"), ("redeliver", "waiting"), ("deliver", "delivered")]),

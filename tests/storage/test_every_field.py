@@ -117,6 +117,8 @@ def links(number: int) -> dict[type[Record], dict[str, Any]]:
         r.WorkloadLogHead: {"workload_id": key("workload"), "attempt": number},
         r.WorkloadLogPiece: {"workload_id": key("workload"), "attempt": number, "start": number},
         sr.Counter: {"name": f"name {number}"},
+        sr.Deployment: {"run_id": run, "number": number},
+        sr.TrainingResult: {"id": key("result"), "number": number, "run_id": run},
         r.Outcome: {"id": key("command")},
         r.OutboxRow: {"id": key("follow-up"), "created_at": number},
     }
@@ -158,6 +160,7 @@ def needs_of(tied: dict[type[Record], dict[str, Any]]) -> tuple[Needs, Needs]:
         secrets={(project, tied[r.ProjectSecret]["name"])},
         events={(project, number)},
         counters={tied[sr.Counter]["name"]},
+        deployments={run},
     )
     all_of_it.add(common)
     return common, all_of_it
