@@ -4,7 +4,8 @@ Kafka-ML's own programs announce all three. They are compared by what they say, 
 text with its keys in order: two restrictions are deeply equal if, and only if, their texts are. Nothing is evaluated:
 literals are read by the grammar below, and what it does not know is refused.
 
-Numbers are equal by value, as 1 and 1.0 are; true is not 1, and null is not {}.
+Numbers are equal by value, as 1 and 1.0 are; true is not 1. Where nothing is said (no value, null, an empty text) there
+are none: {}.
 """
 
 from __future__ import annotations
@@ -35,27 +36,29 @@ _NAMES = {"None": None, "True": True, "False": False}
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
 
 
-class UnreadableError(ValueError):
+class NoRestrictions(ValueError):
     """These restrictions say nothing that could be compared; the text says why, without quoting them."""
 
 
 def canonical(announced: object) -> str:
     """What was announced (a value decoded from JSON) as JSON text, the same for all that is deeply equal.
 
-    Raises `UnreadableError`: neither JSON nor a Python literal, not a number that JSON can carry, too deep.
+    Raises `NoRestrictions`: neither JSON nor a Python literal, not a number that JSON can carry, too deep.
     """
-    value = _read(announced) if isinstance(announced, str) else announced
+    value = announced
+    if isinstance(announced, str):
+        value = _read(announced) if announced.strip() else None
     for _ in range(MAX_DEPTH):  # a text in a text
         if not isinstance(value, str):
             break
         try:
             inner = _read(value)
-        except UnreadableError:
+        except NoRestrictions:
             break
         if not isinstance(inner, dict | list | str):
             break  # "5" says "5", and not 5
         value = inner
-    return _encoder.encode(_plain(value, MAX_DEPTH)).decode()
+    return _encoder.encode(_plain({} if value is None else value, MAX_DEPTH)).decode()
 
 
 def _read(text: str) -> object:
@@ -68,10 +71,10 @@ def _read(text: str) -> object:
 def _plain(value: object, depth: int) -> object:
     """As JSON has it, with each number in one form."""
     if depth == 0:
-        raise UnreadableError(f"they are nested deeper than {MAX_DEPTH}")
+        raise NoRestrictions(f"they are nested deeper than {MAX_DEPTH}")
     if isinstance(value, dict):
         if not all(isinstance(name, str) for name in value):
-            raise UnreadableError("a name in them is no text")
+            raise NoRestrictions("a name in them is no text")
         return {name: _plain(each, depth - 1) for name, each in value.items()}
     if isinstance(value, list):
         return [_plain(each, depth - 1) for each in value]
@@ -81,12 +84,12 @@ def _plain(value: object, depth: int) -> object:
         return _sound(value)
     if isinstance(value, int | float):
         return _number(value)
-    raise UnreadableError(f"{type(value).__name__} is nothing that JSON can carry")
+    raise NoRestrictions(f"{type(value).__name__} is nothing that JSON can carry")
 
 
 def _sound(text: str) -> str:
     if any("\ud800" <= char <= "\udfff" for char in text):
-        raise UnreadableError("they hold half a character")
+        raise NoRestrictions("they hold half a character")
     return text
 
 
@@ -100,10 +103,10 @@ def _number(value: float) -> float:
         except OverflowError:
             wide = math.inf
         if wide != value:
-            raise UnreadableError("a number in them is too large")
+            raise NoRestrictions("a number in them is too large")
         return wide
     if not math.isfinite(value):
-        raise UnreadableError("a number in them is too large")
+        raise NoRestrictions("a number in them is too large")
     return int(value) if value.is_integer() and -_WIDEST <= value < _WIDEST else value
 
 
@@ -118,8 +121,8 @@ def _literal(text: str) -> object:
     return value
 
 
-def _unreadable() -> UnreadableError:
-    return UnreadableError("they are neither JSON nor a literal of Python")
+def _unreadable() -> NoRestrictions:
+    return NoRestrictions("they are neither JSON nor a literal of Python")
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
@@ -137,7 +140,7 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
 
 def _value(token: tuple[str, str], tokens: Iterator[tuple[str, str]], depth: int) -> object:
     if depth == 0:
-        raise UnreadableError(f"they are nested deeper than {MAX_DEPTH}")
+        raise NoRestrictions(f"they are nested deeper than {MAX_DEPTH}")
     match token:
         case "text", text:
             return _ESCAPE.sub(_unescaped, text[1:-1])
@@ -158,7 +161,7 @@ def _of_digits(text: str) -> float:
         try:
             return int(text)
         except ValueError:
-            raise UnreadableError("a number in them is too large") from None
+            raise NoRestrictions("a number in them is too large") from None
     return float(text)
 
 
@@ -188,7 +191,7 @@ def _named(tokens: Iterator[tuple[str, str]], depth: int) -> dict[object, object
     while token != ("mark", "}"):
         name = _value(token, tokens, 1)
         if not isinstance(name, str):
-            raise UnreadableError("a name in them is no text")
+            raise NoRestrictions("a name in them is no text")
         if next(tokens) != ("mark", ":"):
             raise _unreadable()
         found[name] = _value(next(tokens), tokens, depth - 1)
