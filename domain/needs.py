@@ -51,6 +51,8 @@ class Needs:
     workload_logs: workloads of which it is needed how far their logs were read, and for how long.
     inputs: artifacts, versions: (project, version) of models, with the artifacts that these lie in: with their owners
         and what was declared of them.
+    architectures_of: projects whose architectures and configurations are needed; code_of: with the newest code of each.
+    versions_of: (architecture, version) of code.
     counters: names of numbers that the next one is needed of (domain/decisions/streams/numbers.py).
     deployments: runs that are deployments, with their results and all that hangs on them; deployment_numbers,
         results: the same by number.
@@ -114,6 +116,9 @@ class Needs:
     versions: set[tuple[Id, int]] = field(default_factory=set)
     secrets: set[tuple[Id, str]] = field(default_factory=set)
     counters: set[str] = field(default_factory=set)
+    architectures_of: set[Id] = field(default_factory=set)
+    code_of: set[Id] = field(default_factory=set)
+    versions_of: set[tuple[Id, int]] = field(default_factory=set)
     deployments: set[Id] = field(default_factory=set)
     deployment_numbers: set[int] = field(default_factory=set)
     results: set[int] = field(default_factory=set)

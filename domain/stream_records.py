@@ -10,13 +10,68 @@ from domain.values import Micros
 
 class Counter(Record, frozen=True):
     """Numbers that people and Kafka-ML's programs know things by. last: the newest that was given away.
-    changes: of the hub's history, when it was (domain/streams/numbers.py)."""
+    changes: of the hub's history, when it was (domain/decisions/streams/numbers.py)."""
 
     TABLE = "stream_counters"
     KEY = ("name",)
     name: str
     last: int
     changes: int
+
+
+class Architecture(Record, frozen=True):
+    """A model that can be trained: Kafka-ML's MLModel. version: its newest; what belongs to one is there.
+
+    number: its id for Kafka-ML's programs. distributed: a part of a chain, 0 or 1. father_id: of the part that it
+    feeds; one is fed by one. deleted_at: since when it is not shown; its versions stay, for what was trained.
+    """
+
+    TABLE = "architectures"
+    id: Id
+    number: int
+    project_id: Id
+    name: str
+    description: str
+    framework: str
+    distributed: int
+    father_id: Id | None
+    version: int
+    created_by: Id
+    created_at: Micros
+    changed_at: Micros
+    deleted_at: Micros | None = None
+
+
+class ArchitectureVersion(Record, frozen=True):
+    """What an architecture's code was, once and for all. sha256: of imports and code, with a zero byte between."""
+
+    TABLE = "architecture_versions"
+    KEY = ("architecture_id", "version")
+    architecture_id: Id
+    version: int
+    framework: str
+    distributed: int
+    imports: str
+    code: str
+    sha256: str
+    created_by: Id
+    created_at: Micros
+
+
+class Configuration(Record, frozen=True):
+    """Architectures that are trained together. architectures_json: their ids; what feeds one of them belongs to it."""
+
+    TABLE = "configurations"
+    id: Id
+    number: int
+    project_id: Id
+    name: str
+    description: str
+    architectures_json: str
+    created_by: Id
+    created_at: Micros
+    changed_at: Micros
+    deleted_at: Micros | None = None
 
 
 class Deployment(Record, frozen=True):
@@ -84,4 +139,11 @@ class TrainingResult(Record, frozen=True):
     deleted_at: Micros | None = None
 
 
-RECORDS: tuple[type[Record], ...] = (Counter, Deployment, TrainingResult)
+RECORDS: tuple[type[Record], ...] = (
+    Counter,
+    Architecture,
+    ArchitectureVersion,
+    Configuration,
+    Deployment,
+    TrainingResult,
+)

@@ -15,6 +15,19 @@ def _counters(reader: Reader, needs: Needs) -> Needs:
     return Needs()
 
 
+def _architectures(reader: Reader, needs: Needs) -> Needs:
+    """All that projects have, for names and chains are among them; of what is trained the newest code, too."""
+    projects = needs.architectures_of | needs.code_of
+    found = reader.rows(sr.Architecture, _ARCHITECTURES, projects)
+    reader.rows(sr.Configuration, _CONFIGURATIONS, projects)
+    coded = [each for each in found if each.project_id in needs.code_of]
+    wanted = needs.versions_of | {(each.id, each.version) for each in coded}
+    for version in sorted({version for _, version in wanted}):
+        of = {architecture for architecture, number in wanted if number == version}
+        reader.rows(sr.ArchitectureVersion, _VERSIONS, of, version)
+    return Needs()
+
+
 def _deployments(reader: Reader, needs: Needs) -> Needs:
     """Deployments and their results; needed besides: their runs, and who may see them."""
     runs = set(needs.deployments)
@@ -27,11 +40,15 @@ def _deployments(reader: Reader, needs: Needs) -> Needs:
     return Needs(runs=runs)
 
 
+_ARCHITECTURES = f"{select(sr.Architecture)} WHERE deleted_at IS NULL AND project_id {{any:uuid}}"
+_CONFIGURATIONS = f"{select(sr.Configuration)} WHERE deleted_at IS NULL AND project_id {{any:uuid}}"
+_VERSIONS = f"{select(sr.ArchitectureVersion)} WHERE version = %s AND architecture_id {{any:uuid}}"
 _DEPLOYMENTS = select(sr.Deployment)
 _RESULTS = select(sr.TrainingResult)
 
 STREAM_PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
     (frozenset({"counters"}), _counters),
+    (frozenset({"architectures_of", "code_of", "versions_of"}), _architectures),
     (frozenset({"deployments", "deployment_numbers", "results"}), _deployments),
 )
 """Any of these needs -> who loads what they name."""

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from domain import records as r
+from domain import stream_records as sr
 from domain.commands import Beat, TokenUse
 from domain.ids import Id
 from domain.needs import Needs
@@ -50,7 +51,17 @@ _BEGIN = f"BEGIN; SET LOCAL enable_seqscan = off; SELECT pg_advisory_xact_lock({
 
 _PG_TYPES = {"Id": "uuid", "str": "text", "int": "bigint", "Micros": "bigint", "bytes": "bytea"}
 _ONCE: frozenset[type[Record]] = frozenset(
-    {r.Outcome, r.Event, r.Submission, r.KeyStatement, r.ArtifactDeclaration, r.LogPiece, r.Model, r.WorkloadLogPiece}
+    {
+        r.Outcome,
+        r.Event,
+        r.Submission,
+        r.KeyStatement,
+        r.ArtifactDeclaration,
+        r.LogPiece,
+        r.Model,
+        r.WorkloadLogPiece,
+        sr.ArchitectureVersion,
+    }
 )
 """Written once: a clash of their keys is an error, and the last net against deciding twice."""
 

@@ -43,6 +43,8 @@ _GROUPS: dict[type[Record], str] = {
     r.Artifact: "owner_site_id",
     r.Workload: "project_id",
     r.ProjectRound: "project_id",
+    sr.Architecture: "project_id",
+    sr.Configuration: "project_id",
     sr.TrainingResult: "run_id",
 }
 """By what a kind of record is looked up besides its key."""

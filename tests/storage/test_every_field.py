@@ -117,6 +117,9 @@ def links(number: int) -> dict[type[Record], dict[str, Any]]:
         r.WorkloadLogHead: {"workload_id": key("workload"), "attempt": number},
         r.WorkloadLogPiece: {"workload_id": key("workload"), "attempt": number, "start": number},
         sr.Counter: {"name": f"name {number}"},
+        sr.Architecture: {"id": key("architecture"), "number": number, "project_id": project, "deleted_at": None},
+        sr.ArchitectureVersion: {"architecture_id": key("architecture"), "version": number},
+        sr.Configuration: {"id": key("configuration"), "number": number, "project_id": project, "deleted_at": None},
         sr.Deployment: {"run_id": run, "number": number},
         sr.TrainingResult: {"id": key("result"), "number": number, "run_id": run},
         r.Outcome: {"id": key("command")},
@@ -160,6 +163,8 @@ def needs_of(tied: dict[type[Record], dict[str, Any]]) -> tuple[Needs, Needs]:
         secrets={(project, tied[r.ProjectSecret]["name"])},
         events={(project, number)},
         counters={tied[sr.Counter]["name"]},
+        architectures_of={project},
+        versions_of={(tied[sr.Architecture]["id"], number)},
         deployments={run},
     )
     all_of_it.add(common)
