@@ -28,6 +28,7 @@ from config.logs import set_up_logs, unit
 from config.memory import keep_giving_back
 from config.processes import END_WITHIN_S, end_within
 from config.settings import Settings
+from config.streams import open_streams
 from config.waiting import wait_until
 from domain.rules import Rules
 from fedyard.wire.stopping import on_stop_signal
@@ -148,7 +149,8 @@ def settle_history(store: Store, clock: Clock, stop: threading.Event) -> None:
 
 def rules_of(settings: Settings) -> Rules:
     """What decisions have to know of the settings."""
-    return Rules(**{name: getattr(settings, name) for name in Rules.__struct_fields__})
+    plain = {name: getattr(settings, name) for name in Rules.__struct_fields__ if name != "streams"}
+    return Rules(**plain, streams=open_streams(settings).rules())
 
 
 def run_relay(settings: Settings, stop: threading.Event) -> None:

@@ -224,6 +224,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             604_800,
         ),
     ] = 600.0
+    streams: Annotated[
+        str,
+        _meta(
+            "file (TOML) that says which clusters of Kafka the hub listens to (docs/streams.md), or environment, where "
+            "the variables of Kafka-ML's back-ends say it all; left out, there are no streams"
+        ),
+    ] = ""
     artifact_limit_bytes: Annotated[int, _meta("largest artifact of any kind", 1, 68_719_476_736)] = 17_179_869_184
     artifact_limit_initial_bytes: Annotated[
         int, _meta("largest artifact of kind `initial`: files for every member", 1, 68_719_476_736)
@@ -360,7 +367,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """By name, the place of each cluster. Raises `SettingsError`."""
         places: dict[str, str] = {}
         for name, place in _pairs("FEDYARD_CLUSTERS", self.clusters):
-            if not _CLUSTER_NAME.fullmatch(name):
+            if not CLUSTER_NAME.fullmatch(name):
                 raise SettingsError(f"FEDYARD_CLUSTERS has a cluster {name!r}: small letters, digits and dashes")
             if name in places:
                 raise SettingsError(f"FEDYARD_CLUSTERS names {name!r} twice")
@@ -419,7 +426,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError(f"{name} is {environment[name]!r}; it must be {known[name]}") from None
 
 
-_CLUSTER_NAME = re.compile("[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+CLUSTER_NAME = re.compile("[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def _pairs(variable: str, text: str, *, empty: bool = False) -> list[tuple[str, str]]:

@@ -53,6 +53,7 @@ class Needs:
         and what was declared of them.
     architectures_of: projects whose architectures and configurations are needed; code_of: with the newest code of each.
     versions_of: (architecture, version) of code.
+    data_sources, announcements, quarantined: ids of what was announced in Kafka.
     counters: names of numbers that the next one is needed of (domain/decisions/streams/numbers.py).
     deployments: runs that are deployments, with their results and all that hangs on them; deployment_numbers,
         results: the same by number.
@@ -122,6 +123,9 @@ class Needs:
     deployments: set[Id] = field(default_factory=set)
     deployment_numbers: set[int] = field(default_factory=set)
     results: set[int] = field(default_factory=set)
+    data_sources: set[Id] = field(default_factory=set)
+    announcements: set[Id] = field(default_factory=set)
+    quarantined: set[Id] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""

@@ -301,3 +301,10 @@ class DeliveriesBegun(Result, frozen=True, kw_only=True):
     """begun: how many deliveries are under way now."""
 
     begun: int
+
+
+class RecordTaken(Result, frozen=True, kw_only=True):
+    """id: of the row that it became."""
+
+    id: Uuid
+    became: Literal["data_source", "model_announcement", "quarantined"]

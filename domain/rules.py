@@ -19,6 +19,38 @@ class Room(msgspec.Struct, frozen=True):
     unfinished_bytes: int
 
 
+class StreamCluster(msgspec.Struct, frozen=True):
+    """A cluster of Kafka, as decisions know it. workload_bootstrap_servers: as workloads reach it.
+
+    where: what workloads for its data run on: a cluster of the hub's, or site:<id>. models_project: the project that
+    gets the runs of models that were announced by somebody else; empty: there are none.
+    """
+
+    name: str
+    workload_bootstrap_servers: str = ""
+    control_topics: tuple[str, ...] = ()
+    model_topics: tuple[str, ...] = ()
+    data_topics: tuple[str, ...] = ()
+    where: str = "hub"
+    models_project: str = ""
+
+
+class StreamRules(msgspec.Struct, frozen=True):
+    """What decisions have to know of streams. images: by framework and task, as `tensorflow_training`.
+
+    door_url: where workloads reach the web. cloud: the name of the cluster that deployments use.
+    """
+
+    clusters: tuple[StreamCluster, ...] = ()
+    images: dict[str, str] = {}
+    door_url: str = ""
+    cloud: str = "cloud"
+
+    def cluster(self, name: str) -> StreamCluster | None:
+        """The one of this name."""
+        return next((each for each in self.clusters if each.name == name), None)
+
+
 class Rules(msgspec.Struct, frozen=True):
     """What the operator's settings say about decisions."""
 
@@ -58,6 +90,7 @@ class Rules(msgspec.Struct, frozen=True):
     site_lost_after_s: float = 600.0
     clusters: str = ""
     webhook_waiting: int = 10_000
+    streams: StreamRules = StreamRules()
 
     def largest_artifact(self, kind: ArtifactKind) -> int:
         """Bytes that one artifact of this kind may have."""

@@ -139,6 +139,98 @@ class TrainingResult(Record, frozen=True):
     deleted_at: Micros | None = None
 
 
+class DataSource(Record, frozen=True):
+    """Data that were announced, as the record said. id: of the command that took the record.
+
+    purpose: control (for a deployment) or data (for federated models). deployment_number: that its key names, if it is
+    for a deployment. data_topic, unsupervised_topic: where the data lie (domain/streams/expressions.py).
+    restrictions_json: canonical. shape: of one sample; empty: not said. announced_at: 0 if the record does not say.
+    body: the record's value, with what nobody knows of. state: live, withdrawn, expired or superseded.
+    """
+
+    TABLE = "data_sources"
+    id: Id
+    cluster: str
+    topic: str
+    partition: int
+    log_offset: int
+    purpose: str
+    deployment_number: int | None
+    data_topic: str
+    unsupervised_topic: str | None
+    input_format: str
+    input_config_json: str
+    description: str
+    restrictions_json: str
+    shape: str
+    validation_rate: float
+    test_rate: float
+    total_msg: int | None
+    incremental: bool
+    announced_at: Micros
+    taken_at: Micros
+    body: bytes
+    state: str
+    state_at: Micros
+
+
+class ModelAnnouncement(Record, frozen=True):
+    """A federated model that was announced, as the record said. id: of the command that took the record.
+
+    string_id: that its topics are named by. restriction_json: canonical. run_id: the run that it belongs to, if one is
+    known. state: live, withdrawn, expired or superseded.
+    """
+
+    TABLE = "model_announcements"
+    id: Id
+    cluster: str
+    topic: str
+    partition: int
+    log_offset: int
+    string_id: str
+    input_shape: str
+    output_shape: str
+    restriction_json: str
+    min_data: int
+    framework: str
+    distributed: bool
+    incremental: bool
+    blockchain: bool
+    announced_at: Micros
+    taken_at: Micros
+    body: bytes
+    state: str
+    state_at: Micros
+    run_id: Id | None = None
+
+
+class QuarantinedRecord(Record, frozen=True):
+    """A record that could not be understood, as it came. id: of the command that took it.
+
+    reason: a code; detail: the sentence. state: waiting, replayed (it was understood after all), or purged, without
+    its content. headers_json: pairs of a name and Base64.
+    """
+
+    TABLE = "quarantined_records"
+    id: Id
+    cluster: str
+    cluster_id: str
+    topic: str
+    topic_id: str
+    partition: int
+    log_offset: int
+    purpose: str
+    announced_at: Micros
+    taken_at: Micros
+    key: bytes | None
+    value: bytes
+    headers_json: str
+    reason: str
+    detail: str
+    state: str
+    state_at: Micros
+
+
 RECORDS: tuple[type[Record], ...] = (
     Counter,
     Architecture,
@@ -146,4 +238,7 @@ RECORDS: tuple[type[Record], ...] = (
     Configuration,
     Deployment,
     TrainingResult,
+    DataSource,
+    ModelAnnouncement,
+    QuarantinedRecord,
 )

@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from domain import commands as c
+from domain import stream_commands as sc
 from domain.decisions import (
     archives,
     artifacts,
@@ -43,6 +44,7 @@ from domain.decisions import (
     workloads,
 )
 from domain.decisions.draft import Decision, Draft
+from domain.decisions.streams import records as stream_records
 from domain.needs import Needs
 
 C = TypeVar("C", bound=c.Command)
@@ -106,6 +108,7 @@ WEBHOOKS = About("webhooks", "webhooks, what they are to be told, and what becam
 DELIVERIES = About("deliveries", "requests to the receivers of webhooks, made by the doer")
 WORKLOADS = About("workloads", "workloads that shall run, and what was seen of them")
 CLUSTERS = About("clusters", "what is made, collected and ended at the hub's clusters, by the doer")
+STREAMS = About("streams", "records of Kafka's control topics, and what follows from them")
 
 ROWS: tuple[Row, ...] = (
     decided(c.CreateOrganisation, people.create_organisation, people.needs_of_create_organisation, SITES),
@@ -194,6 +197,7 @@ ROWS: tuple[Row, ...] = (
     done(c.CollectWorkload, CLUSTERS),
     done(c.EndWorkload, CLUSTERS),
     done(c.EndPlace, CLUSTERS),
+    decided(sc.TakeRecord, stream_records.take_record, stream_records.needs_of_take_record, STREAMS),
 )
 
 TABLE: Mapping[type[c.Command], Row] = {row.command: row for row in ROWS}

@@ -46,9 +46,18 @@ _VERSIONS = f"{select(sr.ArchitectureVersion)} WHERE version = %s AND architectu
 _DEPLOYMENTS = select(sr.Deployment)
 _RESULTS = select(sr.TrainingResult)
 
+
+def _announced(reader: Reader, needs: Needs) -> Needs:
+    reader.rows(sr.DataSource, f"{select(sr.DataSource)} WHERE id {{any:uuid}}", needs.data_sources)
+    reader.rows(sr.ModelAnnouncement, f"{select(sr.ModelAnnouncement)} WHERE id {{any:uuid}}", needs.announcements)
+    reader.rows(sr.QuarantinedRecord, f"{select(sr.QuarantinedRecord)} WHERE id {{any:uuid}}", needs.quarantined)
+    return Needs()
+
+
 STREAM_PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
     (frozenset({"counters"}), _counters),
     (frozenset({"architectures_of", "code_of", "versions_of"}), _architectures),
     (frozenset({"deployments", "deployment_numbers", "results"}), _deployments),
+    (frozenset({"data_sources", "announcements", "quarantined"}), _announced),
 )
 """Any of these needs -> who loads what they name."""

@@ -49,7 +49,15 @@ _DECIDING = 4_207_412
 _BEGIN = f"BEGIN; SET LOCAL enable_seqscan = off; SELECT pg_advisory_xact_lock({_DECIDING})"
 """Decisions find their rows by key. A plan that was made while a table was small must not scan it when it has grown."""
 
-_PG_TYPES = {"Id": "uuid", "str": "text", "int": "bigint", "Micros": "bigint", "bytes": "bytea"}
+_PG_TYPES = {
+    "Id": "uuid",
+    "str": "text",
+    "int": "bigint",
+    "Micros": "bigint",
+    "bytes": "bytea",
+    "float": "double precision",
+    "bool": "boolean",
+}
 _ONCE: frozenset[type[Record]] = frozenset(
     {
         r.Outcome,

@@ -11,6 +11,7 @@ import pytest
 import domain.decisions
 from domain import commands as c
 from domain import decide as deciding
+from domain import stream_commands as sc
 from domain.table import ROWS, TABLE, Kind, Row
 
 DECIDED = [row for row in ROWS if row.kind is Kind.DECIDED]
@@ -21,7 +22,12 @@ def named(row: Row) -> str:
 
 
 def test_every_command_has_exactly_one_row() -> None:
-    classes = {kind for kind in vars(c).values() if inspect.isclass(kind) and issubclass(kind, c.Command)}
+    classes = {
+        kind
+        for module in (c, sc)
+        for kind in vars(module).values()
+        if inspect.isclass(kind) and issubclass(kind, c.Command)
+    }
     assert Counter(row.command for row in ROWS) == Counter(classes - {c.Command})
     assert set(TABLE) == classes - {c.Command}
 

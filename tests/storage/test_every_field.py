@@ -35,6 +35,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "str": TEXTS,
     "int": INTEGERS,
     "Micros": INTEGERS,
+    "float": st.floats(allow_nan=False, allow_infinity=False),
+    "bool": st.booleans(),
     "bytes": st.binary(max_size=12) | st.sampled_from([b"", b"\x00", b"\\x41", b"'\"\\", bytes(range(256))]),
 }
 AT_ONCE = set(loading._PARTS.values())
@@ -122,6 +124,9 @@ def links(number: int) -> dict[type[Record], dict[str, Any]]:
         sr.Configuration: {"id": key("configuration"), "number": number, "project_id": project, "deleted_at": None},
         sr.Deployment: {"run_id": run, "number": number},
         sr.TrainingResult: {"id": key("result"), "number": number, "run_id": run},
+        sr.DataSource: {"id": key("data source")},
+        sr.ModelAnnouncement: {"id": key("model announcement")},
+        sr.QuarantinedRecord: {"id": key("quarantined record")},
         r.Outcome: {"id": key("command")},
         r.OutboxRow: {"id": key("follow-up"), "created_at": number},
     }
@@ -166,6 +171,9 @@ def needs_of(tied: dict[type[Record], dict[str, Any]]) -> tuple[Needs, Needs]:
         architectures_of={project},
         versions_of={(tied[sr.Architecture]["id"], number)},
         deployments={run},
+        data_sources={tied[sr.DataSource]["id"]},
+        announcements={tied[sr.ModelAnnouncement]["id"]},
+        quarantined={tied[sr.QuarantinedRecord]["id"]},
     )
     all_of_it.add(common)
     return common, all_of_it

@@ -1,0 +1,99 @@
+"""Records that the bridge took from Kafka: each becomes exactly one row, whatever it says.
+
+Whether anything begins with it, say those that it concerns (arrivals.py).
+"""
+
+from __future__ import annotations
+
+import base64
+
+import msgspec
+
+from domain import results
+from domain import stream_commands as sc
+from domain import stream_records as sr
+from domain.decisions.access import need_hub
+from domain.decisions.draft import Decision, Draft
+from domain.decisions.streams import arrivals
+from domain.needs import Needs
+from domain.streams.announcements import AnnouncedData, AnnouncedModel, Flaw, announced
+
+
+def needs_of_take_record(command: sc.TakeRecord) -> Needs:
+    return arrivals.needs_of_arrival(command.cluster, command.purpose, announced(command))
+
+
+def take_record(draft: Draft, command: sc.TakeRecord) -> Decision:
+    """A row of what it says, or of itself where nobody understands it."""
+    need_hub(draft.by)
+    match announced(command):
+        case AnnouncedData() as said:
+            source = _source(draft, command, said)
+            draft.put(source)
+            arrivals.data_source_arrived(draft, source)
+            return draft.accept(results.RecordTaken(id=source.id, became="data_source"), 201)
+        case AnnouncedModel() as said:
+            model = _model(draft, command, said)
+            draft.put(model)
+            arrivals.model_arrived(draft, model)
+            return draft.accept(results.RecordTaken(id=model.id, became="model_announcement"), 201)
+        case Flaw() as flaw:
+            quarantined = _quarantined(draft, command, flaw)
+            draft.put(quarantined)
+            return draft.accept(results.RecordTaken(id=quarantined.id, became="quarantined"), 201)
+
+
+def _source(draft: Draft, command: sc.TakeRecord, said: AnnouncedData) -> sr.DataSource:
+    return sr.DataSource(
+        id=draft.envelope.id,
+        cluster=command.cluster,
+        topic=command.topic,
+        partition=command.partition,
+        log_offset=command.offset,
+        purpose=command.purpose,
+        announced_at=command.at,
+        taken_at=draft.now,
+        body=command.value,
+        state="live",
+        state_at=draft.now,
+        **msgspec.structs.asdict(said),
+    )
+
+
+def _model(draft: Draft, command: sc.TakeRecord, said: AnnouncedModel) -> sr.ModelAnnouncement:
+    return sr.ModelAnnouncement(
+        id=draft.envelope.id,
+        cluster=command.cluster,
+        topic=command.topic,
+        partition=command.partition,
+        log_offset=command.offset,
+        announced_at=command.at,
+        taken_at=draft.now,
+        body=command.value,
+        state="live",
+        state_at=draft.now,
+        **msgspec.structs.asdict(said),
+    )
+
+
+def _quarantined(draft: Draft, command: sc.TakeRecord, flaw: Flaw) -> sr.QuarantinedRecord:
+    headers = [(name, None if value is None else base64.b64encode(value).decode()) for name, value in command.headers]
+    return sr.QuarantinedRecord(
+        id=draft.envelope.id,
+        cluster=command.cluster,
+        cluster_id=command.cluster_id,
+        topic=command.topic,
+        topic_id=command.topic_id,
+        partition=command.partition,
+        log_offset=command.offset,
+        purpose=command.purpose,
+        announced_at=command.at,
+        taken_at=draft.now,
+        key=command.key,
+        value=command.value,
+        headers_json=msgspec.json.encode(headers).decode(),
+        reason=flaw.code,
+        detail=flaw.detail,
+        state="waiting",
+        state_at=draft.now,
+    )
