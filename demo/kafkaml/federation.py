@@ -14,7 +14,7 @@ from demo.kafkaml.kafka import Record
 CONTROL, DATA = {"max.message.bytes": "50000"}, {"max.message.bytes": "10000000"}
 LAST = -1
 """The version of the last round's model, and of what answers it."""
-MOST_ARRAYS = 255
+MAX_ARRAYS = 255
 
 
 class Topics:
@@ -42,7 +42,7 @@ class Topics:
 
 def write_weights(servers: str, topic: str, weights: Sequence[NDArray[Any]]) -> str:
     """The expression of where they lie: one record for each array, its key the array's number in one byte."""
-    assert len(weights) <= MOST_ARRAYS, "a number is one byte"
+    assert len(weights) <= MAX_ARRAYS, "a number is one byte"
     records = [Record(bytes([number]), arrays.dumped(one)) for number, one in enumerate(weights)]
     ranges = kafka.write(servers, topic, records, partition=0)
     return expression.written(ranges.values())

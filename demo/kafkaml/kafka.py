@@ -160,7 +160,7 @@ class Group:
         try:
             self._consumer.commit(asynchronous=False)
         except KafkaException as error:  # a partition that was taken away meanwhile: its new owner reads again
-            if error.args[0].code() not in (KafkaError._NO_OFFSET, KafkaError.REBALANCE_IN_PROGRESS):  # noqa: SLF001
+            if error.args[0].code() not in (KafkaError._NO_OFFSET, KafkaError.REBALANCE_IN_PROGRESS):  # noqa: SLF001 - as above
                 raise
 
     def skip(self) -> None:
