@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from actors.archives import ArchiveDoer
 from actors.doing import Doing
 from actors.requests import Allowed, Requests
+from actors.streams import StreamDoer
 from actors.webhooks import WebhookDoer
 from actors.workloads import WorkloadDoer
+from broker.kafka_writing import KafkaTopics
+from broker.streams import Topics
 from config.clock import Clock
 from config.key_files import webhook_key, workload_key
 from config.secret_box import secret_box
 from config.settings import Settings
+from config.stream_properties import properties_of
+from config.streams import open_streams
 from domain.commands import (
     CheckArchive,
     CollectWorkload,
@@ -24,6 +30,7 @@ from domain.commands import (
     EndWorkload,
     EnsureWorkload,
 )
+from domain.stream_commands import PrepareStream
 from k8s.clusters import open_clusters
 from storage.blobs.opening import open_blobs
 from storage.database import Database
@@ -55,5 +62,12 @@ def doing_functions(tools: Tools) -> Mapping[type[Command], Doing]:
         CollectWorkload: workloads,
         EndWorkload: workloads,
         EndPlace: workloads,
+        PrepareStream: StreamDoer(_topics(settings), tools.clock),
         CheckArchive: ArchiveDoer(open_blobs(settings.artifacts_url, tools.clock)),
     }
+
+
+def _topics(settings: Settings) -> Mapping[str, Callable[[], Topics]]:
+    """By the clusters' names; a client is made when it is first needed. Raises `SettingsError`."""
+    clusters = open_streams(settings).clusters
+    return {name: partial(KafkaTopics, properties_of(name, cluster)) for name, cluster in clusters.items()}

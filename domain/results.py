@@ -308,3 +308,9 @@ class RecordTaken(Result, frozen=True, kw_only=True):
 
     id: Uuid
     became: Literal["data_source", "model_announcement", "quarantined"]
+
+
+class StreamReported(Result, frozen=True, kw_only=True):
+    """reason: why it could not be made; empty: it was."""
+
+    reason: str

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from domain.command import Command
+from domain.ids import Id
 from domain.values import Micros
 
 ClusterName = Annotated[str, msgspec.Meta(min_length=1, max_length=63, pattern=r"^[a-z0-9-]*(?!\n)$")]
@@ -39,3 +40,77 @@ class TakeRecord(Command, frozen=True, tag="take_record"):
     purpose: Purpose
     headers: Annotated[list[Header], msgspec.Meta(max_length=100)] = []
     flaw: Annotated[str, msgspec.Meta(max_length=30, pattern="^[a-z_]*$")] = ""
+
+
+# what is made in Kafka for runs, and what became of it
+
+Preparation: TypeAlias = Literal["training", "inference", "workers", "resend"]
+"""What it is for: the job of a run, a service that answers, workers of a federated run, a data source sent again."""
+Obstacle: TypeAlias = Literal["", "topic_missing", "range_gone", "range_ahead", "not_reached", "refused"]
+"""Why it could not be made; empty: it was. range_gone: records below the log's start; range_ahead: behind its end."""
+TopicConfig = Annotated[
+    dict[Annotated[str, msgspec.Meta(max_length=100)], Annotated[str, msgspec.Meta(max_length=1000)]],
+    msgspec.Meta(max_length=50),
+]
+
+
+class NewTopic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A topic that shall be there. One that is there stays as it is."""
+
+    name: TopicName
+    partitions: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+    config: TopicConfig = {}
+
+
+class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Records that must be there: from `start` on, up to `end` and without it."""
+
+    topic: TopicName
+    partition: Partition
+    start: LogOffset
+    end: LogOffset
+
+
+class NewRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A record that is to be written. once: not where its topic has a record already, whichever that is."""
+
+    topic: TopicName
+    key: Annotated[bytes, msgspec.Meta(max_length=MAX_RECORD_BYTES)] | None
+    value: Annotated[bytes, msgspec.Meta(max_length=MAX_RECORD_BYTES)]
+    headers: Annotated[list[Header], msgspec.Meta(max_length=100)] = []
+    once: bool = True
+
+
+class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a record lies, as its delivery report says."""
+
+    topic: TopicName
+    partition: Partition
+    offset: LogOffset
+
+
+class PrepareStream(Command, frozen=True, tag="prepare_stream"):
+    """Make topics, see that others and ranges of records are there, then write records; in this order.
+
+    about_id: what it is for, which the report names again. attempt: of that.
+    """
+
+    cluster: ClusterName
+    purpose: Preparation
+    about_id: Id
+    attempt: Annotated[int, msgspec.Meta(ge=1)] = 1
+    topics: Annotated[list[NewTopic], msgspec.Meta(max_length=1000)] = []
+    needs: Annotated[list[TopicName], msgspec.Meta(max_length=1000)] = []
+    ranges: Annotated[list[Range], msgspec.Meta(max_length=10_000)] = []
+    records: Annotated[list[NewRecord], msgspec.Meta(max_length=100)] = []
+
+
+class ReportStream(Command, frozen=True, tag="report_stream"):
+    """What became of a `PrepareStream`. detail: which topic or range, in our words. written: what was written now."""
+
+    purpose: Preparation
+    about_id: Id
+    attempt: Annotated[int, msgspec.Meta(ge=1)]
+    reason: Obstacle = ""
+    detail: Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[^\x00]*$")] = ""
+    written: Annotated[list[Written], msgspec.Meta(max_length=100)] = []

@@ -45,6 +45,7 @@ from domain.decisions import (
 )
 from domain.decisions.draft import Decision, Draft
 from domain.decisions.streams import records as stream_records
+from domain.decisions.streams import reports
 from domain.needs import Needs
 
 C = TypeVar("C", bound=c.Command)
@@ -107,6 +108,7 @@ MESSAGES = About("messages", "messages between sites, acknowledgements, logs of 
 WEBHOOKS = About("webhooks", "webhooks, what they are to be told, and what became of it")
 DELIVERIES = About("deliveries", "requests to the receivers of webhooks, made by the doer")
 WORKLOADS = About("workloads", "workloads that shall run, and what was seen of them")
+TOPICS = About("topics", "topics and records that are made in Kafka, by the doer")
 CLUSTERS = About("clusters", "what is made, collected and ended at the hub's clusters, by the doer")
 STREAMS = About("streams", "records of Kafka's control topics, and what follows from them")
 
@@ -198,6 +200,8 @@ ROWS: tuple[Row, ...] = (
     done(c.EndWorkload, CLUSTERS),
     done(c.EndPlace, CLUSTERS),
     decided(sc.TakeRecord, stream_records.take_record, stream_records.needs_of_take_record, STREAMS),
+    done(sc.PrepareStream, TOPICS),
+    decided(sc.ReportStream, reports.report_stream, reports.needs_of_report_stream, STREAMS),
 )
 
 TABLE: Mapping[type[c.Command], Row] = {row.command: row for row in ROWS}
