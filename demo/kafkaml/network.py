@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,6 +18,8 @@ from demo.kafkaml.samples import Labels, Rows, Samples
 
 Weights = list[NDArray[np.float32]]
 """Of each layer its matrix and its bias, as Keras lists them."""
+Metrics = dict[str, list[float]]
+"""By name; a number for each epoch."""
 HIDDEN, CLASSES, SEED = 32, 10, 5
 RATE, MOMENTUM = 0.1, 0.9
 _FORM = 4
@@ -34,11 +36,9 @@ class Shape:
 
 @dataclass(frozen=True)
 class Trained:
-    """Metrics by name, a number for each epoch."""
-
     weights: Weights
-    training: dict[str, list[float]]
-    validation: dict[str, list[float]]
+    training: Metrics
+    validation: Metrics
 
 
 def begun(shape: Shape) -> Weights:
@@ -69,13 +69,22 @@ def measured(weights: Sequence[NDArray[Any]], given: Samples, accuracy: str) -> 
 
 
 def trained(
-    weights: Sequence[NDArray[Any]], given: Samples, checked: Samples, epochs: int, batch: int, accuracy: str
+    weights: Sequence[NDArray[Any]],
+    given: Samples,
+    checked: Samples,
+    epochs: int,
+    batch: int,
+    accuracy: str,
+    after_epoch: Callable[[Metrics, Metrics], None] = lambda _training, _validation: None,
 ) -> Trained:
-    """After so many epochs; `checked` may be empty, and nothing is measured on it then."""
+    """After so many epochs; `checked` may be empty, and nothing is measured on it then.
+
+    after_epoch: called with the metrics so far, of training and of validation.
+    """
     now = [one.astype(np.float64) for one in weights]
     speed = [np.zeros_like(one) for one in now]
-    training: dict[str, list[float]] = {}
-    validation: dict[str, list[float]] = {}
+    training: Metrics = {}
+    validation: Metrics = {}
     for _ in range(epochs):
         for at in range(0, len(given), batch):
             some = given.part(at, at + batch)
@@ -85,6 +94,7 @@ def trained(
         for where, samples in ((training, given), (validation, checked)):
             for name, value in measured(now, samples, accuracy).items() if len(samples) else ():
                 where.setdefault(name, []).append(value)
+        after_epoch(training, validation)
     return Trained([one.astype(np.float32) for one in now], training, validation)
 
 

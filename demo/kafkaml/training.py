@@ -62,9 +62,8 @@ def _upload(environment: Mapping[str, str], framework: Framework, door: Door, mo
     training, testing, validation = given.split(found["validation_rate"], found["test_rate"])
     weights = framework.begun(model, given.rows.shape[1])
     start = time.monotonic()
-    done = network.trained(
-        weights, training, validation, _epochs(environment, framework), int(environment["BATCH"]), framework.accuracy
-    )
+    epochs, batch = _epochs(environment, framework), int(environment["BATCH"])
+    done = network.trained(weights, training, validation, epochs, batch, framework.accuracy, door.metrics)
     took = time.monotonic() - start
     tested = network.measured(done.weights, testing, framework.accuracy) if len(testing) else {}
     wants_matrix = json.loads(environment.get("CONF_MAT_CONFIG") or "null")

@@ -241,6 +241,7 @@ def test_a_job_takes_the_first_record_of_its_deployment_and_its_ranges_alone(noi
     ((path, contents, _),) = door.uploads
     result = json.loads(contents["data"])
     assert path == "/results/7"
+    assert [len(data["train_metrics"]["loss"]) for _, _, data in door.metrics] == [1, 2, 3, 4, 5, 6]
     assert set(result) == {"train_metrics", "val_metrics", "test_metrics", "training_time", "confusion_matrix"}
     assert [len(result[kind]["accuracy"]) for kind in ("train_metrics", "val_metrics", "test_metrics")] == [6, 6, 1]
     assert result["test_metrics"]["accuracy"][0] > 0.8
