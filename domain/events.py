@@ -74,6 +74,12 @@ class EventKind(StrEnum):
     WEBHOOK_DELETED = "webhook_deleted"
     SECRET_SET = "secret_set"  # noqa: S105 - what happened, no secret
     SECRET_DELETED = "secret_deleted"  # noqa: S105 - what happened, no secret
+    ARCHITECTURE_CREATED = "architecture_created"
+    ARCHITECTURE_CHANGED = "architecture_changed"
+    ARCHITECTURE_DELETED = "architecture_deleted"
+    CONFIGURATION_CREATED = "configuration_created"
+    CONFIGURATION_CHANGED = "configuration_changed"
+    CONFIGURATION_DELETED = "configuration_deleted"
     WORKLOAD_CREATED = "workload_created"
     WORKLOAD_SCALED = "workload_scaled"
     WORKLOAD_RUNNING = "workload_running"

@@ -122,6 +122,21 @@ class SecretResult(Result, frozen=True, kw_only=True):
     name: str
 
 
+class ArchitectureResult(Result, frozen=True, kw_only=True):
+    """number: what Kafka-ML's programs know it by. version: its newest."""
+
+    id: Uuid
+    project_id: Uuid
+    number: int
+    version: int
+
+
+class ConfigurationResult(Result, frozen=True, kw_only=True):
+    id: Uuid
+    project_id: Uuid
+    number: int
+
+
 class WorkloadLogResult(Result, frozen=True, kw_only=True):
     """size_bytes: so much of the log the hub has, from its beginning. followed: more of it is asked for."""
 

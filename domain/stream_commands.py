@@ -9,7 +9,8 @@ import msgspec
 
 from domain.command import Command
 from domain.ids import Id
-from domain.values import Micros
+from domain.streams.contract import Framework
+from domain.values import Micros, Name, Text
 
 ClusterName = Annotated[str, msgspec.Meta(min_length=1, max_length=63, pattern=r"^[a-z0-9-]*(?!\n)$")]
 TopicName = Annotated[str, msgspec.Meta(min_length=1, max_length=249, pattern=r"^[a-zA-Z0-9._-]*(?!\n)$")]
@@ -114,3 +115,70 @@ class ReportStream(Command, frozen=True, tag="report_stream"):
     reason: Obstacle = ""
     detail: Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[^\x00]*$")] = ""
     written: Annotated[list[Written], msgspec.Meta(max_length=100)] = []
+
+
+# models that can be trained, and sets of them
+
+MAX_CODE = 65_536
+"""Characters of a model's code."""
+MAX_IN_CONFIGURATION = 100
+"""Architectures of one configuration."""
+Code = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CODE, pattern=r"^[^\x00]*$")]
+Imports = Annotated[str, msgspec.Meta(max_length=16_384, pattern=r"^[^\x00]*$")]
+ArchitectureIds = Annotated[list[Id], msgspec.Meta(max_length=MAX_IN_CONFIGURATION)]
+
+
+class CreateArchitecture(Command, frozen=True, tag="create_architecture"):
+    """father_id: of the architecture that it feeds, if it is a part of a chain."""
+
+    project_id: Id
+    name: Name
+    framework: Framework
+    code: Code
+    imports: Imports = ""
+    description: Text = ""
+    distributed: bool = False
+    father_id: Id | None = None
+
+
+class ChangeArchitecture(Command, frozen=True, tag="change_architecture"):
+    """All of it anew, as in `CreateArchitecture`; other code is another version."""
+
+    project_id: Id
+    architecture_id: Id
+    name: Name
+    framework: Framework
+    code: Code
+    imports: Imports = ""
+    description: Text = ""
+    distributed: bool = False
+    father_id: Id | None = None
+
+
+class DeleteArchitecture(Command, frozen=True, tag="delete_architecture"):
+    project_id: Id
+    architecture_id: Id
+
+
+class CreateConfiguration(Command, frozen=True, tag="create_configuration"):
+    """Architectures that are trained together; what feeds one of them is put with them."""
+
+    project_id: Id
+    name: Name
+    architecture_ids: ArchitectureIds
+    description: Text = ""
+
+
+class ChangeConfiguration(Command, frozen=True, tag="change_configuration"):
+    """All of it anew."""
+
+    project_id: Id
+    configuration_id: Id
+    name: Name
+    architecture_ids: ArchitectureIds
+    description: Text = ""
+
+
+class DeleteConfiguration(Command, frozen=True, tag="delete_configuration"):
+    project_id: Id
+    configuration_id: Id

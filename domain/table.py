@@ -46,6 +46,7 @@ from domain.decisions import (
 from domain.decisions.draft import Decision, Draft
 from domain.decisions.streams import records as stream_records
 from domain.decisions.streams import reports
+from domain.decisions.streams import architectures, configurations
 from domain.needs import Needs
 
 C = TypeVar("C", bound=c.Command)
@@ -137,6 +138,33 @@ ROWS: tuple[Row, ...] = (
     decided(c.PutMember, projects.put_member, projects.needs_of_put_member, PROJECTS),
     decided(c.RemoveMember, projects.remove_member, projects.needs_of_remove_member, PROJECTS),
     decided(c.SayReady, projects.say_ready, projects.needs_of_say_ready, PROJECTS),
+    decided(
+        sc.CreateArchitecture, architectures.create_architecture, architectures.needs_of_create_architecture, PROJECTS
+    ),
+    decided(
+        sc.ChangeArchitecture, architectures.change_architecture, architectures.needs_of_change_architecture, PROJECTS
+    ),
+    decided(
+        sc.DeleteArchitecture, architectures.delete_architecture, architectures.needs_of_delete_architecture, PROJECTS
+    ),
+    decided(
+        sc.CreateConfiguration,
+        configurations.create_configuration,
+        configurations.needs_of_create_configuration,
+        PROJECTS,
+    ),
+    decided(
+        sc.ChangeConfiguration,
+        configurations.change_configuration,
+        configurations.needs_of_change_configuration,
+        PROJECTS,
+    ),
+    decided(
+        sc.DeleteConfiguration,
+        configurations.delete_configuration,
+        configurations.needs_of_delete_configuration,
+        PROJECTS,
+    ),
     decided(c.IssueClientToken, clients.issue_client_token, clients.needs_of_issue_client_token, PROJECTS),
     decided(c.StartRun, runs.start_run, runs.needs_of_start_run, RUNS),
     decided(c.BeginRun, runs.begin_run, runs.needs_of_begin_run, RUNS),

@@ -74,6 +74,13 @@ _COUNTS: dict[str, tuple[str, Micros]] = {
         "SELECT project_id, count(*) FROM project_rounds WHERE project_id {any:uuid} AND started_at > %s GROUP BY 1",
         DAY,
     ),
+    "deployments of a configuration": (
+        (
+            "SELECT configuration_id, count(*) FROM deployments WHERE configuration_id {any:uuid}"
+            " AND deleted_at IS NULL AND created_at <= %s GROUP BY 1"
+        ),
+        0,
+    ),
     "projects": (
         (
             "SELECT coordinator_site_id, count(*) FROM projects WHERE coordinator_site_id {any:uuid}"

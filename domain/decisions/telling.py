@@ -13,6 +13,7 @@ from msgspec import UNSET
 
 from domain import commands as c
 from domain import records as r
+from domain import stream_commands as sc
 from domain.commands import Envelope
 from domain.decisions.access import acts_for
 from domain.decisions.draft import Draft
@@ -90,7 +91,13 @@ def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
         case c.CreateWebhook(owner_kind="project", owner_id=key) | c.CreateWorkload(project_id=key):
             of = r.Project
         case (
-            c.StartInfrastructure(project_id=key)
+            sc.CreateArchitecture(project_id=key)
+            | sc.ChangeArchitecture(project_id=key)
+            | sc.DeleteArchitecture(project_id=key)
+            | sc.CreateConfiguration(project_id=key)
+            | sc.ChangeConfiguration(project_id=key)
+            | sc.DeleteConfiguration(project_id=key)
+            | c.StartInfrastructure(project_id=key)
             | c.StopInfrastructure(project_id=key)
             | c.ScaleSelectors(project_id=key)
         ):

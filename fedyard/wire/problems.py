@@ -61,6 +61,7 @@ class ProblemType(Enum):
     EPOCH_NOT_NEXT = 409, "Not the next epoch"
     EPOCH_TAKEN = 409, "Epoch taken"
     HISTORY_WENT_BACK = 409, "The hub's history went back"
+    IN_USE = 409, "In use"
     IS_COORDINATOR = 409, "Is the coordinator"
     KEY_UNUSABLE = 409, "Key not to be used"
     LOG_FULL = 409, "Log full"

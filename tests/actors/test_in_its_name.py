@@ -10,6 +10,7 @@ import pytest
 
 from domain import commands as c
 from domain import records as r
+from domain import stream_commands as sc
 from domain import values as v
 from domain.events import EventKind
 from domain.ids import sha256_hex
@@ -242,6 +243,18 @@ class Stage:
     def workload(self) -> str:
         return str(self.hub.ok(self.working(), self.boss)["id"])
 
+    def drawing(self) -> sc.CreateArchitecture:
+        return sc.CreateArchitecture(project_id=self.project, name="net", framework="tf", code="model = 1")
+
+    def architecture(self) -> str:
+        return str(self.hub.ok(self.drawing(), self.boss)["id"])
+
+    def grouping(self) -> sc.CreateConfiguration:
+        return sc.CreateConfiguration(project_id=self.project, name="set", architecture_ids=[self.architecture()])
+
+    def configuration(self) -> str:
+        return str(self.hub.ok(self.grouping(), self.boss)["id"])
+
     def problem(self) -> str:
         """The project, with what its own coordinator and selectors are made of."""
         parts = v.Infrastructure(coordinator_image="c:1", selector_image="s:1", where=f"site:{self.boss.id}")
@@ -353,6 +366,30 @@ ACTS: dict[str, Callable[[Stage], Does]] = {
     "stop_infrastructure": lambda s: (c.StopInfrastructure(project_id=s.problem()), s.admin, s.boss),
     "set_secret": lambda s: (s.setting(), s.of_boss, s.boss),
     "delete_secret": lambda s: (c.DeleteSecret(project_id=s.project, name=s.secret()), s.of_boss, s.boss),
+    "create_architecture": lambda s: (s.drawing(), s.of_boss, s.boss),
+    "change_architecture": lambda s: (
+        sc.ChangeArchitecture(
+            project_id=s.project, architecture_id=s.architecture(), name="b", framework="tf", code="model = 2"
+        ),
+        s.of_boss,
+        s.boss,
+    ),
+    "delete_architecture": lambda s: (
+        sc.DeleteArchitecture(project_id=s.project, architecture_id=s.architecture()),
+        s.of_boss,
+        s.boss,
+    ),
+    "create_configuration": lambda s: (s.grouping(), s.of_boss, s.boss),
+    "change_configuration": lambda s: (
+        sc.ChangeConfiguration(project_id=s.project, configuration_id=s.configuration(), name="b", architecture_ids=[]),
+        s.of_boss,
+        s.boss,
+    ),
+    "delete_configuration": lambda s: (
+        sc.DeleteConfiguration(project_id=s.project, configuration_id=s.configuration()),
+        s.of_boss,
+        s.boss,
+    ),
     "issue_client_token": lambda s: (
         c.IssueClientToken(project_id=s.project, site_id=s.site.id, sha256=SECRET),
         s.of_site,

@@ -76,6 +76,8 @@ TASK = {"name": "t", "model": "m"}
 FEW = {"quorum": 1, "quorum_of": "count"}
 
 SPEC = {"kind": "service", "image": "i", "port": 80}
+NET = {"name": "evil", "framework": "tf", "code": "model = 1"}
+SET: dict[str, Any] = {"name": "evil", "architecture_ids": []}
 HOOK = {"url": "https://hooks.example.org/in", "kinds": ["run.ended"]}
 
 TABLE: dict[str, Row] = {
@@ -213,6 +215,17 @@ TABLE: dict[str, Row] = {
     ),
     "list_deliveries": Row("/v1/webhooks/{hook_house}/deliveries", SEE | {"member_victim"}),
     "list_deliveries: of a project": Row("/v1/webhooks/{hook_project}/deliveries", SEE | LEAD),
+    "create_architecture": Row("/v1/projects/{project}/architectures", LEAD, NET),
+    "list_architectures": Row("/v1/projects/{project}/architectures", SEE | MEMBERS),
+    "read_architecture": Row("/v1/projects/{project}/architectures/{architecture}", SEE | MEMBERS),
+    "read_architecture_version": Row("/v1/projects/{project}/architectures/{architecture}/versions/1", SEE | MEMBERS),
+    "change_architecture": Row("/v1/projects/{project}/architectures/{architecture}", LEAD, NET, spare=True),
+    "delete_architecture": Row("/v1/projects/{project}/architectures/{architecture}", LEAD, spare=True),
+    "create_configuration": Row("/v1/projects/{project}/configurations", LEAD, SET),
+    "list_configurations": Row("/v1/projects/{project}/configurations", SEE | MEMBERS),
+    "read_configuration": Row("/v1/projects/{project}/configurations/{configuration}", SEE | MEMBERS),
+    "change_configuration": Row("/v1/projects/{project}/configurations/{configuration}", LEAD, SET, spare=True),
+    "delete_configuration": Row("/v1/projects/{project}/configurations/{configuration}", LEAD, spare=True),
     "create_workload": Row(
         "/v1/projects/{project}/workloads", LEAD | {"admin"}, {"name": "w", "where": "hub", "spec": SPEC}
     ),
@@ -345,6 +358,10 @@ def build(net: Network) -> Scene:
             f"/v1/projects/{project}/workloads",
             {"name": "w", "where": f"site:{victim.id}", "spec": SPEC},
         )["id"],
+        "architecture": lead.ok(
+            "POST", f"/v1/projects/{project}/architectures", {**NET, "name": "net", "code": "model = 'MARK-code'"}
+        )["id"],
+        "configuration": lead.ok("POST", f"/v1/projects/{project}/configurations", {**SET, "name": "set"})["id"],
         "hook_project": lead.ok("POST", f"/v1/projects/{project}/webhooks", HOOK)["id"],
         "artifact": _artifact(victim, project, b"MARK-artifact", whole=True),
         "declared": _artifact(victim, project, b"q", whole=False), "key": "",
@@ -382,6 +399,7 @@ def hidden_from(role: str, scene: Scene) -> set[str]:
         return {ids["account"]}
     if role in VICTIM | {"victim_readonly", "client"}:
         return notes - {"MARK-note-victim"}
+    bodies |= {"MARK-code"} if role not in MEMBERS else set()
     if role in SEE:
         return bodies | notes
     if role == "participant":

@@ -6,8 +6,10 @@ from types import ModuleType
 
 from web.api import (
     accounts,
+    architectures,
     artifacts,
     commands,
+    configurations,
     description,
     enrolments,
     heads,
@@ -46,6 +48,8 @@ NOUNS: tuple[ModuleType, ...] = (
     joining,
     project_secrets,
     infrastructure,
+    architectures,
+    configurations,
     rounds,
     runs,
     logs,

@@ -21,6 +21,7 @@ PARAMETERS: Mapping[str, Literal["count", "file", "name"]] = {
     "round": "count",
     "epoch": "count",
     "chunk": "count",
+    "version": "count",
     "file": "file",
     "secret_name": "name",
 }
