@@ -44,9 +44,8 @@ from domain.decisions import (
     workloads,
 )
 from domain.decisions.draft import Decision, Draft
+from domain.decisions.streams import architectures, configurations, reports
 from domain.decisions.streams import records as stream_records
-from domain.decisions.streams import reports
-from domain.decisions.streams import architectures, configurations
 from domain.needs import Needs
 
 C = TypeVar("C", bound=c.Command)

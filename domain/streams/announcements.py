@@ -6,11 +6,10 @@ what is known of and odd makes the record a flawed one.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from domain import stream_commands as sc
 from domain.streams.expressions import NoExpression, ranges_of
 from domain.streams.restrictions import NoRestrictions, canonical
 
@@ -105,7 +104,20 @@ _model = msgspec.json.Decoder(_Model)
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
-def announced(command: sc.TakeRecord) -> Announced:
+class Taken(Protocol):
+    """A record as it was taken in; a `TakeRecord` is one."""
+
+    @property
+    def purpose(self) -> str: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes: ...
+    @property
+    def flaw(self) -> str: ...
+
+
+def announced(command: Taken) -> Announced:
     """What the record says, by what its topic is for."""
     if command.flaw:
         return Flaw(command.flaw, _WHY.get(command.flaw, "it was not taken"))
