@@ -14,9 +14,11 @@ from domain.ids import Uuid
 from domain.states import (
     ArchiveState,
     ArtifactState,
+    DeploymentState,
     KeyState,
     MemberState,
     ProjectRoundState,
+    ResultState,
     RoundState,
     RunState,
     SeatState,
@@ -115,6 +117,27 @@ class WorkloadResult(Result, frozen=True, kw_only=True):
     project_id: Uuid
     state: WorkloadState
     attempt: int
+
+
+class StartedDeployment(Result, frozen=True, kw_only=True):
+    """id: of its run. number: that a data source names it by."""
+
+    id: Uuid
+    number: int
+    project_id: Uuid
+    state: DeploymentState
+
+
+class DeploymentResult(Result, frozen=True, kw_only=True):
+    id: Uuid
+    number: int
+    state: DeploymentState
+
+
+class TrainingResultAnswer(Result, frozen=True, kw_only=True):
+    id: Uuid
+    number: int
+    state: ResultState
 
 
 class SecretResult(Result, frozen=True, kw_only=True):

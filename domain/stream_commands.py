@@ -9,8 +9,9 @@ import msgspec
 
 from domain.command import Command
 from domain.ids import Id
-from domain.streams.contract import Framework
-from domain.values import Micros, Name, Text
+from domain.stream_values import Deployment, Framework
+from domain.values import Digests, Micros, Name, Reason, Sha256, Size, Span, Text, Where
+from fedyard.cluster.port import Resources
 
 ClusterName = Annotated[str, msgspec.Meta(min_length=1, max_length=63, pattern=r"^[a-z0-9-]*(?!\n)$")]
 TopicName = Annotated[str, msgspec.Meta(min_length=1, max_length=249, pattern=r"^[a-zA-Z0-9._-]*(?!\n)$")]
@@ -182,3 +183,99 @@ class ChangeConfiguration(Command, frozen=True, tag="change_configuration"):
 class DeleteConfiguration(Command, frozen=True, tag="delete_configuration"):
     project_id: Id
     configuration_id: Id
+
+
+# training: deployments, and what their jobs give
+
+
+Number = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+MAX_METRICS_BYTES = 1_500_000
+"""Of one result's metrics, as JSON: they travel in a command and lie in a row."""
+JsonText = Annotated[str, msgspec.Meta(max_length=MAX_METRICS_BYTES, pattern=r"^[^\x00]*$")]
+
+
+class StartDeployment(Command, frozen=True, tag="start_deployment"):
+    """A run that trains architectures, each with those that feed it, once their data are announced.
+
+    configuration_id: the set of them, or architecture_ids: those; one of both. where: its jobs run; None: where the
+    settings say. attempts: at each job. resources: of each. control: its jobs find their data in a topic of their own,
+    or in the one that all share. finish_within_s: from now on.
+    """
+
+    project_id: Id
+    contract: Deployment
+    configuration_id: Id | None = None
+    architecture_ids: Annotated[list[Id], msgspec.Meta(max_length=100)] = []
+    where: Where | None = None
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] = 3
+    resources: Resources = Resources()
+    control: Literal["own", "shared"] = "own"
+    finish_within_s: Span = 604_800.0
+
+
+class EndDeployment(Command, frozen=True, tag="end_deployment"):
+    """Its run has ended: what it started shall go, and what it has not got is stopped or failed."""
+
+    run_id: Id
+
+
+class DeleteDeployment(Command, frozen=True, tag="delete_deployment"):
+    """It is not shown any more; its results have been deleted before."""
+
+    run_id: Id
+
+
+class StopResult(Command, frozen=True, tag="stop_result"):
+    """The job that makes it shall go, and what else that makes stops with it."""
+
+    number: Number
+    reason: Reason = ""
+
+
+class DeleteResult(Command, frozen=True, tag="delete_result"):
+    """It is not shown any more, and its files expire."""
+
+    number: Number
+
+
+class TakeMetrics(Command, frozen=True, tag="take_metrics"):
+    """What a job measured so far, all of it each time. As JSON; empty: none."""
+
+    workload_id: Id
+    attempt: Annotated[int, msgspec.Meta(ge=1)]
+    number: Number
+    train_metrics_json: JsonText = ""
+    val_metrics_json: JsonText = ""
+
+
+class Uploaded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file that a job gave: its chunks lie in the store of artifacts, under that id. digest: its tree digest."""
+
+    artifact_id: Id
+    size_bytes: Size
+    digest: Sha256
+    chunk_digests: Digests
+
+
+class TakeResult(Command, frozen=True, tag="take_result"):
+    """What a job gave for an architecture. digest: of what it said, for it may say it again.
+
+    indefinite: it goes on, and this is a result of its own. model_format: `h5` or `pt`. matrix: an image. Its files
+    belong to the project's coordinator, owner_site_id.
+    """
+
+    project_id: Id
+    owner_site_id: Id
+    workload_id: Id
+    attempt: Annotated[int, msgspec.Meta(ge=1)]
+    number: Number
+    digest: Sha256
+    model: Uploaded
+    model_format: Literal["h5", "pt"]
+    matrix: Uploaded | None = None
+    train_metrics_json: JsonText = ""
+    val_metrics_json: JsonText = ""
+    test_metrics_json: JsonText = ""
+    confusion_matrix_json: JsonText = ""
+    training_time: Annotated[str, msgspec.Meta(max_length=40, pattern=r"^[0-9.]*(?!\n)$")] = ""
+    indefinite: bool = False

@@ -44,7 +44,7 @@ from domain.decisions import (
     workloads,
 )
 from domain.decisions.draft import Decision, Draft
-from domain.decisions.streams import architectures, configurations, reports
+from domain.decisions.streams import architectures, configurations, deployments, reports, training_results
 from domain.decisions.streams import records as stream_records
 from domain.needs import Needs
 
@@ -229,6 +229,13 @@ ROWS: tuple[Row, ...] = (
     decided(sc.TakeRecord, stream_records.take_record, stream_records.needs_of_take_record, STREAMS),
     done(sc.PrepareStream, TOPICS),
     decided(sc.ReportStream, reports.report_stream, reports.needs_of_report_stream, STREAMS),
+    decided(sc.StartDeployment, deployments.start_deployment, deployments.needs_of_start_deployment, STREAMS),
+    decided(sc.EndDeployment, deployments.end_deployment, deployments.needs_of_end_deployment, STREAMS),
+    decided(sc.DeleteDeployment, deployments.delete_deployment, deployments.needs_of_delete_deployment, STREAMS),
+    decided(sc.StopResult, training_results.stop_result, training_results.needs_of_stop_result, STREAMS),
+    decided(sc.DeleteResult, training_results.delete_result, training_results.needs_of_delete_result, STREAMS),
+    decided(sc.TakeMetrics, training_results.take_metrics, training_results.needs_of_take_metrics, STREAMS),
+    decided(sc.TakeResult, training_results.take_result, training_results.needs_of_take_result, STREAMS),
 )
 
 TABLE: Mapping[type[c.Command], Row] = {row.command: row for row in ROWS}

@@ -117,7 +117,8 @@ def _workloads(reader: Reader, needs: Needs) -> Needs:
         reader.all(r.ProjectRound, _NEWEST_ROUND, project)
     for project, number in sorted(needs.project_rounds):
         reader.all(r.ProjectRound, _ROUND_OF_NUMBER, project, number)
-    return Needs(projects=projects, led=projects, sites=sites, runs=runs)
+    trained = {each.run_id for each in workloads if each.purpose and each.run_id is not None}
+    return Needs(projects=projects, led=projects, sites=sites, runs=runs, deployments=trained)
 
 
 def _secrets(reader: Reader, needs: Needs) -> Needs:

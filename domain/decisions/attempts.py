@@ -34,9 +34,11 @@ def want(
     part: str = "",
     files_json: str = "{}",
     model_version: int | None = None,
+    purpose: str = "",
 ) -> r.Workload:
     """A workload and its first attempt. task: that it holds a seat of. part: of the project's infrastructure.
-    files_json: what it finds. model_version: that it begins with."""
+    files_json: what it finds. model_version: that it begins with. purpose: what it is for streams; then it holds no
+    seat, whatever task it belongs to."""
     spec = asked.spec
     workload = r.Workload(
         id=ident,
@@ -55,6 +57,7 @@ def want(
         part=part,
         files_json=files_json,
         model_version=model_version,
+        purpose=purpose,
     )
     draft.put(workload)
     tell_of(draft, workload, EventKind.WORKLOAD_CREATED, of_kind=spec.kind, where=workload.cluster)
@@ -70,7 +73,7 @@ def begin(draft: Draft, workload: r.Workload) -> r.WorkloadAttempt:
         state=WorkloadState.WANTED,
         state_at=draft.now,
         created_at=draft.now,
-        site_id=None if workload.run_id is None else _holder(draft, workload),
+        site_id=None if workload.run_id is None or workload.purpose else _holder(draft, workload),
     )
     draft.put(attempt)
     tell_site(draft, workload)

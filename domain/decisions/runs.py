@@ -46,7 +46,7 @@ def start_run(draft: Draft, command: c.StartRun) -> Decision:
         raise Refused(ProblemType.PROJECT_ARCHIVED, f"project {project.id} is archived")
     room = _has_room(draft, project)
     if not room and not command.queue:
-        live = _live(draft, project)[0]
+        live = _of_tasks(draft, project)[0]
         raise Refused(
             ProblemType.RUN_LIVE,
             f"run {live.id} of project {project.id} is {live.state} and the project allows {project.max_live_runs} at "
@@ -121,8 +121,13 @@ def _live(draft: Draft, project: r.Project) -> list[r.Run]:
     return sorted(runs, key=lambda run: (run.number, run.attempt))
 
 
+def _of_tasks(draft: Draft, project: r.Project) -> list[r.Run]:
+    """Of the live ones those of the project's tasks, of which it has only so many at a time."""
+    return [run for run in _live(draft, project) if run.kind == ""]
+
+
 def _has_room(draft: Draft, project: r.Project) -> bool:
-    return len(_live(draft, project)) < project.max_live_runs
+    return len(_of_tasks(draft, project)) < project.max_live_runs
 
 
 def _check_seats(draft: Draft, project: r.Project, tasks: list[values.TaskSpec]) -> None:
@@ -160,7 +165,7 @@ def begin_run(draft: Draft, command: c.BeginRun) -> Decision:
     """A run of the project has ended: the oldest queued one may begin."""
     need_hub(draft.by)
     project = find(draft, r.Project, "project", command.project_id)
-    live = _live(draft, project)
+    live = _of_tasks(draft, project)
     queued = [run for run in live if run.state == RunState.CREATED]
     running = len(live) - len(queued)
     if not queued or running >= project.max_live_runs:
@@ -205,10 +210,15 @@ def restart_run(draft: Draft, command: c.RestartRun) -> Decision:
     need_coordinator(draft, project, admin_too=False)
     if project.archived_at is not None:
         raise Refused(ProblemType.PROJECT_ARCHIVED, f"project {project.id} is archived")
+    if old.kind:
+        raise Refused(
+            ProblemType.IMPOSSIBLE,
+            f"run {old.id} is a deployment, whose data were announced for its number: start another one",
+        )
     later = draft.get(r.Run, next_attempt(old.id))
     if later is not None:
         raise Refused(ProblemType.RESTARTED_ALREADY, f"run {old.id} was restarted as run {later.id}; restart that")
-    others = [run for run in _live(draft, project) if run.id != old.id and run.state == RunState.RUNNING]
+    others = [run for run in _of_tasks(draft, project) if run.id != old.id and run.state == RunState.RUNNING]
     if len(others) >= project.max_live_runs:
         raise Refused(ProblemType.RUN_LIVE, f"run {others[0].id} of project {project.id} is running; stop it first")
     old_tasks = {t.seq: t for t in draft.group(r.TaskRun, old.id)}

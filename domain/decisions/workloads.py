@@ -33,6 +33,7 @@ from domain.decisions.progress.stage import Stage, stage_of
 from domain.decisions.project_rounds import end_of_coordinator
 from domain.decisions.secrets import check_secrets, secrets_needed
 from domain.decisions.sites import seen_at
+from domain.decisions.streams import jobs
 from domain.events import EventKind
 from domain.ledger import names_of_secret
 from domain.needs import Needs
@@ -373,6 +374,7 @@ def _move(draft: Draft, workload: r.Workload, attempt: r.WorkloadAttempt) -> Non
     heals = may_heal("service" if workload.kind == "service" else "job", Reason(attempt.reason))
     stage = _stage(draft, workload)
     again = failed and heals and workload.attempt < workload.attempts and workload.stop_at is None
+    again = again and not (workload.purpose and jobs.is_done(draft, workload))
     if again and (stage is None or holders.has_room(stage)):
         tell_of(draft, workload, EventKind.WORKLOAD_RETRIED, **facts)
         workload = draft.change(
@@ -396,12 +398,14 @@ def _move(draft: Draft, workload: r.Workload, attempt: r.WorkloadAttempt) -> Non
         if stage is not None and attempt.site_id is not None:
             holders.give_up(stage, attempt.site_id, _why(attempt))
             runs.move_on(stage, rounds.settle(stage))
+        if workload.purpose:
+            jobs.ended(draft, workload)
         _release(draft, workload, attempt)
 
 
 def _stage(draft: Draft, workload: r.Workload) -> Stage | None:
     """Of the task that it holds a seat of, while that goes on."""
-    task = None if workload.task_run_id is None else draft.get(r.TaskRun, workload.task_run_id)
+    task = None if workload.task_run_id is None or workload.purpose else draft.get(r.TaskRun, workload.task_run_id)
     return stage_of(draft, task) if task is not None and task.state == TaskRunState.ACTIVE else None
 
 

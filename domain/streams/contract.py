@@ -11,61 +11,19 @@ attempt is made.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
 from domain.ids import Id
+from domain.stream_values import Deployment as Deployment  # noqa: PLC0414 - the contract is about it
+from domain.stream_values import Framework as Framework  # noqa: PLC0414 - as it is
 from domain.streams.arguments import Argument, arguments_of
 
 DOOR: Final = "{door}"
 """In the environment of a job, for `BACKEND_URL/w/<secret>`."""
-Framework = Literal["tf", "pth"]
-Strategy = Literal["FedAvg", "FedOpt", "FedAdagrad", "FedAdam", "FedYogi"]
-_Arguments = Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[^\x00]*$")]
-_Word = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
-_Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
-
 EPOCHS: dict[Framework, str] = {"tf": "epochs", "pth": "max_epochs"}
 """The argument of `fit` that each framework's container cannot do without."""
-
-
-class Deployment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What training is to be, in Kafka-ML's own words.
-
-    stream_timeout: milliseconds without a record after which a limited incremental training ends.
-    monitoring_metric, change, improvement: indefinite training reports again when val_<metric> moved by so much.
-    data_restriction: an object, or one as JSON text. gpumem: how many devices, whatever its name says.
-    """
-
-    batch: _Count = 1
-    tf_kwargs_fit: _Arguments = ""
-    tf_kwargs_val: _Arguments = ""
-    pth_kwargs_fit: _Arguments = ""
-    pth_kwargs_val: _Arguments = ""
-    conf_mat_settings: bool | None = False
-    optimizer: _Word = "adam"
-    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 0.001
-    loss: _Word = "sparse_categorical_crossentropy"
-    metrics: _Word = "sparse_categorical_accuracy"
-    incremental: bool = False
-    indefinite: bool = False
-    stream_timeout: _Count | None = 60_000
-    monitoring_metric: Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00]*$")] | None = None
-    change: Literal["up", "down", ""] | None = None
-    improvement: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] | None = 0.05
-    unsupervised: bool = False
-    unsupervised_rounds: _Count = 5
-    confidence: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.9
-    federated: bool = False
-    agg_rounds: _Count = 15
-    min_data: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 1000
-    agg_strategy: Strategy = "FedAvg"
-    data_restriction: dict[str, object] | Annotated[str, msgspec.Meta(max_length=16_384, pattern=r"^[^\x00]*$")] = (
-        msgspec.field(default_factory=dict)
-    )
-    blockchain: bool = False
-    gpumem: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
 
 
 class Architecture(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ import msgspec
 
 from domain import commands as c
 from domain import records as r
+from domain import stream_commands as sc
 from domain.decisions.access import active_members
 from domain.decisions.draft import Draft
 from domain.decisions.progress import tasks
@@ -15,6 +16,8 @@ from domain.events import EventKind
 from domain.states import RUN, TASK_RUN_FINAL, RunState, Step, TaskRunState, follow
 from fedyard.wire import notices as n
 
+DEPLOYMENT = "deployment"
+"""The kind of a run that trains over streams (domain/decisions/streams/deployments.py)."""
 _ENDED = {
     Step.SUCCEED: EventKind.RUN_SUCCEEDED,
     Step.FAIL: EventKind.RUN_FAILED,
@@ -46,9 +49,9 @@ def _advance(draft: Draft, run: r.Run) -> None:
     failed = [task for task in ended if task.state != TaskRunState.SUCCEEDED]
     if failed:
         first = next((task for task in failed if task.state == TaskRunState.FAILED), failed[0])
-        _finish(draft, run, Step.FAIL, first.reason, f"task {first.name!r} {first.state}: {first.reason}")
+        finish(draft, run, Step.FAIL, first.reason, f"task {first.name!r} {first.state}: {first.reason}")
     else:
-        _finish(draft, run, Step.SUCCEED, "completed", "every task succeeded")
+        finish(draft, run, Step.SUCCEED, "completed", "every task succeeded")
 
 
 def _next_task(draft: Draft, run: r.Run) -> bool:
@@ -76,7 +79,7 @@ def end(draft: Draft, run: r.Run, step: Step, reason: str, detail: str, *, next_
     for task in draft.group(r.TaskRun, run.id):
         if TaskRunState(task.state) not in TASK_RUN_FINAL:
             tasks.cancel(stage_of(draft, task), reason)
-    _finish(draft, run, step, reason, detail, next_too=next_too)
+    finish(draft, run, step, reason, detail, next_too=next_too)
 
 
 def pass_deadline(draft: Draft, run: r.Run) -> None:
@@ -84,8 +87,8 @@ def pass_deadline(draft: Draft, run: r.Run) -> None:
     end(draft, run, Step.FAIL, "run_deadline", "the run did not finish within its time")
 
 
-def _finish(draft: Draft, run: r.Run, step: Step, reason: str, detail: str, *, next_too: bool = True) -> None:
-    """A final state, told to every member; then the next queued run's turn."""
+def finish(draft: Draft, run: r.Run, step: Step, reason: str, detail: str, *, next_too: bool = True) -> None:
+    """A final state, told to every member; then the next queued run's turn. Of a deployment goes what it started."""
     run = draft.change(
         run, state=follow(RUN, RunState(run.state), step), reason=reason, detail=detail, ended_at=draft.now
     )
@@ -93,5 +96,7 @@ def _finish(draft: Draft, run: r.Run, step: Step, reason: str, detail: str, *, n
     run_event(draft, run, _ENDED[step], msgspec.to_builtins(ended))
     for site_id in active_members(draft, run.project_id):
         draft.notify(site_id, ended, project_id=run.project_id, run_id=run.id)
-    if next_too:
+    if run.kind == DEPLOYMENT:
+        draft.follow_up(sc.EndDeployment(run_id=run.id), run.id)
+    elif next_too:
         draft.follow_up(c.BeginRun(project_id=run.project_id), run.id)

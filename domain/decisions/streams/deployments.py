@@ -1,16 +1,429 @@
-"""Deployments: what becomes of data that were announced for one."""
+"""Deployments: runs that train over streams.
+
+The law, in words:
+
+ * A deployment is a run with one task for each job, and one result for each architecture. Its jobs are named and told
+   when it is made; none is started before its data are there, so that nothing that is dear waits for them.
+ * It waits for the data source whose key is its number; the first one counts. A federated one waits for none.
+ * Its topics are made, and what the data source says is looked at, before any job: what cannot be trained on fails the
+   run, not a job.
+ * Each job has uploaded all of its results, or has failed (jobs.py). What ends the run from outside ends its jobs.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
+
+from domain import records as r
+from domain import results
+from domain import stream_commands as sc
 from domain import stream_records as sr
-from domain.decisions.draft import Draft
+from domain.decisions import attempts
+from domain.decisions.access import find, known_project, known_run, missing, need_coordinator, need_hub
+from domain.decisions.attempts import shall_stop
+from domain.decisions.draft import Decision, Draft, Refused
+from domain.decisions.limits import take_one, too_many
+from domain.decisions.places import check_where
+from domain.decisions.progress import runs
+from domain.decisions.progress.stage import run_event, spec_of
+from domain.decisions.streams import jobs
+from domain.decisions.streams.numbers import needs_of_numbers, next_number
+from domain.events import EventKind
+from domain.ids import Id, derive
 from domain.needs import Needs
+from domain.rules import StreamCluster
+from domain.states import (
+    DEPLOYMENT,
+    RESULT_LIVE,
+    RUN,
+    RUN_FINAL,
+    TASK_RUN,
+    DeploymentState,
+    ResultState,
+    RunState,
+    Step,
+    TaskRunState,
+    follow,
+)
+from domain.streams import contract
 from domain.streams.announcements import AnnouncedData
+from domain.streams.serving import string_id_of
+from domain.streams.training import (
+    TRAINING,
+    Job,
+    Setting,
+    Unfit,
+    federated_topics,
+    ground_of,
+    image_of,
+    own_control_topic,
+    task_of,
+)
+from fedyard.wire.problems import ProblemType
+from fedyard.wire.times import SECOND
+
+_contracts = msgspec.json.Decoder(contract.Deployment)
 
 
-def needs_of_data_arrived(cluster: str, said: AnnouncedData) -> Needs:  # noqa: ARG001 - those of the rule below
-    return Needs()
+def contract_of(deployment: sr.Deployment) -> contract.Deployment:
+    return _contracts.decode(deployment.contract_json)
+
+
+# by people
+
+
+def needs_of_start_deployment(command: sc.StartDeployment) -> Needs:
+    project = command.project_id
+    needs = Needs(
+        members_of={project},
+        live_runs_of={project},
+        code_of={project},
+        counts={("workloads", project), ("workloads of a day", project)},
+    )
+    needs.add(needs_of_numbers("deployment", "result"))
+    return needs
+
+
+def start_deployment(draft: Draft, command: sc.StartDeployment) -> Decision:
+    project = known_project(draft, command.project_id)
+    need_coordinator(draft, project)
+    if project.archived_at is not None:
+        raise Refused(ProblemType.PROJECT_ARCHIVED, f"project {project.id} is archived")
+    if project.sealed == "required":
+        raise Refused(
+            ProblemType.UNSEALED,
+            f"project {project.id} takes sealed payloads alone, and what the jobs of a deployment upload is not "
+            "sealed: make the project with sealed: optional",
+        )
+    cluster = _cluster(draft)
+    location = command.where or cluster.where
+    check_where(draft, project, location)
+    chosen = _architectures(draft, project, command)
+    plans = _plans(draft, command.contract, chosen)
+    _check_limits(draft, project, len(plans))
+    run = _run(draft, project, command)
+    number = next_number(draft, "deployment")
+    federated = command.contract.federated
+    own = command.control == "own"
+    deployment = sr.Deployment(
+        run_id=run.id,
+        number=number,
+        project_id=project.id,
+        contract_json=msgspec.json.encode(command.contract).decode(),
+        cluster=cluster.name,
+        location=location,
+        string_id=string_id_of(run.id) if federated else "",
+        control_topic=own_control_topic(cluster, run.id) if own else cluster.control_topics[0],
+        state=DeploymentState.PREPARING if federated else DeploymentState.WAITING,
+        state_at=draft.now,
+        created_at=draft.now,
+        attempts=1 if federated else 0,
+        configuration_id=command.configuration_id,
+    )
+    draft.put(deployment)
+    model_topic = next(iter(cluster.model_topics), "")
+    setting = Setting(
+        number=number,
+        string_id=deployment.string_id,
+        servers=contract.Servers(cluster.workload_bootstrap_servers, deployment.control_topic, model_topic),
+        images=draft.rules.streams.images,
+        location=location,
+        attempts=command.attempts,
+        resources=command.resources,
+    )
+    versions = {one.id: one.version for one in draft.group(sr.Architecture, project.id)}
+    for seq, plan in enumerate(plans, start=1):
+        job = Job(plan, tuple(next_number(draft, "result") for _ in plan.architecture_ids))
+        task = _task_run(draft, run, seq, job, command.contract, setting)
+        for position, (rid, architecture) in enumerate(zip(job.rids, plan.architecture_ids, strict=True)):
+            draft.put(_result(draft, task, rid, position, architecture, versions[architecture]))
+    if federated:
+        topics = federated_topics(cluster, deployment.string_id)
+        if own:
+            topics.append(sc.NewTopic(deployment.control_topic))
+        prepare = sc.PrepareStream(cluster=cluster.name, purpose="training", about_id=run.id, topics=topics)
+        draft.follow_up(prepare, run.id, 1)
+    answer = results.StartedDeployment(
+        id=run.id, number=number, project_id=project.id, state=DeploymentState(deployment.state)
+    )
+    return draft.accept(answer, 201)
+
+
+def _cluster(draft: Draft) -> StreamCluster:
+    streams = draft.rules.streams
+    cluster = streams.cluster(streams.cloud)
+    if cluster is None or not cluster.control_topics:
+        raise Refused(
+            ProblemType.IMPOSSIBLE,
+            f"the hub knows no cluster {streams.cloud!r} of Kafka with a control topic, over which data are announced: "
+            "its operator names one in FEDYARD_STREAMS",
+        )
+    return cluster
+
+
+def _architectures(draft: Draft, project: r.Project, command: sc.StartDeployment) -> list[contract.Architecture]:
+    """Those named, in their order; of a set what feeds them, too."""
+    known = {one.id: one for one in draft.group(sr.Architecture, project.id)}
+    if (command.configuration_id is None) == (not command.architecture_ids):
+        raise Refused(ProblemType.IMPOSSIBLE, "name configuration_id, or architecture_ids, and not both")
+    named = list(command.architecture_ids)
+    if command.configuration_id is not None:
+        configuration = draft.get(sr.Configuration, command.configuration_id)
+        if configuration is None or configuration.project_id != project.id:
+            raise missing("configuration", f"{command.configuration_id} of project {project.id}")
+        named = msgspec.json.decode(configuration.architectures_json, type=list[str])
+    below = {one.father_id: one.id for one in known.values() if one.father_id is not None}
+    for ident in named:  # grows while it is walked
+        if ident not in known:
+            raise missing("architecture", f"{ident} of project {project.id}")
+        if ident in below and below[ident] not in named:
+            named.append(below[ident])
+    return [_architecture(draft, known[ident]) for ident in dict.fromkeys(named)]
+
+
+def _architecture(draft: Draft, one: sr.Architecture) -> contract.Architecture:
+    code = draft.have(sr.ArchitectureVersion, one.id, one.version).code
+    return contract.Architecture(
+        id=one.id,
+        name=one.name,
+        framework="pth" if one.framework == "pth" else "tf",
+        distributed=bool(one.distributed),
+        father_id=one.father_id,
+        code=code,
+    )
+
+
+def _plans(draft: Draft, asked: contract.Deployment, chosen: Sequence[contract.Architecture]) -> list[contract.JobPlan]:
+    flaw = contract.flaw_of(asked, chosen)
+    if flaw is not None:
+        raise Refused(ProblemType.IMPOSSIBLE, flaw)
+    unsupported = contract.unsupported_of(asked)
+    if unsupported is not None:
+        raise Refused(ProblemType.NOT_DONE_HERE, unsupported)
+    plans = contract.jobs_of(asked, chosen)
+    for plan in plans:
+        if image_of(draft.rules.streams.images, plan.framework) is None:
+            raise Refused(
+                ProblemType.IMPOSSIBLE,
+                f"the hub's operator has named no image that trains {plan.framework}: see FEDYARD_STREAMS",
+            )
+    return plans
+
+
+def _check_limits(draft: Draft, project: r.Project, count: int) -> None:
+    live = sum(RunState(run.state) not in RUN_FINAL for run in draft.group(r.Run, project.id))
+    most = draft.rules.live_runs_per_project
+    if live >= most:
+        raise too_many("queued and running runs", project.id, live, most, "stop one that nobody needs")
+    for _ in range(count):
+        take_one(draft, "workloads", project.id, draft.rules.workloads_per_project, "stop one, or wait for its end")
+        take_one(draft, "workloads of a day", project.id, draft.rules.workloads_per_day, "start it tomorrow")
+
+
+def _run(draft: Draft, project: r.Project, command: sc.StartDeployment) -> r.Run:
+    number = project.last_run_number + 1
+    draft.change(project, last_run_number=number)
+    run = r.Run(
+        id=draft.derive("run"),
+        project_id=project.id,
+        coordinator_site_id=project.coordinator_site_id,
+        number=number,
+        attempt=1,
+        state=RunState.CREATED,
+        reason="",
+        detail="",
+        created_by=draft.by.id,
+        created_at=draft.now,
+        deadline_at=draft.now + int(command.finish_within_s * SECOND),
+        kind=runs.DEPLOYMENT,
+    )
+    draft.put(run)
+    run_event(draft, run, EventKind.RUN_CREATED, {"number": number, "attempt": 1})
+    run = draft.change(run, state=follow(RUN, RunState.CREATED, Step.START), started_at=draft.now)
+    run_event(draft, run, EventKind.RUN_STARTED, {"number": number, "attempt": 1})
+    return run
+
+
+def _task_run(draft: Draft, run: r.Run, seq: int, job: Job, asked: contract.Deployment, setting: Setting) -> r.TaskRun:
+    task = r.TaskRun(
+        id=derive(run.id, "task", seq),
+        run_id=run.id,
+        seq=seq,
+        name=job.name,
+        spec_json=msgspec.json.encode(task_of(asked, job, setting)).decode(),
+        state=TaskRunState.WAITING,
+        reason="",
+        round=0,
+        first_round=1,
+    )
+    draft.put(task)
+    return task
+
+
+def _result(
+    draft: Draft, task: r.TaskRun, rid: int, position: int, architecture: Id, version: int
+) -> sr.TrainingResult:
+    return sr.TrainingResult(
+        id=derive(task.id, "result", position),
+        number=rid,
+        run_id=task.run_id,
+        task_run_id=task.id,
+        project_id=draft.have(r.Run, task.run_id).project_id,
+        architecture_id=architecture,
+        version=version,
+        position=position,
+        state=ResultState.CREATED,
+        state_at=draft.now,
+        created_at=draft.now,
+    )
+
+
+def needs_of_delete_deployment(command: sc.DeleteDeployment) -> Needs:
+    return Needs(deployments={command.run_id})
+
+
+def delete_deployment(draft: Draft, command: sc.DeleteDeployment) -> Decision:
+    """Once nothing of it goes on, and its results are deleted."""
+    deployment = find(draft, sr.Deployment, "deployment", command.run_id)
+    run, project = known_run(draft, command.run_id)
+    need_coordinator(draft, project)
+    left = [one for one in draft.group(sr.TrainingResult, run.id) if one.deleted_at is None]
+    if RunState(run.state) not in RUN_FINAL or left:
+        what = f"results {', '.join(str(one.number) for one in left[:10])}" if left else "its run, which goes on"
+        raise Refused(ProblemType.NOT_NOW, f"deployment {deployment.number} still has {what}: stop and delete these")
+    if deployment.deleted_at is None:
+        deployment = draft.change(deployment, deleted_at=draft.now)
+    return draft.accept(_changed(deployment))
+
+
+def _changed(deployment: sr.Deployment) -> results.DeploymentResult:
+    return results.DeploymentResult(
+        id=deployment.run_id, number=deployment.number, state=DeploymentState(deployment.state)
+    )
+
+
+# by what is announced and prepared
+
+
+def needs_of_data_arrived(cluster: str, said: AnnouncedData) -> Needs:  # noqa: ARG001 - a hook's signature
+    return Needs(deployment_numbers=set() if said.deployment_number is None else {said.deployment_number})
 
 
 def data_arrived(draft: Draft, source: sr.DataSource) -> None:
-    """The deployment that its key names may have waited for these data."""
+    """The deployment that its key names may have waited for these data; else it is told why they are of no use."""
+    deployment = next((one for one in draft.every(sr.Deployment) if one.number == source.deployment_number), None)
+    if deployment is None:
+        return
+    run = draft.have(r.Run, deployment.run_id)
+    useless = _useless(deployment, run, source)
+    facts = {"data_source_id": source.id, "number": deployment.number}
+    if useless is not None:
+        run_event(draft, run, EventKind.DATA_NOT_USED, facts | {"why": useless})
+        return
+    run_event(draft, run, EventKind.DATA_ARRIVED, facts)
+    try:
+        ground = ground_of(contract_of(deployment), deployment.number, deployment.control_topic, source)
+    except Unfit as unfit:
+        draft.change(deployment, data_source_id=source.id)
+        runs.end(draft, run, Step.FAIL, unfit.reason, f"data source {source.id}: {unfit.detail}"[:1000])
+        return
+    own = deployment.control_topic != source.topic
+    draft.change(
+        deployment,
+        state=follow(DEPLOYMENT, DeploymentState(deployment.state), Step.PREPARE),
+        state_at=draft.now,
+        data_source_id=source.id,
+        attempts=deployment.attempts + 1,
+    )
+    prepare = sc.PrepareStream(
+        cluster=deployment.cluster,
+        purpose="training",
+        about_id=run.id,
+        attempt=deployment.attempts + 1,
+        topics=[sc.NewTopic(deployment.control_topic)] if own else [],
+        needs=ground.topics,
+        ranges=ground.ranges,
+        records=[ground.record] if own else [],
+    )
+    draft.follow_up(prepare, run.id, deployment.attempts + 1)
+
+
+def _useless(deployment: sr.Deployment, run: r.Run, source: sr.DataSource) -> str | None:
+    if RunState(run.state) in RUN_FINAL:
+        return f"the deployment has {run.state}"
+    if deployment.string_id:
+        return "a federated deployment trains on data at the edge"
+    if deployment.state != DeploymentState.WAITING:
+        return "it has its data already: the first that are announced count"
+    if source.cluster != deployment.cluster:
+        return f"they lie in cluster {source.cluster}, and its jobs read {deployment.cluster}"
+    return None
+
+
+def needs_of_prepared(report: sc.ReportStream) -> Needs:
+    return Needs(deployments={report.about_id})
+
+
+def prepared(draft: Draft, report: sc.ReportStream) -> None:
+    """Its topics are there, and its data: every job is wanted. What is not there fails the run before any."""
+    deployment = draft.get(sr.Deployment, report.about_id)
+    if deployment is None or (deployment.state, deployment.attempts) != (DeploymentState.PREPARING, report.attempt):
+        return
+    run = draft.have(r.Run, deployment.run_id)
+    if RunState(run.state) in RUN_FINAL:
+        return
+    if report.reason:
+        runs.end(draft, run, Step.FAIL, report.reason, report.detail)
+        return
+    draft.change(
+        deployment,
+        state=follow(DEPLOYMENT, DeploymentState.PREPARING, Step.START),
+        state_at=draft.now,
+    )
+    for task in sorted(draft.group(r.TaskRun, run.id), key=lambda one: one.seq):
+        if task.state == TaskRunState.WAITING:
+            _spawn(draft, run, task)
+
+
+def _spawn(draft: Draft, run: r.Run, task: r.TaskRun) -> None:
+    task = draft.change(task, state=follow(TASK_RUN, TaskRunState.WAITING, Step.START), started_at=draft.now)
+    run_event(draft, run, EventKind.TASK_STARTED, {"task": task.name, "first_round": task.first_round})
+    (asked,) = spec_of(task).workloads
+    project = draft.have(r.Project, run.project_id)
+    workload = attempts.want(draft, derive(task.id, "job"), project, asked, task, purpose=TRAINING)
+    for result in jobs.results_of(draft, run.id, task.id):
+        jobs.move(draft, result, Step.START, workload_id=workload.id)
+
+
+# its end
+
+
+def needs_of_end_deployment(command: sc.EndDeployment) -> Needs:
+    return Needs(deployments={command.run_id}, holders_of={command.run_id})
+
+
+def end_deployment(draft: Draft, command: sc.EndDeployment) -> Decision:
+    """Its run has ended, for whatever reason: nothing of it goes on."""
+    need_hub(draft.by)
+    deployment = draft.have(sr.Deployment, command.run_id)
+    run = draft.have(r.Run, command.run_id)
+    assert RunState(run.state) in RUN_FINAL, f"run {run.id} goes on"
+    step = Step.FAIL if run.state == RunState.FAILED else Step.STOP
+    for result in draft.group(sr.TrainingResult, run.id):
+        if result.state in RESULT_LIVE:
+            jobs.move(draft, result, step, run.reason, run.detail)
+    for workload in draft.every(r.Workload):
+        if workload.run_id == run.id:
+            shall_stop(draft, workload, run.reason)
+    if deployment.state != DeploymentState.ENDED:
+        state = follow(DEPLOYMENT, DeploymentState(deployment.state), Step.END)
+        deployment = draft.change(deployment, state=state, state_at=draft.now)
+    return draft.accept(_changed(deployment))
+
+
+def workers_gone(draft: Draft, run: r.Run, detail: str) -> None:
+    """Nobody is left to train at the edge, and its controller would wait for ever."""
+    if RunState(run.state) not in RUN_FINAL:
+        runs.end(draft, run, Step.FAIL, "too_few", detail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from domain import records as r
 from domain import stream_records as sr
 from domain.decisions.draft import Draft
 from domain.needs import Needs
@@ -22,3 +23,7 @@ def data_arrived(draft: Draft, source: sr.DataSource) -> None:
 
 def model_arrived(draft: Draft, announcement: sr.ModelAnnouncement) -> None:
     """Data may lie there that fit this model."""
+
+
+def worker_ended(draft: Draft, workload: r.Workload) -> None:
+    """A worker of a federated run has ended for good."""

@@ -9,6 +9,7 @@ from domain import results
 from domain import stream_commands as sc
 from domain.decisions.access import need_hub
 from domain.decisions.draft import Decision, Draft
+from domain.decisions.streams import deployments
 from domain.needs import Needs
 
 
@@ -31,7 +32,7 @@ def _changes_nothing(_: Draft, __: sc.ReportStream) -> None:
 _NOBODY = Concerned(_needs_nothing, _changes_nothing)
 
 CONCERNED: Mapping[sc.Preparation, Concerned] = {
-    "training": _NOBODY,
+    "training": Concerned(deployments.needs_of_prepared, deployments.prepared),
     "inference": _NOBODY,
     "workers": _NOBODY,
     "resend": _NOBODY,

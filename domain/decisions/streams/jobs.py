@@ -1,0 +1,143 @@
+"""Jobs of deployments: how their ends, and the stopping of their results, move the run on.
+
+A job's end says nothing by itself: its program may end well and have given nothing. What it has uploaded counts.
+"""
+
+from __future__ import annotations
+
+from domain import records as r
+from domain import stream_records as sr
+from domain.decisions.draft import Draft
+from domain.decisions.progress import runs, tasks
+from domain.decisions.progress.stage import TaskEnd, run_event, stage_of
+from domain.decisions.streams import matching
+from domain.events import EventKind
+from domain.states import (
+    RESULT,
+    RESULT_LIVE,
+    RUN_FINAL,
+    TASK_RUN,
+    TASK_RUN_FINAL,
+    ResultState,
+    RunState,
+    Step,
+    TaskRunState,
+    WorkloadState,
+    follow,
+)
+from domain.streams.training import TRAINING, WORKER
+from fedyard.wire.plurals import counted
+
+NO_RESULT = "no_result"
+_TOLD = {
+    Step.START: None,
+    Step.SUCCEED: EventKind.RESULT_FINISHED,
+    Step.FAIL: EventKind.RESULT_FAILED,
+    Step.STOP: EventKind.RESULT_STOPPED,
+}
+
+
+def results_of(draft: Draft, run_id: str, task_run_id: str) -> list[sr.TrainingResult]:
+    """Of one task, the lowest of a chain first; what an indefinite job has given besides behind them."""
+    found = [one for one in draft.group(sr.TrainingResult, run_id) if one.task_run_id == task_run_id]
+    return sorted(found, key=lambda one: one.number)
+
+
+def move(
+    draft: Draft, result: sr.TrainingResult, step: Step, reason: str = "", detail: str = "", **more: object
+) -> None:
+    """The result's next state, and an event of its run."""
+    state = follow(RESULT, ResultState(result.state), step)
+    draft.change(result, state=state, state_at=draft.now, reason=reason, detail=detail[:1000], **more)
+    told = _TOLD[step]
+    if told is not None:
+        facts: dict[str, object] = {"result_id": result.id, "number": result.number, "version": result.version}
+        facts["architecture_id"] = result.architecture_id
+        run_event(draft, draft.have(r.Run, result.run_id), told, facts | ({"reason": reason} if reason else {}))
+
+
+def is_done(draft: Draft, workload: r.Workload) -> bool:
+    """Has a job given all that it is to give? Then no other attempt is made, however this one has ended."""
+    if workload.purpose != TRAINING or workload.run_id is None or workload.task_run_id is None:
+        return False
+    results = results_of(draft, workload.run_id, workload.task_run_id)
+    return bool(results) and all(one.state == ResultState.FINISHED for one in results)
+
+
+def ended(draft: Draft, workload: r.Workload) -> None:
+    """What is for streams has ended for good."""
+    if workload.purpose == WORKER:
+        matching.worker_ended(draft, workload)
+    if workload.purpose != TRAINING or workload.task_run_id is None:
+        return
+    task = draft.have(r.TaskRun, workload.task_run_id)
+    if task.state != TaskRunState.ACTIVE:
+        return
+    results = results_of(draft, task.run_id, task.id)
+    open_still = [one for one in results if one.state in RESULT_LIVE]
+    finished = len(results) - len(open_still)
+    if workload.state == WorkloadState.STOPPED:
+        for result in open_still:
+            move(draft, result, Step.STOP, "stopped", workload.stop_reason)
+        _end(draft, task, TaskEnd(Step.CANCEL, "stopped", workload.stop_reason))
+        return
+    if _goes_on(open_still, results):
+        move(draft, open_still[0], Step.STOP, "ended", f"it goes on in {counted(finished, 'result')} of its own")
+        open_still = []
+    if not open_still:
+        _end(draft, task, TaskEnd(Step.SUCCEED, "completed"))
+        return
+    reason = workload.reason if workload.state != WorkloadState.SUCCEEDED and workload.reason else NO_RESULT
+    detail = _detail(workload, len(open_still), len(results))
+    for result in open_still:
+        move(draft, result, Step.FAIL, reason, detail)
+    _end(draft, task, TaskEnd(Step.FAIL, reason, detail))
+
+
+def _goes_on(open_still: list[sr.TrainingResult], results: list[sr.TrainingResult]) -> bool:
+    """An indefinite job gives results of their own, and never the one that it was begun for."""
+    return len(open_still) == 1 and any(one.position == open_still[0].position for one in results if one.digest)
+
+
+def _detail(workload: r.Workload, lacking: int, of: int) -> str:
+    how = "" if workload.exit_code is None else f" with exit code {workload.exit_code}"
+    said = f": {workload.detail}" if workload.detail else ""
+    return (
+        f"job {workload.name} (workload {workload.id}, attempt {workload.attempt}) is {workload.state}{how}, and "
+        f"{lacking} of {counted(of, 'result')} did not come{said}; its log says more"
+    )
+
+
+def stop(draft: Draft, task: r.TaskRun, reason: str) -> None:
+    """A job that is wanted or running shall go; its results are stopped, and say so at once."""
+    for result in results_of(draft, task.run_id, task.id):
+        if result.state in RESULT_LIVE:
+            move(draft, result, Step.STOP, "stopped", reason)
+    _end(draft, task, TaskEnd(Step.CANCEL, "stopped", reason))
+
+
+def _end(draft: Draft, task: r.TaskRun, ending: TaskEnd) -> None:
+    """A task ends, and with the last one the run. What is wanted of a job that has not ended goes with the task."""
+    if task.state == TaskRunState.ACTIVE:
+        tasks.end(stage_of(draft, task), ending)
+    else:
+        state = follow(TASK_RUN, TaskRunState(task.state), ending.step)
+        draft.change(task, state=state, reason=ending.reason, ended_at=draft.now)
+        run = draft.have(r.Run, task.run_id)
+        run_event(draft, run, EventKind.TASK_CANCELLED, {"task": task.name, "reason": ending.reason})
+    conclude(draft, draft.have(r.Run, task.run_id))
+
+
+def conclude(draft: Draft, run: r.Run) -> None:
+    """A run ends with the last of its jobs: it succeeds if all did, and is stopped if nothing else went wrong."""
+    ended = sorted(draft.group(r.TaskRun, run.id), key=lambda task: task.seq)
+    if RunState(run.state) in RUN_FINAL or any(TaskRunState(task.state) not in TASK_RUN_FINAL for task in ended):
+        return
+    failed = [task for task in ended if task.state == TaskRunState.FAILED]
+    stopped = [task for task in ended if task.state == TaskRunState.CANCELLED]
+    if failed:
+        runs.finish(draft, run, Step.FAIL, failed[0].reason, f"job {failed[0].name} failed: {failed[0].reason}")
+    elif stopped:
+        runs.finish(draft, run, Step.CANCEL, "stopped", f"{counted(len(stopped), 'job')} of {len(ended)} stopped")
+    else:
+        runs.finish(draft, run, Step.SUCCEED, "completed", "every job gave its results")
