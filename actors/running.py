@@ -19,7 +19,9 @@ from actors.reconciling import Reconciler
 from actors.registry import register_deciding, register_doing
 from actors.relay import Relay
 from actors.sweeper import Sweeper
+from actors.telling import Teller
 from actors.ticker import Ticker
+from broker.kafka_log import KafkaLog
 from broker.opening import dead_letters_of, open_publisher, open_worker_broker, prepare_broker
 from broker.port import BrokerUnavailable
 from config.clock import Clock, wait_for
@@ -28,9 +30,11 @@ from config.logs import set_up_logs, unit
 from config.memory import keep_giving_back
 from config.processes import END_WITHIN_S, end_within
 from config.settings import Settings
+from config.stream_properties import properties_of
 from config.streams import open_streams
 from config.waiting import wait_until
 from domain.rules import Rules
+from domain.streams.cloud_events import CONTENT_TYPE
 from fedyard.wire.stopping import on_stop_signal
 from fedyard.wire.structs import prepare_structs
 from k8s.clusters import close_clusters, open_clusters
@@ -41,6 +45,7 @@ from storage.due import Due
 from storage.migrate import await_schema
 from storage.signals import Announcement, PostgresSignals, Signals
 from storage.store import Store
+from storage.telling import Tellings
 from storage.wanted import WantedWorkloads
 
 Announce = Callable[[Announcement], None]
@@ -162,13 +167,37 @@ def run_relay(settings: Settings, stop: threading.Event) -> None:
     blobs = open_blobs(settings.artifacts_url, clock)
     sweeper, ledger = Sweeper(blobs, database, clock), Ledger(blobs, database, publisher, clock)
     ledger.turn()
+    teller = _teller(settings, clock, stop)
     while not wait_for(stop, settings.relay_after_s):
         relay.sweep()
         ledger.turn()
         sweeper.turn()
+    if teller is not None:
+        teller.join(_STOP_WITHIN_MS / 1000)
     if not settings.embedded:
         publisher.close()
     database.close()
+
+
+def _teller(settings: Settings, clock: Clock, stop: threading.Event) -> threading.Thread | None:
+    """The thread that tells events over Kafka until `stop`, if they are to be told."""
+    streams = open_streams(settings)
+    if not streams.events_cluster:
+        return None
+    name = streams.events_cluster
+    log = KafkaLog(
+        properties_of(name, streams.clusters[name]), streams.events_topic, headers={"content-type": CONTENT_TYPE}
+    )
+    database = open_database(settings.database_url, pool=1, name="fedyard relay")
+
+    def run() -> None:
+        Teller(Tellings(database), log, clock, stop).run()
+        database.close()
+
+    thread = threading.Thread(target=run, name="telling", daemon=True)
+    thread.start()
+    _log.info("tells events", extra=unit(cluster=name, topic=streams.events_topic))
+    return thread
 
 
 def run_ticker(settings: Settings, stop: threading.Event, own: Clock | None = None) -> None:

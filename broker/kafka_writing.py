@@ -142,7 +142,7 @@ class KafkaTopics:
                     record.topic, record.value, key=record.key, headers=headers, on_delivery=report_to(place)
                 )
         except (KafkaException, BufferError) as error:
-            raise _meant(error) from None
+            raise meant(error) from None
         left_s = self._within_s
         while len(reports) < len(records) and left_s > 0:
             producer.poll(_TURN_S)  # hands out reports, to whoever's records they are about
@@ -155,7 +155,7 @@ class KafkaTopics:
         if error is not None:
             if error.fatal():
                 self.close()  # this producer is of no more use; the next one begins its numbers anew
-            raise _meant(KafkaException(error))
+            raise meant(KafkaException(error))
         return Written(topic=message.topic() or "", partition=message.partition() or 0, offset=message.offset() or 0)
 
     def close(self) -> None:
@@ -169,26 +169,26 @@ class KafkaTopics:
     def _asked(self, ask: Any) -> dict[Any, Future[Any]]:
         with self._lock:
             if self._admin is None:
-                self._admin = _made(AdminClient, self._settings)
+                self._admin = made(AdminClient, self._settings)
             admin = self._admin
         try:
             futures: dict[Any, Future[Any]] = ask(admin)
         except KafkaException as error:
-            raise _meant(error) from None
+            raise meant(error) from None
         return futures
 
     def _result(self, future: Future[T]) -> T:
         try:
             return future.result(self._within_s + 1)
         except KafkaException as error:
-            raise _meant(error) from None
+            raise meant(error) from None
         except TimeoutError:
             raise Unreachable(f"no answer within {self._within_s:.0f} s") from None
 
     def _producing(self) -> Producer:
         with self._lock:
             if self._producer is None:
-                self._producer = _made(
+                self._producer = made(
                     Producer,
                     {
                         **self._settings,
@@ -202,7 +202,7 @@ class KafkaTopics:
             return self._producer
 
 
-def _made(client: Any, settings: Mapping[str, Any]) -> Any:
+def made(client: Any, settings: Mapping[str, Any]) -> Any:
     """A client; librdkafka's own words go to our log."""
     try:
         return client(dict(settings), logger=_log)
@@ -214,7 +214,7 @@ def _is(error: NotAccepted, name: str) -> bool:
     return error.fact.startswith(f"{name}: ")
 
 
-def _meant(error: KafkaException | BufferError) -> Unreachable | NotAccepted:
+def meant(error: KafkaException | BufferError) -> Unreachable | NotAccepted:
     """Whether another try may help."""
     if isinstance(error, BufferError):
         return Unreachable("too many records wait for the cluster")

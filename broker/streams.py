@@ -1,8 +1,8 @@
-"""What the doing actor of streams may ask of a cluster of Kafka, whichever client speaks to it; and one in memory."""
+"""What the hub asks of a cluster of Kafka beside reading: topics, records, a log to append to; and each in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from domain.stream_commands import NewRecord, NewTopic, Written
@@ -44,6 +44,41 @@ class Topics(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+
+
+class Log(Protocol):
+    """A topic at whose end records are put, those of one key in the order given."""
+
+    def append(self, records: Sequence[tuple[bytes, bytes]], goes_on: Callable[[], bool]) -> tuple[int, str]:
+        """Key and value each. How many of them, from the first on, are on all replicas that are in step, and why the
+        others are not: empty if all are, or if it was given up.
+
+        It waits for a cluster that is away for as long as `goes_on` says, which is asked several times a second. What
+        is not counted may have been written all the same.
+        """
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+class EmbeddedLog:
+    """In memory, for the simulation and for tests. away: why nothing is taken; takes: so many records more."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[bytes, bytes]] = []
+        self.away = ""
+        self.takes: int | None = None
+
+    def append(self, records: Sequence[tuple[bytes, bytes]], goes_on: Callable[[], bool]) -> tuple[int, str]:
+        """See `Log.append`. It never waits."""
+        goes_on()
+        room = 0 if self.away else len(records) if self.takes is None else self.takes
+        taken = records[:room]
+        self.records += taken
+        return len(taken), self.away or ("" if len(taken) == len(records) else "it takes no more")
+
+    def close(self) -> None:
+        """Nothing to let go of."""
 
 
 class EmbeddedTopics:
