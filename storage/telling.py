@@ -44,8 +44,13 @@ class Tellings:
     """For the thread that tells, on a connection that it keeps: leadership hangs on it. Calls raise
     `DatabaseUnavailable`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, streams_at_once: int = STREAMS_AT_ONCE, events_at_once: int = EVENTS_AT_ONCE
+    ) -> None:
+        """events_at_once: of one stream."""
         self._database = database
+        self._streams_at_once = streams_at_once
+        self._events_at_once = events_at_once
         self._last = _FIRST
 
     def lead(self) -> bool:
@@ -58,14 +63,14 @@ class Tellings:
 
     def waiting(self) -> list[Stretch]:
         """Of the next streams that have any, in turn."""
-        found = self._database.all(_WAITING, self._last, STREAMS_AT_ONCE)
+        found = self._database.all(_WAITING, self._last, self._streams_at_once)
         if not found and self._last != _FIRST:
-            found = self._database.all(_WAITING, _FIRST, STREAMS_AT_ONCE)
-        self._last = str(found[-1][0]) if len(found) == STREAMS_AT_ONCE else _FIRST
+            found = self._database.all(_WAITING, _FIRST, self._streams_at_once)
+        self._last = str(found[-1][0]) if len(found) == self._streams_at_once else _FIRST
         return [Stretch(stream, self._events(stream, told)) for stream, told in found]
 
     def _events(self, stream: Id, told: int) -> list[Event]:
-        return [Event(*row) for row in self._database.all(_EVENTS, stream, told, EVENTS_AT_ONCE)]
+        return [Event(*row) for row in self._database.all(_EVENTS, stream, told, self._events_at_once)]
 
     def told(self, cursors: Mapping[Id, int]) -> None:
         """These streams were told up to there. A cursor only moves forward."""

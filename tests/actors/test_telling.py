@@ -130,11 +130,9 @@ def test_cursors_follow_what_was_written() -> None:
     assert cursors_of(events, records, 3) == {"a": 3, "b": 9}
 
 
-def test_a_long_stream_holds_up_no_other(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_stream_holds_up_no_other(hub: Hub) -> None:
     runs = two_runs(hub)
-    monkeypatch.setattr("storage.telling.STREAMS_AT_ONCE", 1)
-    monkeypatch.setattr("storage.telling.EVENTS_AT_ONCE", 2)
-    tellings = Tellings(hub.database)
+    tellings = Tellings(hub.database, streams_at_once=1, events_at_once=2)
     streams = [tellings.waiting()[0].stream_id for _ in range(3)]
     assert streams[0] != streams[1]
     assert {hub.run(run).project_id for run in runs} == set(streams)
