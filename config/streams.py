@@ -22,6 +22,7 @@ from domain.rules import StreamCluster, StreamRules
 
 FROM_ENVIRONMENT = "environment"
 """What FEDYARD_STREAMS says where there is no file, and the old variables say everything."""
+MAX_GPUS = 64
 TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 
@@ -33,7 +34,8 @@ class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     for TLS and SASL. since: RFC 3339; what is older is not taken at the first start; empty: everything.
     dead_letter_topic: where copies of records go that nobody understood; empty: nowhere. where: what workloads for its
     data run on: a cluster that FEDYARD_CLUSTERS names, or site:<id>. models_project: the project that gets the runs of
-    models that were announced by somebody else; empty: there are none.
+    models that were announced by somebody else; empty: there are none. worker_gpus: devices (nvidia.com/gpu) that each
+    federated worker on its data is given; it sees none else.
     """
 
     bootstrap_servers: str
@@ -48,6 +50,7 @@ class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_record_bytes: int = 65_536
     where: str = "hub"
     models_project: str = ""
+    worker_gpus: int = 0
 
     @property
     def topics(self) -> dict[str, str]:
@@ -83,6 +86,7 @@ class Streams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 data_topics=tuple(each.data_topics),
                 where=each.where,
                 models_project=each.models_project,
+                worker_gpus=each.worker_gpus,
             )
             for name, each in sorted(self.clusters.items())
         )
@@ -205,6 +209,8 @@ def _flaw_of_cluster(cluster: Cluster) -> str:
         return "bootstrap_servers is empty"
     if not 1024 <= cluster.max_record_bytes <= 1_048_576:
         return "max_record_bytes must be between 1024 and 1048576"
+    if not 0 <= cluster.worker_gpus <= MAX_GPUS:
+        return f"worker_gpus is {cluster.worker_gpus}: each worker may have 0 to {MAX_GPUS} devices"
     if cluster.models_project and not is_id(cluster.models_project):
         return f"models_project is {cluster.models_project!r}: it must be the id of a project"
     return _flaw_of_time(cluster.since)

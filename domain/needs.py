@@ -53,6 +53,9 @@ class Needs:
         and what was declared of them.
     architectures_of: projects whose architectures and configurations are needed; code_of: with the newest code of each.
     versions_of: (architecture, version) of code.
+    matched_models, matched_data: announcements, with those of the other kind that may fit them, their matches and
+        workers. matches: with all that it takes to start their workers. workers_of: runs whose matches, with their
+        workers, are needed.
     data_sources, announcements, quarantined: ids of what was announced in Kafka.
     counters: names of numbers that the next one is needed of (domain/decisions/streams/numbers.py).
     deployments: runs that are deployments, with their results and all that hangs on them; deployment_numbers,
@@ -126,6 +129,10 @@ class Needs:
     data_sources: set[Id] = field(default_factory=set)
     announcements: set[Id] = field(default_factory=set)
     quarantined: set[Id] = field(default_factory=set)
+    matched_models: set[Id] = field(default_factory=set)
+    matched_data: set[Id] = field(default_factory=set)
+    matches: set[Id] = field(default_factory=set)
+    workers_of: set[Id] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""

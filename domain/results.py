@@ -352,3 +352,15 @@ class StreamReported(Result, frozen=True, kw_only=True):
     """reason: why it could not be made; empty: it was."""
 
     reason: str
+
+
+class Matched(Result, frozen=True, kw_only=True):
+    """matched: how many pairs of a model and data are new, or are tried again."""
+
+    matched: int
+
+
+class WorkersSettled(Result, frozen=True, kw_only=True):
+    """working: how many workers a federated run has, those to be started among them."""
+
+    working: int

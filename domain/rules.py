@@ -23,7 +23,8 @@ class StreamCluster(msgspec.Struct, frozen=True):
     """A cluster of Kafka, as decisions know it. workload_bootstrap_servers: as workloads reach it.
 
     where: what workloads for its data run on: a cluster of the hub's, or site:<id>. models_project: the project that
-    gets the runs of models that were announced by somebody else; empty: there are none.
+    gets the runs of models that were announced by somebody else; empty: there are none. worker_gpus: devices that each
+    worker on its data is given.
     """
 
     name: str
@@ -33,6 +34,7 @@ class StreamCluster(msgspec.Struct, frozen=True):
     data_topics: tuple[str, ...] = ()
     where: str = "hub"
     models_project: str = ""
+    worker_gpus: int = 0
 
 
 class StreamRules(msgspec.Struct, frozen=True):

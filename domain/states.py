@@ -147,6 +147,14 @@ class ResultState(StrEnum):
     FAILED = "failed"
 
 
+class MatchState(StrEnum):
+    """Of a federated model and data that fit it: its topics are prepared, its worker was started, or it is over."""
+
+    PREPARING = "preparing"
+    STARTED = "started"
+    ENDED = "ended"
+
+
 class Step(StrEnum):
     """What can happen to a run, a task run, a round, a seat, a site, a membership, a delivery, a key, a webhook, ..."""
 
@@ -402,6 +410,14 @@ RESULT: dict[tuple[ResultState, Step], ResultState] = {
     (ResultState.FINISHED, Step.SUCCEED): ResultState.FINISHED,
     **{(state, Step.FAIL): ResultState.FAILED for state in RESULT_LIVE},
     **{(state, Step.STOP): ResultState.STOPPED for state in RESULT_LIVE},
+}
+
+MATCH: dict[tuple[MatchState, Step], MatchState] = {
+    (MatchState.PREPARING, Step.START): MatchState.STARTED,
+    (MatchState.PREPARING, Step.END): MatchState.ENDED,
+    (MatchState.STARTED, Step.END): MatchState.ENDED,
+    # nothing had been started, and it was announced again
+    (MatchState.ENDED, Step.PREPARE): MatchState.PREPARING,
 }
 
 RUN_FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})

@@ -279,3 +279,32 @@ class TakeResult(Command, frozen=True, tag="take_result"):
     confusion_matrix_json: JsonText = ""
     training_time: Annotated[str, msgspec.Meta(max_length=40, pattern=r"^[0-9.]*(?!\n)$")] = ""
     indefinite: bool = False
+
+
+# federated models, and data that fit them
+
+
+class MatchModel(Command, frozen=True, tag="match_model"):
+    """A model was announced: it gets a worker at all data that fit it and have none."""
+
+    announcement_id: Id
+
+
+class MatchData(Command, frozen=True, tag="match_data"):
+    """Data were announced, or withdrawn: all models that they fit get a worker at them, or lose it."""
+
+    source_id: Id
+
+
+class AdoptModel(Command, frozen=True, tag="adopt_model"):
+    """A model that is trained elsewhere gets a run of that project."""
+
+    announcement_id: Id
+    project_id: Id
+    run_id: Id
+
+
+class SettleWorkers(Command, frozen=True, tag="settle_workers"):
+    """What has become of the workers of a federated run, and of the run without them."""
+
+    run_id: Id

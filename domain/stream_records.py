@@ -146,6 +146,8 @@ class DataSource(Record, frozen=True):
     for a deployment. data_topic, unsupervised_topic: where the data lie (domain/streams/expressions.py).
     restrictions_json: canonical. shape: of one sample; empty: not said. announced_at: 0 if the record does not say.
     body: the record's value, with what nobody knows of. state: live, withdrawn, expired or superseded.
+    match_key: what models that fit have as theirs; empty: none do. stream_id: the same for all that announce these data
+    (domain/streams/matching.py).
     """
 
     TABLE = "data_sources"
@@ -172,13 +174,15 @@ class DataSource(Record, frozen=True):
     body: bytes
     state: str
     state_at: Micros
+    match_key: str = ""
+    stream_id: Id | None = None
 
 
 class ModelAnnouncement(Record, frozen=True):
     """A federated model that was announced, as the record said. id: of the command that took the record.
 
     string_id: that its topics are named by. restriction_json: canonical. run_id: the run that it belongs to, if one is
-    known. state: live, withdrawn, expired or superseded.
+    known. state: live, withdrawn, expired or superseded. match_key: what data that fit have as theirs; empty: none do.
     """
 
     TABLE = "model_announcements"
@@ -202,6 +206,7 @@ class ModelAnnouncement(Record, frozen=True):
     state: str
     state_at: Micros
     run_id: Id | None = None
+    match_key: str = ""
 
 
 class QuarantinedRecord(Record, frozen=True):
@@ -231,6 +236,38 @@ class QuarantinedRecord(Record, frozen=True):
     state_at: Micros
 
 
+class Match(Record, frozen=True):
+    """A federated model and data that fit it, and the seat of the worker that trains the one on the other.
+
+    id: of the pair (domain/streams/matching.py). source_id, model_id: the announcements that made it; stream_id: the
+    data, whoever announces them. cluster: of the model, data_cluster: of the data, in Kafka. string_id and client_id
+    name its topics. location: where its worker runs. case_number: CASE. attempts: at preparing it. workload_id: its
+    worker. reason, detail: why it ended. check_at: when it is looked whether its run still has no worker.
+    """
+
+    TABLE = "matches"
+    id: Id
+    run_id: Id
+    project_id: Id
+    model_id: Id
+    source_id: Id
+    stream_id: Id
+    cluster: str
+    data_cluster: str
+    string_id: str
+    client_id: str
+    location: str
+    case_number: int
+    state: str
+    state_at: Micros
+    created_at: Micros
+    attempts: int = 1
+    workload_id: Id | None = None
+    reason: str = ""
+    detail: str = ""
+    check_at: Micros | None = None
+
+
 RECORDS: tuple[type[Record], ...] = (
     Counter,
     Architecture,
@@ -241,4 +278,5 @@ RECORDS: tuple[type[Record], ...] = (
     DataSource,
     ModelAnnouncement,
     QuarantinedRecord,
+    Match,
 )

@@ -44,7 +44,16 @@ from domain.decisions import (
     workloads,
 )
 from domain.decisions.draft import Decision, Draft
-from domain.decisions.streams import architectures, configurations, deployments, reports, training_results
+from domain.decisions.streams import (
+    adopting,
+    architectures,
+    configurations,
+    deployments,
+    matching,
+    reports,
+    settling,
+    training_results,
+)
 from domain.decisions.streams import records as stream_records
 from domain.needs import Needs
 
@@ -227,6 +236,10 @@ ROWS: tuple[Row, ...] = (
     done(c.EndWorkload, CLUSTERS),
     done(c.EndPlace, CLUSTERS),
     decided(sc.TakeRecord, stream_records.take_record, stream_records.needs_of_take_record, STREAMS),
+    decided(sc.MatchModel, matching.match_model, matching.needs_of_match_model, STREAMS),
+    decided(sc.MatchData, matching.match_data, matching.needs_of_match_data, STREAMS),
+    decided(sc.AdoptModel, adopting.adopt_model, adopting.needs_of_adopt_model, STREAMS),
+    decided(sc.SettleWorkers, settling.settle_workers, settling.needs_of_settle_workers, STREAMS),
     done(sc.PrepareStream, TOPICS),
     decided(sc.ReportStream, reports.report_stream, reports.needs_of_report_stream, STREAMS),
     decided(sc.StartDeployment, deployments.start_deployment, deployments.needs_of_start_deployment, STREAMS),

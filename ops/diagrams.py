@@ -147,6 +147,15 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
         s.RESULT,
         frozenset({s.ResultState.STOPPED, s.ResultState.FAILED}),
     ),
+    (
+        "Match",
+        (
+            "A federated model and data that fit it. Its topics are prepared, then its worker is started; it ends with "
+            "that, with its run, or where no worker can be started. Announced again, it is tried again where none was."
+        ),
+        s.MATCH,
+        frozenset(),
+    ),
 )
 
 

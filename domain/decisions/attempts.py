@@ -35,10 +35,11 @@ def want(
     files_json: str = "{}",
     model_version: int | None = None,
     purpose: str = "",
+    run_id: Id | None = None,
 ) -> r.Workload:
     """A workload and its first attempt. task: that it holds a seat of. part: of the project's infrastructure.
     files_json: what it finds. model_version: that it begins with. purpose: what it is for streams; then it holds no
-    seat, whatever task it belongs to."""
+    seat, whatever task it belongs to, and run_id may say of which run it is, if it is of no task."""
     spec = asked.spec
     workload = r.Workload(
         id=ident,
@@ -52,7 +53,7 @@ def want(
         state=WorkloadState.WANTED,
         state_at=draft.now,
         created_at=draft.now,
-        run_id=None if task is None else task.run_id,
+        run_id=run_id if task is None else task.run_id,
         task_run_id=None if task is None else task.id,
         part=part,
         files_json=files_json,

@@ -46,6 +46,9 @@ _GROUPS: dict[type[Record], str] = {
     sr.Architecture: "project_id",
     sr.Configuration: "project_id",
     sr.TrainingResult: "run_id",
+    sr.DataSource: "match_key",
+    sr.ModelAnnouncement: "match_key",
+    sr.Match: "run_id",
 }
 """By what a kind of record is looked up besides its key."""
 

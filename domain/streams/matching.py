@@ -131,6 +131,16 @@ def match_id(model: ModelAnnouncement, data: DataSource) -> Id:
     return derive("match", model.cluster, model.string_id, stream_of(data))
 
 
+def adopted_run_id(cluster: str, string_id: str) -> Id:
+    """The run that this hub gives a model that is trained elsewhere."""
+    return derive("adopted", cluster, string_id)
+
+
+def client_id_of(match: Id) -> str:
+    """What its worker is called in topics: 8 hexadecimal digits."""
+    return sha256_hex(match.encode())[:8]
+
+
 def newest_of(announcements: Collection[DataSource]) -> DataSource:
     """The one that counts, of several of the same data: in whichever order they came."""
     return max(announcements, key=lambda one: (one.announced_at, one.topic, one.partition, one.log_offset, one.id))

@@ -32,7 +32,7 @@ RUN = "00000000-0000-4000-8000-0000000000c0"
 SITES = tuple(f"00000000-0000-4000-8000-00000000000{n}" for n in range(1, 6))
 """The first one coordinates."""
 
-_BLANK: dict[str, Any] = {"Id": "", "str": "", "int": 0, "Micros": 0, "bytes": b""}
+_BLANK: dict[str, Any] = {"Id": "", "str": "", "int": 0, "Micros": 0, "bytes": b"", "float": 0.0, "bool": False}
 _USUAL: dict[type[r.Record], dict[str, Any]] = {
     r.Organisation: {"id": ORGANISATION, "name": "an organisation"},
     r.Account: {"organisation_id": ORGANISATION, "role": "member"},

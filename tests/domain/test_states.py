@@ -256,6 +256,15 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
             "failed": {},
         },
     ),
+    "match": (
+        s.MATCH,
+        s.MatchState,
+        {
+            "preparing": {"start": "started", "end": "ended"},
+            "started": {"end": "ended"},
+            "ended": {"prepare": "preparing"},
+        },
+    ),
 }
 
 # fmt: off
@@ -370,6 +379,8 @@ LIVES = [
     ("training result", "created", [("start", "deployed"), ("stop", "stopped")]),
     ("training result", "created", [("fail", "failed")]),
     ("training result", "created", [("stop", "stopped")]),
+    ("match", "preparing", [("start", "started"), ("end", "ended")]),
+    ("match", "preparing", [("end", "ended"), ("prepare", "preparing"), ("start", "started")]),
     ("webhook", "active", [("disable", "disabled"), ("enable", "active"), ("delete", "deleted")]),
     ("webhook", "active", [("disable", "disabled"), ("delete", "deleted")]),
     ("webhook delivery", "waiting", [("deliver", "delivered"), ("redeliver", "waiting"), ("deliver", "delivered")]),

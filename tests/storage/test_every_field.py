@@ -127,6 +127,7 @@ def links(number: int) -> dict[type[Record], dict[str, Any]]:
         sr.DataSource: {"id": key("data source")},
         sr.ModelAnnouncement: {"id": key("model announcement")},
         sr.QuarantinedRecord: {"id": key("quarantined record")},
+        sr.Match: {"id": key("match"), "run_id": run, "workload_id": None},
         r.Outcome: {"id": key("command")},
         r.OutboxRow: {"id": key("follow-up"), "created_at": number},
     }
@@ -170,6 +171,7 @@ def needs_of(tied: dict[type[Record], dict[str, Any]]) -> tuple[Needs, Needs]:
         counters={tied[sr.Counter]["name"]},
         architectures_of={project},
         versions_of={(tied[sr.Architecture]["id"], number)},
+        matches={tied[sr.Match]["id"]},
         deployments={run},
         data_sources={tied[sr.DataSource]["id"]},
         announcements={tied[sr.ModelAnnouncement]["id"]},

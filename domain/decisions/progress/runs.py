@@ -18,6 +18,8 @@ from fedyard.wire import notices as n
 
 DEPLOYMENT = "deployment"
 """The kind of a run that trains over streams (domain/decisions/streams/deployments.py)."""
+ADOPTED = "adopted"
+"""The kind of a run that stands for a training elsewhere (domain/decisions/streams/adopting.py)."""
 _ENDED = {
     Step.SUCCEED: EventKind.RUN_SUCCEEDED,
     Step.FAIL: EventKind.RUN_FAILED,
@@ -98,5 +100,7 @@ def finish(draft: Draft, run: r.Run, step: Step, reason: str, detail: str, *, ne
         draft.notify(site_id, ended, project_id=run.project_id, run_id=run.id)
     if run.kind == DEPLOYMENT:
         draft.follow_up(sc.EndDeployment(run_id=run.id), run.id)
+    elif run.kind == ADOPTED:
+        draft.follow_up(sc.SettleWorkers(run_id=run.id), run.id)
     elif next_too:
         draft.follow_up(c.BeginRun(project_id=run.project_id), run.id)

@@ -420,6 +420,8 @@ def end_deployment(draft: Draft, command: sc.EndDeployment) -> Decision:
     if deployment.state != DeploymentState.ENDED:
         state = follow(DEPLOYMENT, DeploymentState(deployment.state), Step.END)
         deployment = draft.change(deployment, state=state, state_at=draft.now)
+    if deployment.string_id:
+        draft.follow_up(sc.SettleWorkers(run_id=run.id), run.id)
     return draft.accept(_changed(deployment))
 
 

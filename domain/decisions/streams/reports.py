@@ -9,7 +9,7 @@ from domain import results
 from domain import stream_commands as sc
 from domain.decisions.access import need_hub
 from domain.decisions.draft import Decision, Draft
-from domain.decisions.streams import deployments
+from domain.decisions.streams import deployments, matching
 from domain.needs import Needs
 
 
@@ -34,7 +34,7 @@ _NOBODY = Concerned(_needs_nothing, _changes_nothing)
 CONCERNED: Mapping[sc.Preparation, Concerned] = {
     "training": Concerned(deployments.needs_of_prepared, deployments.prepared),
     "inference": _NOBODY,
-    "workers": _NOBODY,
+    "workers": Concerned(matching.needs_of_prepared, matching.prepared),
     "resend": _NOBODY,
 }
 

@@ -1,0 +1,115 @@
+"""Workers of federated training: how one begins, and how it shall go. Each is the worker of one match."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from domain import records as r
+from domain import stream_commands as sc
+from domain import stream_records as sr
+from domain import values as v
+from domain.decisions.attempts import shall_stop, want
+from domain.decisions.draft import Draft, Refused
+from domain.decisions.limits import take_one
+from domain.decisions.places import check_where
+from domain.ids import derive
+from domain.states import MATCH, RUN_FINAL, MatchState, Step, follow
+from domain.streams.matching import FEDERATED_IMAGES, Misfit, sentence
+from domain.streams.serving import WorkerData, worker_environment, worker_job_name
+from domain.streams.training import CONTROL_BYTES, MAX_LABEL, NVIDIA, WEIGHTS_BYTES, WORKER
+from fedyard.cluster.port import Placement, Resources
+from fedyard.wire.problems import ProblemType
+
+ATTEMPTS: Final = 3
+NO_PLACE, NO_ROOM = "place", "limit"
+UNMADE: Final = frozenset({NO_PLACE, NO_ROOM, Misfit.FRAMEWORK, "refused", "topic_missing"})
+"""Why no worker was started, which may be otherwise the next time."""
+
+
+def prepare(draft: Draft, match: sr.Match) -> None:
+    """Its topics are to be there before anybody listens to them: the run's, and the one that its worker answers in."""
+    control, weights = {"max.message.bytes": str(CONTROL_BYTES)}, {"max.message.bytes": str(WEIGHTS_BYTES)}
+    topics = [
+        sc.NewTopic(f"FED-{match.string_id}-model_control_topic", config=control),
+        sc.NewTopic(f"FED-{match.string_id}-model_data_topic", config=weights),
+        sc.NewTopic(f"FED-{match.string_id}-agg_control_topic", config=control),
+        sc.NewTopic(f"FED-{match.string_id}-agg_data_topic-{match.client_id}", config=weights),
+    ]
+    command = sc.PrepareStream(
+        cluster=match.cluster, purpose="workers", about_id=match.id, attempt=match.attempts, topics=topics
+    )
+    draft.follow_up(command, match.id, match.attempts)
+
+
+def want_one(draft: Draft, match: sr.Match, model: sr.ModelAnnouncement, data: sr.DataSource, run: r.Run) -> None:
+    """Its worker, where the data are; or why there is none."""
+    if run.state in RUN_FINAL:
+        stop(draft, match, "run_ended", "the run that trains the model has ended")
+        return
+    if FEDERATED_IMAGES[model.framework] not in draft.rules.streams.images:
+        stop(draft, match, Misfit.FRAMEWORK, sentence(Misfit.FRAMEWORK, model, data))
+        return
+    project = draft.have(r.Project, match.project_id)
+    limit, remedy = draft.rules.workloads_per_project, "stop one, or wait until one has ended, and announce it again"
+    try:
+        check_where(draft, project, match.location)
+        take_one(draft, "workloads", project.id, limit, remedy)
+    except Refused as refused:
+        no_room = refused.problem == ProblemType.TOO_MANY
+        stop(draft, match, NO_ROOM if no_room else NO_PLACE, refused.detail)
+        return
+    name = worker_job_name(match.string_id, match.client_id)
+    asked = v.Asked(name=name, spec=_spec(draft, match, model, data, name), where=match.location)
+    workload = want(draft, derive(match.id, WORKER), project, asked, purpose=WORKER, run_id=run.id)
+    draft.change(
+        match,
+        state=follow(MATCH, MatchState(match.state), Step.START),
+        state_at=draft.now,
+        source_id=data.id,
+        workload_id=workload.id,
+    )
+
+
+def _spec(draft: Draft, match: sr.Match, model: sr.ModelAnnouncement, data: sr.DataSource, name: str) -> v.WorkloadSpec:
+    streams = draft.rules.streams
+    cloud, edge = streams.cluster(match.cluster), streams.cluster(match.data_cluster)
+    devices = 0 if edge is None else edge.worker_gpus
+    told = worker_environment(
+        case=match.case_number,
+        string_id=match.string_id,
+        client_id=match.client_id,
+        data=WorkerData(
+            topic=data.data_topic,
+            input_format=data.input_format,
+            input_config=data.input_config_json,
+            validation_rate=data.validation_rate,
+            test_rate=data.test_rate,
+            total_msg=data.total_msg,
+            unsupervised_topic=data.unsupervised_topic,
+        ),
+        cloud_servers="" if cloud is None else cloud.workload_bootstrap_servers,
+        data_servers="" if edge is None else edge.workload_bootstrap_servers,
+    )
+    return v.WorkloadSpec(
+        kind="job",
+        image=streams.images[FEDERATED_IMAGES[model.framework]],
+        environment=told if devices else told | {"NVIDIA_VISIBLE_DEVICES": "none"},
+        object_name=name if name == name.lower() and len(name) <= MAX_LABEL else "",
+        resources=Resources(gpus={NVIDIA: devices} if devices else {}),
+        placement=Placement(runtime_class="nvidia" if devices else ""),
+        attempts=ATTEMPTS,
+    )
+
+
+def stop(draft: Draft, match: sr.Match, reason: str, detail: str) -> None:
+    """It is over, and its worker shall go, if it has one."""
+    draft.change(
+        match,
+        state=follow(MATCH, MatchState(match.state), Step.END),
+        state_at=draft.now,
+        reason=reason,
+        detail=detail[:1000],
+    )
+    workload = None if match.workload_id is None else draft.get(r.Workload, match.workload_id)
+    if workload is not None:
+        shall_stop(draft, workload, detail[:200])

@@ -1,0 +1,429 @@
+"""Federated models and data, from the records in Kafka to the workers: in any order, and however often."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from domain import codec
+from domain import commands as c
+from domain import records as r
+from domain import stream_commands as sc
+from domain import stream_records as sr
+from domain.commands import Envelope
+from domain.decisions.streams.settling import LAST_WORD_S
+from domain.ids import Id, derive
+from domain.rules import Rules, StreamCluster, StreamRules
+from domain.states import RunState
+from domain.streams.matching import match_id, misfits
+from storage.store import Changes
+from tests.domain.scenes import row
+from tests.hub import START, Hub
+
+SHAPES = {"mnist": "28 28", "cifar": "32 32 3"}
+FEDERATED = {"tensorflow_federated": "kafka-ml/federated:1"}
+
+
+def model_value(string_id: str = "i1ewgcrt", shape: str = "28 28", **params: Any) -> bytes:
+    """As the controller writes it; restrictions as Python's repr, if need be."""
+    facts = {name: params.pop(name, False) for name in ("distributed", "incremental")}
+    federated = {"federated_string_id": string_id, "data_restriction": "{}", "min_data": 1000} | params
+    said = {"model_format": {"input_shape": shape, "output_shape": "10"}, "federated_params": federated}
+    return json.dumps(said | {"framework": "tf"} | facts).encode()
+
+
+def data_value(topic: str = "digits:0:0:1000", shape: str | None = "28 28", **fields: Any) -> bytes:
+    """As the sink at the edge writes it."""
+    config = {"data_type": "uint8", "label_type": "uint8", "data_reshape": shape, "label_reshape": "1"}
+    said = {
+        "topic": topic,
+        "unsupervised_topic": None,
+        "input_format": "RAW",
+        "input_config": config,
+        "description": "",
+        "dataset_restrictions": "{}",
+        "validation_rate": 0.2,
+        "test_rate": 0.1,
+        "total_msg": 1000,
+        "incremental": False,
+    }
+    return json.dumps(said | fields).encode()
+
+
+class Edge:
+    """A hub at the edge that hears of models in one cluster of Kafka, and of data in another."""
+
+    def __init__(self, hub: Hub, **options: Any) -> None:
+        self.hub, self.offset = hub, 0
+        self.site = hub.site(f"site {hub.sent}")
+        self.project = hub.project([self.site])
+        self.rule(**options)
+
+    def rule(self, models_project: str | None = None, where: str = "hub", **options: Any) -> None:
+        project = self.project if models_project is None else models_project
+        cloud = StreamCluster(name="cloud", workload_bootstrap_servers="cloud:9092", models_project=project)
+        edge = StreamCluster(name="edge", workload_bootstrap_servers="edge:9092", where=where, **options)
+        self.hub.rules = Rules(clusters="hub=somewhere", streams=StreamRules(clusters=(cloud, edge), images=FEDERATED))
+
+    def taken(self, cluster: str, value: bytes) -> Envelope:
+        self.offset += 1
+        command = sc.TakeRecord(
+            cluster=cluster,
+            cluster_id=f"id of {cluster}",
+            topic="announced",
+            topic_id="its id",
+            partition=0,
+            offset=self.offset,
+            at=START + self.offset,
+            key=None,
+            value=value,
+            purpose="model" if cluster == "cloud" else "data",
+        )
+        return codec.envelope_of(
+            command, id=derive("record", self.project, self.offset), by=codec.THE_HUB, at=self.hub.clock.now()
+        )
+
+    def announce(self, *values: bytes) -> None:
+        """Each is decided with all that follows, models in the cloud and data at the edge."""
+        envelopes = [self.taken("cloud" if b"model_format" in value else "edge", value) for value in values]
+        self.hub.batch(envelopes)
+        self.hub.drain()
+
+    def to_prepare(self) -> list[Envelope]:
+        found, self.hub.done = self.hub.done, []
+        return [each for each in found if isinstance(each.command, sc.PrepareStream)]
+
+    def prepare(self, reason: Any = "", detail: str = "") -> list[sc.PrepareStream]:
+        """What the doing actor would have been given; it reports twice."""
+        asked = [each.command for each in self.to_prepare() if isinstance(each.command, sc.PrepareStream)]
+        for each in asked:
+            for _ in range(2):
+                self.hub.ok(
+                    sc.ReportStream(
+                        purpose=each.purpose,
+                        about_id=each.about_id,
+                        attempt=each.attempt,
+                        reason=reason,
+                        detail=detail,
+                    )
+                )
+        return asked
+
+    def matches(self) -> list[sr.Match]:
+        return sorted(self.hub.rows(sr.Match, "project_id = %s", self.project), key=lambda each: each.id)
+
+    def workers(self) -> list[r.Workload]:
+        return [
+            each for each in self.hub.rows(r.Workload) if (each.project_id, each.purpose) == (self.project, "worker")
+        ]
+
+    def run(self) -> r.Run:
+        (found,) = self.hub.rows(r.Run, "project_id = %s", self.project)
+        return found
+
+    def models(self) -> list[sr.ModelAnnouncement]:
+        return sorted(self.hub.rows(sr.ModelAnnouncement), key=lambda each: each.log_offset)
+
+    def sources(self) -> list[sr.DataSource]:
+        return sorted(self.hub.rows(sr.DataSource), key=lambda each: each.log_offset)
+
+    def report(self, worker: r.Workload, phase: str, **more: Any) -> None:
+        self.hub.ok(c.ReportWorkload(workload_id=worker.id, attempt=worker.attempt, phase=phase, uid="u", **more))
+
+
+@pytest.fixture
+def edge(hub: Hub) -> Edge:
+    return Edge(hub)
+
+
+def test_a_model_and_data_get_one_worker_with_all_that_it_has_to_know(edge: Edge) -> None:
+    edge.announce(model_value(data_restriction="{'country': 'es'}"))
+    assert edge.run().kind == "adopted"
+    edge.announce(data_value(dataset_restrictions='{"country": "es"}'))
+    (match,) = edge.matches()
+    assert (match.state, match.run_id, match.workload_id) == ("preparing", edge.run().id, None)
+    (asked,) = edge.prepare()
+    assert (asked.cluster, asked.purpose, asked.about_id) == ("cloud", "workers", match.id)
+    client = match.client_id
+    assert {topic.name: topic.config for topic in asked.topics} == {
+        "FED-i1ewgcrt-model_control_topic": {"max.message.bytes": "50000"},
+        "FED-i1ewgcrt-model_data_topic": {"max.message.bytes": "10000000"},
+        "FED-i1ewgcrt-agg_control_topic": {"max.message.bytes": "50000"},
+        f"FED-i1ewgcrt-agg_data_topic-{client}": {"max.message.bytes": "10000000"},
+    }
+    assert {topic.partitions for topic in asked.topics} == {1}
+    (worker,), (match,) = edge.workers(), edge.matches()
+    assert (match.state, match.workload_id) == ("started", worker.id)
+    spec = json.loads(worker.spec_json)
+    name = f"federated-training-i1ewgcrt-worker-{client}"
+    assert (worker.name, worker.cluster, worker.run_id) == (name, "hub", edge.run().id)
+    assert (spec["object_name"], spec["image"], spec["kind"]) == (name, "kafka-ml/federated:1", "job")
+    told = spec["environment"]
+    assert json.loads(told.pop("INPUT_CONFIG"))["data_reshape"] == "28 28"
+    assert told == {
+        "KML_CLOUD_BOOTSTRAP_SERVERS": "cloud:9092",
+        "DATA_BOOTSTRAP_SERVERS": "edge:9092",
+        "DATA_TOPIC": "digits:0:0:1000",
+        "INPUT_FORMAT": "RAW",
+        "VALIDATION_RATE": "0.2",
+        "TEST_RATE": "0.1",
+        "TOTAL_MSG": "1000",
+        "FEDERATED_MODEL_ID": "i1ewgcrt",
+        "FEDERATED_CLIENT_ID": client,
+        "NVIDIA_VISIBLE_DEVICES": "none",
+        "CASE": "1",
+    }
+    attempts = edge.hub.rows(r.WorkloadAttempt, "workload_id = %s", worker.id)
+    assert [each.site_id for each in attempts] == [None]  # it holds no seat of ours, and enrols as nobody
+
+
+def test_devices_are_the_settings(edge: Edge) -> None:
+    edge.rule(worker_gpus=2)
+    edge.announce(model_value(), data_value())
+    edge.prepare()
+    spec = json.loads(edge.workers()[0].spec_json)
+    assert spec["resources"]["gpus"] == {"nvidia.com/gpu": 2}
+    assert spec["environment"]["NVIDIA_VISIBLE_DEVICES"] == "all"
+
+
+def test_whatever_comes_again_starts_nothing_again(edge: Edge) -> None:
+    for _ in range(3):
+        edge.announce(data_value(), model_value(), data_value(description="once more"))
+        edge.prepare()
+    assert len(edge.matches()) == len(edge.workers()) == 1
+    assert [each.state for each in edge.models()] == ["superseded", "superseded", "live"]
+    assert [each.state for each in edge.sources()] == ["superseded"] * 5 + ["live"]
+
+
+def test_data_that_come_late_get_a_worker_too_and_what_does_not_fit_gets_none(edge: Edge) -> None:
+    edge.announce(model_value())
+    edge.announce(
+        data_value("few:0:0:999", total_msg=999),
+        data_value("avro:0:0:1000", input_format="AVRO", input_config={"data_scheme": "{}", "label_scheme": "{}"}),
+        data_value("other:0:0:1000", "28 28 1"),
+        data_value("online", total_msg=None, incremental=True),
+        data_value("fits:0:0:5000", total_msg=5000),
+    )
+    edge.prepare()
+    assert [each.data_cluster for each in edge.matches()] == ["edge"]
+    (worker,) = edge.workers()
+    assert json.loads(worker.spec_json)["environment"]["DATA_TOPIC"] == "fits:0:0:5000"
+
+
+def test_without_a_run_there_is_no_worker_and_with_the_setting_it_is_tried_again(edge: Edge) -> None:
+    edge.rule(models_project="")
+    edge.announce(model_value(), data_value())
+    assert edge.matches() == edge.to_prepare() == edge.hub.rows(r.Run) == []
+    edge.rule()
+    edge.announce(model_value())
+    assert len(edge.matches()) == 1
+
+
+def test_kafka_that_is_away_is_waited_for_and_what_is_refused_is_said(edge: Edge) -> None:
+    edge.announce(model_value(), data_value())
+    (first,) = edge.prepare("not_reached", "cloud")
+    (again,) = edge.prepare("refused", "FED-i1ewgcrt-model_data_topic: no rights")
+    assert (first.attempt, again.attempt) == (1, 2)
+    (match,) = edge.matches()
+    assert (match.state, match.reason, match.workload_id) == ("ended", "refused", None)
+    assert "no rights" in match.detail
+    edge.announce(data_value())
+    assert [each.attempt for each in edge.prepare()] == [3]
+    assert [each.state for each in edge.matches()] == ["started"]
+
+
+def test_where_no_worker_may_be_it_is_said(edge: Edge) -> None:
+    stranger = edge.hub.site("a stranger")
+    edge.rule(where=f"site:{stranger.id}")
+    edge.announce(model_value(), data_value())
+    edge.prepare()
+    (match,) = edge.matches()
+    assert (match.state, match.reason) == ("ended", "place")
+    assert stranger.id in match.detail
+    edge.rule(where=f"site:{edge.site.id}")
+    edge.announce(data_value())
+    edge.prepare()
+    (worker,) = edge.workers()
+    assert worker.cluster == f"site:{edge.site.id}"
+    assert [each.kind for each in edge.hub.inbox(edge.site)][-1] == "workload_wanted"
+
+
+def test_data_that_were_announced_anew_and_do_not_fit_any_more_end_the_worker(edge: Edge) -> None:
+    edge.announce(model_value(), data_value())
+    edge.prepare()
+    edge.announce(data_value(dataset_restrictions='{"country": "es"}'))
+    (match,), (worker,) = edge.matches(), edge.workers()
+    assert (match.state, match.reason) == ("ended", "restrictions")
+    assert worker.stop_at is not None
+
+
+def test_the_newest_announcement_counts_even_if_an_older_one_comes_later(edge: Edge) -> None:
+    fits = edge.taken("edge", data_value())
+    newer = edge.taken("edge", data_value(dataset_restrictions='{"country": "es"}'))
+    edge.announce(model_value())
+    for envelope in (newer, fits):
+        edge.hub.batch([envelope])
+        edge.hub.drain()
+    assert edge.matches() == []
+    assert [each.state for each in edge.sources()] == ["superseded", "live"]
+
+
+def test_a_run_that_is_stopped_takes_its_workers_along_and_its_model_matches_nothing_more(edge: Edge) -> None:
+    edge.announce(model_value(), data_value(), data_value("more:0:0:1000"))
+    edge.prepare()
+    edge.hub.ok(c.StopRun(run_id=edge.run().id), edge.site)
+    assert all(each.stop_at is not None for each in edge.workers())
+    assert {(each.state, each.reason) for each in edge.matches()} == {("ended", "run_ended")}
+    assert [(each.state, each.match_key) for each in edge.models()] == [("expired", "")]
+    edge.announce(data_value("late:0:0:1000"), model_value())
+    assert len(edge.matches()) == 2
+
+
+def test_a_match_whose_run_ends_while_its_topics_are_made_starts_nothing(edge: Edge) -> None:
+    edge.announce(model_value(), data_value())
+    edge.hub.ok(c.StopRun(run_id=edge.run().id), edge.site)
+    edge.prepare()
+    assert edge.workers() == []
+    assert [each.reason for each in edge.matches()] == ["run_ended"]
+
+
+def test_an_adopted_run_ends_with_its_workers(edge: Edge) -> None:
+    edge.announce(model_value(), data_value(), data_value("more:0:0:1000"))
+    edge.prepare()
+    one, other = edge.workers()
+    edge.report(one, "failed", reason="exit_code", exit_code=1, gone=True)
+    assert edge.run().state == "running"
+    edge.report(other, "succeeded", exit_code=0, gone=True)
+    assert (edge.run().state, edge.run().reason) == ("succeeded", "completed")
+    assert sorted(each.reason for each in edge.matches()) == ["worker_failed", "worker_succeeded"]
+
+
+def test_an_adopted_run_without_workers_fails(edge: Edge) -> None:
+    edge.announce(model_value(), data_value())
+    edge.prepare()
+    edge.report(edge.workers()[0], "failed", reason="exit_code", exit_code=1, gone=True)
+    assert (edge.run().state, edge.run().reason) == ("failed", "too_few")
+
+
+class Cloud(Edge):
+    """A hub that trains the model itself: the announcement names its deployment."""
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(hub)
+        self.deployed = derive("deployed", self.project)
+        run = row(r.Run, id=self.deployed, project_id=self.project, coordinator_site_id=self.site.id, kind="deployment")
+        deployment = row(
+            sr.Deployment,
+            run_id=run.id,
+            number=1,
+            project_id=self.project,
+            cluster="cloud",
+            string_id="i1ewgcrt",
+            contract_json="{}",
+            state="training",
+        )
+        with hub.store.deciding() as transaction:
+            transaction.write(Changes(rows={r.Run: [run], sr.Deployment: [deployment]}))
+
+
+@pytest.fixture
+def cloud(hub: Hub) -> Cloud:
+    return Cloud(hub)
+
+
+def test_workers_belong_to_the_deployment_that_the_announcement_names(cloud: Cloud) -> None:
+    cloud.announce(model_value(), data_value())
+    cloud.prepare()
+    assert [each.run_id for each in cloud.workers()] == [cloud.deployed]
+    assert cloud.run().kind == "deployment"
+
+
+def test_without_any_worker_left_the_deployment_has_too_few(cloud: Cloud) -> None:
+    cloud.announce(model_value(), data_value())
+    cloud.prepare()
+    cloud.report(cloud.workers()[0], "failed", reason="out_of_memory", exit_code=137, gone=True)
+    assert (cloud.run().state, cloud.run().reason) == ("failed", "too_few")
+
+
+def test_workers_that_ended_well_leave_the_controller_a_last_word(cloud: Cloud) -> None:
+    cloud.announce(model_value(), data_value())
+    cloud.prepare()
+    cloud.report(cloud.workers()[0], "succeeded", exit_code=0, gone=True)
+    assert cloud.run().state == "running"
+    (match,) = cloud.matches()
+    assert match.check_at is not None
+    cloud.hub.clock.sleep(LAST_WORD_S / 2)
+    cloud.announce(data_value("late:0:0:1000"))
+    cloud.prepare()
+    cloud.hub.clock.sleep(LAST_WORD_S)
+    cloud.hub.ok(sc.SettleWorkers(run_id=cloud.deployed))
+    assert cloud.run().state == "running"
+    late = next(each for each in cloud.workers() if each.state == "wanted")
+    cloud.report(late, "succeeded", exit_code=0, gone=True)
+    cloud.hub.clock.sleep(LAST_WORD_S - 1)
+    cloud.hub.ok(sc.SettleWorkers(run_id=cloud.deployed))
+    assert cloud.run().state == "running"
+    cloud.hub.clock.sleep(2)
+    cloud.hub.ok(sc.SettleWorkers(run_id=cloud.deployed))
+    assert (cloud.run().state, cloud.run().reason) == ("failed", "too_few")
+    assert all(each.check_at is None for each in cloud.matches())
+
+
+VALUES = [
+    *(model_value(f"model-{number}", shape) for number, shape in enumerate(["28 28", "28 28", "32 32 3", "7"])),
+    model_value("learns", incremental=True),
+    model_value("chain", "28 28 1", distributed=True, min_data=10),
+    model_value("picky", data_restriction='{"a": [1]}'),
+    *(data_value(f"data{number}:0:0:{n}", total_msg=n) for number, n in enumerate([1, 10, 1000, 5000])),
+    data_value("cifar:0:0:5000", "32 32 3", total_msg=5000),
+    data_value("online", total_msg=None, incremental=True),
+    data_value("restricted:0:0:1000", dataset_restrictions="{'a': [1.0]}"),
+    data_value("avro:0:0:1000", input_format="AVRO", input_config={}),
+]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_random_walk_ends_with_one_worker_for_each_pair_that_fits(hub: Hub, seed: int) -> None:
+    """Announcements in any order and repeated, many or few in a batch; what follows from them late, and twice."""
+    chance = random.Random(seed)
+    edge = Edge(hub)
+    waiting = [edge.taken("cloud" if b"model_format" in one else "edge", one) for one in VALUES for _ in range(2)]
+    chance.shuffle(waiting)
+    topics: list[sc.PrepareStream] = []
+    while waiting or topics:
+        step = chance.random()
+        if waiting and step < 0.5:
+            many = chance.randint(1, 4)
+            hub.batch(waiting[:many])
+            if chance.random() < 0.3:
+                hub.batch(waiting[:many])  # delivered once more
+            del waiting[:many]
+        elif step < 0.7 or not topics:
+            hub.drain()
+        else:
+            one = topics[chance.randrange(len(topics))]
+            hub.ok(sc.ReportStream(purpose="workers", about_id=one.about_id, attempt=one.attempt))
+            if chance.random() < 0.7:
+                topics.remove(one)
+        topics += [each.command for each in edge.to_prepare() if isinstance(each.command, sc.PrepareStream)]
+        if not waiting and not topics:
+            hub.drain()
+            topics += [each.command for each in edge.to_prepare() if isinstance(each.command, sc.PrepareStream)]
+    live_models = [each for each in edge.models() if each.state == "live"]
+    live_data = [each for each in edge.sources() if each.state == "live"]
+    assert (len(live_models), len(live_data)) == (7, 8)
+    fitting = _fitting(live_models, live_data)
+    assert len(fitting) == 2 * 2 + 1 + 1 + 3 + 1
+    assert {each.id for each in edge.matches()} == fitting
+    assert {each.state for each in edge.matches()} == {"started"}
+    assert sorted(each.workload_id or "" for each in edge.matches()) == sorted(each.id for each in edge.workers())
+    assert len(edge.workers()) == len(fitting)
+
+
+def _fitting(models: list[sr.ModelAnnouncement], sources: list[sr.DataSource]) -> set[Id]:
+    """Each with each."""
+    pairs = [(model, data) for model in models for data in sources]
+    return {match_id(*pair) for pair in pairs if not misfits(*pair, RunState.RUNNING, FEDERATED)}
