@@ -214,6 +214,7 @@ def run_ticker(settings: Settings, stop: threading.Event, own: Clock | None = No
         site_lost_after_s=settings.site_lost_after_s,
         may_lead=clock.reliable if isinstance(clock, DatabaseClock) else lambda: True,
         dead_letters=partial(dead_letters_of, settings),
+        streams=bool(settings.streams),
     )
     while not wait_for(stop, settings.tick_every_s):
         ticker.tick()

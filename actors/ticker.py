@@ -19,6 +19,7 @@ from config.logs import unit
 from config.outages import Outage
 from domain import codec
 from domain import commands as c
+from domain import stream_commands as sc
 from domain.commands import AnyCommand, Envelope
 from domain.ids import derive
 from domain.values import Micros
@@ -42,7 +43,8 @@ _log = logging.getLogger(__name__)
 class Ticker:
     """silent_after_s: from when a site counts as silent; keep_artifacts_s: retention, in seconds.
 
-    may_lead: whether this process's clock can be relied on. dead_letters: the oldest ones, so many at most.
+    may_lead: whether this process's clock can be relied on. dead_letters: the oldest ones, so many at most. streams:
+    whether the hub has any.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Ticker:
         site_lost_after_s: float = 600.0,
         may_lead: Callable[[], bool] = lambda: True,
         dead_letters: Callable[[int], list[c.Letter]] = lambda _: [],
+        streams: bool = False,
     ) -> None:
         self._due = due
         self._publisher = publisher
@@ -63,6 +66,7 @@ class Ticker:
         self._silent_after = int(silent_after_s * SECOND)
         self._may_lead = may_lead
         self._keep_artifacts = int(keep_artifacts_s * SECOND)
+        self._streams = streams
         self._site_lost_after = int(site_lost_after_s * SECOND)
         self._led_since: Micros | None = None
         self._waits = Outage(
@@ -120,6 +124,7 @@ class Ticker:
             *self._silence(now),
             *self._expiry(now),
             *self._webhooks(now),
+            *self._workers(now),
             *self._retention(now),
         ]
 
@@ -192,6 +197,12 @@ class Ticker:
             if letters:
                 found.append((c.ReportDeadLetters(letters=letters), tuple(letter.id for letter in letters)))
         return found
+
+    def _workers(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:
+        """Federated runs whose workers are gone: has their controller had its last word?"""
+        if not self._streams:
+            return []
+        return [(sc.SettleWorkers(run_id=run), (run, since)) for run, since in self._due.last_words(now)]
 
     def _retention(self, now: Micros) -> list[tuple[AnyCommand, tuple[str | int, ...]]]:
         """Once for each span of time."""

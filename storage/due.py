@@ -260,6 +260,13 @@ class Due:
         )
         return [(row[0], row[1]) for row in rows]
 
+    def last_words(self, now: Micros) -> list[tuple[Id, Micros]]:
+        """Federated runs without a worker whose controller has had its time to report: (id, until when)."""
+        rows = self._database.all(
+            "SELECT run_id, check_at FROM matches WHERE check_at <= %s ORDER BY check_at LIMIT %s", now, MAX_FOUND
+        )
+        return [(row[0], row[1]) for row in rows]
+
     def wants_dead_letters(self) -> bool:
         """Is there a webhook that wants to be told of them?"""
         return self._database.one(_ANY_WEBHOOK + f" AND kinds LIKE '%%{DEAD_LETTER}%%'") is not None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from actors.ticker import Ticker
 from domain import codec
 from domain import commands as c
 from domain import records as r
@@ -19,6 +20,7 @@ from domain.ids import Id, derive
 from domain.rules import Rules, StreamCluster, StreamRules
 from domain.states import RunState
 from domain.streams.matching import match_id, misfits
+from storage.due import Due
 from storage.store import Changes
 from tests.domain.scenes import row
 from tests.hub import START, Hub
@@ -345,6 +347,42 @@ def test_without_any_worker_left_the_deployment_has_too_few(cloud: Cloud) -> Non
     cloud.announce(model_value(), data_value())
     cloud.prepare()
     cloud.report(cloud.workers()[0], "failed", reason="out_of_memory", exit_code=137, gone=True)
+    assert (cloud.run().state, cloud.run().reason) == ("failed", "too_few")
+
+
+class Kept:
+    """As a publisher: what a ticker has sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[Envelope] = []
+
+    def send(self, envelopes: list[Envelope]) -> None:
+        self.sent += envelopes
+
+    def ready(self) -> str | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+def test_the_ticker_has_the_last_word_looked_at_where_there_are_streams(cloud: Cloud) -> None:
+    cloud.announce(model_value(), data_value())
+    cloud.prepare()
+    cloud.report(cloud.workers()[0], "succeeded", exit_code=0, gone=True)
+    kept = Kept()
+    clock, due = cloud.hub.clock, Due(cloud.hub.database)
+    tickers = [
+        Ticker(due, kept, clock, silent_after_s=1e9, keep_artifacts_s=1e9, streams=streams) for streams in (False, True)
+    ]
+    clock.sleep(LAST_WORD_S - 1)
+    for wait in (0, 2):
+        clock.sleep(wait)
+        for ticker in tickers:
+            ticker.tick()
+            settling = [each for each in kept.sent if isinstance(each.command, sc.SettleWorkers)]
+            assert bool(settling) == (wait == 2 and ticker is tickers[1])
+    cloud.hub.batch(settling)
     assert (cloud.run().state, cloud.run().reason) == ("failed", "too_few")
 
 

@@ -41,7 +41,8 @@ def settle_workers(draft: Draft, command: sc.SettleWorkers) -> Decision:
     if run.state in RUN_FINAL:
         _end_all(draft, run, matches)
         return draft.accept(results.WorkersSettled(working=0))
-    for match in matches:
+    for known in matches:
+        match = known if known.check_at is None else draft.change(known, check_at=None)
         if match.state == MatchState.STARTED and not _goes_on(draft, match):
             workload = draft.have(r.Workload, match.workload_id)
             said = f"its worker has {workload.state}" if workload.state == WorkloadState.SUCCEEDED else workload.detail
