@@ -57,6 +57,8 @@ class Needs:
         workers. matches: with all that it takes to start their workers. workers_of: runs whose matches, with their
         workers, are needed.
     data_sources, announcements, quarantined: ids of what was announced in Kafka.
+    served: numbers of training results, each with the version that was trained. inferences: with their workloads.
+    inferences_on: topics that live ones read, in whichever cluster.
     counters: names of numbers that the next one is needed of (domain/decisions/streams/numbers.py).
     deployments: runs that are deployments, with their results and all that hangs on them; deployment_numbers,
         results: the same by number.
@@ -120,6 +122,9 @@ class Needs:
     versions: set[tuple[Id, int]] = field(default_factory=set)
     secrets: set[tuple[Id, str]] = field(default_factory=set)
     counters: set[str] = field(default_factory=set)
+    served: set[int] = field(default_factory=set)
+    inferences: set[Id] = field(default_factory=set)
+    inferences_on: set[str] = field(default_factory=set)
     architectures_of: set[Id] = field(default_factory=set)
     code_of: set[Id] = field(default_factory=set)
     versions_of: set[tuple[Id, int]] = field(default_factory=set)

@@ -15,6 +15,7 @@ from domain.states import (
     ArchiveState,
     ArtifactState,
     DeploymentState,
+    InferenceState,
     KeyState,
     MemberState,
     ProjectRoundState,
@@ -158,6 +159,15 @@ class ConfigurationResult(Result, frozen=True, kw_only=True):
     id: Uuid
     project_id: Uuid
     number: int
+
+
+class InferenceResult(Result, frozen=True, kw_only=True):
+    """number: what Kafka-ML's programs know it by."""
+
+    id: Uuid
+    project_id: Uuid
+    number: int
+    state: InferenceState
 
 
 class WorkloadLogResult(Result, frozen=True, kw_only=True):

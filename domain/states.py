@@ -155,6 +155,15 @@ class MatchState(StrEnum):
     ENDED = "ended"
 
 
+class InferenceState(StrEnum):
+    """Of a service that answers over Kafka. How it runs says its workload."""
+
+    PREPARING = "preparing"
+    SERVING = "serving"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
 class Step(StrEnum):
     """What can happen to a run, a task run, a round, a seat, a site, a membership, a delivery, a key, a webhook, ..."""
 
@@ -418,6 +427,13 @@ MATCH: dict[tuple[MatchState, Step], MatchState] = {
     (MatchState.STARTED, Step.END): MatchState.ENDED,
     # nothing had been started, and it was announced again
     (MatchState.ENDED, Step.PREPARE): MatchState.PREPARING,
+}
+
+INFERENCE: dict[tuple[InferenceState, Step], InferenceState] = {
+    (InferenceState.PREPARING, Step.START): InferenceState.SERVING,
+    (InferenceState.PREPARING, Step.FAIL): InferenceState.FAILED,
+    (InferenceState.PREPARING, Step.STOP): InferenceState.STOPPED,
+    (InferenceState.SERVING, Step.STOP): InferenceState.STOPPED,
 }
 
 RUN_FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})

@@ -10,6 +10,7 @@ import msgspec
 from domain.command import Command
 from domain.ids import Id
 from domain.stream_values import Deployment, Framework
+from domain.streams.serving import Asked
 from domain.values import Digests, Micros, Name, Reason, Sha256, Size, Span, Text, Where
 from fedyard.cluster.port import Resources
 
@@ -308,3 +309,25 @@ class SettleWorkers(Command, frozen=True, tag="settle_workers"):
     """What has become of the workers of a federated run, and of the run without them."""
 
     run_id: Id
+
+
+# services that answer
+
+
+class StartInference(Command, frozen=True, tag="start_inference"):
+    """Serve what training gave. result: its number. where: it runs, as of every workload."""
+
+    project_id: Id
+    result: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+    asked: Asked
+    where: Where = "hub"
+
+
+class StopInference(Command, frozen=True, tag="stop_inference"):
+    project_id: Id
+    inference_id: Id
+
+
+class DeleteInference(Command, frozen=True, tag="delete_inference"):
+    project_id: Id
+    inference_id: Id

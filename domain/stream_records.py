@@ -268,6 +268,38 @@ class Match(Record, frozen=True):
     check_at: Micros | None = None
 
 
+class Inference(Record, frozen=True):
+    """A service that answers over Kafka with the model of a training result.
+
+    number: its id for Kafka-ML's programs. framework, distributed: of the version that was trained. cluster,
+    input_topic, group_id: what it reads, and as which group. asked_json: a `serving.Asked`. location: where it runs.
+    step: which of the clusters of its topics is being prepared, from 1. workload_id: once it is wanted.
+    """
+
+    TABLE = "inferences"
+    id: Id
+    number: int
+    project_id: Id
+    result_id: Id
+    result_number: int
+    framework: str
+    distributed: int
+    cluster: str
+    input_topic: str
+    group_id: str
+    asked_json: str
+    location: str
+    state: str
+    state_at: Micros
+    created_by: Id
+    created_at: Micros
+    step: int = 1
+    reason: str = ""
+    detail: str = ""
+    workload_id: Id | None = None
+    deleted_at: Micros | None = None
+
+
 RECORDS: tuple[type[Record], ...] = (
     Counter,
     Architecture,
@@ -279,4 +311,5 @@ RECORDS: tuple[type[Record], ...] = (
     ModelAnnouncement,
     QuarantinedRecord,
     Match,
+    Inference,
 )

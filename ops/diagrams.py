@@ -156,6 +156,15 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
         s.MATCH,
         frozenset(),
     ),
+    (
+        "Inference",
+        (
+            "A service that answers over Kafka. Its topics are made first; it has `failed` where they could not be. "
+            "How it runs then says its workload, which goes when it is stopped."
+        ),
+        s.INFERENCE,
+        frozenset({s.InferenceState.STOPPED, s.InferenceState.FAILED}),
+    ),
 )
 
 

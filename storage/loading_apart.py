@@ -219,6 +219,7 @@ _CONCERNED = (
 projects' members."""
 
 _PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
+    *STREAM_PARTS,
     (frozenset({"logs"}), _logs),
     (frozenset({"artifacts", "ending_artifacts", "totals_of", "declared_by"}), _artifacts),
     (frozenset({"webhooks", "deliveries", "followed", "causes"}), _webhooks),
@@ -227,7 +228,6 @@ _PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
     (frozenset({"workloads", "workloads_of", "holders_of", "workloads_at", "project_rounds"}), _workloads),
     (frozenset({"workload_logs"}), _workload_logs),
     (frozenset({"secrets"}), _secrets),
-    *STREAM_PARTS,
 )
 """Any of these needs -> who loads what they name."""
 LOADED_APART = frozenset({"shares_of", "events"}).union(*(names for names, _ in _PARTS))

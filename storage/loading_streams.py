@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from domain import stream_records as sr
 from domain.needs import Needs
+from domain.workloads import site_of
 from storage.reader import Reader
 from storage.tables import select
 
@@ -40,6 +41,22 @@ def _deployments(reader: Reader, needs: Needs) -> Needs:
     return Needs(runs=runs)
 
 
+def _inferences(reader: Reader, needs: Needs) -> Needs:
+    """Inferences and what they serve; needed besides: their projects with members, workloads, and sites of these."""
+    results = reader.rows(sr.TrainingResult, f"{_RESULTS} WHERE number {{any}}", needs.served)
+    for result in results:
+        reader.rows(sr.ArchitectureVersion, _VERSIONS, [result.architecture_id], result.version)
+    found = reader.rows(sr.Inference, f"{_INFERENCES} WHERE id {{any:uuid}}", needs.inferences)
+    reader.rows(sr.Inference, _INFERENCES_ON, needs.inferences_on)
+    return Needs(
+        members_of={each.project_id for each in found},
+        sites={site for each in found if (site := site_of(each.location)) is not None},
+        workloads={each.workload_id for each in found if each.workload_id is not None},
+    )
+
+
+_INFERENCES = select(sr.Inference)
+_INFERENCES_ON = f"{_INFERENCES} WHERE state IN ('preparing', 'serving') AND input_topic {{any}}"
 _ARCHITECTURES = f"{select(sr.Architecture)} WHERE deleted_at IS NULL AND project_id {{any:uuid}}"
 _CONFIGURATIONS = f"{select(sr.Configuration)} WHERE deleted_at IS NULL AND project_id {{any:uuid}}"
 _VERSIONS = f"{select(sr.ArchitectureVersion)} WHERE version = %s AND architecture_id {{any:uuid}}"
@@ -58,6 +75,7 @@ STREAM_PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...
     (frozenset({"counters"}), _counters),
     (frozenset({"architectures_of", "code_of", "versions_of"}), _architectures),
     (frozenset({"deployments", "deployment_numbers", "results"}), _deployments),
+    (frozenset({"served", "inferences", "inferences_on"}), _inferences),
     (frozenset({"data_sources", "announcements", "quarantined"}), _announced),
 )
 """Any of these needs -> who loads what they name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -82,6 +82,64 @@ def worker_environment(
 
 
 # inference
+
+
+InputFormat = Literal["RAW", "AVRO", "JSON", "TELEGRAF_STR_JSON"]
+_Topic = Annotated[str, msgspec.Meta(max_length=249, pattern=r"^[a-zA-Z0-9._-]*(?!\n)$")]
+_ClusterName = Annotated[str, msgspec.Meta(max_length=63, pattern=r"^[a-z0-9-]*(?!\n)$")]
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An inference service as somebody asks for it. input_config: JSON, as its data source had it.
+
+    limit, output_upper: of a part of a chain; below that largest value it hands on to the topic of the part above.
+    Clusters: by their names; empty: that of deployments, and that of the input.
+    """
+
+    input_format: InputFormat
+    input_config: Annotated[str, msgspec.Meta(max_length=16_384, pattern=r"^[^\x00]*$")]
+    input_topic: _Topic
+    output_topic: _Topic
+    replicas: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
+    limit: Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)] | None = None
+    output_upper: _Topic = ""
+    input_cluster: _ClusterName = ""
+    output_cluster: _ClusterName = ""
+    upper_cluster: _ClusterName = ""
+    gpus: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+
+
+def flaw_of(asked: Asked, *, distributed: bool) -> str | None:
+    """What cannot be served, and what to do about it."""
+    if not distributed and (asked.output_upper or asked.limit is not None):
+        return "only a part of a chain hands on to a part above: leave output_upper and limit out"
+    if asked.output_upper and asked.limit is None:
+        return "a part of a chain hands on what lies below limit: name limit, or leave output_upper out"
+    lacking = [name for name in ("input_topic", "output_topic") if not getattr(asked, name)]
+    if lacking:
+        return f"{lacking[0]} is empty: name a topic"
+    outputs = [(asked.output_cluster, asked.output_topic)]
+    outputs += [(asked.upper_cluster, asked.output_upper)] if asked.output_upper else []
+    if (asked.input_cluster, asked.input_topic) in outputs or len(set(outputs)) < len(outputs):
+        return "what is read and what is written are different topics: what is answered would be asked again"
+    try:
+        msgspec.json.decode(asked.input_config or "{}", type=dict[str, object])
+    except (msgspec.DecodeError, RecursionError):
+        return "input_config is no JSON object"
+    return None
+
+
+def clusters_of(asked: Asked) -> list[str]:
+    """In which its topics lie, that of its input first."""
+    upper = [asked.upper_cluster] if asked.output_upper else []
+    return list(dict.fromkeys([asked.input_cluster, asked.output_cluster, *upper]))
+
+
+def topics_on(asked: Asked, cluster: str) -> list[str]:
+    """Those of its topics that lie in this cluster."""
+    all_of_it = [(asked.input_cluster, asked.input_topic), (asked.output_cluster, asked.output_topic)]
+    all_of_it += [(asked.upper_cluster, asked.output_upper)] if asked.output_upper else []
+    return [topic for of, topic in all_of_it if of == cluster]
 
 
 class Serving(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from domain import commands as c
@@ -16,8 +17,10 @@ from domain.events import EventKind
 from domain.ids import sha256_hex
 from domain.rules import Rules
 from domain.states import Report
+from domain.streams.serving import Asked
 from domain.values import Subject
 from fedyard.wire.notices import Notice
+from tests import streams
 from tests.hub import Hub
 from web.api.table import operations
 
@@ -255,6 +258,20 @@ class Stage:
     def configuration(self) -> str:
         return str(self.hub.ok(self.grouping(), self.boss)["id"])
 
+    def serving(self) -> sc.StartInference:
+        self.hub.rules = msgspec.structs.replace(self.hub.rules, streams=streams.RULES)
+        streams.finished(self.hub.database, self.project)
+        asked = Asked(input_format="RAW", input_config="{}", input_topic="in", output_topic="out")
+        return sc.StartInference(project_id=self.project, result=7, asked=asked)
+
+    def inference(self) -> str:
+        return str(self.hub.ok(self.serving(), self.boss)["id"])
+
+    def stopped_inference(self) -> str:
+        made = self.inference()
+        self.hub.ok(sc.StopInference(project_id=self.project, inference_id=made), self.boss)
+        return made
+
     def problem(self) -> str:
         """The project, with what its own coordinator and selectors are made of."""
         parts = v.Infrastructure(coordinator_image="c:1", selector_image="s:1", where=f"site:{self.boss.id}")
@@ -387,6 +404,17 @@ ACTS: dict[str, Callable[[Stage], Does]] = {
     ),
     "delete_configuration": lambda s: (
         sc.DeleteConfiguration(project_id=s.project, configuration_id=s.configuration()),
+        s.of_boss,
+        s.boss,
+    ),
+    "start_inference": lambda s: (s.serving(), s.of_boss, s.boss),
+    "stop_inference": lambda s: (
+        sc.StopInference(project_id=s.project, inference_id=s.inference()),
+        s.admin,
+        s.boss,
+    ),
+    "delete_inference": lambda s: (
+        sc.DeleteInference(project_id=s.project, inference_id=s.stopped_inference()),
         s.of_boss,
         s.boss,
     ),

@@ -265,6 +265,16 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
             "ended": {"prepare": "preparing"},
         },
     ),
+    "inference": (
+        s.INFERENCE,
+        s.InferenceState,
+        {
+            "preparing": {"start": "serving", "fail": "failed", "stop": "stopped"},
+            "serving": {"stop": "stopped"},
+            "stopped": {},
+            "failed": {},
+        },
+    ),
 }
 
 # fmt: off
@@ -381,6 +391,9 @@ LIVES = [
     ("training result", "created", [("stop", "stopped")]),
     ("match", "preparing", [("start", "started"), ("end", "ended")]),
     ("match", "preparing", [("end", "ended"), ("prepare", "preparing"), ("start", "started")]),
+    ("inference", "preparing", [("start", "serving"), ("stop", "stopped")]),
+    ("inference", "preparing", [("fail", "failed")]),
+    ("inference", "preparing", [("stop", "stopped")]),
     ("webhook", "active", [("disable", "disabled"), ("enable", "active"), ("delete", "deleted")]),
     ("webhook", "active", [("disable", "disabled"), ("delete", "deleted")]),
     ("webhook delivery", "waiting", [("deliver", "delivered"), ("redeliver", "waiting"), ("deliver", "delivered")]),

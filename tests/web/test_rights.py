@@ -24,6 +24,7 @@ from config.clock import SystemClock
 from config.settings import Settings
 from devservers.postgres import PrivatePostgres
 from devservers.rabbitmq import PrivateRabbitmq
+from tests import streams
 from tests.databases import lent_postgres
 from tests.seals import enrolling
 from tests.waiting import until
@@ -78,6 +79,10 @@ FEW = {"quorum": 1, "quorum_of": "count"}
 SPEC = {"kind": "service", "image": "i", "port": 80}
 NET = {"name": "evil", "framework": "tf", "code": "model = 1"}
 SET: dict[str, Any] = {"name": "evil", "architecture_ids": []}
+SERVE = {
+    "result": 99,
+    "asked": {"input_format": "RAW", "input_config": "", "input_topic": "in", "output_topic": "out"},
+}
 HOOK = {"url": "https://hooks.example.org/in", "kinds": ["run.ended"]}
 
 TABLE: dict[str, Row] = {
@@ -226,6 +231,11 @@ TABLE: dict[str, Row] = {
     "read_configuration": Row("/v1/projects/{project}/configurations/{configuration}", SEE | MEMBERS),
     "change_configuration": Row("/v1/projects/{project}/configurations/{configuration}", LEAD, SET, spare=True),
     "delete_configuration": Row("/v1/projects/{project}/configurations/{configuration}", LEAD, spare=True),
+    "start_inference": Row("/v1/projects/{project}/inferences", LEAD, SERVE),
+    "list_inferences": Row("/v1/projects/{project}/inferences", SEE | MEMBERS),
+    "read_inference": Row("/v1/projects/{project}/inferences/{inference}", SEE | MEMBERS),
+    "stop_inference": Row("/v1/projects/{project}/inferences/{inference}/stop", LEAD | {"admin"}),
+    "delete_inference": Row("/v1/projects/{project}/inferences/{inference}", LEAD | {"admin"}, spare=True),
     "create_workload": Row(
         "/v1/projects/{project}/workloads", LEAD | {"admin"}, {"name": "w", "where": "hub", "spec": SPEC}
     ),
@@ -362,6 +372,7 @@ def build(net: Network) -> Scene:
             "POST", f"/v1/projects/{project}/architectures", {**NET, "name": "net", "code": "model = 'MARK-code'"}
         )["id"],
         "configuration": lead.ok("POST", f"/v1/projects/{project}/configurations", {**SET, "name": "set"})["id"],
+        "inference": streams.serving(net.database, project, streams.finished(net.database, project, number=99)),
         "hook_project": lead.ok("POST", f"/v1/projects/{project}/webhooks", HOOK)["id"],
         "artifact": _artifact(victim, project, b"MARK-artifact", whole=True),
         "declared": _artifact(victim, project, b"q", whole=False), "key": "",

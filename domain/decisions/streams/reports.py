@@ -9,7 +9,7 @@ from domain import results
 from domain import stream_commands as sc
 from domain.decisions.access import need_hub
 from domain.decisions.draft import Decision, Draft
-from domain.decisions.streams import deployments, matching
+from domain.decisions.streams import deployments, inference, matching
 from domain.needs import Needs
 
 
@@ -33,7 +33,7 @@ _NOBODY = Concerned(_needs_nothing, _changes_nothing)
 
 CONCERNED: Mapping[sc.Preparation, Concerned] = {
     "training": Concerned(deployments.needs_of_prepared, deployments.prepared),
-    "inference": _NOBODY,
+    "inference": Concerned(inference.needs_of_prepared, inference.prepared),
     "workers": Concerned(matching.needs_of_prepared, matching.prepared),
     "resend": _NOBODY,
 }

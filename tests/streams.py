@@ -1,0 +1,68 @@
+"""Training over streams for tests: clusters of Kafka that nobody reaches, and results that nobody trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from domain import stream_records as sr
+from domain.ids import Id, derive
+from domain.rules import StreamCluster, StreamRules
+from domain.streams.serving import Asked
+from storage.database import Database
+from storage.store import Changes, Store
+from tests.domain.scenes import NOW, row
+
+IMAGES = {
+    "tensorflow_training": "kafka-ml/tf-training:1",
+    "tensorflow_inference": "kafka-ml/tf-inference:1",
+    "pytorch_training": "kafka-ml/pth-training:1",
+    "pytorch_inference": "kafka-ml/pth-inference:1",
+}
+RULES = StreamRules(
+    clusters=(StreamCluster(name="cloud", workload_bootstrap_servers="cloud:9092"),),
+    images=IMAGES,
+    door_url="http://hub:8080",
+)
+
+
+def settings_file(folder: Path) -> str:
+    """The same as the file that FEDYARD_STREAMS names."""
+    path = folder / "streams.toml"
+    images = "\n".join(f'{name} = "{image}"' for name, image in IMAGES.items())
+    path.write_text(
+        f'door_url = "http://hub:8080"\n[clusters.cloud]\nbootstrap_servers = "127.0.0.1:1"\n'
+        'workload_bootstrap_servers = "cloud:9092"\ncontrol_topics = ["control"]\n'
+        f"[images]\n{images}\n"
+    )
+    return str(path)
+
+
+def finished(database: Database, project: Id, *, number: int = 7, framework: str = "tf", **fields: Any) -> Id:
+    """A training result that is finished, of an architecture that was deleted since; its id."""
+    key, net = derive(project, "result", number), derive(project, "architecture of", number)
+    said = {"id": key, "number": number, "project_id": project, "run_id": derive(key, "run"), "state": "finished"}
+    said |= {"task_run_id": derive(key, "task"), "architecture_id": net, "version": 1, "created_at": NOW}
+    said |= {"model_artifact_id": derive(key, "artifact"), "model_format": "h5"}
+    result = row(sr.TrainingResult, **(said | fields))
+    code = "model = 1" if framework == "tf" else "class Net: ...\nmodel = Net()"
+    version = row(
+        sr.ArchitectureVersion, architecture_id=net, version=1, framework=framework, code=code, created_by=project
+    )
+    with Store(database).deciding() as transaction:
+        transaction.write(Changes(rows={sr.TrainingResult: [result], sr.ArchitectureVersion: [version]}))
+    return key
+
+
+def serving(database: Database, project: Id, result: Id, *, state: str = "stopped", **fields: Any) -> Id:
+    """An inference of it that nobody started; its id."""
+    key = derive(result, "inference")
+    asked = Asked(input_format="RAW", input_config="{}", input_topic="in", output_topic="out")
+    said = {"id": key, "number": 99, "project_id": project, "result_id": result, "result_number": 99, "state": state}
+    said |= {"framework": "tf", "location": "hub", "created_by": project, "created_at": NOW, "input_topic": "in"}
+    said |= {"asked_json": msgspec.json.encode(asked).decode()}
+    with Store(database).deciding() as transaction:
+        transaction.write(Changes(rows={sr.Inference: [row(sr.Inference, **(said | fields))]}))
+    return key
