@@ -62,6 +62,7 @@ class Needs:
     counters: names of numbers that the next one is needed of (domain/decisions/streams/numbers.py).
     deployments: runs that are deployments, with their results and all that hangs on them; deployment_numbers,
         results: the same by number.
+    sendings: of data sources that are announced once more.
     led: projects and runs of whose coordinators' sites the streams are needed.
     Whatever project, site or organisation is loaded comes with the head of its event stream.
     """
@@ -138,6 +139,7 @@ class Needs:
     matched_data: set[Id] = field(default_factory=set)
     matches: set[Id] = field(default_factory=set)
     workers_of: set[Id] = field(default_factory=set)
+    sendings: set[Id] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""

@@ -164,6 +164,14 @@ class InferenceState(StrEnum):
     FAILED = "failed"
 
 
+class SendingState(StrEnum):
+    """Of a data source that is announced once more."""
+
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+
+
 class Step(StrEnum):
     """What can happen to a run, a task run, a round, a seat, a site, a membership, a delivery, a key, a webhook, ..."""
 
@@ -434,6 +442,11 @@ INFERENCE: dict[tuple[InferenceState, Step], InferenceState] = {
     (InferenceState.PREPARING, Step.FAIL): InferenceState.FAILED,
     (InferenceState.PREPARING, Step.STOP): InferenceState.STOPPED,
     (InferenceState.SERVING, Step.STOP): InferenceState.STOPPED,
+}
+
+SENDING: dict[tuple[SendingState, Step], SendingState] = {
+    (SendingState.SENDING, Step.SUCCEED): SendingState.SENT,
+    (SendingState.SENDING, Step.FAIL): SendingState.FAILED,
 }
 
 RUN_FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})

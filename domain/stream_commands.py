@@ -331,3 +331,10 @@ class StopInference(Command, frozen=True, tag="stop_inference"):
 class DeleteInference(Command, frozen=True, tag="delete_inference"):
     project_id: Id
     inference_id: Id
+
+
+class SendDataSource(Command, frozen=True, tag="send_data_source"):
+    """Announce these data once more, for another deployment. deployment_number: that one's."""
+
+    data_source_id: Id
+    deployment_number: Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]

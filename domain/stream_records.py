@@ -300,6 +300,29 @@ class Inference(Record, frozen=True):
     deleted_at: Micros | None = None
 
 
+class Sending(Record, frozen=True):
+    """A data source that is announced once more. topic: where to. partition, log_offset: where the record lies.
+
+    reason: why it could not be written, as in a `ReportStream`.
+    """
+
+    TABLE = "stream_sendings"
+    id: Id
+    data_source_id: Id
+    deployment_number: int
+    project_id: Id
+    cluster: str
+    topic: str
+    state: str
+    state_at: Micros
+    created_by: Id
+    created_at: Micros
+    reason: str = ""
+    detail: str = ""
+    partition: int | None = None
+    log_offset: int | None = None
+
+
 RECORDS: tuple[type[Record], ...] = (
     Counter,
     Architecture,
@@ -312,4 +335,5 @@ RECORDS: tuple[type[Record], ...] = (
     QuarantinedRecord,
     Match,
     Inference,
+    Sending,
 )

@@ -52,6 +52,7 @@ from domain.decisions.streams import (
     inference,
     matching,
     reports,
+    sendings,
     settling,
     training_results,
 )
@@ -244,6 +245,7 @@ ROWS: tuple[Row, ...] = (
     decided(sc.MatchData, matching.match_data, matching.needs_of_match_data, STREAMS),
     decided(sc.AdoptModel, adopting.adopt_model, adopting.needs_of_adopt_model, STREAMS),
     decided(sc.SettleWorkers, settling.settle_workers, settling.needs_of_settle_workers, STREAMS),
+    decided(sc.SendDataSource, sendings.send_data_source, sendings.needs_of_send_data_source, STREAMS),
     done(sc.PrepareStream, TOPICS),
     decided(sc.ReportStream, reports.report_stream, reports.needs_of_report_stream, STREAMS),
     decided(sc.StartDeployment, deployments.start_deployment, deployments.needs_of_start_deployment, STREAMS),

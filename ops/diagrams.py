@@ -165,6 +165,12 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
         s.INFERENCE,
         frozenset({s.InferenceState.STOPPED, s.InferenceState.FAILED}),
     ),
+    (
+        "Sending",
+        "A data source that is announced once more. It is `sent` by the delivery report of its record.",
+        s.SENDING,
+        frozenset({s.SendingState.SENT, s.SendingState.FAILED}),
+    ),
 )
 
 

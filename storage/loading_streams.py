@@ -71,11 +71,17 @@ def _announced(reader: Reader, needs: Needs) -> Needs:
     return Needs()
 
 
+def _sendings(reader: Reader, needs: Needs) -> Needs:
+    reader.rows(sr.Sending, f"{select(sr.Sending)} WHERE id {{any:uuid}}", needs.sendings)
+    return Needs()
+
+
 STREAM_PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
     (frozenset({"counters"}), _counters),
     (frozenset({"architectures_of", "code_of", "versions_of"}), _architectures),
     (frozenset({"deployments", "deployment_numbers", "results"}), _deployments),
     (frozenset({"served", "inferences", "inferences_on"}), _inferences),
     (frozenset({"data_sources", "announcements", "quarantined"}), _announced),
+    (frozenset({"sendings"}), _sendings),
 )
 """Any of these needs -> who loads what they name."""

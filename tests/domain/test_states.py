@@ -275,6 +275,11 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
             "failed": {},
         },
     ),
+    "sending": (
+        s.SENDING,
+        s.SendingState,
+        {"sending": {"succeed": "sent", "fail": "failed"}, "sent": {}, "failed": {}},
+    ),
 }
 
 # fmt: off
@@ -389,6 +394,8 @@ LIVES = [
     ("training result", "created", [("start", "deployed"), ("stop", "stopped")]),
     ("training result", "created", [("fail", "failed")]),
     ("training result", "created", [("stop", "stopped")]),
+    ("sending", "sending", [("succeed", "sent")]),
+    ("sending", "sending", [("fail", "failed")]),
     ("match", "preparing", [("start", "started"), ("end", "ended")]),
     ("match", "preparing", [("end", "ended"), ("prepare", "preparing"), ("start", "started")]),
     ("inference", "preparing", [("start", "serving"), ("stop", "stopped")]),

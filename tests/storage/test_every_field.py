@@ -129,6 +129,7 @@ def links(number: int) -> dict[type[Record], dict[str, Any]]:
         sr.ModelAnnouncement: {"id": key("model announcement")},
         sr.QuarantinedRecord: {"id": key("quarantined record")},
         sr.Match: {"id": key("match"), "run_id": run, "workload_id": None},
+        sr.Sending: {"id": key("sending")},
         r.Outcome: {"id": key("command")},
         r.OutboxRow: {"id": key("follow-up"), "created_at": number},
     }
@@ -178,6 +179,7 @@ def needs_of(tied: dict[type[Record], dict[str, Any]]) -> tuple[Needs, Needs]:
         data_sources={tied[sr.DataSource]["id"]},
         announcements={tied[sr.ModelAnnouncement]["id"]},
         quarantined={tied[sr.QuarantinedRecord]["id"]},
+        sendings={tied[sr.Sending]["id"]},
     )
     all_of_it.add(common)
     return common, all_of_it

@@ -9,7 +9,7 @@ from domain import results
 from domain import stream_commands as sc
 from domain.decisions.access import need_hub
 from domain.decisions.draft import Decision, Draft
-from domain.decisions.streams import deployments, inference, matching
+from domain.decisions.streams import deployments, inference, matching, sendings
 from domain.needs import Needs
 
 
@@ -21,21 +21,11 @@ class Concerned:
     hears: Callable[[Draft, sc.ReportStream], None]
 
 
-def _needs_nothing(_: sc.ReportStream) -> Needs:
-    return Needs()
-
-
-def _changes_nothing(_: Draft, __: sc.ReportStream) -> None:
-    return None
-
-
-_NOBODY = Concerned(_needs_nothing, _changes_nothing)
-
 CONCERNED: Mapping[sc.Preparation, Concerned] = {
     "training": Concerned(deployments.needs_of_prepared, deployments.prepared),
     "inference": Concerned(inference.needs_of_prepared, inference.prepared),
     "workers": Concerned(matching.needs_of_prepared, matching.prepared),
-    "resend": _NOBODY,
+    "resend": Concerned(sendings.needs_of_sent, sendings.sent),
 }
 
 
