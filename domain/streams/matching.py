@@ -37,11 +37,11 @@ class Misfit(StrEnum):
     """Why a pair does not fit."""
 
     MODEL_GONE = "model_gone"
-    DATA_GONE = "data_gone"
     NO_RUN = "no_run"
     RUN_ENDED = "run_ended"
     LEDGER = "ledger"
     FRAMEWORK = "framework"
+    DATA_GONE = "data_gone"
     FORMAT = "format"
     SHAPE = "shape"
     RESTRICTIONS = "restrictions"
@@ -49,27 +49,34 @@ class Misfit(StrEnum):
     AMOUNT = "amount"
 
 
-def misfits(
-    model: ModelAnnouncement, data: DataSource, run: RunState | None, images: Collection[str]
-) -> tuple[Misfit, ...]:
-    """What does not fit, in the order of `Misfit`; nothing: they fit.
+def misfits_of_model(model: ModelAnnouncement, run: RunState | None, images: Collection[str]) -> tuple[Misfit, ...]:
+    """What keeps it from fitting any data, in the order of `Misfit`.
 
     run: of the run that trains the model; None: there is none. images: the names of those that the settings have.
     """
     found = {
         Misfit.MODEL_GONE: model.state != LIVE,
-        Misfit.DATA_GONE: data.state != LIVE,
         Misfit.NO_RUN: run is None,
         Misfit.RUN_ENDED: run in RUN_FINAL,
         Misfit.LEDGER: model.blockchain,
         Misfit.FRAMEWORK: not _has_image(model, images),
+    }
+    return tuple(misfit for misfit, there in found.items() if there)
+
+
+def misfits(
+    model: ModelAnnouncement, data: DataSource, run: RunState | None, images: Collection[str]
+) -> tuple[Misfit, ...]:
+    """What does not fit, in the order of `Misfit`; nothing: they fit. run, images: as above."""
+    found = {
+        Misfit.DATA_GONE: data.state != LIVE,
         Misfit.FORMAT: data.input_format != RAW,
         Misfit.SHAPE: data.input_format == RAW and (not data.shape or data.shape != shape_of_data(model)),
         Misfit.RESTRICTIONS: data.restrictions_json != model.restriction_json,
         Misfit.KIND: data.incremental != model.incremental,
         Misfit.AMOUNT: missing_records(model, data) != 0,
     }
-    return tuple(misfit for misfit, there in found.items() if there)
+    return (*misfits_of_model(model, run, images), *(misfit for misfit, there in found.items() if there))
 
 
 def case_of(model: ModelAnnouncement) -> int:
@@ -154,6 +161,19 @@ def newest_model(announcements: Collection[ModelAnnouncement]) -> ModelAnnouncem
 # for people
 
 
+def sentence_of_model(misfit: Misfit, model: ModelAnnouncement) -> str:
+    """Why no data fit it; empty: that is no reason of the model's."""
+    said = {
+        Misfit.MODEL_GONE: f"the model's announcement is {model.state}",
+        Misfit.NO_RUN: f"no run of this hub trains model {model.string_id}: if it is trained elsewhere, name a "
+        f"models_project for cluster {model.cluster}",
+        Misfit.RUN_ENDED: "the run that trains the model has ended",
+        Misfit.LEDGER: "the model keeps its rounds in a ledger of a block chain, which is not supported",
+        Misfit.FRAMEWORK: f"there is no image for case {case_of(model)} of framework {model.framework!r}",
+    }
+    return said.get(misfit, "")
+
+
 def sentence(misfit: Misfit, model: ModelAnnouncement, data: DataSource) -> str:
     """Why, with what it would take."""
     goes_on = "go on for ever, and the model learns from data that end"
@@ -161,13 +181,7 @@ def sentence(misfit: Misfit, model: ModelAnnouncement, data: DataSource) -> str:
     missing = missing_records(model, data)
     amount = f"{missing} records are missing: there are {data.total_msg}, the model asks for {model.min_data}"
     said = {
-        Misfit.MODEL_GONE: f"the model's announcement is {model.state}",
         Misfit.DATA_GONE: f"the data's announcement is {data.state}",
-        Misfit.NO_RUN: f"no run of this hub trains model {model.string_id}: if it is trained elsewhere, name a "
-        f"models_project for cluster {model.cluster}",
-        Misfit.RUN_ENDED: "the run that trains the model has ended",
-        Misfit.LEDGER: "the model keeps its rounds in a ledger of a block chain, which is not supported",
-        Misfit.FRAMEWORK: f"there is no image for case {case_of(model)} of framework {model.framework!r}",
         Misfit.FORMAT: f"the data are {data.input_format}, which says no shape: only RAW can be compared",
         Misfit.SHAPE: f"the data's shape is {data.shape!r}, the model wants {shape_of_data(model)!r}",
         Misfit.RESTRICTIONS: f"the data's restrictions are {data.restrictions_json}, the model's "
@@ -177,4 +191,4 @@ def sentence(misfit: Misfit, model: ModelAnnouncement, data: DataSource) -> str:
         if missing is not None
         else f"the data do not say how many records there are, and the model asks for {model.min_data}",
     }
-    return said[misfit]
+    return said.get(misfit) or sentence_of_model(misfit, model)

@@ -155,6 +155,8 @@ TABLE: dict[str, Row] = {
     "stop_run": Row("/v1/runs/{run}/stop", LEAD | {"admin"}, {"reason": "evil"}, spare=True),
     "restart_run": Row("/v1/runs/{run}/restart", LEAD, {}, spare=True),
     "list_run_events": Row("/v1/runs/{run}/events?limit=200", SEE | MEMBERS | {"past"}),
+    "list_matches": Row("/v1/runs/{run}/matches", SEE | LEAD),
+    "list_model_announcements": Row("/v1/model-announcements", ALIVE),
     "report_seat": Row("/v1/runs/{run}/tasks/1/seats/{victim}", VICTIM, {"event": "submit", "seq": 2, "round": 1}),
     "report_aggregated": Row("/v1/runs/{run}/tasks/1/rounds/1/aggregated", LEAD, {"failure": "evil"}, spare=True),
     "report_missing_receipt": Row(
