@@ -9,8 +9,7 @@ import msgspec
 
 from domain.command import Command
 from domain.ids import Id
-from domain.stream_values import Deployment, Framework
-from domain.streams.serving import Asked
+from domain.stream_values import Deployment, Framework, InferenceAsked
 from domain.values import Digests, Micros, Name, Reason, Sha256, Size, Span, Text, Where
 from fedyard.cluster.port import Resources
 
@@ -319,7 +318,7 @@ class StartInference(Command, frozen=True, tag="start_inference"):
 
     project_id: Id
     result: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
-    asked: Asked
+    asked: InferenceAsked
     where: Where = "hub"
 
 

@@ -272,7 +272,7 @@ class Inference(Record, frozen=True):
     """A service that answers over Kafka with the model of a training result.
 
     number: its id for Kafka-ML's programs. framework, distributed: of the version that was trained. cluster,
-    input_topic, group_id: what it reads, and as which group. asked_json: a `serving.Asked`. location: where it runs.
+    input_topic, group_id: what it reads, and as which group. asked_json: an `InferenceAsked`. location: where it runs.
     step: which of the clusters of its topics is being prepared, from 1. workload_id: once it is wanted.
     """
 

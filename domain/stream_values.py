@@ -49,3 +49,28 @@ class Deployment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
     blockchain: bool = False
     gpumem: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+
+
+InputFormat = Literal["RAW", "AVRO", "JSON", "TELEGRAF_STR_JSON"]
+_TopicName = Annotated[str, msgspec.Meta(max_length=249, pattern=r"^[a-zA-Z0-9._-]*(?!\n)$")]
+_NameOfCluster = Annotated[str, msgspec.Meta(max_length=63, pattern=r"^[a-z0-9-]*(?!\n)$")]
+
+
+class InferenceAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An inference service as somebody asks for it. input_config: JSON, as its data source had it.
+
+    limit, output_upper: of a part of a chain; below that largest value it hands on to the topic of the part above.
+    Clusters: by their names; empty: that of deployments, and that of the input.
+    """
+
+    input_format: InputFormat
+    input_config: Annotated[str, msgspec.Meta(max_length=16_384, pattern=r"^[^\x00]*$")]
+    input_topic: _TopicName
+    output_topic: _TopicName
+    replicas: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
+    limit: Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)] | None = None
+    output_upper: _TopicName = ""
+    input_cluster: _NameOfCluster = ""
+    output_cluster: _NameOfCluster = ""
+    upper_cluster: _NameOfCluster = ""
+    gpus: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0

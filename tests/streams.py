@@ -10,7 +10,7 @@ import msgspec
 from domain import stream_records as sr
 from domain.ids import Id, derive
 from domain.rules import StreamCluster, StreamRules
-from domain.streams.serving import Asked
+from domain.stream_values import InferenceAsked
 from storage.database import Database
 from storage.store import Changes, Store
 from tests.domain.scenes import NOW, row
@@ -59,7 +59,7 @@ def finished(database: Database, project: Id, *, number: int = 7, framework: str
 def serving(database: Database, project: Id, result: Id, *, state: str = "stopped", **fields: Any) -> Id:
     """An inference of it that nobody started; its id."""
     key = derive(result, "inference")
-    asked = Asked(input_format="RAW", input_config="{}", input_topic="in", output_topic="out")
+    asked = InferenceAsked(input_format="RAW", input_config="{}", input_topic="in", output_topic="out")
     said = {"id": key, "number": 99, "project_id": project, "result_id": result, "result_number": 99, "state": state}
     said |= {"framework": "tf", "location": "hub", "created_by": project, "created_at": NOW, "input_topic": "in"}
     said |= {"asked_json": msgspec.json.encode(asked).decode()}

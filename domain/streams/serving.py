@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Final
 
 import msgspec
 
 from domain.ids import Id, sha256_hex
+from domain.stream_values import InferenceAsked
 from domain.streams.contract import DOOR, Framework
 
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -84,32 +85,7 @@ def worker_environment(
 # inference
 
 
-InputFormat = Literal["RAW", "AVRO", "JSON", "TELEGRAF_STR_JSON"]
-_Topic = Annotated[str, msgspec.Meta(max_length=249, pattern=r"^[a-zA-Z0-9._-]*(?!\n)$")]
-_ClusterName = Annotated[str, msgspec.Meta(max_length=63, pattern=r"^[a-z0-9-]*(?!\n)$")]
-
-
-class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An inference service as somebody asks for it. input_config: JSON, as its data source had it.
-
-    limit, output_upper: of a part of a chain; below that largest value it hands on to the topic of the part above.
-    Clusters: by their names; empty: that of deployments, and that of the input.
-    """
-
-    input_format: InputFormat
-    input_config: Annotated[str, msgspec.Meta(max_length=16_384, pattern=r"^[^\x00]*$")]
-    input_topic: _Topic
-    output_topic: _Topic
-    replicas: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
-    limit: Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)] | None = None
-    output_upper: _Topic = ""
-    input_cluster: _ClusterName = ""
-    output_cluster: _ClusterName = ""
-    upper_cluster: _ClusterName = ""
-    gpus: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
-
-
-def flaw_of(asked: Asked, *, distributed: bool) -> str | None:
+def flaw_of(asked: InferenceAsked, *, distributed: bool) -> str | None:
     """What cannot be served, and what to do about it."""
     if not distributed and (asked.output_upper or asked.limit is not None):
         return "only a part of a chain hands on to a part above: leave output_upper and limit out"
@@ -129,13 +105,13 @@ def flaw_of(asked: Asked, *, distributed: bool) -> str | None:
     return None
 
 
-def clusters_of(asked: Asked) -> list[str]:
+def clusters_of(asked: InferenceAsked) -> list[str]:
     """In which its topics lie, that of its input first."""
     upper = [asked.upper_cluster] if asked.output_upper else []
     return list(dict.fromkeys([asked.input_cluster, asked.output_cluster, *upper]))
 
 
-def topics_on(asked: Asked, cluster: str) -> list[str]:
+def topics_on(asked: InferenceAsked, cluster: str) -> list[str]:
     """Those of its topics that lie in this cluster."""
     all_of_it = [(asked.input_cluster, asked.input_topic), (asked.output_cluster, asked.output_topic)]
     all_of_it += [(asked.upper_cluster, asked.output_upper)] if asked.output_upper else []

@@ -17,7 +17,7 @@ from domain.events import EventKind
 from domain.ids import sha256_hex
 from domain.rules import Rules
 from domain.states import Report
-from domain.streams.serving import Asked
+from domain.stream_values import InferenceAsked
 from domain.values import Subject
 from fedyard.wire.notices import Notice
 from tests import streams
@@ -261,7 +261,7 @@ class Stage:
     def serving(self) -> sc.StartInference:
         self.hub.rules = msgspec.structs.replace(self.hub.rules, streams=streams.RULES)
         streams.finished(self.hub.database, self.project)
-        asked = Asked(input_format="RAW", input_config="{}", input_topic="in", output_topic="out")
+        asked = InferenceAsked(input_format="RAW", input_config="{}", input_topic="in", output_topic="out")
         return sc.StartInference(project_id=self.project, result=7, asked=asked)
 
     def inference(self) -> str:

@@ -9,7 +9,7 @@ from flask import Response
 
 from domain import stream_commands as sc
 from domain.results import InferenceResult
-from domain.streams.serving import Asked
+from domain.stream_values import InferenceAsked
 from domain.values import Where
 from storage.views.sight import Listed
 from storage.views.streams import inferences as views
@@ -26,7 +26,7 @@ class InferenceBody(Body, frozen=True):
     """result: the number of a training result that is finished."""
 
     result: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
-    asked: Asked
+    asked: InferenceAsked
     where: Where = "hub"
 
 

@@ -23,10 +23,10 @@ from domain.events import EventKind
 from domain.ids import Id
 from domain.needs import Needs
 from domain.states import INFERENCE, WORKLOAD_LIVE, InferenceState, ResultState, Step, follow
+from domain.stream_values import InferenceAsked
 from domain.streams.contract import Framework
 from domain.streams.serving import (
     TORCH_GROUP,
-    Asked,
     Serving,
     clusters_of,
     flaw_of,
@@ -42,7 +42,7 @@ from fedyard.wire.problems import ProblemType
 PURPOSE = "inference"
 ATTEMPTS = 10
 """At its workload: it shall go on until it is stopped."""
-_asked_decoder = msgspec.json.Decoder(Asked)
+_asked_decoder = msgspec.json.Decoder(InferenceAsked)
 
 
 def needs_of_start_inference(command: sc.StartInference) -> Needs:
@@ -167,7 +167,7 @@ def prepared(draft: Draft, report: sc.ReportStream) -> None:
     _tell(draft, inference, EventKind.INFERENCE_STARTED)
 
 
-def asked_of(inference: sr.Inference) -> Asked:
+def asked_of(inference: sr.Inference) -> InferenceAsked:
     return _asked_decoder.decode(inference.asked_json)
 
 
@@ -176,7 +176,7 @@ def _step(draft: Draft, inference: sr.Inference, step: Step, **fields: object) -
     return draft.change(inference, state=state, state_at=draft.now, **fields)
 
 
-def _prepare(draft: Draft, inference: sr.Inference, asked: Asked) -> None:
+def _prepare(draft: Draft, inference: sr.Inference, asked: InferenceAsked) -> None:
     """Its topics of one cluster."""
     cluster = clusters_of(asked)[inference.step - 1]
     topics = [sc.NewTopic(name=name, partitions=max(asked.replicas, 1)) for name in topics_on(asked, cluster)]
@@ -190,7 +190,7 @@ def _prepare(draft: Draft, inference: sr.Inference, asked: Asked) -> None:
     )
 
 
-def _want(draft: Draft, project: r.Project, inference: sr.Inference, asked: Asked) -> r.Workload:
+def _want(draft: Draft, project: r.Project, inference: sr.Inference, asked: InferenceAsked) -> r.Workload:
     framework, distributed = _framework(inference.framework), bool(inference.distributed)
     environment = inference_environment(
         _serving(draft, asked),
@@ -216,7 +216,7 @@ def _want(draft: Draft, project: r.Project, inference: sr.Inference, asked: Aske
     return want(draft, draft.derive("workload"), project, wanted, purpose=PURPOSE)
 
 
-def _serving(draft: Draft, asked: Asked) -> Serving:
+def _serving(draft: Draft, asked: InferenceAsked) -> Serving:
     """With the servers of its clusters, as workloads reach them."""
 
     def servers(name: str) -> str:
@@ -239,7 +239,7 @@ def _serving(draft: Draft, asked: Asked) -> Serving:
 # what may not be
 
 
-def _with_clusters(draft: Draft, asked: Asked) -> Asked:
+def _with_clusters(draft: Draft, asked: InferenceAsked) -> InferenceAsked:
     """Those that were left out are that of deployments; one that the hub does not know is refused."""
     streams = draft.rules.streams
     cloud = asked.input_cluster or streams.cloud
@@ -264,7 +264,7 @@ def _unready(draft: Draft, framework: str) -> str | None:
     return None
 
 
-def _check_group(draft: Draft, asked: Asked, group: str) -> None:
+def _check_group(draft: Draft, asked: InferenceAsked, group: str) -> None:
     """Two that read a topic in one group would each get some of its records."""
     if group != TORCH_GROUP:
         return

@@ -6,7 +6,7 @@ import msgspec
 
 from domain.ids import Id, Uuid
 from domain.states import InferenceState, WorkloadState
-from domain.streams.serving import Asked
+from domain.stream_values import InferenceAsked
 from domain.values import Subject
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
@@ -14,7 +14,7 @@ from storage.views.projects import may_see_members
 from storage.views.resources import Resource, Time
 from storage.views.sight import Clause, Cursor, Listed, Paging, page, row
 
-_asked_decoder = msgspec.json.Decoder(Asked)
+_asked_decoder = msgspec.json.Decoder(InferenceAsked)
 
 
 class Inference(Resource, frozen=True):
@@ -33,7 +33,7 @@ class Inference(Resource, frozen=True):
     distributed: bool
     group_id: str
     where: str
-    asked: Asked
+    asked: InferenceAsked
     workload_id: Uuid | None
     workload_state: WorkloadState | None
     reason: str

@@ -12,7 +12,8 @@ from domain import stream_commands as sc
 from domain import stream_records as sr
 from domain.ids import derive
 from domain.rules import Rules, StreamCluster, StreamRules
-from domain.streams.serving import Asked, clusters_of, flaw_of, topics_on
+from domain.stream_values import InferenceAsked
+from domain.streams.serving import clusters_of, flaw_of, topics_on
 from domain.workloads import spec_of
 from tests.domain.scenes import (
     CAUSE,
@@ -47,7 +48,7 @@ RULES = Rules(
         door_url="http://hub",
     ),
 )
-ASKED = Asked(input_format="RAW", input_config='{"data_type":"uint8"}', input_topic="in", output_topic="out")
+ASKED = InferenceAsked(input_format="RAW", input_config='{"data_type":"uint8"}', input_topic="in", output_topic="out")
 
 
 def world(framework: str = "tf", *, distributed: bool = False, **fields: Any) -> list[Any]:
