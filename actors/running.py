@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from actors import deciding
+from actors.bridging import Crossing, Forgetting
 from actors.cluster_news import ClusterNews
 from actors.deciding import DECIDERS, Decider, DecidingWorker
 from actors.doers import Tools, doing_functions
@@ -28,7 +29,7 @@ from config.clock import Clock, wait_for
 from config.key_files import workload_key
 from config.logs import set_up_logs, unit
 from config.memory import keep_giving_back
-from config.processes import END_WITHIN_S, end_within
+from config.processes import BRIDGE, END_WITHIN_S, end_within
 from config.settings import Settings
 from config.stream_properties import properties_of
 from config.streams import open_streams
@@ -158,6 +159,30 @@ def rules_of(settings: Settings) -> Rules:
     return Rules(**plain, streams=open_streams(settings).rules())
 
 
+def run_bridge(settings: Settings, stop: threading.Event) -> None:
+    """Take in what comes in Kafka's control topics until `stop`; without streams there is nothing to do."""
+    clusters = {name: one for name, one in open_streams(settings).clusters.items() if one.topics}
+    _await_broker(settings, stop, BRIDGE)
+    database = open_database(settings.database_url, pool=2 + len(clusters), name="fedyard bridge")
+    clock = open_clock(database, BRIDGE, stop)
+    publisher = open_publisher(settings, BRIDGE)
+    crossings = [Crossing(name, one, publisher, database, clock, stop) for name, one in sorted(clusters.items())]
+    for crossing in crossings:
+        crossing.start()
+    if not crossings:
+        _log.info("there are no streams: FEDYARD_STREAMS names none that is listened to")
+    forgetting = Forgetting(database, publisher, clock, settings.keep_quarantine_s)
+    while not wait_for(stop, WAKE_EVERY_S):
+        assert all(crossing.alive for crossing in crossings), "a thread of the bridge ended, and said why"
+        if crossings:
+            forgetting.turn()
+    for crossing in crossings:
+        crossing.join(_STOP_WITHIN_MS / 1000)
+    if not settings.embedded:
+        publisher.close()
+    database.close()
+
+
 def run_relay(settings: Settings, stop: threading.Event) -> None:
     """Sweep the outbox, and what artifacts have left behind, until `stop`."""
     database = open_database(settings.database_url, pool=2, name="fedyard relay")
@@ -255,6 +280,7 @@ ROLES: dict[str, Role] = {
     "reconciler": run_reconciler,
     "relay": run_relay,
     "ticker": run_ticker,
+    BRIDGE: run_bridge,
 }
 
 if __name__ == "__main__":

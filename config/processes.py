@@ -8,10 +8,14 @@ import socket
 
 DOER = "doer"
 RECONCILER = "reconciler"
+BRIDGE = "bridge"
 OUTSIDE = (DOER, RECONCILER)
 """What they do outside waits while they are away; the hub serves without them."""
 WORKERS = ("decider", DOER, RECONCILER, "relay", "ticker")
 """The hub's processes beside the web. They stop in the other direction: who decides is the last to go."""
+
+STREAM_WORKERS = (BRIDGE,)
+"""Those that only a hub with streams has. It serves without them; what comes in Kafka waits there."""
 
 END_WITHIN_S = 40.0
 """Who was asked to stop ends hard after so long. Longer than the supervisor waits before it kills (ops/supervisor.py):

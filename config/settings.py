@@ -231,6 +231,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "the variables of Kafka-ML's back-ends say it all; left out, there are no streams"
         ),
     ] = ""
+    keep_quarantine_s: Annotated[
+        float, _meta("how long records of Kafka that nobody understood are kept", 60, 315_360_000)
+    ] = 2_592_000.0
     artifact_limit_bytes: Annotated[int, _meta("largest artifact of any kind", 1, 68_719_476_736)] = 17_179_869_184
     artifact_limit_initial_bytes: Annotated[
         int, _meta("largest artifact of kind `initial`: files for every member", 1, 68_719_476_736)

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from config.processes import STREAM_WORKERS, WORKERS
 from config.settings import CLUSTER_NAME, Settings, SettingsError
 from domain.ids import is_id
 from domain.rules import StreamCluster, StreamRules
@@ -91,6 +92,11 @@ class Streams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             for name, each in sorted(self.clusters.items())
         )
         return StreamRules(clusters=clusters, images=self.images, door_url=self.door_url, cloud=self.cloud)
+
+
+def workers_of(settings: Settings) -> tuple[str, ...]:
+    """The processes that this hub has beside the web."""
+    return (*WORKERS, *STREAM_WORKERS) if settings.streams else WORKERS
 
 
 IMAGES = {

@@ -59,6 +59,7 @@ class Needs:
     data_sources, announcements, quarantined: ids of what was announced in Kafka.
     served: numbers of training results, each with the version that was trained. inferences: with their workloads.
     inferences_on: topics that live ones read, in whichever cluster.
+    kafka_clusters: by name, with their streams. positions: (cluster, topic) of how far their records are decided.
     counters: names of numbers that the next one is needed of (domain/decisions/streams/numbers.py).
     deployments: runs that are deployments, with their results and all that hangs on them; deployment_numbers,
         results: the same by number.
@@ -140,6 +141,8 @@ class Needs:
     matches: set[Id] = field(default_factory=set)
     workers_of: set[Id] = field(default_factory=set)
     sendings: set[Id] = field(default_factory=set)
+    kafka_clusters: set[str] = field(default_factory=set)
+    positions: set[tuple[str, str]] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over all that `other` needs."""

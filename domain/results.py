@@ -374,3 +374,21 @@ class WorkersSettled(Result, frozen=True, kw_only=True):
     """working: how many workers a federated run has, those to be started among them."""
 
     working: int
+
+
+class RecordReplayed(Result, frozen=True, kw_only=True):
+    """id: of the record. became_id: of the row that it becomes, once that is decided."""
+
+    id: Uuid
+    became_id: Uuid
+
+
+class RecordsPurged(Result, frozen=True, kw_only=True):
+    """purged: those that were waiting."""
+
+    purged: list[Uuid]
+
+
+class Withdrawn(Result, frozen=True, kw_only=True):
+    id: Uuid
+    state: Literal["withdrawn"]

@@ -92,6 +92,7 @@ class Rules(msgspec.Struct, frozen=True):
     site_lost_after_s: float = 600.0
     clusters: str = ""
     webhook_waiting: int = 10_000
+    keep_quarantine_s: float = 2_592_000.0
     streams: StreamRules = StreamRules()
 
     def largest_artifact(self, kind: ArtifactKind) -> int:

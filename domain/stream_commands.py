@@ -44,6 +44,43 @@ class TakeRecord(Command, frozen=True, tag="take_record"):
     flaw: Annotated[str, msgspec.Meta(max_length=30, pattern="^[a-z_]*$")] = ""
 
 
+class ReportGap(Command, frozen=True, tag="report_gap"):
+    """Records were gone before they were read: those from `start` on, before `end`. The same twice: the log ends before
+    `start`, and nobody knows how many."""
+
+    cluster: ClusterName
+    cluster_id: Annotated[str, msgspec.Meta(max_length=100)]
+    topic: TopicName
+    topic_id: Annotated[str, msgspec.Meta(max_length=100)]
+    partition: Partition
+    start: LogOffset
+    end: LogOffset
+
+
+class ReplayRecord(Command, frozen=True, tag="replay_record"):
+    """Read a quarantined record once more. deployment_number: in the place of what its key says."""
+
+    record_id: Id
+    deployment_number: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
+
+
+class PurgeRecords(Command, frozen=True, tag="purge_records"):
+    """What is in these quarantined records goes; that they were there stays, until they are old."""
+
+    record_ids: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=1000)]
+
+
+class ForgetRecords(Command, frozen=True, tag="forget_records"):
+    """Retention: quarantined records that were kept long enough go."""
+
+
+class WithdrawDataSource(Command, frozen=True, tag="withdraw_data_source"):
+    """Nothing more shall begin with these data; what has begun goes on."""
+
+    data_source_id: Id
+    reason: Reason = ""
+
+
 # what is made in Kafka for runs, and what became of it
 
 Preparation: TypeAlias = Literal["training", "inference", "workers", "resend"]

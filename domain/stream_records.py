@@ -323,6 +323,30 @@ class Sending(Record, frozen=True):
     log_offset: int | None = None
 
 
+class KafkaCluster(Record, frozen=True):
+    """A cluster that the hub listens to, by its name in the settings; its stream of events tells what was wrong with
+    records. cluster_id: the cluster's own, when last heard."""
+
+    TABLE = "kafka_clusters"
+    id: Id
+    name: str
+    cluster_id: str
+    created_at: Micros
+
+
+class StreamPosition(Record, frozen=True):
+    """Up to which offset the records of a partition are decided; -1: none. A topic made anew begins anew."""
+
+    TABLE = "stream_positions"
+    KEY = ("cluster", "topic", "partition")
+    cluster: str
+    topic: str
+    partition: int
+    topic_id: str
+    decided_offset: int
+    decided_at: Micros
+
+
 RECORDS: tuple[type[Record], ...] = (
     Counter,
     Architecture,
@@ -336,4 +360,6 @@ RECORDS: tuple[type[Record], ...] = (
     Match,
     Inference,
     Sending,
+    KafkaCluster,
+    StreamPosition,
 )

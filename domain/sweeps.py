@@ -112,6 +112,12 @@ class ForgetLogBefore(msgspec.Struct, frozen=True):
     start: int
 
 
+class ForgetQuarantined(msgspec.Struct, frozen=True):
+    """Quarantined records that were taken before then go."""
+
+    before: Micros
+
+
 Sweep: TypeAlias = (
     AcknowledgeEntries
     | QueueEntries
@@ -126,4 +132,5 @@ Sweep: TypeAlias = (
     | PlaceGone
     | ForgetLogBefore
     | ForgetSecrets
+    | ForgetQuarantined
 )

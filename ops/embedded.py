@@ -21,7 +21,9 @@ from actors.running import ROLES, run_decider, run_reconciler
 from broker.opening import open_embedded
 from config.clock import Clock, SystemClock
 from config.logs import at_a_terminal, set_up_logs, unit
+from config.processes import STREAM_WORKERS
 from config.settings import Settings, SettingsError, path_url
+from config.streams import open_streams
 from fedyard.wire.forgiving import forgive
 from fedyard.wire.stopping import on_stop_signal
 from ops.channels import Channel
@@ -63,6 +65,7 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
     """Run until SIGINT or SIGTERM; the exit code. Raises `InUse`, `Unusable`, `SettingsError`."""
     forgive()
     settings = _settings(folder, port, environment)
+    open_streams(settings)  # a contradiction in it stops the start
     set_up_logs("embedded", settings.log_level, settings.log_format)
     stop = threading.Event()
     failed = threading.Event()
@@ -87,6 +90,8 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
         }
         # Last in, first out: the web stops before them, and of them the decider last.
         for name, role in roles.items():
+            if name in STREAM_WORKERS and not settings.streams:
+                continue
             stack.enter_context(_running(name, partial(role, settings), stop, failed))
         stack.callback(close, app)
         connections.watch(int(server.effective_port))

@@ -26,6 +26,7 @@ from honcho.environ import parse_procfile
 from honcho.printer import Message, Printer
 
 from config.clock import Clock
+from config.processes import STREAM_WORKERS
 from fedyard.wire.backoff import Backoff
 from fedyard.wire.shown import MAX_LINE, Plain, shown
 from fedyard.wire.times import SECOND
@@ -234,3 +235,8 @@ def _is_simple(command: str) -> bool:
 def read_procfile(path: Path) -> dict[str, str]:
     """Name -> command, in the file's order."""
     return dict(parse_procfile(path.read_text()).processes)
+
+
+def processes_of(path: Path, *, streams: bool) -> dict[str, str]:
+    """Those of a hub with streams, or of one without."""
+    return {name: command for name, command in read_procfile(path).items() if streams or name not in STREAM_WORKERS}

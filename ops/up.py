@@ -21,6 +21,7 @@ from broker.policies import apply_policies
 from broker.routes import QUEUES
 from config.clock import SystemClock
 from config.settings import Settings, SettingsError, path_url
+from config.streams import open_streams
 from devservers.installing import install_missing
 from devservers.ports import free_port
 from devservers.postgres import PrivatePostgres
@@ -29,7 +30,7 @@ from devservers.rabbitmq import PrivateRabbitmq
 from fedyard.wire.forgiving import forgive
 from ops.place import CHECKOUT, DEFAULT, PASSED_THROUGH, Whereabouts, only_hub_in, remember
 from ops.private_servers import LookedAfter
-from ops.supervisor import Supervisor, read_procfile
+from ops.supervisor import Supervisor, processes_of
 from storage.database import open_database
 from storage.migrate import migrate
 
@@ -68,10 +69,12 @@ def run_up(folder: Path, environment: Mapping[str, str]) -> int:
         settings = Settings.read(_ours(whereabouts.environment))
         if settings.embedded:
             raise SettingsError("FEDYARD_BROKER_URL names the embedded broker: run fedyard-hub embedded")
+        open_streams(settings)  # a contradiction in it shall stop the start, and not each process
         _bring_up_to_date(settings)
         remember(folder, whereabouts)
         processes = {**environment, **whereabouts.environment}
-        supervisor = Supervisor(read_procfile(CHECKOUT / "Procfile"), CHECKOUT, processes, SystemClock())
+        commands = processes_of(CHECKOUT / "Procfile", streams=bool(settings.streams))
+        supervisor = Supervisor(commands, CHECKOUT, processes, SystemClock())
         asked.supervisor = supervisor
         stack.callback(supervisor.stop)
         if not asked.times:

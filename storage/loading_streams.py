@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from domain import records as r
 from domain import stream_records as sr
 from domain.needs import Needs
 from domain.workloads import site_of
@@ -65,9 +66,22 @@ _RESULTS = select(sr.TrainingResult)
 
 
 def _announced(reader: Reader, needs: Needs) -> Needs:
-    reader.rows(sr.DataSource, f"{select(sr.DataSource)} WHERE id {{any:uuid}}", needs.data_sources)
+    """What was announced; needed besides: the clusters where, whose streams tell what people do with it."""
+    sources = reader.rows(sr.DataSource, f"{select(sr.DataSource)} WHERE id {{any:uuid}}", needs.data_sources)
     reader.rows(sr.ModelAnnouncement, f"{select(sr.ModelAnnouncement)} WHERE id {{any:uuid}}", needs.announcements)
-    reader.rows(sr.QuarantinedRecord, f"{select(sr.QuarantinedRecord)} WHERE id {{any:uuid}}", needs.quarantined)
+    waiting = reader.rows(sr.QuarantinedRecord, f"{_QUARANTINED} WHERE id {{any:uuid}}", needs.quarantined)
+    return Needs(kafka_clusters={each.cluster for each in sources} | {each.cluster for each in waiting})
+
+
+_QUARANTINED = select(sr.QuarantinedRecord)
+
+
+def _clusters(reader: Reader, needs: Needs) -> Needs:
+    """Clusters, with their streams; how far records are decided."""
+    found = reader.rows(sr.KafkaCluster, f"{select(sr.KafkaCluster)} WHERE name {{any}}", needs.kafka_clusters)
+    reader.rows(r.Stream, f"{select(r.Stream)} WHERE id {{any:uuid}}", {each.id for each in found})
+    for cluster, topic in sorted(needs.positions):
+        reader.all(sr.StreamPosition, f"{select(sr.StreamPosition)} WHERE cluster = %s AND topic = %s", cluster, topic)
     return Needs()
 
 
@@ -83,5 +97,6 @@ STREAM_PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...
     (frozenset({"served", "inferences", "inferences_on"}), _inferences),
     (frozenset({"data_sources", "announcements", "quarantined"}), _announced),
     (frozenset({"sendings"}), _sendings),
+    (frozenset({"kafka_clusters", "positions"}), _clusters),
 )
 """Any of these needs -> who loads what they name."""

@@ -7,7 +7,7 @@ With SQLite all parts are threads of one process, which nobody has to be told of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from config.processes import WORKERS, has_ended
@@ -59,12 +59,15 @@ def sign_off(database: Database, process: str, now: Micros) -> None:
         )
 
 
-def silent(found: Iterable[Heard], now: Micros, begun_at: Micros) -> Mapping[str, str]:
+def silent(
+    found: Iterable[Heard], now: Micros, begun_at: Micros, workers: Sequence[str] = WORKERS
+) -> Mapping[str, str]:
     """What is wrong, by part: a role of a worker of which nobody reports, and `STAND_BY`: those beside one that works.
 
     begun_at: since when somebody has looked; a role that nobody has reported of is missed only some time later.
+    workers: the roles that this hub has.
     """
-    by_role: dict[str, list[Heard]] = {role: [] for role in WORKERS}
+    by_role: dict[str, list[Heard]] = {role: [] for role in workers}
     for one in sorted(found):
         by_role.setdefault(one.role, []).append(one)
     wrong: dict[str, str] = {}
@@ -73,10 +76,10 @@ def silent(found: Iterable[Heard], now: Micros, begun_at: Micros) -> Mapping[str
         quiet = [one for one in those if now - one.seen_at > SILENT_AFTER]
         if len(quiet) < len(those):
             beside += [_named(one, now) for one in quiet if now - one.seen_at <= NAMED_FOR]
-        elif role in WORKERS and quiet:
+        elif role in workers and quiet:
             last = max(quiet, key=lambda one: one.seen_at)
             wrong[role] = f"no {role} reports; the last one, {_named(last, now)}: {_REMEDY}"
-        elif role in WORKERS and now - begun_at > SILENT_AFTER:
+        elif role in workers and now - begun_at > SILENT_AFTER:
             wrong[role] = f"no {role} has ever reported: {_REMEDY}"
     if beside:
         wrong[STAND_BY] = f"silent while another one of the role works: {', '.join(beside)}; {_REMEDY}"

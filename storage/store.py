@@ -25,6 +25,7 @@ from domain.sweeps import (
     ForgetBefore,
     ForgetDeclaration,
     ForgetLogBefore,
+    ForgetQuarantined,
     ForgetSecrets,
     LeaveOut,
     MissReceipt,
@@ -228,6 +229,8 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
             return [(_QUEUE_AGAIN, [site_id, after])]
         case RevokeTokensOf() | RevokeIssuedBy() | RevokeClientTokens():
             return [_revoking(sweep)]
+        case ForgetQuarantined(before):
+            return [("DELETE FROM quarantined_records WHERE taken_at < %s", [before])]
         case ForgetDeclaration(artifact_id):
             return [("DELETE FROM artifact_declarations WHERE artifact_id = %s", [artifact_id])]
         case LeaveOut(task_run_id, number, site_id, reason):

@@ -72,7 +72,7 @@ CIRCLES = [
     ("web/http/calls.py", TYPES_ONLY.format("from web.http.operations import Operation"), ".calls -> .operations"),
     ("web/live/shares.py", "def later():\n    from web.live import waiters", ".waiters -> .shares"),
     ("fedyard/tasks/settings.py", TYPES_ONLY.format("from fedyard.tasks.child import Child"), ".settings -> .child"),
-    ("domain/decisions/draft.py", TYPES_ONLY.format("from domain.decide import decide"), ".decisions -> .decide"),
+    ("domain/ids.py", TYPES_ONLY.format("from domain.decide import decide"), ".ids -> .decide"),
     ("storage/tables.py", "def later():\n    from storage import store", ".tables -> .store"),
 ]
 HARMLESS = [("domain/records.py", "from fedyard.wire import types")]

@@ -52,7 +52,12 @@ _GROUPS: dict[type[Record], str] = {
 }
 """By what a kind of record is looked up besides its key."""
 
-_OWNERS: dict[str, type[Record]] = {"organisation": r.Organisation, "site": r.Site, "project": r.Project}
+_OWNERS: dict[str, type[Record]] = {
+    "organisation": r.Organisation,
+    "site": r.Site,
+    "project": r.Project,
+    "kafka": sr.KafkaCluster,
+}
 """A stream begins in the decision that makes its owner."""
 
 _TOUCHES_RUN = (r.TaskRun, r.Round, r.Seat, r.Run)

@@ -17,7 +17,7 @@ from actors.running import ROLES
 from broker.policies import policies
 from broker.routes import QUEUES, ROUTES
 from broker.topology import declarations
-from config.processes import WORKERS
+from config.processes import STREAM_WORKERS, WORKERS
 from config.settings import Settings
 from domain.rules import Rules
 from domain.table import ROWS, Kind
@@ -57,7 +57,7 @@ def test_every_queue_is_consumed_by_one_kind_of_process() -> None:
 
 
 def test_the_workers_are_named_once() -> None:
-    assert tuple(ROLES) == WORKERS
+    assert tuple(ROLES) == (*WORKERS, *STREAM_WORKERS)
 
 
 @pytest.mark.parametrize("queue", QUEUES, ids=lambda queue: queue.name)

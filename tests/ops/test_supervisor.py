@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from config.clock import SystemClock
-from config.processes import WORKERS
+from config.processes import STREAM_WORKERS, WORKERS
 from fedyard.wire.shown import plain_output
-from ops.supervisor import PAUSES, Supervisor, _Member, _Yard, leashed, read_procfile
+from ops.supervisor import PAUSES, Supervisor, _Member, _Yard, leashed, processes_of, read_procfile
 from tests.hub import TestClock
 from tests.ops.program import ROOT, environment, gone
 
@@ -132,8 +132,13 @@ def test_the_pause_grows_and_has_an_end(folder: Path) -> None:
 
 def test_the_procfile_names_the_hubs_processes() -> None:
     commands = read_procfile(ROOT / "Procfile")
-    assert list(commands) == ["web", *WORKERS]
-    assert all(commands[role].endswith(f" -m actors.running {role}") for role in WORKERS)
+    assert list(commands) == ["web", *WORKERS, *STREAM_WORKERS]
+    assert all(commands[role].endswith(f" -m actors.running {role}") for role in (*WORKERS, *STREAM_WORKERS))
+
+
+def test_only_a_hub_with_streams_runs_what_they_need() -> None:
+    assert list(processes_of(ROOT / "Procfile", streams=True)) == ["web", *WORKERS, *STREAM_WORKERS]
+    assert list(processes_of(ROOT / "Procfile", streams=False)) == ["web", *WORKERS]
 
 
 @pytest.mark.parametrize("command", ["echo here", "A=1 && echo here"])

@@ -130,6 +130,8 @@ def links(number: int) -> dict[type[Record], dict[str, Any]]:
         sr.QuarantinedRecord: {"id": key("quarantined record")},
         sr.Match: {"id": key("match"), "run_id": run, "workload_id": None},
         sr.Sending: {"id": key("sending")},
+        sr.KafkaCluster: {"id": key("kafka cluster"), "name": f"name {number}"},
+        sr.StreamPosition: {"cluster": f"name {number}", "topic": f"name {number}", "partition": number},
         r.Outcome: {"id": key("command")},
         r.OutboxRow: {"id": key("follow-up"), "created_at": number},
     }
@@ -180,6 +182,8 @@ def needs_of(tied: dict[type[Record], dict[str, Any]]) -> tuple[Needs, Needs]:
         announcements={tied[sr.ModelAnnouncement]["id"]},
         quarantined={tied[sr.QuarantinedRecord]["id"]},
         sendings={tied[sr.Sending]["id"]},
+        kafka_clusters={tied[sr.KafkaCluster]["name"]},
+        positions={(tied[sr.StreamPosition]["cluster"], tied[sr.StreamPosition]["topic"])},
     )
     all_of_it.add(common)
     return common, all_of_it

@@ -8,9 +8,10 @@ import re
 from flask import Response
 
 from config.logs import unit
-from config.processes import OUTSIDE, WORKERS
+from config.processes import OUTSIDE, STREAM_WORKERS
+from config.streams import workers_of
 from fedyard.wire.times import time_text
-from storage import clusters
+from storage import clusters, stream_states
 from storage.database import DatabaseUnavailable
 from storage.history import read_history, recovered
 from storage.presence import STAND_BY
@@ -44,10 +45,11 @@ def readyz(call: Call) -> Response:
         "database": _database_trouble(call),
         "broker": web.hub.publisher.ready(),
         "signals": web.hub.signals.ready(),
-        **{role: silent.get(role) for role in WORKERS},
+        **{role: silent.get(role) for role in workers_of(web.hub.settings)},
         "clocks": web.clocks.trouble(),
         STAND_BY: silent.get(STAND_BY),
         "clusters": _clusters_trouble(call),
+        **({"streams": _streams_trouble(call)} if web.hub.settings.streams else {}),
         "artifacts": web.store_of_artifacts.trouble() or web.transfers.trouble(),
     }
     troubles["decider"] = troubles["decider"] or web.undecided.trouble()  # the one that names the process goes first
@@ -66,7 +68,7 @@ def readyz(call: Call) -> Response:
     )
 
 
-STOP_NOTHING = frozenset({*OUTSIDE, STAND_BY, "artifacts", "clusters"})
+STOP_NOTHING = frozenset({*OUTSIDE, *STREAM_WORKERS, STAND_BY, "artifacts", "clusters", "streams"})
 """Parts that are named where they are down, while the hub serves."""
 _COUNTED = re.compile(r"\d+ s\b")
 """What grows with every question: the same trouble is not said anew for it."""
@@ -112,6 +114,16 @@ def _clusters_trouble(call: Call) -> str | None:
     except DatabaseUnavailable:
         return None
     return "; ".join(f"{name}: {trouble}" for name, trouble in told.items()) or None
+
+
+def _streams_trouble(call: Call) -> str | None:
+    """Which cluster of Kafka does not answer, or lacks what is listened to."""
+    try:
+        found = stream_states.bridges(call.web.database, call.web.hub.clock.now())
+    except DatabaseUnavailable:
+        return None
+    troubles = {one.cluster: one.trouble for one in found if one.trouble}
+    return "; ".join(f"{name}: {trouble}" for name, trouble in sorted(troubles.items())) or None
 
 
 OPERATIONS = (

@@ -16,6 +16,7 @@ from config.clock import Micros
 from config.key_files import webhook_key, workload_key
 from config.logs import unit
 from config.secret_box import secret_box
+from config.streams import workers_of
 from fedyard.wire.structs import prepare_structs
 from storage import clocks, presence
 from storage.database import DatabaseUnavailable
@@ -146,7 +147,7 @@ def _silent(hub: Hub, begun_at: Micros) -> Mapping[str, str]:
     if not hub.database.postgres:
         return {}
     try:
-        return presence.silent(presence.heard(hub.database), hub.clock.now(), begun_at)
+        return presence.silent(presence.heard(hub.database), hub.clock.now(), begun_at, workers_of(hub.settings))
     except DatabaseUnavailable:
         return {}
 

@@ -15,17 +15,25 @@ from domain import stream_records as sr
 from domain.decisions.access import need_hub
 from domain.decisions.draft import Decision, Draft
 from domain.decisions.streams import arrivals
+from domain.decisions.streams.clusters import needs_of_cluster, stream_of
+from domain.events import EventKind
 from domain.needs import Needs
 from domain.streams.announcements import AnnouncedData, AnnouncedModel, Flaw, announced
 
 
 def needs_of_take_record(command: sc.TakeRecord) -> Needs:
-    return arrivals.needs_of_arrival(command.cluster, command.purpose, announced(command))
+    said = announced(command)
+    needs = arrivals.needs_of_arrival(command.cluster, command.purpose, said)
+    needs.positions.add((command.cluster, command.topic))
+    if isinstance(said, Flaw):
+        needs.add(needs_of_cluster(command.cluster))
+    return needs
 
 
 def take_record(draft: Draft, command: sc.TakeRecord) -> Decision:
     """A row of what it says, or of itself where nobody understands it."""
     need_hub(draft.by)
+    _move(draft, command, command.offset)
     match announced(command):
         case AnnouncedData() as said:
             source = _source(draft, command, said)
@@ -40,7 +48,53 @@ def take_record(draft: Draft, command: sc.TakeRecord) -> Decision:
         case Flaw() as flaw:
             quarantined = _quarantined(draft, command, flaw)
             draft.put(quarantined)
+            facts = {
+                "record_id": quarantined.id,
+                "topic": command.topic,
+                "partition": command.partition,
+                "offset": command.offset,
+                "reason": flaw.code,
+            }
+            draft.event(stream_of(draft, command.cluster, command.cluster_id), EventKind.RECORD_QUARANTINED, facts)
             return draft.accept(results.RecordTaken(id=quarantined.id, became="quarantined"), 201)
+
+
+def needs_of_report_gap(command: sc.ReportGap) -> Needs:
+    needs = needs_of_cluster(command.cluster)
+    needs.positions.add((command.cluster, command.topic))
+    return needs
+
+
+def report_gap(draft: Draft, command: sc.ReportGap) -> Decision:
+    """An event says how many are gone; None where nobody knows."""
+    need_hub(draft.by)
+    shorter = command.start == command.end
+    _move(draft, command, -1 if shorter else command.end - 1, anew=shorter)
+    facts = {
+        "topic": command.topic,
+        "partition": command.partition,
+        "start": command.start,
+        "end": command.end,
+        "gone": None if shorter else command.end - command.start,
+    }
+    draft.event(stream_of(draft, command.cluster, command.cluster_id), EventKind.RECORDS_GONE, facts)
+    return draft.accept(results.Done())
+
+
+def _move(draft: Draft, command: sc.TakeRecord | sc.ReportGap, offset: int, *, anew: bool = False) -> None:
+    """How far the partition is decided: it goes back only where the topic is another one, or its log has shrunk."""
+    known = draft.get(sr.StreamPosition, command.cluster, command.topic, command.partition)
+    if known is None or anew or known.topic_id != command.topic_id or offset > known.decided_offset:
+        draft.put(
+            sr.StreamPosition(
+                cluster=command.cluster,
+                topic=command.topic,
+                partition=command.partition,
+                topic_id=command.topic_id,
+                decided_offset=offset,
+                decided_at=draft.now,
+            )
+        )
 
 
 def _source(draft: Draft, command: sc.TakeRecord, said: AnnouncedData) -> sr.DataSource:

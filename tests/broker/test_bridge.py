@@ -1,0 +1,473 @@
+"""The bridge: nothing is lost, nothing is committed before it is safe, and what comes twice is the same command."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from broker.bridge import Bridge
+from broker.embedded_reading import EmbeddedGroup, EmbeddedReader
+from broker.kafka import KafkaReader
+from broker.kafka_writing import KafkaTopics
+from broker.port import BrokerUnavailable, Sending, Sent
+from broker.reading import Place
+from broker.streams import EmbeddedTopics
+from config.clock import SystemClock
+from config.streams import Cluster
+from devservers.kafka import PrivateKafka, PrivateTansu
+from domain import stream_commands as sc
+from domain.commands import Envelope
+from domain.ids import derive
+from tests.domain.streams.test_announcements import DATA
+from tests.waiting import until
+
+CONTROL = Place("control", 0)
+WITHIN_S = 20.0
+
+
+@dataclass
+class Kept:
+    """A publisher that keeps what it is sent; `away` says that it is."""
+
+    envelopes: list[Envelope] = field(default_factory=list)
+    away: bool = False
+
+    def send(self, envelopes: Sequence[Envelope]) -> None:
+        if self.away:
+            raise BrokerUnavailable("RabbitMQ is away")
+        self.envelopes += envelopes
+
+    def begin(self, envelopes: Sequence[Envelope], failed: Callable[[], None]) -> Sending:
+        self.send(envelopes)
+        return Sent()
+
+    def ready(self) -> str | None:
+        return None
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    @property
+    def records(self) -> list[sc.TakeRecord]:
+        return [one.command for one in self.envelopes if isinstance(one.command, sc.TakeRecord)]
+
+    @property
+    def gaps(self) -> list[sc.ReportGap]:
+        return [one.command for one in self.envelopes if isinstance(one.command, sc.ReportGap)]
+
+    @property
+    def ids(self) -> list[str]:
+        return [one.id for one in self.envelopes]
+
+
+class World:
+    """A cluster in memory with a control topic, and bridges of one group."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.topics = EmbeddedTopics()
+        self.group = EmbeddedGroup(self.topics)
+        self.cluster = Cluster("here", control_topics=["control"], **fields)
+        self.publisher = Kept()
+        self.topics.create([sc.NewTopic("control"), sc.NewTopic("dead")])
+
+    def announce(self, *values: bytes | None) -> None:
+        self.topics.write([sc.NewRecord("control", b"\x07", value or b"") for value in values])
+
+    def bridge(self, **limits: int) -> Bridge:
+        reader = EmbeddedReader(self.group)
+        bridge = Bridge("cloud", self.cluster, reader, self.publisher, SystemClock(), self.topics, **limits)
+        bridge.subscribe()
+        bridge.turn(0)
+        return bridge
+
+    @property
+    def committed(self) -> int | None:
+        there = self.group.offsets.get(CONTROL)
+        return None if there is None else there.offset
+
+
+def commit(bridge: Bridge) -> None:
+    bridge._commit(wait=True)
+
+
+def test_a_record_is_a_command_whose_id_says_where_it_lay() -> None:
+    world = World()
+    world.announce(b"{}")
+    bridge = world.bridge()
+    bridge.turn(0)
+    assert bridge.publish(0)
+    (envelope,) = world.publisher.envelopes
+    assert envelope.id == derive("embedded", "control", "control-0", 0, 0)
+    assert envelope.by.kind == "hub"
+    assert envelope.command == sc.TakeRecord(
+        "cloud", "embedded", "control", "control-0", 0, 0, 0, b"\x07", b"{}", "control"
+    )
+
+
+def test_nothing_is_committed_before_the_confirm() -> None:
+    world = World()
+    world.announce(b"a", b"b")
+    world.publisher.away = True
+    bridge = world.bridge()
+    bridge.turn(0)
+    assert not bridge.publish(0)
+    commit(bridge)
+    assert world.committed is None
+    world.publisher.away = False
+    assert bridge.publish(0)
+    commit(bridge)
+    assert world.committed == 2
+
+
+def test_the_highest_contiguous_offset_is_committed() -> None:
+    world = World()
+    world.announce(b"a", b"b", b"c")
+    bridge = world.bridge()
+    bridge.turn(0)
+    items = bridge._partitions[CONTROL].items
+    items[0].confirmed = items[2].confirmed = True
+    commit(bridge)
+    assert world.committed == 1
+    items[0].confirmed = True
+    commit(bridge)
+    assert world.committed == 3
+
+
+def test_what_was_not_committed_comes_again_as_the_same_commands() -> None:
+    world = World()
+    world.announce(b"a", b"b")
+    for _ in range(2):
+        bridge = world.bridge()
+        bridge.turn(0)
+        bridge.publish(0)  # and it dies before it commits
+    first, second = world.publisher.ids[:2], world.publisher.ids[2:]
+    assert first == second
+    assert len(set(first)) == 2
+
+
+def test_a_topic_that_was_made_anew_has_other_commands() -> None:
+    world = World()
+    world.announce(b"a")
+    bridge = world.bridge()
+    bridge.turn(0)
+    bridge.publish(0)
+    commit(bridge)
+    world.group.make_anew("control")
+    world.announce(b"a", b"b")
+    for _ in range(3):
+        bridge.turn(0)
+        bridge.publish(0)
+    assert [(one.topic_id, one.offset, one.value) for one in world.publisher.records] == [
+        ("control-0", 0, b"a"),
+        ("control-1", 0, b"a"),
+        ("control-1", 1, b"b"),
+    ]
+    assert len(set(world.publisher.ids)) == 3
+
+
+def test_where_topics_have_no_ids_what_a_record_says_tells_it() -> None:
+    world = World()
+    reader = EmbeddedReader(world.group)
+    reader.topic_ids = lambda topics: dict.fromkeys(topics, "")  # type: ignore[method-assign]
+    bridge = Bridge("cloud", world.cluster, reader, world.publisher, SystemClock())
+    bridge.subscribe()
+    for value in (b"a", b"a", b"b"):
+        bridge.turn(0)
+        world.announce(value)
+        bridge.turn(0)
+        bridge.publish(0)
+        world.group.make_anew("control")
+        bridge.turn(0)
+    a, again, b = [one.id for one in world.publisher.envelopes if isinstance(one.command, sc.TakeRecord)]
+    assert a == again  # the same words, at the same time: the same announcement
+    assert a != b
+
+
+def test_a_slow_broker_pauses_partitions_and_polling_goes_on() -> None:
+    world = World()
+    world.announce(*[b"x"] * 100)
+    world.publisher.away = True
+    bridge = world.bridge(max_records=10)  # one poll brings a batch: the bound is looked at after it
+    world.announce(*[b"y"] * 100)
+    assert sum(bridge.turn(0) for _ in range(20)) == 0
+    assert bridge.under_way()[0] == 100
+    world.publisher.away = False
+    assert bridge.publish(0)
+    assert sum(bridge.turn(0) for _ in range(3)) == 100
+
+
+def test_bytes_are_bounded_as_well() -> None:
+    world = World()
+    world.announce(b"x" * 2000)
+    bridge = world.bridge(max_bytes=1000)
+    bridge.turn(0)
+    world.announce(b"x")
+    assert bridge.turn(0) == 0
+    bridge.publish(0)
+    bridge.turn(0)
+    assert bridge.turn(0) == 1
+
+
+def test_what_is_revoked_is_given_up_and_the_next_one_takes_it() -> None:
+    world = World()
+    world.announce(b"a", b"b")
+    first = world.bridge()
+    first.turn(0)
+    second = world.bridge()
+    second.turn(0)
+    assert first.publish(0)
+    assert world.publisher.envelopes == []  # nothing of it is under way any more
+    assert first.under_way() == (0, 0)
+    second.publish(0)
+    commit(first)
+    assert world.committed is None
+    commit(second)
+    assert world.committed == 2
+    assert first.states() == []
+
+
+def test_leaving_commits_what_is_safe() -> None:
+    world = World()
+    world.announce(b"a")
+    bridge = world.bridge()
+    bridge.turn(0)
+    bridge.publish(0)
+    world.announce(b"b")
+    bridge.turn(0)
+    bridge.close()
+    assert world.committed == 1
+
+
+def test_a_refused_commit_is_counted_and_made_again() -> None:
+    world = World()
+    world.announce(b"a")
+    world.group.refuses = 1
+    bridge = world.bridge()
+    bridge.turn(0)
+    bridge.publish(0)
+    commit(bridge)
+    assert (world.committed, bridge.counted.commits_refused) == (None, 1)
+    commit(bridge)
+    assert (world.committed, bridge.counted.commits) == (1, 1)
+
+
+def test_what_is_gone_is_told_and_then_the_earliest_is_read() -> None:
+    world = World()
+    world.announce(b"a")
+    bridge = world.bridge()
+    bridge.turn(0)
+    bridge.publish(0)
+    bridge.close()
+    world.announce(*[b"x"] * 9)
+    world.topics.first["control"] = 5
+    again = world.bridge()
+    again.turn(0)
+    again.publish(0)
+    assert [(gap.start, gap.end) for gap in world.publisher.gaps] == [(1, 5)]
+    assert again.counted.gone == 4
+    assert [one.offset for one in world.publisher.records] == [0, 5, 6, 7, 8, 9]
+
+
+def test_what_goes_while_it_is_read_is_told_as_well() -> None:
+    world = World()
+    bridge = world.bridge()
+    world.announce(*[b"x"] * 4)
+    world.topics.first["control"] = 3
+    for _ in range(2):
+        bridge.turn(0)
+    bridge.publish(0)
+    assert [(gap.start, gap.end) for gap in world.publisher.gaps] == [(0, 3)]
+    assert [one.offset for one in world.publisher.records] == [3]
+
+
+def test_a_first_start_begins_with_what_is_young_enough() -> None:
+    world = World(since="2026-01-01T00:00:00Z")
+    world.announce(b"old")
+    bridge = world.bridge()
+    world.announce(b"young")
+    bridge.turn(0)
+    bridge.publish(0)
+    assert [one.value for one in world.publisher.records] == [b"young"]
+
+
+def test_a_cluster_that_is_away_is_waited_for() -> None:
+    world = World()
+    world.announce(b"a")
+    world.topics.away = "it is away"
+    bridge = world.bridge()
+    assert bridge.turn(0) == 0
+    assert bridge.trouble == "it is away"
+    world.topics.away = ""
+    for _ in range(2):
+        bridge.turn(0)
+    bridge.publish(0)
+    assert bridge.trouble is None
+    assert [one.value for one in world.publisher.records] == [b"a"]
+
+
+def test_a_topic_that_is_not_there_yet_keeps_no_other_one_waiting() -> None:
+    world = World(model_topics=["later"])
+    world.announce(b"a")
+    bridge = world.bridge()
+    bridge.turn(0)
+    world.topics.create([sc.NewTopic("later")])
+    world.topics.write([sc.NewRecord("later", None, b"m")])
+    for _ in range(2):
+        bridge.turn(0)
+    bridge.publish(0)
+    assert [(one.purpose, one.value) for one in world.publisher.records] == [("control", b"a"), ("model", b"m")]
+
+
+def test_what_is_too_large_is_cut() -> None:
+    world = World(max_record_bytes=2048)
+    world.announce(b"x" * 2048)
+    bridge = world.bridge()
+    bridge.turn(0)
+    bridge.publish(0)
+    (record,) = world.publisher.records
+    assert (record.flaw, record.value) == ("too_large", b"x" * 1024)
+
+
+def test_what_nobody_understands_goes_to_the_dead_letter_topic_with_its_origin() -> None:
+    world = World(dead_letter_topic="dead")
+    world.announce(b"?", msgspec.json.encode(DATA))
+    bridge = world.bridge()
+    bridge.turn(0)
+    bridge.publish(0)
+    (copy,) = world.topics.records["dead"]
+    assert (copy.key, copy.value) == (b"\x07", b"?")
+    assert copy.headers == [
+        ("fedyard-id", world.publisher.ids[0].encode()),
+        ("fedyard-topic", b"control"),
+        ("fedyard-partition", b"0"),
+        ("fedyard-offset", b"0"),
+        ("fedyard-reason", b"not_json"),
+    ]
+    assert bridge.counted.flawed == 1
+
+
+def test_the_oldest_record_that_may_not_be_decided_is_known() -> None:
+    world = World()
+    world.announce(*[b"x"] * 3)
+    bridge = world.bridge()
+    bridge.turn(0)
+    bridge.publish(0)
+    commit(bridge)
+    (state,) = bridge.states()
+    assert (state.taken, state.committed, state.oldest_at) == (3, 3, 0)
+    bridge.look({CONTROL: 3}, {CONTROL: ("control-0", 1)})
+    assert bridge.states()[0].oldest_at == 0
+    bridge.look({CONTROL: 3}, {CONTROL: ("another", 2)})
+    assert bridge.states()[0].oldest_at == 0
+    bridge.look({CONTROL: 3}, {CONTROL: ("control-0", 2)})
+    assert bridge.states()[0].oldest_at is None
+
+
+# on real brokers
+
+
+@pytest.fixture(params=["noida", "tansu"])
+def kafka(request: pytest.FixtureRequest) -> PrivateKafka:
+    server: PrivateKafka = request.getfixturevalue(request.param)
+    return server
+
+
+def properties(server: PrivateKafka) -> dict[str, Any]:
+    """Quick to notice who has gone, as far as each of them lets one."""
+    session = 1500 if isinstance(server, PrivateTansu) else 6000
+    return {
+        "bootstrap.servers": server.bootstrap_servers,
+        "session.timeout.ms": session,
+        "heartbeat.interval.ms": 300,
+        "fetch.wait.max.ms": 20,
+    }
+
+
+def make_topic(server: PrivateKafka, name: str, partitions: int = 1) -> None:
+    admin = AdminClient(properties_of_admin(server))
+    admin.create_topics([NewTopic(name, partitions, 1)])[name].result(WITHIN_S)
+
+
+def delete_topic(server: PrivateKafka, name: str) -> None:
+    admin = AdminClient(properties_of_admin(server))
+    admin.delete_topics([name])[name].result(WITHIN_S)
+
+
+def properties_of_admin(server: PrivateKafka) -> dict[str, Any]:
+    return {"bootstrap.servers": server.bootstrap_servers, "log_level": 0}
+
+
+def produce(server: PrivateKafka, topic: str, values: Sequence[bytes], partition: int = 0) -> None:
+    producer = Producer({**properties_of_admin(server), "batch.num.messages": 1})
+    for value in values:
+        producer.produce(topic, value, key=b"\x07", partition=partition)
+    assert producer.flush(WITHIN_S) == 0
+
+
+@contextmanager
+def running(server: PrivateKafka, topic: str, publisher: Kept, **fields: Any) -> Iterator[Bridge]:
+    """A bridge with its two threads."""
+    cluster = Cluster(server.bootstrap_servers, control_topics=[topic], **fields)
+    reader = KafkaReader(properties(server), f"group-{topic}")
+    bridge = Bridge("cloud", cluster, reader, publisher, SystemClock(), KafkaTopics(properties_of_admin(server)))
+    stop = threading.Event()
+
+    def poll() -> None:
+        bridge.subscribe()
+        while not stop.is_set():
+            bridge.turn(0.05)
+
+    threads = [threading.Thread(target=poll), threading.Thread(target=bridge.run_publishing)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield bridge
+    finally:
+        stop.set()
+        bridge.stop()
+        for thread in threads:
+            thread.join()
+        bridge.close()
+
+
+def test_records_come_once_and_after_a_restart_no_more(kafka: PrivateKafka) -> None:
+    topic = "bridge-once"
+    make_topic(kafka, topic, 2)
+    produce(kafka, topic, [b"%d" % number for number in range(20)], 0)
+    publisher = Kept()
+    with running(kafka, topic, publisher):
+        until(lambda: len(publisher.records) == 20)
+        produce(kafka, topic, [b"more"], 1)
+        until(lambda: len(publisher.records) == 21)
+    with running(kafka, topic, publisher) as again:
+        produce(kafka, topic, [b"last"], 1)
+        until(lambda: len(publisher.records) == 22)
+        until(lambda: {state.committed for state in again.states()} == {20, 2})
+    assert len(set(publisher.ids)) == 22
+    assert [one.value for one in publisher.records if one.partition == 0] == [b"%d" % number for number in range(20)]
+    assert {one.at > 1_700_000_000_000_000 for one in publisher.records} == {True}
+
+
+def test_a_topic_made_anew_while_the_bridge_runs(kafka: PrivateKafka) -> None:
+    """On both: tansu gives topics ids, noida-db gives them none."""
+    topic = "bridge-anew"
+    make_topic(kafka, topic)
+    produce(kafka, topic, [b"a", b"b"])
+    publisher = Kept()
+    with running(kafka, topic, publisher):
+        until(lambda: len(publisher.records) == 2)
+    delete_topic(kafka, topic)
+    make_topic(kafka, topic)
+    produce(kafka, topic, [b"a"])
+    with running(kafka, topic, publisher):
+        until(lambda: len(publisher.records) == 3)
+    assert len({one.id for one in publisher.envelopes if isinstance(one.command, sc.TakeRecord)}) == 3
+    assert [one.offset for one in publisher.records] == [0, 1, 0]
