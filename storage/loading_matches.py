@@ -25,13 +25,13 @@ def _of_models(reader: Reader, needs: Needs) -> Needs:
         for cluster, string_id in sorted(models)
         for each in reader.all(sr.ModelAnnouncement, _SAME, cluster, string_id)
     ]
-    live = {(each.match_key, each.min_data) for each in announced if each.state == "live" and each.match_key}
+    live = {(each.match_key, each.min_data) for each in announced if each.match_key}
     for key, least in sorted(live):
         reader.all(sr.DataSource, _DATA_FOR, key, least)
     strings = {string_id for _, string_id in models}
     deployments = reader.rows(sr.Deployment, _DEPLOYMENTS_CALLED, strings)
     matches = reader.rows(sr.Match, f"{_MATCHES} WHERE string_id {{any}}", strings)
-    reader.rows(sr.DataSource, f"{_DATA} WHERE stream_id {{any:uuid}}", {each.stream_id for each in matches})
+    _data_of(reader, matches)
     runs = {each.run_id for each in deployments} | {each.run_id for each in announced if each.run_id is not None}
     runs |= {adopted_run_id(cluster, string_id) for cluster, string_id in models}
     return Needs(mentioned_runs=runs, workloads=_workers(matches))
@@ -42,17 +42,18 @@ def _of_data(reader: Reader, needs: Needs) -> Needs:
     the models' runs."""
     named = reader.rows(sr.DataSource, f"{_DATA} WHERE id {{any:uuid}}", needs.matched_data)
     streams = {each.stream_id for each in named}
-    announced = reader.rows(sr.DataSource, f"{_DATA} WHERE stream_id {{any:uuid}}", streams)
+    announced = reader.rows(sr.DataSource, _LIVE_DATA, streams)
     models: list[sr.ModelAnnouncement] = []
-    live = {each.match_key: each for each in announced if each.state == "live" and each.match_key}
+    live = {each.match_key: each for each in announced if each.match_key}
     for key in sorted(live):
-        most = [each.total_msg for each in announced if each.match_key == key and each.state == "live"]
+        most = [each.total_msg for each in announced if each.match_key == key]
         if live[key].incremental:
             models += reader.all(sr.ModelAnnouncement, _MODELS_LEARNING, key)
         else:
             models += reader.all(sr.ModelAnnouncement, _MODELS_FOR, key, max(total or 0 for total in most))
     matches = reader.rows(sr.Match, f"{_MATCHES} WHERE stream_id {{any:uuid}}", streams)
     models += reader.rows(sr.ModelAnnouncement, f"{_MODELS} WHERE id {{any:uuid}}", {each.model_id for each in matches})
+    reader.rows(sr.DataSource, f"{_DATA} WHERE id {{any:uuid}}", {each.source_id for each in matches})
     runs = {each.run_id for each in models if each.run_id is not None} | {each.run_id for each in matches}
     return Needs(mentioned_runs=runs, workloads=_workers(matches))
 
@@ -62,7 +63,7 @@ def _matches(reader: Reader, needs: Needs) -> Needs:
     start their workers."""
     matches = reader.rows(sr.Match, f"{_MATCHES} WHERE id {{any:uuid}}", needs.matches)
     reader.rows(sr.ModelAnnouncement, f"{_MODELS} WHERE id {{any:uuid}}", {each.model_id for each in matches})
-    reader.rows(sr.DataSource, f"{_DATA} WHERE stream_id {{any:uuid}}", {each.stream_id for each in matches})
+    _data_of(reader, matches)
     projects = {each.project_id for each in matches}
     return Needs(
         mentioned_runs={each.run_id for each in matches},
@@ -79,6 +80,12 @@ def _workers_of(reader: Reader, needs: Needs) -> Needs:
     return Needs(deployments=set(needs.workers_of), runs=set(needs.workers_of), workloads=_workers(matches))
 
 
+def _data_of(reader: Reader, matches: Collection[sr.Match]) -> None:
+    """What made them, and what is said of the same data by now."""
+    reader.rows(sr.DataSource, f"{_DATA} WHERE id {{any:uuid}}", {each.source_id for each in matches})
+    reader.rows(sr.DataSource, _LIVE_DATA, {each.stream_id for each in matches})
+
+
 def _workers(matches: Collection[sr.Match]) -> set[str]:
     return {each.workload_id for each in matches if each.workload_id is not None}
 
@@ -86,7 +93,8 @@ def _workers(matches: Collection[sr.Match]) -> set[str]:
 _MODELS = select(sr.ModelAnnouncement)
 _DATA = select(sr.DataSource)
 _MATCHES = select(sr.Match)
-_SAME = f"{_MODELS} WHERE cluster = %s AND string_id = %s"
+_SAME = f"{_MODELS} WHERE cluster = %s AND string_id = %s AND state = 'live'"
+_LIVE_DATA = f"{_DATA} WHERE state = 'live' AND stream_id {{any:uuid}}"
 _DATA_FOR = f"{_DATA} WHERE match_key = %s AND state = 'live' AND match_key <> '' AND (total_msg >= %s OR incremental)"
 _MODELS_FOR = f"{_MODELS} WHERE match_key = %s AND state = 'live' AND match_key <> '' AND min_data <= %s"
 _MODELS_LEARNING = f"{_MODELS} WHERE match_key = %s AND state = 'live' AND match_key <> ''"

@@ -8,7 +8,8 @@ TABLES = (
     CREATE INDEX data_sources_matching ON data_sources (match_key, total_msg)
         WHERE state = 'live' AND match_key <> ''
     """,
-    "CREATE INDEX data_sources_stream ON data_sources (stream_id) WHERE stream_id IS NOT NULL",
+    "CREATE INDEX data_sources_stream ON data_sources (stream_id) WHERE state = 'live'",
+    "CREATE INDEX model_announcements_called ON model_announcements (string_id, cluster) WHERE state = 'live'",
     """
     CREATE INDEX model_announcements_matching ON model_announcements (match_key, min_data)
         WHERE state = 'live' AND match_key <> ''

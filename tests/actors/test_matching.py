@@ -17,6 +17,7 @@ from domain import stream_records as sr
 from domain.commands import Envelope
 from domain.decisions.streams.settling import LAST_WORD_S
 from domain.ids import Id, derive
+from domain.needs import Needs
 from domain.rules import Rules, StreamCluster, StreamRules
 from domain.states import RunState
 from domain.streams.matching import match_id, misfits
@@ -408,6 +409,26 @@ def test_workers_that_ended_well_leave_the_controller_a_last_word(cloud: Cloud) 
     cloud.hub.ok(sc.SettleWorkers(run_id=cloud.deployed))
     assert (cloud.run().state, cloud.run().reason) == ("failed", "too_few")
     assert all(each.check_at is None for each in cloud.matches())
+
+
+def test_a_new_announcement_costs_what_it_matches(edge: Edge) -> None:
+    """Neither how many others there are counts, nor how often they were announced."""
+    models = [model_value(f"model-{number}", f"{number} 28") for number in range(30)]
+    sources = [data_value(f"data{number}:0:0:{number}", f"{number % 3} 28", total_msg=number) for number in range(60)]
+    for _ in range(3):
+        edge.announce(*models, *sources, model_value("wants", "2 28", min_data=50))
+    (wants,) = [each for each in edge.models() if each.string_id == "wants" and each.state == "live"]
+    few = data_value("few:0:0:0", "7 28", total_msg=0)
+    edge.announce(few, few)
+    source = [each for each in edge.sources() if each.data_topic == "few:0:0:0"][-1]
+    with edge.hub.store.deciding() as transaction:
+        of_model = transaction.load(Needs(matched_models={wants.id}), 0).records
+        of_data = transaction.load(Needs(matched_data={source.id}), 0).records
+    known = {(each.total_msg, each.state) for each in of_model if isinstance(each, sr.DataSource)}
+    made_of, now = ({(total, state) for total in (50, 53, 56, 59)} for state in ("superseded", "live"))
+    assert known == made_of | now
+    assert {each.id for each in of_model if isinstance(each, sr.ModelAnnouncement)} == {wants.id}
+    assert {each.id for each in of_data if isinstance(each, sr.DataSource | sr.ModelAnnouncement)} == {source.id}
 
 
 VALUES = [
