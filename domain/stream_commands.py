@@ -75,7 +75,7 @@ class ForgetRecords(Command, frozen=True, tag="forget_records"):
 
 
 class WithdrawDataSource(Command, frozen=True, tag="withdraw_data_source"):
-    """Nothing more shall begin with these data; what has begun goes on."""
+    """Nothing more shall begin with these data, and federated workers on them stop; what else has begun goes on."""
 
     data_source_id: Id
     reason: Reason = ""

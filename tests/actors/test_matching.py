@@ -263,6 +263,22 @@ def test_data_that_were_announced_anew_and_do_not_fit_any_more_end_the_worker(ed
     assert worker.stop_at is not None
 
 
+def test_data_that_are_withdrawn_end_their_workers_and_begin_nothing(edge: Edge) -> None:
+    admin = edge.hub.account(edge.hub.organisation("operators"), "admin")
+    edge.announce(model_value(), data_value(), data_value("more:0:0:1000"))
+    edge.prepare()
+    withdrawn = edge.sources()[0]
+    edge.hub.ok(sc.WithdrawDataSource(data_source_id=withdrawn.id), admin)
+    ended, goes_on = sorted(edge.matches(), key=lambda each: each.state)
+    assert (ended.source_id, ended.reason, goes_on.state) == (withdrawn.id, "data_gone", "started")
+    assert {each.id: each.stop_at is not None for each in edge.workers()} == {
+        ended.workload_id: True,
+        goes_on.workload_id: False,
+    }
+    edge.announce(model_value("another"))
+    assert [each.stream_id for each in edge.matches() if each.string_id == "another"] == [goes_on.stream_id]
+
+
 def test_the_newest_announcement_counts_even_if_an_older_one_comes_later(edge: Edge) -> None:
     fits = edge.taken("edge", data_value())
     newer = edge.taken("edge", data_value(dataset_restrictions='{"country": "es"}'))

@@ -7,6 +7,7 @@ from domain import stream_commands as sc
 from domain import stream_records as sr
 from domain.decisions.access import find, need_admin
 from domain.decisions.draft import Decision, Draft, Refused
+from domain.decisions.streams import matching
 from domain.decisions.streams.clusters import stream_of
 from domain.events import EventKind
 from domain.needs import Needs
@@ -27,4 +28,6 @@ def withdraw_data_source(draft: Draft, command: sc.WithdrawDataSource) -> Decisi
         draft.change(source, state="withdrawn", state_at=draft.now)
         facts = {"data_source_id": source.id, "reason": command.reason}
         draft.event(stream_of(draft, source.cluster), EventKind.DATA_SOURCE_WITHDRAWN, facts)
+        if source.purpose == "data":
+            matching.data_withdrawn(draft, source)
     return draft.accept(results.Withdrawn(id=source.id, state="withdrawn"))
