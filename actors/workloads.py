@@ -25,6 +25,7 @@ from domain.commands import (
     ReportPlaceGone,
     WriteWorkloadLog,
 )
+from domain.streams.door import with_door
 from domain.values import LOG_TAIL_BYTES
 from domain.workloads import report_of, token_of, with_own_tokens, with_token
 from fedyard.cluster.doing import collected, ended, ensured, read_on, refused
@@ -44,13 +45,22 @@ class WorkloadDoer:
     """Carries out `EnsureWorkload`, `CollectWorkload`, `EndWorkload` and `EndPlace`."""
 
     def __init__(
-        self, clusters: Clusters, wanted: WantedWorkloads, clock: Clock, key: bytes, hub_url: str, box: SecretBox
+        self,
+        clusters: Clusters,
+        wanted: WantedWorkloads,
+        clock: Clock,
+        key: bytes,
+        hub_url: str,
+        box: SecretBox,
+        door_url: str = "",
     ) -> None:
-        """key: what one-time tokens are derived from. hub_url: where workloads call back. box: opens secrets."""
+        """key: what one-time tokens are derived from. hub_url: where workloads call back. box: opens secrets.
+        door_url: where Kafka-ML's containers do; empty: at the same address."""
         self._clusters = clusters
         self._wanted = wanted
         self._key = key
         self._hub_url = hub_url
+        self._door_url = door_url or hub_url
         self._box = box
         self._clock = clock
         self._away_until: dict[str, float] = {}
@@ -96,7 +106,7 @@ class WorkloadDoer:
 
     def _with_secrets(self, command: EnsureWorkload) -> Spec:
         """With those of its project that it names, opened here and nowhere before. Raises `Refused` where one lacks."""
-        spec, names = command.spec, command.secret_names
+        spec, names = with_door(command.spec, self._key, self._door_url), command.secret_names
         if not names:
             return spec
         there = self._wanted.secrets(spec.place, names.values())

@@ -146,6 +146,17 @@ def open_streams(settings: Settings, environment: Mapping[str, str] = os.environ
     return streams
 
 
+def door_url(settings: Settings) -> str:
+    """Where Kafka-ML's containers reach the web. Raises `SettingsError` where they could not."""
+    url = open_streams(settings).door_url or settings.callback_url
+    if settings.streams and "results" in url:
+        raise SettingsError(
+            f"{url} has `results` in it, which the trainers replace wherever it stands: say another address in "
+            "door_url of FEDYARD_STREAMS"
+        )
+    return url
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -14,6 +14,7 @@ from domain.ids import Id, sha256_hex
 from domain.infrastructure import PARTS, shaped
 from domain.records import Workload, WorkloadAttempt
 from domain.states import WORKLOAD_LIVE, WorkloadState
+from domain.streams import door
 from domain.values import Micros, WorkloadSpec
 from domain.workload_files import files_of, flaw_of_files
 from fedyard.cluster import conventions
@@ -134,6 +135,7 @@ def wanted_of(workload: Workload, attempt: WorkloadAttempt, owner: Id) -> Wanted
     spec = spec_of(workload)
     state = WorkloadState(attempt.state)
     over = attempt.ended_at if attempt.ended_at is not None and not is_open(attempt) else workload.stop_at
+    told, kept = door.apart(spec.environment) if workload.purpose else (spec.environment, {})
     asked = Spec(
         owner=owner,
         place=workload.project_id,
@@ -146,7 +148,8 @@ def wanted_of(workload: Workload, attempt: WorkloadAttempt, owner: Id) -> Wanted
         labels=spec.labels,
         command=spec.command,
         arguments=spec.arguments,
-        environment=spec.environment | _told(workload, attempt),
+        environment=told | _told(workload, attempt),
+        secrets=kept,
         resources=spec.resources,
         placement=spec.placement,
         replicas=spec.replicas,

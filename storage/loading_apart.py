@@ -17,7 +17,7 @@ from domain.workloads import AT_SITE, site_of
 from fedyard.cluster.port import Reason
 from storage.database import Database
 from storage.loading_matches import MATCHING_PARTS
-from storage.loading_streams import STREAM_PARTS
+from storage.loading_streams import DEPLOYMENT_PARTS, STREAM_PARTS
 from storage.reader import Reader
 from storage.tables import select
 
@@ -226,6 +226,7 @@ _PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
     (frozenset({"inputs", "versions"}), _inputs),
     *MATCHING_PARTS,
     (frozenset({"workloads", "workloads_of", "holders_of", "workloads_at", "project_rounds"}), _workloads),
+    *DEPLOYMENT_PARTS,
     (frozenset({"workload_logs"}), _workload_logs),
     (frozenset({"secrets"}), _secrets),
 )

@@ -93,10 +93,13 @@ def _sendings(reader: Reader, needs: Needs) -> Needs:
 STREAM_PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
     (frozenset({"counters"}), _counters),
     (frozenset({"architectures_of", "code_of", "versions_of"}), _architectures),
-    (frozenset({"deployments", "deployment_numbers", "results"}), _deployments),
     (frozenset({"served", "inferences", "inferences_on"}), _inferences),
     (frozenset({"data_sources", "announcements", "quarantined"}), _announced),
     (frozenset({"sendings"}), _sendings),
     (frozenset({"kafka_clusters", "positions"}), _clusters),
 )
 """Any of these needs -> who loads what they name."""
+DEPLOYMENT_PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
+    (frozenset({"deployments", "deployment_numbers", "results"}), _deployments),
+)
+"""The same of what hangs on workloads that were loaded before."""

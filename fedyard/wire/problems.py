@@ -130,6 +130,7 @@ class ProblemType(Enum):
     BROKER_UNAVAILABLE = 503, "The broker cannot be reached"
     DATABASE_UNAVAILABLE = 503, "The database cannot be reached"
     STORAGE_UNAVAILABLE = 503, "The store of artifacts cannot be reached"
+    UNDECIDED = 503, "Not decided in time"
     TOO_MANY_BODIES = 503, "Too many bodies are being read"
     TOO_MANY_POLLS = 503, "Too many polls are open"
     TOO_MANY_TRANSFERS = 503, "Too many transfers are under way"

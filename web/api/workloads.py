@@ -23,6 +23,7 @@ from domain.commands import (
 from domain.ids import derive
 from domain.results import Made, WorkloadLogResult, WorkloadResult
 from domain.states import WorkloadState
+from domain.streams.door import with_door
 from domain.values import LOG_PIECE_BYTES, LOG_TAIL_BYTES, Reason, Sha256, Slug, Where, WorkloadSpec
 from domain.workloads import AT_SITE, FOLLOWED_S, token_of, with_own_tokens
 from fedyard.cluster.conventions import ENROLMENT_TOKEN
@@ -210,7 +211,8 @@ def _with_token(call: Call, one: Wanted) -> Wanted:
     """Who holds a seat is given the one-time token, who gets initial files one for these, derived when they are shown;
     where the hub is its site knows."""
     if not one.enrols:
-        return msgspec.structs.replace(one, spec=with_own_tokens(one.spec, call.web.workload_key))
+        spec = with_own_tokens(one.spec, call.web.workload_key)
+        return msgspec.structs.replace(one, spec=with_door(spec, call.web.workload_key, call.web.door_url))
     secrets = {ENROLMENT_TOKEN: token_of(call.web.workload_key, one.spec.id, one.spec.attempt)}
     return msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, secrets=secrets))
 

@@ -10,11 +10,13 @@ from functools import partial
 from flask import Request
 
 from domain.ids import HUB, Id, is_id
+from domain.streams.door import attempt_of, secret_of
 from domain.values import CLIENT_SCOPE, Subject
 from domain.workloads import ROUNDS_PREFIX, files_token_of, named_in, rounds_token_of
 from fedyard.wire.problems import ProblemType
 from storage.views import workloads
 from storage.views.people import Bearer
+from storage.views.streams import door
 from web.http.calls import Call, Web
 from web.live.tokens import unauthorized
 from web.problems import Refused
@@ -102,6 +104,23 @@ def _by_files_token(
     raise unauthorized(ProblemType.TOKEN_NOT_VALID, fact)
 
 
+def _at_door(web: Web, request: Request) -> Bearer:
+    """The newest attempt of what is for streams, by the secret in its path."""
+    secret = str((request.view_args or {}).get("door", ""))
+    ident, attempt = attempt_of(secret)
+    found = door.at_door(web.database, ident)
+    rid = (request.view_args or {}).get("rid")
+    wanted = secret_of(web.workload_key, ident, attempt)
+    proved = hmac.compare_digest(secret.encode(), wanted.encode())
+    if proved and found is not None and found.attempt == attempt and rid in found.numbers:
+        return Bearer(found.subject, frozenset({"read", "write"}), token_id=None, expires_at=None, files_of=ident)
+    raise unauthorized(
+        ProblemType.TOKEN_NOT_VALID, "this way in is of no attempt that goes on, or is for another result"
+    )
+
+
+DOOR = Authentication("door", _at_door)
+"""Of programs that send no token (domain/streams/door.py). Not described: its paths are Kafka-ML's."""
 JOB = Authentication("job", _job, {"type": "http", "scheme": "bearer"})
 WORKLOAD = Authentication("workload", _workload, {"type": "http", "scheme": "bearer"})
 OPEN = Authentication("open", lambda _web, _request: NO_ONE)

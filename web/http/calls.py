@@ -58,6 +58,7 @@ class Web:
     webhook_key: bytes = field(repr=False)
     workload_key: bytes = field(repr=False)
     secret_box: SecretBox
+    door_url: str
     description: Callable[[], bytes]
     """The text of /openapi.json."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from domain.streams.door import SECRET
 from fedyard.wire.notices import NOTICES
 from fedyard.wire.problems import MEDIA_TYPE, Problem, ProblemType
 from fedyard.wire.types import UUID_PATTERN
@@ -166,6 +167,8 @@ def _path_schema(name: str) -> dict[str, Any]:
             return {"type": "string", "pattern": f"^{PATH_FILE}$"}
         case "name":
             return {"type": "string", "pattern": f"^{PATH_NAME}$"}
+        case "door":
+            return {"type": "string", "pattern": f"^{SECRET}$"}
         case "id":
             return {"type": "string", "format": "uuid", "pattern": f"^{UUID_PATTERN}$"}
 

@@ -16,7 +16,7 @@ from web.http.auth import BEARER, EVERYBODY, OPEN, Authentication
 from web.http.bodies import Query
 from web.http.calls import Call
 
-PARAMETERS: Mapping[str, Literal["count", "file", "name"]] = {
+PARAMETERS: Mapping[str, Literal["count", "file", "name", "door"]] = {
     "task_seq": "count",
     "round": "count",
     "epoch": "count",
@@ -24,8 +24,11 @@ PARAMETERS: Mapping[str, Literal["count", "file", "name"]] = {
     "version": "count",
     "file": "file",
     "secret_name": "name",
+    "rid": "count",
+    "door": "door",
 }
-"""Parameters of paths that are no ids, and what they are: whole numbers, a job's files, what people have named."""
+"""Parameters of paths that are no ids, and what they are: whole numbers, a job's files, what people have named, the
+secret way in of an attempt (domain/streams/door.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +111,6 @@ def title_of(status: int) -> str:
     return HTTPStatus(status).phrase
 
 
-def kind_of(parameter: str) -> Literal["id", "count", "file", "name"]:
+def kind_of(parameter: str) -> Literal["id", "count", "file", "name", "door"]:
     """What a parameter of a path is; one that the table does not name is an id."""
     return PARAMETERS.get(parameter, "id")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from werkzeug.routing import BaseConverter, Map, Rule
 
+from domain.streams.door import SECRET
 from web.http.operations import Operation
 from web.http.parsing import PATH_COUNT, PATH_FILE, PATH_ID, PATH_NAME
 
@@ -42,6 +43,12 @@ class FileConverter(BaseConverter):
     regex = PATH_FILE
 
 
+class DoorConverter(BaseConverter):
+    """The secret of an attempt."""
+
+    regex = SECRET
+
+
 @dataclass(frozen=True)
 class Routing:
     """url_map: finds an operation's name."""
@@ -62,6 +69,7 @@ def routing_of(operations: Iterable[Operation]) -> Routing:
                 "count": CountConverter,
                 "file": FileConverter,
                 "name": NameConverter,
+                "door": DoorConverter,
             },
             strict_slashes=True,
             redirect_defaults=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from config.clock import Micros
 from config.key_files import webhook_key, workload_key
 from config.logs import unit
 from config.secret_box import secret_box
-from config.streams import workers_of
+from config.streams import door_url, workers_of
+from domain.streams.door import PATH
 from fedyard.wire.structs import prepare_structs
 from storage import clocks, presence
 from storage.database import DatabaseUnavailable
@@ -47,6 +49,8 @@ from web.live.waiters import Waiters
 from web.problems import Problems
 
 log = logging.getLogger(__name__)
+WITHOUT_SECRET = re.compile(f"^({PATH}/)[^/]+")
+"""Of a path that the log has: the way in of an attempt is its secret."""
 
 
 def create_app(hub: Hub, routing: Routing | None = None) -> Flask:
@@ -126,6 +130,7 @@ def _assemble(hub: Hub, operations: Sequence[Operation]) -> Web:
         webhook_key=webhook_key(Path(hub.settings.webhook_key_file)),
         workload_key=workload_key(Path(hub.settings.workload_key_file)),
         secret_box=secret_box(hub.settings),
+        door_url=door_url(hub.settings),
         clocks=ProbeCache(functools.partial(_trouble_of_clocks, hub), clock),
         silent=ProbeCache(functools.partial(_silent, hub, clock.now()), clock),
     )
@@ -184,5 +189,6 @@ def _log_requests(app: Flask, hub: Hub) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         ms = round((hub.clock.monotonic() - g.began) * 1000, 1)
-        log.debug("request", extra=unit(method=request.method, path=request.path, status=response.status_code, ms=ms))
+        path = WITHOUT_SECRET.sub(r"\1...", request.path)
+        log.debug("request", extra=unit(method=request.method, path=path, status=response.status_code, ms=ms))
         return response

@@ -1,0 +1,302 @@
+"""The door of Kafka-ML's containers: where a job gets its model, tells how it goes, and gives its result.
+
+Their programs take exactly 200 as a success, and repeat whatever is answered otherwise; so each answer waits until it
+is decided, and an upload may come any number of times. Paths and bodies are Kafka-ML's; refusals are as everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from contextlib import suppress
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+from flask import Response
+
+from config.clock import draw_id
+from domain.ids import Id, sha256_hex
+from domain.results import TrainingResultAnswer
+from domain.states import ResultState
+from domain.stream_commands import MAX_METRICS_BYTES, TakeMetrics, TakeResult, Uploaded
+from domain.streams.door import PATH, attempt_of
+from fedyard.wire.chunks import CHUNK_BYTES, Chunk, tree_digest
+from fedyard.wire.problems import ProblemType
+from storage.blobs.port import Blobs
+from storage.views.streams import door as views
+from web.api.contents import hand_out
+from web.http.auth import DOOR, SITES
+from web.http.calls import Call
+from web.http.multipart import Sink, Text, read_parts
+from web.http.operations import Operation
+from web.http.writing import write
+from web.live.transfers import Incoming
+from web.problems import Refused, busy, not_found
+
+MAX_FORM_BYTES = 3 * MAX_METRICS_BYTES + 4096
+"""Of metrics as a form: each character may be written as three."""
+MAX_MATRIX_BYTES = 16_777_216
+MAX_BESIDES_BYTES = MAX_METRICS_BYTES + MAX_MATRIX_BYTES + 1_048_576
+"""Of a result's body, besides the model."""
+AGAIN_S = 3.0
+MODEL, MATRIX = "trained_model", ("confussion_matrix", "confusion_matrix")
+"""Parts of a result; Kafka-ML spells the second one as it stands here first."""
+_FILES = {"tf": "model.h5", "pth": "model.pth"}
+
+
+# what a job reads
+
+
+def _result(call: Call) -> views.OfResult:
+    found = views.of_result(call.web.database, call.count("rid"))
+    if found is None:
+        raise not_found("result", call.count("rid"))
+    return found
+
+
+def read_architecture(call: Call) -> Response:
+    """The model before its training: of TensorFlow a file, of PyTorch its source without its imports."""
+    found = _result(call)
+    if found.framework == "pth":
+        return Response(found.code, content_type="text/html; charset=utf-8")
+    fact = f"architecture {found.architecture_id} has no model file in version {found.version}"
+    raise Refused(ProblemType.NOT_STORED, fact)
+
+
+def read_model(call: Call) -> Response:
+    """The trained one."""
+    found = _result(call)
+    if found.model_artifact_id is None or found.state != ResultState.FINISHED:
+        raise not_found("model of result", call.count("rid"))
+    response = hand_out(call, found.model_artifact_id)
+    response.content_type = "application/force-download"
+    response.headers["Content-Disposition"] = f"attachment; filename={_FILES[found.framework]}"
+    response.headers["ML-Framework"] = found.framework
+    response.headers["Access-Control-Expose-Headers"] = "ML-Framework"
+    return response
+
+
+# what a job gives
+
+
+def take_metrics(call: Call) -> Response:
+    """As a form: `data`, with JSON in it."""
+    length = _length(call, MAX_FORM_BYTES)
+    with call.web.shares.bodies.place(call.caller.share):
+        content = Incoming(call.request, length)
+        text = b"".join(iter(lambda: content.read(CHUNK_BYTES), b""))
+    said = _said(_field(text))
+    ident, attempt = attempt_of(call.name("door"))
+    command = TakeMetrics(
+        workload_id=ident,
+        attempt=attempt,
+        number=call.count("rid"),
+        train_metrics_json=_metrics(said, "train_metrics"),
+        val_metrics_json=_metrics(said, "val_metrics"),
+    )
+    return _once_decided(write(call, command, waits=True))
+
+
+def take_result(call: Call) -> Response:
+    """As multipart: `data`, with JSON in it, the model's file, and an image of the confusion matrix if one was made."""
+    settings = call.web.hub.settings
+    largest = min(settings.artifact_limit_result_bytes, settings.artifact_limit_bytes)
+    length = _length(call, largest + MAX_BESIDES_BYTES)
+    ident, attempt = attempt_of(call.name("door"))
+    found = views.at_door(call.web.database, ident)
+    if found is None:
+        raise not_found("result", call.count("rid"))
+    content, data = Incoming(call.request, length), Text("data", MAX_METRICS_BYTES)
+    model = _File(call.web.hub.blobs, draw_id(), MODEL, largest)
+    matrix = _File(call.web.hub.blobs, draw_id(), MATRIX[0], MAX_MATRIX_BYTES)
+
+    def sink_of(name: str, filename: str) -> Sink | None:
+        if name == "data":
+            return data
+        if name == MODEL and filename:
+            return model
+        return matrix if name in MATRIX and filename else None
+
+    with call.web.transfers.place("in", call.caller.share) as place:
+        try:
+            read_parts(call.request, content, sink_of)
+            place.outcome = "whole"
+        except Refused:
+            if length <= CHUNK_BYTES:
+                content.throw_away()
+            raise
+        finally:
+            call.web.transfers.count("in", content.taken)
+    if not data.whole or model.uploaded is None:
+        raise Refused(ProblemType.MALFORMED, f"a result is `data`, JSON, and a file `{MODEL}`, which has content")
+    said = _said(data.content)
+    command = TakeResult(
+        project_id=found.project_id,
+        owner_site_id=found.subject.id,
+        workload_id=ident,
+        attempt=attempt,
+        number=call.count("rid"),
+        digest=sha256_hex(data.content),
+        model=model.uploaded,
+        model_format="pt" if _result(call).framework == "pth" else "h5",
+        matrix=matrix.uploaded,
+        train_metrics_json=_metrics(said, "train_metrics"),
+        val_metrics_json=_metrics(said, "val_metrics"),
+        test_metrics_json=_metrics(said, "test_metrics"),
+        confusion_matrix_json=_metrics(said, "confusion_matrix"),
+        training_time=_seconds(said),
+        indefinite=said.get("indefinite") is True,
+    )
+    return _once_decided(write(call, command, waits=True))
+
+
+def _once_decided(response: Response) -> Response:
+    """A job that is answered 202 uploads again, ten times, and then ends as if it had succeeded."""
+    if response.status_code == 202:
+        raise busy(ProblemType.UNDECIDED, "this was not decided in time; send it again, it counts once", AGAIN_S)
+    return response
+
+
+class _File:
+    """A part that goes to the store of artifacts, chunk by chunk; no more than one of them is in memory."""
+
+    def __init__(self, blobs: Blobs, artifact: Id, name: str, limit_bytes: int) -> None:
+        self._blobs = blobs
+        self._artifact = artifact
+        self._name = name
+        self._limit_bytes = limit_bytes
+        self._chunk = bytearray()
+        self._digests = bytearray()
+        self._size_bytes = 0
+        self.uploaded: Uploaded | None = None
+        """Once all of it was there; an empty one is none."""
+
+    def write(self, block: bytes) -> None:
+        self._size_bytes += len(block)
+        if self._size_bytes > self._limit_bytes:
+            raise Refused(ProblemType.TOO_LARGE, f"`{self._name}` is larger than {self._limit_bytes} bytes")
+        while block:
+            room = CHUNK_BYTES - len(self._chunk)
+            self._chunk += block[:room]
+            block = block[room:]
+            if len(self._chunk) == CHUNK_BYTES:
+                self._put()
+
+    def end(self) -> None:
+        if self._chunk:
+            self._put()
+        if self._size_bytes:
+            digests = bytes(self._digests)
+            self.uploaded = Uploaded(self._artifact, self._size_bytes, tree_digest(digests), digests)
+
+    def _put(self) -> None:
+        content, digest = bytes(self._chunk), hashlib.sha256(self._chunk)
+        number = len(self._digests) // digest.digest_size
+        chunk = Chunk(number, digest.hexdigest(), len(content))
+        self._blobs.put(self._artifact, chunk, io.BytesIO(content), start=0, length=len(content))
+        self._digests += digest.digest()
+        self._chunk.clear()
+
+
+def _length(call: Call, limit_bytes: int) -> int:
+    length = call.request.content_length
+    if length is None:
+        raise Refused(ProblemType.LENGTH_REQUIRED, "say Content-Length")
+    if length > limit_bytes:
+        raise Refused(ProblemType.TOO_LARGE, f"the body has {length} bytes, {limit_bytes} are taken at most")
+    return length
+
+
+def _field(text: bytes) -> bytes:
+    with suppress(ValueError):  # of an undecodable or endless form, which has none either
+        found = parse_qs(text.decode("ascii"), strict_parsing=True, max_num_fields=20, encoding="utf-8").get("data", [])
+        if len(found) == 1:
+            return found[0].encode()
+    raise Refused(ProblemType.MALFORMED, "send a form, with JSON in its one field `data`")
+
+
+def _said(text: bytes) -> dict[str, Any]:
+    """What Python's `json` writes, which has numbers that JSON has not: of a loss that is none, null is kept."""
+    if len(text) > MAX_METRICS_BYTES:
+        raise Refused(ProblemType.TOO_LARGE, f"`data` has {len(text)} bytes, {MAX_METRICS_BYTES} are taken at most")
+    try:
+        said = json.loads(text, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        raise Refused(ProblemType.MALFORMED, "`data` is no JSON") from None
+    if not isinstance(said, dict):
+        raise Refused(ProblemType.MALFORMED, "`data` is no JSON object")
+    return said
+
+
+def _metrics(said: dict[str, Any], name: str) -> str:
+    """As JSON; empty where it is not said."""
+    value = said.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, dict | list):
+        raise Refused(ProblemType.MALFORMED, f"`{name}` is neither an object nor a list")
+    try:
+        return msgspec.json.encode(value).decode()
+    except (OverflowError, RecursionError, UnicodeError):
+        raise Refused(ProblemType.MALFORMED, f"`{name}` has a number or a text that cannot be kept") from None
+
+
+def _seconds(said: dict[str, Any]) -> str:
+    value = said.get("training_time")
+    if value is None:
+        return ""
+    if type(value) not in (int, float) or not 0 <= value < 1e12:
+        raise Refused(ProblemType.MALFORMED, "`training_time` is no number of seconds")
+    return f"{value:.4f}"
+
+
+OPERATIONS = (
+    Operation(
+        method="GET",
+        path=PATH + "/{door}/results/{rid}",
+        name="read_door_architecture",
+        about="The model that a job trains",
+        does=read_architecture,
+        authentication=DOOR,
+        who=SITES,
+        answers={200: None, 206: None},
+    ),
+    Operation(
+        method="GET",
+        path=PATH + "/{door}/results/model/{rid}",
+        name="read_door_model",
+        about="The model that a job has trained, for inference",
+        does=read_model,
+        authentication=DOOR,
+        who=SITES,
+        answers={200: None, 206: None},
+    ),
+    Operation(
+        method="POST",
+        path=PATH + "/{door}/results_metrics/{rid}",
+        name="take_door_metrics",
+        about="How far a job has come",
+        does=take_metrics,
+        authentication=DOOR,
+        who=SITES,
+        scope="write",
+        takes="A form",
+        write=True,
+        answers={200: TrainingResultAnswer},
+    ),
+    Operation(
+        method="POST",
+        path=PATH + "/{door}/results/{rid}",
+        name="take_door_result",
+        about="What a job has given",
+        does=take_result,
+        authentication=DOOR,
+        who=SITES,
+        scope="write",
+        takes="multipart/form-data",
+        write=True,
+        answers={200: TrainingResultAnswer},
+    ),
+)
