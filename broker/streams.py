@@ -61,6 +61,16 @@ class Log(Protocol):
         """Let go of connections."""
 
 
+class Follower(Protocol):
+    """What comes in a topic from when it was made on."""
+
+    def poll(self, seconds: float) -> bytes | None:
+        """The next record's value; None if none comes in time, or it has none. Raises `Unreachable`, `NotAccepted`."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
 class EmbeddedLog:
     """In memory, for the simulation and for tests. away: why nothing is taken; takes: so many records more."""
 

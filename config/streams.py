@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -67,7 +67,8 @@ class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Streams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of them. images: by framework and task, as `tensorflow_training`. door_url: where workloads reach the web.
-    cloud: the cluster that deployments use. events_cluster: that what happens is told to; empty: it is not."""
+    cloud: the cluster that deployments use. events_cluster: that what happens is told to; empty: it is not.
+    websocket_port: where people look on at what their inferences answer; 0: nowhere."""
 
     clusters: dict[str, Cluster] = {}
     images: dict[str, str] = {}
@@ -75,6 +76,7 @@ class Streams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cloud: str = "cloud"
     events_cluster: str = ""
     events_topic: str = "runs.events.v1"
+    websocket_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
 
     def rules(self) -> StreamRules:
         """What decisions have to know of it."""

@@ -44,7 +44,7 @@ class PrivateKafka(ABC):
         self.folder = folder.resolve()
         (self.folder / "data").mkdir(parents=True, exist_ok=True)
         self._advertised = advertised
-        self._log = self.folder / "output.log"
+        self.log = self.folder / "output.log"
         self._ports: dict[str, int] = {}
         self._server: ServerProcess | None = None
 
@@ -74,7 +74,7 @@ class PrivateKafka(ABC):
         self._server = ServerProcess(
             self._arguments(),
             folder=self.folder,
-            log=self._log,
+            log=self.log,
             env={"PATH": os.defpath, "HOME": str(self.folder)},
             on_orphan="KILL",
         )
@@ -85,7 +85,7 @@ class PrivateKafka(ABC):
                 return
             CLOCK.sleep(0.05)
         self.kill()
-        raise ServerError(f"the broker in {self.folder} did not start; {last_words(self._log)}")
+        raise ServerError(f"the broker in {self.folder} did not start; {last_words(self.log)}")
 
     def stop(self) -> None:
         """End it at once: in good order it takes five seconds, and it keeps no more."""
@@ -96,6 +96,11 @@ class PrivateKafka(ABC):
         if self._server is not None:
             self._server.end(signal.SIGKILL)
             self._server = None
+
+    def restart(self) -> None:
+        """End it and start it again, on the same port."""
+        self.stop()
+        self.start()
 
     def pause(self) -> None:
         """Leave its connections open, and answer nothing more."""

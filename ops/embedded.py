@@ -29,12 +29,13 @@ from fedyard.wire.stopping import on_stop_signal
 from ops.channels import Channel
 from ops.place import Unusable, Whereabouts, only_hub_in, remember
 from storage.blobs.opening import open_blobs
-from storage.database import open_database
+from storage.database import Database, open_database
 from storage.migrate import migrate
 from storage.signals import DirectSignals
 from web.http.hub import Hub
 from web.live.connections import Connections, limits_of, make_room
 from web.serving.app import close, create_app, release
+from web.serving.websocket import open_server
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -94,6 +95,7 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
                 continue
             stack.enter_context(_running(name, partial(role, settings), stop, failed))
         stack.callback(close, app)
+        _show_inferences(settings, database, clock, stack)
         connections.watch(int(server.effective_port))
         stack.callback(connections.close)
         stack.callback(server.task_dispatcher.shutdown)
@@ -103,6 +105,15 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
         print(f"ready {api}", flush=True)
         _serve(server, app, stop, clock)
     return 1 if failed.is_set() else 0
+
+
+def _show_inferences(settings: Settings, database: Database, clock: Clock, stack: ExitStack) -> None:
+    """The websocket of Kafka-ML's front end, if there shall be one. Raises `SettingsError`."""
+    streams = open_streams(settings)
+    if streams.websocket_port:
+        sockets = open_server(settings, streams, database, clock)
+        threading.Thread(target=sockets.serve_forever, name="websocket", daemon=True).start()
+        stack.callback(sockets.shutdown)
 
 
 def _settings(folder: Path, port: int | None, environment: Mapping[str, str]) -> Settings:

@@ -23,6 +23,7 @@ from config.clock import SystemClock
 from config.settings import Settings, SettingsError, path_url
 from config.streams import open_streams
 from devservers.installing import install_missing
+from devservers.kafka import PrivateNoida
 from devservers.ports import free_port
 from devservers.postgres import PrivatePostgres
 from devservers.process import kept_secret
@@ -35,6 +36,22 @@ from storage.database import open_database
 from storage.migrate import migrate
 
 VHOST = "fedyard"
+WEBSOCKET = ".venv/bin/python -m web.serving.websocket"
+PRIVATE_STREAMS = "private"
+"""What FEDYARD_STREAMS says to `make up` for brokers of its own."""
+STREAMS = """\
+# Written once; change it as you like. Ports of the private brokers stay the same.
+events_cluster = "cloud"
+
+[clusters.cloud]
+bootstrap_servers = "{cloud}"
+control_topics = ["KAFKA_ML_CONTROL_TOPIC"]
+model_topics = ["FEDERATED_MODEL_CONTROL_TOPIC"]
+
+[clusters.edge]
+bootstrap_servers = "{edge}"
+data_topics = ["FEDERATED_DATA_CONTROL_TOPIC"]
+"""
 HUB_USER = "hub"
 OPERATOR_USER = "operator"
 ASK_EVERY_S = 0.5
@@ -69,11 +86,12 @@ def run_up(folder: Path, environment: Mapping[str, str]) -> int:
         settings = Settings.read(_ours(whereabouts.environment))
         if settings.embedded:
             raise SettingsError("FEDYARD_BROKER_URL names the embedded broker: run fedyard-hub embedded")
-        open_streams(settings)  # a contradiction in it shall stop the start, and not each process
+        streams = open_streams(settings)  # a contradiction in it shall stop the start, and not each process
         _bring_up_to_date(settings)
         remember(folder, whereabouts)
         processes = {**environment, **whereabouts.environment}
         commands = processes_of(CHECKOUT / "Procfile", streams=bool(settings.streams))
+        commands |= {"websocket": WEBSOCKET} if streams.websocket_port else {}
         supervisor = Supervisor(commands, CHECKOUT, processes, SystemClock())
         asked.supervisor = supervisor
         stack.callback(supervisor.stop)
@@ -109,6 +127,8 @@ def _servers(folder: Path, environment: Mapping[str, str], stack: ExitStack) -> 
         stack.callback(rabbitmq.stop)
         private.append(LookedAfter("RabbitMQ", rabbitmq, SystemClock()))
         ours["FEDYARD_BROKER_URL"], management = _users(rabbitmq)
+    if ours.get("FEDYARD_STREAMS") == PRIVATE_STREAMS:
+        ours["FEDYARD_STREAMS"] = str(_kafka(folder, stack, private))
     ours.setdefault("FEDYARD_ARTIFACTS_URL", path_url("file", folder.resolve() / "artifacts"))
     ours.setdefault("FEDYARD_HEAD_KEY_FILE", str(folder.resolve() / "head.key"))
     ours.setdefault("FEDYARD_WEBHOOK_KEY_FILE", str(folder.resolve() / "webhook.key"))
@@ -117,6 +137,22 @@ def _servers(folder: Path, environment: Mapping[str, str], stack: ExitStack) -> 
         ours["FEDYARD_WEB_PORT"] = str(free_port(8080))
     host = ours.get("FEDYARD_WEB_HOST", "127.0.0.1").replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - asked on loopback
     return Whereabouts(ours, f"http://{host}:{ours['FEDYARD_WEB_PORT']}", management), private
+
+
+def _kafka(folder: Path, stack: ExitStack, private: list[LookedAfter]) -> Path:
+    """Two private brokers, cloud and edge, and a file of streams that names them, unless there is one already."""
+    servers = {name: PrivateNoida(folder / f"kafka-{name}") for name in ("cloud", "edge")}
+    for name, server in servers.items():
+        server.start()
+        print(f"started a private Kafka ({name}) in {server.folder}: {server.bootstrap_servers}", flush=True)
+        stack.callback(server.stop)
+        private.append(LookedAfter(f"Kafka ({name})", server, SystemClock()))
+    file = folder.resolve() / "streams.toml"
+    if not file.exists():
+        file.write_text(
+            STREAMS.format(**{name: server.bootstrap_servers for name, server in servers.items()}), encoding="utf-8"
+        )
+    return file
 
 
 def _users(rabbitmq: PrivateRabbitmq) -> tuple[str, str]:
