@@ -279,6 +279,16 @@ def test_data_that_are_withdrawn_end_their_workers_and_begin_nothing(edge: Edge)
     assert [each.stream_id for each in edge.matches() if each.string_id == "another"] == [goes_on.stream_id]
 
 
+def test_data_that_fit_again_before_any_worker_was_started_get_one(edge: Edge) -> None:
+    edge.announce(model_value(), data_value())
+    edge.announce(data_value(total_msg=1))
+    assert [each.reason for each in edge.matches()] == ["amount"]
+    edge.announce(data_value())
+    edge.prepare()
+    assert [(each.state, each.reason) for each in edge.matches()] == [("started", "")]
+    assert len(edge.workers()) == 1
+
+
 def test_the_newest_announcement_counts_even_if_an_older_one_comes_later(edge: Edge) -> None:
     fits = edge.taken("edge", data_value())
     newer = edge.taken("edge", data_value(dataset_restrictions='{"country": "es"}'))
@@ -307,6 +317,35 @@ def test_a_match_whose_run_ends_while_its_topics_are_made_starts_nothing(edge: E
     edge.prepare()
     assert edge.workers() == []
     assert [each.reason for each in edge.matches()] == ["run_ended"]
+
+
+def test_a_run_that_ends_just_before_the_topics_are_there_gets_no_worker(edge: Edge) -> None:
+    edge.announce(model_value(), data_value())
+    (asked,) = [each.command for each in edge.to_prepare() if isinstance(each.command, sc.PrepareStream)]
+    report = sc.ReportStream(purpose="workers", about_id=asked.about_id, attempt=asked.attempt)
+    edge.hub.batch([edge.hub.envelope(c.StopRun(run_id=edge.run().id), edge.site), edge.hub.envelope(report)])
+    edge.hub.drain()
+    assert edge.workers() == []
+    assert [(each.state, each.reason) for each in edge.matches()] == [("ended", "run_ended")]
+
+
+def test_a_model_that_is_announced_twice_at_once_is_adopted_once(edge: Edge) -> None:
+    edge.announce(model_value(), model_value(), data_value())
+    (project,) = edge.hub.rows(r.Project, "id = %s", edge.project)
+    assert (edge.run().number, project.last_run_number) == (1, 1)
+    events = edge.hub.rows(r.Event, "run_id = %s", edge.run().id)
+    assert sorted(each.kind for each in events) == ["run_created", "run_started"]
+    assert len(edge.matches()) == 1
+
+
+def test_a_run_whose_next_worker_is_on_its_way_goes_on(edge: Edge) -> None:
+    edge.announce(model_value(), data_value())
+    edge.prepare()
+    edge.announce(data_value("more:0:0:1000"))
+    edge.report(edge.workers()[0], "failed", reason="exit_code", exit_code=1, gone=True)
+    assert edge.run().state == "running"
+    edge.prepare()
+    assert [each.state for each in edge.workers()].count("wanted") == 1
 
 
 def test_an_adopted_run_ends_with_its_workers(edge: Edge) -> None:
@@ -416,6 +455,7 @@ def test_workers_that_ended_well_leave_the_controller_a_last_word(cloud: Cloud) 
     cloud.hub.clock.sleep(LAST_WORD_S)
     cloud.hub.ok(sc.SettleWorkers(run_id=cloud.deployed))
     assert cloud.run().state == "running"
+    assert [each.check_at for each in cloud.matches()] == [None, None]
     late = next(each for each in cloud.workers() if each.state == "wanted")
     cloud.report(late, "succeeded", exit_code=0, gone=True)
     cloud.hub.clock.sleep(LAST_WORD_S - 1)

@@ -177,9 +177,7 @@ def _pair(draft: Draft, model: sr.ModelAnnouncement, data: sr.DataSource, run: r
         return 0
     ident = match_id(model, data)
     known = draft.get(sr.Match, ident)
-    if known is not None and (
-        known.state != MatchState.ENDED or known.workload_id or known.reason not in workers.UNMADE
-    ):
+    if known is not None and (known.state != MatchState.ENDED or known.workload_id is not None):
         return 0
     cluster = draft.rules.streams.cluster(data.cluster)
     match = sr.Match(
@@ -237,11 +235,7 @@ def prepared(draft: Draft, report: sc.ReportStream) -> None:
     match = draft.get(sr.Match, report.about_id)
     if match is None or match.state != MatchState.PREPARING or report.attempt != match.attempts:
         return
-    _recheck(draft, [match])
-    match = draft.have(sr.Match, match.id)
-    run = draft.get(r.Run, match.run_id)
-    if match.state != MatchState.PREPARING or run is None:
-        return
+    run = draft.have(r.Run, match.run_id)
     model, live = draft.have(sr.ModelAnnouncement, match.model_id), _live(draft, match.stream_id)
     data = live[-1] if live else draft.have(sr.DataSource, match.source_id)
     if report.reason == "not_reached":

@@ -22,8 +22,6 @@ from fedyard.wire.problems import ProblemType
 
 ATTEMPTS: Final = 3
 NO_PLACE, NO_ROOM = "place", "limit"
-UNMADE: Final = frozenset({NO_PLACE, NO_ROOM, Misfit.FRAMEWORK, "refused", "topic_missing"})
-"""Why no worker was started, which may be otherwise the next time."""
 
 
 def prepare(draft: Draft, match: sr.Match) -> None:

@@ -133,6 +133,12 @@ def test_the_case_that_a_worker_is_told(facts: dict[str, bool], case: int) -> No
     assert case_of(model(blockchain=True)) == 5
 
 
+def test_what_fits_nothing_whatever_comes_is_not_looked_for() -> None:
+    assert [key_of_model(model(**facts)) for facts in ({"blockchain": True}, {"framework": "jax"})] == ["", ""]
+    assert [key_of_data(data(**facts)) for facts in ({"input_format": "AVRO"}, {"total_msg": None})] == ["", ""]
+    assert (key_of_model(model(input_shape="")), key_of_data(data(shape=""))) == ("", "")
+
+
 def test_how_much_is_missing_is_said() -> None:
     assert sentence(Misfit.AMOUNT, model(), data(total_msg=400)) == (
         "600 records are missing: there are 400, the model asks for 1000"
