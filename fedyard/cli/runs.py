@@ -1,4 +1,4 @@
-"""`fedyard run`: start, stop, restart, show, watch. (The agent: `fedyard site run`.)"""
+"""`fedyard run`: start, stop, restart, show, watch, matches. (The agent: `fedyard site run`.)"""
 
 from __future__ import annotations
 
@@ -107,6 +107,29 @@ def watch(folder: Folder, run: str) -> int:
     return _watched(client, run_named(client, run).id)
 
 
+@click.command("matches", cls=Command)
+@click.argument("run")
+@click.pass_obj
+def matches(folder: Folder, run: str) -> None:
+    """Data at the edge as they fit the federated model of a RUN: what trains on them, or what does not fit.
+
+    RUN: PROJECT/NUMBER, the run's id, or how that begins.
+    """
+    client = client_of(folder)
+    table = Listing("data", "cluster", "match", "worker", "why", "workload", ids=("workload",))
+    for one in client.matches(run_named(client, run).id):
+        why = "; ".join(filter(None, [one.detail or one.reason, *(each.detail for each in one.misfits)]))
+        table.add_row(
+            one.data_topic or one.source_id,
+            one.cluster,
+            one.state or "none",
+            one.workload_state or "",
+            why,
+            one.workload_id or "",
+        )
+    table.print()
+
+
 def _watched(client: Client, run_id: str) -> int:
     """Show a run until it is finished; 0 if it succeeded."""
     from fedyard.cli.show import watch as shown_until  # noqa: PLC0415 - as above
@@ -118,5 +141,5 @@ def _watched(client: Client, run_id: str) -> int:
 run = Group(
     "run",
     help="Runs of projects. (This site's agent: fedyard site run.)",
-    commands=[start, stop, restart, show, watch],
+    commands=[start, stop, restart, show, watch, matches],
 )

@@ -234,6 +234,10 @@ class Client(Calls):
         found = self.every(f"/v1/projects/{_part(project_id)}/rounds", {}, a.ProjectRound)
         return list(islice(found, most))
 
+    def matches(self, run_id: str) -> list[a.Match]:
+        """All data that were announced at the edge, as they fit a run's federated model."""
+        return list(self.every(f"/v1/runs/{_part(run_id)}/matches", {}, a.Match))
+
     def stop_infrastructure(
         self, project_id: str, reason: str = "", *, key: str | None = None
     ) -> a.InfrastructureChanged:

@@ -148,6 +148,29 @@ class ProjectRound(Answer, frozen=True, kw_only=True):
     model_version: w.Seq | None = None
 
 
+class Misfit(Answer, frozen=True, kw_only=True):
+    """One thing in which data do not fit a federated model."""
+
+    code: w.Slug
+    detail: w.Text = ""
+
+
+class Match(Answer, frozen=True, kw_only=True):
+    """Data that were announced at the edge, and what has come of them for a run's federated model. state: None: they
+    were never matched. data_topic: None where this reader may not know."""
+
+    source_id: w.Uuid
+    source_state: w.Slug
+    cluster: w.Name
+    data_topic: Annotated[str, Meta(max_length=32_768)] | None = None
+    misfits: Annotated[list[Misfit], Meta(max_length=MAX_ITEMS)] = []
+    state: w.Slug | None = None
+    reason: w.Text = ""
+    detail: w.Text = ""
+    workload_id: w.Uuid | None = None
+    workload_state: w.Slug | None = None
+
+
 class RunningPart(Answer, frozen=True, kw_only=True):
     """Of a project's infrastructure, as its cluster shows it."""
 

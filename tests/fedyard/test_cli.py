@@ -144,6 +144,7 @@ def test_from_init_to_a_stopped_and_restarted_run(site, tmp_path) -> None:
     code, out, _ = north("run", "start", project)
     assert (code, out.startswith(f"run {project}/1 is running")) == (0, True)
     assert north("run", "show", f"{project}/1")[0] == 0
+    assert north("run", "matches", f"{project}/1")[0] == 0
     assert "running" in east("run", "show")[1]
     assert north("run", "stop", f"{project}/1", "--reason", "lunch") == (0, f"run {project}/1 is cancelled\n", "")
     assert "attempt 2 of run 1 is running" in north("run", "restart", f"{project}/1")[1]

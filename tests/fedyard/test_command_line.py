@@ -88,7 +88,7 @@ GRAMMAR = {
     "site": "init run whoami inbox receipts consents workloads"
     " keys rotate-keys revoke-key fingerprint trust trust-hub heads",
     "project": "create set files join leave list members approve tasks joining ready start stop scale parts rounds",
-    "run": "start stop restart show watch",
+    "run": "start stop restart show watch matches",
     "project secret": "set list delete",
     "workload": "list start stop scale log files",
 }

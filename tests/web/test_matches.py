@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from config.clock import draw_id
@@ -15,6 +16,7 @@ from domain import stream_commands as sc
 from domain import stream_records as sr
 from domain.codec import THE_HUB, envelope_of
 from domain.ids import derive
+from fedyard.wire.answers import Match
 from storage.store import Changes, Store
 from tests.actors.test_matching import data_value, model_value
 from tests.domain.scenes import row
@@ -104,6 +106,13 @@ def test_what_fits_and_what_does_not_is_said(edge: Edge) -> None:
     assert "kept" not in json.dumps(edge.matches(edge.lead))
     assert "MARK" in json.dumps(edge.matches(edge.net.admin))
     assert edge.site.get(f"/v1/runs/{edge.run}/matches").status_code == 404
+
+
+def test_a_sites_client_reads_what_the_hub_says(edge: Edge) -> None:
+    edge.announce(model_value(), data_value(), data_value("avro:0:0:1000", input_format="AVRO", input_config={}))
+    fits, avro = msgspec.convert(edge.matches(edge.lead), list[Match])
+    assert (fits.state, fits.data_topic, fits.misfits) == ("preparing", "digits:0:0:1000", [])
+    assert (avro.state, avro.data_topic, [each.code for each in avro.misfits]) == (None, None, ["format"])
 
 
 def test_a_worker_is_named_and_the_newest_announcement_of_its_data_is_shown(edge: Edge) -> None:
