@@ -62,7 +62,7 @@ class KafkaReader:
         try:
             self._consumer = Consumer({**settings, **callbacks})
         except KafkaException as error:
-            raise NotAccepted(f"the settings are refused: {_without_values(error.args[0].str())}") from None
+            raise NotAccepted(f"the settings are refused: {without_values(error.args[0].str())}") from None
         self._lock = threading.Lock()
         self._admin: AdminClient | None = None
         self._trouble: str | None = None
@@ -224,7 +224,7 @@ class KafkaReader:
             return self._admin
 
 
-def _without_values(text: str) -> str:
+def without_values(text: str) -> str:
     """What librdkafka says of settings, which may be secrets."""
     return re.sub(r'value "[^"]*"', "value", text)
 

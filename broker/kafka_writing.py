@@ -25,6 +25,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import NewTopic as TopicToMake
 
+from broker.kafka import without_values
 from broker.streams import Ends, NotAccepted, Unreachable
 from domain.stream_commands import NewRecord, NewTopic, Written
 
@@ -207,7 +208,7 @@ def made(client: Any, settings: Mapping[str, Any]) -> Any:
     try:
         return client(dict(settings), logger=_log)
     except KafkaException as error:
-        raise NotAccepted(f"the settings are refused: {error.args[0].str()}") from None
+        raise NotAccepted(f"the settings are refused: {without_values(error.args[0].str())}") from None
 
 
 def _is(error: NotAccepted, name: str) -> bool:
