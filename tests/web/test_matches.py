@@ -17,6 +17,7 @@ from domain import stream_records as sr
 from domain.codec import THE_HUB, envelope_of
 from domain.ids import derive
 from fedyard.wire.answers import Match
+from ops.runs import why
 from storage.store import Changes, Store
 from tests.actors.test_matching import data_value, model_value
 from tests.domain.scenes import row
@@ -125,6 +126,17 @@ def test_a_worker_is_named_and_the_newest_announcement_of_its_data_is_shown(edge
     assert (found["state"], found["workload_state"], found["source_state"]) == ("started", "wanted", "live")
     worker = edge.lead.ok("GET", f"/v1/workloads/{found['workload_id']}")
     assert worker["name"] == f"federated-training-i1ewgcrt-worker-{found['client_id']}"
+
+
+def test_the_operator_is_told_why_a_run_has_no_workers(edge: Edge) -> None:
+    edge.announce(model_value())
+    assert "  No data are announced in the data_topics of any cluster." in (why(edge.net.database, edge.run, 0) or [])
+    edge.announce(data_value("few:0:0:400", total_msg=400), data_value())
+    told = why(edge.net.database, edge.run, 0) or []
+    assert "Its federated model i1ewgcrt has 0 workers at the edge." in told
+    assert "  few:0:0:400 in edge does not fit: 600 records are missing: there are 400, the model asks for 1000" in told
+    assert "  digits:0:0:1000 in edge is matched, preparing" in told
+    assert not any("decider" in line for line in told)
 
 
 def test_pages_of_matches(edge: Edge) -> None:

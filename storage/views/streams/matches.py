@@ -139,13 +139,9 @@ def of_run(
     state = row(database, "SELECT state FROM runs", [Clause("id = %s", (run,))])
     if state is None or not sees_whole(database, subject, run):
         return None
-    models = [
-        sr.ModelAnnouncement(*one)
-        for one in rows(database, select(sr.ModelAnnouncement), [Clause("run_id = %s", (run,))])
-    ]
-    if not models:
+    model = model_of(database, run)
+    if model is None:
         return Listed(items=[], next=None)
-    model = newest_model([each for each in models if each.state == LIVE] or models)
     found_for = [
         (sr.Match(*one[:-1]), one[-1]) for one in rows(database, _MATCHED, [Clause("matches.run_id = %s", (run,))])
     ]
@@ -172,6 +168,24 @@ def of_run(
         order=("taken_at", "id"),
         cursor_of=lambda one: Cursor(sr.DataSource(*one).taken_at, one[0]),
     )
+
+
+def model_of(database: Database, run: Id) -> sr.ModelAnnouncement | None:
+    """The newest announcement of a run's model, a live one if there is any. For who may see the run."""
+    found = rows(database, select(sr.ModelAnnouncement), [Clause("run_id = %s", (run,))])
+    models = [sr.ModelAnnouncement(*one) for one in found]
+    return newest_model([each for each in models if each.state == LIVE] or models) if models else None
+
+
+def count_working(database: Database, run: Id) -> int:
+    """Workers of a federated run that go on. For who may see the run."""
+    with database.connection():
+        found = database.one(
+            "SELECT count(*) FROM matches JOIN workloads ON workloads.id = matches.workload_id"
+            " WHERE matches.run_id = %s AND workloads.state IN ('wanted', 'starting', 'running')",
+            run,
+        )
+    return 0 if found is None else int(found[0])
 
 
 _MATCHED = (
