@@ -84,7 +84,12 @@ def organisations(database: Database) -> list[Organisation]:
 
 
 def decided(store: Store, clock: Clock, command: AnyCommand) -> Id:
-    """The id of what the command made."""
+    """The id of what the command made. Raises `Rejected`."""
+    return str(answered(store, clock, command)["id"])
+
+
+def answered(store: Store, clock: Clock, command: AnyCommand) -> dict[str, object]:
+    """The result of a command that the operator gives. Raises `Rejected`."""
     now = clock.now()
     try:  # as strict with the operator's words as with a stranger's
         envelope = codec.decode(codec.encode(codec.envelope_of(command, id=draw_id(), by=codec.THE_HUB, at=now)))
@@ -94,4 +99,4 @@ def decided(store: Store, clock: Clock, command: AnyCommand) -> Id:
     answer = msgspec.json.decode(outcome.answer_json, type=dict[str, object])
     if outcome.state != "accepted":
         raise Rejected(str(answer["detail"]))
-    return str(answer["id"])
+    return answer

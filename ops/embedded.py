@@ -147,6 +147,7 @@ def _variables(settings: Settings, port: int) -> dict[str, str]:
         "FEDYARD_WEBHOOK_KEY_FILE": settings.webhook_key_file,
         "FEDYARD_WORKLOAD_KEY_FILE": settings.workload_key_file,
         "FEDYARD_CLUSTERS": settings.clusters,
+        "FEDYARD_STREAMS": settings.streams,
         "FEDYARD_WEB_PORT": str(port),
     }
 

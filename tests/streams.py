@@ -56,6 +56,29 @@ def finished(database: Database, project: Id, *, number: int = 7, framework: str
     return key
 
 
+def announced(database: Database, project: Id, *, number: int = 98) -> Id:
+    """Data for a deployment of the project; their id."""
+    key = derive(project, "announced", number)
+    deployment = row(sr.Deployment, run_id=derive(key, "run"), number=number, project_id=project, cluster="cloud")
+    said = {"purpose": "control", "deployment_number": number, "data_topic": "data:0:0:5", "input_format": "RAW"}
+    said |= {"input_config_json": "{}", "restrictions_json": "{}", "state": "live", "taken_at": NOW, "state_at": NOW}
+    source = row(sr.DataSource, id=key, cluster="cloud", topic="control", body=b'{"topic":"data:0:0:5"}', **said)
+    with Store(database).deciding() as transaction:
+        transaction.write(Changes(rows={sr.Deployment: [deployment], sr.DataSource: [source]}))
+    return key
+
+
+def quarantined(database: Database, *, value: bytes = b"?", reason: str = "not_json", **fields: Any) -> Id:
+    """A record that nobody understood; its id."""
+    key = derive("quarantined", value.hex(), reason)
+    said = {"cluster": "cloud", "topic": "control", "purpose": "control", "headers_json": "[]", "state": "waiting"}
+    said |= {"key": b"\x07", "value": value, "reason": reason, "taken_at": NOW, "state_at": NOW}
+    with Store(database).deciding() as transaction:
+        record = row(sr.QuarantinedRecord, id=key, **(said | fields))
+        transaction.write(Changes(rows={sr.QuarantinedRecord: [record]}))
+    return key
+
+
 def serving(database: Database, project: Id, result: Id, *, state: str = "stopped", **fields: Any) -> Id:
     """An inference of it that nobody started; its id."""
     key = derive(result, "inference")

@@ -25,6 +25,7 @@ from ops.cli.events import events
 from ops.cli.people import account, enrolment, organisation
 from ops.cli.runs import runs, why, workloads_of_all
 from ops.cli.serving import embedded, migrate, policies, up
+from ops.cli.streams import streams
 from ops.cli.webhooks import webhooks
 from ops.place import DEFAULT, InUse, Unusable
 from storage.blobs.port import StorageFull, StorageUnavailable
@@ -48,6 +49,7 @@ HUB = Group(
         backup,
         restore,
         webhooks,
+        streams,
         policies,
     ],
 )

@@ -22,6 +22,7 @@ from storage.views import commands, webhooks, workloads
 from web.live.connections import Connections
 from web.live.heartbeats import HeartbeatBuffer
 from web.live.shares import Shares
+from web.live.stream_metrics import stream_metrics
 from web.live.transfers import Transfers
 from web.live.waiters import Waiters
 
@@ -112,6 +113,7 @@ class Counts(Collector):
         there = workloads.workloads_by_state(self._database)
         yield _by_state("fedyard_workloads", "Workloads by state", tuple(WorkloadState), there)
         yield from cluster_calls(read_calls(self._database))
+        yield from stream_metrics(self._database, self._clock.now())
         backlog, oldest = commands.outbox_backlog(self._database)
         age = 0 if oldest is None else max(0, self._clock.now() - oldest) / SECOND
         yield GaugeMetricFamily("fedyard_outbox_rows", "Follow-up commands not yet published", backlog)
