@@ -26,6 +26,7 @@ from benchmarks.cases import (
     runs,
     sealing,
     starting,
+    streams,
     trust,
     victim,
     waiting,
@@ -61,6 +62,7 @@ CASES: dict[str, Callable[[Board], None]] = {
     "victim_p99": victim.measure,
     "spawn_ms": workloads.measure,
     "kubernetes": workloads_on_kubernetes.measure,
+    "streams": streams.measure,
     "growth": growth.measure,
     "start_s": starting.measure,
 }

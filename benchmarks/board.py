@@ -42,6 +42,10 @@ class Sizes:
     flood: int = 64
     workloads: int = 500
     live_workloads: int = 1_000
+    records: int = 10_000
+    backlog: int = 100_000
+    outage_s: float = 60.0
+    models: int = 1_000
 
 
 TINY = Sizes(
@@ -67,6 +71,10 @@ TINY = Sizes(
     flood=40,
     workloads=3,
     live_workloads=6,
+    records=60,
+    backlog=200,
+    outage_s=1.0,
+    models=5,
 )
 
 

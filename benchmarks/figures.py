@@ -167,6 +167,24 @@ REACHES: dict[Key, Reach] = {
     ),
     ("seat_ms", "kubernetes exit p99"): Reach("ms", None, higher=False),
     ("idle_workloads", "kubernetes 1000 reconciler"): Reach("%", 5, higher=False, about="of one core, 1,000 pods run"),
+    ("control_records_per_s", "decided"): Reach(_RATE, None, about="announcements in Kafka, until each is decided"),
+    ("catch_up", "s"): Reach(
+        "s", None, higher=False, about="100,000 announcements that lay there, from the first decision to the last"
+    ),
+    ("catch_up", "bridge peak"): Reach("MB", None, higher=False, about="the bridge's most memory meanwhile"),
+    ("catch_up", "lost or doubled"): Reach("records", 0, higher=False, about="of these 100,000"),
+    ("catch_up", "bridge while rabbitmq is away"): Reach(
+        "MB", None, higher=False, about="for a minute; its most memory"
+    ),
+    ("events_out_per_s", "told"): Reach(
+        _RATE, None, about="events of runs, with the relay's start, until all are told"
+    ),
+    ("matching_s", "1000x1000"): Reach(
+        "s", None, higher=False, about="1,000 data announced, each fits one of 1,000 models; until all are matched"
+    ),
+    ("rebalance_gap_s", "kill -9"): Reach(
+        "s", None, higher=False, about="without a decision, one of two bridges killed"
+    ),
     ("start_s", "embedded"): Reach("s", 3, higher=False, about="cold start to ready"),
     ("start_s", "full"): Reach("s", 3, higher=False, about="servers up, a fresh database"),
     ("rss_mb", "web idle"): Reach("MB", None, higher=False),

@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -19,6 +20,7 @@ from rich.console import Console
 
 from broker.management import ManagementError
 from chaos import books
+from chaos.announcing import Announcer
 from chaos.compare import Books, compare, undone
 from chaos.disk import unmount
 from chaos.faults import Conductor, deck_of
@@ -184,7 +186,10 @@ class _Test:
             restores = Restores(stack, cast)
             lying = Lying(cast.between, self.folder, self.folder / "agents.log", self.say)
             victims = Victims(cast.books)
-            others = [restores.fault(), *lying.faults(), *victims.faults()]
+            announcer = Announcer(stack.kafka, self.seed)
+            ending.callback(announcer.quiet)
+            announcer.start()
+            others = [restores.fault(), *lying.faults(), *victims.faults(), *announcer.faults(stack.kafka_thread)]
             whole = deck_of(stack, cast.agents, cast.site_links, cast.flood, others)
             deck = [fault for fault in whole if self.asked.only in str(fault)]
             conductor = Conductor(deck, random.Random(self.seed), CLOCK, self.say)
@@ -194,7 +199,9 @@ class _Test:
             ending.callback(database.close)
             load_sites = [site.id for site in plan.sites]
             went_on = self._go_on(stack, database, [*load_sites, *cast.agent_sites.values()], restores, lying)
-            drained = self._drain(stack, load, database, load_sites, cast.books)
+            announcer.quiet()
+            announced = partial(announcer.all_taken, database, [(one.begun_at, one.ready_at) for one in restores.done])
+            drained = self._drain(stack, load, database, load_sites, cast.books, announced)
             ledgers = books.ledgers_in(self.folder / "ledgers")
             decisions = decided(ledgers)
             projects = {site.id: site.project_id for site in plan.sites}
@@ -208,6 +215,7 @@ class _Test:
             findings = {
                 **compare(ledgers, store, _started(ledgers, projects)),
                 **findings_of(working),
+                **announcer.findings(database, store.restores),
                 "lies that were believed": [*lying.believed(), *_falsely_succeeded(database, cast)],
                 "lies that were not named": lying.not_named(),
                 "sites that did not go on": went_on,
@@ -243,7 +251,15 @@ class _Test:
         found = [f"{name} had no update taken after the last lie that it was told" for name in waiting]
         return [*found, f"{counted(missing, 'site')} did not recover from the last restore"] if missing else found
 
-    def _drain(self, stack: Stack, load: _Load, database: Database, sites: list[str], programs: Path) -> float | None:
+    def _drain(
+        self,
+        stack: Stack,
+        load: _Load,
+        database: Database,
+        sites: list[str],
+        programs: Path,
+        announced: Callable[[], bool],
+    ) -> float | None:
         """Let everything come to rest; how long that took, None if it did not."""
         begin = CLOCK.monotonic()
         stack.await_ready()
@@ -251,7 +267,8 @@ class _Test:
         load.await_quiet()
         drained: float | None = None
         while drained is None and CLOCK.monotonic() < begin + DRAIN_WITHIN_S:
-            if _is_drained(stack, database, sites) and not running(programs):
+            is_drained = _is_drained(stack, database, sites) and not running(programs)
+            if is_drained and announced():
                 drained = CLOCK.monotonic() - begin
             else:
                 CLOCK.sleep(0.5)

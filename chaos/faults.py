@@ -396,7 +396,7 @@ def _cuts(stack: Stack) -> Iterator[Fault]:
     for name, link in stack.links.items():
         source, _, target = name.partition(" > ")
         component = source.removesuffix("-2")
-        if component in ("doer", "relay", "ticker") and target.startswith("rabbitmq"):
+        if component in ("bridge", "doer", "relay", "ticker") and target.startswith("rabbitmq"):
             component = ""  # they go on without it, so there is nothing to measure
         yield _cut(name, link, component)
 

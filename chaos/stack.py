@@ -22,6 +22,7 @@ from broker.management import Management
 from broker.policies import apply_policies
 from broker.topology import declare_all
 from chaos.disk import NoDisk, SmallDisk
+from chaos.kafka import settings_of, start_kafka
 from chaos.links import Link, Links
 from config.clock import SystemClock
 from devservers.ports import free_port, listens
@@ -38,7 +39,7 @@ T = TypeVar("T")
 VHOST = "fedyard"
 READY_WITHIN_S = 120.0
 TURN_S = 0.1
-STAND_BYS = ("decider", "ticker")
+STAND_BYS = ("decider", "ticker", "bridge")
 HEARTBEAT_EVERY_S = 5.0
 HUB_CLUSTER = "hub"
 IMAGES = {"local/sh": "/bin/sh", "local/python": sys.executable}
@@ -212,8 +213,10 @@ class Stack:
         self._net = self._stack.enter_context(Links())
         self.postgres_thread = self._server_thread("postgres")
         self.rabbitmq_thread = self._server_thread("rabbitmq")
+        self.kafka_thread = self._server_thread("kafka")
         self._start_postgres()
         self._start_rabbitmq()
+        self._start_kafka()
         database = open_database(self.database_url, pool=1, name="chaos migrate")
         migrate(database)
         database.close()
@@ -222,7 +225,7 @@ class Stack:
         port = free_port()
         self.api = f"http://127.0.0.1:{port}"
         procfile = read_procfile(CHECKOUT / "Procfile")
-        lines = procfile | {f"{name}-2": procfile[name] for name in STAND_BYS}
+        lines = procfile | {f"{name}-2": procfile[name] for name in STAND_BYS if name in procfile}
         self._commands = {name: self._command(name, line, port) for name, line in lines.items()}
         self.environment = _without_ours()
         self.hub = Running(self._commands, self.folder / "hub.log", self.environment)
@@ -271,6 +274,12 @@ class Stack:
             node.ctl("start_app")
         self.rabbitmq[0].vhost(VHOST)
 
+    def _start_kafka(self) -> None:
+        self.kafka = self.kafka_thread.do(lambda: start_kafka(self._servers_folder / "kafka"))
+        self._stack.callback(self.kafka.stop)
+        self._streams = self.folder.resolve() / "streams.toml"
+        self._streams.write_text(settings_of(self.kafka))
+
     def _start_epmd(self) -> int:
         """Erlang's name server, which outlives every node; its port. It ends with the thread of RabbitMQ."""
         port = free_port()
@@ -307,6 +316,7 @@ class Stack:
             "FEDYARD_CLUSTERS": f"{HUB_CLUSTER}=processes:///{self.workloads}",
             "FEDYARD_PROCESS_IMAGES": ",".join(f"{image}={program}" for image, program in IMAGES.items()),
             "FEDYARD_WORKLOAD_HUB_URL": self.api,
+            "FEDYARD_STREAMS": str(self._streams),
             "FEDYARD_RECONCILE_EVERY_S": str(RECONCILE_EVERY_S),
         }
         file = self.environment_of(name)

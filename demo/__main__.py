@@ -15,6 +15,7 @@ from rich.console import Console
 from demo.processes import ROOT, DemoError, Processes
 from demo.stage import Chosen
 from demo.story import Demo
+from demo.streams import StreamsDemo
 from demo.workloads import WorkloadsDemo
 from fedyard.cli.common import unexpected
 from fedyard.client.errors import HubError
@@ -31,12 +32,15 @@ def main() -> int:
     parser.add_argument("--broker", choices=("embedded", "rabbitmq"), default="embedded")
     parser.add_argument("--rounds", type=int, default=DEFAULT_ROUNDS, help="2 at least: the first finds the scale")
     parser.add_argument("--workloads", action="store_true", help="processes hold the seats: of the hub, and at a site")
+    parser.add_argument("--streams", action="store_true", help="training, answering and federation over Kafka")
     parser.add_argument("--data", type=Path, default=ROOT / "var" / "demo", help="folder, emptied first")
     chosen = parser.parse_args()
     if chosen.rounds < 2:
         parser.error("--rounds: 2 at least, since the first one only finds the common scale")
-    if chosen.workloads and chosen.broker != "embedded":
-        parser.error("--workloads: on the embedded hub alone")
+    if (chosen.workloads or chosen.streams) and chosen.broker != "embedded":
+        parser.error("--workloads, --streams: on the embedded hub alone")
+    if chosen.workloads and chosen.streams:
+        parser.error("--workloads, --streams: one after the other")
     signal.signal(signal.SIGTERM, _terminated)
     if chosen.broker == "embedded":
         for name in ("FEDYARD_BROKER_URL", "FEDYARD_DATABASE_URL"):  # of another hub; the demo's has its own store
@@ -49,11 +53,11 @@ def main() -> int:
         except BlockingIOError:
             print(f"another demo runs in {folder}", file=sys.stderr)
             return 1
-        story = WorkloadsDemo if chosen.workloads else Demo
+        story = StreamsDemo if chosen.streams else WorkloadsDemo if chosen.workloads else Demo
         return _told(story, Chosen(broker=chosen.broker, rounds=chosen.rounds, folder=folder))
 
 
-def _told(story: type[Demo | WorkloadsDemo], chosen: Chosen) -> int:
+def _told(story: type[Demo | WorkloadsDemo | StreamsDemo], chosen: Chosen) -> int:
     try:
         with Processes() as processes:
             return 0 if story(chosen, processes, Console(markup=False)).tell() else 1

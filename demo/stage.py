@@ -62,9 +62,9 @@ class Stage:
         self.chosen.folder.mkdir(parents=True)
         self.chosen.folder.chmod(0o711)
 
-    def _start_hub(self, settings: Mapping[str, str] | None = None) -> None:
-        """settings: of the hub's environment, beside what it has."""
-        verb = ["embedded", "--port", "0"] if self.chosen.broker == "embedded" else ["up"]
+    def _start_hub(self, settings: Mapping[str, str] | None = None, port: int = 0) -> None:
+        """settings: of the hub's environment, beside what it has. port: where it listens; 0: where there is room."""
+        verb = ["embedded", "--port", str(port)] if self.chosen.broker == "embedded" else ["up"]
         command = [HUB, *verb, "--data", str(self.hub_folder)]
         self.processes.start("the hub", command, self.chosen.folder / "hub.log", settings)
 

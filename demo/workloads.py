@@ -11,6 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
+from demo.clearing import ENDS_WITHIN_S, cleared
 from demo.hospitals import LABEL, Records, split, write
 from demo.problem import PROCESS_IMAGES, ProblemStage
 from demo.processes import ROOT, DemoError
@@ -20,8 +21,6 @@ from fedyard.agent.site import Folder
 from fedyard.cli.common import joining_of
 from fedyard.cli.show import watch
 from fedyard.client.client import Client
-from fedyard.cluster.port import ClusterError
-from fedyard.cluster.processes import Processes as Cluster
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.tasks.tables import Table
 from fedyard.wire.answers import Run, Seat, Workload
@@ -31,7 +30,6 @@ KILLED = AT_HUB[0]
 HOST = "south"
 """The site at which a workload runs."""
 AT_SITE = "south-yard"
-ENDS_WITHIN_S = 60.0
 BEGINS_AGAIN_WITHIN_S = 90.0
 RUN_WITHIN_S = 300.0
 FIRST_LINES, LINE = 4, 120
@@ -63,7 +61,8 @@ class WorkloadsDemo(ProblemStage):
             good = self._told()
         finally:
             self.processes.stop()  # nothing starts a workload any more, and none outlives the demo
-            left = self._cleared()
+            roots = [self.hub_folder / "workloads", self.chosen.folder / HOST / "workloads" / "processes"]
+            left = cleared(roots, self._waited)
         self._say(f"left       {left or 'nothing'}, after hub and sites have stopped")
         good = good and not left
         took = self.clock.monotonic() - start
@@ -241,37 +240,6 @@ class WorkloadsDemo(ProblemStage):
 
     def _workload(self, project: str, name: str) -> Workload:
         return next(one for one in self.coordinator.workloads(project) if one.name == name)
-
-    def _cleared(self) -> str:
-        """What workloads have left at either place, in words; whatever runs there is ended."""
-        left = []
-        for root in (self.hub_folder / "workloads", self.chosen.folder / HOST / "workloads" / "processes"):
-            if root.exists():
-                left += self._cleared_place(root)
-        return ", ".join(left)
-
-    def _cleared_place(self, root: Path) -> list[str]:
-        cluster = Cluster(root, images={})
-        left = []
-        try:
-            for place in (root / "places").iterdir():
-                owner = (place / "owner").read_text()
-                left += [f"an attempt of {one.id}" for one in cluster.observe(owner) if one.place == place.name]
-                self._removed(cluster, owner, place.name)
-        finally:
-            cluster.close()
-        return left
-
-    def _removed(self, cluster: Cluster, owner: str, place: str) -> None:
-        """Ask until it is gone; hub and agents are not there any more, so nobody else does."""
-
-        def gone() -> bool:
-            try:
-                return cluster.remove_place(owner, place)
-            except ClusterError as error:
-                raise DemoError(error.fact) from None
-
-        self._waited("the workloads' processes have ended", gone, ENDS_WITHIN_S)
 
 
 def _short(seat: Seat) -> str:
