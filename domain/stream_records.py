@@ -81,6 +81,7 @@ class Deployment(Record, frozen=True):
     location: where its jobs run. string_id: of a federated one, in its topics' names; empty otherwise. control_topic:
     in which its jobs find their data source, data_source_id: that one. attempts: at preparing its topics.
     configuration_id: the set of architectures that it was made of. deleted_at: since when it is not shown.
+    prepared_at: since when its topics and data are there; then it waits for model files alone.
     """
 
     TABLE = "deployments"
@@ -100,6 +101,19 @@ class Deployment(Record, frozen=True):
     data_source_id: Id | None = None
     configuration_id: Id | None = None
     deleted_at: Micros | None = None
+    prepared_at: Micros | None = None
+
+
+class ModelFile(Record, frozen=True):
+    """What a version of an architecture is as a file, before its training: TensorFlow's trainer reads one."""
+
+    TABLE = "model_files"
+    KEY = ("architecture_id", "version")
+    architecture_id: Id
+    version: int
+    project_id: Id
+    artifact_id: Id
+    made_at: Micros
 
 
 class TrainingResult(Record, frozen=True):
@@ -353,6 +367,7 @@ RECORDS: tuple[type[Record], ...] = (
     ArchitectureVersion,
     Configuration,
     Deployment,
+    ModelFile,
     TrainingResult,
     DataSource,
     ModelAnnouncement,

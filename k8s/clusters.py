@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 from config.clock import SystemClock
 from config.cluster_calls import Calls
 from config.settings import Settings, SettingsError, url_path
+from config.streams import open_streams
 from fedyard.cluster.local.launching import Image
 from fedyard.cluster.port import Cluster, ClusterError
 from fedyard.cluster.processes import Processes
@@ -67,7 +68,8 @@ def _opened(settings: Settings, name: str, place: str) -> HubCluster:
         if place.startswith("processes:"):
             images = {image: Image(prefix=words.split()) for image, words in settings.process_programs().items()}
             return _measured(name, Processes(Path(url_path(place)), images=images))
-        allowed = tuple(filter(None, map(str.strip, settings.workload_images.split(","))))
+        named = (*settings.workload_images.split(","), *open_streams(settings).images.values())
+        allowed = tuple(filter(None, map(str.strip, named)))
         return _measured(name, _kubernetes(place), allowed)
     except (ClusterError, OSError) as error:
         raise SettingsError(f"FEDYARD_CLUSTERS: cluster {name!r} cannot be opened: {error}") from None

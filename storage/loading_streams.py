@@ -27,6 +27,7 @@ def _architectures(reader: Reader, needs: Needs) -> Needs:
     for version in sorted({version for _, version in wanted}):
         of = {architecture for architecture, number in wanted if number == version}
         reader.rows(sr.ArchitectureVersion, _VERSIONS, of, version)
+    reader.rows(sr.ModelFile, _FILES, {each.id for each in coded})
     return Needs()
 
 
@@ -61,6 +62,11 @@ _INFERENCES_ON = f"{_INFERENCES} WHERE state IN ('preparing', 'serving') AND inp
 _ARCHITECTURES = f"{select(sr.Architecture)} WHERE deleted_at IS NULL AND project_id {{any:uuid}}"
 _CONFIGURATIONS = f"{select(sr.Configuration)} WHERE deleted_at IS NULL AND project_id {{any:uuid}}"
 _VERSIONS = f"{select(sr.ArchitectureVersion)} WHERE version = %s AND architecture_id {{any:uuid}}"
+_FILES = (
+    f"{select(sr.ModelFile, 'model_files.')} JOIN artifacts ON artifacts.id = model_files.artifact_id"
+    " AND artifacts.state = 'stored' WHERE architecture_id {any:uuid}"
+)
+"""Of those that are still there."""
 _DEPLOYMENTS = select(sr.Deployment)
 _RESULTS = select(sr.TrainingResult)
 

@@ -15,17 +15,18 @@ import msgspec
 from domain.ids import Id, sha256_hex
 from domain.rules import StreamCluster
 from domain.stream_commands import NewRecord, NewTopic, Range
-from domain.stream_records import DataSource
+from domain.stream_records import ArchitectureVersion, DataSource
 from domain.streams import contract
 from domain.streams.contract import JobPlan, Servers
 from domain.streams.expressions import StreamRange, expression_of, ranges_of
-from domain.values import Contract, Holder, TaskSpec, WorkloadSpec
+from domain.values import Contract, Holder, TaskSpec, WorkloadOutput, WorkloadSpec
 from fedyard.cluster.port import Placement, Resources
 
 TRAINING: Final = "training"
 WORKER: Final = "worker"
 INFERENCE: Final = "inference"
-"""What a workload is for streams."""
+BUILD: Final = "build"
+"""What a workload is for streams; the last one makes a model file."""
 CONTROL_BYTES, WEIGHTS_BYTES = 50_000, 10_000_000
 """Largest records of the topics that a federated controller and its workers talk over, as Kafka-ML makes them."""
 MAX_LABEL: Final = 63
@@ -106,6 +107,68 @@ def task_of(deployment: contract.Deployment, job: Job, setting: Setting) -> Task
         contract=Contract(),
         workloads=[Holder(name=job.name, spec=spec, where=setting.location)],
     )
+
+
+# model files
+
+MODEL_FILE: Final = "model.h5"
+BUILD_WITHIN_S: Final = 900.0
+BUILD_MEMORY_BYTES: Final = 4_294_967_296
+_PIECE: Final = 30_000
+"""Characters of a program in one variable."""
+_BUILDS: Final = "builds"
+_BUILD: Final = """
+import os
+pieces = int(os.environ["PIECES"])
+code = "".join(os.environ[f"CODE_{n}"] for n in range(pieces)).rstrip()
+if os.environ["DISTRIBUTED"] == "1":
+    before, line, last = code.rpartition("\\n")
+    code = f"{before}{line}model = {last}"
+space = {"__name__": "model"}
+exec(compile(os.environ["IMPORTS"] + "\\n" + code, "model", "exec"), space)
+space["model"].save(os.path.join(os.environ["FEDYARD_OUTPUTS"], "model.h5"))
+"""
+"""Kafka-ML's executor did so in a process of its own that lived for long; this one is a job, with limits."""
+
+
+class Builds(msgspec.Struct, frozen=True):
+    """Of which version of an architecture a task makes the file."""
+
+    architecture_id: Id
+    version: int
+
+
+def build_task(of: ArchitectureVersion, number: int, image: str, location: str) -> TaskSpec:
+    """The task of a run that makes a model file, in the trainer's own image. number: of the architecture."""
+    pieces = [of.code[start : start + _PIECE] for start in range(0, len(of.code), _PIECE)]
+    environment = {f"CODE_{n}": piece for n, piece in enumerate(pieces)}
+    environment |= {"PIECES": str(len(pieces)), "IMPORTS": of.imports, "DISTRIBUTED": str(of.distributed)}
+    name = f"model-file-{number}-{of.version}"
+    spec = WorkloadSpec(
+        kind="job",
+        image=image,
+        command=["python3", "-c", _BUILD],
+        environment=environment,
+        resources=Resources(memory_bytes=BUILD_MEMORY_BYTES),
+        deadline_s=BUILD_WITHIN_S,
+        attempts=3,
+        outputs={MODEL_FILE: WorkloadOutput()},
+    )
+    return TaskSpec(
+        name=name,
+        model="a model file",
+        parameters={_BUILDS: msgspec.to_builtins(Builds(of.architecture_id, of.version))},
+        aggregate=False,
+        who="participants",
+        after=[],
+        workloads=[Holder(name=name, spec=spec, where=location)],
+    )
+
+
+def builds_of(task: TaskSpec) -> Builds | None:
+    """None: it trains."""
+    said = task.parameters.get(_BUILDS)
+    return None if said is None else msgspec.convert(said, Builds)
 
 
 # topics and records

@@ -61,8 +61,13 @@ def read_architecture(call: Call) -> Response:
     found = _result(call)
     if found.framework == "pth":
         return Response(found.code, content_type="text/html; charset=utf-8")
-    fact = f"architecture {found.architecture_id} has no model file in version {found.version}"
-    raise Refused(ProblemType.NOT_STORED, fact)
+    if found.file_artifact_id is None:
+        fact = f"architecture {found.architecture_id} has no model file in version {found.version}"
+        raise Refused(ProblemType.NOT_STORED, fact)
+    response = hand_out(call, found.file_artifact_id)
+    response.content_type = "application/model"
+    response.headers["Content-Disposition"] = f"attachment; filename={_FILES['tf']}"
+    return response
 
 
 def read_model(call: Call) -> Response:

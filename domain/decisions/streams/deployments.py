@@ -20,14 +20,13 @@ from domain import records as r
 from domain import results
 from domain import stream_commands as sc
 from domain import stream_records as sr
-from domain.decisions import attempts
 from domain.decisions.access import find, known_project, known_run, missing, need_coordinator, need_hub
 from domain.decisions.attempts import shall_stop
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import take_one, too_many
 from domain.decisions.places import check_where
 from domain.decisions.progress import runs
-from domain.decisions.progress.stage import run_event, spec_of
+from domain.decisions.progress.stage import run_event
 from domain.decisions.streams import jobs
 from domain.decisions.streams.numbers import needs_of_numbers, next_number
 from domain.events import EventKind
@@ -39,7 +38,6 @@ from domain.states import (
     RESULT_LIVE,
     RUN,
     RUN_FINAL,
-    TASK_RUN,
     DeploymentState,
     ResultState,
     RunState,
@@ -51,16 +49,18 @@ from domain.streams import contract
 from domain.streams.announcements import AnnouncedData
 from domain.streams.serving import string_id_of
 from domain.streams.training import (
-    TRAINING,
+    BUILD,
     Job,
     Setting,
     Unfit,
+    build_task,
     federated_topics,
     ground_of,
     image_of,
     own_control_topic,
     task_of,
 )
+from domain.values import TaskSpec
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND
 
@@ -134,9 +134,12 @@ def start_deployment(draft: Draft, command: sc.StartDeployment) -> Decision:
         resources=command.resources,
     )
     versions = {one.id: one.version for one in draft.group(sr.Architecture, project.id)}
-    for seq, plan in enumerate(plans, start=1):
+    builds = _builds(draft, plans, location)
+    for seq, spec in enumerate(builds, start=1):
+        jobs.spawn(draft, run, _task_run(draft, run, seq, spec), BUILD)
+    for seq, plan in enumerate(plans, start=len(builds) + 1):
         job = Job(plan, tuple(next_number(draft, "result") for _ in plan.architecture_ids))
-        task = _task_run(draft, run, seq, job, command.contract, setting)
+        task = _task_run(draft, run, seq, task_of(command.contract, job, setting))
         for position, (rid, architecture) in enumerate(zip(job.rids, plan.architecture_ids, strict=True)):
             draft.put(_result(draft, task, rid, position, architecture, versions[architecture]))
     if federated:
@@ -246,13 +249,25 @@ def _run(draft: Draft, project: r.Project, command: sc.StartDeployment) -> r.Run
     return run
 
 
-def _task_run(draft: Draft, run: r.Run, seq: int, job: Job, asked: contract.Deployment, setting: Setting) -> r.TaskRun:
+def _builds(draft: Draft, plans: Sequence[contract.JobPlan], location: str) -> list[TaskSpec]:
+    """Tasks that make the model files which TensorFlow's trainer reads and nobody has made yet."""
+    made = []
+    for ident in dict.fromkeys(ident for plan in plans if plan.framework == "tf" for ident in plan.architecture_ids):
+        one = draft.have(sr.Architecture, ident)
+        if draft.get(sr.ModelFile, ident, one.version) is None:
+            image = image_of(draft.rules.streams.images, "tf")
+            assert image is not None, "asked before"
+            made.append(build_task(draft.have(sr.ArchitectureVersion, ident, one.version), one.number, image, location))
+    return made
+
+
+def _task_run(draft: Draft, run: r.Run, seq: int, spec: TaskSpec) -> r.TaskRun:
     task = r.TaskRun(
         id=derive(run.id, "task", seq),
         run_id=run.id,
         seq=seq,
-        name=job.name,
-        spec_json=msgspec.json.encode(task_of(asked, job, setting)).decode(),
+        name=spec.name,
+        spec_json=msgspec.json.encode(spec).decode(),
         state=TaskRunState.WAITING,
         reason="",
         round=0,
@@ -367,9 +382,11 @@ def needs_of_prepared(report: sc.ReportStream) -> Needs:
 
 
 def prepared(draft: Draft, report: sc.ReportStream) -> None:
-    """Its topics are there, and its data: every job is wanted. What is not there fails the run before any."""
+    """Its topics are there, and its data: every job is wanted as soon as all model files are. What is not there fails
+    the run before any job."""
     deployment = draft.get(sr.Deployment, report.about_id)
-    if deployment is None or (deployment.state, deployment.attempts) != (DeploymentState.PREPARING, report.attempt):
+    asked = None if deployment is None else (deployment.state, deployment.attempts, deployment.prepared_at)
+    if deployment is None or asked != (DeploymentState.PREPARING, report.attempt, None):
         return
     run = draft.have(r.Run, deployment.run_id)
     if RunState(run.state) in RUN_FINAL:
@@ -377,24 +394,8 @@ def prepared(draft: Draft, report: sc.ReportStream) -> None:
     if report.reason:
         runs.end(draft, run, Step.FAIL, report.reason, report.detail)
         return
-    draft.change(
-        deployment,
-        state=follow(DEPLOYMENT, DeploymentState.PREPARING, Step.START),
-        state_at=draft.now,
-    )
-    for task in sorted(draft.group(r.TaskRun, run.id), key=lambda one: one.seq):
-        if task.state == TaskRunState.WAITING:
-            _spawn(draft, run, task)
-
-
-def _spawn(draft: Draft, run: r.Run, task: r.TaskRun) -> None:
-    task = draft.change(task, state=follow(TASK_RUN, TaskRunState.WAITING, Step.START), started_at=draft.now)
-    run_event(draft, run, EventKind.TASK_STARTED, {"task": task.name, "first_round": task.first_round})
-    (asked,) = spec_of(task).workloads
-    project = draft.have(r.Project, run.project_id)
-    workload = attempts.want(draft, derive(task.id, "job"), project, asked, task, purpose=TRAINING)
-    for result in jobs.results_of(draft, run.id, task.id):
-        jobs.move(draft, result, Step.START, workload_id=workload.id)
+    draft.change(deployment, prepared_at=draft.now)
+    jobs.begin(draft, run)
 
 
 # its end

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from domain import records as r
 from domain import stream_records as sr
+from domain.decisions import attempts
 from domain.decisions.draft import Draft
 from domain.decisions.progress import runs, tasks
-from domain.decisions.progress.stage import TaskEnd, run_event, stage_of
+from domain.decisions.progress.stage import TaskEnd, run_event, spec_of, stage_of
 from domain.decisions.streams import matching
 from domain.events import EventKind
+from domain.ids import derive
 from domain.states import (
+    DEPLOYMENT,
     RESULT,
     RESULT_LIVE,
     RUN_FINAL,
     TASK_RUN,
     TASK_RUN_FINAL,
+    DeploymentState,
     ResultState,
     RunState,
     Step,
@@ -25,10 +29,11 @@ from domain.states import (
     WorkloadState,
     follow,
 )
-from domain.streams.training import TRAINING, WORKER
+from domain.streams.training import BUILD, MODEL_FILE, TRAINING, WORKER, builds_of
+from domain.workload_files import kept_of
 from fedyard.wire.plurals import counted
 
-NO_RESULT = "no_result"
+NO_RESULT, NOT_BUILT = "no_result", "not_built"
 _TOLD = {
     Step.START: None,
     Step.SUCCEED: EventKind.RESULT_FINISHED,
@@ -56,6 +61,31 @@ def move(
         run_event(draft, draft.have(r.Run, result.run_id), told, facts | ({"reason": reason} if reason else {}))
 
 
+def begin(draft: Draft, run: r.Run) -> None:
+    """Every job that waits is wanted, once its topics and data are there, and all model files."""
+    deployment = draft.have(sr.Deployment, run.id)
+    ordered = sorted(draft.group(r.TaskRun, run.id), key=lambda one: one.seq)
+    builds = [task for task in ordered if builds_of(spec_of(task)) is not None]
+    if deployment.prepared_at is None or any(task.state != TaskRunState.SUCCEEDED for task in builds):
+        return
+    state = follow(DEPLOYMENT, DeploymentState(deployment.state), Step.START)
+    draft.change(deployment, state=state, state_at=draft.now)
+    for task in ordered:
+        if task.state == TaskRunState.WAITING:
+            spawn(draft, run, task, TRAINING)
+
+
+def spawn(draft: Draft, run: r.Run, task: r.TaskRun, purpose: str) -> None:
+    """Its one workload is wanted."""
+    task = draft.change(task, state=follow(TASK_RUN, TaskRunState.WAITING, Step.START), started_at=draft.now)
+    run_event(draft, run, EventKind.TASK_STARTED, {"task": task.name, "first_round": task.first_round})
+    (asked,) = spec_of(task).workloads
+    project = draft.have(r.Project, run.project_id)
+    workload = attempts.want(draft, derive(task.id, "job"), project, asked, task, purpose=purpose)
+    for result in results_of(draft, run.id, task.id):
+        move(draft, result, Step.START, workload_id=workload.id)
+
+
 def is_done(draft: Draft, workload: r.Workload) -> bool:
     """Has a job given all that it is to give? Then no other attempt is made, however this one has ended."""
     if workload.purpose != TRAINING or workload.run_id is None or workload.task_run_id is None:
@@ -68,6 +98,8 @@ def ended(draft: Draft, workload: r.Workload) -> None:
     """What is for streams has ended for good."""
     if workload.purpose == WORKER:
         matching.worker_ended(draft, workload)
+    if workload.purpose == BUILD and workload.task_run_id is not None:
+        _built(draft, workload, draft.have(r.TaskRun, workload.task_run_id))
     if workload.purpose != TRAINING or workload.task_run_id is None:
         return
     task = draft.have(r.TaskRun, workload.task_run_id)
@@ -92,6 +124,34 @@ def ended(draft: Draft, workload: r.Workload) -> None:
     for result in open_still:
         move(draft, result, Step.FAIL, reason, detail)
     _end(draft, task, TaskEnd(Step.FAIL, reason, detail))
+
+
+def _built(draft: Draft, workload: r.Workload, task: r.TaskRun) -> None:
+    """A model file is there, for this deployment and later ones; or nothing can be trained from it."""
+    run, builds = draft.have(r.Run, task.run_id), builds_of(spec_of(task))
+    left = kept_of(workload).outputs.get(MODEL_FILE)
+    if task.state != TaskRunState.ACTIVE or builds is None:
+        return
+    if workload.state == WorkloadState.SUCCEEDED and left is not None:
+        draft.put(
+            sr.ModelFile(
+                architecture_id=builds.architecture_id,
+                version=builds.version,
+                project_id=run.project_id,
+                artifact_id=left.artifact_id,
+                made_at=draft.now,
+            )
+        )
+        tasks.end(stage_of(draft, task), TaskEnd(Step.SUCCEED, "completed"))
+        if RunState(run.state) not in RUN_FINAL:
+            begin(draft, run)
+        conclude(draft, draft.have(r.Run, run.id))
+        return
+    stopped = workload.state == WorkloadState.STOPPED
+    reason, step = ("stopped", Step.CANCEL) if stopped else (NOT_BUILT, Step.FAIL)
+    detail = _detail(workload, 1, 1)
+    tasks.end(stage_of(draft, task), TaskEnd(step, reason, detail))
+    runs.end(draft, draft.have(r.Run, run.id), step, reason, detail[:1000])
 
 
 def _goes_on(open_still: list[sr.TrainingResult], results: list[sr.TrainingResult]) -> bool:

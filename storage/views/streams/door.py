@@ -25,9 +25,12 @@ _AT_DOOR = (
 )
 _OF_RESULT = (
     "SELECT results.project_id, results.state, results.model_format, results.model_artifact_id, versions.framework,"
-    " versions.code, results.architecture_id, results.version FROM training_results AS results"
+    " versions.code, results.architecture_id, results.version, model_files.artifact_id"
+    " FROM training_results AS results"
     " JOIN architecture_versions AS versions"
     " ON versions.architecture_id = results.architecture_id AND versions.version = results.version"
+    " LEFT JOIN model_files"
+    " ON model_files.architecture_id = results.architecture_id AND model_files.version = results.version"
 )
 
 
@@ -43,7 +46,7 @@ class AtDoor(NamedTuple):
 
 
 class OfResult(NamedTuple):
-    """What it is trained from, and what was given for it."""
+    """What it is trained from (of TensorFlow a file), and what was given for it."""
 
     project_id: Id
     state: str
@@ -53,6 +56,7 @@ class OfResult(NamedTuple):
     code: str
     architecture_id: Id
     version: int
+    file_artifact_id: Id | None
 
 
 def at_door(database: Database, ident: Id) -> AtDoor | None:

@@ -49,7 +49,8 @@ def architecture(ident: Id, number: int, **fields: Any) -> list[r.Record]:
 class Yard:
     """Decides on a state, and carries decisions' follow-ups out where asked to."""
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, *, files: bool = True, **fields: Any) -> None:
+        """files: each TensorFlow architecture has its model file."""
         rows = [
             *project(2, **fields),
             row(r.History, one=1),
@@ -58,6 +59,8 @@ class Yard:
             *architecture(LOWER, 3, distributed=1, father_id=UPPER),
             *architecture(TORCH, 4, framework="pth"),
         ]
+        kept = (ONE, UPPER, LOWER) if files else ()
+        rows += [row(sr.ModelFile, architecture_id=one, version=1, artifact_id=derive(one, "file")) for one in kept]
         self.state = State(rows)
         self.now = NOW
         self._ids = itertools.count()
