@@ -26,6 +26,7 @@ from config.logs import unit
 from domain import codec
 from domain.commands import AnyCommand, Command, Envelope, ReportArchive, ReportDelivery
 from domain.ids import derive
+from domain.stream_commands import ReportStream
 from domain.table import Kind
 from domain.webhooks import outcome_of
 from storage.database import DatabaseUnavailable
@@ -115,6 +116,8 @@ def said_of(report: AnyCommand) -> dict[str, object]:
             said |= {"failure": report.failure} if report.status is None else {"status": report.status}
         case ReportArchive():
             said |= {"outcome": report.flaw or "checked", "files": len(report.files)}
+        case ReportStream():
+            said |= {"outcome": report.reason or "prepared", "purpose": report.purpose}
         case _:
             pass
     return said

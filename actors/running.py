@@ -197,6 +197,7 @@ def run_relay(settings: Settings, stop: threading.Event) -> None:
         relay.sweep()
         ledger.turn()
         sweeper.turn()
+        assert teller is None or teller.is_alive(), "the thread that tells events ended, and said why"
     if teller is not None:
         teller.join(_STOP_WITHIN_MS / 1000)
     if not settings.embedded:

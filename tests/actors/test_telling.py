@@ -241,3 +241,30 @@ def test_what_the_cluster_refuses_is_told_and_what_is_before_it_counts(noida: Pr
     assert len(read(noida, "refused.events.v1")) == 2
     assert "MSG_SIZE_TOO_LARGE" in trouble
     log.close()
+
+
+def test_a_broker_that_is_killed_loses_nothing_that_was_counted(servers_folder: Path) -> None:
+    """It is started again while the telling waits, which sends what had no report; in order, and nothing is lost."""
+    server = PrivateNoida(servers_folder / "killed")
+    server.start()
+    log = log_of(server.bootstrap_servers, "killed.events.v1")
+    values = [str(number).encode() for number in range(200)]
+    assert log.append([(b"k", value) for value in values[:100]], lambda: True) == (100, "")
+    server.settle()
+    server.kill()
+    asked = 0
+
+    def goes_on() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            server.start()
+        return True
+
+    try:
+        assert log.append([(b"k", value) for value in values[100:]], goes_on) == (100, "")
+        found = [value for key, value in read(server, "killed.events.v1") if key == b"k"]
+        assert list(dict.fromkeys(found)) == values
+    finally:
+        log.close()
+        server.kill()
