@@ -8,6 +8,7 @@ federated training (demo/kafkaml/controller.py).
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -93,4 +94,6 @@ def _matrix(weights: network.Weights, testing: Samples) -> list[list[int]]:
 
 
 if __name__ == "__main__":
+    if sys.argv[2:3] == ["python3"]:  # another program in the same image, as a container's command is
+        os.execv(sys.executable, [sys.executable, *sys.argv[3:]])  # noqa: S606 - no shell is wanted
     sys.exit(ended(lambda environment: run(environment, FRAMEWORKS[sys.argv[1]])))
