@@ -255,8 +255,9 @@ class Match(Record, frozen=True):
 
     id: of the pair (domain/streams/matching.py). source_id, model_id: the announcements that made it; stream_id: the
     data, whoever announces them. cluster: of the model, data_cluster: of the data, in Kafka. string_id and client_id
-    name its topics. location: where its worker runs. case_number: CASE. attempts: at preparing it. workload_id: its
-    worker. reason, detail: why it ended. check_at: when it is looked whether its run still has no worker.
+    name its topics. location: where its worker runs. case_number: CASE. attempts: how often Kafka was
+    asked. workload_id: its worker. reason, detail: why it ended. check_at: when it is looked whether its run
+    still has no worker. checked_at: since when its data are known to be there.
     """
 
     TABLE = "matches"
@@ -280,6 +281,7 @@ class Match(Record, frozen=True):
     reason: str = ""
     detail: str = ""
     check_at: Micros | None = None
+    checked_at: Micros | None = None
 
 
 class Inference(Record, frozen=True):

@@ -56,6 +56,12 @@ def data_value(topic: str = "digits:0:0:1000", shape: str | None = "28 28", **fi
     return json.dumps(said | fields).encode()
 
 
+def report_of(asked: sc.PrepareStream, reason: Any = "", detail: str = "") -> sc.ReportStream:
+    return sc.ReportStream(
+        purpose=asked.purpose, about_id=asked.about_id, attempt=asked.attempt, reason=reason, detail=detail
+    )
+
+
 class Edge:
     """A hub at the edge that hears of models in one cluster of Kafka, and of data in another."""
 
@@ -71,7 +77,7 @@ class Edge:
         edge = StreamCluster(name="edge", workload_bootstrap_servers="edge:9092", where=where, **options)
         self.hub.rules = Rules(clusters="hub=somewhere", streams=StreamRules(clusters=(cloud, edge), images=FEDERATED))
 
-    def taken(self, cluster: str, value: bytes) -> Envelope:
+    def taken(self, cluster: str, value: bytes, **fields: Any) -> Envelope:
         self.offset += 1
         command = sc.TakeRecord(
             cluster=cluster,
@@ -83,7 +89,7 @@ class Edge:
             at=START + self.offset,
             key=None,
             value=value,
-            purpose="model" if cluster == "cloud" else "data",
+            purpose=fields.get("purpose", "model" if cluster == "cloud" else "data"),
         )
         return codec.envelope_of(
             command, id=derive("record", self.project, self.offset), by=codec.THE_HUB, at=self.hub.clock.now()
@@ -99,21 +105,18 @@ class Edge:
         found, self.hub.done = self.hub.done, []
         return [each for each in found if isinstance(each.command, sc.PrepareStream)]
 
-    def prepare(self, reason: Any = "", detail: str = "") -> list[sc.PrepareStream]:
-        """What the doing actor would have been given; it reports twice."""
-        asked = [each.command for each in self.to_prepare() if isinstance(each.command, sc.PrepareStream)]
-        for each in asked:
-            for _ in range(2):
-                self.hub.ok(
-                    sc.ReportStream(
-                        purpose=each.purpose,
-                        about_id=each.about_id,
-                        attempt=each.attempt,
-                        reason=reason,
-                        detail=detail,
-                    )
-                )
-        return asked
+    def prepare(self, reason: Any = "", detail: str = "", cluster: str = "cloud") -> list[sc.PrepareStream]:
+        """What the doing actor would have been given for that cluster; it reports twice. Elsewhere all is well."""
+        found: list[sc.PrepareStream] = []
+        while asked := [each.command for each in self.to_prepare() if isinstance(each.command, sc.PrepareStream)]:
+            for each in asked:
+                here = each.cluster == cluster
+                for _ in range(2):
+                    self.hub.ok(report_of(each, reason, detail) if here else report_of(each))
+            found += [each for each in asked if each.cluster == cluster]
+            if found and reason:
+                break
+        return found
 
     def matches(self) -> list[sr.Match]:
         return sorted(self.hub.rows(sr.Match, "project_id = %s", self.project), key=lambda each: each.id)
@@ -227,15 +230,72 @@ def test_without_a_run_there_is_no_worker_and_with_the_setting_it_is_tried_again
 
 def test_kafka_that_is_away_is_waited_for_and_what_is_refused_is_said(edge: Edge) -> None:
     edge.announce(model_value(), data_value())
+    (looked,) = edge.prepare("not_reached", "edge", cluster="edge")
     (first,) = edge.prepare("not_reached", "cloud")
     (again,) = edge.prepare("refused", "FED-i1ewgcrt-model_data_topic: no rights")
-    assert (first.attempt, again.attempt) == (1, 2)
+    assert (looked.attempt, first.attempt, again.attempt) == (1, 3, 4)
     (match,) = edge.matches()
     assert (match.state, match.reason, match.workload_id) == ("ended", "refused", None)
     assert "no rights" in match.detail
     edge.announce(data_value())
-    assert [each.attempt for each in edge.prepare()] == [3]
+    assert [each.attempt for each in edge.prepare()] == [6]
     assert [each.state for each in edge.matches()] == ["started"]
+
+
+def test_data_are_looked_at_where_they_are_before_anything_is_made(edge: Edge) -> None:
+    edge.announce(
+        model_value(), data_value("digits:0:0:600,digits:1:7:7,digits:2:0:400", unsupervised_topic="more:0:3:9")
+    )
+    (asked,) = edge.to_prepare()
+    command = asked.command
+    assert isinstance(command, sc.PrepareStream)
+    assert (command.cluster, command.topics, command.needs) == ("edge", [], ["digits", "more"])
+    assert [(each.topic, each.partition, each.start, each.end) for each in command.ranges] == [
+        ("digits", 0, 0, 600),
+        ("digits", 2, 0, 400),
+        ("more", 0, 3, 9),
+    ]
+    edge.hub.ok(report_of(command))
+    edge.hub.ok(report_of(command))
+    assert edge.workers() == []
+    edge.prepare()
+    told = json.loads(edge.workers()[0].spec_json)["environment"]
+    assert (told["DATA_TOPIC"], told["UNSUPERVISED_TOPIC"]) == ("digits:0:0:600,digits:2:0:400", "more:0:3:9")
+
+
+def test_one_cluster_for_both_is_asked_once(edge: Edge) -> None:
+    edge.announce(model_value())
+    edge.hub.batch([edge.taken("cloud", data_value(), purpose="data")])
+    edge.hub.drain()
+    (asked,) = edge.prepare()
+    assert (len(asked.topics), asked.needs, len(asked.ranges)) == (4, ["digits"], 1)
+    assert len(edge.workers()) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"topic": "digits", "total_msg": 1000}, "data_unfit"),
+        ({"topic": "digits:0:0:0,digits:1:5:5", "total_msg": 1000}, "data_empty"),
+        ({"topic": "digits:0:0:60", "total_msg": 1000}, "data_inconsistent"),
+    ],
+)
+def test_data_that_nobody_can_be_trained_on_are_told(edge: Edge, fields: dict[str, Any], reason: str) -> None:
+    edge.announce(model_value(), data_value(**fields))
+    assert edge.to_prepare() == []
+    assert [(each.state, each.reason) for each in edge.matches()] == [("ended", reason)]
+
+
+def test_data_whose_records_are_gone_have_expired(edge: Edge) -> None:
+    edge.announce(model_value(), data_value())
+    edge.prepare("range_gone", "digits 0: begins at 500", cluster="edge")
+    assert [(each.reason, each.detail) for each in edge.matches()] == [("range_gone", "digits 0: begins at 500")]
+    assert [each.state for each in edge.sources()] == ["expired"]
+    edge.announce(model_value("another"))
+    assert len(edge.matches()) == 1
+    edge.announce(data_value())
+    edge.prepare()
+    assert [each.state for each in edge.matches()] == ["started", "started"]
 
 
 def test_where_no_worker_may_be_it_is_said(edge: Edge) -> None:
@@ -322,7 +382,7 @@ def test_a_match_whose_run_ends_while_its_topics_are_made_starts_nothing(edge: E
 def test_a_run_that_ends_just_before_the_topics_are_there_gets_no_worker(edge: Edge) -> None:
     edge.announce(model_value(), data_value())
     (asked,) = [each.command for each in edge.to_prepare() if isinstance(each.command, sc.PrepareStream)]
-    report = sc.ReportStream(purpose="workers", about_id=asked.about_id, attempt=asked.attempt)
+    report = report_of(asked)
     edge.hub.batch([edge.hub.envelope(c.StopRun(run_id=edge.run().id), edge.site), edge.hub.envelope(report)])
     edge.hub.drain()
     assert edge.workers() == []
@@ -520,7 +580,7 @@ def test_a_random_walk_ends_with_one_worker_for_each_pair_that_fits(hub: Hub, se
             hub.drain()
         else:
             one = topics[chance.randrange(len(topics))]
-            hub.ok(sc.ReportStream(purpose="workers", about_id=one.about_id, attempt=one.attempt))
+            hub.ok(report_of(one))
             if chance.random() < 0.7:
                 topics.remove(one)
         topics += [each.command for each in edge.to_prepare() if isinstance(each.command, sc.PrepareStream)]

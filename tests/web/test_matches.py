@@ -19,7 +19,7 @@ from domain.ids import derive
 from fedyard.wire.answers import Match
 from ops.runs import why
 from storage.store import Changes, Store
-from tests.actors.test_matching import data_value, model_value
+from tests.actors.test_matching import data_value, model_value, report_of
 from tests.domain.scenes import row
 from tests.web.network import Caller, Network
 
@@ -118,9 +118,10 @@ def test_a_sites_client_reads_what_the_hub_says(edge: Edge) -> None:
 
 def test_a_worker_is_named_and_the_newest_announcement_of_its_data_is_shown(edge: Edge) -> None:
     edge.announce(model_value(), data_value())
-    (asked,) = [each.command for each in edge.net.publisher.done if isinstance(each.command, sc.PrepareStream)]
-    report = sc.ReportStream(purpose="workers", about_id=asked.about_id, attempt=asked.attempt)
-    edge.net.publisher.send([envelope_of(report, id=draw_id(), by=THE_HUB, at=1)])
+    for number in range(2):  # the data are there, then the topics
+        asked = edge.net.publisher.done[number].command
+        assert isinstance(asked, sc.PrepareStream)
+        edge.net.publisher.send([envelope_of(report_of(asked), id=draw_id(), by=THE_HUB, at=1)])
     edge.announce(data_value(description="once more"))
     (found,) = edge.matches(edge.lead)
     assert (found["state"], found["workload_state"], found["source_state"]) == ("started", "wanted", "live")

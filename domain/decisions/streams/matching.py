@@ -4,8 +4,9 @@ The rule is domain/streams/matching.py. An announcement is first put on record, 
 for only then it is known what that has to look at. Of several announcements of one model, or of the same data, the
 newest one counts, in whichever order they come; what was made of the older ones stays, as far as it still fits.
 
-A match has its topics prepared (a worker that subscribes to one that is not there stays deaf), then its worker is
-wanted (workers.py). Where none can be, it says why, and the next announcement of the pair tries again.
+Of a match it is looked whether the data are still there, then its topics are made (a worker that subscribes to one that
+is not there stays deaf), then its worker is wanted (workers.py). Where none can be, it says why, and the next
+announcement of the pair tries again.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from domain.streams.matching import (
 
 SUPERSEDED = "superseded"
 WITHDRAWN = "withdrawn"
+EXPIRED = "expired"
 _STILL = frozenset({Misfit.SHAPE, Misfit.RESTRICTIONS, Misfit.KIND, Misfit.AMOUNT, Misfit.FORMAT})
 """What the newest announcement of the same data may say that ends a match."""
 
@@ -199,7 +201,7 @@ def _pair(draft: Draft, model: sr.ModelAnnouncement, data: sr.DataSource, run: r
         attempts=1 if known is None else known.attempts + 1,
     )
     draft.put(match)
-    workers.prepare(draft, match)
+    workers.prepare(draft, match, data)
     return 1
 
 
@@ -231,7 +233,7 @@ def needs_of_prepared(report: sc.ReportStream) -> Needs:
 
 
 def prepared(draft: Draft, report: sc.ReportStream) -> None:
-    """The topics of a match are there, or cannot be."""
+    """The data of a match, or its topics, are there, or cannot be. Data whose records are gone have expired."""
     match = draft.get(sr.Match, report.about_id)
     if match is None or match.state != MatchState.PREPARING or report.attempt != match.attempts:
         return
@@ -239,8 +241,12 @@ def prepared(draft: Draft, report: sc.ReportStream) -> None:
     model, live = draft.have(sr.ModelAnnouncement, match.model_id), _live(draft, match.stream_id)
     data = live[-1] if live else draft.have(sr.DataSource, match.source_id)
     if report.reason == "not_reached":
-        workers.prepare(draft, draft.change(match, attempts=match.attempts + 1))
+        workers.prepare(draft, draft.change(match, attempts=match.attempts + 1), data)
     elif report.reason:
+        if report.reason == "range_gone":
+            draft.change(data, state=EXPIRED, state_at=draft.now)
         workers.stop(draft, match, report.reason, report.detail)
+    elif match.checked_at is None:
+        workers.prepare(draft, draft.change(match, checked_at=draft.now, attempts=match.attempts + 1), data)
     else:
         workers.want_one(draft, match, model, data, run)

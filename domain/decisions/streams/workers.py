@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from domain import records as r
 from domain import stream_commands as sc
@@ -15,8 +15,9 @@ from domain.decisions.places import check_where
 from domain.ids import derive
 from domain.states import MATCH, RUN_FINAL, MatchState, Step, follow
 from domain.streams.matching import FEDERATED_IMAGES, Misfit, sentence
-from domain.streams.serving import WorkerData, worker_environment, worker_job_name
-from domain.streams.training import CONTROL_BYTES, MAX_LABEL, NVIDIA, WEIGHTS_BYTES, WORKER
+from domain.streams.serving import worker_environment, worker_job_name
+from domain.streams.training import CONTROL_BYTES, MAX_LABEL, NVIDIA, WEIGHTS_BYTES, WORKER, Unfit
+from domain.streams.worker_data import worker_ground_of
 from fedyard.cluster.port import Placement, Resources
 from fedyard.wire.problems import ProblemType
 
@@ -24,19 +25,36 @@ ATTEMPTS: Final = 3
 NO_PLACE, NO_ROOM = "place", "limit"
 
 
-def prepare(draft: Draft, match: sr.Match) -> None:
-    """Its topics are to be there before anybody listens to them: the run's, and the one that its worker answers in."""
+def prepare(draft: Draft, match: sr.Match, data: sr.DataSource) -> None:
+    """Its data must be there, and its topics, before anybody listens to them: the run's, and the one that its worker
+    answers in. Looked at and made in one go, or first there and then here, where these are two clusters."""
+    try:
+        ground = worker_ground_of(data)
+    except Unfit as unfit:
+        stop(draft, match, unfit.reason, unfit.detail)
+        return
+    if match.cluster == match.data_cluster:
+        match = draft.change(match, checked_at=draft.now)
+        _ask(draft, match, match.cluster, topics=_topics(match), needs=ground.topics, ranges=ground.ranges)
+    elif match.checked_at is None:
+        _ask(draft, match, match.data_cluster, needs=ground.topics, ranges=ground.ranges)
+    else:
+        _ask(draft, match, match.cluster, topics=_topics(match))
+
+
+def _ask(draft: Draft, match: sr.Match, cluster: str, **what: Any) -> None:
+    command = sc.PrepareStream(cluster=cluster, purpose="workers", about_id=match.id, attempt=match.attempts, **what)
+    draft.follow_up(command, match.id, cluster, match.attempts)
+
+
+def _topics(match: sr.Match) -> list[sc.NewTopic]:
     control, weights = {"max.message.bytes": str(CONTROL_BYTES)}, {"max.message.bytes": str(WEIGHTS_BYTES)}
-    topics = [
+    return [
         sc.NewTopic(f"FED-{match.string_id}-model_control_topic", config=control),
         sc.NewTopic(f"FED-{match.string_id}-model_data_topic", config=weights),
         sc.NewTopic(f"FED-{match.string_id}-agg_control_topic", config=control),
         sc.NewTopic(f"FED-{match.string_id}-agg_data_topic-{match.client_id}", config=weights),
     ]
-    command = sc.PrepareStream(
-        cluster=match.cluster, purpose="workers", about_id=match.id, attempt=match.attempts, topics=topics
-    )
-    draft.follow_up(command, match.id, match.attempts)
 
 
 def want_one(draft: Draft, match: sr.Match, model: sr.ModelAnnouncement, data: sr.DataSource, run: r.Run) -> None:
@@ -76,15 +94,7 @@ def _spec(draft: Draft, match: sr.Match, model: sr.ModelAnnouncement, data: sr.D
         case=match.case_number,
         string_id=match.string_id,
         client_id=match.client_id,
-        data=WorkerData(
-            topic=data.data_topic,
-            input_format=data.input_format,
-            input_config=data.input_config_json,
-            validation_rate=data.validation_rate,
-            test_rate=data.test_rate,
-            total_msg=data.total_msg,
-            unsupervised_topic=data.unsupervised_topic,
-        ),
+        data=worker_ground_of(data).data,
         cloud_servers="" if cloud is None else cloud.workload_bootstrap_servers,
         data_servers="" if edge is None else edge.workload_bootstrap_servers,
     )
