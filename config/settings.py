@@ -231,6 +231,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "the variables of Kafka-ML's back-ends say it all; left out, there are no streams"
         ),
     ] = ""
+    kafka_ml_paths: Annotated[
+        Literal["off", "on"],
+        _meta("on: the web answers the paths of Kafka-ML's back-ends, for its front end and loggers (docs/streams.md)"),
+    ] = "off"
+    kafka_ml_project: Annotated[
+        str, _meta("id of the project that these paths are about; left out: the one that the caller coordinates")
+    ] = ""
     keep_quarantine_s: Annotated[
         float, _meta("how long records of Kafka that nobody understood are kept", 60, 315_360_000)
     ] = 2_592_000.0

@@ -9,6 +9,7 @@ import msgspec
 
 from domain import stream_records as sr
 from domain.ids import Id, derive
+from domain.record import Record
 from domain.rules import StreamCluster, StreamRules
 from domain.stream_values import InferenceAsked
 from storage.database import Database
@@ -77,6 +78,13 @@ def quarantined(database: Database, *, value: bytes = b"?", reason: str = "not_j
         record = row(sr.QuarantinedRecord, id=key, **(said | fields))
         transaction.write(Changes(rows={sr.QuarantinedRecord: [record]}))
     return key
+
+
+def write(database: Database, *records: Record) -> None:
+    """Rows as they are."""
+    with Store(database).deciding() as transaction:
+        for one in records:
+            transaction.write(Changes(rows={type(one): [one]}))
 
 
 def serving(database: Database, project: Id, result: Id, *, state: str = "stopped", **fields: Any) -> Id:

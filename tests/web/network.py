@@ -197,7 +197,7 @@ def network(
     folder: Path,
     clock: Clock | None = None,
     watched: Connections | None = None,
-    routing: Routing = ROUTING,
+    routing: Routing | None = ROUTING,
     **options: Any,
 ) -> Network:
     """A hub over this database, whose schema is in place, with an admin. clock: the web's.

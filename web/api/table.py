@@ -40,6 +40,7 @@ from web.api import (
     workload_files,
     workloads,
 )
+from web.api.kafka_ml import table as kafka_ml_paths
 from web.http.operations import Operation
 
 NOUNS: tuple[ModuleType, ...] = (
@@ -80,6 +81,7 @@ NOUNS: tuple[ModuleType, ...] = (
 )
 
 
-def operations() -> list[Operation]:
-    """Every call of the API."""
-    return [operation for noun in NOUNS for operation in noun.OPERATIONS]
+def operations(*, kafka_ml: bool = False) -> list[Operation]:
+    """Every call of the API. kafka_ml: with the paths of Kafka-ML's back-ends."""
+    old = kafka_ml_paths.OPERATIONS if kafka_ml else ()
+    return [*(operation for noun in NOUNS for operation in noun.OPERATIONS), *old]

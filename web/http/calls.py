@@ -10,6 +10,7 @@ import msgspec
 from flask import Request
 
 from config.secret_box import SecretBox
+from config.streams import Streams
 from storage.database import Database
 from storage.views.messages import Found, Wanted
 from storage.views.people import Bearer
@@ -58,6 +59,7 @@ class Web:
     webhook_key: bytes = field(repr=False)
     workload_key: bytes = field(repr=False)
     secret_box: SecretBox
+    streams: Streams
     door_url: str
     description: Callable[[], bytes]
     """The text of /openapi.json."""

@@ -22,6 +22,7 @@ PARAMETERS: Mapping[str, Literal["count", "file", "name", "door"]] = {
     "epoch": "count",
     "chunk": "count",
     "version": "count",
+    "number": "count",
     "file": "file",
     "secret_name": "name",
     "rid": "count",

@@ -17,7 +17,7 @@ from config.clock import Micros
 from config.key_files import webhook_key, workload_key
 from config.logs import unit
 from config.secret_box import secret_box
-from config.streams import door_url, workers_of
+from config.streams import door_url, open_streams, workers_of
 from domain.streams.door import PATH
 from fedyard.wire.structs import prepare_structs
 from storage import clocks, presence
@@ -59,7 +59,7 @@ def create_app(hub: Hub, routing: Routing | None = None) -> Flask:
     routing: that of `operations()`, made before, or of other operations.
     """
     prepare_structs()
-    routing = routing or routing_of(operations())
+    routing = routing or routing_of(operations(kafka_ml=hub.settings.kafka_ml_paths == "on"))
     web = _assemble(hub, routing.operations)
     limit_bytes = hub.settings.request_limit_bytes + 1  # a body of unknown length is cut off here
     failed = functools.partial(problem_for, web.problems)
@@ -130,6 +130,7 @@ def _assemble(hub: Hub, operations: Sequence[Operation]) -> Web:
         webhook_key=webhook_key(Path(hub.settings.webhook_key_file)),
         workload_key=workload_key(Path(hub.settings.workload_key_file)),
         secret_box=secret_box(hub.settings),
+        streams=open_streams(hub.settings),
         door_url=door_url(hub.settings),
         clocks=ProbeCache(functools.partial(_trouble_of_clocks, hub), clock),
         silent=ProbeCache(functools.partial(_silent, hub, clock.now()), clock),
