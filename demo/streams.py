@@ -42,7 +42,7 @@ CONTROL_TOPIC, MODEL_TOPIC, DATA_TOPIC = (
 DIGITS, AT_THE_EDGE, TO_READ, READ = "digits", "digits-edge", "digits-to-read", "digits-read"
 IN_CLOUD, AT_EDGE, HELD_OUT = (0, 900), (900, 1500), (1500, 1797)
 """Which digits are announced for the deployment, which at the edge, and which nobody trains on."""
-EPOCHS, BATCH, ROUNDS = 12, 32, 6
+EPOCHS, BATCH, ROUNDS, EPOCHS_OF_A_ROUND = 12, 32, 6, 3
 KAFKA_WITHIN_S, TRAINED_WITHIN_S = 30.0, 120.0
 GOOD = 0.85
 """The least accuracy that this is worth showing with; guessing has 0.1."""
@@ -87,6 +87,12 @@ HIDDEN = 24
 model = Net()
 """
 """A model as users of Kafka-ML write it for PyTorch. The stand-in reads `HIDDEN` of it and runs none of it."""
+FEDERATED_IMPORTS = "from demo.kafkaml.model import Model"
+FEDERATED_SOURCE = "model = Model(sample=(8, 8), hidden=24)"
+"""A model as for TensorFlow: a job with the trainer's image runs this code, and saves the model into a file."""
+PAIR = 2
+RESTRICTION = {"hospital": "edge"}
+"""What data have to say of themselves to be trained on."""
 _PYTHON = f"/usr/bin/env PYTHONPATH={ROOT} OPENBLAS_NUM_THREADS=1 {sys.executable} -m demo.kafkaml"
 IMAGES = {
     "pytorch_training": ("demo/pytorch-training", f"{_PYTHON}.training pytorch"),
@@ -210,8 +216,8 @@ class StreamsDemo(Stage):
         self._announce(DIGITS, CONTROL_TOPIC, made.number, IN_CLOUD)
         return self._result(made)
 
-    def _architecture(self, name: str, framework: str, code: str) -> str:
-        body = {"name": name, "framework": framework, "code": code, "imports": ""}
+    def _architecture(self, name: str, framework: str, code: str, imports: str = "") -> str:
+        body = {"name": name, "framework": framework, "code": code, "imports": imports}
         return self._write(f"/v1/projects/{self.project}/architectures", body, a.Created).id
 
     def _deployed(self, architectures: list[str], contract: Mapping[str, object]) -> Made:
@@ -293,4 +299,29 @@ class StreamsDemo(Stage):
     # a federated pair
 
     def _federated(self) -> bool:
-        return True
+        """Whether a controller and a worker, which the hub finds the data for, have trained in rounds."""
+        architecture = self._architecture("federated", "tf", FEDERATED_SOURCE, FEDERATED_IMPORTS)
+        contract = {
+            "federated": True,
+            "agg_rounds": ROUNDS,
+            "min_data": AT_EDGE[1] - AT_EDGE[0],
+            "batch": BATCH,
+            "tf_kwargs_fit": f"epochs={EPOCHS_OF_A_ROUND}",
+            "data_restriction": RESTRICTION,
+        }
+        made = self._deployed([architecture], contract)
+        self._say(
+            f"deployment {made.number}: federated, {ROUNDS} rounds; a job makes its model's file, then it is announced"
+        )
+        restriction = json.dumps(RESTRICTION)
+        self._announce(AT_THE_EDGE, DATA_TOPIC, 0, AT_EDGE, "--restrictions", restriction, "--test-rate", "0")
+        result = self._result(made)
+        ended = self._waited("controller and worker have ended", self._federated_ended, SOON_S)
+        for one in ended:
+            self._say(f"process    {one.name}: {one.state}")
+        return self._is_good(result, "sparse_categorical_accuracy") and len(ended) == PAIR
+
+    def _federated_ended(self) -> list[a.Workload]:
+        """Controller and worker, once nothing of either runs."""
+        found = [one for one in self.coordinator.workloads(self.project) if one.name.startswith("federated-")]
+        return found if all(one.state in ("succeeded", "stopped") for one in found) else []

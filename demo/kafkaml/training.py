@@ -93,7 +93,14 @@ def _matrix(weights: network.Weights, testing: Samples) -> list[list[int]]:
     return [[int(one) for one in line] for line in found]
 
 
+def main() -> int:
+    """The exit code. Words behind the framework are a command, which the image runs instead: that of a model's file."""
+    _, framework, *command = sys.argv
+    if command:
+        _python, *words = command
+        os.execv(sys.executable, [sys.executable, *words])  # noqa: S606 - what a container does
+    return ended(lambda environment: run(environment, FRAMEWORKS[framework]))
+
+
 if __name__ == "__main__":
-    if sys.argv[2:3] == ["python3"]:  # another program in the same image, as a container's command is
-        os.execv(sys.executable, [sys.executable, *sys.argv[3:]])  # noqa: S606 - no shell is wanted
-    sys.exit(ended(lambda environment: run(environment, FRAMEWORKS[sys.argv[1]])))
+    sys.exit(main())
