@@ -18,8 +18,10 @@ DRILLS = (
     "ops/test_restore_drill.py",
     "simulation/test_planted_bugs.py",
     "canary/test_canary.py",
+    "ops/test_federated_pair.py",
 )
-"""The kill test, what each operation takes, floods, every case of the board, restores, planted bugs, the canary."""
+"""The kill test, what each operation takes, floods, every case of the board, restores, planted bugs, the canary, and a
+controller with its worker over Kafka."""
 
 
 def is_drill(item: pytest.Item) -> bool:
