@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from config.streams import Streams
 from domain.values import Micros
+from fedyard.wire.plurals import counted
 from fedyard.wire.shown import shown
 from ops.spans import span
-from storage import stream_states
+from storage import stream_states, telling
 from storage.database import Database
 from storage.views.sight import every
 from storage.views.streams import quarantine
@@ -35,11 +36,19 @@ def status(database: Database, streams: Streams, now: Micros) -> tuple[list[str]
         under_way = sum(one.under_way for one in told)
         lines.append(f"{name}  {cluster.bootstrap_servers}  under way {under_way}  {shown(said)}")
     lines += [_lag(one, now) for one in stream_states.lags(database)]
+    if streams.events_cluster:
+        lines.append(_untold(telling.backlog(database), streams, now))
     lines += [
         f"{cluster}  {reason}: {count} in quarantine"
         for (cluster, reason), count in sorted(quarantine.waiting_by_reason(database).items())
     ]
     return lines, well
+
+
+def _untold(waiting: telling.Backlog, streams: Streams, now: Micros) -> str:
+    oldest = "" if waiting.oldest_at is None else f", the oldest from {span(now - waiting.oldest_at)} ago"
+    said = f"{counted(waiting.events, 'event')} not told yet{oldest}" if waiting.events else "all events are told"
+    return f"{streams.events_cluster}  {streams.events_topic}  {said}"
 
 
 def _lag(one: stream_states.Lag, now: Micros) -> str:

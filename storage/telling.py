@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from domain.ids import Id
 from domain.records import Event
+from domain.values import Micros
 from storage.database import Database
 from storage.leadership import lead
 from storage.tables import select
@@ -31,6 +32,28 @@ _TOLD = (
     " ON CONFLICT (stream_id) DO UPDATE SET seq = EXCLUDED.seq WHERE event_tellings.seq < EXCLUDED.seq"
 )
 _FIRST = "00000000-0000-0000-0000-000000000000"
+
+
+_BACKLOG = (
+    "SELECT coalesce(sum(streams.last_seq - coalesce(event_tellings.seq, 0)), 0), min(events.at) FROM streams"
+    " LEFT JOIN event_tellings ON event_tellings.stream_id = streams.id"
+    " LEFT JOIN events ON events.stream_id = streams.id AND events.seq = coalesce(event_tellings.seq, 0) + 1"
+    " WHERE streams.kind = 'project' AND streams.last_seq > coalesce(event_tellings.seq, 0)"
+)
+
+
+class Backlog(NamedTuple):
+    """How many events of projects lie behind the cursors, and when the oldest of them happened."""
+
+    events: int
+    oldest_at: Micros | None
+
+
+def backlog(database: Database) -> Backlog:
+    """Raises `DatabaseUnavailable`."""
+    with database.connection():
+        ((events, oldest_at),) = database.all(_BACKLOG)
+    return Backlog(int(events), oldest_at)
 
 
 class Stretch(NamedTuple):

@@ -86,6 +86,23 @@ class WorkloadData(_Data, frozen=True, kw_only=True):
     replicas: Number = UNSET
 
 
+class ResultData(_Data, frozen=True, kw_only=True):
+    """What a deployment's job gives for one architecture. number: of the result, as Kafka-ML's programs count; version:
+    of the architecture."""
+
+    result_id: Uuid | UnsetType = UNSET
+    number: Number = UNSET
+    architecture_id: Uuid | UnsetType = UNSET
+    version: Number = UNSET
+
+
+class DataSourceData(_Data, frozen=True, kw_only=True):
+    """Data that were announced for a deployment. number: the deployment's."""
+
+    data_source_id: Uuid | UnsetType = UNSET
+    number: Number = UNSET
+
+
 class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
     """The envelope. source: the project's address at the hub. subject: the run, or the workload where no run is
     concerned. sequence: of the project's events; those of one subject grow with it, with gaps."""
@@ -108,10 +125,13 @@ _BY_SUBJECT: Mapping[str, type[_Data]] = {
     "round": RoundData,
     "seat": SeatData,
     "workload": WorkloadData,
+    "result": ResultData,
 }
 KINDS: Mapping[EventKind, type[_Data]] = {
     **{kind: data for kind in EventKind for subject, data in _BY_SUBJECT.items() if kind.startswith(f"{subject}_")},
     EventKind.RECEIPT_MISSING: SeatData,
+    EventKind.DATA_ARRIVED: DataSourceData,
+    EventKind.DATA_NOT_USED: DataSourceData,
 }
 """What is told, and the form of its data."""
 

@@ -20,7 +20,7 @@ from devservers.kafka import PrivateNoida, PrivateTansu
 from domain import records as r
 from domain.streams.cloud_events import CONTENT_TYPE, KINDS, record_of, schema
 from storage.database import open_database
-from storage.telling import Tellings
+from storage.telling import Tellings, backlog
 from tests.databases import fresh_sqlite
 from tests.hub import Hub
 
@@ -81,6 +81,20 @@ def test_everything_is_told_once_and_in_order(hub: Hub, log: EmbeddedLog) -> Non
     before = len(log.records)
     tell_all(teller_of(hub, log))
     assert len(log.records) == before
+
+
+def test_the_backlog_is_what_is_not_told_yet(hub: Hub, log: EmbeddedLog) -> None:
+    assert backlog(hub.database) == (0, None)
+    two_runs(hub)
+    waiting = backlog(hub.database)
+    events = hub.rows(r.Event, "stream_id IN (SELECT id FROM projects)")
+    assert waiting == (len(events), min(event.at for event in events))
+    log.takes = 5
+    teller_of(hub, log).turn()
+    assert 0 < backlog(hub.database).events < waiting.events
+    log.takes = None
+    tell_all(teller_of(hub, log))
+    assert backlog(hub.database) == (0, None)
 
 
 def test_a_cluster_that_is_away_delays_and_nothing_is_lost(hub: Hub, log: EmbeddedLog) -> None:

@@ -14,7 +14,7 @@ from broker.kafka_log import PARTITIONS
 from broker.kafka_writing import KafkaTopics
 from devservers.kafka import PrivateNoida
 from devservers.ports import free_port
-from tests.ops.program import Program, call, create_account
+from tests.ops.program import Program, call, create_account, fedyard
 from tests.seals import enrolling
 
 STREAMS = """
@@ -67,6 +67,7 @@ def test_what_happens_in_a_run_is_told_while_the_hub_runs(noida: PrivateNoida, t
             socket.send('{"topic": "ops.events.v1"}')
             with pytest.raises(ConnectionClosedError, match="no topic of an inference of yours"):
                 socket.recv(timeout=20)
+        assert "all events are told" in fedyard("streams", "status", "--data", tmp_path / "hub").stdout
         topics = KafkaTopics({"bootstrap.servers": noida.bootstrap_servers})
         assert len(topics.ends(["ops.events.v1"])["ops.events.v1"]) == PARTITIONS
         topics.close()

@@ -11,6 +11,7 @@ from domain.ids import Id
 from domain.states import SendingState
 from domain.stream_commands import SendDataSource
 from storage.views.streams import sendings as views
+from storage.views.streams.data_sources import data_source
 from storage.views.streams.sendings import Sending
 from web.http.answers import answer
 from web.http.bodies import Body, Query, Wait
@@ -36,7 +37,7 @@ class WaitQuery(Query, frozen=True):
 def send(call: Call) -> Response:
     """The answer comes when the record's delivery report is there, or a failure; `sending` if neither came in time."""
     source = call.id("data_source_id")
-    if not views.may_send(call.web.database, call.caller.subject, source):
+    if data_source(call.web.database, call.caller.subject, source) is None:
         raise not_found("data source", source)
     command = SendDataSource(data_source_id=source, deployment_number=call.body.deployment)
     decided = write(call, command, made="/v1/sendings/{id}", waits=True)

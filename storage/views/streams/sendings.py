@@ -9,7 +9,7 @@ from fedyard.wire.times import time_text
 from storage.database import Database
 from storage.views.projects import may_see_members
 from storage.views.resources import Resource, Time
-from storage.views.sight import Clause, member_of, row
+from storage.views.sight import Clause, row
 
 
 class Sending(Resource, frozen=True):
@@ -61,13 +61,3 @@ def sending(database: Database, subject: Subject, key: Id) -> Sending | None:
         created_by=created_by,
         created_at=time_text(created_at),
     )
-
-
-def may_send(database: Database, subject: Subject, source: Id) -> bool:
-    """Admins, and the members of the project whose deployment these data were announced for."""
-    member = member_of("deployments.project_id", subject)
-    of = (
-        "SELECT 1 FROM data_sources LEFT JOIN deployments ON deployments.number = data_sources.deployment_number"
-        " AND deployments.cluster = data_sources.cluster"
-    )
-    return row(database, of, [Clause("data_sources.id = %s", (source,)), *member]) is not None

@@ -98,8 +98,17 @@ def test_another_event_under_the_same_number_has_another_id() -> None:
 
 
 def test_every_event_of_runs_tasks_rounds_seats_and_workloads_is_told() -> None:
-    subjects = ("run_", "task_", "round_", "seat_", "workload_")
-    assert {kind for kind in EventKind if kind.startswith(subjects)} | {EventKind.RECEIPT_MISSING} == set(KINDS)
+    subjects = ("run_", "task_", "round_", "seat_", "workload_", "result_")
+    more = {EventKind.RECEIPT_MISSING, EventKind.DATA_ARRIVED, EventKind.DATA_NOT_USED}
+    assert {kind for kind in EventKind if kind.startswith(subjects)} | more == set(KINDS)
+
+
+def test_what_a_deployment_gives_and_gets_is_told_by_numbers() -> None:
+    said = told(event("result_finished", {"result_id": WORKLOAD, "number": 7, "version": 2, "architecture_id": SITE}))
+    assert said["data"]["number"] == 7
+    assert said["data"]["architecture_id"] == SITE
+    arrived = told(event("data_not_used", {"data_source_id": SITE, "number": 3, "why": "it has its data already"}))
+    assert arrived["data"] == {"project_id": PROJECT, "run_id": RUN, "data_source_id": SITE, "number": 3}
 
 
 @pytest.mark.parametrize("kind", KINDS)
