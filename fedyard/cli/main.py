@@ -10,6 +10,7 @@ from pathlib import Path
 from fedyard.agent.consents import NotChosen
 from fedyard.agent.site import Folder, SiteError
 from fedyard.cli.common import UsageError, unexpected
+from fedyard.cli.deployments import deployment
 from fedyard.cli.logs import logs
 from fedyard.cli.messages import send
 from fedyard.cli.models import models
@@ -26,7 +27,7 @@ FOLDER_VARIABLE = "SITE_FOLDER"
 FEDYARD = Group(
     "fedyard",
     help="A site's command line. Its people speak as the site, with its token.",
-    commands=[site, project, run, workload, models, logs, send],
+    commands=[site, project, run, workload, deployment, models, logs, send],
 )
 
 

@@ -712,6 +712,55 @@ class WorkloadChanged(Answer, frozen=True, kw_only=True):
     attempt: w.Number
 
 
+class Architecture(Answer, frozen=True, kw_only=True):
+    """A model of a project that can be trained over streams."""
+
+    id: w.Uuid
+    number: w.Number
+    name: w.Name
+    framework: Annotated[str, Meta(max_length=16)]
+    version: w.Number
+
+
+class TrainingResult(Answer, frozen=True, kw_only=True):
+    """What training one architecture gave. log_tail: of its job, where that ended without it."""
+
+    number: w.Number
+    architecture_id: w.Uuid
+    state: w.Slug
+    reason: Annotated[str, Meta(max_length=64)] = ""
+    detail: w.Text = ""
+    training_time_s: float | None = None
+    workload_id: w.Uuid | None = None
+    model_artifact_id: w.Uuid | None = None
+    log_tail: Annotated[str, Meta(max_length=8192)] | None = None
+
+
+class Deployment(Answer, frozen=True, kw_only=True):
+    """Training over streams. number: that a data source names it by. results: not in lists."""
+
+    id: w.Uuid
+    number: w.Number
+    state: w.Slug
+    run_state: w.Slug
+    reason: Annotated[str, Meta(max_length=64)] = ""
+    detail: w.Text = ""
+    where: w.Name
+    control_topic: Annotated[str, Meta(max_length=250)]
+    results: Annotated[list[TrainingResult], Meta(max_length=MAX_ITEMS)] = []
+
+
+class DeploymentStarted(Answer, frozen=True, kw_only=True):
+    id: w.Uuid
+    number: w.Number
+    state: w.Slug
+
+
+class DeploymentStopped(Answer, frozen=True, kw_only=True):
+    id: w.Uuid
+    state: w.Slug
+
+
 class InfrastructureChanged(Answer, frozen=True, kw_only=True):
     """workloads: the parts that it was about."""
 

@@ -91,6 +91,7 @@ GRAMMAR = {
     "run": "start stop restart show watch matches",
     "project secret": "set list delete",
     "workload": "list start stop scale log files",
+    "deployment": "start list show stop",
 }
 
 

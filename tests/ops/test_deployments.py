@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from config.key_files import workload_key
 from demo.kafkaml import kafka, sink
@@ -14,9 +17,10 @@ from demo.kafkaml.digits import digits
 from demo.kafkaml.network import unpacked
 from devservers.kafka import PrivateNoida
 from domain.streams.door import secret_of
+from fedyard.agent.site import Folder
+from fedyard.cli.main import main
 from tests.ops.program import ROOT, Program, call, create_account
 from tests.ops.test_workloads import TASKS, ok
-from tests.seals import enrolling
 from tests.waiting import until
 
 STREAMS = """
@@ -49,7 +53,9 @@ model = Net()
 CONTRACT = {"batch": 32, "pth_kwargs_fit": "max_epochs=2", "tf_kwargs_fit": "epochs=2", "conf_mat_settings": True}
 
 
-def test_two_frameworks_train_on_announced_data_and_a_bad_model_fails(noida: PrivateNoida, tmp_path: Path) -> None:
+def test_two_frameworks_train_on_announced_data_and_a_bad_model_fails(
+    noida: PrivateNoida, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "streams.toml").write_text(STREAMS.format(servers=noida.bootstrap_servers))
     kafka.make(noida.bootstrap_servers, {"end-to-end-control": {}, "end-to-end-digits": {}})
     hub = Program(
@@ -62,23 +68,43 @@ def test_two_frameworks_train_on_announced_data_and_a_bad_model_fails(noida: Pri
         admin = create_account(tmp_path / "hub")
         house = ok(call(api, "/v1/organisations", admin, {"name": "Theirs"}, wait=20))["id"]
         token = ok(call(api, "/v1/enrolments", admin, {"organisation_id": house}, wait=20))["token"]
-        lead = ok(call(api, "/v1/sites", token, enrolling(token, "lead"), wait=20))["token"]
+        (tmp_path / "token").write_text(token)
+        init = ["site", "init", "--hub", api, "--name", "lead", "--token-file", str(tmp_path / "token")]
+        assert main(["--folder", str(tmp_path / "lead"), *init]) == 0
+        lead = Folder(tmp_path / "lead").token()
 
         def write(path: str, body: dict[str, Any]) -> Any:
             return ok(call(api, path, lead, body, wait=20))
+
+        def typed(*words: str) -> str:
+            capsys.readouterr()
+            code = main(["--folder", str(tmp_path / "lead"), "deployment", *words])
+            said = capsys.readouterr()
+            assert code == 0, said.err
+            return said.out
 
         def shown(ident: str) -> Any:
             return ok(call(api, f"/v1/deployments/{ident}", lead))
 
         project = f"/v1/projects/{write('/v1/projects', {'name': 'p', 'tasks': TASKS, 'sealed': 'optional'})['id']}"
         source = {"framework": "tf", "imports": "from demo.kafkaml import network", "code": TENSORFLOW}
-        torch = write(f"{project}/architectures", {"name": "torch", "framework": "pth", "code": TORCH})["id"]
+        write(f"{project}/architectures", {"name": "torch", "framework": "pth", "code": TORCH})
         tensorflow = write(f"{project}/architectures", {"name": "tensorflow", **source})["id"]
         bad = write(f"{project}/architectures", {"name": "bad", **source, "code": "model = undefined"})["id"]
-        good, failing = (
-            write(f"{project}/deployments", {"contract": CONTRACT, "architecture_ids": ids})
-            for ids in ([torch, tensorflow], [bad])
-        )
+        settings = [
+            "--contract",
+            str(tmp_path / "contract.json"),
+            "--set",
+            "tf_kwargs_fit=epochs=2",
+            "--set",
+            "batch=32",
+        ]
+        (tmp_path / "contract.json").write_text(json.dumps(CONTRACT))
+        said = typed("start", "p", "--architecture", "torch", "--architecture", tensorflow, *settings)
+        assert said.startswith("deployment p/1: waiting\n")
+        good = {"number": 1, "id": said.split()[-1]}
+        failing = write(f"{project}/deployments", {"contract": CONTRACT, "architecture_ids": [bad]})
+        waits = typed("start", "p", "--architecture", "torch", *settings).split()[-1]
         assert shown(good["id"])["state"] == "waiting"
         announcement = sink.of_digits(
             noida.bootstrap_servers, "end-to-end-digits", digits().part(0, 300), validation_rate=0.1, test_rate=0.1
@@ -98,6 +124,12 @@ def test_two_frameworks_train_on_announced_data_and_a_bad_model_fails(noida: Pri
 
         failed = until(lambda: found if (found := shown(failing["id"]))["ended_at"] else None, 60)
         assert (failed["reason"], failed["results"][0]["reason"]) == ("not_built", "not_built")
+        told = typed("show", "p/2")
+        assert all(one in told for one in ("ended, its run failed (not_built", "model-file-3-1"))
+        assert f" {good['id']} " in typed("list", "p")
+        assert "finished" in typed("show", good["id"])
+        assert typed("stop", "p/3", "--reason", "enough") == "p/3: cancelled\n"
+        assert shown(waits)["run_state"] == "cancelled"
         key = workload_key(tmp_path / "hub" / "workload.key")
         secrets = [secret_of(key, one["workload_id"], 1).encode() for one in ended["results"]]
         left = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
