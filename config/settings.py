@@ -239,7 +239,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, _meta("id of the project that these paths are about; left out: the one that the caller coordinates")
     ] = ""
     keep_quarantine_s: Annotated[
-        float, _meta("how long records of Kafka that nobody understood are kept", 60, 315_360_000)
+        float,
+        _meta(
+            "how long records of Kafka that nobody understood, and superseded announcements, are kept",
+            60,
+            315_360_000,
+        ),
     ] = 2_592_000.0
     artifact_limit_bytes: Annotated[int, _meta("largest artifact of any kind", 1, 68_719_476_736)] = 17_179_869_184
     artifact_limit_initial_bytes: Annotated[

@@ -112,8 +112,9 @@ class ForgetLogBefore(msgspec.Struct, frozen=True):
     start: int
 
 
-class ForgetQuarantined(msgspec.Struct, frozen=True):
-    """Quarantined records that were taken before then go."""
+class ForgetRecordsBefore(msgspec.Struct, frozen=True):
+    """Quarantined records that were taken before then go, and announcements for federated training that newer ones have
+    superseded before then, unless a match was made of them."""
 
     before: Micros
 
@@ -132,5 +133,5 @@ Sweep: TypeAlias = (
     | PlaceGone
     | ForgetLogBefore
     | ForgetSecrets
-    | ForgetQuarantined
+    | ForgetRecordsBefore
 )

@@ -25,7 +25,7 @@ from domain.sweeps import (
     ForgetBefore,
     ForgetDeclaration,
     ForgetLogBefore,
-    ForgetQuarantined,
+    ForgetRecordsBefore,
     ForgetSecrets,
     LeaveOut,
     MissReceipt,
@@ -229,8 +229,8 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
             return [(_QUEUE_AGAIN, [site_id, after])]
         case RevokeTokensOf() | RevokeIssuedBy() | RevokeClientTokens():
             return [_revoking(sweep)]
-        case ForgetQuarantined(before):
-            return [("DELETE FROM quarantined_records WHERE taken_at < %s", [before])]
+        case ForgetRecordsBefore(before):
+            return [(sql, [before]) for sql in _FORGET_RECORDS]
         case ForgetDeclaration(artifact_id):
             return [("DELETE FROM artifact_declarations WHERE artifact_id = %s", [artifact_id])]
         case LeaveOut(task_run_id, number, site_id, reason):
@@ -359,6 +359,18 @@ _FORGET_TOLD = (
     " (SELECT 1 FROM inbox WHERE inbox.site_id = told.site_id AND inbox.seq = told.seq AND inbox.state = 'queued')"
 )
 _PLACE_GONE = "UPDATE workloads SET place_gone_at = %s WHERE project_id = %s AND cluster = %s AND place_gone_at IS NULL"
+_FORGET_RECORDS = (
+    "DELETE FROM quarantined_records WHERE taken_at < %s",
+    (
+        "DELETE FROM data_sources WHERE state = 'superseded' AND purpose = 'data' AND state_at < %s AND NOT EXISTS"
+        " (SELECT 1 FROM matches WHERE matches.stream_id = data_sources.stream_id AND source_id = data_sources.id)"
+    ),
+    (
+        "DELETE FROM model_announcements WHERE state = 'superseded' AND state_at < %s AND NOT EXISTS"
+        " (SELECT 1 FROM matches WHERE matches.string_id = model_announcements.string_id"
+        " AND model_id = model_announcements.id)"
+    ),
+)
 _FORGET_LOG_BEFORE = "DELETE FROM workload_log_pieces WHERE workload_id = %s AND attempt = %s AND start < %s"
 _FORGET_OF_WORKLOADS = tuple(
     f"DELETE FROM {table} WHERE workload_id IN (SELECT id FROM workloads WHERE ended_at < %s)"

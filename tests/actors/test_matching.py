@@ -408,6 +408,21 @@ def test_a_run_whose_next_worker_is_on_its_way_goes_on(edge: Edge) -> None:
     assert [each.state for each in edge.workers()].count("wanted") == 1
 
 
+def test_superseded_announcements_are_forgotten_but_for_what_was_matched(edge: Edge) -> None:
+    for _ in range(3):
+        edge.announce(model_value(), data_value(), data_value("lonely:0:0:1000", "7"))
+    edge.hub.ok(sc.ForgetRecords())
+    assert (len(edge.models()), len(edge.sources())) == (3, 6)
+    edge.hub.clock.sleep(edge.hub.rules.keep_quarantine_s + 1)
+    edge.hub.ok(sc.ForgetRecords())
+    assert [each.state for each in edge.models()] == ["superseded", "live"]
+    assert [(each.shape, each.state) for each in edge.sources()] == [
+        ("28 28", "superseded"),
+        ("28 28", "live"),
+        ("7", "live"),
+    ]
+
+
 def test_an_adopted_run_ends_with_its_workers(edge: Edge) -> None:
     edge.announce(model_value(), data_value(), data_value("more:0:0:1000"))
     edge.prepare()

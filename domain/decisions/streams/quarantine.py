@@ -16,7 +16,7 @@ from domain.decisions.streams.clusters import stream_of
 from domain.events import EventKind
 from domain.needs import Needs
 from domain.streams.announcements import Flaw, read
-from domain.sweeps import ForgetQuarantined
+from domain.sweeps import ForgetRecordsBefore
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND
 
@@ -96,5 +96,5 @@ def needs_of_forget_records(_: sc.ForgetRecords) -> Needs:
 def forget_records(draft: Draft, _: sc.ForgetRecords) -> Decision:
     """By this decision's time, not by that of who asked for it."""
     need_hub(draft.by)
-    draft.sweep(ForgetQuarantined(draft.now - int(draft.rules.keep_quarantine_s * SECOND)))
+    draft.sweep(ForgetRecordsBefore(draft.now - int(draft.rules.keep_quarantine_s * SECOND)))
     return draft.accept(results.Done())

@@ -14,7 +14,7 @@ from domain.codec import THE_HUB
 from domain.decisions.draft import Decision
 from domain.decisions.streams.clusters import id_of
 from domain.rules import Rules
-from domain.sweeps import ForgetQuarantined
+from domain.sweeps import ForgetRecordsBefore
 from domain.values import Subject
 from tests.domain.scenes import CAUSE, NOW, SECOND, decided, refusal, row
 from tests.domain.scenes import written as of_kind
@@ -188,7 +188,7 @@ def test_purged_records_hold_nothing_any_more() -> None:
 
 def test_old_records_go() -> None:
     decision = decide_on([], sc.ForgetRecords(), by=THE_HUB, rules=Rules(keep_quarantine_s=100))
-    assert decision.sweeps == (ForgetQuarantined(NOW - 100 * SECOND),)
+    assert decision.sweeps == (ForgetRecordsBefore(NOW - 100 * SECOND),)
 
 
 @pytest.mark.parametrize(
