@@ -16,7 +16,8 @@ from domain.stream_commands import NewRecord, Obstacle, PrepareStream, Range, Re
 from fedyard.wire.times import SECOND
 
 TRIED_FOR_S = 300
-"""So long after it was decided an attempt at what cannot be reached is followed by another."""
+"""So long after it was decided an attempt at what cannot be reached is followed by another; by its route's back-off the
+last one comes some ten minutes after it."""
 AWAY_S = 5.0
 """So long a cluster that did not answer is not asked again: the others' commands wait in the same queue."""
 
@@ -45,8 +46,9 @@ class StreamDoer:
         name = command.cluster
         if name not in self._open:
             return [_report(command, "refused", f"the hub's settings know no cluster {name!r}")]
+        late = self._clock.now() >= envelope.at + TRIED_FOR_S * SECOND
         try:
-            if self._clock.monotonic() < self._away_until.get(name, 0.0):
+            if not late and self._clock.monotonic() < self._away_until.get(name, 0.0):
                 raise Unreachable("it did not answer a moment ago")  # noqa: TRY301 - told as if it were asked
             written = prepare(self._cluster(name), command)
         except Missing as missing:
@@ -54,10 +56,9 @@ class StreamDoer:
         except NotAccepted as error:
             return [_report(command, "refused", error.fact)]
         except Unreachable as error:
-            self._away_until.setdefault(name, 0.0)
-            if self._clock.monotonic() >= self._away_until[name]:
+            if self._clock.monotonic() >= self._away_until.get(name, 0.0):
                 self._away_until[name] = self._clock.monotonic() + AWAY_S
-            if self._clock.now() >= envelope.at + TRIED_FOR_S * SECOND:
+            if late:
                 return [_report(command, "not_reached", error.fact)]
             raise Temporary(f"cluster {name} is away: {error.fact}") from None
         return [_report(command, written=written)]
@@ -73,7 +74,10 @@ def prepare(cluster: Topics, command: PrepareStream) -> list[Written]:
     cluster.create(command.topics)
     wanted = {record.topic for record in command.records}
     ends = cluster.ends({*command.needs, *wanted, *(one.topic for one in command.ranges)})
+    made = {topic.name for topic in command.topics}
     for topic in (*command.needs, *sorted(wanted)):
+        if topic in made and topic not in ends:  # the brokers of a large cluster hear of it one after the other
+            raise Unreachable(f"topic {topic} was made, and is not seen everywhere yet")
         if topic not in ends:
             raise Missing("topic_missing", f"topic {topic} is not there")
     for one in command.ranges:

@@ -76,10 +76,12 @@ class KafkaTopics:
         self._producer: Producer | None = None
 
     def create(self, topics: Sequence[NewTopic]) -> None:
-        """See `Topics.create`."""
-        if not topics:
+        """See `Topics.create`. What is there is not asked for: it may have been made by who alone may make topics."""
+        there = self._partitions([one.name for one in topics])
+        lacking = [one for one in topics if one.name not in there]
+        if not lacking:
             return
-        wanted = [TopicToMake(one.name, one.partitions, THE_BROKERS_DEFAULT, config=one.config) for one in topics]
+        wanted = [TopicToMake(one.name, one.partitions, THE_BROKERS_DEFAULT, config=one.config) for one in lacking]
         made = self._asked(lambda admin: admin.create_topics(wanted, request_timeout=self._within_s))
         for name, future in made.items():
             try:
@@ -123,7 +125,17 @@ class KafkaTopics:
                 request_timeout=self._within_s,
             )
         )
-        return {(one.topic, one.partition): int(self._result(future).offset) for one, future in asked.items()}
+        return {(one.topic, one.partition): self._offset(future) for one, future in asked.items()}
+
+    def _offset(self, future: Future[Any]) -> int:
+        try:
+            return int(self._result(future).offset)
+        except NotAccepted as error:
+            if _is(
+                error, "UNKNOWN_TOPIC_OR_PART"
+            ):  # which was described a moment ago: not every broker has heard of it
+                raise Unreachable(error.fact) from None
+            raise
 
     def write(self, records: Sequence[NewRecord]) -> list[Written]:
         """See `Topics.write`."""

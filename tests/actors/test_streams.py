@@ -112,6 +112,8 @@ def test_a_cluster_that_is_away_is_tried_again_and_told_after_minutes(
     kafka.away = "_TRANSPORT: nobody there"
     report = do(doer, clock, at=began - TRIED_FOR_S * SECOND)
     assert (report.reason, report.detail) == ("not_reached", "_TRANSPORT: nobody there")
+    kafka.away = ""
+    assert do(doer, clock, at=began - TRIED_FOR_S * SECOND).reason == ""  # the last attempt is a real one
 
 
 def test_what_a_cluster_does_not_accept_is_reported_at_once(clock: TestClock) -> None:
@@ -122,6 +124,16 @@ def test_what_a_cluster_does_not_accept_is_reported_at_once(clock: TestClock) ->
     doer = StreamDoer({"cloud": Strict}, clock)
     report = do(doer, clock, topics=[sc.NewTopic(name="own")])
     assert (report.reason, report.detail) == ("refused", "topic own: POLICY_VIOLATION: too few replicas")
+
+
+def test_a_topic_that_was_made_and_is_not_seen_yet_is_no_missing_one(clock: TestClock) -> None:
+    class Slow(EmbeddedTopics):
+        def create(self, topics: Sequence[sc.NewTopic]) -> None:
+            """Only the controller knows of them."""
+
+    doer = StreamDoer({"cloud": Slow}, clock)
+    with pytest.raises(Temporary, match="not seen everywhere yet"):
+        do(doer, clock, topics=[sc.NewTopic(name="own")], records=[record("own")])
 
 
 def test_a_cluster_that_the_settings_do_not_know_is_reported(doer: StreamDoer, clock: TestClock) -> None:
