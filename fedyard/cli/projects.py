@@ -14,10 +14,12 @@ from fedyard.agent.consents import UNKNOWN, Consent, Wanted, choose, consent_to,
 from fedyard.agent.contract import task_digest
 from fedyard.agent.site import Folder
 from fedyard.agent.state import State
+from fedyard.cli.architectures import architecture, configuration
 from fedyard.cli.clients import joining, ready
 from fedyard.cli.common import FILE, UsageError, client_of, joining_of, place_named, project_named, projects_called
 from fedyard.cli.fields import infrastructure_of, plain_of, project_fields, with_goal
 from fedyard.cli.files import files, look_at, upload
+from fedyard.cli.inferences import inference
 from fedyard.cli.infrastructure import parts, rounds, scale, start, stop
 from fedyard.cli.listing import Listing
 from fedyard.cli.secrets import secret
@@ -351,5 +353,8 @@ project = Group(
         parts,
         rounds,
         secret,
+        architecture,
+        configuration,
+        inference,
     ],
 )

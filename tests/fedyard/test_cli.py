@@ -93,6 +93,50 @@ def test_secrets_are_set_listed_and_deleted(site, tmp_path) -> None:
     assert "db" not in north("project", "secret", "list", project)[1]
 
 
+def test_architectures_and_configurations_are_put_by_name(site, tmp_path) -> None:
+    north, _ = site("north")
+    project = f"a {tmp_path.name}"
+    north("project", "create", project, "--tasks", tasks_file(tmp_path))
+    code = tmp_path / "model.py"
+    code.write_text("model = 1\n")
+    put = ("project", "architecture", "put", project)
+    assert "version 1" in north(*put, "cnn", str(code), "--framework", "tf")[1]
+    code.write_text("model = 2\n")
+    assert "version 2" in north(*put, "cnn", str(code), "--framework", "tf")[1]
+    assert "model = 2" in north("project", "architecture", "show", project, "cnn")[1]
+    assert "model = 1" in north("project", "architecture", "show", project, "cnn", "--version", "1")[1]
+    code.write_text("Model()\n")
+    assert north(*put, "cloud", str(code), "--framework", "tf", "--distributed")[0] == 0
+    assert north(*put, "edge", str(code), "--framework", "tf", "--feeds", "cloud")[0] == 0
+    assert "has no architecture 'fog'" in north(*put, "x", str(code), "--framework", "tf", "--feeds", "fog")[2]
+    code.write_text("model = (")
+    assert "line 1" in north(*put, "bad", str(code), "--framework", "tf")[2]
+    assert "No such file" in north(*put, "bad", str(tmp_path / "none"), "--framework", "tf")[2]
+    listed = north("project", "architecture", "list", project)[1]
+    assert all(one in listed for one in ("cnn", "cloud", "edge"))
+    both = ("project", "configuration", "put", project, "both")
+    assert north(*both, "cnn", "cloud")[0] == 0
+    listed = north("project", "configuration", "list", project)[1]
+    assert "edge" in listed
+    assert "both" in north("project", "architecture", "delete", project, "cnn")[2]
+    assert north(*both, "cloud", "--description", "x")[0] == 0
+    assert north("project", "architecture", "delete", project, "cnn")[0] == 0
+    assert north("project", "configuration", "delete", project, "both")[0] == 0
+    assert "has no configuration 'both'" in north("project", "configuration", "delete", project, "both")[2]
+
+
+def test_inferences_are_of_results_that_are_there(site, tmp_path) -> None:
+    north, _ = site("north")
+    project = f"i {tmp_path.name}"
+    north("project", "create", project, "--tasks", tasks_file(tmp_path))
+    start = ("project", "inference", "start", project, "7", "--from", "in", "--to", "out")
+    code, _, err = north(*start)
+    assert (code, "training result 7" in err) == (1, True)
+    assert north("project", "inference", "list", project)[0] == 0
+    for verb in ("stop", "delete"):
+        assert "has no inference 3" in north("project", "inference", verb, project, "3")[2]
+
+
 def test_workloads_from_start_to_stop(site, tmp_path) -> None:
     north, full = site("north")
     project = f"w {tmp_path.name}"

@@ -90,6 +90,9 @@ GRAMMAR = {
     "project": "create set files join leave list members approve tasks joining ready start stop scale parts rounds",
     "run": "start stop restart show watch matches",
     "project secret": "set list delete",
+    "project architecture": "put list show delete",
+    "project configuration": "put list delete",
+    "project inference": "start list stop delete",
     "workload": "list start stop scale log files",
     "deployment": "start list show stop",
 }

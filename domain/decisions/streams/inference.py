@@ -129,12 +129,14 @@ def delete_inference(draft: Draft, command: sc.DeleteInference) -> Decision:
     inference = _known(draft, command.project_id, command.inference_id)
     workload = _workload(draft, inference)
     there = workload is not None and workload.state in WORKLOAD_LIVE
-    if there or InferenceState(inference.state) in (InferenceState.PREPARING, InferenceState.SERVING):
+    if there or inference.state == InferenceState.PREPARING:
         raise Refused(
             ProblemType.IN_USE,
             f"inference {inference.number} is {inference.state}"
             f"{', and its workload is there still' if there else ''}: stop it first, and wait until it has stopped",
         )
+    if inference.state == InferenceState.SERVING:  # its workload has ended by itself
+        inference = _step(draft, inference, Step.STOP)
     inference = draft.change(inference, deleted_at=draft.now)
     _tell(draft, inference, EventKind.INFERENCE_DELETED)
     return draft.accept(_result(inference))

@@ -265,7 +265,7 @@ _INFERENCE = (
 
 
 def inferences(database: Database, project: Id) -> list[Old]:
-    """Newest change first; `key` is not shown. One that was stopped is `deployed` until it is gone."""
+    """Newest change first; `key` is not shown. One is `deployed` until it is gone, whoever has stopped it."""
     wanted = Clause("inferences.project_id = %s AND deleted_at IS NULL", (project,))
     found = rows(database, _INFERENCE, [wanted], "ORDER BY inferences.state_at DESC, number DESC")
     return [_inference(one) for one in found]
@@ -279,7 +279,7 @@ def _inference(one: Row) -> Old:
         "key": key,
         "state_key": state,
         "id": number,
-        "status": "deployed" if there or state in ("preparing", "serving") else "stopped",
+        "status": "deployed" if there or state == "preparing" else "stopped",
         "status_changed": time_text(state_at),
         "model_result": result,
         "replicas": asked.replicas if replicas is None else replicas,

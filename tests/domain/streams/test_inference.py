@@ -247,6 +247,8 @@ def test_what_is_stopped_goes_and_is_shown_until_it_is_gone() -> None:
     assert came_to(decided(delete, still, by_site(0))) == "in_use"
     gone = [*world(), *serving("stopped", state="stopped")]
     assert written(decided(delete, gone, by_site(0)), sr.Inference)[0].deleted_at == NOW
+    ended = written(decided(delete, [*world(), *serving("failed")], by_site(0)), sr.Inference)
+    assert [(one.state, one.deleted_at) for one in ended] == [("stopped", NOW)]
     again = decided(stop, gone, by_site(0))
     assert (answer(again)["state"], written(again, sr.Inference)) == ("stopped", [])
 

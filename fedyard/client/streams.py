@@ -1,0 +1,73 @@
+"""Calls about training over streams; the hub's other calls are the client's own (client.py)."""
+
+from __future__ import annotations
+
+from fedyard.client.calls import Calls, page_of
+from fedyard.wire import stream_answers as a
+
+
+class Streams:
+    """Of one project. Raises as the client does."""
+
+    def __init__(self, client: Calls, project_id: str) -> None:
+        self._client, self._path = client, f"/v1/projects/{project_id}"
+
+    def architectures(self) -> list[a.Architecture]:
+        """All of them: this list has no pages."""
+        return self._client.read(f"{self._path}/architectures", page_of(a.Architecture)).items
+
+    def architecture_version(self, architecture_id: str, version: int) -> a.ArchitectureVersion:
+        path = f"{self._path}/architectures/{architecture_id}/versions/{version}"
+        return self._client.read(path, a.ArchitectureVersion)
+
+    def put_architecture(
+        self, fields: dict[str, object], architecture_id: str | None = None, *, key: str | None = None
+    ) -> a.Numbered:
+        """fields: as docs/api.md says. architecture_id: of the one that is changed, as a whole."""
+        path = f"{self._path}/architectures"
+        if architecture_id is None:
+            return self._client.write("POST", path, fields, a.Numbered, key=key)
+        return self._client.write("PUT", f"{path}/{architecture_id}", fields, a.Numbered, key=key)
+
+    def delete_architecture(self, architecture_id: str, *, key: str | None = None) -> a.Numbered:
+        return self._client.write("DELETE", f"{self._path}/architectures/{architecture_id}", None, a.Numbered, key=key)
+
+    def configurations(self) -> list[a.Configuration]:
+        """All of them: this list has no pages."""
+        return self._client.read(f"{self._path}/configurations", page_of(a.Configuration)).items
+
+    def put_configuration(
+        self,
+        name: str,
+        architecture_ids: list[str],
+        description: str = "",
+        configuration_id: str | None = None,
+        *,
+        key: str | None = None,
+    ) -> a.Numbered:
+        """configuration_id: of the one that is changed, as a whole."""
+        path = f"{self._path}/configurations"
+        body: dict[str, object] = {"name": name, "architecture_ids": architecture_ids, "description": description}
+        if configuration_id is None:
+            return self._client.write("POST", path, body, a.Numbered, key=key)
+        return self._client.write("PUT", f"{path}/{configuration_id}", body, a.Numbered, key=key)
+
+    def delete_configuration(self, configuration_id: str, *, key: str | None = None) -> a.Numbered:
+        path = f"{self._path}/configurations/{configuration_id}"
+        return self._client.write("DELETE", path, None, a.Numbered, key=key)
+
+    def inferences(self) -> list[a.Inference]:
+        return list(self._client.every(f"{self._path}/inferences", {}, a.Inference))
+
+    def start_inference(
+        self, result: int, asked: dict[str, object], where: str = "hub", *, key: str | None = None
+    ) -> a.Numbered:
+        """asked: as docs/api.md says."""
+        body: dict[str, object] = {"result": result, "asked": asked, "where": where}
+        return self._client.write("POST", f"{self._path}/inferences", body, a.Numbered, key=key)
+
+    def stop_inference(self, inference_id: str, *, key: str | None = None) -> a.Numbered:
+        return self._client.write("POST", f"{self._path}/inferences/{inference_id}/stop", None, a.Numbered, key=key)
+
+    def delete_inference(self, inference_id: str, *, key: str | None = None) -> a.Numbered:
+        return self._client.write("DELETE", f"{self._path}/inferences/{inference_id}", None, a.Numbered, key=key)
