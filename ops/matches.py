@@ -1,17 +1,17 @@
-"""Why a federated run has no workers, or so few: what the data at the edge lack, for `fedyard-hub why`."""
+"""Federated models and their workers, for `fedyard-hub why` and `fedyard-hub streams models`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from domain.ids import Id
 from domain.streams.matching import FEDERATED_IMAGES
 from fedyard.wire.plurals import counted
-from ops.accounts import OPERATOR
+from ops.accounts import AT_ONCE, OPERATOR
 from storage.database import Database
-from storage.views.sight import Paging
+from storage.views.sight import Paging, every
 from storage.views.streams import matches
-from storage.views.streams.matches import Match
+from storage.views.streams.matches import Match, ModelAnnouncement
 
 SHOWN = 20
 """Lines about data; the API has all of them."""
@@ -41,3 +41,16 @@ def _line(one: Match) -> str:
     worker = "" if one.workload_state is None else f", worker {one.workload_id} {one.workload_state}"
     reason = f": {one.detail or one.reason}" if one.reason else ""
     return f"{data} is matched, {one.state}{worker}{reason}"
+
+
+def announcements(database: Database, images: Collection[str], state: str | None) -> list[ModelAnnouncement]:
+    """Oldest first. images: the names of those that the settings have. state: only those."""
+    return every(lambda page: matches.announcements(database, OPERATOR, page, images, state=state), AT_ONCE)
+
+
+def announced(one: ModelAnnouncement) -> str:
+    """One of them in one line."""
+    run = f"run {one.run_id}" if one.run_id else "no run"
+    found = f"{counted(one.matches, 'match', 'matches')}, {counted(one.workers, 'worker')}"
+    why = f": {one.why}" if one.why else ""
+    return f"{one.string_id} in {one.cluster}, since {one.announced_at}  {one.state}  {run}  {found}{why}"

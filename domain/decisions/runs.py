@@ -213,7 +213,8 @@ def restart_run(draft: Draft, command: c.RestartRun) -> Decision:
     if old.kind:
         raise Refused(
             ProblemType.IMPOSSIBLE,
-            f"run {old.id} is a deployment, whose data were announced for its number: start another one",
+            f"run {old.id} trains over streams (kind {old.kind}), and its data were announced for it alone: start "
+            "another training",
         )
     later = draft.get(r.Run, next_attempt(old.id))
     if later is not None:

@@ -1,4 +1,4 @@
-"""fedyard-hub streams: status, and quarantine list, show, replay, purge."""
+"""fedyard-hub streams: status, models, and quarantine list, show, replay, purge."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from domain.ids import is_id
 from domain.stream_commands import PurgeRecords, ReplayRecord
 from fedyard.wire.command_line import Command, Group
 from fedyard.wire.plurals import counted
+from ops import matches
 from ops import streams as told
 from ops.accounts import answered
 from ops.cli.asked import Unfit, database_of, settings_of
@@ -30,6 +31,18 @@ def status(data: Path) -> int:
     lines, well = told.status(database_of(data), open_streams(settings_of(data)), SystemClock().now())
     print("\n".join(lines))
     return 0 if well else 1
+
+
+@click.command("models", cls=Command)
+@click.option(
+    "--state", type=click.Choice(("live", "withdrawn", "expired", "superseded")), help="only those in this state"
+)
+@click.pass_obj
+def models(data: Path, state: str | None) -> None:
+    """Federated models that were announced: their run, their workers, and what keeps them from having any."""
+    images = open_streams(settings_of(data)).images.keys()
+    lines = [matches.announced(one) for one in matches.announcements(database_of(data), images, state)]
+    print("\n".join(lines) or "no model was announced")
 
 
 @click.command("list", cls=Command)
@@ -94,4 +107,4 @@ def _unknown(id: str) -> Unfit:
 
 
 quarantine = Group("quarantine", help="Records that nobody understood.", commands=[list_records, show, replay, purge])
-streams = Group("streams", help="What comes in Kafka's control topics.", commands=[status, quarantine])
+streams = Group("streams", help="What comes in Kafka's control topics.", commands=[status, models, quarantine])

@@ -17,6 +17,7 @@ from domain import stream_records as sr
 from domain.codec import THE_HUB, envelope_of
 from domain.ids import derive
 from fedyard.wire.answers import Match
+from ops.matches import announced, announcements
 from ops.runs import why
 from storage.store import Changes, Store
 from tests.actors.test_matching import data_value, model_value, report_of
@@ -138,6 +139,11 @@ def test_the_operator_is_told_why_a_run_has_no_workers(edge: Edge) -> None:
     assert "  few:0:0:400 in edge does not fit: 600 records are missing: there are 400, the model asks for 1000" in told
     assert "  digits:0:0:1000 in edge is matched, preparing" in told
     assert not any("decider" in line for line in told)
+    edge.announce(model_value("elsewhere"))
+    ours, other = map(announced, announcements(edge.net.database, ["tensorflow_federated"], None))
+    assert f"i1ewgcrt in cloud, since 1970-01-01T00:00:01.000000Z  live  run {edge.run}  1 match, 0 workers" in ours
+    assert "no run  0 matches, 0 workers: no run of this hub trains model elsewhere" in other
+    assert announcements(edge.net.database, ["tensorflow_federated"], "superseded") == []
 
 
 def test_pages_of_matches(edge: Edge) -> None:
