@@ -120,6 +120,12 @@ class WorkloadResult(Result, frozen=True, kw_only=True):
     attempt: int
 
 
+class ModelFileResult(Result, frozen=True, kw_only=True):
+    architecture_id: Uuid
+    version: int
+    artifact_id: Uuid
+
+
 class StartedDeployment(Result, frozen=True, kw_only=True):
     """id: of its run. number: that a data source names it by."""
 

@@ -250,6 +250,15 @@ class StartDeployment(Command, frozen=True, tag="start_deployment"):
     finish_within_s: Span = 604_800.0
 
 
+class PutModelFile(Command, frozen=True, tag="put_model_file"):
+    """A version of an architecture as a file, before its training: an artifact of the project that was uploaded."""
+
+    project_id: Id
+    architecture_id: Id
+    version: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    artifact_id: Id
+
+
 class EndDeployment(Command, frozen=True, tag="end_deployment"):
     """Its run has ended: what it started shall go, and what it has not got is stopped or failed."""
 

@@ -11,7 +11,7 @@ from domain.ids import Id
 from domain.states import RUN_FINAL, RoundState, SeatState, SiteState, TaskRunState, WorkloadState
 from domain.values import Micros
 from fedyard.wire.types import UUID_PATTERN
-from ops import matches, workloads
+from ops import deployments, matches, workloads
 from ops.accounts import AT_ONCE, OPERATOR
 from ops.spans import ago, micros, span, until
 from storage import history
@@ -105,7 +105,10 @@ def _why(database: Database, run: Run, now: Micros) -> Iterator[str]:
     yield f"It must end {until(run.deadline_at, now)}, or it fails."
     active = [task for task in run.tasks if task.state == "active"]
     federated = list(matches.why(database, run.id))
-    yield from federated
+    deployed = list(deployments.why(database, run.id, now))
+    yield from [*deployed, *federated]
+    if deployed:
+        return
     if not active and not federated:
         yield "No task is active: it waits for the decider to begin (is it running? see fedyard-hub dead-letters list)."
     for task in active:

@@ -75,6 +75,12 @@ def of_project(
     return _page(database, [Clause("workloads.project_id = %s", (project,))], paging, state)
 
 
+def of_run(database: Database, run: Id) -> list[Workload]:
+    """Those of a run, for people of the hub."""
+    found = rows(database, _WORKLOADS, [Clause("workloads.run_id = %s", (run,))], "ORDER BY workloads.created_at, 1")
+    return [_workload(one) for one in found]
+
+
 def everywhere(database: Database, subject: Subject, paging: Paging, state: str | None) -> Listed[Workload]:
     """Those of all projects that the caller may know of, from old to new."""
     return _page(database, _seen(subject), paging, state)

@@ -19,7 +19,7 @@ from devservers.kafka import PrivateNoida
 from domain.streams.door import secret_of
 from fedyard.agent.site import Folder
 from fedyard.cli.main import main
-from tests.ops.program import ROOT, Program, call, create_account
+from tests.ops.program import ROOT, Program, call, create_account, fedyard
 from tests.ops.test_workloads import TASKS, ok
 from tests.waiting import until
 
@@ -106,6 +106,8 @@ def test_two_frameworks_train_on_announced_data_and_a_bad_model_fails(
         failing = write(f"{project}/deployments", {"contract": CONTRACT, "architecture_ids": [bad]})
         waits = typed("start", "p", "--architecture", "torch", *settings).split()[-1]
         assert shown(good["id"])["state"] == "waiting"
+        why = fedyard("why", good["id"], "--data", tmp_path / "hub").stdout
+        assert "for data with the key 1 (bytes 01) in cloud" in why
         announcement = sink.of_digits(
             noida.bootstrap_servers, "end-to-end-digits", digits().part(0, 300), validation_rate=0.1, test_rate=0.1
         )

@@ -246,6 +246,12 @@ TABLE: dict[str, Row] = {
     "list_architectures": Row("/v1/projects/{project}/architectures", SEE | MEMBERS),
     "read_architecture": Row("/v1/projects/{project}/architectures/{architecture}", SEE | MEMBERS),
     "read_architecture_version": Row("/v1/projects/{project}/architectures/{architecture}/versions/1", SEE | MEMBERS),
+    "put_model_file": Row(
+        "/v1/projects/{project}/architectures/{architecture}/versions/1/file",
+        LEAD,
+        {"artifact_id": "{artifact}"},
+        spare=True,
+    ),
     "change_architecture": Row("/v1/projects/{project}/architectures/{architecture}", LEAD, NET, spare=True),
     "delete_architecture": Row("/v1/projects/{project}/architectures/{architecture}", LEAD, spare=True),
     "create_configuration": Row("/v1/projects/{project}/configurations", LEAD, SET),

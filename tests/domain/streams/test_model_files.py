@@ -12,13 +12,14 @@ import pytest
 
 from domain import commands as c
 from domain import records as r
+from domain import stream_commands as sc
 from domain import stream_records as sr
 from domain.ids import derive
 from domain.streams.training import MODEL_FILE, build_task
 from domain.workload_files import Kept, Left
 from domain.workloads import flaw_of
 from fedyard.cluster.port import Phase, Reason
-from tests.domain.scenes import row
+from tests.domain.scenes import PROJECT, by_site, row
 from tests.domain.streams.deployed import COORDINATOR, LOWER, ONE, TORCH, UPPER, Yard
 
 FILE = derive("the file")
@@ -117,3 +118,42 @@ def test_what_makes_it(tmp_path: Path, imports: str, code: str, distributed: int
     command = [sys.executable, *asked.spec.command[1:]]
     subprocess.run(command, env=asked.spec.environment | {"FEDYARD_OUTPUTS": str(tmp_path)}, check=True, timeout=20)
     assert (tmp_path / MODEL_FILE).read_text() == saved
+
+
+# made by people
+
+
+def put(**more: Any) -> sc.PutModelFile:
+    said = {"project_id": PROJECT, "architecture_id": ONE, "version": 1, "artifact_id": FILE, **more}
+    return sc.PutModelFile(**said)
+
+
+def uploaded(yard: Yard, state: str = "stored", seal: bytes | None = None) -> None:
+    yard.state.put(row(r.Artifact, id=FILE, state=state))
+    yard.state.put(row(r.ArtifactDeclaration, artifact_id=FILE, seal=seal))
+
+
+def test_one_that_was_uploaded_is_not_made(yard: Yard) -> None:
+    uploaded(yard)
+    assert yard.ok(put(), COORDINATOR) == {"architecture_id": ONE, "version": 1, "artifact_id": FILE}
+    yard.start()
+    assert yard.jobs() == []
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "seal", "refused"),
+    [
+        ({"version": 2}, "stored", None, (404, "not_found")),
+        ({"architecture_id": PROJECT}, "stored", None, (404, "not_found")),
+        ({"artifact_id": PROJECT}, "stored", None, (404, "not_found")),
+        ({"architecture_id": TORCH}, "stored", None, (422, "impossible")),
+        ({}, "declared", None, (409, "artifact_not_stored")),
+        ({}, "stored", b"seal", (422, "impossible")),
+    ],
+)
+def test_what_no_trainer_reads_is_none(
+    yard: Yard, said: dict[str, Any], state: str, seal: bytes | None, refused: tuple[int, str]
+) -> None:
+    uploaded(yard, state, seal)
+    assert yard.refused(put(**said), COORDINATOR) == refused
+    assert yard.refused(put(), by_site(1))[0] in (403, 404)

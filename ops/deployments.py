@@ -1,0 +1,40 @@
+"""What a deployment waits for: its data, its topics, its model files, its jobs; for `fedyard-hub why`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from domain.ids import Id
+from domain.states import WORKLOAD_LIVE, DeploymentState
+from domain.streams.training import key_of
+from domain.values import Micros
+from ops import workloads
+from ops.accounts import OPERATOR
+from ops.spans import ago
+from storage.database import Database
+from storage.views import workloads as views
+from storage.views.streams import deployments
+
+
+def why(database: Database, run: Id, now: Micros) -> Iterator[str]:
+    """Of a run that goes on. Nothing for one that is no deployment."""
+    found = deployments.deployment(database, OPERATOR, run)
+    if found is None:
+        return
+    since = ago(found.state_at, now)
+    match found.state:
+        case DeploymentState.WAITING:
+            key = key_of(found.number).hex(" ")
+            yield f"It has waited since {since} for data with the key {found.number} (bytes {key}) in {found.cluster}."
+            yield "  fedyard-hub streams status says how far topics are read, quarantine list what nobody understood."
+        case DeploymentState.PREPARING:
+            yield f"Its data were announced {since}: topics are made and looked at, and model files made, before jobs."
+            yield "  Is the doer running, and does it reach Kafka? See fedyard-hub dead-letters list."
+        case DeploymentState.TRAINING:
+            done = sum(one.state == "finished" for one in found.results)
+            yield f"Its jobs train since {since}: {done} of {len(found.results)} results have come."
+        case DeploymentState.ENDED:
+            return
+    for one in views.of_run(database, run):
+        if one.state in WORKLOAD_LIVE:
+            yield from (f"  {told}" for told in workloads.why(database, one, now))
