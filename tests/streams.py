@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from domain import stream_records as sr
 from domain.ids import Id, derive
@@ -14,6 +17,7 @@ from domain.rules import StreamCluster, StreamRules
 from domain.stream_values import InferenceAsked
 from storage.database import Database
 from storage.store import Changes, Store
+from tests.databases import fresh_sqlite, lent_postgres
 from tests.domain.scenes import NOW, row
 
 IMAGES = {
@@ -27,6 +31,16 @@ RULES = StreamRules(
     images=IMAGES,
     door_url="http://hub:8080",
 )
+
+
+@contextmanager
+def store_for(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """The URL of an empty store, of the kind that the fixture's parameter names."""
+    if request.param == "postgres":
+        with lent_postgres(request.getfixturevalue("postgres")) as url:
+            yield url
+    else:
+        yield fresh_sqlite(folder / "store.sqlite")
 
 
 def settings_file(folder: Path) -> str:

@@ -11,19 +11,19 @@ from domain import stream_commands as sc
 from domain.codec import THE_HUB, envelope_of
 from domain.ids import derive
 from tests import streams
-from tests.databases import fresh_sqlite
 from tests.web.network import Network, network
 from tests.web.test_refusals import slug
 
 ASKED = {"input_format": "RAW", "input_config": "{}", "input_topic": "in", "output_topic": "out"}
 
 
-@pytest.fixture(scope="module")
-def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def net(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     folder = Path(tmp_path_factory.mktemp("inferences"))
-    made = network(fresh_sqlite(folder / "store.sqlite"), folder, streams=streams.settings_file(folder))
-    yield made
-    made.close()
+    with streams.store_for(request, folder) as url:
+        made = network(url, folder, streams=streams.settings_file(folder))
+        yield made
+        made.close()
 
 
 def prepared(net: Network, inference: str) -> None:

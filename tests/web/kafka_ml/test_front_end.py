@@ -18,7 +18,6 @@ from domain import stream_records as sr
 from domain.codec import THE_HUB, envelope_of
 from domain.ids import derive
 from tests import streams
-from tests.databases import fresh_sqlite
 from tests.waiting import until
 from tests.web.network import Caller, Network, network
 from tests.web.test_rights import _artifact
@@ -62,6 +61,7 @@ SERVE = {
     "upper_kafka_broker": "",
 }
 METRICS = '{"loss":[2.0,1.0],"accuracy":[0.5,0.75]}'
+ROUTING = routing_of(operations(kafka_ml=True))
 FIELDS = {
     "model": {"id", "code", "name", "description", "imports", "distributed", "father", "framework"},
     "configuration": {"id", "name", "description", "ml_models", "deployments"},
@@ -133,18 +133,16 @@ class World:
         return next(one["id"] for one in self.get(path) if one["name"] == name)
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = Path(tmp_path_factory.mktemp("kafka_ml"))
-    url = fresh_sqlite(folder / "store.sqlite")
-    routing = routing_of(operations(kafka_ml=True))
-    net = network(url, folder, routing=routing, streams=streams.settings_file(folder), kafka_ml_paths="on")
-    lead, member = net.site("oslo"), net.site("bergen")
-    project = net.project(lead, member)
-    made = World(net, lead, member, project, {})
-    build(made)
-    yield made
-    net.close()
+    with streams.store_for(request, folder) as url:
+        net = network(url, folder, routing=ROUTING, streams=streams.settings_file(folder), kafka_ml_paths="on")
+        lead, member = net.site("oslo"), net.site("bergen")
+        made = World(net, lead, member, net.project(lead, member), {})
+        build(made)
+        yield made
+        net.close()
 
 
 def build(world: World) -> None:

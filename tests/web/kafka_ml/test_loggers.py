@@ -45,17 +45,17 @@ class Scene:
         self.project = net.project(self.lead, self.member)
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = Path(tmp_path_factory.mktemp("loggers"))
     edge = '[clusters.edge]\nbootstrap_servers = "127.0.0.1:1"\ndata_topics = ["data"]\nmodel_topics = ["models"]\n'
     file = Path(streams.settings_file(folder))
     file.write_text(f"{file.read_text()}{edge}")
     routing = routing_of(operations(kafka_ml=True))
-    net = network(fresh_sqlite(folder / "store.sqlite"), folder, routing=routing, streams=str(file))
-    made = Scene(net)
-    yield made
-    net.close()
+    with streams.store_for(request, folder) as url:
+        net = network(url, folder, routing=routing, streams=str(file))
+        yield Scene(net)
+        net.close()
 
 
 def post(by: Caller, path: str, body: Any) -> tuple[int, str]:
