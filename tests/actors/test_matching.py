@@ -286,6 +286,16 @@ def test_data_that_nobody_can_be_trained_on_are_told(edge: Edge, fields: dict[st
     assert [(each.state, each.reason) for each in edge.matches()] == [("ended", reason)]
 
 
+def test_ranges_do_not_go_on_for_ever(edge: Edge) -> None:
+    edge.announce(model_value(incremental=True), data_value(incremental=True, total_msg=None))
+    assert [each.reason for each in edge.matches()] == ["data_unfit"]
+    edge.announce(data_value(incremental=True, total_msg=1000, unsupervised_topic="more"))
+    (asked,) = edge.prepare(cluster="edge")
+    assert (asked.needs, len(asked.ranges)) == (["digits", "more"], 1)
+    told = json.loads(edge.workers()[0].spec_json)["environment"]
+    assert (told["CASE"], told["UNSUPERVISED_TOPIC"]) == ("2", "more")
+
+
 def test_data_whose_records_are_gone_have_expired(edge: Edge) -> None:
     edge.announce(model_value(), data_value())
     edge.prepare("range_gone", "digits 0: begins at 500", cluster="edge")
@@ -321,6 +331,9 @@ def test_data_that_were_announced_anew_and_do_not_fit_any_more_end_the_worker(ed
     (match,), (worker,) = edge.matches(), edge.workers()
     assert (match.state, match.reason) == ("ended", "restrictions")
     assert worker.stop_at is not None
+    edge.announce(data_value())
+    assert edge.to_prepare() == []
+    assert edge.matches() == [match]  # this model has seen these data
 
 
 def test_data_that_are_withdrawn_end_their_workers_and_begin_nothing(edge: Edge) -> None:
@@ -381,8 +394,11 @@ def test_a_match_whose_run_ends_while_its_topics_are_made_starts_nothing(edge: E
 
 def test_a_run_that_ends_just_before_the_topics_are_there_gets_no_worker(edge: Edge) -> None:
     edge.announce(model_value(), data_value())
-    (asked,) = [each.command for each in edge.to_prepare() if isinstance(each.command, sc.PrepareStream)]
-    report = report_of(asked)
+    for _ in range(2):  # the data are there, and then the topics
+        (asked,) = [each.command for each in edge.to_prepare() if isinstance(each.command, sc.PrepareStream)]
+        report = report_of(asked)
+        if asked.cluster == "edge":
+            edge.hub.ok(report)
     edge.hub.batch([edge.hub.envelope(c.StopRun(run_id=edge.run().id), edge.site), edge.hub.envelope(report)])
     edge.hub.drain()
     assert edge.workers() == []
@@ -472,6 +488,13 @@ def test_workers_belong_to_the_deployment_that_the_announcement_names(cloud: Clo
     cloud.prepare()
     assert [each.run_id for each in cloud.workers()] == [cloud.deployed]
     assert cloud.run().kind == "deployment"
+
+
+def test_a_deployment_that_is_stopped_without_workers_leaves_no_model_to_match(cloud: Cloud) -> None:
+    cloud.announce(model_value())
+    assert [each.state for each in cloud.models()] == ["live"]
+    cloud.hub.ok(c.StopRun(run_id=cloud.deployed), cloud.site)
+    assert [(each.state, each.match_key) for each in cloud.models()] == [("expired", "")]
 
 
 def test_without_any_worker_left_the_deployment_has_too_few(cloud: Cloud) -> None:
