@@ -21,7 +21,7 @@ def is_quick(item: pytest.Item, long: Sequence[str]) -> bool:
     if within in long or within.split("/")[0] in FOLDERS:
         return False
     asked = set(getattr(item, "fixturenames", ()))
-    if asked & {"rabbitmq", "postgres", "seaweed", "noida", "tansu"} or (
+    if asked & {"servers_folder", "rabbitmq", "postgres", "seaweed", "noida", "tansu"} or (
         within.startswith("fedyard/") and "world" in asked
     ):
         return False
