@@ -25,6 +25,7 @@ from domain import codec
 from domain import commands as c
 from domain.commands import AnyCommand, Envelope
 from domain.ids import Id, derive, sha256_hex
+from domain.streams.door import unsaid
 from domain.workloads import report_of
 from fedyard.cluster.doing import read_on
 from fedyard.cluster.plan import Action, Collect, End, Ensure, Finding, Introduce, Key, Memory, plan
@@ -132,7 +133,7 @@ class ClusterReconciler:
         try:
             followed = self._wanted.followed(self._place.name, self._clock.now())
             pieces = [
-                c.WriteWorkloadLog(workload_id=which.id, attempt=which.attempt, start=start, body=body)
+                c.WriteWorkloadLog(workload_id=which.id, attempt=which.attempt, start=start, body=unsaid(body))
                 for which, log_from in followed
                 for start, body in read_on(self._place.cluster, which, log_from)
             ]

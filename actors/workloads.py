@@ -25,7 +25,7 @@ from domain.commands import (
     ReportPlaceGone,
     WriteWorkloadLog,
 )
-from domain.streams.door import with_door
+from domain.streams.door import unsaid, with_door
 from domain.values import LOG_TAIL_BYTES
 from domain.workloads import report_of, token_of, with_own_tokens, with_token
 from fedyard.cluster.doing import collected, ended, ensured, read_on, refused
@@ -135,7 +135,7 @@ def _collected(place: HubCluster, command: CollectWorkload) -> AnyCommand:
     evidence = collected(place.cluster, command.which, log_bytes=LOG_TAIL_BYTES)
     if evidence is None:
         return report_of(command.finding)
-    return report_of(command.finding, log=evidence.log, events=evidence.events)
+    return report_of(command.finding, log=unsaid(evidence.log), events=evidence.events)
 
 
 def _rest_of_log(place: HubCluster, command: CollectWorkload) -> list[AnyCommand]:
@@ -144,7 +144,7 @@ def _rest_of_log(place: HubCluster, command: CollectWorkload) -> list[AnyCommand
         return []
     which = command.which
     return [
-        WriteWorkloadLog(workload_id=which.id, attempt=which.attempt, start=start, body=body)
+        WriteWorkloadLog(workload_id=which.id, attempt=which.attempt, start=start, body=unsaid(body))
         for start, body in read_on(place.cluster, which, command.log_from)
     ]
 

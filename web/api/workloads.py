@@ -23,7 +23,7 @@ from domain.commands import (
 from domain.ids import derive
 from domain.results import Made, WorkloadLogResult, WorkloadResult
 from domain.states import WorkloadState
-from domain.streams.door import with_door
+from domain.streams.door import unsaid, with_door
 from domain.values import LOG_PIECE_BYTES, LOG_TAIL_BYTES, Reason, Sha256, Slug, Where, WorkloadSpec
 from domain.workloads import AT_SITE, FOLLOWED_S, token_of, with_own_tokens
 from fedyard.cluster.conventions import ENROLMENT_TOKEN
@@ -186,7 +186,8 @@ def write_log(call: Call) -> Response:
     body: LogPiece = call.body
     within_inline_limit(len(body.log), LOG_PIECE_BYTES, "a piece of a log")
     ident = call.id("workload_id")
-    return write(call, WriteWorkloadLog(workload_id=ident, attempt=body.attempt, start=body.start, body=body.log))
+    piece = unsaid(body.log)
+    return write(call, WriteWorkloadLog(workload_id=ident, attempt=body.attempt, start=body.start, body=piece))
 
 
 def stop(call: Call) -> Response:
@@ -248,6 +249,7 @@ def report(call: Call) -> Response:
     body: Seen = call.body
     within_inline_limit(len(body.log or b""), LOG_TAIL_BYTES, "a log's tail")
     said = {name: getattr(body, name) for name in body.__struct_fields__}
+    said["log"] = None if body.log is None else unsaid(body.log)
     return write(call, ReportWorkload(workload_id=call.id("workload_id"), **said))
 
 
