@@ -225,7 +225,8 @@ class DeleteConfiguration(Command, frozen=True, tag="delete_configuration"):
 # training: deployments, and what their jobs give
 
 
-Number = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""Of a deployment or a result, as a path may have it; none has 0."""
 MAX_METRICS_BYTES = 1_500_000
 """Of one result's metrics, as JSON: they travel in a command and lie in a row."""
 JsonText = Annotated[str, msgspec.Meta(max_length=MAX_METRICS_BYTES, pattern=r"^[^\x00]*$")]

@@ -10,6 +10,7 @@ from web.http.bodies import Body, Uuid
 from web.http.calls import Call
 from web.http.operations import Operation
 from web.http.writing import write
+from web.problems import not_found
 
 
 class FileBody(Body, frozen=True):
@@ -20,10 +21,13 @@ class FileBody(Body, frozen=True):
 
 def put(call: Call) -> Response:
     body: FileBody = call.body
+    version = call.count("version")
+    if not 1 <= version < 2**31:
+        raise not_found("version of an architecture", version)
     command = PutModelFile(
         project_id=call.id("project_id"),
         architecture_id=call.id("architecture_id"),
-        version=call.count("version"),
+        version=version,
         artifact_id=body.artifact_id,
     )
     return write(call, command)
