@@ -37,7 +37,7 @@ def create(server: PrivateKafka, name: str, partitions: int = 1, **config: str) 
 def send(server: PrivateKafka, topic: str, values: Sequence[bytes | None], **more: Any) -> list[Message]:
     """The delivery reports, in order."""
     reports: list[Message] = []
-    producer = Producer(settings(server, acks="all", **{"enable.idempotence": True, "linger.ms": 0, **more}))
+    producer = Producer(settings(server, acks="all", **{"linger.ms": 0, **more}))
     for value in values:
         producer.produce(topic, value, key=b"k", partition=0, on_delivery=lambda _, report: reports.append(report))
     assert producer.flush(WITHIN_S) == 0
@@ -45,6 +45,8 @@ def send(server: PrivateKafka, topic: str, values: Sequence[bytes | None], **mor
 
 
 ONE_BY_ONE = {"batch.num.messages": 1}
+IN_ORDER = {"enable.idempotence": True}
+"""It takes such a producer half a second to begin, so most tests go without."""
 
 
 @contextmanager
@@ -89,7 +91,7 @@ def test_a_missing_topic_is_told(kafka: PrivateKafka) -> None:
 
 def test_delivery_reports_tell_the_offset_and_the_watermarks_follow(kafka: PrivateKafka) -> None:
     topic = create(kafka, "reported")
-    reports = send(kafka, topic, [b"a", b"b", b"c"], **ONE_BY_ONE)
+    reports = send(kafka, topic, [b"a", b"b", b"c"], **ONE_BY_ONE, **IN_ORDER)
     assert [(report.error(), report.offset()) for report in reports] == [(None, 0), (None, 1), (None, 2)]
     with consumer(kafka, "reported") as one:
         assert one.get_watermark_offsets(TopicPartition(topic, 0), timeout=WITHIN_S) == (0, 3)
@@ -137,7 +139,7 @@ def test_a_topic_made_again_begins_at_offset_0(kafka: PrivateKafka) -> None:
 
 def test_a_broker_that_is_paused_delays_and_loses_nothing(kafka: PrivateKafka) -> None:
     topic = create(kafka, "paused")
-    producer = Producer(settings(kafka, acks="all", **{"enable.idempotence": True}))
+    producer = Producer(settings(kafka, acks="all"))
     kafka.pause()
     try:
         producer.produce(topic, b"a", partition=0)

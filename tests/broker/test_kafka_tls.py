@@ -20,7 +20,7 @@ from devservers.ports import free_port
 from domain.stream_commands import NewRecord, NewTopic
 from tests.broker.tls import PASSWORD, Certificates, TlsRelay, certificates
 
-AWAY_WITHIN_S = 1.5
+AWAY_WITHIN_S = 0.7
 
 
 class Secured:

@@ -13,7 +13,7 @@ from devservers.kafka import PrivateKafka, PrivateNoida
 from devservers.ports import free_port
 from domain.stream_commands import NewRecord, NewTopic, Written
 
-AWAY_WITHIN_S = 0.5
+AWAY_WITHIN_S = 0.3
 
 
 @pytest.fixture(params=["embedded", "noida", "tansu"])

@@ -28,6 +28,8 @@ from tests.web.network import Network
 from web.serving.websocket import AGAIN_LATER, EACH, VIOLATES, open_server, shown
 
 WITHIN_S = 20.0
+ON_SQLITE = pytest.mark.parametrize("make_net", ["sqlite"], indirect=True)
+"""What is asked of the database is asked of both by the first test."""
 
 
 class Shown:
@@ -121,6 +123,7 @@ def test_a_member_sees_what_an_inference_answers(hub: Shown) -> None:
         assert hub.answers(socket, "out", b'{"values":[0.1,0.9]}') == '{"values":[0.1,0.9]}'
 
 
+@ON_SQLITE
 def test_a_second_message_takes_the_place_of_the_first(hub: Shown) -> None:
     with hub.connect() as socket:
         hub.ask(socket, "out")
@@ -131,6 +134,7 @@ def test_a_second_message_takes_the_place_of_the_first(hub: Shown) -> None:
         assert said == "1"
 
 
+@ON_SQLITE
 def test_nobody_sees_another_topic(hub: Shown) -> None:
     far = hub.net.site("far")
     for token, topic in (("", "other"), ("", "no-such-topic"), (far.token, "out"), (hub.net.admin.token, "out")):
@@ -139,6 +143,7 @@ def test_nobody_sees_another_topic(hub: Shown) -> None:
             assert hub.ended(socket) == VIOLATES
 
 
+@ON_SQLITE
 def test_who_says_nothing_of_sense_is_closed(hub: Shown) -> None:
     for said in ("{", '{"classification": true}', "[]", b"\xff"):
         with hub.connect() as socket:
@@ -146,6 +151,7 @@ def test_who_says_nothing_of_sense_is_closed(hub: Shown) -> None:
             assert hub.ended(socket) == VIOLATES
 
 
+@ON_SQLITE
 def test_without_a_token_or_from_another_page_nobody_is_let_in(hub: Shown) -> None:
     for more, status in (
         ({"token": None}, 401),
@@ -160,6 +166,7 @@ def test_without_a_token_or_from_another_page_nobody_is_let_in(hub: Shown) -> No
         assert hub.ended(socket) == VIOLATES
 
 
+@ON_SQLITE
 def test_one_caller_has_so_many_sockets(hub: Shown) -> None:
     with ExitStack() as stack:
         open_ones = [stack.enter_context(hub.connect()) for _ in range(EACH)]
