@@ -31,9 +31,13 @@ from domain.states import (
 )
 from domain.streams.training import BUILD, MODEL_FILE, TRAINING, WORKER, builds_of
 from domain.workload_files import kept_of
+from fedyard.cluster.port import Reason
 from fedyard.wire.plurals import counted
+from fedyard.wire.times import SECOND
 
 NO_RESULT, NOT_BUILT = "no_result", "not_built"
+LINGERS_S = 600
+"""So long who has given everything may take to end."""
 _TOLD = {
     Step.START: None,
     Step.SUCCEED: EventKind.RESULT_FINISHED,
@@ -94,6 +98,18 @@ def is_done(draft: Draft, workload: r.Workload) -> bool:
     return bool(results) and all(one.state == ResultState.FINISHED for one in results)
 
 
+def given(draft: Draft, task: r.TaskRun) -> None:
+    """A result of it has come. Who has given everything ends soon, by itself; it is not waited for until the run's
+    deadline, which may be a week away."""
+    if any(one.state != ResultState.FINISHED for one in results_of(draft, task.run_id, task.id)):
+        return
+    draft.change(task, reason=runs.GIVEN)
+    run = draft.have(r.Run, task.run_id)
+    live = [one for one in draft.group(r.TaskRun, run.id) if TaskRunState(one.state) not in TASK_RUN_FINAL]
+    if all(one.reason == runs.GIVEN for one in live):
+        draft.change(run, deadline_at=min(run.deadline_at, draft.now + LINGERS_S * SECOND))
+
+
 def ended(draft: Draft, workload: r.Workload) -> None:
     """What is for streams has ended for good."""
     if workload.purpose == WORKER:
@@ -103,7 +119,8 @@ def ended(draft: Draft, workload: r.Workload) -> None:
     if workload.purpose != TRAINING or workload.task_run_id is None:
         return
     task = draft.have(r.TaskRun, workload.task_run_id)
-    if task.state != TaskRunState.ACTIVE:
+    silent = workload.state == WorkloadState.LOST and workload.reason == Reason.SITE_SILENT  # it may run on
+    if task.state != TaskRunState.ACTIVE or silent:
         return
     results = results_of(draft, task.run_id, task.id)
     open_still = [one for one in results if one.state in RESULT_LIVE]

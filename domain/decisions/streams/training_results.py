@@ -85,6 +85,7 @@ def take_result(draft: Draft, command: sc.TakeResult) -> Decision:
         model_artifact_id=model,
         matrix_artifact_id=matrix,
     )
+    jobs.given(draft, draft.have(r.TaskRun, result.task_run_id))
     return draft.accept(_answer(draft.have(sr.TrainingResult, result.id)))
 
 

@@ -10,9 +10,11 @@ import pytest
 from domain import commands as c
 from domain import records as r
 from domain import stream_commands as sc
+from domain import stream_records as sr
+from domain.decisions.streams import jobs
 from domain.ids import derive
 from fedyard.cluster.port import Phase, Reason
-from tests.domain.scenes import PROJECT, by_site
+from tests.domain.scenes import PROJECT, SECOND, by_site, draft
 from tests.domain.streams.deployed import COORDINATOR, LOWER, ONE, TORCH, UPPER, Yard, uploaded
 
 
@@ -141,6 +143,29 @@ def test_the_next_attempt_trains_a_chain_anew(yard: Yard) -> None:
         yard.ok(yard.give(number, b"second", attempt=2), COORDINATOR)
     assert yard.result(1).model_artifact_id != first
     assert yard.results() == [(1, "finished", ""), (2, "finished", "")]
+
+
+def test_a_job_that_has_given_everything_and_lingers_has_succeeded(yard: Yard) -> None:
+    run = yard.trained(UPPER, ONE)
+    for number in (1, 2):
+        yard.ok(yard.give(number), COORDINATOR)
+    later = yard.row(r.Run, run).deadline_at
+    assert later - yard.now > 500_000 * SECOND  # another job is still waited for
+    yard.ok(yard.give(3), COORDINATOR)
+    soon = yard.row(r.Run, run).deadline_at
+    assert soon == yard.now + 600 * SECOND
+    yard.now = soon
+    yard.ok(c.PassDeadline(run_id=run, task_seq=None, round=None, deadline_at=soon))
+    assert (yard.run(run), yard.results()) == (("succeeded", "completed"), [(n, "finished", "") for n in (1, 2, 3)])
+    assert all(job.stop_at is not None for job in yard.jobs())
+
+
+@pytest.mark.parametrize(("reason", "state"), [(Reason.SITE_SILENT, "deployed"), (Reason.SITE_RETIRED, "failed")])
+def test_a_job_at_a_site_that_is_silent_may_run_on(yard: Yard, reason: Reason, state: str) -> None:
+    yard.trained()
+    made = draft([one for rows in yard.state.rows.values() for one in rows.values()])
+    jobs.ended(made, msgspec.structs.replace(yard.jobs()[0], state="lost", reason=reason))
+    assert made.have(sr.TrainingResult, yard.result(1).id).state == state
 
 
 def test_one_job_fails_and_the_others_go_on(yard: Yard) -> None:
