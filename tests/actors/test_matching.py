@@ -585,6 +585,26 @@ def test_a_new_announcement_costs_what_it_matches(edge: Edge) -> None:
     assert {each.id for each in of_data if isinstance(each, sr.DataSource | sr.ModelAnnouncement)} == {source.id}
 
 
+@pytest.mark.parametrize("back", [True, False])
+def test_a_worker_at_a_silent_site_is_waited_for_a_while(cloud: Cloud, back: bool) -> None:
+    cloud.rule(where=f"site:{cloud.site.id}")
+    cloud.announce(model_value(), data_value())
+    cloud.prepare()
+    (worker,) = cloud.workers()
+    running = c.ReportWorkload(workload_id=worker.id, attempt=1, phase="running", uid="u")
+    cloud.hub.ok(running, cloud.site)
+    cloud.hub.clock.sleep(1000)
+    cloud.hub.ok(c.MarkSitesSilent(site_ids=[cloud.site.id]))
+    cloud.hub.ok(c.LoseWorkloads(site_id=cloud.site.id))
+    assert [each.state for each in cloud.workers()] == ["lost"]
+    assert ([each.state for each in cloud.matches()], cloud.run().state) == (["started"], "running")
+    if back:
+        cloud.hub.ok(running, cloud.site)
+    cloud.hub.clock.sleep(LAST_WORD_S + 1)
+    cloud.hub.ok(sc.SettleWorkers(run_id=cloud.deployed))
+    assert cloud.run().reason == ("" if back else "too_few")
+
+
 VALUES = [
     *(model_value(f"model-{number}", shape) for number, shape in enumerate(["28 28", "28 28", "32 32 3", "7"])),
     model_value("learns", incremental=True),

@@ -2,7 +2,8 @@
 
 The controller of such a run waits for ever for its workers, so somebody else has to say that there are none left. That
 they ended well says little: today's containers do so whatever happened. A run whose last workers have ended well is
-given `LAST_WORD_S` to report what it has; where none has, nothing is waited for.
+given `LAST_WORD_S` to report what it has, and so is one whose workers were lost with a silent site, which may be back;
+elsewhere nothing is waited for.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def settle_workers(draft: Draft, command: sc.SettleWorkers) -> Decision:
         return draft.accept(results.WorkersSettled(working=0))
     for known in matches:
         match = known if known.check_at is None else draft.change(known, check_at=None)
-        if match.state == MatchState.STARTED and not _goes_on(draft, match):
+        if match.state == MatchState.STARTED and not (_works(draft, match) or _may_be_back(draft, match)):
             workload = draft.have(r.Workload, match.workload_id)
             said = f"its worker has {workload.state}" if workload.state == WorkloadState.SUCCEEDED else workload.detail
             draft.change(
@@ -53,21 +54,24 @@ def settle_workers(draft: Draft, command: sc.SettleWorkers) -> Decision:
                 reason=f"worker_{workload.state}",
                 detail=said[:1000],
             )
-    working = sum(_goes_on(draft, match) for match in draft.group(sr.Match, run.id))
+    working = sum(_works(draft, match) for match in draft.group(sr.Match, run.id))
     if not working:
         _nobody_left(draft, run)
     return draft.accept(results.WorkersSettled(working=working))
 
 
-def _goes_on(draft: Draft, match: sr.Match) -> bool:
+def _works(draft: Draft, match: sr.Match) -> bool:
     """Does its run still have a worker in it, or will it?"""
     if match.state == MatchState.PREPARING:
         return True
     workload = None if match.workload_id is None else draft.get(r.Workload, match.workload_id)
-    if workload is None or workload.stop_at is not None:
-        return False
-    attempt = draft.get(r.WorkloadAttempt, workload.id, workload.attempt)
-    return workload.state in WORKLOAD_LIVE or (attempt is not None and is_open(attempt))
+    return workload is not None and workload.stop_at is None and workload.state in WORKLOAD_LIVE
+
+
+def _may_be_back(draft: Draft, match: sr.Match) -> bool:
+    """Its worker was lost with a site that is silent."""
+    workload = draft.have(r.Workload, match.workload_id)
+    return workload.stop_at is None and is_open(draft.have(r.WorkloadAttempt, workload.id, workload.attempt))
 
 
 def _end_all(draft: Draft, run: r.Run, matches: list[sr.Match]) -> None:
@@ -92,8 +96,9 @@ def _nobody_left(draft: Draft, run: r.Run) -> None:
     if run.kind == runs.ADOPTED and well:
         runs.end(draft, run, Step.SUCCEED, "completed", f"{len(well)} of {len(ended)} workers have ended well")
         return
+    unclear = [*well, *(each for each in ended if each.state == WorkloadState.LOST)]
     due = max(each.ended_at or each.stop_at or draft.now for each in ended) + LAST_WORD_S * SECOND
-    if well and draft.now < due:
+    if unclear and draft.now < due:
         draft.change(matches[0], check_at=due)
         return
     detail = f"all {len(ended)} workers are gone, and {len(well)} of them have ended well: " + (
