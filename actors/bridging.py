@@ -34,6 +34,8 @@ from storage.database import Database, DatabaseUnavailable
 
 TELLS_EVERY_S = 2.0
 POLL_S = 0.2
+ANSWERS_WITHIN_S = 3.0
+"""What is asked for the status: a cluster that is slower counts as away."""
 FORGETS_EVERY_S = 600.0
 _PAUSES = Backoff(first=1.0, most=60.0)
 _log = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ class Crossing:
         self._database = database
         self._clock = clock
         self._stop = stop
-        self._topics: Topics = KafkaTopics(properties_of(name, cluster))
+        self._topics: Topics = KafkaTopics(properties_of(name, cluster), ANSWERS_WITHIN_S)
         self._make = make or self._made
         self._bridge: Bridge | None = None
         self._trouble: str | None = None

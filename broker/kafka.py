@@ -41,6 +41,7 @@ _UNLESS_SAID: Mapping[str, Any] = {
     "queued.max.messages.kbytes": 8192,
     "fetch.max.bytes": 8_388_608,
     "socket.timeout.ms": 10_000,
+    "max.poll.interval.ms": 60_000,
     "socket.keepalive.enable": True,
 }
 """What the settings file of a cluster may say otherwise."""
