@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
 
-from broker.bridge import Bridge, Counted
+from broker.bridge import Bridge, Counted, MadeAnew
 from broker.kafka import KafkaReader
 from broker.kafka_writing import KafkaTopics
 from broker.port import BrokerUnavailable, Publisher
@@ -52,9 +51,7 @@ class Crossing:
         database: Database,
         clock: Clock,
         stop: threading.Event,
-        make: Callable[[], Bridge] | None = None,
     ) -> None:
-        """make: another way to come by a bridge, for tests."""
         self.name = name
         self._cluster = cluster
         self._publisher = publisher
@@ -62,7 +59,6 @@ class Crossing:
         self._clock = clock
         self._stop = stop
         self._topics: Topics = KafkaTopics(properties_of(name, cluster), ANSWERS_WITHIN_S)
-        self._make = make or self._made
         self._bridge: Bridge | None = None
         self._trouble: str | None = None
         self._told = Counted()
@@ -86,16 +82,18 @@ class Crossing:
         """False: a thread has ended by an error of ours."""
         return all(thread.is_alive() for thread in self._threads)
 
-    def _made(self) -> Bridge:
+    def _made(self, anew: frozenset[str]) -> Bridge:
         reader = KafkaReader(properties_of(self.name, self._cluster), self._cluster.group)
-        return Bridge(self.name, self._cluster, reader, self._publisher, self._clock, self._topics)
+        return Bridge(self.name, self._cluster, reader, self._publisher, self._clock, self._topics, anew=anew)
 
     def _poll(self) -> None:
-        failures = 0
+        failures, anew = 0, frozenset[str]()
         while not self._stop.is_set():
             try:
-                self._hold(self._make())
-                failures = 0
+                self._hold(self._made(anew))
+            except MadeAnew as error:
+                failures, anew = 0, error.topics
+                _log.warning("a bridge is begun anew", extra=unit(cluster=self.name, why=str(error)))
             except (Unreachable, NotAccepted) as error:
                 failures += 1
                 self._trouble = error.fact
@@ -135,6 +133,8 @@ class Crossing:
                 missing = sorted(self._cluster.topics.keys() - found.keys())
                 if missing:
                     trouble = trouble or f"there is no topic {', '.join(missing)}"
+                if bridge is not None:
+                    bridge.check_topics()
                 ends = {Place(topic, one): of[1] for topic, those in found.items() for one, of in those.items()}
             except (Unreachable, NotAccepted) as error:
                 trouble = trouble or error.fact

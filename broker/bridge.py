@@ -45,6 +45,15 @@ _DEAD_LETTER_TRIES = 3
 _log = logging.getLogger(__name__)
 
 
+class MadeAnew(Exception):
+    """Topics were deleted and made again. Clients go on with what they know of the old ones (librdkafka's issue 4898):
+    begin with another reader, and another bridge that is told of these."""
+
+    def __init__(self, topics: frozenset[str]) -> None:
+        super().__init__(f"made anew: {', '.join(sorted(topics))}")
+        self.topics = topics
+
+
 class PartitionState(NamedTuple):
     """A partition as the bridge has it. oldest_at: when the oldest record was written that may not be decided yet."""
 
@@ -88,9 +97,11 @@ class Bridge:
         clock: Clock,
         dead_letters: Topics | None = None,
         *,
+        anew: frozenset[str] = frozenset(),
         max_records: int = MAX_RECORDS,
         max_bytes: int = MAX_BYTES,
     ) -> None:
+        """anew: topics that begin anew, whatever was committed of those of this name."""
         self.name = name
         self.counted = Counted()
         self._cluster = cluster
@@ -103,8 +114,9 @@ class Bridge:
         self._waiting: deque[_Waiting] = deque()
         self._under_way = self._under_way_bytes = 0
         self._partitions: dict[Place, Partition] = {}
-        self._unplaced: dict[Place, bool] = {}
+        self._unplaced: set[Place] = set()
         self._made_anew: set[str] = set()
+        self._from_start = set(anew)
         self._intake: Intake | None = None
         self._paused = self._stopped = False
         self._committed_at = float("-inf")
@@ -120,7 +132,10 @@ class Bridge:
         self._reader.subscribe(sorted(self._cluster.topics), self)
 
     def turn(self, seconds: float) -> int:
-        """Read what has come, for so long at most; commit what is safe. How many records were taken."""
+        """Read what has come, for so long at most; commit what is safe. How many records were taken.
+
+        Raises `MadeAnew`, and what a reader does.
+        """
         taken = self._reader.poll(seconds, BATCH_RECORDS)
         for each in taken:
             self._take(each)
@@ -143,7 +158,7 @@ class Bridge:
 
     def assigned(self, places: Sequence[Place]) -> None:
         """See `Listener.assigned`."""
-        self._unplaced.update(dict.fromkeys(places, False))
+        self._unplaced.update(places)
         self._place()
 
     def revoked(self, places: Sequence[Place]) -> None:
@@ -154,13 +169,13 @@ class Bridge:
     def lost(self, places: Sequence[Place]) -> None:
         """See `Listener.lost`. What is under way of these is given up: whose they are now takes it as well."""
         for place in places:
-            self._unplaced.pop(place, None)
+            self._unplaced.discard(place)
             self._give_up(place)
 
     def out_of_range(self, place: Place) -> None:
         """See `Listener.out_of_range`."""
         if place in self._partitions:
-            self._unplaced[place] = True
+            self._unplaced.add(place)
 
     def committed(self, offsets: Mapping[Place, int]) -> None:
         """See `Listener.committed`."""
@@ -189,8 +204,8 @@ class Bridge:
     def _place(self) -> None:
         """Say from where what is new, or begins anew, is read. Where the cluster does not answer: at the next turn."""
         with self._changed:
-            anew, self._made_anew = self._made_anew, set()
-        self._unplaced.update(dict.fromkeys((p for p in self._partitions if p.topic in anew), True))
+            if self._made_anew:
+                raise MadeAnew(frozenset(self._made_anew))
         if not self._unplaced:
             return
         try:
@@ -200,9 +215,10 @@ class Bridge:
             return
         for partition in found:
             self._give_up(partition.place)
-            del self._unplaced[partition.place]
+            self._unplaced.discard(partition.place)
             with self._changed:
                 self._partitions[partition.place] = partition
+        self._from_start.difference_update(partition.place.topic for partition in found)
         self._reader.assign({place: partition.position for place, partition in self._partitions.items()})
         self._paused = False
         self.trouble = None
@@ -227,15 +243,14 @@ class Bridge:
         """It goes on where it was, or begins where a first start does. What is gone of it is told."""
         first, end = ends
         before = self._partitions.get(place)
-        wanted = starts.get(place)
-        if before is not None and before.topic_id == topic_id:
+        if before is not None:
             wanted = before.position
-        elif before is None and known is not None and known.note in ("", topic_id):
-            wanted = known.offset
-        if wanted is None:
+        elif place.topic in self._from_start or (known is not None and known.note not in ("", topic_id)):
             facts = unit(cluster=self.name, topic=place.topic, partition=place.partition)
             _log.warning("a topic was made anew: it is read from its beginning", extra=facts)
-            wanted = first
+            wanted, known = first, None
+        else:
+            wanted = starts[place] if known is None else known.offset
         position = wanted if first <= wanted <= end else first
         if position != wanted:
             self._tell_of_gap(place, topic_id, range(wanted, max(wanted, first)))
@@ -286,7 +301,9 @@ class Bridge:
             offsets = {
                 place: offset
                 for place, partition in self._partitions.items()
-                if place not in self._unplaced and (offset := partition.to_commit()) is not None
+                if place not in self._unplaced
+                and place.topic not in self._made_anew
+                and (offset := partition.to_commit()) is not None
             }
         if offsets:
             self._committed_at = now
@@ -407,6 +424,17 @@ class Bridge:
             self._under_way_bytes -= one.item.size_bytes
 
     # for all
+
+    def check_topics(self) -> None:
+        """Whether the topics are still those that were assigned; one that was made anew may just bring nothing.
+
+        Raises `Unreachable` and `NotAccepted`.
+        """
+        with self._changed:
+            known = {place.topic: partition.topic_id for place, partition in self._partitions.items()}
+        ids = self._reader.topic_ids(known) if known else {}
+        with self._changed:
+            self._made_anew.update(topic for topic, id in ids.items() if id != known[topic])
 
     def under_way(self) -> tuple[int, int]:
         """Records and bytes that were read and are not published yet."""

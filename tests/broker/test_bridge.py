@@ -6,20 +6,21 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from broker.bridge import Bridge
+from broker.bridge import Bridge, MadeAnew
 from broker.embedded_reading import EmbeddedGroup, EmbeddedReader
 from broker.kafka import KafkaReader
 from broker.kafka_writing import KafkaTopics
 from broker.port import BrokerUnavailable, Sending, Sent
-from broker.reading import Place
-from broker.streams import EmbeddedTopics
+from broker.reading import Committed, Place
+from broker.streams import EmbeddedTopics, NotAccepted
 from config.clock import SystemClock
 from config.streams import Cluster
 from devservers.kafka import PrivateKafka, PrivateTansu
@@ -64,6 +65,11 @@ class Kept:
         return [one.command for one in self.envelopes if isinstance(one.command, sc.ReportGap)]
 
     @property
+    def taken(self) -> list[str]:
+        """The ids of the commands that take records."""
+        return [one.id for one in self.envelopes if isinstance(one.command, sc.TakeRecord)]
+
+    @property
     def ids(self) -> list[str]:
         return [one.id for one in self.envelopes]
 
@@ -81,9 +87,9 @@ class World:
     def announce(self, *values: bytes | None) -> None:
         self.topics.write([sc.NewRecord("control", b"\x07", value or b"") for value in values])
 
-    def bridge(self, **limits: int) -> Bridge:
+    def bridge(self, **more: Any) -> Bridge:
         reader = EmbeddedReader(self.group)
-        bridge = Bridge("cloud", self.cluster, reader, self.publisher, SystemClock(), self.topics, **limits)
+        bridge = Bridge("cloud", self.cluster, reader, self.publisher, SystemClock(), self.topics, **more)
         bridge.subscribe()
         bridge.turn(0)
         return bridge
@@ -161,16 +167,43 @@ def test_a_topic_that_was_made_anew_has_other_commands() -> None:
     bridge.publish(0)
     commit(bridge)
     world.group.make_anew("control")
-    world.announce(b"a", b"b")
-    for _ in range(3):
+    world.announce(b"a", b"b", b"c")
+    bridge.turn(0)
+    bridge.publish(0)
+    with pytest.raises(MadeAnew) as noticed:
         bridge.turn(0)
-        bridge.publish(0)
+    bridge.close()
+    world.group.offsets[CONTROL] = Committed(2, "")  # a cluster may keep what was committed, without its note
+    again = world.bridge(anew=noticed.value.topics)
+    again.turn(0)
+    again.publish(0)
     assert [(one.topic_id, one.offset, one.value) for one in world.publisher.records] == [
         ("control-0", 0, b"a"),
         ("control-1", 0, b"a"),
         ("control-1", 1, b"b"),
+        ("control-1", 2, b"c"),
     ]
-    assert len(set(world.publisher.ids)) == 3
+    assert len(set(world.publisher.ids)) == 4
+
+
+def test_a_topic_made_anew_that_brings_nothing_is_noticed_where_one_looks() -> None:
+    world = World()
+    bridge = world.bridge()
+    world.group.make_anew("control")
+    bridge.check_topics()
+    with pytest.raises(MadeAnew):
+        bridge.turn(0)
+
+
+def test_what_was_committed_of_another_topic_of_the_name_counts_nothing() -> None:
+    world = World()
+    world.announce(b"a", b"b")
+    world.group.offsets[CONTROL] = Committed(1, "another")
+    bridge = world.bridge()
+    bridge.turn(0)
+    bridge.publish(0)
+    assert [one.value for one in world.publisher.records] == [b"a", b"b"]
+    assert world.publisher.gaps == []
 
 
 def test_where_topics_have_no_ids_what_a_record_says_tells_it() -> None:
@@ -186,7 +219,7 @@ def test_where_topics_have_no_ids_what_a_record_says_tells_it() -> None:
         bridge.publish(0)
         world.group.make_anew("control")
         bridge.turn(0)
-    a, again, b = [one.id for one in world.publisher.envelopes if isinstance(one.command, sc.TakeRecord)]
+    a, again, b = world.publisher.taken
     assert a == again  # the same words, at the same time: the same announcement
     assert a != b
 
@@ -456,7 +489,7 @@ def test_records_come_once_and_after_a_restart_no_more(kafka: PrivateKafka) -> N
     assert {one.at > 1_700_000_000_000_000 for one in publisher.records} == {True}
 
 
-def test_a_topic_made_anew_while_the_bridge_runs(kafka: PrivateKafka) -> None:
+def test_a_topic_made_anew_between_two_starts(kafka: PrivateKafka) -> None:
     """On both: tansu gives topics ids, noida-db gives them none."""
     topic = "bridge-anew"
     make_topic(kafka, topic)
@@ -469,5 +502,75 @@ def test_a_topic_made_anew_while_the_bridge_runs(kafka: PrivateKafka) -> None:
     produce(kafka, topic, [b"a"])
     with running(kafka, topic, publisher):
         until(lambda: len(publisher.records) == 3)
-    assert len({one.id for one in publisher.envelopes if isinstance(one.command, sc.TakeRecord)}) == 3
+    assert len(set(publisher.taken)) == 3
     assert [one.offset for one in publisher.records] == [0, 1, 0]
+
+
+def test_a_topic_made_anew_while_it_is_read(noida: PrivateKafka) -> None:
+    """What tansu answers then kills librdkafka, and the process with it."""
+    topic = "bridge-anew-running"
+    make_topic(noida, topic)
+    produce(noida, topic, [b"a", b"b"])
+    publisher = Kept()
+    with running(noida, topic, publisher):
+        until(lambda: len(publisher.records) == 2)
+        delete_topic(noida, topic)
+        make_topic(noida, topic)
+        produce(noida, topic, [b"a"])
+        until(lambda: len(publisher.records) == 3)
+    assert len(set(publisher.taken)) == 3
+
+
+def test_records_that_are_gone_are_told(noida: PrivateKafka) -> None:
+    topic = "bridge-gone"
+    make_topic(noida, topic)
+    produce(noida, topic, [b"%d" % number for number in range(10)])
+    publisher = Kept()
+    with running(noida, topic, publisher) as bridge:
+        until(lambda: len(publisher.records) == 10)
+        until(lambda: [state.committed for state in bridge.states()] == [10])
+    produce(noida, topic, [b"%d" % number for number in range(10, 20)])
+    admin = AdminClient(properties_of_admin(noida))
+    for future in admin.delete_records([TopicPartition(topic, 0, 15)]).values():
+        future.result(WITHIN_S)
+    with running(noida, topic, publisher):
+        until(lambda: len(publisher.records) == 15)
+    assert [(gap.start, gap.end) for gap in publisher.gaps] == [(10, 15)]
+    assert [one.offset for one in publisher.records][10:] == [15, 16, 17, 18, 19]
+
+
+def test_a_first_start_begins_where_since_says(noida: PrivateKafka) -> None:
+    topic = "bridge-since"
+    make_topic(noida, topic)
+    producer = Producer({**properties_of_admin(noida), "batch.num.messages": 1})
+    now = datetime.now(UTC)
+    for hours in (3, 2, 1):
+        at_ms = int((now - timedelta(hours=hours)).timestamp() * 1000)
+        producer.produce(topic, b"%d" % hours, timestamp=at_ms, partition=0)
+        assert producer.flush(WITHIN_S) == 0
+    publisher = Kept()
+    with running(noida, topic, publisher, since=(now - timedelta(hours=2.5)).isoformat()):
+        until(lambda: len(publisher.records) == 2)
+    assert [one.value for one in publisher.records] == [b"2", b"1"]
+
+
+def test_settings_that_librdkafka_refuses_are_told_without_what_they_are() -> None:
+    with pytest.raises(NotAccepted, match=r"security\.protocol") as refused:
+        KafkaReader({"bootstrap.servers": "127.0.0.1:1", "security.protocol": "a secret"}, "group")
+    assert "a secret" not in str(refused.value)
+
+
+def test_sasl_and_tls_reach_librdkafka() -> None:
+    """As far as one can see without such a broker: a mechanism that it does not know is refused, and these are not."""
+    with pytest.raises(NotAccepted):
+        KafkaReader(
+            {"bootstrap.servers": "127.0.0.1:1", "security.protocol": "SASL_SSL", "sasl.mechanism": "X"}, "group"
+        )
+    for mechanism in ("SCRAM-SHA-512", "OAUTHBEARER"):
+        said = {
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": mechanism,
+            "sasl.username": "u",
+            "sasl.password": "p",
+        }
+        KafkaReader({"bootstrap.servers": "127.0.0.1:1", **said}, "group").close()
