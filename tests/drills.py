@@ -19,9 +19,10 @@ DRILLS = (
     "simulation/test_planted_bugs.py",
     "canary/test_canary.py",
     "ops/test_federated_pair.py",
+    "ops/test_telling_through_kills.py",
 )
-"""The kill test, what each operation takes, floods, every case of the board, restores, planted bugs, the canary, and a
-controller with its worker over Kafka."""
+"""The kill test, what each operation takes, floods, every case of the board, restores, planted bugs, the canary, a
+controller with its worker over Kafka, and events through kills."""
 
 
 def is_drill(item: pytest.Item) -> bool:
