@@ -5,6 +5,7 @@ Brokers of Kafka come with requirements-dev.txt: `kafka` starts one of each unti
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 
@@ -27,6 +28,7 @@ def run_brokers() -> None:
     finally:
         for broker in brokers:
             broker.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
