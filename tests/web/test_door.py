@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -337,6 +338,18 @@ def test_results_are_stopped_and_deleted_by_their_numbers(job: Job) -> None:
     assert job.site.ok("DELETE", f"/v1/deployments/{job.deployment}")["state"] == "ended"
     assert job.site.get(f"/v1/deployments/{job.deployment}").status_code == 404
     assert job.site.ok("GET", f"/v1/projects/{job.project}/deployments")["items"] == []
+
+
+def test_how_training_goes_is_counted(job: Job) -> None:
+    def counted(name: str, state: str) -> float:
+        text = job.net.admin.get("/metrics").get_data(as_text=True)
+        return float(re.search(rf'^{name}{{state="{state}"}} (\S+)$', text, re.MULTILINE)[1])
+
+    before = counted("fedyard_training_results", "finished"), counted("fedyard_training_results", "failed")
+    job.trained()
+    assert counted("fedyard_training_results", "finished") == before[0] + 1
+    assert counted("fedyard_training_results", "failed") == before[1]
+    assert counted("fedyard_deployments", "training") >= 1
 
 
 def test_they_are_listed_for_the_projects_members_alone(job: Job) -> None:

@@ -1,16 +1,18 @@
-"""What Prometheus reads of streams: told by the bridge, and what lies in quarantine. Nothing, where there are none."""
+"""What Prometheus reads of streams: told by the bridge, what lies in quarantine, and how training goes. Nothing, where
+there are none."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from domain.states import DeploymentState, ResultState
 from domain.values import Micros
 from fedyard.wire.times import SECOND
 from storage import stream_states
 from storage.database import Database
-from storage.views.streams import quarantine
+from storage.views.streams import deployments, quarantine
 
 
 def stream_metrics(database: Database, now: Micros) -> Iterator[Metric]:
@@ -30,6 +32,23 @@ def stream_metrics(database: Database, now: Micros) -> Iterator[Metric]:
         for (cluster, reason), count in sorted(quarantine.waiting_by_reason(database).items()):
             waiting.add_metric([cluster, reason], count)
         yield waiting
+    yield from _training(database)
+
+
+def _training(database: Database) -> Iterator[Metric]:
+    states = deployments.by_state(database)
+    if states:
+        yield _by_state("fedyard_deployments", "Deployments by what they wait for", tuple(DeploymentState), states)
+        told = deployments.results_by_state(database)
+        yield _by_state("fedyard_training_results", "Results of training by state", tuple(ResultState), told)
+
+
+def _by_state(name: str, about: str, states: tuple[str, ...], counts: Mapping[str, int]) -> Metric:
+    """Those that there are none of are 0, so that a first one is seen to come."""
+    family = GaugeMetricFamily(name, about, labels=["state"])
+    for state in states:
+        family.add_metric([state], counts.get(state, 0))
+    return family
 
 
 def _lag(lags: list[stream_states.Lag], now: Micros) -> Iterator[Metric]:

@@ -132,6 +132,17 @@ def result(database: Database, subject: Subject, number: int) -> TrainingResult 
         return None if found is None else _result(database, found, leads=_leads(database, subject, found[_OF_PROJECT]))
 
 
+def by_state(database: Database) -> dict[str, int]:
+    """How many there are that are not deleted; empty where none was ever started."""
+    where = [Clause(f"deployments.{_SHOWN}")]
+    return dict(rows(database, "SELECT state, count(*) FROM deployments", where, "GROUP BY state"))
+
+
+def results_by_state(database: Database) -> dict[str, int]:
+    where = [Clause(f"training_results.{_SHOWN}")]
+    return dict(rows(database, "SELECT state, count(*) FROM training_results", where, "GROUP BY state"))
+
+
 def _leads(database: Database, subject: Subject, project: Id) -> bool:
     """Logs of workloads are read by those who coordinate the project; to run the network is not enough."""
     mine = own("projects.coordinator_site_id", subject)
