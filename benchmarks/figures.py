@@ -168,6 +168,10 @@ REACHES: dict[Key, Reach] = {
     ("seat_ms", "kubernetes exit p99"): Reach("ms", None, higher=False),
     ("idle_workloads", "kubernetes 1000 reconciler"): Reach("%", 5, higher=False, about="of one core, 1,000 pods run"),
     ("control_records_per_s", "decided"): Reach(_RATE, None, about="announcements in Kafka, until each is decided"),
+    ("announce_to_spawn_ms", "p50"): Reach(
+        "ms", None, higher=False, about="an announcement written in Kafka, until the job that it is for has begun"
+    ),
+    ("announce_to_spawn_ms", "p99"): Reach("ms", None, higher=False),
     ("catch_up", "s"): Reach(
         "s", None, higher=False, about="100,000 announcements that lay there, from the first decision to the last"
     ),

@@ -15,20 +15,38 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from benchmarks import crew, scenes
 from benchmarks.board import Board
+from benchmarks.figures import percentile
 from benchmarks.yard import Hub, Watch
 from broker.kafka_writing import KafkaTopics
+from config.clock import draw_id
+from config.settings import path_url
 from devservers.kafka import PrivateTansu
 from domain.stream_commands import NewRecord, NewTopic
+from fedyard.client.client import Client
 
-WITHIN_S = 240.0
+WITHIN_S = 300.0
 LOOK_EVERY_S = 0.02
 PARTITIONS = 4
 AT_ONCE = 2_000
 SEATS = 5
+BEGINS = """
+date +%s.%N > "$1/new-$DEPLOYMENT_ID"
+mv "$1/new-$DEPLOYMENT_ID" "$1/$DEPLOYMENT_ID"
+"""
+"""A training job that says when it began, and ends."""
+CODE = """
+class Net:
+    def loss_fn(self): ...
+    def optimizer(self): ...
+    def metrics(self): ...
+
+model = Net()
+"""
 KEY = b"\xff\xff\xff"
 """Of a deployment that is not there."""
 PROPERTIES = "session.timeout.ms=6000\nheartbeat.interval.ms=1000\n"
@@ -39,6 +57,7 @@ events_cluster = "cloud"
 door_url = "http://127.0.0.1:9"
 [images]
 tensorflow_federated = "local/nothing"
+pytorch_training = "local/begins"
 [clusters.cloud]
 bootstrap_servers = "{servers}"
 control_topics = ["{control}"]
@@ -56,6 +75,13 @@ _UNTOLD = (
     "LEFT JOIN event_tellings ON event_tellings.stream_id = streams.id WHERE streams.kind = 'project'"
 )
 _TIMES = "SELECT taken_at FROM data_sources WHERE data_topic LIKE %s ORDER BY taken_at"
+
+
+class Made(msgspec.Struct, frozen=True):
+    """What was made: its id, and the number by which Kafka-ML's programs know it."""
+
+    id: str
+    number: int
 
 
 class Streams:
@@ -116,6 +142,7 @@ def measure(board: Board) -> None:
             _outage(board, streams)
             _rebalance(board, streams)
             _events(board, streams)
+            _spawning(board, streams, folder / "marks")
             _matching(board, streams)
             streams.topics.close()
     finally:
@@ -126,7 +153,17 @@ def measure(board: Board) -> None:
 @contextmanager
 def _hub(board: Board, kafka: PrivateTansu, folder: Path) -> Iterator[Streams]:
     file = folder / "streams.toml"
-    hub = board.yard.hub(settings={"FEDYARD_STREAMS": str(file)})
+    (folder / "marks").mkdir()
+    script = folder / "begins.sh"
+    script.write_text(BEGINS)
+    settings = {
+        "FEDYARD_STREAMS": str(file),
+        "FEDYARD_CLUSTERS": f"hub={path_url('processes', folder / 'cluster')}",
+        "FEDYARD_PROCESS_IMAGES": f"local/begins=/bin/sh {script} {folder / 'marks'}",
+        "FEDYARD_WORKLOADS_PER_PROJECT": "100000",
+        "FEDYARD_WORKLOADS_PER_DAY": "1000000",
+    }
+    hub = board.yard.hub(settings=settings)
     project = scenes.project(hub, scenes.sites(hub, 1))
     properties = folder / "kafka.properties"
     properties.write_text(PROPERTIES)
@@ -218,6 +255,30 @@ def _events(board: Board, streams: Streams) -> None:
         until("all events are told", lambda: streams.untold() == 0)
         rates.append(untold / (time.perf_counter() - begun))
     board.add("events_out_per_s", "told", rates)
+
+
+def _spawning(board: Board, streams: Streams, marks: Path) -> None:
+    """One after the other: from an announcement being written until the job that it is for has begun."""
+    (site,) = scenes.sites(streams.hub, 1)
+    project = scenes.project(streams.hub, [site])
+    client = Client(streams.hub.url, site.token)
+    body = {"name": "small", "framework": "pth", "code": CODE, "imports": ""}
+    architecture = client.write("POST", f"/v1/projects/{project}/architectures", body, Made, key=draw_id()).id
+    deployment = {"architecture_ids": [architecture], "contract": {"pth_kwargs_fit": "max_epochs=1"}, "attempts": 1}
+    streams.topics.create([NewTopic("begun-0", 1)])
+    for _ in range(9):  # one by one: this broker's end is wrong after a batch of several
+        streams.topics.write([NewRecord("begun-0", None, b"a sample")])
+    spans = []
+    for _ in range(board.sizes.trips):
+        number = client.write("POST", f"/v1/projects/{project}/deployments", deployment, Made, key=draw_id()).number
+        begun = time.time()
+        streams.topics.write([NewRecord(CONTROL, number.to_bytes(3, "big"), _data_source("begun-0:0:0:9"))])
+        mark = marks / str(number)
+        until(f"the job of deployment {number} has begun", mark.exists)
+        spans.append(1000 * (float(mark.read_text()) - begun))
+    client.close()
+    board.add("announce_to_spawn_ms", "p50", [percentile(spans, 0.5)])
+    board.add("announce_to_spawn_ms", "p99", [percentile(spans, 0.99)])
 
 
 def _matching(board: Board, streams: Streams) -> None:

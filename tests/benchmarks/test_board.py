@@ -38,6 +38,7 @@ MADE = {
     "victim_p99": 6,
     "spawn_ms": 8,
     "kubernetes": 8,
+    "streams": 10,
     "growth": 2,
     "start_s": 2,
 }
