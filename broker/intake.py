@@ -1,13 +1,6 @@
-"""A record of Kafka as the command that takes it, under an id that derives from where it lay.
-
-The same record is the same command, however often it is read. A topic that was deleted and made anew begins at offset 0
-again: its id tells its records from those before. Where a cluster gives its topics no ids, what a record says and when
-it was written do.
-"""
+"""A record of Kafka as the command that takes it: cut if it is too large, under its id (domain/streams/places.py)."""
 
 from __future__ import annotations
-
-import hashlib
 
 from broker.reading import Place, Taken
 from config.streams import Cluster
@@ -16,6 +9,7 @@ from domain import stream_commands as sc
 from domain.commands import Envelope
 from domain.ids import Id, derive
 from domain.streams.announcements import Flaw
+from domain.streams.places import id_of
 from domain.values import Micros
 
 KEPT_OF_TOO_LARGE = 1024
@@ -53,12 +47,7 @@ class Intake:
             headers=_headers(taken),
             flaw=flaw,
         )
-        return codec.envelope_of(command, id=self.id_of(taken, topic_id), by=codec.THE_HUB, at=now)
-
-    def id_of(self, taken: Taken, topic_id: str) -> Id:
-        """By all that tells this record from any other one."""
-        place = taken.place
-        return derive(self.cluster_id, place.topic, topic_id or _told_by(taken), place.partition, taken.offset)
+        return codec.envelope_of(command, id=id_of(command), by=codec.THE_HUB, at=now)
 
     def gap_of(self, place: Place, topic_id: str, gap: range, now: Micros) -> Envelope:
         """That records were gone before they were read. gap: their offsets, as far as one knows."""
@@ -73,11 +62,6 @@ class Intake:
         )
         id = derive(self.cluster_id, place.topic, topic_id, place.partition, "gap", gap.start, gap.stop)
         return codec.envelope_of(command, id=id, by=codec.THE_HUB, at=now)
-
-
-def _told_by(taken: Taken) -> str:
-    digest = hashlib.sha256(b"\0".join((taken.key or b"", taken.value or b""))).hexdigest()
-    return f"{taken.at}/{digest}"
 
 
 def _headers(taken: Taken) -> list[sc.Header]:

@@ -6,6 +6,7 @@ Whether anything begins with it, say those that it concerns (arrivals.py).
 from __future__ import annotations
 
 import base64
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -19,12 +20,17 @@ from domain.decisions.streams.clusters import needs_of_cluster, stream_of
 from domain.events import EventKind
 from domain.needs import Needs
 from domain.streams.announcements import AnnouncedData, AnnouncedModel, Flaw, announced
+from domain.streams.places import id_of
+
+Became: TypeAlias = Literal["data_source", "model_announcement", "quarantined"]
 
 
 def needs_of_take_record(command: sc.TakeRecord) -> Needs:
     said = announced(command)
     needs = arrivals.needs_of_arrival(command.cluster, command.purpose, said)
     needs.positions.add((command.cluster, command.topic))
+    record = id_of(command)
+    needs.add(Needs(data_sources={record}, announcements={record}, quarantined={record}))
     if isinstance(said, Flaw):
         needs.add(needs_of_cluster(command.cluster))
     return needs
@@ -34,6 +40,9 @@ def take_record(draft: Draft, command: sc.TakeRecord) -> Decision:
     """A row of what it says, or of itself where nobody understands it."""
     need_hub(draft.by)
     _move(draft, command, command.offset)
+    known = _known(draft)
+    if known is not None:
+        return draft.accept(results.RecordTaken(id=draft.envelope.id, became=known), 201)
     match announced(command):
         case AnnouncedData() as said:
             source = _source(draft, command, said)
@@ -57,6 +66,16 @@ def take_record(draft: Draft, command: sc.TakeRecord) -> Decision:
             }
             draft.event(stream_of(draft, command.cluster, command.cluster_id), EventKind.RECORD_QUARANTINED, facts)
             return draft.accept(results.RecordTaken(id=quarantined.id, became="quarantined"), 201)
+
+
+def _known(draft: Draft) -> Became | None:
+    """What it has become already: a group that was set back reads it long after its outcome was forgotten."""
+    key = draft.envelope.id
+    if draft.get(sr.DataSource, key) is not None:
+        return "data_source"
+    if draft.get(sr.ModelAnnouncement, key) is not None:
+        return "model_announcement"
+    return None if draft.get(sr.QuarantinedRecord, key) is None else "quarantined"
 
 
 def needs_of_report_gap(command: sc.ReportGap) -> Needs:

@@ -14,6 +14,7 @@ from domain.codec import THE_HUB
 from domain.decisions.draft import Decision
 from domain.decisions.streams.clusters import id_of
 from domain.rules import Rules
+from domain.streams.places import id_of as id_of_record
 from domain.sweeps import ForgetRecordsBefore
 from domain.values import Subject
 from tests.domain.scenes import CAUSE, NOW, SECOND, decided, refusal, row
@@ -213,3 +214,36 @@ def test_data_are_withdrawn_once() -> None:
     assert (again.accepted, again.records) == (True, ())
     ended = decide_on([row(sr.DataSource, id=CAUSE, state="expired")], sc.WithdrawDataSource(CAUSE), by=THE_HUB)
     assert not ended.accepted
+
+
+@pytest.mark.parametrize(
+    ("known", "became"),
+    [
+        (row(sr.DataSource, id=CAUSE, state="withdrawn"), "data_source"),
+        (row(sr.ModelAnnouncement, id=CAUSE), "model_announcement"),
+        (row(sr.QuarantinedRecord, id=CAUSE, state="purged"), "quarantined"),
+    ],
+)
+def test_a_record_that_is_known_changes_nothing_whatever_was_forgotten(known: r.Record, became: str) -> None:
+    decision = decide_on([known], taking(DATA))
+    assert decision.answer.became == became  # type: ignore[union-attr]
+    assert [type(each) for each in decision.records] == [sr.StreamPosition]
+    assert decision.follow_ups == ()
+
+
+def test_an_id_tells_every_record_from_every_other_one() -> None:
+    others = [
+        taking(DATA),
+        taking(DATA, cluster_id="other"),
+        taking(DATA, topic="OTHER"),
+        taking(DATA, topic_id="other"),
+        taking(DATA, partition=3),
+        taking(DATA, offset=8),
+        taking(DATA, topic_id=""),
+        taking(DATA, topic_id="", at=6),
+        taking(DATA, topic_id="", key=b"\x01"),
+        taking(MODEL, topic_id=""),
+    ]
+    assert len({id_of_record(one) for one in others}) == len(others)
+    same = [taking(MODEL), taking(DATA, at=6), taking(DATA, key=None), taking(DATA, cluster="named otherwise")]
+    assert {id_of_record(one) for one in same} == {id_of_record(taking(DATA))}
