@@ -469,7 +469,7 @@ class TaskRun(Resource, frozen=True):
 
 
 class RunHead(Resource, frozen=True):
-    """A run without its tasks, as lists show it."""
+    """A run without its tasks, as lists show it. kind: empty, of its project's tasks; of streams `deployment`, `adopted`."""
 
     id: Uuid
     project_id: Uuid
@@ -486,6 +486,7 @@ class RunHead(Resource, frozen=True):
     deadline_at: Time
     restart_of: Uuid | None
     version: int
+    kind: str
 
 
 class Run(RunHead, frozen=True):

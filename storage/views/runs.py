@@ -28,7 +28,7 @@ from storage.views.sight import (
 
 _RUN = (
     "SELECT id, project_id, number, attempt, state, reason, detail, coordinator_site_id, created_by, created_at, "
-    "started_at, ended_at, deadline_at, restart_of, version FROM runs"
+    "started_at, ended_at, deadline_at, restart_of, version, kind FROM runs"
 )
 _TASK_RUN = (
     "SELECT id, seq, name, spec_json, state, reason, round, first_round, model_message_id, started_at, ended_at "
@@ -164,7 +164,7 @@ def _grouped(found: list[Row]) -> dict[Id, list[Row]]:
 
 def _head(one: Row) -> RunHead:
     ident, project, number, attempt, state, reason, detail, coordinator, by, *rest = one
-    at, started, ended, deadline, of, version = rest
+    at, started, ended, deadline, of, version, kind = rest
     return RunHead(
         id=ident,
         project_id=project,
@@ -181,6 +181,7 @@ def _head(one: Row) -> RunHead:
         deadline_at=time_text(deadline),
         restart_of=of,
         version=version,
+        kind=kind,
     )
 
 

@@ -344,7 +344,7 @@ def test_commands_are_counted_by_kind_and_outcome(make_net: Callable[..., Networ
 def test_the_description_names_every_call(net: Network) -> None:
     described = net.stranger(None).get("/openapi.json").get_json()
     calls = {(path, method) for path, methods in described["paths"].items() for method in methods}
-    assert calls == {(operation.path, operation.method.lower()) for operation in operations()}
+    assert calls == {(operation.path, operation.method.lower()) for operation in operations() if operation.described}
     names = [operation.name for operation in operations()]
     assert len(names) == len(set(names))
 
