@@ -469,7 +469,7 @@ class TaskRun(Resource, frozen=True):
 
 
 class RunHead(Resource, frozen=True):
-    """A run without its tasks, as lists show it. kind: empty, of its project's tasks; of streams `deployment`, `adopted`."""
+    """A run without its tasks, as lists show it. kind: empty of its project's tasks; else `deployment` or `adopted`."""
 
     id: Uuid
     project_id: Uuid
