@@ -84,7 +84,15 @@ class Crossing:
 
     def _made(self, anew: frozenset[str]) -> Bridge:
         reader = KafkaReader(properties_of(self.name, self._cluster), self._cluster.group)
-        return Bridge(self.name, self._cluster, reader, self._publisher, self._clock, self._topics, anew=anew)
+        return Bridge(
+            self.name, self._cluster, reader, self._publisher, self._clock, self._topics, self._decided, anew=anew
+        )
+
+    def _decided(self) -> dict[Place, tuple[str, int]]:
+        try:
+            return {Place(*key): told for key, told in stream_states.decided(self._database, self.name).items()}
+        except DatabaseUnavailable as error:
+            raise Unreachable(str(error)) from error
 
     def _poll(self) -> None:
         failures, anew = 0, frozenset[str]()
@@ -138,10 +146,9 @@ class Crossing:
                 ends = {Place(topic, one): of[1] for topic, those in found.items() for one, of in those.items()}
             except (Unreachable, NotAccepted) as error:
                 trouble = trouble or error.fact
-        with suppress(DatabaseUnavailable):
+        with suppress(DatabaseUnavailable, Unreachable):
             if bridge is not None:
-                places = {Place(*key): told for key, told in stream_states.decided(self._database, self.name).items()}
-                bridge.look(ends, places)
+                bridge.look(ends, self._decided())
                 states = bridge.states()
             under_way = (0, 0) if bridge is None else bridge.under_way()
             now = self._clock.now()

@@ -14,8 +14,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -40,6 +40,11 @@ MAX_BYTES = 16_777_216
 BATCH_RECORDS = 500
 BATCH_BYTES = 4_194_304
 COMMIT_EVERY_S = 0.2
+READ_AGAIN = 1000
+"""Records before where the group goes on: what is decided is decided out of order, and a store that was restored may
+have forgotten some. Who was taken already changes nothing."""
+Decided: TypeAlias = Mapping[Place, tuple[str, int]]
+"""By place: the topic's id, and the offset up to which the store has decided."""
 _PAUSES = Backoff(first=0.1, most=5.0)
 _DEAD_LETTER_TRIES = 3
 _log = logging.getLogger(__name__)
@@ -96,13 +101,16 @@ class Bridge:
         publisher: Publisher,
         clock: Clock,
         dead_letters: Topics | None = None,
+        decided: Callable[[], Decided] | None = None,
         *,
         anew: frozenset[str] = frozenset(),
         max_records: int = MAX_RECORDS,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        """anew: topics that begin anew, whatever was committed of those of this name."""
+        """decided: how far the store is; may raise `Unreachable`. None: nobody knows, the group's word is enough. anew:
+        topics that begin anew, whatever was committed of those of this name."""
         self.name = name
+        self._decided = decided
         self.counted = Counted()
         self._cluster = cluster
         self._reader = reader
@@ -231,30 +239,50 @@ class Bridge:
         places = [place for place in self._unplaced if place.topic in ids]
         known = self._reader.committed_offsets(places)
         ends = self._reader.ends(places)
-        fresh = [place for place in places if place not in known and place not in self._partitions]
         since = self._cluster.since_ms
-        young = self._reader.first_since(fresh, since) if fresh and since is not None else {}
-        starts = {place: ends[place][0] if since is None else young.get(place, ends[place][1]) for place in fresh}
-        return [self._positioned(place, ids[place.topic], ends[place], known.get(place), starts) for place in places]
+        young = self._reader.first_since(places, since) if since is not None else {}
+        decided = None if self._decided is None else self._decided()
+        found = []
+        for place in places:
+            start = ends[place][0] if since is None else young.get(place, ends[place][1])
+            of_store = None if decided is None else decided.get(place, ("", -1))
+            found.append(self._positioned(place, ids[place.topic], ends[place], start, known.get(place), of_store))
+        return found
 
     def _positioned(
-        self, place: Place, topic_id: str, ends: tuple[int, int], known: Committed | None, starts: Mapping[Place, int]
+        self,
+        place: Place,
+        topic_id: str,
+        log: tuple[int, int],
+        start: int,
+        of_group: Committed | None,
+        of_store: tuple[str, int] | None,
     ) -> Partition:
-        """It goes on where it was, or begins where a first start does. What is gone of it is told."""
-        first, end = ends
+        """It goes on where it was; or somewhat before where both the group and the store were; or it begins.
+
+        What is gone of it is told. start: its first record that is to be taken.
+        """
+        first, end = log
         before = self._partitions.get(place)
+        committed = of_group.offset if of_group is not None and of_group.note in ("", topic_id) else None
+        if place.topic in self._from_start:
+            committed = None
         if before is not None:
-            wanted = before.position
-        elif place.topic in self._from_start or (known is not None and known.note not in ("", topic_id)):
+            wanted = begin = before.position
+        elif committed is not None:
+            store = committed if of_store is None else of_store[1] + 1 if of_store[0] == topic_id else start
+            wanted = min(committed, store)
+            begin = wanted if of_store is None else min(wanted, max(start, wanted - READ_AGAIN))
+        elif of_group is not None or place.topic in self._from_start:
+            wanted = begin = first
             facts = unit(cluster=self.name, topic=place.topic, partition=place.partition)
             _log.warning("a topic was made anew: it is read from its beginning", extra=facts)
-            wanted, known = first, None
         else:
-            wanted = starts[place] if known is None else known.offset
-        position = wanted if first <= wanted <= end else first
-        if position != wanted:
+            wanted = begin = start
+        if not first <= wanted <= end:
             self._tell_of_gap(place, topic_id, range(wanted, max(wanted, first)))
-        return Partition(place, topic_id, position, committed=None if known is None else known.offset, end=end)
+            begin = first
+        return Partition(place, topic_id, begin, committed=committed, end=end)
 
     def _tell_of_gap(self, place: Place, topic_id: str, gap: range) -> None:
         assert self._intake is not None, "it was made before anything was placed"

@@ -66,7 +66,8 @@ class Partition:
             item = self.items.popleft()
             self.behind = item.offset + 1
             self._remember(item)
-        return self.behind if self.behind is not None and self.behind != self.committed else None
+        news = self.behind is not None and (self.committed is None or self.behind > self.committed)
+        return self.behind if news else None
 
     def decided(self, offset: int) -> None:
         """Up to here all is decided."""

@@ -14,13 +14,13 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from broker.bridge import Bridge, MadeAnew
+from broker.bridge import READ_AGAIN, Bridge, MadeAnew
 from broker.embedded_reading import EmbeddedGroup, EmbeddedReader
 from broker.kafka import KafkaReader
 from broker.kafka_writing import KafkaTopics
 from broker.port import BrokerUnavailable, Sending, Sent
 from broker.reading import Committed, Place
-from broker.streams import EmbeddedTopics, NotAccepted
+from broker.streams import EmbeddedTopics, NotAccepted, Unreachable
 from config.clock import SystemClock
 from config.streams import Cluster
 from devservers.kafka import PrivateKafka, PrivateTansu
@@ -157,6 +157,51 @@ def test_what_was_not_committed_comes_again_as_the_same_commands() -> None:
     first, second = world.publisher.ids[:2], world.publisher.ids[2:]
     assert first == second
     assert len(set(first)) == 2
+
+
+@pytest.mark.parametrize(
+    ("decided", "again"),
+    [(("control-0", 2), [0, 1, 2]), (("control-0", 0), [0, 1, 2]), (None, [0, 1, 2]), (("control-9", 2), [0, 1, 2])],
+)
+def test_what_a_restored_store_has_forgotten_comes_again_as_the_same_commands(decided: Any, again: list[int]) -> None:
+    """What it has not is read again, and as it decides out of order some of what it has."""
+    world = World()
+    world.announce(b"a", b"b", b"c")
+    first = world.bridge()
+    first.turn(0)
+    first.publish(0)
+    first.close()
+    sent = world.publisher.ids
+    world.publisher.envelopes.clear()
+    second = world.bridge(decided=lambda: {} if decided is None else {CONTROL: decided})
+    second.turn(0)
+    second.publish(0)
+    assert [one.offset for one in world.publisher.records] == again
+    assert world.publisher.ids == sent
+    commit(second)
+    assert world.committed == 3
+
+
+def test_no_more_than_so_much_is_read_again() -> None:
+    world = World()
+    world.announce(*[b"%d" % number for number in range(READ_AGAIN + 5)])
+    world.group.offsets[CONTROL] = Committed(READ_AGAIN + 5, "control-0")
+    bridge = world.bridge(decided=lambda: {CONTROL: ("control-0", READ_AGAIN + 1)})
+    bridge.turn(0)
+    bridge.publish(0)
+    assert world.publisher.records[0].offset == 2
+
+
+def test_a_store_that_does_not_answer_is_waited_for() -> None:
+    world = World()
+    world.announce(b"a")
+
+    def away() -> Any:
+        raise Unreachable("the database is away")
+
+    bridge = world.bridge(decided=away)
+    assert bridge.turn(0) == 0
+    assert bridge.trouble == "the database is away"
 
 
 def test_a_topic_that_was_made_anew_has_other_commands() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 RATE = 0.2
 """Of seeds in which it happens."""
-_OF_THE_HUB = ("web", "decider", "relay", "ticker", "reconciler")
+_OF_THE_HUB = ("web", "decider", "relay", "ticker", "reconciler", "bridge")
 
 
 class Restores:

@@ -64,6 +64,7 @@ from tests.simulation.programs import Programs
 from tests.simulation.receivers import AGAIN_AFTER_S, LEASE_S, Receivers
 from tests.simulation.sending import OPERATOR
 from tests.simulation.sites import Site
+from tests.simulation.streams import Announcing, BridgeProcess, Kafka
 from tests.simulation.workloads import SWAPS, ReconcilingProcess
 from tests.simulation.world import START, Broken, World
 
@@ -143,6 +144,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         world.receivers = Receivers(world)
         world.cluster = SimulatedCluster(world)
         world.clusters = {NAME: world.cluster}
+        world.kafka = Kafka(world)
         for swap in SWAPS if world.cluster.on else ():
             stack.enter_context(replaced(*swap))
         world.checker = Checker(world)
@@ -167,6 +169,9 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         if world.cluster.on:
             stack.enter_context(replaced(fedyard.clock, "uuid", Chance(-seed)))
             _add_workloads(world, folk, folder)
+        if world.kafka.on:
+            world.processes += [BridgeProcess(world, f"bridge {n}", world.kafka) for n in (1, 2)]
+            world.processes.append(Announcing(world, world.kafka))
         result = Result(seed)
         if bug is not None:
             stack.enter_context(planted(bug, world))
@@ -182,6 +187,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
             world.checker.audit(world.web.database)
             world.checker.all_taken()
             world.checker.all_true()
+            world.kafka.all_once()
         except Broken as broken:
             result.broken, result.story = str(broken), list(world.story)
         return _told(result, world)
@@ -208,6 +214,7 @@ def _undone(world: World, folk: list[Site]) -> str | None:
         or world.checker.untold()
         or next(filter(None, (one.undone() for one in world.processes if isinstance(one, Wanting))), None)
         or world.checker.still_runs()
+        or world.kafka.undone()
     )
 
 

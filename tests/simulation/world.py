@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.simulation.clusters import SimulatedCluster
     from tests.simulation.processes import Web
     from tests.simulation.receivers import Receivers
+    from tests.simulation.streams import Kafka
 
 START = 1_800_000_000 * SECOND
 STORM_S = 60.0
@@ -167,6 +168,7 @@ class World:
     broker: Broker
     web: Web
     receivers: Receivers
+    kafka: Kafka
     cluster: SimulatedCluster
     """The hub's."""
     clusters: dict[str, SimulatedCluster]
