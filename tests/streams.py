@@ -27,7 +27,7 @@ IMAGES = {
     "pytorch_inference": "kafka-ml/pth-inference:1",
 }
 RULES = StreamRules(
-    clusters=(StreamCluster(name="cloud", workload_bootstrap_servers="cloud:9092"),),
+    clusters=(StreamCluster(name="cloud", workload_bootstrap_servers="cloud:9092", control_topics=("control",)),),
     images=IMAGES,
     door_url="http://hub:8080",
 )
@@ -71,10 +71,11 @@ def finished(database: Database, project: Id, *, number: int = 7, framework: str
     return key
 
 
-def announced(database: Database, project: Id, *, number: int = 98) -> Id:
-    """Data for a deployment of the project; their id."""
+def announced(database: Database, project: Id, *, number: int = 98, run_id: Id | None = None) -> Id:
+    """Data for a deployment of the project, which is this run; their id."""
     key = derive(project, "announced", number)
-    deployment = row(sr.Deployment, run_id=derive(key, "run"), number=number, project_id=project, cluster="cloud")
+    about = {"number": number, "project_id": project, "cluster": "cloud", "state": "training", "contract_json": "{}"}
+    deployment = row(sr.Deployment, run_id=run_id or derive(key, "run"), **about)
     said = {"purpose": "control", "deployment_number": number, "data_topic": "data:0:0:5", "input_format": "RAW"}
     said |= {"input_config_json": "{}", "restrictions_json": "{}", "state": "live", "taken_at": NOW, "state_at": NOW}
     source = row(sr.DataSource, id=key, cluster="cloud", topic="control", body=b'{"topic":"data:0:0:5"}', **said)
@@ -110,4 +111,13 @@ def serving(database: Database, project: Id, result: Id, *, state: str = "stoppe
     said |= {"asked_json": msgspec.json.encode(asked).decode()}
     with Store(database).deciding() as transaction:
         transaction.write(Changes(rows={sr.Inference: [row(sr.Inference, **(said | fields))]}))
+    return key
+
+
+def sending(database: Database, project: Id, source: Id, *, number: int = 98) -> Id:
+    """That these data are announced once more; its id."""
+    key = derive(source, "sending", number)
+    said = {"data_source_id": source, "deployment_number": number, "project_id": project, "cluster": "cloud"}
+    said |= {"topic": "control", "state": "sent", "created_by": project, "created_at": NOW, "state_at": NOW}
+    write(database, row(sr.Sending, id=key, **said))
     return key

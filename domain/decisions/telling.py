@@ -7,6 +7,7 @@ one is left out. Whoever reads it looks at what is so by then.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -14,6 +15,7 @@ from msgspec import UNSET
 from domain import commands as c
 from domain import records as r
 from domain import stream_commands as sc
+from domain import stream_records as sr
 from domain.commands import Envelope
 from domain.decisions.access import acts_for
 from domain.decisions.draft import Draft
@@ -60,9 +62,9 @@ def put_on_record(
 @dataclass(frozen=True)
 class Act:
     """What a person does in a site's name: of the site itself, or whose project, run, artifact, webhook or workload it
-    is."""
+    is; of a deployment or a training result the key is its number."""
 
-    of: type[r.Site | r.Project | r.Run | r.Artifact | r.Webhook | r.Workload]
+    of: type[r.Site | r.Project | r.Run | r.Artifact | r.Webhook | r.Workload | sr.Deployment | sr.TrainingResult]
     key: Id
     cause: str
 
@@ -91,16 +93,7 @@ def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
         case c.CreateWebhook(owner_kind="project", owner_id=key) | c.CreateWorkload(project_id=key):
             of = r.Project
         case (
-            sc.CreateArchitecture(project_id=key)
-            | sc.ChangeArchitecture(project_id=key)
-            | sc.DeleteArchitecture(project_id=key)
-            | sc.CreateConfiguration(project_id=key)
-            | sc.ChangeConfiguration(project_id=key)
-            | sc.DeleteConfiguration(project_id=key)
-            | sc.StartInference(project_id=key)
-            | sc.StopInference(project_id=key)
-            | sc.DeleteInference(project_id=key)
-            | c.StartInfrastructure(project_id=key)
+            c.StartInfrastructure(project_id=key)
             | c.StopInfrastructure(project_id=key)
             | c.ScaleSelectors(project_id=key)
         ):
@@ -116,6 +109,38 @@ def act_of(command: c.AnyCommand, by: Subject) -> Act | None:
             of = r.Workload
         case c.CompleteArtifact(artifact_id=key) | c.DeleteArtifact(artifact_id=key):
             return Act(r.Artifact, key, f"acted/{by.id}/{_tag(command)}")
+        case _:
+            return _act_of_streams(command, by)
+    return Act(of, key, f"acted/{by.id}/{_tag(command)}/{key}")
+
+
+def _act_of_streams(command: c.AnyCommand, by: Subject) -> Act | None:
+    """The same of training over streams."""
+    of: type[r.Project | r.Run | sr.Deployment | sr.TrainingResult]
+    match command:
+        case (
+            sc.CreateArchitecture(project_id=key)
+            | sc.ChangeArchitecture(project_id=key)
+            | sc.DeleteArchitecture(project_id=key)
+            | sc.PutModelFile(project_id=key)
+            | sc.CreateConfiguration(project_id=key)
+            | sc.ChangeConfiguration(project_id=key)
+            | sc.DeleteConfiguration(project_id=key)
+        ):
+            of = r.Project
+        case (
+            sc.StartDeployment(project_id=key)
+            | sc.StartInference(project_id=key)
+            | sc.StopInference(project_id=key)
+            | sc.DeleteInference(project_id=key)
+        ):
+            of = r.Project
+        case sc.DeleteDeployment(run_id=key):
+            of = r.Run
+        case sc.StopResult(number=number) | sc.DeleteResult(number=number):
+            of, key = sr.TrainingResult, str(number)
+        case sc.SendDataSource(deployment_number=number):
+            of, key = sr.Deployment, str(number)
         case _:
             return None
     return Act(of, key, f"acted/{by.id}/{_tag(command)}/{key}")
@@ -146,10 +171,10 @@ def record_act(draft: Draft) -> None:
     act = act_of(command, draft.by)
     if act is None:
         return
-    found = draft.get(act.of, act.key)
+    found = _named(draft, act)
     if isinstance(found, r.Webhook):  # an organisation's concerns no site
         found = draft.get(r.Project, found.owner_id)
-    if isinstance(found, r.Workload):
+    if isinstance(found, r.Workload | sr.Deployment | sr.TrainingResult):
         found = draft.get(r.Project, found.project_id)
     if isinstance(found, r.Site):
         site: r.Site | None = found
@@ -169,6 +194,13 @@ def record_act(draft: Draft) -> None:
     )
     put_on_record(draft, site, EventKind.ACTED_FOR, facts)
     note_told(draft, site.id, act.cause)
+
+
+def _named(draft: Draft, act: Act) -> Any:
+    if act.of in (sr.Deployment, sr.TrainingResult):
+        numbered = [*draft.every(sr.Deployment), *draft.every(sr.TrainingResult)]
+        return next((one for one in numbered if type(one) is act.of and str(one.number) == act.key), None)
+    return draft.get(act.of, act.key)
 
 
 def unread(draft: Draft, site_id: Id, cause: str) -> bool:

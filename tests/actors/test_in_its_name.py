@@ -12,12 +12,13 @@ import pytest
 from domain import commands as c
 from domain import records as r
 from domain import stream_commands as sc
+from domain import stream_records as sr
 from domain import values as v
 from domain.events import EventKind
 from domain.ids import sha256_hex
 from domain.rules import Rules
 from domain.states import Report
-from domain.stream_values import InferenceAsked
+from domain.stream_values import Deployment, InferenceAsked
 from domain.values import Subject
 from fedyard.wire.notices import Notice
 from tests import streams
@@ -194,6 +195,10 @@ def test_a_conflict_that_somebody_put_on_record(hub: Hub, site: Subject, colleag
 # every command, by a person
 
 
+DATA = b'{"topic":"data:0:0:5","input_format":"RAW","input_config":{"data_reshape":"5"}}'
+"""As a record of a control topic announces them."""
+
+
 class Stage:
     """A project of `boss` with `site` as a member, a run under way, an artifact; and people who act for either."""
 
@@ -266,6 +271,35 @@ class Stage:
 
     def inference(self) -> str:
         return str(self.hub.ok(self.serving(), self.boss)["id"])
+
+    def training(self) -> sc.StartDeployment:
+        self.hub.rules = msgspec.structs.replace(self.hub.rules, streams=streams.RULES)
+        contract = Deployment(tf_kwargs_fit="epochs=1")
+        return sc.StartDeployment(project_id=self.project, contract=contract, architecture_ids=[self.architecture()])
+
+    def deployment(self) -> tuple[str, int]:
+        """Its run, and its number; it has one result, of the same number."""
+        made = self.hub.ok(self.training(), self.boss)
+        return str(made["id"]), int(made["number"])
+
+    def ended_deployment(self) -> str:
+        """Without results."""
+        run, number = self.deployment()
+        self.hub.ok(c.StopRun(run_id=run), self.boss)
+        self.hub.ok(sc.DeleteResult(number=number), self.boss)
+        return run
+
+    def filing(self) -> sc.PutModelFile:
+        made = self.artifact()
+        self.hub.ok(c.CompleteArtifact(artifact_id=made, found=bytes(32)), self.site)
+        return sc.PutModelFile(
+            project_id=self.project, architecture_id=self.architecture(), version=1, artifact_id=made
+        )
+
+    def sending(self) -> sc.SendDataSource:
+        _, number = self.deployment()
+        source = streams.announced(self.hub.database, self.project)
+        return sc.SendDataSource(data_source_id=source, deployment_number=number)
 
     def stopped_inference(self) -> str:
         made = self.inference()
@@ -407,6 +441,28 @@ ACTS: dict[str, Callable[[Stage], Does]] = {
         s.of_boss,
         s.boss,
     ),
+    "start_deployment": lambda s: (s.training(), s.of_boss, s.boss),
+    "stop_deployment": lambda s: (c.StopRun(run_id=s.deployment()[0]), s.admin, s.boss),
+    "delete_deployment": lambda s: (sc.DeleteDeployment(run_id=s.ended_deployment()), s.of_boss, s.boss),
+    "stop_training_result": lambda s: (sc.StopResult(number=s.deployment()[1]), s.admin, s.boss),
+    "delete_training_result": lambda s: (sc.DeleteResult(number=s.deployment()[1]), s.of_boss, s.boss),
+    "put_model_file": lambda s: (s.filing(), s.of_boss, s.boss),
+    "send_data_source": lambda s: (s.sending(), s.of_boss, s.boss),
+    "withdraw_data_source": lambda s: (
+        sc.WithdrawDataSource(data_source_id=streams.announced(s.hub.database, s.project)),
+        s.admin,
+        None,
+    ),
+    "replay_quarantined": lambda s: (
+        sc.ReplayRecord(record_id=streams.quarantined(s.hub.database, value=DATA), deployment_number=7),
+        s.admin,
+        None,
+    ),
+    "purge_quarantined": lambda s: (
+        sc.PurgeRecords(record_ids=[streams.quarantined(s.hub.database)]),
+        s.admin,
+        None,
+    ),
     "start_inference": lambda s: (s.serving(), s.of_boss, s.boss),
     "stop_inference": lambda s: (
         sc.StopInference(project_id=s.project, inference_id=s.inference()),
@@ -457,7 +513,8 @@ def test_what_a_person_does_is_on_record_and_told(hub: Hub, act: str) -> None:
     assert events
     assert {event.subject_id for event in events} == {by.id}
     if concerned is None:
-        assert {e.stream_id for e in events} & {row.id for row in hub.rows(r.Organisation)}
+        others = {row.id for row in (*hub.rows(r.Organisation), *hub.rows(sr.KafkaCluster))}
+        assert {e.stream_id for e in events} & others
         return
     assert concerned.id in {event.stream_id for event in events}
     facts = [facts for _, facts in told(hub, concerned)[before:]]

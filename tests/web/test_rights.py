@@ -24,6 +24,7 @@ from config.clock import SystemClock
 from config.settings import Settings
 from devservers.postgres import PrivatePostgres
 from devservers.rabbitmq import PrivateRabbitmq
+from domain.ids import derive
 from tests import streams
 from tests.databases import lent_postgres
 from tests.seals import enrolling
@@ -159,6 +160,8 @@ TABLE: dict[str, Row] = {
     "list_model_announcements": Row("/v1/model-announcements", ALIVE),
     "list_data_sources": Row("/v1/data-sources", ALIVE),
     "read_data_source": Row("/v1/data-sources/{source}", SEE | MEMBERS),
+    "send_data_source": Row("/v1/data-sources/{source}/send", LEAD | {"admin"}, {"deployment": 98}),
+    "read_sending": Row("/v1/sendings/{sending}", SEE | MEMBERS),
     "withdraw_data_source": Row("/v1/data-sources/{source}/withdraw", {"admin"}, spare=True),
     "read_streams": Row("/v1/streams", SEE),
     "list_quarantine": Row("/v1/streams/quarantine", SEE),
@@ -232,9 +235,9 @@ TABLE: dict[str, Row] = {
     "list_deliveries: of a project": Row("/v1/webhooks/{hook_project}/deliveries", SEE | LEAD),
     "start_deployment": Row("/v1/projects/{project}/deployments", LEAD | {"admin"}, {"contract": {}}),
     "list_deployments": Row("/v1/projects/{project}/deployments", SEE | MEMBERS),
-    "read_deployment": Row("/v1/deployments/{run}", set()),
-    "stop_deployment": Row("/v1/deployments/{run}/stop", set(), {"reason": "evil"}),
-    "delete_deployment": Row("/v1/deployments/{run}", set()),
+    "read_deployment": Row("/v1/deployments/{run}", SEE | MEMBERS),
+    "stop_deployment": Row("/v1/deployments/{run}/stop", LEAD | {"admin"}, {"reason": "evil"}, spare=True),
+    "delete_deployment": Row("/v1/deployments/{run}", LEAD | {"admin"}),
     "read_training_result": Row("/v1/training-results/1", set()),
     "stop_training_result": Row("/v1/training-results/1/stop", set(), {"reason": "evil"}),
     "delete_training_result": Row("/v1/training-results/1", set()),
@@ -298,7 +301,13 @@ TABLE: dict[str, Row] = {
     "read_command": Row("/v1/commands/{command}", ALIVE | {"enrolment"}),
 }
 
-KNOWN_BY = {"/v1/runs/": "read_run", "/v1/projects/": "read_project", "/v1/sites/": "read_site"}
+KNOWN_BY = {
+    "/v1/runs/": "read_run",
+    "/v1/projects/": "read_project",
+    "/v1/sites/": "read_site",
+    "/v1/data-sources/": "read_data_source",
+    "/v1/deployments/": "read_deployment",
+}
 """Who reads a thing may be told 403 of it: nothing new."""
 
 
@@ -401,7 +410,8 @@ def build(net: Network) -> Scene:
         )["id"],
         "configuration": lead.ok("POST", f"/v1/projects/{project}/configurations", {**SET, "name": "set"})["id"],
         "inference": streams.serving(net.database, project, streams.finished(net.database, project, number=99)),
-        "source": streams.announced(net.database, project),
+        "source": streams.announced(net.database, project, run_id=run),
+        "sending": streams.sending(net.database, project, derive(project, "announced", 98)),
         "record": streams.quarantined(net.database),
         "hook_project": lead.ok("POST", f"/v1/projects/{project}/webhooks", HOOK)["id"],
         "artifact": _artifact(victim, project, b"MARK-artifact", whole=True),

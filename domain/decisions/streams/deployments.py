@@ -20,7 +20,7 @@ from domain import records as r
 from domain import results
 from domain import stream_commands as sc
 from domain import stream_records as sr
-from domain.decisions.access import find, known_project, known_run, missing, need_coordinator, need_hub
+from domain.decisions.access import find, known_project, missing, need_coordinator, need_hub, sees_runs
 from domain.decisions.attempts import shall_stop
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import take_one, too_many
@@ -302,7 +302,10 @@ def needs_of_delete_deployment(command: sc.DeleteDeployment) -> Needs:
 def delete_deployment(draft: Draft, command: sc.DeleteDeployment) -> Decision:
     """Once nothing of it goes on, and its results are deleted."""
     deployment = find(draft, sr.Deployment, "deployment", command.run_id)
-    run, project = known_run(draft, command.run_id)
+    run = draft.have(r.Run, deployment.run_id)
+    project = draft.have(r.Project, run.project_id)
+    if not sees_runs(draft, project):
+        raise missing("deployment", deployment.run_id)
     need_coordinator(draft, project)
     left = [one for one in draft.group(sr.TrainingResult, run.id) if one.deleted_at is None]
     if RunState(run.state) not in RUN_FINAL or left:
