@@ -308,7 +308,7 @@ class TakeResult(Command, frozen=True, tag="take_result"):
     """What a job gave for an architecture. digest: of what it said, for it may say it again.
 
     indefinite: it goes on, and this is a result of its own. model_format: `h5` or `pt`. matrix: an image. Its files
-    belong to the project's coordinator, owner_site_id.
+    belong to the project's coordinator, owner_site_id. note: what of its metrics was left out.
     """
 
     project_id: Id
@@ -326,6 +326,7 @@ class TakeResult(Command, frozen=True, tag="take_result"):
     confusion_matrix_json: JsonText = ""
     training_time: Annotated[str, msgspec.Meta(max_length=40, pattern=r"^[0-9.]*(?!\n)$")] = ""
     indefinite: bool = False
+    note: Reason = ""
 
 
 # federated models, and data that fit them

@@ -225,7 +225,10 @@ def test_epochs_may_be_many(job: Job) -> None:
     loss = [n / 7 for n in range(60_000)]
     assert job.metrics({"train_metrics": {"loss": loss}}).status_code == 200
     assert job.result()["train_metrics"]["loss"] == loss
-    assert problem(job.metrics({"train_metrics": {"loss": [n / 7 for n in range(100_000)]}}))[0] == 413
+    assert job.trained(train_metrics={"loss": [n / 7 for n in range(200_000)]}).status_code == 200
+    result = job.result()
+    assert (len(result["train_metrics"]["loss"]), result["train_metrics"]["loss"][-1]) == (50_000, 199_999 / 7)
+    assert "every 4th value" in result["detail"]
 
 
 @pytest.mark.parametrize(

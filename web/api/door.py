@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
-import msgspec
 from flask import Response
 
 from config.clock import draw_id
@@ -22,6 +21,7 @@ from domain.results import TrainingResultAnswer
 from domain.states import ResultState
 from domain.stream_commands import MAX_METRICS_BYTES, TakeMetrics, TakeResult, Uploaded
 from domain.streams.door import PATH, attempt_of
+from domain.streams.measured import Measured, Unkept, measured
 from fedyard.wire.chunks import CHUNK_BYTES, Chunk, tree_digest
 from fedyard.wire.problems import ProblemType
 from storage.blobs.port import Blobs
@@ -35,10 +35,12 @@ from web.http.writing import write
 from web.live.transfers import Incoming
 from web.problems import Refused, busy, not_found
 
-MAX_FORM_BYTES = 3 * MAX_METRICS_BYTES + 4096
+MAX_SAID_BYTES = 16_777_216
+"""Of what a job says, as JSON; of its metrics what is kept has fewer, see domain/streams/measured.py."""
+MAX_FORM_BYTES = 3 * MAX_SAID_BYTES + 4096
 """Of metrics as a form: each character may be written as three."""
 MAX_MATRIX_BYTES = 16_777_216
-MAX_BESIDES_BYTES = MAX_METRICS_BYTES + MAX_MATRIX_BYTES + 1_048_576
+MAX_BESIDES_BYTES = MAX_SAID_BYTES + MAX_MATRIX_BYTES + 1_048_576
 """Of a result's body, besides the model."""
 AGAIN_S = 3.0
 MODEL, MATRIX = "trained_model", ("confussion_matrix", "confusion_matrix")
@@ -92,14 +94,14 @@ def take_metrics(call: Call) -> Response:
     with call.web.shares.bodies.place(call.caller.share):
         content = Incoming(call.request, length)
         text = b"".join(iter(lambda: content.read(CHUNK_BYTES), b""))
-    said = _said(_field(text))
+    told = _measured(_said(_field(text)))
     ident, attempt = attempt_of(call.name("door"))
     command = TakeMetrics(
         workload_id=ident,
         attempt=attempt,
         number=call.count("rid"),
-        train_metrics_json=_metrics(said, "train_metrics"),
-        val_metrics_json=_metrics(said, "val_metrics"),
+        train_metrics_json=told.train_metrics,
+        val_metrics_json=told.val_metrics,
     )
     return _once_decided(write(call, command, waits=True))
 
@@ -113,7 +115,7 @@ def take_result(call: Call) -> Response:
     found = views.at_door(call.web.database, ident)
     if found is None:
         raise not_found("result", call.count("rid"))
-    content, data = Incoming(call.request, length), Text("data", MAX_METRICS_BYTES)
+    content, data = Incoming(call.request, length), Text("data", MAX_SAID_BYTES)
     model = _File(call.web.hub.blobs, draw_id(), MODEL, largest)
     matrix = _File(call.web.hub.blobs, draw_id(), MATRIX[0], MAX_MATRIX_BYTES)
 
@@ -137,6 +139,7 @@ def take_result(call: Call) -> Response:
     if not data.whole or model.uploaded is None:
         raise Refused(ProblemType.MALFORMED, f"a result is `data`, JSON, and a file `{MODEL}`, which has content")
     said = _said(data.content)
+    told = _measured(said)
     command = TakeResult(
         project_id=found.project_id,
         owner_site_id=found.subject.id,
@@ -147,10 +150,11 @@ def take_result(call: Call) -> Response:
         model=model.uploaded,
         model_format="pt" if _result(call).framework == "pth" else "h5",
         matrix=matrix.uploaded,
-        train_metrics_json=_metrics(said, "train_metrics"),
-        val_metrics_json=_metrics(said, "val_metrics"),
-        test_metrics_json=_metrics(said, "test_metrics"),
-        confusion_matrix_json=_metrics(said, "confusion_matrix"),
+        train_metrics_json=told.train_metrics,
+        val_metrics_json=told.val_metrics,
+        test_metrics_json=told.test_metrics,
+        confusion_matrix_json=told.confusion_matrix,
+        note=told.note,
         training_time=_seconds(said),
         indefinite=said.get("indefinite") is True,
     )
@@ -224,8 +228,8 @@ def _field(text: bytes) -> bytes:
 
 def _said(text: bytes) -> dict[str, Any]:
     """What Python's `json` writes, which has numbers that JSON has not: of a loss that is none, null is kept."""
-    if len(text) > MAX_METRICS_BYTES:
-        raise Refused(ProblemType.TOO_LARGE, f"`data` has {len(text)} bytes, {MAX_METRICS_BYTES} are taken at most")
+    if len(text) > MAX_SAID_BYTES:
+        raise Refused(ProblemType.TOO_LARGE, f"`data` has {len(text)} bytes, {MAX_SAID_BYTES} are taken at most")
     try:
         said = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
@@ -235,17 +239,11 @@ def _said(text: bytes) -> dict[str, Any]:
     return said
 
 
-def _metrics(said: dict[str, Any], name: str) -> str:
-    """As JSON; empty where it is not said."""
-    value = said.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, dict | list):
-        raise Refused(ProblemType.MALFORMED, f"`{name}` is neither an object nor a list")
+def _measured(said: dict[str, Any]) -> Measured:
     try:
-        return msgspec.json.encode(value).decode()
-    except (OverflowError, RecursionError, UnicodeError):
-        raise Refused(ProblemType.MALFORMED, f"`{name}` has a number or a text that cannot be kept") from None
+        return measured(said, MAX_METRICS_BYTES)
+    except Unkept as flaw:
+        raise Refused(ProblemType.MALFORMED, str(flaw)) from None
 
 
 def _seconds(said: dict[str, Any]) -> str:

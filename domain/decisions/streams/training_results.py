@@ -74,6 +74,7 @@ def take_result(draft: Draft, command: sc.TakeResult) -> Decision:
         draft,
         result,
         Step.SUCCEED,
+        detail=command.note,
         attempt=command.attempt,
         digest=command.digest,
         train_metrics_json=command.train_metrics_json,
