@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -188,11 +189,15 @@ def test_the_trained_model_is_read_as_kafka_ml_hands_it_out(job: Job) -> None:
     )
 
 
-def test_an_upload_that_comes_ten_times_counts_once(job: Job) -> None:
+def test_an_upload_that_comes_ten_times_counts_once(job: Job, caplog: pytest.LogCaptureFixture) -> None:
     assert [job.trained(b"weights %d" % n).status_code for n in range(3)] == [200] * 3
     first = job.result()
     assert job.site.get(f"/v1/artifacts/{first['model_artifact_id']}").data == b"weights 0"
-    assert job.trained(b"weights", training_time=2).status_code == 409
+    with caplog.at_level(logging.WARNING):
+        assert job.trained(b"weights", training_time=2).status_code == 409
+    (refused,) = caplog.records
+    assert (refused.getMessage(), refused.unit["result"]) == ("a job's result refused", job.rid)
+    assert job.secret() not in str(vars(refused))
 
 
 def test_it_is_answered_once_decided_and_never_accepted_for_later(

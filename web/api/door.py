@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
@@ -16,6 +17,7 @@ from urllib.parse import parse_qs
 from flask import Response
 
 from config.clock import draw_id
+from config.logs import unit
 from domain.ids import Id, sha256_hex
 from domain.results import TrainingResultAnswer
 from domain.states import ResultState
@@ -34,6 +36,8 @@ from web.http.operations import Operation
 from web.http.writing import write
 from web.live.transfers import Incoming
 from web.problems import Refused, busy, not_found
+
+log = logging.getLogger(__name__)
 
 MAX_SAID_BYTES = 16_777_216
 """Of what a job says, as JSON; of its metrics what is kept has fewer, see domain/streams/measured.py."""
@@ -103,7 +107,7 @@ def take_metrics(call: Call) -> Response:
         train_metrics_json=told.train_metrics,
         val_metrics_json=told.val_metrics,
     )
-    return _once_decided(write(call, command, waits=True))
+    return _once_decided(command, write(call, command, waits=True))
 
 
 def take_result(call: Call) -> Response:
@@ -158,13 +162,18 @@ def take_result(call: Call) -> Response:
         training_time=_seconds(said),
         indefinite=said.get("indefinite") is True,
     )
-    return _once_decided(write(call, command, waits=True))
+    return _once_decided(command, write(call, command, waits=True))
 
 
-def _once_decided(response: Response) -> Response:
-    """A job that is answered 202 uploads again, ten times, and then ends as if it had succeeded."""
+def _once_decided(command: TakeMetrics | TakeResult, response: Response) -> Response:
+    """A job that is answered 202 uploads again, ten times, and then ends as if it had succeeded. What is refused is in
+    the log, for its program may say no more than the status, and TensorFlow's then waits for other data."""
     if response.status_code == 202:
         raise busy(ProblemType.UNDECIDED, "this was not decided in time; send it again, it counts once", AGAIN_S)
+    if response.status_code != 200:
+        what, said = ("result", response.get_json()) if isinstance(command, TakeResult) else ("metrics", {})
+        facts = {"result": command.number, "workload": command.workload_id, "status": response.status_code}
+        log.warning("a job's %s refused", what, extra=unit(**facts, detail=str(said.get("detail", ""))))
     return response
 
 
