@@ -20,7 +20,7 @@ from config.key_files import webhook_key, workload_key
 from config.secret_box import secret_box
 from config.settings import Settings
 from config.stream_properties import properties_of
-from config.streams import open_streams
+from config.streams import door_url, open_streams
 from domain.commands import (
     CheckArchive,
     CollectWorkload,
@@ -54,7 +54,13 @@ def doing_functions(tools: Tools) -> Mapping[type[Command], Doing]:
     own = workload_key(Path(settings.workload_key_file))
     wanted = WantedWorkloads(tools.database, own)
     workloads = WorkloadDoer(
-        open_clusters(settings), wanted, tools.clock, own, settings.callback_url, secret_box(settings)
+        open_clusters(settings),
+        wanted,
+        tools.clock,
+        own,
+        settings.callback_url,
+        secret_box(settings),
+        door_url(settings),
     )
     return {
         DeliverWebhook: WebhookDoer(key, requests.post, tools.clock),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
@@ -19,6 +20,7 @@ from broker.routes import QUEUES, ROUTES
 from broker.topology import declarations
 from config.processes import STREAM_WORKERS, WORKERS
 from config.settings import Settings
+from domain.commands import EnsureWorkload
 from domain.rules import Rules
 from domain.table import ROWS, Kind
 from storage.database import open_database
@@ -41,6 +43,15 @@ def of_kind(kind: Kind) -> set[type]:
 def test_what_is_done_has_exactly_one_doing_function_and_what_is_packed_somebody_who_takes_it_in(tools: Tools) -> None:
     assert set(doing_functions(tools)) == of_kind(Kind.DONE)
     assert set(TAKING_IN) == of_kind(Kind.PACKED)
+
+
+@pytest.mark.parametrize(("said", "door"), [('door_url = "http://door:1"', "http://door:1"), ("", "http://hub:2")])
+def test_who_makes_workloads_knows_where_their_door_is(tools: Tools, tmp_path: Path, said: str, door: str) -> None:
+    (tmp_path / "streams.toml").write_text(said)
+    more = {"streams": str(tmp_path / "streams.toml"), "workload_hub_url": "http://hub:2"}
+    settings = msgspec.structs.replace(tools.settings, **more)
+    doer = doing_functions(Tools(settings, tools.database, tools.clock))[EnsureWorkload]
+    assert vars(doer)["_door_url"] == door
 
 
 def test_every_command_has_one_actor_in_one_kind_of_process(tools: Tools) -> None:

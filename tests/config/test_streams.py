@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings, SettingsError
-from config.streams import OLD_VARIABLES, Cluster, Streams, open_streams
+from config.streams import OLD_VARIABLES, Cluster, Streams, door_url, open_streams
 from domain.rules import StreamCluster, StreamRules
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -130,3 +130,21 @@ def test_a_file_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
 def test_every_old_variable_is_in_the_table_of_the_docs(variable: str, place: tuple[str, ...]) -> None:
     page = (ROOT / "docs" / "streams.md").read_text()
     assert f"| `{variable}` | `{'.'.join(place)}` |" in page
+
+
+@pytest.mark.parametrize(
+    ("said", "hub", "door"),
+    [
+        ('door_url = "http://door:1"', "http://results:2", "http://door:1"),
+        ("", "http://hub:2", "http://hub:2"),
+        ("", "http://results:2", None),
+    ],
+)
+def test_where_trainers_come_in(tmp_path: Path, said: str, hub: str, door: str | None) -> None:
+    (tmp_path / "streams.toml").write_text(said)
+    settings = Settings(streams=str(tmp_path / "streams.toml"), workload_hub_url=hub)
+    if door is not None:
+        assert door_url(settings) == door
+        return
+    with pytest.raises(SettingsError, match="`results`"):
+        door_url(settings)
