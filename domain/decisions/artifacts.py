@@ -57,8 +57,8 @@ def declare_artifact(draft: Draft, command: c.DeclareArtifact) -> Decision:
     return draft.accept(declared(draft, command, draft.derive("artifact")), 201)
 
 
-def declared(draft: Draft, command: c.DeclareArtifact, ident: Id) -> results.Declared:
-    """The artifact under that id, or `Refused`."""
+def declared(draft: Draft, command: c.DeclareArtifact, ident: Id, *, there: bool = False) -> results.Declared:
+    """The artifact under that id, or `Refused`. there: so are its bytes, and the caller stores it at once."""
     owner = own_site(draft, command.owner_site_id)
     project = _project_of(draft, command.project_id, owner)
     if command.of_kind in SHARED_KINDS and owner.id != project.coordinator_site_id:
@@ -74,7 +74,7 @@ def declared(draft: Draft, command: c.DeclareArtifact, ident: Id) -> results.Dec
     if tree_digest(command.chunk_digests) != command.digest:
         raise _digests_wrong("the digest is not the SHA-256 over the digests of the chunks")
     _check_seal(draft, project, owner, command)
-    take_room(draft, project, owner, command)
+    take_room(draft, project, owner, command, there=there)
     artifact = r.Artifact(
         id=ident,
         project_id=project.id,

@@ -17,8 +17,11 @@ SHARED_KINDS = ("initial", "model")
 OWNER_LEFT = "its site left the project before it was stored"
 
 
-def take_room(draft: Draft, project: r.Project, owner: r.Site, command: c.DeclareArtifact) -> None:
-    """From the project's quota and the site's share of it. The project is its coordinator's, so that has no share."""
+def take_room(
+    draft: Draft, project: r.Project, owner: r.Site, command: c.DeclareArtifact, *, there: bool = False
+) -> None:
+    """From the project's quota and the site's share of it. The project is its coordinator's, so that has no share.
+    there: its bytes are, so that it is none of the unfinished ones."""
     room, size_bytes = draft.rules.room(command.of_kind), command.size_bytes
     if size_bytes > room.artifact_bytes:
         raise Refused(
@@ -27,7 +30,8 @@ def take_room(draft: Draft, project: r.Project, owner: r.Site, command: c.Declar
             "of that kind at most; declare less, in several artifacts, or ask its operator for a higher limit",
         )
     share = _share(draft, project.id, owner.id)
-    _check_unfinished(project, share, size_bytes, room)
+    if not there:
+        _check_unfinished(project, share, size_bytes, room)
     if owner.id != project.coordinator_site_id and share.live_bytes + size_bytes > room.site_bytes:
         raise Refused(
             ProblemType.SITE_QUOTA_EXCEEDED,

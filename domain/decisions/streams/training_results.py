@@ -140,7 +140,7 @@ def _of_its_own(draft: Draft, begun_for: sr.TrainingResult, command: sc.TakeResu
 
 def _stored(draft: Draft, command: sc.TakeResult, uploaded: sc.Uploaded) -> Id:
     """The artifact that it becomes, at once: all of its chunks lie there."""
-    artifacts.declared(draft, _as_artifact(command, uploaded), uploaded.artifact_id)
+    artifacts.declared(draft, _as_artifact(command, uploaded), uploaded.artifact_id, there=True)
     artifact = draft.have(r.Artifact, uploaded.artifact_id)
     state = follow(ARTIFACT, ArtifactState.DECLARED, Step.STORE)
     artifact = draft.change(artifact, state=state, stored_at=draft.now, expires_at=draft.now + KEPT_S * SECOND)

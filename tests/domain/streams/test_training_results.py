@@ -209,6 +209,14 @@ def test_what_has_no_room_is_refused_and_comes_again(yard: Yard) -> None:
     yard.ok(yard.give(1), COORDINATOR)
 
 
+def test_what_its_coordinator_has_not_finished_uploading_is_no_obstacle(yard: Yard) -> None:
+    yard.trained()
+    site = COORDINATOR.id
+    yard.state.put(r.ArtifactShare(project_id=PROJECT, site_id=site, declared_bytes=10**11, declared_count=16))
+    yard.ok(yard.give(1), COORDINATOR)
+    assert yard.row(r.ArtifactShare, PROJECT, site).declared_count == 16
+
+
 # by people
 
 
