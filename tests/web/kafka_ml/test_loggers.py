@@ -72,6 +72,7 @@ def test_what_the_control_logger_posts_is_stored_once_and_written_to_no_topic(sc
     for _ in range(2):
         assert post(lead, "/datasources/", {**DATA, "deployment": "1"})[0] == 201
     (one,) = lead.get("/datasources/").get_json()
+    assert one["time"] == "2026-11-28T20:00:00.000000Z"
     assert (one["topic"], one["deployment"], one["total_msg"], one["description"]) == ("data:0:0:70", "1", 70, "digits")
     assert post(lead, "/datasources/", {**DATA, "deployment": "12345"}) == (400, "Deployment not valid")
     assert post(lead, "/datasources/", {**DATA, "deployment": "1", "total_msg": "many"})[0] == 400
@@ -86,6 +87,8 @@ def test_what_the_federated_loggers_post_is_taken_once(scene: Scene) -> None:
     assert (data["topic"], data["dataset_restrictions"], data["total_msg"]) == ("data:0:0:70", "{}", 70)
     (model,) = lead.get("/model-control-logger/").get_json()
     assert (model["federated_string_id"], model["input_shape"], model["min_data"]) == ("i1ewgcrt", "28 28", 10)
+    assert post(lead, "/model-control-logger/", {**MODEL, "time": "2026-11-28T20:00:01"}) == (201, "")
+    assert post(lead, "/model-control-logger/", {**MODEL, "time": "soon"})[0] == 400
     assert post(lead, "/model-control-logger/", {"framework": "tf"}) == (406, "Deployment not valid")
     assert post(lead, "/federated-datasources/", {**DATA, "topic": 7}) == (406, "Deployment not valid")
 

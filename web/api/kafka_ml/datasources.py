@@ -46,7 +46,8 @@ def store(call: Call) -> Response:
         raise Failed("the hub's settings name no control topic of streams")
     value = {name: one for name, one in said.items() if name not in ("deployment", "time")}
     key = number.to_bytes((number.bit_length() + 7) // 8, "big")
-    became = take(call, cluster=streams.cloud, topic=cloud.control_topics[0], purpose="control", key=key, value=value)
+    topic, time = cloud.control_topics[0], said.get("time")
+    became = take(call, cluster=streams.cloud, topic=topic, purpose="control", key=key, value=value, time=time)
     if became != "data_source":
         return json({"detail": f"it cannot be understood: see the quarantine of streams ({became})"}, 400)
     return json(said, 201)

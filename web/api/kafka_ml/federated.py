@@ -37,7 +37,8 @@ def _take(call: Call, purpose: Purpose, wanted: str) -> Response:
     said = body(call, dict[str, Any])
     value = {name: one for name, one in said.items() if name != "time"}
     cluster, topic = _topic_for(call, purpose)
-    became = take(call, cluster=cluster, topic=topic, purpose=purpose, key=None, value=value)
+    time = said.get("time")
+    became = take(call, cluster=cluster, topic=topic, purpose=purpose, key=None, value=value, time=time)
     return nothing(201) if became == wanted else text("Deployment not valid", 406)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from datetime import UTC, datetime
 
 import msgspec
 
 from domain.codec import THE_HUB, digest_of
 from domain.ids import derive, sha256_hex
 from domain.stream_commands import Purpose, TakeRecord
+from domain.values import Micros
 from web.api.kafka_ml.common import Failed
 from web.http.awaiting import outcome_of
 from web.http.calls import Call
@@ -18,10 +20,14 @@ BY_HTTP = "http"
 """Of a record that was posted: the cluster's id and the topic's. Its partition and offset nobody has told."""
 
 
-def take(call: Call, *, cluster: str, topic: str, purpose: Purpose, key: bytes | None, value: object) -> str:
-    """What became of it. The same is taken once, however often it is posted. Raises `Failed`."""
+def take(
+    call: Call, *, cluster: str, topic: str, purpose: Purpose, key: bytes | None, value: object, time: object
+) -> str:
+    """What became of it. time: of the record, as the logger says it. The same is taken once, however often it is
+    posted; announced at another time it is another one. Raises `Failed`."""
+    at = _micros(time)
     content = msgspec.json.encode(value, order="sorted")
-    digest = sha256_hex(b"\0".join((cluster.encode(), topic.encode(), key or b"", content)))
+    digest = sha256_hex(b"\0".join((cluster.encode(), topic.encode(), str(at).encode(), key or b"", content)))
     command = TakeRecord(
         cluster=cluster,
         cluster_id=BY_HTTP,
@@ -29,7 +35,7 @@ def take(call: Call, *, cluster: str, topic: str, purpose: Purpose, key: bytes |
         topic_id=BY_HTTP,
         partition=0,
         offset=int(digest[:15], 16),
-        at=0,
+        at=at,
         key=key,
         value=content,
         purpose=purpose,
@@ -55,3 +61,15 @@ def take(call: Call, *, cluster: str, topic: str, purpose: Purpose, key: bytes |
     refuse_reuse(outcome, asked.digest)
     found = msgspec.json.decode(outcome.answer_json)
     return str(found.get("became", "refused"))
+
+
+def _micros(time: object) -> Micros:
+    """Without a zone it is UTC, as the loggers write it; 0: it says nothing."""
+    try:
+        said = datetime.fromisoformat(time) if isinstance(time, str) else None
+    except ValueError:
+        raise Failed("time is no time: write it as 2026-11-28T20:00:00") from None
+    if said is None:
+        return 0
+    said = said if said.tzinfo is not None else said.replace(tzinfo=UTC)
+    return max(0, int(said.timestamp() * 1_000_000))
