@@ -282,7 +282,7 @@ class Bridge:
         if not first <= wanted <= end:
             self._tell_of_gap(place, topic_id, range(wanted, max(wanted, first)))
             begin = first
-        return Partition(place, topic_id, begin, committed=committed, end=end)
+        return Partition(place, topic_id, begin, committed=committed, end=end, new_from=committed or 0)
 
     def _tell_of_gap(self, place: Place, topic_id: str, gap: range) -> None:
         assert self._intake is not None, "it was made before anything was placed"
@@ -421,7 +421,8 @@ class Bridge:
         """What nobody will understand also goes to the dead-letter topic, if there is one. The hub has it anyway."""
         flawed = []
         for one, envelope in zip(batch, envelopes, strict=True):
-            if one.taken is not None and isinstance(envelope.command, sc.TakeRecord):
+            again = one.partition is not None and one.taken is not None and one.taken.offset < one.partition.new_from
+            if one.taken is not None and not again and isinstance(envelope.command, sc.TakeRecord):
                 flaw = announced(envelope.command)
                 if isinstance(flaw, Flaw):
                     self.counted.flawed += 1

@@ -39,8 +39,8 @@ REMEMBERED_TOGETHER = 64
 class Partition:
     """One that is ours. position: the next offset to be read. given_up: it is ours no more, or read anew.
 
-    taken_offset: of the newest record; committed: as the cluster has it, None: nothing yet. end: of the log when last
-    looked. undecided: what was confirmed and may not be decided yet. behind: what to commit next.
+    committed: as the cluster has it, None: nothing yet. end: of the log when last looked. undecided: what was confirmed
+    and may not be decided yet. behind: what to commit next. new_from: what lies before was read by the group already.
     """
 
     place: Place
@@ -52,6 +52,7 @@ class Partition:
     items: deque[Item] = field(default_factory=deque)
     undecided: deque[Undecided] = field(default_factory=deque)
     behind: int | None = None
+    new_from: int = 0
 
     def take(self, offset: int, at: Micros, size_bytes: int) -> Item:
         """A record was read."""

@@ -432,6 +432,18 @@ def test_what_nobody_understands_goes_to_the_dead_letter_topic_with_its_origin()
     assert bridge.counted.flawed == 1
 
 
+def test_what_is_read_again_is_copied_to_the_dead_letter_topic_no_second_time() -> None:
+    world = World(dead_letter_topic="dead")
+    world.announce(b"?")
+    for _ in range(2):
+        bridge = world.bridge(decided=lambda: {CONTROL: ("control-0", 0)})
+        bridge.turn(0)
+        bridge.publish(0)
+        bridge.close()
+    assert len(world.publisher.records) == 2
+    assert len(world.topics.records["dead"]) == 1
+
+
 def test_the_oldest_record_that_may_not_be_decided_is_known() -> None:
     world = World()
     world.announce(*[b"x"] * 3)

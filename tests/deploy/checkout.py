@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ops.supervisor import processes_of
+from ops.supervisor import read_procfile
 
 ROOT = Path(__file__).resolve().parents[2]
 KUSTOMIZED = ROOT / "k8s" / "deploy"
@@ -28,10 +28,10 @@ class Process:
     environment: dict[str, str]
 
 
-def processes(*, streams: bool = False) -> dict[str, Process]:
-    """By name, of a hub without streams unless said otherwise."""
+def processes() -> dict[str, Process]:
+    """By name."""
     found = {}
-    for name, command in processes_of(ROOT / "Procfile", streams=streams).items():
+    for name, command in read_procfile(ROOT / "Procfile").items():
         words = shlex.split(command)
         at = words.index(".venv/bin/python")
         said = dict(word.split("=", 1) for word in words[1:at])

@@ -22,7 +22,7 @@ SERVERS = {"rabbitmq", "postgres"}
 ONCE = {"migrate", "policies"}
 KNOWN = {
     "cap_drop", "command", "configs", "depends_on", "environment", "healthcheck", "hostname", "image", "init",
-    "mem_limit", "networks", "pids_limit", "ports", "read_only", "restart", "security_opt", "shm_size",
+    "mem_limit", "networks", "pids_limit", "ports", "profiles", "read_only", "restart", "security_opt", "shm_size",
     "stop_grace_period", "tmpfs", "ulimits", "user", "volumes",
 }  # fmt: skip
 """Of what the Compose Specification has for a service, what is used here: a misspelt one is none of them."""

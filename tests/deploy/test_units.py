@@ -79,8 +79,8 @@ def last(said: Unit, key: str) -> str:
 
 
 def test_every_process_has_a_unit_that_runs_what_the_procfile_says() -> None:
-    assert {path.stem.removeprefix("fedyard-hub-") for path in HUB} == processes(streams=True).keys() | {"migrate"}
-    for name, process in processes(streams=True).items():
+    assert {path.stem.removeprefix("fedyard-hub-") for path in HUB} == processes().keys() | {"migrate"}
+    for name, process in processes().items():
         said = unit(UNITS / f"fedyard-hub-{name}.service")
         program, *arguments = shlex.split(last(said, "Service.ExecStart"))
         assert (program, arguments) == ("/opt/fedyard/.venv/bin/python", process.arguments)
