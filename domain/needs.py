@@ -58,7 +58,7 @@ class Needs:
         workers, are needed.
     data_sources, announcements, quarantined: ids of what was announced in Kafka.
     served: numbers of training results, each with the version that was trained. inferences: with their workloads.
-    inferences_on: topics that live ones read, in whichever cluster.
+    inferences_on: topics that live ones read, in whichever cluster; serving: numbers of results that live ones serve.
     kafka_clusters: by name, with their streams. positions: (cluster, topic) of how far their records are decided.
     counters: names of numbers that the next one is needed of (domain/decisions/streams/numbers.py).
     deployments: runs that are deployments, with their results and all that hangs on them; deployment_numbers,
@@ -127,6 +127,7 @@ class Needs:
     served: set[int] = field(default_factory=set)
     inferences: set[Id] = field(default_factory=set)
     inferences_on: set[str] = field(default_factory=set)
+    serving: set[int] = field(default_factory=set)
     architectures_of: set[Id] = field(default_factory=set)
     code_of: set[Id] = field(default_factory=set)
     versions_of: set[tuple[Id, int]] = field(default_factory=set)

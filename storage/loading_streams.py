@@ -50,6 +50,7 @@ def _inferences(reader: Reader, needs: Needs) -> Needs:
         reader.rows(sr.ArchitectureVersion, _VERSIONS, [result.architecture_id], result.version)
     found = reader.rows(sr.Inference, f"{_INFERENCES} WHERE id {{any:uuid}}", needs.inferences)
     reader.rows(sr.Inference, _INFERENCES_ON, needs.inferences_on)
+    reader.rows(sr.Inference, _SERVING, needs.serving)
     return Needs(
         members_of={each.project_id for each in found},
         sites={site for each in found if (site := site_of(each.location)) is not None},
@@ -59,6 +60,7 @@ def _inferences(reader: Reader, needs: Needs) -> Needs:
 
 _INFERENCES = select(sr.Inference)
 _INFERENCES_ON = f"{_INFERENCES} WHERE state IN ('preparing', 'serving') AND input_topic {{any}}"
+_SERVING = f"{_INFERENCES} WHERE state IN ('preparing', 'serving') AND result_number {{any}}"
 _ARCHITECTURES = f"{select(sr.Architecture)} WHERE deleted_at IS NULL AND project_id {{any:uuid}}"
 _CONFIGURATIONS = f"{select(sr.Configuration)} WHERE deleted_at IS NULL AND project_id {{any:uuid}}"
 _VERSIONS = f"{select(sr.ArchitectureVersion)} WHERE version = %s AND architecture_id {{any:uuid}}"
@@ -99,7 +101,7 @@ def _sendings(reader: Reader, needs: Needs) -> Needs:
 STREAM_PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (
     (frozenset({"counters"}), _counters),
     (frozenset({"architectures_of", "code_of", "versions_of"}), _architectures),
-    (frozenset({"served", "inferences", "inferences_on"}), _inferences),
+    (frozenset({"served", "serving", "inferences", "inferences_on"}), _inferences),
     (frozenset({"data_sources", "announcements", "quarantined"}), _announced),
     (frozenset({"sendings"}), _sendings),
     (frozenset({"kafka_clusters", "positions"}), _clusters),

@@ -20,7 +20,7 @@ from domain.decisions.streams.numbers import needs_of_numbers, next_number
 from domain.events import EventKind
 from domain.ids import Id, derive
 from domain.needs import Needs
-from domain.states import ARTIFACT, RUN_FINAL, ArtifactState, ResultState, RunState, Step, follow
+from domain.states import ARTIFACT, RUN_FINAL, ArtifactState, InferenceState, ResultState, RunState, Step, follow
 from domain.streams.training import TRAINING
 from domain.workloads import is_open
 from fedyard.wire.problems import ProblemType
@@ -178,7 +178,7 @@ def stop_result(draft: Draft, command: sc.StopResult) -> Decision:
 
 
 def needs_of_delete_result(command: sc.DeleteResult) -> Needs:
-    return Needs(results={command.number})
+    return Needs(results={command.number}, serving={command.number})
 
 
 def delete_result(draft: Draft, command: sc.DeleteResult) -> Decision:
@@ -186,6 +186,13 @@ def delete_result(draft: Draft, command: sc.DeleteResult) -> Decision:
     result = _own(draft, command.number)
     if result.state == ResultState.DEPLOYED:
         raise Refused(ProblemType.NOT_NOW, f"result {result.number} is deployed: stop it first")
+    serving = [one.number for one in draft.every(sr.Inference) if _serves(one, result)]
+    if serving:
+        raise Refused(
+            ProblemType.IN_USE,
+            f"inference {serving[0]} answers with result {result.number}, and reads its model whenever it starts anew: "
+            "stop it first",
+        )
     if result.state == ResultState.CREATED:
         jobs.stop(draft, draft.have(r.TaskRun, result.task_run_id), "deleted")
         result = draft.have(sr.TrainingResult, result.id)
@@ -195,6 +202,10 @@ def delete_result(draft: Draft, command: sc.DeleteResult) -> Decision:
             if ident is not None:
                 draft.follow_up(c.DeleteArtifact(artifact_id=ident), ident)
     return draft.accept(_answer(result))
+
+
+def _serves(one: sr.Inference, result: sr.TrainingResult) -> bool:
+    return one.result_number == result.number and one.state in (InferenceState.PREPARING, InferenceState.SERVING)
 
 
 def _own(draft: Draft, number: int) -> sr.TrainingResult:

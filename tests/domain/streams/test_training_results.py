@@ -14,7 +14,7 @@ from domain import stream_records as sr
 from domain.decisions.streams import jobs
 from domain.ids import derive
 from fedyard.cluster.port import Phase, Reason
-from tests.domain.scenes import PROJECT, SECOND, by_site, draft
+from tests.domain.scenes import PROJECT, SECOND, by_site, draft, row
 from tests.domain.streams.deployed import COORDINATOR, LOWER, ONE, TORCH, UPPER, Yard, uploaded
 
 
@@ -267,6 +267,17 @@ def test_what_has_ended_is_deleted_with_its_files(yard: Yard) -> None:
     ]
     assert yard.result(1).deleted_at is not None
     assert not yard.decide(delete, COORDINATOR).follow_ups
+
+
+@pytest.mark.parametrize(("state", "kept"), [("preparing", True), ("serving", True), ("stopped", False)])
+def test_what_a_service_answers_with_stays(yard: Yard, state: str, kept: bool) -> None:
+    yard.trained()
+    yard.ok(yard.give(1), COORDINATOR)
+    yard.state.put(row(sr.Inference, id=derive("inference"), number=4, result_number=1, state=state))
+    if kept:
+        assert yard.refused(sc.DeleteResult(number=1), COORDINATOR) == (409, "in_use")
+    else:
+        yard.ok(sc.DeleteResult(number=1), COORDINATOR)
 
 
 def test_what_never_began_is_deleted_and_stopped_with_it(yard: Yard) -> None:
