@@ -454,6 +454,11 @@ class Bridge:
 
     # for all
 
+    @property
+    def wrong(self) -> str:
+        """What is wrong at the cluster, as far as one has heard; empty if nothing is."""
+        return self.trouble or self._reader.trouble() or ""
+
     def check_topics(self) -> None:
         """Whether the topics are still those that were assigned; one that was made anew may just bring nothing.
 

@@ -45,6 +45,7 @@ _UNLESS_SAID: Mapping[str, Any] = {
     "socket.keepalive.enable": True,
 }
 """What the settings file of a cluster may say otherwise."""
+_ON_THE_WAY = frozenset({"_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE"})
 _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 """A topic id of zeros."""
 _log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class KafkaReader:
         self._listener = listener
         self._consumer.subscribe(
             list(topics),
-            on_assign=lambda _, those: listener.assigned(_places(those)),
+            on_assign=self._on_assign,
             on_revoke=lambda _, those: listener.revoked(_places(those)),
             on_lost=lambda _, those: listener.lost(_places(those)),
         )
@@ -157,7 +158,6 @@ class KafkaReader:
             raise _meant(error) from None
         except TimeoutError:
             raise Unreachable(f"no answer within {ANSWERS_WITHIN_S:.0f} s") from None
-        self._trouble = None
         return found.cluster_id or ""
 
     def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
@@ -177,7 +177,6 @@ class KafkaReader:
             raise _meant(error) from None
         except TimeoutError:
             raise Unreachable(f"no answer within {ANSWERS_WITHIN_S:.0f} s") from None
-        self._trouble = None
         return ids
 
     def close(self) -> None:
@@ -188,6 +187,7 @@ class KafkaReader:
         error = message.error()
         place = Place(message.topic() or "", message.partition() or 0)
         if error is None:
+            self._trouble = None
             kind, at_ms = message.timestamp()
             return Taken(
                 place,
@@ -206,8 +206,16 @@ class KafkaReader:
             self._complained(error)
         return None
 
+    def _on_assign(self, _: Consumer, those: list[TopicPartition]) -> None:
+        assert self._listener is not None, "nothing is assigned before `subscribe`"
+        self._trouble = None
+        self._listener.assigned(_places(those))
+
     def _complained(self, error: KafkaError) -> None:
-        self._trouble = _fact(error)
+        """Of the way to the cluster nothing: whoever asks something finds that out, and a quiet connection is closed
+        every now and then."""
+        if error.name() not in _ON_THE_WAY:
+            self._trouble = _fact(error)
 
     def _on_commit(self, error: KafkaError | None, those: list[TopicPartition]) -> None:
         assert self._listener is not None, "nothing is committed before `subscribe`"

@@ -96,7 +96,7 @@ class Reader(Protocol):
         """The offsets at which the group goes on. What became of it the listener hears, at once or later."""
 
     def trouble(self) -> str | None:
-        """What the cluster, or the way to it, has last complained about, if that is not over."""
+        """What the cluster has last complained about, if that is not over: that one may not read, say."""
 
     def cluster_id(self) -> str:
         """The cluster's own."""
