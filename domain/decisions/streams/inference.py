@@ -154,13 +154,17 @@ def prepared(draft: Draft, report: sc.ReportStream) -> None:
     inference = draft.get(sr.Inference, report.about_id)
     if inference is None or inference.state != InferenceState.PREPARING or inference.step != report.attempt:
         return
-    project = draft.have(r.Project, inference.project_id)
-    if report.reason or project.archived_at is not None:
-        detail = report.detail if report.reason else f"project {project.id} is archived: nothing runs for it"
-        inference = _step(draft, inference, Step.FAIL, reason=report.reason or "archived", detail=detail)
+    project, asked = draft.have(r.Project, inference.project_id), asked_of(inference)
+    reason, detail = str(report.reason), report.detail
+    if not reason and project.archived_at is not None:
+        reason, detail = "archived", f"project {project.id} is archived: nothing runs for it"
+    if not reason:  # the settings may be others by now
+        detail = _unready(draft, inference.framework) or _unknown_cluster(draft, asked) or ""
+        reason = "settings" if detail else ""
+    if reason:
+        inference = _step(draft, inference, Step.FAIL, reason=reason, detail=detail)
         _tell(draft, inference, EventKind.INFERENCE_FAILED)
         return
-    asked = asked_of(inference)
     if inference.step < len(clusters_of(asked)):
         _prepare(draft, draft.change(inference, step=inference.step + 1), asked)
         return
@@ -251,13 +255,17 @@ def _with_clusters(draft: Draft, asked: InferenceAsked) -> InferenceAsked:
         output_cluster=asked.output_cluster or cloud,
         upper_cluster=asked.upper_cluster or cloud,
     )
-    for name in (asked.input_cluster, asked.output_cluster, asked.upper_cluster):
-        if streams.cluster(name) is None:
-            raise Refused(
-                ProblemType.IMPOSSIBLE,
-                f"the hub knows no cluster of Kafka {name!r}: name one of its settings, or have its operator add it",
-            )
+    unknown = _unknown_cluster(draft, asked)
+    if unknown is not None:
+        raise Refused(ProblemType.IMPOSSIBLE, unknown)
     return asked
+
+
+def _unknown_cluster(draft: Draft, asked: InferenceAsked) -> str | None:
+    for name in clusters_of(asked):
+        if draft.rules.streams.cluster(name) is None:
+            return f"the hub knows no cluster of Kafka {name!r}: name one of its settings, or have its operator add it"
+    return None
 
 
 def _unready(draft: Draft, framework: str) -> str | None:

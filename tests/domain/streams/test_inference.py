@@ -184,6 +184,15 @@ def test_for_a_project_that_was_archived_meanwhile_nothing_starts() -> None:
     assert (written(decision, sr.Inference)[0].state, written(decision, r.Workload)) == ("failed", [])
 
 
+@pytest.mark.parametrize("fields", [{"images": {}}, {"clusters": (cluster("edge"),)}], ids=["image", "cluster"])
+def test_settings_that_changed_meanwhile_are_why_it_has_failed(fields) -> None:
+    now = msgspec.structs.replace(RULES, streams=msgspec.structs.replace(RULES.streams, **fields))
+    decision = decided(reported(), [*world(), inference()], rules=now)
+    (failed,) = written(decision, sr.Inference)
+    assert (failed.state, failed.reason, written(decision, r.Workload)) == ("failed", "settings", [])
+    assert failed.detail
+
+
 def test_devices_come_with_the_runtime_that_shows_them() -> None:
     asked = msgspec.json.encode(
         msgspec.structs.replace(ASKED, gpus=2, input_cluster="cloud", output_cluster="cloud")
