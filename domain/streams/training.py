@@ -118,14 +118,14 @@ _PIECE: Final = 30_000
 """Characters of a program in one variable."""
 _BUILDS: Final = "builds"
 _BUILD: Final = """
-import os
+import ast, os
 pieces = int(os.environ["PIECES"])
-code = "".join(os.environ[f"CODE_{n}"] for n in range(pieces)).rstrip()
-if os.environ["DISTRIBUTED"] == "1":
-    before, line, last = code.rpartition("\\n")
-    code = f"{before}{line}model = {last}"
+tree = ast.parse("".join(os.environ[f"CODE_{n}"] for n in range(pieces)), "model")
+if os.environ["DISTRIBUTED"] == "1" and isinstance(tree.body[-1], ast.Expr):
+    tree.body[-1] = ast.Assign([ast.Name("model", ast.Store())], tree.body[-1].value)
 space = {"__name__": "model"}
-exec(compile(os.environ["IMPORTS"] + "\\n" + code, "model", "exec"), space)
+exec(compile(os.environ["IMPORTS"], "imports", "exec"), space)
+exec(compile(ast.fix_missing_locations(tree), "model", "exec"), space)
 space["model"].save(os.path.join(os.environ["FEDYARD_OUTPUTS"], "model.h5"))
 """
 """Kafka-ML's executor did so in a process of its own that lived for long; this one is a job, with limits."""

@@ -108,6 +108,8 @@ SAVED = (
         ("import os", SAVED + "model = M(os.sep)\n\n", 0, "/"),
         (SAVED, "x = 'chain'\nM(x)", 1, "chain"),
         (SAVED, "M('x')", 1, "x"),
+        (SAVED, "y = 'of'\nM(\n    y + ' lines'\n)\n", 1, "of lines"),
+        (SAVED, "model = M('bound')", 1, "bound"),
         (SAVED, "#" + "y" * 60_000 + "\nmodel = M('long')", 0, "long"),
     ],
 )
