@@ -148,7 +148,7 @@ class Bridge:
         for each in taken:
             self._take(each)
         self._place()
-        self._hold_back()
+        self._hold_back(seconds)
         self._commit(wait=False)
         return len(taken)
 
@@ -308,10 +308,12 @@ class Bridge:
                     self._settled(one)
             self._waiting = deque(kept)
 
-    def _hold_back(self) -> None:
-        """Pause at the bound; go on at half of it."""
+    def _hold_back(self, seconds: float) -> None:
+        """At the bound wait so long for room, then pause, which throws away what was fetched; go on at half of it."""
         with self._changed:
-            full = self._under_way >= self._max_records or self._under_way_bytes >= self._max_bytes
+            if not self._paused:
+                self._changed.wait_for(lambda: not self._is_full() or self._stopped, seconds)
+            full = self._is_full()
             roomy = self._under_way <= self._max_records // 2 and self._under_way_bytes <= self._max_bytes // 2
         if full and not self._paused:
             self._reader.pause(self._partitions)
@@ -319,6 +321,9 @@ class Bridge:
         elif roomy and self._paused:
             self._reader.resume(self._partitions)
             self._paused = False
+
+    def _is_full(self) -> bool:
+        return self._under_way >= self._max_records or self._under_way_bytes >= self._max_bytes
 
     def _commit(self, *, wait: bool) -> None:
         """What is confirmed; not oftener than is of use."""
@@ -364,6 +369,7 @@ class Bridge:
                     one.item.confirmed = True
             for one in batch:
                 self._settled(one)
+            self._changed.notify_all()
         return True
 
     def run_publishing(self) -> None:

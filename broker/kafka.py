@@ -38,6 +38,7 @@ _OURS: Mapping[str, Any] = {
 _UNLESS_SAID: Mapping[str, Any] = {
     "topic.metadata.refresh.interval.ms": 10_000,
     "fetch.wait.max.ms": 100,
+    "fetch.queue.backoff.ms": 50,
     "queued.max.messages.kbytes": 8192,
     "fetch.max.bytes": 8_388_608,
     "socket.timeout.ms": 10_000,
