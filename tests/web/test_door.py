@@ -242,6 +242,8 @@ def test_epochs_may_be_many(job: Job) -> None:
         (None, [], 400),
         (None, [("trained_model", "m.pt", b"")], 400),
         (None, [("another", "m.pt", b"x")], 400),
+        (None, [("trained_model", "m.pt", b"x"), ("trained_model", "m.pt", b"y")], 400),
+        (None, [("trained_model", "m.pt", b"x"), ("data", "", b"{}")], 400),
         ("no json", [("trained_model", "m.pt", b"x")], 400),
         ("[" * 100_000, [("trained_model", "m.pt", b"x")], 400),
         ([], [("trained_model", "m.pt", b"x")], 400),

@@ -123,12 +123,15 @@ def take_result(call: Call) -> Response:
     model = _File(call.web.hub.blobs, draw_id(), MODEL, largest)
     matrix = _File(call.web.hub.blobs, draw_id(), MATRIX[0], MAX_MATRIX_BYTES)
 
+    begun: list[Sink] = []
+
     def sink_of(name: str, filename: str) -> Sink | None:
-        if name == "data":
-            return data
-        if name == MODEL and filename:
-            return model
-        return matrix if name in MATRIX and filename else None
+        files: dict[str, Sink] = {MODEL: model, MATRIX[0]: matrix, MATRIX[1]: matrix}
+        sink = data if name == "data" else files.get(name) if filename else None
+        if sink is not None and sink in begun:
+            raise Refused(ProblemType.MALFORMED, f"`{name}` is there twice; send it once")
+        begun.extend([] if sink is None else [sink])
+        return sink
 
     with call.web.transfers.place("in", call.caller.share) as place:
         try:
