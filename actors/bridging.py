@@ -179,7 +179,7 @@ class Crossing:
 
 
 class Forgetting:
-    """Retention of quarantined records: asked for here, since only a hub with streams has any."""
+    """Retention of what came over streams: asked for here, since only a hub with them has any."""
 
     def __init__(self, database: Database, publisher: Publisher, clock: Clock, keep_s: float) -> None:
         self._database = database

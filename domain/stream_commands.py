@@ -71,7 +71,7 @@ class PurgeRecords(Command, frozen=True, tag="purge_records"):
 
 
 class ForgetRecords(Command, frozen=True, tag="forget_records"):
-    """Retention: quarantined records that were kept long enough go."""
+    """Retention: quarantined records and superseded announcements that were kept long enough go."""
 
 
 class WithdrawDataSource(Command, frozen=True, tag="withdraw_data_source"):

@@ -42,6 +42,7 @@ from storage.database import Database, Row
 from storage.loading import load
 from storage.reader import Loaded
 from storage.signals import Announcement, payloads
+from storage.stream_states import FORGOTTEN
 from storage.tables import COLUMNS
 
 _DECIDING = 4_207_412
@@ -230,7 +231,7 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
         case RevokeTokensOf() | RevokeIssuedBy() | RevokeClientTokens():
             return [_revoking(sweep)]
         case ForgetRecordsBefore(before):
-            return [(sql, [before]) for sql in _FORGET_RECORDS]
+            return [(f"DELETE FROM {each}", [before]) for each in FORGOTTEN]
         case ForgetDeclaration(artifact_id):
             return [("DELETE FROM artifact_declarations WHERE artifact_id = %s", [artifact_id])]
         case LeaveOut(task_run_id, number, site_id, reason):
@@ -359,18 +360,6 @@ _FORGET_TOLD = (
     " (SELECT 1 FROM inbox WHERE inbox.site_id = told.site_id AND inbox.seq = told.seq AND inbox.state = 'queued')"
 )
 _PLACE_GONE = "UPDATE workloads SET place_gone_at = %s WHERE project_id = %s AND cluster = %s AND place_gone_at IS NULL"
-_FORGET_RECORDS = (
-    "DELETE FROM quarantined_records WHERE taken_at < %s",
-    (
-        "DELETE FROM data_sources WHERE state = 'superseded' AND purpose = 'data' AND state_at < %s AND NOT EXISTS"
-        " (SELECT 1 FROM matches WHERE matches.stream_id = data_sources.stream_id AND source_id = data_sources.id)"
-    ),
-    (
-        "DELETE FROM model_announcements WHERE state = 'superseded' AND state_at < %s AND NOT EXISTS"
-        " (SELECT 1 FROM matches WHERE matches.string_id = model_announcements.string_id"
-        " AND model_id = model_announcements.id)"
-    ),
-)
 _FORGET_LOG_BEFORE = "DELETE FROM workload_log_pieces WHERE workload_id = %s AND attempt = %s AND start < %s"
 _FORGET_OF_WORKLOADS = tuple(
     f"DELETE FROM {table} WHERE workload_id IN (SELECT id FROM workloads WHERE ended_at < %s)"

@@ -13,6 +13,19 @@ from storage.database import Database
 HEARD_WITHIN: Micros = 60 * SECOND
 """What was told longer ago tells nothing: then the bridge itself is missed, which is a part of its own."""
 _KEEP: Micros = 3600 * SECOND
+FORGOTTEN = (
+    "quarantined_records WHERE taken_at < %s",
+    (
+        "data_sources WHERE state = 'superseded' AND purpose = 'data' AND state_at < %s AND NOT EXISTS"
+        " (SELECT 1 FROM matches WHERE matches.stream_id = data_sources.stream_id AND source_id = data_sources.id)"
+    ),
+    (
+        "model_announcements WHERE state = 'superseded' AND state_at < %s AND NOT EXISTS"
+        " (SELECT 1 FROM matches WHERE matches.string_id = model_announcements.string_id"
+        " AND model_id = model_announcements.id)"
+    ),
+)
+"""Rows that go by `ForgetRecordsBefore`: looked for by who asks for it, deleted by the decision."""
 
 
 class ToldPartition(NamedTuple):
@@ -111,9 +124,9 @@ def counts(database: Database) -> dict[tuple[str, str], int]:
 
 
 def overdue(database: Database, before: Micros) -> bool:
-    """Whether a quarantined record was taken before then. Raises `DatabaseUnavailable`."""
+    """Whether there is anything that is forgotten once it is so old. Raises `DatabaseUnavailable`."""
     with database.connection():
-        return database.one("SELECT id FROM quarantined_records WHERE taken_at < %s LIMIT 1", before) is not None
+        return any(database.one(f"SELECT id FROM {each} LIMIT 1", before) is not None for each in FORGOTTEN)
 
 
 _BRIDGE = (

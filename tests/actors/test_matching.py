@@ -21,13 +21,17 @@ from domain.needs import Needs
 from domain.rules import Rules, StreamCluster, StreamRules
 from domain.states import RunState
 from domain.streams.matching import match_id, misfits
+from domain.values import Micros
+from fedyard.wire.times import SECOND
 from storage.due import Due
 from storage.store import Changes
+from storage.stream_states import overdue
 from tests.domain.scenes import row
 from tests.hub import START, Hub
 
 SHAPES = {"mnist": "28 28", "cifar": "32 32 3"}
 FEDERATED = {"tensorflow_federated": "kafka-ml/federated:1"}
+KEPT: Micros = int(Rules().keep_quarantine_s * SECOND)
 
 
 def model_value(string_id: str = "i1ewgcrt", shape: str = "28 28", **params: Any) -> bytes:
@@ -429,8 +433,11 @@ def test_superseded_announcements_are_forgotten_but_for_what_was_matched(edge: E
         edge.announce(model_value(), data_value(), data_value("lonely:0:0:1000", "7"))
     edge.hub.ok(sc.ForgetRecords())
     assert (len(edge.models()), len(edge.sources())) == (3, 6)
+    assert not overdue(edge.hub.database, edge.hub.clock.now() - KEPT)
     edge.hub.clock.sleep(edge.hub.rules.keep_quarantine_s + 1)
+    assert overdue(edge.hub.database, edge.hub.clock.now() - KEPT)
     edge.hub.ok(sc.ForgetRecords())
+    assert not overdue(edge.hub.database, edge.hub.clock.now() - KEPT)
     assert [each.state for each in edge.models()] == ["superseded", "live"]
     assert [(each.shape, each.state) for each in edge.sources()] == [
         ("28 28", "superseded"),
