@@ -12,6 +12,7 @@ import msgspec
 
 from domain.ids import Uuid
 from domain.states import (
+    AnnouncementState,
     ArchiveState,
     ArtifactState,
     DeploymentState,
@@ -397,4 +398,4 @@ class RecordsPurged(Result, frozen=True, kw_only=True):
 
 class Withdrawn(Result, frozen=True, kw_only=True):
     id: Uuid
-    state: Literal["withdrawn"]
+    state: AnnouncementState

@@ -164,6 +164,23 @@ class InferenceState(StrEnum):
     FAILED = "failed"
 
 
+class AnnouncementState(StrEnum):
+    """Of data, or of a federated model, that were announced over Kafka."""
+
+    LIVE = "live"
+    SUPERSEDED = "superseded"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+
+
+class QuarantineState(StrEnum):
+    """Of a record that nobody understood."""
+
+    WAITING = "waiting"
+    REPLAYED = "replayed"
+    PURGED = "purged"
+
+
 class SendingState(StrEnum):
     """Of a data source that is announced once more."""
 
@@ -237,6 +254,9 @@ class Step(StrEnum):
     # training over streams
     PREPARE = "prepare"
     END = "end"
+    WITHDRAW = "withdraw"
+    REPLAY = "replay"
+    PURGE = "purge"
 
 
 RUN: dict[tuple[RunState, Step], RunState] = {
@@ -442,6 +462,17 @@ INFERENCE: dict[tuple[InferenceState, Step], InferenceState] = {
     (InferenceState.PREPARING, Step.FAIL): InferenceState.FAILED,
     (InferenceState.PREPARING, Step.STOP): InferenceState.STOPPED,
     (InferenceState.SERVING, Step.STOP): InferenceState.STOPPED,
+}
+
+ANNOUNCEMENT: dict[tuple[AnnouncementState, Step], AnnouncementState] = {
+    (AnnouncementState.LIVE, Step.SUPERSEDE): AnnouncementState.SUPERSEDED,
+    (AnnouncementState.LIVE, Step.WITHDRAW): AnnouncementState.WITHDRAWN,
+    (AnnouncementState.LIVE, Step.EXPIRE): AnnouncementState.EXPIRED,
+}
+
+QUARANTINE: dict[tuple[QuarantineState, Step], QuarantineState] = {
+    (QuarantineState.WAITING, Step.REPLAY): QuarantineState.REPLAYED,
+    (QuarantineState.WAITING, Step.PURGE): QuarantineState.PURGED,
 }
 
 SENDING: dict[tuple[SendingState, Step], SendingState] = {

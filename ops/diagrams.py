@@ -166,6 +166,21 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
         frozenset({s.InferenceState.STOPPED, s.InferenceState.FAILED}),
     ),
     (
+        "Announcement",
+        (
+            "Data, or a federated model, that were announced over Kafka. It is `superseded` when a newer one of the "
+            "same data or model came, and `expired` where its records are gone, or its model's run has ended."
+        ),
+        s.ANNOUNCEMENT,
+        frozenset({s.AnnouncementState.SUPERSEDED, s.AnnouncementState.WITHDRAWN, s.AnnouncementState.EXPIRED}),
+    ),
+    (
+        "Quarantine",
+        "A record that nobody understood waits for somebody; retention ends each of these states.",
+        s.QUARANTINE,
+        frozenset({s.QuarantineState.REPLAYED, s.QuarantineState.PURGED}),
+    ),
+    (
         "Sending",
         "A data source that is announced once more. It is `sent` by the delivery report of its record.",
         s.SENDING,

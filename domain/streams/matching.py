@@ -21,11 +21,10 @@ from collections.abc import Collection
 from enum import StrEnum
 
 from domain.ids import Id, derive, sha256_hex
-from domain.states import RUN_FINAL, RunState
+from domain.states import RUN_FINAL, AnnouncementState, RunState
 from domain.stream_records import DataSource, ModelAnnouncement
 from domain.streams.serving import worker_case
 
-LIVE = "live"
 RAW = "RAW"
 FEDERATED_IMAGES = {"tf": "tensorflow_federated", "pth": "pytorch_federated"}
 """A framework, as announced -> which image trains it (FEDYARD_STREAMS, images)."""
@@ -55,7 +54,7 @@ def misfits_of_model(model: ModelAnnouncement, run: RunState | None, images: Col
     run: of the run that trains the model; None: there is none. images: the names of those that the settings have.
     """
     found = {
-        Misfit.MODEL_GONE: model.state != LIVE,
+        Misfit.MODEL_GONE: model.state != AnnouncementState.LIVE,
         Misfit.NO_RUN: run is None,
         Misfit.RUN_ENDED: run in RUN_FINAL,
         Misfit.LEDGER: model.blockchain,
@@ -69,7 +68,7 @@ def misfits(
 ) -> tuple[Misfit, ...]:
     """What does not fit, in the order of `Misfit`; nothing: they fit. run, images: as above."""
     found = {
-        Misfit.DATA_GONE: data.state != LIVE,
+        Misfit.DATA_GONE: data.state != AnnouncementState.LIVE,
         Misfit.FORMAT: data.input_format != RAW,
         Misfit.SHAPE: data.input_format == RAW and (not data.shape or data.shape != shape_of_data(model)),
         Misfit.RESTRICTIONS: data.restrictions_json != model.restriction_json,

@@ -10,6 +10,7 @@ import click
 from config.clock import SystemClock
 from config.streams import open_streams
 from domain.ids import is_id
+from domain.states import AnnouncementState, QuarantineState
 from domain.stream_commands import PurgeRecords, ReplayRecord
 from fedyard.wire.command_line import Command, Group
 from fedyard.wire.plurals import counted
@@ -34,9 +35,7 @@ def status(data: Path) -> int:
 
 
 @click.command("models", cls=Command)
-@click.option(
-    "--state", type=click.Choice(("live", "withdrawn", "expired", "superseded")), help="only those in this state"
-)
+@click.option("--state", type=click.Choice([each.value for each in AnnouncementState]), help="only those in this state")
 @click.pass_obj
 def models(data: Path, state: str | None) -> None:
     """Federated models that were announced: their run, their workers, and what keeps them from having any."""
@@ -46,7 +45,9 @@ def models(data: Path, state: str | None) -> None:
 
 
 @click.command("list", cls=Command)
-@click.option("--state", type=click.Choice(("waiting", "replayed", "purged")), default="waiting", help="(waiting)")
+@click.option(
+    "--state", type=click.Choice([each.value for each in QuarantineState]), default="waiting", help="(waiting)"
+)
 @click.pass_obj
 def list_records(data: Path, state: str) -> None:
     """Records that nobody understood, without what they hold."""

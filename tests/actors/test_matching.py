@@ -388,6 +388,15 @@ def test_a_run_that_is_stopped_takes_its_workers_along_and_its_model_matches_not
     assert len(edge.matches()) == 2
 
 
+def test_what_was_superseded_before_its_run_ended_stays_so_and_is_forgotten(edge: Edge) -> None:
+    edge.announce(model_value(), model_value())
+    edge.hub.ok(c.StopRun(run_id=edge.run().id), edge.site)
+    assert [each.state for each in edge.models()] == ["superseded", "expired"]
+    edge.hub.clock.sleep(edge.hub.rules.keep_quarantine_s + 1)
+    edge.hub.ok(sc.ForgetRecords())
+    assert [each.state for each in edge.models()] == ["expired"]
+
+
 def test_a_match_whose_run_ends_while_its_topics_are_made_starts_nothing(edge: Edge) -> None:
     edge.announce(model_value(), data_value())
     edge.hub.ok(c.StopRun(run_id=edge.run().id), edge.site)

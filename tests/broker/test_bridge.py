@@ -312,6 +312,17 @@ def test_what_is_revoked_is_given_up_and_the_next_one_takes_it() -> None:
     assert first.states() == []
 
 
+def test_what_is_revoked_is_committed_as_far_as_it_is_safe_before_another_has_it() -> None:
+    world = World()
+    world.announce(b"a")
+    first = world.bridge()
+    first.turn(0)
+    first.publish(0)
+    assert world.committed is None
+    first.revoked([CONTROL])
+    assert (world.committed, first.states()) == (1, [])
+
+
 def test_leaving_commits_what_is_safe() -> None:
     world = World()
     world.announce(b"a")

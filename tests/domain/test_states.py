@@ -275,6 +275,21 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
             "failed": {},
         },
     ),
+    "announcement": (
+        s.ANNOUNCEMENT,
+        s.AnnouncementState,
+        {
+            "live": {"supersede": "superseded", "withdraw": "withdrawn", "expire": "expired"},
+            "superseded": {},
+            "withdrawn": {},
+            "expired": {},
+        },
+    ),
+    "quarantine": (
+        s.QUARANTINE,
+        s.QuarantineState,
+        {"waiting": {"replay": "replayed", "purge": "purged"}, "replayed": {}, "purged": {}},
+    ),
     "sending": (
         s.SENDING,
         s.SendingState,
@@ -289,6 +304,7 @@ STEPS = [
     "retire", "invite", "request", "admit", "decline", "leave", "acknowledge", "expire", "move", "store", "supersede",
     "revoke", "disable", "enable", "delete", "deliver", "give_up", "redeliver", "pass", "refuse",
     "run", "stop", "lose", "retry", "select", "configure", "report", "prepare", "end",
+    "withdraw", "replay", "purge",
 ]
 # fmt: on
 
@@ -394,6 +410,11 @@ LIVES = [
     ("training result", "created", [("start", "deployed"), ("stop", "stopped")]),
     ("training result", "created", [("fail", "failed")]),
     ("training result", "created", [("stop", "stopped")]),
+    ("announcement", "live", [("supersede", "superseded")]),
+    ("announcement", "live", [("withdraw", "withdrawn")]),
+    ("announcement", "live", [("expire", "expired")]),
+    ("quarantine", "waiting", [("replay", "replayed")]),
+    ("quarantine", "waiting", [("purge", "purged")]),
     ("sending", "sending", [("succeed", "sent")]),
     ("sending", "sending", [("fail", "failed")]),
     ("match", "preparing", [("start", "started"), ("end", "ended")]),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from flask import Response
 from msgspec import UNSET, UnsetType
 
 from domain.results import Withdrawn
+from domain.states import AnnouncementState
 from domain.stream_commands import WithdrawDataSource
 from domain.values import Reason
 from storage.views.sight import Listed
@@ -31,7 +32,7 @@ class DataSourcesQuery(PageQuery, frozen=True):
     """deployment: the number that their keys name."""
 
     deployment: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] | UnsetType = UNSET
-    state: Literal["live", "withdrawn", "expired", "superseded"] | UnsetType = UNSET
+    state: AnnouncementState | UnsetType = UNSET
 
 
 def listed(call: Call) -> Response:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal
 
 from flask import Response
 from msgspec import UNSET, UnsetType
 
 from config.streams import open_streams
+from domain.states import AnnouncementState
 from storage.views.sight import Listed
 from storage.views.streams import matches as views
 from storage.views.streams.matches import Match, ModelAnnouncement
@@ -20,7 +20,7 @@ from web.problems import not_found
 
 
 class AnnouncementsQuery(PageQuery, frozen=True):
-    state: Literal["live", "withdrawn", "expired", "superseded"] | UnsetType = UNSET
+    state: AnnouncementState | UnsetType = UNSET
 
 
 def announcements(call: Call) -> Response:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from flask import Response
 from msgspec import UNSET, UnsetType
 
 from domain.results import RecordReplayed, RecordsPurged
+from domain.states import QuarantineState
 from domain.stream_commands import PurgeRecords, ReplayRecord
 from fedyard.wire.problems import ProblemType
 from storage.views.sight import Listed, sees_everything
@@ -31,7 +32,7 @@ class Replay(Body, frozen=True):
 
 
 class QuarantineQuery(PageQuery, frozen=True):
-    state: Literal["waiting", "replayed", "purged"] | UnsetType = UNSET
+    state: QuarantineState | UnsetType = UNSET
 
 
 def _need_sight(call: Call) -> None:

@@ -17,8 +17,8 @@ from domain.decisions.progress.runs import ADOPTED
 from domain.decisions.progress.stage import run_event
 from domain.events import EventKind
 from domain.needs import Needs
-from domain.states import RUN, RunState, Step, follow
-from domain.streams.matching import LIVE, adopted_run_id
+from domain.states import RUN, AnnouncementState, RunState, Step, follow
+from domain.streams.matching import adopted_run_id
 from fedyard.wire.times import SECOND
 
 WITHIN_S: Final = 604_800
@@ -49,7 +49,7 @@ def adopt_model(draft: Draft, command: sc.AdoptModel) -> Decision:
     need_hub(draft.by)
     model = draft.get(sr.ModelAnnouncement, command.announcement_id)
     project = draft.get(r.Project, command.project_id)
-    if model is None or model.state != LIVE or project is None or project.archived_at is not None:
+    if model is None or model.state != AnnouncementState.LIVE or project is None or project.archived_at is not None:
         return draft.accept(results.Made(id=command.run_id))
     if draft.get(r.Run, command.run_id) is None:
         _begin(draft, command, project, model)

@@ -11,6 +11,7 @@ from domain.decisions.streams import matching
 from domain.decisions.streams.clusters import stream_of
 from domain.events import EventKind
 from domain.needs import Needs
+from domain.states import AnnouncementState, Step
 from fedyard.wire.problems import ProblemType
 
 
@@ -22,12 +23,12 @@ def withdraw_data_source(draft: Draft, command: sc.WithdrawDataSource) -> Decisi
     """An admin, since who announced it in Kafka has no name. Withdrawn twice, it is withdrawn."""
     need_admin(draft.by)
     source = find(draft, sr.DataSource, "data source", command.data_source_id)
-    if source.state not in ("live", "withdrawn"):
+    if source.state not in (AnnouncementState.LIVE, AnnouncementState.WITHDRAWN):
         raise Refused(ProblemType.NOT_NOW, f"data source {source.id} is {source.state} already")
-    if source.state == "live":
-        draft.change(source, state="withdrawn", state_at=draft.now)
+    if source.state == AnnouncementState.LIVE:
+        matching.move(draft, source, Step.WITHDRAW)
         facts = {"data_source_id": source.id, "reason": command.reason}
         draft.event(stream_of(draft, source.cluster), EventKind.DATA_SOURCE_WITHDRAWN, facts)
         if source.purpose == "data":
             matching.data_withdrawn(draft, source)
-    return draft.accept(results.Withdrawn(id=source.id, state="withdrawn"))
+    return draft.accept(results.Withdrawn(id=source.id, state=AnnouncementState.WITHDRAWN))

@@ -20,10 +20,9 @@ from domain.decisions.draft import Decision, Draft
 from domain.decisions.streams import adopting, workers
 from domain.ids import Id
 from domain.needs import Needs
-from domain.states import MATCH, MatchState, RunState, Step, follow
+from domain.states import ANNOUNCEMENT, MATCH, AnnouncementState, MatchState, RunState, Step, follow
 from domain.streams.announcements import AnnouncedData, AnnouncedModel
 from domain.streams.matching import (
-    LIVE,
     Misfit,
     adopted_run_id,
     case_of,
@@ -38,11 +37,13 @@ from domain.streams.matching import (
     stream_of,
 )
 
-SUPERSEDED = "superseded"
-WITHDRAWN = "withdrawn"
-EXPIRED = "expired"
 _STILL = frozenset({Misfit.SHAPE, Misfit.RESTRICTIONS, Misfit.KIND, Misfit.AMOUNT, Misfit.FORMAT})
 """What the newest announcement of the same data may say that ends a match."""
+
+
+def move(draft: Draft, said: sr.DataSource | sr.ModelAnnouncement, step: Step, **more: object) -> None:
+    """What was announced is not live any more."""
+    draft.change(said, state=follow(ANNOUNCEMENT, AnnouncementState(said.state), step), state_at=draft.now, **more)
 
 
 # what arrives
@@ -107,13 +108,13 @@ def match_model(draft: Draft, command: sc.MatchModel) -> Decision:
 
 def _only_newest(draft: Draft, same: list[sr.ModelAnnouncement]) -> sr.ModelAnnouncement | None:
     """Of several of one model; None: none is live."""
-    live = [each for each in same if each.state == LIVE]
+    live = [each for each in same if each.state == AnnouncementState.LIVE]
     if not live:
         return None
     newest = newest_model(live)
     for each in live:
         if each.id != newest.id:
-            draft.change(each, state=SUPERSEDED, state_at=draft.now)
+            move(draft, each, Step.SUPERSEDE)
     return newest
 
 
@@ -140,7 +141,7 @@ def match_data(draft: Draft, command: sc.MatchData) -> Decision:
         return draft.accept(results.Matched(matched=0))
     live = _live(draft, asked.stream_id)
     for each in live[:-1]:
-        draft.change(each, state=SUPERSEDED, state_at=draft.now)
+        move(draft, each, Step.SUPERSEDE)
     _recheck(draft, [each for each in draft.every(sr.Match) if each.stream_id == asked.stream_id])
     if not live or not live[-1].match_key:
         return draft.accept(results.Matched(matched=0))
@@ -153,7 +154,11 @@ def match_data(draft: Draft, command: sc.MatchData) -> Decision:
 
 def _live(draft: Draft, stream_id: Id) -> list[sr.DataSource]:
     """Announcements of the same data that are live, the one that counts last."""
-    live = [each for each in draft.every(sr.DataSource) if each.stream_id == stream_id and each.state == LIVE]
+    live = [
+        each
+        for each in draft.every(sr.DataSource)
+        if each.stream_id == stream_id and each.state == AnnouncementState.LIVE
+    ]
     if live:
         newest = newest_of(live)
         live = [each for each in live if each.id != newest.id] + [newest]
@@ -215,7 +220,7 @@ def _recheck(draft: Draft, matches: list[sr.Match]) -> None:
             continue
         live = _live(draft, match.stream_id)
         data = live[-1] if live else data
-        if data.state == WITHDRAWN:
+        if data.state == AnnouncementState.WITHDRAWN:
             workers.stop(draft, match, Misfit.DATA_GONE, sentence(Misfit.DATA_GONE, model, data))
             continue
         if not live:
@@ -243,8 +248,8 @@ def prepared(draft: Draft, report: sc.ReportStream) -> None:
     if report.reason == "not_reached":
         workers.prepare(draft, draft.change(match, attempts=match.attempts + 1), data)
     elif report.reason:
-        if report.reason == "range_gone":
-            draft.change(data, state=EXPIRED, state_at=draft.now)
+        if report.reason == "range_gone" and data.state == AnnouncementState.LIVE:
+            move(draft, data, Step.EXPIRE)
         workers.stop(draft, match, report.reason, report.detail)
     elif match.checked_at is None:
         workers.prepare(draft, draft.change(match, checked_at=draft.now, attempts=match.attempts + 1), data)

@@ -15,7 +15,9 @@ from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.streams.clusters import stream_of
 from domain.events import EventKind
 from domain.needs import Needs
+from domain.states import QUARANTINE, QuarantineState, Step, follow
 from domain.streams.announcements import Flaw, read
+from domain.streams.training import key_of
 from domain.sweeps import ForgetRecordsBefore
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND
@@ -30,7 +32,7 @@ def replay_record(draft: Draft, command: sc.ReplayRecord) -> Decision:
     need_admin(draft.by)
     record = _waiting(draft, command)
     number = command.deployment_number
-    key = record.key if number is None else number.to_bytes(max(1, (number.bit_length() + 7) // 8), "big")
+    key = record.key if number is None else key_of(number)
     said = read(record.purpose, key, record.value)
     if record.reason == "too_large":
         raise Refused(
@@ -41,16 +43,21 @@ def replay_record(draft: Draft, command: sc.ReplayRecord) -> Decision:
     if isinstance(said, Flaw):
         raise Refused(ProblemType.IMPOSSIBLE, f"record {record.id} cannot be understood ({said.code}): {said.detail}")
     draft.follow_up(_taking(record, key))
-    draft.change(record, state="replayed", state_at=draft.now)
+    _move(draft, record, Step.REPLAY)
     draft.event(stream_of(draft, record.cluster), EventKind.RECORD_REPLAYED, {"record_id": record.id})
     return draft.accept(results.RecordReplayed(id=record.id, became_id=draft.derive("follow-up")))
 
 
 def _waiting(draft: Draft, command: sc.ReplayRecord) -> sr.QuarantinedRecord:
     record = find(draft, sr.QuarantinedRecord, "quarantined record", command.record_id)
-    if record.state != "waiting":
+    if record.state != QuarantineState.WAITING:
         raise Refused(ProblemType.NOT_NOW, f"record {record.id} is {record.state} already")
     return record
+
+
+def _move(draft: Draft, record: sr.QuarantinedRecord, step: Step, **more: object) -> None:
+    state = follow(QUARANTINE, QuarantineState(record.state), step)
+    draft.change(record, state=state, state_at=draft.now, **more)
 
 
 def _taking(record: sr.QuarantinedRecord, key: bytes | None) -> sc.TakeRecord:
@@ -81,8 +88,8 @@ def purge_records(draft: Draft, command: sc.PurgeRecords) -> Decision:
     purged: dict[str, list[str]] = {}
     for record_id in sorted(set(command.record_ids)):
         record = draft.get(sr.QuarantinedRecord, record_id)
-        if record is not None and record.state == "waiting":
-            draft.change(record, state="purged", state_at=draft.now, key=None, value=b"", headers_json="[]")
+        if record is not None and record.state == QuarantineState.WAITING:
+            _move(draft, record, Step.PURGE, key=None, value=b"", headers_json="[]")
             purged.setdefault(record.cluster, []).append(record.id)
     for cluster, ids in sorted(purged.items()):
         draft.event(stream_of(draft, cluster), EventKind.RECORDS_PURGED, {"record_ids": ids})

@@ -19,6 +19,7 @@ from domain.decisions.streams import arrivals
 from domain.decisions.streams.clusters import needs_of_cluster, stream_of
 from domain.events import EventKind
 from domain.needs import Needs
+from domain.states import AnnouncementState, QuarantineState
 from domain.streams.announcements import AnnouncedData, AnnouncedModel, Flaw, announced
 from domain.streams.places import id_of
 
@@ -127,7 +128,7 @@ def _source(draft: Draft, command: sc.TakeRecord, said: AnnouncedData) -> sr.Dat
         announced_at=command.at,
         taken_at=draft.now,
         body=command.value,
-        state="live",
+        state=AnnouncementState.LIVE,
         state_at=draft.now,
         **msgspec.structs.asdict(said),
     )
@@ -143,7 +144,7 @@ def _model(draft: Draft, command: sc.TakeRecord, said: AnnouncedModel) -> sr.Mod
         announced_at=command.at,
         taken_at=draft.now,
         body=command.value,
-        state="live",
+        state=AnnouncementState.LIVE,
         state_at=draft.now,
         **msgspec.structs.asdict(said),
     )
@@ -167,6 +168,6 @@ def _quarantined(draft: Draft, command: sc.TakeRecord, flaw: Flaw) -> sr.Quarant
         headers_json=msgspec.json.encode(headers).decode(),
         reason=flaw.code,
         detail=flaw.detail,
-        state="waiting",
+        state=QuarantineState.WAITING,
         state_at=draft.now,
     )

@@ -12,7 +12,7 @@ from domain import stream_records as sr
 from domain.decisions.access import find, known_run, missing, need_coordinator
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.needs import Needs
-from domain.states import RUN_FINAL, SENDING, RunState, SendingState, Step, follow
+from domain.states import RUN_FINAL, SENDING, AnnouncementState, RunState, SendingState, Step, follow
 from domain.streams.training import key_of
 from fedyard.wire.problems import ProblemType
 
@@ -63,7 +63,7 @@ def _topic_for(draft: Draft, source: sr.DataSource, deployment: sr.Deployment) -
             f"the data lie in cluster {source.cluster}, and jobs of deployment {deployment.number} read"
             f" {deployment.cluster}"
         )
-    if source.state != "live":
+    if source.state != AnnouncementState.LIVE:
         raise _impossible(f"data source {source.id} is {source.state}")
     cluster = draft.rules.streams.cluster(source.cluster)
     topics = () if cluster is None else cluster.control_topics

@@ -17,15 +17,14 @@ from domain import stream_records as sr
 from domain.decisions.access import need_hub
 from domain.decisions.draft import Decision, Draft
 from domain.decisions.progress import runs
-from domain.decisions.streams import deployments, workers
+from domain.decisions.streams import deployments, matching, workers
 from domain.needs import Needs
-from domain.states import MATCH, RUN_FINAL, WORKLOAD_LIVE, MatchState, Step, WorkloadState, follow
+from domain.states import MATCH, RUN_FINAL, WORKLOAD_LIVE, AnnouncementState, MatchState, Step, WorkloadState, follow
 from domain.workloads import is_open
 from fedyard.wire.times import SECOND
 
 LAST_WORD_S: Final = 300
 """From the end of the last worker on."""
-EXPIRED: Final = "expired"
 
 
 def needs_of_settle_workers(command: sc.SettleWorkers) -> Needs:
@@ -82,8 +81,8 @@ def _end_all(draft: Draft, run: r.Run, matches: list[sr.Match]) -> None:
         elif match.check_at is not None:
             draft.change(match, check_at=None)
     for model in draft.every(sr.ModelAnnouncement):
-        if model.run_id == run.id and model.match_key:
-            draft.change(model, state=EXPIRED, state_at=draft.now, match_key="")
+        if model.run_id == run.id and model.state == AnnouncementState.LIVE:
+            matching.move(draft, model, Step.EXPIRE, match_key="")
 
 
 def _nobody_left(draft: Draft, run: r.Run) -> None:

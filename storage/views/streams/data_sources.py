@@ -6,6 +6,7 @@ from __future__ import annotations
 import msgspec
 
 from domain.ids import Id, Uuid
+from domain.states import AnnouncementState
 from domain.values import Subject
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
@@ -39,7 +40,7 @@ class DataSource(Resource, frozen=True):
     incremental: bool
     announced_at: Time | None
     taken_at: Time
-    state: str
+    state: AnnouncementState
     state_at: Time
     body: bytes
 

@@ -12,9 +12,8 @@ import msgspec
 
 from domain import stream_records as sr
 from domain.ids import Id, Uuid
-from domain.states import MatchState, RunState, WorkloadState
+from domain.states import AnnouncementState, MatchState, RunState, WorkloadState
 from domain.streams.matching import (
-    LIVE,
     Misfit,
     case_of,
     misfits,
@@ -52,7 +51,7 @@ class ModelAnnouncement(Resource, frozen=True):
     distributed: bool
     incremental: bool
     case: int
-    state: str
+    state: AnnouncementState
     run_id: Uuid | None
     matches: int
     workers: int
@@ -75,7 +74,7 @@ class Match(Resource, frozen=True):
     """
 
     source_id: Uuid
-    source_state: str
+    source_state: AnnouncementState
     cluster: str
     data_topic: str | None
     total_msg: int | None
@@ -174,7 +173,7 @@ def model_of(database: Database, run: Id) -> sr.ModelAnnouncement | None:
     """The newest announcement of a run's model, a live one if there is any. For who may see the run."""
     found = rows(database, select(sr.ModelAnnouncement), [Clause("run_id = %s", (run,))])
     models = [sr.ModelAnnouncement(*one) for one in found]
-    return newest_model([each for each in models if each.state == LIVE] or models) if models else None
+    return newest_model([each for each in models if each.state == AnnouncementState.LIVE] or models) if models else None
 
 
 def count_working(database: Database, run: Id) -> int:
@@ -210,7 +209,7 @@ def _match(
 ) -> Match:
     said = Match(
         source_id=source.id,
-        source_state=source.state,
+        source_state=AnnouncementState(source.state),
         cluster=source.cluster,
         data_topic=source.data_topic if whole else None,
         total_msg=source.total_msg if whole else None,
@@ -249,7 +248,7 @@ def _announcement(one: tuple[object, ...], images: Collection[str]) -> ModelAnno
         distributed=bool(model.distributed),
         incremental=bool(model.incremental),
         case=case_of(model),
-        state=model.state,
+        state=AnnouncementState(model.state),
         run_id=model.run_id,
         matches=int(str(matches)),
         workers=int(str(workers)),

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from domain.ids import Id, Uuid
+from domain.states import QuarantineState
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
 from storage.views.resources import Resource, Time
@@ -28,7 +29,7 @@ class Quarantined(Resource, frozen=True):
     size_bytes: int
     reason: str
     detail: str
-    state: str
+    state: QuarantineState
     state_at: Time
 
 

@@ -92,6 +92,14 @@ def test_what_was_stopped_stays_stopped(yard: Yard) -> None:
     assert yard.results() == [(1, "stopped", "stopped")]
 
 
+def test_a_job_that_shall_stop_gives_nothing_any_more_though_its_run_goes_on(yard: Yard) -> None:
+    run = yard.trained()
+    (job,) = yard.jobs()
+    yard.ok(c.StopWorkload(workload_id=job.id), COORDINATOR)
+    assert yard.refused(yard.give(1), COORDINATOR) == (409, "workload_ended")
+    assert (yard.run(run)[0], yard.results()) == ("running", [(1, "deployed", "")])
+
+
 def test_what_was_given_before_the_stop_stays(yard: Yard) -> None:
     run = yard.trained()
     yard.ok(yard.give(1), COORDINATOR)
