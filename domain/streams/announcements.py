@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeAlias
 import msgspec
 
 from domain.streams.expressions import NoExpression, ranges_of
+from domain.streams.nesting import MAX_DEPTH, is_deep
 from domain.streams.restrictions import NoRestrictions, canonical
 
 _PLAIN = r"^[^\x00]*$"
@@ -85,7 +86,7 @@ class _Format(msgspec.Struct):
 
 
 class _Params(msgspec.Struct):
-    federated_string_id: Annotated[str, msgspec.Meta(max_length=64, pattern="^[A-Za-z0-9._-]{1,64}$")]
+    federated_string_id: Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]{1,64}(?!\n)$")]
     data_restriction: Any = None
     min_data: Count = 0
 
@@ -128,6 +129,8 @@ def read(purpose: str, key: bytes | None, value: bytes) -> Announced:
     """purpose: of the topic: control, model or data."""
     if not value:
         return Flaw("no_value", _WHY["no_value"])
+    if is_deep(value):
+        return Flaw("wrong_types", f"it is nested deeper than {MAX_DEPTH}")
     try:
         if purpose == "model":
             return _model_of(_model.decode(value))
@@ -137,7 +140,7 @@ def read(purpose: str, key: bytes | None, value: bytes) -> Announced:
         return Flaw("wrong_types", _without_content(error))
     except (NoRestrictions, NoExpression, _Odd) as error:
         return Flaw("wrong_types", str(error)[:500])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return Flaw("not_json", "its value is no JSON in UTF-8")
 
 
@@ -186,9 +189,11 @@ def _data_of(said: _Data, number: int | None) -> AnnouncedData:
 def _config_of(said: dict[str, Any] | str | None) -> dict[str, Any]:
     """The loggers have written it as a text."""
     if isinstance(said, str):
+        if is_deep(said.encode()):
+            raise _Odd(f"input_config is nested deeper than {MAX_DEPTH}")
         try:
             said = msgspec.json.decode(said, type=dict[str, Any]) if said.strip() else {}
-        except (msgspec.DecodeError, RecursionError):
+        except msgspec.DecodeError:
             raise _Odd("input_config is a text that is no JSON object") from None
     return said or {}
 
@@ -208,10 +213,10 @@ def _model_of(said: _Model) -> AnnouncedModel:
 
 
 def _without_content(error: msgspec.ValidationError) -> str:
-    """The rule and the place; msgspec quotes odd values between quotation marks."""
-    text = str(error)
-    rule, _, path = text.partition(" - at ")
-    return f"{rule.split(chr(39))[0].strip()} at {path}"[:500] if path else rule.split(chr(39))[0].strip()[:500]
+    """The rule and the place, which comes last; msgspec quotes odd values between quotation marks."""
+    rule, _, path = str(error).rpartition(" - at ")
+    rule = (rule or path).split(chr(39))[0].strip()
+    return f"{rule} at {path}"[:500] if path.startswith("`$") else rule[:500]
 
 
 _WHY = {

@@ -30,7 +30,7 @@ class StreamRange(msgspec.Struct, frozen=True):
 
 
 class NoExpression(Exception):
-    """This says no place in Kafka."""
+    """This says no place in Kafka; the text says why, without quoting it."""
 
 
 def ranges_of(expression: str) -> list[StreamRange] | None:
@@ -40,7 +40,7 @@ def ranges_of(expression: str) -> list[StreamRange] | None:
     """
     if ":" not in expression:
         if not TOPIC.fullmatch(expression):
-            raise NoExpression(f"{expression!r} is no name of a topic")
+            raise NoExpression("it is neither the name of a topic nor ranges")
         return None
     return [_range(part) for part in expression.split(",")]
 
@@ -53,8 +53,8 @@ def expression_of(ranges: list[StreamRange]) -> str:
 def _range(text: str) -> StreamRange:
     parts = text.strip().split(":")
     if len(parts) != 4 or not all(re.fullmatch("[0-9]{1,19}", part) for part in parts[1:]):
-        raise NoExpression(f"{text!r} is not topic:partition:start:end")
+        raise NoExpression("a range of it is not topic:partition:start:end")
     partition, start, end = map(int, parts[1:])
     if not TOPIC.fullmatch(parts[0]) or partition >= 2**31 or not start <= end <= _MAX:
-        raise NoExpression(f"{text!r} is not topic:partition:start:end")
+        raise NoExpression("a range of it is not topic:partition:start:end")
     return StreamRange(parts[0], partition, start, end)

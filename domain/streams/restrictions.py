@@ -16,6 +16,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from domain.streams.nesting import is_deep
+
 MAX_DEPTH = 32
 """So deep restrictions may be nested, texts within texts counted as well."""
 _WIDEST = 2**63
@@ -63,9 +65,11 @@ def canonical(announced: object) -> str:
 
 def _read(text: str) -> object:
     try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return _literal(text)
+        if not is_deep(text.encode()):
+            return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError):
+        pass
+    return _literal(text)
 
 
 def _plain(value: object, depth: int) -> object:
@@ -75,7 +79,7 @@ def _plain(value: object, depth: int) -> object:
     if isinstance(value, dict):
         if not all(isinstance(name, str) for name in value):
             raise NoRestrictions("a name in them is no text")
-        return {name: _plain(each, depth - 1) for name, each in value.items()}
+        return {_sound(name): _plain(each, depth - 1) for name, each in value.items()}
     if isinstance(value, list):
         return [_plain(each, depth - 1) for each in value]
     if value is None or isinstance(value, bool):

@@ -118,7 +118,9 @@ def test_other_records_that_are_fine(fields: dict[str, Any], change: dict[str, A
         (read("control", b"\x01", b""), "no_value"),
         (read("control", b"\x01", b"{'topic'"), "not_json"),
         (read("control", b"\x01", b"\xff\xfe"), "not_json"),
-        (read("data", None, b'{"topic":"t","dataset_restrictions":' + b"[" * 100_000), "not_json"),
+        (read("data", None, b'{"topic":"t","dataset_restrictions":' + b"[" * 100_000), "wrong_types"),
+        (read("data", None, b'{"topic":"t","nobody knows":' + b"[" * 65 + b"]" * 65 + b"}"), "wrong_types"),
+        (data(input_config='{"a":' + "[" * 65 + "]" * 65 + "}"), "wrong_types"),
         (read("control", b"\x01", b"[]"), "wrong_types"),
         (data(topic=7), "wrong_types"),
         (data(topic=""), "wrong_types"),
@@ -136,8 +138,11 @@ def test_other_records_that_are_fine(fields: dict[str, Any], change: dict[str, A
         (data(input_config={"data_reshape": [28, 28]}), "wrong_types"),
         (data(description="\0"), "wrong_types"),
         (data(dataset_restrictions="open("), "wrong_types"),
+        (data(dataset_restrictions="{'\\ud800': 1}"), "wrong_types"),
+        (data(dataset_restrictions="['\\ud800']"), "wrong_types"),
         (model(model_format={}), "wrong_types"),
         (model(federated_params={"federated_string_id": "a b"}), "wrong_types"),
+        (model(federated_params={"federated_string_id": "a\n"}), "wrong_types"),
         (model(distributed="no"), "wrong_types"),
     ],
 )
@@ -146,8 +151,33 @@ def test_what_cannot_be_understood_is_told_by_a_code(flaw: object, code: str) ->
     assert flaw.code == code
 
 
+def test_a_record_is_as_deep_wherever_it_is_read() -> None:
+    """What was understood where its rows were asked for would else be another thing where it is decided."""
+
+    def below(frames: int, value: bytes) -> object:
+        return below(frames - 1, value) if frames else read("data", None, value)
+
+    for depth in (60, 61, 62, 63, 64, 100, 500, 900):
+        texts = (
+            '{"topic":"t","x":%s}',
+            '{"topic":"t","input_config":{"x":%s}}',
+            '{"topic":"t","dataset_restrictions":%s}',
+        )
+        nested = "[" * depth + "]" * depth
+        for value in [text % nested for text in texts] + [texts[2] % f'"\\"{nested}\\""', texts[0] % f'"{nested}"']:
+            assert below(0, value.encode()) == below(300, value.encode()) == below(700, value.encode())
+
+
 def test_a_flaw_quotes_nothing_of_the_content() -> None:
-    for flaw in (data(total_msg="a secret"), data(input_format="a secret"), model(framework={"a secret": 1})):
+    for flaw in (
+        data(total_msg="a secret"),
+        data(input_format="a secret"),
+        data(input_format="no - at `$a secret"),
+        data(topic="a secret"),
+        data(topic="a secret:0"),
+        data(topic="t:0:0:1", unsupervised_topic="t:0:5:1,a secret:0:0:0"),
+        model(framework={"a secret": 1}),
+    ):
         assert isinstance(flaw, Flaw)
         assert flaw.detail
         assert "a secret" not in flaw.detail
