@@ -10,6 +10,7 @@ import logging
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from operator import methodcaller
 from typing import Any
 
 from confluent_kafka import (
@@ -49,6 +50,9 @@ _UNLESS_SAID: Mapping[str, Any] = {
 _ON_THE_WAY = frozenset({"_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE"})
 _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 """A topic id of zeros."""
+_LAST_MS = 253_402_300_799_999
+"""The end of the calendar: a producer may say any time, and no record was written later."""
+_ask_headers = methodcaller("headers")
 _log = logging.getLogger(__name__)
 
 
@@ -193,7 +197,7 @@ class KafkaReader:
             return Taken(
                 place,
                 message.offset() or 0,
-                0 if kind == TIMESTAMP_NOT_AVAILABLE else max(0, at_ms) * 1000,
+                0 if kind == TIMESTAMP_NOT_AVAILABLE or not 0 <= at_ms <= _LAST_MS else at_ms * 1000,
                 _bytes(message.key()),
                 _bytes(message.value()),
                 _headers(message),
@@ -252,7 +256,15 @@ def _bytes(value: str | bytes | None) -> bytes | None:
 
 
 def _headers(message: Message) -> list[tuple[str, bytes | None]]:
-    found: Any = message.headers() or ()  # pairs, whatever its types say
+    """None where one has a name that is no UTF-8: there the client leaves holes, which nobody may look into.
+
+    It returns them with an error set. A call that the interpreter has specialised, as it does with one that is made
+    often, does not look for that, and dies of the first hole; one through `methodcaller` is never specialised.
+    """
+    try:
+        found: Any = _ask_headers(message) or ()  # pairs, whatever its types say
+    except (SystemError, UnicodeDecodeError):
+        return []
     return [(name, _bytes(value)) for name, value in found]
 
 

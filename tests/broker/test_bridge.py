@@ -27,6 +27,7 @@ from devservers.kafka import PrivateKafka, PrivateTansu
 from domain import stream_commands as sc
 from domain.commands import Envelope
 from domain.ids import derive
+from tests.broker import raw
 from tests.domain.streams.test_announcements import DATA
 from tests.waiting import until
 
@@ -587,6 +588,22 @@ def test_a_topic_made_anew_while_it_is_read(noida: PrivateKafka) -> None:
         produce(noida, topic, [b"a"])
         until(lambda: len(publisher.records) == 3)
     assert len(set(publisher.taken)) == 3
+
+
+def test_odd_headers_and_times_hold_up_nothing(noida: PrivateKafka) -> None:
+    """A header's name that is no UTF-8 ended the bridge, and each that came after it; one that had read some records
+    before died of it."""
+    topic = "bridge-odd"
+    make_topic(noida, topic)
+    produce(noida, topic, [b"before"] * 50)
+    raw.write(noida.bootstrap_servers, topic, b"a", at_ms=2**62, headers={b"\xff\xfe": b"x"})
+    raw.write(noida.bootstrap_servers, topic, b"b", at_ms=253_402_300_800_000, headers={b"known": b"x", b"\xff": b"x"})
+    produce(noida, topic, [b"c"])
+    publisher = Kept()
+    with running(noida, topic, publisher):
+        until(lambda: len(publisher.records) == 53)
+    assert [(one.value, one.headers) for one in publisher.records[50:]] == [(b"a", []), (b"b", []), (b"c", [])]
+    assert [one.at for one in publisher.records[50:52]] == [0, 0]
 
 
 def test_records_that_are_gone_are_told(noida: PrivateKafka) -> None:

@@ -101,6 +101,14 @@ def test_every_record_becomes_one_row(purpose: str, value: Any, became: type[r.R
     assert (position.topic_id, position.decided_offset) == ("t", 7)
 
 
+@pytest.mark.parametrize(("purpose", "value"), [("data", DATA), ("model", MODEL), ("data", b"?")])
+def test_nothing_was_announced_in_the_future(purpose: str, value: Any) -> None:
+    """Whoever writes says when: what is said for next year would be the newest of its kind until then."""
+    decision = decide_on([], taking(value, purpose, at=NOW + 1), by=THE_HUB)
+    kinds = (sr.DataSource, sr.ModelAnnouncement, sr.QuarantinedRecord)
+    assert [one.announced_at for one in decision.records if isinstance(one, kinds)] == [NOW]
+
+
 def test_what_nobody_understands_is_kept_as_it_came_and_an_event() -> None:
     decision = decide_on([], taking(b"\xff?"), by=THE_HUB)
     (record,) = of_kind(decision, sr.QuarantinedRecord)
