@@ -163,7 +163,7 @@ def run_bridge(settings: Settings, stop: threading.Event) -> None:
     """Take in what comes in Kafka's control topics until `stop`; without streams there is nothing to do."""
     clusters = {name: one for name, one in open_streams(settings).clusters.items() if one.topics}
     _await_broker(settings, stop, BRIDGE)
-    database = open_database(settings.database_url, pool=2 + len(clusters), name="fedyard bridge")
+    database = open_database(settings.database_url, pool=2 + 2 * len(clusters), name="fedyard bridge")
     clock = open_clock(database, BRIDGE, stop)
     publisher = open_publisher(settings, BRIDGE)
     crossings = [Crossing(name, one, publisher, database, clock, stop) for name, one in sorted(clusters.items())]
