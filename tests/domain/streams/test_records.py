@@ -10,14 +10,15 @@ import pytest
 from domain import records as r
 from domain import stream_commands as sc
 from domain import stream_records as sr
-from domain.codec import THE_HUB
-from domain.decisions.draft import Decision
+from domain.codec import THE_HUB, envelope_of
+from domain.decide import decide
+from domain.decisions.draft import Decision, State
 from domain.decisions.streams.clusters import id_of
 from domain.rules import Rules
 from domain.streams.places import id_of as id_of_record
 from domain.sweeps import ForgetRecordsBefore
 from domain.values import Subject
-from tests.domain.scenes import CAUSE, NOW, SECOND, decided, refusal, row
+from tests.domain.scenes import CAUSE, NOW, SECOND, refusal, row
 from tests.domain.scenes import written as of_kind
 from tests.domain.streams.test_announcements import DATA, MODEL
 
@@ -41,15 +42,21 @@ def taking(value: dict[str, Any] | bytes, purpose: str = "control", **fields: An
     return sc.TakeRecord(**said | fields)  # type: ignore[arg-type]
 
 
-def decide_on(rows: list[Any], command: Any, **more: Any) -> Decision:
-    return decided(command, rows, **more)
+RECORD = id_of_record(taking(b"", topic_id="t"))
+"""Of whatever is taken from that place."""
+
+
+def decide_on(rows: list[Any], command: Any, *, by: Subject = THE_HUB, rules: Rules | None = None) -> Decision:
+    """A record under its own id, anything else under any."""
+    ident = id_of_record(command) if isinstance(command, sc.TakeRecord) else CAUSE
+    return decide(State(rows), envelope_of(command, id=ident, by=by, at=NOW), NOW, rules or Rules())
 
 
 def test_data_for_a_deployment() -> None:
     decision = decide_on([], taking(DATA | {"of_tomorrow": 1}), by=THE_HUB)
     (source,) = of_kind(decision, sr.DataSource)
     assert source == sr.DataSource(
-        id=CAUSE,
+        id=RECORD,
         cluster="cloud",
         topic="CONTROL",
         partition=2,
@@ -96,7 +103,7 @@ def test_every_record_becomes_one_row(purpose: str, value: Any, became: type[r.R
         if isinstance(each, (sr.DataSource, sr.ModelAnnouncement, sr.QuarantinedRecord))
     ]
     assert [type(each) for each in rows] == [became]
-    assert rows[0].id == CAUSE
+    assert rows[0].id == RECORD
     (position,) = of_kind(decision, sr.StreamPosition)
     assert (position.topic_id, position.decided_offset) == ("t", 7)
 
@@ -117,7 +124,7 @@ def test_what_nobody_understands_is_kept_as_it_came_and_an_event() -> None:
     (event,) = of_kind(decision, r.Event)
     assert (event.stream_id, event.kind) == (id_of("cloud"), "record_quarantined")
     assert msgspec.json.decode(event.facts_json) == {
-        "record_id": CAUSE,
+        "record_id": RECORD,
         "topic": "CONTROL",
         "partition": 2,
         "offset": 7,
@@ -189,6 +196,11 @@ def test_what_cannot_be_replayed(record: sr.QuarantinedRecord, number: int | Non
     assert refusal(decision)[1] == problem
 
 
+def test_what_is_read_out_of_quarantine_moves_no_position() -> None:
+    taken = decide(State(), envelope_of(taking(DATA), id=CAUSE, by=THE_HUB, at=NOW), NOW, Rules())
+    assert [type(each) for each in taken.records] == [sr.DataSource]
+
+
 def test_purged_records_hold_nothing_any_more() -> None:
     decision = decide_on([waiting()], sc.PurgeRecords([CAUSE]), by=THE_HUB)
     (record,) = of_kind(decision, sr.QuarantinedRecord)
@@ -227,9 +239,9 @@ def test_data_are_withdrawn_once() -> None:
 @pytest.mark.parametrize(
     ("known", "became"),
     [
-        (row(sr.DataSource, id=CAUSE, state="withdrawn"), "data_source"),
-        (row(sr.ModelAnnouncement, id=CAUSE), "model_announcement"),
-        (row(sr.QuarantinedRecord, id=CAUSE, state="purged"), "quarantined"),
+        (row(sr.DataSource, id=RECORD, state="withdrawn"), "data_source"),
+        (row(sr.ModelAnnouncement, id=RECORD), "model_announcement"),
+        (row(sr.QuarantinedRecord, id=RECORD, state="purged"), "quarantined"),
     ],
 )
 def test_a_record_that_is_known_changes_nothing_whatever_was_forgotten(known: r.Record, became: str) -> None:
