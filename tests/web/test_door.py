@@ -200,6 +200,25 @@ def test_an_upload_that_comes_ten_times_counts_once(job: Job, caplog: pytest.Log
     assert job.secret() not in str(vars(refused))
 
 
+def test_an_upload_that_becomes_nothing_leaves_nothing(job: Job) -> None:
+    """Whoever has a way in could else fill the disk with it: what nobody knows of is looked for once an hour."""
+    job.trained(b"weights")
+    blobs = web_of(job.net.app).hub.blobs
+    before = {one.artifact for one in blobs.stored()}
+    large = noise(CHUNK_BYTES + 1)
+    assert job.trained(large).status_code == 200  # the same, once more
+    assert job.trained(large, training_time=2).status_code == 409
+    assert job.give("no JSON", ("trained_model", "m.pt", large)).status_code == 400
+    assert (
+        job.give(None, ("trained_model", "m.pt", large), ("confusion_matrix", "m.png", b"x" * 17_000_000)).status_code
+        == 413
+    )
+    cut = b'--b\r\nContent-Disposition: form-data; name="trained_model"; filename="m.pt"\r\n\r\n' + large
+    assert job.call("POST", "results", data=cut, content_type="multipart/form-data; boundary=b").status_code == 400
+    assert {one.artifact for one in blobs.stored()} == before
+    assert job.net.app.test_client().get(f"/w/{job.secret()}/results/model/{job.rid}").data == b"weights"
+
+
 def test_it_is_answered_once_decided_and_never_accepted_for_later(
     make_net: Callable[..., Network], tmp_path: Path
 ) -> None:

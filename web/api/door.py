@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
@@ -133,6 +134,39 @@ def take_result(call: Call) -> Response:
         begun.extend([] if sink is None else [sink])
         return sink
 
+    try:
+        _read(call, content, sink_of, length)
+        uploaded = _uploaded(data, model)
+        said = _said(data.content)
+        told = _measured(said)
+        command = TakeResult(
+            project_id=found.project_id,
+            owner_site_id=found.subject.id,
+            workload_id=ident,
+            attempt=attempt,
+            number=call.count("rid"),
+            digest=sha256_hex(data.content),
+            model=uploaded,
+            model_format="pt" if _result(call).framework == "pth" else "h5",
+            matrix=matrix.uploaded,
+            train_metrics_json=told.train_metrics,
+            val_metrics_json=told.val_metrics,
+            test_metrics_json=told.test_metrics,
+            confusion_matrix_json=told.confusion_matrix,
+            note=told.note,
+            training_time=_seconds(said),
+            indefinite=said.get("indefinite") is True,
+        )
+    except BaseException:
+        _let_go(model, matrix)
+        raise
+    response = write(call, command, waits=True)
+    if response.status_code != 202 and not _is_of(call, response, model):
+        _let_go(model, matrix)
+    return _once_decided(command, response)
+
+
+def _read(call: Call, content: Incoming, sink_of: Callable[[str, str], Sink | None], length: int) -> None:
     with call.web.transfers.place("in", call.caller.share) as place:
         try:
             read_parts(call.request, content, sink_of)
@@ -143,29 +177,25 @@ def take_result(call: Call) -> Response:
             raise
         finally:
             call.web.transfers.count("in", content.taken)
+
+
+def _uploaded(data: Text, model: _File) -> Uploaded:
     if not data.whole or model.uploaded is None:
         raise Refused(ProblemType.MALFORMED, f"a result is `data`, JSON, and a file `{MODEL}`, which has content")
-    said = _said(data.content)
-    told = _measured(said)
-    command = TakeResult(
-        project_id=found.project_id,
-        owner_site_id=found.subject.id,
-        workload_id=ident,
-        attempt=attempt,
-        number=call.count("rid"),
-        digest=sha256_hex(data.content),
-        model=model.uploaded,
-        model_format="pt" if _result(call).framework == "pth" else "h5",
-        matrix=matrix.uploaded,
-        train_metrics_json=told.train_metrics,
-        val_metrics_json=told.val_metrics,
-        test_metrics_json=told.test_metrics,
-        confusion_matrix_json=told.confusion_matrix,
-        note=told.note,
-        training_time=_seconds(said),
-        indefinite=said.get("indefinite") is True,
-    )
-    return _once_decided(command, write(call, command, waits=True))
+    return model.uploaded
+
+
+def _is_of(call: Call, response: Response, model: _File) -> bool:
+    """Has the result that was answered for this model? It may be that another upload of the same gave it."""
+    given = views.of_result(call.web.database, response.get_json()["number"]) if response.status_code == 200 else None
+    return given is not None and given.model_artifact_id == model.artifact
+
+
+def _let_go(*files: _File) -> None:
+    """What was stored of an upload that became nothing goes at once: whoever has a way in may send the largest one
+    again and again. Of what is not decided in time the sweeper finds what becomes nothing."""
+    for one in files:
+        one.let_go()
 
 
 def _once_decided(command: TakeMetrics | TakeResult, response: Response) -> Response:
@@ -185,7 +215,7 @@ class _File:
 
     def __init__(self, blobs: Blobs, artifact: Id, name: str, limit_bytes: int) -> None:
         self._blobs = blobs
-        self._artifact = artifact
+        self.artifact = artifact
         self._name = name
         self._limit_bytes = limit_bytes
         self._chunk = bytearray()
@@ -210,13 +240,18 @@ class _File:
             self._put()
         if self._size_bytes:
             digests = bytes(self._digests)
-            self.uploaded = Uploaded(self._artifact, self._size_bytes, tree_digest(digests), digests)
+            self.uploaded = Uploaded(self.artifact, self._size_bytes, tree_digest(digests), digests)
+
+    def let_go(self) -> None:
+        """Remove what was stored of it."""
+        if self._digests:
+            self._blobs.delete(self.artifact)
 
     def _put(self) -> None:
         content, digest = bytes(self._chunk), hashlib.sha256(self._chunk)
         number = len(self._digests) // digest.digest_size
         chunk = Chunk(number, digest.hexdigest(), len(content))
-        self._blobs.put(self._artifact, chunk, io.BytesIO(content), start=0, length=len(content))
+        self._blobs.put(self.artifact, chunk, io.BytesIO(content), start=0, length=len(content))
         self._digests += digest.digest()
         self._chunk.clear()
 
