@@ -19,6 +19,7 @@ from broker.reading import Place
 from broker.streams import NotAccepted, Topics, Unreachable
 from config.clock import Clock, wait_for
 from config.logs import unit
+from config.outages import Outage
 from config.processes import BRIDGE, process_name
 from config.stream_properties import properties_of
 from config.streams import Cluster
@@ -58,7 +59,10 @@ class Crossing:
         self._database = database
         self._clock = clock
         self._stop = stop
-        self._topics: Topics = KafkaTopics(properties_of(name, cluster), ANSWERS_WITHIN_S)
+        self._properties = {"log_level": "2", **properties_of(name, cluster)}  # what is wrong is said once a minute
+        self._topics: Topics = KafkaTopics(self._properties, ANSWERS_WITHIN_S)
+        words = "a cluster of Kafka cannot be used", "the cluster of Kafka can be used again"
+        self._away = Outage(_log, *words, clock)
         self._bridge: Bridge | None = None
         self._trouble: str | None = None
         self._told = Counted()
@@ -83,7 +87,7 @@ class Crossing:
         return all(thread.is_alive() for thread in self._threads)
 
     def _made(self, anew: frozenset[str]) -> Bridge:
-        reader = KafkaReader(properties_of(self.name, self._cluster), self._cluster.group)
+        reader = KafkaReader(self._properties, self._cluster.group)
         return Bridge(
             self.name, self._cluster, reader, self._publisher, self._clock, self._topics, self._decided, anew=anew
         )
@@ -146,6 +150,10 @@ class Crossing:
                 ends = {Place(topic, one): of[1] for topic, those in found.items() for one, of in those.items()}
             except (Unreachable, NotAccepted) as error:
                 trouble = trouble or error.fact
+        if trouble:
+            self._away.lasts(trouble, cluster=self.name)
+        elif not last:
+            self._away.over()
         with suppress(DatabaseUnavailable, Unreachable):
             if bridge is not None:
                 bridge.look(ends, self._decided())
