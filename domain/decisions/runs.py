@@ -12,7 +12,7 @@ from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import too_many
 from domain.decisions.places import check_where
 from domain.decisions.progress.holders import counted
-from domain.decisions.progress.runs import begin, end
+from domain.decisions.progress.runs import begin, create, end
 from domain.decisions.progress.stage import run_event, spec_of
 from domain.decisions.progress.tasks import inherited_model, seats_of
 from domain.decisions.projects import predecessors, tasks_of
@@ -58,27 +58,9 @@ def start_run(draft: Draft, command: c.StartRun) -> Decision:
         raise too_many("queued and running runs", project.id, live_count, live_at_once, remedy)
     tasks = tasks_of(project)
     _check_seats(draft, project, tasks)
-    number = project.last_run_number + 1
-    draft.change(project, last_run_number=number)
-    run = r.Run(
-        id=draft.derive("run"),
-        project_id=project.id,
-        coordinator_site_id=project.coordinator_site_id,
-        number=number,
-        attempt=1,
-        state=RunState.CREATED,
-        reason="",
-        detail="",
-        created_by=draft.by.id,
-        created_at=draft.now,
-        deadline_at=draft.now + int(command.finish_within_s * SECOND),
-    )
-    draft.put(run)
     waiting = _requests_waiting(draft, project)
-    facts: dict[str, object] = {"number": number, "attempt": 1}
-    if waiting:
-        facts["requests_waiting"] = waiting
-    run_event(draft, run, EventKind.RUN_CREATED, facts)
+    facts = {"requests_waiting": waiting} if waiting else {}
+    run = create(draft, project, draft.derive("run"), within_s=command.finish_within_s, facts=facts)
     for seq, task in enumerate(tasks, start=1):
         draft.put(_task_run(run, seq, task))
     if room:

@@ -30,7 +30,7 @@ BUILD: Final = "build"
 CONTROL_BYTES, WEIGHTS_BYTES = 50_000, 10_000_000
 """Largest records of the topics that a federated controller and its workers talk over, as Kafka-ML makes them."""
 MAX_LABEL: Final = 63
-NVIDIA: Final = "nvidia.com/gpu"
+_NVIDIA: Final = "nvidia.com/gpu"
 
 
 class Unfit(Exception):
@@ -76,6 +76,11 @@ def image_of(images: dict[str, str], framework: str) -> str | None:
     return images.get({"tf": "tensorflow_training", "pth": "pytorch_training"}[framework])
 
 
+def devices_of(count: int) -> tuple[dict[str, int], Placement]:
+    """So many of NVIDIA's: what a workload has to ask for, and in which runtime it finds them."""
+    return ({_NVIDIA: count}, Placement(runtime_class="nvidia")) if count else ({}, Placement())
+
+
 def task_of(deployment: contract.Deployment, job: Job, setting: Setting) -> TaskSpec:
     """The task of a run whose one workload is this job. No site takes part in it."""
     image = image_of(setting.images, job.plan.framework)
@@ -88,14 +93,14 @@ def task_of(deployment: contract.Deployment, job: Job, setting: Setting) -> Task
         servers=setting.servers,
         string_id=setting.string_id,
     )
-    devices = {NVIDIA: deployment.gpumem} if deployment.gpumem else {}
+    devices, placement = devices_of(deployment.gpumem)
     spec = WorkloadSpec(
         kind="job",
         image=image,
         environment=environment,
         object_name=job.name,
         resources=msgspec.structs.replace(setting.resources, gpus=setting.resources.gpus | devices),
-        placement=Placement(runtime_class="nvidia" if devices else ""),
+        placement=placement,
         attempts=setting.attempts,
     )
     return TaskSpec(
@@ -183,15 +188,14 @@ def key_of(number: int) -> bytes:
     return number.to_bytes(max(1, (number.bit_length() + 7) // 8), "big")
 
 
-def federated_topics(cluster: StreamCluster, string_id: str) -> list[NewTopic]:
-    """What a controller talks to its workers over, and where it announces its model: there before both begin."""
+def federated_topics(string_id: str, client_id: str = "") -> list[NewTopic]:
+    """What a controller talks to its workers over, there before both begin. client_id: with what this worker answers
+    in."""
     control, weights = {"max.message.bytes": str(CONTROL_BYTES)}, {"max.message.bytes": str(WEIGHTS_BYTES)}
-    return [
-        NewTopic(f"FED-{string_id}-model_control_topic", config=control),
-        NewTopic(f"FED-{string_id}-model_data_topic", config=weights),
-        NewTopic(f"FED-{string_id}-agg_control_topic", config=control),
-        *(NewTopic(topic) for topic in cluster.model_topics[:1]),
-    ]
+    topics = {"model_control_topic": control, "model_data_topic": weights, "agg_control_topic": control}
+    if client_id:
+        topics[f"agg_data_topic-{client_id}"] = weights
+    return [NewTopic(f"FED-{string_id}-{name}", config=config) for name, config in topics.items()]
 
 
 class Ground(msgspec.Struct, frozen=True):
@@ -210,17 +214,7 @@ def ground_of(deployment: contract.Deployment, number: int, control_topic: str, 
         raise Unfit("data_unfit", f"{source.data_topic} is a topic without ranges: batch training needs a batch")
     if not batch and said is not None:
         raise Unfit("data_unfit", f"incremental training follows a topic, and {source.data_topic} are ranges")
-    ranges = [each for each in said or [] if each.count]
-    total = source.total_msg
-    if said is not None:
-        there = sum(each.count for each in ranges)
-        if not there:
-            raise Unfit("data_empty", f"no range of {source.data_topic} has a record")
-        if total is not None and total != there:
-            raise Unfit(
-                "data_inconsistent", f"the announcement says {total} records, and {source.data_topic} has {there}"
-            )
-        total = there
+    ranges, total = filled(source, said)
     unlabelled = None if source.unsupervised_topic is None else ranges_of(source.unsupervised_topic)
     more = [each for each in unlabelled or [] if each.count]
     value = _corrected(source, ranges, more, total, plain=said is None, unlabelled=unlabelled is not None)
@@ -233,6 +227,23 @@ def ground_of(deployment: contract.Deployment, number: int, control_topic: str, 
         ranges=[Range(each.topic, each.partition, each.start, each.end) for each in (*ranges, *more)],
         record=NewRecord(control_topic, key_of(number), value),
     )
+
+
+def filled(source: DataSource, said: Sequence[StreamRange] | None) -> tuple[list[StreamRange], int | None]:
+    """What is said of its data without empty ranges, and how many records there are; None: nobody knows.
+
+    said: None of a topic alone. Raises `Unfit`.
+    """
+    if said is None:
+        return [], source.total_msg
+    ranges = [each for each in said if each.count]
+    total, there = source.total_msg, sum(each.count for each in ranges)
+    if not there:
+        raise Unfit("data_empty", f"no range of {source.data_topic} has a record")
+    if total not in (None, there):
+        fact = f"the announcement says {total} records, and {source.data_topic} has {there}"
+        raise Unfit("data_inconsistent", fact)
+    return ranges, there
 
 
 def _corrected(

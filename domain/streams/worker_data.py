@@ -11,7 +11,7 @@ from domain.stream_commands import Range
 from domain.stream_records import DataSource
 from domain.streams.expressions import StreamRange, expression_of, ranges_of
 from domain.streams.serving import WorkerData
-from domain.streams.training import Unfit
+from domain.streams.training import Unfit, filled
 
 
 class WorkerGround(msgspec.Struct, frozen=True):
@@ -29,16 +29,8 @@ def worker_ground_of(source: DataSource) -> WorkerGround:
         raise Unfit("data_unfit", f"{source.data_topic} is a topic without ranges, and the data are said to end")
     if said is not None and source.incremental and source.unsupervised_topic is None:
         raise Unfit("data_unfit", f"{source.data_topic} are ranges, and the data are said to go on for ever")
-    ranges, topic, total = [each for each in said or [] if each.count], source.data_topic, source.total_msg
-    if said is not None:
-        there = sum(each.count for each in ranges)
-        if not there:
-            raise Unfit("data_empty", f"no range of {source.data_topic} has a record")
-        if total not in (None, there):
-            raise Unfit(
-                "data_inconsistent", f"the announcement says {total} records, and {source.data_topic} has {there}"
-            )
-        topic = expression_of(ranges)
+    ranges, total = filled(source, said)
+    topic = source.data_topic if said is None else expression_of(ranges)
     more, unlabelled = _unlabelled(source.unsupervised_topic)
     plain = {name for name in (topic if said is None else None, unlabelled if not more else None) if name}
     return WorkerGround(

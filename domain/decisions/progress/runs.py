@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from domain import commands as c
@@ -13,8 +15,10 @@ from domain.decisions.progress import tasks
 from domain.decisions.progress.stage import Stage, TaskEnd, run_event, spec_of, stage_of
 from domain.decisions.projects import predecessors
 from domain.events import EventKind
+from domain.ids import Id
 from domain.states import RUN, TASK_RUN_FINAL, RunState, Step, TaskRunState, follow
 from fedyard.wire import notices as n
+from fedyard.wire.times import SECOND
 
 DEPLOYMENT = "deployment"
 """The kind of a run that trains over streams (domain/decisions/streams/deployments.py)."""
@@ -29,11 +33,47 @@ _ENDED = {
 }
 
 
-def begin(draft: Draft, run: r.Run) -> None:
-    """created -> running: the tasks that wait for none become active."""
+def create(
+    draft: Draft,
+    project: r.Project,
+    ident: Id,
+    *,
+    within_s: float,
+    kind: str = "",
+    facts: Mapping[str, object] | None = None,
+) -> r.Run:
+    """The first attempt at the project's next run. within_s: until its deadline. facts: of its event, with others."""
+    number = project.last_run_number + 1
+    draft.change(project, last_run_number=number)
+    run = r.Run(
+        id=ident,
+        project_id=project.id,
+        coordinator_site_id=project.coordinator_site_id,
+        number=number,
+        attempt=1,
+        state=RunState.CREATED,
+        reason="",
+        detail="",
+        created_by=draft.by.id,
+        created_at=draft.now,
+        deadline_at=draft.now + int(within_s * SECOND),
+        kind=kind,
+    )
+    draft.put(run)
+    run_event(draft, run, EventKind.RUN_CREATED, {"number": number, "attempt": 1, **(facts or {})})
+    return run
+
+
+def start(draft: Draft, run: r.Run) -> r.Run:
+    """created -> running."""
     run = draft.change(run, state=follow(RUN, RunState(run.state), Step.START), started_at=draft.now)
     run_event(draft, run, EventKind.RUN_STARTED, {"number": run.number, "attempt": run.attempt})
-    _advance(draft, run)
+    return run
+
+
+def begin(draft: Draft, run: r.Run) -> None:
+    """created -> running: the tasks that wait for none become active."""
+    _advance(draft, start(draft, run))
 
 
 def move_on(stage: Stage, ending: TaskEnd | None) -> None:

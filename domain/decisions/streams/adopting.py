@@ -13,13 +13,10 @@ from domain import stream_commands as sc
 from domain import stream_records as sr
 from domain.decisions.access import need_hub
 from domain.decisions.draft import Decision, Draft
-from domain.decisions.progress.runs import ADOPTED
-from domain.decisions.progress.stage import run_event
-from domain.events import EventKind
+from domain.decisions.progress import runs
 from domain.needs import Needs
-from domain.states import RUN, AnnouncementState, RunState, Step, follow
+from domain.states import AnnouncementState
 from domain.streams.matching import adopted_run_id
-from fedyard.wire.times import SECOND
 
 WITHIN_S: Final = 604_800
 """So long it goes on at most: nobody here hears how the training ends."""
@@ -52,31 +49,9 @@ def adopt_model(draft: Draft, command: sc.AdoptModel) -> Decision:
     if model is None or model.state != AnnouncementState.LIVE or project is None or project.archived_at is not None:
         return draft.accept(results.Made(id=command.run_id))
     if draft.get(r.Run, command.run_id) is None:
-        _begin(draft, command, project, model)
+        facts = {"model": model.string_id}
+        run = runs.create(draft, project, command.run_id, within_s=WITHIN_S, kind=runs.ADOPTED, facts=facts)
+        runs.start(draft, run)
     draft.change(model, run_id=command.run_id)
     draft.follow_up(sc.MatchModel(announcement_id=model.id), model.id)
     return draft.accept(results.Made(id=command.run_id))
-
-
-def _begin(draft: Draft, command: sc.AdoptModel, project: r.Project, model: sr.ModelAnnouncement) -> None:
-    number = project.last_run_number + 1
-    draft.change(project, last_run_number=number)
-    run = r.Run(
-        id=command.run_id,
-        project_id=project.id,
-        coordinator_site_id=project.coordinator_site_id,
-        number=number,
-        attempt=1,
-        state=follow(RUN, RunState.CREATED, Step.START),
-        reason="",
-        detail="",
-        created_by=draft.by.id,
-        created_at=draft.now,
-        deadline_at=draft.now + WITHIN_S * SECOND,
-        started_at=draft.now,
-        kind=ADOPTED,
-    )
-    draft.put(run)
-    facts: dict[str, object] = {"number": number, "attempt": 1}
-    run_event(draft, run, EventKind.RUN_CREATED, facts | {"model": model.string_id})
-    run_event(draft, run, EventKind.RUN_STARTED, facts)

@@ -145,17 +145,8 @@ def with_their_chains(wanted: list[Id], there: list[sr.Architecture]) -> list[Id
     return list(found)
 
 
-def to_train(draft: Draft, configuration: sr.Configuration) -> list[tuple[sr.Architecture, contract.Architecture]]:
-    """The architectures of a configuration with what the contract asks of them, in its order.
-
-    Needs `code_of` the project. An architecture that was deleted since is left out, which none is while it is used.
-    """
-    there = {one.id: one for one in architectures_of(draft, configuration.project_id)}
-    ids = with_their_chains(ids_of(configuration), list(there.values()))
-    return [(there[key], _for_the_contract(draft, there[key])) for key in ids if key in there]
-
-
-def _for_the_contract(draft: Draft, one: sr.Architecture) -> contract.Architecture:
+def for_the_contract(draft: Draft, one: sr.Architecture) -> contract.Architecture:
+    """With its newest code: needs `code_of` its project."""
     version = draft.have(sr.ArchitectureVersion, one.id, one.version)
     return contract.Architecture(
         id=one.id,

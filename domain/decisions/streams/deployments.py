@@ -28,6 +28,8 @@ from domain.decisions.places import check_where
 from domain.decisions.progress import runs
 from domain.decisions.progress.stage import run_event
 from domain.decisions.streams import jobs
+from domain.decisions.streams.architectures import architectures_of, for_the_contract, ids_of, with_their_chains
+from domain.decisions.streams.configurations import known_configuration
 from domain.decisions.streams.numbers import needs_of_numbers, next_number
 from domain.events import EventKind
 from domain.ids import Id, derive
@@ -36,7 +38,6 @@ from domain.rules import StreamCluster
 from domain.states import (
     DEPLOYMENT,
     RESULT_LIVE,
-    RUN,
     RUN_FINAL,
     DeploymentState,
     ResultState,
@@ -62,7 +63,6 @@ from domain.streams.training import (
 )
 from domain.values import TaskSpec
 from fedyard.wire.problems import ProblemType
-from fedyard.wire.times import SECOND
 
 _contracts = msgspec.json.Decoder(contract.Deployment)
 
@@ -102,8 +102,11 @@ def start_deployment(draft: Draft, command: sc.StartDeployment) -> Decision:
     check_where(draft, project, location)
     chosen = _architectures(draft, project, command)
     plans = _plans(draft, command.contract, chosen)
-    _check_limits(draft, project, len(plans))
-    run = _run(draft, project, command)
+    builds = _builds(draft, plans, location)
+    _check_limits(draft, project, len(builds) + len(plans))
+    within_s = command.finish_within_s
+    run = runs.create(draft, project, draft.derive("run"), within_s=within_s, kind=runs.DEPLOYMENT)
+    run = runs.start(draft, run)
     number = next_number(draft, "deployment")
     federated = command.contract.federated
     own = command.control == "own"
@@ -134,7 +137,6 @@ def start_deployment(draft: Draft, command: sc.StartDeployment) -> Decision:
         resources=command.resources,
     )
     versions = {one.id: one.version for one in draft.group(sr.Architecture, project.id)}
-    builds = _builds(draft, plans, location)
     for seq, spec in enumerate(builds, start=1):
         jobs.spawn(draft, run, _task_run(draft, run, seq, spec), BUILD)
     for seq, plan in enumerate(plans, start=len(builds) + 1):
@@ -143,7 +145,8 @@ def start_deployment(draft: Draft, command: sc.StartDeployment) -> Decision:
         for position, (rid, architecture) in enumerate(zip(job.rids, plan.architecture_ids, strict=True)):
             draft.put(_result(draft, task, rid, position, architecture, versions[architecture]))
     if federated:
-        topics = federated_topics(cluster, deployment.string_id)
+        topics = federated_topics(deployment.string_id)
+        topics += [sc.NewTopic(topic) for topic in cluster.model_topics[:1]]  # where its controller announces the model
         if own:
             topics.append(sc.NewTopic(deployment.control_topic))
         prepare = sc.PrepareStream(cluster=cluster.name, purpose="training", about_id=run.id, topics=topics)
@@ -168,34 +171,16 @@ def _cluster(draft: Draft) -> StreamCluster:
 
 def _architectures(draft: Draft, project: r.Project, command: sc.StartDeployment) -> list[contract.Architecture]:
     """Those named, in their order; of a set what feeds them, too."""
-    known = {one.id: one for one in draft.group(sr.Architecture, project.id)}
+    known = {one.id: one for one in architectures_of(draft, project.id)}
     if (command.configuration_id is None) == (not command.architecture_ids):
         raise Refused(ProblemType.IMPOSSIBLE, "name configuration_id, or architecture_ids, and not both")
     named = list(command.architecture_ids)
     if command.configuration_id is not None:
-        configuration = draft.get(sr.Configuration, command.configuration_id)
-        if configuration is None or configuration.project_id != project.id:
-            raise missing("configuration", f"{command.configuration_id} of project {project.id}")
-        named = msgspec.json.decode(configuration.architectures_json, type=list[str])
-    below = {one.father_id: one.id for one in known.values() if one.father_id is not None}
-    for ident in named:  # grows while it is walked
-        if ident not in known:
-            raise missing("architecture", f"{ident} of project {project.id}")
-        if ident in below and below[ident] not in named:
-            named.append(below[ident])
-    return [_architecture(draft, known[ident]) for ident in dict.fromkeys(named)]
-
-
-def _architecture(draft: Draft, one: sr.Architecture) -> contract.Architecture:
-    code = draft.have(sr.ArchitectureVersion, one.id, one.version).code
-    return contract.Architecture(
-        id=one.id,
-        name=one.name,
-        framework="pth" if one.framework == "pth" else "tf",
-        distributed=bool(one.distributed),
-        father_id=one.father_id,
-        code=code,
-    )
+        named = ids_of(known_configuration(draft, project.id, command.configuration_id))
+    unknown = next((ident for ident in named if ident not in known), None)
+    if unknown is not None:
+        raise missing("architecture", f"{unknown} of project {project.id}")
+    return [for_the_contract(draft, known[ident]) for ident in with_their_chains(named, list(known.values()))]
 
 
 def _plans(draft: Draft, asked: contract.Deployment, chosen: Sequence[contract.Architecture]) -> list[contract.JobPlan]:
@@ -223,30 +208,6 @@ def _check_limits(draft: Draft, project: r.Project, count: int) -> None:
     for _ in range(count):
         take_one(draft, "workloads", project.id, draft.rules.workloads_per_project, "stop one, or wait for its end")
         take_one(draft, "workloads of a day", project.id, draft.rules.workloads_per_day, "start it tomorrow")
-
-
-def _run(draft: Draft, project: r.Project, command: sc.StartDeployment) -> r.Run:
-    number = project.last_run_number + 1
-    draft.change(project, last_run_number=number)
-    run = r.Run(
-        id=draft.derive("run"),
-        project_id=project.id,
-        coordinator_site_id=project.coordinator_site_id,
-        number=number,
-        attempt=1,
-        state=RunState.CREATED,
-        reason="",
-        detail="",
-        created_by=draft.by.id,
-        created_at=draft.now,
-        deadline_at=draft.now + int(command.finish_within_s * SECOND),
-        kind=runs.DEPLOYMENT,
-    )
-    draft.put(run)
-    run_event(draft, run, EventKind.RUN_CREATED, {"number": number, "attempt": 1})
-    run = draft.change(run, state=follow(RUN, RunState.CREATED, Step.START), started_at=draft.now)
-    run_event(draft, run, EventKind.RUN_STARTED, {"number": number, "attempt": 1})
-    return run
 
 
 def _builds(draft: Draft, plans: Sequence[contract.JobPlan], location: str) -> list[TaskSpec]:

@@ -24,6 +24,7 @@ from domain.ids import Id
 from domain.needs import Needs
 from domain.states import INFERENCE, WORKLOAD_LIVE, InferenceState, ResultState, Step, follow
 from domain.stream_values import InferenceAsked
+from domain.streams import training
 from domain.streams.contract import Framework
 from domain.streams.serving import (
     TORCH_GROUP,
@@ -36,10 +37,9 @@ from domain.streams.serving import (
     inference_object_name,
     topics_on,
 )
-from fedyard.cluster.port import Placement, Resources
+from fedyard.cluster.port import Resources
 from fedyard.wire.problems import ProblemType
 
-PURPOSE = "inference"
 ATTEMPTS = 10
 """At its workload: it shall go on until it is stopped."""
 _asked_decoder = msgspec.json.Decoder(InferenceAsked)
@@ -205,7 +205,7 @@ def _want(draft: Draft, project: r.Project, inference: sr.Inference, asked: Infe
         framework=framework,
         distributed=distributed,
     )
-    gpus = {"nvidia.com/gpu": asked.gpus} if asked.gpus else {}
+    gpus, placement = training.devices_of(asked.gpus)
     spec = values.WorkloadSpec(
         kind="service",
         image=draft.rules.streams.images[_image_of(inference.framework)],
@@ -213,13 +213,13 @@ def _want(draft: Draft, project: r.Project, inference: sr.Inference, asked: Infe
         labels=inference_labels(inference.number),
         object_name=inference_object_name(inference.number),
         resources=Resources(gpus=gpus),
-        placement=Placement(runtime_class="nvidia") if gpus else Placement(),
+        placement=placement,
         replicas=asked.replicas,
         attempts=ATTEMPTS,
     )
     name = inference_object_name(inference.number)
     wanted = values.Asked(name=name, spec=spec, where=inference.location)
-    return want(draft, draft.derive("workload"), project, wanted, purpose=PURPOSE)
+    return want(draft, draft.derive("workload"), project, wanted, purpose=training.INFERENCE)
 
 
 def _serving(draft: Draft, asked: InferenceAsked) -> Serving:

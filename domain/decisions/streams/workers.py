@@ -16,9 +16,9 @@ from domain.ids import derive
 from domain.states import MATCH, RUN_FINAL, MatchState, Step, follow
 from domain.streams.matching import FEDERATED_IMAGES, Misfit, sentence
 from domain.streams.serving import worker_environment, worker_job_name
-from domain.streams.training import CONTROL_BYTES, MAX_LABEL, NVIDIA, WEIGHTS_BYTES, WORKER, Unfit
+from domain.streams.training import MAX_LABEL, WORKER, Unfit, devices_of, federated_topics
 from domain.streams.worker_data import worker_ground_of
-from fedyard.cluster.port import Placement, Resources
+from fedyard.cluster.port import Resources
 from fedyard.wire.problems import ProblemType
 
 ATTEMPTS: Final = 3
@@ -33,28 +33,26 @@ def prepare(draft: Draft, match: sr.Match, data: sr.DataSource) -> None:
     except Unfit as unfit:
         stop(draft, match, unfit.reason, unfit.detail)
         return
+    topics = federated_topics(match.string_id, match.client_id)
     if match.cluster == match.data_cluster:
         match = draft.change(match, checked_at=draft.now)
-        _ask(draft, match, match.cluster, topics=_topics(match), needs=ground.topics, ranges=ground.ranges)
+        _ask(
+            draft,
+            match,
+            match.cluster,
+            topics=topics,
+            needs=ground.topics,
+            ranges=ground.ranges,
+        )
     elif match.checked_at is None:
         _ask(draft, match, match.data_cluster, needs=ground.topics, ranges=ground.ranges)
     else:
-        _ask(draft, match, match.cluster, topics=_topics(match))
+        _ask(draft, match, match.cluster, topics=topics)
 
 
 def _ask(draft: Draft, match: sr.Match, cluster: str, **what: Any) -> None:
     command = sc.PrepareStream(cluster=cluster, purpose="workers", about_id=match.id, attempt=match.attempts, **what)
     draft.follow_up(command, match.id, cluster, match.attempts)
-
-
-def _topics(match: sr.Match) -> list[sc.NewTopic]:
-    control, weights = {"max.message.bytes": str(CONTROL_BYTES)}, {"max.message.bytes": str(WEIGHTS_BYTES)}
-    return [
-        sc.NewTopic(f"FED-{match.string_id}-model_control_topic", config=control),
-        sc.NewTopic(f"FED-{match.string_id}-model_data_topic", config=weights),
-        sc.NewTopic(f"FED-{match.string_id}-agg_control_topic", config=control),
-        sc.NewTopic(f"FED-{match.string_id}-agg_data_topic-{match.client_id}", config=weights),
-    ]
 
 
 def want_one(draft: Draft, match: sr.Match, model: sr.ModelAnnouncement, data: sr.DataSource, run: r.Run) -> None:
@@ -90,6 +88,7 @@ def _spec(draft: Draft, match: sr.Match, model: sr.ModelAnnouncement, data: sr.D
     streams = draft.rules.streams
     cloud, edge = streams.cluster(match.cluster), streams.cluster(match.data_cluster)
     devices = 0 if edge is None else edge.worker_gpus
+    gpus, placement = devices_of(devices)
     told = worker_environment(
         case=match.case_number,
         string_id=match.string_id,
@@ -103,8 +102,8 @@ def _spec(draft: Draft, match: sr.Match, model: sr.ModelAnnouncement, data: sr.D
         image=streams.images[FEDERATED_IMAGES[model.framework]],
         environment=told if devices else told | {"NVIDIA_VISIBLE_DEVICES": "none"},
         object_name=name if name == name.lower() and len(name) <= MAX_LABEL else "",
-        resources=Resources(gpus={NVIDIA: devices} if devices else {}),
-        placement=Placement(runtime_class="nvidia" if devices else ""),
+        resources=Resources(gpus=gpus),
+        placement=placement,
         attempts=ATTEMPTS,
     )
 

@@ -9,7 +9,7 @@ import pytest
 
 from domain import stream_commands as sc
 from domain import stream_records as sr
-from domain.decisions.streams.architectures import MAX_ARCHITECTURES, ids_of, to_train, with_their_chains
+from domain.decisions.streams.architectures import MAX_ARCHITECTURES, ids_of, with_their_chains
 from domain.ids import derive
 from tests.domain.scenes import (
     CAUSE,
@@ -21,7 +21,6 @@ from tests.domain.scenes import (
     came_to,
     decided,
     detail,
-    draft,
     project,
     refusal,
     row,
@@ -174,16 +173,6 @@ def test_a_configuration_takes_whatever_feeds_its_architectures() -> None:
     (made,) = written(decided(setting(C, D), chain(), by_site(0)), sr.Configuration)
     assert ids_of(made) == [C, B, A, D]
     assert with_their_chains([D, A, D], [one for one in chain() if isinstance(one, sr.Architecture)]) == [D, A]
-
-
-def test_what_is_to_be_trained_has_its_newest_code() -> None:
-    made = draft([*chain(), configuration(C, D)])
-    found = to_train(made, configuration(C))
-    assert [(one.id, asked.father_id, asked.code) for one, asked in found] == [
-        (C, None, "model = 1"),
-        (B, C, "model = 1"),
-        (A, B, "model = 1"),
-    ]
 
 
 def test_a_configuration_is_changed_whole_and_deleted_unless_it_was_deployed() -> None:

@@ -17,7 +17,7 @@ from domain.stream_values import Deployment
 from domain.streams.training import key_of
 from fedyard.cluster.port import Phase, Reason
 from tests.domain.scenes import PROJECT, by_site, detail, draft, refusal
-from tests.domain.streams.deployed import CLOUD, COORDINATOR, FIT, IMAGES, LOWER, ONE, TORCH, UPPER, Yard
+from tests.domain.streams.deployed import CLOUD, COORDINATOR, FIT, IMAGES, LOWER, ONE, RULES, TORCH, UPPER, Yard
 
 
 @pytest.fixture
@@ -35,6 +35,13 @@ def test_a_run_of_the_projects_tasks_has_room_beside_it(yard: Yard) -> None:
     yard.start()
     assert yard.ok(c.StartRun(project_id=PROJECT), COORDINATOR)["state"] == "running"
     assert yard.refused(c.StartRun(project_id=PROJECT), COORDINATOR) == (409, "run_live")
+
+
+def test_what_makes_model_files_counts_as_well_where_workloads_are_bounded() -> None:
+    start = sc.StartDeployment(project_id=PROJECT, contract=Deployment(**FIT), architecture_ids=[ONE])
+    one = msgspec.structs.replace(RULES, workloads_per_project=1)
+    assert refusal(Yard(files=False).decide(start, COORDINATOR, one)) == (409, "too_many")
+    assert Yard().decide(start, COORDINATOR, one).accepted
 
 
 def test_numbers_go_on(yard: Yard) -> None:
