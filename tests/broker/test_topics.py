@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from broker.kafka_log import KafkaLog
 from broker.kafka_writing import KafkaTopics
 from broker.streams import EmbeddedTopics, NotAccepted, Topics, Unreachable
 from devservers.kafka import PrivateKafka, PrivateNoida
 from devservers.ports import free_port
 from domain.stream_commands import NewRecord, NewTopic, Written
+from tests.waiting import until
 
 AWAY_WITHIN_S = 0.3
 
@@ -77,6 +80,21 @@ def test_key_value_and_headers_arrive(noida: PrivateNoida) -> None:
     reader.close()
     assert found is not None
     assert (found.key(), found.value(), found.headers()) == (bytes([1, 44]), b"{}", [("a", b"b"), ("none", None)])
+
+
+def test_whoever_writes_is_idempotent_whatever_the_settings_say(noida: PrivateNoida) -> None:
+    """So librdkafka says of itself, which then takes no other acks than those of all replicas."""
+    said: list[str] = []
+    weak = {"acks": "1", "enable.idempotence": "false", "statistics.interval.ms": "20", "stats_cb": said.append}
+    settings = {"bootstrap.servers": noida.bootstrap_servers, **weak}
+    real, log = KafkaTopics(settings), KafkaLog(settings, "topics-log", {})
+    real.create([NewTopic(name="topics-once")])
+    for write in (lambda: real.write([record("topics-once")]), lambda: log.append([(b"k", b"v")], lambda: True)):
+        said.clear()
+        until(lambda write=write: write() and said)
+        assert "idemp_state" in json.loads(said[-1]).get("eos", {})
+    real.close()
+    log.close()
 
 
 def test_what_the_cluster_refuses_is_told_as_refused(noida: PrivateNoida) -> None:

@@ -25,11 +25,20 @@ from domain.stream_commands import NewRecord, NewTopic
 from domain.stream_values import InferenceAsked
 from storage.tables import COLUMNS
 from tests.web.network import Network
-from web.serving.websocket import AGAIN_LATER, EACH, VIOLATES, open_server, shown
+from web.serving.websocket import AGAIN_LATER, ALLOWED_FOR_S, EACH, VIOLATES, open_server, shown
 
 WITHIN_S = 20.0
 ON_SQLITE = pytest.mark.parametrize("make_net", ["sqlite"], indirect=True)
 """What is asked of the database is asked of both by the first test."""
+
+
+class Ahead(SystemClock):
+    """May be told that more time has gone by."""
+
+    ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
 
 
 class Shown:
@@ -47,7 +56,8 @@ class Shown:
             clusters={"cloud": Cluster(bootstrap_servers=kafka.bootstrap_servers)}, websocket_port=free_port()
         )
         self.port = streams.websocket_port
-        self.server = open_server(Settings(), streams, net.database, SystemClock())
+        self.clock = Ahead()
+        self.server = open_server(Settings(), streams, net.database, self.clock)
         self.serving = threading.Thread(target=self.server.serve_forever)
         self.serving.start()
 
@@ -103,9 +113,13 @@ class Shown:
                 continue
         raise AssertionError("nothing was shown")
 
+    def read_on(self, socket: ClientConnection) -> None:
+        while True:
+            socket.recv(timeout=WITHIN_S)
+
     def ended(self, socket: ClientConnection) -> int:
         with pytest.raises(ConnectionClosedError) as closed:
-            socket.recv(timeout=WITHIN_S)
+            self.read_on(socket)
         assert closed.value.rcvd is not None
         return closed.value.rcvd.code
 
@@ -141,6 +155,17 @@ def test_nobody_sees_another_topic(hub: Shown) -> None:
         with hub.connect(token) as socket:
             hub.ask(socket, topic)
             assert hub.ended(socket) == VIOLATES
+
+
+@ON_SQLITE
+def test_who_may_look_on_no_more_is_closed(hub: Shown) -> None:
+    with hub.connect() as socket:
+        hub.ask(socket, "out")
+        hub.answers(socket, "out", b"x")
+        with hub.net.database.connection():
+            hub.net.database.execute("UPDATE inferences SET deleted_at = 1")
+        hub.clock.ahead_s = ALLOWED_FOR_S
+        assert hub.ended(socket) == VIOLATES
 
 
 @ON_SQLITE
