@@ -200,7 +200,7 @@ class _Test:
             load_sites = [site.id for site in plan.sites]
             went_on = self._go_on(stack, database, [*load_sites, *cast.agent_sites.values()], restores, lying)
             announcer.quiet()
-            announced = partial(announcer.all_taken, database, [(one.begun_at, one.ready_at) for one in restores.done])
+            announced = partial(announcer.all_taken, database)
             drained = self._drain(stack, load, database, load_sites, cast.books, announced)
             ledgers = books.ledgers_in(self.folder / "ledgers")
             decisions = decided(ledgers)
@@ -215,7 +215,7 @@ class _Test:
             findings = {
                 **compare(ledgers, store, _started(ledgers, projects)),
                 **findings_of(working),
-                **announcer.findings(database, store.restores),
+                **announcer.findings(database),
                 "lies that were believed": [*lying.believed(), *_falsely_succeeded(database, cast)],
                 "lies that were not named": lying.not_named(),
                 "sites that did not go on": went_on,

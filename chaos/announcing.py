@@ -1,7 +1,8 @@
 """Streams under faults: a data source that announces all the time, Kafka as a victim, and what became of each record.
 
-Every record has a name of its own. What a delivery report came for was promised: the hub has it once. What no report
-came for may be there, once as well. Pure but for the announcer: names and the store's rows in, sentences out.
+Every record has a name of its own. What a delivery report came for was promised by Kafka; of what lies there in the end
+the hub has each record once, by its place: a producer that got no answer may have written one twice. Pure but for the
+announcer: records and the store's rows in, sentences out.
 """
 
 from __future__ import annotations
@@ -16,47 +17,53 @@ import msgspec
 from broker.kafka_writing import KafkaTopics
 from broker.streams import NotAccepted, Unreachable
 from chaos.faults import FREEZE_S, SOON, Fault, Undo
-from chaos.kafka import CONTROL_TOPIC
-from chaos.stack import CLOCK, Server
-from config.clock import Micros, wait_for
+from chaos.kafka import CONTROL_TOPIC, Place, everything_in
+from chaos.stack import Server
+from config.clock import wait_for
 from devservers.kafka import PrivateNoida
 from domain.stream_commands import NewRecord
-from fedyard.wire.times import SECOND
 from storage.database import Database
 
 EVERY_S = (0.05, 0.4)
 WRITTEN_WITHIN_S = 5.0
-TAKEN_WITHIN_S = 60.0
-"""Longer than from a record's report to its decision, with every fault in between."""
-_ROWS = "SELECT data_topic FROM data_sources"
+_ROWS = "SELECT partition, log_offset, data_topic FROM data_sources WHERE topic = %s"
 _QUARANTINED = "SELECT reason, detail FROM quarantined_records"
 
 
 def findings(
-    promised: Mapping[str, Micros],
-    tried: Iterable[str],
-    taken: Sequence[str],
+    promised: Iterable[str],
+    written: Mapping[Place, str],
+    taken: Sequence[tuple[Place, str]],
     quarantined: Sequence[str],
-    restores: Sequence[tuple[Micros, Micros]] = (),
 ) -> dict[str, list[str]]:
     """Each zero of the table with the sentences that break it.
 
-    promised: name -> when its report came. tried: all names. taken: those of the store's rows, as often as they are
-    there. restores: from the begin of each backup until its hub was ready; what was announced shortly before one, or
-    in it, may have been decided in a history that is gone.
+    promised: names whose report came. written: what lies in Kafka. taken: of the store's rows place and name, as often
+    as they are there.
     """
-    there = Counter(taken)
+    there = Counter(place for place, _ in taken)
+    known = set(written.values())
     return {
         "announcements lost": [
-            f"{name} was written, and the hub does not know it"
-            for name, at in promised.items()
-            if name not in there
-            and not any(begun - TAKEN_WITHIN_S * SECOND <= at <= ready for begun, ready in restores)
+            f"{name} lies at {_text(place)}, and the hub does not know it"
+            for place, name in written.items()
+            if place not in there
         ],
-        "announcements doubled": [f"{name} is there {count} times" for name, count in there.items() if count > 1],
-        "announcements that nobody wrote": [f"{name} is there" for name in there.keys() - set(tried)],
+        "announcements doubled": [
+            f"what lies at {_text(place)} is there {count} times" for place, count in there.items() if count > 1
+        ],
+        "announcements that nobody wrote": [
+            f"{name} is there, of {_text(place)}" for place, name in taken if written.get(place) != name
+        ],
+        "announcements that Kafka lost": [
+            f"{name} was reported, and does not lie there" for name in promised if name not in known
+        ],
         "announcements not understood": list(quarantined),
     }
+
+
+def _text(place: Place) -> str:
+    return f"{CONTROL_TOPIC}:{place[0]}:{place[1]}"
 
 
 class Announcer:
@@ -68,8 +75,8 @@ class Announcer:
         self._ending = threading.Event()
         self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="announcer")
-        self.promised: dict[str, Micros] = {}
-        self.tried: list[str] = []
+        self._tried = 0
+        self.promised: list[str] = []
 
     def start(self) -> None:
         self._thread.start()
@@ -86,17 +93,24 @@ class Announcer:
             Fault("freeze", "kafka", "", lambda _chance: self._freeze(), FREEZE_S),
         ]
 
-    def findings(self, database: Database, restores: Sequence[tuple[Micros, Micros]]) -> dict[str, list[str]]:
+    def findings(self, database: Database) -> dict[str, list[str]]:
         with database.connection():
-            taken = [str(name).partition(":")[0] for (name,) in database.all(_ROWS)]
+            rows = database.all(_ROWS, CONTROL_TOPIC)
             quarantined = [f"{reason}: {detail}" for reason, detail in database.all(_QUARANTINED)]
-        return findings(self.promised, self.tried, taken, quarantined, restores)
+        taken = [((int(partition), int(offset)), name_in(str(where))) for partition, offset, where in rows]
+        return findings(self.promised, self._written(), taken, quarantined)
 
-    def all_taken(self, database: Database, restores: Sequence[tuple[Micros, Micros]]) -> bool:
-        return not self.findings(database, restores)["announcements lost"]
+    def all_taken(self, database: Database) -> bool:
+        return not self.findings(database)["announcements lost"]
+
+    def _written(self) -> dict[Place, str]:
+        found = everything_in(self._kafka)
+        return {place: name_in(msgspec.json.decode(value)["topic"]) for place, value in found.items()}
 
     def _run(self) -> None:
-        topics = KafkaTopics({"bootstrap.servers": self._kafka.bootstrap_servers}, within_s=WRITTEN_WITHIN_S)
+        topics = KafkaTopics(
+            {"bootstrap.servers": self._kafka.bootstrap_servers, "log_level": 0}, within_s=WRITTEN_WITHIN_S
+        )
         try:
             while not wait_for(self._ending, self._chance.uniform(*EVERY_S)):
                 with self._writing:
@@ -105,14 +119,14 @@ class Announcer:
             topics.close()
 
     def _announce(self, topics: KafkaTopics) -> None:
-        name = f"data-{len(self.tried)}"
-        self.tried.append(name)
+        name = f"data-{self._tried}"
+        self._tried += 1
         key = self._chance.randrange(1, 1000).to_bytes(2, "big")
         try:
             topics.write([NewRecord(CONTROL_TOPIC, key, body(name))])
         except (Unreachable, NotAccepted):
             return  # nobody knows whether it is there
-        self.promised[name] = CLOCK.now()
+        self.promised.append(name)
 
     def _kill(self, thread: Server) -> Undo:
         """This broker saves once a second: what it has reported is let come to rest first, for a real one keeps it."""
@@ -124,6 +138,11 @@ class Announcer:
     def _freeze(self) -> Undo:
         self._kafka.pause()
         return self._kafka.go_on
+
+
+def name_in(where: str) -> str:
+    """Of an expression of where data lie, as `body` makes them."""
+    return where.partition(":")[0]
 
 
 def body(name: str) -> bytes:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
 from broker.kafka_writing import KafkaTopics
 from devservers.kafka import PrivateNoida
 from domain.stream_commands import NewTopic
 
 CONTROL_TOPIC = "chaos-control"
 PARTITIONS = 3
+READ_WITHIN_S = 30.0
+Place = tuple[int, int]
+"""Partition and offset."""
 SETTINGS = """
 [clusters.cloud]
 bootstrap_servers = "{servers}"
@@ -25,6 +30,35 @@ def start_kafka(folder: Path) -> PrivateNoida:
     topics.create([NewTopic(CONTROL_TOPIC, PARTITIONS)])
     topics.close()
     return kafka
+
+
+def everything_in(kafka: PrivateNoida) -> dict[Place, bytes]:
+    """All records of the control topic, by their places."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "group.id": "nobody",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 50,
+        }
+    )
+    found: dict[Place, bytes] = {}
+    left = PARTITIONS
+    try:
+        consumer.assign([TopicPartition(CONTROL_TOPIC, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
+        while left:
+            messages = consumer.consume(1, READ_WITHIN_S)
+            if not messages:
+                raise TimeoutError(f"{CONTROL_TOPIC} cannot be read")
+            (message,) = messages
+            if message.error() is not None:
+                left -= 1
+                continue
+            found[message.partition() or 0, message.offset() or 0] = message.value() or b""
+    finally:
+        consumer.close()
+    return found
 
 
 def settings_of(kafka: PrivateNoida) -> str:
