@@ -19,6 +19,7 @@ SETTINGS = """
 [clusters.cloud]
 bootstrap_servers = "{servers}"
 control_topics = ["{topic}"]
+settings_file = "{properties}"
 """
 
 
@@ -61,6 +62,13 @@ def everything_in(kafka: PrivateNoida) -> dict[Place, bytes]:
     return found
 
 
-def settings_of(kafka: PrivateNoida) -> str:
-    """What FEDYARD_STREAMS names."""
-    return SETTINGS.format(servers=kafka.bootstrap_servers, topic=CONTROL_TOPIC)
+def write_settings(kafka: PrivateNoida, folder: Path, name: str) -> Path:
+    """The file that FEDYARD_STREAMS names for a process of that name.
+
+    This broker never gives up a member of a group that was killed, unless the same one comes again: so each has a name.
+    """
+    properties = folder / f"{name}.properties"
+    properties.write_text(f"group.instance.id={name}\n")
+    file = folder / f"{name}.streams.toml"
+    file.write_text(SETTINGS.format(servers=kafka.bootstrap_servers, topic=CONTROL_TOPIC, properties=properties))
+    return file

@@ -22,7 +22,7 @@ from broker.management import Management
 from broker.policies import apply_policies
 from broker.topology import declare_all
 from chaos.disk import NoDisk, SmallDisk
-from chaos.kafka import settings_of, start_kafka
+from chaos.kafka import start_kafka, write_settings
 from chaos.links import Link, Links
 from config.clock import SystemClock
 from devservers.ports import free_port, listens
@@ -277,8 +277,6 @@ class Stack:
     def _start_kafka(self) -> None:
         self.kafka = self.kafka_thread.do(lambda: start_kafka(self._servers_folder / "kafka"))
         self._stack.callback(self.kafka.stop)
-        self._streams = self.folder.resolve() / "streams.toml"
-        self._streams.write_text(settings_of(self.kafka))
 
     def _start_epmd(self) -> int:
         """Erlang's name server, which outlives every node; its port. It ends with the thread of RabbitMQ."""
@@ -316,7 +314,7 @@ class Stack:
             "FEDYARD_CLUSTERS": f"{HUB_CLUSTER}=processes:///{self.workloads}",
             "FEDYARD_PROCESS_IMAGES": ",".join(f"{image}={program}" for image, program in IMAGES.items()),
             "FEDYARD_WORKLOAD_HUB_URL": self.api,
-            "FEDYARD_STREAMS": str(self._streams),
+            "FEDYARD_STREAMS": str(write_settings(self.kafka, self.folder.resolve(), name)),
             "FEDYARD_RECONCILE_EVERY_S": str(RECONCILE_EVERY_S),
         }
         file = self.environment_of(name)
