@@ -95,6 +95,14 @@ _COUNTS: dict[str, tuple[str, Micros]] = {
         ),
         DAY,
     ),
+    "matches": ("SELECT run_id, count(*) FROM matches WHERE run_id {any:uuid} AND created_at <= %s GROUP BY 1", 0),
+    "adopted runs": (
+        (
+            "SELECT project_id, count(*) FROM runs WHERE project_id {any:uuid}"
+            " AND kind = 'adopted' AND state IN ('created', 'running') AND created_at <= %s GROUP BY 1"
+        ),
+        0,
+    ),
     "moved entries of a day": (
         (
             "SELECT site_id, count(*) FROM inbox WHERE site_id {any:uuid}"

@@ -6,6 +6,7 @@ Of one announcement only those of the other kind are read that have its key and 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Final
 
 from domain import stream_records as sr
 from domain.needs import Needs
@@ -34,7 +35,7 @@ def _of_models(reader: Reader, needs: Needs) -> Needs:
     _data_of(reader, matches)
     runs = {each.run_id for each in deployments} | {each.run_id for each in announced if each.run_id is not None}
     runs |= {adopted_run_id(cluster, string_id) for cluster, string_id in models}
-    return Needs(mentioned_runs=runs, workloads=_workers(matches))
+    return Needs(mentioned_runs=runs, workloads=_workers(matches), counts={("matches", run) for run in runs})
 
 
 def _of_data(reader: Reader, needs: Needs) -> Needs:
@@ -55,7 +56,7 @@ def _of_data(reader: Reader, needs: Needs) -> Needs:
     models += reader.rows(sr.ModelAnnouncement, f"{_MODELS} WHERE id {{any:uuid}}", {each.model_id for each in matches})
     reader.rows(sr.DataSource, f"{_DATA} WHERE id {{any:uuid}}", {each.source_id for each in matches})
     runs = {each.run_id for each in models if each.run_id is not None} | {each.run_id for each in matches}
-    return Needs(mentioned_runs=runs, workloads=_workers(matches))
+    return Needs(mentioned_runs=runs, workloads=_workers(matches), counts={("matches", run) for run in runs})
 
 
 def _matches(reader: Reader, needs: Needs) -> Needs:
@@ -93,11 +94,20 @@ def _workers(matches: Collection[sr.Match]) -> set[str]:
 _MODELS = select(sr.ModelAnnouncement)
 _DATA = select(sr.DataSource)
 _MATCHES = select(sr.Match)
-_SAME = f"{_MODELS} WHERE cluster = %s AND string_id = %s AND state = 'live'"
-_LIVE_DATA = f"{_DATA} WHERE state = 'live' AND stream_id {{any:uuid}}"
-_DATA_FOR = f"{_DATA} WHERE match_key = %s AND state = 'live' AND match_key <> '' AND (total_msg >= %s OR incremental)"
-_MODELS_FOR = f"{_MODELS} WHERE match_key = %s AND state = 'live' AND match_key <> '' AND min_data <= %s"
-_MODELS_LEARNING = f"{_MODELS} WHERE match_key = %s AND state = 'live' AND match_key <> ''"
+AT_MOST: Final = 1000
+"""Announcements of one kind that a decision looks at, the newest: whoever may write to a topic says how many there are.
+Older ones of the same are superseded when it is their turn."""
+_NEWEST = f"ORDER BY announced_at DESC, id LIMIT {AT_MOST}"
+_SAME = f"{_MODELS} WHERE cluster = %s AND string_id = %s AND state = 'live' {_NEWEST}"
+_LIVE_DATA = (
+    f"{_DATA} WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY stream_id"
+    " ORDER BY announced_at DESC, id) AS place FROM data_sources WHERE state = 'live' AND stream_id {any:uuid})"
+    f" AS placed WHERE place <= {AT_MOST})"
+)
+_KEYED = "WHERE match_key = %s AND state = 'live' AND match_key <> ''"
+_DATA_FOR = f"{_DATA} {_KEYED} AND (total_msg >= %s OR incremental) {_NEWEST}"
+_MODELS_FOR = f"{_MODELS} {_KEYED} AND min_data <= %s {_NEWEST}"
+_MODELS_LEARNING = f"{_MODELS} {_KEYED} {_NEWEST}"
 _DEPLOYMENTS_CALLED = f"{select(sr.Deployment)} WHERE string_id <> '' AND string_id {{any}}"
 
 MATCHING_PARTS: tuple[tuple[frozenset[str], Callable[[Reader, Needs], Needs]], ...] = (

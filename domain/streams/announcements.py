@@ -100,6 +100,8 @@ class _Model(msgspec.Struct):
     blockchain: dict[str, Any] | None = None
 
 
+MAX_TOPICS = 100
+"""In which data may lie; all of them are asked for before anybody trains on the data."""
 _data = msgspec.json.Decoder(_Data)
 _model = msgspec.json.Decoder(_Model)
 _encoder = msgspec.json.Encoder(order="sorted")
@@ -159,10 +161,10 @@ class _Odd(Exception):
 
 
 def _data_of(said: _Data, number: int | None) -> AnnouncedData:
-    ranges_of(said.topic)
     unsupervised = said.unsupervised_topic or None
-    if unsupervised is not None:
-        ranges_of(unsupervised)
+    ranges = [one for text in (said.topic, unsupervised) if text is not None for one in ranges_of(text) or ()]
+    if len({one.topic for one in ranges}) > MAX_TOPICS:
+        raise _Odd(f"the data lie in more than {MAX_TOPICS} topics")
     config = _config_of(said.input_config)
     shape = config.get("data_reshape") or ""
     if not isinstance(shape, str) or len(shape) > 250 or "\0" in shape:

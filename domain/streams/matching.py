@@ -165,7 +165,8 @@ def sentence_of_model(misfit: Misfit, model: ModelAnnouncement) -> str:
     said = {
         Misfit.MODEL_GONE: f"the model's announcement is {model.state}",
         Misfit.NO_RUN: f"no run of this hub trains model {model.string_id}: if it is trained elsewhere, name a "
-        f"models_project for cluster {model.cluster}",
+        f"models_project for cluster {model.cluster}; if that project has as many such runs as it may, end some and "
+        "announce the model again",
         Misfit.RUN_ENDED: "the run that trains the model has ended",
         Misfit.LEDGER: "the model keeps its rounds in a ledger of a block chain, which is not supported",
         Misfit.FRAMEWORK: f"there is no image for case {case_of(model)} of framework {model.framework!r}",

@@ -6,6 +6,7 @@ import json
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.ticker import Ticker
@@ -20,10 +21,11 @@ from domain.ids import Id, derive
 from domain.needs import Needs
 from domain.rules import Rules, StreamCluster, StreamRules
 from domain.states import RunState
-from domain.streams.matching import match_id, misfits
+from domain.streams.matching import key_of_data, match_id, misfits, stream_of
 from domain.values import Micros
 from fedyard.wire.times import SECOND
 from storage.due import Due
+from storage.loading_matches import AT_MOST
 from storage.store import Changes
 from storage.stream_states import overdue
 from tests.domain.scenes import row
@@ -453,6 +455,45 @@ def test_superseded_announcements_are_forgotten_but_for_what_was_matched(edge: E
         ("28 28", "live"),
         ("7", "live"),
     ]
+
+
+def test_a_flood_of_data_makes_no_more_matches_than_a_run_may_have(edge: Edge) -> None:
+    """Each makes topics before it may have a worker: whoever may announce could have the hub make as many."""
+    edge.hub.rules = msgspec.structs.replace(edge.hub.rules, workloads_per_day=3)
+    edge.announce(model_value(), *(data_value(f"digits:0:{n}:{n + 1000}") for n in range(3)))
+    edge.announce(*(data_value(f"digits:0:{n}:{n + 1000}") for n in range(3, 6)))
+    assert len(edge.matches()) == 3
+    edge.announce(model_value(min_data=999))
+    assert len(edge.matches()) == 3
+    edge.announce(data_value("digits:0:0:1000", description="again"))
+    assert (len(edge.matches()), len(edge.prepare())) == (3, 3)
+
+
+def test_a_flood_of_models_makes_no_more_runs_than_the_project_may_have(edge: Edge) -> None:
+    edge.hub.rules = msgspec.structs.replace(edge.hub.rules, workloads_per_project=2)
+    edge.announce(*(model_value(f"model-{n}") for n in range(4)))
+    assert len(edge.hub.rows(r.Run, "project_id = %s", edge.project)) == 2
+    edge.announce(model_value("model-5"), model_value("model-0"))
+    assert len(edge.hub.rows(r.Run, "project_id = %s", edge.project)) == 2
+
+
+def test_a_decision_looks_at_no_more_than_the_newest_announcements(edge: Edge) -> None:
+    """Of the same data, and of data that fit: the decider would else hold whatever was announced in its memory."""
+
+    def source(number: int, topic: str) -> sr.DataSource:
+        fields = {"data_topic": topic, "input_format": "RAW", "restrictions_json": "{}", "shape": "28 28"}
+        fields |= {"cluster": "edge", "purpose": "data", "state": "live", "total_msg": 1000}
+        made = row(sr.DataSource, id=derive("flood", number), announced_at=number, **fields)
+        return msgspec.structs.replace(made, match_key=key_of_data(made), stream_id=stream_of(made))
+
+    same = [source(number, "digits:0:0:1000") for number in range(AT_MOST + 5)]
+    others = [source(AT_MOST + 5 + number, f"digits:1:{number}:2000") for number in range(AT_MOST + 5)]
+    with edge.hub.store.deciding() as transaction:
+        transaction.write(Changes(rows={sr.DataSource: [*same, *others]}))
+        loaded = transaction.load(Needs(matched_data={same[-1].id}), START)
+        assert len({each.id for each in loaded.records if isinstance(each, sr.DataSource)}) == AT_MOST
+    edge.announce(model_value())
+    assert len(edge.matches()) == AT_MOST
 
 
 def test_an_adopted_run_ends_with_its_workers(edge: Edge) -> None:

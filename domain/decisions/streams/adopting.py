@@ -37,18 +37,24 @@ def adopt(draft: Draft, model: sr.ModelAnnouncement) -> None:
 
 def needs_of_adopt_model(command: sc.AdoptModel) -> Needs:
     return Needs(
-        announcements={command.announcement_id}, members_of={command.project_id}, mentioned_runs={command.run_id}
+        announcements={command.announcement_id},
+        members_of={command.project_id},
+        mentioned_runs={command.run_id},
+        counts={("adopted runs", command.project_id)},
     )
 
 
 def adopt_model(draft: Draft, command: sc.AdoptModel) -> Decision:
-    """Its run begins at once; then it is matched."""
+    """Its run begins at once; then it is matched. Not while as many go on as the project may have workloads."""
     need_hub(draft.by)
     model = draft.get(sr.ModelAnnouncement, command.announcement_id)
     project = draft.get(r.Project, command.project_id)
     if model is None or model.state != AnnouncementState.LIVE or project is None or project.archived_at is not None:
         return draft.accept(results.Made(id=command.run_id))
     if draft.get(r.Run, command.run_id) is None:
+        if draft.count("adopted runs", project.id) >= draft.rules.workloads_per_project:
+            return draft.accept(results.Made(id=command.run_id))
+        draft.add_to("adopted runs", project.id)
         facts = {"model": model.string_id}
         run = runs.create(draft, project, command.run_id, within_s=WITHIN_S, kind=runs.ADOPTED, facts=facts)
         runs.start(draft, run)

@@ -186,6 +186,10 @@ def _pair(draft: Draft, model: sr.ModelAnnouncement, data: sr.DataSource, run: r
     known = draft.get(sr.Match, ident)
     if known is not None and (known.state != MatchState.ENDED or known.workload_id is not None):
         return 0
+    if known is None:
+        if draft.count("matches", run.id) >= draft.rules.workloads_per_day:
+            return 0
+        draft.add_to("matches", run.id)
     cluster = draft.rules.streams.cluster(data.cluster)
     match = sr.Match(
         id=ident,

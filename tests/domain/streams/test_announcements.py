@@ -128,6 +128,7 @@ def test_other_records_that_are_fine(fields: dict[str, Any], change: dict[str, A
         (data(topic="automl:0:0"), "wrong_types"),
         (data(topic="not a topic"), "wrong_types"),
         (data(unsupervised_topic="x:0:0:a"), "wrong_types"),
+        (data(topic=",".join(f"t{n}:0:0:1" for n in range(101))), "wrong_types"),
         (data(total_msg=-1), "wrong_types"),
         (data(total_msg=2**63), "wrong_types"),
         (data(total_msg=1.5), "wrong_types"),
