@@ -295,6 +295,16 @@ class TakeMetrics(Command, frozen=True, tag="take_metrics"):
     val_metrics_json: JsonText = ""
 
 
+class RefuseResult(Command, frozen=True, tag="refuse_result"):
+    """What a job gave was refused, for what it is or for want of room. It may send it again some times, and be refused
+    again; TensorFlow's waits for other data then. detail: why."""
+
+    workload_id: Id
+    attempt: Annotated[int, msgspec.Meta(ge=1)]
+    number: Number
+    detail: Reason
+
+
 class Uploaded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file that a job gave: its chunks lie in the store of artifacts, under that id. digest: its tree digest."""
 

@@ -265,6 +265,7 @@ ROWS: tuple[Row, ...] = (
     decided(sc.StopResult, training_results.stop_result, training_results.needs_of_stop_result, STREAMS),
     decided(sc.DeleteResult, training_results.delete_result, training_results.needs_of_delete_result, STREAMS),
     decided(sc.TakeMetrics, training_results.take_metrics, training_results.needs_of_take_metrics, STREAMS),
+    decided(sc.RefuseResult, training_results.refuse_result, training_results.needs_of_refuse_result, STREAMS),
     decided(sc.TakeResult, training_results.take_result, training_results.needs_of_take_result, STREAMS),
 )
 

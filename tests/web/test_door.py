@@ -26,6 +26,7 @@ from fedyard.cluster.port import Phase
 from fedyard.wire.chunks import CHUNK_BYTES
 from tests.blobs import noise
 from tests.databases import fresh_postgres, fresh_sqlite
+from tests.waiting import until
 from tests.web.network import TASKS, Network, network
 from web.serving.app import WITHOUT_SECRET, web_of
 
@@ -275,7 +276,8 @@ def test_epochs_may_be_many(job: Job) -> None:
 )
 def test_what_is_no_result_is_refused(job: Job, said: object, files: list[Any], status: int) -> None:
     assert job.give(said, *files).status_code == status
-    assert (job.result()["state"] == "finished") == (status == 200)
+    told = until(lambda: job.result() if job.result()["state"] == "finished" or job.result()["reason"] else None)
+    assert (told["state"], told["reason"]) == (("finished", "") if status == 200 else ("deployed", "result_refused"))
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,14 @@ from urllib.parse import parse_qs
 
 from flask import Response
 
+from broker.port import BrokerUnavailable
 from config.clock import draw_id
 from config.logs import unit
-from domain.ids import Id, sha256_hex
+from domain import codec
+from domain.ids import Id, derive, sha256_hex
 from domain.results import TrainingResultAnswer
 from domain.states import ResultState
-from domain.stream_commands import MAX_METRICS_BYTES, TakeMetrics, TakeResult, Uploaded
+from domain.stream_commands import MAX_METRICS_BYTES, RefuseResult, TakeMetrics, TakeResult, Uploaded
 from domain.streams.door import PATH, attempt_of
 from domain.streams.measured import Measured, Unkept, measured
 from fedyard.wire.chunks import CHUNK_BYTES, Chunk, tree_digest
@@ -31,6 +33,7 @@ from storage.blobs.port import Blobs
 from storage.views.streams import door as views
 from web.api.contents import hand_out
 from web.http.auth import DOOR, SITES
+from web.http.awaiting import publish
 from web.http.calls import Call
 from web.http.multipart import Sink, Text, read_parts
 from web.http.operations import Operation
@@ -48,6 +51,8 @@ MAX_MATRIX_BYTES = 16_777_216
 MAX_BESIDES_BYTES = MAX_SAID_BYTES + MAX_MATRIX_BYTES + 1_048_576
 """Of a result's body, besides the model."""
 AGAIN_S = 3.0
+_FOR_GOOD = frozenset({400, 409, 411, 413, 422})
+"""Answers to a result that a repeat of it does not change by itself."""
 MODEL, MATRIX = "trained_model", ("confussion_matrix", "confusion_matrix")
 """Parts of a result; Kafka-ML spells the second one as it stands here first."""
 _FILES = {"tf": "model.h5", "pth": "model.pth"}
@@ -157,13 +162,33 @@ def take_result(call: Call) -> Response:
             training_time=_seconds(said),
             indefinite=said.get("indefinite") is True,
         )
-    except BaseException:
+    except BaseException as error:
         _let_go(model, matrix)
+        if isinstance(error, Refused) and error.problem.status in _FOR_GOOD:
+            _tell(call, error.detail)
         raise
     response = write(call, command, waits=True)
     if response.status_code != 202 and not _is_of(call, response, model):
         _let_go(model, matrix)
+    if response.status_code in _FOR_GOOD:
+        _tell(call, str(response.get_json().get("detail", "")))
     return _once_decided(command, response)
+
+
+def _tell(call: Call, why: str) -> None:
+    """That what this attempt gave was refused, once: the run shall not wait for a program that waits for ever."""
+    ident, attempt = attempt_of(call.name("door"))
+    number = call.count("rid")
+    detail = f"what its job gave was refused: {why}"[:1000].replace("\0", "")
+    told = RefuseResult(workload_id=ident, attempt=attempt, number=number, detail=detail)
+    envelope = codec.envelope_of(
+        told,
+        id=derive(ident, "refused", attempt, number),
+        by=call.caller.subject,
+        at=call.web.hub.clock.now(),
+    )
+    with suppress(BrokerUnavailable):
+        publish(call.web, envelope)
 
 
 def _read(call: Call, content: Incoming, sink_of: Callable[[str, str], Sink | None], length: int) -> None:

@@ -22,7 +22,7 @@ from fedyard.wire.times import SECOND
 
 DEPLOYMENT = "deployment"
 """The kind of a run that trains over streams (domain/decisions/streams/deployments.py)."""
-GIVEN = "given"
+GIVEN, REFUSED = "given", "result_refused"
 """The reason of an active task of such a run whose job has given all of its results, and has not ended yet."""
 ADOPTED = "adopted"
 """The kind of a run that stands for a training elsewhere (domain/decisions/streams/adopting.py)."""
@@ -128,11 +128,13 @@ def end(draft: Draft, run: r.Run, step: Step, reason: str, detail: str, *, next_
 
 def pass_deadline(draft: Draft, run: r.Run) -> None:
     """The run's own deadline: whatever it was doing, it ends, and says so. Jobs of a deployment that have given all of
-    their results, and linger, have done their part."""
+    their results, and linger, have done their part; of others what they gave was refused, and nothing better came."""
     live = [task for task in draft.group(r.TaskRun, run.id) if TaskRunState(task.state) not in TASK_RUN_FINAL]
-    if run.kind == DEPLOYMENT and live and all(task.reason == GIVEN for task in live):
+    if run.kind == DEPLOYMENT and live and all(task.reason in (GIVEN, REFUSED) for task in live):
         for task in live:
-            tasks.end(stage_of(draft, task), TaskEnd(Step.SUCCEED, "completed"))
+            well = task.reason == GIVEN
+            ending = TaskEnd(Step.SUCCEED, "completed") if well else TaskEnd(Step.FAIL, REFUSED, "see its result")
+            tasks.end(stage_of(draft, task), ending)
         _advance(draft, run)
         return
     end(draft, run, Step.FAIL, "run_deadline", "the run did not finish within its time")

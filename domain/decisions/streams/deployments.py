@@ -378,7 +378,7 @@ def end_deployment(draft: Draft, command: sc.EndDeployment) -> Decision:
     step = Step.FAIL if run.state == RunState.FAILED else Step.STOP
     for result in draft.group(sr.TrainingResult, run.id):
         if result.state in RESULT_LIVE:
-            jobs.move(draft, result, step, run.reason, run.detail)
+            jobs.move(draft, result, step, result.reason or run.reason, result.detail if result.reason else run.detail)
     for workload in draft.every(r.Workload):
         if workload.run_id == run.id:
             shall_stop(draft, workload, run.reason)

@@ -104,9 +104,20 @@ def given(draft: Draft, task: r.TaskRun) -> None:
     if any(one.state != ResultState.FINISHED for one in results_of(draft, task.run_id, task.id)):
         return
     draft.change(task, reason=runs.GIVEN)
-    run = draft.have(r.Run, task.run_id)
+    _wait_no_longer(draft, draft.have(r.Run, task.run_id))
+
+
+def refused(draft: Draft, result: sr.TrainingResult, detail: str) -> None:
+    """What a job gave for it was refused. It may come again, and be taken; and if not, the job may never end."""
+    draft.change(result, reason=runs.REFUSED, detail=detail)
+    draft.change(draft.have(r.TaskRun, result.task_run_id), reason=runs.REFUSED)
+    _wait_no_longer(draft, draft.have(r.Run, result.run_id))
+
+
+def _wait_no_longer(draft: Draft, run: r.Run) -> None:
+    """Where all of its jobs that go on have given what they had to give, the run ends soon."""
     live = [one for one in draft.group(r.TaskRun, run.id) if TaskRunState(one.state) not in TASK_RUN_FINAL]
-    if all(one.reason == runs.GIVEN for one in live):
+    if live and all(one.reason in (runs.GIVEN, runs.REFUSED) for one in live):
         draft.change(run, deadline_at=min(run.deadline_at, draft.now + LINGERS_S * SECOND))
 
 
@@ -139,7 +150,8 @@ def ended(draft: Draft, workload: r.Workload) -> None:
     reason = workload.reason if workload.state != WorkloadState.SUCCEEDED and workload.reason else NO_RESULT
     detail = _detail(workload, len(open_still), len(results))
     for result in open_still:
-        move(draft, result, Step.FAIL, reason, detail)
+        move(draft, result, Step.FAIL, result.reason or reason, result.detail if result.reason else detail)
+    reason = next((one.reason for one in open_still if one.reason), reason)
     _end(draft, task, TaskEnd(Step.FAIL, reason, detail))
 
 
@@ -203,6 +215,7 @@ def _end(draft: Draft, task: r.TaskRun, ending: TaskEnd) -> None:
         run = draft.have(r.Run, task.run_id)
         run_event(draft, run, EventKind.TASK_CANCELLED, {"task": task.name, "reason": ending.reason})
     conclude(draft, draft.have(r.Run, task.run_id))
+    _wait_no_longer(draft, draft.have(r.Run, task.run_id))
 
 
 def conclude(draft: Draft, run: r.Run) -> None:

@@ -47,6 +47,20 @@ def take_metrics(draft: Draft, command: sc.TakeMetrics) -> Decision:
     return draft.accept(_answer(result))
 
 
+def needs_of_refuse_result(command: sc.RefuseResult) -> Needs:
+    return Needs(workloads={command.workload_id})
+
+
+def refuse_result(draft: Draft, command: sc.RefuseResult) -> Decision:
+    """It is on record, and why; what was given already, or is given later, stays."""
+    result = _of_job(draft, command)
+    task = draft.have(r.TaskRun, result.task_run_id)
+    given = any(one.digest for one in jobs.results_of(draft, task.run_id, task.id) if one.position == result.position)
+    if result.state == ResultState.DEPLOYED and not given:
+        jobs.refused(draft, result, command.detail)
+    return draft.accept(_answer(draft.have(sr.TrainingResult, result.id)))
+
+
 def needs_of_take_result(command: sc.TakeResult) -> Needs:
     needs = Needs(workloads={command.workload_id})
     needs.add(needs_of_numbers("result"))
@@ -90,7 +104,7 @@ def take_result(draft: Draft, command: sc.TakeResult) -> Decision:
     return draft.accept(_answer(draft.have(sr.TrainingResult, result.id)))
 
 
-def _of_job(draft: Draft, command: sc.TakeMetrics | sc.TakeResult) -> sr.TrainingResult:
+def _of_job(draft: Draft, command: sc.TakeMetrics | sc.TakeResult | sc.RefuseResult) -> sr.TrainingResult:
     """One that this attempt may give now."""
     workload_id, attempt, number = command.workload_id, command.attempt, command.number
     workload = draft.get(r.Workload, workload_id)

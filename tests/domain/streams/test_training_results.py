@@ -168,6 +168,45 @@ def test_a_job_that_has_given_everything_and_lingers_has_succeeded(yard: Yard) -
     assert all(job.stop_at is not None for job in yard.jobs())
 
 
+def refusing(yard: Yard, number: int, why: str = "too large") -> sc.RefuseResult:
+    workload = yard.result(number).workload_id or ""
+    return sc.RefuseResult(workload_id=workload, attempt=1, number=number, detail=why)
+
+
+def test_a_job_whose_result_was_refused_is_not_waited_for_for_ever(yard: Yard) -> None:
+    """TensorFlow's waits for other data then, and would until the deadline of its run."""
+    run = yard.trained(ONE, TORCH)
+    yard.ok(refusing(yard, 1), COORDINATOR)
+    assert yard.row(r.Run, run).deadline_at - yard.now > 500_000 * SECOND  # the other one trains
+    yard.ok(yard.give(2), COORDINATOR)
+    soon = yard.row(r.Run, run).deadline_at
+    assert soon == yard.now + 600 * SECOND
+    yard.now = soon
+    yard.ok(c.PassDeadline(run_id=run, task_seq=None, round=None, deadline_at=soon))
+    assert yard.run(run) == ("failed", "result_refused")
+    assert yard.results() == [(1, "failed", "result_refused"), (2, "finished", "")]
+    assert yard.result(1).detail == "too large"
+    assert all(job.stop_at is not None for job in yard.jobs())
+
+
+def test_a_refused_result_that_is_given_better_counts(yard: Yard) -> None:
+    run = yard.trained()
+    yard.ok(refusing(yard, 1), COORDINATOR)
+    assert (yard.result(1).state, yard.result(1).reason) == ("deployed", "result_refused")
+    yard.ok(yard.give(1), COORDINATOR)
+    yard.ok(refusing(yard, 1, "late"), COORDINATOR)
+    yard.see(yard.jobs()[0], Phase.SUCCEEDED)
+    assert (yard.run(run), yard.results()) == (("succeeded", "completed"), [(1, "finished", "")])
+    assert yard.result(1).detail == ""
+
+
+def test_a_job_that_ends_when_its_result_was_refused_says_so(yard: Yard) -> None:
+    run = yard.trained()
+    yard.ok(refusing(yard, 1), COORDINATOR)
+    yard.see(yard.jobs()[0], Phase.SUCCEEDED)
+    assert (yard.run(run), yard.results()) == (("failed", "result_refused"), [(1, "failed", "result_refused")])
+
+
 @pytest.mark.parametrize(("reason", "state"), [(Reason.SITE_SILENT, "deployed"), (Reason.SITE_RETIRED, "failed")])
 def test_a_job_at_a_site_that_is_silent_may_run_on(yard: Yard, reason: Reason, state: str) -> None:
     yard.trained()
