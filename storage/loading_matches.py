@@ -94,15 +94,15 @@ def _workers(matches: Collection[sr.Match]) -> set[str]:
 _MODELS = select(sr.ModelAnnouncement)
 _DATA = select(sr.DataSource)
 _MATCHES = select(sr.Match)
-AT_MOST: Final = 1000
+MAX_ANNOUNCEMENTS: Final = 1000
 """Announcements of one kind that a decision looks at, the newest: whoever may write to a topic says how many there are.
 Older ones of the same are superseded when it is their turn."""
-_NEWEST = f"ORDER BY announced_at DESC, id LIMIT {AT_MOST}"
+_NEWEST = f"ORDER BY announced_at DESC, id LIMIT {MAX_ANNOUNCEMENTS}"
 _SAME = f"{_MODELS} WHERE cluster = %s AND string_id = %s AND state = 'live' {_NEWEST}"
 _LIVE_DATA = (
     f"{_DATA} WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY stream_id"
     " ORDER BY announced_at DESC, id) AS place FROM data_sources WHERE state = 'live' AND stream_id {any:uuid})"
-    f" AS placed WHERE place <= {AT_MOST})"
+    f" AS placed WHERE place <= {MAX_ANNOUNCEMENTS})"
 )
 _KEYED = "WHERE match_key = %s AND state = 'live' AND match_key <> ''"
 _DATA_FOR = f"{_DATA} {_KEYED} AND (total_msg >= %s OR incremental) {_NEWEST}"

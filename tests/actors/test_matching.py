@@ -25,7 +25,7 @@ from domain.streams.matching import key_of_data, match_id, misfits, stream_of
 from domain.values import Micros
 from fedyard.wire.times import SECOND
 from storage.due import Due
-from storage.loading_matches import AT_MOST
+from storage.loading_matches import MAX_ANNOUNCEMENTS
 from storage.store import Changes
 from storage.stream_states import overdue
 from tests.domain.scenes import row
@@ -486,14 +486,16 @@ def test_a_decision_looks_at_no_more_than_the_newest_announcements(edge: Edge) -
         made = row(sr.DataSource, id=derive("flood", number), announced_at=number, **fields)
         return msgspec.structs.replace(made, match_key=key_of_data(made), stream_id=stream_of(made))
 
-    same = [source(number, "digits:0:0:1000") for number in range(AT_MOST + 5)]
-    others = [source(AT_MOST + 5 + number, f"digits:1:{number}:2000") for number in range(AT_MOST + 5)]
+    same = [source(number, "digits:0:0:1000") for number in range(MAX_ANNOUNCEMENTS + 5)]
+    others = [
+        source(MAX_ANNOUNCEMENTS + 5 + number, f"digits:1:{number}:2000") for number in range(MAX_ANNOUNCEMENTS + 5)
+    ]
     with edge.hub.store.deciding() as transaction:
         transaction.write(Changes(rows={sr.DataSource: [*same, *others]}))
         loaded = transaction.load(Needs(matched_data={same[-1].id}), START)
-        assert len({each.id for each in loaded.records if isinstance(each, sr.DataSource)}) == AT_MOST
+        assert len({each.id for each in loaded.records if isinstance(each, sr.DataSource)}) == MAX_ANNOUNCEMENTS
     edge.announce(model_value())
-    assert len(edge.matches()) == AT_MOST
+    assert len(edge.matches()) == MAX_ANNOUNCEMENTS
 
 
 def test_an_adopted_run_ends_with_its_workers(edge: Edge) -> None:
