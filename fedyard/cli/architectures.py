@@ -60,7 +60,7 @@ def put_architecture(
         "distributed": distributed or feeds is not None,
     }
     if feeds is not None:
-        fields["father_id"] = _named(there, feeds, "architecture").id
+        fields["father_id"] = named(there, feeds, "architecture").id
     made = streams.put_architecture(fields, there[name].id if name in there else None)
     print(f"architecture {name} is number {made.number}, version {made.version}")
 
@@ -87,7 +87,7 @@ def list_architectures(folder: Folder, project: str) -> None:
 def show_architecture(folder: Folder, project: str, name: str, version: int | None) -> None:
     """Print the code of architecture NAME of a PROJECT."""
     streams = streams_of(folder, project)
-    one = _named({each.name: each for each in streams.architectures()}, name, "architecture")
+    one = named({each.name: each for each in streams.architectures()}, name, "architecture")
     found = streams.architecture_version(one.id, version or one.version)
     if found.code is None:
         raise UsageError(f"the code of {name} is for members of the project")
@@ -101,7 +101,7 @@ def show_architecture(folder: Folder, project: str, name: str, version: int | No
 def delete_architecture(folder: Folder, project: str, name: str) -> None:
     """Delete architecture NAME of a PROJECT; what was trained keeps its version."""
     streams = streams_of(folder, project)
-    one = _named({each.name: each for each in streams.architectures()}, name, "architecture")
+    one = named({each.name: each for each in streams.architectures()}, name, "architecture")
     streams.delete_architecture(one.id)
     print(f"architecture {name} is deleted")
 
@@ -117,8 +117,10 @@ def put_configuration(
 ) -> None:
     """Put configuration NAME of a PROJECT: ARCHITECTURES that are trained together, and what feeds them."""
     streams = streams_of(folder, project)
+    if not architectures:
+        raise UsageError("say which ARCHITECTURES are trained together: one, at least")
     there = {one.name: one for one in streams.architectures()}
-    ids = [_named(there, each, "architecture").id for each in architectures]
+    ids = [named(there, each, "architecture").id for each in architectures]
     before = {one.name: one.id for one in streams.configurations()}
     made = streams.put_configuration(name, ids, description, before.get(name))
     print(f"configuration {name} is number {made.number}")
@@ -145,15 +147,17 @@ def list_configurations(folder: Folder, project: str) -> None:
 def delete_configuration(folder: Folder, project: str, name: str) -> None:
     """Delete configuration NAME of a PROJECT, of which there are no deployments any more."""
     streams = streams_of(folder, project)
-    one = _named({each.name: each for each in streams.configurations()}, name, "configuration")
+    one = named({each.name: each for each in streams.configurations()}, name, "configuration")
     streams.delete_configuration(one.id)
     print(f"configuration {name} is deleted")
 
 
-def _named(there: dict[str, T], name: str, what: str) -> T:
-    if name not in there:
+def named(there: dict[str, T], name: str, what: str) -> T:
+    """That one; by its name, else by its number or id. Raises `UsageError`."""
+    found = [one for one in there.values() if name in (str(one.number), one.id)]
+    if name not in there and not found:
         raise UsageError(f"the project has no {what} {name!r}; it has {', '.join(sorted(there)) or 'none'}")
-    return there[name]
+    return there[name] if name in there else found[0]
 
 
 def _text_in(file: Path) -> str:

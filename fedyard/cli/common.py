@@ -137,25 +137,25 @@ def run_named(client: Client, text: str) -> Run:
     """A run by its id, by a beginning of its id, or by its project and number; then its last attempt."""
     name, slash, number = text.rpartition("/")
     if not slash:
-        return client.run(_id_of_run(client, text))
+        return client.run(id_of_run(client, text))
     runs = [r for r in client.runs(project_id=project_named(client, name).id) if str(r.number) == number]
     if not runs:
         raise UsageError(f"project {name!r} has no run {number}")
     return max(runs, key=lambda run: run.attempt)
 
 
-def _id_of_run(client: Client, text: str) -> str:
+def id_of_run(client: Client, text: str, what: str = "run") -> str:
     """Raises `UsageError` if no run that this site may see has an id that begins so, or several have."""
     said = text.lower()
     if len(said) == ID_LENGTH:
         return said
     if not BEGINS_ID.fullmatch(said):
-        raise UsageError(f"{text!r} names no run: say PROJECT/NUMBER, its id, or how its id begins (4 characters)")
+        raise UsageError(f"{text!r} names no {what}: say PROJECT/NUMBER, its id, or how its id begins (4 characters)")
     found = [run for run in client.runs() if run.id.startswith(said)]
     if len(found) == 1:
         return found[0].id
     if not found:
-        raise UsageError(f"there is no run whose id begins with {said}, or this site may not see it")
+        raise UsageError(f"there is no {what} whose id begins with {said}, or this site may not see it")
     which = ", ".join(f"{run.id} (number {run.number}, attempt {run.attempt}, {run.state})" for run in found[:SHOWN])
     more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     raise UsageError(f"the ids of {len(found)} runs begin with {said}: {which}{more}; say more of it")

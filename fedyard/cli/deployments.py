@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 import msgspec
 
 from fedyard.agent.site import Folder
-from fedyard.cli.common import FILE, ID_LENGTH, UsageError, client_of, place_named, project_named
+from fedyard.cli.architectures import named
+from fedyard.cli.common import FILE, UsageError, client_of, id_of_run, place_named, project_named
 from fedyard.cli.listing import Listing
-from fedyard.client.client import Client
+from fedyard.client.client import MAX_LONG_POLL_S, Client
+from fedyard.client.streams import Announced, Results, Streams
+from fedyard.client.transfer import Transfer
 from fedyard.wire import answers as a
 from fedyard.wire.command_line import Command, Group
+from fedyard.wire.plurals import counted
 from fedyard.wire.shown import shown
+
+_PAUSE_S = 0.5
 
 
 @click.command("start", cls=Command)
 @click.argument("project")
-@click.option("--architecture", "architectures", multiple=True, metavar="NAME", help="its name or id; may be repeated")
-@click.option("--configuration", metavar="ID", help="a set of architectures, instead")
+@click.option(
+    "--architecture", "architectures", multiple=True, metavar="NAME", help="its name, number or id; may be repeated"
+)
+@click.option("--configuration", metavar="NAME", help="a set of architectures, instead: its name, number or id")
 @click.option("--contract", type=FILE, help="what training is to be: a file of JSON, as docs/streams.md says")
 @click.option("--set", "said", multiple=True, metavar="NAME=VALUE", help="a field of the contract; may be repeated")
 @click.option("--where", metavar="WHERE", help="a cluster of the hub's, or site: and a member's name or id")
@@ -43,11 +52,14 @@ def start(
     fields = {} if contract is None else _contract_in(contract)
     fields |= dict(map(_field, said))
     ident = project_named(client, project).id
+    streams = Streams(client, ident)
     body: dict[str, object] = {"contract": fields, "attempts": attempts}
     if configuration is not None:
-        body["configuration_id"] = configuration
+        sets = {one.name: one for one in streams.configurations()}
+        body["configuration_id"] = named(sets, configuration, "configuration").id
     else:
-        body["architecture_ids"] = [_architecture(client, ident, name) for name in architectures]
+        there = {one.name: one for one in streams.architectures()}
+        body["architecture_ids"] = [named(there, name, "architecture").id for name in architectures]
     if where is not None:
         body["where"] = place_named(client, ident, where)
     made = client.start_deployment(ident, body)
@@ -70,9 +82,38 @@ def listed(folder: Folder, project: str) -> None:
 @click.argument("deployment")
 @click.pass_obj
 def show(folder: Folder, deployment: str) -> None:
-    """A DEPLOYMENT with its results: PROJECT/NUMBER, or its id."""
+    """A DEPLOYMENT with its results.
+
+    DEPLOYMENT: PROJECT/NUMBER, its id, or how that begins.
+    """
     client = client_of(folder)
-    found = client.deployment(_deployment_named(client, deployment))
+    _show(client.deployment(_deployment_named(client, deployment)))
+
+
+@click.command("watch", cls=Command)
+@click.argument("deployment")
+@click.pass_obj
+def watch(folder: Folder, deployment: str) -> int:
+    """Wait until a DEPLOYMENT has ended, and show it. Exit code 0 if it succeeded.
+
+    DEPLOYMENT: PROJECT/NUMBER, its id, or how that begins.
+    """
+    client = client_of(folder)
+    ident = _deployment_named(client, deployment)
+    said, run = "", client.run(ident)
+    while not run.finished:
+        found = client.deployment(ident)
+        if found.state != said:
+            said = found.state
+            print(shown(f"deployment {found.number}: {said}"), flush=True)
+        run = client.run(ident, after=run.version, wait=MAX_LONG_POLL_S)
+    while (found := client.deployment(ident)).state != "ended":  # what is left of its jobs goes
+        client.pause(_PAUSE_S)
+    _show(found)
+    return 0 if run.state == "succeeded" else 1
+
+
+def _show(found: a.Deployment) -> None:
     why = f" ({found.reason}: {found.detail})" if found.reason else ""
     print(shown(f"deployment {found.number}: {found.state}, its run {found.run_state}{why}"))
     print(shown(f"its jobs run at {found.where}, and read {found.control_topic}"))
@@ -84,6 +125,13 @@ def show(folder: Folder, deployment: str) -> None:
         )
     table.print()
     for one in found.results:
+        for what, measured in (
+            ("training", one.train_metrics),
+            ("validation", one.val_metrics),
+            ("test", one.test_metrics),
+        ):
+            if told := _measured(measured):
+                print(shown(f"result {one.number}, {what}: {told}"))
         if one.log_tail is not None:
             print(shown(f"result {one.number}: {one.detail}"))
             for line in one.log_tail.splitlines():
@@ -95,28 +143,136 @@ def show(folder: Folder, deployment: str) -> None:
 @click.option("--reason", default="", metavar="TEXT", help="for the record")
 @click.pass_obj
 def stop(folder: Folder, deployment: str, reason: str) -> None:
-    """End a DEPLOYMENT and its jobs: PROJECT/NUMBER, or its id. Results that have come stay."""
+    """End a DEPLOYMENT and its jobs. Results that have come stay.
+
+    DEPLOYMENT: PROJECT/NUMBER, its id, or how that begins.
+    """
     client = client_of(folder)
     print(f"{deployment}: {client.stop_deployment(_deployment_named(client, deployment), reason).state}")
+
+
+@click.command("model", cls=Command)
+@click.argument("deployment")
+@click.option("--to", type=FILE, required=True, help="a file that it is put into")
+@click.option("--result", type=click.IntRange(1), metavar="NUMBER", help="which, if the deployment gave several")
+@click.pass_obj
+def model(folder: Folder, deployment: str, to: Path, result: int | None) -> None:
+    """Fetch what a DEPLOYMENT has trained.
+
+    DEPLOYMENT: PROJECT/NUMBER, its id, or how that begins.
+    """
+    client = client_of(folder)
+    found = client.deployment(_deployment_named(client, deployment))
+    models = {one.number: one.model_artifact_id for one in found.results if one.model_artifact_id is not None}
+    if not models:
+        raise UsageError(f"deployment {found.number} has no trained model: its run {found.run_state}")
+    if result is None and len(models) > 1:
+        raise UsageError(f"deployment {found.number} gave several models: say --result, one of {_listed(models)}")
+    number = next(iter(models)) if result is None else result
+    if number not in models:
+        raise UsageError(f"deployment {found.number} has no model of result {number}; it has {_listed(models)}")
+    if to.is_dir():
+        raise UsageError(f"--to {to}: that is a folder; name a file")
+    Transfer(client).download(models[number], to)
+    print(f"result {number}: {to.stat().st_size} bytes in {to}")
+
+
+@click.command("data", cls=Command)
+@click.argument("deployment")
+@click.pass_obj
+def data(folder: Folder, deployment: str) -> None:
+    """What was announced under the number of a DEPLOYMENT.
+
+    DEPLOYMENT: PROJECT/NUMBER, its id, or how that begins.
+    """
+    client = client_of(folder)
+    found = client.deployment(_deployment_named(client, deployment))
+    table = Listing("data", "records", "state", "used", "announced", "cluster", "id", ids=("id",))
+    for one in Announced(client).of(found.number):
+        table.add_row(
+            one.data_topic,
+            "" if one.total_msg is None else str(one.total_msg),
+            one.state,
+            "yes" if one.id == found.data_source_id else "no",
+            "" if one.announced_at is None else one.announced_at.isoformat(timespec="seconds"),
+            one.cluster,
+            one.id,
+        )
+    table.print()
+
+
+@click.command("send", cls=Command)
+@click.argument("trained", metavar="FROM")
+@click.argument("deployment", metavar="TO")
+@click.option(
+    "--data", "source", metavar="ID", help="which, as `data` lists them; left out: what FROM uses, or its newest"
+)
+@click.pass_obj
+def send(folder: Folder, trained: str, deployment: str, source: str | None) -> int:
+    """Announce the data of deployment FROM once more, for deployment TO: each is PROJECT/NUMBER, or an id."""
+    client = client_of(folder)
+    before = client.deployment(_deployment_named(client, trained))
+    after = client.deployment(_deployment_named(client, deployment))
+    announced = Announced(client)
+    sources = [one.id for one in announced.of(before.number)]
+    if not sources:
+        raise UsageError(f"nothing was announced for deployment {before.number}")
+    if source is not None and source not in sources:
+        raise UsageError(
+            f"no data {source} were announced for deployment {before.number}; there are {_listed(sources)}"
+        )
+    sending = announced.send(source or before.data_source_id or sources[-1], after.number)
+    why = ": ".join(filter(None, (sending.reason, sending.detail)))
+    print(shown(f"data for deployment {after.number}: {sending.state}{f' ({why})' if why else ''}, in {sending.topic}"))
+    return 1 if sending.state == "failed" else 0
+
+
+@click.command("delete", cls=Command)
+@click.argument("deployment")
+@click.pass_obj
+def delete(folder: Folder, deployment: str) -> None:
+    """Delete a DEPLOYMENT that has ended, with its results and their files.
+
+    DEPLOYMENT: PROJECT/NUMBER, its id, or how that begins.
+    """
+    client = client_of(folder)
+    found = client.deployment(_deployment_named(client, deployment))
+    if found.state != "ended":
+        raise UsageError(f"deployment {found.number} is {found.state}: stop it first, or wait until it has ended")
+    results = Results(client)
+    for one in found.results:
+        if one.state != "deleted":
+            results.delete(one.number)
+    client.delete_deployment(found.id)
+    print(f"deployment {found.number} is deleted, with {counted(len(found.results), 'result')}")
+
+
+def _measured(said: msgspec.Raw) -> str:
+    """The newest value of each metric, and how many there are; empty for what has another form."""
+    try:
+        metrics = msgspec.json.decode(said, type=dict[str, list[float | None]])
+    except msgspec.DecodeError:
+        return ""
+    newest = (
+        f"{name} {values[-1] if values[-1] is None else f'{values[-1]:.4g}'}"
+        + (f" ({len(values)} values)" if len(values) > 1 else "")
+        for name, values in metrics.items()
+        if values
+    )
+    return ", ".join(newest)
+
+
+def _listed(those: Iterable[object]) -> str:
+    return ", ".join(map(str, those))
 
 
 def _deployment_named(client: Client, text: str) -> str:
     name, slash, number = text.rpartition("/")
     if not slash:
-        if len(text) != ID_LENGTH:
-            raise UsageError(f"{text!r} names no deployment: say PROJECT/NUMBER, or its id")
-        return text
+        return id_of_run(client, text, "deployment")
     found = [one.id for one in client.deployments(project_named(client, name).id) if str(one.number) == number]
     if not found:
         raise UsageError(f"project {name!r} has no deployment {number}")
-    return found[0]
-
-
-def _architecture(client: Client, project_id: str, name: str) -> str:
-    there: list[a.Architecture] = client.architectures(project_id)
-    found = [one.id for one in there if name in (one.name, one.id)]
-    if not found:
-        raise UsageError(f"the project has no architecture {name!r}; it has {', '.join(one.name for one in there)}")
     return found[0]
 
 
@@ -143,5 +299,5 @@ def _field(text: str) -> tuple[str, object]:
 deployment = Group(
     "deployment",
     help="Training of a project's architectures on data that are announced over Kafka.",
-    commands=[start, listed, show, stop],
+    commands=[start, listed, show, watch, data, send, model, stop, delete],
 )

@@ -221,10 +221,6 @@ class Client(Calls):
         path = f"/v1/workloads/{_part(workload_id)}/replicas"
         return self.write("PUT", path, {"replicas": replicas}, a.WorkloadChanged, key=key)
 
-    def architectures(self, project_id: str) -> list[a.Architecture]:
-        """All of them at once: this list has no pages."""
-        return self.read(f"/v1/projects/{_part(project_id)}/architectures", page_of(a.Architecture)).items
-
     def deployments(self, project_id: str) -> list[a.Deployment]:
         return list(self.every(f"/v1/projects/{_part(project_id)}/deployments", {}, a.Deployment))
 
@@ -236,6 +232,11 @@ class Client(Calls):
     ) -> a.DeploymentStarted:
         """body: as docs/api.md says."""
         return self.write("POST", f"/v1/projects/{_part(project_id)}/deployments", body, a.DeploymentStarted, key=key)
+
+    def delete_deployment(self, deployment_id: str, *, key: str | None = None) -> a.DeploymentStopped:
+        """One that has ended, and whose results are deleted."""
+        path = f"/v1/deployments/{_part(deployment_id)}"
+        return self.write("DELETE", path, None, a.DeploymentStopped, key=key)
 
     def stop_deployment(self, deployment_id: str, reason: str = "", *, key: str | None = None) -> a.DeploymentStopped:
         path = f"/v1/deployments/{_part(deployment_id)}/stop"

@@ -4,6 +4,42 @@ from __future__ import annotations
 
 from fedyard.client.calls import Calls, page_of
 from fedyard.wire import stream_answers as a
+from fedyard.wire.answers import TrainingResult
+
+SENDING_S = 30
+"""How long a look at what is being sent waits for its end, at most."""
+
+
+class Announced:
+    """Data that were announced for deployments, of all projects that the caller may see. Raises as the client does."""
+
+    def __init__(self, client: Calls) -> None:
+        self._client = client
+
+    def of(self, deployment: int) -> list[a.DataSource]:
+        """Whatever names this number, in whichever state."""
+        return list(self._client.every("/v1/data-sources", {"deployment": deployment}, a.DataSource))
+
+    def send(self, source_id: str, deployment: int, *, key: str | None = None) -> a.Sending:
+        """Announce them once more, for the deployment of this number; as that ended, or goes on after a while."""
+        path = f"/v1/data-sources/{source_id}/send"
+        sending = self._client.write("POST", path, {"deployment": deployment}, a.Sending, key=key)
+        if sending.state != "sending":
+            return sending
+        return self._client.read(f"/v1/sendings/{sending.id}", a.Sending, {"wait": SENDING_S}, wait_s=SENDING_S)
+
+
+class Results:
+    """Training results, by number, of all projects that the caller may see. Raises as the client does."""
+
+    def __init__(self, client: Calls) -> None:
+        self._client = client
+
+    def one(self, number: int) -> TrainingResult:
+        return self._client.read(f"/v1/training-results/{number}", TrainingResult)
+
+    def delete(self, number: int, *, key: str | None = None) -> a.Numbered:
+        return self._client.write("DELETE", f"/v1/training-results/{number}", None, a.Numbered, key=key)
 
 
 class Streams:

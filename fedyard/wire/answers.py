@@ -712,20 +712,17 @@ class WorkloadChanged(Answer, frozen=True, kw_only=True):
     attempt: w.Number
 
 
-class Architecture(Answer, frozen=True, kw_only=True):
-    """A model of a project that can be trained over streams."""
-
-    id: w.Uuid
-    number: w.Number
-    name: w.Name
-    framework: Annotated[str, Meta(max_length=16)]
-    version: w.Number
+_NOTHING = msgspec.Raw(b"null")
 
 
 class TrainingResult(Answer, frozen=True, kw_only=True):
-    """What training one architecture gave. log_tail: of its job, where that ended without it."""
+    """What training one architecture gave. log_tail: of its job, where that ended without it.
+
+    train_metrics, val_metrics, test_metrics: as its job said them, so they may be anything in JSON.
+    """
 
     number: w.Number
+    deployment_id: w.Uuid
     architecture_id: w.Uuid
     state: w.Slug
     reason: Annotated[str, Meta(max_length=64)] = ""
@@ -734,10 +731,16 @@ class TrainingResult(Answer, frozen=True, kw_only=True):
     workload_id: w.Uuid | None = None
     model_artifact_id: w.Uuid | None = None
     log_tail: Annotated[str, Meta(max_length=8192)] | None = None
+    train_metrics: msgspec.Raw = _NOTHING
+    val_metrics: msgspec.Raw = _NOTHING
+    test_metrics: msgspec.Raw = _NOTHING
 
 
 class Deployment(Answer, frozen=True, kw_only=True):
-    """Training over streams. number: that a data source names it by. results: not in lists."""
+    """Training over streams. number: that a data source names it by. data_source_id: of what it trains on.
+
+    results: not in lists.
+    """
 
     id: w.Uuid
     number: w.Number
@@ -747,6 +750,7 @@ class Deployment(Answer, frozen=True, kw_only=True):
     detail: w.Text = ""
     where: w.Name
     control_topic: Annotated[str, Meta(max_length=250)]
+    data_source_id: w.Uuid | None = None
     results: Annotated[list[TrainingResult], Meta(max_length=MAX_ITEMS)] = []
 
 
@@ -757,6 +761,8 @@ class DeploymentStarted(Answer, frozen=True, kw_only=True):
 
 
 class DeploymentStopped(Answer, frozen=True, kw_only=True):
+    """Or deleted."""
+
     id: w.Uuid
     state: w.Slug
 

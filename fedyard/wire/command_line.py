@@ -140,11 +140,11 @@ def _mistyped(error: click.UsageError, program: str) -> str:
     """What click says, with what it took the word for, and where it is written how it goes."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return f"say more:\n{error.format_message()}"
-    said, path = error.format_message(), error.ctx.command_path if error.ctx is not None else program
+    said, path = " ".join(error.format_message().split()), error.ctx.command_path if error.ctx is not None else program
     if isinstance(error, click.exceptions.NoSuchCommand) and error.ctx is not None:
         moved = _elsewhere(error.ctx.find_root(), error.command_name)
         said = f"No such command {error.command_name!r}. Did you mean {' or '.join(moved)}?" if moved else said
-    return f"{said} See {path} --help"
+    return f"{said}{'' if said.endswith(('.', '?', '!')) else '.'} See {path} --help"
 
 
 def _elsewhere(root: click.Context, word: str) -> list[str]:

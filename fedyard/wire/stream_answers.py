@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from fedyard.wire import types as w
@@ -54,6 +55,30 @@ class Numbered(Answer, frozen=True, kw_only=True):
     number: w.Seq
     version: w.Number | None = None
     state: w.Slug | None = None
+
+
+class DataSource(Answer, frozen=True, kw_only=True):
+    """Data that were announced. deployment_number: that the record's key names. data_topic: with its ranges."""
+
+    id: w.Uuid
+    cluster: w.Name
+    deployment_number: w.Seq | None = None
+    data_topic: w.Text
+    input_format: w.Name = ""
+    input_config: msgspec.Raw = msgspec.Raw(b"{}")
+    total_msg: w.Seq | None = None
+    state: w.Slug
+    announced_at: w.At | None = None
+
+
+class Sending(Answer, frozen=True, kw_only=True):
+    """Data that are announced once more. topic: where to. reason, detail: why that failed."""
+
+    id: w.Uuid
+    state: w.Slug
+    topic: Annotated[str, Meta(max_length=250)]
+    reason: w.Text = ""
+    detail: w.Text = ""
 
 
 class Asked(Answer, frozen=True, kw_only=True):
