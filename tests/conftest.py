@@ -38,6 +38,7 @@ LONG = (
     "chaos/test_run.py",
     "ops/test_restore_drill.py",
     "demo/test_demo.py",
+    "demo/test_streams.py",
     "benchmarks/test_board.py",
     "actors/test_deciding.py",
     "broker/test_losses.py",
