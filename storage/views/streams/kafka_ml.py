@@ -1,4 +1,7 @@
-"""What Kafka-ML's front end shows, in its words and with its numbers: of one project, to its members."""
+"""What Kafka-ML's front end shows, in its words and with its numbers: of one project, to its members.
+
+It knows no pages: of what can be many, the newest are shown (`AT_MOST`), and what is looked for is asked for by name.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ _ids = msgspec.json.Decoder(list[Id])
 _asked = msgspec.json.Decoder(InferenceAsked)
 _contract = msgspec.json.Decoder(Deployment)
 _SHOWN = Clause("deleted_at IS NULL")
+AT_MOST = 1000
+"""Of each list."""
 
 
 def projects_of(database: Database, subject: Subject) -> list[Id]:
@@ -92,10 +97,11 @@ def shown(model: Old) -> Old:
 
 def configurations(database: Database, project: Id) -> list[Old]:
     """The newest first. `keys`: of its models, no part of what is shown."""
-    by_key = {one["key"]: one for one in models(database, project)}
+    of_project = [Clause("project_id = %s", (project,)), _SHOWN]
+    named = {key: {"id": of, "name": name} for key, of, name in rows(database, _NAMED, of_project)}
     deployed: dict[Id, list[Old]] = {}
     sql = "SELECT configuration_id, number, created_at FROM deployments"
-    for key, number, at in rows(database, sql, [Clause("project_id = %s", (project,)), _SHOWN], "ORDER BY number DESC"):
+    for key, number, at in rows(database, sql, of_project, f"ORDER BY number DESC LIMIT {AT_MOST}"):
         deployed.setdefault(key, []).append({"id": number, "time": time_text(at)})
     sql = "SELECT id, number, name, description, architectures_json FROM configurations"
     return [
@@ -104,32 +110,32 @@ def configurations(database: Database, project: Id) -> list[Old]:
             "id": number,
             "name": name,
             "description": about,
-            "ml_models": [
-                {"id": by_key[one]["id"], "name": by_key[one]["name"]} for one in _ids.decode(ids) if one in by_key
-            ],
+            "ml_models": [named[one] for one in _ids.decode(ids) if one in named],
             "deployments": deployed.get(key, []),
         }
-        for key, number, name, about, ids in rows(
-            database, sql, [Clause("project_id = %s", (project,)), _SHOWN], "ORDER BY number DESC"
-        )
+        for key, number, name, about, ids in rows(database, sql, of_project, "ORDER BY number DESC")
     ]
+
+
+_NAMED = "SELECT id, number, name FROM architectures"
 
 
 # deployments and results
 
 
-def deployments(database: Database, project: Id) -> list[Old]:
-    """The newest first."""
+def deployments(database: Database, project: Id, configuration: int | None = None) -> list[Old]:
+    """The newest first. configuration: of that number alone."""
     sql = (
         "SELECT deployments.run_id, deployments.number, contract_json, deployments.created_at, configurations.number,"
         " configurations.name FROM deployments LEFT JOIN configurations ON configurations.id = configuration_id"
     )
     wanted = [Clause("deployments.project_id = %s AND deployments.deleted_at IS NULL", (project,))]
-    found = rows(database, sql, wanted, "ORDER BY deployments.number DESC")
+    wanted += [] if configuration is None else [Clause("configurations.number = %s", (configuration,))]
+    found = rows(database, sql, wanted, f"ORDER BY deployments.number DESC LIMIT {AT_MOST}")
     by_run: dict[Id, list[Old]] = {}
-    for one in results(database, project):
-        brief = {name: one[name] for name in ("id", "status", "model", "status_changed")}
-        by_run.setdefault(one["run_key"], []).append(brief)
+    for run, number, state, at, model, name in _briefs(database, project, found[-1][1] if found else 0):
+        brief = {"id": number, "status": state, "model": {"id": model, "name": name}, "status_changed": time_text(at)}
+        by_run.setdefault(run, []).append(brief)
     return [
         {
             "id": number,
@@ -140,6 +146,21 @@ def deployments(database: Database, project: Id) -> list[Old]:
         }
         for run, number, contract, at, configuration, name in found
     ]
+
+
+def _briefs(database: Database, project: Id, since: int) -> list[Row]:
+    """Of the results of deployments from this number on; without what they measured, which is most of a result."""
+    sql = (
+        "SELECT training_results.run_id, training_results.number, training_results.state, training_results.state_at,"
+        " architectures.number, architectures.name FROM training_results"
+        " JOIN deployments ON deployments.run_id = training_results.run_id"
+        " JOIN architectures ON architectures.id = training_results.architecture_id"
+    )
+    wanted = [
+        Clause("training_results.project_id = %s AND training_results.deleted_at IS NULL", (project,)),
+        Clause("deployments.number >= %s", (since,)),
+    ]
+    return rows(database, sql, wanted, "ORDER BY training_results.state_at DESC, training_results.number DESC")
 
 
 def _fields_of(contract: str) -> Old:
@@ -161,11 +182,12 @@ _RESULT = (
 )
 
 
-def results(database: Database, project: Id) -> list[Old]:
-    """Newest change first; each with keys that are no part of what is shown."""
-    wanted = Clause("training_results.project_id = %s AND training_results.deleted_at IS NULL", (project,))
-    tail = "ORDER BY training_results.state_at DESC, training_results.number DESC"
-    return [_result(one) for one in rows(database, _RESULT, [wanted], tail)]
+def results(database: Database, project: Id, run: Id | None = None) -> list[Old]:
+    """Newest change first; each with keys that are no part of what is shown. run: of that alone."""
+    wanted = [Clause("training_results.project_id = %s AND training_results.deleted_at IS NULL", (project,))]
+    wanted += [] if run is None else [Clause("training_results.run_id = %s", (run,))]
+    tail = f"ORDER BY training_results.state_at DESC, training_results.number DESC LIMIT {AT_MOST}"
+    return [_result(one) for one in rows(database, _RESULT, wanted, tail)]
 
 
 def result(database: Database, project: Id, number: int) -> Old | None:
@@ -232,13 +254,20 @@ _SOURCE = (
 )
 
 
-def data_sources(database: Database, project: Id) -> list[Old]:
-    """Announced for the project's deployments, the newest first; each with its `key`, which is not shown."""
-    wanted = Clause(
-        "purpose = 'control' AND deployment_number IN (SELECT number FROM deployments WHERE project_id = %s)",
-        (project,),
-    )
-    return [_source(one) for one in rows(database, _SOURCE, [wanted], "ORDER BY taken_at DESC LIMIT 1000")]
+def data_sources(database: Database, project: Id, *, of: int | None = None, topic: str | None = None) -> list[Old]:
+    """Announced for the project's deployments, the newest first; each with its `key`, which is not shown.
+
+    of: that deployment's alone. topic: what they say of where they lie.
+    """
+    wanted = [
+        Clause(
+            "purpose = 'control' AND deployment_number IN (SELECT number FROM deployments WHERE project_id = %s)",
+            (project,),
+        )
+    ]
+    wanted += [] if of is None else [Clause("deployment_number = %s", (of,))]
+    wanted += [] if topic is None else [Clause("data_topic = %s", (topic,))]
+    return [_source(one) for one in rows(database, _SOURCE, wanted, f"ORDER BY taken_at DESC LIMIT {AT_MOST}")]
 
 
 def _source(one: Row) -> Old:
@@ -264,11 +293,16 @@ _INFERENCE = (
 )
 
 
-def inferences(database: Database, project: Id) -> list[Old]:
-    """Newest change first; `key` is not shown. One is `deployed` until it is gone, whoever has stopped it."""
-    wanted = Clause("inferences.project_id = %s AND deleted_at IS NULL", (project,))
-    found = rows(database, _INFERENCE, [wanted], "ORDER BY inferences.state_at DESC, number DESC")
-    return [_inference(one) for one in found]
+def inferences(database: Database, project: Id, *, number: int | None = None, result: int | None = None) -> list[Old]:
+    """Newest change first; `key` is not shown. One is `deployed` until it is gone, whoever has stopped it.
+
+    number: that one alone. result: of that alone.
+    """
+    wanted = [Clause("inferences.project_id = %s AND deleted_at IS NULL", (project,))]
+    wanted += [] if number is None else [Clause("number = %s", (number,))]
+    wanted += [] if result is None else [Clause("result_number = %s", (result,))]
+    tail = f"ORDER BY inferences.state_at DESC, number DESC LIMIT {AT_MOST}"
+    return [_inference(one) for one in rows(database, _INFERENCE, wanted, tail)]
 
 
 def _inference(one: Row) -> Old:
@@ -302,12 +336,13 @@ def _inference(one: Row) -> Old:
 
 
 def federated_data(database: Database) -> list[Old]:
-    """The newest 1,000."""
+    """The newest."""
     sql = (
         "SELECT input_format, input_config_json, incremental, data_topic, unsupervised_topic, total_msg,"
         " validation_rate, test_rate, description, restrictions_json, announced_at, taken_at FROM data_sources"
     )
-    found = rows(database, sql, [Clause("purpose = 'data' AND state = 'live'")], "ORDER BY taken_at DESC LIMIT 1000")
+    live = [Clause("purpose = 'data' AND state = 'live'")]
+    found = rows(database, sql, live, f"ORDER BY taken_at DESC LIMIT {AT_MOST}")
     return [
         {
             "input_format": one[0],
@@ -327,12 +362,12 @@ def federated_data(database: Database) -> list[Old]:
 
 
 def federated_models(database: Database) -> list[Old]:
-    """The newest 1,000."""
+    """The newest."""
     sql = (
         "SELECT string_id, input_shape, output_shape, restriction_json, min_data, framework, distributed, announced_at,"
         " taken_at FROM model_announcements"
     )
-    found = rows(database, sql, [Clause("state = 'live'")], "ORDER BY taken_at DESC LIMIT 1000")
+    found = rows(database, sql, [Clause("state = 'live'")], f"ORDER BY taken_at DESC LIMIT {AT_MOST}")
     return [
         {
             "federated_string_id": one[0],

@@ -17,6 +17,7 @@ from domain import stream_commands as sc
 from domain import stream_records as sr
 from domain.codec import THE_HUB, envelope_of
 from domain.ids import derive
+from storage.views.streams.kafka_ml import AT_MOST
 from tests import streams
 from tests.waiting import until
 from tests.web.network import Caller, Network, network
@@ -571,6 +572,25 @@ def failure(answered: TestResponse) -> str:
 @pytest.mark.parametrize("call", CALLS, ids=" ".join)
 def test_every_call_of_the_front_end(world: World, call: tuple[str, str]) -> None:
     CALLS[call](world)
+
+
+def test_a_list_is_bounded_and_what_is_looked_for_is_found_beyond_it(world: World) -> None:
+    database, columns = world.net.database, sr.Inference.__struct_fields__
+    before = world.get("/results/inference/7")
+    with database.connection():
+        found = database.all(f"SELECT {', '.join(columns)} FROM inferences ORDER BY number LIMIT 1")
+        first = msgspec.structs.replace(sr.Inference(*found[0]), result_number=8, state_at=4_000_000_000_000_000)
+        more = [msgspec.structs.replace(first, id=derive(first.id, "more", n), number=1000 + n) for n in range(AT_MOST)]
+        places = ", ".join([f"({', '.join(['%s'] * len(columns))})"] * len(more))
+        values = [value for one in more for value in msgspec.structs.astuple(one)]
+        database.execute(f"INSERT INTO inferences ({', '.join(columns)}) VALUES {places}", values)
+    try:
+        assert {one["model_result"] for one in world.get("/inferences/")} == {8}
+        assert len(world.get("/inferences/")) == AT_MOST
+        assert world.get("/results/inference/7") == before
+    finally:
+        with database.connection():
+            database.execute("DELETE FROM inferences WHERE number >= 1000")
 
 
 def test_they_are_all_in_the_table() -> None:

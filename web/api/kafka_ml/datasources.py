@@ -58,7 +58,7 @@ def send(call: Call) -> Response:
     project, said = project_of(call), body(call, OldDataSource)
     number = _number(said.deployment)
     _check_deployment(call, project, number)
-    there = [one for one in views.data_sources(call.web.database, project) if one["topic"] == said.topic]
+    there = views.data_sources(call.web.database, project, topic=said.topic)
     same = [
         one for one in there if said.time in (None, one["time"]) and said.input_format in (None, one["input_format"])
     ]

@@ -10,7 +10,7 @@ from flask import Response
 from domain import stream_commands as sc
 from domain.stream_values import Deployment
 from storage.views.streams import kafka_ml as views
-from web.api.kafka_ml.common import Failed, body, decide, json, known, nothing, operation, project_of
+from web.api.kafka_ml.common import Failed, body, decide, json, known, nothing, operation, project_of, shown
 from web.http.calls import Call
 
 _FIELDS = frozenset(Deployment.__struct_fields__)
@@ -46,8 +46,7 @@ def listed(call: Call) -> Response:
 def of_configuration(call: Call) -> Response:
     known(call, "configurations", "Configuration does not exist")
     number = call.count("number")
-    there = views.deployments(call.web.database, project_of(call))
-    return json([one for one in there if one["configuration"]["id"] == number])
+    return json(views.deployments(call.web.database, project_of(call), number))
 
 
 def delete(call: Call) -> Response:
@@ -58,8 +57,7 @@ def delete(call: Call) -> Response:
 
 def results(call: Call) -> Response:
     project, key = known(call, "deployments", "Deployment not found")
-    there = views.results(call.web.database, project)
-    return json([views.shown(one) for one in there if one["run_key"] == key])
+    return shown(views.results(call.web.database, project, key))
 
 
 OPERATIONS = (

@@ -15,12 +15,10 @@ def listed(call: Call) -> Response:
 
 
 def _known(call: Call, detail: str) -> views.Old:
-    number = call.count("number")
-    there = views.inferences(call.web.database, project_of(call))
-    found = next((one for one in there if one["id"] == number), None)
-    if found is None:
+    found = views.inferences(call.web.database, project_of(call), number=call.count("number"))
+    if not found:
         raise Failed(detail)
-    return found
+    return found[0]
 
 
 def stop(call: Call) -> Response:

@@ -112,12 +112,11 @@ def _lists(metrics: object) -> list[tuple[str, list[Any]]]:
 def inference_info(call: Call) -> Response:
     """How to read samples: as the newest inference of this result does, or as its data source said."""
     project, result = project_of(call), result_of(call)
-    served = [one for one in views.inferences(call.web.database, project) if one["model_result"] == result["id"]]
+    served = views.inferences(call.web.database, project, result=result["id"])
     if served:
         newest = max(served, key=lambda one: one["id"])
         return json({name: newest[name] for name in ("input_format", "input_config")})
-    number = str(result["deployment"]["id"])
-    sources = [one for one in views.data_sources(call.web.database, project) if one["deployment"] == number]
+    sources = views.data_sources(call.web.database, project, of=result["deployment"]["id"])
     if not sources:
         return json({"input_format": "", "input_config": ""})
     config = sources[0]["input_config"]
