@@ -192,8 +192,8 @@ _MATCHED = (
     " LEFT JOIN workloads ON workloads.id = matches.workload_id"
 )
 _CONCERNED = (
-    "(state = 'live' OR (id IN (SELECT source_id FROM matches WHERE run_id = %s) AND NOT EXISTS"
-    " (SELECT 1 FROM data_sources again WHERE again.stream_id = data_sources.stream_id AND again.state = 'live')))"
+    "(state = 'live' OR id IN (SELECT source_id FROM matches WHERE run_id = %s AND NOT EXISTS"
+    " (SELECT 1 FROM data_sources again WHERE again.stream_id = matches.stream_id AND again.state = 'live')))"
 )
 """Live ones, and of those that have become a match the last word."""
 
