@@ -1,6 +1,6 @@
 """What Kafka-ML's front end shows, in its words and with its numbers: of one project, to its members.
 
-It knows no pages: of what can be many, the newest are shown (`AT_MOST`), and what is looked for is asked for by name.
+It knows no pages: of what can be many, the newest are shown (`MAX_LISTED`), and what is looked for is asked for by name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ids = msgspec.json.Decoder(list[Id])
 _asked = msgspec.json.Decoder(InferenceAsked)
 _contract = msgspec.json.Decoder(Deployment)
 _SHOWN = Clause("deleted_at IS NULL")
-AT_MOST = 1000
+MAX_LISTED = 1000
 """Of each list."""
 
 
@@ -101,7 +101,7 @@ def configurations(database: Database, project: Id) -> list[Old]:
     named = {key: {"id": of, "name": name} for key, of, name in rows(database, _NAMED, of_project)}
     deployed: dict[Id, list[Old]] = {}
     sql = "SELECT configuration_id, number, created_at FROM deployments"
-    for key, number, at in rows(database, sql, of_project, f"ORDER BY number DESC LIMIT {AT_MOST}"):
+    for key, number, at in rows(database, sql, of_project, f"ORDER BY number DESC LIMIT {MAX_LISTED}"):
         deployed.setdefault(key, []).append({"id": number, "time": time_text(at)})
     sql = "SELECT id, number, name, description, architectures_json FROM configurations"
     return [
@@ -131,7 +131,7 @@ def deployments(database: Database, project: Id, configuration: int | None = Non
     )
     wanted = [Clause("deployments.project_id = %s AND deployments.deleted_at IS NULL", (project,))]
     wanted += [] if configuration is None else [Clause("configurations.number = %s", (configuration,))]
-    found = rows(database, sql, wanted, f"ORDER BY deployments.number DESC LIMIT {AT_MOST}")
+    found = rows(database, sql, wanted, f"ORDER BY deployments.number DESC LIMIT {MAX_LISTED}")
     by_run: dict[Id, list[Old]] = {}
     for run, number, state, at, model, name in _briefs(database, project, found[-1][1] if found else 0):
         brief = {"id": number, "status": state, "model": {"id": model, "name": name}, "status_changed": time_text(at)}
@@ -186,7 +186,7 @@ def results(database: Database, project: Id, run: Id | None = None) -> list[Old]
     """Newest change first; each with keys that are no part of what is shown. run: of that alone."""
     wanted = [Clause("training_results.project_id = %s AND training_results.deleted_at IS NULL", (project,))]
     wanted += [] if run is None else [Clause("training_results.run_id = %s", (run,))]
-    tail = f"ORDER BY training_results.state_at DESC, training_results.number DESC LIMIT {AT_MOST}"
+    tail = f"ORDER BY training_results.state_at DESC, training_results.number DESC LIMIT {MAX_LISTED}"
     return [_result(one) for one in rows(database, _RESULT, wanted, tail)]
 
 
@@ -267,7 +267,7 @@ def data_sources(database: Database, project: Id, *, of: int | None = None, topi
     ]
     wanted += [] if of is None else [Clause("deployment_number = %s", (of,))]
     wanted += [] if topic is None else [Clause("data_topic = %s", (topic,))]
-    return [_source(one) for one in rows(database, _SOURCE, wanted, f"ORDER BY taken_at DESC LIMIT {AT_MOST}")]
+    return [_source(one) for one in rows(database, _SOURCE, wanted, f"ORDER BY taken_at DESC LIMIT {MAX_LISTED}")]
 
 
 def _source(one: Row) -> Old:
@@ -301,7 +301,7 @@ def inferences(database: Database, project: Id, *, number: int | None = None, re
     wanted = [Clause("inferences.project_id = %s AND deleted_at IS NULL", (project,))]
     wanted += [] if number is None else [Clause("number = %s", (number,))]
     wanted += [] if result is None else [Clause("result_number = %s", (result,))]
-    tail = f"ORDER BY inferences.state_at DESC, number DESC LIMIT {AT_MOST}"
+    tail = f"ORDER BY inferences.state_at DESC, number DESC LIMIT {MAX_LISTED}"
     return [_inference(one) for one in rows(database, _INFERENCE, wanted, tail)]
 
 
@@ -342,7 +342,7 @@ def federated_data(database: Database) -> list[Old]:
         " validation_rate, test_rate, description, restrictions_json, announced_at, taken_at FROM data_sources"
     )
     live = [Clause("purpose = 'data' AND state = 'live'")]
-    found = rows(database, sql, live, f"ORDER BY taken_at DESC LIMIT {AT_MOST}")
+    found = rows(database, sql, live, f"ORDER BY taken_at DESC LIMIT {MAX_LISTED}")
     return [
         {
             "input_format": one[0],
@@ -367,7 +367,7 @@ def federated_models(database: Database) -> list[Old]:
         "SELECT string_id, input_shape, output_shape, restriction_json, min_data, framework, distributed, announced_at,"
         " taken_at FROM model_announcements"
     )
-    found = rows(database, sql, [Clause("state = 'live'")], f"ORDER BY taken_at DESC LIMIT {AT_MOST}")
+    found = rows(database, sql, [Clause("state = 'live'")], f"ORDER BY taken_at DESC LIMIT {MAX_LISTED}")
     return [
         {
             "federated_string_id": one[0],

@@ -17,7 +17,7 @@ from domain import stream_commands as sc
 from domain import stream_records as sr
 from domain.codec import THE_HUB, envelope_of
 from domain.ids import derive
-from storage.views.streams.kafka_ml import AT_MOST
+from storage.views.streams.kafka_ml import MAX_LISTED
 from tests import streams
 from tests.waiting import until
 from tests.web.network import Caller, Network, network
@@ -580,13 +580,15 @@ def test_a_list_is_bounded_and_what_is_looked_for_is_found_beyond_it(world: Worl
     with database.connection():
         found = database.all(f"SELECT {', '.join(columns)} FROM inferences ORDER BY number LIMIT 1")
         first = msgspec.structs.replace(sr.Inference(*found[0]), result_number=8, state_at=4_000_000_000_000_000)
-        more = [msgspec.structs.replace(first, id=derive(first.id, "more", n), number=1000 + n) for n in range(AT_MOST)]
+        more = [
+            msgspec.structs.replace(first, id=derive(first.id, "more", n), number=1000 + n) for n in range(MAX_LISTED)
+        ]
         places = ", ".join([f"({', '.join(['%s'] * len(columns))})"] * len(more))
         values = [value for one in more for value in msgspec.structs.astuple(one)]
         database.execute(f"INSERT INTO inferences ({', '.join(columns)}) VALUES {places}", values)
     try:
         assert {one["model_result"] for one in world.get("/inferences/")} == {8}
-        assert len(world.get("/inferences/")) == AT_MOST
+        assert len(world.get("/inferences/")) == MAX_LISTED
         assert world.get("/results/inference/7") == before
     finally:
         with database.connection():
