@@ -1,6 +1,7 @@
 """What Kafka-ML's front end shows, in its words and with its numbers: of one project, to its members.
 
-It knows no pages: of what can be many, the newest are shown (`MAX_LISTED`), and what is looked for is asked for by name.
+It knows no pages: of what can be many, the newest are shown (`MAX_LISTED`); what is looked for is asked
+for by name.
 """
 
 from __future__ import annotations
