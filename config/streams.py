@@ -90,6 +90,9 @@ class Streams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 where=each.where,
                 models_project=each.models_project,
                 worker_gpus=each.worker_gpus,
+                written_topics=tuple(
+                    filter(None, (each.dead_letter_topic, self.events_topic if name == self.events_cluster else ""))
+                ),
             )
             for name, each in sorted(self.clusters.items())
         )

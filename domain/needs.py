@@ -58,7 +58,8 @@ class Needs:
         workers, are needed.
     data_sources, announcements, quarantined: ids of what was announced in Kafka.
     served: numbers of training results, each with the version that was trained. inferences: with their workloads.
-    inferences_on: topics that live ones read, in whichever cluster; serving: numbers of results that live ones serve.
+    inferences_on: topics that inferences read or write, in whichever cluster; serving: numbers of results that live
+        ones serve.
     kafka_clusters: by name, with their streams. positions: (cluster, topic) of how far their records are decided.
     counters: names of numbers that the next one is needed of (domain/decisions/streams/numbers.py).
     deployments: runs that are deployments, with their results and all that hangs on them; deployment_numbers,

@@ -24,7 +24,7 @@ class StreamCluster(msgspec.Struct, frozen=True):
 
     where: what workloads for its data run on: a cluster of the hub's, or site:<id>. models_project: the project that
     gets the runs of models that were announced by somebody else; empty: there are none. worker_gpus: devices that each
-    worker on its data is given.
+    worker on its data is given. written_topics: what the hub tells in, besides.
     """
 
     name: str
@@ -35,6 +35,13 @@ class StreamCluster(msgspec.Struct, frozen=True):
     where: str = "hub"
     models_project: str = ""
     worker_gpus: int = 0
+    written_topics: tuple[str, ...] = ()
+
+    def is_the_hubs(self, topic: str) -> bool:
+        """Is it one that the hub reads, writes or makes for runs, or Kafka's own? It is no inference's then."""
+        named = (*self.control_topics, *self.model_topics, *self.data_topics, *self.written_topics)
+        of_runs = tuple(f"{each}." for each in self.control_topics)
+        return topic in named or topic.startswith(("__", "FED-", *of_runs))
 
 
 class StreamRules(msgspec.Struct, frozen=True):

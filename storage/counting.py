@@ -95,6 +95,10 @@ _COUNTS: dict[str, tuple[str, Micros]] = {
         ),
         DAY,
     ),
+    "inferences of a day": (
+        "SELECT project_id, count(*) FROM inferences WHERE project_id {any:uuid} AND created_at > %s GROUP BY 1",
+        DAY,
+    ),
     "matches": ("SELECT run_id, count(*) FROM matches WHERE run_id {any:uuid} AND created_at <= %s GROUP BY 1", 0),
     "adopted runs": (
         (

@@ -49,7 +49,8 @@ def _inferences(reader: Reader, needs: Needs) -> Needs:
     for result in results:
         reader.rows(sr.ArchitectureVersion, _VERSIONS, [result.architecture_id], result.version)
     found = reader.rows(sr.Inference, f"{_INFERENCES} WHERE id {{any:uuid}}", needs.inferences)
-    reader.rows(sr.Inference, _INFERENCES_ON, needs.inferences_on)
+    for topic in sorted(needs.inferences_on):
+        reader.all(sr.Inference, _INFERENCES_ON, f'%"{topic}"%')
     reader.rows(sr.Inference, _SERVING, needs.serving)
     return Needs(
         members_of={each.project_id for each in found},
@@ -59,7 +60,8 @@ def _inferences(reader: Reader, needs: Needs) -> Needs:
 
 
 _INFERENCES = select(sr.Inference)
-_INFERENCES_ON = f"{_INFERENCES} WHERE state IN ('preparing', 'serving') AND input_topic {{any}}"
+_INFERENCES_ON = f"{_INFERENCES} WHERE deleted_at IS NULL AND asked_json LIKE %s"
+"""Which topics they have stands in what was asked for alone; the decision leaves out what this finds too many."""
 _SERVING = f"{_INFERENCES} WHERE state IN ('preparing', 'serving') AND result_number {{any}}"
 _ARCHITECTURES = f"{select(sr.Architecture)} WHERE deleted_at IS NULL AND project_id {{any:uuid}}"
 _CONFIGURATIONS = f"{select(sr.Configuration)} WHERE deleted_at IS NULL AND project_id {{any:uuid}}"

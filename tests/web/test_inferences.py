@@ -70,10 +70,20 @@ def test_a_second_pytorch_one_on_its_topic_is_refused(net: Network) -> None:
     oslo = net.site("lillehammer")
     project = net.project(oslo)
     streams.finished(net.database, project, number=27, framework="pth")
-    asked = {"result": 27, "asked": {**ASKED, "input_topic": "torch"}}
+    asked = {"result": 27, "asked": {**ASKED, "input_topic": "torch", "output_topic": "told"}}
     path = f"/v1/projects/{project}/inferences"
     first = oslo.ok("POST", path, asked)["id"]
     assert slug(oslo.call("POST", path, asked), 409) == "name_taken"
     oslo.ok("POST", f"{path}/{first}/stop")
     oslo.ok("DELETE", f"{path}/{first}")
     assert oslo.ok("POST", path, asked)["state"] == "preparing"
+
+
+def test_a_topic_of_another_projects_is_refused(net: Network) -> None:
+    oslo, bergen = net.site("hamar"), net.site("gjøvik")
+    for number, site in ((37, oslo), (38, bergen)):
+        project = net.project(site)
+        streams.finished(net.database, project, number=number)
+        asked = {"result": number, "asked": {**ASKED, "input_topic": f"only_{number}", "output_topic": "theirs"}}
+        answer = site.call("POST", f"/v1/projects/{project}/inferences", asked)
+        assert answer.status_code == 201 if site is oslo else slug(answer, 409) == "name_taken"

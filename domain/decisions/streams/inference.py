@@ -52,8 +52,8 @@ def needs_of_start_inference(command: sc.StartInference) -> Needs:
         Needs(
             members_of={project},
             served={command.result},
-            inferences_on={asked.input_topic},
-            counts={("workloads", project), ("workloads of a day", project)},
+            inferences_on={topic for topic in (asked.input_topic, asked.output_topic, asked.output_upper) if topic},
+            counts={("workloads", project), ("workloads of a day", project), ("inferences of a day", project)},
         )
     )
     return needs
@@ -74,11 +74,13 @@ def start_inference(draft: Draft, command: sc.StartInference) -> Decision:
     flaw = flaw_of(asked, distributed=bool(version.distributed)) or _unready(draft, version.framework)
     if flaw is not None:
         raise Refused(ProblemType.IMPOSSIBLE, flaw)
+    _check_topics(draft, project, asked)
     number = next_number(draft, "inference")
     group = inference_group(_framework(version.framework), rid=result.number, number=number)
     _check_group(draft, asked, group)
     take_one(draft, "workloads", project.id, draft.rules.workloads_per_project, "stop one, or wait until one has ended")
-    take_one(draft, "workloads of a day", project.id, draft.rules.workloads_per_day, "start the next one tomorrow")
+    for what in ("workloads of a day", "inferences of a day"):  # one that never comes to run has made its topics, too
+        take_one(draft, what, project.id, draft.rules.workloads_per_day, "start the next one tomorrow")
     made = sr.Inference(
         id=draft.derive("inference"),
         number=number,
@@ -272,6 +274,26 @@ def _unready(draft: Draft, framework: str) -> str | None:
     if _image_of(framework) not in draft.rules.streams.images:
         return f"the hub has no image {_image_of(framework)}: its operator names one among the images of streams"
     return None
+
+
+def _check_topics(draft: Draft, project: r.Project, asked: InferenceAsked) -> None:
+    """What is read is shown to the project's members, and what is written is believed by who reads it."""
+    theirs = {
+        (cluster, topic)
+        for other in draft.every(sr.Inference)
+        if other.project_id != project.id and other.deleted_at is None
+        for cluster in clusters_of(asked_of(other))
+        for topic in topics_on(asked_of(other), cluster)
+    }
+    for name in clusters_of(asked):
+        cluster = draft.rules.streams.cluster(name)
+        for topic in topics_on(asked, name):
+            if cluster is not None and cluster.is_the_hubs(topic):
+                raise Refused(ProblemType.IMPOSSIBLE, f"topic {topic} of {name} is the hub's or Kafka's: name another")
+            if (name, topic) in theirs:
+                raise Refused(
+                    ProblemType.NAME_TAKEN, f"topic {topic} of {name} is of another project's inference: name another"
+                )
 
 
 def _check_group(draft: Draft, asked: InferenceAsked, group: str) -> None:

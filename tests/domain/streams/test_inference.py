@@ -247,6 +247,41 @@ def test_a_second_pytorch_inference_on_a_topic_is_refused() -> None:
     assert decided(starting(), [*world(), there], by_site(0), rules=RULES).accepted
 
 
+@pytest.mark.parametrize(
+    "topic",
+    ["control", "control.7", "models", "data", "runs.events.v1", "__consumer_offsets", "FED-i1ewgcrt-model_data_topic"],
+)
+def test_a_topic_of_the_hub_is_no_inferences(topic: str) -> None:
+    """The hub would show it to whoever is a member of the project, and who reads it would believe what is written."""
+    cloud = StreamCluster(
+        name="cloud",
+        control_topics=("control",),
+        model_topics=("models",),
+        data_topics=("data",),
+        written_topics=("runs.events.v1",),
+    )
+    clusters = (cloud, cluster("edge"))
+    rules = msgspec.structs.replace(RULES, streams=msgspec.structs.replace(RULES.streams, clusters=clusters))
+    for asked in (starting(input_topic=topic), starting(output_topic=topic)):
+        assert "name another" in detail(decided(asked, world(), by_site(0), rules=rules))
+    elsewhere = decided(starting(input_topic="data", input_cluster="edge"), world(), by_site(0), rules=rules)
+    assert elsewhere.accepted
+
+
+def test_a_topic_of_another_projects_inference_is_not_shared() -> None:
+    other = inference("stopped", id=WORKLOAD, project_id=derive("another"))
+    for asked in (starting(input_topic="out", output_topic="mine"), starting(input_topic="mine", output_topic="in")):
+        assert came_to(decided(asked, [*world(), other], by_site(0), rules=RULES)) == "name_taken"
+    for gone in (msgspec.structs.replace(other, deleted_at=NOW), msgspec.structs.replace(other, project_id=PROJECT)):
+        assert decided(starting(), [*world(), gone], by_site(0), rules=RULES).accepted
+
+
+def test_one_that_never_comes_to_run_counts_for_its_day() -> None:
+    rules = msgspec.structs.replace(RULES, workloads_per_day=3)
+    counts = {("inferences of a day", PROJECT): 3}
+    assert came_to(decided(starting(), world(), by_site(0), rules=rules, counts=counts)) == "too_many"
+
+
 def test_what_is_stopped_goes_and_is_shown_until_it_is_gone() -> None:
     stop = sc.StopInference(project_id=PROJECT, inference_id=ID)
     delete = sc.DeleteInference(project_id=PROJECT, inference_id=ID)
