@@ -95,6 +95,10 @@ _COUNTS: dict[str, tuple[str, Micros]] = {
         ),
         DAY,
     ),
+    "deployments of a day": (
+        "SELECT project_id, count(*) FROM deployments WHERE project_id {any:uuid} AND created_at > %s GROUP BY 1",
+        DAY,
+    ),
     "inferences of a day": (
         "SELECT project_id, count(*) FROM inferences WHERE project_id {any:uuid} AND created_at > %s GROUP BY 1",
         DAY,

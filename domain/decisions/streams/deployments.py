@@ -80,7 +80,7 @@ def needs_of_start_deployment(command: sc.StartDeployment) -> Needs:
         members_of={project},
         live_runs_of={project},
         code_of={project},
-        counts={("workloads", project), ("workloads of a day", project)},
+        counts={(what, project) for what in ("workloads", "workloads of a day", "deployments of a day")},
     )
     needs.add(needs_of_numbers("deployment", "result"))
     return needs
@@ -205,6 +205,7 @@ def _check_limits(draft: Draft, project: r.Project, count: int) -> None:
     most = draft.rules.live_runs_per_project
     if live >= most:
         raise too_many("queued and running runs", project.id, live, most, "stop one that nobody needs")
+    take_one(draft, "deployments of a day", project.id, draft.rules.workloads_per_day, "start the next one tomorrow")
     for _ in range(count):
         take_one(draft, "workloads", project.id, draft.rules.workloads_per_project, "stop one, or wait for its end")
         take_one(draft, "workloads of a day", project.id, draft.rules.workloads_per_day, "start it tomorrow")

@@ -16,7 +16,7 @@ from domain.rules import Rules, StreamRules
 from domain.stream_values import Deployment
 from domain.streams.training import key_of
 from fedyard.cluster.port import Phase, Reason
-from tests.domain.scenes import PROJECT, by_site, detail, draft, refusal
+from tests.domain.scenes import PROJECT, answer, by_site, detail, draft, refusal
 from tests.domain.streams.deployed import CLOUD, COORDINATOR, FIT, IMAGES, LOWER, ONE, RULES, TORCH, UPPER, Yard
 
 
@@ -42,6 +42,16 @@ def test_what_makes_model_files_counts_as_well_where_workloads_are_bounded() -> 
     one = msgspec.structs.replace(RULES, workloads_per_project=1)
     assert refusal(Yard(files=False).decide(start, COORDINATOR, one)) == (409, "too_many")
     assert Yard().decide(start, COORDINATOR, one).accepted
+
+
+def test_one_that_is_stopped_before_its_jobs_counts_for_its_day(yard: Yard) -> None:
+    """A federated one has made topics by then."""
+    start = sc.StartDeployment(project_id=PROJECT, contract=Deployment(**FIT), architecture_ids=[ONE])
+    two = msgspec.structs.replace(RULES, workloads_per_day=2)
+    for _ in range(2):
+        decision = yard.decide(start, COORDINATOR, two)
+        yard.ok(c.StopRun(run_id=answer(decision)["id"]), COORDINATOR)
+    assert refusal(yard.decide(start, COORDINATOR, two)) == (409, "too_many")
 
 
 def test_numbers_go_on(yard: Yard) -> None:
