@@ -12,7 +12,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from broker.kafka_writing import KafkaTopics, made, meant
+from broker.kafka_writing import ONCE, KafkaTopics, made, meant
 from broker.streams import NotAccepted, Unreachable
 from domain.stream_commands import NewTopic
 
@@ -92,8 +92,8 @@ class KafkaLog:
                     topics.create([NewTopic(name=self._topic, partitions=PARTITIONS)])
             finally:
                 topics.close()
-            once = {"acks": "all", "enable.idempotence": True, "delivery.timeout.ms": _FOREVER, "linger.ms": 5}
-            self._producer = made(Producer, self._settings | once)
+            own = {**ONCE, "delivery.timeout.ms": _FOREVER, "linger.ms": 5}
+            self._producer = made(Producer, self._settings | own)
         return self._producer
 
 

@@ -35,6 +35,8 @@ ANSWERS_WITHIN_S = 10.0
 _TURN_S = 0.05
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 MAX_MESSAGE_BYTES = 2_097_152
+ONCE: Mapping[str, Any] = {"acks": "all", "enable.idempotence": True}
+"""Of every producer: a record is on all replicas that are in step, and a retry writes it no second time."""
 THE_BROKERS_DEFAULT = -1
 """Replicas of a topic, as the cluster is set up."""
 _AWAY = frozenset(
@@ -131,11 +133,10 @@ class KafkaTopics:
         try:
             return int(self._result(future).offset)
         except NotAccepted as error:
-            if _is(
-                error, "UNKNOWN_TOPIC_OR_PART"
-            ):  # which was described a moment ago: not every broker has heard of it
-                raise Unreachable(error.fact) from None
-            raise
+            if not _is(error, "UNKNOWN_TOPIC_OR_PART"):
+                raise
+            # it was described a moment ago: not every broker has heard of it
+            raise Unreachable(error.fact) from None
 
     def write(self, records: Sequence[NewRecord]) -> list[Written]:
         """See `Topics.write`."""
@@ -205,8 +206,7 @@ class KafkaTopics:
                     Producer,
                     {
                         **self._settings,
-                        "acks": "all",
-                        "enable.idempotence": True,
+                        **ONCE,
                         "linger.ms": 0,
                         "delivery.timeout.ms": int(self._within_s * 1000),
                         "message.max.bytes": MAX_MESSAGE_BYTES,

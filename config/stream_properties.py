@@ -14,17 +14,26 @@ from config.streams import Cluster
 OURS = frozenset(
     {
         "acks",
+        "allow.auto.create.topics",
         "auto.offset.reset",
         "bootstrap.servers",
+        "delivery.timeout.ms",
         "enable.auto.commit",
         "enable.auto.offset.store",
         "enable.idempotence",
         "group.id",
+        "isolation.level",
+        "linger.ms",
+        "message.max.bytes",
+        "message.timeout.ms",
         "metadata.broker.list",
+        "partition.assignment.strategy",
+        "queue.buffering.max.ms",
+        "request.required.acks",
         "transactional.id",
     }
 )
-"""What the hub says itself, since its promises hang on it."""
+"""What the hub says itself, since its promises hang on it; under each name that librdkafka has for it."""
 
 
 def properties_of(name: str, cluster: Cluster) -> dict[str, str]:

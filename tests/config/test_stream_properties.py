@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
+from broker.kafka import _OURS
+from broker.kafka_writing import ONCE
 from config.settings import SettingsError
 from config.stream_properties import properties_of
 from config.streams import Cluster
@@ -47,6 +49,13 @@ def test_a_mechanism_with_a_token_endpoint_reaches_it_as_well(tmp_path: Path) ->
     oauth += "sasl.oauthbearer.client.id=a\nsasl.oauthbearer.client.secret=b\n"
     oauth += "sasl.oauthbearer.token.endpoint.url=https://127.0.0.1:1/\n"
     assert Producer(properties_of("cloud", cluster(tmp_path, oauth)))
+
+
+def test_whatever_a_client_says_itself_is_refused_in_the_file_and_not_passed_over(tmp_path: Path) -> None:
+    writing = {"linger.ms", "delivery.timeout.ms", "message.max.bytes"}
+    for name in {*_OURS, *ONCE, *writing, "group.id"}:
+        with pytest.raises(SettingsError, match=f"{name} is not yours to set here"):
+            properties_of("cloud", cluster(tmp_path, f"{name}=1"))
 
 
 @pytest.mark.parametrize(
