@@ -116,7 +116,10 @@ def watch(folder: Folder, deployment: str) -> int:
 def _show(found: a.Deployment) -> None:
     why = f" ({found.reason}: {found.detail})" if found.reason else ""
     print(shown(f"deployment {found.number}: {found.state}, its run {found.run_state}{why}"))
-    print(shown(f"its jobs run at {found.where}, and read {found.control_topic}"))
+    federated = f"train a model that was announced as {found.string_id}"
+    print(
+        shown(f"its jobs run at {found.where}, and {federated if found.string_id else f'read {found.control_topic}'}")
+    )
     table = Listing("result", "state", "reason", "seconds", "workload", "model", ids=("result", "workload", "model"))
     for one in found.results:
         seconds = "" if one.training_time_s is None else f"{one.training_time_s:.1f}"

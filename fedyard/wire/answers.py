@@ -737,9 +737,9 @@ class TrainingResult(Answer, frozen=True, kw_only=True):
 
 
 class Deployment(Answer, frozen=True, kw_only=True):
-    """Training over streams. number: that a data source names it by. data_source_id: of what it trains on.
+    """Training over streams. number: that a data source names it by. results: not in lists.
 
-    results: not in lists.
+    string_id: that its federated model is announced under; empty: it is none. data_source_id: of what it trains on.
     """
 
     id: w.Uuid
@@ -750,6 +750,7 @@ class Deployment(Answer, frozen=True, kw_only=True):
     detail: w.Text = ""
     where: w.Name
     control_topic: Annotated[str, Meta(max_length=250)]
+    string_id: w.Name = ""
     data_source_id: w.Uuid | None = None
     results: Annotated[list[TrainingResult], Meta(max_length=MAX_ITEMS)] = []
 
