@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,26 @@ def test_what_the_control_logger_posts_is_stored_once_and_written_to_no_topic(sc
     assert post(lead, "/datasources/", {**DATA, "deployment": "1", "total_msg": "many"})[0] == 400
 
 
+@contextmanager
+def named(scene: Scene) -> Iterator[None]:
+    """The operator has named the scene's project for these paths."""
+    settings = scene.net.app.extensions["fedyard"].hub.settings
+    msgspec.structs.force_setattr(settings, "kafka_ml_project", scene.project)
+    yield
+    msgspec.structs.force_setattr(settings, "kafka_ml_project", "")
+
+
 def test_what_the_federated_loggers_post_is_taken_once(scene: Scene) -> None:
-    lead = scene.lead
+    with named(scene):
+        take_what_federated_loggers_post(scene.lead)
+    # of no project: what is announced concerns all, and so it is an admin's
+    for path, body in (("/federated-datasources/", DATA), ("/model-control-logger/", MODEL)):
+        assert post(scene.lead, path, body)[0] == 400
+        assert scene.lead.get(path).status_code == 400
+        assert post(scene.net.admin, path, body)[0] == 201
+
+
+def take_what_federated_loggers_post(lead: Caller) -> None:
     for _ in range(2):
         assert post(lead, "/federated-datasources/", DATA) == (201, "")
         assert post(lead, "/model-control-logger/", MODEL) == (201, "")
@@ -98,6 +117,13 @@ def test_who_coordinates_nothing_here_announces_nothing(scene: Scene) -> None:
     for path, body in (("/federated-datasources/", DATA), ("/model-control-logger/", MODEL)):
         assert post(far, path, body)[0] == 400
         assert far.get(path).status_code == 400
+
+
+def test_a_member_announces_nothing_in_the_coordinators_name(scene: Scene) -> None:
+    with named(scene):
+        for path, body in (("/datasources/", {**DATA, "deployment": "1"}), ("/federated-datasources/", DATA)):
+            assert post(scene.member, path, body)[0] == 400
+            assert "only the coordinator" in post(scene.member, path, body)[1]
 
 
 def test_where_the_operator_names_the_project_its_members_read(scene: Scene, tmp_path: Path) -> None:

@@ -80,6 +80,12 @@ def project_of(call: Call) -> Id:
     return own[0]
 
 
+def need_coordinator(call: Call, project: Id) -> None:
+    """Raises `Failed`: a member who does not coordinate the project announces nothing in its name."""
+    if not views.coordinates(call.web.database, call.caller.subject, project):
+        raise Failed("only the coordinator of this project, or an admin, may announce data and models here")
+
+
 def body(call: Call, kind: type[T]) -> T:
     """What was sent. Unknown fields are as if they were not there: the front end sends back what it was shown."""
     with call.web.shares.bodies.place(call.caller.share):

@@ -11,7 +11,7 @@ from domain.states import SendingState
 from domain.stream_commands import SendDataSource
 from storage.views.streams import kafka_ml as views
 from storage.views.streams.sendings import Sending, sending
-from web.api.kafka_ml.common import Failed, body, decide, json, nothing, operation, project_of, shown
+from web.api.kafka_ml.common import Failed, body, decide, json, need_coordinator, nothing, operation, project_of, shown
 from web.api.kafka_ml.taking import take
 from web.http.calls import Call
 from web.http.writing import SECRET_WAIT_S
@@ -38,6 +38,7 @@ def store(call: Call) -> Response:
     Where the bridge reads that topic itself, the same data come from there, too.
     """
     project, said = project_of(call), body(call, dict[str, Any])
+    need_coordinator(call, project)
     number = _number(said.get("deployment"))
     _check_deployment(call, project, number)
     streams = call.web.streams

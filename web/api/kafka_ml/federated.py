@@ -10,16 +10,22 @@ from config.streams import Cluster
 from domain.stream_commands import Purpose
 from storage.views.sight import sees_everything
 from storage.views.streams import kafka_ml as views
-from web.api.kafka_ml.common import Failed, body, json, nothing, operation, project_of, text
+from web.api.kafka_ml.common import Failed, body, json, need_coordinator, nothing, operation, project_of, text
 from web.api.kafka_ml.taking import take
 from web.http.calls import Call
 
 
 def _may_post(call: Call) -> None:
-    """Who coordinates the project of these paths, or runs the network."""
+    """Who coordinates the project that the operator has named for these paths, or runs the network: what is announced
+    here concerns every project, and whoever coordinates any would else announce and see what is others'."""
     by = call.caller.subject
-    if not (by.role == "admin" or views.coordinates(call.web.database, by, project_of(call))):
-        raise Failed("only the coordinator of this project, or an admin, may announce data and models here")
+    if by.role == "admin":
+        return
+    if not call.web.hub.settings.kafka_ml_project:
+        raise Failed(
+            "only an admin may do this where the hub's operator has named no project (FEDYARD_KAFKA_ML_PROJECT)"
+        )
+    need_coordinator(call, project_of(call))
 
 
 def _topic_for(call: Call, purpose: Purpose) -> tuple[str, str]:
