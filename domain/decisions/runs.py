@@ -12,7 +12,7 @@ from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import too_many
 from domain.decisions.places import check_where
 from domain.decisions.progress.holders import counted
-from domain.decisions.progress.runs import begin, create, end
+from domain.decisions.progress.runs import begin, create, end, task_run
 from domain.decisions.progress.stage import run_event, spec_of
 from domain.decisions.progress.tasks import inherited_model, seats_of
 from domain.decisions.projects import predecessors, tasks_of
@@ -62,7 +62,7 @@ def start_run(draft: Draft, command: c.StartRun) -> Decision:
     facts = {"requests_waiting": waiting} if waiting else {}
     run = create(draft, project, draft.derive("run"), within_s=command.finish_within_s, facts=facts)
     for seq, task in enumerate(tasks, start=1):
-        draft.put(_task_run(run, seq, task))
+        draft.put(task_run(run, seq, task))
     if room:
         begin(draft, run)
     run = draft.have(r.Run, run.id)
@@ -82,20 +82,6 @@ def start_run(draft: Draft, command: c.StartRun) -> Decision:
 def _requests_waiting(draft: Draft, project: r.Project) -> int:
     """How many sites have asked to join and take no part, since nobody has let them in."""
     return sum(m.state == MemberState.REQUESTED for m in draft.group(r.Membership, project.id))
-
-
-def _task_run(run: r.Run, seq: int, task: values.TaskSpec) -> r.TaskRun:
-    return r.TaskRun(
-        id=derive(run.id, "task", seq),
-        run_id=run.id,
-        seq=seq,
-        name=task.name,
-        spec_json=msgspec.json.encode(task).decode(),
-        state=TaskRunState.WAITING,
-        reason="",
-        round=0,
-        first_round=1,
-    )
 
 
 def _live(draft: Draft, project: r.Project) -> list[r.Run]:
@@ -230,7 +216,7 @@ def restart_run(draft: Draft, command: c.RestartRun) -> Decision:
     facts = {"number": run.number, "attempt": run.attempt, "restart_of": old.id}
     run_event(draft, run, EventKind.RUN_CREATED, facts | ({"model_version": model.version} if model else {}))
     for seq, old_task in sorted(old_tasks.items()):
-        task = _task_run(run, seq, spec_of(old_task))
+        task = task_run(run, seq, spec_of(old_task))
         if model is not None and seq == model.task_seq:
             first = 1 if command.start_from == "start" else model.round + 1
             task = msgspec.structs.replace(task, first_round=first, model_message_id=model.message_id)

@@ -15,8 +15,9 @@ from domain.decisions.progress import tasks
 from domain.decisions.progress.stage import Stage, TaskEnd, run_event, spec_of, stage_of
 from domain.decisions.projects import predecessors
 from domain.events import EventKind
-from domain.ids import Id
+from domain.ids import Id, derive
 from domain.states import RUN, TASK_RUN_FINAL, RunState, Step, TaskRunState, follow
+from domain.values import TaskSpec
 from fedyard.wire import notices as n
 from fedyard.wire.times import SECOND
 
@@ -62,6 +63,21 @@ def create(
     draft.put(run)
     run_event(draft, run, EventKind.RUN_CREATED, {"number": number, "attempt": 1, **(facts or {})})
     return run
+
+
+def task_run(run: r.Run, seq: int, task: TaskSpec) -> r.TaskRun:
+    """A task of the run, of which nothing has begun."""
+    return r.TaskRun(
+        id=derive(run.id, "task", seq),
+        run_id=run.id,
+        seq=seq,
+        name=task.name,
+        spec_json=msgspec.json.encode(task).decode(),
+        state=TaskRunState.WAITING,
+        reason="",
+        round=0,
+        first_round=1,
+    )
 
 
 def start(draft: Draft, run: r.Run) -> r.Run:

@@ -43,7 +43,6 @@ from domain.states import (
     ResultState,
     RunState,
     Step,
-    TaskRunState,
     follow,
 )
 from domain.streams import contract
@@ -138,10 +137,13 @@ def start_deployment(draft: Draft, command: sc.StartDeployment) -> Decision:
     )
     versions = {one.id: one.version for one in draft.group(sr.Architecture, project.id)}
     for seq, spec in enumerate(builds, start=1):
-        jobs.spawn(draft, run, _task_run(draft, run, seq, spec), BUILD)
+        task = runs.task_run(run, seq, spec)
+        draft.put(task)
+        jobs.spawn(draft, run, task, BUILD)
     for seq, plan in enumerate(plans, start=len(builds) + 1):
         job = Job(plan, tuple(next_number(draft, "result") for _ in plan.architecture_ids))
-        task = _task_run(draft, run, seq, task_of(command.contract, job, setting))
+        task = runs.task_run(run, seq, task_of(command.contract, job, setting))
+        draft.put(task)
         for position, (rid, architecture) in enumerate(zip(job.rids, plan.architecture_ids, strict=True)):
             draft.put(_result(draft, task, rid, position, architecture, versions[architecture]))
     if federated:
@@ -221,22 +223,6 @@ def _builds(draft: Draft, plans: Sequence[contract.JobPlan], location: str) -> l
             assert image is not None, "asked before"
             made.append(build_task(draft.have(sr.ArchitectureVersion, ident, one.version), one.number, image, location))
     return made
-
-
-def _task_run(draft: Draft, run: r.Run, seq: int, spec: TaskSpec) -> r.TaskRun:
-    task = r.TaskRun(
-        id=derive(run.id, "task", seq),
-        run_id=run.id,
-        seq=seq,
-        name=spec.name,
-        spec_json=msgspec.json.encode(spec).decode(),
-        state=TaskRunState.WAITING,
-        reason="",
-        round=0,
-        first_round=1,
-    )
-    draft.put(task)
-    return task
 
 
 def _result(

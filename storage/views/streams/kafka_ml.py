@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from domain.ids import Id
+from domain.states import WORKLOAD_LIVE
 from domain.stream_values import Deployment, InferenceAsked
 from domain.values import Subject
 from fedyard.wire.times import time_text
@@ -309,7 +310,7 @@ def inferences(database: Database, project: Id, *, number: int | None = None, re
 def _inference(one: Row) -> Old:
     key, number, result, state, state_at, asked_json, at, workload, replicas = one
     asked = _asked.decode(asked_json)
-    there = workload in ("wanted", "starting", "running")
+    there = workload in WORKLOAD_LIVE
     return {
         "key": key,
         "state_key": state,
