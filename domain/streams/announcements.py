@@ -100,6 +100,8 @@ class _Model(msgspec.Struct):
     blockchain: dict[str, Any] | None = None
 
 
+MAX_CONFIG = 16_384
+"""Characters of an input's configuration: what trains on the data finds it in a variable of its environment."""
 MAX_TOPICS = 100
 """In which data may lie; all of them are asked for before anybody trains on the data."""
 _data = msgspec.json.Decoder(_Data)
@@ -169,6 +171,9 @@ def _data_of(said: _Data, number: int | None) -> AnnouncedData:
     shape = config.get("data_reshape") or ""
     if not isinstance(shape, str) or len(shape) > 250 or "\0" in shape:
         raise _Odd("input_config.data_reshape is no short text")
+    config_json = _encoder.encode(config).decode()
+    if len(config_json) > MAX_CONFIG:
+        raise _Odd(f"input_config has more than {MAX_CONFIG} characters as JSON")
     rates = said.validation_rate or 0.0, said.test_rate or 0.0
     if sum(rates) > 1:
         raise _Odd("validation_rate and test_rate are more than 1 together")
@@ -177,7 +182,7 @@ def _data_of(said: _Data, number: int | None) -> AnnouncedData:
         data_topic=said.topic,
         unsupervised_topic=unsupervised,
         input_format=said.input_format,
-        input_config_json=_encoder.encode(config).decode(),
+        input_config_json=config_json,
         description=said.description or "",
         restrictions_json=canonical(said.dataset_restrictions),
         shape=shape,

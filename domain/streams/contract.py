@@ -19,11 +19,16 @@ from domain.ids import Id
 from domain.stream_values import Deployment as Deployment  # noqa: PLC0414 - the contract is about it
 from domain.stream_values import Framework as Framework  # noqa: PLC0414 - as it is
 from domain.streams.arguments import Argument, arguments_of
+from domain.streams.nesting import MAX_DEPTH, is_deep
 
 DOOR: Final = "{door}"
 """In the environment of a job, for `BACKEND_URL/w/<secret>`."""
 EPOCHS: dict[Framework, str] = {"tf": "epochs", "pth": "max_epochs"}
 """The argument of `fit` that each framework's container cannot do without."""
+
+
+MAX_RESTRICTION: Final = 16_384
+"""Characters of a restriction as JSON: it has to have room in a variable of its job's environment."""
 
 
 class Architecture(msgspec.Struct, frozen=True):
@@ -188,9 +193,11 @@ def _flaw_of_arguments(deployment: Deployment, architectures: Sequence[Architect
 
 def _flaw_of_restriction(deployment: Deployment) -> str | None:
     try:
-        restriction_of(deployment)
+        text = restriction_of(deployment)
     except ValueError as flaw:
         return f"data_restriction: {flaw}"
+    if len(text) > MAX_RESTRICTION or is_deep(text.encode()):
+        return f"data_restriction: more than {MAX_RESTRICTION} characters of JSON, or nested deeper than {MAX_DEPTH}"
     return None
 
 
@@ -202,7 +209,10 @@ def restriction_of(deployment: Deployment) -> str:
             said = msgspec.json.decode(said or "{}", type=dict[str, object])
         except (msgspec.DecodeError, RecursionError):
             raise ValueError("this is no JSON object") from None
-    return _json(said)
+    try:
+        return _json(said)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 # which jobs it takes

@@ -136,6 +136,7 @@ def test_other_records_that_are_fine(fields: dict[str, Any], change: dict[str, A
         (data(validation_rate=0.7, test_rate=0.7), "wrong_types"),
         (data(input_format="XML"), "wrong_types"),
         (data(input_config="no JSON"), "wrong_types"),
+        (data(input_config={"a": "x" * 16_384}), "wrong_types"),
         (data(input_config={"data_reshape": [28, 28]}), "wrong_types"),
         (data(description="\0"), "wrong_types"),
         (data(dataset_restrictions="open("), "wrong_types"),

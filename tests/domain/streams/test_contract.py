@@ -239,6 +239,8 @@ def test_what_can_be_trained_has_no_flaw(architectures, fields) -> None:
         ([TORCH], {"pth_kwargs_fit": "epochs=1"}, "needs max_epochs"),
         ([SINGLE], {"federated": True, "data_restriction": "{'a': 1}"}, "no JSON object"),
         ([SINGLE], {"federated": True, "data_restriction": "[1]"}, "no JSON object"),
+        ([SINGLE], {"federated": True, "data_restriction": {"a": "x" * 16_384}}, "more than 16384 characters"),
+        ([SINGLE], {"data_restriction": '{"a":' + "[" * 65 + "]" * 65 + "}"}, "nested deeper than 64"),
     ],
 )
 def test_what_cannot_is_said_before_anything_is_made(architectures, fields, says) -> None:
