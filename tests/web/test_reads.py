@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from config.clock import SystemClock
-from config.processes import WORKERS
+from config.processes import STREAM_WORKERS, WORKERS
 from devservers.postgres import PrivatePostgres
 from fedyard.wire.times import SECOND
 from storage.clocks import Reported, report
 from tests.databases import lent_postgres
+from tests.streams import settings_file
 from tests.waiting import until
 from tests.web.network import Network, network
 from tests.web.test_refusals import slug
@@ -293,23 +294,20 @@ def test_a_decider_that_is_frozen_while_nobody_writes_is_named(postgres: Private
         net.close()
 
 
-def test_a_doer_that_is_away_is_named_and_stops_nothing(postgres: PrivatePostgres, tmp_path: Path) -> None:
+@pytest.mark.parametrize("away", ["doer", "bridge"])
+def test_without_whom_the_hub_serves_is_named_and_stops_nothing(
+    postgres: PrivatePostgres, tmp_path: Path, away: str
+) -> None:
     with lent_postgres(postgres) as url:
-        net = network(url, tmp_path)
+        net = network(url, tmp_path, streams=settings_file(tmp_path))
         now = SystemClock().now()
-        for process, silent_s in (
-            ("ticker@a:1", 0),
-            ("relay@a:2", 0),
-            ("decider@a:3", 0),
-            ("reconciler@a:5", 0),
-            ("doer@a:4", 31),
-        ):
-            report(net.database, Reported(process, process.partition("@")[0], 0), now - silent_s * SECOND)
+        for place, role in enumerate((*WORKERS, *STREAM_WORKERS)):
+            report(net.database, Reported(f"{role}@a:{place}", role, 0), now - (31 * SECOND if role == away else 0))
         until(lambda: net.admin.get("/readyz").status_code == 200)
         ready = net.admin.get("/readyz").get_json()
         assert ready["status"] == "ready"
-        assert "doer@a:4, was heard of 31 s ago" in ready["parts"]["doer"]
-        assert net.stranger(None).get("/readyz").get_json()["parts"]["doer"] == "down"
+        assert f"{away}@a:{[*WORKERS, *STREAM_WORKERS].index(away)}, was heard of 31 s ago" in ready["parts"][away]
+        assert net.stranger(None).get("/readyz").get_json()["parts"][away] == "down"
         net.close()
 
 
