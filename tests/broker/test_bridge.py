@@ -606,6 +606,23 @@ def test_odd_headers_and_times_hold_up_nothing(noida: PrivateKafka) -> None:
     assert [one.at for one in publisher.records[50:52]] == [0, 0]
 
 
+def test_records_of_a_transaction_that_was_aborted_are_none(noida: PrivateKafka) -> None:
+    topic = "bridge-aborted"
+    make_topic(noida, topic)
+    producer = Producer({**properties_of_admin(noida), "transactional.id": topic})
+    producer.init_transactions(WITHIN_S)
+    for value, end in ((b"no", producer.abort_transaction), (b"yes", producer.commit_transaction)):
+        producer.begin_transaction()
+        producer.produce(topic, value, key=b"\x07", partition=0)
+        producer.flush(WITHIN_S)
+        end(WITHIN_S)
+    publisher = Kept()
+    with running(noida, topic, publisher) as bridge:
+        until(lambda: publisher.records)
+        until(lambda: [state.committed for state in bridge.states()] == [3])
+    assert [one.value for one in publisher.records] == [b"yes"]
+
+
 def test_records_that_are_gone_are_told(noida: PrivateKafka) -> None:
     topic = "bridge-gone"
     make_topic(noida, topic)
