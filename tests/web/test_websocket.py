@@ -170,7 +170,7 @@ def test_who_may_look_on_no_more_is_closed(hub: Shown) -> None:
 
 @ON_SQLITE
 def test_who_says_nothing_of_sense_is_closed(hub: Shown) -> None:
-    for said in ("{", '{"classification": true}', "[]", b"\xff"):
+    for said in ("{", '{"classification": true}', "[]", b"\xff", '{"topic": "t", "x": ' + "[" * 3000):
         with hub.connect() as socket:
             socket.send(said)
             assert hub.ended(socket) == VIOLATES
@@ -210,6 +210,7 @@ def test_one_caller_has_so_many_sockets(hub: Shown) -> None:
         (b'{"values": [0.2]}', False, '{"values": [0.2]}'),
         (b'{"values": []}', True, '{"values": []}'),
         (b"no JSON", True, "no JSON"),
+        (b'{"a": ' + b"[" * 3000, True, '{"a": ' + "[" * 3000),
         (b"\xff\x00", False, "\ufffd\x00"),
     ],
 )

@@ -87,7 +87,7 @@ def shown(value: bytes, *, classification: bool) -> str:
     if classification:
         try:
             values = _values.decode(value).values
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             values = []
         if values:
             return str(max(range(len(values)), key=values.__getitem__))
@@ -199,7 +199,7 @@ class Sockets:
 def _read(said: str | bytes) -> Wanted:
     try:
         return _wanted.decode(said)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Ended(VIOLATES, 'say {"topic": ..., "classification": true or false}') from None
 
 
