@@ -31,6 +31,7 @@ from tests.simulation.processes import SILENT_AFTER_S
 from tests.simulation.sealing import Seals
 from tests.simulation.story import Task
 from tests.simulation.telling import Telling
+from tests.simulation.trained import OF_TRAINING, Trained
 from tests.simulation.truth import Truth
 from tests.simulation.world import Broken, World
 
@@ -53,7 +54,7 @@ _chain = hash_of
 """As it was before anybody planted a bug."""
 
 
-class Checker(Counts, Bounds, Seals, Telling, Truth, Ending):
+class Checker(Counts, Bounds, Seals, Telling, Truth, Trained, Ending):
     """See the module."""
 
     def __init__(self, world: World) -> None:
@@ -115,6 +116,8 @@ class Checker(Counts, Bounds, Seals, Telling, Truth, Ending):
             self._delivery(old, new)
         if kind in (r.Workload, r.WorkloadAttempt) and old != new:
             self._looked_after(old, new)
+        if kind in OF_TRAINING:
+            self._of_training(old, new)
         if old is None:
             self._added(kind, new)
         elif old != new:
@@ -249,6 +252,7 @@ class Checker(Counts, Bounds, Seals, Telling, Truth, Ending):
         self._agree()
         if self._moving:
             self._parts()
+        self._training()
         if any(one.workload_id for one in self._fresh[r.Site]) or self._moving:
             self._note_let_go()
         posted = {message.id for message in self._fresh[r.Message]}

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from domain import records as r
+from domain import stream_records as sr
 from domain.records import Record
 from tests.simulation.story import NoticeKey, Story
 
@@ -43,6 +44,9 @@ class Copy:
         self._undeclared: list[str] = []
         self._moving: set[str] = set()
         """Workloads that have changed."""
+        self._begun: list[r.Workload] = []
+        """Jobs of deployments that are wanted now."""
+        self._finished: list[sr.TrainingResult] = []
         self._kept_once: set[tuple[str, int]] = set()
         """Attempts whose evidence was on record, in whatever history."""
         self._let_go_before: set[str] = set()
@@ -73,6 +77,7 @@ class Copy:
         self.messages_of = defaultdict(list, messages)
         self.seen_at, self._heard_of = times
         self.promised.clear()
+        self._world.door.history_went_back(self._world.restores.kept_at)
         kept = (
             self._world.broker.held()
             | {row.id for row in self.every(r.OutboxRow)}

@@ -50,7 +50,7 @@ class Ending(Copy):
         """Bytes that are still there and need not be, or None."""
         kept = {one.id for one in self.every(r.Artifact) if one.state != ArtifactState.EXPIRED}
         left = sorted({one.artifact for one in blobs.stored()} - kept)
-        if self._world.restores.done:  # what the store forgot stays for an hour
+        if self._world.restores.done or self._world.kafka.on:  # what the store does not know stays for an hour
             left = [ident for ident in left if self.have(r.Artifact, ident) is not None]
         return f"chunks of {left} were not swept" if left else None
 

@@ -85,7 +85,7 @@ class Holding(Copy):
     def _held(self, workload: r.Workload, attempts: list[r.WorkloadAttempt]) -> None:
         """Each attempt is a site as long as it lives, and holds the seat as long as it is the newest. attempts: in
         their order."""
-        if workload.task_run_id is None:
+        if workload.task_run_id is None or workload.purpose:
             return
         task = self.have(r.TaskRun, workload.task_run_id)
         assert task is not None

@@ -16,6 +16,7 @@ from actors.deciding import DECIDERS, Decider, DecidingThread
 from actors.doing import DOERS, Doer
 from actors.ledger import Ledger
 from actors.relay import Relay
+from actors.streams import StreamDoer
 from actors.sweeper import Sweeper
 from actors.ticker import Ticker
 from actors.webhooks import WebhookDoer
@@ -24,7 +25,9 @@ from broker.messages import Delivery
 from config.secret_box import SecretBox
 from config.settings import Settings
 from domain.commands import CollectWorkload, DeliverWebhook, EndPlace, EndWorkload, EnsureWorkload
-from domain.rules import Rules
+from domain.rules import Rules, StreamCluster, StreamRules
+from domain.stream_commands import PrepareStream
+from domain.streams.door import PATH as DOOR
 from k8s.clusters import HubCluster
 from storage.blobs.opening import open_blobs
 from storage.due import Due
@@ -35,6 +38,7 @@ from tests.simulation.broker import SimulatedPublisher, WorkersBroker
 from tests.simulation.clusters import KEY as CLUSTER_KEY
 from tests.simulation.clusters import NAME
 from tests.simulation.receivers import KEY
+from tests.simulation.topics import SimulatedTopics
 from tests.simulation.turns import Waiting
 from tests.simulation.world import Broken, Killed, Process, World
 from web.api.contents import OCTETS
@@ -69,6 +73,13 @@ RULES = Rules(
     site_lost_after_s=SITE_LOST_AFTER_S,
     clusters=NAME,
 )
+_KAFKA = StreamCluster(
+    "cloud", control_topics=("control",), model_topics=("models",), data_topics=("data",), where=NAME
+)
+RULES_OF_STREAMS = msgspec.structs.replace(
+    RULES, streams=StreamRules(clusters=(_KAFKA,), images={"pytorch_training": "any"}, door_url="https://hub")
+)
+"""Where there is a cluster of Kafka."""
 OF_WORKLOADS = (EnsureWorkload, CollectWorkload, EndWorkload, EndPlace)
 
 
@@ -78,7 +89,8 @@ class DecidingProcess(Process):
     def start(self) -> None:
         database = self.open()
         store = Store(database, self.world.web.announced)
-        decider = Decider(store, SimulatedPublisher(self.world, self), self, RULES)
+        rules = RULES_OF_STREAMS if self.world.kafka.on else RULES
+        decider = Decider(store, SimulatedPublisher(self.world, self), self, rules)
         self.broker = WorkersBroker(self.world, self)
         worker: Any = _Worker(self.broker)
         self.thread = DecidingThread(worker, decider, self, at_most=self.world.chance.choice((1, 3, 20, 500)))
@@ -112,7 +124,8 @@ class DoingProcess(Process):
         clusters = {NAME: HubCluster(NAME, self.world.cluster.of(self))}
         wanted = WantedWorkloads(self.open(), CLUSTER_KEY)
         look_after = WorkloadDoer(clusters, wanted, self, CLUSTER_KEY, "https://hub", SecretBox(CLUSTER_KEY))
-        doing = {DeliverWebhook: deliver, **dict.fromkeys(OF_WORKLOADS, look_after)}
+        prepare = StreamDoer({_KAFKA.name: lambda: SimulatedTopics(self.world, self)}, self)
+        doing = {DeliverWebhook: deliver, PrepareStream: prepare, **dict.fromkeys(OF_WORKLOADS, look_after)}
         self.doer = Doer(doing, SimulatedPublisher(self.world, self), self)
         self.broker = WorkersBroker(self.world, self)
 
@@ -211,6 +224,12 @@ class Request:
     token: str
     body: Any = None
     key: str | None = None
+    content_type: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Is it answered once it is decided?"""
+        return self.path.startswith(f"{DOOR}/") and self.method == "POST"
 
 
 class Web(Process):
@@ -248,7 +267,8 @@ class Web(Process):
             for hear in self._hear:
                 hear(announcement)
         web.serving.app.web_of(self.app).heartbeats.flush()
-        for late in [one for one in self._late if one[0] <= self.world.micros]:
+        waited_for = self.world.waited_for
+        for late in [one for one in self._late if one[0] <= self.world.micros and not (waited_for and one[1].waits)]:
             self._late.remove(late)
             self.answer(late[1])
         return self.world.chance.uniform(0.05, 0.4)
@@ -316,7 +336,7 @@ class Web(Process):
             "SERVER_NAME": "hub",
             "SERVER_PORT": "80",
             "SERVER_PROTOCOL": "HTTP/1.1",
-            "CONTENT_TYPE": OCTETS if raw else "application/json" if content else "",
+            "CONTENT_TYPE": request.content_type or (OCTETS if raw else "application/json" if content else ""),
             "CONTENT_LENGTH": str(len(content)),
             "HTTP_AUTHORIZATION": f"Bearer {request.token}",
             "wsgi.version": (1, 0),
@@ -345,8 +365,16 @@ class Web(Process):
             self.under_way -= 1
         if life != self.life or not self.alive:
             raise Killed(self)
-        self.slowest = max(self.slowest, self.world.micros - began_at)
-        told = said if began["headers"].get("Content-Type") == OCTETS else msgspec.json.decode(said) if said else None
+        if not request.waits:
+            self.slowest = max(self.slowest, self.world.micros - began_at)
+        plain = said and "json" not in began["headers"]["Content-Type"]
+        told = (
+            said
+            if plain or began["headers"].get("Content-Type") == OCTETS
+            else msgspec.json.decode(said)
+            if said
+            else None
+        )
         answer = Answer(began["status"], began["headers"], told)
         if answer.status == 500:
             raise Broken(f"{request.method} {request.path} was answered with 500")

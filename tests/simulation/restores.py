@@ -62,7 +62,8 @@ class Restores:
     def _settled(self) -> bool:
         """Sites and projects that enrolled since a backup have to begin anew; here all are there before it."""
         rows = self._world.checker.rows
-        return len(rows[r.Site]) == len(rows[r.Mailbox]) == 5 and len(rows[r.Project]) == 2
+        projects = 3 if self._world.kafka.on else 2
+        return len(rows[r.Site]) == len(rows[r.Mailbox]) == 5 and len(rows[r.Project]) == projects
 
     def _keep(self) -> None:
         """What is committed; whoever is in the midst of a transaction is not in it."""

@@ -47,6 +47,7 @@ from tests.simulation.checks import Checker
 from tests.simulation.clusters import KEY as CLUSTER_KEY
 from tests.simulation.clusters import NAME, SimulatedCluster
 from tests.simulation.database import prepare
+from tests.simulation.deploying import Deploying
 from tests.simulation.flooding import Flood
 from tests.simulation.payloads import KEY
 from tests.simulation.people import Wanting
@@ -65,8 +66,10 @@ from tests.simulation.receivers import AGAIN_AFTER_S, LEASE_S, Receivers
 from tests.simulation.sending import OPERATOR
 from tests.simulation.sites import Site
 from tests.simulation.streams import Announcing, BridgeProcess, Kafka
+from tests.simulation.training import SPANS_OF_TRAINING, Door, Trainers, waiting_in
 from tests.simulation.workloads import SWAPS, ReconcilingProcess
 from tests.simulation.world import START, Broken, World
+from web.live.waiters import Waiters
 
 KNOWN_SITES = ("Aarau", "Bergen", "Cadiz", "Delft")
 NEWCOMER = "Elba"
@@ -145,6 +148,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         world.cluster = SimulatedCluster(world)
         world.clusters = {NAME: world.cluster}
         world.kafka = Kafka(world)
+        world.door = Door()
         for swap in SWAPS if world.cluster.on else ():
             stack.enter_context(replaced(*swap))
         world.checker = Checker(world)
@@ -167,11 +171,18 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         if flood.on:
             world.processes.append(flood)
         if world.cluster.on:
+            make_once(folder / "workload.key", CLUSTER_KEY)
+        if world.cluster.on and not world.kafka.on:
             stack.enter_context(replaced(fedyard.clock, "uuid", Chance(-seed)))
             _add_workloads(world, folk, folder)
         if world.kafka.on:
             world.processes += [BridgeProcess(world, f"bridge {n}", world.kafka) for n in (1, 2)]
             world.processes.append(Announcing(world, world.kafka))
+            for owner, name, value in SPANS_OF_TRAINING:
+                stack.enter_context(replaced(owner, name, value))
+            stack.enter_context(replaced(Waiters, "sleep", waiting_in(world)))
+            world.processes += [ReconcilingProcess(world, f"reconciler {n}") for n in (1, 2)]
+            world.processes += [Trainers(world), Deploying(world, folk[2])]
         result = Result(seed)
         if bug is not None:
             stack.enter_context(planted(bug, world))
@@ -188,6 +199,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
             world.checker.all_taken()
             world.checker.all_true()
             world.kafka.all_once()
+            world.checker.all_trained()
         except Broken as broken:
             result.broken, result.story = str(broken), list(world.story)
         return _told(result, world)
@@ -195,7 +207,6 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
 
 def _add_workloads(world: World, folk: list[Site], folder: Path) -> None:
     """Clusters, who looks after them, what runs there, and who wants it."""
-    make_once(folder / "workload.key", CLUSTER_KEY)
     for site in folk:
         if site.name in WITH_CLUSTERS:
             where = f"{AT_SITE}{site.id}"
@@ -212,9 +223,10 @@ def _undone(world: World, folk: list[Site]) -> str | None:
         or next(filter(None, sites), None)
         or world.checker.unswept(world.web.blobs)
         or world.checker.untold()
-        or next(filter(None, (one.undone() for one in world.processes if isinstance(one, Wanting))), None)
+        or next(filter(None, (one.undone() for one in world.processes if isinstance(one, (Wanting, Deploying)))), None)
         or world.checker.still_runs()
         or world.kafka.undone()
+        or world.checker.untrained()
     )
 
 

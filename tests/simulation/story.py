@@ -78,6 +78,8 @@ _WANTS_OTHERWISE = ("workload_created", "workload_retried", "workload_stopping",
 """The site that a workload runs at hears of these, unless it has reported what led to it."""
 _LET_GO = ("workload_succeeded", "workload_failed", "workload_stopped", "workload_lost")
 """With these an attempt is over, and the site that it was has retired."""
+_OF_DEPLOYMENTS = ("data_arrived", "data_not_used", "result_failed", "result_stopped")
+"""Of a deployment: these change no row of its run by themselves."""
 _MEMBER_KINDS = ("member_invited", "member_requested", "member_admitted", "member_declined", "member_left")
 
 
@@ -309,7 +311,8 @@ class Story:
     def _of_run(self, event: r.Event, kind: str, facts: dict[str, Any]) -> None:
         assert event.run_id is not None
         run = self.runs[event.run_id]
-        run.commands.add(event.command_id)
+        if kind not in _OF_DEPLOYMENTS:
+            run.commands.add(event.command_id)
         if kind in _RUN_STEPS:
             run.state = follow(RUN, run.state, _RUN_STEPS[kind], f"run {event.run_id}")
             if kind != "run_started":

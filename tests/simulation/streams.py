@@ -27,6 +27,7 @@ from fedyard.wire.times import SECOND
 from storage import stream_states
 from storage.database import DatabaseUnavailable
 from tests.simulation.broker import SimulatedPublisher
+from tests.simulation.clusters import EVERY, FIRST_OF_STREAMS
 from tests.simulation.world import Broken, Process, World
 
 NAME = "cloud"
@@ -34,6 +35,8 @@ CLUSTER = Cluster("cloud", control_topics=["control"], model_topics=["models"], 
 MAX_RECORDS = 60
 LOOK_EVERY_S = 2.0
 SHAPES = ("28 28", "8 8")
+SAMPLES, SAMPLE_COUNT, GONE = "samples", 50, 2
+"""What is trained on: a topic, how many records it has had, and how many of them are gone."""
 
 
 @dataclass
@@ -52,20 +55,28 @@ class Kafka:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.on = world.seed % 8 == 3
+        self.on = world.seed % EVERY == FIRST_OF_STREAMS
         self.topics = EmbeddedTopics()
         self.group = EmbeddedGroup(self.topics)
         self.written: list[Written] = []
-        self.topics.create([sc.NewTopic(name) for name in sorted(CLUSTER.topics)])
+        self.topics.create([sc.NewTopic(name) for name in sorted({*CLUSTER.topics, SAMPLES})])
+        self.topics.write([sc.NewRecord(SAMPLES, None, b"%d" % n, once=False) for n in range(SAMPLE_COUNT)])
+        self.topics.first[SAMPLES] = GONE
         self._known = 0
         self._late: list[tuple[str, tuple[str, int]]] = []
         self._had: set[tuple[str, int]] = set()
+        self._chance = random.Random(f"calls to Kafka in {world.seed}")
+        self._rate = self._chance.choice((0.0, 0.1, 0.3))
 
     def write(self, topic: str, says: str, key: bytes | None, value: bytes) -> None:
         """At the end of a topic."""
         record = sc.NewRecord(topic=topic, key=key, value=value, headers=[], once=False)
         offset = self.topics.write([record])[0].offset
         self.written.append(Written(says, topic, self.group.ids.get(topic, 0), offset))
+
+    def goes_unheard(self) -> bool:
+        """Does nobody hear of what was done?"""
+        return not self.world.calm and self._chance.random() < self._rate
 
     def make_anew(self, topic: str) -> None:
         """It is another topic, that begins at 0."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tests.simulation.processes import Web
     from tests.simulation.receivers import Receivers
     from tests.simulation.streams import Kafka
+    from tests.simulation.training import Door
 
 START = 1_800_000_000 * SECOND
 STORM_S = 60.0
@@ -169,6 +170,7 @@ class World:
     web: Web
     receivers: Receivers
     kafka: Kafka
+    door: Door
     cluster: SimulatedCluster
     """The hub's."""
     clusters: dict[str, SimulatedCluster]
@@ -220,6 +222,8 @@ class World:
         self._due: list[tuple[int, int, Process, int]] = []
         self._count = itertools.count()
         self._depth = 0
+        self.waited_for = False
+        """Does a request wait, in whose turn others take theirs?"""
         self._bad: dict[str, bool] = {}
 
     def _drawn_astray(self) -> int:
@@ -405,6 +409,23 @@ class World:
                     self._turn(self._next())
         finally:
             self._depth -= 1
+        if process.life != life or not process.alive:
+            raise Killed(process)
+        process.fuse, process.cutting = fuse, cutting
+
+    def let_others(self, process: Process, seconds: float, done: Callable[[], bool]) -> None:
+        """They take turns while this one waits in the midst of its own, so long at most. Raises `Killed`."""
+        assert not self.waited_for, "one waits at a time"
+        life, fuse, cutting = process.life, process.fuse, process.cutting
+        end = self.micros + int(seconds * SECOND)
+        self.waited_for = True
+        try:
+            while not done() and self._due and self._due[0][0] <= end:
+                self._turn(self._next())
+        finally:
+            self.waited_for = False
+        if not done():
+            self.micros = max(self.micros, end)
         if process.life != life or not process.alive:
             raise Killed(process)
         process.fuse, process.cutting = fuse, cutting
