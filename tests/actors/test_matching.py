@@ -23,6 +23,7 @@ from domain.rules import Rules, StreamCluster, StreamRules
 from domain.states import RunState
 from domain.streams.matching import key_of_data, match_id, misfits, stream_of
 from domain.values import Micros
+from domain.workloads import spec_of
 from fedyard.wire.times import SECOND
 from storage.due import Due
 from storage.loading_matches import MAX_ANNOUNCEMENTS
@@ -455,6 +456,16 @@ def test_superseded_announcements_are_forgotten_but_for_what_was_matched(edge: E
         ("28 28", "live"),
         ("7", "live"),
     ]
+
+
+@pytest.mark.parametrize("string_id", ["a_b", "...", "_", "A" * 64, "0"])
+def test_a_model_of_any_name_gets_workers_that_can_be_read(edge: Edge, string_id: str) -> None:
+    """Its name is somebody else's to say, and not all of them are names of objects."""
+    edge.announce(model_value(string_id), data_value())
+    edge.prepare()
+    (worker,) = edge.workers()
+    assert spec_of(worker).environment["FEDERATED_MODEL_ID"] == string_id
+    assert (spec_of(worker).object_name == worker.name) == (string_id == "0")
 
 
 def test_a_flood_of_data_makes_no_more_matches_than_a_run_may_have(edge: Edge) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from domain import records as r
@@ -16,12 +17,14 @@ from domain.ids import derive
 from domain.states import MATCH, RUN_FINAL, MatchState, Step, follow
 from domain.streams.matching import FEDERATED_IMAGES, Misfit, sentence
 from domain.streams.serving import worker_environment, worker_job_name
-from domain.streams.training import MAX_LABEL, WORKER, Unfit, devices_of, federated_topics
+from domain.streams.training import WORKER, Unfit, devices_of, federated_topics
 from domain.streams.worker_data import worker_ground_of
 from fedyard.cluster.port import Resources
 from fedyard.wire.problems import ProblemType
 
 ATTEMPTS: Final = 3
+_LABEL: Final = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+"""What an object may be called. A model that somebody else has named may say more than has room in one."""
 NO_PLACE, NO_ROOM = "place", "limit"
 
 
@@ -101,7 +104,7 @@ def _spec(draft: Draft, match: sr.Match, model: sr.ModelAnnouncement, data: sr.D
         kind="job",
         image=streams.images[FEDERATED_IMAGES[model.framework]],
         environment=told if devices else told | {"NVIDIA_VISIBLE_DEVICES": "none"},
-        object_name=name if name == name.lower() and len(name) <= MAX_LABEL else "",
+        object_name=name if _LABEL.fullmatch(name) else "",
         resources=Resources(gpus=gpus),
         placement=placement,
         attempts=ATTEMPTS,
