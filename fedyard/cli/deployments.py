@@ -12,6 +12,7 @@ from fedyard.agent.site import Folder
 from fedyard.cli.architectures import named
 from fedyard.cli.common import FILE, UsageError, client_of, id_of_run, place_named, project_named
 from fedyard.cli.listing import Listing
+from fedyard.cli.runs import print_matches
 from fedyard.client.client import MAX_LONG_POLL_S, Client
 from fedyard.client.streams import Announced, Results, Streams
 from fedyard.client.transfer import Transfer
@@ -176,6 +177,8 @@ def model(folder: Folder, deployment: str, to: Path, result: int | None) -> None
         raise UsageError(f"deployment {found.number} has no model of result {number}; it has {_listed(models)}")
     if to.is_dir():
         raise UsageError(f"--to {to}: that is a folder; name a file")
+    if not to.parent.is_dir():
+        raise UsageError(f"--to {to}: there is no folder {to.parent}")
     Transfer(client).download(models[number], to)
     print(f"result {number}: {to.stat().st_size} bytes in {to}")
 
@@ -202,6 +205,18 @@ def data(folder: Folder, deployment: str) -> None:
             one.id,
         )
     table.print()
+
+
+@click.command("matches", cls=Command)
+@click.argument("deployment")
+@click.pass_obj
+def matches(folder: Folder, deployment: str) -> None:
+    """Data at the edge as they fit the federated model of a DEPLOYMENT: what trains on them, or what does not fit.
+
+    DEPLOYMENT: PROJECT/NUMBER, its id, or how that begins.
+    """
+    client = client_of(folder)
+    print_matches(client, _deployment_named(client, deployment))
 
 
 @click.command("send", cls=Command)
@@ -302,5 +317,5 @@ def _field(text: str) -> tuple[str, object]:
 deployment = Group(
     "deployment",
     help="Training of a project's architectures on data that are announced over Kafka.",
-    commands=[start, listed, show, watch, data, send, model, stop, delete],
+    commands=[start, listed, show, watch, data, matches, send, model, stop, delete],
 )

@@ -116,8 +116,12 @@ def matches(folder: Folder, run: str) -> None:
     RUN: PROJECT/NUMBER, the run's id, or how that begins.
     """
     client = client_of(folder)
+    print_matches(client, run_named(client, run).id)
+
+
+def print_matches(client: Client, run_id: str) -> None:
     table = Listing("data", "cluster", "match", "worker", "why", "workload", ids=("workload",))
-    for one in client.matches(run_named(client, run).id):
+    for one in client.matches(run_id):
         why = "; ".join(filter(None, [one.detail or one.reason, *(each.detail for each in one.misfits)]))
         table.add_row(
             one.data_topic or one.source_id,

@@ -94,7 +94,7 @@ GRAMMAR = {
     "project configuration": "put list delete",
     "project inference": "start list stop delete",
     "workload": "list start stop scale log files",
-    "deployment": "start list show watch data send model stop delete",
+    "deployment": "start list show watch data matches send model stop delete",
 }
 
 

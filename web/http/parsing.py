@@ -13,6 +13,7 @@ from fedyard.wire.problems import ProblemType
 from fedyard.wire.seals import carried_bytes
 from fedyard.wire.types import UUID_PATTERN
 from web.http.bodies import Query
+from web.http.expected import expected
 from web.http.texts import Unfit
 from web.problems import Refused
 
@@ -47,7 +48,7 @@ def body_of(request: Request, kind: type[Any], limit_bytes: int, *, optional: bo
     except RecursionError:
         raise Refused(ProblemType.MALFORMED, "body: nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise malformed("body", error) from None
+        raise malformed("body", error, kind) from None
 
 
 def throw_away(request: Request) -> None:
@@ -64,17 +65,18 @@ def query_of(request: Request, kind: type[Query]) -> Any:
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise malformed("query", error) from None
+        raise malformed("query", error, kind) from None
 
 
-def malformed(where: str, error: Exception) -> Refused:
-    """400 with the path of the field and the rule, never with what was sent.
+def malformed(where: str, error: Exception, kind: type[Any] | None = None) -> Refused:
+    """400 with the path of the field, the rule and what a `kind` may have there, never with what was sent.
 
     422 for a value of the right form that cannot be taken.
     """
     if isinstance(error.__cause__, Unfit):
         return Refused(ProblemType.UNFIT, f"{where}: {error.__cause__}")
-    return Refused(ProblemType.MALFORMED, f"{where}: {_rule(str(error))}")
+    rule = _rule(str(error))
+    return Refused(ProblemType.MALFORMED, f"{where}: {rule}{'' if kind is None else expected(kind, rule)}")
 
 
 def _rule(text: str) -> str:
