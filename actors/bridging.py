@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 import msgspec
@@ -34,6 +35,11 @@ from storage.database import Database, DatabaseUnavailable
 
 TELLS_EVERY_S = 2.0
 POLL_S = 0.2
+NAMED = 5
+"""So many partitions a trouble names."""
+UNREAD_AFTER_S = 10.0
+"""A partition that no bridge has told of for so long is read by nobody. A rebalance among bridges that live is over by
+then."""
 ANSWERS_WITHIN_S = 3.0
 """What is asked for the status: a cluster that is slower counts as away."""
 FORGETS_EVERY_S = 600.0
@@ -66,6 +72,7 @@ class Crossing:
         self._bridge: Bridge | None = None
         self._trouble: str | None = None
         self._told = Counted()
+        self._began = clock.monotonic()
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -148,6 +155,7 @@ class Crossing:
                 if bridge is not None:
                     bridge.check_topics()
                 ends = {Place(topic, one): of[1] for topic, those in found.items() for one, of in those.items()}
+                trouble = trouble or self._unread(ends, {state.place for state in states})
             except (Unreachable, NotAccepted) as error:
                 trouble = trouble or error.fact
         if trouble:
@@ -179,6 +187,25 @@ class Crossing:
                 self._news(counted),
             )
             self._told = counted
+
+    def _unread(self, ends: Mapping[Place, int], mine: Collection[Place]) -> str:
+        """Which partitions no bridge has: a member of the group that was killed is missed after a while only, and one
+        of somebody else's may keep them. How long they are is told, or they would look as if all were decided."""
+        if self._clock.monotonic() < self._began + UNREAD_AFTER_S:
+            return ""
+        lately = self._clock.now() - int(UNREAD_AFTER_S * SECOND)
+        try:
+            lags = stream_states.lags(self._database)
+            told = {Place(one.topic, one.partition) for one in lags if one.cluster == self.name and one.at > lately}
+            unread = sorted(ends.keys() - told - set(mine))
+            stream_states.tell_ends(self._database, self.name, {place: ends[place] for place in unread})
+        except DatabaseUnavailable:
+            return ""
+        if not unread:
+            return ""
+        named = ", ".join(f"{place.topic}/{place.partition}" for place in unread[:NAMED])
+        more = f" and {len(unread) - NAMED} more" if len(unread) > NAMED else ""
+        return f"nobody reads {named}{more}: group {self._cluster.group} has given it to no bridge"
 
     def _news(self, counted: Counted) -> dict[str, int]:
         """Since it was told last; a bridge that was begun anew counts from 0."""

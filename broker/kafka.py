@@ -47,7 +47,9 @@ _UNLESS_SAID: Mapping[str, Any] = {
     "socket.keepalive.enable": True,
 }
 """What the settings file of a cluster may say otherwise."""
-_ON_THE_WAY = frozenset({"_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE"})
+_FOUND_OUT = frozenset({"_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE", "UNKNOWN_TOPIC_OR_PART"})
+"""What whoever asks finds out, and says better: a quiet connection is closed every now and then, and of the topics that
+are not there librdkafka names one."""
 _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 """A topic id of zeros."""
 _LAST_MS = 253_402_300_799_999
@@ -217,9 +219,8 @@ class KafkaReader:
         self._listener.assigned(_places(those))
 
     def _complained(self, error: KafkaError) -> None:
-        """Of the way to the cluster nothing: whoever asks something finds that out, and a quiet connection is closed
-        every now and then."""
-        if error.name() not in _ON_THE_WAY:
+        """What nobody finds out otherwise."""
+        if error.name() not in _FOUND_OUT:
             self._trouble = _fact(error)
 
     def _on_commit(self, error: KafkaError | None, those: list[TopicPartition]) -> None:

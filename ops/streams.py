@@ -8,6 +8,7 @@ from config.streams import Streams
 from domain.values import Micros
 from fedyard.wire.plurals import counted
 from fedyard.wire.shown import shown
+from fedyard.wire.times import SECOND
 from ops.spans import span
 from storage import stream_states, telling
 from storage.database import Database
@@ -16,6 +17,8 @@ from storage.views.streams import quarantine
 from storage.views.streams.quarantine import Quarantined, QuarantinedContent
 
 AT_ONCE = 200
+TOLD_WITHIN: Micros = 60 * SECOND
+"""An event that has waited for longer says that the cluster does not take them."""
 
 
 def status(database: Database, streams: Streams, now: Micros) -> tuple[list[str], bool]:
@@ -26,7 +29,7 @@ def status(database: Database, streams: Streams, now: Micros) -> tuple[list[str]
     lines = []
     for name, cluster in sorted(streams.clusters.items()):
         told = [one for one in bridges if one.cluster == name]
-        troubles = [one.trouble for one in told if one.trouble]
+        troubles = list(dict.fromkeys(one.trouble for one in told if one.trouble))  # one that was killed told it, too
         if not cluster.topics:
             lines.append(f"{name}  {cluster.bootstrap_servers}  nothing is listened to")
             continue
@@ -37,7 +40,11 @@ def status(database: Database, streams: Streams, now: Micros) -> tuple[list[str]
         lines.append(f"{name}  {cluster.bootstrap_servers}  under way {under_way}  {shown(said)}")
     lines += [_lag(one, now) for one in stream_states.lags(database)]
     if streams.events_cluster:
-        lines.append(_untold(telling.backlog(database), streams, now))
+        waiting = telling.backlog(database)
+        late = waiting.oldest_at is not None and now - waiting.oldest_at > TOLD_WITHIN
+        well = well and not late
+        remedy = ": why says the log of the relay's process" if late else ""
+        lines.append(_untold(waiting, streams, now) + remedy)
     lines += [
         f"{cluster}  {reason}: {count} in quarantine"
         for (cluster, reason), count in sorted(quarantine.waiting_by_reason(database).items())

@@ -45,12 +45,18 @@ events_cluster = "cloud"
 
 [clusters.cloud]
 bootstrap_servers = "{cloud}"
+settings_file = "{settings}"
 control_topics = ["KAFKA_ML_CONTROL_TOPIC"]
 model_topics = ["FEDERATED_MODEL_CONTROL_TOPIC"]
 
 [clusters.edge]
 bootstrap_servers = "{edge}"
+settings_file = "{settings}"
 data_topics = ["FEDERATED_DATA_CONTROL_TOPIC"]
+"""
+ONE_BRIDGE = """\
+# The private brokers never give up a member of a group that was killed, unless it is the same again: so there is one.
+group.instance.id=bridge
 """
 HUB_USER = "hub"
 OPERATOR_USER = "operator"
@@ -149,9 +155,10 @@ def _kafka(folder: Path, stack: ExitStack, private: list[LookedAfter]) -> Path:
         private.append(LookedAfter(f"Kafka ({name})", server, SystemClock()))
     file = folder.resolve() / "streams.toml"
     if not file.exists():
-        file.write_text(
-            STREAMS.format(**{name: server.bootstrap_servers for name, server in servers.items()}), encoding="utf-8"
-        )
+        settings = file.with_name("kafka.properties")
+        settings.write_text(ONE_BRIDGE, encoding="utf-8")
+        where = {name: server.bootstrap_servers for name, server in servers.items()}
+        file.write_text(STREAMS.format(settings=settings, **where), encoding="utf-8")
     return file
 
 

@@ -98,6 +98,13 @@ def tell(
                 database.execute(_COUNT, (state.cluster, what, count))
 
 
+def tell_ends(database: Database, cluster: str, ends: Mapping[tuple[str, int], int]) -> None:
+    """How long partitions are that no bridge has, and nothing else of them. Raises `DatabaseUnavailable`."""
+    with database.connection():
+        for (topic, partition), end in sorted(ends.items()):
+            database.execute(_END, (end, cluster, topic, partition))
+
+
 def decided(database: Database, cluster: str) -> dict[tuple[str, int], tuple[str, int]]:
     """(topic, partition) -> topic id, and the offset up to which all is decided. Raises `DatabaseUnavailable`."""
     with database.connection():
@@ -143,6 +150,7 @@ _PARTITION = (
     " committed_offset = EXCLUDED.committed_offset, oldest_at = EXCLUDED.oldest_at, process = EXCLUDED.process,"
     " at = EXCLUDED.at"
 )
+_END = "UPDATE stream_partitions SET end_offset = %s WHERE cluster = %s AND topic = %s AND partition = %s"
 _COUNT = (
     "INSERT INTO stream_counts (cluster, what, count) VALUES (%s, %s, %s)"
     " ON CONFLICT (cluster, what) DO UPDATE SET count = stream_counts.count + EXCLUDED.count"
