@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from config.settings import SettingsError
-from config.streams import Cluster
+from config.streams import Cluster, Streams
 
 OURS = frozenset(
     {
@@ -39,6 +39,12 @@ OURS = frozenset(
 def properties_of(name: str, cluster: Cluster) -> dict[str, str]:
     """For any client of this cluster. Raises `SettingsError` naming the cluster, the file and the line."""
     return {"bootstrap.servers": cluster.bootstrap_servers, "client.id": "fedyard", **_read(name, cluster)}
+
+
+def check_properties(streams: Streams) -> None:
+    """That every cluster's settings file can be read. Raises `SettingsError` as `properties_of` does."""
+    for name, cluster in streams.clusters.items():
+        properties_of(name, cluster)
 
 
 def _read(name: str, cluster: Cluster) -> dict[str, str]:

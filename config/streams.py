@@ -166,7 +166,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError(f"FEDYARD_STREAMS is {str(path)!r}, which cannot be read: {error.strerror}") from None
+        hint = ": `fedyard-hub up` alone has private brokers" if str(path) == "private" else ""
+        raise SettingsError(f"FEDYARD_STREAMS is {str(path)!r}, which cannot be read: {error.strerror}{hint}") from None
     except ValueError as error:
         raise SettingsError(f"FEDYARD_STREAMS is {str(path)!r}, which is no TOML: {error}") from None
 

@@ -23,6 +23,7 @@ from config.clock import Clock, SystemClock
 from config.logs import at_a_terminal, set_up_logs, unit
 from config.processes import STREAM_WORKERS
 from config.settings import Settings, SettingsError, path_url
+from config.stream_properties import check_properties
 from config.streams import open_streams
 from fedyard.wire.forgiving import forgive
 from fedyard.wire.stopping import on_stop_signal
@@ -66,7 +67,7 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
     """Run until SIGINT or SIGTERM; the exit code. Raises `InUse`, `Unusable`, `SettingsError`."""
     forgive()
     settings = _settings(folder, port, environment)
-    open_streams(settings)  # a contradiction in it stops the start
+    check_properties(open_streams(settings))  # a contradiction stops the start
     set_up_logs("embedded", settings.log_level, settings.log_format)
     stop = threading.Event()
     failed = threading.Event()

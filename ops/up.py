@@ -21,6 +21,7 @@ from broker.policies import apply_policies
 from broker.routes import QUEUES
 from config.clock import SystemClock
 from config.settings import Settings, SettingsError, path_url
+from config.stream_properties import check_properties
 from config.streams import open_streams
 from devservers.installing import install_missing
 from devservers.kafka import PrivateNoida
@@ -93,6 +94,7 @@ def run_up(folder: Path, environment: Mapping[str, str]) -> int:
         if settings.embedded:
             raise SettingsError("FEDYARD_BROKER_URL names the embedded broker: run fedyard-hub embedded")
         streams = open_streams(settings)  # a contradiction in it shall stop the start, and not each process
+        check_properties(streams)
         _bring_up_to_date(settings)
         remember(folder, whereabouts)
         processes = {**environment, **whereabouts.environment}

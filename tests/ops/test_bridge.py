@@ -147,13 +147,28 @@ def test_a_cluster_that_is_away_is_named_and_the_hub_serves(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("how", ["embedded", "up"])
-def test_a_contradiction_stops_the_start(tmp_path: Path, how: str) -> None:
-    file = tmp_path / "streams.toml"
-    file.write_text('[clusters.cloud]\nbootstrap_servers = "a:1"\nsince = "March"\n')
-    urls = (
-        {}
-        if how == "embedded"
-        else {"FEDYARD_DATABASE_URL": f"sqlite:///{tmp_path}/s", "FEDYARD_BROKER_URL": f"embedded:///{tmp_path}/j"}
-    )
+@pytest.mark.parametrize(
+    ("line", "properties", "fact"),
+    [
+        ('since = "March"', "", "cluster 'cloud': since is 'March'"),
+        (
+            'settings_file = "{properties}"',
+            "acks=0",
+            "cluster 'cloud': settings_file {properties}, line 1: acks is not",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_stop_the_start(
+    tmp_path: Path, how: str, line: str, properties: str, fact: str
+) -> None:
+    file, said_by = tmp_path / "streams.toml", tmp_path / "cloud.properties"
+    file.write_text(f'[clusters.cloud]\nbootstrap_servers = "a:1"\n{line.format(properties=said_by)}\n')
+    said_by.write_text(properties)
+    nowhere = {
+        "FEDYARD_DATABASE_URL": "postgresql://a:b@127.0.0.1:1/c",
+        "FEDYARD_BROKER_URL": "amqp://a:b@127.0.0.1:1/c",
+    }
+    urls = {} if how == "embedded" else nowhere
     said = fedyard(how, "--data", tmp_path / "hub", FEDYARD_STREAMS=str(file), **urls)
     assert said.returncode == 2
+    assert fact.format(properties=said_by) in said.stderr
