@@ -279,8 +279,12 @@ class Bridge:
             _log.warning("a topic was made anew: it is read from its beginning", extra=facts)
         else:
             wanted = begin = start
-        if not first <= wanted <= end:
-            self._tell_of_gap(place, topic_id, range(wanted, max(wanted, first)))
+        if wanted < first:
+            self._tell_of_gap(place, topic_id, range(wanted, first))
+            begin = first
+        elif wanted > end:
+            facts = unit(cluster=self.name, topic=place.topic, partition=place.partition, read_to=wanted, end=end)
+            _log.warning("a topic ends before what was read of it: it is read from its beginning", extra=facts)
             begin = first
         return Partition(place, topic_id, begin, committed=committed, end=end, new_from=committed or 0)
 

@@ -366,6 +366,22 @@ def test_what_is_gone_is_told_and_then_the_earliest_is_read() -> None:
     assert [one.offset for one in world.publisher.records] == [0, 5, 6, 7, 8, 9]
 
 
+def test_of_a_log_that_ends_before_what_was_read_nothing_is_said_to_be_gone() -> None:
+    world = World()
+    world.announce(*[b"x"] * 9)
+    bridge = world.bridge()
+    bridge.turn(0)
+    bridge.publish(0)
+    commit(bridge)
+    bridge.close()
+    del world.topics.records["control"][4:]
+    again = world.bridge()
+    again.turn(0)
+    again.publish(0)
+    assert (world.publisher.gaps, again.counted.gone) == ([], 0)
+    assert [one.offset for one in world.publisher.records[9:]] == [0, 1, 2, 3]
+
+
 def test_what_goes_while_it_is_read_is_told_as_well() -> None:
     world = World()
     bridge = world.bridge()
