@@ -13,7 +13,7 @@ from contextlib import suppress
 import msgspec
 
 from broker.bridge import Bridge, Counted, MadeAnew
-from broker.kafka import KafkaReader
+from broker.kafka_reading import KafkaReader
 from broker.kafka_writing import KafkaTopics
 from broker.port import BrokerUnavailable, Publisher
 from broker.reading import Place

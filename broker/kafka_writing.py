@@ -25,7 +25,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import NewTopic as TopicToMake
 
-from broker.kafka import without_values
+from broker.kafka_reading import without_values
 from broker.streams import Ends, NotAccepted, Unreachable
 from domain.stream_commands import NewRecord, NewTopic, Written
 

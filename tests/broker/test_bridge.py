@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from broker.bridge import READ_AGAIN, Bridge, MadeAnew
 from broker.embedded_reading import EmbeddedGroup, EmbeddedReader
-from broker.kafka import KafkaReader
+from broker.kafka_reading import KafkaReader
 from broker.kafka_writing import KafkaTopics
 from broker.port import BrokerUnavailable, Sending, Sent
 from broker.reading import Committed, Place

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from broker.kafka import KafkaReader
 from broker.kafka_following import KafkaFollower
 from broker.kafka_log import KafkaLog
+from broker.kafka_reading import KafkaReader
 from broker.kafka_writing import KafkaTopics
 from broker.reading import Place
 from broker.streams import NotAccepted, Unreachable

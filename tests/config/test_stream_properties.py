@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from broker.kafka import _OURS
+from broker.kafka_reading import _OURS
 from broker.kafka_writing import ONCE
 from config.settings import SettingsError
 from config.stream_properties import properties_of
