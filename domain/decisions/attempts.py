@@ -16,7 +16,7 @@ from domain.events import EventKind
 from domain.ids import Id, derive
 from domain.states import MEMBER, SITE, MemberState, SiteState, Step, WorkloadState, follow
 from domain.sweeps import RevokeTokensOf
-from domain.workloads import is_open, site_of
+from domain.workloads import is_open, site_of, spec_of
 from fedyard.wire.notices import WorkloadWanted
 
 HOLDER = "workload"
@@ -60,6 +60,7 @@ def want(
         model_version=model_version,
         purpose=purpose,
     )
+    spec_of(workload)  # what cannot be read again would fail whoever lists it or decides about it, from now on
     draft.put(workload)
     tell_of(draft, workload, EventKind.WORKLOAD_CREATED, of_kind=spec.kind, where=workload.cluster)
     begin(draft, workload)

@@ -10,10 +10,12 @@ import pytest
 from domain import records as r
 from domain import stream_commands as sc
 from domain import stream_records as sr
+from domain.decisions.attempts import want
 from domain.ids import derive
 from domain.rules import Rules, StreamCluster, StreamRules
 from domain.stream_values import InferenceAsked
 from domain.streams.serving import clusters_of, flaw_of, topics_on
+from domain.values import Asked
 from domain.workloads import spec_of
 from tests.domain.scenes import (
     CAUSE,
@@ -27,6 +29,7 @@ from tests.domain.scenes import (
     came_to,
     decided,
     detail,
+    draft,
     project,
     row,
     written,
@@ -280,6 +283,15 @@ def test_one_that_never_comes_to_run_counts_for_its_day() -> None:
     rules = msgspec.structs.replace(RULES, workloads_per_day=3)
     counts = {("inferences of a day", PROJECT): 3}
     assert came_to(decided(starting(), world(), by_site(0), rules=rules, counts=counts)) == "too_many"
+
+
+def test_nothing_is_wanted_that_nobody_could_read() -> None:
+    """What would be written would fail whoever lists it, or decides about it."""
+    odd = msgspec.structs.replace(spec_of(row(r.Workload, spec_json='{"kind":"job","image":"i"}')), object_name="a_b")
+    made = draft(project(2), rules=RULES)
+    with pytest.raises(msgspec.ValidationError, match="object_name"):
+        want(made, WORKLOAD, made.have(r.Project, PROJECT), Asked(name="n", spec=odd, where="hub"))
+    assert made.get(r.Workload, WORKLOAD) is None
 
 
 def test_what_is_stopped_goes_and_is_shown_until_it_is_gone() -> None:
