@@ -17,12 +17,14 @@ from actors.telling import Teller, cursors_of
 from broker.kafka_log import PARTITIONS, KafkaLog
 from broker.streams import EmbeddedLog
 from devservers.kafka import PrivateNoida, PrivateTansu
+from devservers.postgres import PrivatePostgres
 from domain import records as r
 from domain.streams.cloud_events import CONTENT_TYPE, KINDS, record_of, schema
 from storage.database import open_database
 from storage.telling import Tellings, backlog
-from tests.databases import fresh_sqlite
+from tests.databases import fresh_sqlite, lent_postgres
 from tests.hub import Hub
+from tests.waiting import until
 
 VALID = jsonschema.Draft202012Validator(schema())
 
@@ -130,6 +132,15 @@ def test_who_dies_before_the_cursor_moves_tells_again_under_the_same_ids(hub: Hu
     ids = [msgspec.json.decode(value)["id"] for _, value in log.records]
     assert len(ids) == 2 * len(set(ids))
     assert ids[: len(ids) // 2] == ids[len(ids) // 2 :]
+
+
+def test_of_two_processes_one_tells_and_the_other_takes_over(postgres: PrivatePostgres) -> None:
+    with lent_postgres(postgres) as url:
+        one, other = (Tellings(open_database(url)) for _ in range(2))
+        assert (one.lead(), other.lead(), one.lead()) == (True, False, True)
+        one.step_down()
+        until(other.lead)  # the server notices a moment later that the connection is gone
+        other.step_down()
 
 
 def test_cursors_follow_what_was_written() -> None:
