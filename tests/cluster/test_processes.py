@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -307,6 +308,21 @@ def test_what_was_left_half_made_or_half_removed_is_swept(root: Path, cluster: P
 
 
 # ---------------------------------------------------------------- logs
+
+
+def test_what_runs_in_a_folder_that_was_removed_by_hand_ends(tmp_path: Path) -> None:
+    """Nobody could stop it any more, nor ask how it ended."""
+    cluster = Processes(tmp_path / "cluster", images=IMAGES)
+    spec = job("echo $PPID $$; " + LIVES)
+    cluster.ensure(spec)
+    up(cluster, spec)
+    both = log(cluster, spec).decode().split()[:2]
+    cluster.close()
+    shutil.rmtree(tmp_path / "cluster")
+    end = time.monotonic() + WITHIN_S
+    while any(Path("/proc", pid).exists() for pid in both):
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_a_log_has_an_end_and_its_tail_is_kept(root: Path) -> None:

@@ -460,6 +460,8 @@ class Shim:
         """Memory of its own processes often, of all below them as often as that is cheap."""
         if now < self._watch_at:
             return
+        if _folder_is_gone():  # with the hub's, by hand: nobody is left to say that it shall stop
+            self._terminate(self._launch["grace_s"])
         used = [proc.resident(one.pid) for one in self._replicas if one.pid]
         most = max(used, default=0)
         if now >= self._scan_at:
@@ -590,7 +592,7 @@ class Shim:
             os.fsync(self._log)
         while not self._write(durable=True):
             self._hear_wishes()
-            if self._state["stopping"]:  # its folder goes anyway
+            if self._state["stopping"] or _folder_is_gone():  # nobody asks how it ended
                 return
             time.sleep(1.0)
 
@@ -641,6 +643,15 @@ class Shim:
             os.close(self._alive)
         ring_changes(self._launch["changes"])
         return True
+
+
+def _folder_is_gone() -> bool:
+    """Whether its own folder, which it stays in, was removed; one that was moved is there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _steps_of(launch: dict[str, Any]) -> list[dict[str, Any]]:
