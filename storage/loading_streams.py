@@ -40,7 +40,8 @@ def _deployments(reader: Reader, needs: Needs) -> Needs:
     runs |= {each.run_id for each in numbered}
     reader.rows(sr.Deployment, f"{_DEPLOYMENTS} WHERE run_id {{any:uuid}}", runs)
     reader.rows(sr.TrainingResult, f"{_RESULTS} WHERE run_id {{any:uuid}}", runs)
-    return Needs(runs=runs, led={each.project_id for each in found} | {each.project_id for each in numbered})
+    led = {each.project_id for each in found} | {each.project_id for each in numbered}
+    return Needs(runs=runs, led=led, counts={("data of a deployment", each.run_id) for each in numbered})
 
 
 def _inferences(reader: Reader, needs: Needs) -> Needs:

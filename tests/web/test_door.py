@@ -299,6 +299,14 @@ def test_metrics_are_a_form_with_json_in_it(job: Job, body: bytes) -> None:
     assert problem(answer) == (400, "malformed")
 
 
+def test_data_for_a_deployment_are_told_of_a_hundred_times(job: Job) -> None:
+    for _ in range(102):
+        job.announce()
+    with job.net.database.connection():
+        sql = "SELECT count(*) FROM events WHERE run_id = %s AND kind = 'data_not_used'"
+        assert job.net.database.one(sql, job.deployment) == (99,)
+
+
 def test_nobody_else_comes_in(job: Job) -> None:
     other = Job(job.net)
     for refused in (

@@ -63,6 +63,9 @@ from domain.streams.training import (
 from domain.values import TaskSpec
 from fedyard.wire.problems import ProblemType
 
+MAX_DATA_TOLD = 100
+"""Data sources of a deployment that an event tells of: events are kept for ever, and others say how many there are."""
+_DATA = "data of a deployment"
 _contracts = msgspec.json.Decoder(contract.Deployment)
 
 
@@ -285,8 +288,11 @@ def data_arrived(draft: Draft, source: sr.DataSource) -> None:
     run = draft.have(r.Run, deployment.run_id)
     useless = _useless(deployment, run, source)
     facts = {"data_source_id": source.id, "number": deployment.number}
+    told = draft.count(_DATA, run.id)
+    draft.add_to(_DATA, run.id)
     if useless is not None:
-        run_event(draft, run, EventKind.DATA_NOT_USED, facts | {"why": useless})
+        if told < MAX_DATA_TOLD:
+            run_event(draft, run, EventKind.DATA_NOT_USED, facts | {"why": useless})
         return
     run_event(draft, run, EventKind.DATA_ARRIVED, facts)
     try:

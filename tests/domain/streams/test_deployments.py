@@ -54,6 +54,15 @@ def test_one_that_is_stopped_before_its_jobs_counts_for_its_day(yard: Yard) -> N
     assert refusal(yard.decide(start, COORDINATOR, two)) == (409, "too_many")
 
 
+def test_a_flood_of_data_for_one_deployment_is_told_of_a_hundred_times(yard: Yard) -> None:
+    """Events are kept for ever."""
+    run = yard.start()
+    for _ in range(110):
+        yard.announce(run)
+    kinds = [each.kind for each in yard.state.rows[r.Event].values()]
+    assert (kinds.count("data_arrived"), kinds.count("data_not_used")) == (1, 99)
+
+
 def test_numbers_go_on(yard: Yard) -> None:
     first, second = yard.start(), yard.start(ONE, TORCH)
     assert [yard.deployment(run).number for run in (first, second)] == [1, 2]
