@@ -165,7 +165,10 @@ def _flaw_of_chains(architectures: Sequence[Architecture]) -> str | None:
         if one.father_id is None:
             continue
         if one.father_id not in by_id:
-            return f"architecture {one.name} feeds {one.father_id}, which is not in the configuration: put it there"
+            return (
+                f"architecture {one.name} feeds {one.father_id}, which is not trained with it:"
+                " name that one, too, or the uppermost of the chain alone"
+            )
         if not one.distributed or not by_id[one.father_id].distributed:
             return f"architecture {one.name} feeds another one: both have to be distributed"
     fathers = [one.father_id for one in architectures if one.father_id is not None]

@@ -136,10 +136,19 @@ def _show(found: a.Deployment) -> None:
         ):
             if told := _measured(measured):
                 print(shown(f"result {one.number}, {what}: {told}"))
+    for (detail, log), numbers in _logs(found.results).items():
+        print(shown(f"{'results' if numbers[1:] else 'result'} {_listed(numbers)}: {detail}"))
+        for line in log.splitlines():
+            print(shown(f"    {line}"))
+
+
+def _logs(results: list[a.TrainingResult]) -> dict[tuple[str, str], list[int]]:
+    """Numbers of results by why they failed and what their job wrote: a chain's have one job."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for one in results:
         if one.log_tail is not None:
-            print(shown(f"result {one.number}: {one.detail}"))
-            for line in one.log_tail.splitlines():
-                print(shown(f"    {line}"))
+            found.setdefault((one.detail, one.log_tail), []).append(one.number)
+    return found
 
 
 @click.command("stop", cls=Command)
