@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from domain.ids import Id
 from domain.states import WORKLOAD_LIVE, DeploymentState
@@ -10,12 +11,26 @@ from domain.streams.training import key_of
 from domain.values import Micros
 from fedyard.wire.shown import shown
 from ops import workloads
-from ops.accounts import OPERATOR
+from ops.accounts import AT_ONCE, OPERATOR
 from ops.spans import ago
 from storage import stream_states
 from storage.database import Database
 from storage.views import workloads as views
+from storage.views.sight import Listed, Paging, every
 from storage.views.streams import deployments
+
+
+def numbered(database: Database, project: Id, number: str) -> Id | None:
+    """The run of the project's deployment with this number, which is not the run's own."""
+    return next(
+        (one.id for one in every(partial(_page, database, project), AT_ONCE) if str(one.number) == number), None
+    )
+
+
+def _page(database: Database, project: Id, paging: Paging) -> Listed[deployments.DeploymentHead]:
+    found = deployments.deployments_of(database, OPERATOR, project, paging)
+    assert found is not None, "the operator sees every project"
+    return found
 
 
 def why(database: Database, run: Id, now: Micros) -> Iterator[str]:

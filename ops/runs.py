@@ -46,7 +46,8 @@ def listed(database: Database, *, state: str | None) -> list[RunHead]:
 
 
 def named(database: Database, said: str) -> list[RunHead]:
-    """The runs that are meant by PROJECT/NUMBER (its last attempt), by an id, or by a beginning of one; ten at most."""
+    """The runs that are meant by PROJECT/NUMBER (its last attempt, and the deployment that is called so, as `fedyard
+    deployment` calls it), by an id, or by a beginning of one; ten at most."""
     name, slash, number = said.rpartition("/")
     if not slash:
         first, last = (said.lower() + rest[len(said) :] for rest in (_FIRST_ID, _LAST_ID))
@@ -56,7 +57,9 @@ def named(database: Database, said: str) -> list[RunHead]:
     for project in every(so_named, AT_ONCE):
         its_runs = every(partial(runs.runs, database, OPERATOR, state=None, project=project.id), AT_ONCE)
         attempts = [run for run in its_runs if str(run.number) == number]
-        return [max(attempts, key=lambda run: run.attempt)] if attempts else []
+        deployed = deployments.numbered(database, project.id, number)
+        found = [max(attempts, key=lambda run: run.attempt)] if attempts else []
+        return found + [run for run in its_runs if run.id == deployed and run not in found]
     return []
 
 

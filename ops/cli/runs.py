@@ -41,7 +41,8 @@ def list_workloads(data: Path, state: str | None) -> None:
 def why(data: Path, run: str) -> None:
     """What a RUN waits for, or a workload.
 
-    RUN: PROJECT/NUMBER, the run's id, or how that begins. Of a workload: PROJECT/NAME, or its id.
+    RUN: PROJECT/NUMBER (the run's, or a deployment's), the run's id, or how that begins. Of a workload:
+    PROJECT/NAME, or its id.
     """
     database = database_of(data)
     found = named(database, run)

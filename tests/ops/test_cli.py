@@ -13,6 +13,7 @@ import pytest
 from config.clock import SystemClock
 from domain import commands as c
 from domain import records as r
+from domain import stream_records as sr
 from domain import values as v
 from domain.ids import sha256_hex
 from domain.rules import Rules
@@ -28,10 +29,12 @@ from storage.clocks import Reported, report
 from storage.clusters import tell
 from storage.database import Database, open_database
 from storage.migrate import migrate
+from storage.store import Changes
 from storage.views import heads as views
 from storage.views import people
 from storage.views.resources import SignedHead
 from storage.views.sight import Paging
+from tests.domain.scenes import row
 from tests.hub import QUICK, Hub
 from tests.ops.program import ROOT, create_account, environment, fedyard
 from web.live.signer import open_signer
@@ -217,6 +220,21 @@ def test_why_names_who_is_missing(folder: Path) -> None:
     text = "\n".join(runs.why(hub.database, run, hub.clock.now()) or [])
     assert "It ended" in text
     assert "cancelled" in text
+
+
+def test_why_knows_a_deployment_by_its_own_number_too(folder: Path) -> None:
+    hub = Hub(store(folder))
+    sites = hub.sites(3)
+    project = hub.project(sites)
+    task, deployed = hub.start(project, sites[0]), hub.start(project, sites[0], queue=True)
+    about = {"number": 1, "project_id": project, "cluster": "cloud", "state": "training", "contract_json": "{}"}
+    with hub.store.deciding() as transaction:
+        transaction.write(Changes(rows={sr.Deployment: [row(sr.Deployment, run_id=deployed, **about)]}))
+    with hub.database.connection():
+        ((name,),) = hub.database.all("SELECT name FROM projects WHERE id = %s", project)
+    assert [one.id for one in runs.named(hub.database, f"{name}/1")] == [task, deployed]
+    assert [one.id for one in runs.named(hub.database, f"{name}/2")] == [deployed]
+    assert runs.named(hub.database, f"{name}/3") == []
 
 
 def test_why_says_first_that_a_worker_is_silent(folder: Path) -> None:
