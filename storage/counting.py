@@ -103,6 +103,14 @@ _COUNTS: dict[str, tuple[str, Micros]] = {
         ),
         0,
     ),
+    "waiting records": (
+        (
+            "SELECT id, (SELECT count(*) FROM (SELECT 1 FROM quarantined_records WHERE state = 'waiting'"
+            " AND quarantined_records.cluster = kafka_clusters.name LIMIT 1001) AS found)"
+            " FROM kafka_clusters WHERE id {any:uuid} AND created_at <= %s"
+        ),
+        0,
+    ),
     "deployments of a day": (
         "SELECT project_id, count(*) FROM deployments WHERE project_id {any:uuid} AND created_at > %s GROUP BY 1",
         DAY,

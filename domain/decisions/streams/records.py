@@ -16,6 +16,7 @@ from domain import stream_records as sr
 from domain.decisions.access import need_hub
 from domain.decisions.draft import Decision, Draft
 from domain.decisions.streams import arrivals
+from domain.decisions.streams.clusters import id_of as id_of_cluster
 from domain.decisions.streams.clusters import needs_of_cluster, stream_of
 from domain.events import EventKind
 from domain.needs import Needs
@@ -24,6 +25,10 @@ from domain.streams.announcements import AnnouncedData, AnnouncedModel, Flaw, an
 from domain.streams.places import id_of
 
 Became: TypeAlias = Literal["data_source", "model_announcement", "quarantined"]
+
+MAX_WAITING_TOLD = 1000
+"""Waiting records of a cluster up to which each is an event: these are kept for ever, and others say how many come."""
+_WAITING = "waiting records"
 
 
 def needs_of_take_record(command: sc.TakeRecord) -> Needs:
@@ -34,6 +39,7 @@ def needs_of_take_record(command: sc.TakeRecord) -> Needs:
     needs.add(Needs(data_sources={record}, announcements={record}, quarantined={record}))
     if isinstance(said, Flaw):
         needs.add(needs_of_cluster(command.cluster))
+        needs.counts.add((_WAITING, id_of_cluster(command.cluster)))
     return needs
 
 
@@ -66,7 +72,10 @@ def take_record(draft: Draft, command: sc.TakeRecord) -> Decision:
                 "offset": command.offset,
                 "reason": flaw.code,
             }
-            draft.event(stream_of(draft, command.cluster, command.cluster_id), EventKind.RECORD_QUARANTINED, facts)
+            _, cluster = stream = stream_of(draft, command.cluster, command.cluster_id)
+            if draft.count(_WAITING, cluster) < MAX_WAITING_TOLD:
+                draft.event(stream, EventKind.RECORD_QUARANTINED, facts)
+            draft.add_to(_WAITING, cluster)
             return draft.accept(results.RecordTaken(id=quarantined.id, became="quarantined"), 201)
 
 

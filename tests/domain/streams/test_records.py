@@ -46,10 +46,12 @@ RECORD = id_of_record(taking(b"", topic_id="t"))
 """Of whatever is taken from that place."""
 
 
-def decide_on(rows: list[Any], command: Any, *, by: Subject = THE_HUB, rules: Rules | None = None) -> Decision:
+def decide_on(
+    rows: list[Any], command: Any, *, by: Subject = THE_HUB, rules: Rules | None = None, **state: Any
+) -> Decision:
     """A record under its own id, anything else under any."""
     ident = id_of_record(command) if isinstance(command, sc.TakeRecord) else CAUSE
-    return decide(State(rows), envelope_of(command, id=ident, by=by, at=NOW), NOW, rules or Rules())
+    return decide(State(rows, **state), envelope_of(command, id=ident, by=by, at=NOW), NOW, rules or Rules())
 
 
 def test_data_for_a_deployment() -> None:
@@ -106,6 +108,14 @@ def test_every_record_becomes_one_row(purpose: str, value: Any, became: type[r.R
     assert rows[0].id == RECORD
     (position,) = of_kind(decision, sr.StreamPosition)
     assert (position.topic_id, position.decided_offset) == ("t", 7)
+
+
+def test_of_many_that_nobody_understands_no_more_events_are_made() -> None:
+    """They are kept, and counted; events would be kept for ever."""
+    for waiting, events in ((999, 1), (1000, 0)):
+        decision = decide_on([], taking(b"?"), counts={("waiting records", id_of("cloud")): waiting})
+        assert len(of_kind(decision, sr.QuarantinedRecord)) == 1
+        assert len(of_kind(decision, r.Event)) == events
 
 
 @pytest.mark.parametrize(("purpose", "value"), [("data", DATA), ("model", MODEL), ("data", b"?")])
