@@ -188,7 +188,8 @@ def _consumer(servers: str, group: str, more: Mapping[str, str | bool]) -> Consu
 
 
 def _settings(servers: str) -> dict[str, str | int | float | bool]:
-    return {"bootstrap.servers": servers, "topic.metadata.refresh.interval.ms": 1000}
+    """log_level: warnings and worse; of less librdkafka writes a line when an admin client goes."""
+    return {"bootstrap.servers": servers, "topic.metadata.refresh.interval.ms": 1000, "log_level": 4}
 
 
 def _record(message: Message) -> Record:

@@ -49,12 +49,15 @@ def put_architecture(
 
     The hub parses the code, and executes it nowhere.
     """
+    source = _text_in(code)
+    if not source:
+        raise UsageError(f"{code}: that is empty; it has to bind `model`")
     streams = streams_of(folder, project)
     there = {one.name: one for one in streams.architectures()}
     fields: dict[str, object] = {
         "name": name,
         "framework": framework,
-        "code": _text_in(code),
+        "code": source,
         "imports": "" if imports is None else _text_in(imports),
         "description": description,
         "distributed": distributed or feeds is not None,

@@ -195,3 +195,15 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         shown.stdout.close()
         assert shown.stderr is not None
         assert (shown.stderr.read(), shown.wait()) == (b"", 0)
+
+
+def test_what_is_missing_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["project", "architecture", "put", "digits", "net", "net.py"]) == 2
+    said = "Missing option '--framework'. Choose from: tf, pth. See fedyard project architecture put --help"
+    assert capsys.readouterr().err == f"fedyard: {said}\n"
+
+
+def test_code_that_is_empty_is_refused_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "net.py").touch()
+    code = main(["project", "architecture", "put", "digits", "net", str(tmp_path / "net.py"), "--framework", "tf"])
+    assert (code, "that is empty" in capsys.readouterr().err) == (2, True)
