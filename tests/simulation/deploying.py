@@ -84,8 +84,10 @@ class Deploying(Process):
         return f"wishes {left} and {self._left} deployments are left" if left or self._left else None
 
     def step(self) -> float:
-        if self.world.waited_for:
-            return 0.1
+        if self.world.waited_for and not self.world.calm and self._chance.random() < 0.2:
+            number = self.world.door.uploading
+            self._push(self._wish(f"/v1/training-results/{number}/stop", {"reason": "at the last moment"}))
+            return 0.2
         waiting = [wish for wish in self._wishes if not wish.over]
         if waiting and self._chance.random() < 0.6:
             self._push(waiting[0] if self._chance.random() < 0.8 else self._chance.choice(waiting))

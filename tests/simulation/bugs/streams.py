@@ -1,20 +1,36 @@
-"""What comes over Kafka: every record once, none before it is safe, none twice."""
+"""What comes over Kafka: every record once, none before it is safe, none twice; and what jobs make of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
+import actors.streams
 import broker.intake
 import config.clock
 import domain.decisions.streams.records
+import domain.decisions.streams.reports
+import domain.states
+import domain.streams.door
+import domain.streams.training
+import web.api.door
+import web.http.auth
 from broker.bridge import Bridge
 from broker.partitions import Partition
+from domain import records as r
 from domain import stream_commands as sc
+from domain import stream_records as sr
+from domain.decisions.draft import Decision, Draft
+from domain.decisions.streams import deployments, jobs, training_results
+from domain.ids import derive
+from domain.states import DeploymentState, ResultState, Step, WorkloadState
+from domain.streams.training import TRAINING
 from tests.simulation.bugs.planting import Swap, bug
 from tests.simulation.world import World
+from web.http.writing import write
 
 
 @bug("the bridge commits what it has read, and publishes it afterwards", shown_by=3)
@@ -40,7 +56,7 @@ def offsets_used_again(_: World) -> list[Swap]:
     return _ids(lambda command: right(msgspec.structs.replace(command, topic_id="the same")))
 
 
-@bug("a bridge goes on where its group was, whatever a restored store has forgotten", shown_by=35)
+@bug("a bridge goes on where its group was, whatever a restored store has forgotten", shown_by=147)
 def restored_stores_read_nothing_again(_: World) -> list[Swap]:
     positioned: Any = Bridge._positioned
 
@@ -50,3 +66,80 @@ def restored_stores_read_nothing_again(_: World) -> list[Swap]:
         return placed
 
     return [(Bridge, "_positioned", trusting)]
+
+
+# deployments and the door of their jobs
+
+
+@bug(
+    "a job that uploads is answered before it is decided, with 202, which its program takes for a failure", shown_by=11
+)
+def door_answers_202(_: World) -> list[Swap]:
+    def at_once(call: Any, command: Any, **more: Any) -> Any:
+        return write(call, command, **(more | {"waits": False}))
+
+    return [(web.api.door, "write", at_once), (web.api.door, "_once_decided", lambda *given: given[-1])]
+
+
+_take_result = training_results.take_result
+
+
+@bug("whatever comes after a job's first upload is taken for the same one", shown_by=59)
+def digest_not_compared(_: World) -> list[Swap]:
+    def the_same(draft: Draft, command: sc.TakeResult) -> Decision:
+        given = next(
+            (one for one in draft.every(sr.TrainingResult) if one.number == command.number and one.digest), None
+        )
+        return _take_result(draft, command if given is None else msgspec.structs.replace(command, digest=given.digest))
+
+    return [(training_results, "take_result", the_same)]
+
+
+@bug("an upload that is repeated is taken for another one, and refused", shown_by=11)
+def repeated_uploads_refused(_: World) -> list[Swap]:
+    def another(draft: Draft, command: sc.TakeResult) -> Decision:
+        known = any(one.number == command.number and one.digest for one in draft.every(sr.TrainingResult))
+        again = msgspec.structs.replace(command, digest=derive(draft.envelope.id, "digest"))
+        return _take_result(draft, again if known else command)
+
+    return [(training_results, "take_result", another)]
+
+
+@bug("a job that ends with exit code 0 has given its results", shown_by=11)
+def exit_code_0_believed(_: World) -> list[Swap]:
+    right = jobs.ended
+
+    def ended(draft: Draft, workload: r.Workload) -> None:
+        if workload.purpose == TRAINING and workload.state == WorkloadState.SUCCEEDED and workload.task_run_id:
+            for one in jobs.results_of(draft, workload.run_id or "", workload.task_run_id):
+                if one.state == ResultState.DEPLOYED:
+                    jobs.move(draft, one, Step.SUCCEED)
+        right(draft, workload)
+
+    return [(jobs, "ended", ended)]
+
+
+@bug("a control topic is written to again although it has its record", shown_by=91)
+def control_records_written_again(_: World) -> list[Swap]:
+    return [(actors.streams, "_is_there", lambda *_: False)]
+
+
+@bug("jobs begin whatever the report says of their data", shown_by=19)
+def jobs_begin_without_their_data(_: World) -> list[Swap]:
+    def hears(draft: Draft, report: sc.ReportStream) -> None:
+        deployments.prepared(draft, msgspec.structs.replace(report, reason=""))
+
+    concerned = domain.decisions.streams.reports.CONCERNED
+    return [(concerned, "training", replace(concerned["training"], hears=hears))]
+
+
+@bug("the newest data that are announced count, not the first", shown_by=11)
+def newest_data_count(_: World) -> list[Swap]:
+    def later(draft: Draft, source: sr.DataSource) -> None:
+        arrived(draft, source)
+        for one in draft.every(sr.Deployment):
+            if one.number == source.deployment_number and one.state != DeploymentState.ENDED:
+                draft.change(one, data_source_id=source.id)
+
+    arrived = deployments.data_arrived
+    return [(deployments, "data_arrived", later)]
