@@ -144,7 +144,7 @@ class Crossing:
         """How far it has come, to the store. last: the process ends, and what it had is asked no more."""
         bridge = self._bridge
         states = [] if bridge is None else bridge.states()
-        trouble = self._trouble or ("" if bridge is None else bridge.wrong)
+        trouble = "" if last else self._trouble or ("" if bridge is None else bridge.wrong)
         ends: dict[Place, int] = {}
         if not last:
             try:

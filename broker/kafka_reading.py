@@ -75,6 +75,7 @@ class KafkaReader:
         self._lock = threading.Lock()
         self._admin: AdminClient | None = None
         self._trouble: str | None = None
+        self._over: str | None = None
         self._listener: Listener | None = None
 
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
@@ -89,6 +90,8 @@ class KafkaReader:
 
     def poll(self, seconds: float, at_most: int) -> list[Taken]:
         """See `Reader.poll`."""
+        if self._over is not None:
+            raise NotAccepted(self._over)
         try:
             first = self._consumer.poll(seconds)
             rest = self._consumer.consume(at_most - 1, 0) if first is not None and at_most > 1 else []
@@ -220,6 +223,8 @@ class KafkaReader:
 
     def _complained(self, error: KafkaError) -> None:
         """What nobody finds out otherwise."""
+        if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - so called
+            self._over = _fact(error)  # fenced, say: this consumer brings nothing any more, and says so just once
         if error.name() not in _FOUND_OUT:
             self._trouble = _fact(error)
 

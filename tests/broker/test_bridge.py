@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,7 +25,7 @@ from broker.reading import Committed, Place
 from broker.streams import EmbeddedTopics, NotAccepted, Unreachable
 from config.clock import SystemClock
 from config.streams import Cluster
-from devservers.kafka import PrivateKafka, PrivateTansu
+from devservers.kafka import PrivateKafka, PrivateNoida, PrivateTansu
 from domain import stream_commands as sc
 from domain.commands import Envelope
 from domain.ids import derive
@@ -692,3 +694,49 @@ def test_sasl_and_tls_reach_librdkafka() -> None:
             "sasl.password": "p",
         }
         KafkaReader({"bootstrap.servers": "127.0.0.1:1", **said}, "group").close()
+
+
+def test_who_is_fenced_by_another_of_its_name_ends(noida: PrivateNoida, tmp_path: Path) -> None:
+    """Its bridge is begun anew then. The consumer itself says once that it is over, and is silent ever after."""
+    topic, named = tmp_path.name, {**properties(noida), "group.instance.id": "one"}
+    make_topic(noida, topic)
+    first, second = KafkaReader(named, topic), KafkaReader(named, topic)
+    try:
+        heard = Heard()
+        first.subscribe([topic], heard)
+        until(lambda: first.poll(0.1, 10) or heard.places)
+        second.subscribe([topic], Heard())
+        end = time.monotonic() + WITHIN_S
+
+        def both() -> None:
+            while time.monotonic() < end:
+                second.poll(0.1, 10)
+                first.poll(0.1, 10)
+
+        with pytest.raises(NotAccepted, match="fenced"):
+            both()
+        with pytest.raises(NotAccepted, match="fenced"):
+            first.poll(0, 10)
+    finally:
+        first.close()
+        second.close()
+
+
+class Heard:
+    """Only which places one was given."""
+
+    def __init__(self) -> None:
+        self.places: list[Place] = []
+
+    def assigned(self, places: Sequence[Place]) -> None:
+        self.places += places
+
+    def revoked(self, places: Sequence[Place]) -> None: ...
+
+    def lost(self, places: Sequence[Place]) -> None: ...
+
+    def out_of_range(self, place: Place) -> None: ...
+
+    def committed(self, offsets: Mapping[Place, int]) -> None: ...
+
+    def refused(self, fact: str) -> None: ...
