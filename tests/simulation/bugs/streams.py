@@ -27,6 +27,7 @@ from domain.decisions.draft import Decision, Draft
 from domain.decisions.streams import deployments, jobs, training_results
 from domain.ids import derive
 from domain.states import DeploymentState, ResultState, Step, WorkloadState
+from domain.streams.door import attempt_of, secret_of
 from domain.streams.training import TRAINING
 from tests.simulation.bugs.planting import Swap, bug
 from tests.simulation.world import World
@@ -105,6 +106,24 @@ def repeated_uploads_refused(_: World) -> list[Swap]:
     return [(training_results, "take_result", another)]
 
 
+@bug(
+    "what a job uploads is taken although it was stopped: neither is that looked at nor does the table forbid it",
+    shown_by=27,
+)
+def upload_after_stop_wins(_: World) -> list[Swap]:
+    right: Any = training_results._of_job
+
+    def of_job(draft: Draft, command: Any) -> Any:
+        known = (one for one in draft.every(sr.TrainingResult) if one.number == command.number)
+        stopped = next((one for one in known if one.state == ResultState.STOPPED), None)
+        return right(draft, command) if stopped is None else stopped
+
+    return [
+        (training_results, "_of_job", of_job),
+        (domain.states.RESULT, (ResultState.STOPPED, Step.SUCCEED), ResultState.FINISHED),
+    ]
+
+
 @bug("a job that ends with exit code 0 has given its results", shown_by=11)
 def exit_code_0_believed(_: World) -> list[Swap]:
     right = jobs.ended
@@ -117,6 +136,24 @@ def exit_code_0_believed(_: World) -> list[Swap]:
         right(draft, workload)
 
     return [(jobs, "ended", ended)]
+
+
+@bug("the way in is the job's, whichever attempt at it goes on", shown_by=171)
+def way_in_does_not_end_with_the_attempt(world: World) -> list[Swap]:
+    def newest(secret: str) -> tuple[str, int]:
+        ident, _ = attempt_of(secret)
+        workload = world.checker.have(r.Workload, ident)
+        return ident, 1 if workload is None else workload.attempt
+
+    def of_the_job(key: bytes, ident: str, _: int) -> str:
+        return secret_of(key, ident, 1)
+
+    return [
+        (domain.streams.door, "secret_of", of_the_job),
+        (web.http.auth, "secret_of", of_the_job),
+        (web.http.auth, "attempt_of", newest),
+        (web.api.door, "attempt_of", newest),
+    ]
 
 
 @bug("a control topic is written to again although it has its record", shown_by=91)
