@@ -161,7 +161,7 @@ def control_records_written_again(_: World) -> list[Swap]:
     return [(actors.streams, "_is_there", lambda *_: False)]
 
 
-@bug("jobs begin whatever the report says of their data", shown_by=19)
+@bug("jobs begin whatever the report says of their data", shown_by=99)
 def jobs_begin_without_their_data(_: World) -> list[Swap]:
     def hears(draft: Draft, report: sc.ReportStream) -> None:
         deployments.prepared(draft, msgspec.structs.replace(report, reason=""))
