@@ -179,8 +179,10 @@ def builds_of(task: TaskSpec) -> Builds | None:
 # topics and records
 
 
-def own_control_topic(cluster: StreamCluster, run_id: Id) -> str:
-    return f"{cluster.control_topics[0]}.{run_id}"
+def own_control_topic(cluster: StreamCluster, run_id: Id, number: int) -> str:
+    """In which a deployment's jobs find its data source. After a restore the same run may have another number, which
+    the record in the topic of before does not name."""
+    return f"{cluster.control_topics[0]}.{run_id}.{number}"
 
 
 def key_of(number: int) -> bytes:

@@ -120,7 +120,7 @@ def start_deployment(draft: Draft, command: sc.StartDeployment) -> Decision:
         cluster=cluster.name,
         location=location,
         string_id=string_id_of(run.id) if federated else "",
-        control_topic=own_control_topic(cluster, run.id) if own else cluster.control_topics[0],
+        control_topic=own_control_topic(cluster, run.id, number) if own else cluster.control_topics[0],
         state=DeploymentState.PREPARING if federated else DeploymentState.WAITING,
         state_at=draft.now,
         created_at=draft.now,

@@ -28,6 +28,9 @@ from fedyard.wire.times import SECOND
 
 KEPT_S = 315_360_000
 """Ten years: its files are kept as long as the result, which people delete."""
+WAITS_S = 1800
+"""So long an upload may wait to be decided: its bytes lie in the store before any record knows them, and what no record
+knows is swept after an hour."""
 
 
 # by jobs
@@ -76,6 +79,12 @@ def take_result(draft: Draft, command: sc.TakeResult) -> Decision:
     given_by_this = result.digest and result.attempt == command.attempt
     if given_by_this and result.digest == command.digest:
         return draft.accept(_answer(result))
+    if draft.now - draft.envelope.at > WAITS_S * SECOND:
+        raise Refused(
+            ProblemType.NOT_STORED,
+            f"this upload for result {result.number} waited for {WAITS_S // 60} minutes, and its bytes may be gone: "
+            "send it again",
+        )
     if given_by_this:
         raise Refused(
             ProblemType.RESULT_TAKEN,

@@ -63,12 +63,15 @@ class Yard:
         rows += [row(sr.ModelFile, architecture_id=one, version=1, artifact_id=derive(one, "file")) for one in kept]
         self.state = State(rows)
         self.now = NOW
+        self.asked_before_s = 0
+        """So long the next commands have waited."""
         self._ids = itertools.count()
 
     def decide(self, command: AnyCommand, by: Subject = codec.THE_HUB, rules: Rules = RULES) -> Decision:
         self.now += SECOND
         ident = derive("tests", "command", next(self._ids))
-        decision = decide(self.state, codec.envelope_of(command, id=ident, by=by, at=self.now), self.now, rules)
+        asked_at = self.now - self.asked_before_s * SECOND
+        decision = decide(self.state, codec.envelope_of(command, id=ident, by=by, at=asked_at), self.now, rules)
         if decision.accepted:
             self.state.apply(decision)
         return decision

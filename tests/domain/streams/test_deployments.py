@@ -74,12 +74,12 @@ def test_what_its_data_say_is_prepared_in_a_topic_of_its_own_without_empty_range
     yard.announce(run)
     prepare = yard.prepare
     assert (prepare.cluster, prepare.purpose, prepare.about_id, prepare.attempt) == ("cloud", "training", run, 1)
-    assert prepare.topics == [sc.NewTopic(f"CONTROL.{run}")]
+    assert prepare.topics == [sc.NewTopic(f"CONTROL.{run}.1")]
     assert prepare.needs == ["data"]
     assert prepare.ranges == [sc.Range("data", 0, 0, 5), sc.Range("data", 2, 3, 8)]
     (record,) = prepare.records
     said = msgspec.json.decode(record.value)
-    assert (record.topic, record.key) == (f"CONTROL.{run}", b"\x01")
+    assert (record.topic, record.key) == (f"CONTROL.{run}.1", b"\x01")
     assert (said["topic"], said["total_msg"], said["of_tomorrow"]) == ("data:0:0:5,data:2:3:8", 10, [1])
     assert (yard.deployment(run).state, yard.jobs()) == ("preparing", [])
 
@@ -111,7 +111,7 @@ def test_once_its_ground_is_prepared_each_job_is_wanted(yard: Yard) -> None:
     told = msgspec.json.decode(single.spec_json)
     assert (told["image"], told["object_name"]) == ("kml/tf", "model-training-1")
     assert told["environment"]["RESULT_URL"] == "{door}/results/1"
-    assert told["environment"]["CONTROL_TOPIC"] == f"CONTROL.{run}"
+    assert told["environment"]["CONTROL_TOPIC"] == f"CONTROL.{run}.1"
     assert told["environment"]["BOOTSTRAP_SERVERS"] == "kafka:9092"
     assert yard.results() == [(n, "deployed", "") for n in (1, 2, 3)]
     assert {yard.result(n).workload_id for n in (2, 3)} == {chain.id}
@@ -134,7 +134,7 @@ def test_a_federated_one_waits_for_no_data_but_for_its_topics(yard: Yard) -> Non
         f"FED-{string_id}-model_data_topic",
         f"FED-{string_id}-agg_control_topic",
         "MODELS",
-        f"CONTROL.{run}",
+        f"CONTROL.{run}.1",
     }
     assert (yard.prepare.records, yard.prepare.ranges) == ([], [])
     yard.announce(run)

@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from actors import sweeper
 from domain import commands as c
 from domain import records as r
 from domain import stream_commands as sc
 from domain import stream_records as sr
-from domain.decisions.streams import jobs
+from domain.decisions.streams import jobs, training_results
 from domain.ids import derive
 from fedyard.cluster.port import Phase, Reason
 from tests.domain.scenes import PROJECT, SECOND, by_site, draft, row
@@ -166,6 +167,16 @@ def test_a_job_that_has_given_everything_and_lingers_has_succeeded(yard: Yard) -
     yard.ok(c.PassDeadline(run_id=run, task_seq=None, round=None, deadline_at=soon))
     assert (yard.run(run), yard.results()) == (("succeeded", "completed"), [(n, "finished", "") for n in (1, 2, 3)])
     assert all(job.stop_at is not None for job in yard.jobs())
+
+
+def test_an_upload_whose_bytes_may_have_been_swept_is_not_taken(yard: Yard) -> None:
+    """They lie in the store before any record knows them."""
+    yard.trained()
+    yard.asked_before_s = 1801
+    assert yard.refused(yard.give(1), COORDINATOR) == (409, "not_stored")
+    yard.asked_before_s = 1799
+    assert yard.ok(yard.give(1), COORDINATOR)["state"] == "finished"
+    assert training_results.WAITS_S * 2 * SECOND <= sweeper.UNKNOWN_AFTER
 
 
 def refusing(yard: Yard, number: int, why: str = "too large") -> sc.RefuseResult:
