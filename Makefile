@@ -28,7 +28,7 @@ up: $(VENV)/ready-to-run ## the hub on RabbitMQ and PostgreSQL, private ones in 
 
 test: $(VENV)/ready-to-test ## the tests, on the embedded parts and on real RabbitMQ, PostgreSQL, S3 and Kafka's protocol
 	@$(PY) -m devservers curl
-	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --drills none
+	@$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder --drills none
 
 drills: $(VENV)/ready-to-test ## what searches, kills and floods for minutes: kill test, planted bugs, fuzzing, restores, the board
 	@$(PY) -m devservers curl

@@ -25,6 +25,7 @@ FROM_ENVIRONMENT = "environment"
 """What FEDYARD_STREAMS says where there is no file, and the old variables say everything."""
 MAX_GPUS = 64
 TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+MAX_CONTROL_TOPIC = 190
 
 
 class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -223,6 +224,12 @@ def _flaw_of_cluster(cluster: Cluster) -> str:
     odd = [topic for topic in filter(None, [*topics, cluster.dead_letter_topic]) if not TOPIC.fullmatch(topic)]
     if odd or "" in topics:
         return f"{(odd or [''])[0]!r} is no name of a topic"
+    long = [topic for topic in cluster.control_topics if len(topic) > MAX_CONTROL_TOPIC]
+    if long:
+        return (
+            f"topic {long[0]!r} has {len(long[0])} characters: {MAX_CONTROL_TOPIC} at most, for topics of deployments "
+            "have a run's id and a number behind it, and Kafka takes 249"
+        )
     twice = [topic for topic in topics if topics.count(topic) > 1]
     if twice:
         return f"topic {twice[0]!r} is named twice"

@@ -1,4 +1,5 @@
-"""What `make drills` runs, and `make test` leaves to it: tests that search by chance, kill and flood for minutes.
+"""What `make drills` runs, and `make test` leaves to it: tests that search by chance, kill and flood for minutes, and
+walks through the whole.
 
 They try the whole again, where each part has tests of its own in `make test`. CI runs both, so nothing is left out.
 """
@@ -20,9 +21,13 @@ DRILLS = (
     "canary/test_canary.py",
     "ops/test_federated_pair.py",
     "ops/test_telling_through_kills.py",
+    "ops/test_first_deployment.py",
+    "demo/test_demo.py",
+    "demo/test_streams.py",
 )
 """The kill test, what each operation takes, floods, every case of the board, restores, planted bugs, the canary, a
-controller with its worker over Kafka, and events through kills."""
+controller with its worker over Kafka, events through kills, and what newcomers walk through: the demos, a first
+deployment."""
 
 
 def is_drill(item: pytest.Item) -> bool:

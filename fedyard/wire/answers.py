@@ -725,7 +725,7 @@ class TrainingResult(Answer, frozen=True, kw_only=True):
     deployment_id: w.Uuid
     architecture_id: w.Uuid
     state: w.Slug
-    reason: Annotated[str, Meta(max_length=64)] = ""
+    reason: w.Text = ""
     detail: w.Text = ""
     training_time_s: float | None = None
     workload_id: w.Uuid | None = None
@@ -746,7 +746,7 @@ class Deployment(Answer, frozen=True, kw_only=True):
     number: w.Number
     state: w.Slug
     run_state: w.Slug
-    reason: Annotated[str, Meta(max_length=64)] = ""
+    reason: w.Text = ""
     detail: w.Text = ""
     where: w.Name
     control_topic: Annotated[str, Meta(max_length=250)]

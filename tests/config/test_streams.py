@@ -106,6 +106,11 @@ def test_a_file_adds_to_the_variables(tmp_path: Path) -> None:
         ('[images]\npytorch = "a"', {}, "images.pytorch is none of"),
         ('[clusters.c]\nbootstrap_servers = "k:1"\ncontrol_topics = ["a b"]', {}, "'a b' is no name"),
         ('[clusters.c]\nbootstrap_servers = "k:1"\ncontrol_topics = [""]', {}, "'' is no name"),
+        (
+            f'[clusters.c]\nbootstrap_servers = "k:1"\ncontrol_topics = ["{"a" * 191}"]',
+            {},
+            "191 characters: 190 at most",
+        ),
         ('[clusters.c]\nbootstrap_servers = "k:1"\ncontrol_topics = ["a"]\ndata_topics = ["a"]', {}, "named twice"),
         ('[clusters.c]\nbootstrap_servers = "k:1"\ncontrol_topics = ["a"]\ndead_letter_topic = "a"', {}, "never end"),
         ('[clusters.c]\nbootstrap_servers = "k:1"\nsince = "2026-03-01T00:00:00"', {}, "without a time zone"),

@@ -131,7 +131,7 @@ def test_inferences_are_of_results_that_are_there(site, tmp_path) -> None:
     north("project", "create", project, "--tasks", tasks_file(tmp_path))
     start = ("project", "inference", "start", project, "7", "--from", "in", "--to", "out")
     code, _, err = north(*start)
-    assert (code, "training result 7" in err) == (1, True)
+    assert (code, "there is no result 7" in err) == (1, True)
     assert north("project", "inference", "list", project)[0] == 0
     for verb in ("stop", "delete"):
         assert "has no inference 3" in north("project", "inference", verb, project, "3")[2]
