@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
