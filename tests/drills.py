@@ -19,15 +19,16 @@ DRILLS = (
     "ops/test_restore_drill.py",
     "simulation/test_planted_bugs.py",
     "canary/test_canary.py",
+    "broker/test_losses.py",
     "ops/test_federated_pair.py",
     "ops/test_telling_through_kills.py",
     "ops/test_first_deployment.py",
     "demo/test_demo.py",
     "demo/test_streams.py",
 )
-"""The kill test, what each operation takes, floods, every case of the board, restores, planted bugs, the canary, a
-controller with its worker over Kafka, events through kills, and what newcomers walk through: the demos, a first
-deployment."""
+"""The kill test, what each operation takes, floods, every case of the board, restores, planted bugs, the canary, how
+stock Dramatiq loses messages and ours does not, a controller with its worker over Kafka, events through kills, and what
+newcomers walk through: the demos, a first deployment."""
 
 
 def is_drill(item: pytest.Item) -> bool:

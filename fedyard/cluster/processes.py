@@ -430,13 +430,14 @@ def _locked_as(made: Path, folder: Path) -> int:
 
 
 def _ring(folder: Path, said: bytes = b" ") -> None:
-    """Let the shim look at what is wanted. One that has not come so far looks when it begins."""
+    """Let the shim look at what is wanted. One that has not come so far looks when it begins; one that ends meanwhile
+    has no more to look at."""
     try:
         bell = os.open(folder / files.BELL, os.O_WRONLY | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in (errno.ENXIO, errno.ENOENT):
             return
         raise
-    with suppress(BlockingIOError):
+    with suppress(BlockingIOError, BrokenPipeError):
         os.write(bell, said)
     os.close(bell)

@@ -85,4 +85,5 @@ def _say(sentence: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], os.environ))
+    code = main(sys.argv[1:], os.environ)
+    os._exit(code)  # gRPC's own threads have been seen to keep an interpreter from its end

@@ -64,5 +64,5 @@ class StatusServer:
         self._server.start()
 
     def stop(self) -> None:
-        """Calls that are being answered are."""
-        self._server.stop(1.0).wait()
+        """Calls that are being answered are; gRPC has been seen to say never that it has stopped."""
+        self._server.stop(1.0).wait(3.0)

@@ -132,7 +132,7 @@ def test_data_that_were_announced_reach_a_job_and_are_announced_once_more(stream
     first, second = (streams.ok(f"{path}/deployments", asked) for _ in range(2))
     value = json.dumps(ANNOUNCED).encode()
     streams.topics.write([NewRecord(topic="OPS_CONTROL", key=bytes([first["number"]]), value=value)])
-    ((key, said),) = streams.read(f"OPS_CONTROL.{first['id']}", 1)
+    ((key, said),) = streams.read(f"OPS_CONTROL.{first['id']}.{first['number']}", 1)
     assert key == bytes([first["number"]])
     assert said == ANNOUNCED | {"topic": "ops-data:0:0:3"}
     (source,) = streams.ok("/v1/data-sources")["items"]
@@ -140,7 +140,7 @@ def test_data_that_were_announced_reach_a_job_and_are_announced_once_more(stream
     assert (sent["state"], sent["log_offset"], sent["partition"]) == ("sent", 1, 0)
     _, again = streams.read("OPS_CONTROL", 2)
     assert again == (bytes([second["number"]]), ANNOUNCED)
-    ((key, said),) = streams.read(f"OPS_CONTROL.{second['id']}", 1)
+    ((key, said),) = streams.read(f"OPS_CONTROL.{second['id']}.{second['number']}", 1)
     assert (key, said["total_msg"]) == (bytes([second["number"]]), 3)
 
 

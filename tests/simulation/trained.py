@@ -103,6 +103,6 @@ class Trained(Copy):
             if run.state == RunState.SUCCEEDED and not all(given):
                 raise Broken(f"run {run.id} has succeeded without its results")
             records = self._world.kafka.topics.records.get(deployment.control_topic, [])
-            own = deployment.control_topic.endswith(run.id)
+            own = deployment.control_topic.endswith(f".{run.id}.{deployment.number}")
             if own and len(records) != (deployment.prepared_at is not None or bool(records)):
                 raise Broken(f"topic {deployment.control_topic} has {len(records)} records")
