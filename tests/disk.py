@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.waiting import until
+
 LARGEST_BYTES = 600_000
 
 
@@ -45,6 +47,6 @@ def small_disk(place: Path) -> Iterator[SmallDisk]:
         yield SmallDisk(place)
     finally:
         if os.geteuid() == 0:
-            subprocess.run(["umount", str(place)], check=True)
+            until(lambda: subprocess.run(["umount", str(place)], check=False).returncode == 0)  # who is ending is in it
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handled)

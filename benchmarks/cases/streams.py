@@ -66,6 +66,7 @@ settings_file = "{properties}"
 models_project = "{project}"
 [clusters.edge]
 bootstrap_servers = "{servers}"
+group = "fedyard-edge"
 data_topics = ["{data}"]
 settings_file = "{properties}"
 """
@@ -130,7 +131,21 @@ class Streams:
         return max(self.taken(name)[1], 0.001)
 
 
+class NotInTime(AssertionError):
+    """What was waited for has not come."""
+
+
 def measure(board: Board) -> None:
+    """Twice at most: a group of this broker's may never be given anything again, if its members come and go at once."""
+    figures = len(board.figures)
+    try:
+        _measure(board)
+    except NotInTime:
+        del board.figures[figures:]
+        _measure(board)
+
+
+def _measure(board: Board) -> None:
     folder = board.yard.folder.resolve() / f"streams-{time.monotonic_ns()}"
     kafka = PrivateTansu(folder / "kafka")
     board.hub.stop()
@@ -147,7 +162,7 @@ def measure(board: Board) -> None:
             streams.topics.close()
     finally:
         kafka.kill()
-    board.hub.start()
+        board.hub.start()
 
 
 @contextmanager
@@ -173,6 +188,9 @@ def _hub(board: Board, kafka: PrivateTansu, folder: Path) -> Iterator[Streams]:
     streams = Streams(hub, kafka)
     streams.topics.create([NewTopic(name, PARTITIONS) for name in (CONTROL, MODELS, DATA)])
     with hub.running():
+        # this broker never gives anything again to a group whose first member went while it was joining
+        streams.announce("first", 1)
+        streams.await_taken("first", 1)
         yield streams
 
 
@@ -350,5 +368,5 @@ def until(what: str, condition: Callable[[], bool]) -> None:
     end = time.monotonic() + WITHIN_S
     while not condition():
         if time.monotonic() > end:
-            raise AssertionError(f"{what}: not within {WITHIN_S:.0f} s")
+            raise NotInTime(f"{what}: not within {WITHIN_S:.0f} s")
         time.sleep(LOOK_EVERY_S)

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.__main__ import CASES, chosen
 from benchmarks.board import TINY, Board
+from benchmarks.cases import streams
 from benchmarks.cases.growth import TURNS_EACH
 from benchmarks.figures import REACHES, Figure, median_figure, percentile, read_figures, write_figures
 from benchmarks.report import draw, ratio_of, score, table
@@ -52,8 +53,10 @@ def board(servers_folder: Path, rabbitmq: PrivateRabbitmq, postgres: PrivatePost
         yield Board(yard, hub, TINY)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES)
-def test_every_case_measures(board: Board, case: str) -> None:
+def test_every_case_measures(board: Board, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "WITHIN_S", 100.0)
     before = len(board.figures)
     CASES[case](board)
     made = board.figures[before:]
