@@ -29,7 +29,7 @@ from devservers.kafka import PrivateTansu
 from domain.stream_commands import NewRecord, NewTopic
 from fedyard.client.client import Client
 
-WITHIN_S = 300.0
+WITHIN_S = 100.0
 LOOK_EVERY_S = 0.02
 PARTITIONS = 4
 AT_ONCE = 2_000

@@ -9,7 +9,6 @@ import pytest
 
 from benchmarks.__main__ import CASES, chosen
 from benchmarks.board import TINY, Board
-from benchmarks.cases import streams
 from benchmarks.cases.growth import TURNS_EACH
 from benchmarks.figures import REACHES, Figure, median_figure, percentile, read_figures, write_figures
 from benchmarks.report import draw, ratio_of, score, table
@@ -55,8 +54,7 @@ def board(servers_folder: Path, rabbitmq: PrivateRabbitmq, postgres: PrivatePost
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES)
-def test_every_case_measures(board: Board, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "WITHIN_S", 100.0)
+def test_every_case_measures(board: Board, case: str) -> None:
     before = len(board.figures)
     CASES[case](board)
     made = board.figures[before:]
