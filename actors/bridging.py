@@ -142,51 +142,51 @@ class Crossing:
 
     def tell(self, *, last: bool = False) -> None:
         """How far it has come, to the store. last: the process ends, and what it had is asked no more."""
-        bridge = self._bridge
-        states = [] if bridge is None else bridge.states()
-        trouble = "" if last else self._trouble or ("" if bridge is None else bridge.wrong)
-        ends: dict[Place, int] = {}
-        if not last:
-            try:
-                found = self._topics.ends(self._cluster.topics)
-                missing = sorted(self._cluster.topics.keys() - found.keys())
-                if missing:
-                    trouble = trouble or f"there is no topic {', '.join(missing)}"
-                if bridge is not None:
-                    bridge.check_topics()
-                ends = {Place(topic, one): of[1] for topic, those in found.items() for one, of in those.items()}
-                trouble = trouble or self._unread(ends, {state.place for state in states})
-            except (Unreachable, NotAccepted) as error:
-                trouble = trouble or error.fact
+        trouble, ends = ("", {}) if last else self._found()
         if trouble:
             self._away.lasts(trouble, cluster=self.name)
         elif not last:
             self._away.over()
         with suppress(DatabaseUnavailable, Unreachable):
+            if self._bridge is not None:
+                self._bridge.look(ends, self._decided())
+            self._note(trouble)
+
+    def _found(self) -> tuple[str, dict[Place, int]]:
+        """What is wrong here, "" for nothing, and where the partitions of the cluster end, if it can be asked."""
+        bridge = self._bridge
+        trouble = self._trouble or ("" if bridge is None else bridge.wrong)
+        ends: dict[Place, int] = {}
+        try:
+            found = self._topics.ends(self._cluster.topics)
+            missing = sorted(self._cluster.topics.keys() - found.keys())
+            if missing:
+                trouble = trouble or f"there is no topic {', '.join(missing)}"
             if bridge is not None:
-                bridge.look(ends, self._decided())
-                states = bridge.states()
-            under_way = (0, 0) if bridge is None else bridge.under_way()
-            now = self._clock.now()
-            counted = Counted() if bridge is None else msgspec.structs.replace(bridge.counted)
-            stream_states.tell(
-                self._database,
-                stream_states.BridgeState(self.name, process_name(BRIDGE), trouble, *under_way, now),
-                [
-                    stream_states.ToldPartition(
-                        self.name,
-                        *state.place,
-                        state.topic_id,
-                        state.end,
-                        state.taken,
-                        state.committed,
-                        state.oldest_at,
-                    )
-                    for state in states
-                ],
-                self._news(counted),
-            )
-            self._told = counted
+                bridge.check_topics()
+            ends = {Place(topic, one): of[1] for topic, those in found.items() for one, of in those.items()}
+            mine = () if bridge is None else {state.place for state in bridge.states()}
+            return trouble or self._unread(ends, mine), ends
+        except (Unreachable, NotAccepted) as error:
+            return trouble or error.fact, ends
+
+    def _note(self, trouble: str) -> None:
+        """Raises `DatabaseUnavailable`."""
+        bridge = self._bridge
+        counted = Counted() if bridge is None else msgspec.structs.replace(bridge.counted)
+        under_way = (0, 0) if bridge is None else bridge.under_way()
+        stream_states.tell(
+            self._database,
+            stream_states.BridgeState(self.name, process_name(BRIDGE), trouble, *under_way, self._clock.now()),
+            [
+                stream_states.ToldPartition(
+                    self.name, *state.place, state.topic_id, state.end, state.taken, state.committed, state.oldest_at
+                )
+                for state in ([] if bridge is None else bridge.states())
+            ],
+            self._news(counted),
+        )
+        self._told = counted
 
     def _unread(self, ends: Mapping[Place, int], mine: Collection[Place]) -> str:
         """Which partitions no bridge has: a member of the group that was killed is missed after a while only, and one

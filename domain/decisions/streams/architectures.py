@@ -12,6 +12,7 @@ from domain import stream_records as sr
 from domain.decisions.access import known_project, missing, need_coordinator, sees_runs
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import too_many
+from domain.decisions.streams.kept import kept_of, known
 from domain.decisions.streams.numbers import needs_of_numbers, next_number
 from domain.events import EventKind
 from domain.ids import Id, sha256_hex
@@ -32,7 +33,7 @@ def needs_of_create_architecture(command: sc.CreateArchitecture) -> Needs:
 
 def create_architecture(draft: Draft, command: sc.CreateArchitecture) -> Decision:
     project = own_project(draft, command.project_id)
-    there = architectures_of(draft, project.id)
+    there = kept_of(draft, sr.Architecture, project.id)
     if len(there) >= MAX_ARCHITECTURES:
         raise too_many("architectures", project.id, len(there), MAX_ARCHITECTURES, "delete one that nothing trains")
     made = sr.Architecture(
@@ -63,7 +64,7 @@ def needs_of_change_architecture(command: sc.ChangeArchitecture) -> Needs:
 def change_architecture(draft: Draft, command: sc.ChangeArchitecture) -> Decision:
     """What was trained keeps the version that it was trained with."""
     project = own_project(draft, command.project_id)
-    before = known_architecture(draft, project.id, command.architecture_id)
+    before = known(draft, sr.Architecture, project.id, command.architecture_id)
     newest = draft.have(sr.ArchitectureVersion, before.id, before.version)
     same = (newest.framework, bool(newest.distributed), newest.imports, newest.code) == (
         command.framework,
@@ -81,7 +82,7 @@ def change_architecture(draft: Draft, command: sc.ChangeArchitecture) -> Decisio
         version=before.version if same else before.version + 1,
     )
     if changed != before:
-        _check(changed, architectures_of(draft, project.id))
+        _check(changed, kept_of(draft, sr.Architecture, project.id))
         changed = draft.change(changed, changed_at=draft.now)
         if not same:
             _keep(draft, changed, command)
@@ -96,7 +97,7 @@ def needs_of_delete_architecture(command: sc.DeleteArchitecture) -> Needs:
 def delete_architecture(draft: Draft, command: sc.DeleteArchitecture) -> Decision:
     """Not while a configuration has it. What fed it feeds nothing any more."""
     project = own_project(draft, command.project_id)
-    gone = known_architecture(draft, project.id, command.architecture_id)
+    gone = known(draft, sr.Architecture, project.id, command.architecture_id)
     for configuration in draft.group(sr.Configuration, project.id):
         if configuration.deleted_at is None and gone.id in ids_of(configuration):
             raise Refused(
@@ -104,7 +105,7 @@ def delete_architecture(draft: Draft, command: sc.DeleteArchitecture) -> Decisio
                 f"configuration {configuration.id} ({configuration.name}) has architecture {gone.id}: "
                 "take it out of there first",
             )
-    for other in architectures_of(draft, project.id):
+    for other in kept_of(draft, sr.Architecture, project.id):
         if other.father_id == gone.id:
             draft.change(other, father_id=None, changed_at=draft.now)
     gone = draft.change(gone, deleted_at=draft.now, changed_at=draft.now)
@@ -113,20 +114,6 @@ def delete_architecture(draft: Draft, command: sc.DeleteArchitecture) -> Decisio
 
 
 # for whoever trains them
-
-
-def architectures_of(draft: Draft, project_id: Id) -> list[sr.Architecture]:
-    """All that the project has, oldest first."""
-    found = [one for one in draft.group(sr.Architecture, project_id) if one.deleted_at is None]
-    return sorted(found, key=lambda one: one.number)
-
-
-def known_architecture(draft: Draft, project_id: Id, architecture_id: Id) -> sr.Architecture:
-    """One of the project's, or 404."""
-    found = draft.get(sr.Architecture, architecture_id)
-    if found is None or found.project_id != project_id or found.deleted_at is not None:
-        raise missing("architecture", architecture_id)
-    return found
 
 
 def ids_of(configuration: sr.Configuration) -> list[Id]:

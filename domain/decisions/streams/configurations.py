@@ -7,10 +7,10 @@ import msgspec
 from domain import results
 from domain import stream_commands as sc
 from domain import stream_records as sr
-from domain.decisions.access import missing
 from domain.decisions.draft import Decision, Draft, Refused
 from domain.decisions.limits import too_many
-from domain.decisions.streams.architectures import architectures_of, own_project, with_their_chains
+from domain.decisions.streams.architectures import own_project, with_their_chains
+from domain.decisions.streams.kept import kept_of, known
 from domain.decisions.streams.numbers import needs_of_numbers, next_number
 from domain.events import EventKind
 from domain.ids import Id
@@ -29,7 +29,7 @@ def needs_of_create_configuration(command: sc.CreateConfiguration) -> Needs:
 
 def create_configuration(draft: Draft, command: sc.CreateConfiguration) -> Decision:
     project = own_project(draft, command.project_id)
-    there = configurations_of(draft, project.id)
+    there = kept_of(draft, sr.Configuration, project.id)
     if len(there) >= MAX_CONFIGURATIONS:
         raise too_many("configurations", project.id, len(there), MAX_CONFIGURATIONS, "delete one that trains nothing")
     made = sr.Configuration(
@@ -56,7 +56,7 @@ def needs_of_change_configuration(command: sc.ChangeConfiguration) -> Needs:
 def change_configuration(draft: Draft, command: sc.ChangeConfiguration) -> Decision:
     """What was deployed of it before stays as it was."""
     project = own_project(draft, command.project_id)
-    before = known_configuration(draft, project.id, command.configuration_id)
+    before = known(draft, sr.Configuration, project.id, command.configuration_id)
     changed = msgspec.structs.replace(
         before,
         name=command.name,
@@ -64,7 +64,7 @@ def change_configuration(draft: Draft, command: sc.ChangeConfiguration) -> Decis
         architectures_json=_architectures(draft, project.id, command.architecture_ids),
     )
     if changed != before:
-        _check_name(changed, configurations_of(draft, project.id))
+        _check_name(changed, kept_of(draft, sr.Configuration, project.id))
         changed = draft.change(changed, changed_at=draft.now)
         _tell(draft, changed, EventKind.CONFIGURATION_CHANGED)
     return draft.accept(_result(changed))
@@ -81,7 +81,7 @@ def needs_of_delete_configuration(command: sc.DeleteConfiguration) -> Needs:
 def delete_configuration(draft: Draft, command: sc.DeleteConfiguration) -> Decision:
     """Not while a deployment of it is shown."""
     project = own_project(draft, command.project_id)
-    gone = known_configuration(draft, project.id, command.configuration_id)
+    gone = known(draft, sr.Configuration, project.id, command.configuration_id)
     deployed = draft.count("deployments of a configuration", gone.id)
     if deployed:
         raise Refused(
@@ -93,23 +93,9 @@ def delete_configuration(draft: Draft, command: sc.DeleteConfiguration) -> Decis
     return draft.accept(_result(gone))
 
 
-def configurations_of(draft: Draft, project_id: Id) -> list[sr.Configuration]:
-    """All that the project has, oldest first."""
-    found = [one for one in draft.group(sr.Configuration, project_id) if one.deleted_at is None]
-    return sorted(found, key=lambda one: one.number)
-
-
-def known_configuration(draft: Draft, project_id: Id, configuration_id: Id) -> sr.Configuration:
-    """One of the project's, or 404."""
-    found = draft.get(sr.Configuration, configuration_id)
-    if found is None or found.project_id != project_id or found.deleted_at is not None:
-        raise missing("configuration", configuration_id)
-    return found
-
-
 def _architectures(draft: Draft, project_id: Id, wanted: list[Id]) -> str:
     """Their ids as they are kept. Raises `Refused`."""
-    there = architectures_of(draft, project_id)
+    there = kept_of(draft, sr.Architecture, project_id)
     unknown = sorted(set(wanted) - {one.id for one in there})
     if unknown:
         raise Refused(ProblemType.IMPOSSIBLE, f"{unknown[0]} is no architecture of project {project_id}: leave it out")

@@ -28,8 +28,8 @@ from domain.decisions.places import check_where
 from domain.decisions.progress import runs
 from domain.decisions.progress.stage import run_event
 from domain.decisions.streams import jobs
-from domain.decisions.streams.architectures import architectures_of, for_the_contract, ids_of, with_their_chains
-from domain.decisions.streams.configurations import known_configuration
+from domain.decisions.streams.architectures import for_the_contract, ids_of, with_their_chains
+from domain.decisions.streams.kept import kept_of, known
 from domain.decisions.streams.numbers import needs_of_numbers, next_number
 from domain.events import EventKind
 from domain.ids import Id, derive
@@ -176,16 +176,16 @@ def _cluster(draft: Draft) -> StreamCluster:
 
 def _architectures(draft: Draft, project: r.Project, command: sc.StartDeployment) -> list[contract.Architecture]:
     """Those named, in their order; of a set what feeds them, too."""
-    known = {one.id: one for one in architectures_of(draft, project.id)}
+    there = {one.id: one for one in kept_of(draft, sr.Architecture, project.id)}
     if (command.configuration_id is None) == (not command.architecture_ids):
         raise Refused(ProblemType.IMPOSSIBLE, "name configuration_id, or architecture_ids, and not both")
     named = list(command.architecture_ids)
     if command.configuration_id is not None:
-        named = ids_of(known_configuration(draft, project.id, command.configuration_id))
-    unknown = next((ident for ident in named if ident not in known), None)
+        named = ids_of(known(draft, sr.Configuration, project.id, command.configuration_id))
+    unknown = next((ident for ident in named if ident not in there), None)
     if unknown is not None:
         raise missing("architecture", f"{unknown} of project {project.id}")
-    return [for_the_contract(draft, known[ident]) for ident in with_their_chains(named, list(known.values()))]
+    return [for_the_contract(draft, there[ident]) for ident in with_their_chains(named, list(there.values()))]
 
 
 def _plans(draft: Draft, asked: contract.Deployment, chosen: Sequence[contract.Architecture]) -> list[contract.JobPlan]:
