@@ -146,7 +146,7 @@ def open_streams(settings: Settings, environment: Mapping[str, str] = os.environ
         streams = msgspec.convert(said, Streams)
     except msgspec.ValidationError as error:
         raise SettingsError(f"FEDYARD_STREAMS ({settings.streams}): {error}") from None
-    flaw = _flaw_of(streams)
+    flaw = _flaw_of(streams) or _flaw_of_places(streams, frozenset(settings.cluster_places()))
     if flaw:
         raise SettingsError(f"FEDYARD_STREAMS ({settings.streams}): {flaw}")
     return streams
@@ -216,6 +216,21 @@ def _flaw_of(streams: Streams) -> str:
         flaw = _flaw_of_cluster(cluster) if CLUSTER_NAME.fullmatch(name) else "small letters, digits and dashes"
         if flaw:
             return f"cluster {name!r}: {flaw}"
+    return ""
+
+
+def _flaw_of_places(streams: Streams, there: frozenset[str]) -> str:
+    """there: the clusters of FEDYARD_CLUSTERS. A hub without any starts no worker, and `hub` says no more than that."""
+    for name, cluster in streams.clusters.items():
+        place, _, site = cluster.where.partition(":")
+        if place == "site" and is_id(site):
+            continue
+        if cluster.data_topics and cluster.where not in (there or {"hub"}):
+            known = ", ".join(sorted(there)) or "none"
+            return (
+                f"cluster {name!r}: workers for its data shall run at {cluster.where!r}, and FEDYARD_CLUSTERS names "
+                f"{known}: set where to one of these or to site:<id>, or name it there"
+            )
     return ""
 
 

@@ -153,3 +153,29 @@ def test_where_trainers_come_in(tmp_path: Path, said: str, hub: str, door: str |
         return
     with pytest.raises(SettingsError, match="`results`"):
         door_url(settings)
+
+
+@pytest.mark.parametrize("where", ["hub", "site:2f1e9f9c-31d5-4a8e-9c0e-0d2b4a2f8a11"])
+def test_workers_run_where_the_hub_can_start_them(tmp_path: Path, where: str) -> None:
+    text = f'[clusters.lab]\nbootstrap_servers = "l:1"\ndata_topics = ["D"]\nwhere = "{where}"\n'
+    assert opened(tmp_path, text).clusters["lab"].where == where
+
+
+@pytest.mark.parametrize("where", ["edge", "site:", "site:clinic", "Hub"])
+def test_a_place_that_nobody_knows_stops_the_start(tmp_path: Path, where: str) -> None:
+    text = f'[clusters.lab]\nbootstrap_servers = "l:1"\ndata_topics = ["D"]\nwhere = "{where}"\n'
+    with pytest.raises(SettingsError, match=f"'lab': workers for its data shall run at '{where}'.*names none"):
+        opened(tmp_path, text)
+
+
+def test_without_data_of_a_cluster_nothing_runs_for_them(tmp_path: Path) -> None:
+    text = '[clusters.lab]\nbootstrap_servers = "l:1"\ncontrol_topics = ["C"]\nwhere = "elsewhere"\n'
+    assert opened(tmp_path, text).clusters["lab"].where == "elsewhere"
+
+
+def test_where_clusters_have_other_names_the_hub_is_none_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "streams.toml"
+    path.write_text('[clusters.lab]\nbootstrap_servers = "l:1"\ndata_topics = ["D"]\n')
+    settings = Settings(streams=str(path), clusters="factory=processes:////tmp/factory")
+    with pytest.raises(SettingsError, match="at 'hub', and FEDYARD_CLUSTERS names factory"):
+        open_streams(settings, {})
