@@ -380,6 +380,7 @@ class Model(Record, frozen=True):
     """A global model as a version of its project. size_bytes, digest: of its message, as that has them.
 
     Made by the project's own coordinator it is the checkpoint of its round: `round` of `epoch`, of no run.
+    begun_with: the message of the model that its round began with, if it had one.
     """
 
     TABLE = "models"
@@ -397,6 +398,7 @@ class Model(Record, frozen=True):
     metrics_json: str
     created_at: Micros
     epoch: int | None = None
+    begun_with: Id | None = None
 
 
 class InboxEntry(Record, frozen=True):

@@ -36,7 +36,7 @@ from fedyard.sealed.errors import (
 )
 from fedyard.wire.durable import write_whole
 from fedyard.wire.seals import SUITE
-from fedyard.wire.statements import FINGERPRINT_BYTES, enrolment_statement, hex_groups, key_statement
+from fedyard.wire.statements import enrolment_statement, hex_groups, identity_fingerprint, key_statement
 from fedyard.wire.times import SECOND
 from fedyard.wire.words import from_words, to_words
 
@@ -278,7 +278,7 @@ class Keyring:
 
 def fingerprint(identity: bytes) -> bytes:
     """16 bytes that stand for an identity; `identity` is the raw public key."""
-    return hashlib.sha256(b"fedyard identity 1\0" + identity).digest()[:FINGERPRINT_BYTES]
+    return identity_fingerprint(identity)
 
 
 def identity_hash(identity: bytes) -> str:

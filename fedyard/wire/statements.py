@@ -39,6 +39,11 @@ def head_statement(history_id: str, stream_id: str, seq: int, digest: str, at: i
     return b"fedyard head 1\0" + UUID(history_id).bytes + UUID(stream_id).bytes + number + bytes.fromhex(digest) + time
 
 
+def identity_fingerprint(identity: bytes) -> bytes:
+    """16 bytes that stand for a site's identity; `identity` is the raw public key."""
+    return hashlib.sha256(b"fedyard identity 1\0" + identity).digest()[:FINGERPRINT_BYTES]
+
+
 def hub_fingerprint(key: bytes) -> bytes:
     """16 bytes that stand for the key that the hub signs heads with; `key` is the raw public key."""
     return hashlib.sha256(b"fedyard hub 1\0" + key).digest()[:FINGERPRINT_BYTES]

@@ -12,10 +12,27 @@ from storage.views.projects import may_see_members
 from storage.views.resources import Model
 from storage.views.sight import Clause, Cursor, Listed, Paging, page, row
 
+_OF_MESSAGE = (
+    "(SELECT max(before.version) FROM models before WHERE before.project_id = models.project_id"
+    " AND before.message_id = models.begun_with AND before.version < models.version)"
+)
+_OF_EPOCH = (
+    "(SELECT max(before.version) FROM models before WHERE before.project_id = models.project_id"
+    " AND before.epoch = models.epoch AND before.version < models.version)"
+)
+_OF_START = (
+    "(SELECT workloads.model_version FROM project_rounds JOIN workloads ON workloads.id = project_rounds.workload_id"
+    " WHERE project_rounds.project_id = models.project_id AND project_rounds.epoch = models.epoch"
+    " AND project_rounds.number = models.round)"
+)
 _MODEL = (
     "SELECT project_id, version, run_id, task_seq, task, round, message_id, artifact_id, digest, size_bytes, "
-    "metrics_json, created_at, epoch FROM models"
+    "metrics_json, created_at, epoch, "
+    f"CASE WHEN epoch IS NULL THEN {_OF_MESSAGE} ELSE coalesce({_OF_EPOCH}, {_OF_START}) END AS begun_with_version "
+    "FROM models"
 )
+"""With the version that each began with: a checkpoint with the one before it of its epoch, or what that was started
+with."""
 _metrics = msgspec.json.Decoder(dict[str, float])
 
 
@@ -46,7 +63,9 @@ def begun_with(database: Database, workload: Id) -> Id | None:
 
 
 def _model(one: Row) -> Model:
-    _, version, run, task_seq, task, number, message, artifact, digest, size, metrics, created_at, epoch = one
+    _, version, run, task_seq, task, number, message, artifact, digest, size, metrics, created_at, epoch, begun_with = (
+        one
+    )
     return Model(
         version=version,
         run_id=run,
@@ -60,4 +79,5 @@ def _model(one: Row) -> Model:
         size_bytes=size,
         metrics=_metrics.decode(metrics),
         created_at=time_text(created_at),
+        begun_with=begun_with,
     )

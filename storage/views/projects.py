@@ -33,7 +33,8 @@ _PROJECT = (
 )
 _MEMBERSHIP = (
     "SELECT memberships.project_id, memberships.site_id, sites.name, memberships.role, memberships.state, "
-    "memberships.notes, memberships.created_at, memberships.state_at, sites.organisation_id, memberships.ready_until "
+    "memberships.notes, memberships.created_at, memberships.state_at, sites.organisation_id, memberships.ready_until, "
+    "sites.identity_key "
     "FROM memberships JOIN sites ON sites.id = memberships.site_id"
 )
 
@@ -107,6 +108,13 @@ def count_active(database: Database, ident: Id) -> int:
     return 0 if found is None else int(found[0])
 
 
+def taken(database: Database, ident: Id) -> tuple[int, int]:
+    """Bytes and number of a project's artifacts. Whoever asks must be one who may see the members."""
+    with database.connection():
+        found = database.one("SELECT live_bytes, live_count FROM artifact_totals WHERE project_id = %s", ident)
+    return (0, 0) if found is None else (int(found[0]), int(found[1]))
+
+
 class Readiness(NamedTuple):
     """Active members of a project, those that say they are ready, and the earliest deadline of a live round."""
 
@@ -171,7 +179,8 @@ def _project(one: Row) -> Project:
 
 
 def _membership(one: Row, subject: Subject, *, all_notes: bool) -> Membership:
-    project_id, site_id, site_name, role, state, notes, created_at, state_at, organisation_id, ready_until = one
+    project_id, site_id, site_name, role, state, notes, *rest = one
+    created_at, state_at, organisation_id, ready_until, identity_key = rest
     mine = site_id == subject.id if subject.kind == "site" else _acts_for_sites_of(subject, organisation_id)
     return Membership(
         project_id=project_id,
@@ -183,6 +192,7 @@ def _membership(one: Row, subject: Subject, *, all_notes: bool) -> Membership:
         created_at=time_text(created_at),
         state_at=time_text(state_at),
         ready_until=time_or_none(ready_until),
+        identity_key=identity_key,
     )
 
 

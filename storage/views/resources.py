@@ -226,6 +226,24 @@ class WorkloadLog(Resource, frozen=True):
     over: bool | None = None
 
 
+class SiteHealth(Resource, frozen=True):
+    """last_seq, acknowledged_seq: of its inbox; waiting_since: when the oldest entry came that is not acknowledged.
+
+    key_epoch, key_created_at, key_expires_at: of the sealing key that is taken for it now; None without one.
+    mismatch_since: when the hub's history became another one than the site knows; None once it has recovered, and where
+    that never was.
+    """
+
+    last_seq: int
+    acknowledged_seq: int
+    waiting_since: Time | None
+    key_epoch: int | None
+    key_created_at: Time | None
+    key_expires_at: Time | None
+    mismatch_since: Time | None
+    recovered_at: Time | None
+
+
 class Site(Resource, frozen=True):
     id: Uuid
     organisation_id: Uuid
@@ -236,6 +254,8 @@ class Site(Resource, frozen=True):
     state_at: Time
     seen_at: Time | None
     created_at: Time
+    health: SiteHealth | None = None
+    """Of the site alone; None in lists, and for who neither acts for it nor sees every record."""
 
 
 class SiteKey(Resource, frozen=True):
@@ -350,6 +370,15 @@ class ProjectRound(Resource, frozen=True):
     model_version: int | None
 
 
+class ProjectRoom(Resource, frozen=True):
+    """What a project's artifacts take, and may: all together, and those of one participant."""
+
+    live_bytes: int
+    live_count: int
+    quota_bytes: int
+    site_quota_bytes: int
+
+
 class Project(Resource, frozen=True):
     """coordinator_identity_key: base64, so that who joins can hold the coordinator to an identity that he knows."""
 
@@ -377,6 +406,8 @@ class Project(Resource, frozen=True):
     """Of its infrastructure, as far as it was ever started; None in lists, and for who may not see the members."""
     round: ProjectRound | None = None
     """The newest one that its own coordinator leads; None in lists, for who may not see the members, and before it."""
+    room: ProjectRoom | None = None
+    """None in lists, and for who may not see the members."""
 
 
 class JoiningAbout(Resource, frozen=True):
@@ -415,6 +446,8 @@ class Membership(Resource, frozen=True):
     state_at: Time
     ready_until: Time | None
     """Until when it has said that it is ready."""
+    identity_key: str
+    """Of the site, base64: what people compare the fingerprint of."""
 
 
 class Submission(Resource, frozen=True):
@@ -568,6 +601,7 @@ class Model(Resource, frozen=True):
     """size_bytes, digest: of its message. Read that (or its artifact) for the model itself.
 
     A checkpoint of the project's own coordinator is of its round `round` of `epoch`, and of no run: an artifact alone.
+    begun_with: the version that its round began with; None for one that began with none.
     """
 
     version: int
@@ -582,6 +616,7 @@ class Model(Resource, frozen=True):
     size_bytes: int
     metrics: dict[str, float]
     created_at: Time
+    begun_with: int | None
 
 
 class InboxMessage(Resource, frozen=True):

@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from domain.ids import Id
 from domain.values import Subject
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
-from storage.views.resources import Site, time_or_none
-from storage.views.sight import Clause, Cursor, Listed, Paging, member_of, own, page, row, sees_everything, sites_seen
+from storage.views.resources import Site, SiteHealth, time_or_none
+from storage.views.sight import (
+    Clause,
+    Cursor,
+    Listed,
+    Paging,
+    member_of,
+    own,
+    page,
+    row,
+    rows,
+    sees_everything,
+    sites_seen,
+)
 
 _SITE = (
     "SELECT sites.id, sites.organisation_id, sites.name, sites.description, sites.identity_key, sites.state, "
     "sites.state_at, site_beats.seen_at, sites.created_at FROM sites "
     "LEFT JOIN site_beats ON site_beats.site_id = sites.id"
 )
+
+_HEALTH = (
+    "SELECT sites.id, sites.created_at, mailboxes.last_seq, mailboxes.acknowledged_seq, "
+    "(SELECT min(inbox.created_at) FROM inbox WHERE inbox.site_id = sites.id "
+    "AND inbox.seq = mailboxes.acknowledged_seq + 1), "
+    "key_statements.epoch, key_statements.created_at, key_statements.expires_at, "
+    "history.changes, history.history_id, history.since, recoveries.history_id, recoveries.at "
+    "FROM sites CROSS JOIN history LEFT JOIN mailboxes ON mailboxes.site_id = sites.id "
+    "LEFT JOIN site_keys ON site_keys.site_id = sites.id AND site_keys.state = 'current' "
+    "LEFT JOIN key_statements ON key_statements.site_id = sites.id AND key_statements.epoch = site_keys.epoch "
+    "LEFT JOIN recoveries ON recoveries.site_id = sites.id"
+)
+"""The oldest entry that is not acknowledged is the one behind the newest that is; after a recovery, which leaves
+numbers out, it is not known until something is acknowledged."""
 
 
 def sites(
@@ -52,10 +80,33 @@ def site(database: Database, subject: Subject, ident: Id) -> Site | None:
     return None if found is None else _site(found)
 
 
+def health(database: Database, subject: Subject, sites: Sequence[Id]) -> dict[Id, SiteHealth]:
+    """Of those of the sites that the subject acts for; of all for who sees every record."""
+    mine = [] if sees_everything(subject) else [own("sites.id", subject)]
+    found = rows(database, _HEALTH, [*mine, Clause("sites.id {any:uuid}", (database.many(sites),))])
+    return {one[0]: _health(one) for one in found}
+
+
 def may_see_site_events(database: Database, subject: Subject, ident: Id) -> bool:
     """The site's own organisation, admins and auditors."""
     mine = [] if sees_everything(subject) else [own("sites.id", subject)]
     return row(database, "SELECT 1 FROM sites", [*mine, Clause("sites.id = %s", (ident,))]) is not None
+
+
+def _health(one: Row) -> SiteHealth:
+    _, made_at, last_seq, acknowledged_seq, oldest, epoch, created_at, expires_at, *rest = one
+    changes, history, since, recovered, recovered_at = rest
+    behind = changes > 0 and made_at <= since and recovered != history
+    return SiteHealth(
+        last_seq=last_seq or 0,
+        acknowledged_seq=acknowledged_seq or 0,
+        waiting_since=time_or_none(oldest),
+        key_epoch=epoch,
+        key_created_at=time_or_none(created_at),
+        key_expires_at=time_or_none(expires_at),
+        mismatch_since=time_text(since) if behind else None,
+        recovered_at=time_or_none(recovered_at) if recovered == history else None,
+    )
 
 
 def _site(one: Row) -> Site:

@@ -35,6 +35,7 @@ def test_models_are_listed_read_and_restarted_from(net: Network) -> None:
     )
     assert (second["version"], second["metrics"], second["size_bytes"]) == (2, {"accuracy": 0.2}, 7)
     assert (second["artifact_id"], second["created_at"] > first["created_at"]) == (None, True)
+    assert (first["begun_with"], second["begun_with"]) == (None, 1)
     message = sites[1].ok("GET", f"/v1/messages/{second['message_id']}")
     assert (base64.b64decode(message["body"]), message["sha256"]) == (b"model 2", second["digest"])
     page = sites[1].ok("GET", f"{path}?limit=1")
@@ -49,3 +50,10 @@ def test_models_are_listed_read_and_restarted_from(net: Network) -> None:
     again = sites[0].ok("POST", restart, {"model_version": 1})
     invited = [e for e in sites[1].ok("GET", "/v1/inbox?limit=200")["items"] if e["kind"] == "invited"][-1]
     assert (invited["run_id"], invited["round"], invited["message"]["id"]) == (again["id"], 2, first["message_id"])
+    for event, seq in (("ready", 1), ("submit", 2)):
+        for site in sites:
+            assert net.report(site, again["id"], event, seq, 2).status_code == 200
+    model = {"model": base64.b64encode(b"model 2 anew").decode()}
+    sites[0].ok("POST", f"/v1/runs/{again['id']}/tasks/1/rounds/2/aggregated", model)
+    made = sites[1].ok("GET", path)["items"][-1]
+    assert (made["version"], made["run_id"], made["round"], made["begun_with"]) == (3, again["id"], 2, 1)

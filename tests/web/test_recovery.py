@@ -165,3 +165,26 @@ def test_operators_see_that_the_history_changed(net: Network, bergen: Caller) ->
     assert bergen.ok("GET", "/v1/inbox")["history_id"] == derive(before, "next")
     bergen.ok("POST", f"/v1/sites/{bergen.id}/recovery", {"last_seq": 0})
     assert "sites that have recovered: 1 of 2" in (told()[0] or "")
+
+
+def test_a_site_shows_what_waits_for_it_and_whether_its_history_is_the_hubs(net: Network, bergen: Caller) -> None:
+    """mismatch_since: from the restore on until the site has recovered."""
+    path = f"/v1/sites/{bergen.id}"
+    items = bergen.ok("GET", "/v1/inbox?after=0")["items"]
+    fresh = net.admin.ok("GET", path)["health"]
+    assert (fresh["last_seq"], fresh["acknowledged_seq"]) == (items[-1]["seq"], 0)
+    assert (fresh["waiting_since"], fresh["key_epoch"]) == (items[0]["created_at"], None)
+    assert (fresh["mismatch_since"], fresh["recovered_at"]) == (None, None)
+
+    bergen.ok("PUT", "/v1/inbox/acknowledged", {"through": items[-1]["seq"], "mark": items[-1]["mark"]})
+    before = read_history(net.database)
+    restored = c.ChangeHistory(
+        before=before.history_id, history_id=derive("restored"), known=False, fingerprint="", reason="restored"
+    )
+    net.publisher.send([envelope_of(restored, id=derive("the restore"), by=THE_HUB, at=SystemClock().now())])
+    since = net.admin.ok("GET", path)["health"]
+    assert (since["waiting_since"], since["mismatch_since"] is not None) == (None, True)
+
+    bergen.ok("POST", f"{path}/recovery", {"last_seq": items[-1]["seq"], "history_id": before.history_id})
+    again = net.admin.ok("GET", path)["health"]
+    assert (again["mismatch_since"], again["recovered_at"] is not None) == (None, True)

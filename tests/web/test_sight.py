@@ -129,6 +129,21 @@ def test_sites(world: World) -> None:
     assert who_gets(world, f"/v1/sites/{world['bergen'].id}/events") == OPERATORS | BERGEN
 
 
+def who_is_shown(world: World, path: str, field: str) -> set[str]:
+    """Whose answer has something in this field."""
+    return {who for who in who_gets(world, path) if world[who].ok("GET", path)[field] is not None}
+
+
+def test_how_a_site_is_doing_is_for_who_acts_for_it(world: World) -> None:
+    assert who_is_shown(world, f"/v1/sites/{world['bergen'].id}", "health") == OPERATORS | BERGEN
+    assert all(one["health"] is None for one in world["admin"].ok("GET", "/v1/sites")["items"])
+
+
+def test_what_a_projects_artifacts_take_is_for_its_members(world: World) -> None:
+    project = world.net.project(world["oslo"], joining="open", name="seen by all")
+    assert who_is_shown(world, f"/v1/projects/{project}", "room") == OPERATORS | COORDINATOR
+
+
 def test_the_coordinator_sees_who_asks_to_join(world: World) -> None:
     oslo, bodo = world["oslo"], world["bodo"]
     project = world.net.project(oslo, joining="approval", name="by approval")

@@ -16,7 +16,7 @@ from fedyard.wire.parameters import check_written
 from fedyard.wire.problems import ProblemType
 from storage.views import artifacts, events, models, rounds, runs, workloads
 from storage.views import projects as views
-from storage.views.resources import Event, Membership, Model, Project, RunHead
+from storage.views.resources import Event, Membership, Model, Project, ProjectRoom, RunHead
 from storage.views.sight import Listed
 from web.http.answers import answer
 from web.http.bodies import Body, EventsQuery, PageQuery, Uuid
@@ -137,7 +137,19 @@ def read(call: Call) -> Response:
     seen = views.may_see_members(call.web.database, call.caller.subject, found.id)
     parts = workloads.parts(call.web.database, found.id) if seen else None
     newest = rounds.newest(call.web.database, found.id) if seen else None
-    return answer(msgspec.structs.replace(found, initial_files=files, parts=parts, round=newest))
+    room = _room(call, found.id) if seen else None
+    return answer(msgspec.structs.replace(found, initial_files=files, parts=parts, round=newest, room=room))
+
+
+def _room(call: Call, project: str) -> ProjectRoom:
+    settings = call.web.hub.settings
+    live_bytes, live_count = views.taken(call.web.database, project)
+    return ProjectRoom(
+        live_bytes=live_bytes,
+        live_count=live_count,
+        quota_bytes=settings.project_quota_bytes,
+        site_quota_bytes=settings.site_quota_bytes,
+    )
 
 
 def update(call: Call) -> Response:

@@ -82,7 +82,8 @@ def read(call: Call) -> Response:
     found = views.site(call.web.database, call.caller.subject, call.id("site_id"))
     if found is None:
         raise not_found("site", call.id("site_id"))
-    return answer(found)
+    health = views.health(call.web.database, call.caller.subject, [found.id]).get(found.id)
+    return answer(msgspec.structs.replace(found, health=health))
 
 
 def update(call: Call) -> Response:

@@ -195,15 +195,16 @@ def complete(stage: Stage, model: Id | None, metrics: dict[str, float]) -> TaskE
     )
     version = None
     if model is not None:
+        begun_with = stage.task.model_message_id
         draft.change(stage.task, model_message_id=model)
-        version = _keep_model(stage, model)
+        version = _keep_model(stage, model, begun_with)
     stage.event(EventKind.ROUND_COMPLETED, {"metrics": metrics, "model_message_id": model, "model_version": version})
     for seat in stage.seats():
         stage.tell(seat.site_id, n.RoundCompleted(metrics=metrics, rounds=rounds), model)
     return start(stage.next()) if stage.number < rounds else TaskEnd(Step.SUCCEED, "completed")
 
 
-def _keep_model(stage: Stage, message_id: Id) -> int:
+def _keep_model(stage: Stage, message_id: Id, begun_with: Id | None) -> int:
     """The model becomes the project's next version."""
     draft, task = stage.draft, stage.task
     project, message = draft.have(r.Project, stage.run.project_id), draft.have(r.Message, message_id)
@@ -222,6 +223,7 @@ def _keep_model(stage: Stage, message_id: Id) -> int:
             size_bytes=message.size_bytes,
             metrics_json=stage.round.metrics_json,
             created_at=draft.now,
+            begun_with=begun_with,
         )
     )
     return project.last_model_version
