@@ -23,7 +23,7 @@ from config.settings import Settings
 from domain import commands as c
 from domain.codec import THE_HUB, decode, encode, envelope_of
 from domain.commands import Envelope, RecordHeartbeats
-from domain.ids import sha256_hex
+from domain.ids import Id, sha256_hex
 from domain.rules import Rules
 from domain.table import TABLE, Kind
 from storage.blobs.opening import open_blobs
@@ -49,11 +49,11 @@ class DecidingPublisher:
     down: as if the broker did not answer. held: takes commands in without deciding them.
     """
 
-    def __init__(self, store: Store, rules: Rules | None = None) -> None:
+    def __init__(self, store: Store, rules: Rules | None = None, clock: Clock | None = None) -> None:
         self._store = store
         self._rules = rules or Rules()
         self._lock = threading.Lock()
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self.down = False
         self.held = False
         self.waiting: list[Envelope] = []
@@ -198,11 +198,13 @@ def network(
     clock: Clock | None = None,
     watched: Connections | None = None,
     routing: Routing | None = ROUTING,
+    admin: Id | None = None,
     **options: Any,
 ) -> Network:
     """A hub over this database, whose schema is in place, with an admin. clock: the web's.
 
     broker_url: of a broker, from which somebody else takes the commands and decides them.
+    admin: who is one already, in a database that is not empty; there the clock is that of the decisions, too.
     """
     options.setdefault("artifacts_url", f"file:///{folder}/artifacts")
     options.setdefault("head_key_file", f"{folder}/head.key")
@@ -218,11 +220,11 @@ def network(
         database.hold()  # to open SQLite takes longer than what most calls read there
     signals: Any = PostgresSignals(url) if database.postgres else DirectSignals()
     store = Store(database, None if database.postgres else signals.announce)
-    publisher = DecidingPublisher(store, rules_of(settings))
+    publisher = DecidingPublisher(store, rules_of(settings), clock if admin else None)
     blobs = open_blobs(settings.artifacts_url, clock)
     sender = open_publisher(settings, "web") if elsewhere else publisher
     app = create_app(Hub(settings, database, sender, signals, clock, blobs, connections=watched), routing)
-    made = _first_admin(publisher)
+    made = admin or _first_admin(publisher)
     return Network(app, database, publisher, signals, Caller(app, ADMIN, made))
 
 

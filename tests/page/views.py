@@ -1,0 +1,81 @@
+"""Every page that there is to look at: golden HTML, the walk in a browser, its checks of access for everybody, and the
+pictures all read this table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from domain.ids import Id
+
+Who = Literal["admin", "auditor", "coordinator", "member"]
+
+
+@dataclass(frozen=True)
+class View:
+    """One page as one person sees it in one scene.
+
+    name: of its golden file. path: with names of the scene's (tests/page/filling.py) in braces. who: None for who has
+    not signed in.
+    """
+
+    name: str
+    path: str
+    scene: str = "small"
+    who: Who | None = "admin"
+    status: int = 200
+
+    def at(self, names: Mapping[str, Id]) -> str:
+        return self.path.format_map(names)
+
+
+# Each noun's own rows; whoever adds a page adds some.
+
+ENTRY: tuple[View, ...] = ()
+
+PEOPLE: tuple[View, ...] = ()
+
+AUDIT: tuple[View, ...] = ()
+
+WEBHOOKS: tuple[View, ...] = ()
+
+NOW: tuple[View, ...] = ()
+
+DEAD_LETTERS: tuple[View, ...] = ()
+
+WORKLOADS: tuple[View, ...] = ()
+
+STREAMS: tuple[View, ...] = ()
+
+RUNS: tuple[View, ...] = ()
+
+COMPARING: tuple[View, ...] = ()
+
+PROJECTS: tuple[View, ...] = ()
+
+WIZARD: tuple[View, ...] = ()
+
+SITES: tuple[View, ...] = ()
+
+DESCRIBING: tuple[View, ...] = ()
+
+PROBLEMS: tuple[View, ...] = ()
+
+VIEWS = (
+    *ENTRY,
+    *PEOPLE,
+    *AUDIT,
+    *WEBHOOKS,
+    *NOW,
+    *DEAD_LETTERS,
+    *WORKLOADS,
+    *STREAMS,
+    *RUNS,
+    *COMPARING,
+    *PROJECTS,
+    *WIZARD,
+    *SITES,
+    *DESCRIBING,
+    *PROBLEMS,
+)
