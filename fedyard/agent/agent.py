@@ -27,6 +27,7 @@ from fedyard.agent.directories import Directories
 from fedyard.agent.flags import Flags
 from fedyard.agent.following import Following
 from fedyard.agent.head_watch import Heads
+from fedyard.agent.health import HealthFile
 from fedyard.agent.joining import Joining
 from fedyard.agent.logs import FLUSH_EVERY_S
 from fedyard.agent.patience import FAULT_PAUSES, KEY_WITHIN_S
@@ -79,6 +80,7 @@ class Agent:
         self.settings: Settings = folder.settings()
         self._log_to = log
         self._clock = clock or SystemClock()
+        self._health = HealthFile(folder.path, micros_now)
         self._flags = Flags()
         self._ended = threading.Event()
         self._finished = threading.Event()
@@ -183,9 +185,11 @@ class Agent:
         }
         for thread in threads.values():
             thread.start()
+        self._health.write()
         while not self._ended.wait(WAKE_EVERY_S):  # a signal that another thread got is handled when this one wakes
-            pass
+            self._health.write()
         self._close(threads["logs"])
+        self._health.write(ended=True)
         lock.close()
         if self._failure is not None:
             raise self._failure
@@ -240,7 +244,9 @@ class Agent:
             try:
                 pause = self.client.heartbeat(self.site_id)
                 self._tell_clock()
+                self._health.beaten(self._told_clock or "")
             except Unavailable as error:
+                self._health.missed(str(error))
                 self._log("heartbeat lost", detail=str(error))
             self._clock.wait(self._flags.closing, jitter(pause, 0.1))
 
@@ -357,6 +363,7 @@ class Agent:
 
     def _log(self, what: str, **facts: object) -> None:
         """One JSON line; facts are ids, kinds and counts."""
+        self._health.said(what, facts)
         line = {"at": utc_now().isoformat(), "site": self.settings.name, "what": what, **facts}
         said = json.dumps({k: v for k, v in line.items() if v is not None}, default=repr)
         with suppress(OSError, ValueError):  # a full disk, or a closed file, is no reason to work no more

@@ -58,12 +58,13 @@ class Parcel:
     """What is ready to be sent. body: the whole payload, or its detached seal (None if unsealed).
 
     file: where the body lies that belongs to a detached seal; it goes by an artifact. digest: the seal's, empty if
-    there is none.
+    there is none. to: the sites that it is for.
     """
 
     body: bytes | None
     file: Path | None = None
     digest: str = ""
+    to: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Parcel({len(self.body or b'')} bytes, file={self.file})"
@@ -108,9 +109,9 @@ class Courier:
 
         Not sealed at all only if the project leaves it open, this site's configuration too, and a key is missing.
         """
-        keys = self._keys(address.project, to)
+        keys, named = self._keys(address.project, to), tuple(sorted(set(to)))
         if keys is None:
-            return self._plain(content, spool)
+            return replace(self._plain(content, spool), to=named)
         id, created = draw_key(), micros_now()
         expires = created + _GOOD_FOR.get(address.kind, 30 * DAY)
         if isinstance(content, Path):
@@ -125,15 +126,15 @@ class Courier:
                 expires=expires,
                 digests=digests,
             )
-            return Parcel(made.seal, spool, sealing.read_seal(made.seal)[0].digest)
+            return Parcel(made.seal, spool, sealing.read_seal(made.seal)[0].digest, named)
         sealed = sealing.seal(
             content, address, keys, self.keyring.identity, id=id, created=created, expires=expires, digests=digests
         )
         seal, body = sealing.read_seal(sealed)
         if len(body) + INLINE_SEAL_BYTES <= MAX_INLINE_BYTES:
-            return Parcel(sealed, digest=seal.digest)
+            return Parcel(sealed, digest=seal.digest, to=named)
         write_whole(spool, body)
-        return Parcel(sealed[: len(sealed) - len(body)], spool, seal.digest)
+        return Parcel(sealed[: len(sealed) - len(body)], spool, seal.digest, named)
 
     def pack_small(self, content: bytes, address: Address, to: Collection[str]) -> bytes:
         """As `pack`, for what is sure to be small."""

@@ -18,7 +18,7 @@ from fedyard.agent.courier import Courier, Parcel, Unpacked
 from fedyard.agent.paths import under
 from fedyard.agent.patience import Patience
 from fedyard.agent.room import Room
-from fedyard.agent.state import LeftOut, Made, Outgoing, State
+from fedyard.agent.state import Egress, LeftOut, Made, Outgoing, State
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused
 from fedyard.clock import micros_now
@@ -26,6 +26,7 @@ from fedyard.sealed.errors import Gone, Malformed, NoKey, Readdressed, SealError
 from fedyard.sealed.sealing import Address, Origin, receipt_of
 from fedyard.sealed.trust import Changed
 from fedyard.tasks import jobs
+from fedyard.tasks.packed import size_and_digest
 from fedyard.wire.answers import Entry, Message
 from fedyard.wire.durable import write_whole
 from fedyard.wire.notices import Submitted
@@ -316,7 +317,7 @@ class Payloads:
         out = self._state.results.outgoing(entry.seq, entry.run_id)
         if out is None:
             parcel = self._packed(entry, made, address, to)
-            self._state.runs.keep_sealed(entry, kind, parcel.digest, made.digests)
+            self._state.runs.keep_sealed(entry, kind, parcel.digest, made.digests, _leaving(entry, kind, parcel, made))
             if parcel.file is None:
                 return {kind: parcel.body}
             out = Outgoing(entry.seq, run_id, parcel.body, str(parcel.file))
@@ -356,6 +357,26 @@ def _of(entry: Entry) -> tuple[str, int, str]:
     if entry.run_id is None or entry.task_seq is None or entry.project_id is None:
         raise Readdressed(f"entry {entry.seq} ({entry.kind}) names no run, task or project")
     return entry.run_id, entry.task_seq, entry.project_id
+
+
+def _leaving(entry: Entry, kind: str, parcel: Parcel, made: Made) -> Egress:
+    """What is put on record of it before any of it leaves."""
+    run_id, task_seq, project_id = _of(entry)
+    size, digest = size_and_digest(made.content)
+    return Egress(
+        at=micros_now(),
+        project_id=project_id,
+        run_id=run_id,
+        task_seq=task_seq,
+        round=entry.round or 0,
+        kind=kind,
+        recipients=parcel.to,
+        size_bytes=size,
+        digest=digest,
+        seal=parcel.digest,
+        norm=made.norm,
+        metrics=made.metrics,
+    )
 
 
 def _address(entry: Entry, sender: str, kind: str) -> Address:

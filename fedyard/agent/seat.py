@@ -78,7 +78,7 @@ class Work:
         """The update: arrays or bytes of any size, sealed and sent by the agent; what is large goes as an artifact.
 
         Raises `TaskError` for what is neither, or too large."""
-        from fedyard.tasks.arrays import pack  # noqa: PLC0415 - as above
+        from fedyard.tasks.arrays import norm_of, pack  # noqa: PLC0415 - as above
         from fedyard.tasks.metrics import finite  # noqa: PLC0415 - as above
 
         if not isinstance(content, bytes | Mapping):
@@ -87,7 +87,7 @@ class Work:
         packed = pack(content, self._job.limit_bytes, self.folder / f"train-{self.round}.packed")
         seconds = self._clock.monotonic() - self._began
         kept = finite(metrics or {}, self.log)
-        self._end(jobs.Finished(packed=jobs.packed(packed), metrics=kept, seconds=seconds))
+        self._end(jobs.Finished(packed=jobs.packed(packed), metrics=kept, seconds=seconds, norm=norm_of(content)))
 
     def fail(self, reason: str) -> None:
         """There will be no result, and why; the sentence travels to the coordinator: no data in it."""

@@ -10,6 +10,7 @@
     consents.json      the projects that it serves (consents.py)
     site.id            its id, written when the hub has answered
     state.sqlite       the agent's memory (state/)
+    health.json        how the agent is (health.py)                         (0600)
     models/, runs/     global models received; private folders of tasks
 
 Everything is written before it is used on the network, so a lost answer is harmless: the same token, key and

@@ -1,4 +1,4 @@
-"""`fedyard site`: init, run (the agent), whoami, inbox, receipts, consents; with keys, heads and site_workloads."""
+"""`fedyard site`: init, run (the agent), whoami, inbox, egress, receipts, consents; keys, heads, site_workloads beside."""
 
 from __future__ import annotations
 
@@ -235,6 +235,36 @@ def receipts(folder: Folder) -> int:
     return 1
 
 
+@click.command("egress", cls=Command)
+@click.option("--count", type=int, default=20, metavar="N", help="so many rows (20)")
+@click.pass_obj
+def egress(folder: Folder, count: int) -> None:
+    """What has left this site.
+
+    From the agent's own memory: the hub is not asked. Newest first; a log's text is not kept.
+    """
+    state = State(folder.path / "state.sqlite")
+    left = state.egress.latest(count)
+    state.close()
+    names = {consent.project_id: consent.name for consent in folder.consents().all().values()}
+    table = Listing("at", "what", "project", "run", "task", "round", "bytes", "norm", "sha256", "to", "said")
+    for one in left:
+        table.add_row(
+            time_of(one.at),
+            one.kind,
+            names.get(one.project_id, one.project_id),
+            one.run_id,
+            str(one.task_seq),
+            str(one.round),
+            str(one.size_bytes),
+            "" if one.norm is None else f"{one.norm:.6g}",
+            one.digest,
+            ", ".join(one.recipients),
+            one.text or ", ".join(f"{name} {value:.6g}" for name, value in sorted(one.metrics.items())),
+        )
+    table.print()
+
+
 @click.command("consents", cls=Command)
 @click.pass_obj
 def consents(folder: Folder) -> None:
@@ -259,6 +289,7 @@ site = Group(
         run_agent,
         whoami,
         inbox,
+        egress,
         receipts,
         consents,
         workloads,

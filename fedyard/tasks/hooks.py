@@ -23,7 +23,7 @@ import msgspec
 
 from fedyard.clock import SystemClock
 from fedyard.tasks import Content, Context, Metrics, Result, Stopped, Task, TaskError, Unusable, jobs
-from fedyard.tasks.arrays import Updates, pack, unpack
+from fedyard.tasks.arrays import Updates, norm_of, pack, unpack
 from fedyard.tasks.frames import Frames
 from fedyard.tasks.metrics import finite
 from fedyard.tasks.registry import task_of
@@ -72,7 +72,7 @@ class Hooks:
             return jobs.Finished()
         result = task.train(context, None if job.model is None else unpack(job.model.where, job.limit_bytes))
         packed = self._packed(job, context, _result(result, job.hook))
-        return jobs.Finished(packed=packed, metrics=finite(result.metrics, context.log))
+        return jobs.Finished(packed=packed, metrics=finite(result.metrics, context.log), norm=norm_of(result.content))
 
     def _aggregated(self, job: jobs.Job, context: Context, task: Task) -> jobs.Finished:
         """The model out of the updates that the task can use; it says of which it cannot, and is asked again."""
@@ -95,7 +95,12 @@ class Hooks:
                 parts = rest
         packed = self._packed(job, context, _result(result, job.hook))
         metrics = {**finite(result.metrics, context.log), **self._evaluated(context, task, result.content)}
-        return jobs.Finished(packed=packed, metrics=finite(metrics, context.log), left_out=left_out)
+        return jobs.Finished(
+            packed=packed,
+            metrics=finite(metrics, context.log),
+            left_out=left_out,
+            norm=norm_of(result.content),
+        )
 
     @staticmethod
     def _evaluated(context: Context, task: Task, model: Content) -> Metrics:

@@ -74,7 +74,8 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
 class Finished(msgspec.Struct, frozen=True, tag=True):
     """How a job ended: `error` is empty if well; `stopped` if the hook saw that it was not wanted.
 
-    left_out: of an aggregation, the sites whose updates the task could not use, with a sentence on each.
+    left_out: of an aggregation, the sites whose updates the task could not use, with a sentence on each. norm: of what
+    is packed (`arrays.norm_of`).
     """
 
     packed: Packed | None = None
@@ -83,6 +84,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     stopped: bool = False
     seconds: float = 0.0
     left_out: dict[str, str] = {}
+    norm: float | None = None
 
     def __repr__(self) -> str:
         return f"Finished(error={self.error!r}, stopped={self.stopped}, seconds={self.seconds:.3f})"

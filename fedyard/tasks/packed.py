@@ -5,6 +5,7 @@ To put it where people open it takes no numpy, which the agent does not load.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 from pathlib import Path
@@ -33,6 +34,17 @@ def write(packed: Packed, path: Path) -> None:
     with source_of(packed) as source, whole(path) as handle, open(handle, "wb", closefd=False) as out:
         source.seek(TAG)
         shutil.copyfileobj(source, out, 1_048_576)
+
+
+def size_and_digest(packed: Packed) -> tuple[int, str]:
+    """Bytes and SHA-256, in hex, of the file that `write` makes of it."""
+    hashed, size = hashlib.sha256(), 0
+    with source_of(packed) as source:
+        source.seek(TAG)
+        while block := source.read(1_048_576):
+            hashed.update(block)
+            size += len(block)
+    return size, hashed.hexdigest()
 
 
 def source_of(packed: Packed) -> IO[bytes]:

@@ -12,6 +12,7 @@ import pytest
 
 from fedyard.agent.agent import Agent
 from fedyard.agent.patience import KEY_WITHIN_S
+from fedyard.agent.state import State
 from fedyard.clock import SystemClock
 from fedyard.tasks.arrays import unpack
 from fedyard.wire.answers import Run
@@ -47,6 +48,10 @@ def test_three_agents_make_a_run(sites) -> None:
     trained(project, run_id, rounds=3)
     for site in sites:
         assert [call for call in site.calls() if "train" in call] == ["train 1", "train 2", "train 3"]
+        updates = State(site.path / "state.sqlite").egress.latest(99, kind="update")
+        assert [(one.round, one.recipients, one.outcome, one.norm is None) for one in updates] == [
+            (number, (sites[0].site_id,), "ok", False) for number in (3, 2, 1)
+        ]
     aggregated = [call for call in sites[0].calls() if call.startswith("aggregated")]
     assert aggregated == [f"aggregated {','.join(sorted(site.site_id for site in sites))}"] * 3
 

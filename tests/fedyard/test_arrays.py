@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import pickle
 import zipfile
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fedyard.tasks import TaskError, Unusable, Update
-from fedyard.tasks.arrays import FILE_FROM_BYTES, MAX_TOGETHER_BYTES, Updates, pack, unpack, unpacked_bytes
-from fedyard.tasks.packed import save
+from fedyard.tasks.arrays import FILE_FROM_BYTES, MAX_TOGETHER_BYTES, Updates, norm_of, pack, unpack, unpacked_bytes
+from fedyard.tasks.packed import save, size_and_digest, write
 
 NAMES = st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_size=1, max_size=20)
 KINDS = st.one_of(
@@ -262,3 +263,25 @@ def test_small_updates_that_unpack_to_much_are_not_held_at_once() -> None:
     assert many[0] is not many[0]
     few = Updates([("a", one, {})], 2**30)
     assert few[0] is few[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "norm"),
+    [
+        ({"a": np.array([3.0]), "b": np.array([[4]], dtype=np.int8)}, 5.0),
+        ({"a": np.array([3 + 4j]), "name": np.array(["north"])}, 5.0),
+        ({"a": np.full(3, 1e200)}, None),
+        ({"a": np.array([1.0, np.nan])}, None),
+        ({"name": np.array(["north"])}, None),
+        (b"bytes", None),
+    ],
+)
+def test_the_norm_is_over_all_numbers(content, norm: float | None) -> None:
+    assert norm_of(content) == norm
+
+
+def test_the_digest_is_that_of_the_file_that_people_open(tmp_path) -> None:
+    packed = pack({"a": np.arange(9.0)}, 10_000, tmp_path / "large")
+    write(packed, tmp_path / "model.npz")
+    content = (tmp_path / "model.npz").read_bytes()
+    assert size_and_digest(packed) == (len(content), hashlib.sha256(content).hexdigest())

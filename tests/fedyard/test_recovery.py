@@ -229,7 +229,7 @@ def test_a_kill_at_any_step_is_harmless(pair: list[SiteProcess], project: Projec
         state.inbox.take([lost(common + 1, "member_left", project_id=project.id)])
         run = str(uuid4())
         state.seats.keep_seat(Seat(run, 1, 1, b"{}", 1, 1))
-        state.seats.keep_report(Report(1, "accept", run, 1, 1, 1, draw_key(), b"{}"))
+        state.seats.keep_report(Report(1, "accept", run, 1, 1, 1, draw_key(), b"{}"), 7)
         keys = [draw_key(), draw_key()]
         for key in keys:
             text = f"{deaths} {key}".encode()

@@ -14,8 +14,10 @@ import pytest
 
 from fedyard.agent.contract import Held
 from fedyard.agent.state import (
+    KEEP_EGRESS,
     KEEP_ENDED_RUNS,
     MAX_HELD,
+    Egress,
     LeftOut,
     LogPiece,
     Made,
@@ -166,9 +168,9 @@ def test_a_report_counts_once_and_a_refused_one_does_not(tmp_path, state) -> Non
         return seat.report_seq
 
     state.seats.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
-    state.seats.keep_report(report("accept", 1))
+    state.seats.keep_report(report("accept", 1), 7)
     state.seats.answered(report("accept", 1), "ok")
-    state.seats.keep_report(report("ready", 2))
+    state.seats.keep_report(report("ready", 2), 7)
     assert counted() == 2
     state.seats.answered(report("ready", 2), "refused")
     assert counted() == 1
@@ -177,14 +179,14 @@ def test_a_report_counts_once_and_a_refused_one_does_not(tmp_path, state) -> Non
 
 def test_a_repeat_finds_the_report_to_the_byte(tmp_path, state) -> None:
     kept = Report(7, "submit", RUN, 1, 1, 3, "key", b'{"update":"AAA="}')
-    state.seats.keep_report(kept)
+    state.seats.keep_report(kept, 7)
     assert State(tmp_path / "state.sqlite").seats.report(7, "submit") == kept
 
 
 def test_a_finished_run_leaves_nothing_to_do(state) -> None:
     state.seats.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
     state.inbox.take([entry(1, "invited"), entry(2, "message", message=message("u1")), entry(3, "run_ended")])
-    state.seats.keep_report(report("accept", 1))
+    state.seats.keep_report(report("accept", 1), 7)
     state.runs.forget_run(RUN)
     assert state.inbox.waiting_runs() == []
     assert (state.seats.get(RUN, 1), state.seats.reports(1), state.bodies.get(ident("u1"))) == (None, [], None)
@@ -224,7 +226,7 @@ def test_a_run_belongs_to_the_project_that_it_was_first_shown_in(tmp_path, state
 
 def test_a_seat_that_was_given_up_is_known(state) -> None:
     state.seats.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
-    state.seats.keep_report(report("fail", 1))
+    state.seats.keep_report(report("fail", 1), 7)
     assert [state.seats.failed_before(RUN, 1, seq, answered=False) for seq in (1, 2)] == [False, True]
     assert not state.seats.failed_before(RUN, 1, 2, answered=True)
     state.seats.answered(report("fail", 1), "refused")
@@ -248,7 +250,7 @@ def test_what_was_made_stays_while_its_report_is_sealed_anew(tmp_path, state) ->
     made = Made(1, RUN, b"packed", "", {"loss": 0.5}, (LeftOut("east", "seal_damaged", "it is"),))
     state.results.keep_made(made)
     state.results.keep_outgoing(Outgoing(1, RUN, b"seal", "file", "artifact"))
-    state.seats.keep_report(report("submit", 1))
+    state.seats.keep_report(report("submit", 1), 7)
     state.seats.seal_anew(report("submit", 1))
     again = State(tmp_path / "state.sqlite")
     assert (again.results.made(1, RUN), again.results.outgoing(1, RUN), again.seats.reports(1)) == (made, None, [])
@@ -435,7 +437,7 @@ def reported(state: State) -> None:
     state.inbox.take([entry(1, "invited"), entry(2, "round_started")])
     state.seats.keep_seat(Seat(RUN, 1, 0, b"{}", 1, 1))
     for event, seq, at in ROUND:
-        assert state.seats.keep_report(report(event, seq, at))
+        assert state.seats.keep_report(report(event, seq, at), 7)
         state.seats.answered(report(event, seq, at), "ok")
     for seq in (1, 2):
         state.inbox.done(seq)
@@ -514,7 +516,7 @@ def test_a_forgotten_entry_is_not_wanted_and_overtakes_nothing(state) -> None:
     state.history.recovered("h2", 1, 1003, "m", b"", 1)
     assert not state.inbox.overtaken(entry(1, "round_started"), kinds)
     assert state.inbox.overtaken(entry(2, "aggregate"), kinds)
-    assert not state.seats.keep_report(report("aggregated", 0, 2))
+    assert not state.seats.keep_report(report("aggregated", 0, 2), 7)
     waiting = state.inbox.waiting(RUN)
     assert waiting is not None
     assert waiting.seq == 1
@@ -524,7 +526,7 @@ def test_a_forgotten_entry_is_not_wanted_and_overtakes_nothing(state) -> None:
 def test_a_model_is_sent_again_only_for_the_updates_that_it_was_made_of(state, listed: str, kept) -> None:
     calls = {name: call_of(name) for name in ("one", "two")}
     state.inbox.take([entry(1, "aggregate", facts=calls["one"])])
-    state.seats.keep_report(report("aggregated", 0, 1))
+    state.seats.keep_report(report("aggregated", 0, 1), 7)
     state.seats.answered(report("aggregated", 0, 1), "ok")
     state.history.recovered("h2", 0, 1001, "m", b"", 1)
     state.history.owe([])
@@ -541,7 +543,7 @@ def test_the_last_model_is_owed_where_the_hub_has_the_call_for_it(state) -> None
     """Whether or not the coordinator has a seat."""
     for seq in (1, 2):
         state.inbox.take([entry(seq, "aggregate", number=seq)])
-        state.seats.keep_report(report("aggregated", 0, seq))
+        state.seats.keep_report(report("aggregated", 0, seq), 7)
         state.seats.answered(report("aggregated", 0, seq), "ok")
         state.inbox.done(seq)
     state.history.recovered("h2", 2, 2, "m", b"", 1)
@@ -588,3 +590,55 @@ def _write_as_an_older_agent(path: Path) -> None:
         db.execute("DROP INDEX lost_entries")
         for table, column, _ in LATER:
             db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+
+
+# what has left this house
+
+
+def leaving(kind: str, number: int, seal: str = "s1", **more) -> Egress:
+    about = {"project_id": PROJECT, "run_id": RUN, "task_seq": 1, "round": number}
+    return Egress(at=9, kind=kind, recipients=("east",), size_bytes=40, digest="d", seal=seal, **about, **more)
+
+
+def test_what_leaves_is_on_record_before_it_does_and_outlives_its_run(state) -> None:
+    update = leaving("update", 1, norm=2.5, metrics={"loss": 0.5})
+    state.runs.keep_sealed(entry(3, "round_started"), "update", "s1", None, update)
+    (kept,) = state.egress.latest(9)
+    assert msgspec.structs.replace(kept, id=0) == update
+    state.seats.keep_report(report("submit", 1), 7)
+    assert state.seats.answered(report("submit", 1), "ok")
+    state.runs.forget_run(RUN)
+    assert [one.outcome for one in state.egress.latest(9)] == ["ok"]
+    assert state.egress.totals() == [(PROJECT, "update", 1, 40, 9)]
+
+
+def test_what_was_sealed_anew_stands_there_twice_and_only_the_last_one_is_answered(state) -> None:
+    for seal in ("s1", "s2"):
+        state.runs.keep_sealed(entry(3, "round_started"), "update", seal, None, leaving("update", 1, seal))
+    state.seats.keep_report(report("submit", 1), 7)
+    state.seats.seal_anew(report("submit", 1))
+    state.runs.keep_sealed(entry(3, "round_started"), "update", "s3", None, leaving("update", 1, "s3"))
+    assert [(one.seal, one.outcome) for one in state.egress.latest(9)] == [
+        ("s3", ""), ("s2", "refused"), ("s1", "superseded"),
+    ]  # fmt: skip
+
+
+def test_a_log_is_one_row_a_round_without_its_text_and_a_reason_is_one_with_it(state) -> None:
+    for text in ("one", "two more"):
+        state.logs.keep_piece(LogPiece(RUN, 1, 0, PROJECT, 1, 7, text))
+    state.inbox.take([entry(1, "invited")])
+    failed = Report(1, "fail", RUN, 1, 1, 1, "key", b'{"reason": "no such file"}')
+    state.seats.keep_report(failed, 8)
+    reason, log = state.egress.latest(9)
+    assert (log.kind, log.count, log.size_bytes, log.text) == ("log", 2, 11, "")
+    assert (reason.kind, reason.text, reason.project_id, reason.at) == ("reason", "no such file", PROJECT, 8)
+    assert [one.kind for one in state.egress.latest(9, kind="log")] == ["log"]
+    assert state.egress.latest(9, before=log.id) == []
+
+
+def test_the_oldest_of_what_left_goes(tmp_path, state) -> None:
+    state.runs.keep_sealed(entry(3, "round_started"), "update", "s1", None, leaving("update", 1))
+    with closing(sqlite3.connect(tmp_path / "state.sqlite")) as db, db:
+        db.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'egress'", (KEEP_EGRESS,))
+    state.runs.keep_sealed(entry(3, "round_started"), "update", "s1", None, leaving("update", 2))
+    assert [one.round for one in state.egress.latest(9)] == [2]

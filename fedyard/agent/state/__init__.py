@@ -8,7 +8,8 @@ What comes in lies here sealed until it is first opened, and then opened, since 
 day; large content lies in files beside. What a hook has made lies here until the hub has it.
 
 One module a subject: its tables are those that its methods write. Three write those of others too, since what follows
-has to be there in the same transaction: `Inbox.take`, `History.recovered` with `owe`, and `Runs.forget_run`.
+has to be there in the same transaction: `Inbox.take`, `History.recovered` with `owe`, and `Runs.forget_run`. And who
+keeps what is about to leave this house puts it on record in the same one (`egress.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import threading
 from pathlib import Path
 
 from fedyard.agent.state.bodies import Bodies
+from fedyard.agent.state.egress import KEEP_EGRESS, EgressLog
 from fedyard.agent.state.heads import Heads
 from fedyard.agent.state.history import MAX_HELD, History
 from fedyard.agent.state.inbox import KEEP_ENTRIES, Inbox
@@ -25,6 +27,7 @@ from fedyard.agent.state.logs import Logs
 from fedyard.agent.state.receipts import Receipts
 from fedyard.agent.state.records import (
     Body,
+    Egress,
     LeftOut,
     LogPiece,
     Made,
@@ -42,10 +45,12 @@ from fedyard.agent.state.schema import PRIVATE, opened
 from fedyard.agent.state.seats import Seats
 
 __all__ = [
+    "KEEP_EGRESS",
     "KEEP_ENDED_RUNS",
     "KEEP_ENTRIES",
     "MAX_HELD",
     "Body",
+    "Egress",
     "LeftOut",
     "LogPiece",
     "Made",
@@ -73,6 +78,7 @@ class State:
         self.logs = Logs(self._db, self._lock)
         self.runs = Runs(self._db, self._lock)
         self.receipts = Receipts(self._db, self._lock)
+        self.egress = EgressLog(self._db, self._lock)
         self.heads = Heads(self._db, self._lock)
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from fedyard.agent.state import egress
 from fedyard.agent.state.part import Part, Transaction
 from fedyard.agent.state.records import LogPiece
 
@@ -20,6 +21,7 @@ class Logs(Part):
             ).fetchone()
             numbered = msgspec.structs.replace(piece, seq=row[0])
             self._db.execute("INSERT INTO log_pieces VALUES (?,?,?,?,?,?,?)", msgspec.structs.astuple(numbered))
+            egress.keep_piece(self._db, numbered)
 
     def next_piece(self) -> LogPiece | None:
         """The oldest piece that waits."""

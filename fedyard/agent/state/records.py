@@ -62,7 +62,7 @@ class LeftOut(msgspec.Struct, frozen=True):
 class Made(msgspec.Struct, frozen=True):
     """What a hook has made because of an entry: packed content, or the file that holds it.
 
-    left_out: whose updates a model is made without. digests: what it was made of.
+    left_out: whose updates a model is made without. digests: what it was made of. norm: `arrays.norm_of` its content.
     """
 
     entry_seq: int
@@ -72,6 +72,7 @@ class Made(msgspec.Struct, frozen=True):
     metrics: dict[str, float]
     left_out: Sequence[LeftOut] = ()
     digests: Digests | None = None
+    norm: float | None = None
 
     def __repr__(self) -> str:
         return f"Made(entry={self.entry_seq}, {len(self.packed)} bytes, file={self.file!r})"
@@ -157,6 +158,33 @@ class Receipt(msgspec.Struct, frozen=True):
     at: int = 0
     key: str = ""
     hub: str = ""
+
+
+class Egress(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that has left this house. kind: update, model, log or reason.
+
+    recipients: whom it was sealed to. size_bytes, digest: of the content, as a file that people open has it (SHA-256,
+    hex). seal: digest of what travelled, as the hub and others name it; empty if it went unsealed. norm: Euclidean,
+    over all numbers in it. count: pieces of a log. text: of a reason. outcome: what the hub answered, ok or refused,
+    or superseded where it was made anew before that; empty until then. at: microseconds.
+    """
+
+    id: int = 0
+    at: int
+    project_id: str
+    run_id: str
+    task_seq: int
+    round: int
+    kind: str
+    recipients: tuple[str, ...] = ()
+    size_bytes: int = 0
+    digest: str = ""
+    seal: str = ""
+    norm: float | None = None
+    metrics: dict[str, float] = {}
+    count: int = 1
+    text: str = ""
+    outcome: str = ""
 
 
 class Position(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ class Results(Part):
             ).fetchone()
         if row is None:
             return None
-        seq, run_id, packed, file, metrics, left_out, digests = row
+        seq, run_id, packed, file, metrics, left_out, digests, norm = row
         return Made(
             seq,
             run_id,
@@ -31,13 +31,14 @@ class Results(Part):
             msgspec.json.decode(metrics, type=dict[str, float]),
             msgspec.json.decode(left_out, type=tuple[LeftOut, ...]),
             msgspec.json.decode(digests, type=Digests | None),
+            norm,
         )
 
     def keep_made(self, made: Made) -> None:
         numbers, left_out = msgspec.json.encode(made.metrics), msgspec.json.encode(made.left_out)
         digests = msgspec.json.encode(made.digests)
-        row = (made.entry_seq, made.run_id, made.packed, made.file, numbers, left_out, digests)
-        self._write("INSERT OR REPLACE INTO results VALUES (?,?,?,?,?,?,?)", row)
+        row = (made.entry_seq, made.run_id, made.packed, made.file, numbers, left_out, digests, made.norm)
+        self._write("INSERT OR REPLACE INTO results VALUES (?,?,?,?,?,?,?,?)", row)
 
     def outgoing(self, entry_seq: int, run_id: str | None) -> Outgoing | None:
         """A large payload on its way because of an entry; run_id as for `made`."""

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from fedyard.agent.state import egress
 from fedyard.agent.state.part import Part, Transaction
-from fedyard.agent.state.records import RunTask, made_of
+from fedyard.agent.state.records import Egress, RunTask, made_of
 from fedyard.sealed.sealing import Digests
 from fedyard.wire.answers import Entry
 
@@ -85,8 +86,10 @@ class Runs(Part):
                 (project_id, project_id, KEEP_OWN_TASKS),
             )
 
-    def keep_sealed(self, entry: Entry, kind: str, digest: str, digests: Digests | None) -> None:
-        """What this site has sealed for a round; digest: of the seal, empty if it went unsealed.
+    def keep_sealed(
+        self, entry: Entry, kind: str, digest: str, digests: Digests | None, leaving: Egress | None = None
+    ) -> None:
+        """What this site has sealed for a round, and is about to send; digest: of the seal, empty if it went unsealed.
 
         Of a model it is kept for ever what it was made of (`made_of`), as it was first.
         """
@@ -95,6 +98,8 @@ class Runs(Part):
             self._db.execute("INSERT OR IGNORE INTO sealed_out VALUES (?,?,?,?,?,?)", row)
             if kind == "model":
                 self._db.execute("INSERT OR IGNORE INTO models_made VALUES (?,?,?,?)", (*row[:3], made_of(digests)))
+            if leaving is not None:
+                egress.keep(self._db, leaving)
 
     def made_of(self, run_id: str, task_seq: int, round: int) -> str | None:
         """What this site's model of a round was made of (`made_of`); None if it has sealed none."""

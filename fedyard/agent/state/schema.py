@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS opened_seals (id TEXT PRIMARY KEY, place TEXT NOT NUL
 CREATE TABLE IF NOT EXISTS results (
     entry_seq INTEGER PRIMARY KEY, run_id TEXT NOT NULL, packed BLOB NOT NULL, file TEXT NOT NULL,
     metrics_json BLOB NOT NULL, left_out_json BLOB NOT NULL DEFAULT '[]',
-    digests_json BLOB NOT NULL DEFAULT 'null');
+    digests_json BLOB NOT NULL DEFAULT 'null', norm REAL);
 CREATE TABLE IF NOT EXISTS outgoing (
     entry_seq INTEGER PRIMARY KEY, run_id TEXT NOT NULL, seal BLOB, file TEXT NOT NULL, artifact_id TEXT);
 CREATE TABLE IF NOT EXISTS log_counts (
@@ -73,6 +73,12 @@ CREATE TABLE IF NOT EXISTS heads (
 CREATE TABLE IF NOT EXISTS head_faults (
     kind TEXT NOT NULL, stream_id TEXT NOT NULL, history_id TEXT NOT NULL, told_at INTEGER NOT NULL,
     count INTEGER NOT NULL, fault_json BLOB NOT NULL, PRIMARY KEY (kind, stream_id, history_id));
+CREATE TABLE IF NOT EXISTS egress (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, project_id TEXT NOT NULL, run_id TEXT NOT NULL,
+    task_seq INTEGER NOT NULL, round INTEGER NOT NULL, kind TEXT NOT NULL, recipients_json BLOB NOT NULL,
+    size_bytes INTEGER NOT NULL, digest TEXT NOT NULL, seal TEXT NOT NULL, norm REAL, metrics_json BLOB NOT NULL,
+    count INTEGER NOT NULL, text TEXT NOT NULL, outcome TEXT NOT NULL,
+    UNIQUE (run_id, task_seq, round, kind, digest, seal));
 CREATE TABLE IF NOT EXISTS sent (key TEXT PRIMARY KEY, at INTEGER NOT NULL, body_json BLOB NOT NULL);
 """
 LATER = (
@@ -93,6 +99,7 @@ LATER = (
     ("position", "owed_json", "BLOB NOT NULL DEFAULT ''"),
     ("position", "recovered_at", "INTEGER NOT NULL DEFAULT 0"),
     ("position", "rejoined_at", "INTEGER NOT NULL DEFAULT 0"),
+    ("results", "norm", "REAL"),
 )
 """Columns that a file of an older agent lacks. lost: 1 if the hub has forgotten the entry, 2 once it has come again."""
 _SCHEMA_LATER = "CREATE INDEX IF NOT EXISTS lost_entries ON entries (kind) WHERE lost = 1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from fedyard.agent.state import egress
 from fedyard.agent.state.part import Part, Transaction
 from fedyard.agent.state.records import Report, Seat
 
@@ -52,12 +53,13 @@ class Seats(Part):
             > 0
         )
 
-    def keep_report(self, report: Report) -> bool:
+    def keep_report(self, report: Report, now: int) -> bool:
         """Keep a new report, and count it on its seat; False if the hub has forgotten meanwhile what it is about."""
         with self._lock, Transaction(self._db):
             if self._db.execute("SELECT 1 FROM entries WHERE seq = ? AND lost", (report.entry_seq,)).fetchone():
                 return False
             self._db.execute("INSERT INTO reports VALUES (?,?,?,?,?,?,?,?,?)", msgspec.structs.astuple(report))
+            egress.keep_reason(self._db, report, now)
             if report.seq:
                 self._count(report, report.seq)
         return True
@@ -98,6 +100,7 @@ class Seats(Part):
                 "UPDATE reports SET outcome = ? WHERE entry_seq = ? AND event = ?",
                 (outcome, report.entry_seq, report.event),
             )
+            egress.settle(self._db, report, outcome)
             if report.seq:
                 new, which = (report.seq - 1, "=") if outcome == "refused" else (report.seq, "<")
                 self._db.execute(
@@ -111,6 +114,7 @@ class Seats(Part):
         with self._lock, Transaction(self._db):
             self._db.execute("DELETE FROM reports WHERE entry_seq = ? AND event = ?", (report.entry_seq, report.event))
             self._db.execute("DELETE FROM outgoing WHERE entry_seq = ?", (report.entry_seq,))
+            egress.settle(self._db, report, "refused")
             if report.seq:
                 self._count(report, report.seq - 1)
 

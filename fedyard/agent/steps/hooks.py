@@ -36,7 +36,7 @@ class Hooks:
         assert entry.run_id is not None
         metrics = {**finished.metrics, **more}
         self._at.state.results.keep_made(
-            Made(entry.seq, entry.run_id, packed.content, packed.file, metrics, left_out, digests)
+            Made(entry.seq, entry.run_id, packed.content, packed.file, metrics, left_out, digests, finished.norm)
         )
 
     def call(

@@ -12,7 +12,7 @@ from fedyard.agent.recovery import went_back
 from fedyard.agent.state import LeftOut, Made, Report, Seat
 from fedyard.agent.steps.common import Common, task_of
 from fedyard.client.errors import Refused, Unavailable
-from fedyard.clock import draw_key
+from fedyard.clock import draw_key, micros_now
 from fedyard.sealed.errors import Expired, Gone, NoKey, NotConsented, SealError, WrongEpoch
 from fedyard.sealed.trust import Changed
 from fedyard.wire.answers import Entry
@@ -107,7 +107,7 @@ class Reporting:
             key=draw_key(),
             body=msgspec.json.encode(body),
         )
-        if not self._at.state.seats.keep_report(report):
+        if not self._at.state.seats.keep_report(report, micros_now()):
             raise Overtaken
         return report
 
