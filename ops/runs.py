@@ -6,11 +6,15 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
+import msgspec
+
 from domain.events import EventKind
 from domain.ids import Id
-from domain.states import RUN_FINAL, RoundState, SeatState, SiteState, TaskRunState, WorkloadState
+from domain.states import RUN_FINAL, SiteState, TaskRunState, WorkloadState
 from domain.values import Micros
+from fedyard.wire import answers
 from fedyard.wire.types import UUID_PATTERN
+from fedyard.wire.waiting import Waits, waits_of
 from ops import deployments, matches, workloads
 from ops.accounts import AT_ONCE, OPERATOR
 from ops.spans import ago, micros, span, until
@@ -29,15 +33,8 @@ BEGINNING = 4
 _ID = re.compile(UUID_PATTERN)
 _FIRST_ID, _LAST_ID = (f"{8 * digit}-{4 * digit}-{4 * digit}-{4 * digit}-{12 * digit}" for digit in "0f")
 
-_REACHED: dict[RoundState, frozenset[SeatState]] = {
-    RoundState.SELECTING: frozenset({SeatState.READY, SeatState.TRAINING, SeatState.UPLOADING, SeatState.SUBMITTED}),
-    RoundState.TRAINING: frozenset({SeatState.SUBMITTED}),
-}
-"""What a round's stage waits for its seats to reach."""
 _NOT_BEGUN = (WorkloadState.WANTED, WorkloadState.STARTING)
-_OUT = frozenset({SeatState.DONE, SeatState.FAILED, SeatState.DROPPED, SeatState.CANCELLED})
 _OUT_EVENTS = (EventKind.SEAT_FAILED, EventKind.SEAT_DROPPED, EventKind.SEAT_LEFT_OUT)
-_WANTED = {RoundState.SELECTING: "ready", RoundState.TRAINING: "submitted"}
 
 
 def listed(database: Database, *, state: str | None) -> list[RunHead]:
@@ -106,7 +103,7 @@ def _why(database: Database, run: Run, now: Micros) -> Iterator[str]:
         yield from _reasons(database, run)
         return
     yield f"It must end {until(run.deadline_at, now)}, or it fails."
-    active = [task for task in run.tasks if task.state == "active"]
+    active = waits_of(msgspec.json.decode(msgspec.json.encode(run), type=answers.Run))
     federated = list(matches.why(database, run.id))
     deployed = list(deployments.why(database, run.id, now))
     yield from [*deployed, *federated]
@@ -114,8 +111,8 @@ def _why(database: Database, run: Run, now: Micros) -> Iterator[str]:
         return
     if not active and not federated:
         yield "No task is active: it waits for the decider to begin (is it running? see fedyard-hub dead-letters list)."
-    for task in active:
-        yield from _task(database, run, task, now)
+    for waits in active:
+        yield from _task(database, run, waits, now)
     waiting = [task.name for task in run.tasks if task.state == "waiting"]
     if waiting:
         yield f"Tasks that come later: {', '.join(waiting)}."
@@ -149,7 +146,8 @@ def _told(database: Database, run: Run) -> dict[tuple[str, Id | None], str]:
     return found
 
 
-def _task(database: Database, run: Run, task: TaskRun, now: Micros) -> Iterator[str]:
+def _task(database: Database, run: Run, waits: Waits, now: Micros) -> Iterator[str]:
+    task = _shown(run, waits)
     current = next((each for each in task.rounds if each.number == task.round), None)
     if current is None:
         yield f"Task {task.name}: round {task.round} of {task.spec.rounds} was not opened yet."
@@ -158,20 +156,23 @@ def _task(database: Database, run: Run, task: TaskRun, now: Micros) -> Iterator[
         f"Task {task.name}, round {current.number} of {task.spec.rounds}: {current.state} since "
         f"{ago(current.stage_at, now)}, deadline {until(current.deadline_at, now)}."
     )
-    if current.state == RoundState.AGGREGATING:
+    if waits.coordinator:
         yield f"  waits for the coordinator's model: {_site(database, run.coordinator_site_id, now)}"
         yield from _remedies(database, [run.coordinator_site_id])
         yield "  At the deadline the run fails."
         return
-    yield from _seats(database, run, task, current, now)
+    yield from _seats(database, run, waits, current, now)
 
 
-def _seats(database: Database, run: Run, task: TaskRun, current: Round, now: Micros) -> Iterator[str]:
-    there = [seat for seat in task.seats if seat.state in _REACHED.get(current.state, ())]
-    missing = [seat for seat in task.seats if seat not in there and seat.state not in _OUT]
-    out = [seat for seat in task.seats if seat.state in _OUT]
-    wanted = _WANTED.get(current.state, "there")
-    yield f"  {len(there)} {wanted} of {len(there) + len(missing)}, quorum {current.quorum}"
+def _shown(run: Run, waits: Waits) -> TaskRun:
+    return next(task for task in run.tasks if task.seq == waits.task.seq)
+
+
+def _seats(database: Database, run: Run, waits: Waits, current: Round, now: Micros) -> Iterator[str]:
+    task = _shown(run, waits)
+    seats = {seat.site_id: seat for seat in task.seats}
+    missing, out = ([seats[each.site_id] for each in some] for some in (waits.late, waits.out))
+    yield f"  {waits.there} {waits.wanted} of {waits.there + len(missing)}, quorum {current.quorum}"
     begun = []
     for seat in missing:
         holder = views.holding(database, seat.site_id)

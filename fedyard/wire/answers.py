@@ -351,7 +351,9 @@ class Run(Answer, frozen=True, kw_only=True):
     created_at: w.At | None = None
     started_at: w.At | None = None
     ended_at: w.At | None = None
+    deadline_at: w.At | None = None
     restart_of: w.Uuid | None = None
+    kind: w.Name = ""
     tasks: Annotated[list[TaskRun], Meta(max_length=MAX_ITEMS)] = []
 
     def task(self, seq: int) -> TaskRun:

@@ -24,6 +24,20 @@ def of_stream(database: Database, stream: Id, *, after: int, limit: int) -> List
     return _listed(database, [Clause("stream_id = %s", (stream,))], after, limit)
 
 
+OUTS = ("task_failed", "seat_failed", "seat_dropped", "seat_left_out", "receipt_missing")
+"""Kinds of events that say why a task, or a seat in it, is out."""
+
+
+def newest_of_run(
+    database: Database, subject: Subject, run: Id, *, limit: int, past: bool, outs: bool = False
+) -> list[Event]:
+    """The newest of a run's events, the newest first. outs: only those that say why something is out of it."""
+    where = _seen_of_run(database, subject, run, past=past)
+    if outs:
+        where.append(Clause("kind {any}", (database.many(OUTS),)))
+    return [_event(one) for one in rows(database, _EVENT, where, "ORDER BY seq DESC LIMIT %s", limit)]
+
+
 def of_run(
     database: Database, subject: Subject, run: Id, *, after: int, limit: int, past: bool = False
 ) -> Listed[Event]:
@@ -31,11 +45,15 @@ def of_run(
 
     A participant sees its own and nobody's, who has left the project (`past`) its own alone.
     """
+    return _listed(database, _seen_of_run(database, subject, run, past=past), after, limit)
+
+
+def _seen_of_run(database: Database, subject: Subject, run: Id, *, past: bool) -> list[Clause]:
     where = [Clause("run_id = %s", (run,))]
     if not sees_whole(database, subject, run):
         mine = own("site_id", subject)
         where.append(mine if past else Clause(f"(site_id IS NULL OR {mine.sql})", mine.params))
-    return _listed(database, where, after, limit)
+    return where
 
 
 def _listed(database: Database, where: list[Clause], after: int, limit: int) -> Listed[Event]:

@@ -10,7 +10,7 @@ from fedyard.wire.times import time_text
 from storage.database import Database, Row
 from storage.views.projects import may_see_members
 from storage.views.resources import Model
-from storage.views.sight import Clause, Cursor, Listed, Paging, page, row
+from storage.views.sight import Clause, Cursor, Listed, Paging, page, row, rows
 
 _OF_MESSAGE = (
     "(SELECT max(before.version) FROM models before WHERE before.project_id = models.project_id"
@@ -49,6 +49,14 @@ def of_project(database: Database, subject: Subject, project: Id, paging: Paging
         order=("version", "project_id"),
         cursor_of=lambda one: Cursor(one[1], one[0]),
     )
+
+
+def newest(database: Database, subject: Subject, project: Id, limit: int) -> list[Model]:
+    """The newest versions, the newest first; none unless the subject is an active member (or may see everything)."""
+    if not may_see_members(database, subject, project):
+        return []
+    where = [Clause("project_id = %s", (project,))]
+    return [_model(one) for one in rows(database, _MODEL, where, "ORDER BY version DESC LIMIT %s", limit)]
 
 
 def begun_with(database: Database, workload: Id) -> Id | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import msgspec
@@ -21,6 +22,7 @@ from storage.views.sight import (
     page,
     projects_seen,
     row,
+    rows,
     sees_everything,
 )
 
@@ -72,6 +74,13 @@ def projects(
 def project(database: Database, subject: Subject, ident: Id) -> Project | None:
     found = row(database, _PROJECT, [*projects_seen(subject), Clause("projects.id = %s", (ident,))])
     return None if found is None else _project(found)
+
+
+def names_of(database: Database, subject: Subject, idents: Collection[Id]) -> dict[Id, str]:
+    """Of these ids the names of the projects that the subject sees."""
+    named = Clause("projects.id {any:uuid}", (database.many(idents),))
+    found = rows(database, "SELECT projects.id, projects.name FROM projects", [*projects_seen(subject), named])
+    return {one[0]: one[1] for one in found}
 
 
 def members(database: Database, subject: Subject, project_id: Id, paging: Paging) -> Listed[Membership] | None:

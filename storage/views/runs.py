@@ -57,11 +57,20 @@ _spec = msgspec.json.Decoder(TaskSpec)
 
 
 def runs(
-    database: Database, subject: Subject, paging: Paging, *, state: str | None, project: Id | None
+    database: Database,
+    subject: Subject,
+    paging: Paging,
+    *,
+    state: str | None,
+    project: Id | None,
+    live: bool = False,
+    newest_first: bool = False,
 ) -> Listed[RunHead]:
     where = runs_seen(subject)
     if state is not None:
         where.append(Clause("runs.state = %s", (state,)))
+    if live:
+        where.append(Clause("runs.state IN ('created', 'running')"))
     if project is not None:
         where.append(Clause("runs.project_id = %s", (project,)))
     return page(
@@ -72,6 +81,7 @@ def runs(
         _head,
         order=("created_at", "id"),
         cursor_of=lambda one: Cursor(one[9], one[0]),
+        newest_first=newest_first,
     )
 
 

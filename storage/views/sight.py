@@ -28,7 +28,7 @@ class Clause:
 
 @dataclass(frozen=True)
 class Cursor:
-    """The place in a list behind which the next page begins: lists run from old to new."""
+    """The place in a list behind which the next page begins: lists run from old to new, if nobody wants them turned."""
 
     at: Micros
     id: Id
@@ -155,11 +155,15 @@ def page(
     *,
     order: tuple[str, str],
     cursor_of: Callable[[Row], Cursor],
+    newest_first: bool = False,
 ) -> Listed[T]:
     """One page in the order of the two columns `order`, the first a time, the second an id."""
     first, second = order
-    behind = [Clause(f"({first}, {second}) > (%s, %s)", (paging.after.at, paging.after.id))] if paging.after else []
-    found = rows(database, select, [*where, *behind], f"ORDER BY {first}, {second} LIMIT %s", paging.limit + 1)
+    after, way = ("<", "DESC") if newest_first else (">", "ASC")
+    from_there = f"({first}, {second}) {after} (%s, %s)"
+    behind = [Clause(from_there, (paging.after.at, paging.after.id))] if paging.after else []
+    ordered = f"ORDER BY {first} {way}, {second} {way} LIMIT %s"
+    found = rows(database, select, [*where, *behind], ordered, paging.limit + 1)
     shown = found[: paging.limit]
     more = len(found) > paging.limit
     return Listed(items=[made(one) for one in shown], next=cursor_of(shown[-1]).text if more else None)

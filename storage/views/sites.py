@@ -87,6 +87,12 @@ def health(database: Database, subject: Subject, sites: Sequence[Id]) -> dict[Id
     return {one[0]: _health(one) for one in found}
 
 
+def sites_named(database: Database, subject: Subject, idents: Sequence[Id]) -> dict[Id, Site]:
+    """Of these ids the sites that the subject sees."""
+    named = Clause("sites.id {any:uuid}", (database.many(idents),))
+    return {one[0]: _site(one) for one in rows(database, _SITE, [*sites_seen(subject), named])}
+
+
 def may_see_site_events(database: Database, subject: Subject, ident: Id) -> bool:
     """The site's own organisation, admins and auditors."""
     mine = [] if sees_everything(subject) else [own("sites.id", subject)]

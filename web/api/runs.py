@@ -85,6 +85,7 @@ class MissingReceipt(Body, frozen=True):
 class RunsQuery(PageQuery, frozen=True):
     state: RunState | UnsetType = UNSET
     project: Uuid | UnsetType = UNSET
+    order: Literal["oldest", "newest"] = "oldest"
 
 
 class RunQuery(Query, frozen=True):
@@ -106,6 +107,7 @@ def listed(call: Call) -> Response:
             call.paging,
             state=given(call.query.state),
             project=given(call.query.project),
+            newest_first=call.query.order == "newest",
         )
     )
 

@@ -1,0 +1,93 @@
+"""What a live run waits for, read off the run as it is shown: pure, and the same for whoever shows it.
+
+The law that it follows is the hub's (docs/states.md): a round's stage ends early when nobody is waited for any more
+and its quorum is there; at its deadline it goes on without the late if the quorum is there, and if not is extended or
+fails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from fedyard.wire.answers import Round, Run, Seat, TaskRun
+
+SELECTING, TRAINING, AGGREGATING = "selecting", "training", "aggregating"
+_THERE = {
+    SELECTING: frozenset({"ready", "training", "uploading", "submitted"}),
+    TRAINING: frozenset({"submitted"}),
+}
+"""What a stage waits for its seats to reach."""
+OUT = frozenset({"done", "failed", "dropped", "cancelled"})
+"""States of a seat that nothing waits for."""
+
+AtDeadline: TypeAlias = Literal["goes_on", "is_extended", "fails"]
+
+
+@dataclass(frozen=True)
+class Waits:
+    """An active task's round, and whom it waits for.
+
+    round: None where none is open yet. there: how many seats have done what the stage waits for; late: those that
+    have not; out: those that it does not wait for. By the coordinator's model a stage waits for no seat.
+    """
+
+    task: TaskRun
+    round: Round | None
+    there: int = 0
+    late: tuple[Seat, ...] = ()
+    out: tuple[Seat, ...] = ()
+
+    @property
+    def coordinator(self) -> bool:
+        """Is it the coordinator who is waited for?"""
+        return self.round is not None and self.round.state == AGGREGATING
+
+    @property
+    def missing(self) -> int:
+        """How many seats the quorum still lacks."""
+        return 0 if self.round is None else max(0, self.round.quorum - self.there)
+
+    @property
+    def wanted(self) -> str:
+        """The word for what seats have to reach in this stage."""
+        return "ready" if self.round is not None and self.round.state == SELECTING else "submitted"
+
+    @property
+    def at_deadline(self) -> AtDeadline:
+        """What becomes of the round if nothing comes until its deadline."""
+        if self.coordinator:
+            return "fails"
+        if not self.missing:
+            return "goes_on"
+        return "is_extended" if self.task.spec.contract.too_few == "wait" else "fails"
+
+    @property
+    def since(self) -> datetime | None:
+        return None if self.round is None else self.round.stage_at
+
+    @property
+    def deadline(self) -> datetime | None:
+        return None if self.round is None else self.round.deadline_at
+
+
+def waits_of(run: Run) -> list[Waits]:
+    """One for each active task. Empty for a run that is queued, is finished, or waits for what it does not show."""
+    if run.finished:
+        return []
+    return [_of_task(task) for task in run.tasks if task.state == "active"]
+
+
+def _of_task(task: TaskRun) -> Waits:
+    here = next((each for each in task.rounds if each.number == task.round), None)
+    if here is None:
+        return Waits(task, None)
+    out = tuple(seat for seat in task.seats if seat.state in OUT)
+    if here.state == AGGREGATING:
+        return Waits(task, here, len(here.submissions), out=out)
+    # a seat that has rejoined for a later round is of no count in this one
+    seats = [seat for seat in task.seats if seat.round == here.number and seat.state not in OUT]
+    there = [seat for seat in seats if seat.state in _THERE.get(here.state, ())]
+    late = tuple(seat for seat in seats if seat not in there)
+    return Waits(task, here, len(there), late, out)
