@@ -27,7 +27,7 @@ up: $(VENV)/ready-to-run ## the hub on RabbitMQ and PostgreSQL, private ones in 
 	@bin/fedyard-hub up
 
 test: $(VENV)/ready-to-test ## the tests, on the embedded parts and on real RabbitMQ, PostgreSQL, S3 and Kafka's protocol
-	@$(PY) -m devservers curl
+	@$(PY) -m devservers curl chromium
 	@$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder --drills none
 
 drills: $(VENV)/ready-to-test ## what searches, kills and floods for minutes: kill test, planted bugs, fuzzing, restores, the board
@@ -38,7 +38,7 @@ quick: $(VENV)/ready-to-test ## the tests that need no service and take no time,
 	@$(PY) -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder --quick
 
 coverage: $(VENV)/ready-to-test ## which lines no test runs: every test, with coverage of the programs that they start
-	@$(PY) -m devservers curl
+	@$(PY) -m devservers curl chromium
 	@mkdir -p var/coverage
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder

@@ -1,5 +1,5 @@
-"""What `make quick` leaves out: tests that need RabbitMQ, PostgreSQL, S3 or Kafka, or the hub that agents talk to, and
-those that take long."""
+"""What `make quick` leaves out: tests that need RabbitMQ, PostgreSQL, S3, Kafka or a browser, or the hub that agents
+talk to, and those that take long."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_quick(item: pytest.Item, long: Sequence[str]) -> bool:
     if within in long or within.split("/")[0] in FOLDERS:
         return False
     asked = set(getattr(item, "fixturenames", ()))
-    if asked & {"servers_folder", "rabbitmq", "postgres", "seaweed", "noida", "tansu"} or (
+    if asked & {"servers_folder", "rabbitmq", "postgres", "seaweed", "noida", "tansu", "chromium"} or (
         within.startswith("fedyard/") and "world" in asked
     ):
         return False

@@ -6,10 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser as Chromium
 
+from tests.page import browsing
 from tests.page.callers import Browser, signed_in
 from tests.page.goldens import Looking, looking
 from tests.page.scenes import Scene, opened
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Chromium]:
+    """One for all tests of a file; while it runs, nothing else in this process can run an event loop."""
+    with browsing.chromium() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
