@@ -58,6 +58,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     polls_per_caller: Annotated[
         int, _meta("of them for one caller: one more ends its oldest one, which answers with what it has", 1, 4032)
     ] = 16
+    page: Annotated[
+        Literal["on", "off"],
+        _meta("off: the hub has no page for people, neither at / nor below /page, and answers programs alone"),
+    ] = "on"
+    page_polls: Annotated[
+        int,
+        _meta(
+            "polls of open pages held at once, as far as there are threads, in places of their own beside those of "
+            "FEDYARD_WAITING_POLLS; beyond it 503 with Retry-After",
+            1,
+            4032,
+        ),
+    ] = 64
     bodies: Annotated[
         int,
         _meta(
@@ -405,12 +418,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def bodies_at_once(self) -> int:
         """So many that there is a thread left for whoever sends none, when all polls are open as well."""
-        return min(self.bodies, max(4, (self.web_threads - self.waiting_polls) * 3 // 4))
+        left = self.web_threads - self.waiting_polls - self.page_polls_at_once
+        return min(self.bodies, max(4, left * 3 // 4))
+
+    @property
+    def page_polls_at_once(self) -> int:
+        """So many that most of the threads which the polls of sites leave are left for everybody else's calls."""
+        return min(self.page_polls, max(1, (self.web_threads - self.waiting_polls) // 4))
 
     @property
     def refusals_held(self) -> int:
         """Threads for refused calls that are answered late: what polls, bodies, transfers and others leave."""
-        taken = self.waiting_polls + self.bodies_at_once + self.transfers + THREADS_FOR_OTHERS
+        polls = self.waiting_polls + self.page_polls_at_once
+        taken = polls + self.bodies_at_once + self.transfers + THREADS_FOR_OTHERS
         return max(0, self.web_threads - taken)
 
     @property

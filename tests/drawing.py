@@ -14,6 +14,7 @@ ROOMS = (
     "ops",
     "devservers",
     "web.serving",
+    "web.page",
     "web.api",
     "web.http",
     "web.live",
@@ -36,7 +37,7 @@ ROOMS = (
     "fedyard.client",
     "fedyard.cluster",
     "fedyard.sealed",
-    "fedyard.cluster",
+    "fedyard.look",
     "fedyard.wire",
 )
 """Packages, and rooms in them that are worth a box of their own. A module belongs to the longest that it lies in."""

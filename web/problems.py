@@ -1,4 +1,4 @@
-"""Every error that the web answers: application/problem+json, and never HTML.
+"""Every error that the web answers: application/problem+json, and to people at the page what that makes of it.
 
 `Refused` is raised anywhere below a request; its type is whose fault it is.
 """
@@ -64,6 +64,10 @@ class Problems:
         )
 
     def answer_to(self, error: Exception) -> Response:
+        """The problem that an exception stands for, as programs read it."""
+        return self.refusal_of(error).response()
+
+    def refusal_of(self, error: Exception) -> Refused:
         """The problem that an exception stands for; one that nobody expected is a bug of ours, and logged."""
         match error:
             case Refused():
@@ -95,7 +99,7 @@ class Problems:
             case _:
                 log.error("internal error", extra=unit(**fault(error)))
                 refused = Refused(ProblemType.INTERNAL, "this is a bug of the hub; its log says more")
-        return refused.response()
+        return refused
 
 
 def _of_http(error: HTTPException) -> Refused:

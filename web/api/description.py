@@ -6,6 +6,9 @@ from typing import Any
 
 from flask import Response
 
+from fedyard.wire.version import __version__
+from web.api.results import Root
+from web.http.answers import answer
 from web.http.auth import OPEN
 from web.http.calls import Call
 from web.http.operations import Operation
@@ -15,6 +18,20 @@ def read(call: Call) -> Response:
     return Response(call.web.description(), content_type="application/json")
 
 
+def root(_: Call) -> Response:
+    return answer(Root(name="Fedyard", version=__version__, documentation="/openapi.json", health="/healthz"))
+
+
+ROOT = Operation(
+    method="GET",
+    path="/",
+    name="read_root",
+    about="What this is, where the hub has no page",
+    does=root,
+    authentication=OPEN,
+    answers={200: Root},
+    problems=(400,),
+)
 OPERATIONS = (
     Operation(
         method="GET",

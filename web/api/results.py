@@ -16,6 +16,15 @@ class Answer(msgspec.Struct, frozen=True):
     """An answer of the web's own."""
 
 
+class Root(Answer, frozen=True):
+    """documentation, health: paths."""
+
+    name: str
+    version: str
+    documentation: str
+    health: str
+
+
 class Shown(Made, frozen=True, kw_only=True):
     """token: the secret, if the hub drew it and this request's is the one in force."""
 

@@ -83,7 +83,8 @@ NOUNS: tuple[ModuleType, ...] = (
 )
 
 
-def operations(*, kafka_ml: bool = False) -> list[Operation]:
-    """Every call of the API. kafka_ml: with the paths of Kafka-ML's back-ends."""
+def operations(*, kafka_ml: bool = False, root: bool = False) -> list[Operation]:
+    """Every call of the API. kafka_ml: with the paths of Kafka-ML's back-ends. root: with /, where there is no page."""
     old = kafka_ml_paths.OPERATIONS if kafka_ml else ()
-    return [*(operation for noun in NOUNS for operation in noun.OPERATIONS), *old]
+    first = (description.ROOT,) if root else ()
+    return [*first, *(operation for noun in NOUNS for operation in noun.OPERATIONS), *old]

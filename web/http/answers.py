@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
-from flask import Response
+from flask import Request, Response
 
-from web.problems import Problems
+from web.http.calls import Web
+from web.problems import Problems, Refused
 
 _json = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True)
 class AnswerKind:
-    """headers: of every answer of this kind, whatever else it says."""
+    """headers: of every answer of this kind, whatever else it says. problem: what it makes of a refusal, where that is
+    not what programs are told (`problem_for`)."""
 
     headers: Mapping[str, str]
+    problem: Callable[[Web, Request, Refused], Response] | None = None
 
     def finish(self, response: Response) -> Response:
         """The same response, with the headers of its kind."""
@@ -41,7 +44,8 @@ PAGE = AnswerKind(
         "Referrer-Policy": "no-referrer",
     }
 )
-"""HTML for people: everything that it loads is the hub's own, in files; nothing is inline, and nobody frames it."""
+"""HTML for people: everything that it loads is the hub's own, in files; nothing is inline, and nobody frames it. What
+the hub's own page makes of problems is said where it is made (web/page/rendering.py)."""
 STATIC = AnswerKind(
     {**_NOSNIFF, "Cache-Control": "public, max-age=31536000, immutable", "Cross-Origin-Resource-Policy": "same-origin"}
 )

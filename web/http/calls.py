@@ -44,6 +44,8 @@ class Web:
     problems: Problems
     heartbeats: HeartbeatBuffer
     waiters: Waiters
+    watchers: Waiters
+    """Who waits at open pages: a room of its own, so that looking on takes no place from sites."""
     shares: Shares
     tips: InboxTips
     undecided: Undecided

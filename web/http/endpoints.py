@@ -8,6 +8,7 @@ from typing import Any
 from flask import Request, Response
 
 from storage.views.people import Bearer
+from web.http.answers import AnswerKind
 from web.http.auth import allow
 from web.http.calls import Call, Web
 from web.http.operations import Operation
@@ -73,4 +74,19 @@ def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, 
                 web.shares.bodies.leave(caller.share)
         return operation.does(Call(web, request, caller, caller_of, path, query, body, operation.kept_back))
 
-    return view
+    return view if operation.kind.problem is None else _shown_to_people(web, operation.kind, view)
+
+
+def _shown_to_people(
+    web: Web, kind: AnswerKind, view: Callable[[Request, Mapping[str, Any]], Response]
+) -> Callable[[Request, Mapping[str, Any]], Response]:
+    """The same, with problems as its kind shows them."""
+
+    def shown(request: Request, path: Mapping[str, Any]) -> Response:
+        try:
+            return view(request, path)
+        except Exception as error:  # noqa: BLE001 - the same problems as programs are answered
+            assert kind.problem is not None
+            return kind.finish(kind.problem(web, request, web.problems.refusal_of(error)))
+
+    return shown

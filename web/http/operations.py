@@ -16,7 +16,8 @@ from web.http.auth import BEARER, EVERYBODY, OPEN, Authentication
 from web.http.bodies import Query
 from web.http.calls import Call
 
-PARAMETERS: Mapping[str, Literal["count", "file", "name", "door"]] = {
+Kind = Literal["id", "count", "file", "name", "door"]
+PARAMETERS: Mapping[str, Kind] = {
     "task_seq": "count",
     "round": "count",
     "epoch": "count",
@@ -26,6 +27,7 @@ PARAMETERS: Mapping[str, Literal["count", "file", "name", "door"]] = {
     "file": "file",
     "secret_name": "name",
     "rid": "count",
+    "asset": "file",
     "door": "door",
 }
 """Parameters of paths that are no ids, and what they are: whole numbers, a job's files, what people have named, the
@@ -112,6 +114,6 @@ def title_of(status: int) -> str:
     return HTTPStatus(status).phrase
 
 
-def kind_of(parameter: str) -> Literal["id", "count", "file", "name", "door"]:
+def kind_of(parameter: str) -> Kind:
     """What a parameter of a path is; one that the table does not name is an id."""
     return PARAMETERS.get(parameter, "id")

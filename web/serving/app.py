@@ -17,6 +17,7 @@ from config.clock import Micros
 from config.key_files import webhook_key, workload_key
 from config.logs import unit
 from config.secret_box import secret_box
+from config.settings import Settings
 from config.streams import door_url, open_streams, workers_of
 from domain.streams.door import PATH
 from fedyard.wire.structs import prepare_structs
@@ -46,6 +47,8 @@ from web.live.tokens import Tokens
 from web.live.transfers import Transfers
 from web.live.undecided import Undecided
 from web.live.waiters import Waiters
+from web.page import rendering
+from web.page.table import page_operations
 from web.problems import Problems
 
 log = logging.getLogger(__name__)
@@ -59,7 +62,7 @@ def create_app(hub: Hub, routing: Routing | None = None) -> Flask:
     routing: that of `operations()`, made before, or of other operations.
     """
     prepare_structs()
-    routing = routing or routing_of(operations(kafka_ml=hub.settings.kafka_ml_paths == "on"))
+    routing = routing or routing_of(operations_of(hub.settings))
     web = _assemble(hub, routing.operations)
     limit_bytes = hub.settings.request_limit_bytes + 1  # a body of unknown length is cut off here
     failed = functools.partial(problem_for, web.problems)
@@ -69,7 +72,7 @@ def create_app(hub: Hub, routing: Routing | None = None) -> Flask:
     app.url_map = routing.url_map
     views = [(operation, endpoint(web, operation)) for operation in routing.operations]
     app.view_functions.update({operation.name: _view(view) for operation, view in views})
-    app.register_error_handler(Exception, failed)
+    app.register_error_handler(Exception, _answer_to(web, failed))
     if log.isEnabledFor(logging.DEBUG):
         _log_requests(app, hub)
     else:
@@ -77,9 +80,16 @@ def create_app(hub: Hub, routing: Routing | None = None) -> Flask:
     return app
 
 
+def operations_of(settings: Settings) -> list[Operation]:
+    """What a hub with these settings answers."""
+    paged = page_operations(settings)
+    return [*operations(kafka_ml=settings.kafka_ml_paths == "on", root=not paged), *paged]
+
+
 def release(app: Flask) -> None:
     """Every open poll answers at once, and no new one waits: the server can stop quickly."""
     web_of(app).waiters.release()
+    web_of(app).watchers.release()
     web_of(app).shares.tarpit.release()
 
 
@@ -116,6 +126,7 @@ def _assemble(hub: Hub, operations: Sequence[Operation]) -> Web:
         problems=Problems(clock),
         heartbeats=heartbeats,
         waiters=waiters,
+        watchers=Waiters(hub.settings.page_polls_at_once, clock, hub.occupied, hub.settings.polls_per_caller, tarpit),
         shares=shares,
         tips=InboxTips(clock),
         undecided=Undecided(clock),
@@ -167,12 +178,25 @@ def _heard(web: Web, announcement: Announcement) -> None:
     web.tips.heard(announcement)
     web.undecided.heard(announcement)
     web.waiters.heard(announcement)
+    web.watchers.heard(announcement)
 
 
 def _lost(web: Web) -> None:
     web.tokens.void()
     web.tips.void()
     web.waiters.wake_all()
+    web.watchers.wake_all()
+
+
+def _answer_to(web: Web, failed: Callable[[Exception], Response]) -> Callable[[Exception], Response]:
+    """What Flask answers to what no operation answered; where the page would be, people read it."""
+
+    def answer_to(error: Exception) -> Response:
+        if web.hub.settings.page == "on" and rendering.is_below(request.path):
+            return rendering.PAGE.finish(rendering.problem_page(web, request, web.problems.refusal_of(error)))
+        return failed(error)
+
+    return answer_to
 
 
 def _view(answer: Callable[[Request, Mapping[str, Any]], Response]) -> Callable[..., Response]:

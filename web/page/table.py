@@ -1,0 +1,18 @@
+"""The table of the page: everything that people at the hub see and send, noun by noun."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from config.settings import Settings
+from web.http.operations import Operation
+from web.page import files
+
+NOUNS: tuple[ModuleType, ...] = (files,)
+
+
+def page_operations(settings: Settings) -> list[Operation]:
+    """What the page consists of; nothing where it is off."""
+    if settings.page == "off":
+        return []
+    return [operation for noun in NOUNS for operation in noun.OPERATIONS]
