@@ -54,7 +54,7 @@ def predecessors(tasks: list[values.TaskSpec]) -> dict[str, list[str]]:
     }
 
 
-def _check_tasks(tasks: list[values.TaskSpec]) -> None:
+def check_tasks(tasks: list[values.TaskSpec]) -> None:
     """422 unless names are unique, `after` names tasks, there is no circle, and quorums can be met."""
     names = [task.name for task in tasks]
     for name in names:
@@ -139,7 +139,7 @@ def create_project(draft: Draft, command: c.CreateProject) -> Decision:
     site = own_site(draft, command.coordinator_site_id)
     need_no_holder(site)
     _check_name(draft, command.name)
-    _check_tasks(command.tasks)
+    check_tasks(command.tasks)
     take_one(draft, "projects", site.id, draft.rules.projects_per_coordinator, "archive one that nobody needs")
     take_one(draft, "projects of a day", site.id, draft.rules.projects_per_day, "create the next one tomorrow")
     project_id = draft.derive("project")
@@ -205,7 +205,7 @@ def update_project(draft: Draft, command: c.UpdateProject) -> Decision:
         _check_name(draft, command.name)
     fields = {name: getattr(command, name) for name in _PLAIN_FIELDS if getattr(command, name) is not None}
     if command.tasks is not None:
-        _check_tasks(command.tasks)
+        check_tasks(command.tasks)
         fields["tasks_json"] = msgspec.json.encode(command.tasks).decode()
     if command.infrastructure is not None:
         fields["infrastructure_json"] = _infrastructure_json(
