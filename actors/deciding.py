@@ -19,6 +19,7 @@ from dramatiq.worker import Worker, WorkerThread
 
 from actors.fairness import FairQueue
 from actors.packed import TAKING_IN
+from actors.pulse import Pulse
 from broker.messages import envelope_in
 from broker.port import BrokerUnavailable, Publisher
 from broker.routes import queues_of
@@ -208,7 +209,10 @@ def settle_history(store: Store, now: Micros) -> None:
 class Decider:
     """Decides what a worker hands it: commands in batches, packed ones by the lean lane, follow-ups published."""
 
-    def __init__(self, store: Store, publisher: Publisher, clock: Clock, rules: Rules) -> None:
+    def __init__(
+        self, store: Store, publisher: Publisher, clock: Clock, rules: Rules, pulse: Pulse | None = None
+    ) -> None:
+        self._pulse = pulse
         self._store = store
         self._publisher = publisher
         self._clock = clock
@@ -236,6 +240,8 @@ class Decider:
                     settle_history(self._store, now)
             batch = decide_batch(self._store, commands, now, self._rules, last_try)
         self._publish(batch.follow_ups)
+        if self._pulse is not None:
+            self._pulse.took(commands, now)
         spent_ms = round((self._clock.monotonic() - started) * 1000, 2)
         info_each(_log, lambda envelope: _told(envelope, batch, len(commands), spent_ms, now), commands)
         return batch.early

@@ -15,7 +15,9 @@ from actors.cluster_news import ClusterNews
 from actors.deciding import DECIDERS, Decider, DecidingWorker
 from actors.doers import Tools, doing_functions
 from actors.doing import DOERS, Doer, doing_workers, stop_all
+from actors.gauging import Gauging, folders_of
 from actors.ledger import Ledger
+from actors.pulse import Pulse
 from actors.reconciling import Reconciler
 from actors.registry import register_deciding, register_doing
 from actors.relay import Relay
@@ -23,13 +25,13 @@ from actors.sweeper import Sweeper
 from actors.telling import Teller
 from actors.ticker import Ticker
 from broker.kafka_log import KafkaLog
-from broker.opening import dead_letters_of, open_publisher, open_worker_broker, prepare_broker
+from broker.opening import dead_letters_of, depths_of, open_publisher, open_worker_broker, prepare_broker
 from broker.port import BrokerUnavailable
 from config.clock import Clock, wait_for
 from config.key_files import workload_key
 from config.logs import set_up_logs, unit
 from config.memory import keep_giving_back
-from config.processes import BRIDGE, END_WITHIN_S, end_within
+from config.processes import BRIDGE, END_WITHIN_S, end_within, process_name
 from config.settings import Settings
 from config.stream_properties import properties_of
 from config.streams import open_streams
@@ -67,14 +69,15 @@ def run_decider(settings: Settings, stop: threading.Event, announce: Announce | 
     publisher = open_publisher(settings, "decider")
     store = Store(database, announce)
     settle_history(store, clock, stop)
-    decider = Decider(store, publisher, clock, rules_of(settings))
+    pulse = Pulse(database, process_name("decider"), clock)
+    decider = Decider(store, publisher, clock, rules_of(settings), pulse)
     actors = register_deciding(broker, decider)
     worker = DecidingWorker(broker, decider, clock, at_most=settings.decide_at_most)
     worker.start()
     keep_giving_back(stop)
     _log.info("decides", extra=unit(actors=len(actors)))
     while not wait_for(stop, WAKE_EVERY_S):
-        pass
+        pulse.turn()
     worker.stop(timeout=_STOP_WITHIN_MS)
     if not settings.embedded:
         publisher.close()
@@ -191,12 +194,14 @@ def run_relay(settings: Settings, stop: threading.Event) -> None:
     relay = Relay(Store(database), publisher, clock, settings.relay_after_s)
     blobs = open_blobs(settings.artifacts_url, clock)
     sweeper, ledger = Sweeper(blobs, database, clock), Ledger(blobs, database, publisher, clock)
+    gauging = Gauging(database, process_name("relay"), clock, partial(depths_of, settings), folders_of(settings))
     ledger.turn()
     teller = _teller(settings, clock, stop)
     while not wait_for(stop, settings.relay_after_s):
         relay.sweep()
         ledger.turn()
         sweeper.turn()
+        gauging.turn()
         assert teller is None or teller.is_alive(), "the thread that tells events ended, and said why"
     if teller is not None:
         teller.join(_STOP_WITHIN_MS / 1000)

@@ -142,6 +142,14 @@ class Journal:
         query = "SELECT seq, id, queue, body FROM journal WHERE dead_at IS NULL ORDER BY seq"
         return self.run(lambda db: db.execute(query).fetchall()).result()
 
+    def counted(self) -> list[tuple[str, bool, int, bytes]]:
+        """(queue, whether they are dead letters, how many there are, the body of the oldest one)."""
+        query = (
+            "SELECT queue, dead, count, (SELECT body FROM journal WHERE seq = first) FROM (SELECT queue,"
+            " dead_at IS NOT NULL AS dead, count(*) AS count, min(seq) AS first FROM journal GROUP BY queue, dead)"
+        )
+        return self.run(lambda db: [(q, bool(d), n, b) for q, d, n, b in db.execute(query)]).result()
+
     def dead(self) -> list[tuple[int, str, str, bytes, int, int, str]]:
         """(row, id, queue, body, dead_at, failures, reason) of every dead letter, oldest first."""
         query = (

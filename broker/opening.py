@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dramatiq import Broker
 
+from broker.depths import Depth, depths_of_journal, depths_of_rabbitmq
 from broker.embedded import EmbeddedBroker
 from broker.port import Publisher
 from config.settings import Settings, url_path
@@ -59,6 +60,13 @@ def dead_letters_of(settings: Settings, at_most: int) -> list[Letter]:
         with closing(RabbitDeadLetters(settings.broker_url)) as letters:
             found = letters.list(limit=at_most)
     return [Letter(id=one.id, kind=one.kind, queue=one.queue) for one in found]
+
+
+def depths_of(settings: Settings) -> list[Depth]:
+    """How much waits in each durable queue. Raises `BrokerUnavailable`."""
+    if settings.embedded:
+        return depths_of_journal(open_embedded(settings).journal)
+    return depths_of_rabbitmq(settings.broker_url)
 
 
 def open_embedded(settings: Settings) -> EmbeddedBroker:

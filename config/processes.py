@@ -14,6 +14,8 @@ OUTSIDE = (DOER, RECONCILER)
 WORKERS = ("decider", DOER, RECONCILER, "relay", "ticker")
 """The hub's processes beside the web. They stop in the other direction: who decides is the last to go."""
 
+LED = (RECONCILER, "ticker")
+"""Of these one acts, the one that leads."""
 STREAM_WORKERS = (BRIDGE,)
 """Those that only a hub with streams has. It serves without them; what comes in Kafka waits there."""
 
@@ -26,6 +28,11 @@ _STDERR = 2
 def process_name(role: str) -> str:
     """`role@host:pid`."""
     return f"{role}@{socket.gethostname()}:{os.getpid()}"
+
+
+def host_of(process: str) -> str:
+    """The machine that a process so called runs on."""
+    return process.partition("@")[2].rpartition(":")[0]
 
 
 def has_ended(process: str) -> bool:

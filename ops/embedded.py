@@ -30,6 +30,7 @@ from fedyard.wire.stopping import on_stop_signal
 from ops.channels import Channel
 from ops.place import Unusable, Whereabouts, only_hub_in, remember
 from storage.blobs.opening import open_blobs
+from storage.clocks import report_together
 from storage.database import Database, open_database
 from storage.migrate import migrate
 from storage.signals import DirectSignals
@@ -91,9 +92,9 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
             "reconciler": partial(run_reconciler, signals=signals),
         }
         # Last in, first out: the web stops before them, and of them the decider last.
-        for name, role in roles.items():
-            if name in STREAM_WORKERS and not settings.streams:
-                continue
+        there = {name: role for name, role in roles.items() if name not in STREAM_WORKERS or settings.streams}
+        report_together(database, ["web", *there], clock, stop)
+        for name, role in there.items():
             stack.enter_context(_running(name, partial(role, settings), stop, failed))
         stack.callback(close, app)
         _show_inferences(settings, database, clock, stack)

@@ -6,22 +6,24 @@ With SQLite there is one machine and one clock.
 
 How far the own clock is off is noted in the table `process_clocks`, one row a process, which /readyz and /metrics show:
 a wrong clock does no harm to decisions, but it makes logs lie, and it is a machine that somebody has to look at.
+With it a process says what it is: its version, since when it runs, and whether it leads (GET /v1/processes).
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from config.clock import Clock, SystemClock, wait_for
 from config.logs import unit
 from config.outages import Outage
-from config.processes import process_name
+from config.processes import LED, process_name
 from domain.values import Micros
 from fedyard.wire.times import SECOND
+from fedyard.wire.version import __version__
 from storage.database import Database, DatabaseUnavailable
 from storage.presence import REPORT_EVERY_S, clear_away, sign_off
 
@@ -40,8 +42,9 @@ _log = logging.getLogger(__name__)
 
 _NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _REPORT = (
-    "INSERT INTO process_clocks (process, role, offset_us, seen_at) VALUES (%s, %s, %s, %s)"
-    " ON CONFLICT (process) DO UPDATE SET offset_us = EXCLUDED.offset_us, seen_at = EXCLUDED.seen_at"
+    "INSERT INTO process_clocks (process, role, offset_us, version, started_at, leads, seen_at)"
+    " VALUES {rows} ON CONFLICT (process) DO UPDATE SET offset_us = EXCLUDED.offset_us,"
+    " version = EXCLUDED.version, started_at = EXCLUDED.started_at, leads = EXCLUDED.leads, seen_at = EXCLUDED.seen_at"
 )
 _FORGET = (
     "DELETE FROM process_clocks WHERE seen_at < %s AND EXISTS (SELECT 1 FROM process_clocks AS later"
@@ -50,11 +53,15 @@ _FORGET = (
 
 
 class Reported(NamedTuple):
-    """What a process said of its clock. offset: its time minus the database's."""
+    """What a process said of itself. offset: its time minus the database's. leads: whether it led the others of its
+    role a moment ago; None where all of them act."""
 
     process: str
     role: str
     offset: Micros
+    version: str = ""
+    started_at: Micros | None = None
+    leads: bool | None = None
 
     @property
     def wrong(self) -> bool:
@@ -109,6 +116,7 @@ class ClockWatch:
         self._process = process_name(role)
         self._clock = clock
         self._reported_at = float("-inf")
+        self._started_at: Micros | None = None
         self._away = Outage(
             _log,
             "the database is away, asked for the time once a second: look whether it runs and can be reached from here",
@@ -145,7 +153,10 @@ class ClockWatch:
         offset = self._clock.offset()
         if abs(offset) > WARN_FROM:
             _log.warning("this machine's clock is off", extra=unit(ahead_of_the_database_s=round(offset / SECOND, 3)))
-        report(self._database, Reported(self._process, self._role, offset), self._clock.now())
+        now = self._clock.now()
+        self._started_at = self._started_at or now
+        said = Reported(self._process, self._role, offset, __version__, self._started_at, self._database.leads)
+        report(self._database, said, now)
 
 
 def open_clock(database: Database, role: str, stop: threading.Event, own: Clock | None = None) -> Clock:
@@ -168,9 +179,39 @@ def time_of(database: Database) -> Micros:
 
 def report(database: Database, reported: Reported, now: Micros) -> None:
     """Put a process's report into its row; rows of processes that are gone for long go, but for a role's last one."""
+    report_all(database, [reported], now)
+
+
+def report_all(database: Database, reported: Sequence[Reported], now: Micros) -> None:
+    """The same of several, in one statement. Raises `DatabaseUnavailable`."""
+    sql = _REPORT.format(rows=", ".join(["(%s, %s, %s, %s, %s, %s, %s)"] * len(reported)))
     with database.connection():
-        database.execute(_REPORT, (*reported, now))
+        database.execute(sql, [value for one in reported for value in (*one, now)])
         database.execute(_FORGET, (now - _KEEP_REPORTS,))
+
+
+def report_together(database: Database, roles: Sequence[str], clock: Clock, stop: threading.Event) -> None:
+    """Report for all parts of an embedded hub, every ten seconds until `stop`, in a thread: they live and die together,
+    by one clock, and each of them leads. Raises `DatabaseUnavailable`."""
+    started_at = clock.now()
+    said = [
+        Reported(process_name(role), role, 0, __version__, started_at, True if role in LED else None) for role in roles
+    ]
+    away = Outage(_log, "the store takes no report", "the store takes reports again", clock)
+
+    def run() -> None:
+        while True:
+            try:
+                report_all(database, said, clock.now())
+                away.over()
+            except DatabaseUnavailable as error:
+                away.lasts(error)
+            if wait_for(stop, REPORT_EVERY_S):
+                break
+
+    for role in roles:
+        clear_away(database, role)
+    threading.Thread(target=run, name="fedyard-reports", daemon=True).start()
 
 
 def reports(database: Database, now: Micros) -> list[Reported]:

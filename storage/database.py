@@ -74,6 +74,8 @@ class Database:
     def __init__(self, inner: peewee.Database, *, postgres: bool) -> None:
         self.peewee = inner
         self.postgres = postgres
+        self.leads: bool | None = None
+        """Whether who uses it led when it looked last (storage/leadership.py); None: it does nothing that one leads."""
         self._prepared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
         self._seen: WeakSet[Any] = WeakSet()
 

@@ -13,7 +13,7 @@ from fedyard.cluster.port import Reason
 from fedyard.wire.times import SECOND
 from storage.database import Database
 from storage.history import finding
-from storage.leadership import lead
+from storage.leadership import lead, step_down
 
 MAX_FOUND = 500
 EVENTS_AT_ONCE = 100
@@ -128,7 +128,7 @@ class Due:
 
     def step_down(self) -> None:
         """Give up the connection, and with it the leadership."""
-        self._database.drop_connection()
+        step_down(self._database)
 
     def history(self, drawn: Id) -> ChangeHistory | None:
         """That the history is another one (storage/history.py); where it is at first is for the deciders to note."""

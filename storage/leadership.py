@@ -9,6 +9,7 @@ def lead(database: Database, lock: int) -> bool:
     """True if this thread may act. PostgreSQL: an advisory lock that dies with its connection, which it keeps."""
     database.hold()
     if not database.postgres:
+        database.leads = True
         return True
     row = database.one(
         "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s "
@@ -16,4 +17,11 @@ def lead(database: Database, lock: int) -> bool:
         lock,
         lock,
     )
-    return bool(row and row[0])
+    database.leads = bool(row and row[0])
+    return database.leads
+
+
+def step_down(database: Database) -> None:
+    """Give up this thread's connection, and with it the leadership."""
+    database.leads = False
+    database.drop_connection()

@@ -13,7 +13,7 @@ from domain.ids import Id
 from domain.records import Event
 from domain.values import Micros
 from storage.database import Database
-from storage.leadership import lead
+from storage.leadership import lead, step_down
 from storage.tables import select
 
 STREAMS_AT_ONCE = 50
@@ -82,7 +82,7 @@ class Tellings:
 
     def step_down(self) -> None:
         """Give up the connection, and with it the leadership."""
-        self._database.drop_connection()
+        step_down(self._database)
 
     def waiting(self) -> list[Stretch]:
         """Of the next streams that have any, in turn."""

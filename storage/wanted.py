@@ -13,7 +13,7 @@ from domain.workloads import owner_of, token_sha256, wanted_of
 from fedyard.cluster.plan import Key, Wanted
 from fedyard.cluster.port import AttemptId
 from storage.database import Database
-from storage.leadership import lead
+from storage.leadership import lead, step_down
 from storage.places import places_to_end
 from storage.tables import COLUMNS, select
 
@@ -79,7 +79,7 @@ class WantedWorkloads:
 
     def step_down(self) -> None:
         """Give up the connection, and with it the leadership."""
-        self._database.drop_connection()
+        step_down(self._database)
 
     def of_cluster(self, cluster: str, now: Micros) -> list[Wanted]:
         """Every attempt there of which something may be there, or shall be. Raises `DatabaseUnavailable`."""

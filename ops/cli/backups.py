@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +24,9 @@ from ops.cli.asked import FILE, ours
 from ops.place import PASSED_THROUGH, InUse, only_hub_in, recall
 from storage.blobs.opening import open_blobs
 from storage.blobs.port import Blobs
-from storage.database import open_database
+from storage.database import DatabaseUnavailable, open_database
 from storage.migrate import missing
+from storage.vitals import BackupReading, tell
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ def backup(context: click.Context, to: Path | None, artifacts: bool) -> None:
             raise BackupError(f"the schema lacks {', '.join(wanted)}: run fedyard-hub migrate")
         source = Source(database, hub.settings.database_url, hub.records, hub.journal)
         made = make_backup(source, target, now, hub.blobs() if artifacts else None)
+        told = BackupReading(made_at=now, folder=str(target), form=made.about.form, copied=made.about.copied)
+        with suppress(DatabaseUnavailable):  # it is made, whether or not the hub's page can say so
+            tell(database, SystemClock().now(), {"": told})
         database.close()
     print(f"backup        {made.folder}")
     _describe(made.about)

@@ -8,6 +8,7 @@ import threading
 import pytest
 from dramatiq.errors import Retry
 
+from broker.depths import Depth
 from broker.messages import message_of, wire_of
 from broker.port import BrokerUnavailable, TooLarge
 from domain import commands as c
@@ -165,6 +166,22 @@ def test_a_replayed_one_that_fails_again_is_a_dead_letter_again(world):
     assert world.dead_letters().replay(queue=RUNS) == 1
     until(lambda: world.decided.tries == {sent.id: 6})
     until(lambda: [letter.failures for letter in world.dead_letters().list()] == [3])
+
+
+def test_what_waits_in_a_queue_is_counted(world):
+    world.decided.failing = lambda _: ValueError()
+    world.work()
+    world.publisher.send([stop_run()])
+    until(lambda: world.dead_letters().list())
+    world.rest()
+    waiting = [stop_run(), stop_run()]
+    world.publisher.send(waiting)
+    until(lambda: world.depths()[RUNS].ready == 2)
+    found = world.depths()
+    assert (found[RUNS].delayed, found[RUNS].dead) == (0, 1)
+    assert found[RUNS].oldest_at in (None, waiting[0].at // 1000 * 1000)
+    assert found["sites.v1"] == Depth("sites.v1", 0, 0, 0)
+    assert "heartbeats.v1" not in found
 
 
 def test_dead_letters_are_shown_and_purged(world):

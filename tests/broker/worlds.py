@@ -16,6 +16,7 @@ from dramatiq import Actor, Broker, Worker
 from dramatiq.worker import WorkerThread
 
 from broker.dead_letters import DeadLetters, EmbeddedDeadLetters, RabbitDeadLetters
+from broker.depths import Depth, depths_of_journal, depths_of_rabbitmq
 from broker.embedded import EmbeddedBroker
 from broker.management import Management
 from broker.messages import envelope_in
@@ -23,6 +24,7 @@ from broker.port import Publisher
 from broker.publisher import GroupPublisher
 from broker.rabbitmq import RabbitBroker
 from broker.routes import ROUTES, Route
+from broker.topology import declare_all
 from config.clock import SystemClock, draw_id
 from domain import codec
 from domain import commands as c
@@ -175,6 +177,9 @@ class World(ABC):
     def dead_letters(self) -> DeadLetters: ...
 
     @abstractmethod
+    def depths(self) -> dict[str, Depth]: ...
+
+    @abstractmethod
     def interrupt(self) -> None:
         """What was delivered and not acknowledged loses its way back."""
 
@@ -209,6 +214,9 @@ class EmbeddedWorld(World):
 
     def dead_letters(self) -> DeadLetters:
         return EmbeddedDeadLetters(self.broker.journal, self.broker.put)
+
+    def depths(self) -> dict[str, Depth]:
+        return {one.queue: one for one in depths_of_journal(self.broker.journal)}
 
     def interrupt(self) -> None:
         """As if the process had died: what is on disk is what a new one finds. Its worker works on, in vain."""
@@ -256,6 +264,10 @@ class RabbitWorld(World):
 
     def dead_letters(self) -> DeadLetters:
         return RabbitDeadLetters(self.url)
+
+    def depths(self) -> dict[str, Depth]:
+        declare_all(self.url, "test")
+        return {one.queue: one for one in depths_of_rabbitmq(self.url)}
 
     def interrupt(self) -> None:
         self.close_connections()

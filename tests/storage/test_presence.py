@@ -96,7 +96,8 @@ def test_a_report_that_did_not_get_through_is_made_again_the_next_second(empty: 
     own = TestClock()
     watch = ClockWatch(empty, DatabaseClock(lambda: own.micros, own), "relay")
     table = (
-        "CREATE TABLE process_clocks (process TEXT NOT NULL PRIMARY KEY, role TEXT, offset_us BIGINT, seen_at BIGINT)"
+        "CREATE TABLE process_clocks (process TEXT NOT NULL PRIMARY KEY, role TEXT, offset_us BIGINT, seen_at BIGINT,"
+        " version TEXT, started_at BIGINT, leads BOOLEAN)"
     )
     with empty.connection(), pytest.raises(Exception, match="process_clocks"):
         watch.turn()

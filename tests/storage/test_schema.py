@@ -16,7 +16,17 @@ TABLES = {
 } | {
     "site_beats": [("site_id", False), ("seen_at", False), ("handed_out", False)],
     "token_uses": [("token_id", False), ("used_at", False)],
-    "process_clocks": [("process", False), ("role", False), ("offset_us", False), ("seen_at", False)],
+    "process_clocks": [
+        ("process", False),
+        ("role", False),
+        ("offset_us", False),
+        ("seen_at", False),
+        ("version", False),
+        ("started_at", True),
+        ("leads", True),
+    ],
+    "samples": [("name", False), ("at", False), ("process", False), ("value", False)],
+    "readings": [("kind", False), ("name", False), ("read_at", False), ("text", False)],
 }
 """Table -> its columns, and whether each may be NULL. Of the last ones no decision writes: they hold times only."""
 NAMES = sorted(path.stem for path in Path(MIGRATIONS).glob("[0-9]*.py"))

@@ -37,6 +37,7 @@ from web.api import (
     sites,
     streams,
     tokens,
+    vitals,
     webhooks,
     workload_files,
     workloads,
@@ -78,6 +79,7 @@ NOUNS: tuple[ModuleType, ...] = (
     deployments,
     door,
     commands,
+    vitals,
     operators,
     description,
 )
