@@ -30,7 +30,8 @@ def test_every_page_is_looked_at(look: Looking) -> None:
     """If this fails: a row in tests/page/views.py is missing. What pages load piece by piece is seen in a browser."""
     pages = {one.name for one in ROUTING.operations if one.kind is PAGE and one.method == "GET" and not one.long}
     paths = ROUTING.url_map.bind("localhost")
-    found = {paths.match(view.at(look.scene(view.scene).names).partition("?")[0])[0] for view in VIEWS}
+    there = [view for view in VIEWS if view.status != 404]
+    found = {paths.match(view.at(look.scene(view.scene).names).partition("?")[0])[0] for view in there}
     assert pages - found == set()
 
 

@@ -60,7 +60,7 @@ SITES: tuple[View, ...] = ()
 
 DESCRIBING: tuple[View, ...] = ()
 
-PROBLEMS: tuple[View, ...] = ()
+PROBLEMS: tuple[View, ...] = (View("nowhere", "/page/nowhere", "empty", None, 404),)
 
 VIEWS = (
     *ENTRY,

@@ -31,14 +31,13 @@ from storage.database import Database, DatabaseUnavailable, open_database
 from storage.signals import DirectSignals, PostgresSignals, Signals
 from storage.store import Store
 from tests.seals import enrolling
-from web.api.table import operations
 from web.http.hub import Hub
 from web.http.routing import Routing, routing_of
 from web.live.connections import Connections
-from web.serving.app import close, create_app
+from web.serving.app import close, create_app, operations_of
 
 ADMIN = "fyd_admin"
-ROUTING = routing_of(operations())
+ROUTING = routing_of(operations_of(Settings()))
 """Of all hubs of the tests: it takes longer to make than all the rest of one."""
 TASKS = [{"name": "train", "model": "logistic", "rounds": 2, "contract": {"select_within_s": 600}}]
 
