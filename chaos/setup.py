@@ -25,10 +25,10 @@ from chaos.stack import CLOCK, HEARTBEAT_EVERY_S, HUB_CLUSTER, IMAGES, ChaosErro
 from chaos.working import clear
 from config.clock import draw_secret
 from demo.hospitals import LABEL, split, write
+from fedyard.actions.site import joining_of
 from fedyard.agent.cluster import processes_of
 from fedyard.agent.consents import UNKNOWN, Join
 from fedyard.agent.site import Coordinator, Folder, Settings
-from fedyard.cli.common import joining_of
 from fedyard.client.client import Client
 from fedyard.sealed.keys import enrolment_proof
 from fedyard.tasks.settings import Tasks

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from demo.processes import DemoError
+from fedyard.actions.site import courier_of
 from fedyard.agent.site import Folder
-from fedyard.cli.common import courier_of
 from fedyard.client.client import Client
 from fedyard.sealed.sealing import Address
 from fedyard.tasks.arrays import unpack

@@ -15,8 +15,9 @@ from demo.hospitals import LABEL, Records, split, write
 from demo.processes import ROOT, DemoError
 from demo.secrecy import short
 from demo.stage import COORDINATOR, PROJECT, SOON_S, Stage
+from fedyard.actions.models import model_of
+from fedyard.actions.site import joining_of
 from fedyard.agent.site import Folder
-from fedyard.cli.common import joining_of, model_of
 from fedyard.cli.show import watch
 from fedyard.client.client import Client
 from fedyard.sealed.keys import fingerprint, words

@@ -17,8 +17,8 @@ from demo.problem import PROCESS_IMAGES, ProblemStage
 from demo.processes import ROOT, DemoError
 from demo.secrecy import short
 from demo.stage import COORDINATOR, PROJECT, SITE, SOON_S
+from fedyard.actions.site import joining_of
 from fedyard.agent.site import Folder
-from fedyard.cli.common import joining_of
 from fedyard.cli.show import watch
 from fedyard.client.client import Client
 from fedyard.sealed.keys import fingerprint, words

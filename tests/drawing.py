@@ -31,6 +31,7 @@ ROOMS = (
     "domain",
     "demo",
     "fedyard.cli",
+    "fedyard.actions",
     "fedyard.agent",
     "fedyard.sidecar",
     "fedyard.tasks",

@@ -7,8 +7,10 @@ from typing import TypeVar
 
 import click
 
+from fedyard.actions.naming import project_named
+from fedyard.actions.site import UsageError
 from fedyard.agent.site import Folder
-from fedyard.cli.common import FILE, UsageError, client_of, project_named
+from fedyard.cli.common import FILE, client_of
 from fedyard.cli.listing import Listing
 from fedyard.client.streams import Streams
 from fedyard.wire.command_line import Command, Group

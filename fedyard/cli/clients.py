@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 import msgspec
 
+from fedyard.actions.naming import project_named
+from fedyard.actions.site import UsageError
 from fedyard.agent.site import Folder
-from fedyard.cli.common import FILE, UsageError, client_of, project_named
+from fedyard.cli.common import FILE, client_of
 from fedyard.client.client import Client
 from fedyard.clock import draw_secret
 from fedyard.wire.answers import Project, TokenAbout

@@ -8,9 +8,11 @@ from pathlib import Path
 import click
 import msgspec
 
+from fedyard.actions.naming import id_of_run, place_named, project_named
+from fedyard.actions.site import UsageError
 from fedyard.agent.site import Folder
 from fedyard.cli.architectures import named
-from fedyard.cli.common import FILE, UsageError, client_of, id_of_run, place_named, project_named
+from fedyard.cli.common import FILE, client_of
 from fedyard.cli.listing import Listing
 from fedyard.cli.runs import print_matches
 from fedyard.client.client import MAX_LONG_POLL_S, Client

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args
 import click
 import msgspec
 
-from fedyard.cli.common import UsageError
+from fedyard.actions.site import UsageError
 from fedyard.wire.answers import Infrastructure
 from fedyard.wire.types import Joining, Sealed
 

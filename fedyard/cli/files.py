@@ -8,8 +8,10 @@ from pathlib import Path
 
 import click
 
+from fedyard.actions.naming import project_named
+from fedyard.actions.site import UsageError
 from fedyard.agent.site import Folder
-from fedyard.cli.common import UsageError, client_of, project_named
+from fedyard.cli.common import client_of
 from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
 from fedyard.client.transfer import Transfer

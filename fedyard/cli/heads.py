@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 import msgspec
 
+from fedyard.actions.site import UsageError
 from fedyard.agent.heads import Fault, Head
 from fedyard.agent.site import Folder, SiteError
 from fedyard.agent.state import State
-from fedyard.cli.common import FILE, UsageError, client_of
+from fedyard.cli.common import FILE, client_of
 from fedyard.clock import micros_now
 from fedyard.sealed.keys import words
 from fedyard.wire.command_line import Command

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from fedyard.actions.naming import place_named, project_named
+from fedyard.actions.site import UsageError
 from fedyard.agent.site import Folder
 from fedyard.cli.architectures import streams_of
-from fedyard.cli.common import UsageError, client_of, place_named, project_named
+from fedyard.cli.common import client_of
 from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
 from fedyard.client.streams import Announced, Results, Streams

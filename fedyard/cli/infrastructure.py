@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import click
 
+from fedyard.actions.naming import project_named
 from fedyard.agent.site import Folder
-from fedyard.cli.common import client_of, project_named, state_told
+from fedyard.cli.common import client_of, state_told
 from fedyard.cli.listing import Listing
 from fedyard.wire.command_line import Command
 

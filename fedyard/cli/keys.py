@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
+from fedyard.actions.keys import revoke as revoke_key
+from fedyard.actions.keys import rotate as rotate_key
+from fedyard.actions.keys import trust as trust_site
+from fedyard.actions.site import UsageError
 from fedyard.agent.site import Folder
-from fedyard.agent.upkeep import EPOCHS_PER_DAY, tend
-from fedyard.cli.common import UsageError, client_of, silent, time_of
+from fedyard.cli.common import client_of, time_of
 from fedyard.cli.listing import Listing
-from fedyard.client.client import Client
-from fedyard.clock import micros_now
 from fedyard.sealed.keys import fingerprint, words
-from fedyard.sealed.trust import How, Member, Pin, named
+from fedyard.sealed.trust import How, named
 from fedyard.wire.command_line import Command
 from fedyard.wire.statements import hex_groups
 
@@ -32,12 +33,8 @@ def list_keys(folder: Folder) -> None:
 @click.pass_obj
 def rotate(folder: Folder) -> None:
     """Publish a new sealing key now."""
-    ring = folder.keyring()
-    before = max((epoch.key.epoch for epoch in ring.epochs()), default=0)
-    tend(ring, folder.settings().keys, client_of(folder), micros_now(), log=silent, renew=True)
-    if ring.current().epoch <= before:
-        raise UsageError(f"{EPOCHS_PER_DAY} keys were begun within a day: begin the next one tomorrow")
-    print(f"sealing key of epoch {ring.current().epoch} is published")
+    epoch = rotate_key(folder, client_of(folder))
+    print(f"sealing key of epoch {epoch} is published")
 
 
 @click.command("revoke-key", cls=Command)
@@ -45,13 +42,8 @@ def rotate(folder: Folder) -> None:
 @click.pass_obj
 def revoke(folder: Folder, epoch: int) -> None:
     """Give the sealing key of an EPOCH up at once: it was stolen."""
-    client, ring = client_of(folder), folder.keyring()
-    if any(one.key.epoch == epoch for one in ring.epochs()):
-        ring.revoke(epoch, micros_now())
-    else:
-        client.revoke_key(ring.site_id, epoch)
-    tend(ring, folder.settings().keys, client, micros_now(), log=silent)
-    print(f"epoch {epoch} is revoked, and its private key deleted; epoch {ring.current().epoch} is current")
+    current = revoke_key(folder, client_of(folder), epoch)
+    print(f"epoch {epoch} is revoked, and its private key deleted; epoch {current} is current")
 
 
 # trust
@@ -99,27 +91,5 @@ def trust(folder: Folder, site: str, words_or_digits: tuple[str, ...], replace: 
 
     SITE: its name or id. FINGERPRINT: the twelve words or hex digits that its people told you.
     """
-    known = folder.trust(folder.settings())
-    member = _shown(folder, client_of(folder), site, known.pins())
-    try:
-        pin = known.confirm(member, " ".join(words_or_digits), micros_now(), replace=replace)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    pin = trust_site(folder, client_of(folder), site, " ".join(words_or_digits), replace=replace)
     print(f"{pin.name} ({pin.site_id}) is trusted: {words(pin.finger)}")
-
-
-def _shown(folder: Folder, client: Client, site: str, pins: dict[str, Pin]) -> Member:
-    """A site as the hub shows it now, or, if no project has it any more, as it was pinned."""
-    found: dict[str, Member] = {}
-    for project in client.projects(member=folder.site_id()):
-        for item in client.project_keys(project.id):
-            if site in (item.site_id, item.site_name):
-                found[item.site_id] = Member(
-                    site_id=item.site_id, name=item.site_name, role=item.role, identity=item.identity_key
-                )
-    for pin in named(pins, site):
-        found.setdefault(pin.site_id, Member(site_id=pin.site_id, name=pin.name, role="", identity=pin.identity))
-    if len(found) != 1:
-        many = f"{len(found)} sites are called {site!r}: say the id" if found else f"no project has a site {site!r}"
-        raise UsageError(many)
-    return next(iter(found.values()))

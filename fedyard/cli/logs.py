@@ -6,16 +6,16 @@ import sys
 
 import click
 
+from fedyard.actions.logs import piece_opened
+from fedyard.actions.naming import names_of, run_named
+from fedyard.actions.site import courier_of
 from fedyard.agent.courier import Courier
-from fedyard.agent.logs import KIND, Piece
 from fedyard.agent.site import Folder
-from fedyard.cli.common import NOWHERE, client_of, courier_of, names_of, run_named, time_of
-from fedyard.sealed.errors import Malformed, Replayed, SealError
-from fedyard.sealed.sealing import Address
+from fedyard.cli.common import client_of, time_of
+from fedyard.sealed.errors import SealError
 from fedyard.wire import answers as a
 from fedyard.wire.command_line import Command
 from fedyard.wire.shown import MAX_LINE, shown
-from fedyard.wire.types import Undecodable, decode
 
 LOOK_AGAIN_S = 5
 """While a log is followed: how often it is looked whether the run has ended, which wakes no reader of logs."""
@@ -53,25 +53,10 @@ def _print_piece(courier: Courier, run: a.Run, piece: a.LogPiece, name: str) -> 
     """False if the piece cannot be trusted; then that is said in its place."""
     where = f"{name} task {piece.task_seq} round {piece.round}"
     try:
-        opened = _opened(courier, run, piece)
+        opened = piece_opened(courier, run, piece)
     except SealError as error:
         print(f"{where}: piece {piece.seq} is not shown ({error.slug}): {error}", file=sys.stderr)
         return False
     for line in opened.text.splitlines():
         print(f"{time_of(opened.at)} {where}  {shown(line, MAX_LINE)}", flush=True)
     return True
-
-
-def _opened(courier: Courier, run: a.Run, piece: a.LogPiece) -> Piece:
-    """A piece of a log, if it is the one that its site wrote in this place."""
-    expected = Address(piece.site_id, run.project_id, KIND, run.id, piece.task_seq, piece.round)
-    place = f"log {run.id}/{piece.task_seq}/{piece.site_id}/{piece.seq}"
-    content = courier.unpack(piece.body, expected, place=place, target=NOWHERE).content
-    assert isinstance(content, bytes)
-    try:
-        opened = decode(content, Piece)
-    except Undecodable:
-        raise Malformed("a piece of a log that no agent has written") from None
-    if opened.seq != piece.seq:
-        raise Replayed(f"a piece of a log that was numbered {opened.seq}")
-    return opened

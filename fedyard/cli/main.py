@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fedyard.actions.site import UsageError
 from fedyard.agent.consents import NotChosen
 from fedyard.agent.site import Folder, SiteError
-from fedyard.cli.common import UsageError, unexpected
+from fedyard.cli.common import unexpected
 from fedyard.cli.deployments import deployment
 from fedyard.cli.logs import logs
 from fedyard.cli.messages import send

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import click
 
-from fedyard.agent.courier import Courier
+from fedyard.actions.models import fetch
+from fedyard.actions.naming import project_named
+from fedyard.actions.site import UsageError
 from fedyard.agent.site import Folder
-from fedyard.cli.common import FILE, UsageError, client_of, courier_of, project_named
+from fedyard.cli.common import FILE, client_of
 from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
-from fedyard.client.transfer import Transfer
-from fedyard.sealed.errors import Gone, NotRecipient
-from fedyard.sealed.sealing import Address
-from fedyard.tasks.packed import write
 from fedyard.wire import answers as a
 from fedyard.wire.command_line import Command
 
@@ -43,7 +40,7 @@ def models(folder: Folder, project: str, version: int | None, to: Path | None) -
         raise UsageError(f"project {found.name!r} has no model version {version}")
     if not to.parent.is_dir():
         raise UsageError(f"--to {to}: there is no folder {to.parent}")
-    _fetch(folder, client, found, wanted, to)
+    fetch(folder, client, found, wanted, to)
     made_by = f"epoch {wanted.epoch}," if wanted.run_id is None else f"run {wanted.run_id}, {wanted.task}"
     print(f"version {wanted.version} is in {to}: {made_by} round {wanted.round}")
 
@@ -63,38 +60,3 @@ def _print(client: Client, project: a.Project, models: list[a.Model]) -> None:
             ", ".join(f"{name} {value:.6g}" for name, value in sorted(model.metrics.items())),
         )
     table.print()
-
-
-def _fetch(folder: Folder, client: Client, project: a.Project, model: a.Model, to: Path) -> None:
-    """Write the file, if it is the model that the coordinator made in this very round. A checkpoint of the project's
-    own coordinator is not sealed: the hub's word says which it is, its digest that it is whole."""
-    if model.epoch is not None and model.artifact_id is not None:
-        Transfer(client).download(model.artifact_id, to, digest=model.digest)
-        return
-    courier = courier_of(folder, client)
-    with tempfile.TemporaryDirectory(dir=folder.path) as spool:
-        write(_opened(courier, client, project, model, Path(spool) / "model"), to)
-
-
-def _opened(courier: Courier, client: Client, project: a.Project, model: a.Model, target: Path) -> bytes | Path:
-    gone = Gone(f"version {model.version} of project {project.name!r} is not at the hub any more")
-    if model.message_id is None or model.run_id is None or model.task_seq is None:
-        raise gone
-    message = client.message(model.message_id)
-    if message.body is None and message.artifact_id is None:
-        raise gone
-    coordinator = courier.directories.of(project.id).coordinator
-    expected = Address(coordinator, project.id, "model", model.run_id, model.task_seq, model.round)
-    try:
-        return courier.unpack(
-            message.body,
-            expected,
-            place=f"message {message.id}",
-            target=target,
-            artifact_id=message.artifact_id,
-        ).content
-    except NotRecipient:
-        raise NotRecipient(
-            f"version {model.version} of project {project.name!r} is not sealed to this site; a model is sealed to the "
-            "members of its time, so a site that joined later cannot open it"
-        ) from None

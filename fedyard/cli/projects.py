@@ -10,13 +10,20 @@ from typing import Any
 import click
 import msgspec
 
-from fedyard.agent.consents import UNKNOWN, Consent, Wanted, choose, consent_to, describe, parse_coordinator
+from fedyard.actions.naming import place_named, project_named
+from fedyard.actions.projects import approve as let_in
+from fedyard.actions.projects import create as make
+from fedyard.actions.projects import join as serve
+from fedyard.actions.projects import leave as leave_project
+from fedyard.actions.projects import meant, remember, specs_of
+from fedyard.actions.site import UsageError
+from fedyard.agent.consents import UNKNOWN, Consent, Wanted, describe, parse_coordinator
 from fedyard.agent.contract import task_digest
 from fedyard.agent.site import Folder
 from fedyard.agent.state import State
 from fedyard.cli.architectures import architecture, configuration
 from fedyard.cli.clients import joining, ready
-from fedyard.cli.common import FILE, UsageError, client_of, joining_of, place_named, project_named, projects_called
+from fedyard.cli.common import FILE, client_of
 from fedyard.cli.fields import infrastructure_of, plain_of, project_fields, with_goal
 from fedyard.cli.files import files, look_at, upload
 from fedyard.cli.inferences import inference
@@ -24,8 +31,6 @@ from fedyard.cli.infrastructure import parts, rounds, scale, start, stop
 from fedyard.cli.listing import Listing
 from fedyard.cli.secrets import secret
 from fedyard.client.client import Client
-from fedyard.client.errors import Refused, Unavailable
-from fedyard.clock import micros_now
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.wire.answers import Project, TaskSpec
 from fedyard.wire.command_line import Command, Group, Words
@@ -57,13 +62,11 @@ def create(folder: Folder, /, name: str, file: str | None, archives: tuple[Path,
         raise UsageError("say --tasks FILE, or --coordinator-image, --selector-image and --goal-count")
     tasks = with_goal(_tasks_in(file, "--tasks") if file else FEDOTA_TASKS, said["goal_count"])
     client = client_of(folder)
-    specs = _specs(tasks, f"--tasks {file}")  # first: a project whose tasks the agent does not know is of no use
+    specs = specs_of(tasks, f"--tasks {file}")  # first: a project whose tasks the agent does not know is of no use
     look_at(
         archives, (infrastructure or {}).get("required_files", REQUIRED if infrastructure else ()), said["sealed"] or ""
     )
-    made = client.create_project(name, tasks, infrastructure=infrastructure, **plain_of(said))
-    joining_of(folder, client).lead(made, name)
-    _remember(folder, made, specs)
+    made = make(folder, client, name, tasks, f"--tasks {file}", infrastructure=infrastructure, **plain_of(said))
     print(f"project {made}")
     if file:
         _warn_of_unknown(folder, specs)
@@ -91,7 +94,7 @@ def set_fields(folder: Folder, /, name: str, archives: tuple[Path, ...], **said:
     specs: list[TaskSpec] = []
     if said["goal_count"] is not None:
         fields["tasks"] = with_goal(msgspec.to_builtins(project.tasks), said["goal_count"])
-        specs = _specs(fields["tasks"], "--goal-count")
+        specs = specs_of(fields["tasks"], "--goal-count")
     if not fields and not archives:
         raise UsageError("say what shall change: fedyard project set --help")
     parts = infrastructure or msgspec.to_builtins(project.infrastructure) or {}
@@ -99,7 +102,7 @@ def set_fields(folder: Folder, /, name: str, archives: tuple[Path, ...], **said:
     if fields:
         client.update_project(project.id, **fields)
     if specs:
-        _remember(folder, project.id, specs)
+        remember(folder, project.id, specs)
     return upload(client, project.id, archives)
 
 
@@ -120,14 +123,6 @@ def _tasks_in(file: str, option: str) -> list[dict[str, object]]:
         raise UsageError(f"{option} {file}: {error}") from None
 
 
-def _specs(tasks: Sequence[dict[str, object]], where: str) -> list[TaskSpec]:
-    """The tasks as the hub will show them: what was not said has its default. Raises `UsageError`."""
-    try:
-        return msgspec.convert(tasks, list[TaskSpec])
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{where}: {error}") from None
-
-
 def _warn_of_unknown(folder: Folder, tasks: Sequence[TaskSpec]) -> None:
     """Models that the coordinator's own site would refuse: a typing error, or an entry that site.toml lacks."""
     from fedyard.tasks.registry import why_unknown  # noqa: PLC0415 - numpy is heavy, and other commands need none
@@ -136,13 +131,6 @@ def _warn_of_unknown(folder: Folder, tasks: Sequence[TaskSpec]) -> None:
     for sentence in dict.fromkeys(why_unknown(task.model, allowed) for task in tasks):
         if sentence:
             print(f"warning: {sentence}; see `allow` in docs/sites.md", file=sys.stderr)
-
-
-def _remember(folder: Folder, project_id: str, tasks: Sequence[TaskSpec]) -> None:
-    """The agent holds the hub to them."""
-    state = State(folder.path / "state.sqlite")
-    state.runs.keep_own_tasks(project_id, [(task_digest(task), task.name) for task in tasks])
-    state.close()
 
 
 @click.command("tasks", cls=Command)
@@ -162,10 +150,10 @@ def tasks(folder: Folder, name: str, file: str | None, accept: bool) -> None:
         specs = project.tasks
         if file:
             given = _tasks_in(file, "--set")
-            specs = _specs(given, f"--set {file}")
+            specs = specs_of(given, f"--set {file}")
             client.update_project(project.id, tasks=given)
             _warn_of_unknown(folder, specs)
-        _remember(folder, project.id, specs)
+        remember(folder, project.id, specs)
         project = client.project(project.id)
     state = State(folder.path / "state.sqlite")
     ours = state.runs.own_tasks(project.id)
@@ -225,36 +213,22 @@ def join(folder: Folder, name: str, coordinator: tuple[str, ...], notes: str) ->
     NAME: its name or id.
     """
     client = client_of(folder)
-    joining = joining_of(folder, client)
     said = _wanted(coordinator)
-    project = _meant(client, name, said)
+    project = meant(client, name, said)
     own = project.coordinator_site_id == folder.site_id()
     if not coordinator and not own:
         raise UsageError(
             f"say whose project it is with --coordinator. The hub shows {describe(project)}: compare these words with "
             f"its people, or say --coordinator {UNKNOWN} to believe the hub this once"
         )
+    consent, membership = serve(folder, client, project, said, notes)
     wanted = Wanted(site_id=folder.site_id()) if own else said
-    before = joining.consents.all().get(project.id)
-    consent = joining.agree(project, wanted, "people")
-    try:
-        membership = joining.ask(project, notes)
-    except Refused:
-        joining.consents.put_back(consent, before)  # what was given for this request alone goes
-        raise
     print(f"{project.name}: {membership.state if membership else 'served; this site coordinates it'}")
     print(f"its id is {project.id}; the name is the hub's word: compare the id, or join by it")
     if membership:
         compared = "as you said" if wanted.finger else "nobody has compared it"
         finger = fingerprint(consent.identity)
         print(f"its coordinator is {project.coordinator_name} ({consent.coordinator}), {compared}: {words(finger)}")
-
-
-def _meant(client: Client, name: str, wanted: Wanted) -> Project:
-    project = choose(projects_called(client, name), name, wanted)
-    if project is None:
-        raise UsageError(f"there is no project {name!r}, or this site may not see it")
-    return project
 
 
 def _wanted(coordinator: Sequence[str]) -> Wanted:
@@ -273,32 +247,16 @@ def leave(folder: Folder, name: str) -> int:
     Leave, or decline an invitation. NAME: its name or id.
     First in the site, then at the hub; exit code 1 if the hub does not know of it yet.
     """
-    consents = folder.consents()
-    known = consents.named(name)
-    if len(known) > 1:
-        known = [one for one in known if one.live] or known[:1]
-    if len(known) > 1:
-        shown = ", ".join(f"{one.project_id} (coordinator {one.coordinator})" for one in known)
-        raise UsageError(f"{len(known)} projects are called {name!r}: {shown}; say the id")
-    for consent in known:
-        if consent.live:
-            consents.withdraw(consent, micros_now())
-            print(f"{consent.name}: this site does not serve it any more")
-    client = client_of(folder)
-    try:
-        project = client.project(known[0].project_id) if known else project_named(client, name)
-        if not known:
-            consents.withdraw(consent_to(project, "people", micros_now()), micros_now())
-        if project.coordinator_site_id == folder.site_id():
-            print(f"{name}: this site coordinates it; its runs fail from now on. Archive it to end it")
-            return 0
-        membership = client.remove_member(project.id, folder.site_id())
-    except (Refused, Unavailable) as error:
-        if not known:
-            raise
-        print(f"{name}: the hub has not heard of it: {error}. Say it again later")
+    left = leave_project(folder, client_of(folder), name)
+    for one in left.withdrawn:
+        print(f"{one}: this site does not serve it any more")
+    if left.unheard:
+        print(f"{name}: the hub has not heard of it: {left.unheard}. Say it again later")
         return NO_ANSWER
-    print(f"{name}: {membership.state}")
+    if not left.state:
+        print(f"{name}: this site coordinates it; its runs fail from now on. Archive it to end it")
+        return 0
+    print(f"{name}: {left.state}")
     return 0
 
 
@@ -324,11 +282,7 @@ def approve(folder: Folder, name: str, site: str) -> None:
     SITE: its name or id.
     """
     client = client_of(folder)
-    project = project_named(client, name)
-    found = [m for m in client.members(project.id) if site in (m.site_id, m.site_name)]
-    if not found:
-        raise UsageError(f"no site {site!r} has asked to join {name}")
-    membership = client.put_member(project.id, found[0].site_id)
+    membership = let_in(client, project_named(client, name).id, site, name)
     print(f"{site}: {membership.state}")
 
 

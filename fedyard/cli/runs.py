@@ -6,8 +6,10 @@ from typing import Literal
 
 import click
 
+from fedyard.actions.naming import names_of, project_named, run_named
+from fedyard.actions.projects import start as begin
 from fedyard.agent.site import Folder
-from fedyard.cli.common import client_of, names_of, project_named, run_named
+from fedyard.cli.common import client_of
 from fedyard.cli.listing import Listing, terminal
 from fedyard.client.client import Client
 from fedyard.wire.command_line import Command, Group
@@ -23,9 +25,7 @@ def start(folder: Folder, project: str, queue: bool, follow: bool) -> int:
     """Start a run of a PROJECT."""
     client = client_of(folder)
     found = project_named(client, project)
-    if found.coordinator_site_id == folder.site_id():
-        folder.consents().of(found.id)  # else its own agent would not aggregate
-    run = client.start_run(found.id, queue=queue)
+    run = begin(folder, client, found, queue=queue)
     print(f"run {project}/{run.number} is {run.state} ({run.id})")
     if run.requests_waiting:
         many = counted(run.requests_waiting, "site has", "sites have")

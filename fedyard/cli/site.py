@@ -1,4 +1,4 @@
-"""`fedyard site`: init, run (the agent), whoami, inbox, egress, receipts, consents; keys, heads, site_workloads beside."""
+"""`fedyard site`: init, run (the agent), whoami, inbox, egress, receipts, consents; keys, heads, workloads beside."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from pathlib import Path
 import click
 import msgspec
 
+from fedyard.actions.messages import read
+from fedyard.actions.site import UsageError, silent
 from fedyard.agent.agent import Agent
 from fedyard.agent.consents import UNKNOWN, Join
 from fedyard.agent.notices import told
 from fedyard.agent.site import Folder, Settings, SiteError, client_to, said_of_settings
-from fedyard.agent.state import KEEP_ENTRIES, State
+from fedyard.agent.state import State
 from fedyard.agent.upkeep import tend
 from fedyard.cli import keys
-from fedyard.cli.common import FILE, UsageError, client_of, complain, silent, time_of
+from fedyard.cli.common import FILE, client_of, complain, time_of
 from fedyard.cli.heads import heads, trust_hub
 from fedyard.cli.heads import told as told_of_heads
 from fedyard.cli.listing import Listing
@@ -195,20 +197,11 @@ def inbox(folder: Folder, count: int, seq: int | None) -> None:
 
 def _read(state: State, seq: int) -> None:
     """What a message holds, as the agent has opened it."""
-    found = [e for e in state.inbox.latest(KEEP_ENTRIES) if e.seq == seq and e.message is not None]
-    body = state.bodies.get(found[0].message.id) if found and found[0].message is not None else None
-    if body is not None and not body.opened and body.artifact_id is not None:
-        raise UsageError(
-            f"the message in entry {seq} is large and still at the hub: the agent's log says why (`not opened`)"
-        )
-    if body is None or not body.opened:
-        raise UsageError(f"entry {seq} holds no message that this site has opened")
-    if not body.file:
-        sys.stdout.buffer.write(body.body)
+    content = read(state, seq)
+    if isinstance(content, bytes):
+        sys.stdout.buffer.write(content)
         return
-    if not Path(body.file).exists():
-        raise UsageError(f"the message in entry {seq} has lain here for messages.keep_days, and is gone")
-    with Path(body.file).open("rb") as stream:
+    with content.open("rb") as stream:
         shutil.copyfileobj(stream, sys.stdout.buffer)
 
 

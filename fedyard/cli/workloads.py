@@ -9,9 +9,11 @@ from pathlib import Path
 import click
 import msgspec
 
+from fedyard.actions.naming import ID_LENGTH, place_named, project_named
+from fedyard.actions.site import UsageError
 from fedyard.agent.paths import under
 from fedyard.agent.site import Folder
-from fedyard.cli.common import FILE, ID_LENGTH, LIVE, UsageError, client_of, place_named, project_named, state_told
+from fedyard.cli.common import FILE, LIVE, client_of, state_told
 from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
 from fedyard.client.transfer import Transfer

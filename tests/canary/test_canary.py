@@ -17,9 +17,9 @@ from devservers.postgres import PrivatePostgres
 from devservers.rabbitmq import PrivateRabbitmq
 from domain import codec
 from domain import commands as c
+from fedyard.actions.site import joining_of
 from fedyard.agent.consents import UNKNOWN, Join
 from fedyard.agent.site import Folder, Settings
-from fedyard.cli.common import joining_of
 from fedyard.client.client import Client
 from fedyard.tasks.settings import Tasks
 from fedyard.wire.answers import Run

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from fedyard.actions.naming import run_named
+from fedyard.actions.site import UsageError
 from fedyard.agent.site import Folder, Settings
-from fedyard.cli.common import UsageError, client_of, run_named, state_told
+from fedyard.cli.common import client_of, state_told
 from fedyard.cli.main import main
 from fedyard.cli.site import joins_of
 from fedyard.client.client import Client

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fedyard.cli.common import UsageError
+from fedyard.actions.site import UsageError
 from fedyard.cli.deployments import _contract_in, _field, _logs, _measured
 from fedyard.wire.answers import TrainingResult
 

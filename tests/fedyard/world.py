@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from fedyard.actions.site import joining_of
 from fedyard.agent.consents import UNKNOWN, Join, Wanted
 from fedyard.agent.site import Folder, Settings
-from fedyard.cli.common import joining_of
 from fedyard.client.client import Client
 from fedyard.clock import micros_now
 from fedyard.sealed import sealing
