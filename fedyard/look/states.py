@@ -9,18 +9,28 @@ Tone: TypeAlias = Literal["good", "live", "waits", "warns", "bad", "over"]
 """What it means for who looks: well; going on; waits for somebody; look here; it failed; it is over, or never was."""
 TONES: tuple[Tone, ...] = get_args(Tone)
 
-_WORDS: Mapping[Tone, str] = {
-    "good": "succeeded completed done submitted online active acknowledged current stored checked delivered serving "
-    "sent ready deployed finished replayed started accepted well ok verified enabled yes stored confirmed admin",
-    "live": "running training uploading aggregating selecting selection configuration reporting preparing starting "
-    "live sending checking decided leads",
-    "waits": "created waiting invited requested queued declared awaited wanted pending scheduled",
-    "warns": "silent superseded late straggler disabled rejoined stale lost dropped poisoned mismatch rejected",
-    "bad": "failed refused revoked dead down quarantined error unhealthy damaged",
-    "over": "cancelled skipped retired declined left expired moved deleted stopped ended withdrawn purged archived "
-    "closed unknown none off no used",
+_WORDS: Mapping[Tone, tuple[str, ...]] = {
+    "good": (
+        "accepted acknowledged active admitted aggregated checked completed confirmed current delivered deployed done",
+        "enabled finished holds leads ok online ready replayed same sent serving started stored submitted succeeded",
+        "verified well yes",
+    ),
+    "live": (
+        "aggregating checking configuration live preparing reporting running selecting selection sending starting",
+        "training uploading",
+    ),
+    "waits": ("awaited created declared invited pending queued requested scheduled waiting wanted",),
+    "warns": (
+        "blocked different disabled dropped full late left_out lost mismatch rejected silent stale straggler",
+        "superseded",
+    ),
+    "bad": ("damaged dead down error failed quarantined refused revoked unhealthy",),
+    "over": (
+        "archived cancelled closed declined deleted ended expired left moved no none off out purged retired skipped",
+        "stopped unknown used withdrawn",
+    ),
 }
-_TONES: Mapping[str, Tone] = {word: tone for tone, words in _WORDS.items() for word in words.split()}
+_TONES: Mapping[str, Tone] = {word: tone for tone, lines in _WORDS.items() for line in lines for word in line.split()}
 
 
 def tone_of(word: str) -> Tone:
