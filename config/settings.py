@@ -301,6 +301,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     tokens_per_owner: Annotated[int, _meta("tokens of one account or site that are in force at once", 2, 100_000)] = 100
     tokens_per_day: Annotated[int, _meta("tokens issued to one account or site within a day", 2, 100_000)] = 200
+    sessions_per_account: Annotated[int, _meta("sessions of one account that are open at once", 1, 10_000)] = 50
+    session_h: Annotated[float, _meta("hours after which a session ends", 0.1, 168)] = 12.0
+    session_idle_min: Annotated[float, _meta("minutes without a page after which a session ends", 1, 10_080)] = 30.0
     accounts_per_organisation: Annotated[
         int, _meta("accounts of one organisation that are not disabled", 1, 1_000_000)
     ] = 1000

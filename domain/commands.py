@@ -20,6 +20,7 @@ from domain.values import (
     MAX_HELD,
     MAX_MARKS,
     MAX_SHUT_BYTES,
+    MAX_SIGN_IN_S,
     ArtifactKind,
     Counts,
     Digests,
@@ -98,6 +99,32 @@ class IssueToken(Command, frozen=True, tag="issue_token"):
 
 class RevokeToken(Command, frozen=True, tag="revoke_token"):
     token_id: Id
+
+
+class IssueSignIn(Command, frozen=True, tag="issue_sign_in"):
+    """A one-time code with which the account opens a session in a browser.
+
+    sha256: of the code. issued_by: the token with which it is asked for, which it does not outlive.
+    """
+
+    account_id: Id
+    sha256: Sha256
+    for_s: Annotated[float, msgspec.Meta(ge=1.0, le=MAX_SIGN_IN_S)] = 600.0
+    issued_by: Id | None = None
+
+
+class OpenSession(Command, frozen=True, tag="open_session"):
+    """A session of the account, by the hash of its secret. proof_sha256: of a token or a sign-in code of it."""
+
+    account_id: Id
+    sha256: Sha256
+    proof_sha256: Sha256
+
+
+class EndSessions(Command, frozen=True, tag="end_sessions"):
+    """Sign the account out everywhere."""
+
+    account_id: Id
 
 
 # sites

@@ -9,6 +9,8 @@ class EventKind(StrEnum):
     ORGANISATION_CREATED = "organisation_created"
     ACCOUNT_CREATED = "account_created"
     ACCOUNT_DISABLED = "account_disabled"
+    SIGN_IN_ISSUED = "sign_in_issued"
+    SESSION_OPENED = "session_opened"
     TOKEN_ISSUED = "token_issued"  # noqa: S105 - a name, no secret
     TOKEN_REVOKED = "token_revoked"  # noqa: S105 - a name, no secret
     ENROLMENT_CREATED = "enrolment_created"

@@ -12,7 +12,7 @@ from operator import attrgetter
 from domain import stream_records
 from domain.ids import Id
 from domain.record import Record as Record  # noqa: PLC0414 - r.Record is what all others call it
-from domain.values import Micros
+from domain.values import Micros, TokenKind
 
 
 class Organisation(Record, frozen=True):
@@ -36,7 +36,7 @@ class Token(Record, frozen=True):
     """A bearer token's hash. `scopes` is "read" or "read write"; of a client's token it is "client".
 
     issued_by: the token with which it was asked for; None for the first one of an account or a site. project_id: of a
-    client's token, which is good for taking part in that project alone.
+    client's token, which is good for taking part in that project alone. kind: a `TokenKind`.
     """
 
     TABLE = "tokens"
@@ -51,6 +51,7 @@ class Token(Record, frozen=True):
     revoked_at: Micros | None = None
     issued_by: Id | None = None
     project_id: Id | None = None
+    kind: str = TokenKind.TOKEN
 
 
 class Enrolment(Record, frozen=True):

@@ -44,6 +44,26 @@ class MadeWithToken(Made, frozen=True, kw_only=True):
     token_id: Uuid
 
 
+class SignInResult(Made, frozen=True, kw_only=True):
+    """Of a one-time code, which opens a session of this account until then."""
+
+    account_id: Uuid
+    expires_at: str
+
+
+class SessionResult(Made, frozen=True, kw_only=True):
+    """Of a session of this account, which lasts until then at most."""
+
+    account_id: Uuid
+    expires_at: str
+
+
+class EndedSessions(Made, frozen=True, kw_only=True):
+    """id: of the account. ended_count: sessions that ended, and codes that open none any more."""
+
+    ended_count: int
+
+
 class Retired(Result, frozen=True, kw_only=True):
     id: Uuid
     state: Literal["retired"]

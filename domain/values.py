@@ -5,6 +5,7 @@ Ids are canonical UUID text, times are microseconds since the epoch (UTC), sizes
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
@@ -67,6 +68,20 @@ Counts = Annotated[
 Joining = w.Joining
 Sealed = w.Sealed
 Role = Literal["admin", "member", "auditor"]
+
+
+MAX_SIGN_IN_S: Final = 3600.0
+"""A one-time code is for somebody who is about to sign in."""
+
+
+class TokenKind(StrEnum):
+    """What a secret is good for: as a bearer token; in a browser; to open a session, once."""
+
+    TOKEN = "token"  # noqa: S105 - a name, no secret
+    SESSION = "session"
+    SIGN_IN = "sign_in"
+
+
 WebhookOwner = Literal["organisation", "project"]
 WebhookKind = Literal[
     "run.ended",

@@ -11,12 +11,12 @@ from fedyard.wire.times import DAY
 from storage.database import Database
 
 _IN_FORCE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > %s)"
+_OF_OWNERS = "SELECT owner_id, count(*) FROM tokens WHERE owner_id {any:uuid}"
 _COUNTS: dict[str, tuple[str, Micros]] = {
-    "tokens": (f"SELECT owner_id, count(*) FROM tokens WHERE owner_id {{any:uuid}} AND {_IN_FORCE} GROUP BY 1", 0),
-    "tokens of a day": (
-        "SELECT owner_id, count(*) FROM tokens WHERE owner_id {any:uuid} AND created_at > %s GROUP BY 1",
-        DAY,
-    ),
+    "tokens": (f"{_OF_OWNERS} AND {_IN_FORCE} AND kind = 'token' GROUP BY 1", 0),
+    "sessions": (f"{_OF_OWNERS} AND {_IN_FORCE} AND kind = 'session' GROUP BY 1", 0),
+    "sign-ins": (f"{_OF_OWNERS} AND {_IN_FORCE} AND kind = 'sign_in' GROUP BY 1", 0),
+    "tokens of a day": (f"{_OF_OWNERS} AND created_at > %s AND kind = 'token' GROUP BY 1", DAY),
     "accounts": (
         (
             "SELECT organisation_id, count(*) FROM accounts WHERE organisation_id {any:uuid}"

@@ -246,6 +246,7 @@ def _sweep(sweep: Sweep) -> list[tuple[str, list[object]]]:
             forget_logs: list[tuple[str, list[object]]] = [(sql, [inbox_before]) for sql in _FORGET_LOGS]
             return [
                 ("DELETE FROM commands WHERE decided_at < %s", [commands_before]),
+                ("DELETE FROM tokens WHERE kind <> 'token' AND expires_at < %s", [inbox_before]),
                 ("DELETE FROM inbox WHERE state <> 'queued' AND state_at < %s", [inbox_before]),
                 (_FORGET_MESSAGES, [inbox_before]),
                 (_FORGET_TOLD, [inbox_before]),

@@ -17,6 +17,7 @@ from domain.ids import Id
 from domain.ledger import name_of_enrolment, name_of_token, names_of_secret
 from domain.needs import Needs, those
 from domain.sweeps import RevokeIssuedBy, RevokeTokensOf
+from domain.values import TokenKind
 from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
 
@@ -88,6 +89,8 @@ def add_token(
     scopes: str,
     expires_at: int | None,
     issued_by: Id | None = None,
+    *,
+    kind: TokenKind = TokenKind.TOKEN,
 ) -> r.Token:
     """A new token by its hash. 409 if the hash is known: a secret belongs to one token."""
     if secret_known(draft, sha256):
@@ -104,6 +107,7 @@ def add_token(
         created_at=draft.now,
         expires_at=expires_at,
         issued_by=issued_by,
+        kind=kind,
     )
     draft.put(token)
     return token
@@ -138,7 +142,7 @@ def needs_of_issue_token(command: c.IssueToken) -> Needs:
 
 def issue_token(draft: Draft, command: c.IssueToken) -> Decision:
     rules = draft.rules
-    owner, organisation_id = _live_owner(draft, command.owner_kind, command.owner_id)
+    owner, organisation_id = live_owner(draft, command.owner_kind, command.owner_id)
     scopes = " ".join(scope for scope in ("read", "write") if scope in command.scopes)
     until = _within_issuer(draft, command)
     take_one(draft, "tokens", owner, rules.tokens_per_owner, "revoke one that nobody needs")
@@ -204,17 +208,17 @@ def needs_of_revoke_token(command: c.RevokeToken) -> Needs:
 def revoke_token(draft: Draft, command: c.RevokeToken) -> Decision:
     token = find(draft, r.Token, "token", command.token_id)
     try:
-        _, organisation_id = _owner(draft, token.owner_kind, token.owner_id)
+        _, organisation_id = owner_of(draft, token.owner_kind, token.owner_id)
     except Refused:
         raise missing("token", command.token_id) from None
     if token.revoked_at is None:
         draft.sweep(RevokeIssuedBy(token.id, draft.now))
-        _revoke(draft, token, organisation_id)
+        revoke(draft, token, organisation_id)
         _revoke_issued_with(draft, {token.id})
     return draft.accept(results.Made(id=token.id))
 
 
-def _revoke(draft: Draft, token: r.Token, organisation_id: Id) -> None:
+def revoke(draft: Draft, token: r.Token, organisation_id: Id) -> None:
     draft.change(token, revoked_at=draft.now)
     facts = n.TokenRevoked(token_id=token.id, owner_id=token.owner_id, label=token.label)
     _put_token_on_record(draft, token, organisation_id, EventKind.TOKEN_REVOKED, facts)
@@ -228,13 +232,13 @@ def _revoke_issued_with(draft: Draft, tokens: set[Id]) -> None:
         for token in sorted(found, key=lambda token: token.id):
             owner = draft.get(r.Account if token.owner_kind == "account" else r.Site, token.owner_id)
             if owner is not None and token.revoked_at is None:
-                _revoke(draft, token, owner.organisation_id)  # type: ignore[attr-defined]
+                revoke(draft, token, owner.organisation_id)  # type: ignore[attr-defined]
         issuers |= {token.id for token in found}
 
 
-def _live_owner(draft: Draft, kind: str, key: str) -> tuple[str, str]:
+def live_owner(draft: Draft, kind: str, key: str) -> tuple[str, str]:
     """The same, of an owner that can have tokens. 409 otherwise."""
-    found = _owner(draft, kind, key)
+    found = owner_of(draft, kind, key)
     account, site = draft.get(r.Account, key), draft.get(r.Site, key)
     if kind == "account" and account is not None and account.disabled_at is not None:
         raise Refused(ProblemType.ACCOUNT_DISABLED, f"account {key} is disabled")
@@ -243,7 +247,7 @@ def _live_owner(draft: Draft, kind: str, key: str) -> tuple[str, str]:
     return found
 
 
-def _owner(draft: Draft, kind: str, key: str) -> tuple[str, str]:
+def owner_of(draft: Draft, kind: str, key: str) -> tuple[str, str]:
     """The owner of a token and its organisation, if the caller may give it tokens or take them; else 403 or 404."""
     if kind == "account":
         account = find(draft, r.Account, "account", key)

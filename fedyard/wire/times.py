@@ -6,6 +6,7 @@ import functools
 from datetime import UTC, datetime
 
 SECOND = 1_000_000
+HOUR = 3_600 * SECOND
 DAY_S = 86_400
 DAY = DAY_S * SECOND
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from domain.ids import Id, derive
-from domain.values import Micros, Subject
+from domain.values import Micros, Subject, TokenKind
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
 from storage.views.resources import Account, Enrolment, Organisation, Token, time_or_none
@@ -19,13 +19,14 @@ _ORGANISATION = "SELECT id, name, created_at FROM organisations"
 _ACCOUNT = "SELECT id, organisation_id, name, role, created_at, disabled_at FROM accounts"
 _TOKENS = (
     "SELECT tokens.id, tokens.owner_kind, tokens.owner_id, tokens.label, tokens.scopes, tokens.created_at, "
-    "tokens.expires_at, tokens.revoked_at, token_uses.used_at, tokens.project_id FROM tokens "
+    "tokens.expires_at, tokens.revoked_at, token_uses.used_at, tokens.project_id, tokens.kind FROM tokens "
     "LEFT JOIN token_uses ON token_uses.token_id = tokens.id"
 )
 _ENROLMENT = "SELECT id, organisation_id, note, created_by, created_at, expires_at, used_at, site_id FROM enrolments"
 _OWNERS = (
     "SELECT tokens.sha256, tokens.id, tokens.owner_kind, tokens.owner_id, tokens.scopes, tokens.expires_at, "
-    "accounts.organisation_id, accounts.role, sites.organisation_id, tokens.project_id FROM tokens "
+    "accounts.organisation_id, accounts.role, sites.organisation_id, tokens.project_id, tokens.kind, "
+    "tokens.issued_by FROM tokens "
     "LEFT JOIN accounts ON accounts.id = tokens.owner_id AND accounts.disabled_at IS NULL "
     "LEFT JOIN sites ON sites.id = tokens.owner_id AND sites.state <> 'retired' "
     "WHERE tokens.sha256 {any} AND tokens.revoked_at IS NULL"
@@ -48,6 +49,7 @@ class Bearer:
     leading: which attempt at a project's own coordinator says so in the name of the project's coordinating site.
     project_id: of a client's token, which is good for taking part in that project alone.
     files_of: the workload whose files the token is for, in the name of the site that they are read and stored for.
+    kind: of its token. parent: of a session, the token that it was opened with, if any.
     """
 
     subject: Subject
@@ -58,6 +60,13 @@ class Bearer:
     leading: Leading | None = None
     project_id: Id | None = None
     files_of: Id | None = None
+    kind: str = TokenKind.TOKEN
+    parent: Id | None = None
+
+    @property
+    def issues_with(self) -> Id | None:
+        """What tokens are issued with that it asks for: they outlive a session, and not what that was opened with."""
+        return self.parent if self.kind == TokenKind.SESSION else self.token_id
 
     @property
     def share(self) -> Subject:
@@ -105,12 +114,15 @@ def bearers(database: Database, hashes: Sequence[str]) -> list[Bearer | None]:
 
 
 def _bearer(found: Row) -> Bearer | None:
-    token_id, kind, owner, scopes, expires_at, of_account, role, of_site, project_id = found
+    token_id, kind, owner, scopes, expires_at, of_account, role, of_site, project_id, token_kind, issued_by = found
     organisation = of_account or of_site
     if organisation is None:
         return None
     subject = Subject(kind=kind, id=owner, organisation_id=organisation, role=role)
-    return Bearer(subject, frozenset(scopes.split()), token_id, expires_at, project_id=project_id)
+    parent = issued_by if token_kind == TokenKind.SESSION else None
+    return Bearer(
+        subject, frozenset(scopes.split()), token_id, expires_at, project_id=project_id, kind=token_kind, parent=parent
+    )
 
 
 def _enrolling(found: Row) -> Bearer:
@@ -236,7 +248,7 @@ def _account(one: Row) -> Account:
 
 
 def _token(one: Row) -> Token:
-    ident, kind, owner, label, scopes, created_at, expires_at, revoked_at, used_at, project_id = one
+    ident, kind, owner, label, scopes, created_at, expires_at, revoked_at, used_at, project_id, token_kind = one
     return Token(
         id=ident,
         owner_kind=kind,
@@ -248,6 +260,7 @@ def _token(one: Row) -> Token:
         revoked_at=time_or_none(revoked_at),
         used_at=time_or_none(used_at),
         project_id=project_id,
+        kind=token_kind,
     )
 
 

@@ -38,6 +38,7 @@ from domain.values import (
     StageName,
     SubjectKind,
     TaskSpec,
+    TokenKind,
     WebhookKind,
     WebhookOwner,
     WorkloadSpec,
@@ -76,7 +77,10 @@ class Account(Resource, frozen=True):
 
 
 class Token(Resource, frozen=True):
-    """A token without its secret, which nobody keeps. project_id: of a client's token, good for that project alone."""
+    """A token without its secret, which nobody keeps. project_id: of a client's token, good for that project alone.
+
+    kind: a session and a one-time code that opens one are no bearer tokens.
+    """
 
     id: Uuid
     owner_kind: Literal["account", "site"]
@@ -88,6 +92,7 @@ class Token(Resource, frozen=True):
     revoked_at: Time | None
     used_at: Time | None
     project_id: Uuid | None
+    kind: TokenKind
 
 
 class Enrolment(Resource, frozen=True):

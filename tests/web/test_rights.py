@@ -113,6 +113,8 @@ TABLE: dict[str, Row] = {
     ),
     "list_tokens": Row("/v1/tokens?limit=200", ALIVE),
     "revoke_token": Row("/v1/tokens/{token}", VICTIM | {"admin"}, spare=True),
+    "issue_sign_in": Row("/v1/sign-ins", {"admin", "member_victim"}, {"account_id": "{account}"}),
+    "end_sessions": Row("/v1/accounts/{account}/sessions", {"admin", "member_victim"}),
     "create_enrolment": Row("/v1/enrolments", {"admin"}, {"organisation_id": "{house}"}),
     "list_enrolments": Row("/v1/enrolments?limit=200", SEE),
     "enrol_site": Row(

@@ -61,7 +61,7 @@ def issue_token(call: Call) -> Response:
         sha256=sha256,
         label=body.label,
         for_s=body.for_s,
-        issued_by=call.caller.token_id,
+        issued_by=call.caller.issues_with,
     )
     identity = msgspec.structs.replace(command, issued_by=None, sha256=NOT_DRAWN if secret else sha256)
     return write(call, command, identity=identity, waits=secret is not None, shows=token_of(call, secret))

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from domain.ids import Uuid
-from domain.results import Changed, ClientTokenResult, Made, MadeWithToken
+from domain.results import Changed, ClientTokenResult, Made, MadeWithToken, SignInResult
 from domain.values import Role
 from storage.views.resources import Time
 
@@ -32,6 +32,15 @@ class Shown(Made, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Shown({self.id})"
+
+
+class SignInShown(SignInResult, frozen=True, kw_only=True):
+    """token: the code, if the hub drew it and this request's is the one in force."""
+
+    token: str | None
+
+    def __repr__(self) -> str:
+        return f"SignInShown({self.id})"
 
 
 class ClientToken(ClientTokenResult, frozen=True, kw_only=True):

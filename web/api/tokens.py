@@ -59,7 +59,7 @@ def issue(call: Call) -> Response:
         label=body.label,
         scopes=sorted(set(body.scopes)),
         expires_at=micros_of(body.expires_at),
-        issued_by=call.caller.token_id,
+        issued_by=call.caller.issues_with,
     )
     identity = msgspec.structs.replace(command, issued_by=None, sha256=NOT_DRAWN if secret else sha256)
     return write(call, command, identity=identity, waits=secret is not None, shows=token_of(call, secret))

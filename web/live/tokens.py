@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from config.clock import Clock
 from domain.ids import sha256_hex
+from domain.values import TokenKind
 from fedyard.wire.problems import ProblemType
 from storage.views.people import Bearer
 from web.problems import Refused
@@ -44,11 +45,18 @@ class Tokens:
             raise unauthorized(ProblemType.NO_TOKEN, "send Authorization: Bearer <token>")
         if scheme.lower() != "bearer" or len(token) > _LONGEST_TOKEN:
             raise unauthorized(ProblemType.TOKEN_NOT_VALID, "send Authorization: Bearer <token>")
-        found = self._remembered(sha256_hex(token.encode()))
-        if found is None or (found.expires_at is not None and found.expires_at <= self._clock.now()):
+        found = self.of(token, TokenKind.TOKEN)
+        if found is None:
             detail = "the token is unknown, revoked, expired or used up, or its owner is gone; ask for another"
             raise unauthorized(ProblemType.TOKEN_NOT_VALID, detail)
         return found
+
+    def of(self, secret: str, *kinds: TokenKind) -> Bearer | None:
+        """Whose secret it is, if that is in force and of one of these kinds."""
+        found = self._remembered(sha256_hex(secret.encode())) if len(secret) <= _LONGEST_TOKEN else None
+        if found is None or found.kind not in kinds:
+            return None
+        return found if found.expires_at is None or found.expires_at > self._clock.now() else None
 
     def _remembered(self, sha256: str) -> Bearer | None:
         known = self._known.get(sha256)
