@@ -31,7 +31,7 @@ test: $(VENV)/ready-to-test ## the tests, on the embedded parts and on real Rabb
 	@$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder --drills none
 
 drills: $(VENV)/ready-to-test ## what searches, kills and floods for minutes: kill test, planted bugs, fuzzing, restores, the board
-	@$(PY) -m devservers curl
+	@$(PY) -m devservers curl chromium
 	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --drills only
 
 quick: $(VENV)/ready-to-test ## the tests that need no service and take no time, in a minute and a half

@@ -21,6 +21,7 @@ from benchmarks.cases import (
     growth,
     heartbeats,
     messages,
+    pages,
     parts,
     polling,
     runs,
@@ -63,6 +64,7 @@ CASES: dict[str, Callable[[Board], None]] = {
     "spawn_ms": workloads.measure,
     "kubernetes": workloads_on_kubernetes.measure,
     "streams": streams.measure,
+    "page": pages.measure,
     "growth": growth.measure,
     "start_s": starting.measure,
 }
@@ -102,7 +104,7 @@ def main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 16_384)), hard))
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    install_missing()
+    install_missing("chromium")
     shutil.rmtree(options.folder, ignore_errors=True)
     board = run_board(
         options.folder, options.names, TINY if options.tiny else Sizes(), None if options.tiny else FIGURES

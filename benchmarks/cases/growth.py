@@ -57,7 +57,7 @@ INSERT INTO streams SELECT p.id, 'project', {runs} / {projects} * {each} + {each
 def measure(board: Board) -> None:
     """Empty and full take turns, so that a noisy minute hits both."""
     hubs = {"empty": board.yard.hub(), "full": board.yard.hub()}
-    _fill(hubs["full"], board.sizes.old_runs, board.sizes.old_events)
+    fill(hubs["full"], board.sizes.old_runs, board.sizes.old_events)
     board.hub.stop()
     with hubs["empty"].running(), hubs["full"].running():
         sites = {name: scenes.sites(hub, board.sizes.seats) for name, hub in hubs.items()}
@@ -77,7 +77,7 @@ def measure(board: Board) -> None:
     board.hub.start()
 
 
-def _fill(hub: Hub, runs: int, events: int) -> None:
+def fill(hub: Hub, runs: int, events: int) -> None:
     """Finished runs with their rounds, seats, submissions, events and outcomes, and statistics as autovacuum keeps."""
     each = max(1, events // runs)
     sql = _FILL.format(projects=PROJECTS, runs=runs, rounds=ROUNDS, seats=SEATS, each=each)

@@ -39,6 +39,7 @@ MADE = {
     "spawn_ms": 8,
     "kubernetes": 8,
     "streams": 10,
+    "page": 22,
     "growth": 2,
     "start_s": 2,
 }

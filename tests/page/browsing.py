@@ -12,7 +12,8 @@ from flask import Flask
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from tests.page.callers import SIGN_IN
+from web.page.rendering import SIGN_IN
+from web.page.sessions import COOKIE
 from web.serving.app import release
 
 CHROMIUM = "/usr/bin/chromium"
@@ -106,7 +107,12 @@ class Looker:
         found, self._wrong = self._wrong, []
         return found
 
+    def carry(self, cookie: str) -> None:
+        """Have this session from now on."""
+        self.context.add_cookies([{"name": COOKIE, "value": cookie, "url": self.hub, "httpOnly": True, "secure": True}])
+
     def sign_in(self, token: str) -> None:
+        """As people do it, who have a token."""
         self.page.goto(SIGN_IN)
         self.page.locator("[name=token]").fill(token)
         self.page.locator("main form:has([name=token]) button").click()

@@ -7,11 +7,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Response
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-SIGN_IN = "/page/sign-in"
+from domain.codec import envelope_of
+from domain.commands import OpenSession
+from domain.ids import derive, sha256_hex
+from domain.values import TokenKind
+from web.page.sessions import COOKIE, begun
+from web.serving.app import web_of
+
 _HIDDEN = re.compile(r"<input\b[^>]*\btype=\"?hidden\"?[^>]*>")
 _NAME, _VALUE = re.compile(r"\bname=\"([^\"]*)\""), re.compile(r"\bvalue=\"([^\"]*)\"")
 
@@ -39,13 +45,23 @@ class Browser:
 
 
 def signed_in(app: Flask, token: str | None) -> Browser:
-    """Somebody who has pasted this token; None: somebody who has none."""
+    """Somebody who has a session by this token; None: somebody who has none."""
     browser = Browser(app)
     if token is not None:
-        browser.get(SIGN_IN)
-        response = browser.post(SIGN_IN, {"token": token})
-        assert response.status_code == 303, response.get_data(as_text=True)
+        browser.client.set_cookie(COOKIE, session_of(app, token))
     return browser
+
+
+def session_of(app: Flask, token: str) -> str:
+    """The cookie of a session that this token of an account opens, as its form would. The same token: the same one."""
+    web = web_of(app)
+    bearer = web.tokens.of(token, TokenKind.TOKEN)
+    assert bearer is not None
+    secret = f"fyd_{sha256_hex(token.encode())[:43]}"
+    command = OpenSession(bearer.subject.id, sha256_hex(secret.encode()), sha256_hex(token.encode()))
+    ident = derive(bearer.subject.id, "session")
+    web.hub.publisher.send([envelope_of(command, id=ident, by=bearer.subject, at=web.hub.clock.now())])
+    return begun(web, Response(), secret).headers["Set-Cookie"].partition("=")[2].partition(";")[0]
 
 
 def hidden_fields(page: str, action: str) -> dict[str, str]:

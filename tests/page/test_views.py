@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.page.browsing import NARROW, WIDE, Looker, breaches, served
+from tests.page.callers import session_of
 from tests.page.scenes import Scene, opened
 from tests.page.views import VIEWS, View, Who
 
@@ -45,7 +46,7 @@ class Walk:
             looker = self._lookers[name, who] = Looker(self._browser, address)
             self._stack.callback(looker.close)
             if who is not None:
-                looker.sign_in(scene.tokens[who])
+                looker.carry(session_of(scene.net.app, scene.tokens[who]))
         return self._lookers[name, who]
 
 

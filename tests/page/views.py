@@ -60,7 +60,10 @@ SITES: tuple[View, ...] = ()
 
 DESCRIBING: tuple[View, ...] = ()
 
-PROBLEMS: tuple[View, ...] = (View("nowhere", "/page/nowhere", "empty", None, 404),)
+PROBLEMS: tuple[View, ...] = (
+    View("nowhere", "/page/nowhere", "empty", None, 404),
+    View("not_there", "/page/runs/{project}", status=404),
+)
 
 VIEWS = (
     *ENTRY,
