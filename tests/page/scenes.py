@@ -42,6 +42,10 @@ class SceneClock:
             return self._end
         return self._end + int((time.monotonic() - self._began) * SECOND)
 
+    def put_on(self, seconds: float) -> None:
+        """So much later, at once."""
+        self._end += int(seconds * SECOND)
+
     def monotonic(self) -> float:
         return time.monotonic()
 
@@ -54,6 +58,7 @@ class Scene:
     """A hub with something in it. names: ids of what is there; tokens: of accounts, by who has them."""
 
     net: Network
+    clock: SceneClock
     folder: Path
     names: Mapping[str, Id]
     tokens: Mapping[str, str]
@@ -69,7 +74,7 @@ def opened(name: str, folder: Path, *, goes_on: bool = False, **options: Any) ->
     options.setdefault("streams", settings_file(folder))
     net = network(f"sqlite:///{store}", folder, clock, admin=filled.names["admin"], **options)
     try:
-        yield Scene(net, folder, filled.names, filled.tokens)
+        yield Scene(net, clock, folder, filled.names, filled.tokens)
     finally:
         net.close()
 
