@@ -32,7 +32,11 @@ class View:
 
 # Each noun's own rows; whoever adds a page adds some.
 
-ENTRY: tuple[View, ...] = ()
+ENTRY: tuple[View, ...] = (
+    View("entry", "/", "empty", None),
+    View("sign-in", "/page/sign-in?next=/page/people", "empty", None),
+    View("sign-in-by-link", "/page/sign-in?code=fyd_0123", "empty", None),
+)
 
 PEOPLE: tuple[View, ...] = ()
 

@@ -6,9 +6,9 @@ from types import ModuleType
 
 from config.settings import Settings
 from web.http.operations import Operation
-from web.page import files
+from web.page import entry, files
 
-NOUNS: tuple[ModuleType, ...] = (files,)
+NOUNS: tuple[ModuleType, ...] = (entry, files)
 
 
 def page_operations(settings: Settings) -> list[Operation]:
