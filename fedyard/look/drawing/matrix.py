@@ -67,7 +67,7 @@ def _heading(heading: Heading) -> Markup:
         tone = tone_of(heading.state)
         word = heading.state.replace("_", " ")
         text += Markup(' <span class="state {}">{}{}</span>').format(tone, _ICON.format(tone), word)
-    return text + Markup('<br><span class="more">{}</span>').format(heading.about) if heading.about else text
+    return text + Markup('<br/><span class="more">{}</span>').format(heading.about) if heading.about else text
 
 
 def _cell(cell: Cell | None) -> Markup:

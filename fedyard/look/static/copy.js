@@ -19,4 +19,4 @@ document.addEventListener("click", async (event) => {
   }
 });
 ready(document);
-document.addEventListener("htmx:afterSettle", (event) => ready(event.target.parentElement ?? document));
+htmx.onLoad((element) => ready(element));

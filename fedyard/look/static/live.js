@@ -1,8 +1,9 @@
-// Parts that renew themselves. An element with data-live="path" is asked for anew, and the answer, which is the same
-// element, takes its place; the server holds the answer back until there is something new. Without data-live it ends.
+// Parts that renew themselves, by htmx. An element with data-live="path" is asked for anew, and the answer, which is
+// the same element, takes its place; the server holds the answer back until there is something new, and 204 says that
+// there was nothing. An answer without data-live is the last one.
 // Nothing is asked for while nobody looks, and a hub that does not answer is asked more and more rarely.
 const LEAST_MS = 250, FIRST_MS = 1000, MOST_MS = 30000, EVERY_MS = 60000;
-const parts = new Map();  // id -> {asking, timer, failures}
+const parts = new Map();  // id -> {timer, asking, failures}
 let told = "";
 
 function tell(text) {
@@ -12,100 +13,110 @@ function tell(text) {
   status.textContent = text;
 }
 
-function schedule(id, ms) {
-  const part = parts.get(id);
-  clearTimeout(part.timer);
-  part.timer = setTimeout(() => ask(id), ms);
-}
-
 function look() {
   for (const element of document.querySelectorAll("[data-live][id]")) {
-    if (!parts.has(element.id)) parts.set(element.id, { asking: null, timer: 0, failures: 0 });
-    const part = parts.get(element.id);
-    if (!part.asking && !part.timer && !document.hidden) schedule(element.id, LEAST_MS);
+    if (!parts.has(element.id)) parts.set(element.id, { timer: 0, asking: false, failures: 0 });
+    schedule(element.id, LEAST_MS);
   }
 }
 
-async function ask(id) {
+function schedule(id, ms) {
+  const part = parts.get(id);
+  if (part && !part.timer && !part.asking && !document.hidden) part.timer = setTimeout(() => ask(id), ms);
+}
+
+function ask(id) {
   const part = parts.get(id), element = document.getElementById(id);
   part.timer = 0;
-  if (!element || !element.dataset.live) return parts.delete(id);
+  if (!element?.dataset.live) return parts.delete(id);
   if (document.hidden) return;
-  part.asking = new AbortController();
-  let wait = LEAST_MS;
-  try {
-    const response = await fetch(element.dataset.live, {
-      headers: { "HX-Request": "true" }, redirect: "manual", signal: part.asking.signal, credentials: "same-origin",
-    });
-    if (response.type === "opaqueredirect" || response.status === 401) {
-      tell("Your session has ended: what you see is not renewed any more. Load the page again to sign in.");
-      return parts.delete(id);
-    }
-    if (response.status === 404) {
-      tell("What this shows is gone: it is not renewed any more.");
-      return parts.delete(id);
-    }
-    if (response.status === 429 || response.status === 503) {
-      wait = 1000 * Number(response.headers.get("Retry-After") || 5);
-      tell("The hub is busy: this page is renewed a little later.");
-    } else if (!response.ok) {
-      throw new Error(String(response.status));
-    } else {
-      part.failures = 0;
-      if (told) tell("");
-      if (response.status === 200) renew(element, await response.text());
-    }
-  } catch (error) {
-    if (error.name === "AbortError") return;
-    part.failures += 1;
-    wait = Math.min(MOST_MS, FIRST_MS * 2 ** (part.failures - 1)) * (0.75 + Math.random() / 2);
-    tell("The hub does not answer: what you see may be old. It is asked again by itself.");
-  } finally {
-    if (part.asking) part.asking = null;
-  }
-  if (parts.has(id) && !document.hidden) schedule(id, wait);
+  part.asking = true;
+  remember(element);
+  htmx.ajax("GET", element.dataset.live, { source: element, target: element, swap: "outerHTML" }).catch(() => {});
 }
 
-function renew(element, text) {
-  const made = new DOMParser().parseFromString(text, "text/html").getElementById(element.id);
-  if (!made) return;
-  const inside = element.contains(document.activeElement) ? document.activeElement.id : "";
-  const opened = new Set([...element.querySelectorAll("details[open][id]")].map((one) => one.id));
-  for (const one of made.querySelectorAll("details[id]")) if (opened.has(one.id)) one.open = true;
-  const scrolled = new Map([...element.querySelectorAll(".wide[aria-label]")].map((one) => [one.ariaLabel, one.scrollLeft]));
-  htmx.process(made);
-  element.replaceWith(made);
-  for (const one of made.querySelectorAll(".wide[aria-label]")) one.scrollLeft = scrolled.get(one.ariaLabel) ?? 0;
-  if (inside) document.getElementById(inside)?.focus({ preventScroll: true });
-  made.dispatchEvent(new CustomEvent("renewed", { bubbles: true }));
+document.addEventListener("htmx:afterRequest", ({ detail }) => {
+  const part = parts.get(detail.elt.id);
+  if (!part?.asking) return;
+  part.asking = false;
+  schedule(detail.elt.id, waitAfter(part, detail.xhr, detail.elt.id));
+});
+
+// Milliseconds until it is asked for again; a part that is not to be is forgotten.
+function waitAfter(part, xhr, id) {
+  if (xhr.status === 401) {
+    parts.delete(id);
+    tell("Your session has ended: what you see is not renewed any more. Load the page again to sign in.");
+  } else if (xhr.status === 403 || xhr.status === 404) {
+    parts.delete(id);
+    tell("What this shows is gone, or not yours to see any more: it is not renewed.");
+  } else if (xhr.status === 429 || xhr.status === 503) {
+    tell("The hub is busy: this page is renewed a little later.");
+    return 1000 * Number(xhr.getResponseHeader("Retry-After") || 5);
+  } else if (xhr.status >= 200 && xhr.status < 300) {
+    part.failures = 0;
+    if (told) tell("");
+  } else if (!document.hidden) {
+    part.failures += 1;
+    tell("The hub does not answer: what you see may be old. It is asked again by itself.");
+    return Math.min(MOST_MS, FIRST_MS * 2 ** (part.failures - 1)) * (0.75 + Math.random() / 2);
+  }
+  return LEAST_MS;
 }
+
+// What a reader opened, how far he scrolled and where he is outlive a renewal.
+let before = null;
+function remember(element) {
+  before = null;
+  document.addEventListener("htmx:beforeSwap", () => {
+    const ids = (what) => [...element.querySelectorAll(what)].map((one) => one.id);
+    const scrolled = [...element.querySelectorAll("[aria-label][tabindex]")].filter((one) => one.scrollLeft || one.scrollTop);
+    before = {
+      opened: ids("details[open][id]"),
+      closed: ids("details:not([open])[id]"),
+      scrolled: scrolled.map((one) => [one.ariaLabel, one.scrollLeft, one.scrollTop]),
+    };
+  }, { once: true });
+}
+
+htmx.onLoad((element) => {
+  if (!element.id || !parts.has(element.id) || !before) return;
+  for (const one of element.querySelectorAll("details[id]")) {
+    if (before.opened.includes(one.id)) one.open = true;
+    if (before.closed.includes(one.id)) one.open = false;
+  }
+  for (const [label, left, top] of before.scrolled) {
+    const one = [...element.querySelectorAll("[aria-label][tabindex]")].find((each) => each.ariaLabel === label);
+    if (one) one.scrollTo(left, top);
+  }
+  before = null;
+  element.dispatchEvent(new CustomEvent("renewed", { bubbles: true }));
+});
 
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) return look();
-  for (const part of parts.values()) {
+  for (const [id, part] of parts) {
     clearTimeout(part.timer);
     part.timer = 0;
-    part.asking?.abort();
+    if (part.asking) htmx.trigger(`#${CSS.escape(id)}`, "htmx:abort");
   }
 });
-addEventListener("pagehide", () => parts.forEach((part) => part.asking?.abort()));
-document.addEventListener("htmx:afterSettle", look);
-document.addEventListener("htmx:configRequest", (event) => {
+document.addEventListener("htmx:configRequest", ({ detail }) => {
   const csrf = document.querySelector("meta[name=csrf]");
-  if (csrf && event.detail.verb !== "get") event.detail.headers["X-CSRF-Token"] = csrf.content;
+  if (csrf && detail.verb !== "get") detail.headers["X-CSRF-Token"] = csrf.content;
 });
 
 // Times that say how long ago they were go on doing so.
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 function span(seconds) {
-  const parts = [];
+  const words = [];
   for (const [unit, word] of UNITS) {
     const count = Math.floor(seconds / unit);
     seconds -= count * unit;
-    if (count || parts.length) parts.push(count ? `${count} ${word}` : "");
-    if (parts.length === 2) break;
+    if (count || words.length) words.push(count ? `${count} ${word}` : "");
+    if (words.length === 2) break;
   }
-  return parts.filter(Boolean).join(" ") || "0 s";
+  return words.filter(Boolean).join(" ") || "0 s";
 }
 const skew = Date.now() - Number(document.documentElement.dataset.now || Date.now());
 setInterval(() => {
