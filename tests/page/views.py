@@ -64,6 +64,8 @@ SITES: tuple[View, ...] = ()
 
 DESCRIBING: tuple[View, ...] = ()
 
+COMMANDS: tuple[View, ...] = (View("command-pending", "/page/commands/{admin}"),)
+
 PROBLEMS: tuple[View, ...] = (
     View("nowhere", "/page/nowhere", "empty", None, 404),
     View("not_there", "/page/runs/{project}", status=404),
@@ -84,5 +86,6 @@ VIEWS = (
     *WIZARD,
     *SITES,
     *DESCRIBING,
+    *COMMANDS,
     *PROBLEMS,
 )

@@ -6,9 +6,17 @@ from types import ModuleType
 
 from config.settings import Settings
 from web.http.operations import Operation
-from web.page import entry, files
+from web.page import (
+    commands,
+    entry,
+    files,
+)
 
-NOUNS: tuple[ModuleType, ...] = (entry, files)
+NOUNS: tuple[ModuleType, ...] = (
+    commands,
+    entry,
+    files,
+)
 
 
 def page_operations(settings: Settings) -> list[Operation]:
