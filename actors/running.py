@@ -63,7 +63,7 @@ _log = logging.getLogger("actors.running")  # also when it runs as __main__
 def run_decider(settings: Settings, stop: threading.Event, announce: Announce | None = None) -> None:
     """Decide until `stop`. announce: in embedded mode, who hears of commits."""
     _await_broker(settings, stop, "decider")
-    database = open_database(settings.database_url, pool=3, name="fedyard decider")
+    database = open_database(settings.database_url, pool=3, name="fedyard decider", kept=2)
     clock = open_clock(database, "decider", stop)
     broker = open_worker_broker(settings, "decider", settings.decide_at_most, DECIDERS)
     publisher = open_publisher(settings, "decider")
@@ -88,7 +88,7 @@ def run_decider(settings: Settings, stop: threading.Event, announce: Announce | 
 def run_doer(settings: Settings, stop: threading.Event) -> None:
     """Carry out what is to be done outside, until `stop`."""
     _await_broker(settings, stop, "doer")
-    database = open_database(settings.database_url, pool=2, name="fedyard doer")
+    database = open_database(settings.database_url, pool=2, name="fedyard doer", kept=2)
     clock = open_clock(database, "doer", stop)
     broker = open_worker_broker(settings, "doer", settings.do_at_once, DOERS)
     publisher = open_publisher(settings, "doer")
@@ -115,7 +115,7 @@ def run_reconciler(settings: Settings, stop: threading.Event, signals: Signals |
     """Look after workloads until `stop`. signals: in embedded mode, who tells of commits."""
     clusters = open_clusters(settings)
     key = workload_key(Path(settings.workload_key_file))
-    database = open_database(settings.database_url, pool=3 + 2 * len(clusters), name="fedyard reconciler")
+    database = open_database(settings.database_url, pool=3 + 2 * len(clusters), name="fedyard reconciler", kept=2)
     clock = open_clock(database, "reconciler", stop)
     publisher = open_publisher(settings, "reconciler")
     heard = signals or PostgresSignals(settings.database_url)
@@ -166,7 +166,7 @@ def run_bridge(settings: Settings, stop: threading.Event) -> None:
     """Take in what comes in Kafka's control topics until `stop`; without streams there is nothing to do."""
     clusters = {name: one for name, one in open_streams(settings).clusters.items() if one.topics}
     _await_broker(settings, stop, BRIDGE)
-    database = open_database(settings.database_url, pool=2 + 2 * len(clusters), name="fedyard bridge")
+    database = open_database(settings.database_url, pool=2 + 2 * len(clusters), name="fedyard bridge", kept=2)
     clock = open_clock(database, BRIDGE, stop)
     publisher = open_publisher(settings, BRIDGE)
     crossings = [Crossing(name, one, publisher, database, clock, stop) for name, one in sorted(clusters.items())]
@@ -188,7 +188,7 @@ def run_bridge(settings: Settings, stop: threading.Event) -> None:
 
 def run_relay(settings: Settings, stop: threading.Event) -> None:
     """Sweep the outbox, and what artifacts have left behind, until `stop`."""
-    database = open_database(settings.database_url, pool=2, name="fedyard relay")
+    database = open_database(settings.database_url, pool=2, name="fedyard relay", kept=2)
     clock = open_clock(database, "relay", stop)
     publisher = open_publisher(settings, "relay")
     relay = Relay(Store(database), publisher, clock, settings.relay_after_s)
@@ -219,7 +219,7 @@ def _teller(settings: Settings, clock: Clock, stop: threading.Event) -> threadin
     log = KafkaLog(
         properties_of(name, streams.clusters[name]), streams.events_topic, headers={"content-type": CONTENT_TYPE}
     )
-    database = open_database(settings.database_url, pool=1, name="fedyard relay")
+    database = open_database(settings.database_url, pool=1, name="fedyard relay", kept=1)
 
     def run() -> None:
         Teller(Tellings(database), log, clock, stop).run()
@@ -233,7 +233,7 @@ def _teller(settings: Settings, clock: Clock, stop: threading.Event) -> threadin
 
 def run_ticker(settings: Settings, stop: threading.Event, own: Clock | None = None) -> None:
     """Tick until `stop`. own: this process's clock, if it is not the machine's."""
-    database = open_database(settings.database_url, pool=2, name="fedyard ticker")
+    database = open_database(settings.database_url, pool=2, name="fedyard ticker", kept=2)
     clock = open_clock(database, "ticker", stop, own)
     publisher = open_publisher(settings, "ticker")
     ticker = Ticker(

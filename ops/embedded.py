@@ -61,6 +61,9 @@ EMBEDDED_DEFAULTS = {
 }
 """One process with all parts in it waits for fewer clients than a web process of its own."""
 
+KEPT = 8
+"""Connections to the store that the web keeps open: as many as read at once, as a rule. More are made and closed."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +78,8 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
     with ExitStack() as stack:
         stack.enter_context(only_hub_in(folder))
         clock = SystemClock()
-        database = open_database(settings.database_url)
+        database = open_database(settings.database_url, kept=KEPT)
+        stack.callback(database.close)
         migrate(database)
         broker = open_embedded(settings)
         stack.callback(broker.close)

@@ -11,6 +11,7 @@ import json
 import os
 import select
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -64,6 +65,45 @@ class _TextIds(PooledPostgresqlDatabase):
         return bool(heard.poll(0)) and super()._is_closed(conn)
 
 
+class _KeptSqlite(peewee.SqliteDatabase):
+    """Of the connections that threads leave as many stay open as shall be kept: a new one reads the schema first, which
+    takes longer than most queries."""
+
+    _lock: threading.Lock  # peewee's own, of which its types say nothing
+    _state: Any
+
+    def __init__(self, path: str, *, kept: int, **options: Any) -> None:
+        super().__init__(path, check_same_thread=False, **options)  # one thread after another has it, never two
+        self._kept = kept
+        self._idle: list[sqlite3.Connection] = []
+
+    def _connect(self) -> Any:
+        return self._idle.pop() if self._idle else super()._connect()  # type: ignore[misc]
+
+    def _close(self, conn: sqlite3.Connection) -> None:
+        if len(self._idle) < self._kept and not conn.in_transaction:
+            self._idle.append(conn)
+        else:
+            super()._close(conn)  # type: ignore[misc]
+
+    def close_all(self) -> None:
+        """Close every idle connection, and keep none from now on."""
+        with self._lock:
+            self._kept = 0
+            while self._idle:
+                self._idle.pop().close()
+
+    def manual_close(self) -> None:
+        """Close this thread's connection, and do not keep it."""
+        with self._lock:
+            connection = self._state.conn
+            self._state.reset()
+            connection.close()
+
+
+_Pooled = (PooledPostgresqlDatabase, _KeptSqlite)
+
+
 class DatabaseUnavailable(Exception):
     """The database cannot be reached, or went away; trying again later helps."""
 
@@ -105,7 +145,7 @@ class Database:
         """Close this thread's connection for good; a broken one must not go back into a pool."""
         if self.peewee.is_closed():
             return
-        if isinstance(self.peewee, PooledPostgresqlDatabase):
+        if isinstance(self.peewee, _Pooled):
             self.peewee.manual_close()
         else:
             self.peewee.close()
@@ -165,7 +205,7 @@ class Database:
     def close(self) -> None:
         """Close every idle connection of the pool, and this thread's."""
         self.drop_connection()
-        if isinstance(self.peewee, PooledPostgresqlDatabase):
+        if isinstance(self.peewee, _Pooled):
             self.peewee.close_all()
 
 
@@ -182,10 +222,13 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def open_database(url: str, *, pool: int = 4, name: str = "fedyard") -> Database:
-    """The database that FEDYARD_DATABASE_URL names. Connects lazily."""
+def open_database(url: str, *, pool: int = 4, name: str = "fedyard", kept: int = 0) -> Database:
+    """The database that FEDYARD_DATABASE_URL names. Connects lazily.
+
+    kept: how many idle connections of SQLite stay open until `Database.close`, for who lives long.
+    """
     if urlsplit(url).scheme == "sqlite":
-        return _open_sqlite(Path(url_path(url)))
+        return _open_sqlite(Path(url_path(url)), kept)
     inner = _TextIds(
         url,
         max_connections=pool,
@@ -205,7 +248,7 @@ def open_database(url: str, *, pool: int = 4, name: str = "fedyard") -> Database
     return Database(inner, postgres=True)
 
 
-def _open_sqlite(path: Path) -> Database:
+def _open_sqlite(path: Path, kept: int) -> Database:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # It holds payloads; its -wal and -shm take its mode. What is there is never opened beside SQLite: closing it
@@ -215,7 +258,9 @@ def _open_sqlite(path: Path) -> Database:
     except OSError as error:
         raise DatabaseUnavailable(f"{path} cannot be opened ({error.strerror})") from None
     pragmas = {"journal_mode": "wal", "synchronous": "full", "busy_timeout": 10_000, "foreign_keys": 1}
-    return Database(peewee.SqliteDatabase(str(path), pragmas=pragmas, timeout=10), postgres=False)
+    if not kept:
+        return Database(peewee.SqliteDatabase(str(path), pragmas=pragmas, timeout=10), postgres=False)
+    return Database(_KeptSqlite(str(path), kept=kept, pragmas=pragmas, timeout=10), postgres=False)
 
 
 def open_copy(path: Path) -> Database:
