@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test drills quick coverage check test-cluster fuzz sim chaos bench dist image test-image format clean
+.PHONY: help setup demo up test drills quick coverage check test-cluster fuzz sim chaos bench screenshots dist image test-image format clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,10 @@ chaos: $(VENV)/ready-to-test ## kill everything under load for MINUTES=10, then 
 bench: $(VENV)/ready-to-test ## measure the hub, about seventeen minutes on a quiet machine; CASE=run_s for one figure
 	@$(PY) -m devservers curl
 	@$(PY) -m benchmarks $(CASE)
+
+screenshots: $(VENV)/ready-to-test ## docs/pictures, of a demo that is looked at with Chromium
+	@$(PY) -m devservers chromium
+	@$(PY) -m tests.page.pictures
 
 dist: $(VENV)/ready-to-test ## dist/*.whl, what `pip install` brings to a site, and a check of what is in it
 	@$(PY) -m ops.distribution
