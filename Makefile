@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test drills quick coverage check test-cluster fuzz sim chaos bench screenshots dist image test-image format clean
+.PHONY: help setup demo up test drills quick coverage check test-cluster fuzz sim chaos bench screenshots dist vendor image test-image format clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ screenshots: $(VENV)/ready-to-test ## docs/pictures, of a demo that is looked at
 
 dist: $(VENV)/ready-to-test ## dist/*.whl, what `pip install` brings to a site, and a check of what is in it
 	@$(PY) -m ops.distribution
+
+vendor: $(VENV)/ready-to-run ## fetch the pinned scripts of the page by npm again, and compare (ops/vendored.toml)
+	@$(PY) -m ops.vendoring
 
 image: ## localhost/fedyard-hub, what containers run, by podman, docker or buildah; BASE= another base (docs/deploying.md)
 	@test -n "$(ENGINE)" || { echo "make image needs podman, docker or buildah" >&2; exit 1; }

@@ -195,7 +195,8 @@ class Said:
 def _text(
     web: Web, request: Request, caller: Bearer | None, template: str, facts: dict[str, object], call: Call | None
 ) -> str:
-    told: dict[str, object] = {"now": web.hub.clock.now(), "key": draw_id(), "docs_href": f"{WHERE}/api", "home": "/"}
+    told: dict[str, object] = {"now": web.hub.clock.now(), "key": draw_id(), "home": "/"}
+    told["docs_href"] = "/openapi.json" if caller is None else f"{WHERE}/api"
     if caller is not None:
         subject = caller.subject
         call = call or Call(web, request, caller, sessions.SESSION.caller, {}, Query(), None)
