@@ -8,14 +8,18 @@ from config.settings import Settings
 from web.http.operations import Operation
 from web.page import (
     commands,
+    comparing,
     entry,
     files,
+    runs,
 )
 
 NOUNS: tuple[ModuleType, ...] = (
     commands,
     entry,
     files,
+    runs,
+    comparing,
 )
 
 
