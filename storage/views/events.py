@@ -16,6 +16,7 @@ _EVENT = (
     "SELECT stream_id, seq, kind, at, command_id, subject_kind, subject_id, run_id, site_id, facts_json, hash "
     "FROM events"
 )
+_NEWEST = "ORDER BY seq DESC LIMIT %s"
 _facts = msgspec.json.Decoder(Facts)
 
 
@@ -35,7 +36,12 @@ def newest_of_run(
     where = _seen_of_run(database, subject, run, past=past)
     if outs:
         where.append(Clause("kind {any}", (database.many(OUTS),)))
-    return [_event(one) for one in rows(database, _EVENT, where, "ORDER BY seq DESC LIMIT %s", limit)]
+    return [_event(one) for one in rows(database, _EVENT, where, _NEWEST, limit)]
+
+
+def newest(database: Database, stream: Id, limit: int) -> list[Event]:
+    """The newest events of a stream, the newest first; who may read them was asked before."""
+    return [_event(one) for one in rows(database, _EVENT, [Clause("stream_id = %s", (stream,))], _NEWEST, limit)]
 
 
 def of_run(

@@ -36,8 +36,10 @@ with."""
 _metrics = msgspec.json.Decoder(dict[str, float])
 
 
-def of_project(database: Database, subject: Subject, project: Id, paging: Paging) -> Listed[Model] | None:
-    """From the first version on; None unless the subject is an active member (or may see everything)."""
+def of_project(
+    database: Database, subject: Subject, project: Id, paging: Paging, *, newest_first: bool = False
+) -> Listed[Model] | None:
+    """By version; None unless the subject is an active member, or sees everything."""
     if not may_see_members(database, subject, project):
         return None
     return page(
@@ -48,6 +50,7 @@ def of_project(database: Database, subject: Subject, project: Id, paging: Paging
         _model,
         order=("version", "project_id"),
         cursor_of=lambda one: Cursor(one[1], one[0]),
+        newest_first=newest_first,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -49,6 +49,7 @@ def projects(
     name: str | None,
     coordinator: Id | None,
     member: Id | None,
+    newest_first: bool = False,
 ) -> Listed[Project]:
     """member: only of sites whose membership the subject may know, which are its own and those beside it."""
     where = projects_seen(subject)
@@ -68,6 +69,7 @@ def projects(
         _project,
         order=("projects.created_at", "projects.id"),
         cursor_of=lambda one: Cursor(one[11], one[0]),
+        newest_first=newest_first,
     )
 
 
@@ -83,7 +85,9 @@ def names_of(database: Database, subject: Subject, idents: Collection[Id]) -> di
     return {one[0]: one[1] for one in found}
 
 
-def members(database: Database, subject: Subject, project_id: Id, paging: Paging) -> Listed[Membership] | None:
+def members(
+    database: Database, subject: Subject, project_id: Id, paging: Paging, *, state: str | None = None
+) -> Listed[Membership] | None:
     """None unless the subject is a member (or may see everything).
 
     Notes are for the coordinator, from the site that wrote them: nobody else reads them.
@@ -91,17 +95,44 @@ def members(database: Database, subject: Subject, project_id: Id, paging: Paging
     seen = [*member_of("projects.id", subject), Clause("projects.id = %s", (project_id,))]
     if row(database, "SELECT 1 FROM projects", seen) is None:
         return None
-    coordinates = [Clause("projects.id = %s", (project_id,)), own("projects.coordinator_site_id", subject)]
-    all_notes = row(database, "SELECT 1 FROM projects", coordinates) is not None
+    all_notes = coordinates(database, subject, project_id)
+    of_state = [] if state is None else [Clause("memberships.state = %s", (state,))]
     return page(
         database,
         _MEMBERSHIP,
-        [Clause("memberships.project_id = %s", (project_id,))],
+        [Clause("memberships.project_id = %s", (project_id,)), *of_state],
         paging,
         lambda one: _membership(one, subject, all_notes=all_notes),
         order=("memberships.created_at", "memberships.site_id"),
         cursor_of=lambda one: Cursor(one[6], one[1]),
     )
+
+
+class Counted(NamedTuple):
+    """Members of a project with one state and role."""
+
+    state: str
+    role: str
+    number: int
+
+
+def counts(database: Database, subject: Subject, projects: Sequence[Id]) -> dict[Id, list[Counted]]:
+    """The members of those of the projects in which the subject is one (or may see everything)."""
+    of_these = Clause("memberships.project_id {any:uuid}", (database.many(projects),))
+    seen = [of_these, *member_of("memberships.project_id", subject)]
+    select = "SELECT memberships.project_id, memberships.state, memberships.role, count(*) FROM memberships"
+    found: dict[Id, list[Counted]] = {}
+    for project_id, state, role, count in rows(
+        database, select, seen, "GROUP BY memberships.project_id, memberships.state, memberships.role"
+    ):
+        found.setdefault(project_id, []).append(Counted(state, role, int(count)))
+    return found
+
+
+def coordinates(database: Database, subject: Subject, ident: Id) -> bool:
+    """Does the subject act for the site that coordinates the project?"""
+    mine = [Clause("projects.id = %s", (ident,)), own("projects.coordinator_site_id", subject)]
+    return row(database, "SELECT 1 FROM projects", mine) is not None
 
 
 def may_see_project_events(database: Database, subject: Subject, ident: Id) -> bool:

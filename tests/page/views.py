@@ -52,34 +52,50 @@ WORKLOADS: tuple[View, ...] = ()
 
 STREAMS: tuple[View, ...] = ()
 
-RUNS: tuple[View, ...] = (
-    View("runs-empty", "/page/runs", "empty"),
-    View("runs", "/page/runs"),
-    View("runs-busy", "/page/runs?state=live", "busy"),
-    View("runs-none-fits", "/page/runs?state=failed&project={project_new}"),
-    View("run", "/page/runs/{run}", who="coordinator"),
-    View("run-as-member", "/page/runs/{run}", who="member"),
-    View("run-failed", "/page/runs/{run_failed}"),
-    View("run-succeeded", "/page/runs/{run_succeeded}"),
-    View("run-cancelled", "/page/runs/{run_cancelled}", who="coordinator"),
-    View("run-queued", "/page/runs/{run_queued}", who="coordinator"),
-    View("run-earlier-rounds", "/page/runs/{run_succeeded}?last=2"),
-    View("run-events", "/page/runs/{run_failed}/events"),
-    View("run-start", "/page/runs/start?project={project}", who="coordinator"),
-    View("run-start-nothing", "/page/runs/start"),
-    View("run-restart", "/page/runs/{run_failed}/restart", who="coordinator"),
+RUNS: tuple[View, ...] = ()
+
+COMPARING: tuple[View, ...] = ()
+
+PROJECTS: tuple[View, ...] = (
+    View("projects", "/page/projects"),
+    View("projects-empty", "/page/projects", "empty"),
+    View("projects-none-such", "/page/projects?name=nobody"),
+    View("projects-many", "/page/projects", "busy"),
+    View("project", "/page/projects/{project}", who="coordinator"),
+    View("project-admin", "/page/projects/{project}"),
+    View("project-new", "/page/projects/{project_new}", who="coordinator"),
+    View("project-archived", "/page/projects/{project_archived}", who="coordinator"),
+    View("project-stranger", "/page/projects/{project_new}", who="member"),
+    View("project-hostile", "/page/projects/{project}", "hostile", "coordinator"),
+    View("project-members", "/page/projects/{project}/members", who="coordinator"),
+    View("project-members-requested", "/page/projects/{project}/members?state=requested", who="coordinator"),
+    View("project-models", "/page/projects/{project}/models", who="auditor"),
+    View("project-models-none", "/page/projects/{project_new}/models", who="auditor"),
+    View("project-change", "/page/projects/{project}/change", who="coordinator"),
 )
 
-COMPARING: tuple[View, ...] = (
-    View("compare", "/page/runs/{run_succeeded}/compare?a={run}&b={run_failed}"),
-    View("compare-nothing", "/page/runs/{run_queued}/compare"),
+WIZARD: tuple[View, ...] = (
+    View("wizard", "/page/projects/new", who="coordinator"),
+    View("wizard-no-site", "/page/projects/new", "empty"),
+    View("first-run", "/page/projects/{project_new}/first-run", who="coordinator"),
+    View("first-run-ready", "/page/projects/{project}/first-run", who="coordinator"),
 )
 
-PROJECTS: tuple[View, ...] = ()
-
-WIZARD: tuple[View, ...] = ()
-
-SITES: tuple[View, ...] = ()
+SITES: tuple[View, ...] = (
+    View("sites", "/page/sites"),
+    View("sites-empty", "/page/sites", "empty"),
+    View("sites-many", "/page/sites", "busy", "auditor"),
+    View("sites-of-member", "/page/sites", who="member"),
+    View("sites-silent", "/page/sites?state=silent"),
+    View("site", "/page/sites/{site}"),
+    View("site-own", "/page/sites/{site_east}", who="member"),
+    View("site-of-others", "/page/sites/{site_north}", who="member"),
+    View("site-retired", "/page/sites/{site_old}"),
+    View("site-hostile", "/page/sites/{site}", "hostile"),
+    View("enrol", "/page/sites/enrol"),
+    View("enrol-empty", "/page/sites/enrol", "empty"),
+    View("enrol-member", "/page/sites/enrol", who="member"),
+)
 
 DESCRIBING: tuple[View, ...] = ()
 

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from domain.commands import ArchiveProject, CreateProject, PutMember, RemoveMember, StartRun, UpdateProject
 from domain.results import Changed, Made, MemberResult, StartedRun
-from domain.states import RunState
+from domain.states import MemberState, RunState
 from domain.values import Image, Infrastructure, Joining, Name, Sealed, Span, TaskSpec, Text
 from fedyard.wire.parameters import check_written
 from fedyard.wire.problems import ProblemType
@@ -88,6 +88,10 @@ class ProjectsQuery(PageQuery, frozen=True):
     member: Uuid | UnsetType = UNSET
 
 
+class MembersQuery(PageQuery, frozen=True):
+    state: MemberState | UnsetType = UNSET
+
+
 class ProjectRunsQuery(PageQuery, frozen=True):
     state: RunState | UnsetType = UNSET
 
@@ -130,15 +134,20 @@ def listed(call: Call) -> Response:
 
 
 def read(call: Call) -> Response:
-    found = views.project(call.web.database, call.caller.subject, call.id("project_id"))
+    return answer(whole(call, call.id("project_id")))
+
+
+def whole(call: Call, ident: str) -> Project:
+    """A project with all that its reader may know of it, or 404."""
+    found = views.project(call.web.database, call.caller.subject, ident)
     if found is None:
-        raise not_found("project", call.id("project_id"))
+        raise not_found("project", ident)
     files = artifacts.initial_files(call.web.database, call.caller.subject, found.id)
     seen = views.may_see_members(call.web.database, call.caller.subject, found.id)
     parts = workloads.parts(call.web.database, found.id) if seen else None
     newest = rounds.newest(call.web.database, found.id) if seen else None
     room = _room(call, found.id) if seen else None
-    return answer(msgspec.structs.replace(found, initial_files=files, parts=parts, round=newest, room=room))
+    return msgspec.structs.replace(found, initial_files=files, parts=parts, round=newest, room=room)
 
 
 def _room(call: Call, project: str) -> ProjectRoom:
@@ -176,7 +185,8 @@ def archive(call: Call) -> Response:
 
 
 def list_members(call: Call) -> Response:
-    found = views.members(call.web.database, call.caller.subject, call.id("project_id"), call.paging)
+    state = given(call.query.state)
+    found = views.members(call.web.database, call.caller.subject, call.id("project_id"), call.paging, state=state)
     if found is None:
         raise not_found("project", call.id("project_id"))
     return answer(found)
@@ -281,7 +291,7 @@ OPERATIONS = (
         name="list_members",
         about="Who is in, asks to be, or is invited (members, admin, auditor)",
         does=list_members,
-        query=PageQuery,
+        query=MembersQuery,
         answers={200: Listed[Membership]},
     ),
     Operation(

@@ -8,18 +8,20 @@ from config.settings import Settings
 from web.http.operations import Operation
 from web.page import (
     commands,
-    comparing,
     entry,
     files,
-    runs,
+    projects,
+    sites,
+    wizard,
 )
 
 NOUNS: tuple[ModuleType, ...] = (
     commands,
     entry,
     files,
-    runs,
-    comparing,
+    projects,
+    sites,
+    wizard,
 )
 
 
