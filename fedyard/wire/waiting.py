@@ -45,6 +45,11 @@ class Waits:
         return self.round is not None and self.round.state == AGGREGATING
 
     @property
+    def waits_for(self) -> int:
+        """How many seats it waits for."""
+        return len(self.late)
+
+    @property
     def missing(self) -> int:
         """How many seats the quorum still lacks."""
         return 0 if self.round is None else max(0, self.round.quorum - self.there)

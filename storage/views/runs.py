@@ -85,6 +85,12 @@ def runs(
     )
 
 
+def live_counts(database: Database, subject: Subject) -> dict[str, int]:
+    """How many runs that the subject sees are queued (`created`), and how many are running."""
+    where = [Clause("runs.state IN ('created', 'running')"), *runs_seen(subject)]
+    return dict(rows(database, "SELECT runs.state, COUNT(*) FROM runs", where, "GROUP BY runs.state"))
+
+
 def between(database: Database, subject: Subject, first: Id, last: Id, at_most: int) -> list[RunHead]:
     """Runs with ids from the first to the last one; `at_most` of them."""
     where = [Clause("runs.id >= %s AND runs.id <= %s", (first, last)), *runs_seen(subject)]

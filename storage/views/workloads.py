@@ -3,7 +3,7 @@ that one runs at. What an attempt wrote is for people of the coordinator's and o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -109,6 +109,20 @@ def holding(database: Database, site: Id) -> Workload | None:
     held = "workloads.id IN (SELECT workload_id FROM workload_attempts WHERE site_id = %s)"
     found = row(database, _WORKLOADS, [Clause(held, (site,))])
     return None if found is None else _workload(found)
+
+
+def not_begun(database: Database, sites: Collection[Id]) -> dict[Id, str]:
+    """Of these sites those that are attempts at a workload which has not begun, each with that one's state."""
+    found = rows(
+        database,
+        "SELECT held.site_id, workloads.state FROM workloads"
+        " JOIN workload_attempts held ON held.workload_id = workloads.id",
+        [
+            Clause("held.site_id {any:uuid}", (database.many(sites),)),
+            Clause("workloads.state IN ('wanted', 'starting')"),
+        ],
+    )
+    return {one[0]: one[1] for one in found}
 
 
 def parts(database: Database, project: Id) -> list[RunningPart]:

@@ -52,9 +52,28 @@ WORKLOADS: tuple[View, ...] = ()
 
 STREAMS: tuple[View, ...] = ()
 
-RUNS: tuple[View, ...] = ()
+RUNS: tuple[View, ...] = (
+    View("runs-empty", "/page/runs", "empty"),
+    View("runs", "/page/runs"),
+    View("runs-busy", "/page/runs?state=live", "busy"),
+    View("runs-none-fits", "/page/runs?state=failed&project={project_new}"),
+    View("run", "/page/runs/{run}", who="coordinator"),
+    View("run-as-member", "/page/runs/{run}", who="member"),
+    View("run-failed", "/page/runs/{run_failed}"),
+    View("run-succeeded", "/page/runs/{run_succeeded}"),
+    View("run-cancelled", "/page/runs/{run_cancelled}", who="coordinator"),
+    View("run-queued", "/page/runs/{run_queued}", who="coordinator"),
+    View("run-earlier-rounds", "/page/runs/{run_succeeded}?last=2"),
+    View("run-events", "/page/runs/{run_failed}/events"),
+    View("run-start", "/page/runs/start?project={project}", who="coordinator"),
+    View("run-start-nothing", "/page/runs/start"),
+    View("run-restart", "/page/runs/{run_failed}/restart", who="coordinator"),
+)
 
-COMPARING: tuple[View, ...] = ()
+COMPARING: tuple[View, ...] = (
+    View("compare", "/page/runs/{run_succeeded}/compare?a={run}&b={run_failed}"),
+    View("compare-nothing", "/page/runs/{run_queued}/compare"),
+)
 
 PROJECTS: tuple[View, ...] = (
     View("projects", "/page/projects"),

@@ -8,9 +8,11 @@ from config.settings import Settings
 from web.http.operations import Operation
 from web.page import (
     commands,
+    comparing,
     entry,
     files,
     projects,
+    runs,
     sites,
     wizard,
 )
@@ -20,8 +22,10 @@ NOUNS: tuple[ModuleType, ...] = (
     entry,
     files,
     projects,
-    sites,
     wizard,
+    sites,
+    runs,
+    comparing,
 )
 
 

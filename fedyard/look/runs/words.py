@@ -1,0 +1,88 @@
+"""What is the case with a run, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from fedyard.wire.answers import Run
+from fedyard.wire.plurals import counted
+from fedyard.wire.waiting import Waits, waits_of
+
+NAMED = 2
+"""Sites that a sentence names before it counts the others."""
+
+
+def headline(run: Run, names: Mapping[str, str]) -> str:
+    """What it waits for, or how it ended. names: of sites, by id."""
+    if run.state == "created":
+        return "It is queued: it begins when a run of its project has ended."
+    if run.finished:
+        return _ended(run)
+    waits = waits_of(run)
+    if waits:
+        return " ".join(_waits(one, run, names) for one in waits)
+    if run.kind:
+        return "It trains over streams: what its deployment waits for stands there."
+    return "No task is active: it waits for the decider to begin."
+
+
+def _ended(run: Run) -> str:
+    took = _seconds(run.started_at, run.ended_at)
+    after = "" if took is None else f" after {_span(took)}"
+    if run.state == "succeeded":
+        return f"It succeeded{after}."
+    why = (run.detail or run.reason.replace("_", " ")).rstrip(".")
+    return f"It {'failed' if run.state == 'failed' else 'was cancelled'}{after}{f': {why}' if why else ''}."
+
+
+def _waits(one: Waits, run: Run, names: Mapping[str, str]) -> str:
+    place = f"Round {max(1, one.task.round)} of {one.task.spec.rounds} of {one.task.name}"
+    if one.round is None:
+        return f"{place} is not opened yet."
+    if one.coordinator:
+        boss = names.get(run.coordinator_site_id, "its coordinator")
+        return f"{place} waits for the global model that {boss} makes of {counted(one.there, 'update')}."
+    if not one.late:
+        return f"{place} waits for nobody: it goes on in a moment."
+    those = listed([names.get(seat.site_id, seat.site_id) for seat in one.late])
+    verb = "is" if one.wanted == "ready" else "has"
+    there = counted(one.there, f"seat {verb}", f"seats {'are' if verb == 'is' else 'have'}")
+    lack = f", {one.missing} more for the quorum" if one.missing else ""
+    return f"{place} waits for {those}: {there} {one.wanted}{lack}."
+
+
+def told(facts: Mapping[str, object]) -> str:
+    """The facts of an event, one after the other; what is empty is left out."""
+    return "; ".join(f"{_words(name)} {_value(value)}" for name, value in facts.items() if value not in ("", None, {}))
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_value(one)}" for name, one in value.items())
+    if isinstance(value, list):
+        return ", ".join(_value(one) for one in value)
+    return str(value)
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and 3 others`."""
+    more = len(names) - NAMED
+    if more > 1:
+        return f"{', '.join(names[:NAMED])} and {more} others"
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _seconds(begin: datetime | None, end: datetime | None) -> float | None:
+    return None if begin is None or end is None else max(0.0, (end - begin).total_seconds())
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,211 @@
+"""What is shown of a run: its grid, timeline, curves, and what it waits for; by examples."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from fedyard.look.runs.curves import Curve, charts_of, compared, metrics_csv
+from fedyard.look.runs.grid import Cell, grid_of, stragglers
+from fedyard.look.runs.spans import Span, timeline_of
+from fedyard.wire.answers import Contract, Round, Run, Seat, Submission, TaskRun, TaskSpec
+from fedyard.wire.waiting import waits_of
+
+BEGIN = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+NAMES = {"a": "Amsterdam", "b": "Bergen", "c": "Cork", "d": "Delft"}
+
+
+def at(minute: float) -> datetime:
+    return BEGIN + timedelta(minutes=minute)
+
+
+def update(site: str, begin: float = 0, end: float = 10, **more: Any) -> Submission:
+    return Submission(site_id=site, started_at=at(begin), submitted_at=at(end), **more)
+
+
+def round_of(number: int, state: str, *submissions: Submission, **more: Any) -> Round:
+    fields = {"started_at": at(0), "stage_at": at(10), "deadline_at": at(90), "quorum": 2, **more}
+    return Round(number=number, state=state, submissions=list(submissions), **fields)
+
+
+def seat(site: str, state: str, number: int = 1, since: float = 5, **more: Any) -> Seat:
+    return Seat(
+        site_id=site, site_name=NAMES[site], round=number, state=state, report_seq=1, state_at=at(since), **more
+    )
+
+
+def task_of(rounds: list[Round], seats: list[Seat], **more: Any) -> TaskRun:
+    spec = TaskSpec(name="train", model="m", rounds=9, contract=Contract(too_few=more.pop("too_few", "fail")))
+    number = rounds[-1].number if rounds else 1
+    fields = {"state": "active", "round": number, **more}
+    return TaskRun(seq=1, name="train", spec=spec, rounds=rounds, seats=seats, **fields)
+
+
+def run_of(*tasks: TaskRun, state: str = "running", ident: str = "r") -> Run:
+    return Run(
+        id=ident,
+        project_id="p",
+        number=1,
+        attempt=1,
+        state=state,
+        version=1,
+        coordinator_site_id="k",
+        tasks=list(tasks),
+    )
+
+
+CELLS = [
+    # the round's state, its update, the seat -> the cell
+    ("training", None, seat("a", "training"), Cell("training", since=at(5))),
+    ("training", {}, seat("a", "submitted"), Cell("submitted", 600.0)),
+    ("completed", {"left_out": "damaged"}, seat("a", "invited", 2), Cell("left_out", 600.0, why="damaged")),
+    ("completed", {"missing_receipt": "not_named"}, seat("a", "done"), Cell("submitted", 600.0, why="not_named")),
+    ("training", None, seat("a", "dropped", reason="silent"), Cell("dropped", why="silent")),
+    ("failed", None, seat("a", "failed", reason="crashed"), Cell("failed", why="crashed")),
+    ("completed", None, seat("a", "invited", 2), Cell("out")),
+    ("completed", None, seat("a", "training"), Cell("out")),
+]
+
+
+@pytest.mark.parametrize(("state", "came", "held", "cell"), CELLS)
+def test_a_cell_says_what_became_of_a_seat_in_a_round(
+    state: str, came: dict[str, Any] | None, held: Seat, cell: Cell
+) -> None:
+    updates = [] if came is None else [update("a", **came)]
+    grid = grid_of(task_of([round_of(1, state, *updates)], [held]), NAMES)
+    assert [row.cells for row in grid.rows] == [(cell,)]
+
+
+@pytest.mark.parametrize(
+    ("took", "slow"),
+    [
+        ({}, set()),
+        ({"a": 1.0, "b": 99.0}, set()),  # of two nobody knows who is slow
+        ({"a": 10.0, "b": 10.0, "c": 14.0}, set()),
+        ({"a": 10.0, "b": 10.0, "c": 15.0}, {"c"}),
+        ({"a": 10.0, "b": 10.0, "c": 30.0, "d": 20.0}, {"c"}),
+        ({"a": 0.0, "b": 0.0, "c": 0.0}, set()),
+    ],
+)
+def test_a_straggler_is_the_slowest_that_is_much_slower_than_most(took: dict[str, float], slow: set[str]) -> None:
+    assert stragglers(took) == slow
+
+
+def test_a_grid_shows_the_newest_rounds_and_says_how_many_came_before() -> None:
+    task = task_of([round_of(number, "completed") for number in (3, 4, 5, 6)], [seat("a", "training", 6)])
+    newest = grid_of(task, NAMES, rounds=2)
+    assert ([each.number for each in newest.rounds], newest.earlier) == ([5, 6], 4)
+    before = grid_of(task, NAMES, rounds=2, last=4)
+    assert ([each.number for each in before.rounds], before.earlier) == ([3, 4], 2)
+
+
+def test_a_grid_without_room_for_all_keeps_whom_the_round_waits_for_and_who_is_out() -> None:
+    seats = [seat("a", "submitted"), seat("b", "dropped"), seat("c", "submitted"), seat("d", "training")]
+    came = [update("a"), update("c")]
+    grid = grid_of(task_of([round_of(1, "training", *came)], seats), NAMES, sites=2)
+    assert ([row.name for row in grid.rows], grid.hidden) == (["Bergen", "Delft"], 2)
+
+
+def test_a_timeline_has_what_each_seat_did_and_how_long_the_coordinator_aggregated() -> None:
+    first = round_of(1, "completed", update("a", 2, 12), update("b", 2, 20), stage_at=at(20), ended_at=at(25))
+    second = round_of(2, "training", update("a", 30, 35), started_at=at(25), stage_at=at(30))
+    seats = [seat("a", "submitted", 2), seat("b", "training", 2, 30), seat("c", "dropped", 1, 15)]
+    found = timeline_of(grid_of(task_of([first, second], seats), NAMES), at(40))
+    assert found is not None
+    assert (found.begin, found.end) == (at(0), at(40))
+    assert [(line.name, line.spans) for line in found.lines] == [
+        ("coordinator", (Span(1, "aggregated", at(20), at(25)),)),
+        ("Amsterdam", (Span(1, "submitted", at(2), at(12)), Span(2, "submitted", at(30), at(35)))),
+        ("Bergen", (Span(1, "submitted", at(2), at(20)), Span(2, "training", at(30), at(40), live=True))),
+        ("Cork", (Span(1, "dropped", at(0), at(15)),)),
+    ]
+
+
+def test_nothing_has_a_timeline_before_it_begins() -> None:
+    assert timeline_of(grid_of(task_of([], []), NAMES), at(0)) is None
+
+
+def test_a_chart_has_a_line_for_the_global_model_and_one_for_each_site() -> None:
+    rounds = [
+        round_of(1, "completed", update("b", metrics={"loss": 0.5}), metrics={"loss": 0.4, "auc": 0.7}),
+        round_of(2, "training", update("a", metrics={"loss": 0.3, "epsilon": 1.0})),
+    ]
+    auc, loss, epsilon = charts_of(task_of(rounds, []), NAMES)
+    assert (auc.metric, auc.curves) == ("auc", (Curve("global model", (0.7, None)),))
+    assert (loss.metric, loss.rounds) == ("loss", (1, 2))
+    assert loss.curves == (
+        Curve("global model", (0.4, None)),
+        Curve("Amsterdam", (None, 0.3), site_id="a"),
+        Curve("Bergen", (0.5, None), site_id="b"),
+    )
+    assert (epsilon.metric, epsilon.curves) == ("epsilon", (Curve("Amsterdam", (None, 1.0), site_id="a"),))
+
+
+def test_a_chart_has_so_many_lines_at_most_and_says_how_many_it_leaves_out() -> None:
+    updates = [update(site, metrics={"loss": 0.5}) for site in "abcd"]
+    (loss,) = charts_of(task_of([round_of(1, "completed", *updates, metrics={"loss": 0.1})], []), NAMES, lines=3)
+    assert ([curve.name for curve in loss.curves], loss.hidden) == (["global model", "Amsterdam", "Bergen"], 2)
+
+
+def test_runs_are_compared_by_what_their_global_models_measured() -> None:
+    one = run_of(task_of([round_of(1, "completed", metrics={"loss": 0.4})], []), ident="one")
+    two = run_of(task_of([round_of(n, "completed", metrics={"loss": n / 10}) for n in (1, 2)], []), ident="two")
+    (loss,) = compared([("x/1", one), ("x/2", two), ("x/3", run_of())])
+    assert (loss.metric, loss.rounds) == ("loss", (1, 2))
+    assert loss.curves == (Curve("x/1", (0.4, None), run_id="one"), Curve("x/2", (0.1, 0.2), run_id="two"))
+
+
+def test_the_file_of_metrics_has_every_number_as_it_was_reported_and_no_formula() -> None:
+    loss = 0.1 + 0.2
+    rounds = [round_of(1, "completed", update("a", metrics={"loss": loss}, left_out="late"), metrics={"=1+1": 1.0})]
+    text = metrics_csv(run_of(task_of(rounds, [])), {"a": '=HYPERLINK("http://evil")'})
+    assert list(csv.reader(io.StringIO(text)))[1:] == [
+        ["train", "1", "", "", "'=1+1", "1.0", "", ""],
+        ["train", "1", "a", '\'=HYPERLINK("http://evil")', "loss", "0.30000000000000004", "600.0", "late"],
+    ]
+
+
+WAITS = [
+    # the round's state, quorum, the states of seats a, b, c, too_few -> there, late, out, at its deadline
+    ("selecting", 2, ("ready", "invited", "preparing"), "fail", 1, "bc", "", "fails"),
+    ("selecting", 2, ("ready", "invited", "preparing"), "wait", 1, "bc", "", "is_extended"),
+    ("selecting", 2, ("ready", "ready", "invited"), "fail", 2, "c", "", "goes_on"),
+    ("training", 2, ("submitted", "training", "uploading"), "fail", 1, "bc", "", "fails"),
+    ("training", 1, ("submitted", "training", "dropped"), "fail", 1, "b", "c", "goes_on"),
+    ("training", 2, ("submitted", "failed", "dropped"), "wait", 1, "", "bc", "is_extended"),
+    ("aggregating", 2, ("submitted", "submitted", "dropped"), "wait", 2, "", "c", "fails"),
+]
+
+
+@pytest.mark.parametrize(("state", "quorum", "states", "too_few", "there", "late", "out", "then"), WAITS)
+def test_a_live_run_waits_for_the_seats_that_have_not_done_their_part(
+    state: str, quorum: int, states: tuple[str, ...], too_few: str, there: int, late: str, out: str, then: str
+) -> None:
+    seats = [seat(site, one) for site, one in zip("abc", states, strict=True)]
+    came = [update(one.site_id) for one in seats if one.state == "submitted"]
+    (waits,) = waits_of(run_of(task_of([round_of(1, state, *came, quorum=quorum)], seats, too_few=too_few)))
+    assert (waits.there, "".join(s.site_id for s in waits.late), "".join(s.site_id for s in waits.out)) == (
+        there,
+        late,
+        out,
+    )
+    assert waits.at_deadline == then
+    assert waits.coordinator == (state == "aggregating")
+
+
+def test_a_seat_that_rejoined_for_the_next_round_is_not_waited_for_in_this_one() -> None:
+    seats = [seat("a", "training"), seat("b", "submitted"), seat("c", "invited", 2)]
+    (waits,) = waits_of(run_of(task_of([round_of(1, "training", update("b"))], seats)))
+    assert [one.site_id for one in waits.late] == ["a"]
+
+
+def test_a_run_that_is_over_or_queued_waits_for_no_seat() -> None:
+    task = task_of([round_of(1, "training")], [seat("a", "training")])
+    assert waits_of(run_of(task, state="cancelled")) == []
+    assert waits_of(run_of(task_of([], [], state="waiting"), state="created")) == []
+    (waits,) = waits_of(run_of(task_of([], [])))
+    assert (waits.round, waits.since, waits.late) == (None, None, ())

@@ -1,0 +1,75 @@
+"""Runs beside each other: what their global models measured, round by round."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from flask import Response
+
+from fedyard.look.forms import Form
+from fedyard.look.runs.curves import compared
+from fedyard.wire import answers
+from storage.views import projects, runs
+from storage.views.resources import RunHead
+from storage.views.sight import Paging
+from web.api import runs as api
+from web.http.bodies import Uuid
+from web.http.calls import Call
+from web.page.rendering import WHERE, Shown, page, shows
+
+OFFERED = 100
+"""Runs of the same project, the newest."""
+_run = msgspec.json.Decoder(answers.Run)
+
+
+class CompareQuery(Shown, frozen=True):
+    """Runs that are compared with the one of the path; an empty field is as if it were left out."""
+
+    a: Uuid | Literal[""] = ""
+    b: Uuid | Literal[""] = ""
+    c: Uuid | Literal[""] = ""
+
+
+def compare(call: Call) -> Response:
+    ident = call.id("run_id")
+    run = _run.decode(api.shown(call, ident))
+    others = _others(call, run)
+    known = {one.id: one for one in others}
+    asked = [one for one in (call.query.a, call.query.b, call.query.c) if one in known]
+    chosen = [run, *(_run.decode(api.shown(call, one)) for one in dict.fromkeys(asked))]
+    names = {one.id: name_of(one.number, one.attempt) for one in chosen}
+    return page(
+        call,
+        "runs/compare.html",
+        run=run,
+        runs=chosen,
+        names=names,
+        project=projects.names_of(call.web.database, call.caller.subject, [run.project_id]).get(run.project_id),
+        charts=compared([(names[one.id], one) for one in chosen]),
+        others=[("", "none"), *((one.id, f"{name_of(one.number, one.attempt)}: {one.state}") for one in others)],
+        form=Form.of(a=call.query.a, b=call.query.b, c=call.query.c),
+        at=f"{WHERE}/runs/{ident}",
+    )
+
+
+def name_of(number: int, attempt: int) -> str:
+    """Of a run among those of its project."""
+    return f"run {number}" if attempt == 1 else f"run {number}, attempt {attempt}"
+
+
+def _others(call: Call, run: answers.Run) -> list[RunHead]:
+    found = runs.runs(
+        call.web.database,
+        call.caller.subject,
+        Paging(OFFERED),
+        state=None,
+        project=run.project_id,
+        newest_first=True,
+    )
+    return [one for one in found.items if one.id != run.id]
+
+
+OPERATIONS = (
+    shows("runs/{run_id}/compare", "page_run_compare", "Runs beside each other", compare, query=CompareQuery),
+)
