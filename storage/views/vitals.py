@@ -126,9 +126,12 @@ def processes(database: Database, now: Micros) -> Listed[HubProcess]:
     )
 
 
-def vitals(database: Database, now: Micros, span_s: int) -> Vitals:
-    """As it was read last, with curves of the last `span_s` seconds. Raises `DatabaseUnavailable`."""
-    stretch_s = max(10, -(-span_s // POINTS))
+def vitals(database: Database, now: Micros, span_s: int, points: int = POINTS) -> Vitals:
+    """As it was read last, with curves of the last `span_s` seconds of so many points at most.
+
+    Raises `DatabaseUnavailable`.
+    """
+    stretch_s = max(10, -(-span_s // points))
     until = -(-now // (stretch_s * SECOND)) * stretch_s * SECOND
     after = until - -(-span_s // stretch_s) * stretch_s * SECOND
     taken = told(database, TakenReading)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,8 +17,10 @@ from domain.values import Subject
 from fedyard.cluster.port import Phase
 from fedyard.cluster.port import Reason as ClusterReason
 from fedyard.wire.times import SECOND
+from storage.clocks import Reported, report_all
 from storage.database import Database
 from storage.due import Due
+from storage.vitals import BackupReading, DiskReading, QueueReading, Sampled, tell, write_samples
 from tests.domain.scenes import row
 from tests.hub import Hub
 from tests.streams import announced, finished, quarantined, sending, serving, write
@@ -145,6 +148,7 @@ def fill_small(scene: Filling) -> None:
     _streams(scene, project)
     _silence(scene, north, east, south, west, islands)
     _deliveries(scene)
+    _vitals(scene)
 
 
 def fill_busy(scene: Filling) -> None:
@@ -179,6 +183,7 @@ def fill_busy(scene: Filling) -> None:
             if turn == 3:
                 break
     scene.beat(5, *more)
+    _vitals(scene)
 
 
 def _round_of_all(scene: Filling, runs: Sequence[tuple[Id, Sequence[Subject]]], number: int, *, whole: bool) -> None:
@@ -403,6 +408,41 @@ def _silence(scene: Filling, north: Subject, east: Subject, *others: Subject) ->
     hub.ok(c.MarkSitesSilent(site_ids=[east.id]))
     hub.clock.sleep(20)
     scene.beat(3, north, *others)
+
+
+def _vitals(scene: Filling) -> None:
+    """What the hub's processes said of themselves, and what they sampled and read in the last half hour."""
+    database, now = scene.hub.database, scene.hub.clock.now()
+    hosts = {"decider": "yard-a", "doer": "yard-b", "relay": "yard-a", "web": "yard-b.hospital-network.example.org"}
+    said = [
+        Reported(f"{role}@{hosts[role]}:{pid}", role, pid * 100, "0.2.0", now - DAY * SECOND, None)
+        for pid, role in enumerate(hosts, 4100)
+    ]
+    leads = {True: "yard-a", False: "yard-b"}
+    said += [
+        Reported(f"{role}@{host}:{4200 + place}", role, 0, "0.2.0", now - HOUR * SECOND, led)
+        for place, (role, (led, host)) in enumerate(itertools.product(("reconciler", "ticker"), leads.items()))
+    ]
+    report_all(database, said, now - 4 * SECOND)
+    report_all(database, [Reported("doer@yard-c:77", "doer", 0, "0.1.9", now - DAY * SECOND)], now - 95 * SECOND)
+    for place in range(180):
+        pace = {Sampled.DECIDED: 40.0 + place % 30, Sampled.WAIT_P50: 0.004 + place % 7 / 1000}
+        pace[Sampled.WAIT_P99] = 0.03 + place % 11 / 100
+        write_samples(database, "decider@yard-a:4100", now - place * 10 * SECOND, pace)
+        write_samples(database, "relay@yard-a:4102", now - place * 10 * SECOND, {Sampled.OUTBOX_AGE: place % 3 / 2})
+    queues = {
+        "runs.v1": QueueReading(ready=12, delayed=1, dead=2, oldest_at=None, empty_at=now - 3 * SECOND),
+        "messages.v1": QueueReading(ready=0, delayed=0, dead=0, oldest_at=None, empty_at=now),
+        "deliveries.v1": QueueReading(ready=0, delayed=3, dead=0, oldest_at=None, empty_at=now),
+    }
+    disks = {
+        "records": DiskReading(used=48_318_382_080, free=None, total=None),
+        "artifacts": DiskReading(used=None, free=734_003_200, total=107_374_182_400),
+    }
+    backup = BackupReading(
+        made_at=now - 9 * HOUR * SECOND, folder="/srv/backups/night", form="postgresql", copied=False
+    )
+    tell(database, now - 12 * SECOND, {**queues, **disks, "": backup})
 
 
 def _deliveries(scene: Filling) -> None:

@@ -44,7 +44,13 @@ AUDIT: tuple[View, ...] = ()
 
 WEBHOOKS: tuple[View, ...] = ()
 
-NOW: tuple[View, ...] = ()
+NOW: tuple[View, ...] = (
+    View("now", "/page/now"),
+    View("now-empty", "/page/now", scene="empty"),
+    View("now-of-a-day", "/page/now?span_s=86400", scene="busy", who="auditor"),
+    View("now-of-a-coordinator", "/page/now", who="coordinator"),
+    View("now-of-a-member", "/page/now", who="member"),
+)
 
 DEAD_LETTERS: tuple[View, ...] = ()
 

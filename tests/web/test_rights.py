@@ -171,6 +171,7 @@ TABLE: dict[str, Row] = {
     "replay_quarantined": Row("/v1/streams/quarantine/{record}/replay", {"admin"}, spare=True),
     "purge_quarantined": Row("/v1/streams/quarantine/{record}", {"admin"}, spare=True),
     "list_processes": Row("/v1/processes", SEE),
+    "list_concerns": Row("/v1/concerns", PEOPLE),
     "read_vitals": Row("/v1/vitals", SEE),
     "report_seat": Row("/v1/runs/{run}/tasks/1/seats/{victim}", VICTIM, {"event": "submit", "seq": 2, "round": 1}),
     "report_aggregated": Row("/v1/runs/{run}/tasks/1/rounds/1/aggregated", LEAD, {"failure": "evil"}, spare=True),

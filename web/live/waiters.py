@@ -23,7 +23,7 @@ from web.live.shares import AGAIN_S, KEPT_BACK, Policy, Tarpit, is_kept_for
 from web.problems import busy
 
 T = TypeVar("T")
-Key: TypeAlias = tuple[Literal["command", "inbox", "run", "log"], Id]
+Key: TypeAlias = tuple[Literal["command", "inbox", "run", "log", "hub"], Id]
 
 SLICE = 64
 BETWEEN_SLICES_S = 0.006

@@ -11,6 +11,7 @@ from web.page import (
     comparing,
     entry,
     files,
+    now,
     projects,
     runs,
     sites,
@@ -26,6 +27,7 @@ NOUNS: tuple[ModuleType, ...] = (
     sites,
     runs,
     comparing,
+    now,
 )
 
 

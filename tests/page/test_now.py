@@ -1,0 +1,154 @@
+"""What needs somebody, for who may see it; and the one sentence that is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from domain.values import Subject
+from fedyard.wire.times import DAY_S, SECOND, time_text
+from storage.clocks import Reported, report_all
+from storage.database import Database
+from storage.views.concerns import Concern, ConcernKind, concerns
+from storage.vitals import BackupReading, DiskReading, QueueReading, tell
+from tests.page.scenes import Scene, opened
+from web.page.now import sentence, where
+
+NOW = 1_800_000_000 * SECOND
+OPERATOR = Subject(kind="account", id="5f1d6a52-0c0e-5e0f-9c54-f3d7a6d7a4b1", role="admin")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with opened("small", tmp_path_factory.mktemp("now")) as scene:
+        yield scene
+
+
+def seen(scene: Scene, who: str, organisation: str = "", role: str = "member") -> list[tuple[str, str]]:
+    """Kinds and names of what somebody of an organisation is told."""
+    database, at = scene.net.database, scene.net.app.extensions["fedyard"].hub.clock.now()
+    of = scene.names.get(f"organisation_{organisation}")
+    subject = Subject(kind="account", id=scene.names[who], organisation_id=of, role=role)  # type: ignore[arg-type]
+    return [(one.kind.value, one.name) for one in concerns(database, subject, at).items]
+
+
+def test_who_runs_the_network_is_told_of_all_of_it(small: Scene) -> None:
+    found = seen(small, "admin", "operators", "admin")
+    assert found == seen(small, "auditor", "operators", "auditor")
+    assert found[:2] == [("disk", "artifacts"), ("dead_letters", "runs.v1")]
+    assert {kind for kind, _ in found[2:]} == {
+        "process",
+        "quarantine",
+        "run_waits",
+        "join_request",
+        "workload_failed",
+        "workload_waits",
+    }
+
+
+def test_others_are_told_of_what_is_theirs(small: Scene) -> None:
+    lead = seen(small, "coordinator", "north")
+    assert {kind for kind, _ in lead} == {"run_waits", "join_request", "workload_failed", "workload_waits"}
+    takes_part = seen(small, "member", "east")
+    assert {kind for kind, _ in takes_part} == {"run_waits"}
+
+
+def test_a_site_that_a_run_waits_for_is_named_there_alone_and_else_by_itself(small: Scene) -> None:
+    names = [name for kind, name in seen(small, "admin", "operators", "admin") if kind in ("run_waits", "site_silent")]
+    assert names == ["Chest X-ray triage #4", "Chest X-ray triage #5"]
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Database]:
+    with opened("empty", tmp_path) as scene:
+        yield scene.net.database
+
+
+def of_hub(database: Database, at: int = NOW) -> list[tuple[str, str, str]]:
+    return [(one.kind.value, one.severity, one.name) for one in concerns(database, OPERATOR, at).items]
+
+
+def test_a_hub_on_its_first_day_needs_nobody(bare: Database) -> None:
+    assert of_hub(bare) == []
+
+
+def test_a_hub_of_a_week_wants_a_backup_of_the_week(bare: Database) -> None:
+    later = NOW + 8 * DAY_S * SECOND
+    assert of_hub(bare, later) == [("backup", "warns", "backup")]
+    made = BackupReading(made_at=later - 7 * DAY_S * SECOND, folder="/b", form="sqlite", copied=False)
+    tell(bare, later, {"": made})
+    assert of_hub(bare, later) == []
+    assert of_hub(bare, later + 1) == [("backup", "warns", "backup")]
+
+
+def test_a_role_of_which_nobody_reports_is_worse_than_a_stand_by(bare: Database) -> None:
+    report_all(bare, [Reported(f"{role}@a:1", role, 0) for role in ("decider", "ticker")], NOW - 31 * SECOND)
+    report_all(bare, [Reported("ticker@b:2", "ticker", 40 * SECOND)], NOW)
+    assert of_hub(bare) == [("process", "bad", "decider"), ("process", "warns", "stand-by")]
+    report_all(bare, [Reported("web@b:2", "web", -31 * SECOND)], NOW)
+    assert ("clock", "bad", "clocks") in of_hub(bare)
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "told"),
+    [(1 << 29, 100 << 30, True), (1 << 29, 1 << 31, False), (2 << 30, 100 << 30, False), (None, None, False)],
+)
+def test_a_disk_is_nearly_full_with_little_left_and_a_small_part_of_it(
+    bare: Database, free: int | None, total: int | None, told: bool
+) -> None:
+    tell(bare, NOW, {"records": DiskReading(used=5, free=free, total=total)})
+    assert of_hub(bare) == ([("disk", "bad", "records")] if told else [])
+
+
+def test_an_outbox_that_is_not_published_and_dead_letters(bare: Database) -> None:
+    queue = QueueReading(ready=1, delayed=0, dead=1, oldest_at=None, empty_at=None)
+    tell(bare, NOW, {"runs.v1": queue, "sites.v1": QueueReading(ready=9, delayed=9, dead=0, oldest_at=1, empty_at=1)})
+    with bare.connection():
+        row = (OPERATOR.id, "{}", NOW - 30 * SECOND)
+        bare.execute("INSERT INTO outbox (id, envelope_json, created_at) VALUES (%s, %s, %s)", row)
+    assert of_hub(bare) == [("dead_letters", "bad", "runs.v1"), ("outbox", "bad", "outbox")]
+    assert of_hub(bare, NOW - 1) == [("dead_letters", "bad", "runs.v1")]
+
+
+def concern(kind: ConcernKind, name: str, ago_s: int | None = None, waits_for: Sequence[str] = ()) -> Concern:
+    since = None if ago_s is None else time_text(NOW - ago_s * SECOND)
+    return Concern(kind, "warns", name, "what is the matter", since, waits_for=list(waits_for))
+
+
+WAITS = concern(ConcernKind.RUN_WAITS, "Triage #4", 14 * 60 + 20, ["east", "west"])
+FAILED = concern(ConcernKind.RUN_FAILED, "Triage #3", 60)
+SILENT = concern(ConcernKind.SITE_SILENT, "west", 7200)
+A_WAITS = "Triage #4 waits for east, west since 14 min"
+
+
+@pytest.mark.parametrize(
+    ("live", "found", "words"),
+    [
+        (0, [], "No run is live; everything is well."),
+        (1, [], "1 run live; everything is well."),
+        (2, [WAITS], f"2 runs live; {A_WAITS}; everything else is well."),
+        (
+            2,
+            [WAITS, FAILED],
+            f"2 runs live; {A_WAITS}; Triage #3 failed; everything else is well.",
+        ),
+        (
+            0,
+            [SILENT, FAILED, WAITS],
+            "No run is live; west is silent since 2 h; Triage #3 failed; 1 more needs somebody.",
+        ),
+        (0, [SILENT] * 4, "No run is live; west is silent since 2 h; west is silent since 2 h; 2 more need somebody."),
+    ],
+)
+def test_one_sentence_says_how_it_is(live: int, found: list[Concern], words: str) -> None:
+    assert sentence(live, found, NOW) == words
+
+
+@pytest.mark.parametrize("kind", list(ConcernKind))
+def test_every_kind_has_words_and_those_of_things_a_page(kind: ConcernKind) -> None:
+    one = concern(kind, "it")
+    assert "it" in sentence(1, [one], NOW)
+    own = {"process", "clock", "disk", "outbox", "backup"}
+    assert (where(one) == "") == (kind.value in own)
