@@ -122,9 +122,10 @@ class OpenSession(Command, frozen=True, tag="open_session"):
 
 
 class EndSessions(Command, frozen=True, tag="end_sessions"):
-    """Sign the account out everywhere."""
+    """Sign the account out everywhere; or, with one, out of that session alone."""
 
     account_id: Id
+    session_id: Id | None = None
 
 
 # sites

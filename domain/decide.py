@@ -34,7 +34,7 @@ def needs_of(envelopes: Iterable[Envelope]) -> Needs:
     return together
 
 
-OF_ONESELF = (c.OpenSession, c.EndSessions, c.RevokeToken)
+OF_ONESELF = (c.OpenSession, c.EndSessions)
 """What an auditor may do, who changes nothing else: look at pages, and look at them no longer."""
 
 

@@ -116,12 +116,13 @@ def needs_of_end_sessions(command: c.EndSessions) -> Needs:
 
 
 def end_sessions(draft: Draft, command: c.EndSessions) -> Decision:
-    """Signed out everywhere: sessions end, and codes that would open one."""
+    """Signed out everywhere: sessions end, and codes that would open one. Of one session: that alone."""
     account_id, organisation_id = owner_of(draft, "account", command.account_id)
     ended = [
         token
         for token in draft.every(r.Token)
         if token.owner_id == account_id and token.kind != TokenKind.TOKEN and token.revoked_at is None
+        if command.session_id in (None, token.id)
     ]
     for token in sorted(ended, key=lambda token: token.id):
         revoke(draft, token, organisation_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -151,6 +151,17 @@ def name_of(database: Database, subject: Subject) -> str | None:
     return None if found is None else str(found[0])
 
 
+def names(database: Database, ids: Iterable[Id]) -> dict[Id, str]:
+    """Of accounts, sites and organisations. Whoever asks was shown the ids."""
+    wanted = database.many(sorted(set(ids)))
+    with database.connection():
+        return {
+            ident: name
+            for table in ("accounts", "sites", "organisations")
+            for ident, name in database.all(f"SELECT id, name FROM {table} WHERE id {{any:uuid}}", wanted)
+        }
+
+
 def organisations(database: Database, subject: Subject, paging: Paging) -> Listed[Organisation]:
     return page(
         database,
@@ -168,11 +179,12 @@ def organisation(database: Database, subject: Subject, ident: Id) -> Organisatio
     return None if found is None else _organisation(found)
 
 
-def accounts(database: Database, subject: Subject, paging: Paging) -> Listed[Account]:
+def accounts(database: Database, subject: Subject, paging: Paging, organisation: Id | None = None) -> Listed[Account]:
+    of_one = [] if organisation is None else [Clause("organisation_id = %s", (organisation,))]
     return page(
         database,
         _ACCOUNT,
-        _accounts_seen(subject),
+        [*_accounts_seen(subject), *of_one],
         paging,
         _account,
         order=("created_at", "id"),
@@ -185,9 +197,22 @@ def account(database: Database, subject: Subject, ident: Id) -> Account | None:
     return None if found is None else _account(found)
 
 
-def tokens(database: Database, subject: Subject, paging: Paging, owner: Id | None) -> Listed[Token]:
-    """One's own; a member's also its sites'; all for admin and auditor."""
+def tokens(
+    database: Database,
+    subject: Subject,
+    paging: Paging,
+    owner: Id | None,
+    *,
+    kind: TokenKind | None = None,
+    in_force_at: Micros | None = None,
+) -> Listed[Token]:
+    """One's own; a member's also its sites'; all for admin and auditor. in_force_at: only those that are good then."""
     where = _tokens_seen(subject)
+    if kind is not None:
+        where = [*where, Clause("tokens.kind = %s", (kind.value,))]
+    if in_force_at is not None:
+        good = "tokens.revoked_at IS NULL AND (tokens.expires_at IS NULL OR tokens.expires_at > %s)"
+        where = [*where, Clause(good, (in_force_at,))]
     if owner is not None:
         where = [*where, Clause("tokens.owner_id = %s", (owner,))]
     return page(

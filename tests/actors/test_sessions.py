@@ -108,6 +108,21 @@ def test_signed_out_everywhere_sessions_and_codes_end_and_tokens_stay(hub: Hub, 
     assert hub.ok(c.EndSessions(ada.id), ada)["ended_count"] == 0
 
 
+def test_one_session_of_ones_own_ends_alone(hub: Hub, ada: Subject) -> None:
+    proof = token_of(hub, ada).sha256
+    one, other = (hub.ok(opening(ada, proof, secret), ada)["id"] for secret in SECRETS[:2])
+    assert hub.ok(c.EndSessions(ada.id, one), ada)["ended_count"] == 1
+    assert row(hub, other).revoked_at is None
+    assert hub.ok(c.EndSessions(ada.id, token_of(hub, ada).id), ada)["ended_count"] == 0
+
+
+def test_an_auditor_signs_in_and_out_and_changes_nothing_else(hub: Hub) -> None:
+    auditor = hub.account(hub.organisation("one"), "auditor")
+    hub.ok(opening(auditor, token_of(hub, auditor).sha256), auditor)
+    assert hub.refused(c.IssueSignIn(auditor.id, SECRETS[1]), auditor) == (403, "forbidden")
+    assert hub.ok(c.EndSessions(auditor.id), auditor)["ended_count"] == 1
+
+
 def test_only_oneself_and_an_admin_make_a_code(hub: Hub, ada: Subject) -> None:
     colleague = hub.account(ada.organisation_id or "", "member", "another")
     stranger = hub.account(hub.organisation("two"), "member")

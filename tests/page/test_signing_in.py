@@ -10,8 +10,8 @@ from domain.ids import sha256_hex
 from tests.page.callers import Browser, signed_in
 from tests.page.scenes import Scene
 from tests.web.network import Caller
-from web.page.entry import HOME, place
 from web.page.rendering import SIGN_IN
+from web.page.ways import HOME, place
 
 empty = pytest.mark.parametrize("scene", ["empty"], indirect=True)
 

@@ -38,7 +38,18 @@ ENTRY: tuple[View, ...] = (
     View("sign-in-by-link", "/page/sign-in?code=fyd_0123", "empty", None),
 )
 
-PEOPLE: tuple[View, ...] = ()
+PEOPLE: tuple[View, ...] = (
+    View("people", "/page/people"),
+    View("people-first-day", "/page/people", "empty"),
+    View("people-of-others", "/page/people?organisation={organisation}", who="member", status=404),
+    View("account", "/page/people/{coordinator}"),
+    View("account-disabled", "/page/people/{left}", who="auditor"),
+    View("account-new", "/page/people/new"),
+    View("organisation-new", "/page/organisations/new"),
+    View("sessions", "/page/sessions", who="coordinator"),
+    View("tokens", "/page/tokens", who="coordinator"),
+    View("tokens-all", "/page/tokens", "busy"),
+)
 
 AUDIT: tuple[View, ...] = ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from flask import Response
+from msgspec import UNSET, UnsetType
 
 from domain.commands import CreateAccount, DisableAccount
 from domain.results import Made
@@ -16,10 +17,14 @@ from web.api.secret import NOT_DRAWN, drawn_unless, micros_of, token_of
 from web.http.answers import answer
 from web.http.auth import PEOPLE
 from web.http.bodies import Body, PageQuery, Time, Uuid
-from web.http.calls import Call
+from web.http.calls import Call, given
 from web.http.operations import Operation
 from web.http.writing import write
 from web.problems import not_found
+
+
+class AccountsQuery(PageQuery, frozen=True):
+    organisation: Uuid | UnsetType = UNSET
 
 
 class NewAccount(Body, frozen=True):
@@ -52,7 +57,7 @@ def create(call: Call) -> Response:
 
 
 def listed(call: Call) -> Response:
-    return answer(people.accounts(call.web.database, call.caller.subject, call.paging))
+    return answer(people.accounts(call.web.database, call.caller.subject, call.paging, given(call.query.organisation)))
 
 
 def read(call: Call) -> Response:
@@ -86,7 +91,7 @@ OPERATIONS = (
         about="All accounts for admin and auditor, those of the own organisation for members",
         does=listed,
         who=PEOPLE,
-        query=PageQuery,
+        query=AccountsQuery,
         answers={200: Listed[Account]},
     ),
     Operation(

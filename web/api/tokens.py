@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from domain.commands import IssueToken, RevokeToken
 from domain.results import Made
-from domain.values import Name, Sha256
+from domain.values import Name, Sha256, TokenKind
 from fedyard.wire.problems import ProblemType
 from storage.views import people
 from storage.views.resources import Token
@@ -40,6 +40,7 @@ class NewToken(Body, frozen=True):
 
 class TokensQuery(PageQuery, frozen=True):
     owner: Uuid | UnsetType = UNSET
+    kind: TokenKind | UnsetType = UNSET
 
 
 def issue(call: Call) -> Response:
@@ -66,8 +67,8 @@ def issue(call: Call) -> Response:
 
 
 def listed(call: Call) -> Response:
-    owner = given(call.query.owner)
-    return answer(people.tokens(call.web.database, call.caller.subject, call.paging, owner))
+    owner, kind = given(call.query.owner), given(call.query.kind)
+    return answer(people.tokens(call.web.database, call.caller.subject, call.paging, owner, kind=kind))
 
 
 def revoke(call: Call) -> Response:

@@ -10,7 +10,7 @@ from flask import Response
 from msgspec import UNSET, UnsetType
 
 from config.clock import draw_secret
-from domain.commands import EndSessions, OpenSession, RevokeToken
+from domain.commands import EndSessions, OpenSession
 from domain.ids import HUB, derive, sha256_hex
 from fedyard.look.forms import Form
 from fedyard.wire.problems import Problem
@@ -25,12 +25,10 @@ from web.http.writing import write
 from web.page import sessions
 from web.page.forms import form_of
 from web.page.rendering import PAGE, SIGN_IN, WHERE, open_page, takes
+from web.page.ways import HOME, place
 from web.problems import Refused
 
-HOME = f"{WHERE}/now"
-"""Where one comes who has signed in, and wanted to go nowhere in particular."""
 WAY: sessions.SignIn = sessions.TokenSignIn()
-_MAX_NEXT = 2000
 
 
 class SignInQuery(Query, frozen=True):
@@ -88,20 +86,19 @@ def sign_in(call: Call) -> Response:
 
 def sign_out(call: Call) -> Response:
     """End this session, whatever its scopes are; the browser forgets it in any case."""
-    assert call.caller.token_id is not None, "a session is a token"
-    write(call, RevokeToken(token_id=call.caller.token_id))
+    write(call, EndSessions(account_id=call.caller.subject.id, session_id=call.caller.token_id))
     return sessions.ended(_to("/"))
+
+
+def end_session(call: Call) -> Response:
+    """One of one's other sessions, at another machine."""
+    write(call, EndSessions(account_id=call.caller.subject.id, session_id=call.id("session_id")), waits=True)
+    return _to(f"{WHERE}/sessions")
 
 
 def sign_out_everywhere(call: Call) -> Response:
     write(call, EndSessions(account_id=call.caller.subject.id))
     return sessions.ended(_to("/"))
-
-
-def place(where: str) -> str:
-    """Where one wanted to go, if that is a page of ours; else what everybody sees first."""
-    ours = where.startswith(f"{WHERE}/") and len(where) <= _MAX_NEXT and where.isascii() and where.isprintable()
-    return where if ours and "\\" not in where and "//" not in where else HOME
 
 
 def _form(call: Call, form: Form, wrong: str = "", status: int = 200) -> Response:
@@ -174,5 +171,6 @@ OPERATIONS = (
         answers={303: None},
     ),
     takes("sign-out", "sign_out", "End this session", sign_out),
+    takes("sessions/{session_id}/end", "end_session", "End one of one's sessions", end_session),
     takes("sign-out-everywhere", "sign_out_everywhere", "End all sessions of one's account", sign_out_everywhere),
 )

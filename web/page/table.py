@@ -12,6 +12,7 @@ from web.page import (
     entry,
     files,
     now,
+    people,
     projects,
     runs,
     sites,
@@ -28,6 +29,7 @@ NOUNS: tuple[ModuleType, ...] = (
     runs,
     comparing,
     now,
+    people,
 )
 
 

@@ -1,0 +1,94 @@
+"""What is done at the pages of people: the same commands as by the API, and secrets that are shown once."""
+
+from __future__ import annotations
+
+import re
+
+from tests.page.callers import Browser, signed_in
+from tests.page.scenes import Scene
+from tests.web.network import Caller
+
+_SHOWN = re.compile(r"<code data-copied>([^<]+)</code>")
+
+
+def shown_in(page: str) -> str:
+    found = _SHOWN.search(page)
+    assert found is not None, page
+    return found[1]
+
+
+def test_an_account_is_made_and_its_token_is_shown_once(scene: Scene, browser_caller: Browser) -> None:
+    browser_caller.get("/page/people/new")
+    form = {"name": "Edith", "organisation_id": scene.names["organisation"], "role": "member"}
+    made = browser_caller.post("/page/people/new", form)
+    token = shown_in(made.get_data(as_text=True))
+    me = Caller(scene.net.app, token).ok("GET", "/v1/me")
+    assert (made.status_code, me["name"], me["role"]) == (200, "Edith", "member")
+    again = browser_caller.post("/page/people/new", form).get_data(as_text=True)
+    assert token not in again
+    assert token not in browser_caller.get(f"/page/people/{me['id']}").get_data(as_text=True)
+
+
+def test_what_is_wrong_is_said_at_the_field_and_what_was_typed_stays(scene: Scene, browser_caller: Browser) -> None:
+    browser_caller.get("/page/people/new")
+    form = {"name": " x", "organisation_id": scene.names["organisation"], "role": "auditor"}
+    answer = browser_caller.post("/page/people/new", form)
+    page = answer.get_data(as_text=True)
+    assert answer.status_code in (400, 422)
+    assert 'id="f-name-error"' in page
+    assert '<option value="auditor" selected>' in page
+
+
+def test_a_link_signs_its_account_in(scene: Scene, browser_caller: Browser) -> None:
+    href = f"/page/people/{scene.names['member']}"
+    browser_caller.get(href)
+    link = shown_in(browser_caller.post(f"{href}/sign-in").get_data(as_text=True))
+    other = Browser(scene.net.app)
+    other.get(link.removeprefix("http://localhost"))
+    assert other.post("/page/sign-in").status_code == 303
+    assert "Your account" in other.get("/page/sessions").get_data(as_text=True)
+    browser_caller.get(href)
+    assert browser_caller.post(f"{href}/sign-out").status_code == 303
+    assert other.get("/page/sessions").headers["Location"].startswith("/page/sign-in")
+
+
+def test_a_token_that_is_issued_in_a_session_outlives_it(scene: Scene) -> None:
+    browser = signed_in(scene.net.app, scene.tokens["coordinator"])
+    href = f"/page/people/{scene.names['coordinator']}"
+    browser.get("/page/sessions")
+    answer = browser.post(f"{href}/tokens", {"label": "cron", "scopes": "read", "days": "30"})
+    token = Caller(scene.net.app, shown_in(answer.get_data(as_text=True)))
+    (listed,) = [one for one in token.get("/v1/tokens").get_json()["items"] if one["label"] == "cron"]
+    assert listed["scopes"] == ["read"]
+    browser.get("/page/sessions")
+    browser.post("/page/sign-out")
+    assert token.get("/v1/me").status_code == 200
+
+
+def test_an_auditor_ends_sessions_of_its_own_and_is_told_what_it_cannot_do(scene: Scene) -> None:
+    browser, other = (signed_in(scene.net.app, scene.tokens["auditor"]) for _ in range(2))
+    page = browser.get("/page/sessions").get_data(as_text=True)
+    end = re.search(r'action="(/page/sessions/[0-9a-f-]+/end)"', page)
+    assert end is not None
+    assert "Issue a token" not in page
+    assert browser.post(f"/page/people/{scene.names['auditor']}/tokens", {"label": "x"}).status_code == 403
+    browser.get("/page/sessions")
+    assert browser.post(end[1]).status_code == 303
+    assert other.get("/page/sessions").status_code == 303
+
+
+def test_nobody_is_disabled_by_who_may_not(scene: Scene) -> None:
+    browser = signed_in(scene.net.app, scene.tokens["coordinator"])
+    browser.get("/page/sessions")
+    assert browser.post(f"/page/people/{scene.names['coordinator']}/disable").status_code == 403
+    assert browser.post(f"/page/people/{scene.names['member']}/disable").status_code == 404
+    assert browser.get(f"/page/people/{scene.names['member']}").status_code == 404
+
+
+def test_a_revoked_token_leads_back_to_where_one_was(scene: Scene, browser_caller: Browser) -> None:
+    browser_caller.get("/page/people")
+    answer = browser_caller.post(f"/page/tokens/{scene.names['token']}/revoke", {"next": "https://evil.example"})
+    assert answer.headers["Location"].startswith("/page/tokens?command=")
+    shown = browser_caller.get(answer.headers["Location"]).get_data(as_text=True)
+    assert "Done: revoke token." in shown
+    assert scene.names["token"] not in shown
