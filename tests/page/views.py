@@ -133,7 +133,11 @@ SITES: tuple[View, ...] = (
     View("enrol-member", "/page/sites/enrol", who="member"),
 )
 
-DESCRIBING: tuple[View, ...] = ()
+DESCRIBING: tuple[View, ...] = (
+    View("api", "/page/api", who="member"),
+    View("api-call", "/page/api/create_project"),
+    View("api-file", "/page/api/put_chunk"),
+)
 
 COMMANDS: tuple[View, ...] = (View("command-pending", "/page/commands/{admin}"),)
 

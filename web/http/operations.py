@@ -28,6 +28,7 @@ PARAMETERS: Mapping[str, Kind] = {
     "secret_name": "name",
     "rid": "count",
     "asset": "file",
+    "operation": "name",
     "door": "door",
 }
 """Parameters of paths that are no ids, and what they are: whole numbers, a job's files, what people have named, the

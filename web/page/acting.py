@@ -66,18 +66,26 @@ class Acted:
 
 
 def act(
-    call: Call, operation: Operation, path: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None
+    call: Call,
+    operation: Operation,
+    path: Mapping[str, Any] | None = None,
+    body: Mapping[str, Any] | None = None,
+    *,
+    query: Mapping[str, Any] | None = None,
+    typed: bool = False,
 ) -> Acted:
     """Do what the API's `operation` does, in the caller's name, and wait for its decision.
 
-    path: its parameters. body: its fields, as text or as they are; `Form.body` makes one of a form. A repeat of the
-    same form is the same command. Raises nothing that is the caller's to mend: that is the problem of what comes back.
+    path: its parameters. body: its fields, as text or as they are; `Form.body` makes one of a form. query: its
+    parameters, as text. typed: the body is as a program's has to be, whose numbers are no text. A repeat of the same
+    form is the same command. Raises nothing that is the caller's to mend: that is the problem of what comes back.
     """
     path, body = dict(path or {}), dict(body or {})
     try:
         allow(call.caller, operation.who, operation.scope, *operation.other_scopes, project_id=path.get("project_id"))
-        made = None if operation.body is None else _converted(body, operation)
-        response = operation.does(_call_of(call, operation, path, body, made))
+        made = None if operation.body is None else _converted("body", body, operation.body, strict=typed)
+        asked = _converted("query", query or {}, operation.query, strict=False)
+        response = operation.does(_call_of(call, operation, path, body, made, asked))
     except Refused as refused:
         return _refused(refused, operation)
     except Exception as error:  # noqa: BLE001 - the same problems as the API answers; a bug of ours is logged there
@@ -121,15 +129,17 @@ def sent_on(acted: Acted, to: str) -> Response:
     return Response("", 303, {"Location": where})
 
 
-def _converted(body: Mapping[str, Any], operation: Operation) -> Any:
-    """The body as the operation takes it; numbers and truth may be text, as forms have them."""
+def _converted(where: str, given: Mapping[str, Any], kind: type[Any], *, strict: bool) -> Any:
+    """What was given as an operation takes it. strict: else numbers and truth may be text, as forms have them."""
     try:
-        return msgspec.convert(body, operation.body, strict=False)
+        return msgspec.convert(given, kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise malformed("body", error, operation.body) from None
+        raise malformed(where, error, kind) from None
 
 
-def _call_of(call: Call, operation: Operation, path: Mapping[str, Any], body: Mapping[str, Any], made: Any) -> Call:
+def _call_of(
+    call: Call, operation: Operation, path: Mapping[str, Any], body: Mapping[str, Any], made: Any, query: Any
+) -> Call:
     """The call as a program would have made it, in the caller's session."""
     content = msgspec.json.encode(body)
     environ = {
@@ -150,7 +160,6 @@ def _call_of(call: Call, operation: Operation, path: Mapping[str, Any], body: Ma
         environ["HTTP_IDEMPOTENCY_KEY"] = sha256_hex(named.encode() + content)
     if WHEN_GONE in call.request.environ:
         environ[WHEN_GONE] = call.request.environ[WHEN_GONE]
-    query = operation.query()
     request = Request(environ, populate_request=False)
     return Call(call.web, request, call.caller, call.caller_of, path, query, made, operation.kept_back)
 

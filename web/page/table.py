@@ -9,6 +9,7 @@ from web.http.operations import Operation
 from web.page import (
     commands,
     comparing,
+    describing,
     entry,
     files,
     now,
@@ -21,15 +22,16 @@ from web.page import (
 
 NOUNS: tuple[ModuleType, ...] = (
     commands,
+    comparing,
+    describing,
     entry,
     files,
-    projects,
-    wizard,
-    sites,
-    runs,
-    comparing,
     now,
     people,
+    projects,
+    runs,
+    sites,
+    wizard,
 )
 
 
