@@ -22,7 +22,7 @@ _THERE = {
 OUT = frozenset({"done", "failed", "dropped", "cancelled"})
 """States of a seat that nothing waits for."""
 
-AtDeadline: TypeAlias = Literal["goes_on", "is_extended", "fails"]
+AtDeadline: TypeAlias = Literal["goes_on", "is_extended", "fails", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Waits:
     """An active task's round, and whom it waits for.
 
     round: None where none is open yet. there: how many seats have done what the stage waits for; late: those that
-    have not; out: those that it does not wait for. By the coordinator's model a stage waits for no seat.
+    have not; out: those that it does not wait for. Who waits for the coordinator's model waits for no seat.
+    whole: False for who sees its own seat alone, so that nothing follows from what is not there.
     """
 
     task: TaskRun
@@ -38,6 +39,7 @@ class Waits:
     there: int = 0
     late: tuple[Seat, ...] = ()
     out: tuple[Seat, ...] = ()
+    whole: bool = True
 
     @property
     def coordinator(self) -> bool:
@@ -64,6 +66,8 @@ class Waits:
         """What becomes of the round if nothing comes until its deadline."""
         if self.coordinator:
             return "fails"
+        if not self.whole:
+            return "unknown"
         if not self.missing:
             return "goes_on"
         return "is_extended" if self.task.spec.contract.too_few == "wait" else "fails"
@@ -77,22 +81,25 @@ class Waits:
         return None if self.round is None else self.round.deadline_at
 
 
-def waits_of(run: Run) -> list[Waits]:
-    """One for each active task. Empty for a run that is queued, is finished, or waits for what it does not show."""
+def waits_of(run: Run, *, whole: bool = True) -> list[Waits]:
+    """One for each active task. Empty for a run that is queued, is finished, or waits for what it does not show.
+
+    whole: False if the run is shown to a participant, who sees its own seat alone.
+    """
     if run.finished:
         return []
-    return [_of_task(task) for task in run.tasks if task.state == "active"]
+    return [_of_task(task, whole) for task in run.tasks if task.state == "active"]
 
 
-def _of_task(task: TaskRun) -> Waits:
+def _of_task(task: TaskRun, whole: bool) -> Waits:
     here = next((each for each in task.rounds if each.number == task.round), None)
     if here is None:
-        return Waits(task, None)
+        return Waits(task, None, whole=whole)
     out = tuple(seat for seat in task.seats if seat.state in OUT)
     if here.state == AGGREGATING:
-        return Waits(task, here, len(here.submissions), out=out)
+        return Waits(task, here, len(here.submissions), out=out, whole=whole)
     # a seat that has rejoined for a later round is of no count in this one
     seats = [seat for seat in task.seats if seat.round == here.number and seat.state not in OUT]
     there = [seat for seat in seats if seat.state in _THERE.get(here.state, ())]
     late = tuple(seat for seat in seats if seat not in there)
-    return Waits(task, here, len(there), late, out)
+    return Waits(task, here, len(there), late, out, whole)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from fedyard.look.runs.curves import Curve, charts_of, compared, metrics_csv
+from fedyard.look.runs.drawn import grid_drawn
 from fedyard.look.runs.grid import Cell, grid_of, stragglers
+from fedyard.look.runs.shown import SiteAbout, remedies, shown, whys_of
 from fedyard.look.runs.spans import Span, timeline_of
+from fedyard.look.runs.words import headline, told
 from fedyard.wire.answers import Contract, Round, Run, Seat, Submission, TaskRun, TaskSpec
 from fedyard.wire.waiting import waits_of
 
@@ -195,6 +199,118 @@ def test_a_live_run_waits_for_the_seats_that_have_not_done_their_part(
     )
     assert waits.at_deadline == then
     assert waits.coordinator == (state == "aggregating")
+
+
+NAMED = [
+    # whole, the round's state, the states of seats a, b, c, d -> the sentence
+    (True, "selecting", ("ready", "invited", "ready", "preparing"),
+     "Round 1 of 9 of train waits for Bergen and Delft: 2 seats are ready."),
+    (True, "training", ("submitted", "training", "uploading", "training"),
+     "Round 1 of 9 of train waits for Bergen, Cork and Delft: 1 seat has submitted, 1 more for the quorum."),
+    (True, "training", ("training", "training", "training", "training"),
+     "Round 1 of 9 of train waits for Amsterdam, Bergen and 2 others: 0 seats have submitted, 2 more for the quorum."),
+    (True, "training", ("submitted", "submitted", "dropped", "failed"),
+     "Round 1 of 9 of train waits for nobody: it goes on in a moment."),
+    (True, "aggregating", ("submitted", "submitted", "dropped", "failed"),
+     "Round 1 of 9 of train waits for the global model that Kiel makes of 2 updates."),
+    (False, "aggregating", ("submitted",), "Round 1 of 9 of train waits for the global model that Kiel makes."),
+    (False, "training", ("training",),
+     "Round 1 of 9 of train is training: it waits for Amsterdam. Other sites' seats are not yours to see."),
+    (False, "training", ("submitted",),
+     "Round 1 of 9 of train is training: your own part of it is done. Other sites' seats are not yours to see."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("whole", "state", "states", "sentence"), NAMED)
+def test_a_live_run_says_in_a_sentence_whom_it_waits_for(
+    whole: bool, state: str, states: tuple[str, ...], sentence: str
+) -> None:
+    seats = [seat(site, one) for site, one in zip("abcd", states, strict=False)]
+    came = [update(one.site_id) for one in seats if one.state == "submitted"]
+    run = run_of(task_of([round_of(1, state, *came)], seats))
+    assert headline(run, {**NAMES, "k": "Kiel"}, whole=whole) == sentence
+
+
+ENDS = [
+    ({"state": "created"}, "It is queued: it begins when a run of its project has ended."),
+    ({"state": "running"}, "No task is active: it waits for the decider to begin."),
+    ({"state": "running", "kind": "deployment"}, "It trains over streams: what its deployment waits for stands there."),
+    ({"state": "succeeded", "started_at": at(0), "ended_at": at(179)}, "It succeeded after 2 h."),
+    ({"state": "failed", "reason": "timed_out"}, "It failed: timed out."),
+    ({"state": "cancelled", "reason": "stopped", "detail": "wrong labels."}, "It was cancelled: wrong labels."),
+]
+
+
+@pytest.mark.parametrize(("facts", "sentence"), ENDS)
+def test_a_run_that_waits_for_no_seat_says_what_is_the_case(facts: dict[str, Any], sentence: str) -> None:
+    assert headline(msgspec.structs.replace(run_of(), **facts), NAMES) == sentence
+
+
+def test_who_sees_its_own_seat_alone_is_told_nothing_of_others() -> None:
+    task = task_of([round_of(1, "training", quorum=4)], [seat("a", "training")])
+    (waits,) = waits_of(run_of(task), whole=False)
+    assert waits.at_deadline == "unknown"
+
+
+class Event(NamedTuple):
+    kind: str
+    site_id: str | None
+    facts: dict[str, Any]
+
+
+def test_what_is_out_says_why_in_the_words_of_the_newest_event() -> None:
+    seats = [seat("a", "dropped", 2, reason="late"), seat("b", "failed", 1, reason="crashed"), seat("c", "done")]
+    rounds = [round_of(1, "completed", update("c", left_out="damaged")), round_of(2, "failed")]
+    run = run_of(task_of(rounds, seats, state="failed", reason="quorum_not_met"), state="failed")
+    newest_first = [
+        Event("task_failed", None, {"task": "train", "reason": "quorum_not_met", "detail": "2 seats are needed"}),
+        Event("seat_dropped", "a", {"task": "train", "round": 2, "reason": "late", "detail": "at 9:00"}),
+        Event("seat_dropped", "a", {"task": "train", "round": 2, "reason": "said before"}),
+        Event("seat_dropped", "a", {"task": "train", "round": 1, "reason": "another round"}),
+        Event("seat_left_out", "c", {"task": "train", "round": 1, "reason": "damaged", "detail": ""}),
+        Event("seat_ready", "b", {"task": "train", "round": 1, "reason": "nothing"}),
+    ]
+    found = shown(run, NAMES, now=at(99), sites={}, whys=whys_of(newest_first), whole=True)
+    assert [(one.name, one.state, one.round, one.why) for one in found.outs] == [
+        ("", "failed", 2, "quorum_not_met: 2 seats are needed"),
+        ("Amsterdam", "dropped", 2, "late: at 9:00"),
+        ("Bergen", "failed", 1, "crashed"),
+        ("Cork", "left_out", 1, "damaged"),
+    ]
+
+
+REMEDIES = [
+    ([], []),
+    ([SiteAbout("online")], ["computes"]),
+    ([SiteAbout("silent"), SiteAbout("silent")], ["does not call"]),
+    ([SiteAbout("online"), SiteAbout("retired")], ["computes", "does not call"]),
+    ([SiteAbout("silent", held_by="wanted")], ["workload"]),
+]
+
+
+@pytest.mark.parametrize(("sites", "words"), REMEDIES)
+def test_people_are_told_what_to_do_about_sites_that_are_late(sites: list[SiteAbout], words: list[str]) -> None:
+    found = remedies(sites)
+    assert len(found) == len(words)
+    assert all(word in one for word, one in zip(words, found, strict=True))
+
+
+def test_facts_of_an_event_are_told_without_what_is_empty() -> None:
+    facts = {"model_version": 7, "detail": "", "metrics": {"loss": 0.5, "auc": 0.9}, "tasks": ["a", "b"], "none": None}
+    assert told(facts) == "model version 7; metrics loss 0.5, auc 0.9; tasks a, b"
+
+
+def test_a_grid_is_drawn_with_each_rounds_straggler_and_escapes_names() -> None:
+    came = [update("a"), update("b"), update("c", end=20), update("d", left_out="damaged")]
+    task = task_of([round_of(1, "completed", *came, ended_at=at(25))], [seat(site, "done") for site in "abcd"])
+    drawn = grid_drawn(
+        grid_of(task, {**NAMES, "a": "<b>A"}), models={1: ("model 3", "/models/3")}, site_href="/s/{}".format
+    )
+    assert '<a href="/models/3">1</a>' in drawn
+    assert '<a href="/s/a">&lt;b&gt;A</a>' in drawn
+    assert drawn.count("the straggler") == 1
+    assert drawn.index("Cork") < drawn.index("the straggler") < drawn.index("Delft")
+    assert "left out" in drawn
 
 
 def test_a_seat_that_rejoined_for_the_next_round_is_not_waited_for_in_this_one() -> None:

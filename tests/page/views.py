@@ -76,7 +76,7 @@ RUNS: tuple[View, ...] = (
     View("runs-none-fits", "/page/runs?state=failed&project={project_new}"),
     View("run", "/page/runs/{run}", who="coordinator"),
     View("run-as-member", "/page/runs/{run}", who="member"),
-    View("run-failed", "/page/runs/{run_failed}"),
+    View("run-failed", "/page/runs/{run_failed}", who="auditor"),
     View("run-succeeded", "/page/runs/{run_succeeded}"),
     View("run-cancelled", "/page/runs/{run_cancelled}", who="coordinator"),
     View("run-queued", "/page/runs/{run_queued}", who="coordinator"),

@@ -200,6 +200,7 @@ def _facts(call: Call, run: answers.Run, last: int | None) -> dict[str, Any]:
         now=datetime.fromtimestamp(now / SECOND, UTC),
         sites={ident: _about(known[ident], held.get(ident, "")) for ident in late if ident in known},
         whys=whys_of(outs),
+        whole=runs.sees_whole(web.database, subject, run.id),
         last=last,
     )
     return {

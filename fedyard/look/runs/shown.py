@@ -17,6 +17,7 @@ from fedyard.wire.waiting import Waits, waits_of
 MAX_LATE = 20
 """Seats that are named of those that a round waits for."""
 _LIVE_SITE = "online"
+_NOT_BEGUN = frozenset({"waiting", "skipped"})
 _TASK_FAILED = "task_failed"
 _OUT = frozenset({"seat_failed", "seat_dropped", "seat_left_out"})
 Whys: TypeAlias = Mapping[tuple[str, str | None, int], str]
@@ -131,20 +132,27 @@ def shown(
     now: datetime,
     sites: Mapping[str, SiteAbout],
     whys: Whys,
+    whole: bool,
     last: int | None = None,
 ) -> RunShown:
-    """sites: by id, of those that `late_in` names. last: the newest round that grids show."""
+    """sites: by id, of those that `late_in` names. whole: False for who sees its own seat alone. last: the newest round
+    that grids show."""
     names = {**names_in(run), **names}
-    begun = [task for task in run.tasks if task.rounds or task.state != "waiting"]
+    begun = [task for task in run.tasks if task.rounds or task.state not in _NOT_BEGUN]
     return RunShown(
         run=run,
         names=names,
-        headline=headline(run, names),
-        waiting=tuple(_waiting(run, one, names, sites) for one in waits_of(run)),
+        headline=headline(run, names, whole=whole),
+        waiting=tuple(_waiting(run, one, names, sites) for one in waits_of(run, whole=whole)),
         outs=tuple(_outs(run, names, whys)),
-        tasks=tuple(_task(task, names, now, last) for task in sorted(begun, key=lambda task: task.state != "active")),
+        tasks=tuple(_task(task, names, now, last) for task in sorted(begun, key=_first)),
         later=tuple(task.name for task in run.tasks if task not in begun),
     )
+
+
+def _first(task: TaskRun) -> int:
+    """What somebody looks for comes first."""
+    return {"active": 0, "failed": 1}.get(task.state, 2)
 
 
 def _task(task: TaskRun, names: Mapping[str, str], now: datetime, last: int | None) -> TaskShown:

@@ -13,13 +13,13 @@ NAMED = 2
 """Sites that a sentence names before it counts the others."""
 
 
-def headline(run: Run, names: Mapping[str, str]) -> str:
-    """What it waits for, or how it ended. names: of sites, by id."""
+def headline(run: Run, names: Mapping[str, str], *, whole: bool = True) -> str:
+    """What it waits for, or how it ended. names: of sites, by id. whole: False for who sees its own seat alone."""
     if run.state == "created":
         return "It is queued: it begins when a run of its project has ended."
     if run.finished:
         return _ended(run)
-    waits = waits_of(run)
+    waits = waits_of(run, whole=whole)
     if waits:
         return " ".join(_waits(one, run, names) for one in waits)
     if run.kind:
@@ -42,7 +42,12 @@ def _waits(one: Waits, run: Run, names: Mapping[str, str]) -> str:
         return f"{place} is not opened yet."
     if one.coordinator:
         boss = names.get(run.coordinator_site_id, "its coordinator")
-        return f"{place} waits for the global model that {boss} makes of {counted(one.there, 'update')}."
+        updates = f" of {counted(one.there, 'update')}" if one.whole else ""
+        return f"{place} waits for the global model that {boss} makes{updates}."
+    if not one.whole:
+        mine = listed([names.get(seat.site_id, seat.site_id) for seat in one.late])
+        yours = f"it waits for {mine}" if mine else "your own part of it is done"
+        return f"{place} is {one.round.state}: {yours}. Other sites' seats are not yours to see."
     if not one.late:
         return f"{place} waits for nobody: it goes on in a moment."
     those = listed([names.get(seat.site_id, seat.site_id) for seat in one.late])
@@ -71,6 +76,8 @@ def _value(value: object) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and 3 others`."""
+    if not names:
+        return ""
     more = len(names) - NAMED
     if more > 1:
         return f"{', '.join(names[:NAMED])} and {more} others"
