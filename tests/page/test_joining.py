@@ -74,25 +74,27 @@ def test_a_client_image_is_run_as_the_hub_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seats", "invited", "asking", "fields", "done"),
+    ("seats", "people", "fields", "done"),
     [
-        ([Seats("train", 3, 3)], 0, 0, {}, [True]),
-        ([Seats("train", 0, 1)], 0, 0, {}, [False]),
-        ([Seats("train", 0, 0)], 0, 0, {}, [False]),
-        ([Seats("train", 2, 2), Seats("check", 1, 2)], 1, 2, {}, [True, False, False, False]),
-        ([Seats("train", 2, 2)], 0, 0, {"archived_at": "2026-01-02T00:00:00.000000Z"}, [True, False]),
+        ([Seats("train", 3, 3)], (2, 0, 0), {}, [True]),
+        ([Seats("train", 1, 1)], (0, 0, 0), {}, [True, False]),
+        ([Seats("train", 0, 1)], (1, 0, 0), {}, [False]),
+        ([Seats("train", 0, 0)], (1, 0, 0), {}, [False]),
+        ([Seats("train", 2, 2), Seats("check", 1, 2)], (1, 1, 2), {}, [True, False, False, False]),
+        ([Seats("train", 2, 2)], (1, 0, 0), {"archived_at": "2026-01-02T00:00:00.000000Z"}, [True, False]),
     ],
 )
 def test_what_a_first_run_needs(
-    seats: list[Seats], invited: int, asking: int, fields: dict[str, Any], done: list[bool]
+    seats: list[Seats], people: tuple[int, int, int], fields: dict[str, Any], done: list[bool]
 ) -> None:
-    found = checklist(project(**fields), seats, invited, asking)
+    participants, invited, asking = people
+    found = checklist(project(**fields), seats, participants=participants, invited=invited, asking=asking)
     assert [one.done for one in found] == done
     assert all(one.done or one.remedy for one in found)
 
 
 def test_a_check_says_the_numbers() -> None:
-    assert checklist(project(), [Seats("train", 1, 2)], 1, 1) == [
+    assert checklist(project(), [Seats("train", 1, 2)], participants=1, invited=1, asking=1) == [
         Check(
             False,
             "Task train would have 1 seat, and a round of it needs 2.",

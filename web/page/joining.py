@@ -95,14 +95,18 @@ class Seats:
     needed: int
 
 
-def checklist(project: Project, seats: Sequence[Seats], invited: int, asking: int) -> list[Check]:
-    """What stands between the project and its first run. invited, asking: sites that are no members yet."""
+def checklist(project: Project, seats: Sequence[Seats], *, participants: int, invited: int, asking: int) -> list[Check]:
+    """What stands between the project and its first run. participants: members beside the coordinator; invited,
+    asking: sites that are no members yet."""
     found = []
     for one in seats:
         enough = 0 < one.needed <= one.there
         there = counted(one.there, "seat")
         sentence = f"Task {one.task} would have {there}, and a round of it needs {max(1, one.needed)}."
         found.append(Check(enough, sentence, "" if enough else "Let more sites join, or change its quorum."))
+    if not participants:
+        remedy = "Invite others, or tell them how a site joins: alone it learns from its own data."
+        found.append(Check(False, "Nobody but the coordinator takes part.", remedy))
     if asking:
         found.append(Check(False, f"{counted(asking, 'site asks', 'sites ask')} to join.", "Let them in, or decline."))
     if invited:

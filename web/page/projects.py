@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 import msgspec
 from flask import Response
 from markupsafe import Markup
-from msgspec import UNSET, UnsetType
 
 from domain.decisions.projects import predecessors
 from domain.ids import Id
@@ -28,7 +27,7 @@ from storage.views.sight import Paging
 from web.api import infrastructure as infrastructure_api
 from web.api import joining as joining_api
 from web.api import projects as api
-from web.http.calls import Call, given
+from web.http.calls import Call
 from web.page.acting import act, acted_or_shown
 from web.page.fingerprints import Fingerprint, fingerprint_of
 from web.page.forms import form_of
@@ -53,7 +52,9 @@ class ProjectsShown(ShownList, frozen=True):
 
 
 class MembersShown(ShownList, frozen=True):
-    state: MemberState | UnsetType = UNSET
+    """state: empty for every one."""
+
+    state: Literal[""] | MemberState = ""
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,19 @@ class MemberShown:
 
 @dataclass(frozen=True)
 class TaskShown:
-    """A task and its contract in words. parameters: as JSON, or empty."""
+    """A task in words. parameters: as JSON, or empty."""
 
     spec: TaskSpec
     sentences: Sequence[str]
     parameters: str
+
+
+@dataclass(frozen=True)
+class ContractShown:
+    """A contract in words, and the tasks that have it."""
+
+    tasks: Sequence[str]
+    sentences: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -124,7 +133,8 @@ def _shown(call: Call, ident: Id, *, status: int = 200, **more: object) -> Respo
         "asking": asking,
         "some": members_shown(call, ident, MemberState.ACTIVE, Paging(MEMBERS_SHOWN)) if seen else [],
         "finger": finger,
-        "tasks": tasks_in_words(found.tasks, numbers if seen else None),
+        "tasks": tasks_in_words(found.tasks),
+        "contracts": contracts_in_words(found.tasks, numbers if seen else None),
         "graph": graph_of(found.tasks),
         "newest": newest.items if newest is not None else [],
         "about": about,
@@ -136,7 +146,7 @@ def _shown(call: Call, ident: Id, *, status: int = 200, **more: object) -> Respo
 
 
 def list_members(call: Call) -> Response:
-    ident, state = call.id("project_id"), given(call.query.state)
+    ident, state = call.id("project_id"), call.query.state or None
     project = known(call, ident)
     found = views.members(call.web.database, call.caller.subject, ident, call.paging, state=state)
     if found is None:
@@ -149,7 +159,7 @@ def list_members(call: Call) -> Response:
         coordinates=views.coordinates(call.web.database, call.caller.subject, ident),
         members=[member_shown(one) for one in found.items],
         numbers=members_of(views.counts(call.web.database, call.caller.subject, [ident]).get(ident, [])),
-        states=list(MemberState),
+        states=["", *MemberState],
         state=state or "",
         next=next_page(here, found.next, state=state or ""),
         first=here if call.paging.after is not None or state else "",
@@ -308,21 +318,25 @@ def member_shown(one: Membership) -> MemberShown:
     return MemberShown(one, fingerprint_of(one.identity_key))
 
 
-def tasks_in_words(tasks: Sequence[TaskSpec], members: Members | None) -> list[TaskShown]:
-    """members: of the project, if the reader may know them."""
+def tasks_in_words(tasks: Sequence[TaskSpec]) -> list[TaskShown]:
     after = predecessors(list(tasks))
     shown = []
     for task in tasks:
         held = sum(holder.count for holder in task.workloads)
-        seats = None if members is None else seats_of(task, members)
-        sentences = [
-            contract.what(task.model, task.rounds, task.who, held),
-            contract.when(after[task.name]),
-            *contract.promises(task.contract, aggregate=task.aggregate, seats=seats),
-        ]
+        sentences = [contract.what(task.model, task.rounds, task.who, held), contract.when(after[task.name])]
         parameters = msgspec.json.format(msgspec.json.encode(task.parameters), indent=2).decode()
         shown.append(TaskShown(task, sentences, parameters if task.parameters else ""))
     return shown
+
+
+def contracts_in_words(tasks: Sequence[TaskSpec], members: Members | None) -> list[ContractShown]:
+    """Each contract once, however many tasks have it. members: of the project, if the reader may know them."""
+    named: dict[tuple[str, ...], list[str]] = {}
+    for task in tasks:
+        seats = None if members is None else seats_of(task, members)
+        promised = contract.promises(task.contract, aggregate=task.aggregate, seats=seats)
+        named.setdefault(tuple(promised), []).append(task.name)
+    return [ContractShown(names, sentences) for sentences, names in named.items()]
 
 
 def seats_of(task: TaskSpec, members: Members) -> int:

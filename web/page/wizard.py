@@ -17,7 +17,15 @@ from web.http.calls import Call
 from web.page.acting import act, acted_or_shown, sent_on
 from web.page.forms import form_of
 from web.page.joining import checklist
-from web.page.projects import LIST, graph_of, known, members_of, seats_needed, tasks_in_words
+from web.page.projects import (
+    LIST,
+    contracts_in_words,
+    graph_of,
+    known,
+    members_of,
+    seats_needed,
+    tasks_in_words,
+)
 from web.page.rendering import Shown, page, shows, takes
 from web.page.wizard_steps import (
     FIELDS,
@@ -98,7 +106,12 @@ def _asked(call: Call, step: Step, form: Form, own: Sequence[Site], *, status: i
         except ValueError:  # said where it is asked for
             tasks = []
         names = {one.id: one.name for one in (*own, *_others(call, form))}
-        facts |= {"tasks": tasks_in_words(tasks, None), "graph": graph_of(tasks) if tasks else "", "names": names}
+        facts |= {
+            "tasks": tasks_in_words(tasks),
+            "contracts": contracts_in_words(tasks, None),
+            "graph": graph_of(tasks) if tasks else "",
+            "names": names,
+        }
     return page(call, "wizard/step.html", status=status, **{**facts, **more})
 
 
@@ -130,7 +143,13 @@ def _first_run(call: Call, ident: str, *, status: int = 200, **more: object) -> 
     web, subject = call.web, call.caller.subject
     project = known(call, ident)
     members = members_of(projects_views.counts(web.database, subject, [ident]).get(ident, []))
-    checks = checklist(project, seats_needed(project.tasks, members), members.invited, members.asking)
+    checks = checklist(
+        project,
+        seats_needed(project.tasks, members),
+        participants=members.participants,
+        invited=members.invited,
+        asking=members.asking,
+    )
     facts: dict[str, object] = {
         "project": project,
         "checks": checks,
