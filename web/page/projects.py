@@ -54,7 +54,7 @@ class ProjectsShown(ShownList, frozen=True):
 class MembersShown(ShownList, frozen=True):
     """state: empty for every one."""
 
-    state: Literal[""] | MemberState = ""
+    state: Literal["", "invited", "requested", "active", "declined", "left"] = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,252 @@
+"""What people do on the pages of projects and sites: each is the API's command, in their name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from domain.ids import derive
+from tests.page.callers import Browser, signed_in
+from tests.page.scenes import Scene
+from tests.web.network import Caller
+
+
+@pytest.fixture
+def api(scene: Scene) -> Caller:
+    """The admin, as a program."""
+    return Caller(scene.net.app, scene.tokens["admin"])
+
+
+@pytest.fixture
+def at(scene: Scene) -> Callable[[str, str], Browser]:
+    """Somebody who looks at a page."""
+
+    def look(who: str, path: str) -> Browser:
+        browser = signed_in(scene.net.app, scene.tokens[who])
+        assert browser.get(path.format_map(scene.names)).status_code == 200
+        return browser
+
+    return look
+
+
+Looks = Callable[[str, str], Browser]
+
+
+def members(api: Caller, project: str) -> dict[str, str]:
+    return {one["site_id"]: one["state"] for one in api.ok("GET", f"/v1/projects/{project}/members?limit=200")["items"]}
+
+
+def shown_error(page: str, field: str) -> str:
+    """What stands at a field."""
+    found = re.search(rf'id="f-{field}-error">(.*?)</p>', page, re.DOTALL)
+    return re.sub(r"<.*?>", "", found[1]).strip() if found else ""
+
+
+@pytest.mark.parametrize(("answer", "state"), [("admit", "active"), ("decline", "left")])
+def test_a_request_to_join_is_answered_by_one_button(
+    scene: Scene, at: Looks, api: Caller, answer: str, state: str
+) -> None:
+    project, asking = scene.names["project"], scene.names["site_islands"]
+    browser = at("coordinator", "/page/projects/{project}")
+    assert "A small hospital" in browser.shown
+    response = browser.post(f"/page/projects/{project}/members/{asking}/{answer}")
+    assert (response.status_code, response.location.partition("?")[0]) == (303, f"/page/projects/{project}")
+    assert members(api, project)[asking] == state
+    assert "Done: " in browser.get(response.location).get_data(as_text=True)
+
+
+def test_who_does_not_coordinate_lets_nobody_in(scene: Scene, at: Looks, api: Caller) -> None:
+    project, asking = scene.names["project"], scene.names["site_islands"]
+    browser = at("admin", "/page/projects/{project}")
+    assert "Let it in" not in browser.shown
+    refused = browser.post(f"/page/projects/{project}/members/{asking}/admit")
+    assert (refused.status_code, "Not yours to do" in browser.shown) == (403, True)
+    assert members(api, project)[asking] == "requested"
+
+
+def test_a_site_is_invited_by_its_id_and_a_wrong_one_is_said_at_the_field(scene: Scene, at: Looks, api: Caller) -> None:
+    project, site = scene.names["project_new"], scene.names["site_west"]
+    browser = at("coordinator", "/page/projects/{project_new}")
+    path = f"/page/projects/{project}/invite"
+    assert browser.post(path, {"site_id": derive("nobody")}).status_code == 404
+    assert "there is no site" in shown_error(browser.shown, "site_id")
+    assert browser.post(path, {"site_id": "no id"}).status_code in (400, 404, 422)
+    assert browser.post(path, {"site_id": site}).status_code == 303
+    assert members(api, project)[site] == "invited"
+
+
+def test_a_project_is_changed_and_what_is_wrong_stands_at_its_field(scene: Scene, at: Looks, api: Caller) -> None:
+    project = scene.names["project_new"]
+    browser = at("coordinator", "/page/projects/{project_new}/change")
+    path = f"/page/projects/{project}/change"
+    before = api.ok("GET", f"/v1/projects/{project}")
+    kept = {"name": before["name"], "joining": "open", "sealed": "optional", "max_live_runs": "3"}
+    tasks = '[{"name": "train", "model": "m", "after": ["other"]}]'
+    refused = browser.post(path, {**kept, "tasks": tasks})
+    assert refused.status_code == 422
+    assert "comes after" in shown_error(browser.shown, "tasks")
+    assert browser.post(path, {**kept, "tasks": "[{"}).status_code == 422
+    assert "JSON" in shown_error(browser.shown, "tasks")
+    taken = browser.post(path, {**kept, "name": "Chest X-ray triage", "tasks": '[{"name": "train", "model": "m"}]'})
+    assert (taken.status_code, "exists" in shown_error(browser.shown, "name")) == (409, True)
+    done = browser.post(path, {**kept, "description": "New", "tasks": '[{"name": "train", "model": "m", "rounds": 2}]'})
+    assert done.status_code == 303
+    after = api.ok("GET", f"/v1/projects/{project}")
+    assert (after["description"], after["joining"], after["max_live_runs"]) == ("New", "open", 3)
+    assert after["tasks"][0]["rounds"] == 2
+
+
+def test_a_project_is_archived(scene: Scene, at: Looks, api: Caller) -> None:
+    browser = at("coordinator", "/page/projects/{project_new}")
+    project = scene.names["project_new"]
+    assert browser.post(f"/page/projects/{project}/archive").status_code == 303
+    assert api.ok("GET", f"/v1/projects/{project}")["archived_at"] is not None
+    live = scene.names["project"]
+    browser.get(f"/page/projects/{live}")
+    assert browser.post(f"/page/projects/{live}/archive").status_code == 409
+    assert "A run lives" in browser.shown
+
+
+def test_a_project_without_parts_has_none_to_start(scene: Scene, at: Looks) -> None:
+    project = scene.names["project"]
+    browser = at("coordinator", "/page/projects/{project}")
+    assert browser.post(f"/page/projects/{project}/infrastructure/start").status_code in (409, 422)
+    assert browser.post(f"/page/projects/{project}/infrastructure/stop").status_code in (200, 303, 409, 422)
+    assert browser.post(f"/page/projects/{project}/infrastructure/selectors", {"selectors": "x"}).status_code == 400
+
+
+# the wizard
+
+
+def step(browser: Browser, go: str = "next", **typed: object) -> str:
+    """Fill in what the page shown last asks for, and go on. The answer's page."""
+    path = "/page/projects/new"
+    response = browser.post(path, {**{name.replace("__", "."): value for name, value in typed.items()}, "_go": go})
+    assert response.status_code in (200, 409, 422), response.get_data(as_text=True)
+    return browser.shown
+
+
+def test_from_a_description_to_a_first_run(scene: Scene, at: Looks, api: Caller) -> None:
+    browser = at("coordinator", "/page/projects/new")
+    north, west = scene.names["site_north"], scene.names["site_west"]
+    assert "it is needed" in step(browser, name="", coordinator_site_id=north)
+    shown = step(
+        browser, name="Chest X-ray triage", description="Two\nlines", data_format="", coordinator_site_id=north
+    )
+    assert "What is trained" in shown
+    task = {"tasks__0__name": "train", "tasks__0__rounds": "1", "tasks__0__who": "all", "tasks__0__aggregate": "true"}
+    assert "it is needed" in step(browser, **task)
+    assert "What a round needs" in step(browser, tasks__0__model="logistic", **task)
+    contract = {"quorum": "1", "quorum_of": "fraction", "select_within_s": "60", "train_within_s": "60"}
+    contract |= {"aggregate_within_s": "60", "silent_within_s": "600", "late": "drop", "too_few": "fail"}
+    assert "Who takes part" in step(browser, **{f"contract__{name}": value for name, value in contract.items()})
+    shown = step(browser, joining="open", sealed="optional", max_live_runs="1", invite=[west])
+    assert "1 round of the model logistic" in shown
+    assert "A site that misses a deadline is out of the task." in shown
+
+    shown = step(browser, go="create")
+    assert "exists; choose another name" in shown_error(shown, "name")
+    again = {"name": "Triage, once more", "description": "Two\nlines", "coordinator_site_id": north}
+    made = browser.post("/page/projects/new", {**again, "_go": "create"})
+    assert made.status_code == 303, browser.shown
+    project = made.location.split("/")[3]
+    said = api.ok("GET", f"/v1/projects/{project}")
+    assert (said["name"], said["description"], said["tasks"][0]["contract"]["late"]) == (
+        "Triage, once more",
+        "Two\nlines",
+        "drop",
+    )
+    assert members(api, project) == {north: "active", west: "invited"}
+
+    browser.get(made.location)
+    assert "1 invited site has not answered." in browser.shown
+    started = browser.post(f"/page/projects/{project}/first-run", {"finish_within_s": "3600"})
+    assert (started.status_code, started.location.startswith("/page/runs/")) == (303, True)
+    assert api.ok("GET", f"/v1/projects/{project}/runs")["items"][0]["state"] == "running"
+    browser.get(f"/page/projects/{project}/first-run")
+    again = browser.post(f"/page/projects/{project}/first-run", {"finish_within_s": "3600"})
+    assert (again.status_code, "A run lives" in browser.shown) == (409, True)
+
+
+def test_a_form_that_is_sent_twice_makes_one_project(scene: Scene, at: Looks, api: Caller) -> None:
+    browser = at("coordinator", "/page/projects/new")
+    form = {
+        "_step": "review",
+        "_go": "create",
+        "name": "Once",
+        "coordinator_site_id": scene.names["site_north"],
+        "tasks.0.name": "train",
+        "tasks.0.model": "m",
+        "tasks.0.rounds": "1",
+        "contract.quorum": "1",
+        "contract.quorum_of": "fraction",
+        "contract.select_within_s": "60",
+        "contract.train_within_s": "60",
+        "contract.aggregate_within_s": "60",
+        "contract.silent_within_s": "60",
+        "contract.late": "drop",
+        "contract.too_few": "fail",
+        "joining": "open",
+        "sealed": "optional",
+        "max_live_runs": "1",
+    }
+    first = browser.post("/page/projects/new", form)
+    second = browser.post("/page/projects/new", form)
+    assert first.status_code == second.status_code == 303
+    assert first.location == second.location
+
+
+# sites
+
+
+def test_a_token_for_a_site_is_shown_once(scene: Scene, at: Looks, api: Caller) -> None:
+    browser = at("admin", "/page/sites/enrol")
+    form = {"organisation_id": scene.names["organisation_west"], "note": "basement", "expires_in_s": "604800"}
+    sent = browser.post("/page/sites/enrol", form)
+    token = re.search(
+        r"SITE_ENROLMENT_TOKEN=(fyd_[\w-]+) fedyard site init --hub http://localhost --name NAME", browser.shown
+    )
+    assert (sent.status_code, token is not None, "<svg viewBox" in browser.shown) == (200, True, True)
+    assert api.ok("GET", "/v1/enrolments?limit=200")["items"][-1]["note"] == "basement"
+    with_nothing = browser.post("/page/sites/enrol", {**form, "organisation_id": ""})
+    assert with_nothing.status_code == 400
+    assert "organisation_id" in shown_error(browser.shown, "organisation_id")
+
+
+def test_only_an_admin_makes_tokens_for_sites(at: Looks, scene: Scene) -> None:
+    browser = at("member", "/page/sites/enrol")
+    assert "Make a token" not in browser.shown
+    refused = browser.post("/page/sites/enrol", {"organisation_id": scene.names["organisation_west"]})
+    assert (refused.status_code, "token" in browser.shown.lower(), "fyd_" in browser.shown) == (403, True, False)
+
+
+def test_a_site_is_described_its_key_revoked_and_it_retires(scene: Scene, at: Looks, api: Caller) -> None:
+    site = scene.names["site_east"]
+    browser = at("member", "/page/sites/{site_east}")
+    assert browser.post(f"/page/sites/{site}/describe", {"description": "Two scanners"}).status_code == 303
+    assert api.ok("GET", f"/v1/sites/{site}")["description"] == "Two scanners"
+    browser.get(f"/page/sites/{site}")
+    assert browser.post(f"/page/sites/{site}/describe", {"description": "x\u202ey"}).status_code == 422
+    assert "U+202E" in shown_error(browser.shown, "description")
+    assert browser.post(f"/page/sites/{site}/keys/2/revoke").status_code == 303
+    assert api.ok("GET", f"/v1/sites/{site}")["health"]["key_epoch"] is None
+    browser.get(f"/page/sites/{site}")
+    assert browser.post(f"/page/sites/{site}/retire").status_code == 303
+    assert api.ok("GET", f"/v1/sites/{site}")["state"] == "retired"
+
+
+def test_a_stranger_changes_no_site(scene: Scene, at: Looks, api: Caller) -> None:
+    site = scene.names["site_north"]
+    browser = at("member", "/page/sites/{site_north}")
+    assert "Retire the site" not in browser.shown
+    assert browser.post(f"/page/sites/{site}/retire").status_code == 404
+    assert api.ok("GET", f"/v1/sites/{site}")["state"] == "online"
+
+
+def test_what_is_not_ones_to_see_is_not_there(scene: Scene, at: Looks) -> None:
+    browser = at("member", "/page/projects")
+    for path in ("/page/sites/{site_old}", "/page/projects/{site}", "/page/projects/{project_new}/members"):
+        assert browser.get(path.format_map(scene.names)).status_code == 404
+    assert browser.get("/page/projects/{project_new}".format_map(scene.names)).status_code == 200
