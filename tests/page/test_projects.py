@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 
@@ -72,7 +73,10 @@ def test_a_site_is_invited_by_its_id_and_a_wrong_one_is_said_at_the_field(scene:
     path = f"/page/projects/{project}/invite"
     assert browser.post(path, {"site_id": derive("nobody")}).status_code == 404
     assert "there is no site" in shown_error(browser.shown, "site_id")
-    assert browser.post(path, {"site_id": "no id"}).status_code in (400, 404, 422)
+    sent = len(scene.net.publisher.sent)
+    assert browser.post(path, {"site_id": "no id"}).status_code == 404
+    assert "is not written as one is" in shown_error(browser.shown, "site_id")
+    assert len(scene.net.publisher.sent) == sent
     assert browser.post(path, {"site_id": site}).status_code == 303
     assert members(api, project)[site] == "invited"
 
@@ -250,3 +254,33 @@ def test_what_is_not_ones_to_see_is_not_there(scene: Scene, at: Looks) -> None:
     for path in ("/page/sites/{site_old}", "/page/projects/{site}", "/page/projects/{project_new}/members"):
         assert browser.get(path.format_map(scene.names)).status_code == 404
     assert browser.get("/page/projects/{project_new}".format_map(scene.names)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/page/sites?state=&organisation=&project=", 200),
+        ("/page/sites?state=silent&organisation={organisation}&project={project}", 200),
+        ("/page/sites?organisation=nobody", 400),
+        ("/page/sites?state=asleep", 400),
+        ("/page/projects?name=", 200),
+        ("/page/projects/{project}/members?state=", 200),
+        ("/page/projects/{project}/members?state=active&limit=1", 200),
+        ("/page/projects/{project}/models?limit=3", 200),
+    ],
+)
+def test_lists_are_asked_for_a_part(scene: Scene, at: Looks, path: str, status: int) -> None:
+    browser = at("admin", "/page/projects")
+    assert browser.get(path.format_map(scene.names)).status_code == status
+
+
+def test_a_long_list_goes_on_at_its_next_page(scene: Scene, at: Looks) -> None:
+    browser = at("admin", "/page/projects/{project}/models")
+    every = re.findall(r'<tr id="model-(\d+)">', browser.shown)
+    seen, path = [], f"/page/projects/{scene.names['project']}/models?limit=3"
+    while path:
+        browser.get(path)
+        seen += re.findall(r'<tr id="model-(\d+)">', browser.shown)
+        following = re.search(r'<a href="([^"]*)" rel="next">', browser.shown)
+        path = html.unescape(following[1]) if following else ""
+    assert seen == every

@@ -20,8 +20,8 @@ from fedyard.look.forms import Form
 from fedyard.wire.problems import Problem, ProblemType
 from web.http.auth import allow
 from web.http.calls import WHEN_GONE, Call
-from web.http.operations import Operation
-from web.http.parsing import malformed
+from web.http.operations import Operation, kind_of
+from web.http.parsing import PATH_COUNT, PATH_FILE, PATH_ID, PATH_NAME, malformed
 from web.page.forms import KEY_FIELD, form_of
 from web.page.rendering import WHERE, page, shown_problem
 from web.problems import Refused
@@ -39,6 +39,9 @@ _FIELDS: Mapping[str, str] = {
     ProblemType.TOKEN_TAKEN.type: "sha256",
 }
 """The field that a problem is about, where its sentence names none."""
+
+
+_IN_PATHS = {"id": PATH_ID, "name": PATH_NAME, "count": PATH_COUNT, "file": PATH_FILE}
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def act(
     path, body = dict(path or {}), dict(body or {})
     try:
         allow(call.caller, operation.who, operation.scope, *operation.other_scopes, project_id=path.get("project_id"))
+        _need_path(operation, path)
         made = None if operation.body is None else _converted("body", body, operation.body, strict=typed)
         asked = _converted("query", query or {}, operation.query, strict=False)
         response = operation.does(_call_of(call, operation, path, body, made, asked))
@@ -162,6 +166,14 @@ def _call_of(
         environ[WHEN_GONE] = call.request.environ[WHEN_GONE]
     request = Request(environ, populate_request=False)
     return Call(call.web, request, call.caller, call.caller_of, path, query, made, operation.kept_back)
+
+
+def _need_path(operation: Operation, path: Mapping[str, Any]) -> None:
+    """Raises 404 for what no address of the API could have in that place: a program could not even ask it."""
+    for name in operation.parameters:
+        pattern = _IN_PATHS.get(kind_of(name))
+        if pattern is not None and re.fullmatch(pattern, str(path.get(name, ""))) is None:
+            raise Refused(ProblemType.NOT_FOUND, f"there is none: `{name}` is not written as one is")
 
 
 def _acted(response: Response, operation: Operation) -> Acted:

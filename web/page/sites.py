@@ -16,6 +16,7 @@ from domain.states import KeyState, SiteState
 from fedyard.cluster.conventions import ENROLMENT_TOKEN
 from fedyard.look.forms import Form
 from fedyard.wire.times import time_text
+from fedyard.wire.types import UUID_PATTERN
 from storage.views import events, keys, people
 from storage.views import projects as projects_views
 from storage.views import sites as views
@@ -37,6 +38,7 @@ LIST = f"{WHERE}/sites"
 EVENTS_SHOWN = 20
 PROJECTS_SHOWN = 50
 _API = {one.name: one for one in (*api.OPERATIONS, *keys_api.OPERATIONS, *enrolments_api.OPERATIONS)}
+IdOrNone: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^({UUID_PATTERN})?(?!\n)$", max_length=36)]
 StateOrNone: TypeAlias = Literal["", "online", "silent", "retired"]
 EXPIRES = ((86_400, "one day"), (604_800, "seven days"), (2_592_000, "thirty days"))
 
@@ -45,8 +47,8 @@ class SitesShown(ShownList, frozen=True):
     """Empty: of every state, every organisation, every project."""
 
     state: StateOrNone = ""
-    organisation: Annotated[str, msgspec.Meta(max_length=36)] = ""
-    project: Annotated[str, msgspec.Meta(max_length=36)] = ""
+    organisation: IdOrNone = ""
+    project: IdOrNone = ""
 
 
 @dataclass(frozen=True)
