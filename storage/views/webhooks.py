@@ -47,6 +47,25 @@ def webhooks(
     )
 
 
+def seen(database: Database, subject: Subject, paging: Paging) -> Listed[Webhook]:
+    """All that the subject may know of: its organisation's, and those of projects that it coordinates."""
+    where = [Clause("state <> 'deleted'")]
+    if not sees_everything(subject):
+        lead = own("coordinator_site_id", subject)
+        owners = f"(owner_id = %s OR owner_id IN (SELECT id FROM projects WHERE {lead.sql}))"
+        organisation = subject.organisation_id if subject.kind == "account" else None
+        where.append(Clause(owners, (organisation, *lead.params)))
+    return page(
+        database,
+        _WEBHOOK,
+        where,
+        paging,
+        lambda one: _webhook(one, subject),
+        order=("created_at", "id"),
+        cursor_of=lambda one: Cursor(one[8], one[0]),
+    )
+
+
 def webhook(database: Database, subject: Subject, ident: Id) -> Webhook | None:
     found = row(database, _WEBHOOK, [Clause("id = %s AND state <> 'deleted'", (ident,))])
     if found is None or not _may_see(database, subject, found[1], found[2]):
@@ -55,7 +74,7 @@ def webhook(database: Database, subject: Subject, ident: Id) -> Webhook | None:
 
 
 def deliveries(
-    database: Database, subject: Subject, ident: Id, paging: Paging, state: str | None
+    database: Database, subject: Subject, ident: Id, paging: Paging, state: str | None, *, newest_first: bool = False
 ) -> Listed[WebhookDelivery] | None:
     """What a webhook was told, or is to be told; None if the caller may not know of it."""
     if webhook(database, subject, ident) is None:
@@ -69,7 +88,16 @@ def deliveries(
         _delivery,
         order=("created_at", "id"),
         cursor_of=lambda one: Cursor(one[5], one[0]),
+        newest_first=newest_first,
     )
+
+
+def projects_told(database: Database, subject: Subject, limit: int) -> list[tuple[Id, str]]:
+    """Ids and names of the newest projects whose coordinator the subject may have told of something."""
+    where = [Clause("archived_at IS NULL")]
+    where += [] if subject.role == "admin" else [own("coordinator_site_id", subject)]
+    found = rows(database, "SELECT id, name FROM projects", where, "ORDER BY created_at DESC, id LIMIT %s", limit)
+    return [(ident, name) for ident, name in found]
 
 
 class Overview(NamedTuple):

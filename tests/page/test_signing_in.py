@@ -107,6 +107,7 @@ def test_a_read_only_session_can_sign_out(scene: Scene) -> None:
         "/page/..//evil.example",
         "https://evil.example",
         "/page/\\evil",
+        "/page/{id.x}",
         "/page/\n",
         "/pages/x",
     ],

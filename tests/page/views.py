@@ -53,7 +53,13 @@ PEOPLE: tuple[View, ...] = (
 
 AUDIT: tuple[View, ...] = ()
 
-WEBHOOKS: tuple[View, ...] = ()
+WEBHOOKS: tuple[View, ...] = (
+    View("webhooks", "/page/webhooks"),
+    View("webhooks-none", "/page/webhooks", "empty", "auditor"),
+    View("webhook", "/page/webhooks/{webhook}", who="coordinator"),
+    View("webhook-audited", "/page/webhooks/{webhook}?state=failed", who="auditor"),
+    View("webhook-new", "/page/webhooks/new", who="coordinator"),
+)
 
 NOW: tuple[View, ...] = (
     View("now", "/page/now"),

@@ -226,6 +226,7 @@ TABLE: dict[str, Row] = {
     "list_organisation_webhooks": Row("/v1/organisations/{house}/webhooks", SEE | {"member_victim"}),
     "create_project_webhook": Row("/v1/projects/{project}/webhooks", LEAD | {"admin"}, HOOK),
     "list_project_webhooks": Row("/v1/projects/{project}/webhooks", SEE | LEAD),
+    "list_webhooks": Row("/v1/webhooks?limit=200", ALIVE),
     "read_webhook": Row("/v1/webhooks/{hook_house}", SEE | {"member_victim"}),
     "read_webhook: of a project": Row("/v1/webhooks/{hook_project}", SEE | LEAD),
     "delete_webhook": Row("/v1/webhooks/{hook_house}", {"admin", "member_victim"}, spare=True),

@@ -43,6 +43,7 @@ class Redelivery(Body, frozen=True):
 
 class DeliveriesQuery(PageQuery, frozen=True):
     state: Literal["waiting", "delivered", "failed"] | UnsetType = UNSET
+    order: Literal["oldest", "newest"] = "oldest"
 
 
 def create_of_organisation(call: Call) -> Response:
@@ -72,6 +73,10 @@ def rotate(call: Call) -> Response:
 def _secret(call: Call) -> Shows:
     """Derived when it is shown: the outcome of the command, which is stored, does not have it."""
     return lambda made: {"secret": shown_secret(secret_of(call.web.webhook_key, made["id"], made["version"]))}
+
+
+def listed(call: Call) -> Response:
+    return answer(views.seen(call.web.database, call.caller.subject, call.paging))
 
 
 def list_of_organisation(call: Call) -> Response:
@@ -116,7 +121,10 @@ def redeliver(call: Call) -> Response:
 
 def list_deliveries(call: Call) -> Response:
     state = given(call.query.state)
-    found = views.deliveries(call.web.database, call.caller.subject, call.id("webhook_id"), call.paging, state)
+    newest = call.query.order == "newest"
+    found = views.deliveries(
+        call.web.database, call.caller.subject, call.id("webhook_id"), call.paging, state, newest_first=newest
+    )
     if found is None:
         raise not_found("webhook", call.id("webhook_id"))
     return answer(found)
@@ -162,6 +170,15 @@ OPERATIONS = (
         name="list_project_webhooks",
         about="A project's webhooks (coordinator, admin, auditor)",
         does=list_of_project,
+        query=PageQuery,
+        answers={200: Listed[Webhook]},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/webhooks",
+        name="list_webhooks",
+        about="Every webhook that the caller may know of",
+        does=listed,
         query=PageQuery,
         answers={200: Listed[Webhook]},
     ),

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
-from urllib.parse import urlencode
 
 from flask import Response
 from msgspec import UNSET, UnsetType
@@ -24,6 +23,7 @@ from web.http.bodies import Uuid
 from web.http.calls import Call, given
 from web.page.acting import Acted, act, acted_or_shown, sent_on
 from web.page.forms import form_of
+from web.page.links import href
 from web.page.rendering import SIGN_IN, WHERE, ShownList, page, shows, takes
 from web.page.ways import place
 from web.problems import not_found
@@ -68,15 +68,14 @@ def listed(call: Call) -> Response:
     of = {one.id: one for one in _organisations(call)}
     if organisation is not None and organisation not in of:
         raise not_found("organisation", organisation)
-    chosen = {} if organisation is None else {"organisation": organisation}
     return page(
         call,
         "people/people.html",
         accounts=accounts.items,
         organisations=of,
         chosen=None if organisation is None else of[organisation],
-        first=_href(PEOPLE, chosen) if call.paging.after else "",
-        next=_href(PEOPLE, {**chosen, "after": accounts.next}) if accounts.next else "",
+        first=href(PEOPLE, organisation=organisation) if call.paging.after else "",
+        next=href(PEOPLE, organisation=organisation, after=accounts.next) if accounts.next else "",
         may_add=subject.role == "admin",
         said_of=f"the accounts of {counted(len(of), 'organisation')}",
     )
@@ -128,8 +127,8 @@ def make_account(call: Call) -> Response:
         return acted_or_shown(
             call, acted, to=PEOPLE, template=template, organisations=_choices(call), roles=ROLES.items()
         )
-    href = f"{PEOPLE}/{acted.answer['id']}"
-    return _shown_once(call, f"The account of {form.value('name')}", acted.answer.get("token"), href)
+    to = f"{PEOPLE}/{acted.answer['id']}"
+    return _shown_once(call, f"The account of {form.value('name')}", acted.answer.get("token"), to)
 
 
 def new_organisation(call: Call) -> Response:
@@ -193,16 +192,15 @@ def _tokens_page(call: Call, owner: Id | None, acted: Acted | None = None) -> Re
         kind=TokenKind.TOKEN,
         in_force_at=call.web.hub.clock.now(),
     )
-    chosen = {} if owner is None else {"owner": owner}
     here = f"{WHERE}/tokens"
     told = {"status": acted.status, "problem": acted.problem} if acted is not None else {}
     return page(
         call,
         "people/tokens.html",
         tokens=_as_shown(call, found.items),
-        here=_href(here, chosen),
-        first=_href(here, chosen) if paging.after else "",
-        next=_href(here, {**chosen, "after": found.next}) if found.next else "",
+        here=href(here, owner=owner),
+        first=href(here, owner=owner) if paging.after else "",
+        next=href(here, owner=owner, after=found.next) if found.next else "",
         **told,  # type: ignore[arg-type]
     )
 
@@ -227,8 +225,8 @@ def _wanted(call: Call, form: Form, kind: str, owner: Id) -> dict[str, object]:
     return body
 
 
-def _shown_once(call: Call, what: str, secret: object, href: str, *, link: bool = False) -> Response:
-    return page(call, "people/shown_once.html", what=what, secret=secret, href=href, link=link, minutes=SIGN_IN_MIN)
+def _shown_once(call: Call, what: str, secret: object, to: str, *, link: bool = False) -> Response:
+    return page(call, "people/shown_once.html", what=what, secret=secret, href=to, link=link, minutes=SIGN_IN_MIN)
 
 
 def _account(call: Call, ident: Id) -> Account:
@@ -265,10 +263,6 @@ def _state(token: Token, now: str) -> Literal["active", "expired", "revoked", "u
     if token.revoked_at is not None:
         return "used" if token.kind == TokenKind.SIGN_IN else "revoked"
     return "expired" if token.expires_at is not None and token.expires_at <= now else "active"
-
-
-def _href(path: str, query: Mapping[str, str]) -> str:
-    return f"{path}?{urlencode(query)}" if query else path
 
 
 OPERATIONS = (

@@ -17,6 +17,7 @@ from web.page import (
     projects,
     runs,
     sites,
+    webhooks,
     wizard,
 )
 
@@ -32,6 +33,7 @@ NOUNS: tuple[ModuleType, ...] = (
     runs,
     sites,
     wizard,
+    webhooks,
 )
 
 

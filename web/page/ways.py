@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from web.page.rendering import WHERE
 
 HOME = f"{WHERE}/now"
 """Where one comes who wanted to go nowhere in particular."""
 _MAX_LENGTH = 2000
+_ELSEWHERE = re.compile(r"//|[\\{}]")
 
 
 def place(where: str, otherwise: str = HOME) -> str:
     """Where one wants to go, if that is a page of ours."""
     ours = where.startswith(f"{WHERE}/") and len(where) <= _MAX_LENGTH and where.isascii() and where.isprintable()
-    return where if ours and "\\" not in where and "//" not in where else otherwise
+    return where if ours and not _ELSEWHERE.search(where) else otherwise
