@@ -1,4 +1,4 @@
-"""Addresses of pages with what is asked for: what is empty is left out."""
+"""Addresses of pages with what is asked for, and times as forms send them."""
 
 from __future__ import annotations
 
@@ -6,5 +6,14 @@ from urllib.parse import urlencode
 
 
 def href(path: str, **query: str | None) -> str:
+    """What is empty is left out."""
     asked = {name: value for name, value in query.items() if value}
     return f"{path}?{urlencode(asked)}" if asked else path
+
+
+_TO_THE_MINUTE = len("2027-01-01T00:00")
+
+
+def utc_text(local: str) -> str:
+    """A `datetime-local` field's value, which is meant in UTC, as RFC 3339; what is none stays none."""
+    return f"{local}:00Z" if len(local) == _TO_THE_MINUTE else f"{local}Z"

@@ -37,7 +37,7 @@ ROLES: Mapping[Role, str] = {
     "admin": "admin: runs the network, for all organisations",
 }
 SCOPES = (("read write", "read and change"), ("read", "only read"))
-LIVES = (("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "until it is revoked"))
+LIVES = (("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("never", "until it is revoked"))
 SIGN_IN_MIN = 10
 """How long a link that signs somebody in is good for."""
 
@@ -219,7 +219,7 @@ def _wanted(call: Call, form: Form, kind: str, owner: Id) -> dict[str, object]:
         "owner_kind": kind,
         "owner_id": owner,
     }
-    if days := form.value("days"):
+    if (days := form.value("days", "30")) != "never":
         now = datetime.fromtimestamp(call.web.hub.clock.now() // SECOND, UTC)
         body["expires_at"] = (now + timedelta(days=int(days))).isoformat() if days.isdecimal() else days
     return body

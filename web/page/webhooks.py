@@ -20,7 +20,7 @@ from web.http.bodies import Uuid
 from web.http.calls import Call, given
 from web.page.acting import Acted, act, acted_or_shown, sent_on
 from web.page.forms import form_of
-from web.page.links import href
+from web.page.links import href, utc_text
 from web.page.rendering import WHERE, ShownList, page, shows, takes
 from web.problems import not_found
 
@@ -45,7 +45,7 @@ class NewQuery(ShownList, frozen=True):
 
 
 class DeliveriesQuery(ShownList, frozen=True):
-    state: Literal["", "waiting", "delivered", "failed"] = ""
+    state: Literal["all", "waiting", "delivered", "failed"] = "all"
 
 
 def listed(call: Call) -> Response:
@@ -69,11 +69,11 @@ def shown(call: Call) -> Response:
 
 
 def _webhook_page(call: Call, form: Form | None = None, acted: Acted | None = None) -> Response:
-    found, state, paging = _webhook(call), "", Paging(50)
+    found, state, paging = _webhook(call), "all", Paging(50)
     if isinstance(call.query, DeliveriesQuery):
         state, paging = call.query.state, call.paging
     deliveries = views.deliveries(
-        call.web.database, call.caller.subject, found.id, paging, state or None, newest_first=True
+        call.web.database, call.caller.subject, found.id, paging, None if state == "all" else state, newest_first=True
     )
     assert deliveries is not None, "who sees a webhook sees what it was told"
     here = f"{WEBHOOKS}/{found.id}"
@@ -132,7 +132,7 @@ def redeliver(call: Call) -> Response:
     """One delivery, or all that failed since a time."""
     form = form_of(call)
     delivery, since = form.value("delivery_id"), form.value("since")
-    body = {"delivery_id": delivery} if delivery else {"since": f"{since}Z" if since else since}
+    body = {"delivery_id": delivery} if delivery else {"since": utc_text(since)}
     acted = act(call, _API["redeliver_webhook"], {"webhook_id": call.id("webhook_id")}, body)
     return _sent_or_shown(call, acted, form)
 
