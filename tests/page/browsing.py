@@ -28,6 +28,13 @@ AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
 PATIENCE_MS = 10_000
+ANSWERED_OTHERWISE = (
+    "the server responded with a status of",
+    "Response Status Error Code",
+    "htmx:sendAbort",
+    "htmx:afterRequest",
+)
+"""What the console says of an answer other than 200, and of a poll that the page has given up."""
 
 
 @contextmanager
@@ -90,8 +97,8 @@ class Looker:
         self.page.on("request", self._asked)
 
     def _said(self, message: ConsoleMessage) -> None:
-        """A policy that was broken is an error of the console's."""
-        if message.type in ("error", "warning") and "status of" not in message.text:
+        """A policy that was broken is an error of the console's; that an answer tells of a problem is none of ours."""
+        if message.type in ("error", "warning") and not any(text in message.text for text in ANSWERED_OTHERWISE):
             self._wrong.append(f"console: {message.text}")
 
     def _failed(self, request: Request) -> None:

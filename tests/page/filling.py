@@ -79,10 +79,14 @@ class Filling:
             organisation_id=organisation, sha256=secret, note=self.dress(f"for {name}"), expires_at=expires
         )
         by = Subject(kind="enrolment", id=hub.ok(enrolling)["id"], organisation_id=organisation)
-        token = sha256_hex(f"token {name}".encode())
+        token = f"fyd_site_{name}"
+        self.tokens[name] = token
         identity = b64encode(bytes.fromhex(sha256_hex(f"identity of {name}".encode()))).decode()
         command = c.EnrolSite(
-            name=self.dress(name), description=self.dress(description), identity_key=identity, token_sha256=token
+            name=self.dress(name),
+            description=self.dress(description),
+            identity_key=identity,
+            token_sha256=sha256_hex(token.encode()),
         )
         site = Subject(kind="site", id=hub.ok(command, by)["id"], organisation_id=organisation)
         self.sites[name] = site

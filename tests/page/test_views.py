@@ -53,8 +53,10 @@ def _too_wide(page: Page) -> list[str]:
         """() => {
             const wide = document.documentElement.clientWidth
             if (document.documentElement.scrollWidth <= wide) return []
+            const clips = style => style.overflowX !== 'visible' && style.position !== 'static'
+            const clipped = one => one && (clips(getComputedStyle(one)) || clipped(one.parentElement))
             return [...document.querySelectorAll('body *')]
-                .filter(one => one.getBoundingClientRect().right > wide + 1)
+                .filter(one => one.getBoundingClientRect().right > wide + 1 && !clipped(one.parentElement))
                 .slice(0, 5).map(one => `${one.tagName} ${one.className} ${one.getBoundingClientRect().right}`)
         }"""
     )

@@ -36,10 +36,11 @@ function ask(id) {
 }
 
 document.addEventListener("htmx:afterRequest", ({ detail }) => {
-  const part = parts.get(detail.elt.id);
+  const id = detail.requestConfig.elt.id;  // the event's own element is another one: this one has been replaced by now
+  const part = parts.get(id);
   if (!part?.asking) return;
   part.asking = false;
-  schedule(detail.elt.id, waitAfter(part, detail.xhr, detail.elt.id));
+  schedule(id, waitAfter(part, detail.xhr, id));
 });
 
 // Milliseconds until it is asked for again; a part that is not to be is forgotten.

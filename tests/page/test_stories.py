@@ -1,0 +1,193 @@
+"""What people do at a hub's page from the beginning to the end, in Chromium: with the keyboard alone, without a script,
+two at once, in a session that ends, and while the run that they watch goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.page.browsing import Looker, served
+from tests.page.callers import session_of
+from tests.page.scenes import Scene, opened
+from tests.web.network import Caller
+
+MAX_TABS = 120
+SOON_MS = 400
+"""Longer than a page waits before it asks again."""
+SEEN_FOCUS = """() => {
+    const one = document.activeElement, style = getComputedStyle(one)
+    const box = one.getBoundingClientRect()
+    const ring = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 1
+    return one === document.body || (box.width > 0 && box.height > 0 && (ring || style.boxShadow !== 'none'))
+}"""
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    """`small`, in which time goes on."""
+    with opened("small", tmp_path, goes_on=True) as made:
+        yield made
+
+
+@pytest.fixture
+def look(scene: Scene, chromium: Browser) -> Iterator[Callable[..., Looker]]:
+    """Makes people who look at the hub; in the end the browser has found nothing wrong."""
+    lookers: list[Looker] = []
+
+    def make(who: str | None = None, **options: bool) -> Looker:
+        """who: has signed in already."""
+        looker = Looker(chromium, address, **options)
+        lookers.append(looker)
+        if who is not None:
+            looker.carry(session_of(scene.net.app, scene.tokens[who]))
+        return looker
+
+    with served(scene.net.app) as address:
+        yield make
+        wrong = [line for looker in lookers for line in looker.wrong()]
+        for looker in lookers:
+            looker.close()
+    assert wrong == []
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until what is called so has the focus, and see where it is each time."""
+    for _ in range(MAX_TABS):
+        page.keyboard.press("Tab")
+        assert page.evaluate(SEEN_FOCUS), (
+            f"where is the focus? {page.evaluate('document.activeElement.outerHTML')[:200]}"
+        )
+        if page.evaluate("(document.activeElement.labels?.[0] ?? document.activeElement).innerText").startswith(name):
+            return
+    raise AssertionError(f"{name} cannot be reached with Tab from {page.url}")
+
+
+def test_the_keyboard_alone_signs_in_and_stops_a_run(scene: Scene, look: Callable[..., Looker]) -> None:
+    page = look().page
+    page.goto("/")
+    for name in ("Skip to the content", "Sign in"):
+        tab_to(page, name)
+    _enter(page)
+    tab_to(page, "Token or code")
+    page.keyboard.type(scene.tokens["coordinator"])
+    _enter(page)
+    for name in ("Runs", "Run\u00a04"):
+        tab_to(page, name)
+        _enter(page)
+    tab_to(page, "Stop this run")
+    page.keyboard.press("Enter")
+    tab_to(page, "Why")
+    page.keyboard.type("the scanner at east is broken")
+    tab_to(page, "Yes: stop this run")
+    page.keyboard.press("Enter")
+    expect(page.locator(".headline .state")).to_have_text("cancelled")
+    assert _run(scene)["state"] == "cancelled"
+    assert "the scanner at east is broken" in page.inner_text("main")
+
+
+def test_without_a_script_a_run_is_started_and_stopped(scene: Scene, look: Callable[..., Looker]) -> None:
+    looker = look(script=False)
+    page = looker.page
+    looker.sign_in(scene.tokens["coordinator"])
+    page.goto(f"/page/runs/{scene.names['run']}")
+    page.get_by_text("Stop this run").first.click()
+    page.get_by_role("button", name="Yes: stop this run").click()
+    expect(page.locator(".headline .state")).to_have_text("cancelled")
+    page.goto(f"/page/runs/start?project={scene.names['project_new']}")
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(".headline .state")).to_have_text("running")
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(lambda url: "/page/" not in url)
+    page.goto("/page/runs")
+    assert "/page/sign-in?next=%2Fpage%2Fruns" in page.url
+
+
+def test_who_watches_sees_what_happens_and_what_another_has_done(scene: Scene, look: Callable[..., Looker]) -> None:
+    """Both have the same run before them, which a site reports to; then one of them stops it."""
+    one, other = look("coordinator").page, look("admin").page
+    for page in (one, other):
+        page.goto(f"/page/runs/{scene.names['run']}")
+        expect(page.locator(".headline .state")).to_have_text("running")
+    _report(scene)
+    for page in (one, other):
+        expect(page.locator(".headline")).to_contain_text("waits for the global model")
+    one.get_by_text("Stop this run").first.click()
+    one.get_by_label("Why").fill("a first reason")
+    one.get_by_role("button", name="Yes: stop this run").click()
+    expect(one.locator(".headline .state")).to_have_text("cancelled")
+    expect(other.locator(".headline .state")).to_have_text("cancelled")
+    expect(other.locator("main")).to_contain_text("a first reason")
+
+
+def test_a_form_that_is_sent_twice_acts_once(scene: Scene, look: Callable[..., Looker]) -> None:
+    page = look("coordinator").page
+    page.goto(f"/page/runs/start?project={scene.names['project_new']}")
+    page.get_by_role("button", name="Start").dblclick()
+    page.wait_for_url("**/page/runs/*-*")
+    made = Caller(scene.net.app, scene.tokens["admin"]).ok("GET", f"/v1/runs?project={scene.names['project_new']}")
+    assert [one["number"] for one in made["items"]] == [1]
+    expect(page.locator("h1")).to_contain_text("Run 1")
+
+
+def test_a_session_that_nobody_used_ends_and_one_comes_back_to_where_one_was(
+    scene: Scene, look: Callable[..., Looker]
+) -> None:
+    looker = look("coordinator")
+    page = looker.page
+    page.goto(f"/page/runs/{scene.names['run']}")
+    scene.clock.put_on(31 * 60)
+    _report(scene)
+    expect(page.locator("#status")).to_contain_text("session has ended")
+    page.reload()
+    page.wait_for_url("**/page/sign-in?next=**")
+    page.get_by_label("Token or code").fill(scene.tokens["coordinator"])
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"**/page/runs/{scene.names['run']}")
+
+
+def test_nothing_is_asked_for_while_nobody_looks(scene: Scene, look: Callable[..., Looker]) -> None:
+    page = look("coordinator").page
+    asked: list[str] = []
+    page.goto(f"/page/runs/{scene.names['run']}")
+    page.on("request", lambda request: asked.append(request.url))
+    _hide(page, hidden=True)
+    page.wait_for_timeout(SOON_MS)
+    asked.clear()
+    _report(scene)
+    page.wait_for_timeout(SOON_MS)
+    assert asked == []
+    with page.expect_response("**/live?**") as answered:
+        _hide(page, hidden=False)
+    assert answered.value.status == 200
+
+
+def _enter(page: Page) -> None:
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+
+def _hide(page: Page, *, hidden: bool) -> None:
+    """As if another tab were looked at, or this one again."""
+    page.evaluate(
+        """hidden => {
+            Object.defineProperty(document, 'hidden', {configurable: true, get: () => hidden})
+            document.dispatchEvent(new Event('visibilitychange'))
+        }""",
+        hidden,
+    )
+
+
+def _run(scene: Scene) -> dict[str, str]:
+    found: dict[str, str] = Caller(scene.net.app, scene.tokens["admin"]).ok("GET", f"/v1/runs/{scene.names['run']}")
+    return found
+
+
+def _report(scene: Scene) -> None:
+    """What the live run waits for: the update of its last site."""
+    site = scene.names["site_east"]
+    body = {"event": "submit", "seq": 4, "round": 2, "update": "AAAA", "metrics": {"loss": 0.57, "auroc": 0.86}}
+    path = f"/v1/runs/{scene.names['run']}/tasks/2/seats/{site}"
+    Caller(scene.net.app, scene.tokens["east-radiology-pacs-node-02"]).ok("PUT", path, body)
