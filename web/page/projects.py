@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 
 import msgspec
 from flask import Response
-from markupsafe import Markup
 
 from domain.decisions.projects import predecessors
 from domain.ids import Id
@@ -352,14 +351,14 @@ def seats_needed(tasks: Sequence[TaskSpec], members: Members) -> list[Seats]:
     return [Seats(task.name, seats, quorum_of(task.contract, seats)) for task, seats in there]
 
 
-def graph_of(tasks: Sequence[TaskSpec]) -> Markup:
+def graph_of(tasks: Sequence[TaskSpec]) -> str:
     """The tasks in the order in which they run; nothing for one alone."""
     nodes = [
         Node(id=task.name, text=task.name, about=counted(task.rounds, "round"), href=f"#task-{task.name}")
         for task in tasks
     ]
     edges = [(before, name) for name, many in predecessors(list(tasks)).items() for before in many]
-    return graph("The order of the tasks", nodes, edges) if len(nodes) > 1 else Markup("")
+    return graph("The order of the tasks", nodes, edges) if len(nodes) > 1 else ""
 
 
 def next_page(path: str, cursor: str | None, **query: str) -> str:
