@@ -61,6 +61,8 @@ PLANTED = [
     ("crypto", "fedyard/sealed/trust.py", "from fedyard.clock import micros_now", "fedyard.clock"),
     ("wire", "fedyard/wire/seals.py", "from cryptography.fernet import Fernet", "cryptography"),
     ("wire", "fedyard/wire/durable.py", "import numpy", "numpy"),
+    ("look", "fedyard/look/filters.py", "import socket", "socket"),
+    ("look", "fedyard/look/drawing/graph.py", "from fedyard.clock import micros_now", "fedyard.clock"),
     ("manifests", "fedyard/cluster/manifests.py", "import socket", "socket"),
     ("manifests", "fedyard/cluster/names.py", "from fedyard.clock import draw_key", "fedyard.clock"),
     ("manifests", "fedyard/cluster/port.py", "from fedyard.cluster import processes", "fedyard.cluster.processes"),
