@@ -166,11 +166,11 @@ def test_from_a_description_to_a_first_run(scene: Scene, at: Looks, api: Caller)
 
     browser.get(made.location)
     assert "1 invited site has not answered." in browser.shown
-    started = browser.post(f"/page/projects/{project}/first-run", {"finish_within_s": "3600"})
+    started = browser.post(f"/page/projects/{project}/first-run")
     assert (started.status_code, started.location.startswith("/page/runs/")) == (303, True)
     assert api.ok("GET", f"/v1/projects/{project}/runs")["items"][0]["state"] == "running"
     browser.get(f"/page/projects/{project}/first-run")
-    again = browser.post(f"/page/projects/{project}/first-run", {"finish_within_s": "3600"})
+    again = browser.post(f"/page/projects/{project}/first-run")
     assert (again.status_code, "A run lives" in browser.shown) == (409, True)
 
 

@@ -15,7 +15,7 @@ GOOD = typed(
 )
 
 HIDDEN = "holds the character U+202E; line feed and tab are the only ones of its kind"
-SLUG = "small letters, digits, `_`, `.` and `-`, beginning with a letter; 64 at most"
+SLUG = "small letters, digits and _ . - alone, beginning with a letter; 64 at most"
 NO_FRACTION = "task 'train': a quorum of 1.5 is no fraction; use at most 1, or quorum_of count"
 
 
@@ -31,9 +31,9 @@ NO_FRACTION = "task 'train': a quorum of 1.5 is no fraction; use at most 1, or q
         (
             "tasks",
             {"tasks.0.model": "", "tasks.0.rounds": "0"},
-            {"tasks.0.model": "it is needed", "tasks.0.rounds": "Expected `int` >= 1"},
+            {"tasks.0.model": "it is needed", "tasks.0.rounds": "a whole number, 1 or more"},
         ),
-        ("tasks", {"tasks.0.rounds": "many"}, {"tasks.0.rounds": "Expected `int`, got `str`"}),
+        ("tasks", {"tasks.0.rounds": "many"}, {"tasks.0.rounds": "a whole number"}),
         (
             "tasks",
             {"tasks.0.parameters": "[1]"},
@@ -56,14 +56,14 @@ NO_FRACTION = "task 'train': a quorum of 1.5 is no fraction; use at most 1, or q
         ),
         ("tasks", {"tasks.0.after": "No Name"}, {"tasks.0.after": "names of tasks, with commas between them"}),
         ("contract", {"contract.quorum": "1.5"}, {"contract.quorum": NO_FRACTION}),
-        ("contract", {"contract.quorum": "0"}, {"contract.quorum": "Expected `float` > 0.0"}),
-        ("contract", {"contract.train_within_s": "0.5"}, {"contract.train_within_s": "Expected `float` >= 1.0"}),
+        ("contract", {"contract.quorum": "0"}, {"contract.quorum": "a number above 0"}),
+        ("contract", {"contract.train_within_s": "0.5"}, {"contract.train_within_s": "a number, 1 or more"}),
         (
             "contract",
             {"contract.late": "never"},
-            {"contract.late": "Invalid enum value; it is one of drop, next_round"},
+            {"contract.late": "one of drop, next_round"},
         ),
-        ("people", {"max_live_runs": "101"}, {"max_live_runs": "Expected `int` <= 100"}),
+        ("people", {"max_live_runs": "101"}, {"max_live_runs": "a whole number, 100 at most"}),
         ("people", {"client_image": "a b"}, {"client_image": "no spaces"}),
         ("people", {"infrastructure.coordinator_image": "c:1"}, {"infrastructure.selector_image": "it is needed"}),
     ],

@@ -155,7 +155,7 @@ def _first_run(call: Call, ident: str, *, status: int = 200, **more: object) -> 
         "checks": checks,
         "coordinates": projects_views.coordinates(web.database, subject, ident),
         "members": members,
-        "form": Form.of(finish_within_s=604800),
+        "form": Form(),
     }
     return page(call, "wizard/first_run.html", status=status, **{**facts, **more})
 
@@ -163,12 +163,10 @@ def _first_run(call: Call, ident: str, *, status: int = 200, **more: object) -> 
 def start(call: Call) -> Response:
     """The run, or what stands in its way."""
     ident, form = call.id("project_id"), form_of(call)
-    acted = act(call, _API["start_run"], {"project_id": ident}, form.body("queue", "finish_within_s"))
+    acted = act(call, _API["start_run"], {"project_id": ident}, form.body("queue"))
     if acted.ok:
         return acted_or_shown(call, acted, to="/page/runs/{id}", template="")
     assert acted.problem is not None
-    if acted.field in ("queue", "finish_within_s"):
-        form = form.with_error(acted.field, acted.problem.detail)
     return _first_run(call, ident, status=acted.status, problem=acted.problem, form=form)
 
 

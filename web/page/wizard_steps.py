@@ -46,13 +46,25 @@ WITHOUT = "-"
 MAX_TASKS = 100
 MAX_INVITED = 200
 _IN_TASK = re.compile(r"\$\[(\d+)\]\.(\w+)")
+_WORDS = (
+    (r"Expected `int` >= (\S+)", "a whole number, {} or more"),
+    (r"Expected `int` <= (\S+)", "a whole number, {} at most"),
+    (r"Expected `int`.*", "a whole number"),
+    (r"Expected `float` >= (\S+)", "a number, {} or more"),
+    (r"Expected `float` > (\S+)", "a number above {}"),
+    (r"Expected `float` <= (\S+)", "a number, {} at most"),
+    (r"Expected `float`.*", "a number"),
+    (r"Expected `str` of length <= (\S+)", "{} characters at most"),
+    (r"Expected `str` of length >= 1", "it is needed"),
+    (r"Invalid enum value; it is one of (.*)", "one of {}"),
+)
 _PATTERNS: Mapping[str, str] = {
     "name": "no control characters, and no space at either end",
     "model": "no control characters, and no space at either end",
     "client_image": "no spaces",
     "coordinator_image": "no spaces",
     "selector_image": "no spaces",
-    "tasks.name": "small letters, digits, `_`, `.` and `-`, beginning with a letter; 64 at most",
+    "tasks.name": "small letters, digits and _ . - alone, beginning with a letter; 64 at most",
     "after": "names of tasks, with commas between them",
     "where": "hub, a cluster that the hub's settings name, or site:<id>",
 }
@@ -255,9 +267,18 @@ def flaw_of(kind: Any, name: str, text: str, patterns: str = "") -> str:
         hint = _PATTERNS.get(patterns or name, "")
         if "regex" in str(error) and hint:
             return hint
-        return malformed("", error, kind).detail.removeprefix(": ")
+        return in_words(malformed("", error, kind).detail.removeprefix(": "))
     fault = fault_of_name(text) if name in NAMES else fault_of_prose(text) if name in PROSE else None
     return fault or ""
+
+
+def in_words(rule: str) -> str:
+    """A rule of a type as people say it; one that has no other words stays as it is."""
+    for pattern, words in _WORDS:
+        found = re.fullmatch(pattern, rule)
+        if found is not None:
+            return words.format(*(part.removesuffix(".0") for part in found.groups()))
+    return rule
 
 
 def _flaws_of_tasks(form: Form) -> dict[str, str]:
