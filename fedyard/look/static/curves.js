@@ -69,7 +69,7 @@ function png(title, chart, names) {
 const colour = (place) => token(`--curve-${(place % COLOURS) + 1}`);
 
 function draw(host) {
-  const table = host.querySelector("table");
+  const table = host.querySelector("table:not(.u-legend)");  // the legend of what was drawn before is one, too
   if (!table?.tHead || !window.uPlot) return;
   const figures = read(table), title = host.dataset.title || table.caption.textContent.trim();
   if (!figures.columns[0]?.length) return;
