@@ -84,6 +84,7 @@ class Counts(Collector):
         database: Database,
         clock: Clock,
         waiters: Waiters,
+        watchers: Waiters,
         heartbeats: HeartbeatBuffer,
         transfers: Transfers,
         shares: Shares,
@@ -92,6 +93,7 @@ class Counts(Collector):
         self._database = database
         self._clock = clock
         self._waiters = waiters
+        self._watchers = watchers
         self._heartbeats = heartbeats
         self._transfers = transfers
         self._shares = shares
@@ -120,6 +122,9 @@ class Counts(Collector):
         yield GaugeMetricFamily("fedyard_outbox_oldest_seconds", "Age of the oldest of them", age)
         yield GaugeMetricFamily("fedyard_polls_waiting", "Polls, streams and waits held open", self._waiters.open)
         yield CounterMetricFamily("fedyard_polls_refused", "Polls refused: all places taken", self._waiters.refused)
+        yield GaugeMetricFamily("fedyard_page_polls_waiting", "Polls of open pages held open", self._watchers.open)
+        about = "Polls of open pages refused: all their places taken"
+        yield CounterMetricFamily("fedyard_page_polls_refused", about, self._watchers.refused)
         yield CounterMetricFamily("fedyard_beats_lost", "Packs of heartbeats not taken", self._heartbeats.lost)
         yield from self._count_transfers()
         yield from self._count_shares()

@@ -109,6 +109,8 @@ def _assemble(hub: Hub, operations: Sequence[Operation]) -> Web:
     heartbeats = HeartbeatBuffer(hub.publisher, clock)
     tarpit = Tarpit(hub.settings.refusals_held, clock, hub.occupied)
     waiters = Waiters(hub.settings.waiting_polls, clock, hub.occupied, hub.settings.polls_per_caller, tarpit)
+    pages = hub.settings.page_polls_at_once
+    watchers = Waiters(pages, clock, hub.occupied, hub.settings.polls_per_caller, tarpit)
     metrics = Metrics()
     transfers = Transfers(hub.settings.transfers, hub.occupied, hub.settings.transfers_per_caller)
     shares = Shares(
@@ -119,14 +121,16 @@ def _assemble(hub: Hub, operations: Sequence[Operation]) -> Web:
         clock=clock,
         tarpit=tarpit,
     )
-    metrics.registry.register(Counts(hub.database, clock, waiters, heartbeats, transfers, shares, hub.connections))
+    metrics.registry.register(
+        Counts(hub.database, clock, waiters, watchers, heartbeats, transfers, shares, hub.connections)
+    )
     web = Web(
         hub=hub,
         tokens=Tokens(CoalescedReads(functools.partial(people.bearers, hub.database)).read, clock),
         problems=Problems(clock),
         heartbeats=heartbeats,
         waiters=waiters,
-        watchers=Waiters(hub.settings.page_polls_at_once, clock, hub.occupied, hub.settings.polls_per_caller, tarpit),
+        watchers=watchers,
         shares=shares,
         tips=InboxTips(clock),
         undecided=Undecided(clock),
