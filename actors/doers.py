@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from actors.archives import ArchiveDoer
+from actors.dead_letters import DeadLetterDoer
 from actors.doing import Doing
 from actors.requests import Allowed, Requests
 from actors.streams import StreamDoer
 from actors.webhooks import WebhookDoer
 from actors.workloads import WorkloadDoer
 from broker.kafka_writing import KafkaTopics
+from broker.opening import opened_dead_letters
 from broker.streams import Topics
 from config.clock import Clock
 from config.key_files import webhook_key, workload_key
@@ -29,6 +31,7 @@ from domain.commands import (
     EndPlace,
     EndWorkload,
     EnsureWorkload,
+    SettleDeadLetters,
 )
 from domain.stream_commands import PrepareStream
 from k8s.clusters import open_clusters
@@ -69,6 +72,7 @@ def doing_functions(tools: Tools) -> Mapping[type[Command], Doing]:
         EndWorkload: workloads,
         EndPlace: workloads,
         PrepareStream: StreamDoer(_topics(settings), tools.clock),
+        SettleDeadLetters: DeadLetterDoer(partial(opened_dead_letters, settings)),
         CheckArchive: ArchiveDoer(open_blobs(settings.artifacts_url, tools.clock)),
     }
 

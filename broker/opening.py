@@ -6,9 +6,10 @@ What speaks AMQP is imported where RabbitMQ is asked for: pika is heavy, and an 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dramatiq import Broker
 
@@ -17,6 +18,9 @@ from broker.embedded import EmbeddedBroker
 from broker.port import Publisher
 from config.settings import Settings, url_path
 from domain.commands import Letter
+
+if TYPE_CHECKING:
+    from broker.dead_letters import DeadLetter, DeadLetters
 
 _lock = threading.Lock()
 _embedded: dict[Path, EmbeddedBroker] = {}
@@ -50,15 +54,28 @@ def prepare_broker(settings: Settings, role: str) -> None:
         declare_all(settings.broker_url, role)
 
 
-def dead_letters_of(settings: Settings, at_most: int) -> list[Letter]:
-    """The oldest dead letters, as the ticker tells of them. Raises `BrokerUnavailable`."""
+@contextmanager
+def opened_dead_letters(settings: Settings) -> Iterator[DeadLetters]:
+    """Those of a hub that runs, for a part of it. Raises `BrokerUnavailable`."""
     from broker.dead_letters import EmbeddedDeadLetters, RabbitDeadLetters  # noqa: PLC0415 - see above
 
     if settings.embedded:
-        found = EmbeddedDeadLetters(open_embedded(settings).journal).list(limit=at_most)
-    else:
-        with closing(RabbitDeadLetters(settings.broker_url)) as letters:
-            found = letters.list(limit=at_most)
+        broker = open_embedded(settings)
+        yield EmbeddedDeadLetters(broker.journal, broker.put)
+        return
+    with closing(RabbitDeadLetters(settings.broker_url)) as letters:
+        yield letters
+
+
+def dead_letters_in(settings: Settings, at_most: int) -> Sequence[DeadLetter]:
+    """The oldest dead letters. Raises `BrokerUnavailable`."""
+    with opened_dead_letters(settings) as letters:
+        return letters.list(limit=at_most)
+
+
+def dead_letters_of(settings: Settings, at_most: int) -> list[Letter]:
+    """The same, as the ticker tells of them."""
+    found = dead_letters_in(settings, at_most)
     return [Letter(id=one.id, kind=one.kind, queue=one.queue) for one in found]
 
 

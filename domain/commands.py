@@ -658,6 +658,11 @@ class Letter(Value, frozen=True):
     queue: Annotated[str, msgspec.Meta(max_length=64)]
 
 
+LetterIds: TypeAlias = Annotated[
+    list[Annotated[str, msgspec.Meta(min_length=1, max_length=64)]], msgspec.Meta(min_length=1, max_length=100)
+]
+
+
 class ReportDeadLetters(Command, frozen=True, tag="report_dead_letters"):
     """The ticker found commands that could not be decided."""
 
@@ -906,6 +911,28 @@ class EndRestored(Command, frozen=True, tag="end_restored"):
 
     run_id: Id
     detail: Text
+
+
+class ReplayDeadLetters(Command, frozen=True, tag="replay_dead_letters"):
+    """Commands that could not be carried out are tried again. organisation_id: of who has them tried, in whose chain
+    of events it stands."""
+
+    organisation_id: Id
+    letter_ids: LetterIds
+
+
+class PurgeDeadLetters(Command, frozen=True, tag="purge_dead_letters"):
+    """They are thrown away, unread."""
+
+    organisation_id: Id
+    letter_ids: LetterIds
+
+
+class SettleDeadLetters(Command, frozen=True, tag="settle_dead_letters"):
+    """Done by the doer, at the broker: what was decided of these."""
+
+    letter_ids: LetterIds
+    purge: bool = False
 
 
 class ForgetHistory(Command, frozen=True, tag="forget_history"):

@@ -97,6 +97,8 @@ class EventKind(StrEnum):
     WORKLOAD_STOPPED = "workload_stopped"
     WORKLOAD_LOST = "workload_lost"
     WORKLOAD_MOVED = "workload_moved"
+    DEAD_LETTERS_REPLAYED = "dead_letters_replayed"
+    DEAD_LETTERS_PURGED = "dead_letters_purged"
     RECORD_QUARANTINED = "record_quarantined"
     RECORD_REPLAYED = "record_replayed"
     RECORDS_PURGED = "records_purged"

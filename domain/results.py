@@ -410,6 +410,12 @@ class RecordReplayed(Result, frozen=True, kw_only=True):
     became_id: Uuid
 
 
+class DeadLettersSettled(Result, frozen=True, kw_only=True):
+    """letter_ids: of those that are given back to their queues, or thrown away, in a moment."""
+
+    letter_ids: list[str]
+
+
 class RecordsPurged(Result, frozen=True, kw_only=True):
     """purged: those that were waiting."""
 

@@ -25,6 +25,7 @@ from domain.decisions import (
     archives,
     artifacts,
     clients,
+    dead_letters,
     history,
     infrastructure,
     keys,
@@ -113,7 +114,9 @@ def packed(command: type[c.Command], about: About) -> Row:
     return Row(command, about, Kind.PACKED)
 
 
-SITES = About("sites", "organisations, accounts, tokens, enrolments, sites and their keys")
+SITES = About(
+    "sites", "organisations, accounts, tokens, enrolments, sites and their keys; what becomes of dead letters"
+)
 HEARTBEATS = About("heartbeats", "packed heartbeats of all sites; transient, oldest dropped first")
 PROJECTS = About("projects", "projects and memberships")
 RUNS = About("runs", "runs, rounds and the sites' reports on their seats")
@@ -122,6 +125,7 @@ ARCHIVES = About("archives", "archives of initial files, which the doer reads an
 MESSAGES = About("messages", "messages between sites, acknowledgements, logs of runs, expiry")
 WEBHOOKS = About("webhooks", "webhooks, what they are to be told, and what became of it")
 DELIVERIES = About("deliveries", "requests to the receivers of webhooks, made by the doer")
+DEAD_LETTERS = About("letters", "dead letters that are given back to their queues or thrown away, by the doer")
 WORKLOADS = About("workloads", "workloads that shall run, and what was seen of them")
 TOPICS = About("topics", "topics and records that are made in Kafka, by the doer")
 CLUSTERS = About("clusters", "what is made, collected and ended at the hub's clusters, by the doer")
@@ -261,6 +265,9 @@ ROWS: tuple[Row, ...] = (
         sc.WithdrawDataSource, data_sources.withdraw_data_source, data_sources.needs_of_withdraw_data_source, STREAMS
     ),
     done(sc.PrepareStream, TOPICS),
+    decided(c.ReplayDeadLetters, dead_letters.replay_dead_letters, dead_letters.needs_of_replay_dead_letters, SITES),
+    decided(c.PurgeDeadLetters, dead_letters.purge_dead_letters, dead_letters.needs_of_purge_dead_letters, SITES),
+    done(c.SettleDeadLetters, DEAD_LETTERS),
     decided(sc.ReportStream, reports.report_stream, reports.needs_of_report_stream, STREAMS),
     decided(sc.StartDeployment, deployments.start_deployment, deployments.needs_of_start_deployment, STREAMS),
     decided(sc.PutModelFile, model_files.put_model_file, model_files.needs_of_put_model_file, STREAMS),

@@ -18,7 +18,7 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from actors.running import ROLES, run_decider, run_reconciler
-from broker.opening import open_embedded
+from broker.opening import dead_letters_in, open_embedded
 from config.clock import Clock, SystemClock
 from config.logs import at_a_terminal, set_up_logs, unit
 from config.processes import STREAM_WORKERS
@@ -88,7 +88,18 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
         room = make_room(settings.connections)
         blobs = open_blobs(settings.artifacts_url, clock)
         connections = Connections(limits_of(settings, room), clock)
-        app = create_app(Hub(settings, database, broker, signals, clock, blobs, connections=connections))
+        app = create_app(
+            Hub(
+                settings,
+                database,
+                broker,
+                signals,
+                clock,
+                blobs,
+                connections=connections,
+                dead_letters=partial(dead_letters_in, settings),
+            )
+        )
         server = _server(app, settings, room)
         settings = msgspec.structs.replace(settings, web_port=int(server.effective_port))  # workloads call back there
         roles = ROLES | {

@@ -463,6 +463,16 @@ ACTS: dict[str, Callable[[Stage], Does]] = {
         s.admin,
         None,
     ),
+    "replay_dead_letters": lambda s: (
+        c.ReplayDeadLetters(organisation_id=s.admin.organisation_id or "", letter_ids=["x"]),
+        s.admin,
+        None,
+    ),
+    "purge_dead_letters": lambda s: (
+        c.PurgeDeadLetters(organisation_id=s.admin.organisation_id or "", letter_ids=["x"]),
+        s.admin,
+        None,
+    ),
     "start_inference": lambda s: (s.serving(), s.of_boss, s.boss),
     "stop_inference": lambda s: (
         sc.StopInference(project_id=s.project, inference_id=s.inference()),

@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from broker.dead_letters import DeadLetter
 from domain import commands as c
 from domain import stream_records as sr
 from domain import values as v
@@ -447,6 +448,21 @@ def _vitals(scene: Filling) -> None:
         made_at=now - 9 * HOUR * SECOND, folder="/srv/backups/night", form="postgresql", copied=False
     )
     tell(database, now - 12 * SECOND, {**queues, **disks, "": backup})
+
+
+def letters_of(now: int, dress: Dress) -> list[DeadLetter]:
+    """What lies dead at a broker."""
+
+    def letter(queue: str, kind: str, hours: int, failures: int, reason: str) -> DeadLetter:
+        ident = str(derive("letter", queue, kind, hours))
+        at = now - hours * HOUR * SECOND
+        return DeadLetter(queue, ident, kind, at, failures, dress(reason), 2_410 + hours, sha256_hex(ident.encode()))
+
+    return [
+        letter("deliveries.v1", "deliver_webhook", 30, 151, "Temporary: the broker does not take the report"),
+        letter("runs.v1", "report_seat", 2, 9, "AssertionError at domain/decisions/progress/rounds.py:212"),
+        letter("runs.v1", "unreadable", 1, 0, "it says that it belongs to another queue"),
+    ]
 
 
 def _deliveries(scene: Filling) -> None:

@@ -20,7 +20,7 @@ from domain.ids import Id
 from fedyard.wire.times import SECOND
 from storage.database import open_database
 from tests.databases import fresh_sqlite
-from tests.page.filling import Filling, fill_busy, fill_empty, fill_small
+from tests.page.filling import Dress, Filling, fill_busy, fill_empty, fill_small, letters_of
 from tests.streams import settings_file
 from tests.web.network import Network, network
 
@@ -72,7 +72,8 @@ def opened(name: str, folder: Path, *, goes_on: bool = False, **options: Any) ->
     shutil.copyfile(filled.store, store)
     clock = SceneClock(filled.end, goes_on=goes_on)
     options.setdefault("streams", settings_file(folder))
-    net = network(f"sqlite:///{store}", folder, clock, admin=filled.names["admin"], **options)
+    letters = letters_of(filled.end, _dress(name)) if name != "empty" else ()
+    net = network(f"sqlite:///{store}", folder, clock, admin=filled.names["admin"], letters=letters, **options)
     try:
         yield Scene(net, clock, folder, filled.names, filled.tokens)
     finally:
@@ -97,11 +98,15 @@ def _filled(name: str) -> _Filled:
     database = open_database(fresh_sqlite(store))
     try:
         database.hold()
-        filling = Filling(database, _evil if name == "hostile" else str)
+        filling = Filling(database, _dress(name))
         SMALL.get(name, fill_busy)(filling)
     finally:
         database.close()
     return _Filled(home, store, filling.hub.clock.now(), filling.names, filling.tokens)
+
+
+def _dress(name: str) -> Dress:
+    return _evil if name == "hostile" else str
 
 
 def _evil(text: str) -> str:

@@ -69,7 +69,12 @@ NOW: tuple[View, ...] = (
     View("now-of-a-member", "/page/now", who="member"),
 )
 
-DEAD_LETTERS: tuple[View, ...] = ()
+DEAD_LETTERS: tuple[View, ...] = (
+    View("dead-letters", "/page/dead-letters"),
+    View("dead-letters-of-a-queue", "/page/dead-letters?queue=deliveries.v1", who="auditor"),
+    View("dead-letters-empty", "/page/dead-letters", scene="empty"),
+    View("dead-letters-forbidden", "/page/dead-letters", who="member", status=403),
+)
 
 WORKLOADS: tuple[View, ...] = ()
 

@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 
 from actors.deciding import decide_batch
 from actors.running import rules_of
+from broker.dead_letters import DeadLetter
 from broker.opening import open_publisher
 from broker.port import BrokerUnavailable, Sending, Sent
 from config.clock import Clock, SystemClock, draw_id
@@ -198,11 +199,13 @@ def network(
     watched: Connections | None = None,
     routing: Routing | None = ROUTING,
     admin: Id | None = None,
+    letters: Sequence[DeadLetter] = (),
     **options: Any,
 ) -> Network:
     """A hub over this database, whose schema is in place, with an admin. clock: the web's.
 
     broker_url: of a broker, from which somebody else takes the commands and decides them.
+    letters: what lies dead at the broker.
     admin: who is one already, in a database that is not empty; there the clock is that of the decisions, too.
     """
     options.setdefault("artifacts_url", f"file:///{folder}/artifacts")
@@ -222,7 +225,10 @@ def network(
     publisher = DecidingPublisher(store, rules_of(settings), clock if admin else None)
     blobs = open_blobs(settings.artifacts_url, clock)
     sender = open_publisher(settings, "web") if elsewhere else publisher
-    app = create_app(Hub(settings, database, sender, signals, clock, blobs, connections=watched), routing)
+    app = create_app(
+        Hub(settings, database, sender, signals, clock, blobs, connections=watched, dead_letters=lambda _: letters),
+        routing,
+    )
     made = admin or _first_admin(publisher)
     return Network(app, database, publisher, signals, Caller(app, ADMIN, made))
 

@@ -12,6 +12,7 @@ from web.api import (
     concerns,
     configurations,
     data_sources,
+    dead_letters,
     deployments,
     description,
     door,
@@ -84,6 +85,7 @@ NOUNS: tuple[ModuleType, ...] = (
     commands,
     concerns,
     vitals,
+    dead_letters,
     operators,
     description,
 )

@@ -18,6 +18,7 @@ from storage.views.sight import Cursor, Paging
 from web.http.bodies import PageQuery
 from web.http.hub import Hub
 from web.live.coalescing import CoalescedReads
+from web.live.dead_letters import SeenDeadLetters
 from web.live.heartbeats import HeartbeatBuffer
 from web.live.inbox_tips import InboxTips
 from web.live.metrics import Metrics
@@ -56,6 +57,7 @@ class Web:
     store_of_artifacts: ProbeCache[str]
     readiness: LastFound
     clocks: ProbeCache[str]
+    dead_letters: SeenDeadLetters
     silent: ProbeCache[Mapping[str, str]]
     signer: Signer
     webhook_key: bytes = field(repr=False)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from broker.port import Publisher
 from config.clock import Clock
@@ -13,6 +14,9 @@ from storage.database import Database
 from storage.signals import Signals
 from web.live.connections import Connections
 
+if TYPE_CHECKING:
+    from broker.dead_letters import DeadLetter
+
 
 @dataclass(frozen=True)
 class Hub:
@@ -20,6 +24,7 @@ class Hub:
 
     occupied: called when a request begins to hold its thread for long; some servers have to be told.
     connections: who watches the server's connections, to be counted in the metrics.
+    dead_letters: the oldest ones, so many at most.
     """
 
     settings: Settings
@@ -30,3 +35,4 @@ class Hub:
     blobs: Blobs
     occupied: Callable[[], None] = lambda: None
     connections: Connections | None = None
+    dead_letters: Callable[[int], Sequence[DeadLetter]] = lambda _: ()

@@ -9,6 +9,7 @@ from web.http.operations import Operation
 from web.page import (
     commands,
     comparing,
+    dead_letters,
     describing,
     entry,
     files,
@@ -28,6 +29,7 @@ NOUNS: tuple[ModuleType, ...] = (
     entry,
     files,
     now,
+    dead_letters,
     people,
     projects,
     runs,

@@ -36,6 +36,7 @@ from web.http.openapi import document
 from web.http.operations import Operation
 from web.http.routing import Routing, routing_of
 from web.live.coalescing import CoalescedReads
+from web.live.dead_letters import SeenDeadLetters
 from web.live.heartbeats import HeartbeatBuffer
 from web.live.inbox_tips import InboxTips
 from web.live.metrics import Counts, Metrics
@@ -147,6 +148,7 @@ def _assemble(hub: Hub, operations: Sequence[Operation]) -> Web:
         secret_box=secret_box(hub.settings),
         streams=open_streams(hub.settings),
         door_url=door_url(hub.settings),
+        dead_letters=SeenDeadLetters(hub.dead_letters, clock),
         clocks=ProbeCache(functools.partial(_trouble_of_clocks, hub), clock),
         silent=ProbeCache(functools.partial(_silent, hub, clock.now()), clock),
     )

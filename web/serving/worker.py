@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import socket
 import threading
 
 from flask import Flask
 
-from broker.opening import open_publisher
+from broker.opening import dead_letters_in, open_publisher
 from config.logs import set_up_logs
 from config.memory import keep_giving_back
 from config.settings import Settings
@@ -41,6 +42,7 @@ def load(settings: Settings) -> Flask:
         blobs=open_blobs(settings.artifacts_url, clock),
         occupied=nudges.soon,
         connections=connections,
+        dead_letters=functools.partial(dead_letters_in, settings),
     )
     app = create_app(hub)
     _when_told_to_stop(app, hub, nudges, connections, stopping)
