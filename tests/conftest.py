@@ -20,13 +20,13 @@ from hypothesis import HealthCheck, settings
 from devservers.kafka import PrivateNoida, PrivateTansu
 from devservers.postgres import PrivatePostgres
 from devservers.process import temporary_folder
-from devservers.rabbitmq import PrivateRabbitmq
 from devservers.seaweed import PrivateSeaweed
 from tests.databases import quick_to_log_in
 from tests.drills import is_drill
 from tests.memory import move_in
 from tests.quick import is_quick
 from tests.spreading import Spreading
+from tests.vhosts import LendingRabbitmq
 
 if TYPE_CHECKING:
     from tests.fedyard.world import World
@@ -72,6 +72,7 @@ settings.register_profile("fedyard", deadline=None, suppress_health_check=[Healt
 settings.load_profile("fedyard")  # how fast the machine is is nothing that a property depends on
 
 _in_memory = pytest.StashKey[Path | None]()
+_rabbitmq = pytest.StashKey[LendingRabbitmq]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -135,6 +136,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=list(left_out))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """After a file's last test, and what that file has set up."""
+    result = yield
+    if (nextitem is None or nextitem.path != item.path) and (server := item.config.stash.get(_rabbitmq, None)):
+        server.take_back()
+    return result
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     folder = config.stash.get(_in_memory, None)
     if folder is not None:
@@ -151,10 +161,11 @@ def servers_folder(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(servers_folder: Path) -> Iterator[PrivateRabbitmq]:
-    """The run's RabbitMQ. Take a fresh vhost with `vhost()`; who kills it starts it again."""
-    server = PrivateRabbitmq(servers_folder / "rabbitmq")
+def rabbitmq(servers_folder: Path, request: pytest.FixtureRequest) -> Iterator[LendingRabbitmq]:
+    """The run's RabbitMQ. Take a fresh vhost with `vhost()`, which goes with the file; who kills it starts it again."""
+    server = LendingRabbitmq(servers_folder / "rabbitmq")
     server.start()
+    request.config.stash[_rabbitmq] = server
     yield server
     server.kill()
 

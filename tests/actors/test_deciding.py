@@ -22,7 +22,6 @@ from broker.port import Publisher
 from config.clock import SystemClock
 from config.settings import Settings
 from devservers.postgres import PrivatePostgres
-from devservers.rabbitmq import PrivateRabbitmq
 from domain import codec
 from domain import commands as c
 from domain import records as r
@@ -34,6 +33,7 @@ from storage.database import open_database
 from storage.migrate import migrate
 from tests.hub import Hub
 from tests.role import start_role
+from tests.vhosts import LendingRabbitmq
 from tests.waiting import until
 
 CLOCK = SystemClock()
@@ -88,11 +88,12 @@ class Yard:
 
 
 @pytest.fixture
-def rabbit_yard(rabbitmq: PrivateRabbitmq, postgres: PrivatePostgres) -> Iterator[Yard]:
+def rabbit_yard(rabbitmq: LendingRabbitmq, postgres: PrivatePostgres) -> Iterator[Yard]:
     settings = Settings(broker_url=rabbitmq.vhost(), database_url=postgres.database(), relay_after_s=0.5)
     opened = Yard(settings)
     yield opened
     opened.close()
+    rabbitmq.take_back(settings.broker_url)
 
 
 @pytest.fixture
@@ -232,7 +233,7 @@ def test_commands_wait_while_the_database_is_away(rabbit_yard: Yard, postgres: P
     assert rabbit_yard.dead() == []
 
 
-def test_commands_survive_a_broker_that_is_killed(rabbit_yard: Yard, rabbitmq: PrivateRabbitmq) -> None:
+def test_commands_survive_a_broker_that_is_killed(rabbit_yard: Yard, rabbitmq: LendingRabbitmq) -> None:
     envelopes = organisations(rabbit_yard, 100)
     rabbit_yard.publisher.send(envelopes)
     CLOCK.sleep(6)  # RabbitMQ 3.10 writes what it knows of a new quorum queue every five seconds; docs/limits.md

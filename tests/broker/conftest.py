@@ -10,6 +10,7 @@ def rabbit(rabbitmq):
     world = RabbitWorld(rabbitmq.vhost(), rabbitmq.ctl, rabbitmq.management)
     yield world
     world.close()
+    rabbitmq.take_back(world.url)
 
 
 @pytest.fixture
