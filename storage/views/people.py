@@ -13,7 +13,17 @@ from domain.values import Micros, Subject, TokenKind
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
 from storage.views.resources import Account, Enrolment, Organisation, Token, time_or_none
-from storage.views.sight import Clause, Cursor, Listed, Paging, page, row, sees_everything
+from storage.views.sight import (
+    Clause,
+    Cursor,
+    Listed,
+    Paging,
+    page,
+    projects_seen,
+    row,
+    sees_everything,
+    sites_seen,
+)
 
 _ORGANISATION = "SELECT id, name, created_at FROM organisations"
 _ACCOUNT = "SELECT id, organisation_id, name, role, created_at, disabled_at FROM accounts"
@@ -160,6 +170,21 @@ def names(database: Database, ids: Iterable[Id]) -> dict[Id, str]:
             for table in ("accounts", "sites", "organisations")
             for ident, name in database.all(f"SELECT id, name FROM {table} WHERE id {{any:uuid}}", wanted)
         }
+
+
+def found(database: Database, subject: Subject, name: str) -> Id | None:
+    """Whom or what the caller may know of has this name: an account, a site, an organisation, a project."""
+    of_own = [] if sees_everything(subject) else [Clause("organisation_id = %s", (subject.organisation_id,))]
+    for table, seen in (
+        ("accounts", of_own),
+        ("sites", sites_seen(subject)),
+        ("organisations", _organisations_seen(subject)),
+        ("projects", projects_seen(subject)),
+    ):
+        one = row(database, f"SELECT id FROM {table}", [*seen, Clause("name = %s", (name,))])
+        if one is not None:
+            return str(one[0])
+    return None
 
 
 def organisations(database: Database, subject: Subject, paging: Paging) -> Listed[Organisation]:

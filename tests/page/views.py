@@ -51,7 +51,13 @@ PEOPLE: tuple[View, ...] = (
     View("tokens-all", "/page/tokens", "busy"),
 )
 
-AUDIT: tuple[View, ...] = ()
+AUDIT: tuple[View, ...] = (
+    View("audit", "/page/audit", who="auditor"),
+    View("audit-of-somebody", "/page/audit?actor={site_north}&kind=run_created", who="coordinator"),
+    View("audit-of-nothing", "/page/audit?kind=site_retired&since=2030-01-01T00:00", "empty"),
+    View("audit-misspelt", "/page/audit?actor=Nobody", "empty", status=400),
+    View("audit-whole", "/page/audit/verification", "busy"),
+)
 
 WEBHOOKS: tuple[View, ...] = (
     View("webhooks", "/page/webhooks"),

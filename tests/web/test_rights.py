@@ -229,6 +229,8 @@ TABLE: dict[str, Row] = {
     "list_organisation_webhooks": Row("/v1/organisations/{house}/webhooks", SEE | {"member_victim"}),
     "create_project_webhook": Row("/v1/projects/{project}/webhooks", LEAD | {"admin"}, HOOK),
     "list_project_webhooks": Row("/v1/projects/{project}/webhooks", SEE | LEAD),
+    "list_events": Row("/v1/events?limit=200", ALIVE),
+    "verify_events": Row("/v1/events/verification", SEE),
     "list_webhooks": Row("/v1/webhooks?limit=200", ALIVE),
     "read_webhook": Row("/v1/webhooks/{hook_house}", SEE | {"member_victim"}),
     "read_webhook: of a project": Row("/v1/webhooks/{hook_project}", SEE | LEAD),

@@ -74,6 +74,15 @@ class ChunkBegun(Answer, frozen=True):
     bytes: int
 
 
+class Verification(Answer, frozen=True):
+    """Of a part of all chains. streams: walked to their end. faults: what is broken. next: where it goes on."""
+
+    streams: int
+    events: int
+    faults: list[str]
+    next: str | None
+
+
 class HeartbeatResult(Answer, frozen=True):
     """How often a site shall be heard of."""
 

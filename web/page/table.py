@@ -7,6 +7,7 @@ from types import ModuleType
 from config.settings import Settings
 from web.http.operations import Operation
 from web.page import (
+    audit,
     commands,
     comparing,
     dead_letters,
@@ -36,6 +37,7 @@ NOUNS: tuple[ModuleType, ...] = (
     sites,
     wizard,
     webhooks,
+    audit,
 )
 
 
