@@ -39,12 +39,10 @@ AGAIN_AFTER_S = 0.25
 """As a page asks again behind an answer."""
 _LIVE = re.compile(rb'data-live="([^"]+)"')
 _FOLLOW = """() => {
-    window.seenAt = 0
-    new MutationObserver(() => {
-        if (window.seenAt) return
-        window.seenAt = -1
-        requestAnimationFrame(() => setTimeout(() => { window.seenAt = performance.timeOrigin + performance.now() }))
-    }).observe(document.querySelector('main'), {childList: true, subtree: true, characterData: true, attributes: true})
+    window.seen = new Promise(tell => new MutationObserver((_, observer) => {
+        observer.disconnect()
+        requestAnimationFrame(() => setTimeout(() => tell(performance.timeOrigin + performance.now())))
+    }).observe(document.querySelector('main'), {childList: true, subtree: true}))
 }"""
 """Notes when what has changed is on the screen: behind the next frame."""
 
@@ -158,8 +156,7 @@ async def _lags(page: Page, run: Run, hub: Hub, times: int) -> list[float]:
             await page.evaluate(_FOLLOW)
             begun = time.time()
             await _ready(connection, run, site.id, site.token)
-            await page.wait_for_function("window.seenAt > 0")
-            spans.append(await page.evaluate("window.seenAt") / 1000 - begun)
+            spans.append(await page.evaluate("window.seen") / 1000 - begun)
     return spans
 
 
