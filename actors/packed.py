@@ -22,6 +22,7 @@ def record_heartbeats(store: Store, packed: Iterable[c.RecordHeartbeats], now: M
     store.record_heartbeats(
         [_not_ahead(beat, now) for command in commands for beat in command.beats],
         [use for command in commands for use in command.token_uses],
+        [version for command in commands for version in command.versions],
     )
 
 

@@ -258,11 +258,23 @@ class TokenUse(Value, frozen=True):
     used_at: Micros
 
 
+class AgentVersion(Value, frozen=True):
+    """Which version a site's agent said that it is, and when."""
+
+    site_id: Id
+    version: Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[!-~]+(?!\n)$")]
+    at: Micros
+
+
 class RecordHeartbeats(Command, frozen=True, tag="record_heartbeats"):
-    """The lean lane: only moves times forward, is transient, has no outcome and no events."""
+    """The lean lane: only moves times forward, is transient, has no outcome and no events.
+
+    versions: of agents that said another one than before.
+    """
 
     beats: list[Beat]
     token_uses: list[TokenUse]
+    versions: list[AgentVersion] = []
 
 
 # projects

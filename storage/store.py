@@ -16,7 +16,7 @@ import msgspec
 
 from domain import records as r
 from domain import stream_records as sr
-from domain.commands import Beat, TokenUse
+from domain.commands import AgentVersion, Beat, TokenUse
 from domain.ids import Id
 from domain.needs import Needs
 from domain.records import Record
@@ -178,8 +178,15 @@ class Store:
         if self._announce is not None:
             self._announce(announcement)
 
-    def record_heartbeats(self, beats: Sequence[Beat], uses: Sequence[TokenUse]) -> None:
-        """The lean lane: times and hand-out marks only move forward. Losing these is harmless: no fsync is awaited."""
+    def record_heartbeats(
+        self, beats: Sequence[Beat], uses: Sequence[TokenUse], versions: Sequence[AgentVersion] = ()
+    ) -> None:
+        """The lean lane: times and hand-out marks only move forward. Losing these is harmless: no fsync is awaited.
+
+        versions: rare, so that they have a statement of their own.
+        """
+        if versions:
+            self._record_versions(versions)
         seen = _newest((beat.site_id, (beat.seen_at, beat.handed_out)) for beat in beats)
         used = _newest((use.token_id, (use.used_at,)) for use in uses)
         with self.database.connection():
@@ -197,6 +204,18 @@ class Store:
             except BaseException:
                 self._roll_back()
                 raise
+
+    def _record_versions(self, versions: Sequence[AgentVersion]) -> None:
+        newest: dict[Id, AgentVersion] = {}
+        for one in versions:
+            if one.site_id not in newest or newest[one.site_id].at <= one.at:
+                newest[one.site_id] = one
+        rows: list[Row] = [(key, newest[key].version, newest[key].at) for key in sorted(newest)]
+        with self.database.connection():
+            if self.database.postgres:
+                self.database.execute(_VERSIONS_POSTGRES, _transposed(rows, 3))
+            else:
+                self.database.execute_each(_VERSIONS_SQLITE, rows)
 
     def outbox(self, older_than: int, at_most: int) -> list[r.OutboxRow]:
         """The oldest follow-ups committed before `older_than`."""
@@ -382,6 +401,15 @@ _BEATS_SQLITE = (
     " ON CONFLICT (site_id) DO UPDATE SET seen_at = max(site_beats.seen_at, EXCLUDED.seen_at),"
     " handed_out = max(site_beats.handed_out, EXCLUDED.handed_out)"
 )
+_VERSION_IS_NEWER = (
+    " ON CONFLICT (site_id) DO UPDATE SET version = EXCLUDED.version, said_at = EXCLUDED.said_at"
+    " WHERE EXCLUDED.said_at >= site_agents.said_at"
+)
+_VERSIONS_POSTGRES = (
+    "INSERT INTO site_agents (site_id, version, said_at)"
+    f" SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[]){_VERSION_IS_NEWER}"
+)
+_VERSIONS_SQLITE = f"INSERT INTO site_agents (site_id, version, said_at) VALUES (?, ?, ?){_VERSION_IS_NEWER}"
 _USES_POSTGRES = (
     "INSERT INTO token_uses (token_id, used_at) SELECT * FROM unnest(%s::uuid[], %s::bigint[])"
     " ON CONFLICT (token_id) DO UPDATE SET used_at = greatest(token_uses.used_at, EXCLUDED.used_at)"

@@ -31,6 +31,7 @@ from fedyard.wire.backoff import Backoff
 from fedyard.wire.plurals import counted
 from fedyard.wire.structs import prepare_structs
 from fedyard.wire.times import SECOND, moment
+from fedyard.wire.version import __version__
 
 T = TypeVar("T")
 
@@ -116,7 +117,7 @@ class Calls:
         self._waiting = waiting
         self._clock = clock or SystemClock()
         self._closing = closing or threading.Event()
-        self._headers = {"Authorization": f"Bearer {token}", "Accept": _JSON, "User-Agent": "fedyard"}
+        self._headers = {"Authorization": f"Bearer {token}", "Accept": _JSON, "User-Agent": f"fedyard/{__version__}"}
         self._pool = urllib3.PoolManager(
             maxsize=POOL_SIZE, block=False, retries=False, ca_certs=ca_file, socket_options=_SOCKET_OPTIONS
         )

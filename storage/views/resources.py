@@ -232,13 +232,16 @@ class WorkloadLog(Resource, frozen=True):
 
 
 class SiteHealth(Resource, frozen=True):
-    """last_seq, acknowledged_seq: of its inbox; waiting_since: when the oldest entry came that is not acknowledged.
+    """agent_version: that its agent said last; None where it says none.
+
+    last_seq, acknowledged_seq: of its inbox; waiting_since: when the oldest entry came that is not acknowledged.
 
     key_epoch, key_created_at, key_expires_at: of the sealing key that is taken for it now; None without one.
     mismatch_since: when the hub's history became another one than the site knows; None once it has recovered, and where
     that never was.
     """
 
+    agent_version: str | None
     last_seq: int
     acknowledged_seq: int
     waiting_since: Time | None

@@ -34,11 +34,13 @@ _HEALTH = (
     "(SELECT min(inbox.created_at) FROM inbox WHERE inbox.site_id = sites.id "
     "AND inbox.seq = mailboxes.acknowledged_seq + 1), "
     "key_statements.epoch, key_statements.created_at, key_statements.expires_at, "
-    "history.changes, history.history_id, history.since, recoveries.history_id, recoveries.at "
+    "history.changes, history.history_id, history.since, recoveries.history_id, recoveries.at, "
+    "site_agents.version "
     "FROM sites CROSS JOIN history LEFT JOIN mailboxes ON mailboxes.site_id = sites.id "
     "LEFT JOIN site_keys ON site_keys.site_id = sites.id AND site_keys.state = 'current' "
     "LEFT JOIN key_statements ON key_statements.site_id = sites.id AND key_statements.epoch = site_keys.epoch "
-    "LEFT JOIN recoveries ON recoveries.site_id = sites.id"
+    "LEFT JOIN recoveries ON recoveries.site_id = sites.id "
+    "LEFT JOIN site_agents ON site_agents.site_id = sites.id"
 )
 """The oldest entry that is not acknowledged is the one behind the newest that is; after a recovery, which leaves
 numbers out, it is not known until something is acknowledged."""
@@ -101,9 +103,10 @@ def may_see_site_events(database: Database, subject: Subject, ident: Id) -> bool
 
 def _health(one: Row) -> SiteHealth:
     _, made_at, last_seq, acknowledged_seq, oldest, epoch, created_at, expires_at, *rest = one
-    changes, history, since, recovered, recovered_at = rest
+    changes, history, since, recovered, recovered_at, version = rest
     behind = changes > 0 and made_at <= since and recovered != history
     return SiteHealth(
+        agent_version=version,
         last_seq=last_seq or 0,
         acknowledged_seq=acknowledged_seq or 0,
         waiting_since=time_or_none(oldest),

@@ -132,6 +132,16 @@ def test_the_lean_lane_only_moves_times_forward(hub: Hub, database: Database) ->
         assert database.all("SELECT used_at FROM token_uses") == [(7,)]
 
 
+def test_the_newest_version_that_an_agent_said_is_kept(hub: Hub, database: Database) -> None:
+    site, other = hub.site("one"), hub.site("other")
+    said = [c.AgentVersion(site.id, "0.3", 5), c.AgentVersion(other.id, "1", 1), c.AgentVersion(site.id, "0.2", 4)]
+    hub.store.record_heartbeats([], [], said)
+    hub.store.record_heartbeats([], [], [c.AgentVersion(site.id, "0.1", 3), c.AgentVersion(other.id, "2", 2)])
+    with database.connection():
+        found = dict(database.all("SELECT site_id, version FROM site_agents"))
+    assert found == {site.id: "0.3", other.id: "2"}
+
+
 def test_a_follow_up_lies_in_the_outbox_until_it_is_published(hub: Hub) -> None:
     sites = hub.sites(2)
     run = hub.start(hub.project(sites), sites[0])

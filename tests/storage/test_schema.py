@@ -15,6 +15,7 @@ TABLES = {
     record.TABLE: [(name, null) for name, (_, null) in columns.items()] for record, columns in COLUMNS.items()
 } | {
     "site_beats": [("site_id", False), ("seen_at", False), ("handed_out", False)],
+    "site_agents": [("site_id", False), ("version", False), ("said_at", False)],
     "token_uses": [("token_id", False), ("used_at", False)],
     "process_clocks": [
         ("process", False),

@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from actors.deciding import decide_batch
+from actors.packed import record_heartbeats
 from actors.running import rules_of
 from broker.dead_letters import DeadLetter
 from broker.opening import open_publisher
@@ -73,7 +74,7 @@ class DecidingPublisher:
             if isinstance(envelope.command, RecordHeartbeats):
                 self.beats.append(envelope.command)
                 with suppress(DatabaseUnavailable):
-                    self._store.record_heartbeats(envelope.command.beats, envelope.command.token_uses)
+                    record_heartbeats(self._store, [envelope.command], envelope.at)
                 continue
             self.sent.append(envelope)
             if self.held:

@@ -155,6 +155,26 @@ def test_beats_are_packed(net: Network) -> None:
     assert sum(len(pack.beats) for pack in net.publisher.beats) < 25
 
 
+def test_an_agent_says_its_version_which_is_told_once(net: Network) -> None:
+    site, beats = net.site("oslo"), web_of(net.app).heartbeats
+
+    def told(agent: str) -> str | None:
+        site.ok("GET", "/v1/me", headers={"User-Agent": agent})
+        beats.flush()
+        return net.admin.ok("GET", f"/v1/sites/{site.id}")["health"]["agent_version"]
+
+    assert told("curl/8.1") is None
+    assert [told("fedyard/0.2.0"), told("fedyard/0.2.0"), told("fedyard/<b>")] == ["0.2.0"] * 3
+    assert told("fedyard/0.3.0+a1") == "0.3.0+a1"
+    packed = [said.version for pack in net.publisher.beats for said in pack.versions]
+    assert packed == ["0.2.0", "0.3.0+a1"]
+    net.publisher.down = True
+    site.ok("GET", "/v1/me", headers={"User-Agent": "fedyard/0.4.0"})
+    until(lambda: beats.lost > 0)
+    net.publisher.down = False
+    assert told("fedyard/0.4.0") == "0.4.0"
+
+
 def test_beats_that_the_broker_does_not_take_are_counted_and_forgotten(net: Network) -> None:
     site = net.site("oslo")
     beats = web_of(net.app).heartbeats

@@ -34,7 +34,7 @@ def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, 
         return operation.does(Call(web, request, caller, caller_of, path, query_of(request, operation.query), None))
 
     def allowed(request: Request, caller: Bearer, path: Mapping[str, Any]) -> Response:
-        web.heartbeats.note(caller)
+        web.heartbeats.note(caller, agent=request.environ.get("HTTP_USER_AGENT"))
         scopes = (operation.scope, *operation.other_scopes)
         allow(caller, operation.who, *scopes, project_id=path.get("project_id"))
         try:
