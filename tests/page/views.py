@@ -52,7 +52,7 @@ PEOPLE: tuple[View, ...] = (
 )
 
 AUDIT: tuple[View, ...] = (
-    View("audit", "/page/audit", who="auditor"),
+    View("audit", "/page/audit?about={project}", who="auditor"),
     View("audit-of-somebody", "/page/audit?actor={site_north}&kind=run_created", who="coordinator"),
     View("audit-of-nothing", "/page/audit?kind=site_retired&since=2030-01-01T00:00", "empty"),
     View("audit-misspelt", "/page/audit?actor=Nobody", "empty", status=400),
