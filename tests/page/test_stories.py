@@ -3,6 +3,7 @@ two at once, in a session that ends, and while the run that they watch goes on."
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.page.browsing import Looker, served
 from tests.page.callers import session_of
+from tests.page.filling import SITE_NAMES
 from tests.page.scenes import Scene, opened
 from tests.web.network import Caller
 
+A_RUN = re.compile(r"/page/runs/[0-9a-f-]{36}(?:\?|$)")
 MAX_TABS = 120
 SOON_MS = 400
 """Longer than a page waits before it asks again."""
@@ -122,11 +125,53 @@ def test_who_watches_sees_what_happens_and_what_another_has_done(scene: Scene, l
     expect(other.locator("main")).to_contain_text("a first reason")
 
 
+def test_a_problem_setter_comes_from_a_description_to_a_model(scene: Scene, look: Callable[..., Looker]) -> None:
+    """Sign in, the wizard with a mistake on the way, a site that asks to join, the run as it goes on, its model."""
+    looker = look()
+    page = looker.page
+    looker.sign_in(scene.tokens["coordinator"])
+    page.get_by_role("link", name="Projects", exact=True).click()
+    page.locator("main").get_by_role("link", name="Begin").first.click()
+    page.get_by_label("Name").fill("Sepsis ")
+    page.get_by_label("Description").fill("Who will be septic tomorrow?")
+    _press(page, "Next: what is trained")
+    expect(page.locator("#f-name-error")).to_contain_text("no space at either end")
+    page.get_by_label("Name").fill("Sepsis")
+    _press(page, "Next: what is trained")
+    page.get_by_label("Model", exact=True).fill("logistic")
+    for name in ("Next: what a round needs", "Next: who takes part"):
+        _press(page, name)
+    page.get_by_label("Payloads").select_option("optional")
+    _press(page, "Next: look at it once more")
+    expect(page.locator("main")).to_contain_text("Who will be septic tomorrow?")
+    _press(page, "Make the project")
+    expect(page.locator("h1")).to_have_text("Start a run of Sepsis")
+    project = page.url.split("/")[5]
+    _as_site(scene, "east", "PUT", f"/v1/projects/{project}/members/{{site}}", {"notes": "We have 400 stays."})
+    page.goto(f"/page/projects/{project}/members?state=requested")
+    expect(page.locator("main")).to_contain_text("We have 400 stays.")
+    _press(page, "Let it in")
+    page.goto(f"/page/projects/{project}/first-run")
+    _press(page, "Start the run")
+    page.wait_for_url(A_RUN)
+    run = page.url.split("/")[5].partition("?")[0]
+    for event, seq in (("ready", 1), ("submit", 2)):
+        for name in ("north", "east"):
+            body = {"event": event, "seq": seq, "round": 1, "metrics": {"loss": 0.5}}
+            _as_site(scene, name, "PUT", f"/v1/runs/{run}/tasks/1/seats/{{site}}", body)
+    expect(page.locator(".headline")).to_contain_text("waits for the global model")
+    body = {"model": "AAAA", "metrics": {"loss": 0.4}}
+    _as_site(scene, "north", "POST", f"/v1/runs/{run}/tasks/1/rounds/1/aggregated", body)
+    expect(page.locator(".headline .state")).to_have_text("succeeded")
+    page.goto(f"/page/projects/{project}/models")
+    expect(page.locator("main table")).to_contain_text("0.4")
+
+
 def test_a_form_that_is_sent_twice_acts_once(scene: Scene, look: Callable[..., Looker]) -> None:
     page = look("coordinator").page
     page.goto(f"/page/runs/start?project={scene.names['project_new']}")
     page.get_by_role("button", name="Start").dblclick()
-    page.wait_for_url("**/page/runs/*-*")
+    page.wait_for_url(A_RUN)
     made = Caller(scene.net.app, scene.tokens["admin"]).ok("GET", f"/v1/runs?project={scene.names['project_new']}")
     assert [one["number"] for one in made["items"]] == [1]
     expect(page.locator("h1")).to_contain_text("Run 1")
@@ -164,6 +209,11 @@ def test_nothing_is_asked_for_while_nobody_looks(scene: Scene, look: Callable[..
     assert answered.value.status == 200
 
 
+def _press(page: Page, name: str) -> None:
+    with page.expect_navigation():
+        page.get_by_role("button", name=name, exact=True).click()
+
+
 def _enter(page: Page) -> None:
     with page.expect_navigation():
         page.keyboard.press("Enter")
@@ -187,7 +237,11 @@ def _run(scene: Scene) -> dict[str, str]:
 
 def _report(scene: Scene) -> None:
     """What the live run waits for: the update of its last site."""
-    site = scene.names["site_east"]
     body = {"event": "submit", "seq": 4, "round": 2, "update": "AAAA", "metrics": {"loss": 0.57, "auroc": 0.86}}
-    path = f"/v1/runs/{scene.names['run']}/tasks/2/seats/{site}"
-    Caller(scene.net.app, scene.tokens["east-radiology-pacs-node-02"]).ok("PUT", path, body)
+    _as_site(scene, "east", "PUT", f"/v1/runs/{scene.names['run']}/tasks/2/seats/{{site}}", body)
+
+
+def _as_site(scene: Scene, name: str, method: str, path: str, body: dict[str, object]) -> None:
+    """What the agent there would send. path: with its id as {site}."""
+    where = path.format(site=scene.names[f"site_{name}"])
+    Caller(scene.net.app, scene.tokens[SITE_NAMES[name]]).ok(method, where, body)
