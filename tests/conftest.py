@@ -59,11 +59,11 @@ LONG = (
     "fedyard/sidecar/test_end_to_end.py",
     "fedyard/test_sealed.py",
     "simulation/test_planted_bugs.py",
+    "simulation/test_more_seeds.py",
     "simulation/test_simulation.py",
     "ops/test_embedded.py",
     "ops/test_backups.py",
     "cluster/test_hub.py",
-    "fedyard/sidecar/test_end_to_end.py",
 )
 """Files that take long, which begin first, so that no worker is left with one of them at the end; behind those that one
 worker has to itself those of `tests/spreading.py`."""

@@ -17,7 +17,11 @@ DRILLS = (
     "web/test_attacks.py",
     "benchmarks/test_board.py",
     "ops/test_restore_drill.py",
+    "ops/test_up_killed.py",
+    "broker/test_killed_rabbitmq.py",
     "simulation/test_planted_bugs.py",
+    "simulation/test_more_seeds.py",
+    "web/test_rights_on_postgres.py",
     "canary/test_canary.py",
     "broker/test_losses.py",
     "ops/test_federated_pair.py",
@@ -26,8 +30,9 @@ DRILLS = (
     "demo/test_demo.py",
     "demo/test_streams.py",
 )
-"""The kill test, what each operation takes, floods, every case of the board, restores, planted bugs, the canary, how
-stock Dramatiq loses messages and ours does not, a controller with its worker over Kafka, events through kills, and what
+"""The kill test, what each operation takes, floods, every case of the board, restores, a hub and a RabbitMQ that are
+killed, planted bugs, more seeds of the simulation, the rights of everybody over PostgreSQL, the canary, how stock
+Dramatiq loses messages and ours does not, a controller with its worker over Kafka, events through kills, and what
 newcomers walk through: the demos, a first deployment."""
 
 

@@ -8,6 +8,7 @@ from xdist.scheduler import LoadFileScheduling
 SPREAD = (
     "tests/simulation/test_planted_bugs.py",
     "tests/simulation/test_simulation.py",
+    "tests/simulation/test_more_seeds.py",
     "tests/fedyard/test_agent.py",
     "tests/fedyard/test_sealed.py",
     "tests/ops/test_backups.py",

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +88,19 @@ class Yard:
         self.database.close()
 
 
-@pytest.fixture
-def rabbit_yard(rabbitmq: LendingRabbitmq, postgres: PrivatePostgres) -> Iterator[Yard]:
+@contextmanager
+def yard_on(rabbitmq: LendingRabbitmq, postgres: PrivatePostgres) -> Iterator[Yard]:
     settings = Settings(broker_url=rabbitmq.vhost(), database_url=postgres.database(), relay_after_s=0.5)
     opened = Yard(settings)
     yield opened
     opened.close()
     rabbitmq.take_back(settings.broker_url)
+
+
+@pytest.fixture
+def rabbit_yard(rabbitmq: LendingRabbitmq, postgres: PrivatePostgres) -> Iterator[Yard]:
+    with yard_on(rabbitmq, postgres) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -231,17 +238,6 @@ def test_commands_wait_while_the_database_is_away(rabbit_yard: Yard, postgres: P
     until(lambda: rabbit_yard.decided(later) == 30)
     assert len(rabbit_yard.hub.rows(r.Organisation)) == 40
     assert rabbit_yard.dead() == []
-
-
-def test_commands_survive_a_broker_that_is_killed(rabbit_yard: Yard, rabbitmq: LendingRabbitmq) -> None:
-    envelopes = organisations(rabbit_yard, 100)
-    rabbit_yard.publisher.send(envelopes)
-    CLOCK.sleep(6)  # RabbitMQ 3.10 writes what it knows of a new quorum queue every five seconds; docs/limits.md
-    rabbitmq.kill()
-    rabbitmq.restart()
-    rabbit_yard.start()
-    until(lambda: rabbit_yard.decided(envelopes) == 100)
-    assert len(rabbit_yard.hub.rows(r.Organisation)) == 100
 
 
 def test_a_decider_killed_at_any_moment_loses_and_doubles_nothing(rabbit_yard: Yard) -> None:

@@ -228,22 +228,6 @@ def test_connections_say_who_they_are(rabbit):
     assert "fedyard decider runs.v1@" in listed
 
 
-def test_a_crash_of_rabbitmq_loses_nothing_that_was_confirmed(rabbitmq, rabbit):
-    confirmed = [stop_run() for _ in range(100)]
-    rabbit.decided.gate.clear()
-    rabbit.work()
-    CLOCK.sleep(3)  # RabbitMQ itself does not know a queue again that was declared right before a kill -9
-    rabbit.publisher.send(confirmed)
-    rabbitmq.kill()
-    assert not sends(rabbit.publisher)
-    rabbitmq.start()
-    rabbit.decided.gate.set()
-    last = stop_run()
-    until(lambda: sends(rabbit.publisher), 60)
-    rabbit.publisher.send([last])
-    until(lambda: {each.id for each in (*confirmed, last)} <= set(rabbit.decided.ids), 60)
-
-
 def test_the_policies_are_in_force_for_every_queue(rabbitmq, rabbit):
     rabbit.work(actors=list({route.queue: route.actor for route in ROUTES.values()}.values()))
     apply_policies(rabbitmq.management.call, rabbit.vhost)

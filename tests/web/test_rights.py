@@ -542,8 +542,15 @@ def known(name: str, role: str) -> bool:
     return base == "admin" or (reads is not None and base in TABLE[reads].may) or base in ("auditor", "auditor_victim")
 
 
+@pytest.mark.parametrize("shared", ["sqlite"], indirect=True, scope="module")
 def test_rights(scene: Scene) -> None:
-    """And the same again when the run has ended and the project is archived: rights come before states."""
+    """Over PostgreSQL the sample above, and all of them among the drills (`test_rights_on_postgres.py`)."""
+    holds(scene)
+
+
+def holds(scene: Scene) -> None:
+    """The whole matrix, and the same again when the run has ended and the project is archived: rights come before
+    states."""
     faults: list[str] = []
     refused: dict[tuple[str, str], tuple[int, str]] = {}
     for name, row in TABLE.items():
