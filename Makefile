@@ -20,8 +20,8 @@ help: ## this list
 
 setup: $(VENV)/ready-to-run ## the environment that bin/fedyard and bin/fedyard-hub run in; .venv/bin has them, too
 
-demo: $(VENV)/ready-to-$(if $(STREAMS),test,run) ## three hospitals train: embedded, or BROKER=rabbitmq; WORKLOADS=1: processes; STREAMS=1: over Kafka
-	@$(PY) -m demo --broker $(BROKER) $(if $(WORKLOADS),--workloads) $(if $(STREAMS),--streams)
+demo: $(VENV)/ready-to-$(if $(STREAMS),test,run) ## three hospitals train: embedded, or BROKER=rabbitmq; WORKLOADS=1: processes; STREAMS=1: over Kafka; LOOK=1: stays up
+	@$(PY) -m demo --broker $(BROKER) $(if $(WORKLOADS),--workloads) $(if $(STREAMS),--streams) $(if $(LOOK),--look)
 
 up: $(VENV)/ready-to-run ## the hub on RabbitMQ and PostgreSQL, private ones in ./var unless FEDYARD_*_URL name others
 	@bin/fedyard-hub up

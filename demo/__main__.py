@@ -33,6 +33,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=DEFAULT_ROUNDS, help="2 at least: the first finds the scale")
     parser.add_argument("--workloads", action="store_true", help="processes hold the seats: of the hub, and at a site")
     parser.add_argument("--streams", action="store_true", help="training, answering and federation over Kafka")
+    parser.add_argument("--look", action="store_true", help="keep the hub up afterwards, until Ctrl-C")
     parser.add_argument("--data", type=Path, default=ROOT / "var" / "demo", help="folder, emptied first")
     chosen = parser.parse_args()
     if chosen.rounds < 2:
@@ -54,7 +55,7 @@ def main() -> int:
             print(f"another demo runs in {folder}", file=sys.stderr)
             return 1
         story = StreamsDemo if chosen.streams else WorkloadsDemo if chosen.workloads else Demo
-        return _told(story, Chosen(broker=chosen.broker, rounds=chosen.rounds, folder=folder))
+        return _told(story, Chosen(broker=chosen.broker, rounds=chosen.rounds, folder=folder, look=chosen.look))
 
 
 def _told(story: type[Demo | WorkloadsDemo | StreamsDemo], chosen: Chosen) -> int:

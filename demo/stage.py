@@ -16,7 +16,7 @@ from demo.processes import ROOT, DemoError, Processes
 from fedyard.agent.consents import Join
 from fedyard.agent.site import Folder, Settings
 from fedyard.client.client import Client
-from fedyard.clock import Clock, SystemClock, utc_now
+from fedyard.clock import Clock, SystemClock, draw_key, utc_now
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.wire.durable import write_whole
 
@@ -30,15 +30,17 @@ COORDINATOR = "north"
 READY_WITHIN_S = 90.0
 SOON_S = 30.0
 LOOK_EVERY_S = 0.1
+LINK_GOOD_FOR_S = 3600.0
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What the caller wants. folder: emptied first; everything of the demo lies in it."""
+    """What the caller wants. folder: emptied first; everything of the demo lies in it. look: the hub stays up."""
 
     broker: str
     rounds: int
     folder: Path
+    look: bool = False
 
 
 class Stage:
@@ -89,7 +91,27 @@ class Stage:
             raise DemoError(f"no account could be created: {made.stderr.strip()[-500:]}")
         write_whole(self.token_file, facts["token"].encode())
         self.organisation_id = facts["organisation"]
-        return Client(self.hub, facts["token"])
+        self.admin = Client(self.hub, facts["token"])
+        return self.admin
+
+    def _say_page(self) -> None:
+        """Where the demo's admin can look: a link that signs in once."""
+        code = self.admin.write("POST", "/v1/sign-ins", {"for_s": LINK_GOOD_FOR_S}, dict, key=draw_key())["token"]
+        self._say(f"page       {self.hub}/page/sign-in?code={code}  (signs in once, within the hour)")
+
+    def _look(self) -> None:
+        """With LOOK=1 the hub stays up until somebody has seen enough."""
+        if not self.chosen.look:
+            return
+        self._say("\nThe hub stays up for looking. Ctrl-C ends it.\n")
+        self._say_page()
+        never = threading.Event()
+        try:
+            while True:
+                self.processes.check()
+                self.clock.wait(never, LOOK_EVERY_S)
+        except KeyboardInterrupt:
+            self._say("")
 
     @staticmethod
     def _mark(admin: Client) -> str:

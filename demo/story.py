@@ -43,6 +43,7 @@ class Demo(Stage):
         admin = self._admin()
         self.mark = self._mark(admin)
         self._say(f"hub        {self.hub} ({self.chosen.broker})")
+        self._say_page()
         project_id = self._gathered(admin, records)
         self._say(
             f"project    {PROJECT}{self.mark}: {COORDINATOR} coordinates and trains, the others asked and were let in"
@@ -54,6 +55,7 @@ class Demo(Stage):
         self._say_where(run)
         took = self.clock.monotonic() - start
         self._say(f"\n{'Done' if good else 'NOT as it should be: exit code 1'}, after {took:.0f} s.")
+        self._look()
         return good
 
     # the sites

@@ -164,7 +164,9 @@ class StreamsDemo(Stage):
         result = self._deployment()
         trained = self._is_good(result, "accuracy")
         answered = self._inference(result)
-        return all((trained, answered, self._federated()))
+        good = all((trained, answered, self._federated()))
+        self._look()
+        return good
 
     # what it runs on
 
@@ -204,6 +206,7 @@ class StreamsDemo(Stage):
         self.coordinator = self._client_of(COORDINATOR)
         task = {"name": "unused", "model": "streams", "rounds": 1}
         self.project = self.coordinator.create_project(PROJECT, [task], sealed="optional")
+        self._say_page()
         self._say(f"project    {PROJECT}, led by {COORDINATOR}\n")
 
     # one model, trained on what is announced for it

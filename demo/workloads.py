@@ -76,6 +76,7 @@ class WorkloadsDemo(ProblemStage):
         self.hub = self._address()
         admin = self._admin()
         self._say(f"hub        {self.hub} ({self.chosen.broker}); its cluster: the processes of this machine")
+        self._say_page()
         project = self._project(admin, records)
         run_id = self.coordinator.start_run(project, finish_within_s=RUN_WITHIN_S).id
         self._say_who(project)
@@ -89,6 +90,7 @@ class WorkloadsDemo(ProblemStage):
         self._say_log(project)
         problem = self._problem_told(admin, records)
         self._say(f"Everything lies in {short(self.chosen.folder)}.")
+        self._look()
         return run.state == "succeeded" and held and ended and problem
 
     # who takes part

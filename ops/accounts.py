@@ -65,6 +65,20 @@ def create_account(
     return Made(decided(store, clock, command), of, token)
 
 
+def sign_in_code(database: Database, clock: Clock, *, account: str, valid_s: float) -> str:
+    """A one-time code that opens a session of the account with this name or id. Raises `Rejected`."""
+    found = every(lambda paging: people.accounts(database, OPERATOR, paging), AT_ONCE)
+    live = [one for one in found if account in (one.id, one.name) and one.disabled_at is None]
+    if len(live) != 1:
+        which = "; ".join(f"{one.id} of organisation {one.organisation_id}" for one in live)
+        said = f"several accounts are called {account!r}: say which by its id ({which})"
+        raise Rejected(said if live else f"there is no account {account!r}, or it is disabled")
+    code = draw_secret()
+    command = c.IssueSignIn(account_id=live[0].id, sha256=sha256_hex(code.encode()), for_s=valid_s)
+    decided(Store(database), clock, command)
+    return code
+
+
 def create_enrolment(database: Database, clock: Clock, *, organisation: str, note: str, valid_s: float) -> Made:
     """A one-time token for a new site; its organisation is created if there is none of that name. Raises `Rejected`."""
     store, of, token = Store(database), _organisation(database, clock, organisation), draw_secret()

@@ -119,6 +119,8 @@ def run_embedded(folder: Path, port: int | None, environment: Mapping[str, str])
         on_stop_signal(partial(_stop, stop, server))
         api = f"http://{settings.web_host}:{server.effective_port}"
         remember(folder, Whereabouts(_variables(settings, server.effective_port), api))
+        if settings.page == "on":
+            print(f"page  {api}/  (fedyard-hub sign-in NAME makes a link that signs in once)")
         print(f"ready {api}", flush=True)
         _serve(server, app, stop, clock)
     return 1 if failed.is_set() else 0

@@ -238,6 +238,10 @@ def _addresses(folder: Path, whereabouts: Whereabouts) -> str:
         "Fedyard is up.",
         f"  API          {whereabouts.api}   (described by /openapi.json; /readyz, /metrics)",
     ]
+    if whereabouts.environment.get("FEDYARD_PAGE") != "off":
+        lines.append(
+            f"  Page         {whereabouts.api}/   fedyard-hub sign-in{data} NAME makes a link that signs in once"
+        )
     if whereabouts.management:
         ui = whereabouts.management.rpartition("@")[2]
         password = folder / "rabbitmq" / f"password-{OPERATOR_USER}"

@@ -22,7 +22,7 @@ from ops.cli.asked import Unfit
 from ops.cli.backups import backup, restore
 from ops.cli.dead_letters import dead_letters
 from ops.cli.events import events
-from ops.cli.people import account, enrolment, organisation
+from ops.cli.people import account, enrolment, organisation, sign_in
 from ops.cli.runs import runs, why, workloads_of_all
 from ops.cli.serving import embedded, migrate, policies, up
 from ops.cli.streams import streams
@@ -41,6 +41,7 @@ HUB = Group(
         account,
         enrolment,
         organisation,
+        sign_in,
         runs,
         workloads_of_all,
         why,

@@ -11,11 +11,12 @@ from typing import get_args
 import click
 
 from config.clock import SystemClock
-from domain.values import Role
+from domain.values import MAX_SIGN_IN_S, Role
 from fedyard.wire.command_line import Command, Group
 from fedyard.wire.times import DAY_S
 from ops import accounts
 from ops.cli.asked import FILE, Unfit, database_of
+from ops.place import recall
 
 MAX_DAYS = 365
 
@@ -24,6 +25,12 @@ def _some_days(_context: click.Context, _parameter: click.Parameter, days: float
     if not 0 < days <= MAX_DAYS:  # no number (nan) is none of them, which a range of click's lets through
         raise click.BadParameter(f"{days:g} is not more than 0 and at most {MAX_DAYS}")
     return days
+
+
+def _some_minutes(_context: click.Context, _parameter: click.Parameter, minutes: float) -> float:
+    if not 0.1 <= minutes <= MAX_SIGN_IN_S / 60:
+        raise click.BadParameter(f"{minutes:g} is not at least 0.1 and at most {MAX_SIGN_IN_S / 60:g}")
+    return minutes
 
 
 _organisation = click.option(
@@ -86,6 +93,19 @@ def create_enrolment(data: Path, organisation: str, note: str, days: float, toke
             database, SystemClock(), organisation=organisation, note=note, valid_s=days * DAY_S
         ),
     )
+
+
+@click.command("sign-in", cls=Command)
+@click.argument("account", metavar="ACCOUNT")
+@click.option("--minutes", type=float, default=10.0, callback=_some_minutes, metavar="N", help="good for so long (10)")
+@click.pass_obj
+def sign_in(data: Path, account: str, minutes: float) -> None:
+    """A link to the hub's page that signs this account in, once."""
+    database = database_of(data)
+    there = recall(data)
+    code = accounts.sign_in_code(database, SystemClock(), account=account, valid_s=minutes * 60)
+    print(f"{there.api if there else ''}/page/sign-in?code={code}")
+    print(f"It signs in once, within {minutes:g} minutes, whoever opens it.", file=sys.stderr)
 
 
 @click.command("list", cls=Command)

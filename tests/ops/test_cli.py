@@ -130,6 +130,22 @@ def test_an_enrolment_lets_one_site_in_until_it_expires(folder: Path, tmp_path: 
     assert_told(fedyard(*asked, "--note", "n" * 5000), "note")
 
 
+def test_a_link_signs_an_account_in_and_says_which_where_a_name_is_not_enough(folder: Path) -> None:
+    create_account(folder, "ada")
+    done = fedyard("sign-in", "ada", "--data", folder)
+    path, _, code = done.stdout.strip().partition("?code=")
+    assert (done.returncode, path.endswith("/page/sign-in"), code[:4]) == (0, True, "fyd_")
+    made = people.bearers(store(folder), [sha256_hex(code.encode())])[0]
+    assert made is not None
+    assert (made.kind, made.subject.role) == ("sign_in", "admin")
+    assert fedyard("sign-in", made.subject.id, "--data", folder).returncode == 0
+    create_account(folder, "ada", "auditor")
+    assert_told(fedyard("sign-in", "ada", "--data", folder), "by its id")
+    assert_told(fedyard("sign-in", "grace", "--data", folder), "there is no account")
+    for minutes in ("0", "61", "nan"):
+        assert fedyard("sign-in", "ada", "--data", folder, "--minutes", minutes).returncode == 2
+
+
 def test_an_organisation_is_created_once(folder: Path) -> None:
     create_account(folder, "ada")
     create_account(folder, "grace", "auditor")
