@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from typing import NamedTuple
 
 import msgspec
@@ -91,6 +92,14 @@ def live_counts(database: Database, subject: Subject) -> dict[str, int]:
     return dict(rows(database, "SELECT runs.state, COUNT(*) FROM runs", where, "GROUP BY runs.state"))
 
 
+def seats_and_rounds(database: Database, ident: Id) -> tuple[int, int]:
+    """How many seats a task of the run has at most, and how far its furthest task is. Whoever asks may see the run."""
+    with database.connection():
+        counts = database.all("SELECT COUNT(*) FROM seats WHERE run_id = %s GROUP BY task_run_id", ident)
+        furthest = database.one("SELECT MAX(round) FROM task_runs WHERE run_id = %s", ident)
+    return max((int(one[0]) for one in counts), default=0), int((furthest and furthest[0]) or 0)
+
+
 def between(database: Database, subject: Subject, first: Id, last: Id, at_most: int) -> list[RunHead]:
     """Runs with ids from the first to the last one; `at_most` of them."""
     where = [Clause("runs.id >= %s AND runs.id <= %s", (first, last)), *runs_seen(subject)]
@@ -117,7 +126,20 @@ def progress_of(database: Database, subject: Subject, ident: Id) -> Progress | N
     return None if found is None else Progress(int(found[0]), str(found[1]), bool(found[2]))
 
 
-def run(database: Database, subject: Subject, ident: Id, *, past: bool) -> Run | None:
+class Window(NamedTuple):
+    """What is read of a run. rounds: how many of each task, the newest; with `last` those up to that number. sites:
+    submissions of these alone; None: of all."""
+
+    rounds: int = ROUNDS_SHOWN
+    last: int | None = None
+    sites: Collection[Id] | None = None
+
+
+ALL = Window()
+"""As the API shows a run."""
+
+
+def run(database: Database, subject: Subject, ident: Id, *, past: bool, window: Window = ALL) -> Run | None:
     """The run; a participant sees its own seat and submissions only, and who has left (`past`) no round after its own.
 
     The run's own row is read first, so what hangs on it is at least as new as its version says.
@@ -129,10 +151,14 @@ def run(database: Database, subject: Subject, ident: Id, *, past: bool) -> Run |
         mine = [] if _sees_whole(database, subject, ident) else [own("site_id", subject)]
         tasks = rows(database, _TASK_RUN, [Clause("run_id = %s", (ident,))], "ORDER BY seq")
         seats = _grouped(rows(database, _SEAT, [Clause("seats.run_id = %s", (ident,)), *mine], "ORDER BY sites.name"))
-        newest = Clause("rounds.run_id = %s AND rounds.number > task_runs.round - %s", (ident, ROUNDS_SHOWN))
-        rounds = _grouped(rows(database, _ROUND, [newest], "ORDER BY rounds.number"))
-        newest = Clause("submissions.run_id = %s AND submissions.round > task_runs.round - %s", (ident, ROUNDS_SHOWN))
-        submissions = _grouped(rows(database, _SUBMISSION, [newest, *mine], "ORDER BY submitted_at, site_id"))
+        there = [Clause("rounds.run_id = %s", (ident,)), *_within(window, "rounds.number")]
+        rounds = _grouped(rows(database, _ROUND, there, "ORDER BY rounds.number"))
+        there = [Clause("submissions.run_id = %s", (ident,)), *_within(window, "submissions.round"), *mine]
+        if window.sites is not None:
+            there.append(Clause("submissions.site_id {any:uuid}", (database.many(window.sites),)))
+        submissions: dict[tuple[Id, int], list[Row]] = defaultdict(list)
+        for one in rows(database, _SUBMISSION, there, "ORDER BY submitted_at, site_id"):
+            submissions[one[0], one[1]].append(one)
     head = _head(found)
     if past:
         last = {task: max(seat[3] for seat in seats[task]) for task in seats}
@@ -142,11 +168,18 @@ def run(database: Database, subject: Subject, ident: Id, *, past: bool) -> Run |
         _task_run(
             one,
             [_seat(seat) for seat in seats[one[0]]],
-            [_round(each, [s for s in submissions[one[0]] if s[1] == each[1]]) for each in rounds[one[0]]],
+            [_round(each, submissions[one[0], each[1]]) for each in rounds[one[0]]],
         )
         for one in tasks
     ]
     return Run(**msgspec.structs.asdict(head), tasks=shown)
+
+
+def _within(window: Window, number: str) -> list[Clause]:
+    """number: the column that has a round's number, beside the row of its task."""
+    if window.last is None:
+        return [Clause(f"{number} > task_runs.round - %s", (window.rounds,))]
+    return [Clause(f"{number} > %s AND {number} <= %s", (window.last - window.rounds, window.last))]
 
 
 def _until(task: Row, last: int) -> Row:

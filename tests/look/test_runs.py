@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from fedyard.look.runs.curves import Curve, charts_of, compared, metrics_csv
+from fedyard.look.runs.curves import MAX_LINES, Curve, charts_of, compared, metrics_csv, room
 from fedyard.look.runs.drawn import grid_drawn
 from fedyard.look.runs.grid import Cell, grid_of, stragglers
 from fedyard.look.runs.shown import SiteAbout, remedies, shown, whys_of
@@ -150,9 +150,22 @@ def test_a_chart_has_a_line_for_the_global_model_and_one_for_each_site() -> None
 
 
 def test_a_chart_has_so_many_lines_at_most_and_says_how_many_it_leaves_out() -> None:
-    updates = [update(site, metrics={"loss": 0.5}) for site in "abcd"]
-    (loss,) = charts_of(task_of([round_of(1, "completed", *updates, metrics={"loss": 0.1})], []), NAMES, lines=3)
-    assert ([curve.name for curve in loss.curves], loss.hidden) == (["global model", "Amsterdam", "Bergen"], 2)
+    sites = [f"{number:02}" for number in range(MAX_LINES + 4)]
+    updates = [update(site, metrics={"loss": 0.5}) for site in sites]
+    (loss,) = charts_of(task_of([round_of(1, "completed", *updates, metrics={"loss": 0.1})], []), {})
+    assert [curve.name for curve in loss.curves] == ["global model", *sites[: MAX_LINES - 1]]
+    assert loss.hidden == 5
+
+
+@pytest.mark.parametrize(
+    ("rounds", "shown", "lines"), [(0, 0, 16), (1, 1, 16), (93, 93, 16), (100, 100, 15), (375, 375, 4), (9999, 375, 4)]
+)
+def test_a_chart_of_many_rounds_has_fewer_lines_and_the_newest_rounds(rounds: int, shown: int, lines: int) -> None:
+    assert room(rounds) == (shown, lines)
+    every = [round_of(number + 1, "completed", metrics={"loss": 0.1}) for number in range(rounds)]
+    charts = charts_of(task_of(every, []), {})
+    assert [chart.rounds[-1] for chart in charts] == ([rounds] if rounds else [])
+    assert [len(chart.rounds) for chart in charts] == ([shown] if rounds else [])
 
 
 def test_runs_are_compared_by_what_their_global_models_measured() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import threading
 from datetime import datetime, timedelta
@@ -184,6 +185,9 @@ def test_what_goes_on_is_answered_at_once_where_it_is_newer_and_drawn_once_for_a
     assert b"_csrf" not in seen.get_data()
     mine = looker(scene, "member").get(path)
     assert mine.get_data() != seen.get_data()
+    packed = looker(scene, "admin").client.get(path, headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.get_data()) == seen.get_data()
 
 
 def test_a_page_that_waits_is_told_when_its_run_changes_and_takes_no_place_from_sites(scene: Scene) -> None:

@@ -126,10 +126,10 @@ def read(call: Call) -> Response:
     if after is not None and call.query.wait > 0:
         web.waiters.until(("run", ident), call.query.wait, newer, by=call.waiter)
         web.heartbeats.note(call.caller)
-    return Response(shown(call, ident), content_type="application/json")
+    return Response(_shown(call, ident), content_type="application/json")
 
 
-def shown(call: Call, ident: Id) -> bytes:
+def _shown(call: Call, ident: Id) -> bytes:
     """The run as the caller sees it. Its version says whether the last answer still holds; that is one cheap query."""
     web, subject = call.web, call.caller.subject
     viewer = None if sees_everything(subject) else subject.id if subject.kind == "site" else subject.organisation_id

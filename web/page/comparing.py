@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
 from flask import Response
 
 from fedyard.look.forms import Form
-from fedyard.look.runs.curves import compared
+from fedyard.look.runs import drawn
+from fedyard.look.runs.curves import MAX_POINTS, compared
 from fedyard.wire import answers
 from storage.views import projects, runs
 from storage.views.resources import RunHead
 from storage.views.sight import Paging
-from web.api import runs as api
 from web.http.bodies import Uuid
 from web.http.calls import Call
 from web.page.rendering import WHERE, Shown, page, shows
+from web.page.seen_runs import seen_run
 
 OFFERED = 100
 """Runs of the same project, the newest."""
-_run = msgspec.json.Decoder(answers.Run)
+MEASURED = runs.Window(rounds=MAX_POINTS // 4, sites=())
+"""What is drawn: global models alone."""
 
 
 class CompareQuery(Shown, frozen=True):
@@ -33,11 +34,11 @@ class CompareQuery(Shown, frozen=True):
 
 def compare(call: Call) -> Response:
     ident = call.id("run_id")
-    run = _run.decode(api.shown(call, ident))
+    run = seen_run(call, ident, MEASURED)
     others = _others(call, run)
     known = {one.id: one for one in others}
     asked = [one for one in (call.query.a, call.query.b, call.query.c) if one in known]
-    chosen = [run, *(_run.decode(api.shown(call, one)) for one in dict.fromkeys(asked))]
+    chosen = [run, *(seen_run(call, one, MEASURED) for one in dict.fromkeys(asked))]
     names = {one.id: name_of(one.number, one.attempt) for one in chosen}
     return page(
         call,
@@ -45,6 +46,7 @@ def compare(call: Call) -> Response:
         run=run,
         runs=chosen,
         names=names,
+        drawn=drawn,
         project=projects.names_of(call.web.database, call.caller.subject, [run.project_id]).get(run.project_id),
         charts=compared([(names[one.id], one) for one in chosen]),
         others=[("", "none"), *((one.id, f"{name_of(one.number, one.attempt)}: {one.state}") for one in others)],

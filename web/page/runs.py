@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
-import msgspec
 from flask import Response
 from msgspec import UNSET, UnsetType
 
 from domain.ids import is_id
 from fedyard.look.forms import Form
 from fedyard.look.runs import drawn
-from fedyard.look.runs.curves import metrics_csv
+from fedyard.look.runs.curves import metrics_csv, room
+from fedyard.look.runs.grid import MAX_ROUNDS
 from fedyard.look.runs.shown import SiteAbout, late_in, names_in, shown, whys_of
 from fedyard.look.runs.words import told
 from fedyard.wire import answers
@@ -31,6 +33,7 @@ from web.http.operations import Operation
 from web.page.acting import act, acted_or_shown
 from web.page.forms import form_of
 from web.page.rendering import HTML, WHERE, Shown, ShownList, page, part, shows, takes
+from web.page.seen_runs import seen_run
 from web.page.sessions import SESSION
 from web.problems import not_found
 
@@ -54,7 +57,11 @@ EVENTS_SHOWN = 12
 OUTS_READ = 500
 MODELS_OFFERED = 100
 PROJECTS_OFFERED = 200
-_run = msgspec.json.Decoder(answers.Run)
+ROUNDS_READ = 20
+"""At once, for the file of metrics."""
+MIN_ROUNDS = 4
+MAX_CELLS = 4000
+"""Of a grid, about: with many seats it has fewer rounds."""
 
 
 class RunsQuery(ShownList, frozen=True):
@@ -138,7 +145,8 @@ def _projects(call: Call) -> list[Project]:
 
 
 def read(call: Call) -> Response:
-    run, last = _read(call), given(call.query.last)
+    last = given(call.query.last)
+    run = _read(call, last)
     database, subject = call.web.database, call.caller.subject
     coordinates = runs.coordinates_run(database, subject, run.id)
     return page(
@@ -171,18 +179,37 @@ def live(call: Call) -> Response:
     key = (f"page of {ident}", viewer)
     version = progress.version * 10**12 + web.hub.clock.now() // (FRESH_S * SECOND)
     kept = None if progress.past else web.responses.get(key, version)
-    if kept is not None:
-        return Response(kept, content_type=HTML)
-    run = _read(call)
-    response = part(call, "runs/live.html", **_facts(call, run, None), ended=run.finished)
-    if not progress.past and run.version == progress.version:
-        web.responses.put(key, version, response.get_data())
-    return response
+    if kept is None:
+        run = _read(call)
+        response = part(call, "runs/live.html", **_facts(call, run, None), ended=run.finished)
+        kept = gzip.compress(response.get_data(), compresslevel=5)
+        if not progress.past and run.version == progress.version:
+            web.responses.put(key, version, kept)
+    return _unpacked_for(call, kept)
 
 
-def _read(call: Call) -> answers.Run:
-    """The run as the API shows it to the caller, decoded as a site does: 404 where one may not see it."""
-    return _run.decode(api.shown(call, call.id("run_id")))
+def _unpacked_for(call: Call, zipped: bytes) -> Response:
+    """What is the same for many is kept packed, and there is nothing secret in it that packing would tell of."""
+    headers = {"Vary": "Accept-Encoding"}
+    if call.request.accept_encodings.quality("gzip") > 0:
+        return Response(zipped, 200, {**headers, "Content-Encoding": "gzip"}, content_type=HTML)
+    return Response(gzip.decompress(zipped), 200, headers, content_type=HTML)
+
+
+def _read(call: Call, last: int | None = None) -> answers.Run:
+    """The run as the API shows it, with the rounds of its grids: 404 where one may not see it."""
+    seats, _ = runs.seats_and_rounds(call.web.database, call.id("run_id"))
+    many = max(MIN_ROUNDS, min(MAX_ROUNDS, MAX_CELLS // max(1, seats)))
+    return seen_run(call, call.id("run_id"), runs.Window(many, last))
+
+
+def _measured(call: Call, run: answers.Run) -> answers.Run:
+    """The same with the rounds of its curves, and the sites that have a line there."""
+    _, furthest = runs.seats_and_rounds(call.web.database, run.id)
+    many, lines = room(furthest)
+    names = names_in(run)
+    first = sorted(names, key=lambda site: (names[site].casefold(), site))[:lines]
+    return seen_run(call, run.id, runs.Window(many, None, first))
 
 
 def _facts(call: Call, run: answers.Run, last: int | None) -> dict[str, Any]:
@@ -202,6 +229,7 @@ def _facts(call: Call, run: answers.Run, last: int | None) -> dict[str, Any]:
         whys=whys_of(outs),
         whole=runs.sees_whole(web.database, subject, run.id),
         last=last,
+        measured=_measured(call, run),
     )
     return {
         "run": run,
@@ -253,11 +281,19 @@ def read_events(call: Call) -> Response:
 
 
 def read_metrics(call: Call) -> Response:
-    """A file for a spreadsheet: what the API's run has of metrics, a line for each."""
+    """A file for a spreadsheet: every metric of every round, a line for each, read so many rounds at a time."""
     run = _read(call)
+    _, furthest = runs.seats_and_rounds(call.web.database, run.id)
+
+    def pieces() -> Iterator[str]:
+        for last in range(ROUNDS_READ, furthest + ROUNDS_READ, ROUNDS_READ):
+            some = seen_run(call, run.id, runs.Window(ROUNDS_READ, last))
+            yield metrics_csv(some, names_in(some), headings=last == ROUNDS_READ)
+
     name = f"run-{run.number}-{run.attempt}-metrics.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(metrics_csv(run, names_in(run)), 200, headers, content_type="text/csv; charset=utf-8")
+    text = pieces() if furthest else metrics_csv(run, {})
+    return Response(text, 200, headers, content_type="text/csv; charset=utf-8")
 
 
 def begin(call: Call) -> Response:

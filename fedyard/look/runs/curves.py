@@ -10,8 +10,11 @@ from fedyard.look.runs.grid import seconds_of
 from fedyard.wire.answers import Run, TaskRun
 
 GLOBAL = "global model"
-MAX_LINES = 24
-"""Lines of one chart: nobody tells more colours apart. The file of metrics has them all."""
+MAX_LINES = 16
+"""Lines of one chart: nobody tells more apart. The file of metrics has them all."""
+MAX_POINTS = 1500
+"""Of one chart, which is a table as well. With many rounds it has fewer lines, and the newest rounds alone."""
+MIN_LINES = 4
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """One metric. hidden: how many sites report it and have no line here."""
+    """One metric. hidden: how many sites that report it have no line here."""
 
     task: str
     metric: str
@@ -38,12 +41,20 @@ class Chart:
     hidden: int = 0
 
 
-def charts_of(task: TaskRun, names: Mapping[str, str], *, lines: int = MAX_LINES) -> list[Chart]:
+def room(rounds: int) -> tuple[int, int]:
+    """How many rounds, and how many lines, a chart of so many rounds has."""
+    shown = min(rounds, MAX_POINTS // MIN_LINES)
+    return shown, max(MIN_LINES, min(MAX_LINES, MAX_POINTS // max(1, shown)))
+
+
+def charts_of(task: TaskRun, names: Mapping[str, str]) -> list[Chart]:
     """One for each metric, in the order of their names; those of the global model first."""
-    rounds = tuple(each.number for each in task.rounds)
+    many, lines = room(len(task.rounds))
+    newest = task.rounds[-many:] if many else []
+    rounds = tuple(each.number for each in newest)
     made: dict[str, dict[int, float]] = defaultdict(dict)
     told: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-    for here in task.rounds:
+    for here in newest:
         for metric, value in here.metrics.items():
             made[metric][here.number] = value
         for submission in here.submissions:
@@ -89,12 +100,12 @@ def _along(rounds: Sequence[int], values: Mapping[int, float]) -> tuple[float | 
 HEADINGS = ("task", "round", "site_id", "site", "metric", "value", "seconds", "left_out")
 
 
-def metrics_csv(run: Run, names: Mapping[str, str]) -> str:
+def metrics_csv(run: Run, names: Mapping[str, str], *, headings: bool = True) -> str:
     """Every metric of every round and site that the run shows, as RFC 4180 has it. site: empty of the global model.
 
     Names come from other people: one that a spreadsheet would take for a formula gets an apostrophe before it.
     """
-    lines = [HEADINGS, *_lines(run, names)]
+    lines = [*([HEADINGS] if headings else []), *_lines(run, names)]
     return "".join(f"{','.join(map(_quoted, line))}\r\n" for line in lines)
 
 

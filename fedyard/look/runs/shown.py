@@ -134,18 +134,20 @@ def shown(
     whys: Whys,
     whole: bool,
     last: int | None = None,
+    measured: Run | None = None,
 ) -> RunShown:
     """sites: by id, of those that `late_in` names. whole: False for who sees its own seat alone. last: the newest round
-    that grids show."""
+    that grids show. measured: the same run with the rounds and sites of its curves, where those are others."""
     names = {**names_in(run), **names}
     begun = [task for task in run.tasks if task.rounds or task.state not in _NOT_BEGUN]
+    curves = {task.seq: task for task in (measured or run).tasks}
     return RunShown(
         run=run,
         names=names,
         headline=headline(run, names, whole=whole),
         waiting=tuple(_waiting(run, one, names, sites) for one in waits_of(run, whole=whole)),
         outs=tuple(_outs(run, names, whys)),
-        tasks=tuple(_task(task, names, now, last) for task in sorted(begun, key=_first)),
+        tasks=tuple(_task(task, curves.get(task.seq, task), names, now, last) for task in sorted(begun, key=_first)),
         later=tuple(task.name for task in run.tasks if task not in begun),
     )
 
@@ -155,9 +157,9 @@ def _first(task: TaskRun) -> int:
     return {"active": 0, "failed": 1}.get(task.state, 2)
 
 
-def _task(task: TaskRun, names: Mapping[str, str], now: datetime, last: int | None) -> TaskShown:
+def _task(task: TaskRun, measured: TaskRun, names: Mapping[str, str], now: datetime, last: int | None) -> TaskShown:
     grid = grid_of(task, names, last=last)
-    return TaskShown(task, grid, timeline_of(grid, now), tuple(charts_of(task, names)))
+    return TaskShown(task, grid, timeline_of(grid, now), tuple(charts_of(measured, names)))
 
 
 def _waiting(run: Run, waits: Waits, names: Mapping[str, str], sites: Mapping[str, SiteAbout]) -> Waiting:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fedyard.look.runs.grid import Grid
 from fedyard.wire.answers import Round, TaskRun
 
 COORDINATOR = "coordinator"
+MAX_SPANS = 240
+"""Of a timeline, about: with many sites it shows fewer rounds, the newest."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Timeline:
 
 
 def timeline_of(grid: Grid, now: datetime) -> Timeline | None:
-    """Of the rounds and sites that the grid shows; None where nothing has begun. now: when live spans end."""
+    """Of the grid's sites and its newest rounds; None where nothing has begun. now: when live spans end."""
+    many = max(1, MAX_SPANS // max(1, len(grid.rows)))
+    grid = replace(grid, rounds=grid.rounds[-many:])
     lines = [
         Line(None, COORDINATOR, tuple(_aggregating(grid.task, grid.rounds, now))),
         *(Line(row.site_id, row.name, tuple(_of_site(grid, row.site_id, now))) for row in grid.rows),
