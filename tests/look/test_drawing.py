@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from fedyard.look.drawing.graph import Node, graph
 from fedyard.look.drawing.matrix import Cell, Heading, matrix
-from fedyard.look.drawing.spark import spark
 from fedyard.look.drawing.timeline import Line, Span, timeline
 from fedyard.wire.times import SECOND
 
@@ -44,7 +43,6 @@ def test_a_matrix_is_read_as_a_table() -> None:
         matrix(EVIL, [Heading(EVIL, about=EVIL)], [(Heading(EVIL, href=EVIL), [Cell(EVIL, EVIL, EVIL, href=EVIL)])]),
         timeline(EVIL, [Line(EVIL, [Span(0, SECOND, EVIL, EVIL)], href=EVIL)]),
         graph(EVIL, [Node("a", EVIL, EVIL, EVIL, EVIL), Node("b", EVIL)], [("a", "b")]),
-        spark(EVIL, [1, 2]),
     ],
 )
 def test_what_others_wrote_is_text(drawn: Markup) -> None:
@@ -80,8 +78,3 @@ def test_a_circle_and_a_long_chain_are_drawn() -> None:
     at = places(graph("Chain", chain, [(f"n{number}", f"n{number + 1}") for number in range(1999)]))
     assert at["n0"][0] < at["n1000"][0] < at["n1999"][0]
     assert graph("Nothing", [], []) == ""
-
-
-def test_a_spark_leaves_a_gap_where_nothing_was_measured() -> None:
-    assert spark("Decisions", [1, 2, None, 3, 4]).count("M") == 2
-    assert spark("Decisions", [1, None]) == ""
