@@ -101,6 +101,7 @@ def _account_page(call: Call, ident: Id, form: Form | None = None, acted: Acted 
         organisation=views.organisation(call.web.database, call.caller.subject, account.organisation_id),
         tokens=[one for one in tokens if one.token.kind == TokenKind.TOKEN],
         sessions=[one for one in tokens if one.token.kind != TokenKind.TOKEN and one.state == "active"],
+        places=sum(one.token.kind == TokenKind.SESSION and one.state == "active" for one in tokens),
         own=ident == call.caller.subject.id,
         may=call.caller.subject.role == "admin" or ident == call.caller.subject.id,
         is_admin=call.caller.subject.role == "admin",

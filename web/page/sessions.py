@@ -119,11 +119,14 @@ def kept(call: Call, response: Response) -> Response:
 
 
 def need_own_page(request: Request) -> None:
-    """Raises 403 for what another site's page sent, as far as the browser says whose it was."""
-    fetched = request.headers.get("Sec-Fetch-Site")
-    origin = request.headers.get("Origin", "null")
-    foreign = origin != "null" and urlsplit(origin).netloc != request.host  # without a referrer it is "null"
-    if fetched not in (None, "same-origin") or foreign:
+    """Raises 403 for what another site's page sent, as far as the browser says whose it was.
+
+    Sec-Fetch-Site is the browser's own word; where there is none, Origin is compared, which a form of a page without a
+    referrer sends as "null".
+    """
+    fetched, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin", "null")
+    ours = fetched == "same-origin" if fetched else origin == "null" or urlsplit(origin).netloc == request.host
+    if not ours:
         raise Refused(ProblemType.FORBIDDEN, "another site's page sent this: open the hub's own page, and do it there")
 
 
