@@ -138,6 +138,12 @@ class CreateEnrolment(Command, frozen=True, tag="create_enrolment"):
     expires_at: Micros
 
 
+class RevokeEnrolment(Command, frozen=True, tag="revoke_enrolment"):
+    """Its token shall enrol nobody."""
+
+    enrolment_id: Id
+
+
 class EnrolSite(Command, frozen=True, tag="enrol_site"):
     """The subject is the enrolment whose token the site showed."""
 

@@ -14,6 +14,7 @@ class EventKind(StrEnum):
     TOKEN_ISSUED = "token_issued"  # noqa: S105 - a name, no secret
     TOKEN_REVOKED = "token_revoked"  # noqa: S105 - a name, no secret
     ENROLMENT_CREATED = "enrolment_created"
+    ENROLMENT_REVOKED = "enrolment_revoked"
     SITE_ENROLLED = "site_enrolled"
     SITE_UPDATED = "site_updated"
     SITE_FELL_SILENT = "site_fell_silent"

@@ -141,6 +141,7 @@ ROWS: tuple[Row, ...] = (
     decided(c.OpenSession, sessions.open_session, sessions.needs_of_open_session, SITES),
     decided(c.EndSessions, sessions.end_sessions, sessions.needs_of_end_sessions, SITES),
     decided(c.CreateEnrolment, sites.create_enrolment, sites.needs_of_create_enrolment, SITES),
+    decided(c.RevokeEnrolment, sites.revoke_enrolment, sites.needs_of_revoke_enrolment, SITES),
     decided(c.EnrolSite, sites.enrol_site, sites.needs_of_enrol_site, SITES),
     decided(c.UpdateSite, sites.update_site, sites.needs_of_update_site, SITES),
     decided(c.RetireSite, sites.retire_site, sites.needs_of_retire_site, SITES),

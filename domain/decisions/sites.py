@@ -58,6 +58,26 @@ def create_enrolment(draft: Draft, command: c.CreateEnrolment) -> Decision:
     return draft.accept(results.Made(id=made.id), 201)
 
 
+def needs_of_revoke_enrolment(command: c.RevokeEnrolment) -> Needs:
+    return Needs(enrolments={command.enrolment_id})
+
+
+def revoke_enrolment(draft: Draft, command: c.RevokeEnrolment) -> Decision:
+    """It is used up without a site, and so in the ledger as well. A repeat changes nothing."""
+    need_admin(draft.by)
+    enrolment = find(draft, r.Enrolment, "enrolment", command.enrolment_id)
+    if enrolment.used_at is not None and enrolment.site_id is not None:
+        raise Refused(
+            ProblemType.ENROLMENT_USED,
+            f"enrolment {enrolment.id} was used by site {enrolment.site_id}; revoke that site's tokens, or retire it",
+        )
+    if enrolment.used_at is None:
+        draft.change(enrolment, used_at=draft.now)
+        stream = ("organisation", enrolment.organisation_id)
+        draft.event(stream, EventKind.ENROLMENT_REVOKED, {"enrolment_id": enrolment.id})
+    return draft.accept(results.Made(id=enrolment.id))
+
+
 def needs_of_enrol_site(command: c.EnrolSite) -> Needs:
     return Needs(
         site_names={command.name},

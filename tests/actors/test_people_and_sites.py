@@ -45,6 +45,30 @@ def test_an_enrolment_token_is_good_once_and_for_a_while(hub: Hub) -> None:
     assert hub.refused(second, by) == (409, "enrolment_expired")
 
 
+def test_an_enrolment_is_revoked_unless_a_site_has_used_it(hub: Hub) -> None:
+    organisation = hub.organisation("one")
+    admin = hub.account(organisation, "admin")
+    expires = hub.clock.now() + 60 * SECOND
+
+    def made(secret: bytes) -> Subject:
+        command = c.CreateEnrolment(
+            organisation_id=organisation, sha256=sha256_hex(secret), note="", expires_at=expires
+        )
+        return Subject(kind="enrolment", id=hub.ok(command, admin)["id"], organisation_id=organisation)
+
+    lost, used = made(b"lost"), made(b"used")
+    enrol = c.EnrolSite(name="a", description="", identity_key=KEY, token_sha256=sha256_hex(b"1"))
+    assert hub.refused(c.RevokeEnrolment(lost.id), hub.account(organisation, "member")) == (403, "forbidden")
+    assert hub.refused(c.RevokeEnrolment(organisation), admin) == (404, "not_found")
+    assert hub.ok(c.RevokeEnrolment(lost.id), admin) == {"id": lost.id} == hub.ok(c.RevokeEnrolment(lost.id), admin)
+    assert hub.refused(enrol, lost) == (409, "enrolment_used")
+    hub.ok(enrol, used)
+    assert hub.refused(c.RevokeEnrolment(used.id), admin) == (409, "enrolment_used")
+    with hub.database.connection():
+        told = hub.database.all("SELECT count(*) FROM events WHERE kind = 'enrolment_revoked'")
+    assert told == [(1,)]
+
+
 def test_only_an_admin_makes_organisations_accounts_and_enrolments(hub: Hub) -> None:
     organisation = hub.organisation("one")
     member = hub.account(organisation, "member")

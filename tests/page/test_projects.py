@@ -219,6 +219,18 @@ def test_a_token_for_a_site_is_shown_once(scene: Scene, at: Looks, api: Caller) 
     assert "organisation_id" in shown_error(browser.shown, "organisation_id")
 
 
+def test_a_token_for_a_site_is_revoked_as_long_as_none_has_used_it(scene: Scene, at: Looks, api: Caller) -> None:
+    browser = at("admin", "/page/sites/enrol")
+    waiting = scene.names["enrolment"]
+    assert browser.post(f"/page/sites/enrol/{waiting}/revoke").status_code == 303
+    every = api.ok("GET", "/v1/enrolments?limit=200")["items"]
+    assert [one["site_id"] for one in every if one["id"] == waiting and one["used_at"]] == [None]
+    used = next(one["id"] for one in every if one["site_id"])
+    browser.get("/page/sites/enrol")
+    assert browser.post(f"/page/sites/enrol/{used}/revoke").status_code == 409
+    assert "Enrolment used" in browser.shown
+
+
 def test_only_an_admin_makes_tokens_for_sites(at: Looks, scene: Scene) -> None:
     browser = at("member", "/page/sites/enrol")
     assert "Make a token" not in browser.shown

@@ -116,6 +116,7 @@ TABLE: dict[str, Row] = {
     "issue_sign_in": Row("/v1/sign-ins", {"admin", "member_victim"}, {"account_id": "{account}"}),
     "end_sessions": Row("/v1/accounts/{account}/sessions", {"admin", "member_victim"}),
     "create_enrolment": Row("/v1/enrolments", {"admin"}, {"organisation_id": "{house}"}),
+    "revoke_enrolment": Row("/v1/enrolments/{enrolment}", {"admin"}, spare=True),
     "list_enrolments": Row("/v1/enrolments?limit=200", SEE),
     "enrol_site": Row(
         "/v1/sites", {"enrolment"}, {"name": "evil", "identity_key": "A" * 43 + "=", "proof": "A" * 86 + "=="}
@@ -406,7 +407,7 @@ def build(net: Network) -> Scene:
     entries = lead.ok("GET", "/v1/inbox?limit=200")["items"]
     scene.ids = {
         "house": houses["victim"], "account": who["member_victim"].id, "victim": victim.id, "lead": lead.id,
-        "stranger": who["stranger"].id, "project": project, "run": run,
+        "enrolment": net.enrolment(houses["victim"]).id, "stranger": who["stranger"].id, "project": project, "run": run,
         "token": victim.ok("POST", "/v1/tokens", {"label": "spare"})["id"],
         "message": sent.get_json()["ids"][0], "command": sent.headers["Fedyard-Command"],
         "update": next(e["message"]["id"] for e in entries if e["message"] and e["message"]["kind"] == "update"),

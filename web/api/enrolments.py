@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 from flask import Response
 
-from domain.commands import CreateEnrolment
+from domain.commands import CreateEnrolment, RevokeEnrolment
+from domain.results import Made
 from domain.values import Span, Text
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.times import SECOND
@@ -43,6 +44,10 @@ def create(call: Call) -> Response:
     return write(call, command, identity=identity, waits=secret is not None, shows=token_of(call, secret))
 
 
+def revoke(call: Call) -> Response:
+    return write(call, RevokeEnrolment(enrolment_id=call.id("enrolment_id")))
+
+
 def listed(call: Call) -> Response:
     if not sees_everything(call.caller.subject):
         raise Refused(ProblemType.FORBIDDEN, "enrolments are for admins and auditors to see")
@@ -61,6 +66,18 @@ OPERATIONS = (
         body=NewEnrolment,
         write=True,
         answers={201: Shown},
+    ),
+    Operation(
+        method="DELETE",
+        path="/v1/enrolments/{enrolment_id}",
+        name="revoke_enrolment",
+        about="Revoke an enrolment that no site has used: its token enrols nobody (admin)",
+        does=revoke,
+        who=PEOPLE,
+        scope="write",
+        write=True,
+        kept_back=True,
+        answers={200: Made},
     ),
     Operation(
         method="GET",

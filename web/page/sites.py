@@ -185,6 +185,14 @@ def enrol(call: Call) -> Response:
     )
 
 
+def revoke_enrolment(call: Call) -> Response:
+    acted = act(call, _API["revoke_enrolment"], {"enrolment_id": call.id("enrolment_id")})
+    if acted.ok:
+        return acted_or_shown(call, acted, to=f"{LIST}/enrol", template="")
+    form = Form.of(expires_in_s=EXPIRES[0][0])
+    return _enrolling(call, form, status=acted.status, problem=acted.problem)
+
+
 # what several pages show
 
 
@@ -223,6 +231,7 @@ OPERATIONS = (
     shows("sites", "page_sites", "Sites, and how they do", listed, query=SitesShown),
     shows("sites/enrol", "page_enrol", "Enrol a site", enrol_form, query=Shown),
     takes("sites/enrol", "page_create_enrolment", "Enrol a site", enrol),
+    takes("sites/enrol/{enrolment_id}/revoke", "page_revoke_enrolment", "Revoke an enrolment", revoke_enrolment),
     shows("sites/{site_id}", "page_site", "A site", read),
     takes("sites/{site_id}/describe", "page_describe_site", "Describe a site anew", describe),
     takes("sites/{site_id}/retire", "page_retire_site", "Retire a site", retire),
