@@ -32,7 +32,7 @@ def test_a_matrix_is_read_as_a_table() -> None:
         [(Heading("oslo"), [Cell("submitted", "3.2 s", straggler=True), None])],
         corner="Site",
     )
-    assert text_of(drawn) == "Rounds Site 1 2 oslo submitted 3.2 s , the straggler · no part"
+    assert text_of(drawn) == "Rounds Site 1 2 oslo submitted 3.2 s , the straggler no part"
     assert drawn.count('scope="col"') == 3
     assert drawn.count('scope="row"') == 1
 

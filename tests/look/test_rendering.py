@@ -96,7 +96,8 @@ def test_each_tone_has_an_icon_and_a_colour() -> None:
     icons, css = (TEMPLATES / "icons.html").read_text(), (FOLDERS[0] / "page.css").read_text()
     for tone in TONES:
         assert f'id="i-{tone}"' in icons
-        assert f".state.{tone}," in css
+        assert f".state.{tone}, .matrix td.{tone} {{" in css
+        assert f".matrix td.{tone}::before" in css
     assert tone_of("a word of tomorrow") == "over"
 
 

@@ -55,7 +55,7 @@ def matrix(
 
 
 def _row(heading: Heading, cells: Sequence[Cell | None]) -> Markup:
-    shown = Markup("").join(Markup("<td>{}</td>").format(_cell(one)) for one in cells)
+    shown = Markup("").join(map(_cell, cells))
     return Markup('<tr><th scope="row">{}</th>{}</tr>').format(_heading(heading), shown)
 
 
@@ -70,19 +70,20 @@ def _heading(heading: Heading) -> Markup:
     return text + Markup('<br/><span class="more">{}</span>').format(heading.about) if heading.about else text
 
 
+_NO_PART = Markup('<td class="blank"><i>no part</i></td>')
+
+
 def _cell(cell: Cell | None) -> Markup:
+    """As few letters as there may be: a page may have thousands. What is read out alone is an `<i>`, the icon is the
+    stylesheet's."""
     if cell is None:
-        return Markup(
-            '<span class="cell blank"><span aria-hidden="true">·</span><span class="unseen">no part</span></span>'
-        )
-    tone, word = tone_of(cell.state), cell.state.replace("_", " ")
-    slow = Markup('<span class="unseen">, the straggler</span>') if cell.straggler else Markup("")
-    read = (
-        Markup('<span class="unseen">{} </span>{}').format(word, cell.text) if cell.text else Markup("{}").format(word)
-    )
-    marks = f"cell {tone} straggler" if cell.straggler else f"cell {tone}"
-    about = Markup(' title="{}"').format(cell.about) if cell.about else Markup("")
-    inside = _ICON.format(tone) + read + slow
+        return _NO_PART
+    word = cell.state.replace("_", " ")
+    read = Markup("<i>{} </i>{}").format(word, cell.text) if cell.text else Markup("{}").format(word)
+    if cell.straggler:
+        read += Markup("<i>, the straggler</i>")
     if cell.href:
-        return Markup('<a class="{}" href="{}"{}>{}</a>').format(marks, cell.href, about, inside)
-    return Markup('<span class="{}"{}>{}</span>').format(marks, about, inside)
+        read = Markup('<a href="{}">{}</a>').format(cell.href, read)
+    marks = f"{tone_of(cell.state)} straggler" if cell.straggler else tone_of(cell.state)
+    about = Markup(' title="{}"').format(cell.about) if cell.about else Markup("")
+    return Markup('<td class="{}"{}>{}</td>').format(marks, about, read)
