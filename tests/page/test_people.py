@@ -65,6 +65,19 @@ def test_a_token_that_is_issued_in_a_session_outlives_it(scene: Scene) -> None:
     assert token.get("/v1/me").status_code == 200
 
 
+def test_a_site_gets_a_second_token_and_is_told(scene: Scene) -> None:
+    browser = signed_in(scene.net.app, scene.tokens["coordinator"])
+    site = scene.names["site_north"]
+    browser.get(f"/page/tokens?owner={site}")
+    answer = browser.post(f"/page/sites/{site}/tokens", {"label": "spare", "scopes": "read write", "days": "90"})
+    spare = Caller(scene.net.app, shown_in(answer.get_data(as_text=True)))
+    assert spare.ok("GET", "/v1/me")["id"] == site
+    browser.get(f"/page/tokens?owner={site}")
+    wrong = browser.post(f"/page/sites/{site}/tokens", {"label": "", "scopes": "read", "days": "90"})
+    assert (wrong.status_code, 'id="f-label-error"' in wrong.get_data(as_text=True)) == (400, True)
+    assert browser.post(f"/page/sites/{scene.names['site_islands']}/tokens", {"label": "x"}).status_code in (403, 404)
+
+
 def test_an_auditor_ends_sessions_of_its_own_and_is_told_what_it_cannot_do(scene: Scene) -> None:
     browser, other = (signed_in(scene.net.app, scene.tokens["auditor"]) for _ in range(2))
     page = browser.get("/page/sessions").get_data(as_text=True)

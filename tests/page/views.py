@@ -48,6 +48,7 @@ PEOPLE: tuple[View, ...] = (
     View("organisation-new", "/page/organisations/new"),
     View("sessions", "/page/sessions", who="coordinator"),
     View("tokens", "/page/tokens", who="coordinator"),
+    View("tokens-of-a-site", "/page/tokens?owner={site_north}", who="coordinator"),
     View("tokens-all", "/page/tokens", "busy"),
 )
 

@@ -16,7 +16,8 @@ from fedyard.look.forms import Form
 from fedyard.wire.plurals import counted
 from fedyard.wire.times import SECOND, time_text
 from storage.views import people as views
-from storage.views.resources import Account, Organisation, Token
+from storage.views import sites
+from storage.views.resources import Account, Organisation, Site, Token
 from storage.views.sight import Paging, every
 from web.api.table import operations
 from web.http.bodies import Uuid
@@ -30,6 +31,7 @@ from web.problems import not_found
 
 _API = {one.name: one for one in operations()}
 PEOPLE = f"{WHERE}/people"
+TOKENS = f"{WHERE}/tokens"
 AT_ONCE = 200
 ROLES: Mapping[Role, str] = {
     "member": "member: acts for the sites of its organisation",
@@ -151,8 +153,7 @@ def issue(call: Call) -> Response:
     if acted.ok:
         return sent_on(acted, f"{PEOPLE}/{account.id}")
     assert acted.problem is not None
-    field = {"expires_at": "days"}.get(acted.field or "", acted.field or "label")
-    return _account_page(call, account.id, form.with_error(field, acted.problem.detail), acted)
+    return _account_page(call, account.id, form.with_error(_field_of(acted), acted.problem.detail), acted)
 
 
 def issue_sign_in(call: Call) -> Response:
@@ -183,7 +184,24 @@ def tokens(call: Call) -> Response:
     return _tokens_page(call, given(call.query.owner))
 
 
-def _tokens_page(call: Call, owner: Id | None, acted: Acted | None = None) -> Response:
+def issue_for_site(call: Call) -> Response:
+    """A further token of a site, which is shown now and never again."""
+    site, form = call.id("site_id"), form_of(call)
+    found = _site(call, site)
+    if found is None:
+        raise not_found("site", site)
+    acted = act(call, _API["issue_token"], {}, _wanted(call, form, "site", site))
+    here = href(TOKENS, owner=site)
+    if acted.decided:
+        what = f"The token “{form.value('label')}” of the site {found.name}"
+        return _shown_once(call, what, acted.answer.get("token"), here)
+    if acted.ok:
+        return sent_on(acted, here)
+    assert acted.problem is not None
+    return _tokens_page(call, site, acted, form.with_error(_field_of(acted), acted.problem.detail))
+
+
+def _tokens_page(call: Call, owner: Id | None, acted: Acted | None = None, form: Form | None = None) -> Response:
     paging = call.paging if isinstance(call.query, TokensQuery) else Paging(AT_ONCE)
     found = views.tokens(
         call.web.database,
@@ -193,13 +211,17 @@ def _tokens_page(call: Call, owner: Id | None, acted: Acted | None = None) -> Re
         kind=TokenKind.TOKEN,
         in_force_at=call.web.hub.clock.now(),
     )
-    here = f"{WHERE}/tokens"
+    here, site = TOKENS, None if owner is None else _site(call, owner)
     told = {"status": acted.status, "problem": acted.problem} if acted is not None else {}
     return page(
         call,
         "people/tokens.html",
         tokens=_as_shown(call, found.items),
         here=href(here, owner=owner),
+        site=site,
+        form=form,
+        scopes=SCOPES,
+        lives=LIVES,
         first=href(here, owner=owner) if paging.after else "",
         next=href(here, owner=owner, after=found.next) if found.next else "",
         **told,  # type: ignore[arg-type]
@@ -208,9 +230,18 @@ def _tokens_page(call: Call, owner: Id | None, acted: Acted | None = None) -> Re
 
 def revoke(call: Call) -> Response:
     """A token, or a session, of anybody's whose tokens the caller may revoke."""
-    back = place(form_of(call).value("next"), f"{WHERE}/tokens")
+    back = place(form_of(call).value("next"), TOKENS)
     acted = act(call, _API["revoke_token"], {"token_id": call.id("token_id")})
     return sent_on(acted, back) if acted.ok else _tokens_page(call, None, acted)
+
+
+def _field_of(acted: Acted) -> str:
+    """Of the form that issues a token, which asks for days in place of a time."""
+    return {"expires_at": "days"}.get(acted.field or "", acted.field or "label")
+
+
+def _site(call: Call, ident: Id) -> Site | None:
+    return sites.site(call.web.database, call.caller.subject, ident)
 
 
 def _wanted(call: Call, form: Form, kind: str, owner: Id) -> dict[str, object]:
@@ -279,5 +310,6 @@ OPERATIONS = (
     shows("organisations/new", "page_new_organisation", "Which organisation joins the network", new_organisation),
     takes("organisations/new", "make_organisation", "Make an organisation", make_organisation),
     shows("tokens", "page_tokens", "Tokens in force, of people and of sites", tokens, query=TokensQuery),
+    takes("sites/{site_id}/tokens", "issue_site_token", "Issue a token of a site", issue_for_site),
     takes("tokens/{token_id}/revoke", "take_token_back", "Revoke a token, or end a session", revoke),
 )
