@@ -18,6 +18,7 @@ from domain.values import Subject
 from fedyard.cluster.port import Phase
 from fedyard.cluster.port import Reason as ClusterReason
 from fedyard.wire.times import SECOND
+from storage import stream_states
 from storage.clocks import Reported, report_all
 from storage.database import Database
 from storage.due import Due
@@ -403,6 +404,64 @@ def _streams(scene: Filling, project: Id) -> None:
         created_by=project,
     )
     write(database, model)
+    _federated(scene, project)
+
+
+def _federated(scene: Filling, project: Id) -> None:
+    """A federated model, and data that it was matched with: the worker runs at the hub."""
+    dress, now, run = scene.dress, scene.hub.clock.now(), scene.names["run"]
+    announcement = row(
+        sr.ModelAnnouncement,
+        id=derive(project, "federated model"),
+        cluster="cloud",
+        topic="models",
+        string_id=dress("fed-triage"),
+        restriction_json="{}",
+        framework="pth",
+        announced_at=now,
+        taken_at=now,
+        state="live",
+        state_at=now,
+        run_id=run,
+    )
+    stream = derive(project, "stream of data")
+    data = row(
+        sr.DataSource,
+        id=derive(project, "federated data"),
+        cluster="cloud",
+        topic="data",
+        purpose="data",
+        stream_id=stream,
+        data_topic=dress("chest-x-rays"),
+        input_format="RAW",
+        input_config_json="{}",
+        restrictions_json="{}",
+        body=b"{}",
+        state="live",
+        taken_at=now,
+        state_at=now,
+    )
+    match = row(
+        sr.Match,
+        id=derive(project, "match"),
+        run_id=run,
+        project_id=project,
+        model_id=announcement.id,
+        source_id=data.id,
+        stream_id=stream,
+        cluster="cloud",
+        data_cluster="cloud",
+        string_id=announcement.string_id,
+        client_id="7",
+        location="hub",
+        state="started",
+        state_at=now,
+        created_at=now,
+        workload_id=scene.names["workload"],
+    )
+    write(scene.hub.database, announcement)
+    write(scene.hub.database, data)
+    write(scene.hub.database, match)
 
 
 def _silence(scene: Filling, north: Subject, east: Subject, *others: Subject) -> None:
@@ -446,6 +505,12 @@ def _vitals(scene: Filling) -> None:
     }
     backup = BackupReading(
         made_at=now - 9 * HOUR * SECOND, folder="/srv/backups/night", form="postgresql", copied=False
+    )
+    stream_states.tell(
+        database,
+        stream_states.BridgeState("cloud", "bridge@yard-a:4300", "", 2, 40_960, now - 2 * SECOND),
+        [stream_states.ToldPartition("cloud", "control", 0, "", 1_204, 1_203, 1_201, None)],
+        {},
     )
     tell(database, now - 12 * SECOND, {**queues, **disks, "": backup})
 

@@ -83,9 +83,29 @@ DEAD_LETTERS: tuple[View, ...] = (
     View("dead-letters-forbidden", "/page/dead-letters", who="member", status=403),
 )
 
-WORKLOADS: tuple[View, ...] = ()
+WORKLOADS: tuple[View, ...] = (
+    View("workloads", "/page/workloads", who="coordinator"),
+    View("workloads-empty", "/page/workloads", scene="empty"),
+    View("workloads-none-fits", "/page/workloads?state=succeeded"),
+    View("workload", "/page/workloads/{workload}", who="coordinator"),
+    View("workload-failed", "/page/workloads/{workload_failed}?attempt=1", who="coordinator"),
+    View("workload-unread", "/page/workloads/{workload_failed}", who="auditor"),
+    View("workload-waiting", "/page/workloads/{workload_waiting}"),
+    View("workload-of-others", "/page/workloads/{workload}", who="member", status=404),
+)
 
-STREAMS: tuple[View, ...] = ()
+STREAMS: tuple[View, ...] = (
+    View("streams", "/page/streams"),
+    View("streams-empty", "/page/streams", scene="empty"),
+    View("streams-of-a-coordinator", "/page/streams", who="coordinator"),
+    View("streams-data", "/page/streams/data"),
+    View("streams-data-empty", "/page/streams/data?state=expired", who="member"),
+    View("quarantine", "/page/streams/quarantine"),
+    View("quarantine-empty", "/page/streams/quarantine?state=purged", who="auditor"),
+    View("quarantined", "/page/streams/quarantine/{quarantined}"),
+    View("quarantined-unread", "/page/streams/quarantine/{quarantined}", who="auditor"),
+    View("deployment", "/page/streams/deployments/{run_cancelled}", who="coordinator"),
+)
 
 RUNS: tuple[View, ...] = (
     View("runs-empty", "/page/runs", "empty"),

@@ -175,6 +175,7 @@ TABLE: dict[str, Row] = {
     "list_dead_letters": Row("/v1/dead-letters", SEE),
     "replay_dead_letters": Row("/v1/dead-letters/replay", {"admin"}, {"letter_ids": ["x"]}),
     "purge_dead_letters": Row("/v1/dead-letters/purge", {"admin"}, {"letter_ids": ["x"]}),
+    "list_all_deployments": Row("/v1/deployments", ALIVE),
     "list_concerns": Row("/v1/concerns", PEOPLE),
     "read_vitals": Row("/v1/vitals", SEE),
     "report_seat": Row("/v1/runs/{run}/tasks/1/seats/{victim}", VICTIM, {"event": "submit", "seq": 2, "round": 1}),

@@ -57,6 +57,10 @@ def list_of_project(call: Call) -> Response:
     return answer(found)
 
 
+def list_all(call: Call) -> Response:
+    return answer(views.everywhere(call.web.database, call.caller.subject, call.paging))
+
+
 def read(call: Call) -> Response:
     ident = call.id("deployment_id")
     found = views.deployment(call.web.database, call.caller.subject, ident)
@@ -120,6 +124,15 @@ OPERATIONS = (
         name="list_deployments",
         about="A project's deployments, oldest first (members, admin, auditor)",
         does=list_of_project,
+        query=PageQuery,
+        answers={200: Listed[DeploymentHead]},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/deployments",
+        name="list_all_deployments",
+        about="Deployments of all projects that the caller is a member of, newest first (admin, auditor: of all)",
+        does=list_all,
         query=PageQuery,
         answers={200: Listed[DeploymentHead]},
     ),

@@ -19,8 +19,10 @@ from web.page import (
     projects,
     runs,
     sites,
+    streams,
     webhooks,
     wizard,
+    workloads,
 )
 
 NOUNS: tuple[ModuleType, ...] = (
@@ -35,7 +37,9 @@ NOUNS: tuple[ModuleType, ...] = (
     projects,
     runs,
     sites,
+    streams,
     wizard,
+    workloads,
     webhooks,
     audit,
 )

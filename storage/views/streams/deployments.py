@@ -111,6 +111,20 @@ def deployments_of(database: Database, subject: Subject, project: Id, paging: Pa
     )
 
 
+def everywhere(database: Database, subject: Subject, paging: Paging) -> Listed[DeploymentHead]:
+    """Those of all projects that the subject is a member of, the newest first."""
+    return page(
+        database,
+        _DEPLOYMENTS,
+        [Clause(f"deployments.{_SHOWN}"), *_seen(subject, "deployments")],
+        paging,
+        lambda one: DeploymentHead(**_head(one)),
+        order=("deployments.created_at", "deployments.run_id"),
+        cursor_of=lambda one: Cursor(one[_CREATED_AT], one[0]),
+        newest_first=True,
+    )
+
+
 def deployment(database: Database, subject: Subject, ident: Id) -> Deployment | None:
     with database.connection():
         where = [Clause(f"deployments.run_id = %s AND deployments.{_SHOWN}", (ident,)), *_seen(subject, "deployments")]

@@ -1,0 +1,79 @@
+"""Workloads at the page: what is asked of them is the command of the API, and logs are for who may read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from domain.commands import ScaleWorkload, StopWorkload
+from domain.values import WorkloadSpec
+from tests.page.callers import Browser, signed_in
+from tests.page.scenes import Scene
+from web.page.workloads import said_of
+
+TAIL = "FileNotFoundError: labels.csv"
+
+
+@pytest.fixture
+def coordinator(scene: Scene) -> Browser:
+    return signed_in(scene.net.app, scene.tokens["coordinator"])
+
+
+def href(scene: Scene, name: str = "workload") -> str:
+    return f"/page/workloads/{scene.names[name]}"
+
+
+def test_a_service_is_scaled(scene: Scene, coordinator: Browser) -> None:
+    coordinator.get(href(scene))
+    answered = coordinator.post(f"{href(scene)}/replicas", {"replicas": "3"}, follow=True)
+    assert answered.status_code == 200
+    assert "Done: scale workload." in coordinator.shown
+    sent = [one.command for one in scene.net.publisher.sent if isinstance(one.command, ScaleWorkload)]
+    assert sent == [ScaleWorkload(workload_id=scene.names["workload"], replicas=3)]
+
+
+@pytest.mark.parametrize("replicas", ["", "-1", "many"])
+def test_a_number_of_replicas_that_is_none_is_said_at_its_field(
+    scene: Scene, coordinator: Browser, replicas: str
+) -> None:
+    coordinator.get(href(scene))
+    assert coordinator.post(f"{href(scene)}/replicas", {"replicas": replicas}).status_code == 400
+    assert 'id="f-replicas-error"' in coordinator.shown
+    assert not [one for one in scene.net.publisher.sent if isinstance(one.command, ScaleWorkload)]
+
+
+def test_one_is_stopped_with_why(scene: Scene, coordinator: Browser) -> None:
+    coordinator.get(href(scene))
+    coordinator.post(f"{href(scene)}/stop", {"reason": "too dear"}, follow=True)
+    assert "It was told to go" in coordinator.shown
+    assert "too dear" in coordinator.shown
+    sent = [one.command for one in scene.net.publisher.sent if isinstance(one.command, StopWorkload)]
+    assert sent == [StopWorkload(workload_id=scene.names["workload"], reason="too dear")]
+
+
+def test_a_log_is_for_those_who_coordinate(scene: Scene, coordinator: Browser, browser_caller: Browser) -> None:
+    failed = href(scene, "workload_failed")
+    assert TAIL in coordinator.get(failed).get_data(as_text=True)
+    shown = browser_caller.get(failed).get_data(as_text=True)
+    assert TAIL not in shown
+    assert "98 bytes" in shown
+    assert "Back-off restarting failed container" in shown
+
+
+def test_an_attempt_that_was_not_made_shows_no_log(scene: Scene, coordinator: Browser) -> None:
+    answered = coordinator.get(f"{href(scene, 'workload_failed')}?attempt=7")
+    assert answered.status_code == 200
+    assert TAIL not in answered.get_data(as_text=True)
+
+
+def test_what_has_ended_is_renewed_no_more(scene: Scene, coordinator: Browser) -> None:
+    failed, running = href(scene, "workload_failed"), href(scene)
+    assert f"{failed}/live" not in coordinator.get(failed).get_data(as_text=True)
+    assert f"{running}/live" in coordinator.get(running).get_data(as_text=True)
+
+
+def test_what_was_asked_for_is_said_as_far_as_anything_was() -> None:
+    spec = WorkloadSpec(kind="job", image="a:1", arguments=["--note", "two words"], environment={"A": "1"})
+    said = dict(said_of(spec))
+    assert (said["kind"], said["image"], said["arguments"]) == ("job", "a:1", "--note 'two words'")
+    assert said["environment"] == '{"A":"1"}'
+    assert "command" not in said
