@@ -27,6 +27,8 @@ SEEN_FOCUS = """() => {
     return one === document.body || (box.width > 0 && box.height > 0 && (ring || style.boxShadow !== 'none'))
 }"""
 
+WHERE_ONE_IS = "() => [document.querySelector('details.as-table').open, document.activeElement.textContent]"
+
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
@@ -114,9 +116,11 @@ def test_who_watches_sees_what_happens_and_what_another_has_done(scene: Scene, l
     for page in (one, other):
         page.goto(f"/page/runs/{scene.names['run']}")
         expect(page.locator(".headline .state")).to_have_text("running")
+    _what_a_reader_did(one)
     _report(scene)
     for page in (one, other):
         expect(page.locator(".headline")).to_contain_text("waits for the global model")
+    assert one.evaluate(WHERE_ONE_IS) == [True, "west"]
     one.get_by_text("Stop this run").first.click()
     one.get_by_label("Why").fill("a first reason")
     one.get_by_role("button", name="Yes: stop this run").click()
@@ -207,6 +211,13 @@ def test_nothing_is_asked_for_while_nobody_looks(scene: Scene, look: Callable[..
     with page.expect_response("**/live?**") as answered:
         _hide(page, hidden=False)
     assert answered.value.status == 200
+
+
+def _what_a_reader_did(page: Page) -> None:
+    """Open the first table that is shut, and move the focus to a site."""
+    page.locator("details.as-table > summary").first.click()
+    page.locator(".matrix a", has_text="west").first.focus()
+    assert page.evaluate(WHERE_ONE_IS) == [True, "west"]
 
 
 def _press(page: Page, name: str) -> None:

@@ -31,7 +31,6 @@ function ask(id) {
   if (!element?.dataset.live) return parts.delete(id);
   if (document.hidden) return;
   part.asking = true;
-  remember(element);
   htmx.ajax("GET", element.dataset.live, { source: element, target: element, swap: "outerHTML" }).catch(() => {});
 }
 
@@ -65,32 +64,33 @@ function waitAfter(part, xhr, id) {
   return LEAST_MS;
 }
 
-// What a reader opened, how far he scrolled and where he is outlive a renewal.
-let before = null;
-function remember(element) {
-  before = null;
-  document.addEventListener("htmx:beforeSwap", () => {
-    const ids = (what) => [...element.querySelectorAll(what)].map((one) => one.id);
-    const scrolled = [...element.querySelectorAll("[aria-label][tabindex]")].filter((one) => one.scrollLeft || one.scrollTop);
-    before = {
-      opened: ids("details[open][id]"),
-      closed: ids("details:not([open])[id]"),
-      scrolled: scrolled.map((one) => [one.ariaLabel, one.scrollLeft, one.scrollTop]),
-    };
-  }, { once: true });
-}
+// What a reader opened, how far he scrolled and where his focus is outlive a renewal.
+const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
+const SCROLLED = "[aria-label][tabindex]";
+const all = (element, what) => [...element.querySelectorAll(what)];
+const likeness = (one) => `${one.tagName} ${one.getAttribute("href") ?? one.ariaLabel ?? one.textContent.trim()}`;
+
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const part = parts.get(detail.target.id), element = detail.target;
+  if (!part) return;
+  const focused = element.contains(document.activeElement) ? document.activeElement : null;
+  part.before = {
+    opened: new Map(all(element, "details[id]").map((one) => [one.id, one.open])),
+    scrolled: all(element, SCROLLED).map((one) => [one.ariaLabel, one.scrollLeft, one.scrollTop]),
+    focused: focused && [likeness(focused), all(element, FOCUSABLE).filter((one) => likeness(one) === likeness(focused)).indexOf(focused)],
+  };
+});
 
 htmx.onLoad((element) => {
-  if (!element.id || !parts.has(element.id) || !before) return;
-  for (const one of element.querySelectorAll("details[id]")) {
-    if (before.opened.includes(one.id)) one.open = true;
-    if (before.closed.includes(one.id)) one.open = false;
+  const part = parts.get(element.id), before = part?.before;
+  if (!before) return;
+  part.before = null;
+  for (const one of all(element, "details[id]")) one.open = before.opened.get(one.id) ?? one.open;
+  for (const [label, left, top] of before.scrolled) all(element, SCROLLED).find((one) => one.ariaLabel === label)?.scrollTo(left, top);
+  if (before.focused && !element.contains(document.activeElement)) {
+    const [like, place] = before.focused, found = all(element, FOCUSABLE).filter((one) => likeness(one) === like);
+    (found[place] ?? found[0])?.focus({ preventScroll: true });
   }
-  for (const [label, left, top] of before.scrolled) {
-    const one = [...element.querySelectorAll("[aria-label][tabindex]")].find((each) => each.ariaLabel === label);
-    if (one) one.scrollTo(left, top);
-  }
-  before = null;
   element.dispatchEvent(new CustomEvent("renewed", { bubbles: true }));
 });
 
