@@ -28,6 +28,8 @@ _HELD_BACK = frozenset({"wait"})
 """Queries that a form has no use for: they hold a place open."""
 _PATTERNS: Mapping[Kind, str] = {"id": PATH_ID, "count": PATH_COUNT, "file": PATH_FILE, "name": PATH_NAME}
 _WORDS: Mapping[Kind, str] = {"id": "an id", "count": "a whole number", "file": "a file's name", "name": "a name"}
+THE_HUB = "hub"
+"""What calls are about whose path names no noun."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Noun:
 def listed(call: Call) -> Response:
     nouns: dict[str, list[Operation]] = {}
     for one in _described(call):
-        nouns.setdefault(one.noun, []).append(one)
+        nouns.setdefault(one.noun or THE_HUB, []).append(one)
     shown = [Noun(name, found) for name, found in nouns.items()]
     return page(call, "describing/list.html", nouns=shown, count=sum(len(one.operations) for one in shown))
 
