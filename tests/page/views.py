@@ -133,16 +133,13 @@ COMPARING: tuple[View, ...] = (
 PROJECTS: tuple[View, ...] = (
     View("projects", "/page/projects"),
     View("projects-empty", "/page/projects", "empty"),
-    View("projects-none-such", "/page/projects?name=nobody"),
     View("projects-many", "/page/projects", "busy"),
     View("project", "/page/projects/{project}", who="coordinator"),
     View("project-new", "/page/projects/{project_new}", who="coordinator"),
     View("project-archived", "/page/projects/{project_archived}", who="coordinator"),
     View("project-stranger", "/page/projects/{project_new}", who="member"),
     View("project-members", "/page/projects/{project}/members", who="coordinator"),
-    View("project-members-requested", "/page/projects/{project}/members?state=requested", who="coordinator"),
     View("project-models", "/page/projects/{project}/models", who="auditor"),
-    View("project-models-none", "/page/projects/{project_new}/models", who="auditor"),
     View("project-change", "/page/projects/{project}/change", who="coordinator"),
 )
 
@@ -163,7 +160,6 @@ SITES: tuple[View, ...] = (
     View("site-of-others", "/page/sites/{site_north}", who="member"),
     View("site-retired", "/page/sites/{site_old}"),
     View("enrol", "/page/sites/enrol"),
-    View("enrol-empty", "/page/sites/enrol", "empty"),
     View("enrol-member", "/page/sites/enrol", who="member"),
 )
 
