@@ -127,8 +127,10 @@ def _door(program: Prepared) -> socket.socket:
     return ours
 
 
-SITE = Prepared(str(ROOT / "bin" / "lib"), ("fedyard.cli.main",))
-AGENT = Prepared(str(ROOT / "bin" / "lib"), ("tests.agent",))
+SITE = Prepared(str(ROOT / "bin" / "lib"), ("fedyard.cli.main", "tests.structs_ready"))
+AGENT = Prepared(str(ROOT / "bin" / "lib"), ("tests.agent", "tests.structs_ready"))
 """The site's program, whose tasks' hooks are prepared, too."""
-HUB = Prepared(str(ROOT), ("ops.cli.main", "ops.embedded", "ops.heads"))
-ROLE = Prepared(str(ROOT), ("tests.role", "actors.running", "web.serving.wsgi", "web.serving.worker"))
+HUB = Prepared(str(ROOT), ("ops.cli.main", "ops.embedded", "ops.heads", "tests.structs_ready"))
+ROLE = Prepared(
+    str(ROOT), ("tests.role", "actors.running", "web.serving.wsgi", "web.serving.worker", "tests.structs_ready")
+)
