@@ -40,7 +40,7 @@ from web.serving.app import close, create_app, operations_of
 
 ADMIN = "fyd_admin"
 ROUTING = routing_of(operations_of(Settings()))
-"""Of all hubs of the tests: it takes longer to make than all the rest of one."""
+"""Of all hubs of the tests."""
 TASKS = [{"name": "train", "model": "logistic", "rounds": 2, "contract": {"select_within_s": 600}}]
 
 

@@ -1,12 +1,11 @@
 """Which path and method is which operation: a table of operations, and the map that is made of it.
 
-Werkzeug compiles each rule into code of its own, which takes longer than everything else that an app is made of. So
-whoever makes many apps of one table makes its routing once, and hands it to each.
+Werkzeug compiles each rule. Whoever makes many apps of one table makes its routing once, and hands it to each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from werkzeug.routing import BaseConverter, Map, Rule
@@ -49,6 +48,18 @@ class DoorConverter(BaseConverter):
     regex = SECRET
 
 
+class FindingRule(Rule):
+    """Finds an operation and makes no path of it, which nobody asks for: to compile that takes six sevenths of the
+    time."""
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:  # noqa: ARG002 - Werkzeug's
+        return _no_path
+
+
+def _no_path(*_: object) -> tuple[str, str]:
+    raise AssertionError("a path is made by hand")
+
+
 @dataclass(frozen=True)
 class Routing:
     """url_map: finds an operation's name."""
@@ -63,7 +74,7 @@ def routing_of(operations: Iterable[Operation]) -> Routing:
     return Routing(
         table,
         Map(
-            [Rule(one.rule, endpoint=one.name, methods=[one.method]) for one in table],
+            [FindingRule(one.rule, endpoint=one.name, methods=[one.method]) for one in table],
             converters={
                 "id": IdConverter,
                 "count": CountConverter,
