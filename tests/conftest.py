@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).resolve().parent
 LONG = (
+    "page/test_views.py",
+    "page/test_stories.py",
     "web/test_fuzzing.py",
     "web/test_attacks.py",
     "chaos/test_run.py",
