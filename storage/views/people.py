@@ -199,6 +199,11 @@ def organisations(database: Database, subject: Subject, paging: Paging) -> Liste
     )
 
 
+def organisation_named(database: Database, subject: Subject, name: str) -> Organisation | None:
+    found = row(database, _ORGANISATION, [*_organisations_seen(subject), Clause("name = %s", (name,))])
+    return None if found is None else _organisation(found)
+
+
 def organisation(database: Database, subject: Subject, ident: Id) -> Organisation | None:
     found = row(database, _ORGANISATION, [*_organisations_seen(subject), Clause("id = %s", (ident,))])
     return None if found is None else _organisation(found)
@@ -230,6 +235,7 @@ def tokens(
     *,
     kind: TokenKind | None = None,
     in_force_at: Micros | None = None,
+    newest_first: bool = False,
 ) -> Listed[Token]:
     """One's own; a member's also its sites'; all for admin and auditor. in_force_at: only those that are good then."""
     where = _tokens_seen(subject)
@@ -248,6 +254,7 @@ def tokens(
         _token,
         order=("tokens.created_at", "tokens.id"),
         cursor_of=lambda one: Cursor(one[5], one[0]),
+        newest_first=newest_first,
     )
 
 

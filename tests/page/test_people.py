@@ -29,6 +29,17 @@ def test_an_account_is_made_and_its_token_is_shown_once(scene: Scene, browser_ca
     assert token not in browser_caller.get(f"/page/people/{me['id']}").get_data(as_text=True)
 
 
+def test_an_organisation_may_be_named_where_there_are_many(scene: Scene, browser_caller: Browser) -> None:
+    browser_caller.get("/page/people/new")
+    form = {"name": "Edith", "organisation_id": "NHS Lothian", "role": "member"}
+    token = shown_in(browser_caller.post("/page/people/new", form).get_data(as_text=True))
+    me = Caller(scene.net.app, token).ok("GET", "/v1/me")
+    assert me["organisation_id"] == scene.names["organisation_west"]
+    browser_caller.get("/page/people/new")
+    wrong = browser_caller.post("/page/people/new", {**form, "organisation_id": "NHS"})
+    assert (wrong.status_code, 'id="f-organisation_id-error"' in wrong.get_data(as_text=True)) == (400, True)
+
+
 def test_what_is_wrong_is_said_at_the_field_and_what_was_typed_stays(scene: Scene, browser_caller: Browser) -> None:
     browser_caller.get("/page/people/new")
     form = {"name": " x", "organisation_id": scene.names["organisation"], "role": "auditor"}

@@ -45,6 +45,8 @@ PEOPLE: tuple[View, ...] = (
     View("account", "/page/people/{coordinator}"),
     View("account-disabled", "/page/people/{left}", who="auditor"),
     View("account-new", "/page/people/new"),
+    View("organisations", "/page/organisations"),
+    View("people-of-one", "/page/people?organisation={organisation}", who="coordinator"),
     View("organisation-new", "/page/organisations/new"),
     View("sessions", "/page/sessions", who="coordinator"),
     View("tokens", "/page/tokens", who="coordinator"),

@@ -13,11 +13,10 @@ from msgspec import UNSET, UnsetType
 from domain.ids import Id
 from domain.values import Role, TokenKind
 from fedyard.look.forms import Form
-from fedyard.wire.plurals import counted
 from fedyard.wire.times import SECOND, time_text
 from storage.views import people as views
 from storage.views import sites
-from storage.views.resources import Account, Organisation, Site, Token
+from storage.views.resources import Account, Site, Token
 from storage.views.sight import Paging, every
 from web.api.table import operations
 from web.http.bodies import Uuid
@@ -31,8 +30,10 @@ from web.problems import not_found
 
 _API = {one.name: one for one in operations()}
 PEOPLE = f"{WHERE}/people"
+ORGANISATIONS = f"{WHERE}/organisations"
 TOKENS = f"{WHERE}/tokens"
 AT_ONCE = 200
+SHOWN_OVER = 50
 ROLES: Mapping[Role, str] = {
     "member": "member: acts for the sites of its organisation",
     "auditor": "auditor: reads every record, changes nothing",
@@ -67,19 +68,31 @@ def listed(call: Call) -> Response:
     database, subject = call.web.database, call.caller.subject
     organisation = given(call.query.organisation)
     accounts = views.accounts(database, subject, call.paging, organisation)
-    of = {one.id: one for one in _organisations(call)}
-    if organisation is not None and organisation not in of:
+    chosen = None if organisation is None else views.organisation(database, subject, organisation)
+    if organisation is not None and chosen is None:
         raise not_found("organisation", organisation)
+    names = views.names(database, [one.organisation_id for one in accounts.items])
     return page(
         call,
         "people/people.html",
         accounts=accounts.items,
-        organisations=of,
-        chosen=None if organisation is None else of[organisation],
+        organisations=names,
+        chosen=chosen,
         first=href(PEOPLE, organisation=organisation) if call.paging.after else "",
         next=href(PEOPLE, organisation=organisation, after=accounts.next) if accounts.next else "",
         may_add=subject.role == "admin",
-        said_of=f"the accounts of {counted(len(of), 'organisation')}",
+    )
+
+
+def organisations(call: Call) -> Response:
+    found = views.organisations(call.web.database, call.caller.subject, call.paging)
+    return page(
+        call,
+        "people/organisations.html",
+        organisations=found.items,
+        first=ORGANISATIONS if call.paging.after else "",
+        next=href(ORGANISATIONS, after=found.next) if found.next else "",
+        may_add=call.caller.subject.role == "admin",
     )
 
 
@@ -116,7 +129,8 @@ def _account_page(call: Call, ident: Id, form: Form | None = None, acted: Acted 
 
 
 def new_account(call: Call) -> Response:
-    form = Form.of(role="member", organisation_id=given(call.query.organisation) or "")
+    chosen = given(call.query.organisation)
+    form = Form.of(role="member", organisation_id=_shown_organisation(call, chosen))
     return page(call, "people/new_account.html", form=form, organisations=_choices(call), roles=ROLES.items())
 
 
@@ -124,6 +138,8 @@ def make_account(call: Call) -> Response:
     """The account, and its first token, which is shown now and never again."""
     form = form_of(call)
     body = {name: form.value(name) for name in ("organisation_id", "name", "role")}
+    named = views.organisation_named(call.web.database, call.caller.subject, body["organisation_id"])
+    body |= {} if named is None else {"organisation_id": named.id}
     acted = act(call, _API["create_account"], {}, body)
     if not acted.decided:
         template = "people/new_account.html"
@@ -268,18 +284,27 @@ def _account(call: Call, ident: Id) -> Account:
     return found
 
 
-def _organisations(call: Call) -> list[Organisation]:
-    return every(lambda paging: views.organisations(call.web.database, call.caller.subject, paging), AT_ONCE)
-
-
 def _choices(call: Call) -> list[tuple[Id, str]]:
-    return [(one.id, one.name) for one in _organisations(call)]
+    """The organisations to choose from; none where there are too many: then one is named."""
+    found = views.organisations(call.web.database, call.caller.subject, Paging(AT_ONCE))
+    return [] if found.next else [(one.id, one.name) for one in found.items]
+
+
+def _shown_organisation(call: Call, ident: Id | None) -> str:
+    """How a form begins: with its id where one chooses, with its name where one types it."""
+    found = None if ident is None else views.organisation(call.web.database, call.caller.subject, ident)
+    return "" if found is None else found.id if _choices(call) else found.name
 
 
 def _tokens(call: Call, owner: Id) -> list[ShownToken]:
-    """The account's tokens and sessions, if the caller may know of them."""
-    subject = call.caller.subject
-    return _as_shown(call, every(lambda paging: views.tokens(call.web.database, subject, paging, owner), AT_ONCE))
+    """The account's tokens and sessions that are in force, and of the tokens that are over the newest; if the caller
+    may know of them."""
+    database, subject, now = call.web.database, call.caller.subject, call.web.hub.clock.now()
+    in_force = every(lambda paging: views.tokens(database, subject, paging, owner, in_force_at=now), AT_ONCE)
+    newest = views.tokens(database, subject, Paging(SHOWN_OVER), owner, kind=TokenKind.TOKEN, newest_first=True).items
+    known = {one.id for one in in_force}
+    over = [one for one in reversed(newest) if one.id not in known]
+    return _as_shown(call, [*in_force, *over])
 
 
 def _as_shown(call: Call, found: list[Token]) -> list[ShownToken]:
@@ -307,6 +332,7 @@ OPERATIONS = (
     takes("people/{account_id}/sign-out", "end_account_sessions", "Sign an account out everywhere", end_sessions),
     takes("people/{account_id}/disable", "take_account_out", "Disable an account", disable),
     shows("sessions", "page_sessions", "One's own account: where one is signed in", own),
+    shows("organisations", "page_organisations", "Organisations", organisations, query=ShownList),
     shows("organisations/new", "page_new_organisation", "Which organisation joins the network", new_organisation),
     takes("organisations/new", "make_organisation", "Make an organisation", make_organisation),
     shows("tokens", "page_tokens", "Tokens in force, of people and of sites", tokens, query=TokensQuery),

@@ -7,14 +7,14 @@ from typing import Literal, get_args
 from flask import Response
 from msgspec import UNSET, UnsetType
 
-from domain.ids import Id
+from domain.ids import Id, is_id
 from domain.values import WebhookKind
 from fedyard.look.forms import Form
 from fedyard.wire.plurals import counted
 from storage.views import people, projects
 from storage.views import webhooks as views
 from storage.views.resources import Webhook
-from storage.views.sight import Paging, every
+from storage.views.sight import Paging
 from web.api.table import operations
 from web.http.bodies import Uuid
 from web.http.calls import Call, given
@@ -96,8 +96,9 @@ def _webhook_page(call: Call, form: Form | None = None, acted: Acted | None = No
 
 
 def new(call: Call) -> Response:
+    chosen = _seen_organisation(call, given(call.query.owner))
     form = Form.of(owner=given(call.query.owner) or "", kinds=["run.ended"])
-    return page(call, "webhooks/new.html", form=form, owners=_owners(call), kinds=KINDS)
+    return page(call, "webhooks/new.html", form=form, owners=_owners(call, chosen), kinds=KINDS)
 
 
 def make(call: Call) -> Response:
@@ -110,7 +111,14 @@ def make(call: Call) -> Response:
     acted = act(call, _API[f"create_{kind}_webhook"], {f"{kind}_id": owner}, body)
     if acted.decided:
         return _secret_shown(call, acted, form.value("url"))
-    return acted_or_shown(call, acted, to=WEBHOOKS, template="webhooks/new.html", owners=_owners(call), kinds=KINDS)
+    return acted_or_shown(
+        call,
+        acted,
+        to=WEBHOOKS,
+        template="webhooks/new.html",
+        owners=_owners(call, _seen_organisation(call, owner)),
+        kinds=KINDS,
+    )
 
 
 def rotate(call: Call) -> Response:
@@ -164,14 +172,21 @@ def _owner_names(call: Call, found: list[Webhook]) -> dict[Id, str]:
     return {**people.names(database, ids), **projects.names_of(database, subject, ids)}
 
 
-def _owners(call: Call) -> list[tuple[Id, str]]:
-    """Whom the caller may have told: organisations, and projects that it coordinates."""
+def _owners(call: Call, chosen: Id | None = None) -> list[tuple[Id, str]]:
+    """Whom the caller may have told: organisations, and projects that it coordinates. chosen: one that is among them,
+    however many there are."""
     database, subject = call.web.database, call.caller.subject
-    organisations = every(lambda paging: people.organisations(database, subject, paging), AT_ONCE)
+    organisations = people.organisations(database, subject, Paging(AT_ONCE)).items
+    known = {one.id: one.name for one in organisations} | ({} if chosen is None else people.names(database, [chosen]))
     return [
-        *((one.id, one.name) for one in organisations),
+        *known.items(),
         *((ident, f"the project {name}") for ident, name in _projects(call)),
     ]
+
+
+def _seen_organisation(call: Call, ident: str | None) -> Id | None:
+    found = people.organisation(call.web.database, call.caller.subject, ident) if ident and is_id(ident) else None
+    return None if found is None else found.id
 
 
 def _projects(call: Call) -> list[tuple[Id, str]]:
