@@ -14,7 +14,22 @@ from ops.place import CHECKOUT
 
 PACKAGE = "fedyard"
 MAX_DEPENDENCIES = 6
-MUST_HAVE = ("fedyard/py.typed", "fedyard/wire/bip39_english.txt", "fedyard/cli/main.py", "fedyard/tasks/reaper.py")
+MUST_HAVE = (
+    "fedyard/py.typed",
+    "fedyard/wire/bip39_english.txt",
+    "fedyard/cli/main.py",
+    "fedyard/tasks/reaper.py",
+    "fedyard/look/templates/base.html",
+    "fedyard/look/static/page.css",
+    "fedyard/portal/templates/now.html",
+)
+MAY_HAVE = {
+    "fedyard/look/templates/": (".html",),
+    "fedyard/look/static/": (".css", ".js", ".svg"),
+    "fedyard/look/vendor/": (".css", ".js", ".LICENSE"),
+    "fedyard/portal/templates/": (".html",),
+}
+"""Folder -> endings of what lies there beside sources: what pages are made of."""
 
 
 class BuildError(Exception):
@@ -55,12 +70,16 @@ def faults_of(wheel: Path) -> list[str]:
     found += [
         f"{name} is no source: move it out of {PACKAGE}/, lest it be published"
         for name in names
-        if name.startswith(f"{PACKAGE}/") and not name.endswith(".py") and name not in MUST_HAVE
+        if name.startswith(f"{PACKAGE}/") and not (name.endswith(".py") or name in MUST_HAVE or _is_of_a_page(name))
     ]
     count = len(dependencies_of(wheel))
     if count > MAX_DEPENDENCIES:
         found.append(f"it has {count} dependencies, of {MAX_DEPENDENCIES} at most")
     return found
+
+
+def _is_of_a_page(name: str) -> bool:
+    return any(name.startswith(folder) and name.endswith(endings) for folder, endings in MAY_HAVE.items())
 
 
 def main() -> int:

@@ -31,6 +31,7 @@ ROOMS = (
     "domain",
     "demo",
     "fedyard.cli",
+    "fedyard.portal",
     "fedyard.actions",
     "fedyard.agent",
     "fedyard.sidecar",

@@ -7,7 +7,7 @@ from fedyard.agent.site import Folder
 from fedyard.agent.upkeep import EPOCHS_PER_DAY, tend
 from fedyard.client.client import Client
 from fedyard.clock import micros_now
-from fedyard.sealed.trust import Member, Pin, named
+from fedyard.sealed.trust import HubPin, Member, Pin, named
 
 
 def rotate(folder: Folder, client: Client) -> int:
@@ -40,6 +40,14 @@ def trust(folder: Folder, client: Client, site: str, finger: str, *, replace: bo
     member = _shown(folder, client, site, known.pins())
     try:
         return known.confirm(member, finger, micros_now(), replace=replace)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def trust_hub(folder: Folder, client: Client, finger: str, *, replace: bool = False) -> HubPin:
+    """Pin the key that the hub shows, whose fingerprint somebody has compared. Raises as `trust`."""
+    try:
+        return folder.trust(folder.settings()).confirm_hub(client.hub_key(), finger, micros_now(), replace=replace)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

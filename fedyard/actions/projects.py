@@ -121,8 +121,10 @@ def approve(client: Client, project_id: str, site: str, where: str) -> Membershi
     return client.put_member(project_id, found[0].site_id)
 
 
-def start(folder: Folder, client: Client, project: Project, *, queue: bool = False) -> StartedRun:
+def start(
+    folder: Folder, client: Client, project: Project, *, queue: bool = False, key: str | None = None
+) -> StartedRun:
     """Begin a run. Raises `NotConsented` where this site coordinates what it does not serve: it would not aggregate."""
     if project.coordinator_site_id == folder.site_id():
         folder.consents().of(project.id)
-    return client.start_run(project.id, queue=queue)
+    return client.start_run(project.id, queue=queue, key=key)

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 import msgspec
 
+from fedyard.actions.keys import trust_hub as trust
 from fedyard.actions.site import UsageError
 from fedyard.agent.heads import Fault, Head
 from fedyard.agent.site import Folder, SiteError
 from fedyard.agent.state import State
 from fedyard.cli.common import FILE, client_of
-from fedyard.clock import micros_now
 from fedyard.sealed.keys import words
 from fedyard.wire.command_line import Command
 from fedyard.wire.durable import write_whole
@@ -76,10 +76,5 @@ def trust_hub(folder: Folder, fingerprint: tuple[str, ...], replace: bool) -> No
 
     FINGERPRINT: the twelve words or hex digits that its people told you.
     """
-    trust, text = folder.trust(folder.settings()), " ".join(fingerprint)
-    shown = client_of(folder).hub_key()
-    try:
-        pin = trust.confirm_hub(shown, text, micros_now(), replace=replace)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    pin = trust(folder, client_of(folder), " ".join(fingerprint), replace=replace)
     print(f"the hub's key is trusted: {words(pin.finger)}")

@@ -24,6 +24,7 @@ from fedyard.cli.common import FILE, client_of, complain, time_of
 from fedyard.cli.heads import heads, trust_hub
 from fedyard.cli.heads import told as told_of_heads
 from fedyard.cli.listing import Listing
+from fedyard.cli.portal import portal
 from fedyard.cli.site_workloads import workloads
 from fedyard.client.errors import Refused
 from fedyard.clock import micros_now
@@ -280,6 +281,7 @@ site = Group(
     commands=[
         init,
         run_agent,
+        portal,
         whoami,
         inbox,
         egress,

@@ -91,6 +91,8 @@ def test_it_needs_six_packages_and_those_are_tested(wheel: Path) -> None:
                 "fedyard/site.token",
                 "fedyard/agent/identity.key",
                 "fedyard/.env",
+                "fedyard/portal/templates/site.token",
+                "fedyard/look/static/page.css.map",
             )
         ),
         ("tests.py", "tests.py is none of the site's"),
@@ -124,7 +126,8 @@ def test_it_has_all_that_it_imports_and_nothing_of_the_hub(installed: Path, tmp_
 import importlib, importlib.util, pkgutil, sys
 import fedyard
 for module in pkgutil.walk_packages(fedyard.__path__, "fedyard."):
-    importlib.import_module(module.name)
+    if module.name.split(".")[1] not in ("look", "portal"):  # these need an extra
+        importlib.import_module(module.name)
 from fedyard import Client, Result, Task, TaskError
 print(fedyard.__file__)
 print([name for name in sys.argv[1:] if importlib.util.find_spec(name)])
@@ -147,6 +150,9 @@ def test_what_needs_an_extra_says_which(installed: Path, tmp_path: Path) -> None
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (2, "")
     assert "pip install 'fedyard[sidecar]'" in done.stdout
+    portal = run(installed / "fedyard", "--folder", "none", "site", "portal", cwd=tmp_path)
+    assert portal.returncode == 2
+    assert "pip install 'fedyard[portal]'" in portal.stderr
 
 
 def test_a_site_enrols_and_runs_with_it(installed: Path, world: World, tmp_path: Path) -> None:

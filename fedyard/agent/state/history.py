@@ -141,6 +141,12 @@ class History(Part):
             rows = self._db.execute("SELECT key, body_json FROM sent ORDER BY rowid").fetchall()
         return [(key, bytes(body)) for key, body in rows]
 
+    def sent(self) -> list[tuple[int, bytes]]:
+        """(time, body) of the messages that are kept, newest first, for people."""
+        with self._lock:
+            rows = self._db.execute("SELECT at, body_json FROM sent ORDER BY rowid DESC").fetchall()
+        return [(at, bytes(body)) for at, body in rows]
+
 
 def _is_uuid(text: object) -> bool:
     try:

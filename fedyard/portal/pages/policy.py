@@ -1,0 +1,158 @@
+"""What this site does and does not, in words: site.toml as its people would say it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedyard.agent.cluster import ALL, ClusterSettings
+from fedyard.agent.consents import UNKNOWN, Consent
+from fedyard.agent.site import Settings
+from fedyard.portal.desk import Answer, Page, Visit
+from fedyard.wire.plurals import counted
+
+
+@dataclass(frozen=True)
+class Section:
+    """lines: in site.toml, what says so."""
+
+    title: str
+    sentences: Sequence[str]
+    lines: str
+
+
+def show(visit: Visit) -> Answer:
+    desk = visit.desk
+    sections = in_words(desk.settings(), list(desk.consents().values()))
+    return Page("policy.html", {"sections": sections, "file": str(desk.folder.path / "site.toml")})
+
+
+def in_words(settings: Settings, consents: Sequence[Consent]) -> list[Section]:
+    """Every rule that this site follows."""
+    return [
+        Section("Which projects it serves", _serves(settings, consents), "[[join]]"),
+        Section("Which code may read its data", _code(settings), "[tasks] allow, [data]"),
+        Section("What leaves the house", _leaves(settings), "[trust] unsealed, [coordinator], transfer_hosts"),
+        Section("Whom it trusts", _trusts(settings), "[trust]"),
+        Section("What others may run here", _runs(settings.cluster), "[cluster]"),
+        Section("How much it takes", _takes(settings), "[tasks], [messages]"),
+        Section("Its keys", _keys(settings), "[keys]"),
+    ]
+
+
+def _serves(settings: Settings, consents: Sequence[Consent]) -> list[str]:
+    live = sorted(one.name for one in consents if one.live)
+    said = [
+        f"It serves {counted(len(live), 'project')}: {', '.join(live)}."
+        if live
+        else "It serves no project: whatever the hub sends, nothing reaches a hook."
+    ]
+    for join in settings.join:
+        whose = (
+            "whoever the hub shows first is believed"
+            if join.coordinator == UNKNOWN
+            else f"only under {join.coordinator}"
+        )
+        said.append(f"It joins {join.project} by itself, as soon as that exists; {whose}.")
+    said.append(
+        "It comes back with the next round after it was dropped."
+        if settings.rejoin
+        else "Once dropped from a run, it stays out."
+    )
+    return said
+
+
+def _code(settings: Settings) -> list[str]:
+    said = ["The models that come with Fedyard may run here; no code ever comes from the hub."]
+    if settings.tasks.allow:
+        said.append(f"So may these, from files of this house: {', '.join(settings.tasks.allow)}.")
+    if settings.data:
+        files = ", ".join(f"{name} ({file})" for name, file in sorted(settings.data.items()))
+        said.append(f"A task that runs here may read {files}. These files never leave.")
+    else:
+        said.append("It names no data: a task that needs some fails here.")
+    return said
+
+
+def _leaves(settings: Settings) -> list[str]:
+    said = [
+        "Updates, models, messages and logs leave sealed to whom they are for; the hub cannot read them.",
+        "Metrics, states and reasons go to the hub, which reads them.",
+        "No noise is added and nothing is clipped: what a task computes leaves as it is.",
+        "No budget of privacy (ε) is kept, and nothing waits for approval before it leaves.",
+    ]
+    if settings.trust.unsealed:
+        said.append(
+            "Where a project allows it, payloads go unsealed to a site that has no key: the hub can read these."
+        )
+    least = settings.coordinator.min_updates
+    said.append(f"As coordinator it makes no model of fewer than {counted(least, 'update')}.")
+    if settings.transfer_hosts:
+        said.append(f"Large payloads may be carried by {', '.join(settings.transfer_hosts)}, beside the hub.")
+    if settings.allow_plain_http:
+        said.append("Its token may go to the hub by plain http: whoever is on the way can act as this site.")
+    return said
+
+
+def _trusts(settings: Settings) -> list[str]:
+    trust = settings.trust
+    strict = trust.pin == "fingerprint"
+    said = [
+        "Nothing goes to a site, or comes from one, whose fingerprint nobody has compared."
+        if strict
+        else "A site is believed when it is first seen, and held to that identity for ever.",
+        "If a site shows another identity than before, the agent stops.",
+    ]
+    if trust.fingerprints:
+        said.append(f"Fingerprints of {', '.join(sorted(trust.fingerprints))} are written down.")
+    if trust.hub:
+        said.append("The hub's key is written down.")
+    return said
+
+
+def _runs(cluster: ClusterSettings | None) -> list[str]:
+    if cluster is None:
+        return ["Nothing: workloads that others want to have run here are refused."]
+    where = (
+        "as processes of this machine, with the agent's rights"
+        if cluster.kind == "processes"
+        else "on this site's Kubernetes"
+    )
+    whose = (
+        "of every project that it serves"
+        if ALL in cluster.projects
+        else f"of {', '.join(cluster.projects) or 'no project'}"
+    )
+    said = [f"Workloads {whose}, {where}: {', '.join(cluster.images) or 'no image'}."]
+    limits = [
+        f"{cluster.max_workloads} at once" if cluster.max_workloads is not None else "",
+        f"{cluster.max_cpu_millis / 1000:g} cores" if cluster.max_cpu_millis is not None else "",
+        f"{cluster.max_memory_bytes / 2**20:g} MiB of memory" if cluster.max_memory_bytes is not None else "",
+    ]
+    said.append(f"At most {', '.join(filter(None, limits))}." if any(limits) else "There is no limit on how many.")
+    said.append(
+        "What they write may be read by the project's coordinator."
+        if cluster.logs
+        else "What they write does not leave."
+    )
+    if cluster.stop_with_agent:
+        said.append("They end with the agent.")
+    return said
+
+
+def _takes(settings: Settings) -> list[str]:
+    tasks, messages = settings.tasks, settings.messages
+    at_once = counted(tasks.at_once, "task run computes", "task runs compute")
+    each, all_of_them = messages.sender_limit_bytes / 2**30, messages.limit_bytes / 2**30
+    return [
+        f"{at_once} at the same time, on {counted(tasks.threads, 'core')} each.",
+        f"A task that shall stop has {tasks.stop_within_s:g} s before its process is ended.",
+        f"An update or a model has {tasks.content_limit_bytes / 2**20:g} MiB at most.",
+        f"Large messages have {all_of_them:g} GiB, {each:g} GiB of each sender.",
+        f"They go after {messages.keep_days:g} days.",
+    ]
+
+
+def _keys(settings: Settings) -> list[str]:
+    rotate, grace = settings.keys.rotate_every_days, settings.keys.grace_days
+    return [f"A new sealing key every {rotate:g} days; the one before still opens for {grace:g} days."]

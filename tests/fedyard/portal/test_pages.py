@@ -1,0 +1,247 @@
+"""What the portal's pages show, as values."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from fedyard.agent.cluster import ClusterSettings
+from fedyard.agent.consents import Consent, Join
+from fedyard.agent.health import Health
+from fedyard.agent.site import Coordinator, Settings
+from fedyard.agent.state import Egress
+from fedyard.portal.pages.left import Left, SentMessage, sent_messages
+from fedyard.portal.pages.messages import text_of
+from fedyard.portal.pages.models import charts_of as model_charts
+from fedyard.portal.pages.now import Now, agent_needs, invitations, requests_of
+from fedyard.portal.pages.policy import in_words
+from fedyard.portal.pages.projects import drawn, served
+from fedyard.portal.pages.runs import charts_of, rounds_by_sites, straggler, waits_for
+from fedyard.sealed.trust import TrustSettings
+from fedyard.wire.answers import Entry, Membership, Model, Project, Round, Seat, Submission, TaskRun, TaskSpec
+from fedyard.wire.times import SECOND
+
+NORTH, EAST, SOUTH = (f"{digit}aaaaaaa-0000-4000-8000-000000000000" for digit in "123")
+PROJECT, RUN = "bbbbbbbb-0000-4000-8000-000000000000", "cccccccc-0000-4000-8000-000000000000"
+NAMES = {NORTH: "north", EAST: "east", SOUTH: "<b>south</b>"}
+AT = datetime(2026, 11, 28, 12, tzinfo=UTC)
+NOW = int(AT.timestamp()) * SECOND
+
+
+def submission(site: str, seconds: float, **more: object) -> Submission:
+    return Submission(site_id=site, started_at=AT, submitted_at=AT + timedelta(seconds=seconds), **more)  # type: ignore[arg-type]
+
+
+def task(*rounds: Round, seats: list[Seat], state: str = "running") -> TaskRun:
+    spec = TaskSpec(name="train", model="m", rounds=9)
+    return TaskRun(seq=1, name="train", state=state, spec=spec, round=len(rounds), seats=seats, rounds=[*rounds])
+
+
+def seat(site: str, state: str, number: int = 1, reason: str = "") -> Seat:
+    return Seat(site_id=site, round=number, state=state, report_seq=1, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "slow"),
+    [
+        ({}, ""),
+        ({"a": 9.0}, ""),
+        ({"a": 1.0, "b": 1.5}, ""),
+        ({"a": 1.0, "b": 1.6}, "b"),
+        ({"a": 1.0, "b": 1.0, "c": 1.4}, ""),
+        ({"a": 1.0, "b": 8.0, "c": 9.0}, "c"),
+    ],
+)
+def test_a_straggler_takes_far_longer_than_most(seconds: dict[str, float], slow: str) -> None:
+    assert straggler(seconds) == slow
+
+
+def test_each_round_has_a_cell_for_each_site_and_names_are_no_markup() -> None:
+    done = Round(number=1, state="completed", submissions=[submission(NORTH, 1), submission(EAST, 4)])
+    live = Round(number=2, state="training", submissions=[submission(NORTH, 2)])
+    seats = [seat(NORTH, "submitted", 2), seat(EAST, "training", 2), seat(SOUTH, "failed", 1, "no such file")]
+    table = rounds_by_sites(task(done, live, seats=seats), NAMES)
+    assert table is not None
+    text = str(table)
+    assert "&lt;b&gt;south&lt;/b&gt;" in text
+    assert "<b>south" not in text
+    assert text.index('<th scope="row">2 ') < text.index('<th scope="row">1 ')  # the newest round first
+    assert text.count("straggler") == 2  # its mark, and its word for who does not see it
+    assert "4 s" in text
+    assert 'title="no such file"' in text
+
+
+def test_a_task_says_whom_it_waits_for() -> None:
+    live = Round(number=2, state="training")
+    seats = [seat(NORTH, "training", 2), seat(EAST, "submitted", 2), seat(SOUTH, "uploading", 2)]
+    assert waits_for(task(live, seats=seats), NAMES) == "train, round 2, waits for <b>south</b>, north"
+    over = task(live, seats=seats, state="failed")
+    assert waits_for(over, NAMES) == ""
+    assert "waits for its coordinator" in waits_for(task(Round(number=2, state="aggregating"), seats=seats), NAMES)
+
+
+def test_a_metric_has_a_curve_for_the_model_and_for_each_site_that_may_be_seen() -> None:
+    rounds = [
+        Round(
+            number=1, state="completed", metrics={"loss": 0.9}, submissions=[submission(EAST, 1, metrics={"loss": 0.8})]
+        ),
+        Round(number=2, state="training"),
+    ]
+    left = [
+        Egress(at=1, project_id=PROJECT, run_id=RUN, task_seq=1, round=2, kind="update", metrics={"loss": 0.5}),
+        Egress(at=1, project_id=PROJECT, run_id=RUN, task_seq=2, round=2, kind="update", metrics={"loss": 0.1}),
+    ]
+    (chart,) = charts_of(task(*rounds, seats=[]), NAMES, left, NORTH)
+    assert (chart.title, chart.names) == ("loss", ["global model", "north", "east"])
+    assert chart.rows == [(1, [0.9, None, 0.8]), (2, [None, 0.5, None])]
+
+
+def test_versions_of_models_have_curves_from_the_second_on() -> None:
+    made = {"run_id": RUN, "task_seq": 1, "task": "train", "message_id": None, "created_at": AT}
+    models = [Model(version=n, round=n, metrics={"loss": 1 / n}, **made) for n in (1, 2)]  # type: ignore[arg-type]
+    assert model_charts(PROJECT, models[:1]) == []
+    assert model_charts(PROJECT, models)[0].rows == [(1, [1.0]), (2, [0.5])]
+
+
+def test_tasks_that_follow_each_other_are_drawn() -> None:
+    first, second = TaskSpec(name="a", model="m"), TaskSpec(name="b", model="m")
+    assert drawn([first]) is None
+    assert str(drawn([first, second])).count('class="edge"') == 1
+    assert str(drawn([first, msgspec.structs.replace(second, after=[])])).count('class="edge"') == 0
+
+
+# now
+
+
+def test_an_agent_that_is_not_there_comes_first_with_what_to_say() -> None:
+    (never,) = agent_needs(None, NOW, "/site")
+    assert (never.tone, never.command) == ("bad", "fedyard --folder /site site run")
+    (stopped,) = agent_needs(Health(at=NOW - 60 * SECOND), NOW, "/site")
+    assert "has stopped" in stopped.text
+    assert agent_needs(Health(at=NOW), NOW, "/site") == []
+    assert [one.tone for one in agent_needs(Health(at=NOW, trouble="no route", clock="off"), NOW, "/site")] == [
+        "warns"
+    ] * 2
+
+
+def test_who_asks_and_who_invites_waits_until_somebody_answers() -> None:
+    asked = Membership(project_id=PROJECT, site_id=EAST, state="requested", site_name="east", notes="let us in")
+    active = Membership(project_id=PROJECT, site_id=SOUTH, state="active")
+    assert [one.text for one in requests_of([asked, active], "P")] == ["east asks to join P: let us in"]
+    entry = Entry(seq=1, kind="member_invited", created_at=AT, project_id=PROJECT)
+    assert [one.href for one in invitations([entry, entry], {})] == [f"/projects/{PROJECT}"]
+    assert invitations([entry], {PROJECT: consent()}) == []
+
+
+def consent(**more: object) -> Consent:
+    about = {"project_id": PROJECT, "name": "P", "coordinator": NORTH, "identity": b"k" * 32, "at": NOW, "by": "people"}
+    return Consent(**{**about, **more})  # type: ignore[arg-type]
+
+
+def test_one_sentence_says_how_it_is() -> None:
+    quiet = Now(lives=True, needs=[], works=[], left=[], projects={}, sites={}, served=0)
+    assert quiet.sentence == "The agent is at work; nothing runs here now; all is well."
+    needs = agent_needs(None, NOW, "/site")
+    alone = Now(lives=False, needs=needs, works=[], left=[], projects={}, sites={}, served=0)
+    assert alone.sentence == "No agent works here; nothing runs here now; 1 thing needs somebody."
+    assert alone.mark != quiet.mark
+
+
+# what left
+
+
+def test_messages_are_listed_by_whom_they_were_for_and_never_by_what_they_said() -> None:
+    body = msgspec.json.encode(
+        {"messages": [{"project_id": PROJECT, "to": "coordinator", "kind": "note", "body": "c2VhbGVk"}]}
+    )
+    assert sent_messages([(7, body), (8, b"damaged")]) == [SentMessage(7, PROJECT, ["coordinator"], "note", 6)]
+
+
+def test_what_left_is_counted_in_one_sentence() -> None:
+    assert Left([], [], [], [], {}, {}).sentence == "Nothing has left this house yet."
+    totals = [(PROJECT, "update", 2, 10, 1), (PROJECT, "log", 1, 5, 1), ("other", "update", 1, 10, 1)]
+    said = Left([], totals, [SentMessage(1, PROJECT, [], "note", 1)], [], {}, {}).sentence
+    assert said.startswith("3 updates, 1 piece of a log, 1 message left this house;")
+
+
+# policy
+
+
+def words(settings: Settings, *consents: Consent) -> str:
+    return "\n".join(sentence for section in in_words(settings, consents) for sentence in section.sentences)
+
+
+def test_the_defaults_in_words() -> None:
+    said = words(Settings(hub="http://hub", name="north"))
+    assert "It serves no project" in said
+    assert "workloads that others want to have run here are refused" in said
+    assert "no model of fewer than 2 updates" in said
+    assert "believed when it is first seen" in said
+    assert "It names no data" in said
+
+
+def test_every_rule_that_people_changed_is_said() -> None:
+    settings = Settings(
+        hub="http://hub",
+        name="north",
+        allow_plain_http=True,
+        transfer_hosts=["s3.example"],
+        rejoin=False,
+        data={"train": "train.csv"},
+        join=[Join(project="P", coordinator="unknown")],
+        trust=TrustSettings(pin="fingerprint", unsealed=True),
+        coordinator=Coordinator(min_updates=5),
+        cluster=ClusterSettings(
+            kind="processes", images={"local/sh": ["/bin/sh"]}, projects=["*"], max_workloads=3, logs=False
+        ),
+    )
+    said = words(settings, consent(), consent(project_id=EAST, name="Q", withdrawn_at=NOW))
+    for rule in (
+        "It serves 1 project: P.",
+        "It joins P by itself",
+        "whoever the hub shows first is believed",
+        "it stays out",
+        "train (train.csv)",
+        "plain http",
+        "s3.example",
+        "whose fingerprint nobody has compared",
+        "go unsealed",
+        "fewer than 5 updates",
+        "local/sh",
+        "3 at once",
+        "does not leave",
+    ):
+        assert rule in said, rule
+
+
+@pytest.mark.parametrize(
+    ("known", "state"),
+    [
+        (None, "no"),
+        (consent(), "yes"),
+        (consent(withdrawn_at=NOW), "left"),
+        (consent(coordinator=EAST), "changed"),
+        (consent(identity=b"x" * 32), "changed"),
+    ],
+)
+def test_a_project_is_served_under_the_coordinator_that_was_agreed_to(known: Consent | None, state: str) -> None:
+    project = Project(
+        id=PROJECT, name="P", coordinator_site_id=NORTH, coordinator_name="north", coordinator_identity_key=b"k" * 32
+    )
+    assert served(known, project) == state
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"a\nb", "a\nb"),
+        ("über \u202e".encode(), "über \\u202e"),
+        (b"\xff\xfe\x00", None),
+        (b"PK\x03\x04" + bytes(range(128, 256)), None),
+        ("x" * 99_999 + "€", "x" * 99_999),
+    ],
+)
+def test_what_a_message_says_is_shown_if_it_is_text(content: bytes | str, text: str | None) -> None:
+    assert text_of(content if isinstance(content, bytes) else content.encode()) == text
