@@ -139,7 +139,9 @@ def breaches(page: Page, *, only: list[str] | None = None) -> list[str]:
     if not page.evaluate("typeof axe !== 'undefined'"):
         page.evaluate(AXE)
     run = {"type": "rule", "values": only} if only else {"type": "tag", "values": RULES}
-    found = page.evaluate("options => axe.run(document, options)", {"runOnly": run, "resultTypes": ["violations"], "preload": False})
+    found = page.evaluate(
+        "options => axe.run(document, options)", {"runOnly": run, "resultTypes": ["violations"], "preload": False}
+    )
     return [
         f"{one['id']}: {node['target'][0]} {node['failureSummary'].splitlines()[-1].strip()}"
         for one in found["violations"]

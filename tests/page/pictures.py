@@ -7,6 +7,7 @@ so that the docs stay light.
 from __future__ import annotations
 
 import io
+import os
 import re
 import signal
 import subprocess
@@ -19,38 +20,41 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.page.browsing import Looker, chromium
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / "docs" / "pictures"
 COLOURS = 96
-LINK_WITHIN_S = 180.0
+RUN_WITHIN_S = 180.0
+FIRST = "main tbody tr:first-child th a"
 _LINK = re.compile(r"http://[\w.:-]+/page/sign-in\?code=\S+")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One file. ways: what is clicked from the page of `path` on, by the beginning of each link's address."""
+    """One file. first: of what the first row of the path's table leads to."""
 
     name: str
     path: str
-    ways: tuple[str, ...] = ()
+    first: bool = False
     scheme: str = "light"
     width: int = 1280
     height: int = 860
 
 
+LIVE = Picture("run-live", "/page/runs", first=True, height=1100)
+"""Taken while it trains."""
 PICTURES = (
     Picture("now", "/page/now"),
     Picture("projects", "/page/projects"),
-    Picture("project", "/page/projects", ("/page/projects/",)),
+    Picture("project", "/page/projects", first=True),
     Picture("wizard", "/page/projects/new"),
     Picture("runs", "/page/runs"),
-    Picture("run", "/page/runs", ("/page/runs/",), height=1400),
-    Picture("run-dark", "/page/runs", ("/page/runs/",), scheme="dark"),
-    Picture("run-narrow", "/page/runs", ("/page/runs/",), width=360, height=740),
+    Picture("run", "/page/runs", first=True, height=1400),
+    Picture("run-dark", "/page/runs", first=True, scheme="dark"),
+    Picture("run-narrow", "/page/runs", first=True, width=360, height=740),
     Picture("sites", "/page/sites"),
     Picture("audit", "/page/audit"),
 )
@@ -58,8 +62,11 @@ PICTURES = (
 
 def main() -> int:
     FOLDER.mkdir(exist_ok=True)
-    with demo() as link, chromium() as browser:
-        looker = _signed_in(browser, link)
+    with demo() as said, chromium() as browser:
+        looker = _signed_in(browser, next(said))
+        _await_run(looker.page)
+        _take(looker.page, LIVE)
+        next(said)
         for one in PICTURES:
             _take(looker.page, one)
         wrong = looker.wrong()
@@ -68,31 +75,28 @@ def main() -> int:
 
 
 @contextmanager
-def demo() -> Iterator[str]:
-    """The link with which one signs in to a demo's hub, which has trained and stays until the end of the block."""
+def demo() -> Iterator[Iterator[str]]:
+    """A demo, for the block: the links that it names, the first before it trains, the next when it has."""
     with tempfile.TemporaryDirectory(prefix="fedyard-pictures-") as folder:
         command = [sys.executable, "-m", "demo", "--look", "--data", f"{folder}/demo"]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
         try:
-            yield _link_of(process)
+            yield _links_of(process)
         finally:
             process.send_signal(signal.SIGINT)
             process.wait()
 
 
-def _link_of(process: subprocess.Popen[str]) -> str:
-    """The last one that it says before it waits for people to look."""
+def _links_of(process: subprocess.Popen[str]) -> Iterator[str]:
     assert process.stdout is not None
-    end, said = time.monotonic() + LINK_WITHIN_S, ""
-    while time.monotonic() < end:
-        line = process.stdout.readline()
-        if not line:
-            break
+    said = ""
+    for line in process.stdout:
         said += line
         found = _LINK.search(line)
         if found is not None:
-            return found[0]
-    raise SystemExit(f"the demo named no link to look at:\n{said}")
+            yield found[0]
+    raise SystemExit(f"the demo ended, and is not to be looked at any more:\n{said}")
 
 
 def _signed_in(browser: Browser, link: str) -> Looker:
@@ -103,13 +107,25 @@ def _signed_in(browser: Browser, link: str) -> Looker:
     return looker
 
 
+def _await_run(page: Page) -> None:
+    """Until one has made its first model."""
+    end = time.monotonic() + RUN_WITHIN_S
+    while time.monotonic() < end:
+        page.goto("/page/runs")
+        if page.locator(FIRST).count():
+            page.goto(str(page.locator(FIRST).get_attribute("href")))
+            expect(page.locator(".headline")).to_contain_text("Round 4", timeout=60_000)
+            return
+        time.sleep(0.2)
+    raise SystemExit("no run has begun")
+
+
 def _take(page: Page, one: Picture) -> None:
     page.set_viewport_size({"width": one.width, "height": one.height})
     page.emulate_media(color_scheme="dark" if one.scheme == "dark" else "light")
     page.goto(one.path)
-    for way in one.ways:
-        page.locator(f"main a[href^='{way}']").first.click()
-        page.wait_for_load_state()
+    if one.first:
+        page.goto(str(page.locator(FIRST).get_attribute("href")))
     drawn = Image.open(io.BytesIO(page.screenshot()))
     path = FOLDER / f"{one.name}.png"
     drawn.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
