@@ -12,14 +12,13 @@ from storage.views.projects import may_see_members
 from storage.views.resources import Model
 from storage.views.sight import Clause, Cursor, Listed, Paging, page, row, rows
 
-_OF_MESSAGE = (
-    "(SELECT max(before.version) FROM models before WHERE before.project_id = models.project_id"
-    " AND before.message_id = models.begun_with AND before.version < models.version)"
+_BEFORE = (
+    "(SELECT before.version FROM models before WHERE before.project_id = models.project_id"
+    " AND before.version < models.version AND {} ORDER BY before.version DESC LIMIT 1)"
 )
-_OF_EPOCH = (
-    "(SELECT max(before.version) FROM models before WHERE before.project_id = models.project_id"
-    " AND before.epoch = models.epoch AND before.version < models.version)"
-)
+"""Mostly the one before it: so it is looked for from there back."""
+_OF_MESSAGE = _BEFORE.format("before.message_id = models.begun_with")
+_OF_EPOCH = _BEFORE.format("before.epoch = models.epoch")
 _OF_START = (
     "(SELECT workloads.model_version FROM project_rounds JOIN workloads ON workloads.id = project_rounds.workload_id"
     " WHERE project_rounds.project_id = models.project_id AND project_rounds.epoch = models.epoch"
@@ -28,7 +27,8 @@ _OF_START = (
 _MODEL = (
     "SELECT project_id, version, run_id, task_seq, task, round, message_id, artifact_id, digest, size_bytes, "
     "metrics_json, created_at, epoch, "
-    f"CASE WHEN epoch IS NULL THEN {_OF_MESSAGE} ELSE coalesce({_OF_EPOCH}, {_OF_START}) END AS begun_with_version "
+    f"CASE WHEN begun_with IS NOT NULL THEN {_OF_MESSAGE} "
+    f"WHEN epoch IS NOT NULL THEN coalesce({_OF_EPOCH}, {_OF_START}) END AS begun_with_version "
     "FROM models"
 )
 """With the version that each began with: a checkpoint with the one before it of its epoch, or what that was started

@@ -29,6 +29,7 @@ _SITE = (
     "LEFT JOIN site_beats ON site_beats.site_id = sites.id"
 )
 
+_STATES = "SELECT sites.state, count(*) FROM sites"
 _HEALTH = (
     "SELECT sites.id, sites.created_at, mailboxes.last_seq, mailboxes.acknowledged_seq, "
     "(SELECT min(inbox.created_at) FROM inbox WHERE inbox.site_id = sites.id "
@@ -75,6 +76,12 @@ def sites(
         order=("sites.created_at", "sites.id"),
         cursor_of=lambda one: Cursor(one[8], one[0]),
     )
+
+
+def by_state(database: Database, subject: Subject) -> dict[str, int]:
+    """How many sites with each state the subject may see."""
+    where = [*sites_seen(subject), Clause("sites.identity_key <> ''")]
+    return {one[0]: int(one[1]) for one in rows(database, _STATES, where, "GROUP BY sites.state")}
 
 
 def site(database: Database, subject: Subject, ident: Id) -> Site | None:

@@ -105,7 +105,8 @@ class Filling:
 
     def beat(self, seconds_ago: float, *sites: Subject) -> None:
         now = self.hub.clock.now() - int(seconds_ago * SECOND)
-        self.hub.store.record_heartbeats([c.Beat(site_id=one.id, seen_at=now) for one in sites], [])
+        versions = [c.AgentVersion(one.id, "0.2.0", now) for one in sites]
+        self.hub.store.record_heartbeats([c.Beat(site_id=one.id, seen_at=now) for one in sites], [], versions)
 
 
 def fill_empty(scene: Filling) -> None:

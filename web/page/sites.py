@@ -75,6 +75,7 @@ def listed(call: Call) -> Response:
         call,
         "sites/list.html",
         sites=found.items,
+        by_state=views.by_state(web.database, subject),
         health=views.health(web.database, subject, [one.id for one in found.items]),
         organisations=organisations(call),
         states=["", *SiteState],
