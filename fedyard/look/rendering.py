@@ -13,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fedyard.look.assets import assets
+from fedyard.look.drawing.figures import figures
 from fedyard.look.filters import FILTERS
 from fedyard.look.states import tone_of
 from fedyard.wire.version import __version__
@@ -67,7 +68,7 @@ def environment(templates: Sequence[Path]) -> Environment:
         cache_size=-1,
     )
     made.filters.update(FILTERS)
-    made.globals.update(DEFAULTS, asset=asset, version=__version__, tone_of=tone_of)
+    made.globals.update(DEFAULTS, asset=asset, version=__version__, tone_of=tone_of, figures=figures)
     made.globals["parts"] = made.get_template("parts.html").module
     return made
 

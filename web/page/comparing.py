@@ -7,7 +7,6 @@ from typing import Literal
 from flask import Response
 
 from fedyard.look.forms import Form
-from fedyard.look.runs import drawn
 from fedyard.look.runs.curves import MAX_POINTS, compared
 from fedyard.wire import answers
 from storage.views import projects, runs
@@ -46,7 +45,6 @@ def compare(call: Call) -> Response:
         run=run,
         runs=chosen,
         names=names,
-        drawn=drawn,
         project=projects.names_of(call.web.database, call.caller.subject, [run.project_id]).get(run.project_id),
         charts=compared([(names[one.id], one) for one in chosen]),
         others=[("", "none"), *((one.id, f"{name_of(one.number, one.attempt)}: {one.state}") for one in others)],

@@ -40,6 +40,15 @@ class Chart:
     curves: tuple[Curve, ...]
     hidden: int = 0
 
+    @property
+    def names(self) -> list[str]:
+        return [one.name for one in self.curves]
+
+    @property
+    def rows(self) -> list[tuple[int, list[float | None]]]:
+        """As a table: each round with a value for each name."""
+        return [(number, [one.values[place] for one in self.curves]) for place, number in enumerate(self.rounds)]
+
 
 def room(rounds: int) -> tuple[int, int]:
     """How many rounds, and how many lines, a chart of so many rounds has."""

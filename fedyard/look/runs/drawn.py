@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from fedyard.look.drawing import matrix, timeline
-from fedyard.look.drawing.figures import figures
 from fedyard.look.filters import span
-from fedyard.look.runs.curves import Chart
 from fedyard.look.runs.grid import Cell, Grid
 from fedyard.look.runs.spans import Timeline
 from fedyard.wire.answers import Round
@@ -59,13 +57,6 @@ def _cell(cell: Cell) -> matrix.Cell | None:
         return None
     text = "" if cell.seconds is None else str(span(cell.seconds))
     return matrix.Cell(cell.state, text=text, about=cell.why.replace("_", " "), straggler=cell.straggler)
-
-
-def chart_drawn(chart: Chart) -> str:
-    """A chart as the table that its curves are drawn of."""
-    rows = [(number, [one.values[place] for one in chart.curves]) for place, number in enumerate(chart.rounds)]
-    names = [one.name for one in chart.curves]
-    return figures(f"{chart.metric} of {chart.task} by round", "round", names, rows)
 
 
 def timeline_drawn(shown: Timeline, task: str, *, site_href: Callable[[str], str] = nowhere) -> str:
