@@ -21,7 +21,7 @@ from fedyard.look.runs.words import told
 from fedyard.wire import answers
 from fedyard.wire.times import SECOND
 from storage.views import events, models, projects, runs, sites, workloads
-from storage.views.resources import Model, Project, Site
+from storage.views.resources import Model, Project, RunHead, Site
 from storage.views.sight import Paging, sees_everything
 from web.api import projects as projects_api
 from web.api import runs as api
@@ -55,6 +55,7 @@ goes on without it."""
 EVENTS_SHOWN = 12
 """On the run's page, the newest; the others have a page of their own."""
 OUTS_READ = 500
+AHEAD_SHOWN = 20
 MODELS_OFFERED = 100
 PROJECTS_OFFERED = 200
 ROUNDS_READ = 20
@@ -241,9 +242,19 @@ def _facts(call: Call, run: answers.Run, last: int | None) -> dict[str, Any]:
         "told": told,
         "site_href": f"{WHERE}/sites/{{}}".format,
         "last": last,
+        "ahead": _ahead(call, run),
         "hub_troubles": {} if run.finished else (web.silent.trouble() or {}),
         "src": "" if run.finished or last is not None else f"{WHERE}/runs/{run.id}/live?after={run.version}",
     }
+
+
+def _ahead(call: Call, run: answers.Run) -> list[RunHead]:
+    """The live runs of its project that a queued one waits for."""
+    if run.state != "created":
+        return []
+    database, subject = call.web.database, call.caller.subject
+    found = runs.runs(database, subject, Paging(AHEAD_SHOWN), state=None, project=run.project_id, live=True)
+    return [one for one in found.items if one.number < run.number and not one.kind]
 
 
 def _about(site: Site, held_by: str) -> SiteAbout:
