@@ -38,6 +38,8 @@ PLANTED = [
     ("web", "web/http/parsing.py", "def later():\n    from web.api import table", "web.api.table"),
     ("nouns", "web/api/sites.py", "from web.api import recovery", "web.api.recovery"),
     ("nouns", "web/api/me.py", "def later():\n    from web.api import table", "web.api.table"),
+    ("page", "web/page/runs.py", "from web.page import people", "web.page.people"),
+    ("page", "web/page/forms.py", "def later():\n    from web.page import acting", "web.page.acting"),
     ("views", "storage/views/people.py", "from storage.store import Store", "storage.store"),
     ("views", "storage/blobs/port.py", "from storage.due import Due", "storage.due"),
     ("writer", "storage/loading.py", "from storage.views.sight import Sight", "storage.views.sight"),
