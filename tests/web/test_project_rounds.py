@@ -192,6 +192,7 @@ def test_a_checkpoint_becomes_the_next_version_of_the_projects_models(led: Led) 
         (2, 1, 1, second, None),
     ]
     assert (models[0]["metrics"], models[0]["message_id"]) == ({"loss": 0.5}, None)
+    assert [one["begun_with"] for one in models] == [None, 1]
     assert led.problem.site.get(f"/v1/artifacts/{artifact}").data == b"weights"
 
 
@@ -246,6 +247,10 @@ def test_the_coordinator_starts_with_an_older_checkpoint(led: Led, problem: Prob
         (2, 0, ""),
         (1, 2, "coordinator_restarted"),
     ]
+    third = upload(led.coordinator, led.project, b"third", "model")
+    assert led.tell(0, "COMPLETED", checkpoint_artifact_id=third)["model_version"] == 3
+    models = problem.site.ok("GET", f"/v1/projects/{led.project}/models")["items"]
+    assert [(one["version"], one["begun_with"]) for one in models] == [(1, None), (2, 1), (3, 1)]
 
 
 def test_what_is_no_checkpoint_any_more_or_was_none_starts_nothing(led: Led) -> None:
