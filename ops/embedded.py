@@ -61,6 +61,8 @@ EMBEDDED_DEFAULTS = {
 }
 """One process with all parts in it waits for fewer clients than a web process of its own."""
 
+RECEIVED_BYTES = 65_536
+"""At a time, of a body: with Waitress's 8,192 an upload of some megabytes is mostly its loop's turns."""
 KEPT = 8
 """Connections to the store that the web keeps open: as many as read at once, as a rule. More are made and closed."""
 
@@ -216,6 +218,7 @@ def _listening(app: Flask, settings: Settings, room: int) -> Any:
         asyncore_loop_timeout=1,
         channel_timeout=120,
         channel_request_lookahead=1,
+        recv_bytes=RECEIVED_BYTES,
         max_request_body_size=BODY_LIMIT_BYTES,
         inbuf_overflow=BODY_IN_MEMORY_BYTES,
         outbuf_high_watermark=UNREAD_BYTES,
