@@ -94,9 +94,9 @@ class Gauging:
         readings: dict[str, DiskReading] = {}
         for name, folder in self._folders.items():
             try:
-                disk = shutil.disk_usage(folder)
+                disk = shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists()))
             except OSError:
-                continue  # nothing was put there yet; what is wrong with it /readyz says
+                continue  # what is wrong with it /readyz says
             readings[name] = DiskReading(used=None, free=disk.free, total=disk.total)
         size = size_of(self._database)
         there = readings.get("records", DiskReading(None, None, None))

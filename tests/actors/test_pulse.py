@@ -69,7 +69,9 @@ def test_the_relays_process_reads_what_is_due(database: Database, tmp_path: Path
         asks[0] += 1
         return [Depth("runs.v1", 2 if asks[0] > 1 else 0, 1, 3)]
 
-    gauging = Gauging(database, "relay@a:1", clock, depths, {"artifacts": tmp_path, "commands": tmp_path / "nowhere"})
+    gauging = Gauging(
+        database, "relay@a:1", clock, depths, {"artifacts": tmp_path, "commands": tmp_path / "not" / "made" / "yet"}
+    )
     gauging.turn()
     assert asks == [0]
     clock.sleep(10.0)
@@ -83,7 +85,8 @@ def test_the_relays_process_reads_what_is_due(database: Database, tmp_path: Path
     waits = QueueReading(ready=2, delayed=1, dead=3, oldest_at=None, empty_at=begun)
     assert told(database, QueueReading) == {"runs.v1": (clock.now(), waits)}
     disks = told(database, DiskReading)
-    assert disks.keys() == {"artifacts", "records"}
+    assert disks.keys() == {"artifacts", "commands", "records"}
+    assert disks["commands"][1].total == disks["artifacts"][1].total
     assert 0 < (disks["artifacts"][1].free or 0) <= (disks["artifacts"][1].total or 0)
     assert (disks["records"][1].used or 0) > 8_192
     assert values(database, clock, Sampled.OUTBOX_AGE) == [0.0, 0.0, 0.0, 0.0]

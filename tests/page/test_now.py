@@ -13,8 +13,10 @@ from storage.clocks import Reported, report_all
 from storage.database import Database
 from storage.views.concerns import Concern, ConcernKind, concerns
 from storage.vitals import BackupReading, DiskReading, QueueReading, tell
+from tests.page.callers import Browser, signed_in
 from tests.page.scenes import Scene, opened
 from web.page.now import sentence, where
+from web.serving.app import web_of
 
 NOW = 1_800_000_000 * SECOND
 OPERATOR = Subject(kind="account", id="5f1d6a52-0c0e-5e0f-9c54-f3d7a6d7a4b1", role="admin")
@@ -152,3 +154,19 @@ def test_every_kind_has_words_and_those_of_things_a_page(kind: ConcernKind) -> N
     assert "it" in sentence(1, [one], NOW)
     own = {"process", "clock", "disk", "outbox", "backup"}
     assert (where(one) == "") == (kind.value in own)
+
+
+def test_what_renews_itself_is_drawn_once_for_all_who_see_the_same(scene: Scene, browser_caller: Browser) -> None:
+    web_of(scene.net.app).watchers.release()
+    first = browser_caller.get("/page/now/live").get_data(as_text=True)
+    assert 'id="now"' in first
+    assert "<h1" not in first
+    tell(scene.net.database, scene.clock.now(), {"new.v1": QueueReading(9, 9, 9, None, None)})
+    auditor = signed_in(scene.net.app, scene.tokens["auditor"])
+    assert auditor.get("/page/now/live").get_data(as_text=True) == first
+    member = signed_in(scene.net.app, scene.tokens["member"])
+    others = member.get("/page/now/live").get_data(as_text=True)
+    assert "Processes" in first
+    assert "Processes" not in others
+    scene.clock.put_on(6)
+    assert "new.v1" in auditor.get("/page/now/live").get_data(as_text=True)

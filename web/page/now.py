@@ -22,9 +22,11 @@ from storage.views.sight import Paging, sees_everything
 from storage.views.vitals import Curve, Vitals
 from storage.vitals import Sampled
 from web.http.calls import Call
-from web.page.rendering import WHERE, Shown, page, part, shows
+from web.page.rendering import HTML, WHERE, Shown, page, part, shows
 
 RENEWED_EVERY_S = 15
+FRESH_S = 5
+"""How long what was drawn for one is shown to others."""
 NOT_YET = "not sampled yet"
 CURVE_POINTS = 120
 LIVE_SHOWN = 200
@@ -52,9 +54,17 @@ def now(call: Call) -> Response:
 
 
 def live(call: Call) -> Response:
-    """The same, a little later."""
-    call.web.watchers.until(("hub", "now"), RENEWED_EVERY_S, lambda: None, RENEWED_EVERY_S, by=call.waiter)
-    return part(call, "now/live.html", **_facts(call))
+    """The same, a little later; drawn once for all who may see the same."""
+    web, subject = call.web, call.caller.subject
+    web.watchers.until(("hub", "now"), RENEWED_EVERY_S, lambda: None, RENEWED_EVERY_S, by=call.waiter)
+    viewer = "everything" if sees_everything(subject) else f"{subject.role} of {subject.organisation_id}"
+    key, version = ("page of now", f"{viewer}, {call.query.span_s}"), web.hub.clock.now() // (FRESH_S * SECOND)
+    kept = web.responses.get(key, version)
+    if kept is not None:
+        return Response(kept, content_type=HTML)
+    response = part(call, "now/live.html", **_facts(call))
+    web.responses.put(key, version, response.get_data())
+    return response
 
 
 def _facts(call: Call) -> dict[str, Any]:
