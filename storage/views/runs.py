@@ -64,10 +64,12 @@ def runs(
     *,
     state: str | None,
     project: Id | None,
+    site: Id | None = None,
     live: bool = False,
     newest_first: bool = False,
 ) -> Listed[RunHead]:
-    where = runs_seen(subject)
+    """site: in which it has, or had, a seat: of those that the subject sees as that site does, or as a whole."""
+    where = [*runs_seen(subject), *([] if site is None else _with_seat_of(site, subject))]
     if state is not None:
         where.append(Clause("runs.state = %s", (state,)))
     if live:
@@ -84,6 +86,16 @@ def runs(
         cursor_of=lambda one: Cursor(one[9], one[0]),
         newest_first=newest_first,
     )
+
+
+def _with_seat_of(site: Id, subject: Subject) -> list[Clause]:
+    """A participant does not know who else has a seat."""
+    seat = "EXISTS (SELECT 1 FROM seats WHERE seats.run_id = runs.id AND seats.site_id = %s{})"
+    if sees_everything(subject):
+        return [Clause(seat.format(""), (site,))]
+    mine, lead = own("seats.site_id", subject), own("runs.coordinator_site_id", subject)
+    whole = f"({seat.format('')} AND {lead.sql})"
+    return [Clause(f"({seat.format(f' AND {mine.sql}')} OR {whole})", (site, *mine.params, site, *lead.params))]
 
 
 def live_counts(database: Database, subject: Subject) -> dict[str, int]:

@@ -195,6 +195,9 @@ def test_runs(world: World) -> None:
     assert who_lists(world, "/v1/runs", world.run) == OPERATORS | MEMBERS
     assert who_lists(world, f"/v1/projects/{world.project}/runs", world.run) == OPERATORS | MEMBERS
     assert who_gets(world, f"{path}/events") == OPERATORS | MEMBERS
+    of_bergen = f"/v1/runs?site={world['bergen'].id}"
+    assert who_lists(world, of_bergen, world.run) == OPERATORS | COORDINATOR | BERGEN
+    assert who_lists(world, f"/v1/runs?site={world['bodo'].id}", world.run) == set()
 
 
 @pytest.mark.parametrize("name", EVERYBODY)

@@ -85,6 +85,7 @@ class MissingReceipt(Body, frozen=True):
 class RunsQuery(PageQuery, frozen=True):
     state: RunState | UnsetType = UNSET
     project: Uuid | UnsetType = UNSET
+    site: Uuid | UnsetType = UNSET
     order: Literal["oldest", "newest"] = "oldest"
 
 
@@ -107,6 +108,7 @@ def listed(call: Call) -> Response:
             call.paging,
             state=given(call.query.state),
             project=given(call.query.project),
+            site=given(call.query.site),
             newest_first=call.query.order == "newest",
         )
     )

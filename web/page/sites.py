@@ -17,7 +17,7 @@ from fedyard.cluster.conventions import ENROLMENT_TOKEN
 from fedyard.look.forms import Form
 from fedyard.wire.times import time_text
 from fedyard.wire.types import UUID_PATTERN
-from storage.views import events, keys, people
+from storage.views import events, keys, people, runs
 from storage.views import projects as projects_views
 from storage.views import sites as views
 from storage.views.resources import Site, SiteKey
@@ -37,6 +37,7 @@ from web.problems import not_found
 LIST = f"{WHERE}/sites"
 EVENTS_SHOWN = 20
 PROJECTS_SHOWN = 50
+RUNS_SHOWN = 20
 _API = {one.name: one for one in (*api.OPERATIONS, *keys_api.OPERATIONS, *enrolments_api.OPERATIONS)}
 IdOrNone: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^({UUID_PATTERN})?(?!\n)$", max_length=36)]
 StateOrNone: TypeAlias = Literal["", "online", "silent", "retired"]
@@ -106,7 +107,18 @@ def _shown(call: Call, ident: Id, *, status: int = 200, **more: object) -> Respo
         "organisation": organisations(call).get(site.organisation_id),
         "keys": [KeyShown(one, one.state == KeyState.CURRENT) for one in reversed(told.items if told else [])],
         "projects": takes_part.items,
+        "names": {one.id: one.name for one in takes_part.items},
         "more_projects": takes_part.next is not None,
+        "runs": runs.runs(
+            web.database,
+            subject,
+            Paging(RUNS_SHOWN),
+            state=None,
+            project=None,
+            site=ident,
+            live=True,
+            newest_first=True,
+        ).items,
         "events": events.newest(web.database, ident, EVENTS_SHOWN) if may_see_events else [],
         "may_see_events": may_see_events,
         "may_change": acts_for(call, site) or subject.role == "admin",
