@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from config.clock import draw_id
 from domain.records import RECORDS
 from storage.database import Database, DatabaseUnavailable, open_database
 from storage.migrate import MIGRATIONS, migrate, missing
@@ -69,17 +70,20 @@ def test_the_tables_are_what_the_records_say(empty: Database) -> None:
         assert columns_of(empty, table) == wanted
 
 
-@pytest.mark.parametrize("before", NAMES[:-1])
-def test_rows_of_an_earlier_version_survive(empty: Database, before: str) -> None:
-    migrate(empty, before)
-    with empty.connection():
-        empty.execute(
-            "INSERT INTO organisations (id, name, created_at) VALUES (%s, 'old', 1)",
-            ("5f1d6a52-0c0e-5e0f-9c54-f3d7a6d7a4b1",),
-        )
-    assert migrate(empty) == NAMES[NAMES.index(before) + 1 :]
-    with empty.connection():
-        assert empty.all("SELECT name FROM organisations") == [("old",)]
+def test_rows_of_an_earlier_version_survive(empty: Database) -> None:
+    """Of each: a row is written before each migration, and all are there after the last."""
+    names = []
+    for version in NAMES:
+        assert migrate(empty, version) == [version]
+        names.append(f"of {version}")
+        with empty.connection():
+            empty.execute("INSERT INTO organisations (id, name, created_at) VALUES (%s, %s, 1)", (draw_id(), names[-1]))
+            assert {name for (name,) in empty.all("SELECT name FROM organisations")} == set(names)
+
+
+def test_an_early_version_is_brought_up_to_date_at_once(empty: Database) -> None:
+    assert migrate(empty, NAMES[1]) == NAMES[:2]
+    assert migrate(empty) == NAMES[2:]
 
 
 def test_every_record_has_a_table(empty: Database) -> None:
