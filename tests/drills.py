@@ -27,13 +27,14 @@ DRILLS = (
     "ops/test_federated_pair.py",
     "ops/test_telling_through_kills.py",
     "ops/test_first_deployment.py",
+    "ops/test_first_job.py",
     "demo/test_demo.py",
     "demo/test_streams.py",
 )
 """The kill test, what each operation takes, floods, every case of the board, restores, a hub and a RabbitMQ that are
 killed, planted bugs, more seeds of the simulation, the rights of everybody over PostgreSQL, the canary, how stock
 Dramatiq loses messages and ours does not, a controller with its worker over Kafka, events through kills, and what
-newcomers walk through: the demos, a first deployment."""
+newcomers walk through: the demos, a first deployment, a first job."""
 
 
 def is_drill(item: pytest.Item) -> bool:

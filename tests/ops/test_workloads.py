@@ -6,13 +6,13 @@ import base64
 import json
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.ops.program import ROOT, Program, call, create_account, environment
+from tests.prepared import AGENT, SITE, Running
 from tests.seals import enrolling
 from tests.waiting import until
 
@@ -133,14 +133,13 @@ def test_processes_hold_seats_of_a_sealed_run_with_the_agent_that_sites_have(tmp
     data.write_text("x,y\n" + "".join(f"{number % 7 - 3},{int(number % 7 > 3)}\n" for number in range(70)))
 
     def fedyard(*arguments: object) -> None:
-        argv = [program, "--folder", str(lead), *map(str, arguments)]
-        done = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False)
+        done = SITE.run("--folder", lead, *arguments, environment=environment())
         assert done.returncode == 0, done.stdout + done.stderr
 
     hub = Program(
         tmp_path / "log", "embedded", "--data", tmp_path / "hub", "--port", "0", FEDYARD_PROCESS_IMAGES="local="
     )
-    agent: subprocess.Popen[bytes] | None = None
+    agent: Running | None = None
     try:
         api = hub.ready()
         admin = create_account(tmp_path / "hub")
@@ -167,9 +166,7 @@ def test_processes_hold_seats_of_a_sealed_run_with_the_agent_that_sites_have(tmp
         (tmp_path / "tasks.json").write_text(json.dumps([task]))
         fedyard("project", "create", "p", "--tasks", tmp_path / "tasks.json")
         with (tmp_path / "agent").open("wb") as log:
-            agent = subprocess.Popen(
-                [program, "--folder", str(lead), "site", "run"], env=environment(), stdout=log, stderr=log
-            )
+            agent = AGENT.start("--folder", lead, "site", "run", output=log, error=log, environment=environment())
         fedyard("run", "start", "p")
         (run,) = ok(call(api, "/v1/runs", admin))["items"]
         run = until(lambda: ended(ok(call(api, f"/v1/runs/{run['id']}", admin))))
@@ -180,7 +177,7 @@ def test_processes_hold_seats_of_a_sealed_run_with_the_agent_that_sites_have(tmp
         until(lambda: {one["state"] for one in ok(call(api, workloads, admin))["items"]} == {"stopped"})
     finally:
         if agent is not None:
-            agent.terminate()
+            agent.send_signal(signal.SIGTERM)
             agent.wait()
         hub.end(signal.SIGTERM)
 
@@ -209,20 +206,19 @@ def documented() -> str:
 
 
 def test_the_program_in_the_docs_holds_a_seat_of_a_sealed_run(tmp_path: Path) -> None:
-    program, lead = str(ROOT / "bin" / "fedyard"), tmp_path / "lead"
+    lead = tmp_path / "lead"
     (tmp_path / "rows.csv").write_text("1,2\n3,6\n")
     (tmp_path / "train.py").write_text(documented())
 
     def fedyard(*arguments: object) -> str:
-        argv = [program, "--folder", str(lead), *map(str, arguments)]
-        done = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False)
+        done = SITE.run("--folder", lead, *arguments, environment=environment())
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     hub = Program(
         tmp_path / "log", "embedded", "--data", tmp_path / "hub", "--port", "0", FEDYARD_PROCESS_IMAGES="local="
     )
-    agent: subprocess.Popen[bytes] | None = None
+    agent: Running | None = None
     try:
         api = hub.ready()
         admin = create_account(tmp_path / "hub")
@@ -244,9 +240,7 @@ def test_the_program_in_the_docs_holds_a_seat_of_a_sealed_run(tmp_path: Path) ->
         (tmp_path / "tasks.json").write_text(json.dumps([task]))
         fedyard("project", "create", "p", "--tasks", tmp_path / "tasks.json")
         with (tmp_path / "agent").open("wb") as log:
-            agent = subprocess.Popen(
-                [program, "--folder", str(lead), "site", "run"], env=environment(), stdout=log, stderr=log
-            )
+            agent = AGENT.start("--folder", lead, "site", "run", output=log, error=log, environment=environment())
         fedyard("run", "start", "p")
         (run,) = ok(call(api, "/v1/runs", admin))["items"]
         run = until(lambda: ended(ok(call(api, f"/v1/runs/{run['id']}", admin))))
@@ -259,34 +253,6 @@ def test_the_program_in_the_docs_holds_a_seat_of_a_sealed_run(tmp_path: Path) ->
         assert "round 2 of 2, from {'mean': array([2., 4.])}" in said
     finally:
         if agent is not None:
-            agent.terminate()
+            agent.send_signal(signal.SIGTERM)
             agent.wait()
-        hub.end(signal.SIGTERM)
-
-
-def test_a_first_job_goes_as_the_docs_tell_it(tmp_path: Path) -> None:
-    """Its second block, word for word; the first starts the hub and makes the site."""
-    page = (ROOT / "docs" / "workloads.md").read_text()
-    section = page.split("## A first job\n")[1].split("\n## ")[0]
-    (_, script) = re.findall(r"```\n(.*?)```", section, re.DOTALL)
-    program = str(ROOT / "bin" / "fedyard")
-    (tmp_path / "var").mkdir()
-    images = f"local/python={sys.executable}"
-    hub = Program(
-        tmp_path / "log", "embedded", "--data", tmp_path / "hub", "--port", "0", FEDYARD_PROCESS_IMAGES=images
-    )
-    try:
-        api = hub.ready()
-        admin = create_account(tmp_path / "hub")
-        house = ok(call(api, "/v1/organisations", admin, {"name": "Lab"}, wait=20))["id"]
-        token = ok(call(api, "/v1/enrolments", admin, {"organisation_id": house}, wait=20))["token"]
-        told = environment() | {"SITE_ENROLMENT_TOKEN": token}
-        made = [program, "--folder", "var/lab", "site", "init", "--hub", api, "--name", "lab"]
-        subprocess.run(made, cwd=tmp_path, env=told, capture_output=True, check=True)
-        typed = ["bash", "-euo", "pipefail", "-c", script.replace("bin/fedyard", program)]
-        done = subprocess.run(typed, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "8 4" in done.stdout.splitlines()
-        assert (tmp_path / "var" / "left" / "model").read_text() == "ONE,TWO\n"
-    finally:
         hub.end(signal.SIGTERM)
