@@ -16,7 +16,7 @@ from fedyard.look.filters import span
 from fedyard.wire.plurals import counted
 from fedyard.wire.times import SECOND
 from storage.views import concerns as views
-from storage.views import runs, vitals
+from storage.views import projects, runs, vitals
 from storage.views.concerns import STAND_BY_SHOWN, Concern, ConcernKind
 from storage.views.sight import Paging, sees_everything
 from storage.views.vitals import Curve, Vitals
@@ -30,6 +30,8 @@ FRESH_S = 5
 NOT_YET = "not sampled yet"
 CURVE_POINTS = 120
 LIVE_SHOWN = 200
+RUNS_SHOWN = 10
+"""Live runs, the newest; the page of runs has all."""
 SPANS: Mapping[int, str] = {3_600: "hour", 21_600: "six hours", 86_400: "day"}
 
 
@@ -71,11 +73,16 @@ def _facts(call: Call) -> dict[str, Any]:
     web, subject, time = call.web, call.caller.subject, call.web.hub.clock.now()
     workers = workers_of(web.hub.settings)
     found = views.concerns(web.database, subject, time, workers).items
-    going = runs.runs(web.database, subject, Paging(LIVE_SHOWN), state=None, project=None, live=True).items
+    going = runs.runs(
+        web.database, subject, Paging(LIVE_SHOWN), state=None, project=None, live=True, newest_first=True
+    ).items
     operates = sees_everything(subject)
     how = vitals.vitals(web.database, time, call.query.span_s, CURVE_POINTS) if operates else None
     return {
         "sentence": sentence(len(going), found, time, more=len(going) == LIVE_SHOWN),
+        "runs": going[:RUNS_SHOWN],
+        "more_runs": len(going) > RUNS_SHOWN,
+        "names": projects.names_of(web.database, subject, {one.project_id for one in going[:RUNS_SHOWN]}),
         "concerns": [(one, where(one)) for one in found],
         "processes": vitals.processes(web.database, time).items if operates else [],
         "vitals": how,
@@ -176,8 +183,10 @@ def figures(how: Vitals | None) -> list[Figure]:
         Figure("Wait in the queue, half of them", NOT_YET if p50 is None else f"{span(p50)}"),
         Figure("Wait in the queue, 99 of 100", NOT_YET if p99 is None else f"{span(p99)}", _warns(p99, 5.0)),
         Figure("Oldest in the outbox", NOT_YET if age is None else f"{span(age)}", _warns(age, 30.0)),
-        Figure("Ready in queues", f"{ready:,}"),
-        Figure("Dead letters", f"{dead:,}", "bad" if dead else "good"),
+        Figure("Ready in queues", f"{ready:,}" if how.queues else NOT_YET),
+        Figure(
+            "Dead letters", f"{dead:,}" if how.queues else NOT_YET, ("bad" if dead else "good") if how.queues else ""
+        ),
     ]
 
 

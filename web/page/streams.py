@@ -12,6 +12,7 @@ from config.streams import open_streams
 from domain.states import QuarantineState
 from fedyard.look.drawing.graph import Edge, Node, graph
 from fedyard.look.forms import Form
+from fedyard.wire.plurals import counted
 from fedyard.wire.problems import ProblemType
 from storage.views import projects
 from storage.views.sight import Paging, sees_everything
@@ -63,6 +64,7 @@ def overview(call: Call) -> Response:
     return page(
         call,
         "streams/streams.html",
+        own=f"{counted(len(deployed), 'deployment')}, {counted(len(sources), 'announcement')} of data for you.",
         on=bool(web.hub.settings.streams),
         operates=operates,
         bridge=status,
