@@ -219,6 +219,19 @@ def test_a_token_for_a_site_is_shown_once(scene: Scene, at: Looks, api: Caller) 
     assert "organisation_id" in shown_error(browser.shown, "organisation_id")
 
 
+def test_an_organisation_is_named_where_there_are_too_many_to_choose_from(scene: Scene, at: Looks, api: Caller) -> None:
+    browser = at("admin", "/page/sites/enrol")
+    assert '<select id="f-organisation_id"' in browser.shown
+    for number in range(50):
+        api.ok("POST", "/v1/organisations", {"name": f"Clinic {number}"})
+    browser.get("/page/sites/enrol")
+    assert '<select id="f-organisation_id"' not in browser.shown
+    assert browser.post("/page/sites/enrol", {"organisation_id": "Clinic 49", "note": "far"}).status_code == 200
+    last = api.ok("GET", "/v1/enrolments?limit=200")["items"][-1]
+    assert api.ok("GET", f"/v1/organisations/{last['organisation_id']}")["name"] == "Clinic 49"
+    assert browser.get("/page/sites").status_code == 200
+
+
 def test_a_token_for_a_site_is_revoked_as_long_as_none_has_used_it(scene: Scene, at: Looks, api: Caller) -> None:
     browser = at("admin", "/page/sites/enrol")
     waiting = scene.names["enrolment"]

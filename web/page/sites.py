@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -38,6 +38,7 @@ LIST = f"{WHERE}/sites"
 EVENTS_SHOWN = 20
 PROJECTS_SHOWN = 50
 RUNS_SHOWN = 20
+CHOICES = 50
 _API = {one.name: one for one in (*api.OPERATIONS, *keys_api.OPERATIONS, *enrolments_api.OPERATIONS)}
 IdOrNone: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^({UUID_PATTERN})?(?!\n)$", max_length=36)]
 StateOrNone: TypeAlias = Literal["", "online", "silent", "retired"]
@@ -78,7 +79,8 @@ def listed(call: Call) -> Response:
         sites=found.items,
         by_state=views.by_state(web.database, subject),
         health=views.health(web.database, subject, [one.id for one in found.items]),
-        organisations=organisations(call),
+        organisations=organisations(call, [one.organisation_id for one in found.items]),
+        choices=choices(call),
         states=["", *SiteState],
         form=Form.of(**said),
         filtered=filtered,
@@ -104,7 +106,7 @@ def _shown(call: Call, ident: Id, *, status: int = 200, **more: object) -> Respo
         "site": site,
         "finger": fingerprint_of(site.identity_key),
         "health": views.health(web.database, subject, [ident]).get(ident),
-        "organisation": organisations(call).get(site.organisation_id),
+        "organisation": organisations(call, [site.organisation_id]).get(site.organisation_id),
         "keys": [KeyShown(one, one.state == KeyState.CURRENT) for one in reversed(told.items if told else [])],
         "projects": takes_part.items,
         "names": {one.id: one.name for one in takes_part.items},
@@ -162,14 +164,16 @@ def enrol_form(call: Call) -> Response:
 def _enrolling(call: Call, form: Form, *, status: int = 200, **more: object) -> Response:
     subject = call.caller.subject
     found = people.enrolments(call.web.database, Paging(200)) if sees_everything(subject) else None
+    made = list(reversed(found.items)) if found else []
     return page(
         call,
         "sites/enrol.html",
         status=status,
         form=form,
-        organisations=organisations(call),
+        organisations=organisations(call, [one.organisation_id for one in made]),
+        choices=choices(call),
         expires=EXPIRES,
-        enrolments=list(reversed(found.items)) if found else [],
+        enrolments=made,
         may_enrol=subject.role == "admin",
         now_text=time_text(call.web.hub.clock.now()),
         **more,
@@ -179,7 +183,7 @@ def _enrolling(call: Call, form: Form, *, status: int = 200, **more: object) -> 
 def enrol(call: Call) -> Response:
     """The token is in this answer alone: nobody can show it again."""
     form = form_of(call)
-    body = form.body("organisation_id", "note", "expires_in_s")
+    body = form.body("note", "expires_in_s") | {"organisation_id": _chosen(call, form.value("organisation_id").strip())}
     acted = act(call, _API["create_enrolment"], body=body)
     if not acted.ok:
         assert acted.problem is not None
@@ -222,10 +226,23 @@ def hub_url(call: Call) -> str:
     return call.request.host_url.rstrip("/")
 
 
-def organisations(call: Call) -> Mapping[Id, str]:
-    """Names of those that the caller may know of."""
-    found = people.organisations(call.web.database, call.caller.subject, Paging(200))
-    return {one.id: one.name for one in found.items}
+def organisations(call: Call, wanted: Iterable[Id]) -> Mapping[Id, str]:
+    """Names of those of the organisations that the caller may know of."""
+    subject = call.caller.subject
+    known = set(wanted) if sees_everything(subject) else set(wanted) & {subject.organisation_id}
+    return people.names(call.web.database, known)
+
+
+def choices(call: Call) -> list[tuple[Id, str]]:
+    """The organisations to choose from; none where there are too many: then one is named."""
+    found = people.organisations(call.web.database, call.caller.subject, Paging(CHOICES))
+    return [] if found.next else [(one.id, one.name) for one in found.items]
+
+
+def _chosen(call: Call, said: str) -> str:
+    """The id of the organisation that was chosen, or named; what names none stays as it is."""
+    named = people.organisation_named(call.web.database, call.caller.subject, said) if said else None
+    return said if named is None else named.id
 
 
 def acts_for(call: Call, site: Site) -> bool:
