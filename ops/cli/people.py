@@ -15,7 +15,7 @@ from domain.values import MAX_SIGN_IN_S, Role
 from fedyard.wire.command_line import Command, Group
 from fedyard.wire.times import DAY_S
 from ops import accounts
-from ops.cli.asked import FILE, Unfit, database_of
+from ops.cli.asked import FILE, Unfit, database_of, settings_of
 from ops.place import recall
 
 MAX_DAYS = 365
@@ -102,6 +102,8 @@ def create_enrolment(data: Path, organisation: str, note: str, days: float, toke
 def sign_in(data: Path, account: str, minutes: float) -> None:
     """A link to the hub's page that signs this account in, once."""
     database = database_of(data)
+    if settings_of(data).page == "off":
+        raise Unfit("this hub has no page (FEDYARD_PAGE=off): there is nothing to sign in to")
     there = recall(data)
     code = accounts.sign_in_code(database, SystemClock(), account=account, valid_s=minutes * 60)
     print(f"{there.api if there else ''}/page/sign-in?code={code}")

@@ -114,6 +114,7 @@ def _form(call: Call, form: Form, wrong: str = "", status: int = 200) -> Respons
         code=code,
         next_href=where if came_from_elsewhere else "",
         sign_in_href=SIGN_IN,
+        safe="Sec-Fetch-Site" in call.request.headers,  # which browsers send to where they keep a Secure cookie alone
     )
 
 
