@@ -213,6 +213,16 @@ def test_nothing_is_asked_for_while_nobody_looks(scene: Scene, look: Callable[..
     assert answered.value.status == 200
 
 
+def test_a_curve_is_hidden_and_shown_with_the_keyboard(scene: Scene, look: Callable[..., Looker]) -> None:
+    page = look("admin").page
+    page.goto(f"/page/runs/{scene.names['run_succeeded']}")
+    north = page.locator(".curves .u-series .u-label", has_text="north").first
+    north.focus()
+    for key, shown in (("Enter", "false"), (" ", "true")):
+        page.keyboard.press(key)
+        expect(north).to_have_attribute("aria-pressed", shown)
+
+
 def _what_a_reader_did(page: Page) -> None:
     """Open the first table that is shut, and move the focus to a site."""
     page.locator("details.as-table > summary").first.click()

@@ -68,6 +68,17 @@ function png(title, chart, names) {
 
 const colour = (place) => token(`--curve-${(place % COLOURS) + 1}`);
 
+// uPlot's legend hides and shows curves for a mouse; this does for a keyboard.
+function operable(label, series) {
+  Object.assign(label, { tabIndex: 0, role: "button", ariaPressed: String(series.show) });
+  label.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    label.click();
+  });
+  label.addEventListener("click", () => queueMicrotask(() => { label.ariaPressed = String(series.show); }));
+}
+
 function draw(host) {
   const table = host.querySelector("table:not(.u-legend)");  // the legend of what was drawn before is one, too
   if (!table?.tHead || !window.uPlot) return;
@@ -110,6 +121,7 @@ function draw(host) {
     const canvas = kept.chart.ctx.canvas;
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `${title} over ${figures.names[0]}; the table below has the same figures`);
+    place.querySelectorAll(".u-series .u-label").forEach((label, index) => { if (index) operable(label, kept.chart.series[index]); });
   }
   log.addEventListener("change", () => { kept.log = log.checked; build(); });
   smooth.addEventListener("input", () => { kept.smooth = Number(smooth.value); build(); });

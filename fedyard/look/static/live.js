@@ -87,11 +87,11 @@ htmx.onLoad((element) => {
   part.before = null;
   for (const one of all(element, "details[id]")) one.open = before.opened.get(one.id) ?? one.open;
   for (const [label, left, top] of before.scrolled) all(element, SCROLLED).find((one) => one.ariaLabel === label)?.scrollTo(left, top);
+  element.dispatchEvent(new CustomEvent("renewed", { bubbles: true }));
   if (before.focused && !element.contains(document.activeElement)) {
     const [like, place] = before.focused, found = all(element, FOCUSABLE).filter((one) => likeness(one) === like);
     (found[place] ?? found[0])?.focus({ preventScroll: true });
   }
-  element.dispatchEvent(new CustomEvent("renewed", { bubbles: true }));
 });
 
 document.addEventListener("visibilitychange", () => {
