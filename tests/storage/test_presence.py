@@ -11,11 +11,18 @@ import pytest
 
 from config.clock import SystemClock
 from config.processes import has_ended, process_name
+from devservers.postgres import PrivatePostgres
 from fedyard.wire.times import SECOND
-from storage.clocks import ClockWatch, DatabaseClock, Reported, report
-from storage.database import Database
+from fedyard.wire.version import __version__
+from storage.clocks import ClockWatch, DatabaseClock, Reported, report, report_together
+from storage.database import Database, open_database
+from storage.leadership import lead, step_down
+from storage.migrate import migrate
 from storage.presence import NAMED_FOR, SILENT_AFTER, STAND_BY, Heard, clear_away, heard, sign_off, silent
+from storage.views.vitals import processes
+from tests.databases import lent_postgres
 from tests.hub import TestClock
+from tests.waiting import until
 
 NOW = 1_000_000 * SECOND
 WELL = {"decider": [3], "doer": [7], "reconciler": [5], "ticker": [9], "relay": [30], "web": [0]}
@@ -106,3 +113,31 @@ def test_a_report_that_did_not_get_through_is_made_again_the_next_second(empty: 
     own.sleep(1.0)
     watch.turn()
     assert len(heard(empty)) == 1
+
+
+def test_who_leads_knows_it_and_who_has_stepped_down_does_not(postgres: PrivatePostgres) -> None:
+    with lent_postgres(postgres) as url:
+        one, other = open_database(url, pool=1), open_database(url, pool=1)
+        try:
+            assert (one.leads, other.leads) == (None, None)
+            assert (lead(one, 7), lead(other, 7)) == (True, False)
+            assert (one.leads, other.leads) == (True, False)
+            step_down(one)
+            until(lambda: lead(other, 7))
+            assert (one.leads, other.leads) == (False, True)
+        finally:
+            one.close()
+            other.close()
+
+
+def test_parts_of_an_embedded_hub_report_together(empty: Database) -> None:
+    migrate(empty)
+    stop, clock = threading.Event(), SystemClock()
+    stop.set()
+    report_together(empty, ["web", "ticker"], clock, stop)
+    for thread in [one for one in threading.enumerate() if one.name == "fedyard-reports"]:
+        thread.join()
+    found = {one.role: one for one in processes(empty, clock.now()).items}
+    assert {role: one.leads for role, one in found.items()} == {"web": None, "ticker": True}
+    assert {one.version for one in found.values()} == {__version__}
+    assert found["web"].started_at == found["ticker"].started_at
