@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).resolve().parent
 LONG = (
     "page/test_views.py",
+    "page/test_both_faces.py",
     "page/test_stories.py",
     "web/test_fuzzing.py",
     "web/test_attacks.py",

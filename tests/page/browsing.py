@@ -74,12 +74,12 @@ def chromium() -> Iterator[Browser]:
 class Looker:
     """Somebody before a screen: a page, and what the browser has said of it since it was asked last."""
 
-    def __init__(self, browser: Browser, hub: str, *, script: bool = True, width: int = 1440) -> None:
+    def __init__(self, browser: Browser, hub: str, *, script: bool = True) -> None:
         self.hub = hub
         self.context = browser.new_context(
             base_url=hub,
             java_script_enabled=script,
-            viewport={"width": width, "height": 900},
+            viewport=WIDE,
             locale="en-GB",
             timezone_id="UTC",
             reduced_motion="reduce",
@@ -147,3 +147,39 @@ def breaches(page: Page, *, only: list[str] | None = None) -> list[str]:
         for one in found["violations"]
         for node in one["nodes"]
     ]
+
+
+def findings(looker: Looker) -> dict[str, list[str]]:
+    """What is wrong with the page that is shown, by how it is looked at; then it is wide and light."""
+    page = looker.page
+    found = {"light": breaches(page), "markup": _markup(page)}
+    page.emulate_media(color_scheme="dark")
+    found["dark"] = breaches(page, only=["color-contrast"])
+    page.set_viewport_size(NARROW)
+    found["narrow"] = _too_wide(page) + breaches(page, only=["target-size", "scrollable-region-focusable"])
+    found["browser"] = looker.wrong()
+    page.set_viewport_size(WIDE)
+    page.emulate_media(color_scheme="light")
+    return {way: what for way, what in found.items() if what}
+
+
+def _markup(page: Page) -> list[str]:
+    """What others wrote and the browser took for markup, or the hub for a template."""
+    found: list[str] = page.evaluate("[...document.querySelectorAll('.evil')].map(one => one.outerHTML)")
+    return found + (["{{7*7}}"] if "onerror=alert(1)>49" in page.inner_text("body") else [])
+
+
+def _too_wide(page: Page) -> list[str]:
+    """Pieces that reach over the screen's edge, if the page as a whole has to be scrolled sideways."""
+    found: list[str] = page.evaluate(
+        """() => {
+            const wide = document.documentElement.clientWidth
+            if (document.documentElement.scrollWidth <= wide) return []
+            const clips = style => style.overflowX !== 'visible' && style.position !== 'static'
+            const clipped = one => one && (clips(getComputedStyle(one)) || clipped(one.parentElement))
+            return [...document.querySelectorAll('body *')]
+                .filter(one => one.getBoundingClientRect().right > wide + 1 && !clipped(one.parentElement))
+                .slice(0, 5).map(one => `${one.tagName} ${one.className} ${one.getBoundingClientRect().right}`)
+        }"""
+    )
+    return found
