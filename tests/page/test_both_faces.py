@@ -1,5 +1,5 @@
 """The whole story in Chromium, with a real hub and real agents: what people do at the hub's page and at two sites'
-portals, from the description to the file of a model. Then every page of a portal, as those of the hub."""
+portals, from the description to the file of a model."""
 
 from __future__ import annotations
 
@@ -11,49 +11,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from fedyard.portal.serving import Server
-from fedyard.portal.table import PAGES
 from fedyard.sealed.keys import fingerprint, words
 from tests.fedyard.world import TASKS, SiteProcess, World
-from tests.page.browsing import Looker, findings
+from tests.page.browsing import Looker
 
 NAME, NOTES = "Tumours <b class=evil>", "300 patients <img class=evil src=x onerror=alert(1)>"
 BEYOND_THE_FIRST = re.compile(r"[Rr]ound (?:[2-9]|\d\d+) of 500")
-WITHOUT_A_PAGE = ("/live", "/runs/<uuid:run_id>/live", "/models/files/<name>", "/messages/<int:seq>/content")
-"""Parts and files."""
-
-
-class Told:
-    """What the story was about, for who looks at the portal's pages afterwards."""
-
-    def __init__(self, north: Looker) -> None:
-        self.north = north
-        self.project = ""
-        self.run = ""
-
-
-@pytest.fixture(scope="module")
-def told(hub_of_agents: World, chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
-    """Once it has been."""
-    with ExitStack() as stack:
-        sites = hub_of_agents.sites(tmp_path_factory.mktemp("faces"), "north", "east")
-        for site in sites:
-            site.start()
-            stack.callback(site.kill)
-        lookers = [stack.enter_context(portal_of(site, chromium)) for site in sites]
-        hub = Looker(chromium, hub_of_agents.hub)
-        stack.callback(hub.close)
-        hub.sign_in(hub_of_agents.admin_token)
-        story = Told(lookers[0])
-        story.project = begun(hub.page, sites[0])
-        joined(lookers[0].page, lookers[1].page, hub.page, sites[0], story.project)
-        story.run = trained(hub.page, lookers[0].page, sites[0], story.project)
-        downloaded(lookers[0].page, story.project)
-        assert [line for one in (hub, *lookers) for line in one.wrong()] == []
-        yield story
 
 
 @contextmanager
@@ -141,15 +107,20 @@ def press(page: Page, name: str) -> None:
         page.get_by_role("button", name=name, exact=True).click()
 
 
-def test_from_the_description_to_a_model_at_both_faces(told: Told) -> None:
-    told.north.page.goto("/left")
-    expect(told.north.page.locator("main")).to_contain_text("update")
-
-
-@pytest.mark.parametrize(
-    "path", [one.path for one in PAGES if one.path not in WITHOUT_A_PAGE and "<int" not in one.path]
-)
-def test_a_page_of_the_portal_is_for_everybody_and_the_browser_finds_nothing_wrong(told: Told, path: str) -> None:
-    where = path.replace("<uuid:project_id>", told.project).replace("<uuid:run_id>", told.run)
-    assert told.north.go(where).status == 200
-    assert findings(told.north) == {}
+def test_from_the_description_to_a_model_at_both_faces(hub_of_agents: World, chromium: Browser, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        sites = hub_of_agents.sites(tmp_path, "north", "east")
+        for site in sites:
+            site.start()
+            stack.callback(site.kill)
+        north, east = (stack.enter_context(portal_of(site, chromium)) for site in sites)
+        hub = Looker(chromium, hub_of_agents.hub)
+        stack.callback(hub.close)
+        hub.sign_in(hub_of_agents.admin_token)
+        project = begun(hub.page, sites[0])
+        joined(north.page, east.page, hub.page, sites[0], project)
+        run = trained(hub.page, north.page, sites[0], project)
+        downloaded(north.page, project)
+        north.page.goto(f"/left?run={run}")
+        expect(north.page.locator("main")).to_contain_text("update")
+        assert [line for one in (hub, north, east) for line in one.wrong()] == []

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
-from markupsafe import Markup
 
 from fedyard.actions import projects as actions
 from fedyard.actions.site import UsageError
@@ -86,7 +85,7 @@ class Shown:
     membership: str
     members: Sequence[MemberRow]
     tasks: Sequence[TaskRow]
-    drawing: Markup | None
+    drawing: str | None
     runs: Sequence[Run]
     models: Sequence[Model]
     words: str
@@ -182,7 +181,7 @@ def tasks_of(tasks: Sequence[TaskSpec], ours: Mapping[str, str]) -> list[TaskRow
     return [TaskRow(task, ("yes" if one in ours else "no") if ours else "unknown", one) for task, one in digests]
 
 
-def drawn(tasks: Sequence[TaskSpec]) -> Markup | None:
+def drawn(tasks: Sequence[TaskSpec]) -> str | None:
     """What follows what; None for a single task, which follows nothing."""
     if len(tasks) < 2:
         return None

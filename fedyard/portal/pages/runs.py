@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from markupsafe import Markup
-
 from fedyard.actions.logs import piece_opened
 from fedyard.actions.site import courier_of
 from fedyard.agent.state import Egress
@@ -42,7 +40,7 @@ class Chart:
 @dataclass(frozen=True)
 class TaskShown:
     task: TaskRun
-    matrix: Markup | None
+    matrix: str | None
     charts: Sequence[Chart]
     waits: str
 
@@ -137,7 +135,7 @@ def task_shown(task: TaskRun, names: Mapping[str, str], left: Sequence[Egress], 
     return TaskShown(task, rounds_by_sites(task, names), charts_of(task, names, left, own_id), waits_for(task, names))
 
 
-def rounds_by_sites(task: TaskRun, names: Mapping[str, str]) -> Markup | None:
+def rounds_by_sites(task: TaskRun, names: Mapping[str, str]) -> str | None:
     """Each round with what each site did in it, and how long that took; None before the first round."""
     if not task.rounds:
         return None
