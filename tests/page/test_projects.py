@@ -172,6 +172,10 @@ def test_from_a_description_to_a_first_run(scene: Scene, at: Looks, api: Caller)
     browser.get(f"/page/projects/{project}/first-run")
     again = browser.post(f"/page/projects/{project}/first-run")
     assert (again.status_code, "A run lives" in browser.shown) == (409, True)
+    queued = browser.post(f"/page/projects/{project}/first-run", {"queue": "true"})
+    assert queued.status_code == 303
+    runs = api.ok("GET", f"/v1/projects/{project}/runs")["items"]
+    assert sorted(one["state"] for one in runs) == ["created", "running"]
 
 
 def test_a_form_that_is_sent_twice_makes_one_project(scene: Scene, at: Looks, api: Caller) -> None:

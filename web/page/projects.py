@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
-from urllib.parse import urlencode
 
 import msgspec
 from flask import Response
@@ -32,6 +31,7 @@ from web.page.fingerprints import Fingerprint, fingerprint_of
 from web.page.forms import form_of
 from web.page.joining import Seats, with_agent, with_client_image
 from web.page.lineage import branches, lines
+from web.page.links import href
 from web.page.rendering import WHERE, Shown, ShownList, page, shows, takes
 from web.problems import not_found
 
@@ -363,9 +363,7 @@ def graph_of(tasks: Sequence[TaskSpec]) -> str:
 
 def next_page(path: str, cursor: str | None, **query: str) -> str:
     """Where a list goes on; empty at its end."""
-    if cursor is None:
-        return ""
-    return f"{path}?{urlencode({**{name: value for name, value in query.items() if value}, 'after': cursor})}"
+    return "" if cursor is None else href(path, **query, after=cursor)
 
 
 def _joining_of(call: Call, project: Project) -> JoiningAbout | None:
