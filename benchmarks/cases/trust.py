@@ -20,7 +20,7 @@ from domain.values import Subject
 from fedyard.agent import contract
 from fedyard.agent.contract import Held, Place
 from fedyard.agent.receipts import Receipts
-from fedyard.agent.state import State
+from fedyard.agent.state import Egress, State
 from fedyard.client.client import Client
 from fedyard.clock import SystemClock
 from fedyard.sealed.sealing import Digests, Origin, receipt_of
@@ -61,7 +61,17 @@ def _at_a_site(board: Board, rounds: int) -> tuple[float, float]:
             own = _digest(f"own {number}")
             begun = time.perf_counter()
             digests = contract.digests_of(contract.task_digest(TASK), _digest("model"))
-            state.runs.keep_sealed(entry, "update", own, digests)
+            leaving = Egress(
+                at=number,
+                project_id=entry.project_id or "",
+                run_id=run_id,
+                task_seq=1,
+                round=number,
+                kind="update",
+                digest=own,
+                seal=own,
+            )
+            state.runs.keep_sealed(entry, "update", own, digests, leaving)
             receipts.submitted(entry)
             submitted = time.perf_counter()
             model = contract.digests_of(digests.task, digests.model, [receipt_of(one) for one in (*others, own)])

@@ -67,11 +67,12 @@ class MemberRow:
 
 @dataclass(frozen=True)
 class TaskRow:
-    """A task, and whether this site's people gave it: yes, no, or unknown where they gave none."""
+    """A task, and whether this site's people gave it: yes, no, or unknown where they gave none. parameters: as JSON."""
 
     spec: TaskSpec
     given: str
     digest: str
+    parameters: str
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,15 @@ def _seen(ask: Callable[[], list[T]]) -> list[T]:
 
 def tasks_of(tasks: Sequence[TaskSpec], ours: Mapping[str, str]) -> list[TaskRow]:
     digests = [(task, task_digest(task)) for task in tasks]
-    return [TaskRow(task, ("yes" if one in ours else "no") if ours else "unknown", one) for task, one in digests]
+    return [
+        TaskRow(
+            task,
+            ("yes" if digest in ours else "no") if ours else "unknown",
+            digest,
+            msgspec.json.encode(task.parameters).decode(),
+        )
+        for task, digest in digests
+    ]
 
 
 def drawn(tasks: Sequence[TaskSpec]) -> str | None:
