@@ -74,6 +74,7 @@ def opened(name: str, folder: Path, *, goes_on: bool = False, **options: Any) ->
     options.setdefault("streams", settings_file(folder))
     letters = letters_of(filled.end, _dress(name)) if name != "empty" else ()
     net = network(f"sqlite:///{store}", folder, clock, admin=filled.names["admin"], letters=letters, **options)
+    net.publisher.forgetful = not goes_on
     try:
         yield Scene(net, clock, folder, filled.names, filled.tokens)
     finally:

@@ -47,7 +47,8 @@ TASKS = [{"name": "train", "model": "logistic", "rounds": 2, "contract": {"selec
 class DecidingPublisher:
     """The publisher's port over a store: a command is decided when it is sent, and its follow-ups after it.
 
-    down: as if the broker did not answer. held: takes commands in without deciding them.
+    down: as if the broker did not answer. held: takes commands in without deciding them. forgetful: of heartbeats, which
+    come when they come.
     """
 
     def __init__(self, store: Store, rules: Rules | None = None, clock: Clock | None = None) -> None:
@@ -57,6 +58,7 @@ class DecidingPublisher:
         self._clock = clock or SystemClock()
         self.down = False
         self.held = False
+        self.forgetful = False
         self.waiting: list[Envelope] = []
         self.sent: list[Envelope] = []
         self.beats: list[RecordHeartbeats] = []
@@ -73,6 +75,8 @@ class DecidingPublisher:
         for envelope in (decode(encode(one)) for one in envelopes):
             if isinstance(envelope.command, RecordHeartbeats):
                 self.beats.append(envelope.command)
+                if self.forgetful:
+                    continue
                 with suppress(DatabaseUnavailable):
                     record_heartbeats(self._store, [envelope.command], envelope.at)
                 continue
