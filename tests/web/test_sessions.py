@@ -14,6 +14,7 @@ from domain.codec import envelope_of
 from domain.ids import sha256_hex
 from domain.values import Subject
 from fedyard.wire.times import SECOND
+from tests.waiting import until
 from tests.web.network import Caller, Network
 from web.api.table import operations
 from web.http.auth import PEOPLE
@@ -21,7 +22,7 @@ from web.http.calls import Call
 from web.http.operations import Operation
 from web.http.routing import routing_of
 from web.page.sessions import COOKIE, SESSION, begun, csrf_of, ended, kept
-from web.serving.app import web_of
+from web.serving.app import close, create_app, web_of
 
 SECRET = "fyd_session"
 
@@ -179,6 +180,19 @@ def test_it_ends_at_once_when_it_is_revoked(ada: Caller, browser: Browser) -> No
     ada.ok("DELETE", f"/v1/tokens/{session['id']}")
     assert browser.get().status_code == 401
     assert browser.post(csrf).status_code == 401
+
+
+def test_it_holds_at_every_web_process_and_ends_at_each(net: Network, ada: Caller, browser: Browser) -> None:
+    other = create_app(web_of(net.app).hub, ROUTING)
+    try:
+        csrf = browser.csrf
+        browser.client = Client(other, use_cookies=False)
+        assert browser.csrf == csrf
+        assert browser.post(csrf).status_code == 200
+        ada.ok("DELETE", f"/v1/accounts/{ada.id}/sessions")
+        until(lambda: browser.get().status_code == 401)
+    finally:
+        close(other)
 
 
 def test_signed_out_everywhere_it_ends_and_tokens_stay(ada: Caller, browser: Browser) -> None:
