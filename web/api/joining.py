@@ -97,25 +97,27 @@ def _selectors(call: Call, project: Project) -> Addresses:
 
 
 def joining(call: Call) -> Response:
-    found = _joined(call)
+    return answer(about(call, _joined(call)))
+
+
+def about(call: Call, found: Project) -> JoiningAbout:
+    """How to take part in the project. Whoever asks must be one who may see its members."""
     there = views.readiness(call.web.database, found.id, call.web.hub.clock.now())
     addresses = _selectors(call, found)
-    return answer(
-        JoiningAbout(
-            project_id=found.id,
-            client_image=found.client_image,
-            data_format=found.data_format,
-            goal_count=goal_count(found.tasks),
-            member_count=there.members,
-            ready_count=there.ready,
-            next_deadline_at=time_or_none(there.deadline_at),
-            addresses=addresses.best,
-            inside=addresses.inside,
-            outside=addresses.outside,
-            initial_files=artifacts.initial_files(call.web.database, call.caller.subject, found.id) or [],
-            command=fedota.run_command(found.client_image, found.id) if fedota.usable(found.client_image) else None,
-            configuration=_configuration(addresses),
-        )
+    return JoiningAbout(
+        project_id=found.id,
+        client_image=found.client_image,
+        data_format=found.data_format,
+        goal_count=goal_count(found.tasks),
+        member_count=there.members,
+        ready_count=there.ready,
+        next_deadline_at=time_or_none(there.deadline_at),
+        addresses=addresses.best,
+        inside=addresses.inside,
+        outside=addresses.outside,
+        initial_files=artifacts.initial_files(call.web.database, call.caller.subject, found.id) or [],
+        command=fedota.run_command(found.client_image, found.id) if fedota.usable(found.client_image) else None,
+        configuration=_configuration(addresses),
     )
 
 

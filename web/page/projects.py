@@ -20,7 +20,7 @@ from fedyard.wire.plurals import counted
 from fedyard.wire.quorum import quorum_of
 from storage.views import models
 from storage.views import projects as views
-from storage.views.resources import JoiningAbout, Membership, Project
+from storage.views.resources import Membership, Project
 from storage.views.sight import Paging
 from web.api import infrastructure as infrastructure_api
 from web.api import joining as joining_api
@@ -39,7 +39,7 @@ LIST = f"{WHERE}/projects"
 MEMBERS_SHOWN = 20
 """On a project's own page; the others are on a page of theirs."""
 MODELS_SHOWN = 10
-_API = {one.name: one for one in (*api.OPERATIONS, *infrastructure_api.OPERATIONS, *joining_api.OPERATIONS)}
+_API = {one.name: one for one in (*api.OPERATIONS, *infrastructure_api.OPERATIONS)}
 HOLDER = "workload"
 """The role of a member that is an attempt at a workload of a run: no site of people."""
 
@@ -115,14 +115,13 @@ def read(call: Call) -> Response:
 
 def _shown(call: Call, ident: Id, *, status: int = 200, **more: object) -> Response:
     web, subject = call.web, call.caller.subject
-    known(call, ident)
     found = api.whole(call, ident)
     seen = views.may_see_members(web.database, subject, ident)
     numbers = members_of(views.counts(web.database, subject, [ident]).get(ident, []))
     asking = members_shown(call, ident, MemberState.REQUESTED, Paging(200)) if seen else []
     newest = models.of_project(web.database, subject, ident, Paging(MODELS_SHOWN), newest_first=True) if seen else None
     finger = fingerprint_of(found.coordinator_identity_key)
-    about = _joining_of(call, found) if seen else None
+    about = joining_api.about(call, found) if seen else None
     facts: dict[str, object] = {
         "project": found,
         "seen": seen,
@@ -364,11 +363,6 @@ def graph_of(tasks: Sequence[TaskSpec]) -> str:
 def next_page(path: str, cursor: str | None, **query: str) -> str:
     """Where a list goes on; empty at its end."""
     return "" if cursor is None else href(path, **query, after=cursor)
-
-
-def _joining_of(call: Call, project: Project) -> JoiningAbout | None:
-    acted = act(call, _API["read_joining"], {"project_id": project.id})
-    return msgspec.convert(acted.answer, JoiningAbout) if acted.ok else None
 
 
 OPERATIONS = (
