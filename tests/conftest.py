@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).resolve().parent
 LONG = (
+    "page/test_more_views.py",
     "page/test_views.py",
     "page/test_both_faces.py",
     "page/test_stories.py",

@@ -13,6 +13,7 @@ import pytest
 FOLDER = Path(__file__).resolve().parent
 DRILLS = (
     "chaos/test_run.py",
+    "page/test_more_views.py",
     "web/test_fuzzing.py",
     "web/test_attacks.py",
     "benchmarks/test_board.py",
@@ -32,9 +33,9 @@ DRILLS = (
     "demo/test_streams.py",
 )
 """The kill test, what each operation takes, floods, every case of the board, restores, a hub and a RabbitMQ that are
-killed, planted bugs, more seeds of the simulation, the rights of everybody over PostgreSQL, the canary, how stock
-Dramatiq loses messages and ours does not, a controller with its worker over Kafka, events through kills, and what
-newcomers walk through: the demos, a first deployment, a first job."""
+killed, planted bugs, more seeds of the simulation, the rights of everybody over PostgreSQL, more views of pages, the
+canary, how stock Dramatiq loses messages and ours does not, a controller with its worker over Kafka, events through
+kills, and what newcomers walk through: the demos, a first deployment, a first job."""
 
 
 def is_drill(item: pytest.Item) -> bool:

@@ -1,7 +1,8 @@
-"""Every view in Chromium, as somebody sees it on a wide and on a narrow screen, by day and by night: the browser finds
+"""Every page in Chromium, as somebody sees it on a wide and on a narrow screen, by day and by night: the browser finds
 nothing wrong, nobody is shut out, and what others wrote is text.
 
-Each is loaded once. Where its scene is `small` it is looked at in `hostile`: the same, with markup in each text.
+Each is loaded once; its further states, and as other people see it, are a drill (`test_more_views.py`). Where its scene
+is `small` it is looked at in `hostile`: the same, with markup in each text.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.page.browsing import findings
-from tests.page.views import VIEWS, View
+from tests.page.views import ONE_OF_EACH, View
 from tests.page.walk import Walk
 
 
@@ -23,8 +24,12 @@ def walk(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield Walk(chromium, tmp_path_factory.mktemp("walk"), stack)
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+@pytest.mark.parametrize("view", ONE_OF_EACH, ids=lambda view: view.name)
 def test_a_view_is_for_everybody_and_the_browser_finds_nothing_wrong(walk: Walk, view: View) -> None:
+    is_well(walk, view)
+
+
+def is_well(walk: Walk, view: View) -> None:
     name = "hostile" if view.scene == "small" else view.scene
     scene, _ = walk.hub(name)
     looker = walk.looker(name, view.who)

@@ -3,6 +3,7 @@ pictures all read this table."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -196,3 +197,9 @@ VIEWS = (
     *COMMANDS,
     *PROBLEMS,
 )
+
+_PLACE = re.compile(r"\{\w+\}|\?.*")
+ONE_OF_EACH = tuple({_PLACE.sub("", view.path): view for view in reversed(VIEWS)}.values())[::-1]
+"""Of the views of each page the first."""
+OTHERS = tuple(view for view in VIEWS if view not in ONE_OF_EACH)
+"""A page's further states, and as other people see it."""
