@@ -79,7 +79,7 @@ def ago(micros: int, now: int) -> Markup:
     seconds = (now - micros) / SECOND
     if abs(seconds) < 1:
         return Markup(' <span class="ago">(now)</span>')
-    words = f"{span(abs(seconds) if abs(seconds) < 10 else round(abs(seconds)))}"
+    words = span(round(abs(seconds)))
     return Markup(' <span class="ago">({})</span>').format(f"{words} ago" if seconds > 0 else f"in {words}")
 
 
