@@ -11,6 +11,11 @@ def href(path: str, **query: str | None) -> str:
     return f"{path}?{urlencode(asked)}" if asked else path
 
 
+def next_page(path: str, cursor: str | None, **query: str | None) -> str:
+    """Where a list goes on; empty at its end."""
+    return "" if cursor is None else href(path, **query, after=cursor)
+
+
 _TO_THE_MINUTE = len("2027-01-01T00:00")
 
 

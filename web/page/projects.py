@@ -31,7 +31,7 @@ from web.page.fingerprints import Fingerprint, fingerprint_of
 from web.page.forms import form_of
 from web.page.joining import Seats, with_agent, with_client_image
 from web.page.lineage import branches, lines
-from web.page.links import href
+from web.page.links import next_page
 from web.page.rendering import WHERE, Shown, ShownList, page, shows, takes
 from web.problems import not_found
 
@@ -358,11 +358,6 @@ def graph_of(tasks: Sequence[TaskSpec]) -> str:
     ]
     edges = [(before, name) for name, many in predecessors(list(tasks)).items() for before in many]
     return graph("The order of the tasks", nodes, edges) if len(nodes) > 1 else ""
-
-
-def next_page(path: str, cursor: str | None, **query: str) -> str:
-    """Where a list goes on; empty at its end."""
-    return "" if cursor is None else href(path, **query, after=cursor)
 
 
 OPERATIONS = (

@@ -29,7 +29,7 @@ from web.http.calls import Call
 from web.page.acting import Acted, act, acted_or_shown
 from web.page.fingerprints import fingerprint_of
 from web.page.forms import form_of
-from web.page.projects import next_page
+from web.page.links import next_page
 from web.page.qr import qr_of
 from web.page.rendering import WHERE, Shown, ShownList, page, shows, takes
 from web.problems import not_found
