@@ -47,8 +47,8 @@ TASKS = [{"name": "train", "model": "logistic", "rounds": 2, "contract": {"selec
 class DecidingPublisher:
     """The publisher's port over a store: a command is decided when it is sent, and its follow-ups after it.
 
-    down: as if the broker did not answer. held: takes commands in without deciding them. forgetful: of heartbeats, which
-    come when they come.
+    down: as if the broker did not answer. held: takes commands in without deciding them. forgetful: of heartbeats,
+    which come when they come.
     """
 
     def __init__(self, store: Store, rules: Rules | None = None, clock: Clock | None = None) -> None:
