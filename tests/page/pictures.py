@@ -29,7 +29,7 @@ FOLDER = ROOT / "docs" / "pictures"
 COLOURS = 96
 RUN_WITHIN_S = 180.0
 FIRST = "main tbody tr:first-child th a"
-_LINK = re.compile(r"http://[\w.:-]+/page/sign-in\?code=\S+")
+_LINK = re.compile(r"http://[\w.:-]+/(?:page/sign-in|enter)\?\S+")
 
 
 @dataclass(frozen=True)
@@ -48,44 +48,54 @@ LIVE = Picture("run-live", "/page/runs", first=True, height=1100)
 """Taken while it trains."""
 PICTURES = (
     Picture("now", "/page/now"),
-    Picture("projects", "/page/projects"),
     Picture("project", "/page/projects", first=True),
     Picture("wizard", "/page/projects/new"),
-    Picture("runs", "/page/runs"),
     Picture("run", "/page/runs", first=True, height=1400),
     Picture("run-dark", "/page/runs", first=True, scheme="dark"),
     Picture("run-narrow", "/page/runs", first=True, width=360, height=740),
     Picture("sites", "/page/sites"),
     Picture("audit", "/page/audit"),
 )
+PORTAL = (
+    Picture("portal-now", "/"),
+    Picture("portal-left", "/left"),
+    Picture("portal-run", "/runs", first=True, height=1100),
+)
+"""Of the hospital that coordinates."""
+ALL = (LIVE, *PICTURES, *PORTAL)
 
 
 def main() -> int:
     FOLDER.mkdir(exist_ok=True)
-    with demo() as said, chromium() as browser:
-        looker = _signed_in(browser, next(said))
-        _await_run(looker.page)
-        _take(looker.page, LIVE)
-        next(said)
-        for one in PICTURES:
-            _take(looker.page, one)
-        wrong = looker.wrong()
+    with tempfile.TemporaryDirectory(prefix="fedyard-pictures-") as folder, chromium() as browser:
+        with started("demo", "--look", "--data", f"{folder}/demo") as said:
+            hub = _signed_in(browser, next(said))
+            _await_run(hub.page)
+            _take(hub.page, LIVE)
+            next(said)
+            for one in PICTURES:
+                _take(hub.page, one)
+            with started("fedyard.cli.main", "--folder", f"{folder}/demo/north", "site", "portal") as link:
+                portal = _entered(browser, next(link))
+                for one in PORTAL:
+                    _take(portal.page, one)
+        wrong = hub.wrong() + portal.wrong()
     print("".join(f"{line}\n" for line in wrong), end="", file=sys.stderr)
     return 1 if wrong else 0
 
 
 @contextmanager
-def demo() -> Iterator[Iterator[str]]:
-    """A demo, for the block: the links that it names, the first before it trains, the next when it has."""
-    with tempfile.TemporaryDirectory(prefix="fedyard-pictures-") as folder:
-        command = [sys.executable, "-m", "demo", "--look", "--data", f"{folder}/demo"]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
-        try:
-            yield _links_of(process)
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait()
+def started(program: str, *arguments: str) -> Iterator[Iterator[str]]:
+    """A program of ours, for the block: the links that it names, as it names them. The demo names one before it trains,
+    and one when it has."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", program, *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        yield _links_of(process)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
 
 
 def _links_of(process: subprocess.Popen[str]) -> Iterator[str]:
@@ -96,7 +106,7 @@ def _links_of(process: subprocess.Popen[str]) -> Iterator[str]:
         found = _LINK.search(line)
         if found is not None:
             yield found[0]
-    raise SystemExit(f"the demo ended, and is not to be looked at any more:\n{said}")
+    raise SystemExit(f"it has ended, and is not to be looked at any more:\n{said}")
 
 
 def _signed_in(browser: Browser, link: str) -> Looker:
@@ -104,6 +114,12 @@ def _signed_in(browser: Browser, link: str) -> Looker:
     looker.page.goto(link)
     looker.page.get_by_role("button", name="Sign in").click()
     looker.page.wait_for_url("**/page/now")
+    return looker
+
+
+def _entered(browser: Browser, link: str) -> Looker:
+    looker = Looker(browser, re.sub(r"(//[^/]+).*", r"\1", link))
+    looker.page.goto(link)
     return looker
 
 
