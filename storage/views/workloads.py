@@ -271,6 +271,13 @@ def log_from(
     return Followed(found, until_at or 0)
 
 
+def log_size(database: Database, ident: Id, attempt: int) -> int:
+    """How much of the log of an attempt was read for those who follow it, in bytes. For who may see the workload."""
+    which = Clause("workload_id = %s AND attempt = %s", (ident, attempt))
+    found = row(database, "SELECT size_bytes FROM workload_log_heads", [which])
+    return 0 if found is None else int(found[0])
+
+
 def wanted_at(database: Database, site: Id, now: Micros) -> list[Wanted]:
     """What the site's agent compares its cluster with: what shall run there, and what shall go."""
     where = [Clause("workloads.cluster = %s AND attempts.gone_at IS NULL", (f"{AT_SITE}{site}",))]

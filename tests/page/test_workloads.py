@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from domain.commands import ScaleWorkload, StopWorkload
+from domain.codec import THE_HUB, envelope_of
+from domain.commands import FollowWorkload, ScaleWorkload, StopWorkload, WriteWorkloadLog
+from domain.ids import derive
 from domain.values import WorkloadSpec
 from tests.page.callers import Browser, signed_in
 from tests.page.scenes import Scene
@@ -57,6 +59,20 @@ def test_a_log_is_for_those_who_coordinate(scene: Scene, coordinator: Browser, b
     assert TAIL not in shown
     assert "98 bytes" in shown
     assert "Back-off restarting failed container" in shown
+
+
+def test_a_log_is_followed_while_it_is_written(scene: Scene, coordinator: Browser, browser_caller: Browser) -> None:
+    ident, following = scene.names["workload"], f"{href(scene)}?follow=true"
+    assert "Nothing has come yet" in coordinator.get(following).get_data(as_text=True)
+    assert [one.command for one in scene.net.publisher.sent if isinstance(one.command, FollowWorkload)] == [
+        FollowWorkload(workload_id=ident, attempt=1)
+    ]
+    piece = WriteWorkloadLog(workload_id=ident, attempt=1, start=0, body=b"epoch 1\nepoch <b>2</b>\n")
+    scene.net.publisher.send([envelope_of(piece, id=derive("piece"), by=THE_HUB, at=scene.clock.now())])
+    assert "epoch &lt;b&gt;2&lt;/b&gt;" in coordinator.get(following).get_data(as_text=True)
+    others = browser_caller.get(following).get_data(as_text=True)
+    assert "epoch" not in others
+    assert "is read by people of the" in others
 
 
 def test_an_attempt_that_was_not_made_shows_no_log(scene: Scene, coordinator: Browser) -> None:

@@ -91,6 +91,7 @@ WORKLOADS: tuple[View, ...] = (
     View("workloads-empty", "/page/workloads", scene="empty"),
     View("workloads-none-fits", "/page/workloads?state=succeeded"),
     View("workload", "/page/workloads/{workload}", who="coordinator"),
+    View("workload-followed", "/page/workloads/{workload}?follow=true", who="coordinator"),
     View("workload-failed", "/page/workloads/{workload_failed}?attempt=1", who="coordinator"),
     View("workload-unread", "/page/workloads/{workload_failed}", who="auditor"),
     View("workload-waiting", "/page/workloads/{workload_waiting}"),

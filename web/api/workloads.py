@@ -24,7 +24,7 @@ from domain.ids import derive
 from domain.results import Made, WorkloadLogResult, WorkloadResult
 from domain.states import WorkloadState
 from domain.streams.door import unsaid, with_door
-from domain.values import LOG_PIECE_BYTES, LOG_TAIL_BYTES, Reason, Sha256, Slug, Where, WorkloadSpec
+from domain.values import LOG_PIECE_BYTES, LOG_TAIL_BYTES, Reason, Sha256, Slug, Subject, Where, WorkloadSpec
 from domain.workloads import AT_SITE, FOLLOWED_S, token_of, with_own_tokens
 from fedyard.cluster.conventions import ENROLMENT_TOKEN
 from fedyard.cluster.plan import Side, Wanted
@@ -150,12 +150,10 @@ def read_log(call: Call) -> Response:
 
 def _followed(call: Call, ident: str, attempt: int | None, after: int) -> WorkloadLog | None:
     web, subject = call.web, call.caller.subject
-    first = views.log_from(web.database, subject, ident, attempt, after)
+    first = log_now(web, subject, ident, attempt, after)
     if not isinstance(first, views.Followed):
         return first
     number = first.found.attempt
-    if not first.found.over:
-        _have_it_read(web, ident, number, first.until_at)
 
     def some() -> WorkloadLog | None:
         """None while there is nothing to tell. Who may not read it any more is told so at once."""
@@ -169,6 +167,16 @@ def _followed(call: Call, ident: str, attempt: int | None, after: int) -> Worklo
     found = web.waiters.until(("log", ident), call.query.wait, some, by=call.waiter)
     web.heartbeats.note(call.caller)
     return found or first.found
+
+
+def log_now(
+    web: Web, subject: Subject, ident: str, attempt: int | None, after: int
+) -> views.Followed | WorkloadLog | None:
+    """What the log has from that byte on, as far as it was read; from now on it is read, if this caller may read it."""
+    first = views.log_from(web.database, subject, ident, attempt, after)
+    if isinstance(first, views.Followed) and not first.found.over:
+        _have_it_read(web, ident, first.found.attempt, first.until_at)
+    return first
 
 
 def _have_it_read(web: Web, ident: str, attempt: int, until_at: int) -> None:

@@ -14,7 +14,7 @@ from domain.values import WorkloadSpec
 from fedyard.look.forms import Form
 from storage.views import projects
 from storage.views import workloads as views
-from storage.views.resources import Workload
+from storage.views.resources import Workload, WorkloadLog
 from web.api import workloads as api
 from web.http.bodies import Count
 from web.http.calls import Call, given
@@ -27,6 +27,8 @@ from web.problems import not_found
 HREF = f"{WHERE}/workloads"
 RENEWED_EVERY_S = 15
 """What ends a workload wakes a page at once; what its cluster says meanwhile comes so soon."""
+TAIL_BYTES = 32_768
+"""Of a log that is followed."""
 States: TypeAlias = Literal["", "wanted", "starting", "running", "succeeded", "failed", "stopped", "lost"]
 _OF = {one.name: one for one in api.OPERATIONS}
 _STOP, _SCALE = _OF["stop_workload"], _OF["scale_workload"]
@@ -39,9 +41,10 @@ class WorkloadsQuery(ShownList, frozen=True):
 
 
 class WorkloadQuery(Shown, frozen=True):
-    """attempt: whose log is shown; the newest one's, if it is left out."""
+    """attempt: whose log is shown; the newest one's, if it is left out. follow: the log is read while it is written."""
 
     attempt: Count | UnsetType = UNSET
+    follow: bool = False
 
 
 def listed(call: Call) -> Response:
@@ -69,13 +72,13 @@ def read(call: Call) -> Response:
 
 def live(call: Call) -> Response:
     """What goes on of it, once there is news, or after a while."""
-    before = _read(call)
+    before = _seen(call)
 
     def changed() -> Workload | None:
-        found = _read(call)
-        return found if found != before else None
+        found = _seen(call)
+        return found[0] if found != before else None
 
-    call.web.watchers.until(("log", before.id), RENEWED_EVERY_S, changed, RENEWED_EVERY_S / 3, by=call.waiter)
+    call.web.watchers.until(("log", before[0].id), RENEWED_EVERY_S, changed, RENEWED_EVERY_S / 3, by=call.waiter)
     return part(call, "workloads/live.html", **_facts(call))
 
 
@@ -102,12 +105,27 @@ def _read(call: Call) -> Workload:
     return found
 
 
+def _seen(call: Call) -> tuple[Workload, int]:
+    """How it is, and how much its log has."""
+    found = _read(call)
+    return found, views.log_size(call.web.database, found.id, given(call.query.attempt) or found.attempt)
+
+
+def _followed(call: Call, log: WorkloadLog) -> str | None:
+    """The end of a log that is still written, and from now on is read; None for who may not read it."""
+    begin = max(0, views.log_size(call.web.database, log.workload_id, log.attempt) - TAIL_BYTES)
+    seen = api.log_now(call.web, call.caller.subject, log.workload_id, log.attempt, begin)
+    return (seen.found.log or b"").decode("utf-8", "replace") if isinstance(seen, views.Followed) else None
+
+
 def _facts(call: Call) -> dict[str, Any]:
     database, subject = call.web.database, call.caller.subject
     found = _read(call)
     attempt = given(getattr(call.query, "attempt", UNSET))
     attempts = views.attempts(database, subject, found.id)
     log = views.log(database, subject, found.id, attempt)
+    follows = bool(getattr(call.query, "follow", False)) and log is not None and log.kept_at is None
+    query = "&".join(filter(None, (f"attempt={attempt}" if attempt else "", "follow=true" if follows else "")))
     project = projects.project(database, subject, found.project_id)
     name = None if project is None else project.name
     return {
@@ -116,11 +134,13 @@ def _facts(call: Call) -> dict[str, Any]:
         "attempts": [] if attempts is None else list(reversed(attempts.items)),
         "log": log,
         "text": None if log is None or log.log is None else log.log.decode("utf-8", "replace"),
+        "follows": follows,
+        "followed": _followed(call, log) if follows and log is not None else None,
         "going": found.state in WORKLOAD_LIVE,
         "scales": found.spec.kind == "service" and found.state in WORKLOAD_LIVE,
         "spec": said_of(found.spec),
         "may_act": subject.role != "auditor",
-        "live_src": f"{HREF}/{found.id}/live" + (f"?attempt={attempt}" if attempt else ""),
+        "live_src": f"{HREF}/{found.id}/live{'?' if query else ''}{query}",
     }
 
 
