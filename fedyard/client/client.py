@@ -13,6 +13,8 @@ from fedyard.wire import answers as a
 from fedyard.wire import types as w
 
 MAX_LONG_POLL_S = 30
+NEWEST_EVENTS = 200
+"""Of a run, that are asked for at once: as many as the hub gives."""
 
 
 class Client(Calls):
@@ -287,6 +289,11 @@ class Client(Calls):
         """The run's events after that number, a page at most; waits `wait` seconds for the next one."""
         query = {"after": after, "wait": min(wait, MAX_LONG_POLL_S) or None}
         return self.read(f"/v1/runs/{_part(run_id)}/events", page_of(a.Event), query, wait_s=wait).items
+
+    def newest_events(self, run_id: str) -> list[a.Event]:
+        """The newest of the run's events, a page at most, the newest first."""
+        query = {"order": "newest", "limit": NEWEST_EVENTS}
+        return self.read(f"/v1/runs/{_part(run_id)}/events", page_of(a.Event), query).items
 
     def report(self, run_id: str, task_seq: int, site_id: str, body: bytes, *, key: str) -> a.Reported:
         """A seat's report; `body` is its JSON, kept by the caller so that a repeat is the same to the byte."""

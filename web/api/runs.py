@@ -97,7 +97,10 @@ class RunQuery(Query, frozen=True):
 
 
 class RunEventsQuery(EventsQuery, frozen=True):
+    """order: `newest` answers the newest at once, whatever `after` and `wait` say, the newest first."""
+
     wait: Wait = 0.0
+    order: Literal["oldest", "newest"] = "oldest"
 
 
 def listed(call: Call) -> Response:
@@ -177,6 +180,9 @@ def read_events(call: Call) -> Response:
     if wants_stream(call.request):
         return stream(call, ident)
     after, limit = call.query.after, call.query.limit
+    if call.query.order == "newest":
+        newest = events.newest_of_run(web.database, subject, ident, limit=limit, past=progress.past)
+        return answer(Listed[Event](items=newest, next=None))
 
     def some() -> Listed[Event] | None:
         found = events.of_run(web.database, subject, ident, after=after, limit=limit, past=progress.past)

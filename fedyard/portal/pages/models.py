@@ -13,13 +13,22 @@ from fedyard.agent.paths import under
 from fedyard.client.client import Client
 from fedyard.client.errors import HubError
 from fedyard.portal.desk import Answer, Desk, Download, Page, Visit
-from fedyard.portal.pages.runs import Chart
 from fedyard.wire.answers import Model
 from fedyard.wire.plurals import counted
 from fedyard.wire.times import SECOND
 
 SHOWN = 30
 """Versions of each project; the newest ones."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves of one metric over versions. names: whose. rows: (version, a value for each name or None)."""
+
+    id: str
+    title: str
+    names: Sequence[str]
+    rows: Sequence[tuple[int, Sequence[float | None]]]
 
 
 @dataclass(frozen=True)

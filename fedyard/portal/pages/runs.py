@@ -2,70 +2,43 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
+
+import msgspec
 
 from fedyard.actions.logs import piece_opened
 from fedyard.actions.site import courier_of
 from fedyard.agent.state import Egress
 from fedyard.client.client import Client
-from fedyard.look.drawing.matrix import Cell, Heading, matrix
+from fedyard.look.runs import drawn
+from fedyard.look.runs.shown import RunShown, whys_of
+from fedyard.look.runs.shown import shown as run_shown
 from fedyard.portal.desk import Answer, Done, Page, Unchanged, Visit
 from fedyard.sealed.errors import SealError
 from fedyard.wire.answers import Event, Round, Run, Submission, TaskRun
 from fedyard.wire.shown import MAX_LINE, shown
+from fedyard.wire.times import SECOND
 
 SHOWN = 200
 """Of a list of runs, and of a run's events."""
 HOLD_S = 20
 """How long a part of the page waits at the hub for something new."""
-STRAGGLES = 1.5
-"""A site is a straggler whose update took so many times the median of its round."""
 PIECES = 50
-_OVER = ("completed", "failed", "cancelled")
 
 
 @dataclass(frozen=True)
-class Chart:
-    """Curves of one metric over rounds. names: whose. rows: (round, a value for each name or None)."""
-
-    id: str
-    title: str
-    names: Sequence[str]
-    rows: Sequence[tuple[int, Sequence[float | None]]]
-
-
-@dataclass(frozen=True)
-class TaskShown:
-    task: TaskRun
-    matrix: str | None
-    charts: Sequence[Chart]
-    waits: str
-
-
-@dataclass(frozen=True)
-class RunShown:
-    """One run. own: this site coordinates it. left: what this site has sent for it."""
+class RunHere:
+    """One run as this site sees it. own: this site coordinates it. left: what this site has sent for it."""
 
     run: Run
     project: str
     own: bool
-    tasks: Sequence[TaskShown]
+    seen: RunShown
     left: Sequence[Egress]
     names: Mapping[str, str]
-
-    @property
-    def sentence(self) -> str:
-        run = self.run
-        if run.finished:
-            why = f": {run.reason.replace('_', ' ')}" if run.reason else ""
-            return f"Run {run.number} of {self.project}, attempt {run.attempt}, has {run.state}{why}."
-        waits = "; ".join(one.waits for one in self.tasks if one.waits)
-        return f"Run {run.number} of {self.project}, attempt {run.attempt}, is {run.state}" + (
-            f"; {waits}." if waits else "."
-        )
 
 
 @dataclass(frozen=True)
@@ -96,9 +69,10 @@ def index(visit: Visit) -> Answer:
 def show(visit: Visit) -> Answer:
     client = visit.desk.client()
     run = client.run(visit.path["run_id"])
-    events = client.events(run.id)
+    events = client.newest_events(run.id)
     return Page(
-        "run.html", {"shown": _shown(visit, client, run), "events": events[-SHOWN:], "event_words": event_words}
+        "run.html",
+        {"shown": _shown(visit, client, run, events), "events": events, "event_words": event_words, "drawn": drawn},
     )
 
 
@@ -109,117 +83,55 @@ def live(visit: Visit) -> Answer:
     run = client.run(visit.path["run_id"], after=version, wait=HOLD_S)
     if run.version <= version and not run.finished:
         return Unchanged()
-    return Page("run_live.html", {"shown": _shown(visit, client, run)})
+    return Page("run_live.html", {"shown": _shown(visit, client, run, client.newest_events(run.id)), "drawn": drawn})
 
 
-def _shown(visit: Visit, client: Client, run: Run) -> RunShown:
+def _shown(visit: Visit, client: Client, run: Run, events: Sequence[Event]) -> RunHere:
     desk = visit.desk
-    names = {
-        **{seat.site_id: seat.site_name or seat.site_id for task in run.tasks for seat in task.seats},
-        **desk.names(),
-    }
+    names = desk.names()
     left = desk.state().egress.latest(SHOWN, run_id=run.id)
     project = desk.projects().get(run.project_id) or client.project(run.project_id).name
-    own_id = desk.folder.site_id()
-    return RunShown(
-        run=run,
-        project=project,
-        own=run.coordinator_site_id == own_id,
-        tasks=[task_shown(task, names, left, own_id) for task in run.tasks],
-        left=left[:10],
-        names=names,
+    return run_here(run, project, names, events, left, desk.folder.site_id(), desk.now())
+
+
+def run_here(
+    run: Run,
+    project: str,
+    names: Mapping[str, str],
+    events: Sequence[Event],
+    left: Sequence[Egress],
+    own_id: str,
+    now: int,
+) -> RunHere:
+    """events: the newest first. left: what has left this site for the run. now: microseconds."""
+    own = run.coordinator_site_id == own_id
+    seen = run_shown(
+        run,
+        names,
+        now=datetime.fromtimestamp(now / SECOND, UTC),
+        sites={},
+        whys=whys_of(events),
+        whole=own,
+        measured=with_own(run, left, own_id),
     )
+    return RunHere(run=run, project=project, own=own, seen=seen, left=left[:10], names=seen.names)
 
 
-def task_shown(task: TaskRun, names: Mapping[str, str], left: Sequence[Egress], own_id: str) -> TaskShown:
-    return TaskShown(task, rounds_by_sites(task, names), charts_of(task, names, left, own_id), waits_for(task, names))
+def with_own(run: Run, left: Sequence[Egress], own_id: str) -> Run:
+    """The same with what this site has on record of its own metrics, where the hub does not show them."""
+    mine = {(row.task_seq, row.round): row.metrics for row in left if row.kind == "update" and row.metrics}
+    return msgspec.structs.replace(run, tasks=[_with_own(task, mine, own_id) for task in run.tasks])
 
 
-def rounds_by_sites(task: TaskRun, names: Mapping[str, str]) -> str | None:
-    """Each round with what each site did in it, and how long that took; None before the first round."""
-    if not task.rounds:
-        return None
-    sites = sorted(
-        {*(seat.site_id for seat in task.seats), *(one.site_id for each in task.rounds for one in each.submissions)},
-        key=lambda site: names.get(site, site),
-    )
-    rows = []
-    for each in reversed(task.rounds):
-        seconds = {one.site_id: took for one in each.submissions if (took := _took(one)) is not None}
-        slow = straggler(seconds)
-        cells = [_cell(task, each, site, seconds.get(site), straggles=site == slow) for site in sites]
-        rows.append((Heading(str(each.number), state=each.state), cells))
-    return matrix(
-        f"{task.name}: rounds by sites",
-        [Heading(names.get(site, site)) for site in sites],
-        rows,
-        corner="round",
-        more="seconds from the call to train until the update was there; the newest round first",
-    )
+def _with_own(task: TaskRun, mine: Mapping[tuple[int, int], Mapping[str, float]], own_id: str) -> TaskRun:
+    def round_with(here: Round) -> Round:
+        metrics = mine.get((task.seq, here.number))
+        if metrics is None or any(one.site_id == own_id for one in here.submissions):
+            return here
+        added = Submission(site_id=own_id, metrics=dict(metrics))
+        return msgspec.structs.replace(here, submissions=[*here.submissions, added])
 
-
-def straggler(seconds: Mapping[str, float]) -> str:
-    """The slowest of at least two, if it took far longer than most; empty if none did."""
-    if len(seconds) < 2:
-        return ""
-    slowest = max(seconds, key=lambda site: seconds[site])
-    others = [took for site, took in seconds.items() if site != slowest]
-    return slowest if seconds[slowest] > STRAGGLES * statistics.median(others) else ""
-
-
-def _cell(task: TaskRun, each: Round, site: str, took: float | None, *, straggles: bool) -> Cell | None:
-    submission = next((one for one in each.submissions if one.site_id == site), None)
-    if submission is not None:
-        if submission.left_out:
-            return Cell("failed", "left out", submission.left_out)
-        about = f"missing in the model: {submission.missing_receipt}" if submission.missing_receipt else "submitted"
-        return Cell("submitted", "" if took is None else f"{took:.3g} s", about, straggler=straggles)
-    seat = next((one for one in task.seats if one.site_id == site), None)
-    if seat is None:
-        return None
-    if seat.round == each.number and each.state not in _OVER:
-        return Cell(seat.state, "", seat.reason)
-    if seat.round <= each.number and seat.state in ("failed", "dropped"):
-        return Cell(seat.state, "", seat.reason)
-    return None
-
-
-def charts_of(task: TaskRun, names: Mapping[str, str], left: Sequence[Egress], own_id: str) -> list[Chart]:
-    """A chart for each metric: the global model's, this site's own, and those of others that this site may see."""
-    series: dict[str, dict[str, dict[int, float]]] = {}
-    for each in task.rounds:
-        for metric, value in each.metrics.items():
-            series.setdefault(metric, {}).setdefault("global model", {})[each.number] = value
-        for one in each.submissions:
-            for metric, value in one.metrics.items():
-                series.setdefault(metric, {}).setdefault(names.get(one.site_id, one.site_id), {})[each.number] = value
-    own = names.get(own_id, own_id)
-    for row in left:
-        if row.kind == "update" and row.task_seq == task.seq:
-            for metric, value in row.metrics.items():
-                series.setdefault(metric, {}).setdefault(own, {}).setdefault(row.round, value)
-    charts = []
-    for place, (metric, lines) in enumerate(sorted(series.items())):
-        rounds = sorted({number for line in lines.values() for number in line})
-        labels = sorted(lines, key=lambda name: (name != "global model", name != own, name))
-        rows = [(number, [lines[name].get(number) for name in labels]) for number in rounds]
-        charts.append(Chart(f"curves-{task.seq}-{place}", metric.replace("_", " "), labels, rows))
-    return charts
-
-
-def waits_for(task: TaskRun, names: Mapping[str, str]) -> str:
-    """Why a task does not go on, in words; empty if it is over or has not begun."""
-    if task.state in ("succeeded", "failed", "cancelled", "skipped") or not task.rounds:
-        return ""
-    each = task.rounds[-1]
-    if each.state == "aggregating":
-        return f"{task.name} waits for its coordinator to make the model of round {each.number}"
-    out = ("submitted", "failed", "dropped", "done", "cancelled")
-    waiting = sorted(names.get(one.site_id, one.site_id) for one in task.seats if one.state not in out)
-    if not waiting or each.state in _OVER:
-        return ""
-    who = ", ".join(waiting[:3]) + (f" and {len(waiting) - 3} more" if waiting[3:] else "")
-    return f"{task.name}, round {each.number}, waits for {who}"
+    return msgspec.structs.replace(task, rounds=[round_with(here) for here in task.rounds])
 
 
 def event_words(event: Event, names: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from fedyard.agent.health import Health, Line
 from fedyard.agent.site import Folder, Keys, Settings
 from fedyard.agent.state import Egress, Receipt
 from fedyard.look.forms import Form
+from fedyard.look.runs import drawn as run_drawn
 from fedyard.portal.desk import Desk, Page, Visit, rendered
 from fedyard.portal.door import Session
 from fedyard.portal.pages import agent, keys, left, messages, models, now, policy, projects, runs, trust
@@ -101,7 +102,7 @@ ROUNDS = [
 TASK_RUN = a.TaskRun(
     seq=1,
     name="train",
-    state="running",
+    state="active",
     spec=TASKS[1],
     round=2,
     seats=[
@@ -249,12 +250,10 @@ STRANGER = projects.Shown(
     compared=False,
     allowed=[],
 )
-SHOWN_RUN = runs.RunShown(
-    LIVE_RUN, PROJECTS[PROJECT], own=True, tasks=[runs.task_shown(TASK_RUN, NAMES, LEFT, NORTH)], left=LEFT, names=NAMES
-)
 EVENTS = [
     a.Event(stream_id=RUN, seq=1, kind="seat_failed", at=ago(9), site_id=EAST, facts={"reason": EVIL, "round": 2})
 ]
+SHOWN_RUN = runs.run_here(LIVE_RUN, PROJECTS[PROJECT], NAMES, EVENTS, LEFT, NORTH, NOW)
 LINES = [
     runs.LogLine(NOW, NAMES[EAST], 1, 2, f"epoch 1\n{EVIL}"),
     runs.LogLine(None, "South", 1, None, "", f"damaged: {EVIL}"),
@@ -340,7 +339,9 @@ PAGES: Mapping[str, Page] = {
     ),
     "runs": Page("runs.html", {"runs": [LIVE_RUN, OLD_RUN], "more": 3, "names": PROJECTS, "trouble": "", "state": ""}),
     "runs-empty": Page("runs.html", {"runs": [], "more": 0, "names": {}, "trouble": "", "state": "failed"}),
-    "run": Page("run.html", {"shown": SHOWN_RUN, "events": EVENTS, "event_words": runs.event_words}),
+    "run": Page(
+        "run.html", {"shown": SHOWN_RUN, "events": EVENTS, "event_words": runs.event_words, "drawn": run_drawn}
+    ),
     "logs": Page("logs.html", {"run": LIVE_RUN, "lines": LINES, "next": 5, "project": PROJECTS[PROJECT]}),
     "logs-empty": Page("logs.html", {"run": LIVE_RUN, "lines": [], "next": None, "project": PROJECTS[PROJECT]}),
     "models": Page(

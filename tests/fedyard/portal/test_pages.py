@@ -12,15 +12,16 @@ from fedyard.agent.consents import Consent, Join
 from fedyard.agent.health import Health
 from fedyard.agent.site import Coordinator, Settings
 from fedyard.agent.state import Egress
+from fedyard.look.runs.curves import charts_of
 from fedyard.portal.pages.left import Left, SentMessage, sent_messages
 from fedyard.portal.pages.messages import text_of
 from fedyard.portal.pages.models import charts_of as model_charts
 from fedyard.portal.pages.now import Now, agent_needs, invitations, requests_of
 from fedyard.portal.pages.policy import in_words
 from fedyard.portal.pages.projects import drawn, served
-from fedyard.portal.pages.runs import charts_of, rounds_by_sites, straggler, waits_for
+from fedyard.portal.pages.runs import with_own
 from fedyard.sealed.trust import TrustSettings
-from fedyard.wire.answers import Entry, Membership, Model, Project, Round, Seat, Submission, TaskRun, TaskSpec
+from fedyard.wire.answers import Entry, Membership, Model, Project, Round, Run, Seat, Submission, TaskRun, TaskSpec
 from fedyard.wire.times import SECOND
 
 NORTH, EAST, SOUTH = (f"{digit}aaaaaaa-0000-4000-8000-000000000000" for digit in "123")
@@ -43,59 +44,28 @@ def seat(site: str, state: str, number: int = 1, reason: str = "") -> Seat:
     return Seat(site_id=site, round=number, state=state, report_seq=1, reason=reason)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "slow"),
-    [
-        ({}, ""),
-        ({"a": 9.0}, ""),
-        ({"a": 1.0, "b": 1.5}, ""),
-        ({"a": 1.0, "b": 1.6}, "b"),
-        ({"a": 1.0, "b": 1.0, "c": 1.4}, ""),
-        ({"a": 1.0, "b": 8.0, "c": 9.0}, "c"),
-    ],
-)
-def test_a_straggler_takes_far_longer_than_most(seconds: dict[str, float], slow: str) -> None:
-    assert straggler(seconds) == slow
-
-
-def test_each_round_has_a_cell_for_each_site_and_names_are_no_markup() -> None:
-    done = Round(number=1, state="completed", submissions=[submission(NORTH, 1), submission(EAST, 4)])
-    live = Round(number=2, state="training", submissions=[submission(NORTH, 2)])
-    seats = [seat(NORTH, "submitted", 2), seat(EAST, "training", 2), seat(SOUTH, "failed", 1, "no such file")]
-    table = rounds_by_sites(task(done, live, seats=seats), NAMES)
-    assert table is not None
-    text = str(table)
-    assert "&lt;b&gt;south&lt;/b&gt;" in text
-    assert "<b>south" not in text
-    assert text.index('<th scope="row">2 ') < text.index('<th scope="row">1 ')  # the newest round first
-    assert text.count("straggler") == 2  # its mark, and its word for who does not see it
-    assert "4 s" in text
-    assert 'title="no such file"' in text
-
-
-def test_a_task_says_whom_it_waits_for() -> None:
-    live = Round(number=2, state="training")
-    seats = [seat(NORTH, "training", 2), seat(EAST, "submitted", 2), seat(SOUTH, "uploading", 2)]
-    assert waits_for(task(live, seats=seats), NAMES) == "train, round 2, waits for <b>south</b>, north"
-    over = task(live, seats=seats, state="failed")
-    assert waits_for(over, NAMES) == ""
-    assert "waits for its coordinator" in waits_for(task(Round(number=2, state="aggregating"), seats=seats), NAMES)
-
-
-def test_a_metric_has_a_curve_for_the_model_and_for_each_site_that_may_be_seen() -> None:
+def test_metrics_that_left_this_house_have_a_curve_before_the_hub_shows_them() -> None:
     rounds = [
-        Round(
-            number=1, state="completed", metrics={"loss": 0.9}, submissions=[submission(EAST, 1, metrics={"loss": 0.8})]
-        ),
+        Round(number=1, state="completed", submissions=[submission(NORTH, 1, metrics={"loss": 0.8})]),
         Round(number=2, state="training"),
     ]
     left = [
+        Egress(at=1, project_id=PROJECT, run_id=RUN, task_seq=1, round=1, kind="update", metrics={"loss": 0.7}),
         Egress(at=1, project_id=PROJECT, run_id=RUN, task_seq=1, round=2, kind="update", metrics={"loss": 0.5}),
         Egress(at=1, project_id=PROJECT, run_id=RUN, task_seq=2, round=2, kind="update", metrics={"loss": 0.1}),
     ]
-    (chart,) = charts_of(task(*rounds, seats=[]), NAMES, left, NORTH)
-    assert (chart.title, chart.names) == ("loss", ["global model", "north", "east"])
-    assert chart.rows == [(1, [0.9, None, 0.8]), (2, [None, 0.5, None])]
+    run = Run(
+        id=RUN,
+        project_id=PROJECT,
+        number=1,
+        attempt=1,
+        state="running",
+        version=1,
+        coordinator_site_id=EAST,
+        tasks=[task(*rounds, seats=[])],
+    )
+    (chart,) = charts_of(with_own(run, left, NORTH).tasks[0], NAMES)
+    assert (chart.names, chart.rows) == (["north"], [(1, [0.8]), (2, [0.5])])
 
 
 def test_versions_of_models_have_curves_from_the_second_on() -> None:

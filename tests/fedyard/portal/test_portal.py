@@ -231,7 +231,7 @@ def watched(north: Browser, site: SiteProcess, project_id: str) -> str:
     site.release("train")
     waiting.join(30)
     assert 'id="run"' in answers[0]
-    until(lambda: "has succeeded" in said(north.text(place)))
+    until(lambda: "It succeeded after" in said(north.text(place)))
     assert "data-live" not in north.text(place)
     return run_id
 
