@@ -163,6 +163,13 @@ def findings(looker: Looker) -> dict[str, list[str]]:
     return {way: what for way, what in found.items() if what}
 
 
+def brought(page: Page) -> int:
+    """Bytes that the page has brought over the wire."""
+    loaded = "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+    taken: int = page.evaluate(f"{loaded}.map(one => one.transferSize).reduce((all, one) => all + one, 0)")
+    return taken
+
+
 def _markup(page: Page) -> list[str]:
     """What others wrote and the browser took for markup, or the hub for a template."""
     found: list[str] = page.evaluate("[...document.querySelectorAll('.evil')].map(one => one.outerHTML)")

@@ -13,9 +13,12 @@ from contextlib import ExitStack
 import pytest
 from playwright.sync_api import Browser
 
-from tests.page.browsing import findings
-from tests.page.views import ONE_OF_EACH, View
+from tests.page.browsing import brought, findings
+from tests.page.views import ONE_OF_EACH, VIEWS, View
 from tests.page.walk import Walk
+
+MAX_PAGE_BYTES = 150_000
+"""Of everything that a page brings over the wire, headers included."""
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +38,13 @@ def is_well(walk: Walk, view: View) -> None:
     looker = walk.looker(name, view.who)
     assert looker.go(view.at(scene.names)).status == view.status
     assert findings(looker) == {}
+
+
+@pytest.mark.parametrize("name", ["run-succeeded", "audit"])
+def test_a_page_is_light_for_who_has_never_been_there(walk: Walk, name: str) -> None:
+    """The one with the most files, and one of the longest."""
+    view = next(one for one in VIEWS if one.name == name)
+    scene, _ = walk.hub(view.scene)
+    looker = walk.newcomer(view.scene, view.who)
+    looker.go(view.at(scene.names))
+    assert 10_000 < brought(looker.page) < MAX_PAGE_BYTES

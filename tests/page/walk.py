@@ -33,9 +33,14 @@ class Walk:
 
     def looker(self, name: str, who: Who | None) -> Looker:
         if (name, who) not in self._lookers:
-            scene, address = self.hub(name)
-            looker = self._lookers[name, who] = Looker(self._browser, address)
-            self._stack.callback(looker.close)
-            if who is not None:
-                looker.carry(session_of(scene.net.app, scene.tokens[who]))
+            self._lookers[name, who] = self.newcomer(name, who)
         return self._lookers[name, who]
+
+    def newcomer(self, name: str, who: Who | None) -> Looker:
+        """Whose browser has seen nothing of it."""
+        scene, address = self.hub(name)
+        looker = Looker(self._browser, address)
+        self._stack.callback(looker.close)
+        if who is not None:
+            looker.carry(session_of(scene.net.app, scene.tokens[who]))
+        return looker
