@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from csv import reader
 from pathlib import Path
 
 import pytest
@@ -238,6 +239,38 @@ def _press(page: Page, name: str) -> None:
 def _enter(page: Page) -> None:
     with page.expect_navigation():
         page.keyboard.press("Enter")
+
+
+def test_a_hub_that_does_not_answer_is_told_of_until_it_does(scene: Scene, look: Callable[..., Looker]) -> None:
+    looker = look("coordinator")
+    page = looker.page
+    page.goto(f"/page/runs/{scene.names['run']}")
+    looker.context.set_offline(True)
+    _hide(page, hidden=True)
+    _hide(page, hidden=False)
+    expect(page.locator("#status")).to_contain_text("does not answer")
+    _report(scene)
+    looker.context.set_offline(False)
+    expect(page.locator(".headline")).to_contain_text("waits for the global model")
+    expect(page.locator("#status")).to_have_text("")
+    assert all("INTERNET_DISCONNECTED" in line or "htmx:sendError" in line for line in looker.wrong())
+
+
+def test_curves_can_be_taken_along(scene: Scene, look: Callable[..., Looker]) -> None:
+    page = look("admin").page
+    page.goto(f"/page/runs/{scene.names['run_succeeded']}")
+    chart = page.locator("[data-curves]", has_text="loss").first
+    expect(chart.locator("canvas")).to_be_visible()
+    chart.get_by_label("log scale").check()
+    chart.get_by_label("smoothing").fill("0.5")
+    with page.expect_download() as taken:
+        chart.get_by_role("button", name="CSV").click()
+    rows = list(reader(Path(taken.value.path()).read_text().splitlines()))
+    assert [row[:2] for row in rows][:2] == [["round", "global model"], ["1", "0.85"]]
+    assert len(rows) == 4
+    with page.expect_download() as png:
+        chart.get_by_role("button", name="PNG").click()
+    assert Path(png.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
 def _hide(page: Page, *, hidden: bool) -> None:
