@@ -230,6 +230,8 @@ class Demo(Stage):
         for line in lines:
             self._say(f"  {line}")
         self._say(f"\nWhat the tasks have said, sealed, too; {COORDINATOR} can open all of it:\n\n  {logs}")
+        portal = f"{_program('fedyard')} --folder {folder / COORDINATOR} site portal"
+        self._say(f"\n{COORDINATOR} in a browser: what left it, its models, its keys:\n\n  {portal}")
         self._prove(lines)
         self._prove_logs(logs)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import HTTPCookieProcessor, build_opener
 
 import psutil
 import pytest
@@ -66,6 +67,24 @@ def test_the_split_is_uneven_skewed_and_always_the_same() -> None:
     assert all((again.training[n].rows == t.rows).all() for n, t in records.training.items())
 
 
+def looked_at_by(command: str) -> tuple[int, str]:
+    """A portal, let in by the link that it prints: how it answers, and the heading of what left."""
+    portal = subprocess.Popen(
+        ["/bin/sh", "-c", f"exec {command}"], cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert portal.stdout is not None
+        link = next(line.strip() for line in portal.stdout if line.startswith("http://127.0.0.1:"))
+        browser = build_opener(HTTPCookieProcessor())
+        with browser.open(link) as first:
+            address = first.url
+        with browser.open(f"{address}left") as answer:
+            return answer.status, re.findall("<h1>(.*)</h1>", answer.read().decode())[0]
+    finally:
+        portal.terminate()
+        portal.wait()
+
+
 def test_it_tells_its_story_and_the_lines_that_it_prints_work_afterwards(tmp_path) -> None:
     telling = Telling(tmp_path / "demo", "--rounds", "4")
     assert telling.process.wait() == 0, telling.output
@@ -105,6 +124,9 @@ def test_it_tells_its_story_and_the_lines_that_it_prints_work_afterwards(tmp_pat
         said = subprocess.run(logs[1], shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S602
         assert {line.split()[1] for line in said.splitlines()} == {*SHARES}
         assert "10 steps over 165 rows" in said
+        shown_by = re.search(r"^  (\S+ --folder \S+ site portal)$", telling.output, re.MULTILINE)
+        assert shown_by, telling.output
+        assert looked_at_by(shown_by[1]) == (200, "What left")
     finally:
         hub.terminate()
         hub.wait()

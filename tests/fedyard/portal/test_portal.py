@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 import threading
@@ -120,6 +121,8 @@ def test_what_a_page_loads_is_there_and_stays(north: Browser) -> None:
     for name in set(names):
         answer = north.get(name)
         assert (answer.status_code, "immutable" in answer.headers["Cache-Control"]) == (200, True)
+        zipped = north.get(name, **{"Accept-Encoding": "gzip"})
+        assert gzip.decompress(zipped.data) == answer.data
 
 
 def test_nothing_in_a_page_is_inline(north: Browser) -> None:
