@@ -111,6 +111,8 @@ class Portal:
         return self.door.session(request.cookies.get(self.cookie, ""), self.now_s())
 
     def _enter(self) -> Response:
+        if request.method == "HEAD":  # who looks whether a link leads somewhere does not use it up
+            return _plain(200, "")
         session = self.door.enter(request.args.get("code", ""), self.now_s())
         if session is None:
             return self._outside("This link was used before, or is older than ten minutes.")

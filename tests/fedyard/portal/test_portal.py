@@ -64,6 +64,7 @@ def test_nobody_is_in_without_a_link(sites, path: str) -> None:
 def test_a_link_that_was_used_says_so(sites) -> None:
     browser = Browser(sites[0].folder)
     link = browser.portal.opened.link(browser.portal.now_s()).removeprefix(BASE)
+    assert browser.http.head(link, base_url=BASE).status_code == 200  # looked at, not used
     assert browser.get(link).status_code == 303
     again = browser.get(link)
     assert (again.status_code, "used before" in again.text) == (401, True)
