@@ -26,9 +26,10 @@ from ops.place import PASSED_THROUGH, InUse, only_hub_in
 from tests.ops.program import ROOT, all_gone, environment, gone
 
 
-@pytest.fixture
-def own_postgres(servers_folder: Path, request: pytest.FixtureRequest) -> Iterator[PrivatePostgres]:
-    server = PrivatePostgres(servers_folder / request.node.name, durable=False)
+@pytest.fixture(scope="module")
+def own_postgres(servers_folder: Path) -> Iterator[PrivatePostgres]:
+    """One that tests may stop; the last of them does."""
+    server = PrivatePostgres(servers_folder / "own", durable=False)
     server.start()
     yield server
     server.stop()

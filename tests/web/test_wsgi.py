@@ -1,4 +1,4 @@
-"""The web and the decider as processes of their own, over real RabbitMQ and PostgreSQL."""
+"""The web and the decider as processes of their own, over real RabbitMQ and PostgreSQL; the last test stops them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from devservers.ports import free_port
 from devservers.postgres import PrivatePostgres
 from devservers.rabbitmq import PrivateRabbitmq
 from storage.database import open_database
-from storage.migrate import migrate
 from storage.store import Store
+from tests.databases import fresh_postgres
 from tests.seals import enrolling
 from tests.waiting import until
 from tests.web.network import ADMIN, DecidingPublisher, _first_admin
@@ -57,11 +57,13 @@ class Hub:
         return float(next(line for line in text.splitlines() if line.startswith(f"{name} ")).split()[1])
 
 
-@pytest.fixture
-def hub(rabbitmq: PrivateRabbitmq, postgres: PrivatePostgres, tmp_path: Path) -> Iterator[Hub]:
-    url = postgres.database()
+@pytest.fixture(scope="module")
+def hub(
+    rabbitmq: PrivateRabbitmq, postgres: PrivatePostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Hub]:
+    tmp_path = tmp_path_factory.mktemp("hub")
+    url = fresh_postgres(postgres)
     database = open_database(url)
-    migrate(database)
     _first_admin(DecidingPublisher(Store(database)))
     database.close()
     port = free_port()
@@ -132,9 +134,9 @@ def test_a_command_goes_round_and_a_poll_wakes(hub: Hub) -> None:
 
 
 def test_it_stops_without_waiting_for_polls(hub: Hub) -> None:
-    _, organisation = hub.call("POST", "/v1/organisations", {"name": "oslo"})
+    _, organisation = hub.call("POST", "/v1/organisations", {"name": "stavanger"})
     _, enrolment = hub.call("POST", "/v1/enrolments", {"organisation_id": organisation["id"]})
-    _, site = hub.call("POST", "/v1/sites", enrolling(enrolment["token"], "oslo"), enrolment["token"])
+    _, site = hub.call("POST", "/v1/sites", enrolling(enrolment["token"], "stavanger"), enrolment["token"])
     with ThreadPoolExecutor(30) as threads:
         polls = [threads.submit(hub.call, "GET", "/v1/inbox?wait=30", token=site["token"]) for _ in range(30)]
         until(lambda: hub.gauge("fedyard_polls_waiting") == 30)
