@@ -14,6 +14,7 @@ FOLDER = Path(__file__).resolve().parent
 DRILLS = (
     "chaos/test_run.py",
     "page/test_more_views.py",
+    "page/test_both_faces.py",
     "web/test_fuzzing.py",
     "web/test_attacks.py",
     "benchmarks/test_board.py",
@@ -35,7 +36,7 @@ DRILLS = (
 """The kill test, what each operation takes, floods, every case of the board, restores, a hub and a RabbitMQ that are
 killed, planted bugs, more seeds of the simulation, the rights of everybody over PostgreSQL, more views of pages, the
 canary, how stock Dramatiq loses messages and ours does not, a controller with its worker over Kafka, events through
-kills, and what newcomers walk through: the demos, a first deployment, a first job."""
+kills, and what newcomers walk through: both faces, the demos, a first deployment, a first job."""
 
 
 def is_drill(item: pytest.Item) -> bool:
