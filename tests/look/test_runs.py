@@ -99,6 +99,14 @@ def test_a_straggler_is_the_slowest_that_is_much_slower_than_most(took: dict[str
     assert stragglers(took) == slow
 
 
+@pytest.mark.parametrize(("last", "slow"), [("training", []), ("dropped", ["c"])])
+def test_nobody_who_has_come_is_the_straggler_while_another_is_waited_for(last: str, slow: list[str]) -> None:
+    came = [update("a"), update("b"), update("c", end=20)]
+    seats = [*(seat(site, "submitted") for site in "abc"), seat("d", last)]
+    rows = grid_of(task_of([round_of(1, "training", *came)], seats), NAMES).rows
+    assert [row.site_id for row in rows if row.cells[0].straggler] == slow
+
+
 def test_a_grid_shows_the_newest_rounds_and_says_how_many_came_before() -> None:
     task = task_of([round_of(number, "completed") for number in (3, 4, 5, 6)], [seat("a", "training", 6)])
     newest = grid_of(task, NAMES, rounds=2)

@@ -317,7 +317,7 @@ def _runs(scene: Filling, project: Id, coordinator: Subject, members: Sequence[S
         hub.report(live, site, Report.READY, task=2)
     for place, site in enumerate((coordinator, south, west)):
         hub.clock.sleep(MINUTE * (1 + place))
-        metrics = {"loss": 0.61 - 0.02 * place, "auroc": 0.83 + 0.01 * place}
+        metrics = {"loss": round(0.61 - 0.02 * place, 4), "auroc": round(0.83 + 0.01 * place, 4)}
         hub.report(live, site, Report.SUBMIT, task=2, update=b"update" * 2000, metrics=metrics)
     piece = dress("epoch 2/5: loss 0.6103\nepoch 3/5: loss 0.5871\n").encode()
     hub.ok(c.WriteLog(run_id=live, task_seq=2, site_id=east.id, seq=1, pieces=[piece], round=2), east)
@@ -338,7 +338,7 @@ def _round(
         hub.report(run, site, Report.READY, task=task)
     for place, site in enumerate(sites):
         hub.clock.sleep(35 + 60 * place)
-        metrics = {"loss": 0.9 / number - 0.02 * place, "auroc": 0.7 + 0.05 * number + 0.01 * place}
+        metrics = {"loss": round(0.9 / number - 0.02 * place, 4), "auroc": round(0.7 + 0.05 * number + 0.01 * place, 4)}
         hub.report(run, site, Report.SUBMIT, task=task, update=b"update" * 2000, metrics=metrics)
     if aggregate:
         hub.clock.sleep(12)

@@ -89,10 +89,11 @@ def _by_trouble(row: Row) -> int:
 
 
 def _column(task: TaskRun, here: Round) -> dict[str, Cell]:
-    """Site id -> its cell in this round."""
+    """Site id -> its cell in this round. While one is waited for, that one is slower than any that has come."""
     took = {s.site_id: seconds for s in here.submissions if (seconds := seconds_of(s)) is not None}
-    slow = stragglers(took)
     cells = {seat.site_id: _without_update(seat, here) for seat in task.seats}
+    waits = any(cell.since is not None for site, cell in cells.items() if site not in took)
+    slow = frozenset[str]() if waits else stragglers(took)
     for s in here.submissions:
         state = "left_out" if s.left_out else "submitted"
         cells[s.site_id] = Cell(
