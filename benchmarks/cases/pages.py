@@ -35,7 +35,7 @@ LOOKS = 30
 UPDATES = 20
 WATCHERS = 20
 REPORTS_PER_S = 20
-AGAIN_AFTER_S = 0.25
+AGAIN_AFTER_S = 1.0
 """As a page asks again behind an answer."""
 _LIVE = re.compile(rb'data-live="([^"]+)"')
 _FOLLOW = """() => {
@@ -152,7 +152,7 @@ async def _lags(page: Page, run: Run, hub: Hub, times: int) -> list[float]:
     await page.goto(f"/page/runs/{run.id}", wait_until="load")
     async with Pool(hub.url, 1) as (connection,):
         for site in run.sites[:times]:
-            await asyncio.sleep(4 * AGAIN_AFTER_S)  # the page waits by then
+            await asyncio.sleep(1.5 * AGAIN_AFTER_S)  # the page waits by then
             await page.evaluate(_FOLLOW)
             begun = time.time()
             await _ready(connection, run, site.id, site.token)
@@ -211,7 +211,7 @@ async def _watchers(hub: Hub, path: str, cookie: str) -> AsyncIterator[list[int]
     async with Pool(hub.url, WATCHERS) as connections:
         tasks = [asyncio.create_task(watch(connection)) for connection in connections]
         try:
-            await asyncio.sleep(2 * AGAIN_AFTER_S)
+            await asyncio.sleep(AGAIN_AFTER_S)
             yield answers
         finally:
             for task in tasks:

@@ -19,8 +19,8 @@ from tests.web.network import Caller
 
 A_RUN = re.compile(r"/page/runs/[0-9a-f-]{36}(?:\?|$)")
 MAX_TABS = 120
-SOON_MS = 400
-"""Longer than a page waits before it asks again."""
+SOON_MS = 600
+"""Twice that is longer than a page waits before it asks again."""
 SEEN_FOCUS = """() => {
     const one = document.activeElement, style = getComputedStyle(one)
     const box = one.getBoundingClientRect()

@@ -2,7 +2,7 @@
 // the same element, takes its place; the server holds the answer back until there is something new, and 204 says that
 // there was nothing. An answer without data-live is the last one.
 // Nothing is asked for while nobody looks, and a hub that does not answer is asked more and more rarely.
-const LEAST_MS = 250, FIRST_MS = 1000, MOST_MS = 30000, EVERY_MS = 60000;
+const LEAST_MS = 250, AGAIN_MS = 1000, FIRST_MS = 1000, MOST_MS = 30000, EVERY_MS = 60000;
 const parts = new Map();  // id -> {timer, asking, failures}
 let told = "";
 
@@ -61,7 +61,7 @@ function waitAfter(part, xhr, id) {
     tell("The hub does not answer: what you see may be old. It is asked again by itself.");
     return Math.min(MOST_MS, FIRST_MS * 2 ** (part.failures - 1)) * (0.75 + Math.random() / 2);
   }
-  return LEAST_MS;
+  return AGAIN_MS;  // what changes many times a second need not be drawn as often for each who looks
 }
 
 // What a reader opened, how far he scrolled and where his focus is outlive a renewal.
