@@ -75,6 +75,7 @@ def announced(database: Database, project: Id, *, number: int = 98, run_id: Id |
     """Data for a deployment of the project, which is this run; their id."""
     key = derive(project, "announced", number)
     about = {"number": number, "project_id": project, "cluster": "cloud", "state": "training", "contract_json": "{}"}
+    about |= {"created_at": NOW, "state_at": NOW}
     deployment = row(sr.Deployment, run_id=run_id or derive(key, "run"), **about)
     said = {"purpose": "control", "deployment_number": number, "data_topic": "data:0:0:5", "input_format": "RAW"}
     said |= {"input_config_json": "{}", "restrictions_json": "{}", "state": "live", "taken_at": NOW, "state_at": NOW}
