@@ -21,6 +21,7 @@ from storage.views.sight import (
     page,
     projects_seen,
     row,
+    rows,
     sees_everything,
     sites_seen,
 )
@@ -172,19 +173,37 @@ def names(database: Database, ids: Iterable[Id]) -> dict[Id, str]:
         }
 
 
+def names_seen(database: Database, subject: Subject, ids: Iterable[Id]) -> dict[Id, str]:
+    """The same, and of projects, as far as the caller may know of each: an event has ids of others as well."""
+    wanted = database.many(sorted(set(ids)))
+    with database.connection():
+        return {
+            str(ident): str(name)
+            for table, seen in _named(subject)
+            for ident, name in rows(
+                database, f"SELECT id, name FROM {table}", [*seen, Clause(f"{table}.id {{any:uuid}}", (wanted,))]
+            )
+        }
+
+
 def found(database: Database, subject: Subject, name: str) -> Id | None:
     """Whom or what the caller may know of has this name: an account, a site, an organisation, a project."""
-    of_own = [] if sees_everything(subject) else [Clause("organisation_id = %s", (subject.organisation_id,))]
-    for table, seen in (
-        ("accounts", of_own),
-        ("sites", sites_seen(subject)),
-        ("organisations", _organisations_seen(subject)),
-        ("projects", projects_seen(subject)),
-    ):
+    for table, seen in _named(subject):
         one = row(database, f"SELECT id FROM {table}", [*seen, Clause("name = %s", (name,))])
         if one is not None:
             return str(one[0])
     return None
+
+
+def _named(subject: Subject) -> tuple[tuple[str, Sequence[Clause]], ...]:
+    """Tables of what has a name, each with what the caller may know of."""
+    of_own = [] if sees_everything(subject) else [Clause("organisation_id = %s", (subject.organisation_id,))]
+    return (
+        ("accounts", of_own),
+        ("sites", sites_seen(subject)),
+        ("organisations", _organisations_seen(subject)),
+        ("projects", projects_seen(subject)),
+    )
 
 
 def organisations(database: Database, subject: Subject, paging: Paging) -> Listed[Organisation]:

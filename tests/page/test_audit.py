@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 from tests.page.callers import Browser, signed_in
 from tests.page.scenes import Scene
+from tests.web.network import Caller
 
 
 def test_what_was_done_at_the_page_stands_there_in_its_name(scene: Scene, browser_caller: Browser) -> None:
@@ -43,3 +45,13 @@ def test_a_long_walk_goes_on_by_itself_and_by_a_link(scene: Scene, browser_calle
     text = browser_caller.get(before).get_data(as_text=True)
     assert text.lstrip().startswith('<div id="walk"')
     assert browser_caller.get("/page/audit/verification?after=x").status_code == 400
+
+
+def test_what_others_did_at_ones_site_names_nobody_whom_one_may_not_know(scene: Scene) -> None:
+    """As the API, which says the id, and of the account that there is none."""
+    retired = Caller(scene.net.app, scene.tokens["admin"]).ok("DELETE", f"/v1/sites/{scene.names['site_east']}")
+    assert retired["state"] == "retired"
+    grace = signed_in(scene.net.app, scene.tokens["member"])
+    who = re.search(r'<td data-label="Who">(.*?)</td>', grace.get("/page/audit").get_data(as_text=True), re.DOTALL)
+    assert who is not None
+    assert who[1] == scene.names["admin"]

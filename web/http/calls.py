@@ -54,6 +54,8 @@ class Web:
     responses: ResponseCache
     inboxes: CoalescedReads[Wanted, Found | None]
     transfers: Transfers
+    downloads: Transfers
+    """Files that people take along from pages: places of their own, as above."""
     store_of_artifacts: ProbeCache[str]
     readiness: LastFound
     clocks: ProbeCache[str]

@@ -15,18 +15,19 @@ from fedyard.look.forms import Form
 from fedyard.wire.plurals import counted
 from storage.audit import Place, verify_part
 from storage.views import events as views
-from storage.views import people, projects
+from storage.views import people
 from storage.views.resources import Event
 from storage.views.sight import Cursor, sees_everything
 from web.api.audit import EVENTS_AT_ONCE, SPAN, BehindText
 from web.api.secret import micros_of
 from web.http.answers import API
-from web.http.auth import PEOPLE, still_reads
+from web.http.auth import PEOPLE
 from web.http.bodies import CursorText, Query, Time, Uuid
 from web.http.calls import Call, given
 from web.http.operations import Operation
 from web.http.parsing import malformed
 from web.page import sessions
+from web.page.downloads import download
 from web.page.links import href, utc_text
 from web.page.rendering import WHERE, page, part, shows
 from web.problems import Refused, not_found
@@ -108,17 +109,13 @@ def trail(call: Call) -> Response:
 
 def export(call: Call) -> Response:
     """All that was asked for, one event a line, the newest first; it ends where the caller's right to read does."""
-    wanted = _wanted(call)
-    headers = {"Content-Disposition": 'attachment; filename="events.ndjson"'}
-    return Response(_lines(call, wanted), 200, headers, content_type="application/x-ndjson")
+    return download(call, "events.ndjson", "application/x-ndjson", _lines(call, _wanted(call)))
 
 
 def _lines(call: Call, wanted: views.Sought) -> Iterator[bytes]:
     after: views.Behind | None = None
     for _ in range(MAX_EXPORTED // EXPORTED_AT_ONCE):
         found = views.sought(call.web.database, call.caller.subject, wanted, after=after, limit=EXPORTED_AT_ONCE)
-        if still_reads(call) is None:
-            return
         yield b"".join(msgspec.json.encode(event) + b"\n" for event in found.items)
         if found.next is None:
             return
@@ -195,7 +192,7 @@ def _told(call: Call, found: list[Event]) -> list[Told]:
     database, subject = call.web.database, call.caller.subject
     streams = views.kinds_of_streams(database, [one.stream_id for one in found])
     ids = {one.stream_id for one in found} | {one.subject.id for one in found}
-    names = {**people.names(database, ids), **projects.names_of(database, subject, ids)}
+    names = people.names_seen(database, subject, ids)
     return [_event(one, streams.get(one.stream_id, ""), names) for one in found]
 
 
@@ -204,7 +201,7 @@ def _event(event: Event, kind: str, names: Mapping[Id, str]) -> Told:
     return Told(
         event,
         "the hub" if event.subject.kind == "hub" else names.get(event.subject.id, event.subject.id),
-        actor.format(event.subject.id),
+        actor.format(event.subject.id) if event.subject.id in names else "",
         f"{kind} {names.get(event.stream_id, event.stream_id)}",
         THINGS.get(kind, "").format(event.stream_id),
         [(name, _text(value)) for name, value in event.facts.items()],

@@ -31,6 +31,7 @@ from web.http.bodies import Count, EventsQuery, Position, Query, Uuid
 from web.http.calls import Call, given
 from web.http.operations import Operation
 from web.page.acting import act, acted_or_shown
+from web.page.downloads import download
 from web.page.forms import form_of
 from web.page.rendering import HTML, WHERE, Shown, ShownList, page, part, shows, takes
 from web.page.seen_runs import seen_run
@@ -296,15 +297,12 @@ def read_metrics(call: Call) -> Response:
     run = _read(call)
     _, furthest = runs.seats_and_rounds(call.web.database, run.id)
 
-    def pieces() -> Iterator[str]:
-        for last in range(ROUNDS_READ, furthest + ROUNDS_READ, ROUNDS_READ):
+    def pieces() -> Iterator[bytes]:
+        for last in range(ROUNDS_READ, max(1, furthest) + ROUNDS_READ, ROUNDS_READ):
             some = seen_run(call, run.id, runs.Window(ROUNDS_READ, last))
-            yield metrics_csv(some, names_in(some), headings=last == ROUNDS_READ)
+            yield metrics_csv(some, names_in(some), headings=last == ROUNDS_READ).encode()
 
-    name = f"run-{run.number}-{run.attempt}-metrics.csv"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    text = pieces() if furthest else metrics_csv(run, {})
-    return Response(text, 200, headers, content_type="text/csv; charset=utf-8")
+    return download(call, f"run-{run.number}-{run.attempt}-metrics.csv", "text/csv; charset=utf-8", pieces())
 
 
 def begin(call: Call) -> Response:

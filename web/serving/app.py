@@ -53,6 +53,8 @@ from web.page.table import page_operations
 from web.problems import Problems
 
 log = logging.getLogger(__name__)
+DOWNLOADS, DOWNLOADS_PER_CALLER = 16, 4
+"""Files that people take along from pages, at once. Each holds a thread, of those that are left for others."""
 WITHOUT_SECRET = re.compile(f"^({PATH}/)[^/]+")
 """Of a path that the log has: the way in of an attempt is its secret."""
 
@@ -139,6 +141,7 @@ def _assemble(hub: Hub, operations: Sequence[Operation]) -> Web:
         responses=ResponseCache(),
         inboxes=CoalescedReads(functools.partial(views.inboxes, hub.database)),
         transfers=transfers,
+        downloads=Transfers(DOWNLOADS, hub.occupied, DOWNLOADS_PER_CALLER),
         store_of_artifacts=ProbeCache(hub.blobs.ready, clock),
         readiness=LastFound(),
         description=functools.cache(lambda: msgspec.json.encode(document(operations))),
