@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+MAX_STEPS = 12
+"""Of a field's name between dots: deeper than any body of ours."""
+MAX_PLACE_DIGITS = 6
+
 
 @dataclass(frozen=True)
 class Form:
@@ -50,15 +54,22 @@ class Form:
         """Values as a body has them: fields with dots are nested, numbers between dots are places in a list.
 
         names: only these fields, and those inside of them; all, if none is named. Fields that begin with `_` are the
-        form's own. A field that was left empty is left out; with several values it is a list.
+        form's own. A field that was left empty is left out, as is one that lies deeper than `MAX_STEPS`; with several
+        values it is a list.
         """
         found: dict[str, Any] = {}
         for name, values in self.values.items():
             wanted = not names or name in names or any(name.startswith(f"{one}.") for one in names)
             filled = [value for value in values if value.strip()]
-            if wanted and filled and not name.startswith("_"):
-                _put(found, name.split("."), filled[0] if len(filled) == 1 else list(filled))
+            steps = name.split(".", MAX_STEPS)
+            if wanted and filled and len(steps) <= MAX_STEPS and not name.startswith("_"):
+                _put(found, steps, filled[0] if len(filled) == 1 else list(filled))
         return {name: _listed(value) for name, value in found.items()}
+
+
+def is_place(step: str) -> bool:
+    """Is it a place in a list, between dots? A number of more digits is a name like any other."""
+    return step.isdecimal() and len(step) <= MAX_PLACE_DIGITS
 
 
 def _texts(value: object) -> Sequence[str]:
@@ -83,6 +94,6 @@ def _listed(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     made = {name: _listed(one) for name, one in value.items()}
-    if made and all(name.isdecimal() for name in made):
+    if made and all(map(is_place, made)):
         return [made[name] for name in sorted(made, key=int)]
     return made

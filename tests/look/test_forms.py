@@ -30,6 +30,12 @@ def test_a_name_that_is_both_a_field_and_holds_others_harms_nothing() -> None:
     assert Form({"a.b": ["2"], "a": ["1"]}).body() == {"a": {"b": "2"}}
 
 
+def test_names_that_no_form_of_ours_has_harm_nothing() -> None:
+    assert Form({"a" + ".b" * 3000: ["1"], "c": ["2"]}).body() == {"c": "2"}
+    long = "9" * 5000
+    assert Form({f"a.{long}": ["1"]}).body() == {"a": {long: "1"}}
+
+
 def test_a_form_shows_no_value_where_it_is_printed() -> None:
     form = Form.of(token="fyd_secret", boxes=["x", "y"], nothing=None)
     assert repr(form) == "Form(boxes, nothing, token)"

@@ -79,6 +79,9 @@ def test_what_cannot_be_read_is_said_at_its_field(look: Looking) -> None:
         browser.get("/page/api/update_project")
         response = browser.post("/page/api/update_project", form)
         assert (response.status_code, wrong in browser.shown) == (400, True)
+    browser.get("/page/api/revoke_site_key")
+    response = browser.post("/page/api/revoke_site_key", {"path.site_id": "0" * 8, "path.epoch": "9" * 5000})
+    assert (response.status_code, "this is not a whole number" in browser.shown) == (400, True)
 
 
 def test_what_the_caller_may_not_do_is_refused_as_to_a_program(scene: Scene) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.page.callers import Browser, signed_in
 from tests.page.scenes import Scene
 from tests.web.network import Caller
@@ -48,6 +50,16 @@ def test_what_is_wrong_is_said_at_the_field_and_what_was_typed_stays(scene: Scen
     assert answer.status_code in (400, 422)
     assert 'id="f-name-error"' in page
     assert '<option value="auditor" selected>' in page
+
+
+@pytest.mark.parametrize("days", ["99999", "999999999999", "9" * 5000, "-1", "\N{SUPERSCRIPT TWO}"])
+def test_days_that_no_time_has_are_refused_and_no_fault_of_the_hub(
+    scene: Scene, browser_caller: Browser, days: str
+) -> None:
+    browser_caller.get(f"/page/people/{scene.names['member']}")
+    form = {"label": "x", "scopes": "read", "days": days}
+    answer = browser_caller.post(f"/page/people/{scene.names['member']}/tokens", form)
+    assert answer.status_code in ((200,) if days == "99999" else (400, 422))
 
 
 def test_a_link_signs_its_account_in(scene: Scene, browser_caller: Browser) -> None:

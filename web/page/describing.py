@@ -142,9 +142,10 @@ def _typed(operation: Operation, form: Form) -> tuple[Form, dict[str, Any], dict
     path: dict[str, Any] = {}
     for name in operation.parameters:
         found, text = kind_of(name), form.value(f"path.{name}").strip()
-        if not re.fullmatch(_PATTERNS.get(found, ".+"), text):
+        fits = re.fullmatch(_PATTERNS.get(found, ".+"), text) is not None
+        if not fits:
             form = form.with_error(f"path.{name}", f"this is not {_WORDS.get(found, 'what belongs here')}")
-        path[name] = int(text) if found == "count" and text.isdecimal() else text
+        path[name] = int(text) if fits and found == "count" else text
     query = form.body("query").get("query", {})
     body: Any = {}
     if operation.body is not None and (text := form.value("body").strip()):

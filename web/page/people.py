@@ -41,6 +41,8 @@ ROLES: Mapping[Role, str] = {
 }
 SCOPES = (("read write", "read and change"), ("read", "only read"))
 LIVES = (("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("never", "until it is revoked"))
+MAX_DAYS_DIGITS = 5
+"""Of what is typed in place of one of them: more than anybody lives, and still a time."""
 SIGN_IN_MIN = 10
 """How long a link that signs somebody in is good for."""
 
@@ -269,7 +271,8 @@ def _wanted(call: Call, form: Form, kind: str, owner: Id) -> dict[str, object]:
     }
     if (days := form.value("days", "30")) != "never":
         now = datetime.fromtimestamp(call.web.hub.clock.now() // SECOND, UTC)
-        body["expires_at"] = (now + timedelta(days=int(days))).isoformat() if days.isdecimal() else days
+        counted = days.isdecimal() and len(days) <= MAX_DAYS_DIGITS
+        body["expires_at"] = (now + timedelta(days=int(days))).isoformat() if counted else days
     return body
 
 

@@ -18,7 +18,7 @@ import msgspec
 from domain.decisions.draft import Refused as NotDecided
 from domain.decisions.projects import check_tasks
 from domain.values import Contract, Infrastructure, TaskSpec
-from fedyard.look.forms import Form
+from fedyard.look.forms import Form, is_place
 from fedyard.wire.parameters import check_written
 from web.api.projects import NewProject, NewTask
 from web.http.parsing import malformed
@@ -95,7 +95,7 @@ def _blank_task(place: int) -> dict[str, str]:
 def places(form: Form) -> list[int]:
     """Of the tasks that were typed, in their order."""
     found = {name.split(".")[1] for name in form.values if name.startswith("tasks.")}
-    return sorted({int(place) for place in found if place.isdecimal()})[:MAX_TASKS]
+    return sorted({int(place) for place in found if is_place(place)})[:MAX_TASKS]
 
 
 def step_of(field: str) -> Step:
