@@ -336,6 +336,19 @@ def _spec(name: str) -> list[v.TaskSpec]:
     return [v.TaskSpec(name=name, model="m")]
 
 
+def _enrolment_of(stage: Stage) -> c.AnyCommand:
+    expires, organisation = stage.hub.clock.now() + 10**9, stage.site.organisation_id or ""
+    command = c.CreateEnrolment(organisation_id=organisation, sha256=SECRET, note="", expires_at=expires)
+    return c.RevokeEnrolment(enrolment_id=stage.hub.ok(command, stage.admin)["id"])
+
+
+def _session_of(stage: Stage) -> c.AnyCommand:
+    account = stage.of_site.id
+    stage.hub.ok(c.IssueSignIn(account_id=account, sha256=SECRET), stage.admin)
+    stage.hub.ok(c.OpenSession(account_id=account, sha256=sha256_hex(b"session"), proof_sha256=SECRET), stage.of_site)
+    return c.EndSessions(account_id=account)
+
+
 ACTS: dict[str, Callable[[Stage], Does]] = {
     "create_organisation": lambda s: (c.CreateOrganisation(name="new"), s.admin, None),
     "create_account": lambda s: (
@@ -357,6 +370,9 @@ ACTS: dict[str, Callable[[Stage], Does]] = {
         s.admin,
         None,
     ),
+    "revoke_enrolment": lambda s: (_enrolment_of(s), s.admin, None),
+    "issue_sign_in": lambda s: (c.IssueSignIn(account_id=s.of_site.id, sha256=SECRET), s.admin, None),
+    "end_sessions": lambda s: (_session_of(s), s.admin, None),
     "update_site": lambda s: (c.UpdateSite(site_id=s.site.id, description="x"), s.admin, s.site),
     "retire_site": lambda s: (c.RetireSite(site_id=s.site.id), s.admin, s.site),
     "revoke_site_key": lambda s: (c.RevokeSiteKey(site_id=s.site.id, epoch=1), s.admin, s.site),
