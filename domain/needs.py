@@ -38,7 +38,7 @@ class Needs:
     senders: sites of which it is needed how much of theirs lies unacknowledged at others.
     told: causes of notices that are coalesced.
     issued_with: tokens, or owners of tokens: those in force that were issued with them, and with these in turn, are
-        needed, with their owners.
+        needed, with their owners. proofs: hashes of tokens that each come with the one that it was issued with.
     webhooks: with what says who may change them. deliveries: with their webhooks and the streams of their owners.
     followed: (kind, stream) of events: how far they were looked at, webhooks that may want them, and what says which.
     events: (stream, seq). causes: of deliveries of dead letters, with the webhooks that want these.
@@ -75,6 +75,7 @@ class Needs:
     tokens: set[Id] = field(default_factory=set)
     issued_with: set[Id] = field(default_factory=set)
     token_hashes: set[str] = field(default_factory=set)
+    proofs: set[str] = field(default_factory=set)
     enrolments: set[Id] = field(default_factory=set)
     sites: set[Id] = field(default_factory=set)
     site_names: set[str] = field(default_factory=set)

@@ -120,6 +120,7 @@ def _load_one_by_one(database: Database, needs: Needs) -> Loaded:  # noqa: PLR09
 
     tokens = reader.rows(r.Token, f"{_TOKENS} WHERE id {{any:uuid}}", needs.tokens)
     tokens += reader.rows(r.Token, f"{_TOKENS} WHERE sha256 {{any}}", needs.token_hashes)
+    tokens += reader.rows(r.Token, _PROOFS, needs.proofs)
     tokens += reader.rows(r.Token, _ISSUED_WITH, needs.issued_with)
     enrolments = reader.rows(r.Enrolment, f"{_ENROLMENTS} WHERE id {{any:uuid}}", needs.enrolments)
     reader.rows(r.Enrolment, f"{_ENROLMENTS} WHERE sha256 {{any}}", needs.token_hashes)
@@ -181,6 +182,10 @@ _MAILBOXES = select(r.Mailbox)
 _ORGANISATIONS = select(r.Organisation)
 _ACCOUNTS = select(r.Account)
 _TOKENS = select(r.Token)
+_PROOFS = (
+    f"{_TOKENS} WHERE id IN (WITH shown AS (SELECT id, issued_by FROM tokens WHERE sha256 {{any}})"
+    " SELECT id FROM shown UNION SELECT issued_by FROM shown)"
+)
 _ISSUED_WITH = (
     f"{_TOKENS} WHERE revoked_at IS NULL AND id IN (WITH RECURSIVE gone(id) AS (SELECT named.id FROM (SELECT id, id AS"
     " name FROM tokens UNION ALL SELECT id, owner_id FROM tokens) AS named WHERE named.name {any:uuid}"

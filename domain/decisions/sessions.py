@@ -63,7 +63,8 @@ def issue_sign_in(draft: Draft, command: c.IssueSignIn) -> Decision:
 def needs_of_open_session(command: c.OpenSession) -> Needs:
     return Needs(
         accounts={command.account_id},
-        token_hashes={command.sha256, command.proof_sha256},
+        token_hashes={command.sha256},
+        proofs={command.proof_sha256},
         revocations=names_of_secret(command.sha256),
         counts={("sessions", command.account_id)},
     )
@@ -76,8 +77,9 @@ def open_session(draft: Draft, command: c.OpenSession) -> Decision:
     take_one(draft, "sessions", account.id, rules.sessions_per_account, "sign out everywhere, then sign in again")
     until = draft.now + round(rules.session_h * HOUR)
     of_a_token = proof.kind == TokenKind.TOKEN
-    if of_a_token and proof.expires_at is not None:
-        until = min(until, proof.expires_at)
+    source = proof if of_a_token else draft.get(r.Token, proof.issued_by)
+    if source is not None and source.expires_at is not None:
+        until = min(until, source.expires_at)
     session = add_token(
         draft,
         "account",

@@ -50,6 +50,14 @@ def test_a_session_lasts_no_longer_than_its_token(hub: Hub, ada: Subject) -> Non
     assert row(hub, made["id"]).expires_at == until
 
 
+def test_a_session_by_a_code_lasts_no_longer_than_the_token_that_the_code_was_made_with(hub: Hub, ada: Subject) -> None:
+    until = hub.clock.now() + HOUR
+    short = hub.ok(c.IssueToken("account", ada.id, SECRETS[1], "short", ["read", "write"], until), ada)["id"]
+    hub.ok(c.IssueSignIn(ada.id, SECRETS[2], 60.0, short), ada)
+    made = hub.ok(opening(ada, SECRETS[2]), ada)
+    assert row(hub, made["id"]).expires_at == until
+
+
 def test_a_code_opens_one_session(hub: Hub, ada: Subject) -> None:
     parent = token_of(hub, ada).id
     code = hub.ok(c.IssueSignIn(ada.id, SECRETS[1], 60.0, parent), ada)["id"]

@@ -8,6 +8,7 @@ import msgspec
 
 from domain import records as r
 from domain.states import ArtifactState, DeliveryState
+from domain.values import TokenKind
 from tests.simulation.copy import Copy
 from tests.simulation.processes import RULES
 from tests.simulation.world import Broken
@@ -51,8 +52,9 @@ class Bounds(Copy):
 
     def _tokens(self) -> None:
         """All of a simulation lies within one day."""
-        issued = Counter(one.owner_id for one in self.every(r.Token))
-        in_force = Counter(one.owner_id for one in self.every(r.Token) if one.revoked_at is None)
+        tokens = [one for one in self.every(r.Token) if one.kind == TokenKind.TOKEN]
+        issued = Counter(one.owner_id for one in tokens)
+        in_force = Counter(one.owner_id for one in tokens if one.revoked_at is None)
         for owner_id in issued:
             if in_force[owner_id] > RULES.tokens_per_owner or issued[owner_id] > RULES.tokens_per_day:
                 raise Broken(f"{owner_id} has {in_force[owner_id]} tokens in force, of {issued[owner_id]} ever issued")

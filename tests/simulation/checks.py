@@ -29,6 +29,7 @@ from tests.simulation.counts import Counts
 from tests.simulation.ending import Ending
 from tests.simulation.processes import SILENT_AFTER_S
 from tests.simulation.sealing import Seals
+from tests.simulation.signed_in import SignedIn
 from tests.simulation.story import Task
 from tests.simulation.telling import Telling
 from tests.simulation.trained import OF_TRAINING, Trained
@@ -54,7 +55,7 @@ _chain = hash_of
 """As it was before anybody planted a bug."""
 
 
-class Checker(Counts, Bounds, Seals, Telling, Truth, Trained, Ending):
+class Checker(Counts, Bounds, SignedIn, Seals, Telling, Truth, Trained, Ending):
     """See the module."""
 
     def __init__(self, world: World) -> None:
@@ -249,6 +250,7 @@ class Checker(Counts, Bounds, Seals, Telling, Truth, Trained, Ending):
         self._heads()
         self._counted()
         self._bounded()
+        self._sessions()
         self._agree()
         if self._moving:
             self._parts()

@@ -42,12 +42,11 @@ from tests.simulation.topics import SimulatedTopics
 from tests.simulation.turns import Waiting
 from tests.simulation.world import Broken, Killed, Process, World
 from web.api.contents import OCTETS
-from web.api.table import operations
 from web.http.hub import Hub
 from web.http.routing import routing_of
 from web.live.heartbeats import HeartbeatBuffer
 
-ROUTING = routing_of(operations())
+ROUTING = routing_of(web.serving.app.operations_of(Settings()))
 RELAY_AFTER_S = 2.0
 SWEEP_EVERY_S = 3.0
 TICK_EVERY_S = 1.0
@@ -67,6 +66,7 @@ RULES = Rules(
     backlog_messages=12,
     tokens_per_owner=8,
     tokens_per_day=12,
+    sessions_per_account=4,
     keep_artifacts_s=KEEP_ARTIFACTS_S,
     keep_uploads_s=15.0,
     silent_after_s=SILENT_AFTER_S,
@@ -225,11 +225,12 @@ class Request:
     body: Any = None
     key: str | None = None
     content_type: str = ""
+    cookie: str = ""
 
     @property
     def waits(self) -> bool:
         """Is it answered once it is decided?"""
-        return self.path.startswith(f"{DOOR}/") and self.method == "POST"
+        return self.method == "POST" and self.path.startswith((f"{DOOR}/", "/page/"))
 
 
 class Web(Process):
@@ -349,6 +350,8 @@ class Web(Process):
         }
         if request.key is not None:
             environ["HTTP_IDEMPOTENCY_KEY"] = request.key
+        if request.cookie:
+            environ["HTTP_COOKIE"] = request.cookie
         began: dict[str, Any] = {}
 
         def start_response(status: str, headers: list[tuple[str, str]], _: Any = None, /) -> Callable[[bytes], object]:

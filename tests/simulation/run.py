@@ -67,6 +67,7 @@ from tests.simulation.sending import OPERATOR
 from tests.simulation.sites import Site
 from tests.simulation.streams import Announcing, BridgeProcess, Kafka
 from tests.simulation.training import SPANS_OF_TRAINING, Door, Trainers, waiting_in
+from tests.simulation.visitors import Visitors
 from tests.simulation.workloads import SWAPS, ReconcilingProcess
 from tests.simulation.world import START, Broken, World
 from web.live.waiters import Waiters
@@ -170,6 +171,10 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         flood = Flood(world, folk[3])
         if flood.on:
             world.processes.append(flood)
+        visitors = Visitors(world)
+        if visitors.on:
+            world.processes.append(visitors)
+            stack.enter_context(replaced(Waiters, "sleep", waiting_in(world)))
         if world.cluster.on:
             make_once(folder / "workload.key", CLUSTER_KEY)
         if world.cluster.on and not world.kafka.on:

@@ -4,7 +4,19 @@ The simulation must notice every one of them, or it proves nothing. Where two de
 with the other off already; what one of them alone would hold back is said in its sentence.
 """
 
-from tests.simulation.bugs import commits, inboxes, payloads, runs, shares, sight, streams, times, webhooks, workloads
+from tests.simulation.bugs import (
+    commits,
+    inboxes,
+    payloads,
+    runs,
+    sessions,
+    shares,
+    sight,
+    streams,
+    times,
+    webhooks,
+    workloads,
+)
 from tests.simulation.bugs.planting import BUGS, Bug, planted, replaced
 
 __all__ = [
@@ -16,6 +28,7 @@ __all__ = [
     "planted",
     "replaced",
     "runs",
+    "sessions",
     "shares",
     "sight",
     "streams",
