@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from config.processes import WORKERS
 from domain.ids import Id, Uuid
@@ -40,6 +40,7 @@ class ConcernKind(StrEnum):
     """What a concern is about."""
 
     PROCESS = "process"
+    PART = "part"
     CLOCK = "clock"
     DISK = "disk"
     OUTBOX = "outbox"
@@ -54,6 +55,14 @@ class ConcernKind(StrEnum):
     WORKLOAD_FAILED = "workload_failed"
     WORKLOAD_WAITS = "workload_waits"
     WEBHOOK = "webhook"
+
+
+class Down(NamedTuple):
+    """A part of the hub with which something is wrong, as who asks has found it. stops: the hub cannot serve so."""
+
+    part: str
+    trouble: str
+    stops: bool
 
 
 class Concern(Resource, frozen=True):
@@ -76,6 +85,7 @@ class Concern(Resource, frozen=True):
     waits_for: list[str] = []
 
 
+_TOLD_BY_RECORDS = frozenset({STAND_BY, "clocks", "streams"})
 _SEVERITIES = ("bad", "warns", "waits")
 _WAITED_FOR = (
     "SELECT runs.id, runs.project_id, projects.name, runs.number, task_runs.name, sites.name, rounds.state,"
@@ -117,8 +127,11 @@ _WORKLOAD = (
 _WEBHOOK = "SELECT id, url, failures, failing_since FROM webhooks"
 
 
-def concerns(database: Database, subject: Subject, now: Micros, workers: Sequence[str] = WORKERS) -> Listed[Concern]:
-    """All of them, what does not work first; of each kind `AT_ONCE` at most. workers: roles that this hub has.
+def concerns(
+    database: Database, subject: Subject, now: Micros, workers: Sequence[str] = WORKERS, down: Sequence[Down] = ()
+) -> Listed[Concern]:
+    """All of them, what does not work first; of each kind `AT_ONCE` at most. workers: roles that this hub has. down:
+    what records do not tell: a broker that is away, a decider that reports and decides nothing.
 
     Raises `DatabaseUnavailable`.
     """
@@ -130,6 +143,7 @@ def concerns(database: Database, subject: Subject, now: Micros, workers: Sequenc
     ]
     with database.connection():
         found = _of_hub(database, now, workers) if sees_everything(subject) else []
+        found = _parts(subject, down, found) + found  # what stops the hub is named before what it leaves undone
         found += [one for find in finders for one in find(database, subject, now)]
         waiting, waited_for = _runs_that_wait(database, subject)
         found += waiting
@@ -161,6 +175,18 @@ def _processes(database: Database, now: Micros, workers: Sequence[str]) -> list[
     ]
     off = clocks.trouble(clocks.reports(database, now))
     return gone if off is None else [*gone, Concern(ConcernKind.CLOCK, "bad", "clocks", off, None)]
+
+
+def _parts(subject: Subject, down: Sequence[Down], found: Sequence[Concern]) -> list[Concern]:
+    """Those that nothing else tells of. Of what stops the hub everybody is told, as at `/readyz`: else nobody knows why
+    nothing goes on. What is wrong with it names hosts, which is for who runs the network."""
+    if sees_everything(subject):
+        told = _TOLD_BY_RECORDS | {one.name for one in found if one.kind is ConcernKind.PROCESS}
+        mine = [(one, one.trouble) for one in down if one.part not in told]
+    else:
+        mine = [(one, "the hub cannot serve without it: who runs the network sees what is wrong") for one in down]
+        mine = [(one, detail) for one, detail in mine if one.stops]
+    return [Concern(ConcernKind.PART, "bad" if one.stops else "warns", one.part, detail, None) for one, detail in mine]
 
 
 def _disks(database: Database) -> list[Concern]:

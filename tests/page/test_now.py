@@ -11,7 +11,7 @@ from domain.values import Subject
 from fedyard.wire.times import DAY_S, SECOND, time_text
 from storage.clocks import Reported, report_all
 from storage.database import Database
-from storage.views.concerns import Concern, ConcernKind, concerns
+from storage.views.concerns import Concern, ConcernKind, Down, concerns
 from storage.vitals import BackupReading, DiskReading, QueueReading, tell
 from tests.page.callers import Browser, signed_in
 from tests.page.scenes import Scene, opened
@@ -93,6 +93,37 @@ def test_a_role_of_which_nobody_reports_is_worse_than_a_stand_by(bare: Database)
     assert ("clock", "bad", "clocks") in of_hub(bare)
 
 
+MEMBER = Subject(kind="account", id=OPERATOR.id, organisation_id=OPERATOR.id, role="member")
+
+
+def test_what_the_web_finds_down_is_told_unless_a_record_tells_it(bare: Database) -> None:
+    report_all(bare, [Reported("decider@a:1", "decider", 0)], NOW - 31 * SECOND)
+    tell(bare, NOW, {"artifacts": DiskReading(used=5, free=1 << 29, total=100 << 30)})
+    down = [
+        Down("broker", "RabbitMQ at b:5672 does not answer", stops=True),
+        Down("decider", "no decider reports", stops=True),
+        Down("stand_by", "silent: ticker@b:2", stops=False),
+        Down("artifacts", "the store does not answer", stops=False),
+    ]
+    found = concerns(bare, OPERATOR, NOW, ("decider",), down).items
+    assert [(one.kind.value, one.severity, one.name) for one in found] == [
+        ("part", "bad", "broker"),
+        ("process", "bad", "decider"),
+        ("disk", "bad", "artifacts"),
+        ("part", "warns", "artifacts"),
+    ]
+    assert found[0].detail == "RabbitMQ at b:5672 does not answer"
+    said = "No run is live; broker is down; artifacts are down; everything else is well."
+    assert sentence(0, [found[0], found[3]], NOW) == said
+
+
+def test_that_the_hub_cannot_serve_is_told_to_everybody_and_why_to_who_runs_it(bare: Database) -> None:
+    down = [Down("broker", "RabbitMQ at b:5672 does not answer", stops=True), Down("doer", "at b:2", stops=False)]
+    (found,) = concerns(bare, MEMBER, NOW, (), down).items
+    assert (found.kind, found.severity, found.name) == (ConcernKind.PART, "bad", "broker")
+    assert "b:5672" not in found.detail
+
+
 @pytest.mark.parametrize(
     ("free", "total", "told"),
     [(1 << 29, 100 << 30, True), (1 << 29, 1 << 31, False), (2 << 30, 100 << 30, False), (None, None, False)],
@@ -152,7 +183,7 @@ def test_one_sentence_says_how_it_is(live: int, found: list[Concern], words: str
 def test_every_kind_has_words_and_those_of_things_a_page(kind: ConcernKind) -> None:
     one = concern(kind, "it")
     assert "it" in sentence(1, [one], NOW)
-    own = {"process", "clock", "disk", "outbox", "backup"}
+    own = {"process", "part", "clock", "disk", "outbox", "backup"}
     assert (where(one) == "") == (kind.value in own)
 
 
@@ -170,3 +201,15 @@ def test_what_renews_itself_is_drawn_once_for_all_who_see_the_same(scene: Scene,
     assert "Processes" not in others
     scene.clock.put_on(6)
     assert "new.v1" in auditor.get("/page/now/live").get_data(as_text=True)
+
+
+def test_nobody_is_told_that_all_is_well_while_the_broker_takes_nothing(scene: Scene) -> None:
+    callers = {who: signed_in(scene.net.app, scene.tokens[who]) for who in ("admin", "auditor", "member")}
+    scene.net.publisher.down = True
+    try:
+        for who, caller in callers.items():
+            text = caller.get("/page/now").get_data(as_text=True)
+            assert "broker is down" in text
+            assert ("the broker does not answer" in text) == (who != "member")
+    finally:
+        scene.net.publisher.down = False

@@ -8,15 +8,11 @@ import re
 from flask import Response
 
 from config.logs import unit
-from config.processes import OUTSIDE, STREAM_WORKERS
-from config.streams import workers_of
 from fedyard.wire.times import time_text
-from storage import clusters, stream_states
 from storage.database import DatabaseUnavailable
 from storage.history import read_history, recovered
-from storage.presence import STAND_BY
 from storage.signals import NOT_YET
-from storage.views import commands
+from web.api.readiness import STOP_NOTHING, troubles
 from web.api.results import Health, Readiness
 from web.http.answers import answer
 from web.http.auth import OPEN
@@ -40,27 +36,15 @@ def readyz(call: Call) -> Response:
     goes on without them. A process that is silent beside one that does its work is named and stops nothing.
     """
     web = call.web
-    silent = web.silent.trouble() or {}
-    troubles = {
-        "database": _database_trouble(call),
-        "broker": web.hub.publisher.ready(),
-        "signals": web.hub.signals.ready(),
-        **{role: silent.get(role) for role in workers_of(web.hub.settings)},
-        "clocks": web.clocks.trouble(),
-        STAND_BY: silent.get(STAND_BY),
-        "clusters": _clusters_trouble(call),
-        **({"streams": _streams_trouble(call)} if web.hub.settings.streams else {}),
-        "artifacts": web.store_of_artifacts.trouble() or web.transfers.trouble(),
-    }
-    troubles["decider"] = troubles["decider"] or web.undecided.trouble()  # the one that names the process goes first
+    found = troubles(call)
     history = _history(call)
-    wrong = {part: trouble for part, trouble in troubles.items() if trouble}
+    wrong = {part: trouble for part, trouble in found.items() if trouble}
     ready = wrong.keys() <= STOP_NOTHING
     if web.readiness.changed({part: _COUNTED.sub("", trouble) for part, trouble in wrong.items()}) and wrong:
         begins = wrong == {"signals": NOT_YET}
         log.log(logging.INFO if begins else logging.WARNING, "parts are not ready", extra=unit(**wrong))
     told = _asked_by_admin(call)
-    parts = {part: "ok" if not trouble else trouble if told else "down" for part, trouble in troubles.items()}
+    parts = {part: "ok" if not trouble else trouble if told else "down" for part, trouble in found.items()}
     return answer(
         Readiness(status="ready" if ready else "not ready", parts=parts, history=history),
         200 if ready else 503,
@@ -68,8 +52,6 @@ def readyz(call: Call) -> Response:
     )
 
 
-STOP_NOTHING = frozenset({*OUTSIDE, *STREAM_WORKERS, STAND_BY, "artifacts", "clusters", "streams"})
-"""Parts that are named where they are down, while the hub serves."""
 _COUNTED = re.compile(r"\d+ s\b")
 """What grows with every question: the same trouble is not said anew for it."""
 
@@ -97,33 +79,6 @@ def _asked_by_admin(call: Call) -> bool:
     except (Refused, DatabaseUnavailable):
         return False
     return subject.role == "admin"
-
-
-def _database_trouble(call: Call) -> str | None:
-    try:
-        commands.answers(call.web.database)
-    except DatabaseUnavailable as error:
-        return str(error)
-    return None
-
-
-def _clusters_trouble(call: Call) -> str | None:
-    """What is missing at which cluster: that it answers, or that it allows what the hub has to do there."""
-    try:
-        told = clusters.told(call.web.database, call.web.hub.clock.now())
-    except DatabaseUnavailable:
-        return None
-    return "; ".join(f"{name}: {trouble}" for name, trouble in told.items()) or None
-
-
-def _streams_trouble(call: Call) -> str | None:
-    """Which cluster of Kafka does not answer, or lacks what is listened to."""
-    try:
-        found = stream_states.bridges(call.web.database, call.web.hub.clock.now())
-    except DatabaseUnavailable:
-        return None
-    troubles = {one.cluster: one.trouble for one in found if one.trouble}
-    return "; ".join(f"{name}: {trouble}" for name, trouble in sorted(troubles.items())) or None
 
 
 OPERATIONS = (

@@ -15,7 +15,8 @@ from domain.ids import HUB, derive, sha256_hex
 from fedyard.look.forms import Form
 from fedyard.wire.problems import Problem
 from storage.views.people import Bearer
-from web.api.operators import STOP_NOTHING, readyz
+from web.api.operators import readyz
+from web.api.readiness import STOP_NOTHING
 from web.api.results import Readiness
 from web.http.auth import OPEN
 from web.http.bodies import Query

@@ -10,17 +10,16 @@ from typing import Annotated, Any
 import msgspec
 from flask import Response
 
-from config.streams import workers_of
 from domain.values import Micros
 from fedyard.look.filters import span
 from fedyard.wire.plurals import counted
 from fedyard.wire.times import SECOND
-from storage.views import concerns as views
 from storage.views import projects, runs, vitals
 from storage.views.concerns import STAND_BY_SHOWN, Concern, ConcernKind
 from storage.views.sight import Paging, sees_everything
 from storage.views.vitals import Curve, Vitals
 from storage.vitals import Sampled
+from web.api.concerns import concerns_of
 from web.http.calls import Call
 from web.page.rendering import HTML, WHERE, Shown, page, part, shows
 
@@ -71,8 +70,7 @@ def live(call: Call) -> Response:
 
 def _facts(call: Call) -> dict[str, Any]:
     web, subject, time = call.web, call.caller.subject, call.web.hub.clock.now()
-    workers = workers_of(web.hub.settings)
-    found = views.concerns(web.database, subject, time, workers).items
+    found = concerns_of(call).items
     going = runs.runs(
         web.database, subject, Paging(LIVE_SHOWN), state=None, project=None, live=True, newest_first=True
     ).items
@@ -117,6 +115,7 @@ def sentence(live_runs: int, found: Sequence[Concern], time: Micros, *, more: bo
 
 _BRIEF: Mapping[ConcernKind, str] = {
     ConcernKind.PROCESS: "no {name} reports",
+    ConcernKind.PART: "{name} {is} down",
     ConcernKind.CLOCK: "{name} are off",
     ConcernKind.DISK: "the disk of the {name} is nearly full",
     ConcernKind.OUTBOX: "the {name} is not published{since}",
@@ -138,7 +137,8 @@ def _briefly(one: Concern, time: Micros) -> str:
     if one.name == STAND_BY_SHOWN:
         return "a stand-by process is silent"
     since = "" if one.since is None else f" since {span((time - _micros(one.since)) // (60 * SECOND) * 60)}"
-    return _BRIEF[one.kind].format(name=one.name, sites=", ".join(one.waits_for), since=since)
+    verb = "are" if one.name.endswith("s") else "is"
+    return _BRIEF[one.kind].format(name=one.name, sites=", ".join(one.waits_for), since=since, **{"is": verb})
 
 
 def where(one: Concern) -> str:
