@@ -16,6 +16,7 @@ from tests.page.callers import session_of
 from tests.page.filling import SITE_NAMES
 from tests.page.scenes import Scene, opened
 from tests.web.network import Caller
+from web.serving.app import web_of
 
 A_RUN = re.compile(r"/page/runs/[0-9a-f-]{36}(?:\?|$)")
 MAX_TABS = 120
@@ -196,6 +197,26 @@ def test_a_session_that_nobody_used_ends_and_one_comes_back_to_where_one_was(
     page.get_by_label("Token or code").fill(scene.tokens["coordinator"])
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(f"**/page/runs/{scene.names['run']}")
+
+
+def test_a_page_that_is_open_says_that_the_database_is_away_and_that_it_shows_what_was(
+    scene: Scene, look: Callable[..., Looker]
+) -> None:
+    """What it says of the hub stands there all the while: it must not look as if it were so now."""
+    page = look("admin").page
+    page.goto("/page/now")
+    _rename(scene, "process_clocks", "away")
+    web_of(scene.net.app).watchers.release()
+    expect(page.locator("#status")).to_contain_text("The database cannot be reached: what you see may be old")
+    expect(page.locator("#now")).to_have_class("old")
+    _rename(scene, "away", "process_clocks")
+    expect(page.locator("#status")).to_be_empty()
+    expect(page.locator("#now")).not_to_have_class("old")
+
+
+def _rename(scene: Scene, table: str, to: str) -> None:
+    with scene.net.database.connection():
+        scene.net.database.execute(f"ALTER TABLE {table} RENAME TO {to}")
 
 
 def test_nothing_is_asked_for_while_nobody_looks(scene: Scene, look: Callable[..., Looker]) -> None:

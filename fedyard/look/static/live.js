@@ -3,14 +3,21 @@
 // there was nothing. An answer without data-live is the last one.
 // Nothing is asked for while nobody looks, and a hub that does not answer is asked more and more rarely.
 const LEAST_MS = 250, AGAIN_MS = 1000, FIRST_MS = 1000, MOST_MS = 30000, EVERY_MS = 60000;
-const parts = new Map();  // id -> {timer, asking, failures}
+const HELD_MS = 30000;  // an answer is held back for 25 s at most
+const parts = new Map();  // id -> {timer, late, asking, failures}
+const OLD = "what you see may be old. It is asked again by itself.";
 let told = "";
 
+// What is shown is marked as old for as long as something is told.
 function tell(text) {
   const status = document.getElementById("status");
   if (!status || text === told) return;
   told = text;
-  status.textContent = text;
+  const said = document.createElement("p");
+  said.className = "said warns";
+  said.textContent = text;
+  status.replaceChildren(...(text ? [said] : []));
+  for (const one of document.querySelectorAll("[data-live]")) one.classList.toggle("old", text !== "");
 }
 
 function look() {
@@ -31,6 +38,7 @@ function ask(id) {
   if (!element?.dataset.live) return parts.delete(id);
   if (document.hidden) return;
   part.asking = true;
+  part.late = setTimeout(() => tell(`The hub takes long to answer: ${OLD}`), HELD_MS);
   htmx.ajax("GET", element.dataset.live, { source: element, target: element, swap: "outerHTML" }).catch(() => {});
 }
 
@@ -39,6 +47,7 @@ document.addEventListener("htmx:afterRequest", ({ detail }) => {
   const part = parts.get(id);
   if (!part?.asking) return;
   part.asking = false;
+  clearTimeout(part.late);
   schedule(id, waitAfter(part, detail.xhr, id));
 });
 
@@ -51,17 +60,22 @@ function waitAfter(part, xhr, id) {
     parts.delete(id);
     tell("What this shows is gone, or not yours to see any more: it is not renewed.");
   } else if (xhr.status === 429 || xhr.status === 503) {
-    tell("The hub is busy: this page is renewed a little later.");
+    tell(`${problemIn(xhr) || "The hub is busy"}: ${OLD}`);
     return 1000 * Number(xhr.getResponseHeader("Retry-After") || 5);
   } else if (xhr.status >= 200 && xhr.status < 300) {
     part.failures = 0;
     if (told) tell("");
   } else if (!document.hidden) {
     part.failures += 1;
-    tell("The hub does not answer: what you see may be old. It is asked again by itself.");
+    tell(`The hub does not answer: ${OLD}`);
     return Math.min(MOST_MS, FIRST_MS * 2 ** (part.failures - 1)) * (0.75 + Math.random() / 2);
   }
   return AGAIN_MS;  // what changes many times a second need not be drawn as often for each who looks
+}
+
+// "The database cannot be reached": the title of a problem's page.
+function problemIn(xhr) {
+  return new DOMParser().parseFromString(xhr.responseText, "text/html").querySelector("h1")?.textContent.trim();
 }
 
 // What a reader opened, how far he scrolled and where his focus is outlive a renewal.
