@@ -92,6 +92,16 @@ def half_sent_bodies(port: int, token: str | None, count: int, path: str = "/v1/
 
 
 @contextmanager
+def half_sent_forms(port: int, cookie: str | None, count: int) -> Iterator[Held]:
+    """Forms of which one byte comes: in a session, or of somebody who would open one."""
+    path, more = ("/page/sign-in", []) if cookie is None else ("/page/organisations/new", [f"Cookie: {cookie}"])
+    kind = "Content-Type: application/x-www-form-urlencoded"
+    content = _head("POST", path, None, kind, "Content-Length: 100000", *more) + b"t"
+    with _connections(port, [content] * count) as held:
+        yield held
+
+
+@contextmanager
 def half_open(port: int, count: int) -> Iterator[Held]:
     """Requests whose headers do not end."""
     with _connections(port, [b"GET /healthz HTTP/1.1\r\nHost: hub\r\nX: "] * count) as held:

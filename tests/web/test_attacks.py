@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import signal
@@ -14,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -29,6 +31,7 @@ from tests.web.attacks import (
     flood,
     half_open,
     half_sent_bodies,
+    half_sent_forms,
     polls,
     unread_downloads,
 )
@@ -55,6 +58,7 @@ class Yard:
     """A hub with a coordinator and a participant, who attacks or is attacked."""
 
     hub: Hub
+    admin: str
     told: bool
     """The server answers whom it cuts off."""
 
@@ -75,6 +79,13 @@ class Yard:
             text = answer.read().decode()
         found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
+
+    def session(self) -> str:
+        """The cookie of a session of the hub's admin."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=WITHIN_S)) as browser:
+            kind = "application/x-www-form-urlencoded"
+            browser.request("POST", "/page/sign-in", urlencode({"token": self.admin}), {"Content-Type": kind})
+            return str(browser.getresponse().headers["Set-Cookie"]).partition(";")[0]
 
     def newest(self, who: int) -> int:
         """The newest seq of that site's inbox."""
@@ -105,7 +116,7 @@ def yard(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         server = Granian(folder, [f"{name}={value}" for name, value in SETTINGS.items()])
         server.start()
         try:
-            yield Yard(hub_at(server.port, ADMIN, folder / "artifacts"), told=True)
+            yield Yard(hub_at(server.port, ADMIN, folder / "artifacts"), ADMIN, told=True)
         finally:
             server.kill()
             print((folder / "log").read_text())
@@ -114,7 +125,8 @@ def yard(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     program = Program(folder / "log", "embedded", "--data", folder / "hub", "--port", "0", **environment)
     try:
         port = int(program.ready().rpartition(":")[2])
-        yield Yard(hub_at(port, create_account(folder / "hub"), folder / "hub" / "artifacts"), told=False)
+        admin = create_account(folder / "hub")
+        yield Yard(hub_at(port, admin, folder / "hub" / "artifacts"), admin, told=False)
     finally:
         program.end(signal.SIGKILL)
         print(program.output)
@@ -141,6 +153,26 @@ def test_half_sent_heartbeats(yard: Yard) -> None:
     with half_sent_bodies(yard.port, yard.attacker, 150, path) as held:
         yard.all_is_well()
         until(lambda: len(held.ended()) == len(held.connections))
+
+
+def test_half_sent_sign_ins(yard: Yard) -> None:
+    """No token is needed to send one."""
+    with half_sent_forms(yard.port, None, 150) as held:
+        until(lambda: len(held.connections) > 100)
+        yard.all_is_well()
+        until(lambda: len(held.ended()) == len(held.connections))
+        if yard.told:
+            assert set(held.statuses()) <= {"401", "408", "429", "503"}
+
+
+def test_half_sent_forms(yard: Yard) -> None:
+    """Of somebody who has a session."""
+    with half_sent_forms(yard.port, yard.session(), 150) as held:
+        until(lambda: len(held.connections) > 100)
+        yard.all_is_well()
+        until(lambda: len(held.ended()) == len(held.connections))
+        if yard.told:
+            assert set(held.statuses()) <= {"403", "408", "429"}
 
 
 def test_a_body_that_drips(yard: Yard) -> None:

@@ -35,13 +35,15 @@ class Authentication:
     """One way to find out whose a request is.
 
     name: as /openapi.json calls the scheme; scheme: as it describes it. What is asked in a way without one is for pages
-    alone, and not described. caller: raises 401 where nobody is proved, and 403 where the request is not
-    what its caller meant to send (what a browser sends by itself proves no intention).
+    alone, and not described. caller: raises 401 where nobody is proved. meant: asked once the caller's share is taken,
+    since it may read the body; raises 403 where the request is not what its caller meant to send (what a browser sends
+    by itself proves no intention).
     """
 
     name: str
     caller: Callable[[Web, Request], Bearer]
     scheme: Mapping[str, str] | None = None
+    meant: Callable[[Web, Bearer, Request], None] = lambda _web, _caller, _request: None
 
 
 ROUNDS = "rounds"

@@ -25,6 +25,7 @@ def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, 
     """
     limit, is_open = web.hub.settings.request_limit_bytes, operation.open
     caller_of, finish = operation.authentication.caller, operation.kind.finish
+    meant = operation.authentication.meant
 
     def view(request: Request, path: Mapping[str, Any]) -> Response:
         caller = caller_of(web, request)
@@ -64,6 +65,7 @@ def endpoint(web: Web, operation: Operation) -> Callable[[Request, Mapping[str, 
             shares.under_way.leave(caller.share)
 
     def answered(request: Request, caller: Bearer, path: Mapping[str, Any]) -> Response:
+        meant(web, caller, request)
         query = query_of(request, operation.query)
         body = None
         if operation.body is not None:

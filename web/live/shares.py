@@ -43,6 +43,8 @@ NAMED_EVERY_S = 60.0
 """A caller who is refused for a share stands in the log once in so long."""
 MAX_NAMED = 100
 """Callers that are named in that time."""
+SIGN_INS = 4
+"""Who signs in may have one body in so many, and one address one in so many of these."""
 _NO_END = 1_000_000
 
 
@@ -265,6 +267,9 @@ class Shares:
         self.writes = Rate("writes", writes_per_s, clock)
         self.under_way = Places("writes_under_way", _NO_END, writes_each, lambda: _too_many_bodies(bodies))
         self.bodies = Places("bodies", bodies, bodies, lambda: _too_many_bodies(bodies))
+        few = max(1, bodies // SIGN_INS)
+        self.sign_ins = Places("bodies", few, max(1, few // SIGN_INS), lambda: _too_many_bodies(few))
+        """Of the places for bodies those that somebody may have who has proved nothing yet, by address."""
 
     def refused(self) -> dict[str, int]:
         """Calls refused with 429 so far, by limit."""

@@ -11,7 +11,8 @@ from msgspec import UNSET, UnsetType
 
 from config.clock import draw_secret
 from domain.commands import EndSessions, OpenSession
-from domain.ids import HUB, derive, sha256_hex
+from domain.ids import HUB, Id, derive, sha256_hex
+from domain.values import Subject
 from fedyard.look.forms import Form
 from fedyard.wire.problems import Problem
 from storage.views.people import Bearer
@@ -65,10 +66,15 @@ def sign_in_form(call: Call) -> Response:
 def sign_in(call: Call) -> Response:
     """Open a session of whoever proves an account: the decision looks at the proof once more, and uses a code up."""
     sessions.need_own_page(call.request)
-    form = form_of(call)
+    address = _address(call)
+    try:
+        _take_share(call, address.id)
+    except Refused as refused:
+        return _form(call, Form(), refused.detail, refused.problem.status)
+    with call.web.shares.sign_ins.place(address):
+        form = form_of(call)
     shown = form.value("token").strip()
     try:
-        _take_share(call)
         proved = WAY.proved(call.web, shown)
         secret = draw_secret()
         command = OpenSession(
@@ -119,9 +125,14 @@ def _form(call: Call, form: Form, wrong: str = "", status: int = 200) -> Respons
     )
 
 
-def _take_share(call: Call) -> None:
-    """Whoever signs in from one address has the share of writes of one caller. Raises 429, late to the impatient."""
-    address = derive(HUB, "signs in from", call.request.remote_addr or "")
+def _address(call: Call) -> Subject:
+    """Whoever signs in from one address, as one caller: nobody knows yet who it is."""
+    return Subject(kind="account", id=derive(HUB, "signs in from", call.request.remote_addr or ""))
+
+
+def _take_share(call: Call, address: Id) -> None:
+    """It has the share of writes of one caller, before anything that it sends is read. Raises 429, late to the
+    impatient."""
     try:
         call.web.shares.writes.take(address)
     except Refused as refused:

@@ -69,15 +69,25 @@ class TokenSignIn:
 def _caller(web: Web, request: Request) -> Bearer:
     carried = carried_by(web, request)
     found = None if carried is None else web.tokens.of(carried.secret, TokenKind.SESSION)
-    if carried is None or found is None:
-        raise unauthorized(ProblemType.NO_TOKEN, "nobody is signed in, or the session has ended: sign in")
-    if request.method not in SAFE:
-        with web.shares.bodies.place(found.share):
-            _need_intention(request, carried.secret, web.hub.settings.request_limit_bytes)
+    if found is None:
+        raise _signed_out()
     return found
 
 
-SESSION = Authentication("session", _caller)
+def _meant(web: Web, caller: Bearer, request: Request) -> None:
+    if request.method not in SAFE:
+        carried = carried_by(web, request)
+        if carried is None:  # idle for too long, just now
+            raise _signed_out()
+        with web.shares.bodies.place(caller.share):
+            _need_intention(request, carried.secret, web.hub.settings.request_limit_bytes)
+
+
+def _signed_out() -> Refused:
+    return unauthorized(ProblemType.NO_TOKEN, "nobody is signed in, or the session has ended: sign in")
+
+
+SESSION = Authentication("session", _caller, meant=_meant)
 """People in a browser. No scheme: what it lets in is no part of /openapi.json."""
 
 
