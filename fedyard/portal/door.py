@@ -26,7 +26,8 @@ LINK_WITHIN_S = 600
 """How long a link is good that nobody has used."""
 IDLE_S = 1800
 SESSION_S = 43_200
-"""A session ends when nobody has used it for so long, and after twelve hours whatever happens."""
+"""A session ends when nobody has used it for so long, and after twelve hours whatever happens. What an open page asks
+for by itself is no use of it."""
 MAX_SESSIONS = 16
 """People at one machine; the oldest goes."""
 _CODE = re.compile(r"[0-9a-f]{32}\.[0-9]{1,12}\.[0-9a-f]{64}")
@@ -109,8 +110,8 @@ class Door:
             self._sessions[_hashed(session.secret)] = session
             return session
 
-    def session(self, secret: str, now_s: float) -> Session | None:
-        """The session of a cookie, if it goes on; it is in use now."""
+    def session(self, secret: str, now_s: float, *, by_itself: bool = False) -> Session | None:
+        """The session of a cookie, if it goes on; it is in use now, unless a page asks by itself."""
         with self._lock:
             found = self._sessions.get(_hashed(secret))
             if found is None:
@@ -118,7 +119,8 @@ class Door:
             if now_s - found.used_s > IDLE_S or now_s - found.since_s > SESSION_S:
                 del self._sessions[_hashed(secret)]
                 return None
-            found.used_s = now_s
+            if not by_itself:
+                found.used_s = now_s
             return found
 
     def leave(self, session: Session, *, everybody: bool = False) -> None:

@@ -108,7 +108,8 @@ class Portal:
         return None
 
     def _session(self) -> Session | None:
-        return self.door.session(request.cookies.get(self.cookie, ""), self.now_s())
+        by_itself = "HX-Request" in request.headers and request.method in SAFE  # else an open page would never be idle
+        return self.door.session(request.cookies.get(self.cookie, ""), self.now_s(), by_itself=by_itself)
 
     def _enter(self) -> Response:
         if request.method == "HEAD":  # who looks whether a link leads somewhere does not use it up

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import unescape
 from typing import Any
 
@@ -11,6 +11,7 @@ from werkzeug.test import Client as Http
 from werkzeug.test import TestResponse
 
 from fedyard.agent.site import Folder
+from fedyard.clock import micros_now
 from fedyard.portal import door
 from fedyard.portal.desk import Desk
 from fedyard.portal.serving import Portal
@@ -22,9 +23,9 @@ BASE = f"http://127.0.0.1:{PORT}"
 class Browser:
     """Whoever sits at the machine; in, once they have opened the link."""
 
-    def __init__(self, folder: Folder, *, give_up_s: float = 15.0) -> None:
+    def __init__(self, folder: Folder, *, give_up_s: float = 15.0, now: Callable[[], int] = micros_now) -> None:
         self.faults: list[str] = []
-        self.portal = Portal(Desk(folder, give_up_s=give_up_s), door.opened(folder.path, PORT), self.faults.append)
+        self.portal = Portal(Desk(folder, now, give_up_s=give_up_s), door.opened(folder.path, PORT), self.faults.append)
         self.http = Http(self.portal.app())
         self.csrf = ""
 

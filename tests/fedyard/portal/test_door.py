@@ -90,6 +90,13 @@ def test_a_session_ends_when_nobody_uses_it_and_after_twelve_hours_in_any_case(f
     assert door.session(busy.secret, NOW_S + SESSION_S + 1) is None
 
 
+def test_what_a_page_asks_for_by_itself_keeps_no_session_alive(folder: Path) -> None:
+    door = door_of(folder)
+    session = entered(door, folder)
+    assert door.session(session.secret, NOW_S + IDLE_S, by_itself=True) is session
+    assert door.session(session.secret, NOW_S + IDLE_S + 1, by_itself=True) is None
+
+
 def test_one_leaves_or_everybody_does(folder: Path) -> None:
     door = door_of(folder)
     first, second, third = (entered(door, folder) for _ in range(3))

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 from fedyard.agent.site import Folder
+from fedyard.clock import micros_now
+from fedyard.portal.door import IDLE_S
 from fedyard.portal.serving import HEADERS, Busy, Server
 from fedyard.portal.table import FORMS, PAGES
 from fedyard.sealed.keys import fingerprint, words
+from fedyard.wire.times import SECOND
 from tests.fedyard.portal.browsing import BASE, Browser, said
 from tests.fedyard.world import TASKS, SiteProcess, World
 from tests.waiting import until
@@ -131,6 +134,16 @@ def test_nothing_in_a_page_is_inline(north: Browser) -> None:
         if "<" not in one.path and not one.waits:
             text = north.text(one.path)
             assert re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|javascript:", text) is None, one.path
+
+
+def test_an_open_page_that_renews_itself_is_idle_all_the_same(sites) -> None:
+    at = micros_now()
+    browser = Browser(sites[0].folder, now=lambda: at).enter()
+    at += (IDLE_S - 1) * SECOND
+    assert browser.get("/live?seen=another", **{"HX-Request": "true"}).status_code == 200
+    at += 2 * SECOND
+    assert browser.get("/live?seen=another", **{"HX-Request": "true"}).status_code == 401
+    assert browser.get("/").status_code == 401
 
 
 def test_one_signs_out_and_is_out(sites) -> None:
