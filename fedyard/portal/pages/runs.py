@@ -145,12 +145,6 @@ def _short(value: object, names: Mapping[str, str]) -> str:
     return names.get(value, value) if isinstance(value, str) else str(value)
 
 
-def _took(one: Submission) -> float | None:
-    if one.started_at is None or one.submitted_at is None:
-        return None
-    return (one.submitted_at - one.started_at).total_seconds()
-
-
 # logs
 
 
