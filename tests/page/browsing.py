@@ -13,7 +13,6 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from web.page.rendering import SIGN_IN
-from web.page.sessions import COOKIE
 from web.serving.app import release
 
 CHROMIUM = "/usr/bin/chromium"
@@ -117,9 +116,13 @@ class Looker:
         found, self._wrong = self._wrong, []
         return found
 
-    def carry(self, cookie: str) -> None:
+    def carry(self, name: str, cookie: str) -> None:
         """Have this session from now on."""
-        self.context.add_cookies([{"name": COOKIE, "value": cookie, "url": self.hub, "httpOnly": True, "secure": True}])
+        kept = f"{name}={cookie}; Path=/; Secure; HttpOnly; SameSite=Strict"
+        answer = f"{self.hub}/carried"  # what a browser is told by its driver may have no such name
+        self.context.route(answer, lambda route: route.fulfill(headers={"Set-Cookie": kept}, body=""))
+        self.page.goto(answer)
+        self.context.unroute(answer)
 
     def sign_in(self, token: str) -> None:
         """As people do it, who have a token."""

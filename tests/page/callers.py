@@ -15,7 +15,7 @@ from domain.codec import envelope_of
 from domain.commands import OpenSession
 from domain.ids import derive, sha256_hex
 from domain.values import TokenKind
-from web.page.sessions import COOKIE, begun
+from web.page.sessions import begun, cookie_name
 from web.serving.app import web_of
 
 _HIDDEN = re.compile(r"<input\b[^>]*\btype=\"?hidden\"?[^>]*>")
@@ -48,12 +48,13 @@ def signed_in(app: Flask, token: str | None) -> Browser:
     """Somebody who has a session by this token; None: somebody who has none."""
     browser = Browser(app)
     if token is not None:
-        browser.client.set_cookie(COOKIE, session_of(app, token))
+        browser.client.set_cookie(*session_of(app, token))
     return browser
 
 
-def session_of(app: Flask, token: str) -> str:
-    """The cookie of a session that this token of an account opens, as its form would. The same token: the same one."""
+def session_of(app: Flask, token: str) -> tuple[str, str]:
+    """Name and value of the cookie of a session that this token of an account opens, as its form would. The same token:
+    the same one."""
     web = web_of(app)
     bearer = web.tokens.of(token, TokenKind.TOKEN)
     assert bearer is not None
@@ -61,7 +62,7 @@ def session_of(app: Flask, token: str) -> str:
     command = OpenSession(bearer.subject.id, sha256_hex(secret.encode()), sha256_hex(token.encode()))
     ident = derive(bearer.subject.id, "session")
     web.hub.publisher.send([envelope_of(command, id=ident, by=bearer.subject, at=web.hub.clock.now())])
-    return begun(web, Response(), secret).headers["Set-Cookie"].partition("=")[2].partition(";")[0]
+    return cookie_name(web), begun(web, Response(), secret).headers["Set-Cookie"].partition("=")[2].partition(";")[0]
 
 
 def hidden_fields(page: str, action: str) -> dict[str, str]:

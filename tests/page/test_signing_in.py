@@ -11,7 +11,9 @@ from tests.page.callers import Browser, signed_in
 from tests.page.scenes import Scene
 from tests.web.network import Caller
 from web.page.rendering import SIGN_IN
+from web.page.sessions import cookie_name
 from web.page.ways import HOME, place
+from web.serving.app import web_of
 
 empty = pytest.mark.parametrize("scene", ["empty"], indirect=True)
 
@@ -70,11 +72,12 @@ def test_another_sites_page_signs_nobody_in(scene: Scene) -> None:
 def test_signed_out_the_session_has_ended_also_for_who_kept_its_cookie(scene: Scene) -> None:
     browser = signed_in(scene.net.app, scene.tokens["admin"])
     browser.get("/page/nowhere")
-    kept = browser.client.get_cookie("fedyard-session")
+    cookie = cookie_name(web_of(scene.net.app))
+    kept = browser.client.get_cookie(cookie)
     assert kept is not None
     assert browser.post("/page/sign-out").headers["Location"] == "/"
-    assert browser.client.get_cookie("fedyard-session") is None
-    browser.client.set_cookie("fedyard-session", kept.value)
+    assert browser.client.get_cookie(cookie) is None
+    browser.client.set_cookie(cookie, kept.value)
     assert browser.get("/page/sign-out-everywhere").status_code in (404, 405)
     assert browser.get("/").status_code == 200
 

@@ -49,7 +49,7 @@ def look(scene: Scene, chromium: Browser) -> Iterator[Callable[..., Looker]]:
         looker = Looker(chromium, address, **options)
         lookers.append(looker)
         if who is not None:
-            looker.carry(session_of(scene.net.app, scene.tokens[who]))
+            looker.carry(*session_of(scene.net.app, scene.tokens[who]))
         return looker
 
     with served(scene.net.app) as address:

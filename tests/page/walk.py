@@ -42,5 +42,5 @@ class Walk:
         looker = Looker(self._browser, address)
         self._stack.callback(looker.close)
         if who is not None:
-            looker.carry(session_of(scene.net.app, scene.tokens[who]))
+            looker.carry(*session_of(scene.net.app, scene.tokens[who]))
         return looker

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from flask import Response
@@ -21,7 +22,7 @@ from web.http.auth import PEOPLE
 from web.http.calls import Call
 from web.http.operations import Operation
 from web.http.routing import routing_of
-from web.page.sessions import COOKIE, SESSION, begun, csrf_of, ended, kept
+from web.page.sessions import SESSION, begun, cookie_name, csrf_of, ended, kept
 from web.serving.app import close, create_app, web_of
 
 SECRET = "fyd_session"
@@ -32,7 +33,7 @@ def shown(call: Call) -> Response:
 
 
 def changed(call: Call) -> Response:
-    return ended(Response(call.caller.subject.id))
+    return ended(call.web, Response(call.caller.subject.id))
 
 
 def tried(method: str, does: Callable[[Call], Response]) -> Operation:
@@ -109,13 +110,22 @@ def browser(net: Network, ada: Caller) -> Browser:
 def test_the_cookie_is_for_this_hub_alone_and_no_script_reads_it(browser: Browser) -> None:
     words = {word.strip() for word in browser.written.split(";")[1:]}
     assert words == {"Secure", "HttpOnly", "Path=/", "SameSite=Strict"}
-    assert browser.cookie.startswith(f"{COOKIE}={SECRET}.")
+    name, _, value = browser.cookie.partition("=")
+    assert (name[:7], name[-9], value.partition(".")[0]) == ("__Host-", "-", SECRET)
+
+
+def test_two_hubs_at_one_host_keep_their_cookies_apart(
+    net: Network, browser: Browser, make_net: Callable[..., Network], tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = make_net(webhook_key_file=str(tmp_path / "other" / "webhook.key"))
+    assert cookie_name(web_of(other.app)) != cookie_name(web_of(net.app)) == browser.cookie.partition("=")[0]
 
 
 def test_a_session_is_its_account_and_no_bearer_token(net: Network, ada: Caller, browser: Browser) -> None:
     assert browser.post(browser.csrf).get_data(as_text=True) == ada.id
     assert Caller(net.app, SECRET).get("/v1/me").status_code == 401
-    browser.cookie = f"{COOKIE}={ada.token}"
+    browser.cookie = f"{cookie_name(web_of(net.app))}={ada.token}"
     assert browser.get().status_code == 401
 
 
@@ -140,6 +150,22 @@ def test_what_another_sites_page_sends_is_refused_even_with_it(
     browser: Browser, headers: dict[str, str], status: int
 ) -> None:
     assert browser.post(browser.csrf, **headers).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("site", "mode", "status"),
+    [
+        ("same-origin", "cors", 200),
+        ("none", "navigate", 200),
+        ("same-site", "navigate", 200),
+        ("same-site", "no-cors", 403),
+        ("cross-site", "cors", 403),
+    ],
+)
+def test_another_sites_page_may_lead_here_and_asks_for_nothing(
+    browser: Browser, site: str, mode: str, status: int
+) -> None:
+    assert browser.get(**{"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}).status_code == status
 
 
 def test_a_session_ends_when_no_page_is_asked_for(clock: Later, browser: Browser) -> None:

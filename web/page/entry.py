@@ -94,7 +94,7 @@ def sign_in(call: Call) -> Response:
 def sign_out(call: Call) -> Response:
     """End this session, whatever its scopes are; the browser forgets it in any case."""
     write(call, EndSessions(account_id=call.caller.subject.id, session_id=call.caller.token_id))
-    return sessions.ended(_to("/"))
+    return sessions.ended(call.web, _to("/"))
 
 
 def end_session(call: Call) -> Response:
@@ -105,7 +105,7 @@ def end_session(call: Call) -> Response:
 
 def sign_out_everywhere(call: Call) -> Response:
     write(call, EndSessions(account_id=call.caller.subject.id))
-    return sessions.ended(_to("/"))
+    return sessions.ended(call.web, _to("/"))
 
 
 def _form(call: Call, form: Form, wrong: str = "", status: int = 200) -> Response:

@@ -29,7 +29,10 @@ from web.http.calls import Call, Web
 from web.live.tokens import unauthorized
 from web.problems import Refused
 
-COOKIE = "fedyard-session"
+COOKIE = "__Host-fedyard-session-"
+"""How its name begins. Browsers let nobody but this very host set a cookie of such a name, no neighbour under the same
+domain; and the hub's own end keeps apart hubs that one reaches at one host, such as by tunnels: cookies know no
+ports."""
 CSRF_FIELD = "_csrf"
 CSRF_HEADER = "X-CSRF-Token"
 SAFE = ("GET", "HEAD")
@@ -75,6 +78,7 @@ def _caller(web: Web, request: Request) -> Bearer:
 
 
 def _meant(web: Web, caller: Bearer, request: Request) -> None:
+    _need_own_part(request)
     if request.method not in SAFE:
         carried = carried_by(web, request)
         if carried is None:  # idle for too long, just now
@@ -93,7 +97,7 @@ SESSION = Authentication("session", _caller, meant=_meant)
 
 def carried_by(web: Web, request: Request) -> Carried | None:
     """What the request's cookie says, if this hub wrote it and a page was asked for lately."""
-    secret, _, rest = request.cookies.get(COOKIE, "").partition(".")
+    secret, _, rest = request.cookies.get(cookie_name(web), "").partition(".")
     seen, _, signature = rest.partition(".")
     if not hmac.compare_digest(signature.encode(), _signature(web, secret, seen).encode()):
         return None
@@ -113,9 +117,14 @@ def begun(web: Web, response: Response, secret: str) -> Response:
     return _with_cookie(web, response, secret)
 
 
-def ended(response: Response) -> Response:
+def cookie_name(web: Web) -> str:
+    """The same at every web process of a hub."""
+    return COOKIE + hmac.digest(web.webhook_key, b"fedyard session cookie 1", hashlib.sha256).hex()[:8]
+
+
+def ended(web: Web, response: Response) -> Response:
     """The response, after which the browser has no session."""
-    response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Strict")
+    response.delete_cookie(cookie_name(web), path="/", secure=True, httponly=True, samesite="Strict")
     return response
 
 
@@ -140,6 +149,15 @@ def need_own_page(request: Request) -> None:
         raise Refused(ProblemType.FORBIDDEN, "another site's page sent this: open the hub's own page, and do it there")
 
 
+def _need_own_part(request: Request) -> None:
+    """Raises 403 for what another site's page asked for without leading there: to probe for what this browser may see,
+    or to have the hub work. A neighbour under the same domain is another site here, though `SameSite` says it is none.
+    """
+    by_another = request.headers.get("Sec-Fetch-Site") in ("same-site", "cross-site")
+    if by_another and request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate":
+        raise Refused(ProblemType.FORBIDDEN, "another site's page asked for this: open the hub's own page")
+
+
 def _need_intention(request: Request, secret: str, limit_bytes: int) -> None:
     need_own_page(request)
     shown = request.headers.get(CSRF_HEADER)
@@ -157,7 +175,7 @@ def _need_intention(request: Request, secret: str, limit_bytes: int) -> None:
 def _with_cookie(web: Web, response: Response, secret: str) -> Response:
     seen = str(web.hub.clock.now() // SECOND)
     value = f"{secret}.{seen}.{_signature(web, secret, seen)}"
-    response.set_cookie(COOKIE, value, path="/", secure=True, httponly=True, samesite="Strict")
+    response.set_cookie(cookie_name(web), value, path="/", secure=True, httponly=True, samesite="Strict")
     return response
 
 
