@@ -46,6 +46,11 @@ class Form:
         """What is wrong with a field; empty if nothing is."""
         return self.errors.get(name, "")
 
+    @property
+    def first_wrong(self) -> str:
+        """The field to begin with for who has to mend it; empty if nothing is wrong."""
+        return next(iter(self.errors), "")
+
     def with_error(self, name: str, sentence: str) -> Form:
         """The same, shown again with what is wrong."""
         return Form(self.values, {**self.errors, name: sentence})

@@ -18,6 +18,7 @@ from fedyard.look.states import _TONES, TONES, tone_of
 
 WHOLE_PAGE_BYTES = 150_000
 ENVIRONMENT = environment([])
+FIELDS = [("name", "text"), ("site", "select"), ("note", "textarea")]
 
 
 def rendered(text: str, **facts: object) -> str:
@@ -56,6 +57,19 @@ def test_a_field_says_its_label_its_help_and_what_is_wrong() -> None:
     assert 'value="&lt;oslo&gt;"' in shown
     assert 'aria-describedby="f-name-help f-name-error" aria-invalid="true"' in shown
     assert "is taken</p>" in shown
+
+
+def test_the_first_field_that_is_wrong_has_the_focus_and_the_title_says_so() -> None:
+    form = Form.of(name="Oslo", site="").with_error("site", "it is needed").with_error("name", "it is taken")
+    fields = '{% extends "base.html" %}{% block title %}A{% endblock %}{% block content %}'
+    fields += (
+        "".join(f'{{{{ parts.field(form, "{name}", "Its", type="{kind}") }}}}' for name, kind in FIELDS)
+        + "{% endblock %}"
+    )
+    begun, again = rendered(fields, form=Form()), rendered(fields, form=form)
+    assert ("autofocus" in begun, "<title>A</title>" in begun) == (False, True)
+    assert re.findall(r'name="(\w+)"[^>]* autofocus', again) == ["site"]
+    assert ("<title>Error: A</title>" in again, "<h1>A</h1>" in again) == (True, True)
 
 
 def test_a_password_is_not_shown_again() -> None:
