@@ -9,7 +9,7 @@ import pytest
 from domain.ids import derive
 from domain.values import TaskSpec
 from storage.views.resources import Project
-from web.page.joining import Check, Seats, checklist, with_agent, with_client_image
+from web.page.joining import Check, Seats, checklist, own_agent, with_agent, with_client_image
 
 WORDS = "a b c d e f g h i j k l"
 
@@ -91,6 +91,13 @@ def test_what_a_first_run_needs(
     found = checklist(project(**fields), seats, participants=participants, invited=invited, asking=asking)
     assert [one.done for one in found] == done
     assert all(one.done or one.remedy for one in found)
+
+
+def test_the_coordinators_own_agent_has_to_be_told_as_well() -> None:
+    """Its consent is kept at the site: the hub can only say how it is given."""
+    step = own_agent(project())
+    assert step.command == f"fedyard project join {derive('project')}"
+    assert "oslo" in step.sentence
 
 
 def test_a_check_says_the_numbers() -> None:

@@ -75,7 +75,8 @@ def test_signed_out_the_session_has_ended_also_for_who_kept_its_cookie(scene: Sc
     cookie = cookie_name(web_of(scene.net.app))
     kept = browser.client.get_cookie(cookie)
     assert kept is not None
-    assert browser.post("/page/sign-out").headers["Location"] == "/"
+    out = browser.post("/page/sign-out")
+    assert (out.headers["Location"], out.headers["Clear-Site-Data"]) == ("/", '"cache"')
     assert browser.client.get_cookie(cookie) is None
     browser.client.set_cookie(cookie, kept.value)
     assert browser.get("/page/sign-out-everywhere").status_code in (404, 405)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 
 from fedyard.look.forms import Form
+from fedyard.tasks.registry import BUILT_IN
 from tests.page.walking import typed
 from web.api.projects import NewProject
+from web.page.rendering import TEMPLATES
 from web.page.wizard_steps import STEPS, body_of, field_of, first_form, flaws_of, invited, moved, places, step_of
 
 GOOD = typed(
@@ -175,3 +179,9 @@ def test_every_step_has_a_way_on_for_what_is_well() -> None:
     assert tuple(seen) == STEPS
     assert form == GOOD
     assert isinstance(first_form(), Form)
+
+
+def test_the_model_that_a_step_names_is_one_that_sites_know() -> None:
+    text = (TEMPLATES / "wizard" / "step.html").read_text(encoding="utf-8")
+    named = re.findall(r"as the sites know it: (\w+)", text)
+    assert named == [*BUILT_IN]

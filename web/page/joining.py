@@ -52,6 +52,15 @@ def with_agent(project: Project, words: str) -> list[Instruction]:
     return steps
 
 
+def own_agent(project: Project) -> Instruction:
+    """For the coordinator's site: who makes a project here has not yet said at the site that its agent serves it."""
+    return Instruction(
+        f"The hub cannot see what the people of {project.coordinator_name} let their own agent serve: until they have "
+        "said this at its machine, or pressed Serve it at its portal, its seat fails and nothing is aggregated.",
+        f"fedyard project join {shlex.quote(project.id)}",
+    )
+
+
 def _quoted(text: str) -> str:
     """As TOML has a string."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')

@@ -119,6 +119,9 @@ def problem_page(web: Web, request: Request, refused: Refused) -> Response:
 
 PAGE = dataclasses.replace(answers.PAGE, problem=problem_page)
 """The kind of everything that people read."""
+PAGE_TO_COME_BACK_TO = dataclasses.replace(PAGE, headers={**PAGE.headers, "Cache-Control": "private, no-cache"})
+"""What a form answers and people go back to: of an answer to a POST that it may not keep, a browser shows nothing on
+the way back but the question whether to send it once more. Signing out has it forgotten (`sessions.ended`)."""
 _REMEDIES = {
     403: "Somebody with another role can do it: your role stands beside your name.",
     404: "It may never have been there, be gone, or be none of yours to see: those look the same on purpose.",
@@ -147,7 +150,9 @@ def shows(
     )
 
 
-def takes(path: str, name: str, about: str, does: object, *, query: type[Query] = Query) -> Operation:
+def takes(
+    path: str, name: str, about: str, does: object, *, query: type[Query] = Query, kind: answers.AnswerKind = PAGE
+) -> Operation:
     """What a form of a page is sent to: it changes something, so it counts as a write of its caller."""
     return Operation(
         method="POST",
@@ -155,7 +160,7 @@ def takes(path: str, name: str, about: str, does: object, *, query: type[Query] 
         name=name,
         about=about,
         does=does,  # type: ignore[arg-type]
-        kind=PAGE,
+        kind=kind,
         authentication=sessions.SESSION,
         who=PEOPLE,
         scope="write",

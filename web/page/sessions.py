@@ -123,7 +123,8 @@ def cookie_name(web: Web) -> str:
 
 
 def ended(web: Web, response: Response) -> Response:
-    """The response, after which the browser has no session."""
+    """The response, after which the browser has no session, and shows nobody what it kept of one."""
+    response.headers["Clear-Site-Data"] = '"cache"'
     response.delete_cookie(cookie_name(web), path="/", secure=True, httponly=True, samesite="Strict")
     return response
 

@@ -16,7 +16,7 @@ from web.api import projects as api
 from web.http.calls import Call
 from web.page.acting import act, acted_or_shown, sent_on
 from web.page.forms import form_of
-from web.page.joining import checklist
+from web.page.joining import checklist, own_agent
 from web.page.projects import (
     LIST,
     contracts_in_words,
@@ -26,7 +26,7 @@ from web.page.projects import (
     seats_needed,
     tasks_in_words,
 )
-from web.page.rendering import Shown, page, shows, takes
+from web.page.rendering import PAGE_TO_COME_BACK_TO, Shown, page, shows, takes
 from web.page.wizard_steps import (
     FIELDS,
     STEPS,
@@ -153,6 +153,7 @@ def _first_run(call: Call, ident: str, *, status: int = 200, **more: object) -> 
     facts: dict[str, object] = {
         "project": project,
         "checks": checks,
+        "own": own_agent(project),
         "coordinates": projects_views.coordinates(web.database, subject, ident),
         "members": members,
         "form": Form(),
@@ -172,7 +173,7 @@ def start(call: Call) -> Response:
 
 OPERATIONS = (
     shows("projects/new", "page_new_project", "Begin a project", begin, query=Shown),
-    takes("projects/new", "page_new_project_step", "One step on to a project", go_on),
+    takes("projects/new", "page_new_project_step", "One step on to a project", go_on, kind=PAGE_TO_COME_BACK_TO),
     shows("projects/{project_id}/first-run", "page_first_run", "What a run needs", first_run),
     takes("projects/{project_id}/first-run", "page_start_run", "Start a run", start),
 )
