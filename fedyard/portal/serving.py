@@ -95,6 +95,8 @@ class Portal:
             return _plain(405, "A portal is read, or a form is sent to it.")
         if request.method == "POST" and not _from_here(request, self.hosts):
             return _plain(403, "A form of another page was sent here: nothing was done.")
+        if not _asked_here(request):
+            return _plain(403, "Another page asked for this. It may lead here, and load nothing.")
         if request.endpoint == "static" or (request.endpoint == "enter" and request.method in SAFE):
             return None
         session = self._session()
@@ -297,6 +299,13 @@ def _from_here(asked: Request, hosts: set[str]) -> bool:
         return False
     origin = asked.headers.get("Origin")
     return origin is None or urlsplit(origin).netloc in hosts
+
+
+def _asked_here(asked: Request) -> bool:
+    """A page of another server of this machine is no other site to a browser, which sends it along with the session's
+    cookie: it may lead here, and have nothing of the portal loaded, fetched from the hub and opened."""
+    by_another = asked.headers.get("Sec-Fetch-Site") in ("same-site", "cross-site")
+    return not by_another or asked.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
 
 
 def _name(one: Shows | Takes) -> str:

@@ -101,6 +101,19 @@ def test_a_form_of_another_page_does_nothing(north: Browser, sites, headers: dic
     assert len(sites[0].folder.keyring().epochs()) == before
 
 
+@pytest.mark.parametrize(
+    ("site", "mode", "status"),
+    [
+        ("same-origin", "cors", 200),
+        ("none", "navigate", 200),
+        ("same-site", "navigate", 200),
+        ("same-site", "cors", 403),
+    ],
+)
+def test_another_page_may_lead_here_and_loads_nothing(north: Browser, site: str, mode: str, status: int) -> None:
+    assert north.get("/left", **{"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}).status_code == status
+
+
 @pytest.mark.parametrize("one", FORMS, ids=lambda one: one.path)
 def test_no_form_is_taken_without_its_sessions_token(north: Browser, one) -> None:
     path = re.sub(r"<[^>]*>", "aaaaaaaa-0000-4000-8000-000000000000", one.path)
