@@ -12,6 +12,8 @@ from tests.page.callers import Browser, signed_in
 from tests.page.scenes import Scene
 from web.page.workloads import said_of
 
+HIDING = "paid \u202eton\u202c \x1b[8m\n"
+"""Reordered, and a sequence that hides what follows."""
 TAIL = "FileNotFoundError: labels.csv"
 
 
@@ -67,9 +69,12 @@ def test_a_log_is_followed_while_it_is_written(scene: Scene, coordinator: Browse
     assert [one.command for one in scene.net.publisher.sent if isinstance(one.command, FollowWorkload)] == [
         FollowWorkload(workload_id=ident, attempt=1)
     ]
-    piece = WriteWorkloadLog(workload_id=ident, attempt=1, start=0, body=b"epoch 1\nepoch <b>2</b>\n")
+    piece = WriteWorkloadLog(
+        workload_id=ident, attempt=1, start=0, body=b"epoch 1\r\nepoch <b>2</b>\n" + HIDING.encode()
+    )
     scene.net.publisher.send([envelope_of(piece, id=derive("piece"), by=THE_HUB, at=scene.clock.now())])
     assert "epoch &lt;b&gt;2&lt;/b&gt;" in coordinator.get(following).get_data(as_text=True)
+    assert r"paid \u202eton\u202c \x1b[8m" in coordinator.shown
     others = browser_caller.get(following).get_data(as_text=True)
     assert "epoch" not in others
     assert "is read by people of the" in others

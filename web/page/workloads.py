@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from domain.states import WORKLOAD_LIVE, WorkloadState
 from domain.values import WorkloadSpec
 from fedyard.look.forms import Form
+from fedyard.wire.shown import MAX_LINE, shown
 from storage.views import projects
 from storage.views import workloads as views
 from storage.views.resources import Workload, WorkloadLog
@@ -115,7 +116,14 @@ def _followed(call: Call, log: WorkloadLog) -> str | None:
     """The end of a log that is still written, and from now on is read; None for who may not read it."""
     begin = max(0, views.log_size(call.web.database, log.workload_id, log.attempt) - TAIL_BYTES)
     seen = api.log_now(call.web, call.caller.subject, log.workload_id, log.attempt, begin)
-    return (seen.found.log or b"").decode("utf-8", "replace") if isinstance(seen, views.Followed) else None
+    return _readable(seen.found.log or b"") if isinstance(seen, views.Followed) else None
+
+
+def _readable(log: bytes) -> str:
+    """As people read it: what would hide or reorder a line is made visible, and where a line was written over is
+    another one."""
+    text = log.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    return "\n".join(shown(line, MAX_LINE, lines=True) for line in text.split("\n"))
 
 
 def _facts(call: Call) -> dict[str, Any]:
@@ -133,7 +141,7 @@ def _facts(call: Call) -> dict[str, Any]:
         "project": name,
         "attempts": [] if attempts is None else list(reversed(attempts.items)),
         "log": log,
-        "text": None if log is None or log.log is None else log.log.decode("utf-8", "replace"),
+        "text": None if log is None or log.log is None else _readable(log.log),
         "follows": follows,
         "followed": _followed(call, log) if follows and log is not None else None,
         "going": found.state in WORKLOAD_LIVE,
