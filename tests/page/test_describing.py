@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import time
 
 import pytest
 
@@ -67,6 +68,11 @@ def test_a_call_is_made_in_ones_own_name(browser_caller: Browser, scene: Scene) 
     browser_caller.get("/page/api/list_runs")
     browser_caller.post("/page/api/list_runs", {"query.limit": "1", "query.state": ""})
     assert "It answered 200" in browser_caller.shown
+    browser_caller.get("/page/api/read_run")
+    began = time.monotonic()
+    form = {"path.run_id": scene.names["run"], "query.wait": "30", "query.after": "999999999"}
+    browser_caller.post("/page/api/read_run", form)
+    assert time.monotonic() - began < 10  # nothing is held open
 
 
 def test_what_cannot_be_read_is_said_at_its_field(look: Looking) -> None:

@@ -146,7 +146,8 @@ def _typed(operation: Operation, form: Form) -> tuple[Form, dict[str, Any], dict
         if not fits:
             form = form.with_error(f"path.{name}", f"this is not {_WORDS.get(found, 'what belongs here')}")
         path[name] = int(text) if fits and found == "count" else text
-    query = form.body("query").get("query", {})
+    typed = form.body("query").get("query", {})
+    query = {name: value for name, value in typed.items() if name not in _HELD_BACK} if isinstance(typed, dict) else {}
     body: Any = {}
     if operation.body is not None and (text := form.value("body").strip()):
         try:
