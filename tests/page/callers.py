@@ -44,23 +44,23 @@ class Browser:
         return response
 
 
-def signed_in(app: Flask, token: str | None) -> Browser:
-    """Somebody who has a session by this token; None: somebody who has none."""
+def signed_in(app: Flask, token: str | None, place: int = 0) -> Browser:
+    """Somebody who has a session by this token; None: somebody who has none. place: another is another session."""
     browser = Browser(app)
     if token is not None:
-        browser.client.set_cookie(*session_of(app, token))
+        browser.client.set_cookie(*session_of(app, token, place))
     return browser
 
 
-def session_of(app: Flask, token: str) -> tuple[str, str]:
-    """Name and value of the cookie of a session that this token of an account opens, as its form would. The same token:
-    the same one."""
+def session_of(app: Flask, token: str, place: int = 0) -> tuple[str, str]:
+    """Name and value of the cookie of a session that this token of an account opens, as its form would. The same token
+    at the same place: the same one."""
     web = web_of(app)
     bearer = web.tokens.of(token, TokenKind.TOKEN)
     assert bearer is not None
-    secret = f"fyd_{sha256_hex(token.encode())[:43]}"
+    secret = f"fyd_{sha256_hex(token.encode() * (1 + place))[:43]}"
     command = OpenSession(bearer.subject.id, sha256_hex(secret.encode()), sha256_hex(token.encode()))
-    ident = derive(bearer.subject.id, "session")
+    ident = derive(bearer.subject.id, *["session"] * (1 + place))
     web.hub.publisher.send([envelope_of(command, id=ident, by=bearer.subject, at=web.hub.clock.now())])
     return cookie_name(web), begun(web, Response(), secret).headers["Set-Cookie"].partition("=")[2].partition(";")[0]
 

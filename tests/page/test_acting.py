@@ -11,10 +11,11 @@ import pytest
 from flask import Request, Response
 from werkzeug.test import TestResponse
 
+from domain.ids import sha256_hex
 from storage.views.people import Bearer
 from tests.databases import fresh_sqlite
-from tests.web.network import Network, network
-from web.api import organisations, projects, runs
+from tests.web.network import Caller, Network, network
+from web.api import infrastructure, organisations, projects, runs
 from web.api.table import operations
 from web.http.auth import Authentication
 from web.http.calls import Call, Web
@@ -43,6 +44,21 @@ def organise(call: Call) -> Response:
 
 def stop(call: Call) -> Response:
     acted = act(call, named(runs, "stop_run"), {"run_id": call.id("run_id")}, form_of(call).body("reason"))
+    return acted_or_shown(call, acted, to="/page/made", template="problem.html", remedy="")
+
+
+def archive(call: Call) -> Response:
+    acted = act(call, named(projects, "archive_project"), {"project_id": call.id("project_id")})
+    return acted_or_shown(call, acted, to="/page/made", template="problem.html", remedy="")
+
+
+def archive_named(call: Call) -> Response:
+    acted = act(call, named(projects, "archive_project"), {"project_id": form_of(call).value("project")})
+    return acted_or_shown(call, acted, to="/page/made", template="problem.html", remedy="")
+
+
+def stop_parts(call: Call) -> Response:
+    acted = act(call, named(infrastructure, "stop_infrastructure"), {"project_id": call.id("project_id")}, {})
     return acted_or_shown(call, acted, to="/page/made", template="problem.html", remedy="")
 
 
@@ -81,6 +97,9 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
         takes("made", "test_create", "A form", create),
         takes("organisations", "test_organise", "A form", organise),
         takes("runs/{run_id}/stop", "test_stop", "A button", stop),
+        takes("projects/{project_id}/archive", "test_archive", "A button", archive),
+        takes("projects/{project_id}/stop-parts", "test_stop_parts", "A button", stop_parts),
+        takes("archive", "test_archive_named", "A form that names what it is about", archive_named),
         shows("made", "test_show", "What was made", show),
     ]
     pages += commands.OPERATIONS
@@ -138,6 +157,38 @@ def test_a_form_that_is_sent_twice_acts_once_and_a_changed_one_again(net: Networ
     again = admin.post("/page/organisations", _key=key, name="tromso").headers["Location"]
     changed = admin.post("/page/organisations", _key=key, name="bodo").headers["Location"]
     assert first == again != changed
+
+
+def test_a_key_is_of_one_wish_about_one_thing(net: Network, admin: Person, member: Person) -> None:
+    """All forms of a page carry the same key."""
+    key, made = str(uuid4()), []
+    for name in ("kidney", "liver"):
+        where = member.post("/page/made", **project(member, name=name)).headers["Location"]
+        made.append(where.partition("?")[0].removeprefix("/page/made/"))
+    sent = [
+        member.post(f"/page/projects/{ident}/{wish}", _key=key).headers["Location"]
+        for ident in made
+        for wish in ("archive", "stop-parts")
+    ]
+    assert len(set(sent)) == 4
+    assert all(net.admin.ok("GET", f"/v1/projects/{ident}")["archived_at"] for ident in made)
+
+
+def test_who_may_only_read_acts_by_no_form(net: Network, member: Person) -> None:
+    account = Caller(net.app, member.token)
+    narrow = "fyd_" + "r" * 43
+    account.ok("POST", "/v1/tokens", {"label": "r", "scopes": ["read"], "sha256": sha256_hex(narrow.encode())})
+    made = member.post("/page/made", **project(member, name="lymph")).headers["Location"]
+    ident = made.partition("?")[0].removeprefix("/page/made/")
+    reader = Person(net, narrow, member.site)
+    assert reader.post("/page/made", **project(member, name="spleen")).status_code == 403
+    assert reader.post(f"/page/projects/{ident}/archive").status_code == 403
+    assert net.admin.ok("GET", f"/v1/projects/{ident}").get("archived_at") is None
+
+
+def test_what_no_path_can_have_is_not_there(net: Network, member: Person) -> None:
+    for wrong in ("", "oslo", "../" + "0" * 33, f"{uuid4()}\n"):
+        assert member.post("/page/archive", project=wrong).status_code == 404, wrong
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from domain.values import Subject
+from domain.ids import derive
+from domain.values import Role, Subject
 from fedyard.wire.times import DAY_S, SECOND, time_text
+from storage import stream_states
 from storage.clocks import Reported, report_all
 from storage.database import Database
 from storage.views.concerns import Concern, ConcernKind, Down, concerns
-from storage.vitals import BackupReading, DiskReading, QueueReading, tell
+from storage.views.vitals import vitals
+from storage.vitals import BackupReading, DiskReading, QueueReading, Sampled, tell, write_samples
 from tests.page.callers import Browser, signed_in
+from tests.page.filling import SITE_NAMES
 from tests.page.scenes import Scene, opened
-from web.page.now import sentence, where
+from tests.web.network import Caller
+from web.page.now import figures, sentence, where
 from web.serving.app import web_of
 
 NOW = 1_800_000_000 * SECOND
@@ -60,6 +66,61 @@ def test_others_are_told_of_what_is_theirs(small: Scene) -> None:
 def test_a_site_that_a_run_waits_for_is_named_there_alone_and_else_by_itself(small: Scene) -> None:
     names = [name for kind, name in seen(small, "admin", "operators", "admin") if kind in ("run_waits", "site_silent")]
     assert names == ["Chest X-ray triage #4", "Chest X-ray triage #5"]
+
+
+def told(scene: Scene, organisation: str, role: Role = "member", *, ago_s: float = 0) -> dict[ConcernKind, Concern]:
+    """What somebody of an organisation is told, or was so long ago: of each kind the first."""
+    of, at = scene.names[f"organisation_{organisation}"], scene.clock.now() - int(ago_s * SECOND)
+    subject = Subject(kind="account", id=OPERATOR.id, organisation_id=of, role=role)
+    return {one.kind: one for one in reversed(concerns(scene.net.database, subject, at).items)}
+
+
+def test_a_run_that_failed_is_told_to_those_who_may_see_it_for_a_day(scene: Scene) -> None:
+    admin = Caller(scene.net.app, scene.tokens["admin"])
+    ended = admin.ok("GET", f"/v1/runs/{scene.names['run_failed']}")["ended_at"]
+    ago_s = scene.clock.now() / SECOND - datetime.fromisoformat(ended).timestamp() - 60
+    for organisation, sees in (("north", True), ("east", True), ("islands", False)):
+        assert (ConcernKind.RUN_FAILED in told(scene, organisation, ago_s=ago_s)) == sees, organisation
+        assert ConcernKind.RUN_FAILED not in told(scene, organisation)
+    assert told(scene, "north", ago_s=ago_s)[ConcernKind.RUN_FAILED].run_id == scene.names["run_failed"]
+
+
+def test_a_webhook_that_fails_is_its_owners_concern(scene: Scene) -> None:
+    with scene.net.database.connection():
+        scene.net.database.execute("UPDATE webhooks SET failures = 3, failing_since = %s", (scene.clock.now(),))
+    assert told(scene, "north")[ConcernKind.WEBHOOK].name == "hooks.example.org"
+    assert told(scene, "operators", "auditor")[ConcernKind.WEBHOOK].webhook_id == scene.names["webhook"]
+    assert ConcernKind.WEBHOOK not in told(scene, "east")
+
+
+def test_a_bridge_that_is_away_and_records_that_wait_are_two_concerns(scene: Scene) -> None:
+    database, now = scene.net.database, scene.clock.now()
+    away = stream_states.BridgeState("cloud", "bridge@yard-a:4300", "the broker is away", 2, 40_960, now)
+    with database.connection():
+        stream_states.tell(database, away, [], {})
+        key = (scene.names["quarantined"],)
+        database.execute("UPDATE quarantined_records SET state = 'purged' WHERE id = %s", key)
+    found = told(scene, "operators", "admin")
+    assert found[ConcernKind.STREAM].detail == "the broker is away"
+    assert found[ConcernKind.QUARANTINE].detail.startswith("1 record could")
+
+
+def waits_for(scene: Scene) -> list[str]:
+    """Whom the live run waits for, as its coordinator's people are told."""
+    of = scene.names["organisation_north"]
+    subject = Subject(kind="account", id=OPERATOR.id, organisation_id=of, role="member")
+    found = concerns(scene.net.database, subject, scene.clock.now()).items
+    return next(one.waits_for for one in found if one.run_id == scene.names["run"])
+
+
+def test_a_run_whose_coordinator_is_silent_waits_for_it_once_it_is_to_aggregate(scene: Scene) -> None:
+    database, north = scene.net.database, scene.names["site_north"]
+    with database.connection():
+        database.execute("UPDATE sites SET state = 'silent' WHERE id = %s", (north,))
+        assert waits_for(scene) == [SITE_NAMES["east"]]
+        database.execute("UPDATE rounds SET state = 'aggregating' WHERE state = 'training'")
+    assert waits_for(scene) == ["north"]
+    assert ConcernKind.SITE_SILENT not in told(scene, "north")  # said once, with the run
 
 
 @pytest.fixture
@@ -180,11 +241,40 @@ def test_one_sentence_says_how_it_is(live: int, found: list[Concern], words: str
 
 
 @pytest.mark.parametrize("kind", list(ConcernKind))
-def test_every_kind_has_words_and_those_of_things_a_page(kind: ConcernKind) -> None:
+def test_every_kind_has_words(kind: ConcernKind) -> None:
     one = concern(kind, "it")
     assert "it" in sentence(1, [one], NOW)
     own = {"process", "part", "clock", "disk", "outbox", "backup"}
     assert (where(one) == "") == (kind.value in own)
+
+
+def test_who_looks_into_a_concern_is_led_to_what_it_is_about() -> None:
+    about = {name: derive(OPERATOR.id, name) for name in ("run", "project", "site", "workload", "webhook")}
+    ids = {f"{name}_id": ident for name, ident in about.items()}
+    led = {
+        kind.value: where(Concern(kind, "warns", "it", "what is the matter", None, **ids))  # type: ignore[arg-type]
+        for kind in ConcernKind
+    }
+    assert {kind: href for kind, href in led.items() if href} == {
+        "dead_letters": "/page/dead-letters",
+        "stream": "/page/streams",
+        "quarantine": "/page/streams",
+        "run_waits": f"/page/runs/{about['run']}",
+        "run_failed": f"/page/runs/{about['run']}",
+        "site_silent": f"/page/sites/{about['site']}",
+        "join_request": f"/page/projects/{about['project']}",
+        "workload_failed": f"/page/workloads/{about['workload']}",
+        "workload_waits": f"/page/workloads/{about['workload']}",
+        "webhook": f"/page/webhooks/{about['webhook']}",
+    }
+
+
+def test_a_figure_warns_by_its_own_value(bare: Database) -> None:
+    slow = {Sampled.DECIDED: 1.0, Sampled.WAIT_P50: 0.1, Sampled.WAIT_P99: 6.0, Sampled.OUTBOX_AGE: 29.0}
+    write_samples(bare, "decider@a:1", NOW, slow)
+    tones = {one.name: one.tone for one in figures(vitals(bare, NOW, 3600, 120))}
+    assert tones["Wait in the queue, 99 of 100"] == "warns"
+    assert tones["Oldest in the outbox"] == "good"
 
 
 def test_what_renews_itself_is_drawn_once_for_all_who_see_the_same(scene: Scene, browser_caller: Browser) -> None:
@@ -195,6 +285,9 @@ def test_what_renews_itself_is_drawn_once_for_all_who_see_the_same(scene: Scene,
     tell(scene.net.database, scene.clock.now(), {"new.v1": QueueReading(9, 9, 9, None, None)})
     auditor = signed_in(scene.net.app, scene.tokens["auditor"])
     assert auditor.get("/page/now/live").get_data(as_text=True) == first
+    day = auditor.get("/page/now/live?span_s=86400").get_data(as_text=True)
+    assert "span_s=86400" in day
+    assert "span_s=3600" in first
     member = signed_in(scene.net.app, scene.tokens["member"])
     others = member.get("/page/now/live").get_data(as_text=True)
     assert "Processes" in first

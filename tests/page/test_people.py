@@ -102,15 +102,16 @@ def test_a_site_gets_a_second_token_and_is_told(scene: Scene) -> None:
 
 
 def test_an_auditor_ends_sessions_of_its_own_and_is_told_what_it_cannot_do(scene: Scene) -> None:
-    browser, other = (signed_in(scene.net.app, scene.tokens["auditor"]) for _ in range(2))
+    browser, other = (signed_in(scene.net.app, scene.tokens["auditor"], place) for place in range(2))
     page = browser.get("/page/sessions").get_data(as_text=True)
-    end = re.search(r'action="(/page/sessions/[0-9a-f-]+/end)"', page)
+    end = re.search(r'>A session</th>.*?action="(/page/sessions/[0-9a-f-]+/end)"', page, re.DOTALL)
     assert end is not None
     assert "Issue a token" not in page
     assert browser.post(f"/page/people/{scene.names['auditor']}/tokens", {"label": "x"}).status_code == 403
     browser.get("/page/sessions")
     assert browser.post(end[1]).status_code == 303
     assert other.get("/page/sessions").status_code == 303
+    assert browser.get("/page/sessions").status_code == 200
 
 
 def test_nobody_is_disabled_by_who_may_not(scene: Scene) -> None:

@@ -85,8 +85,9 @@ def test_signed_out_the_session_has_ended_also_for_who_kept_its_cookie(scene: Sc
 
 @empty
 def test_signed_out_everywhere_no_other_browser_is_signed_in(scene: Scene) -> None:
-    one, other = (signed_in(scene.net.app, scene.tokens["admin"]) for _ in range(2))
+    one, other = (signed_in(scene.net.app, scene.tokens["admin"], place) for place in range(2))
     one.get("/page/nowhere")
+    assert other.get("/").headers["Location"] == HOME
     assert one.post("/page/sign-out-everywhere").status_code == 303
     assert other.get("/").status_code == 200
 
