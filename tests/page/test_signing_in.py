@@ -113,6 +113,8 @@ def test_a_read_only_session_can_sign_out(scene: Scene) -> None:
         "https://evil.example",
         "/page/\\evil",
         "/page/{id.x}",
+        "/page/../v1/me",
+        "/page/%2E%2e/v1/me",
         "/page/\n",
         "/pages/x",
     ],

@@ -99,8 +99,9 @@ def sign_out(call: Call) -> Response:
 
 def end_session(call: Call) -> Response:
     """One of one's other sessions, at another machine."""
-    write(call, EndSessions(account_id=call.caller.subject.id, session_id=call.id("session_id")), waits=True)
-    return _to(f"{WHERE}/sessions")
+    command = EndSessions(account_id=call.caller.subject.id, session_id=call.id("session_id"))
+    sent = write(call, command, waits=True).headers["Fedyard-Command"]
+    return _to(f"{WHERE}/sessions?command={sent}")
 
 
 def sign_out_everywhere(call: Call) -> Response:

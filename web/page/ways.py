@@ -9,7 +9,8 @@ from web.page.rendering import WHERE
 HOME = f"{WHERE}/now"
 """Where one comes who wanted to go nowhere in particular."""
 _MAX_LENGTH = 2000
-_ELSEWHERE = re.compile(r"//|[\\{}]")
+_ELSEWHERE = re.compile(r"//|[\\{}]|/(?:\.|%2e)", re.IGNORECASE)
+"""A browser goes up for each dot between slashes, however it is written: to what else the host has."""
 
 
 def place(where: str, otherwise: str = HOME) -> str:
