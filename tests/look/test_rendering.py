@@ -72,6 +72,15 @@ def test_the_first_field_that_is_wrong_has_the_focus_and_the_title_says_so() -> 
     assert ("<title>Error: A</title>" in again, "<h1>A</h1>" in again) == (True, True)
 
 
+def test_an_empty_choice_can_be_sent() -> None:
+    """A browser sends no form whose `required` select is at an empty value: none and any could not be chosen."""
+    options = [("", "any state"), ("live", "live")]
+    shown = rendered(
+        '{{ parts.field(form, "state", "State", type="select", options=options, required=True) }}', options=options
+    )
+    assert ("required" in shown, "optional" in shown, '<option value="" selected>' in shown) == (False, False, True)
+
+
 def test_a_password_is_not_shown_again() -> None:
     shown = rendered('{{ parts.field(form, "token", "Token", type="password") }}', form=Form.of(token="fyd_secret"))
     assert "fyd_secret" not in shown

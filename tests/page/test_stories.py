@@ -181,6 +181,15 @@ def test_a_problem_setter_comes_from_a_description_to_a_model(scene: Scene, look
     expect(page.locator(".headline .state")).to_have_text("succeeded")
     page.goto(f"/page/projects/{project}/models")
     expect(page.locator("main table")).to_contain_text("0.4")
+    page.goto("/page/runs")
+    page.get_by_label("State").select_option("succeeded")
+    _press(page, "Show")
+    expect(page.locator("main table")).to_contain_text("Sepsis")
+    assert "state=succeeded" in page.url
+    page.goto(f"/page/runs/{run}/restart")
+    _press(page, "Restart it")
+    page.wait_for_url(A_RUN)
+    assert run not in page.url
 
 
 def test_a_form_that_is_sent_twice_acts_once(scene: Scene, look: Callable[..., Looker]) -> None:

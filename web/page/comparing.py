@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from flask import Response
 
 from fedyard.look.forms import Form
@@ -12,9 +10,8 @@ from fedyard.wire import answers
 from storage.views import projects, runs
 from storage.views.resources import RunHead
 from storage.views.sight import Paging
-from web.http.bodies import Uuid
 from web.http.calls import Call
-from web.page.rendering import WHERE, Shown, page, shows
+from web.page.rendering import WHERE, IdOrNone, Shown, page, shows
 from web.page.seen_runs import seen_run
 
 OFFERED = 100
@@ -26,9 +23,9 @@ MEASURED = runs.Window(rounds=MAX_POINTS // 4, sites=())
 class CompareQuery(Shown, frozen=True):
     """Runs that are compared with the one of the path; an empty field is as if it were left out."""
 
-    a: Uuid | Literal[""] = ""
-    b: Uuid | Literal[""] = ""
-    c: Uuid | Literal[""] = ""
+    a: IdOrNone = ""
+    b: IdOrNone = ""
+    c: IdOrNone = ""
 
 
 def compare(call: Call) -> Response:

@@ -9,8 +9,10 @@ import dataclasses
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, TypeAlias
 from urllib.parse import quote
 
+import msgspec
 from flask import Request, Response
 from jinja2 import Environment
 from msgspec import UNSET, UnsetType
@@ -20,6 +22,7 @@ from domain.values import Subject
 from fedyard.look.rendering import NavItem, environment
 from fedyard.look.states import Tone
 from fedyard.wire.problems import Problem, ProblemType
+from fedyard.wire.types import UUID_PATTERN
 from storage.views import people
 from storage.views.people import Bearer
 from web.http import answers
@@ -35,6 +38,10 @@ WHERE = "/page"
 SIGN_IN = f"{WHERE}/sign-in"
 HTML = "text/html; charset=utf-8"
 TEMPLATES = Path(__file__).parent / "templates"
+
+
+IdOrNone: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^({UUID_PATTERN})?(?!\n)$", max_length=36)]
+"""Empty, as a form sends it: of any. `Uuid | Literal[""]` would take no empty one: the pattern holds for all text."""
 
 
 class Shown(Query, frozen=True):

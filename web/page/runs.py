@@ -33,7 +33,7 @@ from web.http.operations import Operation
 from web.page.acting import act, acted_or_shown
 from web.page.downloads import download
 from web.page.forms import form_of
-from web.page.rendering import HTML, WHERE, Shown, ShownList, page, part, shows, takes
+from web.page.rendering import HTML, WHERE, IdOrNone, Shown, ShownList, page, part, shows, takes
 from web.page.seen_runs import seen_run
 from web.page.sessions import SESSION
 from web.problems import not_found
@@ -70,7 +70,7 @@ class RunsQuery(ShownList, frozen=True):
     """Empty fields of the form that filters are as if they were left out."""
 
     state: RunStates | Literal[""] = ""
-    project: Uuid | Literal[""] = ""
+    project: IdOrNone = ""
 
 
 class RunQuery(Shown, frozen=True):

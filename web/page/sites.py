@@ -5,10 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
-import msgspec
 from flask import Response
 
 from domain.ids import Id
@@ -16,7 +15,6 @@ from domain.states import KeyState, SiteState
 from fedyard.cluster.conventions import ENROLMENT_TOKEN
 from fedyard.look.forms import Form
 from fedyard.wire.times import time_text
-from fedyard.wire.types import UUID_PATTERN
 from storage.views import events, keys, people, runs
 from storage.views import projects as projects_views
 from storage.views import sites as views
@@ -31,7 +29,7 @@ from web.page.fingerprints import fingerprint_of
 from web.page.forms import form_of
 from web.page.links import next_page
 from web.page.qr import qr_of
-from web.page.rendering import WHERE, Shown, ShownList, page, shows, takes
+from web.page.rendering import WHERE, IdOrNone, Shown, ShownList, page, shows, takes
 from web.problems import not_found
 
 LIST = f"{WHERE}/sites"
@@ -40,7 +38,6 @@ PROJECTS_SHOWN = 50
 RUNS_SHOWN = 20
 CHOICES = 50
 _API = {one.name: one for one in (*api.OPERATIONS, *keys_api.OPERATIONS, *enrolments_api.OPERATIONS)}
-IdOrNone: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^({UUID_PATTERN})?(?!\n)$", max_length=36)]
 StateOrNone: TypeAlias = Literal["", "online", "silent", "retired"]
 EXPIRES = ((86_400, "one day"), (604_800, "seven days"), (2_592_000, "thirty days"))
 
