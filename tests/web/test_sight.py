@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from domain.values import Subject
+from storage.views.people import names_seen
 from tests.web.network import Caller, Network
 from tests.web.test_refusals import NOBODY, slug
 
@@ -337,3 +339,17 @@ def test_an_auditor_reads_no_body(world: World) -> None:
         own = world.net.account(world[site].ok("GET", "/v1/me")["organisation_id"], "auditor")
         assert slug(own.get(f"/v1/messages/{message}"), 404) == "not_found"
         assert own.get(f"/v1/runs/{world.run}").status_code == 200
+
+
+def test_names_are_told_of_whom_one_may_know(world: World) -> None:
+    """At the page, of ids that stand in events: the API would answer 404 of the others."""
+    ids = [caller.id for caller in world.people.values()] + [world.project]
+    bodo = world["bodo"].ok("GET", "/v1/me")["organisation_id"]
+    told = {
+        who: set(names_seen(world.net.database, subject, ids))
+        for who, subject in (
+            ("admin", Subject(kind="account", id=world["admin"].id, role="admin")),
+            ("bodo", Subject(kind="site", id=world["bodo"].id, organisation_id=bodo)),
+        )
+    }
+    assert told == {"admin": set(ids), "bodo": {world["bodo"].id, world["member of bodo"].id}}
