@@ -6,6 +6,7 @@ cannot be reached.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -122,8 +123,13 @@ class Visit:
 
     @property
     def key(self) -> str:
-        """The form's own key: the same for the same form, however often it is sent."""
-        return self.form.value("_key") or draw_key()
+        """The same for the same form with the same in it, however often it is sent; another for another form of the
+        page, or for one that was changed."""
+        if not self.form.value("_key"):
+            return draw_key()
+        said = [(name, list(values)) for name, values in sorted(self.form.values.items()) if name != "_csrf"]
+        brought = None if self.file is None else hashlib.sha256(self.file).hexdigest()
+        return hashlib.sha256(repr((self.way, said, brought)).encode(errors="replace")).hexdigest()
 
 
 @dataclass(frozen=True)

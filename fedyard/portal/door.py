@@ -64,13 +64,17 @@ def read(folder: Path) -> Opened | None:
 
 @dataclass
 class Session:
-    """One browser. said: what the last action came to, told by the next page. done: forms' keys and where they led."""
+    """One browser. said: what the last action came to, told by the next page. done: forms' keys and where they led.
+
+    taking: held while a form is taken, so that one that is sent twice at once finds itself in `done`.
+    """
 
     secret: str = field(repr=False)
     since_s: float
     used_s: float
     said: tuple[Tone, str] | None = None
     done: dict[str, str] = field(default_factory=dict, repr=False)
+    taking: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def csrf(self) -> str:

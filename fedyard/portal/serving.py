@@ -170,7 +170,11 @@ class Portal:
         if content is not None and len(content) > MAX_SENT_BYTES:
             raise RequestEntityTooLarge
         visit = replace(visit, form=Form(dict(request.form.lists())), file=content)
-        key, done = visit.form.value("_key"), visit.session.done
+        with visit.session.taking:
+            return self._taken_once(visit, one)
+
+    def _taken_once(self, visit: Visit, one: Takes) -> Response:
+        key, done = visit.key, visit.session.done
         if key in done:  # the same form, sent twice
             return Response("", 303, {"Location": done[key]})
         try:
@@ -182,7 +186,7 @@ class Portal:
             if problem is None:
                 raise
             return self._again(visit, one, form=visit.form, status=problem.status, problem=problem)
-        if isinstance(answer, Done) and key:
+        if isinstance(answer, Done):
             done[key] = answer.href
             while len(done) > MAX_DONE:
                 del done[next(iter(done))]

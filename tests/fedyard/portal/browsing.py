@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Mapping
 from html import unescape
@@ -35,6 +36,15 @@ class Browser:
         assert (answer.status_code, answer.location) == (303, "/")
         self.csrf = next(iter(self.portal.door._sessions.values())).csrf
         return self
+
+    def beside(self) -> Browser:
+        """Another window of the same session."""
+        other = copy.copy(self)
+        other.http = Http(self.portal.app())
+        kept = self.http.get_cookie(self.portal.cookie, "127.0.0.1")
+        assert kept is not None
+        other.http.set_cookie(kept.key, kept.value, domain="127.0.0.1")
+        return other
 
     def get(self, path: str, **headers: str) -> TestResponse:
         return self.http.get(path, base_url=BASE, headers=headers)

@@ -7,6 +7,7 @@ import io
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,7 +15,9 @@ import pytest
 
 from fedyard.agent.site import Folder
 from fedyard.clock import micros_now
-from fedyard.portal.door import IDLE_S
+from fedyard.look.forms import Form
+from fedyard.portal.desk import Desk, Visit
+from fedyard.portal.door import IDLE_S, Session
 from fedyard.portal.serving import HEADERS, Busy, Server
 from fedyard.portal.table import FORMS, PAGES
 from fedyard.sealed.keys import fingerprint, words
@@ -147,6 +150,29 @@ def test_nothing_in_a_page_is_inline(north: Browser) -> None:
         if "<" not in one.path and not one.waits:
             text = north.text(one.path)
             assert re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|javascript:", text) is None, one.path
+
+
+def test_a_form_that_is_sent_twice_at_once_acts_once(north: Browser, sites) -> None:
+    ring = sites[0].folder.keyring()
+    until(lambda: bool(ring.epochs()))  # the agent's own first one
+    before = len(ring.epochs())
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda one: one.post("/keys/rotate", {"_key": "twice"}), (north, north.beside())))
+    assert [one.status_code for one in answers] == [303, 303]
+    assert len(ring.epochs()) == before + 1
+
+
+def test_a_form_that_was_changed_is_another_one_and_so_is_one_of_another_page(tmp_path) -> None:
+    folder = Folder(tmp_path)
+    session, desk = Session("secret", 0, 0), Desk(folder)
+
+    def key(way: str = "/messages", file: bytes | None = None, **form: str) -> str:
+        return Visit(desk, session, way, form=Form.of(_key="k", **form), file=file).key
+
+    first = key(text="no")
+    assert first == key(text="no", _csrf="another session's")
+    others = {key(text="now"), key(text="no", to="east"), key("/keys/rotate", text="no"), key(text="no", file=b"x")}
+    assert len(others - {first}) == 4
 
 
 def test_an_open_page_that_renews_itself_is_idle_all_the_same(sites) -> None:
