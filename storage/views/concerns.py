@@ -14,9 +14,10 @@ from domain.ids import Id, Uuid
 from domain.values import Micros, Subject
 from fedyard.wire.plurals import counted
 from fedyard.wire.times import DAY_S, SECOND, time_text
+from fedyard.wire.version import __version__
 from storage import clocks, stream_states
 from storage.database import Database, Row
-from storage.presence import STAND_BY, heard, silent
+from storage.presence import SILENT_AFTER, STAND_BY, heard, silent
 from storage.views.resources import Resource, Time, time_or_none
 from storage.views.sight import Clause, Listed, own, rows, runs_seen, sees_everything, sites_seen
 from storage.vitals import BackupReading, DiskReading, QueueReading, outbox_age, told
@@ -41,6 +42,7 @@ class ConcernKind(StrEnum):
 
     PROCESS = "process"
     PART = "part"
+    VERSION = "version"
     CLOCK = "clock"
     DISK = "disk"
     OUTBOX = "outbox"
@@ -87,6 +89,7 @@ class Concern(Resource, frozen=True):
 
 _TOLD_BY_RECORDS = frozenset({STAND_BY, "clocks", "streams"})
 _SEVERITIES = ("bad", "warns", "waits")
+_VERSIONS = "SELECT process, version FROM process_clocks WHERE seen_at >= %s"
 _WAITED_FOR = (
     "SELECT runs.id, runs.project_id, projects.name, runs.number, task_runs.name, sites.name, rounds.state,"
     " sites.id, coalesce(site_beats.seen_at, sites.created_at) FROM runs"
@@ -155,7 +158,7 @@ def _of_hub(database: Database, now: Micros, workers: Sequence[str]) -> list[Con
     return [
         *_processes(database, now, workers),
         *_disks(database),
-        *_letters(database),
+        *_letters(database, now),
         *_outbox(database, now),
         *_streams(database, now),
         *_backup(database, now),
@@ -173,6 +176,14 @@ def _processes(database: Database, now: Micros, workers: Sequence[str]) -> list[
         )
         for part, trouble in silent(heard(database), now, now, workers).items()
     ]
+    others = sorted(
+        f"{process} runs {version}"
+        for process, version in database.all(_VERSIONS, now - SILENT_AFTER)
+        if version not in ("", __version__)
+    )
+    if others:
+        detail = f"{', '.join(others)}, and this process {__version__}: bring all of them to one version"
+        gone.append(Concern(ConcernKind.VERSION, "warns", "versions", detail, None))
     off = clocks.trouble(clocks.reports(database, now))
     return gone if off is None else [*gone, Concern(ConcernKind.CLOCK, "bad", "clocks", off, None)]
 
@@ -200,16 +211,17 @@ def _disks(database: Database) -> list[Concern]:
     return found
 
 
-def _letters(database: Database) -> list[Concern]:
+def _letters(database: Database, now: Micros) -> list[Concern]:
     return [
         Concern(
             ConcernKind.DEAD_LETTERS,
             "bad",
             queue,
-            f"{counted(one.dead, 'command')} could not be carried out: look why, and try again or throw away",
+            f"{counted(one.dead, 'command')} could not be carried out, as the queue was counted"
+            f" {(now - at) // SECOND} s ago: look why, and try again or throw away",
             None,
         )
-        for queue, (_, one) in told(database, QueueReading).items()
+        for queue, (at, one) in told(database, QueueReading).items()
         if one.dead
     ]
 

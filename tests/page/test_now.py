@@ -11,6 +11,7 @@ import pytest
 from domain.ids import derive
 from domain.values import Role, Subject
 from fedyard.wire.times import DAY_S, SECOND, time_text
+from fedyard.wire.version import __version__
 from storage import stream_states
 from storage.clocks import Reported, report_all
 from storage.database import Database
@@ -185,6 +186,29 @@ def test_that_the_hub_cannot_serve_is_told_to_everybody_and_why_to_who_runs_it(b
     assert "b:5672" not in found.detail
 
 
+def test_a_process_of_another_version_is_named_while_it_reports(bare: Database) -> None:
+    report_all(bare, [Reported("doer@a:1", "doer", 0, "0.0.9"), Reported("doer@a:2", "doer", 0, __version__)], NOW)
+    found = concerns(bare, OPERATOR, NOW, ("doer",)).items
+    assert [(one.kind.value, one.severity) for one in found] == [("version", "warns")]
+    assert f"doer@a:1 runs 0.0.9, and this process {__version__}" in found[0].detail
+    assert concerns(bare, OPERATOR, NOW + 601 * SECOND, ()).items == []
+
+
+def test_a_figure_that_is_not_read_any_more_says_so_and_is_not_good(bare: Database) -> None:
+    tell(bare, NOW, {"runs.v1": QueueReading(ready=3, delayed=0, dead=0, oldest_at=None, empty_at=None)})
+    write_samples(bare, "decider@a:1", NOW, {Sampled.DECIDED: 4.0, Sampled.WAIT_P99: 0.5})
+
+    def shown(at: int) -> dict[str, tuple[str, str]]:
+        return {one.name: (one.tone, one.more) for one in figures(vitals(bare, at, 3600), at)}
+
+    fresh = shown(NOW + 60 * SECOND)
+    assert (fresh["Decided"], fresh["Dead letters"]) == (("", ""), ("good", ""))
+    old = shown(NOW + 600 * SECOND)
+    assert old["Dead letters"] == old["Ready in queues"] == ("warns", "10 min ago")
+    assert (old["Decided"][0], old["Decided"][1].endswith("ago")) == ("warns", True)
+    assert old["Wait in the queue, 99 of 100"][0] == ""
+
+
 @pytest.mark.parametrize(
     ("free", "total", "told"),
     [(1 << 29, 100 << 30, True), (1 << 29, 1 << 31, False), (2 << 30, 100 << 30, False), (None, None, False)],
@@ -244,7 +268,7 @@ def test_one_sentence_says_how_it_is(live: int, found: list[Concern], words: str
 def test_every_kind_has_words(kind: ConcernKind) -> None:
     one = concern(kind, "it")
     assert "it" in sentence(1, [one], NOW)
-    own = {"process", "part", "clock", "disk", "outbox", "backup"}
+    own = {"process", "part", "version", "clock", "disk", "outbox", "backup"}
     assert (where(one) == "") == (kind.value in own)
 
 
@@ -256,7 +280,7 @@ def test_who_looks_into_a_concern_is_led_to_what_it_is_about() -> None:
         for kind in ConcernKind
     }
     assert {kind: href for kind, href in led.items() if href} == {
-        "dead_letters": "/page/dead-letters",
+        "dead_letters": "/page/dead-letters?queue=it",
         "stream": "/page/streams",
         "quarantine": "/page/streams",
         "run_waits": f"/page/runs/{about['run']}",
@@ -272,7 +296,7 @@ def test_who_looks_into_a_concern_is_led_to_what_it_is_about() -> None:
 def test_a_figure_warns_by_its_own_value(bare: Database) -> None:
     slow = {Sampled.DECIDED: 1.0, Sampled.WAIT_P50: 0.1, Sampled.WAIT_P99: 6.0, Sampled.OUTBOX_AGE: 29.0}
     write_samples(bare, "decider@a:1", NOW, slow)
-    tones = {one.name: one.tone for one in figures(vitals(bare, NOW, 3600, 120))}
+    tones = {one.name: one.tone for one in figures(vitals(bare, NOW, 3600, 120), NOW)}
     assert tones["Wait in the queue, 99 of 100"] == "warns"
     assert tones["Oldest in the outbox"] == "good"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -26,6 +27,8 @@ from web.page.rendering import HTML, WHERE, Shown, page, part, shows
 RENEWED_EVERY_S = 15
 FRESH_S = 5
 """How long what was drawn for one is shown to others."""
+OLD: Micros = 60 * SECOND
+"""What was read longer ago is not shown as if it were so now."""
 NOT_YET = "not sampled yet"
 CURVE_POINTS = 120
 LIVE_SHOWN = 200
@@ -85,7 +88,7 @@ def _facts(call: Call) -> dict[str, Any]:
         "processes": vitals.processes(web.database, time).items if operates else [],
         "vitals": how,
         "drawn": [] if how is None else drawn(how, time),
-        "figures": figures(how),
+        "figures": figures(how, time),
         "span_s": call.query.span_s,
         "spans": SPANS,
         "operates": operates,
@@ -116,6 +119,7 @@ def sentence(live_runs: int, found: Sequence[Concern], time: Micros, *, more: bo
 _BRIEF: Mapping[ConcernKind, str] = {
     ConcernKind.PROCESS: "no {name} reports",
     ConcernKind.PART: "{name} {is} down",
+    ConcernKind.VERSION: "processes run several {name}",
     ConcernKind.CLOCK: "{name} are off",
     ConcernKind.DISK: "the disk of the {name} is nearly full",
     ConcernKind.OUTBOX: "the {name} is not published{since}",
@@ -155,7 +159,7 @@ def where(one: Concern) -> str:
         case ConcernKind.WEBHOOK:
             return f"{WHERE}/webhooks/{one.webhook_id}"
         case ConcernKind.DEAD_LETTERS:
-            return f"{WHERE}/dead-letters"
+            return f"{WHERE}/dead-letters?queue={one.name}"
         case ConcernKind.QUARANTINE | ConcernKind.STREAM:
             return f"{WHERE}/streams"
         case _:
@@ -170,28 +174,43 @@ class Figure:
     more: str = ""
 
 
-def figures(how: Vitals | None) -> list[Figure]:
-    """The newest sample of each curve."""
+def figures(how: Vitals | None, time: Micros) -> list[Figure]:
+    """The newest sample of each curve, and the queues. What was read a while ago says when: it is no figure of now."""
     if how is None:
         return []
-    newest = {curve.name: curve.points[-1].value for curve in how.curves if curve.points}
-    decided, p50 = newest.get(Sampled.DECIDED), newest.get(Sampled.WAIT_P50)
-    p99, age = newest.get(Sampled.WAIT_P99), newest.get(Sampled.OUTBOX_AGE)
+    ends = {curve.name: curve.points[-1] for curve in how.curves if curve.points}
     ready, dead = sum(one.ready for one in how.queues), sum(one.dead for one in how.queues)
+    counted_at = min((_micros(one.read_at) for one in how.queues), default=None)
+
+    def sampled(name: str, of: Sampled, words: Callable[[float], str], *, above: float | None = None) -> Figure:
+        if of not in ends:
+            return Figure(name, NOT_YET)
+        value, at = ends[of].value, _micros(ends[of].at)
+        missed = of in (Sampled.DECIDED, Sampled.OUTBOX_AGE)  # others have samples only while something is decided
+        tone = "" if above is None else "warns" if value > above else "good"
+        return _aged(Figure(name, words(value), tone), at, time, "warns" if missed else "")
+
     return [
-        Figure("Decided", NOT_YET if decided is None else f"{decided:.1f} a second"),
-        Figure("Wait in the queue, half of them", NOT_YET if p50 is None else f"{span(p50)}"),
-        Figure("Wait in the queue, 99 of 100", NOT_YET if p99 is None else f"{span(p99)}", _warns(p99, 5.0)),
-        Figure("Oldest in the outbox", NOT_YET if age is None else f"{span(age)}", _warns(age, 30.0)),
-        Figure("Ready in queues", f"{ready:,}" if how.queues else NOT_YET),
-        Figure(
-            "Dead letters", f"{dead:,}" if how.queues else NOT_YET, ("bad" if dead else "good") if how.queues else ""
+        sampled("Decided", Sampled.DECIDED, "{:.1f} a second".format),
+        sampled("Wait in the queue, half of them", Sampled.WAIT_P50, span),
+        sampled("Wait in the queue, 99 of 100", Sampled.WAIT_P99, span, above=5.0),
+        sampled("Oldest in the outbox", Sampled.OUTBOX_AGE, span, above=30.0),
+        *(
+            [Figure("Ready in queues", NOT_YET), Figure("Dead letters", NOT_YET)]
+            if counted_at is None
+            else [
+                _aged(Figure("Ready in queues", f"{ready:,}"), counted_at, time, "warns"),
+                _aged(Figure("Dead letters", f"{dead:,}", "bad" if dead else "good"), counted_at, time, "warns"),
+            ]
         ),
     ]
 
 
-def _warns(value: float | None, above: float) -> str:
-    return "" if value is None else "warns" if value > above else "good"
+def _aged(figure: Figure, at: Micros, time: Micros, tone: str) -> Figure:
+    """tone: of what is not read any more."""
+    if time - at <= OLD:
+        return figure
+    return dataclasses.replace(figure, tone=tone, more=f"{span((time - at) // SECOND)} ago")
 
 
 def drawn(how: Vitals, time: Micros) -> list[Drawn]:
