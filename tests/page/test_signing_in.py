@@ -6,7 +6,10 @@ import re
 
 import pytest
 
+from config.processes import WORKERS
 from domain.ids import sha256_hex
+from fedyard.wire.times import SECOND
+from storage.clocks import Reported, report_all
 from tests.page.callers import Browser, signed_in
 from tests.page.scenes import Scene
 from tests.web.network import Caller
@@ -58,6 +61,22 @@ def test_who_proves_nothing_is_told_why_and_what_was_pasted_is_not_shown(scene: 
     answer = Browser(scene.net.app).post(SIGN_IN, {"token": "fyd_wrong"})
     assert "fyd_wrong" not in answer.get_data(as_text=True)
     assert "Set-Cookie" not in answer.headers
+
+
+@empty
+def test_who_cannot_sign_in_as_nobody_decides_is_told_what_is_down_and_where_to_look(scene: Scene) -> None:
+    """With the right token: one who comes at night to see what hangs."""
+    at = scene.clock.now()
+    report_all(scene.net.database, [Reported(f"{role}@a:1", role, 0) for role in WORKERS if role != "decider"], at)
+    report_all(scene.net.database, [Reported("decider@a:1", "decider", 0)], at - 31 * SECOND)
+    scene.net.publisher.held = True
+    try:
+        status, said = tell(Browser(scene.net.app), token=scene.tokens["admin"])
+    finally:
+        scene.net.publisher.held = False
+    assert status == 503
+    assert "down: decider" in said
+    assert "/v1/concerns" in said
 
 
 @empty

@@ -17,7 +17,7 @@ from fedyard.look.forms import Form
 from fedyard.wire.problems import Problem
 from storage.views.people import Bearer
 from web.api.operators import readyz
-from web.api.readiness import STOP_NOTHING
+from web.api.readiness import STOP_NOTHING, troubles
 from web.api.results import Readiness
 from web.http.auth import OPEN
 from web.http.bodies import Query
@@ -84,7 +84,7 @@ def sign_in(call: Call) -> Response:
     except Refused as refused:
         return _form(call, form, refused.detail, refused.problem.status)
     if response.status_code == 202:
-        return _form(call, form, "the hub has not decided it in time; wait a moment, then sign in again", 503)
+        return _form(call, form, _undecided(call), 503)
     if response.status_code != 201:
         problem = msgspec.json.decode(response.get_data(), type=Problem)
         return _form(call, form, problem.detail, problem.status)
@@ -129,6 +129,17 @@ def _form(call: Call, form: Form, wrong: str = "", status: int = 200) -> Respons
 def _address(call: Call) -> Subject:
     """Whoever signs in from one address, as one caller: nobody knows yet who it is."""
     return Subject(kind="account", id=derive(HUB, "signs in from", call.request.remote_addr or ""))
+
+
+def _undecided(call: Call) -> str:
+    """Why nobody can sign in now, and where one can look all the same: the API reads with a token that it knows."""
+    down = ", ".join(part for part, trouble in troubles(call).items() if trouble and part not in STOP_NOTHING)
+    if not down:
+        return "the hub has not decided it in time; wait a moment, then sign in again"
+    return (
+        f"the hub cannot open a session now (down: {down}); until that is mended ask the API with this token: "
+        "/readyz and /v1/concerns say what is wrong"
+    )
 
 
 def _take_share(call: Call, address: Id) -> None:

@@ -138,6 +138,12 @@ def kept(call: Call, response: Response) -> Response:
     return _with_cookie(call.web, response, carried.secret)
 
 
+_NOT_OURS = (
+    "another site's page sent this, or a proxy before the hub does not pass the Host on: open the hub's own page, "
+    "and do it there"
+)
+
+
 def need_own_page(request: Request) -> None:
     """Raises 403 for what another site's page sent, as far as the browser says whose it was.
 
@@ -147,7 +153,7 @@ def need_own_page(request: Request) -> None:
     fetched, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin", "null")
     ours = fetched == "same-origin" if fetched else origin == "null" or urlsplit(origin).netloc == request.host
     if not ours:
-        raise Refused(ProblemType.FORBIDDEN, "another site's page sent this: open the hub's own page, and do it there")
+        raise Refused(ProblemType.FORBIDDEN, _NOT_OURS)
 
 
 def _need_own_part(request: Request) -> None:
