@@ -92,6 +92,7 @@ def test_a_cell_says_what_became_of_a_seat_in_a_round(
         ({"a": 10.0, "b": 10.0, "c": 14.0}, set()),
         ({"a": 10.0, "b": 10.0, "c": 15.0}, {"c"}),
         ({"a": 10.0, "b": 10.0, "c": 30.0, "d": 20.0}, {"c"}),
+        ({"a": 10.0, "b": 10.0, "c": 22.5, "d": 20.0}, {"c"}),  # the median of four lies between two
         ({"a": 0.0, "b": 0.0, "c": 0.0}, set()),
     ],
 )
@@ -113,6 +114,11 @@ def test_a_grid_shows_the_newest_rounds_and_says_how_many_came_before() -> None:
     assert ([each.number for each in newest.rounds], newest.earlier) == ([5, 6], 4)
     before = grid_of(task, NAMES, rounds=2, last=4)
     assert ([each.number for each in before.rounds], before.earlier) == ([3, 4], 2)
+
+
+def test_rounds_that_the_task_of_another_attempt_had_are_not_earlier_ones() -> None:
+    task = task_of([round_of(number, "completed") for number in (3, 4, 5)], [], first_round=3)
+    assert (grid_of(task, NAMES, rounds=2).earlier, grid_of(task, NAMES).earlier) == (1, 0)
 
 
 def test_a_grid_without_room_for_all_keeps_whom_the_round_waits_for_and_who_is_out() -> None:
@@ -192,6 +198,13 @@ def test_the_file_of_metrics_has_every_number_as_it_was_reported_and_no_formula(
         ["train", "1", "", "", "'=1+1", "1.0", "", ""],
         ["train", "1", "a", '\'=HYPERLINK("http://evil")', "loss", "0.30000000000000004", "600.0", "late"],
     ]
+
+
+@pytest.mark.parametrize("begin", list("=+-@\t\r"))
+def test_what_a_spreadsheet_would_take_for_a_formula_is_marked_as_text(begin: str) -> None:
+    rounds = [round_of(1, "completed", metrics={f"{begin}1": -1.0})]
+    (line,) = list(csv.reader(io.StringIO(metrics_csv(run_of(task_of(rounds, [])), {}, headings=False), newline="")))
+    assert line[4:6] == [f"'{begin}1", "-1.0"]
 
 
 WAITS = [
