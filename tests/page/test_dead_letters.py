@@ -52,9 +52,21 @@ def test_an_auditor_looks_and_does_nothing(scene: Scene) -> None:
     assert settled(scene) == []
 
 
+def test_a_member_sees_none_also_where_its_form_is_refused(scene: Scene) -> None:
+    member = signed_in(scene.net.app, scene.tokens["member"])
+    member.get("/page/now")
+    letters = letters_of(scene.clock.now(), str)
+    forms = (member.post(f"{HREF}/{wish}", {"letter_ids": letters[1].id}) for wish in ("replay", "purge"))
+    for answer in (member.get(HREF), *forms):
+        assert answer.status_code == 403
+        assert not any(one.digest in (text := answer.get_data(as_text=True)) or one.reason in text for one in letters)
+    assert settled(scene) == []
+
+
 def test_nothing_is_chosen(scene: Scene, browser_caller: Browser) -> None:
     browser_caller.get(HREF)
     assert browser_caller.post(f"{HREF}/replay", {"letter_ids": []}).status_code in (400, 422)
+    assert letters_of(scene.clock.now(), str)[1].reason in browser_caller.shown  # the list again
     assert settled(scene) == []
 
 

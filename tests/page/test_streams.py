@@ -38,6 +38,13 @@ def test_what_was_announced_is_drawn_with_what_came_of_it(scene: Scene, browser_
     assert f'href="/page/workloads/{scene.names["workload"]}"' in shown
 
 
+def test_what_a_record_holds_is_for_admins_alone(scene: Scene) -> None:
+    href = f"{HREF}/quarantine/{scene.names['quarantined']}"
+    for who, shown in (("admin", True), ("auditor", False)):
+        page = signed_in(scene.net.app, scene.tokens[who]).get(href).get_data(as_text=True)
+        assert ("{not json" in page, "Admins alone are shown it" in page) == (shown, not shown)
+
+
 def test_a_record_is_purged_and_that_was_the_command_of_the_api(scene: Scene, browser_caller: Browser) -> None:
     href = f"{HREF}/quarantine/{scene.names['quarantined']}"
     browser_caller.get(href)

@@ -31,8 +31,6 @@ class LettersQuery(Shown, frozen=True):
 
 
 def listed(call: Call) -> Response:
-    if not sees_everything(call.caller.subject):
-        raise Refused(ProblemType.FORBIDDEN, "dead letters are for admins and auditors to see")
     return page(call, "dead_letters/list.html", **_facts(call, call.query.queue))
 
 
@@ -53,6 +51,9 @@ def _settle(call: Call, operation: Operation) -> Response:
 
 
 def _facts(call: Call, queue: str) -> dict[str, Any]:
+    """Raises 403 for who may not see them, also where it is a form that was refused."""
+    if not sees_everything(call.caller.subject):
+        raise Refused(ProblemType.FORBIDDEN, "dead letters are for admins and auditors to see")
     trouble = ""
     letters: list[api.DeadLetter] = []
     try:
