@@ -624,13 +624,14 @@ def test_what_was_sealed_anew_stands_there_twice_and_only_the_last_one_is_answer
 
 
 def test_a_log_is_one_row_a_round_without_its_text_and_a_reason_is_one_with_it(state) -> None:
-    for text in ("one", "two more"):
+    for text in ("one", "zwö mehr"):  # bytes are counted, not letters
         state.logs.keep_piece(LogPiece(RUN, 1, 0, PROJECT, 1, 7, text))
+    assert state.egress.totals() == [(PROJECT, "log", 2, 12, 7)]
     state.inbox.take([entry(1, "invited")])
     failed = Report(1, "fail", RUN, 1, 1, 1, "key", b'{"reason": "no such file"}')
     state.seats.keep_report(failed, 8)
     reason, log = state.egress.latest(9)
-    assert (log.kind, log.count, log.size_bytes, log.text) == ("log", 2, 11, "")
+    assert (log.kind, log.count, log.size_bytes, log.text) == ("log", 2, 12, "")
     assert (reason.kind, reason.text, reason.project_id, reason.at) == ("reason", "no such file", PROJECT, 8)
     assert [one.kind for one in state.egress.latest(9, kind="log")] == ["log"]
     assert state.egress.latest(9, before=log.id) == []
