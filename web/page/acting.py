@@ -23,6 +23,7 @@ from web.http.calls import WHEN_GONE, Call
 from web.http.operations import Operation, kind_of
 from web.http.parsing import PATH_COUNT, PATH_FILE, PATH_ID, PATH_NAME, malformed
 from web.page.forms import KEY_FIELD, form_of
+from web.page.plain import at_field
 from web.page.rendering import WHERE, page, shown_problem
 from web.problems import Refused
 
@@ -118,7 +119,7 @@ def acted_or_shown(
     form = form_of(call) if form is None else form
     name = (fields or {}).get(acted.field or "", acted.field)
     if name is not None:
-        form = form.with_error(name, acted.problem.detail)
+        form = form.with_error(name, at_field(acted.problem))
     return page(call, template, status=acted.status, form=form, problem=acted.problem, **facts)
 
 

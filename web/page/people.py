@@ -24,6 +24,7 @@ from web.http.calls import Call, given
 from web.page.acting import Acted, act, acted_or_shown, sent_on
 from web.page.forms import form_of
 from web.page.links import href
+from web.page.plain import at_field
 from web.page.rendering import SIGN_IN, WHERE, ShownList, page, shows, takes
 from web.page.ways import place
 from web.problems import not_found
@@ -171,7 +172,7 @@ def issue(call: Call) -> Response:
     if acted.ok:
         return sent_on(acted, f"{PEOPLE}/{account.id}")
     assert acted.problem is not None
-    return _account_page(call, account.id, form.with_error(_field_of(acted), acted.problem.detail), acted)
+    return _account_page(call, account.id, form.with_error(_field_of(acted), at_field(acted.problem)), acted)
 
 
 def issue_sign_in(call: Call) -> Response:
@@ -216,7 +217,7 @@ def issue_for_site(call: Call) -> Response:
     if acted.ok:
         return sent_on(acted, here)
     assert acted.problem is not None
-    return _tokens_page(call, site, acted, form.with_error(_field_of(acted), acted.problem.detail))
+    return _tokens_page(call, site, acted, form.with_error(_field_of(acted), at_field(acted.problem)))
 
 
 def _tokens_page(call: Call, owner: Id | None, acted: Acted | None = None, form: Form | None = None) -> Response:

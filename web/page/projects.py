@@ -32,6 +32,7 @@ from web.page.forms import form_of
 from web.page.joining import Seats, with_agent, with_client_image
 from web.page.lineage import branches, lines
 from web.page.links import next_page
+from web.page.plain import at_field
 from web.page.rendering import WHERE, Shown, ShownList, page, shows, takes
 from web.problems import not_found
 
@@ -219,7 +220,7 @@ def invite(call: Call) -> Response:
     if acted.ok:
         return acted_or_shown(call, acted, to=f"{LIST}/{project}", template="")
     assert acted.problem is not None
-    return _shown(call, project, status=acted.status, form=form.with_error("site_id", acted.problem.detail))
+    return _shown(call, project, status=acted.status, form=form.with_error("site_id", at_field(acted.problem)))
 
 
 def archive(call: Call) -> Response:

@@ -28,6 +28,7 @@ from web.page.acting import Acted, act, acted_or_shown
 from web.page.fingerprints import fingerprint_of
 from web.page.forms import form_of
 from web.page.links import next_page
+from web.page.plain import at_field
 from web.page.qr import qr_of
 from web.page.rendering import WHERE, IdOrNone, Shown, ShownList, page, shows, takes
 from web.problems import not_found
@@ -150,7 +151,7 @@ def _seen_to(call: Call, ident: Id, acted: Acted, form: Form | None = None) -> R
     assert acted.problem is not None
     more: dict[str, object] = {"problem": acted.problem}
     if form is not None:
-        more["form"] = form.with_error(acted.field, acted.problem.detail) if acted.field else form
+        more["form"] = form.with_error(acted.field, at_field(acted.problem)) if acted.field else form
     return _shown(call, ident, status=acted.status, **more)
 
 
@@ -184,7 +185,7 @@ def enrol(call: Call) -> Response:
     acted = act(call, _API["create_enrolment"], body=body)
     if not acted.ok:
         assert acted.problem is not None
-        form = form.with_error(acted.field, acted.problem.detail) if acted.field else form
+        form = form.with_error(acted.field, at_field(acted.problem)) if acted.field else form
         return _enrolling(call, form, status=acted.status, problem=acted.problem)
     token = acted.answer.get("token")
     command = command_of(hub_url(call), token) if token else ""

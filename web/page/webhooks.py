@@ -21,6 +21,7 @@ from web.http.calls import Call, given
 from web.page.acting import Acted, act, acted_or_shown, sent_on
 from web.page.forms import form_of
 from web.page.links import href, utc_text
+from web.page.plain import at_field
 from web.page.rendering import WHERE, ShownList, page, shows, takes
 from web.problems import not_found
 
@@ -150,7 +151,7 @@ def _sent_or_shown(call: Call, acted: Acted, form: Form | None = None) -> Respon
         return sent_on(acted, f"{WEBHOOKS}/{call.id('webhook_id')}")
     assert acted.problem is not None
     if form is not None:
-        form = form.with_error("since", acted.problem.detail)
+        form = form.with_error("since", at_field(acted.problem))
     return _webhook_page(call, form, acted)
 
 

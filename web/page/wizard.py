@@ -17,6 +17,7 @@ from web.http.calls import Call
 from web.page.acting import act, acted_or_shown, sent_on
 from web.page.forms import form_of
 from web.page.joining import checklist, own_agent
+from web.page.plain import at_field
 from web.page.projects import (
     LIST,
     contracts_in_words,
@@ -70,7 +71,7 @@ def _created(call: Call, form: Form) -> Response:
     if acted.problem is not None:
         field = field_of(acted.field or "")
         step = step_of(field)
-        form = form.with_error(field, acted.problem.detail)
+        form = form.with_error(field, at_field(acted.problem))
         return _asked(call, step, form, coordinators(call), status=acted.status, problem=acted.problem)
     made = acted.answer.get("id")
     if made is None:

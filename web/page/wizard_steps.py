@@ -23,6 +23,7 @@ from fedyard.wire.parameters import check_written
 from web.api.projects import NewProject, NewTask
 from web.http.parsing import malformed
 from web.http.texts import NAMES, PROSE, fault_of_name, fault_of_prose
+from web.page.plain import in_words
 
 Step: TypeAlias = Literal["about", "tasks", "contract", "people", "review"]
 STEPS: tuple[Step, ...] = ("about", "tasks", "contract", "people", "review")
@@ -46,18 +47,6 @@ WITHOUT = "-"
 MAX_TASKS = 100
 MAX_INVITED = 200
 _IN_TASK = re.compile(r"\$\[(\d+)\]\.(\w+)")
-_WORDS = (
-    (r"Expected `int` >= (\S+)", "a whole number, {} or more"),
-    (r"Expected `int` <= (\S+)", "a whole number, {} at most"),
-    (r"Expected `int`.*", "a whole number"),
-    (r"Expected `float` >= (\S+)", "a number, {} or more"),
-    (r"Expected `float` > (\S+)", "a number above {}"),
-    (r"Expected `float` <= (\S+)", "a number, {} at most"),
-    (r"Expected `float`.*", "a number"),
-    (r"Expected `str` of length <= (\S+)", "{} characters at most"),
-    (r"Expected `str` of length >= 1", "it is needed"),
-    (r"Invalid enum value; it is one of (.*)", "one of {}"),
-)
 _PATTERNS: Mapping[str, str] = {
     "name": "no control characters, and no space at either end",
     "model": "no control characters, and no space at either end",
@@ -270,15 +259,6 @@ def flaw_of(kind: Any, name: str, text: str, patterns: str = "") -> str:
         return in_words(malformed("", error, kind).detail.removeprefix(": "))
     fault = fault_of_name(text) if name in NAMES else fault_of_prose(text) if name in PROSE else None
     return fault or ""
-
-
-def in_words(rule: str) -> str:
-    """A rule of a type as people say it; one that has no other words stays as it is."""
-    for pattern, words in _WORDS:
-        found = re.fullmatch(pattern, rule)
-        if found is not None:
-            return words.format(*(part.removesuffix(".0") for part in found.groups()))
-    return rule
 
 
 def _flaws_of_tasks(form: Form) -> dict[str, str]:
