@@ -226,7 +226,8 @@ class Demo(Stage):
             again = f"FEDYARD_WEB_PORT={port} {fedyard} up --data {folder / 'hub'}"
             store = f"PostgreSQL in {folder / 'hub' / 'postgres'}"
         self._say(f"\nThe store is {store}; each hospital's folder and log lie in {folder}.")
-        self._say(f"The hub stops with the demo. Start it again on the same store:\n\n  {again}\n\nand look at it:\n")
+        until = "once you have ended it with Ctrl-C" if self.chosen.look else "since it stops with the demo"
+        self._say(f"Start the hub again on the same store, {until}:\n\n  {again}\n\nand look at it:\n")
         for line in lines:
             self._say(f"  {line}")
         self._say(f"\nWhat the tasks have said, sealed, too; {COORDINATOR} can open all of it:\n\n  {logs}")
