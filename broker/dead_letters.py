@@ -25,6 +25,7 @@ from domain.ids import sha256_hex
 from domain.values import Micros
 from fedyard.wire.times import SECOND
 
+LOOKED_FOR_S = 3.0
 BACK_WITHIN_S = 2.0
 """How long letters that were looked at are waited for; another look at the same time may hold them."""
 UNREADABLE = "unreadable"
@@ -153,6 +154,9 @@ class RabbitDeadLetters:
             return next((letter for letter, _, _ in letters if letter.id == id), None)
 
     def replay(self, id: str | None = None, queue: str | None = None) -> int:
+        return self._looked_for(lambda: self._replay(id, queue), id)
+
+    def _replay(self, id: str | None, queue: str | None) -> int:
         wanted, replayed = _wanted(id, queue), 0
         with self._walk(queue) as letters:
             for letter, message, acknowledge in letters:
@@ -164,6 +168,9 @@ class RabbitDeadLetters:
 
     def purge(self, id: str | None = None, queue: str | None = None) -> int:
         assert id or queue
+        return self._looked_for(lambda: self._purge(id, queue), id)
+
+    def _purge(self, id: str | None, queue: str | None) -> int:
         wanted, purged = _wanted(id, queue), 0
         with self._walk(queue) as letters:
             for letter, _, acknowledge in letters:
@@ -171,6 +178,14 @@ class RabbitDeadLetters:
                     acknowledge()
                     purged += 1
         return purged
+
+    def _looked_for(self, settle: Callable[[], int], id: str | None) -> int:
+        """One that is not there may be in the hand of who looks at them just then, as a page does once somebody has
+        acted: it is looked for again for a while."""
+        end = self._clock.monotonic() + LOOKED_FOR_S
+        while (settled := settle()) == 0 and id is not None and self._clock.monotonic() < end:
+            self._clock.sleep(0.2)
+        return settled
 
     def close(self) -> None:
         self.publisher.close()
