@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import datetime
 
 import pytest
 
+from fedyard.wire.times import DAY_S
 from tests.page.callers import Browser, signed_in
 from tests.page.scenes import Scene
 from tests.web.network import Caller
@@ -17,6 +20,12 @@ def shown_in(page: str) -> str:
     found = _SHOWN.search(page)
     assert found is not None, page
     return found[1]
+
+
+def seconds_of(token: Mapping[str, str]) -> int:
+    """How long it is good for."""
+    begin, end = (datetime.fromisoformat(token[name]) for name in ("created_at", "expires_at"))
+    return round((end - begin).total_seconds())
 
 
 def test_an_account_is_made_and_its_token_is_shown_once(scene: Scene, browser_caller: Browser) -> None:
@@ -71,7 +80,11 @@ def test_a_link_signs_its_account_in(scene: Scene, browser_caller: Browser) -> N
     assert other.post("/page/sign-in").status_code == 303
     assert "Your account" in other.get("/page/sessions").get_data(as_text=True)
     browser_caller.get(href)
+    admin = Caller(scene.net.app, scene.tokens["admin"])
+    listed = [one for one in admin.ok("GET", "/v1/tokens?limit=200")["items"] if one["kind"] == "sign_in"]
+    assert [seconds_of(one) for one in listed] == [600]
     assert browser_caller.post(f"{href}/sign-out").status_code == 303
+    assert admin.ok("GET", f"/v1/accounts/{scene.names['member']}")["disabled_at"] is None
     assert other.get("/page/sessions").headers["Location"].startswith("/page/sign-in")
 
 
@@ -83,6 +96,7 @@ def test_a_token_that_is_issued_in_a_session_outlives_it(scene: Scene) -> None:
     token = Caller(scene.net.app, shown_in(answer.get_data(as_text=True)))
     (listed,) = [one for one in token.get("/v1/tokens").get_json()["items"] if one["label"] == "cron"]
     assert listed["scopes"] == ["read"]
+    assert seconds_of(listed) == 30 * DAY_S
     browser.get("/page/sessions")
     browser.post("/page/sign-out")
     assert token.get("/v1/me").status_code == 200

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from domain.commands import ScaleSelectors, StartInfrastructure, StopInfrastructure
 from domain.ids import derive
 from tests.page.callers import Browser, signed_in
 from tests.page.scenes import Scene
@@ -113,12 +114,20 @@ def test_a_project_is_archived(scene: Scene, at: Looks, api: Caller) -> None:
     assert "A run lives" in browser.shown
 
 
-def test_a_project_without_parts_has_none_to_start(scene: Scene, at: Looks) -> None:
+def test_each_button_of_a_projects_parts_is_its_own_command(scene: Scene, at: Looks) -> None:
+    """This project has none: they are asked for all the same, and the decision says so."""
     project = scene.names["project"]
     browser = at("coordinator", "/page/projects/{project}")
-    assert browser.post(f"/page/projects/{project}/infrastructure/start").status_code in (409, 422)
-    assert browser.post(f"/page/projects/{project}/infrastructure/stop").status_code in (200, 303, 409, 422)
-    assert browser.post(f"/page/projects/{project}/infrastructure/selectors", {"selectors": "x"}).status_code == 400
+    parts = f"/page/projects/{project}/infrastructure"
+    for wish, form in (("start", {}), ("stop", {"reason": "night"}), ("selectors", {"selectors": "2"})):
+        browser.post(f"{parts}/{wish}", form)
+    asked = (StartInfrastructure, StopInfrastructure, ScaleSelectors)
+    assert [one.command for one in scene.net.publisher.sent if isinstance(one.command, asked)] == [
+        StartInfrastructure(project_id=project),
+        StopInfrastructure(project_id=project, reason="night"),
+        ScaleSelectors(project_id=project, selectors=2),
+    ]
+    assert browser.post(f"{parts}/selectors", {"selectors": "x"}).status_code == 400
 
 
 # the wizard

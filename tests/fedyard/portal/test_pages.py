@@ -10,9 +10,10 @@ import pytest
 from fedyard.agent.cluster import ClusterSettings
 from fedyard.agent.consents import Consent, Join
 from fedyard.agent.health import Health
-from fedyard.agent.site import Coordinator, Settings
+from fedyard.agent.site import Coordinator, Keys, Settings
 from fedyard.agent.state import Egress
 from fedyard.look.runs.curves import charts_of
+from fedyard.portal.pages.keys import KeysShown
 from fedyard.portal.pages.left import Left, SentMessage, sent_messages
 from fedyard.portal.pages.messages import text_of
 from fedyard.portal.pages.models import charts_of as model_charts
@@ -22,7 +23,8 @@ from fedyard.portal.pages.projects import drawn, served
 from fedyard.portal.pages.runs import with_own
 from fedyard.sealed.trust import TrustSettings
 from fedyard.wire.answers import Entry, Membership, Model, Project, Round, Run, Seat, Submission, TaskRun, TaskSpec
-from fedyard.wire.times import SECOND
+from fedyard.wire.times import DAY, SECOND
+from tests.fedyard.portal.scenes import epoch
 
 NORTH, EAST, SOUTH = (f"{digit}aaaaaaa-0000-4000-8000-000000000000" for digit in "123")
 PROJECT, RUN = "bbbbbbbb-0000-4000-8000-000000000000", "cccccccc-0000-4000-8000-000000000000"
@@ -215,3 +217,9 @@ def test_a_project_is_served_under_the_coordinator_that_was_agreed_to(known: Con
 )
 def test_what_a_message_says_is_shown_if_it_is_text(content: bytes | str, text: str | None) -> None:
     assert text_of(content if isinstance(content, bytes) else content.encode()) == text
+
+
+def test_a_key_says_how_many_days_old_it_is_and_how_many_are_left() -> None:
+    key = epoch(2)
+    shown = KeysShown([key], Keys(rotate_every_days=10), key.key.created + 3 * DAY + SECOND)
+    assert shown.sentence == "The key of epoch 2 is current: 3 days old, followed by a new one in 6 days."
