@@ -259,6 +259,10 @@ class Folder:
     def site_id(self) -> str:
         """Raises `SiteError` if the site is not enrolled yet."""
         found = self._read("site.id")
+        if found is None and not (self.path / "site.toml").exists():
+            raise SiteError(
+                f"{self.path} holds no site: name its folder with --folder, or make one: `fedyard site init`"
+            )
         if found is None:
             raise SiteError(f"{self.path} is not enrolled yet: `fedyard site run` does it")
         return found

@@ -147,6 +147,9 @@ def test_no_token_is_a_clear_error(tmp_path) -> None:
         made.enrol(made.settings())
     with pytest.raises(SiteError, match="not enrolled"):
         made.site_id()
+    (made.path / "site.toml").unlink()
+    with pytest.raises(SiteError, match="holds no site: name its folder with --folder"):
+        made.site_id()
 
 
 def test_the_identity_stays_the_same(tmp_path) -> None:
