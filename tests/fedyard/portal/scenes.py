@@ -163,7 +163,7 @@ def epoch(number: int, **more: Any) -> Epoch:
         suite=1,
         public_key=b"",
     )
-    return Epoch(key=key, private=None, grace_s=7 * 86400.0, published=True, **more)
+    return Epoch(key=key, private=b"k", grace_s=7 * 86400.0, published=True, **more)
 
 
 def entry(seq: int, kind: str, **more: Any) -> a.Entry:
