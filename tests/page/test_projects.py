@@ -10,9 +10,11 @@ import pytest
 
 from domain.commands import ScaleSelectors, StartInfrastructure, StopInfrastructure
 from domain.ids import derive
+from storage.views.projects import Counted
 from tests.page.callers import Browser, signed_in
 from tests.page.scenes import Scene
 from tests.web.network import Caller
+from web.page.projects import Members, members_of
 
 
 @pytest.fixture
@@ -112,6 +114,16 @@ def test_a_project_is_archived(scene: Scene, at: Looks, api: Caller) -> None:
     browser.get(f"/page/projects/{live}")
     assert browser.post(f"/page/projects/{live}/archive").status_code == 409
     assert "A run lives" in browser.shown
+
+
+def test_workloads_that_hold_seats_are_not_counted_as_members() -> None:
+    numbers = [
+        Counted("active", "coordinator", 1),
+        Counted("active", "participant", 3),
+        Counted("requested", "participant", 2),
+        Counted("active", "workload", 5),
+    ]
+    assert members_of(numbers) == Members(active=4, participants=3, asking=2)
 
 
 def test_each_button_of_a_projects_parts_is_its_own_command(scene: Scene, at: Looks) -> None:
