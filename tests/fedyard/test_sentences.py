@@ -164,8 +164,10 @@ def test_a_management_api_that_is_away_is_a_sentence(address: str, said: str) ->
 
 def test_no_sentence_is_made_of_the_name_of_an_exception() -> None:
     """It stands in the agent's own log (`error=`), in the request to report a fault of ours, in a file beside what has
-    broken, and in what a program says that ends as Kafka-ML's do (`file=`)."""
+    broken, in what a program says that ends as Kafka-ML's do (`file=`), and in the terminal that a portal runs in."""
     sources = [path for part in ("fedyard", "ops", "demo") for path in (ROOT / part).rglob("*.py")]
     names = re.compile(r"\{type\(error\)\.__name__|\{error!r|repr\(error\)|format_exc|print_exc")
     lines = [line.strip() for path in sources for line in path.read_text("utf-8").splitlines() if names.search(line)]
-    assert all(any(place in line for place in ("please report it", "self._logged(", "file=")) for line in lines), lines
+    assert all(
+        any(place in line for place in ("please report it", "self._logged(", "file=", "self._log(")) for line in lines
+    ), lines

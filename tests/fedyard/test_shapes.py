@@ -55,6 +55,7 @@ TEXTS: dict[str, list[str]] = {
     "who": [ID],
     "WorkloadInput.artifact_id": [ID],
     "flaw": ["", "x" * 64],
+    "agent_version": ["0.2.0", "x" * 64],
     **{f"JoiningAbout.{name}": ["127.0.0.1:1", "x" * 200] for name in ("addresses", "inside", "outside")},
     "ClientToken.expires_at": TIMES,
     "Token.label": ["x", "é" * most(v.Name)],

@@ -191,7 +191,6 @@ def test_a_wait_out_of_bounds_is_400(shared: Network, wait: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/v1",
         "/v1/nothing",
         "/v1/runs/7",

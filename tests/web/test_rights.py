@@ -572,6 +572,10 @@ def holds(scene: Scene) -> None:
     assert not faults, "\n".join(faults)
 
 
+TELLS_WHO_ACTED = ("list_events", "list_project_events", "list_site_events", "list_run_events")
+"""Who leads a project is told who did something in it, by id."""
+
+
 def _let_through(scene: Scene, name: str, role: str) -> list[str]:
     response = scene.call(name, role, scene.ids)
     said = response.get_data(as_text=True)
@@ -581,7 +585,10 @@ def _let_through(scene: Scene, name: str, role: str) -> list[str]:
     if response.status_code in (401, 403, 404) or response.status_code >= 500:
         faults.append(f"DENIED {name} {role}: {response.status_code} {said}")
     asked = TABLE[name].path.format_map(scene.ids)
-    shown = [mark for mark in hidden_from(role, scene) if mark in said and mark not in asked]
+    hidden = hidden_from(role, scene)
+    if name in TELLS_WHO_ACTED and role in LEAD:
+        hidden -= {scene.ids["account"]}
+    shown = [mark for mark in hidden if mark in said and mark not in asked]
     if name not in ("enrol_site", "openapi", "metrics") and response.status_code < 300 and shown:
         faults.append(f"LEAK {name} {role}: {shown}")
     if name == "read_command" and role not in ("victim", "victim_readonly", "admin"):
