@@ -19,6 +19,7 @@ DRILLS = (
     "web/test_attacks.py",
     "benchmarks/test_board.py",
     "ops/test_restore_drill.py",
+    "ops/test_up.py",
     "ops/test_up_killed.py",
     "broker/test_killed_rabbitmq.py",
     "simulation/test_planted_bugs.py",
@@ -33,10 +34,11 @@ DRILLS = (
     "demo/test_demo.py",
     "demo/test_streams.py",
 )
-"""The kill test, what each operation takes, floods, every case of the board, restores, a hub and a RabbitMQ that are
-killed, planted bugs, more seeds of the simulation, the rights of everybody over PostgreSQL, more views of pages, the
-canary, how stock Dramatiq loses messages and ours does not, a controller with its worker over Kafka, events through
-kills, and what newcomers walk through: both faces, the demos, a first deployment, a first job."""
+"""The kill test, what each operation takes, floods, every case of the board, restores, all of a hub started by one
+command, a hub and a RabbitMQ that are killed, planted bugs, more seeds of the simulation, the rights of everybody over
+PostgreSQL, more views of pages, the canary, how stock Dramatiq loses messages and ours does not, a controller with its
+worker over Kafka, events through kills, and what newcomers walk through: both faces, the demos, a first deployment, a
+first job."""
 
 
 def is_drill(item: pytest.Item) -> bool:

@@ -343,13 +343,14 @@ def test_an_auditor_reads_no_body(world: World) -> None:
 
 def test_names_are_told_of_whom_one_may_know(world: World) -> None:
     """At the page, of ids that stand in events: the API would answer 404 of the others."""
-    ids = [caller.id for caller in world.people.values()] + [world.project]
-    bodo = world["bodo"].ok("GET", "/v1/me")["organisation_id"]
+    house = world.net.organisation("stavanger")
+    site, member = world.net.site("stavanger", house), world.net.account(house, "member")
+    ids = [*(caller.id for caller in world.people.values()), world.project, site.id, member.id]
     told = {
         who: set(names_seen(world.net.database, subject, ids))
         for who, subject in (
             ("admin", Subject(kind="account", id=world["admin"].id, role="admin")),
-            ("bodo", Subject(kind="site", id=world["bodo"].id, organisation_id=bodo)),
+            ("site", Subject(kind="site", id=site.id, organisation_id=house)),
         )
     }
-    assert told == {"admin": set(ids), "bodo": {world["bodo"].id, world["member of bodo"].id}}
+    assert told == {"admin": set(ids), "site": {site.id, member.id}}
