@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import math
 import random
 import sqlite3
 from collections import Counter, deque
@@ -418,7 +417,7 @@ class World:
         """They take turns while this one waits in the midst of its own, so long at most. Raises `Killed`."""
         assert not self.waited_for, "one waits at a time"
         life, fuse, cutting = process.life, process.fuse, process.cutting
-        end = self.micros + math.ceil(seconds * SECOND)  # what is left of a wait may be less than a microsecond
+        end = self.micros + max(1, int(seconds * SECOND))  # what is left of a wait may be less than a microsecond
         self.waited_for = True
         try:
             while not done() and self._due and self._due[0][0] <= end:

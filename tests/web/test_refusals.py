@@ -445,3 +445,12 @@ def test_a_name_of_any_language_is_taken(shared: Network, name: str) -> None:
 def test_a_text_holds_nothing_that_acts(shared: Network, note: str) -> None:
     body = {"organisation_id": NOBODY, "note": note}
     assert slug(shared.admin.call("POST", "/v1/enrolments", body), 422) == "unfit"
+
+
+@pytest.mark.parametrize("said", ["0.5", "1700000000", "-1", "+1.5e9", "1E3"])
+def test_a_number_is_no_time(shared: Network, said: str) -> None:
+    """msgspec takes one in a query for seconds since 1970, which nobody was told."""
+    response = shared.admin.get("/v1/events", query_string={"until": said})
+    assert slug(response, 400) == "malformed"
+    assert "write until as a time" in response.get_json()["detail"]
+    assert shared.admin.get("/v1/events", query_string={"until": "2026-11-29T00:00:00Z"}).status_code == 200

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
 import msgspec
 from flask import Request
+from msgspec import inspect
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from fedyard.wire.problems import ProblemType
@@ -21,6 +23,7 @@ PATH_ID = UUID_PATTERN
 PATH_NAME = "[a-z][a-z0-9_.-]{0,63}"
 PATH_COUNT = "0|[1-9][0-9]{0,8}"
 PATH_FILE = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+_NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 _KEY = re.compile(r"[!-~]{1,200}")
 _PREFERRED = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
 MAX_WAIT_S = 30.0
@@ -62,10 +65,23 @@ def query_of(request: Request, kind: type[Query]) -> Any:
     given = dict(request.args)
     if len(given) != sum(len(values) for _, values in request.args.lists()):
         raise Refused(ProblemType.MALFORMED, "query: a parameter is given twice; give it once")
+    for name in _times(kind) & given.keys():
+        if _NUMBER.fullmatch(given[name]):  # it would be taken for seconds since 1970
+            raise Refused(ProblemType.MALFORMED, f"query: write {name} as a time, 2026-01-31T09:30:00Z")
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         raise malformed("query", error, kind) from None
+
+
+@functools.cache
+def _times(kind: type[Query]) -> frozenset[str]:
+    """The parameters that are times."""
+    fields = {one.encode_name: one.type for one in inspect.type_info(kind).fields}  # type: ignore[attr-defined]
+    kinds = {name: one.types if isinstance(one, inspect.UnionType) else (one,) for name, one in fields.items()}
+    return frozenset(
+        name for name, those in kinds.items() if any(isinstance(one, inspect.DateTimeType) for one in those)
+    )
 
 
 def malformed(where: str, error: Exception, kind: type[Any] | None = None) -> Refused:
