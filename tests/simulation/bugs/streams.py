@@ -106,24 +106,6 @@ def repeated_uploads_refused(_: World) -> list[Swap]:
     return [(training_results, "take_result", another)]
 
 
-@bug(
-    "what a job uploads is taken although it was stopped: neither is that looked at nor does the table forbid it",
-    shown_by=27,
-)
-def upload_after_stop_wins(_: World) -> list[Swap]:
-    right: Any = training_results._of_job
-
-    def of_job(draft: Draft, command: Any) -> Any:
-        known = (one for one in draft.every(sr.TrainingResult) if one.number == command.number)
-        stopped = next((one for one in known if one.state == ResultState.STOPPED), None)
-        return right(draft, command) if stopped is None else stopped
-
-    return [
-        (training_results, "_of_job", of_job),
-        (domain.states.RESULT, (ResultState.STOPPED, Step.SUCCEED), ResultState.FINISHED),
-    ]
-
-
 @bug("a job that ends with exit code 0 has given its results", shown_by=11)
 def exit_code_0_believed(_: World) -> list[Swap]:
     right = jobs.ended
