@@ -240,7 +240,7 @@ def test_the_trap_of_deletion_leaves_an_orphan_which_is_seen_and_ended(yard: Yar
     yard.api._call("DELETE", yard.path("jobs", names.workload_name(spec), group="batch/v1"))
     yard.waited(lambda: not yard.named("jobs", spec, group="batch/v1"))
     yard.waited(lambda: not yard.named("pods", spec)[0]["metadata"].get("ownerReferences"))
-    found = yard.seen(spec)
+    found = yard.waited(lambda: yard.seen(spec))
     assert found is not None
     assert (found.attempt, found.phase) == (1, Phase.RUNNING)
     yard.stopped(spec, grace_s=0)
