@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -65,18 +66,26 @@ def query_of(request: Request, kind: type[Query]) -> Any:
     given = dict(request.args)
     if len(given) != sum(len(values) for _, values in request.args.lists()):
         raise Refused(ProblemType.MALFORMED, "query: a parameter is given twice; give it once")
-    for name in _times(kind) & given.keys():
-        if _NUMBER.fullmatch(given[name]):  # it would be taken for seconds since 1970
-            raise Refused(ProblemType.MALFORMED, f"query: write {name} as a time, 2026-01-31T09:30:00Z")
+    return converted("query", given, kind)
+
+
+def converted(where: str, given: Mapping[str, Any], kind: type[msgspec.Struct], *, strict: bool = False) -> Any:
+    """The fields as a `kind`. Unless `strict`, numbers and truth may be text, as queries and forms have them.
+
+    Raises 400 and 422.
+    """
+    for name in () if strict else _times(kind) & given.keys():
+        if isinstance(given[name], str) and _NUMBER.fullmatch(given[name]):  # would be seconds since 1970
+            raise Refused(ProblemType.MALFORMED, f"{where}: write {name} as a time, 2026-01-31T09:30:00Z")
     try:
-        return msgspec.convert(given, kind, strict=False)
+        return msgspec.convert(given, kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise malformed("query", error, kind) from None
+        raise malformed(where, error, kind) from None
 
 
 @functools.cache
-def _times(kind: type[Query]) -> frozenset[str]:
-    """The parameters that are times."""
+def _times(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """The fields that are times."""
     fields = {one.encode_name: one.type for one in inspect.type_info(kind).fields}  # type: ignore[attr-defined]
     kinds = {name: one.types if isinstance(one, inspect.UnionType) else (one,) for name, one in fields.items()}
     return frozenset(

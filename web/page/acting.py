@@ -21,7 +21,7 @@ from fedyard.wire.problems import Problem, ProblemType
 from web.http.auth import allow
 from web.http.calls import WHEN_GONE, Call
 from web.http.operations import Operation, kind_of
-from web.http.parsing import PATH_COUNT, PATH_FILE, PATH_ID, PATH_NAME, malformed
+from web.http.parsing import PATH_COUNT, PATH_FILE, PATH_ID, PATH_NAME, converted
 from web.page.forms import KEY_FIELD, form_of
 from web.page.plain import at_field
 from web.page.rendering import WHERE, page, shown_problem
@@ -88,8 +88,8 @@ def act(
     try:
         allow(call.caller, operation.who, operation.scope, *operation.other_scopes, project_id=path.get("project_id"))
         _need_path(operation, path)
-        made = None if operation.body is None else _converted("body", body, operation.body, strict=typed)
-        asked = _converted("query", query or {}, operation.query, strict=False)
+        made = None if operation.body is None else converted("body", body, operation.body, strict=typed)
+        asked = converted("query", query or {}, operation.query)
         response = operation.does(_call_of(call, operation, path, body, made, asked))
     except Refused as refused:
         return _refused(refused, operation)
@@ -132,14 +132,6 @@ def sent_on(acted: Acted, to: str) -> Response:
     if acted.command is not None:
         where += f"{'&' if '?' in where else '?'}command={acted.command}"
     return Response("", 303, {"Location": where})
-
-
-def _converted(where: str, given: Mapping[str, Any], kind: type[Any], *, strict: bool) -> Any:
-    """What was given as an operation takes it. strict: else numbers and truth may be text, as forms have them."""
-    try:
-        return msgspec.convert(given, kind, strict=strict)
-    except msgspec.ValidationError as error:
-        raise malformed(where, error, kind) from None
 
 
 def _call_of(
