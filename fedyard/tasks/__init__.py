@@ -1,15 +1,17 @@
-"""What a task is: five hooks, called in a process of their own at the site.
+"""What a task is: up to seven hooks, called in a process of their own at the site.
 
 Write a class with these hooks (subclass `Task`; only `train` is a must), hand over numpy arrays or bytes, and
 never think of networks, retries or restarts. The hooks of one task run are called one after the other. After a
 crash the agent calls `prepare` again and repeats the hook whose result was not yet on disk: a hook may run twice,
-so it must leave nothing behind but its return value and files in `context.folder`.
+so it must leave nothing behind but its return value and files in `context.folder` and `context.keep`.
 
     validate(parameters)            the task's parameters as the project has them; raise TaskError for what is wrong
     prepare(context)                read and check this site's data; TaskError if it cannot be used
     train(context, model)           -> Result: the update for the coordinator; model is None where there is none yet
     aggregate(context, updates)     -> Result: the new global model (coordinator only, perhaps without data)
     evaluate(context, model)        -> metrics of a global model, {} where there is nothing to test it on
+    initial(context)                -> Result: the model that round 1 begins with (coordinator only, as above)
+    score(context, model)           -> metrics of a global model on this site's data, in rounds that score
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 if TYPE_CHECKING:  # numpy is heavy, and the agent itself has no use for it: only the hooks' processes load it
     from numpy.typing import NDArray
+
+    from fedyard.tasks.tables import Table
 
 Arrays: TypeAlias = "Mapping[str, NDArray[Any]]"
 Content: TypeAlias = "Arrays | bytes"
@@ -79,6 +83,8 @@ def _nowhere(_text: str) -> None:
 class Context:
     """Where a hook runs. data: name -> file, from the site's configuration. folder: private, kept for the run.
 
+    project_id: empty where there is no project. keep: private, outlives runs: one folder for each project and task.
+    results: by name, the models of the tasks that this one comes after; each is unpacked when it is asked for.
     seed: for what all sites must draw alike: the same at every site, for the same task run and round.
     site_seed: for what each must draw for itself: another at every site. Both are the same again when a hook is
     repeated, and neither is secret: noise that shall protect somebody is drawn from `secrets`.
@@ -99,10 +105,33 @@ class Context:
     site_seed: int = 0
     stopping: Callable[[], bool] = _never
     log: Callable[[str], None] = _nowhere
+    project_id: str = ""
+    keep: Path = Path()
+    results: Mapping[str, Content] = field(default_factory=dict)
+
+    @property
+    def common_seed(self) -> int:
+        """`seed`, by the name that says what it is: common to all sites of the round."""
+        return self.seed
+
+    def table(self, name: str) -> Table:
+        """This site's data of that name as a table. Raises `TaskError` with line, column and remedy."""
+        from fedyard.tasks.tables import read_table  # noqa: PLC0415 - numpy is heavy, and the agent has no use for it
+
+        if name not in self.data:
+            raise TaskError(f"this site has no data {name!r}: name it in the [data] of site.toml")
+        return read_table(self.data[name], str(self.parameters.get("label", "")))
 
 
 class Task(ABC):
-    """A task's hooks. One instance for each task run and process."""
+    """A task's hooks. One instance for each task run and process.
+
+    alike: updates have the same names and shapes of arrays at every site; one that differs from most leaves its site
+    out. finite: their numbers, and the model's, are finite; an update with others leaves its site out.
+    """
+
+    alike: ClassVar[bool] = True
+    finite: ClassVar[bool] = True
 
     def validate(self, parameters: Mapping[str, object]) -> None:  # noqa: B027 - a hook that may be left out
         """Raise `TaskError` for parameters that the task cannot work with."""
@@ -121,3 +150,11 @@ class Task(ABC):
     def evaluate(self, context: Context, model: Content) -> Metrics:  # noqa: ARG002 - a hook that may be left out
         """Metrics of a global model on this site's test data."""
         return {}
+
+    def initial(self, context: Context) -> Result:  # noqa: ARG002 - for who overrides it
+        """The model that round 1 begins with; called at the coordinator, for a task with `initial`."""
+        raise TaskError(f"{type(self).__name__} makes no first model: give one with the run, or set initial to false")
+
+    def score(self, context: Context, model: Content) -> Metrics:
+        """Metrics of a global model on this site's data, in rounds that score; by default those of `evaluate`."""
+        return self.evaluate(context, model)

@@ -15,7 +15,7 @@ import sysconfig
 import threading
 import traceback
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -65,12 +65,24 @@ class Hooks:
         task = self._made(job)
         if job.hook == "aggregate":
             return self._aggregated(job, context, task)
+        if job.hook == "initial":
+            first = _result(task.initial(context), job.hook)
+            return jobs.Finished(
+                packed=self._packed(job, context, first),
+                metrics=finite(first.metrics, context.log),
+                norm=norm_of(first.content),
+            )
         if not self._prepared:
             task.prepare(context)
             self._prepared = True
         if job.hook == "prepare":
             return jobs.Finished()
-        result = task.train(context, None if job.model is None else unpack(job.model.where, job.limit_bytes))
+        model = None if job.model is None else unpack(job.model.where, job.limit_bytes)
+        if job.hook == "score":
+            if model is None:
+                raise TaskError("there is no model to score")
+            return jobs.Finished(metrics=finite(task.score(context, model), context.log))
+        result = task.train(context, model)
         packed = self._packed(job, context, _result(result, job.hook))
         return jobs.Finished(packed=packed, metrics=finite(result.metrics, context.log), norm=norm_of(result.content))
 
@@ -129,6 +141,8 @@ class Hooks:
     def _context(self, job: jobs.Job) -> Context:
         folder = Path(job.folder)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        keep = Path(job.keep) if job.keep else folder / "keep"
+        keep.mkdir(parents=True, exist_ok=True, mode=0o700)
         cause = f"{job.run_id}\x1f{job.task_seq}\x1f{job.round}"
         return Context(
             site_id=job.site_id,
@@ -143,6 +157,9 @@ class Hooks:
             site_seed=_seed(f"{cause}\x1f{job.site_id}"),
             stopping=self._stopping.is_set,
             log=self._logged,
+            project_id=job.project_id,
+            keep=keep,
+            results=Results(job.results, job.limit_bytes),
         )
 
     def _logged(self, text: str) -> None:
@@ -151,6 +168,28 @@ class Hooks:
             self._say(str(text)[: jobs.MAX_LOG].encode(errors="backslashreplace").decode())
         except Exception:  # noqa: BLE001 - its text may be an object with a fault of its own
             return
+
+
+class Results(Mapping[str, Content]):
+    """What the tasks before made, by their names; unpacked when it is asked for, and kept then.
+
+    Raises `TaskError` for one that cannot be unpacked.
+    """
+
+    def __init__(self, results: Mapping[str, jobs.Packed], limit_bytes: int) -> None:
+        self._packed, self._limit = results, limit_bytes
+        self._unpacked: dict[str, Content] = {}
+
+    def __getitem__(self, name: str) -> Content:
+        if name not in self._unpacked:
+            self._unpacked[name] = unpack(self._packed[name].where, self._limit)
+        return self._unpacked[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
 
 
 def _seed(cause: str) -> int:

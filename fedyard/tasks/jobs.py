@@ -7,7 +7,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-Hook: TypeAlias = Literal["prepare", "train", "aggregate"]
+from fedyard.tasks.confined import Confinement
+from fedyard.tasks.privacy import Filter, Spent
+
+Hook: TypeAlias = Literal["prepare", "train", "aggregate", "initial", "score"]
 """What an agent asks for; `aggregate` evaluates, too, and the parameters are validated before each."""
 MAX_LOG = 16_384
 """Characters of one call to `context.log`; the rest of it is cut off."""
@@ -44,7 +47,10 @@ class Submitted(msgspec.Struct, frozen=True, tag=True):
 class Job(msgspec.Struct, frozen=True, tag=True):
     """Call one hook. Everything a child needs is in here.
 
-    limit_bytes: what content may have, packed and unpacked.
+    limit_bytes: what content may have, packed and unpacked. keep: the folder of the project's task at this site that
+    outlives runs; empty: there is none, and the hook gets one that ends with the run. model: of `train` and `score`.
+    results: the models of the tasks that this one comes after, by their names. filter: what is done to an update before
+    it is packed. confine: what the process may reach.
     """
 
     hook: Hook
@@ -62,6 +68,11 @@ class Job(msgspec.Struct, frozen=True, tag=True):
     model: Packed | None = None
     updates: list[Submitted] = []
     limit_bytes: int = 1_073_741_824
+    project_id: str = ""
+    keep: str = ""
+    results: dict[str, Packed] = {}
+    filter: Filter | None = None
+    confine: Confinement | None = None
 
     def __repr__(self) -> str:
         return f"Job({self.hook} {self.run_id}/{self.task_seq} round {self.round})"
@@ -75,7 +86,8 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     """How a job ended: `error` is empty if well; `stopped` if the hook saw that it was not wanted.
 
     left_out: of an aggregation, the sites whose updates the task could not use, with a sentence on each. norm: of what
-    is packed (`arrays.norm_of`).
+    is packed (`arrays.norm_of`). spent: what the filter says that the release costs. trace: the whole traceback of
+    what a hook raised, for this site's own people; it never leaves the site.
     """
 
     packed: Packed | None = None
@@ -85,6 +97,8 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     seconds: float = 0.0
     left_out: dict[str, str] = {}
     norm: float | None = None
+    spent: Spent | None = None
+    trace: str = ""
 
     def __repr__(self) -> str:
         return f"Finished(error={self.error!r}, stopped={self.stopped}, seconds={self.seconds:.3f})"

@@ -51,8 +51,9 @@ class Hooks:
         run_id, task_seq = task_of(entry)
         self._at.patience.go_on(entry)
         model = None
-        if hook == "train" and seat and seat.model_id:
+        if hook in ("train", "score") and seat and seat.model_id:
             model = jobs.packed(self._at.payloads.model(entry, seat.model_id, start=True).content)
+        project_id, number = entry.project_id or "", entry.round or 1
         job = jobs.Job(
             hook=hook,
             model_name=spec.model,
@@ -69,8 +70,9 @@ class Hooks:
             model=model,
             updates=updates or [],
             limit_bytes=self._at.settings.tasks.content_limit_bytes,
+            project_id=project_id,
+            keep=str(under(self._at.kept, project_id, spec.name)) if project_id else "",
         )
-        project_id, number = entry.project_id or "", entry.round or 1
         finished = self._at.children.call(
             job,
             lambda: (
