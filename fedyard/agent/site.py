@@ -36,6 +36,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedyard.agent.cluster import ClusterSettings
 from fedyard.agent.consents import Consents, Join
+from fedyard.agent.policy import EVERY_PROJECT, ProjectName, ProjectPolicy
 from fedyard.agent.room import Messages
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unavailable
@@ -80,7 +81,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     join: projects that this site serves, each with its coordinator. cluster: without it no workload runs here.
     transfer_hosts: `host` or `host:port` beside the hub that payloads may be carried to and from. allow_plain_http: the
-    site's tokens and payloads may go to another machine by plain http.
+    site's tokens and payloads may go to another machine by plain http. project: by name or id, what holds for it.
     """
 
     hub: Annotated[str, msgspec.Meta(pattern="^https?://[^@]+$")]
@@ -98,6 +99,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     coordinator: Coordinator = Coordinator()
     messages: Messages = Messages()
     cluster: ClusterSettings | None = None
+    project: Annotated[dict[ProjectName, ProjectPolicy], msgspec.Meta(max_length=200)] = {}
 
 
 _PLAIN = "allow_plain_http = true        # the site's token goes to another machine in the clear"
@@ -135,6 +137,9 @@ grace_days = 7                   # how long the one before it still opens what w
 
 [coordinator]                    # for the projects that this site coordinates
 min_updates = {min_updates}                  # make no model of fewer updates; 1 where a task is for a single site
+
+# [project.breast-cancer]        # what holds for one project, by its id or name ("*": for all others); docs/policy.md
+# data = {{train = "other.csv"}}   # what its tasks read, in place of [data]
 
 # [cluster]                      # where workloads run that others want to have run here; without it none does
 # kind = "processes"             # of this machine, with the agent's rights; or "kubernetes"
@@ -252,9 +257,9 @@ class Folder:
             ) from None
         return str(path)
 
-    def data(self, settings: Settings) -> dict[str, Path]:
-        """The site's data files by name."""
-        return {name: self.path / file for name, file in settings.data.items()}
+    def data(self, settings: Settings, policy: ProjectPolicy = EVERY_PROJECT) -> dict[str, Path]:
+        """The site's data files by name; policy: those that a task of this project may read."""
+        return {name: self.path / file for name, file in policy.data_of(settings.data).items()}
 
     def site_id(self) -> str:
         """Raises `SiteError` if the site is not enrolled yet."""

@@ -11,6 +11,7 @@ import msgspec
 from fedyard import tasks
 from fedyard.agent.cluster import ClusterSettings
 from fedyard.agent.consents import Join
+from fedyard.agent.policy import ProjectPolicy
 from fedyard.agent.room import Messages
 from fedyard.agent.site import Coordinator, Folder, Keys, Settings
 from fedyard.sealed import errors
@@ -79,6 +80,8 @@ def test_it_names_every_setting(tmp_path) -> None:
     names += [f"{part}.{name}" for part, kind in parts.items() for name in kind.__struct_fields__]
     missing = [name for name in names if name not in parts and f"`{name}`" not in PAGE]
     assert missing == []
+    policy = (ROOT / "docs" / "policy.md").read_text()
+    assert [name for name in ProjectPolicy.__struct_fields__ if f"| `{name}` |" not in policy] == []
     made = Folder(tmp_path / "x")
     made.create(Settings(hub="http://hub.example", name="x"), "one-time")
     assert made.settings() == Settings(hub="http://hub.example", name="x")

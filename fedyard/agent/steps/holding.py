@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from fedyard.agent import contract
+from fedyard.agent.policy import ProjectPolicy, policy_of
 from fedyard.agent.state import RunTask, Seat
 from fedyard.agent.steps.common import Common, task_of
 from fedyard.sealed.errors import NotConsented, OlderModel, TaskDiffers
@@ -38,6 +39,10 @@ class Holding:
                     f"project {consent.name!r} ({consent.project_id}) was joined under the coordinator "
                     f"{consent.coordinator}, and the hub invites to it under {said}"
                 )
+
+    def policy(self, entry: Entry) -> ProjectPolicy:
+        """What this site's own configuration says of the entry's project. Raises `NotConsented`."""
+        return policy_of(self._at.settings.project, self._at.courier.directories.consented(entry.project_id))
 
     def hold(self, entry: Entry, spec: TaskSpec, seats: Sequence[str] = ()) -> RunTask:
         """Hold the hub to a task of a run as it was first shown, and to the tasks of this site's people.

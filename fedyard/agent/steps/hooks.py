@@ -50,6 +50,7 @@ class Hooks:
         """A hook's outcome; a crash of its process is one, too. Raises `Overtaken` or `Halted` if it is not wanted."""
         run_id, task_seq = task_of(entry)
         self._at.patience.go_on(entry)
+        policy = self._holding.policy(entry)
         model = None
         if hook in ("train", "score") and seat and seat.model_id:
             model = jobs.packed(self._at.payloads.model(entry, seat.model_id, start=True).content)
@@ -65,7 +66,7 @@ class Hooks:
             round=entry.round or 1,
             rounds=spec.rounds,
             parameters=spec.parameters,
-            data={name: str(path) for name, path in self._at.folder.data(self._at.settings).items()},
+            data={name: str(path) for name, path in self._at.folder.data(self._at.settings, policy).items()},
             folder=str(under(self._at.runs, run_id, str(task_seq))),
             model=model,
             updates=updates or [],
