@@ -7,10 +7,10 @@ from pathlib import Path
 
 from fedyard.tasks import Content, Context, Update
 from fedyard.tasks.logistic_regression import LogisticRegression
-from fedyard.tasks.tables import Table
+from fedyard.tasks.reading.labelled import Labelled
 
 
-def trained(table: Table, test: Table, parameters: Mapping[str, object], rounds: int) -> float:
+def trained(table: Labelled, test: Labelled, parameters: Mapping[str, object], rounds: int) -> float:
     """Accuracy on `test` of a model trained on `table` only, for as many rounds."""
     task, context = _task(test, parameters), _context(parameters, rounds)
     task.training = table
@@ -22,12 +22,12 @@ def trained(table: Table, test: Table, parameters: Mapping[str, object], rounds:
     return task.evaluate(context, model)["accuracy"]
 
 
-def accuracy(model: Content, test: Table, parameters: Mapping[str, object]) -> float:
+def accuracy(model: Content, test: Labelled, parameters: Mapping[str, object]) -> float:
     """Accuracy on `test` of a given model."""
     return _task(test, parameters).evaluate(_context(parameters, 2), model)["accuracy"]
 
 
-def _task(test: Table, parameters: Mapping[str, object]) -> LogisticRegression:
+def _task(test: Labelled, parameters: Mapping[str, object]) -> LogisticRegression:
     task = LogisticRegression()
     task.validate(parameters)
     task.testing = test

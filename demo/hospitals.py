@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedyard.tasks.tables import Table
+from fedyard.tasks.reading.labelled import Labelled
 
 LABEL = "malignant"
 TEST_SHARE = 0.3
@@ -28,13 +28,13 @@ Rows = NDArray[np.intp]
 class Records:
     """training: hospital -> its records. test: the common held-out ones."""
 
-    training: dict[str, Table]
-    test: Table
+    training: dict[str, Labelled]
+    test: Labelled
 
-    def pooled(self) -> Table:
+    def pooled(self) -> Labelled:
         """Everybody's training records in one place, as nobody has them."""
         tables = list(self.training.values())
-        return Table(
+        return Labelled(
             rows=np.concatenate([t.rows for t in tables]),
             labels=np.concatenate([t.labels for t in tables]),
             features=self.test.features,
@@ -54,8 +54,8 @@ def split() -> Records:
     test, rest = order[:held_out], order[held_out:]
     malignant, benign = rest[labels[rest] > 0], rest[labels[rest] == 0]
 
-    def table(chosen: Rows) -> Table:
-        return Table(rows=rows[chosen], labels=labels[chosen], features=features)
+    def table(chosen: Rows) -> Labelled:
+        return Labelled(rows=rows[chosen], labels=labels[chosen], features=features)
 
     training, taken_malignant, taken_benign = {}, 0, 0
     for number, (name, (of_malignant, of_benign)) in enumerate(SHARES.items()):
@@ -68,7 +68,7 @@ def split() -> Records:
     return Records(training=training, test=table(test))
 
 
-def write(table: Table, path: Path) -> None:
+def write(table: Labelled, path: Path) -> None:
     """A CSV as a hospital could export it: a header, a line for each patient, the label last."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         lines = csv.writer(stream)

@@ -22,7 +22,7 @@ from fedyard.agent.site import Folder
 from fedyard.cli.show import watch
 from fedyard.client.client import Client
 from fedyard.sealed.keys import fingerprint, words
-from fedyard.tasks.tables import Table
+from fedyard.tasks.reading.labelled import Labelled
 from fedyard.wire.answers import Run, Seat, Workload
 
 AT_HUB = ("east-1", "east-2", "east-3")
@@ -143,7 +143,7 @@ class WorkloadsDemo(ProblemStage):
         folder.mkdir()
         east = records.training["east"]
         third = slice(number, None, len(AT_HUB))
-        write(Table(rows=east.rows[third], labels=east.labels[third], features=east.features), folder / "train.csv")
+        write(Labelled(rows=east.rows[third], labels=east.labels[third], features=east.features), folder / "train.csv")
         write(records.test, folder / "test.csv")
         return folder
 

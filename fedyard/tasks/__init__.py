@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 if TYPE_CHECKING:  # numpy is heavy, and the agent itself has no use for it: only the hooks' processes load it
     from numpy.typing import NDArray
 
-    from fedyard.tasks.tables import Table
+    from fedyard.tasks.reading.labelled import Labelled
 
 Arrays: TypeAlias = "Mapping[str, NDArray[Any]]"
 Content: TypeAlias = "Arrays | bytes"
@@ -114,13 +114,13 @@ class Context:
         """`seed`, by the name that says what it is: common to all sites of the round."""
         return self.seed
 
-    def table(self, name: str) -> Table:
+    def table(self, name: str) -> Labelled:
         """This site's data of that name as a table. Raises `TaskError` with line, column and remedy."""
-        from fedyard.tasks.tables import read_table  # noqa: PLC0415 - numpy is heavy, and the agent has no use for it
+        from fedyard.tasks.reading.labelled import read_labelled  # noqa: PLC0415 - numpy is heavy, and the agent has no use for it
 
         if name not in self.data:
             raise TaskError(f"this site has no data {name!r}: name it in the [data] of site.toml")
-        return read_table(self.data[name], str(self.parameters.get("label", "")))
+        return read_labelled(self.data[name], str(self.parameters.get("label", "")))
 
 
 class Task(ABC):

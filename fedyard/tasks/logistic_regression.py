@@ -28,7 +28,7 @@ import msgspec
 import numpy as np
 
 from fedyard.tasks import Arrays, Content, Context, Metrics, Result, Stopped, Task, TaskError, Unusable, Update
-from fedyard.tasks.tables import Floats, Table, read_table
+from fedyard.tasks.reading.labelled import Floats, Labelled, read_labelled
 from fedyard.wire.plurals import counted
 
 MIN_ROUNDS = 2
@@ -53,8 +53,8 @@ class LogisticRegression(Task):
 
     def __init__(self) -> None:
         self.chosen = Parameters()
-        self.training: Table | None = None
-        self.testing: Table | None = None
+        self.training: Labelled | None = None
+        self.testing: Labelled | None = None
 
     def validate(self, parameters: Mapping[str, object]) -> None:
         try:
@@ -67,7 +67,7 @@ class LogisticRegression(Task):
             raise TaskError("logistic_regression needs 2 rounds at least: the first one only finds the common scale")
         if "train" not in context.data:
             raise TaskError("this site has no train file in its site.toml")
-        self.training = read_table(context.data["train"], self.chosen.label, self.chosen.features)
+        self.training = read_labelled(context.data["train"], self.chosen.label, self.chosen.features)
         self._read_test(context)
 
     def train(self, context: Context, model: Content | None) -> Result:
@@ -140,17 +140,17 @@ class LogisticRegression(Task):
             "loss": _loss(rows, testing.labels, weights),
         }
 
-    def _read_test(self, context: Context) -> Table | None:
+    def _read_test(self, context: Context) -> Labelled | None:
         """The site's test rows, if it has some; a coordinator that does not train reads them when it evaluates."""
         if "test" not in context.data:
             return None
-        self.testing = read_table(context.data["test"], self.chosen.label, self.chosen.features)
+        self.testing = read_labelled(context.data["test"], self.chosen.label, self.chosen.features)
         if self.training is not None and self.testing.features != self.training.features:
             raise TaskError("the train and the test file have different features: name them in the task's parameters")
         return self.testing
 
 
-def _moments(table: Table) -> Arrays:
+def _moments(table: Labelled) -> Arrays:
     return {
         "samples": np.array([len(table.rows)], dtype=np.float64),
         "sum": table.rows.sum(axis=0),
@@ -263,7 +263,7 @@ def _arrays(content: Content) -> Arrays:
     return content
 
 
-def _model(content: Content, table: Table) -> tuple[dict[str, Floats], Table]:
+def _model(content: Content, table: Labelled) -> tuple[dict[str, Floats], Labelled]:
     """The model's vectors, and the table with its columns in the model's order. Raises `TaskError`."""
     arrays = _arrays(content)
     features = [*map(str, arrays.get("features", table.features))]

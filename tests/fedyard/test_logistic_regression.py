@@ -11,7 +11,7 @@ from demo.hospitals import split
 from fedyard.tasks import Content, Context, Result, Stopped, TaskError, Unusable, Update
 from fedyard.tasks.arrays import pack, unpack
 from fedyard.tasks.logistic_regression import LogisticRegression
-from fedyard.tasks.tables import Table
+from fedyard.tasks.reading.labelled import Labelled
 
 PARAMETERS = {"local_epochs": 10}
 
@@ -30,7 +30,7 @@ def context(**changes: object) -> Context:
     return Context(**{**given, **changes})  # type: ignore[arg-type]
 
 
-def task_of(training: Table, test: Table, parameters: Mapping[str, object] = PARAMETERS) -> LogisticRegression:
+def task_of(training: Labelled, test: Labelled, parameters: Mapping[str, object] = PARAMETERS) -> LogisticRegression:
     task = LogisticRegression()
     task.validate(parameters)
     task.training, task.testing = training, test
@@ -42,7 +42,7 @@ def carried(content: Content) -> Content:
     return unpack(pack(content))
 
 
-def federated(tables: Mapping[str, Table], test: Table, rounds: int) -> tuple[Content, list[dict[str, Result]]]:
+def federated(tables: Mapping[str, Labelled], test: Labelled, rounds: int) -> tuple[Content, list[dict[str, Result]]]:
     tasks = {name: task_of(table, test) for name, table in tables.items()}
     model: Content | None = None
     history = []
@@ -55,7 +55,7 @@ def federated(tables: Mapping[str, Table], test: Table, rounds: int) -> tuple[Co
     return model, history
 
 
-def accuracy(model: Content, test: Table) -> float:
+def accuracy(model: Content, test: Labelled) -> float:
     return task_of(test, test).evaluate(context(), model)["accuracy"]
 
 
@@ -150,14 +150,14 @@ def test_a_table_is_taken_by_the_names_of_the_models_features() -> None:
     assert isinstance(there.content, dict)
     assert list(here.content["features"]) == list(table.features)
     np.testing.assert_allclose(here.content["weights"], there.content["weights"])
-    fewer = Table(rows=table.rows[:, 1:], labels=table.labels, features=table.features[1:])
+    fewer = Labelled(rows=table.rows[:, 1:], labels=table.labels, features=table.features[1:])
     with pytest.raises(TaskError, match=f"not in the file: {table.features[0]}"):
         task_of(fewer, test).train(context(), model)
 
 
 def test_a_feature_that_never_varies_does_no_harm() -> None:
     rows = np.column_stack([np.arange(10.0), np.full(10, 7.0)])
-    table = Table(rows=rows, labels=(rows[:, 0] > 4).astype(float), features=("a", "b"))
+    table = Labelled(rows=rows, labels=(rows[:, 0] > 4).astype(float), features=("a", "b"))
     model, _ = federated({"one": table}, table, 6)
     assert not isinstance(model, bytes)
     assert np.isfinite(model["weights"]).all()
@@ -252,7 +252,7 @@ def test_of_two_sites_that_differ_the_coordinators_own_goes_on() -> None:
 
 def test_the_largest_values_that_a_table_may_have_make_a_finite_model() -> None:
     rows = np.array([[1e100, 1.0], [-1e100, 2.0], [1e100, 3.0]])
-    table = Table(rows=rows, labels=np.array([0.0, 1.0, 0.0]), features=("a", "b"))
+    table = Labelled(rows=rows, labels=np.array([0.0, 1.0, 0.0]), features=("a", "b"))
     model, _ = federated({str(number): table for number in range(3)}, table, 3)
     assert not isinstance(model, bytes)
     assert all(np.isfinite(model[name]).all() for name in ("mean", "scale", "weights"))

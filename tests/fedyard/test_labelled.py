@@ -8,7 +8,7 @@ import pytest
 
 from demo.hospitals import LABEL, split, write
 from fedyard.tasks import TaskError
-from fedyard.tasks.tables import read_table
+from fedyard.tasks.reading.labelled import read_labelled
 
 CSV = "age,label,dose\n30,0,1.5\n40,1,2.5\n"
 
@@ -20,21 +20,21 @@ def file(folder: Path, text: str) -> Path:
 
 
 def test_reads_a_csv(tmp_path) -> None:
-    table = read_table(file(tmp_path, CSV), "label")
+    table = read_labelled(file(tmp_path, CSV), "label")
     assert table.features == ("age", "dose")
     np.testing.assert_array_equal(table.rows, [[30, 1.5], [40, 2.5]])
     np.testing.assert_array_equal(table.labels, [0, 1])
 
 
 def test_picks_and_orders_features(tmp_path) -> None:
-    table = read_table(file(tmp_path, CSV), "label", ["dose"])
+    table = read_labelled(file(tmp_path, CSV), "label", ["dose"])
     np.testing.assert_array_equal(table.rows, [[1.5], [2.5]])
 
 
 def test_reads_an_npz(tmp_path) -> None:
     path = tmp_path / "train.npz"
     np.savez(path, X=np.eye(2), y=np.array([0, 1]), features=np.array(["a", "b"]))
-    table = read_table(path, "malignant")
+    table = read_labelled(path, "malignant")
     assert table.features == ("a", "b")
     np.testing.assert_array_equal(table.rows, np.eye(2))
 
@@ -42,7 +42,7 @@ def test_reads_an_npz(tmp_path) -> None:
 def test_what_the_demo_writes_comes_back(tmp_path) -> None:
     table = split().training["east"]
     write(table, tmp_path / "east.csv")
-    back = read_table(tmp_path / "east.csv", LABEL)
+    back = read_labelled(tmp_path / "east.csv", LABEL)
     np.testing.assert_array_equal(back.rows, table.rows[:, [table.features.index(name) for name in back.features]])
     np.testing.assert_array_equal(back.labels, table.labels)
     assert list(back.features) == sorted(table.features)
@@ -65,23 +65,23 @@ def test_what_the_demo_writes_comes_back(tmp_path) -> None:
 )
 def test_says_what_is_wrong_without_a_value(tmp_path, text: str) -> None:
     with pytest.raises(TaskError) as caught:
-        read_table(file(tmp_path, text), "label")
+        read_labelled(file(tmp_path, text), "label")
     assert "4711" not in str(caught.value)
     assert caught.value.__cause__ is None
 
 
 def test_a_missing_file_and_missing_columns_are_named(tmp_path) -> None:
     with pytest.raises(TaskError, match=r"absent\.csv"):
-        read_table(tmp_path / "absent.csv", "label")
+        read_labelled(tmp_path / "absent.csv", "label")
     with pytest.raises(TaskError, match="weight"):
-        read_table(file(tmp_path, CSV), "label", ["weight"])
+        read_labelled(file(tmp_path, CSV), "label", ["weight"])
 
 
 def test_an_npz_with_objects_is_refused(tmp_path) -> None:
     path = tmp_path / "train.npz"
     np.savez(path, X=np.array([[object()]]), y=np.array([0]), features=np.array(["a"]))
     with pytest.raises(TaskError, match="without objects"):
-        read_table(path, "label")
+        read_labelled(path, "label")
 
 
 PLAIN = "age,bmi,label\n61,24.5,1\n47,31.0,0\n"
@@ -119,7 +119,7 @@ ROWS = [[61, 24.5], [47, 31]]
 )
 def test_reads_what_programs_write_as_the_same_rows(tmp_path, content: bytes) -> None:
     (tmp_path / "train.csv").write_bytes(content)
-    table = read_table(tmp_path / "train.csv", "label")
+    table = read_labelled(tmp_path / "train.csv", "label")
     assert table.features == ("age", "bmi")
     np.testing.assert_array_equal(table.rows, ROWS)
     np.testing.assert_array_equal(table.labels, [1, 0])
@@ -127,17 +127,17 @@ def test_reads_what_programs_write_as_the_same_rows(tmp_path, content: bytes) ->
 
 def test_a_packed_file_may_be_called_so(tmp_path) -> None:
     (tmp_path / "train.csv.gz").write_bytes(gzip.compress(PLAIN.encode(), mtime=0))
-    np.testing.assert_array_equal(read_table(tmp_path / "train.csv.gz", "label").rows, ROWS)
+    np.testing.assert_array_equal(read_labelled(tmp_path / "train.csv.gz", "label").rows, ROWS)
 
 
 def test_names_with_accents_are_the_same_in_both_forms(tmp_path) -> None:
-    table = read_table(file(tmp_path, "gro\u0308\u00dfe,label\n1.7,1\n"), "label", ["gr\u00f6\u00dfe"])
+    table = read_labelled(file(tmp_path, "gro\u0308\u00dfe,label\n1.7,1\n"), "label", ["gr\u00f6\u00dfe"])
     np.testing.assert_array_equal(table.rows, [[1.7]])
 
 
 def test_columns_that_nobody_asked_for_may_hold_anything(tmp_path) -> None:
     text = 'name,age,label,note\n"Smith, John",61,1,# see file 9\nJones,47,0,\n'
-    np.testing.assert_array_equal(read_table(file(tmp_path, text), "label", ["age"]).rows, [[61], [47]])
+    np.testing.assert_array_equal(read_labelled(file(tmp_path, text), "label", ["age"]).rows, [[61], [47]])
 
 
 SAYS = {
@@ -177,7 +177,7 @@ SAYS = {
 def test_says_line_column_and_remedy(tmp_path, which: str) -> None:
     text, sentence = SAYS[which]
     with pytest.raises(TaskError, match=sentence):
-        read_table(file(tmp_path, text), "label")
+        read_labelled(file(tmp_path, text), "label")
 
 
 @pytest.mark.parametrize(
@@ -194,13 +194,13 @@ def test_says_line_column_and_remedy(tmp_path, which: str) -> None:
 def test_says_what_kind_of_file_it_is(tmp_path, content: bytes, sentence: str) -> None:
     (tmp_path / "train.csv").write_bytes(content)
     with pytest.raises(TaskError, match=sentence):
-        read_table(tmp_path / "train.csv", "label")
+        read_labelled(tmp_path / "train.csv", "label")
 
 
 def test_a_file_that_may_not_be_read_says_so(tmp_path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(TaskError, match="no data file loop at this site"):
-        read_table(tmp_path / "loop", "label")
+        read_labelled(tmp_path / "loop", "label")
 
 
 X, Y, NAMES = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0, 1]), np.array(["a", "b"])
@@ -230,17 +230,17 @@ X, Y, NAMES = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0, 1]), np.array(["a
 def test_an_npz_whose_arrays_do_not_fit_is_refused(tmp_path, arrays, sentence: str) -> None:
     np.savez(tmp_path / "train.npz", **arrays)
     with pytest.raises(TaskError, match=sentence):
-        read_table(tmp_path / "train.npz", "label")
+        read_labelled(tmp_path / "train.npz", "label")
 
 
 def test_an_npz_that_is_none_says_what_it_must_be(tmp_path) -> None:
     (tmp_path / "train.npz").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(TaskError, match="needs the arrays X"):
-        read_table(tmp_path / "train.npz", "label")
+        read_labelled(tmp_path / "train.npz", "label")
 
 
 def test_names_of_an_npz_may_be_bytes_and_its_columns_are_taken_by_name(tmp_path) -> None:
     np.savez(tmp_path / "train.npz", X=X, y=Y.astype(bool), features=np.array([b"b", b"a"]))
-    table = read_table(tmp_path / "train.npz", "label")
+    table = read_labelled(tmp_path / "train.npz", "label")
     assert table.features == ("a", "b")
     np.testing.assert_array_equal(table.rows, X[:, ::-1])
