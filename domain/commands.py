@@ -21,6 +21,7 @@ from domain.values import (
     MAX_MARKS,
     MAX_SHUT_BYTES,
     MAX_SIGN_IN_S,
+    MAX_TASKS,
     ArtifactKind,
     Counts,
     Digests,
@@ -35,6 +36,8 @@ from domain.values import (
     Metrics,
     Micros,
     Name,
+    OwnParameters,
+    OwnRounds,
     Pieces,
     PublicKey,
     Reason,
@@ -62,6 +65,7 @@ from domain.values import (
 from fedyard.cluster.plan import Finding, Side
 from fedyard.cluster.port import AttemptId, EnvName, FileName, Phase, Spec
 from fedyard.cluster.port import Reason as ClusterReason
+from fedyard.wire.parameters import check_depth
 
 # organisations, accounts, tokens
 
@@ -361,11 +365,23 @@ class SayReady(Command, frozen=True, tag="say_ready"):
 
 
 class StartRun(Command, frozen=True, tag="start_run"):
-    """queue: if the project has as many live runs as it allows, wait as `created` instead of being refused."""
+    """queue: if the project has as many live runs as it allows, wait as `created` instead of being refused.
+
+    Of this run alone, by the names of tasks: parameters, which take the place of the project's of the same name (others
+    stay); rounds: how many. initial: tasks that begin with a round 0 (`TaskSpec.initial`).
+    model_version: the task that made it begins with this model of the project.
+    """
 
     project_id: Id
     queue: bool = False
     finish_within_s: Span = 604_800.0
+    parameters: OwnParameters = {}
+    rounds: OwnRounds = {}
+    initial: Annotated[list[Slug], msgspec.Meta(max_length=MAX_TASKS)] = []
+    model_version: int | None = None
+
+    def __post_init__(self) -> None:
+        check_depth(self.parameters)
 
 
 class BeginRun(Command, frozen=True, tag="begin_run"):

@@ -241,6 +241,7 @@ class TaskSpec(Value, frozen=True):
     who: all members, the participants without the coordinator, or the ids of named sites.
     rounds: how many; `aggregate`: whether the coordinator aggregates after each.
     parameters: handed to the sites unread. workloads: that hold further seats, beside those of sites.
+    initial: a round 0 comes before the first one, in which the coordinator gives the model that round 1 begins with.
     """
 
     name: Slug
@@ -252,12 +253,18 @@ class TaskSpec(Value, frozen=True):
     after: Annotated[list[Slug], msgspec.Meta(max_length=100)] | None = None
     contract: Contract = Contract()
     workloads: Annotated[list[Holder], msgspec.Meta(max_length=20)] = []
+    initial: bool = False
 
     def __post_init__(self) -> None:
         check_depth(self.parameters)
 
 
-Tasks = Annotated[list[TaskSpec], msgspec.Meta(min_length=1, max_length=100)]
+MAX_TASKS = 100
+"""Of one project."""
+Tasks = Annotated[list[TaskSpec], msgspec.Meta(min_length=1, max_length=MAX_TASKS)]
+OwnParameters = Annotated[dict[Slug, dict[str, object]], msgspec.Meta(max_length=MAX_TASKS)]
+"""Of a run: by the name of a task, what takes the place of the project's parameters of the same name."""
+OwnRounds = Annotated[dict[Slug, Annotated[int, msgspec.Meta(ge=1, le=100_000)]], msgspec.Meta(max_length=MAX_TASKS)]
 InitialFile = Annotated[
     str,
     msgspec.Meta(

@@ -54,6 +54,16 @@ def predecessors(tasks: list[values.TaskSpec]) -> dict[str, list[str]]:
     }
 
 
+def all_before(tasks: list[values.TaskSpec], name: str) -> set[str]:
+    """The names of all tasks that must have succeeded before this one, those before those among them."""
+    direct, found, waiting = predecessors(tasks), set[str](), [name]
+    while waiting:
+        more = set(direct[waiting.pop()]) - found
+        found |= more
+        waiting += more
+    return found
+
+
 def check_tasks(tasks: list[values.TaskSpec]) -> None:
     """422 unless names are unique, `after` names tasks, there is no circle, and quorums can be met."""
     names = [task.name for task in tasks]
@@ -73,6 +83,8 @@ def check_tasks(tasks: list[values.TaskSpec]) -> None:
         done.update(ready)
     for task in tasks:
         _check_holders(task)
+        if task.initial and not task.aggregate:
+            raise _bad_tasks(f"task {task.name!r} aggregates nothing, so it has no first model: leave initial out")
         quorum = task.contract.quorum
         if task.contract.quorum_of == "fraction" and quorum > 1:
             raise _bad_tasks(

@@ -30,13 +30,19 @@ from domain.states import (
     TaskRunState,
     follow,
 )
+from fedyard.wire.own import tasks_of_run
 from fedyard.wire.problems import ProblemType
 from fedyard.wire.quorum import quorum_of
 from fedyard.wire.times import SECOND
 
 
 def needs_of_start_run(command: c.StartRun) -> Needs:
-    return Needs(members_of={command.project_id}, live_runs_of={command.project_id})
+    version = command.model_version
+    return Needs(
+        members_of={command.project_id},
+        live_runs_of={command.project_id},
+        versions={(command.project_id, version)} if version is not None else set(),
+    )
 
 
 def start_run(draft: Draft, command: c.StartRun) -> Decision:
@@ -56,13 +62,17 @@ def start_run(draft: Draft, command: c.StartRun) -> Decision:
     if live_count >= live_at_once:
         remedy = "stop one that nobody needs, or wait until one ends"
         raise too_many("queued and running runs", project.id, live_count, live_at_once, remedy)
-    tasks = tasks_of(project)
+    tasks = _own_tasks(project, command)
     _check_seats(draft, project, tasks)
+    model = _first_model(draft, project, tasks, command.model_version)
     waiting = _requests_waiting(draft, project)
-    facts = {"requests_waiting": waiting} if waiting else {}
+    facts = _given(command) | ({"requests_waiting": waiting} if waiting else {})
     run = create(draft, project, draft.derive("run"), within_s=command.finish_within_s, facts=facts)
     for seq, task in enumerate(tasks, start=1):
-        draft.put(task_run(run, seq, task))
+        begun = task_run(run, seq, task)
+        if model is not None and model.task == task.name:
+            begun = msgspec.structs.replace(begun, model_message_id=model.message_id)
+        draft.put(begun)
     if room:
         begin(draft, run)
     run = draft.have(r.Run, run.id)
@@ -77,6 +87,42 @@ def start_run(draft: Draft, command: c.StartRun) -> Decision:
         ),
         201,
     )
+
+
+def _own_tasks(project: r.Project, command: c.StartRun) -> list[values.TaskSpec]:
+    """The project's tasks with what this run has of its own. 422 where it cannot have that."""
+    try:
+        return tasks_of_run(tasks_of(project), command.parameters, command.rounds, command.initial)
+    except ValueError as error:
+        raise Refused(ProblemType.TASKS_IMPOSSIBLE, str(error)) from None
+
+
+def _given(command: c.StartRun) -> dict[str, object]:
+    """What was given to this run alone, for its record; of parameters the names, since values are in its tasks."""
+    said: dict[str, object] = {
+        "parameters": {task: sorted(own) for task, own in command.parameters.items() if own},
+        "rounds": command.rounds,
+        "initial": command.initial,
+        "model_version": command.model_version,
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+def _first_model(draft: Draft, project: r.Project, tasks: list[values.TaskSpec], version: int | None) -> r.Model | None:
+    """The model of this version, if a task of the project can begin with it. 404, 409 or 422 otherwise."""
+    if version is None:
+        return None
+    model = draft.get(r.Model, project.id, version)
+    if model is None:
+        raise missing("model", f"{version} of project {project.id}")
+    if model.task_seq is None or all(task.name != model.task for task in tasks):
+        raise Refused(
+            ProblemType.MODEL_OF_ANOTHER_TASK,
+            f"model {version} was made by {f'task {model.task!r}' if model.task else 'a coordinator of its own'}; "
+            f"project {project.id} has no such task that could begin with it",
+        )
+    _check_kept(draft, project.id, model, model.task)
+    return model
 
 
 def _requests_waiting(draft: Draft, project: r.Project) -> int:
@@ -262,14 +308,18 @@ def _check_models(draft: Draft, run: r.Run) -> None:
         if task.name in carried or begins_with is None:
             continue
         for model in draft.group(r.Model, begins_with):
-            artifact = None if model.artifact_id is None else draft.have(r.Artifact, model.artifact_id)
-            if artifact is not None and artifact.state == ArtifactState.EXPIRED:
-                raise Refused(
-                    ProblemType.MODEL_EXPIRED,
-                    f"task {task.name!r} would begin with model {model.version} of project {run.project_id}, whose "
-                    f"artifact {artifact.id} has expired ({artifact.reason}); restart from another version "
-                    "(model_version), or with start_from: start and none",
-                )
+            _check_kept(draft, run.project_id, model, task.name)
+
+
+def _check_kept(draft: Draft, project_id: Id, model: r.Model, task: str) -> None:
+    artifact = None if model.artifact_id is None else draft.have(r.Artifact, model.artifact_id)
+    if artifact is not None and artifact.state == ArtifactState.EXPIRED:
+        raise Refused(
+            ProblemType.MODEL_EXPIRED,
+            f"task {task!r} would begin with model {model.version} of project {project_id}, whose artifact "
+            f"{artifact.id} has expired ({artifact.reason}); begin with another version (model_version), or, of a "
+            "restart, with start_from: start and none",
+        )
 
 
 def _chosen_model(draft: Draft, tasks: dict[int, r.TaskRun], command: c.RestartRun, version: int) -> r.Model:

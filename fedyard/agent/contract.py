@@ -20,6 +20,21 @@ from fedyard.wire.plurals import counted
 from fedyard.wire.quorum import REPLACED, quorum_of
 
 _TASK_CONTEXT = b"fedyard task 1\0"
+_OF_THE_FIRST_FORM = {
+    TaskSpec: {"name", "model", "parameters", "rounds", "aggregate", "who", "after", "contract"},
+    Contract: {
+        "quorum",
+        "quorum_of",
+        "select_within_s",
+        "train_within_s",
+        "aggregate_within_s",
+        "silent_within_s",
+        "late",
+        "too_few",
+    },
+}
+"""Fields that are always in a digest. Those that came later are in it where they do not have their default, so that the
+digest of a task that does not use them is what an older agent computes."""
 SITES_NAMED = 10
 """In one sentence, at most."""
 
@@ -56,8 +71,23 @@ class Place:
 
 def task_digest(spec: TaskSpec) -> str:
     """The digest (hex) of a task with its parameters: SHA-256 over its one form as JSON (docs/sealing.md)."""
-    text = json.dumps(msgspec.to_builtins(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    whole = _for_digest(spec) | {"contract": _for_digest(spec.contract)}
+    text = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(_TASK_CONTEXT + text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _for_digest(part: TaskSpec | Contract) -> dict[str, object]:
+    """Its fields, without the later ones that have their default."""
+    whole: dict[str, object] = msgspec.to_builtins(part)
+    first = _OF_THE_FIRST_FORM[type(part)]
+    for field in msgspec.structs.fields(part):
+        if field.name not in first and getattr(part, field.name) == _default(field):
+            del whole[field.encode_name]
+    return whole
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def check_list(here: Place, listed: Sequence[tuple[str, str | None]], held: Collection[Held]) -> None:

@@ -172,11 +172,24 @@ class Client(Calls):
         *,
         queue: bool = False,
         finish_within_s: float | None = None,
+        parameters: Mapping[str, Mapping[str, object]] | None = None,
+        rounds: Mapping[str, int] | None = None,
+        initial: Sequence[str] = (),
+        model_version: int | None = None,
         key: str | None = None,
     ) -> a.StartedRun:
-        body: dict[str, object] = {"queue": queue}
-        if finish_within_s is not None:
-            body["finish_within_s"] = finish_within_s
+        """Of this run alone, by the names of tasks: parameters (each takes the place of the project's), rounds.
+
+        initial: tasks whose first model the coordinator gives. model_version: the task that made it begins with it.
+        """
+        said = {
+            "finish_within_s": finish_within_s,
+            "parameters": parameters,
+            "rounds": rounds,
+            "initial": list(initial) or None,
+            "model_version": model_version,
+        }
+        body: dict[str, object] = {"queue": queue, **{name: value for name, value in said.items() if value is not None}}
         return self.write("POST", f"/v1/projects/{_part(project_id)}/runs", body, a.StartedRun, key=key)
 
     def runs(self, *, project_id: str | None = None, state: str | None = None) -> list[a.Run]:
@@ -280,10 +293,19 @@ class Client(Calls):
         return self.read(f"/v1/workloads/{_part(workload_id)}/log", a.WorkloadLog, query, wait_s=wait)
 
     def restart_run(
-        self, run_id: str, start_from: Literal["reached", "start"] = "reached", *, key: str | None = None
+        self,
+        run_id: str,
+        start_from: Literal["reached", "start"] = "reached",
+        *,
+        model_version: int | None = None,
+        key: str | None = None,
     ) -> a.StartedRun:
+        """model_version: the task that made it begins with this model of the project."""
         path = f"/v1/runs/{_part(run_id)}/restart"
-        return self.write("POST", path, {"start_from": start_from}, a.StartedRun, key=key)
+        body: dict[str, object] = {"start_from": start_from}
+        if model_version is not None:
+            body["model_version"] = model_version
+        return self.write("POST", path, body, a.StartedRun, key=key)
 
     def events(self, run_id: str, *, after: int = 0, wait: int = 0) -> list[a.Event]:
         """The run's events after that number, a page at most; waits `wait` seconds for the next one."""

@@ -91,7 +91,10 @@ class Contract(Answer, frozen=True, kw_only=True):
 
 
 class TaskSpec(Answer, frozen=True, kw_only=True):
-    """A task as the project defines it; `parameters` are the coordinator's words, so validate() looks at them."""
+    """A task as the project defines it; `parameters` are the coordinator's words, so validate() looks at them.
+
+    A field that is new here also stands in the table of docs/sealing.md (task digest).
+    """
 
     name: w.Slug
     model: w.Name
@@ -101,6 +104,7 @@ class TaskSpec(Answer, frozen=True, kw_only=True):
     who: Literal["all", "participants"] | Annotated[list[w.Uuid], Meta(max_length=w.MAX_SITES)] = "all"
     after: Annotated[list[w.Slug], Meta(max_length=MAX_ITEMS)] | None = None
     contract: Contract = Contract()
+    initial: bool = False
 
     def __post_init__(self) -> None:
         check_shown(self.parameters)

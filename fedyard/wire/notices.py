@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, ClassVar, Generic, TypeVar
+from typing import Annotated, ClassVar, Generic, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from fedyard.wire.types import MAX_SITES, Metrics, Number, Seq, Text, Uuid
+from fedyard.wire.types import MAX_SITES, Metrics, Number, Seq, Slug, Text, Uuid
 
 _encoder = msgspec.json.Encoder()
 
@@ -215,6 +215,19 @@ Task = TypeVar("Task")
 """Of a task's specification: the hub's own, or as a site reads it."""
 
 
+class EarlierModel(msgspec.Struct, frozen=True, kw_only=True):
+    """The global model of a task that came before: `task` is its name, `seq` its place in the run."""
+
+    task: Slug
+    seq: Number
+    message_id: Uuid
+
+
+MAX_TASKS = 100
+"""Of one run."""
+EarlierModels: TypeAlias = Annotated[list[EarlierModel], Meta(max_length=MAX_TASKS)]
+
+
 class Invitation(Facts, Generic[Task], frozen=True, kw_only=True):
     """What a site acts on."""
 
@@ -223,10 +236,12 @@ class Invitation(Facts, Generic[Task], frozen=True, kw_only=True):
     report_seq: Seq
     task: Task
     coordinator_site_id: Uuid | None = None
+    results: EarlierModels | UnsetType = UNSET
 
 
 class Invited(Invitation[Task], Generic[Task], frozen=True, kw_only=True):
-    """report_seq: of the seat's last report. deadline_at: of the stage."""
+    """report_seq: of the seat's last report. deadline_at: of the stage. results: what all tasks have made that this one
+    comes after, in the order of the tasks; left out if there is none."""
 
     KIND: ClassVar = Notice.INVITED
     coordinator_site_id: Uuid
@@ -248,9 +263,10 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Collected(Facts, frozen=True, kw_only=True):
-    """What a coordinator acts on. It counts the quorum itself."""
+    """What a coordinator acts on. It counts the quorum itself. results: as those of whom it has invited."""
 
     submissions: Annotated[list[Submitted], Meta(max_length=MAX_SITES)]
+    results: EarlierModels | UnsetType = UNSET
 
 
 class Aggregate(Collected, frozen=True, kw_only=True):

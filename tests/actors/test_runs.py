@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+import msgspec
 
 from domain import commands as c
 from domain import records as r
 from domain import values as v
+from domain.decisions.progress.stage import spec_of
 from domain.events import EventKind
 from domain.states import Report
 from ops.backups.content import ChainHead
@@ -50,6 +54,88 @@ def test_a_project_may_allow_more_live_runs(hub: Hub) -> None:
     runs = [hub.start(project, sites[0]) for _ in range(2)]
     assert {hub.run(run).state for run in runs} == {"running"}
     assert hub.refused(c.StartRun(project_id=project), sites[0]) == (409, "run_live")
+
+
+TWO = [
+    v.TaskSpec(name="statistics", model="m", parameters={"bins": 8}, contract=QUICK),
+    v.TaskSpec(name="train", model="m", parameters={"rate": 0.5, "loss": {"kind": "log"}}, rounds=2, contract=QUICK),
+]
+
+
+def test_parameters_and_rounds_can_be_the_runs_own(hub: Hub) -> None:
+    sites = hub.sites(2)
+    project = hub.project(sites, tasks=TWO)
+    own = {"train": {"rate": 0.1, "more": [1]}, "statistics": {}}
+    run = hub.start(project, sites[0], parameters=own, rounds={"train": 7})
+    specs = [spec_of(task) for task in hub.rows(r.TaskRun, "run_id = %s ORDER BY seq", run)]
+    assert specs[0] == TWO[0]
+    assert specs[1].parameters == {"rate": 0.1, "loss": {"kind": "log"}, "more": [1]}
+    assert specs[1].rounds == 7
+    assert hub.rows(r.Project)[0].tasks_json == msgspec.json.encode(TWO).decode()
+    created = next(event for event in hub.rows(r.Event) if event.kind == EventKind.RUN_CREATED)
+    said = msgspec.json.decode(created.facts_json)
+    assert (said["parameters"], said["rounds"]) == ({"train": ["more", "rate"]}, {"train": 7})
+    hub.ok(c.StopRun(run_id=run), sites[0])
+    again = hub.ok(c.RestartRun(run_id=run), sites[0])["id"]
+    assert spec_of(hub.task(again, 2)) == specs[1]
+
+
+def test_what_no_task_can_have_is_not_started(hub: Hub) -> None:
+    sites = hub.sites(2)
+    quiet = v.TaskSpec(name="quiet", model="m", aggregate=False, contract=QUICK)
+    project = hub.project(sites, tasks=[*TWO, quiet])
+    wrong: list[dict[str, Any]] = [
+        {"parameters": {"trian": {"rate": 0.1}}},
+        {"rounds": {"trian": 2}},
+        {"initial": ["trian"]},
+        {"initial": ["quiet"]},
+        {"parameters": {"train": {"rate": 2**70}}},
+    ]
+    for own in wrong:
+        assert hub.refused(c.StartRun(project_id=project, **own), sites[0]) == (422, "tasks_impossible")
+    assert hub.refused(c.StartRun(project_id=project, model_version=1), sites[0]) == (404, "not_found")
+
+
+def test_a_run_begins_with_a_model_of_the_project(hub: Hub) -> None:
+    sites = hub.sites(2)
+    project = hub.project(sites)
+    first = hub.start(project, sites[0])
+    for number in (1, 2):
+        hub.whole_round(first, sites, number)
+    made = hub.rows(r.Model, "project_id = %s ORDER BY version", project)
+    second = hub.start(project, sites[0], model_version=1)
+    assert hub.task(second).model_message_id == made[0].message_id
+    assert hub.task(second).round == 1
+    hub.ok(c.UpdateProject(project_id=project, tasks=TWO[:1]), sites[0])
+    hub.ok(c.StopRun(run_id=second), sites[0])
+    another = c.StartRun(project_id=project, model_version=1)
+    assert hub.refused(another, sites[0]) == (422, "model_of_another_task")
+
+
+def test_a_task_is_told_what_all_before_it_have_made(hub: Hub) -> None:
+    sites = hub.sites(2)
+    quiet = v.TaskSpec(name="quiet", model="m", aggregate=False, contract=QUICK)
+    last = v.TaskSpec(name="last", model="m", contract=QUICK)
+    project = hub.project(sites, tasks=[TWO[0], quiet, last])
+    run = hub.start(project, sites[0])
+    hub.whole_round(run, sites, 1)
+    hub.ready_all(run, sites, 2)
+    hub.submit_all(run, sites, 2)
+    hub.ready_all(run, sites, 3)
+    hub.submit_all(run, sites, 3)
+    told = {
+        (entry.kind, entry.task_seq): msgspec.json.decode(entry.facts_json).get("results")
+        for entry in hub.rows(r.InboxEntry, "site_id = %s ORDER BY seq", sites[0].id)
+        if entry.kind in ("invited", "aggregate")
+    }
+    made = [{"task": "statistics", "seq": 1, "message_id": hub.task(run, 1).model_message_id}]
+    assert told == {
+        ("invited", 1): None,
+        ("aggregate", 1): None,
+        ("invited", 2): made,
+        ("invited", 3): made,
+        ("aggregate", 3): made,
+    }
 
 
 def test_only_the_coordinator_starts_and_stops(hub: Hub) -> None:

@@ -39,8 +39,19 @@ def fields_of(header):
     return FIELDS + (DIGESTS if header["kind"] in ("update", "model") and DIGESTS[0] in header else [])
 
 
+LATER = {"initial": False}
+LATER_OF_CONTRACT = {}
+
+
+def without_later(part, later):
+    """Fields that came later, where they have their default, are left out."""
+    return {name: value for name, value in part.items() if name not in later or later[name] != value}
+
+
 def task_digest(task):
     """task: with every field, as docs/sealing.md says."""
+    contract = without_later(task["contract"], LATER_OF_CONTRACT)
+    task = without_later(task, LATER) | {"contract": contract}
     text = json.dumps(task, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(b"fedyard task 1\x00" + text.encode()).hexdigest()
 

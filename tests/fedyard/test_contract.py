@@ -72,6 +72,7 @@ def test_the_digest_of_a_task_is_that_of_the_second_program(parameters: dict[str
         {"parameters": {"Rate": 0.1}},
         {"rounds": 3},
         {"aggregate": False},
+        {"initial": True},
         {"who": ["aaaaaaaa-0000-4000-8000-000000000000"]},
         {"contract": {"quorum": 0.5}},
     ],

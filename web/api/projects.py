@@ -11,7 +11,20 @@ from msgspec import UNSET, UnsetType
 from domain.commands import ArchiveProject, CreateProject, PutMember, RemoveMember, StartRun, UpdateProject
 from domain.results import Changed, Made, MemberResult, StartedRun
 from domain.states import MemberState, RunState
-from domain.values import Image, Infrastructure, Joining, Name, Sealed, Span, TaskSpec, Text
+from domain.values import (
+    MAX_TASKS,
+    Image,
+    Infrastructure,
+    Joining,
+    Name,
+    OwnParameters,
+    OwnRounds,
+    Sealed,
+    Slug,
+    Span,
+    TaskSpec,
+    Text,
+)
 from fedyard.wire.parameters import check_written
 from fedyard.wire.problems import ProblemType
 from storage.views import artifacts, events, models, rounds, runs, workloads
@@ -19,7 +32,7 @@ from storage.views import projects as views
 from storage.views.resources import Event, Membership, Model, Project, ProjectRoom, RunHead
 from storage.views.sight import Listed
 from web.http.answers import answer
-from web.http.bodies import Body, EventsQuery, PageQuery, Uuid
+from web.http.bodies import Body, Count, EventsQuery, PageQuery, Uuid
 from web.http.calls import Call, given
 from web.http.operations import Operation
 from web.http.texts import Unfit
@@ -78,8 +91,25 @@ class NewMember(Body, frozen=True):
 
 
 class NewRun(Body, frozen=True):
+    """Of this run alone, by the names of tasks: parameters (each takes the place of the project's of its name), rounds.
+
+    initial: tasks whose first model the coordinator gives, in a round 0. model_version: of the project's models, to
+    begin with in the task that made it.
+    """
+
     queue: bool = False
     finish_within_s: Span = 604_800.0
+    parameters: OwnParameters = {}
+    rounds: OwnRounds = {}
+    initial: Annotated[list[Slug], msgspec.Meta(max_length=MAX_TASKS)] = []
+    model_version: Count | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            check_written(dict(self.parameters))
+        except ValueError as error:
+            raise Unfit(str(error)) from None
 
 
 class ProjectsQuery(PageQuery, frozen=True):
@@ -213,7 +243,15 @@ def start_run(call: Call) -> Response:
     body: NewRun = call.body
     return write(
         call,
-        StartRun(project_id=call.id("project_id"), queue=body.queue, finish_within_s=body.finish_within_s),
+        StartRun(
+            project_id=call.id("project_id"),
+            queue=body.queue,
+            finish_within_s=body.finish_within_s,
+            parameters=body.parameters,
+            rounds=body.rounds,
+            initial=body.initial,
+            model_version=body.model_version,
+        ),
         made="/v1/runs/{id}",
     )
 

@@ -6,10 +6,12 @@ A function that may end the round returns the `TaskEnd` that follows, or None wh
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from domain import commands as c
 from domain import records as r
 from domain.decisions.progress.stage import Stage, TaskEnd, spec_of
+from domain.decisions.projects import all_before
 from domain.events import EventKind
 from domain.ids import Id
 from domain.states import ROUND, ROUND_FINAL, SEAT, RoundState, SeatState, Step, TaskRunState, follow
@@ -63,8 +65,21 @@ def invite(stage: Stage, seat: r.Seat) -> None:
         deadline_at=stage.round.deadline_at,
         coordinator_site_id=run.coordinator_site_id,
         task=spec_of(task),
+        results=earlier_models(stage),
     )
     stage.tell(seat.site_id, facts, task.model_message_id)
+
+
+def earlier_models(stage: Stage) -> list[n.EarlierModel] | UnsetType:
+    """What every task made that this one comes after, itself or through others; nothing at all where there is none."""
+    tasks = sorted(stage.draft.group(r.TaskRun, stage.run_id), key=lambda task: task.seq)
+    specs = {task.name: spec_of(task) for task in tasks}
+    before = all_before(list(specs.values()), stage.task.name)
+    return [
+        n.EarlierModel(task=task.name, seq=task.seq, message_id=task.model_message_id)
+        for task in tasks
+        if task.name in before and specs[task.name].aggregate and task.model_message_id
+    ] or UNSET
 
 
 def settle(stage: Stage) -> TaskEnd | None:
@@ -145,7 +160,9 @@ def _reported(stage: Stage) -> TaskEnd | None:
         for s in _seats_here(stage, SeatState.SUBMITTED)
     ]
     stage.event(EventKind.ROUND_REPORTED, {"submissions": len(submissions)})
-    facts = n.Aggregate(deadline_at=here.deadline_at, quorum=here.quorum, submissions=submissions)
+    facts = n.Aggregate(
+        deadline_at=here.deadline_at, quorum=here.quorum, submissions=submissions, results=earlier_models(stage)
+    )
     stage.tell(stage.run.coordinator_site_id, facts)
     return None
 
