@@ -39,6 +39,7 @@ class RoundState(StrEnum):
     SELECTING = "selecting"
     TRAINING = "training"
     AGGREGATING = "aggregating"
+    SCORING = "scoring"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -62,6 +63,9 @@ class SeatState(StrEnum):
     TRAINING = "training"
     UPLOADING = "uploading"
     SUBMITTED = "submitted"
+    RESTING = "resting"
+    SCORING = "scoring"
+    SCORED = "scored"
     DONE = "done"
     FAILED = "failed"
     DROPPED = "dropped"
@@ -201,6 +205,7 @@ class Step(StrEnum):
     CARRY = "carry"
     SELECTED = "selected"
     REPORTED = "reported"
+    AGGREGATED = "aggregated"
     COMPLETE = "complete"
     # round that a project's own coordinator leads
     SELECT = "select"
@@ -213,6 +218,9 @@ class Step(StrEnum):
     TRAINED = "trained"
     SUBMIT = "submit"
     NEXT_ROUND = "next_round"
+    REST = "rest"
+    SCORE = "score"
+    SCORED = "scored"
     TASK_DONE = "task_done"
     DROP = "drop"
     REJOIN = "rejoin"
@@ -283,6 +291,9 @@ ROUND: dict[tuple[RoundState, Step], RoundState] = {
     (RoundState.TRAINING, Step.REPORTED): RoundState.AGGREGATING,
     (RoundState.TRAINING, Step.COMPLETE): RoundState.COMPLETED,
     (RoundState.AGGREGATING, Step.COMPLETE): RoundState.COMPLETED,
+    (RoundState.AGGREGATING, Step.AGGREGATED): RoundState.SCORING,
+    # its model is there: whatever ends the task, the round completes with the scores that have come
+    (RoundState.SCORING, Step.COMPLETE): RoundState.COMPLETED,
     (RoundState.SELECTING, Step.FAIL): RoundState.FAILED,
     (RoundState.TRAINING, Step.FAIL): RoundState.FAILED,
     (RoundState.AGGREGATING, Step.FAIL): RoundState.FAILED,
@@ -319,7 +330,14 @@ SEAT_LIVE = (
     SeatState.TRAINING,
     SeatState.UPLOADING,
     SeatState.SUBMITTED,
+    SeatState.RESTING,
+    SeatState.SCORING,
+    SeatState.SCORED,
 )
+SEAT_WAITED_FOR = frozenset(SEAT_LIVE[: SEAT_LIVE.index(SeatState.SUBMITTED)])
+"""What a round waits for, with the patience that its task's contract has with silent sites."""
+SEAT_ROUND_DONE = (SeatState.SUBMITTED, SeatState.RESTING, SeatState.SCORING, SeatState.SCORED)
+"""Live, and nothing more of it is needed for its round to go on; a score may still come."""
 
 SEAT: dict[tuple[SeatState, Step], SeatState] = {
     (SeatState.INVITED, Step.ACCEPT): SeatState.PREPARING,
@@ -329,8 +347,13 @@ SEAT: dict[tuple[SeatState, Step], SeatState] = {
     (SeatState.TRAINING, Step.TRAINED): SeatState.UPLOADING,
     (SeatState.TRAINING, Step.SUBMIT): SeatState.SUBMITTED,
     (SeatState.UPLOADING, Step.SUBMIT): SeatState.SUBMITTED,
-    (SeatState.SUBMITTED, Step.NEXT_ROUND): SeatState.INVITED,
-    (SeatState.SUBMITTED, Step.TASK_DONE): SeatState.DONE,
+    # who is drawn takes part in the next round, the others rest
+    **{(state, Step.NEXT_ROUND): SeatState.INVITED for state in SEAT_ROUND_DONE},
+    **{(state, Step.REST): SeatState.RESTING for state in (SeatState.INVITED, *SEAT_ROUND_DONE)},
+    (SeatState.SUBMITTED, Step.SCORE): SeatState.SCORING,
+    (SeatState.RESTING, Step.SCORE): SeatState.SCORING,
+    (SeatState.SCORING, Step.SCORED): SeatState.SCORED,
+    **{(state, Step.TASK_DONE): SeatState.DONE for state in SEAT_ROUND_DONE},
     (SeatState.DROPPED, Step.REJOIN): SeatState.INVITED,
     **{(state, Step.FAIL): SeatState.FAILED for state in SEAT_LIVE},
     **{(state, Step.DROP): SeatState.DROPPED for state in SEAT_LIVE},
@@ -493,6 +516,7 @@ class Report(StrEnum):
     READY = Step.READY
     TRAINED = Step.TRAINED
     SUBMIT = Step.SUBMIT
+    SCORED = Step.SCORED
     FAIL = Step.FAIL
     REJOIN = Step.REJOIN
 

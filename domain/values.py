@@ -52,6 +52,8 @@ Piece = Annotated[bytes, msgspec.Meta(min_length=1, max_length=65_536)]
 Pieces = Annotated[list[Piece], msgspec.Meta(min_length=1, max_length=32)]
 MAX_MEASURED = 64
 """Names of what was counted, or measured, in one round."""
+MetricName = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]*(?!\n)$")]
+"""As rounds name it; with `score.` before it the mean of the sites' scores."""
 Metrics = Annotated[
     dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], float], msgspec.Meta(max_length=MAX_MEASURED)
 ]
@@ -138,6 +140,9 @@ class Contract(Value, frozen=True):
     late: a seat that missed a deadline or fell silent is out of the task (drop) or may come back with the next round.
     too_few: under quorum at a deadline the round fails, or waits for another such span (until the run's own deadline).
     silent_within_s: a seat that the round waits for is dropped when its site was not heard of for so long.
+    sample: how many of the task's seats are drawn for each round, a fraction (rounded up) or a count, as `sample_of`
+    says, and never fewer than sample_at_least. The quorum is of those that are drawn.
+    score_within_s: how long a round waits for scores. Who is late is not in the mean; nothing fails of it.
     """
 
     quorum: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 1.0
@@ -148,6 +153,30 @@ class Contract(Value, frozen=True):
     silent_within_s: Span = 600.0
     late: Literal["drop", "next_round"] = "next_round"
     too_few: Literal["fail", "wait"] = "fail"
+    sample: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 1.0
+    sample_of: Literal["fraction", "count"] = "fraction"
+    sample_at_least: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1
+    score_within_s: Span = 3600.0
+
+
+class Best(Value, frozen=True):
+    """Which of a task's models is its best one: that of the round whose metric is highest, or lowest (`min`).
+
+    metric: of the coordinator's metrics of a round, or with the prefix `score.` of the sites' mean.
+    """
+
+    metric: MetricName
+    mode: Literal["max", "min"] = "max"
+
+
+class StopEarly(Value, frozen=True):
+    """When a task ends before its last round: after `patience` rounds with this metric, as of `Best`, without one that
+    was better than all before them by more than min_delta."""
+
+    metric: MetricName
+    mode: Literal["max", "min"] = "max"
+    patience: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5
+    min_delta: Annotated[float, msgspec.Meta(ge=0, le=1e15)] = 0.0
 
 
 UsedImage = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x20]+(?!\n)$")]
@@ -242,6 +271,7 @@ class TaskSpec(Value, frozen=True):
     rounds: how many; `aggregate`: whether the coordinator aggregates after each.
     parameters: handed to the sites unread. workloads: that hold further seats, beside those of sites.
     initial: a round 0 comes before the first one, in which the coordinator gives the model that round 1 begins with.
+    score_every: after so many rounds, and after the last one, the sites score the model; 0: never.
     """
 
     name: Slug
@@ -254,6 +284,9 @@ class TaskSpec(Value, frozen=True):
     contract: Contract = Contract()
     workloads: Annotated[list[Holder], msgspec.Meta(max_length=20)] = []
     initial: bool = False
+    score_every: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0
+    best: Best | None = None
+    stop_early: StopEarly | None = None
 
     def __post_init__(self) -> None:
         check_depth(self.parameters)

@@ -41,7 +41,8 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
         "Round",
         (
             "A round of an active task. The hub moves it on when all seats, or at the deadline the quorum, have done "
-            "their part. `complete` out of training is for tasks that aggregate nothing."
+            "their part. `complete` out of training is for tasks that aggregate nothing. `aggregated` leads to rounds "
+            "whose model is scored at the sites; these complete, with the scores that have come, whatever happens."
         ),
         s.ROUND,
         s.ROUND_FINAL,
@@ -59,8 +60,8 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
     (
         "Seat",
         (
-            "A site's place in a task run. The site reports accept, ready, trained, submit, fail and rejoin; "
-            "the rest is the hub's."
+            "A site's place in a task run. The site reports accept, ready, trained, submit, scored, fail and rejoin; "
+            "the rest is the hub's. Where the task's contract samples, those that are not drawn for a round rest in it."
         ),
         s.SEAT,
         frozenset({s.SeatState.DONE, s.SeatState.FAILED, s.SeatState.CANCELLED}),

@@ -24,6 +24,7 @@ from domain.states import (
     RUN_FINAL,
     SEAT,
     SEAT_LIVE,
+    SEAT_WAITED_FOR,
     TASK_RUN_FINAL,
     Report,
     RoundState,
@@ -42,6 +43,7 @@ _EVENTS = {
     Report.READY: EventKind.SEAT_READY,
     Report.TRAINED: EventKind.SEAT_TRAINED,
     Report.SUBMIT: EventKind.SEAT_SUBMITTED,
+    Report.SCORED: EventKind.SEAT_SCORED,
     Report.FAIL: EventKind.SEAT_FAILED,
     Report.REJOIN: EventKind.SEAT_REJOINED,
 }
@@ -343,7 +345,7 @@ def drop_seats(draft: Draft, command: c.DropSeats) -> Decision:
     dropped = []
     if run is not None and run.state == RunState.RUNNING:
         silent = command.reason == "site_silent"
-        waited = SEAT_LIVE[:-1] if silent else SEAT_LIVE
+        waited = SEAT_WAITED_FOR if silent else frozenset(SEAT_LIVE)
         for task in draft.group(r.TaskRun, run.id):
             seat = draft.get(r.Seat, task.id, command.site_id)
             detail = _too_long_silent(draft, task, command.site_id) if silent else command.detail

@@ -13,11 +13,11 @@ _WORDS: Mapping[Tone, tuple[str, ...]] = {
     "good": (
         "accepted acknowledged active admitted aggregated checked completed confirmed current delivered deployed done",
         "enabled finished holds leads ok online ready replayed same sent serving started stored submitted succeeded",
-        "verified well yes",
+        "scored verified well yes",
     ),
     "live": (
         "aggregating checking configuration live preparing reporting running selecting selection sending starting",
-        "training uploading",
+        "scoring training uploading",
     ),
     "waits": ("awaited created declared invited pending queued requested scheduled waiting wanted",),
     "warns": (
@@ -27,7 +27,7 @@ _WORDS: Mapping[Tone, tuple[str, ...]] = {
     "bad": ("damaged dead down error failed quarantined refused revoked unhealthy",),
     "over": (
         "archived cancelled closed declined deleted ended expired left moved no none off out purged retired skipped",
-        "stopped unknown used withdrawn",
+        "resting stopped unknown used withdrawn",
     ),
 }
 _TONES: Mapping[str, Tone] = {word: tone for tone, lines in _WORDS.items() for line in lines for word in line.split()}

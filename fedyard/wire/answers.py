@@ -88,6 +88,24 @@ class Contract(Answer, frozen=True, kw_only=True):
     silent_within_s: w.Span = 600.0
     late: w.Slug = "next_round"
     too_few: w.Slug = "fail"
+    sample: Annotated[float, Meta(ge=0, le=w.MAX_SITES)] = 1.0
+    sample_of: w.Slug = "fraction"
+    sample_at_least: Annotated[int, Meta(ge=1, le=w.MAX_SITES)] = 1
+    score_within_s: w.Span = 3600.0
+
+
+class Best(Answer, frozen=True, kw_only=True):
+    """By which metric of its rounds a task's best model is found. With `score.` before it, it is the sites' mean."""
+
+    metric: w.Name
+    mode: w.Slug = "max"
+
+
+class StopEarly(Best, frozen=True, kw_only=True):
+    """After how many rounds without a better one a task ends."""
+
+    patience: w.Number = 5
+    min_delta: Annotated[float, Meta(ge=0)] = 0.0
 
 
 class TaskSpec(Answer, frozen=True, kw_only=True):
@@ -105,6 +123,9 @@ class TaskSpec(Answer, frozen=True, kw_only=True):
     after: Annotated[list[w.Slug], Meta(max_length=MAX_ITEMS)] | None = None
     contract: Contract = Contract()
     initial: bool = False
+    score_every: w.Seq = 0
+    best: Best | None = None
+    stop_early: StopEarly | None = None
 
     def __post_init__(self) -> None:
         check_shown(self.parameters)

@@ -56,6 +56,8 @@ class Notice(StrEnum):
     """Train now."""
     AGGREGATE = "aggregate"
     """To the coordinator: everybody (or the quorum) has submitted; aggregate and report."""
+    SCORE = "score"
+    """Score this new global model on your data. Also to seats that were not drawn for the round."""
     ROUND_COMPLETED = "round_completed"
     """With the new global model, where there is one."""
     SEAT_DROPPED = "seat_dropped"
@@ -275,12 +277,22 @@ class Aggregate(Collected, frozen=True, kw_only=True):
     quorum: int
 
 
+class Score(Invitation[Task], Generic[Task], frozen=True, kw_only=True):
+    """All that an invitation says, since it may be the first that a seat hears of the run. deadline_at: scores that
+    come later are not in the mean."""
+
+    KIND: ClassVar = Notice.SCORE
+    coordinator_site_id: Uuid
+    deadline_at: int
+
+
 class RoundCompleted(Facts, frozen=True, kw_only=True):
-    """rounds: how many the task has."""
+    """rounds: how many the task has. score: the weighted mean of the sites' scores, in rounds that have any."""
 
     KIND: ClassVar = Notice.ROUND_COMPLETED
     metrics: Metrics
     rounds: int
+    score: Metrics | UnsetType = UNSET
 
 
 class Dropped(Facts, frozen=True, kw_only=True):
@@ -369,6 +381,7 @@ _KINDS: tuple[type[Facts], ...] = (
     Invited,
     RoundStarted,
     Aggregate,
+    Score,
     RoundCompleted,
     SeatDropped,
     SeatLeftOut,

@@ -47,7 +47,13 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
         {
             "selecting": {"selected": "training", "fail": "failed", "cancel": "cancelled"},
             "training": {"reported": "aggregating", "complete": "completed", "fail": "failed", "cancel": "cancelled"},
-            "aggregating": {"complete": "completed", "fail": "failed", "cancel": "cancelled"},
+            "aggregating": {
+                "complete": "completed",
+                "aggregated": "scoring",
+                "fail": "failed",
+                "cancel": "cancelled",
+            },
+            "scoring": {"complete": "completed"},
             "completed": {},
             "failed": {},
             "cancelled": {},
@@ -89,6 +95,7 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
             "invited": {
                 "accept": "preparing",
                 "ready": "ready",
+                "rest": "resting",
                 "fail": "failed",
                 "drop": "dropped",
                 "cancel": "cancelled",
@@ -105,6 +112,34 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
             "uploading": {"submit": "submitted", "fail": "failed", "drop": "dropped", "cancel": "cancelled"},
             "submitted": {
                 "next_round": "invited",
+                "rest": "resting",
+                "score": "scoring",
+                "task_done": "done",
+                "fail": "failed",
+                "drop": "dropped",
+                "cancel": "cancelled",
+            },
+            "resting": {
+                "next_round": "invited",
+                "rest": "resting",
+                "score": "scoring",
+                "task_done": "done",
+                "fail": "failed",
+                "drop": "dropped",
+                "cancel": "cancelled",
+            },
+            "scoring": {
+                "next_round": "invited",
+                "rest": "resting",
+                "scored": "scored",
+                "task_done": "done",
+                "fail": "failed",
+                "drop": "dropped",
+                "cancel": "cancelled",
+            },
+            "scored": {
+                "next_round": "invited",
+                "rest": "resting",
                 "task_done": "done",
                 "fail": "failed",
                 "drop": "dropped",
@@ -300,7 +335,8 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
 # fmt: off
 STEPS = [
     "start", "succeed", "fail", "cancel", "skip", "carry", "selected", "reported", "complete", "accept", "ready",
-    "round_started", "trained", "submit", "next_round", "task_done", "drop", "rejoin", "fall_silent", "return",
+    "round_started", "trained", "submit", "aggregated", "next_round", "rest", "score", "scored", "task_done", "drop",
+    "rejoin", "fall_silent", "return",
     "retire", "invite", "request", "admit", "decline", "leave", "acknowledge", "expire", "move", "store", "supersede",
     "revoke", "disable", "enable", "delete", "deliver", "give_up", "redeliver", "pass", "refuse",
     "run", "stop", "lose", "retry", "select", "configure", "report", "prepare", "end",
@@ -354,15 +390,12 @@ def test_what_counts_as_over_and_as_live() -> None:
     assert {state.value for state in s.RUN_FINAL} == {"succeeded", "failed", "cancelled"}
     assert {state.value for state in s.TASK_RUN_FINAL} == {"succeeded", "failed", "cancelled", "skipped"}
     assert {state.value for state in s.ROUND_FINAL} == {"completed", "failed", "cancelled"}
-    # the last one has done its part: silence does not cost it its seat
-    assert [state.value for state in s.SEAT_LIVE] == [
-        "invited",
-        "preparing",
-        "ready",
-        "training",
-        "uploading",
-        "submitted",
-    ]
+    # who has done its part, or has none in this round: silence does not cost it its seat
+    done = ["submitted", "resting", "scoring", "scored"]
+    assert [state.value for state in s.SEAT_ROUND_DONE] == done
+    waited_for = ["invited", "preparing", "ready", "training", "uploading"]
+    assert {state.value for state in s.SEAT_WAITED_FOR} == set(waited_for)
+    assert [state.value for state in s.SEAT_LIVE] == waited_for + done
 
 
 def test_what_of_a_workload_goes_on() -> None:
@@ -374,7 +407,8 @@ def test_what_of_a_training_result_is_to_come() -> None:
 
 
 def test_what_a_site_itself_may_report() -> None:
-    assert {report.value for report in s.Report} == {"accept", "ready", "trained", "submit", "fail", "rejoin"}
+    reports = {"accept", "ready", "trained", "submit", "scored", "fail", "rejoin"}
+    assert {report.value for report in s.Report} == reports
 
 
 # whole lives
@@ -439,6 +473,11 @@ LIVES = [
     ("task run", "waiting", [("skip", "skipped")]),
     ("task run", "waiting", [("cancel", "cancelled")]),
     ("round", "selecting", [("selected", "training"), ("reported", "aggregating"), ("complete", "completed")]),
+    (
+        "round",
+        "selecting",
+        [("selected", "training"), ("reported", "aggregating"), ("aggregated", "scoring"), ("complete", "completed")],
+    ),
     ("round", "selecting", [("selected", "training"), ("complete", "completed")]),  # nothing is aggregated
     ("round", "selecting", [("selected", "training"), ("reported", "aggregating"), ("fail", "failed")]),
     ("round", "selecting", [("selected", "training"), ("fail", "failed")]),
@@ -462,6 +501,35 @@ LIVES = [
             ("task_done", "done"),
         ],
     ),
+    (
+        "seat",  # drawn for some rounds, resting in others, and late with a score
+        "invited",
+        [
+            ("ready", "ready"),
+            ("round_started", "training"),
+            ("submit", "submitted"),
+            ("score", "scoring"),
+            ("scored", "scored"),
+            ("next_round", "invited"),
+            ("ready", "ready"),
+            ("round_started", "training"),
+            ("submit", "submitted"),
+            ("rest", "resting"),
+            ("rest", "resting"),
+            ("score", "scoring"),
+            ("rest", "resting"),
+            ("next_round", "invited"),
+            ("ready", "ready"),
+            ("round_started", "training"),
+            ("submit", "submitted"),
+            ("score", "scoring"),
+            ("next_round", "invited"),
+        ],
+    ),
+    ("seat", "invited", [("rest", "resting"), ("score", "scoring"), ("scored", "scored"), ("rest", "resting")]),
+    ("seat", "invited", [("rest", "resting"), ("task_done", "done")]),
+    ("seat", "invited", [("rest", "resting"), ("score", "scoring"), ("task_done", "done")]),
+    ("seat", "invited", [("rest", "resting"), ("score", "scoring"), ("scored", "scored"), ("task_done", "done")]),
     (
         "seat",  # dropped while it trained, back for the next round, and then its update was left out
         "invited",
@@ -490,6 +558,9 @@ LIVES = [
             [("ready", "ready"), ("round_started", "training")],
             [("ready", "ready"), ("round_started", "training"), ("trained", "uploading")],
             [("ready", "ready"), ("round_started", "training"), ("submit", "submitted")],
+            [("rest", "resting")],
+            [("rest", "resting"), ("score", "scoring")],
+            [("rest", "resting"), ("score", "scoring"), ("scored", "scored")],
         )
     ),
     ("site", "online", [("fall_silent", "silent"), ("return", "online"), ("retire", "retired")]),

@@ -24,7 +24,7 @@ from fedyard.agent.contract import (
 )
 from fedyard.agent.receipts import missing
 from fedyard.sealed.sealing import Digests, Origin, receipt_of
-from fedyard.wire.answers import Contract, Seat, TaskSpec
+from fedyard.wire.answers import Best, Contract, Seat, StopEarly, TaskSpec
 from fedyard.wire.quorum import REPLACED, quorum_of
 from tests.fedyard import independent_seal as second
 
@@ -54,9 +54,13 @@ def listed(*sites: str) -> list[tuple[str, str | None]]:
     return [(site, f"of {site}") for site in sites]
 
 
-@given(parameters)
-def test_the_digest_of_a_task_is_that_of_the_second_program(parameters: dict[str, object]) -> None:
+@given(parameters, st.booleans())
+def test_the_digest_of_a_task_is_that_of_the_second_program(parameters: dict[str, object], more: bool) -> None:
     spec = TaskSpec(name="train", model="m", parameters=parameters)
+    if more:
+        sampled = Contract(sample=0.3, sample_at_least=2)
+        best, stop = Best(metric="auc"), StopEarly(metric="score.loss", mode="min", min_delta=0.001)
+        spec = msgspec.structs.replace(spec, contract=sampled, score_every=3, best=best, stop_early=stop)
     whole = msgspec.to_builtins(spec)
     assert task_digest(spec) == second.task_digest(whole)
     backwards = dict(reversed(whole.items()))
@@ -75,6 +79,13 @@ def test_the_digest_of_a_task_is_that_of_the_second_program(parameters: dict[str
         {"initial": True},
         {"who": ["aaaaaaaa-0000-4000-8000-000000000000"]},
         {"contract": {"quorum": 0.5}},
+        {"contract": {"sample": 0.5}},
+        {"contract": {"sample_of": "count"}},
+        {"contract": {"sample_at_least": 2}},
+        {"contract": {"score_within_s": 60}},
+        {"score_every": 1},
+        {"best": {"metric": "auc"}},
+        {"stop_early": {"metric": "auc", "patience": 3}},
     ],
 )
 def test_every_part_of_a_task_counts(change: dict[str, Any]) -> None:
