@@ -8,11 +8,11 @@ from functools import partial
 
 import msgspec
 
-from domain.events import EventKind
 from domain.ids import Id
-from domain.states import RUN_FINAL, SiteState, TaskRunState, WorkloadState
+from domain.states import RUN_FINAL, SeatState, SiteState, TaskRunState, WorkloadState
 from domain.values import Micros
 from fedyard.wire import answers
+from fedyard.wire.causes import OUT_EVENTS, TASK_FAILED, first_cause, said_of
 from fedyard.wire.types import UUID_PATTERN
 from fedyard.wire.waiting import Waits, waits_of
 from ops import deployments, matches, workloads
@@ -23,7 +23,7 @@ from storage.database import Database
 from storage.presence import heard, silent
 from storage.views import events, projects, runs, sites
 from storage.views import workloads as views
-from storage.views.resources import Round, Run, RunHead, Seat, Site, TaskRun
+from storage.views.resources import Event, Round, Run, RunHead, Seat, Site, TaskRun
 from storage.views.sight import every
 
 MAX_MEANT = 10
@@ -34,7 +34,6 @@ _ID = re.compile(UUID_PATTERN)
 _FIRST_ID, _LAST_ID = (f"{8 * digit}-{4 * digit}-{4 * digit}-{4 * digit}-{12 * digit}" for digit in "0f")
 
 _NOT_BEGUN = (WorkloadState.WANTED, WorkloadState.STARTING)
-_OUT_EVENTS = (EventKind.SEAT_FAILED, EventKind.SEAT_DROPPED, EventKind.SEAT_LEFT_OUT)
 
 
 def listed(database: Database, *, state: str | None) -> list[RunHead]:
@@ -99,11 +98,15 @@ def _history(database: Database, run: Run, now: Micros) -> Iterator[str]:
 def _why(database: Database, run: Run, now: Micros) -> Iterator[str]:
     if run.state in RUN_FINAL:
         reason = f"{run.reason or 'no reason given'}. {run.detail}".rstrip()
+        seen, told = _as_answer(run), _outs(database, run)
+        if (cause := first_cause(seen, told)) is not None:
+            names = {seat.site_id: seat.site_name or seat.site_id for task in seen.tasks for seat in task.seats}
+            yield f"First of all: {cause.sentence({run.coordinator_site_id: 'its own site', **names})}."
         yield f"It ended {ago(run.ended_at, now)}: {run.state}. {reason}"
-        yield from _reasons(database, run)
+        yield from _reasons(run, told)
         return
     yield f"It must end {until(run.deadline_at, now)}, or it fails."
-    active = waits_of(msgspec.json.decode(msgspec.json.encode(run), type=answers.Run))
+    active = waits_of(_as_answer(run))
     federated = list(matches.why(database, run.id))
     deployed = list(deployments.why(database, run.id, now))
     yield from [*deployed, *federated]
@@ -118,32 +121,43 @@ def _why(database: Database, run: Run, now: Micros) -> Iterator[str]:
         yield f"Tasks that come later: {', '.join(waiting)}."
 
 
-def _reasons(database: Database, run: Run) -> Iterator[str]:
+def _as_answer(run: Run) -> answers.Run:
+    """The run as a site reads it."""
+    return msgspec.json.decode(msgspec.json.encode(run), type=answers.Run)
+
+
+def _reasons(run: Run, events: list[Event]) -> Iterator[str]:
     """Why its tasks have failed, and why seats are out of it."""
-    asked = any(task.state == TaskRunState.FAILED or any(seat.reason for seat in task.seats) for task in run.tasks)
-    told = _told(database, run) if asked else {}
+    told = _told(events)
     for task in run.tasks:
         why = told.get((task.name, None), "")
         if why not in ("", task.reason):  # `run.detail` has the bare reason
             yield f"  task {task.name}: failed in round {task.round}: {why}"
         for seat in task.seats:
-            if seat.reason:
+            if seat.reason and seat.state in (SeatState.FAILED, SeatState.DROPPED):
                 why = told.get((task.name, seat.site_id)) or seat.reason
                 yield f"  task {task.name}: {seat.site_name} {seat.state} in round {seat.round}: {why}"
 
 
-def _told(database: Database, run: Run) -> dict[tuple[str, Id | None], str]:
-    """The newest word of its events: task and site -> why its seat is out, task and None -> why the task failed."""
-    found: dict[tuple[str, Id | None], str] = {}
+def _outs(database: Database, run: Run) -> list[Event]:
+    """The events that say why something is out of it. None are read where nothing is."""
+    found: list[Event] = []
+    if not any(task.state == TaskRunState.FAILED or any(seat.reason for seat in task.seats) for task in run.tasks):
+        return found
     after: str | None = "0"
     while after is not None:
         page = events.of_run(database, OPERATOR, run.id, after=int(after), limit=AT_ONCE)
         after = page.next
-        for event in page.items:
-            if event.kind == EventKind.TASK_FAILED or (event.kind in _OUT_EVENTS and event.site_id is not None):
-                said = [str(event.facts[name]) for name in ("reason", "detail") if event.facts.get(name)]
-                found[str(event.facts.get("task", "")), event.site_id] = ": ".join(said)
+        found += [event for event in page.items if event.kind in (TASK_FAILED, *OUT_EVENTS)]
     return found
+
+
+def _told(outs: list[Event]) -> dict[tuple[str, Id | None], str]:
+    """Their newest word: task and site -> why its seat is out, task and None -> why the task failed."""
+    return {
+        (str(event.facts.get("task", "")), None if event.kind == TASK_FAILED else event.site_id): said_of(event)
+        for event in outs
+    }
 
 
 def _task(database: Database, run: Run, waits: Waits, now: Micros) -> Iterator[str]:
@@ -186,7 +200,7 @@ def _seats(database: Database, run: Run, waits: Waits, current: Round, now: Micr
         yield from _remedies(database, begun)
     if missing:
         yield "  At the deadline the round goes on without them if its quorum is there; if not, the run fails."
-    told = _told(database, run) if out else {}
+    told = _told(_outs(database, run)) if out else {}
     for seat in out:
         why = told.get((task.name, seat.site_id)) or seat.reason
         yield f"  out: {_seat(seat, now)}{f', {why}' if why else ''}"

@@ -1,19 +1,22 @@
-"""`fedyard run`: start, stop, restart, show, watch, matches. (The agent: `fedyard site run`.)"""
+"""`fedyard run`: start, stop, restart, show, why, watch, matches. (The agent: `fedyard site run`.)"""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import click
+import msgspec
 
 from fedyard.actions.naming import names_of, project_named, run_named
 from fedyard.actions.projects import start as begin
+from fedyard.actions.why import why_lines, why_of
 from fedyard.agent.site import Folder
 from fedyard.cli.common import client_of
-from fedyard.cli.listing import Listing, terminal
-from fedyard.client.client import Client
+from fedyard.cli.listing import JSON, Listing, print_json, terminal
+from fedyard.client.client import MAX_LONG_POLL_S, Client
 from fedyard.wire.command_line import Command, Group
 from fedyard.wire.plurals import counted
+from fedyard.wire.shown import MAX_LINE, shown
 
 
 @click.command("start", cls=Command)
@@ -33,7 +36,7 @@ def start(folder: Folder, project: str, queue: bool, follow: bool) -> int:
             f"{many} asked to join and will take no part until let in: fedyard project approve "
             f"{project} SITE (who: fedyard project members {project})"
         )
-    return _watched(client, run.id) if follow else 0
+    return _watched(folder, client, run.id) if follow else 0
 
 
 @click.command("stop", cls=Command)
@@ -69,59 +72,99 @@ def restart(folder: Folder, run: str, start_from: Literal["reached", "start"], f
     client = client_of(folder)
     anew = client.restart_run(run_named(client, run).id, start_from)
     print(f"attempt {anew.attempt} of run {anew.number} is {anew.state} ({anew.id})")
-    return _watched(client, anew.id) if follow else 0
+    return _watched(folder, client, anew.id) if follow else 0
 
 
 @click.command("show", cls=Command)
 @click.argument("run", required=False)
+@JSON
 @click.pass_obj
-def show(folder: Folder, run: str | None) -> None:
+def show(folder: Folder, run: str | None, as_json: bool) -> None:
     """A RUN, or all of them.
 
     RUN: PROJECT/NUMBER, the run's id, or how that begins.
     """
     client = client_of(folder)
     if run:
-        found = client.run(run_named(client, run).id)
-        from fedyard.cli.show import print_run  # noqa: PLC0415 - rich is heavy, and an agent has no use for it
-
-        print_run(client, found, names_of(client), terminal())
+        _show_one(folder, client, run, as_json)
+        return
+    found = client.runs()
+    if as_json:
+        print_json(found)
         return
     projects = {project.id: project.name for project in client.projects()}
     table = Listing("run", "attempt", "state", "reason", "id", ids=("run", "id"))
-    for one in client.runs():
+    for one in found:
         name = f"{projects.get(one.project_id, one.project_id)}/{one.number}"
         table.add_row(name, str(one.attempt), one.state, one.reason, one.id)
     table.print()
 
 
-@click.command("watch", cls=Command)
-@click.argument("run")
-@click.pass_obj
-def watch(folder: Folder, run: str) -> int:
-    """Follow a RUN until it is finished.
+def _show_one(folder: Folder, client: Client, run: str, as_json: bool) -> None:
+    found = client.run(run_named(client, run).id)
+    names = names_of(client)
+    told = why_of(client, found, names, folder.site_id())
+    if as_json:
+        print_json(msgspec.to_builtins(found) | {"why": told})
+        return
+    from fedyard.cli.show import print_run  # noqa: PLC0415 - rich is heavy, and an agent has no use for it
 
-    RUN: PROJECT/NUMBER, the run's id, or how that begins. Exit code 0 if it succeeded.
+    print_run(found, told, names, terminal())
+
+
+@click.command("why", cls=Command)
+@click.argument("run")
+@JSON
+@click.pass_obj
+def why(folder: Folder, run: str, as_json: bool) -> None:
+    """What a RUN waits for and until when, or what it has failed of.
+
+    RUN: PROJECT/NUMBER, the run's id, or how that begins. Its coordinator sees all seats, a participant its own.
     """
     client = client_of(folder)
-    return _watched(client, run_named(client, run).id)
+    found = client.run(run_named(client, run).id)
+    told = why_of(client, found, names_of(client), folder.site_id())
+    if as_json:
+        print_json(told)
+        return
+    for line in why_lines(told):
+        print(shown(line, MAX_LINE))
+
+
+@click.command("watch", cls=Command)
+@click.argument("run")
+@JSON
+@click.pass_obj
+def watch(folder: Folder, run: str, as_json: bool) -> int:
+    """Follow a RUN until it is finished.
+
+    RUN: PROJECT/NUMBER, the run's id, or how that begins. Exit code 0 if it succeeded. With --json a line each time
+    that it has moved.
+    """
+    client = client_of(folder)
+    return _watched(folder, client, run_named(client, run).id, as_json=as_json)
 
 
 @click.command("matches", cls=Command)
 @click.argument("run")
+@JSON
 @click.pass_obj
-def matches(folder: Folder, run: str) -> None:
+def matches(folder: Folder, run: str, as_json: bool) -> None:
     """Data at the edge as they fit the federated model of a RUN: what trains on them, or what does not fit.
 
     RUN: PROJECT/NUMBER, the run's id, or how that begins.
     """
     client = client_of(folder)
-    print_matches(client, run_named(client, run).id)
+    print_matches(client, run_named(client, run).id, as_json)
 
 
-def print_matches(client: Client, run_id: str) -> None:
+def print_matches(client: Client, run_id: str, as_json: bool = False) -> None:
+    found = client.matches(run_id)
+    if as_json:
+        print_json(found)
+        return
     table = Listing("data", "cluster", "match", "worker", "why", "workload", ids=("workload",))
-    for one in client.matches(run_id):
+    for one in found:
         why = "; ".join(filter(None, [one.detail or one.reason, *(each.detail for each in one.misfits)]))
         table.add_row(
             one.data_topic or one.source_id,
@@ -134,16 +177,25 @@ def print_matches(client: Client, run_id: str) -> None:
     table.print()
 
 
-def _watched(client: Client, run_id: str) -> int:
+def _watched(folder: Folder, client: Client, run_id: str, *, as_json: bool = False) -> int:
     """Show a run until it is finished; 0 if it succeeded."""
-    from fedyard.cli.show import watch as shown_until  # noqa: PLC0415 - as above
+    if as_json:
+        run = client.run(run_id)
+        print_json(run, one_line=True)
+        while not run.finished:
+            before = run.version
+            run = client.run(run_id, after=before, wait=MAX_LONG_POLL_S)
+            if run.version != before:
+                print_json(run, one_line=True)
+    else:
+        from fedyard.cli.show import watch as shown_until  # noqa: PLC0415 - as above
 
-    run = shown_until(client, run_id, names_of(client), terminal())
+        run = shown_until(client, run_id, names_of(client), terminal(), site_id=folder.site_id())
     return 0 if run.state == "succeeded" else 1
 
 
 run = Group(
     "run",
     help="Runs of projects. (This site's agent: fedyard site run.)",
-    commands=[start, stop, restart, show, watch, matches],
+    commands=[start, stop, restart, show, why, watch, matches],
 )

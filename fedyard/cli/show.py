@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from fedyard.actions.why import Why, requests_lines, waiting_lines, why_of
 from fedyard.cli.shown_table import ShownTable
 from fedyard.client.client import MAX_LONG_POLL_S, Client
 from fedyard.wire.answers import Round, Run, Submission, TaskRun
@@ -19,18 +20,15 @@ from fedyard.wire.shown import MAX_LINE, shown
 _NOTHING = "·"
 _ROUND_OVER = ("completed", "failed", "cancelled")
 _WORTH_A_LINE = ("submitted", "failed", "dropped", "out")
-_OUT = ("seat_failed", "seat_dropped", "seat_left_out")
-_TASK_FAILED = "task_failed"
-_FRAME_LINES = 7
-"""Lines of a terminal that the table's frame, its title and the prompt take."""
+_FRAME_LINES = 10
+"""Lines of a terminal that the table's frame, its title, what it waits for and the prompt take."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One site in one round. seconds, local and shared are None where they are not known.
+    """One site in one round. seconds: from the call to train until the update had arrived, None if it is not known.
 
-    seconds: from the call to train until the update had arrived.
-    local: accuracy of the site's own model before averaging; shared: of the global model that the round made.
+    own: what the site measured; shared: what was measured of the global model that the round made.
     """
 
     task: str
@@ -39,8 +37,8 @@ class Line:
     site: str
     state: str
     seconds: float | None
-    local: float | None
-    shared: float | None
+    own: Mapping[str, float]
+    shared: Mapping[str, float]
 
 
 def lines_of(run: Run, names: Mapping[str, str]) -> list[Line]:
@@ -61,8 +59,8 @@ def _of_task(task: TaskRun, names: Mapping[str, str]) -> Iterator[Line]:
                 site=names.get(site_id, site_id),
                 state=states[site_id],
                 seconds=None if submission is None else _seconds(submission),
-                local=None if submission is None else submission.metrics.get("local_accuracy"),
-                shared=here.metrics.get("accuracy"),
+                own={} if submission is None else submission.metrics,
+                shared=here.metrics,
             )
 
 
@@ -80,74 +78,54 @@ def _states(task: TaskRun, here: Round) -> dict[str, str]:
     return {**stayed, **submitted, **live}
 
 
-def reasons_of(client: Client, run: Run) -> dict[tuple[str, str | None], str]:
-    """Task and site -> why its seat is out of the run; task and None -> why the task has failed.
-
-    As far as the caller may see it; by the run's events, which alone have the sentences.
-    """
-    found: dict[tuple[str, str | None], str] = {}
-    if not any(task.state == "failed" or any(seat.reason for seat in task.seats) for task in run.tasks):
-        return found
-    after = 0
-    while events := client.events(run.id, after=after):
-        after = events[-1].seq
-        for event in events:
-            if event.kind == _TASK_FAILED or (event.kind in _OUT and event.site_id is not None):
-                said = [str(event.facts[name]) for name in ("reason", "detail") if event.facts.get(name)]
-                found[str(event.facts.get("task", "")), event.site_id] = ": ".join(said)
-    return found
-
-
-def print_run(client: Client, run: Run, names: Mapping[str, str], console: Console) -> None:
-    """The run as it is, and below it why it, and seats of it, have failed."""
+def print_run(run: Run, why: Why, names: Mapping[str, str], console: Console) -> None:
+    """The run as it is; above it what it waits for or why it has failed, below it what else went wrong."""
+    _print([why.sentence], console)
     console.print(run_table(run, names))
-    _print_reasons(client, run, names, console)
+    _print(why.lines, console)
 
 
-def _print_reasons(client: Client, run: Run, names: Mapping[str, str], console: Console) -> None:
-    whys = reasons_of(client, run)
-    lines = [run.detail] if run.detail else []
-    for task in run.tasks:
-        why = whys.get((task.name, None), "")
-        if why not in ("", task.reason):  # `run.detail` has the bare reason
-            lines.append(f"{task.name}: failed in round {task.round}: {why}")
-        for seat in sorted(task.seats, key=lambda seat: names.get(seat.site_id, seat.site_id)):
-            if seat.reason:
-                why = whys.get((task.name, seat.site_id)) or seat.reason
-                name = names.get(seat.site_id, seat.site_id)
-                lines.append(f"{task.name}: {name} {seat.state} in round {seat.round}: {why}")
+def _print(lines: Iterable[str], console: Console) -> None:
     for line in lines:
         console.print(shown(line, MAX_LINE), highlight=False, soft_wrap=True, markup=False)
 
 
-def watch(client: Client, run_id: str, names: Mapping[str, str], console: Console) -> Run:
-    """Show a run as it moves, by long polls on its version; the finished run."""
+def watch(client: Client, run_id: str, names: Mapping[str, str], console: Console, *, site_id: str = "") -> Run:
+    """Show a run as it moves, by long polls on its version; the finished run. site_id: of who looks."""
     run = client.run(run_id)
+    asked = why_of(client, run, names, site_id).requests_waiting
     if not console.is_terminal:
-        return _told(client, run, names, console)
-    shown = max(console.height - _FRAME_LINES, 6)
-    with Live(run_table(run, names, shown), console=console, auto_refresh=False, transient=True) as live:
+        return _told(client, run, names, console, site_id, asked)
+    room = max(console.height - _FRAME_LINES, 6)
+    with Live(_moving(run, names, site_id, asked, room), console=console, auto_refresh=False, transient=True) as live:
         while not run.finished:
             run = client.run(run_id, after=run.version, wait=MAX_LONG_POLL_S)
-            live.update(run_table(run, names, shown), refresh=True)
-    print_run(client, run, names, console)
+            live.update(_moving(run, names, site_id, asked, room), refresh=True)
+    print_run(run, why_of(client, run, names, site_id), names, console)
     return run
 
 
-def _told(client: Client, run: Run, names: Mapping[str, str], console: Console) -> Run:
-    """The same for logs and dumb terminals: one line for what has come of a seat, one for the end of a round."""
+def _moving(run: Run, names: Mapping[str, str], site_id: str, asked: int, room: int) -> Group:
+    """The table, and below it whom the run waits for and until when."""
+    below = [*waiting_lines(run, names, site_id), *requests_lines(asked)]
+    return Group(run_table(run, names, room), *(Text(shown(line, MAX_LINE)) for line in below))
+
+
+def _told(client: Client, run: Run, names: Mapping[str, str], console: Console, site_id: str, asked: int) -> Run:
+    """The same for logs and dumb terminals: one line for what has come of a seat, one for the end of a round, one for
+    what the run begins to wait for."""
     said: set[str] = set()
+    _print(requests_lines(asked), console)
     while True:
-        for text in _sentences(run, names):
+        for text in [*_sentences(run, names), *waiting_lines(run, names, site_id)]:
             if text not in said:
                 said.add(text)
-                console.print(shown(text), highlight=False, soft_wrap=True, markup=False)
+                _print([text], console)
         if run.finished:
             reason = f" ({run.reason})" if run.reason else ""
-            console.print(
-                shown(f"run {run.number}, attempt {run.attempt}: {run.state}{reason}"), highlight=False, markup=False
-            )
-            _print_reasons(client, run, names, console)
+            _print([f"run {run.number}, attempt {run.attempt}: {run.state}{reason}"], console)
+            why = why_of(client, run, names, site_id)
+            _print([why.sentence, *why.lines] if run.state != "succeeded" else why.lines, console)
             return run
         run = client.run(run.id, after=run.version, wait=MAX_LONG_POLL_S)
 
@@ -157,15 +135,20 @@ def _sentences(run: Run, names: Mapping[str, str]) -> Iterator[str]:
     for number, line in enumerate(lines):
         place = f"{line.task} round {line.round:2d}"
         if line.state in _WORTH_A_LINE:
-            numbers = _numbers(("seconds", line.seconds), ("local accuracy", line.local))
-            yield f"{place}  {line.site:12s} {line.state:10s}{numbers}".rstrip()
+            took = "" if line.seconds is None else f"  {line.seconds:.3f} s"
+            yield f"{place}  {line.site:12s} {line.state:10s}{took}{_after(line.own)}".rstrip()
         last = number + 1 == len(lines) or (lines[number + 1].task, lines[number + 1].round) != (line.task, line.round)
         if last and line.stage in _ROUND_OVER:
-            yield f"{place}  {'all':12s} {line.stage:10s}{_numbers(('global accuracy', line.shared))}".rstrip()
+            yield f"{place}  {'all':12s} {line.stage:10s}{_after(line.shared)}".rstrip()
 
 
-def _numbers(*named: tuple[str, float | None]) -> str:
-    return "".join(f"  {name} {value:.3f}" for name, value in named if value is not None)
+def _after(metrics: Mapping[str, float]) -> str:
+    return f"  {measured(metrics)}" if metrics else ""
+
+
+def measured(metrics: Mapping[str, float]) -> str:
+    """Every metric, by name."""
+    return ", ".join(f"{name} {value:.6g}" for name, value in sorted(metrics.items()))
 
 
 def run_table(run: Run, names: Mapping[str, str], at_most: int | None = None) -> Table:
@@ -174,8 +157,9 @@ def run_table(run: Run, names: Mapping[str, str], at_most: int | None = None) ->
     table = ShownTable(title=Text(shown(title)), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     for heading in ("task", "round", "stage", "site", "state"):
         table.add_column(heading, no_wrap=heading != "site", overflow="fold")
-    for heading in ("seconds", "local accuracy", "global accuracy"):
-        table.add_column(heading, justify="right", min_width=8)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    for heading in ("measured by the site", "measured of the model"):
+        table.add_column(heading, overflow="fold")
     last: tuple[str, int] | None = None
     for line in lines_of(run, names)[-(at_most or 0) :]:
         first = (line.task, line.round) != last
@@ -184,12 +168,8 @@ def run_table(run: Run, names: Mapping[str, str], at_most: int | None = None) ->
             *((line.task, str(line.round), line.stage) if first else ("", "", "")),
             line.site,
             line.state,
-            _number(line.seconds),
-            _number(line.local),
-            _number(line.shared) if first else "",
+            _NOTHING if line.seconds is None else f"{line.seconds:.3f}",
+            measured(line.own) or _NOTHING,
+            measured(line.shared) if first else "",
         )
     return table
-
-
-def _number(value: float | None) -> str:
-    return _NOTHING if value is None else f"{value:.3f}"

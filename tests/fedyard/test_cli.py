@@ -53,6 +53,9 @@ def site(world: World, tmp_path, capsys):
     return made
 
 
+UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
 def tasks_file(tmp_path, **more: object) -> str:
     path = tmp_path / "tasks.json"
     path.write_text(json.dumps([{"name": "train", "model": ALLOWED[0], "rounds": 2, **more}]))
@@ -189,7 +192,15 @@ def test_from_init_to_a_stopped_and_restarted_run(site, tmp_path) -> None:
     assert "participant" in north("project", "members", project)[1]
     code, out, _ = north("run", "start", project)
     assert (code, out.startswith(f"run {project}/1 is running")) == (0, True)
-    assert north("run", "show", f"{project}/1")[0] == 0
+    assert "waits for" in north("run", "show", f"{project}/1")[1]
+    code, out, _ = north("run", "why", f"{project}/1")
+    assert code == 0
+    assert "waits for" in out.splitlines()[0]
+    assert re.search(rf"(?m)^  waits for {east_name} \({UUID}\): (invited|preparing)$", out)
+    told = json.loads(north("run", "why", f"{project}/1", "--json")[1])
+    assert re.match(r"\d{4}-\d\d-\d\dT", told["waits"][0]["until"])
+    assert (told["waits"][0]["at_deadline"], told["requests_waiting"]) == ("fails", 0)
+    assert "Other sites' seats are not yours to see" in east("run", "why", f"{project}/1")[1]
     assert north("run", "matches", f"{project}/1")[0] == 0
     assert "running" in east("run", "show")[1]
     assert north("run", "stop", f"{project}/1", "--reason", "lunch") == (0, f"run {project}/1 is cancelled\n", "")
@@ -288,7 +299,17 @@ def test_the_inbox_shows_what_came(site, tmp_path) -> None:
         assert why in north("run", "show", said)[1], said
     code, out, _ = north("run", "watch", run[0][:8])
     assert (code, out.count(why)) == (1, 1)
-    assert re.search(r"(?m)^\w+: failed in round 1: quorum_not_met: 1 seat is needed", out)
+    first = (
+        rf"(?m)^It failed after \d+ s: {name} failed in round 1 of task \w+: .*{why}.*; then: quorum_not_met: 1 seat is"
+    )
+    assert re.search(first, out)
+    assert re.search(first, north("run", "why", run[0])[1])
+    told = json.loads(north("run", "why", run[0], "--json")[1])
+    assert (told["state"], told["cause"]["kind"], told["cause"]["round"]) == ("failed", "seat_failed", 1)
+    shown = json.loads(north("run", "show", run[0], "--json")[1])
+    assert (shown["id"], shown["why"]["cause"]) == (run[0], told["cause"])
+    assert [one["id"] for one in json.loads(north("run", "show", "--json")[1])] == [run[0]]
+    assert json.loads(north("run", "watch", run[0], "--json")[1].splitlines()[-1])["state"] == "failed"
     code, _, complaint = north("run", "show", "0000")
     assert (code, complaint) == (
         2,

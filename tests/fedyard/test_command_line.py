@@ -88,7 +88,7 @@ GRAMMAR = {
     "site": "init run portal whoami inbox egress receipts consents workloads"
     " keys rotate-keys revoke-key fingerprint trust trust-hub heads",
     "project": "create set files join leave list members approve tasks joining ready start stop scale parts rounds",
-    "run": "start stop restart show watch matches",
+    "run": "start stop restart show why watch matches",
     "project secret": "set list delete",
     "project architecture": "put list show delete",
     "project configuration": "put list delete",

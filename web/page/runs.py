@@ -19,6 +19,7 @@ from fedyard.look.runs.grid import MAX_ROUNDS
 from fedyard.look.runs.shown import SiteAbout, late_in, names_in, shown, whys_of
 from fedyard.look.runs.words import told
 from fedyard.wire import answers
+from fedyard.wire.causes import first_cause
 from fedyard.wire.times import SECOND
 from storage.views import events, models, projects, runs, sites, workloads
 from storage.views.resources import Model, Project, RunHead, Site
@@ -230,6 +231,7 @@ def _facts(call: Call, run: answers.Run, last: int | None) -> dict[str, Any]:
         sites={ident: _about(known[ident], held.get(ident, "")) for ident in late if ident in known},
         whys=whys_of(outs),
         whole=runs.sees_whole(web.database, subject, run.id),
+        cause=first_cause(run, outs),
         last=last,
         measured=_measured(call, run),
     )

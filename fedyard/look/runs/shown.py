@@ -5,36 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias
+from typing import TypeAlias
 
 from fedyard.look.runs.curves import Chart, charts_of
 from fedyard.look.runs.grid import Grid, grid_of
 from fedyard.look.runs.spans import Timeline, timeline_of
 from fedyard.look.runs.words import headline
 from fedyard.wire.answers import Run, Seat, TaskRun
+from fedyard.wire.causes import OUT_EVENTS, TASK_FAILED, Cause, Told, said_of
 from fedyard.wire.waiting import Waits, waits_of
 
 MAX_LATE = 20
 """Seats that are named of those that a round waits for."""
 _LIVE_SITE = "online"
 _NOT_BEGUN = frozenset({"waiting", "skipped"})
-_TASK_FAILED = "task_failed"
-_OUT = frozenset({"seat_failed", "seat_dropped", "seat_left_out"})
 Whys: TypeAlias = Mapping[tuple[str, str | None, int], str]
 """By task, site and round, as events say it in words; of a task itself by None and 0."""
-
-
-class ToldOf(Protocol):
-    """As much of an event as that takes, in the hub's class and in the site's."""
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def site_id(self) -> str | None: ...
-
-    @property
-    def facts(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -112,15 +98,15 @@ def late_in(run: Run) -> list[str]:
     return found
 
 
-def whys_of(events: Iterable[ToldOf]) -> Whys:
+def whys_of(events: Iterable[Told]) -> Whys:
     """What events say of why something is out: the newest word counts. events: the newest first."""
     found: dict[tuple[str, str | None, int], str] = {}
     for event in events:
-        said = ": ".join(str(event.facts[name]) for name in ("reason", "detail") if event.facts.get(name))
+        said = said_of(event)
         task, number = str(event.facts.get("task", "")), event.facts.get("round")
-        if event.kind == _TASK_FAILED:
+        if event.kind == TASK_FAILED:
             found.setdefault((task, None, 0), said)
-        elif event.kind in _OUT and event.site_id is not None and isinstance(number, int):
+        elif event.kind in OUT_EVENTS and event.site_id is not None and isinstance(number, int):
             found.setdefault((task, event.site_id, number), said)
     return found
 
@@ -133,18 +119,20 @@ def shown(
     sites: Mapping[str, SiteAbout],
     whys: Whys,
     whole: bool,
+    cause: Cause | None = None,
     last: int | None = None,
     measured: Run | None = None,
 ) -> RunShown:
-    """sites: by id, of those that `late_in` names. whole: False for who sees its own seat alone. last: the newest round
-    that grids show. measured: the same run with the rounds and sites of its curves, where those are others."""
+    """sites: by id, of those that `late_in` names. whole: False for who sees its own seat alone. cause: what it has
+    failed of. last: the newest round that grids show. measured: the same run with the rounds and sites of its curves,
+    where those are others."""
     names = {**names_in(run), **names}
     begun = [task for task in run.tasks if task.rounds or task.state not in _NOT_BEGUN]
     curves = {task.seq: task for task in (measured or run).tasks}
     return RunShown(
         run=run,
         names=names,
-        headline=headline(run, names, whole=whole),
+        headline=headline(run, names, whole=whole, cause=cause),
         waiting=tuple(_waiting(run, one, names, sites) for one in waits_of(run, whole=whole)),
         outs=tuple(_outs(run, names, whys)),
         tasks=tuple(_task(task, curves.get(task.seq, task), names, now, last) for task in sorted(begun, key=_first)),

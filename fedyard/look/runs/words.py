@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from fedyard.wire.answers import Run
+from fedyard.wire.causes import Cause
 from fedyard.wire.plurals import counted
 from fedyard.wire.waiting import Waits, waits_of
 
@@ -13,12 +14,15 @@ NAMED = 2
 """Sites that a sentence names before it counts the others."""
 
 
-def headline(run: Run, names: Mapping[str, str], *, whole: bool = True) -> str:
-    """What it waits for, or how it ended. names: of sites, by id. whole: False for who sees its own seat alone."""
+def headline(run: Run, names: Mapping[str, str], *, whole: bool = True, cause: Cause | None = None) -> str:
+    """What it waits for, or how it ended. names: of sites, by id. whole: False for who sees its own seat alone.
+
+    cause: what it has failed of, where that is known.
+    """
     if run.state == "created":
         return "It is queued: it begins when a run of its project has ended."
     if run.finished:
-        return _ended(run)
+        return _ended(run, "" if cause is None else cause.sentence(names))
     waits = waits_of(run, whole=whole)
     if waits:
         return " ".join(_waits(one, run, names) for one in waits)
@@ -27,12 +31,12 @@ def headline(run: Run, names: Mapping[str, str], *, whole: bool = True) -> str:
     return "No task is active: it waits for the decider to begin."
 
 
-def _ended(run: Run) -> str:
+def _ended(run: Run, cause: str) -> str:
     took = _seconds(run.started_at, run.ended_at)
     after = "" if took is None else f" after {_span(took)}"
     if run.state == "succeeded":
         return f"It succeeded{after}."
-    why = (run.detail or run.reason.replace("_", " ")).rstrip(".")
+    why = (cause or run.detail or run.reason.replace("_", " ")).rstrip(".")
     return f"It {'failed' if run.state == 'failed' else 'was cancelled'}{after}{f': {why}' if why else ''}."
 
 

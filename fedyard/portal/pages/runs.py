@@ -19,6 +19,7 @@ from fedyard.look.runs.shown import shown as run_shown
 from fedyard.portal.desk import Answer, Done, Page, Unchanged, Visit
 from fedyard.sealed.errors import SealError
 from fedyard.wire.answers import Event, Round, Run, Submission, TaskRun
+from fedyard.wire.causes import first_cause
 from fedyard.wire.shown import MAX_LINE, shown
 from fedyard.wire.times import SECOND
 
@@ -112,6 +113,7 @@ def run_here(
         sites={},
         whys=whys_of(events),
         whole=own,
+        cause=first_cause(run, events),
         measured=with_own(run, left, own_id),
     )
     return RunHere(run=run, project=project, own=own, seen=seen, left=left[:10], names=seen.names)
