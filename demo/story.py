@@ -112,7 +112,8 @@ class Demo(Stage):
     def _trained(self, project_id: str) -> Run:
         started = self.coordinator.start_run(project_id, finish_within_s=RUN_WITHIN_S)
         names = {site.id: site.name for site in self.coordinator.sites()}
-        run = watch(self.coordinator, started.id, names, self.console)
+        own = self.folders[COORDINATOR].site_id()
+        run = watch(self.coordinator, started.id, names, self.console, site_id=own)
         if run.state != "succeeded":
             self._say(f"run {run.number} {run.state}: {run.reason}. {run.detail}")
         return run

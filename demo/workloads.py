@@ -83,7 +83,7 @@ class WorkloadsDemo(ProblemStage):
         self._kill(project, run_id)
         seats = self.coordinator.run(run_id).tasks[0].seats
         names = {seat.site_id: _short(seat) for seat in seats}
-        run = watch(self.coordinator, run_id, names, self.console)
+        run = watch(self.coordinator, run_id, names, self.console, site_id=self.coordinator.me().id)
         self._say("")
         held = self._seats(run)
         ended = self._ended(project)

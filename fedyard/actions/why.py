@@ -9,7 +9,7 @@ import msgspec
 
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused
-from fedyard.look.runs.words import headline
+from fedyard.look.runs.words import headline, waits_sentence
 from fedyard.wire.answers import Event, Run
 from fedyard.wire.causes import OUT_EVENTS, TASK_FAILED, Cause, first_cause, said_of
 from fedyard.wire.plurals import counted
@@ -19,9 +19,9 @@ NAMED = 20
 """Seats that are named of those that a round waits for."""
 _OUT = ("failed", "dropped")
 _AT_DEADLINE: Mapping[AtDeadline, str] = {
-    "goes_on": "then it goes on without them, for its quorum is there",
-    "is_extended": "then it waits for another such span, if its quorum is not there",
-    "fails": "then the run fails, if they are not there",
+    "goes_on": "then it goes on without who is late, for its quorum is there",
+    "is_extended": "then, below its quorum, it waits for another such span",
+    "fails": "then the run fails, if what it waits for is not there",
     "unknown": "then it goes on or fails, by its quorum",
 }
 
@@ -75,17 +75,22 @@ def why_lines(why: Why) -> Iterator[str]:
     yield why.sentence
     for one in why.waits:
         yield from _until(one)
+        for site_id, name, state in one.sites[:NAMED]:
+            yield f"  waits for {name} ({site_id}): {state}"
+        if len(one.sites) > NAMED:
+            yield f"  and for {len(one.sites) - NAMED} more"
     yield from requests_lines(why.requests_waiting)
     yield from why.lines
 
 
-def waiting_lines(run: Run, names: Mapping[str, str], site_id: str) -> list[str]:
-    """Whom a live run waits for, and until when."""
-    if run.finished:
-        return []
+def waiting_lines(run: Run, names: Mapping[str, str], site_id: str) -> dict[tuple[str, int, str], str]:
+    """Whom a live run waits for, and until when: by task, round and stage, so that it is told once of each."""
     whole = site_id == run.coordinator_site_id
-    waits = [_waits(one, run, names) for one in waits_of(run, whole=whole)]
-    return [headline(run, names, whole=whole), *(line for one in waits for line in _until(one, brief=True))]
+    found = {}
+    for one in waits_of(run, whole=whole):
+        here = _waits(one, run, names)
+        found[here.task, here.round, here.stage] = " ".join([waits_sentence(one, run, names), *_until(here)])
+    return found
 
 
 def requests_lines(count: int) -> list[str]:
@@ -95,16 +100,11 @@ def requests_lines(count: int) -> list[str]:
     return [f"{many} asked to join and will take no part until let in: fedyard project members, project approve"]
 
 
-def _until(one: WaitsFor, *, brief: bool = False) -> Iterator[str]:
-    if one.until is not None:
-        until = one.until.isoformat(timespec="seconds")
-        yield f"  {one.task}, round {one.round}: until {until}; {_AT_DEADLINE[one.at_deadline]}"
-    if brief:
-        return
-    for site_id, name, state in one.sites[:NAMED]:
-        yield f"  waits for {name} ({site_id}): {state}"
-    if len(one.sites) > NAMED:
-        yield f"  and for {len(one.sites) - NAMED} more"
+def _until(one: WaitsFor) -> list[str]:
+    """Until when it waits, and what comes then, in a sentence."""
+    if one.until is None:
+        return []
+    return [f"Until {one.until.isoformat(timespec='seconds')}; {_AT_DEADLINE[one.at_deadline]}."]
 
 
 def _waits(one: Waits, run: Run, names: Mapping[str, str]) -> WaitsFor:

@@ -107,19 +107,21 @@ def watch(client: Client, run_id: str, names: Mapping[str, str], console: Consol
 
 def _moving(run: Run, names: Mapping[str, str], site_id: str, asked: int, room: int) -> Group:
     """The table, and below it whom the run waits for and until when."""
-    below = [*waiting_lines(run, names, site_id), *requests_lines(asked)]
+    below = [*waiting_lines(run, names, site_id).values(), *requests_lines(asked)]
     return Group(run_table(run, names, room), *(Text(shown(line, MAX_LINE)) for line in below))
 
 
 def _told(client: Client, run: Run, names: Mapping[str, str], console: Console, site_id: str, asked: int) -> Run:
     """The same for logs and dumb terminals: one line for what has come of a seat, one for the end of a round, one for
     what the run begins to wait for."""
-    said: set[str] = set()
+    said: set[object] = set()
     _print(requests_lines(asked), console)
     while True:
-        for text in [*_sentences(run, names), *waiting_lines(run, names, site_id)]:
-            if text not in said:
-                said.add(text)
+        told: list[tuple[object, str]] = [(text, text) for text in _sentences(run, names)]
+        told += waiting_lines(run, names, site_id).items()
+        for what, text in told:
+            if what not in said:
+                said.add(what)
                 _print([text], console)
         if run.finished:
             reason = f" ({run.reason})" if run.reason else ""
@@ -127,7 +129,10 @@ def _told(client: Client, run: Run, names: Mapping[str, str], console: Console, 
             why = why_of(client, run, names, site_id)
             _print([why.sentence, *why.lines] if run.state != "succeeded" else why.lines, console)
             return run
-        run = client.run(run.id, after=run.version, wait=MAX_LONG_POLL_S)
+        before = run.version
+        run = client.run(run.id, after=before, wait=MAX_LONG_POLL_S)
+        if run.version == before:  # nothing has come for so long: who is waited for now?
+            said -= {*waiting_lines(run, names, site_id)}
 
 
 def _sentences(run: Run, names: Mapping[str, str]) -> Iterator[str]:

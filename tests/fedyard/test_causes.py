@@ -63,8 +63,10 @@ ENDED = event(
         (
             run(task((NORTH, "failed"), (SOUTH, "cancelled"), (WEST, "cancelled"))),
             [ENDED, event(7, "seat_failed", NORTH, round=2, reason="train: the task has a fault (ZeroDivisionError)")],
-            "north failed in round 2 of task train: train: the task has a fault (ZeroDivisionError); then: "
-            "quorum_not_met: 3 seats are needed in round 2 and 1 can still be had or have come",
+            (
+                "north failed in round 2 of task train: train: the task has a fault (ZeroDivisionError); then: "
+                "quorum_not_met: 3 seats are needed in round 2 and 1 can still be had or have come"
+            ),
         ),
         (  # the one that went first, whatever the order that they are shown in
             run(task((NORTH, "failed"), (SOUTH, "dropped"))),
@@ -99,14 +101,18 @@ ENDED = event(
         (
             run(task((NORTH, "cancelled"), reason="aggregation_failed")),
             [event(9, "task_failed", reason="aggregation_failed", detail="aggregate: there was not enough memory")],
-            "the coordinator west made no model in round 2 of task train: aggregation_failed: aggregate: there was not "
-            "enough memory",
+            (
+                "the coordinator west made no model in round 2 of task train: aggregation_failed: aggregate: there was not "
+                "enough memory"
+            ),
         ),
         (  # a participant, who sees nobody else's seat
             run(task((NORTH, "cancelled"))),
             [ENDED],
-            "round 2 of task train failed: quorum_not_met: 3 seats are needed in round 2 and 1 can still be had or have "
-            "come",
+            (
+                "round 2 of task train failed: quorum_not_met: 3 seats are needed in round 2 and 1 can still be had or have "
+                "come"
+            ),
         ),
         (
             run(task((NORTH, "failed"))),

@@ -25,7 +25,7 @@ def headline(run: Run, names: Mapping[str, str], *, whole: bool = True, cause: C
         return _ended(run, "" if cause is None else cause.sentence(names))
     waits = waits_of(run, whole=whole)
     if waits:
-        return " ".join(_waits(one, run, names) for one in waits)
+        return " ".join(waits_sentence(one, run, names) for one in waits)
     if run.kind:
         return "It trains over streams: what its deployment waits for stands there."
     return "No task is active: it waits for the decider to begin."
@@ -40,7 +40,8 @@ def _ended(run: Run, cause: str) -> str:
     return f"It {'failed' if run.state == 'failed' else 'was cancelled'}{after}{f': {why}' if why else ''}."
 
 
-def _waits(one: Waits, run: Run, names: Mapping[str, str]) -> str:
+def waits_sentence(one: Waits, run: Run, names: Mapping[str, str]) -> str:
+    """Whom the round of an active task waits for."""
     place = f"Round {max(1, one.task.round)} of {one.task.spec.rounds} of {one.task.name}"
     if one.round is None:
         return f"{place} is not opened yet."
