@@ -45,7 +45,7 @@ IDENTITY_CHANGED = 3
 @click.option("--name", required=True, metavar="NAME", help="this site's, for all to see")
 @click.option("--description", default="", metavar="TEXT", help="what the others should know of it")
 @click.option("--token-file", type=FILE, metavar="FILE", help=f"holds the enrolment token (or set {ENROLMENT_TOKEN})")
-@click.option("--data", multiple=True, metavar="NAME=FILE", help="e.g. train=train.csv")
+@click.option("--data", multiple=True, metavar="NAME=FILE", help="e.g. train=train.csv; docs/data.md")
 @click.option("--join", "joins", multiple=True, metavar="PROJECT", help="its id or name: join it once it exists")
 @click.option(
     "--coordinator",
@@ -93,7 +93,7 @@ def init(
             folder.enrol(settings, waiting=complain)
     print(f"wrote {folder.path / 'site.toml'}")
     for title, path in folder.data(settings).items():
-        if not path.is_file():
+        if not path.exists():
             print(f"warning: --data {title}={path}: there is no such file; a task that needs it fails", file=sys.stderr)
     for join in settings.join:
         whose = "the first one that the hub shows is believed" if join.coordinator == UNKNOWN else join.coordinator
